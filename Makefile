@@ -1,0 +1,43 @@
+# Two commands are all a fresh machine needs: `make demo` and `make test`. Each does its own set-up.
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+DEMO_FLAGS ?=
+
+.PHONY: demo test lint install browser clean-demo
+
+demo: $(VENV)/.installed
+	$(BIN)/eavdash demo $(DEMO_FLAGS)
+
+test: $(VENV)/.installed-dev browser
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+install: $(VENV)/.installed
+
+# The marks are made last, so that an interrupted installation is taken up again.
+$(VENV)/.installed: requirements.txt pyproject.toml
+	python3 -c 'import sys; assert sys.version_info >= (3, 11), "eavdash needs Python 3.11 or newer"'
+	test -x $(BIN)/python || python3 -m venv $(VENV)
+	@echo "Installing into $(VENV) (torch and its libraries are about 5 GB; this takes some minutes) ..."
+	$(PIP) install -q -r requirements.txt
+	$(PIP) install -q --no-deps -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+	$(PIP) install -q -r requirements-dev.txt
+	touch $@
+
+# A Chromium that is already there is used; otherwise the system's package, otherwise Playwright's own.
+browser: $(VENV)/.installed-dev
+	@$(BIN)/python tests/browser.py || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \
+	  $(BIN)/python -m playwright install chromium || \
+	  echo "no Chromium could be installed: the browser tests will be skipped"
+
+clean-demo:
+	rm -rf demo-data checkpoints/demo
