@@ -1,0 +1,334 @@
+"""Everything that can be configured, as frozen dataclasses that become JSON and come back from it.
+
+In: a configuration and ``key=value`` strings, or a dictionary read from ``study.json``.
+Out: a :class:`StudyConfig`. It is what a study freezes; which subjects, folds and seeds of it are run
+(:class:`Selection`) may grow later, and how they are run (:class:`Execution`) may change at any time.
+
+The dataclasses' defaults are the preset ``quick``; see ``eavdash.presets``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from eavdash.errors import ConfigError
+
+MODALITIES = ("vision", "audio", "eeg")
+STAGES = (*MODALITIES, "fusion")
+#: Column of the trial table that holds each modality's file.
+COLUMN = {"vision": "video", "audio": "audio", "eeg": "eeg"}
+PROTOCOLS = ("conversation", "paper", "loso", "subject-kfold")
+ENCODERS = {"vision": ("vit",), "audio": ("ast",), "eeg": ("eegformer", "yin")}
+FUSIONS = ("attention", "concat", "paper")
+EXECUTORS = ("local",)
+
+
+@dataclass(frozen=True)
+class VisionConfig:
+    """Frames of a window and the transformer that reads them."""
+
+    encoder: str = "vit"
+    weights: str = ""  # folder or file of a Hugging Face ViT checkpoint; empty: from scratch
+    frames_per_second: float = 1.0
+    size: int = 64  # pixels, square
+    patch: int = 8
+    width: int = 64
+    depth: int = 4
+    heads: int = 4
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """Log-mel spectrogram of a window and the transformer that reads it."""
+
+    encoder: str = "ast"
+    weights: str = ""  # folder or file of a Hugging Face AST checkpoint; empty: from scratch
+    rate: int = 16000  # Hz
+    mels: int = 128
+    frames: int = 0  # length of the spectrogram in 10 ms frames; 0: the window's own length
+    scaling: str = "training"  # per-mel statistics of the training windows, or "ast": AudioSet's constants
+    stride: int = 16
+    width: int = 64
+    depth: int = 4
+    heads: int = 4
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class EegConfig:
+    """EEG of a window, its filtering (within each trial) and the transformer that reads it."""
+
+    encoder: str = "eegformer"
+    weights: str = ""
+    rate: float = 100.0  # Hz, after resampling
+    low: float = 0.5  # Hz, pass band
+    high: float = 45.0
+    channels: tuple[str, ...] = ()  # empty: the scalp channels common to the run's recordings
+    filters: int = 8  # EEGformer's C
+    width: int = 32  # EEGformer's D
+    depth: int = 1  # blocks in each of its three transformers
+    heads: int = 4
+    segments: int = 10  # EEGformer's M
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class FusionConfig:
+    """How the modalities' tokens become one decision."""
+
+    kind: str = "attention"
+    width: int = 64
+    heads: int = 4
+    depth: int = 1  # layers in which modality attends to modality
+    dropout: float = 0.2
+    modality_dropout: float = 0.2  # probability that a present modality is hidden from a training window
+    match_reliability: bool = True  # train on features as reliable as new ones (training/reliability.py)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Optimisation of one stage."""
+
+    epochs: int = 30
+    batch: int = 16  # windows
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    head_epochs: int = 0  # first epochs that train the head alone (pretrained encoders)
+    head_learning_rate: float = 5e-4
+    patience: int = 0  # epochs without a better validation loss before stopping; 0: never
+    augment: bool = True
+
+
+@dataclass(frozen=True)
+class TrainConfigs:
+    """One :class:`TrainConfig` per stage."""
+
+    vision: TrainConfig = field(default_factory=TrainConfig)
+    audio: TrainConfig = field(default_factory=TrainConfig)
+    eeg: TrainConfig = field(default_factory=TrainConfig)
+    # The fusion is small and learns from cached features: an epoch costs a fraction of an encoder's.
+    fusion: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=60, learning_rate=3e-3))
+
+
+@dataclass(frozen=True)
+class ProtocolConfig:
+    """How trials become train / validation / test (docs/guide.md, "Protocols")."""
+
+    name: str = "conversation"
+    folds: int = 5  # at most; never more than there are groups (or subjects)
+    test_share: float = 0.3  # of `paper`
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """What a study freezes."""
+
+    preset: str = "quick"
+    stages: tuple[str, ...] = STAGES
+    window: float = 5.0  # seconds
+    where: tuple[str, ...] = ("auto",)  # "column=value" filters on the trial table; "auto": EAV's speaking trials
+    protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
+    vision: VisionConfig = field(default_factory=VisionConfig)
+    audio: AudioConfig = field(default_factory=AudioConfig)
+    eeg: EegConfig = field(default_factory=EegConfig)
+    fusion: FusionConfig = field(default_factory=FusionConfig)
+    train: TrainConfigs = field(default_factory=TrainConfigs)
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities among the stages, in canonical order."""
+        return tuple(m for m in MODALITIES if m in self.stages)
+
+    def modality(self, name: str) -> VisionConfig | AudioConfig | EegConfig:
+        """The configuration of one modality."""
+        return typing.cast("VisionConfig | AudioConfig | EegConfig", getattr(self, name))
+
+    def training(self, stage: str) -> TrainConfig:
+        """The optimisation settings of one stage."""
+        return typing.cast(TrainConfig, getattr(self.train, stage))
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which parts of a study are run. ``subjects`` and ``folds`` empty: all there are."""
+
+    subjects: tuple[str, ...] = ()
+    folds: tuple[int, ...] = ()
+    seeds: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where runs are computed; never part of a study's identity."""
+
+    device: str = "auto"  # auto, cpu, cuda, cuda:1 ...
+    executor: str = "local"
+    threads: int = 1  # torch threads per worker
+
+
+def with_settings(config: StudyConfig, settings: Iterable[str]) -> StudyConfig:
+    """``config`` with each ``dotted.key=value`` applied, e.g. ``eeg.low=1`` or ``train.audio.epochs=5``.
+
+    Raises:
+        ConfigError: the key does not exist, the value has the wrong type, or the result is impossible.
+    """
+    data = to_dict(config)
+    for setting in settings:
+        key, eq, text = setting.partition("=")
+        *parents, last = key.strip().split(".")
+        node: Any = data
+        for part in parents:
+            node = node.get(part) if isinstance(node, dict) else None
+        if not eq or not isinstance(node, dict) or last not in node or isinstance(node[last], dict):
+            raise ConfigError.at(
+                f"--set {setting}",
+                expected="key=value with a key of the configuration",
+                found=f"{key!r}",
+                remedy=f"use one of {', '.join(_keys(to_dict(config)))}",
+            )
+        node[last] = _parse(text.strip(), node[last], setting)
+    return from_dict(data)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The dataclass as JSON-ready nested dictionaries."""
+    return typing.cast("dict[str, Any]", json.loads(json.dumps(dataclasses.asdict(config))))
+
+
+def from_dict(data: dict[str, Any]) -> StudyConfig:
+    """The study configuration of :func:`to_dict`'s dictionary.
+
+    Raises:
+        ConfigError: a key is unknown or a value has the wrong type.
+    """
+    return typing.cast(StudyConfig, _build(StudyConfig, data, "configuration"))
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """``key: old → new`` for every leaf that differs between two nested dictionaries."""
+    lines = []
+    for key in sorted({*old, *new}):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            lines += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            lines.append(f"{prefix}{key}: {a!r} → {b!r}")
+    return lines
+
+
+def with_epochs(config: StudyConfig, epochs: int) -> StudyConfig:
+    """``config`` with the same number of epochs in every stage (head-only epochs never exceed it)."""
+    stages = {
+        s: replace(config.training(s), epochs=epochs, head_epochs=min(config.training(s).head_epochs, epochs))
+        for s in STAGES
+    }
+    return replace(config, train=TrainConfigs(**stages))
+
+
+def _keys(data: dict[str, Any], prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for key, value in data.items():
+        keys += _keys(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
+    return keys
+
+
+def _parse(text: str, like: Any, setting: str) -> Any:
+    try:
+        if isinstance(like, bool):
+            return {"true": True, "false": False, "1": True, "0": False}[text.lower()]
+        if isinstance(like, int):
+            return int(text)
+        if isinstance(like, float):
+            return float(text)
+    except (ValueError, KeyError):
+        kind = type(like).__name__
+        raise ConfigError.at(f"--set {setting}", expected=kind, found=repr(text), remedy=f"give a {kind}") from None
+    if isinstance(like, list):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return text
+
+
+def _build(cls: Any, data: Any, where: str) -> Any:
+    if not isinstance(data, dict):
+        raise ConfigError.at(where, expected="a set of keys", found=repr(data), remedy="see docs/guide.md")
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(data) - set(hints))
+    if unknown:
+        raise ConfigError.at(
+            where, expected=", ".join(hints), found=f"unknown {', '.join(unknown)}", remedy="remove it"
+        )
+    values = {}
+    for key, value in data.items():
+        hint = hints[key]
+        place = f"{where}.{key}"
+        if dataclasses.is_dataclass(hint):
+            values[key] = _build(hint, value, place)
+        elif typing.get_origin(hint) is tuple:
+            if not isinstance(value, (list, tuple)):
+                raise ConfigError.at(place, expected="a list", found=repr(value), remedy="give a list")
+            values[key] = tuple(value)
+        elif isinstance(hint, types.UnionType):
+            values[key] = value
+        else:
+            if hint is float and isinstance(value, int) and not isinstance(value, bool):
+                value = float(value)
+            if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+                raise ConfigError.at(place, expected=hint.__name__, found=repr(value), remedy="mend the value")
+            values[key] = value
+    return cls(**values)
+
+
+def _check(config: StudyConfig) -> None:
+    """Refuse what could only fail later, in a worker."""
+
+    def need(ok: bool, where: str, expected: str, found: Any) -> None:
+        if not ok:
+            raise ConfigError.at(where, expected=expected, found=repr(found), remedy="change the setting")
+
+    need(bool(config.stages), "stages", "at least one stage", config.stages)
+    for stage in config.stages:
+        need(stage in STAGES, "stages", f"some of {', '.join(STAGES)}", stage)
+    need(len(set(config.stages)) == len(config.stages), "stages", "each stage once", config.stages)
+    if "fusion" in config.stages:
+        need(bool(config.modalities), "stages", "at least one encoder before fusion", config.stages)
+    need(0 < config.window < float("inf"), "window", "a length in seconds above 0", config.window)
+    need(config.protocol.name in PROTOCOLS, "protocol.name", f"one of {', '.join(PROTOCOLS)}", config.protocol.name)
+    need(config.protocol.folds >= 2, "protocol.folds", "2 or more", config.protocol.folds)
+    need(0 < config.protocol.test_share < 1, "protocol.test_share", "between 0 and 1", config.protocol.test_share)
+    for name in MODALITIES:
+        encoder = config.modality(name).encoder
+        need(encoder in ENCODERS[name], f"{name}.encoder", f"one of {', '.join(ENCODERS[name])}", encoder)
+    need(config.fusion.kind in FUSIONS, "fusion.kind", f"one of {', '.join(FUSIONS)}", config.fusion.kind)
+    need(config.vision.frames_per_second > 0, "vision.frames_per_second", "above 0", config.vision.frames_per_second)
+    need(config.vision.size % config.vision.patch == 0, "vision.size", "a multiple of vision.patch", config.vision.size)
+    need(config.audio.scaling in ("training", "ast"), "audio.scaling", "training or ast", config.audio.scaling)
+    need(config.audio.rate >= 8000, "audio.rate", "at least 8000 Hz", config.audio.rate)
+    need(0 <= config.eeg.low < config.eeg.high, "eeg.low", "0 <= eeg.low < eeg.high", config.eeg.low)
+    need(config.eeg.rate > 0, "eeg.rate", "above 0 Hz", config.eeg.rate)
+    for name, part in (
+        ("vision", config.vision),
+        ("audio", config.audio),
+        ("eeg", config.eeg),
+        ("fusion", config.fusion),
+    ):
+        need(part.width % part.heads == 0, f"{name}.width", f"a multiple of {name}.heads ({part.heads})", part.width)
+        need(part.depth >= 1, f"{name}.depth", "at least 1", part.depth)
+        need(0 <= part.dropout < 1, f"{name}.dropout", "0 <= dropout < 1", part.dropout)
+    need(
+        0 <= config.fusion.modality_dropout < 1, "fusion.modality_dropout", "0 <= p < 1", config.fusion.modality_dropout
+    )
+    for stage in STAGES:
+        train = config.training(stage)
+        need(train.epochs >= 1, f"train.{stage}.epochs", "at least 1", train.epochs)
+        need(train.batch >= 1, f"train.{stage}.batch", "at least 1", train.batch)
+        need(train.learning_rate > 0, f"train.{stage}.learning_rate", "above 0", train.learning_rate)

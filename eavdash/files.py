@@ -1,0 +1,81 @@
+"""Files that are whole or not there: written to a temporary name, flushed, then renamed; their checksums; locks."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from eavdash.errors import IntegrityError, TrainingError
+
+
+def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Call ``write(file)`` on a temporary file beside ``path``, flush it to disk and rename it into place.
+
+    Raises:
+        TrainingError: the disk is full or the folder cannot be written; the file that was there before is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise TrainingError.at(
+            path,
+            expected="a file that can be written",
+            found=error.strerror or str(error),
+            remedy="free some disk space or mend the permissions, then retry: the last finished epoch is kept",
+        ) from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, data: Any) -> None:
+    """``data`` as indented UTF-8 JSON, atomically."""
+    text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    write_atomic(path, lambda file: file.write(text.encode()))
+
+
+def read_json(path: Path) -> Any:
+    """The JSON document at ``path``.
+
+    Raises:
+        IntegrityError: it is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise IntegrityError.at(path, expected="a file", found="none", remedy="train the study again") from None
+    except (ValueError, OSError) as error:
+        raise IntegrityError.at(path, expected="JSON", found=str(error), remedy="restore it or train again") from error
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def held(path: Path) -> bool:
+    """Whether a live process holds the lock on a file (``flock``)."""
+    try:
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            return False
+    except FileNotFoundError:
+        return False

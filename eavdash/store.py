@@ -1,0 +1,330 @@
+"""The files of a study: their names, how they are written, and what a run's state may become.
+
+This module alone spells the names under ``checkpoints/`` (docs/architecture.md, "Files"). The app, the queue and the
+workers meet only through these files. Everything is written to a temporary name, flushed to disk and then renamed,
+so that a reader never sees half a file. Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eavdash.errors import IntegrityError, QueueError, UsageError
+from eavdash.files import held, read_json, sha256, write_json
+
+STATES = ("queued", "blocked", "running", "done", "failed", "cancelled")
+#: Every legal change of state. ``running → queued``: the process died and the run will go on from its last epoch.
+TRANSITIONS: dict[str, frozenset[str]] = {
+    "queued": frozenset({"running", "blocked", "failed", "cancelled"}),
+    "blocked": frozenset({"queued", "running", "failed", "cancelled"}),
+    "running": frozenset({"done", "failed", "cancelled", "queued"}),
+    "done": frozenset({"queued"}),
+    "failed": frozenset({"queued"}),
+    "cancelled": frozenset({"queued"}),
+}
+#: Seconds between a worker's heartbeats, and the age at which a run is shown as not responding.
+HEARTBEAT_EVERY = 2.0
+HEARTBEAT_LOST = 10.0
+CHECKED_FILES = ("model.safetensors", "predictions.parquet", "baselines.parquet")
+
+
+def checkpoints_root(given: str | Path | None = None) -> Path:
+    """Where studies live: the argument, else ``EAVDASH_CHECKPOINTS``, else ``./checkpoints``; absolute."""
+    return Path(given or os.environ.get("EAVDASH_CHECKPOINTS") or "checkpoints").expanduser().resolve()
+
+
+def slug(text: str) -> str:
+    """A name that is safe in a path: letters, digits, dot, dash and underscore, and unique per text."""
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "x"
+    # Two texts may flatten to the same name ("a b", "a/b"): a few digits of a hash keep them apart.
+    return safe if safe == text else f"{safe}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
+def unit_name(subject: str) -> str:
+    """The run-name part of a subject: ``s01`` for integers, ``s-<slug>`` otherwise."""
+    return f"s{int(subject):02d}" if re.fullmatch(r"0|[1-9]\d*", subject) else f"s-{slug(subject)}"
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """One run's folder, ``checkpoints/<study>/<run>``."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def study(self) -> StudyDir:
+        return StudyDir(self.path.parent)
+
+    @property
+    def config_file(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def status_file(self) -> Path:
+        return self.path / "status.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def predictions_file(self) -> Path:
+        return self.path / "predictions.parquet"
+
+    @property
+    def baselines_file(self) -> Path:
+        return self.path / "baselines.parquet"
+
+    @property
+    def model_file(self) -> Path:
+        return self.path / "model.safetensors"
+
+    @property
+    def resume_file(self) -> Path:
+        return self.path / "resume.pt"
+
+    @property
+    def log_file(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.path / ".lock"
+
+    @property
+    def explain_dir(self) -> Path:
+        return self.path / "explain"
+
+    def explain_files(self, trial: str, method: str) -> tuple[Path, Path]:
+        """The arrays (.npz) and the receipts (.json) of one explanation."""
+        stem = f"{slug(trial)}-{method}"
+        return self.explain_dir / f"{stem}.npz", self.explain_dir / f"{stem}.json"
+
+    def config(self) -> dict[str, Any]:
+        """The content of config.json."""
+        return dict(read_json(self.config_file))
+
+    def status(self) -> dict[str, Any]:
+        """The content of status.json as it was last written; see :meth:`live_status` for what is true now."""
+        return dict(read_json(self.status_file))
+
+    def live_status(self) -> dict[str, Any]:
+        """The status with what can be observed now: ``shown`` is the state, or "not responding".
+
+        A run is shown as running only while a live process holds its lock and its heartbeat is recent.
+        """
+        status = self.status()
+        status["shown"] = status["state"]
+        if status["state"] == "running":
+            age = time.time() - float(status.get("heartbeat") or 0)
+            if status.get("host") == os.uname().nodename and not self.locked():
+                status["shown"] = "not responding"
+                status["reason"] = "its process is gone; the queue takes it up again from the last finished epoch"
+            elif age > HEARTBEAT_LOST:
+                status["shown"] = "not responding"
+                status["reason"] = f"no heartbeat for {age:.0f} s"
+        return status
+
+    def create(self, config: dict[str, Any]) -> None:
+        """Make the folder with config.json and a first status (queued); an existing run is left as it is."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not self.config_file.exists():
+            write_json(self.config_file, config)
+        if not self.status_file.exists():
+            write_json(self.status_file, {"state": "queued", "attempt": 0, "epoch": 0, "epochs": 0, "reason": ""})
+
+    def update(self, **fields: Any) -> dict[str, Any]:
+        """Write status.json with some fields changed, the state excepted."""
+        if "state" in fields:
+            raise QueueError(f"{self.path}: a state changes by transition(), not update().")
+        with self._status_lock():
+            status = {**self.status(), **fields}
+            write_json(self.status_file, status)
+            return status
+
+    def transition(self, state: str, *, expect: Mapping[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
+        """Change the state, and any other fields with it, provided that the fields of ``expect`` still hold.
+
+        Raises:
+            QueueError: the change is not in :data:`TRANSITIONS`, or a field of ``expect`` has another value by now.
+        """
+        with self._status_lock():
+            status = self.status()
+            for key, value in (expect or {}).items():
+                if status.get(key) != value:
+                    raise QueueError.at(
+                        self.status_file,
+                        expected=f"{key} {value!r}",
+                        found=repr(status.get(key)),
+                        remedy="look at the run again, it has changed meanwhile",
+                    )
+            if state != status["state"] and state not in TRANSITIONS[status["state"]]:
+                raise QueueError.at(
+                    self.status_file,
+                    expected=f"one of {', '.join(sorted(TRANSITIONS[status['state']]))} after {status['state']}",
+                    found=state,
+                    remedy="look at the run again, its state has changed meanwhile",
+                )
+            status = {**status, **fields, "state": state, "changed": time.time()}
+            write_json(self.status_file, status)
+            return status
+
+    def seal(self) -> dict[str, str]:
+        """Checksums of the result files that exist, for status.json."""
+        return {name: sha256(self.path / name) for name in CHECKED_FILES if (self.path / name).exists()}
+
+    def verify(self, name: str) -> Path:
+        """The path of a result file whose checksum matches status.json.
+
+        Raises:
+            IntegrityError: it is missing or differs from what the run wrote.
+        """
+        path = self.path / name
+        expected = dict(self.status().get("checksums") or {}).get(name)
+        remedy = f"train the run again: eavdash retry {self.study.name} --run {self.name}"
+        if not path.exists():
+            raise IntegrityError.at(path, expected="a file written by the run", found="none", remedy=remedy)
+        found = sha256(path)
+        if expected is not None and found != expected:
+            raise IntegrityError.at(
+                path, expected=f"checksum {expected[:12]}", found=f"{found[:12]} (the file is damaged)", remedy=remedy
+            )
+        return path
+
+    def locked(self) -> bool:
+        """Whether a live process holds this run's lock."""
+        return held(self.lock_file)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl; an unfinished last line is left out."""
+        try:
+            text = self.metrics_file.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return []
+        rows = []
+        for line in text.splitlines():
+            with contextlib.suppress(ValueError):
+                rows.append(json.loads(line))
+        return rows
+
+    @contextlib.contextmanager
+    def _status_lock(self) -> Iterator[None]:
+        """Serialise read-modify-write of status.json between threads and processes of one machine.
+
+        Raises:
+            IntegrityError: the run's folder is gone.
+        """
+        try:
+            file = (self.path / ".status.lock").open("ab")
+        except FileNotFoundError:
+            raise IntegrityError.at(
+                self.path, expected="the run's folder", found="none", remedy="train the study again"
+            ) from None
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+@dataclass(frozen=True)
+class StudyDir:
+    """One study's folder, ``checkpoints/<study>``."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def study_file(self) -> Path:
+        return self.path / "study.json"
+
+    @property
+    def splits_file(self) -> Path:
+        return self.path / "splits.csv"
+
+    @property
+    def cache_dir(self) -> Path:
+        return self.path.parent / ".cache"
+
+    @property
+    def exists(self) -> bool:
+        return self.study_file.exists()
+
+    def study(self) -> dict[str, Any]:
+        """The content of study.json."""
+        return dict(read_json(self.study_file))
+
+    def run(self, name: str) -> RunDir:
+        """The folder of one run, which may not exist yet."""
+        return RunDir(self.path / name)
+
+    def runs(self) -> list[RunDir]:
+        """Every run that exists, by name."""
+        if not self.path.is_dir():
+            return []
+        return [RunDir(p) for p in sorted(self.path.iterdir()) if (p / "config.json").exists()]
+
+
+def check_study_name(name: str) -> str:
+    """``name`` if it can be a study's folder.
+
+    Raises:
+        UsageError: it is empty, hidden, or has characters that are unsafe in a path.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise UsageError.at(
+            "study name",
+            expected="letters, digits, dots, dashes and underscores, beginning with a letter or digit",
+            found=repr(name),
+            remedy="choose another name",
+        )
+    return name
+
+
+def studies(root: Path) -> list[StudyDir]:
+    """Every study under a checkpoints folder, by name."""
+    if not root.is_dir():
+        return []
+    return [StudyDir(p) for p in sorted(root.iterdir()) if (p / "study.json").exists()]
+
+
+def find_study(root: Path, name: str) -> StudyDir:
+    """The study of that name.
+
+    Raises:
+        UsageError: there is none; the message lists those that exist.
+    """
+    study = StudyDir(root / check_study_name(name))
+    if not study.exists:
+        names = ", ".join(s.name for s in studies(root)) or "none"
+        raise UsageError.at(root, expected=f"a study {name!r}", found=names, remedy="check the name or --checkpoints")
+    return study
+
+
+def find_run(study: StudyDir, name: str) -> RunDir:
+    """The run of that name in a study.
+
+    Raises:
+        UsageError: there is none.
+    """
+    run = study.run(check_study_name(name))
+    if not run.config_file.exists():
+        raise UsageError.at(
+            study.path, expected=f"a run {name!r}", found="none of that name", remedy="see eavdash status"
+        )
+    return run

@@ -1,0 +1,90 @@
+"""Configuration: JSON round trips, settings from the command line, and refusal of what could only fail later."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from eavdash import config as cfg
+from eavdash.errors import ConfigError
+from eavdash.presets import PRESETS, preset
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_comes_back_from_json(name: str) -> None:
+    config = preset(name)
+    assert cfg.from_dict(json.loads(json.dumps(cfg.to_dict(config)))) == config
+
+
+def test_the_paper_preset_is_the_published_configuration() -> None:
+    paper = preset("paper")
+    assert (paper.protocol.name, paper.eeg.encoder, paper.fusion.kind) == ("paper", "yin", "paper")
+    assert (paper.vision.size, paper.vision.width, paper.vision.depth) == (224, 768, 12)
+    assert (paper.audio.frames, paper.audio.stride) == (1024, 10)
+    assert (paper.train.audio.head_epochs, paper.train.audio.epochs) == (20, 30)
+
+
+def test_settings_change_what_they_name_and_nothing_else() -> None:
+    config = cfg.with_settings(
+        preset("quick"),
+        ["eeg.low=1", "train.audio.epochs=5", "stages=audio,eeg", "train.eeg.augment=false", "eeg.channels=Fz, Cz"],
+    )
+    assert config.eeg.low == 1.0
+    assert config.train.audio.epochs == 5
+    assert config.stages == ("audio", "eeg")
+    assert config.train.eeg.augment is False
+    assert config.eeg.channels == ("Fz", "Cz")
+    changed = cfg.differences(cfg.to_dict(preset("quick")), cfg.to_dict(config))
+    assert len(changed) == 5
+    assert "eeg.low: 0.5 → 1.0" in changed
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "eeg.lows=1",
+        "eeg=1",
+        "eeg.low",
+        "eeg.low=x",
+        "train.audio.epochs=1.5",
+        "train.audio.epochs=0",
+        "window=0",
+        "window=nan",
+        "eeg.high=0.1",
+        "vision.size=65",
+        "vision.heads=3",
+        "protocol.name=random",
+        "stages=audio,audio",
+        "stages=smell",
+        "stages=fusion",
+        "fusion.kind=magic",
+        "fusion.modality_dropout=1",
+        "audio.encoder=vit",
+        "train.eeg.augment=perhaps",
+        "train.eeg.learning_rate=nan",
+    ],
+)
+def test_an_impossible_setting_is_refused_with_its_name(setting: str) -> None:
+    with pytest.raises(ConfigError, match=r"expected .*, found .*; "):
+        cfg.with_settings(preset("quick"), [setting])
+
+
+def test_an_unknown_key_in_json_is_refused() -> None:
+    data = cfg.to_dict(preset("quick"))
+    data["eeg"]["lows"] = 1
+    with pytest.raises(ConfigError, match="unknown lows"):
+        cfg.from_dict(data)
+
+
+def test_a_wrong_type_in_json_is_refused() -> None:
+    data = cfg.to_dict(preset("quick"))
+    data["train"]["eeg"]["epochs"] = "many"
+    with pytest.raises(ConfigError, match=r"train\.eeg\.epochs"):
+        cfg.from_dict(data)
+
+
+def test_epochs_for_every_stage_keep_head_epochs_within() -> None:
+    config = cfg.with_epochs(preset("paper"), 3)
+    assert {config.training(s).epochs for s in cfg.STAGES} == {3}
+    assert config.train.audio.head_epochs == 3

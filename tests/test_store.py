@@ -1,0 +1,129 @@
+"""Files of a study: names, atomic writing, legal states, what is shown as running, damage."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eavdash import store
+from eavdash.errors import IntegrityError, QueueError, TrainingError, UsageError
+from eavdash.files import write_atomic, write_json
+from eavdash.store import RunDir, StudyDir
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    made = RunDir(tmp_path / "study" / "s01-eeg")
+    made.create({"run": "s01-eeg"})
+    return made
+
+
+@pytest.mark.parametrize(
+    ("subject", "name"), [("1", "s01"), ("42", "s42"), ("105", "s105"), ("anna", "s-anna"), ("01", "s-01")]
+)
+def test_unit_names(subject: str, name: str) -> None:
+    assert store.unit_name(subject) == name
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_unit_names_are_safe_and_tell_subjects_apart(a: str, b: str) -> None:
+    assert re.fullmatch(r"[A-Za-z0-9._-]+", store.unit_name(a))
+    assert (store.unit_name(a) == store.unit_name(b)) == (a == b)
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"old")
+
+    def full(file: BinaryIO) -> None:
+        file.write(b"half of the new")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(TrainingError, match=r"No space left.*free some disk space"):
+        write_atomic(path, full)
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_every_state_can_be_reached_and_only_by_legal_steps(run: RunDir) -> None:
+    reachable = {"queued"}
+    for _ in store.STATES:
+        reachable |= {b for a in reachable for b in store.TRANSITIONS[a]}
+    assert reachable == set(store.STATES)
+    run.transition("running")
+    run.transition("done")
+    for state in ("running", "failed", "cancelled", "blocked"):
+        with pytest.raises(QueueError, match="after done"):
+            run.transition(state)
+    assert run.status()["state"] == "done"
+    with pytest.raises(QueueError, match="transition"):
+        run.update(state="failed")
+
+
+def test_creating_a_run_again_changes_nothing(run: RunDir) -> None:
+    run.transition("running", epoch=3)
+    run.create({"run": "other"})
+    assert run.config() == {"run": "s01-eeg"}
+    assert run.status()["epoch"] == 3
+
+
+def test_running_is_shown_only_while_a_process_holds_the_lock_and_its_heart_beats(run: RunDir) -> None:
+    run.transition("running", heartbeat=time.time(), host=os.uname().nodename)
+    assert run.live_status()["shown"] == "not responding"
+    with run.lock_file.open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert run.live_status()["shown"] == "running"
+        run.update(heartbeat=time.time() - 60)
+        status = run.live_status()
+        assert status["shown"] == "not responding"
+        assert "no heartbeat for 6" in status["reason"]
+
+
+def test_a_damaged_result_is_named(run: RunDir) -> None:
+    run.model_file.write_bytes(b"weights")
+    run.update(checksums=run.seal())
+    assert run.verify("model.safetensors") == run.model_file
+    run.model_file.write_bytes(b"weightz")
+    with pytest.raises(IntegrityError, match=r"model\.safetensors.*damaged.*eavdash retry study --run s01-eeg"):
+        run.verify("model.safetensors")
+    run.model_file.unlink()
+    with pytest.raises(IntegrityError, match="found none"):
+        run.verify("model.safetensors")
+
+
+def test_a_half_written_metrics_line_is_left_out(run: RunDir) -> None:
+    assert run.metrics() == []
+    run.metrics_file.write_text('{"epoch": 1}\n{"epoch": 2}\n{"epo')
+    assert run.metrics() == [{"epoch": 1}, {"epoch": 2}]
+
+
+def test_status_that_is_not_json_is_named(run: RunDir) -> None:
+    run.status_file.write_text("{")
+    with pytest.raises(IntegrityError, match=r"status\.json"):
+        run.status()
+
+
+@pytest.mark.parametrize("name", ["", ".hidden", "a/b", "a b", "../x", "x" * 101, "ä"])
+def test_unsafe_study_names_are_refused(name: str) -> None:
+    with pytest.raises(UsageError):
+        store.check_study_name(name)
+
+
+def test_finding_a_study_lists_what_there_is(tmp_path: Path) -> None:
+    write_json((tmp_path / "pilot").mkdir() or tmp_path / "pilot" / "study.json", {})
+    (tmp_path / ".cache").mkdir()
+    assert store.find_study(tmp_path, "pilot") == StudyDir(tmp_path / "pilot")
+    assert store.studies(tmp_path) == [StudyDir(tmp_path / "pilot")]
+    with pytest.raises(UsageError, match="found pilot"):
+        store.find_study(tmp_path, "other")
+    with pytest.raises(UsageError, match="a run 's01-eeg'"):
+        store.find_run(StudyDir(tmp_path / "pilot"), "s01-eeg")
