@@ -1,0 +1,11 @@
+"""Simulated recordings in EAV's layout, with the truth of what was planted.
+
+In: a folder, a number of subjects and a seed. Out: :func:`make_demo` writes EAV's files and ``truth.json``.
+
+``plan.py`` decides what is expressed where (and alone decides how difficult that is), ``eeg.py``, ``voice.py`` and
+``face.py`` turn the plan of a trial into signals, ``files.py`` writes one subject, ``make.py`` the dataset.
+"""
+
+from eavdash.data.demo.make import make_demo
+
+__all__ = ["make_demo"]

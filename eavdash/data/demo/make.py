@@ -1,0 +1,227 @@
+"""Make the demo dataset: subjects in parallel processes, whole or not at all, the rest when asked again.
+
+In: a folder, how many subjects, a seed. Out: ``folder/EAV/EAV/subjectN/`` in EAV's layout and ``truth.json`` beside
+them. truth.json comes first, so that nothing here is ever without its mark "simulated"; a subject is written to a
+hidden folder that gets its name when complete. Nothing that was not made here is changed or deleted.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import multiprocessing
+import multiprocessing.connection
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from eavdash.data.demo import files
+from eavdash.data.demo.plan import FULL, SMALL, DemoSize, SubjectPlan, made_with, plan_subject, truth
+from eavdash.errors import DataError, IntegrityError, TrainingError, UsageError
+from eavdash.files import read_json, write_json
+
+TRUTH = "truth.json"
+CHUNK = 10  # trials whose media are one task
+MAX_SUBJECTS = 999
+_REMEDY = "choose another folder"
+
+Report = Callable[[int, int, str], None]
+
+
+def make_demo(
+    folder: Path | str,
+    subjects: int = 3,
+    full: bool = False,
+    seed: int = 0,
+    report: Report | None = None,
+    *,
+    size: DemoSize | None = None,
+    workers: int | None = None,
+) -> Path:
+    """Write simulated recordings under ``folder`` and return the EAV root, ``folder/EAV/EAV``.
+
+    Subjects that are there already, made with the same settings, are kept; asking for fewer than there are deletes
+    none. ``report(done, total, what)`` counts pieces of work. ``size`` overrules ``full``; ``workers`` is the number
+    of processes, by default the processors at hand; 1 works in this process.
+
+    Raises:
+        UsageError: the folder cannot be written, or holds other data, or recordings made with other settings.
+        DataError: the disk is full, or a process was killed; what was complete is kept.
+    """
+    size = size or (FULL if full else SMALL)
+    _check_request(subjects, seed)
+    root = Path(folder).expanduser().resolve() / "EAV" / "EAV"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with (root / ".making.lock").open("ab") as lock:
+            _lock(lock, root)
+            return _make(root, subjects, seed, size, workers or _processors(), report or (lambda *_: None))
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        where = error.filename or root
+        found = error.strerror or str(error)
+        raise UsageError.at(where, expected="a folder that can be written", found=found, remedy=_REMEDY) from error
+    except (OSError, TrainingError) as error:  # the latter is how the store says that a file could not be written
+        cause = error if isinstance(error, OSError) else error.__cause__
+        raise DataError.at(
+            root,
+            expected="room for the recordings",
+            found=getattr(cause, "strerror", None) or str(cause),
+            remedy="free some disk space or give another folder, then run it again: complete subjects are kept",
+        ) from error
+    except BrokenProcessPool as error:
+        raise DataError.at(
+            root,
+            expected="processes that finish their work",
+            found="one that was killed, perhaps for want of memory",
+            remedy="run it again: complete subjects are kept",
+        ) from error
+
+
+def _make(root: Path, subjects: int, seed: int, size: DemoSize, workers: int, report: Report) -> Path:
+    known = _known_subjects(root, made_with(seed, size))
+    plans = [plan_subject(seed, number, size) for number in range(1, max(subjects, known) + 1)]
+    if known < len(plans):
+        write_json(root / TRUTH, truth(seed, plans, size, files.PLACES))
+    wanted = [plan for plan in plans if plan.subject <= subjects]
+    missing = [plan for plan in wanted if not _folder(root, plan).is_dir()]
+    pieces = len(_tasks(wanted[0]))
+    done, total = (len(wanted) - len(missing)) * pieces, len(wanted) * pieces
+    report(done, total, "simulated recordings")
+    if not missing:
+        return root
+
+    def finished(plan: SubjectPlan, left: int) -> None:
+        nonlocal done
+        done += 1
+        if left == 0:
+            _partial(root, plan).rename(_folder(root, plan))
+        report(done, total, f"subject {plan.subject}")
+
+    for plan in missing:  # an interrupted subject begins anew; the hidden name is only ever given here
+        shutil.rmtree(_partial(root, plan), ignore_errors=True)
+    if workers == 1:
+        for plan in missing:
+            tasks = _tasks(plan)
+            for left, task in zip(range(len(tasks) - 1, -1, -1), tasks, strict=True):
+                _carry_out(_partial(root, plan), plan, task, size)
+                finished(plan, left)
+    else:
+        _in_parallel(root, missing, size, workers, finished)
+    return root
+
+
+def _in_parallel(
+    root: Path, plans: list[SubjectPlan], size: DemoSize, workers: int, finished: Callable[[SubjectPlan, int], None]
+) -> None:
+    # spawn, not fork: the caller may be a server with threads.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+    try:
+        futures: dict[Future[None], SubjectPlan] = {}
+        left: dict[int, int] = {}
+        for plan in plans:
+            tasks = _tasks(plan)
+            left[plan.subject] = len(tasks)
+            for task in tasks:
+                futures[pool.submit(_carry_out, _partial(root, plan), plan, task, size)] = plan
+        for future in as_completed(futures):
+            future.result()
+            plan = futures[future]
+            left[plan.subject] -= 1
+            finished(plan, left[plan.subject])
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _tasks(plan: SubjectPlan) -> list[tuple[int, int]]:
+    """Pieces of one subject's work: (0, 0) is the EEG, (first, last) the media of ``plan.trials[first:last]``."""
+    return [(0, 0), *((first, first + CHUNK) for first in range(0, len(plan.trials), CHUNK))]
+
+
+def _carry_out(folder: Path, plan: SubjectPlan, task: tuple[int, int], size: DemoSize) -> None:
+    if task == (0, 0):
+        files.write_eeg(folder, plan, size)
+    else:
+        files.write_media(folder, plan.trials[slice(*task)], size)
+
+
+def _start_worker() -> None:
+    """In a new process: leave Ctrl-C to the parent, and end when the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            multiprocessing.connection.wait([parent.sentinel])
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _known_subjects(root: Path, settings: dict[str, Any]) -> int:
+    """How many subjects an earlier truth.json speaks of; 0 in an empty folder."""
+    path = root / TRUTH
+    if not path.exists():
+        others = sorted(p.name for p in root.iterdir() if not p.name.startswith("."))
+        if others:
+            raise UsageError.at(
+                root,
+                expected="an empty folder or earlier demo recordings",
+                found=f"{others[0]} without a {TRUTH}",
+                remedy=_REMEDY,
+            )
+        return 0
+    try:
+        said = read_json(path)
+        earlier, known = said["made_with"], len(said["reliability"])
+    except (IntegrityError, KeyError, TypeError) as error:
+        raise UsageError.at(
+            path, expected="what an earlier run wrote", found="something else", remedy=_REMEDY
+        ) from error
+    if earlier != settings:
+        keys = [key for key in {**settings, **earlier} if settings.get(key) != earlier.get(key)]
+        raise UsageError.at(
+            path,
+            expected=", ".join(f"{key} {settings.get(key)}" for key in keys),
+            found=", ".join(f"{key} {earlier.get(key)}" for key in keys),
+            remedy=f"{_REMEDY} or give the earlier settings",
+        )
+    return known
+
+
+def _check_request(subjects: int, seed: int) -> None:
+    if not 1 <= subjects <= MAX_SUBJECTS:
+        raise UsageError.at(
+            "subjects", expected=f"1 to {MAX_SUBJECTS}", found=str(subjects), remedy="give another number"
+        )
+    if seed < 0:
+        raise UsageError.at("seed", expected="0 or more", found=str(seed), remedy="give another number")
+
+
+def _lock(lock: Any, root: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UsageError.at(
+            root,
+            expected="one process making recordings here",
+            found="another at work",
+            remedy="wait for it to finish",
+        ) from None
+
+
+def _processors() -> int:
+    return max(1, min(8, len(os.sched_getaffinity(0))))
+
+
+def _folder(root: Path, plan: SubjectPlan) -> Path:
+    return root / f"subject{plan.subject}"
+
+
+def _partial(root: Path, plan: SubjectPlan) -> Path:
+    return root / f".subject{plan.subject}.partial"

@@ -1,0 +1,217 @@
+"""What the demo recordings express, when and how clearly: decided here, before any signal is made.
+
+In: a seed, a subject's number and a size. Out: a :class:`SubjectPlan`, and :func:`truth`, the content of truth.json.
+The order of trials is EAV's: 20 conversations of 10 trials, two Neutral ones and eight of one emotion, listening and
+speaking in turn (https://doi.org/10.1038/s41597-024-03838-4).
+
+Difficulty is the table :data:`DIFFICULTY` and nothing else. Each modality draws on its own, so errors are independent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+#: Raised whenever the same seed would give other recordings than before.
+VERSION = 1
+TRIALS = 200
+#: In the order of the rows of EAV's label matrix: row 2k is listening, row 2k + 1 speaking.
+EMOTIONS = ("Neutral", "Sadness", "Anger", "Happiness", "Calmness")
+MODALITIES = ("vision", "audio", "eeg")
+_LETTERS = {"A": "Anger", "C": "Calmness", "S": "Sadness", "H": "Happiness"}
+CONVERSATIONS = tuple(_LETTERS[letter] for letter in "AACCSSHACHHSSAACCHHS")
+#: What a misleading trial expresses instead of its label.
+NEIGHBOURS = {
+    "Neutral": ("Calmness", "Sadness"),
+    "Sadness": ("Calmness", "Neutral"),
+    "Anger": ("Happiness", "Neutral"),
+    "Happiness": ("Anger", "Calmness"),
+    "Calmness": ("Neutral", "Sadness"),
+}
+
+
+@dataclass(frozen=True)
+class Difficulty:
+    """How often a modality expresses the label weakly, or a neighbouring emotion in its place, and how strongly."""
+
+    weak: float  # share of trials
+    misleading: float  # share of trials
+    clear_strength: tuple[float, float]
+    weak_strength: tuple[float, float]
+
+
+DIFFICULTY = {
+    "vision": Difficulty(weak=0.20, misleading=0.10, clear_strength=(0.75, 1.0), weak_strength=(0.15, 0.4)),
+    "audio": Difficulty(weak=0.22, misleading=0.14, clear_strength=(0.7, 1.0), weak_strength=(0.15, 0.4)),
+    "eeg": Difficulty(weak=0.25, misleading=0.18, clear_strength=(0.7, 1.0), weak_strength=(0.1, 0.35)),
+}
+#: The modality that says nothing about the label, for subjects 1, 2, 3, 4 ... in turn.
+NOISE = ("eeg", "audio", "vision")
+
+
+@dataclass(frozen=True)
+class DemoSize:
+    """Lengths and rates of the recordings."""
+
+    seconds: float = 10.0  # of a trial
+    eeg_rate: int = 500  # Hz
+    audio_rate: int = 16000  # Hz
+    width: int = 320  # pixels
+    height: int = 240
+    fps: int = 15
+    extra_frames: int = 0  # a clip is up to so many frames longer than its trial, as EAV's are
+
+
+SMALL = DemoSize()
+FULL = DemoSize(seconds=20.0, audio_rate=48000, width=640, height=480, fps=30, extra_frames=3)
+
+
+@dataclass(frozen=True)
+class Expression:
+    """One emotion expressed in one modality from ``start`` to ``stop`` seconds of a trial.
+
+    ``kind``: clear, weak or misleading; "unrelated" when the modality did not look at the label at all.
+    """
+
+    emotion: str
+    strength: float
+    start: float
+    stop: float
+    kind: str
+
+
+@dataclass(frozen=True)
+class TrialPlan:
+    """One trial: NNN, its label, and what each recorded modality expresses."""
+
+    seed: int
+    subject: int
+    number: int
+    label: str
+    speaking: bool
+    expressions: dict[str, Expression]
+
+    @property
+    def condition(self) -> str:
+        return "Speaking" if self.speaking else "Listening"
+
+    def rng(self, stream: str) -> np.random.Generator:
+        """The random numbers of one purpose in this trial."""
+        return random(self.seed, self.subject, stream, self.number)
+
+
+@dataclass(frozen=True)
+class SubjectPlan:
+    """All trials of a subject, in order of NNN, and the reliability of each modality.
+
+    Reliability is the probability that a trial's expression follows its label; 0: the modality is noise.
+    """
+
+    subject: int
+    reliability: dict[str, float]
+    trials: tuple[TrialPlan, ...]
+
+
+def random(seed: int, subject: int, stream: str, trial: int = 0) -> np.random.Generator:
+    """A generator that depends on nothing but its arguments."""
+    return np.random.default_rng(np.random.SeedSequence([seed, subject, *stream.encode(), trial]))
+
+
+def label_of(number: int) -> str:
+    """The emotion of trial NNN (1 to 200)."""
+    conversation, place = divmod(number - 1, 10)
+    return "Neutral" if place < 2 else CONVERSATIONS[conversation]
+
+
+def plan_subject(seed: int, subject: int, size: DemoSize) -> SubjectPlan:
+    """The plan of one subject (counted from 1)."""
+    reliability = _reliability(seed, subject)
+    trials = []
+    for number in range(1, TRIALS + 1):
+        speaking = number % 2 == 0
+        expressions = {
+            modality: _express(random(seed, subject, f"plan {modality}", number), number, modality, reliability, size)
+            for modality in MODALITIES
+            if speaking or modality == "eeg"  # a listener's face is idle and nobody records their voice
+        }
+        trials.append(TrialPlan(seed, subject, number, label_of(number), speaking, expressions))
+    return SubjectPlan(subject, reliability, tuple(trials))
+
+
+def envelope(expression: Expression | None, times: np.ndarray, ramp: float = 0.3) -> np.ndarray:
+    """How far the expression is on at each time (seconds): 0 outside its stretch, 1 inside, smooth ramps between."""
+    if expression is None:
+        return np.zeros_like(times, dtype=float)
+    ramp = min(ramp, (expression.stop - expression.start) / 3)
+    rise = np.clip((times - expression.start) / ramp, 0, 1)
+    fall = np.clip((expression.stop - times) / ramp, 0, 1)
+    return 0.5 - 0.5 * np.cos(np.pi * np.minimum(rise, fall))
+
+
+def truth(seed: int, plans: list[SubjectPlan], size: DemoSize, places: dict[str, Any]) -> dict[str, Any]:
+    """The content of truth.json; ``places[modality](emotion)`` gives what is said about where an emotion shows."""
+    return {
+        "simulated": True,
+        "seed": seed,
+        "made_with": made_with(seed, size),
+        "reliability": {str(p.subject): p.reliability for p in plans},
+        "trials": [
+            {
+                "subject": str(plan.subject),
+                "trial": str(trial.number),
+                "label": trial.label,
+                "condition": trial.condition,
+                "planted": [
+                    {"modality": modality, **dataclasses.asdict(expression), **places[modality](expression.emotion)}
+                    for modality, expression in trial.expressions.items()
+                ],
+            }
+            for plan in plans
+            for trial in plan.trials
+        ],
+    }
+
+
+def made_with(seed: int, size: DemoSize) -> dict[str, Any]:
+    """What must agree for recordings to be continued."""
+    return {"version": VERSION, "seed": seed, **dataclasses.asdict(size)}
+
+
+def _reliability(seed: int, subject: int) -> dict[str, float]:
+    rng = random(seed, subject, "reliability")
+    noise = NOISE[(subject - 1) % len(NOISE)]
+    # The first three are as reliable as can be, so that each contrast with the noise modality is plain.
+    varied = {m: 1.0 if subject <= len(NOISE) else round(float(rng.uniform(0.7, 1.0)), 2) for m in MODALITIES}
+    return {m: 0.0 if m == noise else varied[m] for m in MODALITIES}
+
+
+def _express(
+    rng: np.random.Generator, number: int, modality: str, reliability: dict[str, float], size: DemoSize
+) -> Expression:
+    """What one modality shows in one trial; every draw is made whatever is used of it, so that streams stay aligned."""
+    mix, label = DIFFICULTY[modality], label_of(number)
+    follows, kind_draw = rng.uniform(size=2)
+    strength_draw, start_draw, stop_draw = rng.uniform(size=3)
+    neighbour = NEIGHBOURS[label][int(rng.integers(2))]
+    anything = EMOTIONS[int(rng.integers(len(EMOTIONS)))]
+    kind = "clear"
+    if kind_draw < mix.weak:
+        kind = "weak"
+    elif kind_draw < mix.weak + mix.misleading:
+        kind = "misleading"
+    low, high = mix.weak_strength if kind == "weak" else mix.clear_strength
+    emotion = neighbour if kind == "misleading" else label
+    if follows >= reliability[modality]:
+        kind, emotion = "unrelated", anything
+    # It starts in the first window, stops in the last one, and covers more than half of each.
+    margin = min(5.0, size.seconds / 2)
+    return Expression(
+        emotion=emotion,
+        strength=round(low + (high - low) * strength_draw, 3),
+        start=round(margin * (0.08 + 0.32 * start_draw), 3),
+        stop=round(size.seconds - margin * (0.08 + 0.32 * stop_draw), 3),
+        kind=kind,
+    )

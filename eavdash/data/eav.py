@@ -1,0 +1,253 @@
+"""EAV's folders (Lee et al. 2024, Sci. Data 11:1026) as rows of the trial table.
+
+In: a folder that holds ``subject1`` … at any level. Out: one row per trial of every subject, listening and speaking,
+and for each subject whose files contradict each other the errors that say so: other subjects are never stopped.
+
+The files of a trial are paired by their number NNN alone, which is also the 1-based index of the trial in the EEG
+array and in the label matrix; the other number in the names ("Trial_TT") differs between the sound and the video of
+one trial. Labels come from the label matrix and are checked against every file name; without a matrix they come from
+the names. Only headers and the small label matrix are read here; SciPy reads MATLAB's format.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from eavdash.data.eav_mat import EMOTIONS, eeg_shape, read_labels
+from eavdash.errors import DataError, EavdashError, TableError
+
+TRIALS = 200
+TRIALS_PER_CONVERSATION = 10
+COLUMNS = (
+    *("subject", "trial", "label", "group", "start", "stop", "eeg", "audio", "video"),
+    *("condition", "conversation"),
+)
+#: How far below the given folder the subjects are looked for.
+DEPTH = 4
+
+_SUBJECT = re.compile(r"(?i)^subject_?0*(\d+)_*$")
+_MEDIA = re.compile(r"(?i)^(\d+)_trial_\d+_(listening|speaking)_([a-z]+?)(?:_aud)?\.(mp4|wav)$")
+_EEG = re.compile(r"(?i)^(?:subject_?0*(\d+)_*)?_?eeg(_label)?\.mat$")
+
+
+@dataclass(frozen=True)
+class Media:
+    """What one sound's or video's name says."""
+
+    path: Path
+    number: int  # NNN, from 1
+    condition: str
+    emotion: str
+
+
+@dataclass
+class EavSubject:
+    """One subject's rows, what makes them unusable (``errors``) and what is only worth knowing (``notes``)."""
+
+    subject: str
+    folder: Path
+    rows: list[dict[str, object]] = field(default_factory=list)
+    errors: list[EavdashError] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def fail(self, where: Path, expected: str, found: str, remedy: str) -> None:
+        """Record a contradiction in this subject's files."""
+        self.errors.append(DataError.at(where, expected=expected, found=found, remedy=remedy))
+
+
+def eav_root(path: str | Path) -> Path | None:
+    """The folder at or below ``path`` that holds EAV's subject folders, or None.
+
+    Raises:
+        TableError: two folders of the same level hold subjects, so that it is not clear which is meant.
+    """
+    level = [Path(path)]
+    for _ in range(DEPTH + 1):
+        found = [folder for folder in level if _holds_subjects(folder)]
+        if len(found) > 1:
+            raise TableError.at(
+                path,
+                expected="one folder with EAV subjects",
+                found=f"{len(found)} ({', '.join(map(str, found))})",
+                remedy="point at one of them",
+            )
+        if found:
+            return found[0]
+        level = [child for folder in level for child in _folders(folder)]
+    return None
+
+
+def scan(root: str | Path) -> list[EavSubject]:
+    """Every subject below an EAV root, by number, whatever state its files are in."""
+    folders: dict[int, list[Path]] = {}
+    for folder in _folders(Path(root)):
+        if match := _SUBJECT.match(folder.name):
+            folders.setdefault(int(match[1]), []).append(folder)
+    return [_scan_subject(number, folders[number]) for number in sorted(folders)]
+
+
+def read_eav(root: str | Path) -> tuple[pd.DataFrame, dict[str, DataError]]:
+    """The trials of an EAV root (columns :data:`COLUMNS`) and, by subject, what makes a subject unusable.
+
+    A subject with an error keeps the rows that its file names give, so that they can be looked at.
+    """
+    subjects = scan(root)
+    return frame_of(subjects), {s.subject: first_error(s.errors) for s in subjects if s.errors}
+
+
+def frame_of(subjects: list[EavSubject]) -> pd.DataFrame:
+    """The rows of scanned subjects as one table with columns :data:`COLUMNS`."""
+    return pd.DataFrame([row for s in subjects for row in s.rows], columns=list(COLUMNS))
+
+
+def first_error(errors: list[EavdashError]) -> DataError:
+    """The first of a subject's errors, saying how many more there are."""
+    more = f" ({len(errors) - 1} more, which `eavdash check` lists.)" if len(errors) > 1 else ""
+    return DataError(f"{errors[0]}{more}")
+
+
+def _entries(folder: Path, keep: Callable[[Path], bool]) -> list[Path]:
+    """Children in the order of their names (the order on disk is arbitrary), without hidden ones."""
+    try:
+        return sorted((p for p in folder.iterdir() if not p.name.startswith((".", "__MACOSX")) and keep(p)), key=str)
+    except OSError:
+        return []
+
+
+def _folders(folder: Path) -> list[Path]:
+    return _entries(folder, Path.is_dir)
+
+
+def _holds_subjects(folder: Path) -> bool:
+    return any(_SUBJECT.match(f.name) and any(True for _ in _parts(f)) for f in _folders(folder))
+
+
+def _parts(folder: Path) -> Iterator[tuple[str, Path]]:
+    """The subject's EEG, audio and video folders, however they are capitalised."""
+    for child in _folders(folder):
+        if child.name.lower() in ("eeg", "audio", "video"):
+            yield child.name.lower(), child
+
+
+def _scan_subject(number: int, folders: list[Path]) -> EavSubject:
+    subject = EavSubject(str(number), folders[0])
+    if len(folders) > 1:
+        names = ", ".join(f.name for f in folders)
+        subject.fail(folders[0].parent, f"one folder of subject {number}", names, "remove or rename the others")
+    parts = dict(_parts(folders[0]))
+    eeg, trials, labels = _scan_eeg(subject, parts.get("eeg"))
+    media = {kind: _scan_media(subject, parts.get(kind), kind) for kind in ("video", "audio")}
+    _check_names(subject, media, labels, trials)
+    known = dict(enumerate(labels, start=1)) if labels else {}
+    for files in media.values():
+        for n, file in files.items():
+            if not labels or n > len(labels):
+                known.setdefault(n, (file.condition, file.emotion))
+    for n in sorted(known):
+        condition, emotion = known[n]
+        conversation = str((n - 1) // TRIALS_PER_CONVERSATION)
+        paths = {kind: str(files[n].path) if n in files else "" for kind, files in media.items()}
+        subject.rows.append(
+            {
+                **{"subject": subject.subject, "trial": str(n), "label": emotion, "group": conversation},
+                **{"start": np.nan, "stop": np.nan, "eeg": f"{eeg}#{n}" if eeg and n <= trials else "", **paths},
+                **{"condition": condition, "conversation": conversation},
+            }
+        )
+    if not known and not subject.errors:
+        subject.fail(folders[0], "recordings in EEG, Audio and Video", "none", "copy the subject's files again")
+    if known and len(known) < TRIALS:
+        subject.notes.append(f"{folders[0]}: {len(known)} trials where EAV has {TRIALS}")
+    return subject
+
+
+def _scan_eeg(subject: EavSubject, folder: Path | None) -> tuple[Path | None, int, list[tuple[str, str]] | None]:
+    """The EEG file (None when absent or unreadable), its number of trials, and the label matrix's labels."""
+    files: dict[bool, list[Path]] = {False: [], True: []}
+    for path in _entries(folder, Path.is_file) if folder else []:
+        match = _EEG.match(path.name)
+        if not match:
+            subject.notes.append(f"{path}: not part of EAV, ignored")
+            continue
+        if match[1] and match[1] != subject.subject:
+            subject.fail(path, f"a file of subject {subject.subject}", f"subject {match[1]}'s", "move it to its folder")
+        files[bool(match[2])].append(path)
+    for paths in files.values():
+        if len(paths) > 1:
+            names = ", ".join(p.name for p in paths)
+            subject.fail(paths[0].parent, "one such file", names, "remove the one that does not belong")
+    eeg: Path | None = files[False][0] if files[False] else None
+    trials, labels = 0, None
+    try:
+        if files[True]:
+            labels = read_labels(files[True][0])
+        elif eeg:
+            subject.notes.append(f"{eeg}: no label file beside it, labels are taken from the file names")
+    except DataError as error:
+        subject.errors.append(error)
+    try:
+        trials = eeg_shape(eeg)[2] if eeg else 0
+    except DataError as error:
+        subject.errors.append(error)
+        eeg = None
+    if eeg and labels and len(labels) != trials:
+        found = f"{len(labels)} labels in {files[True][0].name}"
+        subject.fail(eeg, f"a label for each of its {trials} trials", found, "copy both files from the dataset again")
+    return eeg, trials, labels
+
+
+def _scan_media(subject: EavSubject, folder: Path | None, kind: str) -> dict[int, Media]:
+    """The sounds or videos of a subject by number NNN."""
+    suffix = {"audio": "wav", "video": "mp4"}[kind]
+    files: dict[int, Media] = {}
+    for path in _entries(folder, Path.is_file) if folder else []:
+        match = _MEDIA.match(path.name)
+        if not match or match[4].lower() != suffix:
+            subject.notes.append(f"{path}: not part of EAV, ignored")
+            continue
+        file = Media(path, int(match[1]), match[2].capitalize(), match[3].capitalize())
+        if file.emotion not in EMOTIONS:
+            subject.fail(path, f"one of {', '.join(EMOTIONS)}", file.emotion, "mend the file's name")
+        elif file.number in files:
+            found = f"{files[file.number].path.name} too"
+            subject.fail(path, f"one {kind} file of trial {file.number}", found, "remove the one that does not belong")
+        else:
+            files[file.number] = file
+    return files
+
+
+def _check_names(
+    subject: EavSubject, media: dict[str, dict[int, Media]], labels: list[tuple[str, str]] | None, trials: int
+) -> None:
+    """Record file names that contradict the label matrix or each other; drop sounds of listening trials."""
+    last = len(labels) if labels else trials
+    outside: list[tuple[Path, str, str]] = []
+    against: list[tuple[Path, str, str]] = []
+    said: dict[int, Media] = {}
+    for files in media.values():
+        for file in files.values():
+            says = f"{file.condition} {file.emotion}"
+            if file.number < 1 or (last and file.number > last):
+                source = "label file" if labels else "EEG file"
+                outside.append((file.path, f"a number from 1 to {last} (the {source}'s trials)", str(file.number)))
+            elif labels and (file.condition, file.emotion) != labels[file.number - 1]:
+                row = " ".join(labels[file.number - 1])
+                against.append((file.path, f"{row} (trial {file.number} of the label file)", says))
+            elif (other := said.setdefault(file.number, file)) and (other.condition, other.emotion) != (
+                file.condition,
+                file.emotion,
+            ):
+                against.append((file.path, f"{other.condition} {other.emotion} as {other.path.name} says", says))
+    for group, remedy in ((outside, "remove or rename it"), (against, "find out which is right and mend the other")):
+        if group:
+            path, expected, found = group[0]
+            more = f" ({len(group) - 1} more such files)" if len(group) > 1 else ""
+            subject.fail(path, expected, found + more, remedy)
+    for number in [n for n, file in media["audio"].items() if file.condition == "Listening"]:
+        subject.notes.append(f"{media['audio'].pop(number).path}: a sound of a listening trial, ignored")

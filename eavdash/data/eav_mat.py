@@ -1,0 +1,135 @@
+"""EAV's MATLAB v5 files: the shape of the EEG, without loading it, and the label matrix.
+
+In: ``subjectN_eeg.mat`` or ``subjectN_eeg_label.mat``. Out: a shape, or the trials' conditions and emotions. Delegated
+to ``scipy.io``; what it does not notice, a file cut short behind a sound header, is checked here from the lengths that
+the file itself states.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import scipy.io
+
+from eavdash.errors import EavdashError, RecordingError
+
+#: Order of the emotions in the label matrix: row 2i is listening to emotion i, row 2i + 1 speaking with it.
+EMOTIONS = ("Neutral", "Sadness", "Anger", "Happiness", "Calmness")
+CONDITIONS = ("Listening", "Speaking")
+EEG_CHANNELS = 30
+_HEADER = 128  # bytes before the first data element
+
+
+def mat_arrays(path: str | Path) -> dict[str, tuple[int, ...]]:
+    """Shape of each array of a .mat file, from its headers alone.
+
+    Raises:
+        RecordingError: it is missing, not MATLAB v5, damaged or cut short.
+    """
+    path = Path(path)
+    try:
+        arrays = {name: tuple(map(int, shape)) for name, shape, _ in scipy.io.whosmat(path)}
+        missing = _missing_bytes(path)
+    except Exception as error:  # scipy fails in many ways on damaged bytes (ValueError, TypeError, zlib.error ...)
+        raise _unreadable(path, error) from error
+    if missing:
+        raise RecordingError.at(
+            path,
+            expected="a complete file",
+            found=f"one that ends {missing} bytes too early",
+            remedy="copy the file from the dataset again",
+        )
+    return arrays
+
+
+def read_array(path: str | Path, name: str) -> np.ndarray:
+    """One array of a .mat file, as stored.
+
+    Raises:
+        RecordingError: the file cannot be read.
+    """
+    try:
+        return np.asarray(scipy.io.loadmat(path, variable_names=[name])[name])
+    except Exception as error:  # as in mat_arrays
+        raise _unreadable(Path(path), error) from error
+
+
+def label_of(row: int) -> tuple[str, str]:
+    """Condition and emotion of a row (from 0) of the label matrix."""
+    return CONDITIONS[row % 2], EMOTIONS[row // 2]
+
+
+def read_labels(path: Path) -> list[tuple[str, str]]:
+    """Condition and emotion of every trial of a label file: one-hot, (10 rows, trial).
+
+    Raises:
+        RecordingError: it cannot be read, has another shape, or is not one-hot.
+    """
+    remedy = "copy the label file from the dataset again"
+    matrices = {name: shape for name, shape in mat_arrays(path).items() if len(shape) == 2}
+    name = "label" if "label" in matrices else next(iter(matrices), "")
+    rows = len(EMOTIONS) * len(CONDITIONS)
+    if not name or matrices[name][0] != rows or matrices[name][1] == 0:
+        found = f"shape {matrices[name]}" if name else "no matrix"
+        raise RecordingError.at(path, expected=f"a label matrix of shape ({rows}, trials)", found=found, remedy=remedy)
+    matrix = read_array(path, name)
+    ones = (matrix != 0).sum(axis=0)
+    wrong = np.flatnonzero((ones != 1) | ~np.isin(matrix, (0, 1)).all(axis=0))
+    if len(wrong):
+        raise RecordingError.at(
+            path,
+            expected="one-hot labels, a single 1 for each trial",
+            found=f"{ones[wrong[0]]} entries set for trial {wrong[0] + 1} ({len(wrong)} such trials)",
+            remedy=remedy,
+        )
+    return [label_of(row) for row in matrix.argmax(axis=0)]
+
+
+def eeg_shape(path: Path) -> tuple[int, int, int]:
+    """(time, channel, trial) of the one three-dimensional array of an EAV EEG file; only headers are read.
+
+    Raises:
+        RecordingError: it cannot be read or does not hold exactly one such array of 30 channels.
+    """
+    cubes = [shape for shape in mat_arrays(path).values() if len(shape) == 3]
+    if len(cubes) != 1 or cubes[0][1] != EEG_CHANNELS or 0 in cubes[0]:
+        raise RecordingError.at(
+            path,
+            expected=f"one array of shape (time, {EEG_CHANNELS} channels, trials)",
+            found=" and ".join(map(str, cubes)) or "no three-dimensional array",
+            remedy="copy the file from the dataset again",
+        )
+    time, channels, trials = cubes[0]
+    return time, channels, trials
+
+
+def _unreadable(path: Path, error: Exception) -> EavdashError:
+    found = "MATLAB v7.3" if isinstance(error, NotImplementedError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, FileNotFoundError):
+        found = "no file"
+    return RecordingError.at(
+        path,
+        expected="a readable MATLAB v5 file",
+        found=" ".join(found.split()).rstrip("."),
+        remedy="copy the file from the dataset again",
+    )
+
+
+def _missing_bytes(path: Path) -> int:
+    """How many bytes short of its last data element's stated end the file is; 0 when complete (or MATLAB v4)."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        marker = file.read(_HEADER)[-2:]
+        if marker not in (b"IM", b"MI"):
+            return 0
+        order = "<" if marker == b"IM" else ">"
+        end = _HEADER
+        while end < size:
+            file.seek(end)
+            tag = file.read(8)
+            if len(tag) < 8:
+                return 8 - len(tag)
+            end += 8 + struct.unpack(f"{order}II", tag)[1]
+    return max(0, end - size)

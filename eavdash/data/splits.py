@@ -1,0 +1,255 @@
+"""Protocols: which trials a model learns from, which choose its epoch, and which it is tested on.
+
+In: the rows of a trial table (subject, trial, label, group) and a :class:`ProtocolConfig`. Out: :class:`Splits`, one
+row per trial and fold. What keeps one subject from being split is a sentence in ``problems``; the others are split.
+
+* ``conversation``: within a subject by group. The f-th group of each main label goes to fold f mod K; fold k tests,
+  fold k + 1 validates, the rest trains. On EAV these are five folds of four speaking trials per class.
+* ``paper`` (Yin et al. 2025): per class and in order, the first 70 % train, the rest tests; conversations straddle the
+  border, which a note counts.
+* ``loso``, ``subject-kfold``: folds over subjects.
+
+Nothing depends on the order of the rows: subjects, trials and labels are taken in natural order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+import pandas as pd
+
+from eavdash.config import ProtocolConfig
+from eavdash.data.table import natural, natural_key, natural_sort
+from eavdash.errors import SplitError
+
+COLUMNS = ("subject", "trial", "group", "fold", "split")
+SPLITS = ("train", "validation", "test", "unused")
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """``frame``: columns subject, trial, group (text), fold (int from 0), split (one of :data:`SPLITS`).
+
+    ``problems``: for a subject that is not split (or, across subjects, whose fold is left out) the sentence that says
+    why. ``notes``: what a reader of the results must know.
+    """
+
+    frame: pd.DataFrame
+    problems: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def make_splits(trials: pd.DataFrame, protocol: ProtocolConfig) -> Splits:
+    """The folds of ``trials`` under a protocol. Subjects may differ in how many folds they have.
+
+    Raises:
+        SplitError: a protocol over subjects has fewer than 3 subjects, or there is only one label.
+    """
+    trials = natural_sort(trials[["subject", "trial", "label", "group"]])
+    if protocol.name in ("loso", "subject-kfold"):
+        return _across(trials, protocol)
+    parts, problems, notes = [], {}, []
+    for subject in natural(trials["subject"]):
+        rows = trials[trials["subject"] == subject]
+        try:
+            part, note = (_paper if protocol.name == "paper" else _conversation)(subject, rows, protocol)
+        except SplitError as error:
+            problems[subject] = str(error)
+        else:
+            parts.append(part)
+            notes += [note] if note else []
+    frame = _frame(parts)
+    if protocol.name != "paper":
+        check_splits(frame)
+    return Splits(frame, problems, tuple(notes))
+
+
+def check_splits(frame: pd.DataFrame) -> None:
+    """Make sure that no group (and so no trial) is in two splits of one fold, and no trial is listed twice.
+
+    Raises:
+        SplitError: one is.
+    """
+    used = frame[frame["split"] != "unused"]
+    counts = {
+        "trial": used.groupby(["fold", "subject", "trial"])["split"].size(),
+        "group": used.groupby(["fold", "subject", "group"])["split"].nunique(),
+    }
+    for what, count in counts.items():
+        if (count > 1).any():
+            fold, subject, name = count[count > 1].index[0]
+            raise SplitError.at(
+                f"subject {subject}, {what} {name}, fold {fold}",
+                expected=f"the {what} in one split",
+                found=f"{count[count > 1].iloc[0]} entries" if what == "trial" else "several splits",
+                remedy="give trials that belong together the same group and make the splits again",
+            )
+
+
+def fold_numbers(frame: pd.DataFrame) -> tuple[int, ...]:
+    """The folds that a split frame has, ascending."""
+    return tuple(sorted({int(fold) for fold in frame["fold"]}))
+
+
+def group_folds(trials: pd.DataFrame, folds: int) -> dict[str, int]:
+    """Fold of each group of one subject under ``conversation``, at most ``folds`` of them, each with a group.
+
+    Groups are taken in the order of their first trials, and the f-th group of a main label goes to fold f mod K. Where
+    that would leave folds empty (groups that share a main label by chance, such as sessions), groups move into them
+    from fuller folds as long as every fold then tests every class; else K is smaller.
+    """
+    by_group = trials.groupby("group", sort=False)["label"].agg(list)  # in order of first trials
+    main = {str(group): _main_label(labels) for group, labels in by_group.items()}
+    classes = set(trials["label"])
+    for count in range(min(folds, len(main)), 1, -1):
+        seen: Counter[str] = Counter()
+        fold = {}
+        for group, label in main.items():
+            fold[group] = seen[label] % count
+            seen[label] += 1
+        if len(set(fold.values())) == count:
+            return fold
+        filled = _fill(fold, count)
+        tested = [{x for g in filled if filled[g] == f for x in by_group[g]} for f in range(count)]
+        if all(labels == classes for labels in tested):
+            return filled
+    return dict.fromkeys(main, 0)
+
+
+def _fill(fold: dict[str, int], count: int) -> dict[str, int]:
+    """Move the last group of the fullest fold into each empty fold."""
+    fold = dict(fold)
+    for empty in range(count):
+        sizes = Counter(fold.values())
+        if not sizes[empty]:
+            fullest = min(sizes, key=lambda f: (-sizes[f], f))
+            fold[[g for g in fold if fold[g] == fullest][-1]] = empty
+    return fold
+
+
+def _main_label(labels: list[str]) -> str:
+    count = Counter(labels)
+    return min(count, key=lambda label: (-count[label], natural_key(label)))
+
+
+def _conversation(subject: str, rows: pd.DataFrame, protocol: ProtocolConfig) -> tuple[pd.DataFrame, str]:
+    _need_two_classes(f"subject {subject}", rows)
+    groups = rows["group"].nunique()
+    if groups < 2:
+        raise SplitError.at(
+            f"subject {subject}",
+            expected="at least 2 groups of trials to split between training and test",
+            found=f"{groups} ({rows['group'].iloc[0]})",
+            remedy="give the trials of different sessions or blocks different groups, or use another protocol",
+        )
+    fold = group_folds(rows, protocol.folds)
+    lacking = _lacking(rows, fold)
+    if lacking:
+        smaller = next((k for k in range(protocol.folds - 1, 1, -1) if not _lacking(rows, group_folds(rows, k))), 0)
+        remedy = f"plan with protocol.folds={smaller}" if smaller else "record the class in more groups or leave it out"
+        raise SplitError.at(
+            f"subject {subject}", expected="every class in training in every fold", found=lacking, remedy=remedy
+        )
+    count = max(fold.values()) + 1
+    of_row = rows["group"].map(fold)
+    note = f"subject {subject}: two folds leave no groups for validation, so epochs are fixed" if count == 2 else ""
+    return _folds(rows, of_row, count), note
+
+
+def _lacking(rows: pd.DataFrame, fold: dict[str, int]) -> str:
+    """What a fold's training lacks, in words; empty when nothing."""
+    count = max(fold.values()) + 1
+    if count == 1:
+        return f"{len(fold)} groups, each mainly of another class"
+    of_row = rows["group"].map(fold)
+    for k in range(count):
+        missing = set(rows["label"]) - set(rows["label"][_assigned(of_row, k, count) == "train"])
+        if missing:
+            return f"no {' or '.join(natural(missing))} in training of fold {k}"
+    return ""
+
+
+def _assigned(fold: pd.Series, k: int, count: int) -> pd.Series:
+    """Split of each row when fold ``k`` of ``count`` tests; with two folds there is no validation."""
+    split = pd.Series("train", index=fold.index, dtype="str")
+    split[fold == k] = "test"
+    if count > 2:
+        split[fold == (k + 1) % count] = "validation"
+    return split
+
+
+def _folds(rows: pd.DataFrame, fold: pd.Series, count: int) -> pd.DataFrame:
+    parts = [rows.assign(fold=k, split=_assigned(fold, k, count)) for k in range(count)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _paper(subject: str, rows: pd.DataFrame, protocol: ProtocolConfig) -> tuple[pd.DataFrame, str]:
+    _need_two_classes(f"subject {subject}", rows)
+    split = pd.Series("test", index=rows.index, dtype="str")
+    for label in natural(rows["label"]):
+        of_class = rows.index[rows["label"] == label]
+        train = math.floor((1 - protocol.test_share) * len(of_class) + 0.5)
+        if not 0 < train < len(of_class):
+            raise SplitError.at(
+                f"subject {subject}",
+                expected=f"trials of {label} for both training and test",
+                found=f"{len(of_class)} trials, {train} of them for training",
+                remedy="change protocol.test_share, or leave the class out",
+            )
+        split[of_class[:train]] = "train"
+    shared = set(rows["group"][split == "train"])
+    straddling = int((rows["group"].isin(shared) & (split == "test")).sum())
+    test = int((split == "test").sum())
+    note = f"subject {subject}: {straddling} of {test} test trials share a group with training trials"
+    return rows.assign(fold=0, split=split), note if straddling else ""
+
+
+def _across(trials: pd.DataFrame, protocol: ProtocolConfig) -> Splits:
+    subjects = natural(trials["subject"])
+    if len(subjects) < 3:
+        raise SplitError.at(
+            f"protocol {protocol.name}",
+            expected="at least 3 subjects: to train on, to validate and to test",
+            found=f"{len(subjects)} ({', '.join(subjects)})",
+            remedy="choose more subjects or a protocol within subjects",
+        )
+    _need_two_classes(f"protocol {protocol.name}", trials)
+    count = len(subjects) if protocol.name == "loso" else min(protocol.folds, len(subjects))
+    fold = trials["subject"].map({s: i % count for i, s in enumerate(subjects)})
+    parts, problems = [], {}
+    for k in range(count):
+        split = _assigned(fold, k, count)
+        missing = natural(set(trials["label"]) - set(trials["label"][split == "train"]))
+        if missing:
+            for subject in natural(trials["subject"][split == "test"]):
+                problems[subject] = str(
+                    SplitError.at(
+                        f"fold {k}, which tests subject {subject}",
+                        expected="every class among the training subjects",
+                        found=f"no {' or '.join(missing)}",
+                        remedy="choose more subjects or fewer folds",
+                    )
+                )
+        else:
+            parts.append(trials.assign(fold=k, split=split))
+    frame = _frame(parts)
+    check_splits(frame)
+    notes = ("two folds over subjects leave nobody for validation, so epochs are fixed",) if count == 2 else ()
+    return Splits(frame, problems, notes)
+
+
+def _need_two_classes(where: str, rows: pd.DataFrame) -> None:
+    labels = natural(rows["label"])
+    if len(labels) < 2:
+        raise SplitError.at(
+            where, expected="at least 2 labels", found=f"one ({', '.join(labels)})", remedy="choose other trials"
+        )
+
+
+def _frame(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """The parts with the columns of :attr:`Splits.frame`, by subject and fold."""
+    if not parts:
+        return pd.DataFrame({c: pd.Series(dtype="int64" if c == "fold" else "str") for c in COLUMNS})
+    return pd.concat(parts, ignore_index=True)[list(COLUMNS)]

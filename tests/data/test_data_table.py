@@ -1,0 +1,214 @@
+"""The trial table: what it accepts, what it refuses and how it says so, selection and fingerprint."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import eav_files
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eavdash.data.table import file_of, fingerprint, natural_key, open_table, select
+from eavdash.errors import ConfigError, TableError, UsageError
+from eavdash.presets import preset
+
+HEADER = "subject,trial,label,group,start,stop,eeg,audio,video\n"
+QUICK = preset("quick")
+
+
+def write(folder: Path, text: str, name: str = "trials.csv") -> Path:
+    """A table in ``folder`` with a one-byte file for each recording that it names."""
+    for cell in text.replace("\n", ",").split(","):
+        if cell.endswith((".wav", ".edf", ".mp4")):
+            (folder / cell).parent.mkdir(parents=True, exist_ok=True)
+            (folder / cell).write_bytes(b"x")
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+def test_rows_are_text_sorted_and_absolute(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "subject,trial,label,audio,start,stop,room\n01,10,happy,a/x.wav,,,A\n01,2,1,b.wav,0.5,2,B\n1,1,sad,,1,,\n",
+    )
+    table = open_table(path)
+    frame = table.frame
+    assert list(zip(frame["subject"], frame["trial"], strict=True)) == [("01", "2"), ("01", "10"), ("1", "1")]
+    assert frame["label"].tolist() == ["1", "happy", "sad"]
+    assert frame["group"].tolist() == ["2", "10", "1"]
+    assert frame["audio"].tolist() == [str(tmp_path / "b.wav"), str(tmp_path / "a/x.wav"), ""]
+    assert frame["eeg"].tolist() == ["", "", ""]
+    assert frame["room"].tolist() == ["B", "A", ""]
+    assert frame["start"].dtype == float
+    assert frame["stop"].isna().tolist() == [False, True, True]
+    assert table.kind == "table"
+    assert table.subjects == ("01", "1")
+    assert not table.simulated
+    assert "1 trials without a recording" in table.notes[0]
+    assert open_table(tmp_path).frame.equals(frame)
+
+
+def test_parquet_gives_the_same_table(tmp_path: Path) -> None:
+    text = HEADER + "1,2,a,,,,,x.wav,\n1,10,b,g,1,2.5,,y.wav,\n"
+    (tmp_path / "csv").mkdir()
+    from_csv = open_table(write(tmp_path / "csv", text))
+    frame = pd.read_csv(tmp_path / "csv/trials.csv")
+    assert frame["subject"].dtype == int
+    frame.to_parquet(tmp_path / "csv/other.parquet")
+    assert open_table(tmp_path / "csv/other.parquet").frame.equals(from_csv.frame)
+
+
+def test_trial_number_of_mat_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "x.mat").write_bytes(b"x")
+    table = open_table(write(tmp_path, "subject,trial,label,eeg\n1,1,a,x.mat#41\n"))
+    assert table.frame["eeg"][0] == str(tmp_path / "x.mat#41")
+    assert not table.problems
+    assert file_of("a#1/x.mat#41") == "a#1/x.mat"
+    assert file_of("take#2") == "take#2"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "empty file"),
+        (HEADER, "at least one trial, found none"),
+        ("subject,trial,audio\n1,1,x.wav\n", "no column label"),
+        ("subject,trial,label\n1,1,a\n", "one of eeg, audio, video"),
+        ("subject,trial,label,audio,audio\n1,1,a,x,y\n", "'audio' twice"),
+        (HEADER + "1,1,a,,,,,x.wav,\n1,1,b,,,,,y.wav,\n", "line 3: .* a second time .first in line 2"),
+        (HEADER + "1,1,a,,,,x.wav,\n", "line 2: expected 9 fields as in the header, found 8"),
+        (HEADER + "1,,a,,,,,x.wav,\n", "line 2: expected a trial, found none"),
+        (HEADER + "1,1,,,,,,x.wav,\n", "line 2: expected a label"),
+        (HEADER + "1,1,a,,2,1,,x.wav,\n", "stop after start .2 s., found 1 s"),
+        (HEADER + "1,1,a,,2,2,,x.wav,\n", "stop after start"),
+        (HEADER + "1,1,a,,x,,,x.wav,\n", "start in seconds, 0 or more, or nothing, found 'x'"),
+        (HEADER + "1,1,a,,nan,,,x.wav,\n", "start in seconds"),
+        (HEADER + "1,1,a,,-1,,,x.wav,\n", "start in seconds"),
+        (HEADER + "1,1,a,,,inf,,x.wav,\n", "stop in seconds"),
+    ],
+)
+def test_bad_tables_are_refused_in_one_sentence(tmp_path: Path, text: str, words: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(TableError, match=words) as error:
+        open_table(path)
+    assert str(path) in str(error.value)
+    assert "expected" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_unreadable_tables_are_refused(tmp_path: Path) -> None:
+    latin = tmp_path / "latin.csv"
+    latin.write_bytes((HEADER + "1,1,fröhlich,,,,,x.wav,\n").encode("latin-1"))
+    with pytest.raises(TableError, match="expected UTF-8 text, found byte 0xf6"):
+        open_table(latin)
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 nothing")
+    with pytest.raises(TableError, match="expected a parquet file"):
+        open_table(tmp_path / "broken.parquet")
+    (tmp_path / "bytes.csv").write_bytes(b"subject,trial,label,audio\n1,1,\0a\0,x.wav\n\xff\n")
+    with pytest.raises(TableError):
+        open_table(tmp_path / "bytes.csv")
+    with pytest.raises(TableError, match="found nothing; mend the path"):
+        open_table(tmp_path / "absent")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(TableError, match=r"expected trials\.csv or EAV's folders"):
+        open_table(tmp_path / "folder")
+
+
+def test_spreadsheet_habits_are_accepted(tmp_path: Path) -> None:
+    path = write(tmp_path, "")
+    path.write_bytes("\ufeffsubject,trial,label,audio\r\n 1 , 1 ,a,\r\n,,,\r\n1,2,b,\r\n".encode())
+    assert open_table(path).frame["trial"].tolist() == ["1", "2"]
+
+
+def test_missing_file_stops_only_its_subject_and_only_where_needed(tmp_path: Path) -> None:
+    path = write(tmp_path, HEADER + "1,1,a,,,,,x.wav,v.mp4\n2,1,b,,,,,y.wav,w.mp4\n2,2,a,,,,,z.wav,u.mp4\n")
+    (tmp_path / "w.mp4").unlink()
+    (tmp_path / "u.mp4").unlink()
+    table = open_table(path)
+    assert list(table.problems) == ["2"]
+    assert str(tmp_path / "w.mp4") in table.problems["2"]
+    assert "1 more" in table.problems["2"]
+    chosen = select(table, QUICK)
+    assert chosen.subjects == ("1",)
+    assert list(chosen.problems) == ["2"]
+    assert not select(table, QUICK, ["1"]).problems
+    sounds = dataclasses.replace(QUICK, stages=("audio",))
+    assert select(table, sounds).subjects == ("1", "2")
+    with pytest.raises(TableError, match=r"w\.mp4: expected the recording"):
+        select(table, QUICK, ["2"])
+
+
+def test_selection_by_subject_and_column(tmp_path: Path) -> None:
+    table = open_table(write(tmp_path, "subject,trial,label,audio,room\n1,1,a,x.wav,A\n1,2,b,x.wav,B\n2,1,a,x.wav,A\n"))
+
+    def where(*conditions: str, subjects: tuple[str, ...] = ()) -> pd.DataFrame:
+        return select(table, dataclasses.replace(QUICK, where=conditions), subjects).frame
+
+    assert len(where("auto")) == 3
+    assert where("room=A", subjects=("1",))["trial"].tolist() == ["1"]
+    assert where("room=A", "label=a")["subject"].tolist() == ["1", "2"]
+    with pytest.raises(UsageError, match="found 7, 9; choose") as error:
+        where(subjects=("1", "7", "9"))
+    assert error.value.exit_code == 2
+    with pytest.raises(ConfigError, match="column among subject, trial, label, group, room, found 'mood'"):
+        where("mood=A")
+    with pytest.raises(ConfigError, match="column=value"):
+        where("room")
+    with pytest.raises(TableError, match="where room=C, found none among 3 trials"):
+        where("room=C")
+
+
+def test_eav_uses_speaking_trials_unless_told_otherwise(tmp_path: Path) -> None:
+    eav_files.make_subject(tmp_path / "EAV" / "EAV")
+    table = open_table(tmp_path)
+    assert (table.kind, table.root, len(table.frame)) == ("eav", tmp_path / "EAV" / "EAV", 200)
+    assert set(select(table, QUICK).frame["condition"]) == {"Speaking"}
+    assert len(select(table, dataclasses.replace(QUICK, where=())).frame) == 200
+    assert not table.simulated
+    (table.root / "truth.json").write_text(json.dumps({"simulated": True}))
+    assert open_table(tmp_path).simulated
+
+
+def test_fingerprint_sees_rows_and_sizes_but_not_times_nor_places(tmp_path: Path) -> None:
+    text = HEADER + "1,1,a,g,0,5,,x.wav,\n2,1,b,g,,,,y.wav,\n"
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, text)
+    first = fingerprint(open_table(tmp_path / "one"))
+    os.utime(tmp_path / "two" / "x.wav", (1, 1))
+    assert fingerprint(open_table(tmp_path / "two")) == first
+    (tmp_path / "two" / "x.wav").write_bytes(b"longer")
+    changed = fingerprint(open_table(tmp_path / "two"))
+    assert changed["1"] != first["1"]
+    assert changed["2"] == first["2"]
+    write(tmp_path / "two", text.replace("2,1,b", "2,1,c"))
+    assert fingerprint(open_table(tmp_path / "two"))["2"] != first["2"]
+    write(tmp_path / "two", text.replace("0,5", "0,4"))
+    assert fingerprint(open_table(tmp_path / "two"))["1"] != first["1"]
+
+
+@given(st.lists(st.text(max_size=6), unique=True))
+def test_natural_order_is_total(texts: list[str]) -> None:
+    backwards = texts[::-1]
+    assert sorted(texts, key=natural_key) == sorted(backwards, key=natural_key)
+
+
+def test_natural_order_counts() -> None:
+    names = ["01", "1", "2", "10", "S1", "s9", "s10"]
+    assert sorted(sorted(names), key=natural_key) == names
+
+
+def test_real_tables(real_data: Path) -> None:
+    speech = open_table(real_data / "speech")
+    assert len(speech.frame) == 144
+    assert speech.subjects == ("1", "2", "3", "4")
+    assert speech.classes == ("Anger", "Calmness", "Happiness", "Neutral", "Sadness")
+    eeg = open_table(real_data / "eeg" / "trials.csv")
+    assert eeg.frame["start"].notna().all()
+    assert not speech.problems
+    assert not eeg.problems

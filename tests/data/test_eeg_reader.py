@@ -1,0 +1,230 @@
+"""Reading EEG: what a file holds, what is refused, and what filtering does to it."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_media import fif, mat, sine
+
+from eavdash.config import EegConfig
+from eavdash.data import eeg, electrodes
+from eavdash.errors import DataError, RecordingError
+
+TIME, TRIALS = 1000, 3
+
+
+@pytest.fixture(autouse=True)
+def _forget():
+    eeg.release()
+    yield
+    eeg.release()
+
+
+@pytest.fixture
+def cube() -> np.ndarray:
+    """(time, 30, trials) microvolt; each trial and channel has an offset of its own."""
+    noise = np.random.default_rng(0).normal(0, 10, (TIME, 30, TRIALS))
+    return noise + 100 * np.arange(TRIALS) + np.arange(30)[:, None]
+
+
+def test_mat_trial_is_in_volt_and_named(tmp_path: Path, cube: np.ndarray) -> None:
+    path = mat(tmp_path / "a.mat", cube, "seg")
+    signal = eeg.read_eeg(f"{path}#2", 0.5, 1.5)
+    assert signal.data.shape == (30, 500)
+    assert signal.data.dtype == np.float32
+    assert signal.rate == 500
+    assert signal.channels == electrodes.EAV_CHANNELS
+    np.testing.assert_allclose(signal.data, cube[250:750, :, 1].T * 1e-6, rtol=1e-6)
+    assert eeg.eeg_info(f"{path}#2").duration == TIME / 500
+
+
+def test_mat_is_opened_once_for_all_its_trials(tmp_path: Path, cube: np.ndarray, monkeypatch) -> None:
+    path = mat(tmp_path / "a.mat", cube)
+    opened = []
+    whole = eeg.mat_array.__wrapped__.__globals__["read_array"]
+    monkeypatch.setattr("eavdash.data.eeg_mat.read_array", lambda *a: opened.append(a) or whole(*a))
+    for trial in (1, 2, 3):
+        eeg.read_eeg(f"{path}#{trial}")
+    assert len(opened) == 1
+
+
+def test_a_changed_mat_is_read_again(tmp_path: Path, cube: np.ndarray) -> None:
+    path = mat(tmp_path / "a.mat", cube)
+    before = eeg.read_eeg(f"{path}#1").data
+    mat(tmp_path / "a.mat", np.concatenate([cube, cube], axis=2) + 1)
+    assert not np.array_equal(eeg.read_eeg(f"{path}#1").data, before)
+    assert eeg.read_eeg(f"{path}#6").data.shape == before.shape
+
+
+@pytest.mark.parametrize("trial", [0, 4])
+def test_trial_outside_the_array(tmp_path: Path, cube: np.ndarray, trial: int) -> None:
+    path = mat(tmp_path / "a.mat", cube)
+    with pytest.raises(RecordingError, match=rf"a.mat#{trial}: expected a trial from 1 to 3, found trial {trial}"):
+        eeg.read_eeg(f"{path}#{trial}")
+
+
+@pytest.mark.parametrize(
+    ("array", "found"),
+    [
+        (np.zeros((200, 30, 10000), "float32"), r"\(200, 30, 10000\)"),
+        (np.zeros((30, 1000, 4)), r"\(30, 1000, 4\)"),
+        (np.zeros((1000, 31, 4)), r"\(1000, 31, 4\)"),
+        (np.zeros((1000, 30)), "no three-dimensional array"),
+        (np.full((600, 30, 2), "a"), "values"),
+        (np.zeros((600, 30, 2), complex), "complex"),
+    ],
+)
+def test_wrong_arrays_are_refused(tmp_path: Path, array: np.ndarray, found: str) -> None:
+    path = mat(tmp_path / "a.mat", array)
+    with pytest.raises(RecordingError, match=found) as error:
+        eeg.read_eeg(f"{path}#1")
+    assert path in str(error.value)
+
+
+def test_two_arrays_are_refused(tmp_path: Path, cube: np.ndarray) -> None:
+    path = mat(tmp_path / "a.mat", cube, "seg", seg1=cube)
+    with pytest.raises(RecordingError, match=r"seg .* and seg1"):
+        eeg.read_eeg(f"{path}#1")
+
+
+def test_mat_without_a_trial_number(tmp_path: Path, cube: np.ndarray) -> None:
+    path = mat(tmp_path / "a.mat", cube)
+    with pytest.raises(RecordingError, match="number of a trial"):
+        eeg.read_eeg(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_samples_that_are_not_finite(tmp_path: Path, cube: np.ndarray, value: float) -> None:
+    cube[700, 14, 1] = value
+    path = mat(tmp_path / "a.mat", cube)
+    with pytest.raises(RecordingError, match=r"a.mat#2: expected finite samples, found 1 .* C4 at 1.400 s"):
+        eeg.read_eeg(f"{path}#2")
+    assert eeg.read_eeg(f"{path}#1").data.shape == (30, TIME)
+    assert eeg.read_eeg(f"{path}#2", 0, 1).data.shape == (30, 500)
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"x" * 500, lambda b: b""])
+def test_damaged_mat(tmp_path: Path, cube: np.ndarray, damage) -> None:
+    path = Path(mat(tmp_path / "a.mat", cube))
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(RecordingError, match=r"a\.mat"):
+        eeg.read_eeg(f"{path}#1")
+
+
+def test_mne_file_keeps_the_scalp_under_canonical_names(tmp_path: Path) -> None:
+    volt = np.random.default_rng(0).normal(0, 1e-5, (5, 1000))
+    path = fif(tmp_path / "a_raw.fif", volt, ["EEG FP1-Ref", "T3", "EEG A2-A1", "ECG ECG", "fz"])
+    signal = eeg.read_eeg(path, 1, 3)
+    assert signal.channels == ("Fp1", "T7", "Fz")
+    np.testing.assert_allclose(signal.data, volt[[0, 1, 4], 250:750], rtol=1e-5)
+    assert eeg.eeg_info(path) == eeg.EegInfo(4.0, 250.0, ("Fp1", "T7", "Fz"))
+
+
+def test_channels_without_known_places_are_kept_when_there_are_no_others(tmp_path: Path) -> None:
+    path = fif(tmp_path / "a_raw.fif", np.ones((2, 500)), ["left", "right"])
+    assert eeg.read_eeg(path).channels == ("left", "right")
+
+
+def test_one_electrode_twice(tmp_path: Path) -> None:
+    path = fif(tmp_path / "a_raw.fif", np.ones((2, 500)), ["T3", "T7"])
+    with pytest.raises(RecordingError, match="T7 more than once"):
+        eeg.read_eeg(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("EEG Fp1", "Fp1"), ("FP2-LE", "Fp2"), ("T5", "P7"), ("Fc5.", "FC5"), ("eeg cz-A1A2", "Cz"), ("ECG", "ECG")],
+)
+def test_canonical_names(name: str, expected: str) -> None:
+    assert electrodes.canonical(name) == expected
+
+
+def test_scalp_has_no_ears() -> None:
+    assert all(map(electrodes.on_scalp, electrodes.EAV_CHANNELS))
+    assert not any(map(electrodes.on_scalp, ["A1", "M2", "ECG", "A2-A1"]))
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 5), (4.5, 5), (-1, 2), (3, 3)])
+def test_stretch_outside_the_file(tmp_path: Path, start: float, stop: float) -> None:
+    path = fif(tmp_path / "a_raw.fif", np.ones((1, 1000)), ["Cz"])
+    with pytest.raises(RecordingError, match="found a recording of 4 s"):
+        eeg.read_eeg(path, start, stop)
+
+
+def test_a_stop_a_little_past_the_end_is_the_end(tmp_path: Path) -> None:
+    path = fif(tmp_path / "a_raw.fif", np.ones((1, 1000)), ["Cz"])
+    assert eeg.read_eeg(path, 2, 4.04).data.shape == (1, 500)
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.edf", b"nothing"), ("a.xyz", b"nothing"), ("a.edf", b"")])
+def test_what_mne_does_not_read(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(RecordingError, match=name):
+        eeg.read_eeg(str(tmp_path / name))
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match="No such file"):
+        eeg.read_eeg(str(tmp_path / "a.edf"))
+
+
+def test_sine_in_the_band_stays_and_mains_hum_goes() -> None:
+    wave = np.stack([sine(10, 10, 500), sine(60, 10, 500), np.full(5000, 1.0)]) * 1e-5
+    signal = eeg.EegSignal(wave.astype(np.float32), 500.0, ("Fz", "Cz", "Pz"))
+    clean = eeg.prepare_eeg(signal, EegConfig())
+    assert clean.data.shape == (3, 1000)
+    middle = clean.data[:, 200:800]
+    np.testing.assert_allclose(middle[0], sine(10, 10, 100)[200:800] * 1e-5, atol=2e-7)
+    assert np.abs(middle[1:]).max() < 5e-7
+
+
+@pytest.mark.parametrize(("rate", "target", "length"), [(500, 100, 501), (128, 100, 1957), (100, 100, 2505)])
+def test_resampled_length(rate: float, target: float, length: int) -> None:
+    signal = eeg.EegSignal(np.random.default_rng(0).normal(0, 1e-5, (1, 2505)).astype("float32"), rate, ("Cz",))
+    assert eeg.prepare_eeg(signal, EegConfig(rate=target)).data.shape == (1, length)
+
+
+def test_slow_recordings_lower_the_pass_band() -> None:
+    signal = eeg.EegSignal(np.random.default_rng(0).normal(0, 1e-5, (1, 640)).astype("float32"), 64.0, ("Cz",))
+    assert np.isfinite(eeg.prepare_eeg(signal, EegConfig()).data).all()
+    with pytest.raises(DataError, match="sampling rate"):
+        eeg.prepare_eeg(signal, EegConfig(low=40))
+
+
+def test_filtering_does_not_cross_a_trials_border(tmp_path: Path, cube: np.ndarray) -> None:
+    def filtered(array: np.ndarray) -> np.ndarray:
+        eeg.release()
+        return eeg.prepare_eeg(eeg.read_eeg(mat(tmp_path / "a.mat", array) + "#2"), EegConfig()).data
+
+    before = filtered(cube)
+    cube[:, :, [0, 2]] = 1e6
+    assert np.array_equal(filtered(cube), before)
+
+
+def test_common_channels_follow_the_first_recording(tmp_path: Path) -> None:
+    a = fif(tmp_path / "a_raw.fif", np.ones((3, 500)), ["Pz", "T3", "Fz"])
+    b = fif(tmp_path / "b_raw.fif", np.ones((3, 500)), ["Fz", "Cz", "Pz"])
+    c = fif(tmp_path / "c_raw.fif", np.ones((1, 500)), ["O1"])
+    assert eeg.common_channels([a, b]) == ("Pz", "Fz")
+    assert eeg.common_channels([a, b], ["EEG FZ"]) == ("Fz",)
+    with pytest.raises(RecordingError, match=r"b_raw.fif: .*no T7 among"):
+        eeg.common_channels([a, b], ["Fz", "T3"])
+    with pytest.raises(DataError, match=r"c_raw.fif: expected a channel that all"):
+        eeg.common_channels([a, b, c])
+
+
+def test_real_edf(real_data: Path, tmp_path: Path) -> None:
+    path = real_data / "eeg" / "Subject00_1.edf"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        signal = eeg.read_eeg(str(path), 60, 80)
+    assert signal.data.shape == (19, 10000)
+    assert {"Fp1", "T7", "P8"} <= set(signal.channels)
+    assert 1e-6 < signal.data.std() < 1e-4
+    short = tmp_path / "short.edf"
+    short.write_bytes(path.read_bytes()[:200_000])
+    with pytest.raises(RecordingError, match="bytes too early"):
+        eeg.read_eeg(str(short), 0, 1)
