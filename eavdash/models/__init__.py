@@ -1,0 +1,1 @@
+"""One architecture per file; nothing here knows about datasets."""

@@ -1,0 +1,109 @@
+"""Audio encoder: the Audio Spectrogram Transformer (Gong, Chung & Glass 2021) on timm's distilled ViT.
+
+In: log-mel energies (B, L, mel) in 10 ms steps and their mask. Out: one token per window (the mean of the class and
+distillation tokens after the last norm) and the window's decision.
+
+Patches of 16 x 16 are taken every ``stride`` steps in both directions, frequency-major. The position embedding is a
+grid built for ``frames`` steps (1024 for the published checkpoint: 12 x 101 at stride 10); a shorter input uses the
+middle of its time axis. ``pad_to`` lengthens every input to that many steps, as the published pipeline does.
+Steps without sound take what ``silence`` says: ``"zero"`` a log-mel energy of 0 before scaling (the published
+padding, +0.467 with AudioSet's constants), ``"mean"`` 0 after scaling.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from timm.models.deit import VisionTransformerDistilled
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from eavdash.errors import ConfigError
+from eavdash.models.base import Encoded, Encoder
+
+PATCH = 16
+#: (x - shift) / scale of the AudioSet checkpoint.
+AUDIOSET_SHIFT = -4.2677393
+AUDIOSET_SCALE = 2 * 4.5689974
+
+
+def positions(length: int, stride: int) -> int:
+    """How many patches fit along an axis of ``length`` steps."""
+    return (length - PATCH) // stride + 1
+
+
+class AudioSpectrogramTransformer(Encoder):
+    """AST; scaling starts as AudioSet's constants, training replaces it where the configuration says so."""
+
+    def __init__(
+        self,
+        classes: int,
+        mels: int,
+        frames: int,
+        stride: int,
+        width: int,
+        depth: int,
+        heads: int,
+        dropout: float = 0.0,
+        pad_to: int = 0,
+        silence: str = "mean",
+    ) -> None:
+        super().__init__(shift_shape=(1, 1, mels))
+        if mels < PATCH:
+            raise ConfigError.at(
+                "audio.mels", expected=f"at least {PATCH}", found=str(mels), remedy="raise the setting"
+            )
+        frames = max(frames, PATCH)
+        self.feature_dim = width
+        self.pad_to = max(pad_to, PATCH)
+        self.silence = silence
+        self.grid = (positions(mels, stride), positions(frames, stride))  # frequency, time
+        self.ast = VisionTransformerDistilled(
+            img_size=(self.grid[0] * PATCH, self.grid[1] * PATCH),
+            patch_size=PATCH,
+            in_chans=1,
+            embed_dim=width,
+            depth=depth,
+            num_heads=heads,
+            num_classes=0,
+            proj_drop_rate=dropout,
+            norm_layer=partial(nn.LayerNorm, eps=1e-12),
+        )
+        # timm has no overlapping patches: its projection is replaced, and its size check switched off.
+        self.ast.patch_embed.proj = nn.Conv2d(1, width, PATCH, stride=stride)
+        self.ast.patch_embed.img_size = None
+        self.head = nn.Sequential(nn.LayerNorm(width, eps=1e-12), nn.Linear(width, classes))
+        self.set_scaling(torch.full((mels,), AUDIOSET_SHIFT), torch.full((mels,), AUDIOSET_SCALE))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Encoded:
+        """``x`` (B, L, mel) float32 log-mel energies, ``mask`` (B, L) → tokens (B, 1, D), logits (B, K)."""
+        missing = self.pad_to - x.shape[1]
+        if missing > 0:
+            x, filled = F.pad(x, (0, 0, 0, missing)), F.pad(mask, (0, missing))
+        else:
+            filled = mask
+        silence = self.scaled(torch.zeros_like(x)) if self.silence == "zero" else torch.zeros_like(x)
+        x = torch.where(filled[:, :, None], self.scaled(x), silence)
+        x = self.ast.patch_embed(x.transpose(1, 2)[:, None])  # (B, frequency * time, D)
+        prefix = torch.cat([self.ast.cls_token, self.ast.dist_token], dim=1).expand(len(x), -1, -1)
+        x = torch.cat([prefix, x], dim=1) + self._positions(x.shape[1])
+        x = self.ast.norm(self.ast.blocks(self.ast.norm_pre(self.ast.pos_drop(x))))
+        feature = self.ast.forward_head(x, pre_logits=True)  # (B, D)
+        return Encoded(feature[:, None], mask.any(dim=1, keepdim=True), self.head(feature))
+
+    def _positions(self, patches: int) -> Tensor:
+        """The position embedding (1, 2 + patches, D): the middle of the grid's time axis."""
+        rows, columns = self.grid
+        used = patches // rows
+        if used > columns:
+            raise ConfigError.at(
+                "audio window",
+                expected=f"at most {columns} positions in time, for which this model was built",
+                found=f"{used}",
+                remedy="use shorter windows, or train a model for this length",
+            )
+        embedding = self.ast.pos_embed
+        start = columns // 2 - used // 2
+        grid = embedding[:, 2:].unflatten(1, (rows, columns))[:, :, start : start + used]
+        return torch.cat([embedding[:, :2], grid.flatten(1, 2)], dim=1)

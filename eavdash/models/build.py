@@ -1,0 +1,137 @@
+"""From a study's configuration to a module, and a module's weights to a file and back.
+
+A *spec* is JSON, ``{"name": ..., "kwargs": {...}}``; it is kept in a run's config.json, and together with
+model.safetensors it is all that is needed to rebuild the model. Weights are loaded strictly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from eavdash.config import MODALITIES, StudyConfig
+from eavdash.errors import ConfigError, IntegrityError
+from eavdash.files import write_atomic
+from eavdash.models.ast import AudioSpectrogramTransformer
+from eavdash.models.eegformer import EEGformer
+from eavdash.models.fusion import AttentionFusion, ConcatFusion, PaperFusion
+from eavdash.models.vit import FrameViT
+from eavdash.models.yin import YinEncoder
+
+MODULES: dict[str, type[nn.Module]] = {
+    "vit": FrameViT,
+    "ast": AudioSpectrogramTransformer,
+    "eegformer": EEGformer,
+    "yin": YinEncoder,
+    "attention": AttentionFusion,
+    "concat": ConcatFusion,
+    "paper": PaperFusion,
+}
+#: 10 ms frames for which the published AST checkpoint has positions.
+AST_FRAMES = 1024
+
+
+def encoder_spec(modality: str, config: StudyConfig, classes: int, shape: Mapping[str, Any]) -> dict[str, Any]:
+    """The spec of a modality's encoder.
+
+    Args:
+        shape: what the windows are: eeg ``channels`` (names) and ``samples``; audio ``frames`` and ``mels``; vision
+            ``frames`` and ``size``.
+
+    Raises:
+        ConfigError: the configuration cannot read windows of that shape.
+    """
+    kwargs: dict[str, Any]
+    if modality == "vision":
+        vision = config.vision
+        kwargs = {"size": vision.size, "patch": vision.patch}
+        part: Any = vision
+    elif modality == "audio":
+        part = config.audio
+        kwargs = _audio(config, int(shape["frames"]), int(shape["mels"]))
+    elif modality == "eeg":
+        part = config.eeg
+        kwargs = {"channels": len(shape["channels"])}
+        if part.encoder == "eegformer":
+            kwargs |= {"filters": part.filters, "segments": part.segments}
+            kwargs |= {"rate": part.rate, "band": [part.low, part.high]}
+    else:
+        raise ConfigError.at("modality", expected=", ".join(MODALITIES), found=repr(modality), remedy="choose one")
+    kwargs |= {"width": part.width, "depth": part.depth, "heads": part.heads, "dropout": part.dropout}
+    return {"name": part.encoder, "kwargs": {"classes": classes, **kwargs}}
+
+
+def fusion_spec(config: StudyConfig, classes: int, dims: Mapping[str, int], kind: str | None = None) -> dict[str, Any]:
+    """The spec of a fusion of encoders whose features are ``dims`` wide; ``kind`` overrides the configured one."""
+    fusion = config.fusion
+    kind = kind or fusion.kind
+    kwargs: dict[str, Any] = {"dims": {m: int(dims[m]) for m in MODALITIES if m in dims}, "classes": classes}
+    kwargs["dropout"] = fusion.dropout
+    if kind != "paper":
+        kwargs |= {"width": fusion.width, "modality_dropout": fusion.modality_dropout}
+    if kind != "concat":
+        kwargs["heads"] = fusion.heads
+    if kind == "attention":
+        kwargs["depth"] = fusion.depth
+        del kwargs["classes"]  # it decides among the opinions of its encoders, however many classes they have
+    return {"name": kind, "kwargs": kwargs}
+
+
+def build(spec: Mapping[str, Any]) -> nn.Module:
+    """The module of a spec, with random weights from torch's current seed.
+
+    Raises:
+        ConfigError: there is no such architecture, or it cannot take these settings.
+    """
+    if spec.get("name") not in MODULES:
+        raise ConfigError.at("model", expected=", ".join(MODULES), found=repr(spec.get("name")), remedy="train again")
+    try:
+        return MODULES[spec["name"]](**spec["kwargs"])
+    except TypeError as error:
+        raise ConfigError.at(
+            f"model {spec['name']}", expected="settings of this version", found=str(error), remedy="train again"
+        ) from error
+
+
+def save_weights(module: nn.Module, path: Path) -> None:
+    """The module's parameters and buffers as safetensors, written atomically."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    write_atomic(path, lambda file: file.write(save(tensors)))
+
+
+def load_weights(module: nn.Module, path: Path) -> nn.Module:
+    """``module`` with the weights of :func:`save_weights`, every tensor of which must be there and fit.
+
+    Raises:
+        IntegrityError: the file is missing, damaged, or of another model.
+    """
+    remedy = "restore the file or train the run again"
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise IntegrityError.at(path, expected="weights", found=str(error) or "none", remedy=remedy) from error
+    try:
+        module.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        found = " ".join(str(error).split())
+        raise IntegrityError.at(path, expected="the weights of this model", found=found, remedy=remedy) from error
+    return module
+
+
+def _audio(config: StudyConfig, frames: int, mels: int) -> dict[str, Any]:
+    audio = config.audio
+    grid = audio.frames or (AST_FRAMES if audio.weights else frames)
+    if frames > grid:
+        raise ConfigError.at(
+            "audio.frames",
+            expected=f"at least the {frames} frames of a window",
+            found=f"{grid}",
+            remedy="use a shorter window or raise audio.frames (0: the window's own length)",
+        )
+    silence = "zero" if audio.scaling == "ast" else "mean"
+    return {"mels": mels, "frames": grid, "pad_to": audio.frames, "stride": audio.stride, "silence": silence}

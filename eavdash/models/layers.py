@@ -1,0 +1,97 @@
+"""Building blocks that several architectures share: a softmax that respects masks, and transformer blocks.
+
+``timm`` supplies the blocks of ViT and AST; these serve the EEG encoders and the fusion, which need masks.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class MaskedSoftmax(nn.Module):
+    """Softmax over the last axis among the entries allowed by ``mask``; 0 elsewhere, and all 0 where none is allowed.
+
+    A module of its own, so that a forward hook can read the attention of whatever contains it.
+    """
+
+    def forward(self, scores: Tensor, mask: Tensor) -> Tensor:
+        mask = mask.expand_as(scores)
+        # A row with nothing allowed would be NaN; it is computed on zeros instead and emptied afterwards.
+        some = mask.any(dim=-1, keepdim=True)
+        scores = torch.where(mask, scores, torch.where(some, -torch.inf, 0.0).to(scores.dtype))
+        return torch.where(mask, scores.softmax(dim=-1), torch.zeros((), dtype=scores.dtype, device=scores.device))
+
+
+def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """Mean of ``x`` (B, T, ...) over the T allowed by ``mask`` (B, T); 0 where none is. Ignores masked content."""
+    mask = mask.reshape(*mask.shape, *([1] * (x.ndim - mask.ndim)))
+    total = torch.where(mask, x, torch.zeros((), dtype=x.dtype, device=x.device)).sum(dim=1)
+    return total / mask.sum(dim=1).clamp_min(1)
+
+
+def mean_log_softmax(logits: Tensor, mask: Tensor) -> Tensor:
+    """Window logits (B, K) from frame logits (B, F, K): the mean log-probability over the frames of ``mask`` (B, F).
+
+    Their softmax is the normalised geometric mean of the frames' probabilities; uniform where no frame is valid.
+    """
+    return masked_mean(logits.log_softmax(dim=-1), mask)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention of x (B, T, D); ``mask`` (B, T) says which tokens may be attended to."""
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        batch, tokens, width = x.shape
+        q, k, v = self.qkv(x).view(batch, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        if mask is not None:
+            # A window without any valid token attends everywhere: its result is masked later, it only must not be NaN.
+            mask = (mask | ~mask.any(dim=1, keepdim=True))[:, None, None, :]
+        dropout = self.dropout if self.training else 0.0
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+        return self.proj(out.transpose(1, 2).reshape(batch, tokens, width))
+
+
+class Block(nn.Module):
+    """A transformer block: attention and a feed-forward network, each with a residual connection and LayerNorm.
+
+    ``norm_first`` normalises before each part (pre-norm), otherwise after adding its residual (post-norm).
+    ``layer_scale`` multiplies each residual by learned gates that start at that value (CaiT, Touvron et al. 2021).
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        feedforward: int,
+        dropout: float,
+        norm_first: bool = True,
+        activation: type[nn.Module] = nn.GELU,
+        layer_scale: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.norm_first = norm_first
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = SelfAttention(width, heads, dropout)
+        self.norm2 = nn.LayerNorm(width)
+        self.feedforward = nn.Sequential(
+            nn.Linear(width, feedforward), activation(), nn.Dropout(dropout), nn.Linear(feedforward, width)
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.gates = None if layer_scale is None else nn.Parameter(torch.full((2, width), layer_scale))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        first, second = (1.0, 1.0) if self.gates is None else self.gates
+        if self.norm_first:
+            x = x + first * self.dropout(self.attention(self.norm1(x), mask))
+            return x + second * self.dropout(self.feedforward(self.norm2(x)))
+        x = self.norm1(x + first * self.dropout(self.attention(x, mask)))
+        return self.norm2(x + second * self.dropout(self.feedforward(x)))

@@ -1,0 +1,215 @@
+"""Fusion: attention shares are shares, what is masked is not read, and no modality wins by its number of tokens."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from eavdash.config import FusionConfig, StudyConfig
+from eavdash.errors import ConfigError
+from eavdash.models.build import build, fusion_spec
+from eavdash.models.fusion import AttentionFusion, Fused, Fusion, PaperFusion
+
+DIMS = {"vision": 12, "audio": 10, "eeg": 7}
+COUNTS = {"vision": 25, "audio": 2, "eeg": 1}
+KINDS = ("attention", "concat", "paper")
+
+
+def make(kind: str = "attention", seed: int = 0, **settings: float) -> Fusion:
+    torch.manual_seed(seed)
+    config = StudyConfig(fusion=FusionConfig(kind=kind, width=16, heads=4, **settings))  # type: ignore[arg-type]
+    model = build(fusion_spec(config, 5, DIMS))
+    assert isinstance(model, Fusion)
+    with torch.no_grad():  # every tensor random, the class query too
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn_like(parameter) * 0.5)
+    return model.eval()
+
+
+def windows(count: int = 4, seed: int = 1) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    random = torch.Generator().manual_seed(seed)
+    tokens = {m: torch.randn(count, COUNTS[m], d, generator=random) for m, d in DIMS.items()}
+    return tokens, {m: torch.ones(t.shape[:2], dtype=torch.bool) for m, t in tokens.items()}
+
+
+def ask(model: Fusion, tokens: dict[str, Tensor], masks: dict[str, Tensor]) -> Fused:
+    """The decision, with fixed opinions of the encoders, which depend on the window and the modality alone."""
+    count = len(next(iter(tokens.values())))
+    random = torch.Generator().manual_seed(2)
+    return model(tokens, masks, {m: torch.randn(count, 5, generator=random) for m in DIMS})
+
+
+def test_attention_sums_to_one_over_what_is_there() -> None:
+    model = make()
+    tokens, masks = windows()
+    masks["audio"][1] = False
+    masks["vision"][2, 20:] = False
+    masks["vision"][3], masks["eeg"][3] = False, False
+    made = ask(model, tokens, masks)
+    assert made.attention.shape == (4, 4, 3)
+    assert torch.allclose(made.attention.sum(-1), torch.ones(4, 4))
+    assert (made.attention[1, :, 1] == 0).all()
+    assert torch.allclose(made.attention[3], torch.tensor([0.0, 1.0, 0.0]))
+    present = torch.stack([m.any(1) for m in masks.values()], dim=1).float()
+    assert made.map.shape == (4, 3, 3)
+    assert torch.allclose(made.map.sum(-1), present, atol=1e-6)
+    assert (made.map * (1 - present[:, None])).abs().max() == 0
+
+
+@pytest.mark.parametrize("count", [1, 20, 25])
+def test_indifference_is_one_share_per_modality_whatever_the_tokens(count: int) -> None:
+    model = make()
+    with torch.no_grad():
+        model.class_query.zero_()
+        for layer in model.layers:
+            for qkv in layer.qkv.values():  # queries of zero
+                qkv.weight[:16] = 0
+                qkv.bias[:16] = 0
+    tokens, masks = windows()
+    masks["vision"][:, count:] = False
+    made = ask(model, tokens, masks)
+    assert torch.allclose(made.attention, torch.tensor(1 / 3), atol=1e-6)
+    assert torch.allclose(made.map, torch.tensor(1 / 3), atol=1e-6)
+    masks["eeg"][:] = False
+    assert torch.allclose(ask(model, tokens, masks).attention, torch.tensor([0.5, 0.5, 0.0]), atol=1e-6)
+
+
+def test_a_new_fusion_is_indifferent() -> None:
+    torch.manual_seed(0)
+    model = AttentionFusion(DIMS).eval()
+    assert torch.allclose(ask(model, *windows()).attention, torch.tensor(1 / 3), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_masked_content_changes_nothing(kind: str) -> None:
+    model = make(kind)
+    tokens, masks = windows()
+    masks["audio"][:], masks["vision"][:, 21:] = False, False
+    first = ask(model, tokens, masks)
+    spoilt = {m: torch.where(masks[m][..., None], t, torch.full_like(t, float("nan"))) for m, t in tokens.items()}
+    second = ask(model, spoilt, masks)
+    assert torch.equal(first.logits, second.logits)
+    if first.attention is not None:
+        assert torch.equal(first.attention, second.attention)
+        assert torch.equal(first.map, second.map)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_absent_is_the_same_as_wholly_masked(kind: str) -> None:
+    model = make(kind)
+    tokens, masks = windows()
+    masks["eeg"][:] = False
+    without = {m: t for m, t in tokens.items() if m != "eeg"}
+    first, second = ask(model, tokens, masks), ask(model, without, masks)
+    assert torch.allclose(first.logits, second.logits, atol=1e-6)
+    assert kind != "attention" or torch.equal(second.attention[..., 2], torch.zeros(4, 4))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_there_gives_the_same_finite_answer_for_all(kind: str) -> None:
+    model = make(kind)
+    tokens, masks = windows()
+    for mask in masks.values():
+        mask[:2] = False
+    made = ask(model, tokens, masks)
+    assert made.logits.isfinite().all()
+    assert torch.allclose(made.logits[0], made.logits[1])
+    if made.attention is not None:
+        assert (made.attention[:2] == 0).all()
+        assert (made.map[:2] == 0).all()
+
+
+@pytest.mark.parametrize("kind", ["attention", "concat"])
+def test_modality_dropout_is_for_training_and_never_hides_everything(kind: str) -> None:
+    model = make(kind, modality_dropout=0.9)
+    tokens, masks = windows(200)
+    assert torch.equal(ask(model, tokens, masks).logits, ask(model, tokens, masks).logits)
+    model.train()
+    masks["eeg"][:100] = False
+    present = torch.stack([m.any(1) for m in masks.values()], dim=1)
+    shown = model._shown(present)
+    assert shown.any(dim=1).all()
+    assert not (shown & ~present).any()
+    assert shown.float().sum(1).mean() < 1.5  # most are hidden at 0.9
+    nothing = model._shown(torch.zeros_like(present))
+    assert not nothing.any()
+
+
+def test_order_of_frames_matters_and_any_number_works() -> None:
+    model = make()
+    tokens, masks = windows()
+    turned = {**tokens, "vision": tokens["vision"].flip(1)}
+    assert not torch.allclose(ask(model, tokens, masks).logits, ask(model, turned, masks).logits)
+    short = {**tokens, "vision": tokens["vision"][:, :20]}
+    assert ask(model, short, {**masks, "vision": masks["vision"][:, :20]}).logits.shape == (4, 5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scaling_undoes_gain_and_offset_of_tokens(kind: str) -> None:
+    model = make(kind)
+    tokens, masks = windows()
+    plain = ask(model, tokens, masks).logits
+    model.set_scaling("audio", torch.full((10,), 3.0), torch.full((10,), 2.0))
+    moved = {**tokens, "audio": 2 * tokens["audio"] + 3}
+    assert torch.allclose(plain, ask(model, moved, masks).logits, atol=1e-4)
+
+
+def test_published_layer_decides_frame_by_frame_without_any_attention() -> None:
+    model = make("paper")
+    assert isinstance(model, PaperFusion)
+    tokens, masks = windows()
+    masks["vision"][:, 23:] = False
+    made = ask(model, tokens, masks)
+    assert made.attention is None
+    assert made.frame_logits.shape == (4, 25, 5)
+    mean = made.frame_logits[:, :23].log_softmax(-1).mean(1)
+    assert torch.allclose(made.logits, mean, atol=1e-5)
+    # a softmax over one token is 1: the attention is its value path alone
+    x = torch.cat([tokens["vision"][0, 0], tokens["audio"][0].mean(0), tokens["eeg"][0, 0], torch.zeros(3)])
+    attention, width = model.attention, 32
+    value = attention.in_proj_weight[2 * width :] @ x + attention.in_proj_bias[2 * width :]
+    expected = model.head(model.reduce(attention.out_proj(value)))
+    assert torch.allclose(made.frame_logits[0, 0], expected, atol=1e-4)
+
+
+def test_published_sizes_need_no_filling() -> None:
+    model = PaperFusion({"vision": 768, "audio": 768, "eeg": 60}, 5)
+    assert model.filling == 0
+    assert model.attention.embed_dim == 1596
+    layers = [m for m in (model.reduce, *model.head) if isinstance(m, nn.Linear)]
+    assert [layer.out_features for layer in layers] == [512, 256, 5]
+
+
+def test_fusion_without_vision() -> None:
+    torch.manual_seed(0)
+    model = PaperFusion({"audio": 10, "eeg": 7}, 5).eval()
+    tokens, masks = windows()
+    made = ask(model, tokens, masks)
+    assert made.logits.shape == (4, 5)
+    assert made.frame_logits is None
+
+
+def test_no_modality_is_refused() -> None:
+    with pytest.raises(ConfigError, match="at least one modality"):
+        AttentionFusion({})
+    with pytest.raises(ConfigError, match="vision, audio, eeg"):
+        make()({}, {}, {})
+
+
+def test_a_new_fusion_is_the_geometric_mean_of_the_opinions_and_absent_ones_are_not_heard() -> None:
+    torch.manual_seed(0)
+    model = AttentionFusion(DIMS).eval()
+    tokens, masks = windows()
+    opinions = {m: torch.randn(4, 5) for m in DIMS}
+    masks["eeg"][2:] = False
+    opinions["eeg"][2:] = float("nan")
+    logs = {m: o.log_softmax(1) for m, o in opinions.items()}
+    expected = torch.stack([logs["vision"], logs["audio"]]).mean(0)
+    expected[:2] = torch.stack([logs[m][:2] for m in DIMS]).mean(0)
+    assert torch.allclose(model(tokens, masks, opinions).logits, expected, atol=1e-6)
+
+
+def test_attention_without_opinions_is_refused() -> None:
+    with pytest.raises(ConfigError, match="the encoders' logits"):
+        AttentionFusion(DIMS)(*windows())

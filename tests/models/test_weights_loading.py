@@ -1,0 +1,173 @@
+"""Hugging Face checkpoints: every tensor finds its place, the right one, or the error names it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from eavdash.errors import ConfigError
+from eavdash.models.ast import AudioSpectrogramTransformer
+from eavdash.models.vit import FrameViT
+from eavdash.models.weights import load_hf_ast, load_hf_vit
+
+WIDTH, DEPTH, HEADS = 24, 2, 3
+
+
+def vit() -> FrameViT:
+    return FrameViT(5, size=32, patch=16, width=WIDTH, depth=DEPTH, heads=HEADS)
+
+
+def ast() -> AudioSpectrogramTransformer:
+    return AudioSpectrogramTransformer(5, mels=32, frames=64, stride=10, width=WIDTH, depth=DEPTH, heads=HEADS)
+
+
+def checkpoint(kind: str) -> dict[str, Tensor]:
+    """A file's tensors under the published names, all random: zero biases and unit norms would hide swaps."""
+    prefix = {"vit": "vit.", "ast": "audio_spectrogram_transformer."}[kind]
+    tokens = 2 * 2 + 1 if kind == "vit" else 2 * 5 + 2
+    shapes: dict[str, tuple[int, ...]] = {
+        "embeddings.cls_token": (1, 1, WIDTH),
+        "embeddings.position_embeddings": (1, tokens, WIDTH),
+        "embeddings.patch_embeddings.projection.weight": (WIDTH, 3 if kind == "vit" else 1, 16, 16),
+        "embeddings.patch_embeddings.projection.bias": (WIDTH,),
+        "layernorm.weight": (WIDTH,),
+        "layernorm.bias": (WIDTH,),
+    }
+    if kind == "ast":
+        shapes["embeddings.distillation_token"] = (1, 1, WIDTH)
+    for i in range(DEPTH):
+        linear = {f"attention.attention.{n}": (WIDTH, WIDTH) for n in ("query", "key", "value")}
+        linear |= {"attention.output.dense": (WIDTH, WIDTH)}
+        linear |= {"intermediate.dense": (4 * WIDTH, WIDTH), "output.dense": (WIDTH, 4 * WIDTH)}
+        for name, shape in linear.items():
+            shapes[f"encoder.layer.{i}.{name}.weight"] = shape
+            shapes[f"encoder.layer.{i}.{name}.bias"] = shape[:1]
+        for name in ("layernorm_before", "layernorm_after"):
+            shapes |= {f"encoder.layer.{i}.{name}.{k}": (WIDTH,) for k in ("weight", "bias")}
+    random = torch.Generator().manual_seed(0)
+    tensors = {prefix + n: torch.randn(s, generator=random) * 0.3 for n, s in shapes.items()}
+    head = ("classifier.dense", "classifier.layernorm") if kind == "ast" else ("classifier",)
+    return tensors | {f"{h}.{k}": torch.randn(7, generator=random) for h in head for k in ("weight", "bias")}
+
+
+def block_by_hand(t: dict[str, Tensor], x: Tensor) -> Tensor:
+    """One encoder layer of the file, written from its own names. ``x`` (T, D)."""
+
+    def linear(name: str, value: Tensor) -> Tensor:
+        return value @ t[f"{name}.weight"].T + t[f"{name}.bias"]
+
+    def norm(name: str, value: Tensor) -> Tensor:
+        return F.layer_norm(value, (WIDTH,), t[f"{name}.weight"], t[f"{name}.bias"], 1e-12)
+
+    y = norm("layernorm_before", x)
+    q, k, v = (linear(f"attention.attention.{n}", y).view(-1, HEADS, WIDTH // HEADS) for n in ("query", "key", "value"))
+    heads = []
+    for h in range(HEADS):
+        weights = (q[:, h] @ k[:, h].T / (WIDTH // HEADS) ** 0.5).softmax(-1)
+        heads.append(weights @ v[:, h])
+    x = x + linear("attention.output.dense", torch.cat(heads, dim=-1))
+    return x + linear("output.dense", F.gelu(linear("intermediate.dense", norm("layernorm_after", x))))
+
+
+def through_by_hand(tensors: dict[str, Tensor], prefix: str, patches: Tensor) -> Tensor:
+    """Embedded patches (T, D) through the file's layers and last norm."""
+    t = {n.removeprefix(prefix): v for n, v in tensors.items()}
+    first = [t["embeddings.cls_token"][0]]
+    if "embeddings.distillation_token" in t:
+        first.append(t["embeddings.distillation_token"][0])
+    x = torch.cat([*first, patches]) + t["embeddings.position_embeddings"][0]
+    for i in range(DEPTH):
+        layer = f"encoder.layer.{i}."
+        x = block_by_hand({n.removeprefix(layer): v for n, v in t.items() if n.startswith(layer)}, x)
+    return F.layer_norm(x, (WIDTH,), t["layernorm.weight"], t["layernorm.bias"], 1e-12)
+
+
+@pytest.mark.parametrize("form", ["folder", "file", "bin"])
+def test_vit_computes_what_the_file_says(tmp_path: Path, form: str) -> None:
+    tensors = checkpoint("vit")
+    path = tmp_path / ("pytorch_model.bin" if form == "bin" else "model.safetensors")
+    torch.save(tensors, path) if form == "bin" else save_file(tensors, path)
+    model = vit().eval()
+    assert load_hf_vit(model, tmp_path if form == "folder" else path) == ["classifier.bias", "classifier.weight"]
+    x = torch.rand(1, 1, 3, 32, 32)
+    projection = "vit.embeddings.patch_embeddings.projection."
+    patches = F.conv2d((x[0] - 0.5) / 0.5, tensors[projection + "weight"], tensors[projection + "bias"], stride=16)
+    expected = through_by_hand(tensors, "vit.", patches[0].flatten(1).T)[0]
+    with torch.no_grad():
+        found = model(x, torch.ones(1, 1, dtype=torch.bool)).tokens[0, 0]
+    assert torch.allclose(found, expected, atol=1e-4)
+
+
+def test_ast_computes_what_the_file_says(tmp_path: Path) -> None:
+    tensors = checkpoint("ast")
+    save_file(tensors, tmp_path / "model.safetensors")
+    model = ast().eval()
+    assert len(load_hf_ast(model, tmp_path)) == 4
+    x = torch.randn(1, 64, 32)
+    name = "audio_spectrogram_transformer.embeddings.patch_embeddings.projection."
+    scaled = ((x + 4.2677393) / (2 * 4.5689974)).transpose(1, 2)[:, None]
+    patches = F.conv2d(scaled, tensors[name + "weight"], tensors[name + "bias"], stride=10)
+    expected = through_by_hand(tensors, "audio_spectrogram_transformer.", patches[0].flatten(1).T)[:2].mean(0)
+    with torch.no_grad():
+        found = model(x, torch.ones(1, 64, dtype=torch.bool)).tokens[0, 0]
+    assert torch.allclose(found, expected, atol=1e-4)
+
+
+def test_a_model_without_a_classifier_and_prefix_loads_too(tmp_path: Path) -> None:
+    tensors = {n.removeprefix("vit."): t for n, t in checkpoint("vit").items() if not n.startswith("classifier")}
+    save_file(tensors, tmp_path / "model.safetensors")
+    assert load_hf_vit(vit(), tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("missing", r"blocks\.1\.norm2\.bias"),
+        ("half", r"blocks\.0\.attn\.qkv\.weight"),
+        ("unknown", r"pooler\.dense\.weight"),
+        ("deeper", r"blocks\.2\.norm1\.weight"),
+        ("shape", r"pos_embed.*\(1, 9, 24\)"),
+    ],
+)
+def test_every_tensor_is_accounted_for(tmp_path: Path, change: str, named: str) -> None:
+    tensors = checkpoint("vit")
+    if change == "missing":
+        del tensors["vit.encoder.layer.1.layernorm_after.bias"]
+    elif change == "half":
+        del tensors["vit.encoder.layer.0.attention.attention.key.weight"]
+    elif change == "unknown":
+        tensors["vit.pooler.dense.weight"] = torch.zeros(3)
+    elif change == "deeper":
+        tensors["vit.encoder.layer.2.layernorm_before.weight"] = torch.zeros(WIDTH)
+    else:
+        tensors["vit.embeddings.position_embeddings"] = torch.zeros(1, 9, WIDTH)
+    save_file(tensors, tmp_path / "model.safetensors")
+    model = vit()
+    before = {n: t.clone() for n, t in model.state_dict().items()}
+    with pytest.raises(ConfigError, match=named):
+        load_hf_vit(model, tmp_path)
+    assert all(torch.equal(t, before[n]) for n, t in model.state_dict().items())
+
+
+def test_heads_are_compared_with_the_settings_beside_the_file(tmp_path: Path) -> None:
+    save_file(checkpoint("vit"), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"num_attention_heads": 4}))
+    with pytest.raises(ConfigError, match="num_attention_heads 3"):
+        load_hf_vit(vit(), tmp_path)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not weights", "pickle"])
+def test_unreadable_files_are_named(tmp_path: Path, content: bytes | str | None) -> None:
+    path = tmp_path / "weights.bin"
+    if content == "pickle":
+        torch.save({"a": Path("dangerous")}, path)
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"weights\.bin"):
+        load_hf_vit(vit(), path)
