@@ -1,0 +1,1 @@
+"""The visible loop, the two stages, and evaluation."""

@@ -1,0 +1,101 @@
+"""What frozen encoders make of a run's windows: computed once, in evaluation mode, and kept on disk.
+
+The cache's key is the checksum of the encoder's weights, its architecture, the key of the windows and their order, so
+a file is never out of date: something else has another name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import zipfile
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from eavdash.files import sha256, write_atomic
+from eavdash.models import build
+from eavdash.models.base import Encoder
+from eavdash.store import RunDir
+from eavdash.training import inputs
+from eavdash.training.job import Windows
+
+log = logging.getLogger(__name__)
+FOLDER = "features"
+
+
+@dataclass(frozen=True)
+class Features:
+    """One row per window of ``index`` (canonical order, columns as in :class:`eavdash.training.job.Windows`)."""
+
+    index: pd.DataFrame
+    tokens: Tensor  # (window, T, D) float32
+    mask: Tensor  # (window, T) bool
+    logits: Tensor  # (window, K) float32: the encoder's own decision
+
+
+def load_encoder(run: RunDir) -> Encoder:
+    """A trained encoder, frozen and in evaluation mode, on the CPU.
+
+    Raises:
+        IntegrityError: the weights are missing or damaged.
+    """
+    path = run.verify("model.safetensors")
+    model = cast(Encoder, build.build(run.config()["model"]))
+    build.load_weights(model, path)
+    return model.eval().requires_grad_(False)
+
+
+def features(run: RunDir, windows: Windows, device: torch.device, batch: int = 32) -> Features:
+    """The features of ``windows`` by the encoder of ``run``, from the cache or computed now."""
+    file = run.study.cache_dir / FOLDER / f"{_key(run, windows, device)}.npz"
+    arrays = _read(file)
+    if arrays is None:
+        arrays = _compute(load_encoder(run).to(device), windows, device, batch)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save = partial(np.savez, tokens=arrays["tokens"], mask=arrays["mask"], logits=arrays["logits"])
+        write_atomic(file, save)
+    tensors = {name: torch.from_numpy(value) for name, value in arrays.items()}
+    return Features(windows.index, tensors["tokens"], tensors["mask"], tensors["logits"])
+
+
+def _compute(model: Encoder, windows: Windows, device: torch.device, batch: int) -> dict[str, np.ndarray]:
+    rows = torch.as_tensor(windows.index["row"].to_numpy(copy=True))
+    parts: dict[str, list[np.ndarray]] = {"tokens": [], "mask": [], "logits": []}
+    with torch.no_grad():
+        for part in rows.split(batch):
+            x, mask = inputs.tensors(windows.values, part)
+            encoded = model(x.to(device), mask.to(device))
+            for name, value in (("tokens", encoded.tokens), ("mask", encoded.mask), ("logits", encoded.logits)):
+                parts[name].append(value.cpu().numpy())
+    return {name: np.concatenate(value) for name, value in parts.items()}
+
+
+def _key(run: RunDir, windows: Windows, device: torch.device) -> str:
+    order = windows.index[["subject", "trial", "window", "row"]].to_csv(index=False)
+    what: list[Any] = [
+        sha256(run.verify("model.safetensors")),
+        run.config()["model"],
+        windows.values.meta["key"],
+        order,
+        device.type,  # a GPU rounds differently
+    ]
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _read(file: Path) -> dict[str, np.ndarray] | None:
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in ("tokens", "mask", "logits")}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        log.warning("%s cannot be read (%s); the features are computed again.", file, error)
+        return None

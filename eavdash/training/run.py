@@ -1,0 +1,86 @@
+"""One run, from its folder to its results: what the worker process calls.
+
+In: a run folder with config.json inside a study with study.json and splits.csv. Out: in that folder config.json with
+``model``, ``input`` and ``left_out`` added, metrics.jsonl and resume.pt while training, then model.safetensors,
+predictions.parquet and, for fusion, baselines.parquet. The run's state is the caller's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from eavdash.errors import TrainingError
+from eavdash.store import RunDir
+from eavdash.training.job import open_job
+from eavdash.training.loop import Report, StoppedError
+from eavdash.training.seeds import reproducible
+from eavdash.training.stage1 import train_encoder
+from eavdash.training.stage2 import train_fusion
+
+
+def train_run(
+    run: RunDir,
+    *,
+    device: str = "cpu",
+    threads: int = 1,
+    report: Report | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Train and test one run, going on from its last finished epoch if it was interrupted.
+
+    Args:
+        device: ``cpu``, ``cuda``, ``cuda:1`` ..., or ``auto`` (a GPU if there is one).
+        threads: of torch on the CPU. Results are the same bit for bit for the same number of threads.
+        report: called with the line of metrics.jsonl after each epoch.
+        should_stop: asked before every batch; the finished epochs are kept.
+
+    Returns:
+        Whether the run was finished; False if ``should_stop()`` ended it early.
+
+    Raises:
+        EavdashError: the run cannot be carried out; the message says why.
+    """
+    where = _device(device)
+    with reproducible(where, threads):
+        job = open_job(run, where, report, should_stop)
+        try:
+            (train_fusion if job.stage == "fusion" else train_encoder)(job)
+        except StoppedError:
+            return False
+        except torch.OutOfMemoryError as error:
+            raise TrainingError.at(
+                f"{run.name} on {device}",
+                expected="a batch that fits into the memory of the GPU",
+                found=str(error).split(". ")[0],
+                remedy=f"lower train.{job.stage}.batch (now {job.settings.batch}) or choose another device",
+            ) from error
+    return True
+
+
+def _device(name: str) -> torch.device:
+    """The torch device of a name.
+
+    Raises:
+        TrainingError: it is not there.
+    """
+    available = torch.cuda.is_available()
+    if name == "auto":
+        return torch.device("cuda" if available else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or (
+        device.type != "cpu"
+        and (device.type != "cuda" or not available or (device.index or 0) >= torch.cuda.device_count())
+    ):
+        count = torch.cuda.device_count() if available else 0
+        raise TrainingError.at(
+            "device",
+            expected="auto, cpu" + "".join(f", cuda:{i}" for i in range(count)),
+            found=repr(name),
+            remedy="choose one of them",
+        )
+    return device

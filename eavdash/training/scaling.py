@@ -1,0 +1,66 @@
+"""Input scaling, fitted on the recorded part of training windows only.
+
+* eeg: per channel, mean and robust standard deviation (1.4826 times the median absolute deviation), in volt: a blink
+  or a loose electrode in a few windows does not shrink the rest of the channel.
+* audio: per mel band, mean and standard deviation of the log energies. With ``audio.scaling = ast`` nothing is fitted:
+  the encoder keeps AudioSet's constants, with which the published AST was trained.
+* vision: per colour, mean and standard deviation of the pixels: faces in front of one wall use a small part of the
+  range, and a transformer that starts from scratch hardly begins to learn on -1..1. A pretrained encoder keeps 0.5
+  and 0.5, with which it was trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eavdash.data.windows import WindowSet
+
+_MAD_TO_STD = 1.4826
+
+
+def fit_scaling(windows: WindowSet, rows: Sequence[int], fitted: bool = True) -> tuple[Tensor, Tensor] | None:
+    """Shift and scale, (channel,) for eeg, (mel,) for audio, (3,) for vision, float32; None: the encoder's own stand.
+
+    Args:
+        rows: the training windows, as rows of ``windows``.
+        fitted: False where sound and pictures must be scaled as in the encoder's pretraining.
+    """
+    if not fitted and windows.modality != "eeg":
+        return None
+    chosen = np.sort(np.asarray(rows))
+    mask = np.asarray(windows.mask[chosen], dtype=bool)
+    if windows.modality == "eeg":
+        parts = [_robust(np.asarray(windows.values[chosen, c])[mask]) for c in range(windows.values.shape[1])]
+    elif windows.modality == "audio":
+        parts = [_plain(np.asarray(windows.values[chosen, :, m])[mask]) for m in range(windows.values.shape[2])]
+    else:
+        parts = _colours(windows, chosen)
+    shift, scale = np.array(parts, dtype=np.float64).T
+    return torch.from_numpy(shift.astype(np.float32)), torch.from_numpy(scale.astype(np.float32))
+
+
+def _colours(windows: WindowSet, rows: np.ndarray) -> list[tuple[float, float]]:
+    """Mean and standard deviation (0..1) per colour, window by window: all frames at once may not fit in memory."""
+    count, total, squares = 0, np.zeros(3), np.zeros(3)
+    for row in rows:
+        pixels = np.asarray(windows.values[row])[np.asarray(windows.mask[row], dtype=bool)].reshape(-1, 3) / 255
+        count, total, squares = count + len(pixels), total + pixels.sum(axis=0), squares + (pixels**2).sum(axis=0)
+    mean = total / max(count, 1)
+    spread = np.sqrt(np.maximum(squares / max(count, 1) - mean**2, 0))
+    # Below one grey level there is no picture, only rounding.
+    return [(float(m), float(s) if s > 1 / 255 else 1.0) for m, s in zip(mean, spread, strict=True)]
+
+
+def _plain(values: np.ndarray) -> tuple[float, float]:
+    values = values.astype(np.float64)
+    return float(values.mean()), float(values.std()) or 1.0  # a constant band is centred and left at that
+
+
+def _robust(values: np.ndarray) -> tuple[float, float]:
+    values = values.astype(np.float64)
+    spread = _MAD_TO_STD * float(np.median(np.abs(values - np.median(values))))
+    return float(values.mean()), spread or float(values.std()) or 1.0
