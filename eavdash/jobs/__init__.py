@@ -1,0 +1,1 @@
+"""The durable queue, its conductor, the executors and the worker."""

@@ -1,0 +1,87 @@
+"""The process that carries out the queue of one checkpoints folder: ``python -m eavdash.jobs.conductor CHECKPOINTS``.
+
+It is started by whoever needs it (:func:`eavdash.jobs.queue.ensure_conductor`), works on when they are gone, and ends
+by itself after ``EAVDASH_IDLE`` seconds (60) without anything to do. There is one per folder: it holds
+``.queue/conductor.lock``. When it is killed the jobs live on, and the next one takes them up.
+
+In: the queue, and the runs' files. Out: jobs, and states that are true.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import time
+from pathlib import Path
+
+from eavdash.errors import EavdashError
+from eavdash.jobs import locks
+from eavdash.jobs.broker import Broker, queue_folder
+from eavdash.jobs.executors.local import LocalExecutor
+from eavdash.jobs.foreman import Foreman
+from eavdash.jobs.reconcile import reconcile
+from eavdash.jobs.slots import Slots, slot_count
+
+#: Seconds between two comparisons of all runs with the queue, at least.
+RECONCILE_EVERY = 30.0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Conduct until there is nothing left to do; 0 also when another conductor is at it already."""
+    (folder,) = arguments if arguments is not None else sys.argv[1:]
+    root = Path(folder).resolve()
+    try:
+        slots = slot_count()
+        home = queue_folder(root)
+        lock = locks.acquire(home / "conductor.lock")
+        if lock is None:
+            return 0
+        locks.sign(lock, os.getpid())
+        broker = Broker(root)
+        foreman = Foreman(root, broker, LocalExecutor(), Slots(home / "slots", slots))
+        reconcile(root, broker)
+        broker.serve({"train": foreman.train, "wait": foreman.wait, "stop": foreman.stop}, slots)
+        _conduct(root, broker, float(os.environ.get("EAVDASH_IDLE") or 60))
+    except EavdashError as error:
+        print(f"eavdash: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _conduct(root: Path, broker: Broker, patience: float) -> None:
+    """Return only when the queue has been empty for ``patience`` seconds."""
+    idle_since = time.monotonic()
+    compare_at = idle_since + RECONCILE_EVERY
+    while True:
+        time.sleep(min(0.5, patience / 4))
+        now = time.monotonic()
+        if now > compare_at:
+            reconcile(root, broker)
+            # However many runs there are, a small part of the time goes into this.
+            compare_at = time.monotonic() + max(RECONCILE_EVERY, 20 * (time.monotonic() - now))
+        if broker.active():
+            idle_since = now
+        elif now - idle_since > patience and _leave(root, broker):
+            return
+
+
+def _leave(root: Path, broker: Broker) -> bool:
+    """End this process if that strands nobody: not while a request is being added, nor when one was."""
+    home = queue_folder(root)
+    with (home / "door.lock").open("ab") as door:
+        try:
+            fcntl.flock(door, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        reconcile(root, broker)
+        if broker.active():
+            return False
+        (home / "busy").unlink(missing_ok=True)
+        sys.stdout.flush()
+        # The door and the conductor's lock are let go in one instant: whoever comes next starts a new conductor.
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

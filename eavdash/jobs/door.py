@@ -1,0 +1,97 @@
+"""How the queue's users and its conductor meet: is one there, start one, and let none leave while somebody enters.
+
+Files under ``<checkpoints>/.queue``: ``conductor.lock`` is held by the conductor, ``busy`` exists from the first
+request until a conductor finds nothing left to do, ``door.lock`` is held by whoever adds a request, and by a conductor
+that leaves. So a request either finds a conductor that will see it, or none, and then starts one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eavdash.errors import QueueError, sentence
+from eavdash.files import held
+from eavdash.jobs import locks
+
+if TYPE_CHECKING:
+    from eavdash.jobs.broker import Broker
+
+
+def conductor_alive(root: Path) -> bool:
+    """Whether a conductor is at work on this checkpoints folder."""
+    return held(root / ".queue" / "conductor.lock")
+
+
+def ensure_conductor(root: Path, patience: float = 60.0) -> bool:
+    """Start a conductor if there is work for one and none is there; cheap otherwise. True if one was started.
+
+    Raises:
+        QueueError: it cannot be started.
+    """
+    root = root.resolve()
+    home = root / ".queue"
+    if not (home / "busy").exists() or conductor_alive(root):
+        return False
+    log = home / "conductor.log"
+    if log.exists() and log.stat().st_size > 1_000_000:
+        log.replace(log.with_suffix(".log.1"))
+    from eavdash.jobs.executors.local import with_package
+
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "eavdash.jobs.conductor", str(root)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd=root,
+            env=with_package({**os.environ, "PYTHONUNBUFFERED": "1"}),
+        )
+    # It may end long before this process does: somebody has to bury it.
+    threading.Thread(target=process.wait, daemon=True).start()
+    deadline = time.monotonic() + patience
+    while not conductor_alive(root) and (home / "busy").exists():
+        if process.returncode not in (None, 0) or time.monotonic() > deadline:
+            raise conductor_error(root, "a conductor that starts")
+        time.sleep(0.05)
+    return True
+
+
+def conductor_error(root: Path, expected: str) -> QueueError:
+    """The error that quotes the last line of the conductor's log."""
+    log = root / ".queue" / "conductor.log"
+    with contextlib.suppress(OSError):
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        found = lines[-1] if lines else "nothing in its log"
+        return QueueError(sentence(root, expected, repr(found), f"see {log}"))
+    return QueueError(f"{root}: the conductor cannot be started; see {log}.")
+
+
+@contextlib.contextmanager
+def at_the_door(root: Path) -> Iterator[Broker]:
+    """The queue, while no conductor can leave in the belief that there is nothing to do."""
+    from eavdash.jobs.broker import Broker, queue_folder
+
+    root = root.resolve()
+    home = queue_folder(root)
+    with locks.shared(home / "door.lock"):
+        (home / "busy").touch()
+        broker = Broker(root)
+        try:
+            yield broker
+        finally:
+            broker.close()
+
+
+def announce(root: Path) -> None:
+    """Say that there is work: a conductor stays, or is started by :func:`ensure_conductor`."""
+    with locks.shared(root / ".queue" / "door.lock"):
+        (root / ".queue" / "busy").touch()

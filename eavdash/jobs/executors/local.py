@@ -1,0 +1,187 @@
+"""This machine: one process per run, in a session of its own, which outlives whoever started it.
+
+The worker inherits the run's lock and the leases of its slots as open descriptors; nobody else keeps them, so the
+kernel frees them exactly when the job is dead. Whoever finds the lock held knows that the job lives, also when the
+conductor that started it does not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import eavdash
+from eavdash.errors import QueueError
+from eavdash.files import held
+from eavdash.jobs import locks
+from eavdash.jobs.executors import Exit
+from eavdash.store import RunDir
+
+#: Environment variable with the number of the inherited descriptor that holds the run's lock.
+LOCK_VARIABLE = "EAVDASH_LOCK_FD"
+#: Environment variable with the run's folder: every process that a worker starts is known by it, and by nothing else,
+#: for numbers of processes and of their groups are used again.
+RUN_VARIABLE = "EAVDASH_RUN"
+#: Libraries that would each take every core if they were not told otherwise.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A worker's process. ``process`` is None for one that another conductor, or a person, has started."""
+
+    run: RunDir
+    owner: locks.Owner | None
+    process: subprocess.Popen[bytes] | None = None
+
+
+@dataclass(frozen=True)
+class LocalExecutor:
+    """``command`` is what is run, with the run's folder behind it; ``grace`` in seconds is given to a polite end."""
+
+    command: tuple[str, ...] = field(default_factory=lambda: worker_command())
+    grace: float = 2.0
+
+    def start(self, run: RunDir, *, threads: int, leases: Sequence[int], claim: Callable[[], Any]) -> Job | None:
+        """See :class:`eavdash.jobs.executors.Executor`."""
+        # Pages look at locks all the time, and a dead job's children may need a moment to be gone.
+        lock = locks.acquire(run.lock_file, patience=2.0)
+        if lock is None:
+            return None
+        try:
+            locks.sign(lock, None)
+            claim()
+            with run.log_file.open("ab") as log:
+                attempt = run.status().get("attempt", 0)
+                log.write(f"--- attempt {attempt}, {time.strftime('%Y-%m-%d %H:%M:%S')}, {threads} threads\n".encode())
+                log.flush()
+                process = subprocess.Popen(
+                    [*self.command, str(run.path)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    pass_fds=(lock, *leases),
+                    env=worker_environment(threads) | {LOCK_VARIABLE: str(lock), RUN_VARIABLE: str(run.path)},
+                )
+            locks.sign(lock, process.pid)
+            return Job(run, locks.owner(run.lock_file), process)
+        finally:
+            os.close(lock)
+
+    def find(self, run: RunDir) -> Job | None:
+        """See :class:`eavdash.jobs.executors.Executor`."""
+        if held(run.lock_file):
+            return Job(run, locks.owner(run.lock_file))
+        _sweep(run)
+        return None
+
+    def look(self, job: Job) -> Exit | None:
+        """See :class:`eavdash.jobs.executors.Executor`."""
+        if job.process is None:
+            if self._lives(job):
+                return None
+            _sweep(job.run)
+            return Exit()
+        if not _has_ended(job.process):
+            return None
+        # Its children go first: as long as the dead process is not reaped, its number is the group's and nobody else's.
+        _signal_group(job.process.pid, signal.SIGKILL)
+        code = job.process.wait()
+        _sweep(job.run)
+        return Exit(code)
+
+    def stop(self, job: Job) -> None:
+        """See :class:`eavdash.jobs.executors.Executor`.
+
+        Raises:
+            QueueError: the process belongs to another machine.
+        """
+        polite = time.monotonic() + self.grace
+        told = False
+        while self._lives(job):
+            owner = self._owner(job)
+            if owner is not None and owner.host != os.uname().nodename:
+                raise QueueError.at(
+                    job.run.path, expected="a job of this machine", found=f"one of {owner.host}", remedy="cancel there"
+                )
+            if owner is not None and owner.alive and not (told and time.monotonic() < polite):
+                _signal_group(owner.pid, signal.SIGKILL if told else signal.SIGTERM)
+                told = True
+            time.sleep(0.05)
+        _sweep(job.run)
+
+    def _owner(self, job: Job) -> locks.Owner | None:
+        return job.owner or locks.owner(job.run.lock_file)
+
+    def _lives(self, job: Job) -> bool:
+        owner = self._owner(job)
+        if not job.run.lock_file.exists():
+            return owner is not None and owner.alive  # the folder was deleted under the job
+        if not held(job.run.lock_file):
+            return False
+        if owner is not None and owner.host == os.uname().nodename and not owner.alive:
+            _sweep(job.run)  # a child that outlived its worker still holds the lock
+        return True
+
+
+def worker_command() -> tuple[str, ...]:
+    """The worker's command line; ``EAVDASH_WORKER`` replaces it where the queue itself is under test."""
+    given = os.environ.get("EAVDASH_WORKER")
+    return tuple(shlex.split(given)) if given else (sys.executable, "-P", "-m", "eavdash.jobs.worker")
+
+
+def worker_environment(threads: int) -> dict[str, str]:
+    """This process's environment, with the thread counts of a worker and this copy of the package on its path."""
+    environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)), "PYTHONUNBUFFERED": "1"}
+    return with_package(environment)
+
+
+def with_package(environment: dict[str, str]) -> dict[str, str]:
+    """``environment`` in which ``import eavdash`` finds this copy, from any working directory."""
+    home = str(Path(eavdash.__file__).resolve().parents[1])
+    rest = [part for part in environment.get("PYTHONPATH", "").split(os.pathsep) if part and part != home]
+    return {**environment, "PYTHONPATH": os.pathsep.join([home, *rest])}
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Whether a child has ended, without reaping it where the system allows that."""
+    if process.returncode is not None:
+        return True
+    if not hasattr(os, "waitid"):
+        return process.poll() is not None
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    """Signal the group that a process leads; the process alone if it leads none (started by hand from a script)."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if os.getpgid(pid) == pid:
+            os.killpg(pid, number)
+        else:
+            os.kill(pid, number)
+
+
+def _sweep(run: RunDir) -> None:
+    """Kill what a dead worker has left behind, wherever it has gone."""
+    for pid in locks.marked(RUN_VARIABLE, str(run.path)):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and locks.marked(RUN_VARIABLE, str(run.path)):
+        time.sleep(0.02)

@@ -1,0 +1,178 @@
+"""The process that computes one run: ``python -m eavdash.jobs.worker RUN_DIR``.
+
+In: a run's folder, and from its status.json the settings of its execution (device, threads). Out: the run's results,
+its state (running, then done or failed with a sentence) and a heartbeat while it works. The same command is run by
+every executor and may be typed by hand; whoever holds the run's lock computes it, so it is never computed twice.
+
+SIGTERM ends it at once: the last finished epoch is on disk, and whoever sent the signal says what becomes of the run.
+"""
+
+from __future__ import annotations
+
+import errno
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+from eavdash.errors import EavdashError, IntegrityError, QueueError, TrainingError, UsageError
+from eavdash.jobs import locks
+from eavdash.jobs.executors.local import LOCK_VARIABLE
+from eavdash.store import HEARTBEAT_EVERY, RunDir
+
+STOPPED = 128 + signal.SIGTERM
+
+
+class Stopped(BaseException):
+    """SIGTERM arrived; not an ``Exception``, so that nothing on the way up takes it for a failure."""
+
+
+class Heartbeat:
+    """Writes the time into status.json while the block runs, from a thread."""
+
+    def __init__(self, run: RunDir) -> None:
+        self.run = run
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        while not self._over.wait(HEARTBEAT_EVERY):
+            try:
+                self.run.update(heartbeat=time.time())
+            except IntegrityError:
+                # The run was deleted: what it computes is of no use to anybody.
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+            except EavdashError:
+                continue  # the disk is full: that is for the training to report, when it writes
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Compute the run; the exit code is 0 when it is done."""
+    faulthandler.enable()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    given = arguments if arguments is not None else sys.argv[1:]
+    try:
+        if len(given) != 1:
+            raise UsageError("python -m eavdash.jobs.worker: expected one run folder; give checkpoints/STUDY/RUN.")
+        run = RunDir(Path(given[0]).resolve())
+        by_hand = _take(run)
+        return _compute(run, by_hand)
+    except EavdashError as error:
+        print(f"eavdash: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    except Stopped:
+        return STOPPED
+
+
+def _compute(run: RunDir, by_hand: bool) -> int:
+    execution = _begin(run, by_hand)
+    try:
+        with Heartbeat(run):
+            _train(run, execution)
+        run.transition("done", checksums=run.seal(), finished=time.time(), reason="")
+        # Last: a run that is killed before it is done must not begin again from nothing.
+        run.resume_file.unlink(missing_ok=True)
+        return 0
+    except (Stopped, KeyboardInterrupt):
+        if by_hand:
+            run.transition("cancelled", reason="stopped by hand", finished=time.time())
+        return STOPPED
+    except EavdashError as error:
+        print(f"eavdash: {error}", file=sys.stderr, flush=True)
+        return _fail(run, str(error))
+    except Exception as error:
+        traceback.print_exc()
+        return _fail(run, f"{type(error).__name__}: {error}")
+
+
+def _take(run: RunDir) -> bool:
+    """Hold the run's lock: the one that the executor handed down, or one's own (by hand: True).
+
+    Raises:
+        UsageError: there is no such run.
+        QueueError: somebody else is computing it.
+    """
+    if not run.config_file.exists():
+        raise UsageError.at(run.path, expected="a run's folder with config.json", found="none", remedy="plan it first")
+    inherited = os.environ.pop(LOCK_VARIABLE, None)
+    if inherited is not None:
+        try:
+            if os.path.samestat(os.fstat(int(inherited)), run.lock_file.stat()):
+                locks.sign(int(inherited), os.getpid())
+                return False
+        except (OSError, ValueError):
+            pass  # the variable came from elsewhere
+    lock = locks.acquire(run.lock_file)
+    if lock is None:
+        owner = locks.owner(run.lock_file)
+        raise QueueError.at(
+            run.path,
+            expected="a run that nobody is computing",
+            found=f"process {owner.pid} at work on it" if owner else "a process at work on it",
+            remedy=f"wait for it, or stop it with: eavdash cancel {run.study.name} --run {run.name}",
+        )
+    locks.sign(lock, os.getpid())
+    return True
+
+
+def _begin(run: RunDir, by_hand: bool) -> dict[str, Any]:
+    """Write that the run is being computed; returns how it is to be computed.
+
+    Raises:
+        QueueError: it is done, or was cancelled in this very moment.
+    """
+    status = run.status()
+    fields: dict[str, Any] = {"pid": os.getpid(), "host": os.uname().nodename, "heartbeat": time.time()}
+    if by_hand:
+        fields |= {"attempt": int(status.get("attempt") or 0) + 1, "started": time.time(), "finished": None}
+        fields |= {"reason": "", "cancel": None}
+        if status["state"] in ("failed", "cancelled"):
+            run.transition("queued", reason="")
+    run.transition("running", **fields)
+    return dict(status.get("execution") or {})
+
+
+def _train(run: RunDir, execution: dict[str, Any]) -> None:
+    # Here, not at the top: a refusal must not wait for torch, and the heartbeat already goes.
+    from eavdash.training.run import train_run
+
+    train_run(run, device=str(execution.get("device") or "auto"), threads=int(execution.get("threads") or 1))
+
+
+def _fail(run: RunDir, reason: str) -> int:
+    """Write why the run failed. Where not even that can be written, the exit code tells the conductor."""
+    try:
+        run.transition("failed", reason=reason, finished=time.time())
+        return 1
+    except TrainingError as error:
+        cause = error.__cause__
+        full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
+        return errno.ENOSPC if full else errno.EIO
+
+
+def _on_sigterm(_number: int, _frame: FrameType | None) -> None:
+    raise Stopped
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: threads of libraries that hang in their own clean-up must not keep a finished run's slot.
+    os._exit(code)

@@ -1,0 +1,278 @@
+"""From a dataset and a configuration to the plan of a study: its document, its splits and its runs.
+
+In: where the recordings are, the study's name, a :class:`~eavdash.config.StudyConfig` and a
+:class:`~eavdash.config.Selection`. Out: a :class:`Plan`, with nothing written. Reading recordings' tables and
+splitting them is delegated to ``eavdash.data``, which is imported when a plan is made and not before: pages import
+this module.
+
+A study's configuration is frozen; subjects, folds and seeds may be added by planning again with the same name.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from eavdash import config as cfg
+from eavdash.config import COLUMN, Selection, StudyConfig
+from eavdash.errors import DataError, SplitError, StudyConflictError, UsageError
+from eavdash.provenance import git_commit, versions
+from eavdash.store import StudyDir, check_study_name, unit_name
+
+if TYPE_CHECKING:
+    from eavdash.data.table import TrialTable
+
+CROSS_SUBJECT = ("loso", "subject-kfold")
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a plan: its name, the content of its config.json, and why it cannot start (empty if it can)."""
+
+    name: str
+    config: dict[str, Any]
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study will hold. ``left_out`` says for each run that is not made why (no recordings of a modality)."""
+
+    study: StudyDir
+    document: dict[str, Any]  # study.json
+    splits: pd.DataFrame
+    planned: tuple[PlannedRun, ...]
+    left_out: dict[str, str]
+    notes: tuple[str, ...]
+
+    @property
+    def runs(self) -> list[str]:
+        """Names of the runs that were asked for, parents before children."""
+        return [run.name for run in self.planned]
+
+    @property
+    def existing(self) -> list[str]:
+        """Those of :attr:`runs` that are there already."""
+        return [name for name in self.runs if self.study.run(name).config_file.exists()]
+
+
+def plan(root: str | Path, name: str, config: StudyConfig, selection: Selection, checkpoints: Path) -> Plan:
+    """The plan of a study, without writing anything.
+
+    Raises:
+        UsageError: a name, subject, fold or seed that cannot be; ``StudyConflictError`` when the name is taken.
+        DataError, SplitError: no subject at all can be trained; the message is that of the first one.
+    """
+    from eavdash.data.splits import make_splits
+    from eavdash.data.table import fingerprint, natural, open_table, select
+
+    study = StudyDir(checkpoints / check_study_name(name))
+    old = study.study() if study.exists else None
+    table = open_table(root)
+    chosen = select(table, config, selection.subjects)
+    # Subjects that cannot be used keep their place: their runs are made, as failed ones that say why.
+    subjects = list(natural([*chosen.subjects, *chosen.problems]))
+    if config.protocol.name in CROSS_SUBJECT:
+        subjects = list(chosen.subjects)
+        if old is not None:
+            _same_people(study, old, subjects)
+    trials = chosen.frame
+    # Classes come from every subject, so that adding subjects later cannot change them.
+    classes = list(select(table, config).classes)
+    if len(classes) < 2:
+        raise DataError.at(
+            table.root,
+            expected="at least two classes in the column label",
+            found=f"only {classes[0]!r}",
+            remedy="check the labels or the filter `where`",
+        )
+    splits = make_splits(trials, config.protocol)
+    problems = {**chosen.problems, **splits.problems}
+
+    folds = _folds(splits.frame, selection.folds, problems)
+    naming = old["naming"] if old else _naming(folds, selection.seeds)
+    document = _document(name, Path(root), table, config, selection, subjects, folds, classes, naming, old)
+    document["dataset"]["fingerprint"] = {
+        **(old["dataset"]["fingerprint"] if old else {}),
+        **{s: h for s, h in fingerprint(chosen).items() if s not in problems},
+    }
+    if old:
+        _refuse_conflict(study, old, document, fingerprint(chosen))
+
+    planned, left_out = _runs(document, config, trials, splits.frame, subjects, folds, selection.seeds, problems)
+    left_out |= {f"subject {s}": p for s, p in chosen.problems.items() if s not in subjects}
+    if not any(not run.problem for run in planned):
+        reason = next((run.problem for run in planned if run.problem), None) or next(iter(left_out.values()), "")
+        raise SplitError(reason or f"{table.root}: nothing to train; choose other stages, subjects or folds.")
+    notes = (*table.notes, *splits.notes, *_unpretrained(config))
+    return Plan(study, document, _merged_splits(study, splits.frame), tuple(planned), left_out, notes)
+
+
+def _unpretrained(config: StudyConfig) -> list[str]:
+    """Notes about encoders that are set up to be fine-tuned and have no weights to start from."""
+    return [
+        f"{m}: the settings fine-tune published weights (learning rate {config.training(m).learning_rate:g}), but "
+        f"{m}.weights is empty: trained from scratch like this it will hardly learn; set {m}.weights"
+        for m in config.modalities
+        if config.training(m).head_epochs and not config.modality(m).weights
+    ]
+
+
+def _same_people(study: StudyDir, old: dict[str, Any], subjects: Sequence[str]) -> None:
+    before = list(old["selection"]["subjects"])
+    if sorted(before) != sorted(subjects):
+        raise StudyConflictError.at(
+            study.study_file,
+            expected=f"the subjects {', '.join(before)} (across subjects, every fold depends on all of them)",
+            found=", ".join(subjects),
+            remedy="give the study another name",
+        )
+
+
+def _folds(splits: pd.DataFrame, wanted: Sequence[int], problems: dict[str, str]) -> list[int]:
+    there = sorted({int(f) for f in splits["fold"]})
+    missing = [f for f in wanted if f not in there]
+    if missing and there:
+        raise UsageError.at(
+            "--folds", expected=f"some of {there}", found=", ".join(map(str, missing)), remedy="choose among them"
+        )
+    if not there:
+        raise SplitError(next(iter(problems.values()), "no trial could be put into a fold."))
+    return list(wanted) or there
+
+
+def _naming(folds: Sequence[int], seeds: Sequence[int]) -> dict[str, int | None]:
+    """Which fold and seed carry no suffix: the only one at creation. It is kept when more are added later."""
+    return {
+        "fold": folds[0] if len(folds) == 1 else None,
+        "seed": seeds[0] if len(seeds) == 1 else None,
+    }
+
+
+def _document(
+    name: str,
+    root: Path,
+    table: TrialTable,
+    config: StudyConfig,
+    selection: Selection,
+    subjects: Sequence[str],
+    folds: Sequence[int],
+    classes: list[str],
+    naming: dict[str, Any],
+    old: dict[str, Any] | None,
+) -> dict[str, Any]:
+    before = old["selection"] if old else {"subjects": [], "folds": [], "seeds": []}
+    return {
+        "name": name,
+        "created": old["created"] if old else time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "config": cfg.to_dict(config),
+        "selection": {
+            "subjects": list(dict.fromkeys([*before["subjects"], *subjects])),
+            "folds": sorted({*before["folds"], *folds}),
+            "seeds": sorted({*before["seeds"], *selection.seeds}),
+        },
+        "dataset": {
+            "path": str(root.expanduser().resolve()),
+            "kind": table.kind,
+            "simulated": table.simulated,
+            "trials": len(table.frame),
+        },
+        "classes": classes,
+        "naming": naming,
+        "versions": old["versions"] if old else versions(),
+        "git_commit": old["git_commit"] if old else git_commit(),
+    }
+
+
+def _refuse_conflict(study: StudyDir, old: dict[str, Any], new: dict[str, Any], found: dict[str, str]) -> None:
+    changed = cfg.differences(old["config"], new["config"])
+    changed += cfg.differences({"classes": old["classes"]}, {"classes": new["classes"]})
+    recorded = old["dataset"]["fingerprint"]
+    changed += [f"recordings of subject {s} have changed" for s, h in found.items() if recorded.get(s, h) != h]
+    if changed:
+        raise StudyConflictError.at(
+            study.study_file,
+            expected="the configuration that the study was made with",
+            found="; ".join(changed),
+            remedy="give the new study another name",
+        )
+
+
+def _runs(
+    document: dict[str, Any],
+    config: StudyConfig,
+    trials: pd.DataFrame,
+    splits: pd.DataFrame,
+    subjects: Sequence[str],
+    folds: Sequence[int],
+    seeds: Sequence[int],
+    problems: dict[str, str],
+) -> tuple[list[PlannedRun], dict[str, str]]:
+    cross = config.protocol.name in CROSS_SUBJECT
+    planned: list[PlannedRun] = []
+    left_out: dict[str, str] = {}
+    merged = splits.merge(trials[["subject", "trial", *COLUMN.values()]], on=["subject", "trial"])
+    for subject in [""] if cross else subjects:
+        mine = merged if cross else merged[merged["subject"] == subject]
+        problem = "" if cross else problems.get(subject, "")
+        for fold in folds:
+            rows = mine[mine["fold"] == fold]
+            for seed in seeds:
+                names = {s: _run_name(subject, s, fold, seed, document["naming"]) for s in config.stages}
+                missing = {} if problem else _missing(rows, config, subject, fold)
+                left_out |= {names[m]: reason for m, reason in missing.items()}
+                parents = {m: names[m] for m in config.modalities if m not in missing}
+                for stage in cfg.STAGES:
+                    if stage not in config.stages or stage in missing:
+                        continue
+                    if stage == "fusion" and not parents:
+                        left_out[names[stage]] = "no modality of its own was recorded"
+                        continue
+                    content = {
+                        "study": document["name"],
+                        "run": names[stage],
+                        "unit": "all" if cross else unit_name(subject),
+                        "stage": stage,
+                        "fold": fold,
+                        "seed": seed,
+                        "subject": subject,
+                        "classes": document["classes"],
+                        "parents": parents if stage == "fusion" else {},
+                        "config": document["config"],
+                    }
+                    planned.append(PlannedRun(names[stage], content, problem))
+    return planned, left_out
+
+
+def _missing(rows: pd.DataFrame, config: StudyConfig, subject: str, fold: int) -> dict[str, str]:
+    """The modalities that this unit and fold cannot be trained or tested on, with the reason."""
+    reasons = {}
+    who = f"subject {subject}" if subject else "the subjects"
+    for modality in config.modalities:
+        recorded = rows[rows[COLUMN[modality]] != ""]
+        for split in ("train", "test"):
+            if (recorded["split"] != split).all():
+                reasons[modality] = f"no {modality} recording of {who} among the {split} trials of fold {fold}"
+    return reasons
+
+
+def _run_name(subject: str, stage: str, fold: int, seed: int, naming: dict[str, Any]) -> str:
+    unit = unit_name(subject) if subject else "all"
+    fold_part = "" if naming["fold"] == fold else f"-fold{fold}"
+    seed_part = "" if naming["seed"] == seed else f"-seed{seed}"
+    return f"{unit}-{stage}{fold_part}{seed_part}"
+
+
+def _merged_splits(study: StudyDir, splits: pd.DataFrame) -> pd.DataFrame:
+    """The study's splits with those of newly planned subjects added; rows of other subjects stay."""
+    columns = ["subject", "trial", "group", "fold", "split"]
+    if not study.splits_file.exists():
+        return splits[columns].reset_index(drop=True)
+    old = pd.read_csv(study.splits_file, dtype=str, keep_default_na=False).astype({"fold": int})
+    others = old[~old["subject"].isin(set(splits["subject"]))]
+    return pd.concat([others, splits[columns]], ignore_index=True) if len(others) else splits[columns]

@@ -1,0 +1,94 @@
+"""A study's folder: written from a plan, planned again when recordings were mended, queued again.
+
+In: what :func:`eavdash.planning.plan` takes. Out: ``study.json``, ``splits.csv`` and a folder per run, all that the
+queue and the workers need.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from eavdash import config as cfg
+from eavdash.config import Selection, StudyConfig
+from eavdash.errors import DataError, UsageError
+from eavdash.files import write_atomic, write_json
+from eavdash.planning import Plan, plan
+from eavdash.store import StudyDir
+
+__all__ = ["Plan", "plan", "prepare", "refresh", "retry"]
+
+
+def prepare(root: str | Path, name: str, config: StudyConfig, selection: Selection, checkpoints: Path) -> Plan:
+    """:func:`plan`, and write it: study.json, splits.csv, a folder per run. Planning twice changes nothing.
+
+    A run whose subject cannot be used is written as failed with the reason, or queued again once the reason is gone.
+
+    Raises:
+        As :func:`plan`.
+    """
+    with _planning(checkpoints):
+        made = plan(root, name, config, selection, checkpoints)
+        made.study.path.mkdir(parents=True, exist_ok=True)
+        text = made.splits.to_csv(index=False).encode()
+        if not made.study.splits_file.exists() or made.study.splits_file.read_bytes() != text:
+            write_atomic(made.study.splits_file, lambda file: file.write(text))
+        if not made.study.exists or made.study.study() != made.document:
+            write_json(made.study.study_file, made.document)
+        for planned in made.planned:
+            run = made.study.run(planned.name)
+            run.create(planned.config)
+            status = run.status()
+            if planned.problem and status["state"] == "queued":
+                run.transition("failed", reason=planned.problem, unusable=True)
+            elif not planned.problem and status.get("unusable"):
+                write_json(run.config_file, planned.config)
+                run.transition("queued", reason="", unusable=False)
+        return made
+
+
+def refresh(study: StudyDir) -> Plan:
+    """Plan a study again as it stands, so that subjects whose recordings have been mended become usable."""
+    document = study.study()
+    selection = document["selection"]
+    return prepare(
+        document["dataset"]["path"],
+        study.name,
+        cfg.from_dict(document["config"]),
+        Selection(tuple(selection["subjects"]), tuple(selection["folds"]), tuple(selection["seeds"])),
+        study.path.parent,
+    )
+
+
+def retry(study: StudyDir, runs: Sequence[str] | None = None) -> None:
+    """Queue failed and cancelled runs again, after looking once more at subjects that could not be used."""
+    from eavdash.jobs.queue import retry as queue_retry
+
+    names = set(runs) if runs is not None else {r.name for r in study.runs()}
+    if any(study.run(n).status().get("unusable") for n in names if study.run(n).status_file.exists()):
+        refresh(study)
+    still = {n for n in names if study.run(n).status_file.exists() and study.run(n).status().get("unusable")}
+    if still and runs is not None and still == names:
+        raise DataError(str(study.run(sorted(still)[0]).status()["reason"]))
+    queue_retry(study, sorted(names - still))
+
+
+@contextmanager
+def _planning(checkpoints: Path) -> Iterator[None]:
+    """One planner at a time per checkpoints folder: two tabs that launch at once make one study."""
+    folder = checkpoints / ".queue"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "plan.lock").open("ab")
+    except OSError as error:
+        raise UsageError.at(
+            checkpoints,
+            expected="a folder that can be written",
+            found=error.strerror or str(error),
+            remedy="choose another with --checkpoints",
+        ) from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,75 @@
+"""The true worker with a training that only counts: what the queue's tests let it launch.
+
+``standin`` in config.json says how it goes: epochs, seconds per epoch, ``fail`` (a sentence), ``crash``, ``die_at``
+(kill itself with signal 9 whenever it reaches that epoch), ``child`` (start a child that would live for ever), ``deaf``
+(ignore SIGTERM), ``full`` (every write to the run fails for want of space). The weights are a chain of hashes: a
+resumed run ends with the weights of an undisturbed one only if every epoch was computed once and in order.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+from typing import Any
+
+from eavdash import store
+from eavdash.errors import TrainingError
+from eavdash.files import write_atomic
+from eavdash.jobs import worker
+from eavdash.store import RunDir
+
+
+def train_run(run: RunDir, **_: Any) -> bool:
+    """Count to the number of epochs, going on where resume.pt says."""
+    plan = run.config()["standin"]
+    if plan.get("deaf"):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if plan.get("child"):
+        child = subprocess.Popen(["sleep", "600"])
+        (run.path / "child.txt").write_text(str(child.pid))
+    if plan.get("fail"):
+        raise TrainingError(plan["fail"])
+    if plan.get("crash"):
+        raise ValueError("no such thing")
+    if plan.get("full"):
+        store.write_json = no_space
+    epoch, chain = 0, hashlib.sha256(run.name.encode()).hexdigest()
+    if run.resume_file.exists():
+        epoch, chain = json.loads(run.resume_file.read_text())
+    while epoch < plan["epochs"]:
+        if plan.get("die_at") == epoch:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(plan["seconds"])
+        epoch += 1
+        chain = hashlib.sha256(f"{chain}{epoch}".encode()).hexdigest()
+        state = json.dumps([epoch, chain]).encode()
+        write_atomic(run.resume_file, lambda file, state=state: file.write(state))
+        run.update(epoch=epoch, epochs=plan["epochs"])
+    for name in ("model.safetensors", "predictions.parquet"):
+        write_atomic(run.path / name, lambda file, chain=chain: file.write(chain.encode()))
+    run.update(accuracy=0.5)
+    return True
+
+
+def no_space(path: Path, _data: Any) -> None:
+    """Stand in for a disk without any room left."""
+    cause = OSError(errno.ENOSPC, "No space left on device")
+    raise TrainingError(f"{path}: expected a file that can be written, found no space.") from cause
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    with (folder.parent / "launches.txt").open("a") as log:
+        log.write(f"{folder.name} {os.getpid()}\n")
+    module = types.ModuleType("eavdash.training.run")
+    module.train_run = train_run  # type: ignore[attr-defined]
+    sys.modules["eavdash.training.run"] = module
+    os._exit(worker.main(sys.argv[1:]))

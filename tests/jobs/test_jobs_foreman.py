@@ -1,0 +1,171 @@
+"""What is written about a job that ended without a word, and locks and slots, without any other process."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+
+import pytest
+
+from eavdash import store
+from eavdash.errors import ConfigError, QueueError, TrainingError
+from eavdash.files import held
+from eavdash.jobs import locks
+from eavdash.jobs.executors import Exit
+from eavdash.jobs.foreman import MAX_KILLS, Foreman, obstacles
+from eavdash.jobs.slots import Slots, slot_count
+
+
+class OneJob:
+    """An executor whose jobs end as they are told to."""
+
+    def __init__(self, *codes):
+        self.codes = list(codes)
+        self.started = 0
+
+    def find(self, run):
+        return None
+
+    def start(self, run, *, threads, leases, claim):
+        claim()
+        self.started += 1
+        return self.codes.pop(0)
+
+    def look(self, job):
+        return Exit(job)
+
+
+def carry_out(lab, run, *codes, **status):
+    """Let a foreman see a queued run through whose jobs end with these exit codes."""
+    run.update(submission="x", **status)
+    executor = OneJob(*codes)
+    Foreman(lab.root, None, executor, Slots(lab.root / "slots", 1)).train(lab.study.name, run.name, "x")
+    return executor, run.status()
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (errno.ENOSPC, "the disk is full"),
+        (errno.EIO, "could not be written"),
+        (3, "ended with exit code 3 without a result"),
+        (0, "ended with exit code 0 without a result"),
+    ],
+)
+def test_an_exit_without_a_word_is_a_failure(lab, code, reason):
+    executor, status = carry_out(lab, lab.run("s01-vision"), code)
+    assert status["state"] == "failed"
+    assert reason in status["reason"]
+    assert executor.started == 1
+
+
+def test_kills_are_counted_only_without_progress(lab):
+    run = lab.run("s01-vision")
+    executor, status = carry_out(lab, run, -9, 128 + 15, -9)
+    assert (status["state"], executor.started, status["attempt"]) == ("failed", MAX_KILLS, MAX_KILLS)
+    other = lab.run("s02-vision")
+    executor, status = carry_out(lab, other, -9, -9, 1, kills=2, killed_epoch=0, epoch=1)
+    assert executor.started == 3  # an epoch was finished since the second kill, so the third is the first again
+    assert "exit code 1" in status["reason"]
+
+
+def test_a_task_out_of_date_leaves_the_run_alone(lab):
+    run = lab.run("s01-vision")
+    run.update(submission="y")
+    executor = OneJob(0)
+    foreman = Foreman(lab.root, None, executor, Slots(lab.root / "slots", 1))
+    foreman.train(lab.study.name, run.name, "x")
+    foreman.wait(lab.study.name, run.name, "x")
+    foreman.stop(lab.study.name, run.name, "x")
+    foreman.train("none", "s01-vision", "x")
+    assert executor.started == 0
+    assert run.status()["state"] == "queued"
+
+
+def test_the_truth_is_written_as_soon_as_there_is_room(lab, monkeypatch):
+    run = lab.run("s01-vision")
+    write, refused = store.write_json, []
+
+    def full(path, data):
+        if data.get("state") == "failed" and len(refused) < 2:
+            refused.append(path)
+            raise TrainingError("no space")
+        write(path, data)
+
+    monkeypatch.setattr(store, "write_json", full)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    _, status = carry_out(lab, run, errno.ENOSPC)
+    assert status["state"] == "failed"
+    assert len(refused) == 2
+
+
+def test_obstacles_name_the_parents_and_their_reasons(lab):
+    runs = lab.subject(1)
+    fusion = runs[-1]
+    assert obstacles(fusion) == (["s01-vision", "s01-audio", "s01-eeg"], {})
+    runs[0].transition("failed", reason="no light.")
+    runs[1].transition("cancelled")
+    assert obstacles(fusion) == (
+        ["s01-eeg"],
+        {"s01-vision": "s01-vision failed: no light.", "s01-audio": "s01-audio was cancelled"},
+    )
+
+
+def test_a_change_is_refused_when_the_run_has_moved_on(lab):
+    run = lab.run("s01-vision")
+    run.update(submission="x")
+    with pytest.raises(QueueError, match="expected submission 'y', found 'x'"):
+        run.transition("running", expect={"submission": "y"})
+    assert run.transition("running", expect={"submission": "x", "cancel": None})["state"] == "running"
+
+
+def test_locks_are_exclusive_signed_and_survive_onlookers(tmp_path):
+    file = tmp_path / "lock"
+    assert not held(file)
+    lock = locks.acquire(file)
+    locks.sign(lock, os.getpid())
+    assert held(file)
+    assert locks.acquire(file, patience=0.1) is None
+    assert locks.owner(file).alive
+    assert locks.owner(file).pid == os.getpid()
+    os.close(lock)
+    assert not held(file)
+    assert not locks.Owner(os.getpid(), -1.0, os.uname().nodename).alive  # the same number, born at another time
+    assert not locks.Owner(os.getpid(), locks.birth(os.getpid()), "elsewhere").alive
+
+    seeing = threading.Event()
+
+    def stare():
+        while not seeing.is_set():
+            held(file)
+
+    onlooker = threading.Thread(target=stare)
+    onlooker.start()
+    try:
+        for _ in range(50):
+            lock = locks.acquire(file, patience=5)
+            assert lock is not None
+            os.close(lock)
+    finally:
+        seeing.set()
+        onlooker.join()
+
+
+def test_slots_are_all_or_nothing_and_given_back(tmp_path, monkeypatch):
+    slots, again = Slots(tmp_path, 2), Slots(tmp_path, 2)
+    with slots.take(1, lambda: True) as one:
+        assert len(one) == 1
+        tries = iter([True, False])
+        with again.take(2, lambda: next(tries)) as none:
+            assert none is None
+        with again.take(1, lambda: True) as other:
+            assert len(other) == 1
+    with again.take(5, lambda: True) as both:
+        assert len(both) == 2
+    monkeypatch.setenv("EAVDASH_SLOTS", "0")
+    with pytest.raises(ConfigError, match="a whole number above 0"):
+        slot_count()
+    monkeypatch.delenv("EAVDASH_SLOTS")
+    assert slot_count() >= 1

@@ -1,0 +1,119 @@
+"""kill -9 of whatever there is, at any moment: nothing is lost, launched twice, or shown as running when it is not."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+
+from eavdash.files import write_json
+from eavdash.jobs.queue import conductor_alive, ensure_conductor, retry, submit, wait
+from eavdash.jobs.snapshot import snapshot
+
+APP = """
+import sys, time
+from pathlib import Path
+from eavdash.jobs.queue import submit
+from eavdash.store import StudyDir
+submit(StudyDir(Path(sys.argv[1])))
+print("submitted", flush=True)
+time.sleep(600)
+"""
+
+
+def undisturbed(name: str, epochs: int) -> bytes:
+    """The weights of a stand-in run that computes every epoch once."""
+    chain = hashlib.sha256(name.encode()).hexdigest()
+    for epoch in range(1, epochs + 1):
+        chain = hashlib.sha256(f"{chain}{epoch}".encode()).hexdigest()
+    return chain.encode()
+
+
+def plan(run, **standin):
+    """Change how a stand-in run goes."""
+    config = run.config()
+    config["standin"].update(standin)
+    write_json(run.config_file, config)
+
+
+def test_worker_and_app_are_killed(lab):
+    run = lab.run("s01-vision", epochs=20)
+    lab.run("s01-fusion", ("s01-vision",))
+    dying = lab.run("s02-vision", epochs=4, die_at=2)
+    app = subprocess.Popen(
+        [sys.executable, "-c", APP, str(lab.study.path)], stdout=subprocess.PIPE, start_new_session=True
+    )
+    with app:
+        assert app.stdout.readline() == b"submitted\n"
+        os.killpg(app.pid, signal.SIGKILL)
+    os.kill(lab.at_epoch(run, 2), signal.SIGKILL)
+
+    # Meanwhile a second conductor finds the first at work.
+    first = lab.conductor()
+    command = [sys.executable, "-m", "eavdash.jobs.conductor", str(lab.root)]
+    assert subprocess.run(command, timeout=120).returncode == 0
+    assert lab.conductor() == first
+
+    table = wait(lab.study, timeout=120).set_index("run")
+    assert table["state"].to_dict() == {"s01-fusion": "done", "s01-vision": "done", "s02-vision": "failed"}
+    assert run.model_file.read_bytes() == undisturbed("s01-vision", 20)
+    assert table.loc["s01-vision", "attempt"] == 2
+    assert table.loc["s02-vision", "reason"].startswith("its process was killed (signal 9) 3 times")
+    assert lab.launches() == {"s01-vision": 2, "s01-fusion": 1, "s02-vision": 3}
+    assert "killed (signal 9); it goes on after epoch" in (lab.root / ".queue" / "conductor.log").read_text()
+
+    plan(dying, die_at=None)
+    assert retry(lab.study) == ["s02-vision"]
+    assert set(wait(lab.study, timeout=120)["state"]) == {"done"}
+    assert dying.model_file.read_bytes() == undisturbed("s02-vision", 4)
+
+
+def test_jobs_outlive_the_conductor_and_are_adopted(lab, monkeypatch):
+    monkeypatch.setenv("EAVDASH_SLOTS", "3")
+    names = {"s01-vision": 12, "s02-vision": 60, "s03-vision": 60}
+    runs = [lab.run(name, epochs=epochs) for name, epochs in names.items()]
+    waiting = [lab.run("s01-fusion", ("s01-vision",)), lab.run("s04-vision")]
+    submit(lab.study)
+    pids = [lab.at_epoch(run) for run in runs]
+    lab.kill_conductor()
+    lab.until(lambda: lab.states()["s01-vision"] == "done")  # it ended while no conductor was there
+    assert lab.states()["s02-vision"] == "running"
+    assert [lab.states()[run.name] for run in waiting] == ["blocked", "queued"]
+    assert ensure_conductor(lab.root)
+    assert not ensure_conductor(lab.root)
+    os.kill(pids[2], signal.SIGKILL)  # an adopted job
+    table = wait(lab.study, timeout=120).set_index("run")
+    assert set(table["state"]) == {"done"}
+    assert lab.launches() == dict.fromkeys(table.index, 1) | {"s03-vision": 2}
+    assert [run.status()["pid"] for run in runs[:2]] == pids[:2]
+    for run in runs:
+        assert run.model_file.read_bytes() == undisturbed(run.name, names[run.name])
+    # An orphan keeps its slot: with those that were started since there were never more than three.
+    assert max(((table["started"] <= t) & (t < table["finished"])).sum() for t in table["started"]) <= 3
+
+
+def test_everything_killed_and_the_queue_lost_goes_on_once(lab):
+    runs = lab.subject(1, epochs=25)
+    submit(lab.study)
+    pids = [lab.at_epoch(run) for run in runs[:3]]
+    os.kill(lab.conductor(), signal.SIGKILL)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    lab.until(lambda: not lab.processes() and not conductor_alive(lab.root))
+    table = snapshot(lab.study).set_index("run")
+    assert set(table.loc[[r.name for r in runs[:3]], "shown"]) == {"not responding"}
+    assert ensure_conductor(lab.root)
+    pid = lab.until(lambda: (status := runs[0].status())["attempt"] == 2 and status["pid"])
+
+    lab.kill_conductor()
+    for file in (lab.root / ".queue").glob("queue.sqlite*"):
+        file.unlink()
+    assert ensure_conductor(lab.root)
+    table = wait(lab.study, timeout=120)
+    assert set(table["state"]) == {"done"}
+    for run in runs:
+        assert run.model_file.read_bytes() == undisturbed(run.name, 25)
+    assert lab.launches() == {"s01-vision": 2, "s01-audio": 2, "s01-eeg": 2, "s01-fusion": 1}
+    assert runs[0].status()["pid"] == pid

@@ -1,0 +1,186 @@
+"""Submit, order, slots, failures and retry: real processes, a stand-in training."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from eavdash.config import Execution
+from eavdash.errors import QueueError, UsageError
+from eavdash.files import write_json
+from eavdash.jobs.queue import conductor_alive, ensure_conductor, retry, submit, wait
+from eavdash.jobs.snapshot import snapshot
+from eavdash.store import StudyDir
+
+SUBMIT = """
+import sys
+from pathlib import Path
+from eavdash.jobs.queue import submit
+from eavdash.store import StudyDir
+submit(StudyDir(Path(sys.argv[1])))
+"""
+
+
+def edit(run, **standin):
+    """Change how a stand-in run goes."""
+    config = run.config()
+    config["standin"].update(standin)
+    write_json(run.config_file, config)
+
+
+def test_four_submit_at_once_and_each_run_is_launched_once(lab, monkeypatch):
+    monkeypatch.setenv("EAVDASH_IDLE", "1")
+    runs = lab.subject(1) + lab.subject(2)
+    callers = [subprocess.Popen([sys.executable, "-c", SUBMIT, str(lab.study.path)]) for _ in range(4)]
+    assert [caller.wait(60) for caller in callers] == [0, 0, 0, 0]
+    seen = []
+    table = wait(lab.study, report=seen.append, timeout=120)
+    assert table["state"].tolist() == ["done"] * 8
+    assert table["accuracy"].tolist() == [0.5] * 8
+    assert table["attempt"].tolist() == [1] * 8
+    assert lab.launches() == dict.fromkeys((run.name for run in runs), 1)
+    assert len(seen) > 1
+    # Fusion began when the last of its parents was done.
+    row = table.set_index("run")
+    for unit in ("s01", "s02"):
+        ends = [row.loc[f"{unit}-{m}", "finished"] for m in ("vision", "audio", "eeg")]
+        assert row.loc[f"{unit}-fusion", "started"] >= max(ends)
+    assert (lab.root / ".queue").stat().st_mode & 0o077 == 0  # it decides what is run: it is nobody else's
+    for run in runs:
+        assert set(run.status()["checksums"]) == {"model.safetensors", "predictions.parquet"}
+        assert not run.resume_file.exists()
+        assert run.log_file.read_text().startswith("--- attempt 1, ")
+    # Nothing is left to do: the conductor leaves by itself, and asking for one starts none.
+    lab.until(lambda: not conductor_alive(lab.root))
+    assert not ensure_conductor(lab.root)
+    submit(lab.study)
+    wait(lab.study, timeout=10)
+    assert sum(lab.launches().values()) == 8
+
+
+def test_waiting_holds_no_slot_and_threads_take_slots(lab, monkeypatch):
+    monkeypatch.setenv("EAVDASH_SLOTS", "2")
+    lab.run("s01-vision", epochs=8)
+    lab.run("s01-fusion", ("s01-vision",))
+    lab.run("s02-vision", epochs=8)
+    lab.run("s02-fusion", ("s02-vision",))
+    others = [lab.run(f"s{i:02d}-audio") for i in range(3, 7)]
+    submit(lab.study)
+    lab.until(lambda: lab.states()["s01-fusion"] == "blocked")
+    assert lab.study.run("s01-fusion").status()["reason"] == "waits for s01-vision"
+    table = wait(lab.study, timeout=120)
+    assert set(table["state"]) == {"done"}
+    assert most_at_once(table) == 2
+
+    for run in others:
+        shutil.rmtree(run.path)
+    wide = [lab.run(run.name).name for run in others]
+    submit(lab.study, wide, Execution(threads=2))
+    table = wait(lab.study, wide, timeout=120)
+    assert set(table["state"]) == {"done"}
+    assert most_at_once(table) == 1
+
+
+def most_at_once(table):
+    """How many of the runs were under way at one time, at most."""
+    return max(((table["started"] <= t) & (t < table["finished"])).sum() for t in table["started"])
+
+
+def test_a_failure_is_told_blocks_its_child_only_and_is_retried(lab):
+    lab.subject(1, audio={"fail": "voice.wav: expected sound, found none; record it."})
+    lab.subject(2, eeg={"crash": True})
+    submit(lab.study)
+    table = wait(lab.study, timeout=120).set_index("run")
+    assert table.loc["s01-audio", ["state", "reason"]].tolist() == [
+        "failed",
+        "voice.wav: expected sound, found none; record it.",
+    ]
+    assert table.loc["s02-eeg", "reason"] == "ValueError: no such thing"
+    assert "Traceback" in lab.study.run("s02-eeg").log_file.read_text()
+    for unit, stage, reason in (("s01", "audio", "voice.wav"), ("s02", "eeg", "ValueError")):
+        assert table.loc[f"{unit}-fusion", "state"] == "blocked"
+        assert table.loc[f"{unit}-fusion", "reason"].startswith(f"{unit}-{stage} failed: {reason}")
+    assert (table["state"] == "done").sum() == 4
+    launches = lab.launches()
+    assert set(launches.values()) == {1}  # a run that fails for a reason is not tried again by itself
+
+    submit(lab.study)  # is not a retry
+    assert wait(lab.study, timeout=30)["state"].tolist() == table["state"].tolist()
+    edit(lab.study.run("s01-audio"), fail="")
+    assert set(retry(lab.study, ["s01-audio"])) == {"s01-audio", "s01-fusion"}
+    table = wait(lab.study, ["s01-audio", "s01-fusion"], timeout=120)
+    assert table["state"].tolist() == ["done", "done"]
+    assert table["attempt"].tolist() == [2, 1]
+    # Retrying the child takes the parent that failed with it.
+    edit(lab.study.run("s02-eeg"), crash=False)
+    assert set(retry(lab.study, ["s02-fusion"])) == {"s02-eeg", "s02-fusion"}
+    assert set(wait(lab.study, timeout=120)["state"]) == {"done"}
+    assert retry(lab.study) == []
+    assert sum(lab.launches().values()) == sum(launches.values()) + 4
+
+
+def test_a_damaged_result_is_trained_again_when_asked_by_name(lab):
+    whole, broken = lab.run("s01-vision"), lab.run("s02-vision")
+    submit(lab.study)
+    wait(lab.study, timeout=120)
+    weights = broken.model_file.read_bytes()
+    broken.model_file.write_bytes(weights[:-1])
+    assert retry(lab.study) == []
+    assert retry(lab.study, ["s01-vision", "s02-vision"]) == ["s02-vision"]
+    assert set(wait(lab.study, timeout=120)["state"]) == {"done"}
+    assert broken.verify("model.safetensors").read_bytes() == weights
+    assert lab.launches() == {"s01-vision": 1, "s02-vision": 2}
+    assert whole.status()["attempt"] == 1
+
+
+def test_a_study_deleted_while_it_is_computed_ends_quietly(lab, monkeypatch):
+    monkeypatch.setenv("EAVDASH_SLOTS", "1")
+    doomed = lab.run("s01-vision", epochs=1000)
+    lab.run("s02-vision")
+    lab.run("s02-fusion", ("s02-vision",))
+    submit(lab.study)
+    pid = lab.at_epoch(doomed)
+    launches = lab.launches()
+    shutil.rmtree(lab.study.path.rename(lab.root / "away"), ignore_errors=True)  # in one instant, whoever writes in it
+    lab.until(lambda: not Path(f"/proc/{pid}").exists())
+    assert launches == {"s01-vision": 1}
+    # The conductor lives on and serves others, and the same name can be used again.
+    lab.study.path.mkdir()
+    write_json(lab.study.study_file, {"name": "tried"})
+    lab.run("s01-vision")
+    lab.run("s01-fusion", ("s01-vision",))
+    submit(lab.study)
+    assert set(wait(lab.study, timeout=120)["state"]) == {"done"}
+    assert lab.launches() == {"s01-vision": 1, "s01-fusion": 1}
+
+
+def test_requests_that_cannot_be_met(lab, monkeypatch):
+    lab.run("s01-vision")
+    with pytest.raises(UsageError, match="expected a run 's09-vision'"):
+        submit(lab.study, ["s09-vision"])
+    with pytest.raises(QueueError, match="expected a run in the queue, found one never submitted"):
+        wait(lab.study)
+    monkeypatch.setenv("EAVDASH_SLOTS", "many")
+    with pytest.raises(QueueError, match=r"a conductor that starts, found .*a whole number above 0"):
+        submit(lab.study)
+
+
+def test_the_snapshot_needs_neither_queue_nor_torch(lab):
+    lab.subject(1)
+    code = "import sys, eavdash.jobs.queue, eavdash.jobs.snapshot; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"dbos", "torch", "timm", "mne", "sqlalchemy"} & set(loaded)
+    table = snapshot(lab.study)
+    assert table["run"].tolist() == ["s01-audio", "s01-eeg", "s01-fusion", "s01-vision"]
+    assert table["state"].tolist() == ["queued"] * 4
+    assert not table["ended"].any()
+    assert table["accuracy"].isna().all()
+    assert snapshot(StudyDir(lab.root / "none")).empty
+    # A damaged status is one run's failure, not the table's.
+    lab.study.run("s01-eeg").status_file.write_text("{")
+    assert snapshot(lab.study).set_index("run").loc["s01-eeg", "state"] == "failed"
+    assert "expected JSON" in snapshot(lab.study).set_index("run").loc["s01-eeg", "reason"]

@@ -1,0 +1,126 @@
+"""The worker typed by hand, and how it ends; the training is the stand-in's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+from eavdash.files import write_json
+from eavdash.jobs import locks
+from eavdash.jobs.conductor import main as conduct
+from eavdash.jobs.queue import cancel, submit, wait
+from eavdash.store import HEARTBEAT_EVERY
+
+
+@pytest.fixture
+def by_hand():
+    """Start a worker as a person would; it is gone when the test is."""
+    started = []
+
+    def start(run):
+        command = os.environ["EAVDASH_WORKER"].split()
+        started.append(subprocess.Popen([*command, str(run.path)], stderr=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_a_worker_by_hand_computes_a_run_once(lab, by_hand):
+    run = lab.run("s01-vision", epochs=80)
+    first = by_hand(run)
+    assert lab.at_epoch(run) == first.pid
+    assert run.status()["host"] == os.uname().nodename
+    second = by_hand(run)
+    said = second.communicate(timeout=30)[1]
+    assert second.returncode == 1
+    assert f"expected a run that nobody is computing, found process {first.pid} at work on it" in said
+    # The queue waits for it instead of launching another, and notices its end.
+    beat = run.status()["heartbeat"]
+    submit(lab.study)
+    assert wait(lab.study, timeout=120)["state"].tolist() == ["done"]
+    assert first.wait(10) == 0
+    assert run.status()["heartbeat"] > beat
+    assert run.status()["attempt"] == 1
+    third = by_hand(run)
+    assert "expected one of queued after done" in third.communicate(timeout=30)[1]
+    assert run.status()["state"] == "done"
+
+
+def test_a_worker_by_hand_stops_and_goes_on(lab, by_hand):
+    run = lab.run("s01-vision", epochs=100)
+    worker = by_hand(run)
+    lab.at_epoch(run, 2)
+    worker.terminate()
+    assert worker.wait(20) == 128 + signal.SIGTERM
+    assert run.status()["state"] == "cancelled"
+    assert run.status()["reason"] == "stopped by hand"
+    config = run.config()
+    config["standin"]["epochs"] = run.status()["epoch"] + 1
+    write_json(run.config_file, config)
+    assert by_hand(run).wait(30) == 0
+    assert run.status()["state"] == "done"
+    assert run.status()["attempt"] == 2
+
+
+def test_a_worker_by_hand_is_cancelled_from_the_app(lab, by_hand):
+    run = lab.run("s01-vision", epochs=1000)
+    other = lab.run("s02-vision", epochs=1000)
+    worker, killed = by_hand(run), by_hand(other)
+    lab.at_epoch(run)
+    lab.at_epoch(other)
+    killed.kill()
+    killed.wait()
+    cancel(lab.study, ["s01-vision"])
+    assert wait(lab.study, ["s01-vision"], timeout=120)["state"].tolist() == ["cancelled"]
+    assert worker.wait(10) == 128 + signal.SIGTERM
+    # Nobody is responsible for the other one, whose state must be true all the same.
+    lab.until(lambda: lab.states()["s02-vision"] in ("failed", "not responding"))
+
+
+def test_its_run_was_deleted(lab, by_hand):
+    run = lab.run("s01-vision", epochs=1, seconds=60)
+    worker = by_hand(run)
+    lab.until(lambda: run.status()["state"] == "running")
+    shutil.rmtree(run.path)
+    assert worker.wait(HEARTBEAT_EVERY + 20) == 1
+    missing = by_hand(run)
+    assert "expected a run's folder with config.json, found none" in missing.communicate(timeout=30)[1]
+    assert missing.returncode == 2
+
+
+def test_a_full_disk_is_named_by_the_conductor(lab):
+    run = lab.run("s01-vision", full=True)
+    lab.run("s02-vision")
+    submit(lab.study)
+    table = wait(lab.study, timeout=120).set_index("run")
+    assert table.loc["s01-vision", "state"] == "failed"
+    assert "the disk is full" in table.loc["s01-vision", "reason"]
+    assert table.loc["s02-vision", "state"] == "done"
+    assert run.status()["attempt"] == 1
+
+
+def test_a_stopped_process_does_not_respond(lab, by_hand, monkeypatch):
+    monkeypatch.setattr("eavdash.store.HEARTBEAT_LOST", 0.5)
+    run = lab.run("s01-vision", epochs=1000)
+    worker = by_hand(run)
+    lab.at_epoch(run)
+    worker.send_signal(signal.SIGSTOP)
+    lab.until(lambda: lab.states()["s01-vision"] == "not responding")
+    assert "no heartbeat for" in run.live_status()["reason"]
+
+
+def test_a_conductor_leaves_when_another_is_there(lab, monkeypatch):
+    (lab.root / ".queue").mkdir(mode=0o700)
+    lock = locks.acquire(lab.root / ".queue" / "conductor.lock")
+    begun = time.monotonic()
+    assert conduct([str(lab.root)]) == 0
+    assert time.monotonic() - begun < 10
+    os.close(lock)

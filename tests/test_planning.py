@@ -1,0 +1,178 @@
+"""Planning: names of runs, what may grow, what is refused, and subjects that cannot be used."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from eavdash import config as cfg
+from eavdash.config import Selection
+from eavdash.errors import DataError, EavdashError, SplitError, StudyConflictError, UsageError
+from eavdash.planning import plan
+from eavdash.presets import preset
+from eavdash.store import StudyDir
+from eavdash.study import prepare, refresh
+
+AUDIO = replace(preset("quick"), stages=("audio",))
+
+
+def table(folder: Path, subjects: int = 3, groups: int = 5, video: bool = False) -> Path:
+    """A trial table with two short sounds per group and subject (and the same file as its "video" if asked)."""
+    rows = []
+    for subject in range(1, subjects + 1):
+        for group in range(groups):
+            for label in ("calm", "tense"):
+                name = f"{subject}-{group}-{label}.wav"
+                soundfile.write(folder / name, np.zeros(1600, dtype="float32"), 16000)
+                rows.append(
+                    {
+                        "subject": subject,
+                        "trial": f"{group}-{label}",
+                        "label": label,
+                        "group": f"g{group}",
+                        "audio": name,
+                        "video": name if video else "",
+                    }
+                )
+    path = folder / "trials.csv"
+    pd.DataFrame(rows).sample(frac=1, random_state=0).to_csv(path, index=False)
+    return path
+
+
+def test_one_fold_and_one_seed_have_no_suffix_and_keep_none_when_more_are_added(tmp_path: Path) -> None:
+    root = table(tmp_path)
+    first = prepare(root, "pilot", AUDIO, Selection(("1",), (0,), (0,)), tmp_path / "c")
+    assert first.runs == ["s01-audio"]
+    more = prepare(root, "pilot", AUDIO, Selection(("1", "2"), (0, 1), (0, 3)), tmp_path / "c")
+    assert more.runs == [
+        *("s01-audio", "s01-audio-seed3", "s01-audio-fold1", "s01-audio-fold1-seed3"),
+        *("s02-audio", "s02-audio-seed3", "s02-audio-fold1", "s02-audio-fold1-seed3"),
+    ]
+    assert more.existing == more.runs
+    selection = more.study.study()["selection"]
+    assert selection == {"subjects": ["1", "2"], "folds": [0, 1], "seeds": [0, 3]}
+    splits = pd.read_csv(more.study.splits_file, dtype=str)
+    assert set(splits["subject"]) == {"1", "2"}
+    assert not splits.duplicated(["subject", "trial", "fold"]).any()
+
+
+def test_planning_writes_nothing_and_preparing_twice_changes_nothing(tmp_path: Path) -> None:
+    root = table(tmp_path)
+    made = plan(root, "pilot", AUDIO, Selection(), tmp_path / "c")
+    assert len(made.runs) == 15
+    assert made.existing == []
+    assert not (tmp_path / "c").exists()
+    study = prepare(root, "pilot", AUDIO, Selection(), tmp_path / "c").study
+    before = {p: p.read_bytes() for p in study.path.rglob("*") if p.is_file()}
+    prepare(root, "pilot", AUDIO, Selection(), tmp_path / "c")
+    assert {p: p.read_bytes() for p in study.path.rglob("*") if p.is_file()} == before
+
+
+def test_fusion_waits_for_the_modalities_that_were_recorded(tmp_path: Path) -> None:
+    root = table(tmp_path, subjects=2, video=True)
+    frame = pd.read_csv(root, dtype=str, keep_default_na=False)
+    frame.loc[frame["subject"] == "2", "video"] = ""
+    frame.to_csv(root, index=False)
+    config = preset("quick")
+    made = plan(root, "pilot", config, Selection(folds=(0,)), tmp_path / "c")
+    parents = {run.name: run.config["parents"] for run in made.planned if run.config["stage"] == "fusion"}
+    assert parents == {
+        "s01-fusion": {"vision": "s01-vision", "audio": "s01-audio"},
+        "s02-fusion": {"audio": "s02-audio"},
+    }
+    assert set(made.left_out) == {"s01-eeg", "s02-vision", "s02-eeg"}
+    assert "no eeg recording of subject 1" in made.left_out["s01-eeg"]
+    assert made.runs.index("s01-audio") < made.runs.index("s01-fusion")
+
+
+def test_another_configuration_under_the_same_name_is_refused_with_the_difference(tmp_path: Path) -> None:
+    root = table(tmp_path)
+    prepare(root, "pilot", AUDIO, Selection(), tmp_path / "c")
+    other = cfg.with_settings(AUDIO, ["window=4"])
+    with pytest.raises(StudyConflictError, match=r"window: 5\.0 → 4\.0") as caught:
+        prepare(root, "pilot", other, Selection(), tmp_path / "c")
+    assert caught.value.exit_code == 2
+
+
+def test_recordings_that_changed_under_a_study_are_refused(tmp_path: Path) -> None:
+    root = table(tmp_path)
+    prepare(root, "pilot", AUDIO, Selection(), tmp_path / "c")
+    soundfile.write(tmp_path / "2-0-calm.wav", np.zeros(3200, dtype="float32"), 16000)
+    with pytest.raises(StudyConflictError, match="recordings of subject 2 have changed"):
+        prepare(root, "pilot", AUDIO, Selection(), tmp_path / "c")
+
+
+def test_a_dataset_that_moved_is_still_the_same(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    root = table(tmp_path / "a")
+    prepare(root, "pilot", AUDIO, Selection(), tmp_path / "c")
+    (tmp_path / "a").rename(tmp_path / "b")
+    made = prepare(tmp_path / "b" / "trials.csv", "pilot", AUDIO, Selection(), tmp_path / "c")
+    assert made.study.study()["dataset"]["path"] == str(tmp_path / "b" / "trials.csv")
+
+
+def test_a_subject_that_cannot_be_used_fails_alone_and_comes_back_when_mended(tmp_path: Path) -> None:
+    root = table(tmp_path)
+    (tmp_path / "2-3-calm.wav").rename(tmp_path / "hidden.wav")
+    made = prepare(root, "pilot", AUDIO, Selection(folds=(0,)), tmp_path / "c")
+    states = {name: made.study.run(name).status()["state"] for name in made.runs}
+    assert states == {"s01-audio": "queued", "s02-audio": "failed", "s03-audio": "queued"}
+    assert "2-3-calm.wav" in made.study.run("s02-audio").status()["reason"]
+    (tmp_path / "hidden.wav").rename(tmp_path / "2-3-calm.wav")
+    refresh(made.study)
+    assert made.study.run("s02-audio").status()["state"] == "queued"
+    assert "2" in set(pd.read_csv(made.study.splits_file, dtype=str)["subject"])
+
+
+@pytest.mark.parametrize(
+    ("selection", "error"),
+    [
+        (Selection(("7",)), UsageError),
+        (Selection(folds=(9,)), UsageError),
+    ],
+)
+def test_what_is_not_there_cannot_be_selected(tmp_path: Path, selection: Selection, error: type[EavdashError]) -> None:
+    with pytest.raises(error, match="expected"):
+        plan(table(tmp_path), "pilot", AUDIO, selection, tmp_path / "c")
+
+
+def test_nothing_to_train_is_one_sentence_and_writes_nothing(tmp_path: Path) -> None:
+    root = table(tmp_path)
+    with pytest.raises(SplitError, match="no eeg recording"):
+        prepare(root, "pilot", replace(AUDIO, stages=("eeg",)), Selection(), tmp_path / "c")
+    assert not (tmp_path / "c" / "pilot").exists()
+
+
+def test_one_class_only_is_an_error(tmp_path: Path) -> None:
+    root = table(tmp_path)
+    frame = pd.read_csv(root, dtype=str, keep_default_na=False)
+    frame[frame["label"] == "calm"].to_csv(root, index=False)
+    with pytest.raises(DataError, match=r"two classes.*only 'calm'"):
+        plan(root, "pilot", AUDIO, Selection(), tmp_path / "c")
+
+
+def test_across_subjects_the_unit_is_all_and_the_people_are_fixed(tmp_path: Path) -> None:
+    root = table(tmp_path, subjects=4)
+    config = replace(AUDIO, protocol=replace(AUDIO.protocol, name="loso"))
+    made = prepare(root, "people", config, Selection(("1", "2", "3")), tmp_path / "c")
+    assert made.runs == ["all-audio-fold0", "all-audio-fold1", "all-audio-fold2"]
+    with pytest.raises(StudyConflictError, match="every fold depends on all of them"):
+        prepare(root, "people", config, Selection(), tmp_path / "c")
+
+
+def test_unsafe_names_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="study name"):
+        plan(table(tmp_path), "../up", AUDIO, Selection(), tmp_path / "c")
+    assert StudyDir(tmp_path / "up").exists is False
+
+
+def test_fine_tuning_without_weights_is_noted(tmp_path: Path) -> None:
+    config = replace(preset("paper"), stages=("audio",))
+    made = plan(table(tmp_path), "paper", config, Selection(), tmp_path / "c")
+    assert any("audio.weights is empty" in note for note in made.notes)
+    assert not any("weights" in note for note in plan(table(tmp_path), "q", AUDIO, Selection(), tmp_path / "c").notes)
