@@ -1,0 +1,1 @@
+"""Attention, attributions and their receipts for one trial."""

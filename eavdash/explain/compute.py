@@ -1,0 +1,238 @@
+"""The computation behind :func:`eavdash.explain.trial.explain_trial`: recordings and weights in, an Explanation out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from eavdash import config as cfg
+from eavdash.data.inputs import load_windows
+from eavdash.data.table import open_table, select
+from eavdash.data.windows import WindowSet
+from eavdash.errors import TableError, UsageError
+from eavdash.explain.attention import modality_map, shares
+from eavdash.explain.attributions import Completeness, integrated_gradients
+from eavdash.explain.fused import Decided, FusedModel, encoder_runs, load_unit
+from eavdash.explain.trial import Explanation
+from eavdash.files import sha256
+from eavdash.store import RunDir, StudyDir
+
+_SMALLEST = 1e-12  # keeps the logarithm of a probability finite
+#: At most this many numbers of input are on their way through the model at a time.
+_BATCH_NUMBERS = 4_000_000
+
+
+@dataclass(frozen=True)
+class _Window:
+    """One window as the model takes it: a batch of one per modality present."""
+
+    number: int
+    start: float
+    stop: float
+    rows: dict[str, int]  # row of each modality's window set
+    inputs: dict[str, Tensor]
+    masks: dict[str, Tensor]
+
+
+def compute(
+    study: StudyDir, run: RunDir, subject: str, trial: str, method: str, device: str, steps: int
+) -> Explanation:
+    """The explanation of a trial by ``run``; nothing is written but the cache of windows."""
+    info = run.config()
+    classes = tuple(info["classes"])
+    where = _device(device)
+    model = load_unit(study, run, where)
+    row = _row(study, cfg.from_dict(info["config"]), subject, trial)
+    sets = _window_sets(study, run, row)
+    windows = _windows(sets, where)
+    with torch.no_grad():
+        decided = [model.decide(w.inputs, w.masks) for w in windows]
+    stage = str(info["stage"])
+    probabilities = _probabilities(stage, sets, decided, len(classes))
+    trial_probabilities = {s: _geometric_mean(p) for s, p in probabilities.items()}
+    target = int(trial_probabilities[stage].argmax())
+    attributions, completeness = _attribute(model, sets, windows, target, steps)
+    found = probabilities[stage]
+    return Explanation(
+        study=study.name,
+        run=run.name,
+        stage=stage,
+        method=method,
+        subject=subject,
+        trial=trial,
+        label=str(row["label"].iloc[0]),
+        predicted=classes[target],
+        classes=classes,
+        modalities=model.modalities,
+        windows=tuple(
+            {
+                "window": w.number,
+                "start": w.start,
+                "stop": w.stop,
+                "predicted": classes[int(p.argmax())],
+                "modalities": list(w.inputs),
+            }
+            for w, p in zip(windows, found, strict=True)
+        ),
+        window_probabilities=probabilities,
+        trial_probabilities=trial_probabilities,
+        attributions=attributions,
+        inputs={m: _aligned(s, s.values, windows) for m, s in sets.items()},
+        masks={m: _aligned(s, s.mask, windows) for m, s in sets.items()},
+        attention=_stacked([shares(d) for d in decided]),
+        map=_stacked([modality_map(d) for d in decided]),
+        channels=tuple(sets["eeg"].meta["channels"]) if "eeg" in sets else (),
+        rate=float(sets["eeg"].meta["rate"]) if "eeg" in sets else 0.0,
+        receipts={
+            "steps": steps,
+            "target": classes[target],
+            "output": "logit",
+            "baselines": {m: _BASELINES[m] for m in sets},
+            "completeness": [c.to_dict() for c in completeness],
+            "reproduction": _reproduction(run, subject, trial, classes, windows, found),
+            "checksums": {r.name: sha256(r.model_file) for r in (run, *encoder_runs(study, run).values())},
+        },
+    )
+
+
+_BASELINES = {
+    "vision": "the colour that the input scaling was fitted to (mid-grey for pretrained encoders)",
+    "audio": "the mean spectrum that the input scaling was fitted to",
+    "eeg": "each channel's mean over the training windows",
+}
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError.at(
+            "device", expected="auto, cpu or a CUDA device of this machine", found=repr(name), remedy="choose one"
+        ) from error
+    return device
+
+
+def _row(study: StudyDir, config: cfg.StudyConfig, subject: str, trial: str) -> pd.DataFrame:
+    """The trial's row of the trial table, as a frame of one row."""
+    path = study.study()["dataset"]["path"]
+    frame = select(open_table(path), config, (subject,)).frame
+    row = frame[frame["trial"] == trial].reset_index(drop=True)
+    if len(row) != 1:
+        raise TableError.at(
+            path,
+            expected=f"one trial {trial} of subject {subject}, as when the study was planned",
+            found=f"{len(row)}",
+            remedy="restore the dataset",
+        )
+    return row
+
+
+def _window_sets(study: StudyDir, run: RunDir, row: pd.DataFrame) -> dict[str, WindowSet]:
+    """The trial's windows in each modality of the decision that was recorded, with the channels of training."""
+    sets = {}
+    for modality, encoder in encoder_runs(study, run).items():
+        if row[cfg.COLUMN[modality]].iloc[0] == "":
+            continue
+        info = encoder.config()
+        config = cfg.from_dict(info["config"])
+        if modality == "eeg":
+            config = replace(config, eeg=replace(config.eeg, channels=tuple(info["input"]["channels"])))
+        sets[modality] = load_windows(row, modality, config, study.cache_dir)
+    return sets
+
+
+def _windows(sets: Mapping[str, WindowSet], device: torch.device) -> list[_Window]:
+    """Windows by number, each with the modalities that reach that far."""
+    places: dict[int, dict[str, int]] = {}
+    for modality, windows in sets.items():
+        for place, number in enumerate(windows.index["window"]):
+            places.setdefault(int(number), {})[modality] = place
+    made = []
+    for number in sorted(places):
+        rows = places[number]
+        spans = [sets[m].index.iloc[i][["start", "stop"]].astype(float) for m, i in rows.items()]
+        inputs = {m: _tensor(sets[m], i).to(device) for m, i in rows.items()}
+        masks = {m: torch.from_numpy(np.array(sets[m].mask[i : i + 1])).to(device) for m, i in rows.items()}
+        start, stop = min(s["start"] for s in spans), max(s["stop"] for s in spans)
+        made.append(_Window(number, float(start), float(stop), rows, inputs, masks))
+    return made
+
+
+def _tensor(windows: WindowSet, place: int) -> Tensor:
+    """One window as its encoder takes it (models/base.py)."""
+    x = torch.from_numpy(np.array(windows.values[place : place + 1]))
+    if windows.modality == "vision":
+        return x.permute(0, 1, 4, 2, 3).to(torch.float32) / 255
+    return x.to(torch.float32)
+
+
+def _aligned(windows: WindowSet, values: np.ndarray, every: list[_Window]) -> np.ndarray:
+    """``values`` of one modality on the windows of all, zeros where a window lacks it."""
+    out = np.zeros((len(every), *values.shape[1:]), dtype=values.dtype)
+    for i, window in enumerate(every):
+        if windows.modality in window.rows:
+            out[i] = values[window.rows[windows.modality]]
+    return out
+
+
+def _attribute(
+    model: FusedModel, sets: Mapping[str, WindowSet], windows: list[_Window], target: int, steps: int
+) -> tuple[dict[str, np.ndarray], list[Completeness]]:
+    found: dict[str, np.ndarray] = {}
+    receipts = []
+    for i, window in enumerate(windows):
+        numbers = sum(x.numel() for x in window.inputs.values())
+        batch = max(1, min(steps, _BATCH_NUMBERS // numbers))
+        values, receipt = integrated_gradients(model, window.inputs, window.masks, target, steps, batch)
+        receipts.append(receipt)
+        for modality, value in values.items():
+            array = value[0].float().cpu().numpy()
+            found.setdefault(modality, np.zeros((len(windows), *array.shape), dtype=np.float32))[i] = array
+    return {m: found[m] for m in sets}, receipts
+
+
+def _probabilities(
+    stage: str, sets: Mapping[str, WindowSet], decided: list[Decided], classes: int
+) -> dict[str, np.ndarray]:
+    """Per stage (window, class) float64: each encoder's own decision, and the explained one."""
+    found = {m: np.full((len(decided), classes), np.nan) for m in sets}
+    for i, one in enumerate(decided):
+        for modality, encoded in one.encoded.items():
+            found[modality][i] = _softmax(encoded.logits)
+    found[stage] = np.stack([_softmax(one.fused.logits) for one in decided])
+    return found
+
+
+def _softmax(logits: Tensor) -> np.ndarray:
+    return np.asarray(logits.double().softmax(-1).cpu().numpy()[0])
+
+
+def _geometric_mean(probabilities: np.ndarray) -> np.ndarray:
+    """Mean of the windows' log-probabilities, as a distribution."""
+    logs = np.nanmean(np.log(np.clip(probabilities, _SMALLEST, None)), axis=0)
+    mean = np.exp(logs - logs.max())
+    return np.asarray(mean / mean.sum())
+
+
+def _stacked(parts: list[np.ndarray | None]) -> np.ndarray | None:
+    given = [p for p in parts if p is not None]
+    return np.concatenate(given) if given else None
+
+
+def _reproduction(
+    run: RunDir, subject: str, trial: str, classes: tuple[str, ...], windows: list[_Window], found: np.ndarray
+) -> float | None:
+    """Largest difference between these windows' probabilities and those that the run wrote when it tested them."""
+    frame = pd.read_parquet(run.verify("predictions.parquet"))
+    rows = frame[(frame["subject"] == subject) & (frame["trial"] == trial) & (frame["frame"] == -1)]
+    stored = rows.set_index("window").reindex([w.number for w in windows])[[f"p_{c}" for c in classes]].to_numpy()
+    difference = np.abs(stored - found)
+    return None if np.isnan(difference).all() else float(np.nanmax(difference))

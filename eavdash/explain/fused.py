@@ -1,0 +1,86 @@
+"""A trained decision as one function of its recordings: encoders and fusion joined, from pixels to logits.
+
+In: a finished run. A fusion run brings its encoders from the runs that config.json names as parents; the run of a
+single modality is a decision too, without fusion. Out: a frozen :class:`FusedModel` in evaluation mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from eavdash.models.base import Encoded, Encoder
+from eavdash.models.build import build, load_weights
+from eavdash.models.fusion import Fused, Fusion
+from eavdash.store import RunDir, StudyDir
+
+
+@dataclass
+class Decided:
+    """A batch of windows through the model."""
+
+    fused: Fused
+    encoded: dict[str, Encoded]  # of the modalities that were given
+
+
+class FusedModel(nn.Module):
+    """Encoders and their fusion. With ``fusion`` None there is one encoder, and the decision is its own."""
+
+    def __init__(self, encoders: Mapping[str, Encoder], fusion: Fusion | None) -> None:
+        super().__init__()
+        self.modalities = tuple(encoders)
+        self.encoders = nn.ModuleDict(encoders)
+        self.fusion = fusion
+        self.eval().requires_grad_(False)
+
+    def decide(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Decided:
+        """Inputs and masks as the encoders take them, one entry per modality that is present."""
+        encoded: dict[str, Encoded] = {m: self.encoders[m](inputs[m], masks[m]) for m in self.modalities if m in inputs}
+        if self.fusion is None:
+            only = encoded[self.modalities[0]]
+            return Decided(Fused(only.logits, frame_logits=only.frame_logits), encoded)
+        tokens, valid = {m: e.tokens for m, e in encoded.items()}, {m: e.mask for m, e in encoded.items()}
+        evidence = {m: e.logits for m, e in encoded.items()}
+        return Decided(self.fusion(tokens, valid, evidence), encoded)
+
+    def forward(self, names: tuple[str, ...], *arguments: Tensor) -> Tensor:
+        """Window logits (B, K) from the inputs of the modalities ``names``, then their masks, all positional."""
+        count = len(names)
+        inputs = dict(zip(names, arguments[:count], strict=True))
+        return self.decide(inputs, dict(zip(names, arguments[count:], strict=True))).fused.logits
+
+    def baseline(self, modality: str, x: Tensor) -> Tensor:
+        """What stands for "nothing there", shaped like ``x``: the input that scaling turns into zeros.
+
+        That is the mean colour of the training frames for vision (mid-grey for pretrained encoders), the training
+        windows' mean spectrum for audio (AudioSet's mean where its constants are used), and each channel's mean for
+        EEG.
+        """
+        return self.encoders[modality].get_buffer("shift").expand_as(x)
+
+
+def load_unit(study: StudyDir, run: RunDir, device: str | torch.device = "cpu") -> FusedModel:
+    """The decision that ``run`` has learned.
+
+    Raises:
+        IntegrityError: weights are missing, damaged, or not those of the configuration beside them.
+    """
+    runs = encoder_runs(study, run)
+    encoders = {modality: _load(each) for modality, each in runs.items()}
+    fusion = _load(run) if run.config()["stage"] == "fusion" else None
+    return FusedModel(encoders, fusion).to(device)  # type: ignore[arg-type]
+
+
+def encoder_runs(study: StudyDir, run: RunDir) -> dict[str, RunDir]:
+    """The run of each encoder that takes part in the decision of ``run``, by modality."""
+    config = run.config()
+    if config["stage"] != "fusion":
+        return {config["stage"]: run}
+    return {m: study.run(config["parents"][m]) for m in config["input"]["modalities"]}
+
+
+def _load(run: RunDir) -> nn.Module:
+    return load_weights(build(run.config()["model"]), run.verify("model.safetensors"))

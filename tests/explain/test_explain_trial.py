@@ -1,0 +1,174 @@
+"""A trial explained from its recordings by runs that were really trained, kept, and read back without torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from recordings import FAST, LABELS, make_recordings
+
+from eavdash import config as cfg
+from eavdash.errors import IntegrityError, UsageError
+from eavdash.explain.trial import Explanation, explain_trial, load_explanation
+from eavdash.presets import preset
+from eavdash.store import StudyDir
+from eavdash.study import prepare
+from eavdash.training.run import train_run
+
+WITHOUT_AUDIO = "1"  # a trial of which no sound was recorded
+
+
+def train(table: Path, name: str, root: Path, settings: tuple[str, ...] = ()) -> StudyDir:
+    """A study of one fold, trained in this process."""
+    config = cfg.with_epochs(cfg.with_settings(preset("quick"), (*FAST, "window=1", *settings)), 2)
+    plan = prepare(table, name, config, cfg.Selection(folds=(0,)), root)
+    for name in plan.runs:
+        run = plan.study.run(name)
+        run.transition("running")
+        assert train_run(run)
+        run.transition("done", checksums=run.seal())
+    return plan.study
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> StudyDir:
+    folder = tmp_path_factory.mktemp("explain")
+    table = make_recordings(folder / "data", subjects=1)
+    frame = pd.read_csv(table)
+    frame.loc[frame["trial"].astype(str) == WITHOUT_AUDIO, "audio"] = ""
+    frame.to_csv(table, index=False)
+    return train(table, "small", folder / "checkpoints")
+
+
+def trials_tested(study: StudyDir) -> list[str]:
+    frame = pd.read_parquet(study.run("s01-fusion").predictions_file)
+    return list(dict.fromkeys(frame.loc[frame["split"] == "test", "trial"]))
+
+
+@pytest.fixture(scope="module")
+def made(study: StudyDir) -> Explanation:
+    return explain_trial(study, "1", next(t for t in trials_tested(study) if t != WITHOUT_AUDIO))
+
+
+def test_everything_of_the_trial_is_there(made: Explanation) -> None:
+    assert made.stage == "fusion"
+    assert made.classes == LABELS
+    assert made.modalities == cfg.MODALITIES
+    assert [(w["window"], w["start"], w["stop"]) for w in made.windows] == [(0, 0.0, 1.0), (1, 1.0, 2.0)]
+    assert made.inputs["vision"].shape == (2, 1, 32, 32, 3)
+    assert made.attributions["vision"].shape == (2, 1, 32, 32)
+    for modality in ("audio", "eeg"):
+        assert made.attributions[modality].shape == made.inputs[modality].shape
+        assert np.abs(made.attributions[modality]).max() > 0
+    assert len(made.channels) == made.inputs["eeg"].shape[1] == 30
+    assert made.rate == 100
+    assert made.attention is not None
+    assert made.attention.sum(-1) == pytest.approx(1, abs=1e-5)
+    assert sum(made.shares.values()) == pytest.approx(1, abs=1e-5)
+    assert made.map is not None
+    assert made.map.sum(-1) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_decision_is_the_one_that_was_tested(study: StudyDir, made: Explanation) -> None:
+    assert made.receipts["reproduction"] < 1e-5
+    assert set(made.trial_probabilities) == {"vision", "audio", "eeg", "fusion"}
+    for stage, windows in made.window_probabilities.items():
+        frame = pd.read_parquet(study.run(f"s01-{stage}").predictions_file)
+        rows = frame[(frame["trial"] == made.trial) & (frame["frame"] == -1)].sort_values("window")
+        assert windows == pytest.approx(rows[[f"p_{c}" for c in LABELS]].to_numpy(), abs=1e-5)
+
+
+def test_receipts_say_how_complete_the_attributions_are(made: Explanation) -> None:
+    for number, receipt in enumerate(made.receipts["completeness"]):
+        total = sum(float(a[number].astype(np.float64).sum()) for a in made.attributions.values())
+        assert receipt["total"] == pytest.approx(total, abs=1e-3)
+        assert receipt["gap"] == pytest.approx(abs(total - receipt["output"] + receipt["baseline"]), abs=1e-3)
+        assert receipt["gap"] < 0.1
+    assert made.receipts["steps"] == 32
+    assert made.receipts["target"] == made.predicted
+
+
+def test_it_is_kept_and_read_back_without_torch(study: StudyDir, made: Explanation) -> None:
+    run = study.run(made.run)
+    found = load_explanation(run, made.trial)
+    assert found is not None
+    for name, value in vars(made).items():
+        again = getattr(found, name)
+        if isinstance(value, dict) and any(isinstance(v, np.ndarray) for v in value.values()):
+            assert all(np.array_equal(again[k], v) for k, v in value.items()), name
+        elif isinstance(value, np.ndarray):
+            assert np.array_equal(again, value)
+        else:
+            assert again == value, name
+    assert found.summary() == made.summary()
+    code = (
+        "import sys; from pathlib import Path; from eavdash.store import RunDir;"
+        "from eavdash.explain.trial import load_explanation;"
+        f"assert load_explanation(RunDir(Path({str(run.path)!r})), {made.trial!r}).attributions;"
+        "assert not {'torch', 'captum', 'mne', 'timm'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_computing_again_gives_the_same_bits(study: StudyDir, made: Explanation) -> None:
+    again = explain_trial(study, "1", made.trial)
+    assert all(np.array_equal(again.attributions[m], a) for m, a in made.attributions.items())
+
+
+def test_a_trial_without_sound_is_explained_by_the_rest(study: StudyDir) -> None:
+    assert WITHOUT_AUDIO in trials_tested(study)
+    made = explain_trial(study, "1", WITHOUT_AUDIO, steps=4)
+    assert set(made.attributions) == {"vision", "eeg"}
+    assert made.shares["audio"] == 0
+    assert sum(made.shares.values()) == pytest.approx(1, abs=1e-5)
+    assert made.windows[0]["modalities"] == ["vision", "eeg"]
+
+
+def test_only_a_run_that_tested_the_trial_explains_it(study: StudyDir) -> None:
+    frame = pd.read_parquet(study.run("s01-fusion").predictions_file)
+    trained = frame.loc[frame["split"] == "train", "trial"].iloc[0]
+    with pytest.raises(UsageError, match="a train trial of s01-fusion"):
+        explain_trial(study, "1", trained)
+    with pytest.raises(UsageError, match="finished runs of other subjects, folds or seeds"):
+        explain_trial(study, "1", trials_tested(study)[0], fold=3)
+    with pytest.raises(UsageError, match="without such a trial"):
+        explain_trial(study, "1", "999")
+    with pytest.raises(UsageError, match="integrated_gradients"):
+        explain_trial(study, "1", trials_tested(study)[0], method="guessing")
+
+
+def test_damage_and_new_weights_are_noticed(study: StudyDir) -> None:
+    trial = trials_tested(study)[-1]
+    made = explain_trial(study, "1", trial, steps=2)
+    run = study.run(made.run)
+    arrays, _ = run.explain_files(trial, made.method)
+    content = arrays.read_bytes()
+    arrays.write_bytes(content[:-100])
+    with pytest.raises(IntegrityError, match="arrays of its receipts"):
+        load_explanation(run, trial)
+    arrays.write_bytes(content)
+    assert load_explanation(run, trial) is not None
+    parent = study.run("s01-eeg")
+    before = parent.status()["checksums"]
+    parent.update(checksums={**before, "model.safetensors": "trained again"})
+    try:
+        assert load_explanation(run, trial) is None
+    finally:
+        parent.update(checksums=before)
+    assert load_explanation(run, "nothing") is None
+
+
+def test_without_fusion_the_single_modality_is_explained(tmp_path: Path) -> None:
+    table = make_recordings(tmp_path / "data", subjects=1)
+    study = train(table, "sound", tmp_path / "checkpoints", ("stages=audio",))
+    frame = pd.read_parquet(study.run("s01-audio").predictions_file)
+    made = explain_trial(study, "1", frame.loc[frame["split"] == "test", "trial"].iloc[0], steps=64)
+    assert made.stage == "audio"
+    assert made.attention is None
+    assert made.shares == {}
+    assert set(made.attributions) == set(made.trial_probabilities) == {"audio"}
+    assert made.receipts["completeness"][0]["gap"] < 0.1
