@@ -1,0 +1,137 @@
+"""The few statistics that eavdash draws conclusions with, and the rule for when there is too little to conclude.
+
+In: counts or per-subject accuracies (fractions). Out: intervals, the chance line, paired comparisons. Wilson's interval
+is Wilson 1927 (J. Am. Stat. Assoc. 22:209), the chance line the binomial one of Combrisson & Jerbi 2015 (J. Neurosci.
+Methods 250:126), the effect size the matched-pairs rank-biserial correlation of Kerby 2014; the signed-rank test is
+delegated to scipy. The unit of every comparison is the subject.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from eavdash.config import MODALITIES
+
+#: With five pairs the smallest two-sided p of the signed-rank test is 2/32 = 0.0625: it can never pass 5 %.
+MIN_SUBJECTS = 6
+#: Below this many test trials the 95 % interval around an accuracy of 50 % reaches more than 20 points to each side.
+MIN_TRIALS = 20
+_Z95 = 1.959963984540054
+
+
+def wilson(k: float, n: int, z: float = _Z95) -> tuple[float, float]:
+    """Wilson's score interval (95 % unless ``z`` says otherwise) of ``k`` hits among ``n`` independent items.
+
+    ``k`` may be fractional: a count averaged over seeds. No items: (0, 1).
+    """
+    if n <= 0:
+        return 0.0, 1.0
+    share = k / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def chance_line(n: int, classes: int, alpha: float = 0.05, majority: float = 0.0) -> float:
+    """The accuracy that must be *exceeded* before guessing is rejected at ``alpha``: the binomial quantile over n.
+
+    ``n`` counts independent items: trials, not windows. Guessing hits with 1/classes, or with ``majority`` (the share
+    of the most frequent class among the items) when that is more. 30 trials of 5 classes: 0.333; 100: 0.27.
+    """
+    if n <= 0 or classes <= 0:
+        return 1.0
+    from scipy.special import bdtr
+
+    below = bdtr(np.arange(n + 1), n, min(max(1 / classes, majority), 1.0))
+    return min(int(np.searchsorted(below, 1 - alpha)), n) / n
+
+
+def too_few(*, trials: int | None = None, subjects: int | None = None) -> str:
+    """Why no verdict is given, as a sentence beginning with "Too few"; empty when there is enough."""
+    if subjects is not None and subjects < MIN_SUBJECTS:
+        return (
+            f"Too few subjects for a verdict ({subjects} of at least {MIN_SUBJECTS}): with fewer, a paired test over "
+            "subjects cannot reach p < 0.05 whatever the numbers."
+        )
+    if trials is not None and trials < MIN_TRIALS:
+        return (
+            f"Too few test trials for a verdict ({trials} of at least {MIN_TRIALS}): the 95 % interval of an accuracy "
+            "reaches more than 20 points to each side."
+        )
+    return ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``a`` against ``b`` over the same subjects. Differences are a - b, fractions; p is two-sided."""
+
+    a: str
+    b: str
+    subjects: int
+    mean_a: float
+    mean_b: float
+    difference: float
+    better: int
+    worse: int
+    p: float  # NaN: too few subjects
+    effect: float  # rank-biserial, -1..1; NaN: too few subjects
+    p_holm: float = math.nan
+
+
+def compare(a: str, first: Sequence[float], b: str, second: Sequence[float]) -> Comparison:
+    """Wilcoxon's signed-rank test of paired accuracies and its effect size; no p below :data:`MIN_SUBJECTS` pairs."""
+    x, y = np.asarray(first, float), np.asarray(second, float)
+    gap = np.round(x - y, 12)  # equal scores must stay ties in spite of rounding
+    p = effect = math.nan
+    if len(gap) >= MIN_SUBJECTS:
+        p, effect = _signed_rank(gap)
+    mean = (float(x.mean()), float(y.mean()), float(gap.mean())) if len(gap) else (math.nan,) * 3
+    return Comparison(a, b, len(gap), *mean, int((gap > 0).sum()), int((gap < 0).sum()), p, effect)
+
+
+def fusion_comparisons(scores: pd.DataFrame) -> list[Comparison]:
+    """Fusion against the best single modality, each subject's own best, and the baselines that are in ``scores``.
+
+    "Best" is chosen by the test scores themselves, which favours the single modality: a gain over it is conservative.
+    The p values are corrected by Holm's method over the list. ``scores``: a table of ``tables.scores``.
+    """
+    wide = scores.pivot_table(index="subject", columns="stage", values="accuracy")
+    singles = [m for m in MODALITIES if m in wide.columns]
+    if "fusion" not in wide.columns or not singles:
+        return []
+    best = str(wide[singles].mean().idxmax())
+    rivals = {best: wide[best], "each subject's best": wide[singles].max(axis=1)}
+    rivals |= {name: wide[name] for name in ("fusion:mean", "fusion:concat") if name in wide.columns}
+    out = []
+    for name, column in rivals.items():
+        pair = pd.DataFrame({"a": wide["fusion"], "b": column}).dropna()
+        out.append(compare("fusion", pair["a"].tolist(), name, pair["b"].tolist()))
+    corrected = holm([c.p for c in out])
+    return [Comparison(**{**c.__dict__, "p_holm": p}) for c, p in zip(out, corrected, strict=True)]
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's step-down correction; missing values stay missing and do not count."""
+    order = sorted((i for i, value in enumerate(p) if not math.isnan(value)), key=lambda i: p[i])
+    out, running = [math.nan] * len(p), 0.0
+    for place, i in enumerate(order):
+        running = max(running, min(1.0, p[i] * (len(order) - place)))
+        out[i] = running
+    return out
+
+
+def _signed_rank(gap: np.ndarray) -> tuple[float, float]:
+    from scipy.stats import rankdata, wilcoxon
+
+    gap = gap[gap != 0]
+    if not len(gap):
+        return 1.0, 0.0
+    ranks = rankdata(np.abs(gap))
+    effect = float((ranks[gap > 0].sum() - ranks[gap < 0].sum()) / ranks.sum())
+    # Exact while every rank is distinct; with ties scipy's "auto" enumerates or approximates as fits.
+    return float(wilcoxon(gap).pvalue), effect

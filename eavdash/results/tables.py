@@ -1,0 +1,245 @@
+"""From the prediction files of a study's runs to tidy tables; every number that eavdash shows comes from here.
+
+In: a :class:`~eavdash.store.StudyDir`. Out: pandas frames with plain columns, in natural order of subjects. A run
+that is not done is not in them; a run whose files are damaged is left out and named in ``frame.attrs["problems"]``,
+a list of sentences that pages and the command line show.
+
+A trial's probabilities are the normalised exponential of the mean over its windows of the log-probabilities, for each
+fold and seed. An accuracy is computed per seed over all folds' test items and then averaged over seeds; ``n`` counts
+distinct items, so that more seeds never look like more data.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from eavdash.config import STAGES
+from eavdash.errors import EavdashError, IntegrityError, UsageError
+from eavdash.store import RunDir, StudyDir
+
+LEVELS = ("trial", "window", "frame")
+BASELINES = ("fusion:mean", "fusion:concat", "majority")
+SCORE_COLUMNS = ("study", "subject", "stage", "level", "n", "accuracy", "balanced_accuracy", "macro_f1")
+#: Columns that together name one tested item of a level.
+_ITEM = {"trial": ["trial"], "window": ["trial", "window"], "frame": ["trial", "window", "frame"]}
+_NEEDED = ("subject", "trial", "group", "label", "predicted", "split", "window", "frame", "fold", "seed")
+_SMALLEST = 1e-12  # keeps the log of a probability finite
+
+
+def predictions(
+    study: StudyDir,
+    stages: Sequence[str] | None = None,
+    split: str | None = "test",
+    *,
+    baselines: bool = False,
+) -> pd.DataFrame:
+    """The predictions of every finished run: the columns of predictions.parquet after ``study``, ``run``, ``stage``.
+
+    ``split=None`` gives all of them. With ``baselines`` the rows of the fusion runs' baselines.parquet follow, under
+    the stages of :data:`BASELINES`. Only test rows of different runs may be compared.
+    """
+    frames: list[pd.DataFrame] = []
+    problems: list[str] = []
+    wanted = [*STAGES, *(BASELINES if baselines else ())] if stages is None else list(stages)
+    for run in study.runs():
+        try:
+            if run.status()["state"] != "done":
+                continue
+            stage = str(run.config()["stage"])
+            if stage in wanted:
+                frames.append(_read(run, "predictions.parquet").assign(run=run.name, stage=stage))
+            if stage == "fusion" and any(name in wanted for name in BASELINES) and run.baselines_file.exists():
+                rows = _read(run, "baselines.parquet", "stage").assign(run=run.name)
+                frames.append(rows[rows["stage"].isin(wanted)])
+        except (EavdashError, KeyError) as error:
+            problems.append(str(error) if isinstance(error, EavdashError) else f"{run.path}: {error} is missing.")
+    if not frames:
+        empty = pd.DataFrame(columns=["study", "run", "stage", *_NEEDED])
+        empty.attrs["problems"] = problems
+        return empty
+    frame = pd.concat(frames, ignore_index=True)
+    if split is not None:
+        frame = frame[frame["split"] == split]
+    frame.insert(0, "study", study.name)
+    first = ["study", "run", "stage", *_NEEDED]
+    frame = frame[[*first, *(c for c in frame.columns if c not in first)]].reset_index(drop=True)
+    frame.attrs["problems"] = problems
+    return frame
+
+
+def trials(study: StudyDir, stages: Sequence[str] | None = None, *, baselines: bool = False) -> pd.DataFrame:
+    """One row per test trial, stage, fold and seed.
+
+    Columns: study, run, stage, subject, trial, group, label, predicted, correct, confidence, fold, seed, windows, then
+    ``p_<label>`` (sum to one) and ``attention_<modality>`` (mean over the windows; empty where a stage has none).
+    """
+    rows = predictions(study, stages, baselines=baselines)
+    table = _order(_trials(rows))
+    table.attrs["problems"] = rows.attrs["problems"]
+    return table
+
+
+def windows_of(rows: pd.DataFrame, subject: str, trial: str) -> pd.DataFrame:
+    """The windows' rows of one trial, all stages, folds and seeds, out of a table of :func:`predictions`."""
+    mine = rows[(rows["subject"] == subject) & (rows["trial"] == trial) & (rows["frame"] == -1)]
+    return mine.sort_values(["stage", "fold", "seed", "window"], key=_rank).reset_index(drop=True)
+
+
+def scores(study: StudyDir, level: str = "trial", by: Sequence[str] = (), baselines: bool = False) -> pd.DataFrame:
+    """Scores per test subject and stage (and fold or seed, if asked by ``by``), as fractions from 0 to 1.
+
+    Level ``frame`` lists only stages that score frames. ``balanced_accuracy`` is the mean recall over the classes
+    that occur among the labels, ``macro_f1`` the mean F1 over those that occur among labels or predictions.
+
+    Raises:
+        UsageError: an unknown level, or ``by`` something else than fold and seed.
+    """
+    for value, allowed, name in ((level, LEVELS, "--level"), *((b, ("fold", "seed"), "--by") for b in by)):
+        if value not in allowed:
+            raise UsageError.at(name, expected=f"one of {', '.join(allowed)}", found=repr(value), remedy="choose one")
+    rows = predictions(study, baselines=baselines)
+    table = score_table(rows, level, by)
+    table.attrs["problems"] = rows.attrs["problems"]
+    return table
+
+
+def score_table(rows: pd.DataFrame, level: str = "trial", by: Sequence[str] = ()) -> pd.DataFrame:
+    """:func:`scores` of test rows that have been read already."""
+    columns = [*SCORE_COLUMNS[:3], *by, *SCORE_COLUMNS[3:]]
+    items = _trials(rows) if level == "trial" else rows[(rows["frame"] >= 0) == (level == "frame")]
+    if items.empty:
+        return pd.DataFrame(columns=columns)
+    keys = ["study", "subject", "stage", *by]
+    out = []
+    for key, group in items.groupby(keys, sort=False):
+        seeds = [_score(part) for _, part in group.groupby("seed")]
+        n = len(group[_ITEM[level]].drop_duplicates())
+        out.append((*key, level, n, *np.mean(seeds, axis=0).tolist()))
+    return _order(pd.DataFrame(out, columns=[*keys, *SCORE_COLUMNS[3:]])[columns])
+
+
+def summary(study: StudyDir, level: str = "trial", baselines: bool = False) -> pd.DataFrame:
+    """Mean and spread over subjects per stage; see :func:`summarise`."""
+    table = scores(study, level, baselines=baselines)
+    out = summarise(table)
+    out.attrs["problems"] = table.attrs["problems"]
+    return out
+
+
+def summarise(table: pd.DataFrame) -> pd.DataFrame:
+    """Per stage of a :func:`scores` table: ``subjects``, ``n`` (items of all of them), ``accuracy`` (mean over
+    subjects), ``sd`` (sample standard deviation over subjects; empty for a single one)."""
+    columns = ["study", "stage", "level", "subjects", "n", "accuracy", "sd"]
+    if table.empty:
+        return pd.DataFrame(columns=columns)
+    groups = table.groupby(["study", "stage", "level"], sort=False)
+    out = groups.agg(
+        subjects=("subject", "nunique"), n=("n", "sum"), accuracy=("accuracy", "mean"), sd=("accuracy", "std")
+    ).reset_index()
+    return out.sort_values("stage", key=_rank, kind="stable").reset_index(drop=True)[columns]
+
+
+def confusion(rows: pd.DataFrame) -> pd.DataFrame:
+    """Trials by label (rows) and prediction (columns), all seeds together, of rows of :func:`trials`."""
+    classes = probability_labels(rows)
+    counts = pd.crosstab(rows["label"], rows["predicted"])
+    return counts.reindex(index=classes, columns=classes, fill_value=0)
+
+
+def probability_labels(frame: pd.DataFrame) -> list[str]:
+    """The classes of a predictions or trials table, in the study's order."""
+    return [c.removeprefix("p_") for c in frame.columns if c.startswith("p_")]
+
+
+def attention_columns(frame: pd.DataFrame) -> list[str]:
+    """The attention columns of a predictions or trials table that hold any value."""
+    return [c for c in frame.columns if c.startswith("attention_") and frame[c].notna().any()]
+
+
+def natural(texts: Iterable[str]) -> list[str]:
+    """Distinct texts in natural order: 2 before 10."""
+    return sorted(set(texts), key=lambda t: [(not p.isdigit(), int(p) if p.isdigit() else 0, p) for p in _parts(t)])
+
+
+def _parts(text: str) -> list[str]:
+    return [part for part in re.split(r"(\d+)", text) if part]
+
+
+def _read(run: RunDir, name: str, *extra: str) -> pd.DataFrame:
+    """A result file, its checksum and columns checked."""
+    path = run.verify(name)
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise IntegrityError.at(
+            path,
+            expected="a parquet table",
+            found=str(error).splitlines()[0].rstrip("."),
+            remedy=f"train the run again: eavdash retry {run.study.name} --run {run.name}",
+        ) from error
+    missing = [c for c in (*_NEEDED, *extra) if c not in frame.columns]
+    if missing or not any(c.startswith("p_") for c in frame.columns):
+        raise IntegrityError.at(
+            path,
+            expected=f"the columns {', '.join((*_NEEDED, *extra))} and p_<label>",
+            found=f"no {', '.join(missing) or 'p_<label>'}",
+            remedy=f"train the run again: eavdash retry {run.study.name} --run {run.name}",
+        )
+    return frame
+
+
+def _trials(rows: pd.DataFrame) -> pd.DataFrame:
+    """The windows' rows put together to trials; see :func:`trials`."""
+    rows = rows[rows["frame"] == -1]
+    labels = probability_labels(rows)
+    p, attention = [f"p_{c}" for c in labels], [c for c in rows.columns if c.startswith("attention_")]
+    keys = ["study", "run", "stage", "subject", "trial", "group", "label", "fold", "seed"]
+    first = [*keys[:7], "predicted", "correct", "confidence", "fold", "seed", "windows"]
+    if rows.empty:
+        return pd.DataFrame(columns=[*first, *p, *attention])
+    logs = rows.assign(**{c: np.log(rows[c].to_numpy(float).clip(_SMALLEST)) for c in p})
+    groups = logs.groupby(keys, sort=False)
+    table = groups[[*p, *attention]].mean()
+    table["windows"] = groups.size()
+    table = table.reset_index()
+    values = table[p].to_numpy()  # (trial, class), mean log-probability
+    table["predicted"] = np.array(labels, dtype=object)[values.argmax(axis=1)].astype(str)
+    values = np.exp(values - values.max(axis=1, keepdims=True))
+    table[p] = values / values.sum(axis=1, keepdims=True)
+    table["confidence"] = table[p].max(axis=1)
+    table["correct"] = table["predicted"] == table["label"]
+    return table[[*first, *p, *attention]]
+
+
+def _score(part: pd.DataFrame) -> tuple[float, float, float]:
+    """Accuracy, balanced accuracy and macro F1 of the rows of one seed."""
+    label, predicted = part["label"].to_numpy(), part["predicted"].to_numpy()
+    classes, codes = np.unique(np.concatenate([label, predicted]).astype(str), return_inverse=True)
+    true, guess = codes[: len(label)], codes[len(label) :]
+    table = np.zeros((len(classes), len(classes)))
+    np.add.at(table, (true, guess), 1)
+    hits, labelled, guessed = np.diag(table), table.sum(axis=1), table.sum(axis=0)
+    recall = hits[labelled > 0] / labelled[labelled > 0]
+    return float(hits.sum() / len(label)), float(recall.mean()), float((2 * hits / (labelled + guessed)).mean())
+
+
+def _rank(column: pd.Series) -> pd.Series:
+    """A sort key: stages in canonical order, texts naturally, numbers as they are."""
+    if column.name == "stage":
+        order: list[str] = [*STAGES, *BASELINES]
+    elif pd.api.types.is_numeric_dtype(column):
+        return column
+    else:
+        order = natural(column.astype(str))
+    return column.map({value: place for place, value in enumerate(order)})
+
+
+def _order(table: pd.DataFrame) -> pd.DataFrame:
+    keys = [c for c in ("subject", "stage", "trial", "fold", "seed") if c in table.columns]
+    if "trial" in keys:
+        keys = ["subject", "trial", "stage", "fold", "seed"]
+    return table.sort_values(keys, key=_rank, kind="stable").reset_index(drop=True)

@@ -1,0 +1,78 @@
+"""Intervals, the chance line and paired comparisons against numbers known beforehand."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+
+from eavdash.results import statistics as st
+from eavdash.results.paper import CAVEATS, table1
+
+
+def test_wilson_against_published_values() -> None:
+    # Newcombe 1998, Stat. Med. 17:857, table I, method 3 (score).
+    assert st.wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert st.wilson(15, 148) == pytest.approx((0.0624, 0.1605), abs=1e-4)
+    assert st.wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
+    assert st.wilson(1, 29) == pytest.approx((0.0061, 0.1718), abs=1e-4)
+    assert st.wilson(0, 0) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("n", "line"), [(120, 31 / 120), (30, 10 / 30), (100, 0.27)])
+def test_chance_line_of_five_classes(n: int, line: float) -> None:
+    assert st.chance_line(n, 5) == pytest.approx(line)
+
+
+def test_chance_line_rises_with_an_unbalanced_class() -> None:
+    assert st.chance_line(100, 2, majority=0.7) > st.chance_line(100, 2)
+    assert st.chance_line(0, 5) == 1.0
+
+
+def test_too_few_says_why() -> None:
+    assert st.too_few(trials=20) == st.too_few(subjects=6) == ""
+    assert "5 of at least 6" in st.too_few(subjects=5)
+    assert "19 of at least 20" in st.too_few(trials=19)
+    # The constants are what their comments say.
+    low, high = st.wilson(st.MIN_TRIALS // 2, st.MIN_TRIALS)
+    assert high - low == pytest.approx(0.4, abs=0.01)
+    assert 2 / 2 ** (st.MIN_SUBJECTS - 1) > 0.05 > 2 / 2**st.MIN_SUBJECTS
+
+
+def test_a_gain_in_every_subject_has_the_largest_effect() -> None:
+    found = st.compare("fusion", [0.7, 0.71, 0.72, 0.73, 0.74, 0.76], "eeg", [0.6, 0.6, 0.6, 0.6, 0.6, 0.6])
+    assert found.p == pytest.approx(2 / 64)
+    assert found.effect == 1
+    assert (found.better, found.worse) == (6, 0)
+
+
+def test_no_p_below_six_subjects_and_ties_are_no_difference() -> None:
+    assert math.isnan(st.compare("a", [1.0] * 5, "b", [0.0] * 5).p)
+    tied = st.compare("a", [0.5] * 8, "b", [0.5] * 8)
+    assert (tied.p, tied.effect) == (1.0, 0.0)
+
+
+def test_holm() -> None:
+    assert st.holm([0.01, 0.04, math.nan, 0.03])[:2] == pytest.approx([0.03, 0.06])
+    assert math.isnan(st.holm([math.nan])[0])
+
+
+def test_fusion_is_compared_over_subjects_that_have_both() -> None:
+    scores = pd.DataFrame(
+        [(str(s), stage, 0.5 + 0.01 * s * (stage == "fusion"), "x") for s in range(8) for stage in ("eeg", "fusion")],
+        columns=["subject", "stage", "accuracy", "study"],
+    )
+    best, own = st.fusion_comparisons(scores[~((scores["subject"] == "7") & (scores["stage"] == "fusion"))])
+    assert (best.b, best.subjects, own.b) == ("eeg", 7, "each subject's best")
+    assert best.p_holm >= best.p
+    assert st.fusion_comparisons(scores[scores["stage"] == "eeg"]) == []
+
+
+def test_the_papers_table() -> None:
+    table = table1()
+    assert table["subject"].nunique() == 42
+    means = table.groupby("stage")["accuracy"].mean() * 100
+    assert means.round(2).to_dict() == {"audio": 58.17, "eeg": 53.51, "fusion": 70.86, "vision": 67.22}
+    assert set(table[table["stage"] == "fusion"]["level"]) == {"frame"}
+    assert CAVEATS
