@@ -1,0 +1,38 @@
+"""The dashboard's router: sections, pages and the study picker. Start it with ``eavdash app``.
+
+Every page shows the study of the picker; the choice is part of the address, so that a link shows the same to others.
+On each full run the queue's conductor is started again if runs wait and it has died.
+"""
+
+import streamlit as st
+
+from eavdash.store import checkpoints_root
+from eavdash.ui import actions, parts
+
+st.set_page_config(page_title="eavdash", layout="wide")
+
+page = st.navigation(
+    {
+        "Results": [
+            st.Page("pages/results/subjects.py", title="Subjects", url_path="subjects", default=True),
+            st.Page("pages/results/statistics.py", title="Statistics", url_path="statistics"),
+        ],
+        "Explain": [
+            st.Page("pages/explain/trial.py", title="One trial", url_path="explain"),
+            st.Page("pages/explain/attention.py", title="Attention", url_path="attention"),
+        ],
+        "Training": [
+            st.Page("pages/training/launch.py", title="Launch", url_path="launch"),
+            st.Page("pages/training/monitor.py", title="Monitor", url_path="monitor"),
+        ],
+        "Data": [
+            st.Page("pages/data/health.py", title="Health", url_path="health"),
+            st.Page("pages/data/trials.py", title="Trials", url_path="trials"),
+        ],
+    }
+)
+root = checkpoints_root()
+parts.pick_study(root)
+if trouble := actions.ensure_conductor(root):
+    st.error(parts.plain(trouble))
+page.run()

@@ -1,0 +1,236 @@
+"""Everything that the pages keep between reruns; the only module with ``st.cache_*``.
+
+In: paths and names. Out: tables, documents, previews. Keys carry what the answer depends on (files' times and sizes),
+so that nothing stale is shown; every cache is bounded. Work that needs torch or mne happens inside functions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from eavdash import config as cfg
+from eavdash.config import Selection, StudyConfig
+from eavdash.jobs.snapshot import snapshot as look
+from eavdash.results import tables
+from eavdash.store import RunDir, StudyDir
+
+if TYPE_CHECKING:
+    from eavdash.data.health import HealthReport
+    from eavdash.data.preview import TrialPreview
+    from eavdash.data.table import TrialTable
+    from eavdash.explain.trial import Explanation
+    from eavdash.study import Plan
+
+Stamp = tuple[tuple[str, int, int], ...]
+METHOD = "integrated_gradients"
+
+
+def results_stamp(study: StudyDir) -> Stamp:
+    """What the results of a study depend on: its runs' prediction files and the states beside them."""
+    found = []
+    for run in study.runs():
+        try:
+            predictions, status = run.predictions_file.stat(), run.status_file.stat()
+        except FileNotFoundError:
+            continue
+        found.append((run.name, predictions.st_mtime_ns, status.st_mtime_ns))
+    return tuple(found)
+
+
+def predictions(study: StudyDir, baselines: bool = False) -> pd.DataFrame:
+    """Test predictions of all finished runs."""
+    return _predictions(str(study.path), results_stamp(study), baselines)
+
+
+def scores(study: StudyDir, level: str = "trial", baselines: bool = False) -> pd.DataFrame:
+    """``tables.scores``; problems with files are in ``attrs``."""
+    return _scores(str(study.path), results_stamp(study), level, baselines)
+
+
+def trials(study: StudyDir) -> pd.DataFrame:
+    """``tables.trials``."""
+    return _trials(str(study.path), results_stamp(study))
+
+
+def windows(study: StudyDir, subject: str, trial: str) -> pd.DataFrame:
+    """``tables.windows`` of one trial."""
+    return tables.windows_of(predictions(study), subject, trial)
+
+
+def majority(study: StudyDir) -> dict[str, float]:
+    """By subject, the share of the most frequent label of its test trials: what always guessing it would score."""
+    table = trials(study).drop_duplicates(["subject", "trial"])
+    return {str(s): float(labels.value_counts(normalize=True).max()) for s, labels in table.groupby("subject")["label"]}
+
+
+def snapshot(study: StudyDir) -> pd.DataFrame:
+    """The true state of every run, at most a second old; one look serves all open tabs."""
+    return _snapshot(str(study.path))
+
+
+def snapshot_again() -> None:
+    """Look at the runs anew: something was just changed."""
+    _snapshot.clear()
+
+
+def tested(study: StudyDir) -> dict[tuple[str, int], int]:
+    """Number of test trials by subject and fold (subject "" : of all subjects)."""
+    try:
+        stamp = study.splits_file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return {}
+    return _tested(str(study.splits_file), stamp)
+
+
+def disk_use(root: Path) -> tuple[int, int]:
+    """Bytes under the checkpoints folder and bytes free on its disk."""
+    return _disk_use(str(root))
+
+
+def dataset(path: str) -> TrialTable:
+    """The trial table of a dataset folder or file, read again after a minute."""
+    return _dataset(path)
+
+
+def health(path: str) -> HealthReport:
+    """The health report of a dataset; kept until :func:`forget_health`."""
+    return _health(path)
+
+
+def forget_health(path: str) -> None:
+    """Look at a dataset's files again on the next :func:`health`."""
+    _health.clear(path)
+    _dataset.clear(path)
+
+
+def preview(path: str, subject: str, trial: str, config: StudyConfig) -> TrialPreview:
+    """What the trials page shows of one trial's recordings."""
+    return _preview(path, subject, trial, cfg.to_dict(config))
+
+
+def browser_video(path: str, cache: Path) -> str:
+    """The path of a file that a browser plays; transcoded once where needed."""
+    from eavdash.data.video import browser_video as convert
+
+    return str(convert(path, cache))
+
+
+def plan(root: str, name: str, config: StudyConfig, selection: Selection, checkpoints: Path) -> Plan:
+    """What a study would run; nothing is written."""
+    return _plan(root, name, cfg.to_dict(config), selection, str(checkpoints))
+
+
+def explanation(run: RunDir, subject: str, trial: str) -> Explanation | None:
+    """The stored explanation of a trial by a run's present weights, or None."""
+    from eavdash.explain.trial import explanation_name
+
+    name = explanation_name(run, subject, trial)
+    arrays, receipts = run.explain_files(name, METHOD)
+    if not (arrays.exists() and receipts.exists()):
+        return None
+    stamp = tuple(file.stat().st_mtime_ns for file in (arrays, receipts, run.status_file))
+    return _explanation(str(run.path), name, stamp)
+
+
+def compute_explanation(study: StudyDir, subject: str, trial: str, fold: int, seed: int) -> None:
+    """Compute and store the attributions of one trial, in this process."""
+    from eavdash.explain.trial import explain_trial
+
+    explain_trial(study, subject, trial, fold=fold, seed=seed, method=METHOD)
+
+
+def scalp(values: np.ndarray, channels: Sequence[str]) -> bytes | str:
+    """The scalp map of one value per channel as PNG, or why there is none."""
+    values = np.ascontiguousarray(values, dtype=np.float64)
+    return _scalp(hashlib.sha256(values.tobytes()).hexdigest(), tuple(channels), values)
+
+
+@st.cache_data(max_entries=4, show_spinner="Reading the results")
+def _predictions(path: str, stamp: Stamp, baselines: bool) -> pd.DataFrame:
+    return tables.predictions(StudyDir(Path(path)), baselines=baselines)
+
+
+@st.cache_data(max_entries=16, show_spinner="Reading the results")
+def _scores(path: str, stamp: Stamp, level: str, baselines: bool) -> pd.DataFrame:
+    rows = _predictions(path, stamp, baselines)
+    table = tables.score_table(rows, level)
+    table.attrs["problems"] = rows.attrs["problems"]
+    return table
+
+
+@st.cache_data(max_entries=4, show_spinner="Reading the results")
+def _trials(path: str, stamp: Stamp) -> pd.DataFrame:
+    return tables.trials(StudyDir(Path(path)))
+
+
+@st.cache_data(ttl=1, max_entries=16, show_spinner=False)
+def _snapshot(path: str) -> pd.DataFrame:
+    return look(StudyDir(Path(path)))
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _tested(path: str, stamp: int) -> dict[tuple[str, int], int]:
+    splits = pd.read_csv(path, dtype={"subject": str, "fold": int}, keep_default_na=False)
+    rows = splits[splits["split"] == "test"]
+    counts = Counter(zip(rows["subject"], rows["fold"].astype(int), strict=True))
+    return {**counts, **Counter(("", fold) for fold in rows["fold"].astype(int))}
+
+
+@st.cache_data(ttl=60, max_entries=4, show_spinner=False)
+def _disk_use(root: str) -> tuple[int, int]:
+    there = next(p for p in (Path(root), *Path(root).parents) if p.exists())
+    used = sum(p.stat().st_size for p in Path(root).rglob("*") if p.is_file() and not p.is_symlink())
+    return used, shutil.disk_usage(there).free
+
+
+@st.cache_data(ttl=60, max_entries=8, show_spinner="Reading the trial table")
+def _dataset(path: str) -> TrialTable:
+    from eavdash.data.table import open_table
+
+    return open_table(path)
+
+
+@st.cache_data(max_entries=4, show_spinner="Looking at every recording", show_time=True)
+def _health(path: str) -> HealthReport:
+    from eavdash.data.health import check
+
+    return check(path)
+
+
+@st.cache_data(ttl=600, max_entries=6, show_spinner="Reading the recordings")
+def _preview(path: str, subject: str, trial: str, config: dict[str, Any]) -> TrialPreview:
+    from eavdash.data.preview import trial_preview
+
+    frame = _dataset(path).frame
+    row = frame[(frame["subject"] == subject) & (frame["trial"] == trial)].iloc[0]
+    return trial_preview(row, cfg.from_dict(config))
+
+
+@st.cache_data(ttl=15, max_entries=8, show_spinner="Planning")
+def _plan(root: str, name: str, config: dict[str, Any], selection: Selection, checkpoints: str) -> Plan:
+    from eavdash.study import plan as make
+
+    return make(root, name, cfg.from_dict(config), selection, Path(checkpoints))
+
+
+@st.cache_data(max_entries=4, show_spinner="Reading the explanation")
+def _explanation(run: str, trial: str, stamp: tuple[int, ...]) -> Explanation | None:
+    from eavdash.explain.trial import load_explanation
+
+    return load_explanation(RunDir(Path(run)), trial, METHOD)
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _scalp(key: str, channels: tuple[str, ...], _values: np.ndarray) -> bytes | str:
+    from eavdash.ui.figures.explain import scalp as draw
+
+    return draw(_values, channels)

@@ -1,0 +1,77 @@
+"""Choosing one test trial: by subject, right or wrong, emotion; and what is said about the chosen one.
+
+In: a table of ``tables.trials``. Out: the rows of one trial, fold and seed, one per stage.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from eavdash.config import MODALITIES
+from eavdash.results.tables import natural
+from eavdash.ui import actions, theme
+
+OUTCOMES = ("all", "right", "wrong")
+
+
+def choose_trial(trials: pd.DataFrame) -> pd.DataFrame:
+    """The widgets, and the rows of the trial they name; empty where nothing fits.
+
+    Right or wrong is judged by fusion, or by the first modality where there is none. A page that leads here names
+    subject and trial in the session under :data:`eavdash.ui.actions.TARGET`.
+    """
+    subjects = natural(trials["subject"].tolist())
+    target = st.session_state.pop(actions.TARGET, None)
+    if target and target[0] in subjects:
+        st.session_state["explain_trial_subject"], st.session_state["explain_trial_trial"] = target
+        st.session_state["explain_trial_outcome"], st.session_state["explain_trial_emotion"] = "all", None
+    first, second, third, fourth = st.columns([1.2, 1.3, 1.5, 2], vertical_alignment="bottom")
+    subject = first.selectbox("Subject", subjects, key="explain_trial_subject", persist_state="session")
+    st.session_state.setdefault("explain_trial_outcome", "all")
+    outcome = second.selectbox("Decision", OUTCOMES, key="explain_trial_outcome", persist_state="session")
+    emotion = third.selectbox(
+        "Emotion",
+        natural(trials["label"].tolist()),
+        index=None,
+        placeholder="All",
+        key="explain_trial_emotion",
+        persist_state="session",
+    )
+    mine = trials[trials["subject"] == subject]
+    judge = deciding(mine)
+    fitting = mine[(mine["stage"] == judge) & ((mine["label"] == emotion) if emotion else True)]
+    if outcome != "all":
+        fitting = fitting[fitting["correct"] == (outcome == "right")]
+    names = natural(fitting["trial"].tolist())
+    if st.session_state.get("explain_trial_trial") not in names:
+        st.session_state.pop("explain_trial_trial", None)
+    labels = dict(zip(fitting["trial"], fitting["label"], strict=True))
+    trial = fourth.selectbox(
+        f"Trial ({len(names)} fit)",
+        names,
+        format_func=lambda t: f"{t} ({labels.get(t, '')})",
+        key="explain_trial_trial",
+        persist_state="session",
+    )
+    rows = mine[mine["trial"] == trial]
+    versions = list(dict.fromkeys(zip(rows["fold"].tolist(), rows["seed"].tolist(), strict=True)))
+    if len(versions) > 1:
+        fold, seed = st.selectbox(
+            "Model", versions, format_func=lambda v: f"fold {v[0]}, seed {v[1]}", key="explain_trial_version"
+        )
+        rows = rows[(rows["fold"] == fold) & (rows["seed"] == seed)]
+    return rows
+
+
+def deciding(rows: pd.DataFrame) -> str:
+    """The stage whose decision counts: fusion, or the first modality there is; it is also the one that is explained."""
+    stages = list(dict.fromkeys(rows["stage"]))
+    return "fusion" if "fusion" in stages else next((m for m in MODALITIES if m in stages), "")
+
+
+def decision(rows: pd.DataFrame) -> str:
+    """What was decided about the trial, as a sentence."""
+    row = rows[rows["stage"] == deciding(rows)].iloc[0]
+    verdict = "right" if row["correct"] else f"wrong: the label is {row['label']}"
+    return f"{theme.label(row['stage'])} says {row['predicted']} ({theme.percent(row['confidence'])}), {verdict}."

@@ -1,0 +1,95 @@
+"""The attributions of one trial, window by window: frames, spectrogram, EEG and scalp, with the completeness gap.
+
+In: an ``eavdash.explain.trial.Explanation``. Shapes per window: vision (frame, height, width), audio (time, mel),
+eeg (channel, time); drawn by ``eavdash.ui.figures.explain``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+
+from eavdash.ui import cache, parts, theme
+from eavdash.ui.figures import explain as figures
+
+if TYPE_CHECKING:
+    from eavdash.explain.trial import Explanation
+
+LARGE_GAP = 0.1  # of what is explained; above it the page warns
+MAX_FRAMES = 10  # pictures of a window that are shown; more are thinned evenly
+_QUESTIONS = {"vision": "where in the frames", "audio": "where in the spectrogram", "eeg": "which channels, and when"}
+
+
+def show(explanation: Explanation) -> None:
+    """Everything that is known about the trial's decision beyond the prediction files."""
+    numbers = list(range(len(explanation.windows)))
+    window = numbers[0]
+    if len(numbers) > 1:
+        window = st.segmented_control(
+            "Window",
+            numbers,
+            default=0,
+            required=True,
+            format_func=lambda w: figures.window_name(explanation.windows[w]),
+            key="explain_trial_window",
+        )
+    for line in figures.receipt_lines(explanation.receipts, window):
+        st.caption(parts.plain(line))
+    st.caption("Drawn as means over small cells; the stored arrays hold every pixel, time step and sample.")
+    if explanation.receipts["completeness"][window]["relative_gap"] > LARGE_GAP:
+        which = f"{explanation.study} --subject {explanation.subject} --trial {explanation.trial}"
+        st.warning(
+            "These attributions do not add up to the decision: do not trust the maps as they are. More steps help: "
+            f"`eavdash explain {which} --steps 256`"
+        )
+    present = explanation.windows[window]["modalities"]
+    draw = {"vision": _vision, "audio": _audio, "eeg": _eeg}
+    for modality in present:
+        st.markdown(f"**{theme.label(modality)}**: {_QUESTIONS[modality]}")
+        draw[modality](explanation, window)
+    if missing := [theme.label(m) for m in explanation.modalities if m not in present]:
+        st.caption(f"Not recorded in this window: {', '.join(missing)}.")
+    if explanation.map is not None:
+        st.markdown("**Modality attends to modality**")
+        chart = figures.attention_map(explanation.map[window], explanation.modalities)
+        with st.columns([1, 1])[0]:
+            parts.chart(chart, "explain_trial_map", "Modality by modality attention of this window.")
+        st.caption("Each row: where that modality's own query looks. Rows sum to 100 %.")
+
+
+def _vision(explanation: Explanation, window: int) -> None:
+    heat = explanation.attributions["vision"]
+    recorded = np.flatnonzero(explanation.masks["vision"][window])
+    if not len(recorded):
+        return
+    chosen = recorded[np.unique(np.linspace(0, len(recorded) - 1, min(MAX_FRAMES, len(recorded))).astype(int))]
+    frames = explanation.inputs["vision"][window][chosen]
+    pictures = figures.frame_overlays(
+        frames, heat[window][chosen], figures.full_colour(figures.cells(heat, *figures.FRAME_CELLS))
+    )
+    st.image(list(pictures), caption=[f"frame {i + 1}" for i in chosen], width=140)
+
+
+def _audio(explanation: Explanation, window: int) -> None:
+    start, stop = figures.window_span(explanation.windows[window])
+    chart = figures.logmel_overlay(
+        explanation.inputs["audio"][window], explanation.attributions["audio"][window], start, stop
+    )
+    parts.chart(chart, "explain_trial_audio", "Attributions over the log-mel spectrogram.")
+
+
+def _eeg(explanation: Explanation, window: int) -> None:
+    start, stop = figures.window_span(explanation.windows[window])
+    heat = explanation.attributions["eeg"][window].astype(np.float64)
+    left, right = st.columns([3, 2], vertical_alignment="center")
+    with left:
+        chart = figures.eeg_heat(heat, explanation.channels, start, stop)
+        parts.chart(chart, "explain_trial_eeg", "Attributions by channel and time.")
+    with right:
+        picture = cache.scalp(heat.sum(axis=1), explanation.channels)
+        if isinstance(picture, bytes):
+            st.image(picture, caption="Scalp: attributions summed over the window", width=320)
+        else:
+            st.caption(parts.plain(picture))

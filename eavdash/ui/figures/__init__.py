@@ -1,0 +1,1 @@
+"""Tables and arrays to Plotly figures, one module per section of the app. Nothing here reads files or shows them."""

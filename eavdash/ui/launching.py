@@ -1,0 +1,178 @@
+"""The launch form: widgets to a study's configuration, and what a plan says before it is queued.
+
+In: the session's widgets (keys ``training_launch_*``). Out: a :class:`Request`. What the preset says is the default
+of every other widget; a widget that is left at the preset's value changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from eavdash import config as cfg
+from eavdash.config import ENCODERS, FUSIONS, MODALITIES, PROTOCOLS, STAGES, Execution, Selection, StudyConfig
+from eavdash.presets import preset
+from eavdash.selection import parse_numbers
+from eavdash.study import Plan
+from eavdash.ui import theme
+
+PAGE = "training_launch"
+PRESET_LABELS = {"quick": "quick: small models for a laptop", "paper": "paper: the published configuration"}
+PROTOCOL_HELP = {
+    "conversation": "conversation: within a subject, no conversation in both train and test",
+    "paper": "paper: 70/30 in order, no validation (optimistic)",
+    "loso": "loso: leave one subject out",
+    "subject-kfold": "subject-kfold: folds of subjects",
+}
+FUSION_HELP = {
+    "attention": "attention: tokens per modality, shares to show",
+    "concat": "concat: concatenation and MLP",
+    "paper": "paper: the published single-token layer",
+}
+ENCODER_LABELS = {
+    "vit": "ViT on frames",
+    "ast": "AST on log-mel",
+    "eegformer": "EEGformer",
+    "yin": "published EEG transformer",
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the form asks for."""
+
+    config: StudyConfig
+    selection: Selection
+    execution: Execution
+
+
+def apply_preset() -> None:
+    """Callback of the preset: every other setting takes the preset's value."""
+    base = preset(st.session_state[f"{PAGE}_preset"])
+    for key, value in _defaults(base).items():
+        st.session_state[f"{PAGE}_{key}"] = value
+
+
+def initialise() -> None:
+    """Give settings that have no value yet that of the preset."""
+    st.session_state.setdefault(f"{PAGE}_preset", "quick")
+    for key, value in _defaults(preset(st.session_state[f"{PAGE}_preset"])).items():
+        st.session_state.setdefault(f"{PAGE}_{key}", value)
+
+
+def form(subjects: Sequence[str]) -> Request:
+    """Draw the settings and read them.
+
+    Raises:
+        ConfigError, UsageError: an impossible setting.
+    """
+    left, right = st.columns(2)
+    with left:
+        _select("Preset", list(PRESET_LABELS), "preset", PRESET_LABELS, on_change=apply_preset)
+        chosen = st.multiselect("Subjects", subjects, placeholder="All subjects", **_key("subjects"))
+        stages = st.multiselect("Stages", STAGES, format_func=theme.label, **_key("stages"))
+        kind = _select("Fusion", FUSIONS, "fusion", FUSION_HELP)
+    with right:
+        protocol = _select("Protocol", PROTOCOLS, "protocol", PROTOCOL_HELP)
+        first, second = st.columns(2)
+        count = first.number_input("Number of folds", 2, 50, **_key("fold_count"))
+        folds = second.text_input("Folds to run", help="`all`, or numbers from 0 such as `0,1`", **_key("folds"))
+        first, second = st.columns(2)
+        epochs = first.number_input("Epochs", 0, 10_000, help="0: what the preset says per stage", **_key("epochs"))
+        seeds = second.text_input("Seeds", help="numbers such as `0,1,2`", **_key("seeds"))
+        device = _select("Device", ("auto", "cpu", "cuda"), "device", {})
+    settings = [f"protocol.name={protocol}", f"protocol.folds={count}", f"fusion.kind={kind}"]
+    with st.expander("Encoders and pretrained weights", key=f"{PAGE}_encoders"):
+        for modality in MODALITIES:
+            first, second = st.columns([1, 2])
+            with first:
+                encoder = _select(theme.label(modality), ENCODERS[modality], f"{modality}_encoder", ENCODER_LABELS)
+            weights = second.text_input(
+                f"Weights of {theme.label(modality)}",
+                placeholder="Empty: trained from scratch",
+                help="Folder or file of a checkpoint that lies on this machine.",
+                **_key(f"{modality}_weights"),
+            )
+            settings += [f"{modality}.encoder={encoder}", f"{modality}.weights={weights.strip()}"]
+    base = preset(st.session_state[f"{PAGE}_preset"])
+    config = cfg.with_settings(replace(base, stages=tuple(s for s in STAGES if s in stages)), settings)
+    return Request(
+        cfg.with_epochs(config, int(epochs)) if epochs else config,
+        Selection(tuple(chosen), parse_numbers(folds, "Folds to run"), parse_numbers(seeds, "Seeds")),
+        Execution(device=device),
+    )
+
+
+def plan_table(plan: Plan) -> pd.DataFrame:
+    """Runs of a plan per stage: how many, how many exist already, how many cannot start."""
+    existing = set(plan.existing)
+    rows = []
+    for stage in STAGES:
+        runs = [run for run in plan.planned if run.config["stage"] == stage]
+        if runs:
+            rows.append(
+                {
+                    "stage": theme.label(stage),
+                    "runs": len(runs),
+                    "there already": sum(run.name in existing for run in runs),
+                    "cannot start": sum(bool(run.problem) for run in runs),
+                    "subjects": len({run.config["subject"] for run in runs}) if runs[0].config["subject"] else "all",
+                    "folds": len({run.config["fold"] for run in runs}),
+                    "seeds": len({run.config["seed"] for run in runs}),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def plan_sentence(plan: Plan) -> str:
+    """What queueing this plan will do."""
+    new = len(set(plan.runs) - set(plan.existing))
+    if not new:
+        return f"All {len(plan.runs)} runs of this study exist already: queueing again changes nothing that is done."
+    rest = f", {len(plan.existing)} of them exist already" if plan.existing else ""
+    return f"{len(plan.runs)} runs{rest}. {_tested(plan)}"
+
+
+def left_out(plan: Plan) -> list[str]:
+    """Sentences about runs that are not made or cannot start."""
+    stuck = {run.problem: "" for run in plan.planned if run.problem}
+    return [*stuck, *(f"{name}: {reason}" for name, reason in plan.left_out.items())]
+
+
+def _tested(plan: Plan) -> str:
+    rows = plan.splits[
+        (plan.splits["split"] == "test") & plan.splits["fold"].isin({r.config["fold"] for r in plan.planned})
+    ]
+    people = {run.config["subject"] for run in plan.planned if run.config["subject"]}
+    rows = rows[rows["subject"].isin(people)] if people else rows
+    counts = rows.drop_duplicates(["subject", "trial"]).groupby("subject").size()
+    if counts.empty:
+        return ""
+    low, high = int(counts.min()), int(counts.max())
+    return f"Each subject is tested on n = {low if low == high else f'{low} to {high}'} trials."
+
+
+def _defaults(base: StudyConfig) -> dict[str, Any]:
+    return {
+        "stages": list(base.stages),
+        "fusion": base.fusion.kind,
+        "protocol": base.protocol.name,
+        "fold_count": base.protocol.folds,
+        "folds": "all",
+        "epochs": 0,
+        "seeds": "0",
+        **{f"{m}_encoder": base.modality(m).encoder for m in MODALITIES},
+    }
+
+
+def _key(name: str) -> dict[str, Any]:
+    """A widget's key; its value stays while other pages are shown."""
+    return {"key": f"{PAGE}_{name}", "persist_state": "session"}
+
+
+def _select(title: str, options: Sequence[str], name: str, labels: dict[str, str], **more: Any) -> str:
+    return str(st.selectbox(title, options, format_func=lambda v: labels.get(v, v), **_key(name), **more))

@@ -1,0 +1,252 @@
+"""Pieces that several pages are put together from: the study picker, page heads, notices, states.
+
+Nothing here computes; tables come from ``eavdash.ui.cache``, figures from ``eavdash.ui.figures``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from eavdash.errors import EavdashError
+from eavdash.results import paper
+from eavdash.results.statistics import too_few
+from eavdash.store import StudyDir, checkpoints_root, studies
+from eavdash.ui import actions, cache, theme
+from eavdash.ui.figures import training
+from eavdash.ui.figures.results import clicked_subject
+
+if TYPE_CHECKING:
+    from eavdash.data.preview import VideoPreview
+
+SIMULATED = "Simulated recordings: no person was recorded, and no conclusion about people follows from these numbers."
+PAPER_PROTOCOL = f"{paper.MARK}: {' '.join(paper.WHY)}"
+LEVEL_HELP = (
+    "Trial: the mean of the windows' log-probabilities decides. Window: each stretch on its own. Frame: each picture "
+    "on its own, only for stages that score frames. All from the same predictions."
+)
+CHECK_AT_ONCE = 1000  # trials whose recordings are looked at without asking
+LAUNCH, MONITOR, EXPLAIN = "pages/training/launch.py", "pages/training/monitor.py", "pages/explain/trial.py"
+
+
+def pick_study(root: Path) -> None:
+    """The picker of the sidebar. The choice is part of the address, so a link shows the same study to everybody."""
+    names = [s.name for s in studies(root)]
+    if not names:
+        st.sidebar.caption(f"No study yet in {plain(root)}.")
+        return
+    if st.session_state.get("study") not in names and st.query_params.get("study") not in names:
+        newest = max(names, key=lambda n: StudyDir(root / n).study_file.stat().st_mtime)
+        st.session_state["study"] = newest
+    # index=None keeps the name in the address even when it is the first of the list.
+    st.sidebar.selectbox("Study", names, index=None, key="study", bind="query-params", placeholder="Choose a study")
+
+
+def current_study() -> StudyDir | None:
+    """The study of the picker, if there is one."""
+    name = st.session_state.get("study")
+    study = StudyDir(checkpoints_root() / name) if name else None
+    return study if study is not None and study.exists else None
+
+
+def current_dataset() -> str:
+    """The dataset of the current study, or an empty text."""
+    study = current_study()
+    with shown_errors():
+        return str(study.study()["dataset"]["path"]) if study else ""
+
+
+def dataset_input(key: str, place: Any = st) -> str:
+    """The field for a dataset's path: what was typed, or the current study's dataset; empty when there is neither."""
+    typed = place.text_input(
+        "Dataset",
+        placeholder=current_dataset() or "/data/EAV",
+        help="A dataset folder (EAV at any level) or a trial table (trials.csv). Empty: that of the current study.",
+        key=key,
+        persist_state="session",
+    )
+    return typed.strip() or current_dataset()
+
+
+def need_dataset(path: str) -> None:
+    """Explain what to type, and end the page, while no dataset is named."""
+    if not path:
+        st.info(
+            "Name the folder of a dataset, or a trial table. `eavdash make-demo DIR` makes simulated recordings to try."
+        )
+        st.stop()
+
+
+def head(title: str, question: str) -> None:
+    """A page's title and the question that it answers."""
+    st.title(title, anchor=False)
+    st.caption(question)
+
+
+def study_page(title: str, question: str) -> tuple[StudyDir, dict[str, Any]]:
+    """The head of a page about the current study, its notices, and the study; without one, what to do first."""
+    head(title, question)
+    study = current_study()
+    if study is None:
+        st.info("There is no study yet. Train one first, or run `make demo` for a study with simulated recordings.")
+        st.page_link(LAUNCH, label="Set up a study")
+        st.stop()
+    assert study is not None  # st.stop() has ended the script, which the type checker cannot know
+    with shown_errors():
+        document = study.study()
+    simulated_banner(bool(document["dataset"].get("simulated")))
+    if document["config"]["protocol"]["name"] == "paper":
+        with st.expander(f"**{paper.MARK}**", key="parts_paper"):
+            for reason in paper.WHY:
+                st.markdown(f"- {plain(reason)}")
+    return study, document
+
+
+def open_page(page: str) -> None:
+    """Open another page and keep the study in the address."""
+    # Without a mapping Streamlit clears the address first, which it refuses while a widget is bound to it.
+    st.switch_page(page, query_params={})
+
+
+def simulated_banner(simulated: bool) -> None:
+    """The banner wherever numbers or signals come from simulated recordings."""
+    if simulated:
+        st.warning(SIMULATED)
+
+
+@contextmanager
+def shown_errors() -> Iterator[None]:
+    """Errors that a user can act on are shown as their sentence, and the page ends there."""
+    try:
+        yield
+    except EavdashError as error:
+        st.error(plain(error))
+        st.stop()
+
+
+def problems(frame: pd.DataFrame) -> None:
+    """The sentences about damaged files that a table carries."""
+    for problem in frame.attrs.get("problems", []):
+        st.error(plain(problem))
+
+
+def need_results(study: StudyDir, table: pd.DataFrame) -> None:
+    """Says how far the study is; ends the page while there is nothing to show."""
+    problems(table)
+    states = cache.snapshot(study)
+    unfinished = states[states["shown"] != "done"]
+    if len(unfinished):
+        line = training.tally(states)
+        if len(table):
+            st.info(f"Not all runs are done, and only finished ones are shown. {line}.")
+        elif set(unfinished["shown"]) <= {"failed", "cancelled"}:
+            st.error(f"No run of this study has finished. {line}.")
+        else:
+            st.info(f"Results appear here as soon as the first run is done. {line}.")
+        st.page_link(MONITOR, label="See the runs")
+    if table.empty:
+        if not len(unfinished):
+            st.info("There is nothing to show: no test prediction was found.")
+        st.stop()
+
+
+def verdict(scores: pd.DataFrame) -> None:
+    """Says so when there are too few trials or subjects to conclude anything; ``scores`` at level trial."""
+    reasons = [too_few(trials=int(scores["n"].min())), too_few(subjects=int(scores["subject"].nunique()))]
+    for reason in filter(None, reasons):
+        st.caption(plain(reason))
+
+
+def message() -> None:
+    """What the last button did, once."""
+    kind, text = st.session_state.pop(actions.MESSAGE, ("", ""))
+    if kind == "error":
+        st.error(plain(text))
+    elif kind:
+        st.success(plain(text))
+
+
+def chart(figure: go.Figure, key: str, alt: str, **options: Any) -> Any:
+    """A Plotly figure in the app's manner; ``alt`` says in words what it shows."""
+    return st.plotly_chart(figure, key=key, alt=alt, width="stretch", config=theme.CHART_CONFIG, **options)
+
+
+def points(event: Any) -> list[dict[str, Any]]:
+    """The points of a chart's selection."""
+    return list(event["selection"]["points"]) if event and "selection" in event else []
+
+
+def click_sets(chart_key: str, widget_key: str) -> None:
+    """Callback of a chart's selection: the clicked subject becomes the value of a selectbox."""
+    subject = clicked_subject(points(st.session_state.get(chart_key)))
+    if subject is not None:
+        st.session_state[widget_key] = subject
+
+
+def cell_sets(table_key: str, widget_key: str, names: pd.DataFrame) -> None:
+    """Callback of a clicked cell: the run whose name stands at the same place of ``names`` becomes the choice."""
+    cells = (st.session_state.get(table_key) or {}).get("selection", {}).get("cells", [])
+    for row, label in cells:
+        stage = next((s for s in names.columns if theme.label(s) == label), "")
+        if stage and names[stage].iloc[row]:
+            st.session_state[widget_key] = names[stage].iloc[row]
+
+
+def rows(event: Any) -> list[int]:
+    """The rows of a table's selection."""
+    return list(event["selection"].get("rows", [])) if event and "selection" in event else []
+
+
+def remember(key: str) -> None:
+    """Callback: remember that something was asked for."""
+    st.session_state[key] = True
+
+
+def video(preview: VideoPreview, folder: Path) -> None:
+    """A trial's video, or its picture."""
+    if preview.info.still:
+        st.image(preview.path)
+        return
+    with shown_errors():
+        path = cache.browser_video(preview.path, folder)
+    end = preview.start + preview.duration
+    st.video(path, start_time=preview.start, end_time=end, alt="The trial's video")
+    info = preview.info
+    st.caption(
+        f"{preview.duration:.1f} s, {info.width} x {info.height}, {info.frames_per_second:.3g} frames per second"
+    )
+
+
+def absent(error: str | None) -> None:
+    """In the place of a recording that is not there: that it was not recorded, or why it cannot be read."""
+    if error:
+        st.error(plain(error))
+    else:
+        st.caption("Not recorded in this trial.")
+
+
+def size(number: int) -> str:
+    """Bytes for people."""
+    value, unit = float(number), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 1000 or unit == "TB":
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
+
+
+def plain(text: object) -> str:
+    """Text without meaning as markdown: a path's underscores, stars and dollars stay what they are."""
+    return re.sub(r"([\\`*_{}\[\]<>#$|~:])", r"\\\1", str(text))
+
+
+def bullet(lines: Sequence[str]) -> None:
+    """A list of plain sentences."""
+    st.markdown("\n".join(f"- {plain(line)}" for line in lines))

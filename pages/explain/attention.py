@@ -1,0 +1,27 @@
+"""Which modality do decisions rest on? Attention shares over subjects, emotions, right and wrong."""
+
+import streamlit as st
+
+from eavdash.ui import cache, parts, theme
+from eavdash.ui.figures import explain as figures
+
+study, document = parts.study_page("Attention", "Which modality do the fused decisions rest on?")
+trials = cache.trials(study)
+parts.need_results(study, trials)
+fused = figures.attended(trials)
+if fused.empty:
+    st.info(figures.no_attention(document["config"]["fusion"]["kind"], "fusion" in set(trials["stage"])))
+    st.stop()
+
+mean = figures.mean_shares(fused)
+for column, (modality, share) in zip(st.columns(len(mean)), mean.items(), strict=True):
+    column.metric(theme.label(modality), theme.percent(share), border=True)
+st.caption(f"Mean attention share over n = {len(fused)} decisions on test trials. {theme.SHARES}")
+groups = {"subject": "Subject", "label": "Emotion", "outcome": "Right or wrong"}
+for by, title in groups.items():
+    st.subheader(title, anchor=False)
+    parts.chart(
+        figures.attention_groups(fused, by), f"explain_attention_{by}", f"Mean attention share per {title.lower()}."
+    )
+with st.expander("All trials", key="explain_attention_all"):
+    st.dataframe(figures.attention_view(fused), hide_index=True, key="explain_attention_table")

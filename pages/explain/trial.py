@@ -1,0 +1,53 @@
+"""One test trial: what each modality says, what fusion attends to, and where in the recordings the decision lies."""
+
+import streamlit as st
+
+from eavdash.ui import cache, choosing, explanation, parts, theme
+from eavdash.ui.figures import explain as figures
+
+study, document = parts.study_page("One trial", "What did the decision on this trial rest on?")
+trials = cache.trials(study)
+parts.need_results(study, trials)
+rows = choosing.choose_trial(trials)
+if rows.empty:
+    st.info("No trial fits. Choose another subject, decision or emotion.")
+    st.stop()
+first = rows.iloc[0]
+subject, trial, fold, seed = first["subject"], first["trial"], int(first["fold"]), int(first["seed"])
+st.markdown(f"**{parts.plain(choosing.decision(rows))}**")
+
+fused = figures.attended(rows)
+left, right = st.columns(2)
+with left:
+    st.subheader("Probabilities", anchor=False)
+    chart = figures.probabilities(rows, document["classes"])
+    parts.chart(chart, "explain_trial_probabilities", "Probability of each class by stage.")
+    st.caption(f"Mean over the trial's windows (n = {int(first['windows'])}) in log-probability.")
+with right:
+    st.subheader("Attention", anchor=False)
+    if fused.empty:
+        st.info(figures.no_attention(document["config"]["fusion"]["kind"], "fusion" in set(rows["stage"])))
+    else:
+        windows = cache.windows(study, subject, trial)
+        mine = windows[(windows["run"] == fused["run"].iloc[0])]
+        chart = figures.attention_windows(mine)
+        parts.chart(chart, "explain_trial_attention", "Attention share of each modality, window by window.")
+        shares = ", ".join(f"{theme.label(m)} {theme.percent(s)}" for m, s in figures.mean_shares(fused).items())
+        st.caption(f"Over the trial: {shares}. {theme.SHARES}")
+
+st.subheader("Where the decision lies", anchor=False)
+run = study.run(rows[rows["stage"] == choosing.deciding(rows)]["run"].iloc[0])
+st.caption(
+    f"Integrated gradients of the decision of {run.name}: red speaks for the class, blue against it. Computed once, on "
+    "this machine, then kept with the run."
+)
+with parts.shown_errors():
+    found = cache.explanation(run, subject, trial)
+    if found is None:
+        st.caption("This takes some seconds with the quick preset, and longer with full-size encoders.")
+        if not st.button("Compute attributions", type="primary", key="explain_trial_compute"):
+            st.stop()
+        with st.spinner("Computing attributions"):
+            cache.compute_explanation(study, subject, trial, fold, seed)
+        st.rerun()
+explanation.show(found)

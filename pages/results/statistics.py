@@ -1,0 +1,58 @@
+"""Is fusion better than the best single modality? Paired over subjects; no verdict where there are too few of them."""
+
+import streamlit as st
+
+from eavdash.results import statistics, tables
+from eavdash.ui import cache, parts, theme
+from eavdash.ui.figures import results as figures
+
+study, document = parts.study_page("Statistics", "Is fusion better than the best single modality?")
+scores = cache.scores(study, baselines=True)
+parts.need_results(study, scores)
+
+comparisons = statistics.fusion_comparisons(scores)
+if not comparisons:
+    st.info("A comparison needs finished runs of fusion and of at least one single modality.")
+else:
+    best = comparisons[0]
+    few = statistics.too_few(subjects=best.subjects)
+    if few:
+        st.warning(parts.plain(few))
+    else:
+        st.success(parts.plain(figures.sentence(best)))
+    st.dataframe(figures.comparison_table(comparisons), hide_index=True, key="results_statistics_table")
+    left, right = st.columns([3, 2])
+    right.caption(figures.METHOD_NOTE)
+    with left:
+        parts.chart(
+            figures.paired(scores, "fusion", best.b),
+            "results_statistics_paired",
+            f"One line per subject from the accuracy of {best.b} to that of fusion.",
+        )
+        st.caption(f"Accuracy per trial, n = {best.subjects} subjects.")
+
+st.subheader("What is mistaken for what", anchor=False)
+trials = cache.trials(study)
+stages = list(dict.fromkeys(trials["stage"]))
+stage = st.segmented_control(
+    "Stage",
+    stages,
+    default=stages[-1],
+    required=True,
+    format_func=theme.label,
+    key="results_statistics_stage",
+)
+people = tables.natural(trials["subject"])
+subject = st.selectbox(
+    "Subject", people, index=None, placeholder="All subjects together", key="results_statistics_subject"
+)
+rows = trials[(trials["stage"] == stage) & (trials["subject"].isin([subject] if subject else people))]
+if rows.empty:
+    st.info(f"No finished run of {theme.label(stage)} for this subject.")
+else:
+    counts = tables.confusion(rows)
+    parts.chart(figures.confusion(counts, stage), "results_statistics_confusion", f"Confusion matrix of {stage}.")
+    st.caption(
+        f"Share of each label's test trials and their number; n = {int(counts.to_numpy().sum())} decisions"
+        + (" (each seed's own)." if rows["seed"].nunique() > 1 else ".")
+    )

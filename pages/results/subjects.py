@@ -1,0 +1,77 @@
+"""The home view: accuracy per subject and stage beside chance and the paper; a click shows that subject's trials."""
+
+import streamlit as st
+
+from eavdash.results import paper, tables
+from eavdash.ui import actions, cache, parts, theme
+from eavdash.ui.figures import results as figures
+
+study, document = parts.study_page(
+    "Accuracy per subject", "How well is each subject's emotion recognised, and by what?"
+)
+trial_scores = cache.scores(study)
+parts.need_results(study, trial_scores)
+classes, eav = document["classes"], document["dataset"]["kind"] == "eav"
+
+left, middle, right = st.columns([2, 1.2, 2], vertical_alignment="bottom")
+level = left.segmented_control(
+    "Scored per", tables.LEVELS, default="trial", required=True, key="results_subjects_level", help=parts.LEVEL_HELP
+)
+sort = right.selectbox("Sort by", ["subject", *trial_scores["stage"].unique()], key="results_subjects_sort")
+with middle:
+    baselines = st.toggle("Baselines", key="results_subjects_baselines")
+    overlay = st.toggle("Paper's Table I", key="results_subjects_paper", disabled=not eav)
+chosen = st.multiselect(
+    "Subjects", tables.natural(trial_scores["subject"]), placeholder="All subjects", key="results_subjects_filter"
+)
+
+scores = cache.scores(study, level, baselines)
+if scores.empty:
+    st.info("No stage of this study scores frames one by one. Choose another level.")
+    st.stop()
+event = parts.chart(
+    figures.subject_bars(
+        scores,
+        cache.scores(study, "trial", baselines),
+        len(classes),
+        cache.majority(study),
+        paper.table1() if overlay else None,
+        figures.order(trial_scores, sort, chosen),
+    ),
+    "results_subjects_chart",
+    "Bars of accuracy per subject and stage, with 95 % intervals, the chance line and the average over subjects.",
+    on_select=lambda: parts.click_sets("results_subjects_chart", "results_subjects_subject"),
+    selection_mode="points",
+)
+st.caption(figures.legend_note(level, trial_scores))
+parts.verdict(trial_scores)
+if overlay:
+    with st.expander("What to know before comparing with the paper", expanded=True, key="results_subjects_caveats"):
+        parts.bullet([*paper.SIMULATED_CAVEAT[: document["dataset"]["simulated"]], *paper.CAVEATS])
+st.dataframe(figures.score_table(scores), hide_index=True, key="results_subjects_table")
+name = f"{study.name}-{level}.csv"
+st.download_button("Download as CSV", scores.to_csv(index=False), name, "text/csv", key="results_subjects_download")
+
+st.subheader("Trials of one subject", anchor=False)
+subject = st.selectbox(
+    "Subject",
+    tables.natural(trial_scores["subject"]),
+    index=None,
+    placeholder="Click a bar, or choose a subject",
+    key="results_subjects_subject",
+) or figures.clicked_subject(parts.points(event))
+if subject:
+    shown = figures.trials_view(cache.trials(study), subject)
+    picked = parts.rows(
+        st.dataframe(
+            shown, hide_index=True, on_select="rerun", selection_mode="single-row", key="results_subjects_trials"
+        )
+    )
+    st.caption(f"{len(shown)} rows of test trials; predictions that differ from the label are wrong. {theme.SHARES}")
+    if picked and picked[0] < len(shown):
+        trial = shown["trial"].iloc[picked[0]]
+        if st.button(f"Explain trial {trial}", type="primary", key="results_subjects_explain"):
+            st.session_state[actions.TARGET] = (subject, trial)
+            parts.open_page(parts.EXPLAIN)
+    else:
+        st.caption("Select a row to explain that trial.")

@@ -1,0 +1,55 @@
+"""Set up a study: what to train, on what, how; what it will run is shown before anything is queued."""
+
+import streamlit as st
+
+from eavdash.store import checkpoints_root
+from eavdash.ui import actions, cache, launching, parts
+
+parts.head("Set up a study", "What should be trained, on which recordings, and how is it tested?")
+parts.message()
+root = checkpoints_root()
+launching.initialise()
+
+left, right = st.columns([2, 1])
+path = parts.dataset_input("training_launch_dataset", left)
+name = right.text_input(
+    "Study name", placeholder="my-study", key="training_launch_name", persist_state="session"
+).strip()
+
+parts.need_dataset(path)
+with parts.shown_errors():
+    table = cache.dataset(path)
+parts.simulated_banner(table.simulated)
+st.caption(
+    f"{len(table.frame)} trials of {len(table.subjects)} subjects in {len(table.classes)} classes: "
+    f"{parts.plain(', '.join(table.classes))}."
+)
+with parts.shown_errors():
+    request = launching.form(table.subjects)
+
+st.subheader("What will run", anchor=False)
+if not name:
+    st.info("Give the study a name to see what it will run.")
+    st.stop()
+with parts.shown_errors():
+    plan = cache.plan(path, name, request.config, request.selection, root)
+st.markdown(launching.plan_sentence(plan))
+if plan.existing and plan.study == parts.current_study():
+    st.page_link(parts.MONITOR, label="Watch the runs")
+st.dataframe(launching.plan_table(plan), hide_index=True, key="training_launch_plan")
+used, free = cache.disk_use(root)
+st.caption(f"Studies take {parts.size(used)} on disk so far; {parts.size(free)} are free.")
+if out := launching.left_out(plan):
+    with st.expander(f"Left out or unable to start ({len(out)})", key="training_launch_left_out"):
+        parts.bullet(out)
+for note in plan.notes:
+    st.caption(parts.plain(note))
+if request.config.protocol.name == "paper":
+    st.warning(parts.PAPER_PROTOCOL)
+st.button(
+    "Queue this study",
+    type="primary",
+    on_click=actions.launch,
+    args=(path, name, request.config, request.selection, request.execution, root),
+    key="training_launch_queue",
+)

@@ -1,0 +1,147 @@
+"""The main job in a real browser: launch, watch, see the bars, click one, open a trial, see why."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser import ARGUMENTS, chromium
+from playwright.sync_api import Page, expect, sync_playwright
+from recordings import LABELS, make_recordings
+
+from eavdash.serve import APP, command, free_port
+from eavdash.store import StudyDir
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
+SECOND = 1000  # Playwright counts in milliseconds
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[str]:
+    """The address of the app, served for an empty checkpoints folder."""
+    port = free_port(8710)
+    environment = {**os.environ, "EAVDASH_CHECKPOINTS": str(tmp_path / "checkpoints"), "EAVDASH_IDLE": "5"}
+    with (
+        (tmp_path / "server.log").open("wb") as log,
+        subprocess.Popen(
+            command(port, screen=False), cwd=APP.parent, env=environment, stdout=log, stderr=log
+        ) as server,
+    ):
+        address = f"http://127.0.0.1:{port}"
+        try:
+            for _ in range(240):
+                try:
+                    with urllib.request.urlopen(f"{address}/_stcore/health", timeout=1):
+                        break
+                except OSError:
+                    assert server.poll() is None, (tmp_path / "server.log").read_text()
+                    time.sleep(0.5)
+            yield address
+        finally:
+            server.terminate()
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    executable = chromium()
+    if executable is None:
+        pytest.skip("no Chromium was found: install one to run the browser tests")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        made = browser.new_page(viewport={"width": 1440, "height": 900})
+        made.set_default_timeout(60 * SECOND)
+        yield made
+        browser.close()
+
+
+def fill(page: Page, label: str, text: str) -> None:
+    box = page.get_by_label(label, exact=True)
+    box.fill(text)
+    box.press("Enter")
+
+
+def settled(page: Page) -> None:
+    """Wait until no script of the page is running."""
+    page.wait_for_timeout(500)
+    state = "data-test-script-state"
+    expect(page.get_by_test_id("stApp")).to_have_attribute(state, "notRunning", timeout=120 * SECOND)
+
+
+def no_exception(page: Page) -> None:
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+
+
+def click_first_bar(page: Page) -> None:
+    """Plotly listens to the mouse itself: move onto the bar, then press and release."""
+    bar = page.locator(".js-plotly-plot .barlayer .point path").first
+    bar.wait_for(state="attached", timeout=60 * SECOND)
+    bar.scroll_into_view_if_needed()
+    box = bar.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 4, box["y"] + max(1.0, box["height"] / 2)
+    page.mouse.move(x - 3, y)
+    page.wait_for_timeout(150)
+    page.mouse.move(x, y)
+    page.wait_for_timeout(150)
+    page.mouse.down()
+    page.mouse.up()
+
+
+def test_from_the_launch_form_to_three_attribution_maps(app: str, page: Page, tmp_path: Path) -> None:
+    data = make_recordings(tmp_path / "data", subjects=2)
+    study = StudyDir(tmp_path / "checkpoints" / "pilot")
+
+    # Fill in the form and queue; a second click right after the first launches nothing twice.
+    page.goto(f"{app}/launch")
+    fill(page, "Dataset", str(data))
+    fill(page, "Study name", "pilot")
+    fill(page, "Epochs", "6")
+    fill(page, "Folds to run", "0")
+    expect(page.get_by_text(re.compile(r"8 runs"))).to_be_visible(timeout=60 * SECOND)
+    settled(page)
+    page.get_by_role("button", name="Queue this study").dblclick()
+    expect(page.get_by_text(re.compile("All 8 runs of this study exist already"))).to_be_visible()
+    page.get_by_role("link", name="Watch the runs").click()
+
+    # The grid fills in by itself.
+    expect(page.get_by_role("heading", name="Runs")).to_be_visible()
+    expect(page.get_by_text(re.compile(r"8 runs: 8 done"))).to_be_visible(timeout=400 * SECOND)
+    assert {r.name: r.status()["attempt"] for r in study.runs()} == {r.name: 1 for r in study.runs()}
+
+    # Bars, with a number of trials beside them; a click shows that subject's trials.
+    page.goto(f"{app}/?study=pilot")
+    expect(page.get_by_text(re.compile("too few", re.IGNORECASE)).first).to_be_visible(timeout=60 * SECOND)
+    settled(page)
+    expect(page.locator(".js-plotly-plot .barlayer .point path")).not_to_have_count(0)
+    click_first_bar(page)
+    trials = page.get_by_text(re.compile(r"rows of test trials"))
+    expect(trials).to_be_visible()
+    expect(page.get_by_text(re.compile(f"^{len(LABELS)} rows"))).to_be_visible()
+    settled(page)
+    table = page.get_by_test_id("stDataFrame").last
+    table.scroll_into_view_if_needed()
+    box = table.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 15, box["y"] + 52)  # the selection mark of the first row
+    page.get_by_role("button", name=re.compile("Explain trial")).click()
+
+    # One trial: attention shares that add up, and a map for each modality with its completeness gap.
+    expect(page.get_by_role("heading", name="One trial")).to_be_visible()
+    caption = page.get_by_text(re.compile(r"Over the trial:"))
+    expect(caption).to_be_visible()
+    shares = [float(text) for text in re.findall(r"(\d+(?:\.\d+)?) ?%", caption.inner_text().split("Attention")[0])][:3]
+    assert len(shares) == 3
+    assert abs(sum(shares) - 100) <= 2
+    page.get_by_role("button", name="Compute attributions").click()
+    for what in ("where in the frames", "where in the spectrogram", "which channels, and when"):
+        expect(page.get_by_text(what)).to_be_visible(timeout=180 * SECOND)
+    expect(page.get_by_text(re.compile("gap", re.IGNORECASE)).first).to_be_visible()
+    no_exception(page)
+    files = list(study.path.glob("*/explain/*.npz"))
+    assert len(files) == 1

@@ -1,0 +1,170 @@
+"""What figures say: positions, colours, notes, and that nothing is drawn where there is nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from fake_study import make_study
+
+from eavdash.results import paper, tables
+from eavdash.results.statistics import chance_line, fusion_comparisons
+from eavdash.ui import theme
+from eavdash.ui.figures import data, explain, results, training
+
+
+@pytest.fixture
+def scores(tmp_path: Path) -> pd.DataFrame:
+    return tables.scores(make_study(tmp_path, subjects=("1", "2", "10"), trials=20))
+
+
+def bars(scores: pd.DataFrame, **more: object) -> go.Figure:
+    return results.subject_bars(scores, scores, 5, {}, **more)  # type: ignore[arg-type]
+
+
+def test_one_bar_per_subject_and_stage_and_the_average_last(scores: pd.DataFrame) -> None:
+    fig = bars(scores)
+    drawn = [t for t in fig.data if isinstance(t, go.Bar)]
+    assert [t.name for t in drawn] == ["Vision", "Audio", "EEG", "Fusion"]
+    assert [t.marker.color for t in drawn] == [theme.COLOURS[s] for s in ("vision", "audio", "eeg", "fusion")]
+    assert list(drawn[0].x) == ["1", "2", "10", results.AVERAGE]
+    assert drawn[0].y[-1] == pytest.approx(np.mean(drawn[0].y[:-1]))
+    assert "n = 20" in drawn[0].customdata[0][2]
+
+
+def test_the_chance_line_is_that_of_the_trials(scores: pd.DataFrame) -> None:
+    fig = bars(scores)
+    assert {s.y0 for s in fig.layout.shapes} == {100 * chance_line(20, 5)}
+    unbalanced = results.subject_bars(scores, scores, 5, {"1": 0.6})
+    assert unbalanced.layout.shapes[0].y0 > fig.layout.shapes[0].y0
+
+
+def test_intervals_hold_the_accuracy_and_stay_within_bounds(scores: pd.DataFrame) -> None:
+    for bar in (t for t in bars(scores).data if isinstance(t, go.Bar)):
+        y, up, down = np.array(bar.y), np.array(bar.error_y.array), np.array(bar.error_y.arrayminus)
+        assert (up[:-1] > 0).any()
+        assert ((y + up)[:-1] <= 100 + 1e-9).all()
+        assert ((y - down)[:-1] >= -1e-9).all()
+
+
+def test_the_papers_values_are_hollow_and_lie_over_the_same_bars(scores: pd.DataFrame) -> None:
+    fig = bars(scores, paper=paper.table1())
+    hollow = [t for t in fig.data if str(t.name).endswith("paper")]
+    assert {t.marker.color for t in hollow} == {"rgba(0,0,0,0)"}
+    assert list(hollow[0].x) == ["1", "2", "10"]
+    assert hollow[0].offsetgroup == "vision"
+
+
+def test_order_and_filter(scores: pd.DataFrame) -> None:
+    best = results.order(scores, "fusion")
+    values = scores[scores["stage"] == "fusion"].set_index("subject")["accuracy"]
+    assert values[best].is_monotonic_decreasing
+    assert results.order(scores, "subject", ["10", "2"]) == ["2", "10"]
+
+
+def test_a_click_on_the_average_is_no_subject() -> None:
+    assert results.clicked_subject([{"x": results.AVERAGE}]) is None
+    assert results.clicked_subject([{"x": "7"}]) == "7"
+
+
+def test_the_table_says_n_and_the_spread(scores: pd.DataFrame) -> None:
+    table = results.score_table(scores)
+    assert table["subject"].tolist() == ["1", "2", "10", results.AVERAGE]
+    assert "(n = 20)" in table["EEG"][0]
+    assert "± " in table["EEG"][3]
+    assert "(3 subjects)" in table["EEG"][3]
+
+
+def test_too_few_subjects_get_no_p(scores: pd.DataFrame) -> None:
+    table = results.comparison_table(fusion_comparisons(scores))
+    assert set(table["p (Holm)"]) == set(table["effect"]) == {"too few"}
+
+
+def test_trials_view_has_one_row_per_trial(tmp_path: Path) -> None:
+    trials = tables.trials(make_study(tmp_path, trials=10))
+    view = results.trials_view(trials, "1")
+    assert view["trial"].tolist() == [str(2 * i + 2) for i in range(10)]
+    assert {"Vision", "Fusion", "attention EEG, %"} <= set(view.columns)
+    assert not {"fold", "seed"} & set(view.columns)
+
+
+def test_grid_of_folds_and_seeds(tmp_path: Path) -> None:
+    from eavdash.jobs.snapshot import snapshot
+
+    study = make_study(tmp_path, subjects=("2", "10"), folds=(0, 1), seeds=(0, 1), states={"*": "queued"})
+    table, names = training.grid(snapshot(study), {})
+    assert table["run of"].tolist()[:2] == ["subject 2, fold 0, seed 0", "subject 2, fold 0, seed 1"]
+    assert names["audio"][4] == "s10-audio-fold0-seed0"
+    assert training.tally(snapshot(study)) == "32 runs: 32 queued"
+    assert "color" in training.styled(table).to_html()
+
+
+def test_curves_leave_out_what_was_not_measured() -> None:
+    fig = training.curves([{"epoch": 1, "loss": 1.0, "validation_loss": None}], "loss", "eeg")
+    assert [t.name for t in fig.data] == ["training"]
+
+
+def test_attention_shares_fill_the_bar(tmp_path: Path) -> None:
+    trials = tables.trials(make_study(tmp_path))
+    fused = explain.attended(trials)
+    fig = explain.attention_groups(fused, "label")
+    total = np.sum([t.y for t in fig.data], axis=0)
+    assert np.allclose(total, 100)
+    assert all("n = 6" in x for x in fig.data[0].x)
+    assert sum(explain.mean_shares(fused).values()) == pytest.approx(1)
+    assert explain.attended(trials[trials["stage"] == "eeg"]).empty
+
+
+def test_overlay_marks_where_the_attribution_is() -> None:
+    frames = np.full((1, 8, 8, 3), 100, np.uint8)  # finer than the cells: drawn as it is
+    heat = np.zeros((1, 8, 8))
+    heat[0, 2, 5], heat[0, 6, 1] = 1.0, -1.0
+    (picture,) = explain.frame_overlays(frames, heat, 1.0, enlarge=16)
+    assert picture.shape == (16, 16, 3)
+    assert picture[4, 10, 0] > picture[4, 10, 2]
+    assert picture[12, 2, 2] > picture[12, 2, 0]
+    assert picture[0, 0].tolist() == [100, 100, 100]
+
+
+def test_long_spectrograms_are_thinned_and_keep_their_mean() -> None:
+    values = np.arange(3000, dtype=float)[:, None] * np.ones((1, 4))
+    fig = explain.logmel_overlay(values, values, 0, 30)
+    assert np.shape(fig.data[0].z)[1] <= 600
+    assert np.mean(fig.data[0].z) == pytest.approx(values.mean())
+
+
+def test_cells_are_means() -> None:
+    values = np.arange(48.0).reshape(1, 6, 8)
+    assert explain.cells(values, 3, 2).shape == (1, 3, 2)
+    assert explain.cells(values, 3, 2)[0, 0, 0] == pytest.approx(values[0, :2, :4].mean())
+    assert explain.cells(values, 5, 3)[0, 0, 0] == pytest.approx(values[0, 0, :2].mean())
+    assert (explain.cells(values, 100, 100) == values).all()
+
+
+def test_scalp_map_or_why_there_is_none() -> None:
+    names = ["Fp1", "Fp2", "C3", "C4", "O1", "O2", "EXG"]
+    picture = explain.scalp(np.arange(7.0), names)
+    assert isinstance(picture, bytes)
+    assert picture.startswith(b"\x89PNG")
+    assert "needs 4" in str(explain.scalp(np.zeros(2), ["Cz", "EXG"]))
+
+
+def test_recordings() -> None:
+    fig = data.eeg_traces(np.zeros((3, 10)), np.arange(10.0), ["a", "b", "c"])
+    assert list(fig.layout.yaxis.ticktext) == ["a", "b", "c"]
+    labels = pd.DataFrame({"subject": ["1", "2"], "calm": [3, 4], "loud": [1, 0]})
+    assert [list(t.y) for t in data.label_balance(labels).data] == [[3, 1], [4, 0]]
+    assert "missing" not in data.facts({"label": "calm", "eeg": "x.mat", "start": 1.0, "place": ""})
+
+
+@pytest.mark.parametrize(("p", "text"), [(0.00001, "p < 0.001"), (0.0314, "p = 0.031")])
+def test_p_values_are_never_zero(p: float, text: str) -> None:
+    assert theme.p_value(p) == text
+
+
+def test_legends_do_not_depend_on_labels() -> None:
+    legend = theme.figure().layout.legend
+    assert (legend.yref, legend.y) == ("container", 0)

@@ -1,0 +1,298 @@
+"""Every page through AppTest, from app.py, in each of its states."""
+
+from __future__ import annotations
+
+import fcntl
+from pathlib import Path
+
+import pytest
+from fake_study import make_explanation, make_study
+from streamlit.testing.v1 import AppTest
+
+from eavdash.explain.trial import save_explanation
+from eavdash.results import tables
+from eavdash.store import StudyDir
+from eavdash.ui import parts
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = {
+    "subjects": "pages/results/subjects.py",
+    "statistics": "pages/results/statistics.py",
+    "trial": "pages/explain/trial.py",
+    "attention": "pages/explain/attention.py",
+    "launch": "pages/training/launch.py",
+    "monitor": "pages/training/monitor.py",
+    "health": "pages/data/health.py",
+    "trials": "pages/data/trials.py",
+}
+RESULTS = ("subjects", "statistics", "trial", "attention")
+
+
+@pytest.fixture(autouse=True)
+def checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty checkpoints folder, and the repository as the working folder: pages are named relative to it."""
+    monkeypatch.chdir(ROOT)
+    root = tmp_path / "checkpoints"
+    monkeypatch.setenv("EAVDASH_CHECKPOINTS", str(root))
+    return root
+
+
+def opened(page: str, before: dict | None = None) -> AppTest:
+    """The app with one page open."""
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    for key, value in (before or {}).items():
+        app.session_state[key] = value
+    app.run()
+    if page != "subjects":
+        app.switch_page(PAGES[page]).run()
+    assert not app.exception, app.exception[0].stack_trace
+    return app
+
+
+def said(app: AppTest) -> str:
+    """All that the page says in words."""
+    kinds = (app.title, app.markdown, app.caption, app.info, app.warning, app.error, app.success)
+    text = "\n".join(str(element.value) for kind in kinds for element in kind)
+    return text.replace("\\", "")  # what markdown does with the backslashes of parts.plain
+
+
+def test_no_page_lies_directly_in_pages() -> None:
+    assert list((ROOT / "pages").glob("*.py")) == []
+
+
+@pytest.mark.parametrize("page", [*RESULTS, "monitor"])
+def test_without_a_study_a_page_says_what_to_do_first(page: str) -> None:
+    assert "There is no study yet" in said(opened(page))
+
+
+@pytest.mark.parametrize("page", ["launch", "health", "trials"])
+def test_without_a_dataset_a_page_asks_for_one(page: str) -> None:
+    assert "Name the folder of a dataset" in said(opened(page))
+
+
+@pytest.mark.parametrize("page", RESULTS)
+def test_before_the_first_run_is_done(page: str, checkpoints: Path) -> None:
+    make_study(checkpoints, states={"*": "queued"})
+    text = said(opened(page))
+    assert "as soon as the first run is done" in text
+    assert "12 queued" in text
+
+
+@pytest.mark.parametrize("page", RESULTS)
+def test_when_every_run_has_failed(page: str, checkpoints: Path) -> None:
+    make_study(checkpoints, states={"*": "failed"})
+    assert "No run of this study has finished" in said(opened(page))
+
+
+@pytest.mark.parametrize("page", RESULTS)
+def test_partly_there(page: str, checkpoints: Path) -> None:
+    make_study(checkpoints, states={"s01-audio": "failed", "s02-fusion": "queued"})
+    assert "only finished ones are shown" in said(opened(page))
+
+
+@pytest.mark.parametrize("page", RESULTS)
+def test_ready_and_marked_as_simulated(page: str, checkpoints: Path) -> None:
+    make_study(checkpoints)
+    app = opened(page)
+    assert parts.SIMULATED in [w.value for w in app.warning]
+    assert not app.error
+
+
+@pytest.mark.parametrize("page", RESULTS)
+def test_a_damaged_file_is_named_and_the_rest_is_shown(page: str, checkpoints: Path) -> None:
+    study = make_study(checkpoints)
+    path = study.run("s01-audio").predictions_file
+    path.write_bytes(b"x")
+    app = opened(page)
+    assert any("s01" in e.value and "eavdash retry" in e.value for e in app.error)
+    assert parts.SIMULATED in said(app)
+
+
+def test_only_simulated_studies_are_called_so(checkpoints: Path) -> None:
+    make_study(checkpoints, simulated=False)
+    assert parts.SIMULATED not in said(opened("subjects"))
+
+
+def test_the_published_protocol_is_marked(checkpoints: Path) -> None:
+    make_study(checkpoints, protocol="paper")
+    app = opened("subjects")
+    assert any("paper protocol: optimistic, see why" in e.label for e in app.expander)
+
+
+def test_the_study_is_the_newest_and_can_be_chosen(checkpoints: Path) -> None:
+    make_study(checkpoints, "first")
+    make_study(checkpoints, "second")
+    app = opened("subjects")
+    assert app.selectbox(key="study").value == "second"
+    app.selectbox(key="study").select("first").run()
+    app.switch_page(PAGES["statistics"]).run()
+    assert app.selectbox(key="study").value == "first"
+
+
+def test_accuracies_stand_beside_n_and_too_few_is_said(checkpoints: Path) -> None:
+    make_study(checkpoints, trials=10)
+    app = opened("subjects")
+    table = app.dataframe[0].value
+    assert table["Vision"].iloc[:3].str.contains(r"\(n = 10\)").all()
+    text = said(app)
+    assert "Too few test trials" in text
+    assert "Too few subjects" in text
+
+
+def test_levels_baselines_and_the_papers_table(checkpoints: Path) -> None:
+    make_study(checkpoints)
+    app = opened("subjects")
+    app.toggle(key="results_subjects_baselines").set_value(True)
+    app.toggle(key="results_subjects_paper").set_value(True).run()
+    assert "Mean of softmaxes" in app.dataframe[0].value.columns
+    assert "not comparable" in said(app)
+    app.button_group(key="results_subjects_level").set_value("frame").run()
+    assert not app.exception
+    assert app.dataframe[0].value.columns.tolist() == ["subject", "Vision"]
+
+
+def test_a_clicked_bar_shows_that_subjects_trials_and_a_trial_leads_to_its_explanation(checkpoints: Path) -> None:
+    make_study(checkpoints)
+    app = opened("subjects")
+    app.session_state["results_subjects_chart"] = {"selection": {"points": [{"x": "2"}]}}
+    app.session_state["results_subjects_trials"] = {"selection": {"rows": [1], "columns": [], "cells": []}}
+    app.run()
+    assert len(app.dataframe(key="results_subjects_trials").value) == 10
+    app.button(key="results_subjects_explain").click().run()
+    assert not app.exception
+    assert app.title[0].value == "One trial"
+    assert app.selectbox(key="explain_trial_subject").value == "2"
+    assert app.selectbox(key="explain_trial_trial").value == "4"
+
+
+def test_statistics_give_no_verdict_on_three_subjects_and_one_on_eight(checkpoints: Path) -> None:
+    make_study(checkpoints)
+    app = opened("statistics")
+    assert "Too few subjects" in said(app)
+    assert set(app.dataframe[0].value["p (Holm)"]) == {"too few"}
+    make_study(checkpoints, "larger", subjects=[str(i) for i in range(8)], trials=20)
+    app = opened("statistics", {"study": "larger"})
+    assert "Too few" not in said(app)
+    assert app.success
+
+
+def test_choosing_a_trial_by_outcome_and_emotion(checkpoints: Path) -> None:
+    study = make_study(checkpoints)
+    app = opened("trial")
+    right = tables.trials(study, ["fusion"]).query("correct").iloc[0]
+    app.selectbox(key="explain_trial_subject").select(right["subject"])
+    app.selectbox(key="explain_trial_outcome").select("right")
+    app.selectbox(key="explain_trial_emotion").select(right["label"]).run()
+    assert f"Fusion says {right['label']}" in said(app)
+    assert ", right." in said(app)
+    assert app.button(key="explain_trial_compute").label == "Compute attributions"
+
+
+def test_a_stored_explanation_is_shown_with_its_receipts(checkpoints: Path) -> None:
+    study = make_study(checkpoints)
+    save_explanation(study.run("s01-fusion"), make_explanation(study, "s01-fusion", "1", "2"))
+    app = opened("trial")
+    text = said(app)
+    assert "Completeness gap of this window: 0.01 logits" in text
+    assert "Modality attends to modality" in text
+    assert "explain_trial_compute" not in [b.key for b in app.button]
+    app.button_group(key="explain_trial_window").set_value(1).run()
+    assert not app.exception
+    assert "Not recorded in this window: Audio" in said(app)
+
+
+def test_attributions_are_computed_once_asked_for(checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study(checkpoints)
+    asked = []
+
+    def compute(study: StudyDir, subject: str, trial: str, **options: object) -> None:
+        asked.append((subject, trial, options["fold"], options["seed"]))
+        save_explanation(study.run("s01-fusion"), make_explanation(study, "s01-fusion", subject, trial))
+
+    monkeypatch.setattr("eavdash.explain.trial.explain_trial", compute)
+    app = opened("trial")
+    app.button(key="explain_trial_compute").click().run()
+    app.run()
+    assert "Completeness gap" in said(app)
+    assert asked == [("1", "2", 0, 0)]
+    assert study.run("s01-fusion").explain_dir.is_dir()
+
+
+def test_published_fusion_has_no_attention_to_show(checkpoints: Path) -> None:
+    make_study(checkpoints, fusion="paper")
+    for page in ("trial", "attention"):
+        assert "no attention across modalities" in said(opened(page))
+
+
+def test_the_grid_shows_every_state_in_words(checkpoints: Path) -> None:
+    states = {
+        "s01-audio": "failed",
+        "s01-fusion": "blocked",
+        "s02-vision": "running",
+        "s02-eeg": "running",
+        "s03-eeg": "cancelled",
+        "s03-fusion": "queued",
+    }
+    study = make_study(checkpoints, states=states)
+    with study.run("s02-vision").lock_file.open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # alive; nobody holds the lock of s02-eeg
+        app = opened("monitor")
+    grid = app.dataframe(key="training_monitor_grid").value
+    assert grid["Audio"].tolist()[0] == "failed"
+    assert grid["Fusion"].tolist() == ["blocked", grid["Fusion"][1], "queued"]
+    assert (grid["Vision"][1], grid["EEG"][1]) == ("running 7/12", "not responding 7/12")
+    assert grid["Vision"][0].startswith("done ")
+    assert "(n = 10)" in grid["Vision"][0]
+
+
+def test_a_failed_run_shows_its_reason_and_can_be_retried(checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_study(checkpoints, states={"s01-audio": "failed"})
+    asked: list[tuple[str, object]] = []
+    monkeypatch.setattr("eavdash.study.retry", lambda study, runs=None: asked.append((study.name, runs)))
+    app = opened("monitor")
+    app.selectbox(key="training_monitor_run").select("s01-audio").run()
+    assert any("copy it again" in e.value for e in app.error)
+    assert "epoch 7 of 12" in app.code[0].value
+    app.button(key="training_monitor_retry").click().run()
+    app.button(key="training_monitor_retry_all").click().run()
+    assert asked == [("demo", ["s01-audio"]), ("demo", None)]
+
+
+def test_runs_can_be_cancelled_one_or_all(checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_study(checkpoints, states={"s01-audio": "queued"})
+    asked: list[tuple[str, object]] = []
+    monkeypatch.setattr("eavdash.jobs.queue.cancel", lambda study, runs=None: asked.append((study.name, runs)))
+    app = opened("monitor")
+    app.selectbox(key="training_monitor_run").select("s01-audio").run()
+    app.button(key="training_monitor_cancel").click().run()
+    app.button(key="training_monitor_cancel_all").click().run()
+    assert asked == [("demo", ["s01-audio"]), ("demo", None)]
+    assert "Cancelled" in said(app)
+
+
+def test_a_queue_that_cannot_start_is_told(checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from eavdash.errors import QueueError
+
+    def broken(root: Path) -> bool:
+        raise QueueError(f"{root}: expected a conductor that starts, found none; see its log.")
+
+    make_study(checkpoints)
+    monkeypatch.setattr("eavdash.jobs.queue.ensure_conductor", broken)
+    assert any("conductor that starts" in e.value for e in opened("subjects").error)
+
+
+def test_a_damaged_study_is_one_sentence(checkpoints: Path) -> None:
+    study: StudyDir = make_study(checkpoints)
+    study.study_file.write_text("{")
+    for page in PAGES:
+        assert any("study" in e.value and "JSON" in e.value for e in opened(page).error), page
+
+
+def test_every_widget_is_keyed_by_its_page(checkpoints: Path) -> None:
+    make_study(checkpoints)
+    for page, path in PAGES.items():
+        app = opened(page)
+        prefix = path.removeprefix("pages/").removesuffix(".py").replace("/", "_")
+        for kind in (app.selectbox, app.button, app.toggle, app.text_input, app.multiselect, app.button_group):
+            for widget in kind:
+                assert widget.key == "study" or str(widget.key).startswith(prefix), (page, widget)

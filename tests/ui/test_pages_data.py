@@ -1,0 +1,136 @@
+"""Pages that read a dataset: health, trials, launch, on a small table of sounds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from fake_study import make_study
+from test_pages import ROOT, checkpoints, opened, said
+
+from eavdash.store import find_study
+
+__all__ = ["checkpoints"]
+
+
+@pytest.fixture
+def sounds(tmp_path: Path) -> Path:
+    """Two subjects, eight trials each of two labels in four groups; one sound is empty."""
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    lines = ["subject,trial,label,group,audio,place"]
+    for subject in ("anna", "bo"):
+        for trial in range(8):
+            name = f"{subject}_{trial}.wav"
+            soundfile.write(folder / name, rng.normal(0, 0.1, 16000).astype(np.float32), 16000)
+            lines.append(f"{subject},{trial},{'calm' if trial % 2 else 'loud'},g{trial // 2},{name},lab")
+    (folder / "bo_7.wav").write_bytes(b"")
+    (folder / "trials.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_health_counts_and_says_what_to_mend(sounds: Path) -> None:
+    app = opened("health", {"data_health_path": str(sounds)})
+    table = app.dataframe[0].value.set_index("subject")
+    assert table["Audio"].to_dict() == {"anna": 8, "bo": 7}
+    assert any("cannot be used" in e.value for e in app.error)
+    assert "bo" in said(app)
+
+
+def test_health_of_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
+    app = opened("health", {"data_health_path": str(tmp_path / "none")})
+    assert len(app.error) == 1
+
+
+def test_many_recordings_are_looked_at_on_request(sounds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = opened("health", {"data_health_path": str(sounds)})
+    assert app.dataframe
+    monkeypatch.setattr("eavdash.ui.parts.CHECK_AT_ONCE", 3)
+    app = opened("health", {"data_health_path": str(sounds)})
+    assert not app.dataframe
+    app.button(key="data_health_start").click().run()
+    assert app.dataframe
+
+
+def test_a_trial_is_shown_with_what_was_not_recorded(sounds: Path) -> None:
+    app = opened("trials", {"data_trials_path": str(sounds)})
+    text = said(app)
+    assert "place lab" in text
+    assert "Not recorded in this trial." in text
+    app.selectbox(key="data_trials_subject").select("bo").run()
+    app.selectbox(key="data_trials_trial").select("7").run()
+    assert not app.exception
+    assert any("bo\\_7.wav" in e.value for e in app.error)
+
+
+def fill_in(app, name: str):
+    """Name the study and train only what the table has."""
+    app.text_input(key="training_launch_name").set_value(name)
+    app.multiselect(key="training_launch_stages").set_value(["audio"])
+    app.multiselect(key="training_launch_subjects").set_value(["anna"])
+    return app.run()
+
+
+def test_a_study_is_planned_and_launched_once(sounds: Path, checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr("eavdash.jobs.queue.submit", lambda study, runs, execution: asked.append((study.name, runs)))
+    app = fill_in(opened("launch", {"training_launch_dataset": str(sounds)}), "voices")
+    assert "4 runs" in said(app)
+    assert "n = 8 trials" in said(app)
+    assert not checkpoints.exists() or not (checkpoints / "voices").exists()
+    app.button(key="training_launch_queue").click().run()
+    assert not app.exception
+    assert "are queued" in said(app)
+    assert app.selectbox(key="study").value == "voices"
+    app.button(key="training_launch_queue").click().run()
+    study = find_study(checkpoints, "voices")
+    assert [runs for _, runs in asked] == [[r.name for r in study.runs()]] * 2
+    assert len(study.runs()) == 4
+    assert study.study()["config"]["stages"] == ["audio"]
+    assert "exist already" in said(app)
+
+
+def test_the_preset_fills_in_the_published_configuration(sounds: Path) -> None:
+    app = opened("launch", {"training_launch_dataset": str(sounds)})
+    app.selectbox(key="training_launch_preset").select("paper").run()
+    assert app.selectbox(key="training_launch_protocol").value == "paper"
+    assert app.selectbox(key="training_launch_eeg_encoder").value == "yin"
+    assert app.selectbox(key="training_launch_fusion").value == "paper"
+    fill_in(app, "published")
+    assert "optimistic" in said(app)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("training_launch_name", "../up", "letters, digits"),
+        ("training_launch_folds", "first", "numbers such as"),
+        ("training_launch_folds", "9", "--folds"),
+        ("training_launch_seeds", "", "numbers such as"),
+    ],
+)
+def test_a_wrong_entry_is_one_sentence_and_nothing_can_be_queued(
+    sounds: Path, key: str, value: str, expected: str
+) -> None:
+    app = fill_in(opened("launch", {"training_launch_dataset": str(sounds)}), "voices")
+    app.text_input(key=key).set_value(value).run()
+    assert not app.exception
+    assert expected in " ".join(e.value.replace("\\", "") for e in app.error)
+    assert "training_launch_queue" not in [b.key for b in app.button]
+
+
+def test_a_name_that_is_taken_shows_the_difference(sounds: Path, checkpoints: Path) -> None:
+    make_study(checkpoints, "voices", dataset=sounds)
+    app = fill_in(opened("launch", {"training_launch_dataset": str(sounds)}), "voices")
+    assert any("another name" in e.value for e in app.error)
+
+
+def test_the_form_keeps_its_values_while_other_pages_are_shown(sounds: Path) -> None:
+    app = fill_in(opened("launch", {"training_launch_dataset": str(sounds)}), "voices")
+    app.switch_page(str(ROOT / "pages/training/monitor.py")).run()
+    app.switch_page("pages/training/launch.py").run()
+    assert app.text_input(key="training_launch_name").value == "voices"
+    assert app.multiselect(key="training_launch_stages").value == ["audio"]
