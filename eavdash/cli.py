@@ -1,0 +1,127 @@
+"""The command line: every page's work without a browser.
+
+This module says which commands and options there are; ``eavdash.commands`` carries them out. Exit codes: 0 done,
+1 the work failed, 2 wrong use. Every error is one sentence on standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from eavdash import __version__
+from eavdash import config as cfg
+from eavdash.errors import EavdashError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The argument parser, with the name of the handler of each command in ``handler``."""
+    top = argparse.ArgumentParser(
+        prog="eavdash",
+        description="Train, compare and explain emotion recognition from EEG, audio and video.",
+        epilog="exit codes: 0 done, 1 the work failed, 2 wrong use",
+    )
+    top.add_argument("--version", action="version", version=f"eavdash {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    place = argparse.ArgumentParser(add_help=False)
+    place.add_argument("--checkpoints", metavar="DIR", help="where studies live (default: ./checkpoints)")
+    machine = argparse.ArgumentParser(add_help=False)
+    machine.add_argument("--json", action="store_true", help="print JSON for a program to read")
+
+    def command(name: str, text: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text, parents=list(parents))
+        made.set_defaults(handler=name.replace("-", "_"))
+        return made
+
+    demo = command("demo", "Make the demo recordings, train everything, print the table, open the app.", place)
+    demo.add_argument(
+        "--out", default="demo-data", metavar="DIR", help="folder of the recordings (default: %(default)s)"
+    )
+    demo.add_argument("--subjects", type=int, default=3, metavar="N", help="how many subjects (default: %(default)s)")
+    demo.add_argument("--serve", action=argparse.BooleanOptionalAction, default=True, help="open the app at the end")
+    demo.add_argument("--port", type=int, default=8501, help="first port to try (default: %(default)s)")
+
+    check = command("check", "Health report of a dataset; exit code 1 when trials cannot be used.", machine)
+    check.add_argument("root", help="dataset folder or trial table")
+
+    make = command("make-demo", "Make simulated recordings in EAV's layout.", machine)
+    make.add_argument("folder", help="where to make them")
+    make.add_argument("--subjects", type=int, default=3, metavar="N", help="how many subjects (default: %(default)s)")
+    make.add_argument("--full", action="store_true", help="EAV's real sizes: 20 s trials, 640x480 video at 30 fps")
+    make.add_argument("--seed", type=int, default=0, help="seed of the simulation (default: %(default)s)")
+
+    _train(command("train", "Queue the runs of a study; the jobs go on in the background.", place, machine))
+
+    status = command("status", "State of every study, or of every run of one.", place, machine)
+    status.add_argument("study", nargs="?")
+    for name, text in (
+        ("cancel", "Stop runs; a running one dies, a queued one never starts."),
+        ("retry", "Queue failed and cancelled runs again, from their last finished epoch."),
+    ):
+        acted = command(name, text, place, machine)
+        acted.add_argument("study")
+        acted.add_argument("--run", action="append", metavar="R", help="one run (may be repeated; default: all)")
+
+    logs = command("logs", "What a run's worker printed.", place)
+    logs.add_argument("run", metavar="STUDY/RUN")
+    logs.add_argument("--lines", type=int, default=0, metavar="N", help="only the last N lines")
+
+    results = command("results", "Accuracy per subject and stage on test trials.", place, machine)
+    results.add_argument("study")
+    results.add_argument("--level", choices=("trial", "window", "frame"), default="trial")
+    results.add_argument("--by", default="", metavar="fold,seed", help="also split by fold, seed or both")
+    results.add_argument("--baselines", action="store_true", help="add what every learned fusion has to beat")
+    results.add_argument("--format", choices=("table", "csv", "json", "latex"), default="table")
+
+    explain = command("explain", "Attributions, attention and receipts of one trial, to files.", place, machine)
+    explain.add_argument("study")
+    explain.add_argument("--subject", required=True)
+    explain.add_argument("--trial", required=True)
+    explain.add_argument("--method", default="integrated_gradients", choices=("integrated_gradients",))
+    explain.add_argument("--fold", type=int)
+    explain.add_argument("--seed", type=int)
+    explain.add_argument("--device", default="cpu")
+    explain.add_argument(
+        "--steps", type=int, default=32, metavar="N", help="of the integral; more make the gap smaller (default: 32)"
+    )
+
+    app = command("app", "Open the dashboard on 127.0.0.1.", place)
+    app.add_argument("--port", type=int, default=8501, help="first port to try (default: %(default)s)")
+    return top
+
+
+def _train(train: argparse.ArgumentParser) -> None:
+    train.add_argument("root", help="dataset folder (EAV at any level) or trial table")
+    train.add_argument("--study", required=True, metavar="NAME")
+    train.add_argument("--subjects", default="", metavar="1-42", help="default: all")
+    train.add_argument("--stages", default="", metavar="S,S", help="default: the preset's (vision,audio,eeg,fusion)")
+    train.add_argument("--preset", default="quick", help="quick or paper (default: %(default)s)")
+    train.add_argument("--set", dest="settings", action="append", default=[], metavar="key=value", help="one setting")
+    train.add_argument("--protocol", choices=cfg.PROTOCOLS, help="default: the preset's")
+    train.add_argument("--folds", default="all", metavar="all|0,1")
+    train.add_argument("--seeds", default="0", metavar="0,1")
+    train.add_argument("--epochs", type=int, metavar="N", help="the same number for every stage")
+    train.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)")
+    train.add_argument("--executor", choices=cfg.EXECUTORS, default="local")
+    train.add_argument("--wait", action="store_true", help="stay until every run has ended; exit code 1 if one failed")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = parser().parse_args(argv)
+    from eavdash import commands
+
+    try:
+        return int(getattr(commands, options.handler)(options) or 0)
+    except EavdashError as error:
+        print(f"eavdash: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("eavdash: stopped; jobs that were queued go on in the background.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) went away: not an error of ours, and there is nobody left to tell.
+        sys.stderr.close()
+        return 0

@@ -1,0 +1,296 @@
+"""What each command of the command line does; parsed options in, exit code out.
+
+Everything heavy is imported by the command that needs it, so that ``eavdash status`` does not pay for torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter, deque
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from eavdash import config as cfg
+from eavdash import console, selection, store
+from eavdash.config import Execution, Selection
+from eavdash.errors import UsageError
+from eavdash.presets import preset
+
+DEMO_STUDY = "demo"
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Recordings, training, table, dashboard; run again after a stop, it goes on where it was."""
+    root = store.checkpoints_root(options.checkpoints)
+    recordings = _make_demo(Path(options.out), options.subjects, full=False, seed=0)
+    subjects = tuple(str(number) for number in range(1, options.subjects + 1))
+    failed = _queue_and_wait(recordings, DEMO_STUDY, preset("quick"), Selection(subjects, folds=(0,)), root, again=True)
+    console.show(_scores(root, DEMO_STUDY, baselines=True), "table", title="Simulated recordings, fold 0, test trials")
+    if options.serve:
+        return _serve(root, options.port)
+    console.say(f"open the dashboard with: {sys.argv[0]} app --checkpoints {root}")
+    return 1 if failed else 0
+
+
+def check(options: argparse.Namespace) -> int:
+    """Findings about a dataset."""
+    from eavdash.data.health import check as examine
+
+    report = examine(options.root)
+    if options.json:
+        console.print_json(report.to_dict())
+    else:
+        console.health(report)
+    return 0 if report.ok else 1
+
+
+def make_demo(options: argparse.Namespace) -> int:
+    """Simulated recordings."""
+    made = _make_demo(Path(options.folder), options.subjects, full=options.full, seed=options.seed)
+    if options.json:
+        console.print_json({"root": str(made), "subjects": options.subjects, "simulated": True})
+    else:
+        console.say(f"simulated recordings of {options.subjects} subjects are in {made}")
+    return 0
+
+
+def train(options: argparse.Namespace) -> int:
+    """Plan a study and queue its runs."""
+    from eavdash.data.table import open_table
+    from eavdash.jobs import queue
+    from eavdash.study import prepare
+
+    config = study_config(options)
+    subjects: tuple[str, ...] = ()
+    if options.subjects.strip():
+        table = open_table(options.root)
+        subjects = selection.parse_subjects(options.subjects, [*table.subjects, *table.problems])
+    chosen = Selection(
+        subjects,
+        selection.parse_numbers(options.folds, "--folds"),
+        selection.parse_numbers(options.seeds, "--seeds") or (0,),
+    )
+    root = store.checkpoints_root(options.checkpoints)
+    execution = Execution(device=options.device, executor=options.executor)
+    if options.wait and not options.json:
+        failed = _queue_and_wait(options.root, options.study, config, chosen, root, execution)
+        console.show(_scores(root, options.study), "table", title=f"{options.study}: test trials")
+        return 1 if failed else 0
+    plan = prepare(options.root, options.study, config, chosen, root)
+    queue.submit(plan.study, plan.runs, execution)
+    failed = False
+    if options.wait:
+        queue.wait(plan.study, plan.runs)
+        failed = _any_failed(plan.study, plan.runs)
+    if options.json:
+        console.print_json(
+            {
+                "study": plan.study.name,
+                "path": str(plan.study.path),
+                "runs": plan.runs,
+                "left_out": plan.left_out,
+                "notes": list(plan.notes),
+                "states": {name: plan.study.run(name).live_status()["shown"] for name in plan.runs},
+            }
+        )
+    else:
+        console.plan(plan)
+        states = Counter(plan.study.run(name).live_status()["shown"] for name in plan.runs)
+        console.say(", ".join(f"{count} {state}" for state, count in states.most_common()))
+        if states["failed"] or states["cancelled"]:
+            console.say(f"queue failed and cancelled runs again with: eavdash retry {options.study}")
+        console.say(f"follow it with: eavdash status {options.study}")
+    return 1 if failed else 0
+
+
+def study_config(options: argparse.Namespace) -> cfg.StudyConfig:
+    """The configuration that the options of ``train`` describe."""
+    config = preset(options.preset)
+    if options.stages:
+        names = tuple(part.strip() for part in options.stages.split(",") if part.strip())
+        config = replace(config, stages=names)
+    if options.protocol:
+        config = replace(config, protocol=replace(config.protocol, name=options.protocol))
+    if options.epochs is not None:
+        config = cfg.with_epochs(config, options.epochs)
+    return cfg.with_settings(config, options.settings)
+
+
+def status(options: argparse.Namespace) -> int:
+    """Every study, or every run of one."""
+    from eavdash.jobs.snapshot import snapshot
+
+    root = store.checkpoints_root(options.checkpoints)
+    if options.study:
+        frame = snapshot(store.find_study(root, options.study))
+    else:
+        frame = console.studies_frame(store.studies(root), snapshot)
+    if options.json:
+        console.print_json(frame.to_dict(orient="records"))
+    elif frame.empty:
+        console.say(f"no studies in {root}; make one with: eavdash train, or eavdash demo")
+    else:
+        console.show(frame, "table")
+    return 0
+
+
+def cancel(options: argparse.Namespace) -> int:
+    """Stop runs."""
+    from eavdash.jobs import queue
+
+    study = store.find_study(store.checkpoints_root(options.checkpoints), options.study)
+    queue.cancel(study, _named_runs(study, options.run))
+    return _report_states(study, options)
+
+
+def retry(options: argparse.Namespace) -> int:
+    """Queue runs again."""
+    from eavdash.study import retry as retry_runs
+
+    study = store.find_study(store.checkpoints_root(options.checkpoints), options.study)
+    retry_runs(study, _named_runs(study, options.run))
+    return _report_states(study, options)
+
+
+def logs(options: argparse.Namespace) -> int:
+    """A run's log."""
+    study_name, slash, run_name = options.run.partition("/")
+    if not slash:
+        raise UsageError.at("logs", expected="STUDY/RUN", found=repr(options.run), remedy="see eavdash status")
+    study = store.find_study(store.checkpoints_root(options.checkpoints), study_name)
+    run = store.find_run(study, run_name)
+    if not run.log_file.exists():
+        console.say(f"{options.run} has not printed anything yet (state: {run.live_status()['shown']})")
+        return 0
+    with run.log_file.open(encoding="utf-8", errors="replace") as file:
+        for line in deque(file, maxlen=options.lines) if options.lines > 0 else file:
+            print(line, end="")
+    return 0
+
+
+def results(options: argparse.Namespace) -> int:
+    """Scores on test trials."""
+    by = tuple(part.strip() for part in options.by.split(",") if part.strip())
+    if not set(by) <= {"fold", "seed"}:
+        raise UsageError.at("--by", expected="fold, seed or both", found=repr(options.by), remedy="name those")
+    root = store.checkpoints_root(options.checkpoints)
+    frame = _scores(root, options.study, options.level, by, options.baselines)
+    console.show(frame, "json" if options.json else options.format)
+    return 0
+
+
+def explain(options: argparse.Namespace) -> int:
+    """Attributions of one trial."""
+    from eavdash.explain.trial import explain_trial, explanation_name
+
+    study = store.find_study(store.checkpoints_root(options.checkpoints), options.study)
+    made = explain_trial(
+        study,
+        options.subject,
+        options.trial,
+        fold=options.fold,
+        seed=options.seed,
+        method=options.method,
+        device=options.device,
+        steps=options.steps,
+    )
+    run = study.run(made.run)
+    files = run.explain_files(explanation_name(run, made.subject, made.trial), made.method)
+    summary = made.summary() | {"files": [str(path) for path in files]}
+    if options.json:
+        console.print_json(summary)
+    else:
+        console.explanation(summary)
+    return 0
+
+
+def app(options: argparse.Namespace) -> int:
+    """The dashboard."""
+    return _serve(store.checkpoints_root(options.checkpoints), options.port)
+
+
+def _make_demo(folder: Path, subjects: int, *, full: bool, seed: int) -> Path:
+    from eavdash.data.demo import make_demo as make
+
+    if not 1 <= subjects <= 999:
+        raise UsageError.at("--subjects", expected="between 1 and 999", found=str(subjects), remedy="choose another")
+    with console.bar("demo recordings") as report:
+        return make(folder, subjects=subjects, full=full, seed=seed, report=report)
+
+
+def _queue_and_wait(
+    recordings: str | Path,
+    name: str,
+    config: cfg.StudyConfig,
+    chosen: Selection,
+    root: Path,
+    execution: Execution | None = None,
+    again: bool = False,
+) -> bool:
+    """Queue a study (``again``: also what failed or was cancelled), show its progress until it ends.
+
+    Returns whether a run did not succeed.
+    """
+    from eavdash.jobs import queue
+    from eavdash.study import prepare
+    from eavdash.study import retry as retry_runs
+
+    plan = prepare(recordings, name, config, chosen, root)
+    console.plan(plan)
+    queue.submit(plan.study, plan.runs, execution or Execution())
+    if again:
+        retry_runs(plan.study)
+    console.say(f"jobs run in the background and outlive this command; stop them with: eavdash cancel {name}")
+    with console.grid() as report:
+        queue.wait(plan.study, plan.runs, report=report)
+    return _any_failed(plan.study, plan.runs)
+
+
+def _any_failed(study: store.StudyDir, runs: list[str]) -> bool:
+    unfinished = {name: study.run(name).status() for name in runs}
+    unfinished = {name: status for name, status in unfinished.items() if status["state"] != "done"}
+    for name, status in unfinished.items():
+        console.complain(f"{name} is {status['state']}: {status.get('reason') or 'no reason was recorded'}")
+    return bool(unfinished)
+
+
+def _scores(
+    root: Path, name: str, level: str = "trial", by: tuple[str, ...] = (), baselines: bool = False
+) -> pd.DataFrame:
+    from eavdash.results.tables import scores
+
+    frame = scores(store.find_study(root, name), level=level, by=by, baselines=baselines)
+    for problem in frame.attrs.get("problems", []):
+        console.complain(problem)
+    return frame
+
+
+def _named_runs(study: store.StudyDir, names: list[str] | None) -> list[str] | None:
+    """The runs named, or None for all.
+
+    Raises:
+        UsageError: one of them does not exist.
+    """
+    return [store.find_run(study, name).name for name in names] if names else None
+
+
+def _report_states(study: store.StudyDir, options: argparse.Namespace) -> int:
+    from eavdash.jobs.snapshot import snapshot
+
+    frame = snapshot(study)
+    if options.run:
+        frame = frame[frame["run"].isin(options.run)]
+    if options.json:
+        console.print_json(frame.to_dict(orient="records"))
+    else:
+        console.show(frame, "table")
+    return 0
+
+
+def _serve(root: Path, port: int) -> int:
+    from eavdash.serve import serve
+
+    return serve(root, port)

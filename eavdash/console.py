@@ -1,0 +1,202 @@
+"""What the command line shows: tables, progress, findings.
+
+Standard output is for answers, standard error for the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from eavdash.store import StudyDir
+
+if TYPE_CHECKING:
+    from eavdash.data.health import HealthReport
+    from eavdash.planning import Plan
+
+# A pipe has no width: 200 columns keep a sentence on one line for grep.
+_out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+#: Columns of a run's row that a person wants first; the rest is in --json.
+RUN_COLUMNS = ("run", "shown", "epoch", "epochs", "accuracy", "attempt", "reason")
+
+
+def say(text: str) -> None:
+    """One line about what is going on."""
+    _err.print(text, markup=False)
+
+
+def complain(text: str) -> None:
+    """One sentence about what is wrong."""
+    _err.print(text, markup=False, style="red")
+
+
+def print_json(data: Any) -> None:
+    """``data`` as strict JSON (NaN becomes null) on standard output."""
+    print(json.dumps(_strict(data), indent=2, ensure_ascii=False, default=str))
+
+
+def show(frame: pd.DataFrame, form: str, title: str = "") -> None:
+    """A frame as a table for people, or as csv, json or latex."""
+    if form == "json":
+        print_json(frame.to_dict(orient="records"))
+    elif form == "csv":
+        print(frame.to_csv(index=False), end="")
+    elif form == "latex":
+        print(_latex(frame))
+    else:
+        if "shown" in frame.columns:
+            frame = frame[[c for c in RUN_COLUMNS if c in frame.columns]].rename(columns={"shown": "state"})
+        table = Table(title=title or None, title_justify="left")
+        for name in frame.columns:
+            number = pd.api.types.is_numeric_dtype(frame[name])
+            table.add_column(str(name), justify="right" if number else "left", overflow="fold")
+        for row in frame.itertuples(index=False):
+            table.add_row(*(_cell(value) for value in row))
+        _out.print(table)
+
+
+def plan(made: Plan) -> None:
+    """What a plan will run, what it leaves out and what was noticed."""
+    for note in made.notes:
+        say(f"note: {note}")
+    for name, reason in made.left_out.items():
+        say(f"left out: {name}: {reason}")
+    for run in made.planned:
+        if run.problem:
+            complain(f"{run.name} cannot start: {run.problem}")
+    say(f"study {made.study.name}: {len(made.runs)} runs in {made.study.path}")
+
+
+def health(report: HealthReport) -> None:
+    """The health report for people."""
+    show(report.table, "table", title="Recordings per subject")
+    show(report.labels, "table", title="Trials per label")
+    for finding in report.findings:
+        who = f"subject {finding.subject}" if finding.subject else ""
+        where = " · ".join(part for part in (who, finding.modality) if part and part not in finding.message)
+        text = f"{finding.severity}: {where}{': ' if where else ''}{finding.message}"
+        _out.print(f"{text}; {finding.remedy}." if finding.remedy else text, markup=False)
+    counts = Counter(finding.severity for finding in report.findings)
+    summary = ", ".join(f"{counts[s]} {s}{'' if counts[s] == 1 else 's'}" for s in ("error", "warning") if counts[s])
+    _out.print(summary or "nothing wrong was found")
+
+
+def explanation(summary: dict[str, Any]) -> None:
+    """An explanation's numbers for people."""
+    for key, value in summary.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{k} {_cell(v)}" for k, v in value.items())
+        _out.print(f"{key}: {_cell(value)}", markup=False)
+
+
+def studies_frame(studies: Sequence[StudyDir], snapshot: Callable[[StudyDir], pd.DataFrame]) -> pd.DataFrame:
+    """One row per study: how many of its runs are in each state."""
+    rows = []
+    for study in studies:
+        frame = snapshot(study)
+        counts = Counter(frame["shown"]) if len(frame) else Counter()
+        states = ", ".join(f"{n} {state}" for state, n in counts.most_common())
+        rows.append({"study": study.name, "runs": len(frame), "done": counts.get("done", 0), "states": states})
+    return pd.DataFrame(rows, columns=["study", "runs", "done", "states"])
+
+
+@contextmanager
+def bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar; yields ``report(done, total, what)``."""
+    with _progress() as progress:
+        task = progress.add_task(title, total=None, what="")
+
+        def report(done: int, total: int, what: str = "") -> None:
+            progress.update(task, completed=done, total=total, what=what)
+
+        yield report
+
+
+@contextmanager
+def grid() -> Iterator[Callable[[pd.DataFrame], None]]:
+    """Progress of a study's runs; yields ``report(snapshot)``.
+
+    On a terminal: a bar of epochs and a line per running run. Elsewhere: one line whenever a run changes its state.
+    """
+    seen: dict[str, str] = {}
+    with _progress() as progress:
+        total = progress.add_task("epochs", total=None, what="")
+        tasks: dict[str, Any] = {}
+
+        def report(frame: pd.DataFrame) -> None:
+            for row in frame.to_dict(orient="records"):
+                name, state = str(row["run"]), str(row["shown"])
+                if seen.get(name) != state:
+                    seen[name] = state
+                    if state in ("done", "failed", "cancelled", "not responding") or not _err.is_terminal:
+                        progress.console.print(_run_line(row), markup=False)
+                if state == "running" and name not in tasks:
+                    tasks[name] = progress.add_task(name, total=None, what="")
+                if name in tasks:
+                    progress.update(tasks[name], completed=row["epoch"], total=row["epochs"] or None, what=state)
+                    if state != "running":
+                        progress.remove_task(tasks.pop(name))
+            done = int((frame["shown"] == "done").sum())
+            progress.update(total, description="runs", completed=done, total=len(frame))
+
+        yield report
+
+
+def _run_line(row: dict[Any, Any]) -> str:
+    accuracy = row.get("accuracy")
+    known = accuracy is not None and not pd.isna(accuracy)
+    detail = f"accuracy {float(str(accuracy)):.2f}" if known else str(row.get("reason") or "")
+    return f"{row['run']}: {row['shown']}{', ' if detail else ''}{detail}"
+
+
+def _progress() -> Progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[what]}"),
+    )
+    return Progress(*columns, console=_err, disable=False, transient=False)
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _latex(frame: pd.DataFrame) -> str:
+    """A booktabs tabular, without the Jinja that pandas would ask for."""
+
+    def escape(value: Any) -> str:
+        return "".join("\\textbackslash{}" if c == "\\" else f"\\{c}" if c in "&%$#_{}" else c for c in _cell(value))
+
+    lines = ["\\begin{tabular}{" + "l" * len(frame.columns) + "}", "\\toprule"]
+    lines.append(" & ".join(escape(str(c)) for c in frame.columns) + " \\\\")
+    lines.append("\\midrule")
+    lines += [" & ".join(escape(v) for v in row) + " \\\\" for row in frame.itertuples(index=False)]
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
+
+
+def _strict(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {str(k): _strict(v) for k, v in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_strict(v) for v in data]
+    if hasattr(data, "item") and getattr(data, "ndim", 0) == 0:
+        data = data.item()
+    if data is pd.NA or (isinstance(data, float) and not math.isfinite(data)):
+        return None
+    return data

@@ -1,0 +1,293 @@
+"""A study's folder made up by the file contract alone (docs/architecture.md, "Files"): no training, no recordings.
+
+Every run's state, how right each stage is, and what is damaged can be chosen; numbers come from a seed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from eavdash import config as cfg
+from eavdash.files import write_atomic, write_json
+from eavdash.presets import preset
+from eavdash.store import RunDir, StudyDir, unit_name
+
+CLASSES = ("Anger", "Calmness", "Happiness", "Neutral", "Sadness")
+SKILL = {"vision": 0.72, "audio": 0.55, "eeg": 0.45, "fusion": 0.8}
+
+
+def make_study(
+    root: Path,
+    name: str = "demo",
+    *,
+    subjects: Sequence[str] = ("1", "2", "3"),
+    stages: Sequence[str] = cfg.STAGES,
+    folds: Sequence[int] = (0,),
+    seeds: Sequence[int] = (0,),
+    states: Mapping[str, str] | None = None,
+    trials: int = 10,
+    windows: int = 2,
+    classes: Sequence[str] = CLASSES,
+    protocol: str = "conversation",
+    fusion: str = "attention",
+    simulated: bool = True,
+    dataset: str | Path = "/nowhere/EAV",
+    seed: int = 0,
+) -> StudyDir:
+    """Write the study. ``states``: run name → state (``done`` unless given; its key ``*`` changes the default);
+    ``trials``: test trials per subject and fold."""
+    study = StudyDir(root / name)
+    study.path.mkdir(parents=True)
+    base = preset("quick")
+    config = replace(
+        base,
+        stages=tuple(stages),
+        protocol=replace(base.protocol, name=protocol),
+        fusion=replace(base.fusion, kind=fusion),
+    )
+    document: dict[str, Any] = {
+        "name": name,
+        "created": "2026-01-01T00:00:00+0000",
+        "config": cfg.to_dict(config),
+        "selection": {"subjects": list(subjects), "folds": list(folds), "seeds": list(seeds)},
+        "dataset": {
+            "path": str(dataset),
+            "kind": "eav",
+            "simulated": simulated,
+            "trials": trials * len(folds) * len(subjects),
+            "fingerprint": dict.fromkeys(subjects, "0" * 12),
+        },
+        "classes": list(classes),
+        "naming": {
+            "fold": folds[0] if len(folds) == 1 else None,
+            "seed": seeds[0] if len(seeds) == 1 else None,
+        },
+        "versions": {"eavdash": "0.1.0"},
+        "git_commit": "",
+        "notes": [],
+    }
+    write_json(study.study_file, document)
+    splits = []
+    for subject in subjects:
+        for fold in folds:
+            for index, trial in enumerate(_trial_names(fold, trials)):
+                group = f"{subject}-c{fold}-{index // 4}"
+                splits.append((subject, trial, group, fold, "test"))
+                splits.append((subject, f"{int(trial) + 100}", f"{group}-train", fold, "train"))
+    frame = pd.DataFrame(splits, columns=["subject", "trial", "group", "fold", "split"])
+    write_atomic(study.splits_file, lambda file: file.write(frame.to_csv(index=False).encode()))
+
+    states = states or {}
+    for subject in subjects:
+        for fold in folds:
+            for number in seeds:
+                suffix = ("" if len(folds) == 1 else f"-fold{fold}") + ("" if len(seeds) == 1 else f"-seed{number}")
+                names = {s: f"{unit_name(subject)}-{s}{suffix}" for s in stages}
+                for stage, run_name in names.items():
+                    run = study.run(run_name)
+                    run.create(
+                        {
+                            "study": name,
+                            "run": run_name,
+                            "unit": unit_name(subject),
+                            "stage": stage,
+                            "fold": fold,
+                            "seed": number,
+                            "subject": subject,
+                            "classes": list(classes),
+                            "parents": {m: names[m] for m in cfg.MODALITIES if m in names} if stage == "fusion" else {},
+                            "config": document["config"],
+                        }
+                    )
+                    rng = np.random.default_rng([seed, number, fold, *run_name.encode()])
+                    state = states.get(run_name, states.get("*", "done"))
+                    _bring_to(run, state, stage, subject, fold, number, trials, windows, classes, rng, fusion)
+    return study
+
+
+def _trial_names(fold: int, trials: int) -> list[str]:
+    return [str(2 * (fold * trials + i) + 2) for i in range(trials)]
+
+
+def _bring_to(
+    run: RunDir,
+    state: str,
+    stage: str,
+    subject: str,
+    fold: int,
+    seed: int,
+    trials: int,
+    windows: int,
+    classes: Sequence[str],
+    rng: np.random.Generator,
+    fusion: str,
+) -> None:
+    if state == "queued":
+        return
+    if state in ("blocked", "cancelled"):
+        run.transition(state, reason="cancelled on request" if state == "cancelled" else "waits for its encoders")
+        return
+    done = 12 if state == "done" else 7
+    run.transition(
+        "running", attempt=1, epochs=12, heartbeat=time.time(), host=os.uname().nodename, started=time.time() - 30
+    )
+    lines = [
+        {
+            "epoch": e + 1,
+            "loss": 1.6 * 0.85**e,
+            "accuracy": 0.2 + 0.05 * e,
+            "validation_loss": 1.65 * 0.9**e,
+            "validation_accuracy": 0.2 + 0.04 * e,
+            "seconds": 0.5,
+        }
+        for e in range(done)
+    ]
+    run.metrics_file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run.log_file.write_text(f"start {run.name}\n" + "".join(f"epoch {e + 1} of 12\n" for e in range(done)))
+    run.update(epoch=done)
+    if state == "running":
+        return
+    if state == "failed":
+        run.transition("failed", reason=f"/data/{run.name}.wav: expected a sound file, found 0 bytes; copy it again.")
+        return
+    frame = prediction_rows(stage, subject, fold, seed, trials, windows, classes, rng, fusion)
+    write_parquet(run.predictions_file, frame)
+    run.model_file.write_bytes(b"weights")
+    accuracy = float((frame["label"] == frame["predicted"]).mean())
+    if stage == "fusion":
+        write_parquet(run.baselines_file, baseline_rows(frame, classes, rng))
+    run.transition("done", checksums=run.seal(), accuracy=accuracy, finished=time.time())
+
+
+def prediction_rows(
+    stage: str,
+    subject: str,
+    fold: int,
+    seed: int,
+    trials: int,
+    windows: int,
+    classes: Sequence[str],
+    rng: np.random.Generator,
+    fusion: str = "attention",
+) -> pd.DataFrame:
+    """predictions.parquet of one run: test rows, with frame rows for vision (and fusion ``paper``), and train rows."""
+    frames = (-1, 0, 1) if stage == "vision" or (stage == "fusion" and fusion == "paper") else (-1,)
+    rows = []
+    for split, shift in (("test", 0), ("train", 100)):
+        for index, name in enumerate(_trial_names(fold, trials)):
+            label = index % len(classes)
+            right = rng.random() < SKILL[stage]
+            for window in range(windows):
+                for frame in frames:
+                    logits = rng.normal(0, 0.5, len(classes))
+                    logits[label if right else (label + 1) % len(classes)] += 2
+                    p = np.exp(logits) / np.exp(logits).sum()
+                    row: dict[str, Any] = {
+                        "subject": subject,
+                        "trial": str(int(name) + shift),
+                        "group": f"{subject}-c{fold}-{index // 4}" + ("-train" if shift else ""),
+                        "label": classes[label],
+                        "predicted": classes[int(p.argmax())],
+                        "split": split,
+                        "window": window,
+                        "frame": frame,
+                        "fold": fold,
+                        "seed": seed,
+                        **{f"p_{c}": v for c, v in zip(classes, p, strict=True)},
+                    }
+                    if stage == "fusion" and fusion == "attention":
+                        shares = rng.dirichlet((4, 2, 1))
+                        row |= {f"attention_{m}": v for m, v in zip(cfg.MODALITIES, shares, strict=True)}
+                    rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def baseline_rows(fused: pd.DataFrame, classes: Sequence[str], rng: np.random.Generator) -> pd.DataFrame:
+    """baselines.parquet beside a fusion run's predictions."""
+    windows = fused[fused["frame"] == -1].drop(columns=[c for c in fused.columns if c.startswith("attention_")])
+    parts = []
+    for name in ("fusion:mean", "fusion:concat", "majority"):
+        p = rng.dirichlet(np.ones(len(classes)), len(windows))
+        if name == "majority":
+            p = np.tile(np.eye(len(classes))[0], (len(windows), 1))
+        part = windows.assign(stage=name, **{f"p_{c}": p[:, i] for i, c in enumerate(classes)})
+        parts.append(part.assign(predicted=np.array(classes)[p.argmax(axis=1)]))
+    return pd.concat(parts, ignore_index=True)
+
+
+def write_parquet(path: Path, frame: pd.DataFrame) -> None:
+    """The frame as parquet."""
+    frame.to_parquet(path, index=False)
+
+
+def make_explanation(study: StudyDir, run: str, subject: str, trial: str, windows: int = 2) -> Any:
+    """An explanation of a trial with plausible shapes; the second window has no audio."""
+    from eavdash.explain.trial import Explanation
+    from eavdash.files import sha256
+
+    rng = np.random.default_rng(0)
+    channels = ("Fp1", "Fp2", "F3", "F4", "C3", "Cz", "C4", "P3", "P4", "O1", "O2")
+    shapes = {"vision": (windows, 5, 64, 64), "audio": (windows, 498, 128), "eeg": (windows, len(channels), 500)}
+    blob = np.exp(-((np.linspace(-2, 2, 64)[:, None] - 0.8) ** 2) - np.linspace(-2, 2, 64)[None] ** 2)
+    attributions = {m: rng.normal(0, 0.1, shape).astype(np.float32) for m, shape in shapes.items()}
+    attributions["vision"] += blob.astype(np.float32)
+    attributions["eeg"][:, 7:9, 100:300] += 0.5
+    k = len(study.study()["classes"])
+    p = rng.dirichlet(np.ones(k), windows)
+    return Explanation(
+        study=study.name,
+        run=run,
+        stage="fusion",
+        method="integrated_gradients",
+        subject=subject,
+        trial=trial,
+        label="Anger",
+        predicted="Anger",
+        classes=tuple(study.study()["classes"]),
+        modalities=cfg.MODALITIES,
+        windows=tuple(
+            {
+                "window": w,
+                "start": 5.0 * w,
+                "stop": 5.0 * w + 5,
+                "predicted": "Anger",
+                "modalities": list(cfg.MODALITIES) if w != 1 else ["vision", "eeg"],
+            }
+            for w in range(windows)
+        ),
+        window_probabilities={"fusion": p},
+        trial_probabilities={"fusion": p.mean(axis=0)},
+        attributions=attributions,
+        inputs={
+            "vision": (255 * blob[None, None, :, :, None] * np.ones((windows, 5, 1, 1, 3))).astype(np.uint8),
+            "audio": rng.normal(-5, 2, shapes["audio"]).astype(np.float32),
+            "eeg": rng.normal(0, 1e-5, shapes["eeg"]).astype(np.float32),
+        },
+        masks={
+            "vision": np.ones((windows, 5), bool),
+            "audio": np.ones((windows, 498), bool),
+            "eeg": np.ones((windows, 500), bool),
+        },
+        attention=rng.dirichlet((4, 2, 1), (windows, 4)),
+        map=rng.dirichlet((2, 2, 2), (windows, 3)),
+        channels=channels,
+        rate=100.0,
+        receipts={
+            "steps": 32,
+            "target": "Anger",
+            "output": "logit",
+            "baselines": {"vision": "mid-grey pixels", "audio": "the mean spectrum", "eeg": "each channel's mean"},
+            "completeness": [{"gap": 0.01, "relative_gap": 0.004}] * windows,
+            "reproduction": 1e-7,
+            "checksums": {run: sha256(study.run(run).model_file)},
+        },
+    )

@@ -1,0 +1,141 @@
+"""The command line: exit codes, JSON for programs, and one study from recordings to explanation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from recordings import FAST, LABELS, make_recordings
+
+from eavdash import commands
+from eavdash.cli import main, parser
+from eavdash.jobs import queue
+from eavdash.store import StudyDir
+
+
+def settings() -> list[str]:
+    return [part for setting in FAST for part in ("--set", setting)]
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> Path:
+    return tmp_path / "checkpoints"
+
+
+def run(*arguments: str | Path) -> int:
+    return main([str(a) for a in arguments])
+
+
+def test_every_command_has_a_handler() -> None:
+    actions = next(a for a in parser()._actions if a.dest == "command")
+    assert set(actions.choices) == {
+        *("demo", "check", "make-demo", "train", "status", "cancel", "retry", "logs", "results", "explain", "app")
+    }
+    for name in actions.choices:
+        assert callable(getattr(commands, name.replace("-", "_")))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "{data}", "--study", "a/b"),
+        ("train", "{data}", "--study", "p", "--subjects", "9"),
+        ("train", "{data}", "--study", "p", "--folds", "x"),
+        ("train", "{data}", "--study", "p", "--set", "eeg.lows=1"),
+        ("train", "{data}", "--study", "p", "--stages", "smell"),
+        ("train", "{data}", "--study", "p", "--preset", "huge"),
+        ("train", "{data}", "--study", "p", "--epochs", "0"),
+        ("status", "nothing"),
+        ("cancel", "nothing"),
+        ("retry", "nothing"),
+        ("logs", "nothing"),
+        ("results", "nothing"),
+        ("explain", "nothing", "--subject", "1", "--trial", "1"),
+        ("make-demo", "{data}/demo", "--subjects", "0"),
+    ],
+)
+def test_wrong_use_is_one_sentence_and_exit_code_2(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EAVDASH_CHECKPOINTS", str(tmp_path / "c"))
+    make_recordings(tmp_path / "data", subjects=1)
+    assert run(*(a.replace("{data}", str(tmp_path / "data")) for a in arguments)) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("eavdash: ")
+    assert len(error.splitlines()) == 1
+    assert "expected" in error
+    assert not (tmp_path / "c" / "p").exists()
+
+
+def test_a_dataset_that_is_not_there_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("train", tmp_path / "none", "--study", "p", "--checkpoints", tmp_path / "c") == 1
+    assert "expected a dataset folder or a trial table" in capsys.readouterr().err
+
+
+def test_check_says_what_is_broken_with_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = make_recordings(tmp_path / "data", subjects=1)
+    assert run("check", data, "--json") == 0
+    capsys.readouterr()
+    (tmp_path / "data" / "1-2.wav").write_bytes(b"")
+    assert run("check", data, "--json") == 1
+    report = json.loads(capsys.readouterr().out)
+    assert any("1-2.wav" in str(finding) for finding in report["findings"])
+    assert run("check", data) == 1
+    assert "1-2.wav" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_study_from_recordings_to_explanation(
+    tmp_path: Path, checkpoints: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = make_recordings(tmp_path / "data", subjects=2)
+    place = ("--checkpoints", checkpoints)
+    train = ("train", data, "--study", "pilot", "--folds", "0", "--epochs", "3", *settings(), *place)
+    assert run(*train, "--wait", "--json") == 0
+    queued = json.loads(capsys.readouterr().out)
+    assert set(queued["states"].values()) == {"done"}
+    assert len(queued["runs"]) == 8
+
+    # The same again launches nothing; another configuration is refused.
+    changed = {r.name: r.status()["started"] for r in StudyDir(checkpoints / "pilot").runs()}
+    assert run(*train, "--wait", "--json") == 0
+    capsys.readouterr()
+    assert {r.name: r.status()["started"] for r in StudyDir(checkpoints / "pilot").runs()} == changed
+    assert run(*train, "--set", "window=1") == 2
+    assert "window: 2.0 → 1.0" in capsys.readouterr().err
+
+    assert run("results", "pilot", "--baselines", "--format", "json", *place) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["stage"] for row in rows} == {
+        *("vision", "audio", "eeg", "fusion", "fusion:mean", "fusion:concat", "majority")
+    }
+    for row in rows:
+        assert row["n"] == len(LABELS)
+        assert 0 <= row["accuracy"] <= 1
+        assert list(row)[:5] == ["study", "subject", "stage", "level", "n"]
+    for form in ("table", "csv", "latex"):
+        assert run("results", "pilot", "--format", form, "--by", "fold,seed", *place) == 0
+        assert "fusion" in capsys.readouterr().out
+    assert run("results", "pilot", "--level", "frame", "--json", *place) == 0
+    assert {row["stage"] for row in json.loads(capsys.readouterr().out)} == {"vision"}
+    assert run("results", "pilot", "--by", "mood", *place) == 2
+    capsys.readouterr()
+
+    assert run("status", "pilot", "--json", *place) == 0
+    assert {row["shown"] for row in json.loads(capsys.readouterr().out)} == {"done"}
+    assert run("status", *place) == 0
+    assert "pilot" in capsys.readouterr().out
+    assert run("logs", "pilot/s01-eeg", "--lines", "2", *place) == 0
+    assert len(capsys.readouterr().out.splitlines()) <= 2
+
+    assert run("explain", "pilot", "--subject", "1", "--trial", "1", "--json", *place) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert Path(summary["files"][0]).exists()
+    assert abs(sum(summary["attention"].values()) - 1) < 1e-6
+    assert set(summary["probabilities"]) == {"vision", "audio", "eeg", "fusion"}
+    assert run("explain", "pilot", "--subject", "1", "--trial", "99", *place) == 2
+
+    queue.cancel(StudyDir(checkpoints / "pilot"))
+    assert run("status", "pilot", "--json", *place) == 0
+    assert {row["shown"] for row in json.loads(capsys.readouterr().out)} == {"done"}
