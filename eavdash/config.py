@@ -36,6 +36,10 @@ class VisionConfig:
     encoder: str = "vit"
     weights: str = ""  # folder or file of a Hugging Face ViT checkpoint; empty: from scratch
     frames_per_second: float = 1.0
+    crop: str = "face"  # the face that a detector finds (data/faces.py), or "centre": the largest centred square
+    margin: float = 0.2  # added on each side of the face, as a share of its size
+    detect_every: float = 1.0  # seconds between two looks for the face; 0: at every frame that is read
+    smoothing: float = 0.5  # weight of the face's earlier place in the tracked one; 0: the newest place alone
     size: int = 64  # pixels, square
     patch: int = 8
     width: int = 64
@@ -50,6 +54,7 @@ class AudioConfig:
 
     encoder: str = "ast"
     weights: str = ""  # folder or file of a Hugging Face AST checkpoint; empty: from scratch
+    from_video: bool = False  # trials without a sound file take their video's sound track
     rate: int = 16000  # Hz
     mels: int = 128
     frames: int = 0  # length of the spectrogram in 10 ms frames; 0: the window's own length
@@ -63,13 +68,19 @@ class AudioConfig:
 
 @dataclass(frozen=True)
 class EegConfig:
-    """EEG of a window, its filtering (within each trial) and the transformer that reads it."""
+    """EEG of a window, its preprocessing (data/eeg_prepare.py) and the transformer that reads it."""
 
     encoder: str = "eegformer"
     weights: str = ""
+    chain: str = "trial"  # each trial filtered by itself, or "published": EAV's own chain, across trials' borders
     rate: float = 100.0  # Hz, after resampling
     low: float = 0.5  # Hz, pass band
     high: float = 45.0
+    notch: float = 0.0  # Hz, of the mains; its harmonics too; 0: none
+    reference: str = ""  # "average", or channels joined by "+"; empty: as recorded
+    bad_channels: str = "keep"  # or "interpolate": channels that are bad in a trial, and wanted ones that it lacks
+    reject: float = 0.0  # µV peak to peak; training windows that exceed it in a channel are not learned from; 0: none
+    clip: float = 0.0  # µV; larger deflections are cut off; 0: none
     channels: tuple[str, ...] = ()  # empty: the scalp channels common to the run's recordings
     filters: int = 8  # EEGformer's C
     width: int = 32  # EEGformer's D
@@ -311,10 +322,19 @@ def _check(config: StudyConfig) -> None:
     need(config.fusion.kind in FUSIONS, "fusion.kind", f"one of {', '.join(FUSIONS)}", config.fusion.kind)
     need(config.vision.frames_per_second > 0, "vision.frames_per_second", "above 0", config.vision.frames_per_second)
     need(config.vision.size % config.vision.patch == 0, "vision.size", "a multiple of vision.patch", config.vision.size)
+    need(config.vision.crop in ("face", "centre"), "vision.crop", "face or centre", config.vision.crop)
+    need(0 <= config.vision.margin <= 2, "vision.margin", "0 <= margin <= 2", config.vision.margin)
+    need(config.vision.detect_every >= 0, "vision.detect_every", "0 seconds or more", config.vision.detect_every)
+    need(0 <= config.vision.smoothing < 1, "vision.smoothing", "0 <= smoothing < 1", config.vision.smoothing)
     need(config.audio.scaling in ("training", "ast"), "audio.scaling", "training or ast", config.audio.scaling)
     need(config.audio.rate >= 8000, "audio.rate", "at least 8000 Hz", config.audio.rate)
     need(0 <= config.eeg.low < config.eeg.high, "eeg.low", "0 <= eeg.low < eeg.high", config.eeg.low)
     need(config.eeg.rate > 0, "eeg.rate", "above 0 Hz", config.eeg.rate)
+    need(config.eeg.chain in ("trial", "published"), "eeg.chain", "trial or published", config.eeg.chain)
+    bad = config.eeg.bad_channels
+    need(bad in ("keep", "interpolate"), "eeg.bad_channels", "keep or interpolate", bad)
+    for name, value in (("notch", config.eeg.notch), ("reject", config.eeg.reject), ("clip", config.eeg.clip)):
+        need(value >= 0, f"eeg.{name}", "0 (none) or more", value)
     for name, part in (
         ("vision", config.vision),
         ("audio", config.audio),

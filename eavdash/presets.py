@@ -23,9 +23,20 @@ def _paper() -> StudyConfig:
     return StudyConfig(
         preset="paper",
         protocol=ProtocolConfig(name="paper"),
-        vision=VisionConfig(frames_per_second=5.0, size=224, patch=16, width=768, depth=12, heads=12, dropout=0.0),
+        vision=VisionConfig(
+            frames_per_second=5.0,
+            margin=0.0,
+            detect_every=0.0,
+            smoothing=0.0,
+            size=224,
+            patch=16,
+            width=768,
+            depth=12,
+            heads=12,
+            dropout=0.0,
+        ),
         audio=AudioConfig(frames=1024, scaling="ast", stride=10, width=768, depth=12, heads=12, dropout=0.0),
-        eeg=EegConfig(encoder="yin", width=60, depth=6, heads=4, dropout=0.1),
+        eeg=EegConfig(encoder="yin", chain="published", width=60, depth=6, heads=4, dropout=0.1),
         fusion=FusionConfig(kind="paper", dropout=0.5, modality_dropout=0.0),
         train=TrainConfigs(
             vision=TrainConfig(

@@ -19,7 +19,7 @@ import pandas as pd
 from eavdash.config import COLUMN, StudyConfig
 from eavdash.data import audio, eeg, video
 from eavdash.data.cache import ArrayWriter, cached, key_of, open_array
-from eavdash.data.modality import READERS, Reader, Span, TrialRow
+from eavdash.data.readers import READERS, Reader, Span, TrialRow
 from eavdash.data.recording import seconds, stamp
 from eavdash.data.table import natural_key
 from eavdash.data.windows import INDEX_COLUMNS, WindowSet, tile

@@ -119,7 +119,7 @@ def preview(path: str, subject: str, trial: str, config: StudyConfig) -> TrialPr
 
 def browser_video(path: str, cache: Path) -> str:
     """The path of a file that a browser plays; transcoded once where needed."""
-    from eavdash.data.video import browser_video as convert
+    from eavdash.data.playable import browser_video as convert
 
     return str(convert(path, cache))
 

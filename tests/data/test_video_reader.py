@@ -11,7 +11,7 @@ from made_media import movie, steps, wav
 from PIL import Image
 
 from eavdash.data import video
-from eavdash.errors import DataError, RecordingError
+from eavdash.errors import RecordingError
 
 REGULAR = [k / 10 for k in range(20)]
 IRREGULAR = [0, 0.1, 0.2, 0.5, 0.55, 0.6, 1.0, 1.3]
@@ -138,30 +138,6 @@ def test_sound_without_pictures(tmp_path: Path) -> None:
         video.video_info(wav(tmp_path / "a.wav", np.zeros(1000)))
 
 
-def test_a_video_that_a_browser_plays_is_not_copied(tmp_path: Path) -> None:
-    for name in ("a.mp4", "a.webm"):
-        path = movie(tmp_path / name, REGULAR)
-        assert video.browser_video(path, tmp_path / "cache") == Path(path)
-    assert not (tmp_path / "cache").exists()
-
-
-def test_other_videos_are_copied_once(tmp_path: Path, monkeypatch) -> None:
-    path = movie(tmp_path / "a.avi", REGULAR, size=(66, 50))
-    copy = video.browser_video(path, tmp_path / "cache")
-    assert [p.name for p in copy.parent.iterdir()] == [copy.name]
-    assert abs(video.video_info(str(copy)).duration - video.video_info(path).duration) < 0.05
-    assert steps(video.read_frames(str(copy), [0, 0.55, 1.9], 16)) == [0, 5, 19]
-    monkeypatch.setattr(video, "_transcode", lambda *a: pytest.fail("made twice"))
-    assert video.browser_video(path, tmp_path / "cache") == copy
-
-
-def test_a_copy_that_cannot_be_written(tmp_path: Path) -> None:
-    path = movie(tmp_path / "a.avi", REGULAR)
-    (tmp_path / "cache").write_text("in the way")
-    with pytest.raises(DataError, match="expected a file that can be written"):
-        video.browser_video(path, tmp_path / "cache")
-
-
 def test_real_mpeg(real_data: Path, tmp_path: Path) -> None:
     path = str(sorted((real_data / "video").glob("*.mpg"))[0])
     info = video.video_info(path)
@@ -169,8 +145,3 @@ def test_real_mpeg(real_data: Path, tmp_path: Path) -> None:
     assert info.duration == pytest.approx(3.0, abs=0.05)
     frames = video.read_frames(path, [0, 1, 2, 2.9], 64)
     assert frames.std() > 20
-    with av.open(str(video.browser_video(path, tmp_path))) as copy:
-        context = copy.streams.video[0].codec_context
-        assert (context.name, context.pix_fmt, context.width, context.height) == ("h264", "yuv420p", 360, 288)
-        assert copy.streams.audio[0].codec_context.name == "aac"
-        assert copy.duration / 1e6 == pytest.approx(info.duration, abs=0.1)

@@ -1,0 +1,14 @@
+"""How each modality's recordings become the arrays of windows: one module per modality.
+
+In: one trial's file and the windows' spans; the settings of the modality. Out: values and mask of those windows, in the
+shapes of :class:`~eavdash.data.windows.WindowSet`. Padding is zero for frames and EEG, and silence for spectrograms.
+"""
+
+from eavdash.data.readers.audio import AudioReader
+from eavdash.data.readers.base import Reader, Span, TrialRow
+from eavdash.data.readers.eeg import EegReader
+from eavdash.data.readers.vision import VisionReader
+
+READERS: dict[str, type[Reader]] = {"vision": VisionReader, "audio": AudioReader, "eeg": EegReader}
+
+__all__ = ["READERS", "Reader", "Span", "TrialRow"]

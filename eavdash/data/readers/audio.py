@@ -1,0 +1,45 @@
+"""Spectrograms of windows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from eavdash.config import StudyConfig
+from eavdash.data import audio
+from eavdash.data.readers.base import Reader, Span, TrialRow
+
+
+class AudioReader(Reader):
+    """The log-mel spectrogram of each window."""
+
+    modality, dtype = "audio", np.float32
+
+    def __init__(self, config: StudyConfig) -> None:
+        super().__init__(config)
+        self.rate, self.mels = config.audio.rate, config.audio.mels
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"rate": self.rate, "mels": self.mels}
+
+    meta = settings
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.steps, self.mels)
+
+    @property
+    def steps(self) -> int:
+        return max(1, audio.frames_of(self.window, self.rate))
+
+    def read(self, row: TrialRow, spans: list[Span]) -> tuple[np.ndarray, np.ndarray]:
+        wave = audio.read_audio(row.path, row.start, row.stop, self.rate)
+        values = np.full((len(spans), *self.shape), audio.SILENCE, dtype=self.dtype)
+        mask = np.zeros((len(spans), self.steps), dtype=bool)
+        for k, (begin, end) in enumerate(spans):
+            energies = audio.logmel(wave[round(begin * self.rate) : round(end * self.rate)], self.rate, self.mels)
+            energies = energies[: self.steps]
+            values[k, : len(energies)], mask[k, : len(energies)] = energies, True
+        return values, mask
