@@ -73,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     results.add_argument("--level", choices=("trial", "window", "frame"), default="trial")
     results.add_argument("--by", default="", metavar="fold,seed", help="also split by fold, seed or both")
     results.add_argument("--baselines", action="store_true", help="add what every learned fusion has to beat")
+    results.add_argument("--trials", action="store_true", help="every tested trial instead of scores")
     results.add_argument("--format", choices=("table", "csv", "json", "latex"), default="table")
 
     explain = command("explain", "Attributions, attention and receipts of one trial, to files.", place, machine)
@@ -99,12 +100,19 @@ def _train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--stages", default="", metavar="S,S", help="default: the preset's (vision,audio,eeg,fusion)")
     train.add_argument("--preset", default="quick", help="quick or paper (default: %(default)s)")
     train.add_argument("--set", dest="settings", action="append", default=[], metavar="key=value", help="one setting")
+    train.add_argument(
+        "--where",
+        action="append",
+        metavar="column=value",
+        help="only trials whose column has this value (may be repeated), or all (default: EAV's speaking trials)",
+    )
     train.add_argument("--protocol", choices=cfg.PROTOCOLS, help="default: the preset's")
     train.add_argument("--folds", default="all", metavar="all|0,1")
     train.add_argument("--seeds", default="0", metavar="0,1")
     train.add_argument("--epochs", type=int, metavar="N", help="the same number for every stage")
     train.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)")
     train.add_argument("--executor", choices=cfg.EXECUTORS, default="local")
+    train.add_argument("--dry-run", action="store_true", help="say what would run, and write nothing")
     train.add_argument("--wait", action="store_true", help="stay until every run has ended; exit code 1 if one failed")
 
 

@@ -10,6 +10,7 @@ import sys
 from collections import Counter, deque
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -18,6 +19,9 @@ from eavdash import console, selection, store
 from eavdash.config import Execution, Selection
 from eavdash.errors import UsageError
 from eavdash.presets import preset
+
+if TYPE_CHECKING:
+    from eavdash.planning import Plan
 
 DEMO_STUDY = "demo"
 
@@ -61,6 +65,7 @@ def train(options: argparse.Namespace) -> int:
     """Plan a study and queue its runs."""
     from eavdash.data.table import open_table
     from eavdash.jobs import queue
+    from eavdash.study import plan as make_plan
     from eavdash.study import prepare
 
     config = study_config(options)
@@ -74,6 +79,8 @@ def train(options: argparse.Namespace) -> int:
         selection.parse_numbers(options.seeds, "--seeds") or (0,),
     )
     root = store.checkpoints_root(options.checkpoints)
+    if options.dry_run:
+        return _dry_run(make_plan(options.root, options.study, config, chosen, root), options.json)
     execution = Execution(device=options.device, executor=options.executor)
     if options.wait and not options.json:
         failed = _queue_and_wait(options.root, options.study, config, chosen, root, execution)
@@ -86,16 +93,8 @@ def train(options: argparse.Namespace) -> int:
         queue.wait(plan.study, plan.runs)
         failed = _any_failed(plan.study, plan.runs)
     if options.json:
-        console.print_json(
-            {
-                "study": plan.study.name,
-                "path": str(plan.study.path),
-                "runs": plan.runs,
-                "left_out": plan.left_out,
-                "notes": list(plan.notes),
-                "states": {name: plan.study.run(name).live_status()["shown"] for name in plan.runs},
-            }
-        )
+        states = {name: plan.study.run(name).live_status()["shown"] for name in plan.runs}
+        console.print_json({**_plan_dict(plan), "states": states})
     else:
         console.plan(plan)
         states = Counter(plan.study.run(name).live_status()["shown"] for name in plan.runs)
@@ -106,6 +105,27 @@ def train(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _dry_run(plan: Plan, as_json: bool) -> int:
+    """What a plan would do, and nothing else."""
+    if as_json:
+        console.print_json({**_plan_dict(plan), "existing": plan.existing})
+    else:
+        console.plan(plan)
+        new = len(plan.runs) - len(plan.existing)
+        console.say(f"nothing was written; without --dry-run {new} of them would be queued")
+    return 0
+
+
+def _plan_dict(plan: Plan) -> dict[str, Any]:
+    return {
+        "study": plan.study.name,
+        "path": str(plan.study.path),
+        "runs": plan.runs,
+        "left_out": plan.left_out,
+        "notes": list(plan.notes),
+    }
+
+
 def study_config(options: argparse.Namespace) -> cfg.StudyConfig:
     """The configuration that the options of ``train`` describe."""
     config = preset(options.preset)
@@ -114,6 +134,8 @@ def study_config(options: argparse.Namespace) -> cfg.StudyConfig:
         config = replace(config, stages=names)
     if options.protocol:
         config = replace(config, protocol=replace(config.protocol, name=options.protocol))
+    if options.where:
+        config = replace(config, where=() if options.where == ["all"] else tuple(options.where))
     if options.epochs is not None:
         config = cfg.with_epochs(config, options.epochs)
     return cfg.with_settings(config, options.settings)
@@ -142,7 +164,8 @@ def cancel(options: argparse.Namespace) -> int:
     from eavdash.jobs import queue
 
     study = store.find_study(store.checkpoints_root(options.checkpoints), options.study)
-    queue.cancel(study, _named_runs(study, options.run))
+    if not queue.cancel(study, _named_runs(study, options.run)) and not options.json:
+        console.say("nothing was waiting or running: nothing was cancelled")
     return _report_states(study, options)
 
 
@@ -151,7 +174,8 @@ def retry(options: argparse.Namespace) -> int:
     from eavdash.study import retry as retry_runs
 
     study = store.find_study(store.checkpoints_root(options.checkpoints), options.study)
-    retry_runs(study, _named_runs(study, options.run))
+    if not retry_runs(study, _named_runs(study, options.run)) and not options.json:
+        console.say("nothing had failed or been cancelled: nothing was queued")
     return _report_states(study, options)
 
 
@@ -159,7 +183,9 @@ def logs(options: argparse.Namespace) -> int:
     """A run's log."""
     study_name, slash, run_name = options.run.partition("/")
     if not slash:
-        raise UsageError.at("logs", expected="STUDY/RUN", found=repr(options.run), remedy="see eavdash status")
+        raise UsageError.at(
+            "logs", expected="STUDY/RUN, as in demo/s01-audio", found=repr(options.run), remedy="see eavdash status"
+        )
     study = store.find_study(store.checkpoints_root(options.checkpoints), study_name)
     run = store.find_run(study, run_name)
     if not run.log_file.exists():
@@ -177,7 +203,10 @@ def results(options: argparse.Namespace) -> int:
     if not set(by) <= {"fold", "seed"}:
         raise UsageError.at("--by", expected="fold, seed or both", found=repr(options.by), remedy="name those")
     root = store.checkpoints_root(options.checkpoints)
-    frame = _scores(root, options.study, options.level, by, options.baselines)
+    if options.trials:
+        frame = _tested(store.find_study(root, options.study), options.baselines)
+    else:
+        frame = _scores(root, options.study, options.level, by, options.baselines)
     console.show(frame, "json" if options.json else options.format)
     return 0
 
@@ -266,6 +295,16 @@ def _scores(
     for problem in frame.attrs.get("problems", []):
         console.complain(problem)
     return frame
+
+
+def _tested(study: store.StudyDir, baselines: bool) -> pd.DataFrame:
+    from eavdash.results.tables import trials
+
+    frame = trials(study, baselines=baselines)
+    for problem in frame.attrs.get("problems", []):
+        console.complain(problem)
+    columns = ["subject", "trial", "stage", "label", "predicted", "correct", "confidence", "fold", "seed"]
+    return frame[columns]
 
 
 def _named_runs(study: store.StudyDir, names: list[str] | None) -> list[str] | None:

@@ -70,8 +70,12 @@ def plan(made: Plan) -> None:
     """What a plan will run, what it leaves out and what was noticed."""
     for note in made.notes:
         say(f"note: {note}")
+    together: dict[str, list[str]] = {}
     for name, reason in made.left_out.items():
-        say(f"left out: {name}: {reason}")
+        together.setdefault(reason, []).append(name)
+    for reason, names in together.items():
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        say(f"left out: {', '.join(names[:3])}{more}: {reason}")
     for run in made.planned:
         if run.problem:
             complain(f"{run.name} cannot start: {run.problem}")
@@ -97,6 +101,8 @@ def explanation(summary: dict[str, Any]) -> None:
     for key, value in summary.items():
         if isinstance(value, dict):
             value = ", ".join(f"{k} {_cell(v)}" for k, v in value.items())
+        elif isinstance(value, (list, tuple)):
+            value = ", ".join(_cell(v) for v in value)
         _out.print(f"{key}: {_cell(value)}", markup=False)
 
 

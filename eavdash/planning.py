@@ -104,13 +104,30 @@ def plan(root: str | Path, name: str, config: StudyConfig, selection: Selection,
     if old:
         _refuse_conflict(study, old, document, fingerprint(chosen))
 
-    planned, left_out = _runs(document, config, trials, splits.frame, subjects, folds, selection.seeds, problems)
+    stages, unrecorded = _recorded_stages(config, trials)
+    planned, left_out = _runs(document, stages, trials, splits.frame, subjects, folds, selection.seeds, problems)
     left_out |= {f"subject {s}": p for s, p in chosen.problems.items() if s not in subjects}
     if not any(not run.problem for run in planned):
         reason = next((run.problem for run in planned if run.problem), None) or next(iter(left_out.values()), "")
+        reason = reason or (f"{table.root}: {'; '.join(unrecorded)}." if unrecorded else "")
         raise SplitError(reason or f"{table.root}: nothing to train; choose other stages, subjects or folds.")
-    notes = (*table.notes, *splits.notes, *_unpretrained(config))
+    notes = (*table.notes, *splits.notes, *unrecorded, *_unpretrained(config))
     return Plan(study, document, _merged_splits(study, splits.frame), tuple(planned), left_out, notes)
+
+
+def _recorded_stages(config: StudyConfig, trials: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """The stages that this dataset has anything for, and a sentence about the others.
+
+    A modality that nobody has is no fault of a subject, and of a single modality there is nothing to fuse.
+    """
+    recorded = [m for m in config.modalities if (trials[COLUMN[m]] != "").any()]
+    absent = [m for m in config.modalities if m not in recorded]
+    notes = [f"no trial has {' or '.join(absent)} recordings: {', '.join(absent)} not trained"] if absent else []
+    stages = [s for s in config.stages if s not in absent]
+    if "fusion" in stages and len(recorded) == 1:
+        stages.remove("fusion")
+        notes.append(f"fusion not trained: {recorded[0]} is the only modality, there is nothing to fuse it with")
+    return stages, notes
 
 
 def _unpretrained(config: StudyConfig) -> list[str]:
@@ -205,7 +222,7 @@ def _refuse_conflict(study: StudyDir, old: dict[str, Any], new: dict[str, Any], 
 
 def _runs(
     document: dict[str, Any],
-    config: StudyConfig,
+    stages: Sequence[str],
     trials: pd.DataFrame,
     splits: pd.DataFrame,
     subjects: Sequence[str],
@@ -213,7 +230,8 @@ def _runs(
     seeds: Sequence[int],
     problems: dict[str, str],
 ) -> tuple[list[PlannedRun], dict[str, str]]:
-    cross = config.protocol.name in CROSS_SUBJECT
+    cross = document["config"]["protocol"]["name"] in CROSS_SUBJECT
+    modalities = [m for m in cfg.MODALITIES if m in stages]
     planned: list[PlannedRun] = []
     left_out: dict[str, str] = {}
     merged = splits.merge(trials[["subject", "trial", *COLUMN.values()]], on=["subject", "trial"])
@@ -223,12 +241,12 @@ def _runs(
         for fold in folds:
             rows = mine[mine["fold"] == fold]
             for seed in seeds:
-                names = {s: _run_name(subject, s, fold, seed, document["naming"]) for s in config.stages}
-                missing = {} if problem else _missing(rows, config, subject, fold)
+                names = {s: _run_name(subject, s, fold, seed, document["naming"]) for s in stages}
+                missing = {} if problem else _missing(rows, modalities, subject, fold)
                 left_out |= {names[m]: reason for m, reason in missing.items()}
-                parents = {m: names[m] for m in config.modalities if m not in missing}
+                parents = {m: names[m] for m in modalities if m not in missing}
                 for stage in cfg.STAGES:
-                    if stage not in config.stages or stage in missing:
+                    if stage not in stages or stage in missing:
                         continue
                     if stage == "fusion" and not parents:
                         left_out[names[stage]] = "no modality of its own was recorded"
@@ -249,11 +267,11 @@ def _runs(
     return planned, left_out
 
 
-def _missing(rows: pd.DataFrame, config: StudyConfig, subject: str, fold: int) -> dict[str, str]:
+def _missing(rows: pd.DataFrame, modalities: Sequence[str], subject: str, fold: int) -> dict[str, str]:
     """The modalities that this unit and fold cannot be trained or tested on, with the reason."""
     reasons = {}
     who = f"subject {subject}" if subject else "the subjects"
-    for modality in config.modalities:
+    for modality in modalities:
         recorded = rows[rows[COLUMN[modality]] != ""]
         for split in ("train", "test"):
             if (recorded["split"] != split).all():

@@ -62,8 +62,11 @@ def refresh(study: StudyDir) -> Plan:
     )
 
 
-def retry(study: StudyDir, runs: Sequence[str] | None = None) -> None:
-    """Queue failed and cancelled runs again, after looking once more at subjects that could not be used."""
+def retry(study: StudyDir, runs: Sequence[str] | None = None) -> list[str]:
+    """Queue failed and cancelled runs again, after looking once more at subjects that could not be used.
+
+    Returns the names of what was queued.
+    """
     from eavdash.jobs.queue import retry as queue_retry
 
     names = set(runs) if runs is not None else {r.name for r in study.runs()}
@@ -72,7 +75,7 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None) -> None:
     still = {n for n in names if study.run(n).status_file.exists() and study.run(n).status().get("unusable")}
     if still and runs is not None and still == names:
         raise DataError(str(study.run(sorted(still)[0]).status()["reason"]))
-    queue_retry(study, sorted(names - still))
+    return queue_retry(study, sorted(names - still))
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from recordings import FAST, LABELS, make_recordings
 
 from eavdash import commands
 from eavdash.cli import main, parser
-from eavdash.jobs import queue
 from eavdash.store import StudyDir
 
 
@@ -85,6 +84,28 @@ def test_check_says_what_is_broken_with_exit_code_1(tmp_path: Path, capsys: pyte
     assert "1-2.wav" in capsys.readouterr().out
 
 
+def test_a_dry_run_says_what_would_run_and_writes_nothing(
+    tmp_path: Path, checkpoints: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = make_recordings(tmp_path / "data", subjects=2)
+    train = ("train", data, "--study", "pilot", "--folds", "0", "--checkpoints", checkpoints, "--dry-run")
+    assert run(*train, "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert len(said["runs"]) == 8
+    assert said["existing"] == []
+    assert run(*train, "--where", "subject=1") == 0
+    assert "4 of them would be queued" in capsys.readouterr().err
+    assert run(*train, "--where", "mood=calm") == 2
+    assert "column=value with a column among" in capsys.readouterr().err
+    assert not checkpoints.exists()
+
+
+def test_a_mistyped_setting_is_answered_with_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = make_recordings(tmp_path / "data", subjects=1)
+    assert run("train", data, "--study", "p", "--set", "eeg.lows=1", "--checkpoints", tmp_path / "c") == 2
+    assert "did you mean eeg.low" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_study_from_recordings_to_explanation(
     tmp_path: Path, checkpoints: Path, capsys: pytest.CaptureFixture[str]
@@ -122,6 +143,11 @@ def test_a_study_from_recordings_to_explanation(
     assert run("results", "pilot", "--by", "mood", *place) == 2
     capsys.readouterr()
 
+    assert run("results", "pilot", "--trials", "--format", "json", *place) == 0
+    tested = json.loads(capsys.readouterr().out)
+    assert {row["stage"] for row in tested} == {"vision", "audio", "eeg", "fusion"}
+    assert all((row["label"] == row["predicted"]) == row["correct"] for row in tested)
+
     assert run("status", "pilot", "--json", *place) == 0
     assert {row["shown"] for row in json.loads(capsys.readouterr().out)} == {"done"}
     assert run("status", *place) == 0
@@ -136,6 +162,8 @@ def test_a_study_from_recordings_to_explanation(
     assert set(summary["probabilities"]) == {"vision", "audio", "eeg", "fusion"}
     assert run("explain", "pilot", "--subject", "1", "--trial", "99", *place) == 2
 
-    queue.cancel(StudyDir(checkpoints / "pilot"))
+    for command, nothing in (("cancel", "nothing was cancelled"), ("retry", "nothing was queued")):
+        assert run(command, "pilot", *place) == 0
+        assert nothing in capsys.readouterr().err
     assert run("status", "pilot", "--json", *place) == 0
     assert {row["shown"] for row in json.loads(capsys.readouterr().out)} == {"done"}

@@ -85,9 +85,17 @@ def test_fusion_waits_for_the_modalities_that_were_recorded(tmp_path: Path) -> N
         "s01-fusion": {"vision": "s01-vision", "audio": "s01-audio"},
         "s02-fusion": {"audio": "s02-audio"},
     }
-    assert set(made.left_out) == {"s01-eeg", "s02-vision", "s02-eeg"}
-    assert "no eeg recording of subject 1" in made.left_out["s01-eeg"]
+    assert set(made.left_out) == {"s02-vision"}
+    assert "no vision recording of subject 2" in made.left_out["s02-vision"]
+    assert "no trial has eeg recordings: eeg not trained" in made.notes
     assert made.runs.index("s01-audio") < made.runs.index("s01-fusion")
+
+
+def test_of_one_modality_there_is_nothing_to_fuse(tmp_path: Path) -> None:
+    made = plan(table(tmp_path), "pilot", preset("quick"), Selection(folds=(0,)), tmp_path / "c")
+    assert {run.config["stage"] for run in made.planned} == {"audio"}
+    assert not made.left_out
+    assert [note for note in made.notes if "audio is the only modality" in note]
 
 
 def test_another_configuration_under_the_same_name_is_refused_with_the_difference(tmp_path: Path) -> None:
@@ -143,7 +151,7 @@ def test_what_is_not_there_cannot_be_selected(tmp_path: Path, selection: Selecti
 
 def test_nothing_to_train_is_one_sentence_and_writes_nothing(tmp_path: Path) -> None:
     root = table(tmp_path)
-    with pytest.raises(SplitError, match="no eeg recording"):
+    with pytest.raises(SplitError, match="no trial has eeg recordings: eeg not trained"):
         prepare(root, "pilot", replace(AUDIO, stages=("eeg",)), Selection(), tmp_path / "c")
     assert not (tmp_path / "c" / "pilot").exists()
 

@@ -68,8 +68,10 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None, execution: Executi
     return [run.name for run in queued]
 
 
-def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> None:
+def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> list[str]:
     """Cancel runs: those that wait at once, those under way as soon as their process is gone (see :func:`wait`).
+
+    Returns the names of the runs that it concerned: those that had not ended.
 
     Raises:
         UsageError: there is no run of one of the names.
@@ -78,10 +80,11 @@ def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> None:
     # Those that wait for others first, or they would notice that what they wait for was cancelled.
     chosen = sorted(_choose(study, runs), key=lambda run: not run.config().get("parents"))
     with at_the_door(study.path.parent) as broker:
-        dropped = [task for run in chosen for task in _cancel(run)]
-        broker.cancel(dropped)
+        dropped = {run.name: _cancel(run) for run in chosen}
+        broker.cancel([task for tasks in dropped.values() for task in tasks or ()])
         _activate(broker, chosen)
     ensure_conductor(study.path.parent)
+    return [name for name, tasks in dropped.items() if tasks is not None]
 
 
 def wait(
@@ -220,8 +223,8 @@ def _damaged(run: RunDir) -> bool:
     return False
 
 
-def _cancel(run: RunDir) -> list[str]:
-    """Cancel one run as far as its files go; the ids of tasks that need not be carried out any more."""
+def _cancel(run: RunDir) -> list[str] | None:
+    """Cancel one run as far as its files go; the ids of tasks that need not be carried out, None if it had ended."""
     from eavdash.jobs.foreman import train_task, wait_task
     from eavdash.jobs.reconcile import new_token
 
@@ -229,7 +232,9 @@ def _cancel(run: RunDir) -> list[str]:
         status = run.status()
         expect = {key: status.get(key) for key in ("state", "submission")}
         try:
-            if ended(status) or status.get("cancel"):
+            if ended(status):
+                return None
+            if status.get("cancel"):
                 return []
             if status["state"] == "running":
                 run.transition("running", expect=expect, cancel=new_token())

@@ -40,23 +40,32 @@ def predictions(
     """The predictions of every finished run: the columns of predictions.parquet after ``study``, ``run``, ``stage``.
 
     ``split=None`` gives all of them. With ``baselines`` the rows of the fusion runs' baselines.parquet follow, under
-    the stages of :data:`BASELINES`. Only test rows of different runs may be compared.
+    the stages of :data:`BASELINES`; where there is no fusion, the class shares of an encoder's training trials are the
+    majority baseline. Only test rows of different runs may be compared.
     """
     frames: list[pd.DataFrame] = []
     problems: list[str] = []
     wanted = [*STAGES, *(BASELINES if baselines else ())] if stages is None else list(stages)
+    fused: set[tuple[str, int, int]] = set()
+    alone: dict[tuple[str, int, int], pd.DataFrame] = {}  # an encoder's rows by unit, fold and seed
     for run in study.runs():
         try:
             if run.status()["state"] != "done":
                 continue
-            stage = str(run.config()["stage"])
-            if stage in wanted:
-                frames.append(_read(run, "predictions.parquet").assign(run=run.name, stage=stage))
+            config = run.config()
+            stage, unit = str(config["stage"]), (str(config["unit"]), int(config["fold"]), int(config["seed"]))
+            own = _read(run, "predictions.parquet").assign(run=run.name, stage=stage) if stage in wanted else None
+            if own is not None:
+                frames.append(own)
             if stage == "fusion" and any(name in wanted for name in BASELINES) and run.baselines_file.exists():
                 rows = _read(run, "baselines.parquet", "stage").assign(run=run.name)
                 frames.append(rows[rows["stage"].isin(wanted)])
+                fused.add(unit)
+            elif stage != "fusion" and own is not None and "majority" in wanted:
+                alone.setdefault(unit, own)
         except (EavdashError, KeyError) as error:
             problems.append(str(error) if isinstance(error, EavdashError) else f"{run.path}: {error} is missing.")
+    frames += [_majority(rows) for unit, rows in alone.items() if unit not in fused]
     if not frames:
         empty = pd.DataFrame(columns=["study", "run", "stage", *_NEEDED])
         empty.attrs["problems"] = problems
@@ -190,6 +199,14 @@ def _read(run: RunDir, name: str, *extra: str) -> pd.DataFrame:
             remedy=f"train the run again: eavdash retry {run.study.name} --run {run.name}",
         )
     return frame
+
+
+def _majority(rows: pd.DataFrame) -> pd.DataFrame:
+    """The majority baseline on the windows of an encoder's rows: for all of them the class shares of its training."""
+    rows = rows[rows["frame"] == -1]
+    train = rows[rows["split"] == "train"].drop_duplicates(["subject", "trial"])
+    shares = train["label"].value_counts(normalize=True).reindex(probability_labels(rows), fill_value=0.0)
+    return rows.assign(**{f"p_{c}": p for c, p in shares.items()}, predicted=str(shares.idxmax()), stage="majority")
 
 
 def _trials(rows: pd.DataFrame) -> pd.DataFrame:

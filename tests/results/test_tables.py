@@ -94,6 +94,20 @@ def test_baselines_are_stages_on_request(tmp_path: Path) -> None:
     assert majority["accuracy"].tolist() == [pytest.approx(1 / len(CLASSES))] * 3
 
 
+def test_without_a_fusion_the_majority_is_that_of_an_encoders_training_trials(tmp_path: Path) -> None:
+    study = make_study(tmp_path, stages=("audio", "eeg"), states={"s02-audio": "failed"})
+    table = tables.scores(study, baselines=True)
+    majority = table[table["stage"] == "majority"]
+    assert majority["subject"].tolist() == ["1", "2", "3"]
+    assert majority["accuracy"].tolist() == [pytest.approx(1 / len(CLASSES))] * 3
+    rows = tables.predictions(study, split=None)
+    rows = rows[(rows["run"] == "s01-audio") & (rows["frame"] == -1)]
+    kept = rows[(rows["split"] != "train") | (rows["label"] == CLASSES[2])]
+    guess = tables._majority(kept)
+    assert set(guess["predicted"]) == {CLASSES[2]}
+    assert guess[f"p_{CLASSES[2]}"].eq(1).all()
+
+
 def test_only_finished_runs_are_in_the_tables(tmp_path: Path) -> None:
     study = make_study(tmp_path, states={"s01-eeg": "failed", "s02-vision": "running", "s03-fusion": "queued"})
     found = {(s, g) for s, g in tables.scores(study)[["subject", "stage"]].itertuples(index=False)}

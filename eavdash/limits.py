@@ -1,0 +1,74 @@
+"""Which values a study's settings may have.
+
+In: a :class:`~eavdash.config.StudyConfig`. Out: nothing, or the first setting that is impossible as a ConfigError.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eavdash.config import ENCODERS, FUSIONS, MODALITIES, PROTOCOLS, STAGES, StudyConfig
+from eavdash.errors import ConfigError
+
+
+def check(config: StudyConfig) -> None:
+    """Refuse what could only fail later, in a worker.
+
+    Raises:
+        ConfigError: a setting is impossible.
+    """
+
+    def need(ok: bool, where: str, expected: str, found: Any) -> None:
+        if not ok:
+            raise ConfigError.at(where, expected=expected, found=repr(found), remedy="change the setting")
+
+    need(bool(config.stages), "stages", "at least one stage", config.stages)
+    for stage in config.stages:
+        need(stage in STAGES, "stages", f"some of {', '.join(STAGES)}", stage)
+    need(len(set(config.stages)) == len(config.stages), "stages", "each stage once", config.stages)
+    if "fusion" in config.stages:
+        need(bool(config.modalities), "stages", "at least one encoder before fusion", config.stages)
+    need(0 < config.window < float("inf"), "window", "a length in seconds above 0", config.window)
+    need(config.protocol.name in PROTOCOLS, "protocol.name", f"one of {', '.join(PROTOCOLS)}", config.protocol.name)
+    need(config.protocol.folds >= 2, "protocol.folds", "2 or more", config.protocol.folds)
+    need(0 < config.protocol.test_share < 1, "protocol.test_share", "between 0 and 1", config.protocol.test_share)
+    for name in MODALITIES:
+        encoder = config.modality(name).encoder
+        need(encoder in ENCODERS[name], f"{name}.encoder", f"one of {', '.join(ENCODERS[name])}", encoder)
+    need(config.fusion.kind in FUSIONS, "fusion.kind", f"one of {', '.join(FUSIONS)}", config.fusion.kind)
+    need(config.vision.frames_per_second > 0, "vision.frames_per_second", "above 0", config.vision.frames_per_second)
+    need(config.vision.size % config.vision.patch == 0, "vision.size", "a multiple of vision.patch", config.vision.size)
+    need(config.vision.crop in ("face", "centre"), "vision.crop", "face or centre", config.vision.crop)
+    need(0 <= config.vision.margin <= 2, "vision.margin", "0 <= margin <= 2", config.vision.margin)
+    need(config.vision.detect_every >= 0, "vision.detect_every", "0 seconds or more", config.vision.detect_every)
+    need(0 <= config.vision.smoothing < 1, "vision.smoothing", "0 <= smoothing < 1", config.vision.smoothing)
+    need(config.audio.scaling in ("training", "ast"), "audio.scaling", "training or ast", config.audio.scaling)
+    need(config.audio.rate >= 8000, "audio.rate", "at least 8000 Hz", config.audio.rate)
+    need(0 <= config.eeg.low < config.eeg.high, "eeg.low", "0 <= eeg.low < eeg.high", config.eeg.low)
+    need(config.eeg.rate > 0, "eeg.rate", "above 0 Hz", config.eeg.rate)
+    need(config.eeg.chain in ("trial", "published"), "eeg.chain", "trial or published", config.eeg.chain)
+    bad = config.eeg.bad_channels
+    need(bad in ("keep", "interpolate"), "eeg.bad_channels", "keep or interpolate", bad)
+    if config.eeg.chain == "published":
+        others = ("notch", "reference", "clip")
+        added = [name for name in others if getattr(config.eeg, name)] + ["bad_channels"] * (bad != "keep")
+        need(not added, "eeg.chain", "no further step of preprocessing beside the published chain", ", ".join(added))
+    for name, value in (("notch", config.eeg.notch), ("reject", config.eeg.reject), ("clip", config.eeg.clip)):
+        need(value >= 0, f"eeg.{name}", "0 (none) or more", value)
+    for name, part in (
+        ("vision", config.vision),
+        ("audio", config.audio),
+        ("eeg", config.eeg),
+        ("fusion", config.fusion),
+    ):
+        need(part.width % part.heads == 0, f"{name}.width", f"a multiple of {name}.heads ({part.heads})", part.width)
+        need(part.depth >= 1, f"{name}.depth", "at least 1", part.depth)
+        need(0 <= part.dropout < 1, f"{name}.dropout", "0 <= dropout < 1", part.dropout)
+    need(
+        0 <= config.fusion.modality_dropout < 1, "fusion.modality_dropout", "0 <= p < 1", config.fusion.modality_dropout
+    )
+    for stage in STAGES:
+        train = config.training(stage)
+        need(train.epochs >= 1, f"train.{stage}.epochs", "at least 1", train.epochs)
+        need(train.batch >= 1, f"train.{stage}.batch", "at least 1", train.batch)
+        need(train.learning_rate > 0, f"train.{stage}.learning_rate", "above 0", train.learning_rate)
