@@ -18,7 +18,7 @@ from eavdash.config import ENCODERS, FUSIONS, MODALITIES, PROTOCOLS, STAGES, Exe
 from eavdash.presets import preset
 from eavdash.selection import parse_numbers
 from eavdash.study import Plan
-from eavdash.ui import theme
+from eavdash.ui import preprocessing, theme
 
 PAGE = "training_launch"
 PRESET_LABELS = {"quick": "quick: small models for a laptop", "paper": "paper: the published configuration"}
@@ -64,8 +64,8 @@ def initialise() -> None:
         st.session_state.setdefault(f"{PAGE}_{key}", value)
 
 
-def form(subjects: Sequence[str]) -> Request:
-    """Draw the settings and read them.
+def form(subjects: Sequence[str], conditions: bool) -> Request:
+    """Draw the settings and read them; ``conditions``: the dataset tells speaking from listening trials.
 
     Raises:
         ConfigError, UsageError: an impossible setting.
@@ -98,8 +98,10 @@ def form(subjects: Sequence[str]) -> Request:
                 **_key(f"{modality}_weights"),
             )
             settings += [f"{modality}.encoder={encoder}", f"{modality}.weights={weights.strip()}"]
+    where, prepared = preprocessing.form(PAGE, conditions)
     base = preset(st.session_state[f"{PAGE}_preset"])
-    config = cfg.with_settings(replace(base, stages=tuple(s for s in STAGES if s in stages)), settings)
+    base = replace(base, stages=tuple(s for s in STAGES if s in stages), where=where)
+    config = cfg.with_settings(base, [*settings, *prepared])
     return Request(
         cfg.with_epochs(config, int(epochs)) if epochs else config,
         Selection(tuple(chosen), parse_numbers(folds, "Folds to run"), parse_numbers(seeds, "Seeds")),
@@ -166,6 +168,7 @@ def _defaults(base: StudyConfig) -> dict[str, Any]:
         "epochs": 0,
         "seeds": "0",
         **{f"{m}_encoder": base.modality(m).encoder for m in MODALITIES},
+        **preprocessing.defaults(base),
     }
 
 

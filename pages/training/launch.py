@@ -25,7 +25,7 @@ st.caption(
     f"{parts.plain(', '.join(table.classes))}."
 )
 with parts.shown_errors():
-    request = launching.form(table.subjects)
+    request = launching.form(table.subjects, conditions="condition" in table.frame)
 
 st.subheader("What will run", anchor=False)
 if not name:

@@ -1,0 +1,75 @@
+"""The launch form's part about recordings: which trials are used and how they are prepared.
+
+In: the session's widgets (keys ``training_launch_*``). Out: settings for :func:`eavdash.config.with_settings`, and the
+filter on the trial table. Defaults are the preset's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from eavdash.config import StudyConfig
+
+CONDITIONS = {"speaking": ("auto",), "listening": ("condition=Listening",), "speaking and listening": ()}
+CHAINS = {"trial": "each trial by itself", "published": "as published: causal, across the trials' borders"}
+CROPS = {"face": "the face, found and followed", "centre": "the largest centred square"}
+BAD = {"keep": "kept", "interpolate": "found and interpolated"}
+_EEG_NUMBERS = {
+    "low": ("From, Hz", "Lower edge of the pass band."),
+    "high": ("To, Hz", "Upper edge of the pass band."),
+    "notch": ("Mains, Hz", "50 or 60: removes the mains and its harmonics. 0: no notch filter."),
+    "clip": ("Cut off at, µV", "Larger deflections are cut off. 0: never."),
+    "reject": ("Reject above, µV", "Training windows with a larger peak-to-peak are not learned from. 0: none."),
+}
+
+
+def defaults(base: StudyConfig) -> dict[str, Any]:
+    """The widgets' values for a preset, by the last part of their keys."""
+    return {
+        "condition": next(name for name, where in CONDITIONS.items() if where == base.where),
+        "where": "",
+        "from_video": base.audio.from_video,
+        "crop": base.vision.crop,
+        "chain": base.eeg.chain,
+        "bad_channels": base.eeg.bad_channels,
+        "reference": base.eeg.reference,
+        **{f"eeg_{name}": float(getattr(base.eeg, name)) for name in _EEG_NUMBERS},
+    }
+
+
+def form(page: str, conditions: bool) -> tuple[tuple[str, ...], list[str]]:
+    """Draw the settings; the filter ``where`` and ``key=value`` settings.
+
+    Args:
+        conditions: whether the dataset tells speaking from listening trials (EAV does).
+    """
+
+    def key(name: str) -> dict[str, Any]:
+        return {"key": f"{page}_{name}", "persist_state": "session"}
+
+    with st.expander("Trials and preprocessing", key=f"{page}_preprocessing"):
+        left, right = st.columns(2)
+        if conditions:
+            where = CONDITIONS[left.selectbox("Trials", list(CONDITIONS), **key("condition"))]
+        else:
+            typed = left.text_input(
+                "Only trials where", help="`column=value`, several joined by commas; empty: all trials.", **key("where")
+            )
+            where = tuple(part.strip() for part in typed.split(",") if part.strip()) or ("auto",)
+        crop = right.selectbox("Pictures show", list(CROPS), format_func=CROPS.get, **key("crop"))
+        sound = left.checkbox("Trials without a sound file take their video's sound track", **key("from_video"))
+        chain = right.selectbox("EEG is filtered", list(CHAINS), format_func=CHAINS.get, **key("chain"))
+        numbers = {}
+        for place, (name, (title, text)) in zip(st.columns(len(_EEG_NUMBERS)), _EEG_NUMBERS.items(), strict=True):
+            numbers[name] = place.number_input(title, 0.0, 100_000.0, help=text, **key(f"eeg_{name}"))
+        left, right = st.columns(2)
+        reference = left.text_input(
+            "EEG reference", help="`average`, or channels such as `A1+A2`; empty: as recorded.", **key("reference")
+        )
+        bad = right.selectbox("Bad EEG channels are", list(BAD), format_func=BAD.get, **key("bad_channels"))
+    settings = [f"eeg.{name}={value:g}" for name, value in numbers.items()]
+    settings += [f"eeg.reference={reference.strip()}", f"eeg.bad_channels={bad}", f"eeg.chain={chain}"]
+    settings += [f"vision.crop={crop}", f"audio.from_video={str(sound).lower()}"]
+    return where, settings

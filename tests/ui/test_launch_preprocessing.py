@@ -1,0 +1,82 @@
+"""The launch form's choice of trials and preprocessing, as the study then records it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from test_pages import checkpoints, opened, said
+from test_pages_data import fill_in, sounds
+
+from eavdash.store import find_study
+
+__all__ = ["checkpoints", "sounds"]
+
+
+@pytest.fixture(autouse=True)
+def no_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eavdash.jobs.queue.submit", lambda study, runs, execution: None)
+
+
+def frozen(app, checkpoints: Path, name: str) -> dict:
+    """Queue what the form shows; the configuration that the study has kept."""
+    app.button(key="training_launch_queue").click().run()
+    assert not app.exception
+    return find_study(checkpoints, name).study()["config"]
+
+
+def test_every_setting_is_recorded_in_the_study(sounds: Path, checkpoints: Path) -> None:
+    app = fill_in(opened("launch", {"training_launch_dataset": str(sounds)}), "voices")
+    app.number_input(key="training_launch_eeg_notch").set_value(50.0)
+    app.number_input(key="training_launch_eeg_low").set_value(1.0)
+    app.number_input(key="training_launch_eeg_reject").set_value(150.0)
+    app.text_input(key="training_launch_reference").set_value("average")
+    app.selectbox(key="training_launch_bad_channels").select("interpolate")
+    app.selectbox(key="training_launch_crop").select("centre")
+    app.checkbox(key="training_launch_from_video").check()
+    config = frozen(app.run(), checkpoints, "voices")
+    eeg = config["eeg"]
+    assert (eeg["notch"], eeg["low"], eeg["reject"], eeg["clip"]) == (50.0, 1.0, 150.0, 0.0)
+    assert (eeg["reference"], eeg["bad_channels"], eeg["chain"]) == ("average", "interpolate", "trial")
+    assert config["vision"]["crop"] == "centre"
+    assert config["audio"]["from_video"] is True
+    assert config["where"] == ["auto"]
+
+
+def test_untouched_settings_are_the_presets(sounds: Path, checkpoints: Path) -> None:
+    app = opened("launch", {"training_launch_dataset": str(sounds)})
+    app.selectbox(key="training_launch_preset").select("paper").run()
+    app = fill_in(app, "voices")
+    app.selectbox(key="training_launch_protocol").select("conversation").run()
+    config = frozen(app, checkpoints, "voices")
+    assert config["eeg"]["chain"] == "published"
+    assert config["vision"]["size"] == 224
+
+
+def test_trials_are_chosen_by_any_column(sounds: Path, checkpoints: Path) -> None:
+    app = fill_in(opened("launch", {"training_launch_dataset": str(sounds)}), "voices")
+    app.text_input(key="training_launch_where").set_value("place=moon").run()
+    assert any("none among 16 trials" in e.value for e in app.error)
+    app.text_input(key="training_launch_where").set_value("place=lab").run()
+    assert frozen(app, checkpoints, "voices")["where"] == ["place=lab"]
+
+
+def test_where_trials_have_a_condition_it_is_a_choice(sounds: Path, checkpoints: Path) -> None:
+    table = pd.read_csv(sounds / "trials.csv")
+    table["condition"] = ["Speaking", "Listening"] * 8
+    table["label"] = ["calm", "calm", "loud", "loud"] * 4
+    table["group"] = [f"g{n // 4}" for n in range(16)]
+    table.to_csv(sounds / "trials.csv", index=False)
+    app = fill_in(opened("launch", {"training_launch_dataset": str(sounds)}), "voices")
+    app.selectbox(key="training_launch_condition").select("listening").run()
+    assert "n = 4 trials" in said(app)
+    assert frozen(app, checkpoints, "voices")["where"] == ["condition=Listening"]
+
+
+def test_steps_beside_the_published_chain_are_refused(sounds: Path) -> None:
+    app = fill_in(opened("launch", {"training_launch_dataset": str(sounds)}), "voices")
+    app.selectbox(key="training_launch_chain").select("published")
+    app.number_input(key="training_launch_eeg_notch").set_value(50.0).run()
+    assert any("beside the published chain" in e.value for e in app.error)
+    assert "training_launch_queue" not in [b.key for b in app.button]
