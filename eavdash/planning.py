@@ -20,7 +20,7 @@ import pandas as pd
 
 from eavdash import config as cfg
 from eavdash.config import COLUMN, Selection, StudyConfig
-from eavdash.errors import DataError, SplitError, StudyConflictError, UsageError
+from eavdash.errors import ConfigError, DataError, SplitError, StudyConflictError, UsageError
 from eavdash.provenance import git_commit, versions
 from eavdash.store import StudyDir, check_study_name, unit_name
 
@@ -72,6 +72,7 @@ def plan(root: str | Path, name: str, config: StudyConfig, selection: Selection,
     from eavdash.data.table import fingerprint, natural, open_table, select
 
     study = StudyDir(checkpoints / check_study_name(name))
+    _weights_are_there(config)
     old = study.study() if study.exists else None
     table = open_table(root)
     chosen = select(table, config, selection.subjects)
@@ -128,6 +129,18 @@ def _recorded_stages(config: StudyConfig, trials: pd.DataFrame) -> tuple[list[st
         stages.remove("fusion")
         notes.append(f"fusion not trained: {recorded[0]} is the only modality, there is nothing to fuse it with")
     return stages, notes
+
+
+def _weights_are_there(config: StudyConfig) -> None:
+    for modality in config.modalities:
+        path = config.modality(modality).weights
+        if path and not Path(path).exists():
+            raise ConfigError.at(
+                f"{modality}.weights",
+                expected="a checkpoint's folder or file",
+                found=f"nothing at {path}",
+                remedy="mend the path",
+            )
 
 
 def _unpretrained(config: StudyConfig) -> list[str]:

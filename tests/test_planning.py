@@ -12,7 +12,7 @@ import soundfile
 
 from eavdash import config as cfg
 from eavdash.config import Selection
-from eavdash.errors import DataError, EavdashError, SplitError, StudyConflictError, UsageError
+from eavdash.errors import ConfigError, DataError, EavdashError, SplitError, StudyConflictError, UsageError
 from eavdash.planning import plan
 from eavdash.presets import preset
 from eavdash.store import StudyDir
@@ -184,3 +184,9 @@ def test_fine_tuning_without_weights_is_noted(tmp_path: Path) -> None:
     made = plan(table(tmp_path), "paper", config, Selection(), tmp_path / "c")
     assert any("audio.weights is empty" in note for note in made.notes)
     assert not any("weights" in note for note in plan(table(tmp_path), "q", AUDIO, Selection(), tmp_path / "c").notes)
+
+
+def test_weights_that_are_not_there_are_named_before_anything_is_written(tmp_path: Path) -> None:
+    config = cfg.with_settings(AUDIO, [f"audio.weights={tmp_path / 'ast'}"])
+    with pytest.raises(ConfigError, match=r"audio\.weights: expected a checkpoint's folder or file"):
+        plan(table(tmp_path), "pilot", config, Selection(), tmp_path / "c")

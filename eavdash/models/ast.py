@@ -48,6 +48,8 @@ class AudioSpectrogramTransformer(Encoder):
         dropout: float = 0.0,
         pad_to: int = 0,
         silence: str = "mean",
+        mlp_ratio: float = 4.0,
+        eps: float = 1e-12,
     ) -> None:
         super().__init__(shift_shape=(1, 1, mels))
         if mels < PATCH:
@@ -66,14 +68,15 @@ class AudioSpectrogramTransformer(Encoder):
             embed_dim=width,
             depth=depth,
             num_heads=heads,
+            mlp_ratio=mlp_ratio,
             num_classes=0,
             proj_drop_rate=dropout,
-            norm_layer=partial(nn.LayerNorm, eps=1e-12),
+            norm_layer=partial(nn.LayerNorm, eps=eps),
         )
         # timm has no overlapping patches: its projection is replaced, and its size check switched off.
         self.ast.patch_embed.proj = nn.Conv2d(1, width, PATCH, stride=stride)
         self.ast.patch_embed.img_size = None
-        self.head = nn.Sequential(nn.LayerNorm(width, eps=1e-12), nn.Linear(width, classes))
+        self.head = nn.Sequential(nn.LayerNorm(width, eps=eps), nn.Linear(width, classes))
         self.set_scaling(torch.full((mels,), AUDIOSET_SHIFT), torch.full((mels,), AUDIOSET_SCALE))
 
     def forward(self, x: Tensor, mask: Tensor) -> Encoded:

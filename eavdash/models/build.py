@@ -21,6 +21,7 @@ from eavdash.models.ast import AudioSpectrogramTransformer
 from eavdash.models.eegformer import EEGformer
 from eavdash.models.fusion import AttentionFusion, ConcatFusion, PaperFusion
 from eavdash.models.vit import FrameViT
+from eavdash.models.weights import architecture
 from eavdash.models.yin import YinEncoder
 
 MODULES: dict[str, type[nn.Module]] = {
@@ -63,6 +64,8 @@ def encoder_spec(modality: str, config: StudyConfig, classes: int, shape: Mappin
     else:
         raise ConfigError.at("modality", expected=", ".join(MODALITIES), found=repr(modality), remedy="choose one")
     kwargs |= {"width": part.width, "depth": part.depth, "heads": part.heads, "dropout": part.dropout}
+    if part.weights and modality != "eeg":
+        kwargs |= _published(part.weights, modality, kwargs)
     return {"name": part.encoder, "kwargs": {"classes": classes, **kwargs}}
 
 
@@ -121,6 +124,27 @@ def load_weights(module: nn.Module, path: Path) -> nn.Module:
         found = " ".join(str(error).split())
         raise IntegrityError.at(path, expected="the weights of this model", found=found, remedy=remedy) from error
     return module
+
+
+def _published(path: str, modality: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The sizes of a checkpoint, which take the place of the configured ones; windows must fit them."""
+    sizes = architecture(path, modality)
+    window = "size" if modality == "vision" else "mels"
+    if sizes[window] != asked[window]:
+        raise ConfigError.at(
+            f"{modality}.{window}",
+            expected=f"{sizes[window]}, as {path} was trained with",
+            found=str(asked[window]),
+            remedy=f"set {modality}.{window}={sizes[window]}",
+        )
+    if modality == "audio" and asked["pad_to"] > sizes["frames"]:
+        raise ConfigError.at(
+            "audio.frames",
+            expected=f"at most {sizes['frames']}, as {path} was trained with",
+            found=str(asked["pad_to"]),
+            remedy=f"set audio.frames={sizes['frames']}",
+        )
+    return sizes
 
 
 def _audio(config: StudyConfig, frames: int, mels: int) -> dict[str, Any]:

@@ -22,7 +22,16 @@ class FrameViT(Encoder):
     """ViT on frames; pixels are scaled with mean and standard deviation 0.5 unless told otherwise."""
 
     def __init__(
-        self, classes: int, size: int, patch: int, width: int, depth: int, heads: int, dropout: float = 0.0
+        self,
+        classes: int,
+        size: int,
+        patch: int,
+        width: int,
+        depth: int,
+        heads: int,
+        dropout: float = 0.0,
+        mlp_ratio: float = 4.0,
+        eps: float = 1e-12,
     ) -> None:
         super().__init__(shift_shape=(1, 1, 3, 1, 1))
         self.feature_dim = width
@@ -32,9 +41,10 @@ class FrameViT(Encoder):
             embed_dim=width,
             depth=depth,
             num_heads=heads,
+            mlp_ratio=mlp_ratio,
             num_classes=0,
             proj_drop_rate=dropout,
-            norm_layer=partial(nn.LayerNorm, eps=1e-12),
+            norm_layer=partial(nn.LayerNorm, eps=eps),
         )
         self.head = nn.Linear(width, classes)
         self.set_scaling(torch.full((3,), 0.5), torch.full((3,), 0.5))

@@ -1,9 +1,9 @@
 """Pretrained weights: Hugging Face checkpoints of ViT and AST, from a local folder or file, into our encoders.
 
 In: a folder that holds model.safetensors or pytorch_model.bin, or such a file (.safetensors, .bin, .pt, .pth; nothing
-is ever unpickled). Out: the encoder is changed in place; the names of what was left out, which is the file's own
-classifier, are returned. Every other tensor of the file must find its place, and every tensor of the encoder but the
-head and the input scaling must be filled.
+is ever unpickled). Out: the sizes of the model that the file holds; an encoder changed in place and the names of what
+was left out, which is the file's own classifier or pooler. Every other tensor of the file must find its place, and
+every tensor of the encoder but the head and the input scaling must be filled.
 
 The file's query, key and value are concatenated, in that order, into timm's ``qkv``.
 """
@@ -11,10 +11,12 @@ The file's query, key and value are concatenated, in that order, into timm's ``q
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -22,11 +24,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from eavdash.errors import ConfigError
-from eavdash.models.ast import AudioSpectrogramTransformer
+from eavdash.models.ast import PATCH, AudioSpectrogramTransformer
 from eavdash.models.base import Encoder
 from eavdash.models.vit import FrameViT
 
 FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pt")
+PREFIXES = {"vision": "vit.", "audio": "audio_spectrogram_transformer."}
+HEAD_WIDTH = 64  # of every published ViT and AST; used where no config.json says how many heads there are
+AST_STRIDE, AST_MELS = 10, 128  # of the published AST; used where no config.json says so
 _EMBEDDINGS = {
     "embeddings.cls_token": "cls_token",
     "embeddings.distillation_token": "dist_token",
@@ -43,37 +48,131 @@ _LAYER = {
     "intermediate.dense": "mlp.fc1",
     "output.dense": "mlp.fc2",
 }
+_HEADS = {
+    "vision": {"classifier": ""},
+    "audio": {"classifier.layernorm": "0.", "classifier.dense": "1."},
+}
 _QKV = ("query", "key", "value")
+_REMEDY = "use the file of a ViT or AST classifier as Hugging Face saves it"
 
 
-def load_hf_vit(encoder: FrameViT, path: str | Path) -> list[str]:
+def architecture(path: str | Path, modality: str) -> dict[str, Any]:
+    """Sizes of the model in a checkpoint, as keyword arguments of our encoder of this modality.
+
+    vision: size, patch, width, depth, heads, mlp_ratio, eps; audio: mels, frames, stride and the last five. Taken from
+    the tensors' shapes and, where shapes cannot tell, from the config.json beside the file.
+
+    Raises:
+        ConfigError: the file cannot be read, is of another family, or computes something that our encoder does not.
+    """
+    file, tensors = read_tensors(Path(path))
+    named = {name.removeprefix(PREFIXES[modality]): tensor for name, tensor in tensors.items()}
+    needed = ("embeddings.position_embeddings", "embeddings.patch_embeddings.projection.weight")
+    fc1 = "encoder.layer.0.intermediate.dense.weight"
+    for name in (*needed, fc1):
+        if name not in named:
+            raise _wrong(file, f"a checkpoint for {modality}", f"no tensor {name!r}", [name], _REMEDY)
+    settings = _settings(file)
+    if settings.get("hidden_act", "gelu") != "gelu":
+        raise ConfigError.at(file, expected="hidden_act gelu", found=str(settings["hidden_act"]), remedy=_REMEDY)
+    places, kernel = named[needed[0]].shape[1], named[needed[1]].shape
+    width = int(kernel[0])
+    layers = {int(found[1]) for name in named if (found := re.match(r"encoder\.layer\.(\d+)\.", name))}
+    sizes: dict[str, Any] = {
+        "width": width,
+        "depth": max(layers) + 1,
+        "heads": int(settings.get("num_attention_heads", max(1, width // HEAD_WIDTH))),
+        "mlp_ratio": named[fc1].shape[0] / width,
+        "eps": float(settings.get("layer_norm_eps", 1e-12)),
+    }
+    if modality == "vision":
+        return {"size": math.isqrt(places - 1) * int(kernel[2]), "patch": int(kernel[2]), **sizes}
+    strides = {int(settings.get(key, AST_STRIDE)) for key in ("frequency_stride", "time_stride")}
+    if len(strides) > 1 or kernel[2:] != (PATCH, PATCH):
+        found = f"strides {sorted(strides)}, patches {tuple(kernel[2:])}"
+        raise ConfigError.at(file, expected=f"one stride and {PATCH} x {PATCH} patches", found=found, remedy=_REMEDY)
+    stride, mels = strides.pop(), int(settings.get("num_mel_bins", AST_MELS))
+    columns = (places - 2) // max(1, (mels - PATCH) // stride + 1)
+    frames = int(settings.get("max_length", (columns - 1) * stride + PATCH))
+    return {"mels": mels, "frames": frames, "stride": stride, **sizes}
+
+
+def load_hf_vit(encoder: FrameViT, path: str | Path, head: bool = False) -> list[str]:
     """Load a ``ViTForImageClassification`` or ``ViTModel`` checkpoint; returns the tensors left out.
 
+    ``head``: its classifier too, which must have the encoder's number of classes.
+
     Raises:
         ConfigError: the file cannot be read, or a tensor is unknown, missing, or of another shape.
     """
-    return _load(encoder, encoder.vit, Path(path), "vit.", "vision")
+    return _load(encoder, encoder.vit, Path(path), "vision", head)
 
 
-def load_hf_ast(encoder: AudioSpectrogramTransformer, path: str | Path) -> list[str]:
+def load_hf_ast(encoder: AudioSpectrogramTransformer, path: str | Path, head: bool = False) -> list[str]:
     """Load an ``ASTForAudioClassification`` or ``ASTModel`` checkpoint; returns the tensors left out.
 
+    ``head``: its classifier too, which must have the encoder's number of classes.
+
     Raises:
         ConfigError: the file cannot be read, or a tensor is unknown, missing, or of another shape.
     """
-    return _load(encoder, encoder.ast, Path(path), "audio_spectrogram_transformer.", "audio")
+    return _load(encoder, encoder.ast, Path(path), "audio", head)
 
 
-def _load(encoder: Encoder, backbone: nn.Module, path: Path, prefix: str, modality: str) -> list[str]:
+def read_tensors(path: Path) -> tuple[Path, dict[str, Tensor]]:
+    """The file that ``path`` names or holds, and its tensors by name.
+
+    Raises:
+        ConfigError: it cannot be read, or holds anything but tensors.
+    """
+    file = path
+    if path.is_dir():
+        file = next((path / name for name in FILES if (path / name).is_file()), path / FILES[0])
+    try:
+        if file.suffix == ".safetensors":
+            return file, load_file(file)
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ConfigError.at(
+            file,
+            expected="weights as .safetensors, .bin or .pt",
+            found=" ".join(str(error).split())[:200] or "none",
+            remedy="give the folder or file of a Hugging Face checkpoint",
+        ) from error
+    if not isinstance(content, dict) or not all(isinstance(t, Tensor) for t in content.values()):
+        raise ConfigError.at(
+            file, expected="a dictionary of tensors", found=type(content).__name__, remedy="save the state_dict alone"
+        )
+    return file, content
+
+
+def _load(encoder: Encoder, backbone: nn.Module, path: Path, modality: str, head: bool) -> list[str]:
     remedy = f"set {modality}.size, patch, stride, width, depth and heads as the checkpoint has them, or use another"
     remedy = remedy.replace("size, patch, stride", "size, patch" if modality == "vision" else "stride")
-    file, tensors = _read(path)
+    file, tensors = read_tensors(path)
     _check_settings(file, backbone, modality, remedy)
-    left_out = sorted(name for name in tensors if name.startswith("classifier."))
-    named = {name.removeprefix(prefix): t for name, t in tensors.items() if name not in left_out}
+    prefix = PREFIXES[modality]
+    own = sorted(name for name in tensors if name.startswith("classifier."))
+    left_out = sorted(name for name in tensors if name.removeprefix(prefix).startswith("pooler.dense."))
+    named = {n.removeprefix(prefix): t for n, t in tensors.items() if n not in own and n not in left_out}
     found, unknown = _translate(named)
-    wanted = backbone.state_dict()
-    unknown += sorted(name for name in found if name not in wanted)
+    _fill(file, backbone, found, unknown, remedy)
+    if not head:
+        return sorted([*own, *left_out])
+    decision = {
+        f"{ours}{kind}": tensors[f"{theirs}.{kind}"]
+        for theirs, ours in _HEADS[modality].items()
+        for kind in ("weight", "bias")
+        if f"{theirs}.{kind}" in tensors
+    }
+    _fill(file, encoder.head, decision, [], "use a checkpoint with a classifier for the same classes")
+    return left_out
+
+
+def _fill(file: Path, module: nn.Module, found: dict[str, Tensor], unknown: list[str], remedy: str) -> None:
+    """Load tensors strictly: none too many, none missing, none of another shape."""
+    wanted = module.state_dict()
+    unknown = unknown + sorted(name for name in found if name not in wanted)
     if unknown:
         raise _wrong(file, "only tensors that this encoder has", f"the unused tensor {unknown[0]!r}", unknown, remedy)
     missing = sorted(set(wanted) - set(found))
@@ -83,8 +182,7 @@ def _load(encoder: Encoder, backbone: nn.Module, path: Path, prefix: str, modali
         if tensor.shape != wanted[name].shape:
             shapes = f"shape {tuple(wanted[name].shape)} for {name!r}", f"{tuple(tensor.shape)}"
             raise ConfigError.at(file, expected=shapes[0], found=shapes[1], remedy=remedy)
-    backbone.load_state_dict(found, strict=True)
-    return left_out
+    module.load_state_dict(found, strict=True)
 
 
 def _translate(named: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
@@ -108,36 +206,21 @@ def _translate(named: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str
     return found, unknown
 
 
-def _read(path: Path) -> tuple[Path, dict[str, Tensor]]:
-    file = path
-    if path.is_dir():
-        file = next((path / name for name in FILES if (path / name).is_file()), path / FILES[0])
+def _settings(file: Path) -> dict[str, Any]:
+    """The config.json beside a checkpoint, empty where there is none."""
     try:
-        if file.suffix == ".safetensors":
-            return file, load_file(file)
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ConfigError.at(
-            file,
-            expected="weights as .safetensors, .bin or .pt",
-            found=" ".join(str(error).split())[:200] or "none",
-            remedy="give the folder or file of a Hugging Face checkpoint",
-        ) from error
-    if not isinstance(content, dict) or not all(isinstance(t, Tensor) for t in content.values()):
-        raise ConfigError.at(
-            file, expected="a dictionary of tensors", found=type(content).__name__, remedy="save the state_dict alone"
-        )
-    return file, content
+        settings = json.loads((file.parent / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return settings if isinstance(settings, dict) else {}
 
 
 def _check_settings(file: Path, backbone: nn.Module, modality: str, remedy: str) -> None:
     """Compare what shapes cannot tell with the checkpoint's config.json, where it lies beside the file."""
-    try:
-        settings = json.loads((file.parent / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return
+    settings = _settings(file)
     stride = backbone.patch_embed.proj.stride[0]  # type: ignore[union-attr, index]
-    ours = {"num_attention_heads": backbone.blocks[0].attn.num_heads}  # type: ignore[union-attr, index]
+    ours: dict[str, Any] = {"num_attention_heads": backbone.blocks[0].attn.num_heads}  # type: ignore[union-attr, index]
+    ours |= {"layer_norm_eps": backbone.norm.eps}
     if modality == "audio":
         ours |= {"frequency_stride": stride, "time_stride": stride}
     for key, value in ours.items():

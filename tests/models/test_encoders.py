@@ -179,9 +179,11 @@ def test_published_padding_is_a_log_energy_of_zero_before_scaling() -> None:
     assert torch.allclose(seen[0][..., 498:], torch.tensor(0.4670), atol=1e-4)
 
 
-def test_short_sound_uses_the_middle_of_the_position_grid() -> None:
+def test_short_sound_uses_the_middle_of_the_position_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     config = preset("paper")
-    config = replace(config, audio=replace(config.audio, width=16, depth=1, heads=2, frames=0, weights="somewhere"))
+    sizes = {"mels": 128, "frames": 1024, "stride": 10, "width": 16, "depth": 1, "heads": 2}
+    monkeypatch.setattr("eavdash.models.build.architecture", lambda path, modality: sizes)
+    config = replace(config, audio=replace(config.audio, frames=0, weights="somewhere"))
     model = build(encoder_spec("audio", config, 5, {"frames": 498, "mels": 128})).eval()
     grid = model.ast.pos_embed[:, 2:].unflatten(1, (12, 101))
     assert torch.equal(model._positions(12 * 49)[:, 2:], grid[:, :, 26:75].flatten(1, 2))

@@ -130,7 +130,7 @@ def test_a_model_without_a_classifier_and_prefix_loads_too(tmp_path: Path) -> No
     [
         ("missing", r"blocks\.1\.norm2\.bias"),
         ("half", r"blocks\.0\.attn\.qkv\.weight"),
-        ("unknown", r"pooler\.dense\.weight"),
+        ("unknown", r"adapter\.dense\.weight"),
         ("deeper", r"blocks\.2\.norm1\.weight"),
         ("shape", r"pos_embed.*\(1, 9, 24\)"),
     ],
@@ -142,7 +142,7 @@ def test_every_tensor_is_accounted_for(tmp_path: Path, change: str, named: str) 
     elif change == "half":
         del tensors["vit.encoder.layer.0.attention.attention.key.weight"]
     elif change == "unknown":
-        tensors["vit.pooler.dense.weight"] = torch.zeros(3)
+        tensors["vit.adapter.dense.weight"] = torch.zeros(3)
     elif change == "deeper":
         tensors["vit.encoder.layer.2.layernorm_before.weight"] = torch.zeros(WIDTH)
     else:

@@ -1,0 +1,150 @@
+"""Our ViT, AST and log-mel front end against Hugging Face's own, on models and sounds made here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from eavdash.data.audio import logmel
+from eavdash.models.ast import AUDIOSET_SCALE, AUDIOSET_SHIFT, AudioSpectrogramTransformer
+from eavdash.models.vit import FrameViT
+from eavdash.models.weights import architecture, load_hf_ast, load_hf_vit
+
+transformers = pytest.importorskip("transformers")
+CLASSES = 5
+
+
+def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Every tensor random: zero biases and unit norms would hide swapped keys."""
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            centre = 1.0 if "layernorm" in name and name.endswith("weight") else 0.0
+            # Matrices keep the size of what goes through them: in deep models all else would only show rounding.
+            spread = tensor[0].numel() ** -0.5 if tensor.dim() in (2, 4) else 0.2
+            tensor.copy_(centre + spread * torch.randn(tensor.shape, generator=random))
+    return model.eval()
+
+
+def saved(model: nn.Module, folder: Path, form: str) -> Path:
+    """The model as Hugging Face saves it, or its state dict as pytorch_model.bin beside the config.json."""
+    transformers.utils.logging.disable_progress_bar()
+    model.save_pretrained(folder)
+    if form == "bin":
+        from safetensors.torch import load_file
+
+        torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+        (folder / "model.safetensors").unlink()
+    return folder
+
+
+def hf_vit(**sizes) -> nn.Module:
+    return randomised(transformers.ViTForImageClassification(transformers.ViTConfig(num_labels=CLASSES, **sizes)))
+
+
+def hf_ast(**sizes) -> nn.Module:
+    return randomised(transformers.ASTForAudioClassification(transformers.ASTConfig(num_labels=CLASSES, **sizes)))
+
+
+SMALL = {"hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 3, "intermediate_size": 192}
+ODD = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 80}
+
+
+@pytest.mark.parametrize("form", ["safetensors", "bin"])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {**SMALL, "image_size": 64, "patch_size": 16},
+        {**ODD, "image_size": 48, "patch_size": 8, "layer_norm_eps": 1e-6},
+    ],
+)
+def test_vit_decides_as_hugging_faces_does(tmp_path: Path, sizes: dict, form: str) -> None:
+    theirs = hf_vit(**sizes)
+    folder = saved(theirs, tmp_path, form)
+    ours = FrameViT(CLASSES, **architecture(folder, "vision")).eval()
+    assert load_hf_vit(ours, folder, head=True) == []
+    frames = torch.rand(4, 3, sizes["image_size"], sizes["image_size"], generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = theirs(pixel_values=(frames - 0.5) / 0.5).logits
+        found = ours(frames[:, None], torch.ones(4, 1, dtype=torch.bool)).frame_logits[:, 0]
+    assert expected.std() > 0.1
+    assert (found - expected).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("form", ["safetensors", "bin"])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {**SMALL, "max_length": 256, "num_mel_bins": 128},
+        {**ODD, "max_length": 100, "num_mel_bins": 64, "frequency_stride": 16, "time_stride": 16},
+    ],
+)
+def test_ast_decides_as_hugging_faces_does(tmp_path: Path, sizes: dict, form: str) -> None:
+    theirs = hf_ast(**sizes)
+    folder = saved(theirs, tmp_path, form)
+    ours = AudioSpectrogramTransformer(CLASSES, **architecture(folder, "audio")).eval()
+    assert load_hf_ast(ours, folder, head=True) == []
+    length, mels = sizes["max_length"], sizes["num_mel_bins"]
+    scaled = torch.randn(3, length, mels, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        expected = theirs(input_values=scaled).logits
+        found = ours(scaled * AUDIOSET_SCALE + AUDIOSET_SHIFT, torch.ones(3, length, dtype=torch.bool)).logits
+    assert expected.std() > 0.1
+    assert (found - expected).abs().max() <= 1e-5
+
+
+@pytest.mark.slow
+def test_full_sizes_agree_too(tmp_path: Path) -> None:
+    """ViT-B/16 and AST base as published, short of their weights."""
+    vit = hf_vit()
+    ours: nn.Module = FrameViT(CLASSES, **architecture(saved(vit, tmp_path / "vit", "safetensors"), "vision")).eval()
+    load_hf_vit(ours, tmp_path / "vit", head=True)
+    picture = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        expected = vit(pixel_values=(picture - 0.5) / 0.5).logits
+        found = ours(picture[:, None], torch.ones(1, 1, dtype=torch.bool)).frame_logits[:, 0]
+    assert relative(found, expected) <= 1e-5
+    del vit, ours
+    ast = hf_ast()
+    ours = AudioSpectrogramTransformer(CLASSES, **architecture(saved(ast, tmp_path / "ast", "bin"), "audio")).eval()
+    load_hf_ast(ours, tmp_path / "ast", head=True)
+    sound = torch.randn(1, 1024, 128, generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        expected = ast(input_values=sound).logits
+        found = ours(sound * AUDIOSET_SCALE + AUDIOSET_SHIFT, torch.ones(1, 1024, dtype=torch.bool)).logits
+    assert relative(found, expected) <= 1e-5
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    """Largest difference, in units of logits where they are small and relative to them where they are large."""
+    return float(((found - expected).abs() / expected.abs().clamp_min(1.0)).max())
+
+
+def test_a_model_without_head_is_complete_but_for_its_pooler(tmp_path: Path) -> None:
+    model = randomised(transformers.ViTModel(transformers.ViTConfig(**SMALL, image_size=32, patch_size=16)))
+    folder = saved(model, tmp_path, "safetensors")
+    ours = FrameViT(CLASSES, **architecture(folder, "vision")).eval()
+    assert load_hf_vit(ours, folder) == ["pooler.dense.bias", "pooler.dense.weight"]
+    frame = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(5))
+    with torch.no_grad():
+        expected = model(pixel_values=(frame - 0.5) / 0.5).last_hidden_state[:, 0]
+        found = ours(frame[:, None], torch.ones(1, 1, dtype=torch.bool)).tokens[:, 0]
+    assert (found - expected).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("seconds", [1.0, 5.0])
+def test_log_mel_is_that_of_hugging_faces_extractor(seconds: float) -> None:
+    extractor = transformers.ASTFeatureExtractor()
+    time = np.arange(int(16000 * seconds)) / 16000
+    noise = np.random.default_rng(0).normal(size=len(time))
+    wave = (0.3 * np.sin(2 * np.pi * 440 * time) + 0.05 * noise + 0.02).astype(np.float32)
+    expected = extractor(wave, sampling_rate=16000, return_tensors="np")["input_values"][0]
+    energies = logmel(wave, 16000)
+    found = np.zeros((1024, 128), dtype=np.float32)
+    found[: len(energies)] = energies
+    found = (found - AUDIOSET_SHIFT) / AUDIOSET_SCALE
+    assert np.abs(found - expected).max() <= 1e-4
