@@ -1,0 +1,55 @@
+"""Training from a Hugging Face checkpoint: its sizes, its weights, and the epochs that train the head alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from eavdash import config as cfg
+from eavdash.errors import ConfigError
+from eavdash.models import build
+from eavdash.training.run import train_run
+
+transformers = pytest.importorskip("transformers")
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A ViT of other sizes than the configured one, with a classifier for seven classes."""
+    sizes = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 48}
+    torch.manual_seed(0)
+    transformers.utils.logging.disable_progress_bar()
+    config = transformers.ViTConfig(**sizes, image_size=16, patch_size=8, num_labels=7)
+    transformers.ViTForImageClassification(config).save_pretrained(tmp_path / "published")
+    return tmp_path / "published"
+
+
+def fine_tuning(config: cfg.StudyConfig, path: Path, epochs: int, head_epochs: int) -> cfg.StudyConfig:
+    train = replace(config.train.vision, epochs=epochs, head_epochs=head_epochs)
+    vision = replace(config.vision, weights=str(path))
+    return replace(config, vision=vision, train=replace(config.train, vision=train))
+
+
+@pytest.mark.parametrize(("epochs", "head_epochs", "frozen"), [(2, 2, True), (2, 1, False)])
+def test_the_head_is_trained_alone_first(sandbox, tiny_config, checkpoint, epochs, head_epochs, frozen):
+    run = sandbox.study(fine_tuning(tiny_config(), checkpoint, epochs, head_epochs))("vision")
+    train_run(run)
+    spec = run.config()["model"]
+    assert (spec["kwargs"]["width"], spec["kwargs"]["depth"], spec["kwargs"]["mlp_ratio"]) == (24, 2, 2.0)
+    model = build.load_weights(build.build(spec), run.model_file)
+    published = transformers.ViTForImageClassification.from_pretrained(checkpoint).vit.embeddings
+    ours = model.get_parameter("vit.patch_embed.proj.weight")
+    # The epoch that is kept may be the first: only what was never trained must be equal, and what was must move.
+    same = torch.equal(ours, published.patch_embeddings.projection.weight)
+    assert same if frozen else same == (run.status()["best_epoch"] <= head_epochs)
+    assert model.get_parameter("head.weight").shape == (3, 24)
+
+
+def test_pictures_of_another_size_are_refused_with_the_remedy(sandbox, tiny_config, checkpoint):
+    config = fine_tuning(tiny_config(), checkpoint, 1, 0)
+    config = replace(config, vision=replace(config.vision, size=32))
+    with pytest.raises(ConfigError, match=r"vision\.size: expected 16, as .* set vision\.size=16"):
+        build.encoder_spec("vision", config, 3, {"frames": 3, "size": 32})
