@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from eavdash.config import ENCODERS, FUSIONS, MODALITIES, PROTOCOLS, STAGES, StudyConfig
+from eavdash.config import ENCODERS, FUSIONS, MODALITIES, PROTOCOLS, STAGES, EegConfig, StudyConfig
 from eavdash.errors import ConfigError
 
 
@@ -49,10 +49,13 @@ def check(config: StudyConfig) -> None:
     need(config.eeg.chain in ("trial", "published"), "eeg.chain", "trial or published", config.eeg.chain)
     bad = config.eeg.bad_channels
     need(bad in ("keep", "interpolate"), "eeg.bad_channels", "keep or interpolate", bad)
+    reference = config.eeg.reference
+    named = reference in ("", "average") or all(part.strip() for part in reference.split("+"))
+    need(named, "eeg.reference", 'empty, "average", or channels joined by "+"', reference)
     if config.eeg.chain == "published":
-        others = ("notch", "reference", "clip")
-        added = [name for name in others if getattr(config.eeg, name)] + ["bad_channels"] * (bad != "keep")
-        need(not added, "eeg.chain", "no further step of preprocessing beside the published chain", ", ".join(added))
+        for name in ("notch", "reference", "bad_channels", "clip"):
+            usual, value = getattr(EegConfig(), name), getattr(config.eeg, name)
+            need(value == usual, f"eeg.{name}", f'{usual!r}: the chain "published" has no such step', value)
     for name, value in (("notch", config.eeg.notch), ("reject", config.eeg.reject), ("clip", config.eeg.clip)):
         need(value >= 0, f"eeg.{name}", "0 (none) or more", value)
     for name, part in (

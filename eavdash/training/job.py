@@ -17,7 +17,7 @@ from eavdash import config as cfg
 from eavdash.data.inputs import load_windows
 from eavdash.data.table import natural_sort, open_table, select
 from eavdash.data.windows import WindowSet
-from eavdash.errors import SplitError, TrainingError
+from eavdash.errors import DataError, SplitError, TrainingError
 from eavdash.files import write_json
 from eavdash.store import RunDir
 from eavdash.training.loop import Report
@@ -136,7 +136,8 @@ def open_job(
 def read_windows(job: Job, modality: str, channels: Sequence[str] = ()) -> Windows | None:
     """The windows of the job's trials in one modality, ready from the cache or read now; None if no trial has it.
 
-    ``channels`` fixes the EEG channels, where an encoder has been trained on a certain set.
+    ``channels`` fixes the EEG channels, where an encoder has been trained on a certain set. Training windows that
+    ``eeg.reject`` rules out are left out; validation and test keep all of theirs, or they would be made easier.
     """
     recorded = job.trials[cfg.COLUMN[modality]] != ""
     missing = [
@@ -157,7 +158,41 @@ def read_windows(job: Job, modality: str, channels: Sequence[str] = ()) -> Windo
     index = values.index.reset_index(drop=True)
     index = index.assign(row=np.arange(len(index))).merge(order, on=["subject", "trial"], validate="many_to_one")
     index = index.sort_values(["place", "window"], kind="stable").reset_index(drop=True)
-    return Windows(values, index, missing)
+    index, lost = _without_rejected(job, values, index)
+    return Windows(values, index, missing + lost)
+
+
+def _without_rejected(job: Job, values: WindowSet, index: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, str]]]:
+    """``index`` without training windows that the reader's facts call rejected, and the trials that lose all windows.
+
+    Raises:
+        DataError: no training window is left.
+    """
+    facts = {(subject, trial): found for subject, trial, found in values.meta.get("facts", [])}
+    keys = zip(index["subject"], index["trial"], index["window"], strict=True)
+    marked = np.array([w in facts.get((s, t), {}).get("rejected", ()) for s, t, w in keys], dtype=bool)
+    rejected = marked & (index["split"] == "train").to_numpy()
+    if not rejected.any():
+        return index, []
+    log.info(
+        "%s: %d of %d training windows exceed %g µV peak to peak and are not learned from",
+        job.run.name,
+        rejected.sum(),
+        (index["split"] == "train").sum(),
+        job.config.eeg.reject,
+    )
+    kept = index[~rejected].reset_index(drop=True)
+    if not (kept["split"] == "train").any():
+        raise DataError.at(
+            job.run.name,
+            expected=f"training windows within {job.config.eeg.reject:g} µV peak to peak",
+            found=f"none: all {rejected.sum()} exceed it",
+            remedy="raise eeg.reject or set it to 0",
+        )
+    gone = index[rejected].merge(kept[["subject", "trial"]], how="left", indicator=True)
+    gone = gone.loc[gone["_merge"] == "left_only", ["subject", "trial"]].drop_duplicates()
+    reason = f"every window exceeds eeg.reject ({job.config.eeg.reject:g} µV)"
+    return kept, [{"subject": s, "trial": t, "reason": reason} for s, t in gone.itertuples(index=False)]
 
 
 def rows_of(index: pd.DataFrame, split: str) -> list[int]:

@@ -131,7 +131,7 @@ def test_trials_without_a_modality_take_part(sandbox, tiny_config):
     absent = predictions["trial"].isin(["joy3-0", "joy0-0"])
     assert (predictions.loc[absent, "attention_audio"] == 0).all()
     assert (predictions.loc[~absent, "attention_audio"] > 0).all()
-    reason = "no recording of any modality"
+    reason = "no recording or training window of any modality"
     assert run("fusion").config()["left_out"] == [{"subject": "1", "trial": "calm4-1", "reason": reason}]
 
 

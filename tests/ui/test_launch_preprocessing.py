@@ -78,5 +78,5 @@ def test_steps_beside_the_published_chain_are_refused(sounds: Path) -> None:
     app = fill_in(opened("launch", {"training_launch_dataset": str(sounds)}), "voices")
     app.selectbox(key="training_launch_chain").select("published")
     app.number_input(key="training_launch_eeg_notch").set_value(50.0).run()
-    assert any("beside the published chain" in e.value for e in app.error)
+    assert any('the chain "published" has no such step' in e.value for e in app.error)
     assert "training_launch_queue" not in [b.key for b in app.button]

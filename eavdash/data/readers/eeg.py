@@ -8,11 +8,23 @@ import numpy as np
 
 from eavdash.config import StudyConfig
 from eavdash.data import eeg, electrodes
-from eavdash.data.readers.base import Reader, Span, TrialRow
+from eavdash.data.eeg_arrays import array_info
+from eavdash.data.eeg_prepare import clip, exceeding, reference_channels
+from eavdash.data.readers.base import Reader, Reading, Span, TrialRow
+from eavdash.data.recording import split_trial
+
+#: Bytes for each number in a file of arrays, while it is open: float64, and what is made of it (measured: 9.3).
+_OPEN = 10
+#: Copies in float64 of a trial while it is filtered.
+_COPIES = 8
 
 
 class EegReader(Reader):
-    """The trial's filtered EEG, cut into windows."""
+    """The trial's preprocessed EEG, cut into windows.
+
+    Facts of a trial, where there are any: ``interpolated`` (channels), ``bad`` (channels that were left as they are:
+    reason), ``rejected`` (numbers of the windows that exceed ``eeg.reject``; nothing is taken out here).
+    """
 
     modality, dtype = "eeg", np.float32
 
@@ -20,14 +32,35 @@ class EegReader(Reader):
         super().__init__(config)
         self.config = config.eeg
         self.channels: tuple[str, ...] = ()
+        self.width, self.fastest, self.held = (
+            1,
+            config.eeg.rate,
+            0,
+        )  # of the recordings: channels, Hz, numbers in a file
 
     @property
     def settings(self) -> dict[str, Any]:
-        wanted = [electrodes.canonical(name) for name in self.config.channels]
-        return {"rate": self.config.rate, "low": self.config.low, "high": self.config.high, "channels": wanted}
+        own = self.config
+        names = ("chain", "rate", "low", "high", "notch", "bad_channels", "reject", "clip")
+        return {
+            **{name: getattr(own, name) for name in names},
+            "reference": "+".join(reference_channels(own.reference)) or own.reference,
+            "channels": [electrodes.canonical(name) for name in own.channels],
+        }
 
     def prepare(self, rows: list[TrialRow]) -> None:
-        self.channels = eeg.common_channels([row.path for row in rows], self.config.channels)
+        paths = [row.path for row in rows]
+        interpolate = self.config.bad_channels == "interpolate"
+        references = reference_channels(self.config.reference)
+        self.channels = eeg.common_channels(paths, self.config.channels, interpolate, references)
+        for path in {split_trial(path)[0]: path for path in paths}.values():
+            info = eeg.eeg_info(path)
+            self.width = max(self.width, len(info.channels) + len(references))
+            self.fastest = max(self.fastest, info.rate)
+            file, number = split_trial(path)
+            if number is not None:
+                array = array_info(file, number)
+                self.held = max(self.held, array.samples * len(array.channels) * array.trials)
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -41,11 +74,19 @@ class EegReader(Reader):
     def steps(self) -> int:
         return max(1, round(self.window * self.config.rate))
 
-    def read(self, row: TrialRow, spans: list[Span]) -> tuple[np.ndarray, np.ndarray]:
-        signal = eeg.prepare_eeg(eeg.read_eeg(row.path, row.start, row.stop).pick(self.channels), self.config)
+    def bytes_of(self, seconds: float) -> int:
+        """A trial at its file's rate while it is filtered, and the whole file where trials come as arrays."""
+        trial = int(seconds * self.fastest) * max(self.width, len(self.channels)) * 8
+        return super().bytes_of(seconds) + _COPIES * trial + _OPEN * self.held
+
+    def read(self, row: TrialRow, spans: list[Span]) -> Reading:
+        prepared = eeg.read_prepared(row.path, row.start, row.stop, self.config, self.channels)
+        rejected = exceeding(prepared.signal, spans, self.config.reject)
+        signal = clip(prepared.signal, self.config.clip)
         values = np.zeros((len(spans), *self.shape), dtype=self.dtype)
         mask = np.zeros((len(spans), self.steps), dtype=bool)
         for k, (begin, end) in enumerate(spans):
             part = signal.data[:, round(begin * signal.rate) : round(end * signal.rate)][:, : self.steps]
             values[k, :, : part.shape[1]], mask[k, : part.shape[1]] = part, True
-        return values, mask
+        facts = {"interpolated": list(prepared.interpolated), "bad": prepared.left, "rejected": rejected}
+        return Reading(values, mask, {name: value for name, value in facts.items() if value})
