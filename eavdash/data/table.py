@@ -1,7 +1,8 @@
 """The trial table: every dataset as one row per trial, the only form in which the rest of the program sees it.
 
 In: a table (``trials.csv`` or ``.parquet``: subject, trial, label, and at least one of eeg, audio, video; group, start
-and stop where needed; any further column), a folder with such a table, or a folder with EAV's subjects at any level.
+and stop where needed; any further column), a folder with such a table, or a folder that an adapter knows: EAV's folders
+at any level, EAV's published pickles, BIDS, DEAP, and what other packages add (:mod:`eavdash.data.adapters`).
 Out: a :class:`TrialTable`. Everything but start and stop is text: trial "2" is "2" and subject "01" stays "01".
 
 What is wrong with the table itself is an error. What is wrong with one subject's files is kept in
@@ -13,16 +14,21 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from stat import S_ISREG
+from typing import Any
 
 import pandas as pd
 
-from eavdash.config import COLUMN, StudyConfig
-from eavdash.data import eav
-from eavdash.data.tablefile import read_table
+from eavdash.config import COLUMN, MODALITIES, StudyConfig
+from eavdash.data.adapters import KINDS, adapt
+from eavdash.data.adapters.base import DEPTH, check_name, unlistable
+from eavdash.data.recording import split_trial
+from eavdash.data.tablefile import check_frame, read_table
 from eavdash.errors import ConfigError, TableError, UsageError, sentence
 
 FILE_COLUMNS = ("eeg", "audio", "video")
@@ -35,9 +41,10 @@ class TrialTable:
 
     ``frame``: one row per trial in natural order of (subject, trial); columns subject, trial, label, group (text; the
     trial's own name where the table gives no group), start, stop (seconds, NaN = whole file), eeg, audio, video
-    (absolute path as text, "" = not recorded; ``x.mat#41`` is trial 41 of an EAV file), then further columns as text.
-    ``kind``: "eav" or "table". ``problems``: for each subject that cannot be used, one sentence; its rows, as far as
-    known, stay in ``frame`` until :func:`select`.
+    (absolute path as text, "" = not recorded; ``x.mat#41`` is item 41 of a file that holds many), then further columns
+    as text. ``kind``: "table", "eav", "eav-pickles", "bids", "deap" or that of an adapter from outside. ``problems``:
+    for each subject that cannot be used, one sentence; its rows, as far as known, stay in ``frame`` until
+    :func:`select`.
     """
 
     frame: pd.DataFrame
@@ -72,49 +79,72 @@ def natural(texts: Iterable[str]) -> tuple[str, ...]:
 
 def natural_sort(frame: pd.DataFrame, columns: Sequence[str] = ("subject", "trial")) -> pd.DataFrame:
     """The rows in natural order of ``columns``, numbered from 0."""
-    keys = [tuple(map(natural_key, row)) for row in zip(*(frame[c] for c in columns), strict=True)]
+    cells = (frame[c].to_numpy(dtype=object) for c in columns)
+    keys = [tuple(map(natural_key, row)) for row in zip(*cells, strict=True)]
     return frame.iloc[sorted(range(len(frame)), key=keys.__getitem__)].reset_index(drop=True)
 
 
 def file_of(entry: str) -> str:
     """The file that an entry of a path column names: ``x.mat`` for ``x.mat#41``."""
-    return re.sub(r"(?i)(\.mat)#\d+$", r"\1", entry)
+    return split_trial(entry)[0]
 
 
 def open_table(path: str | Path) -> TrialTable:
-    """The trial table of a dataset folder or table file.
+    """The trial table of a dataset folder or table file; a table in the folder wins over what an adapter would see.
 
     Raises:
         TableError: nothing usable is there, or the table is unreadable, empty, incomplete or ambiguous.
     """
-    path = Path(path).expanduser().absolute()
-    if not path.exists():
-        raise TableError.at(path, expected="a dataset folder or a trial table", found="nothing", remedy="mend the path")
-    source = path if path.is_file() else next((path / n for n in _FILES if (path / n).is_file()), None)
+    path = Path(os.path.expanduser(path)).absolute()  # noqa: PTH111 -- Path's own raises where there is no such user
+    check_name(path)
+    try:
+        source = next((p for p in (path, *(path / n for n in _FILES)) if p.is_file()), None)
+        if source is None and path.exists():
+            with os.scandir(path):  # a folder that cannot be listed is not an empty one
+                pass
+    except OSError as error:
+        raise unlistable(path, error) from error
     if source is not None:
         return _finish(read_table(source), source.parent, "table", {}, [], (source.parent,))
-    root = eav.eav_root(path)
-    if root is None:
+    if not path.exists():
+        raise TableError.at(path, expected="a dataset folder or a trial table", found="nothing", remedy="mend the path")
+    if (adapted := adapt(path)) is None:
         raise TableError.at(
             path,
-            expected=f"{_FILES[0]} or EAV's folders subject1, subject2, ... (at most {eav.DEPTH} levels down)",
+            expected=f"{_FILES[0]} or a dataset of a known kind ({KINDS}) at most {DEPTH} levels down",
             found="neither",
-            remedy="point at the dataset's folder or at a trial table",
+            remedy="point at the folder that holds all subjects or at a trial table (see docs/adapters.md)",
         )
-    subjects = eav.scan(root)
-    problems = {s.subject: str(eav.first_error(s.errors)) for s in subjects if s.errors}
-    notes = [note for s in subjects for note in s.notes]
-    return _finish(eav.frame_of(subjects), root, "eav", problems, notes, (root, path))
+    kind, root, content = adapted
+    frame = check_frame(root, content.frame)
+    if not len(frame) and not content.problems:
+        raise TableError.at(root, expected=f"trials ({kind})", found="none", remedy="copy the dataset again")
+    return _finish(frame, root, kind, dict(content.problems), list(content.notes), (root, path))
+
+
+def expected(table: TrialTable) -> dict[str, pd.Series]:
+    """For each modality, which trials should have it (bool by row): all of them, if any has.
+
+    EAV's trials all have EEG and video, and those with speaking a sound.
+    """
+    frame, eav = table.frame, table.kind == "eav"
+    wanted = {m: pd.Series(eav or bool((frame[COLUMN[m]] != "").any()), frame.index, bool) for m in MODALITIES}
+    if eav:
+        wanted["audio"] = frame["condition"] == "Speaking"
+    return wanted
 
 
 def select(table: TrialTable, config: StudyConfig, subjects: Sequence[str] = ()) -> TrialTable:
     """The trials that a study uses: ``config.where`` applied, ``subjects`` only (all when empty), usable ones only.
 
+    With ``audio.from_video``, a trial without a sound file takes its video's sound track.
+
     ``problems`` of the result are those of the chosen subjects that concern the configured modalities: a missing video
     does not keep a subject out of a study of sounds.
 
     Raises:
-        UsageError: a subject is not in the table, or a filter is not ``column=value`` of a column of the table.
+        UsageError: a subject is not in the table, or a filter is not ``column=value`` (or ``column=value|other``) of a
+            column of the table.
         TableError: nothing is left.
     """
     known = natural([*table.subjects, *table.problems])
@@ -131,7 +161,9 @@ def select(table: TrialTable, config: StudyConfig, subjects: Sequence[str] = ())
     frame = frame[frame["subject"].isin(wanted)]
     for condition in config.where:
         frame = _filtered(frame, table, condition)
-    everywhere = _missing_files(table.frame, FILE_COLUMNS)
+    if config.audio.from_video:
+        frame = _with_sound_tracks(frame)
+    everywhere = _missing_files(table.frame[table.frame["subject"].isin(list(table.problems))], FILE_COLUMNS)
     problems = {s: text for s, text in table.problems.items() if everywhere.get(s) != text}
     for subject, text in _missing_files(frame, [COLUMN[m] for m in config.modalities]).items():
         problems.setdefault(subject, text)
@@ -154,25 +186,30 @@ def select(table: TrialTable, config: StudyConfig, subjects: Sequence[str] = ())
 def fingerprint(table: TrialTable) -> dict[str, str]:
     """Per subject a hash of its rows (paths relative to the root) and its files' sizes, whenever they were changed."""
     sizes: dict[str, int] = {}
-    prints = {}
-    for subject, rows in table.frame.groupby("subject", sort=False):
-        lines = []
-        for row in rows.to_dict("records"):
-            for column in FILE_COLUMNS:
-                entry = row[column]
-                if entry:
-                    file = file_of(entry)
-                    size = sizes.setdefault(file, _size(file))
-                    row[column] = [_relative(entry, table.root), size]
-            times = [None if pd.isna(row[c]) else row[c] for c in ("start", "stop")]
-            lines.append([*(row[c] for c in ("trial", "label", "group", *FILE_COLUMNS)), *times])
-        prints[str(subject)] = hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:16]
-    return prints
+    lines: dict[str, list[list[Any]]] = {}
+    names = ("subject", "trial", "label", "group", *FILE_COLUMNS, "start", "stop")
+    prefix = f"{table.root}/"
+    for subject, *cells in zip(*(table.frame[c].to_numpy(dtype=object) for c in names), strict=True):
+        for n in (3, 4, 5):
+            if entry := cells[n]:
+                file = file_of(entry)
+                if file not in sizes:
+                    sizes[file] = _size(file)
+                cells[n] = [entry.removeprefix(prefix), sizes[file]]
+        lines.setdefault(subject, []).append([*cells[:6], *(None if pd.isna(time) else time for time in cells[6:])])
+    return {s: hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16] for s, rows in lines.items()}
 
 
 def missing_file(path: str) -> str:
-    """The sentence about a recording that the table names and the disk does not have."""
-    return sentence(path, "the recording that the trial table names", "no file", "copy it there or mend the table")
+    """The sentence about a recording that the table names and the disk does not have, or does not give."""
+    found = "no file"
+    try:
+        found = found if S_ISREG(Path(path).stat().st_mode) else "a folder, a pipe or a device"
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        found = getattr(error, "strerror", None) or str(error)
+    return sentence(path, "the recording that the trial table names", found, "copy it there or mend the table")
 
 
 def _finish(
@@ -180,7 +217,7 @@ def _finish(
 ) -> TrialTable:
     frame["group"] = frame["group"].where(frame["group"] != "", frame["trial"])
     for column in FILE_COLUMNS:
-        frame[column] = [str((root / entry).absolute()) if entry else "" for entry in frame[column]]
+        frame[column] = [_absolute(root, entry) for entry in frame[column].to_numpy(dtype=object)]
     texts = [c for c in frame.columns if c not in ("start", "stop")]
     frame = natural_sort(frame.astype({**dict.fromkeys(texts, "str"), "start": "float64", "stop": "float64"}))
     empty = frame[(frame[list(FILE_COLUMNS)] == "").all(axis=1)]
@@ -193,14 +230,28 @@ def _finish(
     return TrialTable(frame, root, kind, simulated, tuple(notes), {s: problems[s] for s in natural(problems)})
 
 
+def _absolute(root: Path, entry: str) -> str:
+    plain = entry.startswith("/") and "//" not in entry and "/./" not in entry  # a table of all of EAV has 20,000
+    return entry if plain or not entry else str(root / entry)
+
+
+def _with_sound_tracks(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the video as sound where there is no sound; items of an array file have no sound track."""
+    silent = (frame["audio"] == "") & frame["video"].map(lambda entry: bool(entry) and split_trial(entry)[1] is None)
+    return frame.assign(audio=frame["audio"].where(~silent, frame["video"]))
+
+
 def _missing_files(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, str]:
     """Per subject, a sentence about the first file that is not there and how many more there are."""
     there: dict[str, bool] = {}
     missing: dict[str, list[str]] = {}
     for column in columns:
-        for subject, entry in zip(frame["subject"], frame[column], strict=True):
+        cells = (frame[c].to_numpy(dtype=object) for c in ("subject", column))
+        for subject, entry in zip(*cells, strict=True):
             file = file_of(entry)
-            if file and not there.setdefault(file, Path(file).is_file()):
+            if file and file not in there:
+                there[file] = os.path.isfile(file)  # noqa: PTH113 -- says no, rather than raising, whatever is wrong
+            if file and not there[file]:
                 files = missing.setdefault(subject, [])
                 if file not in files:
                     files.append(file)
@@ -222,7 +273,7 @@ def _filtered(frame: pd.DataFrame, table: TrialTable, condition: str) -> pd.Data
             found=repr(column),
             remedy="change the filter",
         )
-    return frame[frame[column] == value]
+    return frame[frame[column].isin({value, *(part.strip() for part in value.split("|"))})]
 
 
 def _simulated(folder: Path) -> bool:
@@ -231,11 +282,6 @@ def _simulated(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(truth, dict) and truth.get("simulated") is True
-
-
-def _relative(entry: str, root: Path) -> str:
-    path = Path(entry)
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else entry
 
 
 def _size(file: str) -> int:

@@ -1,24 +1,33 @@
 """Reading a trial table's file: text in, a checked frame out.
 
-In: ``.csv`` (UTF-8, comma) or ``.parquet``. Out: a frame with all of the trial table's columns, texts as written, start
-and stop as seconds; every refusal names the file, the line and the column. Parquet is delegated to pandas and pyarrow.
+In: ``.csv`` (UTF-8, comma) or ``.parquet``, or the frame that an adapter made. Out: a frame with all of the trial
+table's columns, texts as written, start and stop as seconds; every refusal names the file, the line and the column.
+Parquet is delegated to pandas and pyarrow.
 """
 
 from __future__ import annotations
 
 import csv
 import math
+import os
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from eavdash.errors import EavdashError, TableError
+from eavdash.errors import TableError
 
 REQUIRED = ("subject", "trial", "label")
 RECORDINGS = ("eeg", "audio", "video")
 OPTIONAL = ("group", "start", "stop")
+LONGEST = 1e6  # seconds: later times are milliseconds or mistakes
+_PATH_LIMIT, _NAME_LIMIT = 4095, 255  # bytes, of a path and of each of its parts
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_NAMES = frozenset((*REQUIRED, "group"))
+_ORDER = (*REQUIRED, *OPTIONAL, *RECORDINGS)
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -28,57 +37,92 @@ def read_table(path: Path) -> pd.DataFrame:
         TableError: unreadable, empty, a column missing, a name missing, a (subject, trial) twice, or impossible times.
     """
     header, rows = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
+    return _checked(path, header, rows, "line", LONGEST)
+
+
+def check_frame(where: str | Path, frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows that an adapter made, checked like those of a file; paths are kept to the letter.
+
+    Raises:
+        TableError: as :func:`read_table`, where there are rows at all.
+    """
+    header = [str(c) for c in frame.columns]
+    if not len(frame):
+        return pd.DataFrame(columns=[*_ORDER, *(c for c in header if c not in _ORDER)], dtype="str")
+    cells = zip(*(_texts(frame.iloc[:, n], header[n] in RECORDINGS) for n in range(len(header))), strict=True)
+    return _checked(where, header, [(n, list(row)) for n, row in enumerate(cells, start=1)], "row", math.inf)
+
+
+def _texts(column: pd.Series, exact: bool) -> list[str]:
+    """The cells of a column as they would stand in a CSV file; ``exact``: with the spaces around them."""
+    return [v if exact and isinstance(v, str) else _text(v) for v in column.to_numpy(dtype=object)]
+
+
+def _checked(
+    where: str | Path, header: list[str], rows: list[tuple[int, list[str]]], unit: str, longest: float
+) -> pd.DataFrame:
+    """``longest``: what adapters read from a dataset is one trial's mistake, what a person wrote is the table's."""
     missing = [c for c in REQUIRED if c not in header]
     if not any(c in header for c in RECORDINGS):
         missing.append("one of " + ", ".join(RECORDINGS))
     if missing:
+        _refuse_separator(where, header)
         raise TableError.at(
-            path,
+            where,
             expected=f"columns {', '.join((*REQUIRED, *OPTIONAL, *RECORDINGS))}",
-            found=f"no column {' or '.join(missing)} among {', '.join(header)}",
+            found=f"no column {' or '.join(missing)} among {_short(', '.join(header))}",
             remedy="add it to the first line",
         )
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:
-        raise TableError.at(path, expected="each column once", found=f"{twice[0]!r} twice", remedy="rename one")
+        raise TableError.at(where, expected="each column once", found=f"{_short(twice[0])} twice", remedy="rename one")
     if not rows:
-        raise TableError.at(path, expected="at least one trial", found="none", remedy="add a line for each trial")
+        raise TableError.at(where, expected="at least one trial", found="none", remedy="add a line for each trial")
     lines: dict[tuple[str, str], int] = {}
     records: list[dict[str, Any]] = []
     for line, cells in rows:
         record: dict[str, Any] = dict.fromkeys((*OPTIONAL, *RECORDINGS), "") | dict(zip(header, cells, strict=True))
+        place = f"{where}, {unit} {line}"
         for column in REQUIRED:
             if not record[column]:
-                raise _line_error(path, line, f"a {column}", "none", "fill it in")
+                raise TableError.at(place, expected=f"a {column}", found="none", remedy="fill it in")
+        _check_texts(place, record)
         key = (record["subject"], record["trial"])
         if key in lines:
-            found = f"subject {key[0]}, trial {key[1]} a second time (first in line {lines[key]})"
-            raise _line_error(path, line, "each trial of a subject once", found, "rename or remove one")
+            found = f"subject {_short(key[0])}, trial {_short(key[1])} a second time (first in {unit} {lines[key]})"
+            raise TableError.at(
+                place, expected="each trial of a subject once", found=found, remedy="rename or remove one"
+            )
         lines[key] = line
-        record["start"], record["stop"] = _times(path, line, record["start"], record["stop"])
+        record["start"], record["stop"] = _times(place, record["start"], record["stop"], longest)
         records.append(record)
-    order = (*REQUIRED, *OPTIONAL, *RECORDINGS)
-    return pd.DataFrame(records, columns=[*order, *(c for c in header if c not in order)])
+    return pd.DataFrame(records, columns=[*_ORDER, *(c for c in header if c not in _ORDER)])
 
 
 def _csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header and (line number, cells) of a CSV file; by hand, as pandas shifts or fills lines of a wrong length."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
+            reader = csv.reader(file, strict=True)
             rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
     except UnicodeDecodeError as error:
         found = f"byte 0x{error.object[error.start]:02x} that is not"
         raise TableError.at(path, expected="UTF-8 text", found=found, remedy="save the table as UTF-8 CSV") from error
-    except (csv.Error, OSError) as error:
-        found = getattr(error, "strerror", None) or str(error)
-        raise TableError.at(path, expected="a CSV file", found=found, remedy="save the table as CSV again") from error
+    except csv.Error as error:
+        place, remedy = f"{path}, line {reader.line_num}", "close the quotation mark, or save the table as CSV again"
+        raise TableError.at(place, expected="a CSV file", found=str(error), remedy=remedy) from error
+    except OSError as error:
+        found = error.strerror or str(error)
+        raise TableError.at(path, expected="a CSV file", found=found, remedy="mend its permissions") from error
     if not rows:
         raise TableError.at(path, expected="a header and trials", found="an empty file", remedy="save the table again")
     header = rows[0][1]
     for line, cells in rows[1:]:
         if len(cells) != len(header):
-            raise _line_error(path, line, f"{len(header)} fields as in the header", str(len(cells)), "mend the line")
+            expected = f"{len(header)} fields as in the header"
+            raise TableError.at(
+                f"{path}, line {line}", expected=expected, found=str(len(cells)), remedy="mend the line"
+            )
     return header, rows[1:]
 
 
@@ -88,31 +132,66 @@ def _parquet(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     except Exception as error:  # pyarrow's errors share no base
         found = " ".join(str(error).split()).rstrip(".")
         raise TableError.at(path, expected="a parquet file", found=found, remedy="write the table again") from error
+    for column in frame.columns:
+        for number, value in enumerate(frame[column].astype(object), start=1):
+            if isinstance(value, bytes) or not pd.api.types.is_scalar(value):
+                found = f"{type(value).__name__} in column {_short(str(column))}"
+                remedy = "write the table again, with one text in each cell"
+                raise TableError.at(f"{path}, line {number}", expected="a text or a number", found=found, remedy=remedy)
     cells = frame.astype(object).itertuples(index=False, name=None)
     return [str(c) for c in frame.columns], [(n, [_text(v) for v in row]) for n, row in enumerate(cells, start=1)]
 
 
 def _text(value: Any) -> str:
-    """A parquet cell as it would stand in a CSV file: 2.0 of a column with gaps is "2"."""
+    """A cell as it would stand in a CSV file: 2.0 of a column with gaps is "2"."""
+    if isinstance(value, str):
+        return value.strip()
+    if not pd.api.types.is_scalar(value):  # a list in a further column of an adapter's
+        return str(value)
     if pd.isna(value):
         return ""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+    whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**63
+    return str(int(value)) if whole else str(value).strip()
 
 
-def _times(path: Path, line: int, start: str, stop: str) -> tuple[float, float]:
+def _times(place: str, start: str, stop: str, longest: float) -> tuple[float, float]:
     seconds = []
     for column, text in (("start", start), ("stop", stop)):
         try:
             value = float(text) if text else math.nan
         except ValueError:
             value = math.inf
-        if math.isinf(value) or value < 0 or (text and math.isnan(value)):
-            raise _line_error(path, line, f"{column} in seconds, 0 or more, or nothing", repr(text), "mend it")
+        if text and (not 0 <= value <= longest or math.isinf(value)):
+            expected = f"{column} in seconds, 0 to {LONGEST:.0f}, or nothing"
+            raise TableError.at(place, expected=expected, found=repr(_short(text)), remedy="mend it")
         seconds.append(value)
     if seconds[1] <= (0.0 if math.isnan(seconds[0]) else seconds[0]):
-        raise _line_error(path, line, f"stop after start ({start or '0'} s)", f"{stop} s", "mend the times")
+        expected = f"stop after start ({start or '0'} s)"
+        raise TableError.at(place, expected=expected, found=f"{stop} s", remedy="mend the times")
     return seconds[0], seconds[1]
 
 
-def _line_error(path: Path, line: int, expected: str, found: str, remedy: str) -> EavdashError:
-    return TableError.at(f"{path}, line {line}", expected=expected, found=found, remedy=remedy)
+def _refuse_separator(where: str | Path, header: list[str]) -> None:
+    """Say so when the columns are there and only the comma between them is not."""
+    for mark, name in _SEPARATORS.items():
+        if len(header) == 1 and {c.strip() for c in header[0].split(mark)} >= set(REQUIRED):
+            raise TableError.at(where, expected="columns separated by commas", found=name, remedy="save it with commas")
+
+
+def _check_texts(place: str, record: dict[str, Any]) -> None:
+    """Refuse names that no page could show and paths that no file can have."""
+    for column, text in record.items():
+        # A path is what the disk says; NUL is the one character that it cannot contain.
+        if "\0" in text or (column in _NAMES and _CONTROL.search(text)):
+            unseen = _CONTROL.search(text)
+            found = f"the character {unseen[0] if unseen else ''!r} in column {_short(column)}"
+            raise TableError.at(place, expected="text without control characters", found=found, remedy="remove it")
+    for column in RECORDINGS:
+        path = os.fsencode(record[column])
+        if len(path) > _PATH_LIMIT or max(map(len, path.split(b"/"))) > _NAME_LIMIT:
+            found = f"{_short(record[column])!r} of {len(record[column])} characters"
+            raise TableError.at(place, expected=f"the path of a file in column {column}", found=found, remedy="mend it")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:197]}..."

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import random
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -49,3 +53,79 @@ def make_subject(root: Path, name: str = "subject1", trials: int = 200, key: str
         if n % 2 == 0:
             (folder / "Audio" / audio_name(n)).touch()
     return folder
+
+
+@dataclass
+class Plan:
+    """One made-up subject: how its copy differs from the dataset as it was published, and which files it lacks."""
+
+    number: int
+    folder: str = "subject{n}"
+    inner: bool = False  # unzipped into a folder of its own name
+    trials: int = 20
+    key: str = "seg1"
+    parts: tuple[str, str, str] = ("EEG", "Audio", "Video")
+    digits: int = 3  # of NNN
+    upper: bool = False  # suffixes
+    eeg: bool = True
+    labels: bool = True
+    lost: frozenset[str] = frozenset()  # "video 7"
+    extra: tuple[str, ...] = ()  # below the subject's folder; {0}, {1} and {2} are its parts
+    fault: str = ""
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.format(n=self.number)
+
+    @property
+    def there(self) -> dict[str, list[int]]:
+        """Numbers of the sounds and videos that are there."""
+        numbers = {"audio": range(2, self.trials + 1, 2), "video": range(1, self.trials + 1)}
+        return {kind: [n for n in of if f"{kind} {n}" not in self.lost] for kind, of in numbers.items()}
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """What the trial table must hold: subject, trial, label, group, condition, and number of EEG, sound, video."""
+        there = self.there
+        known = range(1, self.trials + 1) if self.labels else sorted({*there["audio"], *there["video"]})
+        return [
+            (
+                *(str(self.number), str(n), trial(n)[1], str((n - 1) // 10), trial(n)[0]),
+                str(n) if self.eeg else "",
+                *(str(n) if n in there[kind] else "" for kind in ("audio", "video")),
+            )
+            for n in known
+        ]
+
+
+def make_plan(root: Path, plan: Plan, rng: random.Random) -> Path:
+    """The subject's folder below ``root``; files are made in any order, and TT of the names is any number."""
+    folder = root / plan.name / plan.name if plan.inner else root / plan.name
+    eeg, audio, video = (folder / part for part in plan.parts)
+    steps = [(folder / name.format(*plan.parts), b"x") for name in plan.extra]
+    for kind, numbers in plan.there.items():
+        for n in numbers:
+            condition, emotion = trial(n)
+            tail = rng.choice(["_aud.wav", "_Aud.wav", "_AUD.wav"]) if kind == "audio" else ".mp4"
+            stem, suffix = tail.split(".")
+            name = f"{n:0{plan.digits}d}_Trial_{rng.randint(0, 99):02d}_{condition}_{emotion}{stem}"
+            suffix = suffix.upper() if plan.upper else suffix
+            steps.append(((audio if kind == "audio" else video) / f"{name}.{suffix}", b"x"))
+    if plan.eeg:
+        steps.append((eeg / f"subject{plan.number}_eeg.mat", _mat(plan.key, plan.trials)))
+    if plan.labels:
+        steps.append((eeg / f"subject{plan.number}_eeg_label.mat", _mat("label", plan.trials)))
+    rng.shuffle(steps)
+    for parent in {path.parent for path, _ in steps}:
+        parent.mkdir(parents=True, exist_ok=True)
+    for path, content in steps:
+        path.write_bytes(content)
+    return folder
+
+
+@lru_cache
+def _mat(key: str, trials: int) -> bytes:
+    file = io.BytesIO()
+    array = label_matrix(trials) if key == "label" else np.zeros((4, 30, trials), dtype="int16")
+    scipy.io.savemat(file, {key: array})
+    return file.getvalue()

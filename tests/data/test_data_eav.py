@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import eav_files
@@ -13,7 +15,7 @@ import pandas as pd
 import pytest
 import scipy.io
 
-from eavdash.data import eav
+from eavdash.data.adapters import eav
 from eavdash.data.table import open_table, select
 from eavdash.errors import DataError, TableError
 from eavdash.presets import preset
@@ -53,16 +55,24 @@ def test_rows_pair_by_number_alone(root: Path) -> None:
 
 
 def test_order_on_disk_changes_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("b", "a", "c"):
+        (root / "subject1" / "Video" / name).touch()
+        eav_files.make_subject(root / name, trials=10)
+    (root / "subject1" / "EEG" / "subject_1_eeg.mat").touch()
     expected = open_table(root.parents[2])
-    listing = Path.iterdir
+    listing = os.scandir
 
-    def shuffled(self: Path) -> list[Path]:
-        found = list(listing(self))
+    @contextlib.contextmanager
+    def shuffled(path: Path) -> Iterator[list[os.DirEntry[str]]]:
+        with listing(path) as entries:
+            found = list(entries)
         random.Random(len(found)).shuffle(found)
-        return found
+        yield found
 
-    monkeypatch.setattr(Path, "iterdir", shuffled)
-    pd.testing.assert_frame_equal(open_table(root.parents[2]).frame, expected.frame)
+    monkeypatch.setattr("eavdash.data.adapters.base.os.scandir", shuffled)
+    table = open_table(root.parents[2])
+    pd.testing.assert_frame_equal(table.frame, expected.frame)
+    assert (table.problems, table.notes) == (expected.problems, expected.notes)
 
 
 def test_root_is_found_at_any_level_above(root: Path) -> None:

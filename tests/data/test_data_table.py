@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eavdash.data.table import file_of, fingerprint, natural_key, open_table, select
+from eavdash.config import StudyConfig
+from eavdash.data.recording import split_trial
+from eavdash.data.table import expected, file_of, fingerprint, natural_key, open_table, select
 from eavdash.errors import ConfigError, TableError, UsageError
 from eavdash.presets import preset
 
@@ -79,14 +81,14 @@ def test_trial_number_of_mat_is_kept(tmp_path: Path) -> None:
         (HEADER, "at least one trial, found none"),
         ("subject,trial,audio\n1,1,x.wav\n", "no column label"),
         ("subject,trial,label\n1,1,a\n", "one of eeg, audio, video"),
-        ("subject,trial,label,audio,audio\n1,1,a,x,y\n", "'audio' twice"),
+        ("subject,trial,label,audio,audio\n1,1,a,x,y\n", "audio twice"),
         (HEADER + "1,1,a,,,,,x.wav,\n1,1,b,,,,,y.wav,\n", "line 3: .* a second time .first in line 2"),
         (HEADER + "1,1,a,,,,x.wav,\n", "line 2: expected 9 fields as in the header, found 8"),
         (HEADER + "1,,a,,,,,x.wav,\n", "line 2: expected a trial, found none"),
         (HEADER + "1,1,,,,,,x.wav,\n", "line 2: expected a label"),
         (HEADER + "1,1,a,,2,1,,x.wav,\n", "stop after start .2 s., found 1 s"),
         (HEADER + "1,1,a,,2,2,,x.wav,\n", "stop after start"),
-        (HEADER + "1,1,a,,x,,,x.wav,\n", "start in seconds, 0 or more, or nothing, found 'x'"),
+        (HEADER + "1,1,a,,x,,,x.wav,\n", "start in seconds, 0 to 1000000, or nothing, found 'x'"),
         (HEADER + "1,1,a,,nan,,,x.wav,\n", "start in seconds"),
         (HEADER + "1,1,a,,-1,,,x.wav,\n", "start in seconds"),
         (HEADER + "1,1,a,,,inf,,x.wav,\n", "stop in seconds"),
@@ -115,7 +117,7 @@ def test_unreadable_tables_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="found nothing; mend the path"):
         open_table(tmp_path / "absent")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(TableError, match=r"expected trials\.csv or EAV's folders"):
+    with pytest.raises(TableError, match=r"expected trials\.csv or a dataset of a known kind .EAV, .*found neither"):
         open_table(tmp_path / "folder")
 
 
@@ -172,6 +174,113 @@ def test_eav_uses_speaking_trials_unless_told_otherwise(tmp_path: Path) -> None:
     assert not table.simulated
     (table.root / "truth.json").write_text(json.dumps({"simulated": True}))
     assert open_table(tmp_path).simulated
+
+
+@pytest.mark.parametrize("entry", ["a.mat", "b.PKL", "c.dat", "d e\n.Mat"])
+def test_items_of_files_that_hold_many(tmp_path: Path, entry: str) -> None:
+    assert file_of(f"/x/{entry}#12") == f"/x/{entry}"
+    assert file_of(f"/x/{entry}") == f"/x/{entry}"
+    assert file_of(f"/x/{entry}#") == f"/x/{entry}#"
+    assert file_of(f"/x/{entry}.wav#1") == f"/x/{entry}.wav#1"
+
+
+@given(
+    st.text(max_size=8), st.sampled_from([".mat", ".pkl", ".dat", ".wav", ""]), st.sampled_from(["#1", "#007", "#", ""])
+)
+def test_the_file_of_an_entry_is_what_the_readers_take(stem: str, suffix: str, item: str) -> None:
+    assert file_of(stem + suffix + item) == split_trial(stem + suffix + item)[0]
+
+
+def test_names_are_by_subject_and_paths_may_be_absolute(tmp_path: Path) -> None:
+    """design: (subject, trial) is a trial, (subject, group) a group; absolute paths are taken as they are."""
+    (tmp_path / "else").mkdir()
+    away = tmp_path / "else" / "y.wav"
+    away.touch()
+    text = f"subject,trial,label,group,audio\na,1,x,g,x.wav\nb,1,y,g,{away}\nb,2,x,,../{tmp_path.name}/x.wav\n"
+    table = open_table(write(tmp_path, text))
+    assert not table.problems
+    assert table.frame["audio"].tolist() == [
+        str(tmp_path / "x.wav"),
+        str(away),
+        f"{tmp_path}/../{tmp_path.name}/x.wav",
+    ]
+    assert table.frame.groupby(["subject", "group"]).ngroups == 3
+
+
+def test_a_filter_may_name_several_values(tmp_path: Path) -> None:
+    eav_files.make_subject(tmp_path, trials=10)
+    table = open_table(tmp_path)
+
+    def trials(*where: str) -> list[str]:
+        return select(table, dataclasses.replace(QUICK, where=where)).frame["trial"].tolist()
+
+    assert trials("auto") == ["2", "4", "6", "8", "10"]
+    assert trials("condition=Listening") == ["1", "3", "5", "7", "9"]
+    assert trials() == trials("condition=Speaking|Listening") == trials("label=Neutral | Anger")
+    assert trials("label=Neutral|Fear", "condition=Listening") == ["1"]
+
+
+def with_sound_tracks(**changes: object) -> StudyConfig:
+    return dataclasses.replace(QUICK, audio=dataclasses.replace(QUICK.audio, from_video=True), **changes)
+
+
+def test_sound_tracks_stand_in_for_sounds_that_are_not_there(tmp_path: Path) -> None:
+    eav_files.make_subject(tmp_path, trials=10)
+    table = open_table(tmp_path)
+    both = select(table, with_sound_tracks(where=()))
+    for row in both.frame.to_dict("records"):
+        assert row["audio"] == (row["video"] if row["condition"] == "Listening" else row["audio"])
+        assert row["audio"].endswith(".mp4" if row["condition"] == "Listening" else ".wav")
+    assert (select(table, dataclasses.replace(QUICK, where=())).frame["audio"] == "").sum() == 5
+    assert (table.frame["audio"] == "").sum() == 5
+    listening = select(table, with_sound_tracks(where=("condition=Listening",), stages=("audio",)))
+    assert (listening.frame["audio"] != "").all()
+    wanted = expected(table)
+    assert wanted["audio"].sum() == 5
+    assert wanted["eeg"].all()
+    assert wanted["vision"].all()
+
+
+def test_sound_tracks_of_a_missing_video_stop_its_subject(tmp_path: Path) -> None:
+    table = open_table(write(tmp_path, "subject,trial,label,audio,video\n1,1,a,,v.mp4\n1,2,b,x.wav,\n2,1,a,,w.mp4\n"))
+    (tmp_path / "v.mp4").unlink()
+    sounds = with_sound_tracks(stages=("audio",))
+    assert list(select(table, sounds).problems) == ["1"]
+    assert not select(table, dataclasses.replace(QUICK, stages=("audio",))).problems
+
+
+def test_what_is_expected_of_a_table(tmp_path: Path) -> None:
+    table = open_table(write(tmp_path, "subject,trial,label,audio,video\n1,1,a,x.wav,\n1,2,b,,\n"))
+    wanted = expected(table)
+    assert {m: w.tolist() for m, w in wanted.items()} == {
+        "vision": [False, False],
+        "audio": [True, True],
+        "eeg": [False, False],
+    }
+
+
+def test_files_that_cannot_be_reached_are_problems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "trials.csv"
+    path.write_text(
+        "subject,trial,label,audio\n1,1,a,x.wav/inside.wav\n2,1,a,none.wav\n3,1,a,folder\n4,1,a,closed.wav\n"
+    )
+    (tmp_path / "x.wav").touch()
+    (tmp_path / "folder").mkdir()
+    stat = os.stat
+
+    def guarded(path: str, **kwargs: object) -> object:
+        if str(path).endswith("closed.wav"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "stat", guarded)
+    problems = open_table(path).problems
+    assert [text.split("found ")[1].split(";")[0] for text in problems.values()] == [
+        "Not a directory",
+        "no file",
+        "a folder, a pipe or a device",
+        "Permission denied",
+    ]
 
 
 def test_fingerprint_sees_rows_and_sizes_but_not_times_nor_places(tmp_path: Path) -> None:

@@ -12,13 +12,14 @@ the names. Only headers and the small label matrix are read here; SciPy reads MA
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from eavdash.data.adapters.base import Adapted, Adapter, listed, search, shown
 from eavdash.data.eav_mat import EMOTIONS, eeg_shape, read_labels
 from eavdash.errors import DataError, EavdashError, TableError
 
@@ -28,12 +29,10 @@ COLUMNS = (
     *("subject", "trial", "label", "group", "start", "stop", "eeg", "audio", "video"),
     *("condition", "conversation"),
 )
-#: How far below the given folder the subjects are looked for.
-DEPTH = 4
 
-_SUBJECT = re.compile(r"(?i)^subject_?0*(\d+)_*$")
-_MEDIA = re.compile(r"(?i)^(\d+)_trial_\d+_(listening|speaking)_([a-z]+?)(?:_aud)?\.(mp4|wav)$")
-_EEG = re.compile(r"(?i)^(?:subject_?0*(\d+)_*)?_?eeg(_label)?\.mat$")
+_SUBJECT = re.compile(r"(?i)^subject_?0*([0-9]+)_*$")
+_MEDIA = re.compile(r"(?i)^([0-9]+)_trial_[0-9]+_(listening|speaking)_([a-z]+?)(?:_aud)?\.(mp4|wav)$")
+_EEG = re.compile(r"(?i)^(?:subject_?0*([0-9]+)_*)?_?eeg(_label)?\.mat$")
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,10 @@ class EavSubject:
         """Record a contradiction in this subject's files."""
         self.errors.append(DataError.at(where, expected=expected, found=found, remedy=remedy))
 
+    def ignore(self, path: Path) -> None:
+        """Record a file or folder that is not read."""
+        self.notes.append(f"{shown(path)}: not part of EAV, ignored")
+
 
 def eav_root(path: str | Path) -> Path | None:
     """The folder at or below ``path`` that holds EAV's subject folders, or None.
@@ -67,26 +70,13 @@ def eav_root(path: str | Path) -> Path | None:
     Raises:
         TableError: two folders of the same level hold subjects, so that it is not clear which is meant.
     """
-    level = [Path(path)]
-    for _ in range(DEPTH + 1):
-        found = [folder for folder in level if _holds_subjects(folder)]
-        if len(found) > 1:
-            raise TableError.at(
-                path,
-                expected="one folder with EAV subjects",
-                found=f"{len(found)} ({', '.join(map(str, found))})",
-                remedy="point at one of them",
-            )
-        if found:
-            return found[0]
-        level = [child for folder in level for child in _folders(folder)]
-    return None
+    return search(Path(path), _holds_subjects, "EAV subjects")
 
 
 def scan(root: str | Path) -> list[EavSubject]:
     """Every subject below an EAV root, by number, whatever state its files are in."""
     folders: dict[int, list[Path]] = {}
-    for folder in _folders(Path(root)):
+    for folder in listed(Path(root))[0]:
         if match := _SUBJECT.match(folder.name):
             folders.setdefault(int(match[1]), []).append(folder)
     return [_scan_subject(number, folders[number]) for number in sorted(folders)]
@@ -112,35 +102,73 @@ def first_error(errors: list[EavdashError]) -> DataError:
     return DataError(f"{errors[0]}{more}")
 
 
-def _entries(folder: Path, keep: Callable[[Path], bool]) -> list[Path]:
-    """Children in the order of their names (the order on disk is arbitrary), without hidden ones."""
+def _read(root: Path) -> Adapted:
+    subjects = scan(root)
+    problems = {s.subject: str(first_error(s.errors)) for s in subjects if s.errors}
+    notes = [note for s in subjects for note in s.notes]
+    for folder in _safe_folders(root):
+        if not _SUBJECT.match(folder.name) and _holds_subjects(folder):
+            notes.append(f"{shown(folder)}: further EAV subjects, not read; move them beside the others to read them")
+    return Adapted(frame_of(subjects), problems, tuple(notes))
+
+
+ADAPTER = Adapter("eav", eav_root, _read)
+
+
+def _safe_folders(folder: Path) -> list[Path]:
     try:
-        return sorted((p for p in folder.iterdir() if not p.name.startswith((".", "__MACOSX")) and keep(p)), key=str)
-    except OSError:
+        return listed(folder)[0]
+    except TableError:
         return []
 
 
-def _folders(folder: Path) -> list[Path]:
-    return _entries(folder, Path.is_dir)
-
-
 def _holds_subjects(folder: Path) -> bool:
-    return any(_SUBJECT.match(f.name) and any(True for _ in _parts(f)) for f in _folders(folder))
+    return any(_SUBJECT.match(f.name) and any(True for _ in _parts(_inner(f))) for f in _safe_folders(folder))
+
+
+def _inner(folder: Path) -> Path:
+    """Where a subject's parts are: in its folder or, when that was unzipped into one of its own name, in the inner."""
+    if not any(True for _ in _parts(folder)):
+        same = _SUBJECT.match(folder.name)
+        for child in _safe_folders(folder):
+            match = _SUBJECT.match(child.name)
+            if match and same and match[1] == same[1]:
+                return child
+    return folder
 
 
 def _parts(folder: Path) -> Iterator[tuple[str, Path]]:
     """The subject's EEG, audio and video folders, however they are capitalised."""
-    for child in _folders(folder):
+    for child in _safe_folders(folder):
         if child.name.lower() in ("eeg", "audio", "video"):
             yield child.name.lower(), child
 
 
+def _files(subject: EavSubject, folder: Path | None) -> list[Path]:
+    """The files of one of the subject's folders; that it cannot be listed is an error of the subject."""
+    try:
+        folders, files = listed(folder) if folder else ([], [])
+    except TableError as error:
+        subject.errors.append(error)
+        return []
+    for inside in folders:
+        subject.ignore(inside)
+    return files
+
+
 def _scan_subject(number: int, folders: list[Path]) -> EavSubject:
-    subject = EavSubject(str(number), folders[0])
+    subject = EavSubject(str(number), _inner(folders[0]))
     if len(folders) > 1:
         names = ", ".join(f.name for f in folders)
         subject.fail(folders[0].parent, f"one folder of subject {number}", names, "remove or rename the others")
-    parts = dict(_parts(folders[0]))
+    parts: dict[str, Path] = {}
+    for kind, folder in _parts(subject.folder):
+        if kind in parts:
+            names = f"{parts[kind].name}, {folder.name}"
+            subject.fail(subject.folder, f"one {kind} folder", names, "put their files into one folder")
+        parts.setdefault(kind, folder)
+    if not parts:
+        _files(subject, subject.folder)  # says why, if it cannot be listed
     eeg, trials, labels = _scan_eeg(subject, parts.get("eeg"))
     media = {kind: _scan_media(subject, parts.get(kind), kind) for kind in ("video", "audio")}
     _check_names(subject, media, labels, trials)
@@ -161,19 +189,19 @@ def _scan_subject(number: int, folders: list[Path]) -> EavSubject:
             }
         )
     if not known and not subject.errors:
-        subject.fail(folders[0], "recordings in EEG, Audio and Video", "none", "copy the subject's files again")
+        subject.fail(subject.folder, "recordings in EEG, Audio and Video", "none", "copy the subject's files again")
     if known and len(known) < TRIALS:
-        subject.notes.append(f"{folders[0]}: {len(known)} trials where EAV has {TRIALS}")
+        subject.notes.append(f"{subject.folder}: {len(known)} trials where EAV has {TRIALS}")
     return subject
 
 
 def _scan_eeg(subject: EavSubject, folder: Path | None) -> tuple[Path | None, int, list[tuple[str, str]] | None]:
     """The EEG file (None when absent or unreadable), its number of trials, and the label matrix's labels."""
     files: dict[bool, list[Path]] = {False: [], True: []}
-    for path in _entries(folder, Path.is_file) if folder else []:
+    for path in _files(subject, folder):
         match = _EEG.match(path.name)
         if not match:
-            subject.notes.append(f"{path}: not part of EAV, ignored")
+            subject.ignore(path)
             continue
         if match[1] and match[1] != subject.subject:
             subject.fail(path, f"a file of subject {subject.subject}", f"subject {match[1]}'s", "move it to its folder")
@@ -206,10 +234,10 @@ def _scan_media(subject: EavSubject, folder: Path | None, kind: str) -> dict[int
     """The sounds or videos of a subject by number NNN."""
     suffix = {"audio": "wav", "video": "mp4"}[kind]
     files: dict[int, Media] = {}
-    for path in _entries(folder, Path.is_file) if folder else []:
+    for path in _files(subject, folder):
         match = _MEDIA.match(path.name)
         if not match or match[4].lower() != suffix:
-            subject.notes.append(f"{path}: not part of EAV, ignored")
+            subject.ignore(path)
             continue
         file = Media(path, int(match[1]), match[2].capitalize(), match[3].capitalize())
         if file.emotion not in EMOTIONS:

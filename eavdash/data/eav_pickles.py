@@ -1,0 +1,189 @@
+"""EAV's published pickles: windows of 5 s that were cut, filtered and cropped before they were given away.
+
+In: ``subject_NN_{eeg,aud,vis}.pkl``, each a list [tr_x, tr_y, te_x, te_y] (https://zenodo.org/records/10205702): EEG
+(window, 30, 500) at 100 Hz, taken as microvolt; sound (window, 80000) at 16 kHz; pictures (window, 25, 56, 56, 3)
+uint8, five per second, cropped to the face. y is the class as a number or one-hot. Out: one window; they are numbered
+from 1, those for training before those for testing. Reading is delegated to the restricted :mod:`unpickle`.
+
+The file that was opened last is kept (up to 250 MB), so that reading all its windows opens it once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eavdash.data.electrodes import EAV_CHANNELS
+from eavdash.data.recording import stamp
+from eavdash.data.unpickle import load_arrays
+from eavdash.errors import EavdashError, RecordingError
+
+if TYPE_CHECKING:
+    from eavdash.data.eeg_arrays import ArrayInfo
+
+EEG_RATE = 100.0  # Hz
+EEG_UNIT = 1e-6  # volt
+SOUND_RATE = 16000  # Hz
+FRAMES_PER_SECOND = 5.0
+#: Classes in the order of the numbers in y.
+EMOTIONS = ("Neutral", "Sadness", "Anger", "Happiness", "Calmness")
+_EEG, _SOUND, _FRAMES = (30, 500), (80000,), (25, 56, 56, 3)
+#: Shape of one window by what the file's name ends with.
+SHAPES = {"eeg": _EEG, "aud": _SOUND, "vis": _FRAMES}
+_REMEDY = "copy the file from the dataset again, or use the raw recordings"
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """A file's windows: ``train`` and ``test`` (window, ...), and the class of each, 0 to 4, train before test."""
+
+    train: np.ndarray
+    test: np.ndarray
+    classes: np.ndarray  # (train + test,) int64
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+
+def outline(file: str, shape: tuple[int, ...]) -> Content:
+    """Shapes and classes of a file whose windows have ``shape``; the windows themselves are zeros, and are not read.
+
+    Raises:
+        RecordingError: it cannot be read, or is not such a file.
+    """
+    return _checked(file, load_arrays(file, outline=True), shape)
+
+
+def info(file: str) -> ArrayInfo:
+    """What an EEG file holds, without reading its samples.
+
+    Raises:
+        RecordingError: as :func:`outline`.
+    """
+    return _info(file, stamp(file))
+
+
+def trial(file: str, number: int) -> np.ndarray:
+    """EEG of window ``number`` (from 1): (30 channels, 500) float64 volt at :data:`EEG_RATE`.
+
+    Raises:
+        RecordingError: as :func:`outline`, or there is no such window.
+    """
+    return _window(file, number, _EEG).astype(np.float64) * EEG_UNIT
+
+
+def sound(file: str, number: int) -> np.ndarray:
+    """Sound of window ``number`` (from 1): (80000,) float32 at :data:`SOUND_RATE`.
+
+    Raises:
+        RecordingError: as :func:`trial`.
+    """
+    return _window(file, number, _SOUND).astype(np.float32)
+
+
+def frames(file: str, number: int) -> np.ndarray:
+    """Pictures of window ``number`` (from 1): (25, 56, 56, 3) uint8 RGB, :data:`FRAMES_PER_SECOND`.
+
+    Raises:
+        RecordingError: as :func:`trial`.
+    """
+    return _window(file, number, _FRAMES).astype(np.uint8)
+
+
+def release() -> None:
+    """Forget the file that was opened last."""
+    _content.cache_clear()
+
+
+@lru_cache(maxsize=64)
+def _info(file: str, _stamp: tuple[int, int]) -> ArrayInfo:
+    from eavdash.data.eeg_arrays import ArrayInfo  # which knows this module
+
+    return ArrayInfo(_EEG[1], EEG_RATE, EAV_CHANNELS, len(outline(file, _EEG)))
+
+
+@lru_cache(maxsize=1)
+def _content(file: str, _stamp: tuple[int, int], shape: tuple[int, ...]) -> Content:
+    return _checked(file, load_arrays(file), shape)
+
+
+def _window(file: str, number: int, shape: tuple[int, ...]) -> np.ndarray:
+    content = _content(file, stamp(file), shape)
+    if not 1 <= number <= len(content):
+        raise RecordingError.at(
+            f"{file}#{number}",
+            expected=f"a window from 1 to {len(content)}",
+            found=f"window {number}",
+            remedy="mend the number, or copy the file again if windows are missing from it",
+        )
+    before = len(content.train)
+    return np.asarray(content.train[number - 1] if number <= before else content.test[number - 1 - before])
+
+
+def _checked(file: str, loaded: Any, shape: tuple[int, ...]) -> Content:
+    if not isinstance(loaded, (list, tuple)) or len(loaded) != 4:
+        size = f" of {len(loaded)}" if isinstance(loaded, (list, tuple, dict)) else ""
+        raise _wrong(file, "a list of four: tr_x, tr_y, te_x, te_y", f"{_kind(loaded)}{size}")
+    parts, classes = [], []
+    for name, x, y in (("tr", loaded[0], loaded[1]), ("te", loaded[2], loaded[3])):
+        values = _values(file, f"{name}_x", x, shape)
+        numbers = _classes(file, f"{name}_y", y)
+        if len(values) != len(numbers):
+            raise _wrong(file, f"a class for each of the {len(values)} windows in {name}_x", f"{len(numbers)}")
+        parts.append(values)
+        classes.append(numbers)
+    if not any(map(len, classes)):
+        raise _wrong(file, "windows", "none")
+    return Content(parts[0], parts[1], np.concatenate(classes))
+
+
+def _values(file: str, name: str, x: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """The windows as one array of numbers, (window, *shape)."""
+    values = _stacked(x)
+    kinds = "u" if shape == _FRAMES else "iuf"
+    if values is None or values.shape[1:] != shape or values.dtype.kind not in kinds:
+        found = "something else" if values is None else f"shape {values.shape} of {values.dtype.name}"
+        kind = "uint8" if shape == _FRAMES else "numbers"
+        raise _wrong(file, f"{name} of shape (windows, {', '.join(map(str, shape))}) of {kind}", found)
+    if shape == _FRAMES and values.dtype != np.uint8:
+        raise _wrong(file, f"{name} of uint8", values.dtype.name)
+    return values
+
+
+def _stacked(x: Any) -> np.ndarray | None:
+    """An array, a list of arrays of one shape, or an array of such objects, as one array; None where it is neither."""
+    if isinstance(x, np.ndarray) and x.dtype != object:
+        return x
+    try:
+        stacked = np.stack([np.asarray(item) for item in x])
+    except (TypeError, ValueError):
+        return None
+    return stacked if stacked.dtype != object else None
+
+
+def _classes(file: str, name: str, y: Any) -> np.ndarray:
+    """The class of each window, (window,) int64, from numbers or one-hot rows."""
+    rows = _stacked(y)
+    expected = f"{name} with a class from 0 to {len(EMOTIONS) - 1} for each window, as a number or one-hot"
+    if rows is None or rows.dtype.kind not in "iufb" or rows.ndim not in (1, 2):
+        raise _wrong(file, expected, "something else" if rows is None else f"shape {rows.shape} of {rows.dtype.name}")
+    if rows.ndim == 2 and rows.shape[1] == len(EMOTIONS):
+        if not (np.isin(rows, (0, 1)).all() and (rows.sum(axis=1) == 1).all()):
+            raise _wrong(file, expected, "rows that are not one-hot")
+        return rows.argmax(axis=1).astype(np.int64)
+    numbers = rows.reshape(-1) if rows.ndim == 1 or rows.shape[1] == 1 else None
+    if numbers is None or not np.isin(numbers, range(len(EMOTIONS))).all():
+        odd = f"shape {rows.shape}" if numbers is None else f"{numbers[~np.isin(numbers, range(len(EMOTIONS)))][0]}"
+        raise _wrong(file, expected, odd)
+    return numbers.astype(np.int64)
+
+
+def _kind(loaded: Any) -> str:
+    return {"ndarray": "an array", "dict": "a dictionary"}.get(type(loaded).__name__, f"a {type(loaded).__name__}")
+
+
+def _wrong(file: str, expected: str, found: str) -> EavdashError:
+    return RecordingError.at(file, expected=expected, found=found, remedy=_REMEDY)

@@ -1,0 +1,181 @@
+"""Reading pickles without running them: arrays, numbers, texts and plain containers come out, all else is refused.
+
+In: a pickle of any protocol (0 to 5) written by Python 2 or 3 with numpy 1 or 2. Out: its content. Python's own
+``pickle`` parses the stream, but every name that the stream asks for is looked up in a table of stand-ins
+(:mod:`~eavdash.data.unpickle_parts`); nothing is imported, and numpy's own unpickling (which trusts flags and pointers
+in the stream) is never reached. The stand-ins only note what an array is made of; it is made from its bytes afterwards.
+
+A hostile file cannot run code. A damaged one, whose lengths and numbers may be anything, is refused before it asks for
+more memory than it has bytes; a hostile one can still use up memory, by naming the same bytes many times.
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+import struct
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar, NoReturn
+
+import numpy as np
+
+from eavdash.data.recording import stamp, unreadable
+from eavdash.data.unpickle_parts import MODULES, STAND_INS, Array, Dtype, Refused, Scalar
+from eavdash.errors import RecordingError
+
+#: Payloads larger than this (bytes) are passed over where only the outline is wanted.
+OUTLINE = 1 << 20
+_DEPTH = 50  # containers in one another
+_PLAIN = (str, bytes, bool, int, float, complex, np.number, np.bool_, np.character)
+
+
+def load_arrays(path: str | Path, *, outline: bool = False) -> Any:
+    """The content of a pickle: numpy arrays, lists, tuples, dicts, sets, texts, bytes, numbers, None, nothing else.
+
+    Arrays of objects are admitted where they hold arrays or numbers. With ``outline``, arrays of more than
+    :data:`OUTLINE` bytes have their shape and dtype but hold zeros: their bytes are not read from the disk.
+
+    Raises:
+        RecordingError: no such file, not a pickle, damaged, or it asks for anything else; the message names that.
+    """
+    path = Path(path)
+    stamp(str(path))
+    try:
+        if outline:
+            try:
+                return _load(path, outline=True)
+            except (Refused, OSError):
+                raise
+            except Exception:  # a stream whose large pieces are not payloads: read all of it
+                pass
+        return _load(path, outline=False)
+    except Refused as error:
+        raise RecordingError.at(
+            path,
+            expected="a pickle of arrays, numbers and texts alone",
+            found=str(error),
+            remedy="do not open it with other programs, and get the file from its publisher again",
+        ) from error
+    except OSError as error:
+        raise RecordingError.at(
+            path, expected="a readable pickle", found=error.strerror or str(error), remedy="mend the path or copy it"
+        ) from error
+    except Exception as error:  # damaged streams fail in many ways (EOFError, ValueError, KeyError, MemoryError ...)
+        raise unreadable(str(path), "a complete pickle", error) from error
+
+
+def _load(path: Path, outline: bool) -> Any:
+    with path.open("rb") as file:
+        content = _Unpickler(_Stream(file, path.stat().st_size, outline), encoding="latin1").load()
+    return _Rebuild(outline)(content)
+
+
+class _Stream:
+    """A file that gives no more than it has, whatever length the stream claims.
+
+    Where ``skip`` is set, large payloads are passed over: their length is right, their bytes are zeros.
+    """
+
+    def __init__(self, file: BinaryIO, size: int, skip: bool) -> None:
+        self.file, self.size, self.skip = file, size, skip
+        self.readline = file.readline
+
+    def read(self, count: int = -1) -> bytes:
+        """The next ``count`` bytes; less than that is the end."""
+        count = min(count, self.size - self.file.tell())
+        return self._pass(count) if self.skip and count > OUTLINE else self.file.read(count)
+
+    def _pass(self, count: int) -> bytes:
+        self.file.seek(count, 1)
+        return bytes(count)
+
+
+# Python's own parser in Python, not the one in C, whose table of remembered objects is as long as the largest number in
+# the stream: one wrong byte of a damaged file can make it ask for gigabytes.
+class _Unpickler(pickle._Unpickler):
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
+
+    def find_class(self, module: str, name: str) -> Any:
+        make = STAND_INS.get((MODULES.get(module, module), name))
+        if make is None:
+            raise Refused(f"the Python object {module}.{name}, which was neither imported nor run")
+        return make
+
+    def persistent_load(self, pid: Any) -> NoReturn:
+        raise Refused("a reference to something outside the file")
+
+    def load_bytearray8(self: Any) -> None:
+        """Bytes of a stated length; Python's own makes room for them before it looks whether they are there."""
+        (length,) = struct.unpack("<Q", self.read(8))
+        self.append(self.read(length))
+
+    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
+
+
+class _Rebuild:
+    """The content with each stand-in replaced by the array it notes; each object once, however often it is named."""
+
+    def __init__(self, outline: bool) -> None:
+        self.outline = outline
+        self.done: dict[int, tuple[Any, Any]] = {}  # by identity; the original is kept so that it stays unique
+        self.open: set[int] = set()
+
+    def __call__(self, value: Any, depth: int = 0) -> Any:
+        if value is None or isinstance(value, _PLAIN):
+            return value
+        key = id(value)
+        if key in self.done:
+            return self.done[key][1]
+        if key in self.open or depth > _DEPTH:
+            raise Refused("containers that hold themselves, or too many in one another")
+        self.open.add(key)
+        result = self._made(value, depth + 1)
+        self.open.remove(key)
+        self.done[key] = (value, result)
+        return result
+
+    def _made(self, value: Any, depth: int) -> Any:
+        if isinstance(value, Scalar):
+            array = self._array(value, depth)
+            if array.dtype.hasobject:
+                raise Refused("a number that is an object")
+            return array[()]
+        if isinstance(value, Array):
+            return self._array(value, depth)
+        if isinstance(value, dict):
+            return {self(k, depth): self(v, depth) for k, v in value.items()}
+        if isinstance(value, (list, tuple, set, frozenset)):
+            return type(value)(self(item, depth) for item in value)
+        if isinstance(value, bytearray):
+            return bytes(value)
+        raise Refused("a numpy type" if isinstance(value, Dtype) else "a name instead of a value")
+
+    def _array(self, array: Array, depth: int) -> np.ndarray:
+        dtype, count = array.dtype.dtype(), math.prod(array.shape)
+        if dtype.hasobject:
+            return self._objects(array, count, depth)
+        raw = array.raw
+        if isinstance(raw, list):
+            raise Refused("numbers in a form that numpy does not write")
+        if self.outline and len(raw) > OUTLINE:
+            shape = array.shape if array.axes is None else tuple(array.shape[int(axis)] for axis in array.axes)
+            return np.broadcast_to(np.zeros((), dtype), shape)
+        raw = raw.encode("latin1") if isinstance(raw, str) else raw  # Python 2's strings were bytes
+        if len(raw) != count * dtype.itemsize:
+            raise ValueError(f"{len(raw)} bytes for an array of {count} times {dtype.itemsize}")
+        if count and not dtype.itemsize:
+            raise ValueError("an array of items without a byte")
+        values = np.frombuffer(raw, dtype) if count else np.zeros(0, dtype)
+        values = values.reshape(array.shape, order="F" if array.order == "F" else "C")
+        return values if array.axes is None else values.transpose([int(axis) for axis in array.axes])
+
+    def _objects(self, array: Array, count: int, depth: int) -> np.ndarray:
+        if not isinstance(array.raw, list) or len(array.raw) != count:
+            raise Refused("an array of objects in a form that numpy does not write")
+        values = np.empty(count, dtype=object)
+        for n, item in enumerate(array.raw):
+            made = self(item, depth)
+            if not isinstance(made, (np.ndarray, np.generic, bool, int, float, complex)):
+                raise Refused(f"an array of objects that holds {type(made).__name__}")
+            values[n] = made
+        return values.reshape(array.shape)  # numpy lists them in C's order whatever the array's own
