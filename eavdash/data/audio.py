@@ -1,67 +1,83 @@
 """Sound of one trial, and the spectrogram that AST sees.
 
-In: a path of any file that libsndfile reads (EAV: 32-bit float WAV), with start and stop in seconds. Out: one mono
-waveform at the rate asked for; its log-mel energies.
+In: a path of a sound file (EAV: 32-bit float WAV), of a video with a sound track, or of an item of EAV's published
+pickles (``x.pkl#41``), with start and stop in seconds. Out: one mono waveform at the rate asked for; its log-mel
+energies. A recording is read in pieces: an hour of sound takes as much memory as the waveform that comes out.
 
-Delegated to soundfile: file formats; to torchaudio: resampling and the Kaldi filter bank, with the settings of the
-Audio Spectrogram Transformer (Gong et al. 2021, https://arxiv.org/abs/2104.01778).
+Delegated to soundfiles.py and soundtrack.py: decoding; to torchaudio: resampling and the Kaldi filter bank, with the
+settings of the Audio Spectrogram Transformer (Gong et al. 2021, https://arxiv.org/abs/2104.01778).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import lru_cache
+from math import ceil
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
-import soundfile
 
-from eavdash.data.recording import stamp, stretch, unreadable
+from eavdash.data import soundfiles, soundtrack
+from eavdash.data.recording import split_trial, stamp, stretch
+from eavdash.data.sound import BLOCK, Sound
 from eavdash.errors import RecordingError
 
 FRAME_LENGTH = 25.0  # milliseconds of sound in a frame of the spectrogram
 FRAME_SHIFT = 10.0  # milliseconds between frames
 #: Log-mel energy of digital silence: the filter bank takes log(max(energy, float32's epsilon)).
 SILENCE = float(np.log(np.finfo(np.float32).eps))
-_UNKNOWN_LENGTH = (0, 0xFFFFFFFF)  # of a WAV written into a pipe
+_LARGEST_FILTER = 2**23  # taps of a resampling filter; between rates without a common divisor it would be gigabytes
+_NEAREST = 2000  # denominator of the ratio that is taken instead
+_VIDEO = (b"\x1aE\xdf\xa3", b"\0\0\1\xba")
+_FILTER_WIDTH, _ROLLOFF = 6, 0.99  # torchaudio's own: zero crossings, and the cut-off as a share of Nyquist's rate
 
 
 def audio_duration(path: str) -> float:
-    """Length of a recording in seconds, from its header.
+    """Length of a recording in seconds; of a video's sound track, from the first frame to the end of the sound.
 
     Raises:
-        RecordingError: it cannot be read, or is shorter than its header promises.
+        RecordingError: it cannot be read, holds no sound, or is shorter than its header promises.
     """
-    with _open(path) as sound:
-        return float(sound.frames / sound.samplerate)
+    sound = open_sound(path)
+    return float(sound.length / sound.rate)
 
 
 def read_audio(path: str, start: float | None = None, stop: float | None = None, rate: int = 16000) -> np.ndarray:
     """The sound between ``start`` and ``stop`` (seconds; None: the file's own): (time,) float32 in -1..1 at ``rate``.
 
-    Channels are averaged.
+    Channels are averaged. Times in a video count from its first frame; silence stands where its track has none.
 
     Raises:
-        RecordingError: unreadable, truncated, outside the file, or with samples that are not finite.
+        RecordingError: unreadable, truncated, without sound, outside the file, or with samples that are not finite.
     """
-    with _open(path) as sound:
-        own_rate = sound.samplerate
-        first, last = stretch(path, sound.frames, own_rate, start, stop)
+    sound = open_sound(path)
+    first, last = stretch(path, sound.length, sound.rate, start, stop)
+    return _resample(_mono(sound, first, last), sound.rate, rate)
+
+
+def open_sound(path: str) -> Sound:
+    """What the header says, and the way to the samples in pieces; nothing but the header is read.
+
+    Raises:
+        RecordingError: as :func:`audio_duration`.
+    """
+    stamp(path)
+    file, number = split_trial(path)
+    if number is not None or file.lower().endswith(".pkl"):
+        return _pickled(path, file, number)
+    refused = None
+    if not _holds_pictures(file):
         try:
-            sound.seek(first)
-            samples = sound.read(last - first, dtype="float32", always_2d=True)
-        except soundfile.SoundFileError as error:
-            raise unreadable(path, "samples that can be read", error) from error
-    if len(samples) < last - first:
-        raise _cut_short(path, f"{last} samples", f"{first + len(samples)}")
-    bad = np.flatnonzero(~np.isfinite(samples).all(axis=1))
-    if len(bad):
-        raise RecordingError.at(
-            path,
-            expected="finite samples",
-            found=f"{len(bad)} that are not, the first at {(first + bad[0]) / own_rate:.3f} s",
-            remedy="record or export the file again, or leave the trial out",
-        )
-    return _resample(samples.mean(axis=1), own_rate, rate)
+            return soundfiles.open_file(file)
+        except soundfiles.RefusedError as error:
+            refused = error
+    try:
+        return soundtrack.open_track(file)
+    except RecordingError as error:
+        if refused is not None and Path(file).suffix.lower() in soundfiles.SUFFIXES:
+            raise RecordingError(str(refused)) from refused
+        raise error
 
 
 def logmel(wave: np.ndarray, rate: int, mels: int = 128, mean_subtraction: bool = False) -> np.ndarray:
@@ -102,46 +118,102 @@ def _samples(milliseconds: float, rate: int) -> int:
     return int(rate * milliseconds * 0.001)  # rounded as the filter bank rounds it
 
 
-def _resample(wave: np.ndarray, rate: int, target: int) -> np.ndarray:
+def _holds_pictures(file: str) -> bool:
+    """Whether a file begins as videos do, which libsndfile need not look at."""
+    try:
+        with Path(file).open("rb") as stream:
+            head = stream.read(12)
+    except OSError:
+        return False  # soundfiles says why
+    return (
+        head[4:8] in (b"ftyp", b"moov", b"mdat") or head[:4] in (b"\x1aE\xdf\xa3", b"\0\0\1\xba") or head[8:] == b"AVI "
+    )
+
+
+def _pickled(path: str, file: str, number: int | None) -> Sound:
+    """An item of one of EAV's published pickles."""
+    if not file.lower().endswith(".pkl") or number is None:
+        raise RecordingError.at(
+            path,
+            expected="a sound file, a video, or the number of an item as in x.pkl#41",
+            found="no number" if number is None else f"item {number} of a file without sound",
+            remedy="mend the path in the trial table",
+        )
+    from eavdash.data import eav_pickles
+
+    def blocks(first: int, last: int) -> Iterator[np.ndarray]:
+        yield eav_pickles.sound(file, number)[first:last, None]
+
+    length, items = _pickled_sounds(file, stamp(file))
+    if not 1 <= number <= items:
+        raise RecordingError.at(
+            path, expected=f"an item from 1 to {items}", found=f"item {number}", remedy="mend the number"
+        )
+    return Sound(path, eav_pickles.SOUND_RATE, length, 1, blocks)
+
+
+@lru_cache(maxsize=64)
+def _pickled_sounds(file: str, _stamp: tuple[int, int]) -> tuple[int, int]:
+    """Samples of each item and the number of items, without reading them."""
+    from eavdash.data import eav_pickles
+
+    shape = eav_pickles.SHAPES["aud"]
+    return shape[0], len(eav_pickles.outline(file, shape))
+
+
+def _mono(sound: Sound, first: int, last: int) -> Iterator[np.ndarray]:
+    """The mean of the channels in pieces of about :data:`BLOCK` samples.
+
+    Raises:
+        RecordingError: some samples are not finite; said after the last piece, so that their number is known.
+    """
+    bad, first_bad, at, yielded = 0, 0, first, first
+    held: list[np.ndarray] = []
+    for block in sound.blocks(first, last):
+        wrong = np.flatnonzero(~np.isfinite(block).all(axis=1))
+        if len(wrong):
+            first_bad = first_bad if bad else at + int(wrong[0])
+            bad += len(wrong)
+        at += len(block)
+        held.append(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1))
+        if at - yielded >= BLOCK:
+            yield np.concatenate(held)
+            held, yielded = [], at
+    if bad:
+        raise RecordingError.at(
+            sound.path,
+            expected="finite samples",
+            found=f"{bad} that are not, the first at {first_bad / sound.rate:.3f} s",
+            remedy="record or export the file again, or leave the trial out",
+        )
+    yield np.concatenate(held) if held else np.zeros(0, np.float32)
+
+
+def _resample(pieces: Iterator[np.ndarray], rate: int, target: int) -> np.ndarray:
+    """The pieces at another rate and as one, equal to resampling the whole: each is given its neighbours' edges."""
     if rate == target:
-        return wave
-    import torch
+        return np.concatenate(list(pieces))
+    from torch import from_numpy
     from torchaudio.functional import resample
 
-    return np.asarray(resample(torch.from_numpy(wave), rate, target).numpy(), dtype=np.float32)
+    ratio = Fraction(target, rate)
+    if ratio.numerator * ratio.denominator > _LARGEST_FILTER:
+        ratio = Fraction(target / rate).limit_denominator(_NEAREST)
+    up, down = ratio.numerator, ratio.denominator
+    width = ceil(_FILTER_WIDTH * down / (min(up, down) * _ROLLOFF))
+    edge = down * ceil(width / down)  # samples that the filter reaches into on either side, in whole steps
 
+    def convert(wave: np.ndarray) -> np.ndarray:
+        return np.asarray(resample(from_numpy(wave), down, up).numpy(), np.float32)
 
-def _open(path: str) -> soundfile.SoundFile:
-    stamp(path)
-    try:
-        _check_complete(path)
-        return soundfile.SoundFile(path)
-    except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
-        raise unreadable(path, "a sound file", error) from error
-
-
-def _check_complete(path: str) -> None:
-    """Refuse a WAV that ends before its data chunk does: libsndfile would read what is left without a word."""
-    with Path(path).open("rb") as file:
-        if file.read(4) != b"RIFF" or file.read(8)[4:] != b"WAVE":
-            return
-        size = Path(path).stat().st_size
-        while len(head := file.read(8)) == 8:
-            length = int.from_bytes(head[4:], "little")
-            if head[:4] == b"data":
-                rest = size - file.tell()
-                if length not in _UNKNOWN_LENGTH and length > rest:
-                    raise _cut_short(path, f"{length} bytes of samples", f"{rest}")
-                return
-            _skip(file, length)
-        raise _cut_short(path, "a data chunk", "none")
-
-
-def _skip(file: BinaryIO, length: int) -> None:
-    file.seek(length + length % 2, 1)  # chunks are padded to even lengths
-
-
-def _cut_short(path: str, expected: str, found: str) -> Exception:
-    return RecordingError.at(
-        path, expected=expected, found=f"{found} (the file was cut short)", remedy="copy it again, or leave it out"
-    )
+    done: list[np.ndarray] = []
+    held, before = np.zeros(0, np.float32), 0
+    for piece in pieces:
+        held = np.concatenate([held, piece])
+        ready = (len(held) - before - edge) // down * down
+        if ready >= BLOCK:
+            wave = convert(held[: before + ready + edge])
+            done.append(wave[before // down * up :][: ready // down * up].copy())
+            held, before = held[before + ready - edge :], edge
+    done.append(convert(held)[before // down * up :])
+    return np.concatenate(done)

@@ -1,25 +1,28 @@
 """What every reader needs of a recording's file: its name, its identity, and the stretch of it that is asked for.
 
-In: a path of the trial table (``x.mat#41`` names trial 41 of a MATLAB file) and start and stop in seconds, None or NaN
-for the file's own. Out: checked paths, stamps and sample numbers, or a :class:`RecordingError` in one sentence.
+In: a path of the trial table (``x.mat#41`` names item 41 of a file that holds many: MATLAB's .mat, EAV's published
+.pkl, DEAP's .dat) and start and stop in seconds, None or NaN for the file's own. Out: checked paths, stamps and sample
+numbers, or a :class:`RecordingError` in one sentence.
 """
 
 from __future__ import annotations
 
 import math
 import re
+import stat
 from pathlib import Path
 
 from eavdash.errors import EavdashError, RecordingError
 
 #: A stop may pass the end of the file by this much (seconds): tables are written with rounded times.
 END_TOLERANCE = 0.05
-_TRIAL_OF_MAT = re.compile(r"(.+\.mat)#(\d+)", re.IGNORECASE)
+_LONGEST = 1e9  # seconds: no recording is as long; an impossible time must not become an infinite sample number
+_ITEM = re.compile(r"(.+\.(?:mat|pkl|dat))#([0-9]{1,9})", re.IGNORECASE | re.DOTALL)
 
 
 def split_trial(path: str) -> tuple[str, int | None]:
-    """The file and the trial number (from 1) of ``x.mat#41``; (path, None) for any other path."""
-    match = _TRIAL_OF_MAT.fullmatch(path)
+    """The file and the number (from 1) of ``x.mat#41``, ``x.pkl#41`` and ``x.dat#41``; (path, None) for other paths."""
+    match = _ITEM.fullmatch(path)
     return (match[1], int(match[2])) if match else (path, None)
 
 
@@ -27,19 +30,19 @@ def stamp(path: str) -> tuple[int, int]:
     """Size in bytes and modification time in nanoseconds of a recording's file.
 
     Raises:
-        RecordingError: there is no such file, or it is empty.
+        RecordingError: there is no such file, it is not a file (a pipe would be waited for without end), or is empty.
     """
     file = Path(split_trial(path)[0])
     try:
         found = file.stat()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        reason = getattr(error, "strerror", None) or str(error)
         raise RecordingError.at(
-            file, expected="a recording", found=error.strerror or str(error), remedy="mend the path in the trial table"
+            file, expected="a recording", found=reason, remedy="mend the path in the trial table"
         ) from None
-    if not file.is_file():
-        raise RecordingError.at(
-            file, expected="a recording", found="a folder", remedy="mend the path in the trial table"
-        )
+    if not stat.S_ISREG(found.st_mode):
+        what = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or a device"
+        raise RecordingError.at(file, expected="a recording", found=what, remedy="mend the path in the trial table")
     if found.st_size == 0:
         raise RecordingError.at(file, expected="a recording", found="a file of 0 bytes", remedy="copy it again")
     return found.st_size, found.st_mtime_ns
@@ -57,8 +60,8 @@ def stretch(path: str, length: int, rate: float, start: float | None, stop: floa
         RecordingError: the recording is empty, or does not contain the stretch.
     """
     start, stop = seconds(start), seconds(stop)
-    first = 0 if start is None else round(start * rate)
-    last = length if stop is None else round(stop * rate)
+    first = 0 if start is None else _sample(start, rate)
+    last = length if stop is None else _sample(stop, rate)
     if length <= 0:
         raise RecordingError.at(path, expected="a recording", found="one without a sample", remedy="copy it again")
     if not 0 <= first < min(last, length) or last > length + max(1, round(END_TOLERANCE * rate)):
@@ -69,6 +72,10 @@ def stretch(path: str, length: int, rate: float, start: float | None, stop: floa
             remedy="mend start and stop in the trial table, or copy the file again if it was cut short",
         )
     return first, min(last, length)
+
+
+def _sample(time: float, rate: float) -> int:
+    return round(min(max(time, -_LONGEST), _LONGEST) * rate)
 
 
 def unreadable(path: str, expected: str, error: Exception) -> EavdashError:

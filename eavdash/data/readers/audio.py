@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from eavdash.config import StudyConfig
 from eavdash.data import audio
-from eavdash.data.readers.base import Reader, Span, TrialRow
+from eavdash.data.readers.base import Reader, Reading, Span, TrialRow
+from eavdash.data.windows import tile
+
+_WORKING = 96 * 2**20  # bytes: a block of samples while it is decoded and resampled, and a window's filter bank
 
 
 class AudioReader(Reader):
@@ -34,7 +38,7 @@ class AudioReader(Reader):
     def steps(self) -> int:
         return max(1, audio.frames_of(self.window, self.rate))
 
-    def read(self, row: TrialRow, spans: list[Span]) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, row: TrialRow, spans: list[Span]) -> Reading:
         wave = audio.read_audio(row.path, row.start, row.stop, self.rate)
         values = np.full((len(spans), *self.shape), audio.SILENCE, dtype=self.dtype)
         mask = np.zeros((len(spans), self.steps), dtype=bool)
@@ -42,4 +46,9 @@ class AudioReader(Reader):
             energies = audio.logmel(wave[round(begin * self.rate) : round(end * self.rate)], self.rate, self.mels)
             energies = energies[: self.steps]
             values[k, : len(energies)], mask[k, : len(energies)] = energies, True
-        return values, mask
+        return Reading(values, mask)
+
+    def bytes_of(self, seconds: float) -> int:
+        """The waveform, twice while its pieces are joined, beside the windows made of it."""
+        windows = len(tile(seconds, self.window)) * prod(self.shape) * np.dtype(self.dtype).itemsize
+        return _WORKING + 2 * round(seconds * self.rate) * 4 + windows

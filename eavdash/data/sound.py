@@ -1,0 +1,51 @@
+"""What every source of sound gives, whether libsndfile, FFmpeg or a pickle holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from eavdash.errors import EavdashError, RecordingError
+
+#: Samples (over all channels) that are read at once: 4 MiB.
+BLOCK = 2**20
+#: Hz. What lies outside is a damaged header, not a sound.
+RATES = (1000, 1_000_000)
+
+
+@dataclass(frozen=True)
+class Sound:
+    """One recording's sound: ``length`` samples at ``rate`` Hz in ``channels`` channels.
+
+    ``blocks(first, last)`` gives the samples from ``first`` up to ``last`` in consecutive pieces, (time, channel)
+    float32, in -1..1 unless the file itself exceeds it; a RecordingError where they cannot be read. Samples that are
+    not finite are passed on.
+    """
+
+    path: str
+    rate: int
+    length: int
+    channels: int
+    blocks: Callable[[int, int], Iterator[np.ndarray]]
+
+    def __post_init__(self) -> None:
+        if not RATES[0] <= self.rate <= RATES[1]:
+            raise RecordingError.at(
+                self.path,
+                expected=f"a sound sampled {RATES[0]} to {RATES[1]} times a second",
+                found=f"{self.rate} Hz",
+                remedy="mend the rate in the file's header, or export the file again",
+            )
+        if self.length <= 0:
+            raise RecordingError.at(
+                self.path, expected="a recording", found="one without a sample", remedy="copy it again"
+            )
+
+
+def cut_short(path: str, expected: str, found: str) -> EavdashError:
+    """The error for a file that holds less than its header promises."""
+    return RecordingError.at(
+        path, expected=expected, found=f"{found} (the file was cut short)", remedy="copy it again, or leave it out"
+    )

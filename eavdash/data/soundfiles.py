@@ -1,0 +1,101 @@
+"""Sound files: WAV, FLAC, OGG, MP3, AIFF and whatever else libsndfile reads.
+
+In: a path. Out: a :class:`~eavdash.data.sound.Sound`. Delegated to soundfile: decoding. What libsndfile passes over, a
+file that is shorter than it says, is checked here from the lengths that the file itself states.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+
+from eavdash.data.recording import unreadable
+from eavdash.data.sound import BLOCK, Sound, cut_short
+from eavdash.errors import RecordingError
+
+#: Names of files that only libsndfile is expected to read: its reason is the one to show.
+SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".aifc", ".oga", ".opus", ".snd"}
+_UNKNOWN_LENGTH = (0, 0xFFFFFFFF)  # of a WAV written into a pipe
+_OGG_TAIL = 2**16 + 2**12  # bytes: more than a page of Ogg
+_OGG_LAST = 4  # flag of a stream's last page
+
+
+class RefusedError(RecordingError):
+    """libsndfile does not know the format; another decoder may."""
+
+
+def open_file(path: str) -> Sound:
+    """The sound of a file that libsndfile reads.
+
+    Raises:
+        RefusedError: libsndfile does not read it.
+        RecordingError: it is shorter than its header promises.
+    """
+    try:
+        _check_complete(path)
+        with soundfile.SoundFile(_name(path)) as file:
+            rate, length, channels = file.samplerate, file.frames, file.channels
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
+        raise RefusedError(str(unreadable(path, "a sound file", error))) from error
+    return Sound(path, rate, length, channels, partial(_blocks, path))
+
+
+def _blocks(path: str, first: int, last: int) -> Iterator[np.ndarray]:
+    try:
+        with soundfile.SoundFile(_name(path)) as file:
+            file.seek(first)
+            while first < last:
+                samples = file.read(min(last - first, max(1, BLOCK // file.channels)), "float32", always_2d=True)
+                if not len(samples):
+                    raise cut_short(path, f"{last} samples", f"{first}")
+                first += len(samples)
+                yield samples
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
+        raise unreadable(path, "samples that can be read", error) from error
+
+
+def _name(path: str) -> str | bytes:
+    """The path as soundfile takes it: in bytes where it is not UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return path
+
+
+def _check_complete(path: str) -> None:
+    """Refuse what ends before it should: libsndfile would read what is left without a word."""
+    with Path(path).open("rb") as file:
+        head = file.read(12)
+        if head[:4] == b"RIFF" and head[8:] == b"WAVE":
+            _check_wav(path, file)
+        elif head[:4] == b"OggS":
+            _check_ogg(path, file)
+
+
+def _check_wav(path: str, file: BinaryIO) -> None:
+    size = Path(path).stat().st_size
+    while len(head := file.read(8)) == 8:
+        length = int.from_bytes(head[4:], "little")
+        if head[:4] == b"data":
+            rest = size - file.tell()
+            if length not in _UNKNOWN_LENGTH and length > rest:
+                raise cut_short(path, f"{length} bytes of samples", f"{rest}")
+            return
+        file.seek(length + length % 2, 1)  # chunks are padded to even lengths
+    raise cut_short(path, "a data chunk", "none")
+
+
+def _check_ogg(path: str, file: BinaryIO) -> None:
+    """An Ogg stream says which page is its last."""
+    file.seek(max(0, Path(path).stat().st_size - _OGG_TAIL))
+    tail = file.read()
+    at = tail.rfind(b"OggS")
+    if at < 0 or at + 5 >= len(tail) or not tail[at + 5] & _OGG_LAST:
+        raise cut_short(path, "a last page", "none")

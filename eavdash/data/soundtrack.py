@@ -1,0 +1,192 @@
+"""The sound track of a video, and sound in the containers that only FFmpeg reads (.m4a, .mka, .wma ...).
+
+In: a path. Out: a :class:`~eavdash.data.sound.Sound` whose time 0 is the *video's first frame*, as in video.py: a track
+that begins later is preceded by silence, what comes earlier is cut off, so that sound and frames stay in step. Without
+a video, time 0 is the first sample. A gap in the track is silence. Delegated to PyAV: decoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+import av
+import numpy as np
+from av.stream import Disposition
+
+from eavdash.data.recording import END_TOLERANCE, stamp, unreadable
+from eavdash.data.sound import Sound, cut_short
+from eavdash.errors import EavdashError, RecordingError
+
+_PROMISE_TOLERANCE = 0.5  # seconds by which a track may end before its header says
+_SAME_TIME = 0.02  # seconds: containers round the times of packets; smaller gaps are not gaps
+_MOST_SILENCE = 60.0  # seconds of gaps beyond the length of the sound itself: more is a damaged clock
+_SEEK_FROM, _SEEK_MARGIN = 4.0, 1.0  # seconds
+_SEEKABLE = ("mp4", "matroska")  # containers with an index
+
+
+@dataclass(frozen=True)
+class _Track:
+    """``origin``: the file's time (seconds) that counts as 0."""
+
+    rate: int
+    channels: int
+    origin: float
+    length: int  # samples from the origin to the end of the track
+
+
+def open_track(path: str) -> Sound:
+    """The sound track of a video, or the sound of any other container that FFmpeg reads.
+
+    Raises:
+        RecordingError: it cannot be decoded, has no sound track, or ends before its header says.
+    """
+    track = _look(path, stamp(path))
+    return Sound(path, track.rate, track.length, track.channels, partial(_blocks, path, track))
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[tuple[Any, Any]]:
+    """The container and its first sound track; what fails inside is a RecordingError."""
+    try:
+        with av.open(path) as container:
+            stream = next((s for s in container.streams.audio if s.codec_context is not None), None)
+            if stream is None:
+                what = "a codec that is not known" if container.streams.audio else "none"
+                raise RecordingError.at(
+                    path,
+                    expected="a sound track",
+                    found=what,
+                    remedy="leave the trial's sound out, or export the file again with its sound",
+                )
+            yield container, stream
+    except (av.error.FFmpegError, OSError, UnicodeError, ValueError) as error:
+        raise unreadable(path, "a sound track that can be decoded", error) from error
+
+
+@lru_cache(maxsize=1024)
+def _look(path: str, _stamp: tuple[int, int]) -> _Track:
+    with _opened(path) as (container, stream):
+        # Of some codecs the header's rate is half of what is decoded.
+        frame = next(container.decode(stream), None)
+        if frame is None or not frame.sample_rate:
+            raise RecordingError.at(
+                path, expected="a sound track", found="one without a sample", remedy="copy it again"
+            )
+        rate, channels, first = frame.sample_rate, len(frame.layout.channels), float(frame.time or 0.0)
+    with _opened(path) as (container, _):
+        origin = _first_picture(container)
+    with _opened(path) as (container, stream):
+        end = _end(path, container, stream)
+    origin = first if origin is None else origin
+    if end <= origin:
+        raise RecordingError.at(
+            path,
+            expected="sound while there are pictures",
+            found=f"a sound track that ends {origin - end:.2f} s before the first",
+            remedy="leave the trial's sound out, or export the file again",
+        )
+    return _Track(rate, channels, origin, max(1, round((end - origin) * rate)))
+
+
+def _first_picture(container: Any) -> float | None:
+    """Time of the first frame of the video; None where there is none, or a cover picture only."""
+    for stream in container.streams.video:
+        if stream.codec_context is None or stream.disposition & Disposition.attached_pic:
+            continue
+        try:
+            frame = next(container.decode(stream), None)
+        except av.error.FFmpegError:
+            frame = None
+        if frame is not None and frame.time is not None:
+            return float(frame.time)
+        return float(stream.start_time * stream.time_base) if stream.start_time is not None else None
+    return None
+
+
+def _end(path: str, container: Any, stream: Any) -> float:
+    """Where the track ends, from its packets: headers of real files are too often wrong."""
+    first, last, latest, sounding = float("inf"), float("-inf"), float("-inf"), 0.0
+    matroska = "matroska" in container.format.name
+    for packet in container.demux() if matroska else container.demux(stream):
+        stamped = packet.pts if packet.pts is not None else packet.dts
+        if not packet.size or stamped is None:
+            continue
+        length = float((packet.duration or 0) * packet.time_base)
+        begin = float(stamped * packet.time_base)
+        latest = max(latest, begin + length)
+        if packet.stream.index == stream.index:
+            first, last, sounding = min(first, begin), max(last, begin + length), sounding + length
+    if last <= first:
+        raise _without_samples(path)
+    if last - first > 2 * sounding + _MOST_SILENCE:
+        found = f"{last - first:.0f} s with {sounding:.1f} s of sound"
+        raise RecordingError.at(path, expected="a sound track without large gaps", found=found, remedy="copy it again")
+    promised = float(stream.duration * stream.time_base) if stream.duration else 0.0
+    if promised > last - first + _PROMISE_TOLERANCE:
+        raise cut_short(path, f"{promised:.2f} s as its header says", f"the end after {last - first:.2f} s")
+    # Matroska states the length of the file alone.
+    whole = (container.duration or 0) / av.time_base if matroska else 0.0
+    if whole > latest + _PROMISE_TOLERANCE:
+        raise cut_short(path, f"{whole:.2f} s as its header says", f"the end after {latest:.2f} s")
+    return last
+
+
+def _blocks(path: str, track: _Track, first: int, last: int) -> Iterator[np.ndarray]:
+    at, expected = first, None
+    for time, samples in _decoded(path, track, track.origin + first / track.rate):
+        begin = expected if time is None else round((time - track.origin) * track.rate)
+        if begin is None or (expected is not None and abs(begin - expected) <= _SAME_TIME * track.rate):
+            begin = expected or 0
+        expected = begin + len(samples)
+        if begin > at:
+            yield np.zeros((min(begin, last) - at, samples.shape[1]), np.float32)
+            at = min(begin, last)
+        if expected > at:
+            samples = samples[at - begin : last - begin]
+            yield samples
+            at += len(samples)
+        if at >= last:
+            return
+    if last - at > max(_SAME_TIME, END_TOLERANCE) * track.rate:
+        raise cut_short(path, f"{last / track.rate:.2f} s of sound", f"{at / track.rate:.2f} s")
+    yield np.zeros((last - at, track.channels), np.float32)
+
+
+def _decoded(path: str, track: _Track, time: float) -> Iterator[tuple[float | None, np.ndarray]]:
+    """(time in the file, samples (time, channel)) of each piece of the track, from ``time`` or earlier."""
+    with _opened(path) as (container, stream):
+        frames = container.decode(stream)
+        frame = next(frames, None)
+        if time - track.origin > _SEEK_FROM and any(name in container.format.name for name in _SEEKABLE):
+            container.seek(int((time - _SEEK_MARGIN) / stream.time_base), stream=stream)
+            frames = container.decode(stream)
+            frame = next(frames, None)
+            if frame is None or frame.time is None or frame.time > time:
+                container.seek(int(min(0.0, track.origin) / stream.time_base), stream=stream)
+                frames = container.decode(stream)
+                frame = next(frames, None)
+        while frame is not None:
+            if frame.sample_rate != track.rate:
+                found = f"{frame.sample_rate} Hz after {track.rate} Hz"
+                raise RecordingError.at(path, expected="one sampling rate", found=found, remedy="export the file again")
+            yield frame.time, _samples(frame)
+            frame = next(frames, None)
+
+
+def _samples(frame: Any) -> np.ndarray:
+    """A decoded piece as (time, channel) float32."""
+    array = frame.to_ndarray()
+    array = array.T if frame.format.is_planar else array.reshape(-1, len(frame.layout.channels))
+    if array.dtype.kind == "f":
+        return np.asarray(array, np.float32)
+    if array.dtype == np.uint8:
+        return (array.astype(np.float32) - 128) / 128
+    return np.asarray(array / float(-int(np.iinfo(array.dtype).min)), np.float32)
+
+
+def _without_samples(path: str) -> EavdashError:
+    return RecordingError.at(path, expected="a sound track", found="one without a sample", remedy="copy it again")
