@@ -1,31 +1,37 @@
 """Pictures of one trial, taken by time.
 
-In: a path of any video or still image that FFmpeg reads, and times in seconds from its first frame. Out: square frames,
-what is known about the file, or a copy that a browser plays. Delegated to PyAV: decoding, in as many threads as FFmpeg
-likes, in one pass; to Pillow: resizing with a filter that does not alias. Only wanted frames are converted to RGB.
+In: a path of any video or still image that FFmpeg reads (``x.pkl#41``: one of EAV's published pickles, whose pictures
+are faces already), and times in seconds from its first frame. Out: square frames, and what is known about the file.
+Delegated to decoding.py: the frames; to torch: resizing with a filter that does not alias (within a grey level of
+Pillow's, in a fifth of the time); to whoever asks: which square of a frame is wanted. Only wanted frames are converted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import av
 import numpy as np
-from PIL import Image
 
-from eavdash.data.recording import stamp, unreadable
+from eavdash.data.decoding import END_TOLERANCE, SAME_TIME, cut_short, is_still, key_frames, open_video, shown_frames
+from eavdash.data.recording import split_trial, stamp
 from eavdash.errors import RecordingError
 
-#: The last frame stands for this much more than its own time (seconds); what is asked for beyond it is missing.
-END_TOLERANCE = 0.5
-_SAME_TIME = 1e-4  # seconds: less than any two frames are apart, more than a container rounds
-_SEEK_FROM = 4.0  # seconds: before this, decoding from the start is as fast as seeking
-_SEEK_MARGIN = 1.0
-_SEEKABLE = ("mp4", "matroska")  # containers with an index of their key frames
+#: So many frames, or so many bytes of them, are given to a tracker together: finding faces in several costs half.
+AT_ONCE = 16
+BYTES_AT_ONCE = 64_000_000
+
+Square = tuple[int, int, int]  # left, top, side in pixels
+
+
+class Follower(Protocol):
+    """Whoever says which square of a frame is wanted; :class:`eavdash.data.faces.Tracker` follows a face."""
+
+    def steps(self, pictures: Sequence[np.ndarray], times: Sequence[float], /) -> list[Square]:
+        """The squares of the next upright frames (height, width, 3) uint8, in order of ``times`` (seconds)."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +59,13 @@ def video_info(path: str) -> VideoInfo:
     return _info(path, stamp(path))
 
 
-def read_frames(path: str, times: Sequence[float], size: int) -> np.ndarray:
+def read_frames(path: str, times: Sequence[float], size: int, tracker: Follower | None = None) -> np.ndarray:
     """The frames shown at ``times`` (seconds from the first frame, any order): (frame, size, size, 3) uint8 RGB.
 
-    A frame is shown until the next one begins; times before the first give the first. Each is the largest centred
-    square, resized.
+    A frame is shown until the next one begins; times before the first give the first. Of each frame the square that
+    ``tracker`` says is cut out at full resolution and resized; without a tracker, and of pickled faces, the largest
+    centred one. The tracker sees each wanted frame once, in order of time, at the first of the times that it is wanted
+    for. At most :data:`AT_ONCE` frames, or :data:`BYTES_AT_ONCE`, are in memory for it at a time; without it, one.
 
     Raises:
         RecordingError: the file cannot be decoded, or ends more than half a second before the last time asked for.
@@ -67,49 +75,92 @@ def read_frames(path: str, times: Sequence[float], size: int) -> np.ndarray:
     order = sorted(range(len(times)), key=lambda n: times[n])
     if not order:
         return frames
-    with open_video(path) as (container, stream):
-        for frame, places in _shown(path, container, stream, [times[n] for n in order]):
-            picture = _square(frame, size)
-            for place in places:
-                frames[order[place]] = picture
+    wanted = [times[n] for n in order]
+    faces_already = holds_faces(path)
+    follower = None if faces_already else tracker
+    shown = (_pickled if faces_already else _upright)(path, wanted)
+    for some in _together(shown, AT_ONCE if follower else 1):
+        pictures = [picture for picture, _ in some]
+        if follower is None:
+            squares = [centre_square(picture) for picture in pictures]
+        else:
+            squares = follower.steps(pictures, [wanted[places[0]] for _, places in some])
+        for (picture, places), square in zip(some, squares, strict=True):
+            frames[[order[place] for place in places]] = crop(picture, square, size)
     return frames
 
 
-@contextmanager
-def open_video(path: str) -> Iterator[tuple[Any, Any]]:
-    """The PyAV container and its first video stream, closed afterwards; what fails inside is a RecordingError."""
-    try:
-        with av.open(path) as container:
-            # A stream without a decoder is what is left of one whose description was cut off.
-            if not container.streams.video or container.streams.video[0].codec_context is None:
-                raise RecordingError.at(
-                    path, expected="a video", found="no picture that can be decoded", remedy="copy the file again"
-                )
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            yield container, stream
-    except (av.error.FFmpegError, UnicodeDecodeError) as error:
-        raise unreadable(path, "a video that can be decoded", error) from error
+def spread_pictures(path: str, count: int) -> Iterator[np.ndarray]:
+    """About ``count`` pictures spread over a video, (height, width, 3) uint8 RGB, upright; one of a still image.
+
+    Cheaper than :func:`read_frames`: key frames, where there are enough of them.
+
+    Raises:
+        RecordingError: the file cannot be decoded.
+    """
+    info, given = video_info(path), 0
+    if not info.still:
+        for frame in key_frames(path, count):
+            given += 1
+            yield _rgb(frame)
+    if not given:
+        middles = [0.0] if info.still else [(k + 0.5) / count * info.duration for k in range(count)]
+        yield from (picture for picture, _ in _upright(path, middles))
 
 
-def is_still(container: Any) -> bool:
-    """Whether FFmpeg reads the file as an image rather than a video."""
-    return bool(container.format.name.endswith("_pipe") or container.format.name == "image2")
+def centre_square(rgb: np.ndarray) -> Square:
+    """The largest centred square of a picture (height, width, 3)."""
+    height, width = rgb.shape[:2]
+    side = min(height, width)
+    return (width - side) // 2, (height - side) // 2, side
 
 
-@lru_cache(maxsize=1024)
+def crop(rgb: np.ndarray, square: Square, size: int) -> np.ndarray:
+    """A square of a picture (height, width, 3) uint8, resized to (size, size, 3) uint8."""
+    left, top, side = square
+    return resized(rgb[top : top + side, left : left + side], size, size)
+
+
+def resized(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A picture (any, any, 3) uint8 at another size, bilinear, averaging where it shrinks: (height, width, 3) uint8."""
+    import torch
+
+    if rgb.shape[:2] == (height, width):
+        return rgb
+    if min(rgb.strides) < 0 or not rgb.flags.writeable:
+        rgb = rgb.copy()  # torch takes neither mirrored nor read-only arrays
+    pixels = torch.from_numpy(rgb).permute(2, 0, 1)[None]  # (1, 3, height, width)
+    small = torch.nn.functional.interpolate(pixels, size=(height, width), mode="bilinear", antialias=True)
+    return np.asarray(small[0].permute(1, 2, 0).numpy())
+
+
+@lru_cache(maxsize=16384)
 def _info(path: str, _stamp: tuple[int, int]) -> VideoInfo:
+    if holds_faces(path):
+        return _pickle_info(path)
     with open_video(path) as (container, stream):
         width, height = stream.codec_context.width, stream.codec_context.height
         if is_still(container):
             return VideoInfo(0.0, 0.0, width, height, 1)
         promised = float(stream.duration * stream.time_base) if stream.duration else 0.0
+        # Matroska states the length of the whole file alone.
+        whole = (container.duration or 0) / av.time_base if "matroska" in container.format.name else 0.0
         first, last, count = _extent(container, stream)
     if not count or last <= first:
         raise RecordingError.at(path, expected="a video", found="one without a frame", remedy="copy it again")
     if promised > last - first + END_TOLERANCE:
-        raise _cut_short(path, f"{promised:.2f} s as its header says", last - first)
+        raise cut_short(path, f"{promised:.2f} s as its header says", last - first)
+    if whole > last + END_TOLERANCE and whole > _latest(path) + END_TOLERANCE:
+        raise cut_short(path, f"{whole:.2f} s as its header says", last)
     return VideoInfo(last - first, count / (last - first), width, height, count)
+
+
+def _latest(path: str) -> float:
+    """Where the last packet of any stream ends (seconds)."""
+    with open_video(path) as (container, _):
+        packets = ((p.pts if p.pts is not None else p.dts, p) for p in container.demux() if p.size)
+        ends = [float((at + (p.duration or 0)) * p.time_base) for at, p in packets if at is not None]
+    return max(ends, default=0.0)
 
 
 def _extent(container: Any, stream: Any) -> tuple[float, float, int]:
@@ -125,67 +176,61 @@ def _extent(container: Any, stream: Any) -> tuple[float, float, int]:
     return first, last, count
 
 
-def _shown(path: str, container: Any, stream: Any, times: list[float]) -> Iterator[tuple[Any, list[int]]]:
-    """Each frame that is shown at some of the sorted ``times``, with the places of those times."""
-    still = is_still(container)
-    current, end, done = None, 0.0, 0
-    for begin, length, frame in _decode(container, stream, times[0]):
-        upto = done
-        while current is not None and upto < len(times) and times[upto] + _SAME_TIME < begin:
-            upto += 1
-        if upto > done:
-            yield current, list(range(done, upto))
-            done = upto
-        if done == len(times):
-            return
-        current, end = frame, begin + length
-    if current is None or (not still and times[-1] > end + END_TOLERANCE):
-        raise _cut_short(path, f"a frame at {times[-1]:.2f} s", end)
-    yield current, list(range(done, len(times)))
+def _upright(path: str, times: list[float]) -> Iterator[tuple[np.ndarray, list[int]]]:
+    """Each frame shown at some sorted times, (height, width, 3) uint8 RGB, with the places of those times."""
+    for frame, places in shown_frames(path, times):
+        yield _rgb(frame), places
 
 
-def _decode(container: Any, stream: Any, from_time: float) -> Iterator[tuple[float, float, Any]]:
-    """(time from the first frame, duration, frame) in order of presentation, from ``from_time`` or earlier."""
-    usual = float(1 / (stream.average_rate or stream.guessed_rate or 25))
-    decoded = container.decode(stream)
-    frame = next(decoded, None)
-    if frame is None:
-        return
-    origin = float(frame.time or 0.0)
-    if from_time > _SEEK_FROM and any(name in container.format.name for name in _SEEKABLE):
-        target = origin + from_time - _SEEK_MARGIN
-        container.seek(int(target / stream.time_base), stream=stream)
-        decoded = container.decode(stream)
-        frame = next(decoded, None)
-        if frame is None or frame.time is None or frame.time > target + _SEEK_MARGIN:
-            container.seek(int(origin / stream.time_base), stream=stream)
-            decoded = container.decode(stream)
-            frame = next(decoded, None)
-    begin = 0.0
-    while frame is not None:
-        # A frame without a time stamp follows the one before it.
-        begin = float(frame.time) - origin if frame.time is not None else begin
-        length = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else usual
-        yield begin, length, frame
-        begin += length
-        frame = next(decoded, None)
+def _together(shown: Iterator[tuple[np.ndarray, list[int]]], most: int) -> Iterator[list[tuple[np.ndarray, list[int]]]]:
+    """Up to ``most`` pictures at a time, fewer where they are large."""
+    some: list[tuple[np.ndarray, list[int]]] = []
+    for item in shown:
+        some.append(item)
+        if len(some) >= most or sum(picture.nbytes for picture, _ in some) >= BYTES_AT_ONCE:
+            yield some
+            some = []
+    if some:
+        yield some
 
 
-def _square(frame: Any, size: int) -> np.ndarray:
-    """The centre square of a decoded frame, (size, size, 3) uint8 RGB, upright."""
-    picture = frame.to_ndarray(format="rgb24")
-    height, width = picture.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = Image.fromarray(np.ascontiguousarray(picture[top : top + side, left : left + side]))
-    small = square.resize((size, size), Image.Resampling.BILINEAR)
-    return np.rot90(np.asarray(small), round(frame.rotation / 90) % 4)
+def _rgb(frame: Any) -> np.ndarray:
+    """(height, width, 3) uint8, upright as the file says."""
+    return np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4)
 
 
-def _cut_short(path: str, expected: str, end: float) -> Exception:
-    return RecordingError.at(
-        path,
-        expected=expected,
-        found=f"the end after {end:.2f} s",
-        remedy="copy the file again if it was cut short, or mend start and stop in the trial table",
-    )
+def holds_faces(path: str) -> bool:
+    """Whether the pictures are faces already: those of EAV's published pickles are."""
+    file, number = split_trial(path)
+    return number is not None and file.lower().endswith(".pkl")
+
+
+def _pickle_info(path: str) -> VideoInfo:
+    from eavdash.data import eav_pickles
+
+    file, number = split_trial(path)
+    if not 1 <= (number or 0) <= _windows_in(file, stamp(file)):
+        eav_pickles.frames(file, number or 0)  # raises
+    count, height, width = eav_pickles.SHAPES["vis"][:3]
+    return VideoInfo(count / eav_pickles.FRAMES_PER_SECOND, eav_pickles.FRAMES_PER_SECOND, width, height, count)
+
+
+@lru_cache(maxsize=64)
+def _windows_in(file: str, _stamp: tuple[int, int]) -> int:
+    """How many windows a published pickle holds; their pictures are not read."""
+    from eavdash.data import eav_pickles
+
+    return len(eav_pickles.outline(file, eav_pickles.SHAPES["vis"]))
+
+
+def _pickled(path: str, times: list[float]) -> Iterator[tuple[np.ndarray, list[int]]]:
+    """As :func:`_upright`, from a published pickle."""
+    from eavdash.data import eav_pickles
+
+    file, number = split_trial(path)
+    pictures, rate = eav_pickles.frames(file, number or 0), eav_pickles.FRAMES_PER_SECOND
+    end = len(pictures) / rate
+    if times[-1] > end + END_TOLERANCE:
+        raise cut_short(path, f"a frame at {times[-1]:.2f} s", end)
+    for place, time in enumerate(times):
+        yield pictures[min(max(int((time + SAME_TIME) * rate), 0), len(pictures) - 1)], [place]

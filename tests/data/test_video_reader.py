@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Sequence
 from pathlib import Path
 
 import av
@@ -10,7 +12,7 @@ import pytest
 from made_media import movie, steps, wav
 from PIL import Image
 
-from eavdash.data import video
+from eavdash.data import decoding, eav_pickles, video
 from eavdash.errors import RecordingError
 
 REGULAR = [k / 10 for k in range(20)]
@@ -45,17 +47,125 @@ def test_late_frames_of_a_long_video_are_found_by_seeking(tmp_path: Path, monkey
     late = [12.0, 12.34, 15.0, 19.9]
     sought = video.read_frames(path, late, 16)
     assert steps(sought) == [120 % 24, 123 % 24, 150 % 24, 199 % 24]
-    monkeypatch.setattr(video, "_SEEK_FROM", float("inf"))
+    monkeypatch.setattr(decoding, "_SEEK_FROM", float("inf"))
     assert np.array_equal(video.read_frames(path, late, 16), sought)
 
 
 def test_only_wanted_frames_are_converted(tmp_path: Path, monkeypatch) -> None:
     path = movie(tmp_path / "a.mp4", REGULAR)
-    squares = []
-    whole = video._square
-    monkeypatch.setattr(video, "_square", lambda *a: squares.append(a) or whole(*a))
+    converted = []
+    whole = video._rgb
+    monkeypatch.setattr(video, "_rgb", lambda *a: converted.append(a) or whole(*a))
     video.read_frames(path, [0.5, 0.51, 0.52, 1.0], 16)
-    assert len(squares) == 2
+    assert len(converted) == 2
+
+
+def moving(path: Path, codec: str = "libx264", frames: int = 150, **options: str) -> str:
+    """A video of 30 frames per second in which everything moves, 64 x 48."""
+    blob = np.random.default_rng(0).integers(0, 256, (48, 256, 3), dtype=np.uint8)
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=30, options=options)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for k in range(frames):
+            picture = np.ascontiguousarray(blob[:, k : k + 64] // 4 + k)
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        out.mux(stream.encode(None))
+    return str(path)
+
+
+SPARSE = [0.1, 0.31, 0.333, 1.017, 1.5, 2.9, 4.1, 4.4, 4.967]
+B_FRAMES = {"bf": "3", "g": "40", "x264-params": "b-adapt=0"}
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("times", [SPARSE, SPARSE[-2:], [4.967]])
+def test_frames_that_nobody_needs_are_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, times: list[float]
+) -> None:
+    path = moving(tmp_path / f"a{suffix}", **B_FRAMES)
+    decoded = []
+    whole = decoding._frames
+    monkeypatch.setattr(decoding, "_frames", lambda *a: (decoded.append(f) or f for f in whole(*a)))
+    sparing = video.read_frames(path, times, 32)
+    few = len(decoded)
+    decoded.clear()
+    decoding._index.cache_clear()
+    monkeypatch.setattr(decoding, "_SKIPPABLE", ())
+    assert np.array_equal(video.read_frames(path, times, 32), sparing)
+    assert few < 0.85 * len(decoded)
+
+
+def test_packets_whose_times_are_not_the_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the first frame that is not as the index promised, it is not believed any more."""
+    path = moving(tmp_path / "a.mp4", **B_FRAMES)
+    right = video.read_frames(path, SPARSE, 32)
+    stamps, unit = decoding._index(path, decoding.stamp(path))
+    for wrong in (stamps + 1, stamps - 1000, stamps[:40]):
+        monkeypatch.setattr(decoding, "_index", lambda *_, wrong=wrong: (wrong, unit))
+        assert np.array_equal(video.read_frames(path, SPARSE, 32), right)
+
+
+@pytest.mark.parametrize("side", [7, 40, 64, 100])
+def test_resizing_is_within_two_grey_levels_of_pillow(side: int) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    expected = np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BILINEAR)).astype(int)
+    assert np.abs(video.resized(picture, side, side) - expected).max() <= 2
+    mirrored = np.rot90(picture)
+    assert np.array_equal(video.resized(mirrored, side, side), video.resized(mirrored.copy(), side, side))
+
+
+class Corner:
+    """Wants the upper right eighth of every frame, and remembers when it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[float] = []
+
+    def steps(self, pictures: Sequence[np.ndarray], times: Sequence[float]) -> list[video.Square]:
+        self.asked.extend(times)
+        return [(picture.shape[1] - 8, 0, 8) for picture in pictures]
+
+
+def test_a_tracker_is_asked_once_per_frame_in_order_of_time(tmp_path: Path) -> None:
+    path, corner = movie(tmp_path / "a.mp4", REGULAR), Corner()
+    frames = video.read_frames(path, [1.5, 0.2, 0.25, 1.0, 0.2], 16, corner)
+    assert corner.asked == [0.2, 1.0, 1.5]
+    assert steps(frames) == [15, 2, 2, 10, 2]
+
+
+def test_a_tracker_chooses_the_square(tmp_path: Path) -> None:
+    picture = np.zeros((40, 80, 3), np.uint8)
+    picture[:8, -8:] = 200
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    assert (video.read_frames(str(tmp_path / "a.png"), [0.0], 20, Corner()) == 200).all()
+
+
+@pytest.fixture
+def pickled(tmp_path: Path) -> str:
+    """Seven published windows; every picture is as grey as its number, 10 times the window's more."""
+    grey_levels = 10 * np.arange(7)[:, None] + np.arange(25)
+    pictures = np.broadcast_to(grey_levels[..., None, None, None], (7, 25, 56, 56, 3)).astype(np.uint8)
+    with (tmp_path / "subject_01_vis.pkl").open("wb") as file:
+        pickle.dump([pictures[:5], np.arange(5), pictures[5:], np.arange(2)], file)
+    yield str(tmp_path / "subject_01_vis.pkl")
+    eav_pickles.release()
+
+
+def test_published_pictures_are_taken_by_time_as_they_are(pickled: str) -> None:
+    corner = Corner()
+    frames = video.read_frames(f"{pickled}#6", [4.95, 0.0, 0.19, 0.2, 1.0, 5.2], 24, corner)
+    assert frames.shape == (6, 24, 24, 3)
+    assert frames[:, 3, 5, 0].tolist() == [74, 50, 50, 51, 55, 74]
+    assert not corner.asked, "they are faces already"
+    assert video.video_info(f"{pickled}#7") == video.VideoInfo(5.0, 5.0, 56, 56, 25)
+
+
+def test_published_pictures_that_are_not_there(pickled: str) -> None:
+    with pytest.raises(RecordingError, match="a window from 1 to 7, found window 8"):
+        video.video_info(f"{pickled}#8")
+    with pytest.raises(RecordingError, match="a window from 1 to 7, found window 0"):
+        video.read_frames(f"{pickled}#0", [0.0], 8)
+    with pytest.raises(RecordingError, match=r"expected a frame at 6\.00 s, found the end after 5\.00 s"):
+        video.read_frames(f"{pickled}#1", [6.0], 8)
 
 
 def test_the_centre_square_is_cut_out(tmp_path: Path) -> None:

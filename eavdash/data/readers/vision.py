@@ -1,31 +1,51 @@
-"""Frames of windows."""
+"""Frames of windows: the face, or the centre of the picture."""
 
 from __future__ import annotations
 
+from math import ceil, prod
 from typing import Any
 
 import numpy as np
 
 from eavdash.config import StudyConfig
-from eavdash.data import video
-from eavdash.data.readers.base import Reader, Span, TrialRow
+from eavdash.data import faces, video
+from eavdash.data.readers.base import Reader, Reading, Span, TrialRow
+
+_DETECTOR = 110_000_000  # bytes, at work
+_DECODED = 60  # frames in FFmpeg's hands at once, of 1.5 bytes per pixel
 
 
 class VisionReader(Reader):
-    """Frames at fixed offsets from each window's start."""
+    """Frames at fixed offsets from each window's start, cut out where the configuration says.
+
+    Facts of a trial read with ``crop="face"``: ``looked`` and ``found``, the looks for a face and those that found it.
+    """
 
     modality, dtype = "vision", np.uint8
 
     def __init__(self, config: StudyConfig) -> None:
         super().__init__(config)
+        self.vision = config.vision
         self.rate, self.size = config.vision.frames_per_second, config.vision.size
+        self.pixels = 640 * 480  # of the largest frame, known once prepared
         self.offsets = (np.arange(max(1, round(self.window * self.rate))) + 0.5) / self.rate
 
     @property
-    def settings(self) -> dict[str, Any]:
-        return {"frames_per_second": self.rate, "size": self.size}
+    def meta(self) -> dict[str, Any]:
+        return {"frames_per_second": self.rate, "size": self.size, "crop": self.vision.crop}
 
-    meta = settings
+    @property
+    def settings(self) -> dict[str, Any]:
+        if self.vision.crop != "face":
+            return self.meta
+        return {
+            **self.meta,
+            "margin": self.vision.margin,
+            "detect_every": self.vision.detect_every,
+            "smoothing": self.vision.smoothing,
+            "detector": faces.detector_name(),
+            "tracker": faces.VERSION,
+        }
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -35,13 +55,27 @@ class VisionReader(Reader):
     def steps(self) -> int:
         return len(self.offsets)
 
-    def read(self, row: TrialRow, spans: list[Span]) -> tuple[np.ndarray, np.ndarray]:
+    def prepare(self, rows: list[TrialRow]) -> None:
+        infos = [video.video_info(row.path) for row in rows]
+        self.pixels = max(info.width * info.height for info in infos)
+
+    def bytes_of(self, seconds: float) -> int:
+        """The windows, twice and in the making; frames while they are decoded and looked at; the detector."""
+        windows = 3 * max(1, ceil(seconds / self.window)) * prod(self.shape)
+        together = min(video.AT_ONCE * 3 * self.pixels, video.BYTES_AT_ONCE + 3 * self.pixels)
+        looking = _DETECTOR + together if self.vision.crop == "face" else 3 * self.pixels
+        return windows + int(_DECODED * 1.5 * self.pixels) + looking
+
+    def read(self, row: TrialRow, spans: list[Span]) -> Reading:
         first = np.array([begin for begin, _ in spans])[:, None]
         length = np.array([end - begin for begin, end in spans])[:, None]
         times, mask = first + self.offsets, self.offsets < length
         # A stretch that ends before its first frame's time is seen in its middle: no window is without a frame.
         blind = ~mask.any(axis=1)
         times[blind, 0], mask[blind, 0] = (first + length / 2)[blind, 0], True
+        tracker = faces.Tracker(self.vision) if self.vision.crop == "face" else None
         values = np.zeros((len(spans), *self.shape), dtype=self.dtype)
-        values[mask] = video.read_frames(row.path, [(row.start or 0.0) + t for t in times[mask]], self.size)
-        return values, mask
+        wanted = [(row.start or 0.0) + t for t in times[mask]]
+        values[mask] = video.read_frames(row.path, wanted, self.size, tracker)
+        looked = tracker.looked if tracker is not None else 0
+        return Reading(values, mask, {"found": tracker.found, "looked": looked} if tracker and looked else {})
