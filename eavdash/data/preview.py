@@ -1,12 +1,13 @@
-"""What the trials page shows of one trial: little enough to send to a browser, whatever the recording's length.
+"""What the player shows of one trial: little enough to send to a browser, whatever the recording's length.
 
 In: a row of the trial table and the study's configuration. Out: a :class:`TrialPreview` of NumPy arrays. A modality
 that is missing is None; one that cannot be read leaves its error's sentence in ``errors`` and does not hide the others.
-Delegated to the readers of this package.
+A trial longer than :data:`LIMIT` is shown in parts. Delegated to the readers of this package.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -15,16 +16,28 @@ import numpy as np
 
 from eavdash.config import COLUMN, StudyConfig
 from eavdash.data import audio, eeg, video
+from eavdash.data.bandpower import BandPower, band_power
 from eavdash.data.inputs import trial_duration
 from eavdash.data.recording import seconds
+from eavdash.data.scalp import LEAST, ScalpMap, front_to_back, scalp_map
 from eavdash.errors import EavdashError
 
-LIMIT = 60.0  # seconds: a longer trial is shown up to here
-WAVE_BINS = 1500
-SPECTROGRAM_BINS = 500
+LIMIT = 60.0  # seconds: the most that is shown at a time
+WAVE_BINS = 2400
+SPECTROGRAM_BINS = 800
 EEG_RATE = 250.0  # Hz
 MICROVOLT = 1e6  # per volt
-Part = TypeVar("Part")
+Part = TypeVar("Part", "VideoPreview", "AudioPreview", "EegPreview")
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """What to show of a recording: ``start`` to ``stop`` seconds in its file, None for the file's end."""
+
+    path: str
+    start: float
+    stop: float | None
+    config: StudyConfig
 
 
 @dataclass(frozen=True)
@@ -39,62 +52,110 @@ class VideoPreview:
 
 @dataclass(frozen=True)
 class AudioPreview:
-    """Sound of ``duration`` seconds, as an envelope and as a spectrogram; times are the bins' middles in seconds."""
+    """Sound from ``start`` (seconds in the file) for ``duration`` seconds, as an envelope and as a spectrogram.
 
+    Each is of equal bins over the whole duration.
+    """
+
+    path: str
+    start: float
     duration: float
-    times: np.ndarray  # (bin,)
     low: np.ndarray  # (bin,) float32, least sample of the bin, -1..1
     high: np.ndarray  # (bin,)
-    logmel_times: np.ndarray  # (time,)
-    logmel: np.ndarray  # (time, mel) float32, not scaled
+    logmel: np.ndarray  # (time, mel) float32, not scaled; times are those of the frames' middles
 
 
 @dataclass(frozen=True)
 class EegPreview:
-    """Filtered EEG of ``duration`` seconds in microvolt."""
+    """Filtered EEG of ``duration`` seconds in microvolt, channels from front to back.
+
+    ``scalp`` is None where too few channels have a standard position; ``note`` says which have none, and which
+    channels were interpolated.
+    """
 
     duration: float
     channels: tuple[str, ...]
     rate: float
-    times: np.ndarray  # (time,) seconds from the trial's start
     microvolt: np.ndarray  # (channel, time) float32
+    power: BandPower
+    scalp: ScalpMap | None
+    note: str
 
 
 @dataclass(frozen=True)
 class TrialPreview:
-    """One trial for display; ``errors`` holds a sentence for each modality that cannot be read."""
+    """``duration`` seconds of a trial from second ``begin`` on, of ``length`` in all (0: no recording has a length).
+
+    ``errors`` holds a sentence for each modality that cannot be read, ``notes`` for what else should be known of one.
+    """
 
     subject: str
     trial: str
     label: str
+    begin: float = 0.0
+    duration: float = 0.0
+    length: float = 0.0
     vision: VideoPreview | None = None
     audio: AudioPreview | None = None
     eeg: EegPreview | None = None
     errors: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> int:
+        """In how many parts the trial is shown."""
+        return max(1, math.ceil(self.length / LIMIT - 1e-6))
 
 
-def trial_preview(row: Mapping[str, Any], config: StudyConfig) -> TrialPreview:
-    """The preview of one row of a trial table (a mapping or a pandas Series); it never raises for a bad recording."""
+def trial_preview(row: Mapping[Any, Any], config: StudyConfig, part: int = 0) -> TrialPreview:
+    """The preview of one row of a trial table (a mapping or a pandas Series); it never raises for a bad recording.
+
+    ``part``: which stretch of :data:`LIMIT` seconds, from 0. Where there is a video and no sound of its own, the
+    video's sound track is shown.
+    """
+    start, stop = seconds(row["start"]) or 0.0, seconds(row["stop"])
     errors: dict[str, str] = {}
+    notes: dict[str, str] = {}
+    lengths = [0.0]
 
-    def attempt(modality: str, make: Callable[[str, float, float | None, StudyConfig], Part]) -> Part | None:
-        path = str(row[COLUMN[modality]] or "")
+    def attempt(modality: str, make: Callable[[Stretch], Part], path: str) -> Part | None:
         if not path:
             return None
         try:
-            return make(path, seconds(row["start"]) or 0.0, seconds(row["stop"]), config)
+            length = trial_duration(path, modality, start, stop)
+            if math.isfinite(length):
+                lengths.append(length)
+                if length <= part * LIMIT:
+                    notes[modality] = f"ends after {length:.1f} s"
+                    return None
+            begin = start + part * LIMIT if math.isfinite(length) else start
+            rest = length - part * LIMIT
+            return make(Stretch(path, begin, begin + LIMIT if LIMIT < rest < math.inf else stop, config))
         except EavdashError as error:
             errors[modality] = str(error)
             return None
 
+    paths = {modality: str(row[column] or "") for modality, column in COLUMN.items()}
+    vision = attempt("vision", _vision, paths["vision"])
+    sound = attempt("audio", _audio, paths["audio"])
+    if not paths["audio"] and vision is not None and not vision.info.still:
+        sound = attempt("audio", _audio, paths["vision"])
+        if errors.pop("audio", None) is None and sound is not None:
+            notes["audio"] = "the video's own sound track"
+    brain = attempt("eeg", _eeg, paths["eeg"])
+    shown = [p.duration for p in (vision, sound, brain) if p is not None and math.isfinite(p.duration)]
     return TrialPreview(
-        str(row["subject"]),
-        str(row["trial"]),
-        str(row["label"]),
-        vision=attempt("vision", _vision),
-        audio=attempt("audio", _audio),
-        eeg=attempt("eeg", _eeg),
+        subject=str(row["subject"]),
+        trial=str(row["trial"]),
+        label=str(row["label"]),
+        begin=part * LIMIT,
+        duration=max(shown, default=0.0),
+        length=max(lengths),
+        vision=vision,
+        audio=sound,
+        eeg=brain,
         errors=errors,
+        notes=notes,
     )
 
 
@@ -104,51 +165,55 @@ def envelope(wave: np.ndarray, bins: int = WAVE_BINS) -> tuple[np.ndarray, np.nd
     return np.minimum.reduceat(wave, edges), np.maximum.reduceat(wave, edges)
 
 
-def _vision(path: str, start: float, stop: float | None, config: StudyConfig) -> VideoPreview:
-    info = video.video_info(path)
-    duration = trial_duration(path, "vision", start, stop)
+def _vision(shown: Stretch) -> VideoPreview:
+    info = video.video_info(shown.path)
     # The header of a damaged file reads well: one decoded picture says whether there is anything to show.
-    video.read_frames(path, [start], 16)
-    return VideoPreview(path, start, duration, info)
+    video.read_frames(shown.path, [shown.start], 16)
+    end = shown.stop if shown.stop is not None else math.inf if info.still else info.duration
+    return VideoPreview(shown.path, shown.start, math.inf if info.still else end - shown.start, info)
 
 
-def _audio(path: str, start: float, stop: float | None, config: StudyConfig) -> AudioPreview:
-    rate = config.audio.rate
-    wave = audio.read_audio(path, start, _until(path, "audio", start, stop), rate)
+def _audio(shown: Stretch) -> AudioPreview:
+    rate = shown.config.audio.rate
+    wave = audio.read_audio(shown.path, shown.start, shown.stop, rate)
     low, high = envelope(wave)
-    energies = audio.logmel(wave, rate, config.audio.mels)
+    energies = audio.logmel(wave, rate, shown.config.audio.mels)
     duration = len(wave) / rate
     if len(energies):
-        edges = np.linspace(0, len(energies), min(SPECTROGRAM_BINS, len(energies)) + 1).astype(int)
-        counts = np.diff(edges)[:, None]
-        energies = np.add.reduceat(energies, edges[:-1], axis=0, dtype=np.float64) / counts
-    return AudioPreview(
-        duration,
-        _middles(len(low), duration),
-        low,
-        high,
-        _middles(len(energies), duration),
-        energies.astype(np.float32),
-    )
+        bins = min(SPECTROGRAM_BINS, len(energies))
+        times = (audio.FRAME_LENGTH / 2 + audio.FRAME_SHIFT * np.arange(len(energies))) / 1000
+        firsts = np.minimum(np.searchsorted(times, np.arange(bins) * (duration / bins)), len(energies) - 1)
+        # Where a bin has no frame of its own, reduceat gives the one at its border.
+        counts = np.maximum(1, np.diff(firsts, append=len(energies)))[:, None]
+        energies = (np.add.reduceat(energies, firsts, axis=0, dtype=np.float64) / counts).astype(np.float32)
+    return AudioPreview(shown.path, shown.start, duration, low, high, energies)
 
 
-def _eeg(path: str, start: float, stop: float | None, config: StudyConfig) -> EegPreview:
-    signal = eeg.read_eeg(path, start, _until(path, "eeg", start, stop))
-    shown = eeg.prepare_eeg(signal, replace(config.eeg, rate=min(EEG_RATE, signal.rate)))
-    samples = shown.data.shape[1]
+def _eeg(shown: Stretch) -> EegPreview:
+    # The published chain filters across trials, which takes a subject's whole file and is not what a trial looks like.
+    rate = min(EEG_RATE, eeg.eeg_info(shown.path).rate)
+    settings = replace(shown.config.eeg, chain="trial", rate=rate)
+    ready = eeg.read_prepared(shown.path, shown.start, shown.stop, settings)
+    signal = ready.signal.pick([ready.signal.channels[n] for n in front_to_back(ready.signal.channels)])
+    microvolt = (signal.data * MICROVOLT).astype(np.float32)
+    scalp = scalp_map(signal.channels)
+    without = [name for n, name in enumerate(signal.channels) if scalp is None or n not in scalp.electrodes]
+    notes = []
+    if scalp is None:
+        there = len(signal.channels) - len(without)
+        notes = [
+            f"No scalp map: {there} of {len(signal.channels)} channels have a standard position; it needs {LEAST}."
+        ]
+    elif without:
+        notes = [f"Not on the map, for want of a standard position: {', '.join(without)}."]
+    if ready.interpolated:
+        notes.append(f"Interpolated: {', '.join(ready.interpolated)}.")
     return EegPreview(
-        samples / shown.rate,
-        shown.channels,
-        shown.rate,
-        np.arange(samples) / shown.rate,
-        (shown.data * MICROVOLT).astype(np.float32),
+        microvolt.shape[1] / rate,
+        signal.channels,
+        rate,
+        microvolt,
+        band_power(microvolt, rate, settings.high),
+        scalp,
+        " ".join(notes),
     )
-
-
-def _until(path: str, modality: str, start: float, stop: float | None) -> float | None:
-    """Where display ends; None for the end of the file."""
-    return start + LIMIT if trial_duration(path, modality, start, stop) > LIMIT else stop
-
-
-def _middles(count: int, duration: float) -> np.ndarray:
-    return (np.arange(count) + 0.5) * (duration / max(1, count))

@@ -1,19 +1,205 @@
-"""The server's one difference from ``streamlit run``: a link to a page works as the first request."""
+"""What the server does besides ``streamlit run``: links to pages work as the first request, and recordings have a route
+that only the session they are for can read."""
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from eavdash.ui import server
+from eavdash.ui import media, server
+
+CONTENT = bytes(range(256)) * 40
+SESSION, COOKIE = "a-session", "2|00000000|00112233445566778899aabbccddeeff|1700000000"
+OTHER_COOKIE = "2|00000000|ff112233445566778899aabbccddeeff|1700000000"
+#: The same secret as COOKIE, masked otherwise: what the browser may hold a request later.
+MASKED_COOKIE = "2|01010101|01102332455467768998abbacddceffe|1700000000"
 
 
 def test_app_py_does_the_routing_from_the_first_request_on(monkeypatch: pytest.MonkeyPatch) -> None:
     from streamlit.runtime.pages_manager import PagesManager
     from streamlit.web import cli
+    from streamlit.web.server.starlette import starlette_app
 
     asked = []
     monkeypatch.setattr(PagesManager, "uses_pages_directory", None)
     monkeypatch.setattr(cli, "main", lambda arguments, prog_name: asked.append((arguments, prog_name)))
+    monkeypatch.setattr(starlette_app, "create_streamlit_routes", lambda runtime: ["streamlit's own"])
+    monkeypatch.setattr(media, "_served", False)
     server.main(["run", "app.py"])
     assert PagesManager.uses_pages_directory is False
     assert asked == [(["run", "app.py"], "streamlit")]
+    first, *others = starlette_app.create_streamlit_routes(None)
+    assert first.path == "/eavdash-media/{token:path}"
+    assert others == ["streamlit's own"]
+
+
+class Answer:
+    """A response of the app under test."""
+
+    def __init__(self, messages: list[dict[str, Any]]) -> None:
+        self.status = messages[0]["status"]
+        self.headers = {k.decode().lower(): v.decode() for k, v in messages[0]["headers"]}
+        self.body = b"".join(m.get("body", b"") for m in messages[1:])
+
+
+def ask(path: str, *, method: str = "GET", cookie: str = COOKIE, **headers: str) -> Answer:
+    """Send one request through Streamlit's own middleware to the route."""
+    from starlette.applications import Starlette
+    from streamlit.web.server.starlette.starlette_app import create_streamlit_middleware
+
+    app = Starlette(routes=media.routes(), middleware=create_streamlit_middleware())
+    messages: list[dict[str, Any]] = []
+    given = {"host": "127.0.0.1", "cookie": f"_streamlit_xsrf={cookie}" if cookie else "", **headers}
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "http",
+        "http_version": "1.1",
+        "headers": [(k.replace("_", "-").encode(), v.encode()) for k, v in given.items() if v],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 80),
+    }
+
+    waiting = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
+    async def receive() -> dict[str, Any]:
+        for message in waiting:
+            return message
+        await asyncio.Event().wait()  # the browser stays
+        raise AssertionError("unreachable")
+
+    async def send(message: Any) -> None:
+        messages.append(dict(message))
+
+    asyncio.run(app(scope, receive, send))
+    return Answer(messages)
+
+
+@pytest.fixture
+def sessions(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The sessions that are connected; tokens are forgotten afterwards."""
+    alive = {SESSION}
+    monkeypatch.setattr(media, "_entries", {})
+    monkeypatch.setattr(media, "_served", False)
+    monkeypatch.setattr(media, "_alive", alive.__contains__)
+    return alive
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(CONTENT)
+    return path
+
+
+def test_a_recording_reaches_its_session(sessions: set[str], clip: Path) -> None:
+    token = media.register(clip, SESSION, COOKIE)
+    assert len(token) >= 32
+    answer = ask(f"/eavdash-media/{token}")
+    assert (answer.status, answer.body) == (200, CONTENT)
+    assert answer.headers["content-type"] == "video/mp4"
+    assert answer.headers["accept-ranges"] == "bytes"
+    assert answer.headers["content-length"] == str(len(CONTENT))
+    assert answer.headers["cache-control"] == "private, no-store"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+    assert "content-encoding" not in answer.headers
+    head = ask(f"/eavdash-media/{token}", method="HEAD")
+    assert (head.status, head.body, head.headers["content-length"]) == (200, b"", str(len(CONTENT)))
+
+
+@pytest.mark.parametrize(
+    ("asked", "first", "last"), [("bytes=0-9", 0, 9), ("bytes=100-", 100, 10239), ("bytes=-5", 10235, 10239)]
+)
+def test_ranges(sessions: set[str], clip: Path, asked: str, first: int, last: int) -> None:
+    answer = ask(f"/eavdash-media/{media.register(clip, SESSION, COOKIE)}", range=asked)
+    assert answer.status == 206
+    assert answer.headers["content-range"] == f"bytes {first}-{last}/{len(CONTENT)}"
+    assert answer.headers["content-length"] == str(last - first + 1)
+    assert answer.body == CONTENT[first : last + 1]
+
+
+def test_a_range_beyond_the_end(sessions: set[str], clip: Path) -> None:
+    answer = ask(f"/eavdash-media/{media.register(clip, SESSION, COOKIE)}", range="bytes=99999-")
+    assert answer.status == 416
+    assert answer.headers["content-range"].endswith(f"*/{len(CONTENT)}")
+
+
+def nothing(answer: Answer) -> bool:
+    """Whether an answer gives nothing away."""
+    told = " ".join(answer.headers.values()).encode() + answer.body
+    return answer.status in (400, 404, 405) and b"a.mp4" not in told and b"\x01\x02\x03" not in told
+
+
+def test_tokens_die_with_their_session(sessions: set[str], clip: Path) -> None:
+    token = media.register(clip, SESSION, COOKIE)
+    assert ask(f"/eavdash-media/{token}").status == 200
+    sessions.clear()
+    assert nothing(ask(f"/eavdash-media/{token}"))
+    sessions.add("another")
+    media.register(clip, "another", COOKIE)
+    assert token not in media._entries, "what no session can ask for is forgotten"
+
+
+def test_tokens_belong_to_one_browser(sessions: set[str], clip: Path) -> None:
+    path = f"/eavdash-media/{media.register(clip, SESSION, COOKIE)}"
+    assert ask(path, cookie=MASKED_COOKIE).status == 200
+    for other in ("", OTHER_COOKIE, "2|zz", "nonsense"):
+        assert nothing(ask(path, cookie=other)), other
+    unbound = f"/eavdash-media/{media.register(clip, SESSION, '')}"
+    assert ask(unbound, cookie="").status == 200, "without XSRF protection there is no cookie to bind to"
+
+
+def test_whatever_else_is_asked_for_does_not_exist(sessions: set[str], clip: Path) -> None:
+    token = media.register(clip, SESSION, COOKIE)
+    wanted = [
+        *("", "x", token[:-1], token.swapcase(), f"{token}/", f"{token}/a.mp4", str(clip), clip.name),
+        *(f"../{clip.name}", f"{token}/../../{clip.name}", "..%2f..%2fetc/passwd", "/etc/passwd", "%00", "a\\b"),
+    ]
+    for name in wanted:
+        answer = ask(f"/eavdash-media/{name}")
+        assert nothing(answer), name
+        assert "access-control-allow-origin" not in answer.headers
+    for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+        assert nothing(ask(f"/eavdash-media/{token}", method=method)), method
+
+
+def test_a_file_that_is_gone_or_no_file(sessions: set[str], clip: Path, tmp_path: Path) -> None:
+    token = media.register(clip, SESSION, COOKIE)
+    folder = media.register(tmp_path, SESSION, COOKIE)
+    clip.unlink()
+    assert nothing(ask(f"/eavdash-media/{token}"))
+    assert nothing(ask(f"/eavdash-media/{folder}"))
+
+
+def test_a_rerun_keeps_the_address_and_a_session_only_so_many(sessions: set[str], clip: Path) -> None:
+    token = media.register(clip, SESSION, COOKIE)
+    assert media.register(clip, SESSION, COOKIE) == token
+    assert media.register(clip, SESSION, OTHER_COOKIE) != token
+    sessions.add("second")
+    foreign = media.register(clip, "second", COOKIE)
+    assert foreign != token
+    others = [media.register(clip.with_name(f"{n}.mp4"), SESSION, COOKIE) for n in range(media.PER_SESSION)]
+    assert token not in media._entries
+    assert foreign in media._entries
+    assert set(others) <= set(media._entries)
+    assert len([e for e in media._entries.values() if e.session == SESSION]) == media.PER_SESSION
+
+
+def test_a_base_path_comes_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media, "_served", False)
+    monkeypatch.setattr("streamlit.get_option", lambda name: "/lab/eav/" if name == "server.baseUrlPath" else None)
+    assert media.routes()[0].path == "/lab/eav/eavdash-media/{token:path}"  # type: ignore[attr-defined]
+    assert media._below("/media/x.mp4") == "/lab/eav/media/x.mp4"
+
+
+def test_outside_of_a_session_there_is_no_address(clip: Path) -> None:
+    assert media.address(clip, "player") == ""

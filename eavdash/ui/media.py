@@ -1,0 +1,133 @@
+"""Recordings on their way to the browser: a route of the app's own server that only the session they are for can read.
+
+In: a file and the session whose page shows it. Out: an address with a token that cannot be guessed. It answers, with
+ranges, as long as that session is connected, and only to the browser that opened it (by Streamlit's XSRF cookie, where
+that protection is on); whatever else is asked for does not exist. Streamlit's static files would answer everybody.
+
+The route is there when ``python -m eavdash.ui.server`` started the app. Otherwise (``streamlit run``, tests) files go
+through Streamlit's own store of media, which reads them into memory. Delegated to Starlette: ranges.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import stat
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import BaseRoute
+
+ROUTE = "eavdash-media"
+PER_SESSION = 32  # files that a session can have open; the oldest give way
+TYPES = {
+    **{".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/mp4", ".webm": "video/webm", ".wav": "audio/wav"},
+    **{".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".gif": "image/gif"},
+}
+#: Nothing of a subject's face stays in a cache, is embedded elsewhere or taken for another type of file.
+HEADERS = {
+    "Cache-Control": "private, no-store",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+@dataclass(frozen=True)
+class _Entry:
+    session: str
+    cookie: str
+    path: str
+
+
+_entries: dict[str, _Entry] = {}
+_lock = threading.Lock()
+_served = False
+
+
+def address(path: Path, key: str) -> str:
+    """The address of a file for the session whose script is running; "" outside of one. ``key``: the widget's."""
+    from streamlit.runtime import Runtime
+    from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+    context = get_script_run_ctx(suppress_warning=True)
+    if context is None or not Runtime.exists():
+        return ""
+    kind = TYPES.get(path.suffix.lower(), "application/octet-stream")
+    if not _served:
+        return _below(Runtime.instance().media_file_mgr.add(str(path), kind, f"{ROUTE}-{key}-{path.name}"))
+    return _below(f"{ROUTE}/{register(path, context.session_id, st.context.cookies.get(_cookie_name(), ''))}")
+
+
+def register(path: Path, session: str, cookie: str) -> str:
+    """The token of a file for a session and its browser; the same when asked again, so that nothing reloads."""
+    entry = _Entry(session, cookie, str(path))
+    with _lock:
+        token = next((t for t, known in _entries.items() if known == entry), None) or secrets.token_urlsafe(32)
+        _entries.pop(token, None)
+        for other in [t for t, known in _entries.items() if known.session != session and not _alive(known.session)]:
+            del _entries[other]
+        own = [t for t, known in _entries.items() if known.session == session]
+        for oldest in own[: max(0, len(own) + 1 - PER_SESSION)]:
+            del _entries[oldest]
+        _entries[token] = entry
+    return token
+
+
+def routes() -> list[BaseRoute]:
+    """The route to add to the server; from then on :func:`address` uses it."""
+    from starlette.routing import Route
+
+    global _served
+    _served = True
+    return [Route(_below(f"{ROUTE}/{{token:path}}"), _answer, methods=["GET", "HEAD"])]
+
+
+async def _answer(request: Request) -> Response:
+    from starlette.responses import FileResponse, Response
+
+    nothing = Response(status_code=404, headers=HEADERS)
+    entry = _entries.get(request.path_params["token"])
+    if entry is None or not _alive(entry.session) or not _same_browser(entry.cookie, request.cookies):
+        return nothing
+    try:
+        found = await asyncio.to_thread(os.stat, entry.path)
+    except OSError:
+        return nothing
+    if not stat.S_ISREG(found.st_mode):
+        return nothing
+    kind = TYPES.get(Path(entry.path).suffix.lower(), "application/octet-stream")
+    return FileResponse(entry.path, headers=HEADERS, media_type=kind, stat_result=found)
+
+
+def _alive(session: str) -> bool:
+    """Whether the session's page is connected."""
+    from streamlit.runtime import Runtime
+
+    return Runtime.exists() and Runtime.instance().is_active_session(session)
+
+
+def _same_browser(cookie: str, cookies: Any) -> bool:
+    from streamlit.web.server.starlette.starlette_app_utils import validate_xsrf_token
+
+    return not cookie or validate_xsrf_token(cookies.get(_cookie_name()), cookie)
+
+
+def _cookie_name() -> str:
+    from streamlit.web.server.starlette.starlette_server_config import XSRF_COOKIE_NAME
+
+    return str(XSRF_COOKIE_NAME)
+
+
+def _below(path: str) -> str:
+    """A path below the app's base path."""
+    base = str(st.get_option("server.baseUrlPath") or "").strip("/")
+    return f"/{base}/{path.lstrip('/')}" if base else f"/{path.lstrip('/')}"

@@ -1,0 +1,84 @@
+"""The player: one playhead over a trial's video, sound, EEG and scalp map.
+
+In: a :class:`PlayerTrial`, and an :class:`Overlay` for each layer to draw over its lanes. Out: the moment at which it
+stands, told when it is paused or sought, never while it plays. A Streamlit component: its JavaScript paints a cursor
+from the clock of the media element (from its own where there is none) and fetches nothing but the recording, through
+``eavdash.ui.media``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from eavdash.ui import media
+from eavdash.ui.player.packing import LANES, Overlay, described, packed
+
+if TYPE_CHECKING:
+    from eavdash.data.playable import Playable
+    from eavdash.data.preview import TrialPreview
+
+__all__ = ["LANES", "Overlay", "PlayerTrial", "player"]
+
+SCRIPTS = ("clock.js", "drawing.js", "lanes.js", "scalp.js", "player.js")  # joined to one module, in this order
+
+
+@dataclass(frozen=True)
+class PlayerTrial:
+    """What is shown of a trial, and the files that a browser plays of it (None: none can be made)."""
+
+    preview: TrialPreview
+    playable: Playable | None = None
+
+
+def player(trial: PlayerTrial, key: str, overlays: Sequence[Overlay] = ()) -> float | None:
+    """Draw the player; the second of the trial at which it was last paused or sought to, None before that.
+
+    Raises:
+        ValueError: an overlay does not fit its lane.
+    """
+    header, arrays = described(trial.preview, overlays)
+    header["media"] = _media(trial, key)
+    header["image"] = _address(trial.playable.image if trial.playable else None, key)
+    data = packed(header, arrays)
+    result = _component(data=data, key=key, on_moment_change=_nothing)
+    moment = result.get("moment")
+    # A trial that is shown in another's place has not been stopped anywhere yet.
+    return float(moment["time"]) if moment and moment.get("id") == header["id"] else None
+
+
+def _media(trial: PlayerTrial, key: str) -> dict[str, object] | None:
+    files = trial.playable
+    if files is None or files.media is None:
+        return None
+    vision = trial.preview.vision
+    rate = vision.info.frames_per_second if vision is not None and files.moving else 0.0
+    return {
+        "url": _address(files.media, key),
+        "moving": files.moving,
+        "offset": files.offset,
+        "rate": rate or 25.0,
+        "width": vision.info.width if vision else 0,
+        "height": vision.info.height if vision else 0,
+    }
+
+
+def _address(path: Path | None, key: str) -> str:
+    return media.address(path, key) if path is not None else ""
+
+
+def _nothing() -> None:
+    """A callback makes the value part of the component's result."""
+
+
+def _read(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+
+
+_component = st.components.v2.component(
+    "eavdash_player", html=_read("player.html"), css=_read("player.css"), js="\n".join(map(_read, SCRIPTS))
+)

@@ -1,0 +1,169 @@
+"""What the player's JavaScript gets: one block of bytes, small enough to send on every rerun.
+
+In: a :class:`~eavdash.data.preview.TrialPreview` and overlays. Out: ``EAVP``, the header's length (uint32), the header
+(JSON), and arrays, each aligned to 4 bytes; the header's ``arrays`` names their type, place and shape, little-endian.
+20 s of 30 channels take about 0.7 MB: EEG as int16 and everything that becomes a colour as int8 or uint8, with scales.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eavdash.ui import theme
+
+if TYPE_CHECKING:
+    from eavdash.data.preview import AudioPreview, EegPreview, TrialPreview
+
+LANES = ("video", "waveform", "spectrogram", "eeg", "scalp")
+#: Axes of an overlay's values after or before time, by lane; and the most cells that are sent of each.
+_SHAPES = {"video": "(time, height, width)", "spectrogram": "(time, mel)", "eeg": "(channel, time)"}
+_SHAPES |= {"waveform": "(time,)", "scalp": "(time, channel)"}
+_CELLS = 32  # a video overlay's rows and columns, a spectrogram's mel bands
+_MOST_STEPS = 600
+MAGIC = b"EAVP"
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Overlay:
+    """Values over a lane, drawn translucent: red above zero, blue below, strongest near the largest magnitude.
+
+    ``values`` by lane: video (time, height, width), over the largest centred square of the picture unless ``boxes``
+    (time, 4) gives left, top, width and height as fractions of the picture; waveform (time,); spectrogram (time, mel);
+    eeg (channel, time) and scalp (time, channel), channels as in the preview. ``times``: the middle of each step in
+    seconds of what is shown.
+    """
+
+    lane: str
+    values: np.ndarray
+    times: np.ndarray
+    label: str
+    opacity: float = 0.6
+    boxes: np.ndarray | None = None
+
+
+def described(preview: TrialPreview, overlays: Sequence[Overlay] = ()) -> tuple[dict[str, Any], Arrays]:
+    """The header, without media, and the arrays that it speaks of; ``header["id"]`` changes with the content.
+
+    Raises:
+        ValueError: an overlay does not fit its lane.
+    """
+    arrays: Arrays = {}
+    header: dict[str, Any] = {
+        "title": f"subject {preview.subject}, trial {preview.trial}",
+        "begin": preview.begin,
+        "duration": preview.duration,
+        "colours": theme.COLOURS,
+        "audio": _audio(preview.audio, arrays) if preview.audio else None,
+        "eeg": _eeg(preview.eeg, arrays) if preview.eeg else None,
+        "overlays": [_overlay(n, overlay, preview, arrays) for n, overlay in enumerate(overlays)],
+    }
+    content = hashlib.sha256(json.dumps(header).encode())
+    for name, array in arrays.items():
+        content.update(f"{name}{array.shape}".encode())
+        content.update(array.tobytes())
+    header["id"] = content.hexdigest()[:16]
+    return header, arrays
+
+
+def packed(header: dict[str, Any], arrays: Arrays) -> bytes:
+    """Header and arrays as one block."""
+    blocks, places, at = [], {}, 0
+    for name, array in arrays.items():
+        block = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
+        places[name] = {"type": array.dtype.name, "at": at, "shape": list(array.shape)}
+        blocks.append(block + b"\0" * (-len(block) % 4))
+        at += len(blocks[-1])
+    text = json.dumps({**header, "arrays": places}).encode()
+    text += b" " * (-len(text) % 4)
+    return b"".join([MAGIC, len(text).to_bytes(4, "little"), text, *blocks])
+
+
+def _audio(audio: AudioPreview, arrays: Arrays) -> dict[str, Any]:
+    peak = float(max(np.abs(audio.low).max(initial=0), np.abs(audio.high).max(initial=0))) or 1.0
+    arrays["low"] = np.round(audio.low / peak * 32767).astype(np.int16)
+    arrays["high"] = np.round(audio.high / peak * 32767).astype(np.int16)
+    if len(audio.logmel):
+        low, high = np.percentile(audio.logmel, (1, 99.8))
+        arrays["logmel"] = _bytes(audio.logmel, low, high)
+    return {"duration": audio.duration, "peak": peak}
+
+
+def _eeg(eeg: EegPreview, arrays: Arrays) -> dict[str, Any]:
+    signal = np.nan_to_num(eeg.microvolt)
+    scale = np.abs(signal).max(axis=1, initial=0) / 32767
+    scale[scale == 0] = 1.0
+    arrays["eeg"] = np.round(signal / scale[:, None]).astype(np.int16)
+    ranges = [(float(b.min()), float(b.max())) for b in eeg.power.decibel]
+    arrays["power"] = np.stack([_bytes(b, *r) for b, r in zip(eeg.power.decibel, ranges, strict=True)])
+    header: dict[str, Any] = {
+        "duration": eeg.duration,
+        "rate": eeg.rate,
+        "channels": list(eeg.channels),
+        "scale": scale.tolist(),
+        "spread": float(np.percentile(np.abs(signal), 99)) or 1.0,
+        "bands": list(eeg.power.bands),
+        "ranges": ranges,
+        "note": eeg.note,
+        "scalp": None,
+    }
+    if eeg.scalp is not None and eeg.power.bands:
+        largest = float(np.abs(eeg.scalp.weights).max())
+        arrays["weights"] = np.round(eeg.scalp.weights / largest * 32767).astype(np.int16)
+        arrays["cells"] = eeg.scalp.cells.astype(np.uint16)
+        header["scalp"] = {
+            "electrodes": list(eeg.scalp.electrodes),
+            "positions": eeg.scalp.positions.round(4).tolist(),
+            "extent": eeg.scalp.extent,
+            "weight": largest / 32767,
+        }
+    return header
+
+
+def _overlay(n: int, overlay: Overlay, preview: TrialPreview, arrays: Arrays) -> dict[str, Any]:
+    values, times = np.asarray(overlay.values, float), np.asarray(overlay.times, float)
+    if overlay.lane not in LANES:
+        raise ValueError(f"overlay {overlay.label!r}: expected a lane among {', '.join(LANES)}, found {overlay.lane!r}")
+    if overlay.lane == "eeg":
+        values = np.moveaxis(values, -1, 0)  # time first, as everywhere else
+    channels = len(preview.eeg.channels) if preview.eeg else 0
+    dimensions = _SHAPES[overlay.lane].count(",") + (overlay.lane != "waveform")
+    fits = values.ndim == dimensions and len(times) == len(values) > 0
+    if not fits or (overlay.lane in ("eeg", "scalp") and values.shape[1] != channels):
+        raise ValueError(
+            f"overlay {overlay.label!r}: expected values {_SHAPES[overlay.lane]} and a time for each step "
+            f"(channels: {channels}), found {np.shape(overlay.values)} and {len(times)} times"
+        )
+    keep = np.unique(np.linspace(0, len(times) - 1, min(len(times), _MOST_STEPS)).round().astype(int))
+    values, times = values[keep], times[keep]
+    if overlay.lane in ("video", "spectrogram"):
+        values = _fewer(values)
+    strongest = float(np.percentile(np.abs(values), 99.5)) or float(np.abs(values).max()) or 1.0
+    arrays[f"overlay{n}"] = np.clip(np.round(values / strongest * 127), -127, 127).astype(np.int8)
+    arrays[f"overlay{n}times"] = times.astype(np.float32)
+    if overlay.boxes is not None:
+        arrays[f"overlay{n}boxes"] = np.asarray(overlay.boxes, np.float32)[keep]
+    return {"lane": overlay.lane, "label": overlay.label, "opacity": overlay.opacity}
+
+
+def _fewer(values: np.ndarray) -> np.ndarray:
+    """Means over at most ``_CELLS`` cells of each axis but the first."""
+    for axis in range(1, values.ndim):
+        length = values.shape[axis]
+        edges = np.linspace(0, length, min(_CELLS, length) + 1).astype(int)
+        shape = [1] * values.ndim
+        shape[axis] = -1
+        values = np.add.reduceat(values, edges[:-1], axis=axis) / np.diff(edges).reshape(shape)
+    return values
+
+
+def _bytes(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """``values`` as 0 (``low``) to 255 (``high``)."""
+    span = (high - low) or 1.0
+    return np.asarray(np.clip(np.round((values - low) / span * 255), 0, 255), dtype=np.uint8)
