@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +21,13 @@ from eavdash import config as cfg
 from eavdash.config import Selection, StudyConfig
 from eavdash.jobs.snapshot import snapshot as look
 from eavdash.results import tables
-from eavdash.store import RunDir, StudyDir
+from eavdash.store import RunDir, StudyDir, checkpoints_root
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from eavdash.data.health import HealthReport
+    from eavdash.data.playable import Playable
     from eavdash.data.preview import TrialPreview
     from eavdash.data.table import TrialTable
     from eavdash.explain.trial import Explanation
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
 Stamp = tuple[tuple[str, int, int], ...]
 METHOD = "integrated_gradients"
+REPORTS = 4  # health reports that are kept; that of all of EAV takes some 10 MB
 
 
 def results_stamp(study: StudyDir) -> Stamp:
@@ -101,27 +105,67 @@ def dataset(path: str) -> TrialTable:
     return _dataset(path)
 
 
-def health(path: str) -> HealthReport:
-    """The health report of a dataset; kept until :func:`forget_health`."""
-    return _health(path)
+def health(path: str, report: Callable[[int, int], None] | None = None) -> HealthReport:
+    """The health report of a dataset; kept until :func:`forget_health`.
+
+    ``report(done, of)`` is told about the files. What it raises ends the scan; what was seen is kept for the next one.
+    """
+    from eavdash.data.health import check
+
+    if (there := health_there(path)) is not None:
+        return there
+    made = check(path, report, cache=checkpoints_root() / ".cache")
+    reports = _reports()
+    reports[path] = made
+    while len(reports) > REPORTS:
+        reports.pop(next(iter(reports)), None)
+    return made
+
+
+def health_there(path: str) -> HealthReport | None:
+    """The report that :func:`health` would give at once, if there is one."""
+    return _reports().get(path)
 
 
 def forget_health(path: str) -> None:
-    """Look at a dataset's files again on the next :func:`health`."""
-    _health.clear(path)
+    """Look at a dataset's files again on the next :func:`health`; those that have not changed are not opened."""
+    _reports().pop(path, None)
     _dataset.clear(path)
 
 
-def preview(path: str, subject: str, trial: str, config: StudyConfig) -> TrialPreview:
-    """What the trials page shows of one trial's recordings."""
-    return _preview(path, subject, trial, cfg.to_dict(config))
+def contact_sheet(path: str, subject: str, config: StudyConfig) -> Image:
+    """The faces of a subject's trials on one picture."""
+    return _contact_sheet(path, subject, cfg.to_dict(config))
 
 
-def browser_video(path: str, cache: Path) -> str:
-    """The path of a file that a browser plays; transcoded once where needed."""
-    from eavdash.data.playable import browser_video as convert
+def preview(row: Mapping[Any, Any], config: StudyConfig, part: int = 0) -> TrialPreview:
+    """What the player shows of the recordings of a row of the trial table, read again when they change."""
+    columns = ("subject", "trial", "label", "start", "stop", "eeg", "audio", "video")
+    shown = {c: row[c] for c in columns}
+    # Hashed here: names of files need not be UTF-8, which Streamlit takes them for.
+    content = repr((shown, _files_stamp(row))).encode("utf-8", "backslashreplace")
+    return _preview(hashlib.sha256(content).hexdigest(), shown, cfg.to_dict(config), part)
 
-    return str(convert(path, cache))
+
+def playable(shown: TrialPreview, folder: Path) -> Playable:
+    """The files that a browser plays of what is shown; made in ``folder`` once, where they must be made."""
+    from eavdash.data.playable import Cut
+    from eavdash.data.playable import playable as make
+
+    video, sound = shown.vision, shown.audio
+    pictures = Cut(video.path, video.start, video.duration) if video else None
+    return make(pictures, Cut(sound.path, sound.start, sound.duration) if sound else None, folder)
+
+
+def _files_stamp(row: Mapping[Any, Any]) -> Stamp:
+    from eavdash.data.table import file_of
+
+    found = []
+    for column in ("eeg", "audio", "video"):
+        file = Path(file_of(str(row[column] or "")))
+        stat = file.stat() if row[column] and file.exists() else None
+        found.append((column, stat.st_size if stat else -1, stat.st_mtime_ns if stat else -1))
+    return tuple(found)
 
 
 def plan(root: str, name: str, config: StudyConfig, selection: Selection, checkpoints: Path) -> Plan:
@@ -199,20 +243,25 @@ def _dataset(path: str) -> TrialTable:
     return open_table(path)
 
 
-@st.cache_data(max_entries=4, show_spinner="Looking at every recording", show_time=True)
-def _health(path: str) -> HealthReport:
-    from eavdash.data.health import check
+@st.cache_resource(show_spinner=False)
+def _reports() -> dict[str, HealthReport]:
+    """Reports by path, oldest first, at most :data:`REPORTS`; filled by hand, as a scan draws its progress."""
+    return {}
 
-    return check(path)
+
+@st.cache_data(ttl=600, max_entries=8, show_spinner="Looking for faces", show_time=True)
+def _contact_sheet(path: str, subject: str, config: dict[str, Any]) -> Image:
+    from eavdash.data.contact_sheet import contact_sheet as make
+
+    frame = _dataset(path).frame
+    return make(frame[(frame["subject"] == subject) & (frame["video"] != "")], cfg.from_dict(config))
 
 
 @st.cache_data(ttl=600, max_entries=6, show_spinner="Reading the recordings")
-def _preview(path: str, subject: str, trial: str, config: dict[str, Any]) -> TrialPreview:
+def _preview(key: str, _row: dict[str, Any], config: dict[str, Any], part: int) -> TrialPreview:
     from eavdash.data.preview import trial_preview
 
-    frame = _dataset(path).frame
-    row = frame[(frame["subject"] == subject) & (frame["trial"] == trial)].iloc[0]
-    return trial_preview(row, cfg.from_dict(config))
+    return trial_preview(_row, cfg.from_dict(config), part)
 
 
 @st.cache_data(ttl=15, max_entries=8, show_spinner="Planning")

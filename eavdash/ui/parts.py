@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from eavdash import datasets
 from eavdash.errors import EavdashError
 from eavdash.results import paper
 from eavdash.results.statistics import too_few
@@ -23,16 +24,13 @@ from eavdash.ui import actions, cache, theme
 from eavdash.ui.figures import training
 from eavdash.ui.figures.results import clicked_subject
 
-if TYPE_CHECKING:
-    from eavdash.data.preview import VideoPreview
-
 SIMULATED = "Simulated recordings: no person was recorded, and no conclusion about people follows from these numbers."
 PAPER_PROTOCOL = f"{paper.MARK}: {' '.join(paper.WHY)}"
 LEVEL_HELP = (
     "Trial: the mean of the windows' log-probabilities decides. Window: each stretch on its own. Frame: each picture "
     "on its own, only for stages that score frames. All from the same predictions."
 )
-CHECK_AT_ONCE = 1000  # trials whose recordings are looked at without asking
+CHECK_AT_ONCE = 1000  # files that the health page opens without asking
 LAUNCH, MONITOR, EXPLAIN = "pages/training/launch.py", "pages/training/monitor.py", "pages/explain/trial.py"
 
 
@@ -64,15 +62,36 @@ def current_dataset() -> str:
 
 
 def dataset_input(key: str, place: Any = st) -> str:
-    """The field for a dataset's path: what was typed, or the current study's dataset; empty when there is neither."""
-    typed = place.text_input(
+    """The field for a dataset: one of the list, the current study's, or a path that is typed; its path.
+
+    Empty while there is none. What is chosen or typed stays while other pages are shown.
+    """
+    current = current_dataset()
+    listed = {}
+    try:
+        listed = {d.path: d.name for d in datasets.known(checkpoints_root())}
+    except EavdashError as error:  # a damaged list is no reason not to type a path
+        st.error(plain(error))
+    chosen = str(st.session_state.get(key) or "").strip()
+    # A name may be typed as well; a path that was typed is an option from then on, as the widget wants it.
+    chosen = {name: path for path, name in listed.items()}.get(chosen, chosen)
+    st.session_state[key] = chosen or None
+    options = list(dict.fromkeys([*listed, *filter(None, [current, chosen])]))
+    titles = {path: f"{name} · {path}" for path, name in listed.items()}
+    place.selectbox(
         "Dataset",
-        placeholder=current_dataset() or "/data/EAV",
-        help="A dataset folder (EAV at any level) or a trial table (trials.csv). Empty: that of the current study.",
+        options,
+        index=None,
+        format_func=lambda path: titles.get(path, path),
+        placeholder=titles.get(current, current) or "/data/EAV",
+        help="One of the list (kept on the page Health), a dataset's folder (EAV at any level) or a trial table "
+        "(trials.csv). Empty: that of the current study.",
+        accept_new_options=True,
+        filter_mode="contains",
         key=key,
         persist_state="session",
     )
-    return typed.strip() or current_dataset()
+    return chosen or current
 
 
 def need_dataset(path: str) -> None:
@@ -209,21 +228,6 @@ def remember(key: str) -> None:
     st.session_state[key] = True
 
 
-def video(preview: VideoPreview, folder: Path) -> None:
-    """A trial's video, or its picture."""
-    if preview.info.still:
-        st.image(preview.path)
-        return
-    with shown_errors():
-        path = cache.browser_video(preview.path, folder)
-    end = preview.start + preview.duration
-    st.video(path, start_time=preview.start, end_time=end, alt="The trial's video")
-    info = preview.info
-    st.caption(
-        f"{preview.duration:.1f} s, {info.width} x {info.height}, {info.frames_per_second:.3g} frames per second"
-    )
-
-
 def absent(error: str | None) -> None:
     """In the place of a recording that is not there: that it was not recorded, or why it cannot be read."""
     if error:
@@ -244,7 +248,8 @@ def size(number: int) -> str:
 
 def plain(text: object) -> str:
     """Text without meaning as markdown: a path's underscores, stars and dollars stay what they are."""
-    return re.sub(r"([\\`*_{}\[\]<>#$|~:])", r"\\\1", str(text))
+    sendable = str(text).encode("utf-8", "replace").decode("utf-8")  # names of files need not be UTF-8
+    return re.sub(r"([\\`*_{}\[\]<>#$|~:])", r"\\\1", sendable)
 
 
 def bullet(lines: Sequence[str]) -> None:

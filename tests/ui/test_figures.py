@@ -153,10 +153,6 @@ def test_scalp_map_or_why_there_is_none() -> None:
 
 
 def test_recordings() -> None:
-    fig = data.eeg_traces(np.zeros((3, 10)), np.arange(10.0), ["a", "b", "c"])
-    assert list(fig.layout.yaxis.ticktext) == ["a", "b", "c"]
-    labels = pd.DataFrame({"subject": ["1", "2"], "calm": [3, 4], "loud": [1, 0]})
-    assert [list(t.y) for t in data.label_balance(labels).data] == [[3, 1], [4, 0]]
     assert "missing" not in data.facts({"label": "calm", "eeg": "x.mat", "start": 1.0, "place": ""})
 
 

@@ -11,6 +11,7 @@ from fake_study import make_study
 from test_pages import ROOT, checkpoints, opened, said
 
 from eavdash.store import find_study
+from eavdash.ui import cache
 
 __all__ = ["checkpoints"]
 
@@ -34,7 +35,7 @@ def sounds(tmp_path: Path) -> Path:
 
 def test_health_counts_and_says_what_to_mend(sounds: Path) -> None:
     app = opened("health", {"data_health_path": str(sounds)})
-    table = app.dataframe[0].value.set_index("subject")
+    table = app.dataframe[0].value.set_index("Subject")
     assert table["Audio"].to_dict() == {"anna": 8, "bo": 7}
     assert any("cannot be used" in e.value for e in app.error)
     assert "bo" in said(app)
@@ -45,14 +46,24 @@ def test_health_of_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
     assert len(app.error) == 1
 
 
-def test_many_recordings_are_looked_at_on_request(sounds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = opened("health", {"data_health_path": str(sounds)})
-    assert app.dataframe
+def test_many_recordings_are_looked_at_on_request_and_known_afterwards(
+    sounds: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("eavdash.ui.parts.CHECK_AT_ONCE", 3)
     app = opened("health", {"data_health_path": str(sounds)})
     assert not app.dataframe
+    # The file of no bytes is not opened.
+    assert "16 files: opening every one takes some minutes the first time." in said(app)
     app.button(key="data_health_start").click().run()
-    assert app.dataframe
+    assert not app.exception
+    assert "15 files looked at now, 0 unchanged" in said(app)
+    # Another session of a server that was started again: the measures are in the cache, and nothing is asked.
+    cache.forget_health(str(sounds))
+    app = opened("health", {"data_health_path": str(sounds)})
+    assert "0 files looked at now, 15 unchanged" in said(app)
+    soundfile.write(sounds / "anna_1.wav", np.zeros(16000, np.float32), 16000)
+    app.button(key="data_health_again").click().run()
+    assert "1 file looked at now, 14 unchanged" in said(app)
 
 
 def test_a_trial_is_shown_with_what_was_not_recorded(sounds: Path) -> None:

@@ -1,0 +1,202 @@
+"""The datasets that a checkpoints folder knows by name, so that nobody types a path twice.
+
+In and out: names and paths. ``.datasets.json`` holds the list; a table that was uploaded lies under
+``.datasets/<name>/trials.csv`` with absolute paths. The recordings themselves are never copied, written or removed.
+The list is replaced whole and under a lock, so that two who add at once both find theirs in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from eavdash.errors import IntegrityError, TableError, UsageError
+from eavdash.files import write_atomic, write_json
+from eavdash.store import slug
+
+#: The columns of a trial table that name files.
+PATH_COLUMNS = ("eeg", "audio", "video")
+NAME_LENGTH = 60
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset folder or trial table (absolute path as text) and what people call it."""
+
+    name: str
+    path: str
+
+
+def list_file(root: Path) -> Path:
+    """Where the list lies under a checkpoints folder."""
+    return root / ".datasets.json"
+
+
+def known(root: Path) -> list[Dataset]:
+    """The datasets of a checkpoints folder by name; none while there is no list.
+
+    Raises:
+        IntegrityError: the list is damaged.
+    """
+    file = list_file(root)
+    try:
+        rows = json.loads(file.read_text(encoding="utf-8"))["datasets"]
+        found = [Dataset(row["name"], row["path"]) for row in rows]
+        if not all(isinstance(text, str) and text for d in found for text in (d.name, d.path)):
+            raise TypeError("a name or path that is not text")
+    except FileNotFoundError:
+        return []
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise IntegrityError.at(
+            file,
+            expected="the list of datasets",
+            found=f"{type(error).__name__}: {error}",
+            remedy="mend it, or delete it and add the datasets again (recordings are not touched)",
+        ) from error
+    return sorted(found, key=lambda d: d.name.casefold())
+
+
+def check_name(root: Path, name: str) -> str:
+    """``name`` if a new dataset can be called so.
+
+    Raises:
+        UsageError: it is empty, too long, holds a slash or a control character, begins with a dot, or is taken.
+        IntegrityError: the list is damaged.
+    """
+    if not name or len(name) > NAME_LENGTH or name != name.strip() or not name.isprintable():
+        found = "none" if not name else repr(name)
+        raise _name_error(f"1 to {NAME_LENGTH} printable characters", found)
+    if name[0] == "." or any(c in name for c in "/\\"):
+        raise _name_error("no slash and no dot at its beginning", repr(name))
+    for other in known(root):
+        if other.name.casefold() == name.casefold():
+            raise _name_error("a name that is not in the list", f"{other.name!r} for {other.path}")
+    return name
+
+
+def add(root: Path, name: str, path: str | Path) -> Dataset:
+    """Put a dataset into the list.
+
+    Raises:
+        UsageError: the name cannot be used or is taken, or the path is in the list under another name.
+        IntegrityError: the list is damaged; it is left as it is.
+        TrainingError: the checkpoints folder cannot be written.
+    """
+    made = Dataset(name, str(Path(path).expanduser().absolute()))
+    with _locked(root):
+        check_name(root, name)
+        check_path(root, made.path)
+        _write(root, [*known(root), made])
+    return made
+
+
+def check_path(root: Path, path: str) -> str:
+    """``path`` if it is not in the list yet.
+
+    Raises:
+        UsageError: it is, under the name that the message says.
+    """
+    for other in known(root):
+        if other.path == str(Path(path).expanduser().absolute()):
+            raise UsageError.at(
+                path, expected="a dataset that is not in the list", found=f"{other.name!r}", remedy="choose that one"
+            )
+    return path
+
+
+def remove(root: Path, name: str) -> None:
+    """Take a dataset out of the list. Its recordings, and a table that was uploaded, stay: studies may name them.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    with _locked(root):
+        before = known(root)
+        after = [d for d in before if d.name != name]
+        if len(after) == len(before):
+            names = ", ".join(d.name for d in before) or "none"
+            raise UsageError.at(list_file(root), expected=f"a dataset {name!r}", found=names, remedy="check the name")
+        _write(root, after)
+
+
+def absolute_paths(text: str, base: str | Path) -> str:
+    """A trial table (CSV text) with every recording's path absolute; relative ones start from the folder ``base``.
+
+    Raises:
+        TableError: there are relative paths, and ``base`` is empty or no folder.
+    """
+    rows = list(csv.reader(io.StringIO(text, newline="")))
+    places = [i for i, column in enumerate(rows[0] if rows else []) if column.strip() in PATH_COLUMNS]
+    folder = Path(base).expanduser().absolute() if str(base).strip() else None
+    for row in rows[1:]:
+        for i in places:
+            entry = row[i].strip() if i < len(row) else ""
+            if not entry or Path(entry).is_absolute():
+                continue
+            if folder is None or not folder.is_dir():
+                raise TableError.at(
+                    entry,
+                    expected="the folder that this relative path starts from",
+                    found=f"no folder {base}" if folder else "none given",
+                    remedy="name the folder on the server, or write absolute paths",
+                )
+            row[i] = str(folder / entry)
+    out = io.StringIO(newline="")
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()
+
+
+def save_table(root: Path, name: str, text: str, base: str | Path) -> Path:
+    """Keep an uploaded trial table (CSV text) as ``.datasets/<name>/trials.csv``; its path.
+
+    Paths become absolute (:func:`absolute_paths`). Another table that lies there from before is not overwritten, as
+    studies may have been made with it; the new one gets a folder of its own.
+
+    Raises:
+        TableError: as :func:`absolute_paths`.
+        TrainingError: the checkpoints folder cannot be written.
+    """
+    content = absolute_paths(text, base).encode()
+    with _locked(root):
+        number = 1
+        while True:
+            stem = slug(name) if number == 1 else f"{slug(name)}-{number}"
+            path = root / ".datasets" / stem / "trials.csv"
+            if not path.exists() or path.read_bytes() == content:
+                break
+            number += 1
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, lambda file: file.write(content))
+    return path
+
+
+def _name_error(expected: str, found: str) -> Exception:
+    return UsageError.at("dataset name", expected=expected, found=found, remedy="choose another name")
+
+
+def _write(root: Path, datasets: list[Dataset]) -> None:
+    write_json(list_file(root), {"datasets": [asdict(d) for d in sorted(datasets, key=lambda d: d.name.casefold())]})
+
+
+@contextlib.contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    """Serialise read-modify-write of the list between threads and processes of one machine."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = (root / ".datasets.lock").open("ab")
+    except OSError as error:
+        raise UsageError.at(
+            root,
+            expected="a checkpoints folder that can be written",
+            found=error.strerror or str(error),
+            remedy="mend its permissions or name another by EAVDASH_CHECKPOINTS",
+        ) from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

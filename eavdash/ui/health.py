@@ -1,0 +1,300 @@
+"""The parts of the health page: the scan with its progress, the answer and exports, findings, outlook, faces.
+
+In: a dataset's path and its ``eavdash.data.health.HealthReport``. What is computed comes from ``eavdash.ui.cache``;
+what is drawn, from ``eavdash.ui.figures.health``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from eavdash import config as cfg
+from eavdash import datasets
+from eavdash.config import MODALITIES
+from eavdash.errors import EavdashError
+from eavdash.presets import preset
+from eavdash.store import checkpoints_root
+from eavdash.ui import adding, cache, parts, theme
+from eavdash.ui.figures import health as figures
+from eavdash.ui.figures import health_tables as tables
+
+if TYPE_CHECKING:
+    from eavdash.data.health import Finding, HealthReport
+    from eavdash.data.table import TrialTable
+
+PAGE = "data_health"
+PINNED = {"Subject": st.column_config.Column(pinned=True)}  # stays in view on a phone
+FINDINGS_SHOWN = 10  # spelled out; all of them are in the table below
+BLINK = 0.2  # seconds between two steps of the progress bar: the browser is told often enough, and not too often
+
+
+class _ManyFilesError(Exception):
+    """Ends a scan that nobody has asked for."""
+
+    def __init__(self, done: int, of: int) -> None:
+        super().__init__(f"{done} of {of} files are known")
+        self.done, self.of = done, of
+
+
+def datasets_panel(path: str) -> None:
+    """The list of datasets and the form for a new one, folded away; open while there is neither a list nor a ``path``.
+
+    What the page opened by itself it folds away again once a dataset is named, unless the form has been begun.
+    """
+    root = checkpoints_root()
+    try:
+        listed = bool(datasets.known(root))
+    except EavdashError:
+        listed = True  # the field for the dataset has said what is wrong
+    key, itself = f"{adding.PAGE}_open", f"{adding.PAGE}_opened_itself"
+    if key not in st.session_state:
+        st.session_state[key] = st.session_state[itself] = not listed and not path
+    if path and st.session_state.get(itself):
+        st.session_state[key] = adding.begun()
+        st.session_state[itself] = False
+    panel = st.expander("Add or remove a dataset", key=key, on_change="rerun")
+    if panel.open:
+        with panel:
+            adding.form(root, f"{PAGE}_path")
+
+
+def scanned(path: str) -> HealthReport:
+    """The report of a dataset, with a progress bar while its files are looked at.
+
+    Where more than ``parts.CHECK_AT_ONCE`` files would have to be opened (those known from an earlier scan are not),
+    that is asked for first. Such a scan can be stopped; what it has seen is kept, and the next one goes on there.
+    """
+    if (there := cache.health_there(path)) is not None:
+        return there
+    go, seen = f"{PAGE}_go {path}", f"{PAGE}_seen {path}"
+    # Two places with one element each, and one button for start and stop: nothing lingers beside what has replaced it.
+    above, below = st.empty(), st.empty()
+    bar = above.progress(0.0, "Looking at the recordings")
+    if st.session_state.get(go):
+        below.button("Stop", key=f"{PAGE}_start", on_click=_want, args=(go, False))
+    told = 0.0
+
+    def progress(done: int, of: int) -> None:
+        nonlocal told
+        if not told and not st.session_state.get(go) and of - done > parts.CHECK_AT_ONCE:
+            raise _ManyFilesError(done, of)
+        if told and done < of and time.monotonic() - told < BLINK:
+            return
+        told = time.monotonic()
+        st.session_state[seen] = True
+        text = f"Looking at the recordings: {done:,} of {of:,} files" if done < of else "Comparing the recordings"
+        bar.progress(done / max(1, of), text)
+
+    try:
+        report = cache.health(path, progress)
+    except _ManyFilesError as many:
+        if st.session_state.get(seen):
+            above.info(f"The check was stopped: {many.done:,} of {many.of:,} files are known. It goes on from there.")
+        else:
+            above.info(f"{many.of:,} files: opening every one takes some minutes the first time.")
+        label = "Go on" if st.session_state.get(seen) else "Check them"
+        below.button(label, type="primary", key=f"{PAGE}_start", on_click=_want, args=(go, True))
+        st.stop()
+    above.empty()
+    below.empty()
+    st.session_state.pop(seen, None)
+    return report
+
+
+def answer(path: str, report: HealthReport) -> None:
+    """Whether the dataset can be used, what that rests on, and the report as files."""
+    count = tables.severities(report.findings)
+    text = tables.verdict(report) + (f" {count.capitalize()}." if count else "")
+    worst = {f.severity for f in report.findings}
+    show = st.error if "error" in worst else st.warning if "warning" in worst else st.success
+    show(text)
+    looked = f"{tables.counted(report.scanned, 'file')} looked at now"
+    known = f"{report.reused:,} unchanged since an earlier check"
+    st.caption(f"{tables.counted(len(report.recordings), 'recording')}; {looked}, {known}.")
+    with st.container(horizontal=True):
+        st.button(
+            "Check again",
+            help="Only files that have changed are opened.",
+            on_click=cache.forget_health,
+            args=(path,),
+            key=f"{PAGE}_again",
+        )
+        for name, make, file, mime in (
+            ("Findings (CSV)", tables.findings_csv, "findings.csv", "text/csv"),
+            ("Recordings (CSV)", tables.recordings_csv, "recordings.csv", "text/csv"),
+            ("Whole report (JSON)", tables.report_json, "health.json", "application/json"),
+        ):
+            # Made when it is clicked: the table of a full-size dataset is some megabytes.
+            st.download_button(
+                name,
+                lambda make=make: make(report),
+                file,
+                mime,
+                key=f"{PAGE}_export_{file.replace('.', '_')}",
+                on_click="ignore",
+            )
+
+
+def findings(found: Sequence[Finding]) -> None:
+    """The findings of the chosen severities, the first spelled out with their remedies, all of them as a table."""
+    st.subheader("Findings", anchor=False)
+    if not found:
+        st.caption("Nothing was found.")
+        return
+    there = [s for s in tables.SEVERITIES if any(f.severity == s for f in found)]
+    names = {s: tables.counted(sum(f.severity == s for f in found), tables.SEVERITIES[s]).capitalize() for s in there}
+    key = f"{PAGE}_severity"
+    if st.session_state.get(f"{key}_of") != there:
+        # Another report: errors and warnings, or the notes where there is nothing else.
+        st.session_state[f"{key}_of"] = there
+        st.session_state[key] = [s for s in there if s != "info"] or there
+    chosen = st.pills(
+        "Severity",
+        there,
+        selection_mode="multi",
+        format_func=lambda s: names.get(s, s),
+        key=key,
+        label_visibility="collapsed",
+    )
+    rows = [f for f in found if f.severity in chosen]
+    lines = []
+    for f in rows[:FINDINGS_SHOWN]:
+        who = ", ".join(filter(None, [f.subject and f"subject {f.subject}", f.modality and theme.label(f.modality)]))
+        badge = f":{tables.BADGES[f.severity]}-badge[{tables.SEVERITIES[f.severity]}]"
+        head = f"{badge} **{parts.plain(who)}:**" if who else badge
+        remedy = f"  \n  *{parts.plain(f.remedy)}*" if f.remedy else ""
+        lines.append(f"- {head} {parts.plain(f.message)}{remedy}")
+    if lines:
+        st.markdown("\n".join(lines))
+    if len(rows) > FINDINGS_SHOWN:
+        panel = st.expander(f"All {len(rows):,} as a table", key=f"{PAGE}_findings_open", on_change="rerun")
+        if panel.open:
+            panel.dataframe(tables.findings_table(rows), hide_index=True, key=f"{PAGE}_findings")
+
+
+def subjects(report: HealthReport) -> None:
+    """Subjects by modalities: what there is and what is missing."""
+    st.subheader("Subjects", anchor=False)
+    table = tables.subject_table(report.table)
+    st.dataframe(
+        tables.marked(table),
+        hide_index=True,
+        column_config=PINNED,
+        key=f"{PAGE}_table",
+        height="content" if len(table) < 12 else 440,
+    )
+    missing = any(str(c).endswith(" missing") for c in table)
+    gaps = "missing: trials that should have one and do not" if missing else "none that should be there is missing"
+    st.caption(f"Trials with a usable recording of each modality; {gaps}. Complete: trials with all of theirs.")
+
+
+def overview(report: HealthReport) -> None:
+    """Label balance, durations, faces."""
+    shown = [
+        ("Balance of the labels", f"{PAGE}_labels", "Trials per label, stacked over subjects.")
+        if not report.labels.empty
+        else None,
+        ("Durations", f"{PAGE}_durations", "Middle duration per subject and modality, from shortest to longest.")
+        if report.recordings["duration"].notna().any()
+        else None,
+        ("Faces found", f"{PAGE}_faces", "Share of the searched frames of each subject in which a face was found.")
+        if (report.recordings["faces_looked"] > 0).any()
+        else None,
+    ]
+    made = {
+        f"{PAGE}_labels": lambda: figures.label_balance(report.labels),
+        f"{PAGE}_durations": lambda: figures.durations(report.recordings),
+        f"{PAGE}_faces": lambda: figures.faces(report.recordings),
+    }
+    drawn = [item for item in shown if item]
+    for place, (title, key, alt) in zip(st.columns(max(1, len(drawn))), drawn, strict=False):
+        with place:
+            st.subheader(title, anchor=False)
+            parts.chart(made[key](), key, alt)
+
+
+def recordings(report: HealthReport) -> None:
+    """Every recording with its measures, a modality at a time."""
+    if report.recordings.empty:
+        return
+    panel = st.expander("Recordings and what was measured of them", key=f"{PAGE}_recordings_open", on_change="rerun")
+    if not panel.open:
+        return
+    with panel:
+        there = [m for m in MODALITIES if (report.recordings["modality"] == m).any()]
+        left, right = st.columns(2)
+        modality = left.segmented_control(
+            "Modality",
+            there,
+            default=there[0],
+            format_func=theme.label,
+            required=True,
+            key=f"{PAGE}_recordings_modality",
+        )
+        names = list(dict.fromkeys(report.recordings["subject"]))
+        subject = right.selectbox(
+            "Subject",
+            names,
+            index=None,
+            placeholder="All",
+            key=f"{PAGE}_recordings_subject",
+            format_func=tables.written,
+        )
+        table = tables.recordings_table(report.recordings, str(modality), subject or "")
+        st.dataframe(table, hide_index=True, column_config=PINNED, key=f"{PAGE}_recordings")
+        st.caption(f"{tables.counted(len(table), 'recording')}. Measures are of the trial's stretch of the file.")
+
+
+def outlook(report: HealthReport) -> None:
+    """What each protocol would leave for train, validation and test."""
+    if report.outlook.empty:
+        return
+    st.subheader("What a protocol would leave", anchor=False)
+    st.dataframe(tables.outlook_table(report.outlook), hide_index=True, key=f"{PAGE}_outlook")
+    parts.bullet(tables.outlook_problems(report.outlook))
+    names = list(dict.fromkeys(report.outlook["protocol"][report.outlook["fold"] >= 0]))
+    if not names:
+        return
+    panel = st.expander("Fold by fold", key=f"{PAGE}_folds_open", on_change="rerun")
+    if panel.open:
+        with panel:
+            protocol = st.segmented_control(
+                "Protocol", names, default=names[0], required=True, key=f"{PAGE}_folds_protocol"
+            )
+            st.dataframe(tables.folds_table(report.outlook, str(protocol)), hide_index=True, key=f"{PAGE}_folds")
+
+
+def contact_sheet(path: str, table: TrialTable) -> None:
+    """The faces of one subject's trials on a sheet, on request."""
+    with_video = [s for s in table.subjects if (table.frame["video"][table.frame["subject"] == s] != "").any()]
+    if not with_video:
+        return
+    st.subheader("Faces", anchor=False)
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    subject = left.selectbox("Subject", with_video, key=f"{PAGE}_sheet_subject", format_func=tables.written)
+    right.button("Show the faces", key=f"{PAGE}_sheet_go", on_click=_ask_for_sheet, args=(path,), width="stretch")
+    if st.session_state.get(f"{PAGE}_sheet") != (path, subject):
+        st.caption("What the vision encoder would be given of each trial: cropped around the face that was found.")
+        return
+    study = parts.current_study()
+    with parts.shown_errors():
+        config = cfg.from_dict(study.study()["config"]) if study else preset("quick")
+        sheet = cache.contact_sheet(path, subject, config)
+    st.image(sheet)
+    st.caption(
+        "One crop per trial, with the share of its frames in which a face was found; grey: nothing could be read."
+    )
+
+
+def _ask_for_sheet(path: str) -> None:
+    """Callback: the faces of the subject that is chosen are wanted."""
+    st.session_state[f"{PAGE}_sheet"] = (path, st.session_state[f"{PAGE}_sheet_subject"])
+
+
+def _want(key: str, wanted: bool) -> None:
+    """Callback: whether something is asked for."""
+    st.session_state[key] = wanted

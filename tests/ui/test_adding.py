@@ -1,0 +1,239 @@
+"""The form for a new dataset: what is wrong is one sentence, and nothing is written before "Add"."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from streamlit.testing.v1 import AppTest
+from test_pages import checkpoints, opened, said
+
+from eavdash import datasets
+from eavdash.data.table import open_table
+from eavdash.errors import EavdashError
+from eavdash.ui import candidate
+from eavdash.ui.candidate import Wish
+
+__all__ = ["checkpoints"]
+HEAD = "subject,trial,label,audio"
+
+
+@pytest.fixture
+def sounds(tmp_path: Path) -> Path:
+    """Two subjects with two trials each; the sounds of anna can be read."""
+    folder = tmp_path / "sounds"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("anna_0", "anna_1", "bo_0"):
+        soundfile.write(folder / f"{name}.wav", rng.normal(0, 0.1, 16000).astype(np.float32), 16000)
+    (folder / "trials.csv").write_text(
+        f"{HEAD}\nanna,0,calm,anna_0.wav\nanna,1,loud,anna_1.wav\nbo,0,calm,bo_0.wav\nbo,1,loud,gone.wav\n"
+    )
+    return folder
+
+
+def written(root: Path) -> list[str]:
+    """What the form could have written."""
+    return sorted(str(p.relative_to(root)) for p in root.rglob("*") if ".datasets" in str(p)) if root.exists() else []
+
+
+def entered(
+    app: AppTest, name: str, path: str = "", upload: tuple[str, bytes] | None = None, base: str = ""
+) -> AppTest:
+    """The form filled in and checked."""
+    app.text_input(key="data_health_new_name").set_value(name)
+    if upload is None:
+        app.text_input(key="data_health_new_path").set_value(path)
+    else:
+        app.radio(key="data_health_new_source").set_value("Upload a trial table").run()
+        app.file_uploader[0].upload(*upload)
+        app.text_input(key="data_health_new_base").set_value(base)
+    app.button(key="data_health_new_check").click().run()
+    assert not app.exception, app.exception[0].stack_trace
+    return app
+
+
+def can_be_added(app: AppTest) -> bool:
+    return not app.button(key="data_health_new_add").disabled
+
+
+def test_the_form_is_open_while_the_list_is_empty_and_folded_afterwards(checkpoints: Path, sounds: Path) -> None:
+    assert "data_health_new_name" in [t.key for t in opened("health").text_input]
+    datasets.add(checkpoints, "Sounds", sounds)
+    assert "data_health_new_name" not in [t.key for t in opened("health").text_input]
+
+
+def test_a_path_is_checked_shown_and_added(checkpoints: Path, sounds: Path) -> None:
+    app = opened("health")
+    assert not can_be_added(app)
+    entered(app, "Pilot in room 3", str(sounds))
+    text = said(app)
+    assert "4 trials of 2 subjects in 2 classes (calm, loud): this can be added." in text
+    assert "gone.wav" in text  # what cannot be used is said before it is accepted
+    assert "First trial read: subject anna, trial 0 (calm)" in text
+    counts = app.dataframe[0].value.set_index("Subject")
+    assert counts["Audio"].to_dict() == {"anna": 2, "bo": 2}
+    assert counts["Usable"].to_dict() == {"anna": True, "bo": False}
+    assert len(app.get("plotly_chart")) == 1
+    assert written(checkpoints) == []
+    app.button(key="data_health_new_add").click().run()
+    assert not app.exception
+    assert [(d.name, d.path) for d in datasets.known(checkpoints)] == [("Pilot in room 3", str(sounds))]
+    assert "Pilot in room 3 is in the list of datasets." in said(app)
+    assert app.selectbox(key="data_health_path").value == str(sounds)
+    assert "data_health_new_name" not in [t.key for t in app.text_input]
+
+
+def test_entries_that_change_after_the_check_cannot_be_added(checkpoints: Path, sounds: Path) -> None:
+    app = entered(opened("health"), "Pilot", str(sounds))
+    assert can_be_added(app)
+    app.text_input(key="data_health_new_name").set_value("Other").run()
+    assert not can_be_added(app)
+    assert "changed since they were checked" in said(app)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_an_uploaded_table_is_kept_with_absolute_paths(checkpoints: Path, sounds: Path, kind: str) -> None:
+    frame = pd.read_csv(sounds / "trials.csv", dtype=str)
+    content = io.BytesIO()
+    if kind == "csv":
+        content.write((sounds / "trials.csv").read_bytes())
+    else:
+        frame.assign(start=[0.0, None, 0.5, None]).to_parquet(content)
+    app = entered(opened("health"), "Pilot", upload=(f"mine.{kind}", content.getvalue()), base=str(sounds))
+    assert can_be_added(app), said(app)
+    assert written(checkpoints) == []
+    app.button(key="data_health_new_add").click().run()
+    (dataset,) = datasets.known(checkpoints)
+    assert dataset.path == str(checkpoints / ".datasets" / "Pilot" / "trials.csv")
+    table = open_table(dataset.path)
+    assert set(table.frame["audio"]) == {str(sounds / entry) for entry in frame["audio"]}
+    assert table.frame["start"].notna().sum() == (2 if kind == "parquet" else 0)
+    # The field for the file is empty again.
+    app.session_state["data_health_new_open"] = True
+    app.run()
+    app.radio(key="data_health_new_source").set_value("Upload a trial table").run()
+    assert app.file_uploader[0].value is None
+
+
+NAMES = ("a/b", "../up", "", "x" * 61, "Taken", "taken")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_wrong_name_is_one_sentence(checkpoints: Path, sounds: Path, name: str) -> None:
+    datasets.add(checkpoints, "Taken", sounds.parent / "elsewhere")
+    before = written(checkpoints)
+    app = entered(opened("health", {"data_health_new_open": True}), name, str(sounds))
+    assert len(app.error) == 1
+    assert app.error[0].value.startswith("dataset name")
+    assert not can_be_added(app)
+    assert written(checkpoints) == before
+
+
+def make_wrong(folder: Path, what: str) -> str:
+    """A path that cannot be added, by what is wrong with it."""
+    path = folder / "trials.csv"
+    contents = {
+        "empty file": "",
+        "no trials": f"{HEAD}\n",
+        "wrong columns": "person,clip\na,1\n",
+        "a trial twice": f"{HEAD}\na,1,calm,x.wav\na,1,calm,x.wav\n",
+        "no recording there": f"{HEAD}\na,1,calm,x.wav\n",
+        "unreadable recording": f"{HEAD}\na,1,calm,bad.wav\n",
+    }
+    (folder / "bad.wav").write_bytes(b"no sound at all" * 100)
+    if what in contents:
+        path.write_text(contents[what])
+        return str(path)
+    if what == "nonsense parquet":
+        (folder / "trials.parquet").write_bytes(b"PAR1 nonsense")
+        return str(folder / "trials.parquet")
+    return {"no path": "", "missing folder": str(folder / "none"), "folder of nothing": str(folder)}[what]
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        ("no path", "type its path on the server"),
+        ("missing folder", "expected a dataset folder or a trial table"),
+        ("folder of nothing", "found neither"),
+        ("empty file", "an empty file"),
+        ("no trials", "at least one trial"),
+        ("wrong columns", "no column subject"),
+        ("a trial twice", "a second time"),
+        ("no recording there", "no file"),
+        ("unreadable recording", "bad.wav"),
+        ("nonsense parquet", "a parquet file"),
+    ],
+)
+def test_a_wrong_path_is_one_sentence(checkpoints: Path, tmp_path: Path, what: str, expected: str) -> None:
+    app = entered(opened("health"), "Pilot", make_wrong(tmp_path, what))
+    assert len(app.error) == 1, said(app)
+    assert expected in app.error[0].value.replace("\\", "")
+    assert not can_be_added(app)
+    assert written(checkpoints) == []
+
+
+def test_a_path_that_is_in_the_list_says_under_which_name(checkpoints: Path, sounds: Path) -> None:
+    datasets.add(checkpoints, "Sounds", sounds)
+    app = entered(opened("health", {"data_health_new_open": True}), "Again", str(sounds))
+    assert "found 'Sounds'; choose that one" in said(app)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "base", "expected"),
+    [
+        ("t.csv", b"", "", "t.csv: expected a header and trials, found an empty file"),
+        ("t.csv", b"\xff\xfe\x00", "", "t.csv: expected UTF-8 text"),
+        ("t.parquet", b"nonsense", "", "t.parquet: expected a parquet file"),
+        ("t.csv", f"{HEAD}\na,1,calm,x.wav\n".encode(), "", "x.wav: expected the folder"),
+        ("t.csv", f"{HEAD}\na,1,calm,x.wav\n".encode(), "/no/such/folder", "no folder /no/such/folder"),
+        ("t.csv", f"{HEAD}\na,1,calm,/no/such/x.wav\n".encode(), "", "/no/such/x.wav"),
+        ("t.csv", b"0" * (6 * 2**20), "", "at most 5 MB, found 6.3 MB"),
+    ],
+)
+def test_a_wrong_upload_is_one_sentence(checkpoints: Path, file: str, content: bytes, base: str, expected: str) -> None:
+    app = entered(opened("health"), "Pilot", upload=(file, content), base=base)
+    assert len(app.error) == 1, said(app)
+    assert expected in app.error[0].value.replace("\\", "")
+    assert "/tmp/" not in app.error[0].value.replace("\\", "").replace(str(checkpoints), "")
+    assert not can_be_added(app)
+    assert written(checkpoints) == []
+
+
+def test_no_upload_is_one_sentence(checkpoints: Path) -> None:
+    app = opened("health")
+    app.text_input(key="data_health_new_name").set_value("Pilot")
+    app.radio(key="data_health_new_source").set_value("Upload a trial table").run()
+    app.button(key="data_health_new_check").click().run()
+    assert "expected a .csv or .parquet file, found no file; choose one of at most 5 MB" in said(app)
+
+
+def test_200_megabytes_are_refused_before_they_are_read(checkpoints: Path) -> None:
+    wish = Wish("Pilot", file="huge.csv", size=200 * 2**20)
+    with pytest.raises(EavdashError, match="at most 5 MB, found 210 MB; copy it to the server"):
+        candidate.check(checkpoints, wish)
+
+
+def test_a_name_that_was_taken_between_check_and_add_is_said(checkpoints: Path, sounds: Path) -> None:
+    app = entered(opened("health"), "Pilot", str(sounds))
+    datasets.add(checkpoints, "pilot", sounds.parent)
+    app.button(key="data_health_new_add").click().run()
+    assert "expected a name that is not in the list" in said(app)
+    assert [d.name for d in datasets.known(checkpoints)] == ["pilot"]
+
+
+def test_removing_takes_the_name_only(checkpoints: Path, sounds: Path) -> None:
+    datasets.add(checkpoints, "Sounds", sounds)
+    before = sorted((p, p.stat().st_mtime_ns) for p in sounds.rglob("*"))
+    app = opened("health", {"data_health_new_open": True})
+    assert app.button(key="data_health_new_remove").disabled
+    app.selectbox(key="data_health_new_remove_name").select("Sounds").run()
+    app.button(key="data_health_new_remove").click().run()
+    assert datasets.known(checkpoints) == []
+    assert "its recordings were not touched" in said(app)
+    assert sorted((p, p.stat().st_mtime_ns) for p in sounds.rglob("*")) == before

@@ -1,0 +1,329 @@
+"""The health page in each of its states, shown a report made by hand; the scan is that of the tests of data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from fake_health import empty_report, finding, make_report, with_odd_names
+from fake_study import make_study
+from streamlit.runtime.scriptrunner import StopException
+from streamlit.testing.v1 import AppTest
+from test_pages import ROOT, checkpoints, opened, said
+
+from eavdash import datasets
+from eavdash.data.health.report import HealthReport
+
+__all__ = ["checkpoints"]
+Report = Callable[[int, int], None]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """A trial table of sounds, which the scan of these tests does not look at."""
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "a.wav").write_bytes(b"RIFF")
+    rows = [f"{s},{t},{'calm' if t else 'loud'},a.wav,a.wav" for s in (1, 2) for t in range(4)]
+    (folder / "trials.csv").write_text("\n".join(["subject,trial,label,audio,video", *rows]))
+    return folder
+
+
+@pytest.fixture
+def scan(monkeypatch: pytest.MonkeyPatch):
+    """What the scan answers; ``scan.calls`` holds the progress function and settings of each call."""
+
+    class Scan:
+        def __init__(self) -> None:
+            self.answer: HealthReport | Callable[[Report], HealthReport] = make_report()
+            self.calls: list[dict] = []
+
+        def __call__(self, path: str, report: Report, **settings: object) -> HealthReport:
+            self.calls.append({"path": path, **settings})
+            return self.answer(report) if callable(self.answer) else self.answer
+
+    made = Scan()
+    monkeypatch.setattr("eavdash.data.health.check", made)
+    return made
+
+
+def health(table: Path, **session: object) -> AppTest:
+    return opened("health", {"data_health_path": str(table), **session})
+
+
+def keys(app: AppTest) -> set[str]:
+    return {str(element.key) for kind in (app.button, app.download_button, app.dataframe) for element in kind}
+
+
+def test_ready_the_answer_comes_first(table: Path, scan) -> None:
+    app = health(table)
+    assert [e.value for e in app.error] == [
+        "Some recordings cannot be used: 6 of 8 trials of 2 subjects are complete. 2 errors, 1 warning, 1 note."
+    ]
+    assert "20 files looked at now, 4 unchanged since an earlier check" in said(app)
+    shown = app.dataframe[0].value
+    assert shown["Audio"].tolist() == [2, 4]
+    assert shown["Audio missing"].tolist() == [2, 0]
+    assert {"data_health_labels", "data_health_durations", "data_health_faces"} <= {
+        str(c.key) for c in app.get("plotly_chart")
+    } or len(app.get("plotly_chart")) == 3
+
+
+def test_whole_and_partly_usable_differ_in_colour_and_words(table: Path, scan) -> None:
+    scan.answer = make_report(errors=0, warnings=0)
+    assert [s.value for s in health(table).success] == ["All 8 trials of 2 subjects can be used. 1 note."]
+
+
+def test_only_warnings_are_a_warning(table: Path, scan) -> None:
+    scan.answer = make_report(errors=0)
+    app = health(table)
+    assert not app.error
+    assert not app.success
+    assert len(app.warning) == 1
+
+
+def test_the_scan_is_told_where_to_remember_and_is_made_once(table: Path, scan, checkpoints: Path) -> None:
+    app = health(table)
+    app.run()
+    assert scan.calls == [{"path": str(table), "cache": checkpoints / ".cache"}]
+    scan.answer = make_report(errors=0, warnings=0)
+    app.button(key="data_health_again").click().run()
+    assert len(scan.calls) == 2
+    assert app.success
+
+
+def test_loading_the_bar_says_how_far_it_is(table: Path, scan) -> None:
+    def half(report: Report) -> HealthReport:
+        report(100, 400)
+        report(200, 400)  # too soon after the first to be shown
+        raise StopException
+
+    def nearly(report: Report) -> HealthReport:
+        report(100, 400)
+        report(400, 400)
+        raise StopException
+
+    scan.answer = half
+    app = health(table)
+    (bar,) = app.get("progress")
+    assert (bar.value, bar.text) == (25, "Looking at the recordings: 100 of 400 files")
+    scan.answer = nearly
+    (bar,) = app.run().get("progress")
+    assert (bar.value, bar.text) == (100, "Comparing the recordings")
+    assert not app.dataframe
+
+
+def test_a_large_dataset_is_asked_about_and_can_be_stopped_and_gone_on_with(
+    table: Path, scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eavdash.ui.parts.CHECK_AT_ONCE", 100)
+    known = 0
+
+    def many(report: Report) -> HealthReport:
+        report(known, 12_600)
+        raise StopException  # somebody clicked "Stop": the script ends where it next speaks to the browser
+
+    scan.answer = many
+    app = health(table)
+    assert "12,600 files" in said(app)
+    assert not app.dataframe
+    assert not app.get("progress")
+    app.button(key="data_health_start").click().run()
+    assert app.get("progress")
+    known = 500
+    assert app.button(key="data_health_start").label == "Stop"
+    app.button(key="data_health_start").click().run()
+    assert "The check was stopped: 500 of 12,600 files are known." in said(app)
+    scan.answer = make_report()
+    app.button(key="data_health_start").click().run()
+    assert app.dataframe
+    assert "data_health_start" not in keys(app)
+
+
+def test_what_is_known_already_is_not_asked_about(table: Path, scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eavdash.ui.parts.CHECK_AT_ONCE", 100)
+
+    def nearly(report: Report) -> HealthReport:
+        report(12_550, 12_600)
+        report(12_600, 12_600)
+        return make_report()
+
+    scan.answer = nearly
+    assert health(table).dataframe
+
+
+def test_failed_a_dataset_that_cannot_be_opened_is_one_sentence(tmp_path: Path) -> None:
+    app = health(tmp_path / "none")
+    assert len(app.error) == 1
+    assert "expected a dataset folder or a trial table" in said(app)
+
+
+def test_failed_while_it_is_scanned(table: Path, scan) -> None:
+    scan.answer = empty_report()
+    app = health(table)
+    assert "This dataset cannot be used as it is." in said(app)
+    assert "record 1 again" in said(app)
+    assert "data_health_table" not in keys(app)
+
+
+def test_nothing_was_found(table: Path, scan) -> None:
+    scan.answer = make_report(errors=0, warnings=0, notes=0)
+    assert "Nothing was found." in said(health(table))
+
+
+def bullets(app: AppTest) -> list[str]:
+    return [line for m in app.markdown for line in m.value.splitlines() if line.startswith("- :")]
+
+
+def test_findings_are_filtered_by_severity_and_say_the_remedy(table: Path, scan) -> None:
+    app = health(table)
+    assert app.button_group(key="data_health_severity").value == ["error", "warning"]
+    assert len(bullets(app)) == 3
+    assert "record 0 again" in said(app)
+    app.button_group(key="data_health_severity").set_value(["info"]).run()
+    assert len(bullets(app)) == 1
+    assert bullets(app)[0].startswith("- :gray-badge[note]")
+    app.button_group(key="data_health_severity").set_value([]).run()
+    assert bullets(app) == []
+
+
+def test_another_report_shows_its_own_severities(table: Path, scan) -> None:
+    app = health(table)
+    app.button_group(key="data_health_severity").set_value(["warning"]).run()
+    scan.answer = make_report(errors=0, warnings=0)
+    app.button(key="data_health_again").click().run()
+    assert app.button_group(key="data_health_severity").value == ["info"]
+    assert len(bullets(app)) == 1
+
+
+def test_texts_of_findings_are_not_taken_for_markdown(table: Path, scan) -> None:
+    line = bullets(health(table))[0]
+    assert r"0\_a\*b.wav" in line
+    assert r"\$1 \[x\]" in line
+
+
+def test_many_findings_are_a_table_on_request(table: Path, scan) -> None:
+    scan.answer = make_report(errors=4, warnings=0)
+    many = tuple(finding("error", str(n), number=n) for n in range(25))
+    scan.answer = HealthReport(**{**vars(scan.answer), "findings": many})
+    app = health(table)
+    assert len(bullets(app)) == 10
+    assert "All 25 as a table" in [e.label for e in app.expander]
+    app = health(table, data_health_findings_open=True)
+    (shown,) = [d.value for d in app.dataframe if "What to do" in d.value]
+    assert len(shown) == 25
+    assert shown["What to do"].tolist() == [f.remedy for f in many]
+
+
+def test_recordings_are_shown_a_modality_and_a_subject_at_a_time(table: Path, scan) -> None:
+    app = health(table, data_health_recordings_open=True)
+    frames = [d.value for d in app.dataframe if "File" in d.value]
+    assert len(frames[0]) == 8
+    assert "Frames" in frames[0]
+    app.button_group(key="data_health_recordings_modality").set_value("audio").run()
+    app.selectbox(key="data_health_recordings_subject").select("2").run()
+    (frame,) = [d.value for d in app.dataframe if "File" in d.value]
+    assert len(frame) == 4
+    assert "Clipped, %" in frame
+
+
+def test_what_protocols_leave_and_why_one_cannot_be_used(table: Path, scan) -> None:
+    app = health(table, data_health_folds_open=True)
+    (shown,) = [d.value for d in app.dataframe if "Protocol" in d.value]
+    assert shown["Folds"].tolist() == [3, 0]
+    assert "needs 3 subjects" in said(app)
+    (folds,) = [d.value for d in app.dataframe if "Fold" in d.value]
+    assert len(folds) == 3
+
+
+def test_exports_are_made_of_the_report(table: Path, scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {}
+
+    def download(label: str, data: Callable[[], bytes], file: str, mime: str, **options: object) -> bool:
+        made[file] = data()
+        return False
+
+    monkeypatch.setattr("streamlit.download_button", download)
+    health(table)
+    assert set(made) == {"findings.csv", "recordings.csv", "health.json"}
+    assert made["findings.csv"].count(b"\n") == 1 + len(scan.answer.findings)
+    assert made["recordings.csv"].count(b"\n") == 1 + len(scan.answer.recordings)
+    assert b'"findings"' in made["health.json"]
+
+
+def test_names_that_are_not_utf8_do_not_stop_the_page(table: Path, scan) -> None:
+    scan.answer = with_odd_names(make_report())
+    app = health(table, data_health_recordings_open=True)
+    assert "caf?.wav" in said(app)
+
+
+def test_the_contact_sheet_is_made_on_request_and_once(
+    table: Path, scan, monkeypatch: pytest.MonkeyPatch, checkpoints: Path
+) -> None:
+    from PIL import Image
+
+    asked: list[pd.DataFrame] = []
+
+    def sheet(rows: pd.DataFrame, config: object, limit: int = 60) -> Image.Image:
+        asked.append(rows)
+        return Image.new("RGB", (40, 30), "grey")
+
+    module = type("module", (), {"contact_sheet": staticmethod(sheet)})
+    monkeypatch.setitem(__import__("sys").modules, "eavdash.data.contact_sheet", module)
+    app = health(table)
+    assert not asked
+    app.selectbox(key="data_health_sheet_subject").select("2")
+    app.button(key="data_health_sheet_go").click().run()
+    assert not app.exception
+    assert [set(rows["subject"]) for rows in asked] == [{"2"}]
+    assert len(app.image) == 1
+    app.run()
+    assert len(asked) == 1
+
+
+def test_a_contact_sheet_that_cannot_be_made_is_a_sentence(table: Path, scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    from eavdash.errors import DataError
+
+    def sheet(*arguments: object) -> None:
+        raise DataError("faces: expected the package, found none; pip install it.")
+
+    module = type("module", (), {"contact_sheet": staticmethod(sheet)})
+    monkeypatch.setitem(__import__("sys").modules, "eavdash.data.contact_sheet", module)
+    app = health(table)
+    app.button(key="data_health_sheet_go").click().run()
+    assert "pip install it" in said(app)
+
+
+@pytest.mark.parametrize(("page", "key"), [("health", "data_health_path"), ("launch", "training_launch_dataset")])
+def test_the_dataset_field_offers_the_list_and_the_studys(
+    page: str, key: str, table: Path, scan, checkpoints: Path
+) -> None:
+    make_study(checkpoints, "first", dataset=table)
+    datasets.add(checkpoints, "Pilot", table.parent / "elsewhere")
+    app = opened(page)
+    field = app.selectbox(key=key)
+    assert field.value is None
+    assert field.options == [f"Pilot · {table.parent / 'elsewhere'}", str(table)]
+    field.select(str(table.parent / "elsewhere")).run()
+    assert "elsewhere: expected a dataset folder" in said(app)
+    app.switch_page(str(ROOT / "pages/training/monitor.py")).run()
+    app.switch_page(str(ROOT / f"pages/{'data' if page == 'health' else 'training'}/{page}.py")).run()
+    assert app.selectbox(key=key).value == str(table.parent / "elsewhere")
+
+
+def test_a_typed_name_is_the_dataset_of_that_name(table: Path, scan, checkpoints: Path) -> None:
+    datasets.add(checkpoints, "Pilot", table)
+    app = opened("health", {"data_health_path": " Pilot "})
+    assert [call["path"] for call in scan.calls] == [str(table)]
+    assert app.selectbox(key="data_health_path").value == str(table)
+
+
+@pytest.mark.parametrize("panel", [False, True])
+def test_a_damaged_list_is_said_and_does_not_stop_the_page(table: Path, scan, checkpoints: Path, panel: bool) -> None:
+    checkpoints.mkdir()
+    datasets.list_file(checkpoints).write_text("{")
+    app = health(table, data_health_new_open=panel)
+    assert ".datasets.json: expected the list of datasets" in said(app)
+    assert app.dataframe
