@@ -43,8 +43,16 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--serve", action=argparse.BooleanOptionalAction, default=True, help="open the app at the end")
     demo.add_argument("--port", type=int, default=8501, help="first port to try (default: %(default)s)")
 
-    check = command("check", "Health report of a dataset; exit code 1 when trials cannot be used.", machine)
+    check = command("check", "Health report of a dataset; exit code 1 when trials cannot be used.", place, machine)
     check.add_argument("root", help="dataset folder or trial table")
+    check.add_argument("--csv", metavar="FOLDER", help="write the report's tables there, one CSV file each")
+    check.add_argument("--contact-sheet", metavar="FOLDER", help="write a picture of each subject's faces there")
+    check.add_argument("--no-faces", action="store_true", help="do not look for faces, which takes most of the time")
+    check.add_argument("--preset", default="quick", help="settings that the recordings are for (default: %(default)s)")
+    check.add_argument("--protocol", choices=cfg.PROTOCOLS, help="show what this one makes of the trials, not all")
+    check.add_argument("--set", dest="settings", action="append", default=[], metavar="key=value", help="one setting")
+
+    _cache(command("cache", "What has been read and kept: list it, clear it, or fill it.", place, machine))
 
     make = command("make-demo", "Make simulated recordings in EAV's layout.", machine)
     make.add_argument("folder", help="where to make them")
@@ -93,9 +101,31 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _train(train: argparse.ArgumentParser) -> None:
+def _cache(cache: argparse.ArgumentParser) -> None:
+    actions = cache.add_subparsers(dest="action", required=True, metavar="ACTION")
+    common = argparse.ArgumentParser(add_help=False)
+    # Given before or after the action: a default here would overrule what came before it.
+    common.add_argument("--checkpoints", metavar="DIR", default=argparse.SUPPRESS, help="where studies live")
+    common.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
+
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=text, description=text, parents=[common])
+
+    action("list", "What lies in the cache, how large it is and when it was last used.")
+    clear = action("clear", "Delete from the cache; what is needed again is made again.")
+    clear.add_argument("keys", nargs="*", metavar="KEY", help="of eavdash cache list, or the beginning of one")
+    clear.add_argument("--older-than", type=float, metavar="DAYS", help="what was not used for so long")
+    clear.add_argument("--all", action="store_true", help="everything")
+    clear.add_argument("--dry-run", action="store_true", help="say what would be deleted")
+    build = action("build", "Read a dataset's windows before a study is trained, on all processors.")
+    _dataset(build)
+    build.add_argument("--jobs", type=int, default=0, metavar="N", help="processes (default: as many as processors)")
+    build.add_argument("--dry-run", action="store_true", help="say how much room it takes, and write nothing")
+
+
+def _dataset(train: argparse.ArgumentParser) -> None:
+    """Which recordings, and which configuration reads them."""
     train.add_argument("root", help="dataset folder (EAV at any level) or trial table")
-    train.add_argument("--study", required=True, metavar="NAME")
     train.add_argument("--subjects", default="", metavar="1-42", help="default: all")
     train.add_argument("--stages", default="", metavar="S,S", help="default: the preset's (vision,audio,eeg,fusion)")
     train.add_argument("--preset", default="quick", help="quick or paper (default: %(default)s)")
@@ -107,9 +137,14 @@ def _train(train: argparse.ArgumentParser) -> None:
         help="only trials whose column has this value (may be repeated), or all (default: EAV's speaking trials)",
     )
     train.add_argument("--protocol", choices=cfg.PROTOCOLS, help="default: the preset's")
+    train.add_argument("--epochs", type=int, metavar="N", help="the same number for every stage")
+
+
+def _train(train: argparse.ArgumentParser) -> None:
+    _dataset(train)
+    train.add_argument("--study", required=True, metavar="NAME")
     train.add_argument("--folds", default="all", metavar="all|0,1")
     train.add_argument("--seeds", default="0", metavar="0,1")
-    train.add_argument("--epochs", type=int, metavar="N", help="the same number for every stage")
     train.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)")
     train.add_argument("--executor", choices=cfg.EXECUTORS, default="local")
     train.add_argument("--dry-run", action="store_true", help="say what would run, and write nothing")

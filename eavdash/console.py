@@ -84,8 +84,30 @@ def plan(made: Plan) -> None:
 
 def health(report: HealthReport) -> None:
     """The health report for people."""
+
+    def span(low: Any, high: Any) -> str:
+        if pd.isna(low):
+            return ""
+        ends = [f"{end:.1f}".removesuffix(".0") for end in (low, high)]
+        return ends[0] if ends[0] == ends[1] else "–".join(ends)
+
     show(report.table, "table", title="Recordings per subject")
+    measured = report.modalities
+    names = {"duration": "seconds", "rate": "Hz", "channels": "channels", "frames": "frames"}
+    for column, title in names.items():
+        ends = zip(measured.pop(f"{column}_from"), measured.pop(f"{column}_to"), strict=True)
+        measured[title] = [span(*pair) for pair in ends]
+    measured["faces"] = ["" if pd.isna(share) else f"{100 * share:.0f} %" for share in measured["faces"]]
+    show(measured, "table", title="Recordings per subject and modality")
     show(report.labels, "table", title="Trials per label")
+    rows = []
+    for protocol, folds in report.outlook.groupby("protocol", sort=False):
+        made = folds[folds["fold"] >= 0]
+        spans = {c: span(made[c].min(), made[c].max()) for c in ("subjects", "train", "validation", "test")}
+        rows.append(
+            {"protocol": protocol, "folds": len(made), **spans, "problem": "; ".join(filter(None, folds["problem"]))}
+        )
+    show(pd.DataFrame(rows), "table", title="Trials that each protocol leaves, per fold")
     for finding in report.findings:
         who = f"subject {finding.subject}" if finding.subject else ""
         where = " · ".join(part for part in (who, finding.modality) if part and part not in finding.message)

@@ -10,16 +10,18 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).resolve().parents[1]
-LOWEST = {"errors", "files", "config", "presets", "store"}
+LOWEST = {"errors", "files", "config", "limits", "presets", "store"}
 #: For each part of the package, the parts it may import when it is loaded.
 AT_LOAD = {
     "errors": set(),
     "config": {"errors"},
+    "limits": {"config", "errors"},
     "files": {"errors"},
     "presets": {"config", "errors"},
     "store": {"errors", "files"},
     "selection": {"errors"},
     "provenance": {"errors"},
+    "datasets": LOWEST,
     "data": LOWEST,
     "models": LOWEST,
     "training": {"models", "data", *LOWEST},
@@ -28,18 +30,21 @@ AT_LOAD = {
     "results": LOWEST,
     "planning": {"selection", "provenance", "jobs", *LOWEST},
     "study": {"planning", *LOWEST},
-    "ui": {"study", "planning", "selection", "results", "jobs", *LOWEST},
+    "ui": {"study", "planning", "selection", "datasets", "results", "jobs", *LOWEST},
     "serve": LOWEST,
     "console": {"planning", *LOWEST},
-    "commands": {"console", "serve", "study", "planning", "selection", "results", "jobs", *LOWEST},
+    "cachekeeping": {"console", "selection", *LOWEST},
+    "commands": {"console", "cachekeeping", "serve", "study", "planning", "selection", "results", "jobs", *LOWEST},
     "cli": {"commands", *LOWEST},
     "__main__": {"cli"},
 }
 #: What may be imported inside functions besides.
 IN_FUNCTIONS = {
+    "config": {"limits"},
     "planning": {"data"},
     "study": {"data", "jobs"},
     "ui": {"data", "explain", "serve"},
+    "cachekeeping": {"data"},
     "commands": {"data", "explain"},
 }
 #: Single files that are the start of the worker process, where the layers meet.

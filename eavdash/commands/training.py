@@ -1,64 +1,22 @@
-"""What each command of the command line does; parsed options in, exit code out.
-
-Everything heavy is imported by the command that needs it, so that ``eavdash status`` does not pay for torch.
-"""
+"""``train``, ``status``, ``cancel``, ``retry`` and ``logs``: studies and their runs."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter, deque
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from eavdash import config as cfg
 from eavdash import console, selection, store
+from eavdash.commands.outcome import read_scores
 from eavdash.config import Execution, Selection
 from eavdash.errors import UsageError
 from eavdash.presets import preset
 
 if TYPE_CHECKING:
     from eavdash.planning import Plan
-
-DEMO_STUDY = "demo"
-
-
-def demo(options: argparse.Namespace) -> int:
-    """Recordings, training, table, dashboard; run again after a stop, it goes on where it was."""
-    root = store.checkpoints_root(options.checkpoints)
-    recordings = _make_demo(Path(options.out), options.subjects, full=False, seed=0)
-    subjects = tuple(str(number) for number in range(1, options.subjects + 1))
-    failed = _queue_and_wait(recordings, DEMO_STUDY, preset("quick"), Selection(subjects, folds=(0,)), root, again=True)
-    console.show(_scores(root, DEMO_STUDY, baselines=True), "table", title="Simulated recordings, fold 0, test trials")
-    if options.serve:
-        return _serve(root, options.port)
-    console.say(f"open the dashboard with: {sys.argv[0]} app --checkpoints {root}")
-    return 1 if failed else 0
-
-
-def check(options: argparse.Namespace) -> int:
-    """Findings about a dataset."""
-    from eavdash.data.health import check as examine
-
-    report = examine(options.root)
-    if options.json:
-        console.print_json(report.to_dict())
-    else:
-        console.health(report)
-    return 0 if report.ok else 1
-
-
-def make_demo(options: argparse.Namespace) -> int:
-    """Simulated recordings."""
-    made = _make_demo(Path(options.folder), options.subjects, full=options.full, seed=options.seed)
-    if options.json:
-        console.print_json({"root": str(made), "subjects": options.subjects, "simulated": True})
-    else:
-        console.say(f"simulated recordings of {options.subjects} subjects are in {made}")
-    return 0
 
 
 def train(options: argparse.Namespace) -> int:
@@ -83,8 +41,8 @@ def train(options: argparse.Namespace) -> int:
         return _dry_run(make_plan(options.root, options.study, config, chosen, root), options.json)
     execution = Execution(device=options.device, executor=options.executor)
     if options.wait and not options.json:
-        failed = _queue_and_wait(options.root, options.study, config, chosen, root, execution)
-        console.show(_scores(root, options.study), "table", title=f"{options.study}: test trials")
+        failed = queue_and_wait(options.root, options.study, config, chosen, root, execution)
+        console.show(read_scores(root, options.study), "table", title=f"{options.study}: test trials")
         return 1 if failed else 0
     plan = prepare(options.root, options.study, config, chosen, root)
     queue.submit(plan.study, plan.runs, execution)
@@ -197,60 +155,7 @@ def logs(options: argparse.Namespace) -> int:
     return 0
 
 
-def results(options: argparse.Namespace) -> int:
-    """Scores on test trials."""
-    by = tuple(part.strip() for part in options.by.split(",") if part.strip())
-    if not set(by) <= {"fold", "seed"}:
-        raise UsageError.at("--by", expected="fold, seed or both", found=repr(options.by), remedy="name those")
-    root = store.checkpoints_root(options.checkpoints)
-    if options.trials:
-        frame = _tested(store.find_study(root, options.study), options.baselines)
-    else:
-        frame = _scores(root, options.study, options.level, by, options.baselines)
-    console.show(frame, "json" if options.json else options.format)
-    return 0
-
-
-def explain(options: argparse.Namespace) -> int:
-    """Attributions of one trial."""
-    from eavdash.explain.trial import explain_trial, explanation_name
-
-    study = store.find_study(store.checkpoints_root(options.checkpoints), options.study)
-    made = explain_trial(
-        study,
-        options.subject,
-        options.trial,
-        fold=options.fold,
-        seed=options.seed,
-        method=options.method,
-        device=options.device,
-        steps=options.steps,
-    )
-    run = study.run(made.run)
-    files = run.explain_files(explanation_name(run, made.subject, made.trial), made.method)
-    summary = made.summary() | {"files": [str(path) for path in files]}
-    if options.json:
-        console.print_json(summary)
-    else:
-        console.explanation(summary)
-    return 0
-
-
-def app(options: argparse.Namespace) -> int:
-    """The dashboard."""
-    return _serve(store.checkpoints_root(options.checkpoints), options.port)
-
-
-def _make_demo(folder: Path, subjects: int, *, full: bool, seed: int) -> Path:
-    from eavdash.data.demo import make_demo as make
-
-    if not 1 <= subjects <= 999:
-        raise UsageError.at("--subjects", expected="between 1 and 999", found=str(subjects), remedy="choose another")
-    with console.bar("demo recordings") as report:
-        return make(folder, subjects=subjects, full=full, seed=seed, report=report)
-
-
-def _queue_and_wait(
+def queue_and_wait(
     recordings: str | Path,
     name: str,
     config: cfg.StudyConfig,
@@ -286,27 +191,6 @@ def _any_failed(study: store.StudyDir, runs: list[str]) -> bool:
     return bool(unfinished)
 
 
-def _scores(
-    root: Path, name: str, level: str = "trial", by: tuple[str, ...] = (), baselines: bool = False
-) -> pd.DataFrame:
-    from eavdash.results.tables import scores
-
-    frame = scores(store.find_study(root, name), level=level, by=by, baselines=baselines)
-    for problem in frame.attrs.get("problems", []):
-        console.complain(problem)
-    return frame
-
-
-def _tested(study: store.StudyDir, baselines: bool) -> pd.DataFrame:
-    from eavdash.results.tables import trials
-
-    frame = trials(study, baselines=baselines)
-    for problem in frame.attrs.get("problems", []):
-        console.complain(problem)
-    columns = ["subject", "trial", "stage", "label", "predicted", "correct", "confidence", "fold", "seed"]
-    return frame[columns]
-
-
 def _named_runs(study: store.StudyDir, names: list[str] | None) -> list[str] | None:
     """The runs named, or None for all.
 
@@ -327,9 +211,3 @@ def _report_states(study: store.StudyDir, options: argparse.Namespace) -> int:
     else:
         console.show(frame, "table")
     return 0
-
-
-def _serve(root: Path, port: int) -> int:
-    from eavdash.serve import serve
-
-    return serve(root, port)

@@ -1,0 +1,25 @@
+"""What each command of the command line does; parsed options in, exit code out.
+
+One module per section of the app. Everything heavy is imported by the command that needs it, so that
+``eavdash status`` does not pay for torch.
+"""
+
+from eavdash.commands.dashboard import app, demo
+from eavdash.commands.outcome import explain, results
+from eavdash.commands.recordings import cache, check, make_demo
+from eavdash.commands.training import cancel, logs, retry, status, train
+
+__all__ = [
+    "app",
+    "cache",
+    "cancel",
+    "check",
+    "demo",
+    "explain",
+    "logs",
+    "make_demo",
+    "results",
+    "retry",
+    "status",
+    "train",
+]

@@ -1,0 +1,42 @@
+"""``demo`` and ``app``: everything at once, and the dashboard."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from eavdash import console, store
+from eavdash.commands.outcome import read_scores
+from eavdash.commands.recordings import simulate
+from eavdash.commands.training import queue_and_wait
+from eavdash.config import Selection
+from eavdash.presets import preset
+
+DEMO_STUDY = "demo"
+
+
+def demo(options: argparse.Namespace) -> int:
+    """Recordings, training, table, dashboard; run again after a stop, it goes on where it was."""
+    root = store.checkpoints_root(options.checkpoints)
+    recordings = simulate(Path(options.out), options.subjects, full=False, seed=0)
+    subjects = tuple(str(number) for number in range(1, options.subjects + 1))
+    failed = queue_and_wait(recordings, DEMO_STUDY, preset("quick"), Selection(subjects, folds=(0,)), root, again=True)
+    console.show(
+        read_scores(root, DEMO_STUDY, baselines=True), "table", title="Simulated recordings, fold 0, test trials"
+    )
+    if options.serve:
+        return _serve(root, options.port)
+    console.say(f"open the dashboard with: {sys.argv[0]} app --checkpoints {root}")
+    return 1 if failed else 0
+
+
+def app(options: argparse.Namespace) -> int:
+    """The dashboard."""
+    return _serve(store.checkpoints_root(options.checkpoints), options.port)
+
+
+def _serve(root: Path, port: int) -> int:
+    from eavdash.serve import serve
+
+    return serve(root, port)

@@ -1,0 +1,71 @@
+"""``results`` and ``explain``: what a study found, and why it decided as it did."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from eavdash import console, store
+from eavdash.errors import UsageError
+
+
+def results(options: argparse.Namespace) -> int:
+    """Scores on test trials."""
+    by = tuple(part.strip() for part in options.by.split(",") if part.strip())
+    if not set(by) <= {"fold", "seed"}:
+        raise UsageError.at("--by", expected="fold, seed or both", found=repr(options.by), remedy="name those")
+    root = store.checkpoints_root(options.checkpoints)
+    if options.trials:
+        frame = _tested(store.find_study(root, options.study), options.baselines)
+    else:
+        frame = read_scores(root, options.study, options.level, by, options.baselines)
+    console.show(frame, "json" if options.json else options.format)
+    return 0
+
+
+def explain(options: argparse.Namespace) -> int:
+    """Attributions of one trial."""
+    from eavdash.explain.trial import explain_trial, explanation_name
+
+    study = store.find_study(store.checkpoints_root(options.checkpoints), options.study)
+    made = explain_trial(
+        study,
+        options.subject,
+        options.trial,
+        fold=options.fold,
+        seed=options.seed,
+        method=options.method,
+        device=options.device,
+        steps=options.steps,
+    )
+    run = study.run(made.run)
+    files = run.explain_files(explanation_name(run, made.subject, made.trial), made.method)
+    summary = made.summary() | {"files": [str(path) for path in files]}
+    if options.json:
+        console.print_json(summary)
+    else:
+        console.explanation(summary)
+    return 0
+
+
+def read_scores(
+    root: Path, name: str, level: str = "trial", by: tuple[str, ...] = (), baselines: bool = False
+) -> pd.DataFrame:
+    from eavdash.results.tables import scores
+
+    frame = scores(store.find_study(root, name), level=level, by=by, baselines=baselines)
+    for problem in frame.attrs.get("problems", []):
+        console.complain(problem)
+    return frame
+
+
+def _tested(study: store.StudyDir, baselines: bool) -> pd.DataFrame:
+    from eavdash.results.tables import trials
+
+    frame = trials(study, baselines=baselines)
+    for problem in frame.attrs.get("problems", []):
+        console.complain(problem)
+    columns = ["subject", "trial", "stage", "label", "predicted", "correct", "confidence", "fold", "seed"]
+    return frame[columns]
