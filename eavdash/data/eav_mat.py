@@ -8,6 +8,7 @@ the file itself states.
 from __future__ import annotations
 
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,10 @@ EMOTIONS = ("Neutral", "Sadness", "Anger", "Happiness", "Calmness")
 CONDITIONS = ("Listening", "Speaking")
 EEG_CHANNELS = 30
 _HEADER = 128  # bytes before the first data element
+#: Classes of arrays of numbers, the types in which their elements may be stored, and the flag of complex ones (MATLAB's
+#: MAT-file format, tables 1-1 and 1-3).
+_NUMERIC, _STORED, _COMPLEX = range(6, 16), frozenset({1, 2, 3, 4, 5, 6, 7, 9, 12, 13}), 0x800
+_COMPRESSED, _ENOUGH = 15, 4096  # bytes of an element that hold everything before its values
 
 
 def mat_arrays(path: str | Path) -> dict[str, tuple[int, ...]]:
@@ -29,6 +34,8 @@ def mat_arrays(path: str | Path) -> dict[str, tuple[int, ...]]:
         RecordingError: it is missing, not MATLAB v5, damaged or cut short.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise _unreadable(path, OSError("not a file but a folder, a pipe or a device"))  # a pipe would be waited for
     try:
         arrays = {name: tuple(map(int, shape)) for name, shape, _ in scipy.io.whosmat(path)}
         missing = _missing_bytes(path)
@@ -45,12 +52,14 @@ def mat_arrays(path: str | Path) -> dict[str, tuple[int, ...]]:
 
 
 def read_array(path: str | Path, name: str) -> np.ndarray:
-    """One array of a .mat file, as stored.
+    """One array of a .mat file, as stored; what MATLAB does not store as an array has dtype object.
 
     Raises:
-        RecordingError: the file cannot be read.
+        RecordingError: the file cannot be read, or holds complex numbers.
     """
     try:
+        if wrong := _not_numbers(Path(path)):
+            raise ValueError(wrong)
         return np.asarray(scipy.io.loadmat(path, variable_names=[name])[name])
     except Exception as error:  # as in mat_arrays
         raise _unreadable(Path(path), error) from error
@@ -75,6 +84,10 @@ def read_labels(path: Path) -> list[tuple[str, str]]:
         found = f"shape {matrices[name]}" if name else "no matrix"
         raise RecordingError.at(path, expected=f"a label matrix of shape ({rows}, trials)", found=found, remedy=remedy)
     matrix = read_array(path, name)
+    if matrix.ndim != 2 or matrix.dtype.kind not in "biuf":
+        kind = {"U": "text", "S": "text", "O": "cells or a sparse matrix", "V": "a structure"}
+        found = kind.get(matrix.dtype.kind, f"{matrix.dtype.name} values")
+        raise RecordingError.at(path, expected="a label matrix of numbers", found=found, remedy=remedy)
     ones = (matrix != 0).sum(axis=0)
     wrong = np.flatnonzero((ones != 1) | ~np.isin(matrix, (0, 1)).all(axis=0))
     if len(wrong):
@@ -133,3 +146,39 @@ def _missing_bytes(path: Path) -> int:
                 return 8 - len(tag)
             end += 8 + struct.unpack(f"{order}II", tag)[1]
     return max(0, end - size)
+
+
+def _not_numbers(path: Path) -> str:
+    """What is wrong with how a file stores its arrays of numbers, or "".
+
+    SciPy looks up types of elements without asking whether they exist: one damaged byte would end the process.
+    """
+    with path.open("rb") as file:
+        order = {b"IM": "<", b"MI": ">"}.get(file.read(_HEADER)[-2:])
+        while order and len(tag := file.read(8)) == 8:
+            kind, size = struct.unpack(f"{order}II", tag)
+            following = file.tell() + size
+            body = file.read(min(size, _ENOUGH))
+            if kind == _COMPRESSED:
+                body = zlib.decompressobj().decompress(body, _ENOUGH)[8:]
+            if wrong := _stored_wrongly(body, order):
+                return wrong
+            file.seek(following)
+    return ""
+
+
+def _stored_wrongly(body: bytes, order: str) -> str:
+    at = 0
+    for part in ("flags", "dimensions", "name", "values"):
+        if at + 16 > len(body):
+            return ""
+        kind, size, flags = struct.unpack_from(f"{order}III", body, at)
+        if part == "flags" and flags & 0xFF not in _NUMERIC:
+            return ""
+        if part == "flags" and flags & _COMPLEX:
+            return "complex numbers"
+        if part == "values" and (stored := kind & 0xFFFF if kind >> 16 else kind) not in _STORED:
+            return f"numbers stored as type {stored}, which does not exist"
+        # The flags are 16 bytes whatever their tag says, as SciPy has it; what is short lies in its own tag.
+        at += 16 if part == "flags" else 8 if kind >> 16 else 8 + -(-size // 8) * 8
+    return ""

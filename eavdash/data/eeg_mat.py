@@ -1,8 +1,8 @@
 """EAV's EEG array: one file for all trials of a subject.
 
 In: ``subjectN_eeg.mat`` (MATLAB v5) with one array (time, 30 channels, trials) at 500 Hz under any name (``seg`` and
-``seg1`` occur). Out: its shape, or the array, of which the last one opened is kept: reading 200 trials opens the file
-once. Neither unit nor rate is in the file; the scale is that of microvolt (https://zenodo.org/records/10205702).
+``seg1`` occur). Out: its shape, or its trials, for which the last file opened is kept: reading 200 trials opens the
+file once. Neither unit nor rate is in the file; the scale is that of microvolt (https://zenodo.org/records/10205702).
 """
 
 from __future__ import annotations
@@ -12,11 +12,30 @@ from functools import lru_cache
 import numpy as np
 
 from eavdash.data.eav_mat import mat_arrays, read_array
+from eavdash.data.eeg_arrays import ArrayInfo
 from eavdash.data.electrodes import EAV_CHANNELS
+from eavdash.data.recording import stamp
 from eavdash.errors import EavdashError, RecordingError
 
 EAV_RATE = 500.0  # Hz
 EAV_UNIT = 1e-6  # volt
+
+
+def info(file: str) -> ArrayInfo:
+    """What the file holds, from its headers (see :class:`eavdash.data.eeg_arrays.ArraySource`)."""
+    time, _, trials = mat_shape(file, stamp(file))[1]
+    return ArrayInfo(time, EAV_RATE, EAV_CHANNELS, trials)
+
+
+def trial(file: str, number: int) -> np.ndarray:
+    """Trial ``number`` (from 1): (30, time) float64 volt; the file stays in memory until :func:`release`."""
+    with np.errstate(invalid="ignore"):  # of NaN, which is refused in a sentence
+        return mat_array(file, stamp(file))[:, :, number - 1].T.astype(np.float64) * EAV_UNIT
+
+
+def release() -> None:
+    """Forget the array that is kept."""
+    mat_array.cache_clear()
 
 
 @lru_cache(maxsize=64)
@@ -35,9 +54,8 @@ def mat_shape(file: str, _stamp: tuple[int, int]) -> tuple[str, tuple[int, ...]]
     return name, cubes[name]
 
 
-@lru_cache(maxsize=1)
-def mat_array(file: str, file_stamp: tuple[int, int]) -> np.ndarray:
-    """The array of a file, (time, channel, trial) as stored.
+def read_cube(file: str, file_stamp: tuple[int, int]) -> np.ndarray:
+    """The array of a file, (time, channel, trial) as stored, read now.
 
     Raises:
         RecordingError: as :func:`mat_shape`.
@@ -49,15 +67,10 @@ def mat_array(file: str, file_stamp: tuple[int, int]) -> np.ndarray:
     return array
 
 
-def check_trial(file: str, trial: int, shape: tuple[int, ...]) -> None:
-    """Raise a RecordingError unless ``trial`` (from 1) lies on the last axis of ``shape``."""
-    if not 1 <= trial <= shape[2]:
-        raise RecordingError.at(
-            f"{file}#{trial}",
-            expected=f"a trial from 1 to {shape[2]}",
-            found=f"trial {trial}",
-            remedy="mend the number, or copy the file again if trials are missing from it",
-        )
+@lru_cache(maxsize=1)
+def mat_array(file: str, file_stamp: tuple[int, int]) -> np.ndarray:
+    """As :func:`read_cube`; the array of the last file is kept."""
+    return read_cube(file, file_stamp)
 
 
 def _wrong(file: str, found: str) -> EavdashError:

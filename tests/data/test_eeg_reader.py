@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from made_media import fif, mat, sine
 
 from eavdash.config import EegConfig
-from eavdash.data import eeg, electrodes
+from eavdash.data import eeg, eeg_arrays, eeg_mat, electrodes
+from eavdash.data.eeg_arrays import ArrayInfo
 from eavdash.errors import DataError, RecordingError
 
 TIME, TRIALS = 1000, 3
@@ -44,8 +46,8 @@ def test_mat_trial_is_in_volt_and_named(tmp_path: Path, cube: np.ndarray) -> Non
 def test_mat_is_opened_once_for_all_its_trials(tmp_path: Path, cube: np.ndarray, monkeypatch) -> None:
     path = mat(tmp_path / "a.mat", cube)
     opened = []
-    whole = eeg.mat_array.__wrapped__.__globals__["read_array"]
-    monkeypatch.setattr("eavdash.data.eeg_mat.read_array", lambda *a: opened.append(a) or whole(*a))
+    whole = eeg_mat.read_array
+    monkeypatch.setattr(eeg_mat, "read_array", lambda *a: opened.append(a) or whole(*a))
     for trial in (1, 2, 3):
         eeg.read_eeg(f"{path}#{trial}")
     assert len(opened) == 1
@@ -120,7 +122,7 @@ def test_mne_file_keeps_the_scalp_under_canonical_names(tmp_path: Path) -> None:
     signal = eeg.read_eeg(path, 1, 3)
     assert signal.channels == ("Fp1", "T7", "Fz")
     np.testing.assert_allclose(signal.data, volt[[0, 1, 4], 250:750], rtol=1e-5)
-    assert eeg.eeg_info(path) == eeg.EegInfo(4.0, 250.0, ("Fp1", "T7", "Fz"))
+    assert eeg.eeg_info(path) == eeg.EegInfo(4.0, 250.0, ("Fp1", "T7", "Fz"), ("A2-A1", "ECG ECG"))
 
 
 def test_channels_without_known_places_are_kept_when_there_are_no_others(tmp_path: Path) -> None:
@@ -136,7 +138,17 @@ def test_one_electrode_twice(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("EEG Fp1", "Fp1"), ("FP2-LE", "Fp2"), ("T5", "P7"), ("Fc5.", "FC5"), ("eeg cz-A1A2", "Cz"), ("ECG", "ECG")],
+    [
+        ("EEG Fp1", "Fp1"),
+        ("FP2-LE", "Fp2"),
+        ("T5", "P7"),
+        ("Fc5.", "FC5"),
+        ("eeg cz-A1A2", "Cz"),
+        ("ECG", "ECG"),
+        ("EEG A1", "A1"),
+        ("EEG A2-A1", "A2-A1"),
+        ("M1-Ref", "M1"),
+    ],
 )
 def test_canonical_names(name: str, expected: str) -> None:
     assert electrodes.canonical(name) == expected
@@ -214,6 +226,89 @@ def test_common_channels_follow_the_first_recording(tmp_path: Path) -> None:
         eeg.common_channels([a, b], ["Fz", "T3"])
     with pytest.raises(DataError, match=r"c_raw.fif: expected a channel that all"):
         eeg.common_channels([a, b, c])
+
+
+def test_references_are_read_beside_the_scalp_and_missing_ones_are_named(tmp_path: Path) -> None:
+    volt = np.random.default_rng(0).normal(0, 1e-5, (4, 1000))
+    path = fif(tmp_path / "a_raw.fif", volt, ["EEG A1", "Fz", "m2", "Cz"])
+    signal = eeg.read_eeg(path, 1, 3, ("A1", "M2", "Cz"))
+    assert signal.channels == ("Fz", "Cz")
+    assert set(signal.others) == {"A1", "M2"}
+    np.testing.assert_allclose(signal.others["M2"], volt[2, 250:750], rtol=1e-5)
+    np.testing.assert_allclose(signal.data, volt[[1, 3], 250:750], rtol=1e-5)
+    assert eeg.read_eeg(path).others == {}
+    with pytest.raises(RecordingError, match=r"a_raw.fif: expected the reference A1\+A2, found no A2 among Fz, Cz"):
+        eeg.read_eeg(path, references=("A1", "A2"))
+    with pytest.raises(RecordingError, match="no A2 among"):
+        eeg.common_channels([path], references=("A2",))
+
+
+def test_a_reference_that_is_not_finite(tmp_path: Path) -> None:
+    volt = np.ones((2, 1000))
+    volt[1, 500] = np.nan
+    path = fif(tmp_path / "a_raw.fif", volt, ["Fz", "A1"])
+    assert eeg.read_eeg(path).data.shape == (1, 1000)
+    with pytest.raises(RecordingError, match=r"1 that are not, the first in A1 at 2.000 s"):
+        eeg.read_eeg(path, references=("A1",))
+
+
+def test_wanted_electrodes_may_be_missing_where_they_can_be_interpolated(tmp_path: Path) -> None:
+    wanted = ["Fz", "Cz", "Pz", "C3", "C4", "O1", "O2", "Oz"]
+
+    def has(*names: str) -> str:
+        return fif(tmp_path / f"{'-'.join(names)}_raw.fif", np.ones((len(names), 500)), names)
+
+    some, few = has("Fz", "Cz", "Pz", "C3", "C4", "O1"), has("Fz", "Cz", "Pz", "C3", "C4")
+    assert eeg.common_channels([some], wanted, interpolate=True) == tuple(wanted)
+    with pytest.raises(RecordingError, match=r"O1_raw.fif: .* found no O2, Oz among .*bad_channels to interpolate"):
+        eeg.common_channels([some], wanted)
+    message = r"C4_raw.fif: expected at least 6 of the 8 .* found 5: no O1, O2, Oz among .*take the missing"
+    with pytest.raises(RecordingError, match=message):
+        eeg.common_channels([few], wanted, interpolate=True)
+    with pytest.raises(RecordingError, match=r"found no left, .* the 10-05 montage has no such electrode"):
+        eeg.common_channels([some], ["Fz", "Cz", "Pz", "left"], interpolate=True)
+
+
+class _Source:
+    """A third kind of file of arrays, as another module would read it."""
+
+    def __init__(self, trials: int = 2) -> None:
+        self.data = np.random.default_rng(0).normal(0, 1e-5, (trials, 4, 640))
+
+    def info(self, file: str) -> ArrayInfo:
+        return ArrayInfo(640, 128.0, ("Fp1", "Cz", "hEOG", "M1"), len(self.data))
+
+    def trial(self, file: str, number: int) -> np.ndarray:
+        return self.data[number - 1]
+
+
+@pytest.mark.parametrize("suffix", ["pkl", "dat", "DAT"])
+def test_arrays_of_any_source(tmp_path: Path, monkeypatch, suffix: str) -> None:
+    source, file = _Source(), tmp_path / f"s01.{suffix}"
+    file.write_bytes(b"not looked at")
+    monkeypatch.setattr(eeg_arrays, "source_of", lambda _: source)
+    assert eeg.eeg_info(f"{file}#2") == eeg.EegInfo(5.0, 128.0, ("Fp1", "Cz"), ("hEOG", "M1"))
+    signal = eeg.read_eeg(f"{file}#2", 1, 2, ("M1",))
+    np.testing.assert_allclose(signal.data, source.data[1, :2, 128:256], rtol=1e-6)
+    np.testing.assert_allclose(signal.others["M1"], source.data[1, 3, 128:256], rtol=1e-6)
+    with pytest.raises(RecordingError, match=rf"{suffix}#3: expected a trial from 1 to 2, found trial 3"):
+        eeg.read_eeg(f"{file}#3")
+    with pytest.raises(RecordingError, match="found a recording of 5 s"):
+        eeg.read_eeg(f"{file}#1", 1, 6)
+
+
+def test_a_pickle_needs_a_number_but_another_dat_is_left_to_mne(tmp_path: Path) -> None:
+    for name, message in (("a.pkl", r"as in x.pkl#41"), ("a.dat", "that MNE reads")):
+        (tmp_path / name).write_bytes(b"nothing")
+        with pytest.raises(RecordingError, match=message):
+            eeg.read_eeg(str(tmp_path / name))
+
+
+def test_every_source_has_what_a_source_needs() -> None:
+    for name in eeg_arrays.SOURCES.values():
+        module = importlib.import_module(name)
+        assert callable(module.info)
+        assert callable(module.trial)
 
 
 def test_real_edf(real_data: Path, tmp_path: Path) -> None:

@@ -1,0 +1,112 @@
+"""EEG that comes as arrays: one file for many trials, without a header that MNE could read.
+
+In: ``file#n``, item n (from 1) of a file whose suffix names its source: ``.mat`` is EAV's (:mod:`eeg_mat`), ``.pkl``
+one of EAV's published pickles, ``.dat`` one of DEAP's. Out: one trial, (channel, time) float64 volt, and what the file
+says about all of them. A source is a module with the two functions of :class:`ArraySource`; a new one is entered in
+:data:`SOURCES`.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+
+from eavdash.errors import RecordingError
+
+#: Suffix (lower case) → module. Imported when a file of that kind is met: each pulls in its own reader.
+SOURCES = {
+    ".mat": "eavdash.data.eeg_mat",
+    ".pkl": "eavdash.data.eav_pickles",
+    ".dat": "eavdash.data.deap",
+}
+#: Suffixes that MNE reads too (CURRY's and BCI2000's .dat): without a number they are left to it.
+_ALSO_MNE = frozenset({".dat"})
+
+
+@dataclass(frozen=True)
+class ArrayInfo:
+    """What the ``trials`` of a file share: ``samples`` each, at ``rate`` Hz, of ``channels``."""
+
+    samples: int
+    rate: float
+    channels: tuple[str, ...]
+    trials: int
+
+
+class ArraySource(Protocol):
+    """Reads one kind of file; both functions raise a RecordingError where they cannot.
+
+    A source that keeps the last opened file in memory may have a third, ``release()``, that forgets it.
+    """
+
+    def info(self, file: str) -> ArrayInfo:
+        """What the file holds, from as little of it as possible."""
+        ...
+
+    def trial(self, file: str, number: int) -> np.ndarray:
+        """Trial ``number`` (from 1): (channel, time) float64 volt."""
+        ...
+
+
+def is_array(file: str, number: int | None) -> bool:
+    """Whether a file (and the number behind its ``#``) is to be read by a source.
+
+    Raises:
+        RecordingError: it is such a file but no trial of it is named.
+    """
+    suffix = Path(file).suffix.lower()
+    if suffix not in SOURCES or (number is None and suffix in _ALSO_MNE):
+        return False
+    if number is None:
+        raise RecordingError.at(
+            file,
+            expected=f"the number of a trial, as in x{suffix}#41",
+            found="none",
+            remedy="add it in the trial table",
+        )
+    return True
+
+
+def array_info(file: str, number: int) -> ArrayInfo:
+    """What the file holds, if trial ``number`` is in it.
+
+    Raises:
+        RecordingError: it cannot be read, or has no such trial.
+    """
+    info = source_of(file).info(file)
+    if not 1 <= number <= info.trials:
+        raise RecordingError.at(
+            f"{file}#{number}",
+            expected=f"a trial from 1 to {info.trials}",
+            found=f"trial {number}",
+            remedy="mend the number, or copy the file again if trials are missing from it",
+        )
+    return info
+
+
+def array_trial(file: str, number: int) -> tuple[np.ndarray, ArrayInfo]:
+    """One trial, (channel, time) float64 volt, with what the file says about it.
+
+    Raises:
+        RecordingError: as :func:`array_info`.
+    """
+    info = array_info(file, number)
+    return source_of(file).trial(file, number), info
+
+
+def source_of(file: str) -> ArraySource:
+    """The module that reads this kind of file."""
+    return cast(ArraySource, import_module(SOURCES[Path(file).suffix.lower()]))
+
+
+def release() -> None:
+    """Forget the files that the sources keep open (a subject of EAV is about half a gigabyte)."""
+    for name in SOURCES.values():
+        forget = getattr(sys.modules.get(name), "release", None)
+        if forget is not None:
+            forget()

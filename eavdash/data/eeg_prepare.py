@@ -1,0 +1,172 @@
+"""Preprocessing of one trial's EEG: from the signal as recorded to what an encoder reads.
+
+In: an :class:`~eavdash.data.eeg_signal.EegSignal`, what :class:`~eavdash.config.EegConfig` says, and the channels that
+the study reads. Out: a :class:`Prepared` signal. Delegated to MNE: filters and interpolation; to SciPy: resampling.
+
+Chain "trial". No sample of another trial has any influence. The order of its steps, and why:
+
+1. Bad channels are found on the signal as recorded (high-passed for looking only, and without the mains if a notch is
+   set): every later step would spread them.
+2. They, and wanted electrodes that the file lacks, are interpolated, from good channels only.
+3. The reference is changed. An average with a bad channel in it would put that channel's noise into all others, so
+   this comes after 2; a reference channel is filtered with the rest, so it may come before 4.
+4. The mains' notch, at the file's own rate, where its harmonics have not been folded down by resampling.
+5. The pass band, after the notch, so that strong hum does not ring at the edges of a steeper filter; and before 6,
+   whose own filter then meets nothing that it must remove.
+6. Resampling.
+7. Rejection is judged (:func:`exceeding`), then 8. amplitudes are clipped: both mean the signal that the encoder
+   reads, and a clipped one could no longer be judged.
+
+Chain "published" is another one: see :mod:`eavdash.data.eeg_published`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from eavdash.config import EegConfig
+from eavdash.data import electrodes
+from eavdash.data.eeg_bad import bad_channels, interpolate
+from eavdash.data.eeg_filters import band, edges, notch, resample
+from eavdash.data.eeg_published import causal
+from eavdash.data.eeg_signal import EegSignal
+from eavdash.errors import ConfigError, DataError
+
+MICROVOLT = 1e-6
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A trial after steps 1 to 6, what was interpolated in it, and bad channels that were left, with their reasons."""
+
+    signal: EegSignal
+    interpolated: tuple[str, ...] = ()
+    left: dict[str, str] = field(default_factory=dict)
+
+
+def prepare(signal: EegSignal, config: EegConfig, channels: Sequence[str] = ()) -> Prepared:
+    """``signal`` through steps 1 to 6 with exactly ``channels`` (empty: its own), at ``config.rate``.
+
+    The low-pass edge is lowered to what the slower of the two rates can carry. The result has
+    ``round(time * config.rate / rate)`` samples.
+
+    Raises:
+        DataError: the pass band is empty at this rate, or a channel is missing and not to be interpolated.
+        ConfigError: the chain "published" with settings that it does not have.
+    """
+    channels = tuple(channels) or signal.channels
+    if config.chain == "published":
+        check_published(config)
+        return Prepared(causal(_picked(signal, channels), config))
+    low, high = edges(config.low, config.high, signal.rate, config.rate)
+    interpolated: tuple[str, ...] = ()
+    bad: dict[str, str] = {}
+    if config.bad_channels == "interpolate":
+        bad = bad_channels(signal, config.notch)
+        lacking = [name for name in channels if name not in signal.channels]
+        signal, interpolated = interpolate(signal, lacking, list(bad))
+    signal = _picked(rereference(signal, config.reference), channels)
+    data = signal.data.astype(np.float64)
+    if config.notch:
+        data = notch(data, signal.rate, config.notch)
+    data = resample(band(data, signal.rate, low, high), signal.rate, config.rate)
+    left = {name: reason for name, reason in bad.items() if name in channels and name not in interpolated}
+    mended = tuple(name for name in channels if name in interpolated)
+    return Prepared(EegSignal(data.astype(np.float32), config.rate, signal.channels), mended, left)
+
+
+def prepare_eeg(signal: EegSignal, config: EegConfig, channels: Sequence[str] = ()) -> EegSignal:
+    """All steps: :func:`prepare`, then :func:`clip`."""
+    return clip(prepare(signal, config, channels).signal, config.clip)
+
+
+def reference_channels(reference: str) -> tuple[str, ...]:
+    """The channels (canonical) that ``eeg.reference`` joins by "+"; none for "" and "average".
+
+    Raises:
+        ConfigError: a name is empty.
+    """
+    if reference in ("", "average"):
+        return ()
+    names = tuple(dict.fromkeys(electrodes.canonical(name) for name in reference.split("+")))
+    if not all(names):
+        raise ConfigError.at(
+            "eeg.reference",
+            expected='"average", or names of channels joined by "+"',
+            found=f'"{reference}"',
+            remedy="write it as in A1+A2",
+        )
+    return names
+
+
+def rereference(signal: EegSignal, reference: str) -> EegSignal:
+    """``signal`` against the mean of its own channels ("average") or of the named ones, which may be in ``others``.
+
+    A channel that is the reference itself is zero afterwards. All channels of the trial count for the average, whether
+    or not the study reads them: the more of the head it covers, the nearer it is to zero potential.
+
+    Raises:
+        DataError: a named channel is missing.
+    """
+    if not reference:
+        return signal
+    rows = {**signal.others, **dict(zip(signal.channels, signal.data, strict=True))}
+    names = signal.channels if reference == "average" else reference_channels(reference)
+    if missing := [name for name in names if name not in rows]:
+        raise DataError.at(
+            "EEG",
+            expected=f"the reference {reference}",
+            found=f"no {', '.join(missing)} among {', '.join(rows)}",
+            remedy="change eeg.reference or leave the recording out",
+        )
+    mean = np.mean([rows[name] for name in names], axis=0, dtype=np.float64)
+    return replace(signal, data=(signal.data - mean).astype(np.float32))
+
+
+def exceeding(signal: EegSignal, spans: Sequence[tuple[float, float]], limit: float) -> list[int]:
+    """Numbers of the windows (``spans``, seconds) in which a channel's peak-to-peak exceeds ``limit`` µV; 0: none."""
+    if not limit:
+        return []
+    cuts = [signal.data[:, round(a * signal.rate) : round(b * signal.rate)] for a, b in spans]
+    return [n for n, cut in enumerate(cuts) if cut.size and np.ptp(cut, axis=1).max() > limit * MICROVOLT]
+
+
+def clip(signal: EegSignal, limit: float) -> EegSignal:
+    """Deflections beyond ``limit`` µV to either side of zero cut off; 0: as it is.
+
+    Zero is each channel's own mean as long as ``eeg.low`` is above 0.
+    """
+    if not limit:
+        return signal
+    return replace(signal, data=np.clip(signal.data, -limit * MICROVOLT, limit * MICROVOLT))
+
+
+def check_published(config: EegConfig) -> None:
+    """Raise a ConfigError if the chain "published" is asked for with steps that the published code does not have."""
+    extra = {
+        "notch": config.notch != 0,
+        "reference": config.reference != "",
+        "bad_channels": config.bad_channels != "keep",
+        "clip": config.clip != 0,
+    }
+    if on := [f"eeg.{name}" for name, is_set in extra.items() if is_set]:
+        raise ConfigError.at(
+            'eeg.chain "published"',
+            expected="no further step: it is the published code's chain, unchanged",
+            found=" and ".join(on),
+            remedy='leave them at their defaults or choose eeg.chain "trial"',
+        )
+
+
+def _picked(signal: EegSignal, channels: Sequence[str]) -> EegSignal:
+    if missing := [name for name in channels if name not in signal.channels]:
+        raise DataError.at(
+            "EEG",
+            expected=f"channels {', '.join(channels)}",
+            found=f"no {', '.join(missing)}",
+            remedy="change eeg.channels or leave the recording out",
+        )
+    return signal.pick(channels)

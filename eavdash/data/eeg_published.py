@@ -1,0 +1,120 @@
+"""The EEG chain of EAV's published code, exactly: its cross-border filtering included.
+
+In: a trial of an EAV ``.mat``. Out: that trial at ``eeg.rate`` Hz, volt. The published loader (Lee et al. 2024,
+Scientific Data 11:1026) joins *all* trials of a file, listening and speaking, in file order, into one signal per
+channel; resamples it (polyphase, 500 to 100 Hz); filters it forwards only (5th-order Butterworth, 0.5 to 45 Hz); and
+cuts it into trials again. Each border is a step between two offsets, and it rings for seconds: the beginning of a trial
+depends on the trial before it, which may be of another split. That is a leak. It is kept because the published figures
+come from it; the chain "trial" has none.
+
+Nothing is delegated to MNE: its forward filter pads the ends, and the published one starts from rest.
+
+Where there is no known order of trials, in every other format, the same filters run over each trial by itself, from
+rest: nothing crosses a border, but each trial rings from its own offset. EAV's published pickles are this chain's
+result already and are only brought to ``eeg.rate``.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eavdash.config import EegConfig
+from eavdash.data.eeg_filters import edges, resample, too_slow
+from eavdash.data.eeg_mat import EAV_RATE, EAV_UNIT, mat_shape, read_cube
+from eavdash.data.eeg_signal import EegSignal
+from eavdash.data.electrodes import EAV_CHANNELS
+from eavdash.data.recording import stamp, stretch
+from eavdash.errors import RecordingError
+
+ORDER = 5
+
+
+def published_trial(
+    file: str, number: int, config: EegConfig, start: float | None = None, stop: float | None = None
+) -> EegSignal:
+    """Trial ``number`` (from 1) of an EAV file at ``config.rate``, (30, time) float32 volt.
+
+    The filtered file (a tenth of its size on disk) is kept for the next trial; the file itself is not.
+
+    Raises:
+        RecordingError: it cannot be read, or a sample of *any* trial is not finite: the filter would carry it on.
+    """
+    samples = mat_shape(file, stamp(file))[1][0]
+    whole = _filtered(file, stamp(file), config.rate, config.low, config.high)
+    begin, end = (round((number - 1 + k) * samples * config.rate / EAV_RATE) for k in (0, 1))
+    data = whole[:, begin:end]
+    first, last = stretch(f"{file}#{number}", data.shape[1], config.rate, start, stop)
+    return EegSignal(data[:, first:last], config.rate, EAV_CHANNELS)
+
+
+def causal(signal: EegSignal, config: EegConfig) -> EegSignal:
+    """The same two steps over ``signal`` alone."""
+    low, high = edges(config.low, config.high, signal.rate, config.rate)
+    data = signal.data.astype(np.float64)
+    data = resample(data, signal.rate, config.rate, pad="constant")
+    data = _forward(_design(low, high, config.rate), data)
+    return EegSignal(data.astype(np.float32), config.rate, signal.channels)
+
+
+def as_it_is(signal: EegSignal, config: EegConfig) -> EegSignal:
+    """A signal that the chain has been through already, at ``config.rate``."""
+    data = resample(signal.data.astype(np.float64), signal.rate, config.rate)
+    return EegSignal(data.astype(np.float32), config.rate, signal.channels)
+
+
+def finished(file: str) -> bool:
+    """Whether a file holds what the chain gives, rather than what it begins with."""
+    return Path(file).suffix.lower() == ".pkl"
+
+
+def release() -> None:
+    """Forget the filtered file."""
+    _filtered.cache_clear()
+
+
+@lru_cache(maxsize=1)
+def _filtered(file: str, file_stamp: tuple[int, int], rate: float, low: float, high: float) -> np.ndarray:
+    """(30, time of all trials) float32 volt."""
+    if high >= rate / 2:  # nothing is lowered here: it would be another chain
+        raise too_slow(high, rate, "eeg.high")
+    sections = _design(low, high, rate)
+    cube = read_cube(file, file_stamp)
+    time, channels, trials = cube.shape
+    whole = np.empty((channels, round(trials * time * rate / EAV_RATE)), np.float32)
+    for channel in range(channels):  # one at a time: all of them in float64 would be half a gigabyte, twice
+        joined = cube[:, channel, :].T.astype(np.float64, order="C")  # (trial, time)
+        _check(file, joined, channel)
+        data = resample(joined.reshape(1, -1) * EAV_UNIT, EAV_RATE, rate, pad="constant")
+        whole[channel] = _forward(sections, data)[0]
+    whole.flags.writeable = False  # it is kept
+    return whole
+
+
+def _design(low: float, high: float, rate: float) -> Any:
+    from scipy.signal import butter
+
+    if low:
+        return butter(ORDER, (low, high), btype="bandpass", fs=rate, output="sos")
+    return butter(ORDER, high, btype="lowpass", fs=rate, output="sos")
+
+
+def _forward(sections: Any, data: np.ndarray) -> np.ndarray:
+    from scipy.signal import sosfilt
+
+    return np.asarray(sosfilt(sections, data, axis=-1))
+
+
+def _check(file: str, joined: np.ndarray, channel: int) -> None:
+    bad = ~np.isfinite(joined)
+    if bad.any():
+        number, sample = np.argwhere(bad)[0]
+        raise RecordingError.at(
+            f"{file}#{number + 1}",
+            expected='finite samples in every trial of the file, as eeg.chain "published" filters across them',
+            found=f"{bad.sum()} that are not, the first in {EAV_CHANNELS[channel]} at {sample / EAV_RATE:.3f} s",
+            remedy='mend the recording or choose eeg.chain "trial"',
+        )

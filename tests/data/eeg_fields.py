@@ -1,0 +1,40 @@
+"""Made-up EEG whose answer is known: smooth potentials over the scalp, as a few deep sources would give."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eavdash.data import electrodes
+from eavdash.data.eeg_signal import EegSignal
+
+EAV = electrodes.EAV_CHANNELS
+
+
+def field(
+    seed: int,
+    channels: tuple[str, ...] = EAV,
+    seconds: float = 10.0,
+    rate: float = 250.0,
+    noise: float = 1e-6,
+    offsets: float = 1e-4,
+) -> EegSignal:
+    """Twelve sources of pink noise over the head and the reference's own; 10 µV per electrode and a little noise."""
+    random = np.random.default_rng(seed)
+    time = round(seconds * rate)
+    spectrum = np.maximum(np.fft.rfftfreq(time, 1 / rate), 0.5) ** -0.5
+    drawn = random.normal(size=(13, len(spectrum), 2)).view(complex)[..., 0] * spectrum
+    sources = np.fft.irfft(drawn, time)
+    places = random.normal(size=(12, 3))
+    places /= np.linalg.norm(places, axis=1, keepdims=True)
+    mixing = np.exp(2 * electrodes.directions(channels) @ places.T)
+    data = mixing @ sources[:12] + 3 * sources[12]
+    data *= 1e-5 / data.std(axis=1, keepdims=True).mean()
+    data += random.normal(0, noise, data.shape) + random.normal(0, offsets, (len(channels), 1))
+    return EegSignal(data.astype(np.float32), rate, channels)
+
+
+def changed(signal: EegSignal, channel: str, values: np.ndarray | float) -> EegSignal:
+    """The signal with one channel's samples replaced."""
+    data = signal.data.copy()
+    data[signal.channels.index(channel)] = values
+    return EegSignal(data, signal.rate, signal.channels, signal.others)
