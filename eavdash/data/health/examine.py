@@ -1,0 +1,255 @@
+"""The health report of a dataset: what is there, what is wrong with it, and what to do about it.
+
+In: a dataset folder or a trial table. Out: a :class:`HealthReport`. Delegated to scan.py: looking at every file once;
+to judge.py and pairing.py: the findings; to outlook.py: what the protocols make of it. Nothing is raised: whatever is
+wrong becomes a finding, for one bad file as for a dataset that cannot be opened, or for an error of this program.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import pandas as pd
+
+from eavdash.config import StudyConfig
+from eavdash.data.health import judge, pairing, tables
+from eavdash.data.health.outlook import outlook
+from eavdash.data.health.report import NUMBERS, SEVERITIES, TEXTS, Finding, HealthReport, no_outlook, printable
+from eavdash.data.health.scan import Scan, looks, measured, scan
+from eavdash.data.recording import split_trial
+from eavdash.data.table import TrialTable, expected, natural, open_table
+from eavdash.errors import EavdashError, sentence
+from eavdash.files import sha256
+
+_COLUMNS = [*TEXTS[:5], *NUMBERS, *TEXTS[5:]]
+_T = TypeVar("_T")
+
+
+def check(
+    path: str | Path,
+    report: Callable[[int, int], None] | None = None,
+    config: StudyConfig | None = None,
+    cache: Path | None = None,
+    faces: bool = True,
+) -> HealthReport:
+    """The health report of a dataset.
+
+    ``report(done, of)`` is told about the files that have been looked at; ``config`` says how a study would read and
+    split them (default: quick); ``cache`` is the folder in which measures are remembered (None: nowhere); ``faces``
+    looks for faces in videos too. What ``report`` raises ends the check, as KeyboardInterrupt does; the next one goes
+    on where it stopped.
+    """
+    try:
+        return _examined(open_table(path), path, report, config or StudyConfig(), cache, faces)
+    except _ToldError as error:
+        raise error.__cause__ or error from None
+    except EavdashError as error:
+        return _only(path, judge.from_errors("error", [("", str(error))]))
+    except Exception as error:  # damaged file systems raise more than readers expect
+        return _only(path, [_unexpected(f"reading {path}", error)])
+
+
+def _examined(
+    table: TrialTable,
+    path: str | Path,
+    report: Callable[[int, int], None] | None,
+    config: StudyConfig,
+    cache: Path | None,
+    faces: bool,
+) -> HealthReport:
+    findings = Collected()
+    if config.audio.from_video:
+        table = _with_sound_tracks(table)
+    faces, notes = _faces(table, config, faces)
+    asked = looks(table.frame, faces)
+    done = findings.guarded("scanning", lambda: scan(asked, cache, _telling(report)), Scan())
+    rows = findings.guarded("collecting measures", lambda: measured(table.frame, asked, done.answers), None)
+    if rows is None:
+        rows = measured(table.frame.iloc[:0], [], {})
+    rows["problem"] = rows["problem"].where(rows["problem"] != "", pairing.outside(rows))
+    rows.loc[(rows["problem"] != "") & (rows["kind"] == ""), "kind"] = "outside"
+    sound = rows["problem"] == ""
+    wanted = expected(table)
+    usable = tables.usable(table.frame, rows[sound])
+    labels = tables.labels(table)
+    findings += notes
+    findings.add("layout", lambda: _layout(table))
+    findings.add("unreadable files", lambda: judge.unreadable(rows))
+    findings.add("missing recordings", lambda: pairing.missing(table, wanted))
+    findings.add("measures", lambda: judge.judged(rows[sound], config))
+    findings.add("lengths", lambda: pairing.lengths(rows))
+    findings.add("overlaps", lambda: pairing.overlaps(rows))
+    findings.add("copies", lambda: pairing.copies(rows, _digest(cache)))
+    findings.add("channels", lambda: _channels(rows[sound], done))
+    findings.add("sound tracks", lambda: _tracks(table, rows, config))
+    if table.kind == "eav":
+        findings.add("file names", lambda: pairing.eav_numbers(rows))
+    findings.add("labels", lambda: tables.balance(labels))
+    broken = rows[~sound & rows["modality"].isin(config.modalities)]
+    pairs = list(zip(broken["subject"], broken["trial"], strict=True))
+    view = findings.guarded("the outlook", lambda: outlook(table, config, pairs), no_outlook())
+    findings += _notes(table.notes)
+    if done.problem:
+        remedy = "choose another: every check opens all files again"
+        text = sentence(cache or "", "a cache that can be written", done.problem, remedy)
+        findings += judge.from_errors("info", [("", text)])
+    found = sorted(_merged(_printable(f) for f in findings), key=lambda f: SEVERITIES.index(f.severity))
+    return HealthReport(
+        path=printable(str(path)),
+        kind=table.kind,
+        simulated=table.simulated,
+        table=tables.summary(table, wanted, usable, found),
+        labels=labels.rename_axis(columns=None).reset_index(),
+        findings=tuple(found),
+        recordings=rows[_COLUMNS].assign(**{c: rows[c].map(printable) for c in TEXTS}),
+        outlook=view,
+        scanned=done.scanned,
+        reused=done.reused,
+    )
+
+
+class _ToldError(BaseException):
+    """What ``report`` has raised, on its way through everything that catches exceptions."""
+
+
+def _telling(report: Callable[[int, int], None] | None) -> Callable[[int, int], None] | None:
+    def told(done: int, of: int) -> None:
+        try:
+            if report:
+                report(done, of)
+        except Exception as error:
+            raise _ToldError from error
+
+    return told if report else None
+
+
+class Collected(list[Finding]):
+    """Findings; a part of the check that fails for a reason nobody foresaw is one of them and stops no other part."""
+
+    def guarded(self, what: str, make: Callable[[], _T], otherwise: _T) -> _T:
+        """What ``make`` gives, or ``otherwise`` and a finding."""
+        try:
+            return make()
+        except Exception as error:
+            self.append(_unexpected(what, error))
+            return otherwise
+
+    def add(self, what: str, make: Callable[[], list[Finding]]) -> None:
+        """All findings of one part."""
+        self += self.guarded(what, make, [])
+
+
+def _unexpected(what: str, error: Exception) -> Finding:
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return Finding("error", "", "", "", f"{what} failed: {text}", "report this, with the dataset's layout")
+
+
+def _merged(findings: Iterable[Finding]) -> list[Finding]:
+    """One finding where several subjects have the same to say."""
+    alike: dict[Finding, list[str]] = {}
+    for finding in findings:
+        alike.setdefault(replace(finding, subject=""), []).append(finding.subject)
+    return [replace(finding, subject=", ".join(natural(s for s in of if s))) for finding, of in alike.items()]
+
+
+def _only(path: str | Path, findings: list[Finding]) -> HealthReport:
+    return HealthReport(printable(str(path)), findings=tuple(_printable(f) for f in findings))
+
+
+def _printable(finding: Finding) -> Finding:
+    return replace(finding, file=printable(finding.file), message=printable(finding.message))
+
+
+def _with_sound_tracks(table: TrialTable) -> TrialTable:
+    """The table as :func:`~eavdash.data.table.select` gives it under audio.from_video: sounds are those of videos where
+    there are no others; items of an array file have none.
+    """
+    audio, video = table.frame["audio"], table.frame["video"]
+    taken = (audio == "") & video.map(lambda entry: split_trial(entry)[1] is None)
+    return replace(table, frame=table.frame.assign(audio=audio.where(~taken, video)))
+
+
+def _faces(table: TrialTable, config: StudyConfig, faces: bool) -> tuple[bool, list[Finding]]:
+    """Whether to look for faces; if that is wanted and cannot be done, why."""
+    from eavdash.data.faces import available, detector_name
+
+    if not faces or config.vision.crop != "face" or not (table.frame["video"] != "").any():
+        return False, []
+    if available():
+        return True, []
+    try:
+        detector_name()
+    except EavdashError as error:
+        return False, judge.from_errors("info", [("", str(error))])
+    return False, []
+
+
+def _layout(table: TrialTable) -> list[Finding]:
+    """What EAV's folders say about themselves, all of it rather than the first of each subject; else each subject's
+    problem, where it is not about a file (those are found one by one).
+    """
+    if table.kind == "eav" and table.problems:
+        from eavdash.data.adapters import eav
+
+        return judge.from_errors("error", [(s.subject, str(e)) for s in eav.scan(table.root) for e in s.errors])
+    about_files = "the recording that the trial table names"
+    return judge.from_errors("error", [(s, text) for s, text in table.problems.items() if about_files not in text])
+
+
+def _digest(cache: Path | None) -> Callable[[str], str]:
+    """What names the content of a file; one that cannot be read is like no other."""
+    from eavdash.data.digests import digest, files_of
+
+    def of(path: str) -> str:
+        try:
+            return digest(path, cache) if cache else " ".join(sha256(file) for file in files_of(path))
+        except (EavdashError, OSError):
+            return path
+
+    return of
+
+
+def _channels(rows: pd.DataFrame, done: Scan) -> list[Finding]:
+    eeg = rows[rows["modality"] == "eeg"]
+    subjects = dict(zip(eeg["path"], eeg["subject"], strict=True))
+    answers = {path: done.answers.get(("eeg", path), {}).get("names", []) for path in subjects}
+    return pairing.channels({p: (subjects[p], names) for p, names in answers.items() if names}, eeg["rate"])
+
+
+def _tracks(table: TrialTable, rows: pd.DataFrame, config: StudyConfig) -> list[Finding]:
+    """Videos without a sound track among others that have one, and sound tracks that nobody listens to."""
+    tracks = rows[(rows["modality"] == "vision") & rows["sound_track"].notna()]
+    with_sound = int((tracks["sound_track"] > 0).sum())
+    findings = []
+    for subject, of in tracks.groupby("subject", sort=False) if with_sound else ():
+        dumb = of[of["sound_track"] == 0]
+        if len(dumb):
+            said = judge.examples([f"trial {t}" for t in dumb["trial"]])
+            message = f"no sound track in the videos of {len(dumb)} of {len(of)} trials ({said})"
+            remedy = "nothing, unless audio.from_video is set: copy or export the files again then"
+            findings.append(Finding("info", str(subject), "vision", dumb.iloc[0]["file"], message, remedy))
+    if with_sound and not config.audio.from_video and not (table.frame["audio"] != "").any():
+        message = f"no sound files, but {with_sound} of {len(tracks)} videos have a sound track"
+        findings.append(Finding("info", "", "audio", "", message, "set audio.from_video=true to use it"))
+    return findings
+
+
+def _notes(notes: tuple[str, ...]) -> list[Finding]:
+    """The table's notes; those that say the same of many files are one finding."""
+    alike: dict[str, list[str]] = {}
+    for note in notes:
+        _, colon, what = note.partition(": ")
+        alike.setdefault(re.sub(r"\d+", "#", what) if colon else note, []).append(note)
+    findings = []
+    for what, said in alike.items():
+        if len(said) <= judge.EXAMPLES:
+            findings += judge.from_errors("info", [("", note) for note in said])
+        else:
+            names = judge.examples([note.partition(": ")[0] for note in said])
+            text, remedy = judge.split_remedy(said[0].partition(": ")[2] or what)
+            findings.append(Finding("info", "", "", "", f"{len(said)} times: {text} ({names})", remedy))
+    return findings

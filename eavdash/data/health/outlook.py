@@ -1,0 +1,59 @@
+"""What each protocol would leave for training, validation and test.
+
+In: a trial table, a configuration and the recordings that cannot be used. Out: HealthReport's outlook, and what follows
+from it. Delegated to eavdash.data.splits, which a study calls in the same way: what is announced here is what is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pandas as pd
+
+from eavdash.config import COLUMN, PROTOCOLS, StudyConfig
+from eavdash.data.health.report import OUTLOOK, no_outlook
+from eavdash.data.splits import fold_numbers, make_splits
+from eavdash.data.table import TrialTable, natural, select
+from eavdash.errors import EavdashError
+
+
+def outlook(table: TrialTable, config: StudyConfig, broken: Iterable[tuple[str, str]] = ()) -> pd.DataFrame:
+    """One row per protocol and fold; ``broken`` are (subject, trial) that are left out."""
+    rows: list[dict[str, object]] = []
+    left_out = set(broken)
+    for name in PROTOCOLS:
+        try:
+            rows += _of(table, replace(config, protocol=replace(config.protocol, name=name)), left_out)
+        except EavdashError as error:
+            rows.append(_row(name, -1, problem=str(error)))
+    return pd.DataFrame(rows, columns=list(OUTLOOK)) if rows else no_outlook()
+
+
+def _of(table: TrialTable, config: StudyConfig, left_out: set[tuple[str, str]]) -> list[dict[str, object]]:
+    name = config.protocol.name
+    chosen = select(table, config)
+    frame = chosen.frame
+    has_any = (frame[[COLUMN[m] for m in config.modalities]] != "").any(axis=1)
+    usable = [key not in left_out for key in zip(frame["subject"], frame["trial"], strict=True)]
+    splits = make_splits(frame[has_any & pd.Series(usable, frame.index, bool)], config.protocol)
+    problems = {**chosen.problems, **splits.problems}
+    gone = natural(set(frame["subject"]) - set(splits.frame["subject"]) - set(problems))
+    problems |= {s: f"subject {s}: no trial that can be used; see the findings." for s in gone}
+    rows = []
+    for fold in fold_numbers(splits.frame):
+        part = splits.frame[splits.frame["fold"] == fold]
+        counts = part["split"].value_counts()
+        train, validation, test = (int(counts.get(split, 0)) for split in ("train", "validation", "test"))
+        rows.append(_row(name, fold, part["subject"].nunique(), train, validation, test))
+    if problems:
+        first = next(iter(problems.values()))
+        more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
+        rows.append(_row(name, -1, len(problems), problem=first + more))
+    return rows
+
+
+def _row(
+    protocol: str, fold: int, subjects: int = 0, train: int = 0, validation: int = 0, test: int = 0, problem: str = ""
+) -> dict[str, object]:
+    return dict(zip(OUTLOOK, (protocol, fold, subjects, train, validation, test, problem), strict=True))

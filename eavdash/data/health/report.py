@@ -1,0 +1,187 @@
+"""What a scan of a dataset says: findings, figures per subject, and the measures of every recording.
+
+A :class:`HealthReport` is what `eavdash check` prints, what the health page shows, and what both export: as strict JSON
+(:meth:`HealthReport.to_dict`) or as one CSV file per table (:func:`write_csv`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from eavdash.errors import UsageError
+from eavdash.files import write_atomic
+
+SEVERITIES = ("error", "warning", "info")
+#: Columns of :attr:`HealthReport.recordings` that are text; all others are numbers, NaN where they do not apply.
+TEXTS = ("subject", "trial", "label", "modality", "file", "flat_channels", "saturated_channels", "problem")
+NUMBERS = (
+    *("bytes", "start", "duration", "rate", "channels", "samples", "not_finite"),
+    *("peak", "rms", "clipped", "silent"),  # sound
+    *("amplitude", "flat", "saturated", "line_noise", "line_frequency"),  # EEG
+    *("frames", "width", "height", "rotation", "variable_rate", "longest_gap", "sound_track", "sound_offset"),  # video
+    *("brightness", "black", "frozen", "faces_found", "faces_looked"),
+)
+#: Columns of :attr:`HealthReport.modalities` of which there is a lowest and a highest value.
+RANGES = ("duration", "rate", "channels", "frames")
+OUTLOOK = ("protocol", "fold", "subjects", "train", "validation", "test", "problem")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know; an ``error`` means that a trial or subject cannot be used. What it does not concern is ""."""
+
+    severity: str
+    subject: str
+    modality: str
+    file: str
+    message: str
+    remedy: str
+
+
+def no_recordings() -> pd.DataFrame:
+    """An empty :attr:`HealthReport.recordings`."""
+    return pd.DataFrame(
+        {**dict.fromkeys(TEXTS, pd.Series(dtype="str")), **dict.fromkeys(NUMBERS, pd.Series(dtype=float))}
+    )
+
+
+def no_outlook() -> pd.DataFrame:
+    """An empty :attr:`HealthReport.outlook`."""
+    return pd.DataFrame({c: pd.Series(dtype="str" if c in ("protocol", "problem") else "int64") for c in OUTLOOK})
+
+
+@dataclass(frozen=True, eq=False)
+class HealthReport:
+    """``table``: per subject the trials, those with a usable recording of each modality (vision, audio, eeg), those
+    without one that should have it (missing_*), those with every expected recording (complete), errors and warnings.
+
+    ``labels``: per subject the number of trials of each label, among those that are used by default (EAV: speaking).
+
+    ``recordings``: one row per trial and modality that has an entry in the trial table: subject, trial, label,
+    modality, file (the entry, with its number in files of many trials), problem (why it cannot be used; "" if it can)
+    and what was measured of the trial's stretch (:data:`NUMBERS`; NaN where it does not apply or was not measured):
+    start, duration (s), rate (Hz; frames per second), peak and rms (of full scale; dB below it), shares in 0..1
+    (clipped, silent, black, frozen), numbers of channels (flat, saturated, and their names), amplitude (µV), line_noise
+    (power at line_frequency over that beside it), rotation (degrees), longest_gap (s), 1 or 0 (variable_rate,
+    sound_track), sound_offset (s, of the sound track against the picture), brightness (0..255), frames in which a face
+    was looked for and found.
+
+    ``outlook``: per protocol and fold, how many subjects it has and how many trials train, validate and test. A row of
+    fold -1 counts the subjects that a protocol cannot split, or has no subject when it cannot be carried out at all;
+    ``problem`` says why.
+
+    ``scanned`` and ``reused``: files looked at now, and files known from an earlier scan.
+    """
+
+    path: str
+    kind: str = ""
+    simulated: bool = False
+    table: pd.DataFrame = field(default_factory=pd.DataFrame)
+    labels: pd.DataFrame = field(default_factory=pd.DataFrame)
+    findings: tuple[Finding, ...] = ()
+    recordings: pd.DataFrame = field(default_factory=no_recordings)
+    outlook: pd.DataFrame = field(default_factory=no_outlook)
+    scanned: int = 0
+    reused: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no error."""
+        return not any(f.severity == "error" for f in self.findings)
+
+    @property
+    def modalities(self) -> pd.DataFrame:
+        """Per subject and modality: recordings, those that cannot be used (unusable), of each of :data:`RANGES` the
+        lowest and the highest value (duration_from, duration_to ...), and the share of the pictures looked at that show
+        a face (faces, 0..1).
+        """
+        found = self.recordings
+        known = found.assign(unusable=found["problem"] != "")
+        ranges = {f"{c}_{end}": (c, how) for c in RANGES for end, how in (("from", "min"), ("to", "max"))}
+        groups = known.groupby(["subject", "modality"], sort=False)
+        looked = {"faces": ("faces_found", "sum"), "of": ("faces_looked", "sum")}
+        made = groups.agg(recordings=("file", "size"), unusable=("unusable", "sum"), **ranges, **looked).reset_index()
+        return made.assign(faces=made["faces"] / made.pop("of").replace(0, math.nan))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as dictionaries and lists for strict JSON: what is not a number is None."""
+        return {
+            **{"path": self.path, "ok": self.ok, "kind": self.kind, "simulated": self.simulated},
+            **{"scanned": self.scanned, "reused": self.reused},
+            "table": _strict(self.table),
+            "labels": _strict(self.labels),
+            "findings": [asdict(f) for f in self.findings],
+            "modalities": _strict(self.modalities),
+            "outlook": _strict(self.outlook),
+            "recordings": _strict(self.recordings),
+        }
+
+
+def made_folder(folder: str | Path) -> Path:
+    """The folder, made if need be.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError.at(
+            folder, expected="a folder to write to", found=error.strerror or str(error), remedy="choose another"
+        ) from error
+    return folder
+
+
+def write_csv(report: HealthReport, folder: str | Path) -> list[Path]:
+    """Write subjects, labels, findings, modalities, outlook and recordings, each as a .csv, into ``folder``.
+
+    Raises:
+        UsageError: the folder cannot be made.
+        TrainingError: a file cannot be written.
+    """
+    folder = made_folder(folder)
+    columns = list(Finding.__dataclass_fields__)
+    frames = {
+        "subjects": report.table,
+        "labels": report.labels,
+        "findings": pd.DataFrame([asdict(f) for f in report.findings], columns=columns),
+        "modalities": report.modalities,
+        "outlook": report.outlook,
+        "recordings": report.recordings,
+    }
+    written = []
+    for name, frame in frames.items():
+        content = frame.to_csv(index=False).encode()
+        path = folder / f"{name}.csv"
+        write_atomic(path, lambda file, content=content: file.write(content))  # type: ignore[misc]
+        written.append(path)
+    return written
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as dictionaries by column."""
+    return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
+
+
+def _strict(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{k: _plain(v) for k, v in row.items()} for row in records(frame)]
+
+
+def _plain(value: Any) -> Any:
+    """A cell as JSON knows it."""
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return printable(value) if isinstance(value, str) else value
+
+
+def printable(text: str) -> str:
+    """``text`` with the bytes of a name that is not UTF-8 spelled out, so that it can be printed and stored."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,0 +1,171 @@
+"""Every file that a trial table names, looked at once: now, or in an earlier scan if nobody has touched it since.
+
+In: the rows of a trial table. Out: an answer (:mod:`eavdash.data.measures.look`) per file, and from these one row of
+measures per trial and modality. Delegated to workers.py: the looking; to remembered.py: what earlier scans found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from eavdash.config import COLUMN, MODALITIES
+from eavdash.data.digests import files_of
+from eavdash.data.health import workers
+from eavdash.data.health.remembered import Remembered
+from eavdash.data.health.report import NUMBERS, TEXTS, no_recordings, records
+from eavdash.data.measures.look import Look, Part, failure
+from eavdash.data.recording import seconds, split_trial, stamp
+from eavdash.data.table import missing_file
+from eavdash.errors import EavdashError
+
+#: Answers that say nothing lasting about a file: another scan asks again.
+_PASSING = ("crash", "limit", "ImportError", "MemoryError")
+
+Key = tuple[str, str]  # column ("faces" for the search for faces), file
+
+
+@dataclass
+class Scan:
+    """``answers`` per column and file; files looked at now and known before; why nothing could be remembered."""
+
+    answers: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    scanned: int = 0
+    reused: int = 0
+    problem: str = ""
+
+
+def part_of(entry: str, start: float | None, stop: float | None) -> tuple[str, Part]:
+    """The file that an entry of a path column names, and what of it a trial from ``start`` to ``stop`` uses."""
+    file, number = split_trial(entry)
+    return file, Part(number, seconds(start), seconds(stop))
+
+
+def looks(frame: pd.DataFrame, faces: bool) -> list[Look]:
+    """What to look at, each file of a column once, and with ``faces`` its videos a second time."""
+    found: list[Look] = []
+    for column in COLUMN.values():
+        parts: dict[str, dict[Part, None]] = {}
+        for entry, start, stop in zip(frame[column], frame["start"], frame["stop"], strict=True):
+            if entry:
+                file, part = part_of(entry, start, stop)
+                parts.setdefault(file, {})[part] = None
+        found += [Look(column, file, tuple(of)) for file, of in parts.items()]
+        if faces and column == "video":
+            # Items of an array are cut to the face already.
+            whole = [file for file, of in parts.items() if all(p.number is None for p in of)]
+            found += [Look("faces", file, (Part(),)) for file in whole]
+    return found
+
+
+def scan(
+    asked: Sequence[Look],
+    cache: Path | None,
+    report: Callable[[int, int], None] | None = None,
+    run: Callable[[Sequence[Look]], Iterator[tuple[Look, dict[str, Any]]]] = workers.run,
+) -> Scan:
+    """The answers to all looks; ``report(done, of)`` after each file that has to be opened.
+
+    An interruption (KeyboardInterrupt) keeps what was remembered until then.
+    """
+    done = Scan()
+    stamps: dict[Look, tuple[int, int]] = {}
+    with Remembered(cache) as known:
+        todo: list[Look] = []
+        for what in asked:
+            key = (what.column, what.file)
+            try:
+                stamps[what] = _stamp(what)
+            except Exception as error:  # a path can be wrong in more ways than an OSError
+                done.answers[key] = _absent(what.file, error)
+                continue
+            answer = known.get(what, stamps[what])
+            if answer is None:
+                todo.append(what)
+            else:
+                done.answers[key] = answer
+        done.reused = len(stamps) - len(todo)
+        if report:
+            report(len(asked) - len(todo), len(asked))
+        with contextlib.closing(run(todo)) as answers:  # type: ignore[type-var]
+            for what, answer in answers:
+                done.answers[what.column, what.file] = answer
+                done.scanned += 1
+                if answer.get("kind") not in _PASSING:
+                    known.put(what, stamps[what], answer)
+                if report:
+                    report(len(asked) - len(todo) + done.scanned, len(asked))
+    done.problem = known.problem
+    return done
+
+
+def _stamp(what: Look) -> tuple[int, int]:
+    """Size and newest modification of a recording, over all files that belong to it."""
+    size, changed = stamp(what.file)
+    others = files_of(what.file)[1:] if what.column == "eeg" else []
+    stats = [other.stat() for other in others]
+    return size + sum(s.st_size for s in stats), max([changed, *(s.st_mtime_ns for s in stats)])
+
+
+def _absent(file: str, error: Exception) -> dict[str, Any]:
+    with contextlib.suppress(OSError, ValueError):
+        if Path(file).is_file():
+            return {**failure(file, error), "parts": []}
+        if Path(file).exists() and isinstance(error, EavdashError):
+            return {"problem": str(error), "kind": "missing", "parts": []}
+    return {"problem": missing_file(file), "kind": "missing", "parts": []}
+
+
+#: What :func:`measured` adds to the columns of HealthReport.recordings: what is compared between recordings.
+EXTRAS = ("path", "kind", "stop", "length", "sample", "content", "whole", "number", "group")
+
+
+def measured(frame: pd.DataFrame, asked: Sequence[Look], answers: dict[Key, dict[str, Any]]) -> pd.DataFrame:
+    """One row per trial and modality that has an entry: the columns of HealthReport.recordings and :data:`EXTRAS`.
+
+    ``kind`` is of the problem, which is the file's rather than the trial's where ``whole``; ``path`` and ``number`` are
+    the entry's, ``stop`` the table's, ``length`` the whole file's; equal ``content`` means equal items of arrays, and
+    files are equal only where ``sample`` is.
+    """
+    places = {(w.column, w.file): {part: n for n, part in enumerate(w.parts)} for w in asked}
+    rows = []
+    for trial in records(frame):
+        for modality in MODALITIES:
+            entry = trial[COLUMN[modality]]
+            if not entry:
+                continue
+            file, part = part_of(entry, trial["start"], trial["stop"])
+            answer = answers.get((COLUMN[modality], file), {})
+            found = _of(answer, places.get((COLUMN[modality], file), {}).get(part))
+            if modality == "vision":
+                found = {**_of(answers.get(("faces", file), {}), 0), **found}
+            row: dict[str, Any] = dict.fromkeys(NUMBERS, math.nan) | dict.fromkeys(TEXTS, "")
+            row |= {key: value for key, value in found.items() if key in row}
+            rows.append(
+                row
+                | {
+                    **{"subject": trial["subject"], "trial": trial["trial"], "label": trial["label"]},
+                    **{"modality": modality, "file": entry, "path": file, "kind": found.get("kind", "")},
+                    **{"start": part.start or 0.0, "stop": part.stop if part.stop is not None else math.nan},
+                    **{"bytes": answer.get("bytes", math.nan), "length": answer.get("length", math.nan)},
+                    **{"sample": answer.get("sample", ""), "content": found.get("content", "")},
+                    **{"whole": bool(answer.get("problem")), "number": part.number or 0, "group": trial["group"]},
+                }
+            )
+    if not rows:
+        return no_recordings().assign(**dict.fromkeys(EXTRAS, pd.Series(dtype="object")))
+    return pd.DataFrame(rows).astype({**dict.fromkeys(NUMBERS, "float64"), **dict.fromkeys(TEXTS, "str")})
+
+
+def _of(answer: dict[str, Any], place: int | None) -> dict[str, Any]:
+    """The measures of one part, or the file's problem."""
+    if answer.get("problem"):
+        return {"problem": answer["problem"], "kind": answer.get("kind", "")}
+    parts = answer.get("parts", [])
+    return parts[place] if place is not None and place < len(parts) else {}

@@ -1,0 +1,142 @@
+"""Measures of a sound: level, clipping, silence, samples that are not numbers.
+
+In: any file that is read as sound (:mod:`eavdash.data.audio`), and stretches of it. Out: numbers; a recording is
+measured block by block, as it was sampled, so that hours of sound take no more memory than a minute. Delegated to
+``open_sound``: the samples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from eavdash.data.measures.look import Facts, Part
+from eavdash.errors import sentence
+
+if TYPE_CHECKING:
+    from eavdash.data.sound import Sound
+
+#: A sample counts as full scale from here on (of 1): 8-bit sound ends at 127/128.
+FULL_SCALE = 0.99
+#: Samples in a row at the recording's own extreme that make a plateau: a sound wave turns around faster than that.
+PLATEAU = 3
+#: Two samples are equal when they differ by less: half a step of 16-bit sound.
+SAME = 0.5 / 2**15
+#: Seconds of samples without any change that are silence as no microphone records it.
+SILENCE = 0.05
+
+
+def measure(file: str, parts: Sequence[Part]) -> tuple[Facts, Callable[[Part], Facts]]:
+    """Facts of the whole file, and what measures a part of it."""
+    from eavdash.data.audio import open_sound
+
+    if parts and parts[0].number is not None:
+        return {}, lambda part: _part(open_sound(part.entry(file)), part)
+    sound = open_sound(file)
+    return {"length": sound.length / sound.rate}, lambda part: _part(sound, part)
+
+
+def _part(sound: Sound, part: Part) -> Facts:
+    """Measures of a stretch; of an item of an array, a hash of its samples too."""
+    first = round((part.start or 0.0) * sound.rate)
+    last = min(sound.length, round(part.stop * sound.rate) if part.stop is not None else sound.length)
+    facts = of_blocks(sound.blocks(first, last) if first < last else iter(()), sound.rate)
+    if facts.get("not_finite"):
+        facts["problem"] = sentence(
+            sound.path,
+            "finite samples",
+            f"{facts['not_finite']} that are not",
+            "record or export the file again, or leave the trial out",
+        )
+        facts["kind"] = "finite samples"
+    if part.number is not None:
+        facts["content"] = content(np.concatenate(list(sound.blocks(first, last))))
+    return facts
+
+
+def content(array: np.ndarray) -> str:
+    """A hash of an array's values: equal for two items that are copies of each other."""
+    return hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=16).hexdigest()
+
+
+def of_blocks(blocks: Iterator[np.ndarray], rate: int) -> Facts:
+    """Level, clipping and silence over all blocks of one stretch."""
+    channels, samples, not_finite = 0, 0, 0
+    total, squares, peak, silent, pieces = 0.0, 0.0, 0.0, 0, 0
+    high, low, clipped = -np.inf, np.inf, {"high": 0, "low": 0}
+    for block in _joined(blocks, rate):
+        channels = block.shape[1]
+        samples += len(block)
+        bad = ~np.isfinite(block)
+        if bad.any():
+            not_finite += int(bad.any(axis=1).sum())
+            block = np.where(bad, 0, block)
+        peak = max(peak, float(np.abs(block).max()))
+        total += float(block.sum(dtype=np.float64))
+        squares += float(np.square(block, dtype=np.float64).sum())
+        # The extremes of a later block may be further out than those of the blocks before it: count from there anew.
+        for side, sign in (("high", 1), ("low", -1)):
+            extreme = float((sign * block).max())
+            known = high if side == "high" else -low
+            if extreme > known + SAME:
+                clipped[side] = 0
+            known = max(known, extreme)
+            high, low = (known, low) if side == "high" else (high, -known)
+            clipped[side] += _plateaus(sign * block, known) if known >= FULL_SCALE else 0
+        step = max(2, round(SILENCE * rate))
+        whole = len(block) // step
+        if whole:
+            cut = block[: whole * step].reshape(whole, step, channels)
+            silent += int((np.ptp(cut, axis=1) == 0).all(axis=1).sum())
+            pieces += whole
+        elif not np.ptp(block, axis=0).any():
+            silent, pieces = silent + 1, pieces + 1
+    values = samples * channels
+    if not values:
+        return {"samples": 0, "duration": 0.0}
+    mean = total / values
+    power = max(0.0, squares / values - mean**2)
+    return {
+        **{"duration": samples / rate, "rate": float(rate), "channels": channels, "samples": samples},
+        **{"not_finite": not_finite, "peak": peak, "rms": float(10 * np.log10(power)) if power > 0 else -np.inf},
+        **{"clipped": (clipped["high"] + clipped["low"]) / values, "silent": silent / pieces if pieces else 0.0},
+    }
+
+
+def _joined(blocks: Iterator[np.ndarray], rate: int) -> Iterator[np.ndarray]:
+    """Blocks of at least a second: a decoder gives some milliseconds at a time, in which no plateau is seen whole."""
+    held: list[np.ndarray] = []
+    for block in blocks:
+        held.append(block)
+        if sum(map(len, held)) >= rate:
+            yield np.concatenate(held)
+            held = []
+    if held:
+        yield np.concatenate(held)
+
+
+def _plateaus(block: np.ndarray, extreme: float) -> int:
+    """How many samples of (time, channel) lie at ``extreme``, :data:`PLATEAU` or more in a row."""
+    return int(runs(np.greater_equal(block.T, extreme - SAME), PLATEAU).sum())
+
+
+def runs(true: np.ndarray, least: int) -> np.ndarray:
+    """(row, time) bool: those that are true with at least ``least`` true ones in a row."""
+    found = np.zeros_like(true)
+    rows = np.flatnonzero(true.sum(axis=-1) >= least)  # of a clean signal, none
+    if len(rows):
+        found[rows] = _runs(true[rows], least)
+    return found
+
+
+def _runs(true: np.ndarray, least: int) -> np.ndarray:
+    count = np.cumsum(true, axis=-1)
+    count = np.concatenate([np.zeros_like(count[..., :1]), count], axis=-1)
+    full = count[..., least:] - count[..., :-least] == least  # the windows of that length which are all true
+    edges = np.zeros((*true.shape[:-1], true.shape[-1] + 1), dtype=np.int64)
+    edges[..., : full.shape[-1]] += full
+    edges[..., least:] -= full
+    return np.cumsum(edges, axis=-1)[..., :-1] > 0

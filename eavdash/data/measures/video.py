@@ -1,0 +1,176 @@
+"""Measures of a video: what its container says, and a handful of pictures spread over it.
+
+In: any file that is read as video (:mod:`eavdash.data.video`), and stretches of it. Out: numbers. All packets are read
+(their times give the number of frames and whether the rate varies), but only some pictures are decoded: key frames
+where there are enough of them, as nothing before them has to be decoded. Only where two of these are alike is the
+stretch looked at from one end to the other, to tell a video that stands still from a person who does. Delegated to
+PyAV: packets; to decoding.py: frames by time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from eavdash.data.measures.audio import content
+from eavdash.data.measures.look import Facts, Part
+
+#: Pictures looked at in each part, and how few key frames may stand for them.
+PICTURES = 5
+_ENOUGH = 3
+#: A picture is black when its mean is below this (of 255): a face by candlelight is brighter.
+BLACK = 10.0
+#: Two pictures are the same when no place of them (of 64 x 48) differs by more (of 255). Compression alone changes a
+#: still scene by 3 at usual qualities; a face that talks or only breathes, by 20 and more.
+SAME = 4.0
+_WIDTH, _HEIGHT = 64, 48
+#: The rate varies when so many pictures stand longer or shorter than the usual one, by so much of its time.
+VARYING, JITTER = 0.05, 0.25
+_LOOKS, _MOST = 5.0, 3000  # per second, and altogether, where a stretch is looked at from end to end
+_RATE = 5.0  # of frames that come as arrays, per second
+
+
+def measure(file: str, parts: Sequence[Part]) -> tuple[Facts, Callable[[Part], Facts]]:
+    """Facts of the whole file, and what measures a part of it."""
+    if parts and parts[0].number is not None:
+        return {}, lambda part: _of_array(file, part)
+    from eavdash.data.video import video_info
+
+    info = video_info(file)
+    facts: Facts = {"width": info.width, "height": info.height}
+    if info.still:
+        return {}, lambda part: {**facts, "frames": 1, **_pictures(file, [0.0], [])}
+    times, keys, found = _container(file)
+    facts |= found
+    return {"length": info.duration}, lambda part: _part(file, part, info.duration, times, keys, facts)
+
+
+def measure_faces(file: str, parts: Sequence[Part]) -> tuple[Facts, Callable[[Part], Facts]]:
+    """The search for faces; of a file, whatever the part."""
+    from eavdash.data.faces import face_share
+
+    found, looked = face_share(file, PICTURES)
+    return {}, lambda part: {"faces_found": found, "faces_looked": looked}
+
+
+def _of_array(file: str, part: Part) -> Facts:
+    from eavdash.data.eav_pickles import frames
+
+    pictures = np.asarray(frames(file, part.number or 1))
+    facts = {"frames": len(pictures), "height": pictures.shape[1], "width": pictures.shape[2]}
+    looked = {**_brightness(list(pictures)), "frozen": _standing(map(_grey, pictures)) / max(1, len(pictures))}
+    return {**facts, "duration": len(pictures) / _RATE, "rate": _RATE, **looked, "content": content(pictures)}
+
+
+def _part(file: str, part: Part, length: float, times: np.ndarray, keys: np.ndarray, facts: Facts) -> Facts:
+    start, stop = part.start or 0.0, min(part.stop or length, length)
+    if stop <= start:
+        return {**facts, "duration": 0.0, "frames": 0}
+    inside = times[(times >= start - 1e-3) & (times < stop)]
+    gaps = np.diff(inside)
+    usual = float(np.median(gaps)) if len(gaps) else stop - start
+    varying = bool(len(gaps)) and float((np.abs(gaps - usual) > JITTER * usual).mean()) > VARYING
+    wanted = np.linspace(start, max(start, stop - 2 * usual), PICTURES)
+    return {
+        **facts,
+        **{"duration": stop - start, "frames": len(inside), "rate": len(inside) / (stop - start)},
+        **{"variable_rate": float(varying), "longest_gap": float(gaps.max()) if len(gaps) else 0.0},
+        **_pictures(file, list(wanted), list(keys[(keys >= start - 1e-3) & (keys < stop)])),
+    }
+
+
+def _container(file: str) -> tuple[np.ndarray, np.ndarray, Facts]:
+    """Times of all frames and of the key frames (seconds from the first), and what else the container says."""
+    from eavdash.data.decoding import open_video
+
+    stamps: list[tuple[float, bool]] = []
+    sound = float("inf")
+    with open_video(file) as (container, stream):
+        tracks = container.streams.audio[:1]
+        facts: Facts = {"sound_track": float(bool(tracks)), "rotation": 0.0}
+        units = {s.index: float(s.time_base) for s in (stream, *tracks)}
+        for packet in container.demux(stream, *tracks):
+            stamped = packet.pts if packet.pts is not None else packet.dts
+            if not packet.size or stamped is None:
+                continue
+            begin = stamped * units[packet.stream.index]
+            if packet.stream.index == stream.index:
+                stamps.append((begin, bool(packet.is_keyframe)))
+            else:
+                sound = min(sound, begin)
+    stamps.sort()
+    times = np.array([t for t, _ in stamps])
+    keys = np.array([key for _, key in stamps], dtype=bool)
+    if len(times) and np.isfinite(sound):
+        facts["sound_offset"] = sound - float(times[0])
+    return times - times[:1], (times - times[:1])[keys], facts
+
+
+def _pictures(file: str, wanted: list[float], keys: list[float]) -> Facts:
+    """What some pictures of a stretch look like, and how much of it stands still."""
+    from eavdash.data.decoding import open_video, shown_frames
+
+    chosen: list[Any] = []
+    if len(keys) >= _ENOUGH:
+        places = sorted({min(range(len(keys)), key=lambda n, t=t: abs(keys[n] - t)) for t in wanted})  # type: ignore[misc]
+        with open_video(file) as (container, stream):
+            chosen = list(_at_keys(container, stream, [keys[n] for n in places]))
+    if len(chosen) < min(_ENOUGH, len(wanted)):
+        chosen = [frame for frame, _ in shown_frames(file, wanted)]
+    if not chosen:
+        return {}
+    small = [_small(frame) for frame in chosen]
+    facts = {"rotation": float(round(chosen[0].rotation) % 360), **_brightness(small)}
+    if len(small) < 2:
+        return facts
+    if not any(_same(_grey(a), _grey(b)) for a, b in pairwise(small)):
+        return {**facts, "frozen": 0.0}
+    count = min(_MOST, max(2, round(_LOOKS * (wanted[-1] - wanted[0]))))
+    times = [float(t) for t in np.linspace(wanted[0], wanted[-1], count)]
+    shown = (_grey(_small(frame)) for frame, places in shown_frames(file, times) for _ in places)
+    return {**facts, "frozen": _standing(shown) / count}
+
+
+def _at_keys(container: Any, stream: Any, times: list[float]) -> Iterator[Any]:
+    stream.codec_context.thread_count = 1  # several would wait for frames that nobody wants
+    stream.codec_context.skip_frame = "NONKEY"
+    origin = stream.start_time or 0
+    for time in times:
+        container.seek(origin + round(time / stream.time_base), stream=stream)
+        frame = next(container.decode(stream), None)
+        if frame is not None:
+            yield frame
+
+
+def _small(frame: Any) -> np.ndarray:
+    picture: np.ndarray = frame.reformat(width=_WIDTH, height=_HEIGHT, format="rgb24").to_ndarray()
+    return picture
+
+
+def _grey(picture: np.ndarray) -> np.ndarray:
+    return picture.astype(np.float32).mean(axis=2)
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    return float(np.abs(a - b).max()) < SAME
+
+
+def _standing(pictures: Iterable[np.ndarray]) -> int:
+    """The length of the longest run of grey pictures that are the same as its first."""
+    longest = length = 0
+    first: np.ndarray | None = None
+    for picture in pictures:
+        if first is not None and _same(first, picture):
+            length += 1
+        else:
+            first, length = picture, 1
+        longest = max(longest, length)
+    return longest
+
+
+def _brightness(pictures: Sequence[np.ndarray]) -> Facts:
+    means = [float(picture.mean()) for picture in pictures]
+    return {"brightness": float(np.mean(means)), "black": float(np.mean([mean < BLACK for mean in means]))}

@@ -1,0 +1,51 @@
+"""The process that measures: ``python -m eavdash.data.measures.worker``.
+
+In: one JSON line per look on standard input: column, file, parts, and the seconds it may take. Out: one JSON line each.
+A decoder that brings the process down brings down nothing else, and one that never ends is ended by an alarm, also when
+nobody listens any more. It stops when its input does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from typing import Any, TextIO
+
+from eavdash.data.measures.look import Look, Part, look
+
+
+def request(what: Look, limit: float) -> str:
+    """The line that asks for a look."""
+    parts = [[p.number, p.start, p.stop] for p in what.parts]
+    return json.dumps({"column": what.column, "file": what.file, "parts": parts, "limit": limit})
+
+
+def serve(requests: TextIO, answers: TextIO) -> None:
+    """Answer every line of ``requests``."""
+    for line in requests:
+        asked: dict[str, Any] = json.loads(line)
+        signal.setitimer(signal.ITIMER_REAL, asked["limit"])
+        answer = look(Look(asked["column"], asked["file"], tuple(Part(*part) for part in asked["parts"])))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+def main() -> None:
+    """Keep standard output for the answers: whatever a decoder prints goes nowhere."""
+    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the scan decides when to stop
+    try:
+        serve(sys.stdin, answers)
+    except BrokenPipeError:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

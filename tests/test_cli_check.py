@@ -1,0 +1,112 @@
+"""`eavdash check`: what it prints, what it writes, what it remembers."""
+
+from __future__ import annotations
+
+import json
+import wave
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import PIL.Image
+import pytest
+
+from eavdash.cli import main
+
+
+def sound(path: Path, level: float, seed: int) -> None:
+    samples = np.random.default_rng(seed).uniform(-level, level, 16000)
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(16000)
+        out.writeframes((samples * 32767).astype("<i2").tobytes())
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """Three subjects with six sounds each, of which the last is silent."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    lines = ["subject,trial,label,group,audio"]
+    for subject in (1, 2, 3):
+        for n in range(6):
+            sound(folder / f"{subject}-{n}.wav", 0.5 if (subject, n) != (3, 5) else 0.0, 10 * subject + n)
+            lines.append(f"{subject},{n},{'ab'[n % 2]},{n // 2},{subject}-{n}.wav")
+    (folder / "trials.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def run(dataset: Path, tmp_path: Path, *options: str) -> int:
+    return main(["check", str(dataset), "--checkpoints", str(tmp_path / "checkpoints"), *options])
+
+
+def test_people_are_told_what_is_there_what_is_wrong_and_what_protocols_leave(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(dataset, tmp_path) == 0
+    said = capsys.readouterr().out
+    for words in (
+        "Recordings per subject and modality",
+        "warning: subject 3 · audio: digital silence in 1 of 6 trials (trial 5: 100 % of it); check that",
+        "1 warning",
+    ):
+        assert words in said
+    lines = {line.split("│")[1].strip(): line for line in said.splitlines() if line.count("│") == 8}
+    assert [part.strip() for part in lines["loso"].split("│")[2:7]] == ["3", "3", "6", "6", "6"]
+    assert [part.strip() for part in lines["conversation"].split("│")[2:7]] == ["3", "3", "6", "6", "6"]
+
+
+def test_one_protocol_and_other_settings(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(dataset, tmp_path, "--protocol", "paper", "--set", "audio.rate=44100", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert {row["protocol"] for row in report["outlook"]} == {"paper"}
+    assert any("sound sampled below 44100 Hz in 6 of 6" in f["message"] for f in report["findings"])
+    assert run(dataset, tmp_path, "--set", "audio.nothing=1") == 2
+    assert "audio.nothing" in capsys.readouterr().err
+
+
+def test_a_second_check_opens_no_file(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    seen = []
+    for _ in range(2):
+        assert run(dataset, tmp_path, "--json") == 0
+        report = json.loads(capsys.readouterr().out)
+        seen.append((report["scanned"], report["reused"]))
+    assert seen == [(18, 0), (0, 18)]
+    assert (tmp_path / "checkpoints" / ".cache" / "scan.sqlite").is_file()
+
+
+def test_the_tables_are_written_as_csv(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (dataset / "1-0.wav").write_bytes(b"broken")
+    assert run(dataset, tmp_path, "--csv", str(tmp_path / "out")) == 1
+    assert f"written: {tmp_path / 'out' / 'findings.csv'}" in capsys.readouterr().err.replace("\n", "")
+    recordings = pd.read_csv(tmp_path / "out" / "recordings.csv")
+    assert len(recordings) == 18
+    assert recordings["problem"].notna().sum() == 1
+    assert set(pd.read_csv(tmp_path / "out" / "findings.csv")["severity"]) == {"error", "warning"}
+
+
+def test_a_contact_sheet_is_a_picture_per_subject_with_videos(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    PIL.Image.fromarray(np.full((48, 64, 3), 120, np.uint8)).save(dataset / "face.png")
+    lines = (dataset / "trials.csv").read_text().splitlines()
+    lines = [
+        f"{line},{'video' if n == 0 else 'face.png' if line.startswith('2,') else ''}" for n, line in enumerate(lines)
+    ]
+    (dataset / "trials.csv").write_text("\n".join(lines) + "\n")
+    folder = tmp_path / "sheets"
+    assert run(dataset, tmp_path, "--contact-sheet", str(folder), "--set", "vision.crop=centre") == 0
+    assert [path.name for path in folder.iterdir()] == ["s02.png"]
+    with PIL.Image.open(folder / "s02.png") as sheet:
+        assert sheet.width > 100
+    assert str(folder / "s02.png") in capsys.readouterr().err.replace("\n", "")
+
+
+def test_a_folder_that_cannot_be_made_is_said_before_the_scan(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option in ("--csv", "--contact-sheet"):
+        assert run(dataset, tmp_path, option, str(dataset / "trials.csv" / "out")) == 2
+        assert "a folder to write to" in capsys.readouterr().err
+    assert not (tmp_path / "checkpoints").exists()
