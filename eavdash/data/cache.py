@@ -3,6 +3,7 @@
 In: a key that says everything the content depends on, and a function that writes it into an empty folder. Out: the
 finished folder ``cache/<kind>/<key>``. It is written under a temporary name and renamed, so that it is there completely
 or not at all; of two processes that make the same folder, the first to finish wins and both get the same content.
+What lies in a cache is listed and cleared by cachelist.py.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import threading
 import time
@@ -23,6 +25,9 @@ import numpy as np
 
 from eavdash.errors import DataError, IntegrityError
 
+#: Of the disk, this share of what is written stays free, and so many bytes.
+MARGIN, MARGIN_BYTES = 0.05, 100 * 10**6
+_MAKER = re.compile(r"\.(?P<process>\d+)-\d+@(?P<node>.+)$")
 _ABANDONED = 7 * 24 * 3600.0  # seconds after which a temporary folder belongs to no living process
 Content = TypeVar("Content")
 
@@ -46,13 +51,49 @@ def cached(cache: Path, kind: str, key: str, write: Callable[[Path], None], read
         if not folder.is_dir():
             _make(folder, write)
         try:
-            return read(folder)
+            content = read(folder)
+            with contextlib.suppress(OSError):
+                os.utime(folder)  # its last use, for whoever clears the cache
+            return content
         except IntegrityError:
             if attempt:
                 raise
             with _cannot_write(folder):
-                _discard(folder)
+                discard(folder)
     raise AssertionError("unreachable")
+
+
+def free_bytes(cache: Path) -> int:
+    """Room on the disk of a cache, which need not be there yet."""
+    folder = cache.absolute()
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    with _cannot_write(cache):
+        return shutil.disk_usage(folder).free
+
+
+def check_room(cache: Path, needed: int) -> None:
+    """Refuse to begin what cannot be finished: ``needed`` bytes, and a margin for everything else that is written.
+
+    Raises:
+        DataError: the disk has less.
+    """
+    free = free_bytes(cache)
+    if needed and needed * (1 + MARGIN) + MARGIN_BYTES > free:
+        raise DataError.at(
+            cache,
+            expected=f"{gigabytes(needed)} of free disk space, and some to spare",
+            found=f"{gigabytes(free)}",
+            remedy="free some with `eavdash cache clear` or elsewhere, or choose another disk with --checkpoints",
+        )
+
+
+def gigabytes(count: int) -> str:
+    """A number of bytes for people: 3.1 GB, 12 MB."""
+    for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}" if count < 10 * size else f"{count / size:.0f} {unit}"
+    return f"{max(0, count) / 1000:.0f} kB"
 
 
 class ArrayWriter:
@@ -105,7 +146,7 @@ def _make(folder: Path, write: Callable[[Path], None]) -> None:
     with _cannot_write(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         _sweep(folder.parent)
-        temporary = folder.with_name(f".{folder.name}.{os.uname().nodename}-{os.getpid()}-{threading.get_ident()}")
+        temporary = folder.with_name(f".{folder.name}.{_maker()}")
         shutil.rmtree(temporary, ignore_errors=True)
         try:
             temporary.mkdir()
@@ -120,20 +161,50 @@ def _make(folder: Path, write: Callable[[Path], None]) -> None:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _discard(folder: Path) -> None:
-    """Delete a damaged folder, out of other processes' sight at once."""
-    aside = folder.with_name(f".{folder.name}.damaged-{os.getpid()}-{threading.get_ident()}")
+def discard(path: Path) -> None:
+    """Delete an entry, out of other processes' sight at once. Who has its arrays mapped keeps them until it ends."""
+    aside = path.with_name(f".{path.name}.gone.{_maker()}")
     with contextlib.suppress(FileNotFoundError):
-        folder.rename(aside)
-    shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
+        if aside.is_dir() and not aside.is_symlink():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            aside.unlink()
+
+
+def abandoned(path: Path) -> bool:
+    """Whether a hidden file or folder is what a process that is gone has left.
+
+    Of the processes of other machines nothing is known: what they write is given a week.
+    """
+    maker = _MAKER.search(path.name)
+    if maker and maker["node"] == os.uname().nodename:
+        return not _alive(int(maker["process"]))
+    with contextlib.suppress(OSError):
+        return time.time() - path.stat().st_mtime > _ABANDONED
+    return False
+
+
+def _maker() -> str:
+    """Who writes: process, thread and machine, at the end of a temporary name."""
+    return f"{os.getpid()}-{threading.get_ident()}@{os.uname().nodename}"
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _sweep(parent: Path) -> None:
-    """Delete temporary folders that killed processes left long ago."""
+    """Delete what killed processes have left."""
     for path in parent.glob(".*"):
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > _ABANDONED:
-                shutil.rmtree(path, ignore_errors=True)
+        if abandoned(path):
+            discard(path)
 
 
 @contextmanager

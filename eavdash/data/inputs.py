@@ -1,33 +1,40 @@
 """From trials to the windows that an encoder reads, in one modality.
 
 In: rows of a trial table, and what of the study's configuration says how recordings are read (never which encoder
-reads them). Out: a :class:`WindowSet` whose arrays are memory-mapped from the cache; they are made trial by trial, so
-that no more than one trial is ever in memory. Delegated to eeg.py, audio.py and video.py: reading; to cache.py: files.
+reads them). Out: a :class:`WindowSet` whose arrays are memory-mapped from the cache; they are made trial by trial, in
+one process or several, so that memory does not grow with the dataset. Delegated to wanted.py: which arrays those are;
+to the readers: reading; to cache.py: files.
 
 Window k of a trial is the same stretch of time in every modality; each is tiled by its own recording's length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, closing
+from os.path import commonpath
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from eavdash.config import COLUMN, StudyConfig
-from eavdash.data import audio, eeg, video
-from eavdash.data.cache import ArrayWriter, cached, key_of, open_array
-from eavdash.data.readers import READERS, Reader, Span, TrialRow
-from eavdash.data.recording import seconds, stamp
-from eavdash.data.table import natural_key
-from eavdash.data.windows import INDEX_COLUMNS, WindowSet, tile
-from eavdash.errors import DataError, IntegrityError, RecordingError
+from eavdash.config import StudyConfig
+from eavdash.data.cache import ArrayWriter, cached, check_room, open_array
+from eavdash.data.digests import Digests
+from eavdash.data.readers import Reader, Reading, TrialRow
+from eavdash.data.readers.team import Team, forget, jobs_within
+from eavdash.data.recording import split_trial
+from eavdash.data.wanted import Wanted, naming, trial_duration, want
+from eavdash.data.windows import INDEX_COLUMNS, WindowSet
+from eavdash.errors import IntegrityError, RecordingError
 from eavdash.files import read_json, write_json
 
-#: Raise it when the same recordings and settings give other arrays than before: old caches are then not used.
-VERSION = 1
+__all__ = ["load_windows", "make_windows", "trial_duration"]
+
+Report = Callable[[int, int], None]
+KIND = "windows"  # of cache entry
 
 
 def load_windows(
@@ -35,143 +42,148 @@ def load_windows(
     modality: str,
     config: StudyConfig,
     cache: Path,
-    report: Callable[[int, int], None] | None = None,
+    report: Report | None = None,
+    jobs: int = 1,
 ) -> WindowSet:
     """The windows of all trials that have this modality, in natural order of (subject, trial) whatever the rows' order.
 
     ``report(done, total)`` is called after each trial that is read; a set that is in the cache is not read again.
-    ``meta["key"]`` names the content: equal keys, equal arrays.
+    ``jobs`` processes read, fewer where that would take more than :data:`~eavdash.data.readers.team.MEMORY`; the arrays
+    are the same. ``meta["key"]`` names the content: equal keys, equal arrays. ``meta["facts"]`` has what the reader
+    found out about a trial: [subject, trial, facts].
 
     Raises:
-        DataError: no trial has the modality, the recordings do not fit together, or the cache cannot be written.
+        DataError: no trial has the modality, the recordings do not fit together or changed while they were read, or
+            the cache cannot be written or has no room.
         RecordingError: a recording cannot be read; the message names it.
     """
-    rows = _rows(trials, COLUMN[modality])
-    if not rows:
-        raise DataError.at(
-            f"column {COLUMN[modality]}",
-            expected=f"at least one trial with {modality}",
-            found=f"{len(trials)} trials, none with it",
-            remedy="leave this stage out or choose other subjects",
-        )
-    reader = READERS[modality](config)
-    description = {
-        "version": VERSION,
-        "modality": modality,
-        "window": config.window,
-        "reading": reader.settings,
-        "trials": [[r.subject, r.trial, r.group, r.label, r.path, *_stamp(r), r.start, r.stop] for r in rows],
-    }
-    key = key_of(description)
+    with Team(jobs) as team:
+        return make_windows(want(trials, modality, config, cache, jobs), team, report)
+
+
+def make_windows(wanted: Wanted, team: Team, report: Report | None = None) -> WindowSet:
+    """The window set that is ``wanted``, read by ``team`` if it is not in the cache.
+
+    Raises:
+        DataError, RecordingError: as :func:`load_windows`.
+    """
 
     def write(folder: Path) -> None:
         try:
-            _write(folder, rows, reader, config.window, report)
+            _write(folder, wanted, team, report)
         finally:
-            eeg.release()
+            forget()
 
-    def read(folder: Path) -> WindowSet:
-        try:
-            index = pd.read_parquet(folder / "index.parquet")
-        except (OSError, ValueError) as error:
-            raise IntegrityError(str(error)) from error
-        meta = {**read_json(folder / "meta.json"), "key": key}
-        return WindowSet(modality, index, open_array(folder / "values.npy"), open_array(folder / "mask.npy"), meta)
-
-    return cached(cache, "windows", key, write, read)
+    return cached(wanted.cache, KIND, wanted.key, write, lambda folder: _read(folder, wanted))
 
 
-def trial_duration(path: str, modality: str, start: float | None = None, stop: float | None = None) -> float:
-    """Seconds of one trial in one modality: from ``start`` to ``stop``, or to the file's end where stop is empty.
-
-    Raises:
-        RecordingError: the file cannot be read, or does not contain the stretch.
-    """
-    start, stop = seconds(start) or 0.0, seconds(stop)
-    if modality == "vision":
-        info = video.video_info(path)
-        whole = float("inf") if info.still else info.duration
-    else:
-        whole = audio.audio_duration(path) if modality == "audio" else eeg.eeg_info(path).duration
-    end = whole if stop is None else stop
-    if not 0 <= start < min(end, whole):
-        raise RecordingError.at(
-            path,
-            expected=f"a stretch from {start:g} s to {end:g} s",
-            found=f"a recording of {whole:g} s",
-            remedy="mend start and stop in the trial table",
-        )
-    return float(end - start)
-
-
-def _rows(trials: pd.DataFrame, column: str) -> list[TrialRow]:
-    kept = trials[trials[column] != ""]
-    columns = [kept[name] for name in ("subject", "trial", "group", "label", column, "start", "stop")]
-    rows = [
-        TrialRow(subject, trial, group, label, path, seconds(start), seconds(stop))
-        for subject, trial, group, label, path, start, stop in zip(*columns, strict=True)
-    ]
-    # Trials of one file stay together (natural order within the subject), so that it is opened once.
-    return sorted(rows, key=lambda row: (natural_key(row.subject), natural_key(row.trial)))
-
-
-def _write(
-    folder: Path, rows: list[TrialRow], reader: Reader, window: float, report: Callable[[int, int], None] | None
-) -> None:
-    spans = [_spans(row, reader.modality, window) for row in rows]
-    reader.prepare(rows)
-    count = sum(map(len, spans))
-    with (
-        ArrayWriter(folder / "values.npy", (count, *reader.shape), reader.dtype) as all_values,
-        ArrayWriter(folder / "mask.npy", (count, reader.steps), bool) as all_masks,
-    ):
-        for done, (row, tiles) in enumerate(zip(rows, spans, strict=True), start=1):
-            values, mask = _read(reader, row, tiles)
-            all_values.append(values)
-            all_masks.append(mask)
-            if report is not None:
-                report(done, len(rows))
-    index = pd.DataFrame(
-        [
-            (row.subject, row.trial, row.group, row.label, k, begin, end)
-            for row, tiles in zip(rows, spans, strict=True)
-            for k, (begin, end) in enumerate(tiles)
-        ],
-        columns=list(INDEX_COLUMNS),
-    )
-    index.to_parquet(folder / "index.parquet", index=False)
-    write_json(folder / "meta.json", reader.meta)
-
-
-def _stamp(row: TrialRow) -> tuple[int, int]:
-    with _naming(row):
-        return stamp(row.path)
-
-
-def _spans(row: TrialRow, modality: str, window: float) -> list[Span]:
-    with _naming(row):
-        duration = trial_duration(row.path, modality, row.start, row.stop)
-    # A still image has no end of its own: it stands for one window.
-    return tile(window if duration == float("inf") else duration, window)
-
-
-def _read(reader: Reader, row: TrialRow, spans: list[Span]) -> tuple[np.ndarray, np.ndarray]:
-    with _naming(row):
-        values, mask = reader.read(row, spans)
-        if not mask.any(axis=1).all():
-            raise RecordingError.at(
-                row.path,
-                expected=f"a recording long enough for one step of {reader.modality}",
-                found=f"{spans[-1][1]:.3f} s",
-                remedy="leave the trial out or mend its start and stop",
-            )
-    return values, mask
-
-
-@contextmanager
-def _naming(row: TrialRow) -> Iterator[None]:
-    """Put subject and trial before the sentence about a recording."""
+def _read(folder: Path, wanted: Wanted) -> WindowSet:
+    """The arrays of ``folder`` with the names and labels of the trials that are wanted."""
+    made = read_json(folder / "meta.json")
+    values, mask, spans = (open_array(folder / f"{name}.npy") for name in ("values", "mask", "spans"))
     try:
-        yield
-    except RecordingError as error:
-        raise RecordingError(f"Subject {row.subject}, trial {row.trial}: {error}") from error
+        meta = {**made["axes"], "key": wanted.key}
+        meta["facts"] = [[wanted.rows[n].subject, wanted.rows[n].trial, facts] for n, facts in made["facts"]]
+        index = _index(wanted.rows, spans)
+    except (KeyError, TypeError, IndexError, ValueError) as error:
+        raise IntegrityError.at(
+            folder, expected="a window set", found=str(error), remedy="delete it: it is made again"
+        ) from error
+    if not len(values) == len(mask) == len(index):
+        raise IntegrityError.at(
+            folder, expected=f"{len(index)} windows", found=f"{len(values)}", remedy="delete it: it is made again"
+        )
+    return WindowSet(wanted.modality, index, values, mask, meta)
+
+
+def _index(rows: Sequence[TrialRow], spans: np.ndarray) -> pd.DataFrame:
+    """One row per window; ``spans`` (window, 3): number of the trial in ``rows``, start, stop."""
+    place = np.asarray(spans[:, 0], dtype=np.int64)
+    first = np.searchsorted(place, place)  # of the trial's windows: they follow one another
+    names = {name: np.array([getattr(row, name) for row in rows], dtype=object)[place] for name in INDEX_COLUMNS[:4]}
+    index = pd.DataFrame({name: pd.Series(values, dtype="str") for name, values in names.items()})
+    return index.assign(window=np.arange(len(place)) - first, start=spans[:, 1], stop=spans[:, 2])
+
+
+def _write(folder: Path, wanted: Wanted, team: Team, report: Report | None) -> None:
+    reader, rows, spans = wanted.reader, wanted.rows, wanted.spans
+    wanted.prepare()
+    check_room(wanted.cache, wanted.bytes)
+    facts: list[tuple[int, dict[str, Any]]] = []
+    with ExitStack() as stack:
+
+        def array(name: str, shape: tuple[int, ...], dtype: Any) -> ArrayWriter:
+            return stack.enter_context(ArrayWriter(folder / f"{name}.npy", (wanted.count, *shape), dtype))
+
+        values, mask = array("values", reader.shape, reader.dtype), array("mask", (reader.steps,), bool)
+        places = array("spans", (3,), np.float64)
+        readings = stack.enter_context(closing(_readings(wanted, team)))
+        for place, row in enumerate(rows):
+            with naming(row):
+                reading = next(readings)
+                _check(reading, row, reader, spans[place][-1][1])
+            values.append(reading.values)
+            mask.append(reading.mask)
+            places.append(np.array([(place, *span) for span in spans[place]], dtype=np.float64))
+            if reading.facts:
+                facts.append((place, reading.facts))
+            if report is not None:
+                report(place + 1, len(rows))
+    _check_unchanged(wanted)
+    write_json(folder / "meta.json", {"axes": reader.meta, "facts": facts, "about": _about(wanted)})
+
+
+def _readings(wanted: Wanted, team: Team) -> Generator[Reading]:
+    """The trials' readings in order, read here or by the team, as memory allows."""
+    reader, tasks = wanted.reader, list(zip(wanted.rows, wanted.spans, strict=True))
+    result = max(map(len, wanted.spans)) * wanted.window_bytes
+    jobs = jobs_within(min(team.jobs, len(tasks)), reader.bytes_of(wanted.longest), result)
+    if jobs > 1:
+        yield from team.read(reader, tasks, jobs)
+    else:
+        reader.threads = team.jobs
+        for row, tiles in tasks:
+            yield reader.read(row, tiles)
+
+
+def _check(reading: Reading, row: TrialRow, reader: Reader, stop: float) -> None:
+    if not reading.mask.any(axis=1).all():
+        raise RecordingError.at(
+            row.path,
+            expected=f"a recording long enough for one step of {reader.modality}",
+            found=f"{stop:.3f} s",
+            remedy="leave the trial out or mend its start and stop",
+        )
+
+
+def _check_unchanged(wanted: Wanted) -> None:
+    """Refuse to keep arrays under a digest that their files no longer have: somebody copies while we read."""
+    seen: set[str] = set()
+    with Digests(wanted.cache) as known:
+        for row, (digest, _, _) in zip(wanted.rows, wanted.contents, strict=True):
+            file = split_trial(row.path)[0]
+            if file in seen:
+                continue
+            seen.add(file)
+            with naming(row):
+                if known.of(file) != digest:
+                    raise RecordingError.at(
+                        file,
+                        expected="a file that stays as it is while it is read",
+                        found="other content than before",
+                        remedy="wait until it has been copied, then try again",
+                    )
+
+
+def _about(wanted: Wanted) -> dict[str, Any]:
+    """What somebody who lists the cache wants to know."""
+    rows = wanted.rows
+    return {
+        "modality": wanted.modality,
+        "dataset": commonpath([Path(split_trial(row.path)[0]).absolute().parent for row in rows]),
+        "subjects": list(dict.fromkeys(row.subject for row in rows)),
+        "trials": len(rows),
+        "windows": wanted.count,
+        "settings": {"window": wanted.window, **wanted.reader.settings},
+        "made": time.time(),
+    }

@@ -89,8 +89,10 @@ def architecture(path: str | Path, modality: str) -> dict[str, Any]:
         return {"size": math.isqrt(places - 1) * int(kernel[2]), "patch": int(kernel[2]), **sizes}
     strides = {int(settings.get(key, AST_STRIDE)) for key in ("frequency_stride", "time_stride")}
     if len(strides) > 1 or kernel[2:] != (PATCH, PATCH):
-        found = f"strides {sorted(strides)}, patches {tuple(kernel[2:])}"
-        raise ConfigError.at(file, expected=f"one stride and {PATCH} x {PATCH} patches", found=found, remedy=_REMEDY)
+        sizes_found = f"strides {sorted(strides)}, patches {tuple(kernel[2:])}"
+        raise ConfigError.at(
+            file, expected=f"one stride and {PATCH} x {PATCH} patches", found=sizes_found, remedy=_REMEDY
+        )
     stride, mels = strides.pop(), int(settings.get("num_mel_bins", AST_MELS))
     columns = (places - 2) // max(1, (mels - PATCH) // stride + 1)
     frames = int(settings.get("max_length", (columns - 1) * stride + PATCH))
@@ -220,7 +222,7 @@ def _check_settings(file: Path, backbone: nn.Module, modality: str, remedy: str)
     settings = _settings(file)
     stride = backbone.patch_embed.proj.stride[0]  # type: ignore[union-attr, index]
     ours: dict[str, Any] = {"num_attention_heads": backbone.blocks[0].attn.num_heads}  # type: ignore[union-attr, index]
-    ours |= {"layer_norm_eps": backbone.norm.eps}
+    ours |= {"layer_norm_eps": backbone.norm.eps}  # type: ignore[union-attr]
     if modality == "audio":
         ours |= {"frequency_stride": stride, "time_stride": stride}
     for key, value in ours.items():

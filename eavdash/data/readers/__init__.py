@@ -5,10 +5,10 @@ shapes of :class:`~eavdash.data.windows.WindowSet`. Padding is zero for frames a
 """
 
 from eavdash.data.readers.audio import AudioReader
-from eavdash.data.readers.base import Reader, Span, TrialRow
+from eavdash.data.readers.base import Reader, Reading, Span, TrialRow
 from eavdash.data.readers.eeg import EegReader
 from eavdash.data.readers.vision import VisionReader
 
 READERS: dict[str, type[Reader]] = {"vision": VisionReader, "audio": AudioReader, "eeg": EegReader}
 
-__all__ = ["READERS", "Reader", "Span", "TrialRow"]
+__all__ = ["READERS", "Reader", "Reading", "Span", "TrialRow"]

@@ -1,0 +1,149 @@
+"""What lies in a cache, and clearing it.
+
+In: a cache's folder. Out: an :class:`Entry` for each thing that can be made again: window sets, encoders' features,
+copies of videos, the memories of scans and digests. Kinds that are not known here are listed by their folder's name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eavdash.data import digests
+from eavdash.data.cache import abandoned, discard
+from eavdash.errors import IntegrityError, UsageError
+from eavdash.files import read_json
+
+UNFINISHED = "unfinished"
+_KINDS = {
+    "features": "what a trained encoder made of a run's windows",
+    "videos": "a copy of a video that browsers play",
+    digests.FILE: "which content each recording has",
+}
+_SHOWN = 5  # subjects and settings
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing in a cache: ``kind`` (windows, features, videos ..., or unfinished), ``key`` (unique in the cache),
+    ``bytes`` on disk, ``used`` (seconds since the epoch: when it was last read, as far as the file system tells).
+    """
+
+    kind: str
+    key: str
+    bytes: int
+    used: float
+    description: str
+    path: Path
+
+
+def entries(cache: Path) -> list[Entry]:
+    """Everything in a cache, the longest unused first; of what is being written only what its maker has abandoned."""
+    found = []
+    for top in _inside(cache):
+        if top.is_dir():
+            found += [_entry(top.name, path) for path in _inside(top) if _shown(path)]
+        elif _shown(top) and not top.name.endswith(("-journal", "-wal", "-shm")):
+            found.append(_entry(top.name, top))
+    return sorted((e for e in found if e is not None), key=lambda e: (e.used, e.key))
+
+
+def clear(
+    cache: Path,
+    keys: Collection[str] = (),
+    *,
+    older_than: float | None = None,
+    everything: bool = False,
+    dry_run: bool = False,
+) -> list[Entry]:
+    """Delete the entries with these keys (or what they begin with), or those unused for ``older_than`` days, or all.
+
+    Gives what was deleted, or would be. A process that has arrays mapped keeps them until it ends (their space is freed
+    then); whoever needs a deleted entry later makes it again.
+
+    Raises:
+        UsageError: nothing was chosen, or a key is not in the cache or fits several entries.
+    """
+    if not keys and older_than is None and not everything:
+        raise UsageError.at(
+            "cache", expected="keys, an age or everything", found="none of them", remedy="say what to delete"
+        )
+    there = entries(cache)
+    chosen = there if everything else [e for e in there if e.key in {_find(there, key).key for key in keys}]
+    if older_than is not None and not everything:
+        limit = time.time() - older_than * 86400
+        chosen += [e for e in there if e.used < limit and e not in chosen]
+    if not dry_run:
+        for entry in chosen:
+            discard(entry.path)
+            for end in ("-journal", "-wal", "-shm"):
+                with contextlib.suppress(OSError):
+                    entry.path.with_name(entry.path.name + end).unlink()
+    return chosen
+
+
+def _find(there: Iterable[Entry], key: str) -> Entry:
+    fitting = [e for e in there if e.key.startswith(key)]
+    exact = [e for e in fitting if e.key == key]
+    if len(fitting) != 1 and not exact:
+        raise UsageError.at(
+            f"cache entry {key!r}",
+            expected="the key of one entry, or its beginning",
+            found=f"{len(fitting)} entries" if fitting else "no such entry",
+            remedy="choose from `eavdash cache list`",
+        )
+    return exact[0] if exact else fitting[0]
+
+
+def _inside(folder: Path) -> list[Path]:
+    with contextlib.suppress(OSError):
+        return sorted(folder.iterdir())
+    return []
+
+
+def _shown(path: Path) -> bool:
+    return not path.name.startswith(".") or abandoned(path)
+
+
+def _entry(kind: str, path: Path) -> Entry | None:
+    """The entry at ``path``; None if it has just been deleted."""
+    try:
+        own = path.stat()
+        stats = [p.lstat() for p in path.rglob("*")] if path.is_dir() else [own]
+    except OSError:
+        return None
+    # Reading a file may move its access time; a folder is touched when it is read (cache.py).
+    used = own.st_mtime if path.is_dir() else max(own.st_mtime, own.st_atime)
+    if path.name.startswith("."):
+        return Entry(UNFINISHED, path.name, _size(stats), used, f"{kind}, left by a process that was killed", path)
+    described = _windows(path) if kind == "windows" else _KINDS.get(kind, kind)
+    return Entry(kind.partition(".")[0], path.name, _size(stats), used, described, path)
+
+
+def _size(stats: Iterable[Any]) -> int:
+    return sum(s.st_blocks * 512 for s in stats)
+
+
+def _windows(folder: Path) -> str:
+    """Modality, dataset and settings of a window set."""
+    try:
+        about = read_json(folder / "meta.json")["about"]
+        subjects, settings = about["subjects"], about["settings"]
+        who = ", ".join(subjects[:_SHOWN]) + (f" and {len(subjects) - _SHOWN} more" if len(subjects) > _SHOWN else "")
+        how = ", ".join(f"{name} {_value(value)}" for name, value in settings.items() if value not in ("", [], None))
+        return (
+            f"{about['modality']} of subject{'s' * (len(subjects) > 1)} {who}: {about['trials']} trials, "
+            f"{about['windows']} windows; {how}; from {about['dataset']}"
+        )
+    except (IntegrityError, KeyError, TypeError, AttributeError):
+        return "windows that an earlier version made, or damaged"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"{len(value)} names" if len(value) > _SHOWN else "+".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

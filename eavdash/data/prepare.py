@@ -1,0 +1,162 @@
+"""The window sets of a study, read before it is trained: how much room they take, and making them.
+
+In: a dataset, a configuration, subjects. Out: the very sets that the runs of such a study will ask for, so that
+training finds them ready; an :class:`Estimate` in a sentence before anything is written. Delegated to splits.py: which
+trials make up a run; to inputs.py: reading.
+
+Interrupted between two sets, it goes on with the next one; a set that was being read is begun again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from eavdash.config import COLUMN, StudyConfig
+from eavdash.data.cache import check_room, free_bytes, gigabytes
+from eavdash.data.inputs import make_windows
+from eavdash.data.readers.team import Team
+from eavdash.data.splits import make_splits
+from eavdash.data.table import natural, open_table, select
+from eavdash.data.wanted import Wanted, want
+from eavdash.errors import DataError, SplitError
+
+#: The splits whose trials a run reads.
+USED = ("train", "validation", "test")
+ACROSS = ("loso", "subject-kfold")
+Report = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedSet:
+    """One window set of a study: the trials that a run reads in a modality. ``subject`` is "" across subjects."""
+
+    subject: str
+    modality: str
+    trials: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.modality} of {f'subject {self.subject}' if self.subject else 'all subjects'}"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What making window sets takes: bytes on disk, and what there is; windows and sets that are not in the cache."""
+
+    bytes_needed: int
+    bytes_free: int
+    windows: int
+    missing_sets: int
+    sets: int
+
+    @property
+    def sentence(self) -> str:
+        """Room needed and there, for people."""
+        if not self.missing_sets:
+            return f"all {self.sets} window sets are in the cache"
+        return (
+            f"needs {gigabytes(self.bytes_needed)}, {gigabytes(self.bytes_free)} free: {self.missing_sets} of "
+            f"{self.sets} window sets are not in the cache, {self.windows} windows"
+        )
+
+
+def sets(
+    root: str | Path, config: StudyConfig, subjects: Sequence[str] = ()
+) -> tuple[list[PlannedSet], dict[str, str]]:
+    """The window sets that the runs of a study of these subjects (all if empty) will ask for, and for each subject that
+    cannot be used the reason.
+
+    Raises:
+        UsageError, TableError, SplitError: there is nothing to train.
+    """
+    chosen = select(open_table(root), config, subjects)
+    splits = make_splits(chosen.frame, config.protocol)
+    planned: dict[tuple[str, ...], PlannedSet] = {}
+    for subject in [""] if config.protocol.name in ACROSS else natural(splits.frame["subject"]):
+        for _, fold in splits.frame.groupby("fold"):
+            mine = trials_of(chosen.frame, fold[fold["subject"] == subject] if subject else fold)
+            for modality in config.modalities:
+                recorded = mine[mine[COLUMN[modality]] != ""]
+                # A run without training or test trials is not made (planning).
+                if {"train", "test"} <= set(recorded["split"]):
+                    names = (modality, *recorded["subject"], *recorded["trial"])
+                    planned.setdefault(names, PlannedSet(subject, modality, recorded.drop(columns="split")))
+    problems = {**chosen.problems, **splits.problems}
+    if not planned:
+        raise SplitError(next(iter(problems.values()), "no trial could be put into a fold."))
+    return list(planned.values()), problems
+
+
+def trials_of(frame: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
+    """The trials that a run reads, with their ``split``: rows of ``frame`` that ``splits`` (of one fold) uses."""
+    used = splits.loc[splits["split"].isin(USED), ["subject", "trial", "split"]]
+    return frame.merge(used, on=["subject", "trial"], validate="one_to_one")
+
+
+def estimate(
+    planned: Iterable[PlannedSet], config: StudyConfig, cache: Path, jobs: int = 1, report: Report | None = None
+) -> Estimate:
+    """How much room the sets take that are not in the cache. The first time, ``jobs`` threads hash all recordings.
+
+    Raises:
+        DataError, RecordingError: a recording's header cannot be read, or the recordings do not fit together.
+    """
+    return _sized(_wanted(planned, config, cache, jobs, report), cache)
+
+
+def prepare(
+    planned: Iterable[PlannedSet], config: StudyConfig, cache: Path, jobs: int = 1, report: Report | None = None
+) -> Estimate:
+    """Make the sets that are not in the cache, by ``jobs`` processes; gives what it took.
+
+    ``report(done, total, what)`` counts trials.
+
+    Raises:
+        DataError: there is not enough room (nothing is written then), or as :func:`eavdash.data.inputs.load_windows`;
+            the sets that were complete are kept.
+    """
+    wanted = _wanted(planned, config, cache, jobs, report)
+    size = _sized(wanted, cache)
+    check_room(cache, size.bytes_needed)
+    missing = {name: w for name, w in wanted.items() if not w.folder.is_dir()}
+    total, before = sum(len(w.rows) for w in missing.values()), 0
+    with Team(jobs) as team:
+        for name, each in missing.items():
+
+            def read(done: int, _: int, name: str = name, before: int = before) -> None:
+                if report is not None:
+                    report(before + done, total, name)
+
+            make_windows(each, team, read)
+            before += len(each.rows)
+    return size
+
+
+def _wanted(
+    planned: Iterable[PlannedSet], config: StudyConfig, cache: Path, jobs: int, report: Report | None
+) -> dict[str, Wanted]:
+    found = {}
+    planned = list(planned)
+    for done, each in enumerate(planned, start=1):
+        name = each.name if each.name not in found else f"{each.name} ({done})"
+        found[name] = want(each.trials, each.modality, config, cache, jobs)
+        if report is not None:
+            report(done, len(planned), "looking at the recordings")
+    if not found:
+        raise DataError.at("cache", expected="window sets to make", found="none", remedy="choose other subjects")
+    return found
+
+
+def _sized(wanted: dict[str, Wanted], cache: Path) -> Estimate:
+    every = {w.key: w for w in wanted.values()}  # recordings that are copies of one another are one set
+    missing = [w for w in every.values() if not w.folder.is_dir()]
+    for each in missing:
+        each.prepare()
+    return Estimate(
+        sum(w.bytes for w in missing), free_bytes(cache), sum(w.count for w in missing), len(missing), len(every)
+    )

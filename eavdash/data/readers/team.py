@@ -1,0 +1,224 @@
+"""Trials read by several processes at once, in bounded memory.
+
+In: a prepared reader and trials with their windows' spans. Out: their readings in the order of the trials, as if one
+process had read them. Delegated to worker.py: what such a process does.
+
+The processes come from a program of its own (not forked from the caller, who may be a server with threads), use one
+thread each, and are a session of their own, so that Ctrl-C reaches the caller alone. They end with the team, or when a
+caller that was killed no longer holds the sockets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from eavdash.data.readers.base import Reader, Reading, Span, TrialRow
+from eavdash.errors import EavdashError, RecordingError
+
+Task = tuple[TrialRow, list[Span]]
+#: What caller and processes may take together (bytes), whatever the dataset's size ...
+MEMORY = 2 * 10**9
+#: ... of which this much goes to the caller and to the libraries that the processes share, and to each process.
+LIBRARIES = 900 * 10**6
+PROCESS = 60 * 10**6
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_ROOT = Path(__file__).resolve().parents[3]
+_PATIENCE = 5.0  # seconds for processes that were told to end
+
+
+def jobs_within(jobs: int, reading: int, result: int, memory: int = MEMORY) -> int:
+    """How many of ``jobs`` processes fit into ``memory`` bytes; at least 1, which is to read in the caller's process.
+
+    ``reading``: bytes that reading the longest trial takes; ``result``: bytes of its arrays. Besides what the processes
+    hold, the caller may hold jobs + 1 results that wait for an earlier one.
+    """
+    fits = [n for n in range(2, jobs + 1) if LIBRARIES + n * (PROCESS + reading) + (n + 1) * result <= memory]
+    return max(fits, default=1)
+
+
+class Team:
+    """Up to ``jobs`` processes that read trials; a context manager. They are started when first needed."""
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self._modality = ""
+        self._host: _Host | None = None
+
+    def __enter__(self) -> Team:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes, whatever they are doing."""
+        if self._host is not None:
+            self._host.close()
+            self._host = None
+
+    def read(self, reader: Reader, tasks: Sequence[Task], jobs: int) -> Iterator[Reading]:
+        """The reading of each task in order, by at most ``jobs`` processes; at most jobs + 1 are under way or wait.
+
+        Raises:
+            RecordingError: a trial cannot be read, or the process that read it was killed; the first one in order.
+        """
+        host = self._started(reader.modality, max(1, min(jobs, self.jobs)))
+        lines = host.lines[:jobs]
+        idle = list(lines)
+        busy: dict[Connection, int] = {}
+        waiting: dict[int, Reading | Exception] = {}
+        started = 0
+        try:
+            for place in range(len(tasks)):
+                while place not in waiting:
+                    while idle and started < min(len(tasks), place + len(lines) + 1):
+                        line = idle.pop()
+                        with contextlib.suppress(OSError):  # one that has died says so when the result is fetched
+                            line.send((reader, *tasks[started]))
+                        busy[line] = started
+                        started += 1
+                    for ready in wait(list(busy)):
+                        line = cast(Connection, ready)
+                        number = busy.pop(line)
+                        try:
+                            waiting[number] = receive(line)
+                            idle.append(line)
+                        except (EOFError, OSError, pickle.UnpicklingError):
+                            waiting[number] = _killed(tasks[number][0], host.ending(line))
+                found = waiting.pop(place)
+                if isinstance(found, Exception):
+                    raise found
+                yield found
+            for line in lines:
+                with contextlib.suppress(OSError):
+                    line.send(None)  # what was kept of the last file is not needed any more
+        except BaseException:
+            self.close()  # the rest of what is under way belongs to nobody
+            raise
+
+    def _started(self, modality: str, jobs: int) -> _Host:
+        """The processes for a modality; those for another one, or too few, are ended first."""
+        if self._host is None or modality != self._modality or len(self._host.lines) < jobs:
+            self.close()
+            self._host, self._modality = _Host(modality, jobs), modality
+        return self._host
+
+
+def send(line: Connection, found: Reading | Exception) -> None:
+    """Send a reading or an error; arrays go as they are, without a copy."""
+    if isinstance(found, Exception):
+        line.send(_portable(found))
+        return
+    arrays = [np.ascontiguousarray(found.values), np.ascontiguousarray(found.mask)]
+    line.send(([(a.shape, a.dtype) for a in arrays], found.facts))
+    for array in arrays:
+        if array.size:
+            line.send_bytes(array.data.cast("B"))
+
+
+def receive(line: Connection) -> Reading | Exception:
+    """What :func:`send` sent."""
+    found = line.recv()
+    if isinstance(found, Exception):
+        return found
+    arrays = []
+    for shape, dtype in found[0]:
+        array: np.ndarray = np.empty(shape, dtype)
+        if array.size:
+            line.recv_bytes_into(array.data.cast("B"))
+        arrays.append(array)
+    return Reading(arrays[0], arrays[1], found[1])
+
+
+def forget() -> None:
+    """Let go of what readers of this process keep of the last file, up to half a gigabyte."""
+    from eavdash.data import eeg
+
+    eeg.release()
+
+
+class _Host:
+    """The program behind a team: ``lines`` to its processes, and a line by which it says how they ended."""
+
+    def __init__(self, modality: str, jobs: int) -> None:
+        pairs = [socket.socketpair() for _ in range(jobs + 1)]
+        theirs = [pair[1].fileno() for pair in pairs]
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "eavdash.data.readers.worker", modality, *map(str, theirs)],
+                pass_fds=theirs,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+                env={**os.environ, **dict.fromkeys(_ONE_THREAD, "1"), "PYTHONPATH": _path()},
+            )
+        finally:
+            for pair in pairs:
+                pair[1].close()
+        self.control, *self.lines = [Connection(pair[0].detach()) for pair in pairs]
+        self._endings: dict[int, int] = {}
+
+    def ending(self, line: Connection) -> int | None:
+        """The exit code of the process behind a line that broke; None if nobody is left to tell."""
+        number = next(n for n, other in enumerate(self.lines) if other is line)
+        try:
+            while number not in self._endings and self.control.poll(_PATIENCE):
+                ended, code = self.control.recv()
+                self._endings[ended] = code
+        except (EOFError, OSError):  # the program itself has ended
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self.process.wait(_PATIENCE)
+        return self._endings.get(number)
+
+    def close(self) -> None:
+        """End all processes. The program ignores SIGTERM until those it made are gone."""
+        for line in (self.control, *self.lines):
+            line.close()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(_PATIENCE)
+                return
+
+
+def _killed(row: TrialRow, code: int | None) -> EavdashError:
+    name = "for an unknown reason" if code is None else f"with exit code {code}"
+    if code is not None and -code in {*signal.Signals}:
+        name = f"by {signal.Signals(-code).name}" + (", perhaps for want of memory" if code == -signal.SIGKILL else "")
+    return RecordingError.at(
+        row.path,
+        expected="a process that reads it to its end",
+        found=f"one that ended {name}",
+        remedy="try again with fewer jobs; if it happens at this file again, leave the trial out",
+    )
+
+
+def _portable(error: Exception) -> Exception:
+    """The error, as far as it can be sent; one that is nobody's fault takes the story of where it happened along."""
+    if not isinstance(error, EavdashError):
+        error.add_note("".join(traceback.format_exception(error)))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError("".join(traceback.format_exception(error)))
+    return error
+
+
+def _path() -> str:
+    """PYTHONPATH by which the process finds this very package, installed or in a checkout."""
+    root = [] if _ROOT.name in ("site-packages", "dist-packages") else [str(_ROOT)]
+    return os.pathsep.join([*root, *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -1,0 +1,80 @@
+"""Processes that read trials: started by :class:`~eavdash.data.readers.team.Team`, ended by it or with it.
+
+``python -m eavdash.data.readers.worker MODALITY CONTROL FD ...`` loads the libraries that reading that modality takes,
+once, and becomes as many processes as there are further sockets: what the libraries need (half a gigabyte) is then
+shared by all. Each process takes tasks from its socket and sends readings back, until nobody asks any more; the first
+one tells the team over the socket CONTROL how each of them ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import signal
+import sys
+from multiprocessing.connection import Connection
+
+from eavdash.data.readers.base import Reading
+from eavdash.data.readers.team import forget, send
+
+_LIBRARIES = {
+    "vision": ("torch", "facenet_pytorch.models.mtcnn"),
+    "audio": ("torch", "torchaudio.functional", "torchaudio.compliance.kaldi"),
+    "eeg": ("mne", "scipy.io", "scipy.signal"),
+}
+
+
+def main(modality: str, control: int, sockets: list[int]) -> None:
+    """Load, multiply, and wait for the others to end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the team's owner decides what Ctrl-C means
+    for library in _LIBRARIES.get(modality, ()):
+        with contextlib.suppress(ImportError):  # whoever needs it says that it is missing
+            importlib.import_module(library)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends the others, and so this one
+    members: dict[int, int] = {}
+    for number, socket in enumerate(sockets):
+        process = os.fork()
+        if not process:
+            _member(socket, [control, *sockets[number + 1 :]])
+        members[process] = number
+        os.close(socket)
+    with Connection(control) as team, contextlib.suppress(OSError):
+        while members:
+            process, status = os.wait()
+            team.send((members.pop(process), os.waitstatus_to_exitcode(status)))
+
+
+def _member(socket: int, others: list[int]) -> None:
+    """One reading process, to its end."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    code = 1
+    try:
+        for other in others:
+            os.close(other)
+        with Connection(socket) as team:
+            work(team)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def work(team: Connection) -> None:
+    """Read one trial after the other until nobody asks any more."""
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            task = team.recv()
+            if task is None:
+                forget()
+                continue
+            reader, row, spans = task
+            found: Reading | Exception
+            try:
+                found = reader.read(row, spans)
+            except Exception as error:
+                found = error
+            send(team, found)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), [int(number) for number in sys.argv[3:]])

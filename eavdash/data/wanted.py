@@ -1,0 +1,200 @@
+"""A window set that is asked for: which trials it is made of, what its name is, how large it will be.
+
+In: rows of a trial table, a modality and a configuration. Out: a :class:`Wanted`. Nothing is read but what headers say;
+digests of the files and lengths of the recordings are remembered in the cache (digests.py).
+
+The name (:attr:`Wanted.key`) says all that the arrays depend on: what is in the files, which stretches of them, and how
+they are read. It says nothing of where the files lie, of subjects' and trials' names, labels and groups: a dataset that
+is moved, relabelled or grouped anew is not read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from eavdash.config import COLUMN, StudyConfig
+from eavdash.data import audio, eeg, video
+from eavdash.data.cache import key_of
+from eavdash.data.digests import Digests
+from eavdash.data.readers import READERS, Reader, Span, TrialRow
+from eavdash.data.recording import seconds, split_trial
+from eavdash.data.table import natural_key
+from eavdash.data.windows import tile
+from eavdash.errors import DataError, RecordingError
+
+#: Raise it when the same recordings and settings give other arrays than before: old caches are then not used.
+VERSION = 2
+_PAST_END = 0.5  # seconds
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """The windows of some trials in one modality, before they are read.
+
+    ``rows`` are in natural order of (subject, trial). ``contents`` has for each what its file holds: digest, suffix
+    (decoders go by it) and number of the item.
+    """
+
+    modality: str
+    rows: tuple[TrialRow, ...]
+    contents: tuple[tuple[str, str, int | None], ...]
+    reader: Reader
+    window: float
+    cache: Path
+
+    @cached_property
+    def key(self) -> str:
+        """The name of the arrays; equal keys, equal arrays."""
+        stretches = [(*held, row.start, row.stop) for held, row in zip(self.contents, self.rows, strict=True)]
+        return key_of(
+            {
+                "version": VERSION,
+                "modality": self.modality,
+                "window": self.window,
+                "reading": self.reader.settings,
+                "trials": stretches,
+            }
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where the arrays are, or will be."""
+        return self.cache / "windows" / self.key
+
+    @cached_property
+    def spans(self) -> tuple[list[Span], ...]:
+        """The windows of each trial.
+
+        Raises:
+            RecordingError: a recording's header cannot be read, or it does not contain the trial.
+        """
+        found = []
+        with Digests(self.cache) as known:
+            for row, (digest, suffix, item) in zip(self.rows, self.contents, strict=True):
+                with naming(row):
+                    name = f"{VERSION} seconds {self.modality} {digest}{suffix}#{item or ''}"
+                    whole = known.fact(name, lambda path=row.path: _whole(path, self.modality))  # type: ignore[misc]
+                    length = _cut(row.path, whole, row.start, row.stop)
+                # A still image has no end of its own: it stands for one window.
+                found.append(tile(self.window if length == float("inf") else length, self.window))
+        return tuple(found)
+
+    @property
+    def count(self) -> int:
+        """How many windows there are."""
+        return sum(map(len, self.spans))
+
+    @property
+    def bytes(self) -> int:
+        """Size of the arrays on disk; the reader must be prepared."""
+        return self.count * self.window_bytes
+
+    @property
+    def window_bytes(self) -> int:
+        """Size of one window's values and mask, and of its place in the index."""
+        return prod(self.reader.shape) * np.dtype(self.reader.dtype).itemsize + self.reader.steps + 24
+
+    @property
+    def longest(self) -> float:
+        """Length of the longest trial in seconds."""
+        return max(spans[-1][1] for spans in self.spans)
+
+    def prepare(self) -> None:
+        """Look at the recordings' headers, after which the reader knows the shape of a window.
+
+        Raises:
+            DataError: the recordings do not fit together.
+        """
+        self.reader.prepare(list(self.rows))
+
+
+def want(trials: pd.DataFrame, modality: str, config: StudyConfig, cache: Path, jobs: int = 1) -> Wanted:
+    """What :func:`eavdash.data.inputs.load_windows` of the same arguments gives, before it is read.
+
+    ``jobs``: threads that hash the files whose digest is not remembered.
+
+    Raises:
+        DataError: no trial has the modality.
+        RecordingError: a file is missing, empty or cannot be read; the message names the trial.
+    """
+    rows = _rows(trials, COLUMN[modality])
+    if not rows:
+        raise DataError.at(
+            f"column {COLUMN[modality]}",
+            expected=f"at least one trial with {modality}",
+            found=f"{len(trials)} trials, none with it",
+            remedy="leave this stage out or choose other subjects",
+        )
+    places = [split_trial(row.path) for row in rows]
+    first: dict[str, TrialRow] = {}
+    for (file, _), row in zip(places, rows, strict=True):
+        first.setdefault(file, row)
+    digests = {}
+    with Digests(cache) as known:
+        found = known.of_all(list(first), jobs)
+        for file, row in first.items():
+            with naming(row):
+                digests[file] = next(found)
+    contents = tuple((digests[file], Path(file).suffix.lower(), item) for file, item in places)
+    return Wanted(modality, tuple(rows), contents, READERS[modality](config), config.window, cache)
+
+
+def trial_duration(path: str, modality: str, start: float | None = None, stop: float | None = None) -> float:
+    """Seconds of one trial in one modality: from ``start`` to ``stop``, or to the file's end where stop is empty.
+
+    Raises:
+        RecordingError: the file cannot be read, or does not contain the stretch.
+    """
+    return _cut(path, _whole(path, modality), seconds(start), seconds(stop))
+
+
+@contextmanager
+def naming(row: TrialRow) -> Iterator[None]:
+    """Put subject and trial before the sentence about a recording."""
+    try:
+        yield
+    except RecordingError as error:
+        raise RecordingError(f"Subject {row.subject}, trial {row.trial}: {error}") from error
+
+
+def _whole(path: str, modality: str) -> float:
+    """Seconds of the whole recording; infinite for a still image."""
+    if modality == "vision":
+        info = video.video_info(path)
+        return float("inf") if info.still else info.duration
+    return audio.audio_duration(path) if modality == "audio" else eeg.eeg_info(path).duration
+
+
+def _cut(path: str, whole: float, start: float | None, stop: float | None) -> float:
+    """Seconds from ``start`` to ``stop`` of a recording of ``whole`` seconds."""
+    begin = start or 0.0
+    end = whole if stop is None else stop
+    # A little past the end is rounding, which the readers judge by their own rates.
+    if not 0 <= begin < min(end, whole) or end > whole + _PAST_END:
+        raise RecordingError.at(
+            path,
+            expected=f"a stretch from {begin:g} s to {end:g} s",
+            found=f"a recording of {whole:g} s",
+            remedy="mend start and stop in the trial table",
+        )
+    return float(end - begin)
+
+
+def _rows(trials: pd.DataFrame, column: str) -> list[TrialRow]:
+    kept = trials[trials[column] != ""]
+    columns: list[Any] = [kept[name] for name in ("subject", "trial", "group", "label", column, "start", "stop")]
+    rows = [
+        TrialRow(subject, trial, group, label, path, seconds(start), seconds(stop))
+        for subject, trial, group, label, path, start, stop in zip(*columns, strict=True)
+    ]
+    # Trials of one file stay together (natural order within the subject), so that it is opened once.
+    return sorted(rows, key=lambda row: (natural_key(row.subject), natural_key(row.trial)))

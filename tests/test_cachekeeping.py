@@ -1,0 +1,107 @@
+"""``eavdash cache``: what it says and what it leaves."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from eavdash import cachekeeping
+from eavdash import config as cfg
+from eavdash.config import StudyConfig
+from eavdash.errors import DataError, UsageError
+
+CONFIG = cfg.with_settings(StudyConfig(), ["window=1", "stages=audio", "audio.mels=16"])
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two subjects with eight sounds each."""
+    folder, rows = tmp_path / "data", []
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for subject in (1, 2):
+        for n in range(1, 9):
+            soundfile.write(folder / f"{subject}-{n}.wav", rng.normal(0, 0.1, 16000), 16000)
+            labels = {"label": "ab"[n % 2], "group": (n - 1) // 2}
+            rows.append({"subject": subject, "trial": n, **labels, "audio": f"{subject}-{n}.wav"})
+    pd.DataFrame(rows).to_csv(folder / "trials.csv", index=False)
+    return folder
+
+
+def _options(tmp_path: Path, **more: object) -> Namespace:
+    usual = {"checkpoints": str(tmp_path / "checkpoints"), "json": True, "dry_run": False}
+    return Namespace(**{**usual, **more})
+
+
+def _build(root: Path, tmp_path: Path, capsys, **more: object) -> dict:
+    options = _options(tmp_path, **{"root": str(root), "subjects": "", "jobs": 1, **more})
+    assert cachekeeping.build_cache(options, CONFIG) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def _listed(tmp_path: Path, capsys) -> list[dict]:
+    assert cachekeeping.list_cache(_options(tmp_path)) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_build_list_and_clear(root: Path, tmp_path: Path, capsys) -> None:
+    said = _build(root, tmp_path, capsys, dry_run=True)
+    assert (said["missing_sets"], said["sets"], said["windows"]) == (2, 2, 16)
+    assert [entry["kind"] for entry in _listed(tmp_path, capsys)] == ["digests"]
+    _build(root, tmp_path, capsys, subjects="2")
+    windows = [entry for entry in _listed(tmp_path, capsys) if entry["kind"] == "windows"]
+    assert len(windows) == 1
+    assert "audio of subject 2: 8 trials, 8 windows" in windows[0]["description"]
+    assert _build(root, tmp_path, capsys)["missing_sets"] == 1
+    assert _build(root, tmp_path, capsys)["sentence"] == "all 2 window sets are in the cache"
+    options = _options(tmp_path, keys=[windows[0]["key"][:8]], older_than=None, all=False)
+    assert cachekeeping.clear_cache(options) == 0
+    assert [entry["key"] for entry in json.loads(capsys.readouterr().out)] == [windows[0]["key"]]
+    assert _build(root, tmp_path, capsys)["missing_sets"] == 1
+
+
+def test_what_people_read(root: Path, tmp_path: Path, capsys) -> None:
+    assert cachekeeping.list_cache(_options(tmp_path, json=False)) == 0
+    assert "nothing is cached" in capsys.readouterr().err
+    options = _options(tmp_path, root=str(root), subjects="", jobs=1, json=False)
+    assert cachekeeping.build_cache(options, CONFIG) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "needs 0 kB" not in said
+    assert "free: 2 of 2 window sets are not in the cache, 16 windows" in said
+    assert "2 window sets were made in" in said
+    assert cachekeeping.list_cache(_options(tmp_path, json=False)) == 0
+    table = capsys.readouterr().out
+    assert table.count("windows") >= 2
+    assert "which content each recording has" in table
+    dry = _options(tmp_path, keys=[], older_than=None, all=True, dry_run=True, json=False)
+    assert cachekeeping.clear_cache(dry) == 0
+    assert "would be freed; nothing was deleted" in capsys.readouterr().err
+    assert cachekeeping.clear_cache(Namespace(**{**vars(dry), "dry_run": False})) == 0
+    assert "freed" in capsys.readouterr().err
+    assert _listed(tmp_path, capsys) == []
+
+
+def test_subjects_that_cannot_be_used_are_named(root: Path, tmp_path: Path, capsys) -> None:
+    (root / "2-3.wav").unlink()
+    assert "2-3.wav" in _build(root, tmp_path, capsys)["left_out"]["2"]
+
+
+def test_an_interruption_is_one_sentence(root: Path, tmp_path: Path, monkeypatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("eavdash.data.prepare.make_windows", stop)
+    options = _options(tmp_path, root=str(root), subjects="", jobs=1)
+    with pytest.raises(DataError, match="found an interruption; run the same command again"):
+        cachekeeping.build_cache(options, CONFIG)
+
+
+def test_clearing_nothing_is_wrong_use(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="found none of them"):
+        cachekeeping.clear_cache(_options(tmp_path, keys=[], older_than=None, all=False))
