@@ -75,13 +75,14 @@ def test_a_dataset_that_is_not_there_is_exit_code_1(tmp_path: Path, capsys: pyte
 
 def test_check_says_what_is_broken_with_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = make_recordings(tmp_path / "data", subjects=1)
-    assert run("check", data, "--json") == 0
+    place = ("--checkpoints", tmp_path / "c")
+    assert run("check", data, "--json", *place) == 0
     capsys.readouterr()
     (tmp_path / "data" / "1-2.wav").write_bytes(b"")
-    assert run("check", data, "--json") == 1
+    assert run("check", data, "--json", *place) == 1
     report = json.loads(capsys.readouterr().out)
     assert any("1-2.wav" in str(finding) for finding in report["findings"])
-    assert run("check", data) == 1
+    assert run("check", data, *place) == 1
     assert "1-2.wav" in capsys.readouterr().out
 
 

@@ -22,6 +22,7 @@ UNFINISHED = "unfinished"
 _KINDS = {
     "features": "what a trained encoder made of a run's windows",
     "videos": "a copy of a video that browsers play",
+    "scan.sqlite": "what checks have measured of each recording",
     digests.FILE: "which content each recording has",
 }
 _SHOWN = 5  # subjects and settings

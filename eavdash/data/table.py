@@ -162,7 +162,7 @@ def select(table: TrialTable, config: StudyConfig, subjects: Sequence[str] = ())
     for condition in config.where:
         frame = _filtered(frame, table, condition)
     if config.audio.from_video:
-        frame = _with_sound_tracks(frame)
+        frame = with_sound_tracks(frame)
     everywhere = _missing_files(table.frame[table.frame["subject"].isin(list(table.problems))], FILE_COLUMNS)
     problems = {s: text for s, text in table.problems.items() if everywhere.get(s) != text}
     for subject, text in _missing_files(frame, [COLUMN[m] for m in config.modalities]).items():
@@ -235,7 +235,7 @@ def _absolute(root: Path, entry: str) -> str:
     return entry if plain or not entry else str(root / entry)
 
 
-def _with_sound_tracks(frame: pd.DataFrame) -> pd.DataFrame:
+def with_sound_tracks(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows with the video as sound where there is no sound; items of an array file have no sound track."""
     silent = (frame["audio"] == "") & frame["video"].map(lambda entry: bool(entry) and split_trial(entry)[1] is None)
     return frame.assign(audio=frame["audio"].where(~silent, frame["video"]))

@@ -214,7 +214,8 @@ def _features(job: Job) -> tuple[dict[str, Features], list[dict[str, str]]]:
             gone[trial["subject"], trial["trial"]] = gone.get((trial["subject"], trial["trial"]), 0) + 1
         parts[modality] = features(parent, windows, job.device)
     wholly = [k for k, count in gone.items() if count == len(parts)]
-    return parts, [{"subject": s, "trial": t, "reason": "no recording or training window of any modality"} for s, t in wholly]
+    reason = "no recording or training window of any modality"
+    return parts, [{"subject": s, "trial": t, "reason": reason} for s, t in wholly]
 
 
 def _reliabilities(job: Job) -> dict[str, Reliability]:

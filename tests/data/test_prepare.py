@@ -16,6 +16,7 @@ from eavdash.config import Selection, StudyConfig
 from eavdash.data import cache as cache_module
 from eavdash.data import readers
 from eavdash.data.prepare import Estimate, estimate, prepare, sets
+from eavdash.data.readers import team
 from eavdash.errors import DataError, RecordingError, SplitError
 from eavdash.study import prepare as write_study
 from eavdash.training.job import open_job, read_windows
@@ -174,11 +175,15 @@ def test_after_a_stop_it_goes_on_with_the_set_that_was_not_complete(
     assert len(reads) == 60 - 24
 
 
-def test_several_processes_make_the_same_sets(root: Path, tmp_path: Path) -> None:
+def test_several_processes_make_the_same_sets_and_are_started_once(root: Path, tmp_path: Path, monkeypatch) -> None:
     config = _config("conversation", "stages=eeg")
     planned, _ = sets(root, config)
+    started: list[int] = []
+    real = team._Host.__init__
+    monkeypatch.setattr(team._Host, "__init__", lambda *given: started.append(1) or real(*given))
     for name, jobs in (("one", 1), ("two", 2)):
         prepare(planned, config, tmp_path / name, jobs=jobs)
+    assert started == [1]
     one, two = (sorted((tmp_path / name / "windows").glob("*/*.npy")) for name in ("one", "two"))
     assert [p.relative_to(tmp_path / "one") for p in one] == [p.relative_to(tmp_path / "two") for p in two]
     assert [p.read_bytes() for p in one] == [p.read_bytes() for p in two]

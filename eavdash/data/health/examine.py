@@ -20,8 +20,7 @@ from eavdash.data.health import judge, pairing, tables
 from eavdash.data.health.outlook import outlook
 from eavdash.data.health.report import NUMBERS, SEVERITIES, TEXTS, Finding, HealthReport, no_outlook, printable
 from eavdash.data.health.scan import Scan, looks, measured, scan
-from eavdash.data.recording import split_trial
-from eavdash.data.table import TrialTable, expected, natural, open_table
+from eavdash.data.table import TrialTable, expected, natural, open_table, with_sound_tracks
 from eavdash.errors import EavdashError, sentence
 from eavdash.files import sha256
 
@@ -63,7 +62,7 @@ def _examined(
 ) -> HealthReport:
     findings = Collected()
     if config.audio.from_video:
-        table = _with_sound_tracks(table)
+        table = replace(table, frame=with_sound_tracks(table.frame))
     faces, notes = _faces(table, config, faces)
     asked = looks(table.frame, faces)
     done = findings.guarded("scanning", lambda: scan(asked, cache, _telling(report)), Scan())
@@ -162,15 +161,6 @@ def _only(path: str | Path, findings: list[Finding]) -> HealthReport:
 
 def _printable(finding: Finding) -> Finding:
     return replace(finding, file=printable(finding.file), message=printable(finding.message))
-
-
-def _with_sound_tracks(table: TrialTable) -> TrialTable:
-    """The table as :func:`~eavdash.data.table.select` gives it under audio.from_video: sounds are those of videos where
-    there are no others; items of an array file have none.
-    """
-    audio, video = table.frame["audio"], table.frame["video"]
-    taken = (audio == "") & video.map(lambda entry: split_trial(entry)[1] is None)
-    return replace(table, frame=table.frame.assign(audio=audio.where(~taken, video)))
 
 
 def _faces(table: TrialTable, config: StudyConfig, faces: bool) -> tuple[bool, list[Finding]]:

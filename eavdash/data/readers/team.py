@@ -101,12 +101,14 @@ class Team:
                 found = waiting.pop(place)
                 if isinstance(found, Exception):
                     raise found
+                if place == len(tasks) - 1:
+                    for line in lines:
+                        with contextlib.suppress(OSError):
+                            line.send(None)  # what was kept of the last file is not needed any more
                 yield found
-            for line in lines:
-                with contextlib.suppress(OSError):
-                    line.send(None)  # what was kept of the last file is not needed any more
         except BaseException:
-            self.close()  # the rest of what is under way belongs to nobody
+            if busy or started < len(tasks):
+                self.close()  # what is under way belongs to nobody
             raise
 
     def _started(self, modality: str, jobs: int) -> _Host:
