@@ -4,9 +4,10 @@
 speaking trials of the first subject under EAV (``eavdash make-demo DIR --subjects 1 --full`` makes such recordings) and
 prints a JSON line and a table. Times are the best of the repeats, taken in turns on the same machine; only their ratios
 mean something. The re-creations are sequential, as published, and their libraries use ``--threads``; ours uses
-``--jobs`` processes of one thread. Reported for ours: cold with the start of its processes, cold with processes that run
-already (the second and every further subject), and warm (from the cache, every value looked at). Where other programs
-compete for the cores, the ratio of processor times says more: times ``--jobs`` it is what idle cores give at best.
+``--jobs`` processes of one thread. Reported for ours: cold with the start of its processes, cold with processes that
+run already (the second and every further subject), and warm (from the cache, every value looked at). Where other
+programs compete for the cores, the ratio of processor times says more: times ``--jobs`` it is what idle cores give at
+best.
 
 * eeg: scipy, the whole .mat; polyphase to 100 Hz and a causal filter over the joined trials, then cut. Ours: the
   preset ``paper``, chain=published.
@@ -40,9 +41,9 @@ import torch
 
 from eavdash.config import COLUMN, StudyConfig
 from eavdash.data.adapters.eav import eav_root
+from eavdash.data.cache.wanted import want
 from eavdash.data.inputs import make_windows
 from eavdash.data.readers.team import Team
-from eavdash.data.wanted import want
 from eavdash.data.windows import WindowSet
 from eavdash.presets import preset
 

@@ -1,6 +1,7 @@
 """``eavdash cache``: list what lies in the cache, clear it, or fill it before a study is trained.
 
-Parsed options in, exit code out. Delegated to data/cachelist.py and data/prepare.py, which are imported when needed.
+Parsed options in, exit code out. Delegated to data/cache/listing.py and data/cache/prepare.py, which are
+imported when needed.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from eavdash.config import StudyConfig
 from eavdash.errors import DataError
 
 if TYPE_CHECKING:
-    from eavdash.data.cachelist import Entry
+    from eavdash.data.cache.listing import Entry
 
 MOST_JOBS = 8
 
 
 def list_cache(options: argparse.Namespace) -> int:
     """``eavdash cache list``: options ``checkpoints``, ``json``."""
-    from eavdash.data.cachelist import entries
+    from eavdash.data.cache.listing import entries
 
     cache = _cache(options)
     _show(entries(cache), options.json, cache, "nothing is cached")
@@ -37,8 +38,8 @@ def clear_cache(options: argparse.Namespace) -> int:
     """``eavdash cache clear``: options ``keys`` (list), ``older_than`` (days or None), ``all``, ``dry_run``,
     ``checkpoints``, ``json``.
     """
-    from eavdash.data.cache import gigabytes
-    from eavdash.data.cachelist import clear
+    from eavdash.data.cache.folders import gigabytes
+    from eavdash.data.cache.listing import clear
 
     cache = _cache(options)
     gone = clear(cache, options.keys, older_than=options.older_than, everything=options.all, dry_run=options.dry_run)
@@ -53,7 +54,7 @@ def build_cache(options: argparse.Namespace, config: StudyConfig) -> int:
     """``eavdash cache build``: options ``root``, ``subjects``, ``jobs`` (0: as many as there are processors, at most
     8), ``dry_run``, ``checkpoints``, ``json``; ``config`` is that of the study (:func:`eavdash.commands.study_config`).
     """
-    from eavdash.data.prepare import estimate, prepare, sets
+    from eavdash.data.cache.prepare import estimate, prepare, sets
     from eavdash.data.table import open_table
 
     subjects: tuple[str, ...] = ()
@@ -88,7 +89,7 @@ def build_cache(options: argparse.Namespace, config: StudyConfig) -> int:
 
 
 def _show(entries: list[Entry], as_json: bool, cache: Path, nothing: str) -> None:
-    from eavdash.data.cache import gigabytes
+    from eavdash.data.cache.folders import gigabytes
 
     if as_json:
         console.print_json([{**_plain(entry), "path": str(entry.path)} for entry in entries])

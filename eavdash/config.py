@@ -38,7 +38,7 @@ class VisionConfig:
     encoder: str = "vit"
     weights: str = ""  # folder or file of a Hugging Face ViT checkpoint; empty: from scratch
     frames_per_second: float = 1.0
-    crop: str = "face"  # the face that a detector finds (data/faces.py), or "centre": the largest centred square
+    crop: str = "face"  # the face that a detector finds (data/video/faces.py), or "centre": the largest centred square
     margin: float = 0.2  # added on each side of the face, as a share of its size
     detect_every: float = 1.0  # seconds between two looks for the face; 0: at every frame that is read
     smoothing: float = 0.5  # weight of the face's earlier place in the tracked one; 0: the newest place alone
@@ -70,7 +70,7 @@ class AudioConfig:
 
 @dataclass(frozen=True)
 class EegConfig:
-    """EEG of a window, its preprocessing (data/eeg_prepare.py) and the transformer that reads it."""
+    """EEG of a window, its preprocessing (data/eeg/prepare.py) and the transformer that reads it."""
 
     encoder: str = "eegformer"
     weights: str = ""

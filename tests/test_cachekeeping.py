@@ -96,7 +96,7 @@ def test_an_interruption_is_one_sentence(root: Path, tmp_path: Path, monkeypatch
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("eavdash.data.prepare.make_windows", stop)
+    monkeypatch.setattr("eavdash.data.cache.prepare.make_windows", stop)
     options = _options(tmp_path, root=str(root), subjects="", jobs=1)
     with pytest.raises(DataError, match="found an interruption; run the same command again"):
         cachekeeping.build_cache(options, CONFIG)

@@ -45,8 +45,8 @@ def check(options: argparse.Namespace) -> int:
 
 def _contact_sheets(root: str, config: cfg.StudyConfig, folder: Path) -> list[Path]:
     """One picture per subject that has videos."""
-    from eavdash.data.contact_sheet import contact_sheet
     from eavdash.data.table import open_table
+    from eavdash.data.video.contact_sheet import contact_sheet
     from eavdash.files import write_atomic
 
     table = open_table(root)

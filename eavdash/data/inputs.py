@@ -21,12 +21,12 @@ import numpy as np
 import pandas as pd
 
 from eavdash.config import StudyConfig
-from eavdash.data.cache import ArrayWriter, cached, check_room, open_array
-from eavdash.data.digests import Digests
+from eavdash.data.cache.digests import Digests
+from eavdash.data.cache.folders import ArrayWriter, cached, check_room, open_array
+from eavdash.data.cache.wanted import Wanted, naming, trial_duration, want
 from eavdash.data.readers import Reader, Reading, TrialRow
 from eavdash.data.readers.team import Team, forget, jobs_within
 from eavdash.data.recording import split_trial
-from eavdash.data.wanted import Wanted, naming, trial_duration, want
 from eavdash.data.windows import INDEX_COLUMNS, WindowSet
 from eavdash.errors import IntegrityError, RecordingError
 from eavdash.files import read_json, write_json

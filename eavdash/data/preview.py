@@ -15,11 +15,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from eavdash.config import COLUMN, StudyConfig
-from eavdash.data import audio, eeg, video
-from eavdash.data.bandpower import BandPower, band_power
+from eavdash.data.audio import reading as audio
+from eavdash.data.eeg import reading as eeg
+from eavdash.data.eeg.bandpower import BandPower, band_power
+from eavdash.data.eeg.scalp import LEAST, ScalpMap, front_to_back, scalp_map
 from eavdash.data.inputs import trial_duration
 from eavdash.data.recording import seconds
-from eavdash.data.scalp import LEAST, ScalpMap, front_to_back, scalp_map
+from eavdash.data.video import reading as video
 from eavdash.errors import EavdashError
 
 LIMIT = 60.0  # seconds: the most that is shown at a time

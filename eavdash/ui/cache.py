@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from eavdash.data.health import HealthReport
-    from eavdash.data.playable import Playable
     from eavdash.data.preview import TrialPreview
     from eavdash.data.table import TrialTable
+    from eavdash.data.video.playable import Playable
     from eavdash.explain.trial import Explanation
     from eavdash.study import Plan
 
@@ -149,8 +149,8 @@ def preview(row: Mapping[Any, Any], config: StudyConfig, part: int = 0) -> Trial
 
 def playable(shown: TrialPreview, folder: Path) -> Playable:
     """The files that a browser plays of what is shown; made in ``folder`` once, where they must be made."""
-    from eavdash.data.playable import Cut
-    from eavdash.data.playable import playable as make
+    from eavdash.data.video.playable import Cut
+    from eavdash.data.video.playable import playable as make
 
     video, sound = shown.vision, shown.audio
     pictures = Cut(video.path, video.start, video.duration) if video else None
@@ -251,7 +251,7 @@ def _reports() -> dict[str, HealthReport]:
 
 @st.cache_data(ttl=600, max_entries=8, show_spinner="Looking for faces", show_time=True)
 def _contact_sheet(path: str, subject: str, config: dict[str, Any]) -> Image:
-    from eavdash.data.contact_sheet import contact_sheet as make
+    from eavdash.data.video.contact_sheet import contact_sheet as make
 
     frame = _dataset(path).frame
     return make(frame[(frame["subject"] == subject) & (frame["video"] != "")], cfg.from_dict(config))

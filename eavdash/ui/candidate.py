@@ -140,7 +140,7 @@ def _counts(table: TrialTable) -> pd.DataFrame:
 
 def _picture(preview: TrialPreview) -> np.ndarray | None:
     """A picture from the middle of the first trial's video."""
-    from eavdash.data.video import read_frames
+    from eavdash.data.video.reading import read_frames
 
     if preview.vision is None:
         return None

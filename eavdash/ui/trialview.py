@@ -124,7 +124,7 @@ def _moment(preview: TrialPreview, config: StudyConfig, moment: float) -> str:
     """What there is at a moment: which window, and where each rhythm is strongest."""
     words = [f"At {moment:.2f} s", f"window {int(moment // config.window) + 1} of {config.window:g} s"]
     if eeg := preview.eeg:
-        from eavdash.data.bandpower import STEPS
+        from eavdash.data.eeg.bandpower import STEPS
 
         step = min(int((moment - preview.begin) * STEPS), eeg.power.decibel.shape[2] - 1)
         strongest = [

@@ -36,12 +36,12 @@ OVERLAYS = """
 from pathlib import Path
 import numpy as np
 import streamlit as st
-from eavdash.data.bandpower import band_power
-from eavdash.data.electrodes import EAV_CHANNELS
-from eavdash.data.playable import Cut, playable
+from eavdash.data.eeg.bandpower import band_power
+from eavdash.data.eeg.electrodes import EAV_CHANNELS
+from eavdash.data.video.playable import Cut, playable
 from eavdash.data.preview import AudioPreview, EegPreview, TrialPreview, VideoPreview
-from eavdash.data.scalp import scalp_map
-from eavdash.data.video import video_info
+from eavdash.data.eeg.scalp import scalp_map
+from eavdash.data.video.reading import video_info
 from eavdash.ui.player import Overlay, PlayerTrial, player
 video = {video!r}
 info, random = video_info(video), np.random.default_rng(0)

@@ -12,7 +12,7 @@ import scipy.io
 from broken import Recording, changed, fine, share, text
 from made_media import sine
 
-from eavdash.data.eeg import eeg_info, read_eeg
+from eavdash.data.eeg.reading import eeg_info, read_eeg
 
 NAMES = ("Fp1", "Fz", "Cz", "Oz")
 RATE = 250

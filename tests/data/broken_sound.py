@@ -13,7 +13,7 @@ from broken import Recording, changed, fine, renamed, share, text
 from made_media import clip, movie, sine
 from PIL import Image
 
-from eavdash.data.audio import read_audio
+from eavdash.data.audio.reading import read_audio
 
 TONE = sine(440, 1.5, 16000, 0.5)
 STEREO = np.stack([TONE * 1.5, TONE * 0.5], axis=1)  # their mean is TONE

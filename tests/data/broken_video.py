@@ -13,7 +13,7 @@ from broken import Recording, changed, fine, renamed, share, text
 from made_media import clip, grey, movie, sine, steps
 from PIL import Image
 
-from eavdash.data.video import read_frames, video_info
+from eavdash.data.video.reading import read_frames, video_info
 
 STEADY = [k / 10 for k in range(20)]
 UNEVEN = [0, 0.1, 0.2, 0.5, 0.55, 0.6, 1.0, 1.3, 1.9]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from eavdash.data import electrodes
-from eavdash.data.eeg_signal import EegSignal
+from eavdash.data.eeg import electrodes
+from eavdash.data.eeg.signal import EegSignal
 
 EAV = electrodes.EAV_CHANNELS
 

@@ -16,7 +16,8 @@ from made_media import sine, wav
 from torchaudio.compliance import kaldi
 
 from eavdash.config import StudyConfig
-from eavdash.data import audio, soundfiles
+from eavdash.data.audio import files as soundfiles
+from eavdash.data.audio import reading as audio
 from eavdash.data.readers.audio import AudioReader
 from eavdash.data.readers.base import TrialRow
 from eavdash.data.recording import split_trial

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_media import sine
 
-from eavdash.data.bandpower import BANDS, FLOOR, STEPS, band_power
+from eavdash.data.eeg.bandpower import BANDS, FLOOR, STEPS, band_power
 
 RATE = 250.0
 

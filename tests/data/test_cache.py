@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eavdash.data.cache import ArrayWriter, cached, key_of, open_array
+from eavdash.data.cache.folders import ArrayWriter, cached, key_of, open_array
 from eavdash.errors import DataError, IntegrityError
 
 

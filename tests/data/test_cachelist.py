@@ -11,7 +11,7 @@ import pytest
 from made_media import sine, trials, wav
 
 from eavdash.config import AudioConfig, StudyConfig
-from eavdash.data.cachelist import clear, entries
+from eavdash.data.cache.listing import clear, entries
 from eavdash.data.inputs import load_windows
 from eavdash.errors import UsageError
 

@@ -11,10 +11,10 @@ from made_media import trials
 from PIL import Image
 
 from eavdash.config import StudyConfig, with_settings
-from eavdash.data import contact_sheet as sheets
-from eavdash.data import faces
-from eavdash.data.contact_sheet import CAPTION, TILE, contact_sheet
-from eavdash.data.faces import Face
+from eavdash.data.video import contact_sheet as sheets
+from eavdash.data.video import faces
+from eavdash.data.video.contact_sheet import CAPTION, TILE, contact_sheet
+from eavdash.data.video.faces import Face
 
 GAP = 10
 CENTRE = with_settings(StudyConfig(), ["vision.crop=centre"])

@@ -19,10 +19,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_media import clip, movie
 
-from eavdash.data import audio, eeg, video
+from eavdash.data.audio import reading as audio
 from eavdash.data.eav_mat import read_labels
+from eavdash.data.eeg import reading as eeg
+from eavdash.data.pickles.unpickle import load_arrays
 from eavdash.data.table import open_table
-from eavdash.data.unpickle import load_arrays
+from eavdash.data.video import reading as video
 from eavdash.errors import EavdashError
 
 EXAMPLES, SECONDS = 12, 10.0

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from eavdash.config import ProtocolConfig
-from eavdash.data import deap, electrodes
+from eavdash.data.eeg import electrodes
+from eavdash.data.pickles import deap
 from eavdash.data.splits import make_splits
 from eavdash.data.table import expected, file_of, open_table, select
 from eavdash.errors import RecordingError

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from eavdash.data import digests as module
-from eavdash.data.digests import FILE, Digests, digest, digests, files_of
+from eavdash.data.cache import digests as module
+from eavdash.data.cache.digests import FILE, Digests, digest, digests, files_of
 from eavdash.errors import RecordingError
 
 

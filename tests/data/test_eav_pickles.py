@@ -15,7 +15,7 @@ import pytest
 from array_files import classes, content, pickled
 
 from eavdash.config import ProtocolConfig
-from eavdash.data import eav_pickles
+from eavdash.data.pickles import eav as eav_pickles
 from eavdash.data.splits import make_splits
 from eavdash.data.table import file_of, open_table, select
 from eavdash.errors import RecordingError, TableError

@@ -11,9 +11,10 @@ from eeg_fields import EAV, changed, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eavdash.data import eeg, electrodes
-from eavdash.data.eeg_bad import bad_channels, interpolate, longest_still
-from eavdash.data.eeg_signal import EegSignal
+from eavdash.data.eeg import electrodes
+from eavdash.data.eeg import reading as eeg
+from eavdash.data.eeg.bad import bad_channels, interpolate, longest_still
+from eavdash.data.eeg.signal import EegSignal
 
 SEEDS, CHANNELS = st.integers(0, 10_000), st.sampled_from(EAV)
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from made_media import fif, sine, trials
 
 from eavdash.config import EegConfig, StudyConfig
-from eavdash.data import eeg
-from eavdash.data.eeg_filters import harmonics, notch
-from eavdash.data.eeg_prepare import clip, exceeding, prepare, prepare_eeg, reference_channels, rereference
-from eavdash.data.eeg_signal import EegSignal
+from eavdash.data.eeg import reading as eeg
+from eavdash.data.eeg.filters import harmonics, notch
+from eavdash.data.eeg.prepare import clip, exceeding, prepare, prepare_eeg, reference_channels, rereference
+from eavdash.data.eeg.signal import EegSignal
 from eavdash.data.inputs import load_windows
 from eavdash.data.readers import READERS
 from eavdash.errors import ConfigError, DataError, RecordingError

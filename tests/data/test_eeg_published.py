@@ -13,9 +13,11 @@ from made_media import fif, mat, trials
 from scipy import signal as scipy_signal
 
 from eavdash.config import EegConfig, StudyConfig
-from eavdash.data import eeg, eeg_arrays, eeg_published
-from eavdash.data.eeg_arrays import ArrayInfo
-from eavdash.data.electrodes import EAV_CHANNELS
+from eavdash.data.eeg import arrays as eeg_arrays
+from eavdash.data.eeg import published as eeg_published
+from eavdash.data.eeg import reading as eeg
+from eavdash.data.eeg.arrays import ArrayInfo
+from eavdash.data.eeg.electrodes import EAV_CHANNELS
 from eavdash.data.inputs import load_windows
 from eavdash.data.readers import READERS, TrialRow
 from eavdash.errors import ConfigError, DataError, RecordingError

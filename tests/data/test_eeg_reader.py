@@ -11,8 +11,11 @@ import pytest
 from made_media import fif, mat, sine
 
 from eavdash.config import EegConfig
-from eavdash.data import eeg, eeg_arrays, eeg_mat, electrodes
-from eavdash.data.eeg_arrays import ArrayInfo
+from eavdash.data.eeg import arrays as eeg_arrays
+from eavdash.data.eeg import electrodes
+from eavdash.data.eeg import mat as eeg_mat
+from eavdash.data.eeg import reading as eeg
+from eavdash.data.eeg.arrays import ArrayInfo
 from eavdash.errors import DataError, RecordingError
 
 TIME, TRIALS = 1000, 3

@@ -14,8 +14,9 @@ from made_faces import clip, drawn_head, on_wall, real_head
 from PIL import Image
 
 from eavdash.config import VisionConfig
-from eavdash.data import decoding, faces, video
-from eavdash.data.faces import Face, Tracker
+from eavdash.data.video import decoding, faces
+from eavdash.data.video import reading as video
+from eavdash.data.video.faces import Face, Tracker
 from eavdash.errors import RecordingError
 
 PLAIN = VisionConfig(margin=0.0, detect_every=0.0, smoothing=0.0)

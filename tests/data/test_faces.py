@@ -13,9 +13,9 @@ import torch
 from made_faces import drawn_head, on_wall, real_head
 
 from eavdash.config import VisionConfig
-from eavdash.data import faces
-from eavdash.data.faces import Face, Tracker
-from eavdash.data.video import centre_square
+from eavdash.data.video import faces
+from eavdash.data.video.faces import Face, Tracker
+from eavdash.data.video.reading import centre_square
 from eavdash.errors import DataError
 
 PLAIN = VisionConfig(margin=0.0, detect_every=0.0, smoothing=0.0)

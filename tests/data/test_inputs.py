@@ -12,7 +12,9 @@ from made_media import fif, mat, movie, sine, steps, trials, wav
 from PIL import Image
 
 from eavdash.config import AudioConfig, EegConfig, StudyConfig, VisionConfig
-from eavdash.data import audio, eeg_mat, readers
+from eavdash.data import readers
+from eavdash.data.audio import reading as audio
+from eavdash.data.eeg import mat as eeg_mat
 from eavdash.data.inputs import load_windows, trial_duration
 from eavdash.data.windows import INDEX_COLUMNS
 from eavdash.errors import DataError, RecordingError

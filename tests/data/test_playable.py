@@ -12,8 +12,10 @@ from array_files import input_images
 from made_media import clip, movie, sine, steps, wav
 from PIL import Image
 
-from eavdash.data import audio, playable, video
-from eavdash.data.playable import Cut, Playable
+from eavdash.data.audio import reading as audio
+from eavdash.data.video import playable
+from eavdash.data.video import reading as video
+from eavdash.data.video.playable import Cut, Playable
 from eavdash.errors import DataError
 
 REGULAR = [k / 10 for k in range(100)]

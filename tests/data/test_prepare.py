@@ -13,9 +13,9 @@ from made_media import mat, sine, wav
 
 from eavdash import config as cfg
 from eavdash.config import Selection, StudyConfig
-from eavdash.data import cache as cache_module
 from eavdash.data import readers
-from eavdash.data.prepare import Estimate, estimate, prepare, sets
+from eavdash.data.cache import folders as cache_module
+from eavdash.data.cache.prepare import Estimate, estimate, prepare, sets
 from eavdash.data.readers import team
 from eavdash.errors import DataError, RecordingError, SplitError
 from eavdash.study import prepare as write_study

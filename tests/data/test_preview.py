@@ -11,7 +11,7 @@ from PIL import Image
 
 from eavdash.config import EegConfig, StudyConfig
 from eavdash.data import preview
-from eavdash.data.electrodes import EAV_CHANNELS
+from eavdash.data.eeg.electrodes import EAV_CHANNELS
 
 
 @pytest.fixture

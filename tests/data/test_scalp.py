@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eavdash.data import scalp
-from eavdash.data.electrodes import EAV_CHANNELS
+from eavdash.data.eeg import scalp
+from eavdash.data.eeg.electrodes import EAV_CHANNELS
 
 
 def place(name: str) -> np.ndarray:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from made_media import clip, grey, movie, sine
 
-from eavdash.data import audio, soundtrack, video
+from eavdash.data.audio import reading as audio
+from eavdash.data.audio import track as soundtrack
+from eavdash.data.video import reading as video
 from eavdash.errors import RecordingError
 
 PICTURES = [k / 25 for k in range(60)]

@@ -16,11 +16,11 @@ import pytest
 from made_media import fif, mat, movie, trials, wav
 
 from eavdash.config import AudioConfig, EegConfig, StudyConfig, VisionConfig
+from eavdash.data.cache.wanted import want
 from eavdash.data.inputs import load_windows
 from eavdash.data.readers import READERS
 from eavdash.data.readers import team as module
 from eavdash.data.readers.team import LIBRARIES, MEMORY, PROCESS, Team, jobs_within
-from eavdash.data.wanted import want
 from eavdash.errors import RecordingError
 
 CONFIG = StudyConfig(

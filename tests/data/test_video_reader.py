@@ -12,7 +12,9 @@ import pytest
 from made_media import movie, steps, wav
 from PIL import Image
 
-from eavdash.data import decoding, eav_pickles, video
+from eavdash.data.pickles import eav as eav_pickles
+from eavdash.data.video import decoding
+from eavdash.data.video import reading as video
 from eavdash.errors import RecordingError
 
 REGULAR = [k / 10 for k in range(20)]

@@ -10,10 +10,10 @@ import pytest
 from made_media import movie, steps
 
 from eavdash.config import StudyConfig, with_settings
-from eavdash.data import faces
-from eavdash.data.faces import Face
 from eavdash.data.readers import TrialRow
 from eavdash.data.readers.vision import VisionReader
+from eavdash.data.video import faces
+from eavdash.data.video.faces import Face
 from eavdash.presets import preset
 
 

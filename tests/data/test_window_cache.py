@@ -13,12 +13,12 @@ import pytest
 from made_media import mat, sine, trials, wav
 
 from eavdash.config import AudioConfig, EegConfig, StudyConfig
-from eavdash.data import cache as cache_module
 from eavdash.data import readers
-from eavdash.data.digests import FILE
+from eavdash.data.cache import folders as cache_module
+from eavdash.data.cache.digests import FILE
+from eavdash.data.cache.wanted import want
 from eavdash.data.inputs import load_windows
 from eavdash.data.readers import Reading
-from eavdash.data.wanted import want
 from eavdash.errors import DataError, RecordingError
 
 CONFIG = StudyConfig(window=1.0, audio=AudioConfig(mels=16), eeg=EegConfig(low=2.0))
@@ -225,7 +225,7 @@ def test_a_full_disk_is_one_sentence(folder: Path, tmp_path: Path, monkeypatch) 
     def full(self, rows: np.ndarray) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("eavdash.data.cache.ArrayWriter.append", full)
+    monkeypatch.setattr("eavdash.data.cache.folders.ArrayWriter.append", full)
     with pytest.raises(DataError, match="found No space left on device; free some disk space"):
         load_windows(_table(folder), "audio", CONFIG, tmp_path)
     assert list((tmp_path / "windows").iterdir()) == []
@@ -235,5 +235,5 @@ def test_lengths_are_remembered_by_content(folder: Path, tmp_path: Path, monkeyp
     cache = tmp_path / "cache"
     first = want(_table(folder), "audio", CONFIG, cache).spans
     shutil.copytree(folder, tmp_path / "copy")
-    monkeypatch.setattr("eavdash.data.audio.audio_duration", lambda path: pytest.fail("opened again"))
+    monkeypatch.setattr("eavdash.data.audio.reading.audio_duration", lambda path: pytest.fail("opened again"))
     assert want(_table(tmp_path / "copy"), "audio", CONFIG, cache).spans == first

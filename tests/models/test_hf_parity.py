@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from eavdash.data.audio import logmel
+from eavdash.data.audio.reading import logmel
 from eavdash.models.ast import AUDIOSET_SCALE, AUDIOSET_SHIFT, AudioSpectrogramTransformer
 from eavdash.models.vit import FrameViT
 from eavdash.models.weights import architecture, load_hf_ast, load_hf_vit

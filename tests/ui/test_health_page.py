@@ -271,7 +271,7 @@ def test_the_contact_sheet_is_made_on_request_and_once(
         return Image.new("RGB", (40, 30), "grey")
 
     module = type("module", (), {"contact_sheet": staticmethod(sheet)})
-    monkeypatch.setitem(__import__("sys").modules, "eavdash.data.contact_sheet", module)
+    monkeypatch.setitem(__import__("sys").modules, "eavdash.data.video.contact_sheet", module)
     app = health(table)
     assert not asked
     app.selectbox(key="data_health_sheet_subject").select("2")
@@ -290,7 +290,7 @@ def test_a_contact_sheet_that_cannot_be_made_is_a_sentence(table: Path, scan, mo
         raise DataError("faces: expected the package, found none; pip install it.")
 
     module = type("module", (), {"contact_sheet": staticmethod(sheet)})
-    monkeypatch.setitem(__import__("sys").modules, "eavdash.data.contact_sheet", module)
+    monkeypatch.setitem(__import__("sys").modules, "eavdash.data.video.contact_sheet", module)
     app = health(table)
     app.button(key="data_health_sheet_go").click().run()
     assert "pip install it" in said(app)

@@ -12,11 +12,11 @@ import soundfile
 from test_pages import checkpoints, opened, said
 
 from eavdash.config import StudyConfig
-from eavdash.data.bandpower import band_power
-from eavdash.data.electrodes import EAV_CHANNELS
+from eavdash.data.eeg.bandpower import band_power
+from eavdash.data.eeg.electrodes import EAV_CHANNELS
+from eavdash.data.eeg.scalp import scalp_map
 from eavdash.data.preview import AudioPreview, EegPreview, TrialPreview, VideoPreview
-from eavdash.data.scalp import scalp_map
-from eavdash.data.video import VideoInfo
+from eavdash.data.video.reading import VideoInfo
 from eavdash.ui import cache
 from eavdash.ui import player as component
 from eavdash.ui.player import Overlay, PlayerTrial, packing, player

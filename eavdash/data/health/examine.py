@@ -165,7 +165,7 @@ def _printable(finding: Finding) -> Finding:
 
 def _faces(table: TrialTable, config: StudyConfig, faces: bool) -> tuple[bool, list[Finding]]:
     """Whether to look for faces; if that is wanted and cannot be done, why."""
-    from eavdash.data.faces import available, detector_name
+    from eavdash.data.video.faces import available, detector_name
 
     if not faces or config.vision.crop != "face" or not (table.frame["video"] != "").any():
         return False, []
@@ -192,7 +192,7 @@ def _layout(table: TrialTable) -> list[Finding]:
 
 def _digest(cache: Path | None) -> Callable[[str], str]:
     """What names the content of a file; one that cannot be read is like no other."""
-    from eavdash.data.digests import digest, files_of
+    from eavdash.data.cache.digests import digest, files_of
 
     def of(path: str) -> str:
         try:

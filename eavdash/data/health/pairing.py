@@ -1,7 +1,7 @@
 """What is wrong between recordings: missing partners, lengths that differ, stretches that overlap, copies, channels.
 
 In: the measures of every recording (:func:`eavdash.data.health.scan.measured`) and the trial table. Out: findings, one
-per subject and kind (and modality). Delegated to eavdash.data.digests: whether two files are the same.
+per subject and kind (and modality). Delegated to eavdash.data.cache.digests: whether two files are the same.
 """
 
 from __future__ import annotations

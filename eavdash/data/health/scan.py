@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from eavdash.config import COLUMN, MODALITIES
-from eavdash.data.digests import files_of
+from eavdash.data.cache.digests import files_of
 from eavdash.data.health import workers
 from eavdash.data.health.remembered import Remembered
 from eavdash.data.health.report import NUMBERS, TEXTS, no_recordings, records

@@ -1,7 +1,7 @@
 """Measures of a sound: level, clipping, silence, samples that are not numbers.
 
-In: any file that is read as sound (:mod:`eavdash.data.audio`), and stretches of it. Out: numbers; a recording is
-measured block by block, as it was sampled, so that hours of sound take no more memory than a minute. Delegated to
+In: any file that is read as sound (:mod:`eavdash.data.audio.reading`), and stretches of it. Out: numbers; a recording
+is measured block by block, as it was sampled, so that hours of sound take no more memory than a minute. Delegated to
 ``open_sound``: the samples.
 """
 
@@ -17,7 +17,7 @@ from eavdash.data.measures.look import Facts, Part
 from eavdash.errors import sentence
 
 if TYPE_CHECKING:
-    from eavdash.data.sound import Sound
+    from eavdash.data.audio.samples import Sound
 
 #: A sample counts as full scale from here on (of 1): 8-bit sound ends at 127/128.
 FULL_SCALE = 0.99
@@ -31,7 +31,7 @@ SILENCE = 0.05
 
 def measure(file: str, parts: Sequence[Part]) -> tuple[Facts, Callable[[Part], Facts]]:
     """Facts of the whole file, and what measures a part of it."""
-    from eavdash.data.audio import open_sound
+    from eavdash.data.audio.reading import open_sound
 
     if parts and parts[0].number is not None:
         return {}, lambda part: _part(open_sound(part.entry(file)), part)

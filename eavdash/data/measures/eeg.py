@@ -1,8 +1,8 @@
 """Measures of an EEG recording: flat and saturated channels, line noise, amplitude.
 
-In: any file that is read as EEG (:mod:`eavdash.data.eeg`), and trials or stretches of it. Out: numbers. A file of many
-trials is opened once; a long recording is read in stretches of some minutes. Samples that are not finite are refused by
-the reader itself, in the words that training would use.
+In: any file that is read as EEG (:mod:`eavdash.data.eeg.reading`), and trials or stretches of it. Out: numbers. A file
+of many trials is opened once; a long recording is read in stretches of some minutes. Samples that are not finite are
+refused by the reader itself, in the words that training would use.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MICROVOLT = 1e6
 
 def measure(file: str, parts: Sequence[Part]) -> tuple[Facts, Callable[[Part], Facts]]:
     """Facts of the whole file, and what measures a part of it."""
-    from eavdash.data.eeg import eeg_info
+    from eavdash.data.eeg.reading import eeg_info
 
     info = eeg_info(parts[0].entry(file) if parts else file)
     facts: Facts = {"length": info.duration, "names": list(info.channels)}
@@ -42,7 +42,7 @@ def measure(file: str, parts: Sequence[Part]) -> tuple[Facts, Callable[[Part], F
 
 
 def _part(file: str, part: Part) -> Facts:
-    from eavdash.data.eeg import eeg_info, read_eeg
+    from eavdash.data.eeg.reading import eeg_info, read_eeg
 
     entry = part.entry(file)
     length = eeg_info(entry).duration

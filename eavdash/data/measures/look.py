@@ -72,7 +72,7 @@ def look(what: Look) -> dict[str, Any]:
         return answer | failure(what.file, error)
     answer["parts"] = [_guarded(what.file, part, part_of) for part in what.parts]
     if what.parts and what.parts[0].number is not None:
-        from eavdash.data.eeg_arrays import release
+        from eavdash.data.eeg.arrays import release
 
         release()  # half a gigabyte of an EAV file would stay while other files are looked at
     return answer

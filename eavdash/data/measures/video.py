@@ -1,9 +1,9 @@
 """Measures of a video: what its container says, and a handful of pictures spread over it.
 
-In: any file that is read as video (:mod:`eavdash.data.video`), and stretches of it. Out: numbers. All packets are read
-(their times give the number of frames and whether the rate varies), but only some pictures are decoded: key frames
-where there are enough of them, as nothing before them has to be decoded. Only where two of these are alike is the
-stretch looked at from one end to the other, to tell a video that stands still from a person who does. Delegated to
+In: any file that is read as video (:mod:`eavdash.data.video.reading`), and stretches of it. Out: numbers. All packets
+are read (their times give the number of frames and whether the rate varies), but only some pictures are decoded: key
+frames where there are enough of them, as nothing before them has to be decoded. Only where two of these are alike is
+the stretch looked at from one end to the other, to tell a video that stands still from a person who does. Delegated to
 PyAV: packets; to decoding.py: frames by time.
 """
 
@@ -37,7 +37,7 @@ def measure(file: str, parts: Sequence[Part]) -> tuple[Facts, Callable[[Part], F
     """Facts of the whole file, and what measures a part of it."""
     if parts and parts[0].number is not None:
         return {}, lambda part: _of_array(file, part)
-    from eavdash.data.video import video_info
+    from eavdash.data.video.reading import video_info
 
     info = video_info(file)
     facts: Facts = {"width": info.width, "height": info.height}
@@ -50,14 +50,14 @@ def measure(file: str, parts: Sequence[Part]) -> tuple[Facts, Callable[[Part], F
 
 def measure_faces(file: str, parts: Sequence[Part]) -> tuple[Facts, Callable[[Part], Facts]]:
     """The search for faces; of a file, whatever the part."""
-    from eavdash.data.faces import face_share
+    from eavdash.data.video.faces import face_share
 
     found, looked = face_share(file, PICTURES)
     return {}, lambda part: {"faces_found": found, "faces_looked": looked}
 
 
 def _of_array(file: str, part: Part) -> Facts:
-    from eavdash.data.eav_pickles import frames
+    from eavdash.data.pickles.eav import frames
 
     pictures = np.asarray(frames(file, part.number or 1))
     facts = {"frames": len(pictures), "height": pictures.shape[1], "width": pictures.shape[2]}
@@ -84,7 +84,7 @@ def _part(file: str, part: Part, length: float, times: np.ndarray, keys: np.ndar
 
 def _container(file: str) -> tuple[np.ndarray, np.ndarray, Facts]:
     """Times of all frames and of the key frames (seconds from the first), and what else the container says."""
-    from eavdash.data.decoding import open_video
+    from eavdash.data.video.decoding import open_video
 
     stamps: list[tuple[float, bool]] = []
     sound = float("inf")
@@ -111,7 +111,7 @@ def _container(file: str) -> tuple[np.ndarray, np.ndarray, Facts]:
 
 def _pictures(file: str, wanted: list[float], keys: list[float]) -> Facts:
     """What some pictures of a stretch look like, and how much of it stands still."""
-    from eavdash.data.decoding import open_video, shown_frames
+    from eavdash.data.video.decoding import open_video, shown_frames
 
     chosen: list[Any] = []
     if len(keys) >= _ENOUGH:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from eavdash.config import StudyConfig
-from eavdash.data import eeg, electrodes
-from eavdash.data.eeg_arrays import array_info
-from eavdash.data.eeg_prepare import clip, exceeding, reference_channels
+from eavdash.data.eeg import electrodes
+from eavdash.data.eeg import reading as eeg
+from eavdash.data.eeg.arrays import array_info
+from eavdash.data.eeg.prepare import clip, exceeding, reference_channels
 from eavdash.data.readers.base import Reader, Reading, Span, TrialRow
 from eavdash.data.recording import split_trial
 

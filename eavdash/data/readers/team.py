@@ -147,7 +147,7 @@ def receive(line: Connection) -> Reading | Exception:
 
 def forget() -> None:
     """Let go of what readers of this process keep of the last file, up to half a gigabyte."""
-    from eavdash.data import eeg
+    from eavdash.data.eeg import reading as eeg
 
     eeg.release()
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from eavdash.config import StudyConfig
-from eavdash.data import faces, video
 from eavdash.data.readers.base import Reader, Reading, Span, TrialRow
+from eavdash.data.video import faces
+from eavdash.data.video import reading as video
 
 _DETECTOR = 110_000_000  # bytes, at work
 _DECODED = 60  # frames in FFmpeg's hands at once, of 1.5 bytes per pixel

@@ -229,7 +229,7 @@ def scalp(values: np.ndarray, channels: Sequence[str]) -> bytes | str:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from eavdash.data.electrodes import MONTAGE
+    from eavdash.data.eeg.electrodes import MONTAGE
 
     positions = mne.channels.make_standard_montage(MONTAGE).get_positions()["ch_pos"]
     there = [i for i, name in enumerate(channels) if name in positions]

@@ -19,8 +19,8 @@ from eavdash.ui import media
 from eavdash.ui.player.packing import LANES, Overlay, described, packed
 
 if TYPE_CHECKING:
-    from eavdash.data.playable import Playable
     from eavdash.data.preview import TrialPreview
+    from eavdash.data.video.playable import Playable
 
 __all__ = ["LANES", "Overlay", "PlayerTrial", "player"]
 

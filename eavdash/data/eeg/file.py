@@ -1,6 +1,6 @@
 """EEG recordings that MNE reads: one file, one recording.
 
-In: a path, and start and stop in seconds. Out: an :class:`~eavdash.data.eeg_signal.EegSignal` in volt with canonical
+In: a path, and start and stop in seconds. Out: an :class:`~eavdash.data.eeg.signal.EegSignal` in volt with canonical
 channel names, or what the header says. Delegated to ``mne.io.read_raw``: every file format. Checked here, because MNE
 says nothing: an EDF or BDF file that ends before its header's promise.
 """
@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from eavdash.data import electrodes
-from eavdash.data.eeg_signal import EegInfo, EegSignal
+from eavdash.data.eeg import electrodes
+from eavdash.data.eeg.signal import EegInfo, EegSignal
 from eavdash.data.recording import stamp, stretch, unreadable
 from eavdash.errors import EavdashError, RecordingError
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eavdash.data.pickles.unpickle import load_arrays
 from eavdash.data.recording import stamp
-from eavdash.data.unpickle import load_arrays
 from eavdash.errors import EavdashError, RecordingError
 
 if TYPE_CHECKING:
-    from eavdash.data.eeg_arrays import ArrayInfo
+    from eavdash.data.eeg.arrays import ArrayInfo
 
 RATE = 128.0  # Hz
 UNIT = 1e-6  # volt
@@ -76,7 +76,7 @@ def release() -> None:
 
 @lru_cache(maxsize=64)
 def _info(file: str, _stamp: tuple[int, int]) -> ArrayInfo:
-    from eavdash.data.eeg_arrays import ArrayInfo  # which knows this module
+    from eavdash.data.eeg.arrays import ArrayInfo  # which knows this module
 
     data, _ = _checked(file, load_arrays(file, outline=True))
     return ArrayInfo(data.shape[2], RATE, CHANNELS, len(data))

@@ -1,6 +1,6 @@
 """Bad channels of a trial: finding them, and replacing them by what their neighbours say.
 
-In: a trial's :class:`~eavdash.data.eeg_signal.EegSignal` as recorded. Out: the bad channels with a reason each, and the
+In: a trial's :class:`~eavdash.data.eeg.signal.EegSignal` as recorded. Out: the bad channels with a reason each, and the
 signal with them (and wanted electrodes that the file lacks) interpolated. Delegated to MNE: filtering and spherical
 splines on its 10-05 montage.
 """
@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from eavdash.data import electrodes
-from eavdash.data.eeg_filters import band, notch
-from eavdash.data.eeg_signal import EegSignal
+from eavdash.data.eeg import electrodes
+from eavdash.data.eeg.filters import band, notch
+from eavdash.data.eeg.signal import EegSignal
 
 #: A flat channel does not change at all for this long (seconds), or for half of a shorter trial.
 FLAT = 5.0

@@ -1,8 +1,9 @@
 """EEG of one trial: reading it, naming its channels, and handing it to preprocessing.
 
-In: a path of the trial table, ``x.mat#41`` for trial 41 (from 1) of a file of arrays (:mod:`eeg_arrays`) or anything
-that ``mne.io.read_raw`` reads (:mod:`eeg_file`), with start and stop in seconds. Out: an :class:`EegSignal` in volt
-with canonical channel names, as recorded (:func:`read_eeg`) or preprocessed (:func:`read_prepared`).
+In: a path of the trial table, ``x.mat#41`` for trial 41 (from 1) of a file of arrays (:mod:`eavdash.data.eeg.arrays`)
+or anything that ``mne.io.read_raw`` reads (:mod:`eavdash.data.eeg.file`), with start and stop in seconds. Out: an
+:class:`EegSignal` in volt with canonical channel names, as recorded (:func:`read_eeg`) or preprocessed
+(:func:`read_prepared`).
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from math import ceil
 import numpy as np
 
 from eavdash.config import EegConfig
-from eavdash.data import eeg_arrays, eeg_published, electrodes
-from eavdash.data.eeg_bad import bad_channels
-from eavdash.data.eeg_file import chosen, file_info, read_file
-from eavdash.data.eeg_prepare import Prepared, check_published, prepare, prepare_eeg, reference_channels
-from eavdash.data.eeg_signal import EegInfo, EegSignal
+from eavdash.data.eeg import arrays as eeg_arrays
+from eavdash.data.eeg import electrodes
+from eavdash.data.eeg import published as eeg_published
+from eavdash.data.eeg.bad import bad_channels
+from eavdash.data.eeg.file import chosen, file_info, read_file
+from eavdash.data.eeg.prepare import Prepared, check_published, prepare, prepare_eeg, reference_channels
+from eavdash.data.eeg.signal import EegInfo, EegSignal
 from eavdash.data.recording import split_trial, stamp, stretch
 from eavdash.errors import DataError, RecordingError
 
@@ -80,11 +83,11 @@ def read_prepared(
 ) -> Prepared:
     """The EEG between ``start`` and ``stop`` as ``config`` wants it, with exactly ``channels`` (empty: the file's own).
 
-    Clipping (:func:`eavdash.data.eeg_prepare.clip`) is left to the caller, who may judge the signal before it.
+    Clipping (:func:`eavdash.data.eeg.prepare.clip`) is left to the caller, who may judge the signal before it.
 
     Raises:
         RecordingError: as :func:`read_eeg`.
-        DataError: as :func:`eavdash.data.eeg_prepare.prepare`.
+        DataError: as :func:`eavdash.data.eeg.prepare.prepare`.
     """
     file, number = split_trial(path)
     if config.chain == "published" and number is not None:

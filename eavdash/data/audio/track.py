@@ -1,8 +1,9 @@
 """The sound track of a video, and sound in the containers that only FFmpeg reads (.m4a, .mka, .wma ...).
 
-In: a path. Out: a :class:`~eavdash.data.sound.Sound` whose time 0 is the *video's first frame*, as in video.py: a track
-that begins later is preceded by silence, what comes earlier is cut off, so that sound and frames stay in step. Without
-a video, time 0 is the first sample. A gap in the track is silence. Delegated to PyAV: decoding.
+In: a path. Out: a :class:`~eavdash.data.audio.samples.Sound` whose time 0 is the *video's first frame*, as in
+``data.video``: a track that begins later is preceded by silence, what comes earlier is cut off, so that sound and
+frames stay in step. Without a video, time 0 is the first sample. A gap in the track is silence. Delegated to PyAV:
+decoding.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import av
 import numpy as np
 from av.stream import Disposition
 
+from eavdash.data.audio.samples import Sound, cut_short
 from eavdash.data.recording import END_TOLERANCE, stamp, unreadable
-from eavdash.data.sound import Sound, cut_short
 from eavdash.errors import EavdashError, RecordingError
 
 _PROMISE_TOLERANCE = 0.5  # seconds by which a track may end before its header says

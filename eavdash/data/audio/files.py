@@ -1,7 +1,7 @@
 """Sound files: WAV, FLAC, OGG, MP3, AIFF and whatever else libsndfile reads.
 
-In: a path. Out: a :class:`~eavdash.data.sound.Sound`. Delegated to soundfile: decoding. What libsndfile passes over, a
-file that is shorter than it says, is checked here from the lengths that the file itself states.
+In: a path. Out: a :class:`~eavdash.data.audio.samples.Sound`. Delegated to soundfile: decoding. What libsndfile
+passes over, a file that is shorter than it says, is checked here from the lengths that the file itself states.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
+from eavdash.data.audio.samples import BLOCK, Sound, cut_short
 from eavdash.data.recording import unreadable
-from eavdash.data.sound import BLOCK, Sound, cut_short
 from eavdash.errors import RecordingError
 
 #: Names of files that only libsndfile is expected to read: its reason is the one to show.

@@ -16,12 +16,12 @@ from pathlib import Path
 import pandas as pd
 
 from eavdash.config import COLUMN, StudyConfig
-from eavdash.data.cache import check_room, free_bytes, gigabytes
+from eavdash.data.cache.folders import check_room, free_bytes, gigabytes
+from eavdash.data.cache.wanted import Wanted, want
 from eavdash.data.inputs import make_windows
 from eavdash.data.readers.team import Team
 from eavdash.data.splits import make_splits
 from eavdash.data.table import natural, open_table, select
-from eavdash.data.wanted import Wanted, want
 from eavdash.errors import DataError, SplitError
 
 #: The splits whose trials a run reads.

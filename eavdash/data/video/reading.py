@@ -16,8 +16,16 @@ from typing import Any, Protocol
 import av
 import numpy as np
 
-from eavdash.data.decoding import END_TOLERANCE, SAME_TIME, cut_short, is_still, key_frames, open_video, shown_frames
 from eavdash.data.recording import split_trial, stamp
+from eavdash.data.video.decoding import (
+    END_TOLERANCE,
+    SAME_TIME,
+    cut_short,
+    is_still,
+    key_frames,
+    open_video,
+    shown_frames,
+)
 from eavdash.errors import RecordingError
 
 #: So many frames, or so many bytes of them, are given to a tracker together: finding faces in several costs half.
@@ -28,7 +36,7 @@ Square = tuple[int, int, int]  # left, top, side in pixels
 
 
 class Follower(Protocol):
-    """Whoever says which square of a frame is wanted; :class:`eavdash.data.faces.Tracker` follows a face."""
+    """Whoever says which square of a frame is wanted; :class:`eavdash.data.video.faces.Tracker` follows a face."""
 
     def steps(self, pictures: Sequence[np.ndarray], times: Sequence[float], /) -> list[Square]:
         """The squares of the next upright frames (height, width, 3) uint8, in order of ``times`` (seconds)."""
@@ -206,7 +214,7 @@ def holds_faces(path: str) -> bool:
 
 
 def _pickle_info(path: str) -> VideoInfo:
-    from eavdash.data import eav_pickles
+    from eavdash.data.pickles import eav as eav_pickles
 
     file, number = split_trial(path)
     if not 1 <= (number or 0) <= _windows_in(file, stamp(file)):
@@ -218,14 +226,14 @@ def _pickle_info(path: str) -> VideoInfo:
 @lru_cache(maxsize=64)
 def _windows_in(file: str, _stamp: tuple[int, int]) -> int:
     """How many windows a published pickle holds; their pictures are not read."""
-    from eavdash.data import eav_pickles
+    from eavdash.data.pickles import eav as eav_pickles
 
     return len(eav_pickles.outline(file, eav_pickles.SHAPES["vis"]))
 
 
 def _pickled(path: str, times: list[float]) -> Iterator[tuple[np.ndarray, list[int]]]:
     """As :func:`_upright`, from a published pickle."""
-    from eavdash.data import eav_pickles
+    from eavdash.data.pickles import eav as eav_pickles
 
     file, number = split_trial(path)
     pictures, rate = eav_pickles.frames(file, number or 0), eav_pickles.FRAMES_PER_SECOND

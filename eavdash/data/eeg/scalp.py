@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from eavdash.data.electrodes import MONTAGE
+from eavdash.data.eeg.electrodes import MONTAGE
 
 LEAST = 4  # electrodes: fewer say nothing about a field
 GRID = 56  # cells along each side

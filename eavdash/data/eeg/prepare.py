@@ -1,6 +1,6 @@
 """Preprocessing of one trial's EEG: from the signal as recorded to what an encoder reads.
 
-In: an :class:`~eavdash.data.eeg_signal.EegSignal`, what :class:`~eavdash.config.EegConfig` says, and the channels that
+In: an :class:`~eavdash.data.eeg.signal.EegSignal`, what :class:`~eavdash.config.EegConfig` says, and the channels that
 the study reads. Out: a :class:`Prepared` signal. Delegated to MNE: filters and interpolation; to SciPy: resampling.
 
 Chain "trial". No sample of another trial has any influence. The order of its steps, and why:
@@ -17,7 +17,7 @@ Chain "trial". No sample of another trial has any influence. The order of its st
 7. Rejection is judged (:func:`exceeding`), then 8. amplitudes are clipped: both mean the signal that the encoder
    reads, and a clipped one could no longer be judged.
 
-Chain "published" is another one: see :mod:`eavdash.data.eeg_published`.
+Chain "published" is another one: see :mod:`eavdash.data.eeg.published`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from eavdash.config import EegConfig
-from eavdash.data import electrodes
-from eavdash.data.eeg_bad import bad_channels, interpolate
-from eavdash.data.eeg_filters import band, edges, notch, resample
-from eavdash.data.eeg_published import causal
-from eavdash.data.eeg_signal import EegSignal
+from eavdash.data.eeg import electrodes
+from eavdash.data.eeg.bad import bad_channels, interpolate
+from eavdash.data.eeg.filters import band, edges, notch, resample
+from eavdash.data.eeg.published import causal
+from eavdash.data.eeg.signal import EegSignal
 from eavdash.errors import ConfigError, DataError
 
 MICROVOLT = 1e-6

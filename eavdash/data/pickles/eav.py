@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eavdash.data.electrodes import EAV_CHANNELS
+from eavdash.data.eeg.electrodes import EAV_CHANNELS
+from eavdash.data.pickles.unpickle import load_arrays
 from eavdash.data.recording import stamp
-from eavdash.data.unpickle import load_arrays
 from eavdash.errors import EavdashError, RecordingError
 
 if TYPE_CHECKING:
-    from eavdash.data.eeg_arrays import ArrayInfo
+    from eavdash.data.eeg.arrays import ArrayInfo
 
 EEG_RATE = 100.0  # Hz
 EEG_UNIT = 1e-6  # volt
@@ -100,7 +100,7 @@ def release() -> None:
 
 @lru_cache(maxsize=64)
 def _info(file: str, _stamp: tuple[int, int]) -> ArrayInfo:
-    from eavdash.data.eeg_arrays import ArrayInfo  # which knows this module
+    from eavdash.data.eeg.arrays import ArrayInfo  # which knows this module
 
     return ArrayInfo(_EEG[1], EEG_RATE, EAV_CHANNELS, len(outline(file, _EEG)))
 

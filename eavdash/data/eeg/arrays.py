@@ -1,9 +1,9 @@
 """EEG that comes as arrays: one file for many trials, without a header that MNE could read.
 
-In: ``file#n``, item n (from 1) of a file whose suffix names its source: ``.mat`` is EAV's (:mod:`eeg_mat`), ``.pkl``
-one of EAV's published pickles, ``.dat`` one of DEAP's. Out: one trial, (channel, time) float64 volt, and what the file
-says about all of them. A source is a module with the two functions of :class:`ArraySource`; a new one is entered in
-:data:`SOURCES`.
+In: ``file#n``, item n (from 1) of a file whose suffix names its source: ``.mat`` is EAV's
+(:mod:`eavdash.data.eeg.mat`), ``.pkl`` one of EAV's published pickles, ``.dat`` one of DEAP's. Out: one trial,
+(channel, time) float64 volt, and what the file says about all of them. A source is a module with the two functions of
+:class:`ArraySource`; a new one is entered in :data:`SOURCES`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from eavdash.errors import RecordingError
 
 #: Suffix (lower case) → module. Imported when a file of that kind is met: each pulls in its own reader.
 SOURCES = {
-    ".mat": "eavdash.data.eeg_mat",
-    ".pkl": "eavdash.data.eav_pickles",
-    ".dat": "eavdash.data.deap",
+    ".mat": "eavdash.data.eeg.mat",
+    ".pkl": "eavdash.data.pickles.eav",
+    ".dat": "eavdash.data.pickles.deap",
 }
 #: Suffixes that MNE reads too (CURRY's and BCI2000's .dat): without a number they are left to it.
 _ALSO_MNE = frozenset({".dat"})

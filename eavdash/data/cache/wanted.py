@@ -22,12 +22,14 @@ import numpy as np
 import pandas as pd
 
 from eavdash.config import COLUMN, StudyConfig
-from eavdash.data import audio, eeg, video
-from eavdash.data.cache import key_of
-from eavdash.data.digests import Digests
+from eavdash.data.audio import reading as audio
+from eavdash.data.cache.digests import Digests
+from eavdash.data.cache.folders import key_of
+from eavdash.data.eeg import reading as eeg
 from eavdash.data.readers import READERS, Reader, Span, TrialRow
 from eavdash.data.recording import seconds, split_trial
 from eavdash.data.table import natural_key
+from eavdash.data.video import reading as video
 from eavdash.data.windows import tile
 from eavdash.errors import DataError, RecordingError
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eavdash.data import digests
-from eavdash.data.cache import abandoned, discard
+from eavdash.data.cache import digests
+from eavdash.data.cache.folders import abandoned, discard
 from eavdash.errors import IntegrityError, UsageError
 from eavdash.files import read_json
 

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 
 from eavdash.config import VisionConfig
-from eavdash.data import video
-from eavdash.data.video import Square, centre_square, resized
+from eavdash.data.video import reading as video
+from eavdash.data.video.reading import Square, centre_square, resized
 from eavdash.errors import DataError
 
 #: Raise it when the same frames and settings give other squares than before: old caches are then not used.

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 
 from eavdash.config import EegConfig
-from eavdash.data.eeg_filters import edges, resample, too_slow
-from eavdash.data.eeg_mat import EAV_RATE, EAV_UNIT, mat_shape, read_cube
-from eavdash.data.eeg_signal import EegSignal
-from eavdash.data.electrodes import EAV_CHANNELS
+from eavdash.data.eeg.electrodes import EAV_CHANNELS
+from eavdash.data.eeg.filters import edges, resample, too_slow
+from eavdash.data.eeg.mat import EAV_RATE, EAV_UNIT, mat_shape, read_cube
+from eavdash.data.eeg.signal import EegSignal
 from eavdash.data.recording import stamp, stretch
 from eavdash.errors import RecordingError
 

@@ -4,7 +4,7 @@ In: a path of a sound file (EAV: 32-bit float WAV), of a video with a sound trac
 pickles (``x.pkl#41``), with start and stop in seconds. Out: one mono waveform at the rate asked for; its log-mel
 energies. A recording is read in pieces: an hour of sound takes as much memory as the waveform that comes out.
 
-Delegated to soundfiles.py and soundtrack.py: decoding; to torchaudio: resampling and the Kaldi filter bank, with the
+Delegated to files.py and track.py: decoding; to torchaudio: resampling and the Kaldi filter bank, with the
 settings of the Audio Spectrogram Transformer (Gong et al. 2021, https://arxiv.org/abs/2104.01778).
 """
 
@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from eavdash.data import soundfiles, soundtrack
+from eavdash.data.audio import files as soundfiles
+from eavdash.data.audio import track as soundtrack
+from eavdash.data.audio.samples import BLOCK, Sound
 from eavdash.data.recording import split_trial, stamp, stretch
-from eavdash.data.sound import BLOCK, Sound
 from eavdash.errors import RecordingError
 
 FRAME_LENGTH = 25.0  # milliseconds of sound in a frame of the spectrogram
@@ -139,7 +140,7 @@ def _pickled(path: str, file: str, number: int | None) -> Sound:
             found="no number" if number is None else f"item {number} of a file without sound",
             remedy="mend the path in the trial table",
         )
-    from eavdash.data import eav_pickles
+    from eavdash.data.pickles import eav as eav_pickles
 
     def blocks(first: int, last: int) -> Iterator[np.ndarray]:
         yield eav_pickles.sound(file, number)[first:last, None]
@@ -155,7 +156,7 @@ def _pickled(path: str, file: str, number: int | None) -> Sound:
 @lru_cache(maxsize=64)
 def _pickled_sounds(file: str, _stamp: tuple[int, int]) -> tuple[int, int]:
     """Samples of each item and the number of items, without reading them."""
-    from eavdash.data import eav_pickles
+    from eavdash.data.pickles import eav as eav_pickles
 
     shape = eav_pickles.SHAPES["aud"]
     return shape[0], len(eav_pickles.outline(file, shape))

@@ -12,8 +12,8 @@ from functools import lru_cache
 import numpy as np
 
 from eavdash.data.eav_mat import mat_arrays, read_array
-from eavdash.data.eeg_arrays import ArrayInfo
-from eavdash.data.electrodes import EAV_CHANNELS
+from eavdash.data.eeg.arrays import ArrayInfo
+from eavdash.data.eeg.electrodes import EAV_CHANNELS
 from eavdash.data.recording import stamp
 from eavdash.errors import EavdashError, RecordingError
 
@@ -22,7 +22,7 @@ EAV_UNIT = 1e-6  # volt
 
 
 def info(file: str) -> ArrayInfo:
-    """What the file holds, from its headers (see :class:`eavdash.data.eeg_arrays.ArraySource`)."""
+    """What the file holds, from its headers (see :class:`eavdash.data.eeg.arrays.ArraySource`)."""
     time, _, trials = mat_shape(file, stamp(file))[1]
     return ArrayInfo(time, EAV_RATE, EAV_CHANNELS, trials)
 

@@ -24,9 +24,10 @@ import av
 import numpy as np
 import soundfile
 
-from eavdash.data import audio, video
-from eavdash.data.decoding import is_still, open_video
+from eavdash.data.audio import reading as audio
 from eavdash.data.recording import split_trial, stamp
+from eavdash.data.video import reading as video
+from eavdash.data.video.decoding import is_still, open_video
 from eavdash.errors import DataError, RecordingError
 
 VERSION = 1  # raise it when the same recordings give other files than before

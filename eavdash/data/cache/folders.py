@@ -3,7 +3,7 @@
 In: a key that says everything the content depends on, and a function that writes it into an empty folder. Out: the
 finished folder ``cache/<kind>/<key>``. It is written under a temporary name and renamed, so that it is there completely
 or not at all; of two processes that make the same folder, the first to finish wins and both get the same content.
-What lies in a cache is listed and cleared by cachelist.py.
+What lies in a cache is listed and cleared by listing.py.
 """
 
 from __future__ import annotations

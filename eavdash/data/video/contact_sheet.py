@@ -17,10 +17,10 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from eavdash.config import StudyConfig, VisionConfig
-from eavdash.data import video
-from eavdash.data.faces import Tracker
 from eavdash.data.inputs import trial_duration
 from eavdash.data.recording import seconds
+from eavdash.data.video import reading as video
+from eavdash.data.video.faces import Tracker
 from eavdash.errors import RecordingError
 
 LOOKS = 5  # per trial

@@ -1,0 +1,1 @@
+"""EEG: reading, preprocessing, electrodes and their places."""

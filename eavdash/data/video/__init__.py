@@ -1,0 +1,1 @@
+"""Pictures: decoding, faces, contact sheets, copies that browsers play."""
