@@ -6,8 +6,8 @@ prints a JSON line and a table. Times are the best of the repeats, taken in turn
 mean something. The re-creations are sequential, as published, and their libraries use ``--threads``; ours uses
 ``--jobs`` processes of one thread. Reported for ours: cold with the start of its processes, cold with processes that
 run already (the second and every further subject), and warm (from the cache, every value looked at). Where other
-programs compete for the cores, the ratio of processor times says more: times ``--jobs`` it is what idle cores give at
-best.
+programs compete for the cores, the ratio of processor times says more: times ``--jobs`` it is the best that idle cores
+give.
 
 * eeg: scipy, the whole .mat; polyphase to 100 Hz and a causal filter over the joined trials, then cut. Ours: the
   preset ``paper``, chain=published.
@@ -203,9 +203,8 @@ def compare(loader: Loader, trials: pd.DataFrame, jobs: int, repeats: int) -> di
     loader.published(trials.iloc[:1])  # libraries loaded, files in memory
     with tempfile.TemporaryDirectory() as folder, Team(jobs) as running:
         for n in range(repeats):
-            for column in COLUMN.values():
-                for entry in trials[column]:
-                    Path(entry.partition("#")[0]).read_bytes()
+            for file in {entry.partition("#")[0] for entry in trials[COLUMN[loader.modality]]}:
+                Path(file).read_bytes()  # in memory for both
             started, before = time.perf_counter(), processor_seconds()
             theirs = loader.published(trials)
             times["published"].append(time.perf_counter() - started)

@@ -191,7 +191,7 @@ def test_a_subject_of_eav_stays_under_a_gigabyte(tmp_path: Path) -> None:
     lines = [
         "import re, sys",
         "from eavdash.config import EegConfig",
-        "from eavdash.data import eeg",
+        "from eavdash.data.eeg import reading as eeg",
         "shape = eeg.read_prepared(sys.argv[1] + '#200', None, None, EegConfig(chain='published')).signal.data.shape",
         "print(shape[1], re.search(r'VmHWM:\\s*(\\d+) kB', open('/proc/self/status').read())[1])",
     ]

@@ -16,6 +16,8 @@ result already and are only brought to ``eeg.rate``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from eavdash.data.eeg.electrodes import EAV_CHANNELS
 from eavdash.data.eeg.filters import edges, resample, too_slow
 from eavdash.data.eeg.mat import EAV_RATE, EAV_UNIT, mat_shape, read_cube
 from eavdash.data.eeg.signal import EegSignal
+from eavdash.data.polyphase import Decimator
 from eavdash.data.recording import stamp, stretch
 from eavdash.errors import RecordingError
 
@@ -34,7 +37,12 @@ ORDER = 5
 
 
 def published_trial(
-    file: str, number: int, config: EegConfig, start: float | None = None, stop: float | None = None
+    file: str,
+    number: int,
+    config: EegConfig,
+    start: float | None = None,
+    stop: float | None = None,
+    threads: int = 1,
 ) -> EegSignal:
     """Trial ``number`` (from 1) of an EAV file at ``config.rate``, (30, time) float32 volt.
 
@@ -44,7 +52,7 @@ def published_trial(
         RecordingError: it cannot be read, or a sample of *any* trial is not finite: the filter would carry it on.
     """
     samples = mat_shape(file, stamp(file))[1][0]
-    whole = _filtered(file, stamp(file), config.rate, config.low, config.high)
+    whole = _filtered(file, stamp(file), config.rate, config.low, config.high, threads)
     begin, end = (round((number - 1 + k) * samples * config.rate / EAV_RATE) for k in (0, 1))
     data = whole[:, begin:end]
     first, last = stretch(f"{file}#{number}", data.shape[1], config.rate, start, stop)
@@ -77,7 +85,7 @@ def release() -> None:
 
 
 @lru_cache(maxsize=1)
-def _filtered(file: str, file_stamp: tuple[int, int], rate: float, low: float, high: float) -> np.ndarray:
+def _filtered(file: str, file_stamp: tuple[int, int], rate: float, low: float, high: float, threads: int) -> np.ndarray:
     """(30, time of all trials) float32 volt."""
     if high >= rate / 2:  # nothing is lowered here: it would be another chain
         raise too_slow(high, rate, "eeg.high")
@@ -85,13 +93,27 @@ def _filtered(file: str, file_stamp: tuple[int, int], rate: float, low: float, h
     cube = read_cube(file, file_stamp)
     time, channels, trials = cube.shape
     whole = np.empty((channels, round(trials * time * rate / EAV_RATE)), np.float32)
-    for channel in range(channels):  # one at a time: all of them in float64 would be half a gigabyte, twice
-        joined = cube[:, channel, :].T.astype(np.float64, order="C")  # (trial, time)
+    slower = _slower(rate)
+
+    def convert(channel: int) -> None:
+        joined = np.ascontiguousarray(cube[:, channel, :].T)  # (trial, time), as stored
         _check(file, joined, channel)
-        data = resample(joined.reshape(1, -1) * EAV_UNIT, EAV_RATE, rate, pad="constant")
-        whole[channel] = _forward(sections, data)[0]
+        whole[channel] = _forward(sections, slower(joined.reshape(-1))) * EAV_UNIT
+
+    with ThreadPoolExecutor(threads) as pool:  # few channels at a time: all in float64 would be half a gigabyte
+        list(pool.map(convert, range(channels)))
     whole.flags.writeable = False  # it is kept
     return whole
+
+
+def _slower(rate: float) -> Callable[[np.ndarray], np.ndarray]:
+    """Resampling of one channel, (time,), from the file's rate; zeros are assumed beyond the ends."""
+    from scipy.signal import resample_poly
+
+    down = int(EAV_RATE / rate)
+    if down * rate != EAV_RATE:
+        return lambda signal: resample(signal[None].astype(np.float64), EAV_RATE, rate, pad="constant")[0]
+    return Decimator.like(lambda signals: resample_poly(signals, 1, down, axis=1), down, 10 * down, np.float64)
 
 
 def _design(low: float, high: float, rate: float) -> Any:

@@ -79,7 +79,12 @@ def read_eeg(
 
 
 def read_prepared(
-    path: str, start: float | None, stop: float | None, config: EegConfig, channels: Sequence[str] = ()
+    path: str,
+    start: float | None,
+    stop: float | None,
+    config: EegConfig,
+    channels: Sequence[str] = (),
+    threads: int = 1,
 ) -> Prepared:
     """The EEG between ``start`` and ``stop`` as ``config`` wants it, with exactly ``channels`` (empty: the file's own).
 
@@ -94,7 +99,7 @@ def read_prepared(
         check_published(config)
         if file.lower().endswith(".mat"):
             eeg_arrays.array_info(file, number)
-            signal = eeg_published.published_trial(file, number, config, start, stop)
+            signal = eeg_published.published_trial(file, number, config, start, stop, threads)
             return Prepared(signal.pick(tuple(channels) or signal.channels))
         if eeg_published.finished(file):
             signal = read_eeg(path, start, stop)

@@ -81,7 +81,7 @@ class EegReader(Reader):
         return super().bytes_of(seconds) + _COPIES * trial + _OPEN * self.held
 
     def read(self, row: TrialRow, spans: list[Span]) -> Reading:
-        prepared = eeg.read_prepared(row.path, row.start, row.stop, self.config, self.channels)
+        prepared = eeg.read_prepared(row.path, row.start, row.stop, self.config, self.channels, self.threads)
         rejected = exceeding(prepared.signal, spans, self.config.reject)
         signal = clip(prepared.signal, self.config.clip)
         values = np.zeros((len(spans), *self.shape), dtype=self.dtype)

@@ -126,9 +126,10 @@ def send(line: Connection, found: Reading | Exception) -> None:
         return
     arrays = [np.ascontiguousarray(found.values), np.ascontiguousarray(found.mask)]
     line.send(([(a.shape, a.dtype) for a in arrays], found.facts))
-    for array in arrays:
-        if array.size:
-            line.send_bytes(array.data.cast("B"))
+    for array in filter(np.size, arrays):
+        rest = array.data.cast("B")
+        while len(rest):
+            rest = rest[os.write(line.fileno(), rest) :]
 
 
 def receive(line: Connection) -> Reading | Exception:
@@ -139,8 +140,12 @@ def receive(line: Connection) -> Reading | Exception:
     arrays = []
     for shape, dtype in found[0]:
         array: np.ndarray = np.empty(shape, dtype)
-        if array.size:
-            line.recv_bytes_into(array.data.cast("B"))
+        rest = array.data.cast("B") if array.size else memoryview(b"")
+        while len(rest):
+            count = os.readv(line.fileno(), [rest])
+            if not count:
+                raise EOFError
+            rest = rest[count:]
         arrays.append(array)
     return Reading(arrays[0], arrays[1], found[1])
 
