@@ -20,7 +20,7 @@ import streamlit as st
 from eavdash import config as cfg
 from eavdash.config import Selection, StudyConfig
 from eavdash.jobs.snapshot import snapshot as look
-from eavdash.results import tables
+from eavdash.results import columns, epochs, probes, tables
 from eavdash.store import RunDir, StudyDir, checkpoints_root
 
 if TYPE_CHECKING:
@@ -58,6 +58,26 @@ def predictions(study: StudyDir, baselines: bool = False) -> pd.DataFrame:
 def scores(study: StudyDir, level: str = "trial", baselines: bool = False) -> pd.DataFrame:
     """``tables.scores``; problems with files are in ``attrs``."""
     return _scores(str(study.path), results_stamp(study), level, baselines)
+
+
+def kinds(study: StudyDir, column: str, level: str = "trial") -> pd.DataFrame:
+    """``tables.scores`` split by a further column of the trial table."""
+    return tables.score_table(predictions(study), level, split=columns.column(study, column))
+
+
+def remarks(study: StudyDir) -> tuple[list[str], list[str]]:
+    """Sentences that belong beside the study's accuracy, and the names of probes that were not made."""
+    files = (study.probes_file, study.splits_file, study.trials_file)
+    times = tuple((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.exists())
+    return _remarks(str(study.path), (*results_stamp(study), *times))
+
+
+def room(path: str, config: StudyConfig, subjects: Sequence[str], root: Path) -> str:
+    """What the window sets of a study take on disk, in a sentence; looked at anew each time, as it is asked for."""
+    from eavdash.data.cache.prepare import estimate, sets
+
+    planned, _ = sets(path, config, subjects)
+    return estimate(planned, config, root / ".cache").sentence
 
 
 def trials(study: StudyDir) -> pd.DataFrame:
@@ -209,6 +229,14 @@ def _scores(path: str, stamp: Stamp, level: str, baselines: bool) -> pd.DataFram
     table = tables.score_table(rows, level)
     table.attrs["problems"] = rows.attrs["problems"]
     return table
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _remarks(path: str, stamp: Stamp) -> tuple[list[str], list[str]]:
+    study = StudyDir(Path(path))
+    gained = epochs.gain_sentence(epochs.epoch_gain(study))
+    said = probes.sentences(study)
+    return [*filter(None, [gained]), *said], probes.missing(study)
 
 
 @st.cache_data(max_entries=4, show_spinner="Reading the results")

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from eavdash.results.marks import marks_of
 from eavdash.store import checkpoints_root
 from eavdash.ui import actions, cache, launching, parts
 
@@ -39,13 +40,20 @@ if plan.existing and plan.study == parts.current_study():
 st.dataframe(launching.plan_table(plan), hide_index=True, key="training_launch_plan")
 used, free = cache.disk_use(root)
 st.caption(f"Studies take {parts.size(used)} on disk so far; {parts.size(free)} are free.")
+if st.button(
+    "Room that the windows take",
+    help="Recordings are read once into windows that later studies share. Sizing them looks at every recording.",
+    key="training_launch_room",
+):
+    with st.spinner("Looking at the recordings ..."), parts.shown_errors():
+        st.info(f"Windows: {cache.room(path, request.config, request.selection.subjects, root)}.")
 if out := launching.left_out(plan):
     with st.expander(f"Left out or unable to start ({len(out)})", key="training_launch_left_out"):
         parts.bullet(out)
 for note in plan.notes:
     st.caption(parts.plain(note))
-if request.config.protocol.name == "paper":
-    st.warning(parts.PAPER_PROTOCOL)
+for mark in marks_of(request.config):
+    st.warning(parts.plain(mark.sentence))
 st.button(
     "Queue this study",
     type="primary",

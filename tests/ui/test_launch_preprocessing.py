@@ -80,3 +80,13 @@ def test_steps_beside_the_published_chain_are_refused(sounds: Path) -> None:
     app.number_input(key="training_launch_eeg_notch").set_value(50.0).run()
     assert any('the chain "published" has no such step' in e.value for e in app.error)
     assert "training_launch_queue" not in [b.key for b in app.button]
+
+
+def test_the_room_that_windows_take_is_said_on_request(sounds: Path, checkpoints: Path) -> None:
+    app = fill_in(opened("launch", {"training_launch_dataset": str(sounds)}), "voices")
+    assert not any(box.value.startswith("Windows:") for box in app.info)
+    app.button(key="training_launch_room").click().run()
+    sentence = next(box.value for box in app.info if box.value.startswith("Windows:"))
+    assert sentence.startswith("Windows: needs ")
+    assert "1 of 1 window sets are not in the cache, 8 windows" in sentence
+    assert not list(checkpoints.glob("*/study.json"))

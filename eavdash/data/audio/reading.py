@@ -10,7 +10,7 @@ settings of the Audio Spectrogram Transformer (Gong et al. 2021, https://arxiv.o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import lru_cache
 from math import ceil
@@ -21,6 +21,7 @@ import numpy as np
 from eavdash.data.audio import files as soundfiles
 from eavdash.data.audio import track as soundtrack
 from eavdash.data.audio.samples import BLOCK, Sound
+from eavdash.data.polyphase import Decimator
 from eavdash.data.recording import split_trial, stamp, stretch
 from eavdash.errors import RecordingError
 
@@ -194,9 +195,6 @@ def _resample(pieces: Iterator[np.ndarray], rate: int, target: int) -> np.ndarra
     """The pieces at another rate and as one, equal to resampling the whole: each is given its neighbours' edges."""
     if rate == target:
         return np.concatenate(list(pieces))
-    from torch import from_numpy
-    from torchaudio.functional import resample
-
     ratio = Fraction(target, rate)
     if ratio.numerator * ratio.denominator > _LARGEST_FILTER:
         ratio = Fraction(target / rate).limit_denominator(_NEAREST)
@@ -204,9 +202,7 @@ def _resample(pieces: Iterator[np.ndarray], rate: int, target: int) -> np.ndarra
     width = ceil(_FILTER_WIDTH * down / (min(up, down) * _ROLLOFF))
     edge = down * ceil(width / down)  # samples that the filter reaches into on either side, in whole steps
 
-    def convert(wave: np.ndarray) -> np.ndarray:
-        return np.asarray(resample(from_numpy(wave), down, up).numpy(), np.float32)
-
+    convert = _converter(up, down, edge)
     done: list[np.ndarray] = []
     held, before = np.zeros(0, np.float32), 0
     for piece in pieces:
@@ -218,3 +214,15 @@ def _resample(pieces: Iterator[np.ndarray], rate: int, target: int) -> np.ndarra
             held, before = held[before + ready - edge :], edge
     done.append(convert(held)[before // down * up :])
     return np.concatenate(done)
+
+
+@lru_cache(maxsize=8)
+def _converter(up: int, down: int, edge: int) -> Callable[[np.ndarray], np.ndarray]:
+    """torchaudio's resampling of (..., time) from ``down`` to ``up``; by whole factors its result, computed faster."""
+    from torch import from_numpy
+    from torchaudio.functional import resample
+
+    def convert(wave: np.ndarray) -> np.ndarray:
+        return np.asarray(resample(from_numpy(wave), down, up).numpy(), np.float32)
+
+    return Decimator.like(convert, down, edge, np.float32) if up == 1 else convert

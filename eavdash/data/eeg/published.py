@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from eavdash.config import EegConfig
 from eavdash.data.eeg.electrodes import EAV_CHANNELS
@@ -100,7 +101,9 @@ def _filtered(file: str, file_stamp: tuple[int, int], rate: float, low: float, h
         _check(file, joined, channel)
         whole[channel] = _forward(sections, slower(joined.reshape(-1))) * EAV_UNIT
 
-    with ThreadPoolExecutor(threads) as pool:  # few channels at a time: all in float64 would be half a gigabyte
+    # Few channels at a time: all in float64 would be half a gigabyte. Each of them on one thread: threads of NumPy's
+    # own within each of ours would wait for one another.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
         list(pool.map(convert, range(channels)))
     whole.flags.writeable = False  # it is kept
     return whole
