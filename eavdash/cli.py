@@ -80,9 +80,15 @@ def parser() -> argparse.ArgumentParser:
     results.add_argument("study")
     results.add_argument("--level", choices=("trial", "window", "frame"), default="trial")
     results.add_argument("--by", default="", metavar="fold,seed", help="also split by fold, seed or both")
+    results.add_argument("--split", default="", metavar="COLUMN", help="also split by a column of the trial table")
     results.add_argument("--baselines", action="store_true", help="add what every learned fusion has to beat")
     results.add_argument("--trials", action="store_true", help="every tested trial instead of scores")
     results.add_argument("--format", choices=("table", "csv", "json", "latex"), default="table")
+
+    probe = command("probe", "Leakage probes of a study; what they find stays beside its accuracy.", place, machine)
+    probe.add_argument("study")
+    probe.add_argument("--probes", default="shuffled,time,identity", metavar="P,P", help="default: %(default)s")
+    probe.add_argument("--device", default="cpu")
 
     explain = command("explain", "Attributions, attention and receipts of one trial, to files.", place, machine)
     explain.add_argument("study")
@@ -95,6 +101,15 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument(
         "--steps", type=int, default=32, metavar="N", help="of the integral; more make the gap smaller (default: 32)"
     )
+
+    _checkpoints(
+        command("import-checkpoint", "The reference method's checkpoints of one subject as a study.", place, machine)
+    )
+    fetch = command("fetch-weights", "A ViT or AST of the Hugging Face hub, at one revision, to a folder.", machine)
+    fetch.add_argument("model", metavar="OWNER/NAME")
+    fetch.add_argument("--revision", required=True, metavar="HEX", help="the 40 digits of a commit")
+    fetch.add_argument("--sha256", default="", metavar="HEX", help="checksum that the weights must have")
+    fetch.add_argument("--out", metavar="DIR", help="folder to make (default: weights/OWNER--NAME)")
 
     app = command("app", "Open the dashboard on 127.0.0.1.", place)
     app.add_argument("--port", type=int, default=8501, help="first port to try (default: %(default)s)")
@@ -123,6 +138,29 @@ def _cache(cache: argparse.ArgumentParser) -> None:
     build.add_argument("--dry-run", action="store_true", help="say how much room it takes, and write nothing")
 
 
+def _checkpoints(imported: argparse.ArgumentParser) -> None:
+    imported.add_argument("root", help="dataset folder (EAV at any level) or trial table")
+    imported.add_argument("--study", required=True, metavar="NAME", help="other subjects may be added to it later")
+    imported.add_argument("--subject", required=True, metavar="S", help="whose checkpoints they are")
+    for stage, text in (
+        ("vision", "Hugging Face ViT with its classifier"),
+        ("audio", "Hugging Face AST with its classifier"),
+        ("eeg", "EEG encoder"),
+    ):
+        imported.add_argument(f"--{stage}", metavar="FILE", help=f"state dict of the {text}")
+    imported.add_argument("--fusion", "--multimodal", metavar="FILE", help="state dict of the fusion")
+    imported.add_argument(
+        "--labels", default="", metavar="L,L", help="classes in the files' order (default: as the published code)"
+    )
+    imported.add_argument(
+        "--order", default="vision,audio,eeg", metavar="M,M", help="in which the fusion joins (default: %(default)s)"
+    )
+    imported.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="key=value", help="one setting"
+    )
+    imported.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)")
+
+
 def _dataset(train: argparse.ArgumentParser) -> None:
     """Which recordings, and which configuration reads them."""
     train.add_argument("root", help="dataset folder (EAV at any level) or trial table")
@@ -147,6 +185,10 @@ def _train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--seeds", default="0", metavar="0,1")
     train.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)")
     train.add_argument("--executor", choices=cfg.EXECUTORS, default="local")
+    train.add_argument("--compile", action="store_true", help="torch.compile; without it where that does not work")
+    train.add_argument(
+        "--memory", type=float, default=0.0, metavar="GIB", help="of a GPU that a run may take (default: all there is)"
+    )
     train.add_argument("--dry-run", action="store_true", help="say what would run, and write nothing")
     train.add_argument("--wait", action="store_true", help="stay until every run has ended; exit code 1 if one failed")
 

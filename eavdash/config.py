@@ -24,8 +24,11 @@ MODALITIES = ("vision", "audio", "eeg")
 STAGES = (*MODALITIES, "fusion")
 #: Column of the trial table that holds each modality's file.
 COLUMN = {"vision": "video", "audio": "audio", "eeg": "eeg"}
-PROTOCOLS = ("conversation", "paper", "loso", "subject-kfold")
+PROTOCOLS = ("conversation", "blocks", "paper", "loso", "subject-kfold")
 ENCODERS = {"vision": ("vit",), "audio": ("ast",), "eeg": ("eegformer", "yin")}
+#: Encoders by a library's own names: ``timm:deit_tiny_patch16_224``, ``braindecode:EEGNet`` (an optional extra).
+LIBRARIES = {"vision": "timm:", "eeg": "braindecode:"}
+PRECISIONS = ("auto", "float32", "bf16")
 FUSIONS = ("attention", "concat", "paper")
 EXECUTORS = ("local",)
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
@@ -35,7 +38,7 @@ _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: 
 class VisionConfig:
     """Frames of a window and the transformer that reads them."""
 
-    encoder: str = "vit"
+    encoder: str = "vit"  # or "timm:NAME", a ViT-like model of timm; its sizes take the place of those below
     weights: str = ""  # folder or file of a Hugging Face ViT checkpoint; empty: from scratch
     frames_per_second: float = 1.0
     crop: str = "face"  # the face that a detector finds (data/video/faces.py), or "centre": the largest centred square
@@ -47,6 +50,7 @@ class VisionConfig:
     width: int = 64
     depth: int = 4
     heads: int = 4
+    temporal: int = 1  # transformer layers in which frames attend to frames, in their order; 0: frames are averaged
     dropout: float = 0.1
 
 
@@ -62,6 +66,7 @@ class AudioConfig:
     frames: int = 0  # length of the spectrogram in 10 ms frames; 0: the window's own length
     scaling: str = "training"  # per-mel statistics of the training windows, or "ast": AudioSet's constants
     stride: int = 16
+    pool: str = "mean"  # of the patches' tokens, learned sooner from few recordings; or "class", as published
     width: int = 64
     depth: int = 4
     heads: int = 4
@@ -72,7 +77,7 @@ class AudioConfig:
 class EegConfig:
     """EEG of a window, its preprocessing (data/eeg/prepare.py) and the transformer that reads it."""
 
-    encoder: str = "eegformer"
+    encoder: str = "eegformer"  # or "yin", or "braindecode:NAME", a classifier of braindecode
     weights: str = ""
     chain: str = "trial"  # each trial filtered by itself, or "published": EAV's own chain, across trials' borders
     rate: float = 100.0  # Hz, after resampling
@@ -103,6 +108,9 @@ class FusionConfig:
     dropout: float = 0.2
     modality_dropout: float = 0.2  # probability that a present modality is hidden from a training window
     match_reliability: bool = True  # train on features as reliable as new ones (training/reliability.py)
+    calibrate: bool = False  # divide the logits by a temperature fitted on validation windows
+    joint_epochs: int = 0  # epochs of fine-tuning encoders and fusion together afterwards; beyond the paper
+    joint_learning_rate: float = 1e-5
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,8 @@ class TrainConfig:
     head_learning_rate: float = 5e-4
     patience: int = 0  # epochs without a better validation loss before stopping; 0: never
     augment: bool = True
+    micro_batch: int = 0  # windows in memory at once, whose gradients add up to a batch's; 0: the whole batch
+    precision: str = "auto"  # bf16 where the device computes it fast, float32 elsewhere; or either of them
 
 
 @dataclass(frozen=True)
@@ -137,6 +147,9 @@ class ProtocolConfig:
     name: str = "conversation"
     folds: int = 5  # at most; never more than there are groups (or subjects)
     test_share: float = 0.3  # of `paper`
+    subject_scaling: bool = False  # standardise each subject by all of its unlabelled windows; transductive
+    pooled: bool = False  # train on all subjects' training trials of the fold first, then fine-tune on one's own
+    test_epoch: bool = False  # keep the epoch that scores best on the test trials, as published; never honest
 
 
 @dataclass(frozen=True)
@@ -189,6 +202,8 @@ class Execution:
     device: str = "auto"  # auto, cpu, cuda, cuda:1 ...
     executor: str = "local"
     threads: int = 1  # torch threads per worker
+    compile: bool = False  # torch.compile
+    memory: float = 0.0  # GiB that a batch may take on the device; 0: as much as there is
 
 
 def with_settings(config: StudyConfig, settings: Iterable[str]) -> StudyConfig:

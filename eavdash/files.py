@@ -14,6 +14,9 @@ from typing import Any, BinaryIO
 
 from eavdash.errors import IntegrityError, TrainingError
 
+#: Checksums of the files in its folder, as ``sha256sum`` writes and checks them.
+CHECKSUMS = "SHA256SUMS"
+
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Call ``write(file)`` on a temporary file beside ``path``, flush it to disk and rename it into place.

@@ -5,9 +5,20 @@ In: a :class:`~eavdash.config.StudyConfig`. Out: nothing, or the first setting t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from eavdash.config import ENCODERS, FUSIONS, MODALITIES, PROTOCOLS, STAGES, EegConfig, StudyConfig
+from eavdash.config import (
+    ENCODERS,
+    FUSIONS,
+    LIBRARIES,
+    MODALITIES,
+    PRECISIONS,
+    PROTOCOLS,
+    STAGES,
+    EegConfig,
+    StudyConfig,
+)
 from eavdash.errors import ConfigError
 
 
@@ -32,17 +43,26 @@ def check(config: StudyConfig) -> None:
     need(config.protocol.name in PROTOCOLS, "protocol.name", f"one of {', '.join(PROTOCOLS)}", config.protocol.name)
     need(config.protocol.folds >= 2, "protocol.folds", "2 or more", config.protocol.folds)
     need(0 < config.protocol.test_share < 1, "protocol.test_share", "between 0 and 1", config.protocol.test_share)
+    _protocol(config, need)
     for name in MODALITIES:
         encoder = config.modality(name).encoder
-        need(encoder in ENCODERS[name], f"{name}.encoder", f"one of {', '.join(ENCODERS[name])}", encoder)
+        library = LIBRARIES.get(name, "")
+        known = ", ".join(ENCODERS[name]) + (f" or {library}NAME" if library else "")
+        named = bool(library) and encoder.startswith(library) and encoder != library
+        need(encoder in ENCODERS[name] or named, f"{name}.encoder", f"one of {known}", encoder)
     need(config.fusion.kind in FUSIONS, "fusion.kind", f"one of {', '.join(FUSIONS)}", config.fusion.kind)
     need(config.vision.frames_per_second > 0, "vision.frames_per_second", "above 0", config.vision.frames_per_second)
-    need(config.vision.size % config.vision.patch == 0, "vision.size", "a multiple of vision.patch", config.vision.size)
+    need(config.vision.size > 0, "vision.size", "at least one pixel", config.vision.size)
+    need(config.vision.patch > 0, "vision.patch", "at least one pixel", config.vision.patch)
+    if config.vision.encoder in ENCODERS["vision"]:  # the patch of another encoder is its own
+        whole = config.vision.size % config.vision.patch == 0
+        need(whole, "vision.size", "a multiple of vision.patch", config.vision.size)
     need(config.vision.crop in ("face", "centre"), "vision.crop", "face or centre", config.vision.crop)
     need(0 <= config.vision.margin <= 2, "vision.margin", "0 <= margin <= 2", config.vision.margin)
     need(config.vision.detect_every >= 0, "vision.detect_every", "0 seconds or more", config.vision.detect_every)
     need(0 <= config.vision.smoothing < 1, "vision.smoothing", "0 <= smoothing < 1", config.vision.smoothing)
     need(config.audio.scaling in ("training", "ast"), "audio.scaling", "training or ast", config.audio.scaling)
+    need(config.audio.pool in ("mean", "class"), "audio.pool", "mean or class", config.audio.pool)
     need(config.audio.rate >= 8000, "audio.rate", "at least 8000 Hz", config.audio.rate)
     need(0 <= config.eeg.low < config.eeg.high, "eeg.low", "0 <= eeg.low < eeg.high", config.eeg.low)
     need(config.eeg.rate > 0, "eeg.rate", "above 0 Hz", config.eeg.rate)
@@ -70,8 +90,40 @@ def check(config: StudyConfig) -> None:
     need(
         0 <= config.fusion.modality_dropout < 1, "fusion.modality_dropout", "0 <= p < 1", config.fusion.modality_dropout
     )
+    need(config.vision.temporal >= 0, "vision.temporal", "0 or more", config.vision.temporal)
+    need(config.fusion.joint_epochs >= 0, "fusion.joint_epochs", "0 or more", config.fusion.joint_epochs)
+    rate = config.fusion.joint_learning_rate
+    need(rate > 0, "fusion.joint_learning_rate", "above 0", rate)
     for stage in STAGES:
         train = config.training(stage)
+        need(train.micro_batch >= 0, f"train.{stage}.micro_batch", "0 (the whole batch) or more", train.micro_batch)
+        known = ", ".join(PRECISIONS)
+        need(train.precision in PRECISIONS, f"train.{stage}.precision", f"one of {known}", train.precision)
         need(train.epochs >= 1, f"train.{stage}.epochs", "at least 1", train.epochs)
         need(train.batch >= 1, f"train.{stage}.batch", "at least 1", train.batch)
         need(train.learning_rate > 0, f"train.{stage}.learning_rate", "above 0", train.learning_rate)
+
+
+def _protocol(config: StudyConfig, need: Callable[[bool, str, str, Any], None]) -> None:
+    """What cannot be combined with a protocol."""
+    protocol = config.protocol
+    across = protocol.name in ("loso", "subject-kfold")
+    need(
+        not (protocol.pooled and across),
+        "protocol.pooled",
+        f"false: the protocol {protocol.name} trains on all subjects as it is",
+        protocol.pooled,
+    )
+    need(
+        not protocol.test_epoch or protocol.name == "paper",
+        "protocol.test_epoch",
+        f"false: choosing the epoch on the test trials belongs to the protocol paper, not to {protocol.name}",
+        protocol.test_epoch,
+    )
+    constants = protocol.subject_scaling and "audio" in config.stages and config.audio.scaling == "ast"
+    need(
+        not constants,
+        "audio.scaling",
+        "training: AudioSet's constants do not fit sound that protocol.subject_scaling has standardised",
+        config.audio.scaling,
+    )

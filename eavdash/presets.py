@@ -33,19 +33,24 @@ def _paper() -> StudyConfig:
             width=768,
             depth=12,
             heads=12,
+            temporal=0,
             dropout=0.0,
         ),
-        audio=AudioConfig(frames=1024, scaling="ast", stride=10, width=768, depth=12, heads=12, dropout=0.0),
+        audio=AudioConfig(
+            frames=1024, scaling="ast", stride=10, pool="class", width=768, depth=12, heads=12, dropout=0.0
+        ),
         eeg=EegConfig(encoder="yin", chain="published", width=60, depth=6, heads=4, dropout=0.1),
         fusion=FusionConfig(kind="paper", dropout=0.5, modality_dropout=0.0),
         train=TrainConfigs(
-            vision=TrainConfig(
+            vision=TrainConfig(  # 4 windows of 25 frames: 100 frames a batch, published are 64 to 128
                 epochs=15, batch=4, head_epochs=10, head_learning_rate=5e-4, learning_rate=5e-6, augment=False
             ),
             audio=TrainConfig(
                 epochs=30, batch=32, head_epochs=20, head_learning_rate=5e-4, learning_rate=5e-6, augment=False
             ),
-            eeg=TrainConfig(epochs=300, batch=32, learning_rate=1e-3, weight_decay=0.0, augment=False),
+            # AdamW without decay is the published Adam. Patience counts after epoch 150 (training/loop.py) and watches
+            # test trials, as published: with protocol.test_epoch only. Otherwise all 300 epochs are trained.
+            eeg=TrainConfig(epochs=300, batch=32, learning_rate=1e-3, weight_decay=0.0, patience=15, augment=False),
             fusion=TrainConfig(epochs=10, batch=128, learning_rate=3e-4, augment=False),
         ),
     )

@@ -31,6 +31,8 @@ AT_LOAD = {
     "planning": {"selection", "provenance", "jobs", *LOWEST},
     "study": {"planning", *LOWEST},
     "ui": {"study", "planning", "selection", "datasets", "results", "jobs", *LOWEST},
+    "importing": {"training", "models", "data", "study", "jobs", *LOWEST},
+    "fetching": {"errors", "files"},
     "serve": LOWEST,
     "console": {"planning", *LOWEST},
     "cachekeeping": {"console", "selection", *LOWEST},
@@ -45,7 +47,7 @@ IN_FUNCTIONS = {
     "study": {"data", "jobs"},
     "ui": {"data", "explain", "serve"},
     "cachekeeping": {"data"},
-    "commands": {"data", "explain"},
+    "commands": {"data", "explain", "training", "importing", "fetching"},
 }
 #: Single files that are the start of the worker process, where the layers meet.
 EXCEPTIONS = {"jobs/worker.py": {"training", "explain"}}

@@ -4,8 +4,10 @@ One module per section of the app. Everything heavy is imported by the command t
 ``eavdash status`` does not pay for torch.
 """
 
+from eavdash.commands.checkpoints import fetch_weights, import_checkpoint
 from eavdash.commands.dashboard import app, demo
 from eavdash.commands.outcome import explain, results
+from eavdash.commands.probing import probe
 from eavdash.commands.recordings import cache, check, make_demo
 from eavdash.commands.training import cancel, logs, retry, status, train
 
@@ -16,8 +18,11 @@ __all__ = [
     "check",
     "demo",
     "explain",
+    "fetch_weights",
+    "import_checkpoint",
     "logs",
     "make_demo",
+    "probe",
     "results",
     "retry",
     "status",

@@ -20,7 +20,8 @@ def results(options: argparse.Namespace) -> int:
     if options.trials:
         frame = _tested(store.find_study(root, options.study), options.baselines)
     else:
-        frame = read_scores(root, options.study, options.level, by, options.baselines)
+        frame = read_scores(root, options.study, options.level, by, options.baselines, options.split)
+    _remarks(store.find_study(root, options.study))
     console.show(frame, "json" if options.json else options.format)
     return 0
 
@@ -51,14 +52,28 @@ def explain(options: argparse.Namespace) -> int:
 
 
 def read_scores(
-    root: Path, name: str, level: str = "trial", by: tuple[str, ...] = (), baselines: bool = False
+    root: Path, name: str, level: str = "trial", by: tuple[str, ...] = (), baselines: bool = False, split: str = ""
 ) -> pd.DataFrame:
     from eavdash.results.tables import scores
 
-    frame = scores(store.find_study(root, name), level=level, by=by, baselines=baselines)
+    frame = scores(store.find_study(root, name), level=level, by=by, baselines=baselines, split=split)
     for problem in frame.attrs.get("problems", []):
         console.complain(problem)
     return frame
+
+
+def _remarks(study: store.StudyDir) -> None:
+    """The study's marks, what choosing on test trials added, and what its probes found: beside every score."""
+    from eavdash.results import probes
+    from eavdash.results.epochs import epoch_gain, gain_sentence
+    from eavdash.results.marks import marks
+
+    for mark in marks(study.study()):
+        console.say(f"note: {mark.sentence}")
+    if gained := gain_sentence(epoch_gain(study)):
+        console.say(f"note: {gained}")
+    for sentence in probes.sentences(study):
+        console.say(f"probe: {sentence}")
 
 
 def _tested(study: store.StudyDir, baselines: bool) -> pd.DataFrame:

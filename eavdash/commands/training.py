@@ -39,7 +39,13 @@ def train(options: argparse.Namespace) -> int:
     root = store.checkpoints_root(options.checkpoints)
     if options.dry_run:
         return _dry_run(make_plan(options.root, options.study, config, chosen, root), options.json)
-    execution = Execution(device=options.device, executor=options.executor)
+    if not options.memory >= 0:
+        raise UsageError.at(
+            "--memory", expected="GiB, 0 or more", found=str(options.memory), remedy="0 takes all there is"
+        )
+    execution = Execution(
+        device=options.device, executor=options.executor, compile=options.compile, memory=options.memory
+    )
     if options.wait and not options.json:
         failed = queue_and_wait(options.root, options.study, config, chosen, root, execution)
         console.show(read_scores(root, options.study), "table", title=f"{options.study}: test trials")

@@ -1,7 +1,8 @@
 """Audio encoder: the Audio Spectrogram Transformer (Gong, Chung & Glass 2021) on timm's distilled ViT.
 
-In: log-mel energies (B, L, mel) in 10 ms steps and their mask. Out: one token per window (the mean of the class and
-distillation tokens after the last norm) and the window's decision.
+In: log-mel energies (B, L, mel) in 10 ms steps and their mask. Out: one token per window, taken after the last norm,
+and the window's decision. ``pool``: the token is the mean of the class and distillation tokens (``"class"``, as published)
+or that of all patches (``"mean"``), which from scratch needs fewer recordings.
 
 Patches of 16 x 16 are taken every ``stride`` steps in both directions, frequency-major. The position embedding is a
 grid built for ``frames`` steps (1024 for the published checkpoint: 12 x 101 at stride 10); a shorter input uses the
@@ -50,6 +51,7 @@ class AudioSpectrogramTransformer(Encoder):
         silence: str = "mean",
         mlp_ratio: float = 4.0,
         eps: float = 1e-12,
+        pool: str = "class",
     ) -> None:
         super().__init__(shift_shape=(1, 1, mels))
         if mels < PATCH:
@@ -60,6 +62,7 @@ class AudioSpectrogramTransformer(Encoder):
         self.feature_dim = width
         self.pad_to = max(pad_to, PATCH)
         self.silence = silence
+        self.pool = pool
         self.grid = (positions(mels, stride), positions(frames, stride))  # frequency, time
         self.ast = VisionTransformerDistilled(
             img_size=(self.grid[0] * PATCH, self.grid[1] * PATCH),
@@ -81,6 +84,10 @@ class AudioSpectrogramTransformer(Encoder):
 
     def forward(self, x: Tensor, mask: Tensor) -> Encoded:
         """``x`` (B, L, mel) float32 log-mel energies, ``mask`` (B, L) → tokens (B, 1, D), logits (B, K)."""
+        return self.decide(self.look(x, mask), mask)
+
+    def look(self, x: Tensor, mask: Tensor) -> Tensor:
+        """One token (B, 1, D): after the last norm the mean of class and distillation tokens, or of the patches."""
         missing = self.pad_to - x.shape[1]
         if missing > 0:
             x, filled = F.pad(x, (0, 0, 0, missing)), F.pad(mask, (0, missing))
@@ -92,8 +99,13 @@ class AudioSpectrogramTransformer(Encoder):
         prefix = torch.cat([self.ast.cls_token, self.ast.dist_token], dim=1).expand(len(x), -1, -1)
         x = torch.cat([prefix, x], dim=1) + self._positions(x.shape[1])
         x = self.ast.norm(self.ast.blocks(self.ast.norm_pre(self.ast.pos_drop(x))))
-        feature = self.ast.forward_head(x, pre_logits=True)  # (B, D)
-        return Encoded(feature[:, None], mask.any(dim=1, keepdim=True), self.head(feature))
+        if self.pool == "mean":
+            return x[:, 2:].mean(dim=1, keepdim=True)
+        return self.ast.forward_head(x, pre_logits=True)[:, None]
+
+    def decide(self, features: Tensor, mask: Tensor) -> Encoded:
+        """The head's decision on ``features`` (B, 1, D)."""
+        return Encoded(features, mask.any(dim=1, keepdim=True), self.head(features[:, 0]))
 
     def _positions(self, patches: int) -> Tensor:
         """The position embedding (1, 2 + patches, D): the middle of the grid's time axis."""

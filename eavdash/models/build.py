@@ -14,21 +14,25 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from eavdash.config import MODALITIES, StudyConfig
+from eavdash.config import LIBRARIES, MODALITIES, StudyConfig
 from eavdash.errors import ConfigError, IntegrityError
 from eavdash.files import write_atomic
 from eavdash.models.ast import AudioSpectrogramTransformer
+from eavdash.models.braindecode_eeg import BraindecodeEncoder
 from eavdash.models.eegformer import EEGformer
 from eavdash.models.fusion import AttentionFusion, ConcatFusion, PaperFusion
+from eavdash.models.timm_vit import TimmViT
 from eavdash.models.vit import FrameViT
 from eavdash.models.weights import architecture
 from eavdash.models.yin import YinEncoder
 
 MODULES: dict[str, type[nn.Module]] = {
     "vit": FrameViT,
+    "timm": TimmViT,
     "ast": AudioSpectrogramTransformer,
     "eegformer": EEGformer,
     "yin": YinEncoder,
+    "braindecode": BraindecodeEncoder,
     "attention": AttentionFusion,
     "concat": ConcatFusion,
     "paper": PaperFusion,
@@ -48,9 +52,11 @@ def encoder_spec(modality: str, config: StudyConfig, classes: int, shape: Mappin
         ConfigError: the configuration cannot read windows of that shape.
     """
     kwargs: dict[str, Any]
+    if modality in LIBRARIES and config.modality(modality).encoder.startswith(LIBRARIES[modality]):
+        return _of_a_library(modality, config, classes, shape)
     if modality == "vision":
         vision = config.vision
-        kwargs = {"size": vision.size, "patch": vision.patch}
+        kwargs = {"size": vision.size, "patch": vision.patch, "temporal": vision.temporal}
         part: Any = vision
     elif modality == "audio":
         part = config.audio
@@ -82,6 +88,8 @@ def fusion_spec(config: StudyConfig, classes: int, dims: Mapping[str, int], kind
     if kind == "attention":
         kwargs["depth"] = fusion.depth
         del kwargs["classes"]  # it decides among the opinions of its encoders, however many classes they have
+    if fusion.calibrate:
+        kwargs["calibrated"] = True
     return {"name": kind, "kwargs": kwargs}
 
 
@@ -126,6 +134,18 @@ def load_weights(module: nn.Module, path: Path) -> nn.Module:
     return module
 
 
+def _of_a_library(modality: str, config: StudyConfig, classes: int, shape: Mapping[str, Any]) -> dict[str, Any]:
+    """The spec of an encoder that a library knows by name; its sizes are the library's."""
+    library, _, name = config.modality(modality).encoder.partition(":")
+    kwargs: dict[str, Any] = {"classes": classes, "model": name}
+    if modality == "vision":
+        vision = config.vision
+        kwargs |= {"size": vision.size, "dropout": vision.dropout, "temporal": vision.temporal}
+    else:
+        kwargs |= {"channels": len(shape["channels"]), "samples": int(shape["samples"]), "rate": config.eeg.rate}
+    return {"name": library, "kwargs": kwargs}
+
+
 def _published(path: str, modality: str, asked: Mapping[str, Any]) -> dict[str, Any]:
     """The sizes of a checkpoint, which take the place of the configured ones; windows must fit them."""
     sizes = architecture(path, modality)
@@ -158,4 +178,6 @@ def _audio(config: StudyConfig, frames: int, mels: int) -> dict[str, Any]:
             remedy="use a shorter window or raise audio.frames (0: the window's own length)",
         )
     silence = "zero" if audio.scaling == "ast" else "mean"
-    return {"mels": mels, "frames": grid, "pad_to": audio.frames, "stride": audio.stride, "silence": silence}
+    pool = "class" if audio.weights else audio.pool  # published weights were trained to answer in the class tokens
+    sizes = {"mels": mels, "frames": grid, "pad_to": audio.frames, "stride": audio.stride}
+    return {**sizes, "silence": silence, "pool": pool}

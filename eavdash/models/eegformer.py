@@ -19,6 +19,8 @@ The article leaves much open, and was made for far more recordings than one subj
 * Tokens of stage 2 are the logarithm of each filter's power in D stretches of time (D is ``width``), relative to its
   mean power over training batches. A projection of the waveform would lose power, which has no fixed phase. D thus
   remains an axis of time until stage 4 averages it.
+* D, depth, heads and M cannot be recovered from the article: 32, 1, 4 and 10 by default. Its N (decoder channels) has
+  no counterpart, see above. Input is standardised per channel; slow drifts are left to the pass band, not detrended.
 * Transformers are pre-norm, ``depth`` blocks each, with learned positions, feed-forward 2 D, and residuals behind gates
   that start at 0.01: the logarithms of power alone decide first, attention joins in as the gates open.
 * In training half of the S x C maps are hidden from a window: with some hundred windows they would be memorised.

@@ -1,9 +1,12 @@
-"""Building blocks that several architectures share: a softmax that respects masks, and transformer blocks.
+"""Building blocks that several architectures share: a softmax that respects masks, transformer blocks, positions.
 
-``timm`` supplies the blocks of ViT and AST; these serve the EEG encoders and the fusion, which need masks.
+``timm`` supplies the blocks of ViT and AST; these serve the EEG encoders, the order of frames and the fusion, which
+need masks.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -95,3 +98,13 @@ class Block(nn.Module):
             return x + second * self.dropout(self.feedforward(self.norm2(x)))
         x = self.norm1(x + first * self.dropout(self.attention(x, mask)))
         return self.norm2(x + second * self.dropout(self.feedforward(x)))
+
+
+def sinusoids(count: int, width: int) -> Tensor:
+    """Temporal positions (count, width) of Vaswani et al. (2017); any count, so that 20 frames work where 25 do."""
+    time = torch.arange(count, dtype=torch.float32)[:, None]
+    rate = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(10000.0) / width))
+    table = torch.zeros(count, width)
+    table[:, 0::2] = torch.sin(time * rate)
+    table[:, 1::2] = torch.cos(time * rate[: width // 2])
+    return table

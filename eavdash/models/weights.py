@@ -5,7 +5,10 @@ is ever unpickled). Out: the sizes of the model that the file holds; an encoder 
 was left out, which is the file's own classifier or pooler. Every other tensor of the file must find its place, and
 every tensor of the encoder but the head and the input scaling must be filled.
 
-The file's query, key and value are concatenated, in that order, into timm's ``qkv``.
+The file's query, key and value are concatenated, in that order, into timm's ``qkv``. Newer releases of transformers
+name the same tensors differently in memory (``layers.0.attention.q_proj``); both names are read.
+
+Where a SHA256SUMS lies beside the file (eavdash fetch-weights writes it), the file must agree with it.
 """
 
 from __future__ import annotations
@@ -23,15 +26,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from eavdash.errors import ConfigError
+from eavdash.errors import ConfigError, IntegrityError
+from eavdash.files import CHECKSUMS, sha256
 from eavdash.models.ast import PATCH, AudioSpectrogramTransformer
 from eavdash.models.base import Encoder
+from eavdash.models.timm_vit import TimmViT
 from eavdash.models.vit import FrameViT
 
 FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pt")
 PREFIXES = {"vision": "vit.", "audio": "audio_spectrogram_transformer."}
 HEAD_WIDTH = 64  # of every published ViT and AST; used where no config.json says how many heads there are
-AST_STRIDE, AST_MELS = 10, 128  # of the published AST; used where no config.json says so
+AST_STRIDE, AST_MELS, AST_FRAMES = 10, 128, 1024  # of the published AST; used where no config.json says so
 _EMBEDDINGS = {
     "embeddings.cls_token": "cls_token",
     "embeddings.distillation_token": "dist_token",
@@ -48,6 +53,17 @@ _LAYER = {
     "intermediate.dense": "mlp.fc1",
     "output.dense": "mlp.fc2",
 }
+#: Names in the memory of transformers 5 → names in the files.
+_IN_MEMORY = {
+    "attention.q_proj": "attention.attention.query",
+    "attention.k_proj": "attention.attention.key",
+    "attention.v_proj": "attention.attention.value",
+    "attention.o_proj": "attention.output.dense",
+    "mlp.fc1": "intermediate.dense",
+    "mlp.fc2": "output.dense",
+}
+_WRAPPERS = ("module.", "model.", "_orig_mod.")  # of DataParallel, of a class around the model, of torch.compile
+_NESTED = ("state_dict", "model_state_dict", "model")
 _HEADS = {
     "vision": {"classifier": ""},
     "audio": {"classifier.layernorm": "0.", "classifier.dense": "1."},
@@ -71,7 +87,7 @@ def architecture(path: str | Path, modality: str) -> dict[str, Any]:
     fc1 = "encoder.layer.0.intermediate.dense.weight"
     for name in (*needed, fc1):
         if name not in named:
-            raise _wrong(file, f"a checkpoint for {modality}", f"no tensor {name!r}", [name], _REMEDY)
+            raise wrong(file, f"a checkpoint for {modality}", f"no tensor {name!r}", [name], _REMEDY)
     settings = _settings(file)
     if settings.get("hidden_act", "gelu") != "gelu":
         raise ConfigError.at(file, expected="hidden_act gelu", found=str(settings["hidden_act"]), remedy=_REMEDY)
@@ -95,7 +111,8 @@ def architecture(path: str | Path, modality: str) -> dict[str, Any]:
         )
     stride, mels = strides.pop(), int(settings.get("num_mel_bins", AST_MELS))
     columns = (places - 2) // max(1, (mels - PATCH) // stride + 1)
-    frames = int(settings.get("max_length", (columns - 1) * stride + PATCH))
+    longest = columns * stride + PATCH - 1  # the same positions hold for the last few lengths; 1024 is as published
+    frames = int(settings.get("max_length", AST_FRAMES if longest - stride < AST_FRAMES <= longest else longest))
     return {"mels": mels, "frames": frames, "stride": stride, **sizes}
 
 
@@ -121,15 +138,41 @@ def load_hf_ast(encoder: AudioSpectrogramTransformer, path: str | Path, head: bo
     return _load(encoder, encoder.ast, Path(path), "audio", head)
 
 
+def load_timm(encoder: TimmViT, path: str | Path) -> list[str]:
+    """Load a checkpoint of the same timm model, under timm's own names; returns its classifier, which is left out.
+
+    Raises:
+        ConfigError: the file cannot be read, or a tensor is unknown, missing, or of another shape.
+    """
+    file, tensors = read_tensors(Path(path))
+    left_out = sorted(name for name in tensors if re.match(r"head(_dist)?\.(weight|bias)$", name))
+    found = {name: tensor for name, tensor in tensors.items() if name not in left_out}
+    fill(file, encoder.vit, found, [], "use the weights of the same timm model and set vision.size as they have it")
+    return left_out
+
+
+def load_pretrained(encoder: Encoder, path: str | Path) -> list[str] | None:
+    """Load a checkpoint of the encoder's family; the tensors left out, or None where it has no published family."""
+    if isinstance(encoder, TimmViT):
+        return load_timm(encoder, path)
+    if isinstance(encoder, FrameViT):
+        return load_hf_vit(encoder, path)
+    if isinstance(encoder, AudioSpectrogramTransformer):
+        return load_hf_ast(encoder, path)
+    return None
+
+
 def read_tensors(path: Path) -> tuple[Path, dict[str, Tensor]]:
     """The file that ``path`` names or holds, and its tensors by name.
 
     Raises:
         ConfigError: it cannot be read, or holds anything but tensors.
+        IntegrityError: it is not the file that was fetched.
     """
     file = path
     if path.is_dir():
         file = next((path / name for name in FILES if (path / name).is_file()), path / FILES[0])
+    _verify(file)
     try:
         if file.suffix == ".safetensors":
             return file, load_file(file)
@@ -141,11 +184,49 @@ def read_tensors(path: Path) -> tuple[Path, dict[str, Tensor]]:
             found=" ".join(str(error).split())[:200] or "none",
             remedy="give the folder or file of a Hugging Face checkpoint",
         ) from error
+    if isinstance(content, dict):  # a training script's checkpoint: the weights beside an optimiser's state
+        content = next((content[k] for k in _NESTED if isinstance(content.get(k), dict)), content)
     if not isinstance(content, dict) or not all(isinstance(t, Tensor) for t in content.values()):
         raise ConfigError.at(
             file, expected="a dictionary of tensors", found=type(content).__name__, remedy="save the state_dict alone"
         )
-    return file, content
+    return file, unwrapped(content)
+
+
+def unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without a wrapper's prefix that all their names share, and under the names that files have."""
+    found = dict(tensors)
+    while found and (prefix := next((p for p in _WRAPPERS if all(n.startswith(p) for n in found)), "")):
+        found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
+    return {_file_name(name): tensor for name, tensor in found.items()}
+
+
+def _file_name(name: str) -> str:
+    layer = re.fullmatch(r"((?:.*\.)?(?:vit|audio_spectrogram_transformer)\.|)layers\.(\d+)\.(.+)\.(weight|bias)", name)
+    if not layer:
+        return name
+    return f"{layer[1]}encoder.layer.{layer[2]}.{_IN_MEMORY.get(layer[3], layer[3])}.{layer[4]}"
+
+
+def _verify(file: Path) -> None:
+    """Compare the file with the SHA256SUMS beside it, where there is one.
+
+    Raises:
+        IntegrityError: it has another checksum.
+    """
+    sums = file.parent / CHECKSUMS
+    try:
+        lines = sums.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    expected = {name.strip().lstrip("*"): digest for digest, _, name in (line.partition(" ") for line in lines)}
+    if file.name in expected and (found := sha256(file)) != expected[file.name].lower():
+        raise IntegrityError.at(
+            file,
+            expected=f"checksum {expected[file.name][:12]} as in {CHECKSUMS}",
+            found=f"{found[:12]}",
+            remedy="fetch the weights again",
+        )
 
 
 def _load(encoder: Encoder, backbone: nn.Module, path: Path, modality: str, head: bool) -> list[str]:
@@ -158,7 +239,7 @@ def _load(encoder: Encoder, backbone: nn.Module, path: Path, modality: str, head
     left_out = sorted(name for name in tensors if name.removeprefix(prefix).startswith("pooler.dense."))
     named = {n.removeprefix(prefix): t for n, t in tensors.items() if n not in own and n not in left_out}
     found, unknown = _translate(named)
-    _fill(file, backbone, found, unknown, remedy)
+    fill(file, backbone, found, unknown, remedy)
     if not head:
         return sorted([*own, *left_out])
     decision = {
@@ -167,19 +248,23 @@ def _load(encoder: Encoder, backbone: nn.Module, path: Path, modality: str, head
         for kind in ("weight", "bias")
         if f"{theirs}.{kind}" in tensors
     }
-    _fill(file, encoder.head, decision, [], "use a checkpoint with a classifier for the same classes")
+    fill(file, encoder.head, decision, [], "use a checkpoint with a classifier for the same classes")
     return left_out
 
 
-def _fill(file: Path, module: nn.Module, found: dict[str, Tensor], unknown: list[str], remedy: str) -> None:
-    """Load tensors strictly: none too many, none missing, none of another shape."""
+def fill(file: Path, module: nn.Module, found: dict[str, Tensor], unknown: list[str], remedy: str) -> None:
+    """Load tensors strictly: none too many, none missing, none of another shape.
+
+    Raises:
+        ConfigError: naming the first tensor of which that is not true; the module is as it was.
+    """
     wanted = module.state_dict()
     unknown = unknown + sorted(name for name in found if name not in wanted)
     if unknown:
-        raise _wrong(file, "only tensors that this encoder has", f"the unused tensor {unknown[0]!r}", unknown, remedy)
+        raise wrong(file, "only tensors that this encoder has", f"the unused tensor {unknown[0]!r}", unknown, remedy)
     missing = sorted(set(wanted) - set(found))
     if missing:
-        raise _wrong(file, "every tensor of the encoder", f"nothing for {missing[0]!r}", missing, remedy)
+        raise wrong(file, "every tensor of the encoder", f"nothing for {missing[0]!r}", missing, remedy)
     for name, tensor in found.items():
         if tensor.shape != wanted[name].shape:
             shapes = f"shape {tuple(wanted[name].shape)} for {name!r}", f"{tuple(tensor.shape)}"
@@ -232,6 +317,7 @@ def _check_settings(file: Path, backbone: nn.Module, modality: str, remedy: str)
             )
 
 
-def _wrong(file: Path, expected: str, found: str, names: list[str], remedy: str) -> Exception:
+def wrong(file: Path, expected: str, found: str, names: list[str], remedy: str) -> Exception:
+    """The error about a file whose tensors ``names`` are not as they should be; ``found`` names the first of them."""
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return ConfigError.at(file, expected=expected, found=found + more, remedy=remedy)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from eavdash.config import EegConfig, StudyConfig
+from eavdash.config import EegConfig, StudyConfig, VisionConfig
 from eavdash.errors import ConfigError, IntegrityError
 from eavdash.models.base import Encoder
 from eavdash.models.build import build, encoder_spec, load_weights, save_weights
@@ -142,8 +142,9 @@ def test_a_spec_of_another_version_is_refused() -> None:
         build({"name": "resnet", "kwargs": {}})
 
 
-def test_vision_window_is_the_geometric_mean_of_its_valid_frames() -> None:
-    model = make("vision", "vit")
+def test_vision_window_without_temporal_layers_is_the_geometric_mean_of_its_valid_frames() -> None:
+    config = StudyConfig(vision=VisionConfig(temporal=0))
+    model = build(encoder_spec("vision", config, 4, SHAPES["vision"])).eval()
     x, mask = batch("vision")
     mask[0, 2] = False
     made = model(x, mask)

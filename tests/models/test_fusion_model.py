@@ -70,7 +70,7 @@ def test_indifference_is_one_share_per_modality_whatever_the_tokens(count: int) 
     masks["vision"][:, count:] = False
     made = ask(model, tokens, masks)
     assert torch.allclose(made.attention, torch.tensor(1 / 3), atol=1e-6)
-    assert torch.allclose(made.map, torch.tensor(1 / 3), atol=1e-6)
+    assert torch.allclose(made.maps, torch.tensor(1 / 3), atol=1e-6)
     masks["eeg"][:] = False
     assert torch.allclose(ask(model, tokens, masks).attention, torch.tensor([0.5, 0.5, 0.0]), atol=1e-6)
 
@@ -197,17 +197,69 @@ def test_no_modality_is_refused() -> None:
         make()({}, {}, {})
 
 
-def test_a_new_fusion_is_the_geometric_mean_of_the_opinions_and_absent_ones_are_not_heard() -> None:
+def test_a_new_fusion_is_the_mean_of_the_softmaxes_and_absent_ones_are_not_heard() -> None:
     torch.manual_seed(0)
     model = AttentionFusion(DIMS).eval()
     tokens, masks = windows()
     opinions = {m: torch.randn(4, 5) for m in DIMS}
     masks["eeg"][2:] = False
     opinions["eeg"][2:] = float("nan")
-    logs = {m: o.log_softmax(1) for m, o in opinions.items()}
-    expected = torch.stack([logs["vision"], logs["audio"]]).mean(0)
-    expected[:2] = torch.stack([logs[m][:2] for m in DIMS]).mean(0)
-    assert torch.allclose(model(tokens, masks, opinions).logits, expected, atol=1e-6)
+    each = {m: o.softmax(1) for m, o in opinions.items()}
+    expected = torch.stack([each["vision"], each["audio"]]).mean(0)
+    expected[:2] = torch.stack([each[m][:2] for m in DIMS]).mean(0)
+    assert torch.allclose(model(tokens, masks, opinions).logits.softmax(1), expected, atol=1e-6)
+
+
+def test_a_sure_opinion_without_attention_does_not_decide_and_every_gradient_is_finite() -> None:
+    model = make().train()
+    tokens, masks = windows()
+    masks["audio"][0], masks["vision"][1], masks["eeg"][1] = False, False, False
+    for mask in masks.values():
+        mask[3] = False
+    opinions = {m: (1000.0 * torch.randn(4, 5)).requires_grad_() for m in DIMS}
+    made = model(tokens, masks, opinions)
+    made.logits.sum().backward()
+    assert made.logits.isfinite().all()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+    assert opinions["audio"].grad.isfinite().all()
+    assert opinions["audio"].grad[0].abs().max() == 0
+    # Sure of class 0 with a share of s, against m - 1 others: never more than s for class 0, however sure it is.
+    model.eval()
+    tokens, masks = windows()
+    flat = {m: torch.zeros(4, 5) for m in DIMS}
+    flat["eeg"][:, 0] = 1e4
+    made = model(tokens, masks, flat)
+    share = made.attention.mean(1)[:, 2:]
+    with torch.no_grad():
+        model.gain.fill_(1.0)
+    assert torch.allclose(model(tokens, masks, flat).logits.softmax(1)[:, :1], share + (1 - share) / 5, atol=1e-5)
+
+
+def test_maps_are_shares_per_layer_and_head_and_the_map_is_their_mean() -> None:
+    torch.manual_seed(0)
+    model = AttentionFusion(DIMS, width=16, heads=4, depth=3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn_like(parameter) * 0.5)
+    model.eval()
+    tokens, masks = windows()
+    masks["audio"][1], masks["vision"][2, 20:] = False, False
+    made = ask(model, tokens, masks)
+    assert made.maps.shape == (4, 3, 4, 3, 3)
+    present = torch.stack([m.any(1) for m in masks.values()], dim=1).float()
+    assert torch.allclose(made.maps.sum(-1), present[:, None, None].expand(4, 3, 4, 3), atol=1e-5)
+    assert (made.maps[1, ..., 1] == 0).all()
+    assert torch.equal(made.map, made.maps.mean((1, 2)))
+    # Layers and heads differ: nothing has been averaged away.
+    assert (made.maps[:, 0] - made.maps[:, 1]).abs().max() > 1e-3
+    assert (made.maps[:, :, 0] - made.maps[:, :, 1]).abs().max() > 1e-3
+    # Each is the attention of the tokens: of layer 1, from the rows of one modality to the columns of another.
+    seen: list[Tensor] = []
+    hook = model.layers[0].softmax.register_forward_hook(lambda _, __, weights: seen.append(weights))
+    ask(model, tokens, masks)
+    hook.remove()
+    found = seen[0][0, :, :25, 25:27].sum(-1).mean(-1)  # vision's 25 tokens look at audio's 2
+    assert torch.allclose(made.maps[0, 0, :, 0, 1], found, atol=1e-6)
 
 
 def test_attention_without_opinions_is_refused() -> None:

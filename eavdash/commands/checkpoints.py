@@ -1,0 +1,61 @@
+"""``import-checkpoint`` and ``fetch-weights``: weights that others have trained."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from eavdash import console, store
+from eavdash.commands.outcome import read_scores
+from eavdash.config import STAGES
+
+
+def import_checkpoint(options: argparse.Namespace) -> int:
+    """The reference method's checkpoints of one subject as a study, and its scores."""
+    from eavdash.importing import LABELS, import_checkpoint
+
+    files = {stage: Path(path) for stage in STAGES if (path := getattr(options, stage))}
+    root = store.checkpoints_root(options.checkpoints)
+    study = import_checkpoint(
+        options.root,
+        options.study,
+        options.subject,
+        files,
+        root,
+        labels=_parts(options.labels) or LABELS,
+        order=_parts(options.order),
+        settings=options.settings,
+        device=options.device,
+    )
+    notes = [note for run in study.runs() for note in run.config().get("imported", {}).get("notes", [])]
+    if options.json:
+        scores = read_scores(root, study.name).to_dict(orient="records")
+        console.print_json({"study": study.name, "path": str(study.path), "notes": notes, "scores": scores})
+        return 0
+    for note in notes:
+        console.say(f"note: {note}")
+    console.show(read_scores(root, study.name), "table", title=f"{study.name}: test trials")
+    console.say(f"nothing was trained; the weights and their scores are in {study.path}")
+    return 0
+
+
+def fetch_weights(options: argparse.Namespace) -> int:
+    """A checkpoint of the Hugging Face hub, at one revision."""
+    from eavdash.fetching import fetch
+
+    endpoint = os.environ.get("HF_ENDPOINT")
+    fetched = fetch(options.model, options.revision, options.sha256, options.out, endpoint)
+    if options.json:
+        console.print_json({"folder": str(fetched.folder), "file": fetched.file, "sha256": fetched.sha256})
+        return 0
+    console.say(f"fetched: {fetched.folder / fetched.file}")
+    console.say(f"sha256: {fetched.sha256}")
+    if not options.sha256:
+        console.say(f"nobody vouched for this file; to insist on it from now on, add --sha256 {fetched.sha256}")
+    console.say(f"use it with: --set vision.weights={fetched.folder} (or audio.weights)")
+    return 0
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
