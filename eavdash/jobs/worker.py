@@ -18,10 +18,12 @@ import sys
 import threading
 import time
 import traceback
+from dataclasses import fields
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+from eavdash.config import Execution
 from eavdash.errors import EavdashError, IntegrityError, QueueError, TrainingError, UsageError
 from eavdash.jobs import locks
 from eavdash.jobs.executors.local import LOCK_VARIABLE
@@ -88,6 +90,7 @@ def _compute(run: RunDir, by_hand: bool) -> int:
         run.transition("done", checksums=run.seal(), finished=time.time(), reason="")
         # Last: a run that is killed before it is done must not begin again from nothing.
         run.resume_file.unlink(missing_ok=True)
+        run.joint_resume_file.unlink(missing_ok=True)
         return 0
     except (Stopped, KeyboardInterrupt):
         if by_hand:
@@ -152,7 +155,9 @@ def _train(run: RunDir, execution: dict[str, Any]) -> None:
     # Here, not at the top: a refusal must not wait for torch, and the heartbeat already goes.
     from eavdash.training.run import train_run
 
-    train_run(run, device=str(execution.get("device") or "auto"), threads=int(execution.get("threads") or 1))
+    known = {f.name for f in fields(Execution)}
+    settings = Execution(**{key: value for key, value in execution.items() if key in known and value is not None})
+    train_run(run, device=settings.device, threads=settings.threads, execution=settings)
 
 
 def _fail(run: RunDir, reason: str) -> int:

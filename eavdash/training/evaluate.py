@@ -17,6 +17,9 @@ from torch import Tensor, nn
 
 from eavdash.files import write_atomic
 from eavdash.training.loop import Source
+from eavdash.training.memory import Pieces, in_pieces
+from eavdash.training.precision import autocast, chosen, device_of
+from eavdash.training.step import Decision, finite
 
 #: Columns that identify what a prediction is about.
 KEYS = ("subject", "trial", "group", "label", "window")
@@ -34,10 +37,30 @@ class Decided:
 
 
 @torch.no_grad()
-def decide(model: nn.Module, source: Source, rows: Sequence[int], batch: int) -> Decided:
-    """The model's decisions on the windows ``rows`` in evaluation mode, in that order."""
+def decide(
+    model: nn.Module, source: Source, rows: Sequence[int], batch: int, precision: str = "auto", name: str = "evaluation"
+) -> Decided:
+    """The model's decisions on the windows ``rows`` in evaluation mode, in that order.
+
+    Args:
+        batch: windows at once; fewer where they do not fit into memory.
+        precision: of the stage that trained the model (``TrainConfig.precision``).
+        name: of the run, for the log and errors.
+
+    Raises:
+        TrainingError: a decision is not a finite number.
+    """
     model.eval()
-    parts = [source.decide(model, part, None) for part in torch.as_tensor(rows, dtype=torch.int64).split(batch)]
+    device = device_of(model)
+    precision = chosen(precision, device)
+
+    def compute(part: Tensor) -> Decision:
+        with autocast(precision, device):
+            return source.decide(model, part, None)
+
+    parts = in_pieces(torch.as_tensor(rows, dtype=torch.int64), Pieces(batch, batch), compute, name)
+    for part in parts:
+        finite(float(part.logits.abs().max()), name, "decision of the trained model")
     frames = [_softmax(p.frame_logits) for p in parts if p.frame_logits is not None]
     masks = [p.frame_mask.cpu().numpy() for p in parts if p.frame_mask is not None]
     attention = [p.attention.double().cpu().numpy() for p in parts if p.attention is not None]

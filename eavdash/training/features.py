@@ -20,12 +20,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from eavdash import config as cfg
 from eavdash.files import sha256, write_atomic
 from eavdash.models import build
 from eavdash.models.base import Encoder
 from eavdash.store import RunDir
 from eavdash.training import inputs
 from eavdash.training.job import Windows
+from eavdash.training.memory import Pieces, in_pieces
+from eavdash.training.precision import autocast, chosen
+from eavdash.training.step import finite
 
 log = logging.getLogger(__name__)
 FOLDER = "features"
@@ -54,11 +58,19 @@ def load_encoder(run: RunDir) -> Encoder:
 
 
 def features(run: RunDir, windows: Windows, device: torch.device, batch: int = 32) -> Features:
-    """The features of ``windows`` by the encoder of ``run``, from the cache or computed now."""
-    file = run.study.cache_dir / FOLDER / f"{_key(run, windows, device)}.npz"
+    """The features of ``windows`` by the encoder of ``run``, from the cache or computed now.
+
+    They are computed in the precision that the encoder's own stage has on this device, ``batch`` windows at once or
+    fewer where these do not fit into memory.
+
+    Raises:
+        TrainingError: a feature is not a finite number.
+    """
+    precision = chosen(_setting(run), device)
+    file = run.study.cache_dir / FOLDER / f"{_key(run, windows, device, precision)}.npz"
     arrays = _read(file)
     if arrays is None:
-        arrays = _compute(load_encoder(run).to(device), windows, device, batch)
+        arrays = _compute(load_encoder(run).to(device), windows, device, batch, precision, run.name)
         file.parent.mkdir(parents=True, exist_ok=True)
         save = partial(np.savez, tokens=arrays["tokens"], mask=arrays["mask"], logits=arrays["logits"])
         write_atomic(file, save)
@@ -66,19 +78,32 @@ def features(run: RunDir, windows: Windows, device: torch.device, batch: int = 3
     return Features(windows.index, tensors["tokens"], tensors["mask"], tensors["logits"])
 
 
-def _compute(model: Encoder, windows: Windows, device: torch.device, batch: int) -> dict[str, np.ndarray]:
+def _compute(
+    model: Encoder, windows: Windows, device: torch.device, batch: int, precision: str, name: str
+) -> dict[str, np.ndarray]:
     rows = torch.as_tensor(windows.index["row"].to_numpy(copy=True))
-    parts: dict[str, list[np.ndarray]] = {"tokens": [], "mask": [], "logits": []}
-    with torch.no_grad():
-        for part in rows.split(batch):
-            x, mask = inputs.tensors(windows.values, part)
-            encoded = model(x.to(device), mask.to(device))
-            for name, value in (("tokens", encoded.tokens), ("mask", encoded.mask), ("logits", encoded.logits)):
-                parts[name].append(value.cpu().numpy())
-    return {name: np.concatenate(value) for name, value in parts.items()}
+
+    def compute(part: Tensor) -> dict[str, np.ndarray]:
+        x, mask = inputs.raw(windows.values, part)
+        with torch.no_grad(), autocast(precision, device):
+            encoded = model(inputs.ready(windows.values.modality, x.to(device)), mask.to(device))
+        found = {"tokens": encoded.tokens.float(), "mask": encoded.mask, "logits": encoded.logits.float()}
+        return {key: value.cpu().numpy() for key, value in found.items()}
+
+    parts = in_pieces(rows, Pieces(batch, batch), compute, name)
+    arrays = {key: np.concatenate([part[key] for part in parts]) for key in ("tokens", "mask", "logits")}
+    for key in ("tokens", "logits"):
+        finite(float(np.abs(arrays[key]).max()), name, f"number in the encoder's {key}")
+    return arrays
 
 
-def _key(run: RunDir, windows: Windows, device: torch.device) -> str:
+def _setting(run: RunDir) -> str:
+    """The precision that the stage of ``run`` is configured with."""
+    info = run.config()
+    return cfg.from_dict(info["config"]).training(str(info["stage"])).precision
+
+
+def _key(run: RunDir, windows: Windows, device: torch.device, precision: str) -> str:
     order = windows.index[["subject", "trial", "window", "row"]].to_csv(index=False)
     what: list[Any] = [
         sha256(run.verify("model.safetensors")),
@@ -86,6 +111,7 @@ def _key(run: RunDir, windows: Windows, device: torch.device) -> str:
         windows.values.meta["key"],
         order,
         device.type,  # a GPU rounds differently
+        *([precision] if precision != "float32" else []),
     ]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 

@@ -16,12 +16,22 @@ from eavdash.data.windows import WindowSet
 
 def tensors(windows: WindowSet, rows: Tensor) -> tuple[Tensor, Tensor]:
     """Windows ``rows`` as an encoder takes them (models/base.py), on the CPU, with their masks."""
+    x, mask = raw(windows, rows)
+    return ready(windows.modality, x), mask
+
+
+def raw(windows: WindowSet, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Windows ``rows`` as they are stored, on the CPU: frames are bytes, a quarter of what they become."""
     index = rows.numpy()
     values, mask = np.array(windows.values[index]), np.array(windows.mask[index], dtype=bool)
-    x = torch.from_numpy(values)
-    if windows.modality == "vision":
-        x = x.permute(0, 1, 4, 2, 3).to(torch.float32) / 255  # (B, F, 3, H, W) in 0..1
-    return x.to(torch.float32), torch.from_numpy(mask)
+    return torch.from_numpy(values), torch.from_numpy(mask)
+
+
+def ready(modality: str, x: Tensor) -> Tensor:
+    """Stored windows, on whichever device they are, as an encoder takes them; those that are ready stay as they are."""
+    if modality == "vision" and x.dtype == torch.uint8:
+        return x.permute(0, 1, 4, 2, 3).to(torch.float32) / 255  # (B, F, 3, H, W) in 0..1
+    return x.to(torch.float32)
 
 
 def augmented(

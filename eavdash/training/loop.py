@@ -4,9 +4,11 @@
   cross-entropy is smoothed and the gradient's norm is clipped; the ``paper`` preset has none of these
   (:data:`PUBLISHED`).
 * Head-only epochs, for encoders that start from someone else's weights, come first, at a constant rate and with an
-  optimiser of their own.
+  optimiser of their own, on features that are computed once (:mod:`eavdash.training.headphase`).
 * The epoch kept is the one with the lowest validation loss per window (the earlier of two equals). Without validation
-  windows it is the last.
+  windows it is the last, unless test windows are given to choose by, as was published.
+* A batch is computed in as many pieces as memory asks for (:mod:`eavdash.training.step`), in the number format of
+  :mod:`eavdash.training.precision`.
 * After every epoch the state goes to resume.pt and then the line to metrics.jsonl. Every epoch is seeded on its own,
   so a run that goes on from resume.pt ends with the weights of one that was never interrupted, bit for bit.
 """
@@ -17,7 +19,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,31 +27,32 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from eavdash.config import TrainConfig
-from eavdash.errors import TrainingError
+from eavdash.config import Execution, TrainConfig
 from eavdash.files import write_atomic
-from eavdash.training import resume
+from eavdash.training import headphase, resume, warmup
+from eavdash.training.loading import stream
+from eavdash.training.memory import Pieces, in_pieces
+from eavdash.training.optimiser import optimiser_of
+from eavdash.training.precision import autocast, chosen, device_of
 from eavdash.training.seeds import Seeder, generator
+from eavdash.training.step import Decision, check_gradients, cross_entropy, finite, gradients
+
+__all__ = ["Checkpoint", "Decision", "Fitted", "Recipe", "Source", "cross_entropy", "fit", "measure", "recipe"]
 
 Report = Callable[[dict[str, Any]], None]
+HERE = Execution()
 
 
 class StoppedError(Exception):
     """``should_stop()`` became true; what was finished is in resume.pt."""
 
 
-@dataclass
-class Decision:
-    """A model's answer to a batch of windows."""
-
-    logits: Tensor  # (B, K)
-    frame_logits: Tensor | None = None  # (B, F, K) where frames are decided on their own
-    frame_mask: Tensor | None = None  # (B, F) bool, with frame_logits
-    attention: Tensor | None = None  # (B, modality), of fusion
-
-
 class Source(Protocol):
-    """The windows of a run, and how a model is asked about some of them."""
+    """The windows of a run, and how a model is asked about some of them.
+
+    One that can ``load`` (:class:`eavdash.training.loading.Loading`) is read ahead of a GPU; one that can ``look`` at
+    windows with the frozen part of an encoder lets head-only epochs do that once.
+    """
 
     labels: Tensor  # (window,) int64, class indices, on the CPU
 
@@ -66,9 +69,12 @@ class Recipe:
     warm_up: float = 0.1  # share of the steps
     cosine: bool = True
     clip: float = 1.0  # gradient norm; 0: not clipped
+    decay_all: bool = False  # weight decay of biases and norms too
+    patience_after: int = 0  # epochs before which patience does not count
 
 
-PUBLISHED = Recipe(smoothing=0.0, warm_up=0.0, cosine=False, clip=0.0)
+#: Yin et al. (2025): a plain AdamW; the EEG encoder's patience begins after epoch 150.
+PUBLISHED = Recipe(smoothing=0.0, warm_up=0.0, cosine=False, clip=0.0, decay_all=True, patience_after=150)
 
 
 def recipe(preset: str) -> Recipe:
@@ -91,6 +97,10 @@ class Fitted:
 
     best_epoch: int
     history: list[dict[str, Any]]
+    pieces: Pieces = field(default_factory=lambda: Pieces(1, 1))  # the windows at once that memory had room for
+    precision: str = "float32"
+    compiled: bool | None = None  # whether torch.compile worked; None: not asked for, or nothing was left to train
+    last: dict[str, Tensor] | None = None  # weights of the last epoch, where test windows chose another
 
 
 def fit(
@@ -104,134 +114,177 @@ def fit(
     seed: Seeder,
     rules: Recipe,
     head_epochs: int = 0,
+    test: Sequence[int] = (),
     checkpoint: Checkpoint | None = None,
+    execution: Execution = HERE,
     report: Report | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Fitted:
     """Train ``model`` on the windows ``train``, choosing the epoch on ``validation``.
 
+    Args:
+        test: the windows by whose accuracy (per window, the first of equals) the epoch is chosen instead, and by which
+            patience waits. This is how the published figures came about; what it gives is not an honest estimate.
+
     Raises:
-        TrainingError: the loss is not a finite number, or a file cannot be written.
+        TrainingError: a loss or a gradient is not a finite number, or a file cannot be written.
         StoppedError: ``should_stop()`` was true between two batches.
+        RuntimeError: one window at a time does not fit into memory.
     """
     history: list[dict[str, Any]] = []
+    best_epoch, best_score = 0, math.inf
+    compiled: bool | None = None
+    precision = chosen(settings.precision, device_of(model))
+    pieces = Pieces.of(settings.batch, settings.micro_batch)
     best: dict[str, Tensor] = _weights(model)
-    best_epoch, best_loss = 0, math.inf
     state = resume.load(checkpoint.resume_file, checkpoint.signature) if checkpoint else None
     if state is not None:
-        model.load_state_dict(state["model"])
-        history, best = list(state["history"]), state["best"]
-        best_epoch, best_loss = int(state["best_epoch"]), float(state["best_loss"])
+        best = {**best, **state["best"]}  # head-only epochs save what they change, and the rest is as at the start
+        model.load_state_dict({**model.state_dict(), **state["model"]})
+        history = list(state["history"])
+        best_epoch, best_score = int(state["best_epoch"]), float(state["best_loss"])
+        pieces.take(state.get("pieces", pieces.to_dict()))
     if checkpoint:
         _write_metrics(checkpoint.metrics_file, history)
     optimiser: torch.optim.Optimizer | None = None
     for epoch in range(len(history) + 1, settings.epochs + 1):
-        if history and settings.patience and len(history) - best_epoch >= settings.patience and len(validation):
+        waited = len(history) - max(best_epoch, rules.patience_after)
+        if history and settings.patience and waited >= settings.patience and (len(validation) or len(test)):
             break
         began = time.monotonic()
         head_only = epoch <= head_epochs
         if optimiser is None or epoch == head_epochs + 1:
-            optimiser = _optimiser(model, settings, head_only)
-            if state is not None and epoch != head_epochs + 1:
+            continued = state is not None and epoch != head_epochs + 1
+            if not continued:
+                pieces = Pieces.of(settings.batch, settings.micro_batch)
+            asked: Source = source
+            if head_only:
+                asked = headphase.head_source(model, source, [*train, *validation, *test], pieces, precision, name)
+            else:
+                model.requires_grad_(True)
+                model.train()
+                if not continued:
+                    warmup.within_budget(model, source, train, pieces, execution, precision, name)
+                if execution.compile:
+                    compiled = warmup.compiled(model, source, train, pieces, precision, name)
+            optimiser = optimiser_of(model, settings, rules.decay_all)
+            if continued and state is not None:
                 optimiser.load_state_dict(state["optimiser"])
-        loss, accuracy, rate = _epoch(
-            model, source, train, settings, optimiser, epoch, head_epochs, seed, rules, name, should_stop
-        )
+        task = _Task(model, asked, settings, rules, pieces, precision, name, seed, should_stop)
+        loss, accuracy, rate = _epoch(task, optimiser, train, epoch, head_epochs)
         row: dict[str, Any] = {"epoch": epoch, "loss": loss, "accuracy": accuracy}
         row |= {"validation_loss": None, "validation_accuracy": None}
+        score: float | None = None
         if len(validation):
-            row["validation_loss"], row["validation_accuracy"] = measure(model, source, validation, settings.batch)
-            _finite(row["validation_loss"], name, epoch, "validation loss")
-        if not len(validation) or row["validation_loss"] < best_loss:
-            best, best_epoch, best_loss = _weights(model), epoch, row["validation_loss"] or 0.0
+            score, accuracy = measure(model, asked, validation, settings.batch, precision, pieces, name)
+            row |= {"validation_loss": score, "validation_accuracy": accuracy}
+            finite(score, f"{name}, epoch {epoch}", "validation loss")
+        if len(test):
+            lost, row["test_accuracy"] = measure(model, asked, test, settings.batch, precision, pieces, name)
+            finite(lost, f"{name}, epoch {epoch}", "test loss")
+            score = -row["test_accuracy"]
+        if score is None or score < best_score:
+            best, best_epoch, best_score = {**best, **_weights(model, head_only)}, epoch, score or 0.0
         row |= {"learning_rate": rate, "seconds": round(time.monotonic() - began, 3)}
         history.append(row)
         if checkpoint:
             content: dict[str, Any] = {
-                "model": model.state_dict(),
+                "model": _weights(model, head_only),
                 "optimiser": optimiser.state_dict(),
                 "history": history,
+                "pieces": pieces.to_dict(),
             }
-            content |= {"best": best, "best_epoch": best_epoch, "best_loss": best_loss}
+            kept = {k: best[k] for k in content["model"]}  # both of the head alone while only the head has changed
+            content |= {"best": kept, "best_epoch": best_epoch, "best_loss": best_score}
             resume.save(checkpoint.resume_file, content, checkpoint.signature)
             _write_metrics(checkpoint.metrics_file, history)
         if report:
             report(row)
+    warmup.plain(model)
+    last = _weights(model) if len(test) else None
     model.load_state_dict(best)
     model.requires_grad_(True)
-    return Fitted(best_epoch, history)
+    return Fitted(best_epoch, history, replace(pieces), precision, compiled, last)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What stays the same during an epoch."""
+
+    model: nn.Module
+    source: Source
+    settings: TrainConfig
+    rules: Recipe
+    pieces: Pieces
+    precision: str
+    name: str
+    seed: Seeder
+    should_stop: Callable[[], bool]
 
 
 def _epoch(
-    model: nn.Module,
-    source: Source,
-    train: Sequence[int],
-    settings: TrainConfig,
-    optimiser: torch.optim.Optimizer,
-    epoch: int,
-    head_epochs: int,
-    seed: Seeder,
-    rules: Recipe,
-    name: str,
-    should_stop: Callable[[], bool],
+    task: _Task, optimiser: torch.optim.Optimizer, train: Sequence[int], epoch: int, head_epochs: int
 ) -> tuple[float, float, float]:
     """One pass over the training windows: mean loss, accuracy per window, last learning rate."""
-    torch.manual_seed(seed("epoch", epoch))  # dropout inside the model
-    random = generator(seed("batches", epoch))  # order and augmentation
+    model, settings, where = task.model, task.settings, f"{task.name}, epoch {epoch}"
+    torch.manual_seed(task.seed("epoch", epoch))  # dropout inside the model
+    random = generator(task.seed("batches", epoch))  # order and augmentation
     order = torch.as_tensor(train, dtype=torch.int64)[torch.randperm(len(train), generator=random)]
     parts = batches(order, settings.batch)
     steps = (settings.epochs - head_epochs) * len(parts)
     total, correct, rate = 0.0, 0, 0.0
-    model.train()
-    for number, rows in enumerate(parts):
-        if should_stop():
-            raise StoppedError
-        if epoch <= head_epochs:
-            rate = settings.head_learning_rate
-        else:
-            step = (epoch - head_epochs - 1) * len(parts) + number
-            rate = settings.learning_rate * share(step, steps, rules)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        decision = source.decide(model, rows, random)
-        labels = source.labels[rows].to(decision.logits.device)
-        loss = cross_entropy(decision, labels, rules.smoothing)
-        _finite(float(loss.detach()), name, epoch, "loss")
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        if rules.clip:
-            nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], rules.clip)
-        optimiser.step()
-        total += float(loss.detach()) * len(rows)
-        correct += int((decision.logits.detach().argmax(1) == labels).sum())
+    if epoch <= head_epochs:
+        headphase.freeze(model)
+    else:
+        model.train()
+    with stream(model, task.source, parts, random, device_of(model)) as loaded:
+        for number, batch in enumerate(loaded):
+            if task.should_stop():
+                raise StoppedError
+            if epoch <= head_epochs:
+                rate = settings.head_learning_rate
+            else:
+                step = (epoch - head_epochs - 1) * len(parts) + number
+                rate = settings.learning_rate * share(step, steps, task.rules)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            labels = task.source.labels[batch.rows]
+            got = gradients(model, batch, labels, task.pieces, task.precision, task.rules.smoothing, task.name)
+            finite(got.loss, where, "loss")
+            check_gradients(model, task.rules.clip, where)
+            optimiser.step()
+            total += got.loss * len(batch.rows)
+            correct += got.correct
     return total / len(train), correct / len(train), rate
 
 
 @torch.no_grad()
-def measure(model: nn.Module, source: Source, rows: Sequence[int], batch: int) -> tuple[float, float]:
+def measure(
+    model: nn.Module,
+    source: Source,
+    rows: Sequence[int],
+    batch: int,
+    precision: str = "auto",
+    pieces: Pieces | None = None,
+    name: str = "validation",
+) -> tuple[float, float]:
     """Mean cross-entropy and accuracy per window in evaluation mode."""
     model.eval()
-    total, correct = 0.0, 0
-    for part in torch.as_tensor(rows, dtype=torch.int64).split(batch):
-        logits = source.decide(model, part, None).logits
+    device = device_of(model)
+    precision = chosen(precision, device)
+
+    def compute(part: Tensor) -> tuple[float, int]:
+        with autocast(precision, device):
+            logits = source.decide(model, part, None).logits
         labels = source.labels[part].to(logits.device)
-        total += float(F.cross_entropy(logits.double(), labels, reduction="sum"))
-        correct += int((logits.argmax(1) == labels).sum())
+        loss = float(F.cross_entropy(logits.double(), labels, reduction="sum"))
+        return loss, int((logits.argmax(1) == labels).sum())
+
+    parts = in_pieces(torch.as_tensor(rows, dtype=torch.int64), pieces or Pieces(batch, batch), compute, name)
+    total, correct = 0.0, 0
+    for loss, right in parts:
+        total, correct = total + loss, correct + right
     return total / len(rows), correct / len(rows)
-
-
-def cross_entropy(decision: Decision, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-    """The training loss: over recorded frames where the model decides frames (B, F, K), else over windows (B, K).
-
-    A window without any frame counts once, by its own decision.
-    """
-    logits = decision.logits
-    if decision.frame_logits is not None and decision.frame_mask is not None:
-        kept = decision.frame_mask
-        alone = ~kept.any(dim=1)
-        logits = torch.cat([decision.frame_logits[kept], logits[alone]])
-        labels = torch.cat([labels[:, None].expand(kept.shape)[kept], labels[alone]])
-    return F.cross_entropy(logits, labels, label_smoothing=smoothing)
 
 
 def batches(order: Tensor, size: int) -> list[Tensor]:
@@ -256,31 +309,14 @@ def share(step: int, steps: int, rules: Recipe) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _optimiser(model: nn.Module, settings: TrainConfig, head_only: bool) -> torch.optim.Optimizer:
-    """AdamW over what is trained in this phase; biases, norms and other vectors are not decayed."""
-    head = {id(p) for p in model.head.parameters()} if head_only else set()  # type: ignore[union-attr]
-    for parameter in model.parameters():
-        parameter.requires_grad_(not head_only or id(parameter) in head)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=settings.learning_rate)
-
-
-def _weights(model: nn.Module) -> dict[str, Tensor]:
-    return {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
-
-
-def _finite(value: float, name: str, epoch: int, what: str) -> None:
-    if not math.isfinite(value):
-        raise TrainingError.at(
-            f"{name}, epoch {epoch}",
-            expected=f"a finite {what}",
-            found=str(value),
-            remedy="lower the learning rate of this stage, or look for broken recordings with eavdash check",
-        )
+def _weights(model: nn.Module, new_only: bool = False) -> dict[str, Tensor]:
+    """Copies on the CPU of the model's state, or of its new parts alone."""
+    state = model.state_dict()
+    if new_only:
+        new = {id(t) for part in headphase.new_parts(model) for t in part.state_dict(keep_vars=True).values()}
+        names = {key for key, value in model.state_dict(keep_vars=True).items() if id(value) in new}
+        state = {key: value for key, value in state.items() if key in names}
+    return {key: value.detach().cpu().clone() for key, value in state.items()}
 
 
 def _write_metrics(path: Path, history: list[dict[str, Any]]) -> None:

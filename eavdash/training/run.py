@@ -8,13 +8,16 @@ predictions.parquet and, for fusion, baselines.parquet. The run's state is the c
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
+from eavdash.config import Execution
 from eavdash.errors import TrainingError
 from eavdash.store import RunDir
 from eavdash.training.job import open_job
 from eavdash.training.loop import Report, StoppedError
+from eavdash.training.memory import out_of_memory
 from eavdash.training.seeds import reproducible
 from eavdash.training.stage1 import train_encoder
 from eavdash.training.stage2 import train_fusion
@@ -25,6 +28,7 @@ def train_run(
     *,
     device: str = "cpu",
     threads: int = 1,
+    execution: Execution | None = None,
     report: Report | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> bool:
@@ -33,6 +37,7 @@ def train_run(
     Args:
         device: ``cpu``, ``cuda``, ``cuda:1`` ..., or ``auto`` (a GPU if there is one).
         threads: of torch on the CPU. Results are the same bit for bit for the same number of threads.
+        execution: whether to compile, and the memory to stay within; its device and threads are those given above.
         report: called with the line of metrics.jsonl after each epoch.
         should_stop: asked before every batch; the finished epochs are kept.
 
@@ -42,24 +47,28 @@ def train_run(
     Raises:
         EavdashError: the run cannot be carried out; the message says why.
     """
-    where = _device(device)
+    where = torch_device(device)
     with reproducible(where, threads):
         job = open_job(run, where, report, should_stop)
+        if execution is not None:
+            job = replace(job, execution=execution)
         try:
             (train_fusion if job.stage == "fusion" else train_encoder)(job)
         except StoppedError:
             return False
-        except torch.OutOfMemoryError as error:
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
             raise TrainingError.at(
-                f"{run.name} on {device}",
-                expected="a batch that fits into the memory of the GPU",
-                found=str(error).split(". ")[0],
-                remedy=f"lower train.{job.stage}.batch (now {job.settings.batch}) or choose another device",
+                f"{run.name} on {where.type}",
+                expected="one window at a time to fit into the memory",
+                found=str(error).split(". ")[0].strip() or "out of memory",
+                remedy="run fewer jobs at once, choose another device, or a smaller model or shorter windows",
             ) from error
     return True
 
 
-def _device(name: str) -> torch.device:
+def torch_device(name: str) -> torch.device:
     """The torch device of a name.
 
     Raises:

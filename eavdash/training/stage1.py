@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any, cast
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -13,10 +14,9 @@ from eavdash.config import TrainConfig
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError
 from eavdash.models import build, weights
-from eavdash.models.ast import AudioSpectrogramTransformer
 from eavdash.models.base import Encoder
-from eavdash.models.vit import FrameViT
-from eavdash.training import evaluate, inputs
+from eavdash.store import RunDir
+from eavdash.training import evaluate, headphase, inputs
 from eavdash.training.job import (
     Job,
     Windows,
@@ -27,7 +27,8 @@ from eavdash.training.job import (
     signature,
     window_counts,
 )
-from eavdash.training.loop import Checkpoint, Decision, fit, recipe
+from eavdash.training.loop import Checkpoint, Decision, Fitted, fit, recipe
+from eavdash.training.precision import chosen
 from eavdash.training.scaling import fit_scaling
 
 log = logging.getLogger(__name__)
@@ -42,12 +43,34 @@ class WindowSource:
 
     def decide(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> Decision:
         """The encoder's decision on windows ``rows`` of the index, augmented if a generator is given."""
-        x, mask = inputs.tensors(self.windows.values, self.at[rows])
+        return self.ask(model, self.load(model, rows, augment))
+
+    def load(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> tuple[Tensor, ...]:
+        """Windows ``rows`` and their masks on the CPU; pictures that are not augmented are still bytes."""
+        x, mask = inputs.raw(self.windows.values, self.at[rows])
         if augment is not None and self.augment:
-            x, mask = inputs.augmented(self.windows.values.modality, x, mask, model, augment)
-        encoded = model(x.to(self.device), mask.to(self.device))
-        frames = encoded.mask if encoded.frame_logits is not None else None
-        return Decision(encoded.logits, encoded.frame_logits, frames)
+            modality = self.windows.values.modality
+            x, mask = inputs.augmented(modality, inputs.ready(modality, x), mask, model, augment)
+        return x, mask
+
+    def ask(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> Decision:
+        """The encoder's decision on what was loaded."""
+        return headphase.decision(model(*self._there(loaded)))
+
+    def items(self, loaded: tuple[Tensor, ...]) -> Tensor:
+        """(B,) recorded frames of windows with frames, otherwise one."""
+        mask = loaded[1]
+        return headphase.items(mask) if self.windows.values.modality == "vision" else torch.ones_like(mask[:, 0]).long()
+
+    def look(self, model: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor] | None:
+        """What the frozen part of the encoder makes of windows ``rows``, and their mask; None where it has none."""
+        x, mask = self._there(self.load(model, rows, None))
+        features = cast(Encoder, model).look(x, mask)
+        return None if features is None else (features, mask)
+
+    def _there(self, loaded: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        x, mask = (tensor.to(self.device, non_blocking=True) for tensor in loaded)
+        return inputs.ready(self.windows.values.modality, x), mask
 
 
 def train_encoder(job: Job) -> None:
@@ -57,7 +80,8 @@ def train_encoder(job: Job) -> None:
         EavdashError: the recordings or the files of the run do not allow it.
         StoppedError: the job was asked to stop.
     """
-    windows = read_windows(job, job.stage)
+    parent = start(job)
+    windows = read_windows(job, job.stage, parent.config()["input"].get("channels", ()) if parent else ())
     if windows is None:
         raise DataError.at(
             job.run.name,
@@ -73,6 +97,8 @@ def train_encoder(job: Job) -> None:
     described: dict[str, Any] = {**shape, "key": windows.values.meta["key"], "windows": window_counts(index)}
     if "rate" in windows.values.meta:
         described["rate"] = windows.values.meta["rate"]
+    if "subject_scaling" in windows.values.meta:
+        described["subject_scaling"] = windows.values.meta["subject_scaling"]
     job.describe(model=spec, input=described, left_out=windows.missing)
 
     model = new_encoder(job, spec)
@@ -82,7 +108,14 @@ def train_encoder(job: Job) -> None:
     if scaling is not None:
         model.set_scaling(*scaling)
     model.to(job.device)
+    by_test = job.config.protocol.test_epoch
+    job.describe(
+        computed=computed(job),
+        epoch_chosen_by="test" if by_test else "validation" if validation else "last",
+    )
     source = WindowSource(windows, labels_of(index, job.classes), job.device, job.settings.augment)
+    # States of head-only epochs hold the head: they are of use only together with the rest as it was at the start.
+    begun = headphase.fingerprint(model) if parent or pretrained(job) else ""
     fitted = fit(
         model,
         source,
@@ -93,28 +126,53 @@ def train_encoder(job: Job) -> None:
         seed=job.seed,
         rules=recipe(job.config.preset),
         head_epochs=head_epochs(job),
+        test=rows_of(index, "test") if by_test else (),
+        execution=job.execution,
         checkpoint=Checkpoint(
-            job.run.resume_file, job.run.metrics_file, signature(job, str(windows.values.meta["key"]))
+            job.run.resume_file, job.run.metrics_file, signature(job, str(windows.values.meta["key"]), begun)
         ),
         report=job.epoch_done,
         should_stop=job.should_stop,
     )
-    decided = evaluate.decide(model, source, range(len(index)), job.settings.batch)
-    predictions = evaluate.table(index, decided, job.classes, job.fold, job.number)
-    finish(job, model, predictions, fitted.best_epoch)
+    if fitted.compiled is not None:
+        job.describe(computed={**computed(job), "compile": fitted.compiled})
+    predictions = _predictions(job, model, source, index, fitted)
+    honest: dict[str, float | None] = {}
+    if fitted.last is not None:
+        best = {key: value.clone() for key, value in model.state_dict().items()}
+        model.load_state_dict(fitted.last)
+        last = _predictions(job, model, source, index, fitted)
+        honest["honest_accuracy"] = evaluate.trial_accuracy(last, job.classes)[0]
+        model.load_state_dict(best)
+    finish(job, model, predictions, fitted.best_epoch, **honest)
+
+
+def _predictions(job: Job, model: nn.Module, source: WindowSource, index: pd.DataFrame, fitted: Fitted) -> pd.DataFrame:
+    decided = evaluate.decide(
+        model, source, range(len(index)), fitted.pieces.evaluation, fitted.precision, job.run.name
+    )
+    return evaluate.table(index, decided, job.classes, job.fold, job.number)
+
+
+def start(job: Job) -> RunDir | None:
+    """The run of all subjects (``protocol.pooled``) whose weights this one starts from."""
+    name = (job.info.get("parents") or {}).get(job.stage)
+    return job.run.study.run(name) if name else None
 
 
 def new_encoder(job: Job, spec: dict[str, Any]) -> Encoder:
-    """The encoder before training: random by the run's seed, or with the weights that the configuration names."""
+    """The encoder before training: with the weights of the run of all subjects, or of those that the configuration
+    names, or random by the run's seed."""
     torch.manual_seed(job.seed("init"))
     model = cast(Encoder, build.build(spec))
+    if parent := start(job):
+        build.load_weights(model, parent.verify("model.safetensors"))
+        log.info("%s: starts from the weights of %s", job.run.name, parent.name)
+        return model
     path = job.config.modality(job.stage).weights
     if path:
-        if isinstance(model, FrameViT):
-            left_out = weights.load_hf_vit(model, path)
-        elif isinstance(model, AudioSpectrogramTransformer):
-            left_out = weights.load_hf_ast(model, path)
-        else:  # there is no published checkpoint of an EEG encoder: the file is one of ours
+        left_out = weights.load_pretrained(model, path)
+        if left_out is None:  # there is no published checkpoint of an EEG encoder: the file is one of ours
             build.load_weights(model, Path(path))
             left_out = []
         log.info("%s: weights of %s loaded, left out: %s", job.run.name, path, ", ".join(left_out) or "nothing")
@@ -153,12 +211,21 @@ def shape_of(windows: WindowSet) -> dict[str, Any]:
     return {"channels": list(windows.meta["channels"]), "samples": shape[2]}
 
 
-def finish(job: Job, model: nn.Module, predictions: Any, best_epoch: int) -> None:
-    """Write the weights and the predictions and show the test accuracy.
+def computed(job: Job) -> dict[str, Any]:
+    """For config.json: what the numbers were computed with, besides the versions."""
+    precision = chosen(job.settings.precision, job.device)
+    return {"device": job.device.type, "precision": precision}
+
+
+def finish(job: Job, model: nn.Module, predictions: Any, best_epoch: int, **more: float | None) -> None:
+    """Write the weights and the predictions and show the test accuracy; ``more`` goes into status.json beside it.
+
+    Where the epoch was chosen on test trials, ``accuracy`` is that of the chosen epoch and ``honest_accuracy`` that of
+    the last one, both per trial.
 
     resume.pt stays until the worker has marked the run as done: killed in between, the run need not begin again.
     """
     build.save_weights(model, job.run.model_file)
     evaluate.write(job.run.predictions_file, predictions)
     accuracy, trials = evaluate.trial_accuracy(predictions, job.classes)
-    job.run.update(accuracy=accuracy, n=trials, best_epoch=best_epoch, epochs=job.settings.epochs)
+    job.run.update(accuracy=accuracy, n=trials, best_epoch=best_epoch, epochs=job.settings.epochs, **more)

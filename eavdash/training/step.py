@@ -1,0 +1,213 @@
+"""One optimisation step: gradients of a batch, added up over micro-batches, within the memory there is.
+
+The sum of the pieces' losses is differentiated and the gradients are divided by the number of items (windows, or
+frames) of the whole batch, so they are those of the whole batch's mean loss, whatever the pieces, as far as windows do
+not see each other (batch normalisation does) and nothing random differs (dropout does).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from eavdash.errors import TrainingError
+from eavdash.training.loading import Batch
+from eavdash.training.memory import GIB, Pieces, halved, out_of_memory, release
+from eavdash.training.precision import autocast, device_of
+
+
+@dataclass
+class Decision:
+    """A model's answer to a batch of windows."""
+
+    logits: Tensor  # (B, K)
+    frame_logits: Tensor | None = None  # (B, F, K) where frames are decided on their own
+    frame_mask: Tensor | None = None  # (B, F) bool, with frame_logits
+    attention: Tensor | None = None  # (B, modality), of fusion
+    ordered: bool = False  # the window's decision rests on its frames' order, and is trained beside theirs
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """What a batch gave; the gradients themselves are in the parameters."""
+
+    loss: float  # mean over items
+    correct: int  # windows
+
+
+def cross_entropy(decision: Decision, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """The training loss: over recorded frames where the model decides frames (B, F, K), else over windows (B, K).
+
+    A window without any frame counts once, by its own decision. Where the window's decision rests on the order of its
+    frames, the loss is the mean of the frames' and the windows', or else nothing would teach it that order.
+    """
+    logits, truth = _items(decision, labels)
+    loss = F.cross_entropy(logits, truth, label_smoothing=smoothing)
+    if decision.ordered and decision.frame_logits is not None:
+        loss = (loss + F.cross_entropy(decision.logits, labels, label_smoothing=smoothing)) / 2
+    return loss
+
+
+def _summed(decision: Decision, labels: Tensor, smoothing: float, items: Tensor | None) -> tuple[Tensor, int]:
+    """A piece's part of the loss, multiplied by the number of items of the batch, and its own number of items.
+
+    ``items`` (B,) holds the number of items of each window of the whole batch, where the source knows it.
+    """
+    logits, truth = _items(decision, labels)
+    loss = F.cross_entropy(logits, truth, label_smoothing=smoothing, reduction="sum")
+    if decision.ordered and decision.frame_logits is not None:
+        assert items is not None, "a source whose windows are ordered can be loaded"
+        windows = F.cross_entropy(decision.logits, labels, label_smoothing=smoothing, reduction="sum")
+        loss = (loss + windows * (float(items.sum()) / len(items))) / 2
+    return loss, len(truth)
+
+
+def _items(decision: Decision, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (item, K) and labels (item,) of what the loss is a mean over."""
+    logits = decision.logits
+    if decision.frame_logits is None or decision.frame_mask is None:
+        return logits, labels
+    kept = decision.frame_mask
+    alone = ~kept.any(dim=1)
+    logits = torch.cat([decision.frame_logits[kept], logits[alone]])
+    return logits, torch.cat([labels[:, None].expand(kept.shape)[kept], labels[alone]])
+
+
+def gradients(
+    model: nn.Module, batch: Batch, labels: Tensor, pieces: Pieces, precision: str, smoothing: float, name: str
+) -> Gradients:
+    """Leave the gradients of the batch's mean loss in the parameters; ``labels`` (B,) belong to ``batch.rows``.
+
+    Out of memory: ``pieces.training`` is halved and the step is done again from the same random state and buffers.
+
+    Raises:
+        RuntimeError: not even one window at a time fits into memory.
+    """
+    while True:
+        undo = _Undo(model)
+        try:
+            return _added_up(model, batch, labels, pieces.training, precision, smoothing)
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            pieces.training = halved(min(pieces.training, len(batch.rows)), name, "training", error)
+            pieces.evaluation = min(pieces.evaluation, 2 * pieces.training)
+        undo()
+        release()
+
+
+def _added_up(model: nn.Module, batch: Batch, labels: Tensor, size: int, precision: str, smoothing: float) -> Gradients:
+    model.zero_grad(set_to_none=True)
+    device = device_of(model)
+    total, correct, count = torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device), 0
+    spans = _spans(len(batch.rows), size)
+    whole = len(spans) == 1
+    for span in spans:
+        truth = labels[span].to(device)
+        with autocast(precision, device):
+            decision = batch.ask(span)
+            if whole:
+                loss, items = cross_entropy(decision, truth, smoothing), 1
+            else:
+                loss, items = _summed(decision, truth, smoothing, batch.items)
+        loss.backward()
+        total += loss.detach()
+        correct += (decision.logits.detach().argmax(1) == truth).sum()
+        count += items
+    if not whole:
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                parameter.grad.div_(count)
+    return Gradients(float(total) / count, int(correct))
+
+
+def _spans(count: int, size: int) -> list[slice]:
+    """0..count in pieces of ``size``; a single window left over joins the piece before it, if it may be larger."""
+    starts = list(range(0, count, size))
+    if size > 1 and len(starts) > 1 and count - starts[-1] == 1:
+        starts.pop()
+    return [slice(a, b) for a, b in zip(starts, [*starts[1:], count], strict=True)]
+
+
+def check_gradients(model: nn.Module, clip: float, where: str) -> None:
+    """Clip the norm of the gradients to ``clip`` (0: leave it).
+
+    Raises:
+        TrainingError: it is not a finite number.
+    """
+    trained = [p for p in model.parameters() if p.requires_grad]
+    if clip:
+        norm = nn.utils.clip_grad_norm_(trained, clip)
+    else:
+        norm = nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
+    finite(float(norm), where, "norm of the gradients")
+
+
+def finite(value: float, where: str, what: str) -> None:
+    """Refuse a number that is not one.
+
+    Raises:
+        TrainingError: ``value`` is infinite or NaN.
+    """
+    if not math.isfinite(value):
+        raise TrainingError.at(
+            where,
+            expected=f"a finite {what}",
+            found=str(value),
+            remedy="lower the learning rate of this stage, or look for broken recordings with eavdash check",
+        )
+
+
+@contextlib.contextmanager
+def rehearsal(model: nn.Module) -> Iterator[None]:
+    """A step in this block leaves no trace: random state and buffers are put back, gradients are dropped."""
+    undo = _Undo(model)
+    try:
+        yield
+    finally:
+        model.zero_grad(set_to_none=True)
+        undo()
+
+
+def peak(model: nn.Module, batch: Batch, labels: Tensor, precision: str) -> int:
+    """Bytes at the peak of one step's forward and backward pass of a whole batch on a GPU."""
+    device = device_of(model)
+    release()
+    torch.cuda.reset_peak_memory_stats(device)
+    with rehearsal(model):
+        _added_up(model, batch, labels, len(batch.rows), precision, 0.0)
+    return int(torch.cuda.max_memory_allocated(device))
+
+
+def optimiser_bytes(model: nn.Module) -> int:
+    """What AdamW's two moments take."""
+    return 2 * sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+
+
+def described(size: float) -> str:
+    """Bytes as GiB."""
+    return f"{size / GIB:.2f} GiB"
+
+
+class _Undo:
+    """Remembers torch's random state and a model's buffers; called, it puts them back."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model, self.device = model, device_of(model)
+        self.buffers: list[tuple[Tensor, Tensor]] = [(b, b.detach().clone()) for b in model.buffers()]
+        self.random: Any = torch.get_rng_state()
+        self.on_gpu = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+
+    def __call__(self) -> None:
+        torch.set_rng_state(self.random)
+        if self.on_gpu is not None:
+            torch.cuda.set_rng_state(self.on_gpu, self.device)
+        for buffer, value in self.buffers:
+            buffer.copy_(value)

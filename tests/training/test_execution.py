@@ -1,0 +1,77 @@
+"""How a run is computed: from the command line to the training loop, and the benchmarks of it."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from eavdash import cli
+from eavdash.config import Execution
+from eavdash.jobs import worker
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+def test_options_become_the_execution(monkeypatch):
+    from eavdash import study
+    from eavdash.jobs import queue
+
+    seen = []
+
+    class Plan:
+        study, runs = None, ()
+
+    monkeypatch.setattr(study, "prepare", lambda *args: Plan)
+    monkeypatch.setattr(queue, "submit", lambda study, runs, execution: seen.append(execution))
+    monkeypatch.setattr("eavdash.console.plan", lambda plan: None)
+    command = ["train", "data", "--study", "x", "--device", "cpu", "--compile", "--memory", "3.5"]
+    assert cli.main(command) == 0
+    assert seen == [Execution(device="cpu", compile=True, memory=3.5)]
+
+
+@pytest.mark.parametrize("value", ["-1", "nan"])
+def test_a_budget_below_nothing_is_refused(capsys, value):
+    assert cli.main(["train", "data", "--study", "x", "--memory", value]) == 2
+    assert "--memory: expected GiB, 0 or more" in capsys.readouterr().err
+
+
+def test_the_worker_hands_it_to_the_training(monkeypatch):
+    seen = {}
+    monkeypatch.setattr("eavdash.training.run.train_run", lambda run, **given: seen.update(given))
+    worker._train(None, {"device": "cpu", "threads": None, "compile": True, "memory": 2.0, "of another version": 1})
+    assert seen == {"device": "cpu", "threads": 1, "execution": Execution(device="cpu", compile=True, memory=2.0)}
+    worker._train(None, {})
+    assert seen["execution"] == Execution()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "key"),
+    [
+        ("stage_one", ["--size", "tiny", "--steps", "1"], "rows"),
+        ("throughput", ["--models", "vision:tiny,audio:tiny", "--steps", "1"], "peak_gflops"),
+        ("paper_gpu", [], "skipped"),
+    ],
+)
+def test_benchmarks_print_one_json_line_and_a_table(monkeypatch, capsys, name, arguments, key):
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    if name == "paper_gpu":
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    if name == "throughput":
+        import machine  # type: ignore[import-not-found]
+
+        monkeypatch.setattr(machine, "matmul_peak", lambda *args: 1e9)
+    runpy.run_path(str(BENCHMARKS / f"{name}.py"), run_name="__main__")
+    first, *table = capsys.readouterr().out.splitlines()
+    found = json.loads(first)
+    assert found["benchmark"] == name
+    assert found[key]
+    assert table
+    for row in found.get("rows", []):
+        assert row.get("head_phase_ratio", 1) > 0
+        assert row.get("of_peak", 1) > 0

@@ -1,0 +1,135 @@
+"""Head-only epochs on features that are computed once: equal to computing them anew, and not computed again."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+import torch
+
+from eavdash import config as cfg
+from eavdash.errors import TrainingError
+from eavdash.models import build
+from eavdash.models.base import Encoder
+from eavdash.training import headphase
+from eavdash.training.headphase import Cached, Unchanged
+from eavdash.training.loop import PUBLISHED, Decision, Recipe, fit
+from eavdash.training.memory import Pieces
+from eavdash.training.run import train_run
+
+
+class Windows:
+    """Random windows as tensors; ``looks`` counts those that the frozen part has seen."""
+
+    def __init__(self, x: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor) -> None:
+        self.x, self.mask, self.labels, self.looks, self.draws = x, mask, labels, 0, 0
+
+    def decide(self, model, rows, augment) -> Decision:
+        if augment is not None:
+            self.draws += 1
+        return headphase.decision(model(self.x[rows], self.mask[rows]))
+
+    def look(self, model, rows):
+        self.looks += len(rows)
+        features = model.look(self.x[rows], self.mask[rows])
+        return None if features is None else (features, self.mask[rows])
+
+
+def encoder(modality: str, dropout: float = 0.0) -> Encoder:
+    torch.manual_seed(0)
+    if modality == "vision":
+        sizes = {"size": 16, "patch": 8, "width": 16, "depth": 1, "heads": 2, "temporal": 1}
+        return build.build({"name": "vit", "kwargs": {"classes": 3, "dropout": dropout, **sizes}})  # type: ignore[return-value]
+    sizes = {"mels": 16, "frames": 40, "stride": 8, "width": 16, "depth": 1, "heads": 2}
+    return build.build({"name": "ast", "kwargs": {"classes": 3, "dropout": dropout, **sizes}})  # type: ignore[return-value]
+
+
+def windows(modality: str) -> Windows:
+    torch.manual_seed(1)
+    x = torch.rand(20, 3, 3, 16, 16) if modality == "vision" else torch.randn(20, 40, 16)
+    mask = torch.ones(x.shape[:2], dtype=torch.bool)
+    mask[::3, -1] = False
+    return Windows(x, mask, torch.arange(20) % 3)
+
+
+SETTINGS = cfg.TrainConfig(epochs=3, batch=8, learning_rate=1e-3, head_learning_rate=5e-3)
+
+
+def trained(model: Encoder, source, rules: Recipe = PUBLISHED, settings: cfg.TrainConfig = SETTINGS):
+    rows = {"train": range(12), "validation": range(12, 20)}
+    seed = lambda *purpose: len(str(purpose))  # noqa: E731
+    result = fit(model, source, **rows, settings=settings, name="run", seed=seed, rules=rules, head_epochs=3)
+    return model.state_dict(), result.history
+
+
+@pytest.mark.parametrize("modality", ["vision", "audio"])
+def test_cached_features_give_what_repeated_ones_give(modality, monkeypatch):
+    source = windows(modality)
+    cached, history = trained(encoder(modality), source)
+    assert source.looks == 20 + 1  # every window once, and one to see whether it can be done
+    assert source.draws == 0
+    monkeypatch.setattr(Windows, "look", lambda self, model, rows: None)
+    repeated, again = trained(encoder(modality), source)
+    for key in cached:
+        torch.testing.assert_close(cached[key], repeated[key], rtol=1e-4, atol=1e-6)
+    for one, two in zip(history, again, strict=True):
+        assert one["loss"] == pytest.approx(two["loss"], rel=1e-5)
+        assert one["validation_loss"] == pytest.approx(two["validation_loss"], rel=1e-5)
+    start = encoder(modality).state_dict()
+    moved = {k for k in start if not torch.equal(start[k], cached[k])}
+    assert moved
+    assert all(k.startswith(("head.", "temporal.")) for k in moved)
+
+
+def test_the_equality_sees_features_of_the_wrong_windows(monkeypatch):
+    cached, _ = trained(encoder("audio"), windows("audio"))
+    load = Cached.load
+    monkeypatch.setattr(Cached, "load", lambda self, model, rows, augment: load(self, model, rows.flip(0), augment))
+    planted, _ = trained(encoder("audio"), windows("audio"))
+    assert not torch.allclose(cached["head.1.weight"], planted["head.1.weight"], atol=1e-4)
+
+
+def test_the_frozen_part_is_in_evaluation_mode():
+    model = encoder("vision", dropout=0.5).train()
+    headphase.freeze(model)
+    assert not model.vit.training  # type: ignore[union-attr]
+    assert model.temporal.training  # type: ignore[union-attr]
+    assert {n for n, p in model.named_parameters() if p.requires_grad} == {
+        n for n, _ in model.named_parameters() if n.startswith(("head", "temporal"))
+    }
+
+
+def test_an_encoder_that_cannot_be_cut_repeats_its_frozen_part_without_augmentation():
+    model = encoder("audio")
+    source = windows("audio")
+    source.look = lambda model, rows: None  # type: ignore[method-assign]
+    made = headphase.head_source(model, source, range(20), Pieces(8, 8), "float32", "run")
+    assert isinstance(made, Unchanged)
+    made.decide(model, torch.arange(2), torch.Generator())
+    assert source.draws == 0
+
+
+def test_features_that_are_not_numbers_are_named():
+    source = windows("audio")
+    source.x[3] = torch.nan
+    with pytest.raises(TrainingError, match="run: expected a finite feature of the frozen encoder, found nan"):
+        headphase.head_source(encoder("audio"), source, range(20), Pieces(8, 8), "float32", "run")
+
+
+def test_killed_in_the_head_phase_it_ends_the_same(sandbox, tiny_config, content, monkeypatch):
+    monkeypatch.setattr("eavdash.training.stage1.head_epochs", lambda job: 2)
+    whole = sandbox.study(tiny_config(4, micro_batch=3), "whole")("vision")
+    train_run(whole)
+    for epochs in (1, 2, 3):
+        part = sandbox.study(tiny_config(4, micro_batch=3), f"part{epochs}")("vision")
+
+        def die(row, last=epochs):
+            if row["epoch"] == last:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train_run(part, report=die)
+        state = torch.load(io.BytesIO(part.resume_file.read_bytes()[65:]), weights_only=True)["state"]
+        assert any(k.startswith("vit.") for k in state["model"]) == (epochs > 2)
+        train_run(part)
+        assert content(part) == content(whole)

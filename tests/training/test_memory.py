@@ -1,0 +1,259 @@
+"""Micro-batches add up to the batch, and memory that runs out costs time and nothing else."""
+
+from __future__ import annotations
+
+import copy
+import logging
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from eavdash import config as cfg
+from eavdash.errors import TrainingError
+from eavdash.models import build
+from eavdash.models.ast import AudioSpectrogramTransformer
+from eavdash.models.eegformer import EEGformer
+from eavdash.training import headphase, loop, memory, step
+from eavdash.training.loading import Batch
+from eavdash.training.memory import GIB, Pieces
+from eavdash.training.run import train_run
+
+CPU_MESSAGE = "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"
+
+
+def vision(temporal: int) -> tuple[nn.Module, Batch, torch.Tensor]:
+    """A model with both kinds of decisions, and windows of which some frames, or all, are missing."""
+    torch.manual_seed(0)
+    sizes = {"size": 16, "patch": 8, "width": 16, "depth": 1, "heads": 2, "temporal": temporal}
+    model = build.build({"name": "vit", "kwargs": {"classes": 3, "dropout": 0.0, **sizes}})
+    x, mask = torch.rand(7, 4, 3, 16, 16), torch.rand(7, 4) < 0.6
+    mask[2] = False
+    ask = lambda part: headphase.decision(model(x[part], mask[part]))  # noqa: E731
+    return model, Batch(torch.arange(7), ask, headphase.items(mask)), torch.arange(7) % 3
+
+
+def gradients_of(model: nn.Module, batch: Batch, labels: torch.Tensor, size: int, smoothing: float = 0.1):
+    got = step.gradients(model, batch, labels, Pieces(size, size), "float32", smoothing, "run")
+    return got, {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("temporal", [0, 1])
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_micro_batches_add_up_to_the_batch(temporal, size):
+    model, batch, labels = vision(temporal)
+    whole, expected = gradients_of(model, batch, labels, 7)
+    pieces, found = gradients_of(model, batch, labels, size)
+    assert pieces.loss == pytest.approx(whole.loss, rel=1e-5)
+    assert pieces.correct == whole.correct
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-7, msg=name)
+
+
+def test_the_sum_of_plain_means_would_not():
+    """Windows have different numbers of frames, so the mean of the pieces' means is another loss."""
+    model, batch, labels = vision(0)
+    _, expected = gradients_of(model, batch, labels, 7)
+    model.zero_grad()
+    for part in (slice(0, 3), slice(3, 7)):
+        (step.cross_entropy(batch.ask(part), labels[part], 0.1) * (part.stop - part.start) / 7).backward()
+    assert not torch.allclose(model.head.weight.grad, expected["head.weight"], rtol=1e-3, atol=1e-6)
+
+
+def test_no_piece_of_one_window_unless_asked():
+    assert [s.stop - s.start for s in step._spans(9, 4)] == [4, 5]
+    assert [s.stop - s.start for s in step._spans(3, 1)] == [1, 1, 1]
+    assert [s.stop - s.start for s in step._spans(3, 8)] == [3]
+
+
+class Limited:
+    """Makes a model fail like an allocator when it is asked about more than ``limit`` windows with gradients."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, kind: type[nn.Module], limit: int, error: Exception) -> None:
+        self.sizes: list[int] = []
+        forward = kind.forward
+
+        def limited(model, x, mask):
+            self.sizes.append(len(x))
+            made = forward(model, x, mask)  # it has drawn random numbers and moved its buffers before it fails
+            if len(x) > limit:
+                raise error
+            return made
+
+        patch.setattr(kind, "forward", limited)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), RuntimeError(CPU_MESSAGE)])
+def test_out_of_memory_halves_until_it_fits(sandbox, tiny_config, content, monkeypatch, caplog, error):
+    caplog.set_level(logging.WARNING)
+    asked = sandbox.study(tiny_config(3, micro_batch=2), "asked")("eeg")
+    train_run(asked)
+    limits = Limited(monkeypatch, EEGformer, 3, error)
+    found = sandbox.study(tiny_config(3), "found")("eeg")
+    assert train_run(found)
+    assert "s01-eeg: out of memory with 8 windows at once (training); going on with 4" in caplog.text
+    assert "with 4 windows at once (training); going on with 2" in caplog.text
+    # Nothing of the failed attempts is left: not in the weights, not in the running statistics, not in the choices.
+    assert content(found) == content(asked)
+    assert limits.sizes[:3] == [8, 4, 2]
+    assert max(limits.sizes[3:]) <= 4  # and it is not tried again at every step
+
+
+def test_a_resumed_run_keeps_the_size(sandbox, tiny_config, content, monkeypatch):
+    with monkeypatch.context() as patch:
+        Limited(patch, AudioSpectrogramTransformer, 3, RuntimeError(CPU_MESSAGE))
+        whole = sandbox.study(tiny_config(4), "whole")("audio")
+        train_run(whole)
+        part = sandbox.study(tiny_config(4), "part")("audio")
+        assert not train_run(part, report=(seen := []).append, should_stop=lambda: len(seen) >= 2)
+    assert train_run(part)  # with all the memory there is, and still in pieces of two
+    assert content(part) == content(whole)
+    plain = sandbox.study(tiny_config(4), "plain")("audio")
+    train_run(plain)
+    assert content(plain)["weights"] != content(whole)["weights"]  # so the size does show
+
+
+def test_one_window_that_does_not_fit_fails_by_name(sandbox, tiny_config, monkeypatch):
+    Limited(monkeypatch, EEGformer, 0, torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
+    run = sandbox.study(tiny_config(1))("eeg")
+    with pytest.raises(TrainingError, match="one window at a time to fit into the memory, found CUDA out of memory;"):
+        train_run(run)
+
+
+def test_other_errors_are_not_taken_for_it(sandbox, tiny_config, monkeypatch):
+    Limited(monkeypatch, EEGformer, 0, RuntimeError("shapes cannot be multiplied"))
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        train_run(sandbox.study(tiny_config(1))("eeg"))
+
+
+def test_features_and_evaluation_halve_too(sandbox, tiny_config, content, monkeypatch):
+    run = sandbox.study(tiny_config(1))
+    for stage in cfg.MODALITIES:
+        train_run(run(stage))
+    Limited(monkeypatch, AudioSpectrogramTransformer, 5, RuntimeError(CPU_MESSAGE))
+    assert train_run(run("fusion"))
+    assert run("fusion").status()["n"] == 6
+
+
+def test_pieces_keep_the_order_and_lose_nothing():
+    pieces = Pieces(8, 8)
+
+    def compute(rows: torch.Tensor) -> torch.Tensor:
+        if len(rows) > 3:
+            raise torch.OutOfMemoryError("full")
+        return rows * 2
+
+    done = torch.cat(memory.in_pieces(torch.arange(13), pieces, compute, "run"))
+    assert torch.equal(done, torch.arange(13) * 2)
+    assert pieces.evaluation == 2
+
+
+@pytest.mark.parametrize(
+    ("base", "each", "budget", "expected"), [(1.0, 0.5, 4.0, 6), (1.0, 0.5, 100.0, 16), (8.0, 0.5, 4.0, 1)]
+)
+def test_the_budget_gives_the_largest_size_that_fits(base, each, budget, expected):
+    def peak(windows: int) -> int:
+        return int((base + each * windows) * GIB)
+
+    size = memory.fitting(peak, budget, 16)
+    assert size == expected
+    assert size == 1 or peak(size) <= budget * GIB
+    assert memory.fitting(peak, budget, 16, reserve=GIB) <= size
+
+
+def test_a_budget_on_a_cpu_is_refused_in_the_log(sandbox, tiny_config, content, caplog):
+    plain = sandbox.study(tiny_config(1), "plain")("eeg")
+    train_run(plain)
+    run = sandbox.study(tiny_config(1), "budget")("eeg")
+    train_run(run, execution=cfg.Execution(memory=2.0))
+    assert "--memory is measured on a GPU only" in caplog.text
+    assert content(run) == content(plain)
+
+
+def test_a_rehearsed_step_leaves_no_trace():
+    model, batch, labels = vision(1)
+    model.register_buffer("seen", torch.zeros(()))
+    before, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    with step.rehearsal(model):
+        torch.rand(3)
+        model.seen += 1
+        step.gradients(model, batch, labels, Pieces(7, 7), "float32", 0.0, "run")
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_gradients_that_are_not_numbers_end_the_run(sandbox, tiny_config, monkeypatch):
+    real = step.gradients
+
+    def poisoned(model, *args):
+        got = real(model, *args)
+        next(p for p in model.parameters() if p.grad is not None).grad.view(-1)[0] = torch.inf
+        return got
+
+    monkeypatch.setattr(loop, "gradients", poisoned)
+    with pytest.raises(TrainingError, match=r"s01-eeg, epoch 1: expected a finite norm of the gradients, found inf"):
+        train_run(sandbox.study(tiny_config(1))("eeg"))
+
+
+def test_weights_that_broke_in_the_last_step_are_not_scored(sandbox, tiny_config, monkeypatch):
+    sandbox.splits["split"] = sandbox.splits["split"].replace("validation", "train")
+    real = torch.optim.AdamW.step
+
+    def exploding(self, *args):
+        real(self, *args)
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.data.fill_(torch.nan)
+
+    config = tiny_config(1)
+    one = cfg.TrainConfig(epochs=1, batch=1000)
+    config = cfg.with_settings(config, [f"train.audio.batch={one.batch}"])
+    monkeypatch.setattr(torch.optim.AdamW, "step", exploding)
+    with pytest.raises(TrainingError, match="expected a finite decision of the trained model, found nan"):
+        train_run(sandbox.study(config)("audio"))
+
+
+def test_memory_errors_of_every_kind_are_known():
+    assert memory.out_of_memory(torch.OutOfMemoryError("x"))
+    assert memory.out_of_memory(RuntimeError(CPU_MESSAGE))
+    assert memory.out_of_memory(np.exceptions.AxisError("x")) is False
+    assert not memory.out_of_memory(RuntimeError("DefaultCPUAllocator: something else"))
+
+
+def test_compiling_that_fails_costs_a_line(sandbox, tiny_config, content, monkeypatch, caplog):
+    plain = sandbox.study(tiny_config(2), "plain")("audio")
+    train_run(plain)
+
+    def broken(self, *args, **kwargs):
+        def call(*inner):
+            raise RuntimeError("no compiler here\nand more")
+
+        self._compiled_call_impl = call
+
+    monkeypatch.setattr(nn.Module, "compile", broken)
+    run = sandbox.study(tiny_config(2), "compiled")("audio")
+    train_run(run, execution=cfg.Execution(compile=True))
+    assert "torch.compile failed (no compiler here); training goes on without it" in caplog.text
+    assert run.config()["computed"]["compile"] is False
+    assert content(run) == content(plain)
+
+
+def test_a_compiled_model_is_used_and_its_weights_keep_their_names(sandbox, tiny_config, monkeypatch):
+    calls = []
+
+    def counted(self, *args, **kwargs):
+        def call(*inner):
+            calls.append(1)
+            return self._call_impl(*inner)
+
+        self._compiled_call_impl = call
+
+    monkeypatch.setattr(nn.Module, "compile", counted)
+    run = sandbox.study(tiny_config(1))("audio")
+    train_run(run, execution=cfg.Execution(compile=True))
+    assert calls
+    assert run.config()["computed"] == {"device": "cpu", "precision": "float32", "compile": True}
+    build.load_weights(build.build(run.config()["model"]), run.model_file)
