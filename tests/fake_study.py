@@ -215,7 +215,7 @@ def baseline_rows(fused: pd.DataFrame, classes: Sequence[str], rng: np.random.Ge
     """baselines.parquet beside a fusion run's predictions."""
     windows = fused[fused["frame"] == -1].drop(columns=[c for c in fused.columns if c.startswith("attention_")])
     parts = []
-    for name in ("fusion:mean", "fusion:concat", "majority"):
+    for name in ("fusion:best", "fusion:mean", "fusion:calibrated", "fusion:concat", "fusion:paper", "majority"):
         p = rng.dirichlet(np.ones(len(classes)), len(windows))
         if name == "majority":
             p = np.tile(np.eye(len(classes))[0], (len(windows), 1))

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from eavdash import config as cfg
 from eavdash.data.inputs import load_windows
+from eavdash.data.standardise import recorded, standardised
 from eavdash.data.table import open_table, select
 from eavdash.data.windows import WindowSet
 from eavdash.errors import TableError, UsageError
-from eavdash.explain.attention import modality_map, shares
+from eavdash.explain.attention import layer_maps, modality_map, shares
 from eavdash.explain.attributions import Completeness, integrated_gradients
 from eavdash.explain.fused import Decided, FusedModel, encoder_runs, load_unit
 from eavdash.explain.trial import Explanation
@@ -82,10 +83,11 @@ def compute(
         window_probabilities=probabilities,
         trial_probabilities=trial_probabilities,
         attributions=attributions,
-        inputs={m: _aligned(s, s.values, windows) for m, s in sets.items()},
+        inputs={m: _aligned(s, recorded(s), windows) for m, s in sets.items()},
         masks={m: _aligned(s, s.mask, windows) for m, s in sets.items()},
         attention=_stacked([shares(d) for d in decided]),
         map=_stacked([modality_map(d) for d in decided]),
+        maps=_stacked([layer_maps(d) for d in decided]),
         channels=tuple(sets["eeg"].meta["channels"]) if "eeg" in sets else (),
         rate=float(sets["eeg"].meta["rate"]) if "eeg" in sets else 0.0,
         receipts={
@@ -145,7 +147,10 @@ def _window_sets(study: StudyDir, run: RunDir, row: pd.DataFrame) -> dict[str, W
         config = cfg.from_dict(info["config"])
         if modality == "eeg":
             config = replace(config, eeg=replace(config.eeg, channels=tuple(info["input"]["channels"])))
-        sets[modality] = load_windows(row, modality, config, study.cache_dir)
+        windows = load_windows(row, modality, config, study.cache_dir)
+        if statistics := info["input"].get("subject_scaling"):
+            windows = standardised(windows, statistics)
+        sets[modality] = windows
     return sets
 
 

@@ -1,7 +1,8 @@
 """A trained decision as one function of its recordings: encoders and fusion joined, from pixels to logits.
 
-In: a finished run. A fusion run brings its encoders from the runs that config.json names as parents; the run of a
-single modality is a decision too, without fusion. Out: a frozen :class:`FusedModel` in evaluation mode.
+In: a finished run. A fusion run brings its encoders from the runs that config.json names as parents, or, where they
+were fine-tuned with it, from its own folder; the run of a single modality is a decision too, without fusion. Out: a
+frozen :class:`FusedModel` in evaluation mode.
 """
 
 from __future__ import annotations
@@ -68,14 +69,19 @@ def load_unit(study: StudyDir, run: RunDir, device: str | torch.device = "cpu") 
     Raises:
         IntegrityError: weights are missing, damaged, or not those of the configuration beside them.
     """
-    runs = encoder_runs(study, run)
-    encoders = {modality: _load(each) for modality, each in runs.items()}
+    specs = run.config().get("encoders")
+    if specs:  # fine-tuned together with the fusion
+        own = nn.ModuleDict({modality: build(spec) for modality, spec in specs.items()})
+        load_weights(own, run.verify("encoders.safetensors"))
+        encoders = dict(own.items())
+    else:
+        encoders = {modality: _load(each) for modality, each in encoder_runs(study, run).items()}
     fusion = _load(run) if run.config()["stage"] == "fusion" else None
     return FusedModel(encoders, fusion).to(device)  # type: ignore[arg-type]
 
 
 def encoder_runs(study: StudyDir, run: RunDir) -> dict[str, RunDir]:
-    """The run of each encoder that takes part in the decision of ``run``, by modality."""
+    """The run in which each encoder of the decision of ``run`` was trained alone, by modality."""
     config = run.config()
     if config["stage"] != "fusion":
         return {config["stage"]: run}

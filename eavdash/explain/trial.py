@@ -17,11 +17,13 @@ from typing import Any
 import numpy as np
 
 from eavdash.errors import IntegrityError, UsageError
+from eavdash.explain.attention import mean_maps
 from eavdash.files import read_json, sha256, write_atomic, write_json
 from eavdash.store import RunDir, StudyDir
 
 METHODS = ("integrated_gradients",)
 STEPS = 32
+_ATTENTION = ("attention", "map", "maps")
 _ARRAYS = ("attributions", "inputs", "masks", "window_probabilities", "trial_probabilities")
 
 
@@ -55,6 +57,7 @@ class Explanation:
     channels: tuple[str, ...]  # of the EEG
     rate: float  # Hz, of the EEG windows; 0 without EEG
     receipts: dict[str, Any]  # steps, target, completeness per window, reproduction, model checksums
+    maps: np.ndarray | None = None  # (W, layers, heads, M, M), whose mean is ``map``; None in older files
 
     @property
     def shares(self) -> dict[str, float]:
@@ -62,6 +65,28 @@ class Explanation:
         if self.attention is None:
             return {}
         return dict(zip(self.modalities, self.attention.mean(axis=(0, 1)).tolist(), strict=True))
+
+    @property
+    def head_shares(self) -> dict[str, dict[str, float]]:
+        """Attention per head (``head 1`` ...) and modality, averaged over the windows; empty where there is none."""
+        if self.attention is None:
+            return {}
+        means = self.attention.mean(axis=0).tolist()  # (heads, M)
+        return {f"head {h}": dict(zip(self.modalities, m, strict=True)) for h, m in enumerate(means, start=1)}
+
+    @property
+    def layer_maps(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Per layer and head (``layer 1 head 1`` ...) how much a modality attends to each, over the windows it has."""
+        if self.maps is None:
+            return {}
+        return {
+            f"layer {layer} head {head}": {
+                name: dict(zip(self.modalities, row.tolist(), strict=True))
+                for name, row in zip(self.modalities, table, strict=True)
+            }
+            for layer, heads in enumerate(mean_maps(self.maps), start=1)
+            for head, table in enumerate(heads, start=1)
+        }
 
     @property
     def sums(self) -> dict[str, float]:
@@ -86,6 +111,8 @@ class Explanation:
                 for s, p in self.trial_probabilities.items()
             },
             "attention": self.shares,
+            "attention_by_head": self.head_shares,
+            "attention_by_layer": self.layer_maps,
             "attribution": self.sums,
             "completeness_gap": [c["gap"] for c in completeness],
             "completeness_relative_gap": [c["relative_gap"] for c in completeness],
@@ -133,13 +160,13 @@ def save_explanation(run: RunDir, explanation: Explanation) -> None:
     arrays_file, receipts_file = run.explain_files(name, explanation.method)
     arrays_file.parent.mkdir(parents=True, exist_ok=True)
     arrays = {f"{kind}.{key}": value for kind in _ARRAYS for key, value in getattr(explanation, kind).items()}
-    for kind in ("attention", "map"):
+    for kind in _ATTENTION:
         if getattr(explanation, kind) is not None:
             arrays[kind] = getattr(explanation, kind)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     write_atomic(arrays_file, lambda file: file.write(buffer.getbuffer()))
-    fields = {k: v for k, v in vars(explanation).items() if k not in (*_ARRAYS, "attention", "map")}
+    fields = {k: v for k, v in vars(explanation).items() if k not in (*_ARRAYS, *_ATTENTION)}
     write_json(receipts_file, {**fields, "arrays": sha256(arrays_file)})
 
 
@@ -160,7 +187,7 @@ def load_explanation(run: RunDir, trial: str, method: str = METHODS[0]) -> Expla
     remedy = "delete the file and explain the trial again"
     if fields.pop("arrays") != sha256(arrays_file):
         raise IntegrityError.at(arrays_file, expected="the arrays of its receipts", found="others", remedy=remedy)
-    found: dict[str, Any] = {kind: {} for kind in _ARRAYS} | {"attention": None, "map": None}
+    found: dict[str, Any] = {kind: {} for kind in _ARRAYS} | dict.fromkeys(_ATTENTION)
     try:
         with np.load(arrays_file, allow_pickle=False) as stored:
             for name in stored.files:

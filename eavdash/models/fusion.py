@@ -6,7 +6,8 @@ absent: it gets no attention and its content is never read. Only attention reads
 Out: :class:`Fused`; its modality axis follows ``module.modalities``.
 
 Three kinds: :class:`AttentionFusion` (the default), :class:`ConcatFusion` (the baseline) and :class:`PaperFusion`
-(the single-token layer of Yin et al. 2025, which has no attention across modalities).
+(the single-token layer of Yin et al. 2025, which has no attention across modalities). Each can hold a ``temperature``
+that divides its logits (Guo et al. 2017, arXiv:1706.04599), fitted after training (eavdash/training/calibration.py).
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from eavdash.errors import ConfigError
-from eavdash.models.layers import MaskedSoftmax, masked_mean, mean_log_softmax
+from eavdash.models.layers import MaskedSoftmax, masked_mean, mean_log_softmax, sinusoids
+
+_NOTHING = 1e-30
 
 
 @dataclass
@@ -28,20 +31,33 @@ class Fused:
 
     logits: Tensor  # (B, K)
     attention: Tensor | None = None  # (B, heads, M): share of the decision's attention per modality
-    map: Tensor | None = None  # (B, M, M): from the row's tokens to the column's; rows of absent modalities are 0
+    #: (B, layers, heads, M, M): how much of the attention of the row's tokens goes to the column's, before the
+    #: decision. A row sums to 1, that of an absent modality is 0.
+    maps: Tensor | None = None
     frame_logits: Tensor | None = None  # (B, F, K), where every frame is decided with its window's audio and EEG
+
+    @property
+    def map(self) -> Tensor | None:
+        """(B, M, M): the mean of ``maps`` over layers and heads; None where nothing attends."""
+        return None if self.maps is None else self.maps.mean(dim=(1, 2))
 
 
 class Fusion(nn.Module):
-    """Base: reads the modalities in a fixed order, scales them, empties what is masked, hides some in training."""
+    """Base: reads the modalities in a fixed order, scales them, empties what is masked, hides some in training.
 
-    def __init__(self, dims: Mapping[str, int], modality_dropout: float = 0.0) -> None:
+    With ``calibrated`` the state holds the temperature that divides the logits; it is 1 until it is set.
+    """
+
+    def __init__(self, dims: Mapping[str, int], modality_dropout: float = 0.0, calibrated: bool = False) -> None:
         super().__init__()
         if not dims:
             raise ConfigError.at("fusion", expected="at least one modality", found="none", remedy="train an encoder")
         self.modalities = tuple(dims)
         self.dims = dict(dims)
         self.modality_dropout = modality_dropout
+        self.calibrated = calibrated
+        # Not kept in the files of a fusion that is not calibrated: there, as in published files, is no such number.
+        self.register_buffer("temperature", torch.ones(()), persistent=calibrated)
         for name, dim in dims.items():
             self.register_buffer(f"shift_{name}", torch.zeros(dim))
             self.register_buffer(f"scale_{name}", torch.ones(dim))
@@ -50,6 +66,21 @@ class Fusion(nn.Module):
         """Fix the scaling ``(token - shift) / scale`` (D,) of a modality's tokens; fitted on training windows only."""
         self.get_buffer(f"shift_{modality}").copy_(shift)
         self.get_buffer(f"scale_{modality}").copy_(scale.clamp_min(1e-12))
+
+    def set_temperature(self, temperature: float) -> None:
+        """Divide the logits by ``temperature`` from now on.
+
+        Raises:
+            ConfigError: this fusion was not built as a calibrated one, or the temperature is not above 0.
+        """
+        if not self.calibrated or not temperature > 0:
+            raise ConfigError.at(
+                "fusion temperature",
+                expected="a number above 0 for a fusion that was built with calibrated",
+                found=str(temperature),
+                remedy="set fusion.calibrate=true",
+            )
+        self.get_buffer("temperature").fill_(temperature)
 
     def forward(
         self, tokens: Mapping[str, Tensor], masks: Mapping[str, Tensor], evidence: Mapping[str, Tensor] | None = None
@@ -121,11 +152,12 @@ class AttentionFusion(Fusion):
     Every token's logit gets -log(number of valid tokens of its modality): an indifferent query gives each present
     modality 1/m, however many tokens it has. The class query starts at zero, that is, indifferent.
 
-    What the class token takes from a token is its encoder's opinion: the decision is ``gain`` times the encoders'
-    log-probabilities (``evidence``) weighted by the attention shares. A new fusion is thus the geometric mean of the
-    encoders' decisions, and a share is what it seems to be: the weight of that modality's opinion in the decision.
-    Fused values that are read from the features themselves were tried and memorised the few dozen trials that one
-    subject has (docs/evaluation.md). With every modality absent the decision is uniform.
+    What the class token takes from a token is its encoder's opinion: the decision is the mean of the encoders'
+    probabilities (``evidence``) weighted by the attention shares, a linear opinion pool, and its log times ``gain``. A
+    new fusion is thus the mean of softmaxes, and a share is what it seems to be: the weight of that modality's opinion
+    in the decision. In a mean of log-probabilities one encoder that is sure of something wrong outvotes the others, at
+    whatever share; it was measured to be worse, as were values read from the features themselves, which memorised the
+    few dozen trials that one subject has (docs/evaluation.md). With every modality absent the decision is uniform.
     """
 
     def __init__(
@@ -136,8 +168,9 @@ class AttentionFusion(Fusion):
         depth: int = 1,
         dropout: float = 0.2,
         modality_dropout: float = 0.2,
+        calibrated: bool = False,
     ) -> None:
-        super().__init__(dims, modality_dropout)
+        super().__init__(dims, modality_dropout, calibrated)
         self.heads = heads
         self.project = nn.ModuleDict({m: nn.Linear(d, width) for m, d in dims.items()})
         self.embedding = nn.Parameter(torch.randn(len(dims), width) * 0.02)
@@ -170,30 +203,37 @@ class AttentionFusion(Fusion):
         maps = []
         for layer in self.layers:
             x, weights = layer(x, lengths, mask, bias)
-            maps.append(self._modality_map(weights, lengths, valid))
+            maps.append(self._modality_map(weights, lengths, valid))  # (B, heads, M, M)
         query = self.class_query.view(1, self.heads, 1, -1)
         key = self.key(self.norm(x)).unflatten(2, (self.heads, -1)).transpose(1, 2)
         scores = query @ key.transpose(-1, -2) / math.sqrt(key.shape[-1]) + bias[:, None, None, :]
         weights = self.softmax(scores, mask[:, None, None, :])  # (B, heads, 1, T)
         shares = torch.stack([part.sum(dim=-1) for part in weights[:, :, 0].split(lengths, dim=-1)], dim=-1)
-        logits = self.gain * self._opinions(evidence, shares.mean(dim=1))
-        return Fused(logits, shares, torch.stack(maps).mean(dim=0))
+        logits = self.gain * self._opinions(evidence, shares.mean(dim=1)) / self.get_buffer("temperature")
+        return Fused(logits, shares, torch.stack(maps, dim=1) if maps else None)
 
     def _opinions(self, evidence: Mapping[str, Tensor], shares: Tensor) -> Tensor:
-        """The encoders' log-probabilities (B, K) weighted by ``shares`` (B, M); those without a share are not read."""
-        total = next(iter(evidence.values())).new_zeros(())
+        """Log (B, K) of the encoders' probabilities weighted by ``shares`` (B, M); 0 where nobody has a share.
+
+        Opinions without a share are not read. The sum is taken of logarithms, so that none is lost to rounding.
+        """
+        terms = []
         for i, name in enumerate(self.modalities):
             if name in evidence:
                 share = shares[:, i, None]
                 heard = torch.where(share > 0, evidence[name], share.new_zeros(()))
-                total = total + share * heard.log_softmax(dim=1)
-        return total
+                # An absent one is given a weight that is nothing beside any other, and whose gradient is finite.
+                weight = torch.where(share > 0, share, torch.full_like(share, _NOTHING)).log()
+                terms.append(weight + heard.log_softmax(dim=1))
+        pooled = torch.stack(terms).logsumexp(dim=0)
+        return torch.where((shares > 0).any(dim=1, keepdim=True), pooled, torch.zeros_like(pooled))
 
     def _modality_map(self, weights: Tensor, lengths: list[int], valid: list[Tensor]) -> Tensor:
-        """(B, M, M) from token weights (B, heads, T, T): mean over heads and over the row's valid tokens."""
-        columns = [part.sum(dim=-1) for part in weights.mean(dim=1).split(lengths, dim=-1)]
-        rows = torch.stack(columns, dim=-1).split(lengths, dim=1)  # each (B, T of the modality, M)
-        return torch.stack([masked_mean(row, mask) for row, mask in zip(rows, valid, strict=True)], dim=1)
+        """(B, heads, M, M) from token weights (B, heads, T, T): sum over the column's, mean over the row's tokens."""
+        columns = [part.sum(dim=-1) for part in weights.split(lengths, dim=-1)]
+        rows = torch.stack(columns, dim=-1).split(lengths, dim=2)  # each (B, heads, T of the modality, M)
+        means = [masked_mean(row.transpose(1, 2), mask) for row, mask in zip(rows, valid, strict=True)]
+        return torch.stack(means, dim=2)
 
 
 class ConcatFusion(Fusion):
@@ -206,8 +246,9 @@ class ConcatFusion(Fusion):
         width: int = 64,
         dropout: float = 0.2,
         modality_dropout: float = 0.2,
+        calibrated: bool = False,
     ) -> None:
-        super().__init__(dims, modality_dropout)
+        super().__init__(dims, modality_dropout, calibrated)
         self.head = nn.Sequential(
             nn.Linear(sum(dims.values()) + len(dims), width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, classes)
         )
@@ -218,7 +259,7 @@ class ConcatFusion(Fusion):
         values, valid = self._read(tokens, masks)
         present = torch.stack([mask.any(dim=1) for mask in valid], dim=1).to(values[0].dtype)  # (B, M)
         parts = [masked_mean(x, mask) for x, mask in zip(values, valid, strict=True)]
-        return Fused(self.head(torch.cat([*parts, present], dim=1)))
+        return Fused(self.head(torch.cat([*parts, present], dim=1)) / self.get_buffer("temperature"))
 
 
 class PaperFusion(Fusion):
@@ -230,8 +271,10 @@ class PaperFusion(Fusion):
     modalities are zeros.
     """
 
-    def __init__(self, dims: Mapping[str, int], classes: int, heads: int = 4, dropout: float = 0.5) -> None:
-        super().__init__(dims)
+    def __init__(
+        self, dims: Mapping[str, int], classes: int, heads: int = 4, dropout: float = 0.5, calibrated: bool = False
+    ) -> None:
+        super().__init__(dims, calibrated=calibrated)
         total = sum(dims.values())
         self.filling = -total % heads
         width = total + self.filling
@@ -255,20 +298,11 @@ class PaperFusion(Fusion):
                 parts.append(masked_mean(x, mask)[:, None].expand(-1, frames, -1))
         parts.append(values[0].new_zeros(batch, frames, self.filling))
         x = torch.cat(parts, dim=2).flatten(0, 1)[:, None]  # (B * F, 1, D)
-        logits = self.head(self.reduce(self.attention(x, x, x, need_weights=False)[0][:, 0])).unflatten(0, (batch, -1))
+        logits = self.head(self.reduce(self.attention(x, x, x, need_weights=False)[0][:, 0]))
+        logits = (logits / self.get_buffer("temperature")).unflatten(0, (batch, -1))
         if frame_mask is None:
             return Fused(logits[:, 0])
         # Without any frame the window is decided on audio and EEG alone, once.
         first = torch.arange(frames, device=x.device) == 0
         scored = torch.where(frame_mask.any(dim=1, keepdim=True), frame_mask, first)
         return Fused(mean_log_softmax(logits, scored), frame_logits=logits)
-
-
-def sinusoids(count: int, width: int) -> Tensor:
-    """Temporal positions (count, width) of Vaswani et al. (2017); any count, so that 20 frames work where 25 do."""
-    time = torch.arange(count, dtype=torch.float32)[:, None]
-    rate = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(10000.0) / width))
-    table = torch.zeros(count, width)
-    table[:, 0::2] = torch.sin(time * rate)
-    table[:, 1::2] = torch.cos(time * rate[: width // 2])
-    return table

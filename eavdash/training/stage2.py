@@ -4,26 +4,33 @@ The encoders stay in evaluation mode and are never changed. Their features are s
 statistics (kept in the fusion's buffers, so that a checkpoint is complete) and, in training batches, made as
 unreliable as they are on new windows (:mod:`eavdash.training.reliability`). The published layer (kind ``paper``) is
 trained as published: on the features as they are.
+
+On request copies of the encoders are then fine-tuned together with the fusion (:mod:`eavdash.training.joint`), and
+last a temperature is fitted on the validation windows (:mod:`eavdash.training.calibration`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from eavdash.config import StudyConfig
 from eavdash.files import sha256
 from eavdash.models import build
-from eavdash.training import evaluate
-from eavdash.training.baselines import BASELINES, majority, mean_of_modalities
-from eavdash.training.features import Features, features
+from eavdash.models.fusion import Fusion
+from eavdash.models.layers import mean_log_softmax
+from eavdash.training import baselines, evaluate
+from eavdash.training.calibration import Calibration, fit_temperature
+from eavdash.training.features import features, load_encoder
 from eavdash.training.job import (
     Job,
+    Windows,
     check_training,
     labels_of,
     read_windows,
@@ -31,88 +38,13 @@ from eavdash.training.job import (
     signature,
     window_counts,
 )
-from eavdash.training.loop import Checkpoint, Decision, Fitted, fit, recipe
+from eavdash.training.joined import FeatureSource, join
+from eavdash.training.joint import JointModel, JointSource, fine_tune
+from eavdash.training.loop import Checkpoint, Fitted, Source, fit, recipe
 from eavdash.training.reliability import Reliability, reliability
-from eavdash.training.stage1 import finish
+from eavdash.training.stage1 import computed, finish
 
-
-@dataclass(frozen=True)
-class Joined:
-    """The features of all modalities, row by row of one index (canonical order)."""
-
-    index: pd.DataFrame
-    tokens: dict[str, Tensor]  # (window, T, D) float32, 0 where the modality is absent
-    masks: dict[str, Tensor]  # (window, T) bool
-    logits: dict[str, Tensor]  # (window, K) float32: each encoder's own decision
-
-    @property
-    def dims(self) -> dict[str, int]:
-        return {m: int(t.shape[2]) for m, t in self.tokens.items()}
-
-    def present(self, modality: str) -> Tensor:
-        """(window,) bool: where the modality was recorded."""
-        return self.masks[modality].any(dim=1)
-
-
-def join(parts: Mapping[str, Features]) -> Joined:
-    """The windows of the modalities put together by (subject, trial, window)."""
-    keys = ["subject", "trial", "window"]
-    every = pd.concat([p.index for p in parts.values()]).drop_duplicates(keys)
-    index = every.sort_values(["place", "window"], kind="stable").drop(columns="row").reset_index(drop=True)
-    tokens, masks, logits = {}, {}, {}
-    for name, part in parts.items():
-        own = part.index[keys].assign(at=np.arange(len(part.index)))
-        at = index[keys].merge(own, on=keys, how="left", validate="one_to_one")["at"]
-        here = torch.as_tensor(at.notna().to_numpy(copy=True))
-        there = torch.as_tensor(at.dropna().to_numpy(dtype=np.int64, copy=True))
-        tokens[name], masks[name], logits[name] = (
-            _placed(value, here, there) for value in (part.tokens, part.mask, part.logits)
-        )
-    return Joined(index, tokens, masks, logits)
-
-
-def _placed(value: Tensor, here: Tensor, there: Tensor) -> Tensor:
-    out = torch.zeros((len(here), *value.shape[1:]), dtype=value.dtype)
-    out[here] = value[there]
-    return out
-
-
-class FeatureSource:
-    """Joined features as the loop asks for them; training batches are corrupted with the probabilities ``replaced``."""
-
-    def __init__(
-        self,
-        joined: Joined,
-        labels: Tensor,
-        train: Sequence[int],
-        replaced: Mapping[str, float],
-        device: torch.device,
-    ) -> None:
-        self.joined, self.labels, self.device, self.replaced = joined, labels, device, dict(replaced)
-        self.donors = {m: torch.as_tensor(train)[joined.present(m)[torch.as_tensor(train)]] for m in joined.tokens}
-
-    def decide(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> Decision:
-        """The fusion's decision on windows ``rows``; with a generator, some tokens are those of other windows."""
-        tokens, masks, evidence = {}, {}, {}
-        for name in self.joined.tokens:
-            at = rows if augment is None else self.corrupted(name, rows, augment)
-            tokens[name] = self.joined.tokens[name][at].to(self.device)
-            masks[name] = self.joined.masks[name][at].to(self.device)
-            evidence[name] = self.joined.logits[name][at].to(self.device)
-        fused = model(tokens, masks, evidence)
-        attention = None if fused.attention is None else fused.attention.mean(dim=1)
-        frames = masks.get("vision") if fused.frame_logits is not None else None
-        return Decision(fused.logits, fused.frame_logits, frames, attention)
-
-    def corrupted(self, modality: str, rows: Tensor, random: torch.Generator) -> Tensor:
-        """``rows`` with some replaced by random training windows that have the modality; absent ones stay absent."""
-        donors = self.donors[modality]
-        draw = torch.rand(len(rows), generator=random)
-        if not len(donors):
-            return rows
-        other = donors[torch.randint(len(donors), (len(rows),), generator=random)]
-        swap = (draw < self.replaced.get(modality, 0.0)) & self.joined.present(modality)[rows]
-        return torch.where(swap, other, rows)
+log = logging.getLogger(__name__)
 
 
 def train_fusion(job: Job) -> None:
@@ -122,10 +54,10 @@ def train_fusion(job: Job) -> None:
         EavdashError: an encoder is missing or damaged, or the files of the run do not allow it.
         StoppedError: the job was asked to stop.
     """
-    parts, missing = _features(job)
-    joined = join(parts)
+    windows, missing = _windows(job)
+    joined = join({m: features(_parent(job, m), w, job.device) for m, w in windows.items()})
     check_training(job, joined.index)
-    train = rows_of(joined.index, "train")
+    train, validation = rows_of(joined.index, "train"), rows_of(joined.index, "validation")
     rates = _reliabilities(job)
     matched = job.config.fusion.match_reliability and job.config.fusion.kind != "paper"
     replaced = {m: rate.replaced if matched else 0.0 for m, rate in rates.items()}
@@ -139,28 +71,63 @@ def train_fusion(job: Job) -> None:
             "reliability": {m: {**rate.to_dict(), "replaced": replaced[m]} for m, rate in rates.items()},
         },
         left_out=missing,
+        computed=computed(job),
     )
     source = FeatureSource(joined, labels_of(joined.index, job.classes), train, replaced, job.device)
-    encoders = [f"{m} {sha256(job.run.study.run(job.info['parents'][m]).model_file)}" for m in joined.tokens]
+    encoders = [f"{m} {sha256(_parent(job, m).model_file)}" for m in joined.tokens]
     checkpoint = Checkpoint(job.run.resume_file, job.run.metrics_file, signature(job, *encoders))
     model, fitted = _fit(job, spec, source, train, checkpoint)
-    decided = evaluate.decide(model, source, range(len(joined.index)), job.settings.batch)
-    predictions = evaluate.table(joined.index, decided, job.classes, job.fold, job.number, tuple(joined.tokens))
-    evaluate.write(job.run.baselines_file, _baselines(job, joined, source, train, predictions))
-    finish(job, model, predictions, fitted.best_epoch)
+    tables = _Tables(job, joined.index, tuple(joined.tokens))
+
+    whole: nn.Module = model
+    last: Source = source
+    best, epochs, batch = fitted.best_epoch, job.settings.epochs, job.settings.batch
+    if job.config.fusion.joint_epochs:
+        whole, last = (
+            JointModel({m: load_encoder(_parent(job, m)) for m in windows}, model),
+            _joint(job, source, windows),
+        )
+        batch = min(job.config.training(m).batch for m in windows)  # recordings, which take more room than features
+        joint = fine_tune(job, whole, last, train, validation, fitted, batch, signature(job, "joint", *encoders))
+        job.describe(encoders={m: _parent(job, m).config()["model"] for m in windows}, joint=joint.to_dict())
+        build.save_weights(whole.encoders, job.run.encoders_file)
+        best = len(fitted.history) + joint.epoch if joint.epoch else best
+        epochs = len(fitted.history) + joint.epochs
+    if job.config.fusion.calibrate:
+        calibration = _calibrate(job, model, whole, last, validation, batch)
+        job.describe(calibration=calibration.to_dict())
+    decided = evaluate.decide(whole, last, range(len(joined.index)), batch, job.settings.precision, job.run.name)
+    predictions = tables.of(decided, attention=True)
+    evaluate.write(job.run.baselines_file, _baselines(job, tables, source, train, validation, predictions))
+    finish(job, model, predictions, best)
+    job.run.update(epochs=epochs)
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """Makes tables of predictions about the windows of one run."""
+
+    job: Job
+    index: pd.DataFrame
+    modalities: tuple[str, ...]
+
+    def of(self, decided: evaluate.Decided, attention: bool = False) -> pd.DataFrame:
+        job = self.job
+        shares = self.modalities if attention else ()
+        return evaluate.table(self.index, decided, job.classes, job.fold, job.number, shares)
 
 
 def _fit(
     job: Job, spec: dict[str, Any], source: FeatureSource, train: Sequence[int], checkpoint: Checkpoint | None
-) -> tuple[nn.Module, Fitted]:
+) -> tuple[Fusion, Fitted]:
     """A fusion of ``spec`` trained on the features; without ``checkpoint`` nothing is written or reported."""
     torch.manual_seed(job.seed("init"))
-    model = build.build(spec)
+    model = cast(Fusion, build.build(spec))
     if spec["name"] != "paper":
         for name, x in source.joined.tokens.items():
             valid = x[torch.as_tensor(train)][source.joined.masks[name][torch.as_tensor(train)]].double()
             shift, scale = valid.mean(dim=0), valid.std(dim=0, correction=0)
-            model.set_scaling(name, shift.float(), torch.where(scale > 0, scale, 1.0).float())  # type: ignore[operator]
+            model.set_scaling(name, shift.float(), torch.where(scale > 0, scale, 1.0).float())
     model.to(job.device)
     fitted = fit(
         model,
@@ -178,41 +145,106 @@ def _fit(
     return model, fitted
 
 
+def _joint(job: Job, source: FeatureSource, windows: dict[str, Windows]) -> JointSource:
+    return JointSource(source, windows, [m for m in windows if job.config.training(m).augment])
+
+
+def _calibrate(
+    job: Job, fusion: Fusion, model: nn.Module, source: Source, validation: Sequence[int], batch: int
+) -> Calibration:
+    """Give ``fusion``, which decides inside ``model``, the temperature that suits the validation windows."""
+    if not len(validation):
+        log.warning(
+            "%s: fusion.calibrate needs validation windows, which this protocol leaves none; not calibrated",
+            job.run.name,
+        )
+    fitted = fit_on(model, source, validation, batch)
+    fusion.set_temperature(fitted.temperature)
+    return fitted
+
+
+@torch.no_grad()
+def fit_on(model: nn.Module, source: Source, rows: Sequence[int], batch: int) -> Calibration:
+    """The temperature of a model's logits on the windows ``rows``; of its frames' where it decides those."""
+    model.eval()
+    parts = [source.decide(model, part, None) for part in torch.as_tensor(rows, dtype=torch.int64).split(batch)]
+    parts = [part for part in parts if len(part.logits)]
+    labels = source.labels[torch.as_tensor(rows, dtype=torch.int64)]
+    if not parts or parts[0].frame_logits is None:
+        return fit_temperature(torch.cat([p.logits for p in parts]) if parts else torch.zeros(0, 1), labels)
+    frames = torch.cat([cast(Tensor, p.frame_logits) for p in parts])
+    mask = torch.cat([cast(Tensor, p.frame_mask) for p in parts]).cpu()
+    # A window without frames is decided once, on what else it has, in the place of its first frame.
+    mask[:, 0] |= ~mask.any(dim=1)
+    return fit_temperature(frames, labels, lambda values, t: mean_log_softmax(values / t, mask))
+
+
 def _baselines(
-    job: Job, joined: Joined, source: FeatureSource, train: Sequence[int], predictions: pd.DataFrame
+    job: Job,
+    tables: _Tables,
+    source: FeatureSource,
+    train: Sequence[int],
+    validation: Sequence[int],
+    predictions: pd.DataFrame,
 ) -> pd.DataFrame:
     """Rows like the predictions' window rows, one set per baseline, with the column ``stage``."""
-    tables = {
-        "fusion:mean": evaluate.table(
-            joined.index, mean_of_modalities(joined.logits, joined.masks), job.classes, job.fold, job.number
-        ),
-        "majority": evaluate.table(
-            joined.index, majority(joined.index, job.classes), job.classes, job.fold, job.number
-        ),
+    joined = source.joined
+    given = joined.logits, joined.masks
+    ranking = baselines.rank(*given, source.labels, train, validation)
+    heat = baselines.temperatures(*given, source.labels, validation)
+    made = {
+        "fusion:best": tables.of(baselines.best_single(*given, ranking.order)),
+        "fusion:mean": tables.of(baselines.mean_of_modalities(*given)),
+        "fusion:calibrated": tables.of(baselines.calibrated_mean(*given, heat)),
+        "majority": tables.of(baselines.majority(joined.index, job.classes)),
     }
-    if job.config.fusion.kind == "concat":  # the run itself is this baseline
-        tables["fusion:concat"] = predictions[predictions["frame"] == -1]
-    else:
-        config = replace(job.config, fusion=replace(job.config.fusion, kind="concat"))
-        model, _ = _fit(job, build.fusion_spec(config, len(job.classes), joined.dims), source, train, None)
-        decided = evaluate.decide(model, source, range(len(joined.index)), job.settings.batch)
-        tables["fusion:concat"] = evaluate.table(joined.index, decided, job.classes, job.fold, job.number)
-    return pd.concat([tables[b].assign(stage=b) for b in BASELINES], ignore_index=True)
+    for kind, name in baselines.TRAINED.items():
+        if kind == job.config.fusion.kind:  # the run itself is this baseline
+            made[name] = predictions[predictions["frame"] == -1]
+        else:
+            made[name] = tables.of(_trained(job, kind, source, train))
+    job.describe(
+        baselines={
+            "fusion:best": ranking.to_dict(),
+            "fusion:calibrated": {
+                "by": "validation windows" if len(validation) else "nothing: no validation windows, equal to the mean",
+                "temperatures": {m: c.temperature for m, c in heat.items()},
+            },
+        }
+    )
+    return pd.concat([made[b].assign(stage=b) for b in baselines.BASELINES], ignore_index=True)
 
 
-def _features(job: Job) -> tuple[dict[str, Features], list[dict[str, str]]]:
-    """The features of each parent's modality, and the trials that no modality recorded."""
+def _trained(job: Job, kind: str, source: FeatureSource, train: Sequence[int]) -> evaluate.Decided:
+    """The window decisions of another kind of fusion, trained on the same features for as many epochs."""
+    fusion = replace(job.config.fusion, kind=kind, calibrate=False)
+    if kind == "paper":  # as published: its own dropout and heads, and the features as they are
+        fusion = replace(fusion, dropout=0.5, heads=4)
+        source = FeatureSource(source.joined, source.labels, train, {}, job.device)
+    config: StudyConfig = replace(job.config, fusion=fusion)
+    model, _ = _fit(job, build.fusion_spec(config, len(job.classes), source.joined.dims), source, train, None)
+    every = range(len(source.joined.index))
+    decided = evaluate.decide(model, source, every, job.settings.batch, job.settings.precision, job.run.name)
+    return evaluate.Decided(decided.windows)
+
+
+def _parent(job: Job, modality: str) -> Any:
+    return job.run.study.run(job.info["parents"][modality])
+
+
+def _windows(job: Job) -> tuple[dict[str, Windows], list[dict[str, str]]]:
+    """The windows of each parent's modality, and the trials that no modality recorded."""
     parts = {}
     gone: dict[tuple[str, str], int] = {}
-    for modality, name in job.info["parents"].items():
-        parent = job.run.study.run(name)
+    for modality in job.info["parents"]:
+        parent = _parent(job, modality)
         parent.verify("model.safetensors")
         windows = read_windows(job, modality, parent.config()["input"].get("channels", ()))
         if windows is None:
             continue
         for trial in windows.missing:
             gone[trial["subject"], trial["trial"]] = gone.get((trial["subject"], trial["trial"]), 0) + 1
-        parts[modality] = features(parent, windows, job.device)
+        parts[modality] = windows
     wholly = [k for k, count in gone.items() if count == len(parts)]
     reason = "no recording or training window of any modality"
     return parts, [{"subject": s, "trial": t, "reason": reason} for s, t in wholly]
@@ -220,7 +252,7 @@ def _features(job: Job) -> tuple[dict[str, Features], list[dict[str, str]]]:
 
 def _reliabilities(job: Job) -> dict[str, Reliability]:
     rates = {}
-    for modality, name in job.info["parents"].items():
-        predictions = pd.read_parquet(job.run.study.run(name).verify("predictions.parquet"))
+    for modality in job.info["parents"]:
+        predictions = pd.read_parquet(_parent(job, modality).verify("predictions.parquet"))
         rates[modality] = reliability(predictions, job.classes)
     return rates

@@ -71,6 +71,14 @@ def test_everything_of_the_trial_is_there(made: Explanation) -> None:
     assert sum(made.shares.values()) == pytest.approx(1, abs=1e-5)
     assert made.map is not None
     assert made.map.sum(-1) == pytest.approx(1, abs=1e-5)
+    assert made.maps is not None
+    assert made.maps.shape == (2, 1, 4, 3, 3)  # window, layer, head, and from modality to modality
+    assert made.maps.mean((1, 2)) == pytest.approx(made.map, abs=1e-6)
+    said = made.summary()
+    assert list(said["attention_by_head"]) == [f"head {h}" for h in (1, 2, 3, 4)]
+    assert list(said["attention_by_layer"]) == [f"layer 1 head {h}" for h in (1, 2, 3, 4)]
+    for table in said["attention_by_layer"].values():
+        assert [sum(row.values()) for row in table.values()] == pytest.approx([1, 1, 1], abs=1e-5)
 
 
 def test_the_decision_is_the_one_that_was_tested(study: StudyDir, made: Explanation) -> None:

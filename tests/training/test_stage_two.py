@@ -13,8 +13,9 @@ from eavdash import config as cfg
 from eavdash.errors import IntegrityError
 from eavdash.models import build
 from eavdash.presets import preset
+from eavdash.results import tables
 from eavdash.training import evaluate, loop, stage2
-from eavdash.training.baselines import majority, mean_of_modalities
+from eavdash.training.baselines import BASELINES, majority, mean_of_modalities
 from eavdash.training.features import Features, features, load_encoder
 from eavdash.training.job import open_job, read_windows
 from eavdash.training.reliability import reliability
@@ -47,11 +48,12 @@ def test_files_of_a_fusion(sandbox, tiny_config, kind):
     else:
         assert shares == []
     baselines = pd.read_parquet(run("fusion").baselines_file)
-    assert baselines["stage"].value_counts().to_dict() == {"fusion:mean": 60, "fusion:concat": 60, "majority": 60}
+    assert baselines["stage"].value_counts().to_dict() == dict.fromkeys(BASELINES, 60)
+    assert BASELINES == tables.BASELINES  # every table shows what is written
     assert np.allclose(baselines[P].sum(axis=1), 1)
     assert [c for c in baselines if c != "stage"] == [c for c in predictions if c not in shares]
-    if kind == "concat":
-        same = baselines[baselines["stage"] == "fusion:concat"][P].to_numpy()
+    if kind != "attention":
+        same = baselines[baselines["stage"] == f"fusion:{kind}"][P].to_numpy()
         assert np.array_equal(same, windows[P].to_numpy())
     given = run("fusion").config()["input"]
     assert given["modalities"] == ["vision", "audio", "eeg"]
@@ -75,7 +77,7 @@ def test_frozen_encoders_do_not_change(sandbox, tiny_config):
     assert windows is not None
     from eavdash.training import features as module
 
-    module._compute(encoder, windows, torch.device("cpu"), 4)
+    module._compute(encoder, windows, torch.device("cpu"), 4, "float32", "s01-eeg")
     assert all(torch.equal(state[k], v) for k, v in encoder.state_dict().items())
     train_run(run("fusion"))
     assert {s: run(s).model_file.read_bytes() for s in cfg.MODALITIES} == before

@@ -1,0 +1,286 @@
+"""How long the fusion stage takes, against a re-creation of the published loop on the same windows and encoders.
+
+``python benchmarks/fusion_stage.py [--full] [--windows N] [--epochs N] [--steps N] [--threads N]`` prints a JSON line
+and a table. Nothing is read: windows are random numbers of the real shapes, as is every weight.
+
+The published loop (Yin et al. 2025) takes frames one by one, each with the sound and the EEG of its window, in batches
+of 128, and lets all three frozen encoders look at every item in every epoch. Re-created here with the same encoders,
+threads and precision (float32), without gradients in the encoders, and with them in evaluation mode. Ours computes each
+window's features once (eavdash/training/features.py) and trains on those (eavdash/training/loop.py), the published
+layer in both, with about as many frames per step.
+
+A number of steps of each is timed and multiplied: the published loop's by the frames of all epochs, ours by the windows
+(features, once) and by the steps of all epochs. ``--full``: ViT-B/16, AST base on 1024 frames and `yin`; a batch of 128
+would take minutes there, so ``--items`` of it are timed and what the encoders take is multiplied.
+
+Before that, on small models without dropout and with the same windows in each batch, both are trained to the end; the
+largest difference between their weights is printed, and more than rounding ends the program with an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from eavdash.config import TrainConfig
+from eavdash.data.windows import WindowSet
+from eavdash.models import build
+from eavdash.models.base import Encoder
+from eavdash.models.fusion import Fusion
+from eavdash.training import inputs, loop
+from eavdash.training.features import Features, _compute
+from eavdash.training.job import Windows
+from eavdash.training.joined import FeatureSource, Joined, join
+from eavdash.training.seeds import seeder
+
+CLASSES = tuple("abcde")
+BATCH = 128  # frames, as published
+FRAMES = 25  # of a window
+CPU = torch.device("cpu")
+CHUNK = 8  # items that go through an encoder at a time, as memory allows; the same for both
+ROUNDING = 1e-5
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Windows of all modalities, their encoders and the spec of the layer that joins them."""
+
+    windows: dict[str, Windows]
+    encoders: dict[str, Encoder]
+    fusion: dict[str, Any]
+    labels: Tensor  # (window,)
+
+
+def setting(sizes: dict[str, dict[str, int]], count: int, frames: int, dropout: float) -> Setting:
+    """``count`` random windows and random encoders of ``sizes``."""
+    random = np.random.default_rng(0)
+    vision, audio, eeg = sizes["vision"], sizes["audio"], sizes["eeg"]
+    values = {
+        "vision": random.integers(0, 255, (count, frames, vision["size"], vision["size"], 3), dtype=np.uint8),
+        "audio": random.normal(-5, 3, (count, audio["frames"], 128)).astype(np.float32),
+        "eeg": random.normal(0, 1, (count, eeg["channels"], 500)).astype(np.float32),
+    }
+    index = pd.DataFrame({"subject": "1", "trial": [str(i) for i in range(count)], "group": "g", "window": 0})
+    index = index.assign(label=[CLASSES[i % 5] for i in range(count)], split="train")
+    index = index.assign(place=np.arange(count), row=np.arange(count))
+    windows = {}
+    for name, array in values.items():
+        mask = np.ones((count, {"vision": frames, "audio": audio["frames"], "eeg": 500}[name]), dtype=bool)
+        windows[name] = Windows(WindowSet(name, index, array, mask, {}), index)
+    torch.manual_seed(0)
+    specs = {
+        "vision": {"name": "vit", "kwargs": {**vision, "classes": 5, "temporal": 0}},
+        "audio": {"name": "ast", "kwargs": {**audio, "classes": 5, "mels": 128, "pad_to": audio["frames"]}},
+        "eeg": {"name": "yin", "kwargs": {**eeg, "classes": 5}},
+    }
+    encoders: dict[str, Any] = {m: build.build(spec).eval().requires_grad_(False) for m, spec in specs.items()}
+    dims = {m: encoder.feature_dim for m, encoder in encoders.items()}
+    fusion = {"name": "paper", "kwargs": {"dims": dims, "classes": 5, "dropout": dropout}}
+    return Setting(windows, encoders, fusion, torch.arange(count) % 5)
+
+
+def published(
+    made: Setting, fusion: Fusion, batches: Iterable[Tensor], optimiser: torch.optim.Optimizer, rate: float
+) -> tuple[float, float]:
+    """The published loop over ``batches`` of (window, frame) pairs; seconds in the encoders and in the fusion."""
+    fusion.train()
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    looking = learning = 0.0
+    for pairs in batches:
+        began = time.perf_counter()
+        tokens, masks = {}, {}
+        with torch.no_grad():
+            for name, encoder in made.encoders.items():
+                parts = []
+                for some in pairs.split(CHUNK):
+                    x, mask = inputs.tensors(made.windows[name].values, some[:, 0])
+                    if name == "vision":
+                        x, mask = (v[torch.arange(len(some)), some[:, 1]][:, None] for v in (x, mask))
+                    parts.append(encoder(x, mask).tokens.mean(dim=1, keepdim=True))
+                tokens[name] = torch.cat(parts)
+                masks[name] = torch.ones(tokens[name].shape[:2], dtype=torch.bool)
+        looking += time.perf_counter() - began
+        began = time.perf_counter()
+        logits = fusion(tokens, masks).frame_logits[:, 0]
+        loss = F.cross_entropy(logits, made.labels[pairs[:, 0]])
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        learning += time.perf_counter() - began
+    return looking, learning
+
+
+class Recording(FeatureSource):
+    """Remembers which windows each training batch held."""
+
+    batches: list[Tensor]
+
+    def decide(self, model: torch.nn.Module, rows: Tensor, augment: torch.Generator | None) -> loop.Decision:
+        if augment is not None:
+            self.batches.append(rows)
+        return super().decide(model, rows, augment)
+
+
+def ours(made: Setting, joined: Joined, epochs: int, batch: int, rate: float) -> tuple[Fusion, list[Tensor], float]:
+    """Our loop on cached features: the fusion, the windows of each batch, and the seconds it took."""
+    torch.manual_seed(0)
+    fusion: Any = build.build(made.fusion)
+    train = list(range(len(joined.index)))
+    source = Recording(joined, made.labels[: len(train)], train, {}, CPU)
+    source.batches = []
+    settings = TrainConfig(epochs=epochs, batch=batch, learning_rate=rate, precision="float32")
+    began = time.perf_counter()
+    loop.fit(fusion, source, train, [], settings, name="x", seed=seeder(0, 0, "fusion"), rules=loop.PUBLISHED)
+    return fusion, source.batches, time.perf_counter() - began
+
+
+def cached(made: Setting, count: int) -> tuple[Joined, float]:
+    """The features of the first ``count`` windows and the seconds they took."""
+    began = time.perf_counter()
+    parts = {}
+    for name, windows in made.windows.items():
+        some = Windows(windows.values, windows.index.iloc[:count])
+        arrays = {
+            k: torch.from_numpy(v) for k, v in _compute(made.encoders[name], some, CPU, CHUNK, "float32", name).items()
+        }
+        parts[name] = Features(some.index, arrays["tokens"], arrays["mask"], arrays["logits"])
+    return join(parts), time.perf_counter() - began
+
+
+def weights_differ_by(epochs: int = 3) -> float:
+    """Both loops to the end on small models; the largest difference between two weights that have any effect."""
+    sizes = {
+        "vision": {"size": 32, "patch": 8, "width": 16, "depth": 2, "heads": 2},
+        "audio": {"frames": 64, "stride": 16, "width": 16, "depth": 2, "heads": 2},
+        "eeg": {"channels": 4, "width": 8, "depth": 2, "heads": 2},
+    }
+    made = setting(sizes, 20, 5, dropout=0.0)
+    first, batches, _ = ours(made, cached(made, 20)[0], epochs, 5, 3e-4)
+    torch.manual_seed(0)
+    second: Any = build.build(made.fusion)
+    optimiser = torch.optim.AdamW(
+        [
+            {"params": [p for p in second.parameters() if p.ndim > 1], "weight_decay": 0.01},
+            {"params": [p for p in second.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+    )
+    before = {k: v.clone() for k, v in second.state_dict().items()}
+    published(made, second, [torch.cartesian_prod(rows, torch.arange(5)) for rows in batches], optimiser, 3e-4)
+    moved = max(float((v - before[k]).abs().max()) for k, v in second.state_dict().items())
+    assert moved > 100 * ROUNDING, "nothing was learned: equal weights would mean nothing"
+    after = second.state_dict()
+    return max(float((_felt(k, v) - _felt(k, after[k])).abs().max()) for k, v in first.state_dict().items())
+
+
+def _felt(name: str, weight: Tensor) -> Tensor:
+    """The part of a weight that has any effect on the decision.
+
+    Queries and keys of attention to a single token have none: their gradient is 0 but for rounding, and AdamW makes
+    steps of that.
+    """
+    return weight[2 * len(weight) // 3 :] if name.startswith("attention.in_proj") else weight
+
+
+SMALL = {
+    "vision": {"size": 64, "patch": 8, "width": 64, "depth": 4, "heads": 4},
+    "audio": {"frames": 1024, "stride": 16, "width": 64, "depth": 4, "heads": 4},
+    "eeg": {"channels": 30, "width": 60, "depth": 6, "heads": 4},
+}
+FULL = {
+    "vision": {"size": 224, "patch": 16, "width": 768, "depth": 12, "heads": 12},
+    "audio": {"frames": 1024, "stride": 10, "width": 768, "depth": 12, "heads": 12},
+    "eeg": {"channels": 30, "width": 60, "depth": 6, "heads": 4},
+}
+
+
+def main() -> None:
+    """Print the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--full", action="store_true", help="the published sizes")
+    parser.add_argument("--windows", type=int, default=280, help="of training; EAV's paper split has 280 per subject")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=0, help="of the published loop that are timed (1; small: 3)")
+    parser.add_argument("--items", type=int, default=0, help="of a step's 128 frames that are timed (full: 4)")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    difference = weights_differ_by()
+    if difference > ROUNDING:
+        sys.exit(f"fusion_stage: expected equal weights, found a difference of {difference:g}")
+
+    steps = options.steps or (1 if options.full else 3)
+    items = min(BATCH, options.items or (4 if options.full else BATCH))
+    count = 2 if options.full else 16  # windows whose features are timed
+    made = setting(FULL if options.full else SMALL, count, FRAMES, dropout=0.5)
+    total = options.windows * FRAMES * options.epochs
+
+    fusion: Any = build.build(made.fusion)
+    optimiser = torch.optim.AdamW(fusion.parameters(), lr=3e-4)
+    random = torch.Generator().manual_seed(0)
+
+    def pairs(size: int) -> Tensor:
+        window = torch.randint(count, (size,), generator=random)
+        return torch.stack([window, torch.randint(FRAMES, (size,), generator=random)], dim=1)
+
+    published(made, fusion, [pairs(2)], optimiser, 3e-4)  # warm
+    looking, learning = published(made, fusion, [pairs(items) for _ in range(steps)], optimiser, 3e-4)
+    theirs = total * looking / (steps * items) + (total / BATCH) * learning / steps
+
+    joined, seconds = cached(made, count)
+    per_step = max(1, round(BATCH / FRAMES))  # windows
+    enough = torch.arange(10 * per_step) % count  # ten steps
+    many = Joined(
+        pd.concat([joined.index.iloc[[i]] for i in enough.tolist()], ignore_index=True),
+        *({m: x[enough] for m, x in part.items()} for part in (joined.tokens, joined.masks, joined.logits)),
+    )
+    long = Setting(made.windows, made.encoders, made.fusion, torch.arange(len(enough)) % 5)
+    ours(long, many, 1, per_step, 3e-4)  # warm
+    _, batches, trained = ours(long, many, 1, per_step, 3e-4)
+    needed = options.epochs * -(-options.windows // per_step)
+    features_seconds, steps_seconds = options.windows * seconds / count, needed * trained / len(batches)
+    mine = features_seconds + steps_seconds
+
+    print(
+        json.dumps(
+            {
+                "benchmark": "fusion_stage",
+                "sizes": "full" if options.full else "small",
+                "windows": options.windows,
+                "frames": FRAMES,
+                "epochs": options.epochs,
+                "threads": options.threads,
+                "timed": {"published_steps": steps, "items_per_step": items, "feature_windows": count},
+                "published_s": round(theirs, 1),
+                "ours_s": round(mine, 1),
+                "ours_features_s": round(features_seconds, 1),
+                "ours_steps_s": round(steps_seconds, 1),
+                "ratio": round(theirs / mine, 1),
+                "weights_differ_by": difference,
+            }
+        )
+    )
+    rows = {
+        "published: encoders, every frame in every epoch": total * looking / (steps * items),
+        "published: fusion steps": (total / BATCH) * learning / steps,
+        "ours: features, once per window": features_seconds,
+        "ours: fusion steps": steps_seconds,
+    }
+    for name, value in rows.items():
+        print(f"{name:<50}{value:>12.1f} s")
+    print(f"{'ratio':<50}{theirs / mine:>12.1f}")
+
+
+if __name__ == "__main__":
+    main()

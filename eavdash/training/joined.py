@@ -1,0 +1,101 @@
+"""The features of all modalities put together window by window, as stage 2 reads them.
+
+In: :class:`~eavdash.training.features.Features` per modality. Out: :class:`Joined`, and :class:`FeatureSource`, which
+hands batches of it to the training loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from eavdash.training.features import Features
+from eavdash.training.loop import Decision
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The features of all modalities, row by row of one index (canonical order)."""
+
+    index: pd.DataFrame
+    tokens: dict[str, Tensor]  # (window, T, D) float32, 0 where the modality is absent
+    masks: dict[str, Tensor]  # (window, T) bool
+    logits: dict[str, Tensor]  # (window, K) float32: each encoder's own decision
+
+    @property
+    def dims(self) -> dict[str, int]:
+        return {m: int(t.shape[2]) for m, t in self.tokens.items()}
+
+    def parts(self) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
+        """Tokens, mask and logits of each modality."""
+        return {m: (self.tokens[m], self.masks[m], self.logits[m]) for m in self.tokens}
+
+    def present(self, modality: str) -> Tensor:
+        """(window,) bool: where the modality was recorded."""
+        return self.masks[modality].any(dim=1)
+
+
+def join(parts: Mapping[str, Features]) -> Joined:
+    """The windows of the modalities put together by (subject, trial, window)."""
+    keys = ["subject", "trial", "window"]
+    every = pd.concat([p.index for p in parts.values()]).drop_duplicates(keys)
+    index = every.sort_values(["place", "window"], kind="stable").drop(columns="row").reset_index(drop=True)
+    tokens, masks, logits = {}, {}, {}
+    for name, part in parts.items():
+        own = part.index[keys].assign(at=np.arange(len(part.index)))
+        at = index[keys].merge(own, on=keys, how="left", validate="one_to_one")["at"]
+        here = torch.as_tensor(at.notna().to_numpy(copy=True))
+        there = torch.as_tensor(at.dropna().to_numpy(dtype=np.int64, copy=True))
+        tokens[name], masks[name], logits[name] = (
+            _placed(value, here, there) for value in (part.tokens, part.mask, part.logits)
+        )
+    return Joined(index, tokens, masks, logits)
+
+
+def _placed(value: Tensor, here: Tensor, there: Tensor) -> Tensor:
+    out = torch.zeros((len(here), *value.shape[1:]), dtype=value.dtype)
+    out[here] = value[there]
+    return out
+
+
+class FeatureSource:
+    """Joined features as the loop asks for them; training batches are corrupted with the probabilities ``replaced``."""
+
+    def __init__(
+        self,
+        joined: Joined,
+        labels: Tensor,
+        train: Sequence[int],
+        replaced: Mapping[str, float],
+        device: torch.device,
+    ) -> None:
+        self.joined, self.labels, self.device, self.replaced = joined, labels, device, dict(replaced)
+        self.donors = {m: torch.as_tensor(train)[joined.present(m)[torch.as_tensor(train)]] for m in joined.tokens}
+
+    def decide(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> Decision:
+        """The fusion's decision on windows ``rows``; with a generator, some tokens are those of other windows."""
+        tokens, masks, evidence = {}, {}, {}
+        for name in self.joined.tokens:
+            at = rows if augment is None else self.corrupted(name, rows, augment)
+            tokens[name] = self.joined.tokens[name][at].to(self.device)
+            masks[name] = self.joined.masks[name][at].to(self.device)
+            evidence[name] = self.joined.logits[name][at].to(self.device)
+        fused = model(tokens, masks, evidence)
+        attention = None if fused.attention is None else fused.attention.mean(dim=1)
+        frames = masks.get("vision") if fused.frame_logits is not None else None
+        return Decision(fused.logits, fused.frame_logits, frames, attention)
+
+    def corrupted(self, modality: str, rows: Tensor, random: torch.Generator) -> Tensor:
+        """``rows`` with some replaced by random training windows that have the modality; absent ones stay absent."""
+        donors = self.donors[modality]
+        draw = torch.rand(len(rows), generator=random)
+        if not len(donors):
+            return rows
+        other = donors[torch.randint(len(donors), (len(rows),), generator=random)]
+        swap = (draw < self.replaced.get(modality, 0.0)) & self.joined.present(modality)[rows]
+        return torch.where(swap, other, rows)
