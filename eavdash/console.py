@@ -36,6 +36,11 @@ def say(text: str) -> None:
     _err.print(text, markup=False)
 
 
+def answer(text: str) -> None:
+    """One line on standard output."""
+    _out.print(text, markup=False)
+
+
 def complain(text: str) -> None:
     """One sentence about what is wrong."""
     _err.print(text, markup=False, style="red")
@@ -122,10 +127,15 @@ def explanation(summary: dict[str, Any]) -> None:
     """An explanation's numbers for people."""
     for key, value in summary.items():
         if isinstance(value, dict):
-            value = ", ".join(f"{k} {_cell(v)}" for k, v in value.items())
+            value = _pairs(value)
         elif isinstance(value, (list, tuple)):
             value = ", ".join(_cell(v) for v in value)
         _out.print(f"{key}: {_cell(value)}", markup=False)
+
+
+def _pairs(values: dict[str, Any]) -> str:
+    """``vision 0.5, audio 0.5``; what holds dictionaries itself comes in brackets: ``head 1 (vision 0.5 …)``."""
+    return ", ".join(f"{k} ({_pairs(v)})" if isinstance(v, dict) else f"{k} {_cell(v)}" for k, v in values.items())
 
 
 def studies_frame(studies: Sequence[StudyDir], snapshot: Callable[[StudyDir], pd.DataFrame]) -> pd.DataFrame:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from eavdash.data.table import TrialTable
 
 CROSS_SUBJECT = ("loso", "subject-kfold")
+_SPLIT_COLUMNS = ["subject", "trial", "group", "fold", "split"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Plan:
     study: StudyDir
     document: dict[str, Any]  # study.json
     splits: pd.DataFrame
+    trials: pd.DataFrame  # subject, trial, label and the further columns of the trial table, as text
     planned: tuple[PlannedRun, ...]
     left_out: dict[str, str]
     notes: tuple[str, ...]
@@ -66,8 +68,10 @@ def plan(root: str | Path, name: str, config: StudyConfig, selection: Selection,
 
     Raises:
         UsageError: a name, subject, fold or seed that cannot be; ``StudyConflictError`` when the name is taken.
-        DataError, SplitError: no subject at all can be trained; the message is that of the first one.
+        DataError, SplitError: no subject at all can be trained (the message is that of the first one), or a gate of
+            ``eavdash.data.gates`` does not hold.
     """
+    from eavdash.data.gates import check_study
     from eavdash.data.splits import make_splits
     from eavdash.data.table import fingerprint, natural, open_table, select
 
@@ -78,8 +82,9 @@ def plan(root: str | Path, name: str, config: StudyConfig, selection: Selection,
     chosen = select(table, config, selection.subjects)
     # Subjects that cannot be used keep their place: their runs are made, as failed ones that say why.
     subjects = list(natural([*chosen.subjects, *chosen.problems]))
-    if config.protocol.name in CROSS_SUBJECT:
-        subjects = list(chosen.subjects)
+    if config.protocol.name in CROSS_SUBJECT or config.protocol.pooled:
+        if config.protocol.name in CROSS_SUBJECT:
+            subjects = list(chosen.subjects)
         if old is not None:
             _same_people(study, old, subjects)
     trials = chosen.frame
@@ -93,6 +98,7 @@ def plan(root: str | Path, name: str, config: StudyConfig, selection: Selection,
             remedy="check the labels or the filter `where`",
         )
     splits = make_splits(trials, config.protocol)
+    check_study(trials, splits.frame, config.protocol, config.modalities, study.cache_dir)
     problems = {**chosen.problems, **splits.problems}
 
     folds = _folds(splits.frame, selection.folds, problems)
@@ -113,7 +119,8 @@ def plan(root: str | Path, name: str, config: StudyConfig, selection: Selection,
         reason = reason or (f"{table.root}: {'; '.join(unrecorded)}." if unrecorded else "")
         raise SplitError(reason or f"{table.root}: nothing to train; choose other stages, subjects or folds.")
     notes = (*table.notes, *splits.notes, *unrecorded, *_unpretrained(config))
-    return Plan(study, document, _merged_splits(study, splits.frame), tuple(planned), left_out, notes)
+    tables = _merged(study.splits_file, splits.frame[_SPLIT_COLUMNS]), _merged(study.trials_file, _further(trials))
+    return Plan(study, document, *tables, tuple(planned), left_out, notes)
 
 
 def _recorded_stages(config: StudyConfig, trials: pd.DataFrame) -> tuple[list[str], list[str]]:
@@ -220,7 +227,8 @@ def _document(
 
 
 def _refuse_conflict(study: StudyDir, old: dict[str, Any], new: dict[str, Any], found: dict[str, str]) -> None:
-    changed = cfg.differences(old["config"], new["config"])
+    before = cfg.to_dict(cfg.from_dict(old["config"]))  # settings that came later have their defaults
+    changed = cfg.differences(before, new["config"])
     changed += cfg.differences({"classes": old["classes"]}, {"classes": new["classes"]})
     recorded = old["dataset"]["fingerprint"]
     changed += [f"recordings of subject {s} have changed" for s, h in found.items() if recorded.get(s, h) != h]
@@ -248,6 +256,10 @@ def _runs(
     planned: list[PlannedRun] = []
     left_out: dict[str, str] = {}
     merged = splits.merge(trials[["subject", "trial", *COLUMN.values()]], on=["subject", "trial"])
+    pooled: dict[tuple[int, int], dict[str, str]] = {}  # fold, seed → modality → run of all subjects
+    if document["config"]["protocol"]["pooled"]:
+        runs, pooled = _pooled(document, modalities, merged, folds, seeds)
+        planned += runs
     for subject in [""] if cross else subjects:
         mine = merged if cross else merged[merged["subject"] == subject]
         problem = "" if cross else problems.get(subject, "")
@@ -264,20 +276,66 @@ def _runs(
                     if stage == "fusion" and not parents:
                         left_out[names[stage]] = "no modality of its own was recorded"
                         continue
-                    content = {
-                        "study": document["name"],
-                        "run": names[stage],
-                        "unit": "all" if cross else unit_name(subject),
-                        "stage": stage,
-                        "fold": fold,
-                        "seed": seed,
-                        "subject": subject,
-                        "classes": document["classes"],
-                        "parents": parents if stage == "fusion" else {},
-                        "config": document["config"],
-                    }
+                    start = pooled.get((fold, seed), {}).get(stage)
+                    needed = parents if stage == "fusion" else {stage: start} if start else {}
+                    content = _content(document, names[stage], stage, fold, seed, subject, needed)
                     planned.append(PlannedRun(names[stage], content, problem))
     return planned, left_out
+
+
+def _pooled(
+    document: dict[str, Any],
+    modalities: Sequence[str],
+    rows: pd.DataFrame,
+    folds: Sequence[int],
+    seeds: Sequence[int],
+) -> tuple[list[PlannedRun], dict[tuple[int, int], dict[str, str]]]:
+    """The runs over all subjects that each subject's own runs start from, and their names by fold, seed and modality.
+
+    They learn from the training trials of a fold and are validated on its validation trials; test trials of nobody.
+
+    Raises:
+        SplitError: there is only one subject.
+    """
+    people = sorted(set(rows["subject"]))
+    if len(people) < 2:
+        raise SplitError.at(
+            "protocol.pooled",
+            expected="at least 2 subjects to train on together",
+            found=", ".join(people) or "none",
+            remedy="choose more subjects or set protocol.pooled=false",
+        )
+    runs: list[PlannedRun] = []
+    names: dict[tuple[int, int], dict[str, str]] = {}
+    for fold in folds:
+        shown = rows[(rows["fold"] == fold) & (rows["split"] == "train")]
+        for seed in seeds:
+            for modality in modalities:
+                if (shown[COLUMN[modality]] == "").all():
+                    continue
+                name = _run_name("", modality, fold, seed, document["naming"])
+                names.setdefault((fold, seed), {})[modality] = name
+                content = _content(document, name, modality, fold, seed, "", {})
+                runs.append(PlannedRun(name, {**content, "pooled": True}))
+    return runs, names
+
+
+def _content(
+    document: dict[str, Any], name: str, stage: str, fold: int, seed: int, subject: str, parents: dict[str, str]
+) -> dict[str, Any]:
+    """A run's config.json; ``subject`` is empty where all are trained on together."""
+    return {
+        "study": document["name"],
+        "run": name,
+        "unit": unit_name(subject) if subject else "all",
+        "stage": stage,
+        "fold": fold,
+        "seed": seed,
+        "subject": subject,
+        "classes": document["classes"],
+        "parents": parents,
+        "config": document["config"],
+    }
 
 
 def _missing(rows: pd.DataFrame, modalities: Sequence[str], subject: str, fold: int) -> dict[str, str]:
@@ -299,11 +357,19 @@ def _run_name(subject: str, stage: str, fold: int, seed: int, naming: dict[str, 
     return f"{unit}-{stage}{fold_part}{seed_part}"
 
 
-def _merged_splits(study: StudyDir, splits: pd.DataFrame) -> pd.DataFrame:
-    """The study's splits with those of newly planned subjects added; rows of other subjects stay."""
-    columns = ["subject", "trial", "group", "fold", "split"]
-    if not study.splits_file.exists():
-        return splits[columns].reset_index(drop=True)
-    old = pd.read_csv(study.splits_file, dtype=str, keep_default_na=False).astype({"fold": int})
-    others = old[~old["subject"].isin(set(splits["subject"]))]
-    return pd.concat([others, splits[columns]], ignore_index=True) if len(others) else splits[columns]
+def _further(trials: pd.DataFrame) -> pd.DataFrame:
+    """What results can be split by, as text: the label and the columns beyond those that every trial table has."""
+    known = {"group", "start", "stop", *COLUMN.values()}
+    first = ["subject", "trial", "label"]
+    return trials[[*first, *(c for c in trials.columns if c not in known and c not in first)]]
+
+
+def _merged(file: Path, rows: pd.DataFrame) -> pd.DataFrame:
+    """The study's table with the rows of newly planned subjects; rows of other subjects stay."""
+    if not file.exists():
+        return rows.reset_index(drop=True)
+    old = pd.read_csv(file, dtype=str, keep_default_na=False)
+    if "fold" in rows.columns:
+        old = old.astype({"fold": int})
+    others = old[~old["subject"].isin(set(rows["subject"]))]
+    return pd.concat([others, rows], ignore_index=True) if len(others) else rows.reset_index(drop=True)

@@ -35,7 +35,7 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 #: Seconds between a worker's heartbeats, and the age at which a run is shown as not responding.
 HEARTBEAT_EVERY = 2.0
 HEARTBEAT_LOST = 10.0
-CHECKED_FILES = ("model.safetensors", "predictions.parquet", "baselines.parquet")
+CHECKED_FILES = ("model.safetensors", "encoders.safetensors", "predictions.parquet", "baselines.parquet")
 
 
 def checkpoints_root(given: str | Path | None = None) -> Path:
@@ -94,8 +94,18 @@ class RunDir:
         return self.path / "model.safetensors"
 
     @property
+    def encoders_file(self) -> Path:
+        """The encoders of a fusion that were fine-tuned together with it; only such a run has them."""
+        return self.path / "encoders.safetensors"
+
+    @property
     def resume_file(self) -> Path:
         return self.path / "resume.pt"
+
+    @property
+    def joint_resume_file(self) -> Path:
+        """What resume.pt is to the epochs of encoders and fusion together."""
+        return self.path / "resume-joint.pt"
 
     @property
     def log_file(self) -> Path:
@@ -256,6 +266,16 @@ class StudyDir:
     @property
     def splits_file(self) -> Path:
         return self.path / "splits.csv"
+
+    @property
+    def trials_file(self) -> Path:
+        """The further columns of the trial table, by subject and trial; a study's results can be split by them."""
+        return self.path / "trials.csv"
+
+    @property
+    def probes_file(self) -> Path:
+        """What the leakage probes found."""
+        return self.path / "probes.json"
 
     @property
     def cache_dir(self) -> Path:

@@ -1,7 +1,7 @@
 """A study's folder: written from a plan, planned again when recordings were mended, queued again.
 
-In: what :func:`eavdash.planning.plan` takes. Out: ``study.json``, ``splits.csv`` and a folder per run, all that the
-queue and the workers need.
+In: what :func:`eavdash.planning.plan` takes. Out: ``study.json``, ``splits.csv``, ``trials.csv`` and a folder per run,
+all that the queue and the workers need.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import fcntl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+import pandas as pd
 
 from eavdash import config as cfg
 from eavdash.config import Selection, StudyConfig
@@ -22,7 +24,7 @@ __all__ = ["Plan", "plan", "prepare", "refresh", "retry"]
 
 
 def prepare(root: str | Path, name: str, config: StudyConfig, selection: Selection, checkpoints: Path) -> Plan:
-    """:func:`plan`, and write it: study.json, splits.csv, a folder per run. Planning twice changes nothing.
+    """:func:`plan`, and write it: study.json, splits.csv, trials.csv, a folder per run. Planning twice changes nothing.
 
     A run whose subject cannot be used is written as failed with the reason, or queued again once the reason is gone.
 
@@ -32,9 +34,8 @@ def prepare(root: str | Path, name: str, config: StudyConfig, selection: Selecti
     with _planning(checkpoints):
         made = plan(root, name, config, selection, checkpoints)
         made.study.path.mkdir(parents=True, exist_ok=True)
-        text = made.splits.to_csv(index=False).encode()
-        if not made.study.splits_file.exists() or made.study.splits_file.read_bytes() != text:
-            write_atomic(made.study.splits_file, lambda file: file.write(text))
+        _write_table(made.study.splits_file, made.splits)
+        _write_table(made.study.trials_file, made.trials)
         if not made.study.exists or made.study.study() != made.document:
             write_json(made.study.study_file, made.document)
         for planned in made.planned:
@@ -76,6 +77,13 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None) -> list[str]:
     if still and runs is not None and still == names:
         raise DataError(str(study.run(sorted(still)[0]).status()["reason"]))
     return queue_retry(study, sorted(names - still))
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    """The table as CSV, unless it is there already."""
+    text = table.to_csv(index=False).encode()
+    if not path.exists() or path.read_bytes() != text:
+        write_atomic(path, lambda file: file.write(text))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from recordings import FAST, LABELS, make_recordings
 
 from eavdash import commands
 from eavdash.cli import main, parser
+from eavdash.results.tables import BASELINES
 from eavdash.store import StudyDir
 
 
@@ -130,9 +131,7 @@ def test_a_study_from_recordings_to_explanation(
 
     assert run("results", "pilot", "--baselines", "--format", "json", *place) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert {row["stage"] for row in rows} == {
-        *("vision", "audio", "eeg", "fusion", "fusion:mean", "fusion:concat", "majority")
-    }
+    assert {row["stage"] for row in rows} == {*("vision", "audio", "eeg", "fusion", *BASELINES)}
     for row in rows:
         assert row["n"] == len(LABELS)
         assert 0 <= row["accuracy"] <= 1

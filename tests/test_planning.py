@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,11 +25,12 @@ AUDIO = replace(preset("quick"), stages=("audio",))
 def table(folder: Path, subjects: int = 3, groups: int = 5, video: bool = False) -> Path:
     """A trial table with two short sounds per group and subject (and the same file as its "video" if asked)."""
     rows = []
+    rng = np.random.default_rng(0)
     for subject in range(1, subjects + 1):
         for group in range(groups):
             for label in ("calm", "tense"):
                 name = f"{subject}-{group}-{label}.wav"
-                soundfile.write(folder / name, np.zeros(1600, dtype="float32"), 16000)
+                soundfile.write(folder / name, rng.uniform(-0.5, 0.5, 1600), 16000)
                 rows.append(
                     {
                         "subject": subject,
@@ -190,3 +192,72 @@ def test_weights_that_are_not_there_are_named_before_anything_is_written(tmp_pat
     config = cfg.with_settings(AUDIO, [f"audio.weights={tmp_path / 'ast'}"])
     with pytest.raises(ConfigError, match=r"audio\.weights: expected a checkpoint's folder or file"):
         plan(table(tmp_path), "pilot", config, Selection(), tmp_path / "c")
+
+
+@pytest.mark.parametrize("checkpoints", ["new", "with a cache"])
+def test_the_same_recording_in_two_splits_stops_the_study(tmp_path: Path, checkpoints: str) -> None:
+    root, there = table(tmp_path), tmp_path / checkpoints
+    shutil.copy(tmp_path / "2-0-calm.wav", tmp_path / "2-3-calm.wav")
+    if checkpoints != "new":
+        (there / ".cache").mkdir(parents=True)
+    with pytest.raises(SplitError, match=r"audio of trial 0-calm of subject 2 .*the same content in .*2-3-calm\.wav"):
+        prepare(root, "pilot", AUDIO, Selection(), there)
+    assert not (there / "pilot").exists()
+    assert (there / ".cache").exists() == (checkpoints != "new")
+
+
+def test_a_recording_of_two_labels_stops_the_study(tmp_path: Path) -> None:
+    root = table(tmp_path)
+    frame = pd.read_csv(root, dtype=str, keep_default_na=False)
+    frame.loc[(frame["subject"] == "3") & (frame["trial"] == "1-calm"), "audio"] = "3-1-tense.wav"
+    frame.to_csv(root, index=False)
+    with pytest.raises(DataError, match="trials of different labels"):
+        plan(root, "pilot", AUDIO, Selection(), tmp_path / "c")
+
+
+def test_further_columns_are_kept_beside_the_study(tmp_path: Path) -> None:
+    root = table(tmp_path)
+    frame = pd.read_csv(root, dtype=str, keep_default_na=False)
+    frame["condition"] = ["speaking" if "calm" in t else "listening" for t in frame["trial"]]
+    frame.to_csv(root, index=False)
+    prepare(root, "pilot", AUDIO, Selection(("1",)), tmp_path / "c")
+    made = prepare(root, "pilot", AUDIO, Selection(("2",)), tmp_path / "c")
+    kept = pd.read_csv(made.study.trials_file, dtype=str)
+    assert list(kept.columns) == ["subject", "trial", "label", "condition"]
+    assert dict(zip(kept["subject"], kept["condition"], strict=True)).keys() == {"1", "2"}
+    assert set(kept.loc[kept["label"] == "calm", "condition"]) == {"speaking"}
+
+
+def test_pooled_runs_come_first_and_everybody_starts_from_them(tmp_path: Path) -> None:
+    config = cfg.with_settings(replace(preset("quick"), stages=("vision", "audio", "fusion")), ["protocol.pooled=true"])
+    made = plan(table(tmp_path, subjects=2, video=True), "pilot", config, Selection(folds=(0, 1)), tmp_path / "c")
+    assert made.runs[:4] == ["all-vision-fold0", "all-audio-fold0", "all-vision-fold1", "all-audio-fold1"]
+    by_name = {run.name: run.config for run in made.planned}
+    assert by_name["all-audio-fold1"]["pooled"] is True
+    assert (by_name["all-audio-fold1"]["subject"], by_name["all-audio-fold1"]["parents"]) == ("", {})
+    assert by_name["s02-audio-fold1"]["parents"] == {"audio": "all-audio-fold1"}
+    assert by_name["s02-fusion-fold1"]["parents"] == {"vision": "s02-vision-fold1", "audio": "s02-audio-fold1"}
+    assert "pooled" not in by_name["s02-audio-fold1"]
+
+
+def test_pooled_needs_more_than_one_subject_and_keeps_them(tmp_path: Path) -> None:
+    config = cfg.with_settings(AUDIO, ["protocol.pooled=true"])
+    root = table(tmp_path)
+    with pytest.raises(SplitError, match=r"protocol\.pooled: expected at least 2 subjects .* found 1"):
+        plan(root, "pilot", config, Selection(("1",)), tmp_path / "c")
+    prepare(root, "pilot", config, Selection(("1", "2")), tmp_path / "c")
+    with pytest.raises(StudyConflictError, match="every fold depends on all of them"):
+        prepare(root, "pilot", config, Selection(), tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["protocol.name=loso", "protocol.pooled=true"], "protocol.pooled: expected false"),
+        (["protocol.test_epoch=true"], "belongs to the protocol paper, not to conversation"),
+        (["protocol.subject_scaling=true", "audio.scaling=ast"], "AudioSet's constants do not fit"),
+    ],
+)
+def test_options_that_a_protocol_cannot_have_are_refused(settings: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        cfg.with_settings(preset("quick"), settings)

@@ -5,6 +5,9 @@ row per trial and fold. What keeps one subject from being split is a sentence in
 
 * ``conversation``: within a subject by group. The f-th group of each main label goes to fold f mod K; fold k tests,
   fold k + 1 validates, the rest trains. On EAV these are five folds of four speaking trials per class.
+* ``blocks``: the same with stretches in the place of groups: groups that follow one another with the same main label
+  stay together, so that a test group's neighbour of the same class is never in training. The longest stretches of each
+  label are dealt first. On EAV these are three folds of 8, 8 and 4 speaking trials per class.
 * ``paper`` (Yin et al. 2025): per class and in order, the first 70 % train, the rest tests; conversations straddle the
   border, which a note counts.
 * ``loso``, ``subject-kfold``: folds over subjects.
@@ -54,7 +57,7 @@ def make_splits(trials: pd.DataFrame, protocol: ProtocolConfig) -> Splits:
     for subject in natural(trials["subject"]):
         rows = trials[trials["subject"] == subject]
         try:
-            part, note = (_paper if protocol.name == "paper" else _conversation)(subject, rows, protocol)
+            part, note = (_paper if protocol.name == "paper" else _within)(subject, rows, protocol)
         except SplitError as error:
             problems[subject] = str(error)
         else:
@@ -100,9 +103,36 @@ def group_folds(trials: pd.DataFrame, folds: int) -> dict[str, int]:
     that would leave folds empty (groups that share a main label by chance, such as sessions), groups move into them
     from fuller folds as long as every fold then tests every class; else K is smaller.
     """
-    by_group = trials.groupby("group", sort=False)["label"].agg(list)  # in order of first trials
-    main = {str(group): _main_label(labels) for group, labels in by_group.items()}
-    classes = set(trials["label"])
+    return _deal(_labels_by_group(trials), folds)
+
+
+def block_folds(trials: pd.DataFrame, folds: int) -> dict[str, int]:
+    """Fold of each group of one subject under ``blocks``: :func:`group_folds` of stretches of like-labelled groups."""
+    by_group = _labels_by_group(trials)
+    stretches: list[tuple[str, list[str]]] = []  # main label and groups
+    for group, labels in by_group.items():
+        label = _main_label(labels)
+        if stretches and stretches[-1][0] == label:
+            stretches[-1][1].append(group)
+        else:
+            stretches.append((label, [group]))
+    stretches.sort(key=lambda s: -len(s[1]))  # stable: equal lengths keep the order of time
+    content = {str(n): [x for g in groups for x in by_group[g]] for n, (_, groups) in enumerate(stretches)}
+    fold = _deal(content, folds)
+    return {group: fold[str(n)] for n, (_, groups) in enumerate(stretches) for group in groups}
+
+
+def _labels_by_group(trials: pd.DataFrame) -> dict[str, list[str]]:
+    """The labels of each group's trials; groups in order of their first trials."""
+    found: dict[str, list[str]] = {}
+    for group, label in zip(trials["group"].tolist(), trials["label"].tolist(), strict=True):
+        found.setdefault(group, []).append(label)
+    return found
+
+
+def _deal(by_group: dict[str, list[str]], folds: int) -> dict[str, int]:
+    main = {group: _main_label(labels) for group, labels in by_group.items()}
+    classes = {label for labels in by_group.values() for label in labels}
     for count in range(min(folds, len(main)), 1, -1):
         seen: Counter[str] = Counter()
         fold = {}
@@ -134,7 +164,7 @@ def _main_label(labels: list[str]) -> str:
     return min(count, key=lambda label: (-count[label], natural_key(label)))
 
 
-def _conversation(subject: str, rows: pd.DataFrame, protocol: ProtocolConfig) -> tuple[pd.DataFrame, str]:
+def _within(subject: str, rows: pd.DataFrame, protocol: ProtocolConfig) -> tuple[pd.DataFrame, str]:
     _need_two_classes(f"subject {subject}", rows)
     groups = rows["group"].nunique()
     if groups < 2:
@@ -144,10 +174,11 @@ def _conversation(subject: str, rows: pd.DataFrame, protocol: ProtocolConfig) ->
             found=f"{groups} ({rows['group'].iloc[0]})",
             remedy="give the trials of different sessions or blocks different groups, or use another protocol",
         )
-    fold = group_folds(rows, protocol.folds)
+    deal = block_folds if protocol.name == "blocks" else group_folds
+    fold = deal(rows, protocol.folds)
     lacking = _lacking(rows, fold)
     if lacking:
-        smaller = next((k for k in range(protocol.folds - 1, 1, -1) if not _lacking(rows, group_folds(rows, k))), 0)
+        smaller = next((k for k in range(protocol.folds - 1, 1, -1) if not _lacking(rows, deal(rows, k))), 0)
         remedy = f"plan with protocol.folds={smaller}" if smaller else "record the class in more groups or leave it out"
         raise SplitError.at(
             f"subject {subject}", expected="every class in training in every fold", found=lacking, remedy=remedy

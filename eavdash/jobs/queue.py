@@ -59,8 +59,10 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None, execution: Executi
     """
     chosen = _with_parents(_choose(study, runs))
     if runs is not None:
-        names = {run.name for run in chosen}
-        chosen += [run for run in _choose(study, None) if names & set(_blocked_by(run)) and run.name not in names]
+        every, names = _choose(study, None), {run.name for run in chosen}
+        while blocked := [run for run in every if names & set(_blocked_by(run)) and run.name not in names]:
+            chosen += blocked
+            names |= {run.name for run in blocked}
     with at_the_door(study.path.parent) as broker:
         queued = [run for run in chosen if _retry(run, execution, named=runs is not None and run.name in runs)]
         _activate(broker, queued)
@@ -78,7 +80,7 @@ def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> list[str]:
         QueueError: the conductor cannot be started.
     """
     # Those that wait for others first, or they would notice that what they wait for was cancelled.
-    chosen = sorted(_choose(study, runs), key=lambda run: not run.config().get("parents"))
+    chosen = sorted(_choose(study, runs), key=_depth)
     with at_the_door(study.path.parent) as broker:
         dropped = {run.name: _cancel(run) for run in chosen}
         broker.cancel([task for tasks in dropped.values() for task in tasks or ()])
@@ -137,16 +139,28 @@ def _choose(study: StudyDir, names: Sequence[str] | None) -> list[RunDir]:
     return study.runs() if names is None else [find_run(study, name) for name in dict.fromkeys(names)]
 
 
+def _depth(run: RunDir) -> int:
+    """Fusion 0, a run that waits for another 1, a run that waits for none 2."""
+    config = run.config()
+    return 2 if not config.get("parents") else int(config.get("stage") != "fusion")
+
+
 def _with_parents(runs: list[RunDir]) -> list[RunDir]:
     """The runs and, before each, the parents that they need."""
     from eavdash.jobs.foreman import parents
 
     needed: dict[str, RunDir] = {}
-    for run in runs:
+
+    def add(run: RunDir) -> None:
+        if run.name in needed:
+            return
         for parent in parents(run):
             if parent.config_file.exists():
-                needed.setdefault(parent.name, parent)
-        needed.setdefault(run.name, run)
+                add(parent)
+        needed[run.name] = run
+
+    for run in runs:
+        add(run)
     return list(needed.values())
 
 
@@ -171,7 +185,8 @@ def _retry(run: RunDir, execution: Execution | None, named: bool) -> bool:
     if status["state"] == "done" and named and _damaged(run):
         with contextlib.suppress(QueueError):
             run.transition("queued", expect={"state": "done"}, submission=None, epoch=0, checksums={}, accuracy=None)
-            for name in (*CHECKED_FILES, run.metrics_file.name, run.resume_file.name):
+            state = (run.metrics_file.name, run.resume_file.name, run.joint_resume_file.name)
+            for name in (*CHECKED_FILES, *state):
                 (run.path / name).unlink(missing_ok=True)
             status = run.status()
     elif status["state"] == "done" or not ended(status) or status.get("unusable"):

@@ -106,7 +106,7 @@ def fusion_comparisons(scores: pd.DataFrame) -> list[Comparison]:
         return []
     best = str(wide[singles].mean().idxmax())
     rivals = {best: wide[best], "each subject's best": wide[singles].max(axis=1)}
-    rivals |= {name: wide[name] for name in ("fusion:mean", "fusion:concat") if name in wide.columns}
+    rivals |= {name: wide[name] for name in wide.columns if name.startswith("fusion:")}
     out = []
     for name, column in rivals.items():
         pair = pd.DataFrame({"a": wide["fusion"], "b": column}).dropna()

@@ -19,10 +19,11 @@ import pandas as pd
 
 from eavdash.config import STAGES
 from eavdash.errors import EavdashError, IntegrityError, UsageError
+from eavdash.results.columns import column
 from eavdash.store import RunDir, StudyDir
 
 LEVELS = ("trial", "window", "frame")
-BASELINES = ("fusion:mean", "fusion:concat", "majority")
+BASELINES = ("fusion:best", "fusion:mean", "fusion:calibrated", "fusion:concat", "fusion:paper", "majority")
 SCORE_COLUMNS = ("study", "subject", "stage", "level", "n", "accuracy", "balanced_accuracy", "macro_f1")
 #: Columns that together name one tested item of a level.
 _ITEM = {"trial": ["trial"], "window": ["trial", "window"], "frame": ["trial", "window", "frame"]}
@@ -98,37 +99,48 @@ def windows_of(rows: pd.DataFrame, subject: str, trial: str) -> pd.DataFrame:
     return mine.sort_values(["stage", "fold", "seed", "window"], key=_rank).reset_index(drop=True)
 
 
-def scores(study: StudyDir, level: str = "trial", by: Sequence[str] = (), baselines: bool = False) -> pd.DataFrame:
+def scores(
+    study: StudyDir, level: str = "trial", by: Sequence[str] = (), baselines: bool = False, split: str = ""
+) -> pd.DataFrame:
     """Scores per test subject and stage (and fold or seed, if asked by ``by``), as fractions from 0 to 1.
+
+    ``split`` names a further column of the trial table: there is a row for each of its values then.
 
     Level ``frame`` lists only stages that score frames. ``balanced_accuracy`` is the mean recall over the classes
     that occur among the labels, ``macro_f1`` the mean F1 over those that occur among labels or predictions.
 
     Raises:
-        UsageError: an unknown level, or ``by`` something else than fold and seed.
+        UsageError: an unknown level or column, or ``by`` something else than fold and seed.
     """
     for value, allowed, name in ((level, LEVELS, "--level"), *((b, ("fold", "seed"), "--by") for b in by)):
         if value not in allowed:
             raise UsageError.at(name, expected=f"one of {', '.join(allowed)}", found=repr(value), remedy="choose one")
     rows = predictions(study, baselines=baselines)
-    table = score_table(rows, level, by)
+    table = score_table(rows, level, by, column(study, split) if split else None)
     table.attrs["problems"] = rows.attrs["problems"]
     return table
 
 
-def score_table(rows: pd.DataFrame, level: str = "trial", by: Sequence[str] = ()) -> pd.DataFrame:
-    """:func:`scores` of test rows that have been read already."""
-    columns = [*SCORE_COLUMNS[:3], *by, *SCORE_COLUMNS[3:]]
+def score_table(
+    rows: pd.DataFrame, level: str = "trial", by: Sequence[str] = (), split: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """:func:`scores` of test rows that have been read already; ``split``: subject, trial and the column to split by."""
+    kind = [str(split.columns[-1])] if split is not None else []
+    kind = [f"trial's {name}" if name in (*SCORE_COLUMNS, *by) else name for name in kind]
+    columns = [*SCORE_COLUMNS[:3], *kind, *by, *SCORE_COLUMNS[3:]]
     items = _trials(rows) if level == "trial" else rows[(rows["frame"] >= 0) == (level == "frame")]
     if items.empty:
         return pd.DataFrame(columns=columns)
-    keys = ["study", "subject", "stage", *by]
+    values = "kind of trial"  # a name that no other column has: the split's own may be "label" or "window"
+    if split is not None:
+        items = items.merge(split.set_axis(["subject", "trial", values], axis=1), on=["subject", "trial"])
+    keys = ["study", "subject", "stage", *([values] if kind else []), *by]
     out = []
     for key, group in items.groupby(keys, sort=False):
         seeds = [_score(part) for _, part in group.groupby("seed")]
         n = len(group[_ITEM[level]].drop_duplicates())
         out.append((*key, level, n, *np.mean(seeds, axis=0).tolist()))
-    return _order(pd.DataFrame(out, columns=[*keys, *SCORE_COLUMNS[3:]])[columns])
+    return _order(pd.DataFrame(out, columns=columns), kind)
 
 
 def summary(study: StudyDir, level: str = "trial", baselines: bool = False) -> pd.DataFrame:
@@ -255,8 +267,9 @@ def _rank(column: pd.Series) -> pd.Series:
     return column.map({value: place for place, value in enumerate(order)})
 
 
-def _order(table: pd.DataFrame) -> pd.DataFrame:
+def _order(table: pd.DataFrame, kind: Sequence[str] = ()) -> pd.DataFrame:
     keys = [c for c in ("subject", "stage", "trial", "fold", "seed") if c in table.columns]
     if "trial" in keys:
         keys = ["subject", "trial", "stage", "fold", "seed"]
+    keys = [*keys, *(c for c in kind if c not in keys)]
     return table.sort_values(keys, key=_rank, kind="stable").reset_index(drop=True)

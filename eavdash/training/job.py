@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ import pandas as pd
 import torch
 
 from eavdash import config as cfg
+from eavdash.data import standardise
+from eavdash.data.gates import check_windows
 from eavdash.data.inputs import load_windows
 from eavdash.data.table import natural_sort, open_table, select
 from eavdash.data.windows import WindowSet
@@ -38,6 +40,7 @@ class Job:
     device: torch.device
     report: Report | None = None
     should_stop: Callable[[], bool] = lambda: False
+    execution: cfg.Execution = field(default_factory=cfg.Execution)
 
     @property
     def stage(self) -> str:
@@ -90,9 +93,15 @@ class Windows:
 
 
 def open_job(
-    run: RunDir, device: torch.device, report: Report | None = None, should_stop: Callable[[], bool] = lambda: False
+    run: RunDir,
+    device: torch.device,
+    report: Report | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    people: Sequence[str] = (),
 ) -> Job:
     """Read the run's configuration, its study's splits and the trial table.
+
+    ``people``: subjects whose trials of the fold are taken, in the place of the run's own.
 
     Raises:
         EavdashError: a file of the study is damaged, or the dataset no longer fits the study.
@@ -107,9 +116,12 @@ def open_job(
         raise SplitError.at(
             file, expected="the study's splits", found=str(error), remedy="plan the study again"
         ) from error
-    if info.get("subject"):
+    if people:
+        splits = splits[splits["subject"].isin(people)]
+    elif info.get("subject"):
         splits = splits[splits["subject"] == info["subject"]]
-    splits = splits[splits["split"].isin(SPLITS)]
+    # What all subjects start from must not have seen anybody's test trials.
+    splits = splits[splits["split"].isin(SPLITS[:2] if info.get("pooled") else SPLITS)]
     subjects = tuple(dict.fromkeys(splits["subject"]))
     if not subjects:
         raise SplitError.at(
@@ -138,6 +150,11 @@ def read_windows(job: Job, modality: str, channels: Sequence[str] = ()) -> Windo
 
     ``channels`` fixes the EEG channels, where an encoder has been trained on a certain set. Training windows that
     ``eeg.reject`` rules out are left out; validation and test keep all of theirs, or they would be made easier.
+    With ``protocol.subject_scaling`` EEG and sound are standardised by all windows of each subject.
+
+    Raises:
+        SplitError: a window of a run's own stage is in two splits.
+        DataError, RecordingError: the recordings do not allow it.
     """
     recorded = job.trials[cfg.COLUMN[modality]] != ""
     missing = [
@@ -154,12 +171,24 @@ def read_windows(job: Job, modality: str, channels: Sequence[str] = ()) -> Windo
             {**cfg.to_dict(config), "eeg": {**cfg.to_dict(config)["eeg"], "channels": list(channels)}}
         )
         values = load_windows(trials.drop(columns="split"), modality, config, job.run.study.cache_dir)
+    values = _standardised(job, values)
     order = trials[["subject", "trial", "split"]].assign(place=np.arange(len(trials)))
     index = values.index.reset_index(drop=True)
     index = index.assign(row=np.arange(len(index))).merge(order, on=["subject", "trial"], validate="many_to_one")
     index = index.sort_values(["place", "window"], kind="stable").reset_index(drop=True)
+    if modality == job.stage:  # once: fusion reads what its encoders have read
+        check_windows(values, index)
     index, lost = _without_rejected(job, values, index)
     return Windows(values, index, missing + lost)
+
+
+def _standardised(job: Job, values: WindowSet) -> WindowSet:
+    """The windows, by each subject's own statistics where the protocol asks for it."""
+    if not job.config.protocol.subject_scaling or values.modality not in standardise.MODALITIES:
+        return values
+    made = standardise.standardised(values, standardise.subject_statistics(values))
+    # Other values than those that the key names: what is computed from them is kept apart.
+    return replace(made, meta={**made.meta, "key": f"{values.meta['key']}-by-subject"})
 
 
 def _without_rejected(job: Job, values: WindowSet, index: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, str]]]:

@@ -17,9 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eavdash.data.standardise import plain, robust
 from eavdash.data.windows import WindowSet
-
-_MAD_TO_STD = 1.4826
 
 
 def fit_scaling(windows: WindowSet, rows: Sequence[int], fitted: bool = True) -> tuple[Tensor, Tensor] | None:
@@ -34,9 +33,9 @@ def fit_scaling(windows: WindowSet, rows: Sequence[int], fitted: bool = True) ->
     chosen = np.sort(np.asarray(rows))
     mask = np.asarray(windows.mask[chosen], dtype=bool)
     if windows.modality == "eeg":
-        parts = [_robust(np.asarray(windows.values[chosen, c])[mask]) for c in range(windows.values.shape[1])]
+        parts = [robust(np.asarray(windows.values[chosen, c])[mask]) for c in range(windows.values.shape[1])]
     elif windows.modality == "audio":
-        parts = [_plain(np.asarray(windows.values[chosen, :, m])[mask]) for m in range(windows.values.shape[2])]
+        parts = [plain(np.asarray(windows.values[chosen, :, m])[mask]) for m in range(windows.values.shape[2])]
     else:
         parts = _colours(windows, chosen)
     shift, scale = np.array(parts, dtype=np.float64).T
@@ -53,14 +52,3 @@ def _colours(windows: WindowSet, rows: np.ndarray) -> list[tuple[float, float]]:
     spread = np.sqrt(np.maximum(squares / max(count, 1) - mean**2, 0))
     # Below one grey level there is no picture, only rounding.
     return [(float(m), float(s) if s > 1 / 255 else 1.0) for m, s in zip(mean, spread, strict=True)]
-
-
-def _plain(values: np.ndarray) -> tuple[float, float]:
-    values = values.astype(np.float64)
-    return float(values.mean()), float(values.std()) or 1.0  # a constant band is centred and left at that
-
-
-def _robust(values: np.ndarray) -> tuple[float, float]:
-    values = values.astype(np.float64)
-    spread = _MAD_TO_STD * float(np.median(np.abs(values - np.median(values))))
-    return float(values.mean()), spread or float(values.std()) or 1.0

@@ -24,9 +24,15 @@ PAGE = "training_launch"
 PRESET_LABELS = {"quick": "quick: small models for a laptop", "paper": "paper: the published configuration"}
 PROTOCOL_HELP = {
     "conversation": "conversation: within a subject, no conversation in both train and test",
+    "blocks": "blocks: as conversation, and neighbours of one class stay together (stricter)",
     "paper": "paper: 70/30 in order, no validation (optimistic)",
     "loso": "loso: leave one subject out",
     "subject-kfold": "subject-kfold: folds of subjects",
+}
+PROTOCOL_OPTIONS = {
+    "subject_scaling": "Standardise each subject by all of its unlabelled trials (transductive)",
+    "pooled": "Train on all subjects' training trials first, then fine-tune on each subject's own (within subjects)",
+    "test_epoch": "Choose the epoch on the test trials, as published (protocol paper only; never honest)",
 }
 FUSION_HELP = {
     "attention": "attention: tokens per modality, shares to show",
@@ -86,6 +92,9 @@ def form(subjects: Sequence[str], conditions: bool) -> Request:
         seeds = second.text_input("Seeds", help="numbers such as `0,1,2`", **_key("seeds"))
         device = _select("Device", ("auto", "cpu", "cuda"), "device", {})
     settings = [f"protocol.name={protocol}", f"protocol.folds={count}", f"fusion.kind={kind}"]
+    with st.expander("Options of the protocol", key=f"{PAGE}_protocol_options"):
+        for name, title in PROTOCOL_OPTIONS.items():
+            settings.append(f"protocol.{name}={str(st.checkbox(title, **_key(name))).lower()}")
     with st.expander("Encoders and pretrained weights", key=f"{PAGE}_encoders"):
         for modality in MODALITIES:
             first, second = st.columns([1, 2])
@@ -122,7 +131,7 @@ def plan_table(plan: Plan) -> pd.DataFrame:
                     "runs": len(runs),
                     "there already": sum(run.name in existing for run in runs),
                     "cannot start": sum(bool(run.problem) for run in runs),
-                    "subjects": len({run.config["subject"] for run in runs}) if runs[0].config["subject"] else "all",
+                    "subjects": len({run.config["subject"] for run in runs} - {""}) or "all",
                     "folds": len({run.config["fold"] for run in runs}),
                     "seeds": len({run.config["seed"] for run in runs}),
                 }
@@ -165,6 +174,7 @@ def _defaults(base: StudyConfig) -> dict[str, Any]:
         "protocol": base.protocol.name,
         "fold_count": base.protocol.folds,
         "folds": "all",
+        **{name: getattr(base.protocol, name) for name in PROTOCOL_OPTIONS},
         "epochs": 0,
         "seeds": "0",
         **{f"{m}_encoder": base.modality(m).encoder for m in MODALITIES},

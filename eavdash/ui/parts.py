@@ -17,7 +17,7 @@ import streamlit as st
 
 from eavdash import datasets
 from eavdash.errors import EavdashError
-from eavdash.results import paper
+from eavdash.results import marks
 from eavdash.results.statistics import too_few
 from eavdash.store import StudyDir, checkpoints_root, studies
 from eavdash.ui import actions, cache, theme
@@ -25,7 +25,6 @@ from eavdash.ui.figures import training
 from eavdash.ui.figures.results import clicked_subject
 
 SIMULATED = "Simulated recordings: no person was recorded, and no conclusion about people follows from these numbers."
-PAPER_PROTOCOL = f"{paper.MARK}: {' '.join(paper.WHY)}"
 LEVEL_HELP = (
     "Trial: the mean of the windows' log-probabilities decides. Window: each stretch on its own. Frame: each picture "
     "on its own, only for stages that score frames. All from the same predictions."
@@ -121,10 +120,11 @@ def study_page(title: str, question: str) -> tuple[StudyDir, dict[str, Any]]:
     with shown_errors():
         document = study.study()
     simulated_banner(bool(document["dataset"].get("simulated")))
-    if document["config"]["protocol"]["name"] == "paper":
-        with st.expander(f"**{paper.MARK}**", key="parts_paper"):
-            for reason in paper.WHY:
-                st.markdown(f"- {plain(reason)}")
+    with shown_errors():
+        marked = marks.marks(document)
+    for number, mark in enumerate(marked):
+        with st.expander(f"**{mark.text}**", key=f"parts_mark_{number}"):
+            bullet(mark.why)
     return study, document
 
 
@@ -181,6 +181,16 @@ def verdict(scores: pd.DataFrame) -> None:
     reasons = [too_few(trials=int(scores["n"].min())), too_few(subjects=int(scores["subject"].nunique()))]
     for reason in filter(None, reasons):
         st.caption(plain(reason))
+
+
+def beside(study: StudyDir) -> None:
+    """What must be read beside the accuracy: the points that a choice on test trials added, and leakage probes."""
+    remarks, missing = cache.remarks(study)
+    if remarks:
+        st.markdown("**Beside these accuracies**")
+        bullet(remarks)
+    if missing:
+        st.caption(f"Not probed yet: {', '.join(missing)}. Run `eavdash probe {study.name}`.")
 
 
 def message() -> None:

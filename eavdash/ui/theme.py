@@ -16,8 +16,11 @@ COLOURS = {
     "audio": "#E69F00",
     "eeg": "#009E73",
     "fusion": "#D55E00",
+    "fusion:best": "#7A5C48",
     "fusion:mean": "#F0A57A",
+    "fusion:calibrated": "#E8C3AC",
     "fusion:concat": "#B8896F",
+    "fusion:paper": "#9C4A12",
     "majority": "#9A9A9A",
 }
 GREY = "#8A8A8A"
@@ -26,8 +29,11 @@ LABELS = {
     "audio": "Audio",
     "eeg": "EEG",
     "fusion": "Fusion",
+    "fusion:best": "Best single modality",
     "fusion:mean": "Mean of softmaxes",
+    "fusion:calibrated": "Calibrated mean",
     "fusion:concat": "Concatenation",
+    "fusion:paper": "Published layer",
     "majority": "Majority class",
 }
 #: Readable on light and dark ground; the state is always written out as well.

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from eavdash.results import statistics, tables
+from eavdash.results import columns, statistics, tables
 from eavdash.ui import cache, parts, theme
 from eavdash.ui.figures import results as figures
 
@@ -30,6 +30,16 @@ else:
             f"One line per subject from the accuracy of {best.b} to that of fusion.",
         )
         st.caption(f"Accuracy per trial, n = {best.subjects} subjects.")
+
+if splittable := columns.columns(study):
+    st.subheader("Does it differ between kinds of trials", anchor=False)
+    kind = st.selectbox("Split by", splittable, index=None, placeholder="A column", key="results_statistics_split")
+    if kind:
+        with parts.shown_errors():
+            st.dataframe(figures.kinds_table(cache.kinds(study, kind)), hide_index=True, key="results_statistics_kinds")
+        st.caption(
+            "Accuracy per trial: mean ± standard deviation over subjects, and the number of trials of all of them."
+        )
 
 st.subheader("What is mistaken for what", anchor=False)
 trials = cache.trials(study)

@@ -45,6 +45,7 @@ event = parts.chart(
 )
 st.caption(figures.legend_note(level, trial_scores))
 parts.verdict(trial_scores)
+parts.beside(study)
 if overlay:
     with st.expander("What to know before comparing with the paper", expanded=True, key="results_subjects_caveats"):
         parts.bullet([*paper.SIMULATED_CAVEAT[: document["dataset"]["simulated"]], *paper.CAVEATS])

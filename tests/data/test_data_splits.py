@@ -7,7 +7,7 @@ from pathlib import Path
 import eav_files
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eavdash.config import PROTOCOLS, ProtocolConfig
@@ -17,6 +17,7 @@ from eavdash.errors import SplitError
 from eavdash.presets import preset
 
 CONVERSATION = ProtocolConfig()
+EAV_BLOCKS = [{*range(6), 9, 10}, set(range(11, 19)), {6, 7, 8, 19}]
 EAV_FOLDS = [{0, 2, 4, 6}, {1, 3, 5, 9}, {7, 8, 10, 11}, {12, 13, 15, 17}, {14, 16, 18, 19}]
 
 
@@ -48,6 +49,31 @@ def test_eav_folds_are_those_of_the_design(step: int) -> None:
         counts = test.merge(table, on=["subject", "trial"]).groupby(["subject", "label"]).size()
         assert set(counts) == {8 // step}
         assert len(counts) == 10
+
+
+def test_blocks_of_eav_are_those_of_the_design() -> None:
+    table = eav_trials(2)
+    splits = make_splits(table.sample(frac=1, random_state=3), ProtocolConfig("blocks"))
+    assert not splits.problems
+    assert fold_numbers(splits.frame) == tuple(range(len(EAV_BLOCKS)))
+    for k, (conversations, each) in enumerate(zip(EAV_BLOCKS, (8, 8, 4), strict=True)):
+        test = of(splits.frame, k, "test")
+        assert {int(g) for g in test["group"]} == conversations
+        counts = test.merge(table, on=["subject", "trial"]).groupby(["subject", "label"]).size()
+        assert set(counts) == {each}
+        train = {int(g) for g in of(splits.frame, k, "train")["group"]}
+        labels = table.drop_duplicates("group", keep="last").set_index("group")["label"]
+        for c in conversations:  # no neighbour of the same emotion to learn from
+            assert not [n for n in (c - 1, c + 1) if n in train and labels.get(str(n)) == labels[str(c)]]
+
+
+def test_blocks_keep_neighbours_of_one_class_together() -> None:
+    rows = [(str(n), label, f"g{n}") for n, label in enumerate("aabbababb")]
+    frame = make_splits(trials(*rows), ProtocolConfig("blocks")).frame
+    tested = frame[frame["split"] == "test"].set_index("group")["fold"]
+    for pair in (("g0", "g1"), ("g2", "g3"), ("g7", "g8")):
+        assert tested[pair[0]] == tested[pair[1]]
+    assert len({tested[g] for g in ("g0", "g4", "g6")}) == 3
 
 
 def test_paper_protocol_takes_trials_in_order() -> None:
@@ -155,6 +181,7 @@ def tables(draw: st.DrawFn) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["subject", "trial", "label", "group"])
 
 
+@settings(deadline=None)
 @given(tables(), st.integers(2, 6), st.sampled_from(PROTOCOLS), st.integers(0, 99))
 def test_properties(table: pd.DataFrame, folds: int, name: str, seed: int) -> None:
     protocol = ProtocolConfig(name, folds=folds)
@@ -187,7 +214,7 @@ def test_properties(table: pd.DataFrame, folds: int, name: str, seed: int) -> No
             assert len(fold) == (table["subject"] == subject).sum()
             assert set(fold.loc[fold["split"] == "train", "label"]) == classes
             assert (fold["split"] == "test").any()
-        if name == "conversation":
+        if name in ("conversation", "blocks"):
             assert ((rows["split"] == "test").groupby(rows["trial"]).sum() == 1).all()
             assert (rows.groupby(["fold", "group"])["split"].nunique() == 1).all()
             assert count <= min(folds, rows["group"].nunique())

@@ -62,6 +62,23 @@ def test_four_submit_at_once_and_each_run_is_launched_once(lab, monkeypatch):
     assert sum(lab.launches().values()) == 8
 
 
+def test_a_chain_of_three_waits_is_blocked_and_is_retried_as_a_whole(lab):
+    """A run of all subjects, a subject's encoder that starts from it, and the fusion."""
+    first = lab.run("all-eeg", fail="no common channel")
+    lab.run("s01-eeg", ("all-eeg",))
+    last = lab.run("s01-fusion", ("s01-eeg",))
+    submit(lab.study, [last.name])  # brings its encoder, and what that needs
+    table = wait(lab.study, timeout=90).set_index("run")
+    assert table["state"].to_dict() == {"all-eeg": "failed", "s01-eeg": "blocked", "s01-fusion": "blocked"}
+    assert "all-eeg failed: no common channel" in table.loc["s01-fusion", "reason"]
+    edit(first, fail="")
+    assert set(retry(lab.study, ["all-eeg"])) == {"all-eeg", "s01-eeg", "s01-fusion"}
+    done = wait(lab.study, timeout=90).set_index("run")
+    assert set(done["state"]) == {"done"}
+    assert done.loc["s01-fusion", "started"] >= done.loc["s01-eeg", "finished"]
+    assert done.loc["s01-eeg", "started"] >= done.loc["all-eeg", "finished"]
+
+
 def test_waiting_holds_no_slot_and_threads_take_slots(lab, monkeypatch):
     monkeypatch.setenv("EAVDASH_SLOTS", "2")
     lab.run("s01-vision", epochs=8)

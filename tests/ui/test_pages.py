@@ -5,12 +5,14 @@ from __future__ import annotations
 import fcntl
 from pathlib import Path
 
+import pandas as pd
 import pytest
-from fake_study import make_explanation, make_study
+from fake_study import CLASSES, make_explanation, make_study
 from streamlit.testing.v1 import AppTest
 
 from eavdash.explain.trial import save_explanation
-from eavdash.results import tables
+from eavdash.files import write_json
+from eavdash.results import probes, tables
 from eavdash.store import StudyDir
 from eavdash.ui import parts
 
@@ -296,3 +298,35 @@ def test_every_widget_is_keyed_by_its_page(checkpoints: Path) -> None:
         for kind in (app.selectbox, app.button, app.toggle, app.text_input, app.multiselect, app.button_group):
             for widget in kind:
                 assert widget.key == "study" or str(widget.key).startswith(prefix), (page, widget)
+
+
+def test_what_belongs_beside_an_accuracy_is_there(checkpoints: Path) -> None:
+    study = make_study(checkpoints, stages=("audio", "fusion"), trials=20)
+    splits = pd.read_csv(study.splits_file, dtype=str).drop_duplicates(["subject", "trial"])
+    labels = splits[["subject", "trial"]].assign(label=[CLASSES[int(t) % 5] for t in splits["trial"]])
+    labels["condition"] = ["Speaking" if int(t) % 4 else "Listening" for t in labels["trial"]]
+    labels.to_csv(study.trials_file, index=False)
+    text = said(opened("subjects"))
+    assert "A trial's place in the session alone scores" in text
+    assert "Not probed yet: shuffled, identity" in text
+    probes.keep(study, {"shuffled": probes.finding("shuffled", 0.9, 30, 20, 5, 0.2, stage="audio")})
+    for run in study.runs():
+        run.update(honest_accuracy=float(run.status()["accuracy"]) - 0.1)
+    text = said(opened("subjects"))
+    assert "training and test share something other than the emotion" in text
+    assert "added 10.0 points on average" in text
+    page = opened("statistics")
+    page.selectbox(key="results_statistics_split").select("condition").run()
+    assert not page.exception
+    kinds = next(t.value for t in page.dataframe if "condition" in t.value.columns)
+    assert kinds["condition"].tolist() == ["Listening", "Speaking"]
+    assert kinds["Fusion"].str.contains("n = ").all()
+
+
+def test_a_transductive_study_says_so_on_every_page_of_results(checkpoints: Path) -> None:
+    study = make_study(checkpoints)
+    document = study.study()
+    document["config"]["protocol"]["subject_scaling"] = True
+    write_json(study.study_file, document)
+    for page in RESULTS[:2]:
+        assert "transductive" in " ".join(e.label for e in opened(page).expander)

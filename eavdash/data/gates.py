@@ -1,0 +1,257 @@
+"""Gates before training: what would make a study's accuracy mean something else stops it with a sentence.
+
+In: the rows of a trial table that a study uses and its splits; in the worker, the windows of a run. Out: nothing, or
+an error. Delegated to cache/digests.py: hashes of whole files, remembered.
+
+* pairing: a trial has one row and one label, and no recording is that of two trials of different labels;
+* disjointness: no trial, and (but under ``paper``, whose notes count them) no group, in two splits of a fold;
+* duplicates: no recording, no stretch of one and no copy of one in two splits of a fold. Files of the same size are
+  compared by 12 kB of them, and hashed whole only where these agree. Items of one array file (EAV's .mat) cannot be
+  told apart without reading it; their windows are compared when a run has read them (:func:`check_windows`).
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from eavdash.config import COLUMN, ProtocolConfig
+from eavdash.data.cache.digests import digests
+from eavdash.data.recording import END_TOLERANCE, split_trial
+from eavdash.data.splits import check_splits
+from eavdash.data.windows import WindowSet
+from eavdash.errors import DataError, SplitError
+
+_SAMPLE = 4096  # bytes at the beginning, in the middle and at the end of a file
+_LOOKED_AT = 1024  # numbers of a window that are compared before all of them are
+_Trial = tuple[str, str]
+
+
+def check_study(
+    trials: pd.DataFrame, splits: pd.DataFrame, protocol: ProtocolConfig, modalities: Sequence[str], cache: Path
+) -> None:
+    """All gates that need no recording to be decoded.
+
+    Args:
+        trials: rows of a trial table. splits: subject, trial, group, fold, split.
+        cache: where digests are remembered; it is not made for their sake.
+
+    Raises:
+        DataError: recordings are paired wrongly.
+        SplitError: a trial, a group or a recording is in two splits of a fold.
+        RecordingError: a file cannot be read.
+    """
+    check_pairing(trials, modalities)
+    check_disjoint(splits, protocol)
+    alone = protocol.name not in ("loso", "subject-kfold") and not protocol.pooled
+    check_duplicates(trials, splits, modalities, cache, alone)
+
+
+def check_pairing(trials: pd.DataFrame, modalities: Sequence[str]) -> None:
+    """Every trial once, and no recording in the place of two trials of different labels.
+
+    Raises:
+        DataError: a trial has two rows, or two trials of different labels name the same recording.
+    """
+    twice = trials[trials.duplicated(["subject", "trial"])]
+    if len(twice):
+        first = twice.iloc[0]
+        raise DataError.at(
+            f"subject {first['subject']}, trial {first['trial']}",
+            expected="one row of the trial table",
+            found=f"{int(((trials['subject'] == first['subject']) & (trials['trial'] == first['trial'])).sum())}",
+            remedy="give each trial a name of its own",
+        )
+    for modality in modalities:
+        column = COLUMN[modality]
+        rows = trials[trials[column] != ""]
+        shared = rows[rows.duplicated([column, "start", "stop"], keep=False)]
+        for (path, *_), same in shared.groupby([column, "start", "stop"], sort=False, dropna=False):
+            if same["label"].nunique() > 1:
+                pair = same.drop_duplicates("label").iloc[:2]
+                one, other = zip(pair["subject"], pair["trial"], strict=True)
+                raise DataError.at(
+                    f"{modality} of {_named(one)} and {_named(other)}",
+                    expected="recordings of their own for trials of different labels",
+                    found=f"{path} for both ({' and '.join(pair['label'])})",
+                    remedy="mend the pairing in the trial table",
+                )
+
+
+def check_disjoint(splits: pd.DataFrame, protocol: ProtocolConfig) -> None:
+    """No trial in two splits of a fold, and no group but under ``paper``.
+
+    Raises:
+        SplitError: one is.
+    """
+    by_trial = splits.assign(group=splits["subject"] + "\x1f" + splits["trial"])
+    check_splits(by_trial if protocol.name == "paper" else splits)
+    if protocol.name in ("loso", "subject-kfold"):
+        used = splits[splits["split"] != "unused"]
+        counts = used.groupby(["fold", "subject"])["split"].nunique()
+        if (counts > 1).any():
+            fold, subject = counts[counts > 1].index[0]
+            raise SplitError.at(
+                f"subject {subject}, fold {fold}",
+                expected="all trials of a subject in one split",
+                found="several splits",
+                remedy="make the splits again",
+            )
+
+
+def check_duplicates(
+    trials: pd.DataFrame, splits: pd.DataFrame, modalities: Sequence[str], cache: Path, within: bool
+) -> None:
+    """No content of a recording in two splits of a fold; ``within``: subjects never meet in a run.
+
+    Raises:
+        SplitError: there is; the message names the two trials.
+        RecordingError: a file cannot be read.
+    """
+    where = _places(splits)
+    for modality in modalities:
+        rows = trials[trials[COLUMN[modality]] != ""]
+        items: dict[str, list[tuple[_Trial, float, float]]] = {}
+        files: dict[str, list[_Trial]] = {}
+        columns = ("subject", "trial", COLUMN[modality], "start", "stop")
+        for subject, trial, path, start, stop in zip(*(rows[c].tolist() for c in columns), strict=True):
+            begin, end = (0.0 if start != start else start), (float("inf") if stop != stop else stop)
+            items.setdefault(path, []).append(((subject, trial), begin, end))
+            files.setdefault(split_trial(path)[0], []).append((subject, trial))
+        for path, stretches in items.items():
+            stretches.sort(key=lambda s: s[1])
+            for number, (one, _, until) in enumerate(stretches):
+                for other, begin, _ in stretches[number + 1 :]:
+                    if begin >= until - END_TOLERANCE:
+                        break
+                    _refuse(modality, one, other, where, within, f"the same stretch of {path}")
+        _compare_files(modality, files, where, cache, within)
+
+
+def check_windows(windows: WindowSet, index: pd.DataFrame) -> None:
+    """No two windows of a run with equal values in different splits, whatever files they came from.
+
+    Windows without variation (silence, a black picture) say nothing and are passed over.
+
+    Args:
+        index: the run's windows, with ``row`` of ``windows`` and ``split``.
+
+    Raises:
+        SplitError: there are; the message names the two trials.
+    """
+    seen: dict[bytes, list[int]] = {}
+    size = int(np.prod(windows.values.shape[1:]))
+    step = max(1, size // _LOOKED_AT)
+    rows, splits = index["row"].to_numpy(), index["split"].tolist()
+    for place, row in enumerate(rows):
+        look = np.ascontiguousarray(np.asarray(windows.values[int(row)]).reshape(-1)[::step])
+        if (look == look[0]).all():
+            continue
+        alike = seen.setdefault(hashlib.sha256(look.tobytes()).digest(), [])
+        for other in alike:
+            if splits[other] != splits[place] and np.array_equal(windows.values[int(rows[other])], windows.values[row]):
+                first, second = (index.iloc[n] for n in (other, place))
+                _duplicate(
+                    windows.modality,
+                    (first["subject"], first["trial"]),
+                    (second["subject"], second["trial"]),
+                    (splits[other], splits[place]),
+                    "windows with the same samples",
+                )
+        alike.append(place)
+
+
+def _compare_files(
+    modality: str, files: dict[str, list[_Trial]], where: dict[_Trial, dict[int, str]], cache: Path, within: bool
+) -> None:
+    alike: dict[tuple[int, str], list[str]] = {}
+    by_size: dict[int, list[str]] = {}
+    for file in files:
+        by_size.setdefault(Path(file).stat().st_size, []).append(file)
+    for size, same in by_size.items():
+        if len(same) > 1:
+            for file in same:
+                alike.setdefault((size, _sample(file, size, Path(file).stat().st_mtime_ns)), []).append(file)
+    doubtful = [same for same in alike.values() if len(same) > 1 and _meet(same, files, where, within)]
+    if not doubtful:
+        return
+    found = _digests([file for same in doubtful for file in same], cache)
+    for same in doubtful:
+        first: dict[str, list[str]] = {}
+        for file in same:
+            for other in first.setdefault(found[file], []):
+                for one in files[other]:
+                    for two in files[file]:
+                        _refuse(modality, one, two, where, within, f"the same content in {other} and {file}")
+            first[found[file]].append(file)
+
+
+def _digests(files: list[str], cache: Path) -> dict[str, str]:
+    if cache.is_dir():
+        return digests(files, cache)
+    with tempfile.TemporaryDirectory() as nowhere:
+        return digests(files, Path(nowhere))
+
+
+@functools.lru_cache(maxsize=100_000)
+def _sample(file: str, size: int, _changed: int) -> str:
+    """A hash of three pieces of a file, remembered by this process until the file changes."""
+    found = hashlib.sha256()
+    with Path(file).open("rb") as opened:
+        for place in (0, max(0, size // 2), max(0, size - _SAMPLE)):
+            opened.seek(place)
+            found.update(opened.read(_SAMPLE))
+    return found.hexdigest()
+
+
+def _meet(
+    same: Iterable[str], files: dict[str, list[_Trial]], where: dict[_Trial, dict[int, str]], within: bool
+) -> bool:
+    """Whether trials of these files are in different splits of a fold."""
+    seen: dict[tuple[int, str], str] = {}
+    for file in same:
+        for trial in files[file]:
+            for fold, split in where.get(trial, {}).items():
+                if seen.setdefault((fold, trial[0] if within else ""), split) != split:
+                    return True
+    return False
+
+
+def _refuse(
+    modality: str, one: _Trial, other: _Trial, where: dict[_Trial, dict[int, str]], within: bool, what: str
+) -> None:
+    if one == other or (within and one[0] != other[0]):
+        return
+    for fold, split in where.get(one, {}).items():
+        second = where.get(other, {}).get(fold, split)
+        if second != split:
+            _duplicate(modality, one, other, (split, second), what)
+
+
+def _duplicate(modality: str, one: _Trial, other: _Trial, splits: tuple[str, str], what: str) -> None:
+    raise SplitError.at(
+        f"{modality} of {_named(one)} ({splits[0]}) and {_named(other)} ({splits[1]})",
+        expected="different recordings in different splits",
+        found=what,
+        remedy="give the two trials one group, or find out which of them the recording belongs to and drop the other",
+    )
+
+
+def _places(splits: pd.DataFrame) -> dict[_Trial, dict[int, str]]:
+    """Split of each trial by fold."""
+    used = splits[splits["split"] != "unused"]
+    found: dict[_Trial, dict[int, str]] = {}
+    columns = (used[c].tolist() for c in ("subject", "trial", "fold", "split"))
+    for subject, trial, fold, split in zip(*columns, strict=True):
+        found.setdefault((subject, trial), {})[int(fold)] = split
+    return found
+
+
+def _named(trial: _Trial) -> str:
+    return f"trial {trial[1]} of subject {trial[0]}"

@@ -1,0 +1,46 @@
+"""How many points were added by choosing the epoch on the test trials, as the published evaluation did.
+
+In: the status of finished runs that recorded both: ``accuracy`` of the chosen epoch and ``honest_accuracy`` of the
+last, per test trial. Out: a table and a sentence.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from eavdash.config import STAGES
+from eavdash.errors import EavdashError
+from eavdash.store import StudyDir
+
+COLUMNS = ("stage", "runs", "accuracy", "honest_accuracy", "added")
+
+
+def epoch_gain(study: StudyDir) -> pd.DataFrame:
+    """Per stage: ``runs``, mean accuracy of the chosen epochs and of the last ones, and the difference (fractions)."""
+    rows = []
+    for run in study.runs():
+        try:
+            status = run.status()
+            if status["state"] == "done" and status.get("honest_accuracy") is not None:
+                accuracy, honest = float(status["accuracy"]), float(status["honest_accuracy"])
+                rows.append((str(run.config()["stage"]), accuracy, honest, accuracy - honest))
+        except (EavdashError, KeyError, TypeError, ValueError):
+            continue  # the tables of scores name damaged runs
+    if not rows:
+        return pd.DataFrame(columns=list(COLUMNS))
+    frame = pd.DataFrame(rows, columns=["stage", "accuracy", "honest_accuracy", "added"])
+    table = frame.groupby("stage").mean().assign(runs=frame.groupby("stage").size()).reset_index()
+    order = {stage: n for n, stage in enumerate(STAGES)}
+    return table.sort_values("stage", key=lambda s: s.map(order))[list(COLUMNS)].reset_index(drop=True)
+
+
+def gain_sentence(table: pd.DataFrame) -> str:
+    """What choosing on the test trials added, for people; empty for an empty table."""
+    if table.empty:
+        return ""
+    parts = [f"{stage} {100 * added:+.1f}" for stage, added in zip(table["stage"], table["added"], strict=True)]
+    mean = (table["added"] * table["runs"]).sum() / table["runs"].sum()
+    return (
+        f"Choosing the epoch on the test trials added {100 * mean:.1f} points on average ({', '.join(parts)}), "
+        "compared with the last epoch of the same runs."
+    )

@@ -1,0 +1,58 @@
+"""Standardising subjects by their own windows."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eavdash.data.standardise import recorded, standardised, subject_statistics
+from eavdash.data.windows import WindowSet
+
+
+def windows(modality: str) -> WindowSet:
+    """Six windows of two people, of whom the second has another offset and twice the amplitude; a masked tail."""
+    rng = np.random.default_rng(0)
+    shape = (6, 4, 200) if modality == "eeg" else (6, 200, 4)
+    values = rng.normal(size=shape).astype(np.float32)
+    values[1::2] = 2 * values[1::2] + 5
+    mask = np.ones((6, 200), bool)
+    mask[:, 180:] = False
+    hidden = (slice(None), slice(None), slice(180, None)) if modality == "eeg" else (slice(None), slice(180, None))
+    values[hidden] = 1e6
+    index = pd.DataFrame({"subject": ["a", "b"] * 3, "trial": list("123456"), "label": "x"})
+    return WindowSet(modality, index, values, mask, {"key": "k"})
+
+
+@pytest.mark.parametrize("modality", ["eeg", "audio"])
+def test_every_subject_has_mean_zero_and_spread_one(modality: str) -> None:
+    given = windows(modality)
+    statistics = json.loads(json.dumps(subject_statistics(given)))  # as config.json keeps them
+    made = standardised(given, statistics)
+    for subject in "ab":
+        rows = np.flatnonzero(given.index["subject"] == subject)
+        values = made.values[rows]
+        kept = values[..., :180] if modality == "eeg" else values[:, :180]
+        assert abs(kept.mean()) < 0.01
+        assert kept.std() == pytest.approx(1, abs=0.1)
+    assert np.array_equal(recorded(made), given.values)
+    assert recorded(given) is given.values
+
+
+def test_any_index_reads_what_the_whole_array_holds() -> None:
+    made = standardised(windows("eeg"), subject_statistics(windows("eeg")))
+    whole = np.asarray(made.values)
+    assert whole.dtype == np.float32
+    assert (len(made.values), made.values.shape, made.values.ndim) == (6, (6, 4, 200), 3)
+    rows = np.array([0, 3, 4])
+    for index in (2, rows, slice(1, 3), (rows, 1), (2, 3, 7)):
+        np.testing.assert_array_equal(made.values[index], whole[index])
+
+
+def test_labels_play_no_part() -> None:
+    given = windows("audio")
+    before = subject_statistics(given)
+    given.index["label"] = list("zyxwvu")
+    assert subject_statistics(given) == before

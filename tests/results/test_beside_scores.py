@@ -1,0 +1,140 @@
+"""What stands beside a study's scores: marks, probes, points added on test trials, kinds of trials."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from fake_study import CLASSES, make_study
+
+from eavdash import config as cfg
+from eavdash.cli import main
+from eavdash.errors import IntegrityError, UsageError
+from eavdash.presets import preset
+from eavdash.results import columns, epochs, marks, paper, probes
+from eavdash.results.tables import scores
+from eavdash.results.timeonly import time_scores
+from eavdash.store import StudyDir
+
+
+def study_of(root: Path, label_of: dict[int, str], folds: int = 5) -> StudyDir:
+    """A study of one subject whose trials have these labels, one after the other; fold n % 5 tests trial n."""
+    study = make_study(root, subjects=("1",), stages=("audio",))
+    rows = [
+        ("1", str(n), f"g{n}", fold, "test" if n % folds == fold else "train")
+        for fold in range(folds)
+        for n in label_of
+    ]
+    frame = pd.DataFrame(rows, columns=["subject", "trial", "group", "fold", "split"])
+    frame.to_csv(study.splits_file, index=False)
+    labels = pd.DataFrame({"subject": "1", "trial": [str(n) for n in label_of], "label": list(label_of.values())})
+    labels.to_csv(study.trials_file, index=False)
+    return study
+
+
+def test_time_alone_is_high_where_labels_follow_time_and_chance_where_they_do_not(tmp_path: Path) -> None:
+    blocks = study_of(tmp_path / "a", {n: CLASSES[n // 10] for n in range(50)})
+    found = probes.time_only(blocks)
+    assert found["above"]
+    assert found["accuracy"] >= 0.8
+    assert "time stands in for emotion" in found["sentence"]
+    order = np.random.default_rng(0).permutation(50)
+    mixed = study_of(tmp_path / "b", {n: CLASSES[int(order[n]) % 5] for n in range(50)})
+    found = probes.time_only(mixed)
+    assert not found["above"]
+    assert found["n"] == found["independent"] == 50
+
+
+def test_time_of_others_counts_across_subjects_only() -> None:
+    labels = pd.DataFrame(
+        [(s, str(n), CLASSES[(7 * n) % 5]) for s in "123" for n in range(20)], columns=["subject", "trial", "label"]
+    )
+    splits = pd.concat(
+        labels.assign(fold=k, split=np.where(labels["subject"] == s, "test", "train")) for k, s in enumerate("123")
+    )
+    assert (time_scores(splits, labels, across=True)["accuracy"] == 1).all()
+    assert time_scores(splits, labels, across=False).empty
+
+
+def test_findings_are_kept_beside_the_study_and_a_damaged_file_is_named(tmp_path: Path) -> None:
+    study = study_of(tmp_path, {n: CLASSES[n // 10] for n in range(50)})
+    assert probes.missing(study) == ["shuffled", "identity"]
+    assert len(probes.sentences(study)) == 1  # time alone needs no computing
+    shuffled = probes.finding("shuffled", 0.9, 30, 20, 5, 0.2, stage="eeg", fold=0, subjects=["1"])
+    probes.keep(study, {"shuffled": shuffled})
+    identity = probes.finding("identity", 0.4, 100, 30, 3, 0.34, stage="eeg", of="simple features of eeg", subjects=[])
+    kept = probes.keep(study, {"identity": identity})
+    assert list(kept) == list(probes.read(study)) == ["shuffled", "identity"]
+    said = " ".join(probes.sentences(study))
+    assert "With shuffled labels eeg scores 90 % (n = 30 trials, chance line 35 %): above chance" in said
+    assert "subjects cannot be told apart" in said
+    assert probes.missing(study) == []
+    study.probes_file.write_text("[]")
+    with pytest.raises(IntegrityError, match=r"probes\.json"):
+        probes.read(study)
+    assert "probes.json" in probes.sentences(study)[0]
+
+
+def test_the_command_line_probes_and_shows_what_it_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = study_of(tmp_path, {n: CLASSES[n // 10] for n in range(50)})
+    place = ["--checkpoints", str(tmp_path)]
+    assert main(["probe", study.name, "--probes", "time", *place]) == 0
+    assert "place in the session alone" in capsys.readouterr().out
+    assert main(["probe", study.name, "--probes", "luck", *place]) == 2
+    assert "expected some of shuffled, time, identity" in capsys.readouterr().err
+    assert main(["results", study.name, "--json", *place]) == 0
+    assert "probe: A trial's place in the session alone" in capsys.readouterr().err
+
+
+def test_every_option_that_bends_a_score_is_marked() -> None:
+    base = preset("quick")
+    assert marks.marks_of(base) == ()
+    bent = cfg.with_settings(
+        base,
+        ["protocol.name=paper", "protocol.test_epoch=true", "protocol.subject_scaling=true", "protocol.pooled=true"],
+    )
+    bent = replace(bent, fusion=replace(bent.fusion, joint_epochs=2))
+    found = [mark.text for mark in marks.marks({"config": cfg.to_dict(bent)})]
+    assert found[0] == paper.MARK
+    assert found[2] == "transductive"
+    assert len(found) == 5
+    assert all(mark.sentence.startswith(mark.text) for mark in marks.marks_of(bent))
+
+
+def test_points_that_choosing_on_test_trials_added(tmp_path: Path) -> None:
+    study = make_study(tmp_path, subjects=("1", "2"), stages=("audio", "eeg"), protocol="paper")
+    assert epochs.epoch_gain(study).empty
+    assert epochs.gain_sentence(epochs.epoch_gain(study)) == ""
+    for name, accuracy, honest in (("s01-eeg", 0.6, 0.5), ("s02-eeg", 0.5, 0.5), ("s01-audio", 0.7, 0.7)):
+        study.run(name).update(accuracy=accuracy, honest_accuracy=honest)
+    table = epochs.epoch_gain(study)
+    assert table["stage"].tolist() == ["audio", "eeg"]
+    assert table["runs"].tolist() == [1, 2]
+    assert table["added"].tolist() == pytest.approx([0, 0.05])
+    assert "added 3.3 points on average (audio +0.0, eeg +5.0)" in epochs.gain_sentence(table)
+
+
+def test_scores_are_split_by_a_further_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = make_study(tmp_path, subjects=("1", "2"), stages=("audio",), trials=10)
+    assert columns.columns(study) == []
+    with pytest.raises(UsageError, match=r"--split condition: .*none is known"):
+        scores(study, split="condition")
+    table = pd.read_csv(study.splits_file, dtype=str).drop_duplicates(["subject", "trial"])[["subject", "trial"]]
+    table["condition"] = np.where(table["trial"].astype(int) % 4 == 0, "Speaking", "Listening")
+    table["stage"] = "one"
+    table["name"] = table["subject"] + table["trial"]
+    table.to_csv(study.trials_file, index=False)
+    assert columns.columns(study) == ["condition"]
+    whole, parts = scores(study), scores(study, split="condition", by=("fold",))
+    assert list(parts.columns[:5]) == ["study", "subject", "stage", "condition", "fold"]
+    assert parts["condition"].tolist() == ["Listening", "Speaking"] * 2
+    mean = (parts["accuracy"] * parts["n"]).groupby(parts["subject"]).sum() / parts.groupby("subject")["n"].sum()
+    assert mean.tolist() == pytest.approx(whole["accuracy"].tolist())
+    for level in ("window", "frame"):
+        assert set(scores(study, level, split="condition")["n"]) <= {10}
+    assert "trial's stage" in scores(study, split="stage").columns
+    assert main(["results", study.name, "--split", "nothing", "--checkpoints", str(tmp_path)]) == 2
+    assert "(condition, stage, name)" in capsys.readouterr().err

@@ -1,0 +1,102 @@
+"""Leakage probes that compute: each on clean data, and on data with the defect that it must show."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from eavdash.data.windows import WindowSet
+from eavdash.errors import UsageError
+from eavdash.results.statistics import chance_line
+from eavdash.training.probes import shuffled_labels, subject_identity
+from eavdash.training.run import train_run
+
+
+def done(run):
+    """The run as if it had finished."""
+    run.transition("running")
+    run.transition("done")
+    return run.study
+
+
+def of_groups(trials: pd.DataFrame, modality: str, _config, _cache) -> WindowSet:
+    """Sounds that tell which group they are of, by a band of its own, and nothing else."""
+    random = np.random.default_rng(5)
+    groups = {g: n for n, g in enumerate(sorted({f"{kind}{n}" for kind in ("joy", "calm", "anger") for n in range(5)}))}
+    values = random.normal(-8, 0.5, (len(trials), 40, 16)).astype(np.float32)
+    for place, group in enumerate(trials["group"]):
+        values[place, :, groups[group]] += 8
+    index = trials[["subject", "trial", "group", "label"]].reset_index(drop=True)
+    index = index.assign(window=0, start=0.0, stop=5.0)
+    return WindowSet(modality, index, values, np.ones((len(values), 40), bool), {"key": f"groups-{len(trials)}"})
+
+
+def test_shuffled_labels_fall_to_chance_where_groups_are_apart(sandbox, tiny_config):
+    study = done(sandbox.study(tiny_config(8))("eeg"))
+    before = sorted(p.name for p in study.path.parent.iterdir())
+    found = shuffled_labels(study)
+    assert (found.stage, found.fold, found.subjects) == ("eeg", 0, ("1",))
+    assert (found.n, found.units) == (6, 3)
+    assert found.accuracy <= chance_line(found.n, 3, majority=found.majority)
+    assert sorted(p.name for p in study.path.parent.iterdir()) == before
+    assert shuffled_labels(study) == found
+
+
+def test_shuffled_labels_show_a_group_in_training_and_test(sandbox, tiny_config, monkeypatch):
+    monkeypatch.setattr("eavdash.training.job.load_windows", of_groups)
+    accuracies = {}
+    for name, straddling in (("apart", False), ("straddling", True)):
+        last = sandbox.trials["trial"].str[-1] == "1"
+        tested = last if straddling else sandbox.trials["group"].str[-1].isin(["0", "1"])
+        sandbox.splits["split"] = np.where(tested, "test", "train")
+        study = done(sandbox.study(tiny_config(40), name)("audio"))
+        found = shuffled_labels(study)
+        accuracies[name] = (found.accuracy, chance_line(found.units, 3, majority=found.majority))
+    assert accuracies["straddling"][0] > accuracies["straddling"][1]
+    assert accuracies["apart"][0] <= accuracies["apart"][1]
+
+
+def people(sandbox, count: int = 3) -> None:
+    trials, splits = sandbox.trials, sandbox.splits
+    names = [str(n) for n in range(1, count + 1)]
+    sandbox.trials = pd.concat([trials.assign(subject=s) for s in names], ignore_index=True)
+    sandbox.splits = pd.concat([splits.assign(subject=s) for s in names], ignore_index=True)
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_who_a_window_is_of_is_told_from_a_subject_of_its_own_kind(sandbox, tiny_config, monkeypatch, across):
+    people(sandbox)
+    load = sandbox._load
+
+    def louder(trials, modality, *rest):
+        windows = load(trials, modality, *rest)
+        windows.values[:] *= np.array([1, 2, 4])[windows.index["subject"].astype(int) - 1][:, None, None]
+        return windows
+
+    accuracies = {}
+    for name, reader in (("alike", load), ("apart", louder)):
+        monkeypatch.setattr("eavdash.training.job.load_windows", reader)
+        run = sandbox.study(tiny_config(2), name)("eeg")
+        if across:
+            everybody = run.study.run("all-eeg")
+            everybody.create({**run.config(), "run": "all-eeg", "unit": "all", "subject": ""})
+            train_run(everybody)
+            done(everybody)
+        else:
+            done(run)
+        found = subject_identity(run.study)
+        assert found.subjects == ("1", "2", "3")
+        assert found.of == ("the eeg encoder's features" if across else "simple features of eeg")
+        accuracies[name] = (found.accuracy, chance_line(found.trials, 3, majority=found.majority))
+    assert accuracies["apart"][0] > accuracies["apart"][1]
+    assert accuracies["alike"][0] <= accuracies["alike"][1]
+
+
+def test_without_a_finished_encoder_there_is_nothing_to_probe(sandbox, tiny_config):
+    run = sandbox.study(tiny_config(1))("eeg")
+    with pytest.raises(UsageError, match="a finished run of an encoder"):
+        shuffled_labels(run.study)
+    done(run)
+    with pytest.raises(UsageError, match="at least 2 subjects"):
+        subject_identity(run.study)
