@@ -1,8 +1,8 @@
 """Audio encoder: the Audio Spectrogram Transformer (Gong, Chung & Glass 2021) on timm's distilled ViT.
 
 In: log-mel energies (B, L, mel) in 10 ms steps and their mask. Out: one token per window, taken after the last norm,
-and the window's decision. ``pool``: the token is the mean of the class and distillation tokens (``"class"``, as published)
-or that of all patches (``"mean"``), which from scratch needs fewer recordings.
+and the window's decision. ``pool`` says what the token is: the mean of the class and distillation tokens (``"class"``,
+as published) or that of all patches (``"mean"``), which from scratch needs fewer recordings.
 
 Patches of 16 x 16 are taken every ``stride`` steps in both directions, frequency-major. The position embedding is a
 grid built for ``frames`` steps (1024 for the published checkpoint: 12 x 101 at stride 10); a shorter input uses the
