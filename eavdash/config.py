@@ -39,7 +39,7 @@ class VisionConfig:
     """Frames of a window and the transformer that reads them."""
 
     encoder: str = "vit"  # or "timm:NAME", a ViT-like model of timm; its sizes take the place of those below
-    weights: str = ""  # folder or file of a Hugging Face ViT checkpoint; empty: from scratch
+    weights: str = ""  # folder or file of a Hugging Face ViT checkpoint, or of timm's weights; empty: from scratch
     frames_per_second: float = 1.0
     crop: str = "face"  # the face that a detector finds (data/video/faces.py), or "centre": the largest centred square
     margin: float = 0.2  # added on each side of the face, as a share of its size

@@ -273,7 +273,7 @@ def _score_encoder(job: Job, model: nn.Module) -> None:
         described["rate"] = windows.values.meta["rate"]
     job.describe(input=described, left_out=windows.missing)
     source = stage1.WindowSource(windows, labels_of(windows.index, job.classes), job.device, augment=False)
-    decided = evaluate.decide(model, source, range(len(windows.index)), job.settings.batch)
+    decided = evaluate.decide(model, source, range(len(windows.index)), job.settings.batch, job.settings.precision)
     stage1.finish(job, model, evaluate.table(windows.index, decided, job.classes, job.fold, job.number), 0)
 
 
@@ -291,7 +291,7 @@ def _score_fusion(job: Job, model: nn.Module) -> None:
     job.describe(input=described, left_out=left_out)
     labels = labels_of(joined.index, job.classes)
     source = FeatureSource(joined, labels, train, {}, job.device)
-    decided = evaluate.decide(model, source, range(len(joined.index)), job.settings.batch)
+    decided = evaluate.decide(model, source, range(len(joined.index)), job.settings.batch, job.settings.precision)
     predictions = evaluate.table(joined.index, decided, job.classes, job.fold, job.number, tuple(joined.tokens))
     given = joined.logits, joined.masks
     ranking = baselines.rank(*given, labels, train, validation)

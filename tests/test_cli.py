@@ -31,7 +31,7 @@ def test_every_command_has_a_handler() -> None:
     actions = next(a for a in parser()._actions if a.dest == "command")
     assert set(actions.choices) == {
         *("demo", "check", "make-demo", "train", "status", "cancel", "retry", "logs", "results", "explain", "app"),
-        "cache",
+        *("cache", "fetch-weights", "import-checkpoint", "probe"),
     }
     for name in actions.choices:
         assert callable(getattr(commands, name.replace("-", "_")))

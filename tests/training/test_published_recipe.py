@@ -84,7 +84,8 @@ def test_patience_begins_late_and_needs_something_to_watch(test, expected):
 
 
 def paper(config: cfg.StudyConfig, test_epoch: bool) -> cfg.StudyConfig:
-    return replace(config, protocol=cfg.ProtocolConfig(name="paper", test_epoch=test_epoch))
+    protocol = cfg.ProtocolConfig(name="paper", test_epoch=test_epoch)
+    return replace(config, protocol=protocol, audio=replace(config.audio, pool="class"))
 
 
 def test_the_test_epoch_is_chosen_only_when_asked_and_its_gain_is_shown(sandbox, tiny_config, content):
