@@ -178,10 +178,13 @@ def read_tensors(path: Path) -> tuple[Path, dict[str, Tensor]]:
             return file, load_file(file)
         content = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        said = " ".join(str(error).split())[:200] or "none"
+        if isinstance(error, pickle.UnpicklingError):  # torch's own words advise to unpickle the file after all
+            said = "a file that holds something else than tensors"
         raise ConfigError.at(
             file,
             expected="weights as .safetensors, .bin or .pt",
-            found=" ".join(str(error).split())[:200] or "none",
+            found=said,
             remedy="give the folder or file of a Hugging Face checkpoint",
         ) from error
     if isinstance(content, dict):  # a training script's checkpoint: the weights beside an optimiser's state
