@@ -77,6 +77,7 @@ def plan(root: str | Path, name: str, config: StudyConfig, selection: Selection,
 
     study = StudyDir(checkpoints / check_study_name(name))
     _weights_are_there(config)
+    _encoders_are_known(config)
     old = study.study() if study.exists else None
     table = open_table(root)
     chosen = select(table, config, selection.subjects)
@@ -148,6 +149,20 @@ def _weights_are_there(config: StudyConfig) -> None:
                 found=f"nothing at {path}",
                 remedy="mend the path",
             )
+
+
+def _encoders_are_known(config: StudyConfig) -> None:
+    """Refuse a library's encoder that there is not; the library is loaded only where one is named."""
+    for modality in config.modalities:
+        prefix, colon, name = config.modality(modality).encoder.partition(":")
+        if colon and prefix == "timm":
+            from eavdash.models.timm_vit import check_name as known_to_timm
+
+            known_to_timm(name)
+        elif colon:
+            from eavdash.models.braindecode_eeg import check_name as known_to_braindecode
+
+            known_to_braindecode(name)
 
 
 def _unpretrained(config: StudyConfig) -> list[str]:

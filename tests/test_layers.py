@@ -43,7 +43,7 @@ AT_LOAD = {
 #: What may be imported inside functions besides.
 IN_FUNCTIONS = {
     "config": {"limits"},
-    "planning": {"data"},
+    "planning": {"data", "models"},
     "study": {"data", "jobs"},
     "ui": {"data", "explain", "serve"},
     "cachekeeping": {"data"},

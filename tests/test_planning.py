@@ -188,6 +188,19 @@ def test_fine_tuning_without_weights_is_noted(tmp_path: Path) -> None:
     assert not any("weights" in note for note in plan(table(tmp_path), "q", AUDIO, Selection(), tmp_path / "c").notes)
 
 
+@pytest.mark.parametrize(
+    ("stage", "encoder", "near"),
+    [("vision", "timm:deit_tiny_patch16_22", "deit_tiny_patch16_224"), ("eeg", "braindecode:EEGNte", "EEGNet")],
+)
+def test_an_encoder_that_a_library_lacks_is_refused_before_anything_is_written(
+    tmp_path: Path, stage: str, encoder: str, near: str
+) -> None:
+    config = cfg.with_settings(replace(preset("quick"), stages=(stage,)), [f"{stage}.encoder={encoder}"])
+    with pytest.raises(ConfigError, match=rf"{stage}\.encoder: .*did you mean .*{near}"):
+        plan(table(tmp_path), "q", config, Selection(), tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+
+
 def test_weights_that_are_not_there_are_named_before_anything_is_written(tmp_path: Path) -> None:
     config = cfg.with_settings(AUDIO, [f"audio.weights={tmp_path / 'ast'}"])
     with pytest.raises(ConfigError, match=r"audio\.weights: expected a checkpoint's folder or file"):

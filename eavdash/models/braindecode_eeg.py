@@ -70,6 +70,26 @@ def classifier(name: str, classes: int, channels: int, samples: int, rate: float
     Raises:
         ConfigError: as :class:`BraindecodeEncoder`.
     """
+    check_name(name)
+    window: dict[str, Any] = {"n_chans": channels, "n_outputs": classes, "n_times": samples, "sfreq": rate}
+    try:
+        with warnings.catch_warnings(record=True) as remarks:
+            warnings.simplefilter("always")
+            made = _models()[name](**window)
+    except Exception as error:  # whatever a model of a library says about windows that it was not made for
+        raise _cannot(name, error) from error
+    said = (str(remark.message) for remark in remarks if issubclass(remark.category, UserWarning))
+    for text in dict.fromkeys(said):
+        log.info("braindecode:%s: %s", name, " ".join(text.split()))
+    return made
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that braindecode has no model for, or one that cannot be used.
+
+    Raises:
+        ConfigError: that, or braindecode is not installed.
+    """
     models = _models()
     if name not in models:
         near = difflib.get_close_matches(name, models, n=3, cutoff=0.4)
@@ -81,17 +101,6 @@ def classifier(name: str, classes: int, channels: int, samples: int, rate: float
         )
     if name in DOWNLOADS:
         raise _cannot(name, ValueError("it downloads files when it is built"))
-    window: dict[str, Any] = {"n_chans": channels, "n_outputs": classes, "n_times": samples, "sfreq": rate}
-    try:
-        with warnings.catch_warnings(record=True) as remarks:
-            warnings.simplefilter("always")
-            made = models[name](**window)
-    except Exception as error:  # whatever a model of a library says about windows that it was not made for
-        raise _cannot(name, error) from error
-    said = (str(remark.message) for remark in remarks if issubclass(remark.category, UserWarning))
-    for text in dict.fromkeys(said):
-        log.info("braindecode:%s: %s", name, " ".join(text.split()))
-    return made
 
 
 def _models() -> dict[str, Any]:

@@ -43,15 +43,7 @@ def picture_model(name: str, size: int, dropout: float = 0.0) -> nn.Module:
     Raises:
         ConfigError: as :class:`TimmViT`.
     """
-    known = [m for family in FAMILIES for m in timm.list_models(module=family)]
-    if name.partition(".")[0] not in known:
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        raise ConfigError.at(
-            "vision.encoder",
-            expected="timm: and the name of a ViT-like model",
-            found=repr(name) + (" (of another kind)" if timm.is_model(name) else ""),
-            remedy=f"did you mean {' or '.join(near)}" if near else "see timm.list_models('*vit*')",
-        )
+    check_name(name)
     try:
         model = timm.create_model(name, pretrained=False, num_classes=0, img_size=size, proj_drop_rate=dropout)
         patch = model.patch_embed.patch_size
@@ -66,6 +58,23 @@ def picture_model(name: str, size: int, dropout: float = 0.0) -> nn.Module:
             remedy="set vision.size to a multiple of the model's patch",
         ) from error
     return model
+
+
+def check_name(name: str) -> None:
+    """Refuse a name of no ViT-like model of timm.
+
+    Raises:
+        ConfigError: that.
+    """
+    known = [m for family in FAMILIES for m in timm.list_models(module=family)]
+    if name.partition(".")[0] not in known:
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        raise ConfigError.at(
+            "vision.encoder",
+            expected="timm: and the name of a ViT-like model",
+            found=repr(name) + (" (of another kind)" if timm.is_model(name) else ""),
+            remedy=f"did you mean {' or '.join(near)}" if near else "see timm.list_models('*vit*')",
+        )
 
 
 def _heads(vit: nn.Module, width: int) -> int:
