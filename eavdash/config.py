@@ -14,7 +14,7 @@ import difflib
 import json
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,7 +30,7 @@ ENCODERS = {"vision": ("vit",), "audio": ("ast",), "eeg": ("eegformer", "yin")}
 LIBRARIES = {"vision": "timm:", "eeg": "braindecode:"}
 PRECISIONS = ("auto", "float32", "bf16")
 FUSIONS = ("attention", "concat", "paper")
-EXECUTORS = ("local",)
+EXECUTORS = ("local", "ray", "slurm")
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
@@ -204,6 +204,21 @@ class Execution:
     threads: int = 1  # torch threads per worker
     compile: bool = False  # torch.compile
     memory: float = 0.0  # GiB that a batch may take on the device; 0: as much as there is
+    priority: int = 0  # higher goes first, among the runs of all studies
+    runs_per_gpu: int = 1  # runs that share a GPU, each with its part of the memory
+    ram: float = 0.0  # GiB of main memory that a run needs; 0: as earlier runs of its stage took
+    ray_address: str = ""  # of the Ray cluster's head; empty: RAY_API_SERVER_ADDRESS, or this machine's
+    slurm: tuple[str, ...] = ()  # options of sbatch, "partition=gpu", "time=04:00:00"
+
+
+def execution_of(status: Mapping[str, Any]) -> Execution:
+    """How a run is to be computed, from its status; what a later or an earlier version wrote there is left out."""
+    given = dict(status.get("execution") or {})
+    known = {f.name for f in dataclasses.fields(Execution)}
+    settings = {key: value for key, value in given.items() if key in known and value is not None}
+    if "slurm" in settings:
+        settings["slurm"] = tuple(settings["slurm"])
+    return Execution(**settings)
 
 
 def with_settings(config: StudyConfig, settings: Iterable[str]) -> StudyConfig:

@@ -238,15 +238,24 @@ class RunDir:
         Raises:
             IntegrityError: the run's folder is gone.
         """
-        try:
-            file = (self.path / ".status.lock").open("ab")
-        except FileNotFoundError:
-            raise IntegrityError.at(
-                self.path, expected="the run's folder", found="none", remedy="train the study again"
-            ) from None
-        with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with locked_file(self.path, ".status.lock"):
             yield
+
+
+@contextlib.contextmanager
+def locked_file(folder: Path, name: str) -> Iterator[None]:
+    """Hold the lock on a file of ``folder``, waiting for whoever holds it.
+
+    Raises:
+        IntegrityError: the folder is gone.
+    """
+    try:
+        file = (folder / name).open("ab")
+    except FileNotFoundError:
+        raise IntegrityError.at(folder, expected="a folder", found="none", remedy="train the study again") from None
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @dataclass(frozen=True)
@@ -278,6 +287,11 @@ class StudyDir:
         return self.path / "probes.json"
 
     @property
+    def control_file(self) -> Path:
+        """What a person wants of the study as a whole: whether it is paused, whether it is archived."""
+        return self.path / "control.json"
+
+    @property
     def cache_dir(self) -> Path:
         return self.path.parent / ".cache"
 
@@ -288,6 +302,36 @@ class StudyDir:
     def study(self) -> dict[str, Any]:
         """The content of study.json."""
         return dict(read_json(self.study_file))
+
+    def control(self) -> dict[str, Any]:
+        """``paused`` and ``archived``, both false where nobody has said otherwise."""
+        try:
+            found = dict(read_json(self.control_file)) if self.control_file.exists() else {}
+        except IntegrityError:
+            found = {}  # a wish that cannot be read is none
+        return {"paused": False, "archived": False, **found}
+
+    @property
+    def paused(self) -> bool:
+        """Whether no run of it may start."""
+        return bool(self.control()["paused"])
+
+    @property
+    def archived(self) -> bool:
+        """Whether it is kept out of lists and of the queue."""
+        return bool(self.control()["archived"])
+
+    def set_control(self, **fields: Any) -> dict[str, Any]:
+        """Write control.json with some fields changed."""
+        with self._lock():
+            control = {**self.control(), **fields}
+            write_json(self.control_file, control)
+            return control
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        with locked_file(self.path, ".control.lock"):
+            yield
 
     def run(self, name: str) -> RunDir:
         """The folder of one run, which may not exist yet."""

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eavdash.config import execution_of
 from eavdash.errors import EavdashError, IntegrityError, QueueError, TrainingError
 from eavdash.jobs.broker import SLOTTED, URGENT, WAITING, Broker, Task
-from eavdash.jobs.executors import Executor, Exit
+from eavdash.jobs.executors import Executor, Exit, Leases
 from eavdash.jobs.slots import Slots
 from eavdash.store import RunDir, StudyDir
 
@@ -147,12 +148,12 @@ class Foreman:
 
     def _start(self, run: RunDir, token: str | None, status: dict[str, Any]) -> tuple[Any | None, Exit | None]:
         """Wait for a slot and launch: the job, or how the attempt to launch it ended, or neither."""
-        threads = max(1, int(dict(status.get("execution") or {}).get("threads") or 1))
-        with self.slots.take(threads, lambda: _current(run, token, "queued") is not None) as leases:
+        settings = execution_of(status)
+        with self.slots.take(settings.threads, lambda: _current(run, token, "queued") is not None) as leases:
             if leases is None:
                 return None, None
             try:
-                job = self.executor.start(run, threads=threads, leases=leases, claim=lambda: _claim(run, token))
+                job = self.executor.start(run, settings, Leases(leases), lambda: _claim(run, token))
             except OSError as error:
                 _say(f"{run.path}: cannot be started: {error}")
                 return None, Exit(error.errno if error.errno in EXIT_REASONS else errno.ENOEXEC)

@@ -18,12 +18,11 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import fields
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-from eavdash.config import Execution
+from eavdash.config import execution_of
 from eavdash.errors import EavdashError, IntegrityError, QueueError, TrainingError, UsageError
 from eavdash.jobs import locks
 from eavdash.jobs.executors.local import LOCK_VARIABLE
@@ -155,8 +154,7 @@ def _train(run: RunDir, execution: dict[str, Any]) -> None:
     # Here, not at the top: a refusal must not wait for torch, and the heartbeat already goes.
     from eavdash.training.run import train_run
 
-    known = {f.name for f in fields(Execution)}
-    settings = Execution(**{key: value for key, value in execution.items() if key in known and value is not None})
+    settings = execution_of({"execution": execution})
     train_run(run, device=settings.device, threads=settings.threads, execution=settings)
 
 

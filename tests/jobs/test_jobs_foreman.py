@@ -28,7 +28,7 @@ class OneJob:
     def find(self, run):
         return None
 
-    def start(self, run, *, threads, leases, claim):
+    def start(self, run, settings, leases, claim):
         claim()
         self.started += 1
         return self.codes.pop(0)

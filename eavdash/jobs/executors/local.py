@@ -14,16 +14,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import eavdash
+from eavdash.config import Execution
 from eavdash.errors import QueueError
 from eavdash.files import held
 from eavdash.jobs import locks
-from eavdash.jobs.executors import Exit
+from eavdash.jobs.executors import Exit, Leases
 from eavdash.store import RunDir
 
 #: Environment variable with the number of the inherited descriptor that holds the run's lock.
@@ -54,10 +55,12 @@ class Job:
 class LocalExecutor:
     """``command`` is what is run, with the run's folder behind it; ``grace`` in seconds is given to a polite end."""
 
+    queues: ClassVar[bool] = False
+
     command: tuple[str, ...] = field(default_factory=lambda: worker_command())
     grace: float = 2.0
 
-    def start(self, run: RunDir, *, threads: int, leases: Sequence[int], claim: Callable[[], Any]) -> Job | None:
+    def start(self, run: RunDir, settings: Execution, leases: Leases, claim: Callable[[], Any]) -> Job | None:
         """See :class:`eavdash.jobs.executors.Executor`."""
         # Pages look at locks all the time, and a dead job's children may need a moment to be gone.
         lock = locks.acquire(run.lock_file, patience=2.0)
@@ -66,9 +69,9 @@ class LocalExecutor:
         try:
             locks.sign(lock, None)
             claim()
+            mine = {LOCK_VARIABLE: str(lock), RUN_VARIABLE: str(run.path), **leases.environment}
             with run.log_file.open("ab") as log:
-                attempt = run.status().get("attempt", 0)
-                log.write(f"--- attempt {attempt}, {time.strftime('%Y-%m-%d %H:%M:%S')}, {threads} threads\n".encode())
+                log.write(heading(run, f"{settings.threads} threads").encode())
                 log.flush()
                 process = subprocess.Popen(
                     [*self.command, str(run.path)],
@@ -76,8 +79,8 @@ class LocalExecutor:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
-                    pass_fds=(lock, *leases),
-                    env=worker_environment(threads) | {LOCK_VARIABLE: str(lock), RUN_VARIABLE: str(run.path)},
+                    pass_fds=(lock, *leases.descriptors),
+                    env=worker_environment(settings.threads) | mine,
                 )
             locks.sign(lock, process.pid)
             return Job(run, locks.owner(run.lock_file), process)
@@ -106,6 +109,10 @@ class LocalExecutor:
         _sweep(job.run)
         return Exit(code)
 
+    def waits(self, job: Job) -> str:
+        """See :class:`eavdash.jobs.executors.Executor`; a job of this machine begins at once."""
+        return ""
+
     def stop(self, job: Job) -> None:
         """See :class:`eavdash.jobs.executors.Executor`.
 
@@ -126,6 +133,10 @@ class LocalExecutor:
             time.sleep(0.05)
         _sweep(job.run)
 
+    def check(self, root: Path, settings: Execution) -> list[str]:
+        """See :class:`eavdash.jobs.executors.Executor`; this machine needs nothing that is not there."""
+        return []
+
     def _owner(self, job: Job) -> locks.Owner | None:
         return job.owner or locks.owner(job.run.lock_file)
 
@@ -138,6 +149,11 @@ class LocalExecutor:
         if owner is not None and owner.host == os.uname().nodename and not owner.alive:
             _sweep(job.run)  # a child that outlived its worker still holds the lock
         return True
+
+
+def heading(run: RunDir, how: str) -> str:
+    """The line that begins an attempt in a run's log."""
+    return f"--- attempt {run.status().get('attempt', 0)}, {time.strftime('%Y-%m-%d %H:%M:%S')}, {how}\n"
 
 
 def worker_command() -> tuple[str, ...]:
