@@ -89,7 +89,19 @@ def plan(made: Plan) -> None:
 
 def health(report: HealthReport) -> None:
     """The health report for people."""
+    if len(report.table):  # a dataset that cannot be opened has findings and nothing else
+        _health_tables(report)
+    for finding in report.findings:
+        who = f"subject {finding.subject}" if finding.subject else ""
+        where = " · ".join(part for part in (who, finding.modality) if part and part not in finding.message)
+        text = f"{finding.severity}: {where}{': ' if where else ''}{finding.message}"
+        _out.print(f"{text}; {finding.remedy}." if finding.remedy else text, markup=False)
+    counts = Counter(finding.severity for finding in report.findings)
+    summary = ", ".join(f"{counts[s]} {s}{'' if counts[s] == 1 else 's'}" for s in ("error", "warning") if counts[s])
+    _out.print(summary or "nothing wrong was found")
 
+
+def _health_tables(report: HealthReport) -> None:
     def span(low: Any, high: Any) -> str:
         if pd.isna(low):
             return ""
@@ -113,14 +125,6 @@ def health(report: HealthReport) -> None:
             {"protocol": protocol, "folds": len(made), **spans, "problem": "; ".join(filter(None, folds["problem"]))}
         )
     show(pd.DataFrame(rows), "table", title="Trials that each protocol leaves, per fold")
-    for finding in report.findings:
-        who = f"subject {finding.subject}" if finding.subject else ""
-        where = " · ".join(part for part in (who, finding.modality) if part and part not in finding.message)
-        text = f"{finding.severity}: {where}{': ' if where else ''}{finding.message}"
-        _out.print(f"{text}; {finding.remedy}." if finding.remedy else text, markup=False)
-    counts = Counter(finding.severity for finding in report.findings)
-    summary = ", ".join(f"{counts[s]} {s}{'' if counts[s] == 1 else 's'}" for s in ("error", "warning") if counts[s])
-    _out.print(summary or "nothing wrong was found")
 
 
 def explanation(summary: dict[str, Any]) -> None:

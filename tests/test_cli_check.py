@@ -110,3 +110,16 @@ def test_a_folder_that_cannot_be_made_is_said_before_the_scan(
         assert run(dataset, tmp_path, option, str(dataset / "trials.csv" / "out")) == 2
         assert "a folder to write to" in capsys.readouterr().err
     assert not (tmp_path / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_dataset_that_cannot_be_opened_is_one_sentence_and_no_table(
+    there: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "data"
+    if there:
+        folder.mkdir()
+    assert run(folder, tmp_path) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in said] == ["error", "1 error"]
+    assert str(folder) in said[0]
