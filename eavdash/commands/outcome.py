@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from eavdash import console, store
-from eavdash.errors import UsageError
+from eavdash.errors import EavdashError, UsageError
+
+if TYPE_CHECKING:
+    from eavdash.results.marks import Mark
 
 
 def results(options: argparse.Namespace) -> int:
@@ -62,14 +66,29 @@ def read_scores(
     return frame
 
 
+def study_marks(study: store.StudyDir) -> tuple[Mark, ...]:
+    """The marks of a study's scores; of one whose study.json is damaged none, and a sentence that says so."""
+    from eavdash.results.marks import marks
+
+    try:
+        return marks(study.study())
+    except EavdashError as error:
+        console.complain(str(error))
+        return ()
+
+
+def note_marks(study: store.StudyDir) -> None:
+    """The study's marks with their reasons, beside its accuracies."""
+    for mark in study_marks(study):
+        console.say(f"note: {mark.sentence}")
+
+
 def _remarks(study: store.StudyDir) -> None:
     """The study's marks, what choosing on test trials added, and what its probes found: beside every score."""
     from eavdash.results import probes
     from eavdash.results.epochs import epoch_gain, gain_sentence
-    from eavdash.results.marks import marks
 
-    for mark in marks(study.study()):
-        console.say(f"note: {mark.sentence}")
+    note_marks(study)
     if gained := gain_sentence(epoch_gain(study)):
         console.say(f"note: {gained}")
     for sentence in probes.sentences(study):

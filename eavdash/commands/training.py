@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from eavdash import config as cfg
 from eavdash import console, selection, store
-from eavdash.commands.outcome import read_scores
+from eavdash.commands.outcome import note_marks, read_scores, study_marks
 from eavdash.config import Execution, Selection
 from eavdash.errors import UsageError
 from eavdash.presets import preset
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from eavdash.planning import Plan
 
 
@@ -48,6 +50,7 @@ def train(options: argparse.Namespace) -> int:
     )
     if options.wait and not options.json:
         failed = queue_and_wait(options.root, options.study, config, chosen, root, execution)
+        note_marks(store.find_study(root, options.study))
         console.show(read_scores(root, options.study), "table", title=f"{options.study}: test trials")
         return 1 if failed else 0
     plan = prepare(options.root, options.study, config, chosen, root)
@@ -111,15 +114,18 @@ def status(options: argparse.Namespace) -> int:
 
     root = store.checkpoints_root(options.checkpoints)
     if options.study:
-        frame = snapshot(store.find_study(root, options.study))
-    else:
-        frame = console.studies_frame(store.studies(root), snapshot)
+        study = store.find_study(root, options.study)
+        _show_states(study, snapshot(study), options.json)
+        return 0
+    studies = store.studies(root)
+    frame = console.studies_frame(studies, snapshot)
+    frame["marks"] = [[mark.text for mark in study_marks(study)] for study in studies]
     if options.json:
         console.print_json(frame.to_dict(orient="records"))
     elif frame.empty:
         console.say(f"no studies in {root}; make one with: eavdash train, or eavdash demo")
     else:
-        console.show(frame, "table")
+        console.show(frame.assign(marks=frame["marks"].map("; ".join)), "table")
     return 0
 
 
@@ -212,8 +218,15 @@ def _report_states(study: store.StudyDir, options: argparse.Namespace) -> int:
     frame = snapshot(study)
     if options.run:
         frame = frame[frame["run"].isin(options.run)]
-    if options.json:
-        console.print_json(frame.to_dict(orient="records"))
-    else:
-        console.show(frame, "table")
+    _show_states(study, frame, options.json)
     return 0
+
+
+def _show_states(study: store.StudyDir, frame: pd.DataFrame, as_json: bool) -> None:
+    """The runs of a study, which hold accuracies, with the study's marks: in JSON a list of texts in every row."""
+    if as_json:
+        marks = [mark.text for mark in study_marks(study)]
+        console.print_json([{**row, "marks": marks} for row in frame.to_dict(orient="records")])
+        return
+    note_marks(study)
+    console.show(frame, "table")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eavdash import config as cfg
+from eavdash.errors import IntegrityError
 from eavdash.results import paper
 
 
@@ -55,7 +56,18 @@ JOINT = Mark(
 
 
 def marks(document: dict[str, Any]) -> tuple[Mark, ...]:
-    """The marks of a study, by its document study.json."""
+    """The marks of a study, by its document study.json.
+
+    Raises:
+        IntegrityError: the document holds no configuration. ConfigError: it holds one that is none.
+    """
+    if not isinstance(document.get("config"), dict):
+        raise IntegrityError.at(
+            f"study.json of {document.get('name') or 'a study'}",
+            expected="the study's configuration",
+            found="none",
+            remedy="restore the file, or train the study again",
+        )
     return marks_of(cfg.from_dict(document["config"]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,6 +103,34 @@ def test_every_option_that_bends_a_score_is_marked() -> None:
     assert found[2] == "transductive"
     assert len(found) == 5
     assert all(mark.sentence.startswith(mark.text) for mark in marks.marks_of(bent))
+
+
+def test_status_shows_the_marks_beside_accuracies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_study(tmp_path, "honest", subjects=("1",), stages=("audio",))
+    make_study(tmp_path, "published", subjects=("1",), stages=("audio", "eeg"), protocol="paper")
+    make_study(tmp_path, "torn", subjects=("1",), stages=("audio",)).study_file.write_text("{}")
+    place = ["--checkpoints", str(tmp_path)]
+    assert main(["status", *place, "--json"]) == 0
+    said = capsys.readouterr()
+    assert {row["study"]: row["marks"] for row in json.loads(said.out)} == {
+        "honest": [],
+        "published": [paper.MARK],
+        "torn": [],
+    }
+    assert "study.json of a study: expected the study's configuration" in said.err.replace("\n", " ")
+    assert main(["status", *place]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "│" in line]
+    assert [paper.MARK in line for line in lines] == [False, True, False]
+    for command in ("status", "cancel", "retry"):
+        assert main([command, "published", *place, "--json"]) == 0
+        rows = json.loads(capsys.readouterr().out)
+        assert [row["marks"] for row in rows] == [[paper.MARK]] * 2
+        assert main([command, "published", *place]) == 0
+        shown = capsys.readouterr()
+        assert "accuracy" in shown.out
+        assert f"note: {paper.MARK}: {paper.WHY[0]}" in shown.err.replace("\n", " ")
+    assert main(["status", "honest", *place]) == 0
+    assert "note:" not in capsys.readouterr().err
 
 
 def test_points_that_choosing_on_test_trials_added(tmp_path: Path) -> None:
