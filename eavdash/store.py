@@ -35,7 +35,13 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 #: Seconds between a worker's heartbeats, and the age at which a run is shown as not responding.
 HEARTBEAT_EVERY = 2.0
 HEARTBEAT_LOST = 10.0
-CHECKED_FILES = ("model.safetensors", "encoders.safetensors", "predictions.parquet", "baselines.parquet")
+CHECKED_FILES = (
+    "model.safetensors",
+    "encoders.safetensors",
+    "predictions.parquet",
+    "baselines.parquet",
+    "attention.parquet",
+)
 
 
 def checkpoints_root(given: str | Path | None = None) -> Path:
@@ -88,6 +94,11 @@ class RunDir:
     @property
     def baselines_file(self) -> Path:
         return self.path / "baselines.parquet"
+
+    @property
+    def attention_file(self) -> Path:
+        """How a fusion attended to each test window, by layer and head; where it has attention."""
+        return self.path / "attention.parquet"
 
     @property
     def model_file(self) -> Path:

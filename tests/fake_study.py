@@ -165,6 +165,8 @@ def _bring_to(
     accuracy = float((frame["label"] == frame["predicted"]).mean())
     if stage == "fusion":
         write_parquet(run.baselines_file, baseline_rows(frame, classes, rng))
+        if fusion == "attention":
+            write_parquet(run.attention_file, attention_rows(frame))
     run.transition("done", checksums=run.seal(), accuracy=accuracy, finished=time.time())
 
 
@@ -224,6 +226,27 @@ def baseline_rows(fused: pd.DataFrame, classes: Sequence[str], rng: np.random.Ge
     return pd.concat(parts, ignore_index=True)
 
 
+def attention_rows(fused: pd.DataFrame, layers: int = 1) -> pd.DataFrame:
+    """attention.parquet beside a fusion run's predictions: four heads, whose mean share is that of the predictions.
+
+    A modality without a share is absent from the window: nothing attends to it, and it to nothing.
+    """
+    tested = fused[fused["split"] == "test"].reset_index(drop=True)
+    out = tested[["subject", "trial", "window", "fold", "seed"]].copy()
+    shares = tested[[f"attention_{m}" for m in cfg.MODALITIES]].to_numpy()
+    rng = np.random.default_rng(0)
+    for head, tilt in enumerate(([1, -1, 0], [-1, 1, 0], [0, 1, -1], [0, -1, 1])):
+        for number, m in enumerate(cfg.MODALITIES):
+            out[f"head{head + 1}_{m}"] = shares[:, number] + 0.5 * shares.min(axis=1) * tilt[number]
+        for layer in range(layers):
+            for number, query in enumerate(cfg.MODALITIES):
+                row = rng.dirichlet(np.roll((6, 2, 1), number + head), len(out)) * (shares > 0)
+                row = row / row.sum(axis=1, keepdims=True) * (shares[:, [number]] > 0)
+                for key, values in zip(cfg.MODALITIES, row.T, strict=True):
+                    out[f"layer{layer + 1}_head{head + 1}_{query}_{key}"] = values
+    return out
+
+
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:
     """The frame as parquet."""
     frame.to_parquet(path, index=False)
@@ -243,6 +266,7 @@ def make_explanation(study: StudyDir, run: str, subject: str, trial: str, window
     attributions["eeg"][:, 7:9, 100:300] += 0.5
     k = len(study.study()["classes"])
     p = rng.dirichlet(np.ones(k), windows)
+    maps = rng.dirichlet((2, 2, 2), (windows, 2, 4, 3))
     return Explanation(
         study=study.name,
         run=run,
@@ -278,7 +302,8 @@ def make_explanation(study: StudyDir, run: str, subject: str, trial: str, window
             "eeg": np.ones((windows, 500), bool),
         },
         attention=rng.dirichlet((4, 2, 1), (windows, 4)),
-        map=rng.dirichlet((2, 2, 2), (windows, 3)),
+        map=maps.mean(axis=(1, 2)),
+        maps=maps,
         channels=channels,
         rate=100.0,
         receipts={

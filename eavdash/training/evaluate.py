@@ -33,7 +33,8 @@ class Decided:
     windows: np.ndarray  # (n, K)
     frames: np.ndarray | None = None  # (n, F, K)
     frame_mask: np.ndarray | None = None  # (n, F) bool
-    attention: np.ndarray | None = None  # (n, modality)
+    attention: np.ndarray | None = None  # (n, heads, modality)
+    maps: np.ndarray | None = None  # (n, layers, heads, modality, modality)
 
 
 @torch.no_grad()
@@ -64,11 +65,13 @@ def decide(
     frames = [_softmax(p.frame_logits) for p in parts if p.frame_logits is not None]
     masks = [p.frame_mask.cpu().numpy() for p in parts if p.frame_mask is not None]
     attention = [p.attention.double().cpu().numpy() for p in parts if p.attention is not None]
+    maps = [p.maps.double().cpu().numpy() for p in parts if p.maps is not None]
     return Decided(
         windows=np.concatenate([_softmax(p.logits) for p in parts]),
         frames=np.concatenate(frames) if frames else None,
         frame_mask=np.concatenate(masks) if masks else None,
         attention=np.concatenate(attention) if attention else None,
+        maps=np.concatenate(maps) if maps else None,
     )
 
 
@@ -80,7 +83,7 @@ def table(
     out["frame"] = -1
     if decided.attention is not None:
         for number, name in enumerate(modalities):
-            out[f"attention_{name}"] = decided.attention[:, number]
+            out[f"attention_{name}"] = decided.attention[:, :, number].mean(axis=1)
     if decided.frames is not None and decided.frame_mask is not None:
         window, frame = np.nonzero(decided.frame_mask)
         frames = _rows(index.iloc[window], decided.frames[window, frame], classes, fold, seed)
@@ -90,6 +93,35 @@ def table(
         out = both.iloc[np.lexsort((both["frame"].to_numpy(), at))].reset_index(drop=True)
     first = [*KEYS[:4], "predicted", "split", "window", "frame", "fold", "seed"]
     return out[[*first, *(c for c in out.columns if c not in first)]]
+
+
+def attention_table(
+    index: pd.DataFrame, decided: Decided, fold: int, seed: int, modalities: Sequence[str]
+) -> pd.DataFrame | None:
+    """How each test window of ``index`` was attended to, head by head; None where the fusion has no attention.
+
+    Columns: subject, trial, window, fold, seed, then float32 ``head<h>_<modality>``, the class token's share, and
+    ``layer<l>_head<h>_<modality>_<modality>``, how much the first attends to the second. Layers and heads count from 1.
+    """
+    if decided.attention is None:
+        return None
+    named = {
+        f"head{h + 1}_{m}": decided.attention[:, h, k]
+        for h in range(decided.attention.shape[1])
+        for k, m in enumerate(modalities)
+    }
+    if decided.maps is not None:
+        layers, heads = decided.maps.shape[1:3]
+        named |= {
+            f"layer{layer + 1}_head{h + 1}_{query}_{key}": decided.maps[:, layer, h, q, k]
+            for layer in range(layers)
+            for h in range(heads)
+            for q, query in enumerate(modalities)
+            for k, key in enumerate(modalities)
+        }
+    keys = index[["subject", "trial", "window"]].reset_index(drop=True).assign(fold=int(fold), seed=int(seed))
+    table = pd.concat([keys, pd.DataFrame(named, dtype=np.float32)], axis=1)
+    return table[(index["split"] == "test").to_numpy()].reset_index(drop=True)
 
 
 def trial_accuracy(predictions: pd.DataFrame, classes: Sequence[str], split: str = "test") -> tuple[float | None, int]:

@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from eavdash.models.fusion import Fused
 from eavdash.training.features import Features
 from eavdash.training.loop import Decision
 
@@ -63,6 +64,12 @@ def _placed(value: Tensor, here: Tensor, there: Tensor) -> Tensor:
     return out
 
 
+def decision(fused: Fused, masks: Mapping[str, Tensor]) -> Decision:
+    """What a fusion has made of a batch, as the loop and the evaluation take it."""
+    frames = masks.get("vision") if fused.frame_logits is not None else None
+    return Decision(fused.logits, fused.frame_logits, frames, fused.attention, fused.maps)
+
+
 class FeatureSource:
     """Joined features as the loop asks for them; training batches are corrupted with the probabilities ``replaced``."""
 
@@ -85,10 +92,7 @@ class FeatureSource:
             tokens[name] = self.joined.tokens[name][at].to(self.device)
             masks[name] = self.joined.masks[name][at].to(self.device)
             evidence[name] = self.joined.logits[name][at].to(self.device)
-        fused = model(tokens, masks, evidence)
-        attention = None if fused.attention is None else fused.attention.mean(dim=1)
-        frames = masks.get("vision") if fused.frame_logits is not None else None
-        return Decision(fused.logits, fused.frame_logits, frames, attention)
+        return decision(model(tokens, masks, evidence), masks)
 
     def corrupted(self, modality: str, rows: Tensor, random: torch.Generator) -> Tensor:
         """``rows`` with some replaced by random training windows that have the modality; absent ones stay absent."""

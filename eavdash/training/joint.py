@@ -30,7 +30,7 @@ from eavdash.models.base import Encoder
 from eavdash.models.fusion import Fused, Fusion
 from eavdash.training import inputs
 from eavdash.training.job import Job, Windows
-from eavdash.training.joined import FeatureSource
+from eavdash.training.joined import FeatureSource, decision
 from eavdash.training.loop import Checkpoint, Decision, Fitted, fit, measure, recipe
 from eavdash.training.seeds import Seeder
 
@@ -103,10 +103,7 @@ class JointSource:
             tokens[name][place] = _learned(encoded.tokens, own).to(frozen.dtype)
             masks[name][place] = encoded.mask
             evidence[name][place] = _learned(encoded.logits, own).to(opinions.dtype)
-        fused = model(tokens, masks, evidence)
-        attention = None if fused.attention is None else fused.attention.mean(dim=1)
-        frames = masks.get("vision") if fused.frame_logits is not None else None
-        return Decision(fused.logits, fused.frame_logits, frames, attention)
+        return decision(model(tokens, masks, evidence), masks)
 
 
 def fine_tune(

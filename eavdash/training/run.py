@@ -2,7 +2,7 @@
 
 In: a run folder with config.json inside a study with study.json and splits.csv. Out: in that folder config.json with
 ``model``, ``input`` and ``left_out`` added, metrics.jsonl and resume.pt while training, then model.safetensors,
-predictions.parquet and, for fusion, baselines.parquet. The run's state is the caller's business.
+predictions.parquet and, for fusion, baselines.parquet and attention.parquet. The run's state is the caller's business.
 """
 
 from __future__ import annotations

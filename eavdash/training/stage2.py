@@ -98,6 +98,9 @@ def train_fusion(job: Job) -> None:
         job.describe(calibration=calibration.to_dict())
     decided = evaluate.decide(whole, last, range(len(joined.index)), batch, job.settings.precision, job.run.name)
     predictions = tables.of(decided, attention=True)
+    heads = evaluate.attention_table(joined.index, decided, job.fold, job.number, tuple(joined.tokens))
+    if heads is not None:
+        evaluate.write(job.run.attention_file, heads)
     evaluate.write(job.run.baselines_file, _baselines(job, tables, source, train, validation, predictions))
     finish(job, model, predictions, best)
     job.run.update(epochs=epochs)

@@ -30,7 +30,8 @@ class Decision:
     logits: Tensor  # (B, K)
     frame_logits: Tensor | None = None  # (B, F, K) where frames are decided on their own
     frame_mask: Tensor | None = None  # (B, F) bool, with frame_logits
-    attention: Tensor | None = None  # (B, modality), of fusion
+    attention: Tensor | None = None  # (B, heads, modality), of fusion
+    maps: Tensor | None = None  # (B, layers, heads, modality, modality), of fusion
     ordered: bool = False  # the window's decision rests on its frames' order, and is trained beside theirs
 
 

@@ -20,7 +20,7 @@ import streamlit as st
 from eavdash import config as cfg
 from eavdash.config import Selection, StudyConfig
 from eavdash.jobs.snapshot import snapshot as look
-from eavdash.results import columns, epochs, probes, tables
+from eavdash.results import attention, columns, epochs, probes, tables
 from eavdash.store import RunDir, StudyDir, checkpoints_root
 
 if TYPE_CHECKING:
@@ -83,6 +83,13 @@ def room(path: str, config: StudyConfig, subjects: Sequence[str], root: Path) ->
 def trials(study: StudyDir) -> pd.DataFrame:
     """``tables.trials``."""
     return _trials(str(study.path), results_stamp(study))
+
+
+def heads(study: StudyDir) -> attention.Heads:
+    """``results.attention.heads``: how the fusions attended, by layer and head."""
+    files = (run.attention_file for run in study.runs())
+    times = tuple((f.parent.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.exists())
+    return _heads(str(study.path), (*results_stamp(study), *times))
 
 
 def windows(study: StudyDir, subject: str, trial: str) -> pd.DataFrame:
@@ -242,6 +249,11 @@ def _remarks(path: str, stamp: Stamp) -> tuple[list[str], list[str]]:
 @st.cache_data(max_entries=4, show_spinner="Reading the results")
 def _trials(path: str, stamp: Stamp) -> pd.DataFrame:
     return tables.trials(StudyDir(Path(path)))
+
+
+@st.cache_data(max_entries=2, show_spinner="Reading the attention")
+def _heads(path: str, stamp: Stamp) -> attention.Heads:
+    return attention.heads(StudyDir(Path(path)))
 
 
 @st.cache_data(ttl=1, max_entries=16, show_spinner=False)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from eavdash.ui import cache, parts, theme
+from eavdash.ui import cache, heads, parts, theme
+from eavdash.ui.figures import attention
 from eavdash.ui.figures import explain as figures
 
 if TYPE_CHECKING:
@@ -53,10 +54,11 @@ def show(explanation: Explanation) -> None:
         st.caption(f"Not recorded in this window: {', '.join(missing)}.")
     if explanation.map is not None:
         st.markdown("**Modality attends to modality**")
-        chart = figures.attention_map(explanation.map[window], explanation.modalities)
+        chart = attention.attention_map(explanation.map[window], explanation.modalities)
         with st.columns([1, 1])[0]:
             parts.chart(chart, "explain_trial_map", "Modality by modality attention of this window.")
         st.caption("Each row: where that modality's own query looks. Rows sum to 100 %.")
+    heads.of_trial(explanation)
 
 
 def _vision(explanation: Explanation, window: int) -> None:

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from eavdash.ui import cache, parts, theme
-from eavdash.ui.figures import explain as figures
+from eavdash.ui import cache, heads, parts, theme
+from eavdash.ui.figures import attention as figures
 
 study, document = parts.study_page("Attention", "Which modality do the fused decisions rest on?")
 trials = cache.trials(study)
@@ -17,11 +17,16 @@ mean = figures.mean_shares(fused)
 for column, (modality, share) in zip(st.columns(len(mean)), mean.items(), strict=True):
     column.metric(theme.label(modality), theme.percent(share), border=True)
 st.caption(f"Mean attention share over n = {len(fused)} decisions on test trials. {theme.SHARES}")
+if gone := figures.absent(fused):
+    st.caption(gone)
 groups = {"subject": "Subject", "label": "Emotion", "outcome": "Right or wrong"}
 for by, title in groups.items():
     st.subheader(title, anchor=False)
     parts.chart(
         figures.attention_groups(fused, by), f"explain_attention_{by}", f"Mean attention share per {title.lower()}."
     )
+with st.expander("Per layer and head", key="explain_attention_heads", on_change="rerun") as detail:
+    if detail.open:  # files are read for those who ask
+        heads.of_study(study, fused)
 with st.expander("All trials", key="explain_attention_all"):
     st.dataframe(figures.attention_view(fused), hide_index=True, key="explain_attention_table")

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from eavdash.ui import cache, choosing, explanation, parts, theme
+from eavdash.ui.figures import attention
 from eavdash.ui.figures import explain as figures
 
 study, document = parts.study_page("One trial", "What did the decision on this trial rest on?")
@@ -16,7 +17,7 @@ first = rows.iloc[0]
 subject, trial, fold, seed = first["subject"], first["trial"], int(first["fold"]), int(first["seed"])
 st.markdown(f"**{parts.plain(choosing.decision(rows))}**")
 
-fused = figures.attended(rows)
+fused = attention.attended(rows)
 left, right = st.columns(2)
 with left:
     st.subheader("Probabilities", anchor=False)
@@ -26,13 +27,13 @@ with left:
 with right:
     st.subheader("Attention", anchor=False)
     if fused.empty:
-        st.info(figures.no_attention(document["config"]["fusion"]["kind"], "fusion" in set(rows["stage"])))
+        st.info(attention.no_attention(document["config"]["fusion"]["kind"], "fusion" in set(rows["stage"])))
     else:
         windows = cache.windows(study, subject, trial)
         mine = windows[(windows["run"] == fused["run"].iloc[0])]
-        chart = figures.attention_windows(mine)
+        chart = attention.attention_windows(mine)
         parts.chart(chart, "explain_trial_attention", "Attention share of each modality, window by window.")
-        shares = ", ".join(f"{theme.label(m)} {theme.percent(s)}" for m, s in figures.mean_shares(fused).items())
+        shares = ", ".join(f"{theme.label(m)} {theme.percent(s)}" for m, s in attention.mean_shares(fused).items())
         st.caption(f"Over the trial: {shares}. {theme.SHARES}")
 
 st.subheader("Where the decision lies", anchor=False)

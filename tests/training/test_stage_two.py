@@ -45,8 +45,14 @@ def test_files_of_a_fusion(sandbox, tiny_config, kind):
     if kind == "attention":
         assert shares == ["attention_vision", "attention_audio", "attention_eeg"]
         assert np.allclose(predictions[shares].sum(axis=1), 1, atol=1e-5)
+        kept = pd.read_parquet(run("fusion").attention_file)
+        assert [*kept["window"]] == [*windows.loc[windows["split"] == "test", "window"]]
+        mean = kept[[f"head{h}_vision" for h in (1, 2)]].mean(axis=1)
+        assert np.allclose(mean, windows.loc[windows["split"] == "test", "attention_vision"], atol=1e-6)
+        assert "attention.parquet" in run("fusion").seal()
     else:
         assert shares == []
+        assert not run("fusion").attention_file.exists()
     baselines = pd.read_parquet(run("fusion").baselines_file)
     assert baselines["stage"].value_counts().to_dict() == dict.fromkeys(BASELINES, 60)
     assert BASELINES == tables.BASELINES  # every table shows what is written
@@ -133,6 +139,17 @@ def test_trials_without_a_modality_take_part(sandbox, tiny_config):
     absent = predictions["trial"].isin(["joy3-0", "joy0-0"])
     assert (predictions.loc[absent, "attention_audio"] == 0).all()
     assert (predictions.loc[~absent, "attention_audio"] > 0).all()
+    kept = pd.read_parquet(run("fusion").attention_file)
+    assert set(kept["trial"]) == set(predictions.loc[predictions["split"] == "test", "trial"])
+    absent = kept["trial"].isin(["joy3-0", "joy0-0"])
+    assert absent.any()
+    for head in (1, 2):
+        own = kept[[f"layer1_head{head}_audio_{m}" for m in cfg.MODALITIES]].sum(axis=1)
+        assert (own[absent] == 0).all()
+        assert np.allclose(own[~absent], 1, atol=1e-5)
+        others = kept[[f"layer1_head{head}_eeg_{m}" for m in cfg.MODALITIES]].sum(axis=1)
+        assert np.allclose(others, 1, atol=1e-5)
+        assert (kept.loc[absent, f"head{head}_audio"] == 0).all()
     reason = "no recording or training window of any modality"
     assert run("fusion").config()["left_out"] == [{"subject": "1", "trial": "calm4-1", "reason": reason}]
 
@@ -219,7 +236,7 @@ def test_memorised_noise_is_not_trusted():
         )
         decided = evaluate.decide(model, source, range(250, 300), 16)
         right = (decided.windows.argmax(1) == labels[250:].numpy()).mean()
-        results[name] = right, decided.attention.mean(axis=0)
+        results[name] = right, decided.attention.mean(axis=(0, 1))
     right, (vision, audio, eeg) = results["matched"]
     assert eeg < min(vision, audio)
     assert right > 0.75

@@ -13,7 +13,7 @@ from fake_study import make_study
 from eavdash.results import paper, tables
 from eavdash.results.statistics import chance_line, fusion_comparisons
 from eavdash.ui import theme
-from eavdash.ui.figures import data, explain, results, training
+from eavdash.ui.figures import attention, data, explain, results, training
 
 
 @pytest.fixture
@@ -109,13 +109,13 @@ def test_curves_leave_out_what_was_not_measured() -> None:
 
 def test_attention_shares_fill_the_bar(tmp_path: Path) -> None:
     trials = tables.trials(make_study(tmp_path))
-    fused = explain.attended(trials)
-    fig = explain.attention_groups(fused, "label")
+    fused = attention.attended(trials)
+    fig = attention.attention_groups(fused, "label")
     total = np.sum([t.y for t in fig.data], axis=0)
     assert np.allclose(total, 100)
     assert all("n = 6" in x for x in fig.data[0].x)
-    assert sum(explain.mean_shares(fused).values()) == pytest.approx(1)
-    assert explain.attended(trials[trials["stage"] == "eeg"]).empty
+    assert sum(attention.mean_shares(fused).values()) == pytest.approx(1)
+    assert attention.attended(trials[trials["stage"] == "eeg"]).empty
 
 
 def test_overlay_marks_where_the_attribution_is() -> None:

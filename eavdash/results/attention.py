@@ -1,0 +1,117 @@
+"""How a study's fusions attended on their test windows, by layer and head; attention.parquet of the fusion runs.
+
+In: a :class:`~eavdash.store.StudyDir`. Out: one row per run and test trial, and means over such rows. The mean over
+heads of a trial's shares is what ``tables.trials`` has as ``attention_<modality>``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from eavdash.config import MODALITIES
+from eavdash.errors import EavdashError, IntegrityError
+from eavdash.store import RunDir, StudyDir
+
+_KEYS = ["run", "subject", "trial", "fold", "seed"]
+_SHARE = re.compile(r"head(\d+)_([a-z]+)")
+_MAP = re.compile(r"layer(\d+)_head(\d+)_([a-z]+)_([a-z]+)")
+
+
+@dataclass(frozen=True)
+class Heads:
+    """``table``: run, subject, trial, fold, seed, then the weights of attention.parquet, means over the windows."""
+
+    table: pd.DataFrame
+    without: tuple[str, ...]  # finished fusion runs that have kept no such file
+    problems: tuple[str, ...]  # sentences about damaged files
+
+
+def heads(study: StudyDir) -> Heads:
+    """The attention of every finished fusion run of a study, trial by trial."""
+    parts: list[pd.DataFrame] = []
+    without: list[str] = []
+    problems: list[str] = []
+    for run in study.runs():
+        try:
+            if run.config()["stage"] != "fusion" or run.status()["state"] != "done":
+                continue
+            if not run.attention_file.exists() and "attention.parquet" not in (run.status().get("checksums") or {}):
+                without.append(run.name)
+            else:
+                parts.append(_read(run).assign(run=run.name))
+        except (EavdashError, KeyError) as error:
+            problems.append(str(error) if isinstance(error, EavdashError) else f"{run.path}: {error} is missing.")
+    table = _by_trial(pd.concat(parts, ignore_index=True)) if parts else pd.DataFrame(columns=_KEYS)
+    return Heads(table, tuple(without), tuple(problems))
+
+
+def of(table: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
+    """The rows of ``table`` that belong to the fused decisions ``trials``, a part of ``tables.trials``."""
+    return table.merge(trials[_KEYS], on=_KEYS)
+
+
+def modalities(table: pd.DataFrame) -> tuple[str, ...]:
+    """Those that a fusion of the table reads, in canonical order."""
+    named = {match[2] for match in map(_SHARE.fullmatch, table.columns) if match}
+    return tuple(m for m in MODALITIES if m in named)
+
+
+def mean_shares(table: pd.DataFrame) -> np.ndarray:
+    """(head, modality): the class token's shares, means over the rows; each head's sum to 1.
+
+    A modality that was not recorded, or that a run does not read, has no share there.
+    """
+    names = modalities(table)
+    count = max((int(match[1]) for match in map(_SHARE.fullmatch, table.columns) if match), default=0)
+    columns = [f"head{h + 1}_{m}" for h in range(count) for m in names]
+    return np.asarray(table[columns].fillna(0).mean()).reshape(count, len(names))
+
+
+def mean_maps(table: pd.DataFrame) -> np.ndarray:
+    """(layer, head, modality, modality): how much a row's tokens attend to a column's, means over the table's rows
+    that have the row's modality; such a row sums to 1, one that nobody has is NaN. Empty where there are no layers."""
+    names = modalities(table)
+    found = [match for match in map(_MAP.fullmatch, table.columns) if match]
+    layers, count = (max((int(match[i]) for match in found), default=0) for i in (1, 2))
+    out = np.full((layers, count, len(names), len(names)), np.nan)
+    for layer, head, q in np.ndindex(layers, count, len(names)):
+        row = table[[f"layer{layer + 1}_head{head + 1}_{names[q]}_{key}" for key in names]]
+        row = row[row.notna().any(axis=1)].fillna(0)
+        if len(row):
+            out[layer, head, q] = row.mean()
+    return out
+
+
+def _by_trial(rows: pd.DataFrame) -> pd.DataFrame:
+    """Means over each trial's windows; a modality's own attention counts only where it was recorded."""
+    rows = rows.copy()
+    queries: dict[str, list[str]] = {}
+    for match in map(_MAP.fullmatch, rows.columns):
+        if match:
+            queries.setdefault(match[0].rpartition("_")[0], []).append(match[0])
+    for columns in queries.values():
+        there = rows[columns].sum(axis=1) > 0.5  # a row of a modality that is there sums to 1, of an absent one to 0
+        rows[columns] = rows[columns].where(there)
+    weights = [c for c in rows.columns if _SHARE.fullmatch(c) or _MAP.fullmatch(c)]
+    return rows.groupby(_KEYS, sort=False)[weights].mean().reset_index()
+
+
+def _read(run: RunDir) -> pd.DataFrame:
+    """The run's attention.parquet, its checksum and columns checked."""
+    path = run.verify("attention.parquet")
+    remedy = f"train the run again: eavdash retry {run.study.name} --run {run.name}"
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise IntegrityError.at(path, expected="a parquet table", found=reason, remedy=remedy) from error
+    missing = [c for c in ("subject", "trial", "window", "fold", "seed") if c not in frame.columns]
+    if missing or not modalities(frame):
+        found = f"no {', '.join(missing) or 'head<h>_<modality>'}"
+        expected = "the columns subject, trial, window, fold, seed and head<h>_<modality>"
+        raise IntegrityError.at(path, expected=expected, found=found, remedy=remedy)
+    return frame

@@ -1,0 +1,134 @@
+"""Attention of a study's fused decisions and of single trials: who is attended to, and by whom.
+
+In: tables of ``eavdash.results`` and arrays of shares. Out: Plotly figures, tables and sentences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from eavdash.config import MODALITIES
+from eavdash.results.tables import attention_columns, natural
+from eavdash.ui import theme
+
+
+def attention_windows(rows: pd.DataFrame) -> go.Figure:
+    """Stacked bars: attention share per modality, window by window; ``rows``: fusion's rows of ``tables.windows``."""
+    fig = theme.figure(280, barmode="stack")
+    names = [f"window {int(w) + 1}" for w in rows["window"]]
+    for modality in MODALITIES:
+        column = f"attention_{modality}"
+        if column in rows and rows[column].notna().any():
+            fig.add_trace(_share(modality, names, rows[column].tolist()))
+    fig.update_yaxes(title="Attention share, %", range=[0, 100])
+    fig.update_xaxes(type="category")
+    return fig
+
+
+def attended(trials: pd.DataFrame) -> pd.DataFrame:
+    """The fused decisions of ``tables.trials`` that carry attention, with a column outcome (right, wrong).
+
+    The share of a modality that a run does not read is 0, as that of one that was not recorded.
+    """
+    columns = attention_columns(trials)
+    rows = trials[(trials["stage"] == "fusion") & trials[columns].notna().any(axis=1)] if columns else trials.head(0)
+    shares = {column: rows[column].fillna(0) for column in columns}
+    return rows.assign(outcome=["right" if ok else "wrong" for ok in rows["correct"]], **shares)
+
+
+def absent(rows: pd.DataFrame) -> str:
+    """Where modalities have no share because there was nothing to attend to; ``rows`` of :func:`attended`."""
+    counts = {c.removeprefix("attention_"): int((rows[c] == 0).sum()) for c in attention_columns(rows)}
+    said = ", ".join(f"{theme.label(m)} in {count}" for m, count in counts.items() if count)
+    return f"Not recorded, and therefore without a share: {said} of {len(rows)} decisions." if said else ""
+
+
+def no_attention(kind: str, trained: bool) -> str:
+    """Why there is no attention to show."""
+    if not trained:
+        return "Attention shares appear here once a fusion run of this study has finished."
+    if kind == "paper":
+        return (
+            "This study uses the published fusion layer. It attends to a single token, so its attention is always 1: "
+            "it has no attention across modalities to show. Train a study with fusion “attention” to see shares."
+        )
+    return "This study's fusion concatenates the modalities: it has no attention to show."
+
+
+def mean_shares(rows: pd.DataFrame) -> dict[str, float]:
+    """Mean attention share per modality."""
+    columns = attention_columns(rows)
+    return {m: float(rows[f"attention_{m}"].mean()) for m in MODALITIES if f"attention_{m}" in columns}
+
+
+def attention_view(rows: pd.DataFrame) -> pd.DataFrame:
+    """The fused decisions as a table, shares in per cent."""
+    columns = attention_columns(rows)
+    out = rows[["subject", "trial", "label", "predicted", "outcome", "fold", "seed"]].copy()
+    for column in columns:
+        out[f"{theme.label(column.removeprefix('attention_'))}, %"] = (100 * rows[column]).round(0)
+    return out
+
+
+def attention_groups(rows: pd.DataFrame, by: str) -> go.Figure:
+    """Stacked bars: mean attention share per value of the column ``by``, with n trials in its name."""
+    columns = [f"attention_{m}" for m in MODALITIES if f"attention_{m}" in rows]
+    rows = rows.assign(**{by: rows[by].astype(str)})
+    means, counts = rows.groupby(by)[columns].mean(), rows.groupby(by).size()
+    order = natural(means.index)
+    fig = theme.figure(340, barmode="stack")
+    for column in columns:
+        if rows[column].notna().any():
+            shares = means.loc[order, column].tolist()
+            fig.add_trace(_share(column.removeprefix("attention_"), [f"{v}<br>n = {counts[v]}" for v in order], shares))
+    fig.update_yaxes(title="Mean attention share, %", range=[0, 100])
+    fig.update_xaxes(type="category")
+    return fig
+
+
+def head_shares(values: np.ndarray, modalities: Sequence[str]) -> go.Figure:
+    """Stacked bars: ``values`` (head, modality), the class token's attention shares, and their mean."""
+    values = np.asarray(values)
+    fig = theme.figure(300, barmode="stack")
+    names = [*(f"head {h + 1}" for h in range(len(values))), "mean"]
+    for modality, shares in zip(modalities, np.vstack([values, values.mean(axis=0)]).T, strict=True):
+        fig.add_trace(_share(modality, names, shares.tolist()))
+    fig.update_yaxes(title="Attention share, %", range=[0, 100])
+    fig.update_xaxes(type="category")
+    return fig
+
+
+def attention_map(values: np.ndarray, modalities: Sequence[str]) -> go.Figure:
+    """Modality attends to modality: ``values`` (query, key), rows sum to one; one that is NaN stays empty."""
+    fig = theme.figure(280)
+    names = [theme.label(m) for m in modalities]
+    fig.add_trace(
+        go.Heatmap(
+            z=100 * np.asarray(values),
+            x=names,
+            y=names,
+            zmin=0,
+            zmax=100,
+            colorscale=theme.SEQUENTIAL,
+            texttemplate="%{z:.0f} %",
+            showscale=False,
+            hovertemplate="%{y} attends to %{x}: %{z:.1f} %<extra></extra>",
+        )
+    )
+    fig.update_xaxes(title="attends to")
+    fig.update_yaxes(title="Modality", autorange="reversed")
+    return fig
+
+
+def _share(modality: str, names: Sequence[str], shares: Sequence[float]) -> go.Bar:
+    return go.Bar(
+        name=theme.label(modality),
+        x=list(names),
+        y=[100 * s for s in shares],
+        marker_color=theme.colour(modality),
+        hovertemplate=f"{theme.label(modality)}: %{{y:.1f}} %<extra></extra>",
+    )
