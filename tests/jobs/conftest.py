@@ -21,6 +21,8 @@ from eavdash.jobs.queue import conductor_alive
 from eavdash.jobs.snapshot import snapshot
 from eavdash.store import RunDir, StudyDir
 
+# Its assertions are to explain themselves like those of a test module.
+pytest.register_assert_rewrite("scenarios")
 STANDIN = Path(__file__).with_name("standin_worker.py")
 
 
