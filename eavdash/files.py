@@ -1,4 +1,7 @@
-"""Files that are whole or not there: written to a temporary name, flushed, then renamed; their checksums; locks."""
+"""Files that are whole or not there: written to a temporary name, flushed, then renamed; their checksums; locks.
+
+Also which machine this is, and its clock that does not jump: what is written into shared files is signed with them.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ import hashlib
 import json
 import os
 import threading
+import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -82,3 +87,21 @@ def held(path: Path) -> bool:
             return False
     except FileNotFoundError:
         return False
+
+
+def host() -> str:
+    """The name under which this machine signs files; ``EAVDASH_HOST`` where several are called the same."""
+    return os.environ.get("EAVDASH_HOST") or os.uname().nodename
+
+
+def beat() -> list[Any]:
+    """Now, by a clock that every process of this machine shares and that nobody sets: [boot, seconds since then]."""
+    return [_boot(), time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))]
+
+
+@cache
+def _boot() -> str:
+    """What tells one boot of a machine from the next; empty where the system does not say."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return ""

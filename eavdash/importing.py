@@ -26,7 +26,7 @@ from eavdash import config as cfg
 from eavdash.config import Selection, StudyConfig
 from eavdash.data.table import open_table, select
 from eavdash.errors import DataError, EavdashError, UsageError
-from eavdash.files import sha256
+from eavdash.files import host, sha256
 from eavdash.jobs import locks
 from eavdash.models import build
 from eavdash.models.ast import AudioSpectrogramTransformer
@@ -236,7 +236,7 @@ def _finish(run: RunDir, one: Imported, device: torch.device, labels: Sequence[s
     try:
         locks.sign(lock, os.getpid())
         now = time.time()
-        run.transition("running", pid=os.getpid(), host=os.uname().nodename, heartbeat=now, started=now)
+        run.transition("running", pid=os.getpid(), host=host(), heartbeat=now, started=now)
         try:
             job = open_job(run, device)
             one.model.to(device)

@@ -21,20 +21,8 @@ from typing import Any
 
 from eavdash.errors import IntegrityError, QueueError, UsageError
 from eavdash.files import held, read_json, sha256, write_json
+from eavdash.states import TRANSITIONS, judged, with_attempt
 
-STATES = ("queued", "blocked", "running", "done", "failed", "cancelled")
-#: Every legal change of state. ``running → queued``: the process died and the run will go on from its last epoch.
-TRANSITIONS: dict[str, frozenset[str]] = {
-    "queued": frozenset({"running", "blocked", "failed", "cancelled"}),
-    "blocked": frozenset({"queued", "running", "failed", "cancelled"}),
-    "running": frozenset({"done", "failed", "cancelled", "queued"}),
-    "done": frozenset({"queued"}),
-    "failed": frozenset({"queued"}),
-    "cancelled": frozenset({"queued"}),
-}
-#: Seconds between a worker's heartbeats, and the age at which a run is shown as not responding.
-HEARTBEAT_EVERY = 2.0
-HEARTBEAT_LOST = 10.0
 CHECKED_FILES = (
     "model.safetensors",
     "encoders.safetensors",
@@ -148,17 +136,7 @@ class RunDir:
 
         A run is shown as running only while a live process holds its lock and its heartbeat is recent.
         """
-        status = self.status()
-        status["shown"] = status["state"]
-        if status["state"] == "running":
-            age = time.time() - float(status.get("heartbeat") or 0)
-            if status.get("host") == os.uname().nodename and not self.locked():
-                status["shown"] = "not responding"
-                status["reason"] = "its process is gone; the queue takes it up again from the last finished epoch"
-            elif age > HEARTBEAT_LOST:
-                status["shown"] = "not responding"
-                status["reason"] = f"no heartbeat for {age:.0f} s"
-        return status
+        return judged(self.path, self.status())
 
     def create(self, config: dict[str, Any]) -> None:
         """Make the folder with config.json and a first status (queued); an existing run is left as it is."""
@@ -168,12 +146,18 @@ class RunDir:
         if not self.status_file.exists():
             write_json(self.status_file, {"state": "queued", "attempt": 0, "epoch": 0, "epochs": 0, "reason": ""})
 
-    def update(self, **fields: Any) -> dict[str, Any]:
-        """Write status.json with some fields changed, the state excepted."""
+    def update(self, expect: Mapping[str, Any] | None = None, /, **fields: Any) -> dict[str, Any]:
+        """Write status.json with some fields changed, the state excepted, provided that ``expect`` still holds.
+
+        Raises:
+            QueueError: a field of ``expect`` has another value by now.
+        """
         if "state" in fields:
             raise QueueError(f"{self.path}: a state changes by transition(), not update().")
         with self._status_lock():
-            status = {**self.status(), **fields}
+            status = self.status()
+            self._check(status, expect)
+            status |= fields
             write_json(self.status_file, status)
             return status
 
@@ -185,14 +169,7 @@ class RunDir:
         """
         with self._status_lock():
             status = self.status()
-            for key, value in (expect or {}).items():
-                if status.get(key) != value:
-                    raise QueueError.at(
-                        self.status_file,
-                        expected=f"{key} {value!r}",
-                        found=repr(status.get(key)),
-                        remedy="look at the run again, it has changed meanwhile",
-                    )
+            self._check(status, expect)
             if state != status["state"] and state not in TRANSITIONS[status["state"]]:
                 raise QueueError.at(
                     self.status_file,
@@ -200,9 +177,19 @@ class RunDir:
                     found=state,
                     remedy="look at the run again, its state has changed meanwhile",
                 )
-            status = {**status, **fields, "state": state, "changed": time.time()}
+            status = {**with_attempt(status, state, fields), **fields, "state": state, "changed": time.time()}
             write_json(self.status_file, status)
             return status
+
+    def _check(self, status: Mapping[str, Any], expect: Mapping[str, Any] | None) -> None:
+        for key, value in (expect or {}).items():
+            if status.get(key) != value:
+                raise QueueError.at(
+                    self.status_file,
+                    expected=f"{key} {value!r}",
+                    found=repr(status.get(key)),
+                    remedy="look at the run again, it has changed meanwhile",
+                )
 
     def seal(self) -> dict[str, str]:
         """Checksums of the result files that exist, for status.json."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).resolve().parents[1]
-LOWEST = {"errors", "files", "config", "limits", "presets", "store"}
+LOWEST = {"errors", "files", "config", "limits", "presets", "states", "store"}
 #: For each part of the package, the parts it may import when it is loaded.
 AT_LOAD = {
     "errors": set(),
@@ -18,7 +18,8 @@ AT_LOAD = {
     "limits": {"config", "errors"},
     "files": {"errors"},
     "presets": {"config", "errors"},
-    "store": {"errors", "files"},
+    "states": {"files"},
+    "store": {"errors", "files", "states"},
     "selection": {"errors"},
     "provenance": {"errors"},
     "datasets": LOWEST,

@@ -1,4 +1,4 @@
-"""The durable queue: which piece of work is waiting, under way or over, in one SQLite file.
+"""The durable queue: which piece of work is waiting, under way or over, in one database.
 
 In: tasks (an id, what to do, for which run). Out: each of them carried out by the conductor, once at a time, also after
 the conductor was killed. Everything about DBOS (durable workflows and queues, https://docs.dbos.dev) is in this module,
@@ -6,28 +6,35 @@ so that it could be replaced by anything that keeps a table of tasks and hands o
 
 A task's id is its identity: to enqueue it again changes nothing. The tasks themselves are written so that they may
 start over at any point: what is true stands in the runs' own files and locks, never in the queue.
+
+The database is one SQLite file in the checkpoints folder, or a Postgres where several machines share the folder
+(``eavdash.jobs.place``).
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from eavdash.files import host
+from eavdash.jobs.place import queue_place
 
 #: What a conductor of this version may carry on with. Pinned: an edit of the code must not strand what is queued.
 VERSION = "1"
 ACTIVE = ("ENQUEUED", "PENDING")
 #: Seconds between two looks at a queue.
 POLL = 0.2
-SLOTTED, WAITING, URGENT = "slotted", "waiting", "urgent"
+#: Runs that wait for slots of a machine; runs that are handed to a place with a queue of its own.
+SLOTTED, CLUSTER = "slotted", "cluster"
 
 
 @dataclass(frozen=True)
 class Task:
-    """``kind`` (train, wait, stop) for one run; ``queue`` is where it waits for its turn, lower ``priority`` first."""
+    """``kind`` (train, stop) for one run; ``queue`` is where it waits for its turn, lower ``priority`` first."""
 
     id: str
     kind: str
@@ -38,38 +45,43 @@ class Task:
     priority: int = 2
 
 
-def queue_folder(root: Path) -> Path:
-    """Where the queue of a checkpoints folder keeps its files; private, for it decides what is run."""
-    folder = root / ".queue"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder.stat().st_mode & 0o077:
-        folder.chmod(0o700)
-    return folder
+def urgent(machine: str) -> str:
+    """The queue of what cannot wait, for the conductor of one machine, or for any ("")."""
+    return f"urgent@{machine}" if machine else "urgent"
 
 
 class Broker:
-    """The queue of one checkpoints folder, as a client sees it."""
+    """The queue of one checkpoints folder, as a client sees it.
+
+    Raises:
+        QueueError: the database cannot be reached.
+    """
 
     def __init__(self, root: Path) -> None:
-        from dbos import DBOS, DBOSClient, DBOSPortableJSONSerializer
+        from dbos import DBOSClient, DBOSPortableJSONSerializer
 
         # Its notices belong to nobody's terminal.
         logging.getLogger("dbos").setLevel(logging.ERROR)
-        file = queue_folder(root) / "queue.sqlite"
-        url = f"sqlite:///{file}"
-        self.engine = _engine(url)
-        if not file.exists():
-            DBOS.migrate(url)
+        self.place = queue_place(root)
+        self.engine = self.place.engine()
+        if self.place.file is not None and not self.place.file.exists():
+            self.place.migrate()
         try:
             self._client = self._connect(DBOSClient, DBOSPortableJSONSerializer())
             self.states(["-"])
         except Exception:
-            # Another process is between creating the file and filling it: wait for it, or finish what it left undone.
-            DBOS.migrate(url)
+            # Another process is between creating the tables and filling them: wait, or finish what it left undone.
+            self.place.migrate()
             self._client = self._connect(DBOSClient, DBOSPortableJSONSerializer())
 
     def _connect(self, client: Any, serializer: Any) -> Any:
-        return client(system_database_engine=self.engine, serializer=serializer, application_name="eavdash")
+        return client(
+            system_database_engine=self.engine,
+            dbos_system_schema=self.place.schema,
+            serializer=serializer,
+            application_name="eavdash",
+            retry_connection_errors=False,
+        )
 
     def enqueue(self, tasks: Iterable[Task]) -> None:
         """Add tasks, all of them or none; one whose id is known already is left as it is."""
@@ -89,20 +101,27 @@ class Broker:
         for part in _parts(ids):
             self._client.cancel_workflows(part)
 
-    def states(self, ids: Sequence[str]) -> dict[str, bool]:
-        """For each id that is known: whether it is still waiting or under way."""
+    def states(self, ids: Sequence[str], dead: Collection[str] = ()) -> dict[str, bool]:
+        """For each id that is known: whether it is still waiting, or under way on a machine that is not ``dead``."""
         known: dict[str, bool] = {}
+        lost = {self.place.executor_id(machine) for machine in dead}
         for part in _parts(ids):
             rows = self._client.list_workflows(workflow_ids=part, load_input=False, load_output=False)
-            known.update((row.workflow_id, row.status in ACTIVE) for row in rows)
+            known.update(
+                (row.workflow_id, row.status in ACTIVE and not (row.status == "PENDING" and row.executor_id in lost))
+                for row in rows
+            )
         return known
 
     def active(self) -> int:
-        """How many tasks are waiting or under way."""
-        return len(self._client.list_workflows(status=list(ACTIVE), load_input=False, load_output=False))
+        """How many tasks are waiting or under way, at the most one: whether there are any."""
+        return len(self._client.list_workflows(status=list(ACTIVE), load_input=False, load_output=False, limit=1))
 
-    def serve(self, actions: dict[str, Callable[[str, str, str | None], None]], slots: int) -> None:
-        """Begin to carry out tasks in threads of this process, and take up those that a dead conductor held."""
+    def serve(self, actions: dict[str, Callable[[str, str, str | None], None]], slots: int, cluster: int) -> None:
+        """Begin to carry out tasks in threads of this process, and take up those that a dead conductor held.
+
+        At most ``slots`` of those that need this machine at once, and ``cluster`` of those handed to other places.
+        """
         from dbos import DBOS, DBOSPortableJSONSerializer
 
         for variable in [name for name in os.environ if name.startswith("DBOS_")]:
@@ -110,11 +129,12 @@ class Broker:
         DBOS(
             config={
                 "name": "eavdash",
-                "system_database_url": str(self.engine.url),
+                "system_database_url": self.place.url,
                 "system_database_engine": self.engine,
+                "dbos_system_schema": self.place.schema,
                 "serializer": DBOSPortableJSONSerializer(),
                 "application_version": VERSION,
-                "executor_id": "conductor",
+                "executor_id": self.place.executor_id(host()),
                 "enable_otlp": False,
                 "log_level": "ERROR",
             }
@@ -122,7 +142,7 @@ class Broker:
         for kind, action in actions.items():
             DBOS.workflow(name=kind, max_recovery_attempts=None)(_function(action))
         # Before the launch, which begins to look after the queues that it finds.
-        for name, limit in ((SLOTTED, slots), (WAITING, None), (URGENT, None)):
+        for name, limit in ((SLOTTED, slots), (CLUSTER, cluster), (urgent(""), None), (urgent(host()), None)):
             self._client.register_queue(name, worker_concurrency=limit, polling_interval_sec=POLL)
         DBOS.launch()
 
@@ -137,21 +157,6 @@ def _function(action: Callable[[str, str, str | None], None]) -> Callable[[str, 
         action(study, run, token)
 
     return carry_out
-
-
-def _engine(url: str) -> Any:
-    import sqlalchemy
-
-    engine = sqlalchemy.create_engine(url)
-
-    @sqlalchemy.event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: Any) -> None:
-        # Writers take their turn instead of failing; readers do not wait for writers.
-        connection.isolation_level = "IMMEDIATE"
-        for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}").close()
-
-    return engine
 
 
 def _parts(ids: Sequence[str], size: int = 500) -> Iterable[list[str]]:

@@ -1,8 +1,9 @@
 """The process that carries out the queue of one checkpoints folder: ``python -m eavdash.jobs.conductor CHECKPOINTS``.
 
 It is started by whoever needs it (:func:`eavdash.jobs.queue.ensure_conductor`), works on when they are gone, and ends
-by itself after ``EAVDASH_IDLE`` seconds (60) without anything to do. There is one per folder: it holds
-``.queue/conductor.lock``. When it is killed the jobs live on, and the next one takes them up.
+by itself after ``EAVDASH_IDLE`` seconds (60) without anything to do. There is one per folder (with a Postgres, one per
+folder and machine): it holds ``.queue/conductor.lock``. When it is killed the jobs live on, and the next one takes
+them up. Of jobs handed to Ray or SLURM it keeps ``EAVDASH_CLUSTER_JOBS`` (200) under way at once.
 
 In: the queue, and the runs' files. Out: jobs, and states that are true.
 """
@@ -17,11 +18,12 @@ from pathlib import Path
 
 from eavdash.errors import EavdashError
 from eavdash.jobs import locks
-from eavdash.jobs.broker import Broker, queue_folder
-from eavdash.jobs.executors.local import LocalExecutor
+from eavdash.jobs.broker import Broker
+from eavdash.jobs.executors import make
 from eavdash.jobs.foreman import Foreman
+from eavdash.jobs.place import queue_place
 from eavdash.jobs.reconcile import reconcile
-from eavdash.jobs.slots import Slots, slot_count
+from eavdash.jobs.slots import Slots, cluster_jobs, this_machine
 
 #: Seconds between two comparisons of all runs with the queue, at least.
 RECONCILE_EVERY = 30.0
@@ -32,16 +34,16 @@ def main(arguments: list[str] | None = None) -> int:
     (folder,) = arguments if arguments is not None else sys.argv[1:]
     root = Path(folder).resolve()
     try:
-        slots = slot_count()
-        home = queue_folder(root)
-        lock = locks.acquire(home / "conductor.lock")
+        machine, cluster = this_machine(), cluster_jobs()
+        place = queue_place(root)
+        lock = locks.acquire(place.lock_file)
         if lock is None:
             return 0
         locks.sign(lock, os.getpid())
         broker = Broker(root)
-        foreman = Foreman(root, broker, LocalExecutor(), Slots(home / "slots", slots))
+        foreman = Foreman(root, broker, make, Slots(place.slots, machine))
         reconcile(root, broker)
-        broker.serve({"train": foreman.train, "wait": foreman.wait, "stop": foreman.stop}, slots)
+        broker.serve({"train": foreman.train, "stop": foreman.stop}, machine.cores, cluster)
         _conduct(root, broker, float(os.environ.get("EAVDASH_IDLE") or 60))
     except EavdashError as error:
         print(f"eavdash: {error}", file=sys.stderr)
@@ -56,19 +58,28 @@ def _conduct(root: Path, broker: Broker, patience: float) -> None:
     while True:
         time.sleep(min(0.5, patience / 4))
         now = time.monotonic()
-        if now > compare_at:
-            reconcile(root, broker)
-            # However many runs there are, a small part of the time goes into this.
-            compare_at = time.monotonic() + max(RECONCILE_EVERY, 20 * (time.monotonic() - now))
-        if broker.active():
+        try:
+            broker.place.say_alive()
+            if now > compare_at:
+                reconcile(root, broker)
+                # However many runs there are, a small part of the time goes into this.
+                compare_at = time.monotonic() + max(RECONCILE_EVERY, 20 * (time.monotonic() - now))
+            if broker.active():
+                idle_since = now
+            elif now - idle_since > patience and _leave(root, broker):
+                return
+        except Exception as error:
+            if not broker.place.shared:
+                raise
+            # The database is being restarted, or the network is away: the jobs go on meanwhile.
+            print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {type(error).__name__}: {error}", file=sys.stderr, flush=True)
             idle_since = now
-        elif now - idle_since > patience and _leave(root, broker):
-            return
+            time.sleep(5)
 
 
 def _leave(root: Path, broker: Broker) -> bool:
     """End this process if that strands nobody: not while a request is being added, nor when one was."""
-    home = queue_folder(root)
+    home = broker.place.home
     with (home / "door.lock").open("ab") as door:
         try:
             fcntl.flock(door, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 def conductor_alive(root: Path) -> bool:
     """Whether a conductor is at work on this checkpoints folder."""
-    return held(root / ".queue" / "conductor.lock")
+    from eavdash.jobs.place import queue_place
+
+    return (root / ".queue").is_dir() and held(queue_place(root).lock_file)
 
 
 def ensure_conductor(root: Path, patience: float = 60.0) -> bool:
@@ -78,7 +80,8 @@ def conductor_error(root: Path, expected: str) -> QueueError:
 @contextlib.contextmanager
 def at_the_door(root: Path) -> Iterator[Broker]:
     """The queue, while no conductor can leave in the belief that there is nothing to do."""
-    from eavdash.jobs.broker import Broker, queue_folder
+    from eavdash.jobs.broker import Broker
+    from eavdash.jobs.place import queue_folder
 
     root = root.resolve()
     home = queue_folder(root)

@@ -1,26 +1,30 @@
-"""What the conductor does for one run: wait for its parents, see its job through, stop it.
+"""What the conductor does for one run: see its job through, stop it, tell those that wait for it.
 
 Each method is a task of the queue and may be started again from the top at any time (after a crash of the conductor),
-so each begins by looking: status.json says what is wanted, the run's lock says whether a job lives. A run's
-``submission`` is the token of the request that put it into the queue; a task with another token is out of date and
-leaves the run alone.
+so each begins by looking: status.json says what is wanted and where its job is, the place says whether that job
+lives. A run's ``submission`` is the token of the request that put it into the queue; a task with another token is out
+of date and leaves the run alone.
 """
 
 from __future__ import annotations
 
 import errno
-import os
+import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from eavdash.config import execution_of
 from eavdash.errors import EavdashError, IntegrityError, QueueError, TrainingError
-from eavdash.jobs.broker import SLOTTED, URGENT, WAITING, Broker, Task
+from eavdash.files import beat, host
+from eavdash.jobs.broker import Broker
+from eavdash.jobs.dependencies import pass_on
 from eavdash.jobs.executors import Executor, Exit, Leases
-from eavdash.jobs.slots import Slots
+from eavdash.jobs.slots import Slots, need_of
+from eavdash.jobs.snapshot import ended as is_over
+from eavdash.jobs.tasks import activate, new_token, startable
 from eavdash.store import RunDir, StudyDir
 
 #: How often in a row a run is killed, without finishing an epoch in between, until it is given up.
@@ -34,126 +38,91 @@ EXIT_REASONS = {
 }
 
 
-def train_task(run: RunDir, status: dict[str, Any]) -> Task:
-    """The task that computes a run. Fusion goes first: it is short, and it completes a subject."""
-    priority = 1 if parents(run) else 2
-    token = status.get("submission")
-    name = f"{run.study.name}/{run.name}#{token}"
-    return Task(name, "train", run.study.name, run.name, token, SLOTTED, priority)
-
-
-def wait_task(run: RunDir, status: dict[str, Any]) -> Task:
-    """The task that waits until a run's parents are done; it holds no slot."""
-    train = train_task(run, status)
-    return Task(f"{train.id}/wait", "wait", train.study, train.run, train.token, WAITING)
-
-
-def stop_task(run: RunDir, status: dict[str, Any]) -> Task:
-    """The task that ends a run's job; ``cancel`` in the status tells two requests apart."""
-    train = train_task(run, status)
-    return Task(f"{train.id}/stop-{status.get('cancel')}", "stop", train.study, train.run, train.token, URGENT)
-
-
-def parents(run: RunDir) -> list[RunDir]:
-    """The runs that must be done before this one."""
-    return [run.study.run(name) for name in dict(run.config().get("parents") or {}).values()]
-
-
-def obstacles(run: RunDir) -> tuple[list[str], dict[str, str]]:
-    """Names of the parents that are not done yet, and those that will not be, with the reason."""
-    waiting: list[str] = []
-    lost: dict[str, str] = {}
-    for parent in parents(run):
-        try:
-            status = parent.status()
-        except IntegrityError:
-            lost[parent.name] = f"{parent.name} does not exist"
-            continue
-        state, reason = status["state"], status.get("reason") or "no reason given"
-        if state == "failed":
-            lost[parent.name] = f"{parent.name} failed: {reason}"
-        elif state == "cancelled":
-            lost[parent.name] = f"{parent.name} was cancelled"
-        elif state == "blocked" and status.get("blocked_by"):
-            lost[parent.name] = f"{parent.name} is blocked: {reason}"
-        elif state != "done":
-            waiting.append(parent.name)
-    return waiting, lost
-
-
 @dataclass
 class Foreman:
-    """Carries out the tasks of one checkpoints folder."""
+    """Carries out the tasks of one checkpoints folder. ``places``: how to come by the executor of a name."""
 
     root: Path
     broker: Broker
-    executor: Executor
+    places: Callable[[str], Executor]
     slots: Slots
-    waiters: int = 0
-
-    def wait(self, study: str, name: str, token: str | None) -> None:
-        """Wait until the run's parents are done, then queue it; end when one of them will not be."""
-        run = StudyDir(self.root / study).run(name)
-        self.waiters += 1
-        try:
-            while (status := _current(run, token, "blocked", "queued")) is not None:
-                try:
-                    if status["state"] == "queued" or _unblock(run, status):
-                        if (now := _current(run, token, "queued")) is not None:
-                            self.broker.enqueue([train_task(run, now)])
-                        return
-                except QueueError:
-                    continue  # cancelled or queued anew in this very moment: look again
-                except TrainingError as error:
-                    _say(f"{study}/{name}: {error}")
-                # Thousands of waiting runs must not read their parents' files twice a second.
-                time.sleep(max(0.3, self.waiters / 300))
-        except IntegrityError:
-            return  # the study was deleted
-        finally:
-            self.waiters -= 1
+    peaks: dict[tuple[str, str], float] = field(default_factory=dict)  # study, stage → GiB that its runs took at most
 
     def train(self, study: str, name: str, token: str | None) -> None:
         """See the run through, over as many attempts as it takes."""
         run = StudyDir(self.root / study).run(name)
         while (status := _current(run, token, "queued", "running")) is not None:
             try:
-                job = self.executor.find(run)
+                if status["state"] == "queued" and not status.get("job") and not startable(run):
+                    return  # its study is paused: it is queued again when that is over
+                place = self._place(status)
+                job = place.find(run)
                 ended: Exit | None = None
-                if job is None and status["state"] == "running":
+                if job is None and (status["state"] == "running" or status.get("job")):
                     # It died while no conductor was there. That is not held against it: perhaps all was killed.
                     self._settle(run, token, Exit(), counted=False)
                     continue
                 if job is None:
-                    job, ended = self._start(run, token, status)
+                    job, ended = self._start(run, token, status, place)
                 if job is not None:
-                    ended = self._watch(run, token, job)
+                    ended = self._watch(run, token, place, job)
                 if ended is not None:
                     self._settle(run, token, ended)
             except (QueueError, IntegrityError):
-                pass  # cancelled, deleted or taken up by somebody else in this very moment: look again
+                # Cancelled, deleted or taken up by somebody else in this very moment, or a place that does not answer.
+                time.sleep(0.1 if execution_of(status).executor == "local" else 1)
             except TrainingError as error:
                 _say(f"{study}/{name}: {error}")
                 time.sleep(1)
+        self._pass_on(run)
 
     def stop(self, study: str, name: str, token: str | None) -> None:
         """End the run's job, then write that it is cancelled: in this order, so that the state is never ahead."""
         run = StudyDir(self.root / study).run(name)
-        while _current(run, token, "running", cancel=True) is not None:
-            job = self.executor.find(run)
+        while (status := _current(run, token, "running", "queued", cancel=True)) is not None:
+            place = self._place(status)
+            job = place.find(run)
             if job is not None:
                 _say(f"{study}/{name}: stopping")
-                self.executor.stop(job)
+                place.stop(job)
             self._settle(run, token, Exit())
+        activate(self.broker, [run])  # it may have been stopped only to go on elsewhere
+        self._pass_on(run)
 
-    def _start(self, run: RunDir, token: str | None, status: dict[str, Any]) -> tuple[Any | None, Exit | None]:
-        """Wait for a slot and launch: the job, or how the attempt to launch it ended, or neither."""
+    def _place(self, status: dict[str, Any]) -> Executor:
+        """Where the run's job is, or else where it is to be computed."""
+        job = dict(status.get("job") or {})
+        return self.places(str(job.get("executor") or execution_of(status).executor))
+
+    def _start(
+        self, run: RunDir, token: str | None, status: dict[str, Any], place: Executor
+    ) -> tuple[Any | None, Exit | None]:
+        """Wait for a slot, unless the place has its own, and launch: the job, or how the attempt ended, or neither."""
         settings = execution_of(status)
-        with self.slots.take(settings.threads, lambda: _current(run, token, "queued") is not None) as leases:
+
+        def wanted() -> bool:
+            return _current(run, token, "queued") is not None and startable(run)
+
+        if place.queues:
+            try:
+                job = place.start(run, settings, Leases(), lambda: _hand_over(run, token))
+            except QueueError as error:
+                now = _current(run, token, "queued")
+                if now is not None and now.get("job") and place.find(run) is None:
+                    # Not taken: no job of that name exists, and why is what a person wants to see.
+                    expect = {"state": "queued", "submission": token, "cancel": None}
+                    run.transition("queued", expect=expect, job=None, reason=str(error))
+                    time.sleep(2)
+                return None, None
+            if job is not None:
+                _say(f"{run.study.name}/{run.name}: handed to {settings.executor}")
+            return job, None
+        need = need_of(settings, self.slots.machine, settings.ram or self._expected(run))
+        with self.slots.take(need, wanted) as leases:
             if leases is None:
                 return None, None
             try:
-                job = self.executor.start(run, settings, Leases(leases), lambda: _claim(run, token))
+                job = place.start(run, settings, leases, lambda: _claim(run, token))
             except OSError as error:
                 _say(f"{run.path}: cannot be started: {error}")
                 return None, Exit(error.errno if error.errno in EXIT_REASONS else errno.ENOEXEC)
@@ -163,27 +132,50 @@ class Foreman:
             _say(f"{run.study.name}/{run.name}: started")
         return job, None
 
-    def _watch(self, run: RunDir, token: str | None, job: Any) -> Exit:
+    def _expected(self, run: RunDir) -> float:
+        """GiB of main memory that a run of this stage took at most; 1 while none is known."""
+        return self.peaks.get((run.study.name, str(run.config().get("stage"))), 1.0)
+
+    def _pass_on(self, run: RunDir) -> None:
+        """Let those go on that wait for a run that has ended, and remember what it took."""
+        try:
+            status = run.status()
+            if not is_over(status):
+                return
+            if status.get("peak"):
+                key = run.study.name, str(run.config().get("stage"))
+                self.peaks[key] = max(self.peaks.get(key, 0.0), float(status["peak"]) / 2**30)
+            if free := pass_on(run):
+                activate(self.broker, free)
+        except EavdashError as error:
+            _say(f"{run.path}: {error}")  # comparing all runs with the queue will see to it
+
+    def _watch(self, run: RunDir, token: str | None, place: Executor, job: Any) -> Exit:
         """How the job ended; a job whose run was deleted or replaced is stopped."""
         looks = 0
-        while (ended := self.executor.look(job)) is None:
+        pause = 1.0 if place.queues else 0.1
+        while (ended := place.look(job)) is None:
             looks += 1
-            if looks % 10 == 0 and not _wanted(run, token):
-                _say(f"{run.path}: gone, its job is stopped")
-                self.executor.stop(job)
-            time.sleep(0.1)
+            if looks * pause >= 1:
+                looks = 0
+                if not _wanted(run, token):
+                    _say(f"{run.path}: gone, its job is stopped")
+                    place.stop(job)
+                elif place.queues:
+                    _tell_waiting(run, token, place.waits(job))
+            time.sleep(pause)
         return ended
 
     def _settle(self, run: RunDir, token: str | None, ended: Exit, counted: bool = True) -> None:
         """Write what became of a run whose job has ended and did not say so itself."""
 
         def write() -> bool:
-            status = _current(run, token, "running", cancel=None)
-            if status is None:
+            status = _current(run, token, "running", "queued", cancel=None)
+            if status is None or (status["state"] == "queued" and not status.get("job") and not status.get("cancel")):
                 return True
             expect = {key: status.get(key) for key in ("state", "submission", "cancel", "attempt")}
             state, fields = _verdict(status, ended, counted)
-            run.transition(state, expect=expect, **fields)
+            run.transition(state, expect=expect, job=None, **fields)
             _say(f"{run.study.name}/{run.name}: {state}{': ' if fields['reason'] else ''}{fields['reason']}")
             return True
 
@@ -195,19 +187,30 @@ def _verdict(status: dict[str, Any], ended: Exit, counted: bool) -> tuple[str, d
     epoch = int(status.get("epoch") or 0)
     over = {"finished": time.time()}
     if status.get("cancel"):
-        return "cancelled", {**over, "reason": f"cancelled after epoch {epoch}" if epoch else "cancelled"}
-    if ended.code is not None and 0 <= ended.code < 128:
+        after = f" after epoch {epoch}" if epoch else ""
+        if status.get("halt"):
+            # Stopped to go on later or elsewhere: by a new request, so that the task of the old one ends.
+            fields = {"cancel": None, "halt": None, "submission": new_token()}
+            return "queued", {**fields, "reason": f"{status['halt']}{after}"}
+        return "cancelled", {**over, "reason": f"cancelled{after}"}
+    if ended.code is not None and 0 <= ended.code < 128 and not ended.reason and status["state"] == "running":
         if ended.code == errno.ENOEXEC:
             return "failed", {**over, "reason": "its process could not be started; see the conductor's log"}
         nothing = f"its process ended with exit code {ended.code} without a result; see its log"
         return "failed", {**over, "reason": EXIT_REASONS.get(ended.code, nothing)}
-    number = 9 if ended.code is None else -ended.code if ended.code < 0 else ended.code - 128
+    number = 9 if ended.code is None else -ended.code if ended.code < 0 else max(0, ended.code - 128)
+    early = status["state"] == "queued" and ended.code is not None and 0 <= ended.code < 128
+    what = ended.reason or (
+        f"its job ended with exit code {ended.code} before it began"
+        if early
+        else f"its process was killed (signal {number})"
+    )
     progress = epoch > int(status.get("killed_epoch", -1))
     kills = (0 if progress else int(status.get("kills") or 0)) + counted
     if kills >= MAX_KILLS:
-        reason = f"its process was killed (signal {number}) {kills} times; look for what kills it (memory?), then retry"
+        reason = f"{what} {kills} times; look for what kills it (memory?), then retry"
         return "failed", {**over, "kills": kills, "reason": reason}
-    reason = f"its process {f'was killed (signal {number})' if counted else 'is gone'}; it goes on after epoch {epoch}"
+    reason = f"{what if counted or ended.reason else 'its process is gone'}; it goes on after epoch {epoch}"
     return "queued", {"kills": kills, "killed_epoch": epoch, "reason": reason}
 
 
@@ -222,31 +225,46 @@ def _claim(run: RunDir, token: str | None) -> None:
         started=now,
         finished=None,
         heartbeat=now,
-        host=os.uname().nodename,
+        beat=beat(),
+        from_epoch=int(status.get("epoch") or 0),
+        host=host(),
+        job={"executor": "local", "name": ""},
         pid=None,
         reason="",
     )
 
 
-def _unblock(run: RunDir, status: dict[str, Any]) -> bool:
-    """Bring a waiting run's status up to date with its parents'; true when its waiting is over."""
-    waiting, lost = obstacles(run)
-    expect = {"state": "blocked", "submission": status.get("submission")}
-    if lost:
-        run.transition("blocked", expect=expect, reason="; ".join(lost.values()), blocked_by=list(lost))
-        return True
-    if not waiting:
-        run.transition("queued", expect=expect, reason="")
-        return True
-    reason = waiting_reason(waiting)
-    if status.get("reason") != reason:
-        run.transition("blocked", expect=expect, reason=reason)
-    return False
+def _hand_over(run: RunDir, token: str | None) -> None:
+    """Write under which name the run is handed to a place with a queue of its own, before it is."""
+    status = run.status()
+    settings = execution_of(status)
+    number = int(status.get("launch") or 0) + 1
+    mark = hashlib.sha256(f"{run.path}\n{token}\n{number}".encode()).hexdigest()[:8]
+    job: dict[str, Any] = {"executor": settings.executor, "name": f"eavdash-{run.study.name}-{run.name}-{mark}"}
+    if settings.executor == "ray":
+        job["address"] = settings.ray_address
+    run.transition(
+        "queued",
+        expect={"state": "queued", "submission": token, "cancel": None, "job": None},
+        job=job,
+        launch=number,
+        reason=f"is being handed to {settings.executor}",
+    )
 
 
-def waiting_reason(names: list[str]) -> str:
-    """The reason of a run that waits for others."""
-    return f"waits for {', '.join(names)}"
+def _tell_waiting(run: RunDir, token: str | None, reason: str) -> None:
+    """Bring the state of a job elsewhere up to date: it waits there, or it has lost its place and waits again."""
+    status = _current(run, token, "queued", "running")
+    if status is None or not reason:
+        return
+    expect = {key: status.get(key) for key in ("state", "submission", "cancel", "attempt")}
+    if status["state"] == "running":
+        if run.locked() or run.live_status()["shown"] == "running":
+            return  # the place's word is a moment old: its worker has begun
+        epoch = int(status.get("epoch") or 0)
+        run.transition("queued", expect=expect, reason=f"lost its place, goes on after epoch {epoch}: {reason}")
+    elif status.get("reason") != reason:
+        run.transition("queued", expect=expect, reason=reason)
 
 
 def _current(run: RunDir, token: str | None, *states: str, cancel: bool | None = False) -> dict[str, Any] | None:

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from eavdash.files import host as this_host
+
 
 @dataclass(frozen=True)
 class Owner:
@@ -29,7 +31,7 @@ class Owner:
     @property
     def alive(self) -> bool:
         """Whether it runs on this machine: neither gone, nor dead and not yet buried."""
-        return self.host == os.uname().nodename and birth(self.pid) == self.born
+        return self.host == this_host() and birth(self.pid) == self.born
 
 
 def birth(pid: int) -> float | None:
@@ -100,7 +102,7 @@ def sign(descriptor: int, pid: int | None = None) -> None:
     """Write into a lock's file that process ``pid`` holds it; None: that the holder is not known yet."""
     text = b""
     if pid is not None:
-        owner = {"pid": pid, "born": birth(pid), "host": os.uname().nodename}
+        owner = {"pid": pid, "born": birth(pid), "host": this_host()}
         text = json.dumps(owner).encode()
     # Without room for its name the lock is held all the same.
     with contextlib.suppress(OSError):

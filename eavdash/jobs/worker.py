@@ -2,7 +2,9 @@
 
 In: a run's folder, and from its status.json the settings of its execution (device, threads). Out: the run's results,
 its state (running, then done or failed with a sentence) and a heartbeat while it works. The same command is run by
-every executor and may be typed by hand; whoever holds the run's lock computes it, so it is never computed twice.
+every executor and may be typed by hand; whoever holds the run's lock computes it, so it is never computed twice. A
+worker that finds in status.json that another attempt has taken over (its machine was cut off from the others, say) ends
+itself.
 
 SIGTERM ends it at once: the last finished epoch is on disk, and whoever sent the signal says what becomes of the run.
 """
@@ -24,9 +26,14 @@ from typing import Any
 
 from eavdash.config import execution_of
 from eavdash.errors import EavdashError, IntegrityError, QueueError, TrainingError, UsageError
+from eavdash.files import beat, host
 from eavdash.jobs import locks
-from eavdash.jobs.executors.local import LOCK_VARIABLE
-from eavdash.store import HEARTBEAT_EVERY, RunDir
+from eavdash.jobs.executors import JOB_VARIABLE
+from eavdash.jobs.executors.local import LOCK_VARIABLE, heading
+from eavdash.jobs.slots import SHARE_VARIABLE
+from eavdash.jobs.usage import Usage
+from eavdash.states import HEARTBEAT_EVERY
+from eavdash.store import RunDir
 
 STOPPED = 128 + signal.SIGTERM
 
@@ -40,6 +47,8 @@ class Heartbeat:
 
     def __init__(self, run: RunDir) -> None:
         self.run = run
+        self._mine = {key: run.status().get(key) for key in ("attempt", "submission")}
+        self._usage = Usage()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
@@ -53,9 +62,10 @@ class Heartbeat:
     def _beat(self) -> None:
         while not self._over.wait(HEARTBEAT_EVERY):
             try:
-                self.run.update(heartbeat=time.time())
-            except IntegrityError:
-                # The run was deleted: what it computes is of no use to anybody.
+                usage = self._usage.now()
+                self.run.update(self._mine, heartbeat=time.time(), beat=beat(), usage=usage, peak=usage["peak"])
+            except (IntegrityError, QueueError):
+                # The run was deleted, or is another attempt's by now: what this one computes is of no use to anybody.
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
             except EavdashError:
@@ -72,13 +82,24 @@ def main(arguments: list[str] | None = None) -> int:
         if len(given) != 1:
             raise UsageError("python -m eavdash.jobs.worker: expected one run folder; give checkpoints/STUDY/RUN.")
         run = RunDir(Path(given[0]).resolve())
-        by_hand = _take(run)
+        job = os.environ.get(JOB_VARIABLE)
+        if job is not None and not _is_wanted(run, job):
+            print(f"eavdash: {job} is out of date: {run.name} was cancelled, is over, or is another job's", flush=True)
+            return 0
+        by_hand = _take(run, patience=0.5 if job is None else 60.0) and job is None
         return _compute(run, by_hand)
     except EavdashError as error:
         print(f"eavdash: {error}", file=sys.stderr, flush=True)
         return error.exit_code
     except Stopped:
         return STOPPED
+
+
+def _is_wanted(run: RunDir, job: str) -> bool:
+    """Whether the run still is this job's, of a place with a queue of its own."""
+    status = run.status()
+    name = dict(status.get("job") or {}).get("name")
+    return name == job and status["state"] in ("queued", "running") and not status.get("cancel")
 
 
 def _compute(run: RunDir, by_hand: bool) -> int:
@@ -103,7 +124,7 @@ def _compute(run: RunDir, by_hand: bool) -> int:
         return _fail(run, f"{type(error).__name__}: {error}")
 
 
-def _take(run: RunDir) -> bool:
+def _take(run: RunDir, patience: float = 0.5) -> bool:
     """Hold the run's lock: the one that the executor handed down, or one's own (by hand: True).
 
     Raises:
@@ -120,7 +141,7 @@ def _take(run: RunDir) -> bool:
                 return False
         except (OSError, ValueError):
             pass  # the variable came from elsewhere
-    lock = locks.acquire(run.lock_file)
+    lock = locks.acquire(run.lock_file, patience)
     if lock is None:
         owner = locks.owner(run.lock_file)
         raise QueueError.at(
@@ -140,10 +161,20 @@ def _begin(run: RunDir, by_hand: bool) -> dict[str, Any]:
         QueueError: it is done, or was cancelled in this very moment.
     """
     status = run.status()
-    fields: dict[str, Any] = {"pid": os.getpid(), "host": os.uname().nodename, "heartbeat": time.time()}
+    fields: dict[str, Any] = {"pid": os.getpid(), "host": host(), "heartbeat": time.time(), "beat": beat()}
+    fields["from_epoch"] = int(status.get("epoch") or 0)
+    if JOB_VARIABLE in os.environ:
+        expect = {"submission": status.get("submission"), "job": status.get("job"), "cancel": None}
+        if status["state"] == "running":  # the place has lost its earlier process and begins anew
+            run.transition("queued", expect=expect, reason="its place began it anew")
+        fields |= {"attempt": int(status.get("attempt") or 0) + 1, "started": time.time(), "finished": None}
+        run.transition("running", expect={"state": "queued", **expect}, reason="", **fields)
+        with run.log_file.open("a", encoding="utf-8") as log:
+            log.write(heading(run, f"{os.environ[JOB_VARIABLE]} on {host()}"))
+        return dict(status.get("execution") or {})
     if by_hand:
         fields |= {"attempt": int(status.get("attempt") or 0) + 1, "started": time.time(), "finished": None}
-        fields |= {"reason": "", "cancel": None}
+        fields |= {"reason": "", "cancel": None, "job": None}
         if status["state"] in ("failed", "cancelled"):
             run.transition("queued", reason="")
     run.transition("running", **fields)
@@ -155,7 +186,15 @@ def _train(run: RunDir, execution: dict[str, Any]) -> None:
     from eavdash.training.run import train_run
 
     settings = execution_of({"execution": execution})
-    train_run(run, device=settings.device, threads=settings.threads, execution=settings)
+    device = settings.device
+    if os.environ.get("EAVDASH_GPU") and device.startswith("cuda:"):  # the only one that this process sees is its own
+        device = "cuda"
+    if share := os.environ.get(SHARE_VARIABLE):
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.set_per_process_memory_fraction(float(share))
+    train_run(run, device=device, threads=settings.threads, execution=settings)
 
 
 def _fail(run: RunDir, reason: str) -> int:

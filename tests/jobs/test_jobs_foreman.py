@@ -13,13 +13,16 @@ from eavdash import store
 from eavdash.errors import ConfigError, QueueError, TrainingError
 from eavdash.files import held
 from eavdash.jobs import locks
+from eavdash.jobs.dependencies import obstacles
 from eavdash.jobs.executors import Exit
-from eavdash.jobs.foreman import MAX_KILLS, Foreman, obstacles
-from eavdash.jobs.slots import Slots, slot_count
+from eavdash.jobs.foreman import MAX_KILLS, Foreman
+from eavdash.jobs.slots import Machine, Need, Slots, slot_count
 
 
 class OneJob:
     """An executor whose jobs end as they are told to."""
+
+    queues = False
 
     def __init__(self, *codes):
         self.codes = list(codes)
@@ -41,7 +44,9 @@ def carry_out(lab, run, *codes, **status):
     """Let a foreman see a queued run through whose jobs end with these exit codes."""
     run.update(submission="x", **status)
     executor = OneJob(*codes)
-    Foreman(lab.root, None, executor, Slots(lab.root / "slots", 1)).train(lab.study.name, run.name, "x")
+    Foreman(lab.root, None, lambda _: executor, Slots(lab.root / "slots", Machine(1))).train(
+        lab.study.name, run.name, "x"
+    )
     return executor, run.status()
 
 
@@ -75,10 +80,8 @@ def test_a_task_out_of_date_leaves_the_run_alone(lab):
     run = lab.run("s01-vision")
     run.update(submission="y")
     executor = OneJob(0)
-    foreman = Foreman(lab.root, None, executor, Slots(lab.root / "slots", 1))
+    foreman = Foreman(lab.root, None, lambda _: executor, Slots(lab.root / "slots", Machine(1)))
     foreman.train(lab.study.name, run.name, "x")
-    foreman.wait(lab.study.name, run.name, "x")
-    foreman.stop(lab.study.name, run.name, "x")
     foreman.train("none", "s01-vision", "x")
     assert executor.started == 0
     assert run.status()["state"] == "queued"
@@ -154,16 +157,16 @@ def test_locks_are_exclusive_signed_and_survive_onlookers(tmp_path):
 
 
 def test_slots_are_all_or_nothing_and_given_back(tmp_path, monkeypatch):
-    slots, again = Slots(tmp_path, 2), Slots(tmp_path, 2)
-    with slots.take(1, lambda: True) as one:
-        assert len(one) == 1
+    slots, again = Slots(tmp_path, Machine(2)), Slots(tmp_path, Machine(2))
+    with slots.take(Need(1), lambda: True) as one:
+        assert len(one.descriptors) == 1
         tries = iter([True, False])
-        with again.take(2, lambda: next(tries)) as none:
+        with again.take(Need(2), lambda: next(tries)) as none:
             assert none is None
-        with again.take(1, lambda: True) as other:
-            assert len(other) == 1
-    with again.take(5, lambda: True) as both:
-        assert len(both) == 2
+        with again.take(Need(1), lambda: True) as other:
+            assert len(other.descriptors) == 1
+    with again.take(Need(5), lambda: True) as both:
+        assert len(both.descriptors) == 2
     monkeypatch.setenv("EAVDASH_SLOTS", "0")
     with pytest.raises(ConfigError, match="a whole number above 0"):
         slot_count()

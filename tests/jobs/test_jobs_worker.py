@@ -14,7 +14,7 @@ from eavdash.files import write_json
 from eavdash.jobs import locks
 from eavdash.jobs.conductor import main as conduct
 from eavdash.jobs.queue import cancel, submit, wait
-from eavdash.store import HEARTBEAT_EVERY
+from eavdash.states import HEARTBEAT_EVERY
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_a_full_disk_is_named_by_the_conductor(lab):
 
 
 def test_a_stopped_process_does_not_respond(lab, by_hand, monkeypatch):
-    monkeypatch.setattr("eavdash.store.HEARTBEAT_LOST", 0.5)
+    monkeypatch.setattr("eavdash.states.HEARTBEAT_LOST", 0.5)
     run = lab.run("s01-vision", epochs=1000)
     worker = by_hand(run)
     lab.at_epoch(run)

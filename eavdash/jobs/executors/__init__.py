@@ -12,12 +12,15 @@ handed over (``job``: executor, name), so that after any crash it is found inste
 
 from __future__ import annotations
 
+import importlib
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from eavdash.config import Execution
+from eavdash.errors import UsageError
 from eavdash.store import RunDir
 
 #: Environment variable with the name of a job of a place with its own queue; the worker compares it with its run's.
@@ -78,3 +81,25 @@ class Executor(Protocol):
         Looked at before anything is queued: commands and services, shared storage of the checkpoints folder ``root``,
         the Python environment over there, and whether the place could ever give what ``settings`` asks for.
         """
+
+
+_CLASSES = {"local": "LocalExecutor", "ray": "RayExecutor", "slurm": "SlurmExecutor"}
+_made: dict[str, Executor] = {}
+_making = threading.Lock()
+
+
+def make(name: str) -> Executor:
+    """The place of that name, the same one for all who ask in this process.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if name not in _CLASSES:
+        known = ", ".join(_CLASSES)
+        raise UsageError.at("executor", expected=f"one of {known}", found=repr(name), remedy="choose one of them")
+    with _making:
+        if name not in _made:
+            # When it is asked for, not before: what a place needs is loaded only where the place is used.
+            module = importlib.import_module(f"eavdash.jobs.executors.{name}")
+            _made[name] = getattr(module, _CLASSES[name])()
+        return _made[name]

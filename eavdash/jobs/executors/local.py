@@ -21,8 +21,8 @@ from typing import Any, ClassVar
 
 import eavdash
 from eavdash.config import Execution
-from eavdash.errors import QueueError
-from eavdash.files import held
+from eavdash.errors import IntegrityError, QueueError
+from eavdash.files import held, host
 from eavdash.jobs import locks
 from eavdash.jobs.executors import Exit, Leases
 from eavdash.store import RunDir
@@ -89,7 +89,7 @@ class LocalExecutor:
 
     def find(self, run: RunDir) -> Job | None:
         """See :class:`eavdash.jobs.executors.Executor`."""
-        if held(run.lock_file):
+        if held(run.lock_file) or _elsewhere(run):
             return Job(run, locks.owner(run.lock_file))
         _sweep(run)
         return None
@@ -123,7 +123,7 @@ class LocalExecutor:
         told = False
         while self._lives(job):
             owner = self._owner(job)
-            if owner is not None and owner.host != os.uname().nodename:
+            if owner is not None and owner.host != host():
                 raise QueueError.at(
                     job.run.path, expected="a job of this machine", found=f"one of {owner.host}", remedy="cancel there"
                 )
@@ -145,8 +145,8 @@ class LocalExecutor:
         if not job.run.lock_file.exists():
             return owner is not None and owner.alive  # the folder was deleted under the job
         if not held(job.run.lock_file):
-            return False
-        if owner is not None and owner.host == os.uname().nodename and not owner.alive:
+            return _elsewhere(job.run)
+        if owner is not None and owner.host == host() and not owner.alive:
             _sweep(job.run)  # a child that outlived its worker still holds the lock
         return True
 
@@ -191,6 +191,14 @@ def _signal_group(pid: int, number: signal.Signals) -> None:
             os.killpg(pid, number)
         else:
             os.kill(pid, number)
+
+
+def _elsewhere(run: RunDir) -> bool:
+    """Whether another machine is computing the run, whose lock may not be seen from here: its heart beats."""
+    with contextlib.suppress(IntegrityError):
+        status = run.live_status()
+        return status["state"] == "running" and status.get("host") != host() and status["shown"] == "running"
+    return False
 
 
 def _sweep(run: RunDir) -> None:

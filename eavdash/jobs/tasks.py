@@ -1,0 +1,102 @@
+"""What the queue is asked to do for a run, and that every unfinished run is asked for.
+
+In: runs and their status. Out: tasks whose ids follow from the run and from the request that it belongs to, so that to
+ask twice is to ask once.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Collection
+from typing import Any
+
+from eavdash.config import execution_of
+from eavdash.errors import IntegrityError, QueueError
+from eavdash.jobs.broker import CLUSTER, SLOTTED, Broker, Task, urgent
+from eavdash.jobs.dependencies import parents, unblock
+from eavdash.jobs.snapshot import ended
+from eavdash.store import RunDir
+
+#: Priorities of the queue's library begin at 1 and the lowest goes first; a person's are around 0, the highest first.
+_MIDDLE, _LARGEST = 100_000, 10_000
+
+
+def new_token() -> str:
+    """What tells one request to compute (or to cancel) a run from the next, also when a clock is set back."""
+    return f"{time.time_ns():x}{secrets.token_hex(3)}"
+
+
+def train_task(run: RunDir, status: dict[str, Any]) -> Task:
+    """The task that computes a run. Fusion goes first: it is short, and it completes a subject."""
+    settings = execution_of(status)
+    wanted = max(-_LARGEST, min(_LARGEST, settings.priority))
+    priority = _MIDDLE - 2 * wanted - bool(parents(run))
+    token = status.get("submission")
+    queue = SLOTTED if settings.executor == "local" else CLUSTER
+    return Task(f"{run.study.name}/{run.name}#{token}", "train", run.study.name, run.name, token, queue, priority)
+
+
+def stop_task(run: RunDir, status: dict[str, Any]) -> Task:
+    """The task that ends a run's job; ``cancel`` in the status tells two requests apart.
+
+    A process can only be ended by its own machine's conductor.
+    """
+    job = dict(status.get("job") or {})
+    where = str(status.get("host") or "") if job.get("executor", "local") == "local" else ""
+    token = status.get("submission")
+    name = f"{run.study.name}/{run.name}#{token}/stop-{status.get('cancel')}"
+    return Task(name, "stop", run.study.name, run.name, token, urgent(where), 1)
+
+
+def activate(broker: Broker, runs: list[RunDir], dead: Collection[str] = ()) -> None:
+    """See to it that each of these runs, if it was submitted and is unfinished, has a task in the queue.
+
+    Tasks that the conductors of ``dead`` machines had begun count as lost. Runs of a paused study get none, but for
+    one that is to end them.
+    """
+    asked = {run: task for run in runs if (task := _task(run)) is not None}
+    known = broker.states([task.id for task in asked.values()], dead)
+    missing = []
+    for run in asked:
+        try:
+            # Read after the queue was asked: a task ends only once the state is written, so what is still unfinished
+            # now and had no task then has lost it.
+            task = _task(run)
+            if task is None or known.get(task.id):
+                continue
+            if task.id in known:
+                status = run.status()
+                key = "cancel" if status.get("cancel") else "submission"
+                expect = {field: status.get(field) for field in ("state", "submission", "cancel")}
+                run.transition(status["state"], expect=expect, **{key: new_token()})
+                task = _task(run)
+            missing += [task] if task is not None else []
+        except (IntegrityError, QueueError):
+            continue  # deleted, or somebody else changed it: whoever did sees to its task
+    broker.enqueue(missing)
+
+
+def _task(run: RunDir) -> Task | None:
+    """The task that an unfinished run needs now; a blocked one needs none, its parents bring it forward."""
+    try:
+        status = run.status()
+        if status["state"] == "blocked" and status.get("submission"):
+            status = unblock(run)
+        if ended(status):
+            return None
+        if status.get("cancel"):
+            return stop_task(run, status)
+        if status["state"] == "blocked" or not status.get("submission"):
+            return None
+        if status["state"] == "queued" and not status.get("job") and not startable(run):
+            return None
+        return train_task(run, status)
+    except (IntegrityError, QueueError):
+        return None
+
+
+def startable(run: RunDir) -> bool:
+    """Whether a run of this study may start now."""
+    control = run.study.control()
+    return not control["paused"] and not control["archived"]
