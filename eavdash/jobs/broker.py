@@ -80,7 +80,7 @@ class Broker:
             dbos_system_schema=self.place.schema,
             serializer=serializer,
             application_name="eavdash",
-            retry_connection_errors=False,
+            retry_connection_errors=not self.place.shared,
         )
 
     def enqueue(self, tasks: Iterable[Task]) -> None:

@@ -34,7 +34,7 @@ def edit(run, **standin):
 
 def test_four_submit_at_once_and_each_run_is_launched_once(lab, monkeypatch):
     monkeypatch.setenv("EAVDASH_IDLE", "1")
-    runs = lab.subject(1) + lab.subject(2)
+    runs = lab.subject(1) + lab.subject(2, fusion={"epochs": 100})
     callers = [subprocess.Popen([sys.executable, "-c", SUBMIT, str(lab.study.path)]) for _ in range(4)]
     assert [caller.wait(60) for caller in callers] == [0, 0, 0, 0]
     seen = []
