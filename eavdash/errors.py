@@ -21,6 +21,7 @@ puts the four together so that they read alike everywhere.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
 
 def sentence(where: str | Path, expected: str, found: str, remedy: str) -> str:
@@ -34,7 +35,7 @@ class EavdashError(Exception):
     exit_code = 1
 
     @classmethod
-    def at(cls, where: str | Path, *, expected: str, found: str, remedy: str) -> EavdashError:
+    def at(cls, where: str | Path, *, expected: str, found: str, remedy: str) -> Self:
         """The error of this type whose message is :func:`sentence` of the four parts."""
         return cls(sentence(where, expected, found, remedy))
 
@@ -78,4 +79,9 @@ class ConfigError(UsageError):
 
 
 class StudyConflictError(UsageError):
-    """A study of this name exists with another configuration."""
+    """A study of this name exists with another configuration.
+
+    ``differences``: what differs, one sentence each (``key: old → new``); empty where something else stands against it.
+    """
+
+    differences: tuple[str, ...] = ()

@@ -79,6 +79,7 @@ def plan(root: str | Path, name: str, config: StudyConfig, selection: Selection,
     _weights_are_there(config)
     _encoders_are_known(config)
     old = study.study() if study.exists else None
+    refuse_archived(study)
     table = open_table(root)
     chosen = select(table, config, selection.subjects)
     # Subjects that cannot be used keep their place: their runs are made, as failed ones that say why.
@@ -122,6 +123,21 @@ def plan(root: str | Path, name: str, config: StudyConfig, selection: Selection,
     notes = (*table.notes, *splits.notes, *unrecorded, *_unpretrained(config))
     tables = _merged(study.splits_file, splits.frame[_SPLIT_COLUMNS]), _merged(study.trials_file, _further(trials))
     return Plan(study, document, *tables, tuple(planned), left_out, notes)
+
+
+def refuse_archived(study: StudyDir) -> None:
+    """Nothing is added to an archived study, and nothing of it is run.
+
+    Raises:
+        UsageError: it is archived.
+    """
+    if study.archived:
+        raise UsageError.at(
+            study.path,
+            expected="a study in use",
+            found="an archived one",
+            remedy=f"take it out of the archive first: eavdash unarchive {study.name}",
+        )
 
 
 def _recorded_stages(config: StudyConfig, trials: pd.DataFrame) -> tuple[list[str], list[str]]:
@@ -248,12 +264,14 @@ def _refuse_conflict(study: StudyDir, old: dict[str, Any], new: dict[str, Any], 
     recorded = old["dataset"]["fingerprint"]
     changed += [f"recordings of subject {s} have changed" for s, h in found.items() if recorded.get(s, h) != h]
     if changed:
-        raise StudyConflictError.at(
+        conflict = StudyConflictError.at(
             study.study_file,
             expected="the configuration that the study was made with",
             found="; ".join(changed),
             remedy="give the new study another name",
         )
+        conflict.differences = tuple(changed)
+        raise conflict
 
 
 def _runs(

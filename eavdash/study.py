@@ -17,21 +17,34 @@ from eavdash import config as cfg
 from eavdash.config import Selection, StudyConfig
 from eavdash.errors import DataError, UsageError
 from eavdash.files import write_atomic, write_json
-from eavdash.planning import Plan, plan
-from eavdash.store import StudyDir
+from eavdash.planning import Plan, plan, refuse_archived
+from eavdash.store import StudyDir, find_study
 
-__all__ = ["Plan", "plan", "prepare", "refresh", "retry"]
+__all__ = ["PLAN_LOCK", "Plan", "one_planner", "plan", "prepare", "refresh", "retry"]
+#: Under ``.queue``: held by whoever writes a study's folder, or takes one away.
+PLAN_LOCK = "plan.lock"
 
 
-def prepare(root: str | Path, name: str, config: StudyConfig, selection: Selection, checkpoints: Path) -> Plan:
+def prepare(
+    root: str | Path,
+    name: str,
+    config: StudyConfig,
+    selection: Selection,
+    checkpoints: Path,
+    *,
+    existing: bool = False,
+) -> Plan:
     """:func:`plan`, and write it: study.json, splits.csv, trials.csv, a folder per run. Planning twice changes nothing.
 
     A run whose subject cannot be used is written as failed with the reason, or queued again once the reason is gone.
+    ``existing``: the study is to be there already; one that was deleted meanwhile does not come back.
 
     Raises:
-        As :func:`plan`.
+        As :func:`plan`; UsageError where a study that should exist does not.
     """
-    with _planning(checkpoints):
+    with one_planner(checkpoints):
+        if existing:
+            find_study(checkpoints, name)
         made = plan(root, name, config, selection, checkpoints)
         made.study.path.mkdir(parents=True, exist_ok=True)
         _write_table(made.study.splits_file, made.splits)
@@ -60,6 +73,7 @@ def refresh(study: StudyDir) -> Plan:
         cfg.from_dict(document["config"]),
         Selection(tuple(selection["subjects"]), tuple(selection["folds"]), tuple(selection["seeds"])),
         study.path.parent,
+        existing=True,
     )
 
 
@@ -70,6 +84,7 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None) -> list[str]:
     """
     from eavdash.jobs.queue import retry as queue_retry
 
+    refuse_archived(study)
     names = set(runs) if runs is not None else {r.name for r in study.runs()}
     if any(study.run(n).status().get("unusable") for n in names if study.run(n).status_file.exists()):
         refresh(study)
@@ -87,12 +102,16 @@ def _write_table(path: Path, table: pd.DataFrame) -> None:
 
 
 @contextmanager
-def _planning(checkpoints: Path) -> Iterator[None]:
-    """One planner at a time per checkpoints folder: two tabs that launch at once make one study."""
+def one_planner(checkpoints: Path) -> Iterator[None]:
+    """One planner at a time per checkpoints folder: two tabs that launch at once make one study.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
     folder = checkpoints / ".queue"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "plan.lock").open("ab")
+        lock = (folder / PLAN_LOCK).open("ab")
     except OSError as error:
         raise UsageError.at(
             checkpoints,

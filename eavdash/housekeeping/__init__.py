@@ -1,0 +1,30 @@
+"""Studies as things one keeps house with: what the page *Studies* and the command line both call.
+
+``overview`` says what is there, how far and how large; ``clone`` and ``extend`` plan more; ``archive``, ``delete`` and
+``verify`` look after what is there. In: folders of studies. Out: tables and plain records, and changes in the files of
+``eavdash.store``; running anything is left to ``eavdash.jobs``. Everything may be called from several processes at
+once, and refuses while it would pull the ground from under a run.
+"""
+
+from eavdash.housekeeping.growing import Clone, Extension, clone, extend, free_name, plan_extension
+from eavdash.housekeeping.keeping import archive, delete, sweep, unarchive, under_way
+from eavdash.housekeeping.looking import overview
+from eavdash.housekeeping.verifying import Damage, Verification, verify
+
+__all__ = [
+    "Clone",
+    "Damage",
+    "Extension",
+    "Verification",
+    "archive",
+    "clone",
+    "delete",
+    "extend",
+    "free_name",
+    "overview",
+    "plan_extension",
+    "sweep",
+    "unarchive",
+    "under_way",
+    "verify",
+]
