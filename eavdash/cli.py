@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from eavdash import __version__
 from eavdash import config as cfg
@@ -72,6 +72,8 @@ def parser() -> argparse.ArgumentParser:
         acted.add_argument("study")
         acted.add_argument("--run", action="append", metavar="R", help="one run (may be repeated; default: all)")
 
+    _studies(command, [place, machine])
+
     logs = command("logs", "What a run's worker printed.", place)
     logs.add_argument("run", metavar="STUDY/RUN")
     logs.add_argument("--lines", type=int, default=0, metavar="N", help="only the last N lines")
@@ -114,6 +116,31 @@ def parser() -> argparse.ArgumentParser:
     app = command("app", "Open the dashboard on 127.0.0.1.", place)
     app.add_argument("--port", type=int, default=8501, help="first port to try (default: %(default)s)")
     return top
+
+
+def _studies(command: Callable[..., argparse.ArgumentParser], common: Sequence[argparse.ArgumentParser]) -> None:
+    """What one does with studies as a whole."""
+    listed = command("studies", "Every study: how far, how large, of what.", *common)
+    listed.add_argument("--archived", action="store_true", help="also those that were archived")
+    clone = command("clone", "A new study on the same dataset, with settings edited.", *common)
+    extend = command("extend", "Add subjects, folds or seeds to a study; only what was never queued is.", *common)
+    away = command("archive", "Keep a study out of lists, pickers and the queue; its results stay.", *common)
+    back = command("unarchive", "Take a study out of the archive.", *common)
+    delete = command("delete", "Delete a study for good; never while a run of it is under way.", *common)
+    verify = command("verify", "Compare a study's files with their checksums; exit code 1 when one differs.", *common)
+    for made in (clone, extend, away, back, delete, verify):
+        made.add_argument("study")
+    clone.add_argument("name", metavar="NEW", help="name of the new study")
+    clone.add_argument("--set", dest="settings", action="append", default=[], metavar="key=value", help="one setting")
+    for made, without in ((clone, "those of the study"), (extend, "no more")):
+        made.add_argument("--subjects", default="", metavar="all|1-42", help=f"default: {without}")
+        made.add_argument("--folds", default="", metavar="all|0,1", help=f"default: {without}")
+        made.add_argument("--seeds", default="", metavar="0,1", help=f"default: {without}")
+    clone.add_argument("--queue", action=argparse.BooleanOptionalAction, default=True, help="queue its runs")
+    clone.add_argument("--dry-run", action="store_true", help="say what would differ and run, and write nothing")
+    extend.add_argument("--again", action="store_true", help="queue failed and cancelled runs again as well")
+    away.add_argument("--drop-resume", action="store_true", help="delete what its unfinished runs would go on from")
+    delete.add_argument("--yes", action="store_true", help="without typing the study's name")
 
 
 def _cache(cache: argparse.ArgumentParser) -> None:

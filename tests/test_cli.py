@@ -32,6 +32,7 @@ def test_every_command_has_a_handler() -> None:
     assert set(actions.choices) == {
         *("demo", "check", "make-demo", "train", "status", "cancel", "retry", "logs", "results", "explain", "app"),
         *("cache", "fetch-weights", "import-checkpoint", "probe"),
+        *("studies", "clone", "extend", "archive", "unarchive", "delete", "verify"),
     }
     for name in actions.choices:
         assert callable(getattr(commands, name.replace("-", "_")))

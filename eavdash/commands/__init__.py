@@ -9,15 +9,20 @@ from eavdash.commands.dashboard import app, demo
 from eavdash.commands.outcome import explain, results
 from eavdash.commands.probing import probe
 from eavdash.commands.recordings import cache, check, make_demo
+from eavdash.commands.studies import archive, clone, delete, extend, studies, unarchive, verify
 from eavdash.commands.training import cancel, logs, retry, status, train
 
 __all__ = [
     "app",
+    "archive",
     "cache",
     "cancel",
     "check",
+    "clone",
+    "delete",
     "demo",
     "explain",
+    "extend",
     "fetch_weights",
     "import_checkpoint",
     "logs",
@@ -26,5 +31,8 @@ __all__ = [
     "results",
     "retry",
     "status",
+    "studies",
     "train",
+    "unarchive",
+    "verify",
 ]

@@ -6,9 +6,9 @@
 once, and refuses while it would pull the ground from under a run.
 """
 
-from eavdash.housekeeping.growing import Clone, Extension, clone, extend, free_name, plan_extension
-from eavdash.housekeeping.keeping import archive, delete, sweep, unarchive, under_way
-from eavdash.housekeeping.looking import overview
+from eavdash.housekeeping.growing import Clone, Extension, clone, extend, free_name, latest_execution, plan_extension
+from eavdash.housekeeping.keeping import archive, delete, resume_bytes, sweep, unarchive, under_way
+from eavdash.housekeeping.looking import overview, size
 from eavdash.housekeeping.verifying import Damage, Verification, verify
 
 __all__ = [
@@ -21,8 +21,11 @@ __all__ = [
     "delete",
     "extend",
     "free_name",
+    "latest_execution",
     "overview",
     "plan_extension",
+    "resume_bytes",
+    "size",
     "sweep",
     "unarchive",
     "under_way",

@@ -129,7 +129,7 @@ def extend(
     made = prepare(*_arguments(study, document, subjects, folds, seeds), existing=True)
     holes = _never_submitted(study, made.runs)
     if holes:
-        queue.submit(study, holes, execution or _latest_execution(study))
+        queue.submit(study, holes, execution or latest_execution(study))
     again: list[str] = []
     if retry_ended and (ended := _ended(study, made.runs)):
         again = retry(study, ended)
@@ -182,7 +182,8 @@ def _ended(study: StudyDir, names: Sequence[str]) -> list[str]:
     return [n for n, s in states.items() if s.get("state") in ("failed", "cancelled") and not s.get("unusable")]
 
 
-def _latest_execution(study: StudyDir) -> Execution:
+def latest_execution(study: StudyDir) -> Execution:
+    """How the run of a study that was submitted last is computed; the defaults where none was."""
     submitted = [status for run in study.runs() if (status := _status(run)).get("submission")]
     # A submission's token begins with the time at which it was made.
     return execution_of(max(submitted, key=lambda status: str(status["submission"]))) if submitted else Execution()

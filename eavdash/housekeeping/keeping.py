@@ -51,13 +51,21 @@ def archive(study: StudyDir, drop_resume: bool = False) -> int:
     with _alone(study):
         _refuse_under_way(study, "archived")
         study.set_control(archived=True)
-        for run in study.runs() if drop_resume else ():
-            for file in (run.resume_file, run.joint_resume_file):
-                with contextlib.suppress(OSError):
-                    size = file.stat().st_size
-                    file.unlink()
-                    freed += size
+        for file in _resume_files(study) if drop_resume else ():
+            with contextlib.suppress(OSError):
+                size = file.stat().st_size
+                file.unlink()
+                freed += size
     return freed
+
+
+def resume_bytes(study: StudyDir) -> int:
+    """The bytes that unfinished runs of a study would go on from."""
+    found = 0
+    for file in _resume_files(study):
+        with contextlib.suppress(OSError):
+            found += file.stat().st_size
+    return found
 
 
 def unarchive(study: StudyDir) -> None:
@@ -132,6 +140,10 @@ def _alone(study: StudyDir) -> Iterator[None]:
     with one_planner(root), locked_file(root / ".queue", "door.lock"):
         find_study(root, study.name)
         yield
+
+
+def _resume_files(study: StudyDir) -> list[Path]:
+    return [file for run in study.runs() for file in (run.resume_file, run.joint_resume_file)]
 
 
 def _refuse_under_way(study: StudyDir, what: str) -> None:

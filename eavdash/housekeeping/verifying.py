@@ -30,6 +30,12 @@ class Verification:
     damaged: tuple[Damage, ...]
     unchecked: tuple[str, ...]
 
+    @property
+    def sentence(self) -> str:
+        """The outcome in one line."""
+        outcome = f"{len(self.damaged)} damaged" if self.damaged else "all as they were written"
+        return f"{self.files} files of {self.runs} runs: {outcome}"
+
 
 def verify(study: StudyDir, report: Callable[[int, int, str], object] | None = None) -> Verification:
     """Look at every checksummed file of a study; ``report(done, of, run)`` is told about runs."""

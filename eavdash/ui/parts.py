@@ -15,7 +15,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from eavdash import datasets
+from eavdash import datasets, housekeeping
 from eavdash.errors import EavdashError
 from eavdash.results import marks
 from eavdash.results.statistics import too_few
@@ -30,16 +30,24 @@ LEVEL_HELP = (
     "on its own, only for stages that score frames. All from the same predictions."
 )
 CHECK_AT_ONCE = 1000  # files that the health page opens without asking
+#: Bytes for people.
+size = housekeeping.size
 LAUNCH, MONITOR, EXPLAIN = "pages/training/launch.py", "pages/training/monitor.py", "pages/explain/trial.py"
 
 
 def pick_study(root: Path) -> None:
     """The picker of the sidebar. The choice is part of the address, so a link shows the same study to everybody."""
-    names = [s.name for s in studies(root)]
+    every = studies(root)
+    # One that was put away is there for whoever asks for it by its name.
+    asked = (st.session_state.get("study"), st.query_params.get("study"))
+    names = [s.name for s in every if s.name in asked or not s.archived]
     if not names:
-        st.sidebar.caption(f"No study yet in {plain(root)}.")
+        what = (
+            f"All {len(every)} studies in {plain(root)} are archived." if every else f"No study yet in {plain(root)}."
+        )
+        st.sidebar.caption(what)
         return
-    if st.session_state.get("study") not in names and st.query_params.get("study") not in names:
+    if not set(asked) & set(names):
         newest = max(names, key=lambda n: StudyDir(root / n).study_file.stat().st_mtime)
         st.session_state["study"] = newest
     # index=None keeps the name in the address even when it is the first of the list.
@@ -244,16 +252,6 @@ def absent(error: str | None) -> None:
         st.error(plain(error))
     else:
         st.caption("Not recorded in this trial.")
-
-
-def size(number: int) -> str:
-    """Bytes for people."""
-    value, unit = float(number), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
 
 
 def plain(text: object) -> str:

@@ -330,3 +330,16 @@ def test_a_transductive_study_says_so_on_every_page_of_results(checkpoints: Path
     write_json(study.study_file, document)
     for page in RESULTS[:2]:
         assert "transductive" in " ".join(e.label for e in opened(page).expander)
+
+
+def test_an_archived_study_is_in_the_picker_only_for_whoever_asks_for_it(checkpoints: Path) -> None:
+    make_study(checkpoints, "kept")
+    make_study(checkpoints, "away").set_control(archived=True)
+    picker = opened("subjects").selectbox(key="study")
+    assert (picker.value, picker.options) == ("kept", ["kept"])
+    picker = opened("subjects", {"study": "away"}).selectbox(key="study")
+    assert (picker.value, picker.options) == ("away", ["away", "kept"])
+    StudyDir(checkpoints / "kept").set_control(archived=True)
+    app = opened("subjects")
+    assert any("All 2 studies" in c.value for c in app.caption)
+    assert "There is no study yet" in said(app)

@@ -1,0 +1,168 @@
+"""Keeping house from the command line: exit codes, JSON, and being asked before anything is deleted."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from fake_study import make_study
+from test_planning import AUDIO, table
+
+from eavdash.cli import main
+from eavdash.config import Selection
+from eavdash.store import StudyDir
+from eavdash.study import prepare
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EAVDASH_CHECKPOINTS", str(tmp_path / "c"))
+    return tmp_path / "c"
+
+
+@pytest.fixture
+def submitted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
+    asked: list[tuple[str, list[str]]] = []
+
+    def submit(study: StudyDir, runs: list[str], _execution: object) -> None:
+        asked.append((study.name, list(runs)))
+        for name in runs:
+            study.run(name).update(submission="1")
+
+    monkeypatch.setattr("eavdash.jobs.queue.submit", submit)
+    return asked
+
+
+@pytest.fixture
+def pilot(tmp_path: Path, root: Path) -> StudyDir:
+    return prepare(table(tmp_path), "pilot", AUDIO, Selection(("1",), (0,)), root).study
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
+    found = capsys.readouterr()
+    return " ".join(found.out.split()), " ".join(found.err.split())
+
+
+def as_json(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0):
+    capsys.readouterr()
+    assert main([*arguments, "--json"]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_without_a_study_the_list_says_how_to_make_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["studies"]) == 0
+    assert "make one with: eavdash train" in said(capsys)[1]
+    assert as_json(capsys, "studies") == []
+
+
+def test_the_list_says_how_far_how_large_and_what_is_put_away(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_study(root, "first", states={"s01-eeg": "failed"})
+    make_study(root, "second", protocol="paper").set_control(paused=True)
+    assert main(["archive", "first"]) == 0
+    assert main(["studies"]) == 0
+    out, err = said(capsys)
+    assert "12 of 12" in out
+    assert "paused, simulated" in out
+    assert "first" not in out
+    assert "1 archived study is not shown" in err
+    assert main(["studies", "--archived"]) == 0
+    assert "11 of 12" in said(capsys)[0]
+    (row,) = as_json(capsys, "studies")
+    assert (row["study"], row["protocol"], row["states"]) == ("second", "paper", {"done": 12})
+    assert main(["unarchive", "first"]) == 0
+    assert [row["study"] for row in as_json(capsys, "studies")] == ["first", "second"]
+
+
+def test_a_clone_says_what_differs_and_writes_only_when_asked(
+    pilot: StudyDir, root: Path, submitted: list, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit = ("clone", "pilot", "wide", "--set", "audio.width=32", "--subjects", "1-2", "--seeds", "0,1")
+    dry = as_json(capsys, *edit, "--dry-run")
+    assert dry["differences"] == [
+        "audio.width: 64 → 32",
+        "seeds: [0] → [0, 1]",
+        "subjects: ['1'] → ['1', '2']",
+    ]
+    assert (dry["queued"], len(dry["runs"])) == (False, 4)
+    assert not (root / "wide").exists()
+    assert main([*edit, "--no-queue"]) == 0
+    out, err = said(capsys)
+    assert "audio.width: 64 → 32" in out
+    assert "nothing is queued yet; queue it with: eavdash extend wide" in err
+    assert submitted == []
+    assert main(["extend", "wide"]) == 0
+    assert submitted == [("wide", dry["runs"])]
+    assert main(["clone", "pilot", "same"]) == 0
+    assert "nothing differs from pilot" in said(capsys)[0]
+    assert submitted[-1] == ("same", ["s01-audio"])
+    assert main([*edit]) == 2
+    assert "try wide-2" in said(capsys)[1]
+
+
+def test_extending_queues_the_holes_and_on_request_what_had_failed(
+    pilot: StudyDir, submitted: list, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pilot.run("s01-audio").transition("failed", submission="1")
+    found = as_json(capsys, "extend", "pilot", "--subjects", "2", "--folds", "1")
+    assert found["new"] == ["s01-audio-fold1", "s02-audio", "s02-audio-fold1"]
+    assert (found["queued"], found["again"]) == (found["new"], [])
+    monkeypatch.setattr("eavdash.jobs.queue.retry", lambda _study, runs: runs)
+    assert as_json(capsys, "extend", "pilot", "--again")["again"] == ["s01-audio"]
+    assert main(["extend", "pilot", "--subjects", "all", "--folds", "all"]) == 0
+    assert "11 runs are new, 11 were queued, 0 again" in said(capsys)[1]
+    assert main(["extend", "pilot", "--seeds", "x"]) == 2
+    assert main(["archive", "pilot"]) == 2  # its runs wait
+    assert "cancel first: eavdash cancel pilot" in said(capsys)[1]
+
+
+def test_archiving_says_how_much_room_it_could_give(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = make_study(root, states={"s01-eeg": "failed"})
+    study.run("s01-eeg").resume_file.write_bytes(b"r" * 2000)
+    assert main(["archive", "demo"]) == 0
+    assert "--drop-resume would free 2.0 kB" in said(capsys)[1]
+    for refused in (("retry", "demo"), ("extend", "demo")):
+        assert main([*refused]) == 2
+        assert "eavdash unarchive demo" in said(capsys)[1]
+    found = as_json(capsys, "archive", "demo", "--drop-resume")
+    assert found == {"study": "demo", "archived": True, "freed": 2000, "resume_bytes": 0}
+
+
+class Terminal(io.StringIO):
+    """Somebody who types."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_nothing_is_deleted_unless_the_name_was_typed(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(root)
+    monkeypatch.setattr("sys.stdin", io.StringIO("demo\n"))  # a pipe is nobody
+    assert main(["delete", "demo"]) == 2
+    assert "add --yes" in said(capsys)[1]
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    assert main(["delete", "demo"]) == 2
+    assert "nothing was deleted" in said(capsys)[1]
+    assert len(study.runs()) == 12
+    monkeypatch.setattr("sys.stdin", Terminal("demo\n"))
+    assert main(["delete", "demo"]) == 0
+    assert not study.path.exists()
+    make_study(root)
+    assert as_json(capsys, "delete", "demo", "--yes") == {"study": "demo", "deleted": True}
+    assert main(["delete", "demo", "--yes"]) == 2
+
+
+def test_a_damaged_study_is_exit_code_1_with_the_remedy(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = make_study(root)
+    assert main(["verify", "demo"]) == 0
+    assert "27 files of 12 runs: all as they were written" in said(capsys)[0]
+    study.run("s01-eeg").model_file.write_bytes(b"weightz")
+    assert main(["verify", "demo"]) == 1
+    out, err = said(capsys)
+    assert "27 files of 12 runs: 1 damaged" in out
+    assert "eavdash retry demo --run s01-eeg" in err
+    found = as_json(capsys, "verify", "demo", code=1)
+    assert [(d["run"], d["file"]) for d in found["damaged"]] == [("s01-eeg", "model.safetensors")]
