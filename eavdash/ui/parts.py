@@ -42,10 +42,8 @@ def pick_study(root: Path) -> None:
     asked = (st.session_state.get("study"), st.query_params.get("study"))
     names = [s.name for s in every if s.name in asked or not s.archived]
     if not names:
-        what = (
-            f"All {len(every)} studies in {plain(root)} are archived." if every else f"No study yet in {plain(root)}."
-        )
-        st.sidebar.caption(what)
+        what = f"All {len(every)} studies are archived" if every else "No study yet"
+        st.sidebar.caption(f"{what} in {plain(root)}.")
         return
     if not set(asked) & set(names):
         newest = max(names, key=lambda n: StudyDir(root / n).study_file.stat().st_mtime)

@@ -341,5 +341,5 @@ def test_an_archived_study_is_in_the_picker_only_for_whoever_asks_for_it(checkpo
     assert (picker.value, picker.options) == ("away", ["away", "kept"])
     StudyDir(checkpoints / "kept").set_control(archived=True)
     app = opened("subjects")
-    assert any("All 2 studies are archived" in c.value for c in app.caption)
+    assert any("All 2 studies are archived" in c.value for c in app.sidebar.caption)
     assert "There is no study yet" in said(app)
