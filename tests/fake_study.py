@@ -137,8 +137,18 @@ def _bring_to(
         run.transition(state, reason="cancelled on request" if state == "cancelled" else "waits for its encoders")
         return
     done = 12 if state == "done" else 7
+    now, here = time.time(), os.uname().nodename
     run.transition(
-        "running", attempt=1, epochs=12, heartbeat=time.time(), host=os.uname().nodename, started=time.time() - 30
+        "running",
+        attempt=2,
+        epochs=12,
+        from_epoch=2,
+        heartbeat=now,
+        host=here,
+        started=now - 30,
+        job={"executor": "local", "name": ""},
+        usage={"cpu": 97.0, "rss": 480_000_000, "peak": 510_000_000},
+        history=[earlier(here, now - 50)],
     )
     lines = [
         {
@@ -157,7 +167,8 @@ def _bring_to(
     if state == "running":
         return
     if state == "failed":
-        run.transition("failed", reason=f"/data/{run.name}.wav: expected a sound file, found 0 bytes; copy it again.")
+        reason = f"/data/{run.name}.wav: expected a sound file, found 0 bytes; copy it again."
+        run.transition("failed", reason=reason, finished=time.time())
         return
     frame = prediction_rows(stage, subject, fold, seed, trials, windows, classes, rng, fusion)
     write_parquet(run.predictions_file, frame)
@@ -167,7 +178,22 @@ def _bring_to(
         write_parquet(run.baselines_file, baseline_rows(frame, classes, rng))
         if fusion == "attention":
             write_parquet(run.attention_file, attention_rows(frame))
-    run.transition("done", checksums=run.seal(), accuracy=accuracy, finished=time.time())
+    run.transition("done", checksums=run.seal(), accuracy=accuracy, finished=time.time(), peak=510_000_000)
+
+
+def earlier(host: str, started: float) -> dict[str, Any]:
+    """A first attempt that was killed after two epochs."""
+    return {
+        "attempt": 1,
+        "host": host,
+        "executor": "local",
+        "started": started,
+        "finished": started + 15,
+        "from_epoch": 0,
+        "epoch": 2,
+        "state": "queued",
+        "reason": "its process was killed (signal 9); it goes on after epoch 2",
+    }
 
 
 def prediction_rows(

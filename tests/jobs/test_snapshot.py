@@ -1,0 +1,129 @@
+"""The table of a study's runs: true at every look, and read again only where something has changed."""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_study import make_study
+
+from eavdash.jobs import snapshot as module
+from eavdash.jobs.snapshot import COLUMNS, snapshot
+from eavdash.store import RunDir, StudyDir
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The runs whose status was read, in order."""
+    names: list[str] = []
+    whole = RunDir.live_status
+
+    def counted(run: RunDir) -> dict[str, Any]:
+        names.append(run.name)
+        return whole(run)
+
+    monkeypatch.setattr(RunDir, "live_status", counted)
+    return names
+
+
+def shown(study: StudyDir) -> dict[str, str]:
+    table = snapshot(study)
+    return dict(zip(table["run"], table["shown"], strict=True))
+
+
+def test_only_what_has_changed_is_read_again(tmp_path: Path, reads: list[str]) -> None:
+    study = make_study(tmp_path, subjects=("1", "2"), states={"*": "queued", "s01-eeg": "done"})
+    first = snapshot(study)
+    assert sorted(reads) == first["run"].tolist()
+    assert first.dtypes.astype(str).to_dict() == COLUMNS
+    reads.clear()
+    assert snapshot(study).equals(first)
+    assert reads == []
+    study.run("s02-audio").transition("cancelled", reason="")
+    assert shown(study)["s02-audio"] == "cancelled"
+    assert reads == ["s02-audio"]
+
+
+def test_a_running_run_is_judged_at_every_look(tmp_path: Path, reads: list[str]) -> None:
+    study = make_study(tmp_path, subjects=("1",), states={"*": "done", "s01-eeg": "running"})
+    lock = study.run("s01-eeg").lock_file.open("ab")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    assert shown(study)["s01-eeg"] == "running"
+    lock.close()  # its process is gone and has written nothing
+    reads.clear()
+    assert shown(study)["s01-eeg"] == "not responding"
+    assert reads == ["s01-eeg"]
+    with study.run("s01-eeg").lock_file.open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert shown(study)["s01-eeg"] == "running"
+        study.run("s01-eeg").update(heartbeat=time.time() - 3600)  # alive, and stuck
+        assert shown(study)["s01-eeg"] == "not responding"
+
+
+def test_runs_come_and_go(tmp_path: Path) -> None:
+    study = make_study(tmp_path, subjects=("1",), stages=("audio", "eeg"))
+    (study.path / "notes").mkdir()
+    (study.path / "s01-file").write_text("no folder")
+    assert list(shown(study)) == ["s01-audio", "s01-eeg"]
+    shutil.rmtree(study.run("s01-audio").path)
+    study.run("s02-eeg").create({"unit": "s02", "subject": "2", "stage": "eeg", "fold": 0, "seed": 0})
+    assert list(shown(study)) == ["s01-eeg", "s02-eeg"]
+    assert list(module._known(study).runs) == ["s01-eeg", "s02-eeg"]
+    # Replaced by another study of the same name: nothing of the old one is shown.
+    shutil.rmtree(study.path)
+    assert snapshot(study).empty
+    make_study(tmp_path, subjects=("1",), stages=("audio", "eeg"), states={"*": "queued"})
+    assert shown(study) == {"s01-audio": "queued", "s01-eeg": "queued"}
+
+
+def test_what_the_files_say_more(tmp_path: Path) -> None:
+    study = make_study(tmp_path, subjects=("1",), states={"*": "running", "s01-eeg": "queued", "s01-audio": "done"})
+    run = study.run("s01-vision")
+    run.update(execution={"executor": "slurm", "priority": 3}, job={"executor": "slurm", "name": "eavdash-x"})
+    run.update(usage={"cpu": 150.0, "rss": 1e9, "peak": 2e9, "gpu": 40.0, "gpu_memory": 3e9}, cancel="soon", host="n1")
+    table = snapshot(study).set_index("run")
+    row = table.loc["s01-vision"]
+    assert (row["executor"], row["host"], row["priority"], row["from_epoch"], row["stopping"]) == (
+        *("slurm", "n1", 3, 2),
+        True,
+    )
+    assert row[["cpu", "memory", "peak", "gpu", "gpu_memory"]].tolist() == [150.0, 1e9, 2e9, 40.0, 3e9]
+    # What a run took at most is kept; what it takes now is of runs under way.
+    assert (table.loc["s01-audio", "peak"], math.isnan(table.loc["s01-audio", "memory"])) == (510_000_000, True)
+    assert table.loc["s01-eeg", ["executor", "host"]].tolist() == ["local", ""]
+
+
+def test_one_damaged_file_is_one_failed_run(tmp_path: Path) -> None:
+    study = make_study(tmp_path, subjects=("1",))
+    snapshot(study)
+    study.run("s01-eeg").status_file.write_text("{")
+    study.run("s01-audio").config_file.write_text("[1]")
+    study.run("s01-fusion").status_file.write_text('{"state": "done", "epoch": "seven"}')
+    study.run("s01-vision").status_file.unlink()
+    table = snapshot(study).set_index("run")
+    assert (table["shown"] == "failed").all()
+    assert "expected JSON" in table.loc["s01-eeg", "reason"]
+    assert "status.json" in table.loc["s01-fusion", "reason"]
+    assert "found none" in table.loc["s01-vision", "reason"]
+    study.run("s01-eeg").status_file.write_text('{"state": "done"}')
+    assert shown(study)["s01-eeg"] == "done"
+
+
+def test_a_caller_that_changes_the_table_does_not_change_the_next(tmp_path: Path) -> None:
+    study = make_study(tmp_path, subjects=("1",))
+    first = snapshot(study)
+    first["shown"] = "lost"
+    first.loc[0, "epoch"] = 99
+    assert set(snapshot(study)["shown"]) == {"done"}
+    assert 99 not in set(snapshot(study)["epoch"])
+
+
+def test_few_studies_are_kept(tmp_path: Path) -> None:
+    for number in range(module.STUDIES + 3):
+        snapshot(StudyDir(tmp_path / str(number)))
+    assert len(module._studies) == module.STUDIES
