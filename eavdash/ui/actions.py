@@ -6,7 +6,7 @@ without harm, so that a double click does what one click does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -41,24 +41,36 @@ def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> None:
     """Stop runs, or all of a study."""
     from eavdash.jobs import queue
 
-    try:
-        queue.cancel(study, runs)
-        st.session_state[MESSAGE] = ("success", f"Cancelled: {_named(study, runs)}.")
-    except EavdashError as error:
-        st.session_state[MESSAGE] = ("error", str(error))
-    cache.snapshot_again()
+    _done(lambda: queue.cancel(study, runs), f"Cancelled: {_named(study, runs)}.")
 
 
 def retry(study: StudyDir, runs: Sequence[str] | None = None) -> None:
     """Queue failed and cancelled runs again."""
     from eavdash.study import retry as again
 
-    try:
-        again(study, runs)
-        st.session_state[MESSAGE] = ("success", f"Queued again: {_named(study, runs)}.")
-    except EavdashError as error:
-        st.session_state[MESSAGE] = ("error", str(error))
-    cache.snapshot_again()
+    _done(lambda: again(study, runs), f"Queued again: {_named(study, runs)}.")
+
+
+def pause(study: StudyDir) -> None:
+    """Let no further run of a study start."""
+    from eavdash.jobs import queue
+
+    _done(lambda: queue.pause(study), f"{study.name} is paused: runs under way go on, no other starts.")
+
+
+def resume(study: StudyDir) -> None:
+    """Let the runs of a paused study go on."""
+    from eavdash.jobs import queue
+
+    _done(lambda: queue.resume(study), f"{study.name} goes on.")
+
+
+def prioritise(study: StudyDir, runs: Sequence[str] | None, key: str) -> None:
+    """Give waiting runs the priority that stands in the widget ``key``."""
+    from eavdash.jobs import queue
+
+    priority = int(st.session_state[key])
+    _done(lambda: queue.prioritise(study, runs, priority), f"Priority {priority}: {_named(study, runs)}.")
 
 
 def ensure_conductor(root: Path) -> str:
@@ -72,5 +84,17 @@ def ensure_conductor(root: Path) -> str:
     return ""
 
 
+def _done(work: Callable[[], object], words: str) -> None:
+    """Do the work and leave its message, or why it could not be done."""
+    try:
+        work()
+        st.session_state[MESSAGE] = ("success", words)
+    except EavdashError as error:
+        st.session_state[MESSAGE] = ("error", str(error))
+    cache.snapshot_again()
+
+
 def _named(study: StudyDir, runs: Sequence[str] | None) -> str:
+    if runs and len(runs) > 6:
+        return f"{', '.join(runs[:5])} and {len(runs) - 5} more"
     return ", ".join(runs) if runs else f"the runs of {study.name}"

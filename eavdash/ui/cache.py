@@ -19,9 +19,12 @@ import streamlit as st
 
 from eavdash import config as cfg
 from eavdash.config import Selection, StudyConfig
+from eavdash.errors import IntegrityError
+from eavdash.jobs import estimates
 from eavdash.jobs.snapshot import snapshot as look
 from eavdash.results import attention, columns, epochs, probes, tables
 from eavdash.store import RunDir, StudyDir, checkpoints_root
+from eavdash.ui import logs
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -104,13 +107,33 @@ def majority(study: StudyDir) -> dict[str, float]:
 
 
 def snapshot(study: StudyDir) -> pd.DataFrame:
-    """The true state of every run, at most a second old; one look serves all open tabs."""
-    return _snapshot(str(study.path))
+    """The true state of every run and the seconds it has ``left`` (NaN: unknown); one look serves all open tabs."""
+    return _snapshot(str(study.path)).copy(deep=False)  # pandas copies what a page changes
 
 
 def snapshot_again() -> None:
     """Look at the runs anew: something was just changed."""
     _snapshot.clear()
+
+
+def damage(run: RunDir) -> list[str]:
+    """Sentences about result files of a finished run that are missing or not what it wrote; checked once per file."""
+    try:
+        checksums = dict(run.status().get("checksums") or {})
+    except IntegrityError as error:
+        return [str(error)]
+    stamp = []
+    for name in sorted({*checksums, run.predictions_file.name}):
+        file = run.path / name
+        stat = file.stat() if file.exists() else None
+        stamp.append((name, stat.st_size if stat else -1, stat.st_mtime_ns if stat else -1))
+    return _damage(str(run.path), tuple(stamp), tuple(sorted(checksums.items())))
+
+
+def searched(run: RunDir, text: str) -> logs.Found:
+    """The lines of a run's log with ``text`` in them; searched again when the log has grown."""
+    stat = run.log_file.stat()
+    return _searched(str(run.log_file), (stat.st_size, stat.st_mtime_ns), text)
 
 
 def tested(study: StudyDir) -> dict[tuple[str, int], int]:
@@ -256,9 +279,26 @@ def _heads(path: str, stamp: Stamp) -> attention.Heads:
     return attention.heads(StudyDir(Path(path)))
 
 
-@st.cache_data(ttl=1, max_entries=16, show_spinner=False)
+@st.cache_resource(ttl=0.4, max_entries=16, show_spinner=False)  # a resource: a table of 10,000 runs is not copied
 def _snapshot(path: str) -> pd.DataFrame:
-    return look(StudyDir(Path(path)))
+    table = look(StudyDir(Path(path)))
+    return table.assign(left=estimates.seconds_left(table))
+
+
+@st.cache_data(max_entries=256, show_spinner="Checking its files")
+def _damage(path: str, stamp: Stamp, checksums: tuple[tuple[str, str], ...]) -> list[str]:
+    run, found = RunDir(Path(path)), []
+    for name, _, _ in stamp:
+        try:
+            run.verify(name)
+        except IntegrityError as error:
+            found.append(str(error))
+    return found
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _searched(path: str, stamp: tuple[int, int], text: str) -> logs.Found:
+    return logs.search(Path(path), text)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

@@ -225,15 +225,6 @@ def click_sets(chart_key: str, widget_key: str) -> None:
         st.session_state[widget_key] = subject
 
 
-def cell_sets(table_key: str, widget_key: str, names: pd.DataFrame) -> None:
-    """Callback of a clicked cell: the run whose name stands at the same place of ``names`` becomes the choice."""
-    cells = (st.session_state.get(table_key) or {}).get("selection", {}).get("cells", [])
-    for row, label in cells:
-        stage = next((s for s in names.columns if theme.label(s) == label), "")
-        if stage and names[stage].iloc[row]:
-            st.session_state[widget_key] = names[stage].iloc[row]
-
-
 def rows(event: Any) -> list[int]:
     """The rows of a table's selection."""
     return list(event["selection"].get("rows", [])) if event and "selection" in event else []

@@ -1,61 +1,155 @@
-"""One run on the page of runs: its state and buttons, its curves, the end of its log.
+"""The chosen runs on the page of runs: curves of several over each other; of one also why, where, and its log.
 
-In: a row of the queue's snapshot. Read from the run's own files each time; nothing is kept.
+In: rows of the queue's snapshot. Read from the runs' own files each time; what takes long comes from the cache.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from functools import partial
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
-from eavdash.store import StudyDir
-from eavdash.ui import actions, parts, theme
+from eavdash.errors import EavdashError
+from eavdash.store import RunDir, StudyDir
+from eavdash.ui import actions, cache, logs, parts
 from eavdash.ui.figures import training as figures
 
-_LOG_LINES = 30
+PAGE = "training_monitor"
+OVERLAID = 12  # runs whose curves are drawn over each other
 
 
-def details(study: StudyDir, row: Mapping[str, Any], tested: Mapping[tuple[str, int], int]) -> None:
-    """Draw one run; ``tested``: number of test trials by subject and fold."""
-    run, stage = study.run(row["run"]), row["stage"]
-    st.subheader(f"{theme.label(stage)} of {'subject ' + row['subject'] if row['subject'] else 'all'}", anchor=False)
+def chosen(study: StudyDir, table: pd.DataFrame, tested: Mapping[tuple[str, int], int]) -> None:
+    """Draw the chosen runs (rows of the snapshot); ``tested``: number of test trials by subject and fold."""
+    rows = table.to_dict("records")
+    if len(rows) == 1:
+        details(study, rows[0], tested)
+    elif rows:
+        together(study, rows)
+
+
+def together(study: StudyDir, rows: list[dict[Any, Any]]) -> None:
+    """The curves of several runs over each other."""
+    st.subheader(f"{len(rows)} runs", anchor=False)
+    words = {"validation": "Validation", "training": "Training"}
+    split = st.segmented_control(
+        "Curves of", list(words), default="validation", format_func=words.get, key=f"{PAGE}_split", required=True
+    )
+    drawn = {figures.short(row): (str(row["stage"]), study.run(row["run"]).metrics()) for row in rows[:OVERLAID]}
+    prefix = "validation_" if split == "validation" else ""
+    for column, quantity in zip(st.columns(2), ("loss", "accuracy"), strict=True):
+        with column:
+            chart = figures.overlaid(drawn, prefix + quantity)
+            parts.chart(chart, f"{PAGE}_all_{quantity}", f"{quantity} per epoch ({split}) of {', '.join(drawn)}")
+    missing = [name for name, (_, metrics) in drawn.items() if not any(f"{prefix}loss" in m for m in metrics)]
+    if missing:
+        st.caption(parts.plain(f"No {split} curve yet: {', '.join(missing)}."))
+    if len(rows) > OVERLAID:
+        st.caption(f"Curves of the first {OVERLAID} are drawn.")
+
+
+def details(study: StudyDir, row: Mapping[Any, Any], tested: Mapping[tuple[str, int], int]) -> None:
+    """One run: its state and why, its curves, what it uses, earlier attempts, its log."""
+    run, stage = study.run(row["run"]), str(row["stage"])
+    st.subheader(parts.plain(figures.short(row)), anchor=False)
     st.markdown(figures.described(row, tested.get((row["subject"], row["fold"]), 0)))
-    if row["reason"]:
-        (st.error if row["shown"] in ("failed", "not responding") else st.info)(parts.plain(row["reason"]))
-    left, right = st.columns(2)
-    left.button(
-        "Cancel this run",
-        on_click=actions.cancel,
-        args=(study, [run.name]),
-        disabled=bool(row["ended"]),
-        width="stretch",
-        key="training_monitor_cancel",
-    )
-    right.button(
-        "Retry this run",
-        on_click=actions.retry,
-        args=(study, [run.name]),
-        disabled=row["state"] not in ("failed", "cancelled", "blocked"),
-        width="stretch",
-        key="training_monitor_retry",
-    )
+    try:
+        status = run.status()
+    except EavdashError:
+        status = {}  # its row says so
+    why(row, status)
+    if row["shown"] == "done":
+        damaged(study, run)
+    if used := usage(row):
+        st.caption(parts.plain(used))
     metrics = run.metrics()
     for column, quantity in zip(st.columns(2), ("loss", "accuracy"), strict=True) if metrics else ():
         with column:
             chart = figures.curves(metrics, quantity, stage)
-            parts.chart(chart, f"training_monitor_{quantity}", f"{quantity} per epoch, training and validation")
-    with st.expander("End of its log", expanded=row["shown"] == "failed", key="training_monitor_log"):
-        st.code(_tail(run.log_file) or "The run has not written anything yet.", language=None)
+            parts.chart(chart, f"{PAGE}_{quantity}", f"{quantity} per epoch, training and validation")
+    if history := status.get("history"):
+        with st.expander(f"Earlier attempts ({len(history)})", key=f"{PAGE}_history"):
+            st.dataframe(figures.attempts(history), hide_index=True, key=f"{PAGE}_attempts")
+    log(run, expanded=row["shown"] in ("failed", "not responding"))
 
 
-def _tail(path: Path) -> str:
-    """The last lines of a text file; empty if there is none."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 200 * _LOG_LINES))
-            return "\n".join(file.read().decode(errors="replace").splitlines()[-_LOG_LINES:])
-    except FileNotFoundError:
-        return ""
+def why(row: Mapping[Any, Any], status: Mapping[str, Any]) -> None:
+    """The reason of a state, and what to do about it."""
+    text = " ".join(filter(None, (str(row["reason"]), remedy(row, status))))
+    if text:
+        (st.error if row["shown"] in ("failed", "not responding") else st.info)(parts.plain(text))
+
+
+def remedy(row: Mapping[Any, Any], status: Mapping[str, Any]) -> str:
+    """What a person can do about a run that does not go on by itself; empty if nothing is to be done."""
+    epoch = int(row["epoch"])
+    goes_on = f"it goes on after epoch {epoch}" if epoch else "it begins again"
+    if row["shown"] == "failed" and status.get("unusable"):
+        return "Mend these recordings, then press Retry: they are looked at again."
+    if row["shown"] == "failed":
+        return f"Mend the cause, then press Retry: {goes_on}."
+    if row["shown"] == "cancelled":
+        return f"Press Retry to queue it again: {goes_on}."
+    if row["shown"] == "blocked" and row["ended"]:
+        return "Press Retry to queue it again with the runs that it needs."
+    return ""
+
+
+def damaged(study: StudyDir, run: RunDir) -> None:
+    """The files of a finished run that are not what it wrote, and the way out."""
+    if found := cache.damage(run):
+        for problem in found:
+            st.error(parts.plain(problem))
+        st.button(
+            "Train again",
+            help="Starts over from the first epoch and writes these files anew.",
+            on_click=actions.retry,
+            args=(study, [run.name]),
+            key=f"{PAGE}_train_again",
+        )
+
+
+def usage(row: Mapping[Any, Any]) -> str:
+    """What a run takes of its machine, in words."""
+    said = [f"{row['cpu']:.0f} % of a core"] if pd.notna(row["cpu"]) else []
+    if pd.notna(row["memory"]):
+        said.append(f"{parts.size(int(row['memory']))} of memory")
+    if pd.notna(row["peak"]):
+        said.append(f"{parts.size(int(row['peak']))}{'' if said else ' of memory'} at most")
+    if pd.notna(row["gpu"]):
+        said.append(f"{row['gpu']:.0f} % of a GPU")
+    if pd.notna(row["gpu_memory"]):
+        said.append(f"{parts.size(int(row['gpu_memory']))} of its memory")
+    where = f"Computed on {row['host']} ({row['executor']})" if row["host"] else ""
+    return ": ".join(filter(None, (where, ", ".join(said))))
+
+
+def log(run: RunDir, expanded: bool) -> None:
+    """The end of a run's log, the lines with a text in them, and the whole of it to keep."""
+    with st.expander("Its log", expanded=expanded, key=f"{PAGE}_log"):
+        if not run.log_file.exists():
+            st.caption("The run has not written anything yet.")
+            return
+        left, right = st.columns([3, 1], vertical_alignment="bottom")
+        text = left.text_input("Search in the log", placeholder="warning", key=f"{PAGE}_log_search").strip()
+        right.download_button(
+            "Download",
+            data=partial(run.log_file.read_bytes),
+            file_name=f"{run.study.name}-{run.name}-log.txt",
+            mime="text/plain",
+            on_click="ignore",
+            width="stretch",
+            key=f"{PAGE}_log_download",
+        )
+        if not text:
+            st.code(logs.tail(run.log_file) or "The run has not written anything yet.", language=None)
+            st.caption(f"Its last {logs.TAIL} lines.")
+            return
+        found = cache.searched(run, text)
+        if found.lines:
+            st.code("\n".join(found.lines), language=None, height=400 if len(found.lines) > 20 else "content")
+        where = "" if found.whole else f" in the last {parts.size(logs.BOUND)}"
+        more = f"; the last {len(found.lines)} are shown" if found.count > len(found.lines) else ""
+        st.caption(parts.plain(f"{found.count} line{'s' * (found.count != 1)} with “{text}”{where}{more}."))

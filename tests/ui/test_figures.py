@@ -91,17 +91,6 @@ def test_trials_view_has_one_row_per_trial(tmp_path: Path) -> None:
     assert not {"fold", "seed"} & set(view.columns)
 
 
-def test_grid_of_folds_and_seeds(tmp_path: Path) -> None:
-    from eavdash.jobs.snapshot import snapshot
-
-    study = make_study(tmp_path, subjects=("2", "10"), folds=(0, 1), seeds=(0, 1), states={"*": "queued"})
-    table, names = training.grid(snapshot(study), {})
-    assert table["run of"].tolist()[:2] == ["subject 2, fold 0, seed 0", "subject 2, fold 0, seed 1"]
-    assert names["audio"][4] == "s10-audio-fold0-seed0"
-    assert training.tally(snapshot(study)) == "32 runs: 32 queued"
-    assert "color" in training.styled(table).to_html()
-
-
 def test_curves_leave_out_what_was_not_measured() -> None:
     fig = training.curves([{"epoch": 1, "loss": 1.0, "validation_loss": None}], "loss", "eeg")
     assert [t.name for t in fig.data] == ["training"]

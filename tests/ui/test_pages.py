@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from pathlib import Path
 
 import pandas as pd
@@ -224,52 +223,6 @@ def test_published_fusion_has_no_attention_to_show(checkpoints: Path) -> None:
     make_study(checkpoints, fusion="paper")
     for page in ("trial", "attention"):
         assert "no attention across modalities" in said(opened(page))
-
-
-def test_the_grid_shows_every_state_in_words(checkpoints: Path) -> None:
-    states = {
-        "s01-audio": "failed",
-        "s01-fusion": "blocked",
-        "s02-vision": "running",
-        "s02-eeg": "running",
-        "s03-eeg": "cancelled",
-        "s03-fusion": "queued",
-    }
-    study = make_study(checkpoints, states=states)
-    with study.run("s02-vision").lock_file.open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # alive; nobody holds the lock of s02-eeg
-        app = opened("monitor")
-    grid = app.dataframe(key="training_monitor_grid").value
-    assert grid["Audio"].tolist()[0] == "failed"
-    assert grid["Fusion"].tolist() == ["blocked", grid["Fusion"][1], "queued"]
-    assert (grid["Vision"][1], grid["EEG"][1]) == ("running 7/12", "not responding 7/12")
-    assert grid["Vision"][0].startswith("done ")
-    assert "(n = 10)" in grid["Vision"][0]
-
-
-def test_a_failed_run_shows_its_reason_and_can_be_retried(checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_study(checkpoints, states={"s01-audio": "failed"})
-    asked: list[tuple[str, object]] = []
-    monkeypatch.setattr("eavdash.study.retry", lambda study, runs=None: asked.append((study.name, runs)))
-    app = opened("monitor")
-    app.selectbox(key="training_monitor_run").select("s01-audio").run()
-    assert any("copy it again" in e.value for e in app.error)
-    assert "epoch 7 of 12" in app.code[0].value
-    app.button(key="training_monitor_retry").click().run()
-    app.button(key="training_monitor_retry_all").click().run()
-    assert asked == [("demo", ["s01-audio"]), ("demo", None)]
-
-
-def test_runs_can_be_cancelled_one_or_all(checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_study(checkpoints, states={"s01-audio": "queued"})
-    asked: list[tuple[str, object]] = []
-    monkeypatch.setattr("eavdash.jobs.queue.cancel", lambda study, runs=None: asked.append((study.name, runs)))
-    app = opened("monitor")
-    app.selectbox(key="training_monitor_run").select("s01-audio").run()
-    app.button(key="training_monitor_cancel").click().run()
-    app.button(key="training_monitor_cancel_all").click().run()
-    assert asked == [("demo", ["s01-audio"]), ("demo", None)]
-    assert "Cancelled" in said(app)
 
 
 def test_a_queue_that_cannot_start_is_told(checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,99 @@
+"""The page of runs in a real browser: a change on disk appears by itself, cells are chosen, the end is told."""
+
+from __future__ import annotations
+
+import fcntl
+import re
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from browser import ARGUMENTS, chromium
+from fake_study import make_study
+from playwright.sync_api import Page, expect, sync_playwright
+from serving import served
+
+from eavdash.store import RunDir
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+SECOND = 1000  # Playwright counts in milliseconds
+#: Remembers notifications instead of showing them.
+REMEMBER = """
+window.told = [];
+window.Notification = class {
+  static permission = "default";
+  static async requestPermission() { return (Notification.permission = "granted"); }
+  constructor(title, options) { window.told.push(`${title}: ${options.body}`); }
+};
+"""
+
+
+def cell(page: Page, name: str) -> object:
+    return page.get_by_role("button", name=re.compile(f"^{name},"))
+
+
+def beat(run: RunDir) -> None:
+    """Keep the heartbeat of a running run fresh."""
+    while run.status()["state"] == "running":
+        run.update(heartbeat=time.time())
+        time.sleep(1)
+
+
+def test_the_page_follows_the_files(tmp_path: Path) -> None:
+    executable = chromium()
+    if executable is None:
+        pytest.skip("no Chromium was found: install one to run the browser tests")
+    states = {"*": "done", "s01-audio": "running", "s02-eeg": "queued"}
+    study = make_study(tmp_path / "checkpoints", subjects=("1", "2"), states=states)
+    run = study.run("s01-audio")
+    with (
+        run.lock_file.open("ab") as lock,
+        served(tmp_path, 8760) as address,
+        sync_playwright() as playwright,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        threading.Thread(target=beat, args=(run,), daemon=True).start()
+        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.add_init_script(REMEMBER)
+        expect.set_options(timeout=60 * SECOND)  # a busy machine is no failure
+        page.goto(f"{address}/monitor?study=demo")
+        expect(cell(page, "1, Audio")).to_contain_text("running 7/12")
+        expect(page).to_have_title("6/8 · eavdash")
+
+        # What is written on disk appears by itself.
+        run.update(epoch=8)
+        expect(cell(page, "1, Audio")).to_contain_text("running 8/12", timeout=10 * SECOND)
+
+        # Cells are chosen one by one, in quick succession too, and their curves lie over each other.
+        cell(page, "1, Audio").click()
+        for name in ("1, Vision", "2, Audio"):
+            cell(page, name).click(modifiers=["Control"])
+        expect(page.get_by_text("3 runs", exact=True)).to_be_visible()
+        chart = page.locator(".js-plotly-plot").first
+        for name in ("1 · Audio", "1 · Vision", "2 · Audio"):
+            expect(chart.get_by_text(name, exact=True)).to_be_visible()
+        expect(page.locator('.cell[aria-pressed="true"]')).to_have_count(3)
+        cell(page, "1, Audio").click()
+        expect(page.get_by_text("epoch 8 of 12")).to_be_visible()
+        expect(page.locator('.cell[aria-pressed="true"]')).to_have_count(1)
+        page.get_by_role("button", name=re.compile("^EEG:")).click()
+        expect(page.locator('.cell[aria-pressed="true"]')).to_have_count(3)
+
+        # The end of the study is told once, to whoever asked for it.
+        page.get_by_role("button", name="Notify me when it ends").click()
+        expect(page.get_by_role("button", name="Do not notify me")).to_be_visible()
+        study.run("s02-eeg").transition("cancelled", reason="cancelled")
+        expect(page).to_have_title("6/8 · eavdash")
+        run.transition("failed", reason="out of memory")
+        expect(page).to_have_title("1 failed · eavdash", timeout=10 * SECOND)
+        expect(cell(page, "1, Audio")).to_contain_text("failed")
+        page.wait_for_timeout(4 * SECOND)
+        assert page.evaluate("window.told") == ["demo has ended: 8 runs: 6 done, 1 failed, 1 cancelled"]
+        expect(page.get_by_test_id("stException")).to_have_count(0)
+
+        # Elsewhere the tab has its own name again.
+        page.get_by_role("link", name="Launch").click()
+        expect(page).to_have_title("eavdash")
+        browser.close()

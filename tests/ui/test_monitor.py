@@ -1,0 +1,285 @@
+"""The page of runs: what it says of each state, what it hands the browser, what its buttons ask for."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_study import make_study
+from test_pages import checkpoints, opened, said
+
+from eavdash.jobs import estimates
+from eavdash.jobs.snapshot import snapshot
+from eavdash.store import StudyDir
+from eavdash.ui import cache, logs, monitor, runs
+from eavdash.ui.figures import training
+
+__all__ = ["checkpoints"]
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+    """What the grid's component is sent, newest last."""
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(monitor, "_grid", lambda data, **_: sent.append(data))
+    cache.snapshot_again()
+    yield sent
+    cache.snapshot_again()
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
+    """What buttons ask the queue for."""
+    calls: list[tuple[str, Any]] = []
+    monkeypatch.setattr("eavdash.study.retry", lambda study, runs=None: calls.append(("retry", runs)))
+    monkeypatch.setattr("eavdash.jobs.queue.cancel", lambda study, runs=None: calls.append(("cancel", runs)))
+    return calls
+
+
+def cells(sent: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {cell["run"]: cell for row in sent[-1]["rows"] for cell in row["cells"] if cell}
+
+
+def click(page: Any, *names: str) -> None:
+    """What a click on the grid does, which a test without a browser cannot make."""
+    page.session_state["training_monitor_chosen"] = list(names)
+    page.session_state["training_monitor_turn"] = scope_turn(page) + 1
+    page.run()
+
+
+def scope_turn(page: Any) -> int:
+    key = "training_monitor_turn"
+    return int(page.session_state[key]) if key in page.session_state else 0
+
+
+def scope(page: Any) -> Any:
+    """The widget that says what the buttons act on."""
+    return page.selectbox(key=f"training_monitor_scope_{scope_turn(page)}")
+
+
+def looked_at(study: StudyDir) -> Any:
+    table = snapshot(study)
+    return table.assign(left=estimates.seconds_left(table))
+
+
+def test_the_grid_shows_every_state_in_words(checkpoints: Path, drawn: list[dict[str, Any]]) -> None:
+    states = {
+        "s01-audio": "failed",
+        "s01-fusion": "blocked",
+        "s02-vision": "running",
+        "s02-eeg": "running",
+        "s03-eeg": "cancelled",
+        "s03-fusion": "queued",
+    }
+    study = make_study(checkpoints, states=states)
+    study.run("s02-vision").update(started=1000.0)
+    with study.run("s02-vision").lock_file.open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # alive; nobody holds the lock of s02-eeg
+        page = opened("monitor")
+    found = cells(drawn)
+    assert {name: found[name]["words"] for name in states} == {
+        **states,
+        "s02-vision": "running 7/12",
+        "s02-eeg": "not responding 7/12",
+    }
+    assert found["s02-vision"]["more"].endswith(" left")
+    assert found["s02-eeg"]["more"] == ""
+    assert found["s01-vision"]["words"].startswith("done ")
+    assert found["s01-vision"]["more"] == "n = 10"
+    assert "copy it again" in found["s01-audio"]["reason"]
+    assert drawn[-1]["columns"][1]["states"] == {"done": 2, "failed": 1}
+    assert "12 runs: 6 done, 1 running, 1 queued, 1 blocked, 1 failed, 1 cancelled, 1 not responding" in said(page)
+    assert "with 1 run at a time as now" in said(page)
+
+
+def test_several_folds_and_seeds_are_rows_of_their_own(tmp_path: Path) -> None:
+    study = make_study(tmp_path, subjects=("2", "10"), folds=(0, 1), seeds=(0, 1), states={"*": "queued"})
+    table = looked_at(study)
+    lines = training.lines(table)
+    assert [line.name for line in lines[:2]] == ["2 · fold 0 · seed 0", "2 · fold 0 · seed 1"]
+    assert len(lines) == 8
+    sent = training.grid(table, lines, {})
+    assert sent["rows"][4]["cells"][1]["run"] == "s10-audio-fold0-seed0"
+    assert training.tally(table) == "32 runs: 32 queued"
+    # A run that is missing leaves its place empty.
+    sent = training.grid(
+        *[(t := table[table["run"] != "s02-eeg-fold0-seed0"].reset_index(drop=True)), training.lines(t)], {}
+    )
+    assert sent["rows"][0]["cells"][2] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "subjects"),
+    [("", ["1", "2", "10", "ann"]), ("1", ["1"]), ("2-10", ["2", "10"]), ("AN, 1", ["1", "ann"]), ("7", [])],
+)
+def test_subjects_are_found_by_number_range_or_part(tmp_path: Path, text: str, subjects: list[str]) -> None:
+    table = looked_at(make_study(tmp_path, subjects=("1", "2", "10", "ann"), stages=("eeg",), states={"*": "queued"}))
+    assert [line.subject for line in training.lines(table, text)] == subjects
+
+
+def test_thousands_of_runs_come_in_pages(checkpoints: Path, drawn: list[dict[str, Any]]) -> None:
+    subjects = [str(n) for n in range(1, 151)]
+    make_study(checkpoints, subjects=subjects, stages=("audio", "eeg"), states={"*": "queued", "s140-eeg": "failed"})
+    page = opened("monitor")
+    assert [row["name"] for row in drawn[-1]["rows"]] == subjects[:60]
+    assert drawn[-1]["columns"][1]["states"] == {"queued": 149, "failed": 1}
+    assert len(json.dumps(drawn[-1])) < 40_000
+    page.number_input(key="training_monitor_page").set_value(3).run()
+    assert [row["name"] for row in drawn[-1]["rows"]] == subjects[120:]
+    # A filter brings what fits to the first page.
+    page.multiselect(key="training_monitor_states").set_value(["failed"]).run()
+    assert [row["name"] for row in drawn[-1]["rows"]] == ["140"]
+    page.text_input(key="training_monitor_subjects").set_value("1-9").run()
+    assert "No row of the grid fits" in said(page)
+    assert not page.exception
+
+
+def test_a_failed_run_says_why_what_to_do_and_what_was_tried(
+    checkpoints: Path, asked: list[tuple[str, Any]], drawn: list[dict[str, Any]]
+) -> None:
+    make_study(checkpoints, states={"s01-audio": "failed"})
+    page = opened("monitor")
+    assert page.button(key="training_monitor_retry").disabled  # nothing is chosen
+    click(page, "s01-audio")
+    (error,) = [e.value for e in page.error]
+    assert "copy it again" in error
+    assert "Mend the cause, then press Retry: it goes on after epoch 7" in error.replace("\\", "")
+    assert "epoch 7 of 12" in page.code[0].value
+    history = page.dataframe[0].value
+    assert history["ended as"].tolist() == ["failed", "to go on"]
+    assert history[["attempt", "took", "epochs"]].iloc[1].tolist() == [1, "15 s", "0 → 2"]
+    assert "510 MB of memory at most" in said(page)
+    page.button(key="training_monitor_retry").click().run()
+    scope(page).select("all").run()
+    page.button(key="training_monitor_retry").click().run()
+    scope(page).select("stage audio").run()
+    page.button(key="training_monitor_retry").click().run()
+    scope(page).select("subject 1").run()
+    page.button(key="training_monitor_retry").click().run()
+    stage, subject = [f"s0{n}-audio" for n in (1, 2, 3)], [f"s01-{s}" for s in ("audio", "eeg", "fusion", "vision")]
+    assert asked == [("retry", names) for names in (["s01-audio"], None, stage, subject)]
+    # Choosing others aims the buttons at those again.
+    click(page, "s02-eeg")
+    assert scope(page).value == "chosen"
+    assert page.button(key="training_monitor_retry").disabled
+
+
+def test_runs_are_cancelled_one_or_all(
+    checkpoints: Path, asked: list[tuple[str, Any]], drawn: list[dict[str, Any]]
+) -> None:
+    make_study(checkpoints, states={"s01-audio": "queued"})
+    page = opened("monitor", {"training_monitor_chosen": ["s01-audio", "of-another-study"]})
+    assert drawn[-1]["selected"] == ["s01-audio"]
+    page.button(key="training_monitor_cancel").click().run()
+    scope(page).select("all").run()
+    page.button(key="training_monitor_cancel").click().run()
+    assert asked == [("cancel", ["s01-audio"]), ("cancel", None)]
+    assert "Cancelled" in said(page)
+    page.button(key="training_monitor_none").click().run()
+    assert drawn[-1]["selected"] == []
+
+
+def test_a_study_is_paused_resumed_and_put_first(
+    checkpoints: Path, drawn: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr("eavdash.jobs.queue.pause", lambda study: study.set_control(paused=True))
+    monkeypatch.setattr("eavdash.jobs.queue.resume", lambda study: study.set_control(paused=False))
+    monkeypatch.setattr("eavdash.jobs.queue.prioritise", lambda study, names, number: calls.append((names, number)))
+    study = make_study(checkpoints, states={"*": "queued"})
+    page = opened("monitor", {"training_monitor_chosen": ["s01-audio"]})
+    page.button(key="training_monitor_pause").click().run()
+    assert study.paused
+    assert "This study is paused" in said(page)
+    page.button(key="training_monitor_resume").click().run()
+    assert not study.paused
+    assert "This study is paused" not in said(page)
+    page.number_input(key="training_monitor_priority").set_value(5).run()
+    page.button(key="training_monitor_prioritise").click().run()
+    assert calls == [(["s01-audio"], 5)]
+
+
+def test_curves_of_several_runs_lie_over_each_other(tmp_path: Path) -> None:
+    study = make_study(tmp_path, subjects=("1", "2"), folds=(0, 1))
+    rows = looked_at(study).set_index("run", drop=False)
+    names = ["s01-eeg-fold0", "s01-audio-fold0", "s02-eeg-fold1"]
+    drawn = {training.short(rows.loc[n]): (rows.loc[n, "stage"], study.run(n).metrics()) for n in names}
+    figure = training.overlaid(drawn, "validation_accuracy")
+    assert [t.name for t in figure.data] == ["1 · fold 0 · EEG", "1 · fold 0 · Audio", "2 · fold 1 · EEG"]
+    colours, dashes = [t.line.color for t in figure.data], [t.line.dash for t in figure.data]
+    assert colours[0] == colours[2] != colours[1]
+    assert dashes[0] == dashes[1] != dashes[2]
+    assert figure.data[0].y[1] == pytest.approx(24)
+    assert "Loss" in training.overlaid(drawn, "loss").layout.yaxis.title.text
+
+
+def test_damaged_files_of_a_finished_run_are_named_and_mended_by_a_click(
+    checkpoints: Path, asked: list[tuple[str, Any]], drawn: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(checkpoints)
+    page = opened("monitor", {"training_monitor_chosen": ["s02-eeg"]})
+    assert not page.error
+    assert "training_monitor_train_again" not in [b.key for b in page.button]
+    study.run("s02-eeg").model_file.write_bytes(b"other weights")
+    study.run("s02-eeg").predictions_file.unlink()
+    page.run()
+    said_of = " ".join(e.value for e in page.error).replace("\\", "")
+    assert "model.safetensors: expected checksum" in said_of
+    assert "predictions.parquet: expected a file written by the run, found none" in said_of
+    # Files are read once, not at every refresh.
+    monkeypatch.setattr("eavdash.store.sha256", lambda path: pytest.fail(f"{path} is read again"))
+    page.run()
+    assert not page.exception
+    page.button(key="training_monitor_train_again").click().run()
+    assert asked == [("retry", ["s02-eeg"])]
+
+
+def test_a_log_is_searched_whatever_the_case(checkpoints: Path, drawn: list[dict[str, Any]]) -> None:
+    study = make_study(checkpoints, states={"s01-audio": "failed"})
+    lines = [f"epoch {n}" + (" Warning: loud" if n % 100 == 0 else "") for n in range(1, 1001)]
+    study.run("s01-audio").log_file.write_text("\n".join(lines) + "\n")
+    page = opened("monitor", {"training_monitor_chosen": ["s01-audio"]})
+    assert page.code[0].value.splitlines() == lines[-30:]
+    page.text_input(key="training_monitor_log_search").set_value("WARNING").run()
+    assert page.code[0].value.splitlines()[0] == "100: epoch 100 Warning: loud"
+    assert "10 lines with “WARNING”" in said(page)
+    page.text_input(key="training_monitor_log_search").set_value("no such text").run()
+    assert "0 lines with" in said(page)
+
+
+def test_a_large_log_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log.txt"
+    path.write_text("".join(f"line {n} of many\n" for n in range(2000)))
+    monkeypatch.setattr(logs, "BOUND", 5000)
+    found = logs.search(path, "LINE")
+    assert not found.whole
+    assert 0 < found.count < 400
+    assert len(found.lines) == logs.HITS
+    assert found.lines[-1].endswith("line 1999 of many")
+    assert logs.search(tmp_path / "none", "x") == logs.Found((), 0, True)
+
+
+@pytest.mark.parametrize(
+    ("states", "title"),
+    [
+        ({"*": "done", "s01-eeg": "queued"}, "11/12 · eavdash"),
+        ({"*": "done"}, "done · eavdash"),
+        ({"*": "done", "s01-eeg": "failed"}, "1 failed · eavdash"),
+        ({"*": "queued", "s01-eeg": "failed"}, "1 failed · 0/12 · eavdash"),
+    ],
+)
+def test_the_tab_tells_how_far_it_is(tmp_path: Path, states: dict[str, str], title: str) -> None:
+    assert training.title(looked_at(make_study(tmp_path, states=states))) == title
+
+
+def test_what_to_do_depends_on_what_happened(tmp_path: Path) -> None:
+    row = {"shown": "failed", "ended": True, "epoch": 0, "reason": "", "host": "n1"}
+    assert "it begins again" in runs.remedy(row, {})
+    assert "recordings" in runs.remedy(row, {"unusable": True})
+    assert "goes on after epoch 3" in runs.remedy({**row, "shown": "cancelled", "epoch": 3}, {})
+    assert "that it needs" in runs.remedy({**row, "shown": "blocked"}, {})
+    assert runs.remedy({**row, "shown": "blocked", "ended": False}, {}) == ""
