@@ -4,15 +4,23 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEMO_FLAGS ?=
 
-.PHONY: demo test lint install browser clean-demo
+.PHONY: demo test test-slurm lint install browser clean-demo
 
 demo: $(VENV)/.installed
 	$(BIN)/eavdash demo $(DEMO_FLAGS)
 
 # In two processes; what a browser sees has the machine to itself.
 test: $(VENV)/.installed-dev browser
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser and not slurm"
 	$(BIN)/python -m pytest -m browser
+
+# On a SLURM of one node, made for the tests of the system's packages and taken down after them.
+test-slurm: $(VENV)/.installed-dev
+	@$(BIN)/python tests/jobs/slurm_cluster.py || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurm-wlm munge >/dev/null; } || \
+	  { echo "SLURM's packages can only be installed by root with apt-get: install slurm-wlm and munge"; exit 1; }
+	$(BIN)/python -m pytest -m slurm tests/jobs
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

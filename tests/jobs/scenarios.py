@@ -24,7 +24,7 @@ from conftest import Lab
 from eavdash.config import Execution
 from eavdash.files import write_json
 from eavdash.jobs import locks
-from eavdash.jobs.queue import cancel, conductor_alive, ensure_conductor, retry, submit, wait
+from eavdash.jobs.queue import cancel, conductor_alive, ensure_conductor, move, retry, submit, wait
 from eavdash.store import RunDir
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "test_a_failing_run_says_why_blocks_its_child_and_is_retried",
     "test_a_job_that_the_place_ends_goes_on",
     "test_a_killed_worker_goes_on_as_if_nothing_had_happened",
+    "test_a_study_moves_elsewhere_half_way_and_back",
     "test_a_study_with_dependencies_is_computed_once",
     "test_jobs_of_a_killed_conductor_are_adopted_living_and_waiting",
     "test_two_callers_launch_a_study_once",
@@ -213,4 +214,27 @@ def test_a_job_that_the_place_ends_goes_on(place: Place) -> None:
     assert run.status()["pid"] != pid
     assert run.model_file.read_bytes() == undisturbed(run)
     assert place.lab.launches() == {"s01-vision": 2, "s02-vision": 1}
+    assert place.empty()
+
+
+def test_a_study_moves_elsewhere_half_way_and_back(place: Place) -> None:
+    elsewhere = Execution(executor="local", threads=3)
+    runs = place.lab.subject(1, audio={"epochs": 1}, eeg={"epochs": 60, "seconds": 0.1}, vision={"epochs": 40})
+    audio, eeg = runs[1:3]
+    submit(place.lab.study, execution=place.with_threads(2))
+    place.lab.until(lambda: audio.status()["state"] == "done")
+    place.lab.at_epoch(eeg, 2)
+    move(place.lab.study, None, elsewhere)
+    place.lab.until(lambda: eeg.status()["attempt"] == 2 and eeg.status()["state"] == "running")
+    assert eeg.status()["job"]["executor"] == "local"
+    place.lab.at_epoch(eeg, eeg.status()["from_epoch"] + 1)
+    move(place.lab.study, None, place.execution)
+    table = place.done()
+    assert set(table["state"]) == {"done"}
+    assert all(run.model_file.read_bytes() == undisturbed(run) for run in runs)
+    history = [(entry["executor"], entry["state"]) for entry in eeg.status()["history"]]
+    assert history[:2] == [(place.execution.executor, "queued"), ("local", "queued")]
+    assert history[-1] == (place.execution.executor, "done")
+    assert place.lab.launches()["s01-audio"] == place.lab.launches()["s01-fusion"] == 1
+    assert place.lab.launches()["s01-eeg"] == 3
     assert place.empty()

@@ -1,0 +1,267 @@
+"""SLURM: one job per run, by the commands that every site has (sbatch, squeue, scancel, scontrol).
+
+A job is known by its name, which stands in the run's status before sbatch is called: after any crash it is found under
+that name instead of being submitted twice. All runs share one ``squeue``, asked once a second at most; a controller
+that does not answer is no news of any job. Accounting (``sacct``) is not needed: why a job ended is asked of the
+controller while it remembers the job, and afterwards the run's own files say how far it came.
+
+SIGTERM (scancel, preemption, the time limit) ends the worker at once, for its last finished epoch is on disk. A job
+that SLURM puts back into its queue keeps its number and its name, and goes on from that epoch when it begins again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from eavdash.config import Execution
+from eavdash.errors import ConfigError, EavdashError, QueueError
+from eavdash.jobs.executors import JOB_VARIABLE, Exit, Leases
+from eavdash.jobs.executors.local import RUN_VARIABLE, worker_command, worker_environment
+from eavdash.jobs.executors.slurm_commands import RefusalError, Row, SilenceError, Squeue, call, details
+from eavdash.jobs.executors.slurm_options import options
+from eavdash.jobs.snapshot import ended
+from eavdash.store import RunDir
+
+#: States in which nothing of a job lives any more; whatever else SLURM may call it, it lives or waits.
+OVER = {
+    "BOOT_FAIL",
+    "CANCELLED",
+    "COMPLETED",
+    "DEADLINE",
+    "FAILED",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "PREEMPTED",
+    "REVOKED",
+    "TIMEOUT",
+}
+WAITING = {"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "CONFIGURING"}
+#: Reasons for which a job waits for ever, in words.
+NEVER = {
+    "PartitionTimeLimit": "the time that it asks for is longer than its partition allows",
+    "PartitionNodeLimit": "it asks for more or fewer nodes than its partition allows",
+    "PartitionConfig": "no node of its partition has what it asks for",
+    "BadConstraints": "no node has what it asks for",
+    "InvalidAccount": "its account is not valid",
+    "AccountNotAllowed": "its account may not use this partition",
+    "InvalidQOS": "its QOS is not valid",
+    "QOSNotAllowed": "its QOS may not be used here",
+    "QOSMaxWallDurationPerJobLimit": "the time that it asks for is longer than its QOS allows",
+    "AssocMaxWallDurationPerJobLimit": "the time that it asks for is longer than its account allows",
+    "QOSMaxCpuPerJobLimit": "it asks for more cores than its QOS allows",
+    "QOSMaxMemoryPerJob": "it asks for more memory than its QOS allows",
+    "JobHeldUser": "it is held; let it go with: scontrol release",
+    "JobHeldAdmin": "an administrator holds it",
+}
+#: The batch script. It stays beside the worker instead of becoming it: where SLURM follows processes without cgroups, a
+#: child of a killed worker would be lost from sight and live on.
+SCRIPT = """#!/bin/sh
+mark="EAVDASH_SLURM_JOB=$SLURM_JOB_ID"
+env "$mark" {variables} {command} &
+worker=$!
+# SLURM tells every process of the job to end; what does not listen must not keep its node until SLURM loses patience.
+grace() {{
+  for tenth in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    kill -0 "$worker" || return
+    [ "$tenth" != 5 ] || kill -TERM "$worker"
+    sleep 0.2
+  done
+  kill -KILL "$worker"
+}}
+trap 'told=yes; grace 2>/dev/null &' TERM
+while :; do
+  wait "$worker"
+  code=$?
+  kill -0 "$worker" 2>/dev/null || break
+done
+for left in $(grep -lszxF "$mark" /proc/[0-9]*/environ | tr -cd '0-9\\n'); do
+  kill -KILL "$left" 2>/dev/null
+done
+[ -z "$told" ] || code=143
+exit "$code"
+"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run's job, under the name that its status gives it."""
+
+    run: RunDir
+    name: str
+
+
+@dataclass(frozen=True)
+class SlurmExecutor:
+    """``command`` is what is run, with the run's folder behind it; ``patience`` in seconds is given to a cancelled
+    job before its end is called into question."""
+
+    queues: ClassVar[bool] = True
+
+    command: tuple[str, ...] = field(default_factory=lambda: worker_command())
+    patience: float = 90.0
+    squeue: Squeue = field(default_factory=Squeue)
+
+    def start(self, run: RunDir, settings: Execution, leases: Leases, claim: Callable[[], Any]) -> Job | None:
+        """See :class:`eavdash.jobs.executors.Executor`."""
+        claim()
+        job = Job(run, str(run.status()["job"]["name"]))
+        try:
+            asked = options(settings)
+        except ConfigError as error:
+            raise QueueError(str(error)) from error
+        if self._alive(job):
+            return job  # a conductor was killed between sbatch and its answer
+        arguments = ["--parsable", "--requeue", f"--job-name={job.name}", *asked, *log_options(run.log_file)]
+        variables = {RUN_VARIABLE: str(run.path), JOB_VARIABLE: job.name, **leases.environment}
+        script = batch_script((*self.command, str(run.path)), variables)
+        try:
+            call("sbatch", *arguments, script=script, environment=worker_environment(settings.threads))
+        except (SilenceError, RefusalError) as error:
+            raise QueueError.at(
+                "SLURM", expected="a job that it takes", found=str(error), remedy="it is asked again"
+            ) from error
+        finally:
+            self.squeue.forget()
+        return job
+
+    def find(self, run: RunDir) -> Job | None:
+        """See :class:`eavdash.jobs.executors.Executor`.
+
+        Raises:
+            QueueError: the controller does not answer: nobody knows.
+        """
+        known = dict(run.status().get("job") or {})
+        if known.get("executor") != "slurm" or not known.get("name"):
+            return None
+        job = Job(run, str(known["name"]))
+        return job if self._alive(job) else None
+
+    def look(self, job: Job) -> Exit | None:
+        """See :class:`eavdash.jobs.executors.Executor`."""
+        try:
+            rows = self.squeue.named(job.name)
+            if alive := [row for row in rows if row.state not in OVER]:
+                self._drop_if_needless(job, alive)
+                return None
+            if not rows:
+                return None if _beats(job.run) else Exit(None, "SLURM no longer knows its job")
+            last = max(rows, key=lambda row: row.number)
+            detail = details(last.id)
+        except SilenceError:
+            return None
+        state = detail.get("JobState", last.state)
+        if state not in OVER or (state in ("NODE_FAIL", "BOOT_FAIL") and _beats(job.run)):
+            return None  # it was put back into the queue meanwhile, or only the node's daemon is lost
+        return verdict(last, state, detail)
+
+    def waits(self, job: Job) -> str:
+        """See :class:`eavdash.jobs.executors.Executor`; while the controller does not answer: what it said last."""
+        with contextlib.suppress(SilenceError):
+            self.squeue.named(job.name)
+        rows = [row for row in self.squeue.last(job.name) if row.state not in OVER]
+        row = rows[0] if rows else None
+        if row is not None and row.state in WAITING:
+            reason = row.reason if row.reason not in ("", "None") else row.state.capitalize()
+            never = NEVER.get(reason.strip("()"))
+            remedy = f", which does not pass: {never}; cancel the run or mend its --slurm options" if never else ""
+            return f"SLURM job {row.id}: {reason}{remedy}"
+        return ""
+
+    def stop(self, job: Job) -> None:
+        """See :class:`eavdash.jobs.executors.Executor`.
+
+        Raises:
+            QueueError: the controller does not answer, or the job does not end.
+        """
+        deadline = time.monotonic() + self.patience
+        told = 0.0
+        while rows := self._alive(job):
+            now = time.monotonic()
+            if now > deadline:
+                raise QueueError.at(
+                    f"SLURM job {rows[0].id}",
+                    expected=f"an end within {self.patience:g} s of its cancellation",
+                    found=f"{rows[0].state} on {rows[0].nodes or 'no node'}",
+                    remedy="look at the node (scontrol show node); it is asked again",
+                )
+            if now > told + 10:  # again, should it have been put back into the queue in this very moment
+                told = now
+                with contextlib.suppress(SilenceError, RefusalError):
+                    call("scancel", *(row.id for row in rows))
+                self.squeue.forget()
+            time.sleep(0.2)
+
+    def check(self, root: Path, settings: Execution) -> list[str]:
+        """See :class:`eavdash.jobs.executors.Executor`."""
+        from eavdash.jobs.executors.slurm_check import check
+
+        return check(root, settings)
+
+    def _drop_if_needless(self, job: Job, alive: list[Row]) -> None:
+        """Cancel a job that waits although its run has ended: its worker outlived the loss of its node, and finished
+        while SLURM had put the job back into its queue."""
+        if all(row.state in WAITING for row in alive):
+            with contextlib.suppress(EavdashError, RefusalError):
+                if ended(job.run.status()):
+                    call("scancel", *(row.id for row in alive))
+
+    def _alive(self, job: Job) -> list[Row]:
+        """The jobs of that name that are not over; several only if a submission was repeated by accident.
+
+        Raises:
+            QueueError: the controller does not answer.
+        """
+        try:
+            return [row for row in self.squeue.named(job.name) if row.state not in OVER]
+        except SilenceError as error:
+            raise QueueError.at(
+                "SLURM", expected="an answer of its controller", found=str(error), remedy="it is asked again"
+            ) from error
+
+
+def batch_script(command: tuple[str, ...], variables: dict[str, str]) -> str:
+    """The script that runs a command with some variables; whatever is in them is quoted."""
+    given = shlex.join(f"{name}={value}" for name, value in variables.items())
+    return SCRIPT.format(variables=given, command=shlex.join(command))
+
+
+def log_options(file: Path) -> tuple[str, ...]:
+    """Append the output of all attempts to one file; a per cent sign would be a pattern of sbatch's."""
+    return "--open-mode=append", f"--output={str(file).replace('%', '%%')}"
+
+
+def verdict(row: Row, state: str, detail: dict[str, str]) -> Exit:
+    """What SLURM says of a job that is over, as an exit code and a reason."""
+    code, _, number = detail.get("ExitCode", "").partition(":")
+    ended: int | None = int(code) if code.isdecimal() else None
+    if number.isdecimal() and 0 < int(number) < 65:
+        ended = -int(number)
+    node = detail.get("NodeList") or row.nodes or "an unknown node"
+    reasons = {
+        "TIMEOUT": f"SLURM job {row.id}: its time limit of {detail.get('TimeLimit', '?')} was over on {node}",
+        "OUT_OF_MEMORY": f"SLURM job {row.id}: it needed more memory than it was given on {node}; ask for more (--ram)",
+        "NODE_FAIL": f"SLURM job {row.id}: its node {node} was lost",
+        "BOOT_FAIL": f"SLURM job {row.id}: its node {node} did not start",
+        "PREEMPTED": f"SLURM job {row.id}: it had to give way to another on {node}",
+        "DEADLINE": f"SLURM job {row.id}: its deadline was over",
+        "CANCELLED": f"SLURM job {row.id}: it was cancelled in SLURM",
+    }
+    if state in ("OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL"):
+        ended = -9
+    elif state in reasons:
+        ended = -15
+    return Exit(ended, reasons.get(state, ""))
+
+
+def _beats(run: RunDir) -> bool:
+    """Whether a worker lives on although SLURM has lost it: its node may only have lost touch with the controller."""
+    try:
+        return run.live_status()["shown"] == "running" and run.locked()
+    except EavdashError:
+        return False

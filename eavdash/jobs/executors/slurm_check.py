@@ -1,0 +1,244 @@
+"""Whether SLURM could compute runs of a checkpoints folder: looked at before anything is queued.
+
+In: the folder and an execution's settings. Out: a sentence for each requirement that is not met. First the commands and
+the controller, then what is asked for (partition, time, cores, memory, GPUs, account ...) by SLURM's own judgement
+(``sbatch --test-only``), then a short probe job with the same options: it sees whether the storage is shared, whether
+locks hold between machines, and whether the Python environment is there. When no node is free for the probe within half
+a minute, a warning is logged that storage and environment were not checked; that is no refusal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import logging
+import os
+import platform
+import re
+import secrets
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from eavdash.config import Execution
+from eavdash.errors import ConfigError, sentence
+from eavdash.files import read_json
+from eavdash.jobs import locks
+from eavdash.jobs.executors.local import worker_environment
+from eavdash.jobs.executors.slurm import OVER, batch_script, log_options
+from eavdash.jobs.executors.slurm_commands import RefusalError, Row, SilenceError, Squeue, call
+from eavdash.jobs.executors.slurm_options import options
+from eavdash.jobs.place import queue_folder
+
+COMMANDS = ("sbatch", "squeue", "scancel", "scontrol", "sinfo")
+#: Seconds within which the probe must begin, and then end, to be of use.
+PROBE_BEGINS, PROBE_ENDS = 30.0, 120.0
+#: What the probe runs over there.
+PROBE = """
+import os, platform, sys
+from importlib.metadata import version
+from pathlib import Path
+from eavdash.files import held, write_json
+answer, lock, gpu = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "gpu"
+found = {"host": os.uname().nodename, "python": platform.python_version(), "torch": version("torch"), "gpu": True}
+try:
+    found["locks"] = held(lock)
+except OSError as error:
+    found["locks"] = False
+if gpu:
+    import torch
+    found["gpu"] = torch.cuda.is_available()
+write_json(answer, found)
+"""
+
+
+def check(root: Path, settings: Execution) -> list[str]:
+    """A sentence for each requirement that is not met (see :class:`eavdash.jobs.executors.Executor`)."""
+    try:
+        asked = options(settings)
+    except ConfigError as error:
+        return [str(error)]
+    absent = [name for name in COMMANDS if shutil.which(name) is None]
+    if absent:
+        return [
+            sentence("PATH", f"SLURM's commands {', '.join(COMMANDS)}", f"no {', '.join(absent)}",
+                     "load the site's SLURM module, or use --executor local")
+        ]  # fmt: skip
+    try:
+        return _device(settings) + _partition(asked) or _judgement(asked) or _probe(root, settings, asked)
+    except SilenceError as error:
+        return [sentence("SLURM", "a controller that answers", str(error), "try again when scontrol ping says UP")]
+
+
+def _device(settings: Execution) -> list[str]:
+    if re.fullmatch(r"cuda:[1-9]\d*", settings.device):
+        return [
+            sentence("--device", "cuda (a job sees the GPUs that SLURM gives it, from 0)", settings.device,
+                     "write --device cuda, and choose a kind of GPU with --slurm gres=gpu:KIND:1")
+        ]  # fmt: skip
+    return []
+
+
+def _partition(asked: list[str]) -> list[str]:
+    """Whether the partition exists, is open and allows the time that is asked for."""
+    given = dict(option.removeprefix("--").split("=", 1) for option in asked if "=" in option)
+    rows = [line.split("|") for line in call("sinfo", "--noheader", "--format=%P|%a|%l").splitlines()]
+    partitions = {name.removesuffix("*"): (up, limit) for name, up, limit in rows}
+    standard = [row[0].removesuffix("*") for row in rows if row[0].endswith("*")][:1]
+    chosen = given["partition"].split(",") if "partition" in given else standard
+    if not chosen:
+        return [
+            sentence("SLURM", "a partition, since there is no default one", "none",
+                     f"add --slurm partition=NAME, of {', '.join(partitions)}")
+        ]  # fmt: skip
+    said = []
+    for name in chosen:
+        if name not in partitions:
+            known = ", ".join(partitions) or "none"
+            said.append(sentence("SLURM", f"a partition {name}", f"only {known}", "choose another partition"))
+            continue
+        up, limit = partitions[name]
+        if up != "up":
+            said.append(sentence(f"SLURM partition {name}", "it up", f"it {up}", "choose another, or wait"))
+        most, time_asked = seconds(limit), seconds(given.get("time", "0"))
+        if most is not None and time_asked is not None and time_asked > most:
+            said.append(
+                sentence(f"SLURM partition {name}", f"a time of at most {limit}", given["time"],
+                         "ask for less: a run whose time is over goes on from its last finished epoch")
+            )  # fmt: skip
+    return said
+
+
+def seconds(text: str) -> float | None:
+    """A time as SLURM writes it (``90``, ``90:00``, ``1:30:00``, ``1-12``, ``1-12:00:00``); None: without limit."""
+    days, dash, rest = text.rpartition("-")
+    if not re.fullmatch(r"(\d+-)?\d+(:\d+){0,2}", text):
+        return None
+    parts = [int(part) for part in rest.split(":")]
+    if dash:
+        hours, minutes, secs = [*parts, 0, 0][:3]
+    elif len(parts) == 3:
+        hours, minutes, secs = parts
+    else:
+        hours, (minutes, secs) = 0, [*parts, 0][:2]
+    return float(int(days or 0) * 86400 + hours * 3600 + minutes * 60 + secs)
+
+
+def _judgement(asked: list[str]) -> list[str]:
+    """What SLURM itself says of a job with these options."""
+    try:
+        call("sbatch", "--test-only", *asked, script="#!/bin/sh\n")
+    except RefusalError as error:
+        there = "; ".join(
+            f"{name}: {cores} cores, {memory} MB and {gpus} per node"
+            for name, cores, memory, gpus in (
+                line.split("|") for line in call("sinfo", "--noheader", "--format=%R|%c|%m|%G").splitlines()
+            )
+        )
+        words = str(error).removeprefix("allocation failure: ")
+        return [sentence(f"sbatch {' '.join(asked)}", "a job that SLURM could run", words, f"there are {there}")]
+    return []
+
+
+def _probe(root: Path, settings: Execution, asked: list[str]) -> list[str]:
+    """What a job finds on a compute node."""
+    nonce = secrets.token_hex(4)
+    home = queue_folder(root)
+    answer, output, lock = (home / f"probe-{nonce}.{kind}" for kind in ("json", "txt", "lock"))
+    name = f"eavdash-probe-{nonce}"
+    command = (sys.executable, "-P", "-c", PROBE, str(answer), str(lock), "gpu" if _wants_gpu(settings) else "")
+    squeue = Squeue()
+    held = locks.acquire(lock)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_removed(answer, output, lock))
+        if held is not None:
+            stack.callback(os.close, held)
+        short = [option for option in asked if not option.startswith("--time")]
+        try:
+            call("sbatch", "--parsable", "--no-requeue", "--time=5", f"--job-name={name}", *short,
+                 *log_options(output), script=batch_script(command, {}),
+                 environment=worker_environment(settings.threads))  # fmt: skip
+        except RefusalError as error:
+            return [sentence("SLURM", "a job that it takes", str(error), "mend the --slurm options")]
+        stack.callback(_forgotten, name)
+        row = _see_through(squeue, name)
+        if row is None:
+            logging.getLogger("eavdash.jobs").warning(
+                "SLURM had no node free within %.0f s: shared storage and the Python environment of its nodes were "
+                "not checked",
+                PROBE_BEGINS,
+            )
+            return []
+        return _findings(row, answer, output, settings)
+
+
+def _see_through(squeue: Squeue, name: str) -> Row | None:
+    """Wait for the probe's end; None when it has not begun, or not ended, in good time."""
+    begun = time.monotonic()
+    while True:
+        rows = squeue.named(name)
+        waited = time.monotonic() - begun
+        if rows and rows[0].state in OVER:
+            return rows[0]
+        if waited > PROBE_ENDS or (waited > PROBE_BEGINS and (not rows or rows[0].state == "PENDING")):
+            return None
+        time.sleep(0.2)
+
+
+def _findings(row: Row, answer: Path, output: Path, settings: Execution) -> list[str]:
+    node = f"SLURM node {row.nodes or '(unknown)'}"
+    # A network's file system may show a new file some seconds late.
+    deadline = time.monotonic() + 10
+    while not answer.exists() and time.monotonic() < deadline:
+        os.listdir(answer.parent)  # noqa: PTH208 - to have the folder read again
+        time.sleep(0.5)
+    if not answer.exists():
+        if not output.exists():
+            return [
+                sentence(answer.parent.parent, f"a folder shared with {node}", "that its files do not arrive here",
+                         "put the checkpoints onto storage that all nodes have at the same path")
+            ]  # fmt: skip
+        said = [line for line in output.read_text(errors="replace").splitlines() if line.strip()] or ["nothing"]
+        return [
+            sentence(node, f"{sys.executable} with eavdash and torch", said[-1],
+                     "put the Python environment onto storage that all nodes have at the same path")
+        ]  # fmt: skip
+    found: dict[str, Any] = read_json(answer)
+    here = {"python": platform.python_version(), "torch": importlib.metadata.version("torch")}
+    said = [
+        sentence(node, f"{what} {version}", str(found.get(what)), "use one environment on all machines")
+        for what, version in here.items()
+        if found.get(what) != version
+    ]
+    if not found.get("locks"):
+        said.append(
+            sentence(answer.parent.parent, "a file system whose locks (flock) hold between machines",
+                     f"that {node} does not see a lock held here", "see docs/cluster.md, File systems without locks")
+        )  # fmt: skip
+    if _wants_gpu(settings) and not found.get("gpu"):
+        said.append(
+            sentence(node, "a GPU that torch can use", "none",
+                     "choose a partition with GPUs (--slurm partition=..., --slurm gres=gpu:1) or --device cpu")
+        )  # fmt: skip
+    return said
+
+
+def _wants_gpu(settings: Execution) -> bool:
+    return settings.device.startswith("cuda")
+
+
+def _forgotten(name: str) -> None:
+    with contextlib.suppress(SilenceError, RefusalError):
+        call("scancel", f"--name={name}")
+
+
+@contextlib.contextmanager
+def _removed(*files: Path) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for file in files:
+            file.unlink(missing_ok=True)

@@ -1,0 +1,254 @@
+"""The suite of every place on a real SLURM of one node, and what only SLURM does: preemption, lost nodes, reasons."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Lab
+from scenarios import *  # noqa: F403
+from scenarios import Place, mend, undisturbed
+from slurm_cluster import Cluster, missing
+
+from eavdash.config import Execution
+from eavdash.jobs.executors.slurm import SlurmExecutor
+from eavdash.jobs.queue import cancel, ensure_conductor, submit
+from eavdash.store import RunDir
+
+pytestmark = pytest.mark.slurm
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    if missing():
+        pytest.skip("SLURM is not installed (make test-slurm)")
+    made = Cluster(tmp_path_factory.mktemp("slurm"))
+    try:
+        made.open()
+        yield made
+    finally:
+        left = made.close()
+    assert left == []
+
+
+@pytest.fixture
+def slurm(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """The cluster, for this process and those that it starts; without any job before and after."""
+    for name, value in cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    yield cluster
+    for name in ("slurmctld", "slurmd"):
+        if not cluster.runs(name):
+            cluster.start(name)
+    cluster.until_ready()
+    cluster.empty()
+
+
+@pytest.fixture
+def place(slurm: Cluster, lab: Lab) -> Place:
+    def end(run: RunDir) -> None:
+        assert slurm.tell("scancel", "--verbose", f"--name={run.status()['job']['name']}") is not None
+
+    def jobs() -> list[str]:
+        return slurm.tell("squeue", "--noheader", "--format=%j").split()
+
+    return Place(lab, Execution(executor="slurm"), end, jobs)
+
+
+def number_of(run: RunDir, slurm: Cluster) -> str:
+    """The number of a run's job."""
+    return slurm.tell("squeue", "--noheader", "--format=%i", f"--name={run.status()['job']['name']}")
+
+
+def reason_of(place: Place, run: RunDir, *words: str) -> str:
+    """Wait until a run is queued with a reason in which all of these words are."""
+
+    def reason() -> str:
+        status = run.status()
+        said = str(status["reason"])
+        return said if status["state"] == "queued" and all(word in said for word in words) else ""
+
+    return str(place.lab.until(reason))
+
+
+def test_a_preempted_run_waits_in_slurm_and_goes_on(place: Place, slurm: Cluster) -> None:
+    run = place.lab.run("s01-vision", epochs=40, child=True)
+    submit(place.lab.study, execution=place.with_threads(4))
+    place.lab.at_epoch(run, 2)
+    number = number_of(run, slurm)
+    urgent = ["sbatch", "--parsable", "--partition=urgent", "--cpus-per-task=4", "--output=/dev/null", "--wrap=sleep 3"]
+    assert slurm.tell(*urgent)
+    reason_of(place, run, f"SLURM job {number}:")
+    assert place.done().loc["s01-vision", ["state", "attempt"]].tolist() == ["done", 2]
+    assert run.model_file.read_bytes() == undisturbed(run)
+    assert place.lab.launches() == {"s01-vision": 2}
+    assert run.status()["kills"] == 0
+    assert "DUE TO PREEMPTION" in run.log_file.read_text()
+    assert place.empty()
+
+
+def test_a_job_that_can_never_begin_says_so_and_can_be_cancelled(place: Place, slurm: Cluster) -> None:
+    run = place.lab.run("s01-vision")
+    execution = Execution(executor="slurm", slurm=("partition=short", "time=1:00:00"))
+    submit(place.lab.study, execution=execution)
+    said = reason_of(place, run, "PartitionTimeLimit")
+    assert said.startswith(f"SLURM job {number_of(run, slurm)}: PartitionTimeLimit, ")
+    assert "the time that it asks for is longer than its partition allows" in said
+    cancel(place.lab.study)
+    assert set(place.done()["state"]) == {"cancelled"}
+    assert place.empty()
+    assert not place.lab.launches()
+
+
+def test_what_slurm_refuses_is_the_reason_of_a_run_that_waits(place: Place) -> None:
+    wrong = place.lab.run("s01-vision")
+    broken = place.lab.run("s02-vision")
+    submit(place.lab.study, [wrong.name], execution=Execution(executor="slurm", slurm=("partition=nowhere",)))
+    submit(place.lab.study, [broken.name], execution=Execution(executor="slurm", slurm=("outp=x",)))
+    assert "invalid partition specified: nowhere" in reason_of(place, wrong, "expected a job that it takes")
+    assert reason_of(place, broken, "--slurm 'outp=x': expected the long name of an option of sbatch")
+    cancel(place.lab.study)
+    assert set(place.done()["state"]) == {"cancelled"}
+    assert not place.lab.launches()
+
+
+def test_jobs_live_on_while_the_controller_is_down(place: Place, slurm: Cluster) -> None:
+    runs = [place.lab.run("s01-vision", epochs=60), place.lab.run("s02-vision", epochs=100000)]
+    submit(place.lab.study, execution=place.with_threads(2))
+    for run in runs:
+        place.lab.at_epoch(run)
+    place.lab.run("s03-vision")
+    submit(place.lab.study, execution=place.with_threads(2))
+    place.lab.until(lambda: place.lab.study.run("s03-vision").status()["reason"].startswith("SLURM job"))
+    slurm.kill("slurmctld")
+    place.lab.kill_conductor()
+    assert ensure_conductor(place.lab.root)
+    cancel(place.lab.study, ["s02-vision"])
+    place.lab.until(lambda: runs[0].status()["state"] == "done")
+    assert runs[1].status()["state"] == "running"  # whom nobody could tell to end
+    slurm.start("slurmctld")
+    table = place.done()
+    assert table["state"].to_dict() == {"s01-vision": "done", "s02-vision": "cancelled", "s03-vision": "done"}
+    assert place.lab.launches() == dict.fromkeys(table.index, 1)
+    assert place.empty()
+
+
+def test_a_lost_daemon_of_a_node_is_no_lost_run(place: Place, slurm: Cluster) -> None:
+    run = place.lab.run("s01-vision", epochs=80)
+    submit(place.lab.study, execution=place.execution)
+    pid = place.lab.at_epoch(run)
+    slurm.kill("slurmd")
+    place.lab.at_epoch(run, 20)
+    slurm.start("slurmd")
+    assert set(place.done()["state"]) == {"done"}
+    assert place.lab.launches() == {"s01-vision": 1}
+    assert run.status()["pid"] == pid
+    assert place.empty()
+
+
+def test_a_run_of_a_lost_node_goes_on_when_it_is_back(place: Place, slurm: Cluster) -> None:
+    run = place.lab.run("s01-vision", epochs=60, child=True)
+    submit(place.lab.study, execution=place.execution)
+    place.lab.at_epoch(run, 2)
+    slurm.lose_node()  # the daemon, the job and all
+    reason_of(place, run, "SLURM job")
+    slurm.start("slurmd")
+    assert set(place.done()["state"]) == {"done"}
+    assert run.model_file.read_bytes() == undisturbed(run)
+    assert place.lab.launches() == {"s01-vision": 2}
+    assert place.empty()
+
+
+def test_a_conductor_killed_between_sbatch_and_its_answer_submits_once(
+    place: Place, slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    real = slurm.path("sbatch")
+    script = tmp_path / "bin" / "sbatch"
+    # It answers nobody: who asked is dead.
+    script.write_text(f'#!/bin/sh\n[ -e "{tmp_path}/once" ] && exec {real} "$@"\n{real} "$@"\n'
+                      f'touch "{tmp_path}/once"\nkill -9 $PPID\nsleep 1\n')  # fmt: skip
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}")
+    run = place.lab.run("s01-vision", epochs=40)
+    submit(place.lab.study, execution=place.execution)
+    place.lab.until((tmp_path / "once").exists)
+    assert place.done().loc["s01-vision", ["state", "attempt"]].tolist() == ["done", 1]
+    assert place.lab.launches() == {"s01-vision": 1}
+    assert run.model_file.read_bytes() == undisturbed(run)
+    assert place.empty()
+
+
+def test_a_run_whose_time_is_over_says_so_and_goes_on(place: Place, slurm: Cluster) -> None:
+    run = place.lab.run("s01-vision", epochs=400, seconds=0.25)
+    submit(place.lab.study, execution=place.execution)
+    place.lab.at_epoch(run, 2)
+    mend(run, seconds=0.005)  # from the second attempt on
+    number = number_of(run, slurm)
+    slurm.tell("scontrol", "update", f"jobid={number}", "EndTime=now+1")  # which SLURM sees to within half a minute
+    place.lab.until(lambda: run.status()["attempt"] == 2)
+    (first, *_) = run.status()["history"]
+    assert first["reason"].startswith(f"SLURM job {number}: its time limit of 00:01:00 was over on ")
+    assert set(place.done()["state"]) == {"done"}
+    assert run.model_file.read_bytes() == undisturbed(run)
+    assert place.lab.launches() == {"s01-vision": 2}
+    assert place.empty()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, []),
+        ({"slurm": ("partition=nowhere",)}, ["expected a partition nowhere, found only main, short, urgent"]),
+        ({"slurm": ("partition=short", "time=0-01")}, ["expected a time of at most 5:00, found 0-01"]),
+        ({"threads": 64}, ["found Requested node configuration is not available; there are main: 4 cores, 4000 MB"]),
+        ({"ram": 100.0}, ["--mem=102400M", "Requested node configuration is not available"]),
+        ({"slurm": ("gres=gpu:9",)}, ["Requested node configuration is not available", "gpu:2 per node"]),
+        ({"slurm": ("constraint=none",)}, ["Invalid feature specification"]),
+        ({"device": "cuda:1"}, ["--device: expected cuda", "found cuda:1"]),
+        ({"slurm": ("array=1-9",)}, ["found array: each run is one job"]),
+    ],
+)
+def test_requirements_are_checked_with_a_sentence_each(
+    slurm: Cluster, tmp_path: Path, settings: dict[str, Any], said: list[str]
+) -> None:
+    root = tmp_path / "check points 100%"
+    root.mkdir()
+    found = SlurmExecutor().check(root, Execution(executor="slurm", **settings))
+    assert len(found) == bool(said)
+    assert all(words in found[0] for words in said)
+    assert not list((root / ".queue").glob("probe*"))
+
+
+def test_a_probe_that_finds_no_environment_or_no_locks_says_so(
+    slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from eavdash.jobs.executors import slurm_check
+
+    settings = Execution(executor="slurm")
+    with monkeypatch.context() as patch:
+        patch.setattr(slurm_check.sys, "executable", "/nowhere/python")
+        (said,) = SlurmExecutor().check(tmp_path, settings)
+        assert "expected /nowhere/python with eavdash and torch, found" in said
+    with monkeypatch.context() as patch:
+        patch.setattr(slurm_check.locks, "acquire", lambda path: path.touch())
+        (said,) = SlurmExecutor().check(tmp_path, settings)
+        assert "expected a file system whose locks (flock) hold between machines" in said
+    with monkeypatch.context() as patch:
+        patch.setattr(slurm_check.platform, "python_version", lambda: "2.7.18")
+        (said,) = SlurmExecutor().check(tmp_path, settings)
+        assert "expected python 2.7.18, found 3." in said
+
+
+def test_a_probe_without_a_free_node_is_a_warning(
+    slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from eavdash.jobs.executors import slurm_check
+
+    monkeypatch.setattr(slurm_check, "PROBE_BEGINS", 2.0)
+    assert SlurmExecutor().check(tmp_path, Execution(executor="slurm", slurm=("begin=now+600",))) == []
+    assert "were not checked" in caplog.text
+    assert slurm.tell("squeue", "--noheader") == ""
