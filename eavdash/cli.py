@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from eavdash import __version__
 from eavdash import config as cfg
 from eavdash.errors import EavdashError
+from eavdash.options import add_choice, add_execution, steering
 
 
 def parser() -> argparse.ArgumentParser:
@@ -64,13 +65,14 @@ def parser() -> argparse.ArgumentParser:
 
     status = command("status", "State of every study, or of every run of one.", place, machine)
     status.add_argument("study", nargs="?")
+    steering(command, (place, machine))
     for name, text in (
         ("cancel", "Stop runs; a running one dies, a queued one never starts."),
         ("retry", "Queue failed and cancelled runs again, from their last finished epoch."),
     ):
         acted = command(name, text, place, machine)
         acted.add_argument("study")
-        acted.add_argument("--run", action="append", metavar="R", help="one run (may be repeated; default: all)")
+        add_choice(acted)
 
     _studies(command, [place, machine])
 
@@ -210,12 +212,7 @@ def _train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--study", required=True, metavar="NAME")
     train.add_argument("--folds", default="all", metavar="all|0,1")
     train.add_argument("--seeds", default="0", metavar="0,1")
-    train.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)")
-    train.add_argument("--executor", choices=cfg.EXECUTORS, default="local")
-    train.add_argument("--compile", action="store_true", help="torch.compile; without it where that does not work")
-    train.add_argument(
-        "--memory", type=float, default=0.0, metavar="GIB", help="of a GPU that a run may take (default: all there is)"
-    )
+    add_execution(train)
     train.add_argument("--dry-run", action="store_true", help="say what would run, and write nothing")
     train.add_argument("--wait", action="store_true", help="stay until every run has ended; exit code 1 if one failed")
 

@@ -42,7 +42,8 @@ AT_LOAD = {
         *("console", "cachekeeping", "serve", "housekeeping", "study", "planning", "selection", "results", "jobs"),
         *LOWEST,
     },
-    "cli": {"commands", *LOWEST},
+    "options": LOWEST,
+    "cli": {"commands", "options", *LOWEST},
     "__main__": {"cli"},
 }
 #: What may be imported inside functions besides.

@@ -6,11 +6,13 @@ One module per section of the app. Everything heavy is imported by the command t
 
 from eavdash.commands.checkpoints import fetch_weights, import_checkpoint
 from eavdash.commands.dashboard import app, demo
+from eavdash.commands.execution import executors
 from eavdash.commands.outcome import explain, results
 from eavdash.commands.probing import probe
 from eavdash.commands.recordings import cache, check, make_demo
+from eavdash.commands.steering import cancel, move, pause, prioritise, resume, retry
 from eavdash.commands.studies import archive, clone, delete, extend, studies, unarchive, verify
-from eavdash.commands.training import cancel, logs, retry, status, train
+from eavdash.commands.training import logs, status, train
 
 __all__ = [
     "app",
@@ -21,14 +23,19 @@ __all__ = [
     "clone",
     "delete",
     "demo",
+    "executors",
     "explain",
     "extend",
     "fetch_weights",
     "import_checkpoint",
     "logs",
     "make_demo",
+    "move",
+    "pause",
+    "prioritise",
     "probe",
     "results",
+    "resume",
     "retry",
     "status",
     "studies",

@@ -1,4 +1,4 @@
-"""``train``, ``status``, ``cancel``, ``retry`` and ``logs``: studies and their runs."""
+"""``train``, ``status`` and ``logs``: studies and their runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from eavdash import config as cfg
 from eavdash import console, selection, store
+from eavdash.commands.execution import execution_settings
 from eavdash.commands.outcome import note_marks, read_scores, study_marks
 from eavdash.config import Execution, Selection
 from eavdash.errors import UsageError
@@ -25,6 +26,7 @@ def train(options: argparse.Namespace) -> int:
     """Plan a study and queue its runs."""
     from eavdash.data.table import open_table
     from eavdash.jobs import queue
+    from eavdash.jobs.requirements import demand
     from eavdash.study import plan as make_plan
     from eavdash.study import prepare
 
@@ -41,13 +43,9 @@ def train(options: argparse.Namespace) -> int:
     root = store.checkpoints_root(options.checkpoints)
     if options.dry_run:
         return _dry_run(make_plan(options.root, options.study, config, chosen, root), options.json)
-    if not options.memory >= 0:
-        raise UsageError.at(
-            "--memory", expected="GiB, 0 or more", found=str(options.memory), remedy="0 takes all there is"
-        )
-    execution = Execution(
-        device=options.device, executor=options.executor, compile=options.compile, memory=options.memory
-    )
+    execution = execution_settings(options)
+    for note in demand(root, execution):
+        console.say(note)
     if options.wait and not options.json:
         failed = queue_and_wait(options.root, options.study, config, chosen, root, execution)
         note_marks(store.find_study(root, options.study))
@@ -115,7 +113,7 @@ def status(options: argparse.Namespace) -> int:
     root = store.checkpoints_root(options.checkpoints)
     if options.study:
         study = store.find_study(root, options.study)
-        _show_states(study, snapshot(study), options.json)
+        show_states(study, snapshot(study), options.json)
         return 0
     studies = store.studies(root)
     frame = console.studies_frame(studies, snapshot)
@@ -127,26 +125,6 @@ def status(options: argparse.Namespace) -> int:
     else:
         console.show(frame.assign(marks=frame["marks"].map("; ".join)), "table")
     return 0
-
-
-def cancel(options: argparse.Namespace) -> int:
-    """Stop runs."""
-    from eavdash.jobs import queue
-
-    study = store.find_study(store.checkpoints_root(options.checkpoints), options.study)
-    if not queue.cancel(study, _named_runs(study, options.run)) and not options.json:
-        console.say("nothing was waiting or running: nothing was cancelled")
-    return _report_states(study, options)
-
-
-def retry(options: argparse.Namespace) -> int:
-    """Queue runs again."""
-    from eavdash.study import retry as retry_runs
-
-    study = store.find_study(store.checkpoints_root(options.checkpoints), options.study)
-    if not retry_runs(study, _named_runs(study, options.run)) and not options.json:
-        console.say("nothing had failed or been cancelled: nothing was queued")
-    return _report_states(study, options)
 
 
 def logs(options: argparse.Namespace) -> int:
@@ -203,26 +181,7 @@ def _any_failed(study: store.StudyDir, runs: list[str]) -> bool:
     return bool(unfinished)
 
 
-def _named_runs(study: store.StudyDir, names: list[str] | None) -> list[str] | None:
-    """The runs named, or None for all.
-
-    Raises:
-        UsageError: one of them does not exist.
-    """
-    return [store.find_run(study, name).name for name in names] if names else None
-
-
-def _report_states(study: store.StudyDir, options: argparse.Namespace) -> int:
-    from eavdash.jobs.snapshot import snapshot
-
-    frame = snapshot(study)
-    if options.run:
-        frame = frame[frame["run"].isin(options.run)]
-    _show_states(study, frame, options.json)
-    return 0
-
-
-def _show_states(study: store.StudyDir, frame: pd.DataFrame, as_json: bool) -> None:
+def show_states(study: store.StudyDir, frame: pd.DataFrame, as_json: bool) -> None:
     """The runs of a study, which hold accuracies, with the study's marks: in JSON a list of texts in every row."""
     if as_json:
         marks = [mark.text for mark in study_marks(study)]

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
+import shutil
 import signal
+import socket
+import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,6 +22,7 @@ import pytest
 from eavdash.config import MODALITIES
 from eavdash.files import write_json
 from eavdash.jobs import locks
+from eavdash.jobs.place import queue_place
 from eavdash.jobs.queue import conductor_alive
 from eavdash.jobs.snapshot import snapshot
 from eavdash.store import RunDir, StudyDir
@@ -94,7 +100,7 @@ class Lab:
 
     def conductor(self) -> int:
         """The number of the conductor's process."""
-        owner = self.until(lambda: locks.owner(self.root / ".queue" / "conductor.lock"))
+        owner = self.until(lambda: locks.owner(queue_place(self.root).lock_file))
         return int(owner.pid)
 
     def kill_conductor(self) -> None:
@@ -122,3 +128,34 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     made = Lab(tmp_path / "checkpoints")
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The address of an empty Postgres on the loopback, started for the tests and gone after them."""
+    found = [Path(p).parent for p in (shutil.which("initdb"), *Path("/usr/lib/postgresql").glob("*/bin/initdb")) if p]
+    if not found:
+        pytest.skip("no Postgres is installed: apt-get install postgresql")
+    programs = Path(os.path.realpath(found[0] / "initdb")).parent
+    folder = Path(tempfile.mkdtemp(prefix="eavdash-postgres-"))
+    # The server refuses to be root.
+    user = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+    if user is not None:
+        os.chown(folder, user.pw_uid, user.pw_gid)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    def control(*arguments: str) -> None:
+        identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user is not None else {}
+        subprocess.run(arguments, check=True, cwd=folder, stdout=subprocess.DEVNULL, timeout=120, **identity)
+
+    data, log = folder / "data", folder / "log"
+    control(str(programs / "initdb"), "-D", str(data), "-U", "eavdash", "-A", "trust", "-E", "UTF8", "--no-sync")
+    options = f"-p {port} -h 127.0.0.1 -k {folder}"
+    control(str(programs / "pg_ctl"), "-D", str(data), "-l", str(log), "-o", options, "-w", "start")
+    try:
+        yield f"postgresql://eavdash@127.0.0.1:{port}/postgres"
+    finally:
+        control(str(programs / "pg_ctl"), "-D", str(data), "-m", "immediate", "-w", "stop")
+        shutil.rmtree(folder, ignore_errors=True)

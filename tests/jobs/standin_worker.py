@@ -2,7 +2,8 @@
 
 ``standin`` in config.json says how it goes: epochs, seconds per epoch, ``fail`` (a sentence), ``crash``, ``die_at``
 (kill itself with signal 9 whenever it reaches that epoch), ``child`` (start a child that would live for ever), ``deaf``
-(ignore SIGTERM), ``full`` (every write to the run fails for want of space). The weights are a chain of hashes: a
+(ignore SIGTERM), ``full`` (every write to the run fails for want of space), ``clock`` (seconds by which the process's
+clock jumps after its first epoch). The weights are a chain of hashes: a
 resumed run ends with the weights of an undisturbed one only if every epoch was computed once and in order.
 """
 
@@ -35,6 +36,8 @@ def train_run(run: RunDir, **_: Any) -> bool:
     if plan.get("child"):
         child = subprocess.Popen(["sleep", "600"])
         (run.path / "child.txt").write_text(str(child.pid))
+    if gpu := os.environ.get("CUDA_VISIBLE_DEVICES"):
+        (run.path / "gpu.txt").write_text(f"{gpu} {os.environ.get('EAVDASH_GPU_SHARE')}")
     if plan.get("fail"):
         raise TrainingError(plan["fail"])
     if plan.get("crash"):
@@ -49,6 +52,8 @@ def train_run(run: RunDir, **_: Any) -> bool:
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(plan["seconds"])
         epoch += 1
+        if plan.get("clock") and epoch == 1:
+            time.time = lambda real=time.time: real() + plan["clock"]
         chain = hashlib.sha256(f"{chain}{epoch}".encode()).hexdigest()
         state = json.dumps([epoch, chain]).encode()
         write_atomic(run.resume_file, lambda file, state=state: file.write(state))

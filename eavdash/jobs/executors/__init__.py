@@ -23,6 +23,8 @@ from eavdash.config import Execution
 from eavdash.errors import UsageError
 from eavdash.store import RunDir
 
+#: What a sentence of :meth:`Executor.check` begins with that is no refusal: there was no time to look.
+NOTE = "not checked: "
 #: Environment variable with the name of a job of a place with its own queue; the worker compares it with its run's.
 JOB_VARIABLE = "EAVDASH_JOB"
 
@@ -78,6 +80,7 @@ class Executor(Protocol):
     def check(self, root: Path, settings: Execution) -> list[str]:
         """A sentence for each requirement that is not met: what was expected, what was found, what to do.
 
+        A sentence that begins with :data:`NOTE` says what could not be looked at in time, which refuses nothing.
         Looked at before anything is queued: commands and services, shared storage of the checkpoints folder ``root``,
         the Python environment over there, and whether the place could ever give what ``settings`` asks for.
         """

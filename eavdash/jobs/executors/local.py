@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 import eavdash
 from eavdash.config import Execution
-from eavdash.errors import IntegrityError, QueueError
+from eavdash.errors import IntegrityError, QueueError, sentence
 from eavdash.files import held, host
 from eavdash.jobs import locks
 from eavdash.jobs.executors import Exit, Leases
@@ -134,8 +134,26 @@ class LocalExecutor:
         _sweep(job.run)
 
     def check(self, root: Path, settings: Execution) -> list[str]:
-        """See :class:`eavdash.jobs.executors.Executor`; this machine needs nothing that is not there."""
-        return []
+        """See :class:`eavdash.jobs.executors.Executor`."""
+        from eavdash.jobs.slots import this_machine
+
+        machine = this_machine()
+        wrong = []
+        if settings.device.startswith("cuda"):
+            number = settings.device.partition(":")[2]
+            if not machine.gpus or (number and number not in machine.gpus):
+                gpus = f"the GPUs {', '.join(machine.gpus)}" if machine.gpus else "no GPU"
+                remedy = "use --device cpu, or name the GPUs in EAVDASH_GPUS"
+                wrong.append(sentence("--device", f"a GPU for {settings.device}", gpus, remedy))
+        for name, asked, there, unit in (
+            ("--ram", settings.ram, machine.ram, "GiB"),
+            ("--threads", settings.threads, machine.cores, "cores"),
+        ):
+            if asked > there:
+                wrong.append(
+                    sentence(name, f"at most {there} {unit}, which this machine has", f"{asked:g}", "ask for less")
+                )
+        return wrong
 
     def _owner(self, job: Job) -> locks.Owner | None:
         return job.owner or locks.owner(job.run.lock_file)
@@ -143,7 +161,8 @@ class LocalExecutor:
     def _lives(self, job: Job) -> bool:
         owner = self._owner(job)
         if not job.run.lock_file.exists():
-            return owner is not None and owner.alive  # the folder was deleted under the job
+            # The folder was deleted under the job, or it is another machine's.
+            return (owner is not None and owner.alive) or _elsewhere(job.run)
         if not held(job.run.lock_file):
             return _elsewhere(job.run)
         if owner is not None and owner.host == host() and not owner.alive:

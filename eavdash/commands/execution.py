@@ -1,0 +1,64 @@
+"""Where and how runs are computed, as the command line says it: options to an :class:`eavdash.config.Execution`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+from eavdash import console, store
+from eavdash.config import Execution
+from eavdash.errors import UsageError
+
+
+def execution_settings(options: argparse.Namespace) -> Execution:
+    """How the options say that runs are computed.
+
+    Raises:
+        UsageError: an impossible value.
+    """
+    shares = (1, 2, 3, 4, 6, 12)
+    for name, fine, expected in (
+        ("memory", options.memory >= 0, "GiB, 0 or more"),
+        ("ram", options.ram >= 0, "GiB, 0 or more"),
+        ("threads", options.threads >= 1, "1 or more"),
+        ("runs-per-gpu", options.runs_per_gpu in shares, f"one of {', '.join(map(str, shares))}"),
+        ("priority", abs(options.priority) <= 10_000, "a number from -10000 to 10000"),
+    ):
+        if not fine:
+            found = str(getattr(options, name.replace("-", "_")))
+            raise UsageError.at(f"--{name}", expected=expected, found=found, remedy="mend it")
+    for option in options.slurm:
+        if not re.fullmatch(r"[A-Za-z][A-Za-z-]*(=.*)?", option):
+            raise UsageError.at(
+                "--slurm", expected="name=value, as partition=gpu", found=repr(option), remedy="mend it"
+            )
+    return Execution(
+        device=options.device,
+        executor=options.executor,
+        threads=options.threads,
+        compile=options.compile,
+        memory=options.memory,
+        priority=options.priority,
+        runs_per_gpu=options.runs_per_gpu,
+        ram=options.ram,
+        ray_address=options.ray_address,
+        slurm=tuple(options.slurm),
+    )
+
+
+def executors(options: argparse.Namespace) -> int:
+    """Whether a place could compute runs as asked: what it lacks, in sentences."""
+    from eavdash.jobs.requirements import unmet
+
+    settings = execution_settings(options)
+    wrong, unsure = unmet(store.checkpoints_root(options.checkpoints), settings)
+    if options.json:
+        console.print_json({"executor": settings.executor, "ready": not wrong, "unmet": wrong, "notes": unsure})
+        return 1 if wrong else 0
+    for line in wrong:
+        console.complain(line)
+    for line in unsure:
+        console.say(line)
+    if not wrong:
+        console.say(f"{settings.executor}: all that runs need is there")
+    return 1 if wrong else 0

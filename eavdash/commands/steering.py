@@ -1,0 +1,120 @@
+"""``cancel``, ``retry``, ``pause``, ``resume``, ``prioritise`` and ``move``: what is done with the runs of a study.
+
+Runs are chosen by name or by what they are (``--subject 1-3 --stage eeg``); without any choice, all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from eavdash import config as cfg
+from eavdash import console, selection, store
+from eavdash.commands.execution import execution_settings
+from eavdash.commands.training import show_states
+from eavdash.errors import UsageError
+
+
+def cancel(options: argparse.Namespace) -> int:
+    """Stop runs."""
+    from eavdash.jobs import queue
+
+    study = _study(options)
+    if not queue.cancel(study, chosen(study, options)) and not options.json:
+        console.say("nothing was waiting or running: nothing was cancelled")
+    return _report(study, options)
+
+
+def retry(options: argparse.Namespace) -> int:
+    """Queue runs again."""
+    from eavdash.study import retry as retry_runs
+
+    study = _study(options)
+    if not retry_runs(study, chosen(study, options)) and not options.json:
+        console.say("nothing had failed or been cancelled: nothing was queued")
+    return _report(study, options)
+
+
+def pause(options: argparse.Namespace) -> int:
+    """Let no further run of a study start."""
+    from eavdash.jobs import queue
+
+    study = _study(options)
+    queue.pause(study, now=options.now)
+    if not options.json:
+        how = "runs stop after their last finished epoch" if options.now else "runs that have begun are finished"
+        console.say(f"{study.name} is paused: {how}; go on with: eavdash resume {study.name}")
+    return _report(study, options)
+
+
+def resume(options: argparse.Namespace) -> int:
+    """Let the runs of a paused study go on."""
+    from eavdash.jobs import queue
+
+    study = _study(options)
+    queue.resume(study)
+    return _report(study, options)
+
+
+def prioritise(options: argparse.Namespace) -> int:
+    """Let waiting runs go before or after others."""
+    from eavdash.jobs import queue
+
+    study = _study(options)
+    queue.prioritise(study, chosen(study, options), options.priority)
+    return _report(study, options)
+
+
+def move(options: argparse.Namespace) -> int:
+    """Have unfinished runs computed elsewhere, from their last finished epoch on."""
+    from eavdash.jobs import queue
+    from eavdash.jobs.requirements import demand
+
+    study = _study(options)
+    settings = execution_settings(options)
+    for note in demand(study.path.parent, settings):
+        console.say(note)
+    queue.move(study, chosen(study, options), settings)
+    return _report(study, options)
+
+
+def chosen(study: store.StudyDir, options: argparse.Namespace) -> list[str] | None:
+    """The names of the runs that the options choose, or None for all.
+
+    Raises:
+        UsageError: there is no run of one of the names, or none that is what was asked for.
+    """
+    from eavdash.jobs.snapshot import snapshot
+
+    names = [store.find_run(study, name).name for name in options.run] if options.run else None
+    wishes = {key: getattr(options, key) for key in ("subject", "stage", "fold", "seed") if getattr(options, key)}
+    if not wishes:
+        return names
+    table = snapshot(study, names)
+    if "subject" in wishes:
+        subjects = selection.parse_subjects(wishes["subject"], sorted(set(table["subject"])))
+        table = table[table["subject"].isin(subjects)]
+    if "stage" in wishes:
+        stages = [part.strip() for part in wishes["stage"].split(",")]
+        if unknown := [s for s in stages if s not in cfg.STAGES]:
+            known = ", ".join(cfg.STAGES)
+            raise UsageError.at("--stage", expected=f"some of {known}", found=", ".join(unknown), remedy="mend it")
+        table = table[table["stage"].isin(stages)]
+    for key in ("fold", "seed"):
+        if wishes.get(key, "all") != "all":
+            table = table[table[key].isin(selection.parse_numbers(wishes[key], f"--{key}"))]
+    if table.empty:
+        asked = " ".join(f"--{key} {value}" for key, value in wishes.items())
+        raise UsageError.at(study.path, expected=f"runs of {asked}", found="none", remedy="see eavdash status")
+    return list(table["run"])
+
+
+def _study(options: argparse.Namespace) -> store.StudyDir:
+    return store.find_study(store.checkpoints_root(options.checkpoints), options.study)
+
+
+def _report(study: store.StudyDir, options: argparse.Namespace) -> int:
+    from eavdash.jobs.snapshot import snapshot
+
+    names = chosen(study, options) if hasattr(options, "run") else None
+    show_states(study, snapshot(study, names), options.json)
+    return 0

@@ -1,0 +1,36 @@
+"""What must be there before runs are handed to a place: asked of the place itself, and said in sentences.
+
+In: the checkpoints folder and how runs are to be computed. Out: what is not met, or an error that says all of it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eavdash.config import Execution
+from eavdash.errors import QueueError
+from eavdash.jobs.executors import NOTE, make
+
+
+def unmet(root: Path, settings: Execution) -> tuple[list[str], list[str]]:
+    """Requirements of a place that are not met, and those that could not be looked at in time.
+
+    Raises:
+        UsageError: there is no such place.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    found = make(settings.executor).check(root, settings)
+    return [s for s in found if not s.startswith(NOTE)], [s for s in found if s.startswith(NOTE)]
+
+
+def demand(root: Path, settings: Execution) -> list[str]:
+    """Refuse to hand runs to a place that could not compute them; what could not be looked at is returned.
+
+    Raises:
+        UsageError: there is no such place.
+        QueueError: a requirement is not met.
+    """
+    wrong, unsure = unmet(root, settings)
+    if wrong:
+        raise QueueError(" ".join(wrong))
+    return unsure

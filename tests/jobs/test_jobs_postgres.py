@@ -1,0 +1,163 @@
+"""Several machines with one checkpoints folder and one Postgres: here, processes that give different names as host."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from test_jobs_kill import undisturbed
+
+from eavdash.errors import ConfigError, QueueError
+from eavdash.jobs.place import queue_place, shown
+from eavdash.jobs.queue import cancel, submit
+
+
+class Machine:
+    """Another machine: its conductor, under a name of its own."""
+
+    def __init__(self, lab, name):
+        self.lab, self.name = lab, name
+        command = [sys.executable, "-P", "-m", "eavdash.jobs.conductor", str(lab.root)]
+        environment = {**os.environ, "EAVDASH_HOST": name}
+        with (lab.root / ".queue" / f"{name}.log").open("ab") as log:
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        lab.until(lambda: (lab.root / ".queue" / "hosts" / name).exists())
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def runs(self):
+        """The runs that it computes or has computed."""
+        return [run for run in self.lab.study.runs() if run.status().get("host") == self.name]
+
+
+@pytest.fixture
+def shared(lab, postgres, monkeypatch):
+    """The lab's folder with its queue in Postgres, computed on by machines of one slot each; this one only looks."""
+    monkeypatch.setenv("EAVDASH_QUEUE", postgres)
+    monkeypatch.setenv("EAVDASH_SLOTS", "1")
+    queue_place(lab.root)
+    lab.machines = []
+
+    def machine(name):
+        lab.machines.append(Machine(lab, name))
+        return lab.machines[-1]
+
+    lab.machine = machine
+    yield lab
+    for one in lab.machines:
+        one.kill()
+
+
+def test_machines_share_the_runs_and_each_is_launched_once(shared):
+    lab = shared
+    submit(lab.study, [])
+    lab.kill_conductor()  # this machine computes nothing
+    runs = lab.subject(1, epochs=10) + lab.subject(2, epochs=10)
+    machines = [lab.machine(name) for name in ("anna", "bert")]
+    queue_all(lab)
+    lab.until(lambda: all(machine.runs() for machine in machines))
+    busy = lab.machines[0].runs()[0]
+    table = wait_without_conductor(lab)
+    assert set(table) == {"done"}
+    assert lab.launches() == dict.fromkeys((run.name for run in runs), 1)
+    assert {run.status()["host"] for run in runs} == {"anna", "bert"}
+    assert busy.model_file.read_bytes() == undisturbed(busy.name, 10)
+    assert queue_place(lab.root).shared
+    assert not list((lab.root / ".queue").glob("*.sqlite"))
+
+
+def test_a_run_is_cancelled_on_the_machine_that_computes_it(shared):
+    lab = shared
+    run = lab.run("s01-vision", epochs=400, child=True)
+    anna = lab.machine("anna")
+    queue_all(lab)
+    lab.until(lambda: run.status()["state"] == "running" and run.status()["epoch"] >= 1)
+    lab.machine("bert")
+    cancel(lab.study)
+    lab.until(lambda: run.status()["state"] == "cancelled")
+    assert run.status()["host"] == anna.name
+    assert not lab.processes()
+
+
+def test_another_machine_takes_up_what_a_lost_one_has_left(shared):
+    lab = shared
+    run, waiting = lab.run("s01-vision", epochs=60), lab.run("s02-vision", epochs=2)
+    lost = lab.machine("anna")
+    queue_all(lab)
+    pid = lab.until(lambda: run.status()["epoch"] >= 2 and run.status()["pid"])
+    lost.kill()
+    os.kill(pid, signal.SIGKILL)
+    old = time.time() - 3600
+    os.utime(lab.root / ".queue" / "hosts" / "anna", (old, old))
+    # Its heartbeat is the only sign of life that others have: they wait until it is over.
+    run.update(heartbeat=old)
+    lab.machine("bert")
+    assert set(wait_without_conductor(lab)) == {"done"}
+    assert run.model_file.read_bytes() == undisturbed(run.name, 60)
+    assert [run.status()["host"], waiting.status()["host"]] == ["bert", "bert"]
+    assert [attempt["host"] for attempt in run.status()["history"]] == ["anna", "bert"]
+    assert lab.launches() == {run.name: 2, waiting.name: 1}
+
+
+def test_a_run_whose_heart_beats_elsewhere_is_not_taken_up(shared):
+    """Its lock may not be seen through a network's file system."""
+    lab = shared
+    run = lab.run("s01-vision")
+    run.transition("running", host="far", heartbeat=time.time(), submission="x", attempt=1, job={"executor": "local"})
+    lab.machine("bert")
+    for _ in range(12):
+        time.sleep(0.5)
+        run.update(heartbeat=time.time())
+        assert run.status()["host"] == "far"
+    assert not lab.launches()
+
+
+def test_what_the_address_may_be(tmp_path, monkeypatch):
+    secret = "postgresql://anna:secret@127.0.0.1:1/lab"
+    monkeypatch.setenv("EAVDASH_QUEUE", secret)
+    first = queue_place(tmp_path)
+    assert first.url == "postgresql+psycopg://anna:secret@127.0.0.1:1/lab"
+    assert not any(b"secret" in file.read_bytes() for file in (tmp_path / ".queue").iterdir())
+    monkeypatch.delenv("EAVDASH_QUEUE")
+    again = queue_place(tmp_path)
+    assert (again.url, again.schema) == ("postgresql+psycopg://anna@127.0.0.1:1/lab", first.schema)
+    monkeypatch.setenv("EAVDASH_QUEUE", "postgresql://anna@elsewhere/lab")
+    with pytest.raises(ConfigError, match=r"expected postgres://anna@127.0.0.1:1/lab, found postgres://anna@elsewhere"):
+        queue_place(tmp_path)
+    monkeypatch.setenv("EAVDASH_QUEUE", "mysql://x:secret@y/z")
+    with pytest.raises(ConfigError, match="found 'y/z'"):
+        queue_place(tmp_path / "other")
+    assert shown(secret) == "postgres://anna@127.0.0.1:1/lab"
+
+
+def test_a_database_that_does_not_answer_is_named_without_its_password(lab, monkeypatch):
+    lab.run("s01-vision")
+    monkeypatch.setenv("EAVDASH_QUEUE", "postgresql://anna:secret@127.0.0.1:1/lab")
+    with pytest.raises(QueueError, match=r"postgres://anna@127.0.0.1:1/lab: expected a Postgres that answers") as error:
+        submit(lab.study)
+    assert "secret" not in str(error.value)
+
+
+def queue_all(lab):
+    """Queue all runs without a conductor of this machine staying."""
+    from eavdash.config import Execution
+    from eavdash.jobs import requests, tasks
+    from eavdash.jobs.door import at_the_door
+
+    with at_the_door(lab.root) as broker:
+        for run in lab.study.runs():
+            requests.submit(run, Execution())
+        tasks.activate(broker, lab.study.runs())
+
+
+def wait_without_conductor(lab):
+    """The states of all runs once they have ended."""
+    ends = ("done", "failed", "cancelled")
+    lab.until(lambda: all(run.status()["state"] in ends for run in lab.study.runs()), 120)
+    return [run.status()["state"] for run in lab.study.runs()]
