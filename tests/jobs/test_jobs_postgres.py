@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -40,7 +41,7 @@ class Machine:
 def shared(lab, postgres, monkeypatch):
     """The lab's folder with its queue in Postgres, computed on by machines of one slot each; this one only looks."""
     monkeypatch.setenv("EAVDASH_QUEUE", postgres)
-    monkeypatch.setenv("EAVDASH_SLOTS", "1")
+    monkeypatch.setenv("EAVDASH_SLOTS", "2")
     queue_place(lab.root)
     lab.machines = []
 
@@ -110,12 +111,24 @@ def test_a_run_whose_heart_beats_elsewhere_is_not_taken_up(shared):
     lab = shared
     run = lab.run("s01-vision")
     run.transition("running", host="far", heartbeat=time.time(), submission="x", attempt=1, job={"executor": "local"})
-    lab.machine("bert")
-    for _ in range(12):
-        time.sleep(0.5)
-        run.update(heartbeat=time.time())
+    over = threading.Event()
+
+    def beat():
+        while not over.wait(0.5):
+            run.update(heartbeat=time.time())
+
+    heart = threading.Thread(target=beat)
+    heart.start()
+    try:
+        lab.machine("bert")
+        waiting = lab.run("s02-vision", epochs=1)  # what bert does besides shows that it is at work
+        queue_all(lab)
+        lab.until(lambda: waiting.status()["state"] == "done")
         assert run.status()["host"] == "far"
-    assert not lab.launches()
+    finally:
+        over.set()
+        heart.join()
+    assert lab.launches() == {waiting.name: 1}
 
 
 def test_what_the_address_may_be(tmp_path, monkeypatch):
