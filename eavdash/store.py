@@ -290,6 +290,26 @@ class StudyDir:
         return self.path / "control.json"
 
     @property
+    def probe_lock_file(self) -> Path:
+        """Held by whoever probes the study."""
+        return self.path / ".probe.lock"
+
+    @property
+    def probe_status_file(self) -> Path:
+        """What the probing does, or why it failed."""
+        return self.path / "probe-status.json"
+
+    @property
+    def probe_log_file(self) -> Path:
+        """What a probing in the background printed."""
+        return self.path / "probe.log"
+
+    @property
+    def probe_scratch(self) -> str:
+        """How a probing's temporary folder beside the studies is named; eight more characters follow."""
+        return f".probe-{self.name}-"
+
+    @property
     def cache_dir(self) -> Path:
         return self.path.parent / ".cache"
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 
 from eavdash import console, store
-from eavdash.errors import UsageError
+from eavdash.errors import EavdashError, UsageError
 
 
 def probe(options: argparse.Namespace) -> int:
-    """Run leakage probes here and keep what they find beside the study."""
+    """Run leakage probes here and keep what they find beside the study; one that fails does not stop the others."""
+    from eavdash import probing
     from eavdash.results import probes
 
     study = store.find_study(store.checkpoints_root(options.checkpoints), options.study)
@@ -21,17 +22,27 @@ def probe(options: argparse.Namespace) -> int:
             found=repr(options.probes),
             remedy="name those to run",
         )
-    every = probes.read(study)
-    for name in names:
-        if not options.json:
-            console.say(f"{name} …")
-        # Each is kept as soon as it is found: the next may take long, or not be possible.
-        every = probes.keep(study, {name: _find(study, name, options.device)})
-    if options.json:
-        console.print_json(every)
-    else:
-        for found in every.values():
-            console.answer(found["sentence"])
+    with probing.at_work(study) as tell:
+        every = probes.read(study)
+        failed: list[EavdashError] = []
+        for name in names:
+            tell(name)
+            if not options.json:
+                console.say(f"{name} …")
+            try:
+                # Each is kept as soon as it is found: the next may take long, or not be possible.
+                every = probes.keep(study, {name: _find(study, name, options.device)})
+            except EavdashError as error:
+                failed.append(error)
+        if options.json:
+            console.print_json(every)
+        else:
+            for found in every.values():
+                console.answer(found["sentence"])
+        for further in dict.fromkeys(str(error) for error in failed[1:] if str(error) != str(failed[0])):
+            console.complain(further)
+        if failed:
+            raise failed[0]
     return 0
 
 

@@ -185,7 +185,7 @@ def _one_per_subject(runs: Sequence[RunDir]) -> list[RunDir]:
 def _scratch(run: RunDir) -> Iterator[RunDir]:
     """A run's folder of its own beside the studies, so that the cache is the study's; gone afterwards."""
     root = run.study.path.parent
-    folder = Path(tempfile.mkdtemp(prefix=".probe-", dir=root))
+    folder = Path(tempfile.mkdtemp(prefix=run.study.probe_scratch, dir=root))
     try:
         made = RunDir(folder / run.name)
         # From scratch: what a run of all subjects has learned, it has learned from true labels.

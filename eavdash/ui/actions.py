@@ -73,6 +73,16 @@ def prioritise(study: StudyDir, runs: Sequence[str] | None, key: str) -> None:
     _done(lambda: queue.prioritise(study, runs, priority), f"Priority {priority}: {_named(study, runs)}.")
 
 
+def probe(study: StudyDir, names: Sequence[str]) -> None:
+    """Start the leakage probes of a study in the background, unless somebody probes it."""
+    from eavdash import probing
+
+    try:
+        probing.start(study, names)
+    except EavdashError as error:
+        st.session_state[MESSAGE] = ("error", str(error))
+
+
 def ensure_conductor(root: Path) -> str:
     """Start the queue's conductor if there is work and none is alive; an empty text, or why that did not work."""
     from eavdash.jobs import queue

@@ -189,16 +189,6 @@ def verdict(scores: pd.DataFrame) -> None:
         st.caption(plain(reason))
 
 
-def beside(study: StudyDir) -> None:
-    """What must be read beside the accuracy: the points that a choice on test trials added, and leakage probes."""
-    remarks, missing = cache.remarks(study)
-    if remarks:
-        st.markdown("**Beside these accuracies**")
-        bullet(remarks)
-    if missing:
-        st.caption(f"Not probed yet: {', '.join(missing)}. Run `eavdash probe {study.name}`.")
-
-
 def message() -> None:
     """What the last button did, once."""
     kind, text = st.session_state.pop(actions.MESSAGE, ("", ""))

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from eavdash.results import paper, tables
-from eavdash.ui import actions, cache, parts, theme
+from eavdash.ui import actions, beside, cache, parts, theme
 from eavdash.ui.figures import results as figures
 
 study, document = parts.study_page(
@@ -45,7 +45,7 @@ event = parts.chart(
 )
 st.caption(figures.legend_note(level, trial_scores))
 parts.verdict(trial_scores)
-parts.beside(study)
+beside.show(study)
 if overlay:
     with st.expander("What to know before comparing with the paper", expanded=True, key="results_subjects_caveats"):
         parts.bullet([*paper.SIMULATED_CAVEAT[: document["dataset"]["simulated"]], *paper.CAVEATS])

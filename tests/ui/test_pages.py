@@ -9,6 +9,8 @@ import pytest
 from fake_study import CLASSES, make_explanation, make_study
 from streamlit.testing.v1 import AppTest
 
+from eavdash import probing
+from eavdash.errors import UsageError
 from eavdash.explain.trial import save_explanation
 from eavdash.files import write_json
 from eavdash.results import probes, tables
@@ -274,6 +276,46 @@ def test_what_belongs_beside_an_accuracy_is_there(checkpoints: Path) -> None:
     kinds = next(t.value for t in page.dataframe if "condition" in t.value.columns)
     assert kinds["condition"].tolist() == ["Listening", "Speaking"]
     assert kinds["Fusion"].str.contains("n = ").all()
+
+
+def test_probes_are_started_watched_and_shown_without_the_command_line(
+    checkpoints: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(checkpoints, stages=("audio", "fusion"))
+    asked: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr("eavdash.probing.start", lambda study, names: asked.append((study.name, list(names))))
+    app = opened("subjects")
+    app.button(key="results_subjects_probe").click().run()
+    assert asked == [("demo", ["shuffled", "identity"])]
+    with probing.at_work(study) as tell:
+        tell("shuffled")
+        app.run()
+        assert "Probing, for 0 s: an encoder learns labels that were dealt anew" in said(app)
+        assert "results_subjects_probe" not in [b.key for b in app.button]
+    with pytest.raises(UsageError), probing.at_work(study):
+        raise UsageError("/data/x: expected recordings, found none; mend the path.")
+    app.run()
+    assert any("Probing failed: /data/x: expected" in e.value.replace("\\", "") for e in app.error)
+    assert app.button(key="results_subjects_probe").label == "Probe again"
+    found = {name: probes.finding(name, 0.2, 30, 20, 5, 0.2, stage="audio", of="x") for name in probes.PROBES}
+    probes.keep(study, found)
+    app.run()
+    assert not app.error
+    assert "subjects cannot be told apart" in said(app)
+    assert "Not probed yet" not in said(app)
+
+
+def test_probes_that_cannot_be_started_say_why(checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_study(checkpoints, stages=("audio",))
+
+    def forbidden(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("eavdash.jobs.locks.acquire", forbidden)
+    app = opened("subjects")
+    app.button(key="results_subjects_probe").click().run()
+    assert not app.exception
+    assert any("expected a file that can be written, found Permission denied" in e.value for e in app.error)
 
 
 def test_a_transductive_study_says_so_on_every_page_of_results(checkpoints: Path) -> None:
