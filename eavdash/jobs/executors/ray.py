@@ -1,0 +1,300 @@
+"""A Ray cluster: one job of the Ray Jobs API per run, which waits in Ray's queue for processors and a share of a GPU.
+
+In: a run's folder, on storage that all nodes share, and how it is to be computed. Out: the run's worker, somewhere in
+the cluster, under the name that stands in the run's status. Ray places, starts and ends it (eavdash/jobs/executors/
+rayhead.py asks it to); what is required of a cluster is looked at by raycheck.py.
+
+A head keeps its list of jobs in memory. So that one is missing there, or that nobody answers, says nothing about a job
+as long as its worker holds the run's lock or its heartbeat goes on: only when that has stopped too is the job lost, and
+the run goes on from its last finished epoch as another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shlex
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from eavdash.config import Execution, execution_of
+from eavdash.errors import EavdashError, IntegrityError, QueueError
+from eavdash.files import host
+from eavdash.jobs import locks
+from eavdash.jobs.executors import JOB_VARIABLE, Exit, Leases
+from eavdash.jobs.executors.local import RUN_VARIABLE, THREAD_VARIABLES, with_package, worker_command
+from eavdash.jobs.executors.rayhead import Head, SilentHeadError, address_of, next_submission
+from eavdash.jobs.slots import SHARE_VARIABLE
+from eavdash.store import RunDir
+
+#: Seconds without a heartbeat after which a worker that nobody can ask about is dead.
+SILENT = 15.0
+#: Seconds until a job that is told to end must have ended, and until one that waits is left to Ray.
+STOP_WITHIN, STOP_WAITING = 30.0, 3.0
+
+
+@dataclass
+class Job:
+    """A job by its name. ``since``: lists that are older do not know it; ``seen``: its last heartbeat, and when."""
+
+    run: RunDir
+    name: str
+    address: str
+    since: float = float("-inf")
+    seen: tuple[Any, float] = (None, 0.0)
+
+
+@dataclass
+class RayExecutor:
+    """See :class:`eavdash.jobs.executors.Executor`; its methods may be called by many threads at once."""
+
+    queues: ClassVar[bool] = True
+    heads: dict[str, Head] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def start(self, run: RunDir, settings: Execution, leases: Leases, claim: Callable[[], Any]) -> Job | None:
+        """Hand the run to Ray.
+
+        Raises:
+            QueueError: the head does not answer, does not let us in, or does not take the job.
+        """
+        if run.locked():
+            time.sleep(0.5)  # somebody computes it: an orphan of a lost head, or a person
+            return None
+        claim()
+        given = dict(run.status()["job"])
+        job = Job(run, str(given["name"]), address_of(settings.ray_address))
+        head = self.head(job.address)
+        head.jobs()  # one question of all threads tells whether there is a head
+        # From here on it is looked for where it is handed over, whatever the environment says later.
+        handed = {**given, "address": job.address, "handed": time.time()}
+        run.update({"job": given, "state": "queued", "cancel": None}, job=handed)
+        try:
+            head.submit(job.name, **submission(run, job.name, settings))
+        except QueueError:
+            run.update({"job": handed, "state": "queued"}, job=given)
+            raise
+        job.since = time.monotonic()
+        if _name(run) != job.name:  # cancelled, deleted, or taken elsewhere while it was being handed over
+            self.stop(job)
+            return None
+        return job
+
+    def find(self, run: RunDir) -> Job | None:
+        """The run's job if Ray has it, or if its worker shows that it lives."""
+        status = run.status()
+        given = dict(status.get("job") or {})
+        if given.get("executor") != "ray" or not given.get("name"):
+            return None
+        job = Job(run, str(given["name"]), address_of(str(given.get("address") or "")))
+        try:
+            row = self.head(job.address).jobs(fresh=True)[0].get(job.name)
+        except QueueError:
+            return job if (status["state"] == "queued" and given.get("handed")) or self._lives(job) else None
+        if row is not None and not row.status.is_terminal():
+            return job
+        if row is not None and (row.driver_exit_code is not None or _given_up(row)):
+            return job if _given_up(row) and status["state"] == "queued" else None
+        return job if self._lives(job) else None
+
+    def look(self, job: Job) -> Exit | None:
+        """How the job ended; None while Ray has it or its worker shows that it lives."""
+        try:
+            rows, asked = self.head(job.address).jobs()
+        except QueueError as error:
+            if self._lives(job) or _state(job.run) == "queued":
+                return None  # nobody can say what has become of one that waits until the head answers again
+            lost = isinstance(error, SilentHeadError)
+            return self._over(job, Exit(None, f"the Ray head at {job.address} {'was lost' if lost else 'shut us out'}"))
+        if asked <= job.since:
+            return None
+        row = rows.get(job.name)
+        if row is None:
+            forgot = f"the Ray head at {job.address} was started anew and does not know its job"
+            return None if self._lives(job) else self._over(job, Exit(None, forgot))
+        if not row.status.is_terminal():
+            return None
+        if row.driver_exit_code is not None:
+            return self._over(job, Exit(row.driver_exit_code, _unbegun(job.run, row)))
+        if _given_up(row) and _state(job.run) == "queued":
+            self._submit_again(job, row)
+            return None
+        if self._lives(job):
+            return None  # cut off from the head, or told to end and not gone yet
+        if str(row.status) == "STOPPED":
+            return self._over(job, Exit(-signal.SIGTERM, "its Ray job was stopped"))
+        return self._over(job, Exit(None, _lost(row)))
+
+    def waits(self, job: Job) -> str:
+        """What a job that has not begun waits for."""
+        if _state(job.run) != "queued":
+            return ""
+        try:
+            row = self.head(job.address).jobs()[0].get(job.name)
+        except QueueError as error:
+            return f"waits in Ray as job {job.name}, but {error}"
+        if row is None or not (str(row.status) == "PENDING" or _given_up(row)):
+            return ""
+        return f"waits in Ray as job {job.name} (pending, for resources)"
+
+    def stop(self, job: Job) -> None:
+        """End the job. One that still waits is told to; its worker, should it ever begin, finds that it is not wanted.
+
+        Raises:
+            QueueError: it cannot be told, or has not ended half a minute after it was.
+        """
+        head = self.head(job.address)
+        begun = time.monotonic()
+        told = float("-inf")
+        while True:
+            problem: EavdashError = QueueError.at(
+                f"Ray job {job.name}", expected="that it ends", found="it at work", remedy="try again"
+            )
+            try:
+                row = head.jobs()[0].get(job.name)
+                gone = row is None or row.status.is_terminal()
+                waiting = row is not None and str(row.status) == "PENDING"
+                if gone and not self._lives(job):
+                    break
+                if waiting and told > 0 and time.monotonic() - told > STOP_WAITING:
+                    break
+                if row is not None and not gone and time.monotonic() - told > 2 * STOP_WAITING:
+                    head.stop(row.submission_id)
+                    told = time.monotonic()
+            except QueueError as error:
+                if not self._lives(job):
+                    break
+                problem = error
+            if time.monotonic() - begun > STOP_WITHIN:
+                raise problem
+            time.sleep(0.2)
+        _sweep(job.name)
+
+    def check(self, root: Path, settings: Execution) -> list[str]:
+        """See :func:`eavdash.jobs.executors.raycheck.check`."""
+        from eavdash.jobs.executors import raycheck
+
+        return raycheck.check(self.head(address_of(settings.ray_address)), root, settings)
+
+    def head(self, address: str) -> Head:
+        """The head at an address, the same for all threads."""
+        with self._lock:
+            return self.heads.setdefault(address, Head(address))
+
+    def _submit_again(self, job: Job, row: Any) -> None:
+        """Hand over once more a job that Ray has given up because it had waited too long (15 minutes by default)."""
+        with contextlib.suppress(QueueError, IntegrityError):
+            wanted = submission(job.run, job.name, execution_of(job.run.status()))
+            self.head(job.address).submit(next_submission(row.submission_id), **wanted)
+            job.since = time.monotonic()
+
+    def _lives(self, job: Job) -> bool:
+        """Whether the job's worker shows by itself that it lives: by the run's lock, or by its heartbeat."""
+        try:
+            status = job.run.status()
+        except IntegrityError:
+            return False
+        if dict(status.get("job") or {}).get("name") != job.name or status["state"] not in ("queued", "running"):
+            return False
+        if job.run.locked():
+            return True
+        if status["state"] == "queued" or status.get("host") == host():
+            return False
+        # By this machine's clock: that of the other one may be wrong.
+        beat, now = status.get("heartbeat"), time.monotonic()
+        if job.seen[0] != beat:
+            job.seen = beat, now
+        return now - job.seen[1] < SILENT
+
+    def _over(self, job: Job, ended: Exit) -> Exit:
+        _sweep(job.name)
+        return ended
+
+
+def submission(run: RunDir, name: str, settings: Execution) -> dict[str, Any]:
+    """The job of a run as the Ray Jobs API takes it: the command, and what it needs of one node."""
+    variables = {
+        **dict.fromkeys(THREAD_VARIABLES, str(settings.threads)),
+        **with_package({"PYTHONPATH": os.environ.get("PYTHONPATH", "")}),
+        "PYTHONUNBUFFERED": "1",
+        JOB_VARIABLE: name,
+        RUN_VARIABLE: str(run.path),
+    }
+    gpus = gpu_share(settings)
+    if 0 < gpus < 1:
+        variables[SHARE_VARIABLE] = f"{gpus:.4f}"
+    if not gpus:
+        variables["CUDA_VISIBLE_DEVICES"] = ""  # Ray hides the node's GPUs only from those that ask for a share
+    # In the command rather than in Ray's runtime environment, which Ray's own process beside the worker would share.
+    command = shlex.join(["env", *(f"{key}={value}" for key, value in variables.items()), *worker_command()])
+    job: dict[str, Any] = {
+        "entrypoint": f"exec {command} {shlex.quote(str(run.path))} >> {shlex.quote(str(run.log_file))} 2>&1",
+        "entrypoint_num_cpus": settings.threads,
+        "metadata": {"study": run.study.name, "run": run.name},
+    }
+    if gpus:
+        job["entrypoint_num_gpus"] = gpus
+    if settings.ram:
+        job["entrypoint_memory"] = int(settings.ram * 2**30)
+    return job
+
+
+def gpu_share(settings: Execution) -> float:
+    """The share of a GPU that a run asks for, in Ray's unit of a ten thousandth; rounded down, so that all fit."""
+    if not settings.device.startswith("cuda"):
+        return 0.0
+    return math.floor(10_000 / max(1, settings.runs_per_gpu)) / 10_000
+
+
+def _name(run: RunDir) -> str:
+    with contextlib.suppress(IntegrityError):
+        return str(dict(run.status().get("job") or {}).get("name") or "")
+    return ""
+
+
+def _state(run: RunDir) -> str:
+    with contextlib.suppress(IntegrityError):
+        return str(run.status()["state"])
+    return ""
+
+
+def _given_up(row: Any) -> bool:
+    """Whether Ray took a job out of its queue because it had waited there for too long."""
+    return str(row.error_type or "") == "JOB_SUPERVISOR_ACTOR_START_TIMEOUT"
+
+
+def _lost(row: Any) -> str:
+    """Why Ray lost a job, in a few words."""
+    message = str(row.message or "")
+    if "node" in message and ("died" in message or "dead" in message):
+        return "its Ray node was lost"
+    first = message.strip().partition("\n")[0][:200].rstrip(".")
+    return f"Ray lost it: {first}" if first else "Ray lost it"
+
+
+def _unbegun(run: RunDir, row: Any) -> str:
+    """What a worker said that ended before it had begun; empty for one that had."""
+    if _state(run) != "queued":
+        return ""
+    with contextlib.suppress(OSError):
+        lines = run.log_file.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
+        if lines and not lines[-1].startswith("---"):
+            return f"its worker could not begin: {lines[-1][:300]}"
+    lines = str(row.message or "").rstrip().splitlines()
+    return f"its worker could not begin: {lines[-1][:300]}" if lines else "its worker could not begin"
+
+
+def _sweep(name: str) -> None:
+    """Kill what a job has left behind on this machine: known by its name, for the run may have another job by now."""
+    deadline = time.monotonic() + 5
+    while (left := locks.marked(JOB_VARIABLE, name)) and time.monotonic() < deadline:
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)

@@ -1,0 +1,196 @@
+"""What a Ray cluster must have before runs are handed to it, each thing that it lacks as a sentence.
+
+In: a head, the checkpoints folder, how runs are to be computed. Looked at: the package, the head, Ray's version,
+whether one node could ever give what a run asks for, and on each node the storage and the Python environment: a small
+job per node (it asks for no processor, so that a busy node answers too) reads and writes a file beside the queue and
+says what it found. A node that does not answer in time is passed over, unless none does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import platform
+import re
+import secrets
+import shlex
+import sys
+import time
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import eavdash
+from eavdash.config import Execution
+from eavdash.errors import QueueError, sentence
+from eavdash.jobs.executors.local import with_package
+from eavdash.jobs.executors.ray import gpu_share
+from eavdash.jobs.executors.rayhead import Head, missing
+
+#: The oldest Ray whose jobs can ask for memory.
+OLDEST = (2, 8)
+#: Seconds for all nodes together, and how many of them are asked.
+PATIENCE, MOST = 30.0, 32
+#: What runs on a node. In: the file to read, what stands in it, the file to write. Out: what was found, in that file,
+#: or printed where that fails: Ray keeps the last lines of a job that fails, and only of such a one.
+PROBE = """
+import json, platform, sys
+from importlib import metadata
+from pathlib import Path
+found = {"python": platform.python_version()}
+try:
+    from eavdash.jobs.executors import raycheck
+    found["eavdash"] = raycheck.digest()
+except ImportError as error:
+    found["import"] = str(error)
+for name in ("torch", "numpy"):
+    try:
+        found[name] = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        found[name] = "none"
+try:
+    if Path(sys.argv[1]).read_text() == sys.argv[2]:
+        Path(sys.argv[3]).write_text(json.dumps(found))
+        sys.exit(0)
+    found["storage"] = "another folder of that name"
+except OSError as error:
+    found["storage"] = error.strerror or str(error)
+print("eavdash-probe", json.dumps(found))
+sys.exit(1)
+"""
+
+
+def check(head: Head, root: Path, settings: Execution) -> list[str]:
+    """A sentence for each requirement that is not met."""
+    if problem := missing():
+        return [problem]
+    if re.fullmatch(r"cuda:[1-9]\d*", settings.device):
+        return [
+            sentence(
+                "--device",
+                "cuda (a job sees the GPU that Ray gives it, from 0)",
+                settings.device,
+                "write --device cuda, and --runs-per-gpu to share it",
+            )
+        ]
+    try:
+        version = head.version()
+        if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
+            oldest = ".".join(map(str, OLDEST))
+            return [sentence(f"Ray at {head.address}", f"Ray {oldest} or newer", version, "install a newer one there")]
+        nodes = head.nodes()
+        if problem := resources(head.address, nodes, settings):
+            return [problem]
+        return _probe(head, root, nodes)
+    except QueueError as error:
+        return [str(error)]
+
+
+def resources(address: str, nodes: list[dict[str, Any]], settings: Execution) -> str:
+    """A sentence when no single node has, busy or not, what a run asks for."""
+    wanted = {"CPU": float(settings.threads), "GPU": gpu_share(settings), "memory": settings.ram * 2**30}
+    had = [{key: float(node["resources_total"].get(key, 0)) for key in wanted} for node in nodes]
+    if any(all(node[key] >= wanted[key] for key in wanted) for node in had):
+        return ""
+    each = {_amount(node) for node in had}
+    return sentence(
+        f"Ray at {address}",
+        f"a node with {_amount(wanted)} for a run",
+        f"nodes with {' and with '.join(sorted(each))}" if each else "no node",
+        "ask for less (--threads, --runs-per-gpu, --device cpu), or start a node that has it",
+    )
+
+
+@cache
+def digest() -> str:
+    """What tells this copy of the package from another."""
+    home = Path(eavdash.__file__).resolve().parent
+    total = hashlib.sha256()
+    for file in sorted(home.rglob("*.py")):
+        total.update(f"{file.relative_to(home)}\n".encode() + file.read_bytes())
+    return total.hexdigest()[:16]
+
+
+def _probe(head: Head, root: Path, nodes: list[dict[str, Any]]) -> list[str]:
+    """Ask each node for its storage and environment."""
+    nonce = secrets.token_hex(8)
+    folder = root / ".queue"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    question = folder / f"probe-{nonce}"
+    question.write_text(nonce, encoding="ascii")
+    asked: dict[str, tuple[str, Path]] = {}  # submission: node, its answer
+    problems: list[str] = []
+    try:
+        for number, node in enumerate(nodes[:MOST], start=1):
+            place = next(key for key in node["resources_total"] if key.startswith("node:") and "internal" not in key)
+            name, answer = f"eavdash-probe-{nonce}-{number}", Path(f"{question}-{number}")
+            command = ["env", f"PYTHONPATH={with_package({})['PYTHONPATH']}", sys.executable, "-P", "-c", PROBE]
+            entrypoint = f"exec {shlex.join([*command, str(question), nonce, str(answer)])}"
+            head.submit(name, entrypoint=entrypoint, entrypoint_resources={place: 0.001})
+            asked[name] = str(node["node_ip"]), answer
+        waiting = dict(asked)
+        deadline = time.monotonic() + PATIENCE
+        while waiting and time.monotonic() < deadline:
+            rows = head.jobs(fresh=True)[0]
+            for name, (node_ip, answer) in list(waiting.items()):
+                if name in rows and (said := _said(rows[name], answer)) is not None:
+                    del waiting[name]
+                    problems += judge(node_ip, said, root)
+            time.sleep(0.3)
+        for name in waiting:
+            with contextlib.suppress(QueueError):
+                head.stop(name)
+        if asked and len(waiting) == len(asked):
+            remedy = "look at the cluster with: ray status"
+            expected = f"a node that answers within {PATIENCE:.0f} s"
+            return [sentence(f"Ray at {head.address}", expected, "none", remedy)]
+        return problems
+    finally:
+        for file in folder.glob(f"{question.name}*"):
+            file.unlink(missing_ok=True)
+
+
+def _said(row: Any, answer: Path) -> str | None:
+    """What a node's job said, as JSON, or else the last line of its log; None while it has said nothing."""
+    if not row.status.is_terminal():
+        return None
+    if row.driver_exit_code == 0:
+        # Not there although it was written: the storage takes its time to show it.
+        return answer.read_text(encoding="utf-8") if answer.exists() else None
+    lines = [line for line in str(row.message or "").splitlines() if line.strip()] or ["nothing"]
+    return next((line.partition("eavdash-probe ")[2] for line in lines if "eavdash-probe {" in line), lines[-1])
+
+
+def judge(node: str, said: str, root: Path) -> list[str]:
+    """What is wrong with a node, from what its job said."""
+    where = f"Ray node {node}"
+    environment = f"Python {platform.python_version()} with eavdash at {sys.executable}"
+    same = "give each node the same environment at the same path, or keep it on storage that all share"
+    try:
+        found: dict[str, Any] = json.loads(said)
+    except ValueError:
+        return [sentence(where, environment, said.strip().rstrip("."), same)]
+    problems = []
+    if "storage" in found:
+        expected = f"the checkpoints folder {root}, shared and writable"
+        remedy = "keep it on storage that all nodes share (--checkpoints)"
+        problems.append(sentence(where, expected, found["storage"], remedy))
+    if "import" in found:
+        return [*problems, sentence(where, environment, found["import"], same)]
+    mine = {name: metadata.version(name) for name in ("torch", "numpy")} | {"python": platform.python_version()}
+    differing = [name for name, version in mine.items() if found[name] != version]
+    if differing:
+        expected = ", ".join(f"{name} {mine[name]}" for name in differing)
+        problems.append(sentence(where, expected, ", ".join(f"{name} {found[name]}" for name in differing), same))
+    if found["eavdash"] != digest():
+        problems.append(sentence(where, "the eavdash that runs here", "another version of it", same))
+    return problems
+
+
+def _amount(resources: dict[str, float]) -> str:
+    parts = [f"{resources['CPU']:g} CPU"]
+    parts += [f"{resources['GPU']:g} GPU"] if resources["GPU"] else []
+    parts += [f"{resources['memory'] / 2**30:.1f} GiB"] if resources["memory"] else []
+    return ", ".join(parts)

@@ -1,0 +1,203 @@
+"""The head of a Ray cluster, asked by the Ray Jobs API: https://docs.ray.io/en/latest/cluster/running-applications/job-submission/
+
+In: the address of its dashboard, and Ray's own variables for a token (``RAY_AUTH_MODE``, ``RAY_AUTH_TOKEN`` or
+``RAY_AUTH_TOKEN_PATH``), which Ray reads and nothing here stores. Out: one list of this program's jobs that all threads
+share, at most one question a second; jobs handed over and stopped; the cluster's nodes. Whatever goes wrong is a
+:class:`eavdash.errors.QueueError` with a sentence. The package is optional: ``pip install 'eavdash[ray]'``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from eavdash.errors import QueueError
+
+#: Where Ray's dashboard listens unless it is told otherwise.
+DEFAULT_ADDRESS = "http://127.0.0.1:8265"
+#: Seconds between two lists, seconds until a connection, and until an answer.
+EVERY = 1.0
+CONNECT, ANSWER = 3.0, 20.0
+#: What a repeated submission's id has behind the job's name: "~2", "~3".
+AGAIN = "~"
+
+
+class SilentHeadError(QueueError):
+    """Nobody answers there, or not as a Ray head does."""
+
+
+def address_of(given: str) -> str:
+    """The dashboard's address: the given one, else ``RAY_API_SERVER_ADDRESS``, else this machine's."""
+    found = (given or os.environ.get("RAY_API_SERVER_ADDRESS") or DEFAULT_ADDRESS).strip().rstrip("/")
+    return found if "://" in found else f"http://{found}"
+
+
+def missing() -> str:
+    """Which package is not installed, as a sentence; empty when all is there."""
+    if all(importlib.util.find_spec(name) for name in ("ray", "aiohttp", "requests")):
+        return ""
+    error = QueueError.at(
+        "--executor ray",
+        expected="the package ray with its job client",
+        found="none",
+        remedy="install it with: pip install 'eavdash[ray]'",
+    )
+    return str(error)
+
+
+class Head:
+    """One head. Its methods may be called by many threads at once."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._client: Any = None
+        self._lock = threading.Lock()
+        self._asked = float("-inf")
+        self._jobs: dict[str, Any] = {}
+        self._error: QueueError | None = None
+
+    def jobs(self, fresh: bool = False) -> tuple[dict[str, Any], float]:
+        """The newest submission of each job by the job's name, and when (monotonic) the head was asked.
+
+        The rows are Ray's ``JobDetails``. ``fresh``: asked now, not up to a second ago.
+
+        Raises:
+            QueueError: the head does not answer, or not to us.
+        """
+        called = time.monotonic()
+        with self._lock:
+            now = time.monotonic()
+            if now - self._asked >= EVERY or (fresh and self._asked < called):
+                self._asked = now
+                try:
+                    self._jobs, self._error = newest(self._ask(lambda client: client.list_jobs())), None
+                except QueueError as error:
+                    self._error = error
+            if self._error is not None:
+                raise type(self._error)(str(self._error))
+            return self._jobs, self._asked
+
+    def submit(self, name: str, **job: Any) -> None:
+        """Hand over a job. One of that name that is there already is that job: it is never started twice.
+
+        Raises:
+            QueueError: the head does not answer, or does not take it.
+        """
+        try:
+            self._ask(lambda client: client.submit_job(submission_id=name, **job))
+        except SilentHeadError:
+            if name.partition(AGAIN)[0] not in self.jobs(fresh=True)[0]:  # taken, though its answer was lost?
+                raise
+        except QueueError as error:
+            if "already exists" not in str(error.__cause__):
+                raise
+
+    def stop(self, submission: str) -> None:
+        """Tell a job to end; it ends when it can."""
+        self._ask(lambda client: client.stop_job(submission))
+
+    def version(self) -> str:
+        """The cluster's version of Ray."""
+        return str(self._get("/api/version")["ray_version"])
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """The nodes that are alive: node_id, node_ip, resources_total and more."""
+        answer = self._get("/api/v0/nodes", params={"limit": 10000, "detail": True})
+        return [node for node in answer["data"]["result"]["result"] if node["state"] == "ALIVE"]
+
+    def _get(self, path: str, **request: Any) -> Any:
+        def get(client: Any) -> Any:
+            answer = client._do_request("GET", path, **request)
+            answer.raise_for_status()
+            return answer.json()
+
+        return self._ask(get)
+
+    def _ask(self, question: Callable[[Any], Any]) -> Any:
+        """Put a question to the head; whatever goes wrong becomes a sentence."""
+        if sentence := missing():
+            raise QueueError(sentence)
+        import requests
+        from ray.exceptions import AuthenticationError
+
+        where = f"Ray at {self.address}"
+        try:
+            if self._client is None:
+                self._client = _client(self.address)
+            return question(self._client)
+        except AuthenticationError as error:
+            unasked = "required" in str(error).partition("\n")[0]
+            raise QueueError.at(
+                where,
+                expected="a head that lets you in",
+                found="that it wants a token" if unasked else "that the token is wrong",
+                remedy="set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's before eavdash is started (a queue "
+                "at work keeps those that it was started with)",
+            ) from error
+        except (requests.RequestException, ConnectionError) as error:
+            raise SilentHeadError.at(
+                where,
+                expected="the head of a Ray cluster",
+                found=_plainly(error),
+                remedy="start it (docs/cluster.md), or mend --ray-address",
+            ) from error
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            raise QueueError.at(
+                where, expected="an answer", found=_last_line(error), remedy="look at the cluster with: ray status"
+            ) from error
+
+
+def newest(rows: list[Any]) -> dict[str, Any]:
+    """Of each job of this program the latest submission, by the job's name."""
+    found: dict[str, tuple[int, Any]] = {}
+    for row in rows:
+        name, _, again = (row.submission_id or "").partition(AGAIN)
+        if name.startswith("eavdash-"):
+            number = int(again or 1)
+            if name not in found or found[name][0] < number:
+                found[name] = number, row
+    return {name: row for name, (_, row) in found.items()}
+
+
+def next_submission(submission: str) -> str:
+    """The id under which a job is handed over once more, after Ray has given it up."""
+    name, _, again = submission.partition(AGAIN)
+    return f"{name}{AGAIN}{int(again or 1) + 1}"
+
+
+def _client(address: str) -> Any:
+    """Ray's client of exactly this address, which does not wait for ever."""
+    from ray.dashboard.modules.dashboard_sdk import SubmissionClient
+    from ray.job_submission import JobSubmissionClient
+
+    class Client(JobSubmissionClient):
+        def __init__(self) -> None:
+            # Not its own: RAY_ADDRESS in the environment would overrule the address.
+            SubmissionClient.__init__(self, address=address)
+            import ray
+
+            self._client_ray_version = ray.__version__
+
+        def _do_request(self, method: str, endpoint: str, **request: Any) -> Any:
+            return super()._do_request(method, endpoint, **{"timeout": (CONNECT, ANSWER), **request})
+
+    return Client()
+
+
+def _plainly(error: Exception) -> str:
+    import requests
+
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    if isinstance(error, (requests.ConnectionError, ConnectionError)):
+        return "nobody there"
+    return _last_line(error)
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip(" .")]
+    return lines[-1].rstrip(".") if lines else type(error).__name__
