@@ -57,6 +57,8 @@ def train_run(run: RunDir, **_: Any) -> bool:
         chain = hashlib.sha256(f"{chain}{epoch}".encode()).hexdigest()
         state = json.dumps([epoch, chain]).encode()
         write_atomic(run.resume_file, lambda file, state=state: file.write(state))
+        with (run.path / "epochs.txt").open("a") as done:
+            done.write(f"{epoch}\n")  # the weights alone would not show that two have computed the same
         run.update(epoch=epoch, epochs=plan["epochs"])
     for name in ("model.safetensors", "predictions.parquet"):
         write_atomic(run.path / name, lambda file, chain=chain: file.write(chain.encode()))

@@ -1,0 +1,186 @@
+"""The suite of every place on a real Ray of two nodes, and what only Ray has: shares of a GPU, nodes and heads lost."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from conftest import Lab
+from ray_cluster import Cluster
+from scenarios import *  # noqa: F403
+from scenarios import Place, undisturbed
+
+from eavdash.config import Execution
+from eavdash.jobs.executors import rayhead
+from eavdash.jobs.executors.ray import RayExecutor
+from eavdash.jobs.queue import cancel, submit
+from eavdash.store import RunDir
+
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(rayhead.missing()), reason="ray is not installed"),
+    # Ray's own, of its libraries.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Cluster]:
+    folder = Path(tempfile.mkdtemp(prefix="ray-"))  # sockets lie in it, whose paths must be short
+    made = Cluster(folder)
+    try:
+        with pytest.MonkeyPatch.context() as patch:  # Ray reads them once in a process, when it is imported
+            for variable, value in made.environment.items():
+                patch.setenv(variable, value)
+            made.open()
+            yield made
+    finally:
+        made.close()
+        assert not made.processes("head") + made.processes("second")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def cluster(nodes: Cluster) -> Cluster:
+    nodes.mend()
+    return nodes
+
+
+@pytest.fixture
+def place(cluster: Cluster, lab: Lab) -> Iterator[Place]:
+    head = rayhead.Head(cluster.address)
+
+    def living() -> dict[str, Any]:
+        return {name: row for name, row in head.jobs(fresh=True)[0].items() if not row.status.is_terminal()}
+
+    def end(run: RunDir) -> None:
+        head.stop(living()[run.status()["job"]["name"]].submission_id)
+
+    yield Place(lab, Execution(executor="ray", ray_address=cluster.address), end, lambda: list(living()))
+    lab.close()
+    for row in living().values():
+        head.stop(row.submission_id)
+    token = cluster.environment["RAY_AUTH_TOKEN"].encode()
+    assert not [path for path in lab.root.rglob("*") if path.is_file() and token in path.read_bytes()]
+
+
+def reason(run: RunDir) -> str:
+    return str(run.status().get("reason"))
+
+
+def gpus_seen_by(pid: int) -> str | None:
+    return psutil.Process(pid).environ().get("CUDA_VISIBLE_DEVICES")
+
+
+def once(run: RunDir) -> bool:
+    """Whether every epoch was computed once, in order: two at work at once would have done some twice."""
+    epochs = [int(line) for line in (run.path / "epochs.txt").read_text().split()]
+    return epochs == sorted(set(epochs)) and run.model_file.read_bytes() == undisturbed(run)
+
+
+def test_two_runs_share_a_gpu_and_a_third_waits_however_long(place: Place) -> None:
+    lab, address = place.lab, place.execution.ray_address
+    half = Execution(executor="ray", ray_address=address, device="cuda", runs_per_gpu=2)
+    first, second = (lab.run(f"s0{i}-vision", epochs=100000) for i in (1, 2))
+    submit(lab.study, execution=half)
+    assert [gpus_seen_by(lab.at_epoch(run)) for run in (first, second)] == ["0", "0"]
+    third = lab.run("s03-vision")
+    submit(lab.study, execution=half)
+    plain = lab.run("s04-vision", epochs=100000)
+    submit(lab.study, execution=place.execution)
+    assert gpus_seen_by(lab.at_epoch(plain)) == ""  # processors are free, so it is the GPU that the third waits for
+    lab.until(lambda: "waits in Ray as job" in reason(third))
+    # Ray gives up a job that waits for long; the run goes on waiting, as another submission.
+    job = third.status()["job"]["name"]
+    head = rayhead.Head(address)
+    lab.until(lambda: head.jobs(fresh=True)[0][job].submission_id == f"{job}~2")
+    assert third.status()["state"] == "queued"
+    cancel(lab.study, [first.name, plain.name])
+    lab.until(lambda: third.status()["state"] == "done")
+    assert (third.status()["attempt"], lab.launches()[third.name]) == (1, 1)
+    assert second.status()["state"] == "running"
+    cancel(lab.study)
+    assert place.empty()
+
+
+def test_a_run_of_a_lost_node_goes_on_elsewhere(place: Place, cluster: Cluster) -> None:
+    runs = [place.lab.run(f"s0{i}-vision", epochs=150) for i in (1, 2)]
+    submit(place.lab.study, execution=place.with_threads(2))
+    pids = {run: place.lab.at_epoch(run, 2) for run in runs}
+    there = [run for run, pid in pids.items() if pid in cluster.processes("second")]
+    assert len(there) == 1
+    cluster.kill("second")
+    (lost,) = there
+    (kept,) = set(runs) - set(there)
+    place.lab.until(lambda: len(lost.status().get("history") or []) == 1)
+    assert "its Ray node was lost" in lost.status()["history"][0]["reason"]
+    assert kept.status()["pid"] == pids[kept]
+    assert set(place.done()["state"]) == {"done"}
+    assert lost.status()["pid"] != pids[lost]
+    assert all(once(run) for run in runs)
+    assert place.lab.launches() == {lost.name: 2, kept.name: 1}
+    assert place.empty()
+
+
+def test_runs_outlast_a_lost_head_and_go_on_with_the_next(place: Place, cluster: Cluster) -> None:
+    runs = [place.lab.run(f"s0{i}-vision", epochs=300) for i in (1, 2)]
+    submit(place.lab.study, execution=place.with_threads(2))
+    pids = {run: place.lab.at_epoch(run, 2) for run in runs}
+    (orphan,) = [run for run, pid in pids.items() if pid in cluster.processes("second")]
+    (lost,) = set(runs) - {orphan}
+    cluster.kill("head")
+    place.lab.until(lambda: "found nobody there" in reason(lost))
+    assert lost.status()["state"] == "queued"
+    assert "was lost; it goes on after epoch" in lost.status()["history"][0]["reason"]
+    # Nobody can ask about the other, but its heart beats: it is left alone.
+    assert orphan.status()["state"] == "running"
+    assert orphan.status()["pid"] == pids[orphan]
+    cluster.start("head")
+    cluster.mend()
+    assert set(place.done()["state"]) == {"done"}
+    assert all(once(run) for run in runs)
+    assert place.lab.launches()[lost.name] == 2
+    assert place.empty()
+
+
+def test_a_run_waits_for_a_head_that_is_not_there_or_shuts_it_out(
+    cluster: Cluster, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "f" * 64)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        silent = lab.run("s01-vision")
+        submit(lab.study, execution=Execution(executor="ray", ray_address=address))
+        closed = lab.run("s02-vision")
+        submit(lab.study, execution=Execution(executor="ray", ray_address=cluster.address))
+        lab.until(lambda: "expected the head of a Ray cluster, found nobody there" in reason(silent))
+        lab.until(lambda: "found that the token is wrong" in reason(closed))
+        assert {silent.status()["state"], closed.status()["state"]} == {"queued"}
+        cancel(lab.study)
+        lab.until(lambda: set(lab.states().values()) == {"cancelled"})
+    assert not lab.launches()
+
+
+def test_a_cluster_is_checked_before_anything_is_handed_to_it(
+    place: Place, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor, root = RayExecutor(), place.lab.root
+    assert executor.check(root, place.execution) == []
+    (found,) = executor.check(root, place.with_threads(4))
+    assert "expected a node with 4 CPU for a run" in found
+    (found,) = executor.check(root, Execution(executor="ray", ray_address=cluster.address, device="cuda", threads=4))
+    assert "expected a node with 4 CPU, 1 GPU" in found
+    monkeypatch.setattr(sys, "executable", "/there/is/no/python")
+    found = executor.check(root, place.execution)
+    assert len(found) == 2
+    assert all("/there/is/no/python" in line and "same environment" in line for line in found)
+    assert not list((root / ".queue").glob("probe-*"))
