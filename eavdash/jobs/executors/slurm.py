@@ -23,7 +23,7 @@ from eavdash.config import Execution
 from eavdash.errors import ConfigError, EavdashError, QueueError
 from eavdash.jobs.executors import JOB_VARIABLE, Exit, Leases
 from eavdash.jobs.executors.local import RUN_VARIABLE, worker_command, worker_environment
-from eavdash.jobs.executors.slurm_commands import RefusalError, Row, SilenceError, Squeue, call, details
+from eavdash.jobs.executors.slurm_commands import RefusalError, Row, Sbatch, SilenceError, Squeue, call, details
 from eavdash.jobs.executors.slurm_options import options
 from eavdash.jobs.snapshot import ended
 from eavdash.store import RunDir
@@ -67,9 +67,9 @@ env "$mark" {variables} {command} &
 worker=$!
 # SLURM tells every process of the job to end; what does not listen must not keep its node until SLURM loses patience.
 grace() {{
-  for tenth in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+  for fifth in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
     kill -0 "$worker" || return
-    [ "$tenth" != 5 ] || kill -TERM "$worker"
+    [ "$fifth" != 5 ] || kill -TERM "$worker"
     sleep 0.2
   done
   kill -KILL "$worker"
@@ -80,8 +80,11 @@ while :; do
   code=$?
   kill -0 "$worker" 2>/dev/null || break
 done
-for left in $(grep -lszxF "$mark" /proc/[0-9]*/environ | tr -cd '0-9\\n'); do
-  kill -KILL "$left" 2>/dev/null
+tries=0
+while left=$(grep -lszxF "$mark" /proc/[0-9]*/environ | tr -cd '0-9\\n') && [ -n "$left" ] && [ $tries -lt 50 ]; do
+  kill -KILL $left 2>/dev/null
+  tries=$((tries + 1))
+  sleep 0.1
 done
 [ -z "$told" ] || code=143
 exit "$code"
@@ -106,28 +109,28 @@ class SlurmExecutor:
     command: tuple[str, ...] = field(default_factory=lambda: worker_command())
     patience: float = 90.0
     squeue: Squeue = field(default_factory=Squeue)
+    sbatch: Sbatch = field(default_factory=Sbatch)
 
     def start(self, run: RunDir, settings: Execution, leases: Leases, claim: Callable[[], Any]) -> Job | None:
         """See :class:`eavdash.jobs.executors.Executor`."""
+        before = dict(run.status().get("job") or {}).get("name")
         claim()
         job = Job(run, str(run.status()["job"]["name"]))
-        try:
-            asked = options(settings)
-        except ConfigError as error:
-            raise QueueError(str(error)) from error
-        if self._alive(job):
-            return job  # a conductor was killed between sbatch and its answer
-        arguments = ["--parsable", "--requeue", f"--job-name={job.name}", *asked, *log_options(run.log_file)]
+        if job.name == before and self._alive(job):
+            return job  # whoever submitted it did not live to hear the answer
+        own = ["--requeue", f"--job-name={job.name}", *log_options(run.log_file)]
         variables = {RUN_VARIABLE: str(run.path), JOB_VARIABLE: job.name, **leases.environment}
         script = batch_script((*self.command, str(run.path)), variables)
         try:
-            call("sbatch", *arguments, script=script, environment=worker_environment(settings.threads))
+            self.sbatch(options(settings), own, script, worker_environment(settings.threads))
+        except ConfigError as error:
+            raise QueueError(str(error)) from error
         except (SilenceError, RefusalError) as error:
             raise QueueError.at(
                 "SLURM", expected="a job that it takes", found=str(error), remedy="it is asked again"
             ) from error
         finally:
-            self.squeue.forget()
+            self.squeue.submitted(job.name)
         return job
 
     def find(self, run: RunDir) -> Job | None:
@@ -194,7 +197,6 @@ class SlurmExecutor:
                 told = now
                 with contextlib.suppress(SilenceError, RefusalError):
                     call("scancel", *(row.id for row in rows))
-                self.squeue.forget()
             time.sleep(0.2)
 
     def check(self, root: Path, settings: Execution) -> list[str]:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 
 #: Seconds for which one listing serves everybody.
 LISTING_AGE = 1.0
+#: Seconds for which a refusal of sbatch serves everybody who asks for the same.
+REFUSAL_AGE = 10.0
 #: Seconds after which a command counts as not answered.
 PATIENCE = 60.0
 #: What the commands say when the controller, or the way to it, is the trouble.
@@ -112,35 +114,41 @@ class Squeue:
     _turn: threading.Lock = field(default_factory=threading.Lock)
     _rows: dict[str, list[Row]] = field(default_factory=dict)
     _asked: float = float("-inf")
-    _changed: float = float("-inf")
-    _silence: SilenceError | None = None
+    _submitted: dict[str, float] = field(default_factory=dict)
+    _silence: str = ""
 
     def named(self, name: str) -> list[Row]:
-        """The jobs of one name, as they are now or were a second ago.
+        """The jobs of one name, as they are now or were a second ago; waits for a listing that can know of it.
 
         Raises:
             SilenceError: the controller does not answer.
         """
-        with self._turn:
-            if time.monotonic() - self._asked > LISTING_AGE or self._asked <= self._changed:
-                # The time before the question, so that what is submitted meanwhile is not taken for gone.
-                self._asked = time.monotonic()
-                try:
-                    self._rows, self._silence = self._ask(), None
-                except (SilenceError, RefusalError) as error:
-                    self._silence = SilenceError(str(error))
-            if self._silence is not None:
-                raise SilenceError(str(self._silence))
-            return self._rows.get(name, [])
+        while True:
+            with self._turn:
+                age = time.monotonic() - self._asked
+                if age > LISTING_AGE:
+                    # The time before the question, so that what is submitted meanwhile is not taken for gone.
+                    self._asked, age = time.monotonic(), 0.0
+                    try:
+                        self._rows, self._silence = self._ask(), ""
+                    except (SilenceError, RefusalError) as error:
+                        self._silence = str(error)
+                if self._silence:
+                    raise SilenceError(self._silence)
+                if name in self._rows or self._asked > self._submitted.get(name, float("-inf")):
+                    self._submitted.pop(name, None)
+                    return self._rows.get(name, [])
+            time.sleep(max(0.05, LISTING_AGE - age))
 
     def last(self, name: str) -> list[Row]:
         """The jobs of one name as they were when the controller last answered."""
         with self._turn:
             return self._rows.get(name, [])
 
-    def forget(self) -> None:
-        """Something was submitted or cancelled: what was seen before is out of date."""
-        self._changed = time.monotonic()
+    def submitted(self, name: str) -> None:
+        """A job of that name may have been submitted until now: an older listing says nothing about it."""
+        with self._turn:
+            self._submitted[name] = time.monotonic()
 
     @staticmethod
     def _ask() -> dict[str, list[Row]]:
@@ -152,3 +160,31 @@ class Squeue:
                 row = Row(*parts)
                 rows.setdefault(row.name, []).append(row)
         return rows
+
+
+@dataclass
+class Sbatch:
+    """Submissions, one at a time. Where a limit is reached, hundreds of runs wait for their turn: what was refused is
+    not asked again, by whichever of them, before some time has passed."""
+
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+    _refused: dict[tuple[str, ...], tuple[float, str]] = field(default_factory=dict)
+
+    def __call__(self, asked: list[str], own: list[str], script: str, environment: dict[str, str]) -> None:
+        """Submit a script with the options ``asked`` for, which a refusal is remembered for, and its ``own``.
+
+        Raises:
+            SilenceError: nobody answered; the job may have been submitted all the same.
+            RefusalError: the answer is no, or was a moment ago.
+        """
+        key = tuple(asked)
+        with self._turn:
+            until, said = self._refused.get(key, (0.0, ""))
+            if time.monotonic() < until:
+                raise RefusalError(said)
+            try:
+                call("sbatch", "--parsable", *asked, *own, script=script, environment=environment)
+                self._refused.pop(key, None)
+            except RefusalError as error:
+                self._refused[key] = time.monotonic() + REFUSAL_AGE, str(error)
+                raise
