@@ -24,6 +24,7 @@ page = st.navigation(
         "Training": [
             st.Page("pages/training/launch.py", title="Launch", url_path="launch"),
             st.Page("pages/training/monitor.py", title="Monitor", url_path="monitor"),
+            st.Page("pages/training/studies.py", title="Studies", url_path="studies"),
         ],
         "Data": [
             st.Page("pages/data/health.py", title="Health", url_path="health"),

@@ -111,7 +111,7 @@ def test_extending_queues_the_holes_and_on_request_what_had_failed(
     monkeypatch.setattr("eavdash.jobs.queue.retry", lambda _study, runs: runs)
     assert as_json(capsys, "extend", "pilot", "--again")["again"] == ["s01-audio"]
     assert main(["extend", "pilot", "--subjects", "all", "--folds", "all"]) == 0
-    assert "11 runs are new, 11 were queued, 0 again" in said(capsys)[1]
+    assert "new runs: 11, queued: 11, queued again: 0" in said(capsys)[1]
     assert main(["extend", "pilot", "--seeds", "x"]) == 2
     assert main(["archive", "pilot"]) == 2  # its runs wait
     assert "cancel first: eavdash cancel pilot" in said(capsys)[1]

@@ -102,7 +102,7 @@ def extend(options: argparse.Namespace) -> int:
         console.print_json({**_plan(made.plan), **lists})
         return 0
     console.plan(made.plan)
-    console.say(f"{len(made.new)} runs are new, {len(made.holes)} were queued, {len(made.again)} again")
+    console.say(f"new runs: {len(made.new)}, queued: {len(made.holes)}, queued again: {len(made.again)}")
     if made.holes or made.again:
         console.say(f"follow it with: eavdash status {study.name}")
     return 0

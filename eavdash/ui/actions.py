@@ -1,16 +1,18 @@
-"""What buttons do: queue, cancel, retry. Callbacks only; each leaves one message that the page shows.
+"""What buttons do: queue, cancel, retry, keep house. Callbacks only; each leaves one message that the page shows.
 
-In: paths and names. The work is that of ``eavdash.study`` and ``eavdash.jobs.queue``; every action may be repeated
-without harm, so that a double click does what one click does.
+In: paths and names. The work is that of ``eavdash.study``, ``eavdash.housekeeping`` and ``eavdash.jobs.queue``; every
+action may be repeated without harm, so that a double click does what one click does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
+from eavdash import housekeeping
 from eavdash.config import Execution, Selection, StudyConfig
 from eavdash.errors import EavdashError
 from eavdash.store import StudyDir
@@ -83,6 +85,41 @@ def probe(study: StudyDir, names: Sequence[str]) -> None:
         st.session_state[MESSAGE] = ("error", str(error))
 
 
+def extend(
+    study: StudyDir, subjects: Sequence[str], folds: Sequence[int] | None, seeds: Sequence[int] | None, again: bool
+) -> None:
+    """Add to a study and queue the holes; ``again``: failed and cancelled runs as well."""
+    _done(
+        lambda: housekeeping.extend(study, tuple(subjects) or None, folds, seeds, retry_ended=again),
+        lambda made: f"{study.name}: {len(made.holes)} runs are queued"
+        + (f", {len(made.again)} again." if again else "."),
+    )
+
+
+def archive(study: StudyDir, drop_resume: bool) -> None:
+    """Put a study away."""
+    _done(
+        lambda: housekeeping.archive(study, drop_resume),
+        lambda freed: f"{study.name} is archived" + (f"; {housekeeping.size(freed)} were freed." if freed else "."),
+    )
+
+
+def unarchive(study: StudyDir) -> None:
+    """Take a study out of the archive."""
+    _done(lambda: housekeeping.unarchive(study), f"{study.name} is in use again.")
+
+
+def delete(study: StudyDir, typed_key: str) -> None:
+    """Delete a study whose name stands in the field of that key."""
+    typed = str(st.session_state.get(typed_key) or "").strip()
+    _done(lambda: housekeeping.delete(study, typed), f"{study.name} is deleted.")
+
+
+def open_study(study: StudyDir) -> None:
+    """Make a study the current one."""
+    st.session_state["study"] = study.name
+
+
 def ensure_conductor(root: Path) -> str:
     """Start the queue's conductor if there is work and none is alive; an empty text, or why that did not work."""
     from eavdash.jobs import queue
@@ -94,11 +131,11 @@ def ensure_conductor(root: Path) -> str:
     return ""
 
 
-def _done(work: Callable[[], object], words: str) -> None:
-    """Do the work and leave its message, or why it could not be done."""
+def _done(work: Callable[[], Any], words: str | Callable[[Any], str]) -> None:
+    """Do the work and leave its message (``words`` may make it of the outcome), or why it could not be done."""
     try:
-        work()
-        st.session_state[MESSAGE] = ("success", words)
+        outcome = work()
+        st.session_state[MESSAGE] = ("success", words if isinstance(words, str) else words(outcome))
     except EavdashError as error:
         st.session_state[MESSAGE] = ("error", str(error))
     cache.snapshot_again()

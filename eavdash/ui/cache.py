@@ -18,6 +18,7 @@ import pandas as pd
 import streamlit as st
 
 from eavdash import config as cfg
+from eavdash import housekeeping
 from eavdash.config import Selection, StudyConfig
 from eavdash.errors import IntegrityError
 from eavdash.jobs import estimates
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from eavdash.data.table import TrialTable
     from eavdash.data.video.playable import Playable
     from eavdash.explain.trial import Explanation
+    from eavdash.housekeeping import Extension
     from eavdash.study import Plan
 
 Stamp = tuple[tuple[str, int, int], ...]
@@ -112,8 +114,23 @@ def snapshot(study: StudyDir) -> pd.DataFrame:
 
 
 def snapshot_again() -> None:
-    """Look at the runs anew: something was just changed."""
+    """Look at the runs, and at all studies, anew: something was just changed."""
     _snapshot.clear()
+    _overview.clear()
+    _extension.clear()
+
+
+def overview(root: Path) -> pd.DataFrame:
+    """``housekeeping.overview`` with the archived studies, at most five seconds old."""
+    return _overview(str(root))
+
+
+def extension(
+    study: StudyDir, subjects: Sequence[str], folds: Sequence[int] | None, seeds: Sequence[int] | None
+) -> Extension:
+    """What adding to a study would queue (``housekeeping.plan_extension``); nothing is written."""
+    adding = (tuple(subjects) or None, None if folds is None else tuple(folds), None if seeds is None else tuple(seeds))
+    return _extension(str(study.path), *adding)
 
 
 def damage(run: RunDir) -> list[str]:
@@ -299,6 +316,18 @@ def _damage(path: str, stamp: Stamp, checksums: tuple[tuple[str, str], ...]) -> 
 @st.cache_data(max_entries=16, show_spinner=False)
 def _searched(path: str, stamp: tuple[int, int], text: str) -> logs.Found:
     return logs.search(Path(path), text)
+
+
+@st.cache_data(ttl=5, max_entries=4, show_spinner="Looking at the studies")
+def _overview(root: str) -> pd.DataFrame:
+    return housekeeping.overview(Path(root), archived=True)
+
+
+@st.cache_data(ttl=15, max_entries=8, show_spinner="Planning")
+def _extension(
+    path: str, subjects: tuple[str, ...] | None, folds: tuple[int, ...] | None, seeds: tuple[int, ...] | None
+) -> Extension:
+    return housekeeping.plan_extension(StudyDir(Path(path)), subjects, folds, seeds)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

@@ -15,10 +15,9 @@ import streamlit as st
 
 from eavdash import config as cfg
 from eavdash.config import ENCODERS, FUSIONS, MODALITIES, PROTOCOLS, STAGES, Execution, Selection, StudyConfig
-from eavdash.presets import preset
 from eavdash.selection import parse_numbers
 from eavdash.study import Plan
-from eavdash.ui import preprocessing, theme
+from eavdash.ui import preprocessing, takeover, theme
 
 PAGE = "training_launch"
 PRESET_LABELS = {"quick": "quick: small models for a laptop", "paper": "paper: the published configuration"}
@@ -58,15 +57,14 @@ class Request:
 
 def apply_preset() -> None:
     """Callback of the preset: every other setting takes the preset's value."""
-    base = preset(st.session_state[f"{PAGE}_preset"])
-    for key, value in _defaults(base).items():
+    for key, value in {**_defaults(takeover.base()), **takeover.further()}.items():
         st.session_state[f"{PAGE}_{key}"] = value
 
 
 def initialise() -> None:
     """Give settings that have no value yet that of the preset."""
     st.session_state.setdefault(f"{PAGE}_preset", "quick")
-    for key, value in _defaults(preset(st.session_state[f"{PAGE}_preset"])).items():
+    for key, value in _defaults(takeover.base()).items():
         st.session_state.setdefault(f"{PAGE}_{key}", value)
 
 
@@ -76,16 +74,23 @@ def form(subjects: Sequence[str], conditions: bool) -> Request:
     Raises:
         ConfigError, UsageError: an impossible setting.
     """
+    base = takeover.base()
+    # Of those that were chosen for another dataset, the ones that this one has.
+    st.session_state[f"{PAGE}_subjects"] = [
+        s for s in st.session_state.get(f"{PAGE}_subjects") or [] if s in set(subjects)
+    ]
     left, right = st.columns(2)
     with left:
-        _select("Preset", list(PRESET_LABELS), "preset", PRESET_LABELS, on_change=apply_preset)
+        choices = takeover.options()
+        titles = {choice: takeover.label(choice) or PRESET_LABELS[choice] for choice in choices}
+        _select("Preset", choices, "preset", titles, on_change=apply_preset)
         chosen = st.multiselect("Subjects", subjects, placeholder="All subjects", **_key("subjects"))
         stages = st.multiselect("Stages", STAGES, format_func=theme.label, **_key("stages"))
         kind = _select("Fusion", FUSIONS, "fusion", FUSION_HELP)
     with right:
         protocol = _select("Protocol", PROTOCOLS, "protocol", PROTOCOL_HELP)
         first, second = st.columns(2)
-        count = first.number_input("Number of folds", 2, 50, **_key("fold_count"))
+        count = first.number_input("Number of folds", 2, max(50, base.protocol.folds), **_key("fold_count"))
         folds = second.text_input("Folds to run", help="`all`, or numbers from 0 such as `0,1`", **_key("folds"))
         first, second = st.columns(2)
         epochs = first.number_input("Epochs", 0, 10_000, help="0: what the preset says per stage", **_key("epochs"))
@@ -99,7 +104,8 @@ def form(subjects: Sequence[str], conditions: bool) -> Request:
         for modality in MODALITIES:
             first, second = st.columns([1, 2])
             with first:
-                encoder = _select(theme.label(modality), ENCODERS[modality], f"{modality}_encoder", ENCODER_LABELS)
+                known = tuple(dict.fromkeys([*ENCODERS[modality], base.modality(modality).encoder]))
+                encoder = _select(theme.label(modality), known, f"{modality}_encoder", ENCODER_LABELS)
             weights = second.text_input(
                 f"Weights of {theme.label(modality)}",
                 placeholder="Empty: trained from scratch",
@@ -107,9 +113,10 @@ def form(subjects: Sequence[str], conditions: bool) -> Request:
                 **_key(f"{modality}_weights"),
             )
             settings += [f"{modality}.encoder={encoder}", f"{modality}.weights={weights.strip()}"]
-    where, prepared = preprocessing.form(PAGE, conditions)
-    base = preset(st.session_state[f"{PAGE}_preset"])
-    base = replace(base, stages=tuple(s for s in STAGES if s in stages), where=where)
+    where, prepared = preprocessing.form(PAGE, conditions, base)
+    if set(stages) != set(base.stages):
+        base = replace(base, stages=tuple(s for s in STAGES if s in stages))
+    base = replace(base, where=where)
     config = cfg.with_settings(base, [*settings, *prepared])
     return Request(
         cfg.with_epochs(config, int(epochs)) if epochs else config,

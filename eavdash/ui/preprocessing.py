@@ -13,6 +13,8 @@ import streamlit as st
 from eavdash.config import StudyConfig
 
 CONDITIONS = {"speaking": ("auto",), "listening": ("condition=Listening",), "speaking and listening": ()}
+#: The choice of trials of a study whose settings were taken over, where it is none of those.
+OWN = "as in that study"
 CHAINS = {"trial": "each trial by itself", "published": "as published: causal, across the trials' borders"}
 CROPS = {"face": "the face, found and followed", "centre": "the largest centred square"}
 BAD = {"keep": "kept", "interpolate": "found and interpolated"}
@@ -28,8 +30,8 @@ _EEG_NUMBERS = {
 def defaults(base: StudyConfig) -> dict[str, Any]:
     """The widgets' values for a preset, by the last part of their keys."""
     return {
-        "condition": next(name for name, where in CONDITIONS.items() if where == base.where),
-        "where": "",
+        "condition": next((name for name, where in CONDITIONS.items() if where == base.where), OWN),
+        "where": "" if base.where == ("auto",) else ", ".join(base.where),
         "from_video": base.audio.from_video,
         "crop": base.vision.crop,
         "chain": base.eeg.chain,
@@ -39,11 +41,12 @@ def defaults(base: StudyConfig) -> dict[str, Any]:
     }
 
 
-def form(page: str, conditions: bool) -> tuple[tuple[str, ...], list[str]]:
+def form(page: str, conditions: bool, base: StudyConfig) -> tuple[tuple[str, ...], list[str]]:
     """Draw the settings; the filter ``where`` and ``key=value`` settings.
 
     Args:
         conditions: whether the dataset tells speaking from listening trials (EAV does).
+        base: the configuration that the form starts from.
     """
 
     def key(name: str) -> dict[str, Any]:
@@ -52,12 +55,14 @@ def form(page: str, conditions: bool) -> tuple[tuple[str, ...], list[str]]:
     with st.expander("Trials and preprocessing", key=f"{page}_preprocessing"):
         left, right = st.columns(2)
         if conditions:
-            where = CONDITIONS[left.selectbox("Trials", list(CONDITIONS), **key("condition"))]
+            own = {} if base.where in CONDITIONS.values() else {OWN: base.where}
+            choices = {**CONDITIONS, **own}
+            where = choices[left.selectbox("Trials", list(choices), **key("condition"))]
         else:
             typed = left.text_input(
                 "Only trials where", help="`column=value`, several joined by commas; empty: all trials.", **key("where")
             )
-            where = tuple(part.strip() for part in typed.split(",") if part.strip()) or ("auto",)
+            where = tuple(part.strip() for part in typed.split(",") if part.strip()) or (base.where and ("auto",))
         crop = right.selectbox("Pictures show", list(CROPS), format_func=CROPS.get, **key("crop"))
         sound = left.checkbox("Trials without a sound file take their video's sound track", **key("from_video"))
         chain = right.selectbox("EEG is filtered", list(CHAINS), format_func=CHAINS.get, **key("chain"))
@@ -69,7 +74,7 @@ def form(page: str, conditions: bool) -> tuple[tuple[str, ...], list[str]]:
             "EEG reference", help="`average`, or channels such as `A1+A2`; empty: as recorded.", **key("reference")
         )
         bad = right.selectbox("Bad EEG channels are", list(BAD), format_func=BAD.get, **key("bad_channels"))
-    settings = [f"eeg.{name}={value:g}" for name, value in numbers.items()]
+    settings = [f"eeg.{name}={value!r}" for name, value in numbers.items()]
     settings += [f"eeg.reference={reference.strip()}", f"eeg.bad_channels={bad}", f"eeg.chain={chain}"]
     settings += [f"vision.crop={crop}", f"audio.from_video={str(sound).lower()}"]
     return where, settings

@@ -4,7 +4,7 @@ import streamlit as st
 
 from eavdash.results.marks import marks_of
 from eavdash.store import checkpoints_root
-from eavdash.ui import actions, cache, launching, parts
+from eavdash.ui import actions, cache, launching, parts, takeover
 
 parts.head("Set up a study", "What should be trained, on which recordings, and how is it tested?")
 parts.message()
@@ -32,9 +32,9 @@ st.subheader("What will run", anchor=False)
 if not name:
     st.info("Give the study a name to see what it will run.")
     st.stop()
-with parts.shown_errors():
-    plan = cache.plan(path, name, request.config, request.selection, root)
+plan = takeover.planned(path, name, request.config, request.selection, root)
 st.markdown(launching.plan_sentence(plan))
+takeover.compared(plan)
 if plan.existing and plan.study == parts.current_study():
     st.page_link(parts.MONITOR, label="Watch the runs")
 st.dataframe(launching.plan_table(plan), hide_index=True, key="training_launch_plan")

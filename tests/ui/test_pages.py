@@ -25,6 +25,7 @@ PAGES = {
     "attention": "pages/explain/attention.py",
     "launch": "pages/training/launch.py",
     "monitor": "pages/training/monitor.py",
+    "studies": "pages/training/studies.py",
     "health": "pages/data/health.py",
     "trials": "pages/data/trials.py",
 }

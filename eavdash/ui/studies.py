@@ -1,0 +1,242 @@
+"""The page of studies: its table, and what can be done with the study that was chosen.
+
+In: rows of ``housekeeping.overview``. Out: widgets (keys ``training_studies_*``); what they do is in
+``eavdash.ui.actions``. A click on a row chooses by name, so that a table that changes meanwhile changes no choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from eavdash import housekeeping
+from eavdash.errors import EavdashError
+from eavdash.planning import CROSS_SUBJECT
+from eavdash.results.tables import natural
+from eavdash.selection import parse_numbers
+from eavdash.store import StudyDir
+from eavdash.ui import actions, cache, parts, takeover
+
+PAGE = "training_studies"
+CHOICE = f"{PAGE}_choice"
+DAMAGED_SHOWN = 20
+
+
+def choose_shown(every: pd.DataFrame) -> pd.DataFrame:
+    """The studies to show: those in use, and on request the archived ones."""
+    archived = int(every["archived"].sum())
+    if archived and st.toggle(f"Show {archived} archived", key=f"{PAGE}_archived"):
+        return every
+    return every[~every["archived"]]
+
+
+def table(shown: pd.DataFrame) -> str | None:
+    """One row per study; the name of the one that was chosen."""
+    names = shown["study"].tolist()
+    st.dataframe(
+        view(shown),
+        hide_index=True,
+        on_select=lambda: _choose(names),
+        selection_mode="single-row",
+        column_config={
+            "Done": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1, width="small"),
+            "Size": st.column_config.NumberColumn(format="bytes"),
+            "Last change": st.column_config.DatetimeColumn(format="distance"),
+        },
+        key=f"{PAGE}_table",
+    )
+    total = parts.size(int(shown["bytes"].sum()))
+    st.caption(f"{len(shown)} {'study takes' if len(shown) == 1 else 'studies take'} {total}. Select one to act on it.")
+    for problem in filter(None, shown["problem"]):
+        st.error(parts.plain(problem))
+    if st.session_state.get(CHOICE) not in names:
+        st.session_state[CHOICE] = None
+    return st.selectbox("Study to act on", names, index=None, placeholder="Choose a study", key=CHOICE)
+
+
+def view(shown: pd.DataFrame) -> pd.DataFrame:
+    """The table as people read it."""
+    rows = shown.to_dict(orient="records")
+    return pd.DataFrame(
+        {
+            "Study": shown["study"],
+            "Done": shown["done"] / shown["runs"].clip(lower=1),
+            "Runs": [f"{row['done']} of {row['runs']}" for row in rows],
+            "State": [state(row) for row in rows],
+            "Size": shown["bytes"],
+            "Protocol": shown["protocol"],
+            "Dataset": shown["dataset"],
+            "Last change": pd.to_datetime(shown["changed"], unit="s", utc=True),
+        }
+    )
+
+
+def state(row: Mapping[Any, Any]) -> str:
+    """What there is to know about a study beyond its progress, in words."""
+    words = [word for word in ("archived", "paused") if row[word]]
+    words += ["cannot be read"] if row["problem"] else []
+    queued = row["states"].get("queued", 0) - row["never_queued"]
+    counts = {**row["states"], "queued": queued, "never queued": row["never_queued"]}
+    words += [f"{n} {what}" for what, n in counts.items() if n and what != "done"]
+    return ", ".join(words) or ("done" if row["runs"] else "no runs")
+
+
+def head(row: Mapping[Any, Any]) -> None:
+    """Name and facts of the chosen study."""
+    st.subheader(row["study"], anchor=False)
+    facts = [
+        f"Made {row['created'][:10]}" if row["created"] else "",
+        f"preset {row['preset']}" if row["preset"] else "",
+        f"protocol {row['protocol']}" if row["protocol"] else "",
+        "simulated recordings" if row["simulated"] else "",
+        parts.size(row["bytes"]),
+        f"of which {parts.size(row['resume_bytes'])} to go on from" if row["resume_bytes"] else "",
+    ]
+    st.caption(parts.plain(" · ".join(filter(None, facts))))
+
+
+def buttons(study: StudyDir, row: Mapping[Any, Any]) -> None:
+    """Open, clone, pause or resume, verify."""
+    place = st.container(horizontal=True)
+    if study == parts.current_study():
+        place.page_link(parts.MONITOR, label="Watch its runs")
+    else:
+        place.button(
+            "Open",
+            type="primary",
+            help="Makes it the current study of every page.",
+            on_click=actions.open_study,
+            args=(study,),
+            key=f"{PAGE}_open",
+        )
+    readable = not row["problem"]
+    if place.button("Clone with edits", disabled=not readable, key=f"{PAGE}_clone"):
+        takeover.take_over(study, housekeeping.free_name(study.path.parent, study.name))
+        parts.open_page(parts.LAUNCH)
+    if row["paused"]:
+        place.button("Resume", on_click=actions.resume, args=(study,), disabled=row["archived"], key=f"{PAGE}_resume")
+    else:
+        place.button(
+            "Pause",
+            help="What runs is finished, nothing else starts.",
+            on_click=actions.pause,
+            args=(study,),
+            disabled=row["archived"],
+            key=f"{PAGE}_pause",
+        )
+    if place.button("Verify", help="Compares every file with its checksum.", key=f"{PAGE}_verify"):
+        bar = st.progress(0.0, "Reading the files")
+        found = housekeeping.verify(study, lambda done, of, _: bar.progress(done / max(of, 1), "Reading the files"))
+        bar.empty()
+        st.session_state[f"{PAGE}_verified"] = (study.name, found)
+
+
+def findings(study: StudyDir) -> None:
+    """What verifying has found, as long as the study stays chosen."""
+    name, found = st.session_state.get(f"{PAGE}_verified") or ("", None)
+    if name != study.name or not isinstance(found, housekeeping.Verification):
+        return
+    if not found.damaged:
+        st.success(f"{parts.plain(found.sentence)}.")
+    else:
+        more = f", the first {DAMAGED_SHOWN} of them" if len(found.damaged) > DAMAGED_SHOWN else ""
+        st.error(f"{parts.plain(found.sentence)}{more}.")
+        parts.bullet([damage.reason for damage in found.damaged[:DAMAGED_SHOWN]])
+        if names := sorted({d.run for d in found.damaged if d.run and d.file != "status.json"}):
+            st.button(
+                f"Compute {len(names)} damaged {'run' if len(names) == 1 else 'runs'} again",
+                on_click=_again,
+                args=(study, names),
+                key=f"{PAGE}_again",
+            )
+    if found.unchecked:
+        st.caption(parts.plain(f"Without checksums, not compared: {', '.join(found.unchecked[:5])}"))
+
+
+def growing(study: StudyDir, row: Mapping[Any, Any]) -> None:
+    """Add subjects, folds or seeds, and queue what was never queued."""
+    if row["problem"] or row["archived"]:
+        return
+    panel = st.expander("Add subjects, folds or seeds", key=f"{PAGE}_grow", on_change="rerun")
+    if not panel.open:
+        return
+    with panel:
+        try:
+            selection = study.study()["selection"]
+            people = cache.dataset(row["dataset"])
+            more = [s for s in natural([*people.subjects, *people.problems]) if s not in set(selection["subjects"])]
+        except EavdashError as error:
+            st.error(parts.plain(error))
+            return
+        fixed = row["protocol"] in CROSS_SUBJECT
+        left, middle, right = st.columns(3)
+        subjects = left.multiselect(
+            "More subjects",
+            more,
+            disabled=fixed or not more,
+            placeholder="Fixed across subjects" if fixed else "None" if more else "All are in it",
+            key=f"{PAGE}_subjects",
+        )
+        so_far = {axis: f"{', '.join(map(str, selection[axis]))} so far" for axis in ("folds", "seeds")}
+        folds = middle.text_input("More folds", placeholder=so_far["folds"], key=f"{PAGE}_folds")
+        seeds = right.text_input("More seeds", placeholder=so_far["seeds"], key=f"{PAGE}_seeds")
+        ended = row["states"].get("failed", 0) + row["states"].get("cancelled", 0)
+        again = bool(ended) and st.checkbox(f"Also {ended} that failed or were cancelled", key=f"{PAGE}_ended")
+        try:
+            numbers = (
+                parse_numbers(folds, "More folds") if folds.strip() else None,
+                parse_numbers(seeds, "More seeds") if seeds.strip() else None,
+            )
+            planned = cache.extension(study, subjects, *numbers)
+        except EavdashError as error:
+            st.error(parts.plain(error))
+            return
+        waiting = len(planned.holes) - len(planned.new)
+        st.markdown(f"New runs: {len(planned.new)}. There already, but never queued: {waiting}.")
+        st.button(
+            "Queue them",
+            type="primary",
+            disabled=not planned.holes and not again,
+            on_click=actions.extend,
+            args=(study, subjects, *numbers, again),
+            key=f"{PAGE}_extend",
+        )
+
+
+def going(study: StudyDir, row: Mapping[Any, Any]) -> None:
+    """Archive and delete."""
+    with st.expander("Archive or delete", key=f"{PAGE}_going"):
+        if row["archived"]:
+            st.button("Take out of the archive", on_click=actions.unarchive, args=(study,), key=f"{PAGE}_unarchive")
+        else:
+            st.caption("An archived study is left out of lists and of the queue; its results stay.")
+            size = row["resume_bytes"]
+            drop = bool(size) and st.checkbox(
+                f"Delete what its unfinished runs would go on from ({parts.size(size)})", key=f"{PAGE}_drop"
+            )
+            st.button("Archive", on_click=actions.archive, args=(study, drop), key=f"{PAGE}_archive")
+        st.divider()
+        typed_key = f"{PAGE}_delete_name"
+        typed = st.text_input(f"Type {parts.plain(study.name)} to delete it for good", key=typed_key)
+        st.button(
+            f"Delete {study.name}",
+            disabled=typed.strip() != study.name,
+            on_click=actions.delete,
+            args=(study, typed_key),
+            key=f"{PAGE}_delete",
+        )
+
+
+def _choose(names: list[str]) -> None:
+    """Callback of a selected row."""
+    picked = parts.rows(st.session_state.get(f"{PAGE}_table"))
+    st.session_state[CHOICE] = names[picked[0]] if picked and picked[0] < len(names) else None
+
+
+def _again(study: StudyDir, names: list[str]) -> None:
+    """Callback: damaged runs start over; what was found is out of date then."""
+    actions.retry(study, names)
+    st.session_state.pop(f"{PAGE}_verified", None)

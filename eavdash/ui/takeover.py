@@ -1,0 +1,138 @@
+"""The launch form's memory of another study: its settings taken over, what differs from it, and a name that is taken.
+
+In: the session's widgets (keys ``training_launch_*``) and a study's folder. A study whose settings were taken over is
+one more choice of the form's preset, ``study:<name>``: what no widget shows comes from it as well.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from eavdash import config as cfg
+from eavdash import housekeeping
+from eavdash.config import MODALITIES, StudyConfig
+from eavdash.errors import EavdashError, StudyConflictError
+from eavdash.presets import PRESETS, preset
+from eavdash.store import StudyDir, checkpoints_root
+from eavdash.study import Plan
+from eavdash.ui import actions, cache, parts
+
+PAGE = "training_launch"
+#: Session state: the choice ``study:<name>`` that the preset has besides.
+ORIGIN = f"{PAGE}_origin"
+_MARK = "study:"
+
+
+def origin() -> StudyDir | None:
+    """The study whose settings the form has, if it has those of one that is still there."""
+    chosen = str(st.session_state.get(f"{PAGE}_preset") or "")
+    study = StudyDir(checkpoints_root() / chosen.removeprefix(_MARK)) if chosen.startswith(_MARK) else None
+    return study if study is not None and study.exists else None
+
+
+def options() -> list[str]:
+    """The choices of the preset."""
+    return [*PRESETS, *filter(None, [st.session_state.get(ORIGIN)])]
+
+
+def label(choice: str) -> str:
+    """How a study is named among the presets; empty for a preset."""
+    return f"as in the study {choice.removeprefix(_MARK)}" if choice.startswith(_MARK) else ""
+
+
+def base() -> StudyConfig:
+    """The configuration that the form starts from: a preset's, or a study's."""
+    study = origin()
+    if study is not None:
+        try:
+            return cfg.from_dict(study.study()["config"])
+        except (EavdashError, KeyError):
+            pass  # deleted or damaged since: the presets are there
+    if st.session_state.get(f"{PAGE}_preset") not in PRESETS:
+        st.session_state[f"{PAGE}_preset"] = "quick"
+        st.session_state.pop(ORIGIN, None)
+    return preset(st.session_state[f"{PAGE}_preset"])
+
+
+def further() -> dict[str, Any]:
+    """Values of the widgets that a preset leaves alone and a study does not, by the last part of their keys."""
+    study = origin()
+    if study is None:
+        return {}
+    try:
+        document = study.study()
+        config, selection = cfg.from_dict(document["config"]), document["selection"]
+    except (EavdashError, KeyError):
+        return {}
+    return {
+        "subjects": list(selection["subjects"]),
+        "folds": ",".join(map(str, selection["folds"])) or "all",
+        "seeds": ",".join(map(str, selection["seeds"])),
+        **{f"{m}_weights": config.modality(m).weights for m in MODALITIES},
+    }
+
+
+def take_over(study: StudyDir, name: str) -> None:
+    """Fill the form with a study's dataset and settings, and a name; the page of the form may be another than this."""
+    from eavdash.ui.launching import apply_preset
+
+    st.session_state[ORIGIN] = st.session_state[f"{PAGE}_preset"] = f"{_MARK}{study.name}"
+    try:
+        st.session_state[f"{PAGE}_dataset"] = study.study()["dataset"]["path"]
+    except (EavdashError, KeyError) as error:
+        st.session_state[actions.MESSAGE] = ("error", str(error))
+        return
+    st.session_state[f"{PAGE}_name"] = name
+    apply_preset()
+
+
+def planned(path: str, name: str, config: StudyConfig, selection: cfg.Selection, root: Path) -> Plan:
+    """The plan of what the form says; where the name is taken by another study, how they differ, and ways out."""
+    with parts.shown_errors():
+        try:
+            return cache.plan(path, name, config, selection, root)
+        except StudyConflictError as error:
+            if not error.differences:
+                raise
+            conflict = error
+    free = housekeeping.free_name(root, name)
+    st.error(f"There is a study {parts.plain(name)} with other settings: give the new study another name.")
+    st.caption(f"From {parts.plain(name)} to what the form says:")
+    parts.bullet(conflict.differences)
+    buttons = st.container(horizontal=True)
+    buttons.button(f"Name it {free}", type="primary", on_click=_rename, args=(free,), key=f"{PAGE}_free_name")
+    buttons.button(
+        f"Use the settings of {name}",
+        help="Then subjects, folds and seeds can be added to it.",
+        on_click=take_over,
+        args=(StudyDir(root / name), name),
+        key=f"{PAGE}_take_over",
+    )
+    st.stop()
+    raise conflict  # never reached: st.stop() has ended the script, which the type checker cannot know
+
+
+def compared(plan: Plan) -> None:
+    """What differs from the study whose settings were taken over; nothing where there is none."""
+    study = origin()
+    if study is None or study == plan.study:
+        return
+    with parts.shown_errors():
+        old = study.study()
+        before = cfg.to_dict(cfg.from_dict(old["config"]))
+    lines = cfg.differences(before, plan.document["config"])
+    lines += cfg.differences(old["selection"], plan.document["selection"])
+    lines += cfg.differences({"dataset": old["dataset"]["path"]}, {"dataset": plan.document["dataset"]["path"]})
+    if lines:
+        st.markdown(f"**What differs from {parts.plain(study.name)}**")
+        parts.bullet(lines)
+    else:
+        st.caption(f"Nothing differs from {parts.plain(study.name)} but the name.")
+
+
+def _rename(name: str) -> None:
+    """Callback: another name for the study."""
+    st.session_state[f"{PAGE}_name"] = name
