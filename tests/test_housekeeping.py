@@ -463,6 +463,8 @@ def test_an_untouched_study_is_whole(tmp_path: Path) -> None:
     assert (found.runs, found.damaged, found.unchecked) == (12, (), ())
     assert found.files == sum(len(run.status().get("checksums") or {}) for run in study.runs()) > 20
     assert seen[-1] == (12, 12)
+    planned = housekeeping.verify(make_study(tmp_path, "planned", states={"*": "queued"}))
+    assert planned.sentence == "none of 12 runs has a file to compare yet"
 
 
 def test_what_is_damaged_is_named_with_its_remedy(tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ class Verification:
     @property
     def sentence(self) -> str:
         """The outcome in one line."""
+        if not self.files and not self.damaged:
+            return f"none of {self.runs} runs has a file to compare yet"
         outcome = f"{len(self.damaged)} damaged" if self.damaged else "all as they were written"
         return f"{self.files} files of {self.runs} runs: {outcome}"
 

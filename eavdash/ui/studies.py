@@ -67,9 +67,9 @@ def view(shown: pd.DataFrame) -> pd.DataFrame:
             "Runs": [f"{row['done']} of {row['runs']}" for row in rows],
             "State": [state(row) for row in rows],
             "Size": shown["bytes"],
+            "Last change": pd.to_datetime(shown["changed"], unit="s", utc=True),
             "Protocol": shown["protocol"],
             "Dataset": shown["dataset"],
-            "Last change": pd.to_datetime(shown["changed"], unit="s", utc=True),
         }
     )
 
@@ -140,7 +140,7 @@ def findings(study: StudyDir) -> None:
     if name != study.name or not isinstance(found, housekeeping.Verification):
         return
     if not found.damaged:
-        st.success(f"{parts.plain(found.sentence)}.")
+        (st.success if found.files else st.info)(f"{parts.plain(found.sentence)}.")
     else:
         more = f", the first {DAMAGED_SHOWN} of them" if len(found.damaged) > DAMAGED_SHOWN else ""
         st.error(f"{parts.plain(found.sentence)}{more}.")

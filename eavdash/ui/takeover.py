@@ -24,6 +24,8 @@ PAGE = "training_launch"
 #: Session state: the choice ``study:<name>`` that the preset has besides.
 ORIGIN = f"{PAGE}_origin"
 _MARK = "study:"
+#: Differences that are shown: every subject whose recordings have changed is one.
+SHOWN = 12
 
 
 def origin() -> StudyDir | None:
@@ -101,7 +103,8 @@ def planned(path: str, name: str, config: StudyConfig, selection: cfg.Selection,
     free = housekeeping.free_name(root, name)
     st.error(f"There is a study {parts.plain(name)} with other settings: give the new study another name.")
     st.caption(f"From {parts.plain(name)} to what the form says:")
-    parts.bullet(conflict.differences)
+    more = len(conflict.differences) - SHOWN
+    parts.bullet([*conflict.differences[:SHOWN], *([f"and {more} more"] if more > 0 else [])])
     buttons = st.container(horizontal=True)
     buttons.button(f"Name it {free}", type="primary", on_click=_rename, args=(free,), key=f"{PAGE}_free_name")
     buttons.button(
