@@ -91,8 +91,9 @@ def extend(
     """Add to a study and queue the holes; ``again``: failed and cancelled runs as well."""
     _done(
         lambda: housekeeping.extend(study, tuple(subjects) or None, folds, seeds, retry_ended=again),
-        lambda made: f"{study.name}: {len(made.holes)} runs are queued"
-        + (f", {len(made.again)} again." if again else "."),
+        lambda made: (
+            f"{study.name}: {len(made.holes)} runs are queued" + (f", {len(made.again)} again." if again else ".")
+        ),
     )
 
 
