@@ -2,7 +2,7 @@
 
 In: ``OWNER/NAME`` and the full hash of a commit. A branch or a tag is refused, as it may be another model tomorrow.
 Out: a folder with config.json, the weights and SHA256SUMS, as ``vision.weights`` and ``audio.weights`` take it; who
-loads the weights compares them with SHA256SUMS (models/weights.py). The transfer itself is huggingface_hub's, which
+loads the weights compares them with SHA256SUMS (models/tensorfiles.py). The transfer itself is huggingface_hub's, which
 also reads its environment variables (``HF_ENDPOINT``, ``HF_TOKEN``); nothing else in the program uses the network.
 
 Everything is put together in a folder of a temporary name beside the final one and then renamed.

@@ -1,39 +1,31 @@
-"""Pretrained weights: Hugging Face checkpoints of ViT and AST, from a local folder or file, into our encoders.
+"""Pretrained weights: Hugging Face checkpoints of ViT and AST, and timm's own, into our encoders.
 
-In: a folder that holds model.safetensors or pytorch_model.bin, or such a file (.safetensors, .bin, .pt, .pth; nothing
-is ever unpickled). Out: the sizes of the model that the file holds; an encoder changed in place and the names of what
-was left out, which is the file's own classifier or pooler. Every other tensor of the file must find its place, and
-every tensor of the encoder but the head and the input scaling must be filled.
+In: a folder or file with a checkpoint (tensorfiles.py reads it). Out: the sizes of the model that the file holds; an
+encoder changed in place and the names of what was left out, which is the file's own classifier or pooler. Every other
+tensor of the file must find its place, and every tensor of the encoder but the head and the input scaling must be
+filled.
 
-The file's query, key and value are concatenated, in that order, into timm's ``qkv``. Newer releases of transformers
-name the same tensors differently in memory (``layers.0.attention.q_proj``); both names are read.
-
-Where a SHA256SUMS lies beside the file (eavdash fetch-weights writes it), the file must agree with it.
+The file's query, key and value are concatenated, in that order, into timm's ``qkv``.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from eavdash.errors import ConfigError, IntegrityError
-from eavdash.files import CHECKSUMS, sha256
+from eavdash.errors import ConfigError
 from eavdash.models.ast import PATCH, AudioSpectrogramTransformer
 from eavdash.models.base import Encoder
+from eavdash.models.tensorfiles import read_tensors, settings_of
 from eavdash.models.timm_vit import TimmViT
 from eavdash.models.vit import FrameViT
 
-FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pt")
 PREFIXES = {"vision": "vit.", "audio": "audio_spectrogram_transformer."}
 HEAD_WIDTH = 64  # of every published ViT and AST; used where no config.json says how many heads there are
 AST_STRIDE, AST_MELS, AST_FRAMES = 10, 128, 1024  # of the published AST; used where no config.json says so
@@ -53,17 +45,6 @@ _LAYER = {
     "intermediate.dense": "mlp.fc1",
     "output.dense": "mlp.fc2",
 }
-#: Names in the memory of transformers 5 → names in the files.
-_IN_MEMORY = {
-    "attention.q_proj": "attention.attention.query",
-    "attention.k_proj": "attention.attention.key",
-    "attention.v_proj": "attention.attention.value",
-    "attention.o_proj": "attention.output.dense",
-    "mlp.fc1": "intermediate.dense",
-    "mlp.fc2": "output.dense",
-}
-_WRAPPERS = ("module.", "model.", "_orig_mod.")  # of DataParallel, of a class around the model, of torch.compile
-_NESTED = ("state_dict", "model_state_dict", "model")
 _HEADS = {
     "vision": {"classifier": ""},
     "audio": {"classifier.layernorm": "0.", "classifier.dense": "1."},
@@ -88,7 +69,7 @@ def architecture(path: str | Path, modality: str) -> dict[str, Any]:
     for name in (*needed, fc1):
         if name not in named:
             raise wrong(file, f"a checkpoint for {modality}", f"no tensor {name!r}", [name], _REMEDY)
-    settings = _settings(file)
+    settings = settings_of(file)
     if settings.get("hidden_act", "gelu") != "gelu":
         raise ConfigError.at(file, expected="hidden_act gelu", found=str(settings["hidden_act"]), remedy=_REMEDY)
     places, kernel = named[needed[0]].shape[1], named[needed[1]].shape
@@ -162,76 +143,6 @@ def load_pretrained(encoder: Encoder, path: str | Path) -> list[str] | None:
     return None
 
 
-def read_tensors(path: Path) -> tuple[Path, dict[str, Tensor]]:
-    """The file that ``path`` names or holds, and its tensors by name.
-
-    Raises:
-        ConfigError: it cannot be read, or holds anything but tensors.
-        IntegrityError: it is not the file that was fetched.
-    """
-    file = path
-    if path.is_dir():
-        file = next((path / name for name in FILES if (path / name).is_file()), path / FILES[0])
-    _verify(file)
-    try:
-        if file.suffix == ".safetensors":
-            return file, load_file(file)
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        said = " ".join(str(error).split())[:200] or "none"
-        if isinstance(error, pickle.UnpicklingError):  # torch's own words advise to unpickle the file after all
-            said = "a file that holds something else than tensors"
-        raise ConfigError.at(
-            file,
-            expected="weights as .safetensors, .bin or .pt",
-            found=said,
-            remedy="give the folder or file of a Hugging Face checkpoint",
-        ) from error
-    if isinstance(content, dict):  # a training script's checkpoint: the weights beside an optimiser's state
-        content = next((content[k] for k in _NESTED if isinstance(content.get(k), dict)), content)
-    if not isinstance(content, dict) or not all(isinstance(t, Tensor) for t in content.values()):
-        raise ConfigError.at(
-            file, expected="a dictionary of tensors", found=type(content).__name__, remedy="save the state_dict alone"
-        )
-    return file, unwrapped(content)
-
-
-def unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors without a wrapper's prefix that all their names share, and under the names that files have."""
-    found = dict(tensors)
-    while found and (prefix := next((p for p in _WRAPPERS if all(n.startswith(p) for n in found)), "")):
-        found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
-    return {_file_name(name): tensor for name, tensor in found.items()}
-
-
-def _file_name(name: str) -> str:
-    layer = re.fullmatch(r"((?:.*\.)?(?:vit|audio_spectrogram_transformer)\.|)layers\.(\d+)\.(.+)\.(weight|bias)", name)
-    if not layer:
-        return name
-    return f"{layer[1]}encoder.layer.{layer[2]}.{_IN_MEMORY.get(layer[3], layer[3])}.{layer[4]}"
-
-
-def _verify(file: Path) -> None:
-    """Compare the file with the SHA256SUMS beside it, where there is one.
-
-    Raises:
-        IntegrityError: it has another checksum.
-    """
-    sums = file.parent / CHECKSUMS
-    try:
-        lines = sums.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return
-    expected = {name.strip().lstrip("*"): digest for digest, _, name in (line.partition(" ") for line in lines)}
-    if file.name in expected and (found := sha256(file)) != expected[file.name].lower():
-        raise IntegrityError.at(
-            file,
-            expected=f"checksum {expected[file.name][:12]} as in {CHECKSUMS}",
-            found=f"{found[:12]}",
-            remedy="fetch the weights again",
-        )
-
-
 def _load(encoder: Encoder, backbone: nn.Module, path: Path, modality: str, head: bool) -> list[str]:
     remedy = f"set {modality}.size, patch, stride, width, depth and heads as the checkpoint has them, or use another"
     remedy = remedy.replace("size, patch, stride", "size, patch" if modality == "vision" else "stride")
@@ -296,18 +207,9 @@ def _translate(named: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str
     return found, unknown
 
 
-def _settings(file: Path) -> dict[str, Any]:
-    """The config.json beside a checkpoint, empty where there is none."""
-    try:
-        settings = json.loads((file.parent / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return settings if isinstance(settings, dict) else {}
-
-
 def _check_settings(file: Path, backbone: nn.Module, modality: str, remedy: str) -> None:
     """Compare what shapes cannot tell with the checkpoint's config.json, where it lies beside the file."""
-    settings = _settings(file)
+    settings = settings_of(file)
     stride = backbone.patch_embed.proj.stride[0]  # type: ignore[union-attr, index]
     ours: dict[str, Any] = {"num_attention_heads": backbone.blocks[0].attn.num_heads}  # type: ignore[union-attr, index]
     ours |= {"layer_norm_eps": backbone.norm.eps}  # type: ignore[union-attr]

@@ -12,7 +12,8 @@ from torch import Tensor
 from eavdash.errors import ConfigError
 from eavdash.models.fusion import PaperFusion
 from eavdash.models.published import fusion_tensors, yin_tensors
-from eavdash.models.weights import fill, unwrapped
+from eavdash.models.tensorfiles import unwrapped
+from eavdash.models.weights import fill
 from eavdash.models.yin import YinEncoder
 
 FILE = Path("published.pth")

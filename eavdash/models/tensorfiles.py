@@ -1,0 +1,117 @@
+"""Tensors by name from a checkpoint of any kind that holds nothing else: nothing is ever unpickled.
+
+In: a folder that holds model.safetensors or pytorch_model.bin, or such a file (.safetensors, .bin, .pt, .pth). Out: its
+tensors, without the prefixes of wrappers around the model, and the config.json beside it. Newer releases of
+transformers name the same tensors differently in memory (``layers.0.attention.q_proj``); both names are read.
+
+Where a SHA256SUMS lies beside the file (eavdash fetch-weights writes it), the file must agree with it.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from eavdash.errors import ConfigError, IntegrityError
+from eavdash.files import CHECKSUMS, sha256
+
+FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pt")
+#: Names in the memory of transformers 5 → names in the files.
+_IN_MEMORY = {
+    "attention.q_proj": "attention.attention.query",
+    "attention.k_proj": "attention.attention.key",
+    "attention.v_proj": "attention.attention.value",
+    "attention.o_proj": "attention.output.dense",
+    "mlp.fc1": "intermediate.dense",
+    "mlp.fc2": "output.dense",
+}
+_WRAPPERS = ("module.", "model.", "_orig_mod.")  # of DataParallel, of a class around the model, of torch.compile
+_NESTED = ("state_dict", "model_state_dict", "model")
+
+
+def read_tensors(path: Path) -> tuple[Path, dict[str, Tensor]]:
+    """The file that ``path`` names or holds, and its tensors by name.
+
+    Raises:
+        ConfigError: it cannot be read, or holds anything but tensors.
+        IntegrityError: it is not the file that was fetched.
+    """
+    file = path
+    if path.is_dir():
+        file = next((path / name for name in FILES if (path / name).is_file()), path / FILES[0])
+    _verify(file)
+    try:
+        if file.suffix == ".safetensors":
+            return file, load_file(file)
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        said = " ".join(str(error).split())[:200] or "none"
+        if isinstance(error, pickle.UnpicklingError):  # torch's own words advise to unpickle the file after all
+            said = "a file that holds something else than tensors"
+        raise ConfigError.at(
+            file,
+            expected="weights as .safetensors, .bin or .pt",
+            found=said,
+            remedy="give the folder or file of a Hugging Face checkpoint",
+        ) from error
+    if isinstance(content, dict):  # a training script's checkpoint: the weights beside an optimiser's state
+        content = next((content[k] for k in _NESTED if isinstance(content.get(k), dict)), content)
+    if not isinstance(content, dict) or not all(isinstance(t, Tensor) for t in content.values()):
+        raise ConfigError.at(
+            file, expected="a dictionary of tensors", found=type(content).__name__, remedy="save the state_dict alone"
+        )
+    return file, unwrapped(content)
+
+
+def unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without a wrapper's prefix that all their names share, and under the names that files have."""
+    found = dict(tensors)
+    while found and (prefix := next((p for p in _WRAPPERS if all(n.startswith(p) for n in found)), "")):
+        found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
+    return {_file_name(name): tensor for name, tensor in found.items()}
+
+
+def _file_name(name: str) -> str:
+    layer = re.fullmatch(r"((?:.*\.)?(?:vit|audio_spectrogram_transformer)\.|)layers\.(\d+)\.(.+)\.(weight|bias)", name)
+    if not layer:
+        return name
+    return f"{layer[1]}encoder.layer.{layer[2]}.{_IN_MEMORY.get(layer[3], layer[3])}.{layer[4]}"
+
+
+def _verify(file: Path) -> None:
+    """Compare the file with the SHA256SUMS beside it, where there is one.
+
+    Raises:
+        IntegrityError: it has another checksum.
+    """
+    sums = file.parent / CHECKSUMS
+    try:
+        lines = sums.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    expected = {name.strip().lstrip("*"): digest for digest, _, name in (line.partition(" ") for line in lines)}
+    if file.name in expected and (found := sha256(file)) != expected[file.name].lower():
+        raise IntegrityError.at(
+            file,
+            expected=f"checksum {expected[file.name][:12]} as in {CHECKSUMS}",
+            found=f"{found[:12]}",
+            remedy="fetch the weights again",
+        )
+
+
+def settings_of(file: Path) -> dict[str, Any]:
+    """The config.json beside a checkpoint, empty where there is none."""
+    try:
+        settings = json.loads((file.parent / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return settings if isinstance(settings, dict) else {}

@@ -1,0 +1,11 @@
+"""From a dataset and a configuration to the plan of a study: its document, its splits and its runs.
+
+plan.py puts the plan together, of: refusals.py (what cannot be planned), document.py (study.json and its tables),
+runs.py (which runs there are, and their config.json). Nothing is written here; eavdash.study does that.
+"""
+
+from eavdash.planning.plan import Plan, plan
+from eavdash.planning.refusals import refuse_archived
+from eavdash.planning.runs import CROSS_SUBJECT, PlannedRun
+
+__all__ = ["CROSS_SUBJECT", "Plan", "PlannedRun", "plan", "refuse_archived"]

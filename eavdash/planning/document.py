@@ -1,0 +1,83 @@
+"""A study's document and the tables beside it, also when subjects, folds or seeds are added to one that exists.
+
+In: a trial table, a configuration and what was chosen; the earlier document, if there is one. Out: the content of
+study.json, and tables in which the rows of other subjects stay.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from eavdash import config as cfg
+from eavdash.config import COLUMN, Selection, StudyConfig
+from eavdash.provenance import git_commit, versions
+
+if TYPE_CHECKING:
+    from eavdash.data.table import TrialTable
+
+
+def naming_of(folds: Sequence[int], seeds: Sequence[int]) -> dict[str, int | None]:
+    """Which fold and seed carry no suffix: the only one at creation. It is kept when more are added later."""
+    return {
+        "fold": folds[0] if len(folds) == 1 else None,
+        "seed": seeds[0] if len(seeds) == 1 else None,
+    }
+
+
+def make_document(
+    name: str,
+    root: Path,
+    table: TrialTable,
+    config: StudyConfig,
+    selection: Selection,
+    subjects: Sequence[str],
+    folds: Sequence[int],
+    classes: list[str],
+    naming: dict[str, Any],
+    old: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """The content of study.json, without the fingerprints of the recordings; ``old`` is what it was, if it was."""
+    before = old["selection"] if old else {"subjects": [], "folds": [], "seeds": []}
+    return {
+        "name": name,
+        "created": old["created"] if old else time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "config": cfg.to_dict(config),
+        "selection": {
+            "subjects": list(dict.fromkeys([*before["subjects"], *subjects])),
+            "folds": sorted({*before["folds"], *folds}),
+            "seeds": sorted({*before["seeds"], *selection.seeds}),
+        },
+        "dataset": {
+            "path": str(root.expanduser().resolve()),
+            "kind": table.kind,
+            "simulated": table.simulated,
+            "trials": len(table.frame),
+        },
+        "classes": classes,
+        "naming": naming,
+        "versions": old["versions"] if old else versions(),
+        "git_commit": old["git_commit"] if old else git_commit(),
+    }
+
+
+def further(trials: pd.DataFrame) -> pd.DataFrame:
+    """What results can be split by, as text: the label and the columns beyond those that every trial table has."""
+    known = {"group", "start", "stop", *COLUMN.values()}
+    first = ["subject", "trial", "label"]
+    return trials[[*first, *(c for c in trials.columns if c not in known and c not in first)]]
+
+
+def merged(file: Path, rows: pd.DataFrame) -> pd.DataFrame:
+    """The study's table with the rows of newly planned subjects; rows of other subjects stay."""
+    if not file.exists():
+        return rows.reset_index(drop=True)
+    old = pd.read_csv(file, dtype=str, keep_default_na=False)
+    if "fold" in rows.columns:
+        old = old.astype({"fold": int})
+    others = old[~old["subject"].isin(set(rows["subject"]))]
+    return pd.concat([others, rows], ignore_index=True) if len(others) else rows.reset_index(drop=True)

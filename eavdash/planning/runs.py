@@ -1,0 +1,164 @@
+"""Which runs a study has: one per stage, fold and seed of each subject, with its parents and its config.json.
+
+In: the study's document, its trials and splits. Out: :class:`PlannedRun` in the order of their dependencies, and the
+runs that are left out with the reason (no recordings of a modality).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from eavdash import config as cfg
+from eavdash.config import COLUMN, StudyConfig
+from eavdash.errors import SplitError
+from eavdash.store import unit_name
+
+CROSS_SUBJECT = ("loso", "subject-kfold")
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a plan: its name, the content of its config.json, and why it cannot start (empty if it can)."""
+
+    name: str
+    config: dict[str, Any]
+    problem: str = ""
+
+
+def recorded_stages(config: StudyConfig, trials: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """The stages that this dataset has anything for, and a sentence about the others.
+
+    A modality that nobody has is no fault of a subject, and of a single modality there is nothing to fuse.
+    """
+    recorded = [m for m in config.modalities if (trials[COLUMN[m]] != "").any()]
+    absent = [m for m in config.modalities if m not in recorded]
+    notes = [f"no trial has {' or '.join(absent)} recordings: {', '.join(absent)} not trained"] if absent else []
+    stages = [s for s in config.stages if s not in absent]
+    if "fusion" in stages and len(recorded) == 1:
+        stages.remove("fusion")
+        notes.append(f"fusion not trained: {recorded[0]} is the only modality, there is nothing to fuse it with")
+    return stages, notes
+
+
+def make_runs(
+    document: dict[str, Any],
+    stages: Sequence[str],
+    trials: pd.DataFrame,
+    splits: pd.DataFrame,
+    subjects: Sequence[str],
+    folds: Sequence[int],
+    seeds: Sequence[int],
+    problems: dict[str, str],
+) -> tuple[list[PlannedRun], dict[str, str]]:
+    """The runs, parents before children, and for each that is not made the reason.
+
+    ``problems``: subjects that cannot be used, whose runs are planned as ones that cannot start.
+    """
+    cross = document["config"]["protocol"]["name"] in CROSS_SUBJECT
+    modalities = [m for m in cfg.MODALITIES if m in stages]
+    planned: list[PlannedRun] = []
+    left_out: dict[str, str] = {}
+    merged = splits.merge(trials[["subject", "trial", *COLUMN.values()]], on=["subject", "trial"])
+    pooled: dict[tuple[int, int], dict[str, str]] = {}  # fold, seed → modality → run of all subjects
+    if document["config"]["protocol"]["pooled"]:
+        runs, pooled = _pooled(document, modalities, merged, folds, seeds)
+        planned += runs
+    for subject in [""] if cross else subjects:
+        mine = merged if cross else merged[merged["subject"] == subject]
+        problem = "" if cross else problems.get(subject, "")
+        for fold in folds:
+            rows = mine[mine["fold"] == fold]
+            for seed in seeds:
+                names = {s: _run_name(subject, s, fold, seed, document["naming"]) for s in stages}
+                missing = {} if problem else _missing(rows, modalities, subject, fold)
+                left_out |= {names[m]: reason for m, reason in missing.items()}
+                parents = {m: names[m] for m in modalities if m not in missing}
+                for stage in cfg.STAGES:
+                    if stage not in stages or stage in missing:
+                        continue
+                    if stage == "fusion" and not parents:
+                        left_out[names[stage]] = "no modality of its own was recorded"
+                        continue
+                    start = pooled.get((fold, seed), {}).get(stage)
+                    needed = parents if stage == "fusion" else {stage: start} if start else {}
+                    content = _content(document, names[stage], stage, fold, seed, subject, needed)
+                    planned.append(PlannedRun(names[stage], content, problem))
+    return planned, left_out
+
+
+def _pooled(
+    document: dict[str, Any],
+    modalities: Sequence[str],
+    rows: pd.DataFrame,
+    folds: Sequence[int],
+    seeds: Sequence[int],
+) -> tuple[list[PlannedRun], dict[tuple[int, int], dict[str, str]]]:
+    """The runs over all subjects that each subject's own runs start from, and their names by fold, seed and modality.
+
+    They learn from the training trials of a fold and are validated on its validation trials; test trials of nobody.
+
+    Raises:
+        SplitError: there is only one subject.
+    """
+    people = sorted(set(rows["subject"]))
+    if len(people) < 2:
+        raise SplitError.at(
+            "protocol.pooled",
+            expected="at least 2 subjects to train on together",
+            found=", ".join(people) or "none",
+            remedy="choose more subjects or set protocol.pooled=false",
+        )
+    runs: list[PlannedRun] = []
+    names: dict[tuple[int, int], dict[str, str]] = {}
+    for fold in folds:
+        shown = rows[(rows["fold"] == fold) & (rows["split"] == "train")]
+        for seed in seeds:
+            for modality in modalities:
+                if (shown[COLUMN[modality]] == "").all():
+                    continue
+                name = _run_name("", modality, fold, seed, document["naming"])
+                names.setdefault((fold, seed), {})[modality] = name
+                content = _content(document, name, modality, fold, seed, "", {})
+                runs.append(PlannedRun(name, {**content, "pooled": True}))
+    return runs, names
+
+
+def _content(
+    document: dict[str, Any], name: str, stage: str, fold: int, seed: int, subject: str, parents: dict[str, str]
+) -> dict[str, Any]:
+    """A run's config.json; ``subject`` is empty where all are trained on together."""
+    return {
+        "study": document["name"],
+        "run": name,
+        "unit": unit_name(subject) if subject else "all",
+        "stage": stage,
+        "fold": fold,
+        "seed": seed,
+        "subject": subject,
+        "classes": document["classes"],
+        "parents": parents,
+        "config": document["config"],
+    }
+
+
+def _missing(rows: pd.DataFrame, modalities: Sequence[str], subject: str, fold: int) -> dict[str, str]:
+    """The modalities that this unit and fold cannot be trained or tested on, with the reason."""
+    reasons = {}
+    who = f"subject {subject}" if subject else "the subjects"
+    for modality in modalities:
+        recorded = rows[rows[COLUMN[modality]] != ""]
+        for split in ("train", "test"):
+            if (recorded["split"] != split).all():
+                reasons[modality] = f"no {modality} recording of {who} among the {split} trials of fold {fold}"
+    return reasons
+
+
+def _run_name(subject: str, stage: str, fold: int, seed: int, naming: dict[str, Any]) -> str:
+    unit = unit_name(subject) if subject else "all"
+    fold_part = "" if naming["fold"] == fold else f"-fold{fold}"
+    seed_part = "" if naming["seed"] == seed else f"-seed{seed}"
+    return f"{unit}-{stage}{fold_part}{seed_part}"
