@@ -319,12 +319,12 @@ def test_probes_that_cannot_be_started_say_why(checkpoints: Path, monkeypatch: p
     assert any("expected a file that can be written, found Permission denied" in e.value for e in app.error)
 
 
-def test_a_transductive_study_says_so_on_every_page_of_results(checkpoints: Path) -> None:
+def test_a_transductive_study_says_so_wherever_accuracies_are_shown(checkpoints: Path) -> None:
     study = make_study(checkpoints)
     document = study.study()
     document["config"]["protocol"]["subject_scaling"] = True
     write_json(study.study_file, document)
-    for page in RESULTS[:2]:
+    for page in (*RESULTS[:2], "monitor"):
         assert "transductive" in " ".join(e.label for e in opened(page).expander)
 
 
