@@ -115,7 +115,9 @@ def test_a_damaged_study_keeps_its_row_and_says_why(tmp_path: Path) -> None:
     found = rows(tmp_path)
     assert "study.json: expected JSON" in found["torn"]["problem"]
     assert (found["torn"]["runs"], found["whole"]["problem"]) == (12, "")
-    study.run("s01-eeg").status_file.write_text("{")
+    torn = study.run("s01-eeg").status_file
+    torn.with_suffix(".torn").write_text("{")
+    torn.with_suffix(".torn").replace(torn)  # as every file of a study is written: a folder's time tells of it
     assert rows(tmp_path)["torn"]["states"]["failed"] == 1
 
 
