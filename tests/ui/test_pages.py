@@ -222,10 +222,16 @@ def test_attributions_are_computed_once_asked_for(checkpoints: Path, monkeypatch
     assert study.run("s01-fusion").explain_dir.is_dir()
 
 
-def test_published_fusion_has_no_attention_to_show(checkpoints: Path) -> None:
-    make_study(checkpoints, fusion="paper")
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [("paper", "no attention across modalities"), ("concat", "fusion concatenates the modalities")],
+)
+def test_a_fusion_without_attention_has_none_to_show(kind: str, sentence: str, checkpoints: Path) -> None:
+    make_study(checkpoints, fusion=kind)
     for page in ("trial", "attention"):
-        assert "no attention across modalities" in said(opened(page))
+        app = opened(page)
+        assert sentence in said(app)
+        assert "Per layer and head" not in [e.label for e in app.expander]
 
 
 def test_a_queue_that_cannot_start_is_told(checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
