@@ -21,7 +21,7 @@ from eavdash.store import StudyDir
 from eavdash.ui import actions, cache, parts, takeover
 
 PAGE = "training_studies"
-CHOICE = f"{PAGE}_choice"
+CHOICE, TABLE = f"{PAGE}_choice", f"{PAGE}_table"
 DAMAGED_SHOWN = 20
 
 
@@ -33,9 +33,18 @@ def choose_shown(every: pd.DataFrame) -> pd.DataFrame:
     return every[~every["archived"]]
 
 
+def chosen(shown: pd.DataFrame) -> str | None:
+    """The name of the study that was chosen, if it is among those shown."""
+    name = st.session_state.get(CHOICE)
+    return name if name in set(shown["study"]) else None
+
+
 def table(shown: pd.DataFrame) -> str | None:
     """One row per study; the name of the one that was chosen."""
     names = shown["study"].tolist()
+    name = st.session_state[CHOICE] = chosen(shown)
+    # Rows come and go: the mark stays with the study, not with the row.
+    st.session_state[TABLE] = {"selection": {"rows": [names.index(name)] if name else [], "columns": [], "cells": []}}
     st.dataframe(
         view(shown),
         hide_index=True,
@@ -46,14 +55,12 @@ def table(shown: pd.DataFrame) -> str | None:
             "Size": st.column_config.NumberColumn(format="bytes"),
             "Last change": st.column_config.DatetimeColumn(format="distance"),
         },
-        key=f"{PAGE}_table",
+        key=TABLE,
     )
     total = parts.size(int(shown["bytes"].sum()))
     st.caption(f"{len(shown)} {'study takes' if len(shown) == 1 else 'studies take'} {total}. Select one to act on it.")
     for problem in filter(None, shown["problem"]):
         st.error(parts.plain(problem))
-    if st.session_state.get(CHOICE) not in names:
-        st.session_state[CHOICE] = None
     return st.selectbox("Study to act on", names, index=None, placeholder="Choose a study", key=CHOICE)
 
 
@@ -232,7 +239,7 @@ def going(study: StudyDir, row: Mapping[Any, Any]) -> None:
 
 def _choose(names: list[str]) -> None:
     """Callback of a selected row."""
-    picked = parts.rows(st.session_state.get(f"{PAGE}_table"))
+    picked = parts.rows(st.session_state.get(TABLE))
     st.session_state[CHOICE] = names[picked[0]] if picked and picked[0] < len(names) else None
 
 

@@ -84,14 +84,16 @@ def test_a_study_that_cannot_be_read_is_told_apart_and_can_be_deleted(checkpoint
     assert not torn.path.exists()
 
 
-def test_a_click_on_a_row_chooses_by_name(checkpoints: Path) -> None:
-    for name in ("a", "b"):
+def test_the_choice_stays_with_the_study_when_rows_go(checkpoints: Path) -> None:
+    for name in ("a", "b", "c"):
         make_study(checkpoints, name)
-    app = opened("studies", {"study": "a"})
-    app.session_state["training_studies_table"] = {"selection": {"rows": [1], "columns": [], "cells": []}}
-    app.session_state["training_studies_choice"] = "b"  # what the callback does; AppTest calls none for tables
+    app = chosen("b", study="a")
+    assert app.session_state["training_studies_table"]["selection"]["rows"] == [1]
+    StudyDir(checkpoints / "a").set_control(archived=True)
+    cache.snapshot_again()
     app.run()
     assert app.subheader[0].value == "b"
+    assert app.session_state["training_studies_table"]["selection"]["rows"] == [0]
     app.button(key="training_studies_open").click().run()
     assert app.selectbox(key="study").value == "b"
     assert "open" not in buttons(app)
