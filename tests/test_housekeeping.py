@@ -101,8 +101,9 @@ def test_a_second_look_sees_what_has_changed_and_reads_nothing_else(
 def test_two_changes_within_one_tick_of_the_clock_are_both_seen(tmp_path: Path) -> None:
     study = make_study(tmp_path, subjects=("1",), stages=("audio",), states={"*": "queued"})
     run = study.run("s01-audio")
-    rows(tmp_path)
-    stamp = run.path.stat().st_mtime_ns
+    stamp = time.time_ns() + 60 * 10**9  # as fresh as can be, however slow this machine is
+    os.utime(run.path, ns=(stamp, stamp))
+    assert rows(tmp_path)["demo"]["states"] == {"queued": 1}
     run.transition("cancelled")
     os.utime(run.path, ns=(stamp, stamp))
     assert rows(tmp_path)["demo"]["states"] == {"cancelled": 1}
@@ -111,14 +112,12 @@ def test_two_changes_within_one_tick_of_the_clock_are_both_seen(tmp_path: Path) 
 def test_a_damaged_study_keeps_its_row_and_says_why(tmp_path: Path) -> None:
     study = make_study(tmp_path, "torn")
     study.study_file.write_text("{")
+    study.run("s01-eeg").status_file.write_text("{")
     make_study(tmp_path, "whole")
     found = rows(tmp_path)
     assert "study.json: expected JSON" in found["torn"]["problem"]
-    assert (found["torn"]["runs"], found["whole"]["problem"]) == (12, "")
-    torn = study.run("s01-eeg").status_file
-    torn.with_suffix(".torn").write_text("{")
-    torn.with_suffix(".torn").replace(torn)  # as every file of a study is written: a folder's time tells of it
-    assert rows(tmp_path)["torn"]["states"]["failed"] == 1
+    assert found["torn"]["states"] == {"done": 11, "failed": 1}
+    assert found["whole"]["problem"] == ""
 
 
 # Clone
