@@ -127,10 +127,10 @@ class Recording(FeatureSource):
 
     batches: list[Tensor]
 
-    def decide(self, model: torch.nn.Module, rows: Tensor, augment: torch.Generator | None) -> loop.Decision:
+    def load(self, model: torch.nn.Module, rows: Tensor, augment: torch.Generator | None) -> tuple[Tensor, ...]:
         if augment is not None:
             self.batches.append(rows)
-        return super().decide(model, rows, augment)
+        return super().load(model, rows, augment)
 
 
 def ours(made: Setting, joined: Joined, epochs: int, batch: int, rate: float) -> tuple[Fusion, list[Tensor], float]:

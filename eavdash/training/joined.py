@@ -86,13 +86,27 @@ class FeatureSource:
 
     def decide(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> Decision:
         """The fusion's decision on windows ``rows``; with a generator, some tokens are those of other windows."""
-        tokens, masks, evidence = {}, {}, {}
-        for name in self.joined.tokens:
+        return self.ask(model, self.load(model, rows, augment))
+
+    def load(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> tuple[Tensor, ...]:
+        """Tokens, mask and logits of windows ``rows``, modality after modality, on the CPU."""
+        loaded: list[Tensor] = []
+        for name, part in self.joined.parts().items():
             at = rows if augment is None else self.corrupted(name, rows, augment)
-            tokens[name] = self.joined.tokens[name][at].to(self.device)
-            masks[name] = self.joined.masks[name][at].to(self.device)
-            evidence[name] = self.joined.logits[name][at].to(self.device)
+            loaded += [values[at] for values in part]
+        return tuple(loaded)
+
+    def ask(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> Decision:
+        """The fusion's decision on what was loaded."""
+        tokens, masks, evidence = {}, {}, {}
+        for number, name in enumerate(self.joined.tokens):
+            part = [values.to(self.device, non_blocking=True) for values in loaded[3 * number : 3 * number + 3]]
+            tokens[name], masks[name], evidence[name] = part
         return decision(model(tokens, masks, evidence), masks)
+
+    def items(self, loaded: tuple[Tensor, ...]) -> None:
+        """A fusion's decision does not rest on the order of frames."""
+        return None
 
     def corrupted(self, modality: str, rows: Tensor, random: torch.Generator) -> Tensor:
         """``rows`` with some replaced by random training windows that have the modality; absent ones stay absent."""

@@ -14,24 +14,22 @@ the label to the encoder, which therefore gets no gradient from it.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from eavdash.files import write_atomic
 from eavdash.models.base import Encoder
 from eavdash.models.fusion import Fused, Fusion
 from eavdash.training import inputs
 from eavdash.training.job import Job, Windows
 from eavdash.training.joined import FeatureSource, decision
 from eavdash.training.loop import Checkpoint, Decision, Fitted, fit, measure, recipe
+from eavdash.training.memory import Pieces
 from eavdash.training.seeds import Seeder
 
 log = logging.getLogger(__name__)
@@ -44,6 +42,11 @@ class JointModel(nn.Module):
         super().__init__()
         self.encoders = nn.ModuleDict(encoders)
         self.fusion = fusion
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile the encoders and the fusion, each of which is called by itself."""
+        for part in (*self.encoders.values(), self.fusion):
+            part.compile(*args, **kwargs)
 
     def forward(
         self, tokens: Mapping[str, Tensor], masks: Mapping[str, Tensor], evidence: Mapping[str, Tensor]
@@ -60,10 +63,13 @@ class Joint:
     epoch: int  # the one kept; 0: the model of stage 2
     before: float | None
     after: float | None
+    compiled: bool | None = None  # whether torch.compile worked; None: not asked for, or nothing was left to train
 
     def to_dict(self) -> dict[str, Any]:
         """For config.json."""
-        return {**asdict(self), "beyond_the_paper": True}
+        said = asdict(self)
+        compiled = said.pop("compiled")
+        return {**said, **({} if compiled is None else {"compile": compiled}), "beyond_the_paper": True}
 
 
 class JointSource:
@@ -82,28 +88,47 @@ class JointSource:
 
     def decide(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> Decision:
         """The decision of a :class:`JointModel` on windows ``rows``."""
+        return self.ask(model, self.load(model, rows, augment))
+
+    def load(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> tuple[Tensor, ...]:
+        """Of each modality, on the CPU: windows, their masks, where there is one, and where it is the window's own.
+
+        What was not recorded is zeros; pictures that are not augmented are still bytes.
+        """
+        loaded: list[Tensor] = []
+        for name in self.features.joined.tokens:
+            at = rows if augment is None else self.features.corrupted(name, rows, augment)
+            here = self.rows[name][at] >= 0
+            x, mask = inputs.raw(self.windows[name].values, self.rows[name][at[here]])
+            if augment is not None and name in self.augment and here.any():
+                encoder = cast(JointModel, model).encoders[name]
+                x, mask = inputs.augmented(name, inputs.ready(name, x), mask, encoder, augment)
+            loaded += [_spread(x, here), _spread(mask, here), here, at == rows]
+        return tuple(loaded)
+
+    def ask(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> Decision:
+        """The decision of a :class:`JointModel` on what was loaded."""
         assert isinstance(model, JointModel)
         device, joined = self.features.device, self.features.joined
         tokens, masks, evidence = {}, {}, {}
-        for name, (frozen, frozen_mask, opinions) in joined.parts().items():
-            at = rows if augment is None else self.features.corrupted(name, rows, augment)
-            tokens[name] = frozen.new_zeros((len(rows), *frozen.shape[1:]), device=device)
-            masks[name] = frozen_mask.new_zeros((len(rows), *frozen_mask.shape[1:]), device=device)
-            evidence[name] = opinions.new_zeros((len(rows), *opinions.shape[1:]), device=device)
-            here = self.rows[name][at] >= 0
+        for number, (name, (frozen, frozen_mask, opinions)) in enumerate(joined.parts().items()):
+            x, mask, here, own = loaded[4 * number : 4 * number + 4]
+            tokens[name] = frozen.new_zeros((len(here), *frozen.shape[1:]), device=device)
+            masks[name] = frozen_mask.new_zeros((len(here), *frozen_mask.shape[1:]), device=device)
+            evidence[name] = opinions.new_zeros((len(here), *opinions.shape[1:]), device=device)
             if not here.any():
                 continue
-            values, encoder = self.windows[name].values, model.encoders[name]
-            x, mask = inputs.tensors(values, self.rows[name][at[here]])
-            if augment is not None and name in self.augment:
-                x, mask = inputs.augmented(name, x, mask, encoder, augment)
-            encoded = encoder(x.to(device), mask.to(device))
-            own = (at == rows)[here].to(device)
+            x, mask, own = (values[here].to(device, non_blocking=True) for values in (x, mask, own))
+            encoded = model.encoders[name](inputs.ready(name, x), mask)
             place = here.to(device)
             tokens[name][place] = _learned(encoded.tokens, own).to(frozen.dtype)
             masks[name][place] = encoded.mask
             evidence[name][place] = _learned(encoded.logits, own).to(opinions.dtype)
         return decision(model(tokens, masks, evidence), masks)
+
+    def items(self, loaded: tuple[Tensor, ...]) -> None:
+        """A fusion's decision does not rest on the order of frames."""
+        return None
 
 
 def fine_tune(
@@ -113,10 +138,12 @@ def fine_tune(
     train: Sequence[int],
     validation: Sequence[int],
     before: Fitted,
-    batch: int,
     signature: str,
-) -> Joint:
+) -> tuple[Joint, Pieces]:
     """Train ``model`` on from where stage 2 left it; its epochs are numbered after those of stage 2.
+
+    A batch and a micro-batch are the smallest that a stage taking part asks for: recordings take more room than
+    features do. Beside what became of it, the windows at once that memory had room for.
 
     Raises:
         TrainingError: the loss is not a finite number, or a file cannot be written.
@@ -124,27 +151,32 @@ def fine_tune(
     """
     model.to(job.device)
     fusion = job.config.fusion
+    stages = [job.config.training(m) for m in model.encoders]
+    batch = min(stage.batch for stage in stages)
+    micro = [stage.micro_batch for stage in (*stages, job.settings) if stage.micro_batch]
     settings = replace(
         job.settings,
         epochs=fusion.joint_epochs,
         batch=batch,
+        micro_batch=min(micro) if micro else 0,
         learning_rate=fusion.joint_learning_rate,
         head_epochs=0,
         patience=0,
     )
     start = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
-    at_first = measure(model, source, validation, batch, job.settings.precision)[0] if len(validation) else None
-    lines = job.run.path / "joint.jsonl"
+    at_first = None
+    if len(validation):
+        pieces = Pieces.of(batch, settings.micro_batch)
+        at_first = measure(model, source, validation, batch, settings.precision, pieces, job.run.name)[0]
+    checkpoint = Checkpoint(job.run.joint_resume_file, job.run.metrics_file, signature, before.history, "joint")
 
     def report(row: dict[str, Any]) -> None:
-        _write_metrics(job, before, lines)
-        done, total = len(before.history) + row["epoch"], len(before.history) + settings.epochs
-        job.run.update(epoch=done, epochs=total)
+        line, total = checkpoint.numbered(row), len(before.history) + settings.epochs
+        job.run.update(epoch=line["epoch"], epochs=total)
         log.info("%s: joint epoch %d of %d: loss %.4f", job.run.name, row["epoch"], settings.epochs, row["loss"])
         if job.report:
-            job.report({**row, "epoch": done, "epochs": total, "phase": "joint"})
+            job.report({**line, "epochs": total})
 
-    _write_metrics(job, before, lines)
     fitted = fit(
         model,
         source,
@@ -154,19 +186,27 @@ def fine_tune(
         name=job.run.name,
         seed=_purpose(job.seed, "joint"),
         rules=recipe(job.config.preset),
-        checkpoint=Checkpoint(job.run.joint_resume_file, lines, signature),
+        checkpoint=checkpoint,
+        execution=job.execution,
         report=report,
         should_stop=job.should_stop,
     )
-    _write_metrics(job, before, lines)
-    lines.unlink(missing_ok=True)  # resume writes it again
     if at_first is None:
-        return Joint(settings.epochs, fitted.best_epoch, None, None)
+        return Joint(settings.epochs, fitted.best_epoch, None, None, fitted.compiled), fitted.pieces
     after = min(float(row["validation_loss"]) for row in fitted.history)
     if after >= at_first:
         model.load_state_dict(start)
-        return Joint(settings.epochs, 0, at_first, at_first)
-    return Joint(settings.epochs, fitted.best_epoch, at_first, after)
+        return Joint(settings.epochs, 0, at_first, at_first, fitted.compiled), fitted.pieces
+    return Joint(settings.epochs, fitted.best_epoch, at_first, after, fitted.compiled), fitted.pieces
+
+
+def _spread(values: Tensor, here: Tensor) -> Tensor:
+    """``values`` of the windows ``here`` (B,) in the rows of all, zeros in the others."""
+    if here.all():
+        return values
+    out = values.new_zeros((len(here), *values.shape[1:]))
+    out[here] = values
+    return out
 
 
 def _learned(values: Tensor, own: Tensor) -> Tensor:
@@ -184,11 +224,3 @@ def _rows(index: pd.DataFrame, own: pd.DataFrame) -> Tensor:
 def _purpose(seed: Seeder, name: str) -> Seeder:
     """``seed`` for choices of their own: joint epoch 1 must not shuffle as epoch 1 of stage 2 did."""
     return lambda *purpose: seed(name, *purpose)
-
-
-def _write_metrics(job: Job, before: Fitted, lines: Path) -> None:
-    """metrics.jsonl: the epochs of stage 2 and, numbered on, those of ``lines`` (metrics of the joint phase alone)."""
-    joint = [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
-    later = [{**row, "epoch": len(before.history) + row["epoch"], "phase": "joint"} for row in joint]
-    text = "".join(json.dumps(row) + "\n" for row in [*before.history, *later])
-    write_atomic(job.run.metrics_file, lambda file: file.write(text.encode()))

@@ -34,8 +34,11 @@ class Loading(Protocol):
         """The model's decision on what was loaded."""
         ...
 
-    def items(self, loaded: tuple[Tensor, ...]) -> Tensor:
-        """(B,) how many items of the loss each of the windows is: its recorded frames if it has any, otherwise one."""
+    def items(self, loaded: tuple[Tensor, ...]) -> Tensor | None:
+        """(B,) how many items of the loss each of the windows is: its recorded frames if it has any, otherwise one.
+
+        None where no decision is :attr:`~eavdash.training.step.Decision.ordered`: nothing else asks for it beforehand.
+        """
         ...
 
 

@@ -15,12 +15,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -28,8 +26,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eavdash.config import Execution, TrainConfig
-from eavdash.files import write_atomic
 from eavdash.training import headphase, resume, warmup
+from eavdash.training.checkpoint import Checkpoint
 from eavdash.training.loading import stream
 from eavdash.training.memory import Pieces, in_pieces
 from eavdash.training.optimiser import optimiser_of
@@ -80,15 +78,6 @@ PUBLISHED = Recipe(smoothing=0.0, warm_up=0.0, cosine=False, clip=0.0, decay_all
 def recipe(preset: str) -> Recipe:
     """The recipe of a study's preset: :data:`PUBLISHED` for ``paper``, the default otherwise."""
     return PUBLISHED if preset == "paper" else Recipe()
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Where the loop keeps its state and its lines."""
-
-    resume_file: Path
-    metrics_file: Path
-    signature: str  # of the data and the configuration: a state of others is not used
 
 
 @dataclass(frozen=True)
@@ -145,7 +134,7 @@ def fit(
         best_epoch, best_score = int(state["best_epoch"]), float(state["best_loss"])
         pieces.take(state.get("pieces", pieces.to_dict()))
     if checkpoint:
-        _write_metrics(checkpoint.metrics_file, history)
+        checkpoint.write_metrics(history)
     optimiser: torch.optim.Optimizer | None = None
     for epoch in range(len(history) + 1, settings.epochs + 1):
         waited = len(history) - max(best_epoch, rules.patience_after)
@@ -197,7 +186,7 @@ def fit(
             kept = {k: best[k] for k in content["model"]}  # both of the head alone while only the head has changed
             content |= {"best": kept, "best_epoch": best_epoch, "best_loss": best_score}
             resume.save(checkpoint.resume_file, content, checkpoint.signature)
-            _write_metrics(checkpoint.metrics_file, history)
+            checkpoint.write_metrics(history)
         if report:
             report(row)
     warmup.plain(model)
@@ -317,8 +306,3 @@ def _weights(model: nn.Module, new_only: bool = False) -> dict[str, Tensor]:
         names = {key for key, value in model.state_dict(keep_vars=True).items() if id(value) in new}
         state = {key: value for key, value in state.items() if key in names}
     return {key: value.detach().cpu().clone() for key, value in state.items()}
-
-
-def _write_metrics(path: Path, history: list[dict[str, Any]]) -> None:
-    text = "".join(json.dumps(row) + "\n" for row in history)
-    write_atomic(path, lambda file: file.write(text.encode()))

@@ -41,6 +41,7 @@ from eavdash.training.job import (
 from eavdash.training.joined import FeatureSource, join
 from eavdash.training.joint import JointModel, JointSource, fine_tune
 from eavdash.training.loop import Checkpoint, Fitted, Source, fit, recipe
+from eavdash.training.memory import Pieces, in_pieces
 from eavdash.training.reliability import Reliability, reliability
 from eavdash.training.stage1 import computed, finish
 
@@ -81,22 +82,22 @@ def train_fusion(job: Job) -> None:
 
     whole: nn.Module = model
     last: Source = source
-    best, epochs, batch = fitted.best_epoch, job.settings.epochs, job.settings.batch
+    best, epochs, pieces = fitted.best_epoch, job.settings.epochs, fitted.pieces
     if job.config.fusion.joint_epochs:
         whole, last = (
             JointModel({m: load_encoder(_parent(job, m)) for m in windows}, model),
             _joint(job, source, windows),
         )
-        batch = min(job.config.training(m).batch for m in windows)  # recordings, which take more room than features
-        joint = fine_tune(job, whole, last, train, validation, fitted, batch, signature(job, "joint", *encoders))
+        joint, pieces = fine_tune(job, whole, last, train, validation, fitted, signature(job, "joint", *encoders))
         job.describe(encoders={m: _parent(job, m).config()["model"] for m in windows}, joint=joint.to_dict())
         build.save_weights(whole.encoders, job.run.encoders_file)
         best = len(fitted.history) + joint.epoch if joint.epoch else best
         epochs = len(fitted.history) + joint.epochs
     if job.config.fusion.calibrate:
-        calibration = _calibrate(job, model, whole, last, validation, batch)
+        calibration = _calibrate(job, model, whole, last, validation, pieces)
         job.describe(calibration=calibration.to_dict())
-    decided = evaluate.decide(whole, last, range(len(joined.index)), batch, job.settings.precision, job.run.name)
+    every = range(len(joined.index))
+    decided = evaluate.decide(whole, last, every, pieces.evaluation, job.settings.precision, job.run.name)
     predictions = tables.of(decided, attention=True)
     heads = evaluate.attention_table(joined.index, decided, job.fold, job.number, tuple(joined.tokens))
     if heads is not None:
@@ -143,8 +144,11 @@ def _fit(
         rules=recipe(job.config.preset),
         checkpoint=checkpoint,
         report=job.epoch_done if checkpoint else None,
+        execution=job.execution,
         should_stop=job.should_stop,
     )
+    if checkpoint and fitted.compiled is not None:
+        job.describe(computed={**computed(job), "compile": fitted.compiled})
     return model, fitted
 
 
@@ -153,7 +157,7 @@ def _joint(job: Job, source: FeatureSource, windows: dict[str, Windows]) -> Join
 
 
 def _calibrate(
-    job: Job, fusion: Fusion, model: nn.Module, source: Source, validation: Sequence[int], batch: int
+    job: Job, fusion: Fusion, model: nn.Module, source: Source, validation: Sequence[int], pieces: Pieces
 ) -> Calibration:
     """Give ``fusion``, which decides inside ``model``, the temperature that suits the validation windows."""
     if not len(validation):
@@ -161,18 +165,18 @@ def _calibrate(
             "%s: fusion.calibrate needs validation windows, which this protocol leaves none; not calibrated",
             job.run.name,
         )
-    fitted = fit_on(model, source, validation, batch)
+    fitted = fit_on(model, source, validation, pieces, job.run.name)
     fusion.set_temperature(fitted.temperature)
     return fitted
 
 
 @torch.no_grad()
-def fit_on(model: nn.Module, source: Source, rows: Sequence[int], batch: int) -> Calibration:
+def fit_on(model: nn.Module, source: Source, rows: Sequence[int], pieces: Pieces, name: str) -> Calibration:
     """The temperature of a model's logits on the windows ``rows``; of its frames' where it decides those."""
     model.eval()
-    parts = [source.decide(model, part, None) for part in torch.as_tensor(rows, dtype=torch.int64).split(batch)]
-    parts = [part for part in parts if len(part.logits)]
-    labels = source.labels[torch.as_tensor(rows, dtype=torch.int64)]
+    held = torch.as_tensor(rows, dtype=torch.int64)
+    parts = in_pieces(held, pieces, lambda part: source.decide(model, part, None), name)
+    labels = source.labels[held]
     if not parts or parts[0].frame_logits is None:
         return fit_temperature(torch.cat([p.logits for p in parts]) if parts else torch.zeros(0, 1), labels)
     frames = torch.cat([cast(Tensor, p.frame_logits) for p in parts])
@@ -225,9 +229,9 @@ def _trained(job: Job, kind: str, source: FeatureSource, train: Sequence[int]) -
         fusion = replace(fusion, dropout=0.5, heads=4)
         source = FeatureSource(source.joined, source.labels, train, {}, job.device)
     config: StudyConfig = replace(job.config, fusion=fusion)
-    model, _ = _fit(job, build.fusion_spec(config, len(job.classes), source.joined.dims), source, train, None)
+    model, fitted = _fit(job, build.fusion_spec(config, len(job.classes), source.joined.dims), source, train, None)
     every = range(len(source.joined.index))
-    decided = evaluate.decide(model, source, every, job.settings.batch, job.settings.precision, job.run.name)
+    decided = evaluate.decide(model, source, every, fitted.pieces.evaluation, job.settings.precision, job.run.name)
     return evaluate.Decided(decided.windows)
 
 

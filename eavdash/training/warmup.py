@@ -63,8 +63,9 @@ def compiled(model: nn.Module, source: Any, train: Sequence[int], pieces: Pieces
 
 
 def plain(model: nn.Module) -> None:
-    """Undo ``model.compile()``."""
-    model._compiled_call_impl = None
+    """Undo ``model.compile()``, also where it has compiled parts of the model."""
+    for part in model.modules():
+        part._compiled_call_impl = None
 
 
 def _first(model: nn.Module, source: Any, train: Sequence[int], count: int) -> tuple[Batch, Tensor]:
