@@ -76,23 +76,25 @@ def snapshot(study: StudyDir, runs: Sequence[str] | None = None) -> pd.DataFrame
     with known.lock:
         names = _names(study.path) if runs is None else [*runs]
         rows = [row for name in names if (row := known.row(study, name, planned=runs is not None)) is not None]
-        if runs is None and len(known.runs) > len(rows):
+        if runs is not None:
+            return _Table(rows).frame
+        if len(known.runs) > len(rows):
             there = set(names)
             known.runs = {name: seen for name, seen in known.runs.items() if name in there}
-        if rows != known.rows or known.frame is None:
-            known.rows, known.frame = rows, _frame(rows)
-        return known.frame.copy(deep=False)  # pandas copies what a caller changes
+        if known.table is None or not known.table.update(rows):
+            known.table = _Table(rows)
+        return known.table.frame.copy(deep=False)
 
 
-@dataclass
+@dataclass(slots=True)
 class _Seen:
     """A run as it was read last."""
 
     status: Stamp | None
-    config: Stamp | None
-    configured: tuple[Any, ...]
     row: tuple[Any, ...]
-    under_way: bool
+    settled: bool  # what was read is true until status.json changes
+    attempt: tuple[Any, ...] = ()  # tells one attempt at it from every other; its configuration stays while it lasts
+    configured: tuple[Any, ...] = ()
 
 
 @dataclass
@@ -101,23 +103,59 @@ class _Known:
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     runs: dict[str, _Seen] = field(default_factory=dict)
-    rows: list[tuple[Any, ...]] = field(default_factory=list)
-    frame: pd.DataFrame | None = None
+    table: _Table | None = None
 
     def row(self, study: StudyDir, name: str, planned: bool) -> tuple[Any, ...] | None:
         """The run's row; None for a folder that is no run. ``planned``: it is one, whatever is missing."""
-        folder = f"{study.path}/{name}"
-        status, config = _stamp(f"{folder}/status.json"), _stamp(f"{folder}/config.json")
-        if config is None and not planned:
-            self.runs.pop(name, None)
-            return None
+        status = _stamp(f"{study.path}/{name}/status.json")
         seen = self.runs.get(name)
-        # A running run is judged at every look: its process may have gone without writing anything.
-        if seen is None or seen.under_way or seen.status != status or seen.config != config:
-            configured = seen.configured if seen is not None and seen.config == config else None
-            seen = _read(study, name, status, config, configured)
+        # A running run is judged at every look: its process may have gone without writing anything. What config.json
+        # says of a run never changes after it was planned, and whoever plans it again writes its status after it.
+        if seen is None or not seen.settled or seen.status != status:
+            if not planned and _stamp(f"{study.path}/{name}/config.json") is None:
+                self.runs.pop(name, None)
+                return None
+            seen = _read(study, name, status, seen)
             self.runs[name] = seen
         return seen.row
+
+
+class _Table:
+    """The rows by column, changed in place: of ten thousand runs few change between two looks."""
+
+    def __init__(self, rows: list[tuple[Any, ...]]) -> None:
+        self.rows = rows
+        self.columns = [list(values) for values in zip(*rows, strict=True)] or [[] for _ in COLUMNS]
+        self.arrays = [self._array(number) for number in range(len(COLUMNS))]
+        self.frame = self._whole()  # callers get copies of it: pandas copies what one of them changes
+
+    def update(self, rows: list[tuple[Any, ...]]) -> bool:
+        """Take over what has changed; False if these are not the same runs."""
+        if len(rows) != len(self.rows):
+            return False
+        touched: set[int] = set()
+        for number, (new, old) in enumerate(zip(rows, self.rows, strict=True)):
+            if new is not old:
+                if new[0] != old[0]:
+                    return False
+                for column, value in enumerate(new):
+                    if value != old[column]:
+                        self.columns[column][number] = value
+                        touched.add(column)
+        self.rows = rows
+        for column in touched:
+            self.arrays[column] = self._array(column)
+        if touched:
+            self.frame = self._whole()
+        return True
+
+    def _array(self, column: int) -> Any:
+        kind = [*COLUMNS.values()][column]
+        values = self.columns[column]
+        return pd.array(values, dtype="str") if kind == "str" else np.array(values, dtype=kind)
+
+    def _whole(self) -> pd.DataFrame:
+        return pd.DataFrame(dict(zip(COLUMNS, self.arrays, strict=True)), copy=False)
 
 
 _studies: OrderedDict[str, _Known] = OrderedDict()
@@ -149,21 +187,22 @@ def _stamp(path: str) -> Stamp | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _read(study: StudyDir, name: str, status_stamp: Stamp | None, config_stamp: Stamp | None, configured: Any) -> _Seen:
+def _read(study: StudyDir, name: str, stamp: Stamp | None, before: _Seen | None) -> _Seen:
     run = study.run(name)
     status: dict[str, Any]
     try:
         status = run.live_status()
-        configured = configured or _configured(run.config())
+        attempt = tuple(status.get(key) for key in ("submission", "attempt", "started"))
+        same = before is not None and before.configured and before.attempt == attempt
+        configured = before.configured if before is not None and same else _configured(run.config())
         row = _row(name, configured, status)
     except (IntegrityError, FileNotFoundError, KeyError, TypeError, ValueError) as error:
         said = (
             str(error) if isinstance(error, IntegrityError) else f"{run.status_file}: {error!r} is not as it should be"
         )
         status = {"state": "failed", "shown": "failed", "reason": said}
-        row = _row(name, configured or ("", "", "", 0, 0), status)
-        return _Seen(status_stamp, config_stamp, (), row, under_way=False)
-    return _Seen(status_stamp, config_stamp, configured, row, under_way=status["state"] == "running")
+        return _Seen(stamp, _row(name, ("", "", "", 0, 0), status), settled=False)
+    return _Seen(stamp, row, status["state"] != "running", attempt, configured)
 
 
 def _configured(config: dict[str, Any]) -> tuple[Any, ...]:
@@ -206,12 +245,3 @@ def _row(name: str, configured: tuple[Any, ...], status: dict[str, Any]) -> tupl
 
 def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
-
-
-def _frame(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
-    columns = zip(*rows, strict=True) if rows else ((),) * len(COLUMNS)
-    made: dict[str, Any] = {}
-    for (name, kind), values in zip(COLUMNS.items(), columns, strict=True):
-        # By column, never by cell: a table of ten thousand runs is made in milliseconds.
-        made[name] = pd.array(values, dtype="str") if kind == "str" else np.array(values, dtype=kind)
-    return pd.DataFrame(made)

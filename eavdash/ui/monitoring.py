@@ -47,11 +47,11 @@ def progress(study: StudyDir, table: pd.DataFrame) -> None:
 
 def grid(table: pd.DataFrame, tested: Mapping[tuple[str, int], int]) -> pd.DataFrame:
     """The filters, the grid and the chosen runs; the rows of those that are chosen."""
-    names = set(table["run"])
+    names = set(table["run"].tolist())
     selected = [name for name in st.session_state.get(CHOSEN, []) if name in names]  # another study may be open by now
     first, second, third = st.columns([2, 2, 1])
     text = first.text_input("Subjects", placeholder="All; or 3-7, 12", key=f"{PAGE}_subjects")
-    there = [state for state in theme.STATE_COLOURS if state in set(table["shown"])]
+    there = [state for state in theme.STATE_COLOURS if state in table["shown"].unique()]
     states = second.multiselect(
         "States", list(theme.STATE_COLOURS), placeholder=f"All; there are {', '.join(there)}", key=f"{PAGE}_states"
     )
@@ -69,13 +69,13 @@ def grid(table: pd.DataFrame, tested: Mapping[tuple[str, int], int]) -> pd.DataF
         "Accuracies are of test trials. Click a cell for its curves and log; Ctrl-click, Shift-click or tap for more; "
         "a stage's or a subject's name for all of its runs shown."
     )
-    return table.set_index("run", drop=False).loc[selected]
+    return table[table["run"].isin(selected)].set_index("run", drop=False).loc[selected]
 
 
 def buttons(study: StudyDir, table: pd.DataFrame, chosen: pd.DataFrame) -> None:
     """Cancel and retry: the chosen runs, all of a subject or a stage, or everything."""
     subjects = list(dict.fromkeys(chosen["subject"]))
-    stages = [stage for stage in theme.LABELS if stage in set(table["stage"])]
+    stages = [stage for stage in theme.LABELS if stage in table["stage"].unique()]
     scopes = {"chosen": f"The chosen runs ({len(chosen)})", "all": "Every run of the study"}
     scopes |= {f"stage {s}": f"Every run of {theme.label(s)}" for s in stages}
     scopes |= {f"subject {s}": f"Every run of subject {s}" for s in subjects if s}

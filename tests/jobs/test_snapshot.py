@@ -77,8 +77,9 @@ def test_runs_come_and_go(tmp_path: Path) -> None:
     # Replaced by another study of the same name: nothing of the old one is shown.
     shutil.rmtree(study.path)
     assert snapshot(study).empty
-    make_study(tmp_path, subjects=("1",), stages=("audio", "eeg"), states={"*": "queued"})
+    make_study(tmp_path, subjects=("1",), stages=("audio", "eeg"), folds=(3,), states={"*": "queued"})
     assert shown(study) == {"s01-audio": "queued", "s01-eeg": "queued"}
+    assert set(snapshot(study)["fold"]) == {3}
 
 
 def test_what_the_files_say_more(tmp_path: Path) -> None:
@@ -100,9 +101,9 @@ def test_what_the_files_say_more(tmp_path: Path) -> None:
 
 def test_one_damaged_file_is_one_failed_run(tmp_path: Path) -> None:
     study = make_study(tmp_path, subjects=("1",))
+    study.run("s01-audio").config_file.write_text("[1]")
     snapshot(study)
     study.run("s01-eeg").status_file.write_text("{")
-    study.run("s01-audio").config_file.write_text("[1]")
     study.run("s01-fusion").status_file.write_text('{"state": "done", "epoch": "seven"}')
     study.run("s01-vision").status_file.unlink()
     table = snapshot(study).set_index("run")
@@ -112,6 +113,19 @@ def test_one_damaged_file_is_one_failed_run(tmp_path: Path) -> None:
     assert "found none" in table.loc["s01-vision", "reason"]
     study.run("s01-eeg").status_file.write_text('{"state": "done"}')
     assert shown(study)["s01-eeg"] == "done"
+
+
+def test_the_table_is_changed_in_place_and_right(tmp_path: Path) -> None:
+    study = make_study(tmp_path, subjects=("1", "2"), states={"*": "queued", "s01-eeg": "running"})
+    before = snapshot(study)
+    study.run("s01-eeg").update(epoch=9)
+    study.run("s02-eeg").transition("failed", reason="no file")
+    after = snapshot(study)
+    module._studies.clear()
+    assert after.equals(snapshot(study))  # as if everything had been read anew
+    assert before.set_index("run").loc["s01-eeg", "epoch"] == 7
+    assert after.set_index("run").loc[["s01-eeg", "s02-eeg"], "epoch"].tolist() == [9, 0]
+    assert snapshot(study, ["s02-eeg", "s01-eeg"])["run"].tolist() == ["s02-eeg", "s01-eeg"]
 
 
 def test_a_caller_that_changes_the_table_does_not_change_the_next(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ In: the queue's snapshot (one row per run, with the seconds ``left``) or the lin
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,13 +37,14 @@ def lines(table: pd.DataFrame, text: str = "", states: Collection[str] = ()) -> 
     ``text``: subjects, ranges of them (``3-7``) or parts of their names, with commas or spaces between.
     """
     folds, seeds = table["fold"].nunique() > 1, table["seed"].nunique() > 1
-    rank = {unit: n for n, unit in enumerate(natural(table["unit"]))}
-    subject_of = dict(zip(table["unit"], table["subject"], strict=True))
-    shown = table["shown"].tolist()
+    # As lists: ten thousand rows are read one by one here.
+    column = {name: table[name].tolist() for name in ("unit", "subject", "fold", "seed", "stage", "shown")}
+    rank = {unit: n for n, unit in enumerate(natural(table["unit"].unique().tolist()))}
+    subject_of, shown = dict(zip(column["unit"], column["subject"], strict=True)), column["shown"]
     found: dict[tuple[int, int, int], dict[str, int]] = {}
-    places = zip(table["unit"].map(rank), table["fold"], table["seed"], table["stage"], strict=True)
+    places = zip(*(column[name] for name in ("unit", "fold", "seed", "stage")), strict=True)
     for number, (unit, fold, seed, stage) in enumerate(places):
-        found.setdefault((unit, fold, seed), {})[stage] = number
+        found.setdefault((rank[unit], fold, seed), {})[stage] = number
     units = list(rank)
     made = []
     for (unit, fold, seed), runs in sorted(found.items()):
@@ -71,15 +73,15 @@ def grid(table: pd.DataFrame, shown: Sequence[Line], tested: Mapping[tuple[str, 
 
     ``tested``: number of test trials by subject and fold, shown beside an accuracy.
     """
-    stages = [s for s in STAGES if s in set(table["stage"])]
+    counts = Counter(zip(table["stage"].tolist(), table["shown"].tolist(), strict=True))
+    stages = [s for s in STAGES if any(stage == s for stage, _ in counts)]
     columns = []
     for stage in stages:
-        counts = table["shown"][table["stage"] == stage].value_counts()
-        states = {state: int(counts[state]) for state in theme.STATE_COLOURS if state in counts}
+        states = {state: counts[stage, state] for state in theme.STATE_COLOURS if counts[stage, state]}
         columns.append({"stage": stage, "label": theme.label(stage), "colour": theme.colour(stage), "states": states})
     picked = table.iloc[[n for line in shown for n in line.runs.values()]]
     cells = {row["run"]: cell(row, tested.get((row["subject"], row["fold"]), 0)) for row in picked.to_dict("records")}
-    names = table["run"]
+    names = table["run"].tolist()
     rows = [
         {"name": line.name, "cells": [cells[names[line.runs[s]]] if s in line.runs else None for s in stages]}
         for line in shown

@@ -1,0 +1,205 @@
+"""How long the page of runs takes per refresh, with 42 x 4 runs under way and with 10,000 runs in the store.
+
+``python benchmarks/monitor.py [--refreshes N]`` prints a JSON line and a table. Two studies are made by the file
+contract in a temporary folder. In both 168 runs are "running": another process holds their locks and writes their
+heartbeats every two seconds, as their workers would, while this one measures.
+
+Two times are taken. *look*: the table of all runs and their time left, read from the files. *page*: the whole script of
+the page, app.py included, run by Streamlit's AppTest, whose own work counts too; a refresh in a browser runs only the
+page's fragment and is shorter. Cold reads all files for the first time in the process; warm are refreshes half a second
+apart, so that each looks at the files again. Milliseconds by the clock, and of this process's processor time, which
+other programs on the machine lengthen less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from eavdash import config as cfg
+from eavdash.files import beat
+from eavdash.presets import preset
+from eavdash.store import StudyDir, unit_name
+
+REPO = Path(__file__).resolve().parents[1]
+UNDER_WAY = 168
+EVERY = 2.0  # seconds between heartbeats
+
+
+def make_study(root: Path, name: str, subjects: int, folds: int) -> StudyDir:
+    """A study of ``subjects`` x ``folds`` x 4 runs: the first 168 running, of the others two thirds done."""
+    study = StudyDir(root / name)
+    study.path.mkdir(parents=True)
+    config = cfg.to_dict(preset("quick"))
+    document = {
+        "name": name,
+        "config": config,
+        "selection": {"subjects": [str(s) for s in range(1, subjects + 1)], "folds": [*range(folds)], "seeds": [0]},
+        "dataset": {"path": "/nowhere", "kind": "eav", "simulated": True},
+        "classes": ["a", "b"],
+    }
+    study.study_file.write_text(json.dumps(document))
+    rows = [f"{s},{t},{t},{f},test" for s in range(1, subjects + 1) for f in range(folds) for t in range(20)]
+    study.splits_file.write_text("\n".join(["subject,trial,group,fold,split", *rows]) + "\n")
+    now, host, number = time.time(), os.uname().nodename, 0
+    for subject in range(1, subjects + 1):
+        for fold in range(folds):
+            for stage in cfg.STAGES:
+                unit = unit_name(str(subject))
+                run = study.run(f"{unit}-{stage}" + (f"-fold{fold}" if folds > 1 else ""))
+                run.path.mkdir()
+                facts = {"unit": unit, "stage": stage, "fold": fold, "seed": 0, "subject": str(subject)}
+                run.config_file.write_text(json.dumps({"run": run.name, **facts, "parents": {}, "config": config}))
+                state = "running" if number < UNDER_WAY else "queued" if number % 3 == 0 else "done"
+                run.status_file.write_text(json.dumps(status(state, now, host)))
+                number += 1
+    return study
+
+
+def status(state: str, now: float, host: str) -> dict[str, Any]:
+    """The content of a run's status.json."""
+    known: dict[str, Any] = {"state": state, "attempt": 0, "epoch": 0, "epochs": 0, "reason": "", "execution": {}}
+    if state == "queued":
+        return known
+    known |= {"attempt": 1, "host": host, "started": now - 60, "heartbeat": now, "epochs": 30, "epoch": 7}
+    if state == "done":
+        known |= {"epoch": 30, "finished": now - 1, "accuracy": 0.5, "checksums": dict.fromkeys("ab", "0" * 64)}
+    return known
+
+
+def hold(study: StudyDir, names: list[str]) -> None:
+    """Be the workers of these runs until killed: hold their locks, write their heartbeats, finish epochs."""
+    files = []
+    for name in names:
+        files.append(study.run(name).lock_file.open("ab"))
+        fcntl.flock(files[-1], fcntl.LOCK_EX)
+    print("held", flush=True)
+    rounds = 0
+    while os.getppid() != 1:
+        begun = time.monotonic()
+        rounds += 1
+        for number, name in enumerate(names):
+            usage = {"cpu": 100.0, "rss": 500_000_000, "peak": 600_000_000}
+            epoch = 7 + (rounds + number) // 10 % 20
+            study.run(name).update(heartbeat=time.time(), beat=beat(), usage=usage, epoch=epoch)
+        time.sleep(max(0.0, EVERY - (time.monotonic() - begun)))
+
+
+@contextlib.contextmanager
+def workers(study: StudyDir) -> Iterator[None]:
+    """The process that holds the locks of the study's running runs."""
+    names = [run.name for run in study.runs() if run.status()["state"] == "running"]
+    command = [sys.executable, __file__, "--hold", str(study.path), *names]
+    environment = {**os.environ, "PYTHONPATH": str(REPO)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            assert process.stdout is not None
+            if process.stdout.readline().strip() != "held":
+                raise SystemExit("the locks could not be taken")
+            yield
+        finally:
+            process.kill()
+
+
+def measured(study: StudyDir, refreshes: int) -> list[dict[str, Any]]:
+    """The rows of one study: look and page."""
+    from streamlit.testing.v1 import AppTest
+
+    from eavdash.jobs import estimates, snapshot
+    from eavdash.ui import cache, monitor
+
+    os.environ["EAVDASH_CHECKPOINTS"] = str(study.path.parent)
+    sent: list[int] = []
+    component = monitor._grid
+
+    def watched(data: Any, **options: Any) -> Any:
+        sent.append(len(json.dumps(data)))
+        return component(data=data, **options)
+
+    def look() -> None:
+        table = snapshot.snapshot(study)
+        table.assign(left=estimates.seconds_left(table))
+
+    rows = [row("look", look, refreshes)]
+    monitor._grid = watched
+    snapshot._studies.clear()
+    app = AppTest.from_file(str(REPO / "app.py"), default_timeout=120)
+    app.session_state["study"] = study.name
+    app.run()  # the page of results: the app's modules are loaded
+
+    def page() -> None:
+        app.run()
+        if app.exception:
+            raise SystemExit(app.exception[0].stack_trace)
+
+    snapshot._studies.clear()
+    cache.snapshot_again()
+    app.switch_page("pages/training/monitor.py")
+    rows.append(row("page", page, refreshes))
+    monitor._grid = component
+    counts = snapshot.snapshot(study)["shown"].value_counts().to_dict()
+    if counts.get("running") != UNDER_WAY:
+        raise SystemExit(f"not all of the runs under way are shown as running: {counts}")
+    return [
+        {"study": study.name, "runs": sum(counts.values()), **r, "grid_kb": round(max(sent) / 1000, 1)} for r in rows
+    ]
+
+
+def row(what: str, work: Callable[[], Any], refreshes: int) -> dict[str, Any]:
+    """Milliseconds of the first call, and percentiles of those that follow."""
+    clocks, processor = [], []
+    for number in range(refreshes + 1):
+        begun, used = time.perf_counter(), time.process_time()
+        work()
+        clocks.append(1000 * (time.perf_counter() - begun))
+        processor.append(1000 * (time.process_time() - used))
+        if number < refreshes:
+            time.sleep(0.5)
+    found: dict[str, Any] = {"what": what}
+    for name, times in (("", clocks), ("cpu_", processor)):
+        p50, p95 = np.percentile(times[1:], [50, 95])
+        found |= {f"{name}cold_ms": round(times[0]), f"{name}p50_ms": round(p50), f"{name}p95_ms": round(p95)}
+    return found
+
+
+def main() -> None:
+    """Print the times."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--refreshes", type=int, default=40, help="warm ones (default: %(default)s)")
+    parser.add_argument("--hold", nargs="+", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.hold:
+        hold(StudyDir(Path(options.hold[0])), options.hold[1:])
+        return
+    logging.disable(logging.WARNING)
+    os.chdir(REPO)
+    rows = []
+    root = Path(tempfile.mkdtemp(prefix="eavdash-monitor-"))
+    try:
+        for name, subjects, folds in (("42 x 4", 42, 1), ("10,000", 500, 5)):
+            study = make_study(root / f"of-{subjects}", name.replace(" ", "").replace(",", ""), subjects, folds)
+            with workers(study):
+                rows += measured(study, options.refreshes)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+    print(json.dumps({"benchmark": "monitor", "refreshes": options.refreshes, "rows": rows}))
+    print(pd.DataFrame(rows).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
