@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 #: Columns of a run's row that a person wants first; the rest is in --json.
-RUN_COLUMNS = ("run", "shown", "epoch", "epochs", "accuracy", "attempt", "reason")
+RUN_COLUMNS = ("run", "shown", "epoch", "epochs", "left", "accuracy", "attempt", "reason")
 
 
 def say(text: str) -> None:

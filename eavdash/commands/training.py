@@ -182,10 +182,14 @@ def _any_failed(study: store.StudyDir, runs: list[str]) -> bool:
 
 
 def show_states(study: store.StudyDir, frame: pd.DataFrame, as_json: bool) -> None:
-    """The runs of a study, which hold accuracies, with the study's marks: in JSON a list of texts in every row."""
+    """The runs of a study, time left and accuracies, with the study's marks: in JSON a list of texts in every row."""
+    from eavdash.jobs import estimates
+
+    left = estimates.seconds_left(frame)
     if as_json:
         marks = [mark.text for mark in study_marks(study)]
+        frame = frame.assign(left=left)
         console.print_json([{**row, "marks": marks} for row in frame.to_dict(orient="records")])
         return
     note_marks(study)
-    console.show(frame, "table")
+    console.show(frame.assign(left=[estimates.duration(s) if s > 0 else "" for s in left]), "table")

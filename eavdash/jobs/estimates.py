@@ -15,8 +15,9 @@ from typing import Any
 
 import pandas as pd
 
-from eavdash.config import MODALITIES, STAGES
+from eavdash.config import MODALITIES, STAGES, Execution
 from eavdash.errors import EavdashError
+from eavdash.jobs.slots import GPU_PARTS, need_of, this_machine
 from eavdash.jobs.snapshot import snapshot
 from eavdash.store import studies
 
@@ -141,6 +142,20 @@ def plan_left(
         return Estimate(None, places)
     basis = f"by {sum(map(len, tables))} finished runs like these in {', '.join(names[:3])}"
     return Estimate(_together(seconds, places), places, at_least=len(seconds) < len(planned), basis=basis)
+
+
+def places(settings: Execution) -> int:
+    """How many runs this machine computes at once with these settings; 1 for a cluster, whose places are not known."""
+    if settings.executor != "local":
+        return 1
+    machine = this_machine()
+    need = need_of(settings, machine, settings.ram)
+    limits = [machine.cores // need.cores]
+    if settings.ram and need.ram:
+        limits.append(machine.ram // need.ram)
+    if need.gpu_parts:
+        limits.append((1 if need.gpu else len(machine.gpus)) * (GPU_PARTS // need.gpu_parts))
+    return max(1, min(limits))
 
 
 def _setting(config: Mapping[str, Any], stage: str) -> Any:

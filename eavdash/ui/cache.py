@@ -19,7 +19,7 @@ import streamlit as st
 
 from eavdash import config as cfg
 from eavdash import housekeeping
-from eavdash.config import Selection, StudyConfig
+from eavdash.config import Execution, Selection, StudyConfig
 from eavdash.errors import IntegrityError
 from eavdash.jobs import estimates
 from eavdash.jobs.snapshot import snapshot as look
@@ -160,6 +160,11 @@ def tested(study: StudyDir) -> dict[tuple[str, int], int]:
     except FileNotFoundError:
         return {}
     return _tested(str(study.splits_file), stamp)
+
+
+def places(settings: Execution) -> int:
+    """``estimates.places``; what the machine has is asked once in ten minutes."""
+    return _places(settings)
 
 
 def disk_use(root: Path) -> tuple[int, int]:
@@ -336,6 +341,11 @@ def _tested(path: str, stamp: int) -> dict[tuple[str, int], int]:
     rows = splits[splits["split"] == "test"]
     counts = Counter(zip(rows["subject"], rows["fold"].astype(int), strict=True))
     return {**counts, **Counter(("", fold) for fold in rows["fold"].astype(int))}
+
+
+@st.cache_data(ttl=600, max_entries=32, show_spinner=False)
+def _places(settings: Execution) -> int:
+    return estimates.places(settings)
 
 
 @st.cache_data(ttl=60, max_entries=4, show_spinner=False)

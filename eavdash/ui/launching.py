@@ -15,9 +15,10 @@ import streamlit as st
 
 from eavdash import config as cfg
 from eavdash.config import ENCODERS, FUSIONS, MODALITIES, PROTOCOLS, STAGES, Execution, Selection, StudyConfig
+from eavdash.jobs import estimates
 from eavdash.selection import parse_numbers
 from eavdash.study import Plan
-from eavdash.ui import preprocessing, takeover, theme
+from eavdash.ui import cache, preprocessing, takeover, theme
 
 PAGE = "training_launch"
 PRESET_LABELS = {"quick": "quick: small models for a laptop", "paper": "paper: the published configuration"}
@@ -153,6 +154,21 @@ def plan_sentence(plan: Plan) -> str:
         return f"All {len(plan.runs)} runs of this study exist already: queueing again changes nothing that is done."
     rest = f", {len(plan.existing)} of them exist already" if plan.existing else ""
     return f"{len(plan.runs)} runs{rest}. {_tested(plan)}"
+
+
+def time_sentence(plan: Plan, settings: Execution) -> str:
+    """How long the runs that are not there yet will take, by finished runs like them; empty if there are none."""
+    there = set(plan.existing)
+    new = [run.config for run in plan.planned if run.name not in there and not run.problem]
+    if not new:
+        return ""
+    config, dataset = plan.document["config"], str(plan.document["dataset"]["path"])
+    estimate = estimates.plan_left(plan.study.path.parent, dataset, config, new, cache.places(settings))
+    if estimate.seconds is None:
+        return "Time: unknown, as no run like these has finished on these recordings yet."
+    at_once = f"{estimate.places} runs at a time" if estimate.places > 1 else "one run after another"
+    rest = "; some stages are not counted, as no such run has finished yet" if estimate.at_least else ""
+    return f"Time: {estimate.words} with {at_once}, {estimate.basis}{rest}."
 
 
 def left_out(plan: Plan) -> list[str]:

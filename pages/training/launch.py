@@ -38,6 +38,8 @@ takeover.compared(plan)
 if plan.existing and plan.study == parts.current_study():
     st.page_link(parts.MONITOR, label="Watch the runs")
 st.dataframe(launching.plan_table(plan), hide_index=True, key="training_launch_plan")
+if took := launching.time_sentence(plan, request.execution):
+    st.caption(parts.plain(took))
 used, free = cache.disk_use(root)
 st.caption(f"Studies take {parts.size(used)} on disk so far; {parts.size(free)} are free.")
 if st.button(

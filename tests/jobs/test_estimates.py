@@ -10,7 +10,8 @@ import pytest
 from fake_study import make_study
 
 from eavdash import config as cfg
-from eavdash.jobs.estimates import duration, plan_left, seconds_left, study_left
+from eavdash.config import Execution
+from eavdash.jobs.estimates import duration, places, plan_left, seconds_left, study_left
 from eavdash.jobs.snapshot import snapshot
 from eavdash.presets import preset
 
@@ -106,3 +107,15 @@ def test_a_plan_takes_what_finished_runs_like_it_took(tmp_path: Path) -> None:
 )
 def test_durations_for_people(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_places_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EAVDASH_SLOTS", "8")
+    monkeypatch.setenv("EAVDASH_GPUS", "")
+    assert places(Execution(threads=3)) == 2
+    assert places(Execution(threads=20)) == 1
+    assert places(Execution(executor="slurm")) == 1
+    monkeypatch.setenv("EAVDASH_GPUS", "0,1")
+    assert places(Execution(runs_per_gpu=2)) == 4
+    assert places(Execution(device="cuda:1")) == 1
+    assert places(Execution(device="cpu")) == 8

@@ -51,6 +51,7 @@ def test_only_what_has_changed_is_read_again(tmp_path: Path, reads: list[str]) -
 
 def test_a_running_run_is_judged_at_every_look(tmp_path: Path, reads: list[str]) -> None:
     study = make_study(tmp_path, subjects=("1",), states={"*": "done", "s01-eeg": "running"})
+    study.run("s01-eeg").update(heartbeat=time.time() + 600)  # fresh, however slow this machine is
     lock = study.run("s01-eeg").lock_file.open("ab")
     fcntl.flock(lock, fcntl.LOCK_EX)
     assert shown(study)["s01-eeg"] == "running"

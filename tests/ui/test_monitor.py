@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import fcntl
 import json
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from fake_study import make_study
 from test_pages import checkpoints, opened, said
 
+from eavdash.config import Execution
 from eavdash.jobs import estimates
 from eavdash.jobs.snapshot import snapshot
+from eavdash.planning.plan import Plan
+from eavdash.planning.runs import PlannedRun
 from eavdash.store import StudyDir
-from eavdash.ui import cache, logs, monitor, runs
+from eavdash.ui import cache, launching, logs, monitor, runs
 from eavdash.ui.figures import training
 
 __all__ = ["checkpoints"]
@@ -76,7 +82,7 @@ def test_the_grid_shows_every_state_in_words(checkpoints: Path, drawn: list[dict
         "s03-fusion": "queued",
     }
     study = make_study(checkpoints, states=states)
-    study.run("s02-vision").update(started=1000.0)
+    study.run("s02-vision").update(heartbeat=time.time() + 600)  # fresh, however slow this machine is
     with study.run("s02-vision").lock_file.open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # alive; nobody holds the lock of s02-eeg
         page = opened("monitor")
@@ -283,3 +289,19 @@ def test_what_to_do_depends_on_what_happened(tmp_path: Path) -> None:
     assert "goes on after epoch 3" in runs.remedy({**row, "shown": "cancelled", "epoch": 3}, {})
     assert "that it needs" in runs.remedy({**row, "shown": "blocked"}, {})
     assert runs.remedy({**row, "shown": "blocked", "ended": False}, {}) == ""
+
+
+def test_a_plan_says_how_long_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study(tmp_path, subjects=("1",), stages=("audio",), dataset="/data/EAV")
+    study.run("s01-audio").update(from_epoch=0, started=1000.0, finished=2200.0)  # 12 epochs of 100 s
+    monkeypatch.setattr(cache, "places", lambda settings: 2)
+    runs = [study.run("s01-audio").config(), *({"stage": s, "subject": "2"} for s in ("audio", "eeg"))]
+    names = ("s01-audio", "s02-audio", "s02-eeg")
+    planned = tuple(PlannedRun(name, config) for name, config in zip(names, runs, strict=True))
+    plan = Plan(study, study.study(), pd.DataFrame(), pd.DataFrame(), planned, {}, ())
+    epochs = study.study()["config"]["train"]["audio"]["epochs"]
+    said_of = launching.time_sentence(plan, Execution())
+    assert said_of.startswith(f"Time: at least {estimates.duration(100 * epochs)} with 2 runs at a time, by 1 finished")
+    assert "some stages are not counted" in said_of
+    assert launching.time_sentence(replace(plan, planned=planned[:1]), Execution()) == ""
+    assert "unknown" in launching.time_sentence(replace(plan, planned=planned[2:]), Execution())
