@@ -13,6 +13,7 @@ import pytest
 from test_jobs_kill import undisturbed
 
 from eavdash.errors import ConfigError, QueueError
+from eavdash.jobs.executors.local import with_package
 from eavdash.jobs.place import queue_place, shown
 from eavdash.jobs.queue import cancel, submit
 
@@ -23,7 +24,7 @@ class Machine:
     def __init__(self, lab, name):
         self.lab, self.name = lab, name
         command = [sys.executable, "-P", "-m", "eavdash.jobs.conductor", str(lab.root)]
-        environment = {**os.environ, "EAVDASH_HOST": name}
+        environment = with_package({**os.environ, "EAVDASH_HOST": name})
         with (lab.root / ".queue" / f"{name}.log").open("ab") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         lab.until(lambda: (lab.root / ".queue" / "hosts" / name).exists())
@@ -86,8 +87,9 @@ def test_a_run_is_cancelled_on_the_machine_that_computes_it(shared):
     assert not lab.processes()
 
 
-def test_another_machine_takes_up_what_a_lost_one_has_left(shared):
+def test_another_machine_takes_up_what_a_lost_one_has_left(shared, monkeypatch):
     lab = shared
+    monkeypatch.setenv("EAVDASH_SLOTS", "1")
     run, waiting = lab.run("s01-vision", epochs=60), lab.run("s02-vision", epochs=2)
     lost = lab.machine("anna")
     queue_all(lab)
