@@ -1,0 +1,188 @@
+"""Kill -9 of workers, the conductor and the app, at random moments of a study of real training; then count.
+
+``python benchmarks/faults.py [--subjects 42] [--kills 100] [--minutes 40]`` makes small recordings of three modalities,
+computes every run of a study once without any queue (the undisturbed weights), then queues the same study and kills
+until it is done: a worker, the conductor, the app, or all of them. The app is a process that does what every full run
+of app.py does: it sees to it that a conductor is there, and looks at all runs. It is started again when it is killed.
+
+It prints one JSON line and a table: how many runs ended how, were launched more often than their interruptions explain,
+differ from the undisturbed weights, or left a process behind. The exit code is 1 when any of these is not 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from eavdash.config import Execution, Selection, with_epochs, with_settings
+from eavdash.jobs import locks
+from eavdash.jobs.executors.local import with_package
+from eavdash.jobs.place import queue_place
+from eavdash.jobs.queue import submit
+from eavdash.jobs.snapshot import snapshot
+from eavdash.presets import preset
+from eavdash.store import StudyDir
+from eavdash.study import prepare
+
+REPO = Path(__file__).resolve().parents[1]
+APP = """
+import sys, time
+from pathlib import Path
+from eavdash.jobs.queue import ensure_conductor
+from eavdash.jobs.snapshot import snapshot
+from eavdash.store import StudyDir
+study = StudyDir(Path(sys.argv[1]))
+while True:
+    ensure_conductor(study.path.parent)
+    snapshot(study)
+    time.sleep(1)
+"""
+KINDS = ("worker",) * 6 + ("conductor",) * 2 + ("app", "all")
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--subjects", type=int, default=42, help="(default: %(default)s)")
+    options.add_argument("--kills", type=int, default=100, help="in all (default: %(default)s)")
+    options.add_argument("--minutes", type=float, default=40, help="give up after so long (default: %(default)s)")
+    options.add_argument("--seed", type=int, default=0, help="of the kills (default: %(default)s)")
+    given = options.parse_args()
+    logging.getLogger().setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory() as folder:
+        figures = measure(Path(folder), given.subjects, given.kills, 60 * given.minutes, random.Random(given.seed))
+    print(json.dumps(figures))
+    for name, value in figures.items():
+        print(f"{name:40} {value}")
+    wrong = ("not done", "lost", "launched without a cause", "weights differ", "processes left")
+    return int(any(figures[name] for name in wrong))
+
+
+def measure(folder: Path, subjects: int, kills: int, seconds: float, chance: random.Random) -> dict[str, Any]:
+    """Compute the study in peace, then among kills, and compare."""
+    sys.path.insert(0, str(REPO / "tests"))
+    from recordings import FAST, make_recordings
+
+    table = make_recordings(folder / "recordings", subjects=subjects, groups=3)
+    config = with_settings(with_epochs(preset("quick"), 8), [*FAST, "vision.crop=centre", "protocol.folds=3"])
+    calm, rough = (
+        prepare(table, "study", config, Selection(folds=(0,)), folder / place).study for place in ("calm", "rough")
+    )
+    begun = time.monotonic()
+    undisturbed(calm)
+    peace = time.monotonic() - begun
+
+    begun = time.monotonic()
+    submit(rough, execution=Execution(device="cpu"))
+    app = start_app(rough)
+    done: Counter[str] = Counter()
+    killed: Counter[str] = Counter()  # run → workers of it that were killed
+    log = rough.path.parent / ".queue" / "conductor.log"
+    every = 0.0
+    try:
+        while time.monotonic() - begun < seconds:
+            states = snapshot(rough)
+            if bool(states["ended"].all()):
+                break
+            # Spread over what is left to do, so that the last runs are hit as well.
+            left = int((~states["ended"]).sum())
+            if kills > done.total() and time.monotonic() >= every:
+                kind = chance.choice(KINDS)
+                if kind in ("app", "all"):
+                    os.killpg(app.pid, signal.SIGKILL)
+                    app.wait()
+                    app = start_app(rough)
+                if kind in ("conductor", "all"):
+                    kill_conductor(rough)
+                if kind in ("worker", "all"):
+                    kill_workers(rough, chance, killed, every_one=kind == "all")
+                done[kind] += 1
+                pace = left / max(1, kills - done.total())
+                every = time.monotonic() + chance.uniform(0.0, 2 * min(5.0, 2.5 * pace))
+            time.sleep(chance.uniform(0.05, 0.3))
+    finally:
+        os.killpg(app.pid, signal.SIGKILL)
+        app.wait()
+    rough_seconds = time.monotonic() - begun
+    time.sleep(3)
+    final = snapshot(rough)
+    starts = Counter(
+        line.split()[2].split(":")[0].partition("/")[2] for line in log.read_text().splitlines() if ": started" in line
+    )
+    return {
+        "runs": len(final),
+        "done": int((final["state"] == "done").sum()),
+        "not done": int((final["state"] != "done").sum()),
+        "lost": len(calm.runs()) - len(final),
+        "kills": done.total(),
+        "kills of": dict(done),
+        "workers killed": killed.total(),
+        "launches": starts.total(),
+        "launched without a cause": sum(max(0, starts[run] - 1 - killed[run]) for run in final["run"]),
+        "weights differ": sum(differs(calm, rough, run) for run in final["run"]),
+        "processes left": sum(bool(locks.marked("EAVDASH_RUN", str(run.path))) for run in rough.runs()),
+        "undisturbed, one process, s": round(peace),
+        "among kills, s": round(rough_seconds),
+    }
+
+
+def undisturbed(study: StudyDir) -> None:
+    """Every run, one after another, in this process."""
+    from eavdash.training.run import train_run
+
+    for run in sorted(study.runs(), key=lambda run: bool(run.config().get("parents"))):
+        run.transition("running")
+        train_run(run, device="cpu", threads=1)
+        run.transition("done", checksums=run.seal())
+
+
+def start_app(study: StudyDir) -> subprocess.Popen[bytes]:
+    """The stand-in of the dashboard."""
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", APP, str(study.path)], start_new_session=True, env=with_package(dict(os.environ))
+    )
+
+
+def kill_conductor(study: StudyDir) -> None:
+    """Kill the conductor, if there is one at this moment."""
+    owner = locks.owner(queue_place(study.path.parent).lock_file)
+    if owner is not None and owner.alive:
+        os.kill(owner.pid, signal.SIGKILL)
+
+
+def kill_workers(study: StudyDir, chance: random.Random, killed: Counter[str], every_one: bool) -> None:
+    """Kill the worker of one run that is under way, or of every one."""
+    alive = []
+    for run in study.runs():
+        owner = locks.owner(run.lock_file) if run.locked() else None
+        if owner is not None and owner.alive:
+            alive.append((run, owner.pid))
+    for run, pid in alive if every_one else chance.sample(alive, min(1, len(alive))):
+        try:
+            os.kill(pid, signal.SIGKILL)
+            killed[run.name] += 1
+        except ProcessLookupError:
+            continue
+
+
+def differs(calm: StudyDir, rough: StudyDir, name: str) -> bool:
+    """Whether a run's weights or predictions are not those of the undisturbed run."""
+    for file in ("model.safetensors", "predictions.parquet"):
+        one, other = calm.path / name / file, rough.path / name / file
+        if not other.exists() or one.read_bytes() != other.read_bytes():
+            return True
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""What a study of many runs costs the queue: submit, list, begin, cancel, and the size of what it leaves behind.
+
+``python benchmarks/many_runs.py [--runs 10000] [--seconds 60]`` plans that many runs (subjects x the four stages x
+seeds) in a temporary folder, computed by the tests' stand-in worker, which loads no torch. It prints one JSON line and
+a table. Times are those of whole calls, as the page and the command line make them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from eavdash.config import MODALITIES
+from eavdash.files import write_json
+from eavdash.jobs import locks
+from eavdash.jobs.place import queue_place
+from eavdash.jobs.queue import cancel, pause, prioritise, resume, submit
+from eavdash.jobs.snapshot import snapshot
+from eavdash.store import StudyDir
+
+STANDIN = Path(__file__).resolve().parents[1] / "tests" / "jobs" / "standin_worker.py"
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--runs", type=int, default=10_000, help="how many (default: %(default)s)")
+    options.add_argument("--seconds", type=float, default=60, help="of computing runs (default: %(default)s)")
+    given = options.parse_args()
+    os.environ |= {"EAVDASH_WORKER": f"{sys.executable} -P {STANDIN}", "EAVDASH_IDLE": "2"}
+    with tempfile.TemporaryDirectory() as folder:
+        figures = measure(StudyDir(Path(folder) / "many"), given.runs, given.seconds)
+    print(json.dumps(figures))
+    for name, value in figures.items():
+        print(f"{name:32} {value}")
+
+
+def measure(study: StudyDir, runs: int, seconds: float) -> dict[str, Any]:
+    """The figures of one study."""
+    figures: dict[str, Any] = {"runs": make(study, runs)}
+    figures["submit, s"] = timed(lambda: submit(study))
+    figures["submit again, s"] = timed(lambda: submit(study))
+    begun, before = time.monotonic(), time.process_time()
+    looks = []
+    while time.monotonic() - begun < seconds:
+        looks.append(timed(lambda: snapshot(study)))
+        time.sleep(2)
+    table = snapshot(study)
+    done = int((table["state"] == "done").sum())
+    figures["list while runs end, s, median"] = round(statistics.median(looks), 3)
+    figures["list, processor s per look"] = round((time.process_time() - before) / len(looks), 3)
+    figures["runs done per minute"] = round(60 * done / seconds, 1)
+    conductor = locks.owner(queue_place(study.path.parent).lock_file)
+    if conductor is not None:
+        figures |= _process(conductor.pid)
+    figures["prioritise all, s"] = timed(lambda: prioritise(study, None, 1))
+    figures["pause, s"] = timed(lambda: pause(study))
+    figures["resume, s"] = timed(lambda: resume(study))
+    figures["cancel all, s"] = timed(lambda: cancel(study))
+    ended = time.monotonic()
+    while not bool(snapshot(study)["ended"].all()) and time.monotonic() - ended < 120:
+        time.sleep(0.2)
+    figures["until all are cancelled, s"] = round(time.monotonic() - ended, 2)
+    launches = (study.path / "launches.txt").read_text().split("\n")
+    names = [line.split()[0] for line in launches if line]
+    figures["launched twice"] = len(names) - len(set(names))
+    files = list((study.path.parent / ".queue").glob("queue.sqlite*"))
+    figures["database, MB"] = round(sum(f.stat().st_size for f in files) / 1e6, 1)
+    return figures
+
+
+def make(study: StudyDir, count: int) -> int:
+    """Plan about ``count`` runs, an encoder per modality and their fusion for each subject and seed."""
+    study.path.mkdir(parents=True)
+    write_json(study.study_file, {"name": study.name})
+    made = 0
+    seeds = max(1, -(-count // (42 * 4)))
+    for subject in range(1, 43):
+        for seed in range(seeds):
+            unit = f"s{subject:02d}"
+            parents = {m: f"{unit}-{m}-seed{seed}" for m in MODALITIES}
+            for stage in (*MODALITIES, "fusion"):
+                if made >= count:
+                    return made
+                run = study.run(f"{unit}-{stage}-seed{seed}")
+                content = {"unit": unit, "subject": str(subject), "stage": stage, "fold": 0, "seed": seed}
+                needed = parents if stage == "fusion" else {}
+                run.create({**content, "parents": needed, "standin": {"epochs": 1, "seconds": 0.0}})
+                made += 1
+    return made
+
+
+def timed(call: Callable[[], Any]) -> float:
+    """Seconds that a call takes."""
+    begun = time.monotonic()
+    call()
+    return round(time.monotonic() - begun, 3)
+
+
+def _process(pid: int) -> dict[str, Any]:
+    import psutil
+
+    process = psutil.Process(pid)
+    with process.oneshot():
+        return {
+            "conductor, MB": round(process.memory_info().rss / 1e6),
+            "conductor, threads": process.num_threads(),
+            "conductor, processor s": round(process.cpu_times().user + process.cpu_times().system, 1),
+        }
+
+
+if __name__ == "__main__":
+    main()
