@@ -28,6 +28,7 @@ from typing import Any
 from eavdash.config import Execution, Selection, with_epochs, with_settings
 from eavdash.jobs import locks
 from eavdash.jobs.executors.local import with_package
+from eavdash.jobs.foreman import MAX_KILLS
 from eavdash.jobs.place import queue_place
 from eavdash.jobs.queue import submit
 from eavdash.jobs.snapshot import snapshot
@@ -123,6 +124,7 @@ def measure(folder: Path, subjects: int, kills: int, seconds: float, chance: ran
         "runs": len(final),
         "done": int((final["state"] == "done").sum()),
         "not done": int((final["state"] != "done").sum()),
+        "why": [f"{r.run}: {r.state}: {r.reason}" for r in final.itertuples() if r.state != "done"],
         "lost": len(calm.runs()) - len(final),
         "kills": done.total(),
         "kills of": dict(done),
@@ -165,7 +167,9 @@ def kill_workers(study: StudyDir, chance: random.Random, killed: Counter[str], e
     alive = []
     for run in study.runs():
         owner = locks.owner(run.lock_file) if run.locked() else None
-        if owner is not None and owner.alive:
+        # Three kills in a row without an epoch between them, and a run is given up: that is so on purpose.
+        spared = int(run.status().get("kills") or 0) >= MAX_KILLS - 1
+        if owner is not None and owner.alive and not (spared and not every_one):
             alive.append((run, owner.pid))
     for run, pid in alive if every_one else chance.sample(alive, min(1, len(alive))):
         try:
