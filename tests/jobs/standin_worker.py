@@ -3,14 +3,16 @@
 ``standin`` in config.json says how it goes: epochs, seconds per epoch, ``fail`` (a sentence), ``crash``, ``die_at``
 (kill itself with signal 9 whenever it reaches that epoch), ``child`` (start a child that would live for ever), ``deaf``
 (ignore SIGTERM), ``full`` (every write to the run fails for want of space), ``clock`` (seconds by which the process's
-clock jumps after its first epoch). The weights are a chain of hashes: a
-resumed run ends with the weights of an undisturbed one only if every epoch was computed once and in order.
+clock jumps after its first epoch), ``fill`` (fill the disk before the write of this number). The weights are a chain of
+hashes: a resumed run ends with the weights of an undisturbed one only if every epoch was computed once and in order.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -18,12 +20,12 @@ import subprocess
 import sys
 import time
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from eavdash import store
+from eavdash import files, store
 from eavdash.errors import TrainingError
-from eavdash.files import write_atomic
 from eavdash.jobs import worker
 from eavdash.store import RunDir
 
@@ -44,6 +46,8 @@ def train_run(run: RunDir, **_: Any) -> bool:
         raise ValueError("no such thing")
     if plan.get("full"):
         store.write_json = no_space
+    if plan.get("fill"):
+        files.write_atomic = filling(run.study.path / "ballast", plan["fill"])
     epoch, chain = 0, hashlib.sha256(run.name.encode()).hexdigest()
     if run.resume_file.exists():
         epoch, chain = json.loads(run.resume_file.read_text())
@@ -56,14 +60,33 @@ def train_run(run: RunDir, **_: Any) -> bool:
             time.time = lambda real=time.time: real() + plan["clock"]
         chain = hashlib.sha256(f"{chain}{epoch}".encode()).hexdigest()
         state = json.dumps([epoch, chain]).encode()
-        write_atomic(run.resume_file, lambda file, state=state: file.write(state))
+        files.write_atomic(run.resume_file, lambda file, state=state: file.write(state))
         with (run.path / "epochs.txt").open("a") as done:
             done.write(f"{epoch}\n")  # the weights alone would not show that two have computed the same
         run.update(epoch=epoch, epochs=plan["epochs"])
     for name in ("model.safetensors", "predictions.parquet"):
-        write_atomic(run.path / name, lambda file, chain=chain: file.write(chain.encode()))
+        files.write_atomic(run.path / name, lambda file, chain=chain: file.write(chain.encode()))
     run.update(accuracy=0.5)
     return True
+
+
+def filling(ballast: Path, number: int) -> Callable[..., None]:
+    """``write_atomic`` that leaves no room on the disk of ``ballast`` before the ``number``-th file is written."""
+    write, count = files.write_atomic, itertools.count(1)
+
+    def write_atomic(path: Path, content: Callable[..., Any]) -> None:
+        if next(count) == number and not ballast.exists():
+            fill(ballast)
+        write(path, content)
+
+    return write_atomic
+
+
+def fill(ballast: Path) -> None:
+    """Take all the room that there is."""
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
 
 
 def no_space(path: Path, _data: Any) -> None:

@@ -1,0 +1,133 @@
+"""A disk that is full at any write of a run: nothing is corrupt, the reason is named, and the run goes on with room.
+
+The disk is a real one of one megabyte in memory (tmpfs); mounting it takes the rights of root.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+
+import pandas as pd
+import pytest
+from safetensors import safe_open
+from standin_worker import filling
+from test_jobs_kill import undisturbed
+from test_jobs_training import recordings
+
+from eavdash import files
+from eavdash.config import AudioConfig, Selection, StudyConfig, TrainConfig, TrainConfigs
+from eavdash.errors import TrainingError
+from eavdash.jobs.queue import retry, submit, wait
+from eavdash.study import prepare
+
+
+@pytest.fixture
+def small_disk():
+    """``small_disk(folder)``: put a folder on a disk of a megabyte."""
+    mounted = []
+
+    def mount(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+        if os.geteuid() or subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("a small disk cannot be mounted here: that takes root and Linux")
+        mounted.append(folder)
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def whole(folder):
+    """Assert that every file of a run can be read."""
+    assert not list(folder.glob(".*.tmp"))
+    for file in folder.iterdir():
+        if file.suffix == ".json":
+            json.loads(file.read_text())
+        elif file.suffix == ".parquet":
+            assert len(pd.read_parquet(file))
+        elif file.suffix == ".safetensors" and file.read_bytes()[:1] != b"{":
+            with safe_open(file, "np") as tensors:
+                assert tensors.keys()
+
+
+def test_a_full_disk_at_any_write_is_a_named_failure_and_no_end(lab, small_disk):
+    plans = [run.config() for run in (lab.run(f"s{n:02d}-vision", epochs=2, fill=n) for n in range(1, 9))]
+    kept = lab.study.study_file.read_bytes()
+    small_disk(lab.study.path)
+    lab.study.study_file.write_bytes(kept)
+    ballast = lab.study.path / "ballast"
+    full = 0
+    for number, plan in enumerate(plans, start=1):
+        run = lab.study.run(f"s{number:02d}-vision")
+        run.create(plan)
+        submit(lab.study, [run.name])
+        lab.until(lambda run=run: ballast.exists() or run.status()["state"] == "done")
+        if run.status()["state"] != "done":
+            # Without room not even "failed" can be written; that it does not run is seen all the same.
+            lab.until(lambda run=run: not run.locked() and lab.states()[run.name] in ("not responding", "failed"))
+            for path in run.path.glob("*.json"):
+                json.loads(path.read_text())
+            ballast.unlink()
+            lab.until(lambda run=run: run.status()["state"] != "running")
+            status = run.status()
+            assert (status["state"], "disk" in status["reason"]) == ("failed", True), status["reason"]
+            full += 1
+            plan["standin"]["fill"] = 0
+            files.write_json(run.config_file, plan)
+            assert retry(lab.study, [run.name]) == [run.name]
+        ballast.unlink(missing_ok=True)
+        assert set(wait(lab.study, [run.name], timeout=60)["state"]) == {"done"}
+        assert run.verify("model.safetensors").read_bytes() == undisturbed(run.name, 2)
+    assert full >= 5
+
+
+@pytest.mark.slow
+def test_training_survives_a_full_disk_at_any_of_its_writes(lab, small_disk, tmp_path, monkeypatch):
+    from eavdash.training import resume
+    from eavdash.training.run import train_run
+
+    config = StudyConfig(
+        stages=("audio",),
+        window=1.0,
+        audio=AudioConfig(mels=32, width=16, depth=1, heads=2),
+        train=TrainConfigs(audio=TrainConfig(epochs=2)),
+    )
+    table = recordings(tmp_path / "sounds")
+    calm = prepare(table, "calm", config, Selection(folds=(0,)), lab.root).study.run("s01-audio")
+    train_run(calm)
+    seen = 0
+    for number in range(1, 40):
+        study = lab.root / f"full{number}"
+        small_disk(study)
+        run = prepare(table, study.name, config, Selection(folds=(0,)), lab.root).study.run("s01-audio")
+        with monkeypatch.context() as patched:
+            spoiled = filling(study / "ballast", number)
+            for module in ("files", "training.resume", "training.evaluate", "training.loop", "models.build"):
+                patched.setattr(f"eavdash.{module}.write_atomic", spoiled, raising=False)
+            try:
+                train_run(run)
+            except TrainingError as error:
+                seen += "No space left on device" in str(error)
+        spoilt = (study / "ballast").exists()
+        (study / "ballast").unlink(missing_ok=True)
+        whole(run.path)
+        if run.resume_file.exists():
+            assert resume.load(run.resume_file, _signature(run)) is not None
+        train_run(run)
+        for name in ("model.safetensors", "predictions.parquet"):
+            assert (run.path / name).read_bytes() == (calm.path / name).read_bytes()
+        if not spoilt:
+            break  # it has no more writes than this
+    assert seen >= 5
+
+
+def _signature(run):
+    """What the run's own resume.pt says that it belongs to."""
+    import io
+
+    import torch
+
+    return torch.load(io.BytesIO(run.resume_file.read_bytes()[65:]), weights_only=True)["signature"]
