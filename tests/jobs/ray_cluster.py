@@ -79,6 +79,7 @@ class Cluster:
                 "--num-cpus=3",
                 "--num-gpus=1",
                 "--disable-usage-stats",
+                "--no-monitor",
             ],
             "second": [
                 f"--address=127.0.0.1:{self.port}",
@@ -87,7 +88,8 @@ class Cluster:
                 "--num-gpus=0",
             ],
         }[node]
-        common = ["--object-store-memory=80000000", f"--dashboard-agent-listen-port={_free_port()}"]
+        common = ["--object-store-memory=80000000", "--include-log-monitor=false"]
+        common += [f"--dashboard-agent-listen-port={_free_port()}"]
         return subprocess.Popen(
             [sys.executable, "-m", "ray.scripts.scripts", "start", *options, *common],
             env=os.environ

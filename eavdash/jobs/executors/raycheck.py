@@ -1,9 +1,9 @@
 """What a Ray cluster must have before runs are handed to it, each thing that it lacks as a sentence.
 
 In: a head, the checkpoints folder, how runs are to be computed. Looked at: the package, the head, Ray's version,
-whether one node could ever give what a run asks for, and on each node the storage and the Python environment: a small
-job per node (it asks for no processor, so that a busy node answers too) reads and writes a file beside the queue and
-says what it found. A node that does not answer in time is passed over, unless none does.
+whether a node could ever give what a run asks for, and on each such node the storage and the Python environment: a
+small job per node (it asks for no processor, so that a busy node answers too) reads and writes a file beside the queue
+and says what it found. That a node does not answer in time is a note and no refusal.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any
 import eavdash
 from eavdash.config import Execution
 from eavdash.errors import QueueError, sentence
+from eavdash.jobs.executors import NOTE
 from eavdash.jobs.executors.local import with_package
 from eavdash.jobs.executors.ray import gpu_share
 from eavdash.jobs.executors.rayhead import Head, missing
@@ -81,26 +82,34 @@ def check(head: Head, root: Path, settings: Execution) -> list[str]:
             oldest = ".".join(map(str, OLDEST))
             return [sentence(f"Ray at {head.address}", f"Ray {oldest} or newer", version, "install a newer one there")]
         nodes = head.nodes()
-        if problem := resources(head.address, nodes, settings):
-            return [problem]
-        return _probe(head, root, nodes)
+        able = able_nodes(nodes, settings)
+        return _probe(head, root, able) if able else [_unable(head.address, nodes, settings)]
     except QueueError as error:
         return [str(error)]
 
 
-def resources(address: str, nodes: list[dict[str, Any]], settings: Execution) -> str:
-    """A sentence when no single node has, busy or not, what a run asks for."""
-    wanted = {"CPU": float(settings.threads), "GPU": gpu_share(settings), "memory": settings.ram * 2**30}
-    had = [{key: float(node["resources_total"].get(key, 0)) for key in wanted} for node in nodes]
-    if any(all(node[key] >= wanted[key] for key in wanted) for node in had):
-        return ""
-    each = {_amount(node) for node in had}
+def able_nodes(nodes: list[dict[str, Any]], settings: Execution) -> list[dict[str, Any]]:
+    """The nodes that have, busy or not, all that one run asks for."""
+    wanted = _wanted(settings)
+    return [node for node in nodes if all(_had(node)[key] >= wanted[key] for key in wanted)]
+
+
+def _unable(address: str, nodes: list[dict[str, Any]], settings: Execution) -> str:
+    each = sorted({_amount(_had(node)) for node in nodes})
     return sentence(
         f"Ray at {address}",
-        f"a node with {_amount(wanted)} for a run",
-        f"nodes with {' and with '.join(sorted(each))}" if each else "no node",
-        "ask for less (--threads, --runs-per-gpu, --device cpu), or start a node that has it",
+        f"a node with {_amount(_wanted(settings))} for a run",
+        f"nodes with {' and with '.join(each)}" if each else "no node",
+        "ask for less (--threads, --ram, --runs-per-gpu, --device cpu), or start a node that has it",
     )
+
+
+def _wanted(settings: Execution) -> dict[str, float]:
+    return {"CPU": float(settings.threads), "GPU": gpu_share(settings), "memory": settings.ram * 2**30}
+
+
+def _had(node: dict[str, Any]) -> dict[str, float]:
+    return {key: float(node["resources_total"].get(key, 0)) for key in ("CPU", "GPU", "memory")}
 
 
 @cache
@@ -139,14 +148,14 @@ def _probe(head: Head, root: Path, nodes: list[dict[str, Any]]) -> list[str]:
                     del waiting[name]
                     problems += judge(node_ip, said, root)
             time.sleep(0.3)
+        late = ", ".join(asked[name][0] for name in waiting)
         for name in waiting:
             with contextlib.suppress(QueueError):
                 head.stop(name)
-        if asked and len(waiting) == len(asked):
-            remedy = "look at the cluster with: ray status"
-            expected = f"a node that answers within {PATIENCE:.0f} s"
-            return [sentence(f"Ray at {head.address}", expected, "none", remedy)]
-        return problems
+        notes = [f"{NOTE}Ray node {late}, which did not answer within {PATIENCE:.0f} s."] if late else []
+        if len(nodes) > MOST:
+            notes.append(f"{NOTE}{len(nodes) - MOST} of {len(nodes)} nodes of Ray at {head.address}.")
+        return problems + notes
     finally:
         for file in folder.glob(f"{question.name}*"):
             file.unlink(missing_ok=True)

@@ -1,0 +1,261 @@
+"""The Ray executor without a Ray: what it hands over, what it makes of an answer or of none, what it says of nodes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from conftest import Lab
+
+from eavdash.config import Execution
+from eavdash.files import host
+from eavdash.jobs import locks
+from eavdash.jobs.executors import JOB_VARIABLE, ray, raycheck, rayhead
+from eavdash.jobs.executors.ray import Job, RayExecutor, gpu_share, submission
+from eavdash.store import RunDir
+
+ADDRESS = "http://head:8265"
+SILENT = rayhead.SilentHeadError("Ray: nobody there.")
+
+
+def row(status: str, submission_id: str = "eavdash-tried-s01-vision-1", **details: Any) -> Any:
+    class Status(str):
+        def is_terminal(self) -> bool:
+            return self in ("SUCCEEDED", "FAILED", "STOPPED")
+
+    told = {"driver_exit_code": None, "error_type": None, "message": "", **details}
+    return SimpleNamespace(status=Status(status), submission_id=submission_id, **told)
+
+
+class FakeHead:
+    """Answers what it is told to, and remembers what was handed over."""
+
+    def __init__(self) -> None:
+        self.answer: Any = SILENT
+        self.submitted: list[str] = []
+
+    def jobs(self, fresh: bool = False) -> Any:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return {"eavdash-tried-s01-vision-1": self.answer} if self.answer else {}, time.monotonic()
+
+    def submit(self, name: str, **_: Any) -> None:
+        self.submitted.append(name)
+
+
+@pytest.fixture
+def head() -> FakeHead:
+    return FakeHead()
+
+
+@pytest.fixture
+def executor(head: FakeHead) -> RayExecutor:
+    return RayExecutor(heads={ADDRESS: head})  # type: ignore[dict-item]
+
+
+def handed(lab: Lab, state: str = "running", **fields: Any) -> Job:
+    """A run in Ray, computed by another machine."""
+    run = lab.run("s01-vision")
+    job = {"executor": "ray", "name": "eavdash-tried-s01-vision-1", "address": ADDRESS, "handed": 1.0}
+    run.update(job=job, host="elsewhere", heartbeat=time.time(), **fields)
+    if state != "queued":
+        run.transition("running")
+    if state not in ("queued", "running"):
+        run.transition(state)
+    return Job(run, job["name"], ADDRESS)
+
+
+def test_the_command_reaches_the_worker_whatever_the_folder_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = tmp_path / "said.json"
+    code = (
+        f"import json, os, sys; print('hello'); json.dump([sys.argv[1:], dict(os.environ)], open({str(said)!r}, 'w'))"
+    )
+    monkeypatch.setenv("EAVDASH_WORKER", f'{sys.executable} -c "{code}"')
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "secret-of-mine")
+    run = RunDir(tmp_path / "it's a $(folder) & more" / "s01-vision")
+    run.path.mkdir(parents=True)
+    job = submission(run, "eavdash-x", Execution(executor="ray", threads=3, ram=1.5))
+    assert "secret-of-mine" not in json.dumps(job)
+    assert subprocess.run(job["entrypoint"], shell=True, env={"PATH": os.environ["PATH"]}).returncode == 0
+    arguments, environment = json.loads(said.read_text())
+    assert arguments == [str(run.path)]
+    assert run.log_file.read_text() == "hello\n"
+    wanted = {JOB_VARIABLE: "eavdash-x", "EAVDASH_RUN": str(run.path), "OMP_NUM_THREADS": "3"}
+    assert {key: environment[key] for key in wanted} == wanted
+    assert environment["CUDA_VISIBLE_DEVICES"] == ""
+    assert (job["entrypoint_num_cpus"], job["entrypoint_memory"]) == (3, 3 * 2**29)
+    assert "entrypoint_num_gpus" not in job
+
+
+@pytest.mark.parametrize("sharing", [1, 2, 3, 4, 6, 12])
+def test_runs_that_share_a_gpu_fit_on_it(sharing: int) -> None:
+    settings = Execution(device="cuda", runs_per_gpu=sharing)
+    assert sharing * gpu_share(settings) <= 1 < (sharing + 1) * gpu_share(settings)
+    job = submission(RunDir(Path("/x/s/r")), "eavdash-x", settings)
+    assert job["entrypoint_num_gpus"] == gpu_share(settings)
+    assert "CUDA_VISIBLE_DEVICES" not in job["entrypoint"]
+    assert ("EAVDASH_GPU_SHARE=" in job["entrypoint"]) == (sharing > 1)
+    assert gpu_share(Execution(device="auto", runs_per_gpu=sharing)) == 0
+
+
+def test_the_newest_submission_of_a_job_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = ["eavdash-a", "eavdash-a~10", "eavdash-a~9", "eavdash-b", "raysubmit_x", None]
+    found = rayhead.newest([row("PENDING", name) for name in ids])  # type: ignore[arg-type]
+    assert {name: found[name].submission_id for name in found} == {
+        "eavdash-a": "eavdash-a~10",
+        "eavdash-b": "eavdash-b",
+    }
+    assert rayhead.next_submission("eavdash-b") == "eavdash-b~2"
+    assert rayhead.next_submission("eavdash-a~9") == "eavdash-a~10"
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "there:1/")
+    assert rayhead.address_of("https://here:2/") == "https://here:2"
+    assert rayhead.address_of("") == "http://there:1"
+    monkeypatch.delenv("RAY_API_SERVER_ADDRESS")
+    assert rayhead.address_of("") == rayhead.DEFAULT_ADDRESS
+
+
+def test_a_package_that_is_missing_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(rayhead.importlib.util, "find_spec", lambda name: None)
+    (found,) = RayExecutor().check(tmp_path, Execution(executor="ray"))
+    assert "pip install 'eavdash[ray]'" in found
+
+
+@pytest.mark.parametrize("answer", [SILENT, None, row("FAILED", error_type="JOB_SUPERVISOR_ACTOR_DIED")])
+def test_a_worker_whose_heart_beats_lives_whatever_the_head_says(
+    answer: Any, lab: Lab, executor: RayExecutor, head: FakeHead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head.answer = answer
+    job = handed(lab)
+    assert executor.find(job.run) is not None
+    assert executor.look(job) is None
+    monkeypatch.setattr(ray, "SILENT", 0.2)
+    time.sleep(0.3)
+    job.run.update(heartbeat=time.time())
+    assert executor.look(job) is None
+    time.sleep(0.3)
+    ended = executor.look(job)
+    assert ended is not None
+    assert ended.code is None
+    assert ("lost" in ended.reason) or ("does not know its job" in ended.reason)
+    job.run.update(job={"executor": "ray", "name": "eavdash-tried-s01-vision-2"}, heartbeat=time.time())
+    assert executor.look(job) is not None  # another job's heart
+
+
+def test_a_worker_of_this_machine_lives_as_long_as_its_lock_is_held(
+    lab: Lab, executor: RayExecutor, head: FakeHead
+) -> None:
+    head.answer = None
+    job = handed(lab)
+    job.run.update(host=host(), heartbeat=time.time())
+    lock = locks.acquire(job.run.lock_file)
+    assert lock is not None
+    assert executor.look(job) is None
+    os.close(lock)
+    assert executor.look(job) is not None
+    assert executor.find(job.run) is None
+
+
+def test_one_that_waits_is_neither_lost_nor_forgotten_when_the_head_is_silent(
+    lab: Lab, executor: RayExecutor, head: FakeHead
+) -> None:
+    job = handed(lab, "queued")
+    assert executor.find(job.run) is not None
+    assert executor.look(job) is None
+    assert "nobody there" in executor.waits(job)
+    head.answer = row("PENDING")
+    assert executor.waits(job) == f"waits in Ray as job {job.name} (pending, for resources)"
+    head.answer = row("RUNNING")
+    assert executor.waits(job) == ""
+    head.answer = None  # started anew: now it is known to be lost
+    assert executor.look(job) is not None
+    job.run.update(job={"executor": "ray", "name": job.name})
+    head.answer = SILENT
+    assert executor.find(job.run) is None  # of this one it is not known that it was ever handed over
+
+
+def test_one_that_ray_has_given_up_is_handed_over_again(lab: Lab, executor: RayExecutor, head: FakeHead) -> None:
+    job = handed(lab, "queued")
+    head.answer = row("FAILED", f"{job.name}~2", error_type="JOB_SUPERVISOR_ACTOR_START_TIMEOUT")
+    assert executor.find(job.run) is not None
+    assert executor.look(job) is None
+    assert head.submitted == [f"{job.name}~3"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "code", "reason"),
+    [
+        (row("SUCCEEDED", driver_exit_code=0), "done", 0, ""),
+        (row("FAILED", driver_exit_code=-9), "running", -9, ""),
+        (row("FAILED", driver_exit_code=2, message="x\nsh: cannot create"), "queued", 2, "could not begin: sh: cannot"),
+        (row("STOPPED"), "queued", -15, "stopped"),
+        (row("FAILED", message="The actor died because its node has died."), "queued", None, "its Ray node was lost"),
+    ],
+)
+def test_what_ray_says_of_an_end_becomes_an_exit(
+    answer: Any, state: str, code: int | None, reason: str, lab: Lab, executor: RayExecutor, head: FakeHead
+) -> None:
+    head.answer = answer
+    ended = executor.look(handed(lab, state))
+    assert ended is not None
+    assert ended.code == code
+    assert reason in ended.reason
+
+
+def probe(question: Path, nonce: str, answer: Path, **environment: str) -> str:
+    """What a node's job says, run here."""
+    command = [sys.executable, "-P", "-c", raycheck.PROBE, str(question), nonce, str(answer)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+    told = row("FAILED" if done.returncode else "SUCCEEDED", driver_exit_code=done.returncode, message=done.stdout)
+    return str(raycheck._said(told, answer))
+
+
+def test_a_node_without_the_storage_or_the_environment_is_told(tmp_path: Path) -> None:
+    home = {"PYTHONPATH": str(Path(ray.__file__).parents[3])}
+    question = tmp_path / "question"
+    question.write_text("nonce")
+    assert raycheck.judge("n1", probe(question, "nonce", tmp_path / "answer", **home), tmp_path) == []
+    for said, found in (
+        (probe(tmp_path / "none", "nonce", tmp_path / "a", **home), "No such file or directory"),
+        (probe(question, "another", tmp_path / "a", **home), "another folder of that name"),
+        (probe(question, "nonce", tmp_path / "none" / "a", **home), "No such file or directory"),
+    ):
+        (told,) = raycheck.judge("n1", said, tmp_path)
+        assert "shared and writable" in told
+        assert found in told
+    there = json.loads(probe(question, "nonce", tmp_path / "answer", **home))
+    for change, expected in (
+        ({"torch": "0.1"}, "found torch 0.1"),
+        ({"python": "3.8.1"}, "found python 3.8.1"),
+        ({"eavdash": "x"}, "another version of it"),
+        ({"import": "No module named 'eavdash'"}, "No module named"),
+    ):
+        (told,) = raycheck.judge("n1", json.dumps(there | change), tmp_path)
+        assert expected in told
+    (told,) = raycheck.judge("n1", "sh: 1: exec: python: not found", tmp_path)
+    assert "not found" in told
+
+
+def test_a_node_must_have_all_that_a_run_asks_for_by_itself() -> None:
+    nodes = [
+        {"resources_total": {"CPU": 8.0, "memory": 4 * 2**30}},
+        {"resources_total": {"CPU": 1.0, "GPU": 1.0, "memory": 4 * 2**30}},
+        {"resources_total": {"memory": 64 * 2**30}},
+    ]
+
+    def able(**settings: Any) -> list[int]:
+        return [nodes.index(node) for node in raycheck.able_nodes(nodes, Execution(**settings))]
+
+    assert able() == [0, 1]
+    assert able(threads=2) == [0]
+    assert able(device="cuda", runs_per_gpu=2) == [1]
+    assert able(device="cuda", threads=2) == []
+    assert able(ram=8) == []
