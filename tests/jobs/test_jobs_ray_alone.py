@@ -15,6 +15,7 @@ import pytest
 from conftest import Lab
 
 from eavdash.config import Execution
+from eavdash.errors import QueueError
 from eavdash.files import host
 from eavdash.jobs import locks
 from eavdash.jobs.executors import JOB_VARIABLE, ray, raycheck, rayhead
@@ -40,6 +41,7 @@ class FakeHead:
     def __init__(self) -> None:
         self.answer: Any = SILENT
         self.submitted: list[str] = []
+        self.stopped: list[str] = []
 
     def jobs(self, fresh: bool = False) -> Any:
         if isinstance(self.answer, Exception):
@@ -48,6 +50,9 @@ class FakeHead:
 
     def submit(self, name: str, **_: Any) -> None:
         self.submitted.append(name)
+
+    def stop(self, submission: str) -> None:
+        self.stopped.append(submission)
 
 
 @pytest.fixture
@@ -188,6 +193,29 @@ def test_one_that_ray_has_given_up_is_handed_over_again(lab: Lab, executor: RayE
     assert executor.find(job.run) is not None
     assert executor.look(job) is None
     assert head.submitted == [f"{job.name}~3"]
+
+
+def test_what_cannot_be_stopped_is_not_called_stopped(
+    lab: Lab, executor: RayExecutor, head: FakeHead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray, "STOP_WITHIN", 0.5)
+    job = handed(lab)
+    with pytest.raises(QueueError, match="nobody there"):
+        executor.stop(job)  # its heart beats, and nobody can tell it
+    head.answer = row("RUNNING")
+    with pytest.raises(QueueError, match="expected that it ends"):
+        executor.stop(job)
+    assert head.stopped == [job.name]
+    monkeypatch.setattr(ray, "SILENT", 0)
+    head.answer = SILENT
+    executor.stop(job)  # neither head nor heartbeat: there is nothing to stop
+
+
+def test_one_that_waits_is_told_once_and_left_to_ray(lab: Lab, executor: RayExecutor, head: FakeHead) -> None:
+    job = handed(lab, "queued")
+    head.answer = row("PENDING", f"{job.name}~2")
+    executor.stop(job)
+    assert head.stopped == [f"{job.name}~2"]
 
 
 @pytest.mark.parametrize(

@@ -29,14 +29,14 @@ from eavdash.files import host
 from eavdash.jobs import locks
 from eavdash.jobs.executors import JOB_VARIABLE, Exit, Leases
 from eavdash.jobs.executors.local import RUN_VARIABLE, THREAD_VARIABLES, with_package, worker_command
-from eavdash.jobs.executors.rayhead import Head, SilentHeadError, address_of, next_submission
+from eavdash.jobs.executors.rayhead import Head, SilentHeadError, address_of, given_up, lost, next_submission
 from eavdash.jobs.slots import SHARE_VARIABLE
 from eavdash.store import RunDir
 
 #: Seconds without a heartbeat after which a worker that nobody can ask about is dead.
 SILENT = 15.0
-#: Seconds until a job that is told to end must have ended, and until one that waits is left to Ray.
-STOP_WITHIN, STOP_WAITING = 30.0, 3.0
+#: Seconds until a job that is told to end must have ended, and until it is told again.
+STOP_WITHIN, TELL_AGAIN = 30.0, 6.0
 
 
 @dataclass
@@ -68,7 +68,9 @@ class RayExecutor:
             time.sleep(0.5)  # somebody computes it: an orphan of a lost head, or a person
             return None
         claim()
-        given = dict(run.status()["job"])
+        given = dict(run.status().get("job") or {})
+        if not given:
+            return None  # cancelled in this very moment
         job = Job(run, str(given["name"]), address_of(settings.ray_address))
         head = self.head(job.address)
         head.jobs()  # one question of all threads tells whether there is a head
@@ -93,14 +95,15 @@ class RayExecutor:
         if given.get("executor") != "ray" or not given.get("name"):
             return None
         job = Job(run, str(given["name"]), address_of(str(given.get("address") or "")))
+        head = self.head(job.address)
         try:
-            row = self.head(job.address).jobs(fresh=True)[0].get(job.name)
+            row = head.jobs()[0].get(job.name) or head.jobs(fresh=True)[0].get(job.name)
         except QueueError:
             return job if (status["state"] == "queued" and given.get("handed")) or self._lives(job) else None
         if row is not None and not row.status.is_terminal():
             return job
-        if row is not None and (row.driver_exit_code is not None or _given_up(row)):
-            return job if _given_up(row) and status["state"] == "queued" else None
+        if row is not None and (row.driver_exit_code is not None or given_up(row)):
+            return job if given_up(row) and status["state"] == "queued" else None
         return job if self._lives(job) else None
 
     def look(self, job: Job) -> Exit | None:
@@ -110,26 +113,26 @@ class RayExecutor:
         except QueueError as error:
             if self._lives(job) or _state(job.run) == "queued":
                 return None  # nobody can say what has become of one that waits until the head answers again
-            lost = isinstance(error, SilentHeadError)
-            return self._over(job, Exit(None, f"the Ray head at {job.address} {'was lost' if lost else 'shut us out'}"))
+            end = "was lost" if isinstance(error, SilentHeadError) else "shut us out"
+            return _over(job, Exit(None, f"the Ray head at {job.address} {end}"))
         if asked <= job.since:
             return None
         row = rows.get(job.name)
         if row is None:
             forgot = f"the Ray head at {job.address} was started anew and does not know its job"
-            return None if self._lives(job) else self._over(job, Exit(None, forgot))
+            return None if self._lives(job) else _over(job, Exit(None, forgot))
         if not row.status.is_terminal():
             return None
         if row.driver_exit_code is not None:
-            return self._over(job, Exit(row.driver_exit_code, _unbegun(job.run, row)))
-        if _given_up(row) and _state(job.run) == "queued":
+            return _over(job, Exit(row.driver_exit_code, _unbegun(job.run, row)))
+        if given_up(row) and _state(job.run) == "queued":
             self._submit_again(job, row)
             return None
         if self._lives(job):
             return None  # cut off from the head, or told to end and not gone yet
         if str(row.status) == "STOPPED":
-            return self._over(job, Exit(-signal.SIGTERM, "its Ray job was stopped"))
-        return self._over(job, Exit(None, _lost(row)))
+            return _over(job, Exit(-signal.SIGTERM, "its Ray job was stopped"))
+        return _over(job, Exit(None, lost(row)))
 
     def waits(self, job: Job) -> str:
         """What a job that has not begun waits for."""
@@ -139,7 +142,7 @@ class RayExecutor:
             row = self.head(job.address).jobs()[0].get(job.name)
         except QueueError as error:
             return f"waits in Ray as job {job.name}, but {error}"
-        if row is None or not (str(row.status) == "PENDING" or _given_up(row)):
+        if row is None or not (str(row.status) == "PENDING" or given_up(row)):
             return ""
         return f"waits in Ray as job {job.name} (pending, for resources)"
 
@@ -157,14 +160,14 @@ class RayExecutor:
                 f"Ray job {job.name}", expected="that it ends", found="it at work", remedy="try again"
             )
             try:
-                row = head.jobs()[0].get(job.name)
+                rows, asked = head.jobs()
+                row = rows.get(job.name)
                 gone = row is None or row.status.is_terminal()
-                waiting = row is not None and str(row.status) == "PENDING"
-                if gone and not self._lives(job):
+                if gone and asked > job.since and not self._lives(job):
                     break
-                if waiting and told > 0 and time.monotonic() - told > STOP_WAITING:
+                if row is not None and str(row.status) == "PENDING" and asked > told > 0:
                     break
-                if row is not None and not gone and time.monotonic() - told > 2 * STOP_WAITING:
+                if row is not None and not gone and time.monotonic() - told > TELL_AGAIN:
                     head.stop(row.submission_id)
                     told = time.monotonic()
             except QueueError as error:
@@ -212,10 +215,6 @@ class RayExecutor:
             job.seen = beat, now
         return now - job.seen[1] < SILENT
 
-    def _over(self, job: Job, ended: Exit) -> Exit:
-        _sweep(job.name)
-        return ended
-
 
 def submission(run: RunDir, name: str, settings: Execution) -> dict[str, Any]:
     """The job of a run as the Ray Jobs API takes it: the command, and what it needs of one node."""
@@ -252,6 +251,11 @@ def gpu_share(settings: Execution) -> float:
     return math.floor(10_000 / max(1, settings.runs_per_gpu)) / 10_000
 
 
+def _over(job: Job, ended: Exit) -> Exit:
+    _sweep(job.name)
+    return ended
+
+
 def _name(run: RunDir) -> str:
     with contextlib.suppress(IntegrityError):
         return str(dict(run.status().get("job") or {}).get("name") or "")
@@ -261,21 +265,7 @@ def _name(run: RunDir) -> str:
 def _state(run: RunDir) -> str:
     with contextlib.suppress(IntegrityError):
         return str(run.status()["state"])
-    return ""
-
-
-def _given_up(row: Any) -> bool:
-    """Whether Ray took a job out of its queue because it had waited there for too long."""
-    return str(row.error_type or "") == "JOB_SUPERVISOR_ACTOR_START_TIMEOUT"
-
-
-def _lost(row: Any) -> str:
-    """Why Ray lost a job, in a few words."""
-    message = str(row.message or "")
-    if "node" in message and ("died" in message or "dead" in message):
-        return "its Ray node was lost"
-    first = message.strip().partition("\n")[0][:200].rstrip(".")
-    return f"Ray lost it: {first}" if first else "Ray lost it"
+    return ""  # the run was deleted
 
 
 def _unbegun(run: RunDir, row: Any) -> str:
@@ -286,8 +276,8 @@ def _unbegun(run: RunDir, row: Any) -> str:
         lines = run.log_file.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
         if lines and not lines[-1].startswith("---"):
             return f"its worker could not begin: {lines[-1][:300]}"
-    lines = str(row.message or "").rstrip().splitlines()
-    return f"its worker could not begin: {lines[-1][:300]}" if lines else "its worker could not begin"
+    lines = str(row.message or "").rstrip().splitlines() or ["no reason given"]
+    return f"its worker could not begin: {lines[-1][:300]}"
 
 
 def _sweep(name: str) -> None:

@@ -169,6 +169,19 @@ def next_submission(submission: str) -> str:
     return f"{name}{AGAIN}{int(again or 1) + 1}"
 
 
+def given_up(row: Any) -> bool:
+    """Whether Ray took a job out of its queue because it had waited there for too long."""
+    return str(row.error_type or "") == "JOB_SUPERVISOR_ACTOR_START_TIMEOUT"
+
+
+def lost(row: Any) -> str:
+    """Why Ray lost a job, in a few words."""
+    message = str(row.message or "")
+    if "node" in message and ("died" in message or "dead" in message):
+        return "its Ray node was lost"
+    return f"Ray lost it: {message.strip().partition(chr(10))[0][:200].rstrip('.') or 'no reason given'}"
+
+
 def _client(address: str) -> Any:
     """Ray's client of exactly this address, which does not wait for ever."""
     from ray.dashboard.modules.dashboard_sdk import SubmissionClient
