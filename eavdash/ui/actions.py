@@ -27,9 +27,11 @@ def launch(
 ) -> None:
     """Write the study and queue its runs, then make it the current study."""
     from eavdash.jobs import queue
+    from eavdash.jobs.requirements import demand
     from eavdash.study import prepare
 
     try:
+        demand(checkpoints, execution)
         plan = prepare(root, name, config, selection, checkpoints)
         queue.submit(plan.study, plan.runs, execution)
     except EavdashError as error:

@@ -18,7 +18,7 @@ from eavdash.config import ENCODERS, FUSIONS, MODALITIES, PROTOCOLS, STAGES, Exe
 from eavdash.jobs import estimates
 from eavdash.selection import parse_numbers
 from eavdash.study import Plan
-from eavdash.ui import cache, preprocessing, takeover, theme
+from eavdash.ui import cache, placing, preprocessing, takeover, theme
 
 PAGE = "training_launch"
 PRESET_LABELS = {"quick": "quick: small models for a laptop", "paper": "paper: the published configuration"}
@@ -96,7 +96,6 @@ def form(subjects: Sequence[str], conditions: bool) -> Request:
         first, second = st.columns(2)
         epochs = first.number_input("Epochs", 0, 10_000, help="0: what the preset says per stage", **_key("epochs"))
         seeds = second.text_input("Seeds", help="numbers such as `0,1,2`", **_key("seeds"))
-        device = _select("Device", ("auto", "cpu", "cuda"), "device", {})
     settings = [f"protocol.name={protocol}", f"protocol.folds={count}", f"fusion.kind={kind}"]
     with st.expander("Options of the protocol", key=f"{PAGE}_protocol_options"):
         for name, title in PROTOCOL_OPTIONS.items():
@@ -122,7 +121,7 @@ def form(subjects: Sequence[str], conditions: bool) -> Request:
     return Request(
         cfg.with_epochs(config, int(epochs)) if epochs else config,
         Selection(tuple(chosen), parse_numbers(folds, "Folds to run"), parse_numbers(seeds, "Seeds")),
-        Execution(device=device),
+        placing.form(PAGE),
     )
 
 

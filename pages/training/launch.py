@@ -4,7 +4,7 @@ import streamlit as st
 
 from eavdash.results.marks import marks_of
 from eavdash.store import checkpoints_root
-from eavdash.ui import actions, cache, launching, parts, takeover
+from eavdash.ui import actions, cache, launching, parts, placing, takeover
 
 parts.head("Set up a study", "What should be trained, on which recordings, and how is it tested?")
 parts.message()
@@ -49,6 +49,7 @@ if st.button(
 ):
     with st.spinner("Looking at the recordings ..."), parts.shown_errors():
         st.info(f"Windows: {cache.room(path, request.config, request.selection.subjects, root)}.")
+placing.checked(root, request.execution, "training_launch")
 if out := launching.left_out(plan):
     with st.expander(f"Left out or unable to start ({len(out)})", key="training_launch_left_out"):
         parts.bullet(out)
