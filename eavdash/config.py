@@ -31,6 +31,8 @@ LIBRARIES = {"vision": "timm:", "eeg": "braindecode:"}
 PRECISIONS = ("auto", "float32", "bf16")
 FUSIONS = ("attention", "concat", "paper")
 EXECUTORS = ("local", "ray", "slurm")
+#: Of the preset quick's encoders, which 30 epochs then give 240 steps however few the windows.
+EPOCH_STEPS = 8
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
@@ -119,6 +121,8 @@ class TrainConfig:
 
     epochs: int = 30
     batch: int = 16  # windows
+    #: of an epoch, at least: with few windows batches are smaller, then shown several times (training/batching.py)
+    epoch_steps: int = 1
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     head_epochs: int = 0  # first epochs that train the head alone (pretrained encoders)
@@ -133,9 +137,9 @@ class TrainConfig:
 class TrainConfigs:
     """One :class:`TrainConfig` per stage."""
 
-    vision: TrainConfig = field(default_factory=TrainConfig)
-    audio: TrainConfig = field(default_factory=TrainConfig)
-    eeg: TrainConfig = field(default_factory=TrainConfig)
+    vision: TrainConfig = field(default_factory=lambda: TrainConfig(epoch_steps=EPOCH_STEPS))
+    audio: TrainConfig = field(default_factory=lambda: TrainConfig(epoch_steps=EPOCH_STEPS))
+    eeg: TrainConfig = field(default_factory=lambda: TrainConfig(epoch_steps=EPOCH_STEPS))
     # The fusion is small and learns from cached features: an epoch costs a fraction of an encoder's.
     fusion: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=60, learning_rate=3e-3))
 

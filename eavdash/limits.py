@@ -101,6 +101,7 @@ def check(config: StudyConfig) -> None:
         need(train.precision in PRECISIONS, f"train.{stage}.precision", f"one of {known}", train.precision)
         need(train.epochs >= 1, f"train.{stage}.epochs", "at least 1", train.epochs)
         need(train.batch >= 1, f"train.{stage}.batch", "at least 1", train.batch)
+        need(train.epoch_steps >= 1, f"train.{stage}.epoch_steps", "at least 1", train.epoch_steps)
         need(train.learning_rate > 0, f"train.{stage}.learning_rate", "above 0", train.learning_rate)
 
 

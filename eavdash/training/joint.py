@@ -161,6 +161,7 @@ def fine_tune(
         micro_batch=min(micro) if micro else 0,
         learning_rate=fusion.joint_learning_rate,
         head_epochs=0,
+        epoch_steps=1,
         patience=0,
     )
     start = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}

@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 from eavdash.config import Execution, TrainConfig
 from eavdash.training import headphase, resume, warmup
+from eavdash.training.batching import epoch_batches
 from eavdash.training.checkpoint import Checkpoint
 from eavdash.training.loading import stream
 from eavdash.training.memory import Pieces, in_pieces
@@ -214,12 +215,12 @@ class _Task:
 def _epoch(
     task: _Task, optimiser: torch.optim.Optimizer, train: Sequence[int], epoch: int, head_epochs: int
 ) -> tuple[float, float, float]:
-    """One pass over the training windows: mean loss, accuracy per window, last learning rate."""
+    """One epoch on the training windows: mean loss, accuracy per window, last learning rate."""
     model, settings, where = task.model, task.settings, f"{task.name}, epoch {epoch}"
     torch.manual_seed(task.seed("epoch", epoch))  # dropout inside the model
     random = generator(task.seed("batches", epoch))  # order and augmentation
-    order = torch.as_tensor(train, dtype=torch.int64)[torch.randperm(len(train), generator=random)]
-    parts = batches(order, settings.batch)
+    parts = epoch_batches(torch.as_tensor(train, dtype=torch.int64), settings, random)
+    shown = sum(map(len, parts))
     steps = (settings.epochs - head_epochs) * len(parts)
     total, correct, rate = 0.0, 0, 0.0
     if epoch <= head_epochs:
@@ -244,7 +245,7 @@ def _epoch(
             optimiser.step()
             total += got.loss * len(batch.rows)
             correct += got.correct
-    return total / len(train), correct / len(train), rate
+    return total / shown, correct / shown, rate
 
 
 @torch.no_grad()
@@ -274,17 +275,6 @@ def measure(
     for loss, right in parts:
         total, correct = total + loss, correct + right
     return total / len(rows), correct / len(rows)
-
-
-def batches(order: Tensor, size: int) -> list[Tensor]:
-    """``order`` in pieces of ``size``; a single window left over joins the piece before it.
-
-    Batch normalisation cannot be trained on one window.
-    """
-    parts = list(order.split(size))
-    if len(parts) > 1 and len(parts[-1]) == 1:
-        parts[-2:] = [torch.cat(parts[-2:])]
-    return parts
 
 
 def share(step: int, steps: int, rules: Recipe) -> float:

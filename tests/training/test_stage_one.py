@@ -13,7 +13,7 @@ from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError, SplitError, TrainingError
 from eavdash.models import build
 from eavdash.models.base import Encoded, Encoder
-from eavdash.training import inputs, loop
+from eavdash.training import batching, inputs, loop
 from eavdash.training.run import train_run
 from eavdash.training.scaling import fit_scaling
 from eavdash.training.seeds import generator
@@ -189,8 +189,8 @@ def test_learning_rate_rises_then_falls():
 
 
 def test_no_batch_of_one():
-    assert [len(b) for b in loop.batches(torch.arange(9), 4)] == [4, 5]
-    assert [len(b) for b in loop.batches(torch.arange(1), 4)] == [1]
+    assert [len(b) for b in batching.batches(torch.arange(9), 4)] == [4, 5]
+    assert [len(b) for b in batching.batches(torch.arange(1), 4)] == [1]
 
 
 def test_loss_counts_recorded_frames_and_frameless_windows_once():
