@@ -4,7 +4,9 @@ In: a configuration and ``key=value`` strings, or a dictionary read from ``study
 Out: a :class:`StudyConfig`. It is what a study freezes; which subjects, folds and seeds of it are run
 (:class:`Selection`) may grow later, and how they are run (:class:`Execution`) may change at any time.
 
-The dataclasses' defaults are the preset ``quick``; see ``eavdash.presets``.
+:class:`StudyConfig`'s defaults are the preset ``quick`` (see ``eavdash.presets``). A setting that came later has two:
+what ``quick`` says now stands there, and the setting's own default is how studies without it were made, so that these
+mean what they meant.
 """
 
 from __future__ import annotations
@@ -68,7 +70,8 @@ class AudioConfig:
     frames: int = 0  # length of the spectrogram in 10 ms frames; 0: the window's own length
     scaling: str = "training"  # per-mel statistics of the training windows, or "ast": AudioSet's constants
     stride: int = 16
-    pool: str = "mean"  # of the patches' tokens, learned sooner from few recordings; or "class", as published
+    #: patches' tokens become one: "bands" keeps the frequencies apart, "mean" does not; "class" is as published
+    pool: str = "mean"
     width: int = 64
     depth: int = 4
     heads: int = 4
@@ -166,7 +169,7 @@ class StudyConfig:
     where: tuple[str, ...] = ("auto",)  # "column=value" filters on the trial table; "auto": EAV's speaking trials
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
     vision: VisionConfig = field(default_factory=VisionConfig)
-    audio: AudioConfig = field(default_factory=AudioConfig)
+    audio: AudioConfig = field(default_factory=lambda: AudioConfig(pool="bands"))  # learns from few recordings
     eeg: EegConfig = field(default_factory=EegConfig)
     fusion: FusionConfig = field(default_factory=FusionConfig)
     train: TrainConfigs = field(default_factory=TrainConfigs)

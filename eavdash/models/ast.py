@@ -2,7 +2,10 @@
 
 In: log-mel energies (B, L, mel) in 10 ms steps and their mask. Out: one token per window, taken after the last norm,
 and the window's decision. ``pool`` says what the token is: the mean of the class and distillation tokens (``"class"``,
-as published) or that of all patches (``"mean"``), which from scratch needs fewer recordings.
+as published), that of all patches (``"mean"``), which from scratch needs fewer recordings, or a linear map of the
+patches' mean and spread over time at each frequency (``"bands"``), which needs fewer still: patches of all frequencies
+share one projection, so that their mean does not tell a low sound from a high one until position and content have been
+brought together by training.
 
 Patches of 16 x 16 are taken every ``stride`` steps in both directions, frequency-major. The position embedding is a
 grid built for ``frames`` steps (1024 for the published checkpoint: 12 x 101 at stride 10); a shorter input uses the
@@ -24,6 +27,7 @@ from eavdash.errors import ConfigError
 from eavdash.models.base import Encoded, Encoder
 
 PATCH = 16
+SPREAD_FLOOR = 1e-6  # of a variance: the root's gradient is infinite at 0
 #: (x - shift) / scale of the AudioSet checkpoint.
 AUDIOSET_SHIFT = -4.2677393
 AUDIOSET_SCALE = 2 * 4.5689974
@@ -79,6 +83,7 @@ class AudioSpectrogramTransformer(Encoder):
         # timm has no overlapping patches: its projection is replaced, and its size check switched off.
         self.ast.patch_embed.proj = nn.Conv2d(1, width, PATCH, stride=stride)
         self.ast.patch_embed.img_size = None
+        self.bands = nn.Linear(2 * self.grid[0] * width, width) if pool == "bands" else None
         self.head = nn.Sequential(nn.LayerNorm(width, eps=eps), nn.Linear(width, classes))
         self.set_scaling(torch.full((mels,), AUDIOSET_SHIFT), torch.full((mels,), AUDIOSET_SCALE))
 
@@ -86,8 +91,14 @@ class AudioSpectrogramTransformer(Encoder):
         """``x`` (B, L, mel) float32 log-mel energies, ``mask`` (B, L) → tokens (B, 1, D), logits (B, K)."""
         return self.decide(self.look(x, mask), mask)
 
+    @property
+    def new_parts(self) -> tuple[nn.Module, ...]:
+        """The head, and what joins the frequencies, which no published checkpoint has."""
+        return (self.head,) if self.bands is None else (self.bands, self.head)
+
     def look(self, x: Tensor, mask: Tensor) -> Tensor:
-        """One token (B, 1, D): after the last norm the mean of class and distillation tokens, or of the patches."""
+        """After the last norm (B, T, D): the mean of class and distillation tokens or of the patches (T is 1), or the
+        patches' mean and then their spread over time, at each frequency."""
         missing = self.pad_to - x.shape[1]
         if missing > 0:
             x, filled = F.pad(x, (0, 0, 0, missing)), F.pad(mask, (0, missing))
@@ -101,10 +112,15 @@ class AudioSpectrogramTransformer(Encoder):
         x = self.ast.norm(self.ast.blocks(self.ast.norm_pre(self.ast.pos_drop(x))))
         if self.pool == "mean":
             return x[:, 2:].mean(dim=1, keepdim=True)
+        if self.pool == "bands":
+            rows = x[:, 2:].unflatten(1, (self.grid[0], -1))  # (B, frequency, time, D)
+            return torch.cat([rows.mean(dim=2), (rows.var(dim=2, correction=0) + SPREAD_FLOOR).sqrt()], dim=1)
         return self.ast.forward_head(x, pre_logits=True)[:, None]
 
     def decide(self, features: Tensor, mask: Tensor) -> Encoded:
-        """The head's decision on ``features`` (B, 1, D)."""
+        """The head's decision on ``features`` (B, T, D) of :meth:`look`."""
+        if self.bands is not None:
+            features = self.bands(features.flatten(1))[:, None]
         return Encoded(features, mask.any(dim=1, keepdim=True), self.head(features[:, 0]))
 
     def _positions(self, patches: int) -> Tensor:

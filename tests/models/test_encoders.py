@@ -20,12 +20,19 @@ SHAPES = {
     "audio": {"frames": 120, "mels": 128},
     "eeg": {"channels": ["Fz", "Cz", "Pz"], "samples": 150},
 }
-CASES = [("vision", "vit"), ("audio", "ast"), ("eeg", "eegformer"), ("eeg", "yin")]
+CASES = [("vision", "vit"), ("audio", "ast"), ("audio", "ast, mean"), ("eeg", "eegformer"), ("eeg", "yin")]
+
+
+def configured(modality: str, name: str) -> StudyConfig:
+    if modality == "eeg":
+        return StudyConfig(eeg=EegConfig(encoder=name))
+    quick = StudyConfig()
+    return replace(quick, audio=replace(quick.audio, pool="mean")) if name == "ast, mean" else quick
 
 
 def make(modality: str, name: str, classes: int = 4) -> Encoder:
     torch.manual_seed(0)
-    config = StudyConfig(eeg=EegConfig(encoder=name)) if modality == "eeg" else StudyConfig()
+    config = configured(modality, name)
     model = build(encoder_spec(modality, config, classes, SHAPES[modality]))
     assert isinstance(model, Encoder)
     return model.eval()
@@ -105,7 +112,7 @@ def test_weights_come_back_bit_for_bit(modality: str, name: str, tmp_path: Path)
     model = make(modality, name)
     model.set_scaling(torch.full_like(model.shift, 0.25), torch.full_like(model.scale, 2.0))
     save_weights(model, tmp_path / "model.safetensors")
-    config = StudyConfig(eeg=EegConfig(encoder=name)) if modality == "eeg" else StudyConfig()
+    config = configured(modality, name)
     torch.manual_seed(99)
     other = load_weights(build(encoder_spec(modality, config, 4, SHAPES[modality])), tmp_path / "model.safetensors")
     x, mask = batch(modality)
@@ -191,6 +198,33 @@ def test_short_sound_uses_the_middle_of_the_position_grid(monkeypatch: pytest.Mo
     assert torch.equal(model._positions(12 * 101), model.ast.pos_embed)
     with pytest.raises(ConfigError, match="positions in time"):
         model(torch.randn(1, 1200, 128), torch.ones(1, 1200, dtype=torch.bool))
+
+
+def test_bands_keep_apart_what_the_mean_cannot_tell() -> None:
+    """Without positions the mean of patches is the same for a low sound and a high one; across time both agree."""
+    low, high = torch.full((1, 120, 128), -4.0), torch.full((1, 120, 128), -4.0)
+    low[:, 16:64, 16:32], high[:, 16:64, 96:112] = 4.0, 4.0
+    later = low.roll(48, dims=1)
+    mask = torch.ones(1, 120, dtype=torch.bool)
+    for name, differs in (("ast, mean", False), ("ast", True)):
+        model = make("audio", name)
+        torch.nn.init.zeros_(model.get_parameter("ast.pos_embed"))
+        with torch.no_grad():
+            tokens = [model(x, mask).tokens for x in (low, high, later)]
+        assert bool((tokens[0] - tokens[1]).abs().max() > 1e-3) is differs
+        torch.testing.assert_close(tokens[2], tokens[0], rtol=0, atol=1e-5)
+
+
+def test_what_joins_the_bands_is_trained_with_the_head() -> None:
+    model = make("audio", "ast")
+    x, mask = batch("audio")
+    features = model.look(x, mask)
+    assert features is not None
+    assert features.shape == (2, 2 * 8, model.feature_dim)  # mean and spread at each of 8 frequencies
+    torch.testing.assert_close(model.decide(features, mask).logits, model(x, mask).logits)
+    assert model.new_parts == (model.get_submodule("bands"), model.head)
+    mean = make("audio", "ast, mean")
+    assert mean.new_parts == (mean.head,)
 
 
 def test_windows_longer_than_the_configured_spectrogram_are_refused() -> None:

@@ -79,3 +79,10 @@ def test_studies_from_before_the_setting_keep_their_steps():
 def test_an_epoch_without_steps_is_refused():
     with pytest.raises(ConfigError, match=r"train\.audio\.epoch_steps: expected at least 1, found 0"):
         cfg.with_settings(preset("quick"), ["train.audio.epoch_steps=0"])
+
+
+def test_studies_from_before_bands_keep_the_mean():
+    new = cfg.to_dict(preset("quick"))
+    assert new["audio"].pop("pool") == "bands"
+    assert cfg.from_dict(new).audio.pool == "mean"
+    assert preset("paper").audio.pool == "class"
