@@ -33,16 +33,17 @@ def studies(options: argparse.Namespace) -> int:
                 room=[size(number) for number in table["bytes"]],
                 changed=[time.strftime("%Y-%m-%d %H:%M", time.localtime(at)) for at in table["changed"]],
                 created=[text[:10] for text in table["created"]],
-                kept=[
+                notes=[
                     ", ".join(word for word in ("paused", "archived", "simulated") if row[word])
                     for row in table.to_dict(orient="records")
                 ],
-            )[["study", "progress", "states", "room", "dataset", "protocol", "preset", "created", "changed", "kept"]],
+            )[["study", "progress", "states", "room", "dataset", "protocol", "preset", "created", "changed", "notes"]],
             "table",
         )
         for problem in filter(None, table["problem"]):
             console.complain(problem)
-        console.say(f"{len(table)} studies, {size(int(table['bytes'].sum()))} in {root}")
+        count = "1 study" if len(table) == 1 else f"{len(table)} studies"
+        console.say(f"{count}, {size(int(table['bytes'].sum()))} in {root}")
     else:
         console.say(f"no studies in {root}; make one with: eavdash train, or eavdash demo")
     hidden = len(every) - len(table)

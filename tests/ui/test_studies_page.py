@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from fake_study import make_study
 from streamlit.testing.v1 import AppTest
@@ -226,6 +227,22 @@ def test_a_clone_begins_with_every_setting_of_the_study(voices: StudyDir, checkp
     app.selectbox(key="training_launch_preset").select("quick").run()
     assert app.text_input(key="training_launch_where").value == ""
     assert not app.exception
+
+
+def test_a_choice_of_trials_that_the_form_does_not_have_is_kept(voices: StudyDir, sounds: Path) -> None:
+    table = pd.read_csv(sounds / "trials.csv")
+    table["condition"] = "Speaking"
+    table.to_csv(sounds / "trials.csv", index=False)
+    app = chosen("voices")
+    app.button(key="training_studies_clone").click().run()
+    app.switch_page(PAGES["launch"]).run()
+    assert app.selectbox(key="training_launch_condition").value == "as in that study"
+    assert "Nothing differs from voices but the name" in said(app)
+    app.selectbox(key="training_launch_condition").select("speaking").run()
+    assert "where: ['place=lab'] → ['auto']" in said(app)
+    app.selectbox(key="training_launch_preset").select("quick").run()
+    assert not app.exception
+    assert "as in that study" not in app.selectbox(key="training_launch_condition").options
 
 
 def test_settings_taken_over_from_a_study_that_is_gone_are_the_presets(voices: StudyDir) -> None:
