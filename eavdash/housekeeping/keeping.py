@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from eavdash.errors import EavdashError, IntegrityError, QueueError, UsageError
+from eavdash.jobs.door import shut
 from eavdash.jobs.snapshot import ended
-from eavdash.store import StudyDir, find_study, locked_file
+from eavdash.store import StudyDir, find_study
 from eavdash.study import PLAN_LOCK, one_planner
 
 DELETED = ".deleted"
@@ -136,8 +137,8 @@ def _alone(study: StudyDir) -> Iterator[None]:
         UsageError: it is not.
     """
     root = study.path.parent
-    # Whoever submits, retries or cancels is inside the queue's door (eavdash.jobs.door) meanwhile.
-    with one_planner(root), locked_file(root / ".queue", "door.lock"):
+    # Whoever submits, retries or cancels is inside the queue's door meanwhile.
+    with one_planner(root), shut(root):
         find_study(root, study.name)
         yield
 

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 from eavdash.errors import QueueError, sentence
 from eavdash.files import held
 from eavdash.jobs import locks
+from eavdash.jobs.place import queue_folder, queue_place
+from eavdash.store import locked_file
 
 if TYPE_CHECKING:
     from eavdash.jobs.broker import Broker
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
 
 def conductor_alive(root: Path) -> bool:
     """Whether a conductor is at work on this checkpoints folder."""
-    from eavdash.jobs.place import queue_place
-
     return (root / ".queue").is_dir() and held(queue_place(root).lock_file)
 
 
@@ -81,7 +81,6 @@ def conductor_error(root: Path, expected: str) -> QueueError:
 def at_the_door(root: Path) -> Iterator[Broker]:
     """The queue, while no conductor can leave in the belief that there is nothing to do."""
     from eavdash.jobs.broker import Broker
-    from eavdash.jobs.place import queue_folder
 
     root = root.resolve()
     home = queue_folder(root)
@@ -92,6 +91,13 @@ def at_the_door(root: Path) -> Iterator[Broker]:
             yield broker
         finally:
             broker.close()
+
+
+@contextlib.contextmanager
+def shut(root: Path) -> Iterator[None]:
+    """Keep everybody else out who would add a request, waiting for those who are inside."""
+    with locked_file(queue_folder(root.resolve()), "door.lock"):
+        yield
 
 
 def announce(root: Path) -> None:

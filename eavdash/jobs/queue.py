@@ -51,9 +51,9 @@ def submit(study: StudyDir, runs: Sequence[str] | None = None, execution: Execut
     """
     from eavdash.jobs import requests, tasks
 
-    _refuse_archived(study)
     chosen = _with_parents(_choose(study, runs))
     with at_the_door(study.path.parent) as broker:
+        _refuse_archived(study)
         for run in chosen:
             requests.submit(run, execution)
         tasks.activate(broker, chosen)
@@ -72,7 +72,6 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None, execution: Executi
     """
     from eavdash.jobs import requests, tasks
 
-    _refuse_archived(study)
     chosen = _with_parents(_choose(study, runs))
     if runs is not None:
         every, names = _choose(study, None), {run.name for run in chosen}
@@ -80,6 +79,7 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None, execution: Executi
             chosen += blocked
             names |= {run.name for run in blocked}
     with at_the_door(study.path.parent) as broker:
+        _refuse_archived(study)
         queued = [run for run in chosen if requests.retry(run, execution, named=runs is not None and run.name in runs)]
         tasks.activate(broker, queued)
     ensure_conductor(study.path.parent)
@@ -135,9 +135,9 @@ def resume(study: StudyDir) -> None:
     """
     from eavdash.jobs import tasks
 
-    _refuse_archived(study)
-    study.set_control(paused=False)
     with at_the_door(study.path.parent) as broker:
+        _refuse_archived(study)
+        study.set_control(paused=False)
         tasks.activate(broker, study.runs())
     ensure_conductor(study.path.parent)
 
@@ -167,15 +167,16 @@ def _resettle(
 ) -> None:
     from eavdash.jobs import requests, tasks
 
-    _refuse_archived(study)
     chosen = _choose(study, runs)
     with at_the_door(study.path.parent) as broker:
+        _refuse_archived(study)
         broker.cancel([task for run in chosen for task in requests.resettle(run, change, why)])
         tasks.activate(broker, chosen)
     ensure_conductor(study.path.parent)
 
 
 def _refuse_archived(study: StudyDir) -> None:
+    """Asked inside the door, which is shut while a study is archived."""
     if study.archived:
         raise UsageError.at(
             study.path,
