@@ -93,7 +93,7 @@ class _Seen:
     status: Stamp | None
     row: tuple[Any, ...]
     settled: bool  # what was read is true until status.json changes
-    attempt: tuple[Any, ...] = ()  # tells one attempt at it from every other; its configuration stays while it lasts
+    attempt: tuple[Any, ...] = ()  # tells one attempt from every other; while it lasts, config.json is not read again
     configured: tuple[Any, ...] = ()
 
 
@@ -193,8 +193,8 @@ def _read(study: StudyDir, name: str, stamp: Stamp | None, before: _Seen | None)
     try:
         status = run.live_status()
         attempt = tuple(status.get(key) for key in ("submission", "attempt", "started"))
-        same = before is not None and before.configured and before.attempt == attempt
-        configured = before.configured if before is not None and same else _configured(run.config())
+        goes_on = before is not None and not before.settled and before.attempt == attempt
+        configured = before.configured if before is not None and goes_on else _configured(run.config())
         row = _row(name, configured, status)
     except (IntegrityError, FileNotFoundError, KeyError, TypeError, ValueError) as error:
         said = (

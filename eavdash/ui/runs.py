@@ -70,7 +70,7 @@ def details(study: StudyDir, row: Mapping[Any, Any], tested: Mapping[tuple[str, 
             chart = figures.curves(metrics, quantity, stage)
             parts.chart(chart, f"{PAGE}_{quantity}", f"{quantity} per epoch, training and validation")
     if history := status.get("history"):
-        with st.expander(f"Earlier attempts ({len(history)})", key=f"{PAGE}_history"):
+        with st.expander(f"Attempts that are over ({len(history)})", key=f"{PAGE}_history"):
             st.dataframe(figures.attempts(history), hide_index=True, key=f"{PAGE}_attempts")
     log(run, expanded=row["shown"] in ("failed", "not responding"))
 

@@ -83,6 +83,14 @@ def test_runs_come_and_go(tmp_path: Path) -> None:
     assert set(snapshot(study)["fold"]) == {3}
 
 
+@pytest.mark.parametrize("state", ["queued", "running", "done"])
+def test_a_study_made_anew_between_two_looks_is_read_anew(tmp_path: Path, state: str) -> None:
+    for fold in (0, 3):
+        shutil.rmtree(tmp_path / "demo", ignore_errors=True)
+        study = make_study(tmp_path, subjects=("1",), stages=("eeg",), folds=(fold,), states={"*": state})
+        assert snapshot(study)["fold"].tolist() == [fold]
+
+
 def test_what_the_files_say_more(tmp_path: Path) -> None:
     study = make_study(tmp_path, subjects=("1",), states={"*": "running", "s01-eeg": "queued", "s01-audio": "done"})
     run = study.run("s01-vision")
