@@ -20,7 +20,7 @@ import streamlit as st
 from eavdash import config as cfg
 from eavdash import housekeeping
 from eavdash.config import Execution, Selection, StudyConfig
-from eavdash.errors import IntegrityError
+from eavdash.errors import EavdashError, IntegrityError
 from eavdash.jobs import estimates
 from eavdash.jobs.snapshot import snapshot as look
 from eavdash.results import attention, columns, epochs, probes, tables
@@ -131,6 +131,14 @@ def extension(
     """What adding to a study would queue (``housekeeping.plan_extension``); nothing is written."""
     adding = (tuple(subjects) or None, None if folds is None else tuple(folds), None if seeds is None else tuple(seeds))
     return _extension(str(study.path), *adding)
+
+
+def conductor(root: Path) -> str:
+    """Start the queue's conductor if there is work and none is alive, for a page that stays open; why it cannot be.
+
+    One of all tabs looks, every five seconds; a full run of the app looks each time.
+    """
+    return _conductor(str(root))
 
 
 def damage(run: RunDir) -> list[str]:
@@ -305,6 +313,17 @@ def _heads(path: str, stamp: Stamp) -> attention.Heads:
 def _snapshot(path: str) -> pd.DataFrame:
     table = look(StudyDir(Path(path)))
     return table.assign(left=estimates.seconds_left(table))
+
+
+@st.cache_data(ttl=5, max_entries=8, show_spinner=False)
+def _conductor(root: str) -> str:
+    from eavdash.jobs import queue
+
+    try:
+        queue.ensure_conductor(Path(root))
+    except EavdashError as error:
+        return str(error)
+    return ""
 
 
 @st.cache_data(max_entries=256, show_spinner="Checking its files")

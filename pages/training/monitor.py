@@ -16,6 +16,8 @@ def live() -> None:
         st.info("This study has no runs yet.")
         st.page_link(parts.LAUNCH, label="Set up a study")
         return
+    if trouble := cache.conductor(study.path.parent):
+        st.error(parts.plain(trouble))
     tested = cache.tested(study)
     monitoring.progress(study, snapshot)
     chosen = monitoring.grid(snapshot, tested)

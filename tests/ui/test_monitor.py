@@ -16,12 +16,13 @@ from fake_study import make_study
 from test_pages import checkpoints, opened, said
 
 from eavdash.config import Execution
+from eavdash.errors import QueueError
 from eavdash.jobs import estimates
 from eavdash.jobs.snapshot import snapshot
 from eavdash.planning.plan import Plan
 from eavdash.planning.runs import PlannedRun
 from eavdash.store import StudyDir
-from eavdash.ui import cache, launching, logs, monitor, runs
+from eavdash.ui import actions, cache, launching, logs, monitor, runs
 from eavdash.ui.figures import training
 
 __all__ = ["checkpoints"]
@@ -305,3 +306,21 @@ def test_a_plan_says_how_long_it_takes(tmp_path: Path, monkeypatch: pytest.Monke
     assert "some stages are not counted" in said_of
     assert launching.time_sentence(replace(plan, planned=planned[:1]), Execution()) == ""
     assert "unknown" in launching.time_sentence(replace(plan, planned=planned[2:]), Execution())
+
+
+def test_a_page_that_stays_open_brings_a_dead_conductor_back(
+    checkpoints: Path, drawn: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def dead(root: Path) -> bool:
+        asked.append(root)
+        raise QueueError(f"{root}: expected a conductor that starts, found none; see its log.")
+
+    make_study(checkpoints, states={"*": "queued"})
+    monkeypatch.setattr(actions, "ensure_conductor", lambda root: "")  # what app.py does on a full run
+    monkeypatch.setattr("eavdash.jobs.queue.ensure_conductor", dead)
+    page = opened("monitor")
+    page.run()
+    assert any("conductor that starts" in e.value for e in page.error)
+    assert asked == [checkpoints]  # not at every refresh
