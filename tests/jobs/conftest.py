@@ -32,6 +32,13 @@ pytest.register_assert_rewrite("scenarios")
 STANDIN = Path(__file__).with_name("standin_worker.py")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What needs a SLURM of its own is run when it is asked for (-m slurm), also where SLURM is installed."""
+    if not config.getoption("markexpr"):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("slurm")])
+        items[:] = [item for item in items if not item.get_closest_marker("slurm")]
+
+
 class Lab:
     """One checkpoints folder whose runs are computed by the stand-in worker."""
 

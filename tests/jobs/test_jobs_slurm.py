@@ -14,6 +14,7 @@ from scenarios import Place, mend, undisturbed
 from slurm_cluster import Cluster, missing
 
 from eavdash.config import Execution
+from eavdash.jobs.executors import NOTE
 from eavdash.jobs.executors.slurm import SlurmExecutor
 from eavdash.jobs.queue import cancel, ensure_conductor, submit
 from eavdash.store import RunDir
@@ -243,12 +244,11 @@ def test_a_probe_that_finds_no_environment_or_no_locks_says_so(
         assert "expected python 2.7.18, found 3." in said
 
 
-def test_a_probe_without_a_free_node_is_a_warning(
-    slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_probe_without_a_free_node_is_a_note(slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from eavdash.jobs.executors import slurm_check
 
     monkeypatch.setattr(slurm_check, "PROBE_BEGINS", 2.0)
-    assert SlurmExecutor().check(tmp_path, Execution(executor="slurm", slurm=("begin=now+600",))) == []
-    assert "were not checked" in caplog.text
+    (said,) = SlurmExecutor().check(tmp_path, Execution(executor="slurm", slurm=("begin=now+600",)))
+    assert said.startswith(NOTE)
+    assert "were not checked" in said
     assert slurm.tell("squeue", "--noheader") == ""

@@ -258,3 +258,18 @@ def test_a_waiting_job_whose_run_has_ended_is_cancelled(tmp_path, commands):
     run.transition("done")
     assert executor.look(Job(run, "eavdash-x")) is None
     assert "scancel" in calls.read_text().split()
+
+
+def test_a_job_that_slurm_has_given_up_ends_with_that_reason(tmp_path, commands):
+    commands(
+        squeue='echo "9|$(cat $0.state)|JobHoldMaxRequeue||eavdash-x"',
+        scancel=f"echo CANCELLED > {tmp_path}/squeue.state",
+        scontrol="echo JobId=9 JobState=CANCELLED ExitCode=0:15",
+    )
+    (tmp_path / "squeue.state").write_text("PENDING")
+    executor, job = SlurmExecutor(("true",)), Job(a_run(tmp_path), "eavdash-x")
+    deadline = time.monotonic() + 30
+    while (found := executor.look(job)) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert found == Exit(-15, "SLURM job 9: SLURM has put it back into its queue too often")

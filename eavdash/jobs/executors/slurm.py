@@ -59,6 +59,12 @@ NEVER = {
     "JobHeldUser": "it is held; let it go with: scontrol release",
     "JobHeldAdmin": "an administrator holds it",
 }
+#: Reasons for which SLURM gives a job up although it could begin anew: such a job is replaced by a new one.
+GIVEN_UP = {
+    "JobHoldMaxRequeue": "SLURM has put it back into its queue too often",
+    "launch failed requeued held": "SLURM could not launch it",
+    "launch_failed_requeued_held": "SLURM could not launch it",
+}
 #: The batch script. It stays beside the worker instead of becoming it: where SLURM follows processes without cgroups, a
 #: child of a killed worker would be lost from sight and live on.
 SCRIPT = """#!/bin/sh
@@ -206,11 +212,11 @@ class SlurmExecutor:
         return check(root, settings)
 
     def _drop_if_needless(self, job: Job, alive: list[Row]) -> None:
-        """Cancel a job that waits although its run has ended: its worker outlived the loss of its node, and finished
-        while SLURM had put the job back into its queue."""
+        """Cancel a job that waits for nothing: SLURM has given it up; or its run has ended, for its worker outlived the
+        loss of its node, and finished while SLURM had put the job back into its queue."""
         if all(row.state in WAITING for row in alive):
-            with contextlib.suppress(EavdashError, RefusalError):
-                if ended(job.run.status()):
+            with contextlib.suppress(EavdashError, SilenceError, RefusalError):
+                if ended(job.run.status()) or any(row.reason.strip("()") in GIVEN_UP for row in alive):
                     call("scancel", *(row.id for row in alive))
 
     def _alive(self, job: Job) -> list[Row]:
@@ -252,7 +258,7 @@ def verdict(row: Row, state: str, detail: dict[str, str]) -> Exit:
         "BOOT_FAIL": f"SLURM job {row.id}: its node {node} did not start",
         "PREEMPTED": f"SLURM job {row.id}: it had to give way to another on {node}",
         "DEADLINE": f"SLURM job {row.id}: its deadline was over",
-        "CANCELLED": f"SLURM job {row.id}: it was cancelled in SLURM",
+        "CANCELLED": f"SLURM job {row.id}: {GIVEN_UP.get(row.reason.strip('()'), 'it was cancelled in SLURM')}",
     }
     if state in ("OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL"):
         ended = -9

@@ -4,14 +4,13 @@ In: the folder and an execution's settings. Out: a sentence for each requirement
 the controller, then what is asked for (partition, time, cores, memory, GPUs, account ...) by SLURM's own judgement
 (``sbatch --test-only``), then a short probe job with the same options: it sees whether the storage is shared, whether
 locks hold between machines, and whether the Python environment is there. When no node is free for the probe within half
-a minute, a warning is logged that storage and environment were not checked; that is no refusal.
+a minute, a note says that storage and environment were not checked; that is no refusal.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import logging
 import os
 import platform
 import re
@@ -27,6 +26,7 @@ from eavdash.config import Execution
 from eavdash.errors import ConfigError, sentence
 from eavdash.files import read_json
 from eavdash.jobs import locks
+from eavdash.jobs.executors import NOTE
 from eavdash.jobs.executors.local import worker_environment
 from eavdash.jobs.executors.slurm import OVER, batch_script, log_options
 from eavdash.jobs.executors.slurm_commands import RefusalError, Row, SilenceError, Squeue, call
@@ -166,12 +166,10 @@ def _probe(root: Path, settings: Execution, asked: list[str]) -> list[str]:
         stack.callback(_forgotten, name)
         row = _see_through(squeue, name)
         if row is None:
-            logging.getLogger("eavdash.jobs").warning(
-                "SLURM had no node free within %.0f s: shared storage and the Python environment of its nodes were "
-                "not checked",
-                PROBE_BEGINS,
-            )
-            return []
+            return [
+                f"{NOTE}SLURM had no node free within {PROBE_BEGINS:g} s: shared storage and the Python environment of "
+                "its nodes were not checked."
+            ]
         return _findings(row, answer, output, settings)
 
 
