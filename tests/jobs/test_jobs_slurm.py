@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +16,13 @@ from slurm_cluster import Cluster, missing
 
 from eavdash.config import Execution
 from eavdash.jobs.executors import NOTE
+from eavdash.jobs.executors.local import with_package
 from eavdash.jobs.executors.slurm import SlurmExecutor
 from eavdash.jobs.queue import cancel, ensure_conductor, submit
 from eavdash.store import RunDir
 
 pytestmark = pytest.mark.slurm
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "cluster.md"
 
 
 @pytest.fixture(scope="module")
@@ -252,3 +255,31 @@ def test_a_probe_without_a_free_node_is_a_note(slurm: Cluster, tmp_path: Path, m
     assert said.startswith(NOTE)
     assert "were not checked" in said
     assert slurm.tell("squeue", "--noheader") == ""
+
+
+def test_the_guides_array_script_computes_runs_that_were_taken_out_of_the_queue(
+    place: Place, slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", with_package({})["PYTHONPATH"])
+    text = GUIDE.read_text(encoding="utf-8")
+    script = next(part.split("```")[0] for part in text.split("```bash\n")[1:] if "SLURM_ARRAY_TASK_ID" in part)
+    assert script.count("python -m eavdash.jobs.worker") == 1
+    script = script.replace("python -m eavdash.jobs.worker", os.environ["EAVDASH_WORKER"])
+    (tmp_path / "array.sh").write_text(script)
+    runs = place.lab.subject(1, epochs=300)[:3]
+    (tmp_path / "runs.txt").write_text("".join(f"{run.path}\n" for run in runs))
+    # They were to be computed in jobs of their own, which wait; the conductor is still there, and a new one comes.
+    submit(place.lab.study, execution=dataclasses.replace(place.execution, slurm=("begin=now+3600",)))
+    for run in runs:
+        reason_of(place, run, "BeginTime")
+    cancel(place.lab.study)
+    place.done()
+    assert slurm.tell("sbatch", "--array=1-3", f"--chdir={tmp_path}", str(tmp_path / "array.sh"))
+    for run in runs:
+        place.lab.at_epoch(run)
+    place.lab.kill_conductor()
+    assert ensure_conductor(place.lab.root)
+    place.lab.until(lambda: [run.status()["state"] for run in runs] == ["done"] * 3)
+    assert place.lab.launches() == {run.name: 1 for run in runs}
+    assert all(run.model_file.read_bytes() == undisturbed(run) for run in runs)
+    assert place.empty()
