@@ -31,6 +31,7 @@ from eavdash.jobs import locks
 from eavdash.jobs.executors import JOB_VARIABLE
 from eavdash.jobs.executors.local import LOCK_VARIABLE, heading
 from eavdash.jobs.slots import SHARE_VARIABLE
+from eavdash.jobs.tasks import new_token
 from eavdash.jobs.usage import Usage
 from eavdash.states import HEARTBEAT_EVERY
 from eavdash.store import RunDir
@@ -174,9 +175,15 @@ def _begin(run: RunDir, by_hand: bool) -> dict[str, Any]:
         return dict(status.get("execution") or {})
     if by_hand:
         fields |= {"attempt": int(status.get("attempt") or 0) + 1, "started": time.time(), "finished": None}
-        fields |= {"reason": "", "cancel": None, "job": None}
+        fields |= {"reason": "", "cancel": None}
+        # Whoever watches the run's job elsewhere must not take that one's end for this process's; whoever conducts the
+        # queue finds this process by the run's lock.
+        mine: dict[str, Any] = {"job": {"executor": "local", "name": ""}}
+        if status.get("submission"):
+            mine["submission"] = new_token()
         if status["state"] in ("failed", "cancelled"):
-            run.transition("queued", reason="")
+            run.transition("queued", reason="", **mine)
+        fields |= mine
     run.transition("running", **fields)
     return dict(status.get("execution") or {})
 
