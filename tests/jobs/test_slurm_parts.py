@@ -103,7 +103,7 @@ def test_the_end_of_a_job_is_told_as_code_and_reason(state, code, expected):
 def test_the_environment_of_a_job_has_no_secrets_and_nothing_of_another_job():
     kept = {"PATH": "/bin", "SLURM_CONF": "/etc/slurm.conf", "EAVDASH_SLOTS": "4"}
     others = {"SLURM_JOB_ID": "7", "SBATCH_ARRAY_INX": "1-9", "SQUEUE_PARTITION": "x"}
-    assert clean(kept | others | {"EAVDASH_QUEUE": "postgresql://me:secret@host/db"}) == kept
+    assert clean(kept | others | {"EAVDASH_QUEUE": "postgresql://me:secret@host/db", "PGPASSWORD": "x"}) == kept
 
 
 def batch(tmp_path: Path, code: str) -> subprocess.Popen[bytes]:

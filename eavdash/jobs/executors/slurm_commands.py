@@ -29,8 +29,8 @@ SILENCE = re.compile(
 FOREIGN = ("SLURM_", "SBATCH_", "SQUEUE_", "SCANCEL_", "SCONTROL_", "SINFO_", "DBOS_")
 #: Of those, the ones that say which cluster it is and who we are.
 KEPT = {"SLURM_CONF", "SLURM_JWT", "SLURM_CLUSTERS"}
-#: The queue's address may hold a password, and a worker has no business with the queue.
-SECRET = {"EAVDASH_QUEUE"}
+#: The way into the queue's database; a worker has no business there.
+SECRET = {"EAVDASH_QUEUE", "PGPASSWORD"}
 
 
 class SilenceError(Exception):
