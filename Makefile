@@ -4,20 +4,24 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEMO_FLAGS ?=
 
-.PHONY: demo test postgres test-slurm lint install browser clean-demo
+.PHONY: demo test postgres test-ray test-slurm lint install browser clean-demo
 
 demo: $(VENV)/.installed
 	$(BIN)/eavdash demo $(DEMO_FLAGS)
 
 # In two processes; what a browser sees has the machine to itself.
 test: $(VENV)/.installed-dev browser
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser and not slurm"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser and not ray and not slurm"
 	$(BIN)/python -m pytest -m browser
 
 # A Postgres for the tests of several machines with one queue; without one they are skipped.
 postgres:
 	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || \
 	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql >/dev/null; }
+
+# On a Ray of two nodes, started for the tests and ended after them.
+test-ray: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m ray tests/jobs
 
 # On a SLURM of one node, made for the tests of the system's packages and taken down after them.
 test-slurm: $(VENV)/.installed-dev

@@ -250,6 +250,10 @@ def test_a_node_without_the_storage_or_the_environment_is_told(tmp_path: Path) -
     home = {"PYTHONPATH": str(Path(ray.__file__).parents[3])}
     question = tmp_path / "question"
     question.write_text("nonce")
+    (told,) = raycheck.judge("n1", probe(question, "nonce", tmp_path / "answer", **home), tmp_path)
+    assert "the locks of other machines" in told  # for nobody has locked it
+    lock = locks.acquire(question)
+    assert lock is not None
     assert raycheck.judge("n1", probe(question, "nonce", tmp_path / "answer", **home), tmp_path) == []
     for said, found in (
         (probe(tmp_path / "none", "nonce", tmp_path / "a", **home), "No such file or directory"),
@@ -260,6 +264,7 @@ def test_a_node_without_the_storage_or_the_environment_is_told(tmp_path: Path) -
         assert "shared and writable" in told
         assert found in told
     there = json.loads(probe(question, "nonce", tmp_path / "answer", **home))
+    os.close(lock)
     for change, expected in (
         ({"torch": "0.1"}, "found torch 0.1"),
         ({"python": "3.8.1"}, "found python 3.8.1"),

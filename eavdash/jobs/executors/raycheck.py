@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import platform
 import re
 import secrets
@@ -25,6 +26,7 @@ from typing import Any
 import eavdash
 from eavdash.config import Execution
 from eavdash.errors import QueueError, sentence
+from eavdash.jobs import locks
 from eavdash.jobs.executors import NOTE
 from eavdash.jobs.executors.local import with_package
 from eavdash.jobs.executors.ray import gpu_share
@@ -37,7 +39,7 @@ PATIENCE, MOST = 30.0, 32
 #: What runs on a node. In: the file to read, what stands in it, the file to write. Out: what was found, in that file,
 #: or printed where that fails: Ray keeps the last lines of a job that fails, and only of such a one.
 PROBE = """
-import json, platform, sys
+import fcntl, json, platform, sys
 from importlib import metadata
 from pathlib import Path
 found = {"python": platform.python_version()}
@@ -52,9 +54,15 @@ for name in ("torch", "numpy"):
     except metadata.PackageNotFoundError:
         found[name] = "none"
 try:
-    if Path(sys.argv[1]).read_text() == sys.argv[2]:
-        Path(sys.argv[3]).write_text(json.dumps(found))
-        sys.exit(0)
+    with open(sys.argv[1], "r+") as question:
+        if question.read() == sys.argv[2]:
+            try:
+                fcntl.flock(question, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                found["unlocked"] = True  # whoever asks holds the lock
+            except BlockingIOError:
+                pass
+            Path(sys.argv[3]).write_text(json.dumps(found))
+            sys.exit(0)
     found["storage"] = "another folder of that name"
 except OSError as error:
     found["storage"] = error.strerror or str(error)
@@ -131,6 +139,7 @@ def _probe(head: Head, root: Path, nodes: list[dict[str, Any]]) -> list[str]:
     question.write_text(nonce, encoding="ascii")
     asked: dict[str, tuple[str, Path]] = {}  # submission: node, its answer
     problems: list[str] = []
+    lock = locks.acquire(question)
     try:
         for number, node in enumerate(nodes[:MOST], start=1):
             place = next(key for key in node["resources_total"] if key.startswith("node:") and "internal" not in key)
@@ -157,6 +166,8 @@ def _probe(head: Head, root: Path, nodes: list[dict[str, Any]]) -> list[str]:
             notes.append(f"{NOTE}{len(nodes) - MOST} of {len(nodes)} nodes of Ray at {head.address}.")
         return problems + notes
     finally:
+        if lock is not None:
+            os.close(lock)
         for file in folder.glob(f"{question.name}*"):
             file.unlink(missing_ok=True)
 
@@ -186,6 +197,10 @@ def judge(node: str, said: str, root: Path) -> list[str]:
         expected = f"the checkpoints folder {root}, shared and writable"
         remedy = "keep it on storage that all nodes share (--checkpoints)"
         problems.append(sentence(where, expected, found["storage"], remedy))
+    if "unlocked" in found:
+        expected = f"the locks of other machines on {root}"
+        remedy = 'have its file system carry locks (docs/cluster.md, "File systems without locks")'
+        problems.append(sentence(where, expected, "none", remedy))
     if "import" in found:
         return [*problems, sentence(where, environment, found["import"], same)]
     mine = {name: metadata.version(name) for name in ("torch", "numpy")} | {"python": platform.python_version()}
