@@ -177,10 +177,10 @@ class Cluster:
     def close(self) -> list[int]:
         """Cancel the jobs, end the daemons; returns (and kills) what then still lives of either: nothing, that is."""
         if "slurmctld" in self._running:
-            jobs = self.tell("squeue", "-h", "-o", "%i").split()
-            for job in jobs:
-                self.tell("scancel", "--full", "--signal=KILL", job)
-                self.tell("scancel", job)
+            self.tell("scancel", "--me")
+            deadline = time.monotonic() + 15
+            while self.tell("squeue", "--noheader") and time.monotonic() < deadline:
+                time.sleep(0.2)
         for name in ("slurmd", "slurmctld", "munged"):
             process = self._running.pop(name, None)
             if process is not None:
@@ -204,6 +204,8 @@ class Cluster:
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
                 mine = process.environ().get("SLURM_CONF") == self.environment["SLURM_CONF"]
+                if process.name() == "slurmstepd":  # which writes its title over its environment
+                    mine = any(file.path.startswith(f"{self.folder}/") for file in process.open_files())
                 if mine and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process.pid)
         return found
