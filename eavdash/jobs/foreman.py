@@ -24,18 +24,9 @@ from eavdash.jobs.dependencies import pass_on
 from eavdash.jobs.executors import Executor, Exit, Leases
 from eavdash.jobs.slots import Slots, need_of
 from eavdash.jobs.snapshot import ended as is_over
-from eavdash.jobs.tasks import activate, new_token, startable
+from eavdash.jobs.tasks import activate, startable
+from eavdash.jobs.verdict import EXIT_REASONS, verdict
 from eavdash.store import RunDir, StudyDir
-
-#: How often in a row a run is killed, without finishing an epoch in between, until it is given up.
-MAX_KILLS = 3
-#: The worker's exit codes when not even its failure could be written.
-EXIT_REASONS = {
-    errno.ENOSPC: "its files could not be written: the disk is full; free some space, then retry: "
-    "the last finished epoch is kept",
-    errno.EIO: "its files could not be written; mend the disk or the permissions, then retry: "
-    "the last finished epoch is kept",
-}
 
 
 @dataclass
@@ -56,7 +47,15 @@ class Foreman:
                 if status["state"] == "queued" and not status.get("job") and not startable(run):
                     return  # its study is paused: it is queued again when that is over
                 place = self._place(status)
-                job = place.find(run)
+                try:
+                    job = place.find(run)
+                except QueueError as error:
+                    # A place that does not answer is no news of the job; but why nothing happens should be seen.
+                    if status["state"] == "queued" and status.get("reason") != str(error):
+                        expect = {key: status.get(key) for key in ("state", "submission", "cancel", "job")}
+                        run.transition("queued", expect=expect, reason=str(error))
+                    time.sleep(1)
+                    continue
                 ended: Exit | None = None
                 if job is None and (status["state"] == "running" or status.get("job")):
                     # It died while no conductor was there. That is not held against it: perhaps all was killed.
@@ -174,44 +173,12 @@ class Foreman:
             if status is None or (status["state"] == "queued" and not status.get("job") and not status.get("cancel")):
                 return True
             expect = {key: status.get(key) for key in ("state", "submission", "cancel", "attempt")}
-            state, fields = _verdict(status, ended, counted)
+            state, fields = verdict(status, ended, counted)
             run.transition(state, expect=expect, job=None, **fields)
             _say(f"{run.study.name}/{run.name}: {state}{': ' if fields['reason'] else ''}{fields['reason']}")
             return True
 
         _persist(write)
-
-
-def _verdict(status: dict[str, Any], ended: Exit, counted: bool) -> tuple[str, dict[str, Any]]:
-    """The state after a job that ended without writing one, and the fields that go with it."""
-    epoch = int(status.get("epoch") or 0)
-    over = {"finished": time.time()}
-    if status.get("cancel"):
-        after = f" after epoch {epoch}" if epoch else ""
-        if status.get("halt"):
-            # Stopped to go on later or elsewhere: by a new request, so that the task of the old one ends.
-            fields = {"cancel": None, "halt": None, "submission": new_token()}
-            return "queued", {**fields, "reason": f"{status['halt']}{after}"}
-        return "cancelled", {**over, "reason": f"cancelled{after}"}
-    if ended.code is not None and 0 <= ended.code < 128 and not ended.reason and status["state"] == "running":
-        if ended.code == errno.ENOEXEC:
-            return "failed", {**over, "reason": "its process could not be started; see the conductor's log"}
-        nothing = f"its process ended with exit code {ended.code} without a result; see its log"
-        return "failed", {**over, "reason": EXIT_REASONS.get(ended.code, nothing)}
-    number = 9 if ended.code is None else -ended.code if ended.code < 0 else max(0, ended.code - 128)
-    early = status["state"] == "queued" and ended.code is not None and 0 <= ended.code < 128
-    what = ended.reason or (
-        f"its job ended with exit code {ended.code} before it began"
-        if early
-        else f"its process was killed (signal {number})"
-    )
-    progress = epoch > int(status.get("killed_epoch", -1))
-    kills = (0 if progress else int(status.get("kills") or 0)) + counted
-    if kills >= MAX_KILLS:
-        reason = f"{what} {kills} times; look for what kills it (memory?), then retry"
-        return "failed", {**over, "kills": kills, "reason": reason}
-    reason = f"{what if counted or ended.reason else 'its process is gone'}; it goes on after epoch {epoch}"
-    return "queued", {"kills": kills, "killed_epoch": epoch, "reason": reason}
 
 
 def _claim(run: RunDir, token: str | None) -> None:

@@ -15,8 +15,9 @@ from eavdash.files import held
 from eavdash.jobs import locks
 from eavdash.jobs.dependencies import obstacles
 from eavdash.jobs.executors import Exit
-from eavdash.jobs.foreman import MAX_KILLS, Foreman
+from eavdash.jobs.foreman import Foreman
 from eavdash.jobs.slots import Machine, Need, Slots, slot_count
+from eavdash.jobs.verdict import MAX_KILLS
 
 
 class OneJob:
@@ -85,6 +86,34 @@ def test_a_task_out_of_date_leaves_the_run_alone(lab):
     foreman.train("none", "s01-vision", "x")
     assert executor.started == 0
     assert run.status()["state"] == "queued"
+
+
+def test_a_place_that_does_not_answer_is_named_and_asked_again(lab, monkeypatch):
+    run = lab.run("s01-vision")
+    run.update(submission="x", job={"executor": "slurm", "name": "eavdash-1"}, execution={"executor": "slurm"})
+    reasons = []
+
+    class Silent(OneJob):
+        queues = True
+
+        def find(self, run):
+            reasons.append(run.status()["reason"])
+            if len(reasons) < 3:
+                raise QueueError("SLURM: expected an answer, found none; it is asked again.")
+            return -9
+
+        def waits(self, job):
+            return ""
+
+        def look(self, job):
+            run.update(cancel="now")
+            return Exit(job)
+
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    foreman = Foreman(lab.root, None, lambda _: Silent(), Slots(lab.root / "slots", Machine(1)))
+    foreman.train(lab.study.name, run.name, "x")
+    assert [reason[:5] for reason in reasons] == ["", "SLURM", "SLURM"]
+    assert run.status()["state"] == "cancelled"
 
 
 def test_the_truth_is_written_as_soon_as_there_is_room(lab, monkeypatch):
