@@ -339,6 +339,20 @@ class StudyDir:
         """Whether it is kept out of lists and of the queue."""
         return bool(self.control()["archived"])
 
+    def refuse_archived(self) -> None:
+        """Nothing is added to an archived study, and nothing of it is run.
+
+        Raises:
+            UsageError: it is archived.
+        """
+        if self.archived:
+            raise UsageError.at(
+                self.path,
+                expected="a study in use",
+                found="an archived one",
+                remedy=f"take it out of the archive first: eavdash unarchive {self.name}",
+            )
+
     def set_control(self, **fields: Any) -> dict[str, Any]:
         """Write control.json with some fields changed."""
         with self._lock():

@@ -17,7 +17,7 @@ from eavdash import config as cfg
 from eavdash.config import Selection, StudyConfig
 from eavdash.errors import DataError, UsageError
 from eavdash.files import write_atomic, write_json
-from eavdash.planning import Plan, plan, refuse_archived
+from eavdash.planning import Plan, plan
 from eavdash.store import StudyDir, find_study
 
 __all__ = ["PLAN_LOCK", "Plan", "one_planner", "plan", "prepare", "refresh", "retry"]
@@ -84,7 +84,7 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None) -> list[str]:
     """
     from eavdash.jobs.queue import retry as queue_retry
 
-    refuse_archived(study)
+    study.refuse_archived()
     names = set(runs) if runs is not None else {r.name for r in study.runs()}
     if any(study.run(n).status().get("unusable") for n in names if study.run(n).status_file.exists()):
         refresh(study)

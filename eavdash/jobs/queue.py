@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from eavdash.config import Execution
-from eavdash.errors import QueueError, UsageError
+from eavdash.errors import QueueError
 from eavdash.jobs.dependencies import parents, pass_on
 from eavdash.jobs.door import announce, at_the_door, conductor_alive, conductor_error, ensure_conductor
 from eavdash.jobs.snapshot import snapshot
@@ -53,7 +53,7 @@ def submit(study: StudyDir, runs: Sequence[str] | None = None, execution: Execut
 
     chosen = _with_parents(_choose(study, runs))
     with at_the_door(study.path.parent) as broker:
-        _refuse_archived(study)
+        study.refuse_archived()
         for run in chosen:
             requests.submit(run, execution)
         tasks.activate(broker, chosen)
@@ -79,7 +79,7 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None, execution: Executi
             chosen += blocked
             names |= {run.name for run in blocked}
     with at_the_door(study.path.parent) as broker:
-        _refuse_archived(study)
+        study.refuse_archived()
         queued = [run for run in chosen if requests.retry(run, execution, named=runs is not None and run.name in runs)]
         tasks.activate(broker, queued)
     ensure_conductor(study.path.parent)
@@ -136,7 +136,7 @@ def resume(study: StudyDir) -> None:
     from eavdash.jobs import tasks
 
     with at_the_door(study.path.parent) as broker:
-        _refuse_archived(study)
+        study.refuse_archived()
         study.set_control(paused=False)
         tasks.activate(broker, study.runs())
     ensure_conductor(study.path.parent)
@@ -169,21 +169,10 @@ def _resettle(
 
     chosen = _choose(study, runs)
     with at_the_door(study.path.parent) as broker:
-        _refuse_archived(study)
+        study.refuse_archived()
         broker.cancel([task for run in chosen for task in requests.resettle(run, change, why)])
         tasks.activate(broker, chosen)
     ensure_conductor(study.path.parent)
-
-
-def _refuse_archived(study: StudyDir) -> None:
-    """Asked inside the door, which is shut while a study is archived."""
-    if study.archived:
-        raise UsageError.at(
-            study.path,
-            expected="a study that is not archived",
-            found="an archived one",
-            remedy=f"eavdash unarchive {study.name}",
-        )
 
 
 def wait(

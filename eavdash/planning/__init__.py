@@ -5,7 +5,6 @@ runs.py (which runs there are, and their config.json). Nothing is written here; 
 """
 
 from eavdash.planning.plan import Plan, plan
-from eavdash.planning.refusals import refuse_archived
 from eavdash.planning.runs import CROSS_SUBJECT, PlannedRun
 
-__all__ = ["CROSS_SUBJECT", "Plan", "PlannedRun", "plan", "refuse_archived"]
+__all__ = ["CROSS_SUBJECT", "Plan", "PlannedRun", "plan"]

@@ -20,7 +20,6 @@ from eavdash.errors import DataError, SplitError
 from eavdash.planning.document import further, make_document, merged, naming_of
 from eavdash.planning.refusals import (
     chosen_folds,
-    refuse_archived,
     refuse_conflict,
     refuse_missing_weights,
     refuse_other_people,
@@ -72,7 +71,7 @@ def plan(root: str | Path, name: str, config: StudyConfig, selection: Selection,
     refuse_missing_weights(config)
     refuse_unknown_encoders(config)
     old = study.study() if study.exists else None
-    refuse_archived(study)
+    study.refuse_archived()
     table = open_table(root)
     chosen = select(table, config, selection.subjects)
     # Subjects that cannot be used keep their place: their runs are made, as failed ones that say why.

@@ -17,21 +17,6 @@ from eavdash.errors import ConfigError, SplitError, StudyConflictError, UsageErr
 from eavdash.store import StudyDir
 
 
-def refuse_archived(study: StudyDir) -> None:
-    """Nothing is added to an archived study, and nothing of it is run.
-
-    Raises:
-        UsageError: it is archived.
-    """
-    if study.archived:
-        raise UsageError.at(
-            study.path,
-            expected="a study in use",
-            found="an archived one",
-            remedy=f"take it out of the archive first: eavdash unarchive {study.name}",
-        )
-
-
 def refuse_missing_weights(config: StudyConfig) -> None:
     """Published weights that an encoder is to start from have to be there before anything is queued.
 

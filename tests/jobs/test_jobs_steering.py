@@ -98,7 +98,7 @@ def test_an_archived_study_is_left_alone(lab):
     lab.run("s01-vision")
     lab.study.set_control(archived=True)
     for action in (submit, retry, resume, lambda study: prioritise(study, None, 1)):
-        with pytest.raises(UsageError, match="expected a study that is not archived"):
+        with pytest.raises(UsageError, match="expected a study in use, found an archived one"):
             action(lab.study)
     lab.study.set_control(archived=False)
     submit(lab.study)
