@@ -23,6 +23,8 @@ from eavdash.errors import IntegrityError, QueueError, UsageError
 from eavdash.files import held, read_json, sha256, write_json
 from eavdash.states import TRANSITIONS, judged, with_attempt
 
+#: Reason of a run that nobody has queued yet.
+PLANNED = "planned, not in the queue yet"
 CHECKED_FILES = (
     "model.safetensors",
     "encoders.safetensors",
@@ -144,7 +146,7 @@ class RunDir:
         if not self.config_file.exists():
             write_json(self.config_file, config)
         if not self.status_file.exists():
-            write_json(self.status_file, {"state": "queued", "attempt": 0, "epoch": 0, "epochs": 0, "reason": ""})
+            write_json(self.status_file, {"state": "queued", "attempt": 0, "epoch": 0, "epochs": 0, "reason": PLANNED})
 
     def update(self, expect: Mapping[str, Any] | None = None, /, **fields: Any) -> dict[str, Any]:
         """Write status.json with some fields changed, the state excepted, provided that ``expect`` still holds.

@@ -27,6 +27,21 @@ def execution_settings(options: argparse.Namespace) -> Execution:
         if not fine:
             found = str(getattr(options, name.replace("-", "_")))
             raise UsageError.at(f"--{name}", expected=expected, found=found, remedy="mend it")
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", options.device):
+        raise UsageError.at(
+            "--device", expected="auto, cpu, cuda or cuda:N", found=repr(options.device), remedy="mend it"
+        )
+    for name, given, place in (
+        ("--slurm", bool(options.slurm), "slurm"),
+        ("--ray-address", bool(options.ray_address), "ray"),
+    ):
+        if given and options.executor != place:
+            raise UsageError.at(
+                name,
+                expected=f"--executor {place} beside it",
+                found=f"--executor {options.executor}",
+                remedy="add it, or leave the option out",
+            )
     for option in options.slurm:
         if not re.fullmatch(r"[A-Za-z][A-Za-z-]*(=.*)?", option):
             raise UsageError.at(

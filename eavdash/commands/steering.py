@@ -21,6 +21,8 @@ def cancel(options: argparse.Namespace) -> int:
     study = _study(options)
     if not queue.cancel(study, chosen(study, options)) and not options.json:
         console.say("nothing was waiting or running: nothing was cancelled")
+    elif not options.json:
+        console.say("a run that is running is cancelled as soon as its processes are gone, in a moment")
     return _report(study, options)
 
 
@@ -61,6 +63,8 @@ def prioritise(options: argparse.Namespace) -> int:
 
     study = _study(options)
     queue.prioritise(study, chosen(study, options), options.priority)
+    if not options.json:
+        console.say(f"runs that wait have priority {options.priority} now; the highest goes first")
     return _report(study, options)
 
 
@@ -74,6 +78,11 @@ def move(options: argparse.Namespace) -> int:
     for note in demand(study.path.parent, settings):
         console.say(note)
     queue.move(study, chosen(study, options), settings)
+    if not options.json:
+        console.say(
+            f"what is not done is computed with these settings from now on ({settings.executor}, device "
+            f"{settings.device}): what waits or runs at once, what failed or was cancelled when it is retried"
+        )
     return _report(study, options)
 
 

@@ -13,7 +13,7 @@ from eavdash import console, selection, store
 from eavdash.commands.execution import execution_settings
 from eavdash.commands.outcome import note_marks, read_scores, study_marks
 from eavdash.config import Execution, Selection
-from eavdash.errors import UsageError
+from eavdash.errors import EavdashError, UsageError
 from eavdash.presets import preset
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def train(options: argparse.Namespace) -> int:
     """Plan a study and queue its runs."""
     from eavdash.data.table import open_table
     from eavdash.jobs import queue
-    from eavdash.jobs.requirements import demand
+    from eavdash.jobs.requirements import demand, unmet
     from eavdash.study import plan as make_plan
     from eavdash.study import prepare
 
@@ -42,7 +42,10 @@ def train(options: argparse.Namespace) -> int:
     )
     root = store.checkpoints_root(options.checkpoints)
     if options.dry_run:
-        return _dry_run(make_plan(options.root, options.study, config, chosen, root), options.json)
+        # Other places are asked by jobs of their own, which a dry run does not start.
+        settings = execution_settings(options)
+        lacks = unmet(root, settings)[0] if settings.executor == "local" else [_not_asked(settings.executor)]
+        return _dry_run(make_plan(options.root, options.study, config, chosen, root), options.json, lacks)
     execution = execution_settings(options)
     for note in demand(root, execution):
         console.say(note)
@@ -70,15 +73,21 @@ def train(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _dry_run(plan: Plan, as_json: bool) -> int:
-    """What a plan would do, and nothing else."""
+def _dry_run(plan: Plan, as_json: bool, lacks: list[str]) -> int:
+    """What a plan would do, what the place lacks that is to compute it, and nothing else."""
     if as_json:
-        console.print_json({**_plan_dict(plan), "existing": plan.existing})
+        console.print_json({**_plan_dict(plan), "existing": plan.existing, "unmet": lacks})
     else:
         console.plan(plan)
         new = len(plan.runs) - len(plan.existing)
+        for line in lacks:
+            console.complain(line)
         console.say(f"nothing was written; without --dry-run {new} of them would be queued")
     return 0
+
+
+def _not_asked(executor: str) -> str:
+    return f"whether {executor} could compute them was not asked; ask it with: eavdash executors --executor {executor}"
 
 
 def _plan_dict(plan: Plan) -> dict[str, Any]:
@@ -113,8 +122,10 @@ def status(options: argparse.Namespace) -> int:
     root = store.checkpoints_root(options.checkpoints)
     if options.study:
         study = store.find_study(root, options.study)
+        _keep_conducted(root)
         show_states(study, snapshot(study), options.json)
         return 0
+    _keep_conducted(root)
     studies = store.studies(root)
     frame = console.studies_frame(studies, snapshot)
     frame["marks"] = [[mark.text for mark in study_marks(study)] for study in studies]
@@ -125,6 +136,16 @@ def status(options: argparse.Namespace) -> int:
     else:
         console.show(frame.assign(marks=frame["marks"].map("; ".join)), "table")
     return 0
+
+
+def _keep_conducted(root: Path) -> None:
+    """Whoever looks at runs brings back a conductor that has died, so that what is said of them comes true."""
+    from eavdash.jobs import queue
+
+    try:
+        queue.ensure_conductor(root)
+    except EavdashError as error:
+        console.complain(str(error))
 
 
 def logs(options: argparse.Namespace) -> int:
@@ -192,4 +213,6 @@ def show_states(study: store.StudyDir, frame: pd.DataFrame, as_json: bool) -> No
         console.print_json([{**row, "marks": marks} for row in frame.to_dict(orient="records")])
         return
     note_marks(study)
+    if study.paused:
+        console.say(f"{study.name} is paused: no run of it starts; go on with: eavdash resume {study.name}")
     console.show(frame.assign(left=[estimates.duration(s) if s > 0 else "" for s in left]), "table")

@@ -18,8 +18,10 @@ def unmet(root: Path, settings: Execution) -> tuple[list[str], list[str]]:
     Raises:
         UsageError: there is no such place.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    found = make(settings.executor).check(root, settings)
+    place = make(settings.executor)
+    if place.queues:
+        root.mkdir(parents=True, exist_ok=True)  # what the place's machines have to see
+    found = place.check(root, settings)
     return [s for s in found if not s.startswith(NOTE)], [s for s in found if s.startswith(NOTE)]
 
 

@@ -194,6 +194,7 @@ def message() -> None:
     kind, text = st.session_state.pop(actions.MESSAGE, ("", ""))
     if kind == "error":
         st.error(plain(text))
+        st.toast(plain(text), duration="long")  # the button may be a screen below
     elif kind:
         st.success(plain(text))
 

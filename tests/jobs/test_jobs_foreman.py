@@ -112,7 +112,7 @@ def test_a_place_that_does_not_answer_is_named_and_asked_again(lab, monkeypatch)
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     foreman = Foreman(lab.root, None, lambda _: Silent(), Slots(lab.root / "slots", Machine(1)))
     foreman.train(lab.study.name, run.name, "x")
-    assert [reason[:5] for reason in reasons] == ["", "SLURM", "SLURM"]
+    assert [reason[:5] for reason in reasons] == ["plann", "SLURM", "SLURM"]
     assert run.status()["state"] == "cancelled"
 
 

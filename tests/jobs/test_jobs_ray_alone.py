@@ -131,7 +131,7 @@ def test_the_newest_submission_of_a_job_counts(monkeypatch: pytest.MonkeyPatch) 
 def test_a_package_that_is_missing_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(rayhead.importlib.util, "find_spec", lambda name: None)
     (found,) = RayExecutor().check(tmp_path, Execution(executor="ray"))
-    assert "pip install 'eavdash[ray]'" in found
+    assert "pip install 'ray[default]==2.60.0'" in found
 
 
 @pytest.mark.parametrize("answer", [SILENT, None, row("FAILED", error_type="JOB_SUPERVISOR_ACTOR_DIED")])

@@ -3,7 +3,7 @@
 In: the address of its dashboard, and Ray's own variables for a token (``RAY_AUTH_MODE``, ``RAY_AUTH_TOKEN`` or
 ``RAY_AUTH_TOKEN_PATH``), which Ray reads and nothing here stores. Out: one list of this program's jobs that all threads
 share, at most one question a second; jobs handed over and stopped; the cluster's nodes. Whatever goes wrong is a
-:class:`eavdash.errors.QueueError` with a sentence. The package is optional: ``pip install 'eavdash[ray]'``.
+:class:`eavdash.errors.QueueError` with a sentence. The package is optional: ``pip install 'ray[default]==2.60.0'``.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def missing() -> str:
         "--executor ray",
         expected="the package ray with its job client",
         found="none",
-        remedy="install it with: pip install 'eavdash[ray]'",
+        remedy="install it with: pip install 'ray[default]==2.60.0'",
     )
     return str(error)
 
