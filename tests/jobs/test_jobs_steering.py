@@ -161,3 +161,40 @@ def test_clocks_that_jump_change_no_state(lab, monkeypatch, jump):
     os.kill(pid, signal.SIGCONT)
     table = wait(lab.study, timeout=120)
     assert (table["state"].item(), table["attempt"].item()) == ("done", 1)
+
+
+def test_whoever_looks_at_the_runs_brings_back_a_dead_conductor(lab, monkeypatch, capsys):
+    from eavdash import cli
+    from eavdash.commands import training
+
+    monkeypatch.setattr(training, "study_marks", lambda study: [])
+    run = lab.run("s01-vision", epochs=40)
+    submit(lab.study)
+    pid = lab.at_epoch(run)
+    lab.kill_conductor()
+    os.kill(pid, signal.SIGKILL)
+    lab.until(lambda: lab.states()[run.name] == "not responding")
+    assert cli.main(["status", "tried", "--json", "--checkpoints", str(lab.root)]) == 0
+    assert "s01-vision" in capsys.readouterr().out
+    lab.until(lambda: run.status()["attempt"] == 2)
+    assert set(wait(lab.study, timeout=120)["state"]) == {"done"}
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--device", "banana"], "--device: expected auto, cpu, cuda or cuda:N, found 'banana'"),
+        (["--slurm", "partition=gpu"], "--slurm: expected --executor slurm beside it, found --executor local"),
+        (["--ray-address", "http://lab"], "--ray-address: expected --executor ray beside it"),
+        (["--runs-per-gpu", "5"], "--runs-per-gpu: expected one of 1, 2, 3, 4, 6, 12, found 5"),
+        (["--priority", "99999"], "--priority: expected a number from -10000 to 10000"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_changed(lab, capsys, options, sentence):
+    from eavdash import cli
+
+    run = lab.run("s01-vision")
+    before = run.status()
+    assert cli.main(["move", "tried", *options, "--checkpoints", str(lab.root)]) == 2
+    assert sentence in capsys.readouterr().err
+    assert run.status() == before
