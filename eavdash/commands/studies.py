@@ -6,13 +6,14 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eavdash import console, selection, store
+from eavdash.commands.training import plan_dict
 from eavdash.errors import UsageError
 
 if TYPE_CHECKING:
-    from eavdash.planning import Plan
+    pass
 
 
 def studies(options: argparse.Namespace) -> int:
@@ -72,7 +73,7 @@ def clone(options: argparse.Namespace) -> int:
     if queued:
         queue.submit(made.plan.study, made.plan.runs, latest_execution(study))
     if options.json:
-        console.print_json({**_plan(made.plan), "differences": list(made.differences), "queued": queued})
+        console.print_json({**plan_dict(made.plan), "differences": list(made.differences), "queued": queued})
         return 0
     console.plan(made.plan)
     for line in made.differences or (f"nothing differs from {study.name}",):
@@ -100,7 +101,7 @@ def extend(options: argparse.Namespace) -> int:
     )
     if options.json:
         lists = {"new": list(made.new), "queued": list(made.holes), "again": list(made.again)}
-        console.print_json({**_plan(made.plan), **lists})
+        console.print_json({**plan_dict(made.plan), **lists})
         return 0
     console.plan(made.plan)
     console.say(f"new runs: {len(made.new)}, queued: {len(made.holes)}, queued again: {len(made.again)}")
@@ -208,13 +209,3 @@ def _typed(study: store.StudyDir) -> str:
         )
     console.say(f"This deletes {study.path} for good. Type the study's name to confirm:")
     return sys.stdin.readline().strip()
-
-
-def _plan(plan: Plan) -> dict[str, Any]:
-    return {
-        "study": plan.study.name,
-        "path": str(plan.study.path),
-        "runs": plan.runs,
-        "left_out": plan.left_out,
-        "notes": list(plan.notes),
-    }

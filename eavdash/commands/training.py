@@ -62,7 +62,7 @@ def train(options: argparse.Namespace) -> int:
         failed = _any_failed(plan.study, plan.runs)
     if options.json:
         states = {name: plan.study.run(name).live_status()["shown"] for name in plan.runs}
-        console.print_json({**_plan_dict(plan), "states": states})
+        console.print_json({**plan_dict(plan), "states": states})
     else:
         console.plan(plan)
         states = Counter(plan.study.run(name).live_status()["shown"] for name in plan.runs)
@@ -76,7 +76,7 @@ def train(options: argparse.Namespace) -> int:
 def _dry_run(plan: Plan, as_json: bool, lacks: list[str]) -> int:
     """What a plan would do, what the place lacks that is to compute it, and nothing else."""
     if as_json:
-        console.print_json({**_plan_dict(plan), "existing": plan.existing, "unmet": lacks})
+        console.print_json({**plan_dict(plan), "existing": plan.existing, "unmet": lacks})
     else:
         console.plan(plan)
         new = len(plan.runs) - len(plan.existing)
@@ -90,7 +90,8 @@ def _not_asked(executor: str) -> str:
     return f"whether {executor} could compute them was not asked; ask it with: eavdash executors --executor {executor}"
 
 
-def _plan_dict(plan: Plan) -> dict[str, Any]:
+def plan_dict(plan: Plan) -> dict[str, Any]:
+    """A plan as a program reads it."""
     return {
         "study": plan.study.name,
         "path": str(plan.study.path),
