@@ -11,7 +11,10 @@ machine is alive stands in ``.queue/hosts/<machine>``, touched by its conductor.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import sqlite3
+import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,30 +67,51 @@ class QueuePlace:
         def _configure(connection: Any, _record: Any) -> None:
             # Writers take their turn instead of failing; readers do not wait for writers.
             connection.isolation_level = "IMMEDIATE"
-            for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            for pragma in ("busy_timeout=30000", "synchronous=FULL", "foreign_keys=ON"):
                 connection.execute(f"PRAGMA {pragma}").close()
 
         return engine
 
     def migrate(self) -> None:
-        """Make the queue's tables, or finish making them.
+        """Make the queue's tables, or finish making them, one process of this machine at a time.
 
         Raises:
             QueueError: the database does not answer.
         """
         from dbos import DBOS
 
-        try:
-            DBOS.migrate(self.url, **({"schema": self.schema} if self.schema else {}))
-        except Exception as error:
-            if not self.shared:
-                raise
-            raise QueueError.at(
-                shown(self.url),
-                expected="a Postgres that answers",
-                found=str(error).strip().splitlines()[0],
-                remedy="start it, or mend EAVDASH_QUEUE",
-            ) from error
+        with (self.home / "made.lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                if self.file is not None:
+                    self._write_ahead()
+                DBOS.migrate(self.url, **({"schema": self.schema} if self.schema else {}))
+            except Exception as error:
+                if not self.shared:
+                    raise
+                raise QueueError.at(
+                    shown(self.url),
+                    expected="a Postgres that answers",
+                    found=str(error).strip().splitlines()[0],
+                    remedy="start it, or mend EAVDASH_QUEUE",
+                ) from error
+
+    def _write_ahead(self) -> None:
+        """Let readers of the file not wait for writers; the file remembers it.
+
+        SQLite changes the journal at once or not at all: its time-out for a locked file does not hold here.
+        """
+        assert self.file is not None
+        deadline = time.monotonic() + 30
+        with contextlib.closing(sqlite3.connect(self.file, timeout=30)) as connection:
+            while True:
+                try:
+                    connection.execute("PRAGMA journal_mode=WAL")
+                    return
+                except sqlite3.OperationalError:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.02)
 
     def say_alive(self) -> None:
         """Note that this machine's conductor is at work."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,8 @@ import pytest
 from eavdash.config import Execution
 from eavdash.errors import QueueError, UsageError
 from eavdash.files import write_json
+from eavdash.jobs.broker import Broker
+from eavdash.jobs.place import queue_place
 from eavdash.jobs.queue import conductor_alive, ensure_conductor, retry, submit, wait
 from eavdash.jobs.snapshot import snapshot
 from eavdash.store import StudyDir
@@ -201,3 +206,22 @@ def test_the_snapshot_needs_neither_queue_nor_torch(lab):
     lab.study.run("s01-eeg").status_file.write_text("{")
     assert snapshot(lab.study).set_index("run").loc["s01-eeg", "state"] == "failed"
     assert "expected JSON" in snapshot(lab.study).set_index("run").loc["s01-eeg", "reason"]
+
+
+def test_who_opens_the_queue_while_another_makes_it_waits(tmp_path: Path) -> None:
+    # SQLite does not wait for a file in use when the journal is to be changed: whoever came second used to fail.
+    place = queue_place(tmp_path)
+    assert place.file is not None
+    with contextlib.closing(sqlite3.connect(place.file, isolation_level=None)) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("CREATE TABLE begun (x)")
+        other.execute("BEGIN IMMEDIATE")
+        with place.engine().connect():
+            pass
+        second = pool.submit(place.migrate)
+        with pytest.raises(TimeoutError):
+            second.result(1)
+        other.execute("COMMIT")
+        second.result(60)
+        other.execute("SELECT * FROM begun")  # only then does it read what the file is now
+        assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert Broker(tmp_path).states(["-"]) == {}
