@@ -39,15 +39,20 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise TrainingError.at(
-            path,
-            expected="a file that can be written",
-            found=error.strerror or str(error),
-            remedy="free some disk space or mend the permissions, then retry: the last finished epoch is kept",
-        ) from error
+        raise unwritable(path, error) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def unwritable(path: Path, error: OSError) -> TrainingError:
+    """What is said when the disk is full, or a folder may not be written."""
+    return TrainingError.at(
+        path,
+        expected="a file that can be written",
+        found=error.strerror or str(error),
+        remedy="free some disk space or mend the permissions, then retry: the last finished epoch is kept",
+    )
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -77,15 +82,18 @@ def sha256(path: Path) -> str:
 
 
 def held(path: Path) -> bool:
-    """Whether a live process holds the lock on a file (``flock``)."""
+    """Whether a live process holds the lock on a file (``flock``); also where this user may not look, for who knows."""
     try:
-        with path.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-            return False
-    except FileNotFoundError:
+        file = path.open("rb")
+    except PermissionError:
+        return True
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return False
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
         return False
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from eavdash.errors import IntegrityError, QueueError, UsageError
-from eavdash.files import held, read_json, sha256, write_json
+from eavdash.files import held, read_json, sha256, unwritable, write_json
 from eavdash.states import TRANSITIONS, judged, with_attempt
 
 #: Reason of a run that nobody has queued yet.
@@ -247,12 +247,14 @@ def locked_file(folder: Path, name: str) -> Iterator[None]:
     """Hold the lock on a file of ``folder``, waiting for whoever holds it.
 
     Raises:
-        IntegrityError: the folder is gone.
+        IntegrityError: the folder is gone. TrainingError: nothing can be written there.
     """
     try:
         file = (folder / name).open("ab")
     except FileNotFoundError:
         raise IntegrityError.at(folder, expected="a folder", found="none", remedy="train the study again") from None
+    except OSError as error:
+        raise unwritable(folder / name, error) from error
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -326,10 +328,10 @@ class StudyDir:
     def control(self) -> dict[str, Any]:
         """``paused`` and ``archived``, both false where nobody has said otherwise."""
         try:
-            found = dict(read_json(self.control_file)) if self.control_file.exists() else {}
+            found = read_json(self.control_file) if self.control_file.exists() else {}
         except IntegrityError:
             found = {}  # a wish that cannot be read is none
-        return {"paused": False, "archived": False, **found}
+        return {"paused": False, "archived": False, **(found if isinstance(found, dict) else {})}
 
     @property
     def paused(self) -> bool:
@@ -373,9 +375,14 @@ class StudyDir:
 
     def runs(self) -> list[RunDir]:
         """Every run that exists, by name."""
-        if not self.path.is_dir():
-            return []
-        return [RunDir(p) for p in sorted(self.path.iterdir()) if (p / "config.json").exists()]
+        return [RunDir(p) for p in _holding(self.path, "config.json")]
+
+
+def _holding(folder: Path, name: str) -> list[Path]:
+    """What of a folder holds a file of that name, sorted; not what is gone already, or nobody lets us look into."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return sorted(path for path in folder.iterdir() if os.path.exists(path / name))  # noqa: PTH110 - raises nothing
+    return []
 
 
 def check_study_name(name: str) -> str:
@@ -396,9 +403,7 @@ def check_study_name(name: str) -> str:
 
 def studies(root: Path) -> list[StudyDir]:
     """Every study under a checkpoints folder, by name."""
-    if not root.is_dir():
-        return []
-    return [StudyDir(p) for p in sorted(root.iterdir()) if (p / "study.json").exists()]
+    return [StudyDir(p) for p in _holding(root, "study.json")]
 
 
 def find_study(root: Path, name: str) -> StudyDir:

@@ -12,15 +12,19 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import sys
 import time
 from pathlib import Path
 
+from sqlalchemy.exc import OperationalError
+
 from eavdash.errors import EavdashError
 from eavdash.jobs import locks
 from eavdash.jobs.broker import Broker
+from eavdash.jobs.door import announce, ensure_conductor
 from eavdash.jobs.executors import make
-from eavdash.jobs.foreman import Foreman
+from eavdash.jobs.foreman import Foreman, say
 from eavdash.jobs.place import queue_place
 from eavdash.jobs.reconcile import reconcile
 from eavdash.jobs.slots import Slots, cluster_jobs, this_machine
@@ -42,25 +46,22 @@ def main(arguments: list[str] | None = None) -> int:
         locks.sign(lock, os.getpid())
         broker = Broker(root)
         foreman = Foreman(root, broker, make, Slots(place.slots, machine))
-        reconcile(root, broker)
         broker.serve({"train": foreman.train, "stop": foreman.stop}, machine.cores, cluster)
-        _conduct(root, broker, float(os.environ.get("EAVDASH_IDLE") or 60))
+        _conduct(root, broker, lock, float(os.environ.get("EAVDASH_IDLE") or 60))
     except EavdashError as error:
         print(f"eavdash: {error}", file=sys.stderr)
         return error.exit_code
     return 0
 
 
-def _conduct(root: Path, broker: Broker, patience: float) -> None:
-    """Return only when the queue has been empty for ``patience`` seconds."""
-    idle_since = time.monotonic()
-    compare_at = idle_since + RECONCILE_EVERY
-    while True:
-        time.sleep(min(0.5, patience / 4))
+def _conduct(root: Path, broker: Broker, lock: int, patience: float) -> None:
+    """Return only when the queue has been empty for ``patience`` seconds, or is not there any more."""
+    idle_since = compare_at = time.monotonic()
+    while _is_ours(lock, broker.place.lock_file):
         now = time.monotonic()
         try:
             broker.place.say_alive()
-            if now > compare_at:
+            if now >= compare_at:
                 reconcile(root, broker)
                 # However many runs there are, a small part of the time goes into this.
                 compare_at = time.monotonic() + max(RECONCILE_EVERY, 20 * (time.monotonic() - now))
@@ -69,12 +70,36 @@ def _conduct(root: Path, broker: Broker, patience: float) -> None:
             elif now - idle_since > patience and _leave(root, broker):
                 return
         except Exception as error:
-            if not broker.place.shared:
+            if not (broker.place.shared or isinstance(error, (EavdashError, OSError, OperationalError))):
                 raise
-            # The database is being restarted, or the network is away: the jobs go on meanwhile.
-            print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            # The database is being restarted, the network is away, the disk is full: the jobs go on meanwhile.
+            say(f"{type(error).__name__}: {error}")
             idle_since = now
             time.sleep(5)
+        time.sleep(min(0.5, patience / 4))
+    _begin_anew(root)
+
+
+def _is_ours(lock: int, file: Path) -> bool:
+    """Whether the conductor's lock still is the file of that name: it is another's once the folder was moved away."""
+    try:
+        return os.path.samestat(os.fstat(lock), file.stat())
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # a network's file system is away for a moment
+
+
+def _begin_anew(root: Path) -> None:
+    """Leave the queue that was deleted or moved under this process; where the folder still is, make it again.
+
+    The jobs live on, and are found by the runs' files.
+    """
+    if root.is_dir():
+        say(f"{root}: the queue is gone, beginning anew")
+        announce(root)
+        ensure_conductor(root)
+    os._exit(0)
 
 
 def _leave(root: Path, broker: Broker) -> bool:
@@ -89,10 +114,11 @@ def _leave(root: Path, broker: Broker) -> bool:
         if broker.active():
             return False
         (home / "busy").unlink(missing_ok=True)
-        sys.stdout.flush()
         # The door and the conductor's lock are let go in one instant: whoever comes next starts a new conductor.
         os._exit(0)
 
 
 if __name__ == "__main__":
+    # Where whoever started this process ignores it, it is ignored here too, and nobody would learn how a job has ended.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     sys.exit(main())

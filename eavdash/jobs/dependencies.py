@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from eavdash.errors import IntegrityError, QueueError
-from eavdash.jobs.snapshot import ended
 from eavdash.store import RunDir, StudyDir
 
 
@@ -76,18 +75,16 @@ def unblock(run: RunDir) -> dict[str, Any]:
     Raises:
         IntegrityError: the run is gone.
     """
-    while (status := run.status())["state"] == "blocked" and not ended(status):
+    while (status := run.status())["state"] == "blocked":
         waiting, lost = obstacles(run)
         expect = {"state": "blocked", "submission": status.get("submission"), "reason": status.get("reason")}
         try:
-            if lost:
-                return run.transition("blocked", expect=expect, reason="; ".join(lost.values()), blocked_by=list(lost))
-            if not waiting:
-                return run.transition("queued", expect=expect, reason="")
-            reason = waiting_reason(waiting)
-            if status.get("reason") == reason:
+            if not waiting and not lost:
+                return run.transition("queued", expect=expect, reason="", blocked_by=[])
+            reason = "; ".join(lost.values()) or waiting_reason(waiting)
+            if status.get("reason") == reason and list(status.get("blocked_by") or ()) == list(lost):
                 return status
-            return run.transition("blocked", expect=expect, reason=reason)
+            return run.transition("blocked", expect=expect, reason=reason, blocked_by=list(lost))
         except QueueError:
             continue  # cancelled, queued anew or brought forward by somebody else in this very moment
     return status

@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 
 
 def conductor_alive(root: Path) -> bool:
-    """Whether a conductor is at work on this checkpoints folder."""
-    return (root / ".queue").is_dir() and held(queue_place(root).lock_file)
+    """Whether a conductor is at work on this checkpoints folder; of another user's queue that is taken for granted."""
+    try:
+        return (root / ".queue").is_dir() and held(queue_place(root).lock_file)
+    except PermissionError:
+        return True
 
 
 def ensure_conductor(root: Path, patience: float = 60.0) -> bool:
@@ -40,23 +43,18 @@ def ensure_conductor(root: Path, patience: float = 60.0) -> bool:
     """
     root = root.resolve()
     home = root / ".queue"
-    if not (home / "busy").exists() or conductor_alive(root):
+    # Another user's queue is looked after by that user.
+    if not os.path.exists(home / "busy") or conductor_alive(root):  # noqa: PTH110 - raises nothing
         return False
-    log = home / "conductor.log"
-    if log.exists() and log.stat().st_size > 1_000_000:
-        log.replace(log.with_suffix(".log.1"))
-    from eavdash.jobs.executors.local import with_package
-
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "eavdash.jobs.conductor", str(root)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            cwd=root,
-            env=with_package({**os.environ, "PYTHONUNBUFFERED": "1"}),
-        )
+    try:
+        process = _start(root, home / "conductor.log")
+    except OSError as error:
+        raise QueueError.at(
+            home,
+            expected="a conductor that starts",
+            found=error.strerror or str(error),
+            remedy="free some disk space or mend the permissions; the runs stay in the queue",
+        ) from error
     # It may end long before this process does: somebody has to bury it.
     threading.Thread(target=process.wait, daemon=True).start()
     deadline = time.monotonic() + patience
@@ -65,6 +63,23 @@ def ensure_conductor(root: Path, patience: float = 60.0) -> bool:
             raise conductor_error(root, "a conductor that starts")
         time.sleep(0.05)
     return True
+
+
+def _start(root: Path, log: Path) -> subprocess.Popen[bytes]:
+    from eavdash.jobs.executors.local import with_package
+
+    if log.exists() and log.stat().st_size > 1_000_000:
+        log.replace(log.with_suffix(".log.1"))
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "eavdash.jobs.conductor", str(root)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd=root,
+            env=with_package({**os.environ, "PYTHONUNBUFFERED": "1"}),
+        )
 
 
 def conductor_error(root: Path, expected: str) -> QueueError:
@@ -79,13 +94,15 @@ def conductor_error(root: Path, expected: str) -> QueueError:
 
 @contextlib.contextmanager
 def at_the_door(root: Path) -> Iterator[Broker]:
-    """The queue, while no conductor can leave in the belief that there is nothing to do."""
+    """The queue, while no conductor can leave in the belief that there is nothing to do.
+
+    Raises:
+        QueueError: this user may not use it, or there is no room.
+    """
     from eavdash.jobs.broker import Broker
 
     root = root.resolve()
-    home = queue_folder(root)
-    with locks.shared(home / "door.lock"):
-        (home / "busy").touch()
+    with _inside(root):
         broker = Broker(root)
         try:
             yield broker
@@ -102,5 +119,27 @@ def shut(root: Path) -> Iterator[None]:
 
 def announce(root: Path) -> None:
     """Say that there is work: a conductor stays, or is started by :func:`ensure_conductor`."""
-    with locks.shared(root / ".queue" / "door.lock"):
-        (root / ".queue" / "busy").touch()
+    with _inside(root):
+        pass
+
+
+@contextlib.contextmanager
+def _inside(root: Path) -> Iterator[None]:
+    """Be inside the door, together with others, having said that there is work.
+
+    Raises:
+        QueueError: this user may not, or there is no room.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            home = queue_folder(root)
+            stack.enter_context(locks.shared(home / "door.lock"))
+            (home / "busy").touch()
+        except OSError as error:
+            raise QueueError.at(
+                root / ".queue",
+                expected="a queue that you may use",
+                found=error.strerror or str(error),
+                remedy="ask whoever owns the folder, free some disk space, or use another folder (--checkpoints)",
+            ) from error
+        yield

@@ -8,6 +8,7 @@ of date and leaves the run alone.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import time
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from eavdash.config import execution_of
-from eavdash.errors import EavdashError, IntegrityError, QueueError, TrainingError
+from eavdash.errors import EavdashError, IntegrityError, QueueError, TrainingError, UsageError
 from eavdash.files import beat, host
 from eavdash.jobs.broker import Broker
 from eavdash.jobs.dependencies import pass_on
@@ -70,8 +71,10 @@ class Foreman:
             except (QueueError, IntegrityError):
                 # Cancelled, deleted or taken up by somebody else in this very moment, or a place that does not answer.
                 time.sleep(0.1 if execution_of(status).executor == "local" else 1)
-            except TrainingError as error:
-                _say(f"{study}/{name}: {error}")
+            except UsageError as error:
+                _fail(run, token, str(error))  # a place that there is not
+            except (TrainingError, OSError) as error:
+                say(f"{study}/{name}: {error}")
                 time.sleep(1)
         self._pass_on(run)
 
@@ -79,12 +82,16 @@ class Foreman:
         """End the run's job, then write that it is cancelled: in this order, so that the state is never ahead."""
         run = StudyDir(self.root / study).run(name)
         while (status := _current(run, token, "running", "queued", cancel=True)) is not None:
-            place = self._place(status)
-            job = place.find(run)
-            if job is not None:
-                _say(f"{study}/{name}: stopping")
-                place.stop(job)
-            self._settle(run, token, Exit())
+            try:
+                place = self._place(status)
+                job = place.find(run)
+                if job is not None:
+                    say(f"{study}/{name}: stopping")
+                    place.stop(job)
+                self._settle(run, token, Exit())
+            except (EavdashError, OSError) as error:
+                say(f"{study}/{name}: {error}")  # a place that does not answer, or does not obey: it is asked again
+                time.sleep(5)
         activate(self.broker, [run])  # it may have been stopped only to go on elsewhere
         self._pass_on(run)
 
@@ -114,7 +121,7 @@ class Foreman:
                     time.sleep(2)
                 return None, None
             if job is not None:
-                _say(f"{run.study.name}/{run.name}: handed to {settings.executor}")
+                say(f"{run.study.name}/{run.name}: handed to {settings.executor}")
             return job, None
         need = need_of(settings, self.slots.machine, settings.ram or self._expected(run))
         with self.slots.take(need, wanted) as leases:
@@ -123,17 +130,24 @@ class Foreman:
             try:
                 job = place.start(run, settings, leases, lambda: _claim(run, token))
             except OSError as error:
-                _say(f"{run.path}: cannot be started: {error}")
-                return None, Exit(error.errno if error.errno in EXIT_REASONS else errno.ENOEXEC)
+                say(f"{run.path}: cannot be started: {error}")
+                if _current(run, token, "queued") is None:
+                    return None, Exit(error.errno if error.errno in EXIT_REASONS else errno.ENOEXEC)
+                # Nothing has begun, and perhaps it can in a while; why it does not should be seen.
+                reason = f"cannot be started: {error.filename or run.path}: {error.strerror or error}"
+                if run.status().get("reason") != reason:
+                    run.transition("queued", expect={"state": "queued", "submission": token}, reason=reason)
+                time.sleep(2)
+                return None, None
         if job is None:
             time.sleep(0.1)
         else:
-            _say(f"{run.study.name}/{run.name}: started")
+            say(f"{run.study.name}/{run.name}: started")
         return job, None
 
     def _expected(self, run: RunDir) -> float:
         """GiB of main memory that a run of this stage took at most; 1 while none is known."""
-        return self.peaks.get((run.study.name, str(run.config().get("stage"))), 1.0)
+        return self.peaks.get(_kind(run), 1.0)
 
     def _pass_on(self, run: RunDir) -> None:
         """Let those go on that wait for a run that has ended, and remember what it took."""
@@ -141,13 +155,16 @@ class Foreman:
             status = run.status()
             if not is_over(status):
                 return
+            if status["state"] == "done":  # a worker that was killed in its last moment has left what it went on from
+                for file in (run.resume_file, run.joint_resume_file):
+                    file.unlink(missing_ok=True)
             if status.get("peak"):
-                key = run.study.name, str(run.config().get("stage"))
+                key = _kind(run)
                 self.peaks[key] = max(self.peaks.get(key, 0.0), float(status["peak"]) / 2**30)
             if free := pass_on(run):
                 activate(self.broker, free)
-        except EavdashError as error:
-            _say(f"{run.path}: {error}")  # comparing all runs with the queue will see to it
+        except (EavdashError, OSError) as error:
+            say(f"{run.path}: {error}")  # comparing all runs with the queue will see to it
 
     def _watch(self, run: RunDir, token: str | None, place: Executor, job: Any) -> Exit:
         """How the job ended; a job whose run was deleted or replaced is stopped."""
@@ -158,7 +175,7 @@ class Foreman:
             if looks * pause >= 1:
                 looks = 0
                 if not _wanted(run, token):
-                    _say(f"{run.path}: gone, its job is stopped")
+                    say(f"{run.path}: gone, its job is stopped")
                     place.stop(job)
                 elif place.queues:
                     _tell_waiting(run, token, place.waits(job))
@@ -175,10 +192,23 @@ class Foreman:
             expect = {key: status.get(key) for key in ("state", "submission", "cancel", "attempt")}
             state, fields = verdict(status, ended, counted)
             run.transition(state, expect=expect, job=None, **fields)
-            _say(f"{run.study.name}/{run.name}: {state}{': ' if fields['reason'] else ''}{fields['reason']}")
+            say(f"{run.study.name}/{run.name}: {state}{': ' if fields['reason'] else ''}{fields['reason']}")
             return True
 
         _persist(write)
+
+
+def _kind(run: RunDir) -> tuple[str, str]:
+    """What runs have in common that take about the same memory; of a damaged config.json its worker will tell."""
+    with contextlib.suppress(IntegrityError):
+        return run.study.name, str(run.config().get("stage"))
+    return run.study.name, ""
+
+
+def _fail(run: RunDir, token: str | None, reason: str) -> None:
+    expect = {"state": "queued", "submission": token}
+    with contextlib.suppress(QueueError):
+        run.transition("failed", expect=expect, reason=reason, finished=time.time(), job=None)
 
 
 def _claim(run: RunDir, token: str | None) -> None:
@@ -258,11 +288,13 @@ def _persist(write: Callable[[], bool]) -> bool:
         try:
             return write()
         except TrainingError as error:
-            _say(str(error))
+            say(str(error))
             time.sleep(1)
         except QueueError:
             continue  # the status changed between reading and writing: decide again
 
 
-def _say(text: str) -> None:
-    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}", flush=True)
+def say(text: str) -> None:
+    """A line of the conductor's log."""
+    with contextlib.suppress(OSError):  # the disk is full: the work goes on
+        print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}", flush=True)

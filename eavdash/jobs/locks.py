@@ -92,7 +92,6 @@ def acquire(path: Path, patience: float = 0.5) -> int | None:
 @contextlib.contextmanager
 def shared(path: Path) -> Iterator[None]:
     """Hold the lock together with others, waiting for whoever holds it alone."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         yield

@@ -80,21 +80,36 @@ class QueuePlace:
         """
         from dbos import DBOS
 
+        def make() -> None:
+            if self.file is not None:
+                self._write_ahead()
+            DBOS.migrate(self.url, **({"schema": self.schema} if self.schema else {}))
+
         with (self.home / "made.lock").open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             try:
-                if self.file is not None:
-                    self._write_ahead()
-                DBOS.migrate(self.url, **({"schema": self.schema} if self.schema else {}))
+                make()
             except Exception as error:
-                if not self.shared:
-                    raise
+                if self.file is not None:
+                    if not _is_damaged(error):
+                        raise
+                    # Nothing is lost: what is queued stands in the runs' files.
+                    self._set_aside()
+                    make()
+                    return
                 raise QueueError.at(
                     shown(self.url),
                     expected="a Postgres that answers",
                     found=str(error).strip().splitlines()[0],
                     remedy="start it, or mend EAVDASH_QUEUE",
                 ) from error
+
+    def _set_aside(self) -> None:
+        """Put a damaged database out of the way; the one set aside before it goes."""
+        assert self.file is not None
+        for ending in ("-wal", "-shm"):
+            self.file.with_name(self.file.name + ending).unlink(missing_ok=True)
+        self.file.replace(self.file.with_name(f"{self.file.name}.damaged"))
 
     def _write_ahead(self) -> None:
         """Let readers of the file not wait for writers; the file remembers it.
@@ -179,6 +194,11 @@ def shown(url: str) -> str:
     scheme, _, rest = url.partition("://")
     credentials, at, place = rest.rpartition("@")
     return f"{scheme.partition('+')[0].replace('postgresql', 'postgres')}://{credentials.partition(':')[0]}{at}{place}"
+
+
+def _is_damaged(error: BaseException) -> bool:
+    """Whether SQLite says of its file that it is damaged or none of its own, rather than in use or without room."""
+    return type(getattr(error, "orig", None) or error) is sqlite3.DatabaseError
 
 
 def _identity(home: Path) -> str:

@@ -81,7 +81,11 @@ def halt(run: RunDir, why: str, waiting_only: bool = False) -> list[str]:
             if status["state"] == "running" or status.get("job"):
                 run.transition(status["state"], expect=expect, cancel=new_token(), halt=why)
                 return []
-            return [train_task(run, status).id] if status["state"] == "queued" and status.get("submission") else []
+            if status["state"] != "queued" or not status.get("submission"):
+                return []
+            # A new request: whoever is about to start the run by the old one finds that it is out of date.
+            run.transition("queued", expect=expect, submission=new_token())
+            return [train_task(run, status).id]
         except QueueError:
             continue
 

@@ -34,16 +34,19 @@ def train_task(run: RunDir, status: dict[str, Any]) -> Task:
     priority = _MIDDLE - 2 * wanted - bool(parents(run))
     token = status.get("submission")
     queue = SLOTTED if settings.executor == "local" else CLUSTER
-    return Task(f"{run.study.name}/{run.name}#{token}", "train", run.study.name, run.name, token, queue, priority)
+    again = f"/{status['task']}" if status.get("task") else ""
+    return Task(
+        f"{run.study.name}/{run.name}#{token}{again}", "train", run.study.name, run.name, token, queue, priority
+    )
 
 
-def stop_task(run: RunDir, status: dict[str, Any]) -> Task:
+def stop_task(run: RunDir, status: dict[str, Any], shared: bool = False) -> Task:
     """The task that ends a run's job; ``cancel`` in the status tells two requests apart.
 
-    A process can only be ended by its own machine's conductor.
+    A process can only be ended by its own machine's conductor: where several machines share the queue, it is asked.
     """
     job = dict(status.get("job") or {})
-    where = str(status.get("host") or "") if job.get("executor", "local") == "local" else ""
+    where = str(status.get("host") or "") if shared and job.get("executor", "local") == "local" else ""
     token = status.get("submission")
     name = f"{run.study.name}/{run.name}#{token}/stop-{status.get('cancel')}"
     return Task(name, "stop", run.study.name, run.name, token, urgent(where), 1)
@@ -55,29 +58,31 @@ def activate(broker: Broker, runs: list[RunDir], dead: Collection[str] = ()) -> 
     Tasks that the conductors of ``dead`` machines had begun count as lost. Runs of a paused study get none, but for
     one that is to end them.
     """
-    asked = {run: task for run in runs if (task := _task(run)) is not None}
+    shared = broker.place.shared
+    asked = {run: task for run in runs if (task := _task(run, shared)) is not None}
     known = broker.states([task.id for task in asked.values()], dead)
     missing = []
     for run in asked:
         try:
             # Read after the queue was asked: a task ends only once the state is written, so what is still unfinished
             # now and had no task then has lost it.
-            task = _task(run)
+            task = _task(run, shared)
             if task is None or known.get(task.id):
                 continue
             if task.id in known:
                 status = run.status()
-                key = "cancel" if status.get("cancel") else "submission"
+                # Not a new request where a worker is at it, which would take that for another attempt.
+                key = "cancel" if status.get("cancel") else "task" if status["state"] == "running" else "submission"
                 expect = {field: status.get(field) for field in ("state", "submission", "cancel")}
                 run.transition(status["state"], expect=expect, **{key: new_token()})
-                task = _task(run)
+                task = _task(run, shared)
             missing += [task] if task is not None else []
         except (IntegrityError, QueueError):
             continue  # deleted, or somebody else changed it: whoever did sees to its task
     broker.enqueue(missing)
 
 
-def _task(run: RunDir) -> Task | None:
+def _task(run: RunDir, shared: bool) -> Task | None:
     """The task that an unfinished run needs now; a blocked one needs none, its parents bring it forward."""
     try:
         status = run.status()
@@ -86,7 +91,7 @@ def _task(run: RunDir) -> Task | None:
         if ended(status):
             return None
         if status.get("cancel"):
-            return stop_task(run, status)
+            return stop_task(run, status, shared)
         if status["state"] == "blocked" or not status.get("submission"):
             return None
         if status["state"] == "queued" and not status.get("job") and not startable(run):

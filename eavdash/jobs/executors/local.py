@@ -24,7 +24,7 @@ from eavdash.config import Execution
 from eavdash.errors import IntegrityError, QueueError, sentence
 from eavdash.files import held, host
 from eavdash.jobs import locks
-from eavdash.jobs.executors import Exit, Leases
+from eavdash.jobs.executors import JOB_VARIABLE, Exit, Leases
 from eavdash.store import RunDir
 
 #: Environment variable with the number of the inherited descriptor that holds the run's lock.
@@ -120,14 +120,22 @@ class LocalExecutor:
             QueueError: the process belongs to another machine.
         """
         polite = time.monotonic() + self.grace
-        told = False
+        told = swept = False
         while self._lives(job):
             owner = self._owner(job)
-            if owner is not None and owner.host != host():
-                raise QueueError.at(
-                    job.run.path, expected="a job of this machine", found=f"one of {owner.host}", remedy="cancel there"
-                )
-            if owner is not None and owner.alive and not (told and time.monotonic() < polite):
+            if owner is None or owner.host != host():
+                # Its signature is lost, or this machine had another name: its processes are known by the run's folder.
+                swept |= _sweep(job.run)
+                if swept and not job.run.locked():
+                    return
+                if owner is not None and not swept:
+                    raise QueueError.at(
+                        job.run.path,
+                        expected="a job of this machine",
+                        found=f"one of {owner.host}",
+                        remedy="cancel there",
+                    )
+            elif owner.alive and not (told and time.monotonic() < polite):
                 _signal_group(owner.pid, signal.SIGKILL if told else signal.SIGTERM)
                 told = True
             time.sleep(0.05)
@@ -182,9 +190,13 @@ def worker_command() -> tuple[str, ...]:
 
 
 def worker_environment(threads: int) -> dict[str, str]:
-    """This process's environment, with the thread counts of a worker and this copy of the package on its path."""
+    """This process's environment, with the thread counts of a worker and this copy of the package on its path.
+
+    Without what names another worker's job: the queue may have been started from inside one.
+    """
     environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)), "PYTHONUNBUFFERED": "1"}
-    return with_package(environment)
+    own = (JOB_VARIABLE, LOCK_VARIABLE, RUN_VARIABLE)
+    return with_package({name: value for name, value in environment.items() if name not in own})
 
 
 def with_package(environment: dict[str, str]) -> dict[str, str]:
@@ -220,11 +232,13 @@ def _elsewhere(run: RunDir) -> bool:
     return False
 
 
-def _sweep(run: RunDir) -> None:
-    """Kill what a dead worker has left behind, wherever it has gone."""
-    for pid in locks.marked(RUN_VARIABLE, str(run.path)):
+def _sweep(run: RunDir) -> bool:
+    """Kill what a dead worker has left behind, wherever it has gone; whether there was anything."""
+    found = locks.marked(RUN_VARIABLE, str(run.path))
+    for pid in found:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline and locks.marked(RUN_VARIABLE, str(run.path)):
         time.sleep(0.02)
+    return bool(found)

@@ -1,0 +1,179 @@
+"""What people and machines do to a queue at work: files damaged, moved or not ours, names changed, tasks lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+from test_jobs_kill import undisturbed
+
+from eavdash.jobs import locks
+from eavdash.jobs.broker import Broker
+from eavdash.jobs.queue import cancel, conductor_alive, pause, resume, submit, wait
+from eavdash.jobs.requests import halt
+from eavdash.jobs.tasks import activate, train_task
+from eavdash.store import StudyDir
+
+DEAF = """
+import signal, sys
+from pathlib import Path
+from eavdash.jobs.queue import submit
+from eavdash.store import StudyDir
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+submit(StudyDir(Path(sys.argv[1])))
+"""
+#: Looks, then writes, as a user who owns nothing of it; what is imported meanwhile was imported before.
+STRANGER = """
+import contextlib, io, os, sys
+from eavdash.jobs import broker, queue, requests, tasks
+from eavdash.study import retry
+root = sys.argv[1]
+def run(*command):
+    code = cli.main([*command, "--checkpoints", root])
+    print(f"-- {command[0]} {code}", file=sys.stderr)
+with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stderr(io.StringIO()):
+        run("status", "tried")
+        run("studies")
+    os.setgroups([]), os.setresgid(65534, 65534, 65534), os.setresuid(65534, 65534, 65534)
+    for command in ("status", "studies", "cancel", "retry", "pause"):
+        run(command, *(["tried"] if command != "studies" else []))
+"""
+
+
+def test_a_damaged_configuration_is_the_failure_of_its_run_alone(lab, monkeypatch):
+    monkeypatch.setenv("EAVDASH_SLOTS", "1")
+    first, bad, other = (lab.run(f"s0{n}-vision", epochs=12 if n == 1 else 1) for n in (1, 2, 3))
+    submit(lab.study)
+    lab.at_epoch(first)
+    bad.config_file.write_text("{")
+    lab.until(lambda: other.status()["state"] == "done")
+    lab.until(lambda: bad.status()["state"] == "failed")
+    assert "config.json: expected JSON" in bad.status()["reason"]
+
+
+def test_what_cannot_be_started_says_why_and_starts_when_it_can(lab):
+    run, other = lab.run("s01-vision"), lab.run("s02-vision")
+    run.lock_file.mkdir()
+    submit(lab.study)
+    lab.until(lambda: other.status()["state"] == "done")
+    lab.until(lambda: "cannot be started" in run.status()["reason"])
+    assert "Is a directory" in run.status()["reason"]
+    assert len((lab.root / ".queue" / "conductor.log").read_text()) < 10_000
+    run.lock_file.rmdir()
+    assert set(wait(lab.study, timeout=60)["state"]) == {"done"}
+
+
+@pytest.mark.parametrize("text", ["", "null", "5", "[]"])
+def test_a_wish_that_cannot_be_read_is_none(lab, text):
+    lab.study.control_file.write_text(text)
+    assert lab.study.control() == {"paused": False, "archived": False}
+
+
+def test_a_queue_that_is_deleted_or_moved_under_its_conductor_goes_on(lab, monkeypatch):
+    monkeypatch.setenv("EAVDASH_SLOTS", "1")
+    runs = [lab.run(f"s0{n}-vision", epochs=25) for n in (1, 2)]
+    submit(lab.study)
+    lab.at_epoch(runs[0])
+    shutil.rmtree(lab.root / ".queue")
+    lab.until(lambda: runs[1].status()["state"] == "running")  # nobody has asked for it again
+    pid, conductor = lab.at_epoch(runs[1]), lab.conductor()
+    there = lab.root.rename(lab.root.with_name("elsewhere"))
+    lab.root, lab.study = there, StudyDir(there / "tried")
+    # Neither of them works on a folder that is not there any more.
+    lab.until(lambda: locks.birth(conductor) is None and locks.birth(pid) is None, 30)
+    assert not conductor_alive(there)
+    assert set(wait(lab.study, timeout=60)["state"]) == {"done"}
+    assert lab.launches() == {"s01-vision": 1, "s02-vision": 2}
+    for run in lab.study.runs():
+        assert run.model_file.read_bytes() == undisturbed(run.name, 25)
+
+
+def test_a_damaged_database_is_made_again(lab):
+    lab.run("s01-vision")
+    submit(lab.study)
+    wait(lab.study, timeout=60)
+    lab.kill_conductor()
+    file = lab.root / ".queue" / "queue.sqlite"
+    file.write_bytes(b"no database" * 1000)
+    lab.run("s02-vision")
+    submit(lab.study)
+    assert set(wait(lab.study, timeout=60)["state"]) == {"done"}
+    assert lab.launches() == {"s01-vision": 1, "s02-vision": 1}
+    assert file.with_name("queue.sqlite.damaged").exists()
+
+
+def test_a_job_that_nobody_has_signed_for_is_cancelled(lab, monkeypatch):
+    monkeypatch.setenv("EAVDASH_HOST", "before")
+    unsigned, renamed = (lab.run(f"s0{n}-vision", epochs=2000, child=True) for n in (1, 2))
+    submit(lab.study)
+    pids = [lab.at_epoch(run) for run in (unsigned, renamed)]
+    lab.kill_conductor()
+    unsigned.lock_file.write_text("")  # the disk was full when it was to be signed
+    monkeypatch.setenv("EAVDASH_HOST", "after")  # a laptop that took another name in another network
+    cancel(lab.study)
+    assert set(wait(lab.study, timeout=30)["state"]) == {"cancelled"}
+    assert [locks.birth(pid) for pid in pids] == [None, None]
+    assert not lab.processes()
+
+
+def test_a_queue_started_from_inside_a_job_or_by_the_deaf_works(lab, monkeypatch):
+    for name, value in {"EAVDASH_JOB": "eavdash-other", "EAVDASH_LOCK_FD": "1", "EAVDASH_RUN": "/other"}.items():
+        monkeypatch.setenv(name, value)
+    run = lab.run("s01-vision", epochs=30)
+    subprocess.run([sys.executable, "-c", DEAF, str(lab.study.path)], check=True, timeout=60)
+    os.kill(lab.at_epoch(run, 2), signal.SIGKILL)
+    assert wait(lab.study, timeout=60)[["state", "attempt"]].values.tolist() == [["done", 2]]
+    assert run.model_file.read_bytes() == undisturbed(run.name, 30)
+
+
+def test_a_worker_outlives_the_loss_of_its_task(lab):
+    run = lab.run("s01-vision", epochs=60)
+    submit(lab.study)
+    lab.at_epoch(run)
+    broker = Broker(lab.root)
+    broker.cancel([train_task(run, run.status()).id])
+    activate(broker, [run])
+    broker.close()
+    assert wait(lab.study, timeout=60)[["state", "attempt"]].values.tolist() == [["done", 1]]
+
+
+def test_a_run_that_is_taken_off_the_queue_cannot_start_by_its_old_request(lab):
+    run = lab.run("s01-vision")
+    run.update(submission="old")
+    assert halt(run, "paused", waiting_only=True) == ["tried/s01-vision#old"]
+    assert run.status()["submission"] != "old"
+    pause(lab.study)
+    resume(lab.study)
+    assert set(wait(lab.study, timeout=60)["state"]) == {"done"}
+
+
+def test_of_a_folder_of_another_user_everything_is_shown_and_nothing_changed(lab):
+    if os.geteuid():
+        pytest.skip("to be another user takes root")
+    run = lab.run("s01-vision", epochs=400)
+    (lab.root / "lost+found").mkdir(mode=0o700)
+    submit(lab.study)
+    lab.at_epoch(run)
+    for folder in (lab.root, *list(lab.root.parents)[:3]):
+        folder.chmod(0o755)
+    before = run.status()["submission"]
+    done = subprocess.run([sys.executable, "-c", STRANGER, str(lab.root)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stderr.splitlines() if line.startswith("--")] == [
+        "-- status 0", "-- studies 0", "-- cancel 1", "-- retry 1", "-- pause 1",
+    ]  # fmt: skip
+    assert "expected a queue that you may use, found Permission denied" in done.stderr
+    assert (run.status()["submission"], run.status()["state"]) == (before, "running")
+
+
+def test_a_child_tells_of_every_parent_that_is_lost_and_goes_on_once_none_is(lab):
+    runs = lab.subject(1, audio={"fail": "no sound"}, eeg={"fail": "no current", "seconds": 0.5})
+    submit(lab.study)
+    lab.until(lambda: {lab.states()[f"s01-{m}"] for m in ("audio", "eeg")} == {"failed"})
+    lab.until(lambda: runs[-1].status().get("blocked_by") == ["s01-audio", "s01-eeg"])
+    assert runs[-1].status()["reason"] == "s01-audio failed: no sound; s01-eeg failed: no current"
