@@ -29,12 +29,13 @@ from eavdash.errors import DataError, EavdashError, UsageError
 from eavdash.files import host, sha256
 from eavdash.jobs import locks
 from eavdash.models import build
+from eavdash.models.architecture import architecture
 from eavdash.models.ast import AudioSpectrogramTransformer
 from eavdash.models.base import Encoder
 from eavdash.models.published import fusion_tensors, with_classes, yin_tensors
 from eavdash.models.tensorfiles import read_tensors
 from eavdash.models.vit import FrameViT
-from eavdash.models.weights import architecture, fill, load_hf_ast, load_hf_vit
+from eavdash.models.weights import fill, load_hf_ast, load_hf_vit
 from eavdash.presets import preset
 from eavdash.store import RunDir, StudyDir
 from eavdash.study import prepare

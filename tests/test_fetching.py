@@ -17,8 +17,9 @@ from safetensors.torch import save
 from eavdash.cli import main
 from eavdash.errors import DataError, IntegrityError, UsageError
 from eavdash.fetching import fetch
+from eavdash.models.architecture import architecture
 from eavdash.models.vit import FrameViT
-from eavdash.models.weights import architecture, load_hf_vit
+from eavdash.models.weights import load_hf_vit
 
 MODEL, REVISION = "lab/faces", "0123456789abcdef0123456789abcdef01234567"
 

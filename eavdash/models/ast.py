@@ -7,7 +7,8 @@ patches' mean and spread over time at each frequency (``"bands"``), which needs 
 share one projection, so that their mean does not tell a low sound from a high one until position and content have been
 brought together by training.
 
-Patches of 16 x 16 are taken every ``stride`` steps in both directions, frequency-major. The position embedding is a
+Patches of 16 x 16 are taken every ``stride`` steps in both directions (in time every ``time_stride``, where a
+checkpoint has another one, and of ``patch`` x ``patch``), frequency-major. The position embedding is a
 grid built for ``frames`` steps (1024 for the published checkpoint: 12 x 101 at stride 10); a shorter input uses the
 middle of its time axis. ``pad_to`` lengthens every input to that many steps, as the published pipeline does.
 Steps without sound take what ``silence`` says: ``"zero"`` a log-mel energy of 0 before scaling (the published
@@ -33,9 +34,9 @@ AUDIOSET_SHIFT = -4.2677393
 AUDIOSET_SCALE = 2 * 4.5689974
 
 
-def positions(length: int, stride: int) -> int:
+def positions(length: int, stride: int, patch: int = PATCH) -> int:
     """How many patches fit along an axis of ``length`` steps."""
-    return (length - PATCH) // stride + 1
+    return (length - patch) // stride + 1
 
 
 class AudioSpectrogramTransformer(Encoder):
@@ -56,32 +57,38 @@ class AudioSpectrogramTransformer(Encoder):
         mlp_ratio: float = 4.0,
         eps: float = 1e-12,
         pool: str = "class",
+        qkv_bias: bool = True,
+        act: str = "",
+        patch: int = PATCH,
+        time_stride: int = 0,
     ) -> None:
         super().__init__(shift_shape=(1, 1, mels))
-        if mels < PATCH:
+        if mels < patch:
             raise ConfigError.at(
-                "audio.mels", expected=f"at least {PATCH}", found=str(mels), remedy="raise the setting"
+                "audio.mels", expected=f"at least {patch}", found=str(mels), remedy="raise the setting"
             )
-        frames = max(frames, PATCH)
+        frames, time_stride = max(frames, patch), time_stride or stride
         self.feature_dim = width
-        self.pad_to = max(pad_to, PATCH)
+        self.pad_to = max(pad_to, patch)
         self.silence = silence
         self.pool = pool
-        self.grid = (positions(mels, stride), positions(frames, stride))  # frequency, time
+        self.grid = (positions(mels, stride, patch), positions(frames, time_stride, patch))  # frequency, time
         self.ast = VisionTransformerDistilled(
-            img_size=(self.grid[0] * PATCH, self.grid[1] * PATCH),
-            patch_size=PATCH,
+            img_size=(self.grid[0] * patch, self.grid[1] * patch),
+            patch_size=patch,
             in_chans=1,
             embed_dim=width,
             depth=depth,
             num_heads=heads,
             mlp_ratio=mlp_ratio,
+            qkv_bias=qkv_bias,
             num_classes=0,
             proj_drop_rate=dropout,
             norm_layer=partial(nn.LayerNorm, eps=eps),
+            act_layer=act or None,
         )
         # timm has no overlapping patches: its projection is replaced, and its size check switched off.
-        self.ast.patch_embed.proj = nn.Conv2d(1, width, PATCH, stride=stride)
+        self.ast.patch_embed.proj = nn.Conv2d(1, width, patch, stride=(stride, time_stride))
         self.ast.patch_embed.img_size = None
         self.bands = nn.Linear(2 * self.grid[0] * width, width) if pool == "bands" else None
         self.head = nn.Sequential(nn.LayerNorm(width, eps=eps), nn.Linear(width, classes))

@@ -17,13 +17,13 @@ from torch import nn
 from eavdash.config import LIBRARIES, MODALITIES, StudyConfig
 from eavdash.errors import ConfigError, IntegrityError
 from eavdash.files import write_atomic
+from eavdash.models.architecture import architecture
 from eavdash.models.ast import AudioSpectrogramTransformer
 from eavdash.models.braindecode_eeg import BraindecodeEncoder
 from eavdash.models.eegformer import EEGformer
 from eavdash.models.fusion import AttentionFusion, ConcatFusion, PaperFusion
 from eavdash.models.timm_vit import TimmViT
 from eavdash.models.vit import FrameViT
-from eavdash.models.weights import architecture
 from eavdash.models.yin import YinEncoder
 
 MODULES: dict[str, type[nn.Module]] = {
@@ -37,8 +37,6 @@ MODULES: dict[str, type[nn.Module]] = {
     "concat": ConcatFusion,
     "paper": PaperFusion,
 }
-#: 10 ms frames for which the published AST checkpoint has positions.
-AST_FRAMES = 1024
 
 
 def encoder_spec(modality: str, config: StudyConfig, classes: int, shape: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,27 +49,25 @@ def encoder_spec(modality: str, config: StudyConfig, classes: int, shape: Mappin
     Raises:
         ConfigError: the configuration cannot read windows of that shape.
     """
-    kwargs: dict[str, Any]
     if modality in LIBRARIES and config.modality(modality).encoder.startswith(LIBRARIES[modality]):
         return _of_a_library(modality, config, classes, shape)
+    if modality not in MODALITIES:
+        raise ConfigError.at("modality", expected=", ".join(MODALITIES), found=repr(modality), remedy="choose one")
+    part: Any = config.modality(modality)
+    published = architecture(part.weights, modality) if part.weights and modality != "eeg" else {}
     if modality == "vision":
-        vision = config.vision
-        kwargs = {"size": vision.size, "patch": vision.patch, "temporal": vision.temporal}
-        part: Any = vision
+        kwargs = {"size": part.size, "patch": part.patch, "temporal": part.temporal}
     elif modality == "audio":
-        part = config.audio
-        kwargs = _audio(config, int(shape["frames"]), int(shape["mels"]))
-    elif modality == "eeg":
-        part = config.eeg
+        kwargs = _audio(config, int(shape["frames"]), int(shape["mels"]), published)
+    else:
         kwargs = {"channels": len(shape["channels"])}
         if part.encoder == "eegformer":
             kwargs |= {"filters": part.filters, "segments": part.segments}
             kwargs |= {"rate": part.rate, "band": [part.low, part.high]}
-    else:
-        raise ConfigError.at("modality", expected=", ".join(MODALITIES), found=repr(modality), remedy="choose one")
     kwargs |= {"width": part.width, "depth": part.depth, "heads": part.heads, "dropout": part.dropout}
-    if part.weights and modality != "eeg":
-        kwargs |= _published(part.weights, modality, kwargs)
+    if published:
+        _check_windows(part.weights, modality, kwargs, published)
+    kwargs |= published
     return {"name": part.encoder, "kwargs": {"classes": classes, **kwargs}}
 
 
@@ -146,9 +142,8 @@ def _of_a_library(modality: str, config: StudyConfig, classes: int, shape: Mappi
     return {"name": library, "kwargs": kwargs}
 
 
-def _published(path: str, modality: str, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The sizes of a checkpoint, which take the place of the configured ones; windows must fit them."""
-    sizes = architecture(path, modality)
+def _check_windows(path: str, modality: str, asked: Mapping[str, Any], sizes: Mapping[str, Any]) -> None:
+    """Refuse windows that do not fit the sizes of a checkpoint, which take the place of the configured ones."""
     window = "size" if modality == "vision" else "mels"
     if sizes[window] != asked[window]:
         raise ConfigError.at(
@@ -164,20 +159,22 @@ def _published(path: str, modality: str, asked: Mapping[str, Any]) -> dict[str, 
             found=str(asked["pad_to"]),
             remedy=f"set audio.frames={sizes['frames']}",
         )
-    return sizes
 
 
-def _audio(config: StudyConfig, frames: int, mels: int) -> dict[str, Any]:
+def _audio(config: StudyConfig, frames: int, mels: int, published: Mapping[str, Any]) -> dict[str, Any]:
     audio = config.audio
-    grid = audio.frames or (AST_FRAMES if audio.weights else frames)
+    grid = published.get("frames") or audio.frames or frames
     if frames > grid:
         raise ConfigError.at(
-            "audio.frames",
-            expected=f"at least the {frames} frames of a window",
-            found=f"{grid}",
-            remedy="use a shorter window or raise audio.frames (0: the window's own length)",
+            "audio window" if published else "audio.frames",
+            expected=f"at most {grid} frames, as {audio.weights} was trained with"
+            if published
+            else f"at least the {frames} frames of a window",
+            found=f"{frames if published else grid}",
+            remedy="use a shorter window"
+            + ("" if published else " or raise audio.frames (0: the window's own length)"),
         )
     silence = "zero" if audio.scaling == "ast" else "mean"
-    pool = "class" if audio.weights else audio.pool  # published weights were trained to answer in the class tokens
+    pool = "class" if published else audio.pool  # published weights were trained to answer in the class tokens
     sizes = {"mels": mels, "frames": grid, "pad_to": audio.frames, "stride": audio.stride}
     return {**sizes, "silence": silence, "pool": pool}

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from eavdash.errors import ConfigError
-from eavdash.models.weights import wrong
+from eavdash.models.tensorfiles import wrong
 
 _PROJECTION = ".in_proj_weight"
 _HEAD = (

@@ -1,8 +1,9 @@
 """Tensors by name from a checkpoint of any kind that holds nothing else: nothing is ever unpickled.
 
-In: a folder that holds model.safetensors or pytorch_model.bin, or such a file (.safetensors, .bin, .pt, .pth). Out: its
-tensors, without the prefixes of wrappers around the model, and the config.json beside it. Newer releases of
-transformers name the same tensors differently in memory (``layers.0.attention.q_proj``); both names are read.
+In: a folder that holds model.safetensors or pytorch_model.bin, whole or in parts with their index, or such a file
+(.safetensors, .bin, .pt, .pth). Out: its tensors, without the prefixes of wrappers around the model, and the
+config.json beside it. Newer releases of transformers name the same tensors differently in memory
+(``layers.0.attention.q_proj``); both names are read.
 
 Where a SHA256SUMS lies beside the file (eavdash fetch-weights writes it), the file must agree with it.
 """
@@ -10,21 +11,26 @@ Where a SHA256SUMS lies beside the file (eavdash fetch-weights writes it), the f
 from __future__ import annotations
 
 import json
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from eavdash.errors import ConfigError, IntegrityError
 from eavdash.files import CHECKSUMS, sha256
 
-FILES = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pt")
+INDEX = ".index.json"  # of a checkpoint in parts: which of them holds which tensor
+FILES = (
+    "model.safetensors",
+    f"model.safetensors{INDEX}",
+    "pytorch_model.bin",
+    f"pytorch_model.bin{INDEX}",
+    "pytorch_model.pt",
+)
 #: Names in the memory of transformers 5 → names in the files.
 _IN_MEMORY = {
     "attention.q_proj": "attention.attention.query",
@@ -39,7 +45,7 @@ _NESTED = ("state_dict", "model_state_dict", "model")
 
 
 def read_tensors(path: Path) -> tuple[Path, dict[str, Tensor]]:
-    """The file that ``path`` names or holds, and its tensors by name.
+    """The file that ``path`` names or holds (of a checkpoint in parts, its index), and the tensors by name.
 
     Raises:
         ConfigError: it cannot be read, or holds anything but tensors.
@@ -48,28 +54,62 @@ def read_tensors(path: Path) -> tuple[Path, dict[str, Tensor]]:
     file = path
     if path.is_dir():
         file = next((path / name for name in FILES if (path / name).is_file()), path / FILES[0])
+    return file, unwrapped(_parts(file) if file.name.endswith(INDEX) else _read(file))
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    """The tensors of one file, as it names them."""
     _verify(file)
     try:
         if file.suffix == ".safetensors":
-            return file, load_file(file)
+            return load_file(file)
         content = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        said = " ".join(str(error).split())[:200] or "none"
-        if isinstance(error, pickle.UnpicklingError):  # torch's own words advise to unpickle the file after all
-            said = "a file that holds something else than tensors"
+    except Exception as error:  # whatever a reader says about a file that is damaged, or of another kind
+        said = " ".join(str(error).split())[:200]
+        if file.suffix != ".safetensors" and not isinstance(error, OSError):
+            # Torch's own words are of its inside, or advise to unpickle the file after all.
+            said = "a file that holds something else than tensors, or is damaged"
         raise ConfigError.at(
             file,
             expected="weights as .safetensors, .bin or .pt",
-            found=said,
+            found=said or type(error).__name__,
             remedy="give the folder or file of a Hugging Face checkpoint",
         ) from error
     if isinstance(content, dict):  # a training script's checkpoint: the weights beside an optimiser's state
         content = next((content[k] for k in _NESTED if isinstance(content.get(k), dict)), content)
-    if not isinstance(content, dict) or not all(isinstance(t, Tensor) for t in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(n, str) and isinstance(t, Tensor) for n, t in content.items()
+    ):
         raise ConfigError.at(
-            file, expected="a dictionary of tensors", found=type(content).__name__, remedy="save the state_dict alone"
+            file,
+            expected="a dictionary of tensors by name",
+            found=type(content).__name__,
+            remedy="save the state_dict alone",
         )
-    return file, unwrapped(content)
+    return content
+
+
+def _parts(index: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint in parts: all that its index lists, each in the file that it names."""
+    _verify(index)
+    remedy = "fetch all files of the checkpoint again"
+    try:
+        listed = dict(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError.at(
+            index, expected="a weight_map", found=str(error) or type(error).__name__, remedy=remedy
+        ) from error
+    found: dict[str, Tensor] = {}
+    for name in sorted({str(part) for part in listed.values()}):
+        if Path(name).name != name or name.endswith(INDEX):
+            raise ConfigError.at(index, expected="names of files beside it", found=repr(name), remedy=remedy)
+        for tensor, value in _read(index.parent / name).items():
+            if listed.get(tensor) != name:
+                raise wrong(index, "every tensor in the file that it names", f"{tensor!r} in {name}", [], remedy)
+            found[tensor] = value
+    if missing := sorted(set(listed) - set(found)):
+        raise wrong(index, "every tensor in the file that it names", f"nothing for {missing[0]!r}", missing, remedy)
+    return found
 
 
 def unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -109,9 +149,24 @@ def _verify(file: Path) -> None:
 
 
 def settings_of(file: Path) -> dict[str, Any]:
-    """The config.json beside a checkpoint, empty where there is none."""
+    """The config.json beside a checkpoint, empty where there is none.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    path = file.parent / "config.json"
     try:
-        settings = json.loads((file.parent / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
         return {}
+    except (OSError, ValueError) as error:
+        raise ConfigError.at(
+            path, expected="the checkpoint's settings", found=str(error), remedy="fetch the checkpoint again"
+        ) from error
     return settings if isinstance(settings, dict) else {}
+
+
+def wrong(file: Path, expected: str, found: str, names: list[str], remedy: str) -> Exception:
+    """The error about a file whose tensors ``names`` are not as they should be; ``found`` names the first of them."""
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return ConfigError.at(file, expected=expected, found=found + more, remedy=remedy)

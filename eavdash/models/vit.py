@@ -30,6 +30,8 @@ class FrameViT(FrameEncoder):
         temporal: int = 0,
         mlp_ratio: float = 4.0,
         eps: float = 1e-12,
+        qkv_bias: bool = True,
+        act: str = "",
     ) -> None:
         vit = VisionTransformer(
             img_size=size,
@@ -38,8 +40,10 @@ class FrameViT(FrameEncoder):
             depth=depth,
             num_heads=heads,
             mlp_ratio=mlp_ratio,
+            qkv_bias=qkv_bias,
             num_classes=0,
             proj_drop_rate=dropout,
             norm_layer=partial(nn.LayerNorm, eps=eps),
+            act_layer=act or None,
         )
         super().__init__(vit, classes, width, heads, temporal, dropout)

@@ -1,8 +1,8 @@
 """Pretrained weights: Hugging Face checkpoints of ViT and AST, and timm's own, into our encoders.
 
-In: a folder or file with a checkpoint (tensorfiles.py reads it). Out: the sizes of the model that the file holds; an
-encoder changed in place and the names of what was left out, which is the file's own classifier or pooler. Every other
-tensor of the file must find its place, and every tensor of the encoder but the head and the input scaling must be
+In: a folder or file with a checkpoint (tensorfiles.py reads it) and an encoder of its sizes (architecture.py). Out:
+the encoder changed in place and the names of what was left out, which is the file's own classifier or pooler. Every
+other tensor of the file must find its place, and every tensor of the encoder but the head and the input scaling must be
 filled.
 
 The file's query, key and value are concatenated, in that order, into timm's ``qkv``.
@@ -10,7 +10,6 @@ The file's query, key and value are concatenated, in that order, into timm's ``q
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,15 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from eavdash.errors import ConfigError
-from eavdash.models.ast import PATCH, AudioSpectrogramTransformer
+from eavdash.models.architecture import PREFIXES, stated
+from eavdash.models.ast import AudioSpectrogramTransformer
 from eavdash.models.base import Encoder
-from eavdash.models.tensorfiles import read_tensors, settings_of
+from eavdash.models.tensorfiles import read_tensors, wrong
 from eavdash.models.timm_vit import TimmViT
 from eavdash.models.vit import FrameViT
 
-PREFIXES = {"vision": "vit.", "audio": "audio_spectrogram_transformer."}
-HEAD_WIDTH = 64  # of every published ViT and AST; used where no config.json says how many heads there are
-AST_STRIDE, AST_MELS, AST_FRAMES = 10, 128, 1024  # of the published AST; used where no config.json says so
 _EMBEDDINGS = {
     "embeddings.cls_token": "cls_token",
     "embeddings.distillation_token": "dist_token",
@@ -50,51 +47,6 @@ _HEADS = {
     "audio": {"classifier.layernorm": "0.", "classifier.dense": "1."},
 }
 _QKV = ("query", "key", "value")
-_REMEDY = "use the file of a ViT or AST classifier as Hugging Face saves it"
-
-
-def architecture(path: str | Path, modality: str) -> dict[str, Any]:
-    """Sizes of the model in a checkpoint, as keyword arguments of our encoder of this modality.
-
-    vision: size, patch, width, depth, heads, mlp_ratio, eps; audio: mels, frames, stride and the last five. Taken from
-    the tensors' shapes and, where shapes cannot tell, from the config.json beside the file.
-
-    Raises:
-        ConfigError: the file cannot be read, is of another family, or computes something that our encoder does not.
-    """
-    file, tensors = read_tensors(Path(path))
-    named = {name.removeprefix(PREFIXES[modality]): tensor for name, tensor in tensors.items()}
-    needed = ("embeddings.position_embeddings", "embeddings.patch_embeddings.projection.weight")
-    fc1 = "encoder.layer.0.intermediate.dense.weight"
-    for name in (*needed, fc1):
-        if name not in named:
-            raise wrong(file, f"a checkpoint for {modality}", f"no tensor {name!r}", [name], _REMEDY)
-    settings = settings_of(file)
-    if settings.get("hidden_act", "gelu") != "gelu":
-        raise ConfigError.at(file, expected="hidden_act gelu", found=str(settings["hidden_act"]), remedy=_REMEDY)
-    places, kernel = named[needed[0]].shape[1], named[needed[1]].shape
-    width = int(kernel[0])
-    layers = {int(found[1]) for name in named if (found := re.match(r"encoder\.layer\.(\d+)\.", name))}
-    sizes: dict[str, Any] = {
-        "width": width,
-        "depth": max(layers) + 1,
-        "heads": int(settings.get("num_attention_heads", max(1, width // HEAD_WIDTH))),
-        "mlp_ratio": named[fc1].shape[0] / width,
-        "eps": float(settings.get("layer_norm_eps", 1e-12)),
-    }
-    if modality == "vision":
-        return {"size": math.isqrt(places - 1) * int(kernel[2]), "patch": int(kernel[2]), **sizes}
-    strides = {int(settings.get(key, AST_STRIDE)) for key in ("frequency_stride", "time_stride")}
-    if len(strides) > 1 or kernel[2:] != (PATCH, PATCH):
-        sizes_found = f"strides {sorted(strides)}, patches {tuple(kernel[2:])}"
-        raise ConfigError.at(
-            file, expected=f"one stride and {PATCH} x {PATCH} patches", found=sizes_found, remedy=_REMEDY
-        )
-    stride, mels = strides.pop(), int(settings.get("num_mel_bins", AST_MELS))
-    columns = (places - 2) // max(1, (mels - PATCH) // stride + 1)
-    longest = columns * stride + PATCH - 1  # the same positions hold for the last few lengths; 1024 is as published
-    frames = int(settings.get("max_length", AST_FRAMES if longest - stride < AST_FRAMES <= longest else longest))
-    return {"mels": mels, "frames": frames, "stride": stride, **sizes}
 
 
 def load_hf_vit(encoder: FrameViT, path: str | Path, head: bool = False) -> list[str]:
@@ -183,7 +135,18 @@ def fill(file: Path, module: nn.Module, found: dict[str, Tensor], unknown: list[
         if tensor.shape != wanted[name].shape:
             shapes = f"shape {tuple(wanted[name].shape)} for {name!r}", f"{tuple(tensor.shape)}"
             raise ConfigError.at(file, expected=shapes[0], found=shapes[1], remedy=remedy)
+        if wanted[name].is_floating_point() and not _numbers(tensor):
+            kind = str(tensor.dtype).removeprefix("torch.")
+            kind = "some that are not finite" if tensor.is_floating_point() else kind
+            wanted_kind = f"floating-point numbers for {name!r}"
+            raise ConfigError.at(file, expected=wanted_kind, found=kind, remedy="use an intact file, not quantised")
     module.load_state_dict(found, strict=True)
+
+
+def _numbers(tensor: Tensor) -> bool:
+    """Whether these are plain, finite floating-point numbers."""
+    plain = tensor.layout == torch.strided and not tensor.is_meta and tensor.is_floating_point()
+    return plain and bool(torch.isfinite(tensor).all())
 
 
 def _translate(named: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
@@ -209,20 +172,14 @@ def _translate(named: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str
 
 def _check_settings(file: Path, backbone: nn.Module, modality: str, remedy: str) -> None:
     """Compare what shapes cannot tell with the checkpoint's config.json, where it lies beside the file."""
-    settings = settings_of(file)
-    stride = backbone.patch_embed.proj.stride[0]  # type: ignore[union-attr, index]
+    settings = stated(file, modality)
+    strides = backbone.patch_embed.proj.stride  # type: ignore[union-attr]
     ours: dict[str, Any] = {"num_attention_heads": backbone.blocks[0].attn.num_heads}  # type: ignore[union-attr, index]
     ours |= {"layer_norm_eps": backbone.norm.eps}  # type: ignore[union-attr]
     if modality == "audio":
-        ours |= {"frequency_stride": stride, "time_stride": stride}
+        ours |= {"frequency_stride": strides[0], "time_stride": strides[1]}  # type: ignore[index]
     for key, value in ours.items():
         if settings.get(key, value) != value:
             raise ConfigError.at(
                 file.parent / "config.json", expected=f"{key} {value}", found=f"{settings[key]}", remedy=remedy
             )
-
-
-def wrong(file: Path, expected: str, found: str, names: list[str], remedy: str) -> Exception:
-    """The error about a file whose tensors ``names`` are not as they should be; ``found`` names the first of them."""
-    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return ConfigError.at(file, expected=expected, found=found + more, remedy=remedy)

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from eavdash.data.audio.reading import logmel
+from eavdash.models.architecture import architecture
 from eavdash.models.ast import AUDIOSET_SCALE, AUDIOSET_SHIFT, AudioSpectrogramTransformer
 from eavdash.models.vit import FrameViT
-from eavdash.models.weights import architecture, load_hf_ast, load_hf_vit
+from eavdash.models.weights import load_hf_ast, load_hf_vit
 
 transformers = pytest.importorskip("transformers")
 CLASSES = 5
@@ -33,7 +34,7 @@ def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
 def saved(model: nn.Module, folder: Path, form: str) -> Path:
     """The model as Hugging Face saves it, or its state dict as pytorch_model.bin beside the config.json."""
     transformers.utils.logging.disable_progress_bar()
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, max_shard_size="20KB" if form == "parts" else "1GB")
     if form == "bin":
         from safetensors.torch import load_file
 
@@ -54,12 +55,17 @@ SMALL = {"hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 3, "i
 ODD = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 80}
 
 
-@pytest.mark.parametrize("form", ["safetensors", "bin"])
+#: 28 * (488 / 28) is a little less than 488 as floating-point numbers go.
+RARE = {"hidden_size": 28, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 488}
+
+
+@pytest.mark.parametrize("form", ["safetensors", "bin", "parts"])
 @pytest.mark.parametrize(
     "sizes",
     [
         {**SMALL, "image_size": 64, "patch_size": 16},
         {**ODD, "image_size": 48, "patch_size": 8, "layer_norm_eps": 1e-6},
+        {**RARE, "image_size": 30, "patch_size": 8, "qkv_bias": False, "hidden_act": "gelu_new"},
     ],
 )
 def test_vit_decides_as_hugging_faces_does(tmp_path: Path, sizes: dict, form: str) -> None:
@@ -75,12 +81,13 @@ def test_vit_decides_as_hugging_faces_does(tmp_path: Path, sizes: dict, form: st
     assert (found - expected).abs().max() <= 1e-5
 
 
-@pytest.mark.parametrize("form", ["safetensors", "bin"])
+@pytest.mark.parametrize("form", ["safetensors", "bin", "parts"])
 @pytest.mark.parametrize(
     "sizes",
     [
         {**SMALL, "max_length": 256, "num_mel_bins": 128},
         {**ODD, "max_length": 100, "num_mel_bins": 64, "frequency_stride": 16, "time_stride": 16},
+        {**RARE, "max_length": 90, "num_mel_bins": 20, "frequency_stride": 6, "patch_size": 8, "hidden_act": "relu"},
     ],
 )
 def test_ast_decides_as_hugging_faces_does(tmp_path: Path, sizes: dict, form: str) -> None:

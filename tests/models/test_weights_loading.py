@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from eavdash.errors import ConfigError
+from eavdash.models.architecture import architecture
 from eavdash.models.ast import AudioSpectrogramTransformer
 from eavdash.models.vit import FrameViT
 from eavdash.models.weights import load_hf_ast, load_hf_vit
@@ -172,3 +173,86 @@ def test_unreadable_files_are_named(tmp_path: Path, content: bytes | str | None)
     with pytest.raises(ConfigError, match=r"weights\.bin") as refused:
         load_hf_vit(vit(), path)
     assert "weights_only" not in str(refused.value)  # no advice to unpickle it after all
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"num_attention_heads": 5}, r"divide the width 24, found 5"),
+        ({"num_attention_heads": None}, r"a whole number above 0 for num_attention_heads, found None"),
+        ({"layer_norm_eps": "1e-12"}, r"a number above 0 for layer_norm_eps"),
+        ({"hidden_act": "mish"}, r"hidden_act gelu, .*found 'mish'"),
+        ({"model_type": "deit"}, r"model_type 'vit'\), found model_type 'deit'"),
+        ("{", r"config\.json: expected the checkpoint's settings"),
+        (None, r"num_attention_heads, which the shapes of model\.safetensors cannot tell"),
+    ],
+)
+def test_settings_that_cannot_be_are_not_guessed_around(tmp_path: Path, settings: object, named: str) -> None:
+    save_file(checkpoint("vit"), tmp_path / "model.safetensors")
+    if settings is not None:
+        text = settings if isinstance(settings, str) else json.dumps(settings)
+        (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ConfigError, match=named):
+        architecture(tmp_path, "vision")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"embeddings.distillation_token": torch.zeros(1, 1, WIDTH)}, "a distillation token"),
+        ({"embeddings.position_embeddings": torch.zeros(1, 7, WIDTH)}, "square pictures"),
+        ({"embeddings.patch_embeddings.projection.weight": torch.zeros(WIDTH, 1, 16, 16)}, "pictures in colour"),
+    ],
+)
+def test_another_family_or_kind_of_picture_is_named(tmp_path: Path, change: dict[str, Tensor], named: str) -> None:
+    tensors = {**checkpoint("vit"), **{f"vit.{name}": tensor for name, tensor in change.items()}}
+    save_file(tensors, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"num_attention_heads": HEADS}))
+    with pytest.raises(ConfigError, match=named):
+        architecture(tmp_path, "vision")
+
+
+@pytest.mark.parametrize("kind", ["int8", "infinite"])
+def test_numbers_that_no_weights_can_be_are_refused(tmp_path: Path, kind: str) -> None:
+    tensors = checkpoint("vit")
+    name = "vit.encoder.layer.1.output.dense.weight"
+    tensors[name] = tensors[name].to(torch.int8) if kind == "int8" else torch.full_like(tensors[name], torch.inf)
+    save_file(tensors, tmp_path / "model.safetensors")
+    found = "int8" if kind == "int8" else "not finite"
+    with pytest.raises(
+        ConfigError, match=rf"floating-point numbers for 'blocks\.1\.mlp\.fc2\.weight', found .*{found}"
+    ):
+        load_hf_vit(vit(), tmp_path)
+
+
+@pytest.mark.parametrize("change", ["lost part", "unlisted", "elsewhere"])
+def test_a_checkpoint_in_parts_is_whole_or_refused(tmp_path: Path, change: str) -> None:
+    tensors = checkpoint("vit")
+    parts = {"a.safetensors": dict(list(tensors.items())[:9]), "b.safetensors": dict(list(tensors.items())[9:])}
+    listed = {tensor: name for name, part in parts.items() for tensor in part}
+    for name, part in parts.items():
+        save_file(part, tmp_path / name)
+    if change == "lost part":
+        (tmp_path / "b.safetensors").unlink()
+    elif change == "unlisted":
+        del listed["vit.layernorm.bias"]
+    else:
+        listed["vit.layernorm.bias"] = "../b.safetensors"
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": listed}))
+    named = {"lost part": r"b\.safetensors", "unlisted": r"vit\.layernorm\.bias", "elsewhere": r"'\.\./b"}
+    with pytest.raises(ConfigError, match=named[change]):
+        load_hf_vit(vit(), tmp_path)
+
+
+def test_damage_anywhere_in_a_file_is_a_sentence(tmp_path: Path) -> None:
+    path, random = tmp_path / "weights.pth", torch.Generator().manual_seed(0)
+    torch.save({f"layer{i}.weight": torch.zeros(3, 4) for i in range(4)}, path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    refused = 0
+    for place in torch.randint(len(whole), (150,), generator=random).tolist():
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        try:
+            load_hf_vit(vit(), path)
+        except ConfigError:
+            refused += 1
+    assert refused == 150
