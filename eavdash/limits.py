@@ -54,7 +54,7 @@ def check(config: StudyConfig) -> None:
     need(config.vision.frames_per_second > 0, "vision.frames_per_second", "above 0", config.vision.frames_per_second)
     need(config.vision.size > 0, "vision.size", "at least one pixel", config.vision.size)
     need(config.vision.patch > 0, "vision.patch", "at least one pixel", config.vision.patch)
-    if config.vision.encoder in ENCODERS["vision"]:  # the patch of another encoder is its own
+    if config.vision.encoder in ENCODERS["vision"] and not config.vision.weights:  # others' patches are their own
         whole = config.vision.size % config.vision.patch == 0
         need(whole, "vision.size", "a multiple of vision.patch", config.vision.size)
     need(config.vision.crop in ("face", "centre"), "vision.crop", "face or centre", config.vision.crop)
@@ -64,7 +64,13 @@ def check(config: StudyConfig) -> None:
     need(config.audio.scaling in ("training", "ast"), "audio.scaling", "training or ast", config.audio.scaling)
     pools = ("bands", "mean", "class")
     need(config.audio.pool in pools, "audio.pool", f"one of {', '.join(pools)}", config.audio.pool)
-    need(config.audio.rate >= 8000, "audio.rate", "at least 8000 Hz", config.audio.rate)
+    need(8000 <= config.audio.rate <= 192_000, "audio.rate", "8000 to 192000 Hz", config.audio.rate)
+    bands = 1 if config.audio.weights else 16  # a patch's height: a checkpoint has its own
+    need(config.audio.mels >= bands, "audio.mels", f"at least {bands}", config.audio.mels)
+    need(config.audio.stride >= 1, "audio.stride", "at least 1", config.audio.stride)
+    need(config.audio.frames >= 0, "audio.frames", "0 (the window's own length) or more", config.audio.frames)
+    need(config.eeg.filters >= 1, "eeg.filters", "at least 1", config.eeg.filters)
+    need(config.eeg.segments >= 1, "eeg.segments", "at least 1", config.eeg.segments)
     need(0 <= config.eeg.low < config.eeg.high, "eeg.low", "0 <= eeg.low < eeg.high", config.eeg.low)
     need(config.eeg.rate > 0, "eeg.rate", "above 0 Hz", config.eeg.rate)
     need(config.eeg.chain in ("trial", "published"), "eeg.chain", "trial or published", config.eeg.chain)
@@ -85,6 +91,8 @@ def check(config: StudyConfig) -> None:
         ("eeg", config.eeg),
         ("fusion", config.fusion),
     ):
+        need(part.heads >= 1, f"{name}.heads", "at least 1", part.heads)
+        need(part.width >= 1, f"{name}.width", "at least 1", part.width)
         need(part.width % part.heads == 0, f"{name}.width", f"a multiple of {name}.heads ({part.heads})", part.width)
         need(part.depth >= 1, f"{name}.depth", "at least 1", part.depth)
         need(0 <= part.dropout < 1, f"{name}.dropout", "0 <= dropout < 1", part.dropout)
@@ -94,7 +102,7 @@ def check(config: StudyConfig) -> None:
     need(config.vision.temporal >= 0, "vision.temporal", "0 or more", config.vision.temporal)
     need(config.fusion.joint_epochs >= 0, "fusion.joint_epochs", "0 or more", config.fusion.joint_epochs)
     rate = config.fusion.joint_learning_rate
-    need(rate > 0, "fusion.joint_learning_rate", "above 0", rate)
+    need(0 < rate < float("inf"), "fusion.joint_learning_rate", "a number above 0", rate)
     for stage in STAGES:
         train = config.training(stage)
         need(train.micro_batch >= 0, f"train.{stage}.micro_batch", "0 (the whole batch) or more", train.micro_batch)
@@ -103,7 +111,11 @@ def check(config: StudyConfig) -> None:
         need(train.epochs >= 1, f"train.{stage}.epochs", "at least 1", train.epochs)
         need(train.batch >= 1, f"train.{stage}.batch", "at least 1", train.batch)
         need(train.epoch_steps >= 1, f"train.{stage}.epoch_steps", "at least 1", train.epoch_steps)
-        need(train.learning_rate > 0, f"train.{stage}.learning_rate", "above 0", train.learning_rate)
+        for key in ("learning_rate", "head_learning_rate"):
+            rate = getattr(train, key)
+            need(0 < rate < float("inf"), f"train.{stage}.{key}", "a number above 0", rate)
+        for key in ("weight_decay", "head_epochs", "patience"):
+            need(getattr(train, key) >= 0, f"train.{stage}.{key}", "0 or more", getattr(train, key))
 
 
 def _protocol(config: StudyConfig, need: Callable[[bool, str, str, Any], None]) -> None:

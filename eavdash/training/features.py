@@ -30,9 +30,11 @@ from eavdash.training.job import Windows
 from eavdash.training.memory import Pieces, in_pieces
 from eavdash.training.precision import autocast, chosen
 from eavdash.training.step import finite
+from eavdash.training.warmup import HERE, frozen_within_budget
 
 log = logging.getLogger(__name__)
 FOLDER = "features"
+BATCH = 32  # windows at once, without gradients
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,11 @@ def load_encoder(run: RunDir) -> Encoder:
     return model.eval().requires_grad_(False)
 
 
-def features(run: RunDir, windows: Windows, device: torch.device, batch: int = 32) -> Features:
+def features(run: RunDir, windows: Windows, device: torch.device, execution: cfg.Execution = HERE) -> Features:
     """The features of ``windows`` by the encoder of ``run``, from the cache or computed now.
 
-    They are computed in the precision that the encoder's own stage has on this device, ``batch`` windows at once or
-    fewer where these do not fit into memory.
+    They are computed in the precision that the encoder's own stage has on this device, :data:`BATCH` windows at once or
+    fewer where these do not fit into the memory that ``execution`` allows, or that there is.
 
     Raises:
         TrainingError: a feature is not a finite number.
@@ -70,7 +72,7 @@ def features(run: RunDir, windows: Windows, device: torch.device, batch: int = 3
     file = run.study.cache_dir / FOLDER / f"{_key(run, windows, device, precision)}.npz"
     arrays = _read(file)
     if arrays is None:
-        arrays = _compute(load_encoder(run).to(device), windows, device, batch, precision, run.name)
+        arrays = _compute(load_encoder(run).to(device), windows, device, execution, precision, run.name)
         file.parent.mkdir(parents=True, exist_ok=True)
         save = partial(np.savez, tokens=arrays["tokens"], mask=arrays["mask"], logits=arrays["logits"])
         write_atomic(file, save)
@@ -79,7 +81,7 @@ def features(run: RunDir, windows: Windows, device: torch.device, batch: int = 3
 
 
 def _compute(
-    model: Encoder, windows: Windows, device: torch.device, batch: int, precision: str, name: str
+    model: Encoder, windows: Windows, device: torch.device, execution: cfg.Execution, precision: str, name: str
 ) -> dict[str, np.ndarray]:
     rows = torch.as_tensor(windows.index["row"].to_numpy(copy=True))
 
@@ -90,7 +92,9 @@ def _compute(
         found = {"tokens": encoded.tokens.float(), "mask": encoded.mask, "logits": encoded.logits.float()}
         return {key: value.cpu().numpy() for key, value in found.items()}
 
-    parts = in_pieces(rows, Pieces(batch, batch), compute, name)
+    pieces = Pieces(BATCH, BATCH)
+    frozen_within_budget(compute, rows, pieces, execution, device, name)
+    parts = in_pieces(rows, pieces, compute, name)
     arrays = {key: np.concatenate([part[key] for part in parts]) for key in ("tokens", "mask", "logits")}
     for key in ("tokens", "logits"):
         finite(float(np.abs(arrays[key]).max()), name, f"number in the encoder's {key}")

@@ -20,10 +20,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from eavdash.config import Execution
 from eavdash.models.base import Encoder
 from eavdash.training.memory import Pieces, in_pieces
 from eavdash.training.precision import autocast, device_of
 from eavdash.training.step import Decision, finite
+from eavdash.training.warmup import HERE, frozen_within_budget
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +100,13 @@ def items(mask: Tensor) -> Tensor:
 
 
 def head_source(
-    model: nn.Module, source: Any, rows: Sequence[int], pieces: Pieces, precision: str, name: str
+    model: nn.Module,
+    source: Any,
+    rows: Sequence[int],
+    pieces: Pieces,
+    precision: str,
+    name: str,
+    execution: Execution = HERE,
 ) -> Cached | Unchanged:
     """The source of head-only epochs on windows ``rows``, computed now if the encoder allows it.
 
@@ -118,6 +126,7 @@ def head_source(
     if look is None or compute(wanted[:1]) is None:
         log.info("%s: the frozen part of this encoder cannot be computed apart; each head-only epoch repeats it", name)
         return Unchanged(source)
+    frozen_within_budget(compute, wanted, pieces, execution, device, name)
     parts = cast("list[tuple[Tensor, Tensor]]", in_pieces(wanted, pieces, compute, name))
     features, mask = torch.cat([f for f, _ in parts]), torch.cat([m for _, m in parts])
     finite(float(features.abs().max()), name, "feature of the frozen encoder")

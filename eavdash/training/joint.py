@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import pandas as pd
@@ -31,6 +32,7 @@ from eavdash.training.joined import FeatureSource, decision
 from eavdash.training.loop import Checkpoint, Decision, Fitted, fit, measure, recipe
 from eavdash.training.memory import Pieces
 from eavdash.training.seeds import Seeder
+from eavdash.training.warmup import frozen_within_budget
 
 log = logging.getLogger(__name__)
 
@@ -168,6 +170,10 @@ def fine_tune(
     at_first = None
     if len(validation):
         pieces = Pieces.of(batch, settings.micro_batch)
+        held = torch.as_tensor(validation, dtype=torch.int64)
+        frozen_within_budget(
+            partial(_without_gradients, model, source), held, pieces, job.execution, job.device, job.run.name
+        )
         at_first = measure(model, source, validation, batch, settings.precision, pieces, job.run.name)[0]
     checkpoint = Checkpoint(job.run.joint_resume_file, job.run.metrics_file, signature, before.history, "joint")
 
@@ -199,6 +205,12 @@ def fine_tune(
         model.load_state_dict(start)
         return Joint(settings.epochs, 0, at_first, at_first, fitted.compiled), fitted.pieces
     return Joint(settings.epochs, fitted.best_epoch, at_first, after, fitted.compiled), fitted.pieces
+
+
+@torch.no_grad()
+def _without_gradients(model: JointModel, source: JointSource, rows: Tensor) -> Decision:
+    model.eval()
+    return source.decide(model, rows, None)
 
 
 def _spread(values: Tensor, here: Tensor) -> Tensor:

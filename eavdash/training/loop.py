@@ -35,11 +35,11 @@ from eavdash.training.optimiser import optimiser_of
 from eavdash.training.precision import autocast, chosen, device_of
 from eavdash.training.seeds import Seeder, generator
 from eavdash.training.step import Decision, check_gradients, cross_entropy, finite, gradients
+from eavdash.training.warmup import HERE
 
 __all__ = ["Checkpoint", "Decision", "Fitted", "Recipe", "Source", "cross_entropy", "fit", "measure", "recipe"]
 
 Report = Callable[[dict[str, Any]], None]
-HERE = Execution()
 
 
 class StoppedError(Exception):
@@ -149,7 +149,8 @@ def fit(
                 pieces = Pieces.of(settings.batch, settings.micro_batch)
             asked: Source = source
             if head_only:
-                asked = headphase.head_source(model, source, [*train, *validation, *test], pieces, precision, name)
+                every = [*train, *validation, *test]
+                asked = headphase.head_source(model, source, every, pieces, precision, name, execution)
             else:
                 model.requires_grad_(True)
                 model.train()

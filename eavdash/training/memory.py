@@ -75,7 +75,7 @@ def in_pieces(rows: Tensor, pieces: Pieces, compute: Callable[[Tensor], T], name
             done.append(compute(part))
             at += len(part)
             continue
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
             pieces.evaluation = halved(len(part), name, "evaluation", error)
@@ -89,6 +89,14 @@ def release() -> None:
         torch.cuda.empty_cache()
 
 
+def peak_of(work: Callable[[], object], device: torch.device) -> int:
+    """Bytes at the peak of ``work`` on a GPU, what is there before included."""
+    release()
+    torch.cuda.reset_peak_memory_stats(device)
+    work()
+    return int(torch.cuda.max_memory_allocated(device))
+
+
 def fitting(peak: Callable[[int], int], budget: float, batch: int, reserve: int = 0) -> int:
     """The most windows, up to ``batch``, of which a step stays within a budget; at least 1.
 
@@ -99,7 +107,13 @@ def fitting(peak: Callable[[int], int], budget: float, batch: int, reserve: int 
     """
     if batch < 2:
         return 1
-    one, two = peak(1), peak(2)
+    one = peak(1)
+    try:
+        two = peak(2)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        return 1
     each = max(1, two - one)
     room = budget * GIB - reserve - (one - each)
     return int(max(1, min(batch, room // each)))

@@ -56,7 +56,7 @@ def train_fusion(job: Job) -> None:
         StoppedError: the job was asked to stop.
     """
     windows, missing = _windows(job)
-    joined = join({m: features(_parent(job, m), w, job.device) for m, w in windows.items()})
+    joined = join({m: features(_parent(job, m), w, job.device, job.execution) for m, w in windows.items()})
     check_training(job, joined.index)
     train, validation = rows_of(joined.index, "train"), rows_of(joined.index, "validation")
     rates = _reliabilities(job)

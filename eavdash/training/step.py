@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from eavdash.errors import TrainingError
 from eavdash.training.loading import Batch
-from eavdash.training.memory import GIB, Pieces, halved, out_of_memory, release
+from eavdash.training.memory import Pieces, halved, out_of_memory, peak_of, release
 from eavdash.training.precision import autocast, device_of
 
 
@@ -95,7 +95,7 @@ def gradients(
         undo = _Undo(model)
         try:
             return _added_up(model, batch, labels, pieces.training, precision, smoothing)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
             pieces.training = halved(min(pieces.training, len(batch.rows)), name, "training", error)
@@ -179,22 +179,13 @@ def rehearsal(model: nn.Module) -> Iterator[None]:
 
 def peak(model: nn.Module, batch: Batch, labels: Tensor, precision: str) -> int:
     """Bytes at the peak of one step's forward and backward pass of a whole batch on a GPU."""
-    device = device_of(model)
-    release()
-    torch.cuda.reset_peak_memory_stats(device)
     with rehearsal(model):
-        _added_up(model, batch, labels, len(batch.rows), precision, 0.0)
-    return int(torch.cuda.max_memory_allocated(device))
+        return peak_of(lambda: _added_up(model, batch, labels, len(batch.rows), precision, 0.0), device_of(model))
 
 
 def optimiser_bytes(model: nn.Module) -> int:
     """What AdamW's two moments take."""
     return 2 * sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-
-
-def described(size: float) -> str:
-    """Bytes as GiB."""
-    return f"{size / GIB:.2f} GiB"
 
 
 class _Undo:

@@ -1,12 +1,13 @@
 """Before a phase's first step: the micro-batch that fits a memory budget is measured, and the model is compiled.
 
-Both rehearse steps on the phase's first windows without leaving a trace (:func:`eavdash.training.step.rehearsal`).
+Both rehearse steps on the phase's first windows without leaving a trace (:func:`eavdash.training.step.rehearsal`). What
+is computed without gradients before any step (frozen features, a first evaluation) keeps within the same budget.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,11 +15,12 @@ from torch import Tensor, nn
 
 from eavdash.config import Execution
 from eavdash.training.loading import Batch, stream
-from eavdash.training.memory import Pieces, fitting, out_of_memory
+from eavdash.training.memory import Pieces, fitting, out_of_memory, peak_of
 from eavdash.training.precision import device_of
 from eavdash.training.step import gradients, optimiser_bytes, peak, rehearsal
 
 log = logging.getLogger(__name__)
+HERE = Execution()  # with as much memory as there is
 
 
 def within_budget(
@@ -39,10 +41,33 @@ def within_budget(
         batch, labels = _first(model, source, train, count)
         return peak(model, batch, labels, precision)
 
-    size = fitting(of, execution.memory, pieces.training, optimiser_bytes(model))
-    if size < pieces.training:
-        log.info("%s: %d windows at once fit into %g GiB", name, size, execution.memory)
+    size = _fitting(of, execution, pieces.training, optimiser_bytes(model), name)
     pieces.training, pieces.evaluation = size, min(pieces.evaluation, 2 * size)
+
+
+def frozen_within_budget(
+    compute: Callable[[Tensor], object],
+    rows: Tensor,
+    pieces: Pieces,
+    execution: Execution,
+    device: torch.device,
+    name: str,
+) -> None:
+    """Lower ``pieces.evaluation`` to what ``execution.memory`` allows ``compute``, without gradients, of ``rows``.
+
+    As measured on a GPU with one and two windows; nothing on a CPU (:func:`within_budget` says so in the log).
+    """
+    if execution.memory and device.type == "cuda":
+        most = min(pieces.evaluation, len(rows))
+        size = _fitting(lambda count: peak_of(lambda: compute(rows[:count]), device), execution, most, 0, name)
+        pieces.evaluation = size if size < most else pieces.evaluation
+
+
+def _fitting(peak: Callable[[int], int], execution: Execution, most: int, reserve: int, name: str) -> int:
+    size = fitting(peak, execution.memory, most, reserve)
+    if size < most:
+        log.info("%s: %d windows at once fit into %g GiB", name, size, execution.memory)
+    return size
 
 
 def compiled(model: nn.Module, source: Any, train: Sequence[int], pieces: Pieces, precision: str, name: str) -> bool:

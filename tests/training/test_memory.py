@@ -15,10 +15,12 @@ from eavdash.errors import TrainingError
 from eavdash.models import build
 from eavdash.models.ast import AudioSpectrogramTransformer
 from eavdash.models.eegformer import EEGformer
-from eavdash.training import headphase, loop, memory, step
+from eavdash.training import features, headphase, joint, loop, memory, step, warmup
+from eavdash.training.job import open_job, read_windows
 from eavdash.training.loading import Batch
 from eavdash.training.memory import GIB, Pieces
 from eavdash.training.run import train_run
+from eavdash.training.stage1 import WindowSource
 
 CPU_MESSAGE = "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"
 
@@ -85,7 +87,9 @@ class Limited:
         patch.setattr(kind, "forward", limited)
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), RuntimeError(CPU_MESSAGE)])
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), RuntimeError(CPU_MESSAGE), MemoryError("no room")]
+)
 def test_out_of_memory_halves_until_it_fits(sandbox, tiny_config, content, monkeypatch, caplog, error):
     caplog.set_level(logging.WARNING)
     asked = sandbox.study(tiny_config(3, micro_batch=2), "asked")("eeg")
@@ -163,6 +167,61 @@ def test_the_budget_gives_the_largest_size_that_fits(base, each, budget, expecte
     assert memory.fitting(peak, budget, 16, reserve=GIB) <= size
 
 
+def test_two_windows_that_do_not_even_fit_the_device_leave_one():
+    def peak(windows: int) -> int:
+        if windows > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried")
+        return GIB
+
+    assert memory.fitting(peak, 100.0, 16) == 1
+
+
+class Measured:
+    """As on a GPU on which a piece takes 1 GiB, and half a GiB more for each of its windows."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.sizes: list[int] = []  # of the pieces that were tried
+        self.chosen: list[int] = []
+        real = warmup.frozen_within_budget
+        patch.setattr(warmup, "peak_of", lambda work, device: (work(), int((1 + self.sizes[-1] / 2) * GIB))[1])
+
+        def as_on_a_gpu(compute, rows, pieces, execution, device, name):
+            def noted(part):
+                self.sizes.append(len(part))
+                return compute(part)
+
+            real(noted, rows, pieces, execution, torch.device("cuda"), name)
+            self.chosen.append(pieces.evaluation)
+
+        for module in (features, headphase, joint):
+            patch.setattr(module, "frozen_within_budget", as_on_a_gpu)
+
+
+@pytest.mark.parametrize(("budget", "expected"), [(2.5, 3), (0.0, 32)])
+def test_frozen_features_keep_within_the_budget(sandbox, tiny_config, monkeypatch, budget, expected):
+    run = sandbox.study(tiny_config(1))
+    train_run(run("audio"))
+    measured = Measured(monkeypatch)
+    job = open_job(run("audio"), torch.device("cpu"))
+    features.features(run("audio"), read_windows(job, "audio"), job.device, cfg.Execution(memory=budget))
+    assert measured.chosen == [expected]
+    assert measured.sizes == ([1, 2] if budget else [])
+
+
+def test_what_is_computed_before_a_phases_first_step_keeps_within_it_too(sandbox, tiny_config, monkeypatch):
+    run = sandbox.study(cfg.with_settings(tiny_config(1), ["fusion.joint_epochs=1"]))
+    for stage in cfg.MODALITIES:
+        train_run(run(stage))
+    measured = Measured(monkeypatch)
+    train_run(run("fusion"), execution=cfg.Execution(memory=2.0))
+    assert measured.chosen == [2, 2, 2, 2]  # three encoders' features, and the validation before joint epochs
+    windows = read_windows(open_job(run("vision"), torch.device("cpu")), "vision")
+    source = WindowSource(windows, torch.zeros(len(windows.index), dtype=torch.int64), torch.device("cpu"), False)
+    model, pieces = features.load_encoder(run("vision")), Pieces(8, 8)
+    headphase.head_source(model, source, range(9), pieces, "float32", "run", cfg.Execution(memory=2.0))
+    assert pieces.evaluation == 2
+
+
 def test_a_budget_on_a_cpu_is_refused_in_the_log(sandbox, tiny_config, content, caplog):
     plain = sandbox.study(tiny_config(1), "plain")("eeg")
     train_run(plain)
@@ -219,6 +278,7 @@ def test_weights_that_broke_in_the_last_step_are_not_scored(sandbox, tiny_config
 def test_memory_errors_of_every_kind_are_known():
     assert memory.out_of_memory(torch.OutOfMemoryError("x"))
     assert memory.out_of_memory(RuntimeError(CPU_MESSAGE))
+    assert memory.out_of_memory(MemoryError())  # numpy's too, where recordings are read
     assert memory.out_of_memory(np.exceptions.AxisError("x")) is False
     assert not memory.out_of_memory(RuntimeError("DefaultCPUAllocator: something else"))
 
