@@ -87,7 +87,8 @@ def import_checkpoint(
     Args:
         labels: the classes in the order of the files' last layers.
         order: the modalities in the order in which the fusion joins their features.
-        settings: ``key=value`` changes of the preset, about how recordings are read; sizes are the files'.
+        settings: ``key=value`` changes of the preset, about how recordings are read; sizes are the files', protocol and
+            fusion those of the publication.
 
     Raises:
         ConfigError: a file does not hold the published model; every tensor must have its place.
@@ -176,7 +177,15 @@ def _fusion(
 
 def _config(models: Mapping[str, Imported], stages: tuple[str, ...], settings: Sequence[str]) -> StudyConfig:
     """The preset ``paper`` with ``settings`` and the sizes of the files."""
-    config = replace(cfg.with_settings(preset("paper"), settings), stages=stages)
+    published = preset("paper")
+    config = replace(cfg.with_settings(published, settings), stages=stages)
+    if (config.protocol, config.fusion) != (published.protocol, published.fusion):
+        raise UsageError.at(
+            "--set",
+            expected="settings of how the recordings are read",
+            found="another protocol or fusion",
+            remedy="leave these as published: the checkpoint has learned from the training trials of that protocol",
+        )
     for stage, one in models.items():
         if stage == "fusion":
             continue

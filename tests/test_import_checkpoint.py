@@ -278,6 +278,15 @@ def test_what_cannot_be_imported_is_refused(
     assert not (tmp_path / "c").exists()
 
 
+@pytest.mark.parametrize("setting", ["protocol.name=conversation", "fusion.joint_epochs=1"])
+def test_what_was_published_is_not_scored_otherwise(published: Published, tmp_path: Path, setting: str) -> None:
+    """Under another protocol test trials would be some that the checkpoint has learned from."""
+    given = {"eeg": published.file("eeg")}
+    with pytest.raises(UsageError, match="another protocol or fusion"):
+        import_checkpoint(published.folder, "s", "1", given, tmp_path / "c", settings=[setting], device="cpu")
+    assert not (tmp_path / "c").exists()
+
+
 @pytest.mark.slow
 def test_full_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = installed(Published(tmp_path / "published", FULL), monkeypatch)

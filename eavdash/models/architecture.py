@@ -81,7 +81,8 @@ def stated(file: Path, modality: str) -> dict[str, Any]:
     family, called = _FAMILIES[modality]
     if settings.get("model_type", family) != family:
         found = f"model_type {settings['model_type']!r}"
-        raise ConfigError.at(where, expected=f"that of {called} (model_type {family!r})", found=found, remedy=_REMEDY)
+        remedy = "use a checkpoint of that family, or put this one into a folder without another's settings"
+        raise ConfigError.at(where, expected=f"that of {called} (model_type {family!r})", found=found, remedy=remedy)
     size = settings.get("image_size")
     if isinstance(size, list) and len(set(map(str, size))) == 1:
         settings["image_size"] = size[0]

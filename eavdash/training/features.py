@@ -72,7 +72,7 @@ def features(run: RunDir, windows: Windows, device: torch.device, execution: cfg
     file = run.study.cache_dir / FOLDER / f"{_key(run, windows, device, precision)}.npz"
     arrays = _read(file)
     if arrays is None:
-        arrays = _compute(load_encoder(run).to(device), windows, device, execution, precision, run.name)
+        arrays = _compute(load_encoder(run).to(device), windows, device, BATCH, precision, run.name, execution)
         file.parent.mkdir(parents=True, exist_ok=True)
         save = partial(np.savez, tokens=arrays["tokens"], mask=arrays["mask"], logits=arrays["logits"])
         write_atomic(file, save)
@@ -81,7 +81,13 @@ def features(run: RunDir, windows: Windows, device: torch.device, execution: cfg
 
 
 def _compute(
-    model: Encoder, windows: Windows, device: torch.device, execution: cfg.Execution, precision: str, name: str
+    model: Encoder,
+    windows: Windows,
+    device: torch.device,
+    batch: int,
+    precision: str,
+    name: str,
+    execution: cfg.Execution = HERE,
 ) -> dict[str, np.ndarray]:
     rows = torch.as_tensor(windows.index["row"].to_numpy(copy=True))
 
@@ -92,7 +98,7 @@ def _compute(
         found = {"tokens": encoded.tokens.float(), "mask": encoded.mask, "logits": encoded.logits.float()}
         return {key: value.cpu().numpy() for key, value in found.items()}
 
-    pieces = Pieces(BATCH, BATCH)
+    pieces = Pieces(batch, batch)
     frozen_within_budget(compute, rows, pieces, execution, device, name)
     parts = in_pieces(rows, pieces, compute, name)
     arrays = {key: np.concatenate([part[key] for part in parts]) for key in ("tokens", "mask", "logits")}

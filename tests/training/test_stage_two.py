@@ -83,7 +83,7 @@ def test_frozen_encoders_do_not_change(sandbox, tiny_config):
     assert windows is not None
     from eavdash.training import features as module
 
-    module._compute(encoder, windows, torch.device("cpu"), cfg.Execution(), "float32", "s01-eeg")
+    module._compute(encoder, windows, torch.device("cpu"), 4, "float32", "s01-eeg")
     assert all(torch.equal(state[k], v) for k, v in encoder.state_dict().items())
     train_run(run("fusion"))
     assert {s: run(s).model_file.read_bytes() for s in cfg.MODALITIES} == before
