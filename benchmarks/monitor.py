@@ -39,6 +39,7 @@ from eavdash.store import StudyDir, unit_name
 REPO = Path(__file__).resolve().parents[1]
 UNDER_WAY = 168
 EVERY = 2.0  # seconds between heartbeats
+WRITTEN = ("model.safetensors", "predictions.parquet")
 
 
 def make_study(root: Path, name: str, subjects: int, folds: int) -> StudyDir:
@@ -67,6 +68,8 @@ def make_study(root: Path, name: str, subjects: int, folds: int) -> StudyDir:
                 run.config_file.write_text(json.dumps({"run": run.name, **facts, "parents": {}, "config": config}))
                 state = "running" if number < UNDER_WAY else "queued" if number % 3 == 0 else "done"
                 run.status_file.write_text(json.dumps(status(state, now, host)))
+                for name in WRITTEN if state == "done" else ():
+                    (run.path / name).write_bytes(b"x")
                 number += 1
     return study
 
@@ -78,7 +81,8 @@ def status(state: str, now: float, host: str) -> dict[str, Any]:
         return known
     known |= {"attempt": 1, "host": host, "started": now - 60, "heartbeat": now, "epochs": 30, "epoch": 7}
     if state == "done":
-        known |= {"epoch": 30, "finished": now - 1, "accuracy": 0.5, "checksums": dict.fromkeys("ab", "0" * 64)}
+        known |= {"epoch": 30, "finished": now - 1, "accuracy": 0.5, "checksums": dict.fromkeys(WRITTEN, "0" * 64)}
+        known["sizes"] = dict.fromkeys(WRITTEN, 1)
     return known
 
 
@@ -153,8 +157,8 @@ def measured(study: StudyDir, refreshes: int) -> list[dict[str, Any]]:
     rows.append(row("page", page, refreshes))
     monitor._grid = component
     counts = snapshot.snapshot(study)["shown"].value_counts().to_dict()
-    if counts.get("running") != UNDER_WAY:
-        raise SystemExit(f"not all of the runs under way are shown as running: {counts}")
+    if counts.get("running") != UNDER_WAY or "damaged" in counts:
+        raise SystemExit(f"not all runs are shown as what they are: {counts}")
     return [
         {"study": study.name, "runs": sum(counts.values()), **r, "grid_kb": round(max(sent) / 1000, 1)} for r in rows
     ]

@@ -181,7 +181,7 @@ def grid() -> Iterator[Callable[[pd.DataFrame], None]]:
                 name, state = str(row["run"]), str(row["shown"])
                 if seen.get(name) != state:
                     seen[name] = state
-                    if state in ("done", "failed", "cancelled", "not responding") or not _err.is_terminal:
+                    if state in ("done", "failed", "damaged", "cancelled", "not responding") or not _err.is_terminal:
                         progress.console.print(_run_line(row), markup=False)
                 if state == "running" and name not in tasks:
                     tasks[name] = progress.add_task(name, total=None, what="")

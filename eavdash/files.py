@@ -61,18 +61,18 @@ def write_json(path: Path, data: Any) -> None:
     write_atomic(path, lambda file: file.write(text.encode()))
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, remedy: str = "restore it or train the study again") -> Any:
     """The JSON document at ``path``.
 
     Raises:
-        IntegrityError: it is missing or not JSON.
+        IntegrityError: it is missing or not JSON; ``remedy`` says what to do then.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise IntegrityError.at(path, expected="a file", found="none", remedy="train the study again") from None
+        raise IntegrityError.at(path, expected="a file", found="none", remedy=remedy) from None
     except (ValueError, OSError) as error:
-        raise IntegrityError.at(path, expected="JSON", found=str(error), remedy="restore it or train again") from error
+        raise IntegrityError.at(path, expected="JSON", found=str(error), remedy=remedy) from error
 
 
 def sha256(path: Path) -> str:

@@ -1,7 +1,8 @@
 """The states of a run: what each may become, what is remembered of an attempt, and whether "running" is true.
 
 In: the content of a run's status.json. Out: the same with what can be observed. "Paused" is no state of a run, it
-belongs to the study; "not responding" is none either, it is derived here, from the run's lock and its heartbeat.
+belongs to the study; "not responding" is none either, it is derived here, from the run's lock and its heartbeat, and
+"damaged" (done, but its files are not there as it wrote them) by :meth:`eavdash.store.RunDir.live_status`.
 """
 
 from __future__ import annotations

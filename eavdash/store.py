@@ -127,18 +127,43 @@ class RunDir:
 
     def config(self) -> dict[str, Any]:
         """The content of config.json."""
-        return dict(read_json(self.config_file))
+        return self._record(self.config_file)
 
     def status(self) -> dict[str, Any]:
         """The content of status.json as it was last written; see :meth:`live_status` for what is true now."""
-        return dict(read_json(self.status_file))
+        return self._record(self.status_file)
 
     def live_status(self) -> dict[str, Any]:
-        """The status with what can be observed now: ``shown`` is the state, or "not responding".
+        """The status with what can be observed now: ``shown`` is the state, "not responding" or "damaged".
 
-        A run is shown as running only while a live process holds its lock and its heartbeat is recent.
+        A run is shown as running only while a live process holds its lock and its heartbeat is recent, and as done only
+        while the files that it wrote are there in their sizes (:meth:`lost`); nothing but status.json is read.
         """
-        return judged(self.path, self.status())
+        status = judged(self.path, self.status())
+        if status["state"] == "done" and (lost := self.lost(status)):
+            status |= {"shown": "damaged", "reason": lost}
+        return status
+
+    def unreadable(self) -> str:
+        """Why config.json or status.json cannot be read, with the remedy; empty if they can."""
+        try:
+            self.config()
+            self.status()
+        except IntegrityError as error:
+            return str(error)
+        return ""
+
+    def _record(self, file: Path) -> dict[str, Any]:
+        """What one of the run's own two files holds.
+
+        Raises:
+            IntegrityError: it is missing or damaged. Such a run cannot be started over: it has to be made again.
+        """
+        remedy = f"remove this folder and have the run made again: eavdash extend {self.study.name}"
+        found = read_json(file, remedy)
+        if not isinstance(found, dict):
+            raise IntegrityError.at(file, expected="a JSON object", found=type(found).__name__, remedy=remedy)
+        return found
 
     def create(self, config: dict[str, Any]) -> None:
         """Make the folder with config.json and a first status (queued); an existing run is left as it is."""
@@ -159,7 +184,7 @@ class RunDir:
         with self._status_lock():
             status = self.status()
             self._check(status, expect)
-            status |= fields
+            status |= self._sized(fields)
             write_json(self.status_file, status)
             return status
 
@@ -179,7 +204,8 @@ class RunDir:
                     found=state,
                     remedy="look at the run again, its state has changed meanwhile",
                 )
-            status = {**with_attempt(status, state, fields), **fields, "state": state, "changed": time.time()}
+            status = with_attempt(status, state, fields)
+            status |= {**self._sized(fields), "state": state, "changed": time.time()}
             write_json(self.status_file, status)
             return status
 
@@ -197,6 +223,40 @@ class RunDir:
         """Checksums of the result files that exist, for status.json."""
         return {name: sha256(self.path / name) for name in CHECKED_FILES if (self.path / name).exists()}
 
+    def _sized(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Fields of a status; with checksums the sizes of the files, by which every look can tell what is missing."""
+        if "checksums" not in fields:
+            return fields
+        files = {name: self.path / name for name in fields["checksums"]}
+        return {**fields, "sizes": {name: file.stat().st_size for name, file in files.items() if file.exists()}}
+
+    def written(self, status: Mapping[str, Any]) -> list[str]:
+        """The names of the result files that a run with this status, if it is done, has written."""
+        return sorted({*(status.get("checksums") or {}), self.predictions_file.name})
+
+    def lost(self, status: Mapping[str, Any]) -> str:
+        """Which file of a finished run is missing or has another size than it wrote; empty if none is.
+
+        Nothing is read: :meth:`verify` compares checksums.
+        """
+        sizes = dict(status.get("sizes") or {})
+        for name in self.written(status):
+            try:
+                found = os.stat(self.path / name).st_size  # noqa: PTH116 - every look at every run asks this
+            except OSError:
+                return str(self._missing(name))
+            if found != sizes.get(name, found) or not found:
+                expected = f"{sizes[name]} bytes" if name in sizes else "a file with something in it"
+                return str(self._differs(name, expected, f"{found} bytes (the file is damaged)"))
+        return ""
+
+    def _missing(self, name: str) -> IntegrityError:
+        return self._differs(name, "a file written by the run", "none")
+
+    def _differs(self, name: str, expected: str, found: str) -> IntegrityError:
+        remedy = f"train the run again: eavdash retry {self.study.name} --run {self.name}"
+        return IntegrityError.at(self.path / name, expected=expected, found=found, remedy=remedy)
+
     def verify(self, name: str) -> Path:
         """The path of a result file whose checksum matches status.json.
 
@@ -205,14 +265,11 @@ class RunDir:
         """
         path = self.path / name
         expected = dict(self.status().get("checksums") or {}).get(name)
-        remedy = f"train the run again: eavdash retry {self.study.name} --run {self.name}"
         if not path.exists():
-            raise IntegrityError.at(path, expected="a file written by the run", found="none", remedy=remedy)
+            raise self._missing(name)
         found = sha256(path)
         if expected is not None and found != expected:
-            raise IntegrityError.at(
-                path, expected=f"checksum {expected[:12]}", found=f"{found[:12]} (the file is damaged)", remedy=remedy
-            )
+            raise self._differs(name, f"checksum {expected[:12]}", f"{found[:12]} (the file is damaged)")
         return path
 
     def locked(self) -> bool:

@@ -18,7 +18,7 @@ from eavdash import config as cfg
 from eavdash import housekeeping
 from eavdash.config import Execution, Selection
 from eavdash.errors import QueueError, StudyConflictError, UsageError
-from eavdash.housekeeping import keeping
+from eavdash.housekeeping import keeping, looking
 from eavdash.housekeeping.looking import COLUMNS
 from eavdash.store import RunDir, StudyDir, studies
 from eavdash.study import prepare, refresh, retry
@@ -107,6 +107,17 @@ def test_two_changes_within_one_tick_of_the_clock_are_both_seen(tmp_path: Path) 
     run.transition("cancelled")
     os.utime(run.path, ns=(stamp, stamp))
     assert rows(tmp_path)["demo"]["states"] == {"cancelled": 1}
+
+
+def test_a_run_whose_files_are_gone_is_not_counted_as_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "SETTLED", -10.0)  # remembered at once
+    study = make_study(tmp_path, subjects=("1", "2"), states={"s02-eeg": "queued"})
+    assert housekeeping.overview(tmp_path)["done"].item() == 7
+    study.run("s01-eeg").model_file.unlink()
+    study.run("s01-audio").predictions_file.write_bytes(b"x")  # in place
+    study.run("s01-vision").config_file.write_text("{")
+    states = housekeeping.overview(tmp_path)["states"].item()
+    assert states == {"done": 4, "damaged": 2, "failed": 1, "queued": 1}
 
 
 def test_a_damaged_study_keeps_its_row_and_says_why(tmp_path: Path) -> None:

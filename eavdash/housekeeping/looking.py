@@ -1,7 +1,8 @@
 """One row per study: how far it is, how large, and what it was made of.
 
 In: a checkpoints folder. Out: a table. Nothing is read twice while it stays as it is: every file of a run is written by
-renaming, which changes the time of its folder, so that a second look at 10,000 runs costs one ``stat`` for each.
+renaming, which changes the time of its folder, so that a second look at 10,000 runs costs a few ``stat`` for each: of
+the folder, and of files that the run's state rests on, which may be written over in place.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import pandas as pd
 
 from eavdash.errors import EavdashError, IntegrityError
 from eavdash.housekeeping.keeping import sweep
+from eavdash.jobs.snapshot import marked
 from eavdash.store import RunDir, StudyDir, studies
 
 COLUMNS = {
@@ -45,9 +47,14 @@ REMEMBERED = 50_000
 
 @dataclass(frozen=True)
 class _Look:
-    """What the folder of a run held at one time; ``folders`` beside its files change without it."""
+    """What the folder of a run held at one time; ``folders`` beside its files change without it.
+
+    ``state`` is the one shown, but for a run that says that it is running; ``files`` have the ``mark`` that they had.
+    """
 
     stamp: int
+    files: tuple[str, ...]
+    mark: int
     state: str
     submitted: bool
     bytes: int
@@ -132,7 +139,7 @@ def _row(study: StudyDir, control: dict[str, Any]) -> dict[str, Any]:
 def _look(path: str, stamp: int) -> _Look | None:
     """What a folder with this time holds; None if it is no run's."""
     known = _known.get(path)
-    if known is not None and known.stamp == stamp:
+    if known is not None and known.stamp == stamp and known.mark == marked(path, known.files):
         return known
     run = RunDir(Path(path))
     size = resume = 0
@@ -147,12 +154,19 @@ def _look(path: str, stamp: int) -> _Look | None:
         resume += length if entry.name in (run.resume_file.name, run.joint_resume_file.name) else 0
     if run.config_file.name not in names:
         return None
+    files = [run.config_file.name, run.status_file.name]
+    mark = marked(path, files)
     try:
+        run.config()
         status = run.status()
         state, submitted = str(status["state"]), bool(status.get("submission"))
+        if state == "done":
+            files += run.written(status)
+            mark = marked(path, files)
+            state = str(run.live_status()["shown"])
     except (IntegrityError, KeyError):
         state, submitted = "failed", True  # as in the runs' own table: what cannot be read has failed
-    found = _Look(stamp, state, submitted, size, resume, tuple(folders))
+    found = _Look(stamp, tuple(files), mark, state, submitted, size, resume, tuple(folders))
     if time.time() - stamp / 1e9 > SETTLED:
         if len(_known) >= REMEMBERED:
             _known.clear()

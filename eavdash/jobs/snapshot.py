@@ -2,7 +2,9 @@
 
 Pages poll this: it needs neither the queue nor torch, and it reads again only files that have changed since the last
 look of this process. What it says is judged by :meth:`eavdash.store.RunDir.live_status`, at every look for a run that
-is under way, so a run whose process is gone is never shown as running.
+is under way, so a run whose process is gone is never shown as running; and for a run that has ended whenever something
+in its folder came or went, so that one whose files are gone is never shown as done. A file that was written over in
+place is noticed at the next look in a study of up to :data:`THOROUGH` runs, and within a few looks in larger ones.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -19,8 +22,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eavdash.errors import IntegrityError
-from eavdash.store import StudyDir
+from eavdash.config import STAGES
+from eavdash.errors import EavdashError, IntegrityError
+from eavdash.store import RunDir, StudyDir, unit_name
 
 COLUMNS = {
     "run": "str",
@@ -53,6 +57,8 @@ COLUMNS = {
 }
 #: Studies whose rows a process keeps; those looked at least recently are read anew.
 STUDIES = 16
+#: Runs of which one look compares every file with what it saw before; the next look goes on with the next ones.
+THOROUGH = 1000
 
 Stamp = tuple[int, int, int]
 
@@ -66,16 +72,18 @@ def ended(status: dict[str, Any]) -> bool:
 def snapshot(study: StudyDir, runs: Sequence[str] | None = None) -> pd.DataFrame:
     """One row per run, by name.
 
-    Columns: run, unit, subject ("" across subjects), stage, fold, seed, state, shown (the state, or "not responding"),
-    epoch, epochs, reason, attempt, accuracy (of test trials, 0..1, NaN before), started, finished, heartbeat (seconds
-    since 1970, NaN before), ended (nothing more happens by itself), from_epoch (after which the attempt began),
-    executor, host, priority, stopping (it is to be cancelled), and of what a run under way uses: cpu (percent of one
-    core), memory, peak (bytes), gpu (percent), gpu_memory (bytes), NaN where that is not known.
+    Columns: run, unit, subject ("" across subjects), stage, fold, seed, state, shown (the state, "not responding", or
+    "damaged": done, and not all of its files are there as written), epoch, epochs, reason, attempt, accuracy (of test
+    trials, 0..1, NaN before), started, finished, heartbeat (seconds since 1970, NaN before), ended (nothing more will
+    happen by itself), from_epoch (after which the attempt began), executor, host, priority, stopping (to be cancelled),
+    of what a run under way uses: cpu (percent of one core), memory, peak (bytes), gpu (percent), gpu_memory (bytes),
+    NaN where that is not known.
     """
     known = _known(study)
     with known.lock:
         names = _names(study.path) if runs is None else [*runs]
-        rows = [row for name in names if (row := known.row(study, name, planned=runs is not None)) is not None]
+        due = known.due(names)
+        rows = [row for name in names if (row := known.row(study, name, runs is not None, name in due)) is not None]
         if runs is not None:
             return _Table(rows).frame
         if len(known.runs) > len(rows):
@@ -90,11 +98,13 @@ def snapshot(study: StudyDir, runs: Sequence[str] | None = None) -> pd.DataFrame
 class _Seen:
     """A run as it was read last."""
 
-    status: Stamp | None
+    stamps: tuple[Stamp | None, Stamp | None]  # of its folder and of its status.json
     row: tuple[Any, ...]
-    settled: bool  # what was read is true until status.json changes
-    attempt: tuple[Any, ...] = ()  # tells one attempt from every other; while it lasts, config.json is not read again
+    settled: bool  # what was read is true until one of its files changes
+    config: Stamp | None = None  # while it is the same, config.json is not read again
     configured: tuple[Any, ...] = ()
+    files: tuple[str, ...] = ()  # config.json, and those that the run wrote if it is done
+    mark: int = 0  # of these files
 
 
 @dataclass
@@ -104,18 +114,27 @@ class _Known:
     lock: threading.Lock = field(default_factory=threading.Lock)
     runs: dict[str, _Seen] = field(default_factory=dict)
     table: _Table | None = None
+    turn: int = 0
 
-    def row(self, study: StudyDir, name: str, planned: bool) -> tuple[Any, ...] | None:
+    def due(self, names: Sequence[str]) -> set[str]:
+        """The runs that this look is thorough about: each in its turn."""
+        if len(names) <= THOROUGH:
+            return set(names)
+        self.turn = self.turn + THOROUGH if self.turn + THOROUGH < len(names) else 0
+        return set(names[self.turn : self.turn + THOROUGH])
+
+    def row(self, study: StudyDir, name: str, planned: bool, due: bool) -> tuple[Any, ...] | None:
         """The run's row; None for a folder that is no run. ``planned``: it is one, whatever is missing."""
-        status = _stamp(f"{study.path}/{name}/status.json")
+        folder = f"{study.path}/{name}"
+        stamps = _stamp(folder), _stamp(f"{folder}/status.json")
         seen = self.runs.get(name)
-        # A running run is judged at every look: its process may have gone without writing anything. What config.json
-        # says of a run never changes after it was planned, and whoever plans it again writes its status after it.
-        if seen is None or not seen.settled or seen.status != status:
-            if not planned and _stamp(f"{study.path}/{name}/config.json") is None:
+        # A running run is judged at every look: its process may have gone without writing anything.
+        changed = seen is None or not seen.settled or seen.stamps != stamps
+        if seen is None or changed or (due and seen.mark != marked(folder, seen.files)):
+            if not planned and _stamp(f"{folder}/config.json") is None:
                 self.runs.pop(name, None)
                 return None
-            seen = _read(study, name, status, seen)
+            seen = _read(study, name, stamps, seen)
             self.runs[name] = seen
         return seen.row
 
@@ -187,22 +206,43 @@ def _stamp(path: str) -> Stamp | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _read(study: StudyDir, name: str, stamp: Stamp | None, before: _Seen | None) -> _Seen:
+def marked(folder: str, names: Sequence[str]) -> int:
+    """Changes whenever one of these files is written, in place or anew, or is gone."""
+    return hash(tuple(_stamp(f"{folder}/{name}") for name in names))
+
+
+def _read(study: StudyDir, name: str, stamps: tuple[Stamp | None, Stamp | None], before: _Seen | None) -> _Seen:
     run = study.run(name)
+    config, configured = _stamp(str(run.config_file)), before.configured if before is not None else ()
     status: dict[str, Any]
     try:
         status = run.live_status()
-        attempt = tuple(status.get(key) for key in ("submission", "attempt", "started"))
-        goes_on = before is not None and not before.settled and before.attempt == attempt
-        configured = before.configured if before is not None and goes_on else _configured(run.config())
+        if not configured or before is None or config is None or before.config != config:
+            configured = _configured(run.config())
+        files = (run.config_file.name, *(run.written(status) if status["state"] == "done" else ()))
+        mark = marked(str(run.path), files)
         row = _row(name, configured, status)
     except (IntegrityError, FileNotFoundError, KeyError, TypeError, ValueError) as error:
         said = (
             str(error) if isinstance(error, IntegrityError) else f"{run.status_file}: {error!r} is not as it should be"
         )
         status = {"state": "failed", "shown": "failed", "reason": said}
-        return _Seen(stamp, _row(name, ("", "", "", 0, 0), status), settled=False)
-    return _Seen(stamp, row, status["state"] != "running", attempt, configured)
+        return _Seen(stamps, _row(name, configured or _by_name(run), status), settled=False, configured=configured)
+    return _Seen(stamps, row, status["state"] != "running", config, configured, files, mark)
+
+
+def _by_name(run: RunDir) -> tuple[Any, ...]:
+    """What the table shows of a run whose config.json cannot be read, as far as its name says it."""
+    found = re.fullmatch(rf"(.+)-({'|'.join(STAGES)})(?:-fold(\d+))?(?:-seed(\d+))?", run.name)
+    if found is None:
+        return "", "", "", 0, 0
+    unit, stage, fold, seed = found.groups()
+    document: dict[str, Any] = {}
+    with contextlib.suppress(EavdashError, TypeError, ValueError):
+        document = run.study.study()
+    naming, selection = document.get("naming") or {}, document.get("selection") or {}
+    subject = next((s for s in selection.get("subjects") or () if unit_name(s) == unit), "")
+    return unit, subject, stage, int(fold or naming.get("fold") or 0), int(seed or naming.get("seed") or 0)
 
 
 def _configured(config: dict[str, Any]) -> tuple[Any, ...]:

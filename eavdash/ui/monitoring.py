@@ -86,7 +86,7 @@ def buttons(study: StudyDir, table: pd.DataFrame, chosen: pd.DataFrame) -> None:
     kind, _, value = str(scope).partition(" ")
     meant = {"chosen": chosen, "all": table}.get(kind, table[table[kind] == value] if value else table)
     names = None if kind == "all" else meant["run"].tolist()
-    again = meant["shown"].isin(["failed", "cancelled"]) | ((meant["shown"] == "blocked") & meant["ended"])
+    again = meant["shown"].isin(["failed", "damaged", "cancelled"]) | ((meant["shown"] == "blocked") & meant["ended"])
     second.button(
         "Cancel",
         help="Stops runs and takes waiting ones out of the queue. Retry goes on after the last finished epoch.",
@@ -98,7 +98,7 @@ def buttons(study: StudyDir, table: pd.DataFrame, chosen: pd.DataFrame) -> None:
     )
     third.button(
         "Retry",
-        help="Queues failed, cancelled and blocked runs again.",
+        help="Queues failed, cancelled and blocked runs again; those whose files are damaged start over.",
         on_click=actions.retry,
         args=(study, names),
         disabled=not again.any(),

@@ -59,9 +59,12 @@ def details(study: StudyDir, row: Mapping[Any, Any], tested: Mapping[tuple[str, 
         status = run.status()
     except EavdashError:
         status = {}  # its row says so
-    why(row, status)
-    if row["shown"] == "done":
+    if row["shown"] in ("done", "damaged"):
         damaged(study, run)
+    elif row["shown"] == "failed" and (broken := run.unreadable()):
+        st.error(parts.plain(broken))
+    else:
+        why(row, status)
     if used := usage(row):
         st.caption(parts.plain(used))
     metrics = run.metrics()

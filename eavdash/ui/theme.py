@@ -43,6 +43,7 @@ STATE_COLOURS = {
     "queued": "#8A8A8A",
     "blocked": "#8A8A8A",
     "failed": "#C8442C",
+    "damaged": "#C8442C",
     "cancelled": "#8A8A8A",
     "not responding": "#B8860B",
 }

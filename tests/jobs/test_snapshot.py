@@ -124,6 +124,62 @@ def test_one_damaged_file_is_one_failed_run(tmp_path: Path) -> None:
     assert shown(study)["s01-eeg"] == "done"
 
 
+def test_a_finished_run_is_damaged_once_its_files_are_not_as_written(tmp_path: Path, reads: list[str]) -> None:
+    study = make_study(tmp_path, subjects=("1",))
+    whole = {run.name: (run.model_file.read_bytes(), run.predictions_file.read_bytes()) for run in study.runs()}
+    assert set(shown(study).values()) == {"done"}
+    study.run("s01-eeg").model_file.unlink()
+    study.run("s01-audio").predictions_file.unlink()
+    with study.run("s01-vision").model_file.open("r+b") as file:  # in place: the folder's time stays
+        file.truncate(3)
+    table = snapshot(study).set_index("run")
+    assert table["shown"].to_dict() == {
+        **dict.fromkeys(("s01-audio", "s01-eeg", "s01-vision"), "damaged"),
+        "s01-fusion": "done",
+    }
+    assert (table["state"] == "done").all()
+    assert table["ended"].all()
+    assert "found none; train the run again: eavdash retry demo --run s01-eeg" in table.loc["s01-eeg", "reason"]
+    assert "expected 7 bytes, found 3 bytes" in table.loc["s01-vision", "reason"]
+    reads.clear()
+    snapshot(study)
+    assert reads == []
+    for name, (model, predictions) in whole.items():
+        study.run(name).model_file.write_bytes(model)
+        study.run(name).predictions_file.write_bytes(predictions)
+    assert set(shown(study).values()) == {"done"}
+
+
+def test_a_configuration_that_is_damaged_later_is_noticed(tmp_path: Path) -> None:
+    study = make_study(tmp_path, subjects=("7",), folds=(0, 1), states={"*": "queued", "s07-eeg-fold1": "running"})
+    assert "failed" not in shown(study).values()
+    before = snapshot(study)
+    for name in ("s07-eeg-fold1", "s07-audio-fold1"):
+        study.run(name).config_file.write_text("{")
+    for fresh in (False, True):
+        if fresh:
+            module._studies.clear()
+        table = snapshot(study).set_index("run")
+        assert table.index[table["shown"] == "failed"].tolist() == ["s07-audio-fold1", "s07-eeg-fold1"]
+        assert "remove this folder and have the run made again: eavdash extend demo" in table["reason"].iloc[1]
+        # It keeps its place in the grid.
+        place = ["run", "unit", "subject", "stage", "fold", "seed"]
+        assert table.reset_index()[place].equals(before[place])
+
+
+def test_a_large_study_is_looked_through_in_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "THOROUGH", 2)
+    study = make_study(tmp_path, subjects=("1", "2"))
+    snapshot(study)
+    for run in study.runs():
+        run.predictions_file.write_bytes(b"")
+    counts = [list(shown(study).values()).count("damaged") for _ in range(4)]
+    assert counts == [2, 4, 6, 8]
+    study.run("s01-eeg").model_file.unlink()
+    study.run("s02-eeg").config_file.unlink()
+    assert "s02-eeg" not in shown(study)  # what goes is noticed at once
+
+
 def test_the_table_is_changed_in_place_and_right(tmp_path: Path) -> None:
     study = make_study(tmp_path, subjects=("1", "2"), states={"*": "queued", "s01-eeg": "running"})
     before = snapshot(study)

@@ -103,6 +103,28 @@ def test_the_grid_shows_every_state_in_words(checkpoints: Path, drawn: list[dict
     assert "with 1 run at a time as now" in said(page)
 
 
+def test_a_finished_run_without_its_files_is_not_shown_as_done(
+    checkpoints: Path, drawn: list[dict[str, Any]], asked: list[tuple[str, Any]]
+) -> None:
+    study = make_study(checkpoints, subjects=("1",))
+    study.run("s01-eeg").model_file.unlink()
+    study.run("s01-audio").config_file.write_text("{")
+    page = opened("monitor")
+    assert {name: cell["words"].split()[0] for name, cell in cells(drawn).items()} == {
+        **{"s01-vision": "done", "s01-audio": "failed"},
+        **{"s01-eeg": "damaged", "s01-fusion": "done"},
+    }
+    assert "4 runs: 2 done, 1 failed, 1 damaged" in said(page)
+    click(page, "s01-audio")
+    assert "expected JSON" in said(page).replace("\\", "")
+    assert "press Retry" not in said(page)
+    click(page, "s01-eeg")
+    assert said(page).replace("\\", "").count("found none; train the run again") == 1
+    page.button(key="training_monitor_retry").click().run()
+    page.button(key="training_monitor_train_again").click().run()
+    assert asked == [("retry", ["s01-eeg"])] * 2
+
+
 def test_several_folds_and_seeds_are_rows_of_their_own(tmp_path: Path) -> None:
     study = make_study(tmp_path, subjects=("2", "10"), folds=(0, 1), seeds=(0, 1), states={"*": "queued"})
     table = looked_at(study)

@@ -138,10 +138,10 @@ def time_left(table: pd.DataFrame, estimate: Estimate) -> str:
 def title(table: pd.DataFrame) -> str:
     """The title of the browser's tab: ``3 failed · 42/168 · eavdash``."""
     shown = table["shown"].value_counts()
-    failed, over = int(shown.get("failed", 0)), bool(table["ended"].all())
+    wrong = [f"{shown[state]} {state}" for state in ("failed", "damaged") if state in shown]
+    over = bool(table["ended"].all())
     done = "done" if over else f"{int(shown.get('done', 0))}/{len(table)}"
-    parts = ([f"{failed} failed"] if failed else []) + ([done] if not (over and failed) else [])
-    return " · ".join([*parts, "eavdash"])
+    return " · ".join([*wrong, *([] if over and wrong else [done]), "eavdash"])
 
 
 def described(row: Mapping[str, Any], tested: int) -> str:
