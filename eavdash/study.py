@@ -7,15 +7,15 @@ all that the queue and the workers need.
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pandas as pd
 
 from eavdash import config as cfg
 from eavdash.config import Selection, StudyConfig
-from eavdash.errors import DataError, UsageError
+from eavdash.errors import DataError, IntegrityError, UsageError
 from eavdash.files import write_atomic, write_json
 from eavdash.planning import Plan, plan
 from eavdash.store import StudyDir, find_study
@@ -54,6 +54,8 @@ def prepare(
         for planned in made.planned:
             run = made.study.run(planned.name)
             run.create(planned.config)
+            if run.unreadable():
+                continue  # it has to be made again, as its row says; the others need not wait for that
             status = run.status()
             if planned.problem and status["state"] == "queued":
                 run.transition("failed", reason=planned.problem, unusable=True)
@@ -86,12 +88,23 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None) -> list[str]:
 
     study.refuse_archived()
     names = set(runs) if runs is not None else {r.name for r in study.runs()}
-    if any(study.run(n).status().get("unusable") for n in names if study.run(n).status_file.exists()):
+    if _unusable(study, names):
         refresh(study)
-    still = {n for n in names if study.run(n).status_file.exists() and study.run(n).status().get("unusable")}
-    if still and runs is not None and still == names:
-        raise DataError(str(study.run(sorted(still)[0]).status()["reason"]))
-    return queue_retry(study, sorted(names - still))
+    still = _unusable(study, names)
+    if still and runs is not None and set(still) == names:
+        raise DataError(still[min(still)])
+    return queue_retry(study, sorted(names - set(still)))
+
+
+def _unusable(study: StudyDir, names: Collection[str]) -> dict[str, str]:
+    """Of these runs, those whose recordings could not be used, with the reason."""
+    found = {}
+    for name in names:
+        with suppress(IntegrityError):  # the queue leaves out what cannot be read, and says so
+            status = study.run(name).status()
+            if status.get("unusable"):
+                found[name] = str(status.get("reason"))
+    return found
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:

@@ -23,7 +23,7 @@ def cancel(options: argparse.Namespace) -> int:
         console.say("nothing was waiting or running: nothing was cancelled")
     elif not options.json:
         console.say("a run that is running is cancelled as soon as its processes are gone, in a moment")
-    return _report(study, options)
+    return _outcome(study, options)
 
 
 def retry(options: argparse.Namespace) -> int:
@@ -33,7 +33,7 @@ def retry(options: argparse.Namespace) -> int:
     study = _study(options)
     if not retry_runs(study, chosen(study, options)) and not options.json:
         console.say("nothing had failed or been cancelled: nothing was queued")
-    return _report(study, options)
+    return _outcome(study, options)
 
 
 def pause(options: argparse.Namespace) -> int:
@@ -45,7 +45,7 @@ def pause(options: argparse.Namespace) -> int:
     if not options.json:
         how = "runs stop after their last finished epoch" if options.now else "runs that have begun are finished"
         console.say(f"{study.name} is paused: {how}; go on with: eavdash resume {study.name}")
-    return _report(study, options)
+    return _outcome(study, options)
 
 
 def resume(options: argparse.Namespace) -> int:
@@ -54,7 +54,7 @@ def resume(options: argparse.Namespace) -> int:
 
     study = _study(options)
     queue.resume(study)
-    return _report(study, options)
+    return _outcome(study, options)
 
 
 def prioritise(options: argparse.Namespace) -> int:
@@ -65,7 +65,7 @@ def prioritise(options: argparse.Namespace) -> int:
     queue.prioritise(study, chosen(study, options), options.priority)
     if not options.json:
         console.say(f"runs that wait have priority {options.priority} now; the highest goes first")
-    return _report(study, options)
+    return _outcome(study, options)
 
 
 def move(options: argparse.Namespace) -> int:
@@ -83,7 +83,7 @@ def move(options: argparse.Namespace) -> int:
             f"what is not done is computed with these settings from now on ({settings.executor}, device "
             f"{settings.device}): what waits or runs at once, what failed or was cancelled when it is retried"
         )
-    return _report(study, options)
+    return _outcome(study, options)
 
 
 def chosen(study: store.StudyDir, options: argparse.Namespace) -> list[str] | None:
@@ -121,9 +121,14 @@ def _study(options: argparse.Namespace) -> store.StudyDir:
     return store.find_study(store.checkpoints_root(options.checkpoints), options.study)
 
 
-def _report(study: store.StudyDir, options: argparse.Namespace) -> int:
+def _outcome(study: store.StudyDir, options: argparse.Namespace) -> int:
+    """Show the runs that were meant, and name those that cannot be read; the exit code."""
+    from eavdash.jobs.queue import unreadable
     from eavdash.jobs.snapshot import snapshot
 
     names = chosen(study, options) if hasattr(options, "run") else None
     show_states(study, snapshot(study, names), options.json)
-    return 0
+    broken = unreadable(study, names)
+    for name, why in broken.items():
+        console.complain(f"{name} cannot be computed: {why}")
+    return 1 if broken else 0

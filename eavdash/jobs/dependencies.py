@@ -49,8 +49,10 @@ def obstacles(run: RunDir) -> tuple[list[str], dict[str, str]]:
     for parent in parents(run):
         try:
             status = parent.status()
-        except IntegrityError:
-            lost[parent.name] = f"{parent.name} does not exist"
+            if status["state"] in ("queued", "blocked"):
+                parent.config()  # without it that run will never be computed
+        except IntegrityError as error:
+            lost[parent.name] = f"{parent.name} cannot be read: {error}"
             continue
         state, reason = status["state"], status.get("reason") or "no reason given"
         if state == "failed":

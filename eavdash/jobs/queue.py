@@ -2,18 +2,21 @@
 
 In: a study's folder and names of its runs (None: all of them). Out: changed states in the runs' files, tasks in the
 durable queue, and a conductor at work on them. All of these may be called from any number of processes at once, and
-twice: a run is launched once. Nothing here imports torch, and DBOS only when something is changed.
+twice: a run is launched once. A run whose own files cannot be read is left out while the others go on
+(:func:`unreadable` names it); asked for alone, it is an error. Nothing here imports torch, and DBOS only when something
+is changed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from eavdash.config import Execution
-from eavdash.errors import QueueError
+from eavdash.errors import IntegrityError, QueueError
 from eavdash.jobs.dependencies import parents, pass_on
 from eavdash.jobs.door import announce, at_the_door, conductor_alive, conductor_error, ensure_conductor
 from eavdash.jobs.snapshot import snapshot
@@ -33,6 +36,7 @@ __all__ = [
     "resume",
     "retry",
     "submit",
+    "unreadable",
     "wait",
 ]
 #: Conductors that :func:`wait` starts without any run changing before it gives up.
@@ -47,6 +51,7 @@ def submit(study: StudyDir, runs: Sequence[str] | None = None, execution: Execut
 
     Raises:
         UsageError: there is no run of one of the names, or the study is archived.
+        IntegrityError: none of the runs can be read.
         QueueError: the conductor cannot be started.
     """
     from eavdash.jobs import requests, tasks
@@ -68,6 +73,7 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None, execution: Executi
 
     Raises:
         UsageError: there is no run of one of the names, or the study is archived.
+        IntegrityError: none of the runs can be read.
         QueueError: the conductor cannot be started.
     """
     from eavdash.jobs import requests, tasks
@@ -89,16 +95,18 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None, execution: Executi
 def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> list[str]:
     """Cancel runs: those that wait at once, those under way as soon as their process is gone (see :func:`wait`).
 
-    Returns the names of the runs that it concerned: those that had not ended.
+    One that a failed run has blocked is cancelled as well, and keeps its reason. Returns the names of the runs that it
+    concerned: those that had not ended, and the blocked ones.
 
     Raises:
         UsageError: there is no run of one of the names.
+        IntegrityError: none of the runs has a status.json that can be read.
         QueueError: the conductor cannot be started.
     """
     from eavdash.jobs import requests, tasks
 
     # Those that wait for others first, or they would be told that what they wait for was cancelled.
-    chosen = sorted(_choose(study, runs), key=_depth)
+    chosen = sorted(_choose(study, runs, whole=False), key=_depth)
     with at_the_door(study.path.parent) as broker:
         dropped = {run.name: requests.cancel(run) for run in chosen}
         broker.cancel([task for ids in dropped.values() for task in ids or ()])
@@ -119,7 +127,7 @@ def pause(study: StudyDir, now: bool = False) -> None:
     from eavdash.jobs import requests, tasks
 
     study.set_control(paused=True)
-    runs = study.runs()
+    runs = _choose(study, None, whole=False)
     with at_the_door(study.path.parent) as broker:
         broker.cancel([task for run in runs for task in requests.halt(run, "paused", waiting_only=not now)])
         tasks.activate(broker, runs)
@@ -167,7 +175,7 @@ def _resettle(
 ) -> None:
     from eavdash.jobs import requests, tasks
 
-    chosen = _choose(study, runs)
+    chosen = _choose(study, runs, whole=False)
     with at_the_door(study.path.parent) as broker:
         study.refuse_archived()
         broker.cancel([task for run in chosen for task in requests.resettle(run, change, why)])
@@ -188,7 +196,7 @@ def wait(
     Raises:
         QueueError: the time is over, a run was never submitted, or conductors die as soon as they are started.
     """
-    names = [run.name for run in _choose(study, runs)]
+    names = [run.name for run in _named(study, runs)]
     begun = time.monotonic()
     before, restarts, looks = "", 0, 0
     while True:
@@ -222,13 +230,37 @@ def wait(
         time.sleep(0.5)
 
 
-def _choose(study: StudyDir, names: Sequence[str] | None) -> list[RunDir]:
+def unreadable(study: StudyDir, runs: Sequence[str] | None = None) -> dict[str, str]:
+    """Which of the runs have a config.json or status.json that cannot be read, and why, with the remedy.
+
+    None of them can be computed; without its status.json a run cannot be cancelled, paused or moved either.
+    """
+    return {run.name: why for run in _named(study, runs) if (why := run.unreadable())}
+
+
+def _named(study: StudyDir, names: Sequence[str] | None) -> list[RunDir]:
     return study.runs() if names is None else [find_run(study, name) for name in dict.fromkeys(names)]
+
+
+def _choose(study: StudyDir, names: Sequence[str] | None, whole: bool = True) -> list[RunDir]:
+    """The runs of these names, or all, without those that cannot be read; ``whole``: config.json and status.json."""
+    wanted, chosen = _named(study, names), []
+    for run in wanted:
+        with contextlib.suppress(IntegrityError):
+            run.status()
+            if whole:
+                run.config()
+            chosen.append(run)
+    if wanted and not chosen:
+        raise IntegrityError(wanted[0].unreadable())
+    return chosen
 
 
 def _depth(run: RunDir) -> int:
     """Fusion 0, a run that waits for another 1, a run that waits for none 2."""
-    config = run.config()
+    config: dict[str, Any] = {}
+    with contextlib.suppress(IntegrityError):
+        config = run.config()
     return 2 if not config.get("parents") else int(config.get("stage") != "fusion")
 
 
@@ -240,7 +272,7 @@ def _with_parents(runs: list[RunDir]) -> list[RunDir]:
         if run.name in needed:
             return
         for parent in parents(run):
-            if parent.config_file.exists():
+            if not parent.unreadable():
                 add(parent)
         needed[run.name] = run
 

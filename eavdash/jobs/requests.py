@@ -16,7 +16,7 @@ from eavdash.config import Execution, execution_of
 from eavdash.errors import IntegrityError, QueueError
 from eavdash.jobs.dependencies import obstacles, waiting_reason
 from eavdash.jobs.snapshot import ended
-from eavdash.jobs.tasks import new_token, train_task
+from eavdash.jobs.tasks import new_token, train_id
 from eavdash.store import CHECKED_FILES, RunDir
 
 
@@ -49,20 +49,28 @@ def retry(run: RunDir, execution: Execution | None, named: bool) -> bool:
 
 
 def cancel(run: RunDir) -> list[str] | None:
-    """Cancel one run as far as its files go; the ids of tasks that need not be carried out, None if it had ended."""
+    """Cancel one run as far as its files go; the ids of tasks that need not be carried out, None if it had ended.
+
+    One that is blocked by a run that failed does not go on by itself, but would with a retry of that run: it is
+    cancelled too, and says what had blocked it.
+    """
     while True:
         status = run.status()
         expect = {key: status.get(key) for key in ("state", "submission", "job")}
         try:
-            if ended(status):
+            if status["state"] in ("done", "failed", "cancelled"):
                 return None
+            if ended(status):
+                reason = f"cancelled while it was blocked: {status.get('reason') or 'no reason given'}"
+                run.transition("cancelled", expect=expect, reason=reason, finished=time.time(), blocked_by=[])
+                return []
             if status.get("cancel") and not status.get("halt"):
                 return []
             if status["state"] == "running" or status.get("job"):
                 run.transition(status["state"], expect=expect, cancel=new_token(), halt=None)
                 return []
             run.transition("cancelled", expect=expect, reason="cancelled", finished=time.time())
-            return [train_task(run, status).id]
+            return [train_id(run, status)]
         except QueueError:
             continue  # it moved on in this very moment: look again
 
@@ -85,7 +93,7 @@ def halt(run: RunDir, why: str, waiting_only: bool = False) -> list[str]:
                 return []
             # A new request: whoever is about to start the run by the old one finds that it is out of date.
             run.transition("queued", expect=expect, submission=new_token())
-            return [train_task(run, status).id]
+            return [train_id(run, status)]
         except QueueError:
             continue
 
@@ -113,7 +121,7 @@ def resettle(run: RunDir, change: Callable[[Execution], Execution], why: str = "
             if status["state"] == "queued" and status.get("submission"):
                 fields["submission"] = new_token()
             run.transition(status["state"], expect=expect, **fields)
-            return [train_task(run, status).id] if "submission" in fields else []
+            return [train_id(run, status)] if "submission" in fields else []
         except QueueError:
             continue
 

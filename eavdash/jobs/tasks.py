@@ -6,6 +6,7 @@ ask twice is to ask once.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from collections.abc import Collection
@@ -27,6 +28,12 @@ def new_token() -> str:
     return f"{time.time_ns():x}{secrets.token_hex(3)}"
 
 
+def train_id(run: RunDir, status: dict[str, Any]) -> str:
+    """The id of the task that computes a run."""
+    again = f"/{status['task']}" if status.get("task") else ""
+    return f"{run.study.name}/{run.name}#{status.get('submission')}{again}"
+
+
 def train_task(run: RunDir, status: dict[str, Any]) -> Task:
     """The task that computes a run. Fusion goes first: it is short, and it completes a subject."""
     settings = execution_of(status)
@@ -34,10 +41,7 @@ def train_task(run: RunDir, status: dict[str, Any]) -> Task:
     priority = _MIDDLE - 2 * wanted - bool(parents(run))
     token = status.get("submission")
     queue = SLOTTED if settings.executor == "local" else CLUSTER
-    again = f"/{status['task']}" if status.get("task") else ""
-    return Task(
-        f"{run.study.name}/{run.name}#{token}{again}", "train", run.study.name, run.name, token, queue, priority
-    )
+    return Task(train_id(run, status), "train", run.study.name, run.name, token, queue, priority)
 
 
 def stop_task(run: RunDir, status: dict[str, Any], shared: bool = False) -> Task:
@@ -97,8 +101,20 @@ def _task(run: RunDir, shared: bool) -> Task | None:
         if status["state"] == "queued" and not status.get("job") and not startable(run):
             return None
         return train_task(run, status)
-    except (IntegrityError, QueueError):
+    except IntegrityError:
+        _give_up(run)
         return None
+    except QueueError:
+        return None
+
+
+def _give_up(run: RunDir) -> None:
+    """Write that a run which waits has failed, if its config.json cannot be read: it would wait for ever."""
+    with contextlib.suppress(IntegrityError, QueueError):
+        status = run.status()
+        if (why := run.unreadable()) and status["state"] in ("queued", "blocked") and not status.get("job"):
+            expect = {key: status.get(key) for key in ("state", "submission", "job")}
+            run.transition("failed", expect=expect, reason=why, finished=time.time())
 
 
 def startable(run: RunDir) -> bool:

@@ -92,7 +92,7 @@ def buttons(study: StudyDir, table: pd.DataFrame, chosen: pd.DataFrame) -> None:
         help="Stops runs and takes waiting ones out of the queue. Retry goes on after the last finished epoch.",
         on_click=actions.cancel,
         args=(study, names),
-        disabled=bool(meant["ended"].all()),
+        disabled=not (~meant["ended"] | (meant["shown"] == "blocked")).any(),
         width="stretch",
         key=f"{PAGE}_cancel",
     )

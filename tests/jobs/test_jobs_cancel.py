@@ -63,8 +63,13 @@ def test_cancel_of_one_run_blocks_its_child_and_spares_the_others(lab):
         "s01-vision": "cancelled",
     }
     assert table.loc["s01-fusion", "reason"] == "s01-vision was cancelled"
-    cancel(lab.study)  # nothing is left to cancel: what is over stays as it is
-    assert lab.states()["s01-audio"] == "done"
+    # What is over stays as it is. The blocked run would go on with a retry of what it waits for: not after this.
+    assert cancel(lab.study) == ["s01-fusion"]
+    assert lab.states() == {**table["state"].to_dict(), "s01-fusion": "cancelled"}
+    assert "cancelled while it was blocked: s01-vision was cancelled" in runs[3].status()["reason"]
+    assert cancel(lab.study) == []
+    assert set(retry(lab.study)) == {"s01-fusion", "s01-vision"}
+    cancel(lab.study)
 
 
 def test_cancel_without_a_conductor_and_of_orphans(lab, monkeypatch):

@@ -10,10 +10,12 @@ import pytest
 from test_jobs_kill import undisturbed
 
 from eavdash import states
+from eavdash.cli import main
 from eavdash.config import Execution
-from eavdash.errors import QueueError, UsageError
+from eavdash.errors import IntegrityError, QueueError, UsageError
+from eavdash.files import write_json
 from eavdash.jobs import executors
-from eavdash.jobs.queue import cancel, move, pause, prioritise, resume, retry, submit, wait
+from eavdash.jobs.queue import cancel, move, pause, prioritise, resume, retry, submit, unreadable, wait
 
 
 def test_a_paused_study_starts_nothing_and_goes_on_where_it_was(lab, monkeypatch):
@@ -198,3 +200,52 @@ def test_what_cannot_be_is_refused_before_anything_is_changed(lab, capsys, optio
     assert cli.main(["move", "tried", *options, "--checkpoints", str(lab.root)]) == 2
     assert sentence in capsys.readouterr().err
     assert run.status() == before
+
+
+def test_a_run_that_cannot_be_read_holds_up_no_other(lab, capsys):
+    broken, blind, *others = [lab.run(f"s0{n}-vision", fail="no file") for n in (1, 2, 3, 4)]
+    lab.run("s01-fusion", ("s01-vision",))
+    submit(lab.study)
+    wait(lab.study, timeout=120)
+    for run in others:
+        write_json(run.config_file, {**run.config(), "standin": {"epochs": 2, "seconds": 0.05}})
+    broken.config_file.write_text("{")
+    blind.status_file.write_text("[]")
+    names = [run.name for run in others]
+    assert retry(lab.study) == ["s01-fusion", *names]
+    table = wait(lab.study, timeout=120).set_index("run")
+    assert set(table.loc[names, "state"]) == {"done"}
+    assert table.loc[[broken.name, blind.name], "shown"].tolist() == ["failed", "failed"]
+    assert table.loc["s01-fusion", "state"] == "blocked"
+    assert "s01-vision failed" in table.loc["s01-fusion", "reason"]
+    assert list(unreadable(lab.study)) == [broken.name, blind.name]
+    for run in (broken, blind):
+        with pytest.raises(
+            IntegrityError, match="remove this folder and have the run made again: eavdash extend tried"
+        ):
+            retry(lab.study, [run.name])
+    # The others of these go on as well; one without a status.json alone is an error.
+    assert cancel(lab.study) == ["s01-fusion"]
+    pause(lab.study)
+    resume(lab.study)
+    prioritise(lab.study, None, 2)
+    with pytest.raises(IntegrityError):
+        cancel(lab.study, [blind.name])
+    command = ["retry", "tried", "--checkpoints", str(lab.root)]
+    assert main(command) == 1
+    said = capsys.readouterr()
+    assert "s02-vision cannot be computed" in said.err
+    assert "s01-fusion" in said.out
+
+
+def test_a_run_that_waits_and_cannot_be_read_has_failed(lab):
+    run = lab.run("s01-vision")
+    child = lab.run("s01-fusion", ("s01-vision",))
+    pause(lab.study)
+    submit(lab.study)
+    run.config_file.write_text("{")
+    resume(lab.study)
+    table = wait(lab.study, timeout=120).set_index("run")
+    assert run.status()["state"] == "failed"
+    assert table.loc[child.name, "state"] == "blocked"
+    assert not lab.launches()
