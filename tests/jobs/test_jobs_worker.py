@@ -89,8 +89,10 @@ def test_its_run_was_deleted(lab, by_hand):
     run = lab.run("s01-vision", epochs=1, seconds=60)
     worker = by_hand(run)
     lab.until(lambda: run.status()["state"] == "running")
-    shutil.rmtree(run.path)
+    # In one step, as studies are deleted: its worker writes there, and a folder that is emptied meanwhile fills again.
+    hidden = run.path.rename(lab.root / "deleted")
     assert worker.wait(HEARTBEAT_EVERY + 20) == 1
+    shutil.rmtree(hidden)
     missing = by_hand(run)
     assert "expected a run's folder with config.json, found none" in missing.communicate(timeout=30)[1]
     assert missing.returncode == 2
