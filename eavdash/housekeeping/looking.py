@@ -18,7 +18,7 @@ import pandas as pd
 
 from eavdash.errors import EavdashError, IntegrityError
 from eavdash.housekeeping.keeping import sweep
-from eavdash.jobs.snapshot import marked
+from eavdash.jobs.snapshot import ended, marked
 from eavdash.store import RunDir, StudyDir, studies
 
 COLUMNS = {
@@ -27,6 +27,7 @@ COLUMNS = {
     "done": "int64",
     "states": "object",
     "never_queued": "int64",
+    "open": "int64",
     "bytes": "int64",
     "resume_bytes": "int64",
     "created": "str",
@@ -57,6 +58,7 @@ class _Look:
     mark: int
     state: str
     submitted: bool
+    open: bool
     bytes: int
     resume: int
     folders: tuple[str, ...]
@@ -69,7 +71,7 @@ def overview(root: Path, archived: bool = False) -> pd.DataFrame:
     """One row per study of a checkpoints folder, by name; ``archived``: those as well that were put away.
 
     Columns: study, runs, done, states (how many runs are shown in each state), never_queued (runs that are planned and
-    were never submitted), bytes (of all its files), resume_bytes (of them, what unfinished runs would go on from),
+    were never submitted), open (runs that were submitted and have not ended), bytes (of all its files), resume_bytes (of them, what unfinished runs would go on from),
     created (ISO 8601), changed (of any of its files, seconds since 1970), dataset (its path), protocol, preset,
     simulated, paused, archived, and problem (why its study.json cannot be read; empty otherwise).
     """
@@ -100,7 +102,7 @@ def _row(study: StudyDir, control: dict[str, Any]) -> dict[str, Any]:
         problem = str(error)
     config, dataset = dict(document.get("config") or {}), dict(document.get("dataset") or {})
     states: Counter[str] = Counter()
-    never = size = resume = 0
+    never = size = resume = unfinished = 0
     changed = 0.0
     for entry in _entries(study.path):
         stat = entry.stat(follow_symlinks=False)
@@ -114,6 +116,7 @@ def _row(study: StudyDir, control: dict[str, Any]) -> dict[str, Any]:
             continue
         size += found.bytes + sum(_tree(folder) for folder in found.folders)
         resume += found.resume
+        unfinished += found.open
         never += found.state == "queued" and not found.submitted
         states[_shown(entry.path) if found.state == "running" else found.state] += 1
     return {
@@ -122,6 +125,7 @@ def _row(study: StudyDir, control: dict[str, Any]) -> dict[str, Any]:
         "done": states["done"],
         "states": dict(states.most_common()),
         "never_queued": never,
+        "open": unfinished,
         "bytes": size,
         "resume_bytes": resume,
         "created": str(document.get("created") or ""),
@@ -160,13 +164,14 @@ def _look(path: str, stamp: int) -> _Look | None:
         run.config()
         status = run.status()
         state, submitted = str(status["state"]), bool(status.get("submission"))
+        goes_on = not ended(status) and (submitted or state == "running")
         if state == "done":
             files += run.written(status)
             mark = marked(path, files)
             state = str(run.live_status()["shown"])
     except (IntegrityError, KeyError):
-        state, submitted = "failed", True  # as in the runs' own table: what cannot be read has failed
-    found = _Look(stamp, tuple(files), mark, state, submitted, size, resume, tuple(folders))
+        state, submitted, goes_on = "failed", True, False  # as in the runs' own table: what cannot be read has failed
+    found = _Look(stamp, tuple(files), mark, state, submitted, goes_on, size, resume, tuple(folders))
     if time.time() - stamp / 1e9 > SETTLED:
         if len(_known) >= REMEMBERED:
             _known.clear()

@@ -16,7 +16,7 @@ from eavdash import housekeeping
 from eavdash.config import Execution, Selection, StudyConfig
 from eavdash.errors import EavdashError
 from eavdash.store import StudyDir
-from eavdash.ui import cache
+from eavdash.ui import cache, theme
 
 MESSAGE = "message"  # session state: (kind, text) for the page that is drawn next
 TARGET = "explain_target"  # session state: (subject, trial) for the page of explanations
@@ -38,21 +38,21 @@ def launch(
         st.session_state[MESSAGE] = ("error", str(error))
         return
     st.session_state["study"] = name
-    st.session_state[MESSAGE] = ("queued", f"{len(plan.runs)} runs of the study {name} are queued.")
+    st.session_state[MESSAGE] = ("queued", f"Queued: {theme.counted(len(plan.runs), 'run')} of the study {name}.")
 
 
 def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> None:
     """Stop runs, or all of a study."""
     from eavdash.jobs import queue
 
-    _done(lambda: queue.cancel(study, runs), f"Cancelled: {_named(study, runs)}.")
+    _done(lambda: queue.cancel(study, runs), lambda _: f"Cancelled: {_named(study, runs)}.{_broken(study, runs)}")
 
 
 def retry(study: StudyDir, runs: Sequence[str] | None = None) -> None:
     """Queue failed and cancelled runs again."""
     from eavdash.study import retry as again
 
-    _done(lambda: again(study, runs), f"Queued again: {_named(study, runs)}.")
+    _done(lambda: again(study, runs), lambda _: f"Queued again: {_named(study, runs)}.{_broken(study, runs)}")
 
 
 def pause(study: StudyDir) -> None:
@@ -94,7 +94,8 @@ def extend(
     _done(
         lambda: housekeeping.extend(study, tuple(subjects) or None, folds, seeds, retry_ended=again),
         lambda made: (
-            f"{study.name}: {len(made.holes)} runs are queued" + (f", {len(made.again)} again." if again else ".")
+            f"{study.name}: {theme.counted(len(made.holes), 'run')} {'is' if len(made.holes) == 1 else 'are'} queued"
+            + (f", {len(made.again)} again." if again else ".")
         ),
     )
 
@@ -142,6 +143,15 @@ def _done(work: Callable[[], Any], words: str | Callable[[Any], str]) -> None:
     except EavdashError as error:
         st.session_state[MESSAGE] = ("error", str(error))
     cache.snapshot_again()
+
+
+def _broken(study: StudyDir, runs: Sequence[str] | None) -> str:
+    """The runs among them whose own files cannot be read, which the queue leaves out."""
+    from eavdash.jobs import queue
+
+    return "".join(
+        f" Not {name}, which cannot be computed: {why}" for name, why in queue.unreadable(study, runs).items()
+    )
 
 
 def _named(study: StudyDir, runs: Sequence[str] | None) -> str:

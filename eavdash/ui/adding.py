@@ -100,12 +100,13 @@ def _found(candidate: Candidate) -> None:
     """What the check found: counts, problems and the first trial."""
     counts, problems = candidate.counts, candidate.problems
     st.success(
-        f"{int(counts['Trials'].sum())} trials of {len(counts)} subjects in {len(candidate.classes)} classes "
-        f"({parts.plain(', '.join(candidate.classes))}): this can be added."
+        f"{theme.counted(int(counts['Trials'].sum()), 'trial')} of {theme.counted(len(counts), 'subject')} in "
+        f"{len(candidate.classes)} classes ({parts.plain(', '.join(candidate.classes))}): this can be added."
     )
     if problems:
-        more = f", and {len(problems) - PROBLEMS_SHOWN} more" if len(problems) > PROBLEMS_SHOWN else ""
-        st.warning(f"{len(problems)} subjects cannot be used as they are, and are left out of studies{more}:")
+        are = "is" if len(problems) == 1 else "are"
+        first = f" (the first {PROBLEMS_SHOWN})" if len(problems) > PROBLEMS_SHOWN else ""
+        st.warning(f"{theme.counted(len(problems), 'subject')} {are} left out of studies, for what is wrong{first}:")
         parts.bullet(problems[:PROBLEMS_SHOWN])
     st.dataframe(counts, hide_index=True, key=f"{PAGE}_counts", height="content" if len(counts) < 6 else 220)
     preview = candidate.preview

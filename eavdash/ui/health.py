@@ -112,9 +112,9 @@ def answer(path: str, report: HealthReport) -> None:
     worst = {f.severity for f in report.findings}
     show = st.error if "error" in worst else st.warning if "warning" in worst else st.success
     show(text)
-    looked = f"{tables.counted(report.scanned, 'file')} looked at now"
+    looked = f"{theme.counted(report.scanned, 'file')} looked at now"
     known = f"{report.reused:,} unchanged since an earlier check"
-    st.caption(f"{tables.counted(len(report.recordings), 'recording')}; {looked}, {known}.")
+    st.caption(f"{theme.counted(len(report.recordings), 'recording')}; {looked}, {known}.")
     with st.container(horizontal=True):
         st.button(
             "Check again",
@@ -146,7 +146,7 @@ def findings(found: Sequence[Finding]) -> None:
         st.caption("Nothing was found.")
         return
     there = [s for s in tables.SEVERITIES if any(f.severity == s for f in found)]
-    names = {s: tables.counted(sum(f.severity == s for f in found), tables.SEVERITIES[s]).capitalize() for s in there}
+    names = {s: theme.counted(sum(f.severity == s for f in found), tables.SEVERITIES[s]).capitalize() for s in there}
     key = f"{PAGE}_severity"
     if st.session_state.get(f"{key}_of") != there:
         # Another report: errors and warnings, or the notes where there is nothing else.
@@ -246,7 +246,7 @@ def recordings(report: HealthReport) -> None:
         )
         table = tables.recordings_table(report.recordings, str(modality), subject or "")
         st.dataframe(table, hide_index=True, column_config=PINNED, key=f"{PAGE}_recordings")
-        st.caption(f"{tables.counted(len(table), 'recording')}. Measures are of the trial's stretch of the file.")
+        st.caption(f"{theme.counted(len(table), 'recording')}. Measures are of the trial's stretch of the file.")
 
 
 def outlook(report: HealthReport) -> None:

@@ -94,7 +94,8 @@ def form(subjects: Sequence[str], conditions: bool) -> Request:
         count = first.number_input("Number of folds", 2, max(50, base.protocol.folds), **_key("fold_count"))
         folds = second.text_input("Folds to run", help="`all`, or numbers from 0 such as `0,1`", **_key("folds"))
         first, second = st.columns(2)
-        epochs = first.number_input("Epochs", 0, 10_000, help="0: what the preset says per stage", **_key("epochs"))
+        asked = {"placeholder": "The preset's", "help": "The same number for every stage."}
+        epochs = first.number_input("Epochs", 1, 10_000, None, **asked, **_key("epochs"))
         seeds = second.text_input("Seeds", help="numbers such as `0,1,2`", **_key("seeds"))
     settings = [f"protocol.name={protocol}", f"protocol.folds={count}", f"fusion.kind={kind}"]
     with st.expander("Options of the protocol", key=f"{PAGE}_protocol_options"):
@@ -150,9 +151,11 @@ def plan_sentence(plan: Plan) -> str:
     """What queueing this plan will do."""
     new = len(set(plan.runs) - set(plan.existing))
     if not new:
-        return f"All {len(plan.runs)} runs of this study exist already: queueing again changes nothing that is done."
-    rest = f", {len(plan.existing)} of them exist already" if plan.existing else ""
-    return f"{len(plan.runs)} runs{rest}. {_tested(plan)}"
+        all_there = "The run" if len(plan.runs) == 1 else f"All {len(plan.runs)} runs"
+        exist = "exists" if len(plan.runs) == 1 else "exist"
+        return f"{all_there} of this study {exist} already: queueing again changes nothing that is done."
+    rest = f", {len(plan.existing)} of them {'exists' if len(plan.existing) == 1 else 'exist'} already"
+    return f"{theme.counted(len(plan.runs), 'run')}{rest if plan.existing else ''}. {_tested(plan)}"
 
 
 def time_sentence(plan: Plan, settings: Execution) -> str:
@@ -197,7 +200,7 @@ def _defaults(base: StudyConfig) -> dict[str, Any]:
         "fold_count": base.protocol.folds,
         "folds": "all",
         **{name: getattr(base.protocol, name) for name in PROTOCOL_OPTIONS},
-        "epochs": 0,
+        "epochs": None,
         "seeds": "0",
         **{f"{m}_encoder": base.modality(m).encoder for m in MODALITIES},
         **preprocessing.defaults(base),

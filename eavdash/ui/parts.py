@@ -29,6 +29,7 @@ LEVEL_HELP = (
     "Trial: the mean of the windows' log-probabilities decides. Window: each stretch on its own. Frame: each picture "
     "on its own, only for stages that score frames. All from the same predictions."
 )
+STUCK = "*See the runs* says why: mend the cause and press Retry there."
 CHECK_AT_ONCE = 1000  # files that the health page opens without asking
 #: Bytes for people.
 size = housekeeping.size
@@ -163,16 +164,19 @@ def problems(frame: pd.DataFrame) -> None:
 
 
 def need_results(study: StudyDir, table: pd.DataFrame) -> None:
-    """Says how far the study is; ends the page while there is nothing to show."""
+    """Says how far the study is, and what has to happen for more; ends the page while there is nothing to show."""
     problems(table)
     states = cache.snapshot(study)
     unfinished = states[states["shown"] != "done"]
     if len(unfinished):
         line = training.tally(states)
+        waiting = unfinished[~unfinished["ended"]]
         if len(table):
             st.info(f"Not all runs are done, and only finished ones are shown. {line}.")
-        elif set(unfinished["shown"]) <= {"failed", "cancelled"}:
-            st.error(f"No run of this study has finished. {line}.")
+        elif waiting.empty:
+            st.error(f"No run of this study has finished, and none goes on by itself. {line}. {STUCK}")
+        elif study.paused and set(waiting["shown"]) <= {"queued", "blocked"}:
+            st.info(f"This study is paused: results appear here once it is resumed and a run is done. {line}.")
         else:
             st.info(f"Results appear here as soon as the first run is done. {line}.")
         st.page_link(MONITOR, label="See the runs")

@@ -32,7 +32,13 @@ def form(page: str) -> Execution:
         first, second, third = st.columns(3)
         threads = first.number_input("Cores per run", 1, 512, 1, **key("threads"))
         ram = second.number_input(
-            "Main memory per run, GiB", 0.0, 4096.0, 0.0, help="0: as earlier runs of its stage took.", **key("ram")
+            "Main memory per run, GiB",
+            0.0,
+            4096.0,
+            None,
+            placeholder="As earlier runs took",
+            help="Runs start only while their memory is free. Empty: what earlier runs of the same stage took at most.",
+            **key("ram"),
         )
         shared = third.selectbox("Runs per GPU", SHARES, help="Each gets its part of the memory.", **key("shares"))
         address, options = "", ""
@@ -48,7 +54,7 @@ def form(page: str) -> Execution:
         threads=int(threads),
         priority=int(priority),
         runs_per_gpu=int(shared),
-        ram=float(ram),
+        ram=float(ram or 0),
         ray_address=address.strip(),
         slurm=tuple(options.split()),
     )

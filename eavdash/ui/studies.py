@@ -86,9 +86,12 @@ def state(row: Mapping[Any, Any]) -> str:
     words = [word for word in ("archived", "paused") if row[word]]
     words += ["cannot be read"] if row["problem"] else []
     queued = row["states"].get("queued", 0) - row["never_queued"]
-    counts = {**row["states"], "queued": queued, "never queued": row["never_queued"]}
-    words += [f"{n} {what}" for what, n in counts.items() if n and what != "done"]
-    return ", ".join(words) or ("done" if row["runs"] else "no runs")
+    counts = {"done": row["done"], **row["states"], "queued": queued, "never queued": row["never_queued"]}
+    if row["runs"] and set(row["states"]) == {"done"}:
+        counts = {"done": 0}
+        words += [] if words else ["done"]
+    words += [f"{n} {what}" for what, n in counts.items() if n]
+    return ", ".join(words) or "no runs"
 
 
 def head(row: Mapping[Any, Any]) -> None:
@@ -126,12 +129,13 @@ def buttons(study: StudyDir, row: Mapping[Any, Any]) -> None:
     if row["paused"]:
         place.button("Resume", on_click=actions.resume, args=(study,), disabled=row["archived"], key=f"{PAGE}_resume")
     else:
+        left = row["open"] or row["never_queued"]
         place.button(
             "Pause",
-            help="What runs is finished, nothing else starts.",
+            help="What runs is finished, nothing else starts." if left else "No run is left that could start.",
             on_click=actions.pause,
             args=(study,),
-            disabled=row["archived"],
+            disabled=row["archived"] or not left,
             key=f"{PAGE}_pause",
         )
     if place.button("Verify", help="Compares every file with its checksum.", key=f"{PAGE}_verify"):

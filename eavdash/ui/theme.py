@@ -95,6 +95,11 @@ def figure(height: int = 360, **layout: Any) -> go.Figure:
     return fig
 
 
+def counted(number: int, word: str) -> str:
+    """``1 trial``, ``1,200 trials``."""
+    return f"{number:,} {word}{'s' * (number != 1)}"
+
+
 def percent(value: float, digits: int = 0) -> str:
     """A fraction as ``63 %``; a dash where there is none."""
     return "–" if value != value else f"{100 * value:.{digits}f} %"

@@ -4,7 +4,7 @@ import streamlit as st
 
 from eavdash.results.marks import marks_of
 from eavdash.store import checkpoints_root
-from eavdash.ui import actions, cache, launching, parts, placing, takeover
+from eavdash.ui import actions, cache, launching, parts, placing, takeover, theme
 
 parts.head("Set up a study", "What should be trained, on which recordings, and how is it tested?")
 parts.message()
@@ -22,7 +22,8 @@ with parts.shown_errors():
     table = cache.dataset(path)
 parts.simulated_banner(table.simulated)
 st.caption(
-    f"{len(table.frame)} trials of {len(table.subjects)} subjects in {len(table.classes)} classes: "
+    f"{theme.counted(len(table.frame), 'trial')} of {theme.counted(len(table.subjects), 'subject')} in "
+    f"{len(table.classes)} classes: "
     f"{parts.plain(', '.join(table.classes))}."
 )
 with parts.shown_errors():

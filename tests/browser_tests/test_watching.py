@@ -91,6 +91,7 @@ def test_the_page_follows_the_files(tmp_path: Path) -> None:
         expect(cell(page, "1, Audio")).to_contain_text("failed")
         page.wait_for_timeout(4 * SECOND)
         assert page.evaluate("window.told") == ["demo has ended: 8 runs: 6 done, 1 failed, 1 cancelled"]
+        expect(page.get_by_role("button", name="Do not notify me")).to_have_count(0)  # it has ended
         expect(page.get_by_test_id("stException")).to_have_count(0)
 
         # Elsewhere the tab has its own name again.

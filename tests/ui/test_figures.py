@@ -35,6 +35,16 @@ def test_one_bar_per_subject_and_stage_and_the_average_last(scores: pd.DataFrame
     assert "n = 20" in drawn[0].customdata[0][2]
 
 
+def test_one_subject_is_no_average(scores: pd.DataFrame) -> None:
+    alone = scores[scores["subject"] == "2"]
+    fig = bars(alone)
+    assert [list(t.x) for t in fig.data if isinstance(t, go.Bar)] == [["2"]] * 4
+    assert fig.layout.xaxis.categoryarray == ("2",)
+    assert results.score_table(alone)["subject"].tolist() == ["2"]
+    assert "average" not in results.legend_note("trial", alone)
+    assert "average" in results.legend_note("trial", scores)
+
+
 def test_the_chance_line_is_that_of_the_trials(scores: pd.DataFrame) -> None:
     fig = bars(scores)
     assert {s.y0 for s in fig.layout.shapes} == {100 * chance_line(20, 5)}

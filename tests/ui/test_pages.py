@@ -84,8 +84,21 @@ def test_before_the_first_run_is_done(page: str, checkpoints: Path) -> None:
 
 @pytest.mark.parametrize("page", RESULTS)
 def test_when_every_run_has_failed(page: str, checkpoints: Path) -> None:
-    make_study(checkpoints, states={"*": "failed"})
-    assert "No run of this study has finished" in said(opened(page))
+    study = make_study(
+        checkpoints, subjects=("1",), states={"*": "failed", "s01-eeg": "cancelled", "s01-fusion": "blocked"}
+    )
+    study.run("s01-fusion").update(blocked_by=["s01-audio"])  # which nothing but a retry will change
+    text = said(opened(page))
+    assert "No run of this study has finished, and none goes on by itself" in text
+    assert "press Retry" in text
+    assert "as soon as" not in text
+
+
+def test_a_paused_study_promises_nothing(checkpoints: Path) -> None:
+    study = make_study(checkpoints, subjects=("1",), states={"*": "queued"})
+    study.set_control(paused=True)
+    text = said(opened("subjects"))
+    assert "This study is paused: results appear here once it is resumed" in text
 
 
 @pytest.mark.parametrize("page", RESULTS)

@@ -65,7 +65,7 @@ def test_the_table_says_how_far_and_what_is_the_matter(checkpoints: Path) -> Non
         app = opened("studies")
     table = app.dataframe(key="training_studies_table").value.set_index("Study")
     assert table["Runs"].to_dict() == {"first": "9 of 12", "second": "12 of 12"}
-    assert table.loc["first", "State"] == "1 failed, 1 running, 1 never queued"
+    assert table.loc["first", "State"] == "9 done, 1 failed, 1 running, 1 never queued"
     assert (table.loc["second", "State"], table.loc["second", "Protocol"]) == ("paused", "paper")
     assert "2 studies take" in said(app)
     assert buttons(app) == set()  # nothing can be done to what was not chosen
@@ -139,6 +139,13 @@ def test_archive_and_back(checkpoints: Path) -> None:
         StudyDir(checkpoints / left).set_control(archived=True)
     cache.snapshot_again()
     assert "All studies are archived" in said(opened("studies"))
+
+
+def test_a_study_in_which_nothing_is_left_to_run(checkpoints: Path) -> None:
+    make_study(checkpoints, "demo", subjects=("1",), states={"s01-eeg": "cancelled", "s01-fusion": "cancelled"})
+    app = chosen("demo")
+    assert app.dataframe(key="training_studies_table").value["State"].tolist() == ["2 done, 2 cancelled"]
+    assert app.button(key="training_studies_pause").disabled
 
 
 def test_pause_and_resume_are_the_queues(checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,7 +276,7 @@ def test_a_taken_name_shows_the_difference_and_offers_a_free_one_and_the_old_set
     app.text_input(key="training_launch_name").set_value("voices").run()
     app.button(key="training_launch_take_over").click().run()
     assert not app.exception
-    assert "All 1 runs of this study exist already" in said(app)
+    assert "The run of this study exists already" in said(app)
     voices.set_control(archived=True)
     app.text_input(key="training_launch_seeds").set_value("3,5").run()
     assert any("archived" in e.value for e in app.error)

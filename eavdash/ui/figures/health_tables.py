@@ -16,6 +16,7 @@ import pandas as pd
 
 from eavdash.config import MODALITIES
 from eavdash.ui import theme
+from eavdash.ui.theme import counted
 
 if TYPE_CHECKING:
     from eavdash.data.health import Finding, HealthReport
@@ -68,11 +69,6 @@ def severities(findings: Sequence[Finding]) -> str:
     """``2 errors, 3 notes``; empty where nothing was found."""
     numbers = {word: sum(f.severity == severity for f in findings) for severity, word in SEVERITIES.items()}
     return ", ".join(counted(number, word) for word, number in numbers.items() if number)
-
-
-def counted(number: int, word: str) -> str:
-    """``1 trial``, ``1,200 trials``."""
-    return f"{number:,} {word}{'s' * (number != 1)}"
 
 
 def verdict(report: HealthReport) -> str:

@@ -28,7 +28,7 @@ def subject_bars(
     paper: pd.DataFrame | None = None,
     subjects: Sequence[str] = (),
 ) -> go.Figure:
-    """Grouped bars per subject and stage, then the average over subjects.
+    """Grouped bars per subject and stage, then the average over subjects, where there are several.
 
     ``scores``: of ``tables.scores`` at any level. ``independent``: the same at level trial; its n sets the Wilson
     intervals and the chance line, because windows and frames of one trial are no independent items. ``paper``: Table I,
@@ -40,7 +40,7 @@ def subject_bars(
     trials = {(r["subject"], r["stage"]): int(r["n"]) for r in independent.to_dict("records")}
     order = [*subjects] or natural(shown["subject"].tolist())
     fig = theme.figure(440, barmode="group", bargap=0.22, bargroupgap=0.04)
-    mean = summarise(shown)
+    mean = averages(shown)
     for stage in stages:
         fig.add_trace(_bars(stage, shown[shown["stage"] == stage], trials, mean))
     if paper is not None:
@@ -48,19 +48,28 @@ def subject_bars(
             fig.add_trace(_hollow(stage, paper[(paper["stage"] == stage) & paper["subject"].isin(order)]))
     _add_chance(fig, order, trials, classes, majority)
     fig.update_yaxes(title="Accuracy, %", range=[0, 105], tickvals=[0, 20, 40, 60, 80, 100])
-    fig.update_xaxes(title="Subject", type="category", categoryorder="array", categoryarray=[*order, AVERAGE])
+    fig.update_xaxes(
+        title="Subject", type="category", categoryorder="array", categoryarray=[*order, *[AVERAGE] * (len(mean) > 0)]
+    )
     return fig
 
 
 def score_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """Subjects x stages of texts ``63 % (n = 20)``, with a last row of mean ± standard deviation over subjects."""
+    """Subjects x stages of texts ``63 % (n = 20)``, with a last row of mean ± standard deviation over several."""
     stages = list(dict.fromkeys(scores.sort_values("stage", key=_stage_rank)["stage"]))
     text = [f"{theme.percent(a)} (n = {n})" for a, n in zip(scores["accuracy"], scores["n"], strict=True)]
     wide = scores.assign(text=text).pivot(index="subject", columns="stage", values="text")
     wide = wide.reindex(index=natural(scores["subject"]), columns=stages).fillna("–")
-    mean = {row["stage"]: row for row in summarise(scores).to_dict("records")}
-    wide.loc[AVERAGE] = [_average(mean[s]) for s in stages]
+    mean = {row["stage"]: row for row in averages(scores).to_dict("records")}
+    if mean:
+        wide.loc[AVERAGE] = [_average(mean[s]) if s in mean else "–" for s in stages]
     return wide.reset_index().rename(columns={s: theme.label(s) for s in stages}).rename_axis(columns=None)
+
+
+def averages(scores: pd.DataFrame) -> pd.DataFrame:
+    """``summarise`` for the stages that several subjects were scored in: one subject is no average."""
+    mean = summarise(scores)
+    return mean[mean["subjects"] > 1]
 
 
 def kinds_table(scores: pd.DataFrame) -> pd.DataFrame:
@@ -92,8 +101,9 @@ def legend_note(level: str, independent: pd.DataFrame) -> str:
     """What the marks of :func:`subject_bars` mean at a level."""
     counts = sorted(set(independent["n"]))
     n = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    note = f"n = {n} test trials per subject and stage. Whiskers: 95 % Wilson interval; of the average, ± 1 standard "
-    note += "deviation over subjects. Grey line: an accuracy must exceed it before guessing is rejected at 5 %."
+    note = f"n = {n} test trials per subject and stage. Whiskers: 95 % Wilson interval"
+    note += "; of the average, ± 1 standard deviation over subjects" if independent["subject"].nunique() > 1 else ""
+    note += ". Grey line: an accuracy must exceed it before guessing is rejected at 5 %."
     if level != "trial":
         note += f" Both are computed from the number of trials, because {level}s of one trial are not independent."
     return note

@@ -27,7 +27,7 @@ def grid(data: dict[str, Any], selected: Sequence[str], key: str, on_choice: Cal
 
 
 def notice(study: str, over: bool, words: str, key: str) -> None:
-    """A switch for this browser: show a desktop notification with ``words`` when the study ends.
+    """A switch for this browser: show a desktop notification with ``words`` when the study ends; gone once it has.
 
     The browser asks for permission; the page need not be in front, but it must be open.
     """

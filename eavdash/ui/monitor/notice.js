@@ -19,8 +19,9 @@ function want(yes) {
   }
 }
 
-function show(root) {
+function show(root, over) {
   const [button, note] = root.children;
+  root.hidden = over; // nothing is left to wait for
   const possible = "Notification" in window;
   const permission = possible ? Notification.permission : "denied";
   const on = permission === "granted" && wanted();
@@ -39,9 +40,9 @@ export default function ({ data, parentElement }) {
   root.querySelector("button").onclick = async () => {
     if (Notification.permission === "default") await Notification.requestPermission();
     want(!(wanted() && root.querySelector("button").getAttribute("aria-pressed") === "true"));
-    show(root);
+    show(root, data.over);
   };
-  show(root);
+  show(root, data.over);
   const ended = before && before.study === data.study && !before.over && data.over;
   if (ended && wanted() && "Notification" in window && Notification.permission === "granted") {
     new Notification(`${data.study} has ended`, { body: data.words, tag: `eavdash-${data.study}` });
