@@ -71,9 +71,10 @@ def overview(root: Path, archived: bool = False) -> pd.DataFrame:
     """One row per study of a checkpoints folder, by name; ``archived``: those as well that were put away.
 
     Columns: study, runs, done, states (how many runs are shown in each state), never_queued (runs that are planned and
-    were never submitted), open (runs that were submitted and have not ended), bytes (of all its files), resume_bytes (of them, what unfinished runs would go on from),
-    created (ISO 8601), changed (of any of its files, seconds since 1970), dataset (its path), protocol, preset,
-    simulated, paused, archived, and problem (why its study.json cannot be read; empty otherwise).
+    were never submitted), open (runs that were submitted and have not ended), bytes (of all its files), resume_bytes
+    (of them, what unfinished runs would go on from), created (ISO 8601), changed (of any of its files, seconds since
+    1970), dataset (its path), protocol, preset, simulated, paused, archived, and problem (why its study.json cannot be
+    read; empty otherwise).
     """
     sweep(root)
     rows = []
