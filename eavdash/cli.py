@@ -223,6 +223,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from eavdash import commands
 
     try:
+        commands.check_place(options)
         return int(getattr(commands, options.handler)(options) or 0)
     except EavdashError as error:
         print(f"eavdash: {error}", file=sys.stderr)

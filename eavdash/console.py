@@ -46,6 +46,12 @@ def complain(text: str) -> None:
     _err.print(text, markup=False, style="red")
 
 
+def hidden(archived: int) -> None:
+    """That so many studies are left out of a list."""
+    are = "study is" if archived == 1 else "studies are"
+    say(f"{archived} archived {are} not shown; see them with: eavdash studies --archived")
+
+
 def print_json(data: Any) -> None:
     """``data`` as strict JSON (NaN becomes null) on standard output."""
     print(json.dumps(_strict(data), indent=2, ensure_ascii=False, default=str))
@@ -89,6 +95,8 @@ def plan(made: Plan) -> None:
 
 def health(report: HealthReport) -> None:
     """The health report for people."""
+    if report.simulated:
+        say("simulated recordings: no person was recorded")
     if len(report.table):  # a dataset that cannot be opened has findings and nothing else
         _health_tables(report)
     for finding in report.findings:
@@ -116,7 +124,8 @@ def _health_tables(report: HealthReport) -> None:
         measured[title] = [span(*pair) for pair in ends]
     measured["faces"] = ["" if pd.isna(share) else f"{100 * share:.0f} %" for share in measured["faces"]]
     show(measured, "table", title="Recordings per subject and modality")
-    show(report.labels, "table", title="Trials per label")
+    speaking = ", speaking trials only: those that are used by default" if report.kind == "eav" else ""
+    show(report.labels, "table", title=f"Trials per label{speaking}")
     rows = []
     for protocol, folds in report.outlook.groupby("protocol", sort=False):
         made = folds[folds["fold"] >= 0]
@@ -130,11 +139,25 @@ def _health_tables(report: HealthReport) -> None:
 def explanation(summary: dict[str, Any]) -> None:
     """An explanation's numbers for people."""
     for key, value in summary.items():
+        if key == "attention_by_layer" and value:
+            _attention(value)
+            continue
         if isinstance(value, dict):
             value = _pairs(value)
         elif isinstance(value, (list, tuple)):
             value = ", ".join(_cell(v) for v in value)
         _out.print(f"{key}: {_cell(value)}", markup=False)
+
+
+def _attention(maps: dict[str, dict[str, dict[str, float]]]) -> None:
+    """``maps``: ``layer 1 head 1`` → modality that attends → modality attended to → share; a row for each of the first
+    two."""
+    rows = [
+        {"where": where, "modality": query, **{f"to {key}": float(share) for key, share in shares.items()}}
+        for where, queries in maps.items()
+        for query, shares in queries.items()
+    ]
+    show(pd.DataFrame(rows), "table", title="attention_by_layer: how much each modality attends to each")
 
 
 def _pairs(values: dict[str, Any]) -> str:
@@ -157,10 +180,10 @@ def studies_frame(studies: Sequence[StudyDir], snapshot: Callable[[StudyDir], pd
 def bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
     """A progress bar; yields ``report(done, total, what)``."""
     with _progress() as progress:
-        task = progress.add_task(title, total=None, what="")
+        task = progress.add_task(title, total=None, what="", visible=False)  # nothing may come of it
 
         def report(done: int, total: int, what: str = "") -> None:
-            progress.update(task, completed=done, total=total, what=what)
+            progress.update(task, completed=done, total=total, what=what, visible=True)
 
         yield report
 

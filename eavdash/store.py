@@ -39,6 +39,22 @@ def checkpoints_root(given: str | Path | None = None) -> Path:
     return Path(given or os.environ.get("EAVDASH_CHECKPOINTS") or "checkpoints").expanduser().resolve()
 
 
+def checkpoints_folder(given: str | Path | None = None) -> Path:
+    """:func:`checkpoints_root`, which need not be there yet, but must be no file.
+
+    Raises:
+        UsageError: it is one, or lies in one.
+    """
+    root = checkpoints_root(given)
+    for path in (root, *root.parents):
+        if os.path.isdir(path):  # noqa: PTH112 - raises nothing
+            break
+        if os.path.exists(path):  # noqa: PTH110 - raises nothing
+            remedy = "choose another with --checkpoints, or with EAVDASH_CHECKPOINTS"
+            raise UsageError.at(path, expected="a folder for studies", found="a file", remedy=remedy)
+    return root
+
+
 def slug(text: str) -> str:
     """A name that is safe in a path: letters, digits, dot, dash and underscore, and unique per text."""
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "x"

@@ -71,6 +71,44 @@ def test_wrong_use_is_one_sentence_and_exit_code_2(
     assert not (tmp_path / "c" / "p").exists()
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("EAVDASH_SLOTS", "x"), ("EAVDASH_RAM", "0"), ("EAVDASH_IDLE", "soon"), ("EAVDASH_IDLE", "-1")],
+)
+def test_a_variable_that_cannot_be_is_named_by_every_command(
+    variable: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(variable, value)
+    for command in (("status",), ("studies",), ("pause", "nothing")):
+        assert run(*command, "--checkpoints", tmp_path) == 2
+        assert f"eavdash: {variable}: expected" in capsys.readouterr().err
+
+
+def test_a_file_is_no_place_for_studies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("mine")
+    for command in (("status",), ("studies",), ("cache", "list"), ("results", "demo")):
+        for place in (file, file / "below"):
+            assert run(*command, "--checkpoints", place) == 2
+            assert f"{file}: expected a folder for studies, found a file" in capsys.readouterr().err
+    monkeypatch.setenv("EAVDASH_CHECKPOINTS", str(file))
+    assert run("status") == 2
+    assert run("status", "--checkpoints", tmp_path / "not there yet") == 0
+
+
+def test_subjects_that_are_not_there_are_named(
+    tmp_path: Path, checkpoints: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = make_recordings(tmp_path / "data", subjects=2)
+    train = ("train", data, "--study", "p", "--dry-run", "--checkpoints", checkpoints)
+    assert run(*train, "--subjects", "1,50") == 2
+    assert "--subjects: expected some of 1, 2, found 50;" in capsys.readouterr().err
+    assert run(*train, "--subjects", "1-99") == 0
+    assert "--subjects 1-99: there are 1, 2" in capsys.readouterr().err
+
+
 def test_a_dataset_that_is_not_there_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("train", tmp_path / "none", "--study", "p", "--checkpoints", tmp_path / "c") == 1
     assert "expected a dataset folder or a trial table" in capsys.readouterr().err
@@ -163,6 +201,12 @@ def test_a_study_from_recordings_to_explanation(
     assert Path(summary["files"][0]).exists()
     assert abs(sum(summary["attention"].values()) - 1) < 1e-6
     assert set(summary["probabilities"]) == {"vision", "audio", "eeg", "fusion"}
+    assert run("explain", "pilot", "--subject", "1", "--trial", "1", *place) == 0
+    lines = capsys.readouterr().out.splitlines()
+    cells = [[c.strip() for c in line.split("│")[1:-1]] for line in lines if line.count("│") == 6]
+    assert [row[:2] for row in cells[:3]] == [["layer 1 head 1", m] for m in ("vision", "audio", "eeg")]
+    assert all(abs(sum(map(float, row[2:])) - 1) < 0.01 for row in cells)
+    assert max(len(line) for line in lines if not line.startswith("files")) < 250
     assert run("explain", "pilot", "--subject", "1", "--trial", "99", *place) == 2
 
     for command, nothing in (("cancel", "nothing was cancelled"), ("retry", "nothing was queued")):

@@ -11,7 +11,9 @@ import pandas as pd
 import PIL.Image
 import pytest
 
+from eavdash import console
 from eavdash.cli import main
+from eavdash.data.health import HealthReport
 
 
 def sound(path: Path, level: float, seed: int) -> None:
@@ -55,6 +57,18 @@ def test_people_are_told_what_is_there_what_is_wrong_and_what_protocols_leave(
     lines = {line.split("│")[1].strip(): line for line in said.splitlines() if line.count("│") == 8}
     assert [part.strip() for part in lines["loso"].split("│")[2:7]] == ["3", "3", "6", "6", "6"]
     assert [part.strip() for part in lines["conversation"].split("│")[2:7]] == ["3", "3", "6", "6", "6"]
+
+
+def test_a_label_counts_speaking_trials_of_eav_and_simulated_recordings_say_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    labels = pd.DataFrame({"calm": [3]}, index=pd.Index(["1"], name="subject"))
+    there = pd.DataFrame({"subject": ["1"], "trials": [6]})
+    for kind, simulated, words in (("eav", True, "speaking trials only"), ("table", False, "")):
+        console.health(HealthReport("data", kind, simulated, there, labels))
+        out, err = capsys.readouterr()
+        assert ("speaking trials only" in out) == bool(words)
+        assert ("simulated recordings: no person was recorded" in err) == simulated
 
 
 def test_one_protocol_and_other_settings(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,6 +134,8 @@ def test_a_dataset_that_cannot_be_opened_is_one_sentence_and_no_table(
     if there:
         folder.mkdir()
     assert run(folder, tmp_path) == 1
-    said = capsys.readouterr().out.splitlines()
+    out, err = capsys.readouterr()
+    said = out.splitlines()
     assert [line.split(":")[0] for line in said] == ["error", "1 error"]
     assert str(folder) in said[0]
+    assert not err.strip()

@@ -67,6 +67,13 @@ def test_the_list_says_how_far_how_large_and_what_is_put_away(root: Path, capsys
     assert "paused, simulated" in out
     assert "first" not in out
     assert "1 archived study is not shown" in err
+    assert main(["status"]) == 0
+    out, err = said(capsys)
+    assert ("second" in out, "first" in out) == (True, False)
+    assert "1 archived study is not shown" in err
+    assert [row["study"] for row in as_json(capsys, "status")] == ["second"]
+    assert main(["status", "first"]) == 0
+    assert "first is archived" in said(capsys)[1]
     assert main(["studies", "--archived"]) == 0
     assert "11 of 12" in said(capsys)[0]
     (row,) = as_json(capsys, "studies")

@@ -6,7 +6,7 @@ One module per section of the app. Everything heavy is imported by the command t
 
 from eavdash.commands.checkpoints import fetch_weights, import_checkpoint
 from eavdash.commands.dashboard import app, demo
-from eavdash.commands.execution import executors
+from eavdash.commands.execution import check_place, executors
 from eavdash.commands.outcome import explain, results
 from eavdash.commands.probing import probe
 from eavdash.commands.recordings import cache, check, make_demo
@@ -20,6 +20,7 @@ __all__ = [
     "cache",
     "cancel",
     "check",
+    "check_place",
     "clone",
     "delete",
     "demo",

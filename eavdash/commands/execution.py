@@ -10,6 +10,18 @@ from eavdash.config import Execution
 from eavdash.errors import UsageError
 
 
+def check_place(options: argparse.Namespace) -> None:
+    """What every command rests on, whether or not it comes to use it: the folder of studies, and the environment.
+
+    Raises:
+        UsageError, ConfigError: the folder is a file; a variable is not what it should be.
+    """
+    from eavdash.jobs.slots import check_environment
+
+    store.checkpoints_folder(getattr(options, "checkpoints", None))
+    check_environment()
+
+
 def execution_settings(options: argparse.Namespace) -> Execution:
     """How the options say that runs are computed.
 

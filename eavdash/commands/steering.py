@@ -6,6 +6,7 @@ Runs are chosen by name or by what they are (``--subject 1-3 --stage eeg``); wit
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
 from eavdash import config as cfg
 from eavdash import console, selection, store
@@ -86,13 +87,16 @@ def move(options: argparse.Namespace) -> int:
     return _outcome(study, options)
 
 
-def chosen(study: store.StudyDir, options: argparse.Namespace) -> list[str] | None:
-    """The names of the runs that the options choose, or None for all.
+def chosen(
+    study: store.StudyDir, options: argparse.Namespace, say: Callable[[str], object] = console.say
+) -> list[str] | None:
+    """The names of the runs that the options choose, or None for all; ``say`` is told what a range has left out.
 
     Raises:
         UsageError: there is no run of one of the names, or none that is what was asked for.
     """
     from eavdash.jobs.snapshot import snapshot
+    from eavdash.results.tables import natural
 
     names = [store.find_run(study, name).name for name in options.run] if options.run else None
     wishes = {key: getattr(options, key) for key in ("subject", "stage", "fold", "seed") if getattr(options, key)}
@@ -100,7 +104,9 @@ def chosen(study: store.StudyDir, options: argparse.Namespace) -> list[str] | No
         return names
     table = snapshot(study, names)
     if "subject" in wishes:
-        subjects = selection.parse_subjects(wishes["subject"], sorted(set(table["subject"])))
+        subjects = selection.parse_subjects(
+            wishes["subject"], natural(filter(None, table["subject"])), "--subject", say
+        )
         table = table[table["subject"].isin(subjects)]
     if "stage" in wishes:
         stages = [part.strip() for part in wishes["stage"].split(",")]
@@ -126,7 +132,7 @@ def _outcome(study: store.StudyDir, options: argparse.Namespace) -> int:
     from eavdash.jobs.queue import unreadable
     from eavdash.jobs.snapshot import snapshot
 
-    names = chosen(study, options) if hasattr(options, "run") else None
+    names = chosen(study, options, lambda _: None) if hasattr(options, "run") else None
     show_states(study, snapshot(study, names), options.json)
     broken = unreadable(study, names)
     for name, why in broken.items():

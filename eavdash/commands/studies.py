@@ -47,9 +47,8 @@ def studies(options: argparse.Namespace) -> int:
         console.say(f"{count}, {size(int(table['bytes'].sum()))} in {root}")
     else:
         console.say(f"no studies in {root}; make one with: eavdash train, or eavdash demo")
-    hidden = len(every) - len(table)
-    if hidden:
-        console.say(f"{hidden} archived {'study is' if hidden == 1 else 'studies are'} not shown: --archived shows all")
+    if hidden := len(every) - len(table):
+        console.hidden(hidden)
     return 0
 
 
@@ -165,7 +164,7 @@ def verify(options: argparse.Namespace) -> int:
         found = look(study, report)
     if options.json:
         damaged = [{"run": d.run, "file": d.file, "reason": d.reason} for d in found.damaged]
-        counts = {"study": study.name, "runs": found.runs, "files": found.files}
+        counts = {"study": study.name, "runs": found.runs, "checked": found.checked, "files": found.files}
         console.print_json({**counts, "damaged": damaged, "unchecked": list(found.unchecked)})
         return 1 if damaged else 0
     for damage in found.damaged:
@@ -187,7 +186,7 @@ def _subjects(text: str, study: store.StudyDir) -> Sequence[str] | None:
     from eavdash.data.table import open_table
 
     table = open_table(study.study()["dataset"]["path"])
-    return selection.parse_subjects(text, [*table.subjects, *table.problems])
+    return selection.parse_subjects(text, [*table.subjects, *table.problems], say=console.say)
 
 
 def _numbers(text: str, what: str) -> Sequence[int] | None:

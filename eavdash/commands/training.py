@@ -34,7 +34,7 @@ def train(options: argparse.Namespace) -> int:
     subjects: tuple[str, ...] = ()
     if options.subjects.strip():
         table = open_table(options.root)
-        subjects = selection.parse_subjects(options.subjects, [*table.subjects, *table.problems])
+        subjects = selection.parse_subjects(options.subjects, [*table.subjects, *table.problems], say=console.say)
     chosen = Selection(
         subjects,
         selection.parse_numbers(options.folds, "--folds"),
@@ -127,15 +127,19 @@ def status(options: argparse.Namespace) -> int:
         show_states(study, snapshot(study), options.json)
         return 0
     _keep_conducted(root)
-    studies = store.studies(root)
+    every = store.studies(root)
+    studies = [study for study in every if not study.archived]
     frame = console.studies_frame(studies, snapshot)
     frame["marks"] = [[mark.text for mark in study_marks(study)] for study in studies]
     if options.json:
         console.print_json(frame.to_dict(orient="records"))
-    elif frame.empty:
+        return 0
+    if frame.empty:
         console.say(f"no studies in {root}; make one with: eavdash train, or eavdash demo")
     else:
         console.show(frame.assign(marks=frame["marks"].map("; ".join)), "table")
+    if hidden := len(every) - len(studies):
+        console.hidden(hidden)
     return 0
 
 
@@ -214,6 +218,10 @@ def show_states(study: store.StudyDir, frame: pd.DataFrame, as_json: bool) -> No
         console.print_json([{**row, "marks": marks} for row in frame.to_dict(orient="records")])
         return
     note_marks(study)
-    if study.paused:
+    if study.archived:
+        console.say(
+            f"{study.name} is archived: no run of it starts; bring it back with: eavdash unarchive {study.name}"
+        )
+    elif study.paused:
         console.say(f"{study.name} is paused: no run of it starts; go on with: eavdash resume {study.name}")
     console.show(frame.assign(left=[estimates.duration(s) if s > 0 else "" for s in left]), "table")

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from eavdash.errors import EavdashError, IntegrityError
-from eavdash.store import RunDir, StudyDir
+from eavdash.store import StudyDir
+
+#: What a run is known by; without it nothing of the run can be looked at.
+RECORDS = ("config.json", "status.json")
 
 
 @dataclass(frozen=True)
@@ -23,9 +27,10 @@ class Damage:
 
 @dataclass(frozen=True)
 class Verification:
-    """``files`` were compared with their checksums in ``runs`` runs; ``unchecked``: finished runs without checksums."""
+    """``files`` of ``checked`` of the ``runs`` were compared; ``unchecked``: finished runs without checksums."""
 
     runs: int
+    checked: int
     files: int
     damaged: tuple[Damage, ...]
     unchecked: tuple[str, ...]
@@ -35,15 +40,19 @@ class Verification:
         """The outcome in one line."""
         if not self.files and not self.damaged:
             return f"none of {self.runs} runs has a file to compare yet"
+        files = f"{self.files} file{'s' * (self.files != 1)} of {self.checked} run{'s' * (self.checked != 1)}"
         outcome = f"{len(self.damaged)} damaged" if self.damaged else "all as they were written"
-        return f"{self.files} files of {self.runs} runs: {outcome}"
+        unread = len({d.run for d in self.damaged if d.file in RECORDS})
+        none = self.runs - self.checked - len(self.unchecked) - unread
+        has = "has" if none == 1 else "have"
+        return f"{files}: {outcome}" + (f"; {none} of {self.runs} runs {has} none yet" if none else "")
 
 
 def verify(study: StudyDir, report: Callable[[int, int, str], object] | None = None) -> Verification:
     """Look at every checksummed file of a study; ``report(done, of, run)`` is told about runs."""
     damaged: list[Damage] = []
     unchecked: list[str] = []
-    files = 0
+    files = checked = 0
     try:
         study.study()
     except IntegrityError as error:
@@ -52,33 +61,29 @@ def verify(study: StudyDir, report: Callable[[int, int, str], object] | None = N
     for number, run in enumerate(runs):
         if report is not None:
             report(number, len(runs), run.name)
-        try:
-            run.config()
-            status = run.status()
-            state, names = str(status["state"]), sorted(dict(status.get("checksums") or {}))
-        except (EavdashError, KeyError, TypeError, ValueError) as error:
-            damaged.append(_unreadable(run, error))
-            continue
-        if state == "done" and not names:
-            unchecked.append(run.name)
-        for name in names:
-            files += 1
+        status: dict[str, Any] = {}
+        for file, read in zip(RECORDS, (run.config, run.status), strict=True):
             try:
-                run.verify(name)
-            except (EavdashError, OSError) as error:
-                if run.status().get("checksums") == status.get("checksums"):  # else it was started over meanwhile
-                    damaged.append(Damage(run.name, name, str(error)))
+                status = read()
+            except EavdashError as error:
+                # Such a run cannot be started over: it has to be made again, as the error says.
+                damaged.append(Damage(run.name, file, str(error)))
+                break
+        else:
+            names = sorted(dict(status.get("checksums") or {}))
+            checked += bool(names)
+            if status.get("state") == "done" and not names:
+                if lost := run.lost(status):
+                    damaged.append(Damage(run.name, run.predictions_file.name, lost))
+                else:
+                    unchecked.append(run.name)
+            for name in names:
+                files += 1
+                try:
+                    run.verify(name)
+                except (EavdashError, OSError) as error:
+                    if run.status().get("checksums") == status.get("checksums"):  # else it was started over meanwhile
+                        damaged.append(Damage(run.name, name, str(error)))
     if report is not None:
         report(len(runs), len(runs), "")
-    return Verification(len(runs), files, tuple(damaged), tuple(unchecked))
-
-
-def _unreadable(run: RunDir, error: Exception) -> Damage:
-    """A run whose own record is damaged cannot be started over: it has to be made again."""
-    made = IntegrityError.at(
-        run.path,
-        expected="config.json and status.json that can be read",
-        found=str(error).rstrip("."),
-        remedy=f"remove this folder and have the run made again: eavdash extend {run.study.name}",
-    )
-    return Damage(run.name, run.status_file.name, str(made))
+    return Verification(len(runs), checked, files, tuple(damaged), tuple(unchecked))

@@ -27,7 +27,7 @@ from eavdash.jobs.executors import make
 from eavdash.jobs.foreman import Foreman, say
 from eavdash.jobs.place import queue_place
 from eavdash.jobs.reconcile import reconcile
-from eavdash.jobs.slots import Slots, cluster_jobs, this_machine
+from eavdash.jobs.slots import Slots, cluster_jobs, idle_seconds, this_machine
 
 #: Seconds between two comparisons of all runs with the queue, at least.
 RECONCILE_EVERY = 30.0
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         broker = Broker(root)
         foreman = Foreman(root, broker, make, Slots(place.slots, machine))
         broker.serve({"train": foreman.train, "stop": foreman.stop}, machine.cores, cluster)
-        _conduct(root, broker, lock, float(os.environ.get("EAVDASH_IDLE") or 60))
+        _conduct(root, broker, lock, idle_seconds())
     except EavdashError as error:
         print(f"eavdash: {error}", file=sys.stderr)
         return error.exit_code

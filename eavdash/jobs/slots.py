@@ -12,6 +12,7 @@ nvidia-smi lists).
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import shutil
@@ -78,6 +79,31 @@ def cluster_jobs() -> int:
         ConfigError: the variable is not a number above 0.
     """
     return _number("EAVDASH_CLUSTER_JOBS", 200)
+
+
+def idle_seconds() -> float:
+    """``EAVDASH_IDLE``: after how many seconds without anything to do a conductor ends.
+
+    Raises:
+        ConfigError: the variable is not a number above 0.
+    """
+    given = os.environ.get("EAVDASH_IDLE") or "60"
+    with contextlib.suppress(ValueError):
+        if 0 < float(given) < math.inf:
+            return float(given)
+    raise ConfigError.at("EAVDASH_IDLE", expected="seconds, more than 0", found=repr(given), remedy="mend or unset it")
+
+
+def check_environment() -> None:
+    """Read the variables that say what runs may take, for a command that needs them only later, or in a conductor.
+
+    Raises:
+        ConfigError: one is not what it should be.
+    """
+    slot_count()
+    _ram()
+    cluster_jobs()
+    idle_seconds()
 
 
 def need_of(settings: Execution, machine: Machine, ram: float) -> Need:

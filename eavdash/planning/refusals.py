@@ -84,7 +84,10 @@ def chosen_folds(splits: pd.DataFrame, wanted: Sequence[int], problems: dict[str
     missing = [f for f in wanted if f not in there]
     if missing and there:
         raise UsageError.at(
-            "--folds", expected=f"some of {there}", found=", ".join(map(str, missing)), remedy="choose among them"
+            "--folds",
+            expected=f"some of {', '.join(map(str, there))}",
+            found=", ".join(map(str, missing)),
+            remedy="choose among them",
         )
     if not there:
         raise SplitError(next(iter(problems.values()), "no trial could be put into a fold."))

@@ -194,8 +194,9 @@ def subjects(report: HealthReport) -> None:
 
 def overview(report: HealthReport) -> None:
     """Label balance, durations, faces."""
+    of = "Speaking trials" if report.kind == "eav" else "Trials"
     shown = [
-        ("Balance of the labels", f"{PAGE}_labels", "Trials per label, stacked over subjects.")
+        (f"{of} per label", f"{PAGE}_labels", f"{of} per label, stacked over subjects.")
         if not report.labels.empty
         else None,
         ("Durations", f"{PAGE}_durations", "Middle duration per subject and modality, from shortest to longest.")

@@ -156,7 +156,7 @@ def findings(study: StudyDir) -> None:
         more = f", the first {DAMAGED_SHOWN} of them" if len(found.damaged) > DAMAGED_SHOWN else ""
         st.error(f"{parts.plain(found.sentence)}{more}.")
         parts.bullet([damage.reason for damage in found.damaged[:DAMAGED_SHOWN]])
-        if names := sorted({d.run for d in found.damaged if d.run and d.file != "status.json"}):
+        if names := sorted({d.run for d in found.damaged if d.run and d.file not in housekeeping.RECORDS}):
             st.button(
                 f"Compute {len(names)} damaged {'run' if len(names) == 1 else 'runs'} again",
                 on_click=_again,
