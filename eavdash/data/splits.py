@@ -193,7 +193,9 @@ def _lacking(rows: pd.DataFrame, fold: dict[str, int]) -> str:
     """What a fold's training lacks, in words; empty when nothing."""
     count = max(fold.values()) + 1
     if count == 1:
-        return f"{len(fold)} groups, each mainly of another class"
+        labels = len({_main_label(of) for of in _labels_by_group(rows).values()})
+        one = "each mainly of another class" if labels == len(fold) else "in a single stretch of each class"
+        return f"{len(fold)} groups, {one}"
     of_row = rows["group"].map(fold)
     for k in range(count):
         missing = set(rows["label"]) - set(rows["label"][_assigned(of_row, k, count) == "train"])

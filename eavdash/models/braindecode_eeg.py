@@ -1,7 +1,8 @@
 """EEG encoder ``braindecode:NAME``: any classifier of braindecode, as a baseline to beat.
 
 In: EEG (B, channel, time) in volt and its mask. Out: one token per window, the numbers that the model's last layer
-reads (flattened), and the window's decision. The package is optional: ``pip install 'eavdash[braindecode]'``.
+reads (flattened), and the window's decision. Of a model whose last layer cannot be taken apart (ATCNet has one for each
+of its own windows) the token is the decision itself. The package is optional: ``pip install 'eavdash[braindecode]'``.
 
 The model is built from the number of channels, classes and samples and the sampling rate alone, with braindecode's
 own defaults for everything else (its dropout too; ``eeg.width``, ``depth``, ``heads`` and ``dropout`` mean nothing
@@ -37,15 +38,27 @@ class BraindecodeEncoder(Encoder):
     def __init__(self, classes: int, model: str, channels: int, samples: int, rate: float) -> None:
         super().__init__(shift_shape=(1, channels, 1))
         net = classifier(model, classes, channels, samples, rate)
-        self.head = _head(net, model)
-        self.net = net
+        last = getattr(net, "final_layer", None)
+        self.head, self.net = nn.Identity(), net
+        if isinstance(last, nn.Module) and any(True for _ in last.parameters()):
+            self.head, net.final_layer = last, nn.Identity()
+            try:
+                self.feature_dim = self._try(model, channels, samples, classes)
+                return
+            except ConfigError:
+                self.head, net.final_layer = nn.Identity(), last
         self.feature_dim = self._try(model, channels, samples, classes)
+
+    @property
+    def new_parts(self) -> tuple[nn.Module, ...]:
+        """The last layer, or everything where it cannot be taken apart."""
+        return (self.net,) if isinstance(self.head, nn.Identity) else (self.head,)
 
     def forward(self, x: Tensor, mask: Tensor) -> Encoded:
         """``x`` (B, S, T) float32 volt, ``mask`` (B, T) → tokens (B, 1, D), logits (B, K)."""
         x = torch.where(mask[:, None], self.scaled(x), torch.zeros((), dtype=x.dtype, device=x.device))
         features = self.net(x)
-        logits = self.head(features).flatten(1)
+        logits = self.head(features).flatten(1)  # the network's own decision where nothing was taken out of it
         return Encoded(features.flatten(1)[:, None], mask.any(dim=1, keepdim=True), logits)
 
     def _try(self, model: str, channels: int, samples: int, classes: int) -> int:
@@ -115,15 +128,6 @@ def _models() -> dict[str, Any]:
             remedy="install it with: pip install 'eavdash[braindecode]'",
         ) from error
     return dict(models_dict)
-
-
-def _head(net: nn.Module, name: str) -> nn.Module:
-    """Take the last layer out of ``net``, so that the network gives what that layer reads."""
-    last = getattr(net, "final_layer", None)
-    if not isinstance(last, nn.Module) or not any(True for _ in last.parameters()):
-        raise _cannot(name, ValueError("it has no last layer of its own to read features from"))
-    net.final_layer = nn.Identity()
-    return last
 
 
 def _cannot(name: str, error: Exception) -> Exception:

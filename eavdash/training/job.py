@@ -172,7 +172,8 @@ def read_windows(job: Job, modality: str, channels: Sequence[str] = ()) -> Windo
         )
         values = load_windows(trials.drop(columns="split"), modality, config, job.run.study.cache_dir)
     values = _standardised(job, values)
-    order = trials[["subject", "trial", "split"]].assign(place=np.arange(len(trials)))
+    # Places among all trials, so that fusion finds the same order in every modality, whatever each has recorded.
+    order = trials[["subject", "trial", "split"]].assign(place=np.flatnonzero(recorded))
     index = values.index.reset_index(drop=True)
     index = index.assign(row=np.arange(len(index))).merge(order, on=["subject", "trial"], validate="many_to_one")
     index = index.sort_values(["place", "window"], kind="stable").reset_index(drop=True)

@@ -116,6 +116,9 @@ def test_a_class_missing_from_training_is_said_with_what_would_help() -> None:
     assert "record the class in more groups" in single
     disjoint = make_splits(trials(("1", "a", "x"), ("2", "b", "y")), CONVERSATION).problems["1"]
     assert "found 2 groups, each mainly of another class" in disjoint
+    sessions = [(f"{n}{label}", label, f"g{n}") for n in range(4) for label in "ab"]
+    together = make_splits(trials(*sessions), ProtocolConfig(name="blocks")).problems["1"]
+    assert "found 4 groups, in a single stretch of each class" in together
 
 
 def test_two_groups_have_no_validation() -> None:

@@ -131,11 +131,14 @@ def test_trials_without_a_modality_take_part(sandbox, tiny_config):
     trials = sandbox.trials
     trials.loc[trials["trial"].isin(["joy3-0", "joy0-0"]), "audio"] = ""
     trials.loc[trials["trial"] == "calm4-1", ["audio", "video", "eeg"]] = ""
+    trials.loc[trials["trial"] == "joy4-1", "video"] = ""
     run = sandbox.study(tiny_config(2))
     encoders(run)
     train_run(run("fusion"))
     predictions = pd.read_parquet(run("fusion").predictions_file)
     assert len(predictions) == 58
+    keys = list(predictions[["trial", "window"]].itertuples(index=False, name=None))
+    assert keys == sorted(keys)  # in the trials' order, whatever each modality has of them
     absent = predictions["trial"].isin(["joy3-0", "joy0-0"])
     assert (predictions.loc[absent, "attention_audio"] == 0).all()
     assert (predictions.loc[~absent, "attention_audio"] > 0).all()
