@@ -90,7 +90,7 @@ def plan(made: Plan) -> None:
     for run in made.planned:
         if run.problem:
             complain(f"{run.name} cannot start: {run.problem}")
-    say(f"study {made.study.name}: {len(made.runs)} runs in {made.study.path}")
+    say(f"study {made.study.name}: {len(made.runs)} run{'s' * (len(made.runs) != 1)} in {made.study.path}")
 
 
 def health(report: HealthReport) -> None:

@@ -474,7 +474,7 @@ def test_an_untouched_study_is_whole(tmp_path: Path) -> None:
     found = housekeeping.verify(study, lambda done, of, _run: seen.append((done, of)))
     assert (found.runs, found.checked, found.damaged, found.unchecked) == (12, 10, (), ())
     assert found.sentence.endswith(
-        f"{found.files} files of 10 runs: all as they were written; 2 of 12 runs have none yet"
+        f"{found.files} files of 10 runs: all as they were written; 2 of 12 runs have no file yet"
     )
     assert found.files == sum(len(run.status().get("checksums") or {}) for run in study.runs()) > 20
     assert seen[-1] == (12, 12)
@@ -498,7 +498,7 @@ def test_what_is_damaged_is_named_with_its_remedy(tmp_path: Path) -> None:
     assert "found none" in found.damaged[1].reason
     assert "eavdash extend demo" in found.damaged[2].reason
     assert found.unchecked == ("s03-eeg",)
-    assert found.sentence.endswith("of 10 runs: 3 damaged")
+    assert found.sentence.endswith("of 10 runs: 2 damaged; 1 of 12 runs cannot be read")
     study.run("s03-eeg").predictions_file.unlink()
     assert ("s03-eeg", "predictions.parquet") in [(d.run, d.file) for d in housekeeping.verify(study).damaged]
     study.study_file.write_text("{")

@@ -76,7 +76,8 @@ def make_demo(options: argparse.Namespace) -> int:
     if options.json:
         console.print_json({"root": str(made), "subjects": options.subjects, "simulated": True})
     else:
-        console.say(f"simulated recordings of {options.subjects} subjects are in {made}")
+        whom = "1 subject" if options.subjects == 1 else f"{options.subjects} subjects"
+        console.say(f"simulated recordings of {whom} are in {made}")
     return 0
 
 

@@ -34,7 +34,7 @@ def retry(options: argparse.Namespace) -> int:
     study = _study(options)
     if not retry_runs(study, chosen(study, options)) and not options.json:
         console.say("nothing had failed or been cancelled: nothing was queued")
-    return _outcome(study, options)
+    return _outcome(study, options, whole=True)
 
 
 def pause(options: argparse.Namespace) -> int:
@@ -127,14 +127,14 @@ def _study(options: argparse.Namespace) -> store.StudyDir:
     return store.find_study(store.checkpoints_root(options.checkpoints), options.study)
 
 
-def _outcome(study: store.StudyDir, options: argparse.Namespace) -> int:
-    """Show the runs that were meant, and name those that cannot be read; the exit code."""
+def _outcome(study: store.StudyDir, options: argparse.Namespace, whole: bool = False) -> int:
+    """Show the runs that were meant, and name those that could not be read (``whole``: or computed); the exit code."""
     from eavdash.jobs.queue import unreadable
     from eavdash.jobs.snapshot import snapshot
 
     names = chosen(study, options, lambda _: None) if hasattr(options, "run") else None
     show_states(study, snapshot(study, names), options.json)
-    broken = unreadable(study, names)
+    broken = unreadable(study, names, whole)
     for name, why in broken.items():
-        console.complain(f"{name} cannot be computed: {why}")
+        console.complain(f"{name} was left as it is: {why}")
     return 1 if broken else 0

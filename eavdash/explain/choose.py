@@ -12,12 +12,13 @@ from eavdash.store import RunDir, StudyDir
 def testing_run(study: StudyDir, subject: str, trial: str, fold: int | None, seed: int | None) -> RunDir:
     """The finished run whose predictions hold the trial as a test trial.
 
-    Fusion comes before the single modalities (in canonical order), then lower folds and seeds before higher ones.
+    Fusion comes before the single modalities (in canonical order), then lower folds and seeds before higher ones. Runs
+    whose own files cannot be read are for others to name.
 
     Raises:
         UsageError: there is none; the message says what there is.
     """
-    finished = [r for r in study.runs() if r.status_file.exists() and r.status()["state"] == "done"]
+    finished = [r for r in study.runs() if not r.unreadable() and r.status()["state"] == "done"]
     seen: list[str] = []
     candidates = []
     for run in finished:

@@ -41,11 +41,14 @@ class Verification:
         if not self.files and not self.damaged:
             return f"none of {self.runs} runs has a file to compare yet"
         files = f"{self.files} file{'s' * (self.files != 1)} of {self.checked} run{'s' * (self.checked != 1)}"
-        outcome = f"{len(self.damaged)} damaged" if self.damaged else "all as they were written"
-        unread = len({d.run for d in self.damaged if d.file in RECORDS})
+        unread = len({d.run for d in self.damaged if d.run and d.file in RECORDS})
+        wrong = sum(bool(d.run) and d.file not in RECORDS for d in self.damaged)
         none = self.runs - self.checked - len(self.unchecked) - unread
-        has = "has" if none == 1 else "have"
-        return f"{files}: {outcome}" + (f"; {none} of {self.runs} runs {has} none yet" if none else "")
+        said = [f"{files}: {f'{wrong} damaged' if wrong else 'all as they were written'}"]
+        said += ["study.json cannot be read"] if any(not d.run for d in self.damaged) else []
+        said += [f"{unread} of {self.runs} runs cannot be read"] if unread else []
+        said += [f"{none} of {self.runs} runs {'has' if none == 1 else 'have'} no file yet"] if none else []
+        return "; ".join(said)
 
 
 def verify(study: StudyDir, report: Callable[[int, int, str], object] | None = None) -> Verification:

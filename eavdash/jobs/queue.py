@@ -230,12 +230,20 @@ def wait(
         time.sleep(0.5)
 
 
-def unreadable(study: StudyDir, runs: Sequence[str] | None = None) -> dict[str, str]:
-    """Which of the runs have a config.json or status.json that cannot be read, and why, with the remedy.
+def unreadable(study: StudyDir, runs: Sequence[str] | None = None, whole: bool = True) -> dict[str, str]:
+    """Which of the runs cannot be computed, as their config.json or status.json cannot be read, and why.
 
-    None of them can be computed; without its status.json a run cannot be cancelled, paused or moved either.
+    ``whole`` false: which cannot be cancelled, paused or moved either, for want of a status.json.
     """
-    return {run.name: why for run in _named(study, runs) if (why := run.unreadable())}
+    found = {}
+    for run in _named(study, runs):
+        try:
+            run.status()
+            if whole:
+                run.config()
+        except IntegrityError as error:
+            found[run.name] = str(error)
+    return found
 
 
 def _named(study: StudyDir, names: Sequence[str] | None) -> list[RunDir]:
@@ -244,16 +252,10 @@ def _named(study: StudyDir, names: Sequence[str] | None) -> list[RunDir]:
 
 def _choose(study: StudyDir, names: Sequence[str] | None, whole: bool = True) -> list[RunDir]:
     """The runs of these names, or all, without those that cannot be read; ``whole``: config.json and status.json."""
-    wanted, chosen = _named(study, names), []
-    for run in wanted:
-        with contextlib.suppress(IntegrityError):
-            run.status()
-            if whole:
-                run.config()
-            chosen.append(run)
-    if wanted and not chosen:
-        raise IntegrityError(wanted[0].unreadable())
-    return chosen
+    wanted, broken = _named(study, names), unreadable(study, names, whole)
+    if wanted and len(broken) == len(wanted):
+        raise IntegrityError(broken[wanted[0].name])
+    return [run for run in wanted if run.name not in broken]
 
 
 def _depth(run: RunDir) -> int:

@@ -45,14 +45,14 @@ def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> None:
     """Stop runs, or all of a study."""
     from eavdash.jobs import queue
 
-    _done(lambda: queue.cancel(study, runs), lambda _: f"Cancelled: {_named(study, runs)}.{_broken(study, runs)}")
+    _done(lambda: queue.cancel(study, runs), lambda _: f"Cancelled: {_named(study, runs)}.{_left(study, runs, False)}")
 
 
 def retry(study: StudyDir, runs: Sequence[str] | None = None) -> None:
     """Queue failed and cancelled runs again."""
     from eavdash.study import retry as again
 
-    _done(lambda: again(study, runs), lambda _: f"Queued again: {_named(study, runs)}.{_broken(study, runs)}")
+    _done(lambda: again(study, runs), lambda _: f"Queued again: {_named(study, runs)}.{_left(study, runs, True)}")
 
 
 def pause(study: StudyDir) -> None:
@@ -145,13 +145,12 @@ def _done(work: Callable[[], Any], words: str | Callable[[Any], str]) -> None:
     cache.snapshot_again()
 
 
-def _broken(study: StudyDir, runs: Sequence[str] | None) -> str:
-    """The runs among them whose own files cannot be read, which the queue leaves out."""
+def _left(study: StudyDir, runs: Sequence[str] | None, whole: bool) -> str:
+    """The runs among them that the queue has left as they are, since their own files cannot be read."""
     from eavdash.jobs import queue
 
-    return "".join(
-        f" Not {name}, which cannot be computed: {why}" for name, why in queue.unreadable(study, runs).items()
-    )
+    broken = queue.unreadable(study, runs, whole)
+    return "".join(f" {name} was left as it is: {why}" for name, why in broken.items())
 
 
 def _named(study: StudyDir, runs: Sequence[str] | None) -> str:

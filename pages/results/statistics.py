@@ -29,7 +29,7 @@ else:
             "results_statistics_paired",
             f"One line per subject from the accuracy of {best.b} to that of fusion.",
         )
-        st.caption(f"Accuracy per trial, n = {best.subjects} subjects.")
+        st.caption(f"Accuracy per trial, n = {theme.counted(best.subjects, 'subject')}.")
 
 if splittable := columns.columns(study):
     st.subheader("Does it differ between kinds of trials", anchor=False)
