@@ -84,15 +84,23 @@ def load_timm(encoder: TimmViT, path: str | Path) -> list[str]:
     return left_out
 
 
-def load_pretrained(encoder: Encoder, path: str | Path) -> list[str] | None:
-    """Load a checkpoint of the encoder's family; the tensors left out, or None where it has no published family."""
+def load_pretrained(encoder: Encoder, path: str | Path) -> list[str]:
+    """Load a checkpoint of the encoder's family; returns the tensors left out.
+
+    No EEG encoder has a published checkpoint: the file is one of ours, whole with its head and scaling.
+
+    Raises:
+        ConfigError: the file cannot be read, or a tensor is unknown, missing, or of another shape.
+    """
     if isinstance(encoder, TimmViT):
         return load_timm(encoder, path)
     if isinstance(encoder, FrameViT):
         return load_hf_vit(encoder, path)
     if isinstance(encoder, AudioSpectrogramTransformer):
         return load_hf_ast(encoder, path)
-    return None
+    file, tensors = read_tensors(Path(path))
+    fill(file, encoder, tensors, [], "give the weights of the same encoder, trained on the same channels and classes")
+    return []
 
 
 def _load(encoder: Encoder, backbone: nn.Module, path: Path, modality: str, head: bool) -> list[str]:

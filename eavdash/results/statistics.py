@@ -98,13 +98,16 @@ def fusion_comparisons(scores: pd.DataFrame) -> list[Comparison]:
     """Fusion against the best single modality, each subject's own best, and the baselines that are in ``scores``.
 
     "Best" is chosen by the test scores themselves, which favours the single modality: a gain over it is conservative.
+    It is a modality that at least half of the fused subjects have, or one lucky subject could choose it for all.
     The p values are corrected by Holm's method over the list. ``scores``: a table of ``tables.scores``.
     """
     wide = scores.pivot_table(index="subject", columns="stage", values="accuracy")
     singles = [m for m in MODALITIES if m in wide.columns]
     if "fusion" not in wide.columns or not singles:
         return []
-    best = str(wide[singles].mean().idxmax())
+    had = wide.loc[wide["fusion"].notna(), singles].notna().mean()
+    common = [m for m in singles if had[m] >= min(0.5, had.max())]
+    best = str(wide[common].mean().idxmax())
     rivals = {best: wide[best], "each subject's best": wide[singles].max(axis=1)}
     rivals |= {name: wide[name] for name in wide.columns if name.startswith("fusion:")}
     out = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
@@ -172,9 +171,6 @@ def new_encoder(job: Job, spec: dict[str, Any]) -> Encoder:
     path = job.config.modality(job.stage).weights
     if path:
         left_out = weights.load_pretrained(model, path)
-        if left_out is None:  # there is no published checkpoint of an EEG encoder: the file is one of ours
-            build.load_weights(model, Path(path))
-            left_out = []
         log.info("%s: weights of %s loaded, left out: %s", job.run.name, path, ", ".join(left_out) or "nothing")
     return model
 

@@ -67,6 +67,8 @@ def test_fusion_is_compared_over_subjects_that_have_both() -> None:
     assert (best.b, best.subjects, own.b) == ("eeg", 7, "each subject's best")
     assert best.p_holm >= best.p
     assert st.fusion_comparisons(scores[scores["stage"] == "eeg"]) == []
+    lucky = pd.concat([scores, pd.DataFrame([("0", "audio", 1.0, "x")], columns=scores.columns)])
+    assert st.fusion_comparisons(lucky)[0].b == "eeg"  # not what one subject of eight has
 
 
 def test_the_papers_table() -> None:

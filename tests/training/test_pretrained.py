@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from eavdash import config as cfg
 from eavdash.errors import ConfigError
 from eavdash.models import build
+from eavdash.training.job import open_job
 from eavdash.training.run import train_run
+from eavdash.training.stage1 import new_encoder
 
 transformers = pytest.importorskip("transformers")
 
@@ -53,3 +56,15 @@ def test_pictures_of_another_size_are_refused_with_the_remedy(sandbox, tiny_conf
     config = replace(config, vision=replace(config.vision, size=32))
     with pytest.raises(ConfigError, match=r"vision\.size: expected 16, as .* set vision\.size=16"):
         build.encoder_spec("vision", config, 3, {"frames": 3, "size": 32})
+
+
+def test_an_eeg_encoder_starts_from_one_trained_here_or_says_why_not(sandbox, tiny_config):
+    first = sandbox.study(tiny_config(1), "first")("eeg")
+    train_run(first)
+    config = cfg.with_settings(tiny_config(1), [f"eeg.weights={first.model_file}"])
+    started = open_job(sandbox.study(config, "second")("eeg"), torch.device("cpu"))
+    spec = first.config()["model"]
+    kept, found = load_file(first.model_file), new_encoder(started, spec).state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in kept.items())
+    with pytest.raises(ConfigError, match=r"found the unused tensor '.*' and \d+ more; give the weights of the same"):
+        train_run(sandbox.study(cfg.with_settings(config, ["eeg.encoder=yin"]), "third")("eeg"))
