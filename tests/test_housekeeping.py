@@ -334,20 +334,31 @@ def test_a_held_lock_is_a_run_whatever_its_status_says(tmp_path: Path) -> None:
     housekeeping.delete(study, "demo")
 
 
-def test_a_worker_that_begins_in_the_last_moment_keeps_its_study(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_study_that_is_probed_is_neither_deleted_nor_archived(tmp_path: Path) -> None:
+    study = make_study(tmp_path)
+    with study.probe_lock_file.open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for act in (lambda: housekeeping.delete(study, "demo"), lambda: housekeeping.archive(study)):
+            with pytest.raises(UsageError, match="expected no probing under way of a study that is to be"):
+                act()
+    housekeeping.archive(study)
+
+
+@pytest.mark.parametrize(("who", "said"), [("s01-audio/.lock", "s01-audio running"), (".probe.lock", "one at work")])
+def test_whoever_begins_in_the_last_moment_keeps_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, who: str, said: str
 ) -> None:
-    """Started by hand, it asks nobody: here between the look at the runs and the moment in which the study goes."""
+    """A worker by hand, or a probing, asks nobody: here between the look and the moment in which the study goes."""
     study = make_study(tmp_path)
     rename = Path.rename
-    with study.run("s01-audio").lock_file.open("ab") as lock:
+    with (study.path / who).open("ab") as lock:
 
         def begin(path: Path, target: Path) -> Path:
             fcntl.flock(lock, fcntl.LOCK_EX)
             return rename(path, target)
 
         monkeypatch.setattr(Path, "rename", begin)
-        with pytest.raises(UsageError, match="s01-audio running"):
+        with pytest.raises(UsageError, match=said):
             housekeeping.delete(study, "demo")
         assert len(study.runs()) == 12
     assert list((tmp_path / ".deleted").iterdir()) == []

@@ -6,14 +6,10 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from eavdash import console, selection, store
 from eavdash.commands.training import plan_dict
 from eavdash.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
 
 
 def studies(options: argparse.Namespace) -> int:

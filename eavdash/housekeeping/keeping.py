@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from eavdash.errors import EavdashError, IntegrityError, QueueError, UsageError
+from eavdash.files import held
 from eavdash.jobs.door import shut
 from eavdash.jobs.snapshot import ended
 from eavdash.store import StudyDir, find_study
@@ -102,10 +103,10 @@ def delete(study: StudyDir, confirm: str) -> None:
             study.path.rename(hidden)
         except OSError as error:
             raise _cannot_remove(study.path, error) from error
-        # A worker that was started by hand asks nobody: one may have begun since the runs were looked at.
-        if busy := under_way(StudyDir(hidden)):
+        # A worker that was started by hand asks nobody, nor does a probing: one may have begun since the look.
+        if refusal := _refusal(StudyDir(hidden), study, "deleted"):
             hidden.rename(study.path)
-            raise _still_under_way(study, busy, "deleted")
+            raise refusal
     try:
         _remove(hidden)
     except OSError as error:
@@ -148,11 +149,21 @@ def _resume_files(study: StudyDir) -> list[Path]:
 
 
 def _refuse_under_way(study: StudyDir, what: str) -> None:
-    if busy := under_way(study):
-        raise _still_under_way(study, busy, what)
+    if refusal := _refusal(study, study, what):
+        raise refusal
 
 
-def _still_under_way(study: StudyDir, busy: dict[str, str], what: str) -> EavdashError:
+def _refusal(folder: StudyDir, study: StudyDir, what: str) -> UsageError | None:
+    """Why ``study``, which lies in ``folder``, may not be ``what`` now."""
+    if held(folder.probe_lock_file):
+        return UsageError.at(
+            study.path,
+            expected=f"no probing under way of a study that is to be {what}",
+            found="one at work",
+            remedy="wait until it is done: eavdash results " + study.name,
+        )
+    if not (busy := under_way(folder)):
+        return None
     some = ", ".join(f"{name} {state}" for name, state in list(busy.items())[:3])
     more = f" and {len(busy) - 3} more" if len(busy) > 3 else ""
     return UsageError.at(

@@ -190,7 +190,7 @@ class Foreman:
             if status is None or (status["state"] == "queued" and not status.get("job") and not status.get("cancel")):
                 return True
             expect = {key: status.get(key) for key in ("state", "submission", "cancel", "attempt")}
-            state, fields = verdict(status, ended, counted)
+            state, fields = verdict(status, ended, counted and not ended.blameless)
             run.transition(state, expect=expect, job=None, **fields)
             say(f"{run.study.name}/{run.name}: {state}{': ' if fields['reason'] else ''}{fields['reason']}")
             return True

@@ -13,6 +13,7 @@ from pathlib import Path
 from eavdash.errors import EavdashError
 from eavdash.files import host
 from eavdash.jobs.broker import Broker
+from eavdash.jobs.executors import make
 from eavdash.jobs.tasks import activate
 from eavdash.store import RunDir, studies
 
@@ -35,6 +36,7 @@ def _bury(run: RunDir, dead: Collection[str]) -> None:
             return
         expect = {"state": "running", "attempt": status.get("attempt")}
         if not status.get("submission") and status.get("host") == host():
+            make("local").find(run)  # what that process has left behind goes too
             reason = "its process, started by hand, is gone; retry goes on from its last finished epoch"
             run.transition("failed", expect=expect, finished=time.time(), reason=reason)
         elif status.get("cancel") and status.get("host") in dead and run.live_status()["shown"] != "running":

@@ -11,6 +11,7 @@ SIGTERM ends it at once: the last finished epoch is on disk, and whoever sent th
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import faulthandler
 import logging
@@ -29,7 +30,7 @@ from eavdash.errors import EavdashError, IntegrityError, QueueError, TrainingErr
 from eavdash.files import beat, host
 from eavdash.jobs import locks
 from eavdash.jobs.executors import JOB_VARIABLE
-from eavdash.jobs.executors.local import LOCK_VARIABLE, heading
+from eavdash.jobs.executors.local import LOCK_VARIABLE, RUN_VARIABLE, heading
 from eavdash.jobs.slots import SHARE_VARIABLE
 from eavdash.jobs.tasks import new_token
 from eavdash.jobs.usage import Usage
@@ -46,9 +47,8 @@ class Stopped(BaseException):
 class Heartbeat:
     """Writes the time into status.json while the block runs, from a thread."""
 
-    def __init__(self, run: RunDir) -> None:
-        self.run = run
-        self._mine = {key: run.status().get(key) for key in ("attempt", "submission")}
+    def __init__(self, run: RunDir, mine: dict[str, Any]) -> None:
+        self.run, self._mine = run, mine
         self._usage = Usage()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
@@ -69,8 +69,8 @@ class Heartbeat:
                 # The run was deleted, or is another attempt's by now: what this one computes is of no use to anybody.
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
-            except EavdashError:
-                continue  # the disk is full: that is for the training to report, when it writes
+            except (EavdashError, OSError):
+                continue  # the disk is full or away for a moment: that is for the training to report, when it writes
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -90,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
         by_hand = _take(run, patience=0.5 if job is None else 60.0) and job is None
         return _compute(run, by_hand)
     except EavdashError as error:
-        print(f"eavdash: {error}", file=sys.stderr, flush=True)
+        _say(f"eavdash: {error}")
         return error.exit_code
     except Stopped:
         return STOPPED
@@ -104,11 +104,12 @@ def _is_wanted(run: RunDir, job: str) -> bool:
 
 
 def _compute(run: RunDir, by_hand: bool) -> int:
-    execution = _begin(run, by_hand)
+    status = _begin(run, by_hand)
+    mine = {key: status.get(key) for key in ("attempt", "submission")}
     try:
-        with Heartbeat(run):
-            _train(run, execution)
-        run.transition("done", checksums=run.seal(), finished=time.time(), reason="")
+        with Heartbeat(run, mine):
+            _train(run, dict(status.get("execution") or {}))
+        run.transition("done", expect=mine, checksums=run.seal(), finished=time.time(), reason="")
         # Last: a run that is killed before it is done must not begin again from nothing.
         run.resume_file.unlink(missing_ok=True)
         run.joint_resume_file.unlink(missing_ok=True)
@@ -118,11 +119,11 @@ def _compute(run: RunDir, by_hand: bool) -> int:
             run.transition("cancelled", reason="stopped by hand", finished=time.time())
         return STOPPED
     except EavdashError as error:
-        print(f"eavdash: {error}", file=sys.stderr, flush=True)
-        return _fail(run, str(error))
+        _say(f"eavdash: {error}")
+        return _fail(run, mine, str(error))
     except Exception as error:
-        traceback.print_exc()
-        return _fail(run, f"{type(error).__name__}: {error}")
+        _say(traceback.format_exc())
+        return _fail(run, mine, f"{type(error).__name__}: {error}")
 
 
 def _take(run: RunDir, patience: float = 0.5) -> bool:
@@ -152,11 +153,12 @@ def _take(run: RunDir, patience: float = 0.5) -> bool:
             remedy=f"wait for it, or stop it with: eavdash cancel {run.study.name} --run {run.name}",
         )
     locks.sign(lock, os.getpid())
+    os.environ[RUN_VARIABLE] = str(run.path)  # what it starts is known by it, as what the queue's workers start
     return True
 
 
 def _begin(run: RunDir, by_hand: bool) -> dict[str, Any]:
-    """Write that the run is being computed; returns how it is to be computed.
+    """Write that the run is being computed; returns its status then.
 
     Raises:
         QueueError: it is done, or was cancelled in this very moment.
@@ -169,10 +171,10 @@ def _begin(run: RunDir, by_hand: bool) -> dict[str, Any]:
         if status["state"] == "running":  # the place has lost its earlier process and begins anew
             run.transition("queued", expect=expect, reason="its place began it anew")
         fields |= {"attempt": int(status.get("attempt") or 0) + 1, "started": time.time(), "finished": None}
-        run.transition("running", expect={"state": "queued", **expect}, reason="", **fields)
-        with run.log_file.open("a", encoding="utf-8") as log:
+        begun = run.transition("running", expect={"state": "queued", **expect}, reason="", **fields)
+        with contextlib.suppress(OSError), run.log_file.open("a", encoding="utf-8") as log:
             log.write(heading(run, f"{os.environ[JOB_VARIABLE]} on {host()}"))
-        return dict(status.get("execution") or {})
+        return begun
     if by_hand:
         fields |= {"attempt": int(status.get("attempt") or 0) + 1, "started": time.time(), "finished": None}
         fields |= {"reason": "", "cancel": None}
@@ -184,8 +186,7 @@ def _begin(run: RunDir, by_hand: bool) -> dict[str, Any]:
         if status["state"] in ("failed", "cancelled"):
             run.transition("queued", reason="", **mine)
         fields |= mine
-    run.transition("running", **fields)
-    return dict(status.get("execution") or {})
+    return run.transition("running", **fields)
 
 
 def _train(run: RunDir, execution: dict[str, Any]) -> None:
@@ -204,10 +205,16 @@ def _train(run: RunDir, execution: dict[str, Any]) -> None:
     train_run(run, device=device, threads=settings.threads, execution=settings)
 
 
-def _fail(run: RunDir, reason: str) -> int:
+def _say(text: str) -> None:
+    """A line of the run's log; where there is no room for it, what is to be done goes on."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def _fail(run: RunDir, mine: dict[str, Any], reason: str) -> int:
     """Write why the run failed. Where not even that can be written, the exit code tells the conductor."""
     try:
-        run.transition("failed", reason=reason, finished=time.time())
+        run.transition("failed", expect=mine, reason=reason, finished=time.time())
         return 1
     except TrainingError as error:
         cause = error.__cause__
@@ -221,7 +228,8 @@ def _on_sigterm(_number: int, _frame: FrameType | None) -> None:
 
 if __name__ == "__main__":
     code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
     # Not sys.exit: threads of libraries that hang in their own clean-up must not keep a finished run's slot.
     os._exit(code)

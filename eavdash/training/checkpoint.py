@@ -7,7 +7,7 @@ keeps its lines in front of its own, so that metrics.jsonl is always the whole r
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ class Checkpoint:
     signature: str  # of the data and the configuration: a state of others is not used
     before: Sequence[dict[str, Any]] = ()  # the lines of the phase that this one follows
     phase: str = ""  # its name in each of its lines; empty: the first phase
+    begins: Callable[[int], object] = lambda epoch: None  # told after which epoch of the run this phase goes on
 
     def numbered(self, row: dict[str, Any]) -> dict[str, Any]:
         """The line of an epoch (from 1) of this phase as metrics.jsonl has it."""

@@ -71,6 +71,10 @@ class Job:
         """Add keys to config.json: what the model is and what went into it."""
         write_json(self.run.config_file, {**self.run.config(), **keys})
 
+    def begins(self, epoch: int) -> None:
+        """Show after which epoch the run goes on: 0 where what it was to go on from is damaged or of other data."""
+        self.run.update(epoch=epoch, from_epoch=epoch)
+
     def epoch_done(self, row: dict[str, Any]) -> None:
         """Show an epoch in status.json and to whoever asked."""
         epochs = self.settings.epochs

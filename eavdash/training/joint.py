@@ -175,7 +175,9 @@ def fine_tune(
             partial(_without_gradients, model, source), held, pieces, job.execution, job.device, job.run.name
         )
         at_first = measure(model, source, validation, batch, settings.precision, pieces, job.run.name)[0]
-    checkpoint = Checkpoint(job.run.joint_resume_file, job.run.metrics_file, signature, before.history, "joint")
+    checkpoint = Checkpoint(
+        job.run.joint_resume_file, job.run.metrics_file, signature, before.history, "joint", job.begins
+    )
 
     def report(row: dict[str, Any]) -> None:
         line, total = checkpoint.numbered(row), len(before.history) + settings.epochs

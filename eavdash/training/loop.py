@@ -136,6 +136,7 @@ def fit(
         pieces.take(state.get("pieces", pieces.to_dict()))
     if checkpoint:
         checkpoint.write_metrics(history)
+        checkpoint.begins(len(checkpoint.before) + len(history))
     optimiser: torch.optim.Optimizer | None = None
     for epoch in range(len(history) + 1, settings.epochs + 1):
         waited = len(history) - max(best_epoch, rules.patience_after)

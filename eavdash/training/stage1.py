@@ -128,7 +128,10 @@ def train_encoder(job: Job) -> None:
         test=rows_of(index, "test") if by_test else (),
         execution=job.execution,
         checkpoint=Checkpoint(
-            job.run.resume_file, job.run.metrics_file, signature(job, str(windows.values.meta["key"]), begun)
+            job.run.resume_file,
+            job.run.metrics_file,
+            signature(job, str(windows.values.meta["key"]), begun),
+            begins=job.begins,
         ),
         report=job.epoch_done,
         should_stop=job.should_stop,

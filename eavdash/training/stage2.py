@@ -76,7 +76,7 @@ def train_fusion(job: Job) -> None:
     )
     source = FeatureSource(joined, labels_of(joined.index, job.classes), train, replaced, job.device)
     encoders = [f"{m} {sha256(_parent(job, m).model_file)}" for m in joined.tokens]
-    checkpoint = Checkpoint(job.run.resume_file, job.run.metrics_file, signature(job, *encoders))
+    checkpoint = Checkpoint(job.run.resume_file, job.run.metrics_file, signature(job, *encoders), begins=job.begins)
     model, fitted = _fit(job, spec, source, train, checkpoint)
     tables = _Tables(job, joined.index, tuple(joined.tokens))
 

@@ -13,8 +13,8 @@ from eavdash import store
 from eavdash.errors import ConfigError, QueueError, TrainingError
 from eavdash.files import held
 from eavdash.jobs import locks
-from eavdash.jobs.dependencies import obstacles
-from eavdash.jobs.executors import Exit
+from eavdash.jobs.dependencies import obstacles, unblock
+from eavdash.jobs.executors import Exit, make
 from eavdash.jobs.foreman import Foreman
 from eavdash.jobs.slots import Machine, Need, Slots, slot_count
 from eavdash.jobs.verdict import MAX_KILLS
@@ -38,7 +38,7 @@ class OneJob:
         return self.codes.pop(0)
 
     def look(self, job):
-        return Exit(job)
+        return job if isinstance(job, Exit) else Exit(job)
 
 
 def carry_out(lab, run, *codes, **status):
@@ -75,6 +75,29 @@ def test_kills_are_counted_only_without_progress(lab):
     executor, status = carry_out(lab, other, -9, -9, 1, kills=2, killed_epoch=0, epoch=1)
     assert executor.started == 3  # an epoch was finished since the second kill, so the third is the first again
     assert "exit code 1" in status["reason"]
+    preempted = Exit(-15, "it had to give way", blameless=True)
+    executor, status = carry_out(lab, lab.run("s03-vision"), *[preempted] * (MAX_KILLS + 1), 1)
+    assert executor.started == MAX_KILLS + 2  # what the place does to it is not held against it
+    assert {attempt["reason"] for attempt in status["history"][:-1]} == {"it had to give way; it goes on after epoch 0"}
+
+
+def test_what_a_killed_worker_has_left_beside_a_finished_run_goes(lab):
+    run = lab.run("s01-vision")
+    run.resume_file.write_bytes(b"x" * 100)  # killed after it was done, before this was deleted
+    run.transition("running")
+    run.transition("done")
+    Foreman(lab.root, None, lambda _: OneJob(), Slots(lab.root / "slots", Machine(1))).train(
+        lab.study.name, run.name, "x"
+    )
+    assert not run.resume_file.exists()
+
+
+def test_a_place_that_there_is_not_is_the_failure_of_its_run(lab):
+    run = lab.run("s01-vision")
+    run.update(submission="x", execution={"executor": "moon"})
+    Foreman(lab.root, None, make, Slots(lab.root / "slots", Machine(1))).train(lab.study.name, run.name, "x")
+    assert run.status()["state"] == "failed"
+    assert "expected one of local, ray, slurm, found 'moon'" in run.status()["reason"]
 
 
 def test_a_task_out_of_date_leaves_the_run_alone(lab):
@@ -143,6 +166,27 @@ def test_obstacles_name_the_parents_and_their_reasons(lab):
         ["s01-eeg"],
         {"s01-vision": "s01-vision failed: no light.", "s01-audio": "s01-audio was cancelled"},
     )
+
+
+def test_a_blocked_run_names_every_parent_that_is_lost_and_goes_on_once_none_is(lab):
+    runs = lab.subject(1)
+    fusion = runs[-1]
+    fusion.transition("blocked", submission="x", reason="waits")
+    runs[0].transition("failed", reason="no light")
+    assert unblock(fusion)["blocked_by"] == ["s01-vision"]
+    runs[1].transition("failed", reason="no sound")
+    status = unblock(fusion)
+    assert status["blocked_by"] == ["s01-vision", "s01-audio"]
+    assert status["reason"] == "s01-vision failed: no light; s01-audio failed: no sound"
+    for run in runs[:2]:  # computed by hand meanwhile: the reason would be a lie
+        run.transition("queued", reason="")
+        run.transition("running")
+        run.transition("done")
+    assert unblock(fusion)["reason"] == "waits for s01-eeg"
+    assert fusion.status()["blocked_by"] == []
+    runs[2].transition("running")
+    runs[2].transition("done")
+    assert unblock(fusion)["state"] == "queued"
 
 
 def test_a_change_is_refused_when_the_run_has_moved_on(lab):

@@ -169,11 +169,3 @@ def test_of_a_folder_of_another_user_everything_is_shown_and_nothing_changed(lab
     ]  # fmt: skip
     assert "expected a queue that you may use, found Permission denied" in done.stderr
     assert (run.status()["submission"], run.status()["state"]) == (before, "running")
-
-
-def test_a_child_tells_of_every_parent_that_is_lost_and_goes_on_once_none_is(lab):
-    runs = lab.subject(1, audio={"fail": "no sound"}, eeg={"fail": "no current", "seconds": 0.5})
-    submit(lab.study)
-    lab.until(lambda: {lab.states()[f"s01-{m}"] for m in ("audio", "eeg")} == {"failed"})
-    lab.until(lambda: runs[-1].status().get("blocked_by") == ["s01-audio", "s01-eeg"])
-    assert runs[-1].status()["reason"] == "s01-audio failed: no sound; s01-eeg failed: no current"

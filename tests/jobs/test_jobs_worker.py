@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -12,7 +13,9 @@ import pytest
 
 from eavdash.files import write_json
 from eavdash.jobs import locks
+from eavdash.jobs import worker as module
 from eavdash.jobs.conductor import main as conduct
+from eavdash.jobs.executors.local import with_package
 from eavdash.jobs.queue import cancel, submit, wait
 from eavdash.states import HEARTBEAT_EVERY
 
@@ -24,7 +27,8 @@ def by_hand():
 
     def start(run):
         command = os.environ["EAVDASH_WORKER"].split()
-        started.append(subprocess.Popen([*command, str(run.path)], stderr=subprocess.PIPE, text=True))
+        own = with_package(dict(os.environ))
+        started.append(subprocess.Popen([*command, str(run.path)], stderr=subprocess.PIPE, text=True, env=own))
         return started[-1]
 
     yield start
@@ -72,17 +76,19 @@ def test_a_worker_by_hand_stops_and_goes_on(lab, by_hand):
 
 def test_a_worker_by_hand_is_cancelled_from_the_app(lab, by_hand):
     run = lab.run("s01-vision", epochs=1000)
-    other = lab.run("s02-vision", epochs=1000)
+    other = lab.run("s02-vision", epochs=1000, child=True)
     worker, killed = by_hand(run), by_hand(other)
     lab.at_epoch(run)
     lab.at_epoch(other)
+    orphan = int((other.path / "child.txt").read_text())
     killed.kill()
     killed.wait()
     cancel(lab.study, ["s01-vision"])
     assert wait(lab.study, ["s01-vision"], timeout=120)["state"].tolist() == ["cancelled"]
     assert worker.wait(10) == 128 + signal.SIGTERM
     # Nobody is responsible for the other one, whose state must be true all the same.
-    lab.until(lambda: lab.states()["s02-vision"] in ("failed", "not responding"))
+    lab.until(lambda: lab.states()["s02-vision"] == "failed")
+    lab.until(lambda: locks.birth(orphan) is None)
 
 
 def test_its_run_was_deleted(lab, by_hand):
@@ -107,6 +113,35 @@ def test_a_full_disk_is_named_by_the_conductor(lab):
     assert "the disk is full" in table.loc["s01-vision", "reason"]
     assert table.loc["s02-vision", "state"] == "done"
     assert run.status()["attempt"] == 1
+
+
+def test_a_worker_that_was_overtaken_writes_no_result(lab, monkeypatch):
+    """As one that slept while another machine took its run up, and woke up when all was computed."""
+    run = lab.run("s01-vision")
+
+    def overtaken(*_):
+        run.update(attempt=7, submission="another")
+
+    monkeypatch.setattr(module, "_train", overtaken)
+    assert module.main([str(run.path)]) == 1
+    assert (run.status()["state"], run.status()["attempt"]) == ("running", 7)
+
+
+def test_a_heart_beats_on_after_a_disk_was_away(lab, monkeypatch):
+    run = lab.run("s01-vision")
+    monkeypatch.setattr(module, "HEARTBEAT_EVERY", 0.01)
+    real, calls = type(run).update, []
+
+    def away(self, *given, **fields):
+        calls.append(fields)
+        if len(calls) == 1:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return real(self, *given, **fields)
+
+    monkeypatch.setattr(type(run), "update", away)
+    with module.Heartbeat(run, {}):
+        lab.until(lambda: len(calls) > 2, 20)
+    assert run.status()["heartbeat"] > 0
 
 
 def test_a_stopped_process_does_not_respond(lab, by_hand, monkeypatch):

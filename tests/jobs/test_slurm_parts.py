@@ -91,7 +91,8 @@ def test_times_are_read_as_slurm_writes_them(text, expected):
             "0:125",
             Exit(-9, "SLURM job 31: it needed more memory than it was given on n1; ask for more (--ram)"),
         ),
-        ("NODE_FAIL", "0:0", Exit(-9, "SLURM job 31: its node n1 was lost")),
+        ("NODE_FAIL", "0:0", Exit(-9, "SLURM job 31: its node n1 was lost", blameless=True)),
+        ("PREEMPTED", "0:15", Exit(-15, "SLURM job 31: it had to give way to another on n1", blameless=True)),
         ("CANCELLED", "0:15", Exit(-15, "SLURM job 31: it was cancelled in SLURM")),
     ],
 )

@@ -46,7 +46,10 @@ def test_resumed_equals_uninterrupted(sandbox, tiny_config, content, stage, how)
     with part.metrics_file.open("a") as file:
         file.write('{"epoch": 3}\n')  # a line beyond the state
     torch.manual_seed(123)  # nothing may depend on what the process did before
-    assert train_run(part)
+    part.update(epoch=1)  # killed between the state and the status
+    began = []
+    assert train_run(part, report=lambda row: began.append(part.status()["from_epoch"]))
+    assert began == [2, 2]
     assert content(part) == content(whole)
     assert train_run(part)  # killed after the results and before the run was marked done
     assert content(part) == content(whole)
@@ -105,7 +108,10 @@ def test_damaged_state_starts_over(sandbox, tiny_config, content, caplog, damage
     state[len(state) // 2] ^= 1
     wrong = {"flip": bytes(state), "cut": bytes(state[: len(state) // 2]), "empty": b"", "text": b"no state"}
     part.resume_file.write_bytes(wrong[damage])
-    assert train_run(part)
+    assert part.status()["epoch"] == 1
+    began = []
+    assert train_run(part, report=lambda row: began.append((part.status()["from_epoch"], row["epoch"])))
+    assert began == [(0, 1), (0, 2), (0, 3)]  # the status does not go on saying that an epoch was finished before
     assert "starts over" in caplog.text
     assert content(part) == content(whole)
 

@@ -34,11 +34,13 @@ class Exit:
     """How a job ended.
 
     ``code`` is its exit code (negative: the signal that killed it), or None when nobody was there to see. ``reason`` is
-    what the place says of the end ("its time limit was over"), empty if nothing.
+    what the place says of the end ("its time limit was over"), empty if nothing. ``blameless``: it was the place that
+    did it (its node was lost, another job went first), which is not held against the run however often it happens.
     """
 
     code: int | None = None
     reason: str = ""
+    blameless: bool = False
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,15 @@ from eavdash.files import host
 from eavdash.jobs import locks
 from eavdash.jobs.executors import JOB_VARIABLE, Exit, Leases
 from eavdash.jobs.executors.local import RUN_VARIABLE, THREAD_VARIABLES, with_package, worker_command
-from eavdash.jobs.executors.rayhead import Head, SilentHeadError, address_of, given_up, lost, next_submission
+from eavdash.jobs.executors.rayhead import (
+    NODE_LOST,
+    Head,
+    SilentHeadError,
+    address_of,
+    given_up,
+    lost,
+    next_submission,
+)
 from eavdash.jobs.slots import SHARE_VARIABLE
 from eavdash.store import RunDir
 
@@ -114,13 +122,13 @@ class RayExecutor:
             if self._lives(job) or _state(job.run) == "queued":
                 return None  # nobody can say what has become of one that waits until the head answers again
             end = "was lost" if isinstance(error, SilentHeadError) else "shut us out"
-            return _over(job, Exit(None, f"the Ray head at {job.address} {end}"))
+            return _over(job, Exit(None, f"the Ray head at {job.address} {end}", blameless=True))
         if asked <= job.since:
             return None
         row = rows.get(job.name)
         if row is None:
             forgot = f"the Ray head at {job.address} was started anew and does not know its job"
-            return None if self._lives(job) else _over(job, Exit(None, forgot))
+            return None if self._lives(job) else _over(job, Exit(None, forgot, blameless=True))
         if not row.status.is_terminal():
             return None
         if row.driver_exit_code is not None:
@@ -132,7 +140,7 @@ class RayExecutor:
             return None  # cut off from the head, or told to end and not gone yet
         if str(row.status) == "STOPPED":
             return _over(job, Exit(-signal.SIGTERM, "its Ray job was stopped"))
-        return _over(job, Exit(None, lost(row)))
+        return _over(job, Exit(None, lost(row), blameless=lost(row) == NODE_LOST))
 
     def waits(self, job: Job) -> str:
         """What a job that has not begun waits for."""

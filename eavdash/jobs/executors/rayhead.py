@@ -24,6 +24,8 @@ EVERY = 1.0
 CONNECT, ANSWER = 3.0, 20.0
 #: What a repeated submission's id has behind the job's name: "~2", "~3".
 AGAIN = "~"
+#: Why Ray lost a job that did nothing wrong.
+NODE_LOST = "its Ray node was lost"
 
 
 class SilentHeadError(QueueError):
@@ -178,7 +180,7 @@ def lost(row: Any) -> str:
     """Why Ray lost a job, in a few words."""
     message = str(row.message or "")
     if "node" in message and ("died" in message or "dead" in message):
-        return "its Ray node was lost"
+        return NODE_LOST
     return f"Ray lost it: {message.strip().partition(chr(10))[0][:200].rstrip('.') or 'no reason given'}"
 
 

@@ -41,6 +41,8 @@ OVER = {
     "REVOKED",
     "TIMEOUT",
 }
+#: Of those, the ones in which SLURM has ended a job that did nothing wrong.
+BLAMELESS = {"BOOT_FAIL", "NODE_FAIL", "PREEMPTED"}
 WAITING = {"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "CONFIGURING"}
 #: Reasons for which a job waits for ever, in words.
 NEVER = {
@@ -264,7 +266,7 @@ def verdict(row: Row, state: str, detail: dict[str, str]) -> Exit:
         ended = -9
     elif state in reasons:
         ended = -15
-    return Exit(ended, reasons.get(state, ""))
+    return Exit(ended, reasons.get(state, ""), blameless=state in BLAMELESS)
 
 
 def _beats(run: RunDir) -> bool:
