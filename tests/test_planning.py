@@ -13,7 +13,15 @@ import soundfile
 
 from eavdash import config as cfg
 from eavdash.config import Selection
-from eavdash.errors import ConfigError, DataError, EavdashError, SplitError, StudyConflictError, UsageError
+from eavdash.errors import (
+    ConfigError,
+    DataError,
+    EavdashError,
+    IntegrityError,
+    SplitError,
+    StudyConflictError,
+    UsageError,
+)
 from eavdash.planning import plan
 from eavdash.presets import preset
 from eavdash.store import StudyDir
@@ -115,6 +123,19 @@ def test_recordings_that_changed_under_a_study_are_refused(tmp_path: Path) -> No
     soundfile.write(tmp_path / "2-0-calm.wav", np.zeros(3200, dtype="float32"), 16000)
     with pytest.raises(StudyConflictError, match="recordings of subject 2 have changed"):
         prepare(root, "pilot", AUDIO, Selection(), tmp_path / "c")
+
+
+@pytest.mark.parametrize("damage", [b"", b"subject,tri", b"\x00\xff", b"a,b\n1,2\n"])
+def test_a_damaged_table_is_made_again_or_named(tmp_path: Path, damage: bytes) -> None:
+    root, c = table(tmp_path), tmp_path / "c"
+    study = prepare(root, "pilot", AUDIO, Selection(("1",), (0,)), c).study
+    good = study.splits_file.read_bytes()
+    study.splits_file.write_bytes(damage)
+    prepare(root, "pilot", AUDIO, Selection(("1",), (0,)), c)
+    assert study.splits_file.read_bytes() == good
+    study.splits_file.write_bytes(damage)
+    with pytest.raises(IntegrityError, match=r"splits.csv: expected a table of the study's subjects"):
+        prepare(root, "pilot", AUDIO, Selection(("2",), (0,)), c)  # the splits of subject 1 are not planned now
 
 
 def test_a_dataset_that_moved_is_still_the_same(tmp_path: Path) -> None:

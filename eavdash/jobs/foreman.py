@@ -284,11 +284,14 @@ def _wanted(run: RunDir, token: str | None) -> bool:
 
 def _persist(write: Callable[[], bool]) -> bool:
     """Call ``write`` until the disk has room for what it says."""
+    said = ""
     while True:
         try:
             return write()
         except TrainingError as error:
-            say(str(error))
+            if str(error) != said:
+                said = str(error)
+                say(said)
             time.sleep(1)
         except QueueError:
             continue  # the status changed between reading and writing: decide again

@@ -29,12 +29,21 @@ DEAD_AFTER = 60.0
 
 @dataclass(frozen=True)
 class QueuePlace:
-    """``file``: of an SQLite queue, else None. ``schema``: that of the queue's tables in a Postgres."""
+    """``file``: of an SQLite queue, else None. ``postgres``, ``schema``: address of a Postgres, and of the tables in it."""
 
     home: Path
-    url: str
+    postgres: str
     file: Path | None
     schema: str | None
+
+    @property
+    def url(self) -> str:
+        """The address of the database, as SQLAlchemy spells it: a folder may be called ``50%20 done?``."""
+        import sqlalchemy
+
+        if self.file is None:
+            return self.postgres
+        return sqlalchemy.URL.create("sqlite", database=str(self.file)).render_as_string(hide_password=False)
 
     @property
     def shared(self) -> bool:
@@ -184,7 +193,7 @@ def queue_place(root: Path) -> QueuePlace:
     if given and not kept:
         write_atomic(note, lambda file: file.write(shown(given).encode()))
     if not given and not kept:
-        return QueuePlace(home, f"sqlite:///{home / 'queue.sqlite'}", home / "queue.sqlite", None)
+        return QueuePlace(home, "", home / "queue.sqlite", None)
     url = "postgresql+psycopg://" + (given or kept).partition("://")[2]
     return QueuePlace(home, url, None, f"eavdash_{_identity(home)}")
 

@@ -69,7 +69,8 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None, execution: Executi
     """Queue runs that failed, were cancelled or are blocked by such a run; each goes on after its last epoch.
 
     With ``runs`` also: their failed parents, the runs that they block, and a run that is done but whose files are
-    damaged, which starts over. ``execution`` replaces the settings they had. Returns the names of what was queued.
+    damaged, which starts over, together with those that have failed because of them. ``execution`` replaces the
+    settings they had. Returns the names of what was queued.
 
     Raises:
         UsageError: there is no run of one of the names, or the study is archived.
@@ -81,12 +82,13 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None, execution: Executi
     chosen = _with_parents(_choose(study, runs))
     if runs is not None:
         every, names = _choose(study, None), {run.name for run in chosen}
-        while blocked := [run for run in every if names & set(requests.blocked_by(run)) and run.name not in names]:
-            chosen += blocked
-            names |= {run.name for run in blocked}
+        while waiting := [run for run in every if names & set(requests.held_up_by(run)) and run.name not in names]:
+            chosen += waiting
+            names |= {run.name for run in waiting}
     with at_the_door(study.path.parent) as broker:
         study.refuse_archived()
-        queued = [run for run in chosen if requests.retry(run, execution, named=runs is not None and run.name in runs)]
+        named = {*(runs or ()), *(name for run in chosen for name in requests.blamed(run))}
+        queued = [run for run in chosen if requests.retry(run, execution, named=run.name in named)]
         tasks.activate(broker, queued)
     ensure_conductor(study.path.parent)
     return [run.name for run in queued]

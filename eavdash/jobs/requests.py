@@ -14,7 +14,7 @@ from typing import Any
 
 from eavdash.config import Execution, execution_of
 from eavdash.errors import IntegrityError, QueueError
-from eavdash.jobs.dependencies import obstacles, waiting_reason
+from eavdash.jobs.dependencies import obstacles, parents, waiting_reason
 from eavdash.jobs.snapshot import ended
 from eavdash.jobs.tasks import new_token, train_id
 from eavdash.store import CHECKED_FILES, RunDir
@@ -131,6 +131,20 @@ def blocked_by(run: RunDir) -> list[str]:
     with contextlib.suppress(IntegrityError):
         status = run.status()
         return list(status.get("blocked_by") or []) if status["state"] == "blocked" else []
+    return []
+
+
+def held_up_by(run: RunDir) -> list[str]:
+    """The runs that have to be computed again before this one can go on."""
+    return blocked_by(run) or blamed(run)
+
+
+def blamed(run: RunDir) -> list[str]:
+    """The parents whose damaged files are the reason for which a run has failed."""
+    with contextlib.suppress(IntegrityError):
+        status = run.status()
+        if status["state"] == "failed":  # as RunDir.verify() ends its sentence
+            return [p.name for p in parents(run) if f"--run {p.name}." in str(status.get("reason"))]
     return []
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from eavdash import config as cfg
 from eavdash.config import COLUMN, Selection, StudyConfig
+from eavdash.errors import IntegrityError
 from eavdash.provenance import git_commit, versions
 
 if TYPE_CHECKING:
@@ -72,12 +73,24 @@ def further(trials: pd.DataFrame) -> pd.DataFrame:
     return trials[[*first, *(c for c in trials.columns if c not in known and c not in first)]]
 
 
-def merged(file: Path, rows: pd.DataFrame) -> pd.DataFrame:
-    """The study's table with the rows of newly planned subjects; rows of other subjects stay."""
-    if not file.exists():
+def merged(file: Path, rows: pd.DataFrame, subjects: Sequence[str]) -> pd.DataFrame:
+    """The study's table with the rows of newly planned subjects; rows of the others among ``subjects`` stay.
+
+    Raises:
+        IntegrityError: it is damaged, and holds rows that are not planned now.
+    """
+    if not file.exists() or set(subjects) <= set(rows["subject"]):
         return rows.reset_index(drop=True)
-    old = pd.read_csv(file, dtype=str, keep_default_na=False)
-    if "fold" in rows.columns:
-        old = old.astype({"fold": int})
-    others = old[~old["subject"].isin(set(rows["subject"]))]
+    try:
+        old = pd.read_csv(file, dtype=str, keep_default_na=False)
+        if "fold" in rows.columns:
+            old = old.astype({"fold": int})
+        others = old[~old["subject"].isin(set(rows["subject"]))]
+    except (ValueError, KeyError) as error:
+        raise IntegrityError.at(
+            file,
+            expected="a table of the study's subjects",
+            found=str(error),
+            remedy=f"remove it and have it made again: eavdash extend {file.parent.name}",
+        ) from error
     return pd.concat([others, rows], ignore_index=True) if len(others) else rows.reset_index(drop=True)

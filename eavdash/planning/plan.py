@@ -113,5 +113,9 @@ def plan(root: str | Path, name: str, config: StudyConfig, selection: Selection,
         reason = reason or (f"{table.root}: {'; '.join(unrecorded)}." if unrecorded else "")
         raise SplitError(reason or f"{table.root}: nothing to train; choose other stages, subjects or folds.")
     notes = (*table.notes, *splits.notes, *unrecorded, *unpretrained(config))
-    tables = merged(study.splits_file, splits.frame[_SPLIT_COLUMNS]), merged(study.trials_file, further(trials))
+    everyone = document["selection"]["subjects"]
+    tables = (
+        merged(study.splits_file, splits.frame[_SPLIT_COLUMNS], everyone),
+        merged(study.trials_file, further(trials), everyone),
+    )
     return Plan(study, document, *tables, tuple(planned), left_out, notes)

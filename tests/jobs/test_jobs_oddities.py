@@ -94,6 +94,8 @@ def test_a_queue_that_is_deleted_or_moved_under_its_conductor_goes_on(lab, monke
 
 
 def test_a_damaged_database_is_made_again(lab):
+    odd = lab.root.rename(lab.root.with_name("50%20 dône?"))  # nor does it matter what the folder is called
+    lab.root, lab.study = odd, StudyDir(odd / "tried")
     lab.run("s01-vision")
     submit(lab.study)
     wait(lab.study, timeout=60)

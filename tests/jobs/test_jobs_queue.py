@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from eavdash.config import Execution
-from eavdash.errors import QueueError, UsageError
+from eavdash.errors import IntegrityError, QueueError, UsageError
 from eavdash.files import write_json
 from eavdash.jobs.broker import Broker
 from eavdash.jobs.place import queue_place
@@ -157,6 +157,27 @@ def test_a_damaged_result_is_trained_again_when_asked_by_name(lab):
     assert broken.verify("model.safetensors").read_bytes() == weights
     assert lab.launches() == {"s01-vision": 1, "s02-vision": 2}
     assert whole.status()["attempt"] == 1
+
+
+def test_a_run_that_failed_for_a_damaged_parent_takes_it_along(lab):
+    parent = lab.run("s01-vision", epochs=1)
+    submit(lab.study)
+    wait(lab.study, timeout=120)
+    weights = parent.model_file.read_bytes()
+    parent.model_file.write_bytes(weights[:-1])
+    with pytest.raises(IntegrityError) as found:
+        parent.verify("model.safetensors")
+    child = lab.run("s01-fusion", ("s01-vision",), fail=str(found.value))
+    submit(lab.study)
+    wait(lab.study, timeout=120)
+    assert set(retry(lab.study, [parent.name])) == {parent.name, child.name}
+    wait(lab.study, timeout=120)
+    edit(child, fail="")
+    parent.model_file.write_bytes(weights[:-1])
+    assert set(retry(lab.study, [child.name])) == {parent.name, child.name}
+    assert set(wait(lab.study, timeout=120)["state"]) == {"done"}
+    assert parent.verify("model.safetensors").read_bytes() == weights
+    assert lab.launches() == {"s01-vision": 3, "s01-fusion": 3}
 
 
 def test_a_study_deleted_while_it_is_computed_ends_quietly(lab, monkeypatch):
