@@ -25,11 +25,30 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     "failed": frozenset({"queued"}),
     "cancelled": frozenset({"queued"}),
 }
+#: What the fields of a status are made of, where something is computed from them.
+KINDS: dict[type, tuple[str, ...]] = {
+    dict: ("execution", "job", "usage", "checksums", "sizes"),
+    list: ("history", "blocked_by", "beat"),
+    int: ("attempt", "epoch", "epochs", "from_epoch", "launch", "kills", "killed_epoch"),
+    float: ("heartbeat", "started", "finished"),
+}
 #: Seconds between a worker's heartbeats, and the age at which a run is shown as not responding.
 HEARTBEAT_EVERY = 2.0
 HEARTBEAT_LOST = 10.0
 #: Attempts that a run remembers.
 HISTORY = 50
+
+
+def wrong_in(status: Mapping[str, Any]) -> str:
+    """What is wrong in a status that no version of this program has written; empty if nothing is."""
+    if status.get("state") not in STATES:
+        return f"state {status.get('state')!r}"
+    for kind, names in KINDS.items():
+        for name in names:
+            value = status.get(name)
+            if value is not None and not isinstance(value, (int, float) if kind is float else kind):
+                return f"{name} {value!r}"
+    return ""
 
 
 def judged(path: Path, status: dict[str, Any]) -> dict[str, Any]:

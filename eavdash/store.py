@@ -14,14 +14,14 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from eavdash.errors import IntegrityError, QueueError, UsageError
 from eavdash.files import held, read_json, sha256, unwritable, write_json
-from eavdash.states import TRANSITIONS, judged, with_attempt
+from eavdash.states import TRANSITIONS, judged, with_attempt, wrong_in
 
 #: Reason of a run that nobody has queued yet.
 PLANNED = "planned, not in the queue yet"
@@ -147,7 +147,7 @@ class RunDir:
 
     def status(self) -> dict[str, Any]:
         """The content of status.json as it was last written; see :meth:`live_status` for what is true now."""
-        return self._record(self.status_file)
+        return self._record(self.status_file, wrong_in)
 
     def live_status(self) -> dict[str, Any]:
         """The status with what can be observed now: ``shown`` is the state, "not responding" or "damaged".
@@ -169,7 +169,7 @@ class RunDir:
             return str(error)
         return ""
 
-    def _record(self, file: Path) -> dict[str, Any]:
+    def _record(self, file: Path, wrong: Callable[[dict[str, Any]], str] = lambda found: "") -> dict[str, Any]:
         """What one of the run's own two files holds.
 
         Raises:
@@ -179,6 +179,8 @@ class RunDir:
         found = read_json(file, remedy)
         if not isinstance(found, dict):
             raise IntegrityError.at(file, expected="a JSON object", found=type(found).__name__, remedy=remedy)
+        if said := wrong(found):
+            raise IntegrityError.at(file, expected="what a run writes about itself", found=said, remedy=remedy)
         return found
 
     def create(self, config: dict[str, Any]) -> None:

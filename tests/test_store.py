@@ -28,6 +28,23 @@ def run(tmp_path: Path) -> RunDir:
 
 
 @pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ({}, "state None"),
+        ({"state": "asleep"}, "state 'asleep'"),
+        ({"state": "queued", "execution": "local"}, "execution 'local'"),
+        ({"state": "running", "attempt": "first"}, "attempt 'first'"),
+    ],
+)
+def test_a_status_that_nobody_has_written_is_damaged(run: RunDir, status: dict[str, object], said: str) -> None:
+    write_json(run.status_file, status)
+    with pytest.raises(IntegrityError, match=f"expected what a run writes about itself, found {said}; remove this"):
+        run.status()
+    with pytest.raises(IntegrityError):
+        run.transition("queued")
+
+
+@pytest.mark.parametrize(
     ("subject", "name"), [("1", "s01"), ("42", "s42"), ("105", "s105"), ("anna", "s-anna"), ("01", "s-01")]
 )
 def test_unit_names(subject: str, name: str) -> None:

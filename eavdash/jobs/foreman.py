@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,8 +18,8 @@ from typing import Any
 
 from eavdash.config import execution_of
 from eavdash.errors import EavdashError, IntegrityError, QueueError, TrainingError, UsageError
-from eavdash.files import beat, host
 from eavdash.jobs.broker import Broker
+from eavdash.jobs.claiming import claim, current, fail, hand_over, tell_waiting, wanted
 from eavdash.jobs.dependencies import pass_on
 from eavdash.jobs.executors import Executor, Exit, Leases
 from eavdash.jobs.slots import Slots, need_of
@@ -43,7 +42,7 @@ class Foreman:
     def train(self, study: str, name: str, token: str | None) -> None:
         """See the run through, over as many attempts as it takes."""
         run = StudyDir(self.root / study).run(name)
-        while (status := _current(run, token, "queued", "running")) is not None:
+        while (status := current(run, token, "queued", "running")) is not None:
             try:
                 if status["state"] == "queued" and not status.get("job") and not startable(run):
                     return  # its study is paused: it is queued again when that is over
@@ -72,7 +71,7 @@ class Foreman:
                 # Cancelled, deleted or taken up by somebody else in this very moment, or a place that does not answer.
                 time.sleep(0.1 if execution_of(status).executor == "local" else 1)
             except UsageError as error:
-                _fail(run, token, str(error))  # a place that there is not
+                fail(run, token, str(error))  # a place that there is not
             except (TrainingError, OSError) as error:
                 say(f"{study}/{name}: {error}")
                 time.sleep(1)
@@ -81,7 +80,7 @@ class Foreman:
     def stop(self, study: str, name: str, token: str | None) -> None:
         """End the run's job, then write that it is cancelled: in this order, so that the state is never ahead."""
         run = StudyDir(self.root / study).run(name)
-        while (status := _current(run, token, "running", "queued", cancel=True)) is not None:
+        while (status := current(run, token, "running", "queued", cancel=True)) is not None:
             try:
                 place = self._place(status)
                 job = place.find(run)
@@ -106,14 +105,14 @@ class Foreman:
         """Wait for a slot, unless the place has its own, and launch: the job, or how the attempt ended, or neither."""
         settings = execution_of(status)
 
-        def wanted() -> bool:
-            return _current(run, token, "queued") is not None and startable(run)
+        def still() -> bool:
+            return current(run, token, "queued") is not None and startable(run)
 
         if place.queues:
             try:
-                job = place.start(run, settings, Leases(), lambda: _hand_over(run, token))
+                job = place.start(run, settings, Leases(), lambda: hand_over(run, token))
             except QueueError as error:
-                now = _current(run, token, "queued")
+                now = current(run, token, "queued")
                 if now is not None and now.get("job") and place.find(run) is None:
                     # Not taken: no job of that name exists, and why is what a person wants to see.
                     expect = {"state": "queued", "submission": token, "cancel": None}
@@ -124,14 +123,14 @@ class Foreman:
                 say(f"{run.study.name}/{run.name}: handed to {settings.executor}")
             return job, None
         need = need_of(settings, self.slots.machine, settings.ram or self._expected(run))
-        with self.slots.take(need, wanted) as leases:
+        with self.slots.take(need, still) as leases:
             if leases is None:
                 return None, None
             try:
-                job = place.start(run, settings, leases, lambda: _claim(run, token))
+                job = place.start(run, settings, leases, lambda: claim(run, token))
             except OSError as error:
                 say(f"{run.path}: cannot be started: {error}")
-                if _current(run, token, "queued") is None:
+                if current(run, token, "queued") is None:
                     return None, Exit(error.errno if error.errno in EXIT_REASONS else errno.ENOEXEC)
                 # Nothing has begun, and perhaps it can in a while; why it does not should be seen.
                 reason = f"cannot be started: {error.filename or run.path}: {error.strerror or error}"
@@ -174,11 +173,11 @@ class Foreman:
             looks += 1
             if looks * pause >= 1:
                 looks = 0
-                if not _wanted(run, token):
+                if not wanted(run, token):
                     say(f"{run.path}: gone, its job is stopped")
                     place.stop(job)
                 elif place.queues:
-                    _tell_waiting(run, token, place.waits(job))
+                    tell_waiting(run, token, place.waits(job))
             time.sleep(pause)
         return ended
 
@@ -186,7 +185,7 @@ class Foreman:
         """Write what became of a run whose job has ended and did not say so itself."""
 
         def write() -> bool:
-            status = _current(run, token, "running", "queued", cancel=None)
+            status = current(run, token, "running", "queued", cancel=None)
             if status is None or (status["state"] == "queued" and not status.get("job") and not status.get("cancel")):
                 return True
             expect = {key: status.get(key) for key in ("state", "submission", "cancel", "attempt")}
@@ -203,83 +202,6 @@ def _kind(run: RunDir) -> tuple[str, str]:
     with contextlib.suppress(IntegrityError):
         return run.study.name, str(run.config().get("stage"))
     return run.study.name, ""
-
-
-def _fail(run: RunDir, token: str | None, reason: str) -> None:
-    expect = {"state": "queued", "submission": token}
-    with contextlib.suppress(QueueError):
-        run.transition("failed", expect=expect, reason=reason, finished=time.time(), job=None)
-
-
-def _claim(run: RunDir, token: str | None) -> None:
-    """Write that the run is being computed, unless it was cancelled, deleted or queued anew meanwhile."""
-    status = run.status()
-    now = time.time()
-    run.transition(
-        "running",
-        expect={"state": "queued", "submission": token, "cancel": None},
-        attempt=int(status.get("attempt") or 0) + 1,
-        started=now,
-        finished=None,
-        heartbeat=now,
-        beat=beat(),
-        from_epoch=int(status.get("epoch") or 0),
-        host=host(),
-        job={"executor": "local", "name": ""},
-        pid=None,
-        reason="",
-    )
-
-
-def _hand_over(run: RunDir, token: str | None) -> None:
-    """Write under which name the run is handed to a place with a queue of its own, before it is."""
-    status = run.status()
-    settings = execution_of(status)
-    number = int(status.get("launch") or 0) + 1
-    mark = hashlib.sha256(f"{run.path}\n{token}\n{number}".encode()).hexdigest()[:8]
-    job: dict[str, Any] = {"executor": settings.executor, "name": f"eavdash-{run.study.name}-{run.name}-{mark}"}
-    if settings.executor == "ray":
-        job["address"] = settings.ray_address
-    run.transition(
-        "queued",
-        expect={"state": "queued", "submission": token, "cancel": None, "job": None},
-        job=job,
-        launch=number,
-        reason=f"is being handed to {settings.executor}",
-    )
-
-
-def _tell_waiting(run: RunDir, token: str | None, reason: str) -> None:
-    """Bring the state of a job elsewhere up to date: it waits there, or it has lost its place and waits again."""
-    status = _current(run, token, "queued", "running")
-    if status is None or not reason:
-        return
-    expect = {key: status.get(key) for key in ("state", "submission", "cancel", "attempt")}
-    if status["state"] == "running":
-        if run.locked() or run.live_status()["shown"] == "running":
-            return  # the place's word is a moment old: its worker has begun
-        epoch = int(status.get("epoch") or 0)
-        run.transition("queued", expect=expect, reason=f"lost its place, goes on after epoch {epoch}: {reason}")
-    elif status.get("reason") != reason:
-        run.transition("queued", expect=expect, reason=reason)
-
-
-def _current(run: RunDir, token: str | None, *states: str, cancel: bool | None = False) -> dict[str, Any] | None:
-    """The run's status if it is in one of the states, belongs to this request and is (not) to be cancelled."""
-    try:
-        status = run.status()
-    except IntegrityError:
-        return None
-    if status.get("submission") != token or status.get("state") not in states or not run.config_file.exists():
-        return None
-    return status if cancel is None or bool(status.get("cancel")) == cancel else None
-
-
-def _wanted(run: RunDir, token: str | None) -> bool:
-    try:
-        return run.config_file.exists() and run.status().get("submission") == token
-    except EavdashError:
-        return False
 
 
 def _persist(write: Callable[[], bool]) -> bool:

@@ -29,7 +29,7 @@ DEAD_AFTER = 60.0
 
 @dataclass(frozen=True)
 class QueuePlace:
-    """``file``: of an SQLite queue, else None. ``postgres``, ``schema``: address of a Postgres, and of the tables in it."""
+    """``file``: of an SQLite queue, else None. ``postgres``: address of one, ``schema``: that of the tables in it."""
 
     home: Path
     postgres: str
