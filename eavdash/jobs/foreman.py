@@ -28,6 +28,9 @@ from eavdash.jobs.tasks import activate, startable
 from eavdash.jobs.verdict import EXIT_REASONS, verdict
 from eavdash.store import RunDir, StudyDir
 
+#: How often in a row a run cannot be started for want of room or rights until it lets others have their turn.
+MAX_TROUBLES = 5
+
 
 @dataclass
 class Foreman:
@@ -42,10 +45,14 @@ class Foreman:
     def train(self, study: str, name: str, token: str | None) -> None:
         """See the run through, over as many attempts as it takes."""
         run = StudyDir(self.root / study).run(name)
+        troubles = 0
         while (status := current(run, token, "queued", "running")) is not None:
+            waits = status["state"] == "queued" and not status.get("job")
+            if waits and (troubles >= MAX_TROUBLES or not startable(run)):
+                # Its study is paused, and it is queued again when that is over; or it would only keep others from their
+                # turn, and comparing all runs with the queue brings it back in a while.
+                return
             try:
-                if status["state"] == "queued" and not status.get("job") and not startable(run):
-                    return  # its study is paused: it is queued again when that is over
                 place = self._place(status)
                 try:
                     job = place.find(run)
@@ -73,6 +80,7 @@ class Foreman:
             except UsageError as error:
                 fail(run, token, str(error))  # a place that there is not
             except (TrainingError, OSError) as error:
+                troubles += 1
                 say(f"{study}/{name}: {error}")
                 time.sleep(1)
         self._pass_on(run)
@@ -129,15 +137,14 @@ class Foreman:
             try:
                 job = place.start(run, settings, leases, lambda: claim(run, token))
             except OSError as error:
-                say(f"{run.path}: cannot be started: {error}")
                 if current(run, token, "queued") is None:
+                    say(f"{run.path}: cannot be started: {error}")
                     return None, Exit(error.errno if error.errno in EXIT_REASONS else errno.ENOEXEC)
                 # Nothing has begun, and perhaps it can in a while; why it does not should be seen.
                 reason = f"cannot be started: {error.filename or run.path}: {error.strerror or error}"
                 if run.status().get("reason") != reason:
                     run.transition("queued", expect={"state": "queued", "submission": token}, reason=reason)
-                time.sleep(2)
-                return None, None
+                raise
         if job is None:
             time.sleep(0.1)
         else:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from eavdash.config import Execution
-from eavdash.errors import IntegrityError, QueueError
+from eavdash.errors import EavdashError, IntegrityError, QueueError, TrainingError
 from eavdash.jobs.dependencies import parents, pass_on
 from eavdash.jobs.door import announce, at_the_door, conductor_alive, conductor_error, ensure_conductor
 from eavdash.jobs.snapshot import snapshot
@@ -103,20 +103,29 @@ def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> list[str]:
     Raises:
         UsageError: there is no run of one of the names.
         IntegrityError: none of the runs has a status.json that can be read.
+        TrainingError: that of one cannot be written; the others were cancelled.
         QueueError: the conductor cannot be started.
     """
     from eavdash.jobs import requests, tasks
 
     # Those that wait for others first, or they would be told that what they wait for was cancelled.
     chosen = sorted(_choose(study, runs, whole=False), key=_depth)
+    dropped: dict[str, list[str] | None] = {}
+    trouble: list[EavdashError] = []
     with at_the_door(study.path.parent) as broker:
-        dropped = {run.name: requests.cancel(run) for run in chosen}
+        for run in chosen:
+            try:
+                dropped[run.name] = requests.cancel(run)
+            except (IntegrityError, TrainingError) as error:
+                trouble.append(error)
         broker.cancel([task for ids in dropped.values() for task in ids or ()])
         tasks.activate(broker, chosen)
         for run in chosen:
-            if dropped[run.name]:
+            if dropped.get(run.name):
                 pass_on(run)
     ensure_conductor(study.path.parent)
+    if trouble:
+        raise trouble[0]
     return [name for name, ids in dropped.items() if ids is not None]
 
 

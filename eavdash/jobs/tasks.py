@@ -13,7 +13,7 @@ from collections.abc import Collection
 from typing import Any
 
 from eavdash.config import execution_of
-from eavdash.errors import IntegrityError, QueueError
+from eavdash.errors import EavdashError, IntegrityError
 from eavdash.jobs.broker import CLUSTER, SLOTTED, Broker, Task, urgent
 from eavdash.jobs.dependencies import parents, unblock
 from eavdash.jobs.snapshot import ended
@@ -81,8 +81,8 @@ def activate(broker: Broker, runs: list[RunDir], dead: Collection[str] = ()) -> 
                 run.transition(status["state"], expect=expect, **{key: new_token()})
                 task = _task(run, shared)
             missing += [task] if task is not None else []
-        except (IntegrityError, QueueError):
-            continue  # deleted, or somebody else changed it: whoever did sees to its task
+        except EavdashError:
+            continue  # deleted, changed by somebody else, who sees to its task, or not to be written now
     broker.enqueue(missing)
 
 
@@ -104,13 +104,13 @@ def _task(run: RunDir, shared: bool) -> Task | None:
     except IntegrityError:
         _give_up(run)
         return None
-    except QueueError:
+    except EavdashError:
         return None
 
 
 def _give_up(run: RunDir) -> None:
     """Write that a run which waits has failed, if its config.json cannot be read: it would wait for ever."""
-    with contextlib.suppress(IntegrityError, QueueError):
+    with contextlib.suppress(EavdashError):
         status = run.status()
         if (why := run.unreadable()) and status["state"] in ("queued", "blocked") and not status.get("job"):
             expect = {key: status.get(key) for key in ("state", "submission", "job")}

@@ -82,7 +82,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if len(given) != 1:
             raise UsageError("python -m eavdash.jobs.worker: expected one run folder; give checkpoints/STUDY/RUN.")
-        run = RunDir(Path(given[0]).resolve())
+        # Not resolved: a study that is a link to another disk still has its cache beside the other studies.
+        run = RunDir(Path(given[0]).absolute())
         job = os.environ.get(JOB_VARIABLE)
         if job is not None and not _is_wanted(run, job):
             print(f"eavdash: {job} is out of date: {run.name} was cancelled, is over, or is another job's", flush=True)

@@ -11,10 +11,16 @@ import sys
 import pytest
 from test_jobs_kill import undisturbed
 
+from eavdash import store
+from eavdash.errors import TrainingError
 from eavdash.jobs import locks
 from eavdash.jobs.broker import Broker
+from eavdash.jobs.executors import make
+from eavdash.jobs.foreman import Foreman
 from eavdash.jobs.queue import cancel, conductor_alive, pause, resume, submit, wait
+from eavdash.jobs.reconcile import reconcile
 from eavdash.jobs.requests import halt
+from eavdash.jobs.slots import Machine, Slots
 from eavdash.jobs.tasks import activate, train_task
 from eavdash.store import StudyDir
 
@@ -56,12 +62,14 @@ def test_a_damaged_configuration_is_the_failure_of_its_run_alone(lab, monkeypatc
     assert "config.json: expected JSON" in bad.status()["reason"]
 
 
-def test_what_cannot_be_started_says_why_and_starts_when_it_can(lab):
+def test_what_cannot_be_started_says_why_lets_others_pass_and_starts_when_it_can(lab, monkeypatch):
+    monkeypatch.setenv("EAVDASH_SLOTS", "1")
     run, other = lab.run("s01-vision"), lab.run("s02-vision")
     run.lock_file.mkdir()
-    submit(lab.study)
-    lab.until(lambda: other.status()["state"] == "done")
+    submit(lab.study, [run.name])
     lab.until(lambda: "cannot be started" in run.status()["reason"])
+    submit(lab.study)
+    lab.until(lambda: other.status()["state"] == "done", 25)
     assert "Is a directory" in run.status()["reason"]
     assert len((lab.root / ".queue" / "conductor.log").read_text()) < 10_000
     run.lock_file.rmdir()
@@ -74,9 +82,36 @@ def test_a_wish_that_cannot_be_read_is_none(lab, text):
     assert lab.study.control() == {"paused": False, "archived": False}
 
 
+def test_a_run_that_cannot_be_written_keeps_no_other_from_being_cancelled_or_computed(lab, monkeypatch):
+    first, locked, other = (lab.run(f"s0{n}-vision") for n in (1, 2, 3))
+    write = store.write_json
+
+    def refused(path, data):
+        if path.parent == locked.path:
+            raise TrainingError(f"{path}: read-only.")
+        write(path, data)
+
+    for run in (first, locked, other):
+        run.update(submission="x")
+    monkeypatch.setattr(store, "write_json", refused)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr("eavdash.jobs.queue.ensure_conductor", lambda _: False)
+    with pytest.raises(TrainingError, match="read-only"):
+        cancel(lab.study)
+    assert [run.status()["state"] for run in (first, locked, other)] == ["cancelled", "queued", "cancelled"]
+    broker = Broker(lab.root)
+    broker.enqueue([train_task(locked, locked.status())])
+    broker.cancel([train_task(locked, locked.status()).id])
+    reconcile(lab.root, broker)  # its lost task cannot be replaced now
+    broker.close()
+    slots = Slots(lab.root / "slots", Machine(1))
+    Foreman(lab.root, None, make, slots).train("tried", locked.name, "x")  # comes to an end: others have their turn
+    assert locked.status()["state"] == "queued"
+
+
 def test_a_queue_that_is_deleted_or_moved_under_its_conductor_goes_on(lab, monkeypatch):
     monkeypatch.setenv("EAVDASH_SLOTS", "1")
-    runs = [lab.run(f"s0{n}-vision", epochs=25) for n in (1, 2)]
+    runs = [lab.run("s01-vision", epochs=40), lab.run("s02-vision", epochs=150)]
     submit(lab.study)
     lab.at_epoch(runs[0])
     shutil.rmtree(lab.root / ".queue")
@@ -90,7 +125,7 @@ def test_a_queue_that_is_deleted_or_moved_under_its_conductor_goes_on(lab, monke
     assert set(wait(lab.study, timeout=60)["state"]) == {"done"}
     assert lab.launches() == {"s01-vision": 1, "s02-vision": 2}
     for run in lab.study.runs():
-        assert run.model_file.read_bytes() == undisturbed(run.name, 25)
+        assert run.model_file.read_bytes() == undisturbed(run.name, run.config()["standin"]["epochs"])
 
 
 def test_a_damaged_database_is_made_again(lab):
@@ -157,7 +192,7 @@ def test_a_run_that_is_taken_off_the_queue_cannot_start_by_its_old_request(lab):
 def test_of_a_folder_of_another_user_everything_is_shown_and_nothing_changed(lab):
     if os.geteuid():
         pytest.skip("to be another user takes root")
-    run = lab.run("s01-vision", epochs=400)
+    run = lab.run("s01-vision", epochs=10000)
     (lab.root / "lost+found").mkdir(mode=0o700)
     submit(lab.study)
     lab.at_epoch(run)

@@ -118,6 +118,7 @@ def test_a_full_disk_is_named_by_the_conductor(lab):
 def test_a_worker_that_was_overtaken_writes_no_result(lab, monkeypatch):
     """As one that slept while another machine took its run up, and woke up when all was computed."""
     run = lab.run("s01-vision")
+    monkeypatch.setenv("EAVDASH_RUN", "")  # the worker sets it for what it starts
 
     def overtaken(*_):
         run.update(attempt=7, submission="another")
@@ -125,6 +126,18 @@ def test_a_worker_that_was_overtaken_writes_no_result(lab, monkeypatch):
     monkeypatch.setattr(module, "_train", overtaken)
     assert module.main([str(run.path)]) == 1
     assert (run.status()["state"], run.status()["attempt"]) == ("running", 7)
+
+
+def test_a_study_on_another_disk_keeps_its_place_beside_the_others(lab, monkeypatch):
+    run = lab.run("s01-vision")
+    lab.study.path.rename(lab.root.with_name("disk"))
+    lab.study.path.symlink_to(lab.root.with_name("disk"))
+    monkeypatch.chdir(lab.study.path)
+    caches = []
+    monkeypatch.setattr(module, "_train", lambda run, _: caches.append(run.study.cache_dir))
+    monkeypatch.setenv("EAVDASH_RUN", "")
+    assert module.main([str(run.path)]) == 0
+    assert caches == [lab.root / ".cache"]
 
 
 def test_a_heart_beats_on_after_a_disk_was_away(lab, monkeypatch):
