@@ -35,6 +35,7 @@ submit(StudyDir(Path(sys.argv[1])))
 #: Looks, then writes, as a user who owns nothing of it; what is imported meanwhile was imported before.
 STRANGER = """
 import contextlib, io, os, sys
+from eavdash import cli
 from eavdash.jobs import broker, queue, requests, tasks
 from eavdash.study import retry
 root = sys.argv[1]
@@ -121,7 +122,7 @@ def test_a_queue_that_is_deleted_or_moved_under_its_conductor_goes_on(lab, monke
     lab.root, lab.study = there, StudyDir(there / "tried")
     # Neither of them works on a folder that is not there any more.
     lab.until(lambda: locks.birth(conductor) is None and locks.birth(pid) is None, 30)
-    assert not conductor_alive(there)
+    lab.until(lambda: not conductor_alive(there))
     assert set(wait(lab.study, timeout=60)["state"]) == {"done"}
     assert lab.launches() == {"s01-vision": 1, "s02-vision": 2}
     for run in lab.study.runs():
