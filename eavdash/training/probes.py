@@ -93,7 +93,8 @@ def shuffled_labels(
         tested = _decided(rows[(rows["split"] == "test") & (rows["frame"] == -1)], job.classes)
         hits.append(tested["hit"].to_numpy(dtype=bool))
         labels += tested["label"].tolist()
-        of = job.trials[job.trials["split"] == "test"]
+        # Of trials that were decided: those without this recording stand for nothing.
+        of = job.trials.merge(rows.loc[rows["split"] == "test", ["subject", "trial"]].drop_duplicates())
         units += len(of[["subject", "unit"]].drop_duplicates())
         people += list(dict.fromkeys(of["subject"]))
     every = np.concatenate(hits)
@@ -135,7 +136,9 @@ def subject_identity(study: StudyDir, *, subjects: int = 10, device: str = "cpu"
             values, of = mean.numpy().astype(np.float64), f"the {job.stage} encoder's features"
     people = tuple(dict.fromkeys(index["subject"]))
     if len(people) < 2:
-        raise UsageError.at(study.path, expected="at least 2 subjects", found=people[0], remedy="train more subjects")
+        raise UsageError.at(
+            study.path, expected="at least 2 subjects", found=f"subject {people[0]} alone", remedy="train more subjects"
+        )
     learned = _every_other(index)
     who = index["subject"].to_numpy(dtype=object).astype(str)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000))

@@ -40,8 +40,9 @@ from eavdash.training.job import (
 )
 from eavdash.training.joined import FeatureSource, join
 from eavdash.training.joint import JointModel, JointSource, fine_tune
-from eavdash.training.loop import Checkpoint, Fitted, Source, fit, recipe
+from eavdash.training.loop import Checkpoint, Decision, Fitted, Source, fit, recipe
 from eavdash.training.memory import Pieces, in_pieces
+from eavdash.training.precision import autocast, chosen, device_of
 from eavdash.training.reliability import Reliability, reliability
 from eavdash.training.stage1 import computed, finish
 
@@ -165,17 +166,28 @@ def _calibrate(
             "%s: fusion.calibrate needs validation windows, which this protocol leaves none; not calibrated",
             job.run.name,
         )
-    fitted = fit_on(model, source, validation, pieces, job.run.name)
+    fitted = fit_on(model, source, validation, pieces, job.run.name, job.settings.precision)
     fusion.set_temperature(fitted.temperature)
     return fitted
 
 
 @torch.no_grad()
-def fit_on(model: nn.Module, source: Source, rows: Sequence[int], pieces: Pieces, name: str) -> Calibration:
-    """The temperature of a model's logits on the windows ``rows``; of its frames' where it decides those."""
+def fit_on(
+    model: nn.Module, source: Source, rows: Sequence[int], pieces: Pieces, name: str, precision: str = "auto"
+) -> Calibration:
+    """The temperature of a model's logits on the windows ``rows``; of its frames' where it decides those.
+
+    ``precision``: of the stage, so that the temperature suits the numbers that are tested.
+    """
     model.eval()
+    device = device_of(model)
+
+    def compute(part: Tensor) -> Decision:
+        with autocast(chosen(precision, device), device):
+            return source.decide(model, part, None)
+
     held = torch.as_tensor(rows, dtype=torch.int64)
-    parts = in_pieces(held, pieces, lambda part: source.decide(model, part, None), name)
+    parts = in_pieces(held, pieces, compute, name)
     labels = source.labels[held]
     if not parts or parts[0].frame_logits is None:
         return fit_temperature(torch.cat([p.logits for p in parts]) if parts else torch.zeros(0, 1), labels)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from eavdash import config as cfg
+from eavdash.training import stage2
 from eavdash.training.features import _key, features
 from eavdash.training.job import open_job, read_windows
 from eavdash.training.precision import autocast, chosen
@@ -69,3 +70,17 @@ def test_fusion_and_its_features_in_bf16(sandbox, tiny_config):
     assert windows is not None
     assert features(run("audio"), windows, CPU).tokens.dtype == torch.float32
     assert _key(run("audio"), windows, CPU, "bf16") != _key(run("audio"), windows, CPU, "float32")
+
+
+def test_a_temperature_is_fitted_on_the_numbers_that_are_tested(sandbox, tiny_config, monkeypatch):
+    config = cfg.with_settings(tiny_config(1, "concat", precision="bf16"), ["fusion.calibrate=true"])
+    run = sandbox.study(config)
+    for stage in cfg.MODALITIES:
+        train_run(run(stage))
+    seen = []
+    real = stage2.fit_temperature
+    monkeypatch.setattr(
+        stage2, "fit_temperature", lambda logits, *rest: (seen.append(logits.dtype), real(logits, *rest))[1]
+    )
+    train_run(run("fusion"))
+    assert seen == [torch.bfloat16]

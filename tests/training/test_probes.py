@@ -43,6 +43,12 @@ def test_shuffled_labels_fall_to_chance_where_groups_are_apart(sandbox, tiny_con
     assert shuffled_labels(study) == found
 
 
+def test_trials_without_the_recording_are_no_independent_items(sandbox, tiny_config):
+    sandbox.trials.loc[sandbox.trials["group"] == "joy0", "eeg"] = ""  # a tested group
+    found = shuffled_labels(done(sandbox.study(tiny_config(1))("eeg")))
+    assert (found.n, found.units) == (4, 2)
+
+
 def test_shuffled_labels_show_a_group_in_training_and_test(sandbox, tiny_config, monkeypatch):
     monkeypatch.setattr("eavdash.training.job.load_windows", of_groups)
     accuracies = {}
