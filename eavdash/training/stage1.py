@@ -187,6 +187,8 @@ def head_epochs(job: Job) -> int:
     """Epochs that train the head alone: only where the rest comes with weights of its own."""
     settings: TrainConfig = job.settings
     if settings.head_epochs and not pretrained(job):
+        if start(job):  # from the run of all subjects, whose head is trained already
+            return 0
         log.warning(
             "%s: set up to fine-tune (learning rate %g after %d epochs of the head alone), but %s.weights names no "
             "pretrained weights; the whole encoder is trained from scratch at %g.",

@@ -163,7 +163,7 @@ def _calibrate(
     """Give ``fusion``, which decides inside ``model``, the temperature that suits the validation windows."""
     if not len(validation):
         log.warning(
-            "%s: fusion.calibrate needs validation windows, which this protocol leaves none; not calibrated",
+            "%s: fusion.calibrate needs validation windows, of which there are none; not calibrated",
             job.run.name,
         )
     fitted = fit_on(model, source, validation, pieces, job.run.name, job.settings.precision)

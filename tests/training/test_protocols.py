@@ -54,9 +54,9 @@ def test_the_run_of_all_subjects_never_sees_a_test_trial(people, tiny_config):
     assert run.status()["accuracy"] is None
 
 
-def test_a_subject_starts_from_the_run_of_all(people, tiny_config):
-    still = tiny_config(1)
-    still = cfg.with_settings(still, ["train.eeg.learning_rate=1e-12", "train.eeg.weight_decay=0"])
+def test_a_subject_starts_from_the_run_of_all(people, tiny_config, caplog):
+    still = ["train.eeg.learning_rate=1e-12", "train.eeg.weight_decay=0", "train.eeg.head_epochs=1"]
+    still = cfg.with_settings(tiny_config(1), still)
     alone = people.study(still)("eeg")
     everybody = pooled(alone, seed=7)
     train_run(everybody)
@@ -64,6 +64,8 @@ def test_a_subject_starts_from_the_run_of_all(people, tiny_config):
     own.create({**alone.config(), "run": own.name, "parents": {"eeg": everybody.name}})
     for run in (alone, own):
         train_run(run)
+    assert "s01-eeg: set up to fine-tune" in caplog.text  # but has nothing to start from
+    assert "s01-eeg-own: set up to fine-tune" not in caplog.text
     parent, first, second = (load_file(run.model_file) for run in (everybody, alone, own))
     learned = [
         k
