@@ -14,7 +14,7 @@ from recordings import FAST, LABELS, make_recordings
 
 from eavdash import config as cfg
 from eavdash.errors import IntegrityError, UsageError
-from eavdash.explain.choose import testing_run
+from eavdash.explain.choose import testing_run as run_testing
 from eavdash.explain.trial import Explanation, explain_trial, load_explanation
 from eavdash.presets import preset
 from eavdash.store import StudyDir
@@ -153,10 +153,10 @@ def test_only_a_run_that_tested_the_trial_explains_it(study: StudyDir) -> None:
 
 def test_a_run_that_cannot_be_read_is_not_in_the_way_of_the_others(tmp_path: Path) -> None:
     study = make_study(tmp_path, subjects=("1",))
-    assert testing_run(study, "1", "2", None, None).name == "s01-fusion"
+    assert run_testing(study, "1", "2", None, None).name == "s01-fusion"
     study.run("s01-fusion").config_file.write_text("{")
     study.run("s01-vision").status_file.write_text("{")
-    assert testing_run(study, "1", "2", None, None).name == "s01-audio"
+    assert run_testing(study, "1", "2", None, None).name == "s01-audio"
 
 
 def test_damage_and_new_weights_are_noticed(study: StudyDir) -> None:
