@@ -12,7 +12,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -79,6 +79,24 @@ def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def locked_file(folder: Path, name: str) -> Iterator[None]:
+    """Hold the lock on a file of ``folder``, waiting for whoever holds it.
+
+    Raises:
+        IntegrityError: the folder is gone. TrainingError: nothing can be written there.
+    """
+    try:
+        file = (folder / name).open("ab")
+    except FileNotFoundError:
+        raise IntegrityError.at(folder, expected="a folder", found="none", remedy="train the study again") from None
+    except OSError as error:
+        raise unwritable(folder / name, error) from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def held(path: Path) -> bool:

@@ -260,7 +260,7 @@ def test_damaged_files_of_a_finished_run_are_named_and_mended_by_a_click(
     assert "model.safetensors: expected checksum" in said_of
     assert "predictions.parquet: expected a file written by the run, found none" in said_of
     # Files are read once, not at every refresh.
-    monkeypatch.setattr("eavdash.store.sha256", lambda path: pytest.fail(f"{path} is read again"))
+    monkeypatch.setattr("eavdash.store.run.sha256", lambda path: pytest.fail(f"{path} is read again"))
     page.run()
     assert not page.exception
     page.button(key="training_monitor_train_again").click().run()

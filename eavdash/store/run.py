@@ -1,27 +1,22 @@
-"""The files of a study: their names, how they are written, and what a run's state may become.
-
-This module alone spells the names under ``checkpoints/`` (docs/architecture.md, "Files"). The app, the queue and the
-workers meet only through these files. Everything is written to a temporary name, flushed to disk and then renamed,
-so that a reader never sees half a file. Nothing here needs torch.
-"""
+"""The files of one run: what it is to do, its state, and what it wrote with the checksums of that."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import json
-import os
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from eavdash.errors import IntegrityError, QueueError, UsageError
-from eavdash.files import held, read_json, sha256, unwritable, write_json
+from eavdash.errors import IntegrityError, QueueError
+from eavdash.files import held, locked_file, read_json, sha256, write_json
 from eavdash.states import TRANSITIONS, judged, with_attempt, wrong_in
+from eavdash.store.names import slug
+
+if TYPE_CHECKING:
+    from eavdash.store.study import StudyDir
 
 #: Reason of a run that nobody has queued yet.
 PLANNED = "planned, not in the queue yet"
@@ -32,39 +27,6 @@ CHECKED_FILES = (
     "baselines.parquet",
     "attention.parquet",
 )
-
-
-def checkpoints_root(given: str | Path | None = None) -> Path:
-    """Where studies live: the argument, else ``EAVDASH_CHECKPOINTS``, else ``./checkpoints``; absolute."""
-    return Path(given or os.environ.get("EAVDASH_CHECKPOINTS") or "checkpoints").expanduser().resolve()
-
-
-def checkpoints_folder(given: str | Path | None = None) -> Path:
-    """:func:`checkpoints_root`, which need not be there yet, but must be no file.
-
-    Raises:
-        UsageError: it is one, or lies in one.
-    """
-    root = checkpoints_root(given)
-    for path in (root, *root.parents):
-        if os.path.isdir(path):  # noqa: PTH112 - raises nothing
-            break
-        if os.path.exists(path):  # noqa: PTH110 - raises nothing
-            remedy = "choose another with --checkpoints, or with EAVDASH_CHECKPOINTS"
-            raise UsageError.at(path, expected="a folder for studies", found="a file", remedy=remedy)
-    return root
-
-
-def slug(text: str) -> str:
-    """A name that is safe in a path: letters, digits, dot, dash and underscore, and unique per text."""
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "x"
-    # Two texts may flatten to the same name ("a b", "a/b"): a few digits of a hash keep them apart.
-    return safe if safe == text else f"{safe}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
-
-
-def unit_name(subject: str) -> str:
-    """The run-name part of a subject: ``s01`` for integers, ``s-<slug>`` otherwise."""
-    return f"s{int(subject):02d}" if re.fullmatch(r"0|[1-9]\d*", subject) else f"s-{slug(subject)}"
 
 
 @dataclass(frozen=True)
@@ -79,6 +41,8 @@ class RunDir:
 
     @property
     def study(self) -> StudyDir:
+        from eavdash.store.study import StudyDir
+
         return StudyDir(self.path.parent)
 
     @property
@@ -260,7 +224,7 @@ class RunDir:
         sizes = dict(status.get("sizes") or {})
         for name in self.written(status):
             try:
-                found = os.stat(self.path / name).st_size  # noqa: PTH116 - every look at every run asks this
+                found = (self.path / name).stat().st_size
             except OSError:
                 return str(self._missing(name))
             if found != sizes.get(name, found) or not found:
@@ -315,194 +279,3 @@ class RunDir:
         """
         with locked_file(self.path, ".status.lock"):
             yield
-
-
-@contextlib.contextmanager
-def locked_file(folder: Path, name: str) -> Iterator[None]:
-    """Hold the lock on a file of ``folder``, waiting for whoever holds it.
-
-    Raises:
-        IntegrityError: the folder is gone. TrainingError: nothing can be written there.
-    """
-    try:
-        file = (folder / name).open("ab")
-    except FileNotFoundError:
-        raise IntegrityError.at(folder, expected="a folder", found="none", remedy="train the study again") from None
-    except OSError as error:
-        raise unwritable(folder / name, error) from error
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-@dataclass(frozen=True)
-class StudyDir:
-    """One study's folder, ``checkpoints/<study>``."""
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        return self.path.name
-
-    @property
-    def study_file(self) -> Path:
-        return self.path / "study.json"
-
-    @property
-    def splits_file(self) -> Path:
-        return self.path / "splits.csv"
-
-    @property
-    def trials_file(self) -> Path:
-        """The further columns of the trial table, by subject and trial; a study's results can be split by them."""
-        return self.path / "trials.csv"
-
-    @property
-    def probes_file(self) -> Path:
-        """What the leakage probes found."""
-        return self.path / "probes.json"
-
-    @property
-    def control_file(self) -> Path:
-        """What a person wants of the study as a whole: whether it is paused, whether it is archived."""
-        return self.path / "control.json"
-
-    @property
-    def probe_lock_file(self) -> Path:
-        """Held by whoever probes the study."""
-        return self.path / ".probe.lock"
-
-    @property
-    def probe_status_file(self) -> Path:
-        """What the probing does, or why it failed."""
-        return self.path / "probe-status.json"
-
-    @property
-    def probe_log_file(self) -> Path:
-        """What a probing in the background printed."""
-        return self.path / "probe.log"
-
-    @property
-    def probe_scratch(self) -> str:
-        """How a probing's temporary folder beside the studies is named; eight more characters follow."""
-        return f".probe-{self.name}-"
-
-    @property
-    def cache_dir(self) -> Path:
-        return self.path.parent / ".cache"
-
-    @property
-    def exists(self) -> bool:
-        return self.study_file.exists()
-
-    def study(self) -> dict[str, Any]:
-        """The content of study.json."""
-        return dict(read_json(self.study_file))
-
-    def control(self) -> dict[str, Any]:
-        """``paused`` and ``archived``, both false where nobody has said otherwise."""
-        try:
-            found = read_json(self.control_file) if self.control_file.exists() else {}
-        except IntegrityError:
-            found = {}  # a wish that cannot be read is none
-        return {"paused": False, "archived": False, **(found if isinstance(found, dict) else {})}
-
-    @property
-    def paused(self) -> bool:
-        """Whether no run of it may start."""
-        return bool(self.control()["paused"])
-
-    @property
-    def archived(self) -> bool:
-        """Whether it is kept out of lists and of the queue."""
-        return bool(self.control()["archived"])
-
-    def refuse_archived(self) -> None:
-        """Nothing is added to an archived study, and nothing of it is run.
-
-        Raises:
-            UsageError: it is archived.
-        """
-        if self.archived:
-            raise UsageError.at(
-                self.path,
-                expected="a study in use",
-                found="an archived one",
-                remedy=f"take it out of the archive first: eavdash unarchive {self.name}",
-            )
-
-    def set_control(self, **fields: Any) -> dict[str, Any]:
-        """Write control.json with some fields changed."""
-        with self._lock():
-            control = {**self.control(), **fields}
-            write_json(self.control_file, control)
-            return control
-
-    @contextlib.contextmanager
-    def _lock(self) -> Iterator[None]:
-        with locked_file(self.path, ".control.lock"):
-            yield
-
-    def run(self, name: str) -> RunDir:
-        """The folder of one run, which may not exist yet."""
-        return RunDir(self.path / name)
-
-    def runs(self) -> list[RunDir]:
-        """Every run that exists, by name."""
-        return [RunDir(p) for p in _holding(self.path, "config.json")]
-
-
-def _holding(folder: Path, name: str) -> list[Path]:
-    """What of a folder holds a file of that name, sorted; not what is gone already, or nobody lets us look into."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        return sorted(path for path in folder.iterdir() if os.path.exists(path / name))  # noqa: PTH110 - raises nothing
-    return []
-
-
-def check_study_name(name: str) -> str:
-    """``name`` if it can be a study's folder.
-
-    Raises:
-        UsageError: it is empty, hidden, or has characters that are unsafe in a path.
-    """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-        raise UsageError.at(
-            "study name",
-            expected="letters, digits, dots, dashes and underscores, beginning with a letter or digit",
-            found=repr(name),
-            remedy="choose another name",
-        )
-    return name
-
-
-def studies(root: Path) -> list[StudyDir]:
-    """Every study under a checkpoints folder, by name."""
-    return [StudyDir(p) for p in _holding(root, "study.json")]
-
-
-def find_study(root: Path, name: str) -> StudyDir:
-    """The study of that name.
-
-    Raises:
-        UsageError: there is none; the message lists those that exist.
-    """
-    study = StudyDir(root / check_study_name(name))
-    if not study.exists:
-        names = ", ".join(s.name for s in studies(root)) or "none"
-        raise UsageError.at(root, expected=f"a study {name!r}", found=names, remedy="check the name or --checkpoints")
-    return study
-
-
-def find_run(study: StudyDir, name: str) -> RunDir:
-    """The run of that name in a study.
-
-    Raises:
-        UsageError: there is none.
-    """
-    run = study.run(check_study_name(name))
-    if not run.config_file.exists():
-        raise UsageError.at(
-            study.path, expected=f"a run {name!r}", found="none of that name", remedy="see eavdash status"
-        )
-    return run
