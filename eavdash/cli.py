@@ -228,6 +228,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EavdashError as error:
         print(f"eavdash: {error}", file=sys.stderr)
         return error.exit_code
+    except PermissionError as error:
+        # Whatever was asked for: the folder is another user's.
+        print(f"eavdash: {error.filename}: {error.strerror}; ask its owner, or choose another folder", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("eavdash: stopped; jobs that were queued go on in the background.", file=sys.stderr)
         return 130

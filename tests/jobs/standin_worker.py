@@ -24,10 +24,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from eavdash import files, store
+from eavdash import files
 from eavdash.errors import TrainingError
 from eavdash.jobs import worker
 from eavdash.store import RunDir
+from eavdash.store import run as run_files
 
 
 def train_run(run: RunDir, **_: Any) -> bool:
@@ -45,7 +46,7 @@ def train_run(run: RunDir, **_: Any) -> bool:
     if plan.get("crash"):
         raise ValueError("no such thing")
     if plan.get("full"):
-        store.write_json = no_space
+        run_files.write_json = no_space
     if plan.get("fill"):
         files.write_atomic = filling(run.study.path / "ballast", plan["fill"])
     epoch, chain = 0, hashlib.sha256(run.name.encode()).hexdigest()

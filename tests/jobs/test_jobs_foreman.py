@@ -9,7 +9,6 @@ import time
 
 import pytest
 
-from eavdash import store
 from eavdash.errors import ConfigError, QueueError, TrainingError
 from eavdash.files import held
 from eavdash.jobs import locks
@@ -18,6 +17,7 @@ from eavdash.jobs.executors import Exit, make
 from eavdash.jobs.foreman import Foreman
 from eavdash.jobs.slots import Machine, Need, Slots, slot_count
 from eavdash.jobs.verdict import MAX_KILLS
+from eavdash.store import run as run_files
 
 
 class OneJob:
@@ -141,7 +141,7 @@ def test_a_place_that_does_not_answer_is_named_and_asked_again(lab, monkeypatch)
 
 def test_the_truth_is_written_as_soon_as_there_is_room(lab, monkeypatch):
     run = lab.run("s01-vision")
-    write, refused = store.write_json, []
+    write, refused = run_files.write_json, []
 
     def full(path, data):
         if data.get("state") == "failed" and len(refused) < 2:
@@ -149,7 +149,7 @@ def test_the_truth_is_written_as_soon_as_there_is_room(lab, monkeypatch):
             raise TrainingError("no space")
         write(path, data)
 
-    monkeypatch.setattr(store, "write_json", full)
+    monkeypatch.setattr(run_files, "write_json", full)
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     _, status = carry_out(lab, run, errno.ENOSPC)
     assert status["state"] == "failed"

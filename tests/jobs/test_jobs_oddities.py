@@ -11,7 +11,6 @@ import sys
 import pytest
 from test_jobs_kill import undisturbed
 
-from eavdash import store
 from eavdash.errors import TrainingError
 from eavdash.jobs import locks
 from eavdash.jobs.broker import Broker
@@ -23,6 +22,7 @@ from eavdash.jobs.requests import halt
 from eavdash.jobs.slots import Machine, Slots
 from eavdash.jobs.tasks import activate, train_task
 from eavdash.store import StudyDir
+from eavdash.store import run as run_files
 
 DEAF = """
 import signal, sys
@@ -49,6 +49,8 @@ with contextlib.redirect_stdout(io.StringIO()):
     os.setgroups([]), os.setresgid(65534, 65534, 65534), os.setresuid(65534, 65534, 65534)
     for command in ("status", "studies", "cancel", "retry", "pause"):
         run(command, *(["tried"] if command != "studies" else []))
+    root = os.path.join(root, "tried", "closed")
+    run("status", "tried")
 """
 
 
@@ -85,7 +87,7 @@ def test_a_wish_that_cannot_be_read_is_none(lab, text):
 
 def test_a_run_that_cannot_be_written_keeps_no_other_from_being_cancelled_or_computed(lab, monkeypatch):
     first, locked, other = (lab.run(f"s0{n}-vision") for n in (1, 2, 3))
-    write = store.write_json
+    write = run_files.write_json
 
     def refused(path, data):
         if path.parent == locked.path:
@@ -94,7 +96,7 @@ def test_a_run_that_cannot_be_written_keeps_no_other_from_being_cancelled_or_com
 
     for run in (first, locked, other):
         run.update(submission="x")
-    monkeypatch.setattr(store, "write_json", refused)
+    monkeypatch.setattr(run_files, "write_json", refused)
     monkeypatch.setattr("time.sleep", lambda _: None)
     monkeypatch.setattr("eavdash.jobs.queue.ensure_conductor", lambda _: False)
     with pytest.raises(TrainingError, match="read-only"):
@@ -195,15 +197,17 @@ def test_of_a_folder_of_another_user_everything_is_shown_and_nothing_changed(lab
         pytest.skip("to be another user takes root")
     run = lab.run("s01-vision", epochs=10000)
     (lab.root / "lost+found").mkdir(mode=0o700)
+    (lab.study.path / "closed").mkdir(mode=0o700)
     submit(lab.study)
     lab.at_epoch(run)
-    for folder in (lab.root, *list(lab.root.parents)[:3]):
+    for folder in (lab.root, *list(lab.root.parents)[:-2]):
         folder.chmod(0o755)
     before = run.status()["submission"]
     done = subprocess.run([sys.executable, "-c", STRANGER, str(lab.root)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stderr.splitlines() if line.startswith("--")] == [
-        "-- status 0", "-- studies 0", "-- cancel 1", "-- retry 1", "-- pause 1",
+        "-- status 0", "-- studies 0", "-- cancel 1", "-- retry 1", "-- pause 1", "-- status 1",
     ]  # fmt: skip
+    assert "closed/tried/study.json: Permission denied; ask its owner" in done.stderr
     assert "expected a queue that you may use, found Permission denied" in done.stderr
     assert (run.status()["submission"], run.status()["state"]) == (before, "running")

@@ -59,7 +59,7 @@ def measured(
     folder: Path, patch: pytest.MonkeyPatch, seeds: tuple[int, ...], spoil: Callable[[Features_], Features_]
 ) -> pd.DataFrame:
     """One row per seed and subject: accuracies per test window, the noise modality and the shares."""
-    patch.setattr(stage2, "features", lambda run, windows, device: windows)
+    patch.setattr(stage2, "features", lambda run, windows, device, execution: windows)
     # The baselines that are trained are not asked about here, and would take most of the time.
     patch.setattr(
         stage2,

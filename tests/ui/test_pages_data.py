@@ -94,7 +94,7 @@ def test_a_study_is_planned_and_launched_once(sounds: Path, checkpoints: Path, m
     assert not checkpoints.exists() or not (checkpoints / "voices").exists()
     app.button(key="training_launch_queue").click().run()
     assert not app.exception
-    assert "are queued" in said(app)
+    assert "Queued: 4 runs of the study voices." in said(app)
     assert app.selectbox(key="study").value == "voices"
     app.button(key="training_launch_queue").click().run()
     study = find_study(checkpoints, "voices")
