@@ -58,7 +58,7 @@ def build_cache(options: argparse.Namespace, config: StudyConfig) -> int:
     from eavdash.data.table import open_table
 
     subjects: tuple[str, ...] = ()
-    if options.subjects.strip():
+    if options.subjects is not None:
         table = open_table(options.root)
         subjects = selection.parse_subjects(options.subjects, [*table.subjects, *table.problems], say=console.say)
     cache, jobs = _cache(options), options.jobs or _processors()

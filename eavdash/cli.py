@@ -20,6 +20,7 @@ def parser() -> argparse.ArgumentParser:
     """The argument parser, with the name of the handler of each command in ``handler``."""
     top = argparse.ArgumentParser(
         prog="eavdash",
+        allow_abbrev=False,  # "--stage" for "--stages" would be taken by one command and mean another thing to the next
         description="Train, compare and explain emotion recognition from EEG, audio and video.",
         epilog="exit codes: 0 done, 1 the work failed, 2 wrong use",
     )
@@ -32,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     machine.add_argument("--json", action="store_true", help="print JSON for a program to read")
 
     def command(name: str, text: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=text, description=text, parents=list(parents))
+        made = commands.add_parser(name, help=text, description=text, parents=list(parents), allow_abbrev=False)
         made.set_defaults(handler=name.replace("-", "_"))
         return made
 
@@ -193,7 +194,7 @@ def _checkpoints(imported: argparse.ArgumentParser) -> None:
 def _dataset(train: argparse.ArgumentParser) -> None:
     """Which recordings, and which configuration reads them."""
     train.add_argument("root", help="dataset folder (EAV at any level) or trial table")
-    train.add_argument("--subjects", default="", metavar="1-42", help="default: all")
+    train.add_argument("--subjects", metavar="1-42", help="default: all")
     train.add_argument("--stages", default="", metavar="S,S", help="default: the preset's (vision,audio,eeg,fusion)")
     train.add_argument("--preset", default="quick", help="quick or paper (default: %(default)s)")
     train.add_argument("--set", dest="settings", action="append", default=[], metavar="key=value", help="one setting")

@@ -241,7 +241,10 @@ def with_settings(config: StudyConfig, settings: Iterable[str]) -> StudyConfig:
         node: Any = data
         for part in parents:
             node = node.get(part) if isinstance(node, dict) else None
-        if not eq or not isinstance(node, dict) or last not in node or isinstance(node[last], dict):
+        if not eq:
+            remedy = f"give it a value, as in {key.strip()}=..."
+            raise ConfigError.at(f"--set {setting}", expected="key=value", found="no =", remedy=remedy)
+        if not isinstance(node, dict) or last not in node or isinstance(node[last], dict):
             known = _keys(to_dict(config))
             near = difflib.get_close_matches(key.strip(), known, n=3, cutoff=0.6)
             raise ConfigError.at(

@@ -18,9 +18,11 @@ def free_port(first: int, tries: int = 50) -> int:
     """The first port from ``first`` on that nothing listens on.
 
     Raises:
-        UsageError: all of them are taken.
+        UsageError: all of them are taken, or it is no port.
     """
-    for port in range(first, first + tries):
+    if not 0 < first < 65536:
+        raise UsageError.at("--port", expected="1 to 65535", found=str(first), remedy="choose another")
+    for port in range(first, min(first + tries, 65536)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

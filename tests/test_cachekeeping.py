@@ -40,7 +40,7 @@ def _options(tmp_path: Path, **more: object) -> Namespace:
 
 
 def _build(root: Path, tmp_path: Path, capsys, **more: object) -> dict:
-    options = _options(tmp_path, **{"root": str(root), "subjects": "", "jobs": 1, **more})
+    options = _options(tmp_path, **{"root": str(root), "subjects": None, "jobs": 1, **more})
     assert cachekeeping.build_cache(options, CONFIG) == 0
     return json.loads(capsys.readouterr().out)
 
@@ -69,7 +69,7 @@ def test_build_list_and_clear(root: Path, tmp_path: Path, capsys) -> None:
 def test_what_people_read(root: Path, tmp_path: Path, capsys) -> None:
     assert cachekeeping.list_cache(_options(tmp_path, json=False)) == 0
     assert "nothing is cached" in capsys.readouterr().err
-    options = _options(tmp_path, root=str(root), subjects="", jobs=1, json=False)
+    options = _options(tmp_path, root=str(root), subjects=None, jobs=1, json=False)
     assert cachekeeping.build_cache(options, CONFIG) == 0
     said = " ".join(capsys.readouterr().err.split())
     assert "needs 0 kB" not in said
@@ -97,7 +97,7 @@ def test_an_interruption_is_one_sentence(root: Path, tmp_path: Path, monkeypatch
         raise KeyboardInterrupt
 
     monkeypatch.setattr("eavdash.data.cache.prepare.make_windows", stop)
-    options = _options(tmp_path, root=str(root), subjects="", jobs=1)
+    options = _options(tmp_path, root=str(root), subjects=None, jobs=1)
     with pytest.raises(DataError, match="found an interruption; run the same command again"):
         cachekeeping.build_cache(options, CONFIG)
 

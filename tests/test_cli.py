@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from fake_study import make_study
 from recordings import FAST, LABELS, make_recordings
 
 from eavdash import commands
 from eavdash.cli import main, parser
+from eavdash.files import write_json
 from eavdash.results.tables import BASELINES
 from eavdash.store import StudyDir
 
@@ -45,7 +47,10 @@ def test_every_command_has_a_handler() -> None:
         ("train", "{data}", "--study", "a/b"),
         ("train", "{data}", "--study", "p", "--subjects", "9"),
         ("train", "{data}", "--study", "p", "--folds", "x"),
+        ("train", "{data}", "--study", "p", "--subjects", ""),
         ("train", "{data}", "--study", "p", "--set", "eeg.lows=1"),
+        ("train", "{data}", "--study", "p", "--set", "eeg.low"),
+        ("app", "--port", "99999"),
         ("train", "{data}", "--study", "p", "--stages", "smell"),
         ("train", "{data}", "--study", "p", "--preset", "huge"),
         ("train", "{data}", "--study", "p", "--epochs", "0"),
@@ -147,6 +152,32 @@ def test_a_mistyped_setting_is_answered_with_the_nearest(tmp_path: Path, capsys:
     data = make_recordings(tmp_path / "data", subjects=1)
     assert run("train", data, "--study", "p", "--set", "eeg.lows=1", "--checkpoints", tmp_path / "c") == 2
     assert "did you mean eeg.low" in capsys.readouterr().err
+
+
+def test_an_option_has_to_be_spelt_out(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run("train", "data", "--study", "p", "--stage", "eeg")
+    assert "unrecognized arguments: --stage" in capsys.readouterr().err
+
+
+def test_scores_say_what_they_leave_out(checkpoints: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_study(checkpoints, "whole")
+    make_study(checkpoints, "part", states={"s02-eeg": "failed"}, simulated=False)
+    assert run("results", "whole", "--json", "--checkpoints", checkpoints) == 0
+    said = capsys.readouterr().err
+    assert "note: these recordings are simulated" in said
+    assert "not all runs are done" not in said
+    assert run("results", "part", "--json", "--checkpoints", checkpoints) == 0
+    said = capsys.readouterr().err
+    assert "not all runs are done, and only finished ones are counted (11 done, 1 failed)" in said
+    assert "simulated" not in said
+
+
+def test_a_subject_is_not_asked_of_runs_of_all_subjects(checkpoints: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for of_all in make_study(checkpoints, "across", protocol="loso", states={"*": "failed"}).runs():
+        write_json(of_all.config_file, {**of_all.config(), "subject": None})
+    assert run("retry", "across", "--subject", "1", "--checkpoints", checkpoints) == 2
+    assert "its runs are of all subjects: choose by --fold, --stage or --run" in capsys.readouterr().err
 
 
 @pytest.mark.slow

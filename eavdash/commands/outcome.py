@@ -83,11 +83,28 @@ def note_marks(study: store.StudyDir) -> None:
         console.say(f"note: {mark.sentence}")
 
 
+def _note_unfinished(study: store.StudyDir) -> None:
+    """Which runs are not in the scores, and that recordings are simulated: what a table cannot show of itself."""
+    from eavdash.jobs.snapshot import snapshot
+
+    states = snapshot(study)["shown"]
+    if (states != "done").any():
+        tally = ", ".join(f"{count} {state}" for state, count in states.value_counts().items())
+        console.say(f"note: not all runs are done, and only finished ones are counted ({tally})")
+    try:
+        simulated = bool(study.study()["dataset"].get("simulated"))
+    except EavdashError:
+        return  # said with the marks
+    if simulated:
+        console.say("note: these recordings are simulated")
+
+
 def _remarks(study: store.StudyDir) -> None:
     """The study's marks, what choosing on test trials added, and what its probes found: beside every score."""
     from eavdash.results import probes
     from eavdash.results.epochs import epoch_gain, gain_sentence
 
+    _note_unfinished(study)
     note_marks(study)
     if gained := gain_sentence(epoch_gain(study)):
         console.say(f"note: {gained}")

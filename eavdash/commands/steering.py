@@ -104,9 +104,11 @@ def chosen(
         return names
     table = snapshot(study, names)
     if "subject" in wishes:
-        subjects = selection.parse_subjects(
-            wishes["subject"], natural(filter(None, table["subject"])), "--subject", say
-        )
+        own = natural(filter(None, table["subject"]))
+        if not own:
+            remedy = "its runs are of all subjects: choose by --fold, --stage or --run"
+            raise UsageError.at("--subject", expected="a study with runs of one subject", found="none", remedy=remedy)
+        subjects = selection.parse_subjects(wishes["subject"], own, "--subject", say)
         table = table[table["subject"].isin(subjects)]
     if "stage" in wishes:
         stages = [part.strip() for part in wishes["stage"].split(",")]

@@ -32,7 +32,7 @@ def train(options: argparse.Namespace) -> int:
 
     config = study_config(options)
     subjects: tuple[str, ...] = ()
-    if options.subjects.strip():
+    if options.subjects is not None:
         table = open_table(options.root)
         subjects = selection.parse_subjects(options.subjects, [*table.subjects, *table.problems], say=console.say)
     chosen = Selection(

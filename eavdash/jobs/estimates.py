@@ -140,7 +140,8 @@ def plan_left(
     seconds = (kinds(planned).map(known) * epochs).dropna()
     if seconds.empty:
         return Estimate(None, places)
-    basis = f"by {sum(map(len, tables))} finished runs like these in {', '.join(names[:3])}"
+    count = sum(map(len, tables))
+    basis = f"by {count} finished run{'s' * (count > 1)} like these in {', '.join(names[:3])}"
     return Estimate(_together(seconds, places), places, at_least=len(seconds) < len(planned), basis=basis)
 
 

@@ -122,7 +122,8 @@ def _sentence(name: str, found: Finding) -> str:
             return what + "chance, though the groups are too few to see a small leak."
         return what + "chance, as it should be."
     if name == "time":
-        what = f"A trial's place in the session alone scores {score} (n = {found['n']} trials, chance line {line}): "
+        place = "A trial's place in the session alone (by the order of trials' names)"
+        what = f"{place} scores {score} (n = {found['n']} trials, chance line {line}): "
         if found["above"]:
             return what + "time stands in for emotion here, and an accuracy must be read against it."
         return what + "it does not tell the emotion under this protocol."

@@ -47,6 +47,8 @@ def pick_study(root: Path) -> None:
         st.sidebar.caption(f"{what} in {plain(root)}.")
         return
     if not set(asked) & set(names):
+        if lost := st.query_params.get("study"):
+            st.sidebar.warning(f"There is no study {plain(lost)} in {plain(root)}; this is the newest.")
         newest = max(names, key=lambda n: StudyDir(root / n).study_file.stat().st_mtime)
         st.session_state["study"] = newest
     # index=None keeps the name in the address even when it is the first of the list.

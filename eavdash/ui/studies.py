@@ -51,6 +51,8 @@ def table(shown: pd.DataFrame) -> str | None:
         on_select=lambda: _choose(names),
         selection_mode="single-row",
         column_config={
+            "State": st.column_config.TextColumn(width="medium"),
+            "Dataset": st.column_config.TextColumn(width="small"),
             "Done": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1, width="small"),
             "Size": st.column_config.NumberColumn(format="bytes"),
             "Last change": st.column_config.DatetimeColumn(format="distance"),

@@ -60,6 +60,15 @@ def said(app: AppTest) -> str:
     return text.replace("\\", "")  # what markdown does with the backslashes of parts.plain
 
 
+def test_a_study_of_the_address_that_is_gone_is_missed(checkpoints: Path) -> None:
+    make_study(checkpoints, "mine")
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    app.query_params["study"] = "gone"
+    app.run()
+    assert "There is no study gone in" in "".join(str(each.value) for each in app.sidebar.warning).replace("\\", "")
+    assert app.selectbox(key="study").value == "mine"
+
+
 def test_no_page_lies_directly_in_pages() -> None:
     assert list((ROOT / "pages").glob("*.py")) == []
 
@@ -282,7 +291,7 @@ def test_what_belongs_beside_an_accuracy_is_there(checkpoints: Path) -> None:
     labels["condition"] = ["Speaking" if int(t) % 4 else "Listening" for t in labels["trial"]]
     labels.to_csv(study.trials_file, index=False)
     text = said(opened("subjects"))
-    assert "A trial's place in the session alone scores" in text
+    assert "A trial's place in the session alone (by the order of trials' names) scores" in text
     assert "Not probed yet: shuffled, identity" in text
     probes.keep(study, {"shuffled": probes.finding("shuffled", 0.9, 30, 20, 5, 0.2, stage="audio")})
     for run in study.runs():
