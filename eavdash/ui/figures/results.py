@@ -185,8 +185,8 @@ def confusion(counts: pd.DataFrame, stage: str) -> go.Figure:
             hovertemplate="%{y} predicted as %{x}: %{text}<extra></extra>",
         )
     )
-    fig.update_xaxes(title="Predicted", type="category")
-    fig.update_yaxes(title="Label", type="category", autorange="reversed")
+    fig.update_xaxes(title="Predicted", type="category", showgrid=False)
+    fig.update_yaxes(title="Label", type="category", autorange="reversed", showgrid=False)
     return fig
 
 
