@@ -130,9 +130,11 @@ def test_an_interrupt_ends_the_processes_and_leaves_nothing(table: pd.DataFrame,
 
 
 _CALLER = """
+import signal
 import sys
 from pathlib import Path
 import pandas as pd
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
 sys.path.insert(0, {tests!r})
 from test_team import CONFIG
 from eavdash.data.inputs import load_windows
