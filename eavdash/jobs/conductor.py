@@ -10,6 +10,7 @@ In: the queue, and the runs' files. Out: jobs, and states that are true.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -28,6 +29,7 @@ from eavdash.jobs.foreman import Foreman, say
 from eavdash.jobs.place import queue_place
 from eavdash.jobs.reconcile import reconcile
 from eavdash.jobs.slots import Slots, cluster_jobs, idle_seconds, this_machine
+from eavdash.store import studies
 
 #: Seconds between two comparisons of all runs with the queue, at least.
 RECONCILE_EVERY = 30.0
@@ -91,15 +93,25 @@ def _is_ours(lock: int, file: Path) -> bool:
 
 
 def _begin_anew(root: Path) -> None:
-    """Leave the queue that was deleted or moved under this process; where the folder still is, make it again.
+    """Leave the queue that was deleted or moved under this process; where runs are still to be computed, make it again.
 
-    The jobs live on, and are found by the runs' files.
+    The jobs live on, and are found by the runs' files. Where none is unfinished the whole folder may be on its way out.
     """
-    if root.is_dir():
+    if _unfinished(root):
         say(f"{root}: the queue is gone, beginning anew")
         announce(root)
         ensure_conductor(root)
     os._exit(0)
+
+
+def _unfinished(root: Path) -> bool:
+    """Whether a run that was submitted has not ended; one that is being deleted does not count."""
+    for run in (run for study in studies(root) for run in study.runs()):
+        with contextlib.suppress(EavdashError, OSError):
+            status = run.status()
+            if status.get("submission") and status["state"] in ("queued", "running"):
+                return True
+    return False
 
 
 def _leave(root: Path, broker: Broker) -> bool:

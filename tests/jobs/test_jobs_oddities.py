@@ -112,6 +112,16 @@ def test_a_run_that_cannot_be_written_keeps_no_other_from_being_cancelled_or_com
     assert locked.status()["state"] == "queued"
 
 
+def test_a_folder_without_work_can_be_deleted_under_its_conductor(lab):
+    lab.run("s01-vision", epochs=1)
+    submit(lab.study)
+    wait(lab.study, timeout=60)
+    pid = lab.conductor()
+    shutil.rmtree(lab.root / ".queue")
+    lab.until(lambda: locks.birth(pid) is None)
+    assert not (lab.root / ".queue").exists()  # made again, it would be in the way of whoever deletes the folder
+
+
 def test_a_queue_that_is_deleted_or_moved_under_its_conductor_goes_on(lab, monkeypatch):
     monkeypatch.setenv("EAVDASH_SLOTS", "1")
     runs = [lab.run("s01-vision", epochs=40), lab.run("s02-vision", epochs=150)]
