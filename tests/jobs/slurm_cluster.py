@@ -146,12 +146,8 @@ class Cluster:
         """
         process = self._running.pop(name)
         if name == "slurmctld":
-            process.terminate()
+            _stop(process)
         else:
-            process.kill()
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
@@ -194,14 +190,8 @@ class Cluster:
             while self.tell("squeue", "--noheader") and time.monotonic() < deadline:
                 time.sleep(0.2)
         for name in ("slurmd", "slurmctld", "munged"):
-            process = self._running.pop(name, None)
-            if process is not None:
-                process.terminate()
-                try:
-                    process.wait(10)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+            if name in self._running:
+                _stop(self._running.pop(name))
         deadline = time.monotonic() + 5
         while (left := self.left()) and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -235,6 +225,16 @@ class Cluster:
 
 def _which(name: str) -> str | None:
     return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]))
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Tell a daemon to end; one that does not hear is killed."""
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _free_port() -> int:
