@@ -180,7 +180,8 @@ def confusion(counts: pd.DataFrame, stage: str) -> go.Figure:
             texttemplate="%{text}",
             zmin=0,
             zmax=100,
-            colorscale=[[0, "rgba(128,128,128,0.06)"], [1, theme.colour(stage)]],
+            # Opaque, in dark pages too: the text's colour is chosen by that of its cell.
+            colorscale=[[0, "#f2f2f2"], [1, theme.colour(stage)]],
             showscale=False,
             hovertemplate="%{y} predicted as %{x}: %{text}<extra></extra>",
         )
