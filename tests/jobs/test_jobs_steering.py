@@ -166,7 +166,6 @@ def test_clocks_that_jump_change_no_state(lab, monkeypatch, jump):
 
 
 def test_whoever_looks_at_the_runs_brings_back_a_dead_conductor(lab, monkeypatch, capsys):
-    from eavdash import cli
     from eavdash.commands import training
 
     monkeypatch.setattr(training, "study_marks", lambda study: [])
@@ -176,7 +175,7 @@ def test_whoever_looks_at_the_runs_brings_back_a_dead_conductor(lab, monkeypatch
     lab.kill_conductor()
     os.kill(pid, signal.SIGKILL)
     lab.until(lambda: lab.states()[run.name] == "not responding")
-    assert cli.main(["status", "tried", "--json", "--checkpoints", str(lab.root)]) == 0
+    assert main(["status", "tried", "--json", "--checkpoints", str(lab.root)]) == 0
     assert "s01-vision" in capsys.readouterr().out
     lab.until(lambda: run.status()["attempt"] == 2)
     assert set(wait(lab.study, timeout=120)["state"]) == {"done"}
@@ -193,11 +192,9 @@ def test_whoever_looks_at_the_runs_brings_back_a_dead_conductor(lab, monkeypatch
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_changed(lab, capsys, options, sentence):
-    from eavdash import cli
-
     run = lab.run("s01-vision")
     before = run.status()
-    assert cli.main(["move", "tried", *options, "--checkpoints", str(lab.root)]) == 2
+    assert main(["move", "tried", *options, "--checkpoints", str(lab.root)]) == 2
     assert sentence in capsys.readouterr().err
     assert run.status() == before
 
