@@ -1,6 +1,6 @@
 """``python -m eavdash`` is the command line."""
 
-from eavdash.cli import main
+from eavdash.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from eavdash import console, selection, store
+from eavdash import selection, store
+from eavdash.cli import console
 from eavdash.config import StudyConfig
 from eavdash.errors import DataError
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from eavdash.serve import APP, command, free_port
+from eavdash.cli.serve import APP, command, free_port
 
 
 @contextmanager

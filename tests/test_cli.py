@@ -10,7 +10,7 @@ from fake_study import make_study
 from recordings import FAST, LABELS, make_recordings
 
 from eavdash import commands
-from eavdash.cli import main, parser
+from eavdash.cli.main import main, parser
 from eavdash.files import write_json
 from eavdash.results.tables import BASELINES
 from eavdash.store import StudyDir

@@ -11,8 +11,8 @@ import pandas as pd
 import PIL.Image
 import pytest
 
-from eavdash import console
-from eavdash.cli import main
+from eavdash.cli import console
+from eavdash.cli.main import main
 from eavdash.data.health import HealthReport
 
 

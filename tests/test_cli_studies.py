@@ -10,7 +10,7 @@ import pytest
 from fake_study import make_study
 from test_planning import AUDIO, table
 
-from eavdash.cli import main
+from eavdash.cli.main import main
 from eavdash.config import Selection
 from eavdash.store import StudyDir
 from eavdash.study import prepare

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from eavdash.cli import main
+from eavdash.cli.main import main
 from eavdash.errors import DataError, IntegrityError, UsageError
 from eavdash.fetching import fetch
 from eavdash.models.architecture import architecture

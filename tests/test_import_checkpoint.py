@@ -14,7 +14,7 @@ import torch
 from published_models import PublishedEeg, PublishedFusion, randomised
 from torch import Tensor, nn
 
-from eavdash.cli import main
+from eavdash.cli.main import main
 from eavdash.config import COLUMN, StudyConfig
 from eavdash.data.windows import WindowSet
 from eavdash.errors import ConfigError, DataError, UsageError

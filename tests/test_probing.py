@@ -17,7 +17,7 @@ import pytest
 from fake_study import CLASSES, make_study
 
 from eavdash import probing
-from eavdash.cli import main
+from eavdash.cli.main import main
 from eavdash.errors import EavdashError, QueueError, UsageError
 from eavdash.files import held
 from eavdash.jobs import locks

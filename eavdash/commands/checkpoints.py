@@ -6,7 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
-from eavdash import console, store
+from eavdash import store
+from eavdash.cli import console
 from eavdash.commands.outcome import read_scores
 from eavdash.config import STAGES
 

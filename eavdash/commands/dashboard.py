@@ -6,7 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from eavdash import console, store
+from eavdash import store
+from eavdash.cli import console
 from eavdash.commands.outcome import read_scores
 from eavdash.commands.recordings import simulate
 from eavdash.commands.training import queue_and_wait
@@ -37,6 +38,6 @@ def app(options: argparse.Namespace) -> int:
 
 
 def _serve(root: Path, port: int) -> int:
-    from eavdash.serve import serve
+    from eavdash.cli.serve import serve
 
     return serve(root, port)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 
-from eavdash import console, store
+from eavdash import store
+from eavdash.cli import console
 from eavdash.config import Execution
 from eavdash.errors import UsageError
 

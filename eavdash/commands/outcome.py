@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from eavdash import console, store
+from eavdash import store
+from eavdash.cli import console
 from eavdash.errors import EavdashError, UsageError
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from eavdash import console, store
+from eavdash import store
+from eavdash.cli import console
 from eavdash.errors import EavdashError, UsageError
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from eavdash import config as cfg
-from eavdash import console, store
+from eavdash import store
+from eavdash.cli import console
 from eavdash.commands.training import study_config
 from eavdash.errors import UsageError
 from eavdash.presets import preset

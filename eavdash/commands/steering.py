@@ -9,7 +9,8 @@ import argparse
 from collections.abc import Callable
 
 from eavdash import config as cfg
-from eavdash import console, selection, store
+from eavdash import selection, store
+from eavdash.cli import console
 from eavdash.commands.execution import execution_settings
 from eavdash.commands.training import show_states
 from eavdash.errors import UsageError

@@ -7,7 +7,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from eavdash import console, selection, store
+from eavdash import selection, store
+from eavdash.cli import console
 from eavdash.commands.training import plan_dict
 from eavdash.errors import UsageError
 

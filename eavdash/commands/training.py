@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eavdash import config as cfg
-from eavdash import console, selection, store
+from eavdash import selection, store
+from eavdash.cli import console
 from eavdash.commands.execution import execution_settings
 from eavdash.commands.outcome import note_marks, read_scores, study_marks
 from eavdash.config import Execution, Selection

@@ -15,7 +15,7 @@ from browser import ARGUMENTS, chromium
 from playwright.sync_api import Page, expect, sync_playwright
 from recordings import LABELS, make_recordings
 
-from eavdash.serve import APP, command, free_port
+from eavdash.cli.serve import APP, command, free_port
 from eavdash.store import StudyDir
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]

@@ -23,7 +23,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from scipy.io import savemat
 
-from eavdash.serve import ADDRESS, APP, free_port
+from eavdash.cli.serve import ADDRESS, APP, free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 SECOND = 1000  # Playwright counts in milliseconds

@@ -10,7 +10,7 @@ import pytest
 from test_jobs_kill import undisturbed
 
 from eavdash import states
-from eavdash.cli import main
+from eavdash.cli.main import main
 from eavdash.config import Execution
 from eavdash.errors import IntegrityError, QueueError, UsageError
 from eavdash.files import write_json

@@ -12,7 +12,7 @@ import pytest
 from fake_study import CLASSES, make_study
 
 from eavdash import config as cfg
-from eavdash.cli import main
+from eavdash.cli.main import main
 from eavdash.errors import IntegrityError, UsageError
 from eavdash.presets import preset
 from eavdash.results import columns, epochs, marks, paper, probes

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from eavdash import cli
+from eavdash.cli import main
 from eavdash.config import Execution
 from eavdash.jobs import worker
 
@@ -28,15 +28,15 @@ def test_options_become_the_execution(monkeypatch):
 
     monkeypatch.setattr(study, "prepare", lambda *args: Plan)
     monkeypatch.setattr(queue, "submit", lambda study, runs, execution: seen.append(execution))
-    monkeypatch.setattr("eavdash.console.plan", lambda plan: None)
+    monkeypatch.setattr("eavdash.cli.console.plan", lambda plan: None)
     command = ["train", "data", "--study", "x", "--device", "cpu", "--compile", "--memory", "3.5"]
-    assert cli.main(command) == 0
+    assert main.main(command) == 0
     assert seen == [Execution(device="cpu", compile=True, memory=3.5)]
 
 
 @pytest.mark.parametrize("value", ["-1", "nan"])
 def test_a_budget_below_nothing_is_refused(capsys, value):
-    assert cli.main(["train", "data", "--study", "x", "--memory", value]) == 2
+    assert main.main(["train", "data", "--study", "x", "--memory", value]) == 2
     assert "--memory: expected GiB, 0 or more" in capsys.readouterr().err
 
 

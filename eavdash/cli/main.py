@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 
 from eavdash import __version__
 from eavdash import config as cfg
+from eavdash.cli.options import add_choice, add_execution, steering
 from eavdash.errors import EavdashError
-from eavdash.options import add_choice, add_execution, steering
 
 
 def parser() -> argparse.ArgumentParser:

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from eavdash.errors import UsageError
 
-APP = Path(__file__).resolve().parents[1] / "app.py"
+APP = Path(__file__).resolve().parents[2] / "app.py"
 ADDRESS = "127.0.0.1"
 
 
