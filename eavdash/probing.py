@@ -2,7 +2,7 @@
 
 In: a study. Out: what is known of its probing. Files beside the study: ``.probe.lock`` is held by whoever probes, and
 inherited by a process that is started for it, so that two clicks start one; ``probe-status.json`` says what it is doing
-or why it failed, ``probe.log`` what it printed. The probes themselves are ``eavdash.commands.probing``'s.
+or why it failed, ``probe.log`` what it printed. The probes themselves are ``eavdash.cli.commands.probing``'s.
 """
 
 from __future__ import annotations

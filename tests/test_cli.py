@@ -9,7 +9,7 @@ import pytest
 from fake_study import make_study
 from recordings import FAST, LABELS, make_recordings
 
-from eavdash import commands
+from eavdash.cli import commands
 from eavdash.cli.main import main, parser
 from eavdash.files import write_json
 from eavdash.results.tables import BASELINES

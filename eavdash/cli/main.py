@@ -1,6 +1,6 @@
 """The command line: every page's work without a browser.
 
-This module says which commands and options there are; ``eavdash.commands`` carries them out. Exit codes: 0 done,
+This module says which commands and options there are; ``eavdash.cli.commands`` carries them out. Exit codes: 0 done,
 1 the work failed, 2 wrong use. Every error is one sentence on standard error.
 """
 
@@ -221,7 +221,7 @@ def _train(train: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = parser().parse_args(argv)
-    from eavdash import commands
+    from eavdash.cli import commands
 
     try:
         commands.check_place(options)

@@ -1,7 +1,7 @@
 """Options that several commands share, and the commands that steer the runs of a study.
 
-In: parsers. Out: the same with more options; ``eavdash.commands`` reads them. Apart from ``cli`` so that neither holds
-everything; nothing here loads what a command needs to run.
+In: parsers. Out: the same with more options, which the modules of ``commands/`` read. Nothing here loads what a command
+needs to run.
 """
 
 from __future__ import annotations

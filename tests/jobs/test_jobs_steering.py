@@ -166,7 +166,7 @@ def test_clocks_that_jump_change_no_state(lab, monkeypatch, jump):
 
 
 def test_whoever_looks_at_the_runs_brings_back_a_dead_conductor(lab, monkeypatch, capsys):
-    from eavdash.commands import training
+    from eavdash.cli.commands import training
 
     monkeypatch.setattr(training, "study_marks", lambda study: [])
     run = lab.run("s01-vision", epochs=40)

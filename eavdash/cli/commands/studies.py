@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from eavdash import selection, store
 from eavdash.cli import console
-from eavdash.commands.training import plan_dict
+from eavdash.cli.commands.training import plan_dict
 from eavdash.errors import UsageError
 
 

@@ -1,4 +1,4 @@
-"""``check``, ``cache`` and ``make-demo``: recordings before anything is trained."""
+"""``check`` and ``make-demo``: recordings before anything is trained."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from eavdash import config as cfg
 from eavdash import store
 from eavdash.cli import console
-from eavdash.commands.training import study_config
 from eavdash.errors import UsageError
 from eavdash.presets import preset
 
@@ -60,15 +59,6 @@ def _contact_sheets(root: str, config: cfg.StudyConfig, folder: Path) -> list[Pa
             write_atomic(path, lambda file, sheet=sheet: sheet.save(file, "PNG"))  # type: ignore[misc]
             written.append(path)
     return written
-
-
-def cache(options: argparse.Namespace) -> int:
-    """What is kept of recordings that were read."""
-    from eavdash import cachekeeping
-
-    if options.action == "build":
-        return cachekeeping.build_cache(options, study_config(options))
-    return {"list": cachekeeping.list_cache, "clear": cachekeeping.clear_cache}[options.action](options)
 
 
 def make_demo(options: argparse.Namespace) -> int:

@@ -4,15 +4,16 @@ One module per section of the app. Everything heavy is imported by the command t
 ``eavdash status`` does not pay for torch.
 """
 
-from eavdash.commands.checkpoints import fetch_weights, import_checkpoint
-from eavdash.commands.dashboard import app, demo
-from eavdash.commands.execution import check_place, executors
-from eavdash.commands.outcome import explain, results
-from eavdash.commands.probing import probe
-from eavdash.commands.recordings import cache, check, make_demo
-from eavdash.commands.steering import cancel, move, pause, prioritise, resume, retry
-from eavdash.commands.studies import archive, clone, delete, extend, studies, unarchive, verify
-from eavdash.commands.training import logs, status, train
+from eavdash.cli.commands.cache import cache
+from eavdash.cli.commands.checkpoints import fetch_weights, import_checkpoint
+from eavdash.cli.commands.dashboard import app, demo
+from eavdash.cli.commands.execution import check_place, executors
+from eavdash.cli.commands.outcome import explain, results
+from eavdash.cli.commands.probing import probe
+from eavdash.cli.commands.recordings import check, make_demo
+from eavdash.cli.commands.steering import cancel, move, pause, prioritise, resume, retry
+from eavdash.cli.commands.studies import archive, clone, delete, extend, studies, unarchive, verify
+from eavdash.cli.commands.training import logs, status, train
 
 __all__ = [
     "app",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from eavdash import store
 from eavdash.cli import console
-from eavdash.commands.outcome import read_scores
+from eavdash.cli.commands.outcome import read_scores
 from eavdash.config import STAGES
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from eavdash import config as cfg
 from eavdash import selection, store
 from eavdash.cli import console
-from eavdash.commands.execution import execution_settings
-from eavdash.commands.outcome import note_marks, read_scores, study_marks
+from eavdash.cli.commands.execution import execution_settings
+from eavdash.cli.commands.outcome import note_marks, read_scores, study_marks
 from eavdash.config import Execution, Selection
 from eavdash.errors import EavdashError, UsageError
 from eavdash.presets import preset

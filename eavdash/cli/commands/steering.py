@@ -11,8 +11,8 @@ from collections.abc import Callable
 from eavdash import config as cfg
 from eavdash import selection, store
 from eavdash.cli import console
-from eavdash.commands.execution import execution_settings
-from eavdash.commands.training import show_states
+from eavdash.cli.commands.execution import execution_settings
+from eavdash.cli.commands.training import show_states
 from eavdash.errors import UsageError
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from eavdash import store
 from eavdash.cli import console
-from eavdash.commands.outcome import read_scores
-from eavdash.commands.recordings import simulate
-from eavdash.commands.training import queue_and_wait
+from eavdash.cli.commands.outcome import read_scores
+from eavdash.cli.commands.recordings import simulate
+from eavdash.cli.commands.training import queue_and_wait
 from eavdash.config import Selection
 from eavdash.presets import preset
 

@@ -17,6 +17,7 @@ import pandas as pd
 
 from eavdash import selection, store
 from eavdash.cli import console
+from eavdash.cli.commands.training import study_config
 from eavdash.config import StudyConfig
 from eavdash.errors import DataError
 
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
     from eavdash.data.cache.listing import Entry
 
 MOST_JOBS = 8
+
+
+def cache(options: argparse.Namespace) -> int:
+    """What is kept of recordings that were read."""
+    if options.action == "build":
+        return build_cache(options, study_config(options))
+    return {"list": list_cache, "clear": clear_cache}[options.action](options)
 
 
 def list_cache(options: argparse.Namespace) -> int:
@@ -53,7 +61,7 @@ def clear_cache(options: argparse.Namespace) -> int:
 
 def build_cache(options: argparse.Namespace, config: StudyConfig) -> int:
     """``eavdash cache build``: options ``root``, ``subjects``, ``jobs`` (0: as many as there are processors, at most
-    8), ``dry_run``, ``checkpoints``, ``json``; ``config`` is that of the study (:func:`eavdash.commands.study_config`).
+    8), ``dry_run``, ``checkpoints``, ``json``; ``config`` is that of the study (``training.study_config``).
     """
     from eavdash.data.cache.prepare import estimate, prepare, sets
     from eavdash.data.table import open_table
