@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from eavdash.config import TrainConfig
+from eavdash.config.schema import TrainConfig
 from eavdash.data.windows import WindowSet
 from eavdash.models import build
 from eavdash.models.base import Encoder

@@ -39,13 +39,13 @@ import scipy.signal
 import soundfile
 import torch
 
-from eavdash.config import COLUMN, StudyConfig
+from eavdash.config.presets import preset
+from eavdash.config.schema import COLUMN, StudyConfig
 from eavdash.data.adapters.eav import eav_root
 from eavdash.data.cache.wanted import want
 from eavdash.data.inputs import make_windows
 from eavdash.data.readers.team import Team
 from eavdash.data.windows import WindowSet
-from eavdash.presets import preset
 
 WINDOW, WINDOWS, EVERY, FRAMES, SIZE = 5, 4, 6, 600, 224
 AST_MEAN, AST_SPREAD = -4.2677393, 2 * 4.5689974

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from eavdash.config import MODALITIES
+from eavdash.config.schema import MODALITIES
 from eavdash.files import write_json
 from eavdash.jobs import locks
 from eavdash.jobs.place import queue_place

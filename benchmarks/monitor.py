@@ -31,9 +31,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eavdash import config as cfg
+from eavdash.config import schema as cfg
+from eavdash.config.presets import preset
 from eavdash.files import beat
-from eavdash.presets import preset
 from eavdash.store import StudyDir, unit_name
 
 REPO = Path(__file__).resolve().parents[1]

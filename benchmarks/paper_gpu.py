@@ -24,9 +24,9 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from eavdash.config import Execution
+from eavdash.config.presets import preset
+from eavdash.config.schema import Execution
 from eavdash.models import build
-from eavdash.presets import preset
 from eavdash.training import headphase
 from eavdash.training.loading import stream
 from eavdash.training.loop import Decision, fit, recipe

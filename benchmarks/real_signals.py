@@ -27,7 +27,7 @@ from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from eavdash import config as cfg
+from eavdash.config import schema as cfg
 from eavdash.data.eeg.bandpower import band_power
 from eavdash.data.inputs import load_windows
 from eavdash.data.table import open_table, select

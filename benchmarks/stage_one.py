@@ -22,8 +22,8 @@ import machine
 import pandas as pd
 import torch
 
-from eavdash.config import TrainConfig
-from eavdash.presets import preset
+from eavdash.config.presets import preset
+from eavdash.config.schema import TrainConfig
 from eavdash.training import headphase
 from eavdash.training.loading import stream
 from eavdash.training.memory import Pieces

@@ -21,7 +21,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from eavdash.config import TrainConfig
+from eavdash.config.schema import TrainConfig
 from eavdash.training.loading import stream
 from eavdash.training.memory import Pieces
 from eavdash.training.optimiser import optimiser_of

@@ -22,8 +22,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from eavdash import config as cfg
-from eavdash.config import Selection, StudyConfig
+from eavdash.config import schema as cfg
+from eavdash.config.presets import preset
+from eavdash.config.schema import Selection, StudyConfig
 from eavdash.data.table import open_table, select
 from eavdash.errors import DataError, EavdashError, UsageError
 from eavdash.files import host, sha256
@@ -36,7 +37,6 @@ from eavdash.models.published import fusion_tensors, with_classes, yin_tensors
 from eavdash.models.tensorfiles import read_tensors
 from eavdash.models.vit import FrameViT
 from eavdash.models.weights import fill, load_hf_ast, load_hf_vit
-from eavdash.presets import preset
 from eavdash.store import RunDir, StudyDir
 from eavdash.study import prepare
 from eavdash.training import baselines, evaluate, stage1

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from eavdash import config as cfg
-from eavdash.config import Selection, StudyConfig
+from eavdash.config import schema as cfg
+from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import DataError, IntegrityError, UsageError
 from eavdash.files import write_atomic, write_json
 from eavdash.planning import Plan, plan

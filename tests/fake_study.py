@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eavdash import config as cfg
+from eavdash.config import schema as cfg
+from eavdash.config.presets import preset
 from eavdash.files import write_atomic, write_json
-from eavdash.presets import preset
 from eavdash.store import RunDir, StudyDir, unit_name
 
 CLASSES = ("Anger", "Calmness", "Happiness", "Neutral", "Sadness")

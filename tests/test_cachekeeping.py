@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import soundfile
 
-from eavdash import config as cfg
 from eavdash.cli.commands import cache
-from eavdash.config import StudyConfig
+from eavdash.config import schema as cfg
+from eavdash.config.schema import StudyConfig
 from eavdash.errors import DataError, UsageError
 
 CONFIG = cfg.with_settings(StudyConfig(), ["window=1", "stages=audio", "audio.mels=16"])

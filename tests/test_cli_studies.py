@@ -11,7 +11,7 @@ from fake_study import make_study
 from test_planning import AUDIO, table
 
 from eavdash.cli.main import main
-from eavdash.config import Selection
+from eavdash.config.schema import Selection
 from eavdash.store import StudyDir
 from eavdash.study import prepare
 

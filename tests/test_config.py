@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from eavdash import config as cfg
+from eavdash.config import schema as cfg
+from eavdash.config.presets import PRESETS, preset
 from eavdash.errors import ConfigError
-from eavdash.presets import PRESETS, preset
 
 
 @pytest.mark.parametrize("name", PRESETS)

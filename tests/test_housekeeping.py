@@ -14,9 +14,9 @@ import soundfile
 from fake_study import make_study
 from test_planning import AUDIO, table
 
-from eavdash import config as cfg
 from eavdash import housekeeping
-from eavdash.config import Execution, Selection
+from eavdash.config import schema as cfg
+from eavdash.config.schema import Execution, Selection
 from eavdash.errors import QueueError, StudyConflictError, UsageError
 from eavdash.housekeeping import keeping, looking
 from eavdash.housekeeping.looking import COLUMNS

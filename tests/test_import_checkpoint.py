@@ -15,7 +15,7 @@ from published_models import PublishedEeg, PublishedFusion, randomised
 from torch import Tensor, nn
 
 from eavdash.cli.main import main
-from eavdash.config import COLUMN, StudyConfig
+from eavdash.config.schema import COLUMN, StudyConfig
 from eavdash.data.windows import WindowSet
 from eavdash.errors import ConfigError, DataError, UsageError
 from eavdash.importing import LABELS, import_checkpoint

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 import soundfile
 
-from eavdash import config as cfg
-from eavdash.config import Selection
+from eavdash.config import schema as cfg
+from eavdash.config.presets import preset
+from eavdash.config.schema import Selection
 from eavdash.errors import (
     ConfigError,
     DataError,
@@ -23,7 +24,6 @@ from eavdash.errors import (
     UsageError,
 )
 from eavdash.planning import plan
-from eavdash.presets import preset
 from eavdash.store import StudyDir
 from eavdash.study import prepare, refresh
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from eavdash.config.selection import parse_numbers, parse_subjects
 from eavdash.errors import UsageError
-from eavdash.selection import parse_numbers, parse_subjects
 
 
 def test_ranges_take_the_subjects_that_are_there() -> None:

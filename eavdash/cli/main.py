@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from eavdash import __version__
-from eavdash import config as cfg
 from eavdash.cli.options import add_choice, add_execution, steering
+from eavdash.config import schema as cfg
 from eavdash.errors import EavdashError
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 
-from eavdash import config as cfg
+from eavdash.config import schema as cfg
 
 
 def add_execution(parser: argparse.ArgumentParser) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eavdash.config import StudyConfig
+from eavdash.config.schema import StudyConfig
 from eavdash.data.cache.digests import Digests
 from eavdash.data.cache.folders import ArrayWriter, cached, check_room, open_array
 from eavdash.data.cache.wanted import Wanted, naming, trial_duration, want

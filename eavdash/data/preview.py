@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from eavdash.config import COLUMN, StudyConfig
+from eavdash.config.schema import COLUMN, StudyConfig
 from eavdash.data.audio import reading as audio
 from eavdash.data.eeg import reading as eeg
 from eavdash.data.eeg.bandpower import BandPower, band_power

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from eavdash.config import ProtocolConfig
+from eavdash.config.schema import ProtocolConfig
 from eavdash.data.table import natural, natural_key, natural_sort
 from eavdash.errors import SplitError
 

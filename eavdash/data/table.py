@@ -24,7 +24,7 @@ from typing import Any
 
 import pandas as pd
 
-from eavdash.config import COLUMN, MODALITIES, StudyConfig
+from eavdash.config.schema import COLUMN, MODALITIES, StudyConfig
 from eavdash.data.adapters import KINDS, adapt
 from eavdash.data.adapters.base import DEPTH, check_name, unlistable
 from eavdash.data.recording import split_trial

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from eavdash import config as cfg
+from eavdash.config import schema as cfg
 from eavdash.data.inputs import load_windows
 from eavdash.data.standardise import recorded, standardised
 from eavdash.data.table import open_table, select

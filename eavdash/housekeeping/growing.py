@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eavdash import config as cfg
-from eavdash.config import Execution, Selection, execution_of
+from eavdash.config import schema as cfg
+from eavdash.config.schema import Execution, Selection, execution_of
 from eavdash.errors import IntegrityError, UsageError
 from eavdash.jobs import queue
 from eavdash.planning import Plan, plan

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from eavdash.config import Execution
+from eavdash.config.schema import Execution
 from eavdash.errors import EavdashError, IntegrityError, QueueError, TrainingError
 from eavdash.jobs.dependencies import parents, pass_on
 from eavdash.jobs.door import announce, at_the_door, conductor_alive, conductor_error, ensure_conductor

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from eavdash.config import Execution, execution_of
+from eavdash.config.schema import Execution, execution_of
 from eavdash.errors import IntegrityError, QueueError
 from eavdash.jobs.dependencies import obstacles, parents, waiting_reason
 from eavdash.jobs.snapshot import ended

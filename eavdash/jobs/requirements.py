@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eavdash.config import Execution
+from eavdash.config.schema import Execution
 from eavdash.errors import QueueError
 from eavdash.jobs.executors import NOTE, make
 

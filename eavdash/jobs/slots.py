@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from eavdash.config import Execution
+from eavdash.config.schema import Execution
 from eavdash.errors import ConfigError
 from eavdash.jobs import locks
 from eavdash.jobs.executors import Leases

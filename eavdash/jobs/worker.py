@@ -25,7 +25,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-from eavdash.config import execution_of
+from eavdash.config.schema import execution_of
 from eavdash.errors import EavdashError, IntegrityError, QueueError, TrainingError, UsageError
 from eavdash.files import beat, host
 from eavdash.jobs import locks

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from eavdash.config import LIBRARIES, MODALITIES, StudyConfig
+from eavdash.config.schema import LIBRARIES, MODALITIES, StudyConfig
 from eavdash.errors import ConfigError, IntegrityError
 from eavdash.files import write_atomic
 from eavdash.models.architecture import architecture

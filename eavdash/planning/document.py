@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from eavdash import config as cfg
-from eavdash.config import COLUMN, Selection, StudyConfig
+from eavdash.config import schema as cfg
+from eavdash.config.schema import COLUMN, Selection, StudyConfig
 from eavdash.errors import IntegrityError
 from eavdash.provenance import git_commit, versions
 

@@ -1,8 +1,8 @@
 """The plan of a study, with nothing written.
 
-In: where the recordings are, the study's name, a :class:`~eavdash.config.StudyConfig` and a
-:class:`~eavdash.config.Selection`. Out: a :class:`Plan`. Reading recordings' tables and splitting them is delegated to
-``eavdash.data``, which is imported when a plan is made and not before: pages import this package.
+In: where the recordings are, the study's name, a :class:`~eavdash.config.schema.StudyConfig` and a
+:class:`~eavdash.config.schema.Selection`. Out: a :class:`Plan`. Reading recordings' tables and splitting them is
+delegated to ``eavdash.data``, which is imported when a plan is made and not before: pages import this package.
 
 A study's configuration is frozen; subjects, folds and seeds may be added by planning again with the same name.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from eavdash.config import Selection, StudyConfig
+from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import DataError, SplitError
 from eavdash.planning.document import further, make_document, merged, naming_of
 from eavdash.planning.refusals import (

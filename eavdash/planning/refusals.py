@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from eavdash import config as cfg
-from eavdash.config import StudyConfig
+from eavdash.config import schema as cfg
+from eavdash.config.schema import StudyConfig
 from eavdash.errors import ConfigError, SplitError, StudyConflictError, UsageError
 from eavdash.store import StudyDir
 

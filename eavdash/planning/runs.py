@@ -12,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from eavdash import config as cfg
-from eavdash.config import COLUMN, StudyConfig
+from eavdash.config import schema as cfg
+from eavdash.config.schema import COLUMN, StudyConfig
 from eavdash.errors import SplitError
 from eavdash.store import unit_name
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from eavdash import config as cfg
+from eavdash.config import schema as cfg
 from eavdash.errors import IntegrityError
 from eavdash.results import paper
 

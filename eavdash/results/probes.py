@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from eavdash.config import StudyConfig, from_dict
+from eavdash.config.schema import StudyConfig, from_dict
 from eavdash.errors import EavdashError, IntegrityError, UsageError
 from eavdash.files import read_json, write_json
 from eavdash.results.columns import column

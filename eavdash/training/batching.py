@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-from eavdash.config import TrainConfig
+from eavdash.config.schema import TrainConfig
 
 SMALLEST = 4  # windows of a batch: batch statistics of fewer say little
 

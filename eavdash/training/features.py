@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from eavdash import config as cfg
+from eavdash.config import schema as cfg
 from eavdash.files import sha256, write_atomic
 from eavdash.models import build
 from eavdash.models.base import Encoder

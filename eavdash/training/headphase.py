@@ -20,7 +20,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from eavdash.config import Execution
+from eavdash.config.schema import Execution
 from eavdash.models.base import Encoder
 from eavdash.training.memory import Pieces, in_pieces
 from eavdash.training.precision import autocast, device_of

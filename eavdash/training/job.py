@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from eavdash import config as cfg
+from eavdash.config import schema as cfg
 from eavdash.data import standardise
 from eavdash.data.gates import check_windows
 from eavdash.data.inputs import load_windows

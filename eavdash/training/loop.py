@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from eavdash.config import Execution, TrainConfig
+from eavdash.config.schema import Execution, TrainConfig
 from eavdash.training import headphase, resume, warmup
 from eavdash.training.batching import epoch_batches
 from eavdash.training.checkpoint import Checkpoint

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from eavdash.config import TrainConfig
+from eavdash.config.schema import TrainConfig
 from eavdash.training.precision import device_of
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import torch
 
-from eavdash.config import Execution
+from eavdash.config.schema import Execution
 from eavdash.errors import TrainingError
 from eavdash.store import RunDir
 from eavdash.training.job import open_job

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from eavdash.config import Execution
+from eavdash.config.schema import Execution
 from eavdash.training.loading import Batch, stream
 from eavdash.training.memory import Pieces, fitting, out_of_memory, peak_of
 from eavdash.training.precision import device_of

@@ -13,7 +13,7 @@ from typing import Any
 import streamlit as st
 
 from eavdash import housekeeping
-from eavdash.config import Execution, Selection, StudyConfig
+from eavdash.config.schema import Execution, Selection, StudyConfig
 from eavdash.errors import EavdashError
 from eavdash.store import StudyDir
 from eavdash.ui import cache, theme

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from eavdash import config as cfg
 from eavdash import housekeeping
-from eavdash.config import Execution, Selection, StudyConfig
+from eavdash.config import schema as cfg
+from eavdash.config.schema import Execution, Selection, StudyConfig
 from eavdash.errors import EavdashError, IntegrityError
 from eavdash.jobs import estimates
 from eavdash.jobs.snapshot import snapshot as look

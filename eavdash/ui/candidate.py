@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 
 from eavdash import datasets
-from eavdash.config import COLUMN
+from eavdash.config.presets import preset
+from eavdash.config.schema import COLUMN
 from eavdash.errors import EavdashError, TableError, UsageError
-from eavdash.presets import preset
 from eavdash.ui import parts, theme
 from eavdash.ui.figures.data import fullest
 

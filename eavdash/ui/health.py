@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from eavdash import config as cfg
 from eavdash import datasets
-from eavdash.config import MODALITIES
+from eavdash.config import schema as cfg
+from eavdash.config.presets import preset
+from eavdash.config.schema import MODALITIES
 from eavdash.errors import EavdashError
-from eavdash.presets import preset
 from eavdash.store import checkpoints_root
 from eavdash.ui import adding, cache, parts, theme
 from eavdash.ui.figures import health as figures

@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from eavdash import config as cfg
-from eavdash.config import ENCODERS, FUSIONS, MODALITIES, PROTOCOLS, STAGES, Execution, Selection, StudyConfig
+from eavdash.config import schema as cfg
+from eavdash.config.schema import ENCODERS, FUSIONS, MODALITIES, PROTOCOLS, STAGES, Execution, Selection, StudyConfig
+from eavdash.config.selection import parse_numbers
 from eavdash.jobs import estimates
-from eavdash.selection import parse_numbers
 from eavdash.study import Plan
 from eavdash.ui import cache, placing, preprocessing, takeover, theme
 

@@ -1,6 +1,6 @@
 """Where and how runs are computed, as widgets of the launch form: this machine, a Ray cluster or SLURM.
 
-Out: a :class:`eavdash.config.Execution`. Whether the place could compute runs is asked of the place itself.
+Out: a :class:`eavdash.config.schema.Execution`. Whether the place could compute runs is asked of the place itself.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 import streamlit as st
 
-from eavdash.config import EXECUTORS, Execution
+from eavdash.config.schema import EXECUTORS, Execution
 from eavdash.errors import EavdashError
 from eavdash.ui import parts
 

@@ -1,7 +1,7 @@
 """The launch form's part about recordings: which trials are used and how they are prepared.
 
-In: the session's widgets (keys ``training_launch_*``). Out: settings for :func:`eavdash.config.with_settings`, and the
-filter on the trial table. Defaults are the preset's.
+In: the session's widgets (keys ``training_launch_*``). Out: settings for :func:`eavdash.config.schema.with_settings`,
+and the filter on the trial table. Defaults are the preset's.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 import streamlit as st
 
-from eavdash.config import StudyConfig
+from eavdash.config.schema import StudyConfig
 
 CONDITIONS = {"speaking": ("auto",), "listening": ("condition=Listening",), "speaking and listening": ()}
 #: The choice of trials of a study whose settings were taken over, where it is none of those.

@@ -13,10 +13,10 @@ import pandas as pd
 import streamlit as st
 
 from eavdash import housekeeping
+from eavdash.config.selection import parse_numbers
 from eavdash.errors import EavdashError
 from eavdash.planning import CROSS_SUBJECT
 from eavdash.results.tables import natural
-from eavdash.selection import parse_numbers
 from eavdash.store import StudyDir
 from eavdash.ui import actions, cache, parts, takeover
 

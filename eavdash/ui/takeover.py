@@ -11,11 +11,11 @@ from typing import Any
 
 import streamlit as st
 
-from eavdash import config as cfg
 from eavdash import housekeeping
-from eavdash.config import MODALITIES, StudyConfig
+from eavdash.config import schema as cfg
+from eavdash.config.presets import PRESETS, preset
+from eavdash.config.schema import MODALITIES, StudyConfig
 from eavdash.errors import EavdashError, StudyConflictError
-from eavdash.presets import PRESETS, preset
 from eavdash.store import StudyDir, checkpoints_root
 from eavdash.study import Plan
 from eavdash.ui import actions, cache, parts

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from eavdash import config as cfg
-from eavdash.presets import preset
+from eavdash.config import schema as cfg
+from eavdash.config.presets import preset
 from eavdash.ui import cache, parts, trialview
 from eavdash.ui.figures import data as figures
 

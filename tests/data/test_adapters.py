@@ -16,12 +16,12 @@ import pandas as pd
 import pytest
 import soundfile
 
+from eavdash.config.presets import preset
 from eavdash.data import adapters
 from eavdash.data.adapters.base import Adapted, Adapter
 from eavdash.data.inputs import load_windows
 from eavdash.data.table import open_table, select
 from eavdash.errors import EavdashError, TableError
-from eavdash.presets import preset
 
 DOCS = Path(__file__).parents[2] / "docs" / "adapters.md"
 Register = Callable[..., None]

@@ -15,7 +15,7 @@ import torchaudio
 from made_media import sine, wav
 from torchaudio.compliance import kaldi
 
-from eavdash.config import StudyConfig
+from eavdash.config.schema import StudyConfig
 from eavdash.data.audio import files as soundfiles
 from eavdash.data.audio import reading as audio
 from eavdash.data.readers.audio import AudioReader

@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 from bids_files import write
 
+from eavdash.config.presets import preset
 from eavdash.data.inputs import load_windows
 from eavdash.data.table import TrialTable, open_table, select
 from eavdash.errors import EavdashError, TableError
-from eavdash.presets import preset
 
 EVENTS = [(1.0, 4.0, "happy"), (6.0, 0.0, "sad"), (10.0, 0.0, "happy/strong"), (15.0, 0.0, "sad")]
 

@@ -22,14 +22,14 @@ import broken_video
 import pytest
 from broken import COLUMNS, Dataset, Recording, make_corpus
 
-from eavdash.config import COLUMN, with_settings
+from eavdash.config.presets import preset
+from eavdash.config.schema import COLUMN, with_settings
 from eavdash.data.health import Finding, HealthReport, check, examine
 from eavdash.data.inputs import load_windows
 from eavdash.data.measures.look import Look, look
 from eavdash.data.preview import trial_preview
 from eavdash.data.table import TrialTable, open_table
 from eavdash.errors import EavdashError, RecordingError, TableError
-from eavdash.presets import preset
 
 RECORDINGS = {"vision": broken_video.CASES, "audio": broken_sound.CASES, "eeg": broken_eeg.CASES}
 DATASETS = [*broken_tables.CASES, *broken_trees.CASES, *broken_archives.CASES]

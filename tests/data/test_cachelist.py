@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from made_media import sine, trials, wav
 
-from eavdash.config import AudioConfig, StudyConfig
+from eavdash.config.schema import AudioConfig, StudyConfig
 from eavdash.data.cache.listing import clear, entries
 from eavdash.data.inputs import load_windows
 from eavdash.errors import UsageError

@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 import scipy.io
 
+from eavdash.config.presets import preset
 from eavdash.data.adapters import eav
 from eavdash.data.table import open_table, select
 from eavdash.errors import DataError, TableError
-from eavdash.presets import preset
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eavdash.config import PROTOCOLS, ProtocolConfig
+from eavdash.config.presets import preset
+from eavdash.config.schema import PROTOCOLS, ProtocolConfig
 from eavdash.data.splits import check_splits, fold_numbers, group_folds, make_splits
 from eavdash.data.table import open_table, select
 from eavdash.errors import SplitError
-from eavdash.presets import preset
 
 CONVERSATION = ProtocolConfig()
 EAV_BLOCKS = [{*range(6), 9, 10}, set(range(11, 19)), {6, 7, 8, 19}]

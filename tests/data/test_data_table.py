@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eavdash.config import StudyConfig
+from eavdash.config.presets import preset
+from eavdash.config.schema import StudyConfig
 from eavdash.data.recording import split_trial
 from eavdash.data.table import expected, file_of, fingerprint, natural_key, open_table, select
 from eavdash.errors import ConfigError, TableError, UsageError
-from eavdash.presets import preset
 
 HEADER = "subject,trial,label,group,start,stop,eeg,audio,video\n"
 QUICK = preset("quick")

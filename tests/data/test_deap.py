@@ -11,13 +11,13 @@ import array_files
 import numpy as np
 import pytest
 
-from eavdash.config import ProtocolConfig
+from eavdash.config.presets import preset
+from eavdash.config.schema import ProtocolConfig
 from eavdash.data.eeg import electrodes
 from eavdash.data.pickles import deap
 from eavdash.data.splits import make_splits
 from eavdash.data.table import expected, file_of, open_table, select
 from eavdash.errors import RecordingError
-from eavdash.presets import preset
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ from eav_files import Plan
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from eavdash.config.presets import preset
 from eavdash.data.adapters.eav import eav_root
 from eavdash.data.table import TrialTable, fingerprint, open_table, select
 from eavdash.errors import EavdashError, TableError
-from eavdash.presets import preset
 
 ROOT_EXTRAS = (
     "subjects.tsv",

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from made_media import fif, sine, trials
 
-from eavdash.config import EegConfig, StudyConfig
+from eavdash.config.schema import EegConfig, StudyConfig
 from eavdash.data.eeg import reading as eeg
 from eavdash.data.eeg.filters import harmonics, notch
 from eavdash.data.eeg.prepare import clip, exceeding, prepare, prepare_eeg, reference_channels, rereference

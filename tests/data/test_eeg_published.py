@@ -12,7 +12,7 @@ from eeg_fields import field
 from made_media import fif, mat, trials
 from scipy import signal as scipy_signal
 
-from eavdash.config import EegConfig, StudyConfig
+from eavdash.config.schema import EegConfig, StudyConfig
 from eavdash.data.eeg import arrays as eeg_arrays
 from eavdash.data.eeg import published as eeg_published
 from eavdash.data.eeg import reading as eeg
@@ -190,7 +190,7 @@ def test_a_subject_of_eav_stays_under_a_gigabyte(tmp_path: Path) -> None:
     path = mat(tmp_path / "a.mat", np.tile(block, (1, 1, 20)))
     lines = [
         "import re, sys",
-        "from eavdash.config import EegConfig",
+        "from eavdash.config.schema import EegConfig",
         "from eavdash.data.eeg import reading as eeg",
         "shape = eeg.read_prepared(sys.argv[1] + '#200', None, None, EegConfig(chain='published')).signal.data.shape",
         "print(shape[1], re.search(r'VmHWM:\\s*(\\d+) kB', open('/proc/self/status').read())[1])",

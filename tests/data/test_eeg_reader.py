@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from made_media import fif, mat, sine
 
-from eavdash.config import EegConfig
+from eavdash.config.schema import EegConfig
 from eavdash.data.eeg import arrays as eeg_arrays
 from eavdash.data.eeg import electrodes
 from eavdash.data.eeg import mat as eeg_mat

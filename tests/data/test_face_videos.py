@@ -13,7 +13,7 @@ import pytest
 from made_faces import clip, drawn_head, on_wall, real_head
 from PIL import Image
 
-from eavdash.config import VisionConfig
+from eavdash.config.schema import VisionConfig
 from eavdash.data.video import decoding, faces
 from eavdash.data.video import reading as video
 from eavdash.data.video.faces import Face, Tracker

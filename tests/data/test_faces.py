@@ -12,7 +12,7 @@ import pytest
 import torch
 from made_faces import drawn_head, on_wall, real_head
 
-from eavdash.config import VisionConfig
+from eavdash.config.schema import VisionConfig
 from eavdash.data.video import faces
 from eavdash.data.video.faces import Face, Tracker
 from eavdash.data.video.reading import centre_square

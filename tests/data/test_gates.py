@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eavdash.config import ProtocolConfig
+from eavdash.config.schema import ProtocolConfig
 from eavdash.data import gates
 from eavdash.data.splits import make_splits
 from eavdash.data.windows import WindowSet

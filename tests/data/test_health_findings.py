@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from health_files import brain, film, found, moving, table, voice
 
-from eavdash.config import StudyConfig, with_settings
+from eavdash.config.schema import StudyConfig, with_settings
 from eavdash.data.health import HealthReport, check, judge, pairing, write_csv
 from eavdash.data.health.report import NUMBERS, TEXTS
 from eavdash.data.health.scan import EXTRAS

@@ -11,7 +11,7 @@ import pytest
 from made_media import fif, mat, movie, sine, steps, trials, wav
 from PIL import Image
 
-from eavdash.config import AudioConfig, EegConfig, StudyConfig, VisionConfig
+from eavdash.config.schema import AudioConfig, EegConfig, StudyConfig, VisionConfig
 from eavdash.data import readers
 from eavdash.data.audio import reading as audio
 from eavdash.data.eeg import mat as eeg_mat

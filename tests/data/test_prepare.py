@@ -11,8 +11,8 @@ import pytest
 import torch
 from made_media import mat, sine, wav
 
-from eavdash import config as cfg
-from eavdash.config import Selection, StudyConfig
+from eavdash.config import schema as cfg
+from eavdash.config.schema import Selection, StudyConfig
 from eavdash.data import readers
 from eavdash.data.cache import folders as cache_module
 from eavdash.data.cache.prepare import Estimate, estimate, prepare, sets

@@ -9,7 +9,7 @@ import pytest
 from made_media import clip, fif, mat, movie, sine, trials, wav
 from PIL import Image
 
-from eavdash.config import EegConfig, StudyConfig
+from eavdash.config.schema import EegConfig, StudyConfig
 from eavdash.data import preview
 from eavdash.data.eeg.electrodes import EAV_CHANNELS
 

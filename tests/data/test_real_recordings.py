@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eavdash.config import COLUMN, with_settings
+from eavdash.config.presets import preset
+from eavdash.config.schema import COLUMN, with_settings
 from eavdash.data.health import check
 from eavdash.data.inputs import load_windows
 from eavdash.data.preview import trial_preview
 from eavdash.data.table import open_table, select
-from eavdash.presets import preset
 
 CONFIG = with_settings(preset("quick"), ["vision.size=32", "vision.patch=8"])
 

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from made_media import fif, mat, movie, trials, wav
 
-from eavdash.config import AudioConfig, EegConfig, StudyConfig, VisionConfig
+from eavdash.config.schema import AudioConfig, EegConfig, StudyConfig, VisionConfig
 from eavdash.data.cache.wanted import want
 from eavdash.data.inputs import load_windows
 from eavdash.data.readers import READERS

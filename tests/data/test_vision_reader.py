@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from made_media import movie, steps
 
-from eavdash.config import StudyConfig, with_settings
+from eavdash.config.presets import preset
+from eavdash.config.schema import StudyConfig, with_settings
 from eavdash.data.readers import TrialRow
 from eavdash.data.readers.vision import VisionReader
 from eavdash.data.video import faces
 from eavdash.data.video.faces import Face
-from eavdash.presets import preset
 
 
 def row(path: str, start: float | None = None) -> TrialRow:

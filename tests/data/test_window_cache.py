@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from made_media import mat, sine, trials, wav
 
-from eavdash.config import AudioConfig, EegConfig, StudyConfig
+from eavdash.config.schema import AudioConfig, EegConfig, StudyConfig
 from eavdash.data import readers
 from eavdash.data.cache import folders as cache_module
 from eavdash.data.cache.digests import FILE

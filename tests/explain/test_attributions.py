@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from eavdash.config import StudyConfig, VisionConfig
+from eavdash.config.schema import StudyConfig, VisionConfig
 from eavdash.explain.attention import modality_map, shares
 from eavdash.explain.attributions import Completeness, along_path, integrated_gradients
 from eavdash.explain.fused import FusedModel

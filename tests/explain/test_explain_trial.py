@@ -12,11 +12,11 @@ import pytest
 from fake_study import make_study
 from recordings import FAST, LABELS, make_recordings
 
-from eavdash import config as cfg
+from eavdash.config import schema as cfg
+from eavdash.config.presets import preset
 from eavdash.errors import IntegrityError, UsageError
 from eavdash.explain.choose import testing_run as run_testing
 from eavdash.explain.trial import Explanation, explain_trial, load_explanation
-from eavdash.presets import preset
 from eavdash.store import StudyDir
 from eavdash.study import prepare
 from eavdash.training.run import train_run

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from eavdash.config import MODALITIES
+from eavdash.config.schema import MODALITIES
 from eavdash.files import write_json
 from eavdash.jobs import locks
 from eavdash.jobs.place import queue_place

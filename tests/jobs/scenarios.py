@@ -21,7 +21,7 @@ from typing import Any
 
 from conftest import Lab
 
-from eavdash.config import Execution
+from eavdash.config.schema import Execution
 from eavdash.files import write_json
 from eavdash.jobs import locks
 from eavdash.jobs.queue import cancel, conductor_alive, ensure_conductor, move, retry, submit, wait
@@ -42,7 +42,7 @@ PATIENCE = 150
 SUBMIT = """
 import json, sys
 from pathlib import Path
-from eavdash.config import execution_of
+from eavdash.config.schema import execution_of
 from eavdash.jobs.queue import submit
 from eavdash.store import StudyDir
 submit(StudyDir(Path(sys.argv[1])), execution=execution_of({"execution": json.loads(sys.argv[2])}))

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from fake_study import make_study
 
-from eavdash import config as cfg
-from eavdash.config import Execution
+from eavdash.config import schema as cfg
+from eavdash.config.presets import preset
+from eavdash.config.schema import Execution
 from eavdash.jobs.estimates import duration, places, plan_left, seconds_left, study_left
 from eavdash.jobs.snapshot import snapshot
-from eavdash.presets import preset
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from test_jobs_kill import undisturbed
 from test_jobs_training import recordings
 
 from eavdash import files
-from eavdash.config import AudioConfig, Selection, StudyConfig, TrainConfig, TrainConfigs
+from eavdash.config.schema import AudioConfig, Selection, StudyConfig, TrainConfig, TrainConfigs
 from eavdash.errors import TrainingError
 from eavdash.jobs.queue import retry, submit, wait
 from eavdash.study import prepare

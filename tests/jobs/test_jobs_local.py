@@ -10,7 +10,7 @@ from conftest import Lab
 from scenarios import *  # noqa: F403
 from scenarios import Place
 
-from eavdash.config import Execution
+from eavdash.config.schema import Execution
 from eavdash.store import RunDir
 
 

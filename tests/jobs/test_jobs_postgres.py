@@ -161,7 +161,7 @@ def test_a_database_that_does_not_answer_is_named_without_its_password(lab, monk
 
 def queue_all(lab):
     """Queue all runs without a conductor of this machine staying."""
-    from eavdash.config import Execution
+    from eavdash.config.schema import Execution
     from eavdash.jobs import requests, tasks
     from eavdash.jobs.door import at_the_door
 

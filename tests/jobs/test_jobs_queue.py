@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from eavdash.config import Execution
+from eavdash.config.schema import Execution
 from eavdash.errors import IntegrityError, QueueError, UsageError
 from eavdash.files import write_json
 from eavdash.jobs.broker import Broker

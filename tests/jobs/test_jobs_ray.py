@@ -17,7 +17,7 @@ from ray_cluster import Cluster
 from scenarios import *  # noqa: F403
 from scenarios import Place, undisturbed
 
-from eavdash.config import Execution
+from eavdash.config.schema import Execution
 from eavdash.jobs.executors import rayhead
 from eavdash.jobs.executors.ray import RayExecutor
 from eavdash.jobs.queue import cancel, submit

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from conftest import Lab
 
-from eavdash.config import Execution
+from eavdash.config.schema import Execution
 from eavdash.errors import QueueError
 from eavdash.files import host
 from eavdash.jobs import locks

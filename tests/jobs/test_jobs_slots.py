@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from eavdash.config import Execution
+from eavdash.config.schema import Execution
 from eavdash.errors import ConfigError
 from eavdash.jobs import slots as module
 from eavdash.jobs.executors.local import LocalExecutor

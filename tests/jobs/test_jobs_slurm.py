@@ -14,7 +14,7 @@ from scenarios import *  # noqa: F403
 from scenarios import Place, mend, undisturbed
 from slurm_cluster import Cluster, missing
 
-from eavdash.config import Execution
+from eavdash.config.schema import Execution
 from eavdash.jobs.executors import NOTE
 from eavdash.jobs.executors.local import with_package
 from eavdash.jobs.executors.slurm import SlurmExecutor

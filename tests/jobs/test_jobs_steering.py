@@ -11,7 +11,7 @@ from test_jobs_kill import undisturbed
 
 from eavdash import states
 from eavdash.cli.main import main
-from eavdash.config import Execution
+from eavdash.config.schema import Execution
 from eavdash.errors import IntegrityError, QueueError, UsageError
 from eavdash.files import write_json
 from eavdash.jobs import executors

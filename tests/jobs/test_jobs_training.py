@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from eavdash.config import AudioConfig, Execution, Selection, StudyConfig, TrainConfig, TrainConfigs
+from eavdash.config.schema import AudioConfig, Execution, Selection, StudyConfig, TrainConfig, TrainConfigs
 from eavdash.jobs.queue import ensure_conductor, submit, wait
 from eavdash.study import prepare
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from eavdash.config import Execution
+from eavdash.config.schema import Execution
 from eavdash.errors import ConfigError, QueueError
 from eavdash.jobs import locks
 from eavdash.jobs.executors import Exit, Leases, slurm_commands

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from eavdash.config import EegConfig, StudyConfig, VisionConfig
+from eavdash.config.presets import preset
+from eavdash.config.schema import EegConfig, StudyConfig, VisionConfig
 from eavdash.errors import ConfigError, IntegrityError
 from eavdash.models.base import Encoder
 from eavdash.models.build import build, encoder_spec, load_weights, save_weights
-from eavdash.presets import preset
 
 SHAPES = {
     "vision": {"frames": 3, "size": 64},

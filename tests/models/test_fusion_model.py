@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from eavdash.config import FusionConfig, StudyConfig
+from eavdash.config.schema import FusionConfig, StudyConfig
 from eavdash.errors import ConfigError
 from eavdash.models.build import build, fusion_spec
 from eavdash.models.fusion import AttentionFusion, Fused, Fusion, PaperFusion

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from eavdash.config import EegConfig, StudyConfig, VisionConfig
+from eavdash.config.schema import EegConfig, StudyConfig, VisionConfig
 from eavdash.errors import ConfigError
 from eavdash.models.base import Encoder
 from eavdash.models.build import build, encoder_spec, load_weights, save_weights

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from eavdash.config import StudyConfig, TrainConfig, VisionConfig
+from eavdash.config.presets import preset
+from eavdash.config.schema import StudyConfig, TrainConfig, VisionConfig
 from eavdash.models.build import build, encoder_spec, load_weights, save_weights
 from eavdash.models.layers import Block
 from eavdash.models.temporal import TemporalTransformer
 from eavdash.models.vit import FrameViT
-from eavdash.presets import preset
 from eavdash.training.loop import Decision, Recipe, cross_entropy, fit
 from eavdash.training.seeds import seeder
 

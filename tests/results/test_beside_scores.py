@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from fake_study import CLASSES, make_study
 
-from eavdash import config as cfg
 from eavdash.cli.main import main
+from eavdash.config import schema as cfg
+from eavdash.config.presets import preset
 from eavdash.errors import IntegrityError, UsageError
-from eavdash.presets import preset
 from eavdash.results import columns, epochs, marks, paper, probes
 from eavdash.results.tables import scores
 from eavdash.results.timeonly import time_scores

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eavdash import config as cfg
+from eavdash.config import schema as cfg
 from eavdash.data.windows import WindowSet
 from eavdash.files import write_json
 from eavdash.store import RunDir, StudyDir

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from eavdash import config as cfg
+from eavdash.config import schema as cfg
 from eavdash.data.demo.plan import EMOTIONS, MODALITIES, NOISE, SMALL, TrialPlan, plan_subject
 from eavdash.store import StudyDir
 from eavdash.training import evaluate

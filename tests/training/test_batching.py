@@ -7,9 +7,9 @@ import dataclasses
 import pytest
 import torch
 
-from eavdash import config as cfg
+from eavdash.config import schema as cfg
+from eavdash.config.presets import preset
 from eavdash.errors import ConfigError
-from eavdash.presets import preset
 from eavdash.training import batching
 from eavdash.training.run import train_run
 from eavdash.training.seeds import generator

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from eavdash.cli import main
-from eavdash.config import Execution
+from eavdash.config.schema import Execution
 from eavdash.jobs import worker
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"

@@ -7,7 +7,7 @@ import io
 import pytest
 import torch
 
-from eavdash import config as cfg
+from eavdash.config import schema as cfg
 from eavdash.errors import TrainingError
 from eavdash.models import build
 from eavdash.models.base import Encoder

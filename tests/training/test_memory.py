@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from eavdash import config as cfg
+from eavdash.config import schema as cfg
 from eavdash.errors import TrainingError
 from eavdash.models import build
 from eavdash.models.ast import AudioSpectrogramTransformer

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from eavdash import config as cfg
+from eavdash.config import schema as cfg
 from eavdash.training import stage2
 from eavdash.training.features import _key, features
 from eavdash.training.job import open_job, read_windows

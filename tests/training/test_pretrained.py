@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from eavdash import config as cfg
+from eavdash.config import schema as cfg
 from eavdash.errors import ConfigError
 from eavdash.models import build
 from eavdash.training.job import open_job

@@ -11,11 +11,11 @@ import pytest
 from recordings import FAST, make_recordings
 from safetensors.torch import load_file
 
-from eavdash import config as cfg
-from eavdash.config import Selection
+from eavdash.config import schema as cfg
+from eavdash.config.presets import preset
+from eavdash.config.schema import Selection
 from eavdash.errors import SplitError
 from eavdash.explain.trial import explain_trial
-from eavdash.presets import preset
 from eavdash.results.tables import predictions, scores
 from eavdash.store import RunDir
 from eavdash.study import prepare

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from eavdash import config as cfg
+from eavdash.config import schema as cfg
+from eavdash.config.presets import preset
 from eavdash.models.base import Encoded, Encoder
-from eavdash.presets import preset
 from eavdash.training import loop
 from eavdash.training.optimiser import optimiser_of
 from eavdash.training.run import train_run

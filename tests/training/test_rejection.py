@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from eavdash import config as cfg
+from eavdash.config import schema as cfg
 from eavdash.errors import DataError, SplitError
 from eavdash.training import job as module
 from eavdash.training.job import open_job, read_windows

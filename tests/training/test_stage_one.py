@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from eavdash import config as cfg
+from eavdash.config import schema as cfg
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError, SplitError, TrainingError
 from eavdash.models import build

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
-from eavdash import config as cfg
+from eavdash.config import schema as cfg
+from eavdash.config.presets import preset
 from eavdash.errors import IntegrityError
 from eavdash.models import build
-from eavdash.presets import preset
 from eavdash.results import tables
 from eavdash.training import evaluate, loop, stage2
 from eavdash.training.baselines import BASELINES, majority, mean_of_modalities

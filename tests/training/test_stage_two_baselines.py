@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from eavdash import config as cfg
+from eavdash.config import schema as cfg
 from eavdash.errors import ConfigError
 from eavdash.models import build
 from eavdash.models.fusion import ConcatFusion

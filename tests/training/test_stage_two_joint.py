@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from eavdash import config as cfg
+from eavdash.config import schema as cfg
 from eavdash.errors import IntegrityError
 from eavdash.explain.fused import load_unit
 from eavdash.models import build

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from eavdash import config as cfg
+from eavdash.config import schema as cfg
 from eavdash.models import build
 from eavdash.models.ast import AudioSpectrogramTransformer
 from eavdash.models.fusion import AttentionFusion, PaperFusion

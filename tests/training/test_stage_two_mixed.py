@@ -13,9 +13,9 @@ import pytest
 import soundfile
 from recordings import FAST, LABELS, make_recordings
 
-from eavdash import config as cfg
+from eavdash.config import schema as cfg
+from eavdash.config.presets import preset
 from eavdash.explain.trial import explain_trial
-from eavdash.presets import preset
 from eavdash.results import tables
 from eavdash.store import RunDir, StudyDir
 from eavdash.study import prepare

@@ -16,7 +16,7 @@ import simulated_encoders as simulated
 import torch
 from torch import Tensor, nn
 
-from eavdash import config as cfg
+from eavdash.config import schema as cfg
 from eavdash.models.fusion import AttentionFusion
 from eavdash.training import evaluate, stage2
 from eavdash.training.features import Features

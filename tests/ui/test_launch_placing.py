@@ -8,7 +8,7 @@ import pytest
 from test_pages import checkpoints, opened
 from test_pages_data import fill_in, sounds
 
-from eavdash.config import Execution
+from eavdash.config.schema import Execution
 from eavdash.jobs import executors
 
 __all__ = ["checkpoints", "sounds"]

@@ -15,7 +15,7 @@ import pytest
 from fake_study import make_study
 from test_pages import checkpoints, opened, said
 
-from eavdash.config import Execution
+from eavdash.config.schema import Execution
 from eavdash.errors import QueueError
 from eavdash.jobs import estimates
 from eavdash.jobs.snapshot import snapshot

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from test_pages import checkpoints, opened, said
 
-from eavdash.config import StudyConfig
+from eavdash.config.schema import StudyConfig
 from eavdash.data.eeg.bandpower import band_power
 from eavdash.data.eeg.electrodes import EAV_CHANNELS
 from eavdash.data.eeg.scalp import scalp_map

@@ -12,9 +12,9 @@ from streamlit.testing.v1 import AppTest
 from test_pages import PAGES, checkpoints, opened, said
 from test_pages_data import fill_in, sounds
 
-from eavdash import config as cfg
-from eavdash.config import Selection
-from eavdash.presets import preset
+from eavdash.config import schema as cfg
+from eavdash.config.presets import preset
+from eavdash.config.schema import Selection
 from eavdash.store import StudyDir
 from eavdash.study import prepare
 from eavdash.ui import cache

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from eavdash import selection, store
+from eavdash import store
 from eavdash.cli import console
 from eavdash.cli.commands.training import study_config
-from eavdash.config import StudyConfig
+from eavdash.config import selection
+from eavdash.config.schema import StudyConfig
 from eavdash.errors import DataError
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from eavdash.cli import console
 from eavdash.cli.commands.outcome import read_scores
 from eavdash.cli.commands.recordings import simulate
 from eavdash.cli.commands.training import queue_and_wait
-from eavdash.config import Selection
-from eavdash.presets import preset
+from eavdash.config.presets import preset
+from eavdash.config.schema import Selection
 
 DEMO_STUDY = "demo"
 

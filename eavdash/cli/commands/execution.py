@@ -1,4 +1,4 @@
-"""Where and how runs are computed, as the command line says it: options to an :class:`eavdash.config.Execution`."""
+"""Where and how runs are computed, as the command line says it: options to an ``Execution``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 from eavdash import store
 from eavdash.cli import console
-from eavdash.config import Execution
+from eavdash.config.schema import Execution
 from eavdash.errors import UsageError
 
 

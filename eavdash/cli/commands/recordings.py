@@ -6,11 +6,11 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from eavdash import config as cfg
 from eavdash import store
 from eavdash.cli import console
+from eavdash.config import schema as cfg
+from eavdash.config.presets import preset
 from eavdash.errors import UsageError
-from eavdash.presets import preset
 
 
 def check(options: argparse.Namespace) -> int:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from eavdash import config as cfg
-from eavdash import selection, store
+from eavdash import store
 from eavdash.cli import console
 from eavdash.cli.commands.execution import execution_settings
 from eavdash.cli.commands.training import show_states
+from eavdash.config import schema as cfg
+from eavdash.config import selection
 from eavdash.errors import UsageError
 
 

@@ -7,9 +7,10 @@ import sys
 import time
 from collections.abc import Sequence
 
-from eavdash import selection, store
+from eavdash import store
 from eavdash.cli import console
 from eavdash.cli.commands.training import plan_dict
+from eavdash.config import selection
 from eavdash.errors import UsageError
 
 

@@ -8,14 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eavdash import config as cfg
-from eavdash import selection, store
+from eavdash import store
 from eavdash.cli import console
 from eavdash.cli.commands.execution import execution_settings
 from eavdash.cli.commands.outcome import note_marks, read_scores, study_marks
-from eavdash.config import Execution, Selection
+from eavdash.config import schema as cfg
+from eavdash.config import selection
+from eavdash.config.presets import preset
+from eavdash.config.schema import Execution, Selection
 from eavdash.errors import EavdashError, UsageError
-from eavdash.presets import preset
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eavdash.config import COLUMN, StudyConfig
+from eavdash.config.schema import COLUMN, StudyConfig
 from eavdash.data.audio import reading as audio
 from eavdash.data.cache.digests import Digests
 from eavdash.data.cache.folders import key_of

@@ -1,7 +1,8 @@
 """Preprocessing of one trial's EEG: from the signal as recorded to what an encoder reads.
 
-In: an :class:`~eavdash.data.eeg.signal.EegSignal`, what :class:`~eavdash.config.EegConfig` says, and the channels that
-the study reads. Out: a :class:`Prepared` signal. Delegated to MNE: filters and interpolation; to SciPy: resampling.
+In: an :class:`~eavdash.data.eeg.signal.EegSignal`, what :class:`~eavdash.config.schema.EegConfig` says, and the
+channels that the study reads. Out: a :class:`Prepared` signal. Delegated to MNE: filters and interpolation; to SciPy:
+resampling.
 
 Chain "trial". No sample of another trial has any influence. The order of its steps, and why:
 
@@ -27,7 +28,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from eavdash.config import EegConfig
+from eavdash.config.schema import EegConfig
 from eavdash.data.eeg import electrodes
 from eavdash.data.eeg.bad import bad_channels, interpolate
 from eavdash.data.eeg.filters import band, edges, notch, resample

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from eavdash.config import EegConfig
+from eavdash.config.schema import EegConfig
 from eavdash.data.eeg.electrodes import EAV_CHANNELS
 from eavdash.data.eeg.filters import edges, resample, too_slow
 from eavdash.data.eeg.mat import EAV_RATE, EAV_UNIT, mat_shape, read_cube

@@ -14,7 +14,7 @@ from math import ceil
 
 import numpy as np
 
-from eavdash.config import EegConfig
+from eavdash.config.schema import EegConfig
 from eavdash.data.eeg import arrays as eeg_arrays
 from eavdash.data.eeg import electrodes
 from eavdash.data.eeg import published as eeg_published

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import pandas as pd
 
-from eavdash.config import StudyConfig
+from eavdash.config.schema import StudyConfig
 from eavdash.data.health import judge, pairing, tables
 from eavdash.data.health.outlook import outlook
 from eavdash.data.health.report import NUMBERS, SEVERITIES, TEXTS, Finding, HealthReport, no_outlook, printable

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from eavdash.config import MODALITIES, StudyConfig
+from eavdash.config.schema import MODALITIES, StudyConfig
 from eavdash.data.health.report import Finding, records
 from eavdash.data.table import natural
 

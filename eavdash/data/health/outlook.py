@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from eavdash.config import COLUMN, PROTOCOLS, StudyConfig
+from eavdash.config.schema import COLUMN, PROTOCOLS, StudyConfig
 from eavdash.data.health.report import OUTLOOK, no_outlook
 from eavdash.data.splits import fold_numbers, make_splits
 from eavdash.data.table import TrialTable, natural, select

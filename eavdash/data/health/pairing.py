@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eavdash.config import COLUMN, MODALITIES
+from eavdash.config.schema import COLUMN, MODALITIES
 from eavdash.data.health.judge import examples
 from eavdash.data.health.report import Finding, records
 from eavdash.data.recording import END_TOLERANCE

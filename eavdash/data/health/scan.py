@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from eavdash.config import COLUMN, MODALITIES
+from eavdash.config.schema import COLUMN, MODALITIES
 from eavdash.data.cache.digests import files_of
 from eavdash.data.health import workers
 from eavdash.data.health.remembered import Remembered

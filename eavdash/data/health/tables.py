@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eavdash.config import MODALITIES
+from eavdash.config.schema import MODALITIES
 from eavdash.data.health.report import Finding
 from eavdash.data.table import TrialTable, natural
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eavdash.config import StudyConfig
+from eavdash.config.schema import StudyConfig
 from eavdash.data.audio import reading as audio
 from eavdash.data.readers.base import Reader, Reading, Span, TrialRow
 from eavdash.data.windows import tile

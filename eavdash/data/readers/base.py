@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from eavdash.config import StudyConfig
+from eavdash.config.schema import StudyConfig
 
 Span = tuple[float, float]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from eavdash.config import StudyConfig
+from eavdash.config.schema import StudyConfig
 from eavdash.data.eeg import electrodes
 from eavdash.data.eeg import reading as eeg
 from eavdash.data.eeg.arrays import array_info

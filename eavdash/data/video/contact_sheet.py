@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
-from eavdash.config import StudyConfig, VisionConfig
+from eavdash.config.schema import StudyConfig, VisionConfig
 from eavdash.data.inputs import trial_duration
 from eavdash.data.recording import seconds
 from eavdash.data.video import reading as video

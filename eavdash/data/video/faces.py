@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from eavdash.config import VisionConfig
+from eavdash.config.schema import VisionConfig
 from eavdash.data.video import reading as video
 from eavdash.data.video.reading import Square, centre_square, resized
 from eavdash.errors import DataError

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from eavdash.config import Execution
+from eavdash.config.schema import Execution
 from eavdash.errors import UsageError
 from eavdash.store import RunDir
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import eavdash
-from eavdash.config import Execution
+from eavdash.config.schema import Execution
 from eavdash.errors import IntegrityError, QueueError, sentence
 from eavdash.files import held, host
 from eavdash.jobs import locks

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from eavdash.config import Execution, execution_of
+from eavdash.config.schema import Execution, execution_of
 from eavdash.errors import EavdashError, IntegrityError, QueueError
 from eavdash.files import host
 from eavdash.jobs import locks

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import eavdash
-from eavdash.config import Execution
+from eavdash.config.schema import Execution
 from eavdash.errors import QueueError, sentence
 from eavdash.jobs import locks
 from eavdash.jobs.executors import NOTE

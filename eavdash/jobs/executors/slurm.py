@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from eavdash.config import Execution
+from eavdash.config.schema import Execution
 from eavdash.errors import ConfigError, EavdashError, QueueError
 from eavdash.jobs.executors import JOB_VARIABLE, Exit, Leases
 from eavdash.jobs.executors.local import RUN_VARIABLE, worker_command, worker_environment

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 
-from eavdash.config import Execution
+from eavdash.config.schema import Execution
 from eavdash.errors import ConfigError
 
 #: Options that take a value and say where, when and with what a job runs.

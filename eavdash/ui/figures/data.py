@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from eavdash.config import COLUMN
+from eavdash.config.schema import COLUMN
 
 
 def fullest(rows: pd.DataFrame) -> int:

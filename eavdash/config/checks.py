@@ -1,6 +1,7 @@
 """Which values a study's settings may have.
 
-In: a :class:`~eavdash.config.StudyConfig`. Out: nothing, or the first setting that is impossible as a ConfigError.
+In: a :class:`~eavdash.config.schema.StudyConfig`. Out: nothing, or the first setting that is impossible as a
+ConfigError.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from eavdash.config import (
+from eavdash.config.schema import (
     ENCODERS,
     FUSIONS,
     LIBRARIES,

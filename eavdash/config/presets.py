@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eavdash.config import (
+from eavdash.config.schema import (
     AudioConfig,
     EegConfig,
     FusionConfig,

@@ -4,9 +4,9 @@ In: a configuration and ``key=value`` strings, or a dictionary read from ``study
 Out: a :class:`StudyConfig`. It is what a study freezes; which subjects, folds and seeds of it are run
 (:class:`Selection`) may grow later, and how they are run (:class:`Execution`) may change at any time.
 
-:class:`StudyConfig`'s defaults are the preset ``quick`` (see ``eavdash.presets``). A setting that came later has two:
-what ``quick`` says now stands there, and the setting's own default is how studies without it were made, so that these
-mean what they meant.
+:class:`StudyConfig`'s defaults are the preset ``quick`` (see ``eavdash.config.presets``). A setting that came later has
+two: what ``quick`` says now stands there, and the setting's own default is how studies without it were made, so that
+these mean what they meant.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ class StudyConfig:
     train: TrainConfigs = field(default_factory=TrainConfigs)
 
     def __post_init__(self) -> None:
-        from eavdash.limits import check
+        from eavdash.config.checks import check
 
         check(self)
 
