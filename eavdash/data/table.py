@@ -27,8 +27,8 @@ import pandas as pd
 from eavdash.config.schema import COLUMN, MODALITIES, StudyConfig
 from eavdash.data.adapters import KINDS, adapt
 from eavdash.data.adapters.base import DEPTH, check_name, unlistable
+from eavdash.data.formats.tablefile import check_frame, read_table
 from eavdash.data.recording import split_trial
-from eavdash.data.tablefile import check_frame, read_table
 from eavdash.errors import ConfigError, TableError, UsageError, sentence
 
 FILE_COLUMNS = ("eeg", "audio", "video")

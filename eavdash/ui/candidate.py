@@ -95,8 +95,8 @@ def _named(root: Path, wish: Wish) -> tuple[str, TrialTable]:
 
 def _uploaded(wish: Wish) -> tuple[str, TrialTable]:
     """The uploaded table with absolute paths as CSV, and opened; read in a temporary folder that is gone afterwards."""
+    from eavdash.data.formats.tablefile import read_table
     from eavdash.data.table import open_table
-    from eavdash.data.tablefile import read_table
 
     if wish.size > UPLOAD_LIMIT * 2**20:
         raise UsageError.at(

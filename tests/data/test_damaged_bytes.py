@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from made_media import clip, movie
 
 from eavdash.data.audio import reading as audio
-from eavdash.data.eav_mat import read_labels
 from eavdash.data.eeg import reading as eeg
-from eavdash.data.pickles.unpickle import load_arrays
+from eavdash.data.formats.eav_mat import read_labels
+from eavdash.data.formats.unpickle import load_arrays
 from eavdash.data.table import open_table
 from eavdash.data.video import reading as video
 from eavdash.errors import EavdashError

@@ -14,7 +14,7 @@ import pytest
 from eavdash.config.presets import preset
 from eavdash.config.schema import ProtocolConfig
 from eavdash.data.eeg import electrodes
-from eavdash.data.pickles import deap
+from eavdash.data.formats import deap_pickle
 from eavdash.data.splits import make_splits
 from eavdash.data.table import expected, file_of, open_table, select
 from eavdash.errors import RecordingError
@@ -51,19 +51,19 @@ def test_rows(root: Path) -> None:
 
 
 def test_eeg_is_in_volt_and_in_genevas_order(root: Path) -> None:
-    data = deap.trial(f"{root}/s01.dat", 3)
+    data = deap_pickle.trial(f"{root}/s01.dat", 3)
     assert (data.shape, data.dtype) == ((32, 8064), np.float64)
     np.testing.assert_allclose(data[:, 0], (3000 + np.arange(1, 33)) * 1e-6, rtol=1e-12)
-    info = deap.info(f"{root}/s02.dat")
+    info = deap_pickle.info(f"{root}/s02.dat")
     assert (info.samples, info.rate, info.trials) == (8064, 128.0, 6)
-    assert info.channels == deap.CHANNELS
+    assert info.channels == deap_pickle.CHANNELS
     assert len(set(info.channels)) == 32
     assert all(electrodes.canonical(name) == name for name in info.channels)
     assert [info.channels[n] for n in (0, 16, 31)] == ["Fp1", "Fp2", "O2"]
     for number in (0, 5):
         with pytest.raises(RecordingError, match="expected a trial from 1 to 4"):
-            deap.trial(f"{root}/s01.dat", number)
-    deap.release()
+            deap_pickle.trial(f"{root}/s01.dat", number)
+    deap_pickle.release()
 
 
 def test_arousal_as_the_label(root: Path, tmp_path: Path) -> None:

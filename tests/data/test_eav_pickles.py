@@ -16,7 +16,7 @@ from array_files import classes, content, pickled
 
 from eavdash.config.presets import preset
 from eavdash.config.schema import ProtocolConfig
-from eavdash.data.pickles import eav as eav_pickles
+from eavdash.data.formats import eav_pickle as eav_pickles
 from eavdash.data.splits import make_splits
 from eavdash.data.table import file_of, open_table, select
 from eavdash.errors import RecordingError, TableError

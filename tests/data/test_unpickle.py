@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from eavdash.data.pickles import unpickle
-from eavdash.data.pickles.parts import STAND_INS
-from eavdash.data.pickles.unpickle import load_arrays
+from eavdash.data.formats import unpickle
+from eavdash.data.formats.pickle_parts import STAND_INS
+from eavdash.data.formats.unpickle import load_arrays
 from eavdash.errors import RecordingError
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)

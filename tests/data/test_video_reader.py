@@ -12,7 +12,7 @@ import pytest
 from made_media import movie, steps, wav
 from PIL import Image
 
-from eavdash.data.pickles import eav as eav_pickles
+from eavdash.data.formats import eav_pickle as eav_pickles
 from eavdash.data.video import decoding
 from eavdash.data.video import reading as video
 from eavdash.errors import RecordingError

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from eavdash.data.adapters.base import Adapted, Adapter, listed, search, shown
-from eavdash.data.pickles.deap import BASELINE, RATINGS, ratings
+from eavdash.data.formats.deap_pickle import BASELINE, RATINGS, ratings
 from eavdash.errors import RecordingError, TableError
 
 COLUMNS = ("subject", "trial", "label", "start", "eeg", *RATINGS)

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from eavdash.data.adapters.base import Adapted, Adapter, listed, search, shown
-from eavdash.data.eav_mat import EMOTIONS, eeg_shape, read_labels
+from eavdash.data.formats.eav_mat import EMOTIONS, eeg_shape, read_labels
 from eavdash.errors import DataError, EavdashError, TableError
 
 TRIALS = 200

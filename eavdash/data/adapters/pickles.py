@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from eavdash.data.adapters.base import Adapted, Adapter, listed, search, shown
-from eavdash.data.pickles.eav import EMOTIONS, SHAPES, Content, outline
+from eavdash.data.formats.eav_pickle import EMOTIONS, SHAPES, Content, outline
 from eavdash.errors import RecordingError, TableError, sentence
 
 #: Folder of each modality's files → column of the trial table, end of the file names.

@@ -141,7 +141,7 @@ def _pickled(path: str, file: str, number: int | None) -> Sound:
             found="no number" if number is None else f"item {number} of a file without sound",
             remedy="mend the path in the trial table",
         )
-    from eavdash.data.pickles import eav as eav_pickles
+    from eavdash.data.formats import eav_pickle as eav_pickles
 
     def blocks(first: int, last: int) -> Iterator[np.ndarray]:
         yield eav_pickles.sound(file, number)[first:last, None]
@@ -157,7 +157,7 @@ def _pickled(path: str, file: str, number: int | None) -> Sound:
 @lru_cache(maxsize=64)
 def _pickled_sounds(file: str, _stamp: tuple[int, int]) -> tuple[int, int]:
     """Samples of each item and the number of items, without reading them."""
-    from eavdash.data.pickles import eav as eav_pickles
+    from eavdash.data.formats import eav_pickle as eav_pickles
 
     shape = eav_pickles.SHAPES["aud"]
     return shape[0], len(eav_pickles.outline(file, shape))

@@ -21,8 +21,8 @@ from eavdash.errors import RecordingError
 #: Suffix (lower case) → module. Imported when a file of that kind is met: each pulls in its own reader.
 SOURCES = {
     ".mat": "eavdash.data.eeg.mat",
-    ".pkl": "eavdash.data.pickles.eav",
-    ".dat": "eavdash.data.pickles.deap",
+    ".pkl": "eavdash.data.formats.eav_pickle",
+    ".dat": "eavdash.data.formats.deap_pickle",
 }
 #: Suffixes that MNE reads too (CURRY's and BCI2000's .dat): without a number they are left to it.
 _ALSO_MNE = frozenset({".dat"})

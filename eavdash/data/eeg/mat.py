@@ -11,9 +11,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from eavdash.data.eav_mat import mat_arrays, read_array
 from eavdash.data.eeg.arrays import ArrayInfo
 from eavdash.data.eeg.electrodes import EAV_CHANNELS
+from eavdash.data.formats.eav_mat import mat_arrays, read_array
 from eavdash.data.recording import stamp
 from eavdash.errors import EavdashError, RecordingError
 

@@ -57,7 +57,7 @@ def measure_faces(file: str, parts: Sequence[Part]) -> tuple[Facts, Callable[[Pa
 
 
 def _of_array(file: str, part: Part) -> Facts:
-    from eavdash.data.pickles.eav import frames
+    from eavdash.data.formats.eav_pickle import frames
 
     pictures = np.asarray(frames(file, part.number or 1))
     facts = {"frames": len(pictures), "height": pictures.shape[1], "width": pictures.shape[2]}

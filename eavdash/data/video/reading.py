@@ -214,7 +214,7 @@ def holds_faces(path: str) -> bool:
 
 
 def _pickle_info(path: str) -> VideoInfo:
-    from eavdash.data.pickles import eav as eav_pickles
+    from eavdash.data.formats import eav_pickle as eav_pickles
 
     file, number = split_trial(path)
     if not 1 <= (number or 0) <= _windows_in(file, stamp(file)):
@@ -226,14 +226,14 @@ def _pickle_info(path: str) -> VideoInfo:
 @lru_cache(maxsize=64)
 def _windows_in(file: str, _stamp: tuple[int, int]) -> int:
     """How many windows a published pickle holds; their pictures are not read."""
-    from eavdash.data.pickles import eav as eav_pickles
+    from eavdash.data.formats import eav_pickle as eav_pickles
 
     return len(eav_pickles.outline(file, eav_pickles.SHAPES["vis"]))
 
 
 def _pickled(path: str, times: list[float]) -> Iterator[tuple[np.ndarray, list[int]]]:
     """As :func:`_upright`, from a published pickle."""
-    from eavdash.data.pickles import eav as eav_pickles
+    from eavdash.data.formats import eav_pickle as eav_pickles
 
     file, number = split_trial(path)
     pictures, rate = eav_pickles.frames(file, number or 0), eav_pickles.FRAMES_PER_SECOND

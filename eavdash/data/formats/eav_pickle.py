@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eavdash.data.eeg.electrodes import EAV_CHANNELS
-from eavdash.data.pickles.unpickle import load_arrays
+from eavdash.data.formats.unpickle import load_arrays
 from eavdash.data.recording import stamp
 from eavdash.errors import EavdashError, RecordingError
 

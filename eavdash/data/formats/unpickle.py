@@ -2,8 +2,9 @@
 
 In: a pickle of any protocol (0 to 5) written by Python 2 or 3 with numpy 1 or 2. Out: its content. Python's own
 ``pickle`` parses the stream, but every name that the stream asks for is looked up in a table of stand-ins
-(:mod:`~eavdash.data.pickles.parts`); nothing is imported, and numpy's own unpickling (which trusts flags and pointers
-in the stream) is never reached. The stand-ins only note what an array is made of; it is made from its bytes afterwards.
+(:mod:`~eavdash.data.formats.pickle_parts`); nothing is imported, and numpy's own unpickling (which trusts flags and
+pointers in the stream) is never reached. The stand-ins only note what an array is made of; it is made from its bytes
+afterwards.
 
 A hostile file cannot run code. A damaged one, whose lengths and numbers may be anything, is refused before it asks for
 more memory than it has bytes; a hostile one can still use up memory, by naming the same bytes many times.
@@ -19,7 +20,7 @@ from typing import Any, BinaryIO, ClassVar, NoReturn
 
 import numpy as np
 
-from eavdash.data.pickles.parts import MODULES, STAND_INS, Array, Dtype, Refused, Scalar
+from eavdash.data.formats.pickle_parts import MODULES, STAND_INS, Array, Dtype, Refused, Scalar
 from eavdash.data.recording import stamp, unreadable
 from eavdash.errors import RecordingError
 
