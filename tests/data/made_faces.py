@@ -8,9 +8,9 @@ from pathlib import Path
 import av
 import numpy as np
 
-from eavdash.data.demo import face as drawing
-from eavdash.data.demo.plan import SMALL, plan_subject
 from eavdash.data.video import reading as video
+from eavdash.demo import face as drawing
+from eavdash.demo.plan import SMALL, plan_subject
 
 
 def clip(path: Path, pictures: Iterable[np.ndarray], fps: int = 5) -> str:

@@ -16,13 +16,8 @@ import pytest
 import soundfile
 from scipy.io import loadmat
 
-from eavdash.data.demo import files, make_demo
-from eavdash.data.demo.plan import (
-    EMOTIONS,
-    MODALITIES,
-    DemoSize,
-    label_of,
-)
+from eavdash.demo import files, make_demo
+from eavdash.demo.plan import EMOTIONS, MODALITIES, DemoSize, label_of
 from eavdash.errors import DataError, UsageError
 
 TINY = DemoSize(seconds=1.0, eeg_rate=100, audio_rate=8000, width=48, height=32, fps=4)

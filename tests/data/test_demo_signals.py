@@ -6,17 +6,8 @@ import numpy as np
 import pytest
 from scipy.signal import welch
 
-from eavdash.data.demo import eeg, face, voice
-from eavdash.data.demo.plan import (
-    EMOTIONS,
-    FULL,
-    MODALITIES,
-    SMALL,
-    Expression,
-    TrialPlan,
-    envelope,
-    plan_subject,
-)
+from eavdash.demo import eeg, face, voice
+from eavdash.demo.plan import EMOTIONS, FULL, MODALITIES, SMALL, Expression, TrialPlan, envelope, plan_subject
 
 
 def expressing(modality: str, emotion: str, trial: int = 2, strength: float = 1.0) -> TrialPlan:

@@ -1,6 +1,6 @@
 """What frozen encoders make of the demo's recordings, drawn from the demo's own plan instead of being trained.
 
-The plan (eavdash/data/demo/plan.py) says for each trial which emotion each modality expresses and how strongly; one
+The plan (eavdash/demo/plan.py) says for each trial which emotion each modality expresses and how strongly; one
 modality of each subject looks away from the label altogether. As real encoders do on a few dozen trials, these have
 memorised their training windows, noise included, and on others they are surer of themselves than they are right.
 """
@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from eavdash.config import schema as cfg
-from eavdash.data.demo.plan import EMOTIONS, MODALITIES, NOISE, SMALL, TrialPlan, plan_subject
+from eavdash.demo.plan import EMOTIONS, MODALITIES, NOISE, SMALL, TrialPlan, plan_subject
 from eavdash.store import StudyDir
 from eavdash.training import evaluate
 from eavdash.training.features import Features

@@ -73,7 +73,7 @@ def make_demo(options: argparse.Namespace) -> int:
 
 
 def simulate(folder: Path, subjects: int, *, full: bool, seed: int) -> Path:
-    from eavdash.data.demo import make_demo as make
+    from eavdash.demo import make_demo as make
 
     if not 1 <= subjects <= 999:
         raise UsageError.at("--subjects", expected="between 1 and 999", found=str(subjects), remedy="choose another")

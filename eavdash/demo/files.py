@@ -16,8 +16,8 @@ import av
 import numpy as np
 from scipy.io import savemat, wavfile
 
-from eavdash.data.demo import eeg, face, voice
-from eavdash.data.demo.plan import EMOTIONS, DemoSize, SubjectPlan, TrialPlan
+from eavdash.demo import eeg, face, voice
+from eavdash.demo.plan import EMOTIONS, DemoSize, SubjectPlan, TrialPlan
 
 #: Where an emotion shows, per modality, for truth.json.
 PLACES = {"vision": face.place, "audio": voice.place, "eeg": eeg.place}

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from eavdash.data.demo.plan import DemoSize, TrialPlan, envelope, random
-from eavdash.data.demo.voice import Syllable
+from eavdash.demo.plan import DemoSize, TrialPlan, envelope, random
+from eavdash.demo.voice import Syllable
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from scipy import fft
 
-from eavdash.data.demo.plan import DemoSize, TrialPlan, envelope, random
+from eavdash.demo.plan import DemoSize, TrialPlan, envelope, random
 
 # fmt: off
 CHANNELS = (

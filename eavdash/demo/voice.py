@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.signal import lfilter, sosfilt
 
-from eavdash.data.demo.plan import DemoSize, TrialPlan, envelope, random
+from eavdash.demo.plan import DemoSize, TrialPlan, envelope, random
 
 
 @dataclass(frozen=True)

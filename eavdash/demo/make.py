@@ -20,8 +20,8 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from eavdash.data.demo import files
-from eavdash.data.demo.plan import FULL, SMALL, DemoSize, SubjectPlan, made_with, plan_subject, truth
+from eavdash.demo import files
+from eavdash.demo.plan import FULL, SMALL, DemoSize, SubjectPlan, made_with, plan_subject, truth
 from eavdash.errors import DataError, IntegrityError, TrainingError, UsageError
 from eavdash.files import read_json, write_json
 

@@ -6,6 +6,6 @@ In: a folder, a number of subjects and a seed. Out: :func:`make_demo` writes EAV
 ``face.py`` turn the plan of a trial into signals, ``files.py`` writes one subject, ``make.py`` the dataset.
 """
 
-from eavdash.data.demo.make import make_demo
+from eavdash.demo.make import make_demo
 
 __all__ = ["make_demo"]
