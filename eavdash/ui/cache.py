@@ -30,11 +30,11 @@ from eavdash.ui import logs
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from eavdash.data.health import HealthReport
     from eavdash.data.preview import TrialPreview
     from eavdash.data.table import TrialTable
     from eavdash.data.video.playable import Playable
     from eavdash.explain.trial import Explanation
+    from eavdash.health import HealthReport
     from eavdash.housekeeping import Extension
     from eavdash.study import Plan
 
@@ -190,11 +190,12 @@ def health(path: str, report: Callable[[int, int], None] | None = None) -> Healt
 
     ``report(done, of)`` is told about the files. What it raises ends the scan; what was seen is kept for the next one.
     """
-    from eavdash.data.health import check
+
+    from eavdash.health import check_dataset
 
     if (there := health_there(path)) is not None:
         return there
-    made = check(path, report, cache=checkpoints_root() / ".cache")
+    made = check_dataset(path, report, cache=checkpoints_root() / ".cache")
     reports = _reports()
     reports[path] = made
     while len(reports) > REPORTS:

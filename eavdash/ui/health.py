@@ -1,6 +1,6 @@
 """The parts of the health page: the scan with its progress, the answer and exports, findings, outlook, faces.
 
-In: a dataset's path and its ``eavdash.data.health.HealthReport``. What is computed comes from ``eavdash.ui.cache``;
+In: a dataset's path and its ``eavdash.health.HealthReport``. What is computed comes from ``eavdash.ui.cache``;
 what is drawn, from ``eavdash.ui.figures.health``.
 """
 
@@ -23,8 +23,8 @@ from eavdash.ui.figures import health as figures
 from eavdash.ui.figures import health_tables as tables
 
 if TYPE_CHECKING:
-    from eavdash.data.health import Finding, HealthReport
     from eavdash.data.table import TrialTable
+    from eavdash.health import Finding, HealthReport
 
 PAGE = "data_health"
 PINNED = {"Subject": st.column_config.Column(pinned=True)}  # stays in view on a phone

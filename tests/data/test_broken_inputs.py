@@ -24,12 +24,12 @@ from broken import COLUMNS, Dataset, Recording, make_corpus
 
 from eavdash.config.presets import preset
 from eavdash.config.schema import COLUMN, with_settings
-from eavdash.data.health import Finding, HealthReport, check, examine
 from eavdash.data.inputs import load_windows
 from eavdash.data.measures.look import Look, look
 from eavdash.data.preview import trial_preview
 from eavdash.data.table import TrialTable, open_table
 from eavdash.errors import EavdashError, RecordingError, TableError
+from eavdash.health import Finding, HealthReport, check, check_dataset
 
 RECORDINGS = {"vision": broken_video.CASES, "audio": broken_sound.CASES, "eeg": broken_eeg.CASES}
 DATASETS = [*broken_tables.CASES, *broken_trees.CASES, *broken_archives.CASES]
@@ -52,7 +52,7 @@ def table(corpus: Path) -> TrialTable:
 def report(corpus: Path) -> HealthReport:
     """One check of all recordings."""
     begin = time.monotonic()
-    report = check(corpus, config=CONFIG, faces=False)
+    report = check_dataset(corpus, config=CONFIG, faces=False)
     assert time.monotonic() - begin < SECONDS
     return report
 
@@ -64,7 +64,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(looks: Sequence[Look]) -> Iterator[tuple[Look, dict[str, object]]]:
         yield from ((what, look(what)) for what in looks)
 
-    monkeypatch.setattr(examine, "scan", partial(examine.scan, run=run))
+    monkeypatch.setattr(check, "scan", partial(check.scan, run=run))
 
 
 def said(report: HealthReport, severities: Sequence[str], pattern: str) -> list[Finding]:
@@ -135,7 +135,7 @@ def test_every_dataset_is_judged(case: Dataset, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     path = case.make(folder)
-    report = check(path, config=CONFIG, faces=False)
+    report = check_dataset(path, config=CONFIG, faces=False)
     json.loads(json.dumps(report.to_dict()))
     assert not said(report, ["error"], " failed: ")
     if case.opens:
@@ -165,11 +165,11 @@ def test_every_dataset_is_judged(case: Dataset, tmp_path: Path) -> None:
 CHECK = """
 import json, sys
 from functools import partial
-from eavdash.data.health import check, examine
+from eavdash.health import check, check_dataset
 from eavdash.data.measures.look import look
-examine.scan = partial(examine.scan, run=lambda looks: ((what, look(what)) for what in looks))
+check.scan = partial(check.scan, run=lambda looks: ((what, look(what)) for what in looks))
 for path in sys.argv[1:]:
-    print(json.dumps(check(path, faces=False).to_dict()["findings"]))
+    print(json.dumps(check_dataset(path, faces=False).to_dict()["findings"]))
 """
 
 

@@ -13,9 +13,9 @@ import scipy.io
 import soundfile
 from health_files import brain, film, found, table, voice
 
-from eavdash.data.health import SEVERITIES, HealthReport
-from eavdash.data.health import check as check_all
 from eavdash.data.measures.look import Look, Part, look
+from eavdash.health import SEVERITIES, HealthReport
+from eavdash.health import check_dataset as check_all
 
 
 def check(path: Path, *args: object) -> HealthReport:

@@ -15,16 +15,16 @@ import pytest
 from health_files import brain, film, found, moving, table, voice
 
 from eavdash.config.schema import StudyConfig, with_settings
-from eavdash.data.health import HealthReport, check, judge, pairing, write_csv
-from eavdash.data.health.report import NUMBERS, TEXTS
-from eavdash.data.health.scan import EXTRAS
 from eavdash.errors import UsageError
+from eavdash.health import HealthReport, check_dataset, pairing, rules, write_csv
+from eavdash.health.report import NUMBERS, TEXTS
+from eavdash.health.scan import EXTRAS
 
 NAMES = ["Fp1", "Fp2", "C3", "Cz"]
 
 
 def report_on(folder: Path, *lines: str, settings: tuple[str, ...] = ()) -> HealthReport:
-    made = check(table(folder, *lines), config=with_settings(StudyConfig(), settings), faces=False)
+    made = check_dataset(table(folder, *lines), config=with_settings(StudyConfig(), settings), faces=False)
     assert all(f.message and f.severity in ("error", "warning", "info") for f in made.findings)
     assert len(made.findings) == len(set(made.findings))
     return made
@@ -37,8 +37,8 @@ def rows(modality: str, *measures: dict[str, object]) -> pd.DataFrame:
     return pd.DataFrame([{**empty, **known, "trial": str(n), **m} for n, m in enumerate(measures, start=1)])
 
 
-def judged(modality: str, *measures: dict[str, object], settings: tuple[str, ...] = ()) -> list[judge.Finding]:
-    return judge.judged(rows(modality, *measures), with_settings(StudyConfig(), settings))
+def judged(modality: str, *measures: dict[str, object], settings: tuple[str, ...] = ()) -> list[rules.Finding]:
+    return rules.judged(rows(modality, *measures), with_settings(StudyConfig(), settings))
 
 
 CLEAN = {
@@ -274,7 +274,7 @@ def test_the_second_number_of_eavs_names_is_only_noted(tmp_path: Path) -> None:
     folder = eav_files.make_subject(tmp_path, trials=20, samples=500)
     name = eav_files.video_name(5)
     (folder / "Video" / name).rename(folder / "Video" / name.replace("Trial_05", "Trial_07"))
-    report = check(tmp_path, faces=False)
+    report = check_dataset(tmp_path, faces=False)
     note = found(report, "another number behind Trial than EAV's naming gives in 1 of 20 files")
     assert (note.severity, note.modality) == ("info", "vision")
     assert "005_Trial_07" in note.message
@@ -344,7 +344,7 @@ def test_names_that_are_not_utf8_are_shown_and_stored(tmp_path: Path) -> None:
     folder = eav_files.make_subject(tmp_path, trials=20, samples=500)
     name = folder / "Video" / eav_files.video_name(3)
     name.rename(os.fsdecode(os.fsencode(folder / "Video") + b"/003_\xff.mp4"))
-    report = check(tmp_path, cache=tmp_path / "cache", faces=False)
+    report = check_dataset(tmp_path, cache=tmp_path / "cache", faces=False)
     text = json.dumps(report.to_dict(), ensure_ascii=False)
     text.encode()
     for frame in (report.recordings, report.table):
@@ -362,8 +362,8 @@ def test_whatever_fails_unforeseen_is_a_finding(tmp_path: Path, monkeypatch: pyt
     assert "ZeroDivisionError: planted" in found(report, "lengths failed").message
     assert found(report, "digital silence")
     assert not report.ok
-    monkeypatch.setattr("eavdash.data.health.examine.open_table", fail)
-    assert "planted" in check(tmp_path, faces=False).findings[0].message
+    monkeypatch.setattr("eavdash.health.check.open_table", fail)
+    assert "planted" in check_dataset(tmp_path, faces=False).findings[0].message
 
 
 def test_what_the_caller_raises_ends_the_check(tmp_path: Path) -> None:
@@ -376,19 +376,21 @@ def test_what_the_caller_raises_ends_the_check(tmp_path: Path) -> None:
         raise EnoughError(f"{done} of {of}")
 
     with pytest.raises(EnoughError, match="0 of 1"):
-        check(table(tmp_path, "1,1,a,1,,,,a.wav,"), report, faces=False)
+        check_dataset(table(tmp_path, "1,1,a,1,,,,a.wav,"), report, faces=False)
 
 
 def test_faces_are_looked_for_once_per_video(tmp_path: Path, real_data: Path) -> None:
     face = sorted((real_data / "video").glob("*.mpg"))[0]
     film(tmp_path / "none.mp4", seconds=3)
-    report = check(table(tmp_path, f"1,1,a,1,,,,,{face}", "1,2,b,2,,,,,none.mp4"), cache=tmp_path / "cache")
+    report = check_dataset(table(tmp_path, f"1,1,a,1,,,,,{face}", "1,2,b,2,,,,,none.mp4"), cache=tmp_path / "cache")
     found_in = report.recordings.set_index("trial")
     assert found_in.loc["1", ["faces_found", "faces_looked"]].tolist() == [5, 5]
     assert found_in.loc["2", "faces_found"] == 0
     assert "no face found in 1 of 2 trials (trial 2:" in found(report, "no face").message
     assert report.scanned == 4
-    again = check(table(tmp_path, f"1,1,a,1,,,,,{face}", "1,2,b,2,,,,,none.mp4"), cache=tmp_path / "cache", faces=False)
+    again = check_dataset(
+        table(tmp_path, f"1,1,a,1,,,,,{face}", "1,2,b,2,,,,,none.mp4"), cache=tmp_path / "cache", faces=False
+    )
     assert (again.scanned, again.reused) == (0, 2)
     assert again.recordings["faces_looked"].isna().all()
 
@@ -406,7 +408,7 @@ def test_items_of_published_pickles_are_measured_one_by_one(tmp_path: Path) -> N
     values["vis"][2][0] = values["vis"][0][4]  # window 11, of the test split, is window 5 of training
     for kind, value in values.items():
         array_files.pickled(folder / array_files.FOLDER[kind] / f"subject_01_{kind}.pkl", value)
-    report = check(tmp_path, faces=True)
+    report = check_dataset(tmp_path, faces=True)
     assert report.kind == "eav-pickles"
     assert len(report.recordings) == 45
     assert "digital silence in 1 of 15 trials" in found(report, "digital silence").message
@@ -425,7 +427,7 @@ def test_deaps_files_are_measured(tmp_path: Path) -> None:
     arrays["data"][:, :32] = 1e6 * brain(4 * 32, 63, 128).reshape(4, 32, 8064)
     arrays["data"][2, 7] = 5
     array_files.deap(tmp_path / "s01.dat", arrays)
-    report = check(tmp_path, faces=False)
+    report = check_dataset(tmp_path, faces=False)
     assert report.kind == "deap"
     assert report.table["eeg"].tolist() == [4]
     assert "flat EEG channels in 1 of 4 trials (trial 3: " in found(report, "flat EEG").message

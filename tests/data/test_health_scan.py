@@ -16,10 +16,10 @@ import pandas as pd
 import pytest
 from health_files import table, voice
 
-from eavdash.data.health import check, remembered, workers
-from eavdash.data.health.remembered import Remembered
-from eavdash.data.health.scan import Scan, looks, scan
 from eavdash.data.measures.look import Look, Part
+from eavdash.health import check_dataset, memory, workers
+from eavdash.health.memory import Remembered
+from eavdash.health.scan import Scan, looks, scan
 
 WHOLE = (Part(),)
 #: A process that answers with the file's name and does to some files what a decoder could do.
@@ -205,7 +205,7 @@ def test_other_parts_columns_and_versions_are_other_looks(tmp_path: Path, monkey
     assert scanned([faces], tmp_path)[1] == ["a.wav"]
     for what in (whole, part, faces):
         assert scanned([what], tmp_path)[1] == []
-    monkeypatch.setattr(remembered, "VERSION", remembered.VERSION + 1)
+    monkeypatch.setattr(memory, "VERSION", memory.VERSION + 1)
     assert scanned([whole], tmp_path)[1] == ["a.wav"]
 
 
@@ -223,19 +223,19 @@ def test_a_header_whose_samples_lie_beside_it_changes_with_them(tmp_path: Path) 
 def test_a_damaged_cache_is_set_aside_and_made_again(tmp_path: Path, content: bytes) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
-    (cache / remembered.NAME).write_bytes(content)
+    (cache / memory.NAME).write_bytes(content)
     todo = asked(tmp_path, "a.wav")
     done, seen = scanned(todo, cache)
     assert (seen, done.problem) == (["a.wav"], "")
     assert scanned(todo, cache)[1] == []
-    assert (cache / f"{remembered.NAME}.damaged").exists() == bool(content)
+    assert (cache / f"{memory.NAME}.damaged").exists() == bool(content)
 
 
 def test_damage_in_the_middle_costs_a_look(tmp_path: Path) -> None:
     todo = asked(tmp_path, *(f"{n}.wav" for n in range(200)))
     cache = tmp_path / "cache"
     scanned(todo, cache)
-    file = cache / remembered.NAME
+    file = cache / memory.NAME
     data = bytearray(file.read_bytes())
     data[4096:20480] = os.urandom(16384)
     file.write_bytes(data)
@@ -249,7 +249,7 @@ def test_an_answer_that_is_not_whole_is_asked_for_again(tmp_path: Path) -> None:
     todo = asked(tmp_path, "a.wav", "b.wav", "c.wav")
     cache = tmp_path / "cache"
     scanned(todo, cache)
-    with sqlite3.connect(cache / remembered.NAME) as base:
+    with sqlite3.connect(cache / memory.NAME) as base:
         for name, answer in (("a.wav", "{"), ("b.wav", '{"problem": "", "parts": []}'), ("c.wav", "[1]")):
             path = os.fsencode(tmp_path / name)
             assert base.execute("UPDATE looks SET answer=? WHERE path=?", (answer, path)).rowcount == 1
@@ -259,7 +259,7 @@ def test_an_answer_that_is_not_whole_is_asked_for_again(tmp_path: Path) -> None:
 
 
 def test_a_cache_of_another_program_is_left_alone(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / remembered.NAME) as base:
+    with sqlite3.connect(tmp_path / memory.NAME) as base:
         base.execute("CREATE TABLE looks (something TEXT)")
     base.close()
     done, seen = scanned(asked(tmp_path, "a.wav"), tmp_path)
@@ -300,17 +300,17 @@ def test_a_place_that_cannot_be_written_costs_only_time(tmp_path: Path) -> None:
 
 
 def test_a_locked_cache_is_read_and_not_waited_for_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remembered, "_WAIT", 0.2)
+    monkeypatch.setattr(memory, "_WAIT", 0.2)
     todo = asked(tmp_path, "a.wav", "b.wav")
     scanned(todo[:1], tmp_path)
-    base = sqlite3.connect(tmp_path / remembered.NAME, isolation_level=None)
+    base = sqlite3.connect(tmp_path / memory.NAME, isolation_level=None)
     base.execute("BEGIN IMMEDIATE")
     done, seen = scanned(todo, tmp_path)
     base.execute("ROLLBACK")
     base.close()
     assert seen == ["b.wav"]
     assert "locked" in done.problem
-    assert (tmp_path / remembered.NAME).exists()
+    assert (tmp_path / memory.NAME).exists()
     assert scanned(todo, tmp_path)[1] == ["b.wav"]
 
 
@@ -350,12 +350,12 @@ def test_a_check_says_what_it_has_reused(tmp_path: Path) -> None:
     made_media.wav(tmp_path / "a.wav", voice(1, seed=1))
     made_media.wav(tmp_path / "b.wav", voice(1, seed=2))
     path = table(tmp_path, "1,1,a,1,,,,a.wav,", "1,2,b,2,,,,b.wav,")
-    first = check(path, cache=tmp_path / "cache", faces=False)
-    second = check(path, cache=tmp_path / "cache", faces=False)
+    first = check_dataset(path, cache=tmp_path / "cache", faces=False)
+    second = check_dataset(path, cache=tmp_path / "cache", faces=False)
     assert (first.scanned, first.reused, second.scanned, second.reused) == (2, 0, 0, 2)
     pd.testing.assert_frame_equal(first.recordings, second.recordings)
     assert first.findings == second.findings
     (tmp_path / "file").touch()
-    told = check(path, cache=tmp_path / "file" / "cache", faces=False).findings
+    told = check_dataset(path, cache=tmp_path / "file" / "cache", faces=False).findings
     assert [f.severity for f in told] == ["info"]
     assert "a cache that can be written" in told[0].message

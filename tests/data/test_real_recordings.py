@@ -10,10 +10,10 @@ import pytest
 
 from eavdash.config.presets import preset
 from eavdash.config.schema import COLUMN, with_settings
-from eavdash.data.health import check
 from eavdash.data.inputs import load_windows
 from eavdash.data.preview import trial_preview
 from eavdash.data.table import open_table, select
+from eavdash.health import check_dataset
 
 CONFIG = with_settings(preset("quick"), ["vision.size=32", "vision.patch=8"])
 
@@ -40,7 +40,7 @@ CASES = [("speech", 144, ("audio",)), ("eeg", 36, ("eeg",)), ("video", 12, ("vis
 def test_the_check_finds_nothing_wrong(source: Path, trials: int, modalities: tuple[str, ...], tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     config = with_settings(CONFIG, [f"audio.from_video={'true' if 'vision' in modalities else 'false'}"])
-    report = check(source, lambda *at: seen.append(at), config, cache=tmp_path)
+    report = check_dataset(source, lambda *at: seen.append(at), config, cache=tmp_path)
     json.loads(json.dumps(report.to_dict()))
     assert report.ok, report.findings
     assert not [f for f in report.findings if f.severity == "warning" and "labels" not in f.message]
@@ -49,7 +49,7 @@ def test_the_check_finds_nothing_wrong(source: Path, trials: int, modalities: tu
     for modality in modalities:
         assert int(report.table[modality].sum()) == trials
     assert seen[-1][0] == seen[-1][1]
-    again = check(source, None, config, cache=tmp_path)
+    again = check_dataset(source, None, config, cache=tmp_path)
     assert (again.scanned, again.reused) == (0, report.scanned)
     assert again.to_dict() == report.to_dict() | {
         k: v for k, v in again.to_dict().items() if k in ("scanned", "reused")

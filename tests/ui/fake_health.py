@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from eavdash.data.health.report import NUMBERS, TEXTS, Finding, HealthReport
+from eavdash.health.report import NUMBERS, TEXTS, Finding, HealthReport
 
 PROTOCOLS = ("conversation", "loso")
 

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from test_pages import ROOT, checkpoints, opened, said
 
 from eavdash import datasets
-from eavdash.data.health.report import HealthReport
+from eavdash.health.report import HealthReport
 
 __all__ = ["checkpoints"]
 Report = Callable[[int, int], None]
@@ -45,7 +45,7 @@ def scan(monkeypatch: pytest.MonkeyPatch):
             return self.answer(report) if callable(self.answer) else self.answer
 
     made = Scan()
-    monkeypatch.setattr("eavdash.data.health.check", made)
+    monkeypatch.setattr("eavdash.health.check_dataset", made)
     return made
 
 

@@ -113,7 +113,7 @@ def test_recordings_are_shown_with_the_measures_that_they_have() -> None:
 
 
 def test_every_measure_of_a_report_has_a_heading() -> None:
-    from eavdash.data.health.report import NUMBERS
+    from eavdash.health.report import NUMBERS
 
     assert set(NUMBERS) - set(tables.MEASURES) == set()
 

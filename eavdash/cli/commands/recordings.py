@@ -15,8 +15,7 @@ from eavdash.errors import UsageError
 
 def check(options: argparse.Namespace) -> int:
     """Findings about a dataset, and on request the report as CSV files and a picture of each subject's faces."""
-    from eavdash.data.health import check as examine
-    from eavdash.data.health import made_folder, write_csv
+    from eavdash.health import check_dataset, made_folder, write_csv
 
     config = cfg.with_settings(preset(options.preset), options.settings)
     if options.protocol:
@@ -26,7 +25,7 @@ def check(options: argparse.Namespace) -> int:
         if folder:
             made_folder(folder)  # before minutes of work, not after them
     with console.bar("looking at") as progress:
-        report = examine(
+        report = check_dataset(
             options.root, lambda done, of: progress(done, of, "files"), config, cache, faces=not options.no_faces
         )
     if options.protocol:

@@ -1,6 +1,6 @@
 """Figures of a dataset's health: label balance, durations, faces; and the first trial of a new dataset, small.
 
-In: the tables of ``eavdash.data.health.HealthReport`` and bounded arrays of ``eavdash.data.preview``.
+In: the tables of ``eavdash.health.HealthReport`` and bounded arrays of ``eavdash.data.preview``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Tables and files of a dataset's health: what a report says, as people read it and as programs do.
 
-In: an ``eavdash.data.health.HealthReport``. Out: frames with columns for people, whose texts hold no bytes that a
+In: an ``eavdash.health.HealthReport``. Out: frames with columns for people, whose texts hold no bytes that a
 browser refuses (file names need not be UTF-8); CSV and JSON with everything as it is in the report.
 """
 
@@ -19,7 +19,7 @@ from eavdash.ui import theme
 from eavdash.ui.theme import counted
 
 if TYPE_CHECKING:
-    from eavdash.data.health import Finding, HealthReport
+    from eavdash.health import Finding, HealthReport
 
 #: What people call a severity, in the order of severity, and the colour of its badge.
 SEVERITIES = {"error": "error", "warning": "warning", "info": "note"}

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from eavdash.config.schema import MODALITIES
-from eavdash.data.health.report import Finding
 from eavdash.data.table import TrialTable, natural
+from eavdash.health.report import Finding
 
 #: Labels are not balanced when one has so many times the trials of another: plain accuracy then favours it.
 UNBALANCED = 1.5

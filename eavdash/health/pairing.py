@@ -1,6 +1,6 @@
 """What is wrong between recordings: missing partners, lengths that differ, stretches that overlap, copies, channels.
 
-In: the measures of every recording (:func:`eavdash.data.health.scan.measured`) and the trial table. Out: findings, one
+In: the measures of every recording (:func:`eavdash.health.scan.measured`) and the trial table. Out: findings, one
 per subject and kind (and modality). Delegated to eavdash.data.cache.digests: whether two files are the same.
 """
 
@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from eavdash.config.schema import COLUMN, MODALITIES
-from eavdash.data.health.judge import examples
-from eavdash.data.health.report import Finding, records
 from eavdash.data.recording import END_TOLERANCE
 from eavdash.data.table import TrialTable, natural
+from eavdash.health.report import Finding, records
+from eavdash.health.rules import examples
 
 #: Seconds by which the recordings of one trial may differ in length: EAV's 603 frames for 20 s are 0.1 s too many.
 LENGTH_TOLERANCE = 1.0

@@ -12,10 +12,10 @@ from dataclasses import replace
 import pandas as pd
 
 from eavdash.config.schema import COLUMN, PROTOCOLS, StudyConfig
-from eavdash.data.health.report import OUTLOOK, no_outlook
 from eavdash.data.splits import fold_numbers, make_splits
 from eavdash.data.table import TrialTable, natural, select
 from eavdash.errors import EavdashError
+from eavdash.health.report import OUTLOOK, no_outlook
 
 
 def outlook(table: TrialTable, config: StudyConfig, broken: Iterable[tuple[str, str]] = ()) -> pd.DataFrame:

@@ -16,19 +16,19 @@ from typing import TypeVar
 import pandas as pd
 
 from eavdash.config.schema import StudyConfig
-from eavdash.data.health import judge, pairing, tables
-from eavdash.data.health.outlook import outlook
-from eavdash.data.health.report import NUMBERS, SEVERITIES, TEXTS, Finding, HealthReport, no_outlook, printable
-from eavdash.data.health.scan import Scan, looks, measured, scan
 from eavdash.data.table import TrialTable, expected, natural, open_table, with_sound_tracks
 from eavdash.errors import EavdashError, sentence
 from eavdash.files import sha256
+from eavdash.health import pairing, rules, tables
+from eavdash.health.protocols import outlook
+from eavdash.health.report import NUMBERS, SEVERITIES, TEXTS, Finding, HealthReport, no_outlook, printable
+from eavdash.health.scan import Scan, looks, measured, scan
 
 _COLUMNS = [*TEXTS[:5], *NUMBERS, *TEXTS[5:]]
 _T = TypeVar("_T")
 
 
-def check(
+def check_dataset(
     path: str | Path,
     report: Callable[[int, int], None] | None = None,
     config: StudyConfig | None = None,
@@ -47,7 +47,7 @@ def check(
     except _ToldError as error:
         raise error.__cause__ or error from None
     except EavdashError as error:
-        return _only(path, judge.from_errors("error", [("", str(error))]))
+        return _only(path, rules.from_errors("error", [("", str(error))]))
     except Exception as error:  # damaged file systems raise more than readers expect
         return _only(path, [_unexpected(f"reading {path}", error)])
 
@@ -77,9 +77,9 @@ def _examined(
     labels = tables.labels(table)
     findings += notes
     findings.add("layout", lambda: _layout(table))
-    findings.add("unreadable files", lambda: judge.unreadable(rows))
+    findings.add("unreadable files", lambda: rules.unreadable(rows))
     findings.add("missing recordings", lambda: pairing.missing(table, wanted))
-    findings.add("measures", lambda: judge.judged(rows[sound], config))
+    findings.add("measures", lambda: rules.judged(rows[sound], config))
     findings.add("lengths", lambda: pairing.lengths(rows))
     findings.add("overlaps", lambda: pairing.overlaps(rows))
     findings.add("copies", lambda: pairing.copies(rows, _digest(cache)))
@@ -95,7 +95,7 @@ def _examined(
     if done.problem:
         remedy = "choose another: every check opens all files again"
         text = sentence(cache or "", "a cache that can be written", done.problem, remedy)
-        findings += judge.from_errors("info", [("", text)])
+        findings += rules.from_errors("info", [("", text)])
     found = sorted(_merged(_printable(f) for f in findings), key=lambda f: SEVERITIES.index(f.severity))
     return HealthReport(
         path=printable(str(path)),
@@ -174,7 +174,7 @@ def _faces(table: TrialTable, config: StudyConfig, faces: bool) -> tuple[bool, l
     try:
         detector_name()
     except EavdashError as error:
-        return False, judge.from_errors("info", [("", str(error))])
+        return False, rules.from_errors("info", [("", str(error))])
     return False, []
 
 
@@ -185,9 +185,9 @@ def _layout(table: TrialTable) -> list[Finding]:
     if table.kind == "eav" and table.problems:
         from eavdash.data.adapters import eav
 
-        return judge.from_errors("error", [(s.subject, str(e)) for s in eav.scan(table.root) for e in s.errors])
+        return rules.from_errors("error", [(s.subject, str(e)) for s in eav.scan(table.root) for e in s.errors])
     about_files = "the recording that the trial table names"
-    return judge.from_errors("error", [(s, text) for s, text in table.problems.items() if about_files not in text])
+    return rules.from_errors("error", [(s, text) for s, text in table.problems.items() if about_files not in text])
 
 
 def _digest(cache: Path | None) -> Callable[[str], str]:
@@ -218,7 +218,7 @@ def _tracks(table: TrialTable, rows: pd.DataFrame, config: StudyConfig) -> list[
     for subject, of in tracks.groupby("subject", sort=False) if with_sound else ():
         dumb = of[of["sound_track"] == 0]
         if len(dumb):
-            said = judge.examples([f"trial {t}" for t in dumb["trial"]])
+            said = rules.examples([f"trial {t}" for t in dumb["trial"]])
             message = f"no sound track in the videos of {len(dumb)} of {len(of)} trials ({said})"
             remedy = "nothing, unless audio.from_video is set: copy or export the files again then"
             findings.append(Finding("info", str(subject), "vision", dumb.iloc[0]["file"], message, remedy))
@@ -236,10 +236,10 @@ def _notes(notes: tuple[str, ...]) -> list[Finding]:
         alike.setdefault(re.sub(r"\d+", "#", what) if colon else note, []).append(note)
     findings = []
     for what, said in alike.items():
-        if len(said) <= judge.EXAMPLES:
-            findings += judge.from_errors("info", [("", note) for note in said])
+        if len(said) <= rules.EXAMPLES:
+            findings += rules.from_errors("info", [("", note) for note in said])
         else:
-            names = judge.examples([note.partition(": ")[0] for note in said])
-            text, remedy = judge.split_remedy(said[0].partition(": ")[2] or what)
+            names = rules.examples([note.partition(": ")[0] for note in said])
+            text, remedy = rules.split_remedy(said[0].partition(": ")[2] or what)
             findings.append(Finding("info", "", "", "", f"{len(said)} times: {text} ({names})", remedy))
     return findings

@@ -204,6 +204,6 @@ def _gone(file: str, kind: str, found: str) -> dict[str, Any]:
 
 def _environment() -> dict[str, str]:
     """This process's environment; the package is found where this one has found it, one thread per process."""
-    home = str(Path(__file__).resolve().parents[3])
+    home = str(Path(__file__).resolve().parents[2])
     rest = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part != home]
     return {**os.environ, "PYTHONPATH": os.pathsep.join([home, *rest]), "OMP_NUM_THREADS": "1"}

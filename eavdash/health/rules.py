@@ -1,6 +1,6 @@
 """What is wrong with single recordings: their measures against thresholds, and whatever kept them from being read.
 
-In: the measures of every recording (:func:`eavdash.data.health.scan.measured`). Out: findings, one per subject,
+In: the measures of every recording (:func:`eavdash.health.scan.measured`). Out: findings, one per subject,
 modality and kind, with a count and the first examples: 200 noisy trials are one line.
 """
 
@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 
 from eavdash.config.schema import MODALITIES, StudyConfig
-from eavdash.data.health.report import Finding, records
 from eavdash.data.table import natural
+from eavdash.health.report import Finding, records
 
 #: How many examples a finding names, and how many broken files of a kind are still named one by one.
 EXAMPLES = 3

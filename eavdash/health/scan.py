@@ -17,13 +17,13 @@ import pandas as pd
 
 from eavdash.config.schema import COLUMN, MODALITIES
 from eavdash.data.cache.digests import files_of
-from eavdash.data.health import workers
-from eavdash.data.health.remembered import Remembered
-from eavdash.data.health.report import NUMBERS, TEXTS, no_recordings, records
 from eavdash.data.measures.look import Look, Part, failure
 from eavdash.data.recording import seconds, split_trial, stamp
 from eavdash.data.table import missing_file
 from eavdash.errors import EavdashError
+from eavdash.health import workers
+from eavdash.health.memory import Remembered
+from eavdash.health.report import NUMBERS, TEXTS, no_recordings, records
 
 #: Answers that say nothing lasting about a file: another scan asks again.
 _PASSING = ("crash", "limit", "ImportError", "MemoryError")
