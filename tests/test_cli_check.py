@@ -13,7 +13,7 @@ import pytest
 
 from eavdash.cli import console
 from eavdash.cli.main import main
-from eavdash.health import HealthReport
+from eavdash.health.report import HealthReport
 
 
 def sound(path: Path, level: float, seed: int) -> None:

@@ -29,7 +29,6 @@ MOVING = {
     "eavdash.provenance": "store",
     "eavdash.jobs.locks": "store",
     "eavdash.fetching": "models",
-    "eavdash.data.measures": "health",
     "eavdash.study": "studies",
     "eavdash.planning": "studies",
     "eavdash.housekeeping": "studies",

@@ -21,7 +21,7 @@ from rich.table import Table
 from eavdash.store import StudyDir
 
 if TYPE_CHECKING:
-    from eavdash.health import HealthReport
+    from eavdash.health.report import HealthReport
     from eavdash.planning import Plan
 
 # A pipe has no width: 200 columns keep a sentence on one line for grep.

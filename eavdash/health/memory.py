@@ -1,7 +1,7 @@
 """What was measured of files before: an SQLite file that survives crashes, other scans and its own damage.
 
-In: a cache folder. Out: the answer of an earlier look at a file (:mod:`eavdash.data.measures.look`), as long as the
-file has the same size and time of modification. It only saves time: whatever is wrong with it (damaged, read-only,
+In: a cache folder. Out: the answer of an earlier look at a file (:mod:`eavdash.health.measures.measure`), as long as
+the file has the same size and time of modification. It only saves time: whatever is wrong with it (damaged, read-only,
 locked by others) costs a look at the recordings and nothing else.
 """
 
@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from eavdash.data.measures import VERSION
-from eavdash.data.measures.look import Look
+from eavdash.health.measures import VERSION
+from eavdash.health.measures.measure import Look
 
 NAME = "scan.sqlite"
 _WAIT = 10.0  # seconds for other scans to finish writing

@@ -1,7 +1,7 @@
 """Every file that a trial table names, looked at once: now, or in an earlier scan if nobody has touched it since.
 
-In: the rows of a trial table. Out: an answer (:mod:`eavdash.data.measures.look`) per file, and from these one row of
-measures per trial and modality. Delegated to workers.py: the looking; to remembered.py: what earlier scans found.
+In: the rows of a trial table. Out: an answer (:mod:`eavdash.health.measures.measure`) per file, and from these one row
+of measures per trial and modality. Delegated to workers.py: the looking; to remembered.py: what earlier scans found.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import pandas as pd
 
 from eavdash.config.schema import COLUMN, MODALITIES
 from eavdash.data.cache.digests import files_of
-from eavdash.data.measures.look import Look, Part, failure
 from eavdash.data.recording import seconds, split_trial, stamp
 from eavdash.data.table import missing_file
 from eavdash.errors import EavdashError
 from eavdash.health import workers
+from eavdash.health.measures.measure import Look, Part, failure
 from eavdash.health.memory import Remembered
 from eavdash.health.report import NUMBERS, TEXTS, no_recordings, records
 

@@ -1,8 +1,8 @@
 """Other processes that look at files: several at once, and none that can take the scan down with it.
 
 In: looks. Out: pairs of look and answer, in the order in which they are done. Each process
-(:mod:`eavdash.data.measures.worker`) is asked for one file after the other; one that crashes or takes too long makes a
-problem of that file and is replaced. Nothing is left behind: they end with their input, at the latest with the scan.
+(:mod:`eavdash.health.measures.worker`) is asked for one file after the other; one that crashes or takes too long makes
+a problem of that file and is replaced. Nothing is left behind: they end with their input, at the latest with the scan.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
-from eavdash.data.measures.look import Look
-from eavdash.data.measures.worker import request
 from eavdash.errors import sentence
+from eavdash.health.measures.measure import Look
+from eavdash.health.measures.worker import request
 
 #: Seconds that any file may take, and bytes for which there is one second more: a slow network drive reads as many.
 LIMIT, BYTES_PER_SECOND = 120.0, 2**21
@@ -33,7 +33,7 @@ _ARRAYS = (".mat", ".pkl", ".dat", ".set")
 _FILES_PER_PROCESS = 8  # fewer are looked at sooner than another process starts
 _MOST = 8
 _GRACE = 5.0  # seconds after which a process that ignores its alarm is killed
-COMMAND = (sys.executable, "-P", "-m", "eavdash.data.measures.worker")
+COMMAND = (sys.executable, "-P", "-m", "eavdash.health.measures.worker")
 
 
 def run(

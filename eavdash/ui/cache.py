@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from eavdash.data.table import TrialTable
     from eavdash.data.video.playable import Playable
     from eavdash.explain.trial import Explanation
-    from eavdash.health import HealthReport
+    from eavdash.health.report import HealthReport
     from eavdash.housekeeping import Extension
     from eavdash.study import Plan
 
@@ -191,7 +191,7 @@ def health(path: str, report: Callable[[int, int], None] | None = None) -> Healt
     ``report(done, of)`` is told about the files. What it raises ends the scan; what was seen is kept for the next one.
     """
 
-    from eavdash.health import check_dataset
+    from eavdash.health.check import check_dataset
 
     if (there := health_there(path)) is not None:
         return there

@@ -24,7 +24,7 @@ from eavdash.ui.figures import health_tables as tables
 
 if TYPE_CHECKING:
     from eavdash.data.table import TrialTable
-    from eavdash.health import Finding, HealthReport
+    from eavdash.health.report import Finding, HealthReport
 
 PAGE = "data_health"
 PINNED = {"Subject": st.column_config.Column(pinned=True)}  # stays in view on a phone

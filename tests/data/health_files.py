@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from eavdash.health import Finding, HealthReport
+from eavdash.health.report import Finding, HealthReport
 
 HEADER = "subject,trial,label,group,start,stop,eeg,audio,video\n"
 

@@ -25,11 +25,13 @@ from broken import COLUMNS, Dataset, Recording, make_corpus
 from eavdash.config.presets import preset
 from eavdash.config.schema import COLUMN, with_settings
 from eavdash.data.inputs import load_windows
-from eavdash.data.measures.look import Look, look
 from eavdash.data.preview import trial_preview
 from eavdash.data.table import TrialTable, open_table
 from eavdash.errors import EavdashError, RecordingError, TableError
-from eavdash.health import Finding, HealthReport, check, check_dataset
+from eavdash.health import check
+from eavdash.health.check import check_dataset
+from eavdash.health.measures.measure import Look, look
+from eavdash.health.report import Finding, HealthReport
 
 RECORDINGS = {"vision": broken_video.CASES, "audio": broken_sound.CASES, "eeg": broken_eeg.CASES}
 DATASETS = [*broken_tables.CASES, *broken_trees.CASES, *broken_archives.CASES]
@@ -165,8 +167,9 @@ def test_every_dataset_is_judged(case: Dataset, tmp_path: Path) -> None:
 CHECK = """
 import json, sys
 from functools import partial
-from eavdash.health import check, check_dataset
-from eavdash.data.measures.look import look
+from eavdash.health import check
+from eavdash.health.check import check_dataset
+from eavdash.health.measures.measure import look
 check.scan = partial(check.scan, run=lambda looks: ((what, look(what)) for what in looks))
 for path in sys.argv[1:]:
     print(json.dumps(check_dataset(path, faces=False).to_dict()["findings"]))

@@ -13,9 +13,9 @@ import scipy.io
 import soundfile
 from health_files import brain, film, found, table, voice
 
-from eavdash.data.measures.look import Look, Part, look
-from eavdash.health import SEVERITIES, HealthReport
-from eavdash.health import check_dataset as check_all
+from eavdash.health.check import check_dataset as check_all
+from eavdash.health.measures.measure import Look, Part, look
+from eavdash.health.report import SEVERITIES, HealthReport
 
 
 def check(path: Path, *args: object) -> HealthReport:

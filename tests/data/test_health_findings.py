@@ -16,8 +16,9 @@ from health_files import brain, film, found, moving, table, voice
 
 from eavdash.config.schema import StudyConfig, with_settings
 from eavdash.errors import UsageError
-from eavdash.health import HealthReport, check_dataset, pairing, rules, write_csv
-from eavdash.health.report import NUMBERS, TEXTS
+from eavdash.health import pairing, rules
+from eavdash.health.check import check_dataset
+from eavdash.health.report import NUMBERS, TEXTS, HealthReport, write_csv
 from eavdash.health.scan import EXTRAS
 
 NAMES = ["Fp1", "Fp2", "C3", "Cz"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import eav_files
@@ -14,8 +16,8 @@ import pytest
 import scipy.io
 import soundfile
 
-from eavdash.data.measures import audio, eeg
-from eavdash.data.measures.look import Look, Part, look
+from eavdash.health.measures import audio, eeg
+from eavdash.health.measures.measure import Look, Part, look
 
 
 def seen(column: str, file: object, part: Part | None = None) -> dict[str, object]:
@@ -317,3 +319,11 @@ def test_a_long_recording_is_measured_stretch_by_stretch(tmp_path: Path, monkeyp
     assert (pieces["duration"], pieces["samples"]) == (whole["duration"], whole["samples"]) == (21, 5250)
     assert pieces["amplitude"] == pytest.approx(whole["amplitude"], rel=0.3)
     assert pieces["line_noise"] == pytest.approx(whole["line_noise"], rel=0.5)
+
+
+def test_a_process_that_measures_starts_without_pandas() -> None:
+    code = (
+        "import sys, eavdash.health.measures.worker; print([m for m in ('pandas', 'torch', 'mne') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

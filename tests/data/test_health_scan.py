@@ -16,8 +16,9 @@ import pandas as pd
 import pytest
 from health_files import table, voice
 
-from eavdash.data.measures.look import Look, Part
-from eavdash.health import check_dataset, memory, workers
+from eavdash.health import memory, workers
+from eavdash.health.check import check_dataset
+from eavdash.health.measures.measure import Look, Part
 from eavdash.health.memory import Remembered
 from eavdash.health.scan import Scan, looks, scan
 

@@ -13,7 +13,7 @@ from eavdash.config.schema import COLUMN, with_settings
 from eavdash.data.inputs import load_windows
 from eavdash.data.preview import trial_preview
 from eavdash.data.table import open_table, select
-from eavdash.health import check_dataset
+from eavdash.health.check import check_dataset
 
 CONFIG = with_settings(preset("quick"), ["vision.size=32", "vision.patch=8"])
 

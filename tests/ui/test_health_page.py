@@ -45,7 +45,7 @@ def scan(monkeypatch: pytest.MonkeyPatch):
             return self.answer(report) if callable(self.answer) else self.answer
 
     made = Scan()
-    monkeypatch.setattr("eavdash.health.check_dataset", made)
+    monkeypatch.setattr("eavdash.health.check.check_dataset", made)
     return made
 
 

@@ -15,7 +15,8 @@ from eavdash.errors import UsageError
 
 def check(options: argparse.Namespace) -> int:
     """Findings about a dataset, and on request the report as CSV files and a picture of each subject's faces."""
-    from eavdash.health import check_dataset, made_folder, write_csv
+    from eavdash.health.check import check_dataset
+    from eavdash.health.report import made_folder, write_csv
 
     config = cfg.with_settings(preset(options.preset), options.settings)
     if options.protocol:

@@ -19,7 +19,7 @@ from eavdash.ui import theme
 from eavdash.ui.theme import counted
 
 if TYPE_CHECKING:
-    from eavdash.health import Finding, HealthReport
+    from eavdash.health.report import Finding, HealthReport
 
 #: What people call a severity, in the order of severity, and the colour of its badge.
 SEVERITIES = {"error": "error", "warning": "warning", "info": "note"}

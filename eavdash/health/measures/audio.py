@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from eavdash.data.measures.look import Facts, Part
 from eavdash.errors import sentence
+from eavdash.health.measures.measure import Facts, Part
 
 if TYPE_CHECKING:
     from eavdash.data.audio.samples import Sound

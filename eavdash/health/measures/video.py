@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from eavdash.data.measures.audio import content
-from eavdash.data.measures.look import Facts, Part
+from eavdash.health.measures.audio import content
+from eavdash.health.measures.measure import Facts, Part
 
 #: Pictures looked at in each part, and how few key frames may stand for them.
 PICTURES = 5

@@ -92,18 +92,18 @@ Measure = Callable[[str, Sequence[Part]], tuple[Facts, Callable[[Part], Facts]]]
 def _measure(column: str) -> Measure:
     """Each kind's measures; loaded when first needed, as decoders take their time to load."""
     if column == "audio":
-        from eavdash.data.measures import audio
+        from eavdash.health.measures import audio
 
         return audio.measure
     if column == "video":
-        from eavdash.data.measures import video
+        from eavdash.health.measures import video
 
         return video.measure
     if column == "faces":
-        from eavdash.data.measures import video
+        from eavdash.health.measures import video
 
         return video.measure_faces
-    from eavdash.data.measures import eeg
+    from eavdash.health.measures import eeg
 
     return eeg.measure
 

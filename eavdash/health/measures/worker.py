@@ -1,4 +1,4 @@
-"""The process that measures: ``python -m eavdash.data.measures.worker``.
+"""The process that measures: ``python -m eavdash.health.measures.worker``.
 
 In: one JSON line per look on standard input: column, file, parts, and the seconds it may take. Out: one JSON line each.
 A decoder that brings the process down brings down nothing else, and one that never ends is ended by an alarm, also when
@@ -13,7 +13,7 @@ import signal
 import sys
 from typing import Any, TextIO
 
-from eavdash.data.measures.look import Look, Part, look
+from eavdash.health.measures.measure import Look, Part, look
 
 
 def request(what: Look, limit: float) -> str:
