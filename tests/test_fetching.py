@@ -16,8 +16,8 @@ from safetensors.torch import save
 
 from eavdash.cli.main import main
 from eavdash.errors import DataError, IntegrityError, UsageError
-from eavdash.fetching import fetch
 from eavdash.models.architecture import architecture
+from eavdash.models.fetching import fetch
 from eavdash.models.vit import FrameViT
 from eavdash.models.weights import load_hf_vit
 

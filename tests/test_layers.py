@@ -28,7 +28,6 @@ MOVING = {
     "eavdash.datasets": "store",
     "eavdash.provenance": "store",
     "eavdash.jobs.locks": "store",
-    "eavdash.fetching": "models",
     "eavdash.study": "studies",
     "eavdash.planning": "studies",
     "eavdash.housekeeping": "studies",

@@ -43,7 +43,7 @@ def import_checkpoint(options: argparse.Namespace) -> int:
 
 def fetch_weights(options: argparse.Namespace) -> int:
     """A checkpoint of the Hugging Face hub, at one revision."""
-    from eavdash.fetching import fetch
+    from eavdash.models.fetching import fetch
 
     endpoint = os.environ.get("HF_ENDPOINT")
     fetched = fetch(options.model, options.revision, options.sha256, options.out, endpoint)
