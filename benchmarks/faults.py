@@ -27,13 +27,12 @@ from typing import Any
 
 from eavdash.config.presets import preset
 from eavdash.config.schema import Execution, Selection, with_epochs, with_settings
-from eavdash.jobs import locks
 from eavdash.jobs.executors.local import with_package
 from eavdash.jobs.place import queue_place
 from eavdash.jobs.queue import submit
 from eavdash.jobs.snapshot import snapshot
 from eavdash.jobs.verdict import MAX_KILLS
-from eavdash.store import StudyDir
+from eavdash.store import StudyDir, locks
 from eavdash.study import prepare
 
 REPO = Path(__file__).resolve().parents[1]

@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from eavdash.config.schema import MODALITIES
-from eavdash.files import write_json
-from eavdash.jobs import locks
 from eavdash.jobs.place import queue_place
 from eavdash.jobs.queue import cancel, pause, prioritise, resume, submit
 from eavdash.jobs.snapshot import snapshot
-from eavdash.store import StudyDir
+from eavdash.store import StudyDir, locks
+from eavdash.store.atomic import write_json
 
 STANDIN = Path(__file__).resolve().parents[1] / "tests" / "jobs" / "standin_worker.py"
 

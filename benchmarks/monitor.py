@@ -33,8 +33,8 @@ import pandas as pd
 
 from eavdash.config import schema as cfg
 from eavdash.config.presets import preset
-from eavdash.files import beat
 from eavdash.store import StudyDir, unit_name
+from eavdash.store.atomic import beat
 
 REPO = Path(__file__).resolve().parents[1]
 UNDER_WAY = 168

@@ -27,8 +27,6 @@ from eavdash.config.presets import preset
 from eavdash.config.schema import Selection, StudyConfig
 from eavdash.data.table import open_table, select
 from eavdash.errors import DataError, EavdashError, UsageError
-from eavdash.files import host, sha256
-from eavdash.jobs import locks
 from eavdash.models import build
 from eavdash.models.architecture import architecture
 from eavdash.models.ast import AudioSpectrogramTransformer
@@ -37,7 +35,8 @@ from eavdash.models.published import fusion_tensors, with_classes, yin_tensors
 from eavdash.models.tensorfiles import read_tensors
 from eavdash.models.vit import FrameViT
 from eavdash.models.weights import fill, load_hf_ast, load_hf_vit
-from eavdash.store import RunDir, StudyDir
+from eavdash.store import RunDir, StudyDir, locks
+from eavdash.store.atomic import host, sha256
 from eavdash.study import prepare
 from eavdash.training import baselines, evaluate, stage1
 from eavdash.training.features import features

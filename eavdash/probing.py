@@ -20,10 +20,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from eavdash.errors import EavdashError, QueueError
-from eavdash.files import held, read_json, write_json
-from eavdash.jobs import locks
 from eavdash.jobs.executors.local import with_package
-from eavdash.store import StudyDir
+from eavdash.store import StudyDir, locks
+from eavdash.store.atomic import held, read_json, write_json
 
 #: Environment variable with the number of the inherited descriptor that holds the lock.
 LOCK_VARIABLE = "EAVDASH_PROBE_LOCK_FD"

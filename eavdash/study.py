@@ -16,9 +16,9 @@ import pandas as pd
 from eavdash.config import schema as cfg
 from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import DataError, IntegrityError, UsageError
-from eavdash.files import write_atomic, write_json
 from eavdash.planning import Plan, plan
 from eavdash.store import StudyDir, find_study
+from eavdash.store.atomic import write_atomic, write_json
 
 __all__ = ["PLAN_LOCK", "Plan", "one_planner", "plan", "prepare", "refresh", "retry"]
 #: Under ``.queue``: held by whoever writes a study's folder, or takes one away.

@@ -18,8 +18,8 @@ import pandas as pd
 
 from eavdash.config import schema as cfg
 from eavdash.config.presets import preset
-from eavdash.files import write_atomic, write_json
 from eavdash.store import RunDir, StudyDir, unit_name
+from eavdash.store.atomic import write_atomic, write_json
 
 CLASSES = ("Anger", "Calmness", "Happiness", "Neutral", "Sadness")
 SKILL = {"vision": 0.72, "audio": 0.55, "eeg": 0.45, "fusion": 0.8}
@@ -281,7 +281,7 @@ def write_parquet(path: Path, frame: pd.DataFrame) -> None:
 def make_explanation(study: StudyDir, run: str, subject: str, trial: str, windows: int = 2) -> Any:
     """An explanation of a trial with plausible shapes; the second window has no audio."""
     from eavdash.explain.trial import Explanation
-    from eavdash.files import sha256
+    from eavdash.store.atomic import sha256
 
     rng = np.random.default_rng(0)
     channels = ("Fp1", "Fp2", "F3", "F4", "C3", "Cz", "C4", "P3", "P4", "O1", "O2")

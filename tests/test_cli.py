@@ -11,9 +11,9 @@ from recordings import FAST, LABELS, make_recordings
 
 from eavdash.cli import commands
 from eavdash.cli.main import main, parser
-from eavdash.files import write_json
 from eavdash.results.tables import BASELINES
 from eavdash.store import StudyDir
+from eavdash.store.atomic import write_json
 
 
 def settings() -> list[str]:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from eavdash import datasets
 from eavdash.data.table import open_table
 from eavdash.errors import IntegrityError, TableError, UsageError
+from eavdash.store import datasets
 
 CSV = "subject,trial,label,audio\na,1,calm,x.wav\na,2,loud,/far/y.wav\n"
 

@@ -23,11 +23,6 @@ FLOORS = (
 )
 #: Where modules belong that have not moved into their rooms yet.
 MOVING = {
-    "eavdash.files": "store",
-    "eavdash.states": "store",
-    "eavdash.datasets": "store",
-    "eavdash.provenance": "store",
-    "eavdash.jobs.locks": "store",
     "eavdash.study": "studies",
     "eavdash.planning": "studies",
     "eavdash.housekeeping": "studies",

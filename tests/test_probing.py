@@ -19,10 +19,9 @@ from fake_study import CLASSES, make_study
 from eavdash import probing
 from eavdash.cli.main import main
 from eavdash.errors import EavdashError, QueueError, UsageError
-from eavdash.files import held
-from eavdash.jobs import locks
 from eavdash.results import probes
-from eavdash.store import StudyDir
+from eavdash.store import StudyDir, locks
+from eavdash.store.atomic import held
 
 #: Stands for Python in a started probing: notes that it was started, and waits for the file ``go``.
 STANDIN = """#!{python}

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eavdash import states, store
+from eavdash import store
 from eavdash.errors import IntegrityError, QueueError, TrainingError, UsageError
-from eavdash.files import write_atomic, write_json
-from eavdash.store import RunDir, StudyDir
+from eavdash.store import RunDir, StudyDir, status
+from eavdash.store.atomic import write_atomic, write_json
 
 
 @pytest.fixture
@@ -73,9 +73,9 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkey
 
 def test_every_state_can_be_reached_and_only_by_legal_steps(run: RunDir) -> None:
     reachable = {"queued"}
-    for _ in states.STATES:
-        reachable |= {b for a in reachable for b in states.TRANSITIONS[a]}
-    assert reachable == set(states.STATES)
+    for _ in status.STATES:
+        reachable |= {b for a in reachable for b in status.TRANSITIONS[a]}
+    assert reachable == set(status.STATES)
     run.transition("running")
     run.transition("done")
     for state in ("running", "failed", "cancelled", "blocked"):

@@ -29,7 +29,7 @@ from eavdash.data.readers.team import Team, forget, jobs_within
 from eavdash.data.recording import split_trial
 from eavdash.data.windows import INDEX_COLUMNS, WindowSet
 from eavdash.errors import IntegrityError, RecordingError
-from eavdash.files import read_json, write_json
+from eavdash.store.atomic import read_json, write_json
 
 __all__ = ["load_windows", "make_windows", "trial_duration"]
 

@@ -23,7 +23,7 @@ from typing import Any
 from eavdash.demo import files
 from eavdash.demo.plan import FULL, SMALL, DemoSize, SubjectPlan, made_with, plan_subject, truth
 from eavdash.errors import DataError, IntegrityError, TrainingError, UsageError
-from eavdash.files import read_json, write_json
+from eavdash.store.atomic import read_json, write_json
 
 TRUTH = "truth.json"
 CHUNK = 10  # trials whose media are one task

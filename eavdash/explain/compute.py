@@ -20,8 +20,8 @@ from eavdash.explain.attention import layer_maps, modality_map, shares
 from eavdash.explain.attributions import Completeness, integrated_gradients
 from eavdash.explain.fused import Decided, FusedModel, encoder_runs, load_unit
 from eavdash.explain.trial import Explanation
-from eavdash.files import sha256
 from eavdash.store import RunDir, StudyDir
+from eavdash.store.atomic import sha256
 
 _SMALLEST = 1e-12  # keeps the logarithm of a probability finite
 #: At most this many numbers of input are on their way through the model at a time.

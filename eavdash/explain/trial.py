@@ -18,8 +18,8 @@ import numpy as np
 
 from eavdash.errors import IntegrityError, UsageError
 from eavdash.explain.attention import mean_maps
-from eavdash.files import read_json, sha256, write_atomic, write_json
 from eavdash.store import RunDir, StudyDir
+from eavdash.store.atomic import read_json, sha256, write_atomic, write_json
 
 METHODS = ("integrated_gradients",)
 STEPS = 32

@@ -18,11 +18,11 @@ import pandas as pd
 from eavdash.config.schema import StudyConfig
 from eavdash.data.table import TrialTable, expected, natural, open_table, with_sound_tracks
 from eavdash.errors import EavdashError, sentence
-from eavdash.files import sha256
 from eavdash.health import pairing, rules, tables
 from eavdash.health.protocols import outlook
 from eavdash.health.report import NUMBERS, SEVERITIES, TEXTS, Finding, HealthReport, no_outlook, printable
 from eavdash.health.scan import Scan, looks, measured, scan
+from eavdash.store.atomic import sha256
 
 _COLUMNS = [*TEXTS[:5], *NUMBERS, *TEXTS[5:]]
 _T = TypeVar("_T")

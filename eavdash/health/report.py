@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from eavdash.errors import UsageError
-from eavdash.files import write_atomic
+from eavdash.store.atomic import write_atomic
 
 SEVERITIES = ("error", "warning", "info")
 #: Columns of :attr:`HealthReport.recordings` that are text; all others are numbers, NaN where they do not apply.

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from eavdash.errors import EavdashError, IntegrityError, QueueError, UsageError
-from eavdash.files import held
 from eavdash.jobs.door import shut
 from eavdash.jobs.snapshot import ended
 from eavdash.store import StudyDir, find_study
+from eavdash.store.atomic import held
 from eavdash.study import PLAN_LOCK, one_planner
 
 DELETED = ".deleted"

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eavdash.files import host
 from eavdash.jobs.place import queue_place
+from eavdash.store.atomic import host
 
 #: What a conductor of this version may carry on with. Pinned: an edit of the code must not strand what is queued.
 VERSION = "1"

@@ -13,8 +13,8 @@ from typing import Any
 
 from eavdash.config.schema import execution_of
 from eavdash.errors import EavdashError, IntegrityError, QueueError
-from eavdash.files import beat, host
 from eavdash.store import RunDir
+from eavdash.store.atomic import beat, host
 
 
 def fail(run: RunDir, token: str | None, reason: str) -> None:

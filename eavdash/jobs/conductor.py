@@ -21,7 +21,6 @@ from pathlib import Path
 from sqlalchemy.exc import OperationalError
 
 from eavdash.errors import EavdashError
-from eavdash.jobs import locks
 from eavdash.jobs.broker import Broker
 from eavdash.jobs.door import announce, ensure_conductor
 from eavdash.jobs.executors import make
@@ -29,7 +28,7 @@ from eavdash.jobs.foreman import Foreman, say
 from eavdash.jobs.place import queue_place
 from eavdash.jobs.reconcile import reconcile
 from eavdash.jobs.slots import Slots, cluster_jobs, idle_seconds, this_machine
-from eavdash.store import studies
+from eavdash.store import locks, studies
 
 #: Seconds between two comparisons of all runs with the queue, at least.
 RECONCILE_EVERY = 30.0

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eavdash.errors import QueueError, sentence
-from eavdash.files import held, locked_file
-from eavdash.jobs import locks
 from eavdash.jobs.place import queue_folder, queue_place
+from eavdash.store import locks
+from eavdash.store.atomic import held, locked_file
 
 if TYPE_CHECKING:
     from eavdash.jobs.broker import Broker

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from eavdash.errors import ConfigError, QueueError
-from eavdash.files import host, write_atomic
+from eavdash.store.atomic import host, write_atomic
 
 #: Seconds after which a machine that has not been heard of is dead, and its runs are taken up by others.
 DEAD_AFTER = 60.0

@@ -11,11 +11,11 @@ from collections.abc import Collection
 from pathlib import Path
 
 from eavdash.errors import EavdashError
-from eavdash.files import host
 from eavdash.jobs.broker import Broker
 from eavdash.jobs.executors import make
 from eavdash.jobs.tasks import activate
 from eavdash.store import RunDir, studies
+from eavdash.store.atomic import host
 
 
 def reconcile(root: Path, broker: Broker) -> None:

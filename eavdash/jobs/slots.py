@@ -25,8 +25,8 @@ from pathlib import Path
 
 from eavdash.config.schema import Execution
 from eavdash.errors import ConfigError
-from eavdash.jobs import locks
 from eavdash.jobs.executors import Leases
+from eavdash.store import locks
 
 #: Parts of a GPU: 2, 3, 4, 6 or 12 runs can share one evenly.
 GPU_PARTS = 12

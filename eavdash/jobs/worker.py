@@ -27,15 +27,14 @@ from typing import Any
 
 from eavdash.config.schema import execution_of
 from eavdash.errors import EavdashError, IntegrityError, QueueError, TrainingError, UsageError
-from eavdash.files import beat, host
-from eavdash.jobs import locks
 from eavdash.jobs.executors import JOB_VARIABLE
 from eavdash.jobs.executors.local import LOCK_VARIABLE, RUN_VARIABLE, heading
 from eavdash.jobs.slots import SHARE_VARIABLE
 from eavdash.jobs.tasks import new_token
 from eavdash.jobs.usage import Usage
-from eavdash.states import HEARTBEAT_EVERY
-from eavdash.store import RunDir
+from eavdash.store import RunDir, locks
+from eavdash.store.atomic import beat, host
+from eavdash.store.status import HEARTBEAT_EVERY
 
 STOPPED = 128 + signal.SIGTERM
 

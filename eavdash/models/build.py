@@ -16,7 +16,6 @@ from torch import nn
 
 from eavdash.config.schema import LIBRARIES, MODALITIES, StudyConfig
 from eavdash.errors import ConfigError, IntegrityError
-from eavdash.files import write_atomic
 from eavdash.models.architecture import architecture
 from eavdash.models.ast import AudioSpectrogramTransformer
 from eavdash.models.braindecode_eeg import BraindecodeEncoder
@@ -25,6 +24,7 @@ from eavdash.models.fusion import AttentionFusion, ConcatFusion, PaperFusion
 from eavdash.models.timm_vit import TimmViT
 from eavdash.models.vit import FrameViT
 from eavdash.models.yin import YinEncoder
+from eavdash.store.atomic import write_atomic
 
 MODULES: dict[str, type[nn.Module]] = {
     "vit": FrameViT,

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eavdash.errors import DataError, IntegrityError, UsageError
-from eavdash.files import CHECKSUMS, sha256
+from eavdash.store.atomic import CHECKSUMS, sha256
 
 #: In this order of preference; nothing in a .bin is unpickled when it is loaded.
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")

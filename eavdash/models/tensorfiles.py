@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from eavdash.errors import ConfigError, IntegrityError
-from eavdash.files import CHECKSUMS, sha256
+from eavdash.store.atomic import CHECKSUMS, sha256
 
 INDEX = ".index.json"  # of a checkpoint in parts: which of them holds which tensor
 FILES = (

@@ -16,7 +16,7 @@ import pandas as pd
 from eavdash.config import schema as cfg
 from eavdash.config.schema import COLUMN, Selection, StudyConfig
 from eavdash.errors import IntegrityError
-from eavdash.provenance import git_commit, versions
+from eavdash.store.provenance import git_commit, versions
 
 if TYPE_CHECKING:
     from eavdash.data.table import TrialTable

@@ -16,11 +16,11 @@ from typing import Any
 
 from eavdash.config.schema import StudyConfig, from_dict
 from eavdash.errors import EavdashError, IntegrityError, UsageError
-from eavdash.files import read_json, write_json
 from eavdash.results.columns import column
 from eavdash.results.statistics import MIN_TRIALS, chance_line
 from eavdash.results.timeonly import time_scores
 from eavdash.store import StudyDir
+from eavdash.store.atomic import read_json, write_json
 
 PROBES = ("shuffled", "time", "identity")
 ACROSS = ("loso", "subject-kfold")

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eavdash.errors import IntegrityError, QueueError
-from eavdash.files import held, locked_file, read_json, sha256, write_json
-from eavdash.states import TRANSITIONS, judged, with_attempt, wrong_in
+from eavdash.store.atomic import held, locked_file, read_json, sha256, write_json
 from eavdash.store.names import slug
+from eavdash.store.status import TRANSITIONS, judged, with_attempt, wrong_in
 
 if TYPE_CHECKING:
     from eavdash.store.study import StudyDir

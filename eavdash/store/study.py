@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eavdash.errors import IntegrityError, UsageError
-from eavdash.files import locked_file, read_json, write_json
+from eavdash.store.atomic import locked_file, read_json, write_json
 from eavdash.store.names import check_study_name
 from eavdash.store.run import RunDir
 

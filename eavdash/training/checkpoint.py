@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eavdash.files import write_atomic
+from eavdash.store.atomic import write_atomic
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from eavdash.files import write_atomic
+from eavdash.store.atomic import write_atomic
 from eavdash.training.loop import Source
 from eavdash.training.memory import Pieces, in_pieces
 from eavdash.training.precision import autocast, chosen, device_of

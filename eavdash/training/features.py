@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from eavdash.config import schema as cfg
-from eavdash.files import sha256, write_atomic
 from eavdash.models import build
 from eavdash.models.base import Encoder
 from eavdash.store import RunDir
+from eavdash.store.atomic import sha256, write_atomic
 from eavdash.training import inputs
 from eavdash.training.job import Windows
 from eavdash.training.memory import Pieces, in_pieces

@@ -20,8 +20,8 @@ from eavdash.data.inputs import load_windows
 from eavdash.data.table import natural_sort, open_table, select
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError, SplitError, TrainingError
-from eavdash.files import write_json
 from eavdash.store import RunDir
+from eavdash.store.atomic import write_json
 from eavdash.training.loop import Report
 from eavdash.training.seeds import Seeder, seeder
 

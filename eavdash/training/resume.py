@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from eavdash.files import write_atomic
+from eavdash.store.atomic import write_atomic
 
 log = logging.getLogger(__name__)
 _DIGITS = 64  # of a hexadecimal SHA-256

@@ -21,10 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from eavdash.config.schema import StudyConfig
-from eavdash.files import sha256
 from eavdash.models import build
 from eavdash.models.fusion import Fusion
 from eavdash.models.layers import mean_log_softmax
+from eavdash.store.atomic import sha256
 from eavdash.training import baselines, evaluate
 from eavdash.training.calibration import Calibration, fit_temperature
 from eavdash.training.features import features, load_encoder

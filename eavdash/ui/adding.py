@@ -1,7 +1,7 @@
 """The form for a new dataset: checked first, with one trial read and shown, and only then put into the list.
 
 In: a name, and a path on the server or a small trial table with the folder that its paths start from. Out: an entry of
-``eavdash.datasets``. Nothing is written before the button "Add"; what is wrong is said in one sentence.
+``eavdash.store.datasets``. Nothing is written before the button "Add"; what is wrong is said in one sentence.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 
 import streamlit as st
 
-from eavdash import datasets
 from eavdash.errors import EavdashError
+from eavdash.store import datasets
 from eavdash.ui import actions, parts, theme
 from eavdash.ui.candidate import NO_FILE, PICTURE, UPLOAD_LIMIT, Candidate, Wish, check
 from eavdash.ui.figures import health as figures

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from eavdash import datasets
 from eavdash.config.presets import preset
 from eavdash.config.schema import COLUMN
 from eavdash.errors import EavdashError, TableError, UsageError
+from eavdash.store import datasets
 from eavdash.ui import parts, theme
 from eavdash.ui.figures.data import fullest
 

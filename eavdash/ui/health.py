@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from eavdash import datasets
 from eavdash.config import schema as cfg
 from eavdash.config.presets import preset
 from eavdash.config.schema import MODALITIES
 from eavdash.errors import EavdashError
-from eavdash.store import checkpoints_root
+from eavdash.store import checkpoints_root, datasets
 from eavdash.ui import adding, cache, parts, theme
 from eavdash.ui.figures import health as figures
 from eavdash.ui.figures import health_tables as tables

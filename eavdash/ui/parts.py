@@ -15,11 +15,11 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from eavdash import datasets, housekeeping
+from eavdash import housekeeping
 from eavdash.errors import EavdashError
 from eavdash.results import marks
 from eavdash.results.statistics import too_few
-from eavdash.store import StudyDir, checkpoints_root, studies
+from eavdash.store import StudyDir, checkpoints_root, datasets, studies
 from eavdash.ui import actions, cache, theme
 from eavdash.ui.figures import training
 from eavdash.ui.figures.results import clicked_subject

@@ -20,12 +20,11 @@ from typing import Any
 import pytest
 
 from eavdash.config.schema import MODALITIES
-from eavdash.files import write_json
-from eavdash.jobs import locks
 from eavdash.jobs.place import queue_place
 from eavdash.jobs.queue import conductor_alive
 from eavdash.jobs.snapshot import snapshot
-from eavdash.store import RunDir, StudyDir
+from eavdash.store import RunDir, StudyDir, locks
+from eavdash.store.atomic import write_json
 
 # Its assertions are to explain themselves like those of a test module.
 pytest.register_assert_rewrite("scenarios")

@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from eavdash.jobs import locks
+from eavdash.store import locks
 
 #: Variable with the cluster's folder and the node's name.
 MARK = "EAVDASH_TESTED_RAY"

@@ -22,10 +22,9 @@ from typing import Any
 from conftest import Lab
 
 from eavdash.config.schema import Execution
-from eavdash.files import write_json
-from eavdash.jobs import locks
 from eavdash.jobs.queue import cancel, conductor_alive, ensure_conductor, move, retry, submit, wait
-from eavdash.store import RunDir
+from eavdash.store import RunDir, locks
+from eavdash.store.atomic import write_json
 
 __all__ = [
     "test_a_cancelled_run_leaves_nothing_behind_whether_busy_deaf_or_waiting",

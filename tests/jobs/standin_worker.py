@@ -24,10 +24,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from eavdash import files
 from eavdash.errors import TrainingError
 from eavdash.jobs import worker
-from eavdash.store import RunDir
+from eavdash.store import RunDir, atomic
 from eavdash.store import run as run_files
 
 
@@ -48,7 +47,7 @@ def train_run(run: RunDir, **_: Any) -> bool:
     if plan.get("full"):
         run_files.write_json = no_space
     if plan.get("fill"):
-        files.write_atomic = filling(run.study.path / "ballast", plan["fill"])
+        atomic.write_atomic = filling(run.study.path / "ballast", plan["fill"])
     epoch, chain = 0, hashlib.sha256(run.name.encode()).hexdigest()
     if run.resume_file.exists():
         epoch, chain = json.loads(run.resume_file.read_text())
@@ -61,19 +60,19 @@ def train_run(run: RunDir, **_: Any) -> bool:
             time.time = lambda real=time.time: real() + plan["clock"]
         chain = hashlib.sha256(f"{chain}{epoch}".encode()).hexdigest()
         state = json.dumps([epoch, chain]).encode()
-        files.write_atomic(run.resume_file, lambda file, state=state: file.write(state))
+        atomic.write_atomic(run.resume_file, lambda file, state=state: file.write(state))
         with (run.path / "epochs.txt").open("a") as done:
             done.write(f"{epoch}\n")  # the weights alone would not show that two have computed the same
         run.update(epoch=epoch, epochs=plan["epochs"])
     for name in ("model.safetensors", "predictions.parquet"):
-        files.write_atomic(run.path / name, lambda file, chain=chain: file.write(chain.encode()))
+        atomic.write_atomic(run.path / name, lambda file, chain=chain: file.write(chain.encode()))
     run.update(accuracy=0.5)
     return True
 
 
 def filling(ballast: Path, number: int) -> Callable[..., None]:
     """``write_atomic`` that leaves no room on the disk of ``ballast`` before the ``number``-th file is written."""
-    write, count = files.write_atomic, itertools.count(1)
+    write, count = atomic.write_atomic, itertools.count(1)
 
     def write_atomic(path: Path, content: Callable[..., Any]) -> None:
         if next(count) == number and not ballast.exists():

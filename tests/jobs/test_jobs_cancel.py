@@ -6,9 +6,9 @@ import os
 import signal
 from pathlib import Path
 
-from eavdash.files import write_json
-from eavdash.jobs import locks
 from eavdash.jobs.queue import cancel, retry, submit, wait
+from eavdash.store import locks
+from eavdash.store.atomic import write_json
 
 
 def child_of(run):

@@ -16,10 +16,10 @@ from standin_worker import filling
 from test_jobs_kill import undisturbed
 from test_jobs_training import recordings
 
-from eavdash import files
 from eavdash.config.schema import AudioConfig, Selection, StudyConfig, TrainConfig, TrainConfigs
 from eavdash.errors import TrainingError
 from eavdash.jobs.queue import retry, submit, wait
+from eavdash.store import atomic
 from eavdash.study import prepare
 
 
@@ -76,7 +76,7 @@ def test_a_full_disk_at_any_write_is_a_named_failure_and_no_end(lab, small_disk)
             assert (status["state"], "disk" in status["reason"]) == ("failed", True), status["reason"]
             full += 1
             plan["standin"]["fill"] = 0
-            files.write_json(run.config_file, plan)
+            atomic.write_json(run.config_file, plan)
             assert retry(lab.study, [run.name]) == [run.name]
         ballast.unlink(missing_ok=True)
         assert set(wait(lab.study, [run.name], timeout=60)["state"]) == {"done"}

@@ -10,14 +10,14 @@ import time
 import pytest
 
 from eavdash.errors import ConfigError, QueueError, TrainingError
-from eavdash.files import held
-from eavdash.jobs import locks
 from eavdash.jobs.dependencies import obstacles, unblock
 from eavdash.jobs.executors import Exit, make
 from eavdash.jobs.foreman import Foreman
 from eavdash.jobs.slots import Machine, Need, Slots, slot_count
 from eavdash.jobs.verdict import MAX_KILLS
+from eavdash.store import locks
 from eavdash.store import run as run_files
+from eavdash.store.atomic import held
 
 
 class OneJob:

@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 
-from eavdash.files import write_json
 from eavdash.jobs.queue import conductor_alive, ensure_conductor, retry, submit, wait
 from eavdash.jobs.snapshot import snapshot
+from eavdash.store.atomic import write_json
 
 APP = """
 import sys, time

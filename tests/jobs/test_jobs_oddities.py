@@ -12,7 +12,6 @@ import pytest
 from test_jobs_kill import undisturbed
 
 from eavdash.errors import TrainingError
-from eavdash.jobs import locks
 from eavdash.jobs.broker import Broker
 from eavdash.jobs.executors import make
 from eavdash.jobs.foreman import Foreman
@@ -21,7 +20,7 @@ from eavdash.jobs.reconcile import reconcile
 from eavdash.jobs.requests import halt
 from eavdash.jobs.slots import Machine, Slots
 from eavdash.jobs.tasks import activate, train_task
-from eavdash.store import StudyDir
+from eavdash.store import StudyDir, locks
 from eavdash.store import run as run_files
 
 DEAF = """

@@ -14,12 +14,12 @@ import pytest
 
 from eavdash.config.schema import Execution
 from eavdash.errors import IntegrityError, QueueError, UsageError
-from eavdash.files import write_json
 from eavdash.jobs.broker import Broker
 from eavdash.jobs.place import queue_place
 from eavdash.jobs.queue import conductor_alive, ensure_conductor, retry, submit, wait
 from eavdash.jobs.snapshot import snapshot
 from eavdash.store import StudyDir
+from eavdash.store.atomic import write_json
 
 SUBMIT = """
 import sys

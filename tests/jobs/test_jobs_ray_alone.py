@@ -16,11 +16,10 @@ from conftest import Lab
 
 from eavdash.config.schema import Execution
 from eavdash.errors import QueueError
-from eavdash.files import host
-from eavdash.jobs import locks
 from eavdash.jobs.executors import JOB_VARIABLE, ray, raycheck, rayhead
 from eavdash.jobs.executors.ray import Job, RayExecutor, gpu_share, submission
-from eavdash.store import RunDir
+from eavdash.store import RunDir, locks
+from eavdash.store.atomic import host
 
 ADDRESS = "http://head:8265"
 SILENT = rayhead.SilentHeadError("Ray: nobody there.")

@@ -9,13 +9,13 @@ import time
 import pytest
 from test_jobs_kill import undisturbed
 
-from eavdash import states
 from eavdash.cli.main import main
 from eavdash.config.schema import Execution
 from eavdash.errors import IntegrityError, QueueError, UsageError
-from eavdash.files import write_json
 from eavdash.jobs import executors
 from eavdash.jobs.queue import cancel, move, pause, prioritise, resume, retry, submit, unreadable, wait
+from eavdash.store import status
+from eavdash.store.atomic import write_json
 
 
 def test_a_paused_study_starts_nothing_and_goes_on_where_it_was(lab, monkeypatch):
@@ -110,7 +110,7 @@ def test_an_archived_study_is_left_alone(lab):
 
 
 def test_a_worker_that_stands_still_is_never_shown_as_running(lab, monkeypatch):
-    monkeypatch.setattr(states, "HEARTBEAT_LOST", 5.0)
+    monkeypatch.setattr(status, "HEARTBEAT_LOST", 5.0)
     run = lab.run("s01-vision", epochs=40)
     submit(lab.study)
     pid = lab.at_epoch(run)
@@ -147,7 +147,7 @@ def test_a_worker_ends_itself_when_another_attempt_has_taken_over(lab):
 
 @pytest.mark.parametrize("jump", [-7200.0, 7200.0])
 def test_clocks_that_jump_change_no_state(lab, monkeypatch, jump):
-    monkeypatch.setattr(states, "HEARTBEAT_LOST", 5.0)
+    monkeypatch.setattr(status, "HEARTBEAT_LOST", 5.0)
     run = lab.run("s01-vision", epochs=60, clock=jump)  # the worker's own clock jumps after its first epoch
     submit(lab.study)
     lab.at_epoch(run, 3)

@@ -11,13 +11,13 @@ import time
 
 import pytest
 
-from eavdash.files import write_json
-from eavdash.jobs import locks
 from eavdash.jobs import worker as module
 from eavdash.jobs.conductor import main as conduct
 from eavdash.jobs.executors.local import with_package
 from eavdash.jobs.queue import cancel, submit, wait
-from eavdash.states import HEARTBEAT_EVERY
+from eavdash.store import locks
+from eavdash.store.atomic import write_json
+from eavdash.store.status import HEARTBEAT_EVERY
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_a_heart_beats_on_after_a_disk_was_away(lab, monkeypatch):
 
 
 def test_a_stopped_process_does_not_respond(lab, by_hand, monkeypatch):
-    monkeypatch.setattr("eavdash.states.HEARTBEAT_LOST", 0.5)
+    monkeypatch.setattr("eavdash.store.status.HEARTBEAT_LOST", 0.5)
     run = lab.run("s01-vision", epochs=1000)
     worker = by_hand(run)
     lab.at_epoch(run)

@@ -15,13 +15,12 @@ import pytest
 
 from eavdash.config.schema import Execution
 from eavdash.errors import ConfigError, QueueError
-from eavdash.jobs import locks
 from eavdash.jobs.executors import Exit, Leases, slurm_commands
 from eavdash.jobs.executors.slurm import Job, SlurmExecutor, batch_script, verdict
 from eavdash.jobs.executors.slurm_check import seconds
 from eavdash.jobs.executors.slurm_commands import Row, clean
 from eavdash.jobs.executors.slurm_options import options
-from eavdash.store import RunDir
+from eavdash.store import RunDir, locks
 
 SLURM = Execution(executor="slurm")
 ROW = Row("31", "TIMEOUT", "TimeLimit", "n1", "eavdash-tried-s01-vision-0badcafe")

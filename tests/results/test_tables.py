@@ -10,9 +10,9 @@ import pytest
 from fake_study import CLASSES, make_study, write_parquet
 
 from eavdash.errors import UsageError
-from eavdash.files import write_json
 from eavdash.results import tables
 from eavdash.store import StudyDir
+from eavdash.store.atomic import write_json
 
 P = [f"p_{c}" for c in ("a", "b")]
 

@@ -11,8 +11,8 @@ import pytest
 
 from eavdash.config import schema as cfg
 from eavdash.data.windows import WindowSet
-from eavdash.files import write_json
 from eavdash.store import RunDir, StudyDir
+from eavdash.store.atomic import write_json
 from eavdash.training import job
 
 CLASSES = ("joy", "calm", "anger")

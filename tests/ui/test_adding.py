@@ -12,9 +12,9 @@ import soundfile
 from streamlit.testing.v1 import AppTest
 from test_pages import checkpoints, opened, said
 
-from eavdash import datasets
 from eavdash.data.table import open_table
 from eavdash.errors import EavdashError
+from eavdash.store import datasets
 from eavdash.ui import candidate
 from eavdash.ui.candidate import Wish
 

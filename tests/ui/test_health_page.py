@@ -13,8 +13,8 @@ from streamlit.runtime.scriptrunner import StopException
 from streamlit.testing.v1 import AppTest
 from test_pages import ROOT, checkpoints, opened, said
 
-from eavdash import datasets
 from eavdash.health.report import HealthReport
+from eavdash.store import datasets
 
 __all__ = ["checkpoints"]
 Report = Callable[[int, int], None]

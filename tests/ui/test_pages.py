@@ -12,9 +12,9 @@ from streamlit.testing.v1 import AppTest
 from eavdash import probing
 from eavdash.errors import UsageError
 from eavdash.explain.trial import save_explanation
-from eavdash.files import write_json
 from eavdash.results import probes, tables
 from eavdash.store import StudyDir
+from eavdash.store.atomic import write_json
 from eavdash.ui import parts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -340,7 +340,7 @@ def test_probes_that_cannot_be_started_say_why(checkpoints: Path, monkeypatch: p
     def forbidden(path: Path) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("eavdash.jobs.locks.acquire", forbidden)
+    monkeypatch.setattr("eavdash.store.locks.acquire", forbidden)
     app = opened("subjects")
     app.button(key="results_subjects_probe").click().run()
     assert not app.exception

@@ -47,7 +47,7 @@ def _contact_sheets(root: str, config: cfg.StudyConfig, folder: Path) -> list[Pa
     """One picture per subject that has videos."""
     from eavdash.data.table import open_table
     from eavdash.data.video.contact_sheet import contact_sheet
-    from eavdash.files import write_atomic
+    from eavdash.store.atomic import write_atomic
 
     table = open_table(root)
     written = []

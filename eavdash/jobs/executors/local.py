@@ -22,10 +22,9 @@ from typing import Any, ClassVar
 import eavdash
 from eavdash.config.schema import Execution
 from eavdash.errors import IntegrityError, QueueError, sentence
-from eavdash.files import held, host
-from eavdash.jobs import locks
 from eavdash.jobs.executors import JOB_VARIABLE, Exit, Leases
-from eavdash.store import RunDir
+from eavdash.store import RunDir, locks
+from eavdash.store.atomic import held, host
 
 #: Environment variable with the number of the inherited descriptor that holds the run's lock.
 LOCK_VARIABLE = "EAVDASH_LOCK_FD"

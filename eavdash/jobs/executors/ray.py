@@ -25,8 +25,6 @@ from typing import Any, ClassVar
 
 from eavdash.config.schema import Execution, execution_of
 from eavdash.errors import EavdashError, IntegrityError, QueueError
-from eavdash.files import host
-from eavdash.jobs import locks
 from eavdash.jobs.executors import JOB_VARIABLE, Exit, Leases
 from eavdash.jobs.executors.local import RUN_VARIABLE, THREAD_VARIABLES, with_package, worker_command
 from eavdash.jobs.executors.rayhead import (
@@ -39,7 +37,8 @@ from eavdash.jobs.executors.rayhead import (
     next_submission,
 )
 from eavdash.jobs.slots import SHARE_VARIABLE
-from eavdash.store import RunDir
+from eavdash.store import RunDir, locks
+from eavdash.store.atomic import host
 
 #: Seconds without a heartbeat after which a worker that nobody can ask about is dead.
 SILENT = 15.0

@@ -24,14 +24,14 @@ from typing import Any
 
 from eavdash.config.schema import Execution
 from eavdash.errors import ConfigError, sentence
-from eavdash.files import read_json
-from eavdash.jobs import locks
 from eavdash.jobs.executors import NOTE
 from eavdash.jobs.executors.local import worker_environment
 from eavdash.jobs.executors.slurm import OVER, batch_script, log_options
 from eavdash.jobs.executors.slurm_commands import RefusalError, Row, SilenceError, Squeue, call
 from eavdash.jobs.executors.slurm_options import options
 from eavdash.jobs.place import queue_folder
+from eavdash.store import locks
+from eavdash.store.atomic import read_json
 
 COMMANDS = ("sbatch", "squeue", "scancel", "scontrol", "sinfo")
 #: Seconds within which the probe must begin, and then end, to be of use.
@@ -41,7 +41,7 @@ PROBE = """
 import os, platform, sys
 from importlib.metadata import version
 from pathlib import Path
-from eavdash.files import held, write_json
+from eavdash.store.atomic import held, write_json
 answer, lock, gpu = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "gpu"
 found = {"host": os.uname().nodename, "python": platform.python_version(), "torch": version("torch"), "gpu": True}
 try:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eavdash.files import beat, held, host
+from eavdash.store.atomic import beat, held, host
 
 STATES = ("queued", "blocked", "running", "done", "failed", "cancelled")
 #: Every legal change of state. ``running → queued``: the process died and the run will go on from its last epoch.

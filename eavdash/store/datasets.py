@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from eavdash.errors import IntegrityError, TableError, UsageError
-from eavdash.files import write_atomic, write_json
 from eavdash.store import slug
+from eavdash.store.atomic import write_atomic, write_json
 
 #: The columns of a trial table that name files.
 PATH_COLUMNS = ("eeg", "audio", "video")

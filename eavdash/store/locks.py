@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from eavdash.files import host as this_host
+from eavdash.store.atomic import host as this_host
 
 
 @dataclass(frozen=True)
