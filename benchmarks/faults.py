@@ -33,7 +33,7 @@ from eavdash.jobs.queue import submit
 from eavdash.jobs.snapshot import snapshot
 from eavdash.jobs.verdict import MAX_KILLS
 from eavdash.store import StudyDir, locks
-from eavdash.study import prepare
+from eavdash.studies.write import prepare
 
 REPO = Path(__file__).resolve().parents[1]
 APP = """

@@ -13,7 +13,7 @@ from test_planning import AUDIO, table
 from eavdash.cli.main import main
 from eavdash.config.schema import Selection
 from eavdash.store import StudyDir
-from eavdash.study import prepare
+from eavdash.studies.write import prepare
 
 
 @pytest.fixture(autouse=True)

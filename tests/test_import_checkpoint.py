@@ -18,10 +18,10 @@ from eavdash.cli.main import main
 from eavdash.config.schema import COLUMN, StudyConfig
 from eavdash.data.windows import WindowSet
 from eavdash.errors import ConfigError, DataError, UsageError
-from eavdash.importing import LABELS, import_checkpoint
 from eavdash.models.ast import AUDIOSET_SCALE, AUDIOSET_SHIFT
 from eavdash.results import scores
 from eavdash.store import find_study
+from eavdash.studies.importing import LABELS, import_checkpoint
 from eavdash.training import job
 
 transformers = pytest.importorskip("transformers")

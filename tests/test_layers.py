@@ -23,11 +23,6 @@ FLOORS = (
 )
 #: Where modules belong that have not moved into their rooms yet.
 MOVING = {
-    "eavdash.study": "studies",
-    "eavdash.planning": "studies",
-    "eavdash.housekeeping": "studies",
-    "eavdash.probing": "studies",
-    "eavdash.importing": "studies",
 }
 HEAVY = ("torch", "torchvision", "torchaudio", "timm", "mne", "captum")
 

@@ -23,9 +23,9 @@ from eavdash.errors import (
     StudyConflictError,
     UsageError,
 )
-from eavdash.planning import plan
 from eavdash.store import StudyDir
-from eavdash.study import prepare, refresh
+from eavdash.studies import plan
+from eavdash.studies.write import prepare, refresh
 
 AUDIO = replace(preset("quick"), stages=("audio",))
 

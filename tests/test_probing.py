@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 from fake_study import CLASSES, make_study
 
-from eavdash import probing
 from eavdash.cli.main import main
 from eavdash.errors import EavdashError, QueueError, UsageError
 from eavdash.results import probes
 from eavdash.store import StudyDir, locks
 from eavdash.store.atomic import held
+from eavdash.studies import probing
 
 #: Stands for Python in a started probing: notes that it was started, and waits for the file ``go``.
 STANDIN = """#!{python}

@@ -1,7 +1,7 @@
 """What buttons do: queue, cancel, retry, keep house. Callbacks only; each leaves one message that the page shows.
 
-In: paths and names. The work is that of ``eavdash.study``, ``eavdash.housekeeping`` and ``eavdash.jobs.queue``; every
-action may be repeated without harm, so that a double click does what one click does.
+In: paths and names. The work is that of ``eavdash.studies.write``, ``eavdash.studies.lifecycle`` and
+``eavdash.jobs.queue``; every action may be repeated without harm, so that a double click does what one click does.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 
 import streamlit as st
 
-from eavdash import housekeeping
 from eavdash.config.schema import Execution, Selection, StudyConfig
 from eavdash.errors import EavdashError
 from eavdash.store import StudyDir
+from eavdash.studies import lifecycle
 from eavdash.ui import cache, theme
 
 MESSAGE = "message"  # session state: (kind, text) for the page that is drawn next
@@ -28,7 +28,7 @@ def launch(
     """Write the study and queue its runs, then make it the current study."""
     from eavdash.jobs import queue
     from eavdash.jobs.requirements import demand
-    from eavdash.study import prepare
+    from eavdash.studies.write import prepare
 
     try:
         demand(checkpoints, execution)
@@ -50,7 +50,7 @@ def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> None:
 
 def retry(study: StudyDir, runs: Sequence[str] | None = None) -> None:
     """Queue failed and cancelled runs again."""
-    from eavdash.study import retry as again
+    from eavdash.studies.write import retry as again
 
     _done(lambda: again(study, runs), lambda _: f"Queued again: {_named(study, runs)}.{_left(study, runs, True)}")
 
@@ -79,7 +79,7 @@ def prioritise(study: StudyDir, runs: Sequence[str] | None, key: str) -> None:
 
 def probe(study: StudyDir, names: Sequence[str]) -> None:
     """Start the leakage probes of a study in the background, unless somebody probes it."""
-    from eavdash import probing
+    from eavdash.studies import probing
 
     try:
         probing.start(study, names)
@@ -92,7 +92,7 @@ def extend(
 ) -> None:
     """Add to a study and queue the holes; ``again``: failed and cancelled runs as well."""
     _done(
-        lambda: housekeeping.extend(study, tuple(subjects) or None, folds, seeds, retry_ended=again),
+        lambda: lifecycle.extend(study, tuple(subjects) or None, folds, seeds, retry_ended=again),
         lambda made: (
             f"{study.name}: {theme.counted(len(made.holes), 'run')} {'is' if len(made.holes) == 1 else 'are'} queued"
             + (f", {len(made.again)} again." if again else ".")
@@ -103,20 +103,20 @@ def extend(
 def archive(study: StudyDir, drop_resume: bool) -> None:
     """Put a study away."""
     _done(
-        lambda: housekeeping.archive(study, drop_resume),
-        lambda freed: f"{study.name} is archived" + (f"; {housekeeping.size(freed)} were freed." if freed else "."),
+        lambda: lifecycle.archive(study, drop_resume),
+        lambda freed: f"{study.name} is archived" + (f"; {lifecycle.size(freed)} were freed." if freed else "."),
     )
 
 
 def unarchive(study: StudyDir) -> None:
     """Take a study out of the archive."""
-    _done(lambda: housekeeping.unarchive(study), f"{study.name} is in use again.")
+    _done(lambda: lifecycle.unarchive(study), f"{study.name} is in use again.")
 
 
 def delete(study: StudyDir, typed_key: str) -> None:
     """Delete a study whose name stands in the field of that key."""
     typed = str(st.session_state.get(typed_key) or "").strip()
-    _done(lambda: housekeeping.delete(study, typed), f"{study.name} is deleted.")
+    _done(lambda: lifecycle.delete(study, typed), f"{study.name} is deleted.")
 
 
 def open_study(study: StudyDir) -> None:

@@ -9,8 +9,8 @@ import time
 
 import streamlit as st
 
-from eavdash import probing
 from eavdash.store import StudyDir
+from eavdash.studies import probing
 from eavdash.ui import actions, cache, parts
 
 PAGE = "results_subjects"

@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from eavdash import housekeeping
 from eavdash.config import schema as cfg
 from eavdash.config.schema import Execution, Selection, StudyConfig
 from eavdash.errors import EavdashError, IntegrityError
@@ -25,6 +24,7 @@ from eavdash.jobs import estimates
 from eavdash.jobs.snapshot import snapshot as look
 from eavdash.results import attention, columns, epochs, probes, tables
 from eavdash.store import RunDir, StudyDir, checkpoints_root
+from eavdash.studies import lifecycle
 from eavdash.ui import logs
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from eavdash.data.video.playable import Playable
     from eavdash.explain.trial import Explanation
     from eavdash.health.report import HealthReport
-    from eavdash.housekeeping import Extension
-    from eavdash.study import Plan
+    from eavdash.studies.lifecycle import Extension
+    from eavdash.studies.write import Plan
 
 Stamp = tuple[tuple[str, int, int], ...]
 METHOD = "integrated_gradients"
@@ -345,14 +345,14 @@ def _searched(path: str, stamp: tuple[int, int], text: str) -> logs.Found:
 
 @st.cache_data(ttl=5, max_entries=4, show_spinner="Looking at the studies")
 def _overview(root: str) -> pd.DataFrame:
-    return housekeeping.overview(Path(root), archived=True)
+    return lifecycle.overview(Path(root), archived=True)
 
 
 @st.cache_data(ttl=15, max_entries=8, show_spinner="Planning")
 def _extension(
     path: str, subjects: tuple[str, ...] | None, folds: tuple[int, ...] | None, seeds: tuple[int, ...] | None
 ) -> Extension:
-    return housekeeping.plan_extension(StudyDir(Path(path)), subjects, folds, seeds)
+    return lifecycle.plan_extension(StudyDir(Path(path)), subjects, folds, seeds)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -405,7 +405,7 @@ def _preview(key: str, _row: dict[str, Any], config: dict[str, Any], part: int) 
 
 @st.cache_data(ttl=15, max_entries=8, show_spinner="Planning")
 def _plan(root: str, name: str, config: dict[str, Any], selection: Selection, checkpoints: str) -> Plan:
-    from eavdash.study import plan as make
+    from eavdash.studies.write import plan as make
 
     return make(root, name, cfg.from_dict(config), selection, Path(checkpoints))
 

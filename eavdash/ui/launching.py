@@ -17,7 +17,7 @@ from eavdash.config import schema as cfg
 from eavdash.config.schema import ENCODERS, FUSIONS, MODALITIES, PROTOCOLS, STAGES, Execution, Selection, StudyConfig
 from eavdash.config.selection import parse_numbers
 from eavdash.jobs import estimates
-from eavdash.study import Plan
+from eavdash.studies.write import Plan
 from eavdash.ui import cache, placing, preprocessing, takeover, theme
 
 PAGE = "training_launch"

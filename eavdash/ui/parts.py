@@ -15,11 +15,11 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from eavdash import housekeeping
 from eavdash.errors import EavdashError
 from eavdash.results import marks
 from eavdash.results.statistics import too_few
 from eavdash.store import StudyDir, checkpoints_root, datasets, studies
+from eavdash.studies import lifecycle
 from eavdash.ui import actions, cache, theme
 from eavdash.ui.figures import training
 from eavdash.ui.figures.results import clicked_subject
@@ -32,7 +32,7 @@ LEVEL_HELP = (
 STUCK = "*See the runs* says why: mend the cause and press Retry there."
 CHECK_AT_ONCE = 1000  # files that the health page opens without asking
 #: Bytes for people.
-size = housekeeping.size
+size = lifecycle.size
 LAUNCH, MONITOR, EXPLAIN = "pages/training/launch.py", "pages/training/monitor.py", "pages/explain/trial.py"
 
 

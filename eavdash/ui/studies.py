@@ -12,12 +12,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from eavdash import housekeeping
 from eavdash.config.selection import parse_numbers
 from eavdash.errors import EavdashError
-from eavdash.planning import CROSS_SUBJECT
 from eavdash.results.tables import natural
 from eavdash.store import StudyDir
+from eavdash.studies import CROSS_SUBJECT, lifecycle
 from eavdash.ui import actions, cache, parts, takeover
 
 PAGE = "training_studies"
@@ -126,7 +125,7 @@ def buttons(study: StudyDir, row: Mapping[Any, Any]) -> None:
         )
     readable = not row["problem"]
     if place.button("Clone with edits", disabled=not readable, key=f"{PAGE}_clone"):
-        takeover.take_over(study, housekeeping.free_name(study.path.parent, study.name))
+        takeover.take_over(study, lifecycle.free_name(study.path.parent, study.name))
         parts.open_page(parts.LAUNCH)
     if row["paused"]:
         place.button("Resume", on_click=actions.resume, args=(study,), disabled=row["archived"], key=f"{PAGE}_resume")
@@ -142,7 +141,7 @@ def buttons(study: StudyDir, row: Mapping[Any, Any]) -> None:
         )
     if place.button("Verify", help="Compares every file with its checksum.", key=f"{PAGE}_verify"):
         bar = st.progress(0.0, "Reading the files")
-        found = housekeeping.verify(study, lambda done, of, _: bar.progress(done / max(of, 1), "Reading the files"))
+        found = lifecycle.verify(study, lambda done, of, _: bar.progress(done / max(of, 1), "Reading the files"))
         bar.empty()
         st.session_state[f"{PAGE}_verified"] = (study.name, found)
 
@@ -150,7 +149,7 @@ def buttons(study: StudyDir, row: Mapping[Any, Any]) -> None:
 def findings(study: StudyDir) -> None:
     """What verifying has found, as long as the study stays chosen."""
     name, found = st.session_state.get(f"{PAGE}_verified") or ("", None)
-    if name != study.name or not isinstance(found, housekeeping.Verification):
+    if name != study.name or not isinstance(found, lifecycle.Verification):
         return
     if not found.damaged:
         (st.success if found.files else st.info)(f"{parts.plain(found.sentence)}.")
@@ -158,7 +157,7 @@ def findings(study: StudyDir) -> None:
         more = f", the first {DAMAGED_SHOWN} of them" if len(found.damaged) > DAMAGED_SHOWN else ""
         st.error(f"{parts.plain(found.sentence)}{more}.")
         parts.bullet([damage.reason for damage in found.damaged[:DAMAGED_SHOWN]])
-        if names := sorted({d.run for d in found.damaged if d.run and d.file not in housekeeping.RECORDS}):
+        if names := sorted({d.run for d in found.damaged if d.run and d.file not in lifecycle.RECORDS}):
             st.button(
                 f"Compute {len(names)} damaged {'run' if len(names) == 1 else 'runs'} again",
                 on_click=_again,

@@ -11,13 +11,13 @@ from typing import Any
 
 import streamlit as st
 
-from eavdash import housekeeping
 from eavdash.config import schema as cfg
 from eavdash.config.presets import PRESETS, preset
 from eavdash.config.schema import MODALITIES, StudyConfig
 from eavdash.errors import EavdashError, StudyConflictError
 from eavdash.store import StudyDir, checkpoints_root
-from eavdash.study import Plan
+from eavdash.studies import lifecycle
+from eavdash.studies.write import Plan
 from eavdash.ui import actions, cache, parts
 
 PAGE = "training_launch"
@@ -100,7 +100,7 @@ def planned(path: str, name: str, config: StudyConfig, selection: cfg.Selection,
             if not error.differences:
                 raise
             conflict = error
-    free = housekeeping.free_name(root, name)
+    free = lifecycle.free_name(root, name)
     st.error(f"There is a study {parts.plain(name)} with other settings: give the new study another name.")
     st.caption(f"From {parts.plain(name)} to what the form says:")
     more = len(conflict.differences) - SHOWN

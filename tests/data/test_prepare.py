@@ -18,7 +18,7 @@ from eavdash.data.cache import folders as cache_module
 from eavdash.data.cache.prepare import Estimate, estimate, prepare, sets
 from eavdash.data.readers import team
 from eavdash.errors import DataError, RecordingError, SplitError
-from eavdash.study import prepare as write_study
+from eavdash.studies.write import prepare as write_study
 from eavdash.training.job import open_job, read_windows
 from eavdash.training.run import train_run
 

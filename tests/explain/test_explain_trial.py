@@ -18,7 +18,7 @@ from eavdash.errors import IntegrityError, UsageError
 from eavdash.explain.choose import testing_run as run_testing
 from eavdash.explain.trial import Explanation, explain_trial, load_explanation
 from eavdash.store import StudyDir
-from eavdash.study import prepare
+from eavdash.studies.write import prepare
 from eavdash.training.run import train_run
 
 WITHOUT_AUDIO = "1"  # a trial of which no sound was recorded

@@ -20,7 +20,7 @@ from eavdash.config.schema import AudioConfig, Selection, StudyConfig, TrainConf
 from eavdash.errors import TrainingError
 from eavdash.jobs.queue import retry, submit, wait
 from eavdash.store import atomic
-from eavdash.study import prepare
+from eavdash.studies.write import prepare
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import time
 import pytest
 
 from eavdash.errors import EavdashError, UsageError
-from eavdash.housekeeping import archive, delete
 from eavdash.jobs.queue import cancel, submit, wait
 from eavdash.store import StudyDir, studies
+from eavdash.studies.lifecycle import archive, delete
 
 
 def test_a_study_goes_only_after_its_runs_were_cancelled(lab):

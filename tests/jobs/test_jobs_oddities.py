@@ -36,7 +36,7 @@ STRANGER = """
 import contextlib, io, os, sys
 from eavdash import cli
 from eavdash.jobs import broker, queue, requests, tasks
-from eavdash.study import retry
+from eavdash.studies.write import retry
 root = sys.argv[1]
 def run(*command):
     code = cli.main([*command, "--checkpoints", root])

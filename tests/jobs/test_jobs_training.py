@@ -13,7 +13,7 @@ import soundfile
 
 from eavdash.config.schema import AudioConfig, Execution, Selection, StudyConfig, TrainConfig, TrainConfigs
 from eavdash.jobs.queue import ensure_conductor, submit, wait
-from eavdash.study import prepare
+from eavdash.studies.write import prepare
 
 CPU = Execution(device="cpu")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from eavdash.cli import main
+from eavdash.cli.main import main
 from eavdash.config.schema import Execution
 from eavdash.jobs import worker
 
@@ -18,25 +18,25 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
 def test_options_become_the_execution(monkeypatch):
-    from eavdash import study
     from eavdash.jobs import queue
+    from eavdash.studies import write
 
     seen = []
 
     class Plan:
         study, runs = None, ()
 
-    monkeypatch.setattr(study, "prepare", lambda *args: Plan)
+    monkeypatch.setattr(write, "prepare", lambda *args: Plan)
     monkeypatch.setattr(queue, "submit", lambda study, runs, execution: seen.append(execution))
     monkeypatch.setattr("eavdash.cli.console.plan", lambda plan: None)
     command = ["train", "data", "--study", "x", "--device", "cpu", "--compile", "--memory", "3.5"]
-    assert main.main(command) == 0
+    assert main(command) == 0
     assert seen == [Execution(device="cpu", compile=True, memory=3.5)]
 
 
 @pytest.mark.parametrize("value", ["-1", "nan"])
 def test_a_budget_below_nothing_is_refused(capsys, value):
-    assert main.main(["train", "data", "--study", "x", "--memory", value]) == 2
+    assert main(["train", "data", "--study", "x", "--memory", value]) == 2
     assert "--memory: expected GiB, 0 or more" in capsys.readouterr().err
 
 

@@ -18,7 +18,7 @@ from eavdash.errors import SplitError
 from eavdash.explain.trial import explain_trial
 from eavdash.results.tables import predictions, scores
 from eavdash.store import RunDir
-from eavdash.study import prepare
+from eavdash.studies.write import prepare
 from eavdash.training.job import open_job, read_windows
 from eavdash.training.run import train_run
 

@@ -18,7 +18,7 @@ from eavdash.config.presets import preset
 from eavdash.explain.trial import explain_trial
 from eavdash.results import tables
 from eavdash.store import RunDir, StudyDir
-from eavdash.study import prepare
+from eavdash.studies.write import prepare
 from eavdash.training.run import train_run
 
 MONTAGES = {"2": ("Fp1", "Fp2", "F3", "F4", "C3", "C4", "Cz", "P3", "P4", "O1", "O2"), "3": ("C3", "C4", "Cz", "Pz")}

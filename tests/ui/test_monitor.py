@@ -19,9 +19,9 @@ from eavdash.config.schema import Execution
 from eavdash.errors import QueueError
 from eavdash.jobs import estimates
 from eavdash.jobs.snapshot import snapshot
-from eavdash.planning.plan import Plan
-from eavdash.planning.runs import PlannedRun
 from eavdash.store import StudyDir
+from eavdash.studies.plan import Plan
+from eavdash.studies.runs import PlannedRun
 from eavdash.ui import actions, cache, launching, logs, monitor, runs
 from eavdash.ui.figures import training
 
@@ -42,7 +42,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
     """What buttons ask the queue for."""
     calls: list[tuple[str, Any]] = []
-    monkeypatch.setattr("eavdash.study.retry", lambda study, runs=None: calls.append(("retry", runs)))
+    monkeypatch.setattr("eavdash.studies.write.retry", lambda study, runs=None: calls.append(("retry", runs)))
     monkeypatch.setattr("eavdash.jobs.queue.cancel", lambda study, runs=None: calls.append(("cancel", runs)))
     return calls
 

@@ -9,12 +9,12 @@ import pytest
 from fake_study import CLASSES, make_explanation, make_study
 from streamlit.testing.v1 import AppTest
 
-from eavdash import probing
 from eavdash.errors import UsageError
 from eavdash.explain.trial import save_explanation
 from eavdash.results import probes, tables
 from eavdash.store import StudyDir
 from eavdash.store.atomic import write_json
+from eavdash.studies import probing
 from eavdash.ui import parts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -312,7 +312,7 @@ def test_probes_are_started_watched_and_shown_without_the_command_line(
 ) -> None:
     study = make_study(checkpoints, stages=("audio", "fusion"))
     asked: list[tuple[str, list[str]]] = []
-    monkeypatch.setattr("eavdash.probing.start", lambda study, names: asked.append((study.name, list(names))))
+    monkeypatch.setattr("eavdash.studies.probing.start", lambda study, names: asked.append((study.name, list(names))))
     app = opened("subjects")
     app.button(key="results_subjects_probe").click().run()
     assert asked == [("demo", ["shuffled", "identity"])]

@@ -16,7 +16,7 @@ from eavdash.config import schema as cfg
 from eavdash.config.presets import preset
 from eavdash.config.schema import Selection
 from eavdash.store import StudyDir
-from eavdash.study import prepare
+from eavdash.studies.write import prepare
 from eavdash.ui import cache
 
 __all__ = ["checkpoints", "sounds"]
@@ -175,7 +175,7 @@ def test_verifying_names_what_is_damaged_and_computes_it_again(
     assert "1 damaged" in app.error[0].value
     assert "eavdash retry pilot --run s01-eeg" in said(app)
     asked = []
-    monkeypatch.setattr("eavdash.study.retry", lambda study, runs: asked.append((study.name, runs)))
+    monkeypatch.setattr("eavdash.studies.write.retry", lambda study, runs: asked.append((study.name, runs)))
     app.button(key="training_studies_again").click().run()
     assert asked == [("pilot", ["s01-eeg"])]
     assert "1 damaged" not in said(app)

@@ -14,7 +14,7 @@ from eavdash.config.schema import STAGES
 
 def import_checkpoint(options: argparse.Namespace) -> int:
     """The reference method's checkpoints of one subject as a study, and its scores."""
-    from eavdash.importing import LABELS, import_checkpoint
+    from eavdash.studies.importing import LABELS, import_checkpoint
 
     files = {stage: Path(path) for stage in STAGES if (path := getattr(options, stage))}
     root = store.checkpoints_root(options.checkpoints)

@@ -11,8 +11,8 @@ from eavdash.errors import EavdashError, UsageError
 
 def probe(options: argparse.Namespace) -> int:
     """Run leakage probes here and keep what they find beside the study; one that fails does not stop the others."""
-    from eavdash import probing
     from eavdash.results import probes
+    from eavdash.studies import probing
 
     study = store.find_study(store.checkpoints_root(options.checkpoints), options.study)
     names = tuple(dict.fromkeys(part.strip() for part in options.probes.split(",") if part.strip()))

@@ -31,7 +31,7 @@ def cancel(options: argparse.Namespace) -> int:
 
 def retry(options: argparse.Namespace) -> int:
     """Queue runs again."""
-    from eavdash.study import retry as retry_runs
+    from eavdash.studies.write import retry as retry_runs
 
     study = _study(options)
     if not retry_runs(study, chosen(study, options)) and not options.json:

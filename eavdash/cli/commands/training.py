@@ -21,7 +21,7 @@ from eavdash.errors import EavdashError, UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from eavdash.planning import Plan
+    from eavdash.studies import Plan
 
 
 def train(options: argparse.Namespace) -> int:
@@ -29,8 +29,8 @@ def train(options: argparse.Namespace) -> int:
     from eavdash.data.table import open_table
     from eavdash.jobs import queue
     from eavdash.jobs.requirements import demand, unmet
-    from eavdash.study import plan as make_plan
-    from eavdash.study import prepare
+    from eavdash.studies.write import plan as make_plan
+    from eavdash.studies.write import prepare
 
     config = study_config(options)
     subjects: tuple[str, ...] = ()
@@ -187,8 +187,8 @@ def queue_and_wait(
     Returns whether a run did not succeed.
     """
     from eavdash.jobs import queue
-    from eavdash.study import prepare
-    from eavdash.study import retry as retry_runs
+    from eavdash.studies.write import prepare
+    from eavdash.studies.write import retry as retry_runs
 
     plan = prepare(recordings, name, config, chosen, root)
     console.plan(plan)

@@ -1,6 +1,6 @@
 """More of a study: a copy with another configuration, or more subjects, folds and seeds of the same.
 
-In: a study's folder and what is to be different. Out: plans of ``eavdash.planning``, and runs in the queue. Runs that
+In: a study's folder and what is to be different. Out: plans of ``eavdash.studies``, and runs in the queue. Runs that
 are done or under way are never touched.
 """
 
@@ -15,9 +15,9 @@ from eavdash.config import schema as cfg
 from eavdash.config.schema import Execution, Selection, execution_of
 from eavdash.errors import IntegrityError, UsageError
 from eavdash.jobs import queue
-from eavdash.planning import Plan, plan
 from eavdash.store import RunDir, StudyDir, check_study_name
-from eavdash.study import prepare, retry
+from eavdash.studies import Plan, plan
+from eavdash.studies.write import prepare, retry
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def clone(
 
     Raises:
         UsageError: the name is taken or impossible; a setting, subject or fold that cannot be.
-        DataError, SplitError: as :func:`eavdash.planning.plan`.
+        DataError, SplitError: as :func:`eavdash.studies.plan`.
     """
     root = study.path.parent
     if StudyDir(root / check_study_name(name)).exists:

@@ -19,7 +19,7 @@ from eavdash.jobs.door import shut
 from eavdash.jobs.snapshot import ended
 from eavdash.store import StudyDir, find_study
 from eavdash.store.atomic import held
-from eavdash.study import PLAN_LOCK, one_planner
+from eavdash.studies.write import PLAN_LOCK, one_planner
 
 DELETED = ".deleted"
 

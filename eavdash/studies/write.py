@@ -1,6 +1,6 @@
 """A study's folder: written from a plan, planned again when recordings were mended, queued again.
 
-In: what :func:`eavdash.planning.plan` takes. Out: ``study.json``, ``splits.csv``, ``trials.csv`` and a folder per run,
+In: what :func:`eavdash.studies.plan` takes. Out: ``study.json``, ``splits.csv``, ``trials.csv`` and a folder per run,
 all that the queue and the workers need.
 """
 
@@ -16,9 +16,9 @@ import pandas as pd
 from eavdash.config import schema as cfg
 from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import DataError, IntegrityError, UsageError
-from eavdash.planning import Plan, plan
 from eavdash.store import StudyDir, find_study
 from eavdash.store.atomic import write_atomic, write_json
+from eavdash.studies import Plan, plan
 
 __all__ = ["PLAN_LOCK", "Plan", "one_planner", "plan", "prepare", "refresh", "retry"]
 #: Under ``.queue``: held by whoever writes a study's folder, or takes one away.

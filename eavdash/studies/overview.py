@@ -17,9 +17,9 @@ from typing import Any
 import pandas as pd
 
 from eavdash.errors import EavdashError, IntegrityError
-from eavdash.housekeeping.keeping import sweep
 from eavdash.jobs.snapshot import ended, marked
 from eavdash.store import RunDir, StudyDir, studies
+from eavdash.studies.archive import sweep
 
 COLUMNS = {
     "study": "str",

@@ -6,10 +6,10 @@
 once, and refuses while it would pull the ground from under a run.
 """
 
-from eavdash.housekeeping.growing import Clone, Extension, clone, extend, free_name, latest_execution, plan_extension
-from eavdash.housekeeping.keeping import archive, delete, resume_bytes, sweep, unarchive, under_way
-from eavdash.housekeeping.looking import overview, size
-from eavdash.housekeeping.verifying import RECORDS, Damage, Verification, verify
+from eavdash.studies.archive import archive, delete, resume_bytes, sweep, unarchive, under_way
+from eavdash.studies.extend import Clone, Extension, clone, extend, free_name, latest_execution, plan_extension
+from eavdash.studies.overview import overview, size
+from eavdash.studies.verify import RECORDS, Damage, Verification, verify
 
 __all__ = [
     "RECORDS",

@@ -37,7 +37,7 @@ from eavdash.models.vit import FrameViT
 from eavdash.models.weights import fill, load_hf_ast, load_hf_vit
 from eavdash.store import RunDir, StudyDir, locks
 from eavdash.store.atomic import host, sha256
-from eavdash.study import prepare
+from eavdash.studies.write import prepare
 from eavdash.training import baselines, evaluate, stage1
 from eavdash.training.features import features
 from eavdash.training.job import Job, labels_of, open_job, read_windows, rows_of, window_counts

@@ -17,8 +17,8 @@ import pandas as pd
 
 from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import DataError, SplitError
-from eavdash.planning.document import further, make_document, merged, naming_of
-from eavdash.planning.refusals import (
+from eavdash.store import StudyDir, check_study_name
+from eavdash.studies.checks import (
     chosen_folds,
     refuse_conflict,
     refuse_missing_weights,
@@ -26,8 +26,8 @@ from eavdash.planning.refusals import (
     refuse_unknown_encoders,
     unpretrained,
 )
-from eavdash.planning.runs import CROSS_SUBJECT, PlannedRun, make_runs, recorded_stages
-from eavdash.store import StudyDir, check_study_name
+from eavdash.studies.document import further, make_document, merged, naming_of
+from eavdash.studies.runs import CROSS_SUBJECT, PlannedRun, make_runs, recorded_stages
 
 _SPLIT_COLUMNS = ["subject", "trial", "group", "fold", "split"]
 
