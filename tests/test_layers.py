@@ -21,9 +21,6 @@ FLOORS = (
     {"ui", "cli"},
     {"__main__"},
 )
-#: Where modules belong that have not moved into their rooms yet.
-MOVING = {
-}
 HEAVY = ("torch", "torchvision", "torchaudio", "timm", "mne", "captum")
 
 
@@ -39,21 +36,13 @@ def module_of(path: Path) -> str:
 MODULES = {module_of(path): path for path in package_files()}
 
 
-def room_of(module: str) -> str:
-    """The room of ``eavdash/`` that a module belongs to."""
-    for old, room in MOVING.items():
-        if f"{module}.".startswith(f"{old}."):
-            return room
-    return module.split(".")[1]
-
-
 def floor_of(module: str) -> int:
     """The floor that a module stands on.
 
     Raises:
         KeyError: its room stands on none.
     """
-    room = room_of(module)
+    room = module.split(".")[1]
     for height, rooms in enumerate(FLOORS):
         if room in rooms:
             return height
@@ -83,8 +72,8 @@ def imports(source: str) -> set[str]:
 
 
 def test_every_room_stands_on_one_floor() -> None:
-    rooms = {room_of(module) for module in MODULES if module != "eavdash"}
-    assert rooms <= set().union(*FLOORS)
+    rooms = {module.split(".")[1] for module in MODULES if module != "eavdash"}
+    assert rooms == set().union(*FLOORS)
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
@@ -93,7 +82,7 @@ def test_a_module_imports_only_from_floors_below(module: str) -> None:
         return
     for name in sorted(imports(MODULES[module].read_text(encoding="utf-8"))):
         below = floor_of(name) < floor_of(module)
-        assert below or room_of(name) == room_of(module), f"{module} imports {name}"
+        assert below or name.split(".")[1] == module.split(".")[1], f"{module} imports {name}"
 
 
 def test_the_layer_check_sees_planted_imports() -> None:

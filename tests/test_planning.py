@@ -24,7 +24,7 @@ from eavdash.errors import (
     UsageError,
 )
 from eavdash.store import StudyDir
-from eavdash.studies import plan
+from eavdash.studies.plan import plan
 from eavdash.studies.write import prepare, refresh
 
 AUDIO = replace(preset("quick"), stages=("audio",))

@@ -22,7 +22,7 @@ from eavdash.store import StudyDir
 
 if TYPE_CHECKING:
     from eavdash.health.report import HealthReport
-    from eavdash.studies import Plan
+    from eavdash.studies.plan import Plan
 
 # A pipe has no width: 200 columns keep a sentence on one line for grep.
 _out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)

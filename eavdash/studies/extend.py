@@ -16,7 +16,7 @@ from eavdash.config.schema import Execution, Selection, execution_of
 from eavdash.errors import IntegrityError, UsageError
 from eavdash.jobs import queue
 from eavdash.store import RunDir, StudyDir, check_study_name
-from eavdash.studies import Plan, plan
+from eavdash.studies.plan import Plan, plan
 from eavdash.studies.write import prepare, retry
 
 

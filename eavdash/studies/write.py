@@ -18,7 +18,7 @@ from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import DataError, IntegrityError, UsageError
 from eavdash.store import StudyDir, find_study
 from eavdash.store.atomic import write_atomic, write_json
-from eavdash.studies import Plan, plan
+from eavdash.studies.plan import Plan, plan
 
 __all__ = ["PLAN_LOCK", "Plan", "one_planner", "plan", "prepare", "refresh", "retry"]
 #: Under ``.queue``: held by whoever writes a study's folder, or takes one away.

@@ -15,7 +15,9 @@ import streamlit as st
 from eavdash.config.schema import Execution, Selection, StudyConfig
 from eavdash.errors import EavdashError
 from eavdash.store import StudyDir
-from eavdash.studies import lifecycle
+from eavdash.studies import archive as archiving
+from eavdash.studies import extend as extending
+from eavdash.studies.overview import size
 from eavdash.ui import cache, theme
 
 MESSAGE = "message"  # session state: (kind, text) for the page that is drawn next
@@ -92,7 +94,7 @@ def extend(
 ) -> None:
     """Add to a study and queue the holes; ``again``: failed and cancelled runs as well."""
     _done(
-        lambda: lifecycle.extend(study, tuple(subjects) or None, folds, seeds, retry_ended=again),
+        lambda: extending.extend(study, tuple(subjects) or None, folds, seeds, retry_ended=again),
         lambda made: (
             f"{study.name}: {theme.counted(len(made.holes), 'run')} {'is' if len(made.holes) == 1 else 'are'} queued"
             + (f", {len(made.again)} again." if again else ".")
@@ -103,20 +105,20 @@ def extend(
 def archive(study: StudyDir, drop_resume: bool) -> None:
     """Put a study away."""
     _done(
-        lambda: lifecycle.archive(study, drop_resume),
-        lambda freed: f"{study.name} is archived" + (f"; {lifecycle.size(freed)} were freed." if freed else "."),
+        lambda: archiving.archive(study, drop_resume),
+        lambda freed: f"{study.name} is archived" + (f"; {size(freed)} were freed." if freed else "."),
     )
 
 
 def unarchive(study: StudyDir) -> None:
     """Take a study out of the archive."""
-    _done(lambda: lifecycle.unarchive(study), f"{study.name} is in use again.")
+    _done(lambda: archiving.unarchive(study), f"{study.name} is in use again.")
 
 
 def delete(study: StudyDir, typed_key: str) -> None:
     """Delete a study whose name stands in the field of that key."""
     typed = str(st.session_state.get(typed_key) or "").strip()
-    _done(lambda: lifecycle.delete(study, typed), f"{study.name} is deleted.")
+    _done(lambda: archiving.delete(study, typed), f"{study.name} is deleted.")
 
 
 def open_study(study: StudyDir) -> None:

@@ -24,7 +24,8 @@ from eavdash.jobs import estimates
 from eavdash.jobs.snapshot import snapshot as look
 from eavdash.results import attention, columns, epochs, probes, tables
 from eavdash.store import RunDir, StudyDir, checkpoints_root
-from eavdash.studies import lifecycle
+from eavdash.studies import extend
+from eavdash.studies import overview as studies_overview
 from eavdash.ui import logs
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from eavdash.data.video.playable import Playable
     from eavdash.explain.trial import Explanation
     from eavdash.health.report import HealthReport
-    from eavdash.studies.lifecycle import Extension
+    from eavdash.studies.extend import Extension
     from eavdash.studies.write import Plan
 
 Stamp = tuple[tuple[str, int, int], ...]
@@ -121,14 +122,14 @@ def snapshot_again() -> None:
 
 
 def overview(root: Path) -> pd.DataFrame:
-    """``housekeeping.overview`` with the archived studies, at most five seconds old."""
+    """``studies.overview`` with the archived studies, at most five seconds old."""
     return _overview(str(root))
 
 
 def extension(
     study: StudyDir, subjects: Sequence[str], folds: Sequence[int] | None, seeds: Sequence[int] | None
 ) -> Extension:
-    """What adding to a study would queue (``housekeeping.plan_extension``); nothing is written."""
+    """What adding to a study would queue (``studies.extend.plan_extension``); nothing is written."""
     adding = (tuple(subjects) or None, None if folds is None else tuple(folds), None if seeds is None else tuple(seeds))
     return _extension(str(study.path), *adding)
 
@@ -345,14 +346,14 @@ def _searched(path: str, stamp: tuple[int, int], text: str) -> logs.Found:
 
 @st.cache_data(ttl=5, max_entries=4, show_spinner="Looking at the studies")
 def _overview(root: str) -> pd.DataFrame:
-    return lifecycle.overview(Path(root), archived=True)
+    return studies_overview.overview(Path(root), archived=True)
 
 
 @st.cache_data(ttl=15, max_entries=8, show_spinner="Planning")
 def _extension(
     path: str, subjects: tuple[str, ...] | None, folds: tuple[int, ...] | None, seeds: tuple[int, ...] | None
 ) -> Extension:
-    return lifecycle.plan_extension(StudyDir(Path(path)), subjects, folds, seeds)
+    return extend.plan_extension(StudyDir(Path(path)), subjects, folds, seeds)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

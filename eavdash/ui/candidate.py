@@ -19,7 +19,8 @@ from eavdash.config.presets import preset
 from eavdash.config.schema import COLUMN
 from eavdash.errors import EavdashError, TableError, UsageError
 from eavdash.store import datasets
-from eavdash.ui import parts, theme
+from eavdash.studies.overview import size
+from eavdash.ui import theme
 from eavdash.ui.figures.data import fullest
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _uploaded(wish: Wish) -> tuple[str, TrialTable]:
         raise UsageError.at(
             wish.file,
             expected=f"a table of at most {UPLOAD_LIMIT} MB",
-            found=parts.size(wish.size),
+            found=size(wish.size),
             remedy="copy it to the server and name its path",
         )
     suffix = Path(wish.file).suffix.lower()

@@ -19,7 +19,6 @@ from eavdash.errors import EavdashError
 from eavdash.results import marks
 from eavdash.results.statistics import too_few
 from eavdash.store import StudyDir, checkpoints_root, datasets, studies
-from eavdash.studies import lifecycle
 from eavdash.ui import actions, cache, theme
 from eavdash.ui.figures import training
 from eavdash.ui.figures.results import clicked_subject
@@ -31,8 +30,6 @@ LEVEL_HELP = (
 )
 STUCK = "*See the runs* says why: mend the cause and press Retry there."
 CHECK_AT_ONCE = 1000  # files that the health page opens without asking
-#: Bytes for people.
-size = lifecycle.size
 LAUNCH, MONITOR, EXPLAIN = "pages/training/launch.py", "pages/training/monitor.py", "pages/explain/trial.py"
 
 

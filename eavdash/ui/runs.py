@@ -14,6 +14,7 @@ import streamlit as st
 
 from eavdash.errors import EavdashError
 from eavdash.store import RunDir, StudyDir
+from eavdash.studies.overview import size
 from eavdash.ui import actions, cache, logs, parts
 from eavdash.ui.figures import training as figures
 
@@ -118,13 +119,13 @@ def usage(row: Mapping[Any, Any]) -> str:
     """What a run takes of its machine, in words."""
     said = [f"{row['cpu']:.0f} % of a core"] if pd.notna(row["cpu"]) else []
     if pd.notna(row["memory"]):
-        said.append(f"{parts.size(int(row['memory']))} of memory")
+        said.append(f"{size(int(row['memory']))} of memory")
     if pd.notna(row["peak"]):
-        said.append(f"{parts.size(int(row['peak']))}{'' if said else ' of memory'} at most")
+        said.append(f"{size(int(row['peak']))}{'' if said else ' of memory'} at most")
     if pd.notna(row["gpu"]):
         said.append(f"{row['gpu']:.0f} % of a GPU")
     if pd.notna(row["gpu_memory"]):
-        said.append(f"{parts.size(int(row['gpu_memory']))} of its memory")
+        said.append(f"{size(int(row['gpu_memory']))} of its memory")
     where = f"Computed on {row['host']} ({row['executor']})" if row["host"] else ""
     return ": ".join(filter(None, (where, ", ".join(said))))
 
@@ -153,6 +154,6 @@ def log(run: RunDir, expanded: bool) -> None:
         found = cache.searched(run, text)
         if found.lines:
             st.code("\n".join(found.lines), language=None, height=400 if len(found.lines) > 20 else "content")
-        where = "" if found.whole else f" in the last {parts.size(logs.BOUND)}"
+        where = "" if found.whole else f" in the last {size(logs.BOUND)}"
         more = f"; the last {len(found.lines)} are shown" if found.count > len(found.lines) else ""
         st.caption(parts.plain(f"{found.count} line{'s' * (found.count != 1)} with “{text}”{where}{more}."))

@@ -1,6 +1,6 @@
 """The page of studies: its table, and what can be done with the study that was chosen.
 
-In: rows of ``housekeeping.overview``. Out: widgets (keys ``training_studies_*``); what they do is in
+In: rows of ``studies.overview``. Out: widgets (keys ``training_studies_*``); what they do is in
 ``eavdash.ui.actions``. A click on a row chooses by name, so that a table that changes meanwhile changes no choice.
 """
 
@@ -16,7 +16,9 @@ from eavdash.config.selection import parse_numbers
 from eavdash.errors import EavdashError
 from eavdash.results.tables import natural
 from eavdash.store import StudyDir
-from eavdash.studies import CROSS_SUBJECT, lifecycle
+from eavdash.studies import extend, verify
+from eavdash.studies.overview import size
+from eavdash.studies.runs import CROSS_SUBJECT
 from eavdash.ui import actions, cache, parts, takeover
 
 PAGE = "training_studies"
@@ -58,7 +60,7 @@ def table(shown: pd.DataFrame) -> str | None:
         },
         key=TABLE,
     )
-    total = parts.size(int(shown["bytes"].sum()))
+    total = size(int(shown["bytes"].sum()))
     st.caption(f"{len(shown)} {'study takes' if len(shown) == 1 else 'studies take'} {total}. Select one to act on it.")
     for problem in filter(None, shown["problem"]):
         st.error(parts.plain(problem))
@@ -103,8 +105,8 @@ def head(row: Mapping[Any, Any]) -> None:
         f"preset {row['preset']}" if row["preset"] else "",
         f"protocol {row['protocol']}" if row["protocol"] else "",
         "simulated recordings" if row["simulated"] else "",
-        parts.size(row["bytes"]),
-        f"of which {parts.size(row['resume_bytes'])} to go on from" if row["resume_bytes"] else "",
+        size(row["bytes"]),
+        f"of which {size(row['resume_bytes'])} to go on from" if row["resume_bytes"] else "",
     ]
     st.caption(parts.plain(" · ".join(filter(None, facts))))
 
@@ -125,7 +127,7 @@ def buttons(study: StudyDir, row: Mapping[Any, Any]) -> None:
         )
     readable = not row["problem"]
     if place.button("Clone with edits", disabled=not readable, key=f"{PAGE}_clone"):
-        takeover.take_over(study, lifecycle.free_name(study.path.parent, study.name))
+        takeover.take_over(study, extend.free_name(study.path.parent, study.name))
         parts.open_page(parts.LAUNCH)
     if row["paused"]:
         place.button("Resume", on_click=actions.resume, args=(study,), disabled=row["archived"], key=f"{PAGE}_resume")
@@ -141,7 +143,7 @@ def buttons(study: StudyDir, row: Mapping[Any, Any]) -> None:
         )
     if place.button("Verify", help="Compares every file with its checksum.", key=f"{PAGE}_verify"):
         bar = st.progress(0.0, "Reading the files")
-        found = lifecycle.verify(study, lambda done, of, _: bar.progress(done / max(of, 1), "Reading the files"))
+        found = verify.verify(study, lambda done, of, _: bar.progress(done / max(of, 1), "Reading the files"))
         bar.empty()
         st.session_state[f"{PAGE}_verified"] = (study.name, found)
 
@@ -149,7 +151,7 @@ def buttons(study: StudyDir, row: Mapping[Any, Any]) -> None:
 def findings(study: StudyDir) -> None:
     """What verifying has found, as long as the study stays chosen."""
     name, found = st.session_state.get(f"{PAGE}_verified") or ("", None)
-    if name != study.name or not isinstance(found, lifecycle.Verification):
+    if name != study.name or not isinstance(found, verify.Verification):
         return
     if not found.damaged:
         (st.success if found.files else st.info)(f"{parts.plain(found.sentence)}.")
@@ -157,7 +159,7 @@ def findings(study: StudyDir) -> None:
         more = f", the first {DAMAGED_SHOWN} of them" if len(found.damaged) > DAMAGED_SHOWN else ""
         st.error(f"{parts.plain(found.sentence)}{more}.")
         parts.bullet([damage.reason for damage in found.damaged[:DAMAGED_SHOWN]])
-        if names := sorted({d.run for d in found.damaged if d.run and d.file not in lifecycle.RECORDS}):
+        if names := sorted({d.run for d in found.damaged if d.run and d.file not in verify.RECORDS}):
             st.button(
                 f"Compute {len(names)} damaged {'run' if len(names) == 1 else 'runs'} again",
                 on_click=_again,
@@ -225,9 +227,9 @@ def going(study: StudyDir, row: Mapping[Any, Any]) -> None:
             st.button("Take out of the archive", on_click=actions.unarchive, args=(study,), key=f"{PAGE}_unarchive")
         else:
             st.caption("An archived study is left out of lists and of the queue; its results stay.")
-            size = row["resume_bytes"]
-            drop = bool(size) and st.checkbox(
-                f"Delete what its unfinished runs would go on from ({parts.size(size)})", key=f"{PAGE}_drop"
+            resume_bytes = row["resume_bytes"]
+            drop = bool(resume_bytes) and st.checkbox(
+                f"Delete what its unfinished runs would go on from ({size(resume_bytes)})", key=f"{PAGE}_drop"
             )
             st.button("Archive", on_click=actions.archive, args=(study, drop), key=f"{PAGE}_archive")
         st.divider()

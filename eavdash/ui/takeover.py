@@ -16,7 +16,7 @@ from eavdash.config.presets import PRESETS, preset
 from eavdash.config.schema import MODALITIES, StudyConfig
 from eavdash.errors import EavdashError, StudyConflictError
 from eavdash.store import StudyDir, checkpoints_root
-from eavdash.studies import lifecycle
+from eavdash.studies import extend
 from eavdash.studies.write import Plan
 from eavdash.ui import actions, cache, parts
 
@@ -100,7 +100,7 @@ def planned(path: str, name: str, config: StudyConfig, selection: cfg.Selection,
             if not error.differences:
                 raise
             conflict = error
-    free = lifecycle.free_name(root, name)
+    free = extend.free_name(root, name)
     st.error(f"There is a study {parts.plain(name)} with other settings: give the new study another name.")
     st.caption(f"From {parts.plain(name)} to what the form says:")
     more = len(conflict.differences) - SHOWN

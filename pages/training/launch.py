@@ -4,6 +4,7 @@ import streamlit as st
 
 from eavdash.results.marks import marks_of
 from eavdash.store import checkpoints_root
+from eavdash.studies.overview import size
 from eavdash.ui import actions, cache, launching, parts, placing, takeover, theme
 
 parts.head("Set up a study", "What should be trained, on which recordings, and how is it tested?")
@@ -42,7 +43,7 @@ st.dataframe(launching.plan_table(plan), hide_index=True, key="training_launch_p
 if took := launching.time_sentence(plan, request.execution):
     st.caption(parts.plain(took))
 used, free = cache.disk_use(root)
-st.caption(f"Studies take {parts.size(used)} on disk so far; {parts.size(free)} are free.")
+st.caption(f"Studies take {size(used)} on disk so far; {size(free)} are free.")
 if st.button(
     "Room that the windows take",
     help="Recordings are read once into windows that later studies share. Sizing them looks at every recording.",

@@ -11,7 +11,7 @@ import pytest
 from eavdash.errors import EavdashError, UsageError
 from eavdash.jobs.queue import cancel, submit, wait
 from eavdash.store import StudyDir, studies
-from eavdash.studies.lifecycle import archive, delete
+from eavdash.studies.archive import archive, delete
 
 
 def test_a_study_goes_only_after_its_runs_were_cancelled(lab):

@@ -16,7 +16,7 @@ from eavdash.errors import UsageError
 
 def studies(options: argparse.Namespace) -> int:
     """Every study: how far, how large, of what."""
-    from eavdash.studies.lifecycle import overview, size
+    from eavdash.studies.overview import overview, size
 
     root = store.checkpoints_root(options.checkpoints)
     every = overview(root, archived=True)
@@ -53,8 +53,8 @@ def studies(options: argparse.Namespace) -> int:
 def clone(options: argparse.Namespace) -> int:
     """A new study on the same dataset, with edits."""
     from eavdash.jobs import queue
-    from eavdash.studies.lifecycle import clone as make
-    from eavdash.studies.lifecycle import latest_execution
+    from eavdash.studies.extend import clone as make
+    from eavdash.studies.extend import latest_execution
 
     study = _study(options)
     made = make(
@@ -86,7 +86,7 @@ def clone(options: argparse.Namespace) -> int:
 
 def extend(options: argparse.Namespace) -> int:
     """More subjects, folds or seeds of a study; only what was never queued is."""
-    from eavdash.studies.lifecycle import extend as add
+    from eavdash.studies.extend import extend as add
 
     study = _study(options)
     made = add(
@@ -109,8 +109,9 @@ def extend(options: argparse.Namespace) -> int:
 
 def archive(options: argparse.Namespace) -> int:
     """Put a study away."""
-    from eavdash.studies.lifecycle import archive as put_away
-    from eavdash.studies.lifecycle import resume_bytes, size
+    from eavdash.studies.archive import archive as put_away
+    from eavdash.studies.archive import resume_bytes
+    from eavdash.studies.overview import size
 
     study = _study(options)
     there = resume_bytes(study)
@@ -128,7 +129,7 @@ def archive(options: argparse.Namespace) -> int:
 
 def unarchive(options: argparse.Namespace) -> int:
     """Bring a study back."""
-    from eavdash.studies.lifecycle import unarchive as bring_back
+    from eavdash.studies.archive import unarchive as bring_back
 
     study = _study(options)
     bring_back(study)
@@ -141,7 +142,7 @@ def unarchive(options: argparse.Namespace) -> int:
 
 def delete(options: argparse.Namespace) -> int:
     """Delete a study for good, once its name was typed."""
-    from eavdash.studies.lifecycle import delete as remove
+    from eavdash.studies.archive import delete as remove
 
     study = _study(options)
     typed = study.name if options.yes else _typed(study)
@@ -155,7 +156,7 @@ def delete(options: argparse.Namespace) -> int:
 
 def verify(options: argparse.Namespace) -> int:
     """Compare a study's files with their checksums; exit code 1 when one is damaged."""
-    from eavdash.studies.lifecycle import verify as look
+    from eavdash.studies.verify import verify as look
 
     study = _study(options)
     with console.bar("verifying") as report:

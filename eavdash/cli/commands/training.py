@@ -21,7 +21,7 @@ from eavdash.errors import EavdashError, UsageError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from eavdash.studies import Plan
+    from eavdash.studies.plan import Plan
 
 
 def train(options: argparse.Namespace) -> int:
