@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from eavdash.ui import cache, health, parts
+from eavdash.ui import cache, parts
+from eavdash.ui.data import health
 
 parts.head("Health of the recordings", "What is there, what is missing, and what has to be mended?")
 parts.message()

@@ -4,7 +4,8 @@ import streamlit as st
 
 from eavdash.config import schema as cfg
 from eavdash.config.presets import preset
-from eavdash.ui import cache, parts, trialview
+from eavdash.ui import cache, parts
+from eavdash.ui.data import trial_view
 from eavdash.ui.figures import data as figures
 
 parts.head("Trials", "What was recorded in this trial?")
@@ -15,7 +16,7 @@ with parts.shown_errors():
     study = parts.current_study()
     config = cfg.from_dict(study.study()["config"]) if study else preset("quick")
 parts.simulated_banner(table.simulated)
-row = trialview.pick(table)
+row = trial_view.pick(table)
 if row is not None:
     st.caption(parts.plain(figures.facts(row.to_dict())))
-    trialview.show(row.to_dict(), config)
+    trial_view.show(row.to_dict(), config)

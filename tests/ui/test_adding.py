@@ -15,8 +15,8 @@ from test_pages import checkpoints, opened, said
 from eavdash.data.table import open_table
 from eavdash.errors import EavdashError
 from eavdash.store import datasets
-from eavdash.ui import candidate
-from eavdash.ui.candidate import Wish
+from eavdash.ui.data import candidate
+from eavdash.ui.data.candidate import Wish
 
 __all__ = ["checkpoints"]
 HEAD = "subject,trial,label,audio"

@@ -17,7 +17,8 @@ from eavdash.config.presets import preset
 from eavdash.config.schema import MODALITIES
 from eavdash.errors import EavdashError
 from eavdash.store import checkpoints_root, datasets
-from eavdash.ui import adding, cache, parts, theme
+from eavdash.ui import cache, parts, theme
+from eavdash.ui.data import add_dataset
 from eavdash.ui.figures import health as figures
 from eavdash.ui.figures import health_tables as tables
 
@@ -49,16 +50,16 @@ def datasets_panel(path: str) -> None:
         listed = bool(datasets.known(root))
     except EavdashError:
         listed = True  # the field for the dataset has said what is wrong
-    key, itself = f"{adding.PAGE}_open", f"{adding.PAGE}_opened_itself"
+    key, itself = f"{add_dataset.PAGE}_open", f"{add_dataset.PAGE}_opened_itself"
     if key not in st.session_state:
         st.session_state[key] = st.session_state[itself] = not listed and not path
     if path and st.session_state.get(itself):
-        st.session_state[key] = adding.begun()
+        st.session_state[key] = add_dataset.begun()
         st.session_state[itself] = False
     panel = st.expander("Add or remove a dataset", key=key, on_change="rerun")
     if panel.open:
         with panel:
-            adding.form(root, f"{PAGE}_path")
+            add_dataset.form(root, f"{PAGE}_path")
 
 
 def scanned(path: str) -> HealthReport:

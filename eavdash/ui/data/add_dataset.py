@@ -15,7 +15,7 @@ import streamlit as st
 from eavdash.errors import EavdashError
 from eavdash.store import datasets
 from eavdash.ui import actions, parts, theme
-from eavdash.ui.candidate import NO_FILE, PICTURE, UPLOAD_LIMIT, Candidate, Wish, check
+from eavdash.ui.data.candidate import NO_FILE, PICTURE, UPLOAD_LIMIT, Candidate, Wish, check
 from eavdash.ui.figures import health as figures
 
 PAGE = "data_health_new"
