@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from eavdash.ui import cache, heads, parts, theme
+from eavdash.ui import cache, parts, theme
+from eavdash.ui.explain import attention_heads
 from eavdash.ui.figures import attention as figures
 
 study, document = parts.study_page("Attention", "Which modality do the fused decisions rest on?")
@@ -27,6 +28,6 @@ for by, title in groups.items():
     )
 with st.expander("Per layer and head", key="explain_attention_heads", on_change="rerun") as detail:
     if detail.open:  # files are read for those who ask
-        heads.of_study(study, fused)
+        attention_heads.of_study(study, fused)
 with st.expander("All trials", key="explain_attention_all"):
     st.dataframe(figures.attention_view(fused), hide_index=True, key="explain_attention_table")

@@ -2,20 +2,21 @@
 
 import streamlit as st
 
-from eavdash.ui import cache, choosing, explanation, parts, theme
+from eavdash.ui import cache, parts, theme
+from eavdash.ui.explain import attributions, choose_trial
 from eavdash.ui.figures import attention
 from eavdash.ui.figures import explain as figures
 
 study, document = parts.study_page("One trial", "What did the decision on this trial rest on?")
 trials = cache.trials(study)
 parts.need_results(study, trials)
-rows = choosing.choose_trial(trials)
+rows = choose_trial.choose_trial(trials)
 if rows.empty:
     st.info("No trial fits. Choose another subject, decision or emotion.")
     st.stop()
 first = rows.iloc[0]
 subject, trial, fold, seed = first["subject"], first["trial"], int(first["fold"]), int(first["seed"])
-st.markdown(f"**{parts.plain(choosing.decision(rows))}**")
+st.markdown(f"**{parts.plain(choose_trial.decision(rows))}**")
 
 fused = attention.attended(rows)
 left, right = st.columns(2)
@@ -37,7 +38,7 @@ with right:
         st.caption(f"Over the trial: {shares}. {theme.SHARES}")
 
 st.subheader("Where the decision lies", anchor=False)
-run = study.run(rows[rows["stage"] == choosing.deciding(rows)]["run"].iloc[0])
+run = study.run(rows[rows["stage"] == choose_trial.deciding(rows)]["run"].iloc[0])
 st.caption(
     f"Integrated gradients of the decision of {run.name}: red speaks for the class, blue against it. Computed once, on "
     "this machine, then kept with the run."
@@ -51,4 +52,4 @@ with parts.shown_errors():
         with st.spinner("Computing attributions"):
             cache.compute_explanation(study, subject, trial, fold, seed)
         st.rerun()
-explanation.show(found)
+attributions.show(found)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from eavdash.ui import cache, heads, parts, theme
+from eavdash.ui import cache, parts, theme
+from eavdash.ui.explain import attention_heads
 from eavdash.ui.figures import attention
 from eavdash.ui.figures import explain as figures
 
@@ -58,7 +59,7 @@ def show(explanation: Explanation) -> None:
         with st.columns([1, 1])[0]:
             parts.chart(chart, "explain_trial_map", "Modality by modality attention of this window.")
         st.caption("Each row: where that modality's own query looks. Rows sum to 100 %.")
-    heads.of_trial(explanation)
+    attention_heads.of_trial(explanation)
 
 
 def _vision(explanation: Explanation, window: int) -> None:
