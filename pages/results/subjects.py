@@ -3,8 +3,9 @@
 import streamlit as st
 
 from eavdash.results import paper, tables
-from eavdash.ui import actions, beside, cache, parts, theme
+from eavdash.ui import actions, cache, parts, theme
 from eavdash.ui.figures import results as figures
+from eavdash.ui.results import remarks
 
 study, document = parts.study_page(
     "Accuracy per subject", "How well is each subject's emotion recognised, and by what?"
@@ -45,7 +46,7 @@ event = parts.chart(
 )
 st.caption(figures.legend_note(level, trial_scores))
 parts.verdict(trial_scores)
-beside.show(study)
+remarks.show(study)
 if overlay:
     with st.expander("What to know before comparing with the paper", expanded=True, key="results_subjects_caveats"):
         parts.bullet([*paper.SIMULATED_CAVEAT[: document["dataset"]["simulated"]], *paper.CAVEATS])
