@@ -111,7 +111,7 @@ def test_pages_are_one_folder_down() -> None:
 def test_nothing_that_a_page_loads_imports_the_heavy_libraries() -> None:
     """Load everything the pages import, in a fresh interpreter, and look at what came with it."""
     lines = set()
-    for path in [REPO / "app.py", *(REPO / "pages").glob("*/*.py"), *(REPO / "eavdash" / "ui").glob("*.py")]:
+    for path in [REPO / "app.py", *(REPO / "pages").glob("*/*.py"), *(REPO / "eavdash" / "ui").rglob("*.py")]:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in tree.body:
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("eavdash"):

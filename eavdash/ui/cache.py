@@ -26,7 +26,7 @@ from eavdash.results import attention, columns, epochs, probes, tables
 from eavdash.store import RunDir, StudyDir, checkpoints_root
 from eavdash.studies import extend
 from eavdash.studies import overview as studies_overview
-from eavdash.ui import logs
+from eavdash.ui.training import logs
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -5,12 +5,13 @@ import streamlit as st
 from eavdash.results.marks import marks_of
 from eavdash.store import checkpoints_root
 from eavdash.studies.overview import size
-from eavdash.ui import actions, cache, launching, parts, placing, takeover, theme
+from eavdash.ui import actions, cache, parts, theme
+from eavdash.ui.training import copy_settings, execution_form, launch_form
 
 parts.head("Set up a study", "What should be trained, on which recordings, and how is it tested?")
 parts.message()
 root = checkpoints_root()
-launching.initialise()
+launch_form.initialise()
 
 left, right = st.columns([2, 1])
 path = parts.dataset_input("training_launch_dataset", left)
@@ -28,19 +29,19 @@ st.caption(
     f"{parts.plain(', '.join(table.classes))}."
 )
 with parts.shown_errors():
-    request = launching.form(table.subjects, conditions="condition" in table.frame)
+    request = launch_form.form(table.subjects, conditions="condition" in table.frame)
 
 st.subheader("What will run", anchor=False)
 if not name:
     st.info("Give the study a name to see what it will run.")
     st.stop()
-plan = takeover.planned(path, name, request.config, request.selection, root)
-st.markdown(launching.plan_sentence(plan))
-takeover.compared(plan)
+plan = copy_settings.planned(path, name, request.config, request.selection, root)
+st.markdown(launch_form.plan_sentence(plan))
+copy_settings.compared(plan)
 if plan.existing and plan.study == parts.current_study():
     st.page_link(parts.MONITOR, label="Watch the runs")
-st.dataframe(launching.plan_table(plan), hide_index=True, key="training_launch_plan")
-if took := launching.time_sentence(plan, request.execution):
+st.dataframe(launch_form.plan_table(plan), hide_index=True, key="training_launch_plan")
+if took := launch_form.time_sentence(plan, request.execution):
     st.caption(parts.plain(took))
 used, free = cache.disk_use(root)
 st.caption(f"Studies take {size(used)} on disk so far; {size(free)} are free.")
@@ -51,8 +52,8 @@ if st.button(
 ):
     with st.spinner("Looking at the recordings ..."), parts.shown_errors():
         st.info(f"Windows: {cache.room(path, request.config, request.selection.subjects, root)}.")
-placing.checked(root, request.execution, "training_launch")
-if out := launching.left_out(plan):
+execution_form.checked(root, request.execution, "training_launch")
+if out := launch_form.left_out(plan):
     with st.expander(f"Left out or unable to start ({len(out)})", key="training_launch_left_out"):
         parts.bullet(out)
 for note in plan.notes:

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from eavdash.ui import cache, monitoring, parts, runs
+from eavdash.ui import cache, parts
+from eavdash.ui.training import monitor_page, run_details
 
 study, document = parts.study_page("Runs", "What is running, what is done, and what went wrong?")
 
@@ -19,10 +20,10 @@ def live() -> None:
     if trouble := cache.conductor(study.path.parent):
         st.error(parts.plain(trouble))
     tested = cache.tested(study)
-    monitoring.progress(study, snapshot)
-    chosen = monitoring.grid(snapshot, tested)
-    monitoring.buttons(study, snapshot, chosen)
-    runs.chosen(study, chosen, tested)
+    monitor_page.progress(study, snapshot)
+    chosen = monitor_page.grid(snapshot, tested)
+    monitor_page.buttons(study, snapshot, chosen)
+    run_details.chosen(study, chosen, tested)
 
 
 live()

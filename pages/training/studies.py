@@ -3,7 +3,8 @@
 import streamlit as st
 
 from eavdash.store import StudyDir, checkpoints_root
-from eavdash.ui import cache, parts, studies
+from eavdash.ui import cache, parts
+from eavdash.ui.training import studies
 
 parts.head("Studies", "What is there, how far is it, and how much room does it take?")
 root = checkpoints_root()

@@ -22,8 +22,9 @@ from eavdash.jobs.snapshot import snapshot
 from eavdash.store import StudyDir
 from eavdash.studies.plan import Plan
 from eavdash.studies.runs import PlannedRun
-from eavdash.ui import actions, cache, launching, logs, monitor, runs
+from eavdash.ui import actions, cache, monitor
 from eavdash.ui.figures import training
+from eavdash.ui.training import launch_form, logs, run_details
 
 __all__ = ["checkpoints"]
 
@@ -307,11 +308,11 @@ def test_the_tab_tells_how_far_it_is(tmp_path: Path, states: dict[str, str], tit
 
 def test_what_to_do_depends_on_what_happened(tmp_path: Path) -> None:
     row = {"shown": "failed", "ended": True, "epoch": 0, "reason": "", "host": "n1"}
-    assert "it begins again" in runs.remedy(row, {})
-    assert "recordings" in runs.remedy(row, {"unusable": True})
-    assert "goes on after epoch 3" in runs.remedy({**row, "shown": "cancelled", "epoch": 3}, {})
-    assert "that it needs" in runs.remedy({**row, "shown": "blocked"}, {})
-    assert runs.remedy({**row, "shown": "blocked", "ended": False}, {}) == ""
+    assert "it begins again" in run_details.remedy(row, {})
+    assert "recordings" in run_details.remedy(row, {"unusable": True})
+    assert "goes on after epoch 3" in run_details.remedy({**row, "shown": "cancelled", "epoch": 3}, {})
+    assert "that it needs" in run_details.remedy({**row, "shown": "blocked"}, {})
+    assert run_details.remedy({**row, "shown": "blocked", "ended": False}, {}) == ""
 
 
 def test_a_plan_says_how_long_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,11 +324,11 @@ def test_a_plan_says_how_long_it_takes(tmp_path: Path, monkeypatch: pytest.Monke
     planned = tuple(PlannedRun(name, config) for name, config in zip(names, runs, strict=True))
     plan = Plan(study, study.study(), pd.DataFrame(), pd.DataFrame(), planned, {}, ())
     epochs = study.study()["config"]["train"]["audio"]["epochs"]
-    said_of = launching.time_sentence(plan, Execution())
+    said_of = launch_form.time_sentence(plan, Execution())
     assert said_of.startswith(f"Time: at least {estimates.duration(100 * epochs)} with 2 runs at a time, by 1 finished")
     assert "some stages are not counted" in said_of
-    assert launching.time_sentence(replace(plan, planned=planned[:1]), Execution()) == ""
-    assert "unknown" in launching.time_sentence(replace(plan, planned=planned[2:]), Execution())
+    assert launch_form.time_sentence(replace(plan, planned=planned[:1]), Execution()) == ""
+    assert "unknown" in launch_form.time_sentence(replace(plan, planned=planned[2:]), Execution())
 
 
 def test_a_page_that_stays_open_brings_a_dead_conductor_back(

@@ -19,7 +19,8 @@ from eavdash.store import StudyDir
 from eavdash.studies import extend, verify
 from eavdash.studies.overview import size
 from eavdash.studies.runs import CROSS_SUBJECT
-from eavdash.ui import actions, cache, parts, takeover
+from eavdash.ui import actions, cache, parts
+from eavdash.ui.training import copy_settings
 
 PAGE = "training_studies"
 CHOICE, TABLE = f"{PAGE}_choice", f"{PAGE}_table"
@@ -127,7 +128,7 @@ def buttons(study: StudyDir, row: Mapping[Any, Any]) -> None:
         )
     readable = not row["problem"]
     if place.button("Clone with edits", disabled=not readable, key=f"{PAGE}_clone"):
-        takeover.take_over(study, extend.free_name(study.path.parent, study.name))
+        copy_settings.take_over(study, extend.free_name(study.path.parent, study.name))
         parts.open_page(parts.LAUNCH)
     if row["paused"]:
         place.button("Resume", on_click=actions.resume, args=(study,), disabled=row["archived"], key=f"{PAGE}_resume")

@@ -18,7 +18,8 @@ from eavdash.config.schema import ENCODERS, FUSIONS, MODALITIES, PROTOCOLS, STAG
 from eavdash.config.selection import parse_numbers
 from eavdash.jobs import estimates
 from eavdash.studies.write import Plan
-from eavdash.ui import cache, placing, preprocessing, takeover, theme
+from eavdash.ui import cache, theme
+from eavdash.ui.training import copy_settings, execution_form, preprocessing_form
 
 PAGE = "training_launch"
 PRESET_LABELS = {"quick": "quick: small models for a laptop", "paper": "paper: the published configuration"}
@@ -58,14 +59,14 @@ class Request:
 
 def apply_preset() -> None:
     """Callback of the preset: every other setting takes the preset's value."""
-    for key, value in {**_defaults(takeover.base()), **takeover.further()}.items():
+    for key, value in {**_defaults(copy_settings.base()), **copy_settings.further()}.items():
         st.session_state[f"{PAGE}_{key}"] = value
 
 
 def initialise() -> None:
     """Give settings that have no value yet that of the preset."""
     st.session_state.setdefault(f"{PAGE}_preset", "quick")
-    for key, value in _defaults(takeover.base()).items():
+    for key, value in _defaults(copy_settings.base()).items():
         st.session_state.setdefault(f"{PAGE}_{key}", value)
 
 
@@ -75,15 +76,15 @@ def form(subjects: Sequence[str], conditions: bool) -> Request:
     Raises:
         ConfigError, UsageError: an impossible setting.
     """
-    base = takeover.base()
+    base = copy_settings.base()
     # Of those that were chosen for another dataset, the ones that this one has.
     st.session_state[f"{PAGE}_subjects"] = [
         s for s in st.session_state.get(f"{PAGE}_subjects") or [] if s in set(subjects)
     ]
     left, right = st.columns(2)
     with left:
-        choices = takeover.options()
-        titles = {choice: takeover.label(choice) or PRESET_LABELS[choice] for choice in choices}
+        choices = copy_settings.options()
+        titles = {choice: copy_settings.label(choice) or PRESET_LABELS[choice] for choice in choices}
         _select("Preset", choices, "preset", titles, on_change=apply_preset)
         chosen = st.multiselect("Subjects", subjects, placeholder="All subjects", **_key("subjects"))
         stages = st.multiselect("Stages", STAGES, format_func=theme.label, **_key("stages"))
@@ -114,7 +115,7 @@ def form(subjects: Sequence[str], conditions: bool) -> Request:
                 **_key(f"{modality}_weights"),
             )
             settings += [f"{modality}.encoder={encoder}", f"{modality}.weights={weights.strip()}"]
-    where, prepared = preprocessing.form(PAGE, conditions, base)
+    where, prepared = preprocessing_form.form(PAGE, conditions, base)
     if set(stages) != set(base.stages):
         base = replace(base, stages=tuple(s for s in STAGES if s in stages))
     base = replace(base, where=where)
@@ -122,7 +123,7 @@ def form(subjects: Sequence[str], conditions: bool) -> Request:
     return Request(
         cfg.with_epochs(config, int(epochs)) if epochs else config,
         Selection(tuple(chosen), parse_numbers(folds, "Folds to run"), parse_numbers(seeds, "Seeds")),
-        placing.form(PAGE),
+        execution_form.form(PAGE),
     )
 
 
@@ -203,7 +204,7 @@ def _defaults(base: StudyConfig) -> dict[str, Any]:
         "epochs": None,
         "seeds": "0",
         **{f"{m}_encoder": base.modality(m).encoder for m in MODALITIES},
-        **preprocessing.defaults(base),
+        **preprocessing_form.defaults(base),
     }
 
 

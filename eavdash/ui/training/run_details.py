@@ -15,8 +15,9 @@ import streamlit as st
 from eavdash.errors import EavdashError
 from eavdash.store import RunDir, StudyDir
 from eavdash.studies.overview import size
-from eavdash.ui import actions, cache, logs, parts
+from eavdash.ui import actions, cache, parts
 from eavdash.ui.figures import training as figures
+from eavdash.ui.training import logs
 
 PAGE = "training_monitor"
 OVERLAID = 12  # runs whose curves are drawn over each other

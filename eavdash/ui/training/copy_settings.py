@@ -79,7 +79,7 @@ def further() -> dict[str, Any]:
 
 def take_over(study: StudyDir, name: str) -> None:
     """Fill the form with a study's dataset and settings, and a name; the page of the form may be another than this."""
-    from eavdash.ui.launching import apply_preset
+    from eavdash.ui.training.launch_form import apply_preset
 
     st.session_state[ORIGIN] = st.session_state[f"{PAGE}_preset"] = f"{_MARK}{study.name}"
     try:
