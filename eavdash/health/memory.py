@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from eavdash.health.measures import VERSION
-from eavdash.health.measures.measure import Look
+from eavdash.health.measures.base import Look
 
 NAME = "scan.sqlite"
 _WAIT = 10.0  # seconds for other scans to finish writing

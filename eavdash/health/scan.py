@@ -21,7 +21,8 @@ from eavdash.data.recording import seconds, split_trial, stamp
 from eavdash.data.table import missing_file
 from eavdash.errors import EavdashError
 from eavdash.health import workers
-from eavdash.health.measures.measure import Look, Part, failure
+from eavdash.health.measures.base import Look, Part
+from eavdash.health.measures.measure import failure
 from eavdash.health.memory import Remembered
 from eavdash.health.report import NUMBERS, TEXTS, no_recordings, records
 

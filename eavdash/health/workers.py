@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from eavdash.errors import sentence
-from eavdash.health.measures.measure import Look
+from eavdash.health.measures.base import Look
 from eavdash.health.measures.worker import request
 
 #: Seconds that any file may take, and bytes for which there is one second more: a slow network drive reads as many.

@@ -30,7 +30,8 @@ from eavdash.data.table import TrialTable, open_table
 from eavdash.errors import EavdashError, RecordingError, TableError
 from eavdash.health import check
 from eavdash.health.check import check_dataset
-from eavdash.health.measures.measure import Look, look
+from eavdash.health.measures.base import Look
+from eavdash.health.measures.measure import look
 from eavdash.health.report import Finding, HealthReport
 
 RECORDINGS = {"vision": broken_video.CASES, "audio": broken_sound.CASES, "eeg": broken_eeg.CASES}

@@ -14,7 +14,8 @@ import soundfile
 from health_files import brain, film, found, table, voice
 
 from eavdash.health.check import check_dataset as check_all
-from eavdash.health.measures.measure import Look, Part, look
+from eavdash.health.measures.base import Look, Part
+from eavdash.health.measures.measure import look
 from eavdash.health.report import SEVERITIES, HealthReport
 
 

@@ -16,8 +16,9 @@ import pytest
 import scipy.io
 import soundfile
 
-from eavdash.health.measures import audio, eeg
-from eavdash.health.measures.measure import Look, Part, look
+from eavdash.health.measures import audio, base, eeg
+from eavdash.health.measures.base import Look, Part
+from eavdash.health.measures.measure import look
 
 
 def seen(column: str, file: object, part: Part | None = None) -> dict[str, object]:
@@ -31,9 +32,9 @@ def seen(column: str, file: object, part: Part | None = None) -> dict[str, objec
 def test_runs_of_true_values_are_found_at_any_place() -> None:
     true = np.array([[1, 1, 0, 1, 1, 1, 0, 1, 1, 1, 1], [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]], dtype=bool)
     expected = np.array([[0, 0, 0, 1, 1, 1, 0, 1, 1, 1, 1], [0] * 11], dtype=bool)
-    assert (audio.runs(true, 3) == expected).all()
-    assert not audio.runs(true, 12).any()
-    assert not audio.runs(np.zeros((2, 0), bool), 3).any()
+    assert (base.runs(true, 3) == expected).all()
+    assert not base.runs(true, 12).any()
+    assert not base.runs(np.zeros((2, 0), bool), 3).any()
 
 
 @pytest.mark.parametrize("subtype", ["FLOAT", "PCM_16", "PCM_24", "PCM_U8"])

@@ -18,7 +18,7 @@ from health_files import table, voice
 
 from eavdash.health import memory, workers
 from eavdash.health.check import check_dataset
-from eavdash.health.measures.measure import Look, Part
+from eavdash.health.measures.base import Look, Part
 from eavdash.health.memory import Remembered
 from eavdash.health.scan import Scan, looks, scan
 

@@ -7,14 +7,13 @@ is measured block by block, as it was sampled, so that hours of sound take no mo
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from eavdash.errors import sentence
-from eavdash.health.measures.measure import Facts, Part
+from eavdash.health.measures.base import Facts, Part, content, runs
 
 if TYPE_CHECKING:
     from eavdash.data.audio.samples import Sound
@@ -55,11 +54,6 @@ def _part(sound: Sound, part: Part) -> Facts:
     if part.number is not None:
         facts["content"] = content(np.concatenate(list(sound.blocks(first, last))))
     return facts
-
-
-def content(array: np.ndarray) -> str:
-    """A hash of an array's values: equal for two items that are copies of each other."""
-    return hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=16).hexdigest()
 
 
 def of_blocks(blocks: Iterator[np.ndarray], rate: int) -> Facts:
@@ -121,22 +115,3 @@ def _joined(blocks: Iterator[np.ndarray], rate: int) -> Iterator[np.ndarray]:
 def _plateaus(block: np.ndarray, extreme: float) -> int:
     """How many samples of (time, channel) lie at ``extreme``, :data:`PLATEAU` or more in a row."""
     return int(runs(np.greater_equal(block.T, extreme - SAME), PLATEAU).sum())
-
-
-def runs(true: np.ndarray, least: int) -> np.ndarray:
-    """(row, time) bool: those that are true with at least ``least`` true ones in a row."""
-    found = np.zeros_like(true)
-    rows = np.flatnonzero(true.sum(axis=-1) >= least)  # of a clean signal, none
-    if len(rows):
-        found[rows] = _runs(true[rows], least)
-    return found
-
-
-def _runs(true: np.ndarray, least: int) -> np.ndarray:
-    count = np.cumsum(true, axis=-1)
-    count = np.concatenate([np.zeros_like(count[..., :1]), count], axis=-1)
-    full = count[..., least:] - count[..., :-least] == least  # the windows of that length which are all true
-    edges = np.zeros((*true.shape[:-1], true.shape[-1] + 1), dtype=np.int64)
-    edges[..., : full.shape[-1]] += full
-    edges[..., least:] -= full
-    return np.cumsum(edges, axis=-1)[..., :-1] > 0

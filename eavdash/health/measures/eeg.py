@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from eavdash.health.measures.audio import content, runs
-from eavdash.health.measures.measure import Facts, Part
+from eavdash.health.measures.base import Facts, Part, content, runs
 
 #: A channel is flat when it does not change for so much of a trial (share of pieces of FLAT_PIECE seconds) ...
 FLAT = 0.5

@@ -11,46 +11,17 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from eavdash.data.recording import stamp, unreadable
 from eavdash.errors import EavdashError
+from eavdash.health.measures.base import Facts, Look, Measure, Part
 
 #: Bytes from a file's middle that are compared before two files of equal size are compared whole.
 SAMPLE = 2**16
 _FOUND = re.compile(r"expected (.+?), found ")
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one trial uses of a file: item ``number`` (from 1) of a file of many, and seconds; None: its own ends."""
-
-    number: int | None = None
-    start: float | None = None
-    stop: float | None = None
-
-    def entry(self, file: str) -> str:
-        """The part's file as the trial table names it."""
-        return file if self.number is None else f"{file}#{self.number}"
-
-
-@dataclass(frozen=True)
-class Look:
-    """What to look at: the ``parts`` (each once) of ``file``, as recordings of ``column``."""
-
-    column: str
-    file: str
-    parts: tuple[Part, ...]
-
-    @property
-    def signature(self) -> str:
-        """Names the parts: "" for a whole file, a hash for any others."""
-        if self.parts == (Part(),):
-            return ""
-        return hashlib.blake2b(repr(self.parts).encode(), digest_size=8).hexdigest()
 
 
 def look(what: Look) -> dict[str, Any]:
@@ -83,10 +54,6 @@ def failure(file: str, error: Exception) -> dict[str, str]:
     text = str(error if isinstance(error, EavdashError) else unreadable(file, "a recording that can be read", error))
     match = _FOUND.search(text)
     return {"problem": text, "kind": re.sub(r"[\d.]+", "#", match[1]) if match else type(error).__name__}
-
-
-Facts = dict[str, Any]
-Measure = Callable[[str, Sequence[Part]], tuple[Facts, Callable[[Part], Facts]]]
 
 
 def _measure(column: str) -> Measure:

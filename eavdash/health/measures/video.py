@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from eavdash.health.measures.audio import content
-from eavdash.health.measures.measure import Facts, Part
+from eavdash.health.measures.base import Facts, Part, content
 
 #: Pictures looked at in each part, and how few key frames may stand for them.
 PICTURES = 5

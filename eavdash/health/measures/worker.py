@@ -13,7 +13,8 @@ import signal
 import sys
 from typing import Any, TextIO
 
-from eavdash.health.measures.measure import Look, Part, look
+from eavdash.health.measures.base import Look, Part
+from eavdash.health.measures.measure import look
 
 
 def request(what: Look, limit: float) -> str:
