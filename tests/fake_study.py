@@ -280,7 +280,7 @@ def write_parquet(path: Path, frame: pd.DataFrame) -> None:
 
 def make_explanation(study: StudyDir, run: str, subject: str, trial: str, windows: int = 2) -> Any:
     """An explanation of a trial with plausible shapes; the second window has no audio."""
-    from eavdash.explain.trial import Explanation
+    from eavdash.explain.explanation import Explanation
     from eavdash.store.atomic import sha256
 
     rng = np.random.default_rng(0)

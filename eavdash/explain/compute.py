@@ -18,8 +18,8 @@ from eavdash.data.windows import WindowSet
 from eavdash.errors import TableError, UsageError
 from eavdash.explain.attention import layer_maps, modality_map, shares
 from eavdash.explain.attributions import Completeness, integrated_gradients
+from eavdash.explain.explanation import Explanation
 from eavdash.explain.fused import Decided, FusedModel, encoder_runs, load_unit
-from eavdash.explain.trial import Explanation
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.atomic import sha256
 

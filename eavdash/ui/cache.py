@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from eavdash.data.preview import TrialPreview
     from eavdash.data.table import TrialTable
     from eavdash.data.video.playable import Playable
-    from eavdash.explain.trial import Explanation
+    from eavdash.explain.explanation import Explanation
     from eavdash.health.report import HealthReport
     from eavdash.studies.extend import Extension
     from eavdash.studies.write import Plan
@@ -257,7 +257,7 @@ def plan(root: str, name: str, config: StudyConfig, selection: Selection, checkp
 
 def explanation(run: RunDir, subject: str, trial: str) -> Explanation | None:
     """The stored explanation of a trial by a run's present weights, or None."""
-    from eavdash.explain.trial import explanation_name
+    from eavdash.explain.explanation import explanation_name
 
     name = explanation_name(run, subject, trial)
     arrays, receipts = run.explain_files(name, METHOD)
@@ -413,7 +413,7 @@ def _plan(root: str, name: str, config: dict[str, Any], selection: Selection, ch
 
 @st.cache_data(max_entries=4, show_spinner="Reading the explanation")
 def _explanation(run: str, trial: str, stamp: tuple[int, ...]) -> Explanation | None:
-    from eavdash.explain.trial import load_explanation
+    from eavdash.explain.explanation import load_explanation
 
     return load_explanation(RunDir(Path(run)), trial, METHOD)
 

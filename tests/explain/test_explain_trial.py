@@ -16,7 +16,8 @@ from eavdash.config import schema as cfg
 from eavdash.config.presets import preset
 from eavdash.errors import IntegrityError, UsageError
 from eavdash.explain.choose import testing_run as run_testing
-from eavdash.explain.trial import Explanation, explain_trial, load_explanation
+from eavdash.explain.explanation import Explanation, load_explanation
+from eavdash.explain.trial import explain_trial
 from eavdash.store import StudyDir
 from eavdash.studies.write import prepare
 from eavdash.training.run import train_run

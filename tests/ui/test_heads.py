@@ -13,7 +13,7 @@ from fake_study import attention_rows, make_explanation, make_study, write_parqu
 from streamlit.testing.v1 import AppTest
 from test_pages import checkpoints, opened, said
 
-from eavdash.explain.trial import save_explanation
+from eavdash.explain.explanation import save_explanation
 from eavdash.store import RunDir
 
 __all__ = ["checkpoints"]

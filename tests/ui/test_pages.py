@@ -10,7 +10,7 @@ from fake_study import CLASSES, make_explanation, make_study
 from streamlit.testing.v1 import AppTest
 
 from eavdash.errors import UsageError
-from eavdash.explain.trial import save_explanation
+from eavdash.explain.explanation import save_explanation
 from eavdash.results import probes, tables
 from eavdash.store import StudyDir
 from eavdash.store.atomic import write_json

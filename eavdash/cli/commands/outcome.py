@@ -33,7 +33,8 @@ def results(options: argparse.Namespace) -> int:
 
 def explain(options: argparse.Namespace) -> int:
     """Attributions of one trial."""
-    from eavdash.explain.trial import explain_trial, explanation_name
+    from eavdash.explain.explanation import explanation_name
+    from eavdash.explain.trial import explain_trial
 
     study = store.find_study(store.checkpoints_root(options.checkpoints), options.study)
     made = explain_trial(

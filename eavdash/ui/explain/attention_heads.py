@@ -19,7 +19,7 @@ from eavdash.ui import cache, parts, theme
 from eavdash.ui.figures import attention as figures
 
 if TYPE_CHECKING:
-    from eavdash.explain.trial import Explanation
+    from eavdash.explain.explanation import Explanation
 
 PAGE = "explain_attention"
 IN_A_ROW = 4  # maps beside each other on a wide screen; a narrow one stacks them

@@ -1,6 +1,6 @@
 """The attributions of one trial, window by window: frames, spectrogram, EEG and scalp, with the completeness gap.
 
-In: an ``eavdash.explain.trial.Explanation``. Shapes per window: vision (frame, height, width), audio (time, mel),
+In: an ``eavdash.explain.explanation.Explanation``. Shapes per window: vision (frame, height, width), audio (time, mel),
 eeg (channel, time); drawn by ``eavdash.ui.figures.explain``.
 """
 
@@ -17,7 +17,7 @@ from eavdash.ui.figures import attention
 from eavdash.ui.figures import explain as figures
 
 if TYPE_CHECKING:
-    from eavdash.explain.trial import Explanation
+    from eavdash.explain.explanation import Explanation
 
 LARGE_GAP = 0.1  # of what is explained; above it the page warns
 MAX_FRAMES = 10  # pictures of a window that are shown; more are thinned evenly

@@ -1,0 +1,170 @@
+"""What is known of one explained trial, and how it is kept: arrays (.npz) and receipts (.json) in a folder of its run.
+
+In: an :class:`Explanation`, or the name of one. Out: its files, or the explanation; neither torch nor the recordings
+are needed.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from eavdash.errors import IntegrityError
+from eavdash.explain.attention import mean_maps
+from eavdash.store import RunDir
+from eavdash.store.atomic import read_json, sha256, write_atomic, write_json
+
+METHODS = ("integrated_gradients",)
+_ATTENTION = ("attention", "map", "maps")
+_ARRAYS = ("attributions", "inputs", "masks", "window_probabilities", "trial_probabilities")
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What is known of one trial. Windows are in order; W of them, M ``modalities``, K ``classes``.
+
+    Arrays by modality cover all windows, with zeros where a window lacks the modality:
+    ``inputs`` vision (W, F, H, W, 3) uint8, audio (W, L, mel) log-mel, eeg (W, C, T) volt; ``masks`` True where
+    recorded; ``attributions`` in logits, vision (W, F, H, W), audio (W, L, mel), eeg (W, C, T).
+    """
+
+    study: str
+    run: str
+    stage: str  # whose decision is explained
+    method: str
+    subject: str
+    trial: str
+    label: str
+    predicted: str  # for the trial; also the class whose logit is attributed
+    classes: tuple[str, ...]
+    modalities: tuple[str, ...]
+    windows: tuple[dict[str, Any], ...]  # window, start, stop (seconds), predicted, modalities present
+    window_probabilities: dict[str, np.ndarray]  # stage → (W, K), NaN where the stage has no recording
+    trial_probabilities: dict[str, np.ndarray]  # stage → (K,)
+    attributions: dict[str, np.ndarray]
+    inputs: dict[str, np.ndarray]
+    masks: dict[str, np.ndarray]
+    attention: np.ndarray | None  # (W, heads, M)
+    map: np.ndarray | None  # (W, M, M)
+    channels: tuple[str, ...]  # of the EEG
+    rate: float  # Hz, of the EEG windows; 0 without EEG
+    receipts: dict[str, Any]  # steps, target, completeness per window, reproduction, model checksums
+    maps: np.ndarray | None = None  # (W, layers, heads, M, M), whose mean is ``map``; None in older files
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Attention per modality, averaged over heads and windows; empty where the fusion has none to show."""
+        if self.attention is None:
+            return {}
+        return dict(zip(self.modalities, self.attention.mean(axis=(0, 1)).tolist(), strict=True))
+
+    @property
+    def head_shares(self) -> dict[str, dict[str, float]]:
+        """Attention per head (``head 1`` ...) and modality, averaged over the windows; empty where there is none."""
+        if self.attention is None:
+            return {}
+        means = self.attention.mean(axis=0).tolist()  # (heads, M)
+        return {f"head {h}": dict(zip(self.modalities, m, strict=True)) for h, m in enumerate(means, start=1)}
+
+    @property
+    def layer_maps(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Per layer and head (``layer 1 head 1`` ...) how much a modality attends to each, over the windows it has."""
+        if self.maps is None:
+            return {}
+        return {
+            f"layer {layer} head {head}": {
+                name: dict(zip(self.modalities, row.tolist(), strict=True))
+                for name, row in zip(self.modalities, table, strict=True)
+            }
+            for layer, heads in enumerate(mean_maps(self.maps), start=1)
+            for head, table in enumerate(heads, start=1)
+        }
+
+    @property
+    def sums(self) -> dict[str, float]:
+        """Sum of the attributions per modality, averaged over the windows, in logits."""
+        return {m: float(a.astype(np.float64).sum() / len(self.windows)) for m, a in self.attributions.items()}
+
+    def summary(self) -> dict[str, Any]:
+        """The numbers of the explanation, JSON-ready."""
+        completeness = self.receipts["completeness"]
+        return {
+            "study": self.study,
+            "run": self.run,
+            "subject": self.subject,
+            "trial": self.trial,
+            "label": self.label,
+            "predicted": self.predicted,
+            "stage": self.stage,
+            "method": self.method,
+            "windows": len(self.windows),
+            "probabilities": {
+                s: dict(zip(self.classes, p.round(4).tolist(), strict=True))
+                for s, p in self.trial_probabilities.items()
+            },
+            "attention": self.shares,
+            "attention_by_head": self.head_shares,
+            "attention_by_layer": self.layer_maps,
+            "attribution": self.sums,
+            "completeness_gap": [c["gap"] for c in completeness],
+            "completeness_relative_gap": [c["relative_gap"] for c in completeness],
+            "reproduction": self.receipts["reproduction"],
+        }
+
+
+def explanation_name(run: RunDir, subject: str, trial: str) -> str:
+    """What names a trial among a run's explanations: itself, and the subject too where the run tests several."""
+    return trial if run.config().get("subject") else f"{subject}/{trial}"
+
+
+def save_explanation(run: RunDir, explanation: Explanation) -> None:
+    """Write the arrays and, after them, the receipts, which hold the arrays' checksum."""
+    name = explanation_name(run, explanation.subject, explanation.trial)
+    arrays_file, receipts_file = run.explain_files(name, explanation.method)
+    arrays_file.parent.mkdir(parents=True, exist_ok=True)
+    arrays = {f"{kind}.{key}": value for kind in _ARRAYS for key, value in getattr(explanation, kind).items()}
+    for kind in _ATTENTION:
+        if getattr(explanation, kind) is not None:
+            arrays[kind] = getattr(explanation, kind)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomic(arrays_file, lambda file: file.write(buffer.getbuffer()))
+    fields = {k: v for k, v in vars(explanation).items() if k not in (*_ARRAYS, *_ATTENTION)}
+    write_json(receipts_file, {**fields, "arrays": sha256(arrays_file)})
+
+
+def load_explanation(run: RunDir, trial: str, method: str = METHODS[0]) -> Explanation | None:
+    """The stored explanation named ``trial`` (see :func:`explanation_name`); None if there is none of this model.
+
+    Raises:
+        IntegrityError: its files are damaged.
+    """
+    arrays_file, receipts_file = run.explain_files(trial, method)
+    if not arrays_file.exists() or not receipts_file.exists():
+        return None
+    fields = dict(read_json(receipts_file))
+    # An explanation of weights that have since been trained again is none of this run.
+    for name, checksum in fields["receipts"]["checksums"].items():
+        if (run.study.run(name).status().get("checksums") or {}).get("model.safetensors", checksum) != checksum:
+            return None
+    remedy = "delete the file and explain the trial again"
+    if fields.pop("arrays") != sha256(arrays_file):
+        raise IntegrityError.at(arrays_file, expected="the arrays of its receipts", found="others", remedy=remedy)
+    found: dict[str, Any] = {kind: {} for kind in _ARRAYS} | dict.fromkeys(_ATTENTION)
+    try:
+        with np.load(arrays_file, allow_pickle=False) as stored:
+            for name in stored.files:
+                kind, _, key = name.partition(".")
+                if key:
+                    found[kind][key] = stored[name]
+                else:
+                    found[kind] = stored[name]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise IntegrityError.at(arrays_file, expected="arrays", found=str(error), remedy=remedy) from error
+    for name in ("classes", "modalities", "windows", "channels"):
+        fields[name] = tuple(fields[name])
+    return Explanation(**fields, **found)
