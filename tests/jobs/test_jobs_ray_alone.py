@@ -17,7 +17,8 @@ from conftest import Lab
 from eavdash.config.schema import Execution
 from eavdash.errors import QueueError
 from eavdash.jobs.executors import JOB_VARIABLE, ray, raycheck, rayhead
-from eavdash.jobs.executors.ray import Job, RayExecutor, gpu_share, submission
+from eavdash.jobs.executors.ray import Job, RayExecutor, submission
+from eavdash.jobs.executors.rayhead import gpu_share
 from eavdash.store import RunDir, locks
 from eavdash.store.atomic import host
 

@@ -16,9 +16,9 @@ import pytest
 from eavdash.config.schema import Execution
 from eavdash.errors import ConfigError, QueueError
 from eavdash.jobs.executors import Exit, Leases, slurm_commands
-from eavdash.jobs.executors.slurm import Job, SlurmExecutor, batch_script, verdict
+from eavdash.jobs.executors.slurm import Job, SlurmExecutor, verdict
 from eavdash.jobs.executors.slurm_check import seconds
-from eavdash.jobs.executors.slurm_commands import Row, clean
+from eavdash.jobs.executors.slurm_commands import Row, batch_script, clean
 from eavdash.jobs.executors.slurm_options import options
 from eavdash.store import RunDir, locks
 

@@ -12,7 +12,6 @@ the run goes on from its last finished epoch as another.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import shlex
 import signal
@@ -33,6 +32,7 @@ from eavdash.jobs.executors.rayhead import (
     SilentHeadError,
     address_of,
     given_up,
+    gpu_share,
     lost,
     next_submission,
 )
@@ -249,13 +249,6 @@ def submission(run: RunDir, name: str, settings: Execution) -> dict[str, Any]:
     if settings.ram:
         job["entrypoint_memory"] = int(settings.ram * 2**30)
     return job
-
-
-def gpu_share(settings: Execution) -> float:
-    """The share of a GPU that a run asks for, in Ray's unit of a ten thousandth; rounded down, so that all fit."""
-    if not settings.device.startswith("cuda"):
-        return 0.0
-    return math.floor(10_000 / max(1, settings.runs_per_gpu)) / 10_000
 
 
 def _over(job: Job, ended: Exit) -> Exit:

@@ -9,12 +9,14 @@ share, at most one question a second; jobs handed over and stopped; the cluster'
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+from eavdash.config.schema import Execution
 from eavdash.errors import QueueError
 
 #: Where Ray's dashboard listens unless it is told otherwise.
@@ -216,3 +218,10 @@ def _plainly(error: Exception) -> str:
 def _last_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip(" .")]
     return lines[-1].rstrip(".") if lines else type(error).__name__
+
+
+def gpu_share(settings: Execution) -> float:
+    """The share of a GPU that a run asks for, in Ray's unit of a ten thousandth; rounded down, so that all fit."""
+    if not settings.device.startswith("cuda"):
+        return 0.0
+    return math.floor(10_000 / max(1, settings.runs_per_gpu)) / 10_000

@@ -12,7 +12,6 @@ that SLURM puts back into its queue keeps its number and its name, and goes on f
 from __future__ import annotations
 
 import contextlib
-import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,24 +22,22 @@ from eavdash.config.schema import Execution
 from eavdash.errors import ConfigError, EavdashError, QueueError
 from eavdash.jobs.executors import JOB_VARIABLE, Exit, Leases
 from eavdash.jobs.executors.local import RUN_VARIABLE, worker_command, worker_environment
-from eavdash.jobs.executors.slurm_commands import RefusalError, Row, Sbatch, SilenceError, Squeue, call, details
+from eavdash.jobs.executors.slurm_commands import (
+    OVER,
+    RefusalError,
+    Row,
+    Sbatch,
+    SilenceError,
+    Squeue,
+    batch_script,
+    call,
+    details,
+    log_options,
+)
 from eavdash.jobs.executors.slurm_options import options
 from eavdash.jobs.snapshot import ended
 from eavdash.store import RunDir
 
-#: States in which nothing of a job lives any more; whatever else SLURM may call it, it lives or waits.
-OVER = {
-    "BOOT_FAIL",
-    "CANCELLED",
-    "COMPLETED",
-    "DEADLINE",
-    "FAILED",
-    "NODE_FAIL",
-    "OUT_OF_MEMORY",
-    "PREEMPTED",
-    "REVOKED",
-    "TIMEOUT",
-}
 #: Of those, the ones in which SLURM has ended a job that did nothing wrong.
 BLAMELESS = {"BOOT_FAIL", "NODE_FAIL", "PREEMPTED"}
 WAITING = {"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "CONFIGURING"}
@@ -67,36 +64,6 @@ GIVEN_UP = {
     "launch failed requeued held": "SLURM could not launch it",
     "launch_failed_requeued_held": "SLURM could not launch it",
 }
-#: The batch script. It stays beside the worker instead of becoming it: where SLURM follows processes without cgroups, a
-#: child of a killed worker would be lost from sight and live on.
-SCRIPT = """#!/bin/sh
-mark="EAVDASH_SLURM_JOB=$SLURM_JOB_ID"
-env "$mark" {variables} {command} &
-worker=$!
-# SLURM tells every process of the job to end; what does not listen must not keep its node until SLURM loses patience.
-grace() {{
-  for fifth in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-    kill -0 "$worker" || return
-    [ "$fifth" != 5 ] || kill -TERM "$worker"
-    sleep 0.2
-  done
-  kill -KILL "$worker"
-}}
-trap 'told=yes; grace 2>/dev/null &' TERM
-while :; do
-  wait "$worker"
-  code=$?
-  kill -0 "$worker" 2>/dev/null || break
-done
-tries=0
-while left=$(grep -lszxF "$mark" /proc/[0-9]*/environ | tr -cd '0-9\\n') && [ -n "$left" ] && [ $tries -lt 50 ]; do
-  kill -KILL $left 2>/dev/null
-  tries=$((tries + 1))
-  sleep 0.1
-done
-[ -z "$told" ] || code=143
-exit "$code"
-"""
 
 
 @dataclass(frozen=True)
@@ -233,17 +200,6 @@ class SlurmExecutor:
             raise QueueError.at(
                 "SLURM", expected="an answer of its controller", found=str(error), remedy="it is asked again"
             ) from error
-
-
-def batch_script(command: tuple[str, ...], variables: dict[str, str]) -> str:
-    """The script that runs a command with some variables; whatever is in them is quoted."""
-    given = shlex.join(f"{name}={value}" for name, value in variables.items())
-    return SCRIPT.format(variables=given, command=shlex.join(command))
-
-
-def log_options(file: Path) -> tuple[str, ...]:
-    """Append the output of all attempts to one file; a per cent sign would be a pattern of sbatch's."""
-    return "--open-mode=append", f"--output={str(file).replace('%', '%%')}"
 
 
 def verdict(row: Row, state: str, detail: dict[str, str]) -> Exit:

@@ -26,8 +26,16 @@ from eavdash.config.schema import Execution
 from eavdash.errors import ConfigError, sentence
 from eavdash.jobs.executors import NOTE
 from eavdash.jobs.executors.local import worker_environment
-from eavdash.jobs.executors.slurm import OVER, batch_script, log_options
-from eavdash.jobs.executors.slurm_commands import RefusalError, Row, SilenceError, Squeue, call
+from eavdash.jobs.executors.slurm_commands import (
+    OVER,
+    RefusalError,
+    Row,
+    SilenceError,
+    Squeue,
+    batch_script,
+    call,
+    log_options,
+)
 from eavdash.jobs.executors.slurm_options import options
 from eavdash.jobs.place import queue_folder
 from eavdash.store import locks

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 #: Seconds for which one listing serves everybody.
 LISTING_AGE = 1.0
@@ -31,6 +33,49 @@ FOREIGN = ("SLURM_", "SBATCH_", "SQUEUE_", "SCANCEL_", "SCONTROL_", "SINFO_", "D
 KEPT = {"SLURM_CONF", "SLURM_JWT", "SLURM_CLUSTERS"}
 #: The way into the queue's database; a worker has no business there.
 SECRET = {"EAVDASH_QUEUE", "PGPASSWORD"}
+#: States in which nothing of a job lives any more; whatever else SLURM may call it, it lives or waits.
+OVER = {
+    "BOOT_FAIL",
+    "CANCELLED",
+    "COMPLETED",
+    "DEADLINE",
+    "FAILED",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "PREEMPTED",
+    "REVOKED",
+    "TIMEOUT",
+}
+#: The batch script. It stays beside the worker instead of becoming it: where SLURM follows processes without cgroups, a
+#: child of a killed worker would be lost from sight and live on.
+SCRIPT = """#!/bin/sh
+mark="EAVDASH_SLURM_JOB=$SLURM_JOB_ID"
+env "$mark" {variables} {command} &
+worker=$!
+# SLURM tells every process of the job to end; what does not listen must not keep its node until SLURM loses patience.
+grace() {{
+  for fifth in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    kill -0 "$worker" || return
+    [ "$fifth" != 5 ] || kill -TERM "$worker"
+    sleep 0.2
+  done
+  kill -KILL "$worker"
+}}
+trap 'told=yes; grace 2>/dev/null &' TERM
+while :; do
+  wait "$worker"
+  code=$?
+  kill -0 "$worker" 2>/dev/null || break
+done
+tries=0
+while left=$(grep -lszxF "$mark" /proc/[0-9]*/environ | tr -cd '0-9\\n') && [ -n "$left" ] && [ $tries -lt 50 ]; do
+  kill -KILL $left 2>/dev/null
+  tries=$((tries + 1))
+  sleep 0.1
+done
+[ -z "$told" ] || code=143
+exit "$code"
+"""
 
 
 class SilenceError(Exception):
@@ -188,3 +233,14 @@ class Sbatch:
             except RefusalError as error:
                 self._refused[key] = time.monotonic() + REFUSAL_AGE, str(error)
                 raise
+
+
+def batch_script(command: tuple[str, ...], variables: dict[str, str]) -> str:
+    """The script that runs a command with some variables; whatever is in them is quoted."""
+    given = shlex.join(f"{name}={value}" for name, value in variables.items())
+    return SCRIPT.format(variables=given, command=shlex.join(command))
+
+
+def log_options(file: Path) -> tuple[str, ...]:
+    """Append the output of all attempts to one file; a per cent sign would be a pattern of sbatch's."""
+    return "--open-mode=append", f"--output={str(file).replace('%', '%%')}"
