@@ -19,11 +19,17 @@ from eavdash.store import StudyDir, checkpoints_root
 from eavdash.studies import extend
 from eavdash.studies.write import Plan
 from eavdash.ui import actions, cache, parts
+from eavdash.ui.training import preprocessing_form
 
 PAGE = "training_launch"
 #: Session state: the choice ``study:<name>`` that the preset has besides.
 ORIGIN = f"{PAGE}_origin"
 _MARK = "study:"
+PROTOCOL_OPTIONS = {
+    "subject_scaling": "Standardise each subject by all of its unlabelled trials (transductive)",
+    "pooled": "Train on all subjects' training trials first, then fine-tune on each subject's own (within subjects)",
+    "test_epoch": "Choose the epoch on the test trials, as published (protocol paper only; never honest)",
+}
 #: Differences that are shown: every subject whose recordings have changed is one.
 SHOWN = 12
 
@@ -79,7 +85,6 @@ def further() -> dict[str, Any]:
 
 def take_over(study: StudyDir, name: str) -> None:
     """Fill the form with a study's dataset and settings, and a name; the page of the form may be another than this."""
-    from eavdash.ui.training.launch_form import apply_preset
 
     st.session_state[ORIGIN] = st.session_state[f"{PAGE}_preset"] = f"{_MARK}{study.name}"
     try:
@@ -89,6 +94,28 @@ def take_over(study: StudyDir, name: str) -> None:
         return
     st.session_state[f"{PAGE}_name"] = name
     apply_preset()
+
+
+def apply_preset() -> None:
+    """Callback of the preset: every other setting takes the preset's value."""
+    for key, value in {**form_defaults(base()), **further()}.items():
+        st.session_state[f"{PAGE}_{key}"] = value
+
+
+def form_defaults(config: StudyConfig) -> dict[str, Any]:
+    """What the form's widgets show for a configuration, by the last part of their keys."""
+    return {
+        "stages": list(config.stages),
+        "fusion": config.fusion.kind,
+        "protocol": config.protocol.name,
+        "fold_count": config.protocol.folds,
+        "folds": "all",
+        **{name: getattr(config.protocol, name) for name in PROTOCOL_OPTIONS},
+        "epochs": None,
+        "seeds": "0",
+        **{f"{m}_encoder": config.modality(m).encoder for m in MODALITIES},
+        **preprocessing_form.defaults(config),
+    }
 
 
 def planned(path: str, name: str, config: StudyConfig, selection: cfg.Selection, root: Path) -> Plan:

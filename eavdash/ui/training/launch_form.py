@@ -20,6 +20,7 @@ from eavdash.jobs import estimates
 from eavdash.studies.write import Plan
 from eavdash.ui import cache, theme
 from eavdash.ui.training import copy_settings, execution_form, preprocessing_form
+from eavdash.ui.training.copy_settings import PROTOCOL_OPTIONS, apply_preset, form_defaults
 
 PAGE = "training_launch"
 PRESET_LABELS = {"quick": "quick: small models for a laptop", "paper": "paper: the published configuration"}
@@ -29,11 +30,6 @@ PROTOCOL_HELP = {
     "paper": "paper: 70/30 in order, no validation (optimistic)",
     "loso": "loso: leave one subject out",
     "subject-kfold": "subject-kfold: folds of subjects",
-}
-PROTOCOL_OPTIONS = {
-    "subject_scaling": "Standardise each subject by all of its unlabelled trials (transductive)",
-    "pooled": "Train on all subjects' training trials first, then fine-tune on each subject's own (within subjects)",
-    "test_epoch": "Choose the epoch on the test trials, as published (protocol paper only; never honest)",
 }
 FUSION_HELP = {
     "attention": "attention: tokens per modality, shares to show",
@@ -57,16 +53,10 @@ class Request:
     execution: Execution
 
 
-def apply_preset() -> None:
-    """Callback of the preset: every other setting takes the preset's value."""
-    for key, value in {**_defaults(copy_settings.base()), **copy_settings.further()}.items():
-        st.session_state[f"{PAGE}_{key}"] = value
-
-
 def initialise() -> None:
     """Give settings that have no value yet that of the preset."""
     st.session_state.setdefault(f"{PAGE}_preset", "quick")
-    for key, value in _defaults(copy_settings.base()).items():
+    for key, value in form_defaults(copy_settings.base()).items():
         st.session_state.setdefault(f"{PAGE}_{key}", value)
 
 
@@ -191,21 +181,6 @@ def _tested(plan: Plan) -> str:
         return ""
     low, high = int(counts.min()), int(counts.max())
     return f"Each subject is tested on n = {low if low == high else f'{low} to {high}'} trials."
-
-
-def _defaults(base: StudyConfig) -> dict[str, Any]:
-    return {
-        "stages": list(base.stages),
-        "fusion": base.fusion.kind,
-        "protocol": base.protocol.name,
-        "fold_count": base.protocol.folds,
-        "folds": "all",
-        **{name: getattr(base.protocol, name) for name in PROTOCOL_OPTIONS},
-        "epochs": None,
-        "seeds": "0",
-        **{f"{m}_encoder": base.modality(m).encoder for m in MODALITIES},
-        **preprocessing_form.defaults(base),
-    }
 
 
 def _key(name: str) -> dict[str, Any]:
