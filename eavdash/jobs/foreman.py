@@ -23,10 +23,10 @@ from eavdash.jobs.claiming import claim, current, fail, hand_over, tell_waiting,
 from eavdash.jobs.dependencies import pass_on
 from eavdash.jobs.executors import Executor, Exit, Leases
 from eavdash.jobs.slots import Slots, need_of
-from eavdash.jobs.snapshot import ended as is_over
 from eavdash.jobs.tasks import activate, startable
 from eavdash.jobs.verdict import EXIT_REASONS, verdict
 from eavdash.store import RunDir, StudyDir
+from eavdash.store.status import ended as is_over
 
 #: How often in a row a run cannot be started for want of room or rights until it lets others have their turn.
 MAX_TROUBLES = 5

@@ -15,9 +15,9 @@ from typing import Any
 from eavdash.config.schema import Execution, execution_of
 from eavdash.errors import IntegrityError, QueueError
 from eavdash.jobs.dependencies import obstacles, parents, waiting_reason
-from eavdash.jobs.snapshot import ended
 from eavdash.jobs.tasks import new_token, train_id
 from eavdash.store import CHECKED_FILES, RunDir
+from eavdash.store.status import ended
 
 
 def submit(run: RunDir, execution: Execution) -> None:

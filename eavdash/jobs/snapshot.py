@@ -25,6 +25,7 @@ import pandas as pd
 from eavdash.config.schema import STAGES
 from eavdash.errors import EavdashError, IntegrityError
 from eavdash.store import RunDir, StudyDir, unit_name
+from eavdash.store.status import ended
 
 COLUMNS = {
     "run": "str",
@@ -61,12 +62,6 @@ STUDIES = 16
 THOROUGH = 1000
 
 Stamp = tuple[int, int, int]
-
-
-def ended(status: dict[str, Any]) -> bool:
-    """Whether nothing more happens to a run by itself: over, or blocked by a parent that will not be done."""
-    blocked = status["state"] == "blocked" and bool(status.get("blocked_by"))
-    return blocked or status["state"] in ("done", "failed", "cancelled")
 
 
 def snapshot(study: StudyDir, runs: Sequence[str] | None = None) -> pd.DataFrame:

@@ -16,8 +16,8 @@ from eavdash.config.schema import execution_of
 from eavdash.errors import EavdashError, IntegrityError
 from eavdash.jobs.broker import CLUSTER, SLOTTED, Broker, Task, urgent
 from eavdash.jobs.dependencies import parents, unblock
-from eavdash.jobs.snapshot import ended
 from eavdash.store import RunDir
+from eavdash.store.status import ended
 
 #: Priorities of the queue's library begin at 1 and the lowest goes first; a person's are around 0, the highest first.
 _MIDDLE, _LARGEST = 100_000, 10_000

@@ -112,3 +112,9 @@ def with_attempt(status: Mapping[str, Any], state: str, fields: Mapping[str, Any
         "reason": fields.get("reason") or "",
     }
     return {**status, "history": [*(status.get("history") or []), attempt][-HISTORY:]}
+
+
+def ended(status: dict[str, Any]) -> bool:
+    """Whether nothing more happens to a run by itself: over, or blocked by a parent that will not be done."""
+    blocked = status["state"] == "blocked" and bool(status.get("blocked_by"))
+    return blocked or status["state"] in ("done", "failed", "cancelled")

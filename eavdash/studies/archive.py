@@ -16,9 +16,9 @@ from pathlib import Path
 
 from eavdash.errors import EavdashError, IntegrityError, QueueError, UsageError
 from eavdash.jobs.door import shut
-from eavdash.jobs.snapshot import ended
 from eavdash.store import StudyDir, find_study
 from eavdash.store.atomic import held
+from eavdash.store.status import ended
 from eavdash.studies.write import PLAN_LOCK, one_planner
 
 DELETED = ".deleted"

@@ -17,8 +17,9 @@ from typing import Any
 import pandas as pd
 
 from eavdash.errors import EavdashError, IntegrityError
-from eavdash.jobs.snapshot import ended, marked
+from eavdash.jobs.snapshot import marked
 from eavdash.store import RunDir, StudyDir, studies
+from eavdash.store.status import ended
 from eavdash.studies.archive import sweep
 
 COLUMNS = {

@@ -118,7 +118,7 @@ def test_it_is_kept_and_read_back_without_torch(study: StudyDir, made: Explanati
     assert found.summary() == made.summary()
     code = (
         "import sys; from pathlib import Path; from eavdash.store import RunDir;"
-        "from eavdash.explain.trial import load_explanation;"
+        "from eavdash.explain.explanation import load_explanation;"
         f"assert load_explanation(RunDir(Path({str(run.path)!r})), {made.trial!r}).attributions;"
         "assert not {'torch', 'captum', 'mne', 'timm'} & set(sys.modules)"
     )

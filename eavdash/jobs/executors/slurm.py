@@ -35,8 +35,8 @@ from eavdash.jobs.executors.slurm_commands import (
     log_options,
 )
 from eavdash.jobs.executors.slurm_options import options
-from eavdash.jobs.snapshot import ended
 from eavdash.store import RunDir
+from eavdash.store.status import ended
 
 #: Of those, the ones in which SLURM has ended a job that did nothing wrong.
 BLAMELESS = {"BOOT_FAIL", "NODE_FAIL", "PREEMPTED"}
