@@ -17,7 +17,7 @@ from eavdash.store import RunDir, StudyDir
 
 def parents(run: RunDir) -> list[RunDir]:
     """The runs that must be done before this one."""
-    return [run.study.run(name) for name in dict(run.config().get("parents") or {}).values()]
+    return [run.sibling(name) for name in dict(run.config().get("parents") or {}).values()]
 
 
 def children(run: RunDir) -> list[RunDir]:
@@ -26,7 +26,7 @@ def children(run: RunDir) -> list[RunDir]:
         changed = run.study.path.stat().st_mtime_ns
     except FileNotFoundError:
         return []
-    return [run.study.run(name) for name in _waiting(run.study.path, changed).get(run.name, ())]
+    return [run.sibling(name) for name in _waiting(run.study.path, changed).get(run.name, ())]
 
 
 @lru_cache(maxsize=8)

@@ -234,7 +234,7 @@ def _by_name(run: RunDir) -> tuple[Any, ...]:
     unit, stage, fold, seed = found.groups()
     document: dict[str, Any] = {}
     with contextlib.suppress(EavdashError, TypeError, ValueError):
-        document = run.study.study()
+        document = StudyDir.of(run).study()
     naming, selection = document.get("naming") or {}, document.get("selection") or {}
     subject = next((s for s in selection.get("subjects") or () if unit_name(s) == unit), "")
     return unit, subject, stage, int(fold or naming.get("fold") or 0), int(seed or naming.get("seed") or 0)

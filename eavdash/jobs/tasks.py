@@ -16,7 +16,7 @@ from eavdash.config.schema import execution_of
 from eavdash.errors import EavdashError, IntegrityError
 from eavdash.jobs.broker import CLUSTER, SLOTTED, Broker, Task, urgent
 from eavdash.jobs.dependencies import parents, unblock
-from eavdash.store import RunDir
+from eavdash.store import RunDir, StudyDir
 from eavdash.store.status import ended
 
 #: Priorities of the queue's library begin at 1 and the lowest goes first; a person's are around 0, the highest first.
@@ -119,5 +119,5 @@ def _give_up(run: RunDir) -> None:
 
 def startable(run: RunDir) -> bool:
     """Whether a run of this study may start now."""
-    control = run.study.control()
+    control = StudyDir.of(run).control()
     return not control["paused"] and not control["archived"]

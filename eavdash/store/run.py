@@ -8,15 +8,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from eavdash.errors import IntegrityError, QueueError
 from eavdash.store.atomic import held, locked_file, read_json, sha256, write_json
-from eavdash.store.names import slug
+from eavdash.store.paths import RunPaths
 from eavdash.store.status import TRANSITIONS, judged, with_attempt, wrong_in
-
-if TYPE_CHECKING:
-    from eavdash.store.study import StudyDir
 
 #: Reason of a run that nobody has queued yet.
 PLANNED = "planned, not in the queue yet"
@@ -30,80 +27,12 @@ CHECKED_FILES = (
 
 
 @dataclass(frozen=True)
-class RunDir:
-    """One run's folder, ``checkpoints/<study>/<run>``."""
+class RunDir(RunPaths):
+    """One run's folder, ``checkpoints/<study>/<run>``: what stands in its files, and how its state changes."""
 
-    path: Path
-
-    @property
-    def name(self) -> str:
-        return self.path.name
-
-    @property
-    def study(self) -> StudyDir:
-        from eavdash.store.study import StudyDir
-
-        return StudyDir(self.path.parent)
-
-    @property
-    def config_file(self) -> Path:
-        return self.path / "config.json"
-
-    @property
-    def status_file(self) -> Path:
-        return self.path / "status.json"
-
-    @property
-    def metrics_file(self) -> Path:
-        return self.path / "metrics.jsonl"
-
-    @property
-    def predictions_file(self) -> Path:
-        return self.path / "predictions.parquet"
-
-    @property
-    def baselines_file(self) -> Path:
-        return self.path / "baselines.parquet"
-
-    @property
-    def attention_file(self) -> Path:
-        """How a fusion attended to each test window, by layer and head; where it has attention."""
-        return self.path / "attention.parquet"
-
-    @property
-    def model_file(self) -> Path:
-        return self.path / "model.safetensors"
-
-    @property
-    def encoders_file(self) -> Path:
-        """The encoders of a fusion that were fine-tuned together with it; only such a run has them."""
-        return self.path / "encoders.safetensors"
-
-    @property
-    def resume_file(self) -> Path:
-        return self.path / "resume.pt"
-
-    @property
-    def joint_resume_file(self) -> Path:
-        """What resume.pt is to the epochs of encoders and fusion together."""
-        return self.path / "resume-joint.pt"
-
-    @property
-    def log_file(self) -> Path:
-        return self.path / "log.txt"
-
-    @property
-    def lock_file(self) -> Path:
-        return self.path / ".lock"
-
-    @property
-    def explain_dir(self) -> Path:
-        return self.path / "explain"
-
-    def explain_files(self, trial: str, method: str) -> tuple[Path, Path]:
-        """The arrays (.npz) and the receipts (.json) of one explanation."""
-        stem = f"{slug(trial)}-{method}"
-        return self.explain_dir / f"{stem}.npz", self.explain_dir / f"{stem}.json"
+    def sibling(self, name: str) -> RunDir:
+        """Another run of the same study."""
+        return RunDir(self.path.with_name(name))
 
     def config(self) -> dict[str, Any]:
         """The content of config.json."""

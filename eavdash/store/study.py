@@ -12,65 +12,18 @@ from typing import Any
 from eavdash.errors import IntegrityError, UsageError
 from eavdash.store.atomic import locked_file, read_json, write_json
 from eavdash.store.names import check_study_name
+from eavdash.store.paths import StudyPaths
 from eavdash.store.run import RunDir
 
 
 @dataclass(frozen=True)
-class StudyDir:
-    """One study's folder, ``checkpoints/<study>``."""
+class StudyDir(StudyPaths):
+    """One study's folder, ``checkpoints/<study>``: what stands in its files, and its runs."""
 
-    path: Path
-
-    @property
-    def name(self) -> str:
-        return self.path.name
-
-    @property
-    def study_file(self) -> Path:
-        return self.path / "study.json"
-
-    @property
-    def splits_file(self) -> Path:
-        return self.path / "splits.csv"
-
-    @property
-    def trials_file(self) -> Path:
-        """The further columns of the trial table, by subject and trial; a study's results can be split by them."""
-        return self.path / "trials.csv"
-
-    @property
-    def probes_file(self) -> Path:
-        """What the leakage probes found."""
-        return self.path / "probes.json"
-
-    @property
-    def control_file(self) -> Path:
-        """What a person wants of the study as a whole: whether it is paused, whether it is archived."""
-        return self.path / "control.json"
-
-    @property
-    def probe_lock_file(self) -> Path:
-        """Held by whoever probes the study."""
-        return self.path / ".probe.lock"
-
-    @property
-    def probe_status_file(self) -> Path:
-        """What the probing does, or why it failed."""
-        return self.path / "probe-status.json"
-
-    @property
-    def probe_log_file(self) -> Path:
-        """What a probing in the background printed."""
-        return self.path / "probe.log"
-
-    @property
-    def probe_scratch(self) -> str:
-        """How a probing's temporary folder beside the studies is named; eight more characters follow."""
-        return f".probe-{self.name}-"
-
-    @property
-    def cache_dir(self) -> Path:
-        return self.path.parent / ".cache"
+    @classmethod
+    def of(cls, run: RunDir) -> StudyDir:
+        """The study that a run belongs to."""
+        return cls(run.study.path)
 
     @property
     def exists(self) -> bool:

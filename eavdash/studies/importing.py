@@ -290,7 +290,7 @@ def _score_encoder(job: Job, model: nn.Module) -> None:
 def _score_fusion(job: Job, model: nn.Module) -> None:
     parts, left_out = {}, []
     for modality, name in job.info["parents"].items():
-        parent = job.run.study.run(name)
+        parent = job.run.sibling(name)
         windows = read_windows(job, modality, parent.config()["input"].get("channels", ()))
         if windows is not None:
             parts[modality] = features(parent, windows, job.device)

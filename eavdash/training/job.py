@@ -20,7 +20,7 @@ from eavdash.data.inputs import load_windows
 from eavdash.data.table import natural_sort, open_table, select
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError, SplitError, TrainingError
-from eavdash.store import RunDir
+from eavdash.store import RunDir, StudyDir
 from eavdash.store.atomic import write_json
 from eavdash.training.loop import Report
 from eavdash.training.seeds import Seeder, seeder
@@ -134,7 +134,7 @@ def open_job(
             found="none",
             remedy="plan the study again with eavdash train",
         )
-    dataset = run.study.study()["dataset"]["path"]
+    dataset = StudyDir.of(run).study()["dataset"]["path"]
     frame = select(open_table(dataset), config, subjects).frame
     trials = frame.merge(splits[["subject", "trial", "split"]], on=["subject", "trial"], validate="one_to_one")
     if len(trials) != len(splits):

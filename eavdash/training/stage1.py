@@ -159,7 +159,7 @@ def _predictions(job: Job, model: nn.Module, source: WindowSource, index: pd.Dat
 def start(job: Job) -> RunDir | None:
     """The run of all subjects (``protocol.pooled``) whose weights this one starts from."""
     name = (job.info.get("parents") or {}).get(job.stage)
-    return job.run.study.run(name) if name else None
+    return job.run.sibling(name) if name else None
 
 
 def new_encoder(job: Job, spec: dict[str, Any]) -> Encoder:

@@ -248,7 +248,7 @@ def _trained(job: Job, kind: str, source: FeatureSource, train: Sequence[int]) -
 
 
 def _parent(job: Job, modality: str) -> Any:
-    return job.run.study.run(job.info["parents"][modality])
+    return job.run.sibling(job.info["parents"][modality])
 
 
 def _windows(job: Job) -> tuple[dict[str, Windows], list[dict[str, str]]]:

@@ -9,6 +9,7 @@ import pytest
 from eavdash.data.windows import WindowSet
 from eavdash.errors import UsageError
 from eavdash.results.statistics import chance_line
+from eavdash.store import StudyDir
 from eavdash.training.probes import shuffled_labels, subject_identity
 from eavdash.training.run import train_run
 
@@ -17,7 +18,7 @@ def done(run):
     """The run as if it had finished."""
     run.transition("running")
     run.transition("done")
-    return run.study
+    return StudyDir.of(run)
 
 
 def of_groups(trials: pd.DataFrame, modality: str, _config, _cache) -> WindowSet:
@@ -85,13 +86,13 @@ def test_who_a_window_is_of_is_told_from_a_subject_of_its_own_kind(sandbox, tiny
         monkeypatch.setattr("eavdash.training.job.load_windows", reader)
         run = sandbox.study(tiny_config(2), name)("eeg")
         if across:
-            everybody = run.study.run("all-eeg")
+            everybody = run.sibling("all-eeg")
             everybody.create({**run.config(), "run": "all-eeg", "unit": "all", "subject": ""})
             train_run(everybody)
             done(everybody)
         else:
             done(run)
-        found = subject_identity(run.study)
+        found = subject_identity(StudyDir.of(run))
         assert found.subjects == ("1", "2", "3")
         assert found.of == ("the eeg encoder's features" if across else "simple features of eeg")
         accuracies[name] = (found.accuracy, chance_line(found.trials, 3, majority=found.majority))
@@ -102,7 +103,7 @@ def test_who_a_window_is_of_is_told_from_a_subject_of_its_own_kind(sandbox, tiny
 def test_without_a_finished_encoder_there_is_nothing_to_probe(sandbox, tiny_config):
     run = sandbox.study(tiny_config(1))("eeg")
     with pytest.raises(UsageError, match="a finished run of an encoder"):
-        shuffled_labels(run.study)
+        shuffled_labels(StudyDir.of(run))
     done(run)
     with pytest.raises(UsageError, match="at least 2 subjects"):
-        subject_identity(run.study)
+        subject_identity(StudyDir.of(run))
