@@ -25,8 +25,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from eavdash.config.convert import with_epochs, with_settings
 from eavdash.config.presets import preset
-from eavdash.config.schema import Execution, Selection, with_epochs, with_settings
+from eavdash.config.schema import Execution, Selection
 from eavdash.jobs.executors.local import with_package
 from eavdash.jobs.place import queue_place
 from eavdash.jobs.queue import submit

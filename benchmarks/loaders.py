@@ -39,8 +39,9 @@ import scipy.signal
 import soundfile
 import torch
 
+from eavdash.config.choices import COLUMN
 from eavdash.config.presets import preset
-from eavdash.config.schema import COLUMN, StudyConfig
+from eavdash.config.schema import StudyConfig
 from eavdash.data.adapters.eav import eav_root
 from eavdash.data.cache.wanted import want
 from eavdash.data.inputs import make_windows

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from eavdash.config.schema import MODALITIES
+from eavdash.config.choices import MODALITIES
 from eavdash.jobs.place import queue_place
 from eavdash.jobs.queue import cancel, pause, prioritise, resume, submit
 from eavdash.jobs.snapshot import snapshot

@@ -31,7 +31,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eavdash.config import schema as cfg
+from eavdash.config.choices import STAGES
+from eavdash.config.convert import to_dict
 from eavdash.config.presets import preset
 from eavdash.store import StudyDir, unit_name
 from eavdash.store.atomic import beat
@@ -46,7 +47,7 @@ def make_study(root: Path, name: str, subjects: int, folds: int) -> StudyDir:
     """A study of ``subjects`` x ``folds`` x 4 runs: the first 168 running, of the others two thirds done."""
     study = StudyDir(root / name)
     study.path.mkdir(parents=True)
-    config = cfg.to_dict(preset("quick"))
+    config = to_dict(preset("quick"))
     document = {
         "name": name,
         "config": config,
@@ -60,7 +61,7 @@ def make_study(root: Path, name: str, subjects: int, folds: int) -> StudyDir:
     now, host, number = time.time(), os.uname().nodename, 0
     for subject in range(1, subjects + 1):
         for fold in range(folds):
-            for stage in cfg.STAGES:
+            for stage in STAGES:
                 unit = unit_name(str(subject))
                 run = study.run(f"{unit}-{stage}" + (f"-fold{fold}" if folds > 1 else ""))
                 run.path.mkdir()

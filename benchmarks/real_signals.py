@@ -27,7 +27,8 @@ from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from eavdash.config import schema as cfg
+from eavdash.config.choices import COLUMN
+from eavdash.config.convert import from_dict
 from eavdash.data.eeg.bandpower import band_power
 from eavdash.data.inputs import load_windows
 from eavdash.data.table import open_table, select
@@ -84,9 +85,9 @@ def features(windows: WindowSet) -> np.ndarray:
 def regression(study: StudyDir, modality: str) -> pd.DataFrame:
     """Test rows like those of an encoder's predictions, stage ``logistic``, over the folds of ``study``."""
     document = study.study()
-    config, classes = cfg.from_dict(document["config"]), document["classes"]
+    config, classes = from_dict(document["config"]), document["classes"]
     frame = select(open_table(document["dataset"]["path"]), config).frame
-    windows = load_windows(frame[frame[cfg.COLUMN[modality]] != ""], modality, config, study.cache_dir)
+    windows = load_windows(frame[frame[COLUMN[modality]] != ""], modality, config, study.cache_dir)
     index = windows.index.reset_index(drop=True)
     x = features(windows)
     splits = pd.read_csv(study.splits_file, dtype=str, keep_default_na=False)

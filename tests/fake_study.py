@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eavdash.config import schema as cfg
+from eavdash.config.choices import MODALITIES, STAGES
+from eavdash.config.convert import to_dict
 from eavdash.config.presets import preset
 from eavdash.store import RunDir, StudyDir, unit_name
 from eavdash.store.atomic import write_atomic, write_json
@@ -30,7 +31,7 @@ def make_study(
     name: str = "demo",
     *,
     subjects: Sequence[str] = ("1", "2", "3"),
-    stages: Sequence[str] = cfg.STAGES,
+    stages: Sequence[str] = STAGES,
     folds: Sequence[int] = (0,),
     seeds: Sequence[int] = (0,),
     states: Mapping[str, str] | None = None,
@@ -57,7 +58,7 @@ def make_study(
     document: dict[str, Any] = {
         "name": name,
         "created": "2026-01-01T00:00:00+0000",
-        "config": cfg.to_dict(config),
+        "config": to_dict(config),
         "selection": {"subjects": list(subjects), "folds": list(folds), "seeds": list(seeds)},
         "dataset": {
             "path": str(dataset),
@@ -104,7 +105,7 @@ def make_study(
                             "seed": number,
                             "subject": subject,
                             "classes": list(classes),
-                            "parents": {m: names[m] for m in cfg.MODALITIES if m in names} if stage == "fusion" else {},
+                            "parents": {m: names[m] for m in MODALITIES if m in names} if stage == "fusion" else {},
                             "config": document["config"],
                         }
                     )
@@ -234,7 +235,7 @@ def prediction_rows(
                     }
                     if stage == "fusion" and fusion == "attention":
                         shares = rng.dirichlet((4, 2, 1))
-                        row |= {f"attention_{m}": v for m, v in zip(cfg.MODALITIES, shares, strict=True)}
+                        row |= {f"attention_{m}": v for m, v in zip(MODALITIES, shares, strict=True)}
                     rows.append(row)
     return pd.DataFrame(rows)
 
@@ -259,16 +260,16 @@ def attention_rows(fused: pd.DataFrame, layers: int = 1) -> pd.DataFrame:
     """
     tested = fused[fused["split"] == "test"].reset_index(drop=True)
     out = tested[["subject", "trial", "window", "fold", "seed"]].copy()
-    shares = tested[[f"attention_{m}" for m in cfg.MODALITIES]].to_numpy()
+    shares = tested[[f"attention_{m}" for m in MODALITIES]].to_numpy()
     rng = np.random.default_rng(0)
     for head, tilt in enumerate(([1, -1, 0], [-1, 1, 0], [0, 1, -1], [0, -1, 1])):
-        for number, m in enumerate(cfg.MODALITIES):
+        for number, m in enumerate(MODALITIES):
             out[f"head{head + 1}_{m}"] = shares[:, number] + 0.5 * shares.min(axis=1) * tilt[number]
         for layer in range(layers):
-            for number, query in enumerate(cfg.MODALITIES):
+            for number, query in enumerate(MODALITIES):
                 row = rng.dirichlet(np.roll((6, 2, 1), number + head), len(out)) * (shares > 0)
                 row = row / row.sum(axis=1, keepdims=True) * (shares[:, [number]] > 0)
-                for key, values in zip(cfg.MODALITIES, row.T, strict=True):
+                for key, values in zip(MODALITIES, row.T, strict=True):
                     out[f"layer{layer + 1}_head{head + 1}_{query}_{key}"] = values
     return out
 
@@ -303,14 +304,14 @@ def make_explanation(study: StudyDir, run: str, subject: str, trial: str, window
         label="Anger",
         predicted="Anger",
         classes=tuple(study.study()["classes"]),
-        modalities=cfg.MODALITIES,
+        modalities=MODALITIES,
         windows=tuple(
             {
                 "window": w,
                 "start": 5.0 * w,
                 "stop": 5.0 * w + 5,
                 "predicted": "Anger",
-                "modalities": list(cfg.MODALITIES) if w != 1 else ["vision", "eeg"],
+                "modalities": list(MODALITIES) if w != 1 else ["vision", "eeg"],
             }
             for w in range(windows)
         ),

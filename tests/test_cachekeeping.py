@@ -12,11 +12,11 @@ import pytest
 import soundfile
 
 from eavdash.cli.commands import cache
-from eavdash.config import schema as cfg
+from eavdash.config.convert import with_settings
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import DataError, UsageError
 
-CONFIG = cfg.with_settings(StudyConfig(), ["window=1", "stages=audio", "audio.mels=16"])
+CONFIG = with_settings(StudyConfig(), ["window=1", "stages=audio", "audio.mels=16"])
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from eavdash.config import schema as cfg
+from eavdash.config.choices import STAGES
+from eavdash.config.convert import differences, from_dict, to_dict, with_epochs, with_settings
 from eavdash.config.presets import PRESETS, preset
 from eavdash.errors import ConfigError
 
@@ -14,7 +15,7 @@ from eavdash.errors import ConfigError
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_comes_back_from_json(name: str) -> None:
     config = preset(name)
-    assert cfg.from_dict(json.loads(json.dumps(cfg.to_dict(config)))) == config
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
 
 
 def test_the_paper_preset_is_the_published_configuration() -> None:
@@ -26,7 +27,7 @@ def test_the_paper_preset_is_the_published_configuration() -> None:
 
 
 def test_settings_change_what_they_name_and_nothing_else() -> None:
-    config = cfg.with_settings(
+    config = with_settings(
         preset("quick"),
         ["eeg.low=1", "train.audio.epochs=5", "stages=audio,eeg", "train.eeg.augment=false", "eeg.channels=Fz, Cz"],
     )
@@ -35,7 +36,7 @@ def test_settings_change_what_they_name_and_nothing_else() -> None:
     assert config.stages == ("audio", "eeg")
     assert config.train.eeg.augment is False
     assert config.eeg.channels == ("Fz", "Cz")
-    changed = cfg.differences(cfg.to_dict(preset("quick")), cfg.to_dict(config))
+    changed = differences(to_dict(preset("quick")), to_dict(config))
     assert len(changed) == 5
     assert "eeg.low: 0.5 → 1.0" in changed
 
@@ -81,24 +82,24 @@ def test_settings_change_what_they_name_and_nothing_else() -> None:
 )
 def test_an_impossible_setting_is_refused_with_its_name(setting: str) -> None:
     with pytest.raises(ConfigError, match=r"expected .*, found .*; "):
-        cfg.with_settings(preset("quick"), [setting])
+        with_settings(preset("quick"), [setting])
 
 
 def test_an_unknown_key_in_json_is_refused() -> None:
-    data = cfg.to_dict(preset("quick"))
+    data = to_dict(preset("quick"))
     data["eeg"]["lows"] = 1
     with pytest.raises(ConfigError, match="unknown lows"):
-        cfg.from_dict(data)
+        from_dict(data)
 
 
 def test_a_wrong_type_in_json_is_refused() -> None:
-    data = cfg.to_dict(preset("quick"))
+    data = to_dict(preset("quick"))
     data["train"]["eeg"]["epochs"] = "many"
     with pytest.raises(ConfigError, match=r"train\.eeg\.epochs"):
-        cfg.from_dict(data)
+        from_dict(data)
 
 
 def test_epochs_for_every_stage_keep_head_epochs_within() -> None:
-    config = cfg.with_epochs(preset("paper"), 3)
-    assert {config.training(s).epochs for s in cfg.STAGES} == {3}
+    config = with_epochs(preset("paper"), 3)
+    assert {config.training(s).epochs for s in STAGES} == {3}
     assert config.train.audio.head_epochs == 3

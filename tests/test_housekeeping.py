@@ -14,7 +14,7 @@ import soundfile
 from fake_study import make_study
 from test_planning import AUDIO, table
 
-from eavdash.config import schema as cfg
+from eavdash.config.convert import to_dict, with_settings
 from eavdash.config.schema import Execution, Selection
 from eavdash.errors import QueueError, StudyConflictError, UsageError
 from eavdash.store import RunDir, StudyDir, studies
@@ -134,7 +134,7 @@ def test_a_damaged_study_keeps_its_row_and_says_why(tmp_path: Path) -> None:
 
 
 def test_a_clone_has_the_edits_and_says_what_they_are(tmp_path: Path) -> None:
-    config = cfg.with_settings(AUDIO, ["train.audio.epochs=7"])
+    config = with_settings(AUDIO, ["train.audio.epochs=7"])
     study = prepare(table(tmp_path), "pilot", config, Selection(("1", "2"), (0, 1), (0, 3)), tmp_path / "c").study
     made = extend.clone(study, "wider", ["audio.width=32"], seeds=(5,))
     assert made.differences == ("audio.width: 64 → 32", "seeds: [0, 3] → [5]")
@@ -193,7 +193,7 @@ def test_only_the_holes_are_queued(tmp_path: Path, submitted: list) -> None:
     assert extend.extend(study, seeds=(1,)).holes == ()
     assert len(submitted) == 1
     assert study.study()["selection"] == {"subjects": ["1", "2"], "folds": [0], "seeds": [0, 1]}
-    assert study.study()["config"] == cfg.to_dict(AUDIO)
+    assert study.study()["config"] == to_dict(AUDIO)
     # All subjects and all folds: what was there keeps its name and its state.
     more = extend.extend(study, subjects=(), folds=())
     assert len(more.plan.runs) == 3 * 5 * 2

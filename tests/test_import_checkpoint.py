@@ -15,7 +15,8 @@ from published_models import PublishedEeg, PublishedFusion, randomised
 from torch import Tensor, nn
 
 from eavdash.cli.main import main
-from eavdash.config.schema import COLUMN, StudyConfig
+from eavdash.config.choices import COLUMN
+from eavdash.config.schema import StudyConfig
 from eavdash.data.windows import WindowSet
 from eavdash.errors import ConfigError, DataError, UsageError
 from eavdash.models.ast import AUDIOSET_SCALE, AUDIOSET_SHIFT

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from eavdash.config import schema as cfg
+from eavdash.config.convert import with_settings
 from eavdash.config.presets import preset
 from eavdash.config.schema import Selection
 from eavdash.errors import (
@@ -111,7 +111,7 @@ def test_of_one_modality_there_is_nothing_to_fuse(tmp_path: Path) -> None:
 def test_another_configuration_under_the_same_name_is_refused_with_the_difference(tmp_path: Path) -> None:
     root = table(tmp_path)
     prepare(root, "pilot", AUDIO, Selection(), tmp_path / "c")
-    other = cfg.with_settings(AUDIO, ["window=4"])
+    other = with_settings(AUDIO, ["window=4"])
     with pytest.raises(StudyConflictError, match=r"window: 5\.0 → 4\.0") as caught:
         prepare(root, "pilot", other, Selection(), tmp_path / "c")
     assert caught.value.exit_code == 2
@@ -216,14 +216,14 @@ def test_fine_tuning_without_weights_is_noted(tmp_path: Path) -> None:
 def test_an_encoder_that_a_library_lacks_is_refused_before_anything_is_written(
     tmp_path: Path, stage: str, encoder: str, near: str
 ) -> None:
-    config = cfg.with_settings(replace(preset("quick"), stages=(stage,)), [f"{stage}.encoder={encoder}"])
+    config = with_settings(replace(preset("quick"), stages=(stage,)), [f"{stage}.encoder={encoder}"])
     with pytest.raises(ConfigError, match=rf"{stage}\.encoder: .*did you mean .*{near}"):
         plan(table(tmp_path), "q", config, Selection(), tmp_path / "c")
     assert not (tmp_path / "c").exists()
 
 
 def test_weights_that_are_not_there_are_named_before_anything_is_written(tmp_path: Path) -> None:
-    config = cfg.with_settings(AUDIO, [f"audio.weights={tmp_path / 'ast'}"])
+    config = with_settings(AUDIO, [f"audio.weights={tmp_path / 'ast'}"])
     with pytest.raises(ConfigError, match=r"audio\.weights: expected a checkpoint's folder or file"):
         plan(table(tmp_path), "pilot", config, Selection(), tmp_path / "c")
 
@@ -263,7 +263,7 @@ def test_further_columns_are_kept_beside_the_study(tmp_path: Path) -> None:
 
 
 def test_pooled_runs_come_first_and_everybody_starts_from_them(tmp_path: Path) -> None:
-    config = cfg.with_settings(replace(preset("quick"), stages=("vision", "audio", "fusion")), ["protocol.pooled=true"])
+    config = with_settings(replace(preset("quick"), stages=("vision", "audio", "fusion")), ["protocol.pooled=true"])
     made = plan(table(tmp_path, subjects=2, video=True), "pilot", config, Selection(folds=(0, 1)), tmp_path / "c")
     assert made.runs[:4] == ["all-vision-fold0", "all-audio-fold0", "all-vision-fold1", "all-audio-fold1"]
     by_name = {run.name: run.config for run in made.planned}
@@ -275,7 +275,7 @@ def test_pooled_runs_come_first_and_everybody_starts_from_them(tmp_path: Path) -
 
 
 def test_pooled_needs_more_than_one_subject_and_keeps_them(tmp_path: Path) -> None:
-    config = cfg.with_settings(AUDIO, ["protocol.pooled=true"])
+    config = with_settings(AUDIO, ["protocol.pooled=true"])
     root = table(tmp_path)
     with pytest.raises(SplitError, match=r"protocol\.pooled: expected at least 2 subjects .* found 1"):
         plan(root, "pilot", config, Selection(("1",)), tmp_path / "c")
@@ -294,4 +294,4 @@ def test_pooled_needs_more_than_one_subject_and_keeps_them(tmp_path: Path) -> No
 )
 def test_options_that_a_protocol_cannot_have_are_refused(settings: list[str], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        cfg.with_settings(preset("quick"), settings)
+        with_settings(preset("quick"), settings)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from eavdash import __version__
 from eavdash.cli.options import add_choice, add_execution, steering
-from eavdash.config import schema as cfg
+from eavdash.config.choices import PROTOCOLS
 from eavdash.errors import EavdashError
 
 
@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--contact-sheet", metavar="FOLDER", help="write a picture of each subject's faces there")
     check.add_argument("--no-faces", action="store_true", help="do not look for faces, which takes most of the time")
     check.add_argument("--preset", default="quick", help="settings that the recordings are for (default: %(default)s)")
-    check.add_argument("--protocol", choices=cfg.PROTOCOLS, help="show what this one makes of the trials, not all")
+    check.add_argument("--protocol", choices=PROTOCOLS, help="show what this one makes of the trials, not all")
     check.add_argument("--set", dest="settings", action="append", default=[], metavar="key=value", help="one setting")
 
     _cache(command("cache", "What has been read and kept: list it, clear it, or fill it.", place, machine))
@@ -204,7 +204,7 @@ def _dataset(train: argparse.ArgumentParser) -> None:
         metavar="column=value",
         help="only trials whose column has this value (may be repeated), or all (default: EAV's speaking trials)",
     )
-    train.add_argument("--protocol", choices=cfg.PROTOCOLS, help="default: the preset's")
+    train.add_argument("--protocol", choices=PROTOCOLS, help="default: the preset's")
     train.add_argument("--epochs", type=int, metavar="N", help="the same number for every stage")
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 
-from eavdash.config import schema as cfg
+from eavdash.config.choices import EXECUTORS, STAGES
 
 
 def add_execution(parser: argparse.ArgumentParser) -> None:
     """The options that say where and how runs are computed."""
     group = parser.add_argument_group("where and how runs are computed")
-    group.add_argument("--executor", choices=cfg.EXECUTORS, default="local", help="default: this machine")
+    group.add_argument("--executor", choices=EXECUTORS, default="local", help="default: this machine")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)")
     group.add_argument("--threads", type=int, default=1, metavar="N", help="cores of a run (default: %(default)s)")
     group.add_argument(
@@ -37,7 +37,7 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
     """The options that choose runs."""
     parser.add_argument("--run", action="append", metavar="R", help="one run (may be repeated; default: all)")
     parser.add_argument("--subject", default="", metavar="1-3", help="only those of these subjects")
-    parser.add_argument("--stage", default="", metavar="S,S", help=f"only those of {', '.join(cfg.STAGES)}")
+    parser.add_argument("--stage", default="", metavar="S,S", help=f"only those of {', '.join(STAGES)}")
     parser.add_argument("--fold", default="", metavar="0,1", help="only those of these folds")
     parser.add_argument("--seed", default="", metavar="0,1", help="only those of these seeds")
 

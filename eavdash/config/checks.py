@@ -7,20 +7,13 @@ ConfigError.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from eavdash.config.schema import (
-    ENCODERS,
-    FUSIONS,
-    LIBRARIES,
-    MODALITIES,
-    PRECISIONS,
-    PROTOCOLS,
-    STAGES,
-    EegConfig,
-    StudyConfig,
-)
+from eavdash.config.choices import ENCODERS, FUSIONS, LIBRARIES, MODALITIES, PRECISIONS, PROTOCOLS, STAGES
 from eavdash.errors import ConfigError
+
+if TYPE_CHECKING:
+    from eavdash.config.schema import StudyConfig
 
 
 def check(config: StudyConfig) -> None:
@@ -82,7 +75,7 @@ def check(config: StudyConfig) -> None:
     need(named, "eeg.reference", 'empty, "average", or channels joined by "+"', reference)
     if config.eeg.chain == "published":
         for name in ("notch", "reference", "bad_channels", "clip"):
-            usual, value = getattr(EegConfig(), name), getattr(config.eeg, name)
+            usual, value = getattr(type(config.eeg)(), name), getattr(config.eeg, name)
             need(value == usual, f"eeg.{name}", f'{usual!r}: the chain "published" has no such step', value)
     for name, value in (("notch", config.eeg.notch), ("reject", config.eeg.reject), ("clip", config.eeg.clip)):
         need(value >= 0, f"eeg.{name}", "0 (none) or more", value)

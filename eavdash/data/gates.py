@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from eavdash.config.schema import COLUMN, ProtocolConfig
+from eavdash.config.choices import COLUMN
+from eavdash.config.schema import ProtocolConfig
 from eavdash.data.cache.digests import digests
 from eavdash.data.recording import END_TOLERANCE, split_trial
 from eavdash.data.splits import check_splits

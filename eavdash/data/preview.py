@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from eavdash.config.schema import COLUMN, StudyConfig
+from eavdash.config.choices import COLUMN
+from eavdash.config.schema import StudyConfig
 from eavdash.data.audio import reading as audio
 from eavdash.data.eeg import reading as eeg
 from eavdash.data.eeg.bandpower import BandPower, band_power

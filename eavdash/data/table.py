@@ -24,7 +24,8 @@ from typing import Any
 
 import pandas as pd
 
-from eavdash.config.schema import COLUMN, MODALITIES, StudyConfig
+from eavdash.config.choices import COLUMN, MODALITIES
+from eavdash.config.schema import StudyConfig
 from eavdash.data.adapters import KINDS, adapt
 from eavdash.data.adapters.base import DEPTH, check_name, unlistable
 from eavdash.data.formats.tablefile import check_frame, read_table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from eavdash.config.schema import MODALITIES
+from eavdash.config.choices import MODALITIES
 from eavdash.errors import UsageError
 from eavdash.store import RunDir, StudyDir
 

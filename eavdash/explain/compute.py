@@ -10,7 +10,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from eavdash.config import schema as cfg
+from eavdash.config.choices import COLUMN
+from eavdash.config.convert import from_dict
+from eavdash.config.schema import StudyConfig
 from eavdash.data.inputs import load_windows
 from eavdash.data.standardise import recorded, standardised
 from eavdash.data.table import open_table, select
@@ -48,7 +50,7 @@ def compute(
     classes = tuple(info["classes"])
     where = _device(device)
     model = load_unit(study, run, where)
-    row = _row(study, cfg.from_dict(info["config"]), subject, trial)
+    row = _row(study, from_dict(info["config"]), subject, trial)
     sets = _window_sets(study, run, row)
     windows = _windows(sets, where)
     with torch.no_grad():
@@ -122,7 +124,7 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _row(study: StudyDir, config: cfg.StudyConfig, subject: str, trial: str) -> pd.DataFrame:
+def _row(study: StudyDir, config: StudyConfig, subject: str, trial: str) -> pd.DataFrame:
     """The trial's row of the trial table, as a frame of one row."""
     path = study.study()["dataset"]["path"]
     frame = select(open_table(path), config, (subject,)).frame
@@ -141,10 +143,10 @@ def _window_sets(study: StudyDir, run: RunDir, row: pd.DataFrame) -> dict[str, W
     """The trial's windows in each modality of the decision that was recorded, with the channels of training."""
     sets = {}
     for modality, encoder in encoder_runs(study, run).items():
-        if row[cfg.COLUMN[modality]].iloc[0] == "":
+        if row[COLUMN[modality]].iloc[0] == "":
             continue
         info = encoder.config()
-        config = cfg.from_dict(info["config"])
+        config = from_dict(info["config"])
         if modality == "eeg":
             config = replace(config, eeg=replace(config.eeg, channels=tuple(info["input"]["channels"])))
         windows = load_windows(row, modality, config, study.cache_dir)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eavdash.config.schema import COLUMN, MODALITIES
+from eavdash.config.choices import COLUMN, MODALITIES
 from eavdash.data.recording import END_TOLERANCE
 from eavdash.data.table import TrialTable, natural
 from eavdash.health.report import Finding, records

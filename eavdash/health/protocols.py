@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import pandas as pd
 
-from eavdash.config.schema import COLUMN, PROTOCOLS, StudyConfig
+from eavdash.config.choices import COLUMN, PROTOCOLS
+from eavdash.config.schema import StudyConfig
 from eavdash.data.splits import fold_numbers, make_splits
 from eavdash.data.table import TrialTable, natural, select
 from eavdash.errors import EavdashError

@@ -13,7 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from eavdash.config.schema import MODALITIES, StudyConfig
+from eavdash.config.choices import MODALITIES
+from eavdash.config.schema import StudyConfig
 from eavdash.data.table import natural
 from eavdash.health.report import Finding, records
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from eavdash.config.schema import COLUMN, MODALITIES
+from eavdash.config.choices import COLUMN, MODALITIES
 from eavdash.data.cache.digests import files_of
 from eavdash.data.recording import seconds, split_trial, stamp
 from eavdash.data.table import missing_file

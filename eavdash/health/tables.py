@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eavdash.config.schema import MODALITIES
+from eavdash.config.choices import MODALITIES
 from eavdash.data.table import TrialTable, natural
 from eavdash.health.report import Finding
 

@@ -11,7 +11,7 @@ import hashlib
 import time
 from typing import Any
 
-from eavdash.config.schema import execution_of
+from eavdash.config.convert import execution_of
 from eavdash.errors import EavdashError, IntegrityError, QueueError
 from eavdash.store import RunDir
 from eavdash.store.atomic import beat, host

@@ -15,7 +15,8 @@ from typing import Any
 
 import pandas as pd
 
-from eavdash.config.schema import MODALITIES, STAGES, Execution
+from eavdash.config.choices import MODALITIES, STAGES
+from eavdash.config.schema import Execution
 from eavdash.errors import EavdashError
 from eavdash.jobs.slots import GPU_PARTS, need_of, this_machine
 from eavdash.jobs.snapshot import snapshot

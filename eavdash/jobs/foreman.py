@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eavdash.config.schema import execution_of
+from eavdash.config.convert import execution_of
 from eavdash.errors import EavdashError, IntegrityError, QueueError, TrainingError, UsageError
 from eavdash.jobs.broker import Broker
 from eavdash.jobs.claiming import claim, current, fail, hand_over, tell_waiting, wanted

@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from eavdash.config.schema import Execution, execution_of
+from eavdash.config.convert import execution_of
+from eavdash.config.schema import Execution
 from eavdash.errors import IntegrityError, QueueError
 from eavdash.jobs.dependencies import obstacles, parents, waiting_reason
 from eavdash.jobs.tasks import new_token, train_id

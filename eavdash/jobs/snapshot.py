@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eavdash.config.schema import STAGES
+from eavdash.config.choices import STAGES
 from eavdash.errors import EavdashError, IntegrityError
 from eavdash.store import RunDir, StudyDir, unit_name
 from eavdash.store.status import ended

@@ -12,7 +12,7 @@ import time
 from collections.abc import Collection
 from typing import Any
 
-from eavdash.config.schema import execution_of
+from eavdash.config.convert import execution_of
 from eavdash.errors import EavdashError, IntegrityError
 from eavdash.jobs.broker import CLUSTER, SLOTTED, Broker, Task, urgent
 from eavdash.jobs.dependencies import parents, unblock

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-from eavdash.config.schema import execution_of
+from eavdash.config.convert import execution_of
 from eavdash.errors import EavdashError, IntegrityError, QueueError, TrainingError, UsageError
 from eavdash.jobs.executors import JOB_VARIABLE
 from eavdash.jobs.executors.local import LOCK_VARIABLE, RUN_VARIABLE, heading

@@ -14,7 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from eavdash.config.schema import LIBRARIES, MODALITIES, StudyConfig
+from eavdash.config.choices import LIBRARIES, MODALITIES
+from eavdash.config.schema import StudyConfig
 from eavdash.errors import ConfigError, IntegrityError
 from eavdash.models.architecture import architecture
 from eavdash.models.ast import AudioSpectrogramTransformer

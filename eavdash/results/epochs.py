@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from eavdash.config.schema import STAGES
+from eavdash.config.choices import STAGES
 from eavdash.errors import EavdashError
 from eavdash.store import StudyDir
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from eavdash.config import schema as cfg
+from eavdash.config.convert import from_dict
+from eavdash.config.schema import StudyConfig
 from eavdash.errors import IntegrityError
 from eavdash.results import paper
 
@@ -68,10 +69,10 @@ def marks(document: dict[str, Any]) -> tuple[Mark, ...]:
             found="none",
             remedy="restore the file, or train the study again",
         )
-    return marks_of(cfg.from_dict(document["config"]))
+    return marks_of(from_dict(document["config"]))
 
 
-def marks_of(config: cfg.StudyConfig) -> tuple[Mark, ...]:
+def marks_of(config: StudyConfig) -> tuple[Mark, ...]:
     """The marks of a configuration."""
     protocol = config.protocol
     every = (

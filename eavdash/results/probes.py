@@ -14,7 +14,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from eavdash.config.schema import StudyConfig, from_dict
+from eavdash.config.convert import from_dict
+from eavdash.config.schema import StudyConfig
 from eavdash.errors import EavdashError, IntegrityError, UsageError
 from eavdash.results.columns import column
 from eavdash.results.statistics import MIN_TRIALS, chance_line

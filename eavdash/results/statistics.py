@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from eavdash.config.schema import MODALITIES
+from eavdash.config.choices import MODALITIES
 
 #: With five pairs the smallest two-sided p of the signed-rank test is 2/32 = 0.0625: it can never pass 5 %.
 MIN_SUBJECTS = 6

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from eavdash.config.schema import STAGES
+from eavdash.config.choices import STAGES
 from eavdash.errors import EavdashError, IntegrityError, UsageError
 from eavdash.results.columns import column
 from eavdash.store import RunDir, StudyDir

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from eavdash.config import schema as cfg
+from eavdash.config.convert import differences, from_dict, to_dict
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import ConfigError, SplitError, StudyConflictError, UsageError
 from eavdash.store import StudyDir
@@ -100,9 +100,9 @@ def refuse_conflict(study: StudyDir, old: dict[str, Any], new: dict[str, Any], f
     Raises:
         StudyConflictError: they do not; its ``differences`` say how.
     """
-    before = cfg.to_dict(cfg.from_dict(old["config"]))  # settings that came later have their defaults
-    changed = cfg.differences(before, new["config"])
-    changed += cfg.differences({"classes": old["classes"]}, {"classes": new["classes"]})
+    before = to_dict(from_dict(old["config"]))  # settings that came later have their defaults
+    changed = differences(before, new["config"])
+    changed += differences({"classes": old["classes"]}, {"classes": new["classes"]})
     recorded = old["dataset"]["fingerprint"]
     changed += [f"recordings of subject {s} have changed" for s, h in found.items() if recorded.get(s, h) != h]
     if changed:

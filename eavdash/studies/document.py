@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from eavdash.config import schema as cfg
-from eavdash.config.schema import COLUMN, Selection, StudyConfig
+from eavdash.config.choices import COLUMN
+from eavdash.config.convert import to_dict
+from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import IntegrityError
 from eavdash.store.provenance import git_commit, versions
 
@@ -47,7 +48,7 @@ def make_document(
     return {
         "name": name,
         "created": old["created"] if old else time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "config": cfg.to_dict(config),
+        "config": to_dict(config),
         "selection": {
             "subjects": list(dict.fromkeys([*before["subjects"], *subjects])),
             "folds": sorted({*before["folds"], *folds}),

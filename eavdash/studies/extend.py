@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eavdash.config import schema as cfg
-from eavdash.config.schema import Execution, Selection, execution_of
+from eavdash.config.convert import differences, execution_of, from_dict, to_dict, with_settings
+from eavdash.config.schema import Execution, Selection, StudyConfig
 from eavdash.errors import IntegrityError, UsageError
 from eavdash.jobs import queue
 from eavdash.store import RunDir, StudyDir, check_study_name
@@ -76,14 +76,14 @@ def clone(
             root, expected="a new study's name", found=f"{name!r}, which exists", remedy=f"try {free_name(root, name)}"
         )
     document = study.study()
-    before = cfg.from_dict(document["config"])
-    config = cfg.with_settings(before, settings)
+    before = from_dict(document["config"])
+    config = with_settings(before, settings)
     if folds is None and config.protocol != before.protocol:
         folds = ()
     chosen = _selection(document, subjects, folds, seeds)
     made = (prepare if write else plan)(document["dataset"]["path"], name, config, chosen, root)
-    changed = cfg.differences(cfg.to_dict(before), cfg.to_dict(config))
-    changed += cfg.differences(document["selection"], made.document["selection"])
+    changed = differences(to_dict(before), to_dict(config))
+    changed += differences(document["selection"], made.document["selection"])
     return Clone(made, tuple(changed))
 
 
@@ -142,7 +142,7 @@ def _arguments(
     subjects: Sequence[str] | None,
     folds: Sequence[int] | None,
     seeds: Sequence[int] | None,
-) -> tuple[str, str, cfg.StudyConfig, Selection, Path]:
+) -> tuple[str, str, StudyConfig, Selection, Path]:
     """What to plan: all that the study has already, and what is added."""
     old = document["selection"]
     if subjects:
@@ -150,7 +150,7 @@ def _arguments(
     if folds:
         folds = sorted({*old["folds"], *folds})
     chosen = _selection(document, subjects, folds, sorted({*old["seeds"], *(seeds or ())}))
-    return document["dataset"]["path"], study.name, cfg.from_dict(document["config"]), chosen, study.path.parent
+    return document["dataset"]["path"], study.name, from_dict(document["config"]), chosen, study.path.parent
 
 
 def _selection(

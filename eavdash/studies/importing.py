@@ -22,7 +22,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from eavdash.config import schema as cfg
+from eavdash.config.choices import MODALITIES, STAGES
+from eavdash.config.convert import with_settings
 from eavdash.config.presets import preset
 from eavdash.config.schema import Selection, StudyConfig
 from eavdash.data.table import open_table, select
@@ -77,7 +78,7 @@ def import_checkpoint(
     checkpoints: Path,
     *,
     labels: Sequence[str] = LABELS,
-    order: Sequence[str] = cfg.MODALITIES,
+    order: Sequence[str] = MODALITIES,
     settings: Sequence[str] = (),
     device: str = "auto",
 ) -> StudyDir:
@@ -94,7 +95,7 @@ def import_checkpoint(
         UsageError: the request cannot be carried out; nothing was written.
         DataError: the recordings do not fit the models.
     """
-    stages = tuple(s for s in cfg.STAGES if s in files)
+    stages = tuple(s for s in STAGES if s in files)
     _check_request(stages, files, order)
     where = torch_device(device)
     read = {stage: read_tensors(Path(files[stage])) for stage in stages}
@@ -126,9 +127,9 @@ def _check_request(stages: Sequence[str], files: Mapping[str, Path], order: Sequ
             found=", ".join(files) or "no file",
             remedy="give --vision, --audio or --eeg; the fusion needs the encoders whose features it reads",
         )
-    if sorted(order) != sorted(cfg.MODALITIES):
+    if sorted(order) != sorted(MODALITIES):
         raise UsageError.at(
-            "--order", expected=", ".join(cfg.MODALITIES) + " in some order", found=", ".join(order), remedy="name each"
+            "--order", expected=", ".join(MODALITIES) + " in some order", found=", ".join(order), remedy="name each"
         )
 
 
@@ -177,7 +178,7 @@ def _fusion(
 def _config(models: Mapping[str, Imported], stages: tuple[str, ...], settings: Sequence[str]) -> StudyConfig:
     """The preset ``paper`` with ``settings`` and the sizes of the files."""
     published = preset("paper")
-    config = replace(cfg.with_settings(published, settings), stages=stages)
+    config = replace(with_settings(published, settings), stages=stages)
     if (config.protocol, config.fusion) != (published.protocol, published.fusion):
         raise UsageError.at(
             "--set",

@@ -12,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from eavdash.config import schema as cfg
-from eavdash.config.schema import COLUMN, StudyConfig
+from eavdash.config.choices import COLUMN, MODALITIES, STAGES
+from eavdash.config.schema import StudyConfig
 from eavdash.errors import SplitError
 from eavdash.store import unit_name
 
@@ -59,7 +59,7 @@ def make_runs(
     ``problems``: subjects that cannot be used, whose runs are planned as ones that cannot start.
     """
     cross = document["config"]["protocol"]["name"] in CROSS_SUBJECT
-    modalities = [m for m in cfg.MODALITIES if m in stages]
+    modalities = [m for m in MODALITIES if m in stages]
     planned: list[PlannedRun] = []
     left_out: dict[str, str] = {}
     merged = splits.merge(trials[["subject", "trial", *COLUMN.values()]], on=["subject", "trial"])
@@ -77,7 +77,7 @@ def make_runs(
                 missing = {} if problem else _missing(rows, modalities, subject, fold)
                 left_out |= {names[m]: reason for m, reason in missing.items()}
                 parents = {m: names[m] for m in modalities if m not in missing}
-                for stage in cfg.STAGES:
+                for stage in STAGES:
                     if stage not in stages or stage in missing:
                         continue
                     if stage == "fusion" and not parents:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from eavdash.config import schema as cfg
+from eavdash.config.convert import from_dict
 from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import DataError, IntegrityError, UsageError
 from eavdash.store import StudyDir, find_study
@@ -72,7 +72,7 @@ def refresh(study: StudyDir) -> Plan:
     return prepare(
         document["dataset"]["path"],
         study.name,
-        cfg.from_dict(document["config"]),
+        from_dict(document["config"]),
         Selection(tuple(selection["subjects"]), tuple(selection["folds"]), tuple(selection["seeds"])),
         study.path.parent,
         existing=True,

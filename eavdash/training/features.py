@@ -20,7 +20,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from eavdash.config import schema as cfg
+from eavdash.config.convert import from_dict
+from eavdash.config.schema import Execution
 from eavdash.models import build
 from eavdash.models.base import Encoder
 from eavdash.store import RunDir
@@ -59,7 +60,7 @@ def load_encoder(run: RunDir) -> Encoder:
     return model.eval().requires_grad_(False)
 
 
-def features(run: RunDir, windows: Windows, device: torch.device, execution: cfg.Execution = HERE) -> Features:
+def features(run: RunDir, windows: Windows, device: torch.device, execution: Execution = HERE) -> Features:
     """The features of ``windows`` by the encoder of ``run``, from the cache or computed now.
 
     They are computed in the precision that the encoder's own stage has on this device, :data:`BATCH` windows at once or
@@ -87,7 +88,7 @@ def _compute(
     batch: int,
     precision: str,
     name: str,
-    execution: cfg.Execution = HERE,
+    execution: Execution = HERE,
 ) -> dict[str, np.ndarray]:
     rows = torch.as_tensor(windows.index["row"].to_numpy(copy=True))
 
@@ -110,7 +111,7 @@ def _compute(
 def _setting(run: RunDir) -> str:
     """The precision that the stage of ``run`` is configured with."""
     info = run.config()
-    return cfg.from_dict(info["config"]).training(str(info["stage"])).precision
+    return from_dict(info["config"]).training(str(info["stage"])).precision
 
 
 def _key(run: RunDir, windows: Windows, device: torch.device, precision: str) -> str:

@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from eavdash.config import schema as cfg
+from eavdash.config.choices import COLUMN
+from eavdash.config.convert import from_dict, to_dict
+from eavdash.config.schema import Execution, StudyConfig, TrainConfig
 from eavdash.data import standardise
 from eavdash.data.gates import check_windows
 from eavdash.data.inputs import load_windows
@@ -35,12 +37,12 @@ class Job:
 
     run: RunDir
     info: dict[str, Any]  # config.json
-    config: cfg.StudyConfig
+    config: StudyConfig
     trials: pd.DataFrame
     device: torch.device
     report: Report | None = None
     should_stop: Callable[[], bool] = lambda: False
-    execution: cfg.Execution = field(default_factory=cfg.Execution)
+    execution: Execution = field(default_factory=Execution)
 
     @property
     def stage(self) -> str:
@@ -60,7 +62,7 @@ class Job:
         return tuple(self.info["classes"])
 
     @property
-    def settings(self) -> cfg.TrainConfig:
+    def settings(self) -> TrainConfig:
         return self.config.training(self.stage)
 
     @property
@@ -111,7 +113,7 @@ def open_job(
         EavdashError: a file of the study is damaged, or the dataset no longer fits the study.
     """
     info = run.config()
-    config = cfg.from_dict(info["config"])
+    config = from_dict(info["config"])
     file = run.study.splits_file
     try:
         splits = pd.read_csv(file, dtype=str, keep_default_na=False)
@@ -160,7 +162,7 @@ def read_windows(job: Job, modality: str, channels: Sequence[str] = ()) -> Windo
         SplitError: a window of a run's own stage is in two splits.
         DataError, RecordingError: the recordings do not allow it.
     """
-    recorded = job.trials[cfg.COLUMN[modality]] != ""
+    recorded = job.trials[COLUMN[modality]] != ""
     missing = [
         {"subject": s, "trial": t, "reason": f"no {modality} recording"}
         for s, t in job.trials.loc[~recorded, ["subject", "trial"]].itertuples(index=False)
@@ -171,9 +173,7 @@ def read_windows(job: Job, modality: str, channels: Sequence[str] = ()) -> Windo
     trials = job.trials[recorded].reset_index(drop=True)
     values = load_windows(trials.drop(columns="split"), modality, config, job.run.study.cache_dir)
     if channels and tuple(values.meta["channels"]) != tuple(channels):
-        config = cfg.from_dict(
-            {**cfg.to_dict(config), "eeg": {**cfg.to_dict(config)["eeg"], "channels": list(channels)}}
-        )
+        config = from_dict({**to_dict(config), "eeg": {**to_dict(config)["eeg"], "channels": list(channels)}})
         values = load_windows(trials.drop(columns="split"), modality, config, job.run.study.cache_dir)
     values = _standardised(job, values)
     # Places among all trials, so that fusion finds the same order in every modality, whatever each has recorded.

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from eavdash.config.schema import MODALITIES
+from eavdash.config.choices import MODALITIES
 from eavdash.data.table import natural
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError, SplitError, UsageError

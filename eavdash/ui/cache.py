@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from eavdash.config import schema as cfg
+from eavdash.config.convert import from_dict, to_dict
 from eavdash.config.schema import Execution, Selection, StudyConfig
 from eavdash.errors import EavdashError, IntegrityError
 from eavdash.jobs import estimates
@@ -217,7 +217,7 @@ def forget_health(path: str) -> None:
 
 def contact_sheet(path: str, subject: str, config: StudyConfig) -> Image:
     """The faces of a subject's trials on one picture."""
-    return _contact_sheet(path, subject, cfg.to_dict(config))
+    return _contact_sheet(path, subject, to_dict(config))
 
 
 def preview(row: Mapping[Any, Any], config: StudyConfig, part: int = 0) -> TrialPreview:
@@ -226,7 +226,7 @@ def preview(row: Mapping[Any, Any], config: StudyConfig, part: int = 0) -> Trial
     shown = {c: row[c] for c in columns}
     # Hashed here: names of files need not be UTF-8, which Streamlit takes them for.
     content = repr((shown, _files_stamp(row))).encode("utf-8", "backslashreplace")
-    return _preview(hashlib.sha256(content).hexdigest(), shown, cfg.to_dict(config), part)
+    return _preview(hashlib.sha256(content).hexdigest(), shown, to_dict(config), part)
 
 
 def playable(shown: TrialPreview, folder: Path) -> Playable:
@@ -252,7 +252,7 @@ def _files_stamp(row: Mapping[Any, Any]) -> Stamp:
 
 def plan(root: str, name: str, config: StudyConfig, selection: Selection, checkpoints: Path) -> Plan:
     """What a study would run; nothing is written."""
-    return _plan(root, name, cfg.to_dict(config), selection, str(checkpoints))
+    return _plan(root, name, to_dict(config), selection, str(checkpoints))
 
 
 def explanation(run: RunDir, subject: str, trial: str) -> Explanation | None:
@@ -394,21 +394,21 @@ def _contact_sheet(path: str, subject: str, config: dict[str, Any]) -> Image:
     from eavdash.data.video.contact_sheet import contact_sheet as make
 
     frame = _dataset(path).frame
-    return make(frame[(frame["subject"] == subject) & (frame["video"] != "")], cfg.from_dict(config))
+    return make(frame[(frame["subject"] == subject) & (frame["video"] != "")], from_dict(config))
 
 
 @st.cache_data(ttl=600, max_entries=6, show_spinner="Reading the recordings")
 def _preview(key: str, _row: dict[str, Any], config: dict[str, Any], part: int) -> TrialPreview:
     from eavdash.data.preview import trial_preview
 
-    return trial_preview(_row, cfg.from_dict(config), part)
+    return trial_preview(_row, from_dict(config), part)
 
 
 @st.cache_data(ttl=15, max_entries=8, show_spinner="Planning")
 def _plan(root: str, name: str, config: dict[str, Any], selection: Selection, checkpoints: str) -> Plan:
     from eavdash.studies.write import plan as make
 
-    return make(root, name, cfg.from_dict(config), selection, Path(checkpoints))
+    return make(root, name, from_dict(config), selection, Path(checkpoints))
 
 
 @st.cache_data(max_entries=4, show_spinner="Reading the explanation")

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from eavdash.config import schema as cfg
+from eavdash.config.convert import from_dict
 from eavdash.config.presets import preset
 from eavdash.ui import cache, parts
 from eavdash.ui.data import trial_view
@@ -14,7 +14,7 @@ parts.need_dataset(path)
 with parts.shown_errors():
     table = cache.dataset(path)
     study = parts.current_study()
-    config = cfg.from_dict(study.study()["config"]) if study else preset("quick")
+    config = from_dict(study.study()["config"]) if study else preset("quick")
 parts.simulated_banner(table.simulated)
 row = trial_view.pick(table)
 if row is not None:

@@ -22,8 +22,9 @@ import broken_video
 import pytest
 from broken import COLUMNS, Dataset, Recording, make_corpus
 
+from eavdash.config.choices import COLUMN
+from eavdash.config.convert import with_settings
 from eavdash.config.presets import preset
-from eavdash.config.schema import COLUMN, with_settings
 from eavdash.data.inputs import load_windows
 from eavdash.data.preview import trial_preview
 from eavdash.data.table import TrialTable, open_table

@@ -10,7 +10,8 @@ import pytest
 from made_media import trials
 from PIL import Image
 
-from eavdash.config.schema import StudyConfig, with_settings
+from eavdash.config.convert import with_settings
+from eavdash.config.schema import StudyConfig
 from eavdash.data.video import contact_sheet as sheets
 from eavdash.data.video import faces
 from eavdash.data.video.contact_sheet import CAPTION, TILE, contact_sheet

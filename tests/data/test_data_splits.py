@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eavdash.config.choices import PROTOCOLS
 from eavdash.config.presets import preset
-from eavdash.config.schema import PROTOCOLS, ProtocolConfig
+from eavdash.config.schema import ProtocolConfig
 from eavdash.data.splits import check_splits, fold_numbers, group_folds, make_splits
 from eavdash.data.table import open_table, select
 from eavdash.errors import SplitError

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 from health_files import brain, film, found, moving, table, voice
 
-from eavdash.config.schema import StudyConfig, with_settings
+from eavdash.config.convert import with_settings
+from eavdash.config.schema import StudyConfig
 from eavdash.errors import UsageError
 from eavdash.health import pairing, rules
 from eavdash.health.check import check_dataset

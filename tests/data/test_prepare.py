@@ -11,7 +11,7 @@ import pytest
 import torch
 from made_media import mat, sine, wav
 
-from eavdash.config import schema as cfg
+from eavdash.config.convert import with_epochs, with_settings
 from eavdash.config.schema import Selection, StudyConfig
 from eavdash.data import readers
 from eavdash.data.cache import folders as cache_module
@@ -68,7 +68,7 @@ def reads(monkeypatch) -> list[tuple[str, str, str]]:
 
 
 def _config(protocol: str = "conversation", *more: str) -> StudyConfig:
-    return cfg.with_epochs(cfg.with_settings(StudyConfig(), [*SETTINGS, f"protocol.name={protocol}", *more]), 1)
+    return with_epochs(with_settings(StudyConfig(), [*SETTINGS, f"protocol.name={protocol}", *more]), 1)
 
 
 @pytest.mark.parametrize(

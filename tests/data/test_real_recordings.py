@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eavdash.config.choices import COLUMN
+from eavdash.config.convert import with_settings
 from eavdash.config.presets import preset
-from eavdash.config.schema import COLUMN, with_settings
 from eavdash.data.inputs import load_windows
 from eavdash.data.preview import trial_preview
 from eavdash.data.table import open_table, select

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from made_media import movie, steps
 
+from eavdash.config.convert import with_settings
 from eavdash.config.presets import preset
-from eavdash.config.schema import StudyConfig, with_settings
+from eavdash.config.schema import StudyConfig
 from eavdash.data.readers import TrialRow
 from eavdash.data.readers.vision import VisionReader
 from eavdash.data.video import faces

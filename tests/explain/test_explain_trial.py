@@ -12,8 +12,10 @@ import pytest
 from fake_study import make_study
 from recordings import FAST, LABELS, make_recordings
 
-from eavdash.config import schema as cfg
+from eavdash.config.choices import MODALITIES
+from eavdash.config.convert import with_epochs, with_settings
 from eavdash.config.presets import preset
+from eavdash.config.schema import Selection
 from eavdash.errors import IntegrityError, UsageError
 from eavdash.explain.choose import testing_run as run_testing
 from eavdash.explain.explanation import Explanation, load_explanation
@@ -27,8 +29,8 @@ WITHOUT_AUDIO = "1"  # a trial of which no sound was recorded
 
 def train(table: Path, name: str, root: Path, settings: tuple[str, ...] = ()) -> StudyDir:
     """A study of one fold, trained in this process."""
-    config = cfg.with_epochs(cfg.with_settings(preset("quick"), (*FAST, "window=1", *settings)), 2)
-    plan = prepare(table, name, config, cfg.Selection(folds=(0,)), root)
+    config = with_epochs(with_settings(preset("quick"), (*FAST, "window=1", *settings)), 2)
+    plan = prepare(table, name, config, Selection(folds=(0,)), root)
     for name in plan.runs:
         run = plan.study.run(name)
         run.transition("running")
@@ -60,7 +62,7 @@ def made(study: StudyDir) -> Explanation:
 def test_everything_of_the_trial_is_there(made: Explanation) -> None:
     assert made.stage == "fusion"
     assert made.classes == LABELS
-    assert made.modalities == cfg.MODALITIES
+    assert made.modalities == MODALITIES
     assert [(w["window"], w["start"], w["stop"]) for w in made.windows] == [(0, 0.0, 1.0), (1, 1.0, 2.0)]
     assert made.inputs["vision"].shape == (2, 1, 32, 32, 3)
     assert made.attributions["vision"].shape == (2, 1, 32, 32)

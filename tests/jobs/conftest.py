@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from eavdash.config.schema import MODALITIES
+from eavdash.config.choices import MODALITIES
 from eavdash.jobs.place import queue_place
 from eavdash.jobs.queue import conductor_alive
 from eavdash.jobs.snapshot import snapshot

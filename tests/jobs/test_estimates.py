@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fake_study import make_study
 
-from eavdash.config import schema as cfg
+from eavdash.config.convert import to_dict, with_settings
 from eavdash.config.presets import preset
 from eavdash.config.schema import Execution
 from eavdash.jobs.estimates import duration, places, plan_left, seconds_left, study_left
@@ -89,14 +89,14 @@ def test_a_plan_takes_what_finished_runs_like_it_took(tmp_path: Path) -> None:
     study = make_study(tmp_path, "before", subjects=("1",), stages=("vision", "audio"), dataset="/data/EAV")
     for run in study.runs():
         run.update(from_epoch=0, started=1000.0, finished=1120.0)  # 12 epochs of 10 s
-    config = cfg.to_dict(cfg.with_settings(preset("quick"), ["train.vision.epochs=5", "train.audio.learning_rate=0.1"]))
+    config = to_dict(with_settings(preset("quick"), ["train.vision.epochs=5", "train.audio.learning_rate=0.1"]))
     runs = [{"stage": "vision", "subject": "2"}, {"stage": "vision", "subject": "3"}]
     estimate = plan_left(tmp_path, "/data/EAV", config, runs, places=2)
     assert (estimate.seconds, estimate.at_least) == (50, False)
     assert estimate.basis == "by 2 finished runs like these in before"
     assert plan_left(tmp_path, "/data/EAV", config, [*runs, {"stage": "eeg", "subject": "2"}], 2).at_least
     assert plan_left(tmp_path, "/data/other", config, runs, 2).seconds is None
-    wider = cfg.to_dict(cfg.with_settings(preset("quick"), ["vision.width=128"]))
+    wider = to_dict(with_settings(preset("quick"), ["vision.width=128"]))
     assert plan_left(tmp_path, "/data/EAV", wider, runs, 2).seconds is None
     assert plan_left(tmp_path, "/data/EAV", config, [], 2).seconds == 0
 

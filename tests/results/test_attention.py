@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from fake_study import attention_rows, make_study, write_parquet
 
-from eavdash.config.schema import MODALITIES
+from eavdash.config.choices import MODALITIES
 from eavdash.results import attention, tables
 from eavdash.store import RunDir
 

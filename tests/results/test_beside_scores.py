@@ -12,7 +12,7 @@ import pytest
 from fake_study import CLASSES, make_study
 
 from eavdash.cli.main import main
-from eavdash.config import schema as cfg
+from eavdash.config.convert import to_dict, with_settings
 from eavdash.config.presets import preset
 from eavdash.errors import IntegrityError, UsageError
 from eavdash.results import columns, epochs, marks, paper, probes
@@ -93,12 +93,12 @@ def test_the_command_line_probes_and_shows_what_it_found(tmp_path: Path, capsys:
 def test_every_option_that_bends_a_score_is_marked() -> None:
     base = preset("quick")
     assert marks.marks_of(base) == ()
-    bent = cfg.with_settings(
+    bent = with_settings(
         base,
         ["protocol.name=paper", "protocol.test_epoch=true", "protocol.subject_scaling=true", "protocol.pooled=true"],
     )
     bent = replace(bent, fusion=replace(bent.fusion, joint_epochs=2))
-    found = [mark.text for mark in marks.marks({"config": cfg.to_dict(bent)})]
+    found = [mark.text for mark in marks.marks({"config": to_dict(bent)})]
     assert found[0] == paper.MARK
     assert found[2] == "transductive"
     assert len(found) == 5

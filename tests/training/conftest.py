@@ -10,6 +10,9 @@ import pandas as pd
 import pytest
 
 from eavdash.config import schema as cfg
+from eavdash.config.choices import COLUMN, MODALITIES
+from eavdash.config.convert import to_dict
+from eavdash.config.schema import StudyConfig, TrainConfig
 from eavdash.data.windows import WindowSet
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.atomic import write_json
@@ -17,13 +20,12 @@ from eavdash.training import job
 
 CLASSES = ("joy", "calm", "anger")
 GROUPS, TRIALS, WINDOWS = 5, 2, 2  # groups per class, trials per group, windows per trial
-COLUMN = cfg.COLUMN
 
 
-def tiny(epochs: int = 3, kind: str = "attention", **train: object) -> cfg.StudyConfig:
+def tiny(epochs: int = 3, kind: str = "attention", **train: object) -> StudyConfig:
     """Models of a few thousand numbers."""
-    one = cfg.TrainConfig(epochs=epochs, batch=8, learning_rate=3e-3, **train)  # type: ignore[arg-type]
-    return cfg.StudyConfig(
+    one = TrainConfig(epochs=epochs, batch=8, learning_rate=3e-3, **train)  # type: ignore[arg-type]
+    return StudyConfig(
         vision=cfg.VisionConfig(size=16, width=16, depth=1, heads=2),
         audio=cfg.AudioConfig(mels=16, width=16, depth=1, heads=2),
         eeg=cfg.EegConfig(rate=50.0, high=20.0, filters=4, width=16, depth=1, heads=2, segments=4),
@@ -89,11 +91,11 @@ class Sandbox:
         )
         patch.setattr(job, "load_windows", self._load)
 
-    def _load(self, trials: pd.DataFrame, modality: str, config: cfg.StudyConfig, cache: Path) -> WindowSet:
+    def _load(self, trials: pd.DataFrame, modality: str, config: StudyConfig, cache: Path) -> WindowSet:
         self.reads += 1
         return simulated(trials, modality, self.noise, self.first)
 
-    def study(self, config: cfg.StudyConfig, name: str = "study", seed: int = 0) -> Callable[[str], RunDir]:
+    def study(self, config: StudyConfig, name: str = "study", seed: int = 0) -> Callable[[str], RunDir]:
         """A function that gives the run of a stage, made on disk."""
         data = self.folder / f"data-{name}"
         data.mkdir(exist_ok=True)
@@ -107,7 +109,7 @@ class Sandbox:
 
         def run(stage: str) -> RunDir:
             made = study.run(f"s01-{stage}")
-            parents = {m: f"s01-{m}" for m in cfg.MODALITIES} if stage == "fusion" else {}
+            parents = {m: f"s01-{m}" for m in MODALITIES} if stage == "fusion" else {}
             made.create(
                 {
                     "study": name,
@@ -119,7 +121,7 @@ class Sandbox:
                     "subject": "1",
                     "classes": list(CLASSES),
                     "parents": parents,
-                    "config": cfg.to_dict(config),
+                    "config": to_dict(config),
                 }
             )
             return made
@@ -133,7 +135,7 @@ def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
 
 
 @pytest.fixture
-def tiny_config() -> Callable[..., cfg.StudyConfig]:
+def tiny_config() -> Callable[..., StudyConfig]:
     return tiny
 
 

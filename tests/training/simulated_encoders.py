@@ -16,6 +16,8 @@ import pandas as pd
 import torch
 
 from eavdash.config import schema as cfg
+from eavdash.config.convert import to_dict, with_epochs
+from eavdash.config.schema import StudyConfig
 from eavdash.demo.plan import EMOTIONS, MODALITIES, NOISE, SMALL, TrialPlan, plan_subject
 from eavdash.store import StudyDir
 from eavdash.training import evaluate
@@ -85,7 +87,7 @@ def _encoded(
 
 def job(folder: Path, seed: int, made: Subject, fusion: cfg.FusionConfig, epochs: int) -> Job:
     """The fusion of these encoders as the quick preset trains it, in fewer epochs, with its parents' files on disk."""
-    config = cfg.with_epochs(cfg.StudyConfig(fusion=fusion), epochs)
+    config = with_epochs(StudyConfig(fusion=fusion), epochs)
     study = StudyDir(folder / "study")
     parents = {}
     for modality, table in made.predictions.items():
@@ -96,5 +98,5 @@ def job(folder: Path, seed: int, made: Subject, fusion: cfg.FusionConfig, epochs
         evaluate.write(parent.predictions_file, table)
     run = study.run("s01-fusion")
     info = {"stage": "fusion", "fold": 0, "seed": seed, "subject": "1", "classes": list(EMOTIONS), "parents": parents}
-    run.create({**info, "config": cfg.to_dict(config)})
+    run.create({**info, "config": to_dict(config)})
     return Job(run, run.config(), config, made.trials, torch.device("cpu"))

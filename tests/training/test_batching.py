@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from eavdash.config import schema as cfg
+from eavdash.config.choices import MODALITIES, STAGES
+from eavdash.config.convert import from_dict, to_dict, with_settings
 from eavdash.config.presets import preset
 from eavdash.errors import ConfigError
 from eavdash.training import batching
@@ -65,24 +67,24 @@ def test_an_interrupted_run_with_windows_shown_again_ends_the_same(sandbox, tiny
 
 
 def test_studies_from_before_the_setting_keep_their_steps():
-    new = cfg.to_dict(preset("quick"))
-    assert {stage: new["train"][stage].pop("epoch_steps") for stage in cfg.STAGES} == {
-        **dict.fromkeys(cfg.MODALITIES, cfg.EPOCH_STEPS),
+    new = to_dict(preset("quick"))
+    assert {stage: new["train"][stage].pop("epoch_steps") for stage in STAGES} == {
+        **dict.fromkeys(MODALITIES, cfg.EPOCH_STEPS),
         "fusion": 1,
     }
-    old = cfg.from_dict(new)
-    assert {old.training(stage).epoch_steps for stage in cfg.STAGES} == {1}
+    old = from_dict(new)
+    assert {old.training(stage).epoch_steps for stage in STAGES} == {1}
     paper = preset("paper")
-    assert {paper.training(stage).epoch_steps for stage in cfg.STAGES} == {1}
+    assert {paper.training(stage).epoch_steps for stage in STAGES} == {1}
 
 
 def test_an_epoch_without_steps_is_refused():
     with pytest.raises(ConfigError, match=r"train\.audio\.epoch_steps: expected at least 1, found 0"):
-        cfg.with_settings(preset("quick"), ["train.audio.epoch_steps=0"])
+        with_settings(preset("quick"), ["train.audio.epoch_steps=0"])
 
 
 def test_studies_from_before_bands_keep_the_mean():
-    new = cfg.to_dict(preset("quick"))
+    new = to_dict(preset("quick"))
     assert new["audio"].pop("pool") == "bands"
-    assert cfg.from_dict(new).audio.pool == "mean"
+    assert from_dict(new).audio.pool == "mean"
     assert preset("paper").audio.pool == "class"

@@ -7,7 +7,7 @@ import io
 import pytest
 import torch
 
-from eavdash.config import schema as cfg
+from eavdash.config.schema import TrainConfig
 from eavdash.errors import TrainingError
 from eavdash.models import build
 from eavdash.models.base import Encoder
@@ -52,10 +52,10 @@ def windows(modality: str) -> Windows:
     return Windows(x, mask, torch.arange(20) % 3)
 
 
-SETTINGS = cfg.TrainConfig(epochs=3, batch=8, learning_rate=1e-3, head_learning_rate=5e-3)
+SETTINGS = TrainConfig(epochs=3, batch=8, learning_rate=1e-3, head_learning_rate=5e-3)
 
 
-def trained(model: Encoder, source, rules: Recipe = PUBLISHED, settings: cfg.TrainConfig = SETTINGS):
+def trained(model: Encoder, source, rules: Recipe = PUBLISHED, settings: TrainConfig = SETTINGS):
     rows = {"train": range(12), "validation": range(12, 20)}
     seed = lambda *purpose: len(str(purpose))  # noqa: E731
     result = fit(model, source, **rows, settings=settings, name="run", seed=seed, rules=rules, head_epochs=3)

@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from eavdash.config import schema as cfg
+from eavdash.config.choices import MODALITIES
+from eavdash.config.convert import with_settings
+from eavdash.config.schema import Execution, TrainConfig
 from eavdash.errors import TrainingError
 from eavdash.models import build
 from eavdash.models.ast import AudioSpectrogramTransformer
@@ -134,7 +136,7 @@ def test_other_errors_are_not_taken_for_it(sandbox, tiny_config, monkeypatch):
 
 def test_features_and_evaluation_halve_too(sandbox, tiny_config, content, monkeypatch):
     run = sandbox.study(tiny_config(1))
-    for stage in cfg.MODALITIES:
+    for stage in MODALITIES:
         train_run(run(stage))
     Limited(monkeypatch, AudioSpectrogramTransformer, 5, RuntimeError(CPU_MESSAGE))
     assert train_run(run("fusion"))
@@ -203,22 +205,22 @@ def test_frozen_features_keep_within_the_budget(sandbox, tiny_config, monkeypatc
     train_run(run("audio"))
     measured = Measured(monkeypatch)
     job = open_job(run("audio"), torch.device("cpu"))
-    features.features(run("audio"), read_windows(job, "audio"), job.device, cfg.Execution(memory=budget))
+    features.features(run("audio"), read_windows(job, "audio"), job.device, Execution(memory=budget))
     assert measured.chosen == [expected]
     assert measured.sizes == ([1, 2] if budget else [])
 
 
 def test_what_is_computed_before_a_phases_first_step_keeps_within_it_too(sandbox, tiny_config, monkeypatch):
-    run = sandbox.study(cfg.with_settings(tiny_config(1), ["fusion.joint_epochs=1"]))
-    for stage in cfg.MODALITIES:
+    run = sandbox.study(with_settings(tiny_config(1), ["fusion.joint_epochs=1"]))
+    for stage in MODALITIES:
         train_run(run(stage))
     measured = Measured(monkeypatch)
-    train_run(run("fusion"), execution=cfg.Execution(memory=2.0))
+    train_run(run("fusion"), execution=Execution(memory=2.0))
     assert measured.chosen == [2, 2, 2, 2]  # three encoders' features, and the validation before joint epochs
     windows = read_windows(open_job(run("vision"), torch.device("cpu")), "vision")
     source = WindowSource(windows, torch.zeros(len(windows.index), dtype=torch.int64), torch.device("cpu"), False)
     model, pieces = features.load_encoder(run("vision")), Pieces(8, 8)
-    headphase.head_source(model, source, range(9), pieces, "float32", "run", cfg.Execution(memory=2.0))
+    headphase.head_source(model, source, range(9), pieces, "float32", "run", Execution(memory=2.0))
     assert pieces.evaluation == 2
 
 
@@ -226,7 +228,7 @@ def test_a_budget_on_a_cpu_is_refused_in_the_log(sandbox, tiny_config, content, 
     plain = sandbox.study(tiny_config(1), "plain")("eeg")
     train_run(plain)
     run = sandbox.study(tiny_config(1), "budget")("eeg")
-    train_run(run, execution=cfg.Execution(memory=2.0))
+    train_run(run, execution=Execution(memory=2.0))
     assert "--memory is measured on a GPU only" in caplog.text
     assert content(run) == content(plain)
 
@@ -268,8 +270,8 @@ def test_weights_that_broke_in_the_last_step_are_not_scored(sandbox, tiny_config
                 parameter.data.fill_(torch.nan)
 
     config = tiny_config(1)
-    one = cfg.TrainConfig(epochs=1, batch=1000)
-    config = cfg.with_settings(config, [f"train.audio.batch={one.batch}"])
+    one = TrainConfig(epochs=1, batch=1000)
+    config = with_settings(config, [f"train.audio.batch={one.batch}"])
     monkeypatch.setattr(torch.optim.AdamW, "step", exploding)
     with pytest.raises(TrainingError, match="expected a finite decision of the trained model, found nan"):
         train_run(sandbox.study(config)("audio"))
@@ -295,7 +297,7 @@ def test_compiling_that_fails_costs_a_line(sandbox, tiny_config, content, monkey
 
     monkeypatch.setattr(nn.Module, "compile", broken)
     run = sandbox.study(tiny_config(2), "compiled")("audio")
-    train_run(run, execution=cfg.Execution(compile=True))
+    train_run(run, execution=Execution(compile=True))
     assert "torch.compile failed (no compiler here); training goes on without it" in caplog.text
     assert run.config()["computed"]["compile"] is False
     assert content(run) == content(plain)
@@ -313,7 +315,7 @@ def test_a_compiled_model_is_used_and_its_weights_keep_their_names(sandbox, tiny
 
     monkeypatch.setattr(nn.Module, "compile", counted)
     run = sandbox.study(tiny_config(1))("audio")
-    train_run(run, execution=cfg.Execution(compile=True))
+    train_run(run, execution=Execution(compile=True))
     assert calls
     assert run.config()["computed"] == {"device": "cpu", "precision": "float32", "compile": True}
     build.load_weights(build.build(run.config()["model"]), run.model_file)

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from eavdash.config import schema as cfg
+from eavdash.config.choices import MODALITIES
+from eavdash.config.convert import with_settings
 from eavdash.training import stage2
 from eavdash.training.features import _key, features
 from eavdash.training.job import open_job, read_windows
@@ -64,7 +65,7 @@ def test_bf16_trains_every_encoder_and_is_not_float32(sandbox, tiny_config, stag
 
 def test_fusion_and_its_features_in_bf16(sandbox, tiny_config):
     run = sandbox.study(tiny_config(2, precision="bf16"))
-    for stage in (*cfg.MODALITIES, "fusion"):
+    for stage in (*MODALITIES, "fusion"):
         assert train_run(run(stage))
     windows = read_windows(open_job(run("audio"), CPU), "audio")
     assert windows is not None
@@ -73,9 +74,9 @@ def test_fusion_and_its_features_in_bf16(sandbox, tiny_config):
 
 
 def test_a_temperature_is_fitted_on_the_numbers_that_are_tested(sandbox, tiny_config, monkeypatch):
-    config = cfg.with_settings(tiny_config(1, "concat", precision="bf16"), ["fusion.calibrate=true"])
+    config = with_settings(tiny_config(1, "concat", precision="bf16"), ["fusion.calibrate=true"])
     run = sandbox.study(config)
-    for stage in cfg.MODALITIES:
+    for stage in MODALITIES:
         train_run(run(stage))
     seen = []
     real = stage2.fit_temperature

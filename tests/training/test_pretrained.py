@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from eavdash.config import schema as cfg
+from eavdash.config.convert import with_settings
+from eavdash.config.schema import StudyConfig
 from eavdash.errors import ConfigError
 from eavdash.models import build
 from eavdash.training.job import open_job
@@ -30,7 +31,7 @@ def checkpoint(tmp_path: Path) -> Path:
     return tmp_path / "published"
 
 
-def fine_tuning(config: cfg.StudyConfig, path: Path, epochs: int, head_epochs: int) -> cfg.StudyConfig:
+def fine_tuning(config: StudyConfig, path: Path, epochs: int, head_epochs: int) -> StudyConfig:
     train = replace(config.train.vision, epochs=epochs, head_epochs=head_epochs)
     vision = replace(config.vision, weights=str(path))
     return replace(config, vision=vision, train=replace(config.train, vision=train))
@@ -61,10 +62,10 @@ def test_pictures_of_another_size_are_refused_with_the_remedy(sandbox, tiny_conf
 def test_an_eeg_encoder_starts_from_one_trained_here_or_says_why_not(sandbox, tiny_config):
     first = sandbox.study(tiny_config(1), "first")("eeg")
     train_run(first)
-    config = cfg.with_settings(tiny_config(1), [f"eeg.weights={first.model_file}"])
+    config = with_settings(tiny_config(1), [f"eeg.weights={first.model_file}"])
     started = open_job(sandbox.study(config, "second")("eeg"), torch.device("cpu"))
     spec = first.config()["model"]
     kept, found = load_file(first.model_file), new_encoder(started, spec).state_dict()
     assert all(torch.equal(found[name], tensor) for name, tensor in kept.items())
     with pytest.raises(ConfigError, match=r"found the unused tensor '.*' and \d+ more; give the weights of the same"):
-        train_run(sandbox.study(cfg.with_settings(config, ["eeg.encoder=yin"]), "third")("eeg"))
+        train_run(sandbox.study(with_settings(config, ["eeg.encoder=yin"]), "third")("eeg"))

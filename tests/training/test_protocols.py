@@ -11,7 +11,7 @@ import pytest
 from recordings import FAST, make_recordings
 from safetensors.torch import load_file
 
-from eavdash.config import schema as cfg
+from eavdash.config.convert import with_epochs, with_settings
 from eavdash.config.presets import preset
 from eavdash.config.schema import Selection
 from eavdash.errors import SplitError
@@ -56,7 +56,7 @@ def test_the_run_of_all_subjects_never_sees_a_test_trial(people, tiny_config):
 
 def test_a_subject_starts_from_the_run_of_all(people, tiny_config, caplog):
     still = ["train.eeg.learning_rate=1e-12", "train.eeg.weight_decay=0", "train.eeg.head_epochs=1"]
-    still = cfg.with_settings(tiny_config(1), still)
+    still = with_settings(tiny_config(1), still)
     alone = people.study(still)("eeg")
     everybody = pooled(alone, seed=7)
     train_run(everybody)
@@ -87,7 +87,7 @@ def test_standardised_subjects_are_alike_in_training(people, tiny_config):
 
     found = {}
     for scaled in (False, True):
-        config = cfg.with_settings(tiny_config(1), [f"protocol.subject_scaling={str(scaled).lower()}"])
+        config = with_settings(tiny_config(1), [f"protocol.subject_scaling={str(scaled).lower()}"])
         run = pooled(people.study(config, f"study-{scaled}")("eeg"))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("eavdash.training.job.load_windows", louder)
@@ -121,8 +121,8 @@ def test_equal_windows_in_two_splits_end_a_run_before_training(sandbox, tiny_con
 
 def test_a_pooled_and_standardised_study_is_scored_and_explained(tmp_path: Path) -> None:
     root = make_recordings(tmp_path / "data", subjects=2, groups=3)
-    config = cfg.with_settings(
-        replace(cfg.with_epochs(preset("quick"), 1), stages=("audio", "eeg", "fusion")),
+    config = with_settings(
+        replace(with_epochs(preset("quick"), 1), stages=("audio", "eeg", "fusion")),
         [*FAST, "protocol.pooled=true", "protocol.subject_scaling=true"],
     )
     plan = prepare(root, "both", config, Selection(folds=(0,)), tmp_path / "c")

@@ -11,6 +11,7 @@ from torch import nn
 
 from eavdash.config import schema as cfg
 from eavdash.config.presets import preset
+from eavdash.config.schema import StudyConfig, TrainConfig
 from eavdash.models.base import Encoded, Encoder
 from eavdash.training import loop
 from eavdash.training.optimiser import optimiser_of
@@ -47,7 +48,7 @@ def test_without_decay_it_is_adam():
 
 
 def test_the_published_decay_reaches_every_parameter():
-    settings = cfg.TrainConfig(weight_decay=0.1)
+    settings = TrainConfig(weight_decay=0.1)
     everything = optimiser_of(nn.Linear(3, 2), settings, decay_all=True).param_groups
     assert [(len(g["params"]), g["weight_decay"]) for g in everything] == [(2, 0.1)]
     ours = optimiser_of(nn.Linear(3, 2), settings, decay_all=False).param_groups
@@ -75,7 +76,7 @@ class Ones:
 @pytest.mark.parametrize(("test", "expected"), [((4, 5), 6 + 3), ((), 20)])
 def test_patience_begins_late_and_needs_something_to_watch(test, expected):
     rules = replace(loop.PUBLISHED, patience_after=6)
-    settings = cfg.TrainConfig(epochs=20, batch=4, patience=3)
+    settings = TrainConfig(epochs=20, batch=4, patience=3)
     fitted = loop.fit(
         Constant(), Ones(), [0, 1, 2, 3], [], settings, name="x", seed=lambda *a: 1, rules=rules, test=test
     )
@@ -83,7 +84,7 @@ def test_patience_begins_late_and_needs_something_to_watch(test, expected):
     assert fitted.best_epoch == (1 if test else 20)
 
 
-def paper(config: cfg.StudyConfig, test_epoch: bool) -> cfg.StudyConfig:
+def paper(config: StudyConfig, test_epoch: bool) -> StudyConfig:
     protocol = cfg.ProtocolConfig(name="paper", test_epoch=test_epoch)
     return replace(config, protocol=protocol, audio=replace(config.audio, pool="class"))
 

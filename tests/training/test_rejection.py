@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
-from eavdash.config import schema as cfg
+from eavdash.config.choices import MODALITIES
+from eavdash.config.schema import StudyConfig
 from eavdash.errors import DataError, SplitError
 from eavdash.training import job as module
 from eavdash.training.job import open_job, read_windows
@@ -37,7 +38,7 @@ def rejecting(sandbox, monkeypatch):
     return use
 
 
-def _config(tiny_config, **train) -> cfg.StudyConfig:
+def _config(tiny_config, **train) -> StudyConfig:
     config = tiny_config(2, **train)
     return dataclasses.replace(config, eeg=dataclasses.replace(config.eeg, reject=REJECT))
 
@@ -100,7 +101,7 @@ def test_weights_do_not_depend_on_a_rejected_window(rejecting, tiny_config, monk
 
 def test_fusion_keeps_the_other_modalities_of_a_rejected_window(rejecting, tiny_config):
     run = rejecting({"anger2-0": [1]}).study(_config(tiny_config))
-    for stage in (*cfg.MODALITIES, "fusion"):
+    for stage in (*MODALITIES, "fusion"):
         train_run(run(stage))
     assert run("fusion").config()["input"]["windows"]["train"] == 36
     rows = pd.read_parquet(run("fusion").predictions_file)

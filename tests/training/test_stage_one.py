@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from eavdash.config import schema as cfg
+from eavdash.config.schema import TrainConfig
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError, SplitError, TrainingError
 from eavdash.models import build
@@ -172,7 +172,7 @@ def test_earlier_of_two_equal_epochs_is_kept_and_patience_ends_a_run():
         def decide(self, model, rows, augment):
             return loop.Decision(model(torch.ones(len(rows), 1), torch.ones(len(rows), 1).bool()).logits)
 
-    settings = cfg.TrainConfig(epochs=20, batch=3, patience=4)
+    settings = TrainConfig(epochs=20, batch=3, patience=4)
     result = loop.fit(
         Constant(), Source(), [0, 1, 2, 3], [4, 5], settings, name="x", seed=lambda *a: 1, rules=loop.Recipe()
     )

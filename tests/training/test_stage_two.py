@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from eavdash.config import schema as cfg
+from eavdash.config.choices import MODALITIES
 from eavdash.config.presets import preset
+from eavdash.config.schema import TrainConfig
 from eavdash.errors import IntegrityError
 from eavdash.models import build
 from eavdash.results import tables
@@ -73,7 +75,7 @@ def test_frozen_encoders_do_not_change(sandbox, tiny_config):
     config = dataclasses.replace(config, eeg=dataclasses.replace(config.eeg, encoder="yin"))  # has batch normalisation
     run = sandbox.study(config)
     encoders(run)
-    before = {s: run(s).model_file.read_bytes() for s in cfg.MODALITIES}
+    before = {s: run(s).model_file.read_bytes() for s in MODALITIES}
     encoder = load_encoder(run("eeg"))
     assert not encoder.training
     assert not any(p.requires_grad for p in encoder.parameters())
@@ -86,7 +88,7 @@ def test_frozen_encoders_do_not_change(sandbox, tiny_config):
     module._compute(encoder, windows, torch.device("cpu"), 4, "float32", "s01-eeg")
     assert all(torch.equal(state[k], v) for k, v in encoder.state_dict().items())
     train_run(run("fusion"))
-    assert {s: run(s).model_file.read_bytes() for s in cfg.MODALITIES} == before
+    assert {s: run(s).model_file.read_bytes() for s in MODALITIES} == before
 
 
 def test_features_are_computed_once(sandbox, tiny_config, monkeypatch, caplog):
@@ -147,10 +149,10 @@ def test_trials_without_a_modality_take_part(sandbox, tiny_config):
     absent = kept["trial"].isin(["joy3-0", "joy0-0"])
     assert absent.any()
     for head in (1, 2):
-        own = kept[[f"layer1_head{head}_audio_{m}" for m in cfg.MODALITIES]].sum(axis=1)
+        own = kept[[f"layer1_head{head}_audio_{m}" for m in MODALITIES]].sum(axis=1)
         assert (own[absent] == 0).all()
         assert np.allclose(own[~absent], 1, atol=1e-5)
-        others = kept[[f"layer1_head{head}_eeg_{m}" for m in cfg.MODALITIES]].sum(axis=1)
+        others = kept[[f"layer1_head{head}_eeg_{m}" for m in MODALITIES]].sum(axis=1)
         assert np.allclose(others, 1, atol=1e-5)
         assert (kept.loc[absent, f"head{head}_audio"] == 0).all()
     reason = "no recording or training window of any modality"
@@ -233,7 +235,7 @@ def test_memorised_noise_is_not_trusted():
         torch.manual_seed(0)
         model = build.build(spec)
         source = stage2.FeatureSource(joined, labels, train, shares, torch.device("cpu"))
-        settings = cfg.TrainConfig(epochs=25, batch=16, learning_rate=3e-3)
+        settings = TrainConfig(epochs=25, batch=16, learning_rate=3e-3)
         loop.fit(
             model, source, train, validation, settings, name=name, seed=seeder(0, 0, "fusion"), rules=loop.Recipe()
         )

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from eavdash.config import schema as cfg
+from eavdash.config.choices import STAGES
 from eavdash.errors import ConfigError
 from eavdash.models import build
 from eavdash.models.fusion import ConcatFusion
@@ -118,7 +118,7 @@ def test_calibrated_averaging_stops_listening_to_what_is_wrong_on_validation():
 
 def fused(sandbox, config, name="study"):
     run = sandbox.study(config, name)
-    for stage in cfg.STAGES:
+    for stage in STAGES:
         train_run(run(stage))
         made = run(stage)
         made.update(checksums=made.seal())

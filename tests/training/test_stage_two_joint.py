@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from eavdash.config import schema as cfg
+from eavdash.config.choices import MODALITIES
 from eavdash.errors import IntegrityError
 from eavdash.explain.fused import load_unit
 from eavdash.models import build
@@ -30,11 +30,11 @@ def joint(tiny_config, rate=1e-3, epochs=2, kind="attention", **fusion):
 
 
 def encoders(run):
-    for stage in cfg.MODALITIES:
+    for stage in MODALITIES:
         train_run(run(stage))
         made = run(stage)
         made.update(checksums=made.seal())
-    return {m: run(m).model_file.read_bytes() for m in cfg.MODALITIES}
+    return {m: run(m).model_file.read_bytes() for m in MODALITIES}
 
 
 @pytest.mark.parametrize("kind", ["attention", "paper"])
@@ -45,7 +45,7 @@ def test_the_fusion_holds_the_whole_model_and_the_encoders_runs_are_untouched(sa
     before = encoders(run)
     assert train_run(run("fusion"))
     fusion = run("fusion")
-    assert {m: run(m).model_file.read_bytes() for m in cfg.MODALITIES} == before
+    assert {m: run(m).model_file.read_bytes() for m in MODALITIES} == before
     said = fusion.config()["joint"]
     assert said["beyond_the_paper"] is True
     assert (said["epochs"], said["epoch"] > 0) == (3, True)
@@ -61,13 +61,13 @@ def test_the_fusion_holds_the_whole_model_and_the_encoders_runs_are_untouched(sa
 
     # Rebuilt from config.json alone, it decides as it was tested; with the parents' encoders it would not.
     model = load_unit(fusion.study, fusion)
-    changed = [m for m in cfg.MODALITIES if not _same(model.encoders[m], load_encoder(run(m)))]
-    assert changed == list(cfg.MODALITIES)
+    changed = [m for m in MODALITIES if not _same(model.encoders[m], load_encoder(run(m)))]
+    assert changed == list(MODALITIES)
     predictions = pd.read_parquet(fusion.predictions_file)
     predictions = predictions[predictions["frame"] == -1].reset_index(drop=True)
     found = _decide(sandbox, run, model)
     assert found == pytest.approx(predictions[P].to_numpy(), abs=1e-5)
-    for m in cfg.MODALITIES:
+    for m in MODALITIES:
         model.encoders[m] = load_encoder(run(m))
     assert np.abs(_decide(sandbox, run, model) - predictions[P].to_numpy()).max() > 1e-3
 
@@ -106,7 +106,7 @@ def test_a_model_that_would_get_worse_is_left_as_it_was(sandbox, tiny_config):
     assert second("fusion").model_file.read_bytes() == first("fusion").model_file.read_bytes()
     assert second("fusion").status()["best_epoch"] == first("fusion").status()["best_epoch"]
     model = load_unit(second("fusion").study, second("fusion"))
-    assert all(_same(model.encoders[m], load_encoder(second(m))) for m in cfg.MODALITIES)
+    assert all(_same(model.encoders[m], load_encoder(second(m))) for m in MODALITIES)
     assert not first("fusion").encoders_file.exists()
     assert "encoders" not in first("fusion").config()
     tables = [pd.read_parquet(r("fusion").baselines_file)[P].to_numpy() for r in (first, second)]

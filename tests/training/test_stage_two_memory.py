@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from eavdash.config import schema as cfg
+from eavdash.config.choices import MODALITIES
+from eavdash.config.convert import with_settings
+from eavdash.config.schema import Execution, StudyConfig
 from eavdash.models import build
 from eavdash.models.ast import AudioSpectrogramTransformer
 from eavdash.models.fusion import AttentionFusion, PaperFusion
@@ -30,11 +32,11 @@ def settings(tiny_config, joint_epochs=2, kind="attention", **keys):
     fusion = dataclasses.replace(
         config.fusion, joint_epochs=joint_epochs, joint_learning_rate=1e-3, calibrate=True, modality_dropout=0.0
     )
-    return cfg.with_settings(dataclasses.replace(config, fusion=fusion), [f"{k}={v}" for k, v in keys.items()])
+    return with_settings(dataclasses.replace(config, fusion=fusion), [f"{k}={v}" for k, v in keys.items()])
 
 
 def encoders(run):
-    for stage in cfg.MODALITIES:
+    for stage in MODALITIES:
         train_run(run(stage))
         run(stage).update(checksums=run(stage).seal())
 
@@ -53,7 +55,7 @@ def sources(sandbox, tiny_config, kind):
     fusion = build.build(run("fusion").config()["model"])
     build.load_weights(fusion, run("fusion").model_file)
     model = JointModel({m: load_encoder(run(m)).requires_grad_(True) for m in windows}, fusion)
-    joint = JointSource(features, windows, cfg.MODALITIES)
+    joint = JointSource(features, windows, MODALITIES)
     return [(fusion, features), (model, joint)], torch.tensor(train)
 
 
@@ -110,7 +112,7 @@ def test_out_of_memory_halves_until_it_fits(sandbox, tiny_config, content, monke
     found = sandbox.study(settings(tiny_config, joint), "found")
     with monkeypatch.context() as patch:
         if joint:  # encoders are the same in both
-            patch.setattr(cfg.StudyConfig, "training", _whole_batches)
+            patch.setattr(StudyConfig, "training", _whole_batches)
         encoders(asked)
     encoders(found)
     assert train_run(asked("fusion"))
@@ -136,7 +138,7 @@ def test_the_budget_is_asked_for_by_both_phases(sandbox, tiny_config, content, m
     encoders(asked)
     encoders(found)
     train_run(asked("fusion"))
-    train_run(found("fusion"), execution=cfg.Execution(memory=2.0))
+    train_run(found("fusion"), execution=Execution(memory=2.0))
     assert caplog.text.count("--memory is measured on a GPU only") >= 2  # of the fusion, and of the joint epochs
     plain = content(found("fusion"))
 
@@ -147,7 +149,7 @@ def test_the_budget_is_asked_for_by_both_phases(sandbox, tiny_config, content, m
     monkeypatch.setattr(warmup, "within_budget", measured)
     again = sandbox.study(settings(tiny_config), "again")
     encoders(again)
-    train_run(again("fusion"), execution=cfg.Execution(memory=2.0))
+    train_run(again("fusion"), execution=Execution(memory=2.0))
     assert content(again("fusion"))["weights"] == content(asked("fusion"))["weights"] != plain["weights"]
 
 
@@ -170,7 +172,7 @@ def test_compiling_reaches_encoders_and_fusion(sandbox, tiny_config, content, mo
     compiled = sandbox.study(settings(tiny_config), "compiled")
     encoders(compiled)
     monkeypatch.setattr(nn.Module, "compile", counted)
-    train_run(compiled("fusion"), execution=cfg.Execution(compile=True))
+    train_run(compiled("fusion"), execution=Execution(compile=True))
     said = compiled("fusion").config()
     assert said["computed"]["compile"] is said["joint"]["compile"] is works
     assert content(compiled("fusion")) == content(plain("fusion"))

@@ -13,8 +13,10 @@ import pytest
 import soundfile
 from recordings import FAST, LABELS, make_recordings
 
-from eavdash.config import schema as cfg
+from eavdash.config.choices import COLUMN, STAGES
+from eavdash.config.convert import with_epochs, with_settings
 from eavdash.config.presets import preset
+from eavdash.config.schema import Selection
 from eavdash.explain.trial import explain_trial
 from eavdash.results import tables
 from eavdash.store import RunDir, StudyDir
@@ -90,8 +92,8 @@ def _video(path: Path, seconds: float, kind: int, random: np.random.Generator) -
 
 
 def train(table: Path, name: str, root: Path, *settings: str) -> tuple[StudyDir, dict[str, str]]:
-    config = cfg.with_epochs(cfg.with_settings(preset("quick"), (*FAST, "vision.crop=centre", *settings)), 2)
-    plan = prepare(table, name, config, cfg.Selection(folds=(0,)), root)
+    config = with_epochs(with_settings(preset("quick"), (*FAST, "vision.crop=centre", *settings)), 2)
+    plan = prepare(table, name, config, Selection(folds=(0,)), root)
     for run in map(plan.study.run, plan.runs):
         assert train_run(run), run.name
         run.transition("running")
@@ -110,7 +112,7 @@ def check(run: RunDir) -> None:
     splits = pd.read_csv(run.study.splits_file, dtype=str)
     mine = splits[(splits["fold"] == "0") & splits["subject"].isin(set(frame["subject"]))]
     modalities = said["input"]["modalities"]
-    read = {cfg.COLUMN[m] for m in modalities}
+    read = {COLUMN[m] for m in modalities}
     keys = [(s, int(t)) for s, t in mine[["subject", "trial"]].itertuples(index=False)]
     there = {(s, t) for s, t in keys if read - absent(s, t)}
     assert set(frame[["subject", "trial"]].itertuples(index=False, name=None)) == there
@@ -119,10 +121,7 @@ def check(run: RunDir) -> None:
     probabilities = frame[[f"p_{c}" for c in LABELS]].to_numpy()
     assert np.isfinite(probabilities).all()
     gone = np.array(
-        [
-            [cfg.COLUMN[m] in absent(s, t) for m in modalities]
-            for s, t in zip(frame["subject"], frame["trial"], strict=True)
-        ]
+        [[COLUMN[m] in absent(s, t) for m in modalities] for s, t in zip(frame["subject"], frame["trial"], strict=True)]
     )
     assert gone.any() or set(frame["subject"]) == {"3"}
     assert ((shares == 0) == gone).all()
@@ -149,7 +148,7 @@ def test_subjects_that_differ_in_everything_are_trained_one_by_one(table: Path, 
     assert {"subject 2 trial 6"} == {
         f"subject {x['subject']} trial {x['trial']}" for r in fusions.values() for x in r.config()["left_out"]
     }
-    assert set(tables.scores(study, baselines=True)["stage"]) == {*cfg.STAGES, *tables.BASELINES}
+    assert set(tables.scores(study, baselines=True)["stage"]) == {*STAGES, *tables.BASELINES}
     for subject, run in fusions.items():
         frame = windows(run)
         tested = frame.loc[frame["split"] == "test", "trial"]

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from test_pages import PAGES, checkpoints, opened, said
 from test_pages_data import fill_in, sounds
 
-from eavdash.config import schema as cfg
+from eavdash.config.convert import with_settings
 from eavdash.config.presets import preset
 from eavdash.config.schema import Selection
 from eavdash.store import StudyDir
@@ -39,7 +39,7 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
 def voices(sounds: Path, checkpoints: Path) -> StudyDir:
     """Subject anna, fold 0, sound only, with settings that no preset has."""
     settings = ["train.audio.epochs=7", "audio.width=32", "where=place=lab"]
-    config = cfg.with_settings(preset("quick"), ["stages=audio", *settings])
+    config = with_settings(preset("quick"), ["stages=audio", *settings])
     return prepare(sounds, "voices", config, Selection(("anna",), (0,), (3,)), checkpoints).study
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from eavdash import store
 from eavdash.cli import console
 from eavdash.cli.commands.outcome import read_scores
-from eavdash.config.schema import STAGES
+from eavdash.config.choices import STAGES
 
 
 def import_checkpoint(options: argparse.Namespace) -> int:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from eavdash import store
 from eavdash.cli import console
-from eavdash.config import schema as cfg
+from eavdash.config.convert import with_settings
 from eavdash.config.presets import preset
+from eavdash.config.schema import StudyConfig
 from eavdash.errors import UsageError
 
 
@@ -18,7 +19,7 @@ def check(options: argparse.Namespace) -> int:
     from eavdash.health.check import check_dataset
     from eavdash.health.report import made_folder, write_csv
 
-    config = cfg.with_settings(preset(options.preset), options.settings)
+    config = with_settings(preset(options.preset), options.settings)
     if options.protocol:
         config = replace(config, protocol=replace(config.protocol, name=options.protocol))
     cache = store.checkpoints_root(options.checkpoints) / ".cache"
@@ -43,7 +44,7 @@ def check(options: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
-def _contact_sheets(root: str, config: cfg.StudyConfig, folder: Path) -> list[Path]:
+def _contact_sheets(root: str, config: StudyConfig, folder: Path) -> list[Path]:
     """One picture per subject that has videos."""
     from eavdash.data.table import open_table
     from eavdash.data.video.contact_sheet import contact_sheet

@@ -12,8 +12,8 @@ from eavdash import store
 from eavdash.cli import console
 from eavdash.cli.commands.execution import execution_settings
 from eavdash.cli.commands.training import show_states
-from eavdash.config import schema as cfg
 from eavdash.config import selection
+from eavdash.config.choices import STAGES
 from eavdash.errors import UsageError
 
 
@@ -114,8 +114,8 @@ def chosen(
         table = table[table["subject"].isin(subjects)]
     if "stage" in wishes:
         stages = [part.strip() for part in wishes["stage"].split(",")]
-        if unknown := [s for s in stages if s not in cfg.STAGES]:
-            known = ", ".join(cfg.STAGES)
+        if unknown := [s for s in stages if s not in STAGES]:
+            known = ", ".join(STAGES)
             raise UsageError.at("--stage", expected=f"some of {known}", found=", ".join(unknown), remedy="mend it")
         table = table[table["stage"].isin(stages)]
     for key in ("fold", "seed"):

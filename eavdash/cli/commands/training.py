@@ -12,10 +12,10 @@ from eavdash import store
 from eavdash.cli import console
 from eavdash.cli.commands.execution import execution_settings
 from eavdash.cli.commands.outcome import note_marks, read_scores, study_marks
-from eavdash.config import schema as cfg
 from eavdash.config import selection
+from eavdash.config.convert import with_epochs, with_settings
 from eavdash.config.presets import preset
-from eavdash.config.schema import Execution, Selection
+from eavdash.config.schema import Execution, Selection, StudyConfig
 from eavdash.errors import EavdashError, UsageError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def plan_dict(plan: Plan) -> dict[str, Any]:
     }
 
 
-def study_config(options: argparse.Namespace) -> cfg.StudyConfig:
+def study_config(options: argparse.Namespace) -> StudyConfig:
     """The configuration that the options of ``train`` describe."""
     config = preset(options.preset)
     if options.stages:
@@ -114,8 +114,8 @@ def study_config(options: argparse.Namespace) -> cfg.StudyConfig:
     if options.where:
         config = replace(config, where=() if options.where == ["all"] else tuple(options.where))
     if options.epochs is not None:
-        config = cfg.with_epochs(config, options.epochs)
-    return cfg.with_settings(config, options.settings)
+        config = with_epochs(config, options.epochs)
+    return with_settings(config, options.settings)
 
 
 def status(options: argparse.Namespace) -> int:
@@ -176,7 +176,7 @@ def logs(options: argparse.Namespace) -> int:
 def queue_and_wait(
     recordings: str | Path,
     name: str,
-    config: cfg.StudyConfig,
+    config: StudyConfig,
     chosen: Selection,
     root: Path,
     execution: Execution | None = None,

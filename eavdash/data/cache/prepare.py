@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from eavdash.config.schema import COLUMN, StudyConfig
+from eavdash.config.choices import COLUMN
+from eavdash.config.schema import StudyConfig
 from eavdash.data.cache.folders import check_room, free_bytes, gigabytes
 from eavdash.data.cache.wanted import Wanted, want
 from eavdash.data.inputs import make_windows

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from eavdash.config.schema import COLUMN, StudyConfig
+from eavdash.config.choices import COLUMN
+from eavdash.config.schema import StudyConfig
 from eavdash.data.audio import reading as audio
 from eavdash.data.cache.digests import Digests
 from eavdash.data.cache.folders import key_of

@@ -22,7 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from eavdash.config.schema import Execution, execution_of
+from eavdash.config.convert import execution_of
+from eavdash.config.schema import Execution
 from eavdash.errors import EavdashError, IntegrityError, QueueError
 from eavdash.jobs.executors import JOB_VARIABLE, Exit, Leases
 from eavdash.jobs.executors.local import RUN_VARIABLE, THREAD_VARIABLES, with_package, worker_command

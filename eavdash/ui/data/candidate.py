@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from eavdash.config.choices import COLUMN
 from eavdash.config.presets import preset
-from eavdash.config.schema import COLUMN
 from eavdash.errors import EavdashError, TableError, UsageError
 from eavdash.store import datasets
 from eavdash.studies.overview import size

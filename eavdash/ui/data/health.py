@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from eavdash.config import schema as cfg
+from eavdash.config.choices import MODALITIES
+from eavdash.config.convert import from_dict
 from eavdash.config.presets import preset
-from eavdash.config.schema import MODALITIES
 from eavdash.errors import EavdashError
 from eavdash.store import checkpoints_root, datasets
 from eavdash.ui import cache, parts, theme
@@ -283,7 +283,7 @@ def contact_sheet(path: str, table: TrialTable) -> None:
         return
     study = parts.current_study()
     with parts.shown_errors():
-        config = cfg.from_dict(study.study()["config"]) if study else preset("quick")
+        config = from_dict(study.study()["config"]) if study else preset("quick")
         sheet = cache.contact_sheet(path, subject, config)
     st.image(sheet)
     st.caption(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from eavdash.config.schema import MODALITIES
+from eavdash.config.choices import MODALITIES
 from eavdash.results.tables import natural
 from eavdash.ui import actions, theme
 

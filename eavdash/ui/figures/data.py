@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from eavdash.config.schema import COLUMN
+from eavdash.config.choices import COLUMN
 
 
 def fullest(rows: pd.DataFrame) -> int:

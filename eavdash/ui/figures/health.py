@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from eavdash.config.schema import MODALITIES
+from eavdash.config.choices import MODALITIES
 from eavdash.ui import theme
 from eavdash.ui.figures.health_tables import written
 

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from eavdash.config.schema import STAGES
+from eavdash.config.choices import STAGES
 from eavdash.jobs.estimates import Estimate, duration
 from eavdash.results.tables import natural
 from eavdash.ui import theme

@@ -11,9 +11,10 @@ from typing import Any
 
 import streamlit as st
 
-from eavdash.config import schema as cfg
+from eavdash.config.choices import MODALITIES
+from eavdash.config.convert import differences, from_dict, to_dict
 from eavdash.config.presets import PRESETS, preset
-from eavdash.config.schema import MODALITIES, StudyConfig
+from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import EavdashError, StudyConflictError
 from eavdash.store import StudyDir, checkpoints_root
 from eavdash.studies import extend
@@ -56,7 +57,7 @@ def base() -> StudyConfig:
     study = origin()
     if study is not None:
         try:
-            return cfg.from_dict(study.study()["config"])
+            return from_dict(study.study()["config"])
         except (EavdashError, KeyError):
             pass  # deleted or damaged since: the presets are there
     if st.session_state.get(f"{PAGE}_preset") not in PRESETS:
@@ -72,7 +73,7 @@ def further() -> dict[str, Any]:
         return {}
     try:
         document = study.study()
-        config, selection = cfg.from_dict(document["config"]), document["selection"]
+        config, selection = from_dict(document["config"]), document["selection"]
     except (EavdashError, KeyError):
         return {}
     return {
@@ -118,7 +119,7 @@ def form_defaults(config: StudyConfig) -> dict[str, Any]:
     }
 
 
-def planned(path: str, name: str, config: StudyConfig, selection: cfg.Selection, root: Path) -> Plan:
+def planned(path: str, name: str, config: StudyConfig, selection: Selection, root: Path) -> Plan:
     """The plan of what the form says; where the name is taken by another study, how they differ, and ways out."""
     with parts.shown_errors():
         try:
@@ -152,10 +153,10 @@ def compared(plan: Plan) -> None:
         return
     with parts.shown_errors():
         old = study.study()
-        before = cfg.to_dict(cfg.from_dict(old["config"]))
-    lines = cfg.differences(before, plan.document["config"])
-    lines += cfg.differences(old["selection"], plan.document["selection"])
-    lines += cfg.differences({"dataset": old["dataset"]["path"]}, {"dataset": plan.document["dataset"]["path"]})
+        before = to_dict(from_dict(old["config"]))
+    lines = differences(before, plan.document["config"])
+    lines += differences(old["selection"], plan.document["selection"])
+    lines += differences({"dataset": old["dataset"]["path"]}, {"dataset": plan.document["dataset"]["path"]})
     if lines:
         st.markdown(f"**What differs from {parts.plain(study.name)}**")
         parts.bullet(lines)

@@ -10,7 +10,8 @@ from typing import Any
 
 import streamlit as st
 
-from eavdash.config.schema import EXECUTORS, Execution
+from eavdash.config.choices import EXECUTORS
+from eavdash.config.schema import Execution
 from eavdash.errors import EavdashError
 from eavdash.ui import parts
 

@@ -13,8 +13,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from eavdash.config import schema as cfg
-from eavdash.config.schema import ENCODERS, FUSIONS, MODALITIES, PROTOCOLS, STAGES, Execution, Selection, StudyConfig
+from eavdash.config.choices import ENCODERS, FUSIONS, MODALITIES, PROTOCOLS, STAGES
+from eavdash.config.convert import with_epochs, with_settings
+from eavdash.config.schema import Execution, Selection, StudyConfig
 from eavdash.config.selection import parse_numbers
 from eavdash.jobs import estimates
 from eavdash.studies.write import Plan
@@ -109,9 +110,9 @@ def form(subjects: Sequence[str], conditions: bool) -> Request:
     if set(stages) != set(base.stages):
         base = replace(base, stages=tuple(s for s in STAGES if s in stages))
     base = replace(base, where=where)
-    config = cfg.with_settings(base, [*settings, *prepared])
+    config = with_settings(base, [*settings, *prepared])
     return Request(
-        cfg.with_epochs(config, int(epochs)) if epochs else config,
+        with_epochs(config, int(epochs)) if epochs else config,
         Selection(tuple(chosen), parse_numbers(folds, "Folds to run"), parse_numbers(seeds, "Seeds")),
         execution_form.form(PAGE),
     )

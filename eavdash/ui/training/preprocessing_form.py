@@ -1,6 +1,6 @@
 """The launch form's part about recordings: which trials are used and how they are prepared.
 
-In: the session's widgets (keys ``training_launch_*``). Out: settings for :func:`eavdash.config.schema.with_settings`,
+In: the session's widgets (keys ``training_launch_*``). Out: settings for :func:`eavdash.config.convert.with_settings`,
 and the filter on the trial table. Defaults are the preset's.
 """
 

@@ -1,0 +1,149 @@
+"""A configuration from and to JSON, from key=value settings, and compared with another.
+
+In and out: the dataclasses of :mod:`eavdash.config.schema`, dictionaries that JSON can hold, and texts as people type
+them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from eavdash.config.choices import STAGES
+from eavdash.config.schema import Execution, StudyConfig, TrainConfigs
+from eavdash.errors import ConfigError
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
+def execution_of(status: Mapping[str, Any]) -> Execution:
+    """How a run is to be computed, from its status; what a later or an earlier version wrote there is left out."""
+    given = dict(status.get("execution") or {})
+    known = {f.name for f in dataclasses.fields(Execution)}
+    settings = {key: value for key, value in given.items() if key in known and value is not None}
+    if "slurm" in settings:
+        settings["slurm"] = tuple(settings["slurm"])
+    return Execution(**settings)
+
+
+def with_settings(config: StudyConfig, settings: Iterable[str]) -> StudyConfig:
+    """``config`` with each ``dotted.key=value`` applied, e.g. ``eeg.low=1`` or ``train.audio.epochs=5``.
+
+    Raises:
+        ConfigError: the key does not exist, the value has the wrong type, or the result is impossible.
+    """
+    data = to_dict(config)
+    for setting in settings:
+        key, eq, text = setting.partition("=")
+        *parents, last = key.strip().split(".")
+        node: Any = data
+        for part in parents:
+            node = node.get(part) if isinstance(node, dict) else None
+        if not eq:
+            remedy = f"give it a value, as in {key.strip()}=..."
+            raise ConfigError.at(f"--set {setting}", expected="key=value", found="no =", remedy=remedy)
+        if not isinstance(node, dict) or last not in node or isinstance(node[last], dict):
+            known = _keys(to_dict(config))
+            near = difflib.get_close_matches(key.strip(), known, n=3, cutoff=0.6)
+            raise ConfigError.at(
+                f"--set {setting}",
+                expected="key=value with a key of the configuration",
+                found=f"{key!r}",
+                remedy=f"did you mean {' or '.join(near)}" if near else f"use one of {', '.join(known)}",
+            )
+        node[last] = _parse(text.strip(), node[last], setting)
+    return from_dict(data)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The dataclass as JSON-ready nested dictionaries."""
+    return typing.cast("dict[str, Any]", json.loads(json.dumps(dataclasses.asdict(config))))
+
+
+def from_dict(data: dict[str, Any]) -> StudyConfig:
+    """The study configuration of :func:`to_dict`'s dictionary.
+
+    Raises:
+        ConfigError: a key is unknown or a value has the wrong type.
+    """
+    return typing.cast(StudyConfig, _build(StudyConfig, data, "configuration"))
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """``key: old → new`` for every leaf that differs between two nested dictionaries."""
+    lines = []
+    for key in sorted({*old, *new}):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            lines += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            lines.append(f"{prefix}{key}: {a!r} → {b!r}")
+    return lines
+
+
+def with_epochs(config: StudyConfig, epochs: int) -> StudyConfig:
+    """``config`` with the same number of epochs in every stage (head-only epochs never exceed it)."""
+    stages = {
+        s: replace(config.training(s), epochs=epochs, head_epochs=min(config.training(s).head_epochs, epochs))
+        for s in STAGES
+    }
+    return replace(config, train=TrainConfigs(**stages))
+
+
+def _keys(data: dict[str, Any], prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for key, value in data.items():
+        keys += _keys(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
+    return keys
+
+
+def _parse(text: str, like: Any, setting: str) -> Any:
+    try:
+        if isinstance(like, bool):
+            return {"true": True, "false": False, "1": True, "0": False}[text.lower()]
+        if isinstance(like, int):
+            return int(text)
+        if isinstance(like, float):
+            return float(text)
+    except (ValueError, KeyError):
+        kind = _KINDS[type(like)]
+        raise ConfigError.at(f"--set {setting}", expected=kind, found=repr(text), remedy=f"give {kind}") from None
+    if isinstance(like, list):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return text
+
+
+def _build(cls: Any, data: Any, where: str) -> Any:
+    if not isinstance(data, dict):
+        raise ConfigError.at(where, expected="a set of keys", found=repr(data), remedy="see docs/guide.md")
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(data) - set(hints))
+    if unknown:
+        raise ConfigError.at(
+            where, expected=", ".join(hints), found=f"unknown {', '.join(unknown)}", remedy="remove it"
+        )
+    values = {}
+    for key, value in data.items():
+        hint = hints[key]
+        place = f"{where}.{key}"
+        if dataclasses.is_dataclass(hint):
+            values[key] = _build(hint, value, place)
+        elif typing.get_origin(hint) is tuple:
+            if not isinstance(value, (list, tuple)):
+                raise ConfigError.at(place, expected="a list", found=repr(value), remedy="give a list")
+            values[key] = tuple(value)
+        elif isinstance(hint, types.UnionType):
+            values[key] = value
+        else:
+            if hint is float and isinstance(value, int) and not isinstance(value, bool):
+                value = float(value)
+            if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+                raise ConfigError.at(place, expected=_KINDS[hint], found=repr(value), remedy="mend the value")
+            values[key] = value
+    return cls(**values)
