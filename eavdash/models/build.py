@@ -19,9 +19,11 @@ from eavdash.config.schema import StudyConfig
 from eavdash.errors import ConfigError, IntegrityError
 from eavdash.models.architecture import architecture
 from eavdash.models.ast import AudioSpectrogramTransformer
+from eavdash.models.attention_fusion import AttentionFusion
 from eavdash.models.braindecode_eeg import BraindecodeEncoder
+from eavdash.models.concat_fusion import ConcatFusion
 from eavdash.models.eegformer import EEGformer
-from eavdash.models.fusion import AttentionFusion, ConcatFusion, PaperFusion
+from eavdash.models.paper_fusion import PaperFusion
 from eavdash.models.timm_vit import TimmViT
 from eavdash.models.vit import FrameViT
 from eavdash.models.yin import YinEncoder

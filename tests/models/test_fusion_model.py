@@ -8,8 +8,10 @@ from torch import Tensor, nn
 
 from eavdash.config.schema import FusionConfig, StudyConfig
 from eavdash.errors import ConfigError
+from eavdash.models.attention_fusion import AttentionFusion
 from eavdash.models.build import build, fusion_spec
-from eavdash.models.fusion import AttentionFusion, Fused, Fusion, PaperFusion
+from eavdash.models.fusion import Fused, Fusion
+from eavdash.models.paper_fusion import PaperFusion
 
 DIMS = {"vision": 12, "audio": 10, "eeg": 7}
 COUNTS = {"vision": 25, "audio": 2, "eeg": 1}

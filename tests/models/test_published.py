@@ -10,7 +10,7 @@ from published_models import PublishedEeg, PublishedFusion, randomised
 from torch import Tensor
 
 from eavdash.errors import ConfigError
-from eavdash.models.fusion import PaperFusion
+from eavdash.models.paper_fusion import PaperFusion
 from eavdash.models.published import fusion_tensors, yin_tensors
 from eavdash.models.tensorfiles import unwrapped
 from eavdash.models.weights import fill

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from eavdash.config.choices import STAGES
 from eavdash.errors import ConfigError
 from eavdash.models import build
-from eavdash.models.fusion import ConcatFusion
+from eavdash.models.concat_fusion import ConcatFusion
 from eavdash.training import baselines
 from eavdash.training.calibration import NONE, RANGE, fit_temperature
 from eavdash.training.run import train_run

@@ -14,7 +14,8 @@ from eavdash.config.convert import with_settings
 from eavdash.config.schema import Execution, StudyConfig
 from eavdash.models import build
 from eavdash.models.ast import AudioSpectrogramTransformer
-from eavdash.models.fusion import AttentionFusion, PaperFusion
+from eavdash.models.attention_fusion import AttentionFusion
+from eavdash.models.paper_fusion import PaperFusion
 from eavdash.training import stage2, step, warmup
 from eavdash.training.features import load_encoder
 from eavdash.training.job import labels_of, open_job, rows_of

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from eavdash.config import schema as cfg
-from eavdash.models.fusion import AttentionFusion
+from eavdash.models.attention_fusion import AttentionFusion
 from eavdash.training import evaluate, stage2
 from eavdash.training.features import Features
 from eavdash.training.seeds import generator, reproducible

@@ -1,0 +1,37 @@
+"""Fusion by concatenation: the modalities side by side through an MLP. A baseline without attention."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from eavdash.models.fusion import Fused, Fusion
+from eavdash.models.layers import masked_mean
+
+
+class ConcatFusion(Fusion):
+    """Baseline: each modality's mean token (zeros where absent) and a flag for its presence, through an MLP."""
+
+    def __init__(
+        self,
+        dims: Mapping[str, int],
+        classes: int,
+        width: int = 64,
+        dropout: float = 0.2,
+        modality_dropout: float = 0.2,
+        calibrated: bool = False,
+    ) -> None:
+        super().__init__(dims, modality_dropout, calibrated)
+        self.head = nn.Sequential(
+            nn.Linear(sum(dims.values()) + len(dims), width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, classes)
+        )
+
+    def forward(
+        self, tokens: Mapping[str, Tensor], masks: Mapping[str, Tensor], evidence: Mapping[str, Tensor] | None = None
+    ) -> Fused:
+        values, valid = self._read(tokens, masks)
+        present = torch.stack([mask.any(dim=1) for mask in valid], dim=1).to(values[0].dtype)  # (B, M)
+        parts = [masked_mean(x, mask) for x, mask in zip(values, valid, strict=True)]
+        return Fused(self.head(torch.cat([*parts, present], dim=1)) / self.get_buffer("temperature"))
