@@ -22,7 +22,8 @@ from eavdash.errors import ConfigError, DataError, UsageError
 from eavdash.models.ast import AUDIOSET_SCALE, AUDIOSET_SHIFT
 from eavdash.results import scores
 from eavdash.store import find_study
-from eavdash.studies.importing import LABELS, import_checkpoint
+from eavdash.studies.imported_runs import LABELS
+from eavdash.studies.importing import import_checkpoint
 from eavdash.training import job
 
 transformers = pytest.importorskip("transformers")

@@ -5,9 +5,9 @@ In: ``tokens`` {modality: (B, T, D)} and ``masks`` {modality: (B, T) bool}, and 
 absent: it gets no attention and its content is never read. Only attention reads the evidence.
 Out: :class:`Fused`; its modality axis follows ``module.modalities``.
 
-Three kinds: attention_fusion.py (the default), concat_fusion.py (the baseline) and paper_fusion.py (the single-token layer of
-Yin et al. 2025, which has no attention across modalities). Each can hold a ``temperature``
-that divides its logits (Guo et al. 2017, arXiv:1706.04599), fitted after training (eavdash/training/calibration.py).
+Three kinds: attention_fusion.py (the default), concat_fusion.py (the baseline) and paper_fusion.py (the single-token
+layer of Yin et al. 2025, which has no attention across modalities). Each can hold a ``temperature`` that divides its
+logits (Guo et al. 2017, arXiv:1706.04599), fitted after training (eavdash/training/calibration.py).
 """
 
 from __future__ import annotations

@@ -231,7 +231,7 @@ def preview(row: Mapping[Any, Any], config: StudyConfig, part: int = 0) -> Trial
 
 def playable(shown: TrialPreview, folder: Path) -> Playable:
     """The files that a browser plays of what is shown; made in ``folder`` once, where they must be made."""
-    from eavdash.data.video.playable import Cut
+    from eavdash.data.video.muxing import Cut
     from eavdash.data.video.playable import playable as make
 
     video, sound = shown.vision, shown.audio

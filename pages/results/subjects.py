@@ -5,6 +5,7 @@ import streamlit as st
 from eavdash.results import paper, tables
 from eavdash.ui import actions, cache, parts, theme
 from eavdash.ui.figures import results as figures
+from eavdash.ui.figures.subjects import subject_bars
 from eavdash.ui.results import remarks
 
 study, document = parts.study_page(
@@ -31,7 +32,7 @@ if scores.empty:
     st.info("No stage of this study scores frames one by one. Choose another level.")
     st.stop()
 event = parts.chart(
-    figures.subject_bars(
+    subject_bars(
         scores,
         cache.scores(study, "trial", baselines),
         len(classes),

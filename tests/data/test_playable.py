@@ -15,7 +15,8 @@ from PIL import Image
 from eavdash.data.audio import reading as audio
 from eavdash.data.video import playable
 from eavdash.data.video import reading as video
-from eavdash.data.video.playable import Cut, Playable
+from eavdash.data.video.muxing import Cut
+from eavdash.data.video.playable import Playable
 from eavdash.errors import DataError
 
 REGULAR = [k / 10 for k in range(100)]
@@ -101,7 +102,7 @@ def test_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = playable.playable(cut, None, tmp_path / "cache")
     assert made.media is not None
     assert [p.name for p in made.media.parent.iterdir()] == [made.media.name]
-    monkeypatch.setattr(playable, "_encoded", lambda *a: pytest.fail("made twice"))
+    monkeypatch.setattr(playable, "encoded_packets", lambda *a: pytest.fail("made twice"))
     assert playable.playable(cut, None, tmp_path / "cache") == made
     movie(tmp_path / "a.avi", REGULAR[:50])
     monkeypatch.undo()

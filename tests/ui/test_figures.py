@@ -14,6 +14,7 @@ from eavdash.results import paper, tables
 from eavdash.results.statistics import chance_line, fusion_comparisons
 from eavdash.ui import theme
 from eavdash.ui.figures import attention, data, explain, results, training
+from eavdash.ui.figures.subjects import subject_bars
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def scores(tmp_path: Path) -> pd.DataFrame:
 
 
 def bars(scores: pd.DataFrame, **more: object) -> go.Figure:
-    return results.subject_bars(scores, scores, 5, {}, **more)  # type: ignore[arg-type]
+    return subject_bars(scores, scores, 5, {}, **more)  # type: ignore[arg-type]
 
 
 def test_one_bar_per_subject_and_stage_and_the_average_last(scores: pd.DataFrame) -> None:
@@ -48,7 +49,7 @@ def test_one_subject_is_no_average(scores: pd.DataFrame) -> None:
 def test_the_chance_line_is_that_of_the_trials(scores: pd.DataFrame) -> None:
     fig = bars(scores)
     assert {s.y0 for s in fig.layout.shapes} == {100 * chance_line(20, 5)}
-    unbalanced = results.subject_bars(scores, scores, 5, {"1": 0.6})
+    unbalanced = subject_bars(scores, scores, 5, {"1": 0.6})
     assert unbalanced.layout.shapes[0].y0 > fig.layout.shapes[0].y0
 
 

@@ -14,7 +14,8 @@ from eavdash.config.choices import STAGES
 
 def import_checkpoint(options: argparse.Namespace) -> int:
     """The reference method's checkpoints of one subject as a study, and its scores."""
-    from eavdash.studies.importing import LABELS, import_checkpoint
+    from eavdash.studies.imported_runs import LABELS
+    from eavdash.studies.importing import import_checkpoint
 
     files = {stage: Path(path) for stage in STAGES if (path := getattr(options, stage))}
     root = store.checkpoints_root(options.checkpoints)

@@ -13,50 +13,21 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from eavdash.results.statistics import Comparison, chance_line, wilson
+from eavdash.results.statistics import Comparison
 from eavdash.results.tables import attention_columns, natural, summarise
 from eavdash.ui import theme
 
 AVERAGE = "average"
-
-
-def subject_bars(
-    scores: pd.DataFrame,
-    independent: pd.DataFrame,
-    classes: int,
-    majority: Mapping[str, float],
-    paper: pd.DataFrame | None = None,
-    subjects: Sequence[str] = (),
-) -> go.Figure:
-    """Grouped bars per subject and stage, then the average over subjects, where there are several.
-
-    ``scores``: of ``tables.scores`` at any level. ``independent``: the same at level trial; its n sets the Wilson
-    intervals and the chance line, because windows and frames of one trial are no independent items. ``paper``: Table I,
-    drawn hollow. ``majority``: by subject, the share of its most frequent label. ``subjects``: those to draw, in that
-    order. A bar's customdata: subject, stage, n, lower and upper end of the interval.
-    """
-    shown = scores[scores["subject"].isin(subjects)] if subjects else scores
-    stages = list(dict.fromkeys(scores.sort_values("stage", key=_stage_rank)["stage"]))
-    trials = {(r["subject"], r["stage"]): int(r["n"]) for r in independent.to_dict("records")}
-    order = [*subjects] or natural(shown["subject"].tolist())
-    fig = theme.figure(440, barmode="group", bargap=0.22, bargroupgap=0.04)
-    mean = averages(shown)
-    for stage in stages:
-        fig.add_trace(_bars(stage, shown[shown["stage"] == stage], trials, mean))
-    if paper is not None:
-        for stage in [s for s in stages if s in set(paper["stage"])]:
-            fig.add_trace(_hollow(stage, paper[(paper["stage"] == stage) & paper["subject"].isin(order)]))
-    _add_chance(fig, order, trials, classes, majority)
-    fig.update_yaxes(title="Accuracy, %", range=[0, 105], tickvals=[0, 20, 40, 60, 80, 100])
-    fig.update_xaxes(
-        title="Subject", type="category", categoryorder="array", categoryarray=[*order, *[AVERAGE] * (len(mean) > 0)]
-    )
-    return fig
+METHOD_NOTE = (
+    "Differences are fusion minus the other, over the same subjects. p: two-sided Wilcoxon signed-rank test, corrected "
+    "by Holm over the rows. Effect: rank-biserial correlation, from -1 to 1. The best modality is chosen by the same "
+    "test scores, which favours it: a gain of fusion over it is conservative."
+)
 
 
 def score_table(scores: pd.DataFrame) -> pd.DataFrame:
     """Subjects x stages of texts ``63 % (n = 20)``, with a last row of mean ± standard deviation over several."""
-    stages = list(dict.fromkeys(scores.sort_values("stage", key=_stage_rank)["stage"]))
+    stages = list(dict.fromkeys(scores.sort_values("stage", key=stage_rank)["stage"]))
     text = [f"{theme.percent(a)} (n = {n})" for a, n in zip(scores["accuracy"], scores["n"], strict=True)]
     wide = scores.assign(text=text).pivot(index="subject", columns="stage", values="text")
     wide = wide.reindex(index=natural(scores["subject"]), columns=stages).fillna("–")
@@ -75,7 +46,7 @@ def averages(scores: pd.DataFrame) -> pd.DataFrame:
 def kinds_table(scores: pd.DataFrame) -> pd.DataFrame:
     """Kinds of trials x stages of texts ``63 ± 8 % (n = 120)``, of scores that are split by a column."""
     kind = str(scores.columns[3])  # after study, subject and stage
-    stages = list(dict.fromkeys(scores.sort_values("stage", key=_stage_rank)["stage"]))
+    stages = list(dict.fromkeys(scores.sort_values("stage", key=stage_rank)["stage"]))
     rows = []
     for value in natural(scores[kind]):
         row = {kind: value}
@@ -120,7 +91,7 @@ def trials_view(trials: pd.DataFrame, subject: str) -> pd.DataFrame:
     mine = trials[trials["subject"] == subject]
     extra = [c for c in ("fold", "seed") if trials[c].nunique() > 1]
     keys = ["trial", *extra, "label"]
-    stages = list(dict.fromkeys(mine.sort_values("stage", key=_stage_rank)["stage"]))
+    stages = list(dict.fromkeys(mine.sort_values("stage", key=stage_rank)["stage"]))
     wide = mine.pivot(index=keys, columns="stage", values="predicted")[stages].rename(columns=theme.label)
     for column in attention_columns(mine):
         share = mine[mine["stage"] == "fusion"].set_index(keys)[column]
@@ -128,13 +99,6 @@ def trials_view(trials: pd.DataFrame, subject: str) -> pd.DataFrame:
     wide = wide.rename_axis(columns=None).reset_index()
     rank = {name: place for place, name in enumerate(natural(wide["trial"].tolist()))}
     return wide.sort_values("trial", key=lambda c: c.map(rank), kind="stable").reset_index(drop=True)
-
-
-METHOD_NOTE = (
-    "Differences are fusion minus the other, over the same subjects. p: two-sided Wilcoxon signed-rank test, corrected "
-    "by Holm over the rows. Effect: rank-biserial correlation, from -1 to 1. The best modality is chosen by the same "
-    "test scores, which favours it: a gain of fusion over it is conservative."
-)
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
@@ -211,98 +175,10 @@ def paired(scores: pd.DataFrame, a: str, b: str) -> go.Figure:
     return fig
 
 
-def _bars(stage: str, rows: pd.DataFrame, trials: dict[tuple[str, str], int], mean: pd.DataFrame) -> go.Bar:
-    names, values, up, down, custom = [], [], [], [], []
-    for row in rows.to_dict("records"):
-        n = trials.get((row["subject"], stage), 0)
-        low, high = wilson(row["accuracy"] * n, n)
-        names.append(row["subject"])
-        values.append(row["accuracy"])
-        up.append(high - row["accuracy"])
-        down.append(row["accuracy"] - low)
-        custom.append([row["subject"], stage, f"n = {row['n']}", f"95 % interval {100 * low:.0f}–{100 * high:.0f} %"])
-    for row in mean[mean["stage"] == stage].to_dict("records"):
-        spread = 0.0 if row["sd"] != row["sd"] else float(row["sd"])
-        names.append(AVERAGE)
-        values.append(float(row["accuracy"]))
-        up.append(spread)
-        down.append(spread)
-        custom.append([AVERAGE, stage, f"{row['subjects']} subjects", f"± {100 * spread:.1f} (sd over subjects)"])
-    return go.Bar(
-        name=theme.label(stage),
-        x=names,
-        y=[100 * v for v in values],
-        customdata=custom,
-        offsetgroup=stage,
-        marker={"color": theme.colour(stage)},
-        error_y={
-            "type": "data",
-            "array": [100 * v for v in up],
-            "arrayminus": [100 * v for v in down],
-            "thickness": 1,
-            "width": 2,
-            "color": theme.GREY,
-        },
-        # A click dims the other bars a little instead of hiding them.
-        unselected={"marker": {"opacity": 0.55}},
-        hovertemplate=(
-            f"subject %{{customdata[0]}}, {theme.label(stage)}: %{{y:.1f}} %, %{{customdata[2]}}"
-            "<br>%{customdata[3]}<extra></extra>"
-        ),
-    )
-
-
-def _hollow(stage: str, rows: pd.DataFrame) -> go.Bar:
-    level = rows["level"].iloc[0] if len(rows) else ""
-    return go.Bar(
-        name=f"{theme.label(stage)}, paper",
-        x=rows["subject"].tolist(),
-        y=(100 * rows["accuracy"]).tolist(),
-        offsetgroup=stage,
-        marker={"color": "rgba(0,0,0,0)", "line": {"color": theme.GREY, "width": 1.5}},
-        unselected={"marker": {"opacity": 1}},
-        hovertemplate=f"paper, Table I: {theme.label(stage)} %{{y:.2f}} % per {level}<extra></extra>",
-    )
-
-
-def _add_chance(
-    fig: go.Figure,
-    order: Sequence[str],
-    trials: Mapping[tuple[str, str], int],
-    classes: int,
-    majority: Mapping[str, float],
-) -> None:
-    """The chance line of each subject, for the fewest trials among its stages: n may differ between subjects."""
-    lines: dict[str, float] = {}
-    for subject in order:
-        counts = [n for (who, _), n in trials.items() if who == subject]
-        if counts:
-            lines[subject] = 100 * chance_line(min(counts), classes, majority=majority.get(subject, 0.0))
-    style = {"color": theme.GREY, "width": 2, "dash": "dash"}
-    places = [(place, lines[subject]) for place, subject in enumerate(order) if subject in lines]
-    # All at once: adding shapes one by one takes a third of a second for 42 subjects.
-    fig.update_layout(
-        shapes=[
-            {"type": "line", "x0": place - 0.5, "x1": place + 0.5, "y0": y, "y1": y, "line": style}
-            for place, y in places
-        ]
-    )
-    fig.add_trace(
-        go.Scatter(
-            name="chance line, to be exceeded",
-            x=list(lines),
-            y=list(lines.values()),
-            mode="markers",
-            marker={"symbol": "line-ew", "size": 12, "line": {"color": theme.GREY, "width": 2}},
-            hovertemplate="chance line: %{y:.1f} %<extra></extra>",
-        )
-    )
+def stage_rank(column: pd.Series) -> pd.Series:
+    return column.map({stage: place for place, stage in enumerate(theme.COLOURS)})
 
 
 def _average(row: Mapping[Hashable, Any]) -> str:
     spread = "" if row["sd"] != row["sd"] else f" ± {100 * row['sd']:.0f}"
     return f"{100 * row['accuracy']:.0f}{spread} % ({int(row['subjects'])} subjects)"
-
-
-def _stage_rank(column: pd.Series) -> pd.Series:
-    return column.map({stage: place for place, stage in enumerate(theme.COLOURS)})

@@ -1,0 +1,194 @@
+"""Videos made for a browser: pictures from one file and sound from another, cut, on one clock.
+
+In: :class:`Cut`, what a trial uses of a file. Out: a file that every browser plays. Delegated to PyAV: decoding,
+encoding, and copying packets where the pictures can stay as they are.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+
+from eavdash.data.audio import reading as audio
+from eavdash.data.recording import split_trial
+from eavdash.data.video import reading as video
+from eavdash.data.video.decoding import open_video
+from eavdash.errors import RecordingError
+
+RATE = 48000  # Hz, of the sound in made videos
+CLOCK = Fraction(1, 90000)  # seconds: unit of the times in made videos
+_SEEK_FROM = 4.0  # seconds: before this, decoding from the start is as fast as seeking
+_SEEKABLE = ("mp4", "matroska")  # containers with an index of their key frames
+_ITEM_SIZE = 224  # pixels: side of the pictures that come as arrays
+SAME_TIME = 1e-3  # seconds: more than a container rounds
+CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The stretch of ``duration`` seconds from ``start`` on of a recording."""
+
+    path: str
+    start: float
+    duration: float
+
+    @property
+    def stop(self) -> float:
+        return self.start + self.duration
+
+
+def key_frame_before(pictures: Cut) -> float | None:
+    """Time from the first picture of the last key frame before the stretch; None: packets must not be copied."""
+    if split_trial(pictures.path)[1] is not None:
+        return None
+    with open_video(pictures.path) as (container, stream):
+        if not browsers_know(stream) or not any(name in container.format.name for name in _SEEKABLE):
+            return None
+        packets = _from_key_frame(container, stream, pictures.start)
+        first = next(packets, None)
+        return None if first is None else max(0.0, _time_of(first) - _origin(stream))
+
+
+def _from_key_frame(container: Any, stream: Any, start: float) -> Iterator[Any]:
+    """Packets from the last key frame at or before ``start``."""
+    origin = _origin(stream)
+    if start > SAME_TIME:
+        container.seek(int((origin + start + SAME_TIME) / stream.time_base), stream=stream)
+    first: float | None = None
+    for packet in container.demux(stream):
+        if packet.dts is None or packet.pts is None:
+            continue
+        if first is None:
+            first = _time_of(packet)
+        # Pictures that are shown before the key frame need one before it.
+        if _time_of(packet) >= first - SAME_TIME:
+            yield packet
+
+
+def copied_packets(out: Any, pictures: Cut, base: float) -> Iterator[Any]:
+    """The packets from the key frame at ``base`` to the end of the stretch, times counted from the key frame."""
+    with open_video(pictures.path) as (container, stream):
+        copy = out.add_stream_from_template(stream)
+        shift = round((_origin(stream) + base) / stream.time_base)
+        for packet in _from_key_frame(container, stream, pictures.start):
+            packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, copy
+            if packet.dts * packet.time_base > pictures.stop - base:
+                return
+            yield packet
+
+
+def encoded_packets(out: Any, pictures: Cut) -> Iterator[Any]:
+    """The stretch as H.264, times counted from its start."""
+    stream = None
+    for time, frame in _shown(pictures):
+        if stream is None:
+            # Without B-frames the copy begins at its first frame. yuv420p halves the colour planes: even sides.
+            stream = out.add_stream("libx264", rate=30, options={"crf": "21", "preset": "veryfast", "bf": "0"})
+            stream.width, stream.height = max(2, frame.width // 2 * 2), max(2, frame.height // 2 * 2)
+            stream.pix_fmt, stream.codec_context.time_base = "yuv420p", CLOCK
+        frame = frame.reformat(width=stream.width, height=stream.height, format="yuv420p")
+        frame.pts, frame.time_base = round(time / CLOCK), CLOCK
+        frame.pict_type = av.video.frame.PictureType.NONE
+        yield from stream.encode(frame)
+    if stream is not None:
+        yield from stream.encode(None)
+
+
+def _shown(pictures: Cut) -> Iterator[tuple[float, Any]]:
+    """(seconds from the start, frame) of each picture that is shown in the stretch, upright."""
+    if split_trial(pictures.path)[1] is not None:
+        rate = video.video_info(pictures.path).frames_per_second
+        times = pictures.start + np.arange(max(1, round(pictures.duration * rate))) / rate
+        for time, array in zip(times, video.read_frames(pictures.path, list(times), _ITEM_SIZE), strict=True):
+            yield time - pictures.start, av.VideoFrame.from_ndarray(array, format="rgb24")
+        return
+    # A picture is shown until the next one begins: the last one before the start is the first.
+    before: Any = None
+    for begin, frame in _timed(pictures.path, pictures.start):
+        if begin >= pictures.stop:
+            break
+        if begin <= pictures.start + SAME_TIME:
+            before = frame
+            continue
+        if before is not None:
+            yield 0.0, _upright(before)
+            before = None
+        yield begin - pictures.start, _upright(frame)
+    if before is not None:
+        yield 0.0, _upright(before)
+
+
+def _timed(path: str, start: float) -> Iterator[tuple[float, Any]]:
+    """(seconds from the first picture, frame) of a video, from ``start`` or earlier."""
+    with open_video(path) as (container, stream):
+        usual = float(1 / (stream.average_rate or stream.guessed_rate or 25))
+        origin: float | None = None
+        if start > _SEEK_FROM and any(name in container.format.name for name in _SEEKABLE):
+            origin = _origin(stream)
+            container.seek(int((origin + start) / stream.time_base), stream=stream)
+        begin = 0.0
+        for frame in container.decode(stream):
+            origin = float(frame.time or 0.0) if origin is None else origin
+            # A frame without a time stamp follows the one before it.
+            begin = float(frame.time) - origin if frame.time is not None else begin
+            yield begin, frame
+            begin += float(frame.duration * frame.time_base) if frame.duration and frame.time_base else usual
+
+
+def _upright(frame: Any) -> Any:
+    turns = round(frame.rotation / 90) % 4
+    if not turns:
+        return frame
+    array = np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns))
+    return av.VideoFrame.from_ndarray(array, format="rgb24")
+
+
+def cut_sound(sound: Cut, lead: float, rate: int) -> np.ndarray:
+    """The stretch (time,) and ``lead`` seconds before it, silent where the recording has none."""
+    begin = max(0.0, sound.start - lead)
+    wave = audio.read_audio(sound.path, begin, sound.stop, rate)
+    return np.pad(wave, (round((lead - (sound.start - begin)) * rate), 0))
+
+
+def sound_track(pictures: Cut, lead: float) -> np.ndarray | None:
+    """The video's own track; None where it has none, or none in this stretch."""
+    try:
+        stop = min(pictures.stop, audio.audio_duration(pictures.path))
+        return cut_sound(Cut(pictures.path, pictures.start, stop - pictures.start), lead, RATE)
+    except RecordingError:
+        return None
+
+
+def sound_packets(stream: Any, wave: np.ndarray | None) -> Iterator[Any]:
+    """The packets of an encoded sound."""
+    if wave is None:
+        return
+    size = stream.codec_context.frame_size or 1024
+    for begin in range(0, len(wave), size):
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave[None, begin : begin + size]), "fltp", "mono")
+        frame.rate, frame.time_base, frame.pts = RATE, Fraction(1, RATE), begin
+        yield from stream.encode(frame)
+    yield from stream.encode(None)
+
+
+def _origin(stream: Any) -> float:
+    return float((stream.start_time or 0) * stream.time_base)
+
+
+def _time_of(packet: Any) -> float:
+    return float(packet.pts * packet.time_base)
+
+
+def packet_order(packet: Any) -> float:
+    return float((packet.dts or 0) * packet.time_base)
+
+
+def browsers_know(stream: Any) -> bool:
+    """Whether the pictures are H.264 as browsers decode it."""
+    return stream.codec_context.name == "h264" and stream.codec_context.pix_fmt in ("yuv420p", "yuvj420p")
