@@ -126,7 +126,7 @@ def measured(study: StudyDir, refreshes: int) -> list[dict[str, Any]]:
     from streamlit.testing.v1 import AppTest
 
     from eavdash.jobs import estimates, snapshot
-    from eavdash.ui import cache, monitor
+    from eavdash.ui import cached_runs, monitor
 
     os.environ["EAVDASH_CHECKPOINTS"] = str(study.path.parent)
     sent: list[int] = []
@@ -153,7 +153,7 @@ def measured(study: StudyDir, refreshes: int) -> list[dict[str, Any]]:
             raise SystemExit(app.exception[0].stack_trace)
 
     snapshot._studies.clear()
-    cache.snapshot_again()
+    cached_runs.snapshot_again()
     app.switch_page("pages/training/monitor.py")
     rows.append(row("page", page, refreshes))
     monitor._grid = component

@@ -18,7 +18,7 @@ from eavdash.store import StudyDir
 from eavdash.studies import archive as archiving
 from eavdash.studies import extend as extending
 from eavdash.studies.overview import size
-from eavdash.ui import cache, theme
+from eavdash.ui import cached_runs, theme
 
 MESSAGE = "message"  # session state: (kind, text) for the page that is drawn next
 TARGET = "explain_target"  # session state: (subject, trial) for the page of explanations
@@ -144,7 +144,7 @@ def _done(work: Callable[[], Any], words: str | Callable[[Any], str]) -> None:
         st.session_state[MESSAGE] = ("success", words if isinstance(words, str) else words(outcome))
     except EavdashError as error:
         st.session_state[MESSAGE] = ("error", str(error))
-    cache.snapshot_again()
+    cached_runs.snapshot_again()
 
 
 def _left(study: StudyDir, runs: Sequence[str] | None, whole: bool) -> str:

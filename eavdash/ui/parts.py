@@ -1,6 +1,6 @@
 """Pieces that several pages are put together from: the study picker, page heads, notices, states.
 
-Nothing here computes; tables come from ``eavdash.ui.cache``, figures from ``eavdash.ui.figures``.
+Nothing here computes; tables come from the ``cached_*`` modules, figures from ``eavdash.ui.figures``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from eavdash.errors import EavdashError
 from eavdash.results import marks
 from eavdash.results.statistics import too_few
 from eavdash.store import StudyDir, checkpoints_root, datasets, studies
-from eavdash.ui import actions, cache, theme
+from eavdash.ui import actions, cached_runs, theme
 from eavdash.ui.figures import training
 from eavdash.ui.figures.results import clicked_subject
 
@@ -165,7 +165,7 @@ def problems(frame: pd.DataFrame) -> None:
 def need_results(study: StudyDir, table: pd.DataFrame) -> None:
     """Says how far the study is, and what has to happen for more; ends the page while there is nothing to show."""
     problems(table)
-    states = cache.snapshot(study)
+    states = cached_runs.snapshot(study)
     unfinished = states[states["shown"] != "done"]
     if len(unfinished):
         line = training.tally(states)

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from eavdash.ui import cache, parts
+from eavdash.ui import cached_data, parts
 from eavdash.ui.data import health
 
 parts.head("Health of the recordings", "What is there, what is missing, and what has to be mended?")
@@ -11,7 +11,7 @@ path = parts.dataset_input("data_health_path")
 health.datasets_panel(path)
 parts.need_dataset(path)
 with parts.shown_errors(), st.container():  # whose place is the same whether a spinner is shown in it or not
-    table = cache.dataset(path)
+    table = cached_data.dataset(path)
 report = health.scanned(path)
 parts.simulated_banner(report.simulated)
 

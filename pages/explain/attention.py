@@ -2,12 +2,12 @@
 
 import streamlit as st
 
-from eavdash.ui import cache, parts, theme
+from eavdash.ui import cached_results, parts, theme
 from eavdash.ui.explain import attention_heads
 from eavdash.ui.figures import attention as figures
 
 study, document = parts.study_page("Attention", "Which modality do the fused decisions rest on?")
-trials = cache.trials(study)
+trials = cached_results.trials(study)
 parts.need_results(study, trials)
 fused = figures.attended(trials)
 if fused.empty:

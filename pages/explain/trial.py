@@ -2,13 +2,13 @@
 
 import streamlit as st
 
-from eavdash.ui import cache, parts, theme
+from eavdash.ui import cached_explanations, cached_results, parts, theme
 from eavdash.ui.explain import attributions, choose_trial
 from eavdash.ui.figures import attention
 from eavdash.ui.figures import explain as figures
 
 study, document = parts.study_page("One trial", "What did the decision on this trial rest on?")
-trials = cache.trials(study)
+trials = cached_results.trials(study)
 parts.need_results(study, trials)
 rows = choose_trial.choose_trial(trials)
 if rows.empty:
@@ -30,7 +30,7 @@ with right:
     if fused.empty:
         st.info(attention.no_attention(document["config"]["fusion"]["kind"], "fusion" in set(rows["stage"])))
     else:
-        windows = cache.windows(study, subject, trial)
+        windows = cached_results.windows(study, subject, trial)
         mine = windows[(windows["run"] == fused["run"].iloc[0])]
         chart = attention.attention_windows(mine)
         parts.chart(chart, "explain_trial_attention", "Attention share of each modality, window by window.")
@@ -44,12 +44,12 @@ st.caption(
     "this machine, then kept with the run."
 )
 with parts.shown_errors():
-    found = cache.explanation(run, subject, trial)
+    found = cached_explanations.explanation(run, subject, trial)
     if found is None:
         st.caption("This takes some seconds with the quick preset, and longer with full-size encoders.")
         if not st.button("Compute attributions", type="primary", key="explain_trial_compute"):
             st.stop()
         with st.spinner("Computing attributions"):
-            cache.compute_explanation(study, subject, trial, fold, seed)
+            cached_explanations.compute_explanation(study, subject, trial, fold, seed)
         st.rerun()
 attributions.show(found)

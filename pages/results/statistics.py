@@ -3,11 +3,11 @@
 import streamlit as st
 
 from eavdash.results import columns, statistics, tables
-from eavdash.ui import cache, parts, theme
+from eavdash.ui import cached_results, parts, theme
 from eavdash.ui.figures import results as figures
 
 study, document = parts.study_page("Statistics", "Is fusion better than the best single modality?")
-scores = cache.scores(study, baselines=True)
+scores = cached_results.scores(study, baselines=True)
 parts.need_results(study, scores)
 
 comparisons = statistics.fusion_comparisons(scores)
@@ -36,13 +36,15 @@ if splittable := columns.columns(study):
     kind = st.selectbox("Split by", splittable, index=None, placeholder="A column", key="results_statistics_split")
     if kind:
         with parts.shown_errors():
-            st.dataframe(figures.kinds_table(cache.kinds(study, kind)), hide_index=True, key="results_statistics_kinds")
+            st.dataframe(
+                figures.kinds_table(cached_results.kinds(study, kind)), hide_index=True, key="results_statistics_kinds"
+            )
         st.caption(
             "Accuracy per trial: mean ± standard deviation over subjects, and the number of trials of all of them."
         )
 
 st.subheader("What is mistaken for what", anchor=False)
-trials = cache.trials(study)
+trials = cached_results.trials(study)
 stages = list(dict.fromkeys(trials["stage"]))
 stage = st.segmented_control(
     "Stage",

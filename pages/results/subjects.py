@@ -3,7 +3,7 @@
 import streamlit as st
 
 from eavdash.results import paper, tables
-from eavdash.ui import actions, cache, parts, theme
+from eavdash.ui import actions, cached_results, parts, theme
 from eavdash.ui.figures import results as figures
 from eavdash.ui.figures.subjects import subject_bars
 from eavdash.ui.results import remarks
@@ -11,7 +11,7 @@ from eavdash.ui.results import remarks
 study, document = parts.study_page(
     "Accuracy per subject", "How well is each subject's emotion recognised, and by what?"
 )
-trial_scores = cache.scores(study)
+trial_scores = cached_results.scores(study)
 parts.need_results(study, trial_scores)
 classes, eav = document["classes"], document["dataset"]["kind"] == "eav"
 
@@ -27,16 +27,16 @@ chosen = st.multiselect(
     "Subjects", tables.natural(trial_scores["subject"]), placeholder="All subjects", key="results_subjects_filter"
 )
 
-scores = cache.scores(study, level, baselines)
+scores = cached_results.scores(study, level, baselines)
 if scores.empty:
     st.info("No stage of this study scores frames one by one. Choose another level.")
     st.stop()
 event = parts.chart(
     subject_bars(
         scores,
-        cache.scores(study, "trial", baselines),
+        cached_results.scores(study, "trial", baselines),
         len(classes),
-        cache.majority(study),
+        cached_results.majority(study),
         paper.table1() if overlay else None,
         figures.order(trial_scores, sort, chosen),
     ),
@@ -64,7 +64,7 @@ subject = st.selectbox(
     key="results_subjects_subject",
 ) or figures.clicked_subject(parts.points(event))
 if subject:
-    shown = figures.trials_view(cache.trials(study), subject)
+    shown = figures.trials_view(cached_results.trials(study), subject)
     picked = parts.rows(
         st.dataframe(
             shown, hide_index=True, on_select="rerun", selection_mode="single-row", key="results_subjects_trials"

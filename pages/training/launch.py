@@ -5,7 +5,7 @@ import streamlit as st
 from eavdash.results.marks import marks_of
 from eavdash.store import checkpoints_root
 from eavdash.studies.overview import size
-from eavdash.ui import actions, cache, parts, theme
+from eavdash.ui import actions, cached_data, parts, theme
 from eavdash.ui.training import copy_settings, execution_form, launch_form
 
 parts.head("Set up a study", "What should be trained, on which recordings, and how is it tested?")
@@ -21,7 +21,7 @@ name = right.text_input(
 
 parts.need_dataset(path)
 with parts.shown_errors():
-    table = cache.dataset(path)
+    table = cached_data.dataset(path)
 parts.simulated_banner(table.simulated)
 st.caption(
     f"{theme.counted(len(table.frame), 'trial')} of {theme.counted(len(table.subjects), 'subject')} in "
@@ -43,7 +43,7 @@ if plan.existing and plan.study == parts.current_study():
 st.dataframe(launch_form.plan_table(plan), hide_index=True, key="training_launch_plan")
 if took := launch_form.time_sentence(plan, request.execution):
     st.caption(parts.plain(took))
-used, free = cache.disk_use(root)
+used, free = cached_data.disk_use(root)
 st.caption(f"Studies take {size(used)} on disk so far; {size(free)} are free.")
 if st.button(
     "Room that the windows take",
@@ -51,7 +51,7 @@ if st.button(
     key="training_launch_room",
 ):
     with st.spinner("Looking at the recordings ..."), parts.shown_errors():
-        st.info(f"Windows: {cache.room(path, request.config, request.selection.subjects, root)}.")
+        st.info(f"Windows: {cached_data.room(path, request.config, request.selection.subjects, root)}.")
 execution_form.checked(root, request.execution, "training_launch")
 if out := launch_form.left_out(plan):
     with st.expander(f"Left out or unable to start ({len(out)})", key="training_launch_left_out"):

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from eavdash.ui import cache, parts
+from eavdash.ui import cached_results, cached_runs, parts
 from eavdash.ui.training import monitor_page, run_details
 
 study, document = parts.study_page("Runs", "What is running, what is done, and what went wrong?")
@@ -12,14 +12,14 @@ study, document = parts.study_page("Runs", "What is running, what is done, and w
 def live() -> None:
     """The grid and the chosen runs; looked at again, so that a change is on the screen within two seconds."""
     parts.message()
-    snapshot = cache.snapshot(study)
+    snapshot = cached_runs.snapshot(study)
     if snapshot.empty:
         st.info("This study has no runs yet.")
         st.page_link(parts.LAUNCH, label="Set up a study")
         return
-    if trouble := cache.conductor(study.path.parent):
+    if trouble := cached_runs.conductor(study.path.parent):
         st.error(parts.plain(trouble))
-    tested = cache.tested(study)
+    tested = cached_results.tested(study)
     monitor_page.progress(study, snapshot)
     chosen = monitor_page.grid(snapshot, tested)
     monitor_page.buttons(study, snapshot, chosen)

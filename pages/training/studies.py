@@ -3,12 +3,12 @@
 import streamlit as st
 
 from eavdash.store import StudyDir, checkpoints_root
-from eavdash.ui import cache, parts
+from eavdash.ui import cached_runs, parts
 from eavdash.ui.training import studies
 
 parts.head("Studies", "What is there, how far is it, and how much room does it take?")
 root = checkpoints_root()
-every = cache.overview(root)
+every = cached_runs.overview(root)
 shown = studies.choose_shown(every)
 if not studies.chosen(shown):
     parts.message()

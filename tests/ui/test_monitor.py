@@ -22,7 +22,7 @@ from eavdash.jobs.snapshot import snapshot
 from eavdash.store import StudyDir
 from eavdash.studies.plan import Plan
 from eavdash.studies.runs import PlannedRun
-from eavdash.ui import actions, cache, monitor
+from eavdash.ui import actions, cached_runs, monitor
 from eavdash.ui.figures import training
 from eavdash.ui.training import launch_form, logs, run_details
 
@@ -34,9 +34,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     """What the grid's component is sent, newest last."""
     sent: list[dict[str, Any]] = []
     monkeypatch.setattr(monitor, "_grid", lambda data, **_: sent.append(data))
-    cache.snapshot_again()
+    cached_runs.snapshot_again()
     yield sent
-    cache.snapshot_again()
+    cached_runs.snapshot_again()
 
 
 @pytest.fixture
@@ -318,7 +318,7 @@ def test_what_to_do_depends_on_what_happened(tmp_path: Path) -> None:
 def test_a_plan_says_how_long_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = make_study(tmp_path, subjects=("1",), stages=("audio",), dataset="/data/EAV")
     study.run("s01-audio").update(from_epoch=0, started=1000.0, finished=2200.0)  # 12 epochs of 100 s
-    monkeypatch.setattr(cache, "places", lambda settings: 2)
+    monkeypatch.setattr(cached_runs, "places", lambda settings: 2)
     runs = [study.run("s01-audio").config(), *({"stage": s, "subject": "2"} for s in ("audio", "eeg"))]
     names = ("s01-audio", "s02-audio", "s02-eeg")
     planned = tuple(PlannedRun(name, config) for name, config in zip(names, runs, strict=True))

@@ -11,7 +11,7 @@ from fake_study import make_study
 from test_pages import ROOT, checkpoints, opened, said
 
 from eavdash.store import find_study
-from eavdash.ui import cache
+from eavdash.ui import cached_data
 
 __all__ = ["checkpoints"]
 
@@ -58,7 +58,7 @@ def test_many_recordings_are_looked_at_on_request_and_known_afterwards(
     assert not app.exception
     assert "15 files looked at now, 0 unchanged" in said(app)
     # Another session of a server that was started again: the measures are in the cache, and nothing is asked.
-    cache.forget_health(str(sounds))
+    cached_data.forget_health(str(sounds))
     app = opened("health", {"data_health_path": str(sounds)})
     assert "0 files looked at now, 15 unchanged" in said(app)
     soundfile.write(sounds / "anna_1.wav", np.zeros(16000, np.float32), 16000)

@@ -17,7 +17,7 @@ from eavdash.data.eeg.electrodes import EAV_CHANNELS
 from eavdash.data.eeg.scalp import scalp_map
 from eavdash.data.preview import AudioPreview, EegPreview, TrialPreview, VideoPreview
 from eavdash.data.video.reading import VideoInfo
-from eavdash.ui import cache
+from eavdash.ui import cached_data
 from eavdash.ui import player as component
 from eavdash.ui.player import Overlay, PlayerTrial, packing, player
 
@@ -190,9 +190,9 @@ def test_names_of_files_need_not_be_utf8(sounds: Path) -> None:
         pytest.skip("this file system takes no such name")
     row = {"subject": "anna", "trial": "0", "label": "loud", "start": np.nan, "stop": np.nan}
     row |= {"eeg": "", "audio": str(odd), "video": ""}
-    shown = cache.preview(row, StudyConfig())
+    shown = cached_data.preview(row, StudyConfig())
     assert shown.audio is not None
-    assert cache.playable(shown, sounds / "cache").media is not None
+    assert cached_data.playable(shown, sounds / "cache").media is not None
 
 
 def test_previous_next_and_filters(sounds: Path) -> None:

@@ -17,7 +17,7 @@ from eavdash.config.presets import preset
 from eavdash.config.schema import Selection
 from eavdash.store import StudyDir
 from eavdash.studies.write import prepare
-from eavdash.ui import cache
+from eavdash.ui import cached_runs
 
 __all__ = ["checkpoints", "sounds"]
 
@@ -91,7 +91,7 @@ def test_the_choice_stays_with_the_study_when_rows_go(checkpoints: Path) -> None
     app = chosen("b", study="a")
     assert app.session_state["training_studies_table"]["selection"]["rows"] == [1]
     StudyDir(checkpoints / "a").set_control(archived=True)
-    cache.snapshot_again()
+    cached_runs.snapshot_again()
     app.run()
     assert app.subheader[0].value == "b"
     assert app.session_state["training_studies_table"]["selection"]["rows"] == [0]
@@ -137,7 +137,7 @@ def test_archive_and_back(checkpoints: Path) -> None:
     make_study(checkpoints, "third").set_control(archived=True)
     for left in ("pilot", "other"):
         StudyDir(checkpoints / left).set_control(archived=True)
-    cache.snapshot_again()
+    cached_runs.snapshot_again()
     assert "All studies are archived" in said(opened("studies"))
 
 

@@ -1,6 +1,6 @@
 """The parts of the health page: the scan with its progress, the answer and exports, findings, outlook, faces.
 
-In: a dataset's path and its ``eavdash.health.HealthReport``. What is computed comes from ``eavdash.ui.cache``;
+In: a dataset's path and its ``eavdash.health.HealthReport``. What is computed comes from the ``cached_*`` modules;
 what is drawn, from ``eavdash.ui.figures.health``.
 """
 
@@ -17,7 +17,7 @@ from eavdash.config.convert import from_dict
 from eavdash.config.presets import preset
 from eavdash.errors import EavdashError
 from eavdash.store import checkpoints_root, datasets
-from eavdash.ui import cache, parts, theme
+from eavdash.ui import cached_data, parts, theme
 from eavdash.ui.data import add_dataset
 from eavdash.ui.figures import health as figures
 from eavdash.ui.figures import health_tables as tables
@@ -68,7 +68,7 @@ def scanned(path: str) -> HealthReport:
     Where more than ``parts.CHECK_AT_ONCE`` files would have to be opened (those known from an earlier scan are not),
     that is asked for first. Such a scan can be stopped; what it has seen is kept, and the next one goes on there.
     """
-    if (there := cache.health_there(path)) is not None:
+    if (there := cached_data.health_there(path)) is not None:
         return there
     go, seen = f"{PAGE}_go {path}", f"{PAGE}_seen {path}"
     # Two places with one element each, and one button for start and stop: nothing lingers beside what has replaced it.
@@ -90,7 +90,7 @@ def scanned(path: str) -> HealthReport:
         bar.progress(done / max(1, of), text)
 
     try:
-        report = cache.health(path, progress)
+        report = cached_data.health(path, progress)
     except _ManyFilesError as many:
         if st.session_state.get(seen):
             above.info(f"The check was stopped: {many.done:,} of {many.of:,} files are known. It goes on from there.")
@@ -119,7 +119,7 @@ def answer(path: str, report: HealthReport) -> None:
         st.button(
             "Check again",
             help="Only files that have changed are opened.",
-            on_click=cache.forget_health,
+            on_click=cached_data.forget_health,
             args=(path,),
             key=f"{PAGE}_again",
         )
@@ -284,7 +284,7 @@ def contact_sheet(path: str, table: TrialTable) -> None:
     study = parts.current_study()
     with parts.shown_errors():
         config = from_dict(study.study()["config"]) if study else preset("quick")
-        sheet = cache.contact_sheet(path, subject, config)
+        sheet = cached_data.contact_sheet(path, subject, config)
     st.image(sheet)
     st.caption(
         "One crop per trial, with the share of its frames in which a face was found; grey: nothing could be read."

@@ -1,7 +1,7 @@
 """Choosing one trial of a dataset, and showing its recordings under one playhead.
 
 In: a trial table. Out: widgets, whose keys begin with the page's name. Reading and packing are left to
-``eavdash.ui.cache`` and ``eavdash.ui.player``; what stands at the moment is taken from the preview that is drawn.
+the ``cached_*`` modules and ``eavdash.ui.player``; what stands at the moment is taken from the preview that is drawn.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import streamlit as st
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import EavdashError
 from eavdash.store import checkpoints_root
-from eavdash.ui import cache, parts, theme
+from eavdash.ui import cached_data, parts, theme
 from eavdash.ui.figures import data as figures
 from eavdash.ui.player import Overlay, PlayerTrial, player
 
@@ -63,15 +63,15 @@ def show(row: Mapping[Any, Any], config: StudyConfig, overlays: Sequence[Overlay
     """The player of a row of the trial table, and what is to be said of its recordings; it reruns by itself."""
     key = f"{PAGE}_part-{row['subject']}-{row['trial']}"
     part = int(st.session_state.get(key) or 0)
-    preview = cache.preview(row, config, part)
+    preview = cached_data.preview(row, config, part)
     if part >= preview.parts:
         part = st.session_state[key] = 0
-        preview = cache.preview(row, config)
+        preview = cached_data.preview(row, config)
     _choose_part(preview, key)
     playable = None
     try:
         with st.spinner("Preparing the recording for the browser"):
-            playable = cache.playable(preview, checkpoints_root() / ".cache")
+            playable = cached_data.playable(preview, checkpoints_root() / ".cache")
     except EavdashError as error:
         st.error(parts.plain(error))
     if preview.vision or preview.audio or preview.eeg:

@@ -15,7 +15,7 @@ import streamlit as st
 
 from eavdash.results import attention, tables
 from eavdash.store import StudyDir
-from eavdash.ui import cache, parts, theme
+from eavdash.ui import cached_results, parts, theme
 from eavdash.ui.figures import attention as figures
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ OLDER = (
 
 def of_study(study: StudyDir, fused: pd.DataFrame) -> None:
     """The heads of a study's fusions, means over the decisions that are chosen of ``fused`` (figures.attended)."""
-    found = cache.heads(study)
+    found = cached_results.heads(study)
     for problem in found.problems:
         st.error(parts.plain(problem))
     if found.without:

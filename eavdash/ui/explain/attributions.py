@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from eavdash.ui import cache, parts, theme
+from eavdash.ui import cached_explanations, parts, theme
 from eavdash.ui.explain import attention_heads
 from eavdash.ui.figures import attention
 from eavdash.ui.figures import explain as figures
@@ -91,7 +91,7 @@ def _eeg(explanation: Explanation, window: int) -> None:
         chart = figures.eeg_heat(heat, explanation.channels, start, stop)
         parts.chart(chart, "explain_trial_eeg", "Attributions by channel and time.")
     with right:
-        picture = cache.scalp(heat.sum(axis=1), explanation.channels)
+        picture = cached_explanations.scalp(heat.sum(axis=1), explanation.channels)
         if isinstance(picture, bytes):
             st.image(picture, caption="Scalp: attributions summed over the window", width=320)
         else:

@@ -11,7 +11,7 @@ import streamlit as st
 
 from eavdash.store import StudyDir
 from eavdash.studies import probing
-from eavdash.ui import actions, cache, parts
+from eavdash.ui import actions, cached_results, parts
 
 PAGE = "results_subjects"
 WORDS = {
@@ -29,7 +29,7 @@ HELP = (
 def show(study: StudyDir) -> None:
     """The sentences, and the state of the study's probing."""
     parts.message()
-    remarks, missing = cache.remarks(study)
+    remarks, missing = cached_results.remarks(study)
     if remarks:
         st.markdown("**Beside these accuracies**")
         parts.bullet(remarks)
@@ -54,7 +54,7 @@ def show(study: StudyDir) -> None:
 def _watch(study: StudyDir, missing: tuple[str, ...]) -> None:
     """What the probing does; the page is drawn anew when it has found something, or has ended."""
     now = probing.look(study)
-    if not now.under_way or tuple(cache.remarks(study)[1]) != missing:
+    if not now.under_way or tuple(cached_results.remarks(study)[1]) != missing:
         st.rerun()
     since = f", for {max(0, time.time() - now.started):.0f} s" if now.started else ""
     st.caption(f"Probing{since}: {WORDS.get(now.doing, now.doing)} … It goes on when this page is closed.")

@@ -19,7 +19,7 @@ from eavdash.errors import EavdashError, StudyConflictError
 from eavdash.store import StudyDir, checkpoints_root
 from eavdash.studies import extend
 from eavdash.studies.write import Plan
-from eavdash.ui import actions, cache, parts
+from eavdash.ui import actions, cached_runs, parts
 from eavdash.ui.training import preprocessing_form
 
 PAGE = "training_launch"
@@ -123,7 +123,7 @@ def planned(path: str, name: str, config: StudyConfig, selection: Selection, roo
     """The plan of what the form says; where the name is taken by another study, how they differ, and ways out."""
     with parts.shown_errors():
         try:
-            return cache.plan(path, name, config, selection, root)
+            return cached_runs.plan(path, name, config, selection, root)
         except StudyConflictError as error:
             if not error.differences:
                 raise

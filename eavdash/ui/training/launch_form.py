@@ -19,7 +19,7 @@ from eavdash.config.schema import Execution, Selection, StudyConfig
 from eavdash.config.selection import parse_numbers
 from eavdash.jobs import estimates
 from eavdash.studies.write import Plan
-from eavdash.ui import cache, theme
+from eavdash.ui import cached_runs, theme
 from eavdash.ui.training import copy_settings, execution_form, preprocessing_form
 from eavdash.ui.training.copy_settings import PROTOCOL_OPTIONS, apply_preset, form_defaults
 
@@ -157,7 +157,7 @@ def time_sentence(plan: Plan, settings: Execution) -> str:
     if not new:
         return ""
     config, dataset = plan.document["config"], str(plan.document["dataset"]["path"])
-    estimate = estimates.plan_left(plan.study.path.parent, dataset, config, new, cache.places(settings))
+    estimate = estimates.plan_left(plan.study.path.parent, dataset, config, new, cached_runs.places(settings))
     if estimate.seconds is None:
         return "Time: unknown, as no run like these has finished on these recordings yet."
     at_once = f"{estimate.places} runs at a time" if estimate.places > 1 else "one run after another"

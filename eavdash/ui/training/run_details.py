@@ -15,7 +15,7 @@ import streamlit as st
 from eavdash.errors import EavdashError
 from eavdash.store import RunDir, StudyDir
 from eavdash.studies.overview import size
-from eavdash.ui import actions, cache, parts
+from eavdash.ui import actions, cached_runs, parts
 from eavdash.ui.figures import training as figures
 from eavdash.ui.training import logs
 
@@ -104,7 +104,7 @@ def remedy(row: Mapping[Any, Any], status: Mapping[str, Any]) -> str:
 
 def damaged(study: StudyDir, run: RunDir) -> None:
     """The files of a finished run that are not what it wrote, and the way out."""
-    if found := cache.damage(run):
+    if found := cached_runs.damage(run):
         for problem in found:
             st.error(parts.plain(problem))
         st.button(
@@ -152,7 +152,7 @@ def log(run: RunDir, expanded: bool) -> None:
             st.code(logs.tail(run.log_file) or "The run has not written anything yet.", language=None)
             st.caption(f"Its last {logs.TAIL} lines.")
             return
-        found = cache.searched(run, text)
+        found = cached_runs.searched(run, text)
         if found.lines:
             st.code("\n".join(found.lines), language=None, height=400 if len(found.lines) > 20 else "content")
         where = "" if found.whole else f" in the last {size(logs.BOUND)}"

@@ -19,7 +19,7 @@ from eavdash.store import StudyDir
 from eavdash.studies import extend, verify
 from eavdash.studies.overview import size
 from eavdash.studies.runs import CROSS_SUBJECT
-from eavdash.ui import actions, cache, parts
+from eavdash.ui import actions, cached_data, cached_runs, parts
 from eavdash.ui.training import copy_settings
 
 PAGE = "training_studies"
@@ -181,7 +181,7 @@ def growing(study: StudyDir, row: Mapping[Any, Any]) -> None:
     with panel:
         try:
             selection = study.study()["selection"]
-            people = cache.dataset(row["dataset"])
+            people = cached_data.dataset(row["dataset"])
             more = [s for s in natural([*people.subjects, *people.problems]) if s not in set(selection["subjects"])]
         except EavdashError as error:
             st.error(parts.plain(error))
@@ -205,7 +205,7 @@ def growing(study: StudyDir, row: Mapping[Any, Any]) -> None:
                 parse_numbers(folds, "More folds") if folds.strip() else None,
                 parse_numbers(seeds, "More seeds") if seeds.strip() else None,
             )
-            planned = cache.extension(study, subjects, *numbers)
+            planned = cached_runs.extension(study, subjects, *numbers)
         except EavdashError as error:
             st.error(parts.plain(error))
             return

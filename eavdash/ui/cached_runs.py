@@ -1,0 +1,149 @@
+"""What the pages keep of runs and studies between reruns: their states, plans, logs and places of computing.
+
+Keys carry what the answer depends on (files' times and sizes), so that nothing stale is shown; every cache is bounded.
+Work that needs torch or mne happens inside functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import streamlit as st
+
+from eavdash.config.convert import from_dict, to_dict
+from eavdash.config.schema import Execution, Selection, StudyConfig
+from eavdash.errors import EavdashError, IntegrityError
+from eavdash.jobs import estimates
+from eavdash.jobs.snapshot import snapshot as look
+from eavdash.store import RunDir, StudyDir
+from eavdash.studies import extend
+from eavdash.studies import overview as studies_overview
+from eavdash.ui.cached_results import Stamp
+from eavdash.ui.training import logs
+
+if TYPE_CHECKING:
+    from eavdash.studies.extend import Extension
+    from eavdash.studies.write import Plan
+
+
+def snapshot(study: StudyDir) -> pd.DataFrame:
+    """The true state of every run and the seconds it has ``left`` (NaN: unknown); one look serves all open tabs."""
+    return _snapshot(str(study.path)).copy(deep=False)  # pandas copies what a page changes
+
+
+def snapshot_again() -> None:
+    """Look at the runs, and at all studies, anew: something was just changed."""
+    _snapshot.clear()
+    _overview.clear()
+    _extension.clear()
+
+
+def overview(root: Path) -> pd.DataFrame:
+    """``studies.overview`` with the archived studies, at most five seconds old."""
+    return _overview(str(root))
+
+
+def extension(
+    study: StudyDir, subjects: Sequence[str], folds: Sequence[int] | None, seeds: Sequence[int] | None
+) -> Extension:
+    """What adding to a study would queue (``studies.extend.plan_extension``); nothing is written."""
+    adding = (tuple(subjects) or None, None if folds is None else tuple(folds), None if seeds is None else tuple(seeds))
+    return _extension(str(study.path), *adding)
+
+
+def conductor(root: Path) -> str:
+    """Start the queue's conductor if there is work and none is alive, for a page that stays open; why it cannot be.
+
+    One of all tabs looks, every five seconds; a full run of the app looks each time.
+    """
+    return _conductor(str(root))
+
+
+def damage(run: RunDir) -> list[str]:
+    """Sentences about result files of a finished run that are missing or not what it wrote; checked once per file."""
+    try:
+        checksums = dict(run.status().get("checksums") or {})
+    except IntegrityError as error:
+        return [str(error)]
+    stamp = []
+    for name in sorted({*checksums, run.predictions_file.name}):
+        file = run.path / name
+        stat = file.stat() if file.exists() else None
+        stamp.append((name, stat.st_size if stat else -1, stat.st_mtime_ns if stat else -1))
+    return _damage(str(run.path), tuple(stamp), tuple(sorted(checksums.items())))
+
+
+def searched(run: RunDir, text: str) -> logs.Found:
+    """The lines of a run's log with ``text`` in them; searched again when the log has grown."""
+    stat = run.log_file.stat()
+    return _searched(str(run.log_file), (stat.st_size, stat.st_mtime_ns), text)
+
+
+def places(settings: Execution) -> int:
+    """``estimates.places``; what the machine has is asked once in ten minutes."""
+    return _places(settings)
+
+
+def plan(root: str, name: str, config: StudyConfig, selection: Selection, checkpoints: Path) -> Plan:
+    """What a study would run; nothing is written."""
+    return _plan(root, name, to_dict(config), selection, str(checkpoints))
+
+
+@st.cache_resource(ttl=0.4, max_entries=16, show_spinner=False)  # a resource: a table of 10,000 runs is not copied
+def _snapshot(path: str) -> pd.DataFrame:
+    table = look(StudyDir(Path(path)))
+    return table.assign(left=estimates.seconds_left(table))
+
+
+@st.cache_data(ttl=5, max_entries=8, show_spinner=False)
+def _conductor(root: str) -> str:
+    from eavdash.jobs import queue
+
+    try:
+        queue.ensure_conductor(Path(root))
+    except EavdashError as error:
+        return str(error)
+    return ""
+
+
+@st.cache_data(max_entries=256, show_spinner="Checking its files")
+def _damage(path: str, stamp: Stamp, checksums: tuple[tuple[str, str], ...]) -> list[str]:
+    run, found = RunDir(Path(path)), []
+    for name, _, _ in stamp:
+        try:
+            run.verify(name)
+        except IntegrityError as error:
+            found.append(str(error))
+    return found
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _searched(path: str, stamp: tuple[int, int], text: str) -> logs.Found:
+    return logs.search(Path(path), text)
+
+
+@st.cache_data(ttl=5, max_entries=4, show_spinner="Looking at the studies")
+def _overview(root: str) -> pd.DataFrame:
+    return studies_overview.overview(Path(root), archived=True)
+
+
+@st.cache_data(ttl=15, max_entries=8, show_spinner="Planning")
+def _extension(
+    path: str, subjects: tuple[str, ...] | None, folds: tuple[int, ...] | None, seeds: tuple[int, ...] | None
+) -> Extension:
+    return extend.plan_extension(StudyDir(Path(path)), subjects, folds, seeds)
+
+
+@st.cache_data(ttl=600, max_entries=32, show_spinner=False)
+def _places(settings: Execution) -> int:
+    return estimates.places(settings)
+
+
+@st.cache_data(ttl=15, max_entries=8, show_spinner="Planning")
+def _plan(root: str, name: str, config: dict[str, Any], selection: Selection, checkpoints: str) -> Plan:
+    from eavdash.studies.write import plan as make
+
+    return make(root, name, from_dict(config), selection, Path(checkpoints))
