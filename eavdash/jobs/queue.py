@@ -9,7 +9,6 @@ is changed.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
@@ -17,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from eavdash.config.schema import Execution
 from eavdash.errors import EavdashError, IntegrityError, QueueError, TrainingError
-from eavdash.jobs.dependencies import parents, pass_on
+from eavdash.jobs.choose import choose_runs, depth, named_runs, with_parents
+from eavdash.jobs.dependencies import pass_on
 from eavdash.jobs.door import announce, at_the_door, conductor_alive, conductor_error, ensure_conductor
 from eavdash.jobs.snapshot import snapshot
-from eavdash.store import RunDir, StudyDir, find_run
+from eavdash.store import StudyDir
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +36,6 @@ __all__ = [
     "resume",
     "retry",
     "submit",
-    "unreadable",
     "wait",
 ]
 #: Conductors that :func:`wait` starts without any run changing before it gives up.
@@ -56,7 +55,7 @@ def submit(study: StudyDir, runs: Sequence[str] | None = None, execution: Execut
     """
     from eavdash.jobs import requests, tasks
 
-    chosen = _with_parents(_choose(study, runs))
+    chosen = with_parents(choose_runs(study, runs))
     with at_the_door(study.path.parent) as broker:
         study.refuse_archived()
         for run in chosen:
@@ -79,9 +78,9 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None, execution: Executi
     """
     from eavdash.jobs import requests, tasks
 
-    chosen = _with_parents(_choose(study, runs))
+    chosen = with_parents(choose_runs(study, runs))
     if runs is not None:
-        every, names = _choose(study, None), {run.name for run in chosen}
+        every, names = choose_runs(study, None), {run.name for run in chosen}
         while waiting := [run for run in every if names & set(requests.held_up_by(run)) and run.name not in names]:
             chosen += waiting
             names |= {run.name for run in waiting}
@@ -109,7 +108,7 @@ def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> list[str]:
     from eavdash.jobs import requests, tasks
 
     # Those that wait for others first, or they would be told that what they wait for was cancelled.
-    chosen = sorted(_choose(study, runs, whole=False), key=_depth)
+    chosen = sorted(choose_runs(study, runs, whole=False), key=depth)
     dropped: dict[str, list[str] | None] = {}
     trouble: list[EavdashError] = []
     with at_the_door(study.path.parent) as broker:
@@ -138,7 +137,7 @@ def pause(study: StudyDir, now: bool = False) -> None:
     from eavdash.jobs import requests, tasks
 
     study.set_control(paused=True)
-    runs = _choose(study, None, whole=False)
+    runs = choose_runs(study, None, whole=False)
     with at_the_door(study.path.parent) as broker:
         broker.cancel([task for run in runs for task in requests.halt(run, "paused", waiting_only=not now)])
         tasks.activate(broker, runs)
@@ -186,7 +185,7 @@ def _resettle(
 ) -> None:
     from eavdash.jobs import requests, tasks
 
-    chosen = _choose(study, runs, whole=False)
+    chosen = choose_runs(study, runs, whole=False)
     with at_the_door(study.path.parent) as broker:
         study.refuse_archived()
         broker.cancel([task for run in chosen for task in requests.resettle(run, change, why)])
@@ -207,7 +206,7 @@ def wait(
     Raises:
         QueueError: the time is over, a run was never submitted, or conductors die as soon as they are started.
     """
-    names = [run.name for run in _named(study, runs)]
+    names = [run.name for run in named_runs(study, runs)]
     begun = time.monotonic()
     before, restarts, looks = "", 0, 0
     while True:
@@ -239,59 +238,6 @@ def wait(
             raise conductor_error(study.path.parent, "a conductor that stays alive")
         looks += 1
         time.sleep(0.5)
-
-
-def unreadable(study: StudyDir, runs: Sequence[str] | None = None, whole: bool = True) -> dict[str, str]:
-    """Which of the runs cannot be computed, as their config.json or status.json cannot be read, and why.
-
-    ``whole`` false: which cannot be cancelled, paused or moved either, for want of a status.json.
-    """
-    found = {}
-    for run in _named(study, runs):
-        try:
-            run.status()
-            if whole:
-                run.config()
-        except IntegrityError as error:
-            found[run.name] = str(error)
-    return found
-
-
-def _named(study: StudyDir, names: Sequence[str] | None) -> list[RunDir]:
-    return study.runs() if names is None else [find_run(study, name) for name in dict.fromkeys(names)]
-
-
-def _choose(study: StudyDir, names: Sequence[str] | None, whole: bool = True) -> list[RunDir]:
-    """The runs of these names, or all, without those that cannot be read; ``whole``: config.json and status.json."""
-    wanted, broken = _named(study, names), unreadable(study, names, whole)
-    if wanted and len(broken) == len(wanted):
-        raise IntegrityError(broken[wanted[0].name])
-    return [run for run in wanted if run.name not in broken]
-
-
-def _depth(run: RunDir) -> int:
-    """Fusion 0, a run that waits for another 1, a run that waits for none 2."""
-    config: dict[str, Any] = {}
-    with contextlib.suppress(IntegrityError):
-        config = run.config()
-    return 2 if not config.get("parents") else int(config.get("stage") != "fusion")
-
-
-def _with_parents(runs: list[RunDir]) -> list[RunDir]:
-    """The runs and, before each, the parents that they need."""
-    needed: dict[str, RunDir] = {}
-
-    def add(run: RunDir) -> None:
-        if run.name in needed:
-            return
-        for parent in parents(run):
-            if not parent.unreadable():
-                add(parent)
-        needed[run.name] = run
-
-    for run in runs:
-        add(run)
-    return list(needed.values())
 
 
 def _check_submitted(study: StudyDir, table: pd.DataFrame) -> None:

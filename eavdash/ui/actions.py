@@ -149,9 +149,9 @@ def _done(work: Callable[[], Any], words: str | Callable[[Any], str]) -> None:
 
 def _left(study: StudyDir, runs: Sequence[str] | None, whole: bool) -> str:
     """The runs among them that the queue has left as they are, since their own files cannot be read."""
-    from eavdash.jobs import queue
+    from eavdash.jobs.choose import unreadable
 
-    broken = queue.unreadable(study, runs, whole)
+    broken = unreadable(study, runs, whole)
     return "".join(f" {name} was left as it is: {why}" for name, why in broken.items())
 
 

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from eavdash.ui import cached_data, parts
-from eavdash.ui.data import health
+from eavdash.ui.data import faces, health
 
 parts.head("Health of the recordings", "What is there, what is missing, and what has to be mended?")
 parts.message()
@@ -23,5 +23,5 @@ health.subjects(report)
 health.findings(report.findings)
 health.overview(report)
 health.outlook(report)
-health.contact_sheet(path, table)
+faces.contact_sheet(path, table)
 health.recordings(report)

@@ -13,7 +13,8 @@ from eavdash.cli.main import main
 from eavdash.config.schema import Execution
 from eavdash.errors import IntegrityError, QueueError, UsageError
 from eavdash.jobs import executors
-from eavdash.jobs.queue import cancel, move, pause, prioritise, resume, retry, submit, unreadable, wait
+from eavdash.jobs.choose import unreadable
+from eavdash.jobs.queue import cancel, move, pause, prioritise, resume, retry, submit, wait
 from eavdash.store import status
 from eavdash.store.atomic import write_json
 

@@ -133,7 +133,7 @@ def _study(options: argparse.Namespace) -> store.StudyDir:
 
 def _outcome(study: store.StudyDir, options: argparse.Namespace, whole: bool = False) -> int:
     """Show the runs that were meant, and name those that could not be read (``whole``: or computed); the exit code."""
-    from eavdash.jobs.queue import unreadable
+    from eavdash.jobs.choose import unreadable
     from eavdash.jobs.snapshot import snapshot
 
     names = chosen(study, options, lambda _: None) if hasattr(options, "run") else None

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from eavdash.config.choices import MODALITIES
-from eavdash.config.convert import from_dict
-from eavdash.config.presets import preset
 from eavdash.errors import EavdashError
 from eavdash.store import checkpoints_root, datasets
 from eavdash.ui import cached_data, parts, theme
@@ -23,7 +21,6 @@ from eavdash.ui.figures import health as figures
 from eavdash.ui.figures import health_tables as tables
 
 if TYPE_CHECKING:
-    from eavdash.data.table import TrialTable
     from eavdash.health.report import Finding, HealthReport
 
 PAGE = "data_health"
@@ -267,33 +264,6 @@ def outlook(report: HealthReport) -> None:
                 "Protocol", names, default=names[0], required=True, key=f"{PAGE}_folds_protocol"
             )
             st.dataframe(tables.folds_table(report.outlook, str(protocol)), hide_index=True, key=f"{PAGE}_folds")
-
-
-def contact_sheet(path: str, table: TrialTable) -> None:
-    """The faces of one subject's trials on a sheet, on request."""
-    with_video = [s for s in table.subjects if (table.frame["video"][table.frame["subject"] == s] != "").any()]
-    if not with_video:
-        return
-    st.subheader("Faces", anchor=False)
-    left, right = st.columns([3, 1], vertical_alignment="bottom")
-    subject = left.selectbox("Subject", with_video, key=f"{PAGE}_sheet_subject", format_func=tables.written)
-    right.button("Show the faces", key=f"{PAGE}_sheet_go", on_click=_ask_for_sheet, args=(path,), width="stretch")
-    if st.session_state.get(f"{PAGE}_sheet") != (path, subject):
-        st.caption("What the vision encoder would be given of each trial: cropped around the face that was found.")
-        return
-    study = parts.current_study()
-    with parts.shown_errors():
-        config = from_dict(study.study()["config"]) if study else preset("quick")
-        sheet = cached_data.contact_sheet(path, subject, config)
-    st.image(sheet)
-    st.caption(
-        "One crop per trial, with the share of its frames in which a face was found; grey: nothing could be read."
-    )
-
-
-def _ask_for_sheet(path: str) -> None:
-    """Callback: the faces of the subject that is chosen are wanted."""
-    st.session_state[f"{PAGE}_sheet"] = (path, st.session_state[f"{PAGE}_sheet_subject"])
 
 
 def _want(key: str, wanted: bool) -> None:

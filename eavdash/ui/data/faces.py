@@ -1,0 +1,48 @@
+"""The faces of one subject on a sheet, on request: what the vision encoder would be given.
+
+In: a dataset and its trial table. Out: widgets (keys ``data_health_sheet_*``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from eavdash.config.convert import from_dict
+from eavdash.config.presets import preset
+from eavdash.ui import cached_data, parts
+from eavdash.ui.figures import health_tables as tables
+
+if TYPE_CHECKING:
+    from eavdash.data.table import TrialTable
+
+
+PAGE = "data_health"
+
+
+def contact_sheet(path: str, table: TrialTable) -> None:
+    """The faces of one subject's trials on a sheet, on request."""
+    with_video = [s for s in table.subjects if (table.frame["video"][table.frame["subject"] == s] != "").any()]
+    if not with_video:
+        return
+    st.subheader("Faces", anchor=False)
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    subject = left.selectbox("Subject", with_video, key=f"{PAGE}_sheet_subject", format_func=tables.written)
+    right.button("Show the faces", key=f"{PAGE}_sheet_go", on_click=_ask_for_sheet, args=(path,), width="stretch")
+    if st.session_state.get(f"{PAGE}_sheet") != (path, subject):
+        st.caption("What the vision encoder would be given of each trial: cropped around the face that was found.")
+        return
+    study = parts.current_study()
+    with parts.shown_errors():
+        config = from_dict(study.study()["config"]) if study else preset("quick")
+        sheet = cached_data.contact_sheet(path, subject, config)
+    st.image(sheet)
+    st.caption(
+        "One crop per trial, with the share of its frames in which a face was found; grey: nothing could be read."
+    )
+
+
+def _ask_for_sheet(path: str) -> None:
+    """Callback: the faces of the subject that is chosen are wanted."""
+    st.session_state[f"{PAGE}_sheet"] = (path, st.session_state[f"{PAGE}_sheet_subject"])
