@@ -85,6 +85,38 @@ def test_a_module_imports_only_from_floors_below(module: str) -> None:
         assert below or name.split(".")[1] == module.split(".")[1], f"{module} imports {name}"
 
 
+def circles(graph: dict[str, set[str]]) -> list[set[str]]:
+    """Groups of modules that import each other in a circle."""
+    reached = {module: {module} for module in graph}
+    changed = True
+    while changed:
+        changed = False
+        for module, names in graph.items():
+            more = set().union(*(reached[name] for name in names)) - reached[module]
+            changed |= bool(more)
+            reached[module] |= more
+    met = {frozenset(b for b in reached[a] if a in reached[b]) for a in graph}
+    return [set(group) for group in met if len(group) > 1]
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    graph = {module: imports(path.read_text(encoding="utf-8")) for module, path in MODULES.items()}
+    # What a package's __init__ hands on is counted where it is defined: importing the package loads those modules.
+    assert circles(graph | {"eavdash": set()}) == []
+
+
+def test_the_circle_check_sees_planted_circles() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [{"a", "b", "c"}]
+
+
+def test_modules_and_pages_are_small() -> None:
+    long = {str(path): n for path in package_files() if (n := len(path.read_text("utf-8").splitlines())) > 300}
+    pages = {str(path): n for path in (REPO / "pages").rglob("*.py") if (n := len(path.read_text().splitlines())) > 80}
+    assert not long, f"is each of these two modules? {long}"
+    assert not pages, f"a page selects, loads and shows: {pages}"
+
+
 def test_the_layer_check_sees_planted_imports() -> None:
     planted = "from eavdash.data import table\ndef f():\n    from eavdash.models.build import build\n"
     assert imports(planted) == {"eavdash.data.table", "eavdash.models.build"}
