@@ -53,7 +53,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 
 # A Chromium that is already there is used; otherwise the system's package, otherwise Playwright's own.
 browser: $(VENV)/.installed-dev
-	@$(BIN)/python tests/browser.py || \
+	@$(BIN)/python tests/helpers/browser.py || \
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \
 	  $(BIN)/python -m playwright install chromium || \
 	  echo "no Chromium could be installed: the browser tests will be skipped"

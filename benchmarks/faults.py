@@ -71,7 +71,7 @@ def main() -> int:
 
 def measure(folder: Path, subjects: int, kills: int, seconds: float, chance: random.Random) -> dict[str, Any]:
     """Compute the study in peace, then among kills, and compare."""
-    sys.path.insert(0, str(REPO / "tests"))
+    sys.path.insert(0, str(REPO / "tests" / "helpers"))
     from recordings import FAST, make_recordings
 
     table = make_recordings(folder / "recordings", subjects=subjects, groups=3)

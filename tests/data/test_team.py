@@ -135,7 +135,7 @@ import sys
 from pathlib import Path
 import pandas as pd
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from test_team import CONFIG
 from eavdash.data.inputs import load_windows
 table = pd.read_pickle({table!r})
@@ -149,7 +149,7 @@ def test_a_caller_that_is_stopped_takes_its_processes_along(table: pd.DataFrame,
     """A script without `if __name__ == "__main__"`, ended from outside while it reads."""
     table.to_pickle(tmp_path / "table.pkl")
     script, cache = tmp_path / "caller.py", tmp_path / "cache"
-    tests = str(Path(__file__).parent)
+    tests = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "helpers")]
     script.write_text(_CALLER.format(tests=tests, table=str(tmp_path / "table.pkl"), cache=str(cache)))
     caller = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert caller.stdout is not None

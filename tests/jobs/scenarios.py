@@ -41,7 +41,7 @@ PATIENCE = 150
 SUBMIT = """
 import json, sys
 from pathlib import Path
-from eavdash.config.schema import execution_of
+from eavdash.config.convert import execution_of
 from eavdash.jobs.queue import submit
 from eavdash.store import StudyDir
 submit(StudyDir(Path(sys.argv[1])), execution=execution_of({"execution": json.loads(sys.argv[2])}))

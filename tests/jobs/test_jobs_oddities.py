@@ -34,12 +34,12 @@ submit(StudyDir(Path(sys.argv[1])))
 #: Looks, then writes, as a user who owns nothing of it; what is imported meanwhile was imported before.
 STRANGER = """
 import contextlib, io, os, sys
-from eavdash import cli
+from eavdash.cli.main import main
 from eavdash.jobs import broker, queue, requests, tasks
 from eavdash.studies.write import retry
 root = sys.argv[1]
 def run(*command):
-    code = cli.main([*command, "--checkpoints", root])
+    code = main([*command, "--checkpoints", root])
     print(f"-- {command[0]} {code}", file=sys.stderr)
 with contextlib.redirect_stdout(io.StringIO()):
     with contextlib.redirect_stderr(io.StringIO()):

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from short_sounds import AUDIO, table
 
 from eavdash.config.convert import with_settings
 from eavdash.config.presets import preset
@@ -26,32 +27,6 @@ from eavdash.errors import (
 from eavdash.store import StudyDir
 from eavdash.studies.plan import plan
 from eavdash.studies.write import prepare, refresh
-
-AUDIO = replace(preset("quick"), stages=("audio",))
-
-
-def table(folder: Path, subjects: int = 3, groups: int = 5, video: bool = False) -> Path:
-    """A trial table with two short sounds per group and subject (and the same file as its "video" if asked)."""
-    rows = []
-    rng = np.random.default_rng(0)
-    for subject in range(1, subjects + 1):
-        for group in range(groups):
-            for label in ("calm", "tense"):
-                name = f"{subject}-{group}-{label}.wav"
-                soundfile.write(folder / name, rng.uniform(-0.5, 0.5, 1600), 16000)
-                rows.append(
-                    {
-                        "subject": subject,
-                        "trial": f"{group}-{label}",
-                        "label": label,
-                        "group": f"g{group}",
-                        "audio": name,
-                        "video": name if video else "",
-                    }
-                )
-    path = folder / "trials.csv"
-    pd.DataFrame(rows).sample(frac=1, random_state=0).to_csv(path, index=False)
-    return path
 
 
 def test_one_fold_and_one_seed_have_no_suffix_and_keep_none_when_more_are_added(tmp_path: Path) -> None:

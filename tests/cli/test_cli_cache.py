@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from eavdash.cli.commands import cache
+from eavdash.cli.commands.cache import build_cache, clear_cache, list_cache
 from eavdash.config.convert import with_settings
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import DataError, UsageError
@@ -41,12 +41,12 @@ def _options(tmp_path: Path, **more: object) -> Namespace:
 
 def _build(root: Path, tmp_path: Path, capsys, **more: object) -> dict:
     options = _options(tmp_path, **{"root": str(root), "subjects": None, "jobs": 1, **more})
-    assert cache.build_cache(options, CONFIG) == 0
+    assert build_cache(options, CONFIG) == 0
     return json.loads(capsys.readouterr().out)
 
 
 def _listed(tmp_path: Path, capsys) -> list[dict]:
-    assert cache.list_cache(_options(tmp_path)) == 0
+    assert list_cache(_options(tmp_path)) == 0
     return json.loads(capsys.readouterr().out)
 
 
@@ -61,28 +61,28 @@ def test_build_list_and_clear(root: Path, tmp_path: Path, capsys) -> None:
     assert _build(root, tmp_path, capsys)["missing_sets"] == 1
     assert _build(root, tmp_path, capsys)["sentence"] == "all 2 window sets are in the cache"
     options = _options(tmp_path, keys=[windows[0]["key"][:8]], older_than=None, all=False)
-    assert cache.clear_cache(options) == 0
+    assert clear_cache(options) == 0
     assert [entry["key"] for entry in json.loads(capsys.readouterr().out)] == [windows[0]["key"]]
     assert _build(root, tmp_path, capsys)["missing_sets"] == 1
 
 
 def test_what_people_read(root: Path, tmp_path: Path, capsys) -> None:
-    assert cache.list_cache(_options(tmp_path, json=False)) == 0
+    assert list_cache(_options(tmp_path, json=False)) == 0
     assert "nothing is cached" in capsys.readouterr().err
     options = _options(tmp_path, root=str(root), subjects=None, jobs=1, json=False)
-    assert cache.build_cache(options, CONFIG) == 0
+    assert build_cache(options, CONFIG) == 0
     said = " ".join(capsys.readouterr().err.split())
     assert "needs 0 kB" not in said
     assert "free: 2 of 2 window sets are not in the cache, 16 windows" in said
     assert "2 window sets were made in" in said
-    assert cache.list_cache(_options(tmp_path, json=False)) == 0
+    assert list_cache(_options(tmp_path, json=False)) == 0
     table = capsys.readouterr().out
     assert table.count("windows") >= 2
     assert "which content each recording has" in table
     dry = _options(tmp_path, keys=[], older_than=None, all=True, dry_run=True, json=False)
-    assert cache.clear_cache(dry) == 0
+    assert clear_cache(dry) == 0
     assert "would be freed; nothing was deleted" in capsys.readouterr().err
-    assert cache.clear_cache(Namespace(**{**vars(dry), "dry_run": False})) == 0
+    assert clear_cache(Namespace(**{**vars(dry), "dry_run": False})) == 0
     assert "freed" in capsys.readouterr().err
     assert _listed(tmp_path, capsys) == []
 
@@ -99,9 +99,9 @@ def test_an_interruption_is_one_sentence(root: Path, tmp_path: Path, monkeypatch
     monkeypatch.setattr("eavdash.data.cache.prepare.make_windows", stop)
     options = _options(tmp_path, root=str(root), subjects=None, jobs=1)
     with pytest.raises(DataError, match="found an interruption; run the same command again"):
-        cache.build_cache(options, CONFIG)
+        build_cache(options, CONFIG)
 
 
 def test_clearing_nothing_is_wrong_use(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="found none of them"):
-        cache.clear_cache(_options(tmp_path, keys=[], older_than=None, all=False))
+        clear_cache(_options(tmp_path, keys=[], older_than=None, all=False))

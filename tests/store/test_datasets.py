@@ -103,7 +103,7 @@ def test_all_who_add_at_once_find_theirs(root: Path) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(add, range(24)))
-    code = "import sys; from pathlib import Path; from eavdash import datasets\n"
+    code = "import sys; from pathlib import Path; from eavdash.store import datasets\n"
     code += "[datasets.add(Path(sys.argv[1]), f'p{sys.argv[2]} {n}', f'/p{sys.argv[2]}/{n}') for n in range(5)]"
     running = [subprocess.Popen([sys.executable, "-c", code, str(root), str(p)]) for p in range(2)]
     assert [p.wait() for p in running] == [0, 0]

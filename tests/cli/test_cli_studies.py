@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fake_study import make_study
-from test_planning import AUDIO, table
+from short_sounds import AUDIO, table
 
 from eavdash.cli.main import main
 from eavdash.config.schema import Selection

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import soundfile
 from fake_study import make_study
-from test_planning import AUDIO, table
+from short_sounds import AUDIO, table
 
 from eavdash.config.convert import to_dict, with_settings
 from eavdash.config.schema import Execution, Selection

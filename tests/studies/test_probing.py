@@ -125,7 +125,7 @@ def test_a_killed_one_is_told_from_one_that_is_at_work_and_leaves_nothing(study:
 def test_it_outlives_whoever_started_it(study: StudyDir, home: Path) -> None:
     code = f"""
 import pathlib, sys
-from eavdash import probing
+from eavdash.studies import probing
 from eavdash.store import StudyDir
 sys.executable = {str(home / "python")!r}
 assert probing.start(StudyDir(pathlib.Path({str(study.path)!r})), ("time",))
