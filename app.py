@@ -34,6 +34,6 @@ page = st.navigation(
 )
 root = checkpoints_root()
 parts.pick_study(root)
-if trouble := actions.ensure_conductor(root):
+if trouble := actions.ensure_scheduler(root):
     st.error(parts.plain(trouble))
 page.run()

@@ -29,10 +29,10 @@ from eavdash.config.convert import with_epochs, with_settings
 from eavdash.config.presets import preset
 from eavdash.config.schema import Execution, Selection
 from eavdash.jobs.executors.local import with_package
-from eavdash.jobs.place import queue_place
+from eavdash.jobs.exit_state import MAX_KILLS
 from eavdash.jobs.queue import submit
+from eavdash.jobs.queue_database import queue_database
 from eavdash.jobs.snapshot import snapshot
-from eavdash.jobs.verdict import MAX_KILLS
 from eavdash.store import StudyDir, locks
 from eavdash.studies.write import prepare
 
@@ -40,12 +40,12 @@ REPO = Path(__file__).resolve().parents[1]
 APP = """
 import sys, time
 from pathlib import Path
-from eavdash.jobs.queue import ensure_conductor
+from eavdash.jobs.queue import ensure_scheduler
 from eavdash.jobs.snapshot import snapshot
 from eavdash.store import StudyDir
 study = StudyDir(Path(sys.argv[1]))
 while True:
-    ensure_conductor(study.path.parent)
+    ensure_scheduler(study.path.parent)
     snapshot(study)
     time.sleep(1)
 """
@@ -132,7 +132,7 @@ def measure(folder: Path, subjects: int, kills: int, seconds: float, chance: ran
         "launches": starts.total(),
         "launched without a cause": sum(max(0, starts[run] - 1 - killed[run]) for run in final["run"]),
         "weights differ": sum(differs(calm, rough, run) for run in final["run"]),
-        "processes left": sum(bool(locks.marked("EAVDASH_RUN", str(run.path))) for run in rough.runs()),
+        "processes left": sum(bool(locks.pids_with_env("EAVDASH_RUN", str(run.path))) for run in rough.runs()),
         "undisturbed, one process, s": round(peace),
         "among kills, s": round(rough_seconds),
     }
@@ -157,7 +157,7 @@ def start_app(study: StudyDir) -> subprocess.Popen[bytes]:
 
 def kill_conductor(study: StudyDir) -> None:
     """Kill the conductor, if there is one at this moment."""
-    owner = locks.owner(queue_place(study.path.parent).lock_file)
+    owner = locks.owner(queue_database(study.path.parent).lock_file)
     if owner is not None and owner.alive:
         os.kill(owner.pid, signal.SIGKILL)
 

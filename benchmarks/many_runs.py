@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from eavdash.config.choices import MODALITIES
-from eavdash.jobs.place import queue_place
 from eavdash.jobs.queue import cancel, pause, prioritise, resume, submit
+from eavdash.jobs.queue_database import queue_database
 from eavdash.jobs.snapshot import snapshot
 from eavdash.store import StudyDir, locks
 from eavdash.store.atomic import write_json
@@ -56,7 +56,7 @@ def measure(study: StudyDir, runs: int, seconds: float) -> dict[str, Any]:
     figures["list while runs end, s, median"] = round(statistics.median(looks), 3)
     figures["list, processor s per look"] = round((time.process_time() - before) / len(looks), 3)
     figures["runs done per minute"] = round(60 * done / seconds, 1)
-    conductor = locks.owner(queue_place(study.path.parent).lock_file)
+    conductor = locks.owner(queue_database(study.path.parent).lock_file)
     if conductor is not None:
         figures |= _process(conductor.pid)
     figures["prioritise all, s"] = timed(lambda: prioritise(study, None, 1))

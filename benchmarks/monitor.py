@@ -35,7 +35,7 @@ from eavdash.config.choices import STAGES
 from eavdash.config.convert import to_dict
 from eavdash.config.presets import preset
 from eavdash.store import StudyDir, unit_name
-from eavdash.store.atomic import beat
+from eavdash.store.atomic import boot_clock
 
 REPO = Path(__file__).resolve().parents[1]
 UNDER_WAY = 168
@@ -101,7 +101,7 @@ def hold(study: StudyDir, names: list[str]) -> None:
         for number, name in enumerate(names):
             usage = {"cpu": 100.0, "rss": 500_000_000, "peak": 600_000_000}
             epoch = 7 + (rounds + number) // 10 % 20
-            study.run(name).update(heartbeat=time.time(), beat=beat(), usage=usage, epoch=epoch)
+            study.run(name).update(heartbeat=time.time(), beat=boot_clock(), usage=usage, epoch=epoch)
         time.sleep(max(0.0, EVERY - (time.monotonic() - begun)))
 
 

@@ -30,14 +30,24 @@ def sentence(where: str | Path, expected: str, found: str, remedy: str) -> str:
 
 
 class EavdashError(Exception):
-    """Base of every error that a user can act on; its text is shown as it is, without a traceback."""
+    """Base of every error that a user can act on; its text is shown as it is, without a traceback.
+
+    ``where``, ``expected``, ``found`` and ``remedy`` hold the parts of the message; empty for an error that was not
+    made by :meth:`at`.
+    """
 
     exit_code = 1
+    where: str = ""
+    expected: str = ""
+    found: str = ""
+    remedy: str = ""
 
     @classmethod
     def at(cls, where: str | Path, *, expected: str, found: str, remedy: str) -> Self:
         """The error of this type whose message is :func:`sentence` of the four parts."""
-        return cls(sentence(where, expected, found, remedy))
+        error = cls(sentence(where, expected, found, remedy))
+        error.where, error.expected, error.found, error.remedy = str(where), expected, found, remedy
+        return error
 
 
 class DataError(EavdashError):

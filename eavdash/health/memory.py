@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from eavdash.health.measures import VERSION
-from eavdash.health.measures.base import Look
+from eavdash.health.measures.base import MeasureRequest
 
 NAME = "scan.sqlite"
 _WAIT = 10.0  # seconds for other scans to finish writing
@@ -49,7 +49,7 @@ class Remembered:
             self._base.close()
             self._base = None
 
-    def get(self, what: Look, stamp: tuple[int, int]) -> dict[str, Any] | None:
+    def get(self, what: MeasureRequest, stamp: tuple[int, int]) -> dict[str, Any] | None:
         """The answer of an earlier look at the same parts of the same, unchanged file."""
         if self._base is None:
             return None
@@ -65,7 +65,7 @@ class Remembered:
         whole = isinstance(answer, dict) and (answer.get("problem") or len(answer.get("parts", ())) == len(what.parts))
         return answer if whole else None
 
-    def put(self, what: Look, stamp: tuple[int, int], answer: dict[str, Any]) -> None:
+    def put(self, what: MeasureRequest, stamp: tuple[int, int], answer: dict[str, Any]) -> None:
         """Remember an answer; written to disk every few seconds and at the end."""
         if self._base is None:
             return
@@ -120,5 +120,5 @@ class Remembered:
                 self.problem = ""
 
 
-def _key(what: Look) -> tuple[str, bytes, str]:
+def _key(what: MeasureRequest) -> tuple[str, bytes, str]:
     return what.column, os.fsencode(what.file), what.signature

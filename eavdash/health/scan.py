@@ -21,7 +21,7 @@ from eavdash.data.recording import seconds, split_trial, stamp
 from eavdash.data.table import missing_file
 from eavdash.errors import EavdashError
 from eavdash.health import workers
-from eavdash.health.measures.base import Look, Part
+from eavdash.health.measures.base import MeasureRequest, Part
 from eavdash.health.measures.measure import failure
 from eavdash.health.memory import Remembered
 from eavdash.health.report import NUMBERS, TEXTS, no_recordings, records
@@ -48,37 +48,37 @@ def part_of(entry: str, start: float | None, stop: float | None) -> tuple[str, P
     return file, Part(number, seconds(start), seconds(stop))
 
 
-def looks(frame: pd.DataFrame, faces: bool) -> list[Look]:
+def looks(frame: pd.DataFrame, faces: bool) -> list[MeasureRequest]:
     """What to look at, each file of a column once, and with ``faces`` its videos a second time."""
-    found: list[Look] = []
+    found: list[MeasureRequest] = []
     for column in COLUMN.values():
         parts: dict[str, dict[Part, None]] = {}
         for entry, start, stop in zip(frame[column], frame["start"], frame["stop"], strict=True):
             if entry:
                 file, part = part_of(entry, start, stop)
                 parts.setdefault(file, {})[part] = None
-        found += [Look(column, file, tuple(of)) for file, of in parts.items()]
+        found += [MeasureRequest(column, file, tuple(of)) for file, of in parts.items()]
         if faces and column == "video":
             # Items of an array are cut to the face already.
             whole = [file for file, of in parts.items() if all(p.number is None for p in of)]
-            found += [Look("faces", file, (Part(),)) for file in whole]
+            found += [MeasureRequest("faces", file, (Part(),)) for file in whole]
     return found
 
 
 def scan(
-    asked: Sequence[Look],
+    asked: Sequence[MeasureRequest],
     cache: Path | None,
     report: Callable[[int, int], None] | None = None,
-    run: Callable[[Sequence[Look]], Iterator[tuple[Look, dict[str, Any]]]] = workers.run,
+    run: Callable[[Sequence[MeasureRequest]], Iterator[tuple[MeasureRequest, dict[str, Any]]]] = workers.run,
 ) -> Scan:
     """The answers to all looks; ``report(done, of)`` after each file that has to be opened.
 
     An interruption (KeyboardInterrupt) keeps what was remembered until then.
     """
     done = Scan()
-    stamps: dict[Look, tuple[int, int]] = {}
+    stamps: dict[MeasureRequest, tuple[int, int]] = {}
     with Remembered(cache) as known:
-        todo: list[Look] = []
+        todo: list[MeasureRequest] = []
         for what in asked:
             key = (what.column, what.file)
             try:
@@ -106,7 +106,7 @@ def scan(
     return done
 
 
-def _stamp(what: Look) -> tuple[int, int]:
+def _stamp(what: MeasureRequest) -> tuple[int, int]:
     """Size and newest modification of a recording, over all files that belong to it."""
     size, changed = stamp(what.file)
     others = files_of(what.file)[1:] if what.column == "eeg" else []
@@ -127,7 +127,7 @@ def _absent(file: str, error: Exception) -> dict[str, Any]:
 EXTRAS = ("path", "kind", "stop", "length", "sample", "content", "whole", "number", "group")
 
 
-def measured(frame: pd.DataFrame, asked: Sequence[Look], answers: dict[Key, dict[str, Any]]) -> pd.DataFrame:
+def measured(frame: pd.DataFrame, asked: Sequence[MeasureRequest], answers: dict[Key, dict[str, Any]]) -> pd.DataFrame:
     """One row per trial and modality that has an entry: the columns of HealthReport.recordings and :data:`EXTRAS`.
 
     ``kind`` is of the problem, which is the file's rather than the trial's where ``whole``; ``path`` and ``number`` are

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from eavdash.errors import sentence
-from eavdash.health.measures.base import Look
+from eavdash.health.measures.base import MeasureRequest
 from eavdash.health.measures.worker import request
 
 #: Seconds that any file may take, and bytes for which there is one second more: a slow network drive reads as many.
@@ -37,8 +37,11 @@ COMMAND = (sys.executable, "-P", "-m", "eavdash.health.measures.worker")
 
 
 def run(
-    looks: Sequence[Look], limit: float = LIMIT, command: Sequence[str] = COMMAND, processes: int | None = None
-) -> Iterator[tuple[Look, dict[str, Any]]]:
+    looks: Sequence[MeasureRequest],
+    limit: float = LIMIT,
+    command: Sequence[str] = COMMAND,
+    processes: int | None = None,
+) -> Iterator[tuple[MeasureRequest, dict[str, Any]]]:
     """Each look with its answer, as it is done. ``processes``: by default, as many as there are cores for.
 
     An answer's ``kind`` is "crash" or "limit" when the process did not live to give one.
@@ -46,7 +49,7 @@ def run(
     if not looks:
         return
     todo = _Todo(looks)
-    answers: queue.Queue[tuple[Look, dict[str, Any]]] = queue.Queue()
+    answers: queue.Queue[tuple[MeasureRequest, dict[str, Any]]] = queue.Queue()
     count = processes or max(1, min(len(os.sched_getaffinity(0)), _MOST, -(-len(looks) // _FILES_PER_PROCESS)))
     workers = [_Process(tuple(command), limit) for _ in range(count)]
     threads = [threading.Thread(target=_work, args=(w, todo, answers), daemon=True) for w in workers]
@@ -66,14 +69,14 @@ def run(
 class _Todo:
     """The looks that nobody has taken yet, handed out so that large arrays are never read side by side."""
 
-    def __init__(self, looks: Sequence[Look]) -> None:
+    def __init__(self, looks: Sequence[MeasureRequest]) -> None:
         self._large = deque(x for x in looks if _is_large(x.file))
         self._rest = deque(x for x in looks if not _is_large(x.file))
         self._reading = False
         self._stopped = False
         self._changed = threading.Condition()
 
-    def take(self) -> tuple[Look | None, bool]:
+    def take(self) -> tuple[MeasureRequest | None, bool]:
         """The next look (None: there is no more) and whether it is a large one, to be given back by :meth:`done`."""
         with self._changed:
             while not self._stopped:
@@ -111,7 +114,7 @@ def _size(file: str) -> int:
         return 0
 
 
-def _work(process: _Process, todo: _Todo, answers: queue.Queue[tuple[Look, dict[str, Any]]]) -> None:
+def _work(process: _Process, todo: _Todo, answers: queue.Queue[tuple[MeasureRequest, dict[str, Any]]]) -> None:
     """What one thread does: hand its process one file after the other, and end it."""
     try:
         while True:
@@ -134,7 +137,7 @@ class _Process:
         self._ended = False
         self._lock = threading.Lock()
 
-    def ask(self, what: Look) -> dict[str, Any]:
+    def ask(self, what: MeasureRequest) -> dict[str, Any]:
         """The answer to one look, whatever happens to the process."""
         limit = self.limit + _size(what.file) / BYTES_PER_SECOND
         try:

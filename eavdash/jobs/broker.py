@@ -8,7 +8,7 @@ A task's id is its identity: to enqueue it again changes nothing. The tasks them
 start over at any point: what is true stands in the runs' own files and locks, never in the queue.
 
 The database is one SQLite file in the checkpoints folder, or a Postgres where several machines share the folder
-(``eavdash.jobs.place``).
+(``eavdash.jobs.queue_database``).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eavdash.jobs.place import queue_place
+from eavdash.jobs.queue_database import queue_database
 from eavdash.store.atomic import host
 
 #: What a conductor of this version may carry on with. Pinned: an edit of the code must not strand what is queued.
@@ -40,7 +40,7 @@ class Task:
     kind: str
     study: str
     run: str
-    token: str | None
+    request_id: str | None
     queue: str
     priority: int = 2
 
@@ -62,25 +62,25 @@ class Broker:
 
         # Its notices belong to nobody's terminal.
         logging.getLogger("dbos").setLevel(logging.ERROR)
-        self.place = queue_place(root)
-        self.engine = self.place.engine()
-        if self.place.file is not None and not self.place.file.exists():
-            self.place.migrate()
+        self.database = queue_database(root)
+        self.engine = self.database.engine()
+        if self.database.file is not None and not self.database.file.exists():
+            self.database.migrate()
         try:
             self._client = self._connect(DBOSClient, DBOSPortableJSONSerializer())
             self.states(["-"])
         except Exception:
             # Another process is between creating the tables and filling them: wait, or finish what it left undone.
-            self.place.migrate()
+            self.database.migrate()
             self._client = self._connect(DBOSClient, DBOSPortableJSONSerializer())
 
     def _connect(self, client: Any, serializer: Any) -> Any:
         return client(
             system_database_engine=self.engine,
-            dbos_system_schema=self.place.schema,
+            dbos_system_schema=self.database.schema,
             serializer=serializer,
             application_name="eavdash",
-            retry_connection_errors=not self.place.shared,
+            retry_connection_errors=not self.database.shared,
         )
 
     def enqueue(self, tasks: Iterable[Task]) -> None:
@@ -94,7 +94,7 @@ class Broker:
                     "app_version": VERSION,
                     "priority": task.priority,
                 }
-                self._client.enqueue_in_transaction(connection, options, task.study, task.run, task.token)
+                self._client.enqueue_in_transaction(connection, options, task.study, task.run, task.request_id)
 
     def cancel(self, ids: Sequence[str]) -> None:
         """Take tasks off the queue; one that is under way is not interrupted."""
@@ -104,7 +104,7 @@ class Broker:
     def states(self, ids: Sequence[str], dead: Collection[str] = ()) -> dict[str, bool]:
         """For each id that is known: whether it is still waiting, or under way on a machine that is not ``dead``."""
         known: dict[str, bool] = {}
-        lost = {self.place.executor_id(machine) for machine in dead}
+        lost = {self.database.executor_id(machine) for machine in dead}
         for part in _parts(ids):
             rows = self._client.list_workflows(workflow_ids=part, load_input=False, load_output=False)
             known.update(
@@ -129,12 +129,12 @@ class Broker:
         DBOS(
             config={
                 "name": "eavdash",
-                "system_database_url": self.place.url,
+                "system_database_url": self.database.url,
                 "system_database_engine": self.engine,
-                "dbos_system_schema": self.place.schema,
+                "dbos_system_schema": self.database.schema,
                 "serializer": DBOSPortableJSONSerializer(),
                 "application_version": VERSION,
-                "executor_id": self.place.executor_id(host()),
+                "executor_id": self.database.executor_id(host()),
                 "enable_otlp": False,
                 "log_level": "ERROR",
             }
@@ -153,8 +153,8 @@ class Broker:
 
 
 def _function(action: Callable[[str, str, str | None], None]) -> Callable[[str, str, str | None], None]:
-    def carry_out(study: str, run: str, token: str | None) -> None:
-        action(study, run, token)
+    def carry_out(study: str, run: str, request_id: str | None) -> None:
+        action(study, run, request_id)
 
     return carry_out
 

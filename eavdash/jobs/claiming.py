@@ -14,28 +14,28 @@ from typing import Any
 from eavdash.config.convert import execution_of
 from eavdash.errors import EavdashError, IntegrityError, QueueError
 from eavdash.store import RunDir
-from eavdash.store.atomic import beat, host
+from eavdash.store.atomic import boot_clock, host
 
 
-def fail(run: RunDir, token: str | None, reason: str) -> None:
+def fail(run: RunDir, request_id: str | None, reason: str) -> None:
     """Write that a run which waits cannot be computed at all."""
-    expect = {"state": "queued", "submission": token}
+    expect = {"state": "queued", "submission": request_id}
     with contextlib.suppress(QueueError):
         run.transition("failed", expect=expect, reason=reason, finished=time.time(), job=None)
 
 
-def claim(run: RunDir, token: str | None) -> None:
+def claim(run: RunDir, request_id: str | None) -> None:
     """Write that the run is being computed, unless it was cancelled, deleted or queued anew meanwhile."""
     status = run.status()
     now = time.time()
     run.transition(
         "running",
-        expect={"state": "queued", "submission": token, "cancel": None},
+        expect={"state": "queued", "submission": request_id, "cancel": None},
         attempt=int(status.get("attempt") or 0) + 1,
         started=now,
         finished=None,
         heartbeat=now,
-        beat=beat(),
+        beat=boot_clock(),
         from_epoch=int(status.get("epoch") or 0),
         host=host(),
         job={"executor": "local", "name": ""},
@@ -44,27 +44,27 @@ def claim(run: RunDir, token: str | None) -> None:
     )
 
 
-def hand_over(run: RunDir, token: str | None) -> None:
+def hand_over(run: RunDir, request_id: str | None) -> None:
     """Write under which name the run is handed to a place with a queue of its own, before it is."""
     status = run.status()
     settings = execution_of(status)
     number = int(status.get("launch") or 0) + 1
-    mark = hashlib.sha256(f"{run.path}\n{token}\n{number}".encode()).hexdigest()[:8]
+    mark = hashlib.sha256(f"{run.path}\n{request_id}\n{number}".encode()).hexdigest()[:8]
     job: dict[str, Any] = {"executor": settings.executor, "name": f"eavdash-{run.study.name}-{run.name}-{mark}"}
     if settings.executor == "ray":
         job["address"] = settings.ray_address
     run.transition(
         "queued",
-        expect={"state": "queued", "submission": token, "cancel": None, "job": None},
+        expect={"state": "queued", "submission": request_id, "cancel": None, "job": None},
         job=job,
         launch=number,
         reason=f"is being handed to {settings.executor}",
     )
 
 
-def tell_waiting(run: RunDir, token: str | None, reason: str) -> None:
+def tell_waiting(run: RunDir, request_id: str | None, reason: str) -> None:
     """Bring the state of a job elsewhere up to date: it waits there, or it has lost its place and waits again."""
-    status = current(run, token, "queued", "running")
+    status = current(run, request_id, "queued", "running")
     if status is None or not reason:
         return
     expect = {key: status.get(key) for key in ("state", "submission", "cancel", "attempt")}
@@ -77,20 +77,20 @@ def tell_waiting(run: RunDir, token: str | None, reason: str) -> None:
         run.transition("queued", expect=expect, reason=reason)
 
 
-def current(run: RunDir, token: str | None, *states: str, cancel: bool | None = False) -> dict[str, Any] | None:
+def current(run: RunDir, request_id: str | None, *states: str, cancel: bool | None = False) -> dict[str, Any] | None:
     """The run's status if it is in one of the states, belongs to this request and is (not) to be cancelled."""
     try:
         status = run.status()
     except IntegrityError:
         return None
-    if status.get("submission") != token or status.get("state") not in states or not run.config_file.exists():
+    if status.get("submission") != request_id or status.get("state") not in states or not run.config_file.exists():
         return None
     return status if cancel is None or bool(status.get("cancel")) == cancel else None
 
 
-def wanted(run: RunDir, token: str | None) -> bool:
+def wanted(run: RunDir, request_id: str | None) -> bool:
     """Whether the run is there, and still is this request's."""
     try:
-        return run.config_file.exists() and run.status().get("submission") == token
+        return run.config_file.exists() and run.status().get("submission") == request_id
     except EavdashError:
         return False

@@ -18,7 +18,7 @@ from eavdash.config.schema import Execution
 from eavdash.errors import EavdashError, IntegrityError, QueueError, TrainingError
 from eavdash.jobs.choose import choose_runs, depth, named_runs, with_parents
 from eavdash.jobs.dependencies import pass_on
-from eavdash.jobs.door import announce, at_the_door, conductor_alive, conductor_error, ensure_conductor
+from eavdash.jobs.scheduler_process import announce, ensure_scheduler, queue_session, scheduler_alive, scheduler_error
 from eavdash.jobs.snapshot import snapshot
 from eavdash.store import StudyDir
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 DEFAULT = Execution()
 __all__ = [
     "cancel",
-    "conductor_alive",
-    "ensure_conductor",
+    "ensure_scheduler",
     "move",
     "pause",
     "prioritise",
     "resume",
     "retry",
+    "scheduler_alive",
     "submit",
     "wait",
 ]
@@ -56,12 +56,12 @@ def submit(study: StudyDir, runs: Sequence[str] | None = None, execution: Execut
     from eavdash.jobs import requests, tasks
 
     chosen = with_parents(choose_runs(study, runs))
-    with at_the_door(study.path.parent) as broker:
+    with queue_session(study.path.parent) as broker:
         study.refuse_archived()
         for run in chosen:
             requests.submit(run, execution)
         tasks.activate(broker, chosen)
-    ensure_conductor(study.path.parent)
+    ensure_scheduler(study.path.parent)
 
 
 def retry(study: StudyDir, runs: Sequence[str] | None = None, execution: Execution | None = None) -> list[str]:
@@ -84,12 +84,12 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None, execution: Executi
         while waiting := [run for run in every if names & set(requests.held_up_by(run)) and run.name not in names]:
             chosen += waiting
             names |= {run.name for run in waiting}
-    with at_the_door(study.path.parent) as broker:
+    with queue_session(study.path.parent) as broker:
         study.refuse_archived()
         named = {*(runs or ()), *(name for run in chosen for name in requests.blamed(run))}
         queued = [run for run in chosen if requests.retry(run, execution, named=run.name in named)]
         tasks.activate(broker, queued)
-    ensure_conductor(study.path.parent)
+    ensure_scheduler(study.path.parent)
     return [run.name for run in queued]
 
 
@@ -111,7 +111,7 @@ def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> list[str]:
     chosen = sorted(choose_runs(study, runs, whole=False), key=depth)
     dropped: dict[str, list[str] | None] = {}
     trouble: list[EavdashError] = []
-    with at_the_door(study.path.parent) as broker:
+    with queue_session(study.path.parent) as broker:
         for run in chosen:
             try:
                 dropped[run.name] = requests.cancel(run)
@@ -122,7 +122,7 @@ def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> list[str]:
         for run in chosen:
             if dropped.get(run.name):
                 pass_on(run)
-    ensure_conductor(study.path.parent)
+    ensure_scheduler(study.path.parent)
     if trouble:
         raise trouble[0]
     return [name for name, ids in dropped.items() if ids is not None]
@@ -138,10 +138,10 @@ def pause(study: StudyDir, now: bool = False) -> None:
 
     study.set_control(paused=True)
     runs = choose_runs(study, None, whole=False)
-    with at_the_door(study.path.parent) as broker:
+    with queue_session(study.path.parent) as broker:
         broker.cancel([task for run in runs for task in requests.halt(run, "paused", waiting_only=not now)])
         tasks.activate(broker, runs)
-    ensure_conductor(study.path.parent)
+    ensure_scheduler(study.path.parent)
 
 
 def resume(study: StudyDir) -> None:
@@ -153,11 +153,11 @@ def resume(study: StudyDir) -> None:
     """
     from eavdash.jobs import tasks
 
-    with at_the_door(study.path.parent) as broker:
+    with queue_session(study.path.parent) as broker:
         study.refuse_archived()
         study.set_control(paused=False)
         tasks.activate(broker, study.runs())
-    ensure_conductor(study.path.parent)
+    ensure_scheduler(study.path.parent)
 
 
 def move(study: StudyDir, runs: Sequence[str] | None, execution: Execution) -> None:
@@ -186,11 +186,11 @@ def _resettle(
     from eavdash.jobs import requests, tasks
 
     chosen = choose_runs(study, runs, whole=False)
-    with at_the_door(study.path.parent) as broker:
+    with queue_session(study.path.parent) as broker:
         study.refuse_archived()
         broker.cancel([task for run in chosen for task in requests.resettle(run, change, why)])
         tasks.activate(broker, chosen)
-    ensure_conductor(study.path.parent)
+    ensure_scheduler(study.path.parent)
 
 
 def wait(
@@ -233,9 +233,9 @@ def wait(
                     remedy=f"eavdash resume {study.name}",
                 )
             announce(study.path.parent)
-            restarts += ensure_conductor(study.path.parent)
+            restarts += ensure_scheduler(study.path.parent)
         if restarts > MAX_RESTARTS:
-            raise conductor_error(study.path.parent, "a conductor that stays alive")
+            raise scheduler_error(study.path.parent, "a conductor that stays alive")
         looks += 1
         time.sleep(0.5)
 

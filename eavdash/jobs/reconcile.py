@@ -20,15 +20,15 @@ from eavdash.store.atomic import host
 
 def reconcile(root: Path, broker: Broker) -> None:
     """Give every unfinished run of a checkpoints folder that was submitted its task, and bury the dead."""
-    dead = broker.place.dead()
+    dead = broker.database.dead()
     for study in studies(root):
         runs = study.runs()
         for run in runs:
-            _bury(run, dead)
+            _close_orphan(run, dead)
         activate(broker, runs, dead)
 
 
-def _bury(run: RunDir, dead: Collection[str]) -> None:
+def _close_orphan(run: RunDir, dead: Collection[str]) -> None:
     """End what nobody else would: a worker started by hand that died, one to be stopped on a machine that is gone."""
     try:
         status = run.status()

@@ -16,7 +16,7 @@ from eavdash.config.convert import execution_of
 from eavdash.config.schema import Execution
 from eavdash.errors import IntegrityError, QueueError
 from eavdash.jobs.dependencies import obstacles, parents, waiting_reason
-from eavdash.jobs.tasks import new_token, train_id
+from eavdash.jobs.tasks import new_request_id, train_id
 from eavdash.store import CHECKED_FILES, RunDir
 from eavdash.store.status import ended
 
@@ -68,7 +68,7 @@ def cancel(run: RunDir) -> list[str] | None:
             if status.get("cancel") and not status.get("halt"):
                 return []
             if status["state"] == "running" or status.get("job"):
-                run.transition(status["state"], expect=expect, cancel=new_token(), halt=None)
+                run.transition(status["state"], expect=expect, cancel=new_request_id(), halt=None)
                 return []
             run.transition("cancelled", expect=expect, reason="cancelled", finished=time.time())
             return [train_id(run, status)]
@@ -88,12 +88,12 @@ def halt(run: RunDir, why: str, waiting_only: bool = False) -> list[str]:
             if ended(status) or status.get("cancel") or (status["state"] == "running" and waiting_only):
                 return []
             if status["state"] == "running" or status.get("job"):
-                run.transition(status["state"], expect=expect, cancel=new_token(), halt=why)
+                run.transition(status["state"], expect=expect, cancel=new_request_id(), halt=why)
                 return []
             if status["state"] != "queued" or not status.get("submission"):
                 return []
             # A new request: whoever is about to start the run by the old one finds that it is out of date.
-            run.transition("queued", expect=expect, submission=new_token())
+            run.transition("queued", expect=expect, submission=new_request_id())
             return [train_id(run, status)]
         except QueueError:
             continue
@@ -116,11 +116,11 @@ def resettle(run: RunDir, change: Callable[[Execution], Execution], why: str = "
             if new == old or status.get("cancel"):
                 return []
             if status["state"] == "running" or status.get("job"):
-                stop = {"cancel": new_token(), "halt": why} if why else {}
+                stop = {"cancel": new_request_id(), "halt": why} if why else {}
                 run.transition(status["state"], expect=expect, **fields, **stop)
                 return []
             if status["state"] == "queued" and status.get("submission"):
-                fields["submission"] = new_token()
+                fields["submission"] = new_request_id()
             run.transition(status["state"], expect=expect, **fields)
             return [train_id(run, status)] if "submission" in fields else []
         except QueueError:
@@ -171,7 +171,7 @@ def _request(run: RunDir, status: dict[str, Any], execution: Execution | None) -
     if execution is not None:
         status["execution"] = dataclasses.asdict(execution)
     fields: dict[str, Any] = {
-        "submission": new_token(),
+        "submission": new_request_id(),
         "execution": status.get("execution") or dataclasses.asdict(Execution()),
         "cancel": None,
         "halt": None,

@@ -125,7 +125,7 @@ class _Known:
         seen = self.runs.get(name)
         # A running run is judged at every look: its process may have gone without writing anything.
         changed = seen is None or not seen.settled or seen.stamps != stamps
-        if seen is None or changed or (due and seen.mark != marked(folder, seen.files)):
+        if seen is None or changed or (due and seen.mark != results_mark(folder, seen.files)):
             if not planned and _stamp(f"{folder}/config.json") is None:
                 self.runs.pop(name, None)
                 return None
@@ -201,7 +201,7 @@ def _stamp(path: str) -> Stamp | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def marked(folder: str, names: Sequence[str]) -> int:
+def results_mark(folder: str, names: Sequence[str]) -> int:
     """Changes whenever one of these files is written, in place or anew, or is gone."""
     return hash(tuple(_stamp(f"{folder}/{name}") for name in names))
 
@@ -215,7 +215,7 @@ def _read(study: StudyDir, name: str, stamps: tuple[Stamp | None, Stamp | None],
         if not configured or before is None or config is None or before.config != config:
             configured = _configured(run.config())
         files = (run.config_file.name, *(run.written(status) if status["state"] == "done" else ()))
-        mark = marked(str(run.path), files)
+        mark = results_mark(str(run.path), files)
         row = _row(name, configured, status)
     except (IntegrityError, FileNotFoundError, KeyError, TypeError, ValueError) as error:
         said = (

@@ -23,7 +23,7 @@ from eavdash.store.status import ended
 _MIDDLE, _LARGEST = 100_000, 10_000
 
 
-def new_token() -> str:
+def new_request_id() -> str:
     """What tells one request to compute (or to cancel) a run from the next, also when a clock is set back."""
     return f"{time.time_ns():x}{secrets.token_hex(3)}"
 
@@ -39,9 +39,9 @@ def train_task(run: RunDir, status: dict[str, Any]) -> Task:
     settings = execution_of(status)
     wanted = max(-_LARGEST, min(_LARGEST, settings.priority))
     priority = _MIDDLE - 2 * wanted - bool(parents(run))
-    token = status.get("submission")
+    request_id = status.get("submission")
     queue = SLOTTED if settings.executor == "local" else CLUSTER
-    return Task(train_id(run, status), "train", run.study.name, run.name, token, queue, priority)
+    return Task(train_id(run, status), "train", run.study.name, run.name, request_id, queue, priority)
 
 
 def stop_task(run: RunDir, status: dict[str, Any], shared: bool = False) -> Task:
@@ -51,9 +51,9 @@ def stop_task(run: RunDir, status: dict[str, Any], shared: bool = False) -> Task
     """
     job = dict(status.get("job") or {})
     where = str(status.get("host") or "") if shared and job.get("executor", "local") == "local" else ""
-    token = status.get("submission")
-    name = f"{run.study.name}/{run.name}#{token}/stop-{status.get('cancel')}"
-    return Task(name, "stop", run.study.name, run.name, token, urgent(where), 1)
+    request_id = status.get("submission")
+    name = f"{run.study.name}/{run.name}#{request_id}/stop-{status.get('cancel')}"
+    return Task(name, "stop", run.study.name, run.name, request_id, urgent(where), 1)
 
 
 def activate(broker: Broker, runs: list[RunDir], dead: Collection[str] = ()) -> None:
@@ -62,7 +62,7 @@ def activate(broker: Broker, runs: list[RunDir], dead: Collection[str] = ()) -> 
     Tasks that the conductors of ``dead`` machines had begun count as lost. Runs of a paused study get none, but for
     one that is to end them.
     """
-    shared = broker.place.shared
+    shared = broker.database.shared
     asked = {run: task for run in runs if (task := _task(run, shared)) is not None}
     known = broker.states([task.id for task in asked.values()], dead)
     missing = []
@@ -78,7 +78,7 @@ def activate(broker: Broker, runs: list[RunDir], dead: Collection[str] = ()) -> 
                 # Not a new request where a worker is at it, which would take that for another attempt.
                 key = "cancel" if status.get("cancel") else "task" if status["state"] == "running" else "submission"
                 expect = {field: status.get(field) for field in ("state", "submission", "cancel")}
-                run.transition(status["state"], expect=expect, **{key: new_token()})
+                run.transition(status["state"], expect=expect, **{key: new_request_id()})
                 task = _task(run, shared)
             missing += [task] if task is not None else []
         except EavdashError:

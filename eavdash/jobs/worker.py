@@ -30,10 +30,10 @@ from eavdash.errors import EavdashError, IntegrityError, QueueError, TrainingErr
 from eavdash.jobs.executors import JOB_VARIABLE
 from eavdash.jobs.executors.local import LOCK_VARIABLE, RUN_VARIABLE, heading
 from eavdash.jobs.slots import SHARE_VARIABLE
-from eavdash.jobs.tasks import new_token
+from eavdash.jobs.tasks import new_request_id
 from eavdash.jobs.usage import Usage
 from eavdash.store import RunDir, locks
-from eavdash.store.atomic import beat, host
+from eavdash.store.atomic import boot_clock, host
 from eavdash.store.status import HEARTBEAT_EVERY
 
 STOPPED = 128 + signal.SIGTERM
@@ -63,7 +63,7 @@ class Heartbeat:
         while not self._over.wait(HEARTBEAT_EVERY):
             try:
                 usage = self._usage.now()
-                self.run.update(self._mine, heartbeat=time.time(), beat=beat(), usage=usage, peak=usage["peak"])
+                self.run.update(self._mine, heartbeat=time.time(), beat=boot_clock(), usage=usage, peak=usage["peak"])
             except (IntegrityError, QueueError):
                 # The run was deleted, or is another attempt's by now: what this one computes is of no use to anybody.
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -164,7 +164,7 @@ def _begin(run: RunDir, by_hand: bool) -> dict[str, Any]:
         QueueError: it is done, or was cancelled in this very moment.
     """
     status = run.status()
-    fields: dict[str, Any] = {"pid": os.getpid(), "host": host(), "heartbeat": time.time(), "beat": beat()}
+    fields: dict[str, Any] = {"pid": os.getpid(), "host": host(), "heartbeat": time.time(), "beat": boot_clock()}
     fields["from_epoch"] = int(status.get("epoch") or 0)
     if JOB_VARIABLE in os.environ:
         expect = {"submission": status.get("submission"), "job": status.get("job"), "cancel": None}
@@ -182,7 +182,7 @@ def _begin(run: RunDir, by_hand: bool) -> dict[str, Any]:
         # queue finds this process by the run's lock.
         mine: dict[str, Any] = {"job": {"executor": "local", "name": ""}}
         if status.get("submission"):
-            mine["submission"] = new_token()
+            mine["submission"] = new_request_id()
         if status["state"] in ("failed", "cancelled"):
             run.transition("queued", reason="", **mine)
         fields |= mine

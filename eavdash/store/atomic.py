@@ -99,7 +99,7 @@ def locked_file(folder: Path, name: str) -> Iterator[None]:
         yield
 
 
-def held(path: Path) -> bool:
+def is_locked(path: Path) -> bool:
     """Whether a live process holds the lock on a file (``flock``); also where this user may not look, for who knows."""
     try:
         file = path.open("rb")
@@ -120,7 +120,7 @@ def host() -> str:
     return os.environ.get("EAVDASH_HOST") or os.uname().nodename
 
 
-def beat() -> list[Any]:
+def boot_clock() -> list[Any]:
     """Now, by a clock that every process of this machine shares and that nobody sets: [boot, seconds since then]."""
     return [_boot(), time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))]
 

@@ -31,10 +31,10 @@ class Owner:
     @property
     def alive(self) -> bool:
         """Whether it runs on this machine: neither gone, nor dead and not yet buried."""
-        return self.host == this_host() and birth(self.pid) == self.born
+        return self.host == this_host() and process_start_time(self.pid) == self.born
 
 
-def birth(pid: int) -> float | None:
+def process_start_time(pid: int) -> float | None:
     """When a process was born, on a scale that only serves to tell two apart; None if it is dead or a zombie."""
     stat = Path(f"/proc/{pid}/stat")
     if stat.parent.parent.joinpath("self").exists():
@@ -51,14 +51,14 @@ def birth(pid: int) -> float | None:
     return None
 
 
-def marked(variable: str, value: str) -> list[int]:
+def pids_with_env(variable: str, value: str) -> list[int]:
     """The living processes that were started with an environment variable of this value, or by such a one."""
     import psutil
 
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(variable) == value and birth(process.pid) is not None:
+            if process.environ().get(variable) == value and process_start_time(process.pid) is not None:
                 found.append(process.pid)
     return found
 
@@ -66,7 +66,7 @@ def marked(variable: str, value: str) -> list[int]:
 def acquire(path: Path, patience: float = 0.5) -> int | None:
     """The descriptor of ``path``, locked for this process alone; None when another holds it.
 
-    ``patience`` in seconds outlasts those who only look (:func:`held`), which lock for an instant.
+    ``patience`` in seconds outlasts those who only look (:func:`is_locked`), which lock for an instant.
     """
     deadline = time.monotonic() + patience
     while True:
@@ -101,7 +101,7 @@ def sign(descriptor: int, pid: int | None = None) -> None:
     """Write into a lock's file that process ``pid`` holds it; None: that the holder is not known yet."""
     text = b""
     if pid is not None:
-        owner = {"pid": pid, "born": birth(pid), "host": this_host()}
+        owner = {"pid": pid, "born": process_start_time(pid), "host": this_host()}
         text = json.dumps(owner).encode()
     # Without room for its name the lock is held all the same.
     with contextlib.suppress(OSError):

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from eavdash.errors import IntegrityError, QueueError
-from eavdash.store.atomic import held, locked_file, read_json, sha256, write_json
+from eavdash.store.atomic import is_locked, locked_file, read_json, sha256, write_json
 from eavdash.store.paths import RunPaths
-from eavdash.store.status import TRANSITIONS, judged, with_attempt, wrong_in
+from eavdash.store.status import TRANSITIONS, validation_error, with_attempt, with_liveness
 
 #: Reason of a run that nobody has queued yet.
 PLANNED = "planned, not in the queue yet"
@@ -40,7 +40,7 @@ class RunDir(RunPaths):
 
     def status(self) -> dict[str, Any]:
         """The content of status.json as it was last written; see :meth:`live_status` for what is true now."""
-        return self._record(self.status_file, wrong_in)
+        return self._record(self.status_file, validation_error)
 
     def live_status(self) -> dict[str, Any]:
         """The status with what can be observed now: ``shown`` is the state, "not responding" or "damaged".
@@ -48,7 +48,7 @@ class RunDir(RunPaths):
         A run is shown as running only while a live process holds its lock and its heartbeat is recent, and as done only
         while the files that it wrote are there in their sizes (:meth:`lost`); nothing but status.json is read.
         """
-        status = judged(self.path, self.status())
+        status = with_liveness(self.path, self.status())
         if status["state"] == "done" and (lost := self.lost(status)):
             status |= {"shown": "damaged", "reason": lost}
         return status
@@ -185,7 +185,7 @@ class RunDir(RunPaths):
 
     def locked(self) -> bool:
         """Whether a live process holds this run's lock."""
-        return held(self.lock_file)
+        return is_locked(self.lock_file)
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl; an unfinished last line is left out."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eavdash.store.atomic import beat, held, host
+from eavdash.store.atomic import boot_clock, host, is_locked
 
 STATES = ("queued", "blocked", "running", "done", "failed", "cancelled")
 #: Every legal change of state. ``running → queued``: the process died and the run will go on from its last epoch.
@@ -39,7 +39,7 @@ HEARTBEAT_LOST = 10.0
 HISTORY = 50
 
 
-def wrong_in(status: Mapping[str, Any]) -> str:
+def validation_error(status: Mapping[str, Any]) -> str:
     """What is wrong in a status that no version of this program has written; empty if nothing is."""
     if status.get("state") not in STATES:
         return f"state {status.get('state')!r}"
@@ -51,13 +51,13 @@ def wrong_in(status: Mapping[str, Any]) -> str:
     return ""
 
 
-def judged(path: Path, status: dict[str, Any]) -> dict[str, Any]:
+def with_liveness(path: Path, status: dict[str, Any]) -> dict[str, Any]:
     """A status, of the run in folder ``path``, with ``shown``: its state, or "not responding" and the reason why."""
     status["shown"] = status["state"]
     if status["state"] != "running":
         return status
     here = status.get("host") == host()
-    if here and not held(path / ".lock"):
+    if here and not is_locked(path / ".lock"):
         status["shown"] = "not responding"
         status["reason"] = "its process is gone; the queue takes it up again from the last finished epoch"
     elif (age := _age(path, status, here)) > HEARTBEAT_LOST:
@@ -72,7 +72,7 @@ def judged(path: Path, status: dict[str, Any]) -> dict[str, Any]:
 def _age(path: Path, status: Mapping[str, Any], here: bool) -> float:
     """Seconds since the heartbeat, whatever anybody's clock is set to."""
     heartbeat = float(status.get("heartbeat") or 0)
-    boot, now = beat()
+    boot, now = boot_clock()
     then = status.get("beat") or ["", 0.0]
     if here and then[0] == boot:
         return float(now - then[1])

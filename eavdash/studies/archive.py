@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from eavdash.errors import EavdashError, IntegrityError, QueueError, UsageError
-from eavdash.jobs.door import shut
+from eavdash.jobs.scheduler_process import queue_closed
 from eavdash.store import StudyDir, find_study
-from eavdash.store.atomic import held
+from eavdash.store.atomic import is_locked
 from eavdash.store.status import ended
 from eavdash.studies.write import PLAN_LOCK, one_planner
 
@@ -139,7 +139,7 @@ def _alone(study: StudyDir) -> Iterator[None]:
     """
     root = study.path.parent
     # Whoever submits, retries or cancels is inside the queue's door meanwhile.
-    with one_planner(root), shut(root):
+    with one_planner(root), queue_closed(root):
         find_study(root, study.name)
         yield
 
@@ -155,7 +155,7 @@ def _refuse_under_way(study: StudyDir, what: str) -> None:
 
 def _refusal(folder: StudyDir, study: StudyDir, what: str) -> UsageError | None:
     """Why ``study``, which lies in ``folder``, may not be ``what`` now."""
-    if held(folder.probe_lock_file):
+    if is_locked(folder.probe_lock_file):
         return UsageError.at(
             study.path,
             expected=f"no probing under way of a study that is to be {what}",

@@ -22,7 +22,7 @@ from typing import Any
 from eavdash.errors import EavdashError, QueueError
 from eavdash.jobs.executors.local import with_package
 from eavdash.store import StudyDir, locks
-from eavdash.store.atomic import held, read_json, write_json
+from eavdash.store.atomic import is_locked, read_json, write_json
 
 #: Environment variable with the number of the inherited descriptor that holds the lock.
 LOCK_VARIABLE = "EAVDASH_PROBE_LOCK_FD"
@@ -40,7 +40,7 @@ class Probing:
 
 def look(study: StudyDir) -> Probing:
     """What is true now, whatever the files were left saying."""
-    under_way = held(study.probe_lock_file)
+    under_way = is_locked(study.probe_lock_file)
     said: dict[str, Any] = {}
     with contextlib.suppress(EavdashError, TypeError, ValueError):
         said = dict(read_json(study.probe_status_file))

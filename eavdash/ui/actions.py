@@ -29,11 +29,11 @@ def launch(
 ) -> None:
     """Write the study and queue its runs, then make it the current study."""
     from eavdash.jobs import queue
-    from eavdash.jobs.requirements import demand
+    from eavdash.jobs.preflight import require_preflight
     from eavdash.studies.write import prepare
 
     try:
-        demand(checkpoints, execution)
+        require_preflight(checkpoints, execution)
         plan = prepare(root, name, config, selection, checkpoints)
         queue.submit(plan.study, plan.runs, execution)
     except EavdashError as error:
@@ -126,12 +126,12 @@ def open_study(study: StudyDir) -> None:
     st.session_state["study"] = study.name
 
 
-def ensure_conductor(root: Path) -> str:
+def ensure_scheduler(root: Path) -> str:
     """Start the queue's conductor if there is work and none is alive; an empty text, or why that did not work."""
     from eavdash.jobs import queue
 
     try:
-        queue.ensure_conductor(root)
+        queue.ensure_scheduler(root)
     except EavdashError as error:
         return str(error)
     return ""

@@ -103,7 +103,7 @@ def _conductor(root: str) -> str:
     from eavdash.jobs import queue
 
     try:
-        queue.ensure_conductor(Path(root))
+        queue.ensure_scheduler(Path(root))
     except EavdashError as error:
         return str(error)
     return ""

@@ -31,8 +31,8 @@ from eavdash.data.table import TrialTable, open_table
 from eavdash.errors import EavdashError, RecordingError, TableError
 from eavdash.health import check
 from eavdash.health.check import check_dataset
-from eavdash.health.measures.base import Look
-from eavdash.health.measures.measure import look
+from eavdash.health.measures.base import MeasureRequest
+from eavdash.health.measures.measure import measure_file
 from eavdash.health.report import Finding, HealthReport
 
 RECORDINGS = {"vision": broken_video.CASES, "audio": broken_sound.CASES, "eeg": broken_eeg.CASES}
@@ -65,8 +65,8 @@ def report(corpus: Path) -> HealthReport:
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are looked at in this process: a dataset for each case would start as many processes."""
 
-    def run(looks: Sequence[Look]) -> Iterator[tuple[Look, dict[str, object]]]:
-        yield from ((what, look(what)) for what in looks)
+    def run(looks: Sequence[MeasureRequest]) -> Iterator[tuple[MeasureRequest, dict[str, object]]]:
+        yield from ((what, measure_file(what)) for what in looks)
 
     monkeypatch.setattr(check, "scan", partial(check.scan, run=run))
 
@@ -171,8 +171,8 @@ import json, sys
 from functools import partial
 from eavdash.health import check
 from eavdash.health.check import check_dataset
-from eavdash.health.measures.measure import look
-check.scan = partial(check.scan, run=lambda looks: ((what, look(what)) for what in looks))
+from eavdash.health.measures.measure import measure_file
+check.scan = partial(check.scan, run=lambda looks: ((what, measure_file(what)) for what in looks))
 for path in sys.argv[1:]:
     print(json.dumps(check_dataset(path, faces=False).to_dict()["findings"]))
 """

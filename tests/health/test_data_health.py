@@ -14,8 +14,8 @@ import soundfile
 from health_files import brain, film, found, table, voice
 
 from eavdash.health.check import check_dataset as check_all
-from eavdash.health.measures.base import Look, Part
-from eavdash.health.measures.measure import look
+from eavdash.health.measures.base import MeasureRequest, Part
+from eavdash.health.measures.measure import measure_file
 from eavdash.health.report import SEVERITIES, HealthReport
 
 
@@ -177,7 +177,7 @@ def test_real_recordings_are_healthy(real_data: Path) -> None:
         assert {f.severity for f in report.findings} <= {"info"}
         assert len(report.table) == subjects
     for path in sorted((real_data / "video").glob("*.mpg"))[:3]:
-        answer = look(Look("video", str(path), (Part(),)))
+        answer = measure_file(MeasureRequest("video", str(path), (Part(),)))
         assert answer["problem"] == ""
         assert answer["length"] == pytest.approx(3, abs=0.1)
         assert answer["parts"][0]["frames"] == 75

@@ -17,13 +17,13 @@ import scipy.io
 import soundfile
 
 from eavdash.health.measures import audio, base, eeg
-from eavdash.health.measures.base import Look, Part
-from eavdash.health.measures.measure import look
+from eavdash.health.measures.base import MeasureRequest, Part
+from eavdash.health.measures.measure import measure_file
 
 
 def seen(column: str, file: object, part: Part | None = None) -> dict[str, object]:
     """The measures of one part; the answer survives JSON as the process that measures sends it."""
-    answer = look(Look(column, str(file), (part or Part(),)))
+    answer = measure_file(MeasureRequest(column, str(file), (part or Part(),)))
     assert json.loads(json.dumps(answer, allow_nan=False)) == answer
     assert answer["problem"] == "", answer
     return answer["parts"][0]
@@ -159,7 +159,7 @@ def test_a_stretch_beyond_the_end_has_no_length(tmp_path: Path, column: str) -> 
         "audio": lambda: made_media.wav(tmp_path / "a.wav", health_files.voice(4)),
         "video": lambda: str(health_files.film(tmp_path / "a.mp4", seconds=4)),
     }
-    answer = look(Look(column, files[column](), (Part(None, 90.0, 91.0), Part(None, 90.0, None))))
+    answer = measure_file(MeasureRequest(column, files[column](), (Part(None, 90.0, 91.0), Part(None, 90.0, None))))
     assert answer["problem"] == ""
     assert answer["length"] == pytest.approx(4, abs=0.2)
     assert [p["problem"] for p in answer["parts"]] == ["", ""]
@@ -171,7 +171,7 @@ def test_trials_of_an_array_are_measured_one_by_one(tmp_path: Path) -> None:
     array[3, 4, 2] = np.nan
     array[..., 3] = array[..., 0]
     file = made_media.mat(tmp_path / "subject1_eeg.mat", array)
-    answer = look(Look("eeg", file, tuple(Part(n) for n in (1, 2, 3, 4, 9))))
+    answer = measure_file(MeasureRequest("eeg", file, tuple(Part(n) for n in (1, 2, 3, 4, 9))))
     first, second, third, fourth, none = answer["parts"]
     assert (first["flat"], second["flat"], second["flat_channels"]) == (0, 1, "F4")
     assert "expected finite samples" in third["problem"]
@@ -251,7 +251,7 @@ def test_a_still_picture_has_no_length(tmp_path: Path) -> None:
     import PIL.Image
 
     PIL.Image.fromarray(health_files.moving(0)).save(tmp_path / "a.png")
-    answer = look(Look("video", str(tmp_path / "a.png"), (Part(),)))
+    answer = measure_file(MeasureRequest("video", str(tmp_path / "a.png"), (Part(),)))
     assert "length" not in answer
     assert answer["parts"][0]["frames"] == 1
     assert "frozen" not in answer["parts"][0]
@@ -263,7 +263,7 @@ def test_a_still_picture_has_no_length(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_a_problem_and_never_raised(tmp_path: Path, column: str, content: bytes) -> None:
     suffix = {"eeg": ".edf", "audio": ".wav", "video": ".mp4"}[column]
     (tmp_path / f"a{suffix}").write_bytes(content)
-    answer = look(Look(column, str(tmp_path / f"a{suffix}"), (Part(),)))
+    answer = measure_file(MeasureRequest(column, str(tmp_path / f"a{suffix}"), (Part(),)))
     assert str(tmp_path) in answer["problem"]
     assert answer["kind"]
 
@@ -273,24 +273,29 @@ def test_problems_of_one_kind_have_one_name(tmp_path: Path) -> None:
     for n, share in enumerate((0.5, 0.7)):
         file = Path(made_media.wav(tmp_path / f"{n}.wav", health_files.voice(1 + n)))
         file.write_bytes(file.read_bytes()[: int(file.stat().st_size * share)])
-        kinds.add(look(Look("audio", str(file), (Part(),)))["kind"])
+        kinds.add(measure_file(MeasureRequest("audio", str(file), (Part(),)))["kind"])
     assert len(kinds) == 1
 
 
 def test_a_look_is_named_by_its_parts_alone() -> None:
-    assert Look("audio", "a", (Part(),)).signature == ""
-    signatures = {Look("eeg", "a", parts).signature for parts in ((Part(1),), (Part(2),), (Part(1), Part(2)))}
+    assert MeasureRequest("audio", "a", (Part(),)).signature == ""
+    signatures = {MeasureRequest("eeg", "a", parts).signature for parts in ((Part(1),), (Part(2),), (Part(1), Part(2)))}
     assert len(signatures - {""}) == 3
-    assert Look("eeg", "a", (Part(1),)).signature == Look("eeg", "b", (Part(1),)).signature
+    assert MeasureRequest("eeg", "a", (Part(1),)).signature == MeasureRequest("eeg", "b", (Part(1),)).signature
 
 
 def test_measures_of_the_layout_that_tests_share(tmp_path: Path) -> None:
     folder = eav_files.make_subject(tmp_path, trials=20, samples=500)
-    answer = look(Look("eeg", str(folder / "EEG" / "subject1_eeg.mat"), tuple(Part(n) for n in range(1, 21))))
+    answer = measure_file(
+        MeasureRequest("eeg", str(folder / "EEG" / "subject1_eeg.mat"), tuple(Part(n) for n in range(1, 21)))
+    )
     assert answer["problem"] == ""
     assert [p["duration"] for p in answer["parts"]] == [1] * 20
     scipy.io.savemat(folder / "EEG" / "subject1_eeg.mat", {"seg1": np.zeros((3, 4))})
-    assert "expected one" in look(Look("eeg", str(folder / "EEG" / "subject1_eeg.mat"), (Part(1),)))["problem"]
+    assert (
+        "expected one"
+        in measure_file(MeasureRequest("eeg", str(folder / "EEG" / "subject1_eeg.mat"), (Part(1),)))["problem"]
+    )
 
 
 def test_an_hour_of_sound_is_not_in_memory_at_once(tmp_path: Path) -> None:

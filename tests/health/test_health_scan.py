@@ -18,7 +18,7 @@ from health_files import table, voice
 
 from eavdash.health import memory, workers
 from eavdash.health.check import check_dataset
-from eavdash.health.measures.base import Look, Part
+from eavdash.health.measures.base import MeasureRequest, Part
 from eavdash.health.memory import Remembered
 from eavdash.health.scan import Scan, looks, scan
 
@@ -61,10 +61,10 @@ def fake(tmp_path: Path) -> tuple[str, ...]:
     return (sys.executable, str(script))
 
 
-def asked(folder: Path, *names: str) -> list[Look]:
+def asked(folder: Path, *names: str) -> list[MeasureRequest]:
     for name in names:
         (folder / name).write_bytes(b"x" * 10)
-    return [Look("audio", str(folder / name), WHOLE) for name in names]
+    return [MeasureRequest("audio", str(folder / name), WHOLE) for name in names]
 
 
 def test_a_process_that_dies_is_a_problem_of_its_file_alone(tmp_path: Path, fake: tuple[str, ...]) -> None:
@@ -133,7 +133,7 @@ def test_large_arrays_are_read_one_at_a_time(tmp_path: Path, monkeypatch: pytest
 
 def test_the_process_that_measures_answers_and_ends(tmp_path: Path) -> None:
     file = made_media.wav(tmp_path / "a.wav", voice(1))
-    found = list(workers.run([Look("audio", file, WHOLE), Look("audio", str(tmp_path), WHOLE)]))
+    found = list(workers.run([MeasureRequest("audio", file, WHOLE), MeasureRequest("audio", str(tmp_path), WHOLE)]))
     assert found[0][1]["parts"][0]["duration"] == 1
     assert "found a folder" in found[1][1]["problem"]
 
@@ -163,7 +163,7 @@ class Counter:
         self.seen: list[str] = []
         self.stop_after = stop_after
 
-    def __call__(self, todo: Sequence[Look]) -> Iterator[tuple[Look, dict[str, Any]]]:
+    def __call__(self, todo: Sequence[MeasureRequest]) -> Iterator[tuple[MeasureRequest, dict[str, Any]]]:
         for what in todo:
             if len(self.seen) >= self.stop_after:
                 raise KeyboardInterrupt
@@ -171,7 +171,7 @@ class Counter:
             yield what, {"problem": "", "kind": "", "parts": [{"n": Path(what.file).read_text()} for _ in what.parts]}
 
 
-def scanned(todo: Sequence[Look], cache: Path | None, run: Counter | None = None) -> tuple[Scan, list[str]]:
+def scanned(todo: Sequence[MeasureRequest], cache: Path | None, run: Counter | None = None) -> tuple[Scan, list[str]]:
     counter = run or Counter()
     return scan(todo, cache, run=counter), counter.seen
 
@@ -199,8 +199,8 @@ def test_a_second_scan_opens_only_what_has_changed(tmp_path: Path) -> None:
 
 def test_other_parts_columns_and_versions_are_other_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (whole,) = asked(tmp_path, "a.wav")
-    part = Look("audio", whole.file, (Part(None, 0.0, 1.0),))
-    faces = Look("faces", whole.file, WHOLE)
+    part = MeasureRequest("audio", whole.file, (Part(None, 0.0, 1.0),))
+    faces = MeasureRequest("faces", whole.file, WHOLE)
     scanned([whole], tmp_path)
     assert scanned([part], tmp_path)[1] == ["a.wav"]
     assert scanned([faces], tmp_path)[1] == ["a.wav"]
@@ -213,7 +213,7 @@ def test_other_parts_columns_and_versions_are_other_looks(tmp_path: Path, monkey
 def test_a_header_whose_samples_lie_beside_it_changes_with_them(tmp_path: Path) -> None:
     (tmp_path / "a.vhdr").write_text("Brain Vision Data Exchange Header File\n[Common Infos]\nDataFile=a.eeg\n")
     (tmp_path / "a.eeg").write_text("one")
-    todo = [Look("eeg", str(tmp_path / "a.vhdr"), WHOLE)]
+    todo = [MeasureRequest("eeg", str(tmp_path / "a.vhdr"), WHOLE)]
     scanned(todo, tmp_path / "cache")
     assert scanned(todo, tmp_path / "cache")[1] == []
     (tmp_path / "a.eeg").write_text("other")
@@ -318,7 +318,7 @@ def test_a_locked_cache_is_read_and_not_waited_for_without_end(tmp_path: Path, m
 def test_crashes_and_time_limits_are_not_remembered(tmp_path: Path) -> None:
     todo = asked(tmp_path, "a.wav", "b.wav")
 
-    def run(looks: Sequence[Look]) -> Iterator[tuple[Look, dict[str, Any]]]:
+    def run(looks: Sequence[MeasureRequest]) -> Iterator[tuple[MeasureRequest, dict[str, Any]]]:
         for what, kind in zip(looks, ("crash", "expected a sound"), strict=False):
             yield what, {"problem": "bad", "kind": kind, "parts": []}
 
@@ -329,7 +329,7 @@ def test_crashes_and_time_limits_are_not_remembered(tmp_path: Path) -> None:
 def test_remembered_names_need_not_be_text(tmp_path: Path) -> None:
     name = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.wav")
     Path(name).write_bytes(b"x")
-    what = Look("audio", name, WHOLE)
+    what = MeasureRequest("audio", name, WHOLE)
     with Remembered(tmp_path / "cache") as known:
         known.put(what, (1, 2), {"problem": "", "parts": [{}]})
     with Remembered(tmp_path / "cache") as known:

@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 
 from eavdash.config.choices import MODALITIES
-from eavdash.jobs.place import queue_place
-from eavdash.jobs.queue import conductor_alive
+from eavdash.jobs.queue import scheduler_alive
+from eavdash.jobs.queue_database import queue_database
 from eavdash.jobs.snapshot import snapshot
 from eavdash.store import RunDir, StudyDir, locks
 from eavdash.store.atomic import write_json
@@ -106,20 +106,20 @@ class Lab:
 
     def conductor(self) -> int:
         """The number of the conductor's process."""
-        owner = self.until(lambda: locks.owner(queue_place(self.root).lock_file))
+        owner = self.until(lambda: locks.owner(queue_database(self.root).lock_file))
         return int(owner.pid)
 
     def kill_conductor(self) -> None:
         os.kill(self.conductor(), signal.SIGKILL)
-        self.until(lambda: not conductor_alive(self.root))
+        self.until(lambda: not scheduler_alive(self.root))
 
     def processes(self) -> list[int]:
         """Every process, alive, of a worker or of what a worker started."""
-        return [pid for run in self.study.path.glob("*-*") for pid in locks.marked("EAVDASH_RUN", str(run))]
+        return [pid for run in self.study.path.glob("*-*") for pid in locks.pids_with_env("EAVDASH_RUN", str(run))]
 
     def close(self) -> None:
         """End the conductor, then whatever it has left."""
-        if conductor_alive(self.root):
+        if scheduler_alive(self.root):
             self.kill_conductor()
         for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):

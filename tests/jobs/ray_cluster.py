@@ -120,7 +120,7 @@ class Cluster:
 
     def processes(self, node: str) -> list[int]:
         """The living processes of a node, and of the jobs on it."""
-        return locks.marked(MARK, self._mark(node))
+        return locks.pids_with_env(MARK, self._mark(node))
 
     def close(self) -> None:
         for node in ("second", "head"):

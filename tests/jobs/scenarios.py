@@ -22,7 +22,7 @@ from typing import Any
 from conftest import Lab
 
 from eavdash.config.schema import Execution
-from eavdash.jobs.queue import cancel, conductor_alive, ensure_conductor, move, retry, submit, wait
+from eavdash.jobs.queue import cancel, ensure_scheduler, move, retry, scheduler_alive, submit, wait
 from eavdash.store import RunDir, locks
 from eavdash.store.atomic import write_json
 
@@ -123,12 +123,12 @@ def test_a_cancelled_run_leaves_nothing_behind_whether_busy_deaf_or_waiting(plac
     def look(table: Any) -> None:
         ended = table.set_index("run")["state"]
         for name, numbers in (("s01-vision", pids[::2]), ("s02-vision", pids[1::2])):
-            alive = [pid for pid in numbers if locks.birth(pid) is not None]
+            alive = [pid for pid in numbers if locks.process_start_time(pid) is not None]
             assert ended[name] != "cancelled" or not alive, f"{name} is called cancelled while {alive} live"
 
     table = wait(place.lab.study, report=look, timeout=PATIENCE).set_index("run")
     assert set(table["state"]) == {"cancelled"}
-    assert [locks.birth(pid) for pid in pids] == [None] * 4
+    assert [locks.process_start_time(pid) for pid in pids] == [None] * 4
     assert place.lab.launches() == {"s01-vision": 1, "s02-vision": 1}
     assert place.empty()
 
@@ -142,7 +142,7 @@ def test_a_killed_worker_goes_on_as_if_nothing_had_happened(place: Place) -> Non
     assert table.loc["s01-vision", ["state", "attempt"]].tolist() == ["done", 2]
     assert run.model_file.read_bytes() == undisturbed(run)
     assert place.lab.launches() == {"s01-vision": 2}
-    assert locks.birth(child) is None
+    assert locks.process_start_time(child) is None
     assert place.empty()
 
 
@@ -153,11 +153,11 @@ def test_jobs_of_a_killed_conductor_are_adopted_living_and_waiting(place: Place)
     others = [place.lab.run("s03-vision"), place.lab.run("s01-fusion", ("s01-vision",))]
     submit(place.lab.study, execution=place.with_threads(2))
     place.lab.kill_conductor()
-    assert ensure_conductor(place.lab.root)
-    place.lab.until(lambda: conductor_alive(place.lab.root))
+    assert ensure_scheduler(place.lab.root)
+    place.lab.until(lambda: scheduler_alive(place.lab.root))
     place.lab.kill_conductor()  # the second perhaps before it has looked at everything
     assert place.lab.launches() == {"s01-vision": 1, "s02-vision": 1}
-    assert ensure_conductor(place.lab.root)
+    assert ensure_scheduler(place.lab.root)
     table = place.done()
     assert set(table["state"]) == {"done"}
     assert place.lab.launches() == dict.fromkeys(table.index, 1)

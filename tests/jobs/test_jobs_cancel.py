@@ -28,15 +28,15 @@ def test_cancel_ends_the_process_its_children_and_what_waits(lab, monkeypatch):
 
     def look(table):
         state = table.set_index("run").loc["s01-vision", "state"]
-        seen.append((state, locks.birth(pid) is not None))
+        seen.append((state, locks.process_start_time(pid) is not None))
 
     cancel(lab.study)
     assert {lab.states()[name] for name in ("s01-fusion", "s02-vision")} == {"cancelled"}
     table = wait(lab.study, report=look, timeout=120)
     assert set(table["state"]) == {"cancelled"}
     assert ("cancelled", True) not in seen
-    assert locks.birth(pid) is None
-    assert locks.birth(child) is None
+    assert locks.process_start_time(pid) is None
+    assert locks.process_start_time(child) is None
     assert lab.processes() == []
     assert lab.launches() == {"s01-vision": 1}
     assert table.set_index("run").loc["s01-vision", "reason"].startswith("cancelled after epoch")
@@ -84,6 +84,6 @@ def test_cancel_without_a_conductor_and_of_orphans(lab, monkeypatch):
     assert Path(f"/proc/{children[0]}").exists()
     cancel(lab.study)
     assert set(wait(lab.study, timeout=120)["state"]) == {"cancelled"}
-    assert [locks.birth(pid) for pid in pids + children] == [None] * 4
+    assert [locks.process_start_time(pid) for pid in pids + children] == [None] * 4
     assert "s03-vision" not in lab.launches()
     assert sum(lab.launches().values()) == 2

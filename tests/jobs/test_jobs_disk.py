@@ -105,7 +105,7 @@ def test_training_survives_a_full_disk_at_any_of_its_writes(lab, small_disk, tmp
         run = prepare(table, study.name, config, Selection(folds=(0,)), lab.root).study.run("s01-audio")
         with monkeypatch.context() as patched:
             spoiled = filling(study / "ballast", number)
-            for module in ("files", "training.resume", "training.evaluate", "training.loop", "models.build"):
+            for module in ("store.atomic", "training.resume", "training.evaluate", "training.loop", "models.build"):
                 patched.setattr(f"eavdash.{module}.write_atomic", spoiled, raising=False)
             try:
                 train_run(run)

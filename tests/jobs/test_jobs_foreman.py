@@ -12,12 +12,12 @@ import pytest
 from eavdash.errors import ConfigError, QueueError, TrainingError
 from eavdash.jobs.dependencies import obstacles, unblock
 from eavdash.jobs.executors import Exit, make
-from eavdash.jobs.foreman import Foreman
+from eavdash.jobs.exit_state import MAX_KILLS
+from eavdash.jobs.run_supervisor import RunSupervisor
 from eavdash.jobs.slots import Machine, Need, Slots, slot_count
-from eavdash.jobs.verdict import MAX_KILLS
 from eavdash.store import locks
 from eavdash.store import run as run_files
-from eavdash.store.atomic import held
+from eavdash.store.atomic import is_locked
 
 
 class OneJob:
@@ -37,7 +37,7 @@ class OneJob:
         self.started += 1
         return self.codes.pop(0)
 
-    def look(self, job):
+    def poll(self, job):
         return job if isinstance(job, Exit) else Exit(job)
 
 
@@ -45,7 +45,7 @@ def carry_out(lab, run, *codes, **status):
     """Let a foreman see a queued run through whose jobs end with these exit codes."""
     run.update(submission="x", **status)
     executor = OneJob(*codes)
-    Foreman(lab.root, None, lambda _: executor, Slots(lab.root / "slots", Machine(1))).train(
+    RunSupervisor(lab.root, None, lambda _: executor, Slots(lab.root / "slots", Machine(1))).train(
         lab.study.name, run.name, "x"
     )
     return executor, run.status()
@@ -86,7 +86,7 @@ def test_what_a_killed_worker_has_left_beside_a_finished_run_goes(lab):
     run.resume_file.write_bytes(b"x" * 100)  # killed after it was done, before this was deleted
     run.transition("running")
     run.transition("done")
-    Foreman(lab.root, None, lambda _: OneJob(), Slots(lab.root / "slots", Machine(1))).train(
+    RunSupervisor(lab.root, None, lambda _: OneJob(), Slots(lab.root / "slots", Machine(1))).train(
         lab.study.name, run.name, "x"
     )
     assert not run.resume_file.exists()
@@ -95,7 +95,7 @@ def test_what_a_killed_worker_has_left_beside_a_finished_run_goes(lab):
 def test_a_place_that_there_is_not_is_the_failure_of_its_run(lab):
     run = lab.run("s01-vision")
     run.update(submission="x", execution={"executor": "moon"})
-    Foreman(lab.root, None, make, Slots(lab.root / "slots", Machine(1))).train(lab.study.name, run.name, "x")
+    RunSupervisor(lab.root, None, make, Slots(lab.root / "slots", Machine(1))).train(lab.study.name, run.name, "x")
     assert run.status()["state"] == "failed"
     assert "expected one of local, ray, slurm, found 'moon'" in run.status()["reason"]
 
@@ -104,7 +104,7 @@ def test_a_task_out_of_date_leaves_the_run_alone(lab):
     run = lab.run("s01-vision")
     run.update(submission="y")
     executor = OneJob(0)
-    foreman = Foreman(lab.root, None, lambda _: executor, Slots(lab.root / "slots", Machine(1)))
+    foreman = RunSupervisor(lab.root, None, lambda _: executor, Slots(lab.root / "slots", Machine(1)))
     foreman.train(lab.study.name, run.name, "x")
     foreman.train("none", "s01-vision", "x")
     assert executor.started == 0
@@ -128,12 +128,12 @@ def test_a_place_that_does_not_answer_is_named_and_asked_again(lab, monkeypatch)
         def waits(self, job):
             return ""
 
-        def look(self, job):
+        def poll(self, job):
             run.update(cancel="now")
             return Exit(job)
 
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    foreman = Foreman(lab.root, None, lambda _: Silent(), Slots(lab.root / "slots", Machine(1)))
+    foreman = RunSupervisor(lab.root, None, lambda _: Silent(), Slots(lab.root / "slots", Machine(1)))
     foreman.train(lab.study.name, run.name, "x")
     assert [reason[:5] for reason in reasons] == ["plann", "SLURM", "SLURM"]
     assert run.status()["state"] == "cancelled"
@@ -199,23 +199,23 @@ def test_a_change_is_refused_when_the_run_has_moved_on(lab):
 
 def test_locks_are_exclusive_signed_and_survive_onlookers(tmp_path):
     file = tmp_path / "lock"
-    assert not held(file)
+    assert not is_locked(file)
     lock = locks.acquire(file)
     locks.sign(lock, os.getpid())
-    assert held(file)
+    assert is_locked(file)
     assert locks.acquire(file, patience=0.1) is None
     assert locks.owner(file).alive
     assert locks.owner(file).pid == os.getpid()
     os.close(lock)
-    assert not held(file)
+    assert not is_locked(file)
     assert not locks.Owner(os.getpid(), -1.0, os.uname().nodename).alive  # the same number, born at another time
-    assert not locks.Owner(os.getpid(), locks.birth(os.getpid()), "elsewhere").alive
+    assert not locks.Owner(os.getpid(), locks.process_start_time(os.getpid()), "elsewhere").alive
 
     seeing = threading.Event()
 
     def stare():
         while not seeing.is_set():
-            held(file)
+            is_locked(file)
 
     onlooker = threading.Thread(target=stare)
     onlooker.start()

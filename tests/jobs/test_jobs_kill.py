@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 
-from eavdash.jobs.queue import conductor_alive, ensure_conductor, retry, submit, wait
+from eavdash.jobs.queue import ensure_scheduler, retry, scheduler_alive, submit, wait
 from eavdash.jobs.snapshot import snapshot
 from eavdash.store.atomic import write_json
 
@@ -52,7 +52,7 @@ def test_worker_and_app_are_killed(lab):
 
     # Meanwhile a second conductor finds the first at work.
     first = lab.conductor()
-    command = [sys.executable, "-m", "eavdash.jobs.conductor", str(lab.root)]
+    command = [sys.executable, "-m", "eavdash.jobs.scheduler", str(lab.root)]
     assert subprocess.run(command, timeout=120).returncode == 0
     assert lab.conductor() == first
 
@@ -81,8 +81,8 @@ def test_jobs_outlive_the_conductor_and_are_adopted(lab, monkeypatch):
     lab.until(lambda: lab.states()["s01-vision"] == "done")  # it ended while no conductor was there
     assert lab.states()["s02-vision"] == "running"
     assert [lab.states()[run.name] for run in waiting] == ["blocked", "queued"]
-    assert ensure_conductor(lab.root)
-    assert not ensure_conductor(lab.root)
+    assert ensure_scheduler(lab.root)
+    assert not ensure_scheduler(lab.root)
     os.kill(pids[2], signal.SIGKILL)  # an adopted job
     table = wait(lab.study, timeout=120).set_index("run")
     assert set(table["state"]) == {"done"}
@@ -101,16 +101,16 @@ def test_everything_killed_and_the_queue_lost_goes_on_once(lab):
     os.kill(lab.conductor(), signal.SIGKILL)
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-    lab.until(lambda: not lab.processes() and not conductor_alive(lab.root))
+    lab.until(lambda: not lab.processes() and not scheduler_alive(lab.root))
     table = snapshot(lab.study).set_index("run")
     assert set(table.loc[[r.name for r in runs[:3]], "shown"]) == {"not responding"}
-    assert ensure_conductor(lab.root)
+    assert ensure_scheduler(lab.root)
     pid = lab.until(lambda: (status := runs[0].status())["attempt"] == 2 and status["pid"])
 
     lab.kill_conductor()
     for file in (lab.root / ".queue").glob("queue.sqlite*"):
         file.unlink()
-    assert ensure_conductor(lab.root)
+    assert ensure_scheduler(lab.root)
     table = wait(lab.study, timeout=120)
     assert set(table["state"]) == {"done"}
     for run in runs:

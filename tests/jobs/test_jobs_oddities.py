@@ -14,10 +14,10 @@ from test_jobs_kill import undisturbed
 from eavdash.errors import TrainingError
 from eavdash.jobs.broker import Broker
 from eavdash.jobs.executors import make
-from eavdash.jobs.foreman import Foreman
-from eavdash.jobs.queue import cancel, conductor_alive, pause, resume, submit, wait
+from eavdash.jobs.queue import cancel, pause, resume, scheduler_alive, submit, wait
 from eavdash.jobs.reconcile import reconcile
 from eavdash.jobs.requests import halt
+from eavdash.jobs.run_supervisor import RunSupervisor
 from eavdash.jobs.slots import Machine, Slots
 from eavdash.jobs.tasks import activate, train_task
 from eavdash.store import StudyDir, locks
@@ -97,7 +97,7 @@ def test_a_run_that_cannot_be_written_keeps_no_other_from_being_cancelled_or_com
         run.update(submission="x")
     monkeypatch.setattr(run_files, "write_json", refused)
     monkeypatch.setattr("time.sleep", lambda _: None)
-    monkeypatch.setattr("eavdash.jobs.queue.ensure_conductor", lambda _: False)
+    monkeypatch.setattr("eavdash.jobs.queue.ensure_scheduler", lambda _: False)
     with pytest.raises(TrainingError, match="read-only"):
         cancel(lab.study)
     assert [run.status()["state"] for run in (first, locked, other)] == ["cancelled", "queued", "cancelled"]
@@ -107,7 +107,9 @@ def test_a_run_that_cannot_be_written_keeps_no_other_from_being_cancelled_or_com
     reconcile(lab.root, broker)  # its lost task cannot be replaced now
     broker.close()
     slots = Slots(lab.root / "slots", Machine(1))
-    Foreman(lab.root, None, make, slots).train("tried", locked.name, "x")  # comes to an end: others have their turn
+    RunSupervisor(lab.root, None, make, slots).train(
+        "tried", locked.name, "x"
+    )  # comes to an end: others have their turn
     assert locked.status()["state"] == "queued"
 
 
@@ -117,7 +119,7 @@ def test_a_folder_without_work_can_be_deleted_under_its_conductor(lab):
     wait(lab.study, timeout=60)
     pid = lab.conductor()
     shutil.rmtree(lab.root / ".queue")
-    lab.until(lambda: locks.birth(pid) is None)
+    lab.until(lambda: locks.process_start_time(pid) is None)
     assert not (lab.root / ".queue").exists()  # made again, it would be in the way of whoever deletes the folder
 
 
@@ -132,8 +134,8 @@ def test_a_queue_that_is_deleted_or_moved_under_its_conductor_goes_on(lab, monke
     there = lab.root.rename(lab.root.with_name("elsewhere"))
     lab.root, lab.study = there, StudyDir(there / "tried")
     # Neither of them works on a folder that is not there any more.
-    lab.until(lambda: locks.birth(conductor) is None and locks.birth(pid) is None, 30)
-    lab.until(lambda: not conductor_alive(there))
+    lab.until(lambda: locks.process_start_time(conductor) is None and locks.process_start_time(pid) is None, 30)
+    lab.until(lambda: not scheduler_alive(there))
     assert set(wait(lab.study, timeout=60)["state"]) == {"done"}
     assert lab.launches() == {"s01-vision": 1, "s02-vision": 2}
     for run in lab.study.runs():
@@ -166,7 +168,7 @@ def test_a_job_that_nobody_has_signed_for_is_cancelled(lab, monkeypatch):
     monkeypatch.setenv("EAVDASH_HOST", "after")  # a laptop that took another name in another network
     cancel(lab.study)
     assert set(wait(lab.study, timeout=30)["state"]) == {"cancelled"}
-    assert [locks.birth(pid) for pid in pids] == [None, None]
+    assert [locks.process_start_time(pid) for pid in pids] == [None, None]
     assert not lab.processes()
 
 

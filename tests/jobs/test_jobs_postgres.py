@@ -14,8 +14,8 @@ from test_jobs_kill import undisturbed
 
 from eavdash.errors import ConfigError, QueueError
 from eavdash.jobs.executors.local import with_package
-from eavdash.jobs.place import queue_place, shown
 from eavdash.jobs.queue import cancel, submit
+from eavdash.jobs.queue_database import queue_database, shown
 
 
 class Machine:
@@ -23,7 +23,7 @@ class Machine:
 
     def __init__(self, lab, name):
         self.lab, self.name = lab, name
-        command = [sys.executable, "-P", "-m", "eavdash.jobs.conductor", str(lab.root)]
+        command = [sys.executable, "-P", "-m", "eavdash.jobs.scheduler", str(lab.root)]
         environment = with_package({**os.environ, "EAVDASH_HOST": name})
         with (lab.root / ".queue" / f"{name}.log").open("ab") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
@@ -43,7 +43,7 @@ def shared(lab, postgres, monkeypatch):
     """The lab's folder with its queue in Postgres, computed on by machines of one slot each; this one only looks."""
     monkeypatch.setenv("EAVDASH_QUEUE", postgres)
     monkeypatch.setenv("EAVDASH_SLOTS", "2")
-    queue_place(lab.root)
+    queue_database(lab.root)
     lab.machines = []
 
     def machine(name):
@@ -70,7 +70,7 @@ def test_machines_share_the_runs_and_each_is_launched_once(shared):
     assert lab.launches() == dict.fromkeys((run.name for run in runs), 1)
     assert {run.status()["host"] for run in runs} == {"anna", "bert"}
     assert busy.model_file.read_bytes() == undisturbed(busy.name, 10)
-    assert queue_place(lab.root).shared
+    assert queue_database(lab.root).shared
     assert not list((lab.root / ".queue").glob("*.sqlite"))
 
 
@@ -136,18 +136,18 @@ def test_a_run_whose_heart_beats_elsewhere_is_not_taken_up(shared):
 def test_what_the_address_may_be(tmp_path, monkeypatch):
     secret = "postgresql://anna:secret@127.0.0.1:1/lab"
     monkeypatch.setenv("EAVDASH_QUEUE", secret)
-    first = queue_place(tmp_path)
+    first = queue_database(tmp_path)
     assert first.url == "postgresql+psycopg://anna:secret@127.0.0.1:1/lab"
     assert not any(b"secret" in file.read_bytes() for file in (tmp_path / ".queue").iterdir())
     monkeypatch.delenv("EAVDASH_QUEUE")
-    again = queue_place(tmp_path)
+    again = queue_database(tmp_path)
     assert (again.url, again.schema) == ("postgresql+psycopg://anna@127.0.0.1:1/lab", first.schema)
     monkeypatch.setenv("EAVDASH_QUEUE", "postgresql://anna@elsewhere/lab")
     with pytest.raises(ConfigError, match=r"expected postgres://anna@127.0.0.1:1/lab, found postgres://anna@elsewhere"):
-        queue_place(tmp_path)
+        queue_database(tmp_path)
     monkeypatch.setenv("EAVDASH_QUEUE", "mysql://x:secret@y/z")
     with pytest.raises(ConfigError, match="found 'y/z'"):
-        queue_place(tmp_path / "other")
+        queue_database(tmp_path / "other")
     assert shown(secret) == "postgres://anna@127.0.0.1:1/lab"
 
 
@@ -163,9 +163,9 @@ def queue_all(lab):
     """Queue all runs without a conductor of this machine staying."""
     from eavdash.config.schema import Execution
     from eavdash.jobs import requests, tasks
-    from eavdash.jobs.door import at_the_door
+    from eavdash.jobs.scheduler_process import queue_session
 
-    with at_the_door(lab.root) as broker:
+    with queue_session(lab.root) as broker:
         for run in lab.study.runs():
             requests.submit(run, Execution())
         tasks.activate(broker, lab.study.runs())

@@ -15,8 +15,8 @@ import pytest
 from eavdash.config.schema import Execution
 from eavdash.errors import IntegrityError, QueueError, UsageError
 from eavdash.jobs.broker import Broker
-from eavdash.jobs.place import queue_place
-from eavdash.jobs.queue import conductor_alive, ensure_conductor, retry, submit, wait
+from eavdash.jobs.queue import ensure_scheduler, retry, scheduler_alive, submit, wait
+from eavdash.jobs.queue_database import queue_database
 from eavdash.jobs.snapshot import snapshot
 from eavdash.store import StudyDir
 from eavdash.store.atomic import write_json
@@ -60,8 +60,8 @@ def test_four_submit_at_once_and_each_run_is_launched_once(lab, monkeypatch):
         assert not run.resume_file.exists()
         assert run.log_file.read_text().startswith("--- attempt 1, ")
     # Nothing is left to do: the conductor leaves by itself, and asking for one starts none.
-    lab.until(lambda: not conductor_alive(lab.root))
-    assert not ensure_conductor(lab.root)
+    lab.until(lambda: not scheduler_alive(lab.root))
+    assert not ensure_scheduler(lab.root)
     submit(lab.study)
     wait(lab.study, timeout=10)
     assert sum(lab.launches().values()) == 8
@@ -231,7 +231,7 @@ def test_the_snapshot_needs_neither_queue_nor_torch(lab):
 
 def test_who_opens_the_queue_while_another_makes_it_waits(tmp_path: Path) -> None:
     # SQLite does not wait for a file in use when the journal is to be changed: whoever came second used to fail.
-    place = queue_place(tmp_path)
+    place = queue_database(tmp_path)
     assert place.file is not None
     with contextlib.closing(sqlite3.connect(place.file, isolation_level=None)) as other, ThreadPoolExecutor(1) as pool:
         other.execute("CREATE TABLE begun (x)")

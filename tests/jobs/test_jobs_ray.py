@@ -18,7 +18,7 @@ from scenarios import *  # noqa: F403
 from scenarios import Place, undisturbed
 
 from eavdash.config.schema import Execution
-from eavdash.jobs.executors import rayhead
+from eavdash.jobs.executors import ray_head
 from eavdash.jobs.executors.ray import RayExecutor
 from eavdash.jobs.queue import cancel, submit
 from eavdash.store import RunDir
@@ -26,7 +26,7 @@ from eavdash.store import RunDir
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.slow,
-    pytest.mark.skipif(bool(rayhead.missing()), reason="ray is not installed"),
+    pytest.mark.skipif(bool(ray_head.missing()), reason="ray is not installed"),
     pytest.mark.skipif(sys.platform != "linux", reason="a second node needs a second loopback address"),
     # Ray's own, of its libraries.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
@@ -57,7 +57,7 @@ def cluster(nodes: Cluster) -> Cluster:
 
 @pytest.fixture
 def place(cluster: Cluster, lab: Lab) -> Iterator[Place]:
-    head = rayhead.Head(cluster.address)
+    head = ray_head.Head(cluster.address)
 
     def living() -> dict[str, Any]:
         return {name: row for name, row in head.jobs(fresh=True)[0].items() if not row.status.is_terminal()}
@@ -101,7 +101,7 @@ def test_two_runs_share_a_gpu_and_a_third_waits_however_long(place: Place) -> No
     lab.until(lambda: "waits in Ray as job" in reason(third))
     # Ray gives up a job that waits for long; the run goes on waiting, as another submission.
     job = third.status()["job"]["name"]
-    head = rayhead.Head(address)
+    head = ray_head.Head(address)
     lab.until(lambda: head.jobs(fresh=True)[0][job].submission_id != job)
     assert third.status()["state"] == "queued"
     cancel(lab.study, [first.name, plain.name])

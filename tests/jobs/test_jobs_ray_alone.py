@@ -16,14 +16,14 @@ from conftest import Lab
 
 from eavdash.config.schema import Execution
 from eavdash.errors import QueueError
-from eavdash.jobs.executors import JOB_VARIABLE, ray, raycheck, rayhead
+from eavdash.jobs.executors import JOB_VARIABLE, ray, ray_check, ray_head
 from eavdash.jobs.executors.ray import Job, RayExecutor, submission
-from eavdash.jobs.executors.rayhead import gpu_share
+from eavdash.jobs.executors.ray_head import gpu_share
 from eavdash.store import RunDir, locks
 from eavdash.store.atomic import host
 
 ADDRESS = "http://head:8265"
-SILENT = rayhead.SilentHeadError("Ray: nobody there.")
+SILENT = ray_head.SilentHeadError("Ray: nobody there.")
 
 
 def row(status: str, submission_id: str = "eavdash-tried-s01-vision-1", **details: Any) -> Any:
@@ -114,22 +114,22 @@ def test_runs_that_share_a_gpu_fit_on_it(sharing: int) -> None:
 
 def test_the_newest_submission_of_a_job_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     ids = ["eavdash-a", "eavdash-a~10", "eavdash-a~9", "eavdash-b", "raysubmit_x", None]
-    found = rayhead.newest([row("PENDING", name) for name in ids])  # type: ignore[arg-type]
+    found = ray_head.newest([row("PENDING", name) for name in ids])  # type: ignore[arg-type]
     assert {name: found[name].submission_id for name in found} == {
         "eavdash-a": "eavdash-a~10",
         "eavdash-b": "eavdash-b",
     }
-    assert rayhead.next_submission("eavdash-b") == "eavdash-b~2"
-    assert rayhead.next_submission("eavdash-a~9") == "eavdash-a~10"
+    assert ray_head.next_submission("eavdash-b") == "eavdash-b~2"
+    assert ray_head.next_submission("eavdash-a~9") == "eavdash-a~10"
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "there:1/")
-    assert rayhead.address_of("https://here:2/") == "https://here:2"
-    assert rayhead.address_of("") == "http://there:1"
+    assert ray_head.address_of("https://here:2/") == "https://here:2"
+    assert ray_head.address_of("") == "http://there:1"
     monkeypatch.delenv("RAY_API_SERVER_ADDRESS")
-    assert rayhead.address_of("") == rayhead.DEFAULT_ADDRESS
+    assert ray_head.address_of("") == ray_head.DEFAULT_ADDRESS
 
 
 def test_a_package_that_is_missing_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(rayhead.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(ray_head.importlib.util, "find_spec", lambda name: None)
     (found,) = RayExecutor().check(tmp_path, Execution(executor="ray"))
     assert "pip install 'ray[default]==2.60.0'" in found
 
@@ -141,18 +141,18 @@ def test_a_worker_whose_heart_beats_lives_whatever_the_head_says(
     head.answer = answer
     job = handed(lab)
     assert executor.find(job.run) is not None
-    assert executor.look(job) is None
+    assert executor.poll(job) is None
     monkeypatch.setattr(ray, "SILENT", 0.2)
     time.sleep(0.3)
     job.run.update(heartbeat=time.time())
-    assert executor.look(job) is None
+    assert executor.poll(job) is None
     time.sleep(0.3)
-    ended = executor.look(job)
+    ended = executor.poll(job)
     assert ended is not None
     assert ended.code is None
     assert ("lost" in ended.reason) or ("does not know its job" in ended.reason)
     job.run.update(job={"executor": "ray", "name": "eavdash-tried-s01-vision-2"}, heartbeat=time.time())
-    assert executor.look(job) is not None  # another job's heart
+    assert executor.poll(job) is not None  # another job's heart
 
 
 def test_a_worker_of_this_machine_lives_as_long_as_its_lock_is_held(
@@ -163,9 +163,9 @@ def test_a_worker_of_this_machine_lives_as_long_as_its_lock_is_held(
     job.run.update(host=host(), heartbeat=time.time())
     lock = locks.acquire(job.run.lock_file)
     assert lock is not None
-    assert executor.look(job) is None
+    assert executor.poll(job) is None
     os.close(lock)
-    assert executor.look(job) is not None
+    assert executor.poll(job) is not None
     assert executor.find(job.run) is None
 
 
@@ -174,14 +174,14 @@ def test_one_that_waits_is_neither_lost_nor_forgotten_when_the_head_is_silent(
 ) -> None:
     job = handed(lab, "queued")
     assert executor.find(job.run) is not None
-    assert executor.look(job) is None
+    assert executor.poll(job) is None
     assert "nobody there" in executor.waits(job)
     head.answer = row("PENDING")
     assert executor.waits(job) == f"waits in Ray as job {job.name} (pending, for resources)"
     head.answer = row("RUNNING")
     assert executor.waits(job) == ""
     head.answer = None  # started anew: now it is known to be lost
-    assert executor.look(job) is not None
+    assert executor.poll(job) is not None
     job.run.update(job={"executor": "ray", "name": job.name})
     head.answer = SILENT
     assert executor.find(job.run) is None  # of this one it is not known that it was ever handed over
@@ -191,7 +191,7 @@ def test_one_that_ray_has_given_up_is_handed_over_again(lab: Lab, executor: RayE
     job = handed(lab, "queued")
     head.answer = row("FAILED", f"{job.name}~2", error_type="JOB_SUPERVISOR_ACTOR_START_TIMEOUT")
     assert executor.find(job.run) is not None
-    assert executor.look(job) is None
+    assert executor.poll(job) is None
     assert head.submitted == [f"{job.name}~3"]
 
 
@@ -232,7 +232,7 @@ def test_what_ray_says_of_an_end_becomes_an_exit(
     answer: Any, state: str, code: int | None, reason: str, lab: Lab, executor: RayExecutor, head: FakeHead
 ) -> None:
     head.answer = answer
-    ended = executor.look(handed(lab, state))
+    ended = executor.poll(handed(lab, state))
     assert ended is not None
     assert ended.code == code
     assert reason in ended.reason
@@ -240,27 +240,27 @@ def test_what_ray_says_of_an_end_becomes_an_exit(
 
 def probe(question: Path, nonce: str, answer: Path, **environment: str) -> str:
     """What a node's job says, run here."""
-    command = [sys.executable, "-P", "-c", raycheck.PROBE, str(question), nonce, str(answer)]
+    command = [sys.executable, "-P", "-c", ray_check.PROBE, str(question), nonce, str(answer)]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
     told = row("FAILED" if done.returncode else "SUCCEEDED", driver_exit_code=done.returncode, message=done.stdout)
-    return str(raycheck._said(told, answer))
+    return str(ray_check._said(told, answer))
 
 
 def test_a_node_without_the_storage_or_the_environment_is_told(tmp_path: Path) -> None:
     home = {"PYTHONPATH": str(Path(ray.__file__).parents[3])}
     question = tmp_path / "question"
     question.write_text("nonce")
-    (told,) = raycheck.judge("n1", probe(question, "nonce", tmp_path / "answer", **home), tmp_path)
+    (told,) = ray_check.judge("n1", probe(question, "nonce", tmp_path / "answer", **home), tmp_path)
     assert "the locks of other machines" in told  # for nobody has locked it
     lock = locks.acquire(question)
     assert lock is not None
-    assert raycheck.judge("n1", probe(question, "nonce", tmp_path / "answer", **home), tmp_path) == []
+    assert ray_check.judge("n1", probe(question, "nonce", tmp_path / "answer", **home), tmp_path) == []
     for said, found in (
         (probe(tmp_path / "none", "nonce", tmp_path / "a", **home), "No such file or directory"),
         (probe(question, "another", tmp_path / "a", **home), "another folder of that name"),
         (probe(question, "nonce", tmp_path / "none" / "a", **home), "No such file or directory"),
     ):
-        (told,) = raycheck.judge("n1", said, tmp_path)
+        (told,) = ray_check.judge("n1", said, tmp_path)
         assert "shared and writable" in told
         assert found in told
     there = json.loads(probe(question, "nonce", tmp_path / "answer", **home))
@@ -271,9 +271,9 @@ def test_a_node_without_the_storage_or_the_environment_is_told(tmp_path: Path) -
         ({"eavdash": "x"}, "another version of it"),
         ({"import": "No module named 'eavdash'"}, "No module named"),
     ):
-        (told,) = raycheck.judge("n1", json.dumps(there | change), tmp_path)
+        (told,) = ray_check.judge("n1", json.dumps(there | change), tmp_path)
         assert expected in told
-    (told,) = raycheck.judge("n1", "sh: 1: exec: python: not found", tmp_path)
+    (told,) = ray_check.judge("n1", "sh: 1: exec: python: not found", tmp_path)
     assert "not found" in told
 
 
@@ -285,7 +285,7 @@ def test_a_node_must_have_all_that_a_run_asks_for_by_itself() -> None:
     ]
 
     def able(**settings: Any) -> list[int]:
-        return [nodes.index(node) for node in raycheck.able_nodes(nodes, Execution(**settings))]
+        return [nodes.index(node) for node in ray_check.able_nodes(nodes, Execution(**settings))]
 
     assert able() == [0, 1]
     assert able(threads=2) == [0]

@@ -18,7 +18,7 @@ from eavdash.config.schema import Execution
 from eavdash.jobs.executors import NOTE
 from eavdash.jobs.executors.local import with_package
 from eavdash.jobs.executors.slurm import SlurmExecutor
-from eavdash.jobs.queue import cancel, ensure_conductor, submit
+from eavdash.jobs.queue import cancel, ensure_scheduler, submit
 from eavdash.store import RunDir
 
 pytestmark = pytest.mark.slurm
@@ -129,7 +129,7 @@ def test_jobs_live_on_while_the_controller_is_down(place: Place, slurm: Cluster)
     place.lab.until(lambda: place.lab.study.run("s03-vision").status()["reason"].startswith("SLURM job"))
     slurm.kill("slurmctld")
     place.lab.kill_conductor()
-    assert ensure_conductor(place.lab.root)
+    assert ensure_scheduler(place.lab.root)
     cancel(place.lab.study, ["s02-vision"])
     place.lab.until(lambda: runs[0].status()["state"] == "done")
     assert runs[1].status()["state"] == "running"  # whom nobody could tell to end
@@ -278,7 +278,7 @@ def test_the_guides_array_script_computes_runs_that_were_taken_out_of_the_queue(
     for run in runs:
         place.lab.at_epoch(run)
     place.lab.kill_conductor()
-    assert ensure_conductor(place.lab.root)
+    assert ensure_scheduler(place.lab.root)
     place.lab.until(lambda: [run.status()["state"] for run in runs] == ["done"] * 3)
     assert place.lab.launches() == {run.name: 1 for run in runs}
     assert all(run.model_file.read_bytes() == undisturbed(run) for run in runs)

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from eavdash.config.schema import AudioConfig, Execution, Selection, StudyConfig, TrainConfig, TrainConfigs
-from eavdash.jobs.queue import ensure_conductor, submit, wait
+from eavdash.jobs.queue import ensure_scheduler, submit, wait
 from eavdash.studies.write import prepare
 
 CPU = Execution(device="cpu")
@@ -57,7 +57,7 @@ def test_killed_training_ends_with_the_weights_of_the_undisturbed(lab, tmp_path,
     os.kill(pid, signal.SIGKILL)
     lab.until(lambda: not run.locked())
     assert run.live_status()["shown"] in ("not responding", "queued")
-    ensure_conductor(lab.root)
+    ensure_scheduler(lab.root)
     ended = wait(rough.study, timeout=120)
     assert set(ended["state"]) == {"done"}
     assert set(wait(calm.study, timeout=120)["state"]) == {"done"}

@@ -12,9 +12,9 @@ import time
 import pytest
 
 from eavdash.jobs import worker as module
-from eavdash.jobs.conductor import main as conduct
 from eavdash.jobs.executors.local import with_package
 from eavdash.jobs.queue import cancel, submit, wait
+from eavdash.jobs.scheduler import main as conduct
 from eavdash.store import locks
 from eavdash.store.atomic import write_json
 from eavdash.store.status import HEARTBEAT_EVERY
@@ -88,7 +88,7 @@ def test_a_worker_by_hand_is_cancelled_from_the_app(lab, by_hand):
     assert worker.wait(10) == 128 + signal.SIGTERM
     # Nobody is responsible for the other one, whose state must be true all the same.
     lab.until(lambda: lab.states()["s02-vision"] == "failed")
-    lab.until(lambda: locks.birth(orphan) is None)
+    lab.until(lambda: locks.process_start_time(orphan) is None)
 
 
 def test_its_run_was_deleted(lab, by_hand):

@@ -16,7 +16,7 @@ import pytest
 from eavdash.config.schema import Execution
 from eavdash.errors import ConfigError, QueueError
 from eavdash.jobs.executors import Exit, Leases, slurm_commands
-from eavdash.jobs.executors.slurm import Job, SlurmExecutor, verdict
+from eavdash.jobs.executors.slurm import Job, SlurmExecutor, slurm_exit
 from eavdash.jobs.executors.slurm_check import seconds
 from eavdash.jobs.executors.slurm_commands import Row, batch_script, clean
 from eavdash.jobs.executors.slurm_options import options
@@ -97,7 +97,7 @@ def test_times_are_read_as_slurm_writes_them(text, expected):
 )
 def test_the_end_of_a_job_is_told_as_code_and_reason(state, code, expected):
     detail = {"JobState": state, "ExitCode": code, "TimeLimit": "04:00:00", "NodeList": "n1"}
-    assert verdict(ROW, state, detail) == expected
+    assert slurm_exit(ROW, state, detail) == expected
 
 
 def test_the_environment_of_a_job_has_no_secrets_and_nothing_of_another_job():
@@ -153,8 +153,8 @@ def test_the_batch_script_leaves_nothing_behind(tmp_path, deaf, then, sent, expe
         os.kill(worker, signal.SIGKILL)
     assert process.wait(60) == expected
     assert (told / "told").read_text() == "$PATH 'x'"
-    assert locks.birth(worker) is None
-    assert locks.birth(child) is None
+    assert locks.process_start_time(worker) is None
+    assert locks.process_start_time(child) is None
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_all_runs_share_one_listing(tmp_path, commands, monkeypatch):
 
     def ask(name: str) -> None:
         job = Job(run, name)
-        said.append((executor.look(job), executor.waits(job)))
+        said.append((executor.poll(job), executor.waits(job)))
 
     threads = [threading.Thread(target=ask, args=(name,)) for name in names]
     for thread in threads:
@@ -205,7 +205,7 @@ def test_silence_of_the_controller_is_no_news_of_a_job(tmp_path, commands):
     commands(squeue="echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1")
     executor, run = SlurmExecutor(("true",)), a_run(tmp_path)
     hand_over(run)
-    assert executor.look(Job(run, "eavdash-s01-vision-0")) is None
+    assert executor.poll(Job(run, "eavdash-s01-vision-0")) is None
     with pytest.raises(QueueError, match=r"expected an answer of its controller, found .*Unable to contact"):
         executor.find(run)
     with pytest.raises(QueueError, match="expected an answer of its controller"):
@@ -220,10 +220,10 @@ def test_a_forgotten_job_has_ended_and_a_fresh_one_is_waited_for(tmp_path, comma
     )
     executor, run = SlurmExecutor(("true",)), a_run(tmp_path)
     assert executor.find(run) is None
-    assert executor.look(Job(run, "eavdash-other")) == Exit(None, "SLURM no longer knows its job")
+    assert executor.poll(Job(run, "eavdash-other")) == Exit(None, "SLURM no longer knows its job")
     job = executor.start(run, SLURM, Leases(), lambda: hand_over(run))
     # The last listing is older than the job.
-    assert executor.look(job) is None
+    assert executor.poll(job) is None
     assert executor.find(run) == job
     assert calls.read_text().split() == ["squeue", "sbatch", "squeue"]
     assert executor.start(run, SLURM, Leases(), lambda: None) == job  # as if the answer had been lost
@@ -252,11 +252,11 @@ def test_a_job_that_does_not_end_is_no_silent_wait(tmp_path, commands):
 def test_a_waiting_job_whose_run_has_ended_is_cancelled(tmp_path, commands):
     calls = commands(squeue="echo '9|PENDING|BeginTime||eavdash-x'", scancel="")
     executor, run = SlurmExecutor(("true",)), a_run(tmp_path)
-    assert executor.look(Job(run, "eavdash-x")) is None
+    assert executor.poll(Job(run, "eavdash-x")) is None
     assert "scancel" not in calls.read_text().split()
     run.transition("running")
     run.transition("done")
-    assert executor.look(Job(run, "eavdash-x")) is None
+    assert executor.poll(Job(run, "eavdash-x")) is None
     assert "scancel" in calls.read_text().split()
 
 
@@ -269,7 +269,7 @@ def test_a_job_that_slurm_has_given_up_ends_with_that_reason(tmp_path, commands)
     (tmp_path / "squeue.state").write_text("PENDING")
     executor, job = SlurmExecutor(("true",)), Job(a_run(tmp_path), "eavdash-x")
     deadline = time.monotonic() + 30
-    while (found := executor.look(job)) is None:
+    while (found := executor.poll(job)) is None:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert found == Exit(-15, "SLURM job 9: SLURM has put it back into its queue too often")

@@ -20,7 +20,7 @@ from eavdash.cli.main import main
 from eavdash.errors import EavdashError, QueueError, UsageError
 from eavdash.results import probes
 from eavdash.store import StudyDir, locks
-from eavdash.store.atomic import held
+from eavdash.store.atomic import is_locked
 from eavdash.studies import probing
 
 #: Stands for Python in a started probing: notes that it was started, and waits for the file ``go``.
@@ -64,13 +64,13 @@ def study(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     yield made
     (home / "go").touch()
     kill(made)
-    soon(lambda: not held(made.probe_lock_file))
+    soon(lambda: not is_locked(made.probe_lock_file))
 
 
 def kill(study: StudyDir) -> None:
     """End the process that probes, at once."""
     owner = locks.owner(study.probe_lock_file)
-    if owner is not None and owner.alive and held(study.probe_lock_file) and owner.pid != os.getpid():
+    if owner is not None and owner.alive and is_locked(study.probe_lock_file) and owner.pid != os.getpid():
         with contextlib.suppress(ProcessLookupError):
             os.kill(owner.pid, signal.SIGKILL)
 
@@ -174,5 +174,5 @@ def test_without_a_process_nothing_is_left_under_way(study: StudyDir, monkeypatc
 def test_a_number_that_is_not_the_lock_is_not_taken_for_it(study: StudyDir, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(probing.LOCK_VARIABLE, "0")
     with probing.at_work(study):
-        assert held(study.probe_lock_file)
-    assert not held(study.probe_lock_file)
+        assert is_locked(study.probe_lock_file)
+    assert not is_locked(study.probe_lock_file)

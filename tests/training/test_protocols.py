@@ -34,7 +34,7 @@ def people(sandbox):
 
 def pooled(first: RunDir, name: str = "all-eeg", seed: int = 0) -> RunDir:
     """The run over all subjects beside a run of subject 1."""
-    run = first.study.run(name)
+    run = first.sibling(name)
     run.create({**first.config(), "run": name, "unit": "all", "subject": "", "seed": seed, "pooled": True})
     return run
 
@@ -60,7 +60,7 @@ def test_a_subject_starts_from_the_run_of_all(people, tiny_config, caplog):
     alone = people.study(still)("eeg")
     everybody = pooled(alone, seed=7)
     train_run(everybody)
-    own = alone.study.run("s01-eeg-own")
+    own = alone.sibling("s01-eeg-own")
     own.create({**alone.config(), "run": own.name, "parents": {"eeg": everybody.name}})
     for run in (alone, own):
         train_run(run)

@@ -341,8 +341,8 @@ def test_a_page_that_stays_open_brings_a_dead_conductor_back(
         raise QueueError(f"{root}: expected a conductor that starts, found none; see its log.")
 
     make_study(checkpoints, states={"*": "queued"})
-    monkeypatch.setattr(actions, "ensure_conductor", lambda root: "")  # what app.py does on a full run
-    monkeypatch.setattr("eavdash.jobs.queue.ensure_conductor", dead)
+    monkeypatch.setattr(actions, "ensure_scheduler", lambda root: "")  # what app.py does on a full run
+    monkeypatch.setattr("eavdash.jobs.queue.ensure_scheduler", dead)
     page = opened("monitor")
     page.run()
     assert any("conductor that starts" in e.value for e in page.error)

@@ -263,7 +263,7 @@ def test_a_queue_that_cannot_start_is_told(checkpoints: Path, monkeypatch: pytes
         raise QueueError(f"{root}: expected a conductor that starts, found none; see its log.")
 
     make_study(checkpoints)
-    monkeypatch.setattr("eavdash.jobs.queue.ensure_conductor", broken)
+    monkeypatch.setattr("eavdash.jobs.queue.ensure_scheduler", broken)
     assert any("conductor that starts" in e.value for e in opened("subjects").error)
 
 

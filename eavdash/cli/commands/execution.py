@@ -76,10 +76,10 @@ def execution_settings(options: argparse.Namespace) -> Execution:
 
 def executors(options: argparse.Namespace) -> int:
     """Whether a place could compute runs as asked: what it lacks, in sentences."""
-    from eavdash.jobs.requirements import unmet
+    from eavdash.jobs.preflight import preflight
 
     settings = execution_settings(options)
-    wrong, unsure = unmet(store.checkpoints_root(options.checkpoints), settings)
+    wrong, unsure = preflight(store.checkpoints_root(options.checkpoints), settings)
     if options.json:
         console.print_json({"executor": settings.executor, "ready": not wrong, "unmet": wrong, "notes": unsure})
         return 1 if wrong else 0

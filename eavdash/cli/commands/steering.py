@@ -74,11 +74,11 @@ def prioritise(options: argparse.Namespace) -> int:
 def move(options: argparse.Namespace) -> int:
     """Have unfinished runs computed elsewhere, from their last finished epoch on."""
     from eavdash.jobs import queue
-    from eavdash.jobs.requirements import demand
+    from eavdash.jobs.preflight import require_preflight
 
     study = _study(options)
     settings = execution_settings(options)
-    for note in demand(study.path.parent, settings):
+    for note in require_preflight(study.path.parent, settings):
         console.say(note)
     queue.move(study, chosen(study, options), settings)
     if not options.json:

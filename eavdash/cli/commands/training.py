@@ -28,7 +28,7 @@ def train(options: argparse.Namespace) -> int:
     """Plan a study and queue its runs."""
     from eavdash.data.table import open_table
     from eavdash.jobs import queue
-    from eavdash.jobs.requirements import demand, unmet
+    from eavdash.jobs.preflight import preflight, require_preflight
     from eavdash.studies.write import plan as make_plan
     from eavdash.studies.write import prepare
 
@@ -46,10 +46,10 @@ def train(options: argparse.Namespace) -> int:
     if options.dry_run:
         # Other places are asked by jobs of their own, which a dry run does not start.
         settings = execution_settings(options)
-        lacks = unmet(root, settings)[0] if settings.executor == "local" else [_not_asked(settings.executor)]
+        lacks = preflight(root, settings)[0] if settings.executor == "local" else [_not_asked(settings.executor)]
         return _dry_run(make_plan(options.root, options.study, config, chosen, root), options.json, lacks)
     execution = execution_settings(options)
-    for note in demand(root, execution):
+    for note in require_preflight(root, execution):
         console.say(note)
     if options.wait and not options.json:
         failed = queue_and_wait(options.root, options.study, config, chosen, root, execution)
@@ -150,7 +150,7 @@ def _keep_conducted(root: Path) -> None:
     from eavdash.jobs import queue
 
     try:
-        queue.ensure_conductor(root)
+        queue.ensure_scheduler(root)
     except EavdashError as error:
         console.complain(str(error))
 

@@ -27,7 +27,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Look:
+class MeasureRequest:
     """What to look at: the ``parts`` (each once) of ``file``, as recordings of ``column``."""
 
     column: str

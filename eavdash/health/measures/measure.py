@@ -1,8 +1,8 @@
 """One look at one file: everything that is measured of it, as a dictionary that JSON can hold.
 
 In: which column of the trial table names the file ("eeg", "audio", "video"; "faces" for the search for faces in a
-video), the file, and the parts of it that trials use. Out: :class:`Look`'s answer; nothing is raised. Delegated to
-audio.py, eeg.py and video.py: the measures; to the readers of eavdash.data: what can be read at all.
+video), the file, and the parts of it that trials use. Out: :class:`MeasureRequest`'s answer; nothing is raised.
+Delegated to audio.py, eeg.py and video.py: the measures; to the readers of eavdash.data: what can be read at all.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from typing import Any
 
 from eavdash.data.recording import stamp, unreadable
 from eavdash.errors import EavdashError
-from eavdash.health.measures.base import Facts, Look, Measure, Part
+from eavdash.health.measures.base import Facts, Measure, MeasureRequest, Part
 
 #: Bytes from a file's middle that are compared before two files of equal size are compared whole.
 SAMPLE = 2**16
 _FOUND = re.compile(r"expected (.+?), found ")
 
 
-def look(what: Look) -> dict[str, Any]:
+def measure_file(what: MeasureRequest) -> dict[str, Any]:
     """Measure.
 
     The answer has ``problem`` (why the file cannot be read, "" if it can), ``kind`` (a short name of such problems,

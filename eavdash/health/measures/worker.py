@@ -13,11 +13,11 @@ import signal
 import sys
 from typing import Any, TextIO
 
-from eavdash.health.measures.base import Look, Part
-from eavdash.health.measures.measure import look
+from eavdash.health.measures.base import MeasureRequest, Part
+from eavdash.health.measures.measure import measure_file
 
 
-def request(what: Look, limit: float) -> str:
+def request(what: MeasureRequest, limit: float) -> str:
     """The line that asks for a look."""
     parts = [[p.number, p.start, p.stop] for p in what.parts]
     return json.dumps({"column": what.column, "file": what.file, "parts": parts, "limit": limit})
@@ -28,7 +28,9 @@ def serve(requests: TextIO, answers: TextIO) -> None:
     for line in requests:
         asked: dict[str, Any] = json.loads(line)
         signal.setitimer(signal.ITIMER_REAL, asked["limit"])
-        answer = look(Look(asked["column"], asked["file"], tuple(Part(*part) for part in asked["parts"])))
+        answer = measure_file(
+            MeasureRequest(asked["column"], asked["file"], tuple(Part(*part) for part in asked["parts"]))
+        )
         signal.setitimer(signal.ITIMER_REAL, 0)
         answers.write(json.dumps(answer) + "\n")
         answers.flush()

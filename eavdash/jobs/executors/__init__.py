@@ -70,7 +70,7 @@ class Executor(Protocol):
     def find(self, run: RunDir) -> Any | None:
         """The run's job if one lives or waits, whoever launched it."""
 
-    def look(self, job: Any) -> Exit | None:
+    def poll(self, job: Any) -> Exit | None:
         """How the job ended; None while it lives or waits. When it has ended, nothing of it is left."""
 
     def waits(self, job: Any) -> str:

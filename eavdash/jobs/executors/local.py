@@ -24,7 +24,7 @@ from eavdash.config.schema import Execution
 from eavdash.errors import IntegrityError, QueueError, sentence
 from eavdash.jobs.executors import JOB_VARIABLE, Exit, Leases
 from eavdash.store import RunDir, locks
-from eavdash.store.atomic import held, host
+from eavdash.store.atomic import host, is_locked
 
 #: Environment variable with the number of the inherited descriptor that holds the run's lock.
 LOCK_VARIABLE = "EAVDASH_LOCK_FD"
@@ -88,12 +88,12 @@ class LocalExecutor:
 
     def find(self, run: RunDir) -> Job | None:
         """See :class:`eavdash.jobs.executors.Executor`."""
-        if held(run.lock_file) or _elsewhere(run):
+        if is_locked(run.lock_file) or _elsewhere(run):
             return Job(run, locks.owner(run.lock_file))
         _sweep(run)
         return None
 
-    def look(self, job: Job) -> Exit | None:
+    def poll(self, job: Job) -> Exit | None:
         """See :class:`eavdash.jobs.executors.Executor`."""
         if job.process is None:
             if self._lives(job):
@@ -170,7 +170,7 @@ class LocalExecutor:
         if not job.run.lock_file.exists():
             # The folder was deleted under the job, or it is another machine's.
             return (owner is not None and owner.alive) or _elsewhere(job.run)
-        if not held(job.run.lock_file):
+        if not is_locked(job.run.lock_file):
             return _elsewhere(job.run)
         if owner is not None and owner.host == host() and not owner.alive:
             _sweep(job.run)  # a child that outlived its worker still holds the lock
@@ -233,11 +233,11 @@ def _elsewhere(run: RunDir) -> bool:
 
 def _sweep(run: RunDir) -> bool:
     """Kill what a dead worker has left behind, wherever it has gone; whether there was anything."""
-    found = locks.marked(RUN_VARIABLE, str(run.path))
+    found = locks.pids_with_env(RUN_VARIABLE, str(run.path))
     for pid in found:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and locks.marked(RUN_VARIABLE, str(run.path)):
+    while time.monotonic() < deadline and locks.pids_with_env(RUN_VARIABLE, str(run.path)):
         time.sleep(0.02)
     return bool(found)

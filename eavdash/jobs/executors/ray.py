@@ -27,7 +27,7 @@ from eavdash.config.schema import Execution
 from eavdash.errors import EavdashError, IntegrityError, QueueError
 from eavdash.jobs.executors import JOB_VARIABLE, Exit, Leases
 from eavdash.jobs.executors.local import RUN_VARIABLE, THREAD_VARIABLES, with_package, worker_command
-from eavdash.jobs.executors.rayhead import (
+from eavdash.jobs.executors.ray_head import (
     NODE_LOST,
     Head,
     SilentHeadError,
@@ -114,7 +114,7 @@ class RayExecutor:
             return job if given_up(row) and status["state"] == "queued" else None
         return job if self._lives(job) else None
 
-    def look(self, job: Job) -> Exit | None:
+    def poll(self, job: Job) -> Exit | None:
         """How the job ended; None while Ray has it or its worker shows that it lives."""
         try:
             rows, asked = self.head(job.address).jobs()
@@ -188,10 +188,10 @@ class RayExecutor:
         _sweep(job.name)
 
     def check(self, root: Path, settings: Execution) -> list[str]:
-        """See :func:`eavdash.jobs.executors.raycheck.check`."""
-        from eavdash.jobs.executors import raycheck
+        """See :func:`eavdash.jobs.executors.ray_check.check`."""
+        from eavdash.jobs.executors import ray_check
 
-        return raycheck.check(self.head(address_of(settings.ray_address)), root, settings)
+        return ray_check.check(self.head(address_of(settings.ray_address)), root, settings)
 
     def head(self, address: str) -> Head:
         """The head at an address, the same for all threads."""
@@ -284,7 +284,7 @@ def _unbegun(run: RunDir, row: Any) -> str:
 def _sweep(name: str) -> None:
     """Kill what a job has left behind on this machine: known by its name, for the run may have another job by now."""
     deadline = time.monotonic() + 5
-    while (left := locks.marked(JOB_VARIABLE, name)) and time.monotonic() < deadline:
+    while (left := locks.pids_with_env(JOB_VARIABLE, name)) and time.monotonic() < deadline:
         for pid in left:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)

@@ -120,7 +120,7 @@ class SlurmExecutor:
         job = Job(run, str(known["name"]))
         return job if self._alive(job) else None
 
-    def look(self, job: Job) -> Exit | None:
+    def poll(self, job: Job) -> Exit | None:
         """See :class:`eavdash.jobs.executors.Executor`."""
         try:
             rows = self.squeue.named(job.name)
@@ -136,7 +136,7 @@ class SlurmExecutor:
         state = detail.get("JobState", last.state)
         if state not in OVER or (state in ("NODE_FAIL", "BOOT_FAIL") and _beats(job.run)):
             return None  # it was put back into the queue meanwhile, or only the node's daemon is lost
-        return verdict(last, state, detail)
+        return slurm_exit(last, state, detail)
 
     def waits(self, job: Job) -> str:
         """See :class:`eavdash.jobs.executors.Executor`; while the controller does not answer: what it said last."""
@@ -202,7 +202,7 @@ class SlurmExecutor:
             ) from error
 
 
-def verdict(row: Row, state: str, detail: dict[str, str]) -> Exit:
+def slurm_exit(row: Row, state: str, detail: dict[str, str]) -> Exit:
     """What SLURM says of a job that is over, as an exit code and a reason."""
     code, _, number = detail.get("ExitCode", "").partition(":")
     ended: int | None = int(code) if code.isdecimal() else None

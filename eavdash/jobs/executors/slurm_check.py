@@ -37,7 +37,7 @@ from eavdash.jobs.executors.slurm_commands import (
     log_options,
 )
 from eavdash.jobs.executors.slurm_options import options
-from eavdash.jobs.place import queue_folder
+from eavdash.jobs.queue_database import queue_folder
 from eavdash.store import locks
 from eavdash.store.atomic import read_json
 
@@ -49,11 +49,11 @@ PROBE = """
 import os, platform, sys
 from importlib.metadata import version
 from pathlib import Path
-from eavdash.store.atomic import held, write_json
+from eavdash.store.atomic import is_locked, write_json
 answer, lock, gpu = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "gpu"
 found = {"host": os.uname().nodename, "python": platform.python_version(), "torch": version("torch"), "gpu": True}
 try:
-    found["locks"] = held(lock)
+    found["locks"] = is_locked(lock)
 except OSError as error:
     found["locks"] = False
 if gpu:

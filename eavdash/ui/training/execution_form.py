@@ -69,11 +69,11 @@ def checked(root: Path, settings: Execution, page: str) -> None:
         key=f"{page}_check",
     ):
         return
-    from eavdash.jobs.requirements import unmet
+    from eavdash.jobs.preflight import preflight
 
     with st.spinner("Asking ..."):
         try:
-            wrong, unsure = unmet(root, settings)
+            wrong, unsure = preflight(root, settings)
         except EavdashError as error:
             wrong, unsure = [str(error)], []
     for line in wrong:

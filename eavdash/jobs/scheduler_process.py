@@ -18,23 +18,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eavdash.errors import QueueError, sentence
-from eavdash.jobs.place import queue_folder, queue_place
+from eavdash.jobs.queue_database import queue_database, queue_folder
 from eavdash.store import locks
-from eavdash.store.atomic import held, locked_file
+from eavdash.store.atomic import is_locked, locked_file
 
 if TYPE_CHECKING:
     from eavdash.jobs.broker import Broker
 
 
-def conductor_alive(root: Path) -> bool:
+def scheduler_alive(root: Path) -> bool:
     """Whether a conductor is at work on this checkpoints folder; of another user's queue that is taken for granted."""
     try:
-        return (root / ".queue").is_dir() and held(queue_place(root).lock_file)
+        return (root / ".queue").is_dir() and is_locked(queue_database(root).lock_file)
     except PermissionError:
         return True
 
 
-def ensure_conductor(root: Path, patience: float = 60.0) -> bool:
+def ensure_scheduler(root: Path, patience: float = 60.0) -> bool:
     """Start a conductor if there is work for one and none is there; cheap otherwise. True if one was started.
 
     Raises:
@@ -43,7 +43,7 @@ def ensure_conductor(root: Path, patience: float = 60.0) -> bool:
     root = root.resolve()
     home = root / ".queue"
     # Another user's queue is looked after by that user.
-    if not os.path.exists(home / "busy") or conductor_alive(root):  # noqa: PTH110 - raises nothing
+    if not os.path.exists(home / "busy") or scheduler_alive(root):  # noqa: PTH110 - raises nothing
         return False
     try:
         process = _start(root, home / "conductor.log")
@@ -57,9 +57,9 @@ def ensure_conductor(root: Path, patience: float = 60.0) -> bool:
     # It may end long before this process does: somebody has to bury it.
     threading.Thread(target=process.wait, daemon=True).start()
     deadline = time.monotonic() + patience
-    while not conductor_alive(root) and (home / "busy").exists():
+    while not scheduler_alive(root) and (home / "busy").exists():
         if process.returncode not in (None, 0) or time.monotonic() > deadline:
-            raise conductor_error(root, "a conductor that starts")
+            raise scheduler_error(root, "a conductor that starts")
         time.sleep(0.05)
     return True
 
@@ -71,7 +71,7 @@ def _start(root: Path, log: Path) -> subprocess.Popen[bytes]:
         log.replace(log.with_suffix(".log.1"))
     with log.open("ab") as output:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "eavdash.jobs.conductor", str(root)],
+            [sys.executable, "-P", "-m", "eavdash.jobs.scheduler", str(root)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -81,7 +81,7 @@ def _start(root: Path, log: Path) -> subprocess.Popen[bytes]:
         )
 
 
-def conductor_error(root: Path, expected: str) -> QueueError:
+def scheduler_error(root: Path, expected: str) -> QueueError:
     """The error that quotes the last line of the conductor's log."""
     log = root / ".queue" / "conductor.log"
     with contextlib.suppress(OSError):
@@ -92,7 +92,7 @@ def conductor_error(root: Path, expected: str) -> QueueError:
 
 
 @contextlib.contextmanager
-def at_the_door(root: Path) -> Iterator[Broker]:
+def queue_session(root: Path) -> Iterator[Broker]:
     """The queue, while no conductor can leave in the belief that there is nothing to do.
 
     Raises:
@@ -110,14 +110,14 @@ def at_the_door(root: Path) -> Iterator[Broker]:
 
 
 @contextlib.contextmanager
-def shut(root: Path) -> Iterator[None]:
+def queue_closed(root: Path) -> Iterator[None]:
     """Keep everybody else out who would add a request, waiting for those who are inside."""
     with locked_file(queue_folder(root.resolve()), "door.lock"):
         yield
 
 
 def announce(root: Path) -> None:
-    """Say that there is work: a conductor stays, or is started by :func:`ensure_conductor`."""
+    """Say that there is work: a conductor stays, or is started by :func:`ensure_scheduler`."""
     with _inside(root):
         pass
 

@@ -28,7 +28,7 @@ DEAD_AFTER = 60.0
 
 
 @dataclass(frozen=True)
-class QueuePlace:
+class QueueDatabase:
     """``file``: of an SQLite queue, else None. ``postgres``: address of one, ``schema``: that of the tables in it."""
 
     home: Path
@@ -165,7 +165,7 @@ def queue_folder(root: Path) -> Path:
     return folder
 
 
-def queue_place(root: Path) -> QueuePlace:
+def queue_database(root: Path) -> QueueDatabase:
     """Where the queue of a checkpoints folder is kept.
 
     Raises:
@@ -193,9 +193,9 @@ def queue_place(root: Path) -> QueuePlace:
     if given and not kept:
         write_atomic(note, lambda file: file.write(shown(given).encode()))
     if not given and not kept:
-        return QueuePlace(home, "", home / "queue.sqlite", None)
+        return QueueDatabase(home, "", home / "queue.sqlite", None)
     url = "postgresql+psycopg://" + (given or kept).partition("://")[2]
-    return QueuePlace(home, url, None, f"eavdash_{_identity(home)}")
+    return QueueDatabase(home, url, None, f"eavdash_{_identity(home)}")
 
 
 def shown(url: str) -> str:

@@ -22,9 +22,9 @@ from eavdash.jobs.broker import Broker
 from eavdash.jobs.claiming import claim, current, fail, hand_over, tell_waiting, wanted
 from eavdash.jobs.dependencies import pass_on
 from eavdash.jobs.executors import Executor, Exit, Leases
+from eavdash.jobs.exit_state import EXIT_REASONS, state_after_exit
 from eavdash.jobs.slots import Slots, need_of
 from eavdash.jobs.tasks import activate, startable
-from eavdash.jobs.verdict import EXIT_REASONS, verdict
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.status import ended as is_over
 
@@ -33,7 +33,7 @@ MAX_TROUBLES = 5
 
 
 @dataclass
-class Foreman:
+class RunSupervisor:
     """Carries out the tasks of one checkpoints folder. ``places``: how to come by the executor of a name."""
 
     root: Path
@@ -42,20 +42,20 @@ class Foreman:
     slots: Slots
     peaks: dict[tuple[str, str], float] = field(default_factory=dict)  # study, stage → GiB that its runs took at most
 
-    def train(self, study: str, name: str, token: str | None) -> None:
+    def train(self, study: str, name: str, request_id: str | None) -> None:
         """See the run through, over as many attempts as it takes."""
         run = StudyDir(self.root / study).run(name)
         troubles = 0
-        while (status := current(run, token, "queued", "running")) is not None:
+        while (status := current(run, request_id, "queued", "running")) is not None:
             waits = status["state"] == "queued" and not status.get("job")
             if waits and (troubles >= MAX_TROUBLES or not startable(run)):
                 # Its study is paused, and it is queued again when that is over; or it would only keep others from their
                 # turn, and comparing all runs with the queue brings it back in a while.
                 return
             try:
-                place = self._place(status)
+                executor = self._place(status)
                 try:
-                    job = place.find(run)
+                    job = executor.find(run)
                 except QueueError as error:
                     # A place that does not answer is no news of the job; but why nothing happens should be seen.
                     if status["state"] == "queued" and status.get("reason") != str(error):
@@ -66,36 +66,36 @@ class Foreman:
                 ended: Exit | None = None
                 if job is None and (status["state"] == "running" or status.get("job")):
                     # It died while no conductor was there. That is not held against it: perhaps all was killed.
-                    self._settle(run, token, Exit(), counted=False)
+                    self._settle(run, request_id, Exit(), counted=False)
                     continue
                 if job is None:
-                    job, ended = self._start(run, token, status, place)
+                    job, ended = self._start(run, request_id, status, executor)
                 if job is not None:
-                    ended = self._watch(run, token, place, job)
+                    ended = self._watch(run, request_id, executor, job)
                 if ended is not None:
-                    self._settle(run, token, ended)
+                    self._settle(run, request_id, ended)
             except (QueueError, IntegrityError):
                 # Cancelled, deleted or taken up by somebody else in this very moment, or a place that does not answer.
                 time.sleep(0.1 if execution_of(status).executor == "local" else 1)
             except UsageError as error:
-                fail(run, token, str(error))  # a place that there is not
+                fail(run, request_id, str(error))  # a place that there is not
             except (TrainingError, OSError) as error:
                 troubles += 1
                 say(f"{study}/{name}: {error}")
                 time.sleep(1)
         self._pass_on(run)
 
-    def stop(self, study: str, name: str, token: str | None) -> None:
+    def stop(self, study: str, name: str, request_id: str | None) -> None:
         """End the run's job, then write that it is cancelled: in this order, so that the state is never ahead."""
         run = StudyDir(self.root / study).run(name)
-        while (status := current(run, token, "running", "queued", cancel=True)) is not None:
+        while (status := current(run, request_id, "running", "queued", cancel=True)) is not None:
             try:
-                place = self._place(status)
-                job = place.find(run)
+                executor = self._place(status)
+                job = executor.find(run)
                 if job is not None:
                     say(f"{study}/{name}: stopping")
-                    place.stop(job)
-                self._settle(run, token, Exit())
+                    executor.stop(job)
+                self._settle(run, request_id, Exit())
             except (EavdashError, OSError) as error:
                 say(f"{study}/{name}: {error}")  # a place that does not answer, or does not obey: it is asked again
                 time.sleep(5)
@@ -108,22 +108,22 @@ class Foreman:
         return self.places(str(job.get("executor") or execution_of(status).executor))
 
     def _start(
-        self, run: RunDir, token: str | None, status: dict[str, Any], place: Executor
+        self, run: RunDir, request_id: str | None, status: dict[str, Any], executor: Executor
     ) -> tuple[Any | None, Exit | None]:
         """Wait for a slot, unless the place has its own, and launch: the job, or how the attempt ended, or neither."""
         settings = execution_of(status)
 
         def still() -> bool:
-            return current(run, token, "queued") is not None and startable(run)
+            return current(run, request_id, "queued") is not None and startable(run)
 
-        if place.queues:
+        if executor.queues:
             try:
-                job = place.start(run, settings, Leases(), lambda: hand_over(run, token))
+                job = executor.start(run, settings, Leases(), lambda: hand_over(run, request_id))
             except QueueError as error:
-                now = current(run, token, "queued")
-                if now is not None and now.get("job") and place.find(run) is None:
+                now = current(run, request_id, "queued")
+                if now is not None and now.get("job") and executor.find(run) is None:
                     # Not taken: no job of that name exists, and why is what a person wants to see.
-                    expect = {"state": "queued", "submission": token, "cancel": None}
+                    expect = {"state": "queued", "submission": request_id, "cancel": None}
                     run.transition("queued", expect=expect, job=None, reason=str(error))
                     time.sleep(2)
                 return None, None
@@ -135,15 +135,15 @@ class Foreman:
             if leases is None:
                 return None, None
             try:
-                job = place.start(run, settings, leases, lambda: claim(run, token))
+                job = executor.start(run, settings, leases, lambda: claim(run, request_id))
             except OSError as error:
-                if current(run, token, "queued") is None:
+                if current(run, request_id, "queued") is None:
                     say(f"{run.path}: cannot be started: {error}")
                     return None, Exit(error.errno if error.errno in EXIT_REASONS else errno.ENOEXEC)
                 # Nothing has begun, and perhaps it can in a while; why it does not should be seen.
                 reason = f"cannot be started: {error.filename or run.path}: {error.strerror or error}"
                 if run.status().get("reason") != reason:
-                    run.transition("queued", expect={"state": "queued", "submission": token}, reason=reason)
+                    run.transition("queued", expect={"state": "queued", "submission": request_id}, reason=reason)
                 raise
         if job is None:
             time.sleep(0.1)
@@ -172,31 +172,31 @@ class Foreman:
         except (EavdashError, OSError) as error:
             say(f"{run.path}: {error}")  # comparing all runs with the queue will see to it
 
-    def _watch(self, run: RunDir, token: str | None, place: Executor, job: Any) -> Exit:
+    def _watch(self, run: RunDir, request_id: str | None, executor: Executor, job: Any) -> Exit:
         """How the job ended; a job whose run was deleted or replaced is stopped."""
         looks = 0
-        pause = 1.0 if place.queues else 0.1
-        while (ended := place.look(job)) is None:
+        pause = 1.0 if executor.queues else 0.1
+        while (ended := executor.poll(job)) is None:
             looks += 1
             if looks * pause >= 1:
                 looks = 0
-                if not wanted(run, token):
+                if not wanted(run, request_id):
                     say(f"{run.path}: gone, its job is stopped")
-                    place.stop(job)
-                elif place.queues:
-                    tell_waiting(run, token, place.waits(job))
+                    executor.stop(job)
+                elif executor.queues:
+                    tell_waiting(run, request_id, executor.waits(job))
             time.sleep(pause)
         return ended
 
-    def _settle(self, run: RunDir, token: str | None, ended: Exit, counted: bool = True) -> None:
+    def _settle(self, run: RunDir, request_id: str | None, ended: Exit, counted: bool = True) -> None:
         """Write what became of a run whose job has ended and did not say so itself."""
 
         def write() -> bool:
-            status = current(run, token, "running", "queued", cancel=None)
+            status = current(run, request_id, "running", "queued", cancel=None)
             if status is None or (status["state"] == "queued" and not status.get("job") and not status.get("cancel")):
                 return True
             expect = {key: status.get(key) for key in ("state", "submission", "cancel", "attempt")}
-            state, fields = verdict(status, ended, counted and not ended.blameless)
+            state, fields = state_after_exit(status, ended, counted and not ended.blameless)
             run.transition(state, expect=expect, job=None, **fields)
             say(f"{run.study.name}/{run.name}: {state}{': ' if fields['reason'] else ''}{fields['reason']}")
             return True

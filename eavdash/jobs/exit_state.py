@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from eavdash.jobs.executors import Exit
-from eavdash.jobs.tasks import new_token
+from eavdash.jobs.tasks import new_request_id
 
 #: How often in a row a run is killed, without finishing an epoch in between, until it is given up.
 MAX_KILLS = 3
@@ -24,7 +24,7 @@ EXIT_REASONS = {
 }
 
 
-def verdict(status: dict[str, Any], ended: Exit, counted: bool) -> tuple[str, dict[str, Any]]:
+def state_after_exit(status: dict[str, Any], ended: Exit, counted: bool) -> tuple[str, dict[str, Any]]:
     """The state after a job that ended without writing one, and the fields that go with it."""
     epoch = int(status.get("epoch") or 0)
     over = {"finished": time.time()}
@@ -32,7 +32,7 @@ def verdict(status: dict[str, Any], ended: Exit, counted: bool) -> tuple[str, di
         after = f" after epoch {epoch}" if epoch else ""
         if status.get("halt"):
             # Stopped to go on later or elsewhere: by a new request, so that the task of the old one ends.
-            fields = {"cancel": None, "halt": None, "submission": new_token()}
+            fields = {"cancel": None, "halt": None, "submission": new_request_id()}
             return "queued", {**fields, "reason": f"{status['halt']}{after}"}
         return "cancelled", {**over, "reason": f"cancelled{after}"}
     if ended.code is not None and 0 <= ended.code < 128 and not ended.reason and status["state"] == "running":

@@ -12,27 +12,27 @@ from eavdash.errors import QueueError
 from eavdash.jobs.executors import NOTE, make
 
 
-def unmet(root: Path, settings: Execution) -> tuple[list[str], list[str]]:
+def preflight(root: Path, settings: Execution) -> tuple[list[str], list[str]]:
     """Requirements of a place that are not met, and those that could not be looked at in time.
 
     Raises:
         UsageError: there is no such place.
     """
-    place = make(settings.executor)
-    if place.queues:
+    executor = make(settings.executor)
+    if executor.queues:
         root.mkdir(parents=True, exist_ok=True)  # what the place's machines have to see
-    found = place.check(root, settings)
+    found = executor.check(root, settings)
     return [s for s in found if not s.startswith(NOTE)], [s for s in found if s.startswith(NOTE)]
 
 
-def demand(root: Path, settings: Execution) -> list[str]:
+def require_preflight(root: Path, settings: Execution) -> list[str]:
     """Refuse to hand runs to a place that could not compute them; what could not be looked at is returned.
 
     Raises:
         UsageError: there is no such place.
         QueueError: a requirement is not met.
     """
-    wrong, unsure = unmet(root, settings)
+    wrong, unsure = preflight(root, settings)
     if wrong:
         raise QueueError(" ".join(wrong))
     return unsure

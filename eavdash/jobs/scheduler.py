@@ -1,6 +1,6 @@
-"""The process that carries out the queue of one checkpoints folder: ``python -m eavdash.jobs.conductor CHECKPOINTS``.
+"""The process that carries out the queue of one checkpoints folder: ``python -m eavdash.jobs.scheduler CHECKPOINTS``.
 
-It is started by whoever needs it (:func:`eavdash.jobs.queue.ensure_conductor`), works on when they are gone, and ends
+It is started by whoever needs it (:func:`eavdash.jobs.queue.ensure_scheduler`), works on when they are gone, and ends
 by itself after ``EAVDASH_IDLE`` seconds (60) without anything to do. There is one per folder (with a Postgres, one per
 folder and machine): it holds ``.queue/conductor.lock``. When it is killed the jobs live on, and the next one takes
 them up. Of jobs handed to Ray or SLURM it keeps ``EAVDASH_CLUSTER_JOBS`` (200) under way at once.
@@ -22,11 +22,11 @@ from sqlalchemy.exc import OperationalError
 
 from eavdash.errors import EavdashError
 from eavdash.jobs.broker import Broker
-from eavdash.jobs.door import announce, ensure_conductor
 from eavdash.jobs.executors import make
-from eavdash.jobs.foreman import Foreman, say
-from eavdash.jobs.place import queue_place
+from eavdash.jobs.queue_database import queue_database
 from eavdash.jobs.reconcile import reconcile
+from eavdash.jobs.run_supervisor import RunSupervisor, say
+from eavdash.jobs.scheduler_process import announce, ensure_scheduler
 from eavdash.jobs.slots import Slots, cluster_jobs, idle_seconds, this_machine
 from eavdash.store import locks, studies
 
@@ -40,14 +40,14 @@ def main(arguments: list[str] | None = None) -> int:
     root = Path(folder).resolve()
     try:
         machine, cluster = this_machine(), cluster_jobs()
-        place = queue_place(root)
-        lock = locks.acquire(place.lock_file)
+        database = queue_database(root)
+        lock = locks.acquire(database.lock_file)
         if lock is None:
             return 0
         locks.sign(lock, os.getpid())
         broker = Broker(root)
-        foreman = Foreman(root, broker, make, Slots(place.slots, machine))
-        broker.serve({"train": foreman.train, "stop": foreman.stop}, machine.cores, cluster)
+        supervisor = RunSupervisor(root, broker, make, Slots(database.slots, machine))
+        broker.serve({"train": supervisor.train, "stop": supervisor.stop}, machine.cores, cluster)
         _conduct(root, broker, lock, idle_seconds())
     except EavdashError as error:
         print(f"eavdash: {error}", file=sys.stderr)
@@ -58,10 +58,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _conduct(root: Path, broker: Broker, lock: int, patience: float) -> None:
     """Return only when the queue has been empty for ``patience`` seconds, or is not there any more."""
     idle_since = compare_at = time.monotonic()
-    while _is_ours(lock, broker.place.lock_file):
+    while _is_ours(lock, broker.database.lock_file):
         now = time.monotonic()
         try:
-            broker.place.say_alive()
+            broker.database.say_alive()
             if now >= compare_at:
                 reconcile(root, broker)
                 # However many runs there are, a small part of the time goes into this.
@@ -71,7 +71,7 @@ def _conduct(root: Path, broker: Broker, lock: int, patience: float) -> None:
             elif now - idle_since > patience and _leave(root, broker):
                 return
         except Exception as error:
-            if not (broker.place.shared or isinstance(error, (EavdashError, OSError, OperationalError))):
+            if not (broker.database.shared or isinstance(error, (EavdashError, OSError, OperationalError))):
                 raise
             # The database is being restarted, the network is away, the disk is full: the jobs go on meanwhile.
             say(f"{type(error).__name__}: {error}")
@@ -99,7 +99,7 @@ def _begin_anew(root: Path) -> None:
     if _unfinished(root):
         say(f"{root}: the queue is gone, beginning anew")
         announce(root)
-        ensure_conductor(root)
+        ensure_scheduler(root)
     os._exit(0)
 
 
@@ -115,7 +115,7 @@ def _unfinished(root: Path) -> bool:
 
 def _leave(root: Path, broker: Broker) -> bool:
     """End this process if that strands nobody: not while a request is being added, nor when one was."""
-    home = broker.place.home
+    home = broker.database.home
     with (home / "door.lock").open("ab") as door:
         try:
             fcntl.flock(door, fcntl.LOCK_EX | fcntl.LOCK_NB)
