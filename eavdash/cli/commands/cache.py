@@ -70,7 +70,7 @@ def build_cache(options: argparse.Namespace, config: StudyConfig) -> int:
     subjects: tuple[str, ...] = ()
     if options.subjects is not None:
         table = open_table(options.root)
-        subjects = selection.parse_subjects(options.subjects, [*table.subjects, *table.problems], say=console.say)
+        subjects = selection.parse_subjects(options.subjects, [*table.subjects, *table.problems], note=console.say)
     cache, jobs = _cache(options), options.jobs or _processors()
     planned, problems = sets(options.root, config, subjects)
     if not options.json:

@@ -185,7 +185,7 @@ def _subjects(text: str, study: store.StudyDir) -> Sequence[str] | None:
     from eavdash.data.table import open_table
 
     table = open_table(study.study()["dataset"]["path"])
-    return selection.parse_subjects(text, [*table.subjects, *table.problems], say=console.say)
+    return selection.parse_subjects(text, [*table.subjects, *table.problems], note=console.say)
 
 
 def _numbers(text: str, what: str) -> Sequence[int] | None:

@@ -36,7 +36,7 @@ def train(options: argparse.Namespace) -> int:
     subjects: tuple[str, ...] = ()
     if options.subjects is not None:
         table = open_table(options.root)
-        subjects = selection.parse_subjects(options.subjects, [*table.subjects, *table.problems], say=console.say)
+        subjects = selection.parse_subjects(options.subjects, [*table.subjects, *table.problems], note=console.say)
     chosen = Selection(
         subjects,
         selection.parse_numbers(options.folds, "--folds"),
