@@ -8,7 +8,7 @@ STAGES = (*MODALITIES, "fusion")
 COLUMN = {"vision": "video", "audio": "audio", "eeg": "eeg"}
 PROTOCOLS = ("conversation", "blocks", "paper", "loso", "subject-kfold")
 ENCODERS = {"vision": ("vit",), "audio": ("ast",), "eeg": ("eegformer", "yin")}
-#: Prefixes of encoders that keep their library's name: ``timm:deit_tiny_patch16_224``, ``braindecode:EEGNet`` (an optional extra).
+#: Prefixes of library encoders: ``timm:deit_tiny_patch16_224``, ``braindecode:EEGNet`` (an optional extra).
 LIBRARIES = {"vision": "timm:", "eeg": "braindecode:"}
 PRECISIONS = ("auto", "float32", "bf16")
 FUSIONS = ("attention", "concat", "paper")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from failing import fails
 
 from eavdash.config.choices import STAGES
 from eavdash.config.convert import differences, from_dict, to_dict, with_epochs, with_settings
 from eavdash.config.presets import PRESETS, preset
 from eavdash.errors import ConfigError
-from failing import fails
 
 
 @pytest.mark.parametrize("name", PRESETS)

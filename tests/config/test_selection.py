@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from failing import fails
 
 from eavdash.config.selection import parse_numbers, parse_subjects
 from eavdash.errors import UsageError
-from failing import fails
 
 
 def test_ranges_take_the_subjects_that_exist() -> None:
