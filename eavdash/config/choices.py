@@ -11,5 +11,7 @@ ENCODERS = {"vision": ("vit",), "audio": ("ast",), "eeg": ("eegformer", "yin")}
 #: Prefixes of library encoders: ``timm:deit_tiny_patch16_224``, ``braindecode:EEGNet`` (an optional extra).
 LIBRARIES = {"vision": "timm:", "eeg": "braindecode:"}
 PRECISIONS = ("auto", "float32", "bf16")
+#: What a stage's optimisation does besides AdamW (training/loop.py).
+RECIPES = ("default", "published")
 FUSIONS = ("attention", "concat", "paper")
 EXECUTORS = ("local", "ray", "slurm")

@@ -16,9 +16,8 @@ from typing import Any
 
 from eavdash.config.choices import STAGES
 from eavdash.config.schema import Execution, StudyConfig, TrainConfigs
+from eavdash.config.setting import KINDS
 from eavdash.errors import ConfigError
-
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
 def execution_of(status: Mapping[str, Any]) -> Execution:
@@ -47,6 +46,13 @@ def with_settings(config: StudyConfig, settings: Iterable[str]) -> StudyConfig:
         if not eq:
             remedy = f"give it a value, as in {key.strip()}=..."
             raise ConfigError.at(f"--set {setting}", expected="key=value", found="no =", remedy=remedy)
+        if key.strip() == "preset":
+            raise ConfigError.at(
+                f"--set {setting}",
+                expected="a setting",
+                found="the name of the preset that all settings start from",
+                remedy="choose it with --preset; the rules of its optimisation alone are train.recipe",
+            )
         if not isinstance(node, dict) or last not in node or isinstance(node[last], dict):
             known = _keys(to_dict(config))
             near = difflib.get_close_matches(key.strip(), known, n=3, cutoff=0.6)
@@ -71,7 +77,15 @@ def from_dict(data: dict[str, Any]) -> StudyConfig:
     Raises:
         ConfigError: a key is unknown or a value has the wrong type.
     """
-    return typing.cast(StudyConfig, _build(StudyConfig, data, "configuration"))
+    return typing.cast(StudyConfig, _build(StudyConfig, _with_recipe(data), "configuration"))
+
+
+def _with_recipe(data: Any) -> Any:
+    """Add the recipe to the configuration of a study made before ``train.recipe``, when the preset decided it."""
+    train = data.get("train", {}) if isinstance(data, dict) else None
+    if not isinstance(train, dict) or "recipe" in train:
+        return data
+    return {**data, "train": {**train, "recipe": "published" if data.get("preset") == "paper" else "default"}}
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
@@ -88,11 +102,11 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> l
 
 def with_epochs(config: StudyConfig, epochs: int) -> StudyConfig:
     """Return ``config`` with the same number of epochs in every stage (head-only epochs never exceed it)."""
-    stages = {
+    stages: dict[str, Any] = {
         s: replace(config.training(s), epochs=epochs, head_epochs=min(config.training(s).head_epochs, epochs))
         for s in STAGES
     }
-    return replace(config, train=TrainConfigs(**stages))
+    return replace(config, train=TrainConfigs(**stages, recipe=config.train.recipe))
 
 
 def _keys(data: dict[str, Any], prefix: str = "") -> list[str]:
@@ -111,7 +125,7 @@ def _parse(text: str, like: Any, setting: str) -> Any:
         if isinstance(like, float):
             return float(text)
     except (ValueError, KeyError):
-        kind = _KINDS[type(like)]
+        kind = KINDS[type(like)]
         raise ConfigError.at(f"--set {setting}", expected=kind, found=repr(text), remedy=f"give {kind}") from None
     if isinstance(like, list):
         return [part.strip() for part in text.split(",") if part.strip()]
@@ -143,6 +157,6 @@ def _build(cls: Any, data: Any, where: str) -> Any:
             if hint is float and isinstance(value, int) and not isinstance(value, bool):
                 value = float(value)
             if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
-                raise ConfigError.at(setting, expected=_KINDS[hint], found=repr(value), remedy="correct the value")
+                raise ConfigError.at(setting, expected=KINDS[hint], found=repr(value), remedy="correct the value")
             values[key] = value
     return cls(**values)

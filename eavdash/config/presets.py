@@ -52,6 +52,7 @@ def _paper() -> StudyConfig:
             # (training/loop.py) and uses test trials, so only with protocol.test_epoch; otherwise all 300 epochs run.
             eeg=TrainConfig(epochs=300, batch=32, learning_rate=1e-3, weight_decay=0.0, patience=15, augment=False),
             fusion=TrainConfig(epochs=10, batch=128, learning_rate=3e-4, augment=False),
+            recipe="published",
         ),
     )
 

@@ -13,143 +13,224 @@ from __future__ import annotations
 
 import typing
 from dataclasses import dataclass, field
+from typing import Any
 
 from eavdash.config.checks import check
-from eavdash.config.choices import MODALITIES, STAGES
+from eavdash.config.choices import FUSIONS, MODALITIES, PRECISIONS, PROTOCOLS, RECIPES, STAGES
+from eavdash.config.setting import setting
 
 #: Minimum steps per epoch of the preset quick's encoders: 30 epochs give 240 steps even with few windows.
 EPOCH_STEPS = 8
+
+
+# Bounds that several settings share. They are wide: they stop typing errors that would fill memory or never end.
+
+
+def _count(default: int, text: str, at_least: int = 1) -> Any:
+    return setting(default, text, at_least=at_least, at_most=1_000_000)
+
+
+def _layers(default: int, text: str = "Layers of the transformer.") -> Any:
+    return setting(default, text, at_least=1, at_most=200)
+
+
+def _width(default: int, text: str = "Width of the transformer.") -> Any:
+    return setting(default, text, at_least=1, at_most=16_384)
+
+
+def _heads(default: int) -> Any:
+    return setting(default, "Attention heads; they divide the width.", at_least=1, at_most=16_384)
+
+
+def _share(default: float, text: str) -> Any:
+    return setting(default, text, at_least=0, below=1)
+
+
+def _learning_rate(default: float, text: str) -> Any:
+    return setting(default, text, above=0, at_most=1_000)
 
 
 @dataclass(frozen=True)
 class VisionConfig:
     """A window's video frames and their encoder."""
 
-    encoder: str = "vit"  # or "timm:NAME", a ViT-like model of timm, which has its own sizes
-    weights: str = ""  # folder or file of a Hugging Face ViT checkpoint or of timm weights; empty: train from scratch
-    frames_per_second: float = 1.0
-    crop: str = "face"  # the detected face (data/video/faces.py), or "centre": the largest centred square
-    margin: float = 0.2  # added on each side of the face, as a share of its size
-    detect_every: float = 1.0  # seconds between face detections; 0: at every frame that is read
-    smoothing: float = 0.5  # weight of the face's previous position in the tracked one; 0: no smoothing
-    size: int = 64  # pixels, square
-    patch: int = 8
-    width: int = 64
-    depth: int = 4
-    heads: int = 4
-    temporal: int = 1  # transformer layers over the sequence of frames; 0: frames are averaged
-    dropout: float = 0.1
+    encoder: str = setting("vit", "Encoder: vit, or timm:NAME, a ViT-like model of timm, which has its own sizes.")
+    weights: str = setting(
+        "", "Folder or file of a Hugging Face ViT checkpoint or of timm weights; empty: train from scratch."
+    )
+    frames_per_second: float = setting(1.0, "Frames per second that are read.", above=0, at_most=1_000)
+    crop: str = setting(
+        "face", "Crop of each frame: the detected face, or the largest centred square.", choices=("face", "centre")
+    )
+    margin: float = setting(0.2, "Margin on each side of the face, as a share of its size.", at_least=0, at_most=2)
+    detect_every: float = setting(
+        1.0, "Seconds between face detections; 0: at every frame that is read.", at_least=0, at_most=3_600
+    )
+    smoothing: float = _share(0.5, "Weight of the face's previous position in the tracked one; 0: no smoothing.")
+    size: int = setting(64, "Side of the square pictures, in pixels.", at_least=1, at_most=4_096)
+    patch: int = setting(8, "Side of a patch, in pixels.", at_least=1, at_most=4_096)
+    width: int = _width(64)
+    depth: int = _layers(4)
+    heads: int = _heads(4)
+    temporal: int = setting(
+        1, "Transformer layers over the sequence of frames; 0: frames are averaged.", at_least=0, at_most=200
+    )
+    dropout: float = _share(0.1, "Dropout.")
 
 
 @dataclass(frozen=True)
 class AudioConfig:
     """A window's log-mel spectrogram and its encoder."""
 
-    encoder: str = "ast"
-    weights: str = ""  # folder or file of a Hugging Face AST checkpoint; empty: train from scratch
-    from_video: bool = False  # trials without an audio file use the sound track of their video
-    rate: int = 16000  # Hz
-    mels: int = 128
-    frames: int = 0  # length of the spectrogram in 10 ms frames; 0: the window's own length
-    scaling: str = "training"  # per-mel statistics of the training windows, or "ast": AudioSet's constants
-    stride: int = 16
-    #: pooling of the patch tokens: "bands" per frequency band, "mean" over all, "class": the class token, as published
-    pool: str = "mean"
-    width: int = 64
-    depth: int = 4
-    heads: int = 4
-    dropout: float = 0.1
+    encoder: str = setting("ast", "Encoder of the spectrogram: ast.")
+    weights: str = setting("", "Folder or file of a Hugging Face AST checkpoint; empty: train from scratch.")
+    from_video: bool = setting(False, "Use the video's sound track for trials without an audio file.")
+    rate: int = setting(16000, "Sampling rate, in Hz.", at_least=8_000, at_most=192_000)
+    mels: int = setting(128, "Mel bands.", at_least=1, at_most=4_096)
+    frames: int = _count(0, "Length of the spectrogram in frames of 10 ms; 0: the window's own length.", at_least=0)
+    scaling: str = setting(
+        "training",
+        "Scaling per mel band: by the training windows, or by AudioSet's constants (ast).",
+        choices=("training", "ast"),
+    )
+    stride: int = setting(16, "Stride of the patches.", at_least=1, at_most=1_000)
+    pool: str = setting(
+        "mean",
+        "Pooling of the patch tokens: per frequency band, over all, or the class token as published.",
+        choices=("bands", "mean", "class"),
+    )
+    width: int = _width(64)
+    depth: int = _layers(4)
+    heads: int = _heads(4)
+    dropout: float = _share(0.1, "Dropout.")
 
 
 @dataclass(frozen=True)
 class EegConfig:
     """A window's EEG, its preprocessing (data/eeg/prepare.py) and its encoder."""
 
-    encoder: str = "eegformer"  # or "yin", or "braindecode:NAME", a classifier of braindecode
-    weights: str = ""
-    chain: str = "trial"  # filter each trial separately, or "published": EAV's own chain, across trial boundaries
-    rate: float = 100.0  # Hz, after resampling
-    low: float = 0.5  # Hz, pass band
-    high: float = 45.0
-    notch: float = 0.0  # Hz, mains frequency, removed with its harmonics; 0: none
-    reference: str = ""  # "average", or channels joined by "+"; empty: as recorded
-    bad_channels: str = "keep"  # or "interpolate": channels that are bad in a trial or missing from it
-    reject: float = 0.0  # µV peak to peak; training windows that exceed it in a channel are left out; 0: none
-    clip: float = 0.0  # µV; larger amplitudes are clipped; 0: none
-    channels: tuple[str, ...] = ()  # empty: the scalp channels that all recordings of the run share
-    filters: int = 8  # EEGformer's C
-    width: int = 32  # EEGformer's D
-    depth: int = 1  # blocks in each of its three transformers
-    heads: int = 4
-    segments: int = 10  # EEGformer's M
-    dropout: float = 0.1
+    encoder: str = setting("eegformer", "Encoder: eegformer, yin, or braindecode:NAME, a classifier of braindecode.")
+    weights: str = setting("", "Folder or file of published weights; empty: train from scratch.")
+    chain: str = setting(
+        "trial",
+        "Filter each trial separately, or EAV's own chain across trial boundaries (published).",
+        choices=("trial", "published"),
+    )
+    rate: float = setting(100.0, "Sampling rate after resampling, in Hz.", above=0, at_most=100_000)
+    low: float = setting(0.5, "Lower edge of the pass band, in Hz.", at_least=0, at_most=100_000)
+    high: float = setting(45.0, "Upper edge of the pass band, in Hz.", above=0, at_most=100_000)
+    notch: float = setting(
+        0.0, "Mains frequency to remove with its harmonics, in Hz; 0: none.", at_least=0, at_most=100_000
+    )
+    reference: str = setting("", "`average`, or channels such as `A1+A2`; empty: as recorded.")
+    bad_channels: str = setting(
+        "keep",
+        "Channels that are bad in a trial or missing from it: keep, or interpolate.",
+        choices=("keep", "interpolate"),
+    )
+    reject: float = setting(
+        0.0,
+        "Peak-to-peak amplitude in µV above which a training window is left out; 0: none is.",
+        at_least=0,
+        at_most=1e9,
+    )
+    clip: float = setting(0.0, "Amplitude in µV at which signals are clipped; 0: none.", at_least=0, at_most=1e9)
+    channels: tuple[str, ...] = setting((), "Channels to read; empty: the scalp channels that all recordings share.")
+    filters: int = setting(8, "EEGformer's C: filters of its convolutions.", at_least=1, at_most=10_000)
+    width: int = _width(32, "EEGformer's D: width of the transformers.")
+    depth: int = _layers(1, "Blocks in each of EEGformer's three transformers.")
+    heads: int = _heads(4)
+    segments: int = setting(10, "EEGformer's M: segments of a window.", at_least=1, at_most=10_000)
+    dropout: float = _share(0.1, "Dropout.")
 
 
 @dataclass(frozen=True)
 class FusionConfig:
     """The fusion of the modalities' tokens into one decision."""
 
-    kind: str = "attention"
-    width: int = 64
-    heads: int = 4
-    depth: int = 1  # layers of attention between modalities
-    dropout: float = 0.2
-    modality_dropout: float = 0.2  # probability of hiding a modality of a training window
-    match_reliability: bool = True  # train on features as reliable as those of unseen trials (training/reliability.py)
-    calibrate: bool = False  # divide the logits by a temperature fitted on validation windows
-    joint_epochs: int = 0  # epochs of joint fine-tuning of encoders and fusion afterwards; not in the paper
-    joint_learning_rate: float = 1e-5
+    kind: str = setting("attention", "Kind of fusion.", choices=FUSIONS)
+    width: int = _width(64, "Common width of the projected tokens.")
+    heads: int = _heads(4)
+    depth: int = _layers(1, "Layers of attention between modalities.")
+    dropout: float = _share(0.2, "Dropout.")
+    modality_dropout: float = _share(0.2, "Probability of hiding a modality of a training window.")
+    match_reliability: bool = setting(
+        True, "Train on features as reliable as those of unseen trials (training/reliability.py)."
+    )
+    calibrate: bool = setting(False, "Divide the logits by a temperature fitted on validation windows.")
+    joint_epochs: int = _count(
+        0, "Epochs of joint fine-tuning of encoders and fusion afterwards; not in the paper.", at_least=0
+    )
+    joint_learning_rate: float = _learning_rate(1e-5, "Learning rate of the joint fine-tuning.")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """Optimisation of one stage."""
 
-    epochs: int = 30
-    batch: int = 16  # windows
-    #: minimum steps per epoch: few windows make smaller batches, then several passes (training/batching.py)
-    epoch_steps: int = 1
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    head_epochs: int = 0  # initial epochs that train only the head (pretrained encoders)
-    head_learning_rate: float = 5e-4
-    patience: int = 0  # epochs without a better validation loss before stopping; 0: never
-    augment: bool = True
-    micro_batch: int = 0  # windows in memory at once, with gradient accumulation; 0: the whole batch
-    precision: str = "auto"  # bf16 on devices where it is fast, float32 elsewhere; or one of the two
+    epochs: int = _count(30, "Epochs.")
+    batch: int = _count(16, "Windows per batch.")
+    epoch_steps: int = _count(
+        1, "Minimum steps per epoch: few windows make smaller batches, then several passes (training/batching.py)."
+    )
+    learning_rate: float = _learning_rate(1e-3, "Learning rate.")
+    weight_decay: float = setting(0.01, "Weight decay.", at_least=0, at_most=1_000)
+    head_epochs: int = _count(0, "Initial epochs that train only the head (pretrained encoders).", at_least=0)
+    head_learning_rate: float = _learning_rate(5e-4, "Learning rate of the head-only epochs.")
+    patience: int = _count(
+        0, "Epochs without a better validation loss before stopping; 0: never stop early.", at_least=0
+    )
+    augment: bool = setting(True, "Augment training windows.")
+    micro_batch: int = _count(
+        0, "Windows in memory at once, with gradient accumulation; 0: the whole batch.", at_least=0
+    )
+    precision: str = setting(
+        "auto", "Number format: auto is bf16 on devices where it is fast, float32 elsewhere.", choices=PRECISIONS
+    )
 
 
 @dataclass(frozen=True)
 class TrainConfigs:
-    """One :class:`TrainConfig` per stage."""
+    """One :class:`TrainConfig` per stage, and the recipe that they share."""
 
     vision: TrainConfig = field(default_factory=lambda: TrainConfig(epoch_steps=EPOCH_STEPS))
     audio: TrainConfig = field(default_factory=lambda: TrainConfig(epoch_steps=EPOCH_STEPS))
     eeg: TrainConfig = field(default_factory=lambda: TrainConfig(epoch_steps=EPOCH_STEPS))
     # The fusion is small and learns from cached features: an epoch costs a fraction of an encoder's.
     fusion: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=60, learning_rate=3e-3))
+    recipe: str = setting(
+        "default",
+        "Label smoothing, warm-up, cosine schedule and gradient clipping (default), or a plain AdamW (published).",
+        choices=RECIPES,
+    )
 
 
 @dataclass(frozen=True)
 class ProtocolConfig:
     """The split of trials into train / validation / test (docs/guide.md, "Protocols")."""
 
-    name: str = "conversation"
-    folds: int = 5  # at most; limited by the number of groups (or subjects)
-    test_share: float = 0.3  # of `paper`
-    subject_scaling: bool = False  # standardise each subject with all of its unlabelled windows; transductive
-    pooled: bool = False  # train on all subjects' training trials of the fold first, then fine-tune per subject
-    test_epoch: bool = False  # keep the epoch with the best test score, as published; biased upwards
+    name: str = setting("conversation", "Protocol.", choices=PROTOCOLS)
+    folds: int = setting(
+        5, "Folds at most; limited by the number of groups (or subjects).", at_least=2, at_most=1_000_000
+    )
+    test_share: float = setting(0.3, "Share of test trials of the protocol paper.", above=0, below=1)
+    subject_scaling: bool = setting(False, "Standardise each subject with all of its unlabelled windows; transductive.")
+    pooled: bool = setting(
+        False, "Train on all subjects' training trials of the fold first, then fine-tune per subject."
+    )
+    test_epoch: bool = setting(False, "Keep the epoch with the best test score, as published; biased upwards.")
 
 
 @dataclass(frozen=True)
 class StudyConfig:
     """The settings that are fixed when a study is created."""
 
-    preset: str = "quick"
-    stages: tuple[str, ...] = STAGES
-    window: float = 5.0  # seconds
-    where: tuple[str, ...] = ("auto",)  # "column=value" filters on the trial table; "auto": EAV's speaking trials
+    preset: str = setting("quick", "The preset that the study started from; chosen with --preset.")
+    stages: tuple[str, ...] = setting(STAGES, "Stages to train.")
+    window: float = setting(5.0, "Length of a window, in seconds.", at_least=0.01, at_most=86_400)
+    where: tuple[str, ...] = setting(
+        ("auto",), "Filters `column=value` on the trial table; auto: EAV's speaking trials."
+    )
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
     vision: VisionConfig = field(default_factory=VisionConfig)
     audio: AudioConfig = field(default_factory=lambda: AudioConfig(pool="bands"))  # works best with few recordings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from failing import fails
@@ -10,6 +11,9 @@ from failing import fails
 from eavdash.config.choices import STAGES
 from eavdash.config.convert import differences, from_dict, to_dict, with_epochs, with_settings
 from eavdash.config.presets import PRESETS, preset
+from eavdash.config.reference import reference
+from eavdash.config.schema import StudyConfig
+from eavdash.config.setting import settings_of, value_of
 from eavdash.errors import ConfigError
 
 
@@ -79,6 +83,12 @@ def test_settings_change_what_they_name_and_nothing_else() -> None:
         "audio.mels=8",
         "audio.frames=-3",
         "audio.rate=100000000",
+        "window=1e-9",
+        "protocol.folds=1000000000",
+        "eeg.rate=1e12",
+        "train.eeg.epochs=100000000000000",
+        "train.recipe=magic",
+        "preset=paper",
     ],
 )
 def test_an_invalid_setting_is_refused_with_its_name(setting: str) -> None:
@@ -105,3 +115,29 @@ def test_epochs_for_every_stage_keep_head_epochs_within() -> None:
     config = with_epochs(preset("paper"), 3)
     assert {config.training(s).epochs for s in STAGES} == {3}
     assert config.train.audio.head_epochs == 3
+
+
+def test_the_recipe_is_a_setting_of_its_own() -> None:
+    quick = preset("quick")
+    assert (quick.train.recipe, preset("paper").train.recipe) == ("default", "published")
+    changed = differences(to_dict(quick), to_dict(with_settings(quick, ["train.recipe=published"])))
+    assert changed == ["train.recipe: 'default' → 'published'"]
+    assert with_epochs(preset("paper"), 3).train.recipe == "published"
+
+
+@pytest.mark.parametrize(("name", "recipe"), [("quick", "default"), ("paper", "published"), ("anything", "default")])
+def test_a_study_made_before_the_recipe_keeps_the_one_that_its_preset_decided(name: str, recipe: str) -> None:
+    old = to_dict(preset("paper" if name == "paper" else "quick")) | {"preset": name}
+    del old["train"]["recipe"]
+    assert from_dict(old).train.recipe == recipe
+
+
+def test_every_setting_has_a_sentence_and_the_presets_are_within_bounds() -> None:
+    for entry in settings_of(StudyConfig):
+        assert entry.help.endswith("."), entry.key
+        assert all(entry.bounds.hold(value_of(preset(name), entry.key)) for name in PRESETS), entry.key
+
+
+def test_the_reference_in_the_docs_is_that_of_the_schema() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
+    assert page.read_text(encoding="utf-8") == reference(), "write it again: python -m eavdash.config.reference"

@@ -1,0 +1,89 @@
+"""One setting: its default, its bounds, and the sentence that explains it.
+
+In: a dataclass whose fields are made by :func:`setting`. Out: a :class:`Setting` per key, which parsing, checks, the
+launch form and docs/settings.md all read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+#: The types of settings as messages name them.
+KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The values that a setting may have; a bound that is None does not apply."""
+
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+    choices: tuple[str, ...] = ()
+
+    def hold(self, value: Any) -> bool:
+        """Return True if ``value`` is within the bounds; NaN never is."""
+        if self.choices:
+            return value in self.choices
+        return (
+            (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.below is None or value < self.below)
+        )
+
+    def __str__(self) -> str:
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        words = {"at least": self.at_least, "above": self.above, "at most": self.at_most, "below": self.below}
+        shown = {word: f"{n:,.0f}" if n == int(n) else f"{n:g}" for word, n in words.items() if n is not None}
+        return " and ".join(f"{word} {number}" for word, number in shown.items())
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One key of a configuration. ``default`` is that of its own class (see :mod:`eavdash.config.schema`)."""
+
+    key: str
+    kind: Any
+    default: Any
+    help: str
+    bounds: Bounds
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """Return the dataclass field of a setting with its explanation and bounds."""
+    bounds = Bounds(at_least, above, at_most, below, choices)
+    return dataclasses.field(default=default, metadata={"help": help, "bounds": bounds})
+
+
+def settings_of(cls: Any, prefix: str = "") -> Iterator[Setting]:
+    """Yield the settings of a configuration class and of the classes inside it, with dotted keys."""
+    hints = typing.get_type_hints(cls)
+    for entry in dataclasses.fields(cls):
+        kind, key = hints[entry.name], f"{prefix}{entry.name}"
+        if dataclasses.is_dataclass(kind):
+            yield from settings_of(kind, f"{key}.")
+        else:
+            yield Setting(key, kind, entry.default, entry.metadata["help"], entry.metadata["bounds"])
+
+
+def value_of(config: Any, key: str) -> Any:
+    """Return the value of a dotted key."""
+    for part in key.split("."):
+        config = getattr(config, part)
+    return config
