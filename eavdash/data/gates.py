@@ -24,13 +24,13 @@ import pandas as pd
 from eavdash.config.choices import COLUMN
 from eavdash.config.schema import ProtocolConfig
 from eavdash.data.cache.digests import digests
-from eavdash.data.recording import END_TOLERANCE, split_trial
+from eavdash.data.recording import END_TOLERANCE, split_item
 from eavdash.data.splits import check_splits
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError, SplitError
 
 _SAMPLE = 4096  # bytes at the beginning, in the middle and at the end of a file
-_LOOKED_AT = 1024  # numbers of a window that are compared before all of them are
+_COMPARED = 1024  # numbers of a window that are compared before all of them are
 _Trial = tuple[str, str]
 
 
@@ -78,7 +78,7 @@ def check_pairing(trials: pd.DataFrame, modalities: Sequence[str]) -> None:
                 pair = same.drop_duplicates("label").iloc[:2]
                 one, other = zip(pair["subject"], pair["trial"], strict=True)
                 raise DataError.at(
-                    f"{modality} of {_named(one)} and {_named(other)}",
+                    f"{modality} of {_trial_name(one)} and {_trial_name(other)}",
                     expected="recordings of their own for trials of different labels",
                     found=f"{path} for both ({' and '.join(pair['label'])})",
                     remedy="mend the pairing in the trial table",
@@ -115,7 +115,7 @@ def check_duplicates(
         SplitError: there is; the message names the two trials.
         RecordingError: a file cannot be read.
     """
-    where = _places(splits)
+    where = _splits_by_trial(splits)
     for modality in modalities:
         rows = trials[trials[COLUMN[modality]] != ""]
         items: dict[str, list[tuple[_Trial, float, float]]] = {}
@@ -124,14 +124,14 @@ def check_duplicates(
         for subject, trial, path, start, stop in zip(*(rows[c].tolist() for c in columns), strict=True):
             begin, end = (0.0 if start != start else start), (float("inf") if stop != stop else stop)
             items.setdefault(path, []).append(((subject, trial), begin, end))
-            files.setdefault(split_trial(path)[0], []).append((subject, trial))
+            files.setdefault(split_item(path)[0], []).append((subject, trial))
         for path, stretches in items.items():
             stretches.sort(key=lambda s: s[1])
             for number, (one, _, until) in enumerate(stretches):
                 for other, begin, _ in stretches[number + 1 :]:
                     if begin >= until - END_TOLERANCE:
                         break
-                    _refuse(modality, one, other, where, within, f"the same stretch of {path}")
+                    _check_pair(modality, one, other, where, within, f"the same stretch of {path}")
         _compare_files(modality, files, where, cache, within)
 
 
@@ -148,24 +148,26 @@ def check_windows(windows: WindowSet, index: pd.DataFrame) -> None:
     """
     seen: dict[bytes, list[int]] = {}
     size = int(np.prod(windows.values.shape[1:]))
-    step = max(1, size // _LOOKED_AT)
+    step = max(1, size // _COMPARED)
     rows, splits = index["row"].to_numpy(), index["split"].tolist()
-    for place, row in enumerate(rows):
-        look = np.ascontiguousarray(np.asarray(windows.values[int(row)]).reshape(-1)[::step])
-        if (look == look[0]).all():
+    for position, row in enumerate(rows):
+        sample = np.ascontiguousarray(np.asarray(windows.values[int(row)]).reshape(-1)[::step])
+        if (sample == sample[0]).all():
             continue
-        alike = seen.setdefault(hashlib.sha256(look.tobytes()).digest(), [])
+        alike = seen.setdefault(hashlib.sha256(sample.tobytes()).digest(), [])
         for other in alike:
-            if splits[other] != splits[place] and np.array_equal(windows.values[int(rows[other])], windows.values[row]):
-                first, second = (index.iloc[n] for n in (other, place))
-                _duplicate(
+            if splits[other] != splits[position] and np.array_equal(
+                windows.values[int(rows[other])], windows.values[row]
+            ):
+                first, second = (index.iloc[n] for n in (other, position))
+                _raise_duplicate(
                     windows.modality,
                     (first["subject"], first["trial"]),
                     (second["subject"], second["trial"]),
-                    (splits[other], splits[place]),
+                    (splits[other], splits[position]),
                     "windows with the same samples",
                 )
-        alike.append(place)
+        alike.append(position)
 
 
 def _compare_files(
@@ -189,7 +191,7 @@ def _compare_files(
             for other in first.setdefault(found[file], []):
                 for one in files[other]:
                     for two in files[file]:
-                        _refuse(modality, one, two, where, within, f"the same content in {other} and {file}")
+                        _check_pair(modality, one, two, where, within, f"the same content in {other} and {file}")
             first[found[file]].append(file)
 
 
@@ -205,8 +207,8 @@ def _sample(file: str, size: int, _changed: int) -> str:
     """A hash of three pieces of a file, remembered by this process until the file changes."""
     found = hashlib.sha256()
     with Path(file).open("rb") as opened:
-        for place in (0, max(0, size // 2), max(0, size - _SAMPLE)):
-            opened.seek(place)
+        for position in (0, max(0, size // 2), max(0, size - _SAMPLE)):
+            opened.seek(position)
             found.update(opened.read(_SAMPLE))
     return found.hexdigest()
 
@@ -224,7 +226,7 @@ def _meet(
     return False
 
 
-def _refuse(
+def _check_pair(
     modality: str, one: _Trial, other: _Trial, where: dict[_Trial, dict[int, str]], within: bool, what: str
 ) -> None:
     if one == other or (within and one[0] != other[0]):
@@ -232,19 +234,19 @@ def _refuse(
     for fold, split in where.get(one, {}).items():
         second = where.get(other, {}).get(fold, split)
         if second != split:
-            _duplicate(modality, one, other, (split, second), what)
+            _raise_duplicate(modality, one, other, (split, second), what)
 
 
-def _duplicate(modality: str, one: _Trial, other: _Trial, splits: tuple[str, str], what: str) -> None:
+def _raise_duplicate(modality: str, one: _Trial, other: _Trial, splits: tuple[str, str], what: str) -> None:
     raise SplitError.at(
-        f"{modality} of {_named(one)} ({splits[0]}) and {_named(other)} ({splits[1]})",
+        f"{modality} of {_trial_name(one)} ({splits[0]}) and {_trial_name(other)} ({splits[1]})",
         expected="different recordings in different splits",
         found=what,
         remedy="give the two trials one group, or find out which of them the recording belongs to and drop the other",
     )
 
 
-def _places(splits: pd.DataFrame) -> dict[_Trial, dict[int, str]]:
+def _splits_by_trial(splits: pd.DataFrame) -> dict[_Trial, dict[int, str]]:
     """Split of each trial by fold."""
     used = splits[splits["split"] != "unused"]
     found: dict[_Trial, dict[int, str]] = {}
@@ -254,5 +256,5 @@ def _places(splits: pd.DataFrame) -> dict[_Trial, dict[int, str]]:
     return found
 
 
-def _named(trial: _Trial) -> str:
+def _trial_name(trial: _Trial) -> str:
     return f"trial {trial[1]} of subject {trial[0]}"

@@ -19,7 +19,7 @@ from eavdash.config.schema import StudyConfig
 from eavdash.data.audio import reading as audio
 from eavdash.data.eeg import reading as eeg
 from eavdash.data.eeg.bandpower import BandPower, band_power
-from eavdash.data.eeg.scalp import LEAST, ScalpMap, front_to_back, scalp_map
+from eavdash.data.eeg.scalp import MIN_ELECTRODES, ScalpMap, front_to_back, scalp_map
 from eavdash.data.inputs import trial_duration
 from eavdash.data.recording import seconds
 from eavdash.data.video import reading as video
@@ -34,7 +34,7 @@ Part = TypeVar("Part", "VideoPreview", "AudioPreview", "EegPreview")
 
 
 @dataclass(frozen=True)
-class Stretch:
+class Segment:
     """What to show of a recording: ``start`` to ``stop`` seconds in its file, None for the file's end."""
 
     path: str
@@ -121,7 +121,7 @@ def trial_preview(row: Mapping[Any, Any], config: StudyConfig, part: int = 0) ->
     notes: dict[str, str] = {}
     lengths = [0.0]
 
-    def attempt(modality: str, make: Callable[[Stretch], Part], path: str) -> Part | None:
+    def attempt(modality: str, make: Callable[[Segment], Part], path: str) -> Part | None:
         if not path:
             return None
         try:
@@ -133,7 +133,7 @@ def trial_preview(row: Mapping[Any, Any], config: StudyConfig, part: int = 0) ->
                     return None
             begin = start + part * LIMIT if math.isfinite(length) else start
             rest = length - part * LIMIT
-            return make(Stretch(path, begin, begin + LIMIT if LIMIT < rest < math.inf else stop, config))
+            return make(Segment(path, begin, begin + LIMIT if LIMIT < rest < math.inf else stop, config))
         except EavdashError as error:
             errors[modality] = str(error)
             return None
@@ -168,7 +168,7 @@ def envelope(wave: np.ndarray, bins: int = WAVE_BINS) -> tuple[np.ndarray, np.nd
     return np.minimum.reduceat(wave, edges), np.maximum.reduceat(wave, edges)
 
 
-def _vision(shown: Stretch) -> VideoPreview:
+def _vision(shown: Segment) -> VideoPreview:
     info = video.video_info(shown.path)
     # The header of a damaged file reads well: one decoded picture says whether there is anything to show.
     video.read_frames(shown.path, [shown.start], 16)
@@ -176,7 +176,7 @@ def _vision(shown: Stretch) -> VideoPreview:
     return VideoPreview(shown.path, shown.start, math.inf if info.still else end - shown.start, info)
 
 
-def _audio(shown: Stretch) -> AudioPreview:
+def _audio(shown: Segment) -> AudioPreview:
     rate = shown.config.audio.rate
     wave = audio.read_audio(shown.path, shown.start, shown.stop, rate)
     low, high = envelope(wave)
@@ -192,7 +192,7 @@ def _audio(shown: Stretch) -> AudioPreview:
     return AudioPreview(shown.path, shown.start, duration, low, high, energies)
 
 
-def _eeg(shown: Stretch) -> EegPreview:
+def _eeg(shown: Segment) -> EegPreview:
     # The published chain filters across trials, which takes a subject's whole file and is not what a trial looks like.
     rate = min(EEG_RATE, eeg.eeg_info(shown.path).rate)
     settings = replace(shown.config.eeg, chain="trial", rate=rate)
@@ -205,7 +205,7 @@ def _eeg(shown: Stretch) -> EegPreview:
     if scalp is None:
         there = len(signal.channels) - len(without)
         notes = [
-            f"No scalp map: {there} of {len(signal.channels)} channels have a standard position; it needs {LEAST}."
+            f"No scalp map: {there} of {len(signal.channels)} channels have a standard position; it needs {MIN_ELECTRODES}."
         ]
     elif without:
         notes = [f"Not on the map, for want of a standard position: {', '.join(without)}."]

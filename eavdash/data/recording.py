@@ -20,7 +20,7 @@ _LONGEST = 1e9  # seconds: no recording is as long; an impossible time must not 
 _ITEM = re.compile(r"(.+\.(?:mat|pkl|dat))#([0-9]{1,9})", re.IGNORECASE | re.DOTALL)
 
 
-def split_trial(path: str) -> tuple[str, int | None]:
+def split_item(path: str) -> tuple[str, int | None]:
     """The file and the number (from 1) of ``x.mat#41``, ``x.pkl#41`` and ``x.dat#41``; (path, None) for other paths."""
     match = _ITEM.fullmatch(path)
     return (match[1], int(match[2])) if match else (path, None)
@@ -32,7 +32,7 @@ def stamp(path: str) -> tuple[int, int]:
     Raises:
         RecordingError: there is no such file, it is not a file (a pipe would be waited for without end), or is empty.
     """
-    file = Path(split_trial(path)[0])
+    file = Path(split_item(path)[0])
     try:
         found = file.stat()
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
@@ -53,7 +53,7 @@ def seconds(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else float(value)
 
 
-def stretch(path: str, length: int, rate: float, start: float | None, stop: float | None) -> tuple[int, int]:
+def sample_range(path: str, length: int, rate: float, start: float | None, stop: float | None) -> tuple[int, int]:
     """First and one-past-last sample of the seconds ``start`` to ``stop`` of ``length`` samples at ``rate`` Hz.
 
     Raises:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from eavdash.config.schema import ProtocolConfig
-from eavdash.data.table import natural, natural_key, natural_sort
+from eavdash.data.table import natural_key, natural_order, natural_sort
 from eavdash.errors import SplitError
 
 COLUMNS = ("subject", "trial", "group", "fold", "split")
@@ -54,7 +54,7 @@ def make_splits(trials: pd.DataFrame, protocol: ProtocolConfig) -> Splits:
     if protocol.name in ("loso", "subject-kfold"):
         return _across(trials, protocol)
     parts, problems, notes = [], {}, []
-    for subject in natural(trials["subject"]):
+    for subject in natural_order(trials["subject"]):
         rows = trials[trials["subject"] == subject]
         try:
             part, note = (_paper if protocol.name == "paper" else _within)(subject, rows, protocol)
@@ -200,7 +200,7 @@ def _lacking(rows: pd.DataFrame, fold: dict[str, int]) -> str:
     for k in range(count):
         missing = set(rows["label"]) - set(rows["label"][_assigned(of_row, k, count) == "train"])
         if missing:
-            return f"no {' or '.join(natural(missing))} in training of fold {k}"
+            return f"no {' or '.join(natural_order(missing))} in training of fold {k}"
     return ""
 
 
@@ -221,7 +221,7 @@ def _folds(rows: pd.DataFrame, fold: pd.Series, count: int) -> pd.DataFrame:
 def _paper(subject: str, rows: pd.DataFrame, protocol: ProtocolConfig) -> tuple[pd.DataFrame, str]:
     _need_two_classes(f"subject {subject}", rows)
     split = pd.Series("test", index=rows.index, dtype="str")
-    for label in natural(rows["label"]):
+    for label in natural_order(rows["label"]):
         of_class = rows.index[rows["label"] == label]
         train = math.floor((1 - protocol.test_share) * len(of_class) + 0.5)
         if not 0 < train < len(of_class):
@@ -240,7 +240,7 @@ def _paper(subject: str, rows: pd.DataFrame, protocol: ProtocolConfig) -> tuple[
 
 
 def _across(trials: pd.DataFrame, protocol: ProtocolConfig) -> Splits:
-    subjects = natural(trials["subject"])
+    subjects = natural_order(trials["subject"])
     if len(subjects) < 3:
         raise SplitError.at(
             f"protocol {protocol.name}",
@@ -254,9 +254,9 @@ def _across(trials: pd.DataFrame, protocol: ProtocolConfig) -> Splits:
     parts, problems = [], {}
     for k in range(count):
         split = _assigned(fold, k, count)
-        missing = natural(set(trials["label"]) - set(trials["label"][split == "train"]))
+        missing = natural_order(set(trials["label"]) - set(trials["label"][split == "train"]))
         if missing:
-            for subject in natural(trials["subject"][split == "test"]):
+            for subject in natural_order(trials["subject"][split == "test"]):
                 problems[subject] = str(
                     SplitError.at(
                         f"fold {k}, which tests subject {subject}",
@@ -274,7 +274,7 @@ def _across(trials: pd.DataFrame, protocol: ProtocolConfig) -> Splits:
 
 
 def _need_two_classes(where: str, rows: pd.DataFrame) -> None:
-    labels = natural(rows["label"])
+    labels = natural_order(rows["label"])
     if len(labels) < 2:
         raise SplitError.at(
             where, expected="at least 2 labels", found=f"one ({', '.join(labels)})", remedy="choose other trials"

@@ -29,7 +29,7 @@ from eavdash.config.schema import StudyConfig
 from eavdash.data.adapters import KINDS, adapt
 from eavdash.data.adapters.base import DEPTH, check_name, unlistable
 from eavdash.data.formats.tablefile import check_frame, read_table
-from eavdash.data.recording import split_trial
+from eavdash.data.recording import split_item
 from eavdash.errors import ConfigError, TableError, UsageError, sentence
 
 FILE_COLUMNS = ("eeg", "audio", "video")
@@ -58,12 +58,12 @@ class TrialTable:
     @property
     def classes(self) -> tuple[str, ...]:
         """The labels in natural order."""
-        return natural(self.frame["label"])
+        return natural_order(self.frame["label"])
 
     @property
     def subjects(self) -> tuple[str, ...]:
         """The subjects that have rows, in natural order."""
-        return natural(self.frame["subject"])
+        return natural_order(self.frame["subject"])
 
 
 @functools.lru_cache(maxsize=100_000)
@@ -73,7 +73,7 @@ def natural_key(text: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
     return tuple((0, int(p), "") if "0" <= p[0] <= "9" else (1, 0, p.casefold()) for p in parts), text
 
 
-def natural(texts: Iterable[str]) -> tuple[str, ...]:
+def natural_order(texts: Iterable[str]) -> tuple[str, ...]:
     """The distinct texts in natural order."""
     return tuple(sorted({str(t) for t in texts}, key=natural_key))
 
@@ -87,7 +87,7 @@ def natural_sort(frame: pd.DataFrame, columns: Sequence[str] = ("subject", "tria
 
 def file_of(entry: str) -> str:
     """The file that an entry of a path column names: ``x.mat`` for ``x.mat#41``."""
-    return split_trial(entry)[0]
+    return split_item(entry)[0]
 
 
 def open_table(path: str | Path) -> TrialTable:
@@ -123,7 +123,7 @@ def open_table(path: str | Path) -> TrialTable:
     return _finish(frame, root, kind, dict(content.problems), list(content.notes), (root, path))
 
 
-def expected(table: TrialTable) -> dict[str, pd.Series]:
+def expected_recordings(table: TrialTable) -> dict[str, pd.Series]:
     """For each modality, which trials should have it (bool by row): all of them, if any has.
 
     EAV's trials all have EEG and video, and those with speaking a sound.
@@ -148,7 +148,7 @@ def select(table: TrialTable, config: StudyConfig, subjects: Sequence[str] = ())
             column of the table.
         TableError: nothing is left.
     """
-    known = natural([*table.subjects, *table.problems])
+    known = natural_order([*table.subjects, *table.problems])
     unknown = [s for s in subjects if s not in known]
     if unknown:
         raise UsageError.at(
@@ -168,7 +168,7 @@ def select(table: TrialTable, config: StudyConfig, subjects: Sequence[str] = ())
     problems = {s: text for s, text in table.problems.items() if everywhere.get(s) != text}
     for subject, text in _missing_files(frame, [COLUMN[m] for m in config.modalities]).items():
         problems.setdefault(subject, text)
-    problems = {s: problems[s] for s in natural(problems) if s in wanted}
+    problems = {s: problems[s] for s in natural_order(problems) if s in wanted}
     usable = frame[~frame["subject"].isin(list(problems))]
     if usable.empty and problems:
         subject, text = next(iter(problems.items()))
@@ -177,7 +177,7 @@ def select(table: TrialTable, config: StudyConfig, subjects: Sequence[str] = ())
         where = " and ".join(config.where) or "anything"
         raise TableError.at(
             table.root,
-            expected=f"trials of subjects {', '.join(natural(wanted))} where {where}",
+            expected=f"trials of subjects {', '.join(natural_order(wanted))} where {where}",
             found=f"none among {len(table.frame)} trials",
             remedy="relax the filter or choose other subjects",
         )
@@ -228,7 +228,7 @@ def _finish(
     for subject, text in _missing_files(frame, FILE_COLUMNS).items():
         problems.setdefault(subject, text)
     simulated = any(_simulated(folder) for folder in marked)
-    return TrialTable(frame, root, kind, simulated, tuple(notes), {s: problems[s] for s in natural(problems)})
+    return TrialTable(frame, root, kind, simulated, tuple(notes), {s: problems[s] for s in natural_order(problems)})
 
 
 def _absolute(root: Path, entry: str) -> str:
@@ -238,7 +238,7 @@ def _absolute(root: Path, entry: str) -> str:
 
 def with_sound_tracks(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows with the video as sound where there is no sound; items of an array file have no sound track."""
-    silent = (frame["audio"] == "") & frame["video"].map(lambda entry: bool(entry) and split_trial(entry)[1] is None)
+    silent = (frame["audio"] == "") & frame["video"].map(lambda entry: bool(entry) and split_item(entry)[1] is None)
     return frame.assign(audio=frame["audio"].where(~silent, frame["video"]))
 
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 import pandas as pd
 
 from eavdash.config.schema import StudyConfig
-from eavdash.data.table import TrialTable, expected, natural, open_table, with_sound_tracks
+from eavdash.data.table import TrialTable, expected_recordings, natural_order, open_table, with_sound_tracks
 from eavdash.errors import EavdashError, sentence
 from eavdash.health import pairing, rules, tables
 from eavdash.health.protocols import outlook
@@ -72,7 +72,7 @@ def _examined(
     rows["problem"] = rows["problem"].where(rows["problem"] != "", pairing.outside(rows))
     rows.loc[(rows["problem"] != "") & (rows["kind"] == ""), "kind"] = "outside"
     sound = rows["problem"] == ""
-    wanted = expected(table)
+    wanted = expected_recordings(table)
     usable = tables.usable(table.frame, rows[sound])
     labels = tables.labels(table)
     findings += notes
@@ -152,7 +152,7 @@ def _merged(findings: Iterable[Finding]) -> list[Finding]:
     alike: dict[Finding, list[str]] = {}
     for finding in findings:
         alike.setdefault(replace(finding, subject=""), []).append(finding.subject)
-    return [replace(finding, subject=", ".join(natural(s for s in of if s))) for finding, of in alike.items()]
+    return [replace(finding, subject=", ".join(natural_order(s for s in of if s))) for finding, of in alike.items()]
 
 
 def _only(path: str | Path, findings: list[Finding]) -> HealthReport:

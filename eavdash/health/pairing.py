@@ -17,7 +17,7 @@ import pandas as pd
 
 from eavdash.config.choices import COLUMN, MODALITIES
 from eavdash.data.recording import END_TOLERANCE
-from eavdash.data.table import TrialTable, natural
+from eavdash.data.table import TrialTable, natural_order
 from eavdash.health.report import Finding, records
 from eavdash.health.rules import examples
 
@@ -31,7 +31,7 @@ def missing(table: TrialTable, expected: dict[str, pd.Series]) -> list[Finding]:
     findings = []
     for modality in MODALITIES:
         lacking = expected[modality] & (table.frame[COLUMN[modality]] == "")
-        for subject in natural(table.frame["subject"][lacking]):
+        for subject in natural_order(table.frame["subject"][lacking]):
             of = (table.frame["subject"] == subject) & expected[modality]
             trials = list(table.frame["trial"][of & lacking])
             named = "" if len(trials) == of.sum() else f" ({examples([f'trial {t}' for t in trials])})"
@@ -160,7 +160,7 @@ def channels(names: dict[str, tuple[str, list[str]]], rates: pd.Series) -> list[
     every = set.union(*sets) if sets else set()
     if len(sets) > 1 and common != every:
         counts = Counter(name for found in sets for name in found)
-        lacking = [f"{name} in {len(sets) - counts[name]}" for name in natural(every - common)]
+        lacking = [f"{name} in {len(sets) - counts[name]}" for name in natural_order(every - common)]
         message = f"EEG files with different channels: {len(common)} of {len(every)} are in all {len(sets)} files"
         message += f", missing are {examples(lacking)} of them"
         remedy = (

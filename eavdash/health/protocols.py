@@ -14,7 +14,7 @@ import pandas as pd
 from eavdash.config.choices import COLUMN, PROTOCOLS
 from eavdash.config.schema import StudyConfig
 from eavdash.data.splits import fold_numbers, make_splits
-from eavdash.data.table import TrialTable, natural, select
+from eavdash.data.table import TrialTable, natural_order, select
 from eavdash.errors import EavdashError
 from eavdash.health.report import OUTLOOK, no_outlook
 
@@ -39,7 +39,7 @@ def _of(table: TrialTable, config: StudyConfig, left_out: set[tuple[str, str]]) 
     usable = [key not in left_out for key in zip(frame["subject"], frame["trial"], strict=True)]
     splits = make_splits(frame[has_any & pd.Series(usable, frame.index, bool)], config.protocol)
     problems = {**chosen.problems, **splits.problems}
-    gone = natural(set(frame["subject"]) - set(splits.frame["subject"]) - set(problems))
+    gone = natural_order(set(frame["subject"]) - set(splits.frame["subject"]) - set(problems))
     problems |= {s: f"subject {s}: no trial that can be used; see the findings." for s in gone}
     rows = []
     for fold in fold_numbers(splits.frame):

@@ -15,7 +15,7 @@ import pandas as pd
 
 from eavdash.config.choices import MODALITIES
 from eavdash.config.schema import StudyConfig
-from eavdash.data.table import natural
+from eavdash.data.table import natural_order
 from eavdash.health.report import Finding, records
 
 #: How many examples a finding names, and how many broken files of a kind are still named one by one.
@@ -234,7 +234,7 @@ def unreadable(recordings: pd.DataFrame) -> list[Finding]:
         for _, rows in of.groupby(named, sort=False):
             first = rows.iloc[0]
             file = str(first["path"] if first["whole"] else first["file"])
-            key = (", ".join(natural(rows["subject"])), str(first["kind"]))
+            key = (", ".join(natural_order(rows["subject"])), str(first["kind"]))
             alike.setdefault(key, []).append((file, str(first["problem"]), len(rows)))
         for (subject, _), items in alike.items():
             if len(items) <= EXAMPLES:

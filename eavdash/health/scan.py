@@ -17,7 +17,7 @@ import pandas as pd
 
 from eavdash.config.choices import COLUMN, MODALITIES
 from eavdash.data.cache.digests import files_of
-from eavdash.data.recording import seconds, split_trial, stamp
+from eavdash.data.recording import seconds, split_item, stamp
 from eavdash.data.table import missing_file
 from eavdash.errors import EavdashError
 from eavdash.health import workers
@@ -44,7 +44,7 @@ class Scan:
 
 def part_of(entry: str, start: float | None, stop: float | None) -> tuple[str, Part]:
     """The file that an entry of a path column names, and what of it a trial from ``start`` to ``stop`` uses."""
-    file, number = split_trial(entry)
+    file, number = split_item(entry)
     return file, Part(number, seconds(start), seconds(stop))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from eavdash.config.choices import MODALITIES
-from eavdash.data.table import TrialTable, natural
+from eavdash.data.table import TrialTable, natural_order
 from eavdash.health.report import Finding
 
 #: Labels are not balanced when one has so many times the trials of another: plain accuracy then favours it.
@@ -32,7 +32,7 @@ def labels(table: TrialTable) -> pd.DataFrame:
     if table.kind == "eav":
         frame = frame[frame["condition"] == "Speaking"]
     counts = pd.crosstab(frame["subject"], frame["label"])
-    return counts.reindex(index=list(table.subjects), columns=list(natural(frame["label"])), fill_value=0)
+    return counts.reindex(index=list(table.subjects), columns=list(natural_order(frame["label"])), fill_value=0)
 
 
 def balance(counted: pd.DataFrame) -> list[Finding]:
@@ -54,7 +54,7 @@ def summary(
 ) -> pd.DataFrame:
     """One row per subject: HealthReport's table."""
     rows: list[dict[str, Any]] = []
-    for subject in natural([*table.subjects, *table.problems]):
+    for subject in natural_order([*table.subjects, *table.problems]):
         of = table.frame["subject"] == subject
         lacking = {m: of & wanted[m] & ~there[m] for m in MODALITIES}
         about = [f.severity for f in findings if subject in f.subject.split(", ")]

@@ -20,7 +20,7 @@ from eavdash.data.audio import files as soundfiles
 from eavdash.data.audio import reading as audio
 from eavdash.data.readers.audio import AudioReader
 from eavdash.data.readers.base import TrialRow
-from eavdash.data.recording import split_trial
+from eavdash.data.recording import split_item
 from eavdash.data.windows import tile
 from eavdash.errors import RecordingError
 
@@ -54,7 +54,7 @@ def test_resampling_keeps_pitch_and_duration(tmp_path: Path) -> None:
     np.testing.assert_allclose(wave[1000:-1000], sine(1000, 2, 16000, 0.5)[1000:-1000], atol=5e-3)
 
 
-def _cut(path: Path) -> None:
+def _trial_seconds(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1000])
 
 
@@ -72,7 +72,7 @@ def _empty(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("damage", "found"),
-    [(_cut, "cut short"), (_headless, "cut short"), (_garbage, "Format not recognised"), (_empty, "0 bytes")],
+    [(_trial_seconds, "cut short"), (_headless, "cut short"), (_garbage, "Format not recognised"), (_empty, "0 bytes")],
 )
 def test_damaged_files(tmp_path: Path, damage, found: str) -> None:
     path = tmp_path / "a.wav"
@@ -225,7 +225,7 @@ def test_items_of_published_pickles(tmp_path: Path) -> None:
     ],
 )
 def test_entries_name_a_file_and_an_item(path: str, found: tuple[str, int | None]) -> None:
-    assert split_trial(path) == found
+    assert split_item(path) == found
 
 
 def test_the_reader_gives_windows(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from eavdash.config.presets import preset
 from eavdash.config.schema import StudyConfig
-from eavdash.data.recording import split_trial
-from eavdash.data.table import expected, file_of, fingerprint, natural_key, open_table, select
+from eavdash.data.recording import split_item
+from eavdash.data.table import expected_recordings, file_of, fingerprint, natural_key, open_table, select
 from eavdash.errors import ConfigError, TableError, UsageError
 
 HEADER = "subject,trial,label,group,start,stop,eeg,audio,video\n"
@@ -188,7 +188,7 @@ def test_items_of_files_that_hold_many(tmp_path: Path, entry: str) -> None:
     st.text(max_size=8), st.sampled_from([".mat", ".pkl", ".dat", ".wav", ""]), st.sampled_from(["#1", "#007", "#", ""])
 )
 def test_the_file_of_an_entry_is_what_the_readers_take(stem: str, suffix: str, item: str) -> None:
-    assert file_of(stem + suffix + item) == split_trial(stem + suffix + item)[0]
+    assert file_of(stem + suffix + item) == split_item(stem + suffix + item)[0]
 
 
 def test_names_are_by_subject_and_paths_may_be_absolute(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_sound_tracks_stand_in_for_sounds_that_are_not_there(tmp_path: Path) -> 
     assert (table.frame["audio"] == "").sum() == 5
     listening = select(table, with_sound_tracks(where=("condition=Listening",), stages=("audio",)))
     assert (listening.frame["audio"] != "").all()
-    wanted = expected(table)
+    wanted = expected_recordings(table)
     assert wanted["audio"].sum() == 5
     assert wanted["eeg"].all()
     assert wanted["vision"].all()
@@ -251,7 +251,7 @@ def test_sound_tracks_of_a_missing_video_stop_its_subject(tmp_path: Path) -> Non
 
 def test_what_is_expected_of_a_table(tmp_path: Path) -> None:
     table = open_table(write(tmp_path, "subject,trial,label,audio,video\n1,1,a,x.wav,\n1,2,b,,\n"))
-    wanted = expected(table)
+    wanted = expected_recordings(table)
     assert {m: w.tolist() for m, w in wanted.items()} == {
         "vision": [False, False],
         "audio": [True, True],

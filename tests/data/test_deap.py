@@ -16,7 +16,7 @@ from eavdash.config.schema import ProtocolConfig
 from eavdash.data.eeg import electrodes
 from eavdash.data.formats import deap_pickle
 from eavdash.data.splits import make_splits
-from eavdash.data.table import expected, file_of, open_table, select
+from eavdash.data.table import expected_recordings, file_of, open_table, select
 from eavdash.errors import RecordingError
 
 
@@ -43,7 +43,7 @@ def test_rows(root: Path) -> None:
     assert first["group"].tolist() == first["trial"].tolist()
     assert first["eeg"].tolist() == [f"{root}/s01.dat#{n}" for n in range(1, 5)]
     assert file_of(first["eeg"][0]) == f"{root}/s01.dat"
-    wanted = expected(table)
+    wanted = expected_recordings(table)
     assert wanted["eeg"].all()
     assert not wanted["vision"].any()
     splits = make_splits(table.frame[table.frame["subject"] == "2"], ProtocolConfig(folds=2))

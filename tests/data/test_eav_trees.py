@@ -44,7 +44,7 @@ SUBJECT_EXTRAS = (
 )
 
 
-def _cut(path: Path) -> None:
+def _trial_seconds(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:200])
 
 
@@ -59,8 +59,8 @@ def _rename(folder: Path, old: str, new: str) -> None:
 
 #: What breaks a subject → (how, what it needs to be there, words of the problem).
 FAULTS: dict[str, tuple[Callable[[Path], object], str, str]] = {
-    "eeg cut": (lambda f: _cut(_first(f, "_eeg.mat")), "eeg", "_eeg.mat: expected a complete file"),
-    "labels cut": (lambda f: _cut(_first(f, "_label.mat")), "labels", "_label.mat: expected a complete file"),
+    "eeg cut": (lambda f: _trial_seconds(_first(f, "_eeg.mat")), "eeg", "_eeg.mat: expected a complete file"),
+    "labels cut": (lambda f: _trial_seconds(_first(f, "_label.mat")), "labels", "_label.mat: expected a complete file"),
     "empty eeg": (lambda f: _first(f, "_eeg.mat").write_bytes(b""), "eeg", "expected a readable MATLAB"),
     "hdf": (
         lambda f: _first(f, "_eeg.mat").write_bytes(b"\x89HDF\r\n\x1a\n" * 99),

@@ -162,8 +162,8 @@ def test_settings_that_are_off_change_nothing() -> None:
     odd = field(1, EAV[:3])
     renamed = EegSignal(odd.data, odd.rate, ("F3-C3", "left", "E129"))
     assert prepare(renamed, PLAIN).signal.channels == renamed.channels
-    mended = prepare(renamed, replace(PLAIN, bad_channels="interpolate"))
-    assert np.array_equal(mended.signal.data, prepare(renamed, PLAIN).signal.data)
+    repaired = prepare(renamed, replace(PLAIN, bad_channels="interpolate"))
+    assert np.array_equal(repaired.signal.data, prepare(renamed, PLAIN).signal.data)
 
 
 def test_bad_channels_that_cannot_be_mended_are_told() -> None:

@@ -16,7 +16,7 @@ from eavdash.config.schema import Selection, StudyConfig
 from eavdash.data import readers
 from eavdash.data.cache import folders as cache_module
 from eavdash.data.cache.prepare import Estimate, estimate, prepare, sets
-from eavdash.data.readers import team
+from eavdash.data.readers import pool
 from eavdash.errors import DataError, RecordingError, SplitError
 from eavdash.studies.write import prepare as write_study
 from eavdash.training.job import open_job, read_windows
@@ -179,8 +179,8 @@ def test_several_processes_make_the_same_sets_and_are_started_once(root: Path, t
     config = _config("conversation", "stages=eeg")
     planned, _ = sets(root, config)
     started: list[int] = []
-    real = team._Host.__init__
-    monkeypatch.setattr(team._Host, "__init__", lambda *given: started.append(1) or real(*given))
+    real = pool._ForkServer.__init__
+    monkeypatch.setattr(pool._ForkServer, "__init__", lambda *given: started.append(1) or real(*given))
     for name, jobs in (("one", 1), ("two", 2)):
         prepare(planned, config, tmp_path / name, jobs=jobs)
     assert started == [1]

@@ -26,7 +26,7 @@ _OGG_TAIL = 2**16 + 2**12  # bytes: more than a page of Ogg
 _OGG_LAST = 4  # flag of a stream's last page
 
 
-class RefusedError(RecordingError):
+class UnknownFormatError(RecordingError):
     """libsndfile does not know the format; another decoder may."""
 
 
@@ -42,7 +42,7 @@ def open_file(path: str) -> Sound:
         with soundfile.SoundFile(_name(path)) as file:
             rate, length, channels = file.samplerate, file.frames, file.channels
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
-        raise RefusedError(str(unreadable(path, "a sound file", error))) from error
+        raise UnknownFormatError(str(unreadable(path, "a sound file", error))) from error
     return Sound(path, rate, length, channels, partial(_blocks, path))
 
 

@@ -22,7 +22,7 @@ from eavdash.data.audio import files as soundfiles
 from eavdash.data.audio import track as soundtrack
 from eavdash.data.audio.samples import BLOCK, Sound
 from eavdash.data.polyphase import Decimator
-from eavdash.data.recording import split_trial, stamp, stretch
+from eavdash.data.recording import sample_range, split_item, stamp
 from eavdash.errors import RecordingError
 
 FRAME_LENGTH = 25.0  # milliseconds of sound in a frame of the spectrogram
@@ -54,7 +54,7 @@ def read_audio(path: str, start: float | None = None, stop: float | None = None,
         RecordingError: unreadable, truncated, without sound, outside the file, or with samples that are not finite.
     """
     sound = open_sound(path)
-    first, last = stretch(path, sound.length, sound.rate, start, stop)
+    first, last = sample_range(path, sound.length, sound.rate, start, stop)
     return _resample(_mono(sound, first, last), sound.rate, rate)
 
 
@@ -65,20 +65,20 @@ def open_sound(path: str) -> Sound:
         RecordingError: as :func:`audio_duration`.
     """
     stamp(path)
-    file, number = split_trial(path)
+    file, number = split_item(path)
     if number is not None or file.lower().endswith(".pkl"):
         return _pickled(path, file, number)
-    refused = None
-    if not _holds_pictures(file):
+    unknown_format = None
+    if not _is_video(file):
         try:
             return soundfiles.open_file(file)
-        except soundfiles.RefusedError as error:
-            refused = error
+        except soundfiles.UnknownFormatError as error:
+            unknown_format = error
     try:
         return soundtrack.open_track(file)
     except RecordingError as error:
-        if refused is not None and Path(file).suffix.lower() in soundfiles.SUFFIXES:
-            raise RecordingError(str(refused)) from refused
+        if unknown_format is not None and Path(file).suffix.lower() in soundfiles.SUFFIXES:
+            raise RecordingError(str(unknown_format)) from unknown_format
         raise error
 
 
@@ -120,7 +120,7 @@ def _samples(milliseconds: float, rate: int) -> int:
     return int(rate * milliseconds * 0.001)  # rounded as the filter bank rounds it
 
 
-def _holds_pictures(file: str) -> bool:
+def _is_video(file: str) -> bool:
     """Whether a file begins as videos do, which libsndfile need not look at."""
     try:
         with Path(file).open("rb") as stream:

@@ -45,7 +45,7 @@ def open_track(path: str) -> Sound:
     Raises:
         RecordingError: it cannot be decoded, has no sound track, or ends before its header says.
     """
-    track = _look(path, stamp(path))
+    track = _probe(path, stamp(path))
     return Sound(path, track.rate, track.length, track.channels, partial(_blocks, path, track))
 
 
@@ -69,7 +69,7 @@ def _opened(path: str) -> Iterator[tuple[Any, Any]]:
 
 
 @lru_cache(maxsize=1024)
-def _look(path: str, _stamp: tuple[int, int]) -> _Track:
+def _probe(path: str, _stamp: tuple[int, int]) -> _Track:
     with _opened(path) as (container, stream):
         # Of some codecs the header's rate is half of what is decoded.
         frame = next(container.decode(stream), None)
@@ -122,7 +122,7 @@ def _end(path: str, container: Any, stream: Any) -> float:
         if packet.stream.index == stream.index:
             first, last, sounding = min(first, begin), max(last, begin + length), sounding + length
     if last <= first:
-        raise _without_samples(path)
+        raise _no_samples(path)
     if last - first > 2 * sounding + _MOST_SILENCE:
         found = f"{last - first:.0f} s with {sounding:.1f} s of sound"
         raise RecordingError.at(path, expected="a sound track without large gaps", found=found, remedy="copy it again")
@@ -189,5 +189,5 @@ def _samples(frame: Any) -> np.ndarray:
     return np.asarray(array / float(-int(np.iinfo(array.dtype).min)), np.float32)
 
 
-def _without_samples(path: str) -> EavdashError:
+def _no_samples(path: str) -> EavdashError:
     return RecordingError.at(path, expected="a sound track", found="one without a sample", remedy="copy it again")

@@ -24,7 +24,7 @@ from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
-from eavdash.data.recording import split_trial, stamp, unreadable
+from eavdash.data.recording import split_item, stamp, unreadable
 from eavdash.errors import RecordingError
 
 #: The memory's file in a cache.
@@ -32,8 +32,8 @@ FILE = "digests.sqlite"
 SETTLED = 2.0  # seconds after which a file's time stamps tell it from a later change
 _LENGTH = 32  # hexadecimal digits of a digest
 _VERSION = 1
-_Seen = tuple[bytes, int, int, int]  # path, size, modification and change (nanoseconds)
-_Hashed = tuple[str, _Seen]
+_FileState = tuple[bytes, int, int, int]  # path, size, modification and change (nanoseconds)
+_Hashed = tuple[str, _FileState]
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size, modified, changed, digest TEXT) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value REAL) WITHOUT ROWID",
@@ -83,7 +83,7 @@ class Digests:
 
     def __init__(self, cache: Path) -> None:
         self.file = cache / FILE
-        self._memory: sqlite3.Connection | None = None
+        self._database: sqlite3.Connection | None = None
         self._files: list[tuple[Any, ...]] = []
         self._facts: list[tuple[str, float]] = []
         self._written = time.monotonic()
@@ -94,8 +94,8 @@ class Digests:
 
     def __exit__(self, *_: object) -> None:
         self._flush()
-        if self._memory is not None:
-            self._memory.close()
+        if self._database is not None:
+            self._database.close()
 
     def of(self, path: str) -> str:
         """The digest of a recording.
@@ -133,20 +133,22 @@ class Digests:
             RecordingError: there is no such file, or it is empty.
         """
         stamp(path)  # refuses what is missing or empty
-        rows = self._ask("SELECT digest FROM files WHERE (path, size, modified, changed) = (?, ?, ?, ?)", _seen(path))
+        rows = self._query(
+            "SELECT digest FROM files WHERE (path, size, modified, changed) = (?, ?, ?, ?)", _file_state(path)
+        )
         found = rows[0][0] if rows else None
         return found if isinstance(found, str) and len(found) == _LENGTH else None
 
-    def learn(self, path: str, value: str, seen: _Seen) -> str:
+    def learn(self, path: str, value: str, state: _FileState) -> str:
         """Remember a digest of a recording that looked like ``seen`` before and after it was hashed; gives it back."""
-        if time.time_ns() - max(seen[2:]) > SETTLED * 1e9 and seen == _seen(path):
-            self._files.append((*seen, value))
+        if time.time_ns() - max(state[2:]) > SETTLED * 1e9 and state == _file_state(path):
+            self._files.append((*state, value))
             self._flush_sometimes()
         return value
 
     def fact(self, name: str, find: Callable[[], float]) -> float:
         """The number of this name, found out once. The name must say all that the number depends on."""
-        rows = self._ask("SELECT value FROM facts WHERE name = ?", (name,))
+        rows = self._query("SELECT value FROM facts WHERE name = ?", (name,))
         if rows and isinstance(rows[0][0], float):
             return rows[0][0]
         value = float(find())
@@ -159,23 +161,23 @@ class Digests:
         for _ in range(2):
             try:
                 self.file.parent.mkdir(parents=True, exist_ok=True)
-                self._memory = sqlite3.connect(self.file, timeout=_WAIT, isolation_level=None)
-                version = self._memory.execute("PRAGMA user_version").fetchone()[0]
+                self._database = sqlite3.connect(self.file, timeout=_WAIT, isolation_level=None)
+                version = self._database.execute("PRAGMA user_version").fetchone()[0]
                 if version not in (0, _VERSION):
                     raise sqlite3.DatabaseError("of another version")
                 for table in _TABLES:
-                    self._memory.execute(table)
+                    self._database.execute(table)
                 if version == 0:
-                    self._memory.execute(f"PRAGMA user_version = {_VERSION}")
+                    self._database.execute(f"PRAGMA user_version = {_VERSION}")
                 return
             except (OSError, sqlite3.Error) as error:
                 self._forget(error)
 
-    def _ask(self, question: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        if self._memory is None:
+    def _query(self, question: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        if self._database is None:
             return []
         try:
-            return self._memory.execute(question, values).fetchall()
+            return self._database.execute(question, values).fetchall()
         except sqlite3.Error as error:
             self._forget(error)
             return []
@@ -188,22 +190,22 @@ class Digests:
         """Write what was learned; in one short transaction, so that nobody waits for a file to be hashed."""
         files, facts = self._files, self._facts
         self._files, self._facts, self._written = [], [], time.monotonic()
-        if self._memory is None or not (files or facts):
+        if self._database is None or not (files or facts):
             return
         try:
-            self._memory.execute("BEGIN IMMEDIATE")
-            self._memory.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", files)
-            self._memory.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts)
-            self._memory.execute("COMMIT")
+            self._database.execute("BEGIN IMMEDIATE")
+            self._database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", files)
+            self._database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts)
+            self._database.execute("COMMIT")
         except sqlite3.Error as error:
             self._forget(error)
 
     def _forget(self, error: Exception) -> None:
         """Do without the memory after an error; delete its file where it is damaged rather than locked or full."""
-        if self._memory is not None:
+        if self._database is not None:
             with contextlib.suppress(sqlite3.Error):
-                self._memory.close()
-        self._memory = None
+                self._database.close()
+        self._database = None
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
             for name in (self.file.name, f"{self.file.name}-journal"):
                 with contextlib.suppress(OSError):
@@ -215,11 +217,11 @@ def files_of(path: str) -> list[Path]:
 
     BrainVision's header names them; those of EEGLAB, split FIF, Nihon Kohden, Persyst and Curry lie beside it.
     """
-    file = Path(split_trial(path)[0])
+    file = Path(split_item(path)[0])
     suffix = file.suffix.lower()
     others: list[Path] = []
     if suffix in (".vhdr", ".ahdr"):
-        others = _named_in(file)
+        others = _referenced_files(file)
     elif suffix == ".fif":
         parts = (file.with_name(f"{file.stem}-{n}{file.suffix}") for n in count(1))
         others = list(takewhile(Path.is_file, parts))
@@ -228,7 +230,7 @@ def files_of(path: str) -> list[Path]:
     return [file, *sorted(p for p in others if p.is_file())]
 
 
-def _named_in(header: Path) -> list[Path]:
+def _referenced_files(header: Path) -> list[Path]:
     found = []
     with contextlib.suppress(OSError):
         for line in header.read_bytes()[:10_000].splitlines():
@@ -239,7 +241,7 @@ def _named_in(header: Path) -> list[Path]:
     return found
 
 
-def _seen(path: str) -> _Seen:
+def _file_state(path: str) -> _FileState:
     """A recording's path, size, and newest modification and change (nanoseconds), over all its files."""
     files = files_of(path)
     stats = []
@@ -253,7 +255,7 @@ def _seen(path: str) -> _Seen:
 
 def _hash(path: str) -> _Hashed:
     """The digest of a recording's content, and what its files looked like before they were read."""
-    seen = _seen(path)
+    state = _file_state(path)
     parts = []
     for file in files_of(path):
         try:
@@ -262,5 +264,5 @@ def _hash(path: str) -> _Hashed:
         except OSError as error:
             raise unreadable(str(file), "a file that can be read", error) from error
     if len(parts) == 1:
-        return parts[0], seen
-    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:_LENGTH], seen
+        return parts[0], state
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:_LENGTH], state

@@ -27,7 +27,7 @@ from eavdash.errors import DataError, IntegrityError
 
 #: Of the disk, this share of what is written stays free, and so many bytes.
 MARGIN, MARGIN_BYTES = 0.05, 100 * 10**6
-_MAKER = re.compile(r"\.(?P<process>\d+)-\d+@(?P<node>.+)$")
+_WRITER = re.compile(r"\.(?P<process>\d+)-\d+@(?P<node>.+)$")
 _ABANDONED = 7 * 24 * 3600.0  # seconds after which a temporary folder belongs to no living process
 Content = TypeVar("Content")
 
@@ -72,7 +72,7 @@ def free_bytes(cache: Path) -> int:
         return shutil.disk_usage(folder).free
 
 
-def check_room(cache: Path, needed: int) -> None:
+def check_disk_space(cache: Path, needed: int) -> None:
     """Refuse to begin what cannot be finished: ``needed`` bytes, and a margin for everything else that is written.
 
     Raises:
@@ -146,7 +146,7 @@ def _make(folder: Path, write: Callable[[Path], None]) -> None:
     with _cannot_write(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         _sweep(folder.parent)
-        temporary = folder.with_name(f".{folder.name}.{_maker()}")
+        temporary = folder.with_name(f".{folder.name}.{_writer_id()}")
         shutil.rmtree(temporary, ignore_errors=True)
         try:
             temporary.mkdir()
@@ -163,7 +163,7 @@ def _make(folder: Path, write: Callable[[Path], None]) -> None:
 
 def discard(path: Path) -> None:
     """Delete an entry, out of other processes' sight at once. Who has its arrays mapped keeps them until it ends."""
-    aside = path.with_name(f".{path.name}.gone.{_maker()}")
+    aside = path.with_name(f".{path.name}.gone.{_writer_id()}")
     with contextlib.suppress(FileNotFoundError):
         path.rename(aside)
         if aside.is_dir() and not aside.is_symlink():
@@ -177,7 +177,7 @@ def abandoned(path: Path) -> bool:
 
     Of the processes of other machines nothing is known: what they write is given a week.
     """
-    maker = _MAKER.search(path.name)
+    maker = _WRITER.search(path.name)
     if maker and maker["node"] == os.uname().nodename:
         return not _alive(int(maker["process"]))
     with contextlib.suppress(OSError):
@@ -185,7 +185,7 @@ def abandoned(path: Path) -> bool:
     return False
 
 
-def _maker() -> str:
+def _writer_id() -> str:
     """Who writes: process, thread and machine, at the end of a temporary name."""
     return f"{os.getpid()}-{threading.get_ident()}@{os.uname().nodename}"
 

@@ -25,7 +25,7 @@ _KINDS = {
     "scan.sqlite": "what checks have measured of each recording",
     digests.FILE: "which content each recording has",
 }
-_SHOWN = 5  # subjects and settings
+_MOST_NAMES = 5  # subjects and settings
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ def entries(cache: Path) -> list[Entry]:
     found = []
     for top in _inside(cache):
         if top.is_dir():
-            found += [_entry(top.name, path) for path in _inside(top) if _shown(path)]
-        elif _shown(top) and not top.name.endswith(("-journal", "-wal", "-shm")):
+            found += [_entry(top.name, path) for path in _inside(top) if _is_listed(path)]
+        elif _is_listed(top) and not top.name.endswith(("-journal", "-wal", "-shm")):
             found.append(_entry(top.name, top))
     return sorted((e for e in found if e is not None), key=lambda e: (e.used, e.key))
 
@@ -106,7 +106,7 @@ def _inside(folder: Path) -> list[Path]:
     return []
 
 
-def _shown(path: Path) -> bool:
+def _is_listed(path: Path) -> bool:
     return not path.name.startswith(".") or abandoned(path)
 
 
@@ -134,7 +134,9 @@ def _windows(folder: Path) -> str:
     try:
         about = read_json(folder / "meta.json")["about"]
         subjects, settings = about["subjects"], about["settings"]
-        who = ", ".join(subjects[:_SHOWN]) + (f" and {len(subjects) - _SHOWN} more" if len(subjects) > _SHOWN else "")
+        who = ", ".join(subjects[:_MOST_NAMES]) + (
+            f" and {len(subjects) - _MOST_NAMES} more" if len(subjects) > _MOST_NAMES else ""
+        )
         how = ", ".join(f"{name} {_value(value)}" for name, value in settings.items() if value not in ("", [], None))
         return (
             f"{about['modality']} of subject{'s' * (len(subjects) > 1)} {who}: {about['trials']} trials, "
@@ -146,5 +148,5 @@ def _windows(folder: Path) -> str:
 
 def _value(value: Any) -> str:
     if isinstance(value, list):
-        return f"{len(value)} names" if len(value) > _SHOWN else "+".join(map(str, value))
+        return f"{len(value)} names" if len(value) > _MOST_NAMES else "+".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -17,12 +17,12 @@ import pandas as pd
 
 from eavdash.config.choices import COLUMN
 from eavdash.config.schema import StudyConfig
-from eavdash.data.cache.folders import check_room, free_bytes, gigabytes
-from eavdash.data.cache.wanted import Wanted, want
+from eavdash.data.cache.folders import check_disk_space, free_bytes, gigabytes
+from eavdash.data.cache.window_set_spec import WindowSetSpec, window_set_spec
 from eavdash.data.inputs import make_windows
-from eavdash.data.readers.team import Team
+from eavdash.data.readers.pool import ReaderPool
 from eavdash.data.splits import make_splits
-from eavdash.data.table import natural, open_table, select
+from eavdash.data.table import natural_order, open_table, select
 from eavdash.errors import DataError, SplitError
 
 #: The splits whose trials a run reads.
@@ -78,7 +78,7 @@ def sets(
     chosen = select(open_table(root), config, subjects)
     splits = make_splits(chosen.frame, config.protocol)
     planned: dict[tuple[str, ...], PlannedSet] = {}
-    for subject in [""] if config.protocol.name in ACROSS else natural(splits.frame["subject"]):
+    for subject in [""] if config.protocol.name in ACROSS else natural_order(splits.frame["subject"]):
         for _, fold in splits.frame.groupby("fold"):
             mine = trials_of(chosen.frame, fold[fold["subject"] == subject] if subject else fold)
             for modality in config.modalities:
@@ -107,7 +107,7 @@ def estimate(
     Raises:
         DataError, RecordingError: a recording's header cannot be read, or the recordings do not fit together.
     """
-    return _sized(_wanted(planned, config, cache, jobs, report), cache)
+    return _estimate(_specs(planned, config, cache, jobs, report), cache)
 
 
 def prepare(
@@ -121,31 +121,31 @@ def prepare(
         DataError: there is not enough room (nothing is written then), or as :func:`eavdash.data.inputs.load_windows`;
             the sets that were complete are kept.
     """
-    wanted = _wanted(planned, config, cache, jobs, report)
-    size = _sized(wanted, cache)
-    check_room(cache, size.bytes_needed)
-    missing = {name: w for name, w in wanted.items() if not w.folder.is_dir()}
+    specs = _specs(planned, config, cache, jobs, report)
+    size = _estimate(specs, cache)
+    check_disk_space(cache, size.bytes_needed)
+    missing = {name: w for name, w in specs.items() if not w.folder.is_dir()}
     total, before = sum(len(w.rows) for w in missing.values()), 0
-    with Team(jobs) as team:
+    with ReaderPool(jobs) as pool:
         for name, each in missing.items():
 
             def read(done: int, _: int, name: str = name, before: int = before) -> None:
                 if report is not None:
                     report(before + done, total, name)
 
-            make_windows(each, team, read)
+            make_windows(each, pool, read)
             before += len(each.rows)
     return size
 
 
-def _wanted(
+def _specs(
     planned: Iterable[PlannedSet], config: StudyConfig, cache: Path, jobs: int, report: Report | None
-) -> dict[str, Wanted]:
+) -> dict[str, WindowSetSpec]:
     found = {}
     planned = list(planned)
     for done, each in enumerate(planned, start=1):
         name = each.name if each.name not in found else f"{each.name} ({done})"
-        found[name] = want(each.trials, each.modality, config, cache, jobs)
+        found[name] = window_set_spec(each.trials, each.modality, config, cache, jobs)
         if report is not None:
             report(done, len(planned), "looking at the recordings")
     if not found:
@@ -153,8 +153,8 @@ def _wanted(
     return found
 
 
-def _sized(wanted: dict[str, Wanted], cache: Path) -> Estimate:
-    every = {w.key: w for w in wanted.values()}  # recordings that are copies of one another are one set
+def _estimate(specs: dict[str, WindowSetSpec], cache: Path) -> Estimate:
+    every = {w.key: w for w in specs.values()}  # recordings that are copies of one another are one set
     missing = [w for w in every.values() if not w.folder.is_dir()]
     for each in missing:
         each.prepare()

@@ -28,7 +28,7 @@ ENOUGH = 8
 NEIGHBOURS = 6
 #: Of a trial's electrodes at least this share must be good; from fewer nothing is interpolated.
 GOOD = 0.5
-_LOOK = (1.0, 50.0)  # Hz: the band in which channels are compared
+_COMPARED_BAND = (1.0, 50.0)  # Hz: the band in which channels are compared
 
 
 def bad_channels(signal: EegSignal, mains: float = 0.0) -> dict[str, str]:
@@ -50,7 +50,7 @@ def bad_channels(signal: EegSignal, mains: float = 0.0) -> dict[str, str]:
     The last two need eight channels that are not flat. What all channels share, a bad reference, is not found.
     """
     reasons: dict[str, str] = {}
-    still = longest_still(signal.data) / signal.rate
+    still = longest_constant_run(signal.data) / signal.rate
     for name, seconds in zip(signal.channels, still, strict=True):
         if seconds >= min(FLAT, signal.data.shape[1] / signal.rate / 2):
             reasons[name] = f"flat for {seconds:.1f} s"
@@ -58,13 +58,13 @@ def bad_channels(signal: EegSignal, mains: float = 0.0) -> dict[str, str]:
     if len(moving) >= ENOUGH:
         seen = signal.pick(moving)
         data = notch(seen.data.astype(np.float64), seen.rate, mains) if mains else seen.data
-        data = band(data, seen.rate, _LOOK[0], min(_LOOK[1], 0.45 * seen.rate))
+        data = band(data, seen.rate, _COMPARED_BAND[0], min(_COMPARED_BAND[1], 0.45 * seen.rate))
         reasons |= _deviating(data, moving)
-        reasons |= _alone(data, seen.rate, moving, reasons)
+        reasons |= _uncorrelated(data, seen.rate, moving, reasons)
     return {name: reasons[name] for name in signal.channels if name in reasons}
 
 
-def longest_still(data: np.ndarray) -> np.ndarray:
+def longest_constant_run(data: np.ndarray) -> np.ndarray:
     """(channel,) the longest run of equal samples of (channel, time), in samples."""
     changes = np.diff(data, axis=1) != 0
     edges = np.ones((len(data), 1), dtype=bool)
@@ -103,7 +103,7 @@ def _deviating(data: np.ndarray, channels: Sequence[str]) -> dict[str, str]:
     }
 
 
-def _alone(data: np.ndarray, rate: float, channels: Sequence[str], found: dict[str, str]) -> dict[str, str]:
+def _uncorrelated(data: np.ndarray, rate: float, channels: Sequence[str], found: dict[str, str]) -> dict[str, str]:
     rows = [row for row, name in enumerate(channels) if name not in found]
     names = [channels[row] for row in rows]
     if len(rows) < ENOUGH:

@@ -18,7 +18,7 @@ import numpy as np
 
 from eavdash.data.eeg import electrodes
 from eavdash.data.eeg.signal import EegInfo, EegSignal
-from eavdash.data.recording import stamp, stretch, unreadable
+from eavdash.data.recording import sample_range, stamp, unreadable
 from eavdash.errors import EavdashError, RecordingError
 
 _NUMBERED = re.compile(r"(.+)-[0-9]+")
@@ -31,7 +31,7 @@ def file_info(path: str) -> EegInfo:
         RecordingError: it cannot be read or has no EEG channel.
     """
     stamp(path)
-    with _Opened(path) as raw:
+    with _OpenRecording(path) as raw:
         names, others = _channels(path, raw)
         rate = float(raw.info["sfreq"])
         return EegInfo(float(raw.n_times / rate), rate, tuple(names), tuple(others))
@@ -44,11 +44,11 @@ def read_file(path: str, start: float | None, stop: float | None, references: Se
         RecordingError: unreadable, or outside the file.
     """
     stamp(path)
-    with _Opened(path) as raw:
+    with _OpenRecording(path) as raw:
         names, others = _channels(path, raw)
         kept = {name: others[name] for name in references if name in others}
         rate = float(raw.info["sfreq"])
-        first, last = stretch(path, int(raw.n_times), rate, start, stop)
+        first, last = sample_range(path, int(raw.n_times), rate, start, stop)
         rows = [*names.values(), *kept.values()]
         try:
             data = raw.get_data(picks=rows, start=first, stop=last, verbose="ERROR")
@@ -72,7 +72,7 @@ def _channels(path: str, raw: Any) -> tuple[dict[str, int], dict[str, int]]:
     stems = Counter(match[1] for match in map(_NUMBERED.fullmatch, raw.ch_names) if match)
     twice = [name for name, count in stems.items() if count > 1 and electrodes.on_scalp(electrodes.canonical(name))]
     if twice:
-        raise _not_once(path, f"{', '.join(twice)} more than once")
+        raise _ambiguous_channels(path, f"{', '.join(twice)} more than once")
     return chosen(path, raw.ch_names, kinds)
 
 
@@ -91,13 +91,15 @@ def chosen(
     rows = [row for row in eeg if electrodes.on_scalp(named[row])] or eeg
     twice = [name for name, count in Counter(named[row] for row in rows).items() if count > 1]
     if not rows or twice:
-        raise _not_once(path, f"{', '.join(twice)} more than once" if twice else ", ".join(names) or "no channel")
+        raise _ambiguous_channels(
+            path, f"{', '.join(twice)} more than once" if twice else ", ".join(names) or "no channel"
+        )
     read = {named[row]: row for row in rows}
     beside = Counter(name for name in named if name not in read)
     return read, {name: row for row, name in enumerate(named) if beside[name] == 1}
 
 
-def _not_once(path: str, found: str) -> EavdashError:
+def _ambiguous_channels(path: str, found: str) -> EavdashError:
     return RecordingError.at(
         path,
         expected="EEG channels, each name once",
@@ -106,7 +108,7 @@ def _not_once(path: str, found: str) -> EavdashError:
     )
 
 
-class _Opened:
+class _OpenRecording:
     """Context manager: an MNE recording that says nothing, is closed afterwards, and fails in one sentence."""
 
     def __init__(self, path: str) -> None:

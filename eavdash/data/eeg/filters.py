@@ -29,11 +29,11 @@ def edges(low: float, high: float, *rates: float) -> tuple[float, float]:
     rate = min(rates)
     high = min(high, _PASS_LIMIT * rate)
     if high <= low:
-        raise too_slow(low, rate, "eeg.low")
+        raise rate_too_low(low, rate, "eeg.low")
     return low, high
 
 
-def too_slow(frequency: float, rate: float, setting: str) -> EavdashError:
+def rate_too_low(frequency: float, rate: float, setting: str) -> EavdashError:
     """The error for a sampling rate below what an edge of the pass band, ``setting``, needs."""
     return DataError.at(
         "EEG",
@@ -71,7 +71,7 @@ def notch(data: np.ndarray, rate: float, frequency: float) -> np.ndarray:
     if not len(frequencies):
         return data.astype(np.float64)
     pad = min(round(_HUM * rate), data.shape[1] - 1)
-    data = _with_hum_beyond(data.astype(np.float64), rate, frequencies, pad)
+    data = _extend_hum(data.astype(np.float64), rate, frequencies, pad)
     for one in frequencies:
         # Low edge above high edge: MNE's way to say band-stop. One at a time, so that each is a filter of low order.
         data = mne.filter.filter_data(
@@ -87,7 +87,7 @@ def notch(data: np.ndarray, rate: float, frequency: float) -> np.ndarray:
     return np.asarray(data[:, pad : data.shape[1] - pad])
 
 
-def _with_hum_beyond(data: np.ndarray, rate: float, frequencies: np.ndarray, pad: int) -> np.ndarray:
+def _extend_hum(data: np.ndarray, rate: float, frequencies: np.ndarray, pad: int) -> np.ndarray:
     """``data`` continued by ``pad`` samples at both ends: its hum goes on in phase, the rest is reflected.
 
     Plain reflection breaks the hum's phase, and the break rings: half of the hum would stay in a trial's first and last

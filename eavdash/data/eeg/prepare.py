@@ -32,7 +32,7 @@ from eavdash.config.schema import EegConfig
 from eavdash.data.eeg import electrodes
 from eavdash.data.eeg.bad import bad_channels, interpolate
 from eavdash.data.eeg.filters import band, edges, notch, resample
-from eavdash.data.eeg.published import causal
+from eavdash.data.eeg.published import causal_chain
 from eavdash.data.eeg.signal import EegSignal
 from eavdash.errors import ConfigError, DataError
 
@@ -61,7 +61,7 @@ def prepare(signal: EegSignal, config: EegConfig, channels: Sequence[str] = ()) 
     channels = tuple(channels) or signal.channels
     if config.chain == "published":
         check_published(config)
-        return Prepared(causal(_picked(signal, channels), config))
+        return Prepared(causal_chain(_pick_channels(signal, channels), config))
     low, high = edges(config.low, config.high, signal.rate, config.rate)
     interpolated: tuple[str, ...] = ()
     bad: dict[str, str] = {}
@@ -69,14 +69,14 @@ def prepare(signal: EegSignal, config: EegConfig, channels: Sequence[str] = ()) 
         bad = bad_channels(signal, config.notch)
         lacking = [name for name in channels if name not in signal.channels]
         signal, interpolated = interpolate(signal, lacking, list(bad))
-    signal = _picked(rereference(signal, config.reference), channels)
+    signal = _pick_channels(rereference(signal, config.reference), channels)
     data = signal.data.astype(np.float64)
     if config.notch:
         data = notch(data, signal.rate, config.notch)
     data = resample(band(data, signal.rate, low, high), signal.rate, config.rate)
     left = {name: reason for name, reason in bad.items() if name in channels and name not in interpolated}
-    mended = tuple(name for name in channels if name in interpolated)
-    return Prepared(EegSignal(data.astype(np.float32), config.rate, signal.channels), mended, left)
+    repaired = tuple(name for name in channels if name in interpolated)
+    return Prepared(EegSignal(data.astype(np.float32), config.rate, signal.channels), repaired, left)
 
 
 def prepare_eeg(signal: EegSignal, config: EegConfig, channels: Sequence[str] = ()) -> EegSignal:
@@ -162,7 +162,7 @@ def check_published(config: EegConfig) -> None:
         )
 
 
-def _picked(signal: EegSignal, channels: Sequence[str]) -> EegSignal:
+def _pick_channels(signal: EegSignal, channels: Sequence[str]) -> EegSignal:
     if missing := [name for name in channels if name not in signal.channels]:
         raise DataError.at(
             "EEG",

@@ -27,11 +27,11 @@ from threadpoolctl import threadpool_limits
 
 from eavdash.config.schema import EegConfig
 from eavdash.data.eeg.electrodes import EAV_CHANNELS
-from eavdash.data.eeg.filters import edges, resample, too_slow
+from eavdash.data.eeg.filters import edges, rate_too_low, resample
 from eavdash.data.eeg.mat import EAV_RATE, EAV_UNIT, mat_shape, read_cube
 from eavdash.data.eeg.signal import EegSignal
 from eavdash.data.polyphase import Decimator
-from eavdash.data.recording import stamp, stretch
+from eavdash.data.recording import sample_range, stamp
 from eavdash.errors import RecordingError
 
 ORDER = 5
@@ -56,11 +56,11 @@ def published_trial(
     whole = _filtered(file, stamp(file), config.rate, config.low, config.high, threads)
     begin, end = (round((number - 1 + k) * samples * config.rate / EAV_RATE) for k in (0, 1))
     data = whole[:, begin:end]
-    first, last = stretch(f"{file}#{number}", data.shape[1], config.rate, start, stop)
+    first, last = sample_range(f"{file}#{number}", data.shape[1], config.rate, start, stop)
     return EegSignal(data[:, first:last], config.rate, EAV_CHANNELS)
 
 
-def causal(signal: EegSignal, config: EegConfig) -> EegSignal:
+def causal_chain(signal: EegSignal, config: EegConfig) -> EegSignal:
     """The same two steps over ``signal`` alone."""
     low, high = edges(config.low, config.high, signal.rate, config.rate)
     data = signal.data.astype(np.float64)
@@ -69,13 +69,13 @@ def causal(signal: EegSignal, config: EegConfig) -> EegSignal:
     return EegSignal(data.astype(np.float32), config.rate, signal.channels)
 
 
-def as_it_is(signal: EegSignal, config: EegConfig) -> EegSignal:
+def resample_only(signal: EegSignal, config: EegConfig) -> EegSignal:
     """A signal that the chain has been through already, at ``config.rate``."""
     data = resample(signal.data.astype(np.float64), signal.rate, config.rate)
     return EegSignal(data.astype(np.float32), config.rate, signal.channels)
 
 
-def finished(file: str) -> bool:
+def is_preprocessed(file: str) -> bool:
     """Whether a file holds what the chain gives, rather than what it begins with."""
     return Path(file).suffix.lower() == ".pkl"
 
@@ -89,12 +89,12 @@ def release() -> None:
 def _filtered(file: str, file_stamp: tuple[int, int], rate: float, low: float, high: float, threads: int) -> np.ndarray:
     """(30, time of all trials) float32 volt."""
     if high >= rate / 2:  # nothing is lowered here: it would be another chain
-        raise too_slow(high, rate, "eeg.high")
+        raise rate_too_low(high, rate, "eeg.high")
     sections = _design(low, high, rate)
     cube = read_cube(file, file_stamp)
     time, channels, trials = cube.shape
     whole = np.empty((channels, round(trials * time * rate / EAV_RATE)), np.float32)
-    slower = _slower(rate)
+    slower = _downsampler(rate)
 
     def convert(channel: int) -> None:
         joined = np.ascontiguousarray(cube[:, channel, :].T)  # (trial, time), as stored
@@ -109,7 +109,7 @@ def _filtered(file: str, file_stamp: tuple[int, int], rate: float, low: float, h
     return whole
 
 
-def _slower(rate: float) -> Callable[[np.ndarray], np.ndarray]:
+def _downsampler(rate: float) -> Callable[[np.ndarray], np.ndarray]:
     """Resampling of one channel, (time,), from the file's rate; zeros are assumed beyond the ends."""
     from scipy.signal import resample_poly
 

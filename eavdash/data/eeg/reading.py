@@ -22,7 +22,7 @@ from eavdash.data.eeg.bad import bad_channels
 from eavdash.data.eeg.file import chosen, file_info, read_file
 from eavdash.data.eeg.prepare import Prepared, check_published, prepare, prepare_eeg, reference_channels
 from eavdash.data.eeg.signal import EegInfo, EegSignal
-from eavdash.data.recording import split_trial, stamp, stretch
+from eavdash.data.recording import sample_range, split_item, stamp
 from eavdash.errors import DataError, RecordingError
 
 __all__ = [
@@ -64,11 +64,11 @@ def read_eeg(
             without one of the ``references``.
     """
     check_reference(path, eeg_info(path), references)
-    file, number = split_trial(path)
+    file, number = split_item(path)
     if number is not None and eeg_arrays.is_array(file, number):
         data, info = eeg_arrays.array_trial(file, number)
         names, others = chosen(file, info.channels)
-        first, last = stretch(path, info.samples, info.rate, start, stop)
+        first, last = sample_range(path, info.samples, info.rate, start, stop)
         cut = data[:, first:last].astype(np.float32)
         beside = {name: cut[others[name]] for name in references if name in others}
         signal = EegSignal(cut[list(names.values())], info.rate, tuple(names), beside)
@@ -94,16 +94,16 @@ def read_prepared(
         RecordingError: as :func:`read_eeg`.
         DataError: as :func:`eavdash.data.eeg.prepare.prepare`.
     """
-    file, number = split_trial(path)
+    file, number = split_item(path)
     if config.chain == "published" and number is not None:
         check_published(config)
         if file.lower().endswith(".mat"):
             eeg_arrays.array_info(file, number)
             signal = eeg_published.published_trial(file, number, config, start, stop, threads)
             return Prepared(signal.pick(tuple(channels) or signal.channels))
-        if eeg_published.finished(file):
+        if eeg_published.is_preprocessed(file):
             signal = read_eeg(path, start, stop)
-            return Prepared(eeg_published.as_it_is(signal.pick(tuple(channels) or signal.channels), config))
+            return Prepared(eeg_published.resample_only(signal.pick(tuple(channels) or signal.channels), config))
     signal = read_eeg(path, start, stop, reference_channels(config.reference))
     return prepare(signal, config, channels)
 
@@ -135,7 +135,7 @@ def common_channels(
     names = tuple(dict.fromkeys(electrodes.canonical(name) for name in wanted))
     common: list[str] = []
     # The trials of one file share their channels: look at each file once.
-    for n, path in enumerate({split_trial(path)[0]: path for path in paths}.values()):
+    for n, path in enumerate({split_item(path)[0]: path for path in paths}.values()):
         info = eeg_info(path)
         check_reference(path, info, references)
         _check_wanted(path, info.channels, names, interpolate)
@@ -158,7 +158,7 @@ def release() -> None:
 
 @lru_cache(maxsize=1024)
 def _info(path: str, _stamp: tuple[int, int]) -> EegInfo:
-    file, number = split_trial(path)
+    file, number = split_item(path)
     if not eeg_arrays.is_array(file, number) or number is None:
         return file_info(file)
     info = eeg_arrays.array_info(file, number)

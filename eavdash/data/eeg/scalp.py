@@ -18,7 +18,7 @@ import numpy as np
 
 from eavdash.data.eeg.electrodes import MONTAGE
 
-LEAST = 4  # electrodes: fewer say nothing about a field
+MIN_ELECTRODES = 4  # electrodes: fewer say nothing about a field
 GRID = 56  # cells along each side
 NOSE = 1.17  # head radii: how far the drawing reaches at least
 ORDER = 4
@@ -52,15 +52,15 @@ def scalp_map(channels: tuple[str, ...]) -> ScalpMap | None:
     """The map of those ``channels`` that have a standard position; None where they are too few."""
     places = _places()
     used = tuple(n for n, name in enumerate(channels) if name in places)
-    if len(used) < LEAST:
+    if len(used) < MIN_ELECTRODES:
         return None
     directions = np.array([places[channels[n]] for n in used])
-    positions = _unroll(directions)
+    positions = _project(directions)
     extent = max(NOSE, float(np.hypot(*positions.T).max())) + 0.05
     middles = (np.arange(GRID) + 0.5) / GRID * 2 - 1
     right, nose = np.meshgrid(extent * middles, -extent * middles)
     cells = np.flatnonzero(np.hypot(right, nose).ravel() <= extent)
-    grid = _roll(np.column_stack([right.ravel(), nose.ravel()])[cells])
+    grid = _unproject(np.column_stack([right.ravel(), nose.ravel()])[cells])
     return ScalpMap(used, positions, extent, cells, _weights(directions, grid))
 
 
@@ -88,15 +88,15 @@ def _places() -> dict[str, np.ndarray]:
     return dict(zip(found, vectors / np.linalg.norm(vectors, axis=1, keepdims=True), strict=True))
 
 
-def _unroll(directions: np.ndarray) -> np.ndarray:
+def _project(directions: np.ndarray) -> np.ndarray:
     """(point, 3) on the sphere to (point, 2): radius 1 is a quarter of the way round."""
     angle = np.arccos(np.clip(directions[:, 2], -1, 1)) / (np.pi / 2)
     across = np.hypot(directions[:, 0], directions[:, 1])
     return np.asarray(directions[:, :2] * (angle / np.maximum(across, 1e-12))[:, None])
 
 
-def _roll(flat: np.ndarray) -> np.ndarray:
-    """The inverse of :func:`_unroll`."""
+def _unproject(flat: np.ndarray) -> np.ndarray:
+    """The inverse of :func:`_project`."""
     radius = np.hypot(flat[:, 0], flat[:, 1])
     angle = radius * np.pi / 2
     return np.column_stack([flat * (np.sin(angle) / np.maximum(radius, 1e-12))[:, None], np.cos(angle)])

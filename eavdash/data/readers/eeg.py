@@ -12,7 +12,7 @@ from eavdash.data.eeg import reading as eeg
 from eavdash.data.eeg.arrays import array_info
 from eavdash.data.eeg.prepare import clip, exceeding, reference_channels
 from eavdash.data.readers.base import Reader, Reading, Span, TrialRow
-from eavdash.data.recording import split_trial
+from eavdash.data.recording import split_item
 
 #: Bytes for each number in a file of arrays, while it is open: float64, and what is made of it (measured: 9.3).
 _OPEN = 10
@@ -54,11 +54,11 @@ class EegReader(Reader):
         interpolate = self.config.bad_channels == "interpolate"
         references = reference_channels(self.config.reference)
         self.channels = eeg.common_channels(paths, self.config.channels, interpolate, references)
-        for path in {split_trial(path)[0]: path for path in paths}.values():
+        for path in {split_item(path)[0]: path for path in paths}.values():
             info = eeg.eeg_info(path)
             self.width = max(self.width, len(info.channels) + len(references))
             self.fastest = max(self.fastest, info.rate)
-            file, number = split_trial(path)
+            file, number = split_item(path)
             if number is not None:
                 array = array_info(file, number)
                 self.held = max(self.held, array.samples * len(array.channels) * array.trials)

@@ -1,4 +1,4 @@
-"""Processes that read trials: started by :class:`~eavdash.data.readers.team.Team`, ended by it or with it.
+"""Processes that read trials: started by :class:`~eavdash.data.readers.pool.ReaderPool`, ended by it or with it.
 
 ``python -m eavdash.data.readers.worker MODALITY CONTROL FD ...`` loads the libraries that reading that modality takes,
 once, and becomes as many processes as there are further sockets: what the libraries need (half a gigabyte) is then
@@ -16,7 +16,7 @@ import sys
 from multiprocessing.connection import Connection
 
 from eavdash.data.readers.base import Reading
-from eavdash.data.readers.team import forget, send
+from eavdash.data.readers.pool import release_files, send
 
 _LIBRARIES = {
     "vision": ("torch", "facenet_pytorch.models.mtcnn"),
@@ -32,40 +32,40 @@ def main(modality: str, control: int, sockets: list[int]) -> None:
         with contextlib.suppress(ImportError):  # whoever needs it says that it is missing
             importlib.import_module(library)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends the others, and so this one
-    members: dict[int, int] = {}
+    processes: dict[int, int] = {}
     for number, socket in enumerate(sockets):
         process = os.fork()
         if not process:
-            _member(socket, [control, *sockets[number + 1 :]])
-        members[process] = number
+            _reading_process(socket, [control, *sockets[number + 1 :]])
+        processes[process] = number
         os.close(socket)
-    with Connection(control) as team, contextlib.suppress(OSError):
-        while members:
+    with Connection(control) as connection, contextlib.suppress(OSError):
+        while processes:
             process, status = os.wait()
-            team.send((members.pop(process), os.waitstatus_to_exitcode(status)))
+            connection.send((processes.pop(process), os.waitstatus_to_exitcode(status)))
 
 
-def _member(socket: int, others: list[int]) -> None:
+def _reading_process(socket: int, others: list[int]) -> None:
     """One reading process, to its end."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     code = 1
     try:
         for other in others:
             os.close(other)
-        with Connection(socket) as team:
-            work(team)
+        with Connection(socket) as connection:
+            work(connection)
         code = 0
     finally:
         os._exit(code)
 
 
-def work(team: Connection) -> None:
+def work(connection: Connection) -> None:
     """Read one trial after the other until nobody asks any more."""
     with contextlib.suppress(EOFError, OSError):
         while True:
-            task = team.recv()
+            task = connection.recv()
             if task is None:
-                forget()
+                release_files()
                 continue
             reader, row, spans = task
             found: Reading | Exception
@@ -73,7 +73,7 @@ def work(team: Connection) -> None:
                 found = reader.read(row, spans)
             except Exception as error:
                 found = error
-            send(team, found)
+            send(connection, found)
 
 
 if __name__ == "__main__":

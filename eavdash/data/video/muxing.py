@@ -16,7 +16,7 @@ import av
 import numpy as np
 
 from eavdash.data.audio import reading as audio
-from eavdash.data.recording import split_trial
+from eavdash.data.recording import split_item
 from eavdash.data.video import reading as video
 from eavdash.data.video.decoding import open_video
 from eavdash.errors import RecordingError
@@ -45,7 +45,7 @@ class Cut:
 
 def key_frame_before(pictures: Cut) -> float | None:
     """Time from the first picture of the last key frame before the stretch; None: packets must not be copied."""
-    if split_trial(pictures.path)[1] is not None:
+    if split_item(pictures.path)[1] is not None:
         return None
     with open_video(pictures.path) as (container, stream):
         if not browsers_know(stream) or not any(name in container.format.name for name in _SEEKABLE):
@@ -102,7 +102,7 @@ def encoded_packets(out: Any, pictures: Cut) -> Iterator[Any]:
 
 def _shown(pictures: Cut) -> Iterator[tuple[float, Any]]:
     """(seconds from the start, frame) of each picture that is shown in the stretch, upright."""
-    if split_trial(pictures.path)[1] is not None:
+    if split_item(pictures.path)[1] is not None:
         rate = video.video_info(pictures.path).frames_per_second
         times = pictures.start + np.arange(max(1, round(pictures.duration * rate))) / rate
         for time, array in zip(times, video.read_frames(pictures.path, list(times), _ITEM_SIZE), strict=True):

@@ -23,7 +23,7 @@ import numpy as np
 import soundfile
 
 from eavdash.data.audio import reading as audio
-from eavdash.data.recording import split_trial, stamp
+from eavdash.data.recording import split_item, stamp
 from eavdash.data.video.decoding import is_still, open_video
 from eavdash.data.video.muxing import (
     CANNOT_WRITE,
@@ -65,7 +65,7 @@ def playable(pictures: Cut | None, sound: Cut | None, cache: Path) -> Playable:
         DataError: a file cannot be written.
     """
     image = None
-    if pictures is not None and split_trial(pictures.path)[1] is None:
+    if pictures is not None and split_item(pictures.path)[1] is None:
         with open_video(pictures.path) as (container, stream):
             if is_still(container):
                 image, pictures = _image(pictures.path, cache), None

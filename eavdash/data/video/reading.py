@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import av
 import numpy as np
 
-from eavdash.data.recording import split_trial, stamp
+from eavdash.data.recording import split_item, stamp
 from eavdash.data.video.decoding import (
     END_TOLERANCE,
     SAME_TIME,
@@ -209,14 +209,14 @@ def _rgb(frame: Any) -> np.ndarray:
 
 def holds_faces(path: str) -> bool:
     """Whether the pictures are faces already: those of EAV's published pickles are."""
-    file, number = split_trial(path)
+    file, number = split_item(path)
     return number is not None and file.lower().endswith(".pkl")
 
 
 def _pickle_info(path: str) -> VideoInfo:
     from eavdash.data.formats import eav_pickle as eav_pickles
 
-    file, number = split_trial(path)
+    file, number = split_item(path)
     if not 1 <= (number or 0) <= _windows_in(file, stamp(file)):
         eav_pickles.frames(file, number or 0)  # raises
     count, height, width = eav_pickles.SHAPES["vis"][:3]
@@ -235,7 +235,7 @@ def _pickled(path: str, times: list[float]) -> Iterator[tuple[np.ndarray, list[i
     """As :func:`_upright`, from a published pickle."""
     from eavdash.data.formats import eav_pickle as eav_pickles
 
-    file, number = split_trial(path)
+    file, number = split_item(path)
     pictures, rate = eav_pickles.frames(file, number or 0), eav_pickles.FRAMES_PER_SECOND
     end = len(pictures) / rate
     if times[-1] > end + END_TOLERANCE:

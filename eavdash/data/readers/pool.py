@@ -55,15 +55,15 @@ def jobs_within(jobs: int, reading: int, result: int, memory: int = MEMORY) -> i
     return max(fits, default=1)
 
 
-class Team:
+class ReaderPool:
     """Up to ``jobs`` processes that read trials; a context manager. They are started when first needed."""
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
         self._modality = ""
-        self._host: _Host | None = None
+        self._server: _ForkServer | None = None
 
-    def __enter__(self) -> Team:
+    def __enter__(self) -> ReaderPool:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -71,9 +71,9 @@ class Team:
 
     def close(self) -> None:
         """End the processes, whatever they are doing."""
-        if self._host is not None:
-            self._host.close()
-            self._host = None
+        if self._server is not None:
+            self._server.close()
+            self._server = None
 
     def read(self, reader: Reader, tasks: Sequence[Task], jobs: int) -> Iterator[Reading]:
         """The reading of each task in order, by at most ``jobs`` processes; at most jobs + 1 are under way or wait.
@@ -81,66 +81,66 @@ class Team:
         Raises:
             RecordingError: a trial cannot be read, or the process that read it was killed; the first one in order.
         """
-        host = self._started(reader.modality, max(1, min(jobs, self.jobs)))
-        lines = host.lines[:jobs]
-        idle = list(lines)
+        server = self._server_for(reader.modality, max(1, min(jobs, self.jobs)))
+        connections = server.connections[:jobs]
+        idle = list(connections)
         busy: dict[Connection, int] = {}
         waiting: dict[int, Reading | Exception] = {}
         started = 0
         try:
             for place in range(len(tasks)):
                 while place not in waiting:
-                    while idle and started < min(len(tasks), place + len(lines) + 1):
-                        line = idle.pop()
+                    while idle and started < min(len(tasks), place + len(connections) + 1):
+                        connection = idle.pop()
                         with contextlib.suppress(OSError):  # one that has died says so when the result is fetched
-                            line.send((reader, *tasks[started]))
-                        busy[line] = started
+                            connection.send((reader, *tasks[started]))
+                        busy[connection] = started
                         started += 1
                     for ready in wait(list(busy)):
-                        line = cast(Connection, ready)
-                        number = busy.pop(line)
+                        connection = cast(Connection, ready)
+                        number = busy.pop(connection)
                         try:
-                            waiting[number] = receive(line)
-                            idle.append(line)
+                            waiting[number] = receive(connection)
+                            idle.append(connection)
                         except (EOFError, OSError, pickle.UnpicklingError):
-                            waiting[number] = _killed(tasks[number][0], host.ending(line))
+                            waiting[number] = _process_died(tasks[number][0], server.exit_code(connection))
                 found = waiting.pop(place)
                 if isinstance(found, Exception):
                     raise found
                 if place == len(tasks) - 1:
-                    for line in lines:
+                    for connection in connections:
                         with contextlib.suppress(OSError):
-                            line.send(None)  # what was kept of the last file is not needed any more
+                            connection.send(None)  # what was kept of the last file is not needed any more
                 yield found
         except BaseException:
             if busy or started < len(tasks):
                 self.close()  # what is under way belongs to nobody
             raise
 
-    def _started(self, modality: str, jobs: int) -> _Host:
+    def _server_for(self, modality: str, jobs: int) -> _ForkServer:
         """The processes for a modality; those for another one, or too few, are ended first."""
-        if self._host is None or modality != self._modality or len(self._host.lines) < jobs:
+        if self._server is None or modality != self._modality or len(self._server.connections) < jobs:
             self.close()
-            self._host, self._modality = _Host(modality, jobs), modality
-        return self._host
+            self._server, self._modality = _ForkServer(modality, jobs), modality
+        return self._server
 
 
-def send(line: Connection, found: Reading | Exception) -> None:
+def send(connection: Connection, found: Reading | Exception) -> None:
     """Send a reading or an error; arrays go as they are, without a copy."""
     if isinstance(found, Exception):
-        line.send(_portable(found))
+        connection.send(_picklable(found))
         return
     arrays = [np.ascontiguousarray(found.values), np.ascontiguousarray(found.mask)]
-    line.send(([(a.shape, a.dtype) for a in arrays], found.facts))
+    connection.send(([(a.shape, a.dtype) for a in arrays], found.facts))
     for array in filter(np.size, arrays):
         rest = array.data.cast("B")
         while len(rest):
-            rest = rest[os.write(line.fileno(), rest) :]
+            rest = rest[os.write(connection.fileno(), rest) :]
 
 
-def receive(line: Connection) -> Reading | Exception:
+def receive(connection: Connection) -> Reading | Exception:
     """What :func:`send` sent."""
-    found = line.recv()
+    found = connection.recv()
     if isinstance(found, Exception):
         return found
     arrays = []
@@ -148,7 +148,7 @@ def receive(line: Connection) -> Reading | Exception:
         array: np.ndarray = np.empty(shape, dtype)
         rest = array.data.cast("B") if array.size else memoryview(b"")
         while len(rest):
-            count = os.readv(line.fileno(), [rest])
+            count = os.readv(connection.fileno(), [rest])
             if not count:
                 raise EOFError
             rest = rest[count:]
@@ -156,14 +156,14 @@ def receive(line: Connection) -> Reading | Exception:
     return Reading(arrays[0], arrays[1], found[1])
 
 
-def forget() -> None:
+def release_files() -> None:
     """Let go of what readers of this process keep of the last file, up to half a gigabyte."""
     from eavdash.data.eeg import reading as eeg
 
     eeg.release()
 
 
-class _Host:
+class _ForkServer:
     """The program behind a team: ``lines`` to its processes, and a line by which it says how they ended."""
 
     def __init__(self, modality: str, jobs: int) -> None:
@@ -181,25 +181,25 @@ class _Host:
         finally:
             for pair in pairs:
                 pair[1].close()
-        self.control, *self.lines = [Connection(pair[0].detach()) for pair in pairs]
-        self._endings: dict[int, int] = {}
+        self.control, *self.connections = [Connection(pair[0].detach()) for pair in pairs]
+        self._exit_codes: dict[int, int] = {}
 
-    def ending(self, line: Connection) -> int | None:
+    def exit_code(self, connection: Connection) -> int | None:
         """The exit code of the process behind a line that broke; None if nobody is left to tell."""
-        number = next(n for n, other in enumerate(self.lines) if other is line)
+        number = next(n for n, other in enumerate(self.connections) if other is connection)
         try:
-            while number not in self._endings and self.control.poll(_PATIENCE):
+            while number not in self._exit_codes and self.control.poll(_PATIENCE):
                 ended, code = self.control.recv()
-                self._endings[ended] = code
+                self._exit_codes[ended] = code
         except (EOFError, OSError):  # the program itself has ended
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return self.process.wait(_PATIENCE)
-        return self._endings.get(number)
+        return self._exit_codes.get(number)
 
     def close(self) -> None:
         """End all processes. The program ignores SIGTERM until those it made are gone."""
-        for line in (self.control, *self.lines):
-            line.close()
+        for connection in (self.control, *self.connections):
+            connection.close()
         for number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, number)
@@ -208,7 +208,7 @@ class _Host:
                 return
 
 
-def _killed(row: TrialRow, code: int | None) -> EavdashError:
+def _process_died(row: TrialRow, code: int | None) -> EavdashError:
     name = "for an unknown reason" if code is None else f"with exit code {code}"
     if code is not None and -code in {*signal.Signals}:
         name = f"by {signal.Signals(-code).name}" + (", perhaps for want of memory" if code == -signal.SIGKILL else "")
@@ -220,7 +220,7 @@ def _killed(row: TrialRow, code: int | None) -> EavdashError:
     )
 
 
-def _portable(error: Exception) -> Exception:
+def _picklable(error: Exception) -> Exception:
     """The error, as far as it can be sent; one that is nobody's fault takes the story of where it happened along."""
     if not isinstance(error, EavdashError):
         error.add_note("".join(traceback.format_exception(error)))

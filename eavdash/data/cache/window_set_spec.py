@@ -1,9 +1,9 @@
 """A window set that is asked for: which trials it is made of, what its name is, how large it will be.
 
-In: rows of a trial table, a modality and a configuration. Out: a :class:`Wanted`. Nothing is read but what headers say;
+In: rows of a trial table, a modality and a configuration. Out: a :class:`WindowSetSpec`. Nothing is read but what headers say;
 digests of the files and lengths of the recordings are remembered in the cache (digests.py).
 
-The name (:attr:`Wanted.key`) says all that the arrays depend on: what is in the files, which stretches of them, and how
+The name (:attr:`WindowSetSpec.key`) says all that the arrays depend on: what is in the files, which stretches of them, and how
 they are read. It says nothing of where the files lie, of subjects' and trials' names, labels and groups: a dataset that
 is moved, relabelled or grouped anew is not read again.
 """
@@ -28,7 +28,7 @@ from eavdash.data.cache.digests import Digests
 from eavdash.data.cache.folders import key_of
 from eavdash.data.eeg import reading as eeg
 from eavdash.data.readers import READERS, Reader, Span, TrialRow
-from eavdash.data.recording import seconds, split_trial
+from eavdash.data.recording import seconds, split_item
 from eavdash.data.table import natural_key
 from eavdash.data.video import reading as video
 from eavdash.data.windows import tile
@@ -40,7 +40,7 @@ _PAST_END = 0.5  # seconds
 
 
 @dataclass(frozen=True, eq=False)
-class Wanted:
+class WindowSetSpec:
     """The windows of some trials in one modality, before they are read.
 
     ``rows`` are in natural order of (subject, trial). ``contents`` has for each what its file holds: digest, suffix
@@ -83,10 +83,10 @@ class Wanted:
         found = []
         with Digests(self.cache) as known:
             for row, (digest, suffix, item) in zip(self.rows, self.contents, strict=True):
-                with naming(row):
+                with naming_trial(row):
                     name = f"{VERSION} seconds {self.modality} {digest}{suffix}#{item or ''}"
-                    whole = known.fact(name, lambda path=row.path: _whole(path, self.modality))  # type: ignore[misc]
-                    length = _cut(row.path, whole, row.start, row.stop)
+                    whole = known.fact(name, lambda path=row.path: _recording_seconds(path, self.modality))  # type: ignore[misc]
+                    length = _trial_seconds(row.path, whole, row.start, row.stop)
                 # A still image has no end of its own: it stands for one window.
                 found.append(tile(self.window if length == float("inf") else length, self.window))
         return tuple(found)
@@ -120,7 +120,9 @@ class Wanted:
         self.reader.prepare(list(self.rows))
 
 
-def want(trials: pd.DataFrame, modality: str, config: StudyConfig, cache: Path, jobs: int = 1) -> Wanted:
+def window_set_spec(
+    trials: pd.DataFrame, modality: str, config: StudyConfig, cache: Path, jobs: int = 1
+) -> WindowSetSpec:
     """What :func:`eavdash.data.inputs.load_windows` of the same arguments gives, before it is read.
 
     ``jobs``: threads that hash the files whose digest is not remembered.
@@ -137,7 +139,7 @@ def want(trials: pd.DataFrame, modality: str, config: StudyConfig, cache: Path, 
             found=f"{len(trials)} trials, none with it",
             remedy="leave this stage out or choose other subjects",
         )
-    places = [split_trial(row.path) for row in rows]
+    places = [split_item(row.path) for row in rows]
     first: dict[str, TrialRow] = {}
     for (file, _), row in zip(places, rows, strict=True):
         first.setdefault(file, row)
@@ -145,10 +147,10 @@ def want(trials: pd.DataFrame, modality: str, config: StudyConfig, cache: Path, 
     with Digests(cache) as known:
         found = known.of_all(list(first), jobs)
         for file, row in first.items():
-            with naming(row):
+            with naming_trial(row):
                 digests[file] = next(found)
     contents = tuple((digests[file], Path(file).suffix.lower(), item) for file, item in places)
-    return Wanted(modality, tuple(rows), contents, READERS[modality](config), config.window, cache)
+    return WindowSetSpec(modality, tuple(rows), contents, READERS[modality](config), config.window, cache)
 
 
 def trial_duration(path: str, modality: str, start: float | None = None, stop: float | None = None) -> float:
@@ -157,11 +159,11 @@ def trial_duration(path: str, modality: str, start: float | None = None, stop: f
     Raises:
         RecordingError: the file cannot be read, or does not contain the stretch.
     """
-    return _cut(path, _whole(path, modality), seconds(start), seconds(stop))
+    return _trial_seconds(path, _recording_seconds(path, modality), seconds(start), seconds(stop))
 
 
 @contextmanager
-def naming(row: TrialRow) -> Iterator[None]:
+def naming_trial(row: TrialRow) -> Iterator[None]:
     """Put subject and trial before the sentence about a recording."""
     try:
         yield
@@ -169,7 +171,7 @@ def naming(row: TrialRow) -> Iterator[None]:
         raise RecordingError(f"Subject {row.subject}, trial {row.trial}: {error}") from error
 
 
-def _whole(path: str, modality: str) -> float:
+def _recording_seconds(path: str, modality: str) -> float:
     """Seconds of the whole recording; infinite for a still image."""
     if modality == "vision":
         info = video.video_info(path)
@@ -177,7 +179,7 @@ def _whole(path: str, modality: str) -> float:
     return audio.audio_duration(path) if modality == "audio" else eeg.eeg_info(path).duration
 
 
-def _cut(path: str, whole: float, start: float | None, stop: float | None) -> float:
+def _trial_seconds(path: str, whole: float, start: float | None, stop: float | None) -> float:
     """Seconds from ``start`` to ``stop`` of a recording of ``whole`` seconds."""
     begin = start or 0.0
     end = whole if stop is None else stop
