@@ -23,7 +23,7 @@ _MAD_TO_STD = 1.4826
 Statistics = dict[str, dict[str, list[float]]]
 
 
-class Standardised:
+class StandardisedArray:
     """An array (window, ...) read as ``(values - shift) / scale``; shift and scale have length 1 along shared axes."""
 
     def __init__(self, values: np.ndarray, shift: np.ndarray, scale: np.ndarray) -> None:
@@ -53,7 +53,7 @@ def subject_statistics(windows: WindowSet) -> Statistics:
         rows = np.flatnonzero(subjects == subject)
         mask = np.asarray(windows.mask[rows], dtype=bool)
         eeg = windows.modality == "eeg"
-        measure = robust if eeg else plain
+        measure = mean_and_robust_std if eeg else mean_and_std
         parts = [
             measure(np.asarray(windows.values[rows, n] if eeg else windows.values[rows, :, n])[mask])
             for n in range(windows.values.shape[1 if eeg else 2])
@@ -63,7 +63,7 @@ def subject_statistics(windows: WindowSet) -> Statistics:
     return found
 
 
-def standardised(windows: WindowSet, statistics: Mapping[str, Mapping[str, list[float]]]) -> WindowSet:
+def standardise(windows: WindowSet, statistics: Mapping[str, Mapping[str, list[float]]]) -> WindowSet:
     """The windows by the statistics of their subjects; ``meta`` stays, with ``subject_scaling`` set."""
     subjects = windows.index["subject"].tolist()
 
@@ -71,23 +71,23 @@ def standardised(windows: WindowSet, statistics: Mapping[str, Mapping[str, list[
         values = np.array([statistics[s][name] for s in subjects], dtype=np.float32)  # (window, channel or mel)
         return values[:, :, None] if windows.modality == "eeg" else values[:, None, :]
 
-    values = Standardised(windows.values, rows("shift"), rows("scale"))
+    values = StandardisedArray(windows.values, rows("shift"), rows("scale"))
     return replace(windows, values=cast(np.ndarray, values), meta={**windows.meta, "subject_scaling": statistics})
 
 
-def recorded(windows: WindowSet) -> np.ndarray:
+def raw_values(windows: WindowSet) -> np.ndarray:
     """The values as they were recorded, in their unit."""
     values: Any = windows.values
-    return cast(np.ndarray, values.values if isinstance(values, Standardised) else values)
+    return cast(np.ndarray, values.values if isinstance(values, StandardisedArray) else values)
 
 
-def plain(values: np.ndarray) -> tuple[float, float]:
+def mean_and_std(values: np.ndarray) -> tuple[float, float]:
     """Mean and standard deviation; a constant is centred and left at that."""
     values = values.astype(np.float64)
     return float(values.mean()), float(values.std()) or 1.0
 
 
-def robust(values: np.ndarray) -> tuple[float, float]:
+def mean_and_robust_std(values: np.ndarray) -> tuple[float, float]:
     """Mean, and 1.4826 times the median absolute deviation: a few large deflections do not shrink the rest."""
     values = values.astype(np.float64)
     spread = _MAD_TO_STD * float(np.median(np.abs(values - np.median(values))))

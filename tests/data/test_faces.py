@@ -123,19 +123,19 @@ def test_looks_are_taken_when_they_are_due() -> None:
         )
         for k in range(15):
             seen.append(k / 5 + 0.1)
-            looked = tracker.looked
+            checked = tracker.checked
             tracker.step(EMPTY, seen[-1])
-            if tracker.looked == looked:
+            if tracker.checked == checked:
                 seen.pop()
         assert seen == pytest.approx(expected)
-        assert (tracker.looked, tracker.found) == (len(expected), sum(time > 1 for time in expected))
+        assert (tracker.checked, tracker.found) == (len(expected), sum(time > 1 for time in expected))
 
 
 def test_a_look_that_the_square_does_not_go_by_is_not_found() -> None:
     tracker = Tracker(PLAIN, told([[HERE], [AWAY], [], [HERE]]))
     for time in range(4):
         tracker.step(EMPTY, float(time))
-    assert (tracker.found, tracker.looked) == (2, 4)
+    assert (tracker.found, tracker.checked) == (2, 4)
 
 
 def test_a_picture_of_another_size_begins_a_new_track() -> None:

@@ -136,7 +136,7 @@ from pathlib import Path
 import pandas as pd
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
 sys.path[:0] = {tests!r}
-from test_team import CONFIG
+from test_pool import CONFIG
 from eavdash.data.inputs import load_windows
 table = pd.read_pickle({table!r})
 table = pd.concat([table.assign(subject=str(n)) for n in range(200)])

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from eavdash.data.adapters.base import Adapted, Adapter, listed, search, shown
-from eavdash.data.formats.eav_pickle import EMOTIONS, SHAPES, Content, outline
+from eavdash.data.formats.eav_pickle import EMOTIONS, SHAPES, PickledWindows, outline
 from eavdash.errors import RecordingError, TableError, sentence
 
 #: Folder of each modality's files → column of the trial table, end of the file names.
@@ -135,7 +135,7 @@ def _files(root: Path, notes: list[str]) -> tuple[dict[int, dict[str, Path]], di
     return files, doubled
 
 
-def _check_alike(files: dict[str, Path], contents: dict[str, Content]) -> None:
+def _check_alike(files: dict[str, Path], contents: dict[str, PickledWindows]) -> None:
     """Make sure that the modalities have the same classes in the same order.
 
     Raises:
@@ -165,7 +165,7 @@ def _check_alike(files: dict[str, Path], contents: dict[str, Content]) -> None:
         )
 
 
-def _groups(content: Content) -> list[str] | None:
+def _groups(content: PickledWindows) -> list[str] | None:
     """The source trial of each window, as far as it can be told: four consecutive windows of a class in their part."""
     groups: list[str] = []
     trials: dict[int, int] = {}

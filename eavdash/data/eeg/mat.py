@@ -50,7 +50,7 @@ def mat_shape(file: str, _stamp: tuple[int, int]) -> tuple[str, tuple[int, ...]]
     time, channels, trials = cubes.get(name, (0, 0, 0))
     # A second is the least that a trial can be; a shorter first axis means that the axes are in another order.
     if len(cubes) != 1 or channels != len(EAV_CHANNELS) or time < EAV_RATE or trials < 1:
-        raise _wrong(file, " and ".join(f"{name} {shape}" for name, shape in cubes.items()))
+        raise _wrong_layout(file, " and ".join(f"{name} {shape}" for name, shape in cubes.items()))
     return name, cubes[name]
 
 
@@ -63,7 +63,7 @@ def read_cube(file: str, file_stamp: tuple[int, int]) -> np.ndarray:
     name, _ = mat_shape(file, file_stamp)
     array = read_array(file, name)
     if array.dtype.kind not in "iuf":
-        raise _wrong(file, f"{name}, which holds {array.dtype.name} values")
+        raise _wrong_layout(file, f"{name}, which holds {array.dtype.name} values")
     return array
 
 
@@ -73,7 +73,7 @@ def mat_array(file: str, file_stamp: tuple[int, int]) -> np.ndarray:
     return read_cube(file, file_stamp)
 
 
-def _wrong(file: str, found: str) -> EavdashError:
+def _wrong_layout(file: str, found: str) -> EavdashError:
     return RecordingError.at(
         file,
         expected="one numeric array of shape (time at 500 Hz, 30 channels, trials)",

@@ -40,7 +40,7 @@ def ratings(file: str) -> np.ndarray:
     Raises:
         RecordingError: it cannot be read, or is not such a file.
     """
-    return _checked(file, load_arrays(file, outline=True))[1]
+    return _check_content(file, load_arrays(file, outline=True))[1]
 
 
 def info(file: str) -> ArrayInfo:
@@ -78,40 +78,40 @@ def release() -> None:
 def _info(file: str, _stamp: tuple[int, int]) -> ArrayInfo:
     from eavdash.data.eeg.arrays import ArrayInfo  # which knows this module
 
-    data, _ = _checked(file, load_arrays(file, outline=True))
+    data, _ = _check_content(file, load_arrays(file, outline=True))
     return ArrayInfo(data.shape[2], RATE, CHANNELS, len(data))
 
 
 @lru_cache(maxsize=1)
 def _data(file: str, _stamp: tuple[int, int]) -> np.ndarray:
-    return _checked(file, load_arrays(file))[0]
+    return _check_content(file, load_arrays(file))[0]
 
 
-def _checked(file: str, loaded: Any) -> tuple[np.ndarray, np.ndarray]:
+def _check_content(file: str, loaded: Any) -> tuple[np.ndarray, np.ndarray]:
     """The arrays (trial, 40, time) and (trial, 4) of a file's dictionary."""
     if not isinstance(loaded, dict) or not {"data", "labels"} <= set(loaded):
-        raise _wrong(file, "a dictionary with data and labels", _named(loaded))
+        raise _wrong_content(file, "a dictionary with data and labels", _describe(loaded))
     data, labels = loaded["data"], loaded["labels"]
     fits = isinstance(data, np.ndarray) and data.ndim == 3 and data.dtype.kind in "iuf"
     if not fits or data.shape[1] != _ALL_CHANNELS or data.shape[2] <= BASELINE * RATE or not len(data):
         expected = f"data of shape (trials, {_ALL_CHANNELS} channels, more than {BASELINE * RATE:g} samples)"
-        raise _wrong(file, expected, _named(data))
+        raise _wrong_content(file, expected, _describe(data))
     if (
         not isinstance(labels, np.ndarray)
         or labels.shape != (len(data), len(RATINGS))
         or labels.dtype.kind not in "iuf"
     ):
-        raise _wrong(file, f"labels of shape ({len(data)}, {len(RATINGS)})", _named(labels))
+        raise _wrong_content(file, f"labels of shape ({len(data)}, {len(RATINGS)})", _describe(labels))
     if not np.isfinite(labels).all():
-        raise _wrong(file, "ratings that are numbers", "some that are not")
+        raise _wrong_content(file, "ratings that are numbers", "some that are not")
     return data, labels.astype(np.float64)
 
 
-def _named(found: Any) -> str:
+def _describe(found: Any) -> str:
     if isinstance(found, np.ndarray):
         return f"shape {found.shape} of {found.dtype.name}"
     return f"keys {', '.join(map(str, found))}"[:200] if isinstance(found, dict) else f"a {type(found).__name__}"
 
 
-def _wrong(file: str, expected: str, found: str) -> EavdashError:
+def _wrong_content(file: str, expected: str, found: str) -> EavdashError:
     return RecordingError.at(file, expected=expected, found=found, remedy="copy the file from the dataset again")

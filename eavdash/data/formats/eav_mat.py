@@ -58,7 +58,7 @@ def read_array(path: str | Path, name: str) -> np.ndarray:
         RecordingError: the file cannot be read, or holds complex numbers.
     """
     try:
-        if wrong := _not_numbers(Path(path)):
+        if wrong := _storage_problem(Path(path)):
             raise ValueError(wrong)
         return np.asarray(scipy.io.loadmat(path, variable_names=[name])[name])
     except Exception as error:  # as in mat_arrays
@@ -148,7 +148,7 @@ def _missing_bytes(path: Path) -> int:
     return max(0, end - size)
 
 
-def _not_numbers(path: Path) -> str:
+def _storage_problem(path: Path) -> str:
     """What is wrong with how a file stores its arrays of numbers, or "".
 
     SciPy looks up types of elements without asking whether they exist: one damaged byte would end the process.
@@ -161,13 +161,13 @@ def _not_numbers(path: Path) -> str:
             body = file.read(min(size, _ENOUGH))
             if kind == _COMPRESSED:
                 body = zlib.decompressobj().decompress(body, _ENOUGH)[8:]
-            if wrong := _stored_wrongly(body, order):
+            if wrong := _invalid_storage(body, order):
                 return wrong
             file.seek(following)
     return ""
 
 
-def _stored_wrongly(body: bytes, order: str) -> str:
+def _invalid_storage(body: bytes, order: str) -> str:
     at = 0
     for part in ("flags", "dimensions", "name", "values"):
         if at + 16 > len(body):

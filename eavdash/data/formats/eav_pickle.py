@@ -37,7 +37,7 @@ _REMEDY = "copy the file from the dataset again, or use the raw recordings"
 
 
 @dataclass(frozen=True, eq=False)
-class Content:
+class PickledWindows:
     """A file's windows: ``train`` and ``test`` (window, ...), and the class of each, 0 to 4, train before test."""
 
     train: np.ndarray
@@ -48,13 +48,13 @@ class Content:
         return len(self.classes)
 
 
-def outline(file: str, shape: tuple[int, ...]) -> Content:
+def outline(file: str, shape: tuple[int, ...]) -> PickledWindows:
     """Shapes and classes of a file whose windows have ``shape``; the windows themselves are zeros, and are not read.
 
     Raises:
         RecordingError: it cannot be read, or is not such a file.
     """
-    return _checked(file, load_arrays(file, outline=True), shape)
+    return _check_content(file, load_arrays(file, outline=True), shape)
 
 
 def info(file: str) -> ArrayInfo:
@@ -106,8 +106,8 @@ def _info(file: str, _stamp: tuple[int, int]) -> ArrayInfo:
 
 
 @lru_cache(maxsize=1)
-def _content(file: str, _stamp: tuple[int, int], shape: tuple[int, ...]) -> Content:
-    return _checked(file, load_arrays(file), shape)
+def _content(file: str, _stamp: tuple[int, int], shape: tuple[int, ...]) -> PickledWindows:
+    return _check_content(file, load_arrays(file), shape)
 
 
 def _window(file: str, number: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -123,21 +123,21 @@ def _window(file: str, number: int, shape: tuple[int, ...]) -> np.ndarray:
     return np.asarray(content.train[number - 1] if number <= before else content.test[number - 1 - before])
 
 
-def _checked(file: str, loaded: Any, shape: tuple[int, ...]) -> Content:
+def _check_content(file: str, loaded: Any, shape: tuple[int, ...]) -> PickledWindows:
     if not isinstance(loaded, (list, tuple)) or len(loaded) != 4:
         size = f" of {len(loaded)}" if isinstance(loaded, (list, tuple, dict)) else ""
-        raise _wrong(file, "a list of four: tr_x, tr_y, te_x, te_y", f"{_kind(loaded)}{size}")
+        raise _wrong_content(file, "a list of four: tr_x, tr_y, te_x, te_y", f"{_kind(loaded)}{size}")
     parts, classes = [], []
     for name, x, y in (("tr", loaded[0], loaded[1]), ("te", loaded[2], loaded[3])):
         values = _values(file, f"{name}_x", x, shape)
         numbers = _classes(file, f"{name}_y", y)
         if len(values) != len(numbers):
-            raise _wrong(file, f"a class for each of the {len(values)} windows in {name}_x", f"{len(numbers)}")
+            raise _wrong_content(file, f"a class for each of the {len(values)} windows in {name}_x", f"{len(numbers)}")
         parts.append(values)
         classes.append(numbers)
     if not any(map(len, classes)):
-        raise _wrong(file, "windows", "none")
-    return Content(parts[0], parts[1], np.concatenate(classes))
+        raise _wrong_content(file, "windows", "none")
+    return PickledWindows(parts[0], parts[1], np.concatenate(classes))
 
 
 def _values(file: str, name: str, x: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -147,9 +147,9 @@ def _values(file: str, name: str, x: Any, shape: tuple[int, ...]) -> np.ndarray:
     if values is None or values.shape[1:] != shape or values.dtype.kind not in kinds:
         found = "something else" if values is None else f"shape {values.shape} of {values.dtype.name}"
         kind = "uint8" if shape == _FRAMES else "numbers"
-        raise _wrong(file, f"{name} of shape (windows, {', '.join(map(str, shape))}) of {kind}", found)
+        raise _wrong_content(file, f"{name} of shape (windows, {', '.join(map(str, shape))}) of {kind}", found)
     if shape == _FRAMES and values.dtype != np.uint8:
-        raise _wrong(file, f"{name} of uint8", values.dtype.name)
+        raise _wrong_content(file, f"{name} of uint8", values.dtype.name)
     return values
 
 
@@ -169,15 +169,17 @@ def _classes(file: str, name: str, y: Any) -> np.ndarray:
     rows = _stacked(y)
     expected = f"{name} with a class from 0 to {len(EMOTIONS) - 1} for each window, as a number or one-hot"
     if rows is None or rows.dtype.kind not in "iufb" or rows.ndim not in (1, 2):
-        raise _wrong(file, expected, "something else" if rows is None else f"shape {rows.shape} of {rows.dtype.name}")
+        raise _wrong_content(
+            file, expected, "something else" if rows is None else f"shape {rows.shape} of {rows.dtype.name}"
+        )
     if rows.ndim == 2 and rows.shape[1] == len(EMOTIONS):
         if not (np.isin(rows, (0, 1)).all() and (rows.sum(axis=1) == 1).all()):
-            raise _wrong(file, expected, "rows that are not one-hot")
+            raise _wrong_content(file, expected, "rows that are not one-hot")
         return rows.argmax(axis=1).astype(np.int64)
     numbers = rows.reshape(-1) if rows.ndim == 1 or rows.shape[1] == 1 else None
     if numbers is None or not np.isin(numbers, range(len(EMOTIONS))).all():
         odd = f"shape {rows.shape}" if numbers is None else f"{numbers[~np.isin(numbers, range(len(EMOTIONS)))][0]}"
-        raise _wrong(file, expected, odd)
+        raise _wrong_content(file, expected, odd)
     return numbers.astype(np.int64)
 
 
@@ -185,5 +187,5 @@ def _kind(loaded: Any) -> str:
     return {"ndarray": "an array", "dict": "a dictionary"}.get(type(loaded).__name__, f"a {type(loaded).__name__}")
 
 
-def _wrong(file: str, expected: str, found: str) -> EavdashError:
+def _wrong_content(file: str, expected: str, found: str) -> EavdashError:
     return RecordingError.at(file, expected=expected, found=found, remedy=_REMEDY)

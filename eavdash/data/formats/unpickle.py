@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, ClassVar, NoReturn
 
 import numpy as np
 
-from eavdash.data.formats.pickle_parts import MODULES, STAND_INS, Array, Dtype, Refused, Scalar
+from eavdash.data.formats.pickle_parts import MODULES, STAND_INS, Array, Dtype, Scalar, UnsafePickleError
 from eavdash.data.recording import stamp, unreadable
 from eavdash.errors import RecordingError
 
@@ -45,12 +45,12 @@ def load_arrays(path: str | Path, *, outline: bool = False) -> Any:
         if outline:
             try:
                 return _load(path, outline=True)
-            except (Refused, OSError):
+            except (UnsafePickleError, OSError):
                 raise
             except Exception:  # a stream whose large pieces are not payloads: read all of it
                 pass
         return _load(path, outline=False)
-    except Refused as error:
+    except UnsafePickleError as error:
         raise RecordingError.at(
             path,
             expected="a pickle of arrays, numbers and texts alone",
@@ -99,11 +99,11 @@ class _Unpickler(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         make = STAND_INS.get((MODULES.get(module, module), name))
         if make is None:
-            raise Refused(f"the Python object {module}.{name}, which was neither imported nor run")
+            raise UnsafePickleError(f"the Python object {module}.{name}, which was neither imported nor run")
         return make
 
     def persistent_load(self, pid: Any) -> NoReturn:
-        raise Refused("a reference to something outside the file")
+        raise UnsafePickleError("a reference to something outside the file")
 
     def load_bytearray8(self: Any) -> None:
         """Bytes of a stated length; Python's own makes room for them before it looks whether they are there."""
@@ -128,18 +128,18 @@ class _Rebuild:
         if key in self.done:
             return self.done[key][1]
         if key in self.open or depth > _DEPTH:
-            raise Refused("containers that hold themselves, or too many in one another")
+            raise UnsafePickleError("containers that hold themselves, or too many in one another")
         self.open.add(key)
-        result = self._made(value, depth + 1)
+        result = self._rebuild(value, depth + 1)
         self.open.remove(key)
         self.done[key] = (value, result)
         return result
 
-    def _made(self, value: Any, depth: int) -> Any:
+    def _rebuild(self, value: Any, depth: int) -> Any:
         if isinstance(value, Scalar):
             array = self._array(value, depth)
             if array.dtype.hasobject:
-                raise Refused("a number that is an object")
+                raise UnsafePickleError("a number that is an object")
             return array[()]
         if isinstance(value, Array):
             return self._array(value, depth)
@@ -149,7 +149,7 @@ class _Rebuild:
             return type(value)(self(item, depth) for item in value)
         if isinstance(value, bytearray):
             return bytes(value)
-        raise Refused("a numpy type" if isinstance(value, Dtype) else "a name instead of a value")
+        raise UnsafePickleError("a numpy type" if isinstance(value, Dtype) else "a name instead of a value")
 
     def _array(self, array: Array, depth: int) -> np.ndarray:
         dtype, count = array.dtype.dtype(), math.prod(array.shape)
@@ -157,7 +157,7 @@ class _Rebuild:
             return self._objects(array, count, depth)
         raw = array.raw
         if isinstance(raw, list):
-            raise Refused("numbers in a form that numpy does not write")
+            raise UnsafePickleError("numbers in a form that numpy does not write")
         if self.outline and len(raw) > OUTLINE:
             shape = array.shape if array.axes is None else tuple(array.shape[int(axis)] for axis in array.axes)
             return np.broadcast_to(np.zeros((), dtype), shape)
@@ -172,11 +172,11 @@ class _Rebuild:
 
     def _objects(self, array: Array, count: int, depth: int) -> np.ndarray:
         if not isinstance(array.raw, list) or len(array.raw) != count:
-            raise Refused("an array of objects in a form that numpy does not write")
+            raise UnsafePickleError("an array of objects in a form that numpy does not write")
         values = np.empty(count, dtype=object)
         for n, item in enumerate(array.raw):
             made = self(item, depth)
             if not isinstance(made, (np.ndarray, np.generic, bool, int, float, complex)):
-                raise Refused(f"an array of objects that holds {type(made).__name__}")
+                raise UnsafePickleError(f"an array of objects that holds {type(made).__name__}")
             values[n] = made
         return values.reshape(array.shape)  # numpy lists them in C's order whatever the array's own

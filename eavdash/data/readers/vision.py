@@ -19,7 +19,7 @@ _DECODED = 60  # frames in FFmpeg's hands at once, of 1.5 bytes per pixel
 class VisionReader(Reader):
     """Frames at fixed offsets from each window's start, cut out where the configuration says.
 
-    Facts of a trial read with ``crop="face"``: ``looked`` and ``found``, the looks for a face and those that found it.
+    Facts of a trial read with ``crop="face"``: ``looked`` and ``found``, how often a face was searched for and found.
     """
 
     modality, dtype = "vision", np.uint8
@@ -63,7 +63,7 @@ class VisionReader(Reader):
     def bytes_of(self, seconds: float) -> int:
         """The windows, twice and in the making; frames while they are decoded and looked at; the detector."""
         windows = 3 * max(1, ceil(seconds / self.window)) * prod(self.shape)
-        together = min(video.AT_ONCE * 3 * self.pixels, video.BYTES_AT_ONCE + 3 * self.pixels)
+        together = min(video.BATCH_FRAMES * 3 * self.pixels, video.BATCH_BYTES + 3 * self.pixels)
         looking = _DETECTOR + together if self.vision.crop == "face" else 3 * self.pixels
         return windows + int(_DECODED * 1.5 * self.pixels) + looking
 
@@ -78,5 +78,5 @@ class VisionReader(Reader):
         values = np.zeros((len(spans), *self.shape), dtype=self.dtype)
         wanted = [(row.start or 0.0) + t for t in times[mask]]
         values[mask] = video.read_frames(row.path, wanted, self.size, tracker)
-        looked = tracker.looked if tracker is not None else 0
-        return Reading(values, mask, {"found": tracker.found, "looked": looked} if tracker and looked else {})
+        checked = tracker.checked if tracker is not None else 0
+        return Reading(values, mask, {"found": tracker.found, "looked": checked} if tracker and checked else {})

@@ -23,7 +23,7 @@ from eavdash.data.video import reading as video
 from eavdash.data.video.faces import Tracker
 from eavdash.errors import RecordingError
 
-LOOKS = 5  # per trial
+CHECKS = 5  # per trial
 COLUMNS = 10
 TILE = 132  # pixels, square; ten of them and their gaps are 1,432 pixels wide
 CAPTION = 20  # pixels below a tile
@@ -71,10 +71,10 @@ def _tile(row: pd.Series[Any], vision: VisionConfig) -> tuple[np.ndarray | None,
     try:
         start = seconds(row["start"]) or 0.0
         duration = trial_duration(path, "vision", start, seconds(row["stop"]))
-        looks = 1 if duration == float("inf") else LOOKS
+        looks = 1 if duration == float("inf") else CHECKS
         times = [start + (k + 0.5) / looks * (0.0 if looks == 1 else duration) for k in range(looks)]
         pictures = video.read_frames(path, times, TILE, tracker)
     except RecordingError:
         return None, "unreadable"
-    share = f"{tracker.found} of {tracker.looked}" if tracker is not None and tracker.looked else ""
+    share = f"{tracker.found} of {tracker.checked}" if tracker is not None and tracker.checked else ""
     return pictures[looks // 2], share

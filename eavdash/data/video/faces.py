@@ -35,7 +35,7 @@ _PACKAGE = "facenet-pytorch"
 _WIDTH = 240  # pixels of the reduced picture's longer side
 _SMALLEST = 24  # pixels of the smallest face in it: a tenth of the picture; MTCNN refuses narrower pictures
 _SAME_FACE = 0.2  # overlap (intersection over union) from which two squares show one face
-_OVERRULES = 2.0  # times as heavy must a face elsewhere be to replace one that continues the track
+_TAKEOVER = 2.0  # times as heavy must a face elsewhere be to replace one that continues the track
 _EARLY = 1e-3  # seconds: a look may come this much early, times are rounded
 
 
@@ -93,17 +93,17 @@ def find_faces(pictures: Sequence[np.ndarray]) -> list[list[Face]]:
 class Tracker:
     """Follows one face through one trial; a new trial needs a new tracker.
 
-    ``looked`` counts the looks, ``found`` those whose face the crop went by. ``detect`` stands in for
+    ``checked`` counts the looks, ``found`` those whose face the crop went by. ``detect`` stands in for
     :func:`find_faces` in tests.
     """
 
     def __init__(self, settings: VisionConfig, detect: Detector = find_faces) -> None:
         self.settings, self.detect = settings, detect
-        self.looked = self.found = 0
+        self.checked = self.found = 0
         self._due = float("-inf")  # time of the next look
         self._face: Face | None = None  # as last seen
         self._rival: Face | None = None  # seen elsewhere at the last look
-        self._place = (0.0, 0.0, 0.0)  # smoothed centre and side
+        self._smoothed = (0.0, 0.0, 0.0)  # smoothed centre and side
         self._shape: tuple[int, ...] = ()
 
     def step(self, rgb: np.ndarray, time: float) -> Square:
@@ -137,7 +137,7 @@ class Tracker:
         if self._face is None:
             return centre_square(rgb)
         height, width = rgb.shape[:2]
-        x, y, side = self._place
+        x, y, side = self._smoothed
         whole = max(1, min(round(side * (1 + 2 * self.settings.margin)), height, width))
         left = min(max(round(x - whole / 2), 0), width - whole)
         top = min(max(round(y - whole / 2), 0), height - whole)
@@ -145,14 +145,14 @@ class Tracker:
 
     def _choose(self, faces: Sequence[Face]) -> None:
         """Take one look's faces into the track."""
-        self.looked += 1
+        self.checked += 1
         before = self._face
         if before is None:
             self._follow(max(faces, key=lambda face: face.weight, default=None), smoothing=0.0)
             return
         same = [face for face in faces if face.overlap(before) >= _SAME_FACE]
         here = max(same, key=lambda face: face.overlap(before), default=None)
-        others = [face for face in faces if here is None or face.weight >= _OVERRULES * here.weight]
+        others = [face for face in faces if here is None or face.weight >= _TAKEOVER * here.weight]
         rival = max((face for face in others if face not in same), key=lambda face: face.weight, default=None)
         if rival is not None and self._rival is not None and rival.overlap(self._rival) >= _SAME_FACE:
             self._follow(rival, smoothing=0.0)
@@ -167,8 +167,8 @@ class Tracker:
         self.found += 1
         self._face, self._rival = face, None
         now = (face.x, face.y, face.side)
-        x, y, side = (smoothing * old + (1 - smoothing) * new for old, new in zip(self._place, now, strict=True))
-        self._place = x, y, side
+        x, y, side = (smoothing * old + (1 - smoothing) * new for old, new in zip(self._smoothed, now, strict=True))
+        self._smoothed = x, y, side
 
 
 def face_share(path: str, looks: int = 5) -> tuple[int, int]:

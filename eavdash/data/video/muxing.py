@@ -48,7 +48,7 @@ def key_frame_before(pictures: Cut) -> float | None:
     if split_item(pictures.path)[1] is not None:
         return None
     with open_video(pictures.path) as (container, stream):
-        if not browsers_know(stream) or not any(name in container.format.name for name in _SEEKABLE):
+        if not is_browser_codec(stream) or not any(name in container.format.name for name in _SEEKABLE):
             return None
         packets = _from_key_frame(container, stream, pictures.start)
         first = next(packets, None)
@@ -189,6 +189,6 @@ def packet_order(packet: Any) -> float:
     return float((packet.dts or 0) * packet.time_base)
 
 
-def browsers_know(stream: Any) -> bool:
+def is_browser_codec(stream: Any) -> bool:
     """Whether the pictures are H.264 as browsers decode it."""
     return stream.codec_context.name == "h264" and stream.codec_context.pix_fmt in ("yuv420p", "yuvj420p")

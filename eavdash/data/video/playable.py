@@ -30,10 +30,10 @@ from eavdash.data.video.muxing import (
     RATE,
     SAME_TIME,
     Cut,
-    browsers_know,
     copied_packets,
     cut_sound,
     encoded_packets,
+    is_browser_codec,
     key_frame_before,
     packet_order,
     sound_packets,
@@ -69,14 +69,14 @@ def playable(pictures: Cut | None, sound: Cut | None, cache: Path) -> Playable:
         with open_video(pictures.path) as (container, stream):
             if is_still(container):
                 image, pictures = _image(pictures.path, cache), None
-            elif _as_it_is(container, stream) and (sound is None or sound.path == pictures.path):
+            elif _plays_in_browsers(container, stream) and (sound is None or sound.path == pictures.path):
                 return Playable(Path(pictures.path), True, pictures.start)
     if pictures is not None:
         return _muxed(pictures, sound, cache)
     if sound is None:
         return Playable(image=image)
     cut, rate = sound, audio.open_sound(sound.path).rate
-    wave = _made(
+    wave = _cached_file(
         cache,
         ".wav",
         [cut],
@@ -85,7 +85,7 @@ def playable(pictures: Cut | None, sound: Cut | None, cache: Path) -> Playable:
     return Playable(wave, image=image)
 
 
-def _as_it_is(container: Any, stream: Any) -> bool:
+def _plays_in_browsers(container: Any, stream: Any) -> bool:
     """Whether every browser plays the file, and counts its time from the first picture."""
     sound = {s.codec_context.name for s in container.streams.audio if s.codec_context is not None}
     begin = float(stream.start_time * stream.time_base) if stream.start_time is not None else 0.0
@@ -93,7 +93,7 @@ def _as_it_is(container: Any, stream: Any) -> bool:
         return False
     if Path(container.name).suffix.lower() == ".webm":
         return stream.codec_context.name in ("vp8", "vp9", "av1") and sound <= {"opus", "vorbis"}
-    return "mp4" in container.format.name and browsers_know(stream) and sound <= {"aac", "mp3", "mp3float"}
+    return "mp4" in container.format.name and is_browser_codec(stream) and sound <= {"aac", "mp3", "mp3float"}
 
 
 def _muxed(pictures: Cut, sound: Cut | None, cache: Path) -> Playable:
@@ -109,7 +109,7 @@ def _muxed(pictures: Cut, sound: Cut | None, cache: Path) -> Playable:
             for packet in heapq.merge(packets, sound_packets(voice, wave), key=packet_order):
                 out.mux(packet)
 
-    return Playable(_made(cache, ".mp4", [pictures, sound], write), True, lead)
+    return Playable(_cached_file(cache, ".mp4", [pictures, sound], write), True, lead)
 
 
 def _image(path: str, cache: Path) -> Path:
@@ -121,10 +121,10 @@ def _image(path: str, cache: Path) -> Path:
         with open_video(path) as (container, stream):
             next(container.decode(stream)).to_image().save(to)
 
-    return _made(cache, ".png", [Cut(path, 0.0, 0.0)], write)
+    return _cached_file(cache, ".png", [Cut(path, 0.0, 0.0)], write)
 
 
-def _made(cache: Path, suffix: str, cuts: Sequence[Cut | None], write: Callable[[Path], None]) -> Path:
+def _cached_file(cache: Path, suffix: str, cuts: Sequence[Cut | None], write: Callable[[Path], None]) -> Path:
     """The file in the cache, written under a temporary name if it is not there."""
     content = [VERSION, *((cut, stamp(cut.path)) for cut in cuts if cut is not None)]
     folder = cache / "videos"

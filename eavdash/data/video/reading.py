@@ -29,13 +29,13 @@ from eavdash.data.video.decoding import (
 from eavdash.errors import RecordingError
 
 #: So many frames, or so many bytes of them, are given to a tracker together: finding faces in several costs half.
-AT_ONCE = 16
-BYTES_AT_ONCE = 64_000_000
+BATCH_FRAMES = 16
+BATCH_BYTES = 64_000_000
 
 Square = tuple[int, int, int]  # left, top, side in pixels
 
 
-class Follower(Protocol):
+class CropTracker(Protocol):
     """Whoever says which square of a frame is wanted; :class:`eavdash.data.video.faces.Tracker` follows a face."""
 
     def steps(self, pictures: Sequence[np.ndarray], times: Sequence[float], /) -> list[Square]:
@@ -67,13 +67,13 @@ def video_info(path: str) -> VideoInfo:
     return _info(path, stamp(path))
 
 
-def read_frames(path: str, times: Sequence[float], size: int, tracker: Follower | None = None) -> np.ndarray:
+def read_frames(path: str, times: Sequence[float], size: int, tracker: CropTracker | None = None) -> np.ndarray:
     """The frames shown at ``times`` (seconds from the first frame, any order): (frame, size, size, 3) uint8 RGB.
 
     A frame is shown until the next one begins; times before the first give the first. Of each frame the square that
     ``tracker`` says is cut out at full resolution and resized; without a tracker, and of pickled faces, the largest
     centred one. The tracker sees each wanted frame once, in order of time, at the first of the times that it is wanted
-    for. At most :data:`AT_ONCE` frames, or :data:`BYTES_AT_ONCE`, are in memory for it at a time; without it, one.
+    for. At most :data:`BATCH_FRAMES` frames, or :data:`BATCH_BYTES`, are in memory for it at a time; without it, one.
 
     Raises:
         RecordingError: the file cannot be decoded, or ends more than half a second before the last time asked for.
@@ -87,7 +87,7 @@ def read_frames(path: str, times: Sequence[float], size: int, tracker: Follower 
     faces_already = holds_faces(path)
     follower = None if faces_already else tracker
     shown = (_pickled if faces_already else _upright)(path, wanted)
-    for some in _together(shown, AT_ONCE if follower else 1):
+    for some in _batched(shown, BATCH_FRAMES if follower else 1):
         pictures = [picture for picture, _ in some]
         if follower is None:
             squares = [centre_square(picture) for picture in pictures]
@@ -190,12 +190,12 @@ def _upright(path: str, times: list[float]) -> Iterator[tuple[np.ndarray, list[i
         yield _rgb(frame), places
 
 
-def _together(shown: Iterator[tuple[np.ndarray, list[int]]], most: int) -> Iterator[list[tuple[np.ndarray, list[int]]]]:
+def _batched(shown: Iterator[tuple[np.ndarray, list[int]]], most: int) -> Iterator[list[tuple[np.ndarray, list[int]]]]:
     """Up to ``most`` pictures at a time, fewer where they are large."""
     some: list[tuple[np.ndarray, list[int]]] = []
     for item in shown:
         some.append(item)
-        if len(some) >= most or sum(picture.nbytes for picture, _ in some) >= BYTES_AT_ONCE:
+        if len(some) >= most or sum(picture.nbytes for picture, _ in some) >= BATCH_BYTES:
             yield some
             some = []
     if some:
