@@ -52,7 +52,7 @@ class Head:
     drift: np.ndarray  # (channel,) microvolt
 
 
-def place(emotion: str) -> dict[str, Any]:
+def markers(emotion: str) -> dict[str, Any]:
     """Where an emotion shows: electrodes, and the band (Hz) at each."""
     return {"place": list(BANDS[emotion]), "bands": [list(band) for band in BANDS[emotion].values()]}
 

@@ -20,7 +20,7 @@ from eavdash.demo import eeg, face, voice
 from eavdash.demo.plan import EMOTIONS, DemoSize, SubjectPlan, TrialPlan
 
 #: Where an emotion shows, per modality, for truth.json.
-PLACES = {"vision": face.place, "audio": voice.place, "eeg": eeg.place}
+MARKERS = {"vision": face.markers, "audio": voice.markers, "eeg": eeg.markers}
 _MAT_HEADER = b"MATLAB 5.0 MAT-file, simulated by eavdash"
 _MAT_TEXT = 116  # bytes of free text at the beginning of a MATLAB v5 file
 
@@ -45,12 +45,12 @@ def write_eeg(folder: Path, plan: SubjectPlan, size: DemoSize) -> None:
     """``EEG/subjectN_eeg.mat`` (time, channel, trial) float32 microvolt, and ``subjectN_eeg_label.mat`` (10, trial)."""
     target = folder / "EEG"
     target.mkdir(parents=True, exist_ok=True)
-    skull = eeg.head(plan.trials[0].seed, plan.subject)
+    head = eeg.head(plan.trials[0].seed, plan.subject)
     # MATLAB's order has the trial as the slowest axis: filled in C order, then transposed without a copy.
     block = np.empty((len(plan.trials), len(eeg.CHANNELS), round(size.seconds * size.eeg_rate)), np.float32)
     labels = np.zeros((2 * len(EMOTIONS), len(plan.trials)))
     for i, trial in enumerate(plan.trials):
-        block[i] = eeg.eeg_trial(trial, skull, size).T
+        block[i] = eeg.eeg_trial(trial, head, size).T
         labels[2 * EMOTIONS.index(trial.label) + trial.speaking, i] = 1.0
     _write_mat(target / f"subject{plan.subject}_eeg.mat", {signal_key(plan.subject): block.T})
     _write_mat(target / f"subject{plan.subject}_eeg_label.mat", {"label": labels})
@@ -61,13 +61,13 @@ def write_media(folder: Path, trials: Iterable[TrialPlan], size: DemoSize) -> No
     for name in ("Video", "Audio"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for trial in trials:
-        said: list[voice.Syllable] = []
+        speech: list[voice.Syllable] = []
         if trial.speaking:
             speaker = voice.speaker(trial.seed, trial.subject)
-            said = voice.syllables(trial, speaker, size)
-            sound = voice.voice_trial(said, trial, speaker, size)
+            speech = voice.syllables(trial, speaker, size)
+            sound = voice.voice_trial(speech, trial, speaker, size)
             (folder / "Audio" / audio_name(trial)).write_bytes(_wav(sound, size.audio_rate))
-        frames = face.face_frames(trial, face.looks(trial.seed, trial.subject), said, size)
+        frames = face.face_frames(trial, face.appearance(trial.seed, trial.subject), speech, size)
         (folder / "Video" / video_name(trial)).write_bytes(_mp4(frames, size))
 
 

@@ -86,7 +86,7 @@ def _make(root: Path, subjects: int, seed: int, size: DemoSize, workers: int, re
     known = _known_subjects(root, made_with(seed, size))
     plans = [plan_subject(seed, number, size) for number in range(1, max(subjects, known) + 1)]
     if known < len(plans):
-        write_json(root / TRUTH, truth(seed, plans, size, files.PLACES))
+        write_json(root / TRUTH, truth(seed, plans, size, files.MARKERS))
     wanted = [plan for plan in plans if plan.subject <= subjects]
     missing = [plan for plan in wanted if not _folder(root, plan).is_dir()]
     pieces = len(_tasks(wanted[0]))
@@ -108,7 +108,7 @@ def _make(root: Path, subjects: int, seed: int, size: DemoSize, workers: int, re
         for plan in missing:
             tasks = _tasks(plan)
             for left, task in zip(range(len(tasks) - 1, -1, -1), tasks, strict=True):
-                _carry_out(_partial(root, plan), plan, task, size)
+                _run_task(_partial(root, plan), plan, task, size)
                 finished(plan, left)
     else:
         _in_parallel(root, missing, size, workers, finished)
@@ -128,7 +128,7 @@ def _in_parallel(
             tasks = _tasks(plan)
             left[plan.subject] = len(tasks)
             for task in tasks:
-                futures[pool.submit(_carry_out, _partial(root, plan), plan, task, size)] = plan
+                futures[pool.submit(_run_task, _partial(root, plan), plan, task, size)] = plan
         for future in as_completed(futures):
             future.result()
             plan = futures[future]
@@ -143,7 +143,7 @@ def _tasks(plan: SubjectPlan) -> list[tuple[int, int]]:
     return [(0, 0), *((first, first + CHUNK) for first in range(0, len(plan.trials), CHUNK))]
 
 
-def _carry_out(folder: Path, plan: SubjectPlan, task: tuple[int, int], size: DemoSize) -> None:
+def _run_task(folder: Path, plan: SubjectPlan, task: tuple[int, int], size: DemoSize) -> None:
     if task == (0, 0):
         files.write_eeg(folder, plan, size)
     else:
@@ -177,8 +177,8 @@ def _known_subjects(root: Path, settings: dict[str, Any]) -> int:
             )
         return 0
     try:
-        said = read_json(path)
-        earlier, known = said["made_with"], len(said["reliability"])
+        known_truth = read_json(path)
+        earlier, known = known_truth["made_with"], len(known_truth["reliability"])
     except (IntegrityError, KeyError, TypeError) as error:
         raise UsageError.at(
             path, expected="what an earlier run wrote", found="something else", remedy=_REMEDY

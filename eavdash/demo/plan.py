@@ -122,8 +122,8 @@ def random(seed: int, subject: int, stream: str, trial: int = 0) -> np.random.Ge
 
 def label_of(number: int) -> str:
     """The emotion of trial NNN (1 to 200)."""
-    conversation, place = divmod(number - 1, 10)
-    return "Neutral" if place < 2 else CONVERSATIONS[conversation]
+    conversation, position = divmod(number - 1, 10)
+    return "Neutral" if position < 2 else CONVERSATIONS[conversation]
 
 
 def plan_subject(seed: int, subject: int, size: DemoSize) -> SubjectPlan:
@@ -151,7 +151,7 @@ def envelope(expression: Expression | None, times: np.ndarray, ramp: float = 0.3
     return 0.5 - 0.5 * np.cos(np.pi * np.minimum(rise, fall))
 
 
-def truth(seed: int, plans: list[SubjectPlan], size: DemoSize, places: dict[str, Any]) -> dict[str, Any]:
+def truth(seed: int, plans: list[SubjectPlan], size: DemoSize, markers: dict[str, Any]) -> dict[str, Any]:
     """The content of truth.json; ``places[modality](emotion)`` gives what is said about where an emotion shows."""
     return {
         "simulated": True,
@@ -165,7 +165,7 @@ def truth(seed: int, plans: list[SubjectPlan], size: DemoSize, places: dict[str,
                 "label": trial.label,
                 "condition": trial.condition,
                 "planted": [
-                    {"modality": modality, **dataclasses.asdict(expression), **places[modality](expression.emotion)}
+                    {"modality": modality, **dataclasses.asdict(expression), **markers[modality](expression.emotion)}
                     for modality, expression in trial.expressions.items()
                 ],
             }

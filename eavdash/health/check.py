@@ -19,9 +19,9 @@ from eavdash.config.schema import StudyConfig
 from eavdash.data.table import TrialTable, expected_recordings, natural_order, open_table, with_sound_tracks
 from eavdash.errors import EavdashError, sentence
 from eavdash.health import pairing, rules, tables
-from eavdash.health.protocols import outlook
-from eavdash.health.report import NUMBERS, SEVERITIES, TEXTS, Finding, HealthReport, no_outlook, printable
-from eavdash.health.scan import Scan, looks, measured, scan
+from eavdash.health.protocols import split_preview
+from eavdash.health.report import NUMBERS, SEVERITIES, TEXTS, Finding, HealthReport, no_split_preview, printable
+from eavdash.health.scan import Scan, measure_requests, measure_table, scan
 from eavdash.store.atomic import sha256
 
 _COLUMNS = [*TEXTS[:5], *NUMBERS, *TEXTS[5:]]
@@ -43,16 +43,16 @@ def check_dataset(
     on where it stopped.
     """
     try:
-        return _examined(open_table(path), path, report, config or StudyConfig(), cache, faces)
-    except _ToldError as error:
+        return _build_report(open_table(path), path, report, config or StudyConfig(), cache, faces)
+    except _ReportCallbackError as error:
         raise error.__cause__ or error from None
     except EavdashError as error:
-        return _only(path, rules.from_errors("error", [("", str(error))]))
+        return _only_findings(path, rules.from_errors("error", [("", str(error))]))
     except Exception as error:  # damaged file systems raise more than readers expect
-        return _only(path, [_unexpected(f"reading {path}", error)])
+        return _only_findings(path, [_unexpected(f"reading {path}", error)])
 
 
-def _examined(
+def _build_report(
     table: TrialTable,
     path: str | Path,
     report: Callable[[int, int], None] | None,
@@ -60,15 +60,15 @@ def _examined(
     cache: Path | None,
     faces: bool,
 ) -> HealthReport:
-    findings = Collected()
+    findings = FindingCollector()
     if config.audio.from_video:
         table = replace(table, frame=with_sound_tracks(table.frame))
     faces, notes = _faces(table, config, faces)
-    asked = looks(table.frame, faces)
-    done = findings.guarded("scanning", lambda: scan(asked, cache, _telling(report)), Scan())
-    rows = findings.guarded("collecting measures", lambda: measured(table.frame, asked, done.answers), None)
+    requests = measure_requests(table.frame, faces)
+    done = findings.guarded("scanning", lambda: scan(requests, cache, _wrap_report(report)), Scan())
+    rows = findings.guarded("collecting measures", lambda: measure_table(table.frame, requests, done.answers), None)
     if rows is None:
-        rows = measured(table.frame.iloc[:0], [], {})
+        rows = measure_table(table.frame.iloc[:0], [], {})
     rows["problem"] = rows["problem"].where(rows["problem"] != "", pairing.outside(rows))
     rows.loc[(rows["problem"] != "") & (rows["kind"] == ""), "kind"] = "outside"
     sound = rows["problem"] == ""
@@ -79,7 +79,7 @@ def _examined(
     findings.add("layout", lambda: _layout(table))
     findings.add("unreadable files", lambda: rules.unreadable(rows))
     findings.add("missing recordings", lambda: pairing.missing(table, wanted))
-    findings.add("measures", lambda: rules.judged(rows[sound], config))
+    findings.add("measures", lambda: rules.findings_of(rows[sound], config))
     findings.add("lengths", lambda: pairing.lengths(rows))
     findings.add("overlaps", lambda: pairing.overlaps(rows))
     findings.add("copies", lambda: pairing.copies(rows, _digest(cache)))
@@ -90,13 +90,13 @@ def _examined(
     findings.add("labels", lambda: tables.balance(labels))
     broken = rows[~sound & rows["modality"].isin(config.modalities)]
     pairs = list(zip(broken["subject"], broken["trial"], strict=True))
-    view = findings.guarded("the outlook", lambda: outlook(table, config, pairs), no_outlook())
+    view = findings.guarded("the outlook", lambda: split_preview(table, config, pairs), no_split_preview())
     findings += _notes(table.notes)
     if done.problem:
         remedy = "choose another: every check opens all files again"
         text = sentence(cache or "", "a cache that can be written", done.problem, remedy)
         findings += rules.from_errors("info", [("", text)])
-    found = sorted(_merged(_printable(f) for f in findings), key=lambda f: SEVERITIES.index(f.severity))
+    found = sorted(_merge(_printable(f) for f in findings), key=lambda f: SEVERITIES.index(f.severity))
     return HealthReport(
         path=printable(str(path)),
         kind=table.kind,
@@ -105,37 +105,37 @@ def _examined(
         labels=labels.rename_axis(columns=None).reset_index(),
         findings=tuple(found),
         recordings=rows[_COLUMNS].assign(**{c: rows[c].map(printable) for c in TEXTS}),
-        outlook=view,
+        split_preview=view,
         scanned=done.scanned,
         reused=done.reused,
     )
 
 
-class _ToldError(BaseException):
+class _ReportCallbackError(BaseException):
     """What ``report`` has raised, on its way through everything that catches exceptions."""
 
 
-def _telling(report: Callable[[int, int], None] | None) -> Callable[[int, int], None] | None:
-    def told(done: int, of: int) -> None:
+def _wrap_report(report: Callable[[int, int], None] | None) -> Callable[[int, int], None] | None:
+    def wrapped(done: int, of: int) -> None:
         try:
             if report:
                 report(done, of)
         except Exception as error:
-            raise _ToldError from error
+            raise _ReportCallbackError from error
 
-    return told if report else None
+    return wrapped if report else None
 
 
-class Collected(list[Finding]):
+class FindingCollector(list[Finding]):
     """Findings; a part of the check that fails for a reason nobody foresaw is one of them and stops no other part."""
 
-    def guarded(self, what: str, make: Callable[[], _T], otherwise: _T) -> _T:
+    def guarded(self, what: str, make: Callable[[], _T], default: _T) -> _T:
         """What ``make`` gives, or ``otherwise`` and a finding."""
         try:
             return make()
         except Exception as error:
             self.append(_unexpected(what, error))
-            return otherwise
+            return default
 
     def add(self, what: str, make: Callable[[], list[Finding]]) -> None:
         """All findings of one part."""
@@ -147,7 +147,7 @@ def _unexpected(what: str, error: Exception) -> Finding:
     return Finding("error", "", "", "", f"{what} failed: {text}", "report this, with the dataset's layout")
 
 
-def _merged(findings: Iterable[Finding]) -> list[Finding]:
+def _merge(findings: Iterable[Finding]) -> list[Finding]:
     """One finding where several subjects have the same to say."""
     alike: dict[Finding, list[str]] = {}
     for finding in findings:
@@ -155,7 +155,7 @@ def _merged(findings: Iterable[Finding]) -> list[Finding]:
     return [replace(finding, subject=", ".join(natural_order(s for s in of if s))) for finding, of in alike.items()]
 
 
-def _only(path: str | Path, findings: list[Finding]) -> HealthReport:
+def _only_findings(path: str | Path, findings: list[Finding]) -> HealthReport:
     return HealthReport(printable(str(path)), findings=tuple(_printable(f) for f in findings))
 
 

@@ -16,10 +16,10 @@ from eavdash.config.schema import StudyConfig
 from eavdash.data.splits import fold_numbers, make_splits
 from eavdash.data.table import TrialTable, natural_order, select
 from eavdash.errors import EavdashError
-from eavdash.health.report import OUTLOOK, no_outlook
+from eavdash.health.report import SPLIT_PREVIEW_COLUMNS, no_split_preview
 
 
-def outlook(table: TrialTable, config: StudyConfig, broken: Iterable[tuple[str, str]] = ()) -> pd.DataFrame:
+def split_preview(table: TrialTable, config: StudyConfig, broken: Iterable[tuple[str, str]] = ()) -> pd.DataFrame:
     """One row per protocol and fold; ``broken`` are (subject, trial) that are left out."""
     rows: list[dict[str, object]] = []
     left_out = set(broken)
@@ -28,7 +28,7 @@ def outlook(table: TrialTable, config: StudyConfig, broken: Iterable[tuple[str, 
             rows += _of(table, replace(config, protocol=replace(config.protocol, name=name)), left_out)
         except EavdashError as error:
             rows.append(_row(name, -1, problem=str(error)))
-    return pd.DataFrame(rows, columns=list(OUTLOOK)) if rows else no_outlook()
+    return pd.DataFrame(rows, columns=list(SPLIT_PREVIEW_COLUMNS)) if rows else no_split_preview()
 
 
 def _of(table: TrialTable, config: StudyConfig, left_out: set[tuple[str, str]]) -> list[dict[str, object]]:
@@ -57,4 +57,4 @@ def _of(table: TrialTable, config: StudyConfig, left_out: set[tuple[str, str]]) 
 def _row(
     protocol: str, fold: int, subjects: int = 0, train: int = 0, validation: int = 0, test: int = 0, problem: str = ""
 ) -> dict[str, object]:
-    return dict(zip(OUTLOOK, (protocol, fold, subjects, train, validation, test, problem), strict=True))
+    return dict(zip(SPLIT_PREVIEW_COLUMNS, (protocol, fold, subjects, train, validation, test, problem), strict=True))

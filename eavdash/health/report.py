@@ -28,7 +28,7 @@ NUMBERS = (
 )
 #: Columns of :attr:`HealthReport.modalities` of which there is a lowest and a highest value.
 RANGES = ("duration", "rate", "channels", "frames")
-OUTLOOK = ("protocol", "fold", "subjects", "train", "validation", "test", "problem")
+SPLIT_PREVIEW_COLUMNS = ("protocol", "fold", "subjects", "train", "validation", "test", "problem")
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,11 @@ def no_recordings() -> pd.DataFrame:
     )
 
 
-def no_outlook() -> pd.DataFrame:
+def no_split_preview() -> pd.DataFrame:
     """An empty :attr:`HealthReport.outlook`."""
-    return pd.DataFrame({c: pd.Series(dtype="str" if c in ("protocol", "problem") else "int64") for c in OUTLOOK})
+    return pd.DataFrame(
+        {c: pd.Series(dtype="str" if c in ("protocol", "problem") else "int64") for c in SPLIT_PREVIEW_COLUMNS}
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +87,7 @@ class HealthReport:
     labels: pd.DataFrame = field(default_factory=pd.DataFrame)
     findings: tuple[Finding, ...] = ()
     recordings: pd.DataFrame = field(default_factory=no_recordings)
-    outlook: pd.DataFrame = field(default_factory=no_outlook)
+    split_preview: pd.DataFrame = field(default_factory=no_split_preview)
     scanned: int = 0
     reused: int = 0
 
@@ -117,12 +119,12 @@ class HealthReport:
             "labels": _strict(self.labels),
             "findings": [asdict(f) for f in self.findings],
             "modalities": _strict(self.modalities),
-            "outlook": _strict(self.outlook),
+            "outlook": _strict(self.split_preview),
             "recordings": _strict(self.recordings),
         }
 
 
-def made_folder(folder: str | Path) -> Path:
+def make_folder(folder: str | Path) -> Path:
     """The folder, made if need be.
 
     Raises:
@@ -145,14 +147,14 @@ def write_csv(report: HealthReport, folder: str | Path) -> list[Path]:
         UsageError: the folder cannot be made.
         TrainingError: a file cannot be written.
     """
-    folder = made_folder(folder)
+    folder = make_folder(folder)
     columns = list(Finding.__dataclass_fields__)
     frames = {
         "subjects": report.table,
         "labels": report.labels,
         "findings": pd.DataFrame([asdict(f) for f in report.findings], columns=columns),
         "modalities": report.modalities,
-        "outlook": report.outlook,
+        "outlook": report.split_preview,
         "recordings": report.recordings,
     }
     written = []

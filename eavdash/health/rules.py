@@ -55,8 +55,8 @@ class Rule:
     what: str
     severity: str
     remedy: str
-    holds: Callable[[pd.DataFrame], pd.Series]
-    says: Callable[[dict[str, Any]], str]
+    applies: Callable[[pd.DataFrame], pd.Series]
+    describe: Callable[[dict[str, Any]], str]
 
 
 def rules(config: StudyConfig) -> list[Rule]:
@@ -202,7 +202,7 @@ def rules(config: StudyConfig) -> list[Rule]:
     ]
 
 
-def judged(recordings: pd.DataFrame, config: StudyConfig) -> list[Finding]:
+def findings_of(recordings: pd.DataFrame, config: StudyConfig) -> list[Finding]:
     """The findings of all rules, by subject and modality in natural order."""
     findings = []
     for modality in MODALITIES:
@@ -210,9 +210,9 @@ def judged(recordings: pd.DataFrame, config: StudyConfig) -> list[Finding]:
         for rule in rules(config) if len(of) else ():
             if modality not in rule.modalities:
                 continue
-            for subject, rows in of[rule.holds(of).astype(bool)].groupby("subject", sort=False):
+            for subject, rows in of[rule.applies(of).astype(bool)].groupby("subject", sort=False):
                 trials = int((of["subject"] == subject).sum())
-                said = examples([f"trial {r['trial']}: {rule.says(r)}" for r in records(rows)])
+                said = examples([f"trial {r['trial']}: {rule.describe(r)}" for r in records(rows)])
                 message = f"{rule.what} in {len(rows)} of {trials} trials ({said})"
                 findings.append(
                     Finding(rule.severity, str(subject), modality, rows.iloc[0]["file"], message, rule.remedy)

@@ -23,7 +23,7 @@ from eavdash.errors import EavdashError
 from eavdash.health import workers
 from eavdash.health.measures.base import MeasureRequest, Part
 from eavdash.health.measures.measure import failure
-from eavdash.health.memory import Remembered
+from eavdash.health.memory import MeasureCache
 from eavdash.health.report import NUMBERS, TEXTS, no_recordings, records
 
 #: Answers that say nothing lasting about a file: another scan asks again.
@@ -48,7 +48,7 @@ def part_of(entry: str, start: float | None, stop: float | None) -> tuple[str, P
     return file, Part(number, seconds(start), seconds(stop))
 
 
-def looks(frame: pd.DataFrame, faces: bool) -> list[MeasureRequest]:
+def measure_requests(frame: pd.DataFrame, faces: bool) -> list[MeasureRequest]:
     """What to look at, each file of a column once, and with ``faces`` its videos a second time."""
     found: list[MeasureRequest] = []
     for column in COLUMN.values():
@@ -66,7 +66,7 @@ def looks(frame: pd.DataFrame, faces: bool) -> list[MeasureRequest]:
 
 
 def scan(
-    asked: Sequence[MeasureRequest],
+    requests: Sequence[MeasureRequest],
     cache: Path | None,
     report: Callable[[int, int], None] | None = None,
     run: Callable[[Sequence[MeasureRequest]], Iterator[tuple[MeasureRequest, dict[str, Any]]]] = workers.run,
@@ -77,44 +77,44 @@ def scan(
     """
     done = Scan()
     stamps: dict[MeasureRequest, tuple[int, int]] = {}
-    with Remembered(cache) as known:
+    with MeasureCache(cache) as known:
         todo: list[MeasureRequest] = []
-        for what in asked:
-            key = (what.column, what.file)
+        for request in requests:
+            key = (request.column, request.file)
             try:
-                stamps[what] = _stamp(what)
+                stamps[request] = _stamp(request)
             except Exception as error:  # a path can be wrong in more ways than an OSError
-                done.answers[key] = _absent(what.file, error)
+                done.answers[key] = _missing_answer(request.file, error)
                 continue
-            answer = known.get(what, stamps[what])
+            answer = known.get(request, stamps[request])
             if answer is None:
-                todo.append(what)
+                todo.append(request)
             else:
                 done.answers[key] = answer
         done.reused = len(stamps) - len(todo)
         if report:
-            report(len(asked) - len(todo), len(asked))
+            report(len(requests) - len(todo), len(requests))
         with contextlib.closing(run(todo)) as answers:  # type: ignore[type-var]
-            for what, answer in answers:
-                done.answers[what.column, what.file] = answer
+            for request, answer in answers:
+                done.answers[request.column, request.file] = answer
                 done.scanned += 1
                 if answer.get("kind") not in _PASSING:
-                    known.put(what, stamps[what], answer)
+                    known.put(request, stamps[request], answer)
                 if report:
-                    report(len(asked) - len(todo) + done.scanned, len(asked))
+                    report(len(requests) - len(todo) + done.scanned, len(requests))
     done.problem = known.problem
     return done
 
 
-def _stamp(what: MeasureRequest) -> tuple[int, int]:
+def _stamp(request: MeasureRequest) -> tuple[int, int]:
     """Size and newest modification of a recording, over all files that belong to it."""
-    size, changed = stamp(what.file)
-    others = files_of(what.file)[1:] if what.column == "eeg" else []
+    size, changed = stamp(request.file)
+    others = files_of(request.file)[1:] if request.column == "eeg" else []
     stats = [other.stat() for other in others]
     return size + sum(s.st_size for s in stats), max([changed, *(s.st_mtime_ns for s in stats)])
 
 
-def _absent(file: str, error: Exception) -> dict[str, Any]:
+def _missing_answer(file: str, error: Exception) -> dict[str, Any]:
     with contextlib.suppress(OSError, ValueError):
         if Path(file).is_file():
             return {**failure(file, error), "parts": []}
@@ -127,14 +127,16 @@ def _absent(file: str, error: Exception) -> dict[str, Any]:
 EXTRAS = ("path", "kind", "stop", "length", "sample", "content", "whole", "number", "group")
 
 
-def measured(frame: pd.DataFrame, asked: Sequence[MeasureRequest], answers: dict[Key, dict[str, Any]]) -> pd.DataFrame:
+def measure_table(
+    frame: pd.DataFrame, requests: Sequence[MeasureRequest], answers: dict[Key, dict[str, Any]]
+) -> pd.DataFrame:
     """One row per trial and modality that has an entry: the columns of HealthReport.recordings and :data:`EXTRAS`.
 
     ``kind`` is of the problem, which is the file's rather than the trial's where ``whole``; ``path`` and ``number`` are
     the entry's, ``stop`` the table's, ``length`` the whole file's; equal ``content`` means equal items of arrays, and
     files are equal only where ``sample`` is.
     """
-    places = {(w.column, w.file): {part: n for n, part in enumerate(w.parts)} for w in asked}
+    part_numbers = {(w.column, w.file): {part: n for n, part in enumerate(w.parts)} for w in requests}
     rows = []
     for trial in records(frame):
         for modality in MODALITIES:
@@ -143,9 +145,9 @@ def measured(frame: pd.DataFrame, asked: Sequence[MeasureRequest], answers: dict
                 continue
             file, part = part_of(entry, trial["start"], trial["stop"])
             answer = answers.get((COLUMN[modality], file), {})
-            found = _of(answer, places.get((COLUMN[modality], file), {}).get(part))
+            found = _part_measures(answer, part_numbers.get((COLUMN[modality], file), {}).get(part))
             if modality == "vision":
-                found = {**_of(answers.get(("faces", file), {}), 0), **found}
+                found = {**_part_measures(answers.get(("faces", file), {}), 0), **found}
             row: dict[str, Any] = dict.fromkeys(NUMBERS, math.nan) | dict.fromkeys(TEXTS, "")
             row |= {key: value for key, value in found.items() if key in row}
             rows.append(
@@ -164,7 +166,7 @@ def measured(frame: pd.DataFrame, asked: Sequence[MeasureRequest], answers: dict
     return pd.DataFrame(rows).astype({**dict.fromkeys(NUMBERS, "float64"), **dict.fromkeys(TEXTS, "str")})
 
 
-def _of(answer: dict[str, Any], place: int | None) -> dict[str, Any]:
+def _part_measures(answer: dict[str, Any], place: int | None) -> dict[str, Any]:
     """The measures of one part, or the file's problem."""
     if answer.get("problem"):
         return {"problem": answer["problem"], "kind": answer.get("kind", "")}

@@ -23,7 +23,7 @@ from typing import IO, Any, cast
 
 from eavdash.errors import sentence
 from eavdash.health.measures.base import MeasureRequest
-from eavdash.health.measures.worker import request
+from eavdash.health.measures.worker import encode_request
 
 #: Seconds that any file may take, and bytes for which there is one second more: a slow network drive reads as many.
 LIMIT, BYTES_PER_SECOND = 120.0, 2**21
@@ -37,7 +37,7 @@ COMMAND = (sys.executable, "-P", "-m", "eavdash.health.measures.worker")
 
 
 def run(
-    looks: Sequence[MeasureRequest],
+    requests: Sequence[MeasureRequest],
     limit: float = LIMIT,
     command: Sequence[str] = COMMAND,
     processes: int | None = None,
@@ -46,17 +46,17 @@ def run(
 
     An answer's ``kind`` is "crash" or "limit" when the process did not live to give one.
     """
-    if not looks:
+    if not requests:
         return
-    todo = _Todo(looks)
+    todo = _Pending(requests)
     answers: queue.Queue[tuple[MeasureRequest, dict[str, Any]]] = queue.Queue()
-    count = processes or max(1, min(len(os.sched_getaffinity(0)), _MOST, -(-len(looks) // _FILES_PER_PROCESS)))
+    count = processes or max(1, min(len(os.sched_getaffinity(0)), _MOST, -(-len(requests) // _FILES_PER_PROCESS)))
     workers = [_Process(tuple(command), limit) for _ in range(count)]
     threads = [threading.Thread(target=_work, args=(w, todo, answers), daemon=True) for w in workers]
     for thread in threads:
         thread.start()
     try:
-        for _ in looks:
+        for _ in requests:
             yield answers.get()
     finally:
         todo.stop()
@@ -66,12 +66,12 @@ def run(
             thread.join(_GRACE)
 
 
-class _Todo:
+class _Pending:
     """The looks that nobody has taken yet, handed out so that large arrays are never read side by side."""
 
-    def __init__(self, looks: Sequence[MeasureRequest]) -> None:
-        self._large = deque(x for x in looks if _is_large(x.file))
-        self._rest = deque(x for x in looks if not _is_large(x.file))
+    def __init__(self, requests: Sequence[MeasureRequest]) -> None:
+        self._large = deque(x for x in requests if _is_large(x.file))
+        self._rest = deque(x for x in requests if not _is_large(x.file))
         self._reading = False
         self._stopped = False
         self._changed = threading.Condition()
@@ -114,14 +114,14 @@ def _size(file: str) -> int:
         return 0
 
 
-def _work(process: _Process, todo: _Todo, answers: queue.Queue[tuple[MeasureRequest, dict[str, Any]]]) -> None:
+def _work(process: _Process, todo: _Pending, answers: queue.Queue[tuple[MeasureRequest, dict[str, Any]]]) -> None:
     """What one thread does: hand its process one file after the other, and end it."""
     try:
         while True:
-            what, large = todo.take()
-            if what is None:
+            request, large = todo.take()
+            if request is None:
                 return
-            answers.put((what, process.ask(what)))
+            answers.put((request, process.ask(request)))
             if large:
                 todo.done()
     finally:
@@ -137,13 +137,13 @@ class _Process:
         self._ended = False
         self._lock = threading.Lock()
 
-    def ask(self, what: MeasureRequest) -> dict[str, Any]:
+    def ask(self, request: MeasureRequest) -> dict[str, Any]:
         """The answer to one look, whatever happens to the process."""
-        limit = self.limit + _size(what.file) / BYTES_PER_SECOND
+        limit = self.limit + _size(request.file) / BYTES_PER_SECOND
         try:
             running = self._started()
             into, out = cast("IO[bytes]", running.stdin), cast("IO[bytes]", running.stdout)
-            into.write(request(what, limit).encode() + b"\n")
+            into.write(encode_request(request, limit).encode() + b"\n")
             into.flush()
             ready = select.poll()
             ready.register(out, select.POLLIN | select.POLLHUP)
@@ -152,12 +152,12 @@ class _Process:
                 return cast("dict[str, Any]", json.loads(line))
         except (OSError, ValueError) as error:
             self.close()
-            return _gone(what.file, "crash", f"a process that could not be asked ({error})")
+            return _process_failed(request.file, "crash", f"a process that could not be asked ({error})")
         code = self.close()
         if code in (-signal.SIGALRM, None):
-            return _gone(what.file, "limit", f"one that is still being read after {limit:.0f} s")
+            return _process_failed(request.file, "limit", f"one that is still being read after {limit:.0f} s")
         reason = signal.strsignal(-code) if code < 0 else f"exit code {code}"
-        return _gone(what.file, "crash", f"one that brings its decoder down ({reason})")
+        return _process_failed(request.file, "crash", f"one that brings its decoder down ({reason})")
 
     def kill(self) -> None:
         """Start no more processes and kill the present one; who waits for its answer gets none."""
@@ -200,7 +200,7 @@ class _Process:
             return self._running
 
 
-def _gone(file: str, kind: str, found: str) -> dict[str, Any]:
+def _process_failed(file: str, kind: str, found: str) -> dict[str, Any]:
     remedy = "copy the file again, or leave it out"
     return {"problem": sentence(file, "a recording that can be read", found, remedy), "kind": kind, "parts": []}
 

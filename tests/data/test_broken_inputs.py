@@ -65,8 +65,8 @@ def report(corpus: Path) -> HealthReport:
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are looked at in this process: a dataset for each case would start as many processes."""
 
-    def run(looks: Sequence[MeasureRequest]) -> Iterator[tuple[MeasureRequest, dict[str, object]]]:
-        yield from ((what, measure_file(what)) for what in looks)
+    def run(requests: Sequence[MeasureRequest]) -> Iterator[tuple[MeasureRequest, dict[str, object]]]:
+        yield from ((what, measure_file(what)) for what in requests)
 
     monkeypatch.setattr(check, "scan", partial(check.scan, run=run))
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eavdash.errors import sentence
-from eavdash.health.measures.base import Facts, Part, content, runs
+from eavdash.health.measures.base import Facts, Part, content_hash, runs_of_true
 
 if TYPE_CHECKING:
     from eavdash.data.audio.samples import Sound
@@ -52,7 +52,7 @@ def _part(sound: Sound, part: Part) -> Facts:
         )
         facts["kind"] = "finite samples"
     if part.number is not None:
-        facts["content"] = content(np.concatenate(list(sound.blocks(first, last))))
+        facts["content"] = content_hash(np.concatenate(list(sound.blocks(first, last))))
     return facts
 
 
@@ -114,4 +114,4 @@ def _joined(blocks: Iterator[np.ndarray], rate: int) -> Iterator[np.ndarray]:
 
 def _plateaus(block: np.ndarray, extreme: float) -> int:
     """How many samples of (time, channel) lie at ``extreme``, :data:`PLATEAU` or more in a row."""
-    return int(runs(np.greater_equal(block.T, extreme - SAME), PLATEAU).sum())
+    return int(runs_of_true(np.greater_equal(block.T, extreme - SAME), PLATEAU).sum())

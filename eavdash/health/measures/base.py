@@ -46,21 +46,21 @@ Facts = dict[str, Any]
 Measure = Callable[[str, Sequence[Part]], tuple[Facts, Callable[[Part], Facts]]]
 
 
-def content(array: np.ndarray) -> str:
+def content_hash(array: np.ndarray) -> str:
     """A hash of an array's values: equal for two items that are copies of each other."""
     return hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=16).hexdigest()
 
 
-def runs(true: np.ndarray, least: int) -> np.ndarray:
+def runs_of_true(true: np.ndarray, least: int) -> np.ndarray:
     """(row, time) bool: those that are true with at least ``least`` true ones in a row."""
     found = np.zeros_like(true)
     rows = np.flatnonzero(true.sum(axis=-1) >= least)  # of a clean signal, none
     if len(rows):
-        found[rows] = _runs(true[rows], least)
+        found[rows] = _runs_of_true(true[rows], least)
     return found
 
 
-def _runs(true: np.ndarray, least: int) -> np.ndarray:
+def _runs_of_true(true: np.ndarray, least: int) -> np.ndarray:
     count = np.cumsum(true, axis=-1)
     count = np.concatenate([np.zeros_like(count[..., :1]), count], axis=-1)
     full = count[..., least:] - count[..., :-least] == least  # the windows of that length which are all true

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from eavdash.health.measures.base import Facts, Part, content, runs
+from eavdash.health.measures.base import Facts, Part, content_hash, runs_of_true
 
 #: A channel is flat when it does not change for so much of a trial (share of pieces of FLAT_PIECE seconds) ...
 FLAT = 0.5
@@ -27,7 +27,7 @@ MAINS = (50.0, 60.0)
 AT = 0.75
 BESIDE = (2.0, 6.0)
 _SPECTRUM = 2.0  # seconds of a piece of the spectrum: half a Hz apart
-_STRETCH = 300.0  # seconds read at once
+_SEGMENT = 300.0  # seconds read at once
 _MICROVOLT = 1e6
 
 
@@ -50,12 +50,12 @@ def _part(file: str, part: Part) -> Facts:
     names: tuple[str, ...] = ()
     rate, hashed = 0.0, ""
     while start < stop:
-        upto = stop if stop - start < 1.5 * _STRETCH else start + _STRETCH
+        upto = stop if stop - start < 1.5 * _SEGMENT else start + _SEGMENT
         signal = read_eeg(entry, start, upto)
         names, rate = signal.channels, signal.rate
         found.append((signal.data.shape[1], of_signal(signal.data, rate)))
         if part.number is not None:
-            hashed = content(signal.data)
+            hashed = content_hash(signal.data)
         start = upto
     if not found:
         return {"duration": 0.0, "samples": 0}
@@ -109,9 +109,9 @@ def of_signal(data: np.ndarray, rate: float) -> dict[str, np.ndarray]:
     else:
         constant = (np.ptp(data, axis=1) == 0).astype(float)
     extreme = (data == data.max(axis=1, keepdims=True)) | (data == data.min(axis=1, keepdims=True))
-    stuck = runs(extreme, max(5, round(PLATEAU * rate))).mean(axis=1)
+    stuck = runs_of_true(extreme, max(5, round(PLATEAU * rate))).mean(axis=1)
     frequencies, power = _spectrum(data, rate)
-    noise = {f"noise{f:.0f}": _stands_out(frequencies, power, f) for f in MAINS}
+    noise = {f"noise{f:.0f}": _relative_power(frequencies, power, f) for f in MAINS}
     return {"constant": constant, "stuck": stuck, "amplitude": data.std(axis=1) * _MICROVOLT, **noise}
 
 
@@ -127,7 +127,7 @@ def _spectrum(data: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
     return np.fft.rfftfreq(length, 1 / rate), power
 
 
-def _stands_out(frequencies: np.ndarray, power: np.ndarray, mains: float) -> np.ndarray:
+def _relative_power(frequencies: np.ndarray, power: np.ndarray, mains: float) -> np.ndarray:
     away = np.abs(frequencies - mains)
     at, beside = away <= AT, (away >= BESIDE[0]) & (away <= BESIDE[1])
     # The highest frequencies are damped by the recorder's own filter: there is nothing to compare with.

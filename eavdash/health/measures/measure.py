@@ -24,7 +24,7 @@ SAMPLE = 2**16
 _FOUND = re.compile(r"expected (.+?), found ")
 
 
-def measure_file(what: MeasureRequest) -> dict[str, Any]:
+def measure_file(request: MeasureRequest) -> dict[str, Any]:
     """Measure.
 
     The answer has ``problem`` (why the file cannot be read, "" if it can), ``kind`` (a short name of such problems,
@@ -33,16 +33,16 @@ def measure_file(what: MeasureRequest) -> dict[str, Any]:
     """
     answer: dict[str, Any] = {"problem": "", "kind": "", "parts": []}
     try:
-        size = stamp(what.file)[0]
+        size = stamp(request.file)[0]
         answer["bytes"] = size
-        answer["sample"] = _sample(what.file, size)
-        measure = _measure(what.column)
-        facts, part_of = measure(what.file, what.parts)
+        answer["sample"] = _sample(request.file, size)
+        measure = _measure(request.column)
+        facts, part_of = measure(request.file, request.parts)
         answer.update(facts)
     except Exception as error:  # decoders raise anything on damaged bytes, and one file must not end the scan
-        return answer | failure(what.file, error)
-    answer["parts"] = [_guarded(what.file, part, part_of) for part in what.parts]
-    if what.parts and what.parts[0].number is not None:
+        return answer | failure(request.file, error)
+    answer["parts"] = [_guarded(request.file, part, part_of) for part in request.parts]
+    if request.parts and request.parts[0].number is not None:
         from eavdash.data.eeg.arrays import release
 
         release()  # half a gigabyte of an EAV file would stay while other files are looked at

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from eavdash.health.measures.base import Facts, Part, content
+from eavdash.health.measures.base import Facts, Part, content_hash
 
 #: Pictures looked at in each part, and how few key frames may stand for them.
 PICTURES = 5
@@ -28,7 +28,7 @@ SAME = 4.0
 _WIDTH, _HEIGHT = 64, 48
 #: The rate varies when so many pictures stand longer or shorter than the usual one, by so much of its time.
 VARYING, JITTER = 0.05, 0.25
-_LOOKS, _MOST = 5.0, 3000  # per second, and altogether, where a stretch is looked at from end to end
+_CHECKS_PER_SECOND, _MOST = 5.0, 3000  # per second, and altogether, where a stretch is looked at from end to end
 _RATE = 5.0  # of frames that come as arrays, per second
 
 
@@ -42,7 +42,7 @@ def measure(file: str, parts: Sequence[Part]) -> tuple[Facts, Callable[[Part], F
     facts: Facts = {"width": info.width, "height": info.height}
     if info.still:
         return {}, lambda part: {**facts, "frames": 1, **_pictures(file, [0.0], [])}
-    times, keys, found = _container(file)
+    times, keys, found = _packet_times(file)
     facts |= found
     return {"length": info.duration}, lambda part: _part(file, part, info.duration, times, keys, facts)
 
@@ -60,8 +60,8 @@ def _of_array(file: str, part: Part) -> Facts:
 
     pictures = np.asarray(frames(file, part.number or 1))
     facts = {"frames": len(pictures), "height": pictures.shape[1], "width": pictures.shape[2]}
-    looked = {**_brightness(list(pictures)), "frozen": _standing(map(_grey, pictures)) / max(1, len(pictures))}
-    return {**facts, "duration": len(pictures) / _RATE, "rate": _RATE, **looked, "content": content(pictures)}
+    looked = {**_brightness(list(pictures)), "frozen": _longest_still_run(map(_grey, pictures)) / max(1, len(pictures))}
+    return {**facts, "duration": len(pictures) / _RATE, "rate": _RATE, **looked, "content": content_hash(pictures)}
 
 
 def _part(file: str, part: Part, length: float, times: np.ndarray, keys: np.ndarray, facts: Facts) -> Facts:
@@ -81,7 +81,7 @@ def _part(file: str, part: Part, length: float, times: np.ndarray, keys: np.ndar
     }
 
 
-def _container(file: str) -> tuple[np.ndarray, np.ndarray, Facts]:
+def _packet_times(file: str) -> tuple[np.ndarray, np.ndarray, Facts]:
     """Times of all frames and of the key frames (seconds from the first), and what else the container says."""
     from eavdash.data.video.decoding import open_video
 
@@ -116,7 +116,7 @@ def _pictures(file: str, wanted: list[float], keys: list[float]) -> Facts:
     if len(keys) >= _ENOUGH:
         places = sorted({min(range(len(keys)), key=lambda n, t=t: abs(keys[n] - t)) for t in wanted})  # type: ignore[misc]
         with open_video(file) as (container, stream):
-            chosen = list(_at_keys(container, stream, [keys[n] for n in places]))
+            chosen = list(_key_pictures(container, stream, [keys[n] for n in places]))
     if len(chosen) < min(_ENOUGH, len(wanted)):
         chosen = [frame for frame, _ in shown_frames(file, wanted)]
     if not chosen:
@@ -127,13 +127,13 @@ def _pictures(file: str, wanted: list[float], keys: list[float]) -> Facts:
         return facts
     if not any(_same(_grey(a), _grey(b)) for a, b in pairwise(small)):
         return {**facts, "frozen": 0.0}
-    count = min(_MOST, max(2, round(_LOOKS * (wanted[-1] - wanted[0]))))
+    count = min(_MOST, max(2, round(_CHECKS_PER_SECOND * (wanted[-1] - wanted[0]))))
     times = [float(t) for t in np.linspace(wanted[0], wanted[-1], count)]
     shown = (_grey(_small(frame)) for frame, places in shown_frames(file, times) for _ in places)
-    return {**facts, "frozen": _standing(shown) / count}
+    return {**facts, "frozen": _longest_still_run(shown) / count}
 
 
-def _at_keys(container: Any, stream: Any, times: list[float]) -> Iterator[Any]:
+def _key_pictures(container: Any, stream: Any, times: list[float]) -> Iterator[Any]:
     stream.codec_context.thread_count = 1  # several would wait for frames that nobody wants
     stream.codec_context.skip_frame = "NONKEY"
     origin = stream.start_time or 0
@@ -157,7 +157,7 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
     return float(np.abs(a - b).max()) < SAME
 
 
-def _standing(pictures: Iterable[np.ndarray]) -> int:
+def _longest_still_run(pictures: Iterable[np.ndarray]) -> int:
     """The length of the longest run of grey pictures that are the same as its first."""
     longest = length = 0
     first: np.ndarray | None = None

@@ -17,19 +17,19 @@ from eavdash.health.measures.base import MeasureRequest, Part
 from eavdash.health.measures.measure import measure_file
 
 
-def request(what: MeasureRequest, limit: float) -> str:
+def encode_request(request: MeasureRequest, limit: float) -> str:
     """The line that asks for a look."""
-    parts = [[p.number, p.start, p.stop] for p in what.parts]
-    return json.dumps({"column": what.column, "file": what.file, "parts": parts, "limit": limit})
+    parts = [[p.number, p.start, p.stop] for p in request.parts]
+    return json.dumps({"column": request.column, "file": request.file, "parts": parts, "limit": limit})
 
 
-def serve(requests: TextIO, answers: TextIO) -> None:
-    """Answer every line of ``requests``."""
-    for line in requests:
-        asked: dict[str, Any] = json.loads(line)
-        signal.setitimer(signal.ITIMER_REAL, asked["limit"])
+def serve(lines: TextIO, answers: TextIO) -> None:
+    """Answer every line of ``lines``."""
+    for line in lines:
+        request: dict[str, Any] = json.loads(line)
+        signal.setitimer(signal.ITIMER_REAL, request["limit"])
         answer = measure_file(
-            MeasureRequest(asked["column"], asked["file"], tuple(Part(*part) for part in asked["parts"]))
+            MeasureRequest(request["column"], request["file"], tuple(Part(*part) for part in request["parts"]))
         )
         signal.setitimer(signal.ITIMER_REAL, 0)
         answers.write(json.dumps(answer) + "\n")
