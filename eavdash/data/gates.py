@@ -81,7 +81,7 @@ def check_pairing(trials: pd.DataFrame, modalities: Sequence[str]) -> None:
                     f"{modality} of {_trial_name(one)} and {_trial_name(other)}",
                     expected="recordings of their own for trials of different labels",
                     found=f"{path} for both ({' and '.join(pair['label'])})",
-                    remedy="mend the pairing in the trial table",
+                    remedy="correct the pairing in the trial table",
                 )
 
 

@@ -152,7 +152,7 @@ def _check(reading: Reading, row: TrialRow, reader: Reader, stop: float) -> None
             row.path,
             expected=f"a recording long enough for one step of {reader.modality}",
             found=f"{stop:.3f} s",
-            remedy="leave the trial out or mend its start and stop",
+            remedy="leave the trial out or correct its start and stop",
         )
 
 

@@ -38,11 +38,11 @@ def stamp(path: str) -> tuple[int, int]:
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         reason = getattr(error, "strerror", None) or str(error)
         raise RecordingError.at(
-            file, expected="a recording", found=reason, remedy="mend the path in the trial table"
+            file, expected="a recording", found=reason, remedy="fix the path in the trial table"
         ) from None
     if not stat.S_ISREG(found.st_mode):
         what = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or a device"
-        raise RecordingError.at(file, expected="a recording", found=what, remedy="mend the path in the trial table")
+        raise RecordingError.at(file, expected="a recording", found=what, remedy="fix the path in the trial table")
     if found.st_size == 0:
         raise RecordingError.at(file, expected="a recording", found="a file of 0 bytes", remedy="copy it again")
     return found.st_size, found.st_mtime_ns
@@ -69,7 +69,7 @@ def sample_range(path: str, length: int, rate: float, start: float | None, stop:
             path,
             expected=f"the stretch from {start or 0:g} s to {last / rate:g} s",
             found=f"a recording of {length / rate:g} s",
-            remedy="mend start and stop in the trial table, or copy the file again if it was cut short",
+            remedy="correct start and stop in the trial table, or copy the file again if it was cut short",
         )
     return first, min(last, length)
 

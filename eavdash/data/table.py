@@ -108,7 +108,7 @@ def open_table(path: str | Path) -> TrialTable:
     if source is not None:
         return _finish(read_table(source), source.parent, "table", {}, [], (source.parent,))
     if not path.exists():
-        raise TableError.at(path, expected="a dataset folder or a trial table", found="nothing", remedy="mend the path")
+        raise TableError.at(path, expected="a dataset folder or a trial table", found="nothing", remedy="fix the path")
     if (adapted := adapt(path)) is None:
         raise TableError.at(
             path,
@@ -210,7 +210,7 @@ def missing_file(path: str) -> str:
         pass
     except (OSError, ValueError) as error:
         found = getattr(error, "strerror", None) or str(error)
-    return sentence(path, "the recording that the trial table names", found, "copy it there or mend the table")
+    return sentence(path, "the recording that the trial table names", found, "copy it there or fix the table")
 
 
 def _finish(

@@ -51,7 +51,7 @@ def outside(recordings: pd.DataFrame) -> pd.Series:
         row = recordings.iloc[int(n)]
         said.iloc[int(n)] = (
             f"subject {row['subject']}, trial {row['trial']}: {start[n]:g} to {to:g} s lies outside the "
-            f"{length[n]:.2f} s of {row['path']}; mend start and stop in the trial table."
+            f"{length[n]:.2f} s of {row['path']}; correct start and stop in the trial table."
         )
     return said
 
@@ -97,7 +97,7 @@ def overlaps(recordings: pd.DataFrame) -> list[Finding]:
     for (subject, modality, together), pairs in found.items():
         said = examples([text for _, text in pairs])
         message = f"{len(pairs)} trials that overlap with another one in the same recording ({said})"
-        remedy = "mend start and stop, or give them one group"
+        remedy = "correct start and stop, or give them one group"
         if together:
             remedy = "nothing: they are of one group, which is never split"
         findings.append(Finding("info" if together else "warning", subject, modality, pairs[0][0], message, remedy))

@@ -5,9 +5,9 @@ the files, training before testing, so that the protocol ``paper`` gives the pub
 ``split_published`` names it. Only the classes are read here.
 
 The files name no trials. Windows of three modalities are paired by their position alone, so their pairing cannot be
-verified, and the notes say so. Four consecutive windows of a class are taken for one trial of 20 s, their group; where
-the order does not allow that, all windows of the subject form one group, which only ``paper`` and protocols over
-subjects can use. The raw recordings are to be preferred.
+verified, which a note states. Four consecutive windows of a class are taken for one trial of 20 s, their group; if the
+order does not allow that, all windows of the subject form one group, which only ``paper`` and protocols over subjects
+can use. Prefer the raw recordings.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ _NAME = re.compile(r"(?i)^subject_?0*([0-9]+)_*_(eeg|aud|vis)\.pkl$")
 
 
 def find(path: Path) -> Path | None:
-    """The folder at or below ``path`` whose EEG, Audio or Vision folders hold the pickles, or None.
+    """Return the folder at or below ``path`` whose EEG, Audio or Vision folders hold the pickles, or None.
 
     Raises:
-        TableError: two folders of the same level do.
+        TableError: several folders at the same level do.
     """
     return search(path, _holds_pickles, "EAV's published pickles")
 
 
 def read(root: Path) -> Adapted:
-    """One row per window of every subject; a subject whose files disagree or cannot be read is a problem."""
+    """Read one row per window of every subject; files that disagree or cannot be read are a problem of their subject."""
     notes: list[str] = []
     files, doubled = _files(root, notes)
     rows: list[dict[str, object]] = []
@@ -66,9 +66,8 @@ def read(root: Path) -> Adapted:
         groups = _groups(content)
         if groups is None:
             notes.append(
-                f"{root}: the windows of subject {subject} are not in runs of {WINDOWS_PER_TRIAL} of a class: which of "
-                "them are of one trial cannot be told, so they form one group; use the protocol paper, or one over "
-                "subjects"
+                f"{root}: the windows of subject {subject} are not in runs of {WINDOWS_PER_TRIAL} of a class, so they "
+                "cannot be assigned to trials and form one group; use the protocol paper, or one over subjects"
             )
         for n, label in enumerate((EMOTIONS[k] for k in content.classes), start=1):
             rows.append(
@@ -136,7 +135,7 @@ def _files(root: Path, notes: list[str]) -> tuple[dict[int, dict[str, Path]], di
 
 
 def _check_alike(files: dict[str, Path], contents: dict[str, PickledWindows]) -> None:
-    """Make sure that the modalities have the same classes in the same order.
+    """Check that the modalities have the same classes in the same order.
 
     Raises:
         RecordingError: they do not.
@@ -166,7 +165,7 @@ def _check_alike(files: dict[str, Path], contents: dict[str, PickledWindows]) ->
 
 
 def _groups(content: PickledWindows) -> list[str] | None:
-    """The source trial of each window, as far as it can be told: four consecutive windows of a class in their part."""
+    """The source trial of each window: four consecutive windows of a class in their part; None if it is ambiguous."""
     groups: list[str] = []
     trials: dict[int, int] = {}
     before = len(content.train)

@@ -139,7 +139,7 @@ def _pickled(path: str, file: str, number: int | None) -> Sound:
             path,
             expected="a sound file, a video, or the number of an item as in x.pkl#41",
             found="no number" if number is None else f"item {number} of a file without sound",
-            remedy="mend the path in the trial table",
+            remedy="fix the path in the trial table",
         )
     from eavdash.data.formats import eav_pickle as eav_pickles
 
@@ -149,7 +149,7 @@ def _pickled(path: str, file: str, number: int | None) -> Sound:
     length, items = _pickled_sounds(file, stamp(file))
     if not 1 <= number <= items:
         raise RecordingError.at(
-            path, expected=f"an item from 1 to {items}", found=f"item {number}", remedy="mend the number"
+            path, expected=f"an item from 1 to {items}", found=f"item {number}", remedy="correct the number"
         )
     return Sound(path, eav_pickles.SOUND_RATE, length, 1, blocks)
 

@@ -36,7 +36,7 @@ class Sound:
                 self.path,
                 expected=f"a sound sampled {RATES[0]} to {RATES[1]} times a second",
                 found=f"{self.rate} Hz",
-                remedy="mend the rate in the file's header, or export the file again",
+                remedy="correct the rate in the file's header, or export the file again",
             )
         if self.length <= 0:
             raise RecordingError.at(

@@ -216,5 +216,5 @@ def _cannot_write(folder: Path) -> Iterator[None]:
             folder,
             expected="a cache that can be written",
             found=error.strerror or str(error),
-            remedy="free some disk space or mend the permissions, then retry",
+            remedy="free some disk space or fix the permissions, then retry",
         ) from error

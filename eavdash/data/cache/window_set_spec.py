@@ -189,7 +189,7 @@ def _trial_seconds(path: str, whole: float, start: float | None, stop: float | N
             path,
             expected=f"a stretch from {begin:g} s to {end:g} s",
             found=f"a recording of {whole:g} s",
-            remedy="mend start and stop in the trial table",
+            remedy="correct start and stop in the trial table",
         )
     return float(end - begin)
 

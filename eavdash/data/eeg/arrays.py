@@ -84,7 +84,7 @@ def array_info(file: str, number: int) -> ArrayInfo:
             f"{file}#{number}",
             expected=f"a trial from 1 to {info.trials}",
             found=f"trial {number}",
-            remedy="mend the number, or copy the file again if trials are missing from it",
+            remedy="correct the number, or copy the file again if trials are missing from it",
         )
     return info
 

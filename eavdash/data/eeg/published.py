@@ -141,5 +141,5 @@ def _check(file: str, joined: np.ndarray, channel: int) -> None:
             f"{file}#{number + 1}",
             expected='finite samples in every trial of the file, as eeg.chain "published" filters across them',
             found=f"{bad.sum()} that are not, the first in {EAV_CHANNELS[channel]} at {sample / EAV_RATE:.3f} s",
-            remedy='mend the recording or choose eeg.chain "trial"',
+            remedy='repair the recording or choose eeg.chain "trial"',
         )

@@ -203,5 +203,5 @@ def _check_finite(path: str, signal: EegSignal, first: int) -> None:
             expected="finite samples",
             found=f"{sum(map(len, bad.values()))} that are not, the first in {name} "
             f"at {(first + bad[name][0]) / signal.rate:.3f} s",
-            remedy="mend the recording or leave the trial out",
+            remedy="repair the recording or leave the trial out",
         )

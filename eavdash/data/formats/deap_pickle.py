@@ -64,7 +64,7 @@ def trial(file: str, number: int) -> np.ndarray:
             f"{file}#{number}",
             expected=f"a trial from 1 to {len(data)}",
             found=f"trial {number}",
-            remedy="mend the number, or copy the file again if trials are missing from it",
+            remedy="correct the number, or copy the file again if trials are missing from it",
         )
     return data[number - 1, : len(CHANNELS)].astype(np.float64) * UNIT
 

@@ -117,7 +117,7 @@ def _window(file: str, number: int, shape: tuple[int, ...]) -> np.ndarray:
             f"{file}#{number}",
             expected=f"a window from 1 to {len(content)}",
             found=f"window {number}",
-            remedy="mend the number, or copy the file again if windows are missing from it",
+            remedy="correct the number, or copy the file again if windows are missing from it",
         )
     before = len(content.train)
     return np.asarray(content.train[number - 1] if number <= before else content.test[number - 1 - before])

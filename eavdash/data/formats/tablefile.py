@@ -118,7 +118,7 @@ def _csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         raise TableError.at(where_row, expected="a CSV file", found=str(error), remedy=remedy) from error
     except OSError as error:
         found = error.strerror or str(error)
-        raise TableError.at(path, expected="a CSV file", found=found, remedy="mend its permissions") from error
+        raise TableError.at(path, expected="a CSV file", found=found, remedy="fix its permissions") from error
     if not rows:
         raise TableError.at(path, expected="a header and trials", found="an empty file", remedy="save the table again")
     header = rows[0][1]
@@ -126,7 +126,7 @@ def _csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         if len(cells) != len(header):
             expected = f"{len(header)} fields as in the header"
             raise TableError.at(
-                f"{path}, line {line}", expected=expected, found=str(len(cells)), remedy="mend the line"
+                f"{path}, line {line}", expected=expected, found=str(len(cells)), remedy="correct the line"
             )
     return header, rows[1:]
 
@@ -168,11 +168,11 @@ def _times(where_row: str, start: str, stop: str, longest: float) -> tuple[float
             value = math.inf
         if text and (not 0 <= value <= longest or math.isinf(value)):
             expected = f"{column} in seconds, 0 to {LONGEST:.0f}, or nothing"
-            raise TableError.at(where_row, expected=expected, found=repr(_shorten(text)), remedy="mend it")
+            raise TableError.at(where_row, expected=expected, found=repr(_shorten(text)), remedy="correct it")
         seconds.append(value)
     if seconds[1] <= (0.0 if math.isnan(seconds[0]) else seconds[0]):
         expected = f"stop after start ({start or '0'} s)"
-        raise TableError.at(where_row, expected=expected, found=f"{stop} s", remedy="mend the times")
+        raise TableError.at(where_row, expected=expected, found=f"{stop} s", remedy="correct the times")
     return seconds[0], seconds[1]
 
 
@@ -196,7 +196,7 @@ def _check_texts(where_row: str, record: dict[str, Any]) -> None:
         if len(path) > _PATH_LIMIT or max(map(len, path.split(b"/"))) > _NAME_LIMIT:
             found = f"{_shorten(record[column])!r} of {len(record[column])} characters"
             raise TableError.at(
-                where_row, expected=f"the path of a file in column {column}", found=found, remedy="mend it"
+                where_row, expected=f"the path of a file in column {column}", found=found, remedy="correct it"
             )
 
 

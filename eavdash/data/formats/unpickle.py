@@ -59,7 +59,7 @@ def load_arrays(path: str | Path, *, outline: bool = False) -> Any:
         ) from error
     except OSError as error:
         raise RecordingError.at(
-            path, expected="a readable pickle", found=error.strerror or str(error), remedy="mend the path or copy it"
+            path, expected="a readable pickle", found=error.strerror or str(error), remedy="fix the path or copy it"
         ) from error
     except Exception as error:  # damaged streams fail in many ways (EOFError, ValueError, KeyError, MemoryError ...)
         raise unreadable(str(path), "a complete pickle", error) from error

@@ -95,7 +95,7 @@ def open_video(path: str) -> Iterator[tuple[Any, Any]]:
     try:
         with av.open(path) as container:
             if container.format.name == "tty":  # FFmpeg shows any text as a video of it
-                raise RecordingError.at(path, expected="a video", found="text", remedy="mend the path")
+                raise RecordingError.at(path, expected="a video", found="text", remedy="fix the path")
             # A stream without a decoder is what is left of one whose description was cut off.
             if not container.streams.video or container.streams.video[0].codec_context is None:
                 raise RecordingError.at(
@@ -175,5 +175,5 @@ def cut_short(path: str, expected: str, end: float) -> Exception:
         path,
         expected=expected,
         found=f"the end after {end:.2f} s",
-        remedy="copy the file again if it was cut short, or mend start and stop in the trial table",
+        remedy="copy the file again if it was cut short, or correct start and stop in the trial table",
     )

@@ -143,7 +143,7 @@ def _cached_file(cache: Path, suffix: str, cuts: Sequence[Cut | None], write: Ca
             made,
             expected="a file that can be written",
             found=error.strerror or str(error),
-            remedy="free some disk space or mend the permissions",
+            remedy="free some disk space or fix the permissions",
         ) from error
     finally:
         with suppress(OSError):
