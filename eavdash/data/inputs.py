@@ -1,11 +1,11 @@
 """From trials to the windows that an encoder reads, in one modality.
 
-In: rows of a trial table, and what of the study's configuration says how recordings are read (never which encoder
-reads them). Out: a :class:`WindowSet` whose arrays are memory-mapped from the cache; they are made trial by trial, in
-one process or several, so that memory does not grow with the dataset. Delegated to wanted.py: which arrays those are;
-to the readers: reading; to cache.py: files.
+In: rows of a trial table, and the settings that determine how recordings are read (never those of the encoder). Out: a
+:class:`WindowSet` whose arrays are memory-mapped from the cache; they are made trial by trial, in one process or
+several, so that memory does not grow with the dataset. Delegated to cache/window_set_spec.py: the key and size of the
+set; to the readers: reading; to cache/folders.py: files.
 
-Window k of a trial is the same stretch of time in every modality; each is tiled by its own recording's length.
+Window k of a trial covers the same time in every modality; each modality is tiled by its own recording's length.
 """
 
 from __future__ import annotations
@@ -45,16 +45,17 @@ def load_windows(
     report: Report | None = None,
     jobs: int = 1,
 ) -> WindowSet:
-    """The windows of all trials that have this modality, in natural order of (subject, trial) whatever the rows' order.
+    """Load the windows of all trials with this modality, in natural order of (subject, trial), whatever the rows'
+    order.
 
-    ``report(done, total)`` is called after each trial that is read; a set that is in the cache is not read again.
-    ``jobs`` processes read, fewer where that would take more than :data:`~eavdash.data.readers.pool.MEMORY`; the arrays
-    are the same. ``meta["key"]`` names the content: equal keys, equal arrays. ``meta["facts"]`` has what the reader
-    found out about a trial: [subject, trial, facts].
+    ``report(done, total)`` is called after each trial that is read; a set that is in the cache is not read again. Up to
+    ``jobs`` processes read, as many as fit into :data:`~eavdash.data.readers.pool.MEMORY`; the arrays are the same.
+    ``meta["key"]`` identifies the content: equal keys mean equal arrays. ``meta["facts"]`` has the reader's facts about
+    trials: [subject, trial, facts].
 
     Raises:
-        DataError: no trial has the modality, the recordings do not fit together or changed while they were read, or
-            the cache cannot be written or has no room.
+        DataError: no trial has the modality, the recordings do not match or changed while they were read, or the cache
+            cannot be written or lacks disk space.
         RecordingError: a recording cannot be read; the message names it.
     """
     with ReaderPool(jobs) as pool:
@@ -62,7 +63,7 @@ def load_windows(
 
 
 def make_windows(spec: WindowSetSpec, pool: ReaderPool, report: Report | None = None) -> WindowSet:
-    """The window set that is ``wanted``, read by ``team`` if it is not in the cache.
+    """Return the window set of ``spec``, read by ``pool`` if it is not in the cache.
 
     Raises:
         DataError, RecordingError: as :func:`load_windows`.
@@ -78,7 +79,7 @@ def make_windows(spec: WindowSetSpec, pool: ReaderPool, report: Report | None = 
 
 
 def _read(folder: Path, spec: WindowSetSpec) -> WindowSet:
-    """The arrays of ``folder`` with the names and labels of the trials that are wanted."""
+    """The arrays of ``folder`` with the names and labels of the requested trials."""
     made = read_json(folder / "meta.json")
     values, mask, spans = (open_array(folder / f"{name}.npy") for name in ("values", "mask", "spans"))
     try:
@@ -87,11 +88,11 @@ def _read(folder: Path, spec: WindowSetSpec) -> WindowSet:
         index = _index(spec.rows, spans)
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise IntegrityError.at(
-            folder, expected="a window set", found=str(error), remedy="delete it: it is made again"
+            folder, expected="a window set", found=str(error), remedy="delete it, it will be made again"
         ) from error
     if not len(values) == len(mask) == len(index):
         raise IntegrityError.at(
-            folder, expected=f"{len(index)} windows", found=f"{len(values)}", remedy="delete it: it is made again"
+            folder, expected=f"{len(index)} windows", found=f"{len(values)}", remedy="delete it, it will be made again"
         )
     return WindowSet(spec.modality, index, values, mask, meta)
 
@@ -99,7 +100,7 @@ def _read(folder: Path, spec: WindowSetSpec) -> WindowSet:
 def _index(rows: Sequence[TrialRow], spans: np.ndarray) -> pd.DataFrame:
     """One row per window; ``spans`` (window, 3): number of the trial in ``rows``, start, stop."""
     place = np.asarray(spans[:, 0], dtype=np.int64)
-    first = np.searchsorted(place, place)  # of the trial's windows: they follow one another
+    first = np.searchsorted(place, place)  # of the trial's windows, which are consecutive
     names = {name: np.array([getattr(row, name) for row in rows], dtype=object)[place] for name in INDEX_COLUMNS[:4]}
     index = pd.DataFrame({name: pd.Series(values, dtype="str") for name, values in names.items()})
     return index.assign(window=np.arange(len(place)) - first, start=spans[:, 1], stop=spans[:, 2])
@@ -134,7 +135,7 @@ def _write(folder: Path, spec: WindowSetSpec, pool: ReaderPool, report: Report |
 
 
 def _readings(spec: WindowSetSpec, pool: ReaderPool) -> Generator[Reading]:
-    """The trials' readings in order, read here or by the team, as memory allows."""
+    """The trials' readings in order, read in this process or by the pool, as memory allows."""
     reader, tasks = spec.reader, list(zip(spec.rows, spec.spans, strict=True))
     result = max(map(len, spec.spans)) * spec.window_bytes
     jobs = jobs_within(min(pool.jobs, len(tasks)), reader.bytes_of(spec.longest), result)
@@ -150,14 +151,14 @@ def _check(reading: Reading, row: TrialRow, reader: Reader, stop: float) -> None
     if not reading.mask.any(axis=1).all():
         raise RecordingError.at(
             row.path,
-            expected=f"a recording long enough for one step of {reader.modality}",
+            expected=f"enough of a recording for one step of {reader.modality}",
             found=f"{stop:.3f} s",
             remedy="leave the trial out or correct its start and stop",
         )
 
 
 def _check_unchanged(spec: WindowSetSpec) -> None:
-    """Refuse to keep arrays under a digest that their files no longer have: somebody copies while we read."""
+    """Check that the files still have their digests: one may have been copied or modified during reading."""
     seen: set[str] = set()
     with Digests(spec.cache) as known:
         for row, (digest, _, _) in zip(spec.rows, spec.contents, strict=True):
@@ -169,14 +170,14 @@ def _check_unchanged(spec: WindowSetSpec) -> None:
                 if known.of(file) != digest:
                     raise RecordingError.at(
                         file,
-                        expected="a file that stays as it is while it is read",
+                        expected="a file that does not change while it is read",
                         found="other content than before",
                         remedy="wait until it has been copied, then try again",
                     )
 
 
 def _about(spec: WindowSetSpec) -> dict[str, Any]:
-    """What somebody who lists the cache wants to know."""
+    """The description of the set for the listing of the cache."""
     rows = spec.rows
     return {
         "modality": spec.modality,

@@ -27,7 +27,7 @@ TIME, TRIALS = 2500, 6
 
 
 @pytest.fixture(autouse=True)
-def _forget():
+def _release_files():
     eeg.release()
     yield
     eeg.release()

@@ -22,7 +22,7 @@ TIME, TRIALS = 1000, 3
 
 
 @pytest.fixture(autouse=True)
-def _forget():
+def _release_files():
     eeg.release()
     yield
     eeg.release()

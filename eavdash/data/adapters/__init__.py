@@ -65,14 +65,14 @@ def _load(entry: EntryPoint) -> Adapter:
     adapter = entry.load()
     if not isinstance(adapter, Adapter):
         raise TableError.at(
-            _named(entry),
+            _adapter_name(entry),
             expected="an eavdash.data.adapters.base.Adapter",
             found=type(adapter).__name__,
             remedy="fix the entry point or uninstall the package",
         )
     if adapter.kind in _TAKEN:
         raise TableError.at(
-            _named(entry),
+            _adapter_name(entry),
             expected=f"a unique kind, other than {', '.join(_TAKEN)}",
             found=repr(adapter.kind),
             remedy="rename the kind",
@@ -92,11 +92,11 @@ def _read(entry: EntryPoint, adapter: Adapter, root: Path) -> Adapted:
     return adapted
 
 
-def _named(entry: EntryPoint) -> str:
+def _adapter_name(entry: EntryPoint) -> str:
     return f"adapter {entry.name!r} ({entry.value})"
 
 
 def _failure(entry: EntryPoint, path: Path, expected: str, error: Exception) -> str:
     found = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
     remedy = "fix the package that provides it, or uninstall it"
-    return str(TableError.at(f"{_named(entry)}, {shown(path)}", expected=expected, found=found, remedy=remedy))
+    return str(TableError.at(f"{_adapter_name(entry)}, {shown(path)}", expected=expected, found=found, remedy=remedy))

@@ -98,7 +98,7 @@ def _scan_subject(root: Path, folder: Path) -> BidsSubject:
     seen: dict[str, Path] = {}
     for file in _recordings(subject):
         try:
-            entities, sidecars = _described(root, file)
+            entities, sidecars = _parse_name(root, file)
             stem = file.stem.removesuffix("_eeg").removeprefix(f"{folder.name}_") or "eeg"
             if stem in seen:
                 found = f"{seen[stem].name} too"
@@ -135,7 +135,7 @@ def _recordings(subject: BidsSubject) -> list[Path]:
     return files
 
 
-def _described(root: Path, file: Path) -> tuple[dict[str, str | None], dict[str, Path | None]]:
+def _parse_name(root: Path, file: Path) -> tuple[dict[str, str | None], dict[str, Path | None]]:
     """The entities of a recording's name, and its sidecars events, channels and eeg, None if missing.
 
     Raises:

@@ -108,7 +108,9 @@ def _read(root: Path) -> Adapted:
     notes = [note for s in subjects for note in s.notes]
     for folder in _safe_folders(root):
         if not _SUBJECT.match(folder.name) and _holds_subjects(folder):
-            notes.append(f"{shown(folder)}: further EAV subjects, not read; move them to the folder of the others to read them")
+            notes.append(
+                f"{shown(folder)}: further EAV subjects, not read; move them to the folder of the others to read them"
+            )
     return Adapted(frame_of(subjects), problems, tuple(notes))
 
 
@@ -257,7 +259,7 @@ def _check_names(
     last = len(labels) if labels else trials
     outside: list[tuple[Path, str, str]] = []
     against: list[tuple[Path, str, str]] = []
-        first: dict[int, Media] = {}
+    first: dict[int, Media] = {}
     for files in media.values():
         for file in files.values():
             says = f"{file.condition} {file.emotion}"

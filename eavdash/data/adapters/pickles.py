@@ -41,7 +41,7 @@ def find(path: Path) -> Path | None:
 
 
 def read(root: Path) -> Adapted:
-    """Read one row per window of every subject; files that disagree or cannot be read are a problem of their subject."""
+    """Read one row per window of every subject; contradictory or unreadable files are a problem of their subject."""
     notes: list[str] = []
     files, doubled = _files(root, notes)
     rows: list[dict[str, object]] = []

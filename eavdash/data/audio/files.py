@@ -1,7 +1,7 @@
-"""Sound files: WAV, FLAC, OGG, MP3, AIFF and whatever else libsndfile reads.
+"""Sound files: WAV, FLAC, OGG, MP3, AIFF and the other formats that libsndfile reads.
 
-In: a path. Out: a :class:`~eavdash.data.audio.samples.Sound`. Delegated to soundfile: decoding. What libsndfile
-passes over, a file that is shorter than it says, is checked here from the lengths that the file itself states.
+In: a path. Out: a :class:`~eavdash.data.audio.samples.Sound`. Delegated to soundfile: decoding. Truncated files, which
+libsndfile ignores, are detected here from the lengths that the file itself states.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from eavdash.data.audio.samples import BLOCK, Sound, cut_short
 from eavdash.data.recording import unreadable
 from eavdash.errors import RecordingError
 
-#: Names of files that only libsndfile is expected to read: its reason is the one to show.
+#: Suffixes of files that only libsndfile is expected to read: its error is the one to show.
 SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".aifc", ".oga", ".opus", ".snd"}
-_UNKNOWN_LENGTH = (0, 0xFFFFFFFF)  # of a WAV written into a pipe
+_UNKNOWN_LENGTH = (0, 0xFFFFFFFF)  # of a WAV written to a pipe
 _OGG_TAIL = 2**16 + 2**12  # bytes: more than a page of Ogg
 _OGG_LAST = 4  # flag of a stream's last page
 
 
 class UnknownFormatError(RecordingError):
-    """libsndfile does not know the format; another decoder may."""
+    """libsndfile does not support the format; another decoder may."""
 
 
 def open_file(path: str) -> Sound:
-    """The sound of a file that libsndfile reads.
+    """Open a file that libsndfile reads.
 
     Raises:
         RefusedError: libsndfile does not read it.
@@ -57,11 +57,11 @@ def _blocks(path: str, first: int, last: int) -> Iterator[np.ndarray]:
                 first += len(samples)
                 yield samples
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
-        raise unreadable(path, "samples that can be read", error) from error
+        raise unreadable(path, "readable samples", error) from error
 
 
 def _name(path: str) -> str | bytes:
-    """The path as soundfile takes it: in bytes where it is not UTF-8."""
+    """The path as soundfile accepts it: as bytes if it is not UTF-8."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -70,7 +70,7 @@ def _name(path: str) -> str | bytes:
 
 
 def _check_complete(path: str) -> None:
-    """Refuse what ends before it should: libsndfile would read what is left without a word."""
+    """Reject truncated files: libsndfile would read the rest without an error."""
     with Path(path).open("rb") as file:
         head = file.read(12)
         if head[:4] == b"RIFF" and head[8:] == b"WAVE":
@@ -93,7 +93,7 @@ def _check_wav(path: str, file: BinaryIO) -> None:
 
 
 def _check_ogg(path: str, file: BinaryIO) -> None:
-    """An Ogg stream says which page is its last."""
+    """Check that the last page of an Ogg stream is marked as such."""
     file.seek(max(0, Path(path).stat().st_size - _OGG_TAIL))
     tail = file.read()
     at = tail.rfind(b"OggS")
