@@ -1,13 +1,13 @@
-"""Gates before training: what would make a study's accuracy mean something else stops it with a sentence.
+"""Checks before training, which stop a study whose accuracy would be invalid.
 
-In: the rows of a trial table that a study uses and its splits; in the worker, the windows of a run. Out: nothing, or
-an error. Delegated to cache/digests.py: hashes of whole files, remembered.
+In: the rows of a trial table that a study uses and its splits; in the worker, the windows of a run. Out: nothing, or an
+error. Delegated to cache/digests.py: hashes of whole files, remembered.
 
-* pairing: a trial has one row and one label, and no recording is that of two trials of different labels;
-* disjointness: no trial, and (but under ``paper``, whose notes count them) no group, in two splits of a fold;
-* duplicates: no recording, no stretch of one and no copy of one in two splits of a fold. Files of the same size are
-  compared by 12 kB of them, and hashed whole only where these agree. Items of one array file (EAV's .mat) cannot be
-  told apart without reading it; their windows are compared when a run has read them (:func:`check_windows`).
+* pairing: a trial has one row and one label, and no recording belongs to two trials of different labels;
+* disjointness: no trial, and (except under ``paper``, whose notes count them) no group, is in two splits of a fold;
+* duplicates: no recording, no segment of one and no copy of one is in two splits of a fold. Files of the same size are
+  compared by a sample of 12 kB, and hashed whole only if the samples agree. Items of one array file (EAV's .mat) cannot
+  be compared without reading it; their windows are compared when a run has read them (:func:`check_windows`).
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from eavdash.data.splits import check_splits
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError, SplitError
 
-_SAMPLE = 4096  # bytes at the beginning, in the middle and at the end of a file
-_COMPARED = 1024  # numbers of a window that are compared before all of them are
+_SAMPLE = 4096  # bytes compared at the beginning, in the middle and at the end of a file
+_COMPARED = 1024  # values of a window that are compared first
 _Trial = tuple[str, str]
 
 
 def check_study(
     trials: pd.DataFrame, splits: pd.DataFrame, protocol: ProtocolConfig, modalities: Sequence[str], cache: Path
 ) -> None:
-    """All gates that need no recording to be decoded.
+    """Run all checks that need no recording to be decoded.
 
     Args:
         trials: rows of a trial table. splits: subject, trial, group, fold, split.
-        cache: where digests are remembered; it is not made for their sake.
+        cache: the folder of remembered digests; it is not created for them.
 
     Raises:
         DataError: recordings are paired wrongly.
@@ -55,7 +55,7 @@ def check_study(
 
 
 def check_pairing(trials: pd.DataFrame, modalities: Sequence[str]) -> None:
-    """Every trial once, and no recording in the place of two trials of different labels.
+    """Check that every trial occurs once, and that no recording belongs to two trials of different labels.
 
     Raises:
         DataError: a trial has two rows, or two trials of different labels name the same recording.
@@ -67,7 +67,7 @@ def check_pairing(trials: pd.DataFrame, modalities: Sequence[str]) -> None:
             f"subject {first['subject']}, trial {first['trial']}",
             expected="one row of the trial table",
             found=f"{int(((trials['subject'] == first['subject']) & (trials['trial'] == first['trial'])).sum())}",
-            remedy="give each trial a name of its own",
+            remedy="give each trial a unique name",
         )
     for modality in modalities:
         column = COLUMN[modality]
@@ -79,14 +79,14 @@ def check_pairing(trials: pd.DataFrame, modalities: Sequence[str]) -> None:
                 one, other = zip(pair["subject"], pair["trial"], strict=True)
                 raise DataError.at(
                     f"{modality} of {_trial_name(one)} and {_trial_name(other)}",
-                    expected="recordings of their own for trials of different labels",
+                    expected="different recordings for trials of different labels",
                     found=f"{path} for both ({' and '.join(pair['label'])})",
                     remedy="correct the pairing in the trial table",
                 )
 
 
 def check_disjoint(splits: pd.DataFrame, protocol: ProtocolConfig) -> None:
-    """No trial in two splits of a fold, and no group but under ``paper``.
+    """Check that no trial and, except under ``paper``, no group is in two splits of a fold.
 
     Raises:
         SplitError: one is.
@@ -109,10 +109,10 @@ def check_disjoint(splits: pd.DataFrame, protocol: ProtocolConfig) -> None:
 def check_duplicates(
     trials: pd.DataFrame, splits: pd.DataFrame, modalities: Sequence[str], cache: Path, within: bool
 ) -> None:
-    """No content of a recording in two splits of a fold; ``within``: subjects never meet in a run.
+    """Check that no recording's content is in two splits of a fold; ``within``: each run has one subject.
 
     Raises:
-        SplitError: there is; the message names the two trials.
+        SplitError: one is; the message names the two trials.
         RecordingError: a file cannot be read.
     """
     where = _splits_by_trial(splits)
@@ -125,26 +125,26 @@ def check_duplicates(
             begin, end = (0.0 if start != start else start), (float("inf") if stop != stop else stop)
             items.setdefault(path, []).append(((subject, trial), begin, end))
             files.setdefault(split_item(path)[0], []).append((subject, trial))
-        for path, stretches in items.items():
-            stretches.sort(key=lambda s: s[1])
-            for number, (one, _, until) in enumerate(stretches):
-                for other, begin, _ in stretches[number + 1 :]:
+        for path, segments in items.items():
+            segments.sort(key=lambda s: s[1])
+            for number, (one, _, until) in enumerate(segments):
+                for other, begin, _ in segments[number + 1 :]:
                     if begin >= until - END_TOLERANCE:
                         break
-                    _check_pair(modality, one, other, where, within, f"the same stretch of {path}")
+                    _check_pair(modality, one, other, where, within, f"the same segment of {path}")
         _compare_files(modality, files, where, cache, within)
 
 
 def check_windows(windows: WindowSet, index: pd.DataFrame) -> None:
-    """No two windows of a run with equal values in different splits, whatever files they came from.
+    """Check that no two windows of a run in different splits have equal values, whatever files they come from.
 
-    Windows without variation (silence, a black picture) say nothing and are passed over.
+    Constant windows (silence, a black picture) are ignored.
 
     Args:
         index: the run's windows, with ``row`` of ``windows`` and ``split``.
 
     Raises:
-        SplitError: there are; the message names the two trials.
+        SplitError: two have; the message names the two trials.
     """
     seen: dict[bytes, list[int]] = {}
     size = int(np.prod(windows.values.shape[1:]))
@@ -204,7 +204,7 @@ def _digests(files: list[str], cache: Path) -> dict[str, str]:
 
 @functools.lru_cache(maxsize=100_000)
 def _sample(file: str, size: int, _changed: int) -> str:
-    """A hash of three pieces of a file, remembered by this process until the file changes."""
+    """Hash three pieces of a file; remembered by this process until the file changes."""
     found = hashlib.sha256()
     with Path(file).open("rb") as opened:
         for position in (0, max(0, size // 2), max(0, size - _SAMPLE)):
@@ -216,7 +216,7 @@ def _sample(file: str, size: int, _changed: int) -> str:
 def _meet(
     same: Iterable[str], files: dict[str, list[_Trial]], where: dict[_Trial, dict[int, str]], within: bool
 ) -> bool:
-    """Whether trials of these files are in different splits of a fold."""
+    """True if trials of these files are in different splits of a fold."""
     seen: dict[tuple[int, str], str] = {}
     for file in same:
         for trial in files[file]:
@@ -242,12 +242,12 @@ def _raise_duplicate(modality: str, one: _Trial, other: _Trial, splits: tuple[st
         f"{modality} of {_trial_name(one)} ({splits[0]}) and {_trial_name(other)} ({splits[1]})",
         expected="different recordings in different splits",
         found=what,
-        remedy="give the two trials one group, or find out which of them the recording belongs to and drop the other",
+        remedy="give both trials the same group, or find out which one the recording belongs to and remove the other",
     )
 
 
 def _splits_by_trial(splits: pd.DataFrame) -> dict[_Trial, dict[int, str]]:
-    """Split of each trial by fold."""
+    """For each trial, its split by fold."""
     used = splits[splits["split"] != "unused"]
     found: dict[_Trial, dict[int, str]] = {}
     columns = (used[c].tolist() for c in ("subject", "trial", "fold", "split"))

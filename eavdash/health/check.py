@@ -16,7 +16,14 @@ from typing import TypeVar
 import pandas as pd
 
 from eavdash.config.schema import StudyConfig
-from eavdash.data.table import TrialTable, expected_recordings, natural_order, open_table, with_sound_tracks
+from eavdash.data.table import (
+    NAMED_RECORDING,
+    TrialTable,
+    expected_recordings,
+    natural_order,
+    open_table,
+    with_sound_tracks,
+)
 from eavdash.errors import EavdashError, sentence
 from eavdash.health import pairing, rules, tables
 from eavdash.health.protocols import split_preview
@@ -186,8 +193,7 @@ def _layout(table: TrialTable) -> list[Finding]:
         from eavdash.data.adapters import eav
 
         return rules.from_errors("error", [(s.subject, str(e)) for s in eav.scan(table.root) for e in s.errors])
-    about_files = "the recording that the trial table names"
-    return rules.from_errors("error", [(s, text) for s, text in table.problems.items() if about_files not in text])
+    return rules.from_errors("error", [(s, text) for s, text in table.problems.items() if NAMED_RECORDING not in text])
 
 
 def _digest(cache: Path | None) -> Callable[[str], str]:

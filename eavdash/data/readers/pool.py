@@ -1,11 +1,11 @@
-"""Trials read by several processes at once, in bounded memory.
+"""A pool of processes that read trials, in bounded memory.
 
 In: a prepared reader and trials with their windows' spans. Out: their readings in the order of the trials, as if one
-process had read them. Delegated to worker.py: what such a process does.
+process had read them. Delegated to worker.py: the reading processes.
 
-The processes come from a program of its own (not forked from the caller, who may be a server with threads), use one
-thread each, and are a session of their own, so that Ctrl-C reaches the caller alone. They end with the team, or when a
-caller that was killed no longer holds the sockets.
+The processes are forked from a separate program (not from the caller, which may be a server with threads), use one
+thread each, and form their own session, so that only the caller receives Ctrl-C. They end with the pool, or when a
+killed caller's sockets are closed.
 """
 
 from __future__ import annotations
@@ -29,34 +29,35 @@ from eavdash.data.readers.base import Reader, Reading, Span, TrialRow
 from eavdash.errors import EavdashError, RecordingError
 
 Task = tuple[TrialRow, list[Span]]
-#: What caller and processes may take together (bytes), whatever the dataset's size ...
+#: Memory limit (bytes) of the caller and the processes together, whatever the dataset's size ...
 MEMORY = 2 * 10**9
-#: ... of which this much goes to the caller and to the libraries that the processes share, and to each process.
+#: ... of which this much goes to the caller and the shared libraries, and this much to each process.
 LIBRARIES = 900 * 10**6
 PROCESS = 60 * 10**6
-#: Of the processes: one thread each; and the C library keeps what it was given back (it may use the same again for the
-#: next trial) instead of asking the system for new, empty pages, which took a third of the time.
+#: Environment of the processes: one thread each; and the C library keeps freed memory for the next trial instead of
+#: requesting new, zeroed pages from the system, which took a third of the time.
 _SETTINGS = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
     "MALLOC_TRIM_THRESHOLD_": str(128 * 2**20),
 }
 _ROOT = Path(__file__).resolve().parents[3]
-_PATIENCE = 5.0  # seconds for processes that were told to end
+_PATIENCE = 5.0  # seconds to wait for processes to end
 
 
 def jobs_within(jobs: int, reading: int, result: int, memory: int = MEMORY) -> int:
-    """How many of ``jobs`` processes fit into ``memory`` bytes; at least 1, which is to read in the caller's process.
+    """The number of processes, up to ``jobs``, that fit into ``memory`` bytes; at least 1, which means the caller's
+    process.
 
-    ``reading``: bytes that reading the longest trial takes; ``result``: bytes of its arrays. Besides what the processes
-    hold, the caller may hold jobs + 1 results that wait for an earlier one.
+    ``reading``: bytes for reading the longest trial; ``result``: bytes of its arrays. In addition the caller may hold
+    jobs + 1 results that wait for an earlier one.
     """
     fits = [n for n in range(2, jobs + 1) if LIBRARIES + n * (PROCESS + reading) + (n + 1) * result <= memory]
     return max(fits, default=1)
 
 
 class ReaderPool:
-    """Up to ``jobs`` processes that read trials; a context manager. They are started when first needed."""
+    """A context manager of up to ``jobs`` processes that read trials. They are started when first needed."""
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
@@ -70,16 +71,17 @@ class ReaderPool:
         self.close()
 
     def close(self) -> None:
-        """End the processes, whatever they are doing."""
+        """End the processes, also while they are reading."""
         if self._server is not None:
             self._server.close()
             self._server = None
 
     def read(self, reader: Reader, tasks: Sequence[Task], jobs: int) -> Iterator[Reading]:
-        """The reading of each task in order, by at most ``jobs`` processes; at most jobs + 1 are under way or wait.
+        """Yield the reading of each task in order, read by at most ``jobs`` processes; at most jobs + 1 are running or
+        waiting.
 
         Raises:
-            RecordingError: a trial cannot be read, or the process that read it was killed; the first one in order.
+            RecordingError: a trial cannot be read, or its process was killed; raised for the first such trial in order.
         """
         server = self._server_for(reader.modality, max(1, min(jobs, self.jobs)))
         connections = server.connections[:jobs]
@@ -92,7 +94,7 @@ class ReaderPool:
                 while place not in waiting:
                     while idle and started < min(len(tasks), place + len(connections) + 1):
                         connection = idle.pop()
-                        with contextlib.suppress(OSError):  # one that has died says so when the result is fetched
+                        with contextlib.suppress(OSError):  # a dead process is detected when the result is fetched
                             connection.send((reader, *tasks[started]))
                         busy[connection] = started
                         started += 1
@@ -110,15 +112,15 @@ class ReaderPool:
                 if place == len(tasks) - 1:
                     for connection in connections:
                         with contextlib.suppress(OSError):
-                            connection.send(None)  # what was kept of the last file is not needed any more
+                            connection.send(None)  # the cached file is no longer needed
                 yield found
         except BaseException:
             if busy or started < len(tasks):
-                self.close()  # what is under way belongs to nobody
+                self.close()  # nothing will fetch the running tasks' results
             raise
 
     def _server_for(self, modality: str, jobs: int) -> _ForkServer:
-        """The processes for a modality; those for another one, or too few, are ended first."""
+        """The fork server for a modality; one for another modality, or with too few processes, is ended first."""
         if self._server is None or modality != self._modality or len(self._server.connections) < jobs:
             self.close()
             self._server, self._modality = _ForkServer(modality, jobs), modality
@@ -126,7 +128,7 @@ class ReaderPool:
 
 
 def send(connection: Connection, found: Reading | Exception) -> None:
-    """Send a reading or an error; arrays go as they are, without a copy."""
+    """Send a reading or an error; arrays are sent raw, without a copy."""
     if isinstance(found, Exception):
         connection.send(_picklable(found))
         return
@@ -139,7 +141,7 @@ def send(connection: Connection, found: Reading | Exception) -> None:
 
 
 def receive(connection: Connection) -> Reading | Exception:
-    """What :func:`send` sent."""
+    """Receive what :func:`send` sent."""
     found = connection.recv()
     if isinstance(found, Exception):
         return found
@@ -157,14 +159,14 @@ def receive(connection: Connection) -> Reading | Exception:
 
 
 def release_files() -> None:
-    """Let go of what readers of this process keep of the last file, up to half a gigabyte."""
+    """Release the file that this process's readers cache, up to half a gigabyte."""
     from eavdash.data.eeg import reading as eeg
 
     eeg.release()
 
 
 class _ForkServer:
-    """The program behind a team: ``lines`` to its processes, and a line by which it says how they ended."""
+    """The program that forks the processes: ``connections`` to them, and one on which it reports their exit codes."""
 
     def __init__(self, modality: str, jobs: int) -> None:
         pairs = [socket.socketpair() for _ in range(jobs + 1)]
@@ -185,7 +187,7 @@ class _ForkServer:
         self._exit_codes: dict[int, int] = {}
 
     def exit_code(self, connection: Connection) -> int | None:
-        """The exit code of the process behind a line that broke; None if nobody is left to tell."""
+        """The exit code of the process behind a broken connection; None if it is unknown."""
         number = next(n for n, other in enumerate(self.connections) if other is connection)
         try:
             while number not in self._exit_codes and self.control.poll(_PATIENCE):
@@ -197,7 +199,7 @@ class _ForkServer:
         return self._exit_codes.get(number)
 
     def close(self) -> None:
-        """End all processes. The program ignores SIGTERM until those it made are gone."""
+        """End all processes. The program ignores SIGTERM until its processes have ended."""
         for connection in (self.control, *self.connections):
             connection.close()
         for number in (signal.SIGTERM, signal.SIGKILL):
@@ -211,17 +213,17 @@ class _ForkServer:
 def _process_died(row: TrialRow, code: int | None) -> EavdashError:
     name = "for an unknown reason" if code is None else f"with exit code {code}"
     if code is not None and -code in {*signal.Signals}:
-        name = f"by {signal.Signals(-code).name}" + (", perhaps for want of memory" if code == -signal.SIGKILL else "")
+        name = f"by {signal.Signals(-code).name}" + (", perhaps out of memory" if code == -signal.SIGKILL else "")
     return RecordingError.at(
         row.path,
-        expected="a process that reads it to its end",
-        found=f"one that ended {name}",
-        remedy="try again with fewer jobs; if it happens at this file again, leave the trial out",
+        expected="a process that reads the whole file",
+        found=f"a process that ended {name}",
+        remedy="try again with fewer jobs, and leave the trial out if it fails again",
     )
 
 
 def _picklable(error: Exception) -> Exception:
-    """The error, as far as it can be sent; one that is nobody's fault takes the story of where it happened along."""
+    """The error in a form that can be pickled; an unexpected one carries its traceback along."""
     if not isinstance(error, EavdashError):
         error.add_note("".join(traceback.format_exception(error)))
     try:
@@ -232,6 +234,6 @@ def _picklable(error: Exception) -> Exception:
 
 
 def _path() -> str:
-    """PYTHONPATH by which the process finds this very package, installed or in a checkout."""
+    """PYTHONPATH with which the process finds this package, installed or in a checkout."""
     root = [] if _ROOT.name in ("site-packages", "dist-packages") else [str(_ROOT)]
     return os.pathsep.join([*root, *filter(None, [os.environ.get("PYTHONPATH")])])
