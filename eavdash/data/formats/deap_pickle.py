@@ -1,11 +1,11 @@
-"""DEAP's preprocessed files: 40 trials of one subject in a file that Python 2 pickled.
+"""DEAP's preprocessed files: 40 trials of one subject in a pickle of Python 2.
 
 In: ``sNN.dat``, a dictionary with ``data`` (40 trials, 40 channels, 8064) at 128 Hz, of which the first 32 channels are
 EEG in microvolt, and ``labels`` (40, 4): valence, arousal, dominance, liking from 1 to 9
 (https://www.eecs.qmul.ac.uk/mmv/datasets/deap/readme.html). The first 3 s of a trial are baseline, 60 s of a music
 video follow. Out: the EEG of one trial, or the ratings. Reading is delegated to the restricted :mod:`unpickle`.
 
-The file that was opened last is kept (103 MB), so that reading all its trials opens it once.
+The last file is cached (103 MB), so that reading all its trials opens it once.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ _ALL_CHANNELS = 40
 
 
 def ratings(file: str) -> np.ndarray:
-    """The ratings of each trial, (trial, 4) float64 in the order of :data:`RATINGS`; the EEG is not read.
+    """Read the ratings of each trial, (trial, 4) float64 in the order of :data:`RATINGS`; the EEG is not read.
 
     Raises:
-        RecordingError: it cannot be read, or is not such a file.
+        RecordingError: it cannot be read, or is not a DEAP file.
     """
     return _check_content(file, load_arrays(file, outline=True))[1]
 
 
 def info(file: str) -> ArrayInfo:
-    """What a file holds, without reading its samples.
+    """The file's properties, without reading its samples.
 
     Raises:
         RecordingError: as :func:`ratings`.
@@ -53,7 +53,7 @@ def info(file: str) -> ArrayInfo:
 
 
 def trial(file: str, number: int) -> np.ndarray:
-    """EEG of trial ``number`` (from 1), baseline included: (32 channels, time) float64 volt at :data:`RATE`.
+    """Read the EEG of trial ``number`` (from 1), baseline included: (32 channels, time) float64 volt at :data:`RATE`.
 
     Raises:
         RecordingError: as :func:`ratings`, or there is no such trial.
@@ -70,13 +70,13 @@ def trial(file: str, number: int) -> np.ndarray:
 
 
 def release() -> None:
-    """Forget the file that was opened last."""
+    """Release the cached file."""
     _data.cache_clear()
 
 
 @lru_cache(maxsize=64)
 def _info(file: str, _stamp: tuple[int, int]) -> ArrayInfo:
-    from eavdash.data.eeg.arrays import ArrayInfo  # which knows this module
+    from eavdash.data.eeg.arrays import ArrayInfo  # which imports this module
 
     data, _ = _check_content(file, load_arrays(file, outline=True))
     return ArrayInfo(data.shape[2], RATE, CHANNELS, len(data))

@@ -1,11 +1,11 @@
-"""EAV's published pickles: windows of 5 s that were cut, filtered and cropped before they were given away.
+"""EAV's published pickles: windows of 5 s that were cut, filtered and cropped before publication.
 
 In: ``subject_NN_{eeg,aud,vis}.pkl``, each a list [tr_x, tr_y, te_x, te_y] (https://zenodo.org/records/10205702): EEG
 (window, 30, 500) at 100 Hz, taken as microvolt; sound (window, 80000) at 16 kHz; pictures (window, 25, 56, 56, 3)
-uint8, five per second, cropped to the face. y is the class as a number or one-hot. Out: one window; they are numbered
-from 1, those for training before those for testing. Reading is delegated to the restricted :mod:`unpickle`.
+uint8, five per second, cropped to the face. y is the class as a number or one-hot. Out: one window; windows are
+numbered from 1, training before testing. Reading is delegated to the restricted :mod:`unpickle`.
 
-The file that was opened last is kept (up to 250 MB), so that reading all its windows opens it once.
+The last file is cached (up to 250 MB), so that reading all its windows opens it once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FRAMES_PER_SECOND = 5.0
 #: Classes in the order of the numbers in y.
 EMOTIONS = ("Neutral", "Sadness", "Anger", "Happiness", "Calmness")
 _EEG, _SOUND, _FRAMES = (30, 500), (80000,), (25, 56, 56, 3)
-#: Shape of one window by what the file's name ends with.
+#: Shape of one window by the ending of the file's name.
 SHAPES = {"eeg": _EEG, "aud": _SOUND, "vis": _FRAMES}
 _REMEDY = "copy the file from the dataset again, or use the raw recordings"
 
@@ -49,16 +49,17 @@ class PickledWindows:
 
 
 def outline(file: str, shape: tuple[int, ...]) -> PickledWindows:
-    """Shapes and classes of a file whose windows have ``shape``; the windows themselves are zeros, and are not read.
+    """Read shapes and classes of a file whose windows have ``shape``; the windows themselves are not read and are
+    zeros.
 
     Raises:
-        RecordingError: it cannot be read, or is not such a file.
+        RecordingError: it cannot be read, or is not a published pickle.
     """
     return _check_content(file, load_arrays(file, outline=True), shape)
 
 
 def info(file: str) -> ArrayInfo:
-    """What an EEG file holds, without reading its samples.
+    """The properties of an EEG file, without reading its samples.
 
     Raises:
         RecordingError: as :func:`outline`.
@@ -67,7 +68,7 @@ def info(file: str) -> ArrayInfo:
 
 
 def trial(file: str, number: int) -> np.ndarray:
-    """EEG of window ``number`` (from 1): (30 channels, 500) float64 volt at :data:`EEG_RATE`.
+    """Read the EEG of window ``number`` (from 1): (30 channels, 500) float64 volt at :data:`EEG_RATE`.
 
     Raises:
         RecordingError: as :func:`outline`, or there is no such window.
@@ -76,7 +77,7 @@ def trial(file: str, number: int) -> np.ndarray:
 
 
 def sound(file: str, number: int) -> np.ndarray:
-    """Sound of window ``number`` (from 1): (80000,) float32 at :data:`SOUND_RATE`.
+    """Read the sound of window ``number`` (from 1): (80000,) float32 at :data:`SOUND_RATE`.
 
     Raises:
         RecordingError: as :func:`trial`.
@@ -85,7 +86,7 @@ def sound(file: str, number: int) -> np.ndarray:
 
 
 def frames(file: str, number: int) -> np.ndarray:
-    """Pictures of window ``number`` (from 1): (25, 56, 56, 3) uint8 RGB, :data:`FRAMES_PER_SECOND`.
+    """Read the pictures of window ``number`` (from 1): (25, 56, 56, 3) uint8 RGB, :data:`FRAMES_PER_SECOND`.
 
     Raises:
         RecordingError: as :func:`trial`.
@@ -94,13 +95,13 @@ def frames(file: str, number: int) -> np.ndarray:
 
 
 def release() -> None:
-    """Forget the file that was opened last."""
+    """Release the cached file."""
     _content.cache_clear()
 
 
 @lru_cache(maxsize=64)
 def _info(file: str, _stamp: tuple[int, int]) -> ArrayInfo:
-    from eavdash.data.eeg.arrays import ArrayInfo  # which knows this module
+    from eavdash.data.eeg.arrays import ArrayInfo  # which imports this module
 
     return ArrayInfo(_EEG[1], EEG_RATE, EAV_CHANNELS, len(outline(file, _EEG)))
 
@@ -154,7 +155,7 @@ def _values(file: str, name: str, x: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _stacked(x: Any) -> np.ndarray | None:
-    """An array, a list of arrays of one shape, or an array of such objects, as one array; None where it is neither."""
+    """An array, a list of arrays of one shape, or an array of such objects, as one array; None for anything else."""
     if isinstance(x, np.ndarray) and x.dtype != object:
         return x
     try:

@@ -1,7 +1,7 @@
 """Reading a trial table's file: text in, a checked frame out.
 
 In: ``.csv`` (UTF-8, comma) or ``.parquet``, or the frame that an adapter made. Out: a frame with all of the trial
-table's columns, texts as written, start and stop as seconds; every refusal names the file, the line and the column.
+table's columns, texts as written, start and stop in seconds; every error names the file, the line and the column.
 Parquet is delegated to pandas and pyarrow.
 """
 
@@ -22,7 +22,7 @@ from eavdash.errors import TableError
 REQUIRED = ("subject", "trial", "label")
 RECORDINGS = ("eeg", "audio", "video")
 OPTIONAL = ("group", "start", "stop")
-LONGEST = 1e6  # seconds: later times are milliseconds or mistakes
+LONGEST = 1e6  # seconds: larger times are milliseconds or mistakes
 _PATH_LIMIT, _NAME_LIMIT = 4095, 255  # bytes, of a path and of each of its parts
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -31,7 +31,7 @@ _ORDER = (*REQUIRED, *OPTIONAL, *RECORDINGS)
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """The rows of a trial table's file; a column that it does not have is empty, further columns come last.
+    """Read the rows of a trial table's file; a missing optional column is empty, further columns come last.
 
     Raises:
         TableError: unreadable, empty, a column missing, a name missing, a (subject, trial) twice, or impossible times.
@@ -41,10 +41,10 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def check_frame(where: str | Path, frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows that an adapter made, checked like those of a file; paths are kept to the letter.
+    """Check the rows made by an adapter like those of a file; paths are kept exactly.
 
     Raises:
-        TableError: as :func:`read_table`, where there are rows at all.
+        TableError: as :func:`read_table`, if there are any rows.
     """
     header = [str(c) for c in frame.columns]
     if not len(frame):
@@ -54,14 +54,14 @@ def check_frame(where: str | Path, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _texts(column: pd.Series, exact: bool) -> list[str]:
-    """The cells of a column as they would stand in a CSV file; ``exact``: with the spaces around them."""
+    """The cells of a column as in a CSV file; ``exact``: with surrounding spaces."""
     return [v if exact and isinstance(v, str) else _text(v) for v in column.to_numpy(dtype=object)]
 
 
 def _check_rows(
     where: str | Path, header: list[str], rows: list[tuple[int, list[str]]], unit: str, longest: float
 ) -> pd.DataFrame:
-    """``longest``: what adapters read from a dataset is one trial's mistake, what a person wrote is the table's."""
+    """Check header and rows; ``longest``: the maximum time, infinite for adapters, whose bad times concern one trial."""
     missing = [c for c in REQUIRED if c not in header]
     if not any(c in header for c in RECORDINGS):
         missing.append("one of " + ", ".join(RECORDINGS))
@@ -102,7 +102,7 @@ def _check_rows(
 
 
 def _csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Header and (line number, cells) of a CSV file; by hand, as pandas shifts or fills lines of a wrong length."""
+    """Header and (line number, cells) of a CSV file; without pandas, which shifts or fills lines of a wrong length."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
@@ -148,10 +148,10 @@ def _parquet(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
 
 
 def _text(value: Any) -> str:
-    """A cell as it would stand in a CSV file: 2.0 of a column with gaps is "2"."""
+    """A cell as in a CSV file: 2.0 of a column with gaps is "2"."""
     if isinstance(value, str):
         return value.strip()
-    if not pd.api.types.is_scalar(value):  # a list in a further column of an adapter's
+    if not pd.api.types.is_scalar(value):  # a list in a further column from an adapter
         return str(value)
     if pd.isna(value):
         return ""
@@ -177,16 +177,16 @@ def _times(where_row: str, start: str, stop: str, longest: float) -> tuple[float
 
 
 def _check_separator(where: str | Path, header: list[str]) -> None:
-    """Say so when the columns are there and only the comma between them is not."""
+    """Raise an error that names the separator if the columns exist but are not separated by commas."""
     for mark, name in _SEPARATORS.items():
         if len(header) == 1 and {c.strip() for c in header[0].split(mark)} >= set(REQUIRED):
             raise TableError.at(where, expected="columns separated by commas", found=name, remedy="save it with commas")
 
 
 def _check_texts(where_row: str, record: dict[str, Any]) -> None:
-    """Refuse names that no page could show and paths that no file can have."""
+    """Reject names that cannot be displayed and impossible paths."""
     for column, text in record.items():
-        # A path is what the disk says; NUL is the one character that it cannot contain.
+        # A path may contain any character except NUL.
         if "\0" in text or (column in _NAMES and _CONTROL.search(text)):
             unseen = _CONTROL.search(text)
             found = f"the character {unseen[0] if unseen else ''!r} in column {_shorten(column)}"

@@ -1,13 +1,13 @@
-"""Reading pickles without running them: arrays, numbers, texts and plain containers come out, all else is refused.
+"""A restricted unpickler: it returns arrays, numbers, texts and plain containers and rejects everything else.
 
 In: a pickle of any protocol (0 to 5) written by Python 2 or 3 with numpy 1 or 2. Out: its content. Python's own
-``pickle`` parses the stream, but every name that the stream asks for is looked up in a table of stand-ins
+``pickle`` parses the stream, but every name in the stream is looked up in a table of stand-ins
 (:mod:`~eavdash.data.formats.pickle_parts`); nothing is imported, and numpy's own unpickling (which trusts flags and
-pointers in the stream) is never reached. The stand-ins only note what an array is made of; it is made from its bytes
+pointers in the stream) is never reached. The stand-ins only record the parts of an array, which is built from its bytes
 afterwards.
 
-A hostile file cannot run code. A damaged one, whose lengths and numbers may be anything, is refused before it asks for
-more memory than it has bytes; a hostile one can still use up memory, by naming the same bytes many times.
+A malicious file cannot run code. A damaged one, with arbitrary lengths and numbers, is rejected before it allocates
+more memory than its size; a malicious one can still exhaust memory, by referring to the same bytes many times.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from eavdash.data.formats.pickle_parts import MODULES, STAND_INS, Array, Dtype, 
 from eavdash.data.recording import stamp, unreadable
 from eavdash.errors import RecordingError
 
-#: Payloads larger than this (bytes) are passed over where only the outline is wanted.
+#: Payloads larger than this (bytes) are skipped if only the outline is requested.
 OUTLINE = 1 << 20
-_DEPTH = 50  # containers in one another
+_DEPTH = 50  # levels of nested containers
 _PLAIN = (str, bytes, bool, int, float, complex, np.number, np.bool_, np.character)
 
 
 def load_arrays(path: str | Path, *, outline: bool = False) -> Any:
-    """The content of a pickle: numpy arrays, lists, tuples, dicts, sets, texts, bytes, numbers, None, nothing else.
+    """Load a pickle of numpy arrays, lists, tuples, dicts, sets, texts, bytes, numbers and None, nothing else.
 
-    Arrays of objects are admitted where they hold arrays or numbers. With ``outline``, arrays of more than
-    :data:`OUTLINE` bytes have their shape and dtype but hold zeros: their bytes are not read from the disk.
+    Arrays of objects are accepted if they contain arrays or numbers. With ``outline``, arrays of more than
+    :data:`OUTLINE` bytes have their shape and dtype but contain zeros: their bytes are not read from the disk.
 
     Raises:
-        RecordingError: no such file, not a pickle, damaged, or it asks for anything else; the message names that.
+        RecordingError: no such file, not a pickle, damaged, or it contains anything else, which the message names.
     """
     path = Path(path)
     stamp(str(path))
@@ -59,9 +59,12 @@ def load_arrays(path: str | Path, *, outline: bool = False) -> Any:
         ) from error
     except OSError as error:
         raise RecordingError.at(
-            path, expected="a readable pickle", found=error.strerror or str(error), remedy="fix the path or copy it"
+            path,
+            expected="a readable pickle",
+            found=error.strerror or str(error),
+            remedy="fix the path or copy the file again",
         ) from error
-    except Exception as error:  # damaged streams fail in many ways (EOFError, ValueError, KeyError, MemoryError ...)
+    except Exception as error:  # damaged streams raise many errors (EOFError, ValueError, KeyError, MemoryError ...)
         raise unreadable(str(path), "a complete pickle", error) from error
 
 
@@ -72,9 +75,9 @@ def _load(path: Path, outline: bool) -> Any:
 
 
 class _Stream:
-    """A file that gives no more than it has, whatever length the stream claims.
+    """A file that never returns more than its size, whatever length the stream claims.
 
-    Where ``skip`` is set, large payloads are passed over: their length is right, their bytes are zeros.
+    With ``skip``, large payloads are skipped: their length is right, their bytes are zeros.
     """
 
     def __init__(self, file: BinaryIO, size: int, skip: bool) -> None:
@@ -91,8 +94,8 @@ class _Stream:
         return bytes(count)
 
 
-# Python's own parser in Python, not the one in C, whose table of remembered objects is as long as the largest number in
-# the stream: one wrong byte of a damaged file can make it ask for gigabytes.
+# Python's own parser in Python, not the one in C, whose memo table is as long as the largest number in the stream: one
+# damaged byte can make it allocate gigabytes.
 class _Unpickler(pickle._Unpickler):
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
 
@@ -106,7 +109,7 @@ class _Unpickler(pickle._Unpickler):
         raise UnsafePickleError("a reference to something outside the file")
 
     def load_bytearray8(self: Any) -> None:
-        """Bytes of a stated length; Python's own makes room for them before it looks whether they are there."""
+        """Read bytes of a stated length; Python's own method allocates them before it checks that they exist."""
         (length,) = struct.unpack("<Q", self.read(8))
         self.append(self.read(length))
 
@@ -114,7 +117,7 @@ class _Unpickler(pickle._Unpickler):
 
 
 class _Rebuild:
-    """The content with each stand-in replaced by the array it notes; each object once, however often it is named."""
+    """Replaces each stand-in by the array that it records; each object once, however often it is referenced."""
 
     def __init__(self, outline: bool) -> None:
         self.outline = outline
@@ -179,4 +182,4 @@ class _Rebuild:
             if not isinstance(made, (np.ndarray, np.generic, bool, int, float, complex)):
                 raise UnsafePickleError(f"an array of objects that holds {type(made).__name__}")
             values[n] = made
-        return values.reshape(array.shape)  # numpy lists them in C's order whatever the array's own
+        return values.reshape(array.shape)  # numpy lists them in C order, whatever the array's own
