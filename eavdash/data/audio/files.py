@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
-from eavdash.data.audio.samples import BLOCK, Sound, cut_short
+from eavdash.data.audio.samples import BLOCK, Sound, truncated
 from eavdash.data.recording import unreadable
 from eavdash.errors import RecordingError
 
@@ -53,7 +53,7 @@ def _blocks(path: str, first: int, last: int) -> Iterator[np.ndarray]:
             while first < last:
                 samples = file.read(min(last - first, max(1, BLOCK // file.channels)), "float32", always_2d=True)
                 if not len(samples):
-                    raise cut_short(path, f"{last} samples", f"{first}")
+                    raise truncated(path, f"{last} samples", f"{first}")
                 first += len(samples)
                 yield samples
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
@@ -86,10 +86,10 @@ def _check_wav(path: str, file: BinaryIO) -> None:
         if head[:4] == b"data":
             rest = size - file.tell()
             if length not in _UNKNOWN_LENGTH and length > rest:
-                raise cut_short(path, f"{length} bytes of samples", f"{rest}")
+                raise truncated(path, f"{length} bytes of samples", f"{rest}")
             return
         file.seek(length + length % 2, 1)  # chunks are padded to even lengths
-    raise cut_short(path, "a data chunk", "none")
+    raise truncated(path, "a data chunk", "none")
 
 
 def _check_ogg(path: str, file: BinaryIO) -> None:
@@ -98,4 +98,4 @@ def _check_ogg(path: str, file: BinaryIO) -> None:
     tail = file.read()
     at = tail.rfind(b"OggS")
     if at < 0 or at + 5 >= len(tail) or not tail[at + 5] & _OGG_LAST:
-        raise cut_short(path, "a last page", "none")
+        raise truncated(path, "a last page", "none")

@@ -42,7 +42,7 @@ class Sound:
             raise RecordingError.at(self.path, expected="a recording", found="no samples", remedy="copy it again")
 
 
-def cut_short(path: str, expected: str, found: str) -> EavdashError:
+def truncated(path: str, expected: str, found: str) -> EavdashError:
     """The error for a file that is shorter than its header states."""
     return RecordingError.at(
         path, expected=expected, found=f"{found} (the file was cut short)", remedy="copy it again or leave it out"

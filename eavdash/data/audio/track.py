@@ -17,7 +17,7 @@ import av
 import numpy as np
 from av.stream import Disposition
 
-from eavdash.data.audio.samples import Sound, cut_short
+from eavdash.data.audio.samples import Sound, truncated
 from eavdash.data.recording import END_TOLERANCE, stamp, unreadable
 from eavdash.errors import EavdashError, RecordingError
 
@@ -125,11 +125,11 @@ def _end(path: str, container: Any, stream: Any) -> float:
         raise RecordingError.at(path, expected="a sound track without large gaps", found=found, remedy="copy it again")
     promised = float(stream.duration * stream.time_base) if stream.duration else 0.0
     if promised > last - first + _PROMISE_TOLERANCE:
-        raise cut_short(path, f"{promised:.2f} s as in its header", f"the end after {last - first:.2f} s")
+        raise truncated(path, f"{promised:.2f} s as in its header", f"the end after {last - first:.2f} s")
     # Matroska states only the length of the whole file.
     whole = (container.duration or 0) / av.time_base if matroska else 0.0
     if whole > latest + _PROMISE_TOLERANCE:
-        raise cut_short(path, f"{whole:.2f} s as in its header", f"the end after {latest:.2f} s")
+        raise truncated(path, f"{whole:.2f} s as in its header", f"the end after {latest:.2f} s")
     return last
 
 
@@ -150,7 +150,7 @@ def _blocks(path: str, track: _Track, first: int, last: int) -> Iterator[np.ndar
         if at >= last:
             return
     if last - at > max(_SAME_TIME, END_TOLERANCE) * track.rate:
-        raise cut_short(path, f"{last / track.rate:.2f} s of sound", f"{at / track.rate:.2f} s")
+        raise truncated(path, f"{last / track.rate:.2f} s of sound", f"{at / track.rate:.2f} s")
     yield np.zeros((last - at, track.channels), np.float32)
 
 

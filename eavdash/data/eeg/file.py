@@ -61,7 +61,7 @@ def read_file(path: str, start: float | None, stop: float | None, references: Se
 
 
 def _channels(path: str, raw: Any) -> tuple[dict[str, int], dict[str, int]]:
-    """Check that an opened recording has samples and no channel twice, then choose channels as :func:`choose_channels`."""
+    """Choose the channels of an opened recording after checking that it has samples and no channel twice."""
     try:
         kinds, rate = raw.get_channel_types(), float(raw.info["sfreq"])
     except Exception as error:  # channel types unknown to MNE

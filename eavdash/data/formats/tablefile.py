@@ -61,7 +61,7 @@ def _texts(column: pd.Series, exact: bool) -> list[str]:
 def _check_rows(
     where: str | Path, header: list[str], rows: list[tuple[int, list[str]]], unit: str, longest: float
 ) -> pd.DataFrame:
-    """Check header and rows; ``longest``: the maximum time, infinite for adapters, whose bad times concern one trial."""
+    """Check header and rows; ``longest``: the maximum time, infinite for adapters, whose times fail trial by trial."""
     missing = [c for c in REQUIRED if c not in header]
     if not any(c in header for c in RECORDINGS):
         missing.append("one of " + ", ".join(RECORDINGS))

@@ -1,9 +1,9 @@
-"""Files that every browser plays, of one trial: its pictures, with its own sound muxed in.
+"""Files of one trial that every browser plays: its pictures with its own sound.
 
-In: the stretches of a video and of a sound that belong together. Out: a :class:`Playable`. A video that browsers play
-as it is and that needs no other sound is used in place. Otherwise one file is made in the cache, once: the video's
-packets, copied from the last key frame before the start where browsers know them, H.264 where they do not, and the
-sound as AAC; sound alone as 16-bit WAV. Delegated to PyAV: decoding and encoding; to soundfile: WAV.
+In: the segments of a video and a sound that belong together. Out: a :class:`Playable`. A video that browsers play and
+that needs no other sound is used directly. Otherwise one file is made in the cache, once: the video's packets, copied
+from the last key frame before the start if browsers support the codec, else H.264, and the sound as AAC; sound alone as
+16-bit WAV. Delegated to PyAV: decoding and encoding; to soundfile: WAV.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from eavdash.data.video.muxing import (
 )
 from eavdash.errors import DataError
 
-VERSION = 1  # raise it when the same recordings give other files than before
-IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif")  # that browsers know
+VERSION = 1  # increment it when the same recordings give different files
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif")  # supported by browsers
 
 
 @dataclass(frozen=True)
 class Playable:
-    """What to play: ``media`` (a video if ``moving``, else a sound) from ``offset`` seconds on, beside ``image``."""
+    """A file to play: ``media`` (a video if ``moving``, else a sound) from ``offset`` seconds on, with ``image``."""
 
     media: Path | None = None
     moving: bool = False
@@ -56,9 +56,9 @@ class Playable:
 
 
 def playable(pictures: Cut | None, sound: Cut | None, cache: Path) -> Playable:
-    """The files that play these stretches from the same moment; made in ``cache``/videos where they must be.
+    """Return the files that play these segments in sync, made in ``cache``/videos if necessary.
 
-    A still image in ``pictures`` stands beside the sound. Without ``sound`` the video's own track is heard.
+    A still image in ``pictures`` is shown with the sound. Without ``sound`` the video's own track is played.
 
     Raises:
         RecordingError: a file cannot be decoded.
@@ -86,7 +86,7 @@ def playable(pictures: Cut | None, sound: Cut | None, cache: Path) -> Playable:
 
 
 def _plays_in_browsers(container: Any, stream: Any) -> bool:
-    """Whether every browser plays the file, and counts its time from the first picture."""
+    """True if every browser plays the file, with times from the first picture."""
     sound = {s.codec_context.name for s in container.streams.audio if s.codec_context is not None}
     begin = float(stream.start_time * stream.time_base) if stream.start_time is not None else 0.0
     if abs(begin) > SAME_TIME:
@@ -102,7 +102,7 @@ def _muxed(pictures: Cut, sound: Cut | None, cache: Path) -> Playable:
 
     def write(path: Path) -> None:
         wave = cut_sound(sound, lead, RATE) if sound is not None else sound_track(pictures, lead)
-        # The index first, so that playing can begin before the file is there.
+        # The index comes first, so that playback can begin before the file is complete.
         with av.open(str(path), "w", options={"movflags": "faststart"}) as out:
             voice = out.add_stream("aac", rate=RATE, layout="mono") if wave is not None else None
             packets = encoded_packets(out, pictures) if base is None else copied_packets(out, pictures, base)
@@ -125,27 +125,27 @@ def _image(path: str, cache: Path) -> Path:
 
 
 def _cached_file(cache: Path, suffix: str, cuts: Sequence[Cut | None], write: Callable[[Path], None]) -> Path:
-    """The file in the cache, written under a temporary name if it is not there."""
+    """The file in the cache, written under a temporary name if it does not exist."""
     content = [VERSION, *((cut, stamp(cut.path)) for cut in cuts if cut is not None)]
     folder = cache / "videos"
-    made = folder / f"{hashlib.sha256(repr(content).encode()).hexdigest()[:32]}{suffix}"
-    if made.exists():
-        return made
-    temporary = made.with_name(f".{made.stem}.{os.getpid()}-{threading.get_ident()}{suffix}")
+    file = folder / f"{hashlib.sha256(repr(content).encode()).hexdigest()[:32]}{suffix}"
+    if file.exists():
+        return file
+    temporary = file.with_name(f".{file.stem}.{os.getpid()}-{threading.get_ident()}{suffix}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write(temporary)
-        temporary.replace(made)
-    except OSError as error:  # FFmpeg's errors are OSErrors where the system has a number for them
+        temporary.replace(file)
+    except OSError as error:  # FFmpeg's errors are OSErrors if the system has a number for them
         if isinstance(error, av.error.FFmpegError) and error.errno not in CANNOT_WRITE:
             raise
         raise DataError.at(
-            made,
-            expected="a file that can be written",
+            file,
+            expected="a writable file",
             found=error.strerror or str(error),
             remedy="free some disk space or fix the permissions",
         ) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-    return made
+    return file
