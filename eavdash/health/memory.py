@@ -1,8 +1,8 @@
-"""What was measured of files before: an SQLite file that survives crashes, other scans and its own damage.
+"""The cache of measures: an SQLite file that survives crashes, concurrent scans and damage.
 
-In: a cache folder. Out: the answer of an earlier look at a file (:mod:`eavdash.health.measures.measure`), as long as
-the file has the same size and time of modification. It only saves time: whatever is wrong with it (damaged, read-only,
-locked by others) costs a look at the recordings and nothing else.
+In: a cache folder. Out: the earlier answer for a file (:mod:`eavdash.health.measures.measure`), as long as the file has
+the same size and modification time. It only saves time: if it is damaged, read-only or locked, the recordings are
+measured again and nothing else happens.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from eavdash.health.measures.base import MeasureRequest
 
 NAME = "scan.sqlite"
 _WAIT = 10.0  # seconds for other scans to finish writing
-_WRITE_EVERY = 2.0  # seconds of work that an interruption may cost
+_WRITE_EVERY = 2.0  # seconds of work that an interruption may lose
 _TABLE = """
 CREATE TABLE IF NOT EXISTS looks (
     column TEXT, path BLOB, parts TEXT, size INTEGER, mtime_ns INTEGER, version INTEGER, answer TEXT,
@@ -29,7 +29,9 @@ CREATE TABLE IF NOT EXISTS looks (
 
 
 class MeasureCache:
-    """A context manager; ``folder`` None remembers nothing. ``problem``: why nothing can be remembered, or ""."""
+    """A context manager; with ``folder`` None nothing is stored. ``problem``: the reason why nothing can be stored, or
+    "".
+    """
 
     def __init__(self, folder: Path | None) -> None:
         self.path = folder / NAME if folder else None
@@ -50,7 +52,7 @@ class MeasureCache:
             self._database = None
 
     def get(self, request: MeasureRequest, stamp: tuple[int, int]) -> dict[str, Any] | None:
-        """The answer of an earlier look at the same parts of the same, unchanged file."""
+        """Return the earlier answer for the same parts of the same, unchanged file, or None."""
         if self._database is None:
             return None
         query = "SELECT answer FROM looks WHERE column=? AND path=? AND parts=? AND size=? AND mtime_ns=? AND version=?"
@@ -68,7 +70,7 @@ class MeasureCache:
         return answer if complete else None
 
     def put(self, request: MeasureRequest, stamp: tuple[int, int], answer: dict[str, Any]) -> None:
-        """Remember an answer; written to disk every few seconds and at the end."""
+        """Store an answer; answers are written to disk every few seconds and at the end."""
         if self._database is None:
             return
         self._pending.append((*_key(request), *stamp, VERSION, json.dumps(answer)))
@@ -91,7 +93,7 @@ class MeasureCache:
             self._close_after_error(error)
 
     def _write(self) -> None:
-        """All that waits, in one transaction."""
+        """Write all pending answers in one transaction."""
         self._written = time.monotonic()
         if self._database is None or not self._pending:
             return
@@ -100,7 +102,9 @@ class MeasureCache:
             self._database.executemany("INSERT OR REPLACE INTO looks VALUES (?, ?, ?, ?, ?, ?, ?)", self._pending)
             self._database.execute("COMMIT")
             self.problem = ""
-        except sqlite3.OperationalError as error:  # locked or read-only: what waits is tried again with the rest
+        except (
+            sqlite3.OperationalError
+        ) as error:  # locked or read-only: pending answers are tried again with the next ones
             with contextlib.suppress(sqlite3.Error):
                 self._database.execute("ROLLBACK")
             self.problem = " ".join(str(error).split())
@@ -110,7 +114,7 @@ class MeasureCache:
         self._pending.clear()
 
     def _close_after_error(self, error: Exception) -> None:
-        """Go on without; a damaged file (rather than one that is locked or read-only) is set aside."""
+        """Continue without the database; rename its file if it is damaged rather than locked or read-only."""
         self.problem = " ".join(str(error).split())
         if self._database is not None:
             with contextlib.suppress(sqlite3.Error):

@@ -1,7 +1,7 @@
-"""What each protocol would leave for training, validation and test.
+"""Preview of the splits: the number of trials for training, validation and test under each protocol.
 
-In: a trial table, a configuration and the recordings that cannot be used. Out: HealthReport's outlook, and what follows
-from it. Delegated to eavdash.data.splits, which a study calls in the same way: what is announced here is what is run.
+In: a trial table, a configuration and the unusable recordings. Out: the split preview of HealthReport. Delegated to
+eavdash.data.splits, which a study calls in the same way: the preview matches the study.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from eavdash.health.report import SPLIT_PREVIEW_COLUMNS, no_split_preview
 
 
 def split_preview(table: TrialTable, config: StudyConfig, broken: Iterable[tuple[str, str]] = ()) -> pd.DataFrame:
-    """One row per protocol and fold; ``broken`` are (subject, trial) that are left out."""
+    """Preview the splits, one row per protocol and fold; ``broken`` are (subject, trial) that are left out."""
     rows: list[dict[str, object]] = []
     left_out = set(broken)
     for name in PROTOCOLS:
@@ -40,7 +40,7 @@ def _of(table: TrialTable, config: StudyConfig, left_out: set[tuple[str, str]]) 
     splits = make_splits(frame[has_any & pd.Series(usable, frame.index, bool)], config.protocol)
     problems = {**chosen.problems, **splits.problems}
     gone = natural_order(set(frame["subject"]) - set(splits.frame["subject"]) - set(problems))
-    problems |= {s: f"subject {s}: no trial that can be used; see the findings." for s in gone}
+    problems |= {s: f"subject {s}: no usable trial; see the findings." for s in gone}
     rows = []
     for fold in fold_numbers(splits.frame):
         part = splits.frame[splits.frame["fold"] == fold]
