@@ -1,8 +1,8 @@
-"""A drawn face whose mouth, brows and eyes carry the emotion, as frames of a video.
+"""A drawn face that expresses the emotion with mouth, brows and eyes, as frames of a video.
 
-In: a trial's plan and what is said in it. Out: :func:`face_frames`, (height, width, 3) uint8 RGB one by one.
-Drawing is by Pillow at twice the size, then halved. A face has few distinct states (how far the expression is on, how
-open the mouth, a blink), so each is drawn once per trial; head sway is a moving crop and sensor noise is added last.
+In: a trial's plan and its speech. Out: :func:`face_frames`, (height, width, 3) uint8 RGB one by one. Pillow draws at
+twice the size, which is then halved. A face has few distinct states (level of the expression, opening of the mouth, a
+blink), so each is drawn once per trial; head sway is a moving crop and sensor noise is added last.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from eavdash.demo.voice import Syllable
 
 @dataclass(frozen=True)
 class FaceShape:
-    """An expression; lengths in units: 1 / 240 of the frame's height, times :data:`ZOOM`."""
+    """The shape of a facial expression; lengths in units: 1 / 240 of the frame's height, times :data:`ZOOM`."""
 
     mouth_curve: float = 0.0  # corners up, units
     mouth_width: float = 24.0  # half
@@ -40,7 +40,7 @@ FACES = {
 _PART = {"mouth": "mouth", "brow": "brows", "eye": "eyes"}
 JITTER = {"mouth_curve": 0.8, "mouth_width": 0.6, "brow_slope": 0.8, "brow_height": 0.6, "eye_opening": 0.3}
 ZOOM = 1.2  # the camera is close
-MARGIN = 12  # units around the frame for the head to sway in
+MARGIN = 12  # units around the frame for the head's sway
 PATCH = (-60, -56, 60, 72)  # the part of the face that moves, around the head's centre, units
 LEVELS = 8  # of an expression between off and on; of the mouth between closed and open
 SENSOR = 6  # grey values of noise
@@ -53,7 +53,7 @@ WALLS = ((176, 190, 200), (196, 186, 170), (160, 176, 160), (186, 178, 196), (15
 
 @dataclass(frozen=True)
 class Appearance:
-    """What stays the same over a subject's trials; lengths in units."""
+    """A subject's appearance, constant over trials; lengths in units."""
 
     skin: tuple[int, ...]
     hair: tuple[int, ...]
@@ -68,14 +68,14 @@ class Appearance:
 
 
 def markers(emotion: str) -> dict[str, Any]:
-    """Which parts of the face an emotion changes."""
+    """The markers of an emotion: the parts of the face that it changes ("place")."""
     own, plain = dataclasses.asdict(FACES[emotion]), dataclasses.asdict(FaceShape())
     changed = [_PART[name.split("_")[0]] for name in own if own[name] != plain[name]]
     return {"place": list(dict.fromkeys(changed))}
 
 
 def appearance(seed: int, subject: int) -> Appearance:
-    """The subject's looks."""
+    """Draw the subject's appearance."""
     rng = random(seed, subject, "looks")
 
     def colour(choices: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
@@ -99,7 +99,7 @@ def appearance(seed: int, subject: int) -> Appearance:
 def face_frames(
     plan: TrialPlan, appearance: Appearance, speech: list[Syllable], size: DemoSize
 ) -> Iterator[np.ndarray]:
-    """The frames of one trial, each (height, width, 3) uint8 RGB."""
+    """Draw the frames of one trial, each (height, width, 3) uint8 RGB."""
     rng = plan.rng("face")
     frames = round(size.seconds * size.fps) + int(rng.integers(size.extra_frames + 1))
     times = np.arange(frames) / size.fps
@@ -114,7 +114,7 @@ def face_frames(
     artist = _Artist(appearance, size, (rng.normal(0, 0.6), rng.normal(0, 0.5)), light)
     sway = _sway(rng, times, size, idle=not plan.speaking)
     noise = rng.integers(0, SENSOR + 1, (size.height + 32, size.width + 32, 3), dtype=np.uint8)
-    # A listener's clip may be cheap: still noise lets the encoder skip what does not move.
+    # Constant noise in listening trials lets the encoder skip static areas.
     grain = rng.integers(0, 33, (frames, 2)) if plan.speaking else np.zeros((frames, 2), int)
     for i in range(frames):
         share = level[i] / LEVELS * (expression.strength if expression else 0.0)
@@ -142,7 +142,7 @@ class _Artist:
         self.states: dict[tuple[int, ...], np.ndarray] = {}
 
     def face(self, key: tuple[int, ...], shape: FaceShape, opening: float, closed: bool) -> np.ndarray:
-        """(height, width, 3) uint8 of the whole canvas, margins included."""
+        """Draw a state of the face, (height, width, 3) uint8 of the whole canvas, margins included."""
         if key not in self.states:
             # Even borders, so that the halved patch lies exactly on the halved portrait.
             left, top, right, bottom = (
@@ -221,7 +221,7 @@ def _blend(target: FaceShape, share: float, jitter: dict[str, float]) -> FaceSha
 
 
 def _mouth(speech: list[Syllable], times: np.ndarray) -> np.ndarray:
-    """How open the mouth is (0 to 1) at each time: an arch over every syllable, whatever its loudness."""
+    """Opening of the mouth (0 to 1) at each time: an arch over every syllable, independent of its loudness."""
     opening = np.zeros(len(times))
     for syllable in speech:
         along = (times - syllable.start) / (syllable.stop - syllable.start)

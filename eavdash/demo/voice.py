@@ -1,8 +1,9 @@
 """A simulated voice: glottal pulses through formant filters, in syllables, phrases and pauses.
 
-In: a trial's plan. Out: :func:`syllables`, when and how each is spoken (the drawn mouth follows them too), and
-:func:`voice_trial`, (time,) float32 in [-1, 1]. Inside the planted stretch pitch, loudness, rate, formants and
-brightness move from the speaker's own values towards those of the emotion (:data:`VOICES`), by its strength.
+In: a trial's plan. Out: :func:`syllables`, with time and style (the drawn mouth follows them too), and
+:func:`voice_trial`, (time,) float32 in [-1, 1]. Inside the planted segment, pitch, loudness, rate, formants and
+brightness move from the speaker's own values towards those of the emotion (:data:`VOICES`), in proportion to its
+strength.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from eavdash.demo.plan import DemoSize, TrialPlan, envelope, random
 
 @dataclass(frozen=True)
 class SpeakingStyle:
-    """How an emotion is spoken, relative to the speaker's own voice."""
+    """A style of speaking, relative to the speaker's own voice."""
 
     pitch: float = 0.0  # semitones
     melody: float = 1.0  # semitones between syllables, standard deviation
@@ -45,7 +46,7 @@ FLOOR = 0.0006  # room noise
 
 @dataclass(frozen=True)
 class Speaker:
-    """What stays the same over a subject's trials."""
+    """Properties of a subject's voice that are constant over trials."""
 
     pitch: float  # Hz
     tract: float  # factor on all formants
@@ -64,14 +65,14 @@ class Syllable:
 
 
 def markers(emotion: str) -> dict[str, Any]:
-    """Which properties of the voice an emotion changes."""
+    """The markers of an emotion: the properties of the voice that it changes ("place")."""
     own, plain = dataclasses.asdict(VOICES[emotion]), dataclasses.asdict(SpeakingStyle())
     changed = [_PROPERTY.get(name, name) for name in own if own[name] != plain[name]]
     return {"place": list(dict.fromkeys(changed))}
 
 
 def speaker(seed: int, subject: int) -> Speaker:
-    """The subject's voice: high and short-tracted, or low and long-tracted."""
+    """Draw the subject's voice: high with a short vocal tract, or low with a long one."""
     rng = random(seed, subject, "voice")
     high = rng.uniform() < 0.5
     pitch = rng.uniform(180, 215) if high else rng.uniform(105, 135)
@@ -79,7 +80,7 @@ def speaker(seed: int, subject: int) -> Speaker:
 
 
 def syllables(plan: TrialPlan, speaker: Speaker, size: DemoSize) -> list[Syllable]:
-    """What is said in a speaking trial, in order."""
+    """Draw the syllables of a speaking trial, in order."""
     rng = plan.rng("speech")
     pitch = speaker.pitch * 2 ** (rng.normal(0, 0.4) / 12)
     loudness = float(rng.normal(0, 0.8))
@@ -105,7 +106,7 @@ def syllables(plan: TrialPlan, speaker: Speaker, size: DemoSize) -> list[Syllabl
 
 
 def voice_trial(speech: list[Syllable], plan: TrialPlan, speaker: Speaker, size: DemoSize) -> np.ndarray:
-    """The sound of :func:`syllables`: (time,) float32 in [-1, 1] at ``size.audio_rate``."""
+    """Synthesise the sound of :func:`syllables`: (time,) float32 in [-1, 1] at ``size.audio_rate``."""
     rng, rate = plan.rng("voice"), size.audio_rate
     wave = FLOOR * rng.standard_normal(round(size.seconds * rate), dtype=np.float32)
     for syllable in speech:
@@ -116,7 +117,7 @@ def voice_trial(speech: list[Syllable], plan: TrialPlan, speaker: Speaker, size:
 
 
 def _style(plan: TrialPlan, time: float, loudness: float) -> SpeakingStyle:
-    """The manner of speaking at a time, between plain and the emotion's."""
+    """The style of speaking at a time, between neutral and the emotion's."""
     expression = plan.expressions.get("audio")
     share = float(envelope(expression, np.array([time]))[0]) * (expression.strength if expression else 0.0)
     plain, target = SpeakingStyle(), VOICES[expression.emotion if expression else "Neutral"]
@@ -129,7 +130,7 @@ def _style(plan: TrialPlan, time: float, loudness: float) -> SpeakingStyle:
 
 
 def _synthesise(syllable: Syllable, speaker: Speaker, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """The sound of one syllable: source, vocal tract, loudness."""
+    """Synthesise one syllable: source, vocal tract, loudness."""
     style = syllable.style
     samples = max(16, int((syllable.stop - syllable.start) * rate))
     along = np.linspace(0, 1, samples, dtype=np.float32)
@@ -141,7 +142,7 @@ def _synthesise(syllable: Syllable, speaker: Speaker, rng: np.random.Generator, 
     source = np.diff(np.where(cycle < 0.4, opening, closing), prepend=0.0)
     breath = 0.01 + 0.02 * speaker.breath + 0.02 * max(0.0, -style.brightness)
     source += breath * rng.standard_normal(samples)
-    # The pole moves with the sampling rate, so that a voice sounds alike at 16 and 48 kHz.
+    # The pole depends on the sampling rate, so that a voice sounds the same at 16 and 48 kHz.
     pole = np.exp(-2 * np.pi * 700 * 2 ** (1.2 * style.brightness) / rate)
     source = lfilter([1 - pole], [1, -pole], source)
     factor = speaker.tract * style.formants
