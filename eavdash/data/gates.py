@@ -136,7 +136,7 @@ def check_duplicates(
 
 
 def check_windows(windows: WindowSet, index: pd.DataFrame) -> None:
-    """Check that no two windows of a run in different splits have equal values, whatever files they come from.
+    """Check that no two windows of a run in different splits have equal values, also from different files.
 
     Constant windows (silence, a black picture) are ignored.
 

@@ -45,8 +45,7 @@ def load_windows(
     report: Report | None = None,
     jobs: int = 1,
 ) -> WindowSet:
-    """Load the windows of all trials with this modality, in natural order of (subject, trial), whatever the rows'
-    order.
+    """Load the windows of all trials with this modality, in natural order of (subject, trial), not of the rows.
 
     ``report(done, total)`` is called after each trial that is read; a set that is in the cache is not read again. Up to
     ``jobs`` processes read, as many as fit into :data:`~eavdash.data.readers.pool.MEMORY`; the arrays are the same.

@@ -1,4 +1,4 @@
-"""The preview of one trial for the player, small enough for a browser whatever the recording's length.
+"""The preview of one trial for the player, small enough for a browser even for long recordings.
 
 In: a row of the trial table and the study's configuration. Out: a :class:`TrialPreview` of NumPy arrays. A missing
 modality is None; an unreadable one leaves its error's sentence in ``errors`` and does not hide the others. A trial

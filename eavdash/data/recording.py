@@ -81,7 +81,7 @@ def _sample(time: float, rate: float) -> int:
 
 
 def unreadable(path: str, expected: str, error: Exception) -> EavdashError:
-    """The error for a file that its decoder rejects, from whatever the decoder raised."""
+    """The error for a file that its decoder rejects, with the decoder's own error."""
     found = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
     return RecordingError.at(
         path, expected=expected, found=found, remedy="copy the file again, or convert it to a supported format"

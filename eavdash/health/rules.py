@@ -38,7 +38,7 @@ BLACK = 0.5
 FROZEN = 0.5
 #: Seconds without a new picture, and the multiple of the usual interval between pictures.
 GAP, GAP_TIMES = 1.0, 3.0
-#: Seconds between the beginnings of sound and picture of one file: so much sound of a trial is missing or cut off.
+#: Seconds between the beginnings of sound and picture of one file, by which a trial's sound is padded or cut.
 SOUND_OFFSET = 0.5
 #: Minimum share of the checked pictures with a face.
 FACES = 0.5

@@ -31,7 +31,7 @@ _MOST_NAMES = 5  # subjects and settings
 @dataclass(frozen=True)
 class Entry:
     """One entry of a cache: ``kind`` (windows, features, videos ..., or unfinished), ``key`` (unique in the cache),
-    ``bytes`` on disk, ``used`` (seconds since the epoch: when it was last read, as far as the file system tells).
+    ``bytes`` on disk, ``used`` (seconds since the epoch: its last use by the file system's time stamps).
     """
 
     kind: str

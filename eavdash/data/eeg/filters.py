@@ -24,7 +24,7 @@ def edges(low: float, high: float, *rates: float) -> tuple[float, float]:
     """The pass band (Hz), its upper edge lowered to the maximum for the lowest of the ``rates``.
 
     Raises:
-        DataError: nothing is left of it.
+        DataError: it is empty.
     """
     rate = min(rates)
     high = min(high, _PASS_LIMIT * rate)

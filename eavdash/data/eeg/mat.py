@@ -69,7 +69,7 @@ def read_cube(file: str, file_stamp: tuple[int, int]) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def mat_array(file: str, file_stamp: tuple[int, int]) -> np.ndarray:
-    """As :func:`read_cube`, with the array of the last file cached."""
+    """Read as :func:`read_cube`, with the array of the last file cached."""
     return read_cube(file, file_stamp)
 
 

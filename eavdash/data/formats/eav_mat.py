@@ -179,6 +179,6 @@ def _invalid_storage(body: bytes, order: str) -> str:
             return "complex numbers"
         if part == "values" and (stored := kind & 0xFFFF if kind >> 16 else kind) not in _STORED:
             return f"numbers stored as type {stored}, which does not exist"
-        # The flags take 16 bytes whatever their tag states, as in SciPy; small elements are stored in their tag.
+        # The flags always take 16 bytes, as in SciPy; small elements are stored in their tag.
         at += 16 if part == "flags" else 8 if kind >> 16 else 8 + -(-size // 8) * 8
     return ""

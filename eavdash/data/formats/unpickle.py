@@ -47,7 +47,7 @@ def load_arrays(path: str | Path, *, outline: bool = False) -> Any:
                 return _load(path, outline=True)
             except (UnsafePickleError, OSError):
                 raise
-            except Exception:  # a stream whose large pieces are not payloads: read all of it
+            except Exception:  # a stream whose large pieces are not payloads: read it completely
                 pass
         return _load(path, outline=False)
     except UnsafePickleError as error:
@@ -75,7 +75,7 @@ def _load(path: Path, outline: bool) -> Any:
 
 
 class _Stream:
-    """A file that never returns more than its size, whatever length the stream claims.
+    """A file that never returns more than its size, even if the stream claims a larger length.
 
     With ``skip``, large payloads are skipped: their length is right, their bytes are zeros.
     """
@@ -182,4 +182,4 @@ class _Rebuild:
             if not isinstance(made, (np.ndarray, np.generic, bool, int, float, complex)):
                 raise UnsafePickleError(f"an array of objects that holds {type(made).__name__}")
             values[n] = made
-        return values.reshape(array.shape)  # numpy lists them in C order, whatever the array's own
+        return values.reshape(array.shape)  # numpy always lists them in C order

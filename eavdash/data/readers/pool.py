@@ -29,7 +29,7 @@ from eavdash.data.readers.base import Reader, Reading, Span, TrialRow
 from eavdash.errors import EavdashError, RecordingError
 
 Task = tuple[TrialRow, list[Span]]
-#: Memory limit (bytes) of the caller and the processes together, whatever the dataset's size ...
+#: Memory limit (bytes) of the caller and the processes together, for datasets of any size ...
 MEMORY = 2 * 10**9
 #: ... of which this much goes to the caller and the shared libraries, and this much to each process.
 LIBRARIES = 900 * 10**6

@@ -53,7 +53,7 @@ def shown_frames(path: str, times: list[float]) -> Iterator[tuple[Any, list[int]
 
 
 def _shown(path: str, times: list[float], needed: set[int] | None = None) -> Iterator[tuple[Any, list[int]]]:
-    """As :func:`shown_frames`; frames whose time stamps are known and not ``needed`` may be skipped."""
+    """Yield as :func:`shown_frames`; frames whose time stamps are known and not ``needed`` may be skipped."""
     with open_video(path) as (container, stream):
         still = is_still(container)
         current, end, done = None, 0.0, 0

@@ -234,7 +234,7 @@ def _windows_in(file: str, _stamp: tuple[int, int]) -> int:
 
 
 def _pickled(path: str, times: list[float]) -> Iterator[tuple[np.ndarray, list[int]]]:
-    """As :func:`_upright`, from a published pickle."""
+    """Yield as :func:`_upright`, from a published pickle."""
     from eavdash.data.formats import eav_pickle as eav_pickles
 
     file, number = split_item(path)

@@ -48,7 +48,7 @@ def measure(file: str, parts: Sequence[Part]) -> tuple[Facts, Callable[[Part], F
 
 
 def measure_faces(file: str, parts: Sequence[Part]) -> tuple[Facts, Callable[[Part], Facts]]:
-    """Search the whole file for faces, whatever the part."""
+    """Search the whole file for faces; the result is the same for all parts."""
     from eavdash.data.video.faces import face_share
 
     found, checked = face_share(file, PICTURES)
