@@ -12,7 +12,7 @@ import re
 import stat
 from pathlib import Path
 
-from eavdash.errors import EavdashError, RecordingError
+from eavdash.errors import RecordingError
 
 #: Seconds by which a stop may exceed the end of the file: tables contain rounded times.
 END_TOLERANCE = 0.05
@@ -80,9 +80,11 @@ def _sample(time: float, rate: float) -> int:
     return round(min(max(time, -_LONGEST), _LONGEST) * rate)
 
 
-def unreadable(path: str, expected: str, error: Exception) -> EavdashError:
+def unreadable(
+    path: str, expected: str, error: Exception, kind: type[RecordingError] = RecordingError
+) -> RecordingError:
     """The error for a file that its decoder rejects, with the decoder's own error."""
     found = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
-    return RecordingError.at(
+    return kind.at(
         path, expected=expected, found=found, remedy="copy the file again, or convert it to a supported format"
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from failing import fails
 from made_faces import drawn_head, on_wall, real_head
 
 from eavdash.config.schema import VisionConfig
@@ -211,11 +212,11 @@ def test_the_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
     faces._detector.cache_clear()
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(DataError, match=r"pip install facenet-pytorch==2\.5\.3.*--set vision\.crop=centre"):
+    with fails(DataError, where="vision.crop=face", remedy=("facenet-pytorch==2.5.3", "vision.crop=centre")):
         faces.find_faces([EMPTY])
     monkeypatch.setattr(faces, "_PACKAGE", "no-such-package-of-faces")
     assert not faces.available()
-    with pytest.raises(DataError, match=r"vision\.crop=centre"):
+    with fails(DataError, where="vision.crop=face", remedy="vision.crop=centre"):
         faces.detector_name()
 
 

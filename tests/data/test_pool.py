@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from failing import fails
 from made_media import fif, mat, movie, trials, wav
 
 from eavdash.config.schema import AudioConfig, EegConfig, StudyConfig, VisionConfig
@@ -84,7 +85,7 @@ def test_the_first_trial_that_cannot_be_read_is_the_one_that_is_named(
     noise[0, -1] = np.nan
     broken.loc[2, "eeg"] = _fif(tmp_path / "nan_raw.fif", noise)
     broken.loc[3, "eeg"] = _fif(tmp_path / "short_raw.fif", np.full((2, 2), np.nan))  # it fails sooner
-    with pytest.raises(RecordingError, match=r"^Subject 1, trial 3: .*nan_raw.fif: expected finite samples"):
+    with fails(RecordingError, where=("Subject 1, trial 3: ", "nan_raw.fif"), expected="finite"):
         load_windows(broken, "eeg", CONFIG, tmp_path / "cache", jobs=jobs)
     assert list((tmp_path / "cache" / "windows").iterdir()) == []
 
@@ -98,7 +99,7 @@ def test_a_killed_process_is_a_named_error(table: pd.DataFrame, tmp_path: Path) 
             for member in server.children():
                 member.send_signal(signal.SIGKILL)
 
-    with pytest.raises(RecordingError, match=r"^Subject 1, trial \d: .*one that ended by SIGKILL, perhaps for"):
+    with fails(RecordingError, where="Subject 1, trial ", found="SIGKILL", remedy="fewer jobs"):
         load_windows(table, "eeg", CONFIG, tmp_path, kill, jobs=2)
     assert list((tmp_path / "windows").iterdir()) == []
     assert _processes() == before
@@ -107,7 +108,7 @@ def test_a_killed_process_is_a_named_error(table: pd.DataFrame, tmp_path: Path) 
 
 def test_a_program_that_never_starts_is_an_error_too(table: pd.DataFrame, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(RecordingError, match="one that ended with exit code 1"):
+    with fails(RecordingError, found="exit code 1"):
         load_windows(table, "eeg", CONFIG, tmp_path, jobs=2)
 
 

@@ -21,7 +21,7 @@ import pandas as pd
 
 from eavdash.data.adapters.base import Adapted, Adapter, listed, search, shown
 from eavdash.data.formats.eav_pickle import EMOTIONS, SHAPES, PickledWindows, outline
-from eavdash.errors import RecordingError, TableError, sentence
+from eavdash.errors import RecordingError, TableError
 
 #: Folder of each modality's files → column of the trial table, end of the file names.
 FOLDERS = {"eeg": ("eeg", "eeg"), "audio": ("audio", "aud"), "vision": ("video", "vis")}
@@ -146,21 +146,19 @@ def _check_alike(files: dict[str, Path], contents: dict[str, PickledWindows]) ->
         other = contents[column]
         if len(other.train) != len(first.train) or len(other.test) != len(first.test):
             found = f"{len(other.train)} and {len(other.test)}"
-            wanted = f"{len(first.train)} windows for training and {len(first.test)} for testing"
+            expected = f"{len(first.train)} windows for training and {len(first.test)} for testing"
         elif (other.classes != first.classes).any():
             differing = np.flatnonzero(other.classes != first.classes)
             n = int(differing[0])
             found = f"{EMOTIONS[other.classes[n]]} ({len(differing)} such windows)"
-            wanted = f"{EMOTIONS[first.classes[n]]} as class of window {n + 1}"
+            expected = f"{EMOTIONS[first.classes[n]]} as class of window {n + 1}"
         else:
             continue
-        raise RecordingError(
-            sentence(
-                files[column],
-                f"{wanted}, as in {files[columns[0]].name}",
-                found,
-                "copy both files from the dataset again, or use the raw recordings",
-            )
+        raise RecordingError.at(
+            files[column],
+            expected=f"{expected}, as in {files[columns[0]].name}",
+            found=found,
+            remedy="copy both files from the dataset again, or use the raw recordings",
         )
 
 

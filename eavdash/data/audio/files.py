@@ -42,7 +42,7 @@ def open_file(path: str) -> Sound:
         with soundfile.SoundFile(_name(path)) as file:
             rate, length, channels = file.samplerate, file.frames, file.channels
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
-        raise UnknownFormatError(str(unreadable(path, "a sound file", error))) from error
+        raise unreadable(path, "a sound file", error, UnknownFormatError) from error
     return Sound(path, rate, length, channels, partial(_blocks, path))
 
 

@@ -79,7 +79,7 @@ def open_sound(path: str) -> Sound:
         return soundtrack.open_track(file)
     except RecordingError as error:
         if unknown_format is not None and Path(file).suffix.lower() in soundfiles.SUFFIXES:
-            raise RecordingError(str(unknown_format)) from unknown_format
+            raise unknown_format from error
         raise error
 
 

@@ -169,7 +169,12 @@ def naming_trial(row: TrialRow) -> Iterator[None]:
     try:
         yield
     except RecordingError as error:
-        raise RecordingError(f"Subject {row.subject}, trial {row.trial}: {error}") from error
+        trial = f"Subject {row.subject}, trial {row.trial}: "
+        if not error.where:
+            raise RecordingError(f"{trial}{error}") from error
+        raise RecordingError.at(
+            f"{trial}{error.where}", expected=error.expected, found=error.found, remedy=error.remedy
+        ) from error
 
 
 def _recording_seconds(path: str, modality: str) -> float:
