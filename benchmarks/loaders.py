@@ -43,9 +43,9 @@ from eavdash.config.choices import COLUMN
 from eavdash.config.presets import preset
 from eavdash.config.schema import StudyConfig
 from eavdash.data.adapters.eav import eav_root
-from eavdash.data.cache.wanted import want
+from eavdash.data.cache.window_set_spec import window_set_spec
 from eavdash.data.inputs import make_windows
-from eavdash.data.readers.team import Team
+from eavdash.data.readers.pool import ReaderPool
 from eavdash.data.windows import WindowSet
 
 WINDOW, WINDOWS, EVERY, FRAMES, SIZE = 5, 4, 6, 600, 224
@@ -189,10 +189,10 @@ def processor_seconds() -> float:
     return seconds
 
 
-def ours(loader: Loader, trials: pd.DataFrame, cache: Path, team: Team) -> tuple[float, WindowSet]:
+def ours(loader: Loader, trials: pd.DataFrame, cache: Path, pool: ReaderPool) -> tuple[float, WindowSet]:
     """Seconds to have the windows and to have looked at every value, and the windows."""
     started = time.perf_counter()
-    windows = make_windows(want(trials, loader.modality, loader.config(), cache, team.jobs), team)
+    windows = make_windows(window_set_spec(trials, loader.modality, loader.config(), cache, pool.jobs), pool)
     np.array(windows.values).any()
     return time.perf_counter() - started, windows
 
@@ -202,7 +202,7 @@ def compare(loader: Loader, trials: pd.DataFrame, jobs: int, repeats: int) -> di
     times: dict[str, list[float]] = {"published": [], "started": [], "running": [], "warm": []}
     used: dict[str, list[float]] = {"published": [], "running": []}
     loader.published(trials.iloc[:1])  # libraries loaded, files in memory
-    with tempfile.TemporaryDirectory() as folder, Team(jobs) as running:
+    with tempfile.TemporaryDirectory() as folder, ReaderPool(jobs) as running:
         for n in range(repeats):
             for file in {entry.partition("#")[0] for entry in trials[COLUMN[loader.modality]]}:
                 Path(file).read_bytes()  # in memory for both
@@ -210,7 +210,7 @@ def compare(loader: Loader, trials: pd.DataFrame, jobs: int, repeats: int) -> di
             theirs = loader.published(trials)
             times["published"].append(time.perf_counter() - started)
             used["published"].append(processor_seconds() - before)
-            with Team(jobs) as fresh:
+            with ReaderPool(jobs) as fresh:
                 times["started"].append(ours(loader, trials, Path(folder) / f"started{n}", fresh)[0])
             ours(loader, trials.iloc[:2], Path(folder) / f"few{n}", running)
             before = processor_seconds()

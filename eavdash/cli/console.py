@@ -127,7 +127,7 @@ def _health_tables(report: HealthReport) -> None:
     speaking = ", speaking trials only: those that are used by default" if report.kind == "eav" else ""
     show(report.labels, "table", title=f"Trials per label{speaking}")
     rows = []
-    for protocol, folds in report.outlook.groupby("protocol", sort=False):
+    for protocol, folds in report.split_preview.groupby("protocol", sort=False):
         made = folds[folds["fold"] >= 0]
         spans = {c: span(made[c].min(), made[c].max()) for c in ("subjects", "train", "validation", "test")}
         rows.append(

@@ -14,7 +14,7 @@ from eavdash.config.choices import COLUMN
 from eavdash.config.convert import from_dict
 from eavdash.config.schema import StudyConfig
 from eavdash.data.inputs import load_windows
-from eavdash.data.standardise import recorded, standardised
+from eavdash.data.standardise import raw_values, standardise
 from eavdash.data.table import open_table, select
 from eavdash.data.windows import WindowSet
 from eavdash.errors import TableError, UsageError
@@ -85,7 +85,7 @@ def compute(
         window_probabilities=probabilities,
         trial_probabilities=trial_probabilities,
         attributions=attributions,
-        inputs={m: _aligned(s, recorded(s), windows) for m, s in sets.items()},
+        inputs={m: _aligned(s, raw_values(s), windows) for m, s in sets.items()},
         masks={m: _aligned(s, s.mask, windows) for m, s in sets.items()},
         attention=_stacked([shares(d) for d in decided]),
         map=_stacked([modality_map(d) for d in decided]),
@@ -151,7 +151,7 @@ def _window_sets(study: StudyDir, run: RunDir, row: pd.DataFrame) -> dict[str, W
             config = replace(config, eeg=replace(config.eeg, channels=tuple(info["input"]["channels"])))
         windows = load_windows(row, modality, config, study.cache_dir)
         if statistics := info["input"].get("subject_scaling"):
-            windows = standardised(windows, statistics)
+            windows = standardise(windows, statistics)
         sets[modality] = windows
     return sets
 

@@ -65,7 +65,7 @@ def plan(root: str | Path, name: str, config: StudyConfig, selection: Selection,
     """
     from eavdash.data.gates import check_study
     from eavdash.data.splits import make_splits
-    from eavdash.data.table import fingerprint, natural, open_table, select
+    from eavdash.data.table import fingerprint, natural_order, open_table, select
 
     study = StudyDir(checkpoints / check_study_name(name))
     refuse_missing_weights(config)
@@ -75,7 +75,7 @@ def plan(root: str | Path, name: str, config: StudyConfig, selection: Selection,
     table = open_table(root)
     chosen = select(table, config, selection.subjects)
     # Subjects that cannot be used keep their place: their runs are made, as failed ones that say why.
-    subjects = list(natural([*chosen.subjects, *chosen.problems]))
+    subjects = list(natural_order([*chosen.subjects, *chosen.problems]))
     if config.protocol.name in CROSS_SUBJECT or config.protocol.pooled:
         if config.protocol.name in CROSS_SUBJECT:
             subjects = list(chosen.subjects)

@@ -191,7 +191,7 @@ def _standardised(job: Job, values: WindowSet) -> WindowSet:
     """The windows, by each subject's own statistics where the protocol asks for it."""
     if not job.config.protocol.subject_scaling or values.modality not in standardise.MODALITIES:
         return values
-    made = standardise.standardised(values, standardise.subject_statistics(values))
+    made = standardise.standardise(values, standardise.subject_statistics(values))
     # Other values than those that the key names: what is computed from them is kept apart.
     return replace(made, meta={**made.meta, "key": f"{values.meta['key']}-by-subject"})
 

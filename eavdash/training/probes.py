@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 
 from eavdash.config.choices import MODALITIES
-from eavdash.data.table import natural
+from eavdash.data.table import natural_order
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError, SplitError, UsageError
 from eavdash.store import RunDir, StudyDir
@@ -173,7 +173,7 @@ def _encoders(study: StudyDir) -> list[RunDir]:
 
 def _people(study: StudyDir) -> tuple[str, ...]:
     """The subjects that the study has split, in natural order."""
-    return natural(pd.read_csv(study.splits_file, dtype=str, keep_default_na=False)["subject"])
+    return natural_order(pd.read_csv(study.splits_file, dtype=str, keep_default_na=False)["subject"])
 
 
 def _one_per_subject(runs: Sequence[RunDir]) -> list[RunDir]:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eavdash.data.standardise import plain, robust
+from eavdash.data.standardise import mean_and_robust_std, mean_and_std
 from eavdash.data.windows import WindowSet
 
 
@@ -33,9 +33,11 @@ def fit_scaling(windows: WindowSet, rows: Sequence[int], fitted: bool = True) ->
     chosen = np.sort(np.asarray(rows))
     mask = np.asarray(windows.mask[chosen], dtype=bool)
     if windows.modality == "eeg":
-        parts = [robust(np.asarray(windows.values[chosen, c])[mask]) for c in range(windows.values.shape[1])]
+        parts = [
+            mean_and_robust_std(np.asarray(windows.values[chosen, c])[mask]) for c in range(windows.values.shape[1])
+        ]
     elif windows.modality == "audio":
-        parts = [plain(np.asarray(windows.values[chosen, :, m])[mask]) for m in range(windows.values.shape[2])]
+        parts = [mean_and_std(np.asarray(windows.values[chosen, :, m])[mask]) for m in range(windows.values.shape[2])]
     else:
         parts = _colours(windows, chosen)
     shift, scale = np.array(parts, dtype=np.float64).T

@@ -119,14 +119,14 @@ def test_every_measure_of_a_report_has_a_heading() -> None:
 
 
 def test_a_protocol_is_a_line_with_its_least_and_most() -> None:
-    table = tables.outlook_table(make_report().outlook)
+    table = tables.outlook_table(make_report().split_preview)
     assert list(table["Protocol"]) == ["conversation", "loso"]
     assert list(table["Folds"]) == [3, 0]
     assert list(table["Train trials"]) == ["2 to 4", "–"]
     assert list(table["Test trials"]) == ["1", "–"]
-    assert tables.outlook_problems(make_report().outlook) == ["loso: needs 3 subjects"]
-    assert len(tables.folds_table(make_report().outlook, "conversation")) == 3
-    assert tables.folds_table(make_report().outlook, "loso").empty
+    assert tables.outlook_problems(make_report().split_preview) == ["loso: needs 3 subjects"]
+    assert len(tables.folds_table(make_report().split_preview, "conversation")) == 3
+    assert tables.folds_table(make_report().split_preview, "loso").empty
 
 
 def test_durations_are_drawn_from_shortest_to_longest() -> None:

@@ -17,7 +17,7 @@ from eavdash.errors import UsageError
 def check(options: argparse.Namespace) -> int:
     """Findings about a dataset, and on request the report as CSV files and a picture of each subject's faces."""
     from eavdash.health.check import check_dataset
-    from eavdash.health.report import made_folder, write_csv
+    from eavdash.health.report import make_folder, write_csv
 
     config = with_settings(preset(options.preset), options.settings)
     if options.protocol:
@@ -25,13 +25,15 @@ def check(options: argparse.Namespace) -> int:
     cache = store.checkpoints_root(options.checkpoints) / ".cache"
     for folder in (options.csv, options.contact_sheet):
         if folder:
-            made_folder(folder)  # before minutes of work, not after them
+            make_folder(folder)  # before minutes of work, not after them
     with console.bar("looking at") as progress:
         report = check_dataset(
             options.root, lambda done, of: progress(done, of, "files"), config, cache, faces=not options.no_faces
         )
     if options.protocol:
-        report = replace(report, outlook=report.outlook[report.outlook["protocol"] == options.protocol])
+        report = replace(
+            report, split_preview=report.split_preview[report.split_preview["protocol"] == options.protocol]
+        )
     written = write_csv(report, options.csv) if options.csv else []
     if options.contact_sheet:
         written += _contact_sheets(options.root, config, Path(options.contact_sheet))

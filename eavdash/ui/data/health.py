@@ -249,12 +249,12 @@ def recordings(report: HealthReport) -> None:
 
 def outlook(report: HealthReport) -> None:
     """What each protocol would leave for train, validation and test."""
-    if report.outlook.empty:
+    if report.split_preview.empty:
         return
     st.subheader("What a protocol would leave", anchor=False)
-    st.dataframe(tables.outlook_table(report.outlook), hide_index=True, key=f"{PAGE}_outlook")
-    parts.bullet(tables.outlook_problems(report.outlook))
-    names = list(dict.fromkeys(report.outlook["protocol"][report.outlook["fold"] >= 0]))
+    st.dataframe(tables.outlook_table(report.split_preview), hide_index=True, key=f"{PAGE}_outlook")
+    parts.bullet(tables.outlook_problems(report.split_preview))
+    names = list(dict.fromkeys(report.split_preview["protocol"][report.split_preview["fold"] >= 0]))
     if not names:
         return
     panel = st.expander("Fold by fold", key=f"{PAGE}_folds_open", on_change="rerun")
@@ -263,7 +263,7 @@ def outlook(report: HealthReport) -> None:
             protocol = st.segmented_control(
                 "Protocol", names, default=names[0], required=True, key=f"{PAGE}_folds_protocol"
             )
-            st.dataframe(tables.folds_table(report.outlook, str(protocol)), hide_index=True, key=f"{PAGE}_folds")
+            st.dataframe(tables.folds_table(report.split_preview, str(protocol)), hide_index=True, key=f"{PAGE}_folds")
 
 
 def _want(key: str, wanted: bool) -> None:
