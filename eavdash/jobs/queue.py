@@ -139,7 +139,7 @@ def pause(study: StudyDir, now: bool = False) -> None:
     study.set_control(paused=True)
     runs = choose_runs(study, None, whole=False)
     with queue_session(study.path.parent) as broker:
-        broker.cancel([task for run in runs for task in requests.halt(run, "paused", waiting_only=not now)])
+        broker.cancel([task for run in runs for task in requests.suspend(run, "paused", waiting_only=not now)])
         tasks.activate(broker, runs)
     ensure_scheduler(study.path.parent)
 

@@ -76,7 +76,7 @@ def cancel(run: RunDir) -> list[str] | None:
             continue  # it moved on in this very moment: look again
 
 
-def halt(run: RunDir, why: str, waiting_only: bool = False) -> list[str]:
+def suspend(run: RunDir, why: str, waiting_only: bool = False) -> list[str]:
     """Take a run off the queue, or stop it after its last finished epoch, to go on later; ids of tasks not needed.
 
     ``waiting_only``: leave it alone if it has begun.

@@ -184,7 +184,7 @@ class Slots:
         for file in self._gpus[gpu]:
             if file in mine:
                 free += 1
-            elif (descriptor := locks.acquire(file, patience=0)) is not None:
+            elif (descriptor := locks.acquire(file, timeout=0)) is not None:
                 os.close(descriptor)
                 free += 1
         return free
@@ -196,7 +196,7 @@ def _fill(files: list[Path], number: int, held: dict[Path, int]) -> bool:
     for file in files:
         if have >= number:
             break
-        if file not in held and (descriptor := locks.acquire(file, patience=0)) is not None:
+        if file not in held and (descriptor := locks.acquire(file, timeout=0)) is not None:
             held[file] = descriptor
             have += 1
     return have >= number

@@ -214,7 +214,7 @@ def _read(study: StudyDir, name: str, stamps: tuple[Stamp | None, Stamp | None],
         status = run.live_status()
         if not configured or before is None or config is None or before.config != config:
             configured = _configured(run.config())
-        files = (run.config_file.name, *(run.written(status) if status["state"] == "done" else ()))
+        files = (run.config_file.name, *(run.result_files(status) if status["state"] == "done" else ()))
         mark = results_mark(str(run.path), files)
         row = _row(name, configured, status)
     except (IntegrityError, FileNotFoundError, KeyError, TypeError, ValueError) as error:

@@ -87,7 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
         if job is not None and not _is_wanted(run, job):
             print(f"eavdash: {job} is out of date: {run.name} was cancelled, is over, or is another job's", flush=True)
             return 0
-        by_hand = _take(run, patience=0.5 if job is None else 60.0) and job is None
+        by_hand = _take(run, timeout=0.5 if job is None else 60.0) and job is None
         return _compute(run, by_hand)
     except EavdashError as error:
         _say(f"eavdash: {error}")
@@ -126,7 +126,7 @@ def _compute(run: RunDir, by_hand: bool) -> int:
         return _fail(run, mine, f"{type(error).__name__}: {error}")
 
 
-def _take(run: RunDir, patience: float = 0.5) -> bool:
+def _take(run: RunDir, timeout: float = 0.5) -> bool:
     """Hold the run's lock: the one that the executor handed down, or one's own (by hand: True).
 
     Raises:
@@ -143,7 +143,7 @@ def _take(run: RunDir, patience: float = 0.5) -> bool:
                 return False
         except (OSError, ValueError):
             pass  # the variable came from elsewhere
-    lock = locks.acquire(run.lock_file, patience)
+    lock = locks.acquire(run.lock_file, timeout)
     if lock is None:
         owner = locks.owner(run.lock_file)
         raise QueueError.at(

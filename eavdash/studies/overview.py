@@ -168,7 +168,7 @@ def _look(path: str, stamp: int) -> _Look | None:
         state, submitted = str(status["state"]), bool(status.get("submission"))
         goes_on = not ended(status) and (submitted or state == "running")
         if state == "done":
-            files += run.written(status)
+            files += run.result_files(status)
             mark = results_mark(path, files)
             state = str(run.live_status()["shown"])
     except (IntegrityError, KeyError):

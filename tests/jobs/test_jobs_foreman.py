@@ -203,7 +203,7 @@ def test_locks_are_exclusive_signed_and_survive_onlookers(tmp_path):
     lock = locks.acquire(file)
     locks.sign(lock, os.getpid())
     assert is_locked(file)
-    assert locks.acquire(file, patience=0.1) is None
+    assert locks.acquire(file, timeout=0.1) is None
     assert locks.owner(file).alive
     assert locks.owner(file).pid == os.getpid()
     os.close(lock)
@@ -221,7 +221,7 @@ def test_locks_are_exclusive_signed_and_survive_onlookers(tmp_path):
     onlooker.start()
     try:
         for _ in range(50):
-            lock = locks.acquire(file, patience=5)
+            lock = locks.acquire(file, timeout=5)
             assert lock is not None
             os.close(lock)
     finally:

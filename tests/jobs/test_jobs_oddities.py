@@ -16,7 +16,7 @@ from eavdash.jobs.broker import Broker
 from eavdash.jobs.executors import make
 from eavdash.jobs.queue import cancel, pause, resume, scheduler_alive, submit, wait
 from eavdash.jobs.reconcile import reconcile
-from eavdash.jobs.requests import halt
+from eavdash.jobs.requests import suspend
 from eavdash.jobs.run_supervisor import RunSupervisor
 from eavdash.jobs.slots import Machine, Slots
 from eavdash.jobs.tasks import activate, train_task
@@ -196,7 +196,7 @@ def test_a_worker_outlives_the_loss_of_its_task(lab):
 def test_a_run_that_is_taken_off_the_queue_cannot_start_by_its_old_request(lab):
     run = lab.run("s01-vision")
     run.update(submission="old")
-    assert halt(run, "paused", waiting_only=True) == ["tried/s01-vision#old"]
+    assert suspend(run, "paused", waiting_only=True) == ["tried/s01-vision#old"]
     assert run.status()["submission"] != "old"
     pause(lab.study)
     resume(lab.study)

@@ -62,7 +62,7 @@ class LocalExecutor:
     def start(self, run: RunDir, settings: Execution, leases: Leases, claim: Callable[[], Any]) -> Job | None:
         """See :class:`eavdash.jobs.executors.Executor`."""
         # Pages look at locks all the time, and a dead job's children may need a moment to be gone.
-        lock = locks.acquire(run.lock_file, patience=2.0)
+        lock = locks.acquire(run.lock_file, timeout=2.0)
         if lock is None:
             return None
         try:
