@@ -99,7 +99,7 @@ def suspend(run: RunDir, why: str, waiting_only: bool = False) -> list[str]:
             continue
 
 
-def resettle(run: RunDir, change: Callable[[Execution], Execution], why: str = "") -> list[str]:
+def change_execution(run: RunDir, change: Callable[[Execution], Execution], why: str = "") -> list[str]:
     """Change how a run that is not over is to be computed; ids of tasks that another has replaced.
 
     ``why``: if its job has begun, stop it, to go on with the new settings; empty: they are for its next start.
@@ -135,12 +135,12 @@ def blocked_by(run: RunDir) -> list[str]:
     return []
 
 
-def held_up_by(run: RunDir) -> list[str]:
+def blocking_runs(run: RunDir) -> list[str]:
     """The runs that have to be computed again before this one can go on."""
-    return blocked_by(run) or blamed(run)
+    return blocked_by(run) or damaged_parents(run)
 
 
-def blamed(run: RunDir) -> list[str]:
+def damaged_parents(run: RunDir) -> list[str]:
     """The parents whose damaged files are the reason for which a run has failed."""
     with contextlib.suppress(IntegrityError):
         status = run.status()

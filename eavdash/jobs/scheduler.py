@@ -22,11 +22,11 @@ from sqlalchemy.exc import OperationalError
 
 from eavdash.errors import EavdashError
 from eavdash.jobs.broker import Broker
-from eavdash.jobs.executors import make
+from eavdash.jobs.executors import get_executor
 from eavdash.jobs.queue_database import queue_database
 from eavdash.jobs.reconcile import reconcile
-from eavdash.jobs.run_supervisor import RunSupervisor, say
-from eavdash.jobs.scheduler_process import announce, ensure_scheduler
+from eavdash.jobs.run_supervisor import RunSupervisor, log_line
+from eavdash.jobs.scheduler_process import ensure_scheduler, mark_busy
 from eavdash.jobs.slots import Slots, cluster_jobs, idle_seconds, this_machine
 from eavdash.store import locks, studies
 
@@ -46,42 +46,42 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         locks.sign(lock, os.getpid())
         broker = Broker(root)
-        supervisor = RunSupervisor(root, broker, make, Slots(database.slots, machine))
+        supervisor = RunSupervisor(root, broker, get_executor, Slots(database.slots, machine))
         broker.serve({"train": supervisor.train, "stop": supervisor.stop}, machine.cores, cluster)
-        _conduct(root, broker, lock, idle_seconds())
+        _serve(root, broker, lock, idle_seconds())
     except EavdashError as error:
         print(f"eavdash: {error}", file=sys.stderr)
         return error.exit_code
     return 0
 
 
-def _conduct(root: Path, broker: Broker, lock: int, patience: float) -> None:
+def _serve(root: Path, broker: Broker, lock: int, patience: float) -> None:
     """Return only when the queue has been empty for ``patience`` seconds, or is not there any more."""
     idle_since = compare_at = time.monotonic()
-    while _is_ours(lock, broker.database.lock_file):
+    while _holds_lock(lock, broker.database.lock_file):
         now = time.monotonic()
         try:
-            broker.database.say_alive()
+            broker.database.mark_alive()
             if now >= compare_at:
                 reconcile(root, broker)
                 # However many runs there are, a small part of the time goes into this.
                 compare_at = time.monotonic() + max(RECONCILE_EVERY, 20 * (time.monotonic() - now))
             if broker.active():
                 idle_since = now
-            elif now - idle_since > patience and _leave(root, broker):
+            elif now - idle_since > patience and _exit_if_idle(root, broker):
                 return
         except Exception as error:
             if not (broker.database.shared or isinstance(error, (EavdashError, OSError, OperationalError))):
                 raise
             # The database is being restarted, the network is away, the disk is full: the jobs go on meanwhile.
-            say(f"{type(error).__name__}: {error}")
+            log_line(f"{type(error).__name__}: {error}")
             idle_since = now
             time.sleep(5)
         time.sleep(min(0.5, patience / 4))
-    _begin_anew(root)
+    _restart(root)
 
 
-def _is_ours(lock: int, file: Path) -> bool:
+def _holds_lock(lock: int, file: Path) -> bool:
     """Whether the conductor's lock still is the file of that name: it is another's once the folder was moved away."""
     try:
         return os.path.samestat(os.fstat(lock), file.stat())
@@ -91,14 +91,14 @@ def _is_ours(lock: int, file: Path) -> bool:
         return True  # a network's file system is away for a moment
 
 
-def _begin_anew(root: Path) -> None:
+def _restart(root: Path) -> None:
     """Leave the queue that was deleted or moved under this process; where runs are still to be computed, make it again.
 
     The jobs live on, and are found by the runs' files. Where none is unfinished the whole folder may be on its way out.
     """
     if _unfinished(root):
-        say(f"{root}: the queue is gone, beginning anew")
-        announce(root)
+        log_line(f"{root}: the queue is gone, beginning anew")
+        mark_busy(root)
         ensure_scheduler(root)
     os._exit(0)
 
@@ -113,7 +113,7 @@ def _unfinished(root: Path) -> bool:
     return False
 
 
-def _leave(root: Path, broker: Broker) -> bool:
+def _exit_if_idle(root: Path, broker: Broker) -> bool:
     """End this process if that strands nobody: not while a request is being added, nor when one was."""
     home = broker.database.home
     with (home / "door.lock").open("ab") as door:

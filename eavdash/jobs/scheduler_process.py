@@ -116,7 +116,7 @@ def queue_closed(root: Path) -> Iterator[None]:
         yield
 
 
-def announce(root: Path) -> None:
+def mark_busy(root: Path) -> None:
     """Say that there is work: a conductor stays, or is started by :func:`ensure_scheduler`."""
     with _inside(root):
         pass

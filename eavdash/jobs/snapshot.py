@@ -57,9 +57,9 @@ COLUMNS = {
     "gpu_memory": "float64",
 }
 #: Studies whose rows a process keeps; those looked at least recently are read anew.
-STUDIES = 16
+CACHED_STUDIES = 16
 #: Runs of which one look compares every file with what it saw before; the next look goes on with the next ones.
-THOROUGH = 1000
+FULL_CHECKS = 1000
 
 Stamp = tuple[int, int, int]
 
@@ -74,7 +74,7 @@ def snapshot(study: StudyDir, runs: Sequence[str] | None = None) -> pd.DataFrame
     of what a run under way uses: cpu (percent of one core), memory, peak (bytes), gpu (percent), gpu_memory (bytes),
     NaN where that is not known.
     """
-    known = _known(study)
+    known = _study_cache(study)
     with known.lock:
         names = _names(study.path) if runs is None else [*runs]
         due = known.due(names)
@@ -90,7 +90,7 @@ def snapshot(study: StudyDir, runs: Sequence[str] | None = None) -> pd.DataFrame
 
 
 @dataclass(slots=True)
-class _Seen:
+class _CachedRun:
     """A run as it was read last."""
 
     stamps: tuple[Stamp | None, Stamp | None]  # of its folder and of its status.json
@@ -99,24 +99,24 @@ class _Seen:
     config: Stamp | None = None  # while it is the same, config.json is not read again
     configured: tuple[Any, ...] = ()
     files: tuple[str, ...] = ()  # config.json, and those that the run wrote if it is done
-    mark: int = 0  # of these files
+    fingerprint: int = 0  # of these files
 
 
 @dataclass
-class _Known:
+class _StudyCache:
     """What this process has read of one study."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    runs: dict[str, _Seen] = field(default_factory=dict)
+    runs: dict[str, _CachedRun] = field(default_factory=dict)
     table: _Table | None = None
     turn: int = 0
 
     def due(self, names: Sequence[str]) -> set[str]:
         """The runs that this look is thorough about: each in its turn."""
-        if len(names) <= THOROUGH:
+        if len(names) <= FULL_CHECKS:
             return set(names)
-        self.turn = self.turn + THOROUGH if self.turn + THOROUGH < len(names) else 0
-        return set(names[self.turn : self.turn + THOROUGH])
+        self.turn = self.turn + FULL_CHECKS if self.turn + FULL_CHECKS < len(names) else 0
+        return set(names[self.turn : self.turn + FULL_CHECKS])
 
     def row(self, study: StudyDir, name: str, planned: bool, due: bool) -> tuple[Any, ...] | None:
         """The run's row; None for a folder that is no run. ``planned``: it is one, whatever is missing."""
@@ -125,7 +125,7 @@ class _Known:
         seen = self.runs.get(name)
         # A running run is judged at every look: its process may have gone without writing anything.
         changed = seen is None or not seen.settled or seen.stamps != stamps
-        if seen is None or changed or (due and seen.mark != results_mark(folder, seen.files)):
+        if seen is None or changed or (due and seen.fingerprint != results_fingerprint(folder, seen.files)):
             if not planned and _stamp(f"{folder}/config.json") is None:
                 self.runs.pop(name, None)
                 return None
@@ -141,7 +141,7 @@ class _Table:
         self.rows = rows
         self.columns = [list(values) for values in zip(*rows, strict=True)] or [[] for _ in COLUMNS]
         self.arrays = [self._array(number) for number in range(len(COLUMNS))]
-        self.frame = self._whole()  # callers get copies of it: pandas copies what one of them changes
+        self.frame = self._to_frame()  # callers get copies of it: pandas copies what one of them changes
 
     def update(self, rows: list[tuple[Any, ...]]) -> bool:
         """Take over what has changed; False if these are not the same runs."""
@@ -160,7 +160,7 @@ class _Table:
         for column in touched:
             self.arrays[column] = self._array(column)
         if touched:
-            self.frame = self._whole()
+            self.frame = self._to_frame()
         return True
 
     def _array(self, column: int) -> Any:
@@ -168,20 +168,20 @@ class _Table:
         values = self.columns[column]
         return pd.array(values, dtype="str") if kind == "str" else np.array(values, dtype=kind)
 
-    def _whole(self) -> pd.DataFrame:
+    def _to_frame(self) -> pd.DataFrame:
         return pd.DataFrame(dict(zip(COLUMNS, self.arrays, strict=True)), copy=False)
 
 
-_studies: OrderedDict[str, _Known] = OrderedDict()
-_guard = threading.Lock()
+_caches: OrderedDict[str, _StudyCache] = OrderedDict()
+_caches_lock = threading.Lock()
 
 
-def _known(study: StudyDir) -> _Known:
-    with _guard:
-        known = _studies.pop(str(study.path), None) or _Known()
-        _studies[str(study.path)] = known
-        while len(_studies) > STUDIES:
-            _studies.popitem(last=False)
+def _study_cache(study: StudyDir) -> _StudyCache:
+    with _caches_lock:
+        known = _caches.pop(str(study.path), None) or _StudyCache()
+        _caches[str(study.path)] = known
+        while len(_caches) > CACHED_STUDIES:
+            _caches.popitem(last=False)
         return known
 
 
@@ -201,12 +201,14 @@ def _stamp(path: str) -> Stamp | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def results_mark(folder: str, names: Sequence[str]) -> int:
+def results_fingerprint(folder: str, names: Sequence[str]) -> int:
     """Changes whenever one of these files is written, in place or anew, or is gone."""
     return hash(tuple(_stamp(f"{folder}/{name}") for name in names))
 
 
-def _read(study: StudyDir, name: str, stamps: tuple[Stamp | None, Stamp | None], before: _Seen | None) -> _Seen:
+def _read(
+    study: StudyDir, name: str, stamps: tuple[Stamp | None, Stamp | None], before: _CachedRun | None
+) -> _CachedRun:
     run = study.run(name)
     config, configured = _stamp(str(run.config_file)), before.configured if before is not None else ()
     status: dict[str, Any]
@@ -215,15 +217,15 @@ def _read(study: StudyDir, name: str, stamps: tuple[Stamp | None, Stamp | None],
         if not configured or before is None or config is None or before.config != config:
             configured = _configured(run.config())
         files = (run.config_file.name, *(run.result_files(status) if status["state"] == "done" else ()))
-        mark = results_mark(str(run.path), files)
+        fingerprint = results_fingerprint(str(run.path), files)
         row = _row(name, configured, status)
     except (IntegrityError, FileNotFoundError, KeyError, TypeError, ValueError) as error:
         said = (
             str(error) if isinstance(error, IntegrityError) else f"{run.status_file}: {error!r} is not as it should be"
         )
         status = {"state": "failed", "shown": "failed", "reason": said}
-        return _Seen(stamps, _row(name, configured or _by_name(run), status), settled=False, configured=configured)
-    return _Seen(stamps, row, status["state"] != "running", config, configured, files, mark)
+        return _CachedRun(stamps, _row(name, configured or _by_name(run), status), settled=False, configured=configured)
+    return _CachedRun(stamps, row, status["state"] != "running", config, configured, files, fingerprint)
 
 
 def _by_name(run: RunDir) -> tuple[Any, ...]:

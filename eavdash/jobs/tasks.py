@@ -14,7 +14,7 @@ from typing import Any
 
 from eavdash.config.convert import execution_of
 from eavdash.errors import EavdashError, IntegrityError
-from eavdash.jobs.broker import CLUSTER, SLOTTED, Broker, Task, urgent
+from eavdash.jobs.broker import CLUSTER, SLOTTED, Broker, Task, urgent_queue
 from eavdash.jobs.dependencies import parents, unblock
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.status import ended
@@ -53,7 +53,7 @@ def stop_task(run: RunDir, status: dict[str, Any], shared: bool = False) -> Task
     where = str(status.get("host") or "") if shared and job.get("executor", "local") == "local" else ""
     request_id = status.get("submission")
     name = f"{run.study.name}/{run.name}#{request_id}/stop-{status.get('cancel')}"
-    return Task(name, "stop", run.study.name, run.name, request_id, urgent(where), 1)
+    return Task(name, "stop", run.study.name, run.name, request_id, urgent_queue(where), 1)
 
 
 def activate(broker: Broker, runs: list[RunDir], dead: Collection[str] = ()) -> None:
@@ -98,7 +98,7 @@ def _task(run: RunDir, shared: bool) -> Task | None:
             return stop_task(run, status, shared)
         if status["state"] == "blocked" or not status.get("submission"):
             return None
-        if status["state"] == "queued" and not status.get("job") and not startable(run):
+        if status["state"] == "queued" and not status.get("job") and not may_start(run):
             return None
         return train_task(run, status)
     except IntegrityError:
@@ -117,7 +117,7 @@ def _give_up(run: RunDir) -> None:
             run.transition("failed", expect=expect, reason=why, finished=time.time())
 
 
-def startable(run: RunDir) -> bool:
+def may_start(run: RunDir) -> bool:
     """Whether a run of this study may start now."""
     control = StudyDir.of(run).control()
     return not control["paused"] and not control["archived"]

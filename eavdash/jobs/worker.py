@@ -84,19 +84,19 @@ def main(arguments: list[str] | None = None) -> int:
         # Not resolved: a study that is a link to another disk still has its cache beside the other studies.
         run = RunDir(Path(given[0]).absolute())
         job = os.environ.get(JOB_VARIABLE)
-        if job is not None and not _is_wanted(run, job):
+        if job is not None and not _is_current(run, job):
             print(f"eavdash: {job} is out of date: {run.name} was cancelled, is over, or is another job's", flush=True)
             return 0
-        by_hand = _take(run, timeout=0.5 if job is None else 60.0) and job is None
+        by_hand = _acquire_lock(run, timeout=0.5 if job is None else 60.0) and job is None
         return _compute(run, by_hand)
     except EavdashError as error:
-        _say(f"eavdash: {error}")
+        _print_error(f"eavdash: {error}")
         return error.exit_code
     except Stopped:
         return STOPPED
 
 
-def _is_wanted(run: RunDir, job: str) -> bool:
+def _is_current(run: RunDir, job: str) -> bool:
     """Whether the run still is this job's, of a place with a queue of its own."""
     status = run.status()
     name = dict(status.get("job") or {}).get("name")
@@ -104,7 +104,7 @@ def _is_wanted(run: RunDir, job: str) -> bool:
 
 
 def _compute(run: RunDir, by_hand: bool) -> int:
-    status = _begin(run, by_hand)
+    status = _mark_running(run, by_hand)
     mine = {key: status.get(key) for key in ("attempt", "submission")}
     try:
         with Heartbeat(run, mine):
@@ -119,14 +119,14 @@ def _compute(run: RunDir, by_hand: bool) -> int:
             run.transition("cancelled", reason="stopped by hand", finished=time.time())
         return STOPPED
     except EavdashError as error:
-        _say(f"eavdash: {error}")
+        _print_error(f"eavdash: {error}")
         return _fail(run, mine, str(error))
     except Exception as error:
-        _say(traceback.format_exc())
+        _print_error(traceback.format_exc())
         return _fail(run, mine, f"{type(error).__name__}: {error}")
 
 
-def _take(run: RunDir, timeout: float = 0.5) -> bool:
+def _acquire_lock(run: RunDir, timeout: float = 0.5) -> bool:
     """Hold the run's lock: the one that the executor handed down, or one's own (by hand: True).
 
     Raises:
@@ -157,7 +157,7 @@ def _take(run: RunDir, timeout: float = 0.5) -> bool:
     return True
 
 
-def _begin(run: RunDir, by_hand: bool) -> dict[str, Any]:
+def _mark_running(run: RunDir, by_hand: bool) -> dict[str, Any]:
     """Write that the run is being computed; returns its status then.
 
     Raises:
@@ -205,7 +205,7 @@ def _train(run: RunDir, execution: dict[str, Any]) -> None:
     train_run(run, device=device, threads=settings.threads, execution=settings)
 
 
-def _say(text: str) -> None:
+def _print_error(text: str) -> None:
     """A line of the run's log; where there is no room for it, what is to be done goes on."""
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr, flush=True)

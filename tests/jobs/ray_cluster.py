@@ -26,7 +26,7 @@ from eavdash.store import locks
 #: Variable with the cluster's folder and the node's name.
 MARK = "EAVDASH_TESTED_RAY"
 #: Seconds after which Ray gives up a job that waits: short, so that the tests see it happen.
-GIVEN_UP = 20
+START_TIMEOUT = 20
 
 
 class Cluster:
@@ -96,7 +96,7 @@ class Cluster:
             | self.environment
             | {
                 MARK: self._mark(node),
-                "RAY_JOB_START_TIMEOUT_SECONDS": str(GIVEN_UP),
+                "RAY_JOB_START_TIMEOUT_SECONDS": str(START_TIMEOUT),
                 "RAY_memory_monitor_refresh_ms": "0",
                 "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
                 "RAY_health_check_period_ms": "500",

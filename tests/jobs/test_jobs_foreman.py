@@ -11,7 +11,7 @@ import pytest
 
 from eavdash.errors import ConfigError, QueueError, TrainingError
 from eavdash.jobs.dependencies import obstacles, unblock
-from eavdash.jobs.executors import Exit, make
+from eavdash.jobs.executors import Exit, get_executor
 from eavdash.jobs.exit_state import MAX_KILLS
 from eavdash.jobs.run_supervisor import RunSupervisor
 from eavdash.jobs.slots import Machine, Need, Slots, slot_count
@@ -23,7 +23,7 @@ from eavdash.store.atomic import is_locked
 class OneJob:
     """An executor whose jobs end as they are told to."""
 
-    queues = False
+    has_queue = False
 
     def __init__(self, *codes):
         self.codes = list(codes)
@@ -75,7 +75,7 @@ def test_kills_are_counted_only_without_progress(lab):
     executor, status = carry_out(lab, other, -9, -9, 1, kills=2, killed_epoch=0, epoch=1)
     assert executor.started == 3  # an epoch was finished since the second kill, so the third is the first again
     assert "exit code 1" in status["reason"]
-    preempted = Exit(-15, "it had to give way", blameless=True)
+    preempted = Exit(-15, "it had to give way", external_cause=True)
     executor, status = carry_out(lab, lab.run("s03-vision"), *[preempted] * (MAX_KILLS + 1), 1)
     assert executor.started == MAX_KILLS + 2  # what the place does to it is not held against it
     assert {attempt["reason"] for attempt in status["history"][:-1]} == {"it had to give way; it goes on after epoch 0"}
@@ -95,7 +95,9 @@ def test_what_a_killed_worker_has_left_beside_a_finished_run_goes(lab):
 def test_a_place_that_there_is_not_is_the_failure_of_its_run(lab):
     run = lab.run("s01-vision")
     run.update(submission="x", execution={"executor": "moon"})
-    RunSupervisor(lab.root, None, make, Slots(lab.root / "slots", Machine(1))).train(lab.study.name, run.name, "x")
+    RunSupervisor(lab.root, None, get_executor, Slots(lab.root / "slots", Machine(1))).train(
+        lab.study.name, run.name, "x"
+    )
     assert run.status()["state"] == "failed"
     assert "expected one of local, ray, slurm, found 'moon'" in run.status()["reason"]
 
@@ -117,7 +119,7 @@ def test_a_place_that_does_not_answer_is_named_and_asked_again(lab, monkeypatch)
     reasons = []
 
     class Silent(OneJob):
-        queues = True
+        has_queue = True
 
         def find(self, run):
             reasons.append(run.status()["reason"])
@@ -125,7 +127,7 @@ def test_a_place_that_does_not_answer_is_named_and_asked_again(lab, monkeypatch)
                 raise QueueError("SLURM: expected an answer, found none; it is asked again.")
             return -9
 
-        def waits(self, job):
+        def waiting_reason(self, job):
             return ""
 
         def poll(self, job):

@@ -13,7 +13,7 @@ from test_jobs_kill import undisturbed
 
 from eavdash.errors import TrainingError
 from eavdash.jobs.broker import Broker
-from eavdash.jobs.executors import make
+from eavdash.jobs.executors import get_executor
 from eavdash.jobs.queue import cancel, pause, resume, scheduler_alive, submit, wait
 from eavdash.jobs.reconcile import reconcile
 from eavdash.jobs.requests import suspend
@@ -107,7 +107,7 @@ def test_a_run_that_cannot_be_written_keeps_no_other_from_being_cancelled_or_com
     reconcile(lab.root, broker)  # its lost task cannot be replaced now
     broker.close()
     slots = Slots(lab.root / "slots", Machine(1))
-    RunSupervisor(lab.root, None, make, slots).train(
+    RunSupervisor(lab.root, None, get_executor, slots).train(
         "tried", locked.name, "x"
     )  # comes to an end: others have their turn
     assert locked.status()["state"] == "queued"

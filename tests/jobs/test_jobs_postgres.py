@@ -15,7 +15,7 @@ from test_jobs_kill import undisturbed
 from eavdash.errors import ConfigError, QueueError
 from eavdash.jobs.executors.local import with_package
 from eavdash.jobs.queue import cancel, submit
-from eavdash.jobs.queue_database import queue_database, shown
+from eavdash.jobs.queue_database import queue_database, without_password
 
 
 class Machine:
@@ -148,7 +148,7 @@ def test_what_the_address_may_be(tmp_path, monkeypatch):
     monkeypatch.setenv("EAVDASH_QUEUE", "mysql://x:secret@y/z")
     with pytest.raises(ConfigError, match="found 'y/z'"):
         queue_database(tmp_path / "other")
-    assert shown(secret) == "postgres://anna@127.0.0.1:1/lab"
+    assert without_password(secret) == "postgres://anna@127.0.0.1:1/lab"
 
 
 def test_a_database_that_does_not_answer_is_named_without_its_password(lab, monkeypatch):

@@ -17,13 +17,13 @@ from conftest import Lab
 from eavdash.config.schema import Execution
 from eavdash.errors import QueueError
 from eavdash.jobs.executors import JOB_VARIABLE, ray, ray_check, ray_head
-from eavdash.jobs.executors.ray import Job, RayExecutor, submission
+from eavdash.jobs.executors.ray import Job, RayExecutor, job_spec
 from eavdash.jobs.executors.ray_head import gpu_share
 from eavdash.store import RunDir, locks
 from eavdash.store.atomic import host
 
 ADDRESS = "http://head:8265"
-SILENT = ray_head.SilentHeadError("Ray: nobody there.")
+NO_HEAD = ray_head.UnreachableHeadError("Ray: nobody there.")
 
 
 def row(status: str, submission_id: str = "eavdash-tried-s01-vision-1", **details: Any) -> Any:
@@ -39,7 +39,7 @@ class FakeHead:
     """Answers what it is told to, and remembers what was handed over."""
 
     def __init__(self) -> None:
-        self.answer: Any = SILENT
+        self.answer: Any = NO_HEAD
         self.submitted: list[str] = []
         self.stopped: list[str] = []
 
@@ -51,8 +51,8 @@ class FakeHead:
     def submit(self, name: str, **_: Any) -> None:
         self.submitted.append(name)
 
-    def stop(self, submission: str) -> None:
-        self.stopped.append(submission)
+    def stop(self, submission_id: str) -> None:
+        self.stopped.append(submission_id)
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_the_command_reaches_the_worker_whatever_the_folder_is_called(
     monkeypatch.setenv("RAY_AUTH_TOKEN", "secret-of-mine")
     run = RunDir(tmp_path / "it's a $(folder) & more" / "s01-vision")
     run.path.mkdir(parents=True)
-    job = submission(run, "eavdash-x", Execution(executor="ray", threads=3, ram=1.5))
+    job = job_spec(run, "eavdash-x", Execution(executor="ray", threads=3, ram=1.5))
     assert "secret-of-mine" not in json.dumps(job)
     assert subprocess.run(job["entrypoint"], shell=True, env={"PATH": os.environ["PATH"]}).returncode == 0
     arguments, environment = json.loads(said.read_text())
@@ -105,7 +105,7 @@ def test_the_command_reaches_the_worker_whatever_the_folder_is_called(
 def test_runs_that_share_a_gpu_fit_on_it(sharing: int) -> None:
     settings = Execution(device="cuda", runs_per_gpu=sharing)
     assert sharing * gpu_share(settings) <= 1 < (sharing + 1) * gpu_share(settings)
-    job = submission(RunDir(Path("/x/s/r")), "eavdash-x", settings)
+    job = job_spec(RunDir(Path("/x/s/r")), "eavdash-x", settings)
     assert job["entrypoint_num_gpus"] == gpu_share(settings)
     assert "CUDA_VISIBLE_DEVICES" not in job["entrypoint"]
     assert ("EAVDASH_GPU_SHARE=" in job["entrypoint"]) == (sharing > 1)
@@ -119,8 +119,8 @@ def test_the_newest_submission_of_a_job_counts(monkeypatch: pytest.MonkeyPatch) 
         "eavdash-a": "eavdash-a~10",
         "eavdash-b": "eavdash-b",
     }
-    assert ray_head.next_submission("eavdash-b") == "eavdash-b~2"
-    assert ray_head.next_submission("eavdash-a~9") == "eavdash-a~10"
+    assert ray_head.next_submission_id("eavdash-b") == "eavdash-b~2"
+    assert ray_head.next_submission_id("eavdash-a~9") == "eavdash-a~10"
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "there:1/")
     assert ray_head.address_of("https://here:2/") == "https://here:2"
     assert ray_head.address_of("") == "http://there:1"
@@ -134,7 +134,7 @@ def test_a_package_that_is_missing_is_named_with_its_command(monkeypatch: pytest
     assert "pip install 'ray[default]==2.60.0'" in found
 
 
-@pytest.mark.parametrize("answer", [SILENT, None, row("FAILED", error_type="JOB_SUPERVISOR_ACTOR_DIED")])
+@pytest.mark.parametrize("answer", [NO_HEAD, None, row("FAILED", error_type="JOB_SUPERVISOR_ACTOR_DIED")])
 def test_a_worker_whose_heart_beats_lives_whatever_the_head_says(
     answer: Any, lab: Lab, executor: RayExecutor, head: FakeHead, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,7 +142,7 @@ def test_a_worker_whose_heart_beats_lives_whatever_the_head_says(
     job = handed(lab)
     assert executor.find(job.run) is not None
     assert executor.poll(job) is None
-    monkeypatch.setattr(ray, "SILENT", 0.2)
+    monkeypatch.setattr(ray, "HEARTBEAT_TIMEOUT", 0.2)
     time.sleep(0.3)
     job.run.update(heartbeat=time.time())
     assert executor.poll(job) is None
@@ -175,15 +175,15 @@ def test_one_that_waits_is_neither_lost_nor_forgotten_when_the_head_is_silent(
     job = handed(lab, "queued")
     assert executor.find(job.run) is not None
     assert executor.poll(job) is None
-    assert "nobody there" in executor.waits(job)
+    assert "nobody there" in executor.waiting_reason(job)
     head.answer = row("PENDING")
-    assert executor.waits(job) == f"waits in Ray as job {job.name} (pending, for resources)"
+    assert executor.waiting_reason(job) == f"waits in Ray as job {job.name} (pending, for resources)"
     head.answer = row("RUNNING")
-    assert executor.waits(job) == ""
+    assert executor.waiting_reason(job) == ""
     head.answer = None  # started anew: now it is known to be lost
     assert executor.poll(job) is not None
     job.run.update(job={"executor": "ray", "name": job.name})
-    head.answer = SILENT
+    head.answer = NO_HEAD
     assert executor.find(job.run) is None  # of this one it is not known that it was ever handed over
 
 
@@ -198,7 +198,7 @@ def test_one_that_ray_has_given_up_is_handed_over_again(lab: Lab, executor: RayE
 def test_what_cannot_be_stopped_is_not_called_stopped(
     lab: Lab, executor: RayExecutor, head: FakeHead, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray, "STOP_WITHIN", 0.5)
+    monkeypatch.setattr(ray, "STOP_TIMEOUT", 0.5)
     job = handed(lab)
     with pytest.raises(QueueError, match="nobody there"):
         executor.stop(job)  # its heart beats, and nobody can tell it
@@ -206,8 +206,8 @@ def test_what_cannot_be_stopped_is_not_called_stopped(
     with pytest.raises(QueueError, match="expected that it ends"):
         executor.stop(job)
     assert head.stopped == [job.name]
-    monkeypatch.setattr(ray, "SILENT", 0)
-    head.answer = SILENT
+    monkeypatch.setattr(ray, "HEARTBEAT_TIMEOUT", 0)
+    head.answer = NO_HEAD
     executor.stop(job)  # neither head nor heartbeat: there is nothing to stop
 
 
@@ -243,24 +243,24 @@ def probe(question: Path, nonce: str, answer: Path, **environment: str) -> str:
     command = [sys.executable, "-P", "-c", ray_check.PROBE, str(question), nonce, str(answer)]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
     told = row("FAILED" if done.returncode else "SUCCEEDED", driver_exit_code=done.returncode, message=done.stdout)
-    return str(ray_check._said(told, answer))
+    return str(ray_check._node_answer(told, answer))
 
 
 def test_a_node_without_the_storage_or_the_environment_is_told(tmp_path: Path) -> None:
     home = {"PYTHONPATH": str(Path(ray.__file__).parents[3])}
     question = tmp_path / "question"
     question.write_text("nonce")
-    (told,) = ray_check.judge("n1", probe(question, "nonce", tmp_path / "answer", **home), tmp_path)
+    (told,) = ray_check.node_problems("n1", probe(question, "nonce", tmp_path / "answer", **home), tmp_path)
     assert "the locks of other machines" in told  # for nobody has locked it
     lock = locks.acquire(question)
     assert lock is not None
-    assert ray_check.judge("n1", probe(question, "nonce", tmp_path / "answer", **home), tmp_path) == []
+    assert ray_check.node_problems("n1", probe(question, "nonce", tmp_path / "answer", **home), tmp_path) == []
     for said, found in (
         (probe(tmp_path / "none", "nonce", tmp_path / "a", **home), "No such file or directory"),
         (probe(question, "another", tmp_path / "a", **home), "another folder of that name"),
         (probe(question, "nonce", tmp_path / "none" / "a", **home), "No such file or directory"),
     ):
-        (told,) = ray_check.judge("n1", said, tmp_path)
+        (told,) = ray_check.node_problems("n1", said, tmp_path)
         assert "shared and writable" in told
         assert found in told
     there = json.loads(probe(question, "nonce", tmp_path / "answer", **home))
@@ -271,9 +271,9 @@ def test_a_node_without_the_storage_or_the_environment_is_told(tmp_path: Path) -
         ({"eavdash": "x"}, "another version of it"),
         ({"import": "No module named 'eavdash'"}, "No module named"),
     ):
-        (told,) = ray_check.judge("n1", json.dumps(there | change), tmp_path)
+        (told,) = ray_check.node_problems("n1", json.dumps(there | change), tmp_path)
         assert expected in told
-    (told,) = ray_check.judge("n1", "sh: 1: exec: python: not found", tmp_path)
+    (told,) = ray_check.node_problems("n1", "sh: 1: exec: python: not found", tmp_path)
     assert "not found" in told
 
 
@@ -285,7 +285,7 @@ def test_a_node_must_have_all_that_a_run_asks_for_by_itself() -> None:
     ]
 
     def able(**settings: Any) -> list[int]:
-        return [nodes.index(node) for node in ray_check.able_nodes(nodes, Execution(**settings))]
+        return [nodes.index(node) for node in ray_check.suitable_nodes(nodes, Execution(**settings))]
 
     assert able() == [0, 1]
     assert able(threads=2) == [0]

@@ -83,7 +83,14 @@ def test_a_preempted_run_waits_in_slurm_and_goes_on(place: Place, slurm: Cluster
     submit(place.lab.study, execution=place.with_threads(4))
     place.lab.at_epoch(run, 2)
     number = number_of(run, slurm)
-    urgent = ["sbatch", "--parsable", "--partition=urgent", "--cpus-per-task=4", "--output=/dev/null", "--wrap=sleep 3"]
+    urgent = [
+        "sbatch",
+        "--parsable",
+        "--partition=urgent",
+        "--cpus-per-task=4",
+        "--output=/dev/null",
+        "--wrap=sleep 3",
+    ]
     assert slurm.tell(*urgent)
     reason_of(place, run, f"SLURM job {number}:")
     assert place.done().loc["s01-vision", ["state", "attempt"]].tolist() == ["done", 2]
@@ -250,7 +257,7 @@ def test_a_probe_that_finds_no_environment_or_no_locks_says_so(
 def test_a_probe_without_a_free_node_is_a_note(slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from eavdash.jobs.executors import slurm_check
 
-    monkeypatch.setattr(slurm_check, "PROBE_BEGINS", 2.0)
+    monkeypatch.setattr(slurm_check, "PROBE_START_TIMEOUT", 2.0)
     (said,) = SlurmExecutor().check(tmp_path, Execution(executor="slurm", slurm=("begin=now+600",)))
     assert said.startswith(NOTE)
     assert "were not checked" in said

@@ -107,7 +107,7 @@ def test_an_archived_study_is_left_alone(lab):
     submit(lab.study)
     assert set(wait(lab.study, timeout=60)["state"]) == {"done"}
     with pytest.raises(UsageError, match="expected one of local, ray, slurm, found 'moon'"):
-        executors.make("moon")
+        executors.get_executor("moon")
 
 
 def test_a_worker_that_stands_still_is_never_shown_as_running(lab, monkeypatch):

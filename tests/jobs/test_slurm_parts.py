@@ -18,7 +18,7 @@ from eavdash.errors import ConfigError, QueueError
 from eavdash.jobs.executors import Exit, Leases, slurm_commands
 from eavdash.jobs.executors.slurm import Job, SlurmExecutor, slurm_exit
 from eavdash.jobs.executors.slurm_check import seconds
-from eavdash.jobs.executors.slurm_commands import Row, batch_script, clean
+from eavdash.jobs.executors.slurm_commands import Row, batch_script, clean_environment
 from eavdash.jobs.executors.slurm_options import options
 from eavdash.store import RunDir, locks
 
@@ -90,8 +90,8 @@ def test_times_are_read_as_slurm_writes_them(text, expected):
             "0:125",
             Exit(-9, "SLURM job 31: it needed more memory than it was given on n1; ask for more (--ram)"),
         ),
-        ("NODE_FAIL", "0:0", Exit(-9, "SLURM job 31: its node n1 was lost", blameless=True)),
-        ("PREEMPTED", "0:15", Exit(-15, "SLURM job 31: it had to give way to another on n1", blameless=True)),
+        ("NODE_FAIL", "0:0", Exit(-9, "SLURM job 31: its node n1 was lost", external_cause=True)),
+        ("PREEMPTED", "0:15", Exit(-15, "SLURM job 31: it had to give way to another on n1", external_cause=True)),
         ("CANCELLED", "0:15", Exit(-15, "SLURM job 31: it was cancelled in SLURM")),
     ],
 )
@@ -103,7 +103,10 @@ def test_the_end_of_a_job_is_told_as_code_and_reason(state, code, expected):
 def test_the_environment_of_a_job_has_no_secrets_and_nothing_of_another_job():
     kept = {"PATH": "/bin", "SLURM_CONF": "/etc/slurm.conf", "EAVDASH_SLOTS": "4"}
     others = {"SLURM_JOB_ID": "7", "SBATCH_ARRAY_INX": "1-9", "SQUEUE_PARTITION": "x"}
-    assert clean(kept | others | {"EAVDASH_QUEUE": "postgresql://me:secret@host/db", "PGPASSWORD": "x"}) == kept
+    assert (
+        clean_environment(kept | others | {"EAVDASH_QUEUE": "postgresql://me:secret@host/db", "PGPASSWORD": "x"})
+        == kept
+    )
 
 
 def batch(tmp_path: Path, code: str) -> subprocess.Popen[bytes]:
@@ -190,7 +193,7 @@ def test_all_runs_share_one_listing(tmp_path, commands, monkeypatch):
 
     def ask(name: str) -> None:
         job = Job(run, name)
-        said.append((executor.poll(job), executor.waits(job)))
+        said.append((executor.poll(job), executor.waiting_reason(job)))
 
     threads = [threading.Thread(target=ask, args=(name,)) for name in names]
     for thread in threads:

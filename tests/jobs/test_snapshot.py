@@ -74,7 +74,7 @@ def test_runs_come_and_go(tmp_path: Path) -> None:
     shutil.rmtree(study.run("s01-audio").path)
     study.run("s02-eeg").create({"unit": "s02", "subject": "2", "stage": "eeg", "fold": 0, "seed": 0})
     assert list(shown(study)) == ["s01-eeg", "s02-eeg"]
-    assert list(module._known(study).runs) == ["s01-eeg", "s02-eeg"]
+    assert list(module._study_cache(study).runs) == ["s01-eeg", "s02-eeg"]
     # Replaced by another study of the same name: nothing of the old one is shown.
     shutil.rmtree(study.path)
     assert snapshot(study).empty
@@ -158,7 +158,7 @@ def test_a_configuration_that_is_damaged_later_is_noticed(tmp_path: Path) -> Non
         study.run(name).config_file.write_text("{")
     for fresh in (False, True):
         if fresh:
-            module._studies.clear()
+            module._caches.clear()
         table = snapshot(study).set_index("run")
         assert table.index[table["shown"] == "failed"].tolist() == ["s07-audio-fold1", "s07-eeg-fold1"]
         assert "remove this folder and have the run made again: eavdash extend demo" in table["reason"].iloc[1]
@@ -168,7 +168,7 @@ def test_a_configuration_that_is_damaged_later_is_noticed(tmp_path: Path) -> Non
 
 
 def test_a_large_study_is_looked_through_in_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "THOROUGH", 2)
+    monkeypatch.setattr(module, "FULL_CHECKS", 2)
     study = make_study(tmp_path, subjects=("1", "2"))
     snapshot(study)
     for run in study.runs():
@@ -186,7 +186,7 @@ def test_the_table_is_changed_in_place_and_right(tmp_path: Path) -> None:
     study.run("s01-eeg").update(epoch=9)
     study.run("s02-eeg").transition("failed", reason="no file")
     after = snapshot(study)
-    module._studies.clear()
+    module._caches.clear()
     assert after.equals(snapshot(study))  # as if everything had been read anew
     assert before.set_index("run").loc["s01-eeg", "epoch"] == 7
     assert after.set_index("run").loc[["s01-eeg", "s02-eeg"], "epoch"].tolist() == [9, 0]
@@ -203,6 +203,6 @@ def test_a_caller_that_changes_the_table_does_not_change_the_next(tmp_path: Path
 
 
 def test_few_studies_are_kept(tmp_path: Path) -> None:
-    for number in range(module.STUDIES + 3):
+    for number in range(module.CACHED_STUDIES + 3):
         snapshot(StudyDir(tmp_path / str(number)))
-    assert len(module._studies) == module.STUDIES
+    assert len(module._caches) == module.CACHED_STUDIES

@@ -40,7 +40,7 @@ class Exit:
 
     code: int | None = None
     reason: str = ""
-    blameless: bool = False
+    external_cause: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Executor(Protocol):
     """One place. A job is whatever the place needs to recognise it again."""
 
     #: Whether jobs wait in the place's own queue rather than for slots of this machine.
-    queues: ClassVar[bool]
+    has_queue: ClassVar[bool]
 
     def start(self, run: RunDir, settings: Execution, leases: Leases, claim: Callable[[], Any]) -> Any | None:
         """Launch the run's worker; None when somebody else is computing the run.
@@ -73,7 +73,7 @@ class Executor(Protocol):
     def poll(self, job: Any) -> Exit | None:
         """How the job ended; None while it lives or waits. When it has ended, nothing of it is left."""
 
-    def waits(self, job: Any) -> str:
+    def waiting_reason(self, job: Any) -> str:
         """Where a job that has not begun waits, and for what ("SLURM job 12: Resources"); empty once it has begun."""
 
     def stop(self, job: Any) -> None:
@@ -89,11 +89,11 @@ class Executor(Protocol):
 
 
 _CLASSES = {"local": "LocalExecutor", "ray": "RayExecutor", "slurm": "SlurmExecutor"}
-_made: dict[str, Executor] = {}
-_making = threading.Lock()
+_executors: dict[str, Executor] = {}
+_executors_lock = threading.Lock()
 
 
-def make(name: str) -> Executor:
+def get_executor(name: str) -> Executor:
     """The place of that name, the same one for all who ask in this process.
 
     Raises:
@@ -102,9 +102,9 @@ def make(name: str) -> Executor:
     if name not in _CLASSES:
         known = ", ".join(_CLASSES)
         raise UsageError.at("executor", expected=f"one of {known}", found=repr(name), remedy="choose one of them")
-    with _making:
-        if name not in _made:
+    with _executors_lock:
+        if name not in _executors:
             # When it is asked for, not before: what a place needs is loaded only where the place is used.
             module = importlib.import_module(f"eavdash.jobs.executors.{name}")
-            _made[name] = getattr(module, _CLASSES[name])()
-        return _made[name]
+            _executors[name] = getattr(module, _CLASSES[name])()
+        return _executors[name]

@@ -54,7 +54,7 @@ class Job:
 class LocalExecutor:
     """``command`` is what is run, with the run's folder behind it; ``grace`` in seconds is given to a polite end."""
 
-    queues: ClassVar[bool] = False
+    has_queue: ClassVar[bool] = False
 
     command: tuple[str, ...] = field(default_factory=lambda: worker_command())
     grace: float = 2.0
@@ -88,27 +88,27 @@ class LocalExecutor:
 
     def find(self, run: RunDir) -> Job | None:
         """See :class:`eavdash.jobs.executors.Executor`."""
-        if is_locked(run.lock_file) or _elsewhere(run):
+        if is_locked(run.lock_file) or _runs_elsewhere(run):
             return Job(run, locks.owner(run.lock_file))
-        _sweep(run)
+        _kill_leftovers(run)
         return None
 
     def poll(self, job: Job) -> Exit | None:
         """See :class:`eavdash.jobs.executors.Executor`."""
         if job.process is None:
-            if self._lives(job):
+            if self._is_alive(job):
                 return None
-            _sweep(job.run)
+            _kill_leftovers(job.run)
             return Exit()
         if not _has_ended(job.process):
             return None
         # Its children go first: as long as the dead process is not reaped, its number is the group's and nobody else's.
         _signal_group(job.process.pid, signal.SIGKILL)
         code = job.process.wait()
-        _sweep(job.run)
+        _kill_leftovers(job.run)
         return Exit(code)
 
-    def waits(self, job: Job) -> str:
+    def waiting_reason(self, job: Job) -> str:
         """See :class:`eavdash.jobs.executors.Executor`; a job of this machine begins at once."""
         return ""
 
@@ -120,11 +120,11 @@ class LocalExecutor:
         """
         polite = time.monotonic() + self.grace
         told = swept = False
-        while self._lives(job):
+        while self._is_alive(job):
             owner = self._owner(job)
             if owner is None or owner.host != host():
                 # Its signature is lost, or this machine had another name: its processes are known by the run's folder.
-                swept |= _sweep(job.run)
+                swept |= _kill_leftovers(job.run)
                 if swept and not job.run.locked():
                     return
                 if owner is not None and not swept:
@@ -138,7 +138,7 @@ class LocalExecutor:
                 _signal_group(owner.pid, signal.SIGKILL if told else signal.SIGTERM)
                 told = True
             time.sleep(0.05)
-        _sweep(job.run)
+        _kill_leftovers(job.run)
 
     def check(self, root: Path, settings: Execution) -> list[str]:
         """See :class:`eavdash.jobs.executors.Executor`."""
@@ -165,15 +165,15 @@ class LocalExecutor:
     def _owner(self, job: Job) -> locks.Owner | None:
         return job.owner or locks.owner(job.run.lock_file)
 
-    def _lives(self, job: Job) -> bool:
+    def _is_alive(self, job: Job) -> bool:
         owner = self._owner(job)
         if not job.run.lock_file.exists():
             # The folder was deleted under the job, or it is another machine's.
-            return (owner is not None and owner.alive) or _elsewhere(job.run)
+            return (owner is not None and owner.alive) or _runs_elsewhere(job.run)
         if not is_locked(job.run.lock_file):
-            return _elsewhere(job.run)
+            return _runs_elsewhere(job.run)
         if owner is not None and owner.host == host() and not owner.alive:
-            _sweep(job.run)  # a child that outlived its worker still holds the lock
+            _kill_leftovers(job.run)  # a child that outlived its worker still holds the lock
         return True
 
 
@@ -223,7 +223,7 @@ def _signal_group(pid: int, number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def _elsewhere(run: RunDir) -> bool:
+def _runs_elsewhere(run: RunDir) -> bool:
     """Whether another machine is computing the run, whose lock may not be seen from here: its heart beats."""
     with contextlib.suppress(IntegrityError):
         status = run.live_status()
@@ -231,7 +231,7 @@ def _elsewhere(run: RunDir) -> bool:
     return False
 
 
-def _sweep(run: RunDir) -> bool:
+def _kill_leftovers(run: RunDir) -> bool:
     """Kill what a dead worker has left behind, wherever it has gone; whether there was anything."""
     found = locks.pids_with_env(RUN_VARIABLE, str(run.path))
     for pid in found:

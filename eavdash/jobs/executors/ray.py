@@ -30,21 +30,21 @@ from eavdash.jobs.executors.local import RUN_VARIABLE, THREAD_VARIABLES, with_pa
 from eavdash.jobs.executors.ray_head import (
     NODE_LOST,
     Head,
-    SilentHeadError,
+    UnreachableHeadError,
     address_of,
-    given_up,
     gpu_share,
-    lost,
-    next_submission,
+    loss_reason,
+    next_submission_id,
+    start_timed_out,
 )
 from eavdash.jobs.slots import SHARE_VARIABLE
 from eavdash.store import RunDir, locks
 from eavdash.store.atomic import host
 
 #: Seconds without a heartbeat after which a worker that nobody can ask about is dead.
-SILENT = 15.0
+HEARTBEAT_TIMEOUT = 15.0
 #: Seconds until a job that is told to end must have ended, and until it is told again.
-STOP_WITHIN, TELL_AGAIN = 30.0, 6.0
+STOP_TIMEOUT, STOP_REPEAT = 30.0, 6.0
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Job:
 class RayExecutor:
     """See :class:`eavdash.jobs.executors.Executor`; its methods may be called by many threads at once."""
 
-    queues: ClassVar[bool] = True
+    has_queue: ClassVar[bool] = True
     heads: dict[str, Head] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -86,7 +86,7 @@ class RayExecutor:
         handed = {**given, "address": job.address, "handed": time.time()}
         run.update({"job": given, "state": "queued", "cancel": None}, job=handed)
         try:
-            head.submit(job.name, **submission(run, job.name, settings))
+            head.submit(job.name, **job_spec(run, job.name, settings))
         except QueueError:
             run.update({"job": handed, "state": "queued"}, job=given)
             raise
@@ -107,42 +107,42 @@ class RayExecutor:
         try:
             row = head.jobs()[0].get(job.name) or head.jobs(fresh=True)[0].get(job.name)
         except QueueError:
-            return job if (status["state"] == "queued" and given.get("handed")) or self._lives(job) else None
+            return job if (status["state"] == "queued" and given.get("handed")) or self._is_alive(job) else None
         if row is not None and not row.status.is_terminal():
             return job
-        if row is not None and (row.driver_exit_code is not None or given_up(row)):
-            return job if given_up(row) and status["state"] == "queued" else None
-        return job if self._lives(job) else None
+        if row is not None and (row.driver_exit_code is not None or start_timed_out(row)):
+            return job if start_timed_out(row) and status["state"] == "queued" else None
+        return job if self._is_alive(job) else None
 
     def poll(self, job: Job) -> Exit | None:
         """How the job ended; None while Ray has it or its worker shows that it lives."""
         try:
             rows, asked = self.head(job.address).jobs()
         except QueueError as error:
-            if self._lives(job) or _state(job.run) == "queued":
+            if self._is_alive(job) or _state(job.run) == "queued":
                 return None  # nobody can say what has become of one that waits until the head answers again
-            end = "was lost" if isinstance(error, SilentHeadError) else "shut us out"
-            return _over(job, Exit(None, f"the Ray head at {job.address} {end}", blameless=True))
+            end = "was lost" if isinstance(error, UnreachableHeadError) else "shut us out"
+            return _ended(job, Exit(None, f"the Ray head at {job.address} {end}", external_cause=True))
         if asked <= job.since:
             return None
         row = rows.get(job.name)
         if row is None:
             forgot = f"the Ray head at {job.address} was started anew and does not know its job"
-            return None if self._lives(job) else _over(job, Exit(None, forgot, blameless=True))
+            return None if self._is_alive(job) else _ended(job, Exit(None, forgot, external_cause=True))
         if not row.status.is_terminal():
             return None
         if row.driver_exit_code is not None:
-            return _over(job, Exit(row.driver_exit_code, _unbegun(job.run, row)))
-        if given_up(row) and _state(job.run) == "queued":
+            return _ended(job, Exit(row.driver_exit_code, _startup_error(job.run, row)))
+        if start_timed_out(row) and _state(job.run) == "queued":
             self._submit_again(job, row)
             return None
-        if self._lives(job):
+        if self._is_alive(job):
             return None  # cut off from the head, or told to end and not gone yet
         if str(row.status) == "STOPPED":
-            return _over(job, Exit(-signal.SIGTERM, "its Ray job was stopped"))
-        return _over(job, Exit(None, lost(row), blameless=lost(row) == NODE_LOST))
+            return _ended(job, Exit(-signal.SIGTERM, "its Ray job was stopped"))
+        return _ended(job, Exit(None, loss_reason(row), external_cause=loss_reason(row) == NODE_LOST))
 
-    def waits(self, job: Job) -> str:
+    def waiting_reason(self, job: Job) -> str:
         """What a job that has not begun waits for."""
         if _state(job.run) != "queued":
             return ""
@@ -150,7 +150,7 @@ class RayExecutor:
             row = self.head(job.address).jobs()[0].get(job.name)
         except QueueError as error:
             return f"waits in Ray as job {job.name}, but {error}"
-        if row is None or not (str(row.status) == "PENDING" or given_up(row)):
+        if row is None or not (str(row.status) == "PENDING" or start_timed_out(row)):
             return ""
         return f"waits in Ray as job {job.name} (pending, for resources)"
 
@@ -171,21 +171,21 @@ class RayExecutor:
                 rows, asked = head.jobs()
                 row = rows.get(job.name)
                 gone = row is None or row.status.is_terminal()
-                if gone and asked > job.since and not self._lives(job):
+                if gone and asked > job.since and not self._is_alive(job):
                     break
                 if row is not None and str(row.status) == "PENDING" and asked > told > 0:
                     break
-                if row is not None and not gone and time.monotonic() - told > TELL_AGAIN:
+                if row is not None and not gone and time.monotonic() - told > STOP_REPEAT:
                     head.stop(row.submission_id)
                     told = time.monotonic()
             except QueueError as error:
-                if not self._lives(job):
+                if not self._is_alive(job):
                     break
                 problem = error
-            if time.monotonic() - begun > STOP_WITHIN:
+            if time.monotonic() - begun > STOP_TIMEOUT:
                 raise problem
             time.sleep(0.2)
-        _sweep(job.name)
+        _kill_leftovers(job.name)
 
     def check(self, root: Path, settings: Execution) -> list[str]:
         """See :func:`eavdash.jobs.executors.ray_check.check`."""
@@ -201,11 +201,11 @@ class RayExecutor:
     def _submit_again(self, job: Job, row: Any) -> None:
         """Hand over once more a job that Ray has given up because it had waited too long (15 minutes by default)."""
         with contextlib.suppress(QueueError, IntegrityError):
-            wanted = submission(job.run, job.name, execution_of(job.run.status()))
-            self.head(job.address).submit(next_submission(row.submission_id), **wanted)
+            wanted = job_spec(job.run, job.name, execution_of(job.run.status()))
+            self.head(job.address).submit(next_submission_id(row.submission_id), **wanted)
             job.since = time.monotonic()
 
-    def _lives(self, job: Job) -> bool:
+    def _is_alive(self, job: Job) -> bool:
         """Whether the job's worker shows by itself that it lives: by the run's lock, or by its heartbeat."""
         try:
             status = job.run.status()
@@ -221,10 +221,10 @@ class RayExecutor:
         beat, now = status.get("heartbeat"), time.monotonic()
         if job.seen[0] != beat:
             job.seen = beat, now
-        return now - job.seen[1] < SILENT
+        return now - job.seen[1] < HEARTBEAT_TIMEOUT
 
 
-def submission(run: RunDir, name: str, settings: Execution) -> dict[str, Any]:
+def job_spec(run: RunDir, name: str, settings: Execution) -> dict[str, Any]:
     """The job of a run as the Ray Jobs API takes it: the command, and what it needs of one node."""
     variables = {
         **dict.fromkeys(THREAD_VARIABLES, str(settings.threads)),
@@ -252,8 +252,8 @@ def submission(run: RunDir, name: str, settings: Execution) -> dict[str, Any]:
     return job
 
 
-def _over(job: Job, ended: Exit) -> Exit:
-    _sweep(job.name)
+def _ended(job: Job, ended: Exit) -> Exit:
+    _kill_leftovers(job.name)
     return ended
 
 
@@ -269,7 +269,7 @@ def _state(run: RunDir) -> str:
     return ""  # the run was deleted
 
 
-def _unbegun(run: RunDir, row: Any) -> str:
+def _startup_error(run: RunDir, row: Any) -> str:
     """What a worker said that ended before it had begun; empty for one that had."""
     if _state(run) != "queued":
         return ""
@@ -281,7 +281,7 @@ def _unbegun(run: RunDir, row: Any) -> str:
     return f"its worker could not begin: {lines[-1][:300]}"
 
 
-def _sweep(name: str) -> None:
+def _kill_leftovers(name: str) -> None:
     """Kill what a job has left behind on this machine: known by its name, for the run may have another job by now."""
     deadline = time.monotonic() + 5
     while (left := locks.pids_with_env(JOB_VARIABLE, name)) and time.monotonic() < deadline:

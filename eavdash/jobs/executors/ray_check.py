@@ -34,7 +34,7 @@ from eavdash.store import locks
 #: The oldest Ray whose jobs can ask for memory.
 OLDEST = (2, 8)
 #: Seconds for all nodes together, and how many of them are asked.
-PATIENCE, MOST = 30.0, 32
+PROBE_TIMEOUT, MAX_PROBED = 30.0, 32
 #: What runs on a node. In: the file to read, what stands in it, the file to write. Out: what was found, in that file,
 #: or printed where that fails: Ray keeps the last lines of a job that fails, and only of such a one.
 PROBE = """
@@ -43,8 +43,8 @@ from importlib import metadata
 from pathlib import Path
 found = {"python": platform.python_version()}
 try:
-    from eavdash.jobs.executors import raycheck
-    found["eavdash"] = raycheck.digest()
+    from eavdash.jobs.executors import ray_check
+    found["eavdash"] = ray_check.digest()
 except ImportError as error:
     found["import"] = str(error)
 for name in ("torch", "numpy"):
@@ -89,33 +89,33 @@ def check(head: Head, root: Path, settings: Execution) -> list[str]:
             oldest = ".".join(map(str, OLDEST))
             return [sentence(f"Ray at {head.address}", f"Ray {oldest} or newer", version, "install a newer one there")]
         nodes = head.nodes()
-        able = able_nodes(nodes, settings)
-        return _probe(head, root, able) if able else [_unable(head.address, nodes, settings)]
+        able = suitable_nodes(nodes, settings)
+        return _probe(head, root, able) if able else [_no_suitable_node(head.address, nodes, settings)]
     except QueueError as error:
         return [str(error)]
 
 
-def able_nodes(nodes: list[dict[str, Any]], settings: Execution) -> list[dict[str, Any]]:
+def suitable_nodes(nodes: list[dict[str, Any]], settings: Execution) -> list[dict[str, Any]]:
     """The nodes that have, busy or not, all that one run asks for."""
-    wanted = _wanted(settings)
-    return [node for node in nodes if all(_had(node)[key] >= wanted[key] for key in wanted)]
+    wanted = _requested(settings)
+    return [node for node in nodes if all(_total_resources(node)[key] >= wanted[key] for key in wanted)]
 
 
-def _unable(address: str, nodes: list[dict[str, Any]], settings: Execution) -> str:
-    each = sorted({_amount(_had(node)) for node in nodes})
+def _no_suitable_node(address: str, nodes: list[dict[str, Any]], settings: Execution) -> str:
+    each = sorted({_amount(_total_resources(node)) for node in nodes})
     return sentence(
         f"Ray at {address}",
-        f"a node with {_amount(_wanted(settings))} for a run",
+        f"a node with {_amount(_requested(settings))} for a run",
         f"nodes with {' and with '.join(each)}" if each else "no node",
         "ask for less (--threads, --ram, --runs-per-gpu, --device cpu), or start a node that has it",
     )
 
 
-def _wanted(settings: Execution) -> dict[str, float]:
+def _requested(settings: Execution) -> dict[str, float]:
     return {"CPU": float(settings.threads), "GPU": gpu_share(settings), "memory": settings.ram * 2**30}
 
 
-def _had(node: dict[str, Any]) -> dict[str, float]:
+def _total_resources(node: dict[str, Any]) -> dict[str, float]:
     return {key: float(node["resources_total"].get(key, 0)) for key in ("CPU", "GPU", "memory")}
 
 
@@ -140,7 +140,7 @@ def _probe(head: Head, root: Path, nodes: list[dict[str, Any]]) -> list[str]:
     problems: list[str] = []
     lock = locks.acquire(question)
     try:
-        for number, node in enumerate(nodes[:MOST], start=1):
+        for number, node in enumerate(nodes[:MAX_PROBED], start=1):
             place = next(key for key in node["resources_total"] if key.startswith("node:") and "internal" not in key)
             name, answer = f"eavdash-probe-{nonce}-{number}", Path(f"{question}-{number}")
             command = ["env", f"PYTHONPATH={with_package({})['PYTHONPATH']}", sys.executable, "-P", "-c", PROBE]
@@ -148,21 +148,21 @@ def _probe(head: Head, root: Path, nodes: list[dict[str, Any]]) -> list[str]:
             head.submit(name, entrypoint=entrypoint, entrypoint_resources={place: 0.001})
             asked[name] = str(node["node_ip"]), answer
         waiting = dict(asked)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + PROBE_TIMEOUT
         while waiting and time.monotonic() < deadline:
             rows = head.jobs(fresh=True)[0]
             for name, (node_ip, answer) in list(waiting.items()):
-                if name in rows and (said := _said(rows[name], answer)) is not None:
+                if name in rows and (said := _node_answer(rows[name], answer)) is not None:
                     del waiting[name]
-                    problems += judge(node_ip, said, root)
+                    problems += node_problems(node_ip, said, root)
             time.sleep(0.3)
         late = ", ".join(asked[name][0] for name in waiting)
         for name in waiting:
             with contextlib.suppress(QueueError):
                 head.stop(name)
-        notes = [f"{NOTE}Ray node {late}, which did not answer within {PATIENCE:.0f} s."] if late else []
-        if len(nodes) > MOST:
-            notes.append(f"{NOTE}{len(nodes) - MOST} of {len(nodes)} nodes of Ray at {head.address}.")
+        notes = [f"{NOTE}Ray node {late}, which did not answer within {PROBE_TIMEOUT:.0f} s."] if late else []
+        if len(nodes) > MAX_PROBED:
+            notes.append(f"{NOTE}{len(nodes) - MAX_PROBED} of {len(nodes)} nodes of Ray at {head.address}.")
         return problems + notes
     finally:
         if lock is not None:
@@ -171,7 +171,7 @@ def _probe(head: Head, root: Path, nodes: list[dict[str, Any]]) -> list[str]:
             file.unlink(missing_ok=True)
 
 
-def _said(row: Any, answer: Path) -> str | None:
+def _node_answer(row: Any, answer: Path) -> str | None:
     """What a node's job said, as JSON, or else the last line of its log; None while it has said nothing."""
     if not row.status.is_terminal():
         return None
@@ -182,7 +182,7 @@ def _said(row: Any, answer: Path) -> str | None:
     return next((line.partition("eavdash-probe ")[2] for line in lines if "eavdash-probe {" in line), lines[-1])
 
 
-def judge(node: str, said: str, root: Path) -> list[str]:
+def node_problems(node: str, said: str, root: Path) -> list[str]:
     """What is wrong with a node, from what its job said."""
     where = f"Ray node {node}"
     environment = f"Python {platform.python_version()} with eavdash at {sys.executable}"

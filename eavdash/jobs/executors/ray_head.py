@@ -22,15 +22,15 @@ from eavdash.errors import QueueError
 #: Where Ray's dashboard listens unless it is told otherwise.
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 #: Seconds between two lists, seconds until a connection, and until an answer.
-EVERY = 1.0
-CONNECT, ANSWER = 3.0, 20.0
+LIST_INTERVAL = 1.0
+CONNECT_TIMEOUT, ANSWER_TIMEOUT = 3.0, 20.0
 #: What a repeated submission's id has behind the job's name: "~2", "~3".
-AGAIN = "~"
+REPEAT_SEPARATOR = "~"
 #: Why Ray lost a job that did nothing wrong.
 NODE_LOST = "its Ray node was lost"
 
 
-class SilentHeadError(QueueError):
+class UnreachableHeadError(QueueError):
     """Nobody answers there, or not as a Ray head does."""
 
 
@@ -75,7 +75,7 @@ class Head:
         called = time.monotonic()
         with self._lock:
             now = time.monotonic()
-            if now - self._asked >= EVERY or (fresh and self._asked < called):
+            if now - self._asked >= LIST_INTERVAL or (fresh and self._asked < called):
                 self._asked = now
                 try:
                     self._jobs, self._error = newest(self._ask(lambda client: client.list_jobs())), None
@@ -93,16 +93,18 @@ class Head:
         """
         try:
             self._ask(lambda client: client.submit_job(submission_id=name, **job))
-        except SilentHeadError:
-            if name.partition(AGAIN)[0] not in self.jobs(fresh=True)[0]:  # taken, though its answer was lost?
+        except UnreachableHeadError:
+            if (
+                name.partition(REPEAT_SEPARATOR)[0] not in self.jobs(fresh=True)[0]
+            ):  # taken, though its answer was lost?
                 raise
         except QueueError as error:
             if "already exists" not in str(error.__cause__):
                 raise
 
-    def stop(self, submission: str) -> None:
+    def stop(self, submission_id: str) -> None:
         """Tell a job to end; it ends when it can."""
-        self._ask(lambda client: client.stop_job(submission))
+        self._ask(lambda client: client.stop_job(submission_id))
 
     def version(self) -> str:
         """The cluster's version of Ray."""
@@ -143,10 +145,10 @@ class Head:
                 "at work keeps those that it was started with)",
             ) from error
         except (requests.RequestException, ConnectionError) as error:
-            raise SilentHeadError.at(
+            raise UnreachableHeadError.at(
                 where,
                 expected="the head of a Ray cluster",
-                found=_plainly(error),
+                found=_describe(error),
                 remedy="start it (docs/cluster.md), or mend --ray-address",
             ) from error
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
@@ -159,7 +161,7 @@ def newest(rows: list[Any]) -> dict[str, Any]:
     """Of each job of this program the latest submission, by the job's name."""
     found: dict[str, tuple[int, Any]] = {}
     for row in rows:
-        name, _, again = (row.submission_id or "").partition(AGAIN)
+        name, _, again = (row.submission_id or "").partition(REPEAT_SEPARATOR)
         if name.startswith("eavdash-"):
             number = int(again or 1)
             if name not in found or found[name][0] < number:
@@ -167,18 +169,18 @@ def newest(rows: list[Any]) -> dict[str, Any]:
     return {name: row for name, (_, row) in found.items()}
 
 
-def next_submission(submission: str) -> str:
+def next_submission_id(submission_id: str) -> str:
     """The id under which a job is handed over once more, after Ray has given it up."""
-    name, _, again = submission.partition(AGAIN)
-    return f"{name}{AGAIN}{int(again or 1) + 1}"
+    name, _, again = submission_id.partition(REPEAT_SEPARATOR)
+    return f"{name}{REPEAT_SEPARATOR}{int(again or 1) + 1}"
 
 
-def given_up(row: Any) -> bool:
+def start_timed_out(row: Any) -> bool:
     """Whether Ray took a job out of its queue because it had waited there for too long."""
     return str(row.error_type or "") == "JOB_SUPERVISOR_ACTOR_START_TIMEOUT"
 
 
-def lost(row: Any) -> str:
+def loss_reason(row: Any) -> str:
     """Why Ray lost a job, in a few words."""
     message = str(row.message or "")
     if "node" in message and ("died" in message or "dead" in message):
@@ -200,12 +202,12 @@ def _client(address: str) -> Any:
             self._client_ray_version = ray.__version__
 
         def _do_request(self, method: str, endpoint: str, **request: Any) -> Any:
-            return super()._do_request(method, endpoint, **{"timeout": (CONNECT, ANSWER), **request})
+            return super()._do_request(method, endpoint, **{"timeout": (CONNECT_TIMEOUT, ANSWER_TIMEOUT), **request})
 
     return Client()
 
 
-def _plainly(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     import requests
 
     if isinstance(error, requests.Timeout):

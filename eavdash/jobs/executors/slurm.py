@@ -23,11 +23,11 @@ from eavdash.errors import ConfigError, EavdashError, QueueError
 from eavdash.jobs.executors import JOB_VARIABLE, Exit, Leases
 from eavdash.jobs.executors.local import RUN_VARIABLE, worker_command, worker_environment
 from eavdash.jobs.executors.slurm_commands import (
-    OVER,
-    RefusalError,
+    ENDED_STATES,
+    NoAnswerError,
+    RejectedError,
     Row,
     Sbatch,
-    SilenceError,
     Squeue,
     batch_script,
     call,
@@ -39,10 +39,10 @@ from eavdash.store import RunDir
 from eavdash.store.status import ended
 
 #: Of those, the ones in which SLURM has ended a job that did nothing wrong.
-BLAMELESS = {"BOOT_FAIL", "NODE_FAIL", "PREEMPTED"}
-WAITING = {"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "CONFIGURING"}
+EXTERNAL_CAUSES = {"BOOT_FAIL", "NODE_FAIL", "PREEMPTED"}
+WAITING_STATES = {"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "CONFIGURING"}
 #: Reasons for which a job waits for ever, in words.
-NEVER = {
+PERMANENT_REASONS = {
     "PartitionTimeLimit": "the time that it asks for is longer than its partition allows",
     "PartitionNodeLimit": "it asks for more or fewer nodes than its partition allows",
     "PartitionConfig": "no node of its partition has what it asks for",
@@ -59,7 +59,7 @@ NEVER = {
     "JobHeldAdmin": "an administrator holds it",
 }
 #: Reasons for which SLURM gives a job up although it could begin anew: such a job is replaced by a new one.
-GIVEN_UP = {
+ABANDONED_REASONS = {
     "JobHoldMaxRequeue": "SLURM has put it back into its queue too often",
     "launch failed requeued held": "SLURM could not launch it",
     "launch_failed_requeued_held": "SLURM could not launch it",
@@ -79,7 +79,7 @@ class SlurmExecutor:
     """``command`` is what is run, with the run's folder behind it; ``patience`` in seconds is given to a cancelled
     job before its end is called into question."""
 
-    queues: ClassVar[bool] = True
+    has_queue: ClassVar[bool] = True
 
     command: tuple[str, ...] = field(default_factory=lambda: worker_command())
     patience: float = 90.0
@@ -91,7 +91,7 @@ class SlurmExecutor:
         before = dict(run.status().get("job") or {}).get("name")
         claim()
         job = Job(run, str(run.status()["job"]["name"]))
-        if job.name == before and self._alive(job):
+        if job.name == before and self._live_jobs(job):
             return job  # whoever submitted it did not live to hear the answer
         own = ["--requeue", f"--job-name={job.name}", *log_options(run.log_file)]
         variables = {RUN_VARIABLE: str(run.path), JOB_VARIABLE: job.name, **leases.environment}
@@ -100,7 +100,7 @@ class SlurmExecutor:
             self.sbatch(options(settings), own, script, worker_environment(settings.threads))
         except ConfigError as error:
             raise QueueError(str(error)) from error
-        except (SilenceError, RefusalError) as error:
+        except (NoAnswerError, RejectedError) as error:
             raise QueueError.at(
                 "SLURM", expected="a job that it takes", found=str(error), remedy="it is asked again"
             ) from error
@@ -118,35 +118,35 @@ class SlurmExecutor:
         if known.get("executor") != "slurm" or not known.get("name"):
             return None
         job = Job(run, str(known["name"]))
-        return job if self._alive(job) else None
+        return job if self._live_jobs(job) else None
 
     def poll(self, job: Job) -> Exit | None:
         """See :class:`eavdash.jobs.executors.Executor`."""
         try:
             rows = self.squeue.named(job.name)
-            if alive := [row for row in rows if row.state not in OVER]:
-                self._drop_if_needless(job, alive)
+            if alive := [row for row in rows if row.state not in ENDED_STATES]:
+                self._cancel_obsolete(job, alive)
                 return None
             if not rows:
-                return None if _beats(job.run) else Exit(None, "SLURM no longer knows its job")
+                return None if _has_heartbeat(job.run) else Exit(None, "SLURM no longer knows its job")
             last = max(rows, key=lambda row: row.number)
             detail = details(last.id)
-        except SilenceError:
+        except NoAnswerError:
             return None
         state = detail.get("JobState", last.state)
-        if state not in OVER or (state in ("NODE_FAIL", "BOOT_FAIL") and _beats(job.run)):
+        if state not in ENDED_STATES or (state in ("NODE_FAIL", "BOOT_FAIL") and _has_heartbeat(job.run)):
             return None  # it was put back into the queue meanwhile, or only the node's daemon is lost
         return slurm_exit(last, state, detail)
 
-    def waits(self, job: Job) -> str:
+    def waiting_reason(self, job: Job) -> str:
         """See :class:`eavdash.jobs.executors.Executor`; while the controller does not answer: what it said last."""
-        with contextlib.suppress(SilenceError):
+        with contextlib.suppress(NoAnswerError):
             self.squeue.named(job.name)
-        rows = [row for row in self.squeue.last(job.name) if row.state not in OVER]
+        rows = [row for row in self.squeue.last(job.name) if row.state not in ENDED_STATES]
         row = rows[0] if rows else None
-        if row is not None and row.state in WAITING:
+        if row is not None and row.state in WAITING_STATES:
             reason = row.reason if row.reason not in ("", "None") else row.state.capitalize()
-            never = NEVER.get(reason.strip("()"))
+            never = PERMANENT_REASONS.get(reason.strip("()"))
             remedy = f", which does not pass: {never}; cancel the run or mend its --slurm options" if never else ""
             return f"SLURM job {row.id}: {reason}{remedy}"
         return ""
@@ -159,7 +159,7 @@ class SlurmExecutor:
         """
         deadline = time.monotonic() + self.patience
         told = 0.0
-        while rows := self._alive(job):
+        while rows := self._live_jobs(job):
             now = time.monotonic()
             if now > deadline:
                 raise QueueError.at(
@@ -170,7 +170,7 @@ class SlurmExecutor:
                 )
             if now > told + 10:  # again, should it have been put back into the queue in this very moment
                 told = now
-                with contextlib.suppress(SilenceError, RefusalError):
+                with contextlib.suppress(NoAnswerError, RejectedError):
                     call("scancel", *(row.id for row in rows))
             time.sleep(0.2)
 
@@ -180,23 +180,23 @@ class SlurmExecutor:
 
         return check(root, settings)
 
-    def _drop_if_needless(self, job: Job, alive: list[Row]) -> None:
+    def _cancel_obsolete(self, job: Job, alive: list[Row]) -> None:
         """Cancel a job that waits for nothing: SLURM has given it up; or its run has ended, for its worker outlived the
         loss of its node, and finished while SLURM had put the job back into its queue."""
-        if all(row.state in WAITING for row in alive):
-            with contextlib.suppress(EavdashError, SilenceError, RefusalError):
-                if ended(job.run.status()) or any(row.reason.strip("()") in GIVEN_UP for row in alive):
+        if all(row.state in WAITING_STATES for row in alive):
+            with contextlib.suppress(EavdashError, NoAnswerError, RejectedError):
+                if ended(job.run.status()) or any(row.reason.strip("()") in ABANDONED_REASONS for row in alive):
                     call("scancel", *(row.id for row in alive))
 
-    def _alive(self, job: Job) -> list[Row]:
+    def _live_jobs(self, job: Job) -> list[Row]:
         """The jobs of that name that are not over; several only if a submission was repeated by accident.
 
         Raises:
             QueueError: the controller does not answer.
         """
         try:
-            return [row for row in self.squeue.named(job.name) if row.state not in OVER]
-        except SilenceError as error:
+            return [row for row in self.squeue.named(job.name) if row.state not in ENDED_STATES]
+        except NoAnswerError as error:
             raise QueueError.at(
                 "SLURM", expected="an answer of its controller", found=str(error), remedy="it is asked again"
             ) from error
@@ -216,16 +216,16 @@ def slurm_exit(row: Row, state: str, detail: dict[str, str]) -> Exit:
         "BOOT_FAIL": f"SLURM job {row.id}: its node {node} did not start",
         "PREEMPTED": f"SLURM job {row.id}: it had to give way to another on {node}",
         "DEADLINE": f"SLURM job {row.id}: its deadline was over",
-        "CANCELLED": f"SLURM job {row.id}: {GIVEN_UP.get(row.reason.strip('()'), 'it was cancelled in SLURM')}",
+        "CANCELLED": f"SLURM job {row.id}: {ABANDONED_REASONS.get(row.reason.strip('()'), 'it was cancelled in SLURM')}",
     }
     if state in ("OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL"):
         ended = -9
     elif state in reasons:
         ended = -15
-    return Exit(ended, reasons.get(state, ""), blameless=state in BLAMELESS)
+    return Exit(ended, reasons.get(state, ""), external_cause=state in EXTERNAL_CAUSES)
 
 
-def _beats(run: RunDir) -> bool:
+def _has_heartbeat(run: RunDir) -> bool:
     """Whether a worker lives on although SLURM has lost it: its node may only have lost touch with the controller."""
     try:
         return run.live_status()["shown"] == "running" and run.locked()

@@ -27,10 +27,10 @@ from eavdash.errors import ConfigError, sentence
 from eavdash.jobs.executors import NOTE
 from eavdash.jobs.executors.local import worker_environment
 from eavdash.jobs.executors.slurm_commands import (
-    OVER,
-    RefusalError,
+    ENDED_STATES,
+    NoAnswerError,
+    RejectedError,
     Row,
-    SilenceError,
     Squeue,
     batch_script,
     call,
@@ -43,7 +43,7 @@ from eavdash.store.atomic import read_json
 
 COMMANDS = ("sbatch", "squeue", "scancel", "scontrol", "sinfo")
 #: Seconds within which the probe must begin, and then end, to be of use.
-PROBE_BEGINS, PROBE_ENDS = 30.0, 120.0
+PROBE_START_TIMEOUT, PROBE_END_TIMEOUT = 30.0, 120.0
 #: What the probe runs over there.
 PROBE = """
 import os, platform, sys
@@ -76,8 +76,8 @@ def check(root: Path, settings: Execution) -> list[str]:
                      "load the site's SLURM module, or use --executor local")
         ]  # fmt: skip
     try:
-        return _device(settings) + _partition(asked) or _judgement(asked) or _probe(root, settings, asked)
-    except SilenceError as error:
+        return _device(settings) + _partition(asked) or _test_submission(asked) or _probe(root, settings, asked)
+    except NoAnswerError as error:
         return [sentence("SLURM", "a controller that answers", str(error), "try again when scontrol ping says UP")]
 
 
@@ -135,11 +135,11 @@ def seconds(text: str) -> float | None:
     return float(int(days or 0) * 86400 + hours * 3600 + minutes * 60 + secs)
 
 
-def _judgement(asked: list[str]) -> list[str]:
+def _test_submission(asked: list[str]) -> list[str]:
     """What SLURM itself says of a job with these options."""
     try:
         call("sbatch", "--test-only", *asked, script="#!/bin/sh\n")
-    except RefusalError as error:
+    except RejectedError as error:
         there = "; ".join(
             f"{name}: {cores} cores, {memory} MB and {gpus} per node"
             for name, cores, memory, gpus in (
@@ -161,7 +161,7 @@ def _probe(root: Path, settings: Execution, asked: list[str]) -> list[str]:
     squeue = Squeue()
     held = locks.acquire(lock)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_removed(answer, output, lock))
+        stack.enter_context(_remove_on_exit(answer, output, lock))
         if held is not None:
             stack.callback(os.close, held)
         short = [option for option in asked if not option.startswith("--time")]
@@ -169,27 +169,27 @@ def _probe(root: Path, settings: Execution, asked: list[str]) -> list[str]:
             call("sbatch", "--parsable", "--no-requeue", "--time=5", f"--job-name={name}", *short,
                  *log_options(output), script=batch_script(command, {}),
                  environment=worker_environment(settings.threads))  # fmt: skip
-        except RefusalError as error:
+        except RejectedError as error:
             return [sentence("SLURM", "a job that it takes", str(error), "mend the --slurm options")]
-        stack.callback(_forgotten, name)
-        row = _see_through(squeue, name)
+        stack.callback(_cancel_by_name, name)
+        row = _wait_for_probe(squeue, name)
         if row is None:
             return [
-                f"{NOTE}SLURM had no node free within {PROBE_BEGINS:g} s: shared storage and the Python environment of "
+                f"{NOTE}SLURM had no node free within {PROBE_START_TIMEOUT:g} s: shared storage and the Python environment of "
                 "its nodes were not checked."
             ]
         return _findings(row, answer, output, settings)
 
 
-def _see_through(squeue: Squeue, name: str) -> Row | None:
+def _wait_for_probe(squeue: Squeue, name: str) -> Row | None:
     """Wait for the probe's end; None when it has not begun, or not ended, in good time."""
     begun = time.monotonic()
     while True:
         rows = squeue.named(name)
         waited = time.monotonic() - begun
-        if rows and rows[0].state in OVER:
+        if rows and rows[0].state in ENDED_STATES:
             return rows[0]
-        if waited > PROBE_ENDS or (waited > PROBE_BEGINS and (not rows or rows[0].state == "PENDING")):
+        if waited > PROBE_END_TIMEOUT or (waited > PROBE_START_TIMEOUT and (not rows or rows[0].state == "PENDING")):
             return None
         time.sleep(0.2)
 
@@ -236,13 +236,13 @@ def _wants_gpu(settings: Execution) -> bool:
     return settings.device.startswith("cuda")
 
 
-def _forgotten(name: str) -> None:
-    with contextlib.suppress(SilenceError, RefusalError):
+def _cancel_by_name(name: str) -> None:
+    with contextlib.suppress(NoAnswerError, RejectedError):
         call("scancel", f"--name={name}")
 
 
 @contextlib.contextmanager
-def _removed(*files: Path) -> Iterator[None]:
+def _remove_on_exit(*files: Path) -> Iterator[None]:
     try:
         yield
     finally:

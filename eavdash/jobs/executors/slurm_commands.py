@@ -18,11 +18,11 @@ from pathlib import Path
 #: Seconds for which one listing serves everybody.
 LISTING_AGE = 1.0
 #: Seconds for which a refusal of sbatch serves everybody who asks for the same.
-REFUSAL_AGE = 10.0
+REJECTION_AGE = 10.0
 #: Seconds after which a command counts as not answered.
-PATIENCE = 60.0
+COMMAND_TIMEOUT = 60.0
 #: What the commands say when the controller, or the way to it, is the trouble.
-SILENCE = re.compile(
+NO_ANSWER = re.compile(
     r"unable to contact|connect(ion)? (failure|refused|timed? ?out)|timed out|communication|socket|controller"
     r"|configuration source|munge|credential|temporarily|zero bytes|authenticat",
     re.IGNORECASE,
@@ -34,7 +34,7 @@ KEPT = {"SLURM_CONF", "SLURM_JWT", "SLURM_CLUSTERS"}
 #: The way into the queue's database; a worker has no business there.
 SECRET = {"EAVDASH_QUEUE", "PGPASSWORD"}
 #: States in which nothing of a job lives any more; whatever else SLURM may call it, it lives or waits.
-OVER = {
+ENDED_STATES = {
     "BOOT_FAIL",
     "CANCELLED",
     "COMPLETED",
@@ -78,11 +78,11 @@ exit "$code"
 """
 
 
-class SilenceError(Exception):
+class NoAnswerError(Exception):
     """The controller cannot be reached, or the command is not there."""
 
 
-class RefusalError(Exception):
+class RejectedError(Exception):
     """The controller has answered no."""
 
 
@@ -101,7 +101,9 @@ class Row:
         return int(re.sub(r"\D.*", "", self.id) or 0)
 
 
-def call(*command: str, script: str = "", environment: dict[str, str] | None = None, patience: float = PATIENCE) -> str:
+def call(
+    *command: str, script: str = "", environment: dict[str, str] | None = None, patience: float = COMMAND_TIMEOUT
+) -> str:
     """What a command prints, with ``script`` as its input and ``environment`` instead of this process's.
 
     Raises:
@@ -116,21 +118,21 @@ def call(*command: str, script: str = "", environment: dict[str, str] | None = N
             text=True,
             errors="replace",
             timeout=patience,
-            env=clean(os.environ if environment is None else environment),
+            env=clean_environment(os.environ if environment is None else environment),
         )
     except subprocess.TimeoutExpired:
-        raise SilenceError(f"{command[0]} has not answered within {patience:g} s") from None
+        raise NoAnswerError(f"{command[0]} has not answered within {patience:g} s") from None
     except OSError as error:
-        raise SilenceError(f"{command[0]}: {error.strerror}") from error
+        raise NoAnswerError(f"{command[0]}: {error.strerror}") from error
     if done.returncode == 0:
         return done.stdout
     lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
     said = "; ".join(re.sub(rf"^{command[0]}: (error: |fatal: )?", "", line) for line in lines)
     said = said or f"{command[0]} ended with exit code {done.returncode}"
-    raise (SilenceError if SILENCE.search(said) else RefusalError)(said)
+    raise (NoAnswerError if NO_ANSWER.search(said) else RejectedError)(said)
 
 
-def clean(environment: os._Environ[str] | dict[str, str]) -> dict[str, str]:
+def clean_environment(environment: os._Environ[str] | dict[str, str]) -> dict[str, str]:
     """``environment`` without what would change the commands' ways or is none of a job's business."""
     return {
         name: value
@@ -147,7 +149,7 @@ def details(number: str) -> dict[str, str]:
     """
     try:
         text = call("scontrol", "show", "job", "--oneliner", number)
-    except RefusalError:
+    except RejectedError:
         return {}
     return dict(part.split("=", 1) for part in text.split() if "=" in part)
 
@@ -176,10 +178,10 @@ class Squeue:
                     self._asked, age = time.monotonic(), 0.0
                     try:
                         self._rows, self._silence = self._ask(), ""
-                    except (SilenceError, RefusalError) as error:
+                    except (NoAnswerError, RejectedError) as error:
                         self._silence = str(error)
                 if self._silence:
-                    raise SilenceError(self._silence)
+                    raise NoAnswerError(self._silence)
                 if name in self._rows or self._asked > self._submitted.get(name, float("-inf")):
                     self._submitted.pop(name, None)
                     return self._rows.get(name, [])
@@ -226,12 +228,12 @@ class Sbatch:
         with self._turn:
             until, said = self._refused.get(key, (0.0, ""))
             if time.monotonic() < until:
-                raise RefusalError(said)
+                raise RejectedError(said)
             try:
                 call("sbatch", "--parsable", *asked, *own, script=script, environment=environment)
                 self._refused.pop(key, None)
-            except RefusalError as error:
-                self._refused[key] = time.monotonic() + REFUSAL_AGE, str(error)
+            except RejectedError as error:
+                self._refused[key] = time.monotonic() + REJECTION_AGE, str(error)
                 raise
 
 
