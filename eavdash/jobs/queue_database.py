@@ -159,7 +159,7 @@ class QueueDatabase:
 
 
 def queue_folder(root: Path) -> Path:
-    """Return the folder of a queue's files, created if needed; private, because its content decides what is executed."""
+    """Return the folder of a queue's files, created if needed; private, because it decides what is executed."""
     folder = root / ".queue"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_mode & 0o077:

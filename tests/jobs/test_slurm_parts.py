@@ -247,7 +247,7 @@ def test_what_sbatch_refuses_is_asked_once_for_all_who_ask_the_same(tmp_path, co
 
 def test_a_job_that_does_not_end_is_no_silent_wait(tmp_path, commands):
     commands(squeue="echo '9|COMPLETING|None|n7|eavdash-x'", scancel="")
-    executor = SlurmExecutor(("true",), patience=0.5)
+    executor = SlurmExecutor(("true",), stop_timeout=0.5)
     with pytest.raises(QueueError, match=r"SLURM job 9: expected an end within 0.5 s .*found COMPLETING on n7"):
         executor.stop(Job(a_run(tmp_path), "eavdash-x"))
 
