@@ -6,14 +6,10 @@ import os
 import signal
 from pathlib import Path
 
+from lab import change_standin, child_pid
+
 from eavdash.jobs.queue import cancel, retry, submit, wait
 from eavdash.store import locks
-from eavdash.store.atomic import write_json
-
-
-def child_of(run):
-    """The number of the process that the stand-in has started."""
-    return int((run.path / "child.txt").read_text())
 
 
 def test_cancel_ends_the_process_its_children_and_what_waits(lab, monkeypatch):
@@ -23,7 +19,7 @@ def test_cancel_ends_the_process_its_children_and_what_waits(lab, monkeypatch):
     lab.run("s02-vision")
     submit(lab.study)
     pid = lab.at_epoch(busy)
-    child = child_of(busy)
+    child = child_pid(busy)
     seen = []
 
     def look(table):
@@ -42,9 +38,7 @@ def test_cancel_ends_the_process_its_children_and_what_waits(lab, monkeypatch):
     assert table.set_index("run").loc["s01-vision", "reason"].startswith("cancelled after epoch")
 
     # What was cancelled goes on when it is asked for again.
-    config = busy.config()
-    config["standin"].update(epochs=busy.status()["epoch"] + 2, child=False)
-    write_json(busy.config_file, config)
+    change_standin(busy, epochs=busy.status()["epoch"] + 2, child=False)
     assert set(retry(lab.study)) == {"s01-vision", "s01-fusion", "s02-vision"}
     assert set(wait(lab.study, timeout=120)["state"]) == {"done"}
     assert lab.launches() == {"s01-vision": 2, "s01-fusion": 1, "s02-vision": 1}
@@ -78,8 +72,8 @@ def test_cancel_without_a_conductor_and_of_orphans(lab, monkeypatch):
     lab.run("s03-vision")
     submit(lab.study)
     pids = [lab.at_epoch(run) for run in runs]
-    children = [child_of(run) for run in runs]
-    lab.kill_conductor()
+    children = [child_pid(run) for run in runs]
+    lab.kill_scheduler()
     os.kill(pids[0], signal.SIGKILL)  # its child lives on
     assert Path(f"/proc/{children[0]}").exists()
     cancel(lab.study)

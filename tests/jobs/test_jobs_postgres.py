@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from test_jobs_kill import undisturbed
+from lab import expected_weights
 
 from eavdash.errors import ConfigError, QueueError
 from eavdash.jobs.executors.local import with_package
@@ -59,17 +59,17 @@ def shared(lab, postgres, monkeypatch):
 def test_machines_share_the_runs_and_each_is_launched_once(shared):
     lab = shared
     submit(lab.study, [])
-    lab.kill_conductor()  # this machine computes nothing
+    lab.kill_scheduler()  # this machine computes nothing
     runs = lab.subject(1, epochs=10) + lab.subject(2, epochs=10)
     machines = [lab.machine(name) for name in ("anna", "bert")]
     queue_all(lab)
     lab.until(lambda: all(machine.runs() for machine in machines))
     busy = lab.machines[0].runs()[0]
-    table = wait_without_conductor(lab)
+    table = wait_without_scheduler(lab)
     assert set(table) == {"done"}
     assert lab.launches() == dict.fromkeys((run.name for run in runs), 1)
     assert {run.status()["host"] for run in runs} == {"anna", "bert"}
-    assert busy.model_file.read_bytes() == undisturbed(busy.name, 10)
+    assert busy.model_file.read_bytes() == expected_weights(busy)
     assert queue_database(lab.root).shared
     assert not list((lab.root / ".queue").glob("*.sqlite"))
 
@@ -101,8 +101,8 @@ def test_another_machine_takes_up_what_a_lost_one_has_left(shared, monkeypatch):
     # Its heartbeat is the only sign of life that others have: they wait until it is over.
     run.update(heartbeat=old)
     lab.machine("bert")
-    assert set(wait_without_conductor(lab)) == {"done"}
-    assert run.model_file.read_bytes() == undisturbed(run.name, 60)
+    assert set(wait_without_scheduler(lab)) == {"done"}
+    assert run.model_file.read_bytes() == expected_weights(run)
     assert [run.status()["host"], waiting.status()["host"]] == ["bert", "bert"]
     assert [attempt["host"] for attempt in run.status()["history"]] == ["anna", "bert"]
     assert lab.launches() == {run.name: 2, waiting.name: 1}
@@ -171,7 +171,7 @@ def queue_all(lab):
         tasks.activate(broker, lab.study.runs())
 
 
-def wait_without_conductor(lab):
+def wait_without_scheduler(lab):
     """The states of all runs once they have ended."""
     ends = ("done", "failed", "cancelled")
     lab.until(lambda: all(run.status()["state"] in ends for run in lab.study.runs()), 120)

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from lab import change_standin
 
 from eavdash.config.schema import Execution
 from eavdash.errors import IntegrityError, QueueError, UsageError
@@ -28,13 +29,6 @@ from eavdash.jobs.queue import submit
 from eavdash.store import StudyDir
 submit(StudyDir(Path(sys.argv[1])))
 """
-
-
-def edit(run, **standin):
-    """Change how a stand-in run goes."""
-    config = run.config()
-    config["standin"].update(standin)
-    write_json(run.config_file, config)
 
 
 def test_four_submit_at_once_and_each_run_is_launched_once(lab, monkeypatch):
@@ -76,7 +70,7 @@ def test_a_chain_of_three_waits_is_blocked_and_is_retried_as_a_whole(lab):
     table = wait(lab.study, timeout=90).set_index("run")
     assert table["state"].to_dict() == {"all-eeg": "failed", "s01-eeg": "blocked", "s01-fusion": "blocked"}
     assert "all-eeg failed: no common channel" in table.loc["s01-fusion", "reason"]
-    edit(first, fail="")
+    change_standin(first, fail="")
     assert set(retry(lab.study, ["all-eeg"])) == {"all-eeg", "s01-eeg", "s01-fusion"}
     done = wait(lab.study, timeout=90).set_index("run")
     assert set(done["state"]) == {"done"}
@@ -132,13 +126,13 @@ def test_a_failure_is_told_blocks_its_child_only_and_is_retried(lab):
 
     submit(lab.study)  # is not a retry
     assert wait(lab.study, timeout=30)["state"].tolist() == table["state"].tolist()
-    edit(lab.study.run("s01-audio"), fail="")
+    change_standin(lab.study.run("s01-audio"), fail="")
     assert set(retry(lab.study, ["s01-audio"])) == {"s01-audio", "s01-fusion"}
     table = wait(lab.study, ["s01-audio", "s01-fusion"], timeout=120)
     assert table["state"].tolist() == ["done", "done"]
     assert table["attempt"].tolist() == [2, 1]
     # Retrying the child takes the parent that failed with it.
-    edit(lab.study.run("s02-eeg"), crash=False)
+    change_standin(lab.study.run("s02-eeg"), crash=False)
     assert set(retry(lab.study, ["s02-fusion"])) == {"s02-eeg", "s02-fusion"}
     assert set(wait(lab.study, timeout=120)["state"]) == {"done"}
     assert retry(lab.study) == []
@@ -172,7 +166,7 @@ def test_a_run_that_failed_for_a_damaged_parent_takes_it_along(lab):
     wait(lab.study, timeout=120)
     assert set(retry(lab.study, [parent.name])) == {parent.name, child.name}
     wait(lab.study, timeout=120)
-    edit(child, fail="")
+    change_standin(child, fail="")
     parent.model_file.write_bytes(weights[:-1])
     assert set(retry(lab.study, [child.name])) == {parent.name, child.name}
     assert set(wait(lab.study, timeout=120)["state"]) == {"done"}

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from conftest import Lab
+from lab import Lab
 
 from eavdash.config.schema import Execution
 from eavdash.errors import QueueError

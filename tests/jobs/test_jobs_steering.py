@@ -7,7 +7,7 @@ import signal
 import time
 
 import pytest
-from test_jobs_kill import undisturbed
+from lab import expected_weights
 
 from eavdash.cli.main import main
 from eavdash.config.schema import Execution
@@ -34,7 +34,7 @@ def test_a_paused_study_starts_nothing_and_goes_on_where_it_was(lab, monkeypatch
     assert status["reason"].startswith("paused after epoch ")
     assert (status["cancel"], status["attempt"], status["history"][-1]["state"]) == (None, 1, "queued")
     assert not lab.processes()
-    lab.kill_conductor()  # a new one compares all runs with the queue, and leaves those of a paused study alone
+    lab.kill_scheduler()  # a new one compares all runs with the queue, and leaves those of a paused study alone
     submit(lab.study)
     time.sleep(1.5)
     assert set(lab.states().values()) == {"queued"}
@@ -43,7 +43,7 @@ def test_a_paused_study_starts_nothing_and_goes_on_where_it_was(lab, monkeypatch
     resume(lab.study)
     table = wait(lab.study, timeout=120).set_index("run")
     assert set(table["state"]) == {"done"}
-    assert first.model_file.read_bytes() == undisturbed(first.name, 60)
+    assert first.model_file.read_bytes() == expected_weights(first)
     assert lab.launches() == {first.name: 2, **{run.name: 1 for run in others}}
     assert [a["state"] for a in first.status()["history"]] == ["queued", "done"]
     assert first.status()["history"][1]["from_epoch"] >= 2
@@ -89,7 +89,7 @@ def test_unfinished_runs_go_on_elsewhere(lab, monkeypatch):
     move(lab.study, None, Execution(device="cpu", priority=3))
     table = wait(lab.study, timeout=120).set_index("run")
     assert set(table["state"]) == {"done"}
-    assert running.model_file.read_bytes() == undisturbed(running.name, 60)
+    assert running.model_file.read_bytes() == expected_weights(running)
     assert running.status()["history"][0]["reason"].startswith("moved to local after epoch ")
     for run in (running, waiting, child):
         assert run.status()["execution"]["device"] == "cpu"
@@ -123,7 +123,7 @@ def test_a_worker_that_stands_still_is_never_shown_as_running(lab, monkeypatch):
     lab.until(lambda: lab.states()[run.name] == "running", 30)
     table = wait(lab.study, timeout=120)
     assert (table["state"].item(), table["attempt"].item()) == ("done", 1)
-    assert run.model_file.read_bytes() == undisturbed(run.name, 40)
+    assert run.model_file.read_bytes() == expected_weights(run)
 
 
 def test_a_stopped_worker_can_be_cancelled(lab):
@@ -140,7 +140,7 @@ def test_a_worker_ends_itself_when_another_attempt_has_taken_over(lab):
     run = lab.run("s01-vision", epochs=400)
     submit(lab.study)
     pid = lab.at_epoch(run)
-    lab.kill_conductor()
+    lab.kill_scheduler()
     run.update(submission="another", attempt=7)
     lab.until(lambda: pid not in lab.processes(), 30)
     assert run.status()["attempt"] == 7
@@ -173,7 +173,7 @@ def test_whoever_looks_at_the_runs_brings_back_a_dead_conductor(lab, monkeypatch
     run = lab.run("s01-vision", epochs=40)
     submit(lab.study)
     pid = lab.at_epoch(run)
-    lab.kill_conductor()
+    lab.kill_scheduler()
     os.kill(pid, signal.SIGKILL)
     lab.until(lambda: lab.states()[run.name] == "not responding")
     assert main(["status", "tried", "--json", "--checkpoints", str(lab.root)]) == 0

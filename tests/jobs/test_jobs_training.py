@@ -53,7 +53,7 @@ def test_killed_training_ends_with_the_weights_of_the_undisturbed(lab, tmp_path,
     os.kill(lab.at_epoch(run, 2), signal.SIGKILL)  # the worker
     lab.until(lambda: run.status()["attempt"] == 2)
     pid = lab.at_epoch(run, 3)
-    os.kill(lab.conductor(), signal.SIGKILL)  # then everything at once
+    os.kill(lab.scheduler_pid(), signal.SIGKILL)  # then everything at once
     os.kill(pid, signal.SIGKILL)
     lab.until(lambda: not run.locked())
     assert run.live_status()["shown"] in ("not responding", "queued")
@@ -65,8 +65,8 @@ def test_killed_training_ends_with_the_weights_of_the_undisturbed(lab, tmp_path,
     assert run.status()["attempt"] >= 3
     assert run.status()["epoch"] == epochs
     assert [row["epoch"] for row in run.metrics()] == list(range(1, epochs + 1))
-    undisturbed = calm.study.run(run.name)
+    uninterrupted = calm.study.run(run.name)
     for file in ("model.safetensors", "predictions.parquet"):
-        assert run.verify(file).read_bytes() == undisturbed.verify(file).read_bytes()
-    assert run.status()["accuracy"] == undisturbed.status()["accuracy"]
+        assert run.verify(file).read_bytes() == uninterrupted.verify(file).read_bytes()
+    assert run.status()["accuracy"] == uninterrupted.status()["accuracy"]
     assert not run.resume_file.exists()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from test_jobs_kill import undisturbed
+from lab import expected_weights
 
 from eavdash.errors import TrainingError
 from eavdash.jobs.broker import Broker
@@ -117,7 +117,7 @@ def test_a_folder_without_work_can_be_deleted_under_its_conductor(lab):
     lab.run("s01-vision", epochs=1)
     submit(lab.study)
     wait(lab.study, timeout=60)
-    pid = lab.conductor()
+    pid = lab.scheduler_pid()
     shutil.rmtree(lab.root / ".queue")
     lab.until(lambda: locks.process_start_time(pid) is None)
     assert not (lab.root / ".queue").exists()  # made again, it would be in the way of whoever deletes the folder
@@ -130,7 +130,7 @@ def test_a_queue_that_is_deleted_or_moved_under_its_conductor_goes_on(lab, monke
     lab.at_epoch(runs[0])
     shutil.rmtree(lab.root / ".queue")
     lab.until(lambda: runs[1].status()["state"] == "running")  # nobody has asked for it again
-    pid, conductor = lab.at_epoch(runs[1]), lab.conductor()
+    pid, conductor = lab.at_epoch(runs[1]), lab.scheduler_pid()
     there = lab.root.rename(lab.root.with_name("elsewhere"))
     lab.root, lab.study = there, StudyDir(there / "tried")
     # Neither of them works on a folder that is not there any more.
@@ -139,7 +139,7 @@ def test_a_queue_that_is_deleted_or_moved_under_its_conductor_goes_on(lab, monke
     assert set(wait(lab.study, timeout=60)["state"]) == {"done"}
     assert lab.launches() == {"s01-vision": 1, "s02-vision": 2}
     for run in lab.study.runs():
-        assert run.model_file.read_bytes() == undisturbed(run.name, run.config()["standin"]["epochs"])
+        assert run.model_file.read_bytes() == expected_weights(run)
 
 
 def test_a_damaged_database_is_made_again(lab):
@@ -148,7 +148,7 @@ def test_a_damaged_database_is_made_again(lab):
     lab.run("s01-vision")
     submit(lab.study)
     wait(lab.study, timeout=60)
-    lab.kill_conductor()
+    lab.kill_scheduler()
     file = lab.root / ".queue" / "queue.sqlite"
     file.write_bytes(b"no database" * 1000)
     lab.run("s02-vision")
@@ -163,7 +163,7 @@ def test_a_job_that_nobody_has_signed_for_is_cancelled(lab, monkeypatch):
     unsigned, renamed = (lab.run(f"s0{n}-vision", epochs=2000, child=True) for n in (1, 2))
     submit(lab.study)
     pids = [lab.at_epoch(run) for run in (unsigned, renamed)]
-    lab.kill_conductor()
+    lab.kill_scheduler()
     unsigned.lock_file.write_text("")  # the disk was full when it was to be signed
     monkeypatch.setenv("EAVDASH_HOST", "after")  # a laptop that took another name in another network
     cancel(lab.study)
@@ -179,7 +179,7 @@ def test_a_queue_started_from_inside_a_job_or_by_the_deaf_works(lab, monkeypatch
     subprocess.run([sys.executable, "-c", DEAF, str(lab.study.path)], check=True, timeout=60)
     os.kill(lab.at_epoch(run, 2), signal.SIGKILL)
     assert wait(lab.study, timeout=60)[["state", "attempt"]].values.tolist() == [["done", 2]]
-    assert run.model_file.read_bytes() == undisturbed(run.name, 30)
+    assert run.model_file.read_bytes() == expected_weights(run)
 
 
 def test_a_worker_outlives_the_loss_of_its_task(lab):
