@@ -1,10 +1,10 @@
 """The real worker with a training that only counts, for tests of the queue.
 
 Options in ``standin`` of config.json: epochs, seconds per epoch, ``fail`` (a message), ``crash``, ``die_at`` (kill
-itself with signal 9 at that epoch), ``child`` (start a child that runs for minutes), ``deaf`` (ignore SIGTERM), ``full``
-(every write to the run fails because the disk is full), ``clock`` (seconds by which the process's clock jumps after its
-first epoch), ``fill`` (fill the disk before the write of this number). The weights are a chain of hashes: a resumed run
-ends with the weights of an uninterrupted one only if every epoch was computed once and in order.
+itself with signal 9 at that epoch), ``child`` (start a child that runs for minutes), ``deaf`` (ignore SIGTERM),
+``full`` (every write to the run fails because the disk is full), ``clock`` (seconds by which the process's clock jumps
+after its first epoch), ``fill`` (fill the disk before the write of this number). The weights are a chain of hashes: a
+resumed run ends with the weights of an uninterrupted one only if every epoch was computed once and in order.
 """
 
 from __future__ import annotations

@@ -183,9 +183,7 @@ def test_a_study_deleted_while_it_is_computed_ends_quietly(lab, monkeypatch):
     submit(lab.study)
     pid = lab.at_epoch(doomed)
     launches = lab.launches()
-    shutil.rmtree(
-        lab.study.path.rename(lab.root / "away"), ignore_errors=True
-    )  # atomic, although processes write in it
+    shutil.rmtree(lab.study.path.rename(lab.root / "away"), ignore_errors=True)  # atomic despite writers
     lab.until(lambda: not Path(f"/proc/{pid}").exists())
     assert launches == {"s01-vision": 1}
     # The scheduler keeps running, and the same name can be used again.

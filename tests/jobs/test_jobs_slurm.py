@@ -54,17 +54,17 @@ def slurm(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
 @pytest.fixture
 def case(slurm: Cluster, lab: Lab) -> ExecutorCase:
     def end(run: RunDir) -> None:
-        assert slurm.tell("scancel", "--verbose", f"--name={run.status()['job']['name']}") is not None
+        assert slurm.command("scancel", "--verbose", f"--name={run.status()['job']['name']}") is not None
 
     def jobs() -> list[str]:
-        return slurm.tell("squeue", "--noheader", "--format=%j").split()
+        return slurm.command("squeue", "--noheader", "--format=%j").split()
 
     return ExecutorCase(lab, Execution(executor="slurm"), end, jobs)
 
 
 def number_of(run: RunDir, slurm: Cluster) -> str:
     """Return the id of a run's job."""
-    return slurm.tell("squeue", "--noheader", "--format=%i", f"--name={run.status()['job']['name']}")
+    return slurm.command("squeue", "--noheader", "--format=%i", f"--name={run.status()['job']['name']}")
 
 
 def reason_of(case: ExecutorCase, run: RunDir, *words: str) -> str:
@@ -91,7 +91,7 @@ def test_a_preempted_run_waits_in_slurm_and_resumes(case: ExecutorCase, slurm: C
         "--output=/dev/null",
         "--wrap=sleep 3",
     ]
-    assert slurm.tell(*urgent)
+    assert slurm.command(*urgent)
     reason_of(case, run, f"SLURM job {number}:")
     assert case.done().loc["s01-vision", ["state", "attempt"]].tolist() == ["done", 2]
     assert run.model_file.read_bytes() == expected_weights(run)
@@ -198,7 +198,7 @@ def test_a_run_that_reaches_its_time_limit_resumes(case: ExecutorCase, slurm: Cl
     case.lab.at_epoch(run, 2)
     change_standin(run, seconds=0.005)  # from the second attempt on
     number = number_of(run, slurm)
-    slurm.tell("scontrol", "update", f"jobid={number}", "EndTime=now+1")  # takes effect within half a minute
+    slurm.command("scontrol", "update", f"jobid={number}", "EndTime=now+1")  # takes effect within half a minute
     case.lab.until(lambda: run.status()["attempt"] == 2)
     (first, *_) = run.status()["history"]
     assert first["reason"].startswith(f"SLURM job {number}: ")
@@ -261,7 +261,7 @@ def test_a_probe_without_a_free_node_is_a_note(slurm: Cluster, tmp_path: Path, m
     (note,) = SlurmExecutor().check(tmp_path, Execution(executor="slurm", slurm=("begin=now+600",)))
     assert note.startswith(NOTE)
     assert "2 s" in note
-    assert slurm.tell("squeue", "--noheader") == ""
+    assert slurm.command("squeue", "--noheader") == ""
 
 
 def test_the_guides_array_script_computes_runs_that_were_removed_from_the_queue(
@@ -281,7 +281,7 @@ def test_the_guides_array_script_computes_runs_that_were_removed_from_the_queue(
         reason_of(case, run, "BeginTime")
     cancel(case.lab.study)
     case.done()
-    assert slurm.tell("sbatch", "--array=1-3", f"--chdir={tmp_path}", str(tmp_path / "array.sh"))
+    assert slurm.command("sbatch", "--array=1-3", f"--chdir={tmp_path}", str(tmp_path / "array.sh"))
     for run in runs:
         case.lab.at_epoch(run)
     case.lab.kill_scheduler()
