@@ -61,7 +61,7 @@ def test_waiting_runs_take_the_median_of_those_that_are_done(table: Any) -> None
     assert left["s01-vision"] == 0
     estimate = study_time_left(table)
     assert (estimate.seconds, estimate.at_least) == (105, False)
-    # What was interrupted after half of its epochs has the other half to go.
+    # A run that was interrupted after half of its epochs needs half of the time.
     set_run(table, "s03-audio", epochs=10, epoch=5)
     assert seconds_left(table)["s03-audio"] == 7.5
     # Two at a time: never less than the longest.

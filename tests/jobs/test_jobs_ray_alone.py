@@ -68,7 +68,7 @@ def executor(head: FakeHead) -> RayExecutor:
     return RayExecutor(heads={ADDRESS: head})  # type: ignore[dict-item]
 
 
-def handed(lab: Lab, state: str = "running", **fields: Any) -> Job:
+def submitted_job(lab: Lab, state: str = "running", **fields: Any) -> Job:
     """Create a run that another machine computes in Ray; return its job."""
     run = lab.run("s01-vision")
     job = {"executor": "ray", "name": "eavdash-tried-s01-vision-1", "address": ADDRESS, "handed": 1.0}
@@ -140,7 +140,7 @@ def test_a_worker_with_a_heartbeat_is_alive_for_every_answer_of_the_head(
     answer: Any, lab: Lab, executor: RayExecutor, head: FakeHead, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head.answer = answer
-    job = handed(lab)
+    job = submitted_job(lab)
     assert executor.find(job.run) is not None
     assert executor.poll(job) is None
     monkeypatch.setattr(ray, "HEARTBEAT_TIMEOUT", 0.2)
@@ -160,7 +160,7 @@ def test_a_worker_of_this_machine_is_alive_while_its_lock_is_held(
     lab: Lab, executor: RayExecutor, head: FakeHead
 ) -> None:
     head.answer = None
-    job = handed(lab)
+    job = submitted_job(lab)
     job.run.update(host=host(), heartbeat=time.time())
     lock = locks.acquire(job.run.lock_file)
     assert lock is not None
@@ -171,7 +171,7 @@ def test_a_worker_of_this_machine_is_alive_while_its_lock_is_held(
 
 
 def test_a_waiting_job_is_not_lost_if_the_head_does_not_answer(lab: Lab, executor: RayExecutor, head: FakeHead) -> None:
-    job = handed(lab, "queued")
+    job = submitted_job(lab, "queued")
     assert executor.find(job.run) is not None
     assert executor.poll(job) is None
     assert ADDRESS in executor.waiting_reason(job)
@@ -187,7 +187,7 @@ def test_a_waiting_job_is_not_lost_if_the_head_does_not_answer(lab: Lab, executo
 
 
 def test_a_job_that_ray_has_dropped_is_submitted_again(lab: Lab, executor: RayExecutor, head: FakeHead) -> None:
-    job = handed(lab, "queued")
+    job = submitted_job(lab, "queued")
     head.answer = row("FAILED", f"{job.name}~2", error_type="JOB_SUPERVISOR_ACTOR_START_TIMEOUT")
     assert executor.find(job.run) is not None
     assert executor.poll(job) is None
@@ -198,7 +198,7 @@ def test_a_job_that_does_not_stop_is_an_error(
     lab: Lab, executor: RayExecutor, head: FakeHead, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray, "STOP_TIMEOUT", 0.5)
-    job = handed(lab)
+    job = submitted_job(lab)
     with fails(QueueError, where=ADDRESS):
         executor.stop(job)  # it has a heartbeat and cannot be reached
     head.answer = row("RUNNING")
@@ -211,7 +211,7 @@ def test_a_job_that_does_not_stop_is_an_error(
 
 
 def test_a_waiting_job_is_stopped_with_one_request(lab: Lab, executor: RayExecutor, head: FakeHead) -> None:
-    job = handed(lab, "queued")
+    job = submitted_job(lab, "queued")
     head.answer = row("PENDING", f"{job.name}~2")
     executor.stop(job)
     assert head.stopped == [f"{job.name}~2"]
@@ -231,7 +231,7 @@ def test_rays_job_states_become_exits(
     answer: Any, state: str, code: int | None, reason: str, lab: Lab, executor: RayExecutor, head: FakeHead
 ) -> None:
     head.answer = answer
-    ended = executor.poll(handed(lab, state))
+    ended = executor.poll(submitted_job(lab, state))
     assert ended is not None
     assert ended.code == code
     assert reason in ended.reason
