@@ -31,7 +31,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def shown(study: StudyDir) -> dict[str, str]:
+def displayed_states(study: StudyDir) -> dict[str, str]:
     table = snapshot(study)
     return dict(zip(table["run"], table["shown"], strict=True))
 
@@ -45,7 +45,7 @@ def test_only_changed_files_are_read_again(tmp_path: Path, reads: list[str]) -> 
     assert snapshot(study).equals(first)
     assert reads == []
     study.run("s02-audio").transition("cancelled", reason="")
-    assert shown(study)["s02-audio"] == "cancelled"
+    assert displayed_states(study)["s02-audio"] == "cancelled"
     assert reads == ["s02-audio"]
 
 
@@ -54,32 +54,32 @@ def test_a_running_run_is_checked_in_every_snapshot(tmp_path: Path, reads: list[
     study.run("s01-eeg").update(heartbeat=time.time() + 600)  # recent, even on a slow machine
     lock = study.run("s01-eeg").lock_file.open("ab")
     fcntl.flock(lock, fcntl.LOCK_EX)
-    assert shown(study)["s01-eeg"] == "running"
+    assert displayed_states(study)["s01-eeg"] == "running"
     lock.close()  # as if its process was killed
     reads.clear()
-    assert shown(study)["s01-eeg"] == "not responding"
+    assert displayed_states(study)["s01-eeg"] == "not responding"
     assert reads == ["s01-eeg"]
     with study.run("s01-eeg").lock_file.open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert shown(study)["s01-eeg"] == "running"
+        assert displayed_states(study)["s01-eeg"] == "running"
         study.run("s01-eeg").update(heartbeat=time.time() - 3600)  # alive, and stuck
-        assert shown(study)["s01-eeg"] == "not responding"
+        assert displayed_states(study)["s01-eeg"] == "not responding"
 
 
 def test_runs_come_and_go(tmp_path: Path) -> None:
     study = make_study(tmp_path, subjects=("1",), stages=("audio", "eeg"))
     (study.path / "notes").mkdir()
     (study.path / "s01-file").write_text("no folder")
-    assert list(shown(study)) == ["s01-audio", "s01-eeg"]
+    assert list(displayed_states(study)) == ["s01-audio", "s01-eeg"]
     shutil.rmtree(study.run("s01-audio").path)
     study.run("s02-eeg").create({"unit": "s02", "subject": "2", "stage": "eeg", "fold": 0, "seed": 0})
-    assert list(shown(study)) == ["s01-eeg", "s02-eeg"]
+    assert list(displayed_states(study)) == ["s01-eeg", "s02-eeg"]
     assert list(module._study_cache(study).runs) == ["s01-eeg", "s02-eeg"]
     # Replaced by another study of the same name: no row of the old one is left.
     shutil.rmtree(study.path)
     assert snapshot(study).empty
     make_study(tmp_path, subjects=("1",), stages=("audio", "eeg"), folds=(3,), states={"*": "queued"})
-    assert shown(study) == {"s01-audio": "queued", "s01-eeg": "queued"}
+    assert displayed_states(study) == {"s01-audio": "queued", "s01-eeg": "queued"}
     assert set(snapshot(study)["fold"]) == {3}
 
 
@@ -121,13 +121,13 @@ def test_one_damaged_file_is_one_failed_run(tmp_path: Path) -> None:
     assert "status.json" in table.loc["s01-fusion", "reason"]
     assert "s01-vision/status.json: expected a file, found none" in table.loc["s01-vision", "reason"]
     study.run("s01-eeg").status_file.write_text('{"state": "done"}')
-    assert shown(study)["s01-eeg"] == "done"
+    assert displayed_states(study)["s01-eeg"] == "done"
 
 
 def test_a_finished_run_is_damaged_once_its_files_are_not_as_written(tmp_path: Path, reads: list[str]) -> None:
     study = make_study(tmp_path, subjects=("1",))
     whole = {run.name: (run.model_file.read_bytes(), run.predictions_file.read_bytes()) for run in study.runs()}
-    assert set(shown(study).values()) == {"done"}
+    assert set(displayed_states(study).values()) == {"done"}
     study.run("s01-eeg").model_file.unlink()
     study.run("s01-audio").predictions_file.unlink()
     with study.run("s01-vision").model_file.open("r+b") as file:  # in place: the folder's time stays
@@ -147,12 +147,12 @@ def test_a_finished_run_is_damaged_once_its_files_are_not_as_written(tmp_path: P
     for name, (model, predictions) in whole.items():
         study.run(name).model_file.write_bytes(model)
         study.run(name).predictions_file.write_bytes(predictions)
-    assert set(shown(study).values()) == {"done"}
+    assert set(displayed_states(study).values()) == {"done"}
 
 
 def test_a_configuration_that_is_damaged_later_is_noticed(tmp_path: Path) -> None:
     study = make_study(tmp_path, subjects=("7",), folds=(0, 1), states={"*": "queued", "s07-eeg-fold1": "running"})
-    assert "failed" not in shown(study).values()
+    assert "failed" not in displayed_states(study).values()
     before = snapshot(study)
     for name in ("s07-eeg-fold1", "s07-audio-fold1"):
         study.run(name).config_file.write_text("{")
@@ -173,11 +173,11 @@ def test_a_large_study_is_checked_in_turns(tmp_path: Path, monkeypatch: pytest.M
     snapshot(study)
     for run in study.runs():
         run.predictions_file.write_bytes(b"")
-    counts = [list(shown(study).values()).count("damaged") for _ in range(4)]
+    counts = [list(displayed_states(study).values()).count("damaged") for _ in range(4)]
     assert counts == [2, 4, 6, 8]
     study.run("s01-eeg").model_file.unlink()
     study.run("s02-eeg").config_file.unlink()
-    assert "s02-eeg" not in shown(study)  # a removed run is noticed at once
+    assert "s02-eeg" not in displayed_states(study)  # a removed run is noticed at once
 
 
 def test_a_table_updated_in_place_is_correct(tmp_path: Path) -> None:
