@@ -142,7 +142,7 @@ def measured(study: StudyDir, refreshes: int) -> list[dict[str, Any]]:
 
     rows = [row("look", look, refreshes)]
     monitor._grid = watched
-    snapshot._studies.clear()
+    snapshot._caches.clear()
     app = AppTest.from_file(str(REPO / "app.py"), default_timeout=120)
     app.session_state["study"] = study.name
     app.run()  # the page of results: the app's modules are loaded
@@ -152,7 +152,7 @@ def measured(study: StudyDir, refreshes: int) -> list[dict[str, Any]]:
         if app.exception:
             raise SystemExit(app.exception[0].stack_trace)
 
-    snapshot._studies.clear()
+    snapshot._caches.clear()
     cached_runs.snapshot_again()
     app.switch_page("pages/training/monitor.py")
     rows.append(row("page", page, refreshes))

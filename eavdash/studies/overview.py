@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from eavdash.errors import EavdashError, IntegrityError
-from eavdash.jobs.snapshot import results_mark
+from eavdash.jobs.snapshot import results_fingerprint
 from eavdash.store import RunDir, StudyDir, studies
 from eavdash.store.status import ended
 from eavdash.studies.archive import sweep
@@ -145,7 +145,7 @@ def _row(study: StudyDir, control: dict[str, Any]) -> dict[str, Any]:
 def _look(path: str, stamp: int) -> _Look | None:
     """What a folder with this time holds; None if it is no run's."""
     known = _known.get(path)
-    if known is not None and known.stamp == stamp and known.mark == results_mark(path, known.files):
+    if known is not None and known.stamp == stamp and known.mark == results_fingerprint(path, known.files):
         return known
     run = RunDir(Path(path))
     size = resume = 0
@@ -161,15 +161,15 @@ def _look(path: str, stamp: int) -> _Look | None:
     if run.config_file.name not in names:
         return None
     files = [run.config_file.name, run.status_file.name]
-    mark = results_mark(path, files)
+    mark = results_fingerprint(path, files)
     try:
         run.config()
         status = run.status()
         state, submitted = str(status["state"]), bool(status.get("submission"))
         goes_on = not ended(status) and (submitted or state == "running")
         if state == "done":
-            files += run.written(status)
-            mark = results_mark(path, files)
+            files += run.result_files(status)
+            mark = results_fingerprint(path, files)
             state = str(run.live_status()["shown"])
     except (IntegrityError, KeyError):
         state, submitted, goes_on = "failed", True, False  # as in the runs' own table: what cannot be read has failed

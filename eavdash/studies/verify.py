@@ -76,7 +76,7 @@ def verify(study: StudyDir, report: Callable[[int, int, str], object] | None = N
             names = sorted(dict(status.get("checksums") or {}))
             checked += bool(names)
             if status.get("state") == "done" and not names:
-                if lost := run.lost(status):
+                if lost := run.damage(status):
                     damaged.append(Damage(run.name, run.predictions_file.name, lost))
                 else:
                     unchecked.append(run.name)

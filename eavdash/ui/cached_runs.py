@@ -83,7 +83,7 @@ def searched(run: RunDir, text: str) -> logs.Found:
 
 
 def places(settings: Execution) -> int:
-    """``estimates.places``; what the machine has is asked once in ten minutes."""
+    """``estimates.max_parallel_runs``; what the machine has is asked once in ten minutes."""
     return _places(settings)
 
 
@@ -139,7 +139,7 @@ def _extension(
 
 @st.cache_data(ttl=600, max_entries=32, show_spinner=False)
 def _places(settings: Execution) -> int:
-    return estimates.places(settings)
+    return estimates.max_parallel_runs(settings)
 
 
 @st.cache_data(ttl=15, max_entries=8, show_spinner="Planning")

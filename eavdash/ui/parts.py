@@ -74,7 +74,7 @@ def dataset_input(key: str, place: Any = st) -> str:
     current = current_dataset()
     listed = {}
     try:
-        listed = {d.path: d.name for d in datasets.known(checkpoints_root())}
+        listed = {d.path: d.name for d in datasets.list_datasets(checkpoints_root())}
     except EavdashError as error:  # a damaged list is no reason not to type a path
         st.error(plain(error))
     chosen = str(st.session_state.get(key) or "").strip()

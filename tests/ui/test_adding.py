@@ -82,7 +82,7 @@ def test_a_path_is_checked_shown_and_added(checkpoints: Path, sounds: Path) -> N
     assert written(checkpoints) == []
     app.button(key="data_health_new_add").click().run()
     assert not app.exception
-    assert [(d.name, d.path) for d in datasets.known(checkpoints)] == [("Pilot in room 3", str(sounds))]
+    assert [(d.name, d.path) for d in datasets.list_datasets(checkpoints)] == [("Pilot in room 3", str(sounds))]
     assert "Pilot in room 3 is in the list of datasets." in said(app)
     assert app.selectbox(key="data_health_path").value == str(sounds)
     assert "data_health_new_name" not in [t.key for t in app.text_input]
@@ -108,7 +108,7 @@ def test_an_uploaded_table_is_kept_with_absolute_paths(checkpoints: Path, sounds
     assert can_be_added(app), said(app)
     assert written(checkpoints) == []
     app.button(key="data_health_new_add").click().run()
-    (dataset,) = datasets.known(checkpoints)
+    (dataset,) = datasets.list_datasets(checkpoints)
     assert dataset.path == str(checkpoints / ".datasets" / "Pilot" / "trials.csv")
     table = open_table(dataset.path)
     assert set(table.frame["audio"]) == {str(sounds / entry) for entry in frame["audio"]}
@@ -224,7 +224,7 @@ def test_a_name_that_was_taken_between_check_and_add_is_said(checkpoints: Path, 
     datasets.add(checkpoints, "pilot", sounds.parent)
     app.button(key="data_health_new_add").click().run()
     assert "expected a name that is not in the list" in said(app)
-    assert [d.name for d in datasets.known(checkpoints)] == ["pilot"]
+    assert [d.name for d in datasets.list_datasets(checkpoints)] == ["pilot"]
 
 
 def test_removing_takes_the_name_only(checkpoints: Path, sounds: Path) -> None:
@@ -234,6 +234,6 @@ def test_removing_takes_the_name_only(checkpoints: Path, sounds: Path) -> None:
     assert app.button(key="data_health_new_remove").disabled
     app.selectbox(key="data_health_new_remove_name").select("Sounds").run()
     app.button(key="data_health_new_remove").click().run()
-    assert datasets.known(checkpoints) == []
+    assert datasets.list_datasets(checkpoints) == []
     assert "its recordings were not touched" in said(app)
     assert sorted((p, p.stat().st_mtime_ns) for p in sounds.rglob("*")) == before

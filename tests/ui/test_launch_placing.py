@@ -17,7 +17,7 @@ __all__ = ["checkpoints", "sounds"]
 class Cluster:
     """A place that lacks what it is told to lack."""
 
-    queues = True
+    has_queue = True
 
     def __init__(self, *lacks: str) -> None:
         self.lacks = list(lacks)
@@ -34,7 +34,7 @@ def queued(monkeypatch: pytest.MonkeyPatch) -> list[Execution]:
 
 
 def test_settings_reach_the_queue(sounds: Path, checkpoints: Path, queued: list, monkeypatch) -> None:
-    monkeypatch.setitem(executors._made, "slurm", Cluster(executors.NOTE + "no node was free."))
+    monkeypatch.setitem(executors._executors, "slurm", Cluster(executors.NOTE + "no node was free."))
     app = fill_in(opened("launch", {"training_launch_dataset": str(sounds)}), "voices")
     app.selectbox(key="training_launch_executor").select("slurm").run()
     app.text_input(key="training_launch_slurm").set_value("partition=gpu time=04:00:00")
@@ -48,7 +48,7 @@ def test_settings_reach_the_queue(sounds: Path, checkpoints: Path, queued: list,
 def test_a_place_that_lacks_something_is_asked_and_refused(
     sounds: Path, checkpoints: Path, queued: list, monkeypatch
 ) -> None:
-    monkeypatch.setitem(executors._made, "ray", Cluster("http://lab: expected a Ray head, found none; start it."))
+    monkeypatch.setitem(executors._executors, "ray", Cluster("http://lab: expected a Ray head, found none; start it."))
     app = fill_in(opened("launch", {"training_launch_dataset": str(sounds)}), "voices")
     app.selectbox(key="training_launch_executor").select("ray").run()
     app.button(key="training_launch_check").click().run()

@@ -169,7 +169,7 @@ def _accept(root: Path, candidate: Candidate, path_key: str) -> None:
 def _removal(root: Path) -> None:
     """The way out of the list."""
     try:
-        names = [d.name for d in datasets.known(root)]
+        names = [d.name for d in datasets.list_datasets(root)]
     except EavdashError:  # the field for the dataset has said what is wrong
         return
     if not names:

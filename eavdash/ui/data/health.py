@@ -44,7 +44,7 @@ def datasets_panel(path: str) -> None:
     """
     root = checkpoints_root()
     try:
-        listed = bool(datasets.known(root))
+        listed = bool(datasets.list_datasets(root))
     except EavdashError:
         listed = True  # the field for the dataset has said what is wrong
     key, itself = f"{add_dataset.PAGE}_open", f"{add_dataset.PAGE}_opened_itself"

@@ -126,13 +126,13 @@ def time_left(table: pd.DataFrame, estimate: Estimate) -> str:
     """How long the study will still take, and by what; empty once all has ended."""
     if table["ended"].all():
         return ""
-    if not estimate.places:
+    if not estimate.parallel_runs:
         return "Time left: unknown, no run is under way."
     if estimate.seconds is None:
         return "Time left: unknown until a first epoch is over."
-    at_once = f"{estimate.places} run{'s' * (estimate.places != 1)} at a time"
+    at_once = f"{estimate.parallel_runs} run{'s' * (estimate.parallel_runs != 1)} at a time"
     rest = " Runs that nothing is known about yet are not counted." if estimate.at_least else ""
-    return f"Time left: {estimate.words}, with {at_once} as now.{rest}"
+    return f"Time left: {estimate.text}, with {at_once} as now.{rest}"
 
 
 def title(table: pd.DataFrame) -> str:

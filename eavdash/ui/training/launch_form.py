@@ -157,12 +157,12 @@ def time_sentence(plan: Plan, settings: Execution) -> str:
     if not new:
         return ""
     config, dataset = plan.document["config"], str(plan.document["dataset"]["path"])
-    estimate = estimates.plan_left(plan.study.path.parent, dataset, config, new, cached_runs.places(settings))
+    estimate = estimates.plan_time_left(plan.study.path.parent, dataset, config, new, cached_runs.places(settings))
     if estimate.seconds is None:
         return "Time: unknown, as no run like these has finished on these recordings yet."
-    at_once = f"{estimate.places} runs at a time" if estimate.places > 1 else "one run after another"
+    at_once = f"{estimate.parallel_runs} runs at a time" if estimate.parallel_runs > 1 else "one run after another"
     rest = "; some stages are not counted, as no such run has finished yet" if estimate.at_least else ""
-    return f"Time: {estimate.words} with {at_once}, {estimate.basis}{rest}."
+    return f"Time: {estimate.text} with {at_once}, {estimate.basis}{rest}."
 
 
 def left_out(plan: Plan) -> list[str]:

@@ -26,7 +26,7 @@ def progress(study: StudyDir, table: pd.DataFrame) -> None:
     st.set_page_config(page_title=figures.title(table))
     tally = figures.tally(table)
     over, paused = bool(table["ended"].all()), study.paused
-    left = figures.time_left(table, estimates.study_left(table, table["left"]))
+    left = figures.time_left(table, estimates.study_time_left(table, table["left"]))
     words, hold, bell = st.columns([5, 1, 2], vertical_alignment="center")
     words.markdown(f"**{tally}**" + (f"  \n{left}" if left else ""))
     hold.button(
