@@ -40,8 +40,8 @@ from eavdash.models.base import Encoder
 from eavdash.models.fusion import Fusion
 from eavdash.training import inputs, loop
 from eavdash.training.features import Features, _compute
-from eavdash.training.job import Windows
-from eavdash.training.joined import FeatureSource, Joined, join
+from eavdash.training.fusion_features import FeatureSource, FusionFeatures, join_features
+from eavdash.training.run_context import Windows
 from eavdash.training.seeds import seeder
 
 CLASSES = tuple("abcde")
@@ -133,7 +133,9 @@ class Recording(FeatureSource):
         return super().load(model, rows, augment)
 
 
-def ours(made: Setting, joined: Joined, epochs: int, batch: int, rate: float) -> tuple[Fusion, list[Tensor], float]:
+def ours(
+    made: Setting, joined: FusionFeatures, epochs: int, batch: int, rate: float
+) -> tuple[Fusion, list[Tensor], float]:
     """Our loop on cached features: the fusion, the windows of each batch, and the seconds it took."""
     torch.manual_seed(0)
     fusion: Any = build.build(made.fusion)
@@ -146,7 +148,7 @@ def ours(made: Setting, joined: Joined, epochs: int, batch: int, rate: float) ->
     return fusion, source.batches, time.perf_counter() - began
 
 
-def cached(made: Setting, count: int) -> tuple[Joined, float]:
+def cached(made: Setting, count: int) -> tuple[FusionFeatures, float]:
     """The features of the first ``count`` windows and the seconds they took."""
     began = time.perf_counter()
     parts = {}
@@ -156,7 +158,7 @@ def cached(made: Setting, count: int) -> tuple[Joined, float]:
             k: torch.from_numpy(v) for k, v in _compute(made.encoders[name], some, CPU, CHUNK, "float32", name).items()
         }
         parts[name] = Features(some.index, arrays["tokens"], arrays["mask"], arrays["logits"])
-    return join(parts), time.perf_counter() - began
+    return join_features(parts), time.perf_counter() - began
 
 
 def weights_differ_by(epochs: int = 3) -> float:
@@ -241,7 +243,7 @@ def main() -> None:
     joined, seconds = cached(made, count)
     per_step = max(1, round(BATCH / FRAMES))  # windows
     enough = torch.arange(10 * per_step) % count  # ten steps
-    many = Joined(
+    many = FusionFeatures(
         pd.concat([joined.index.iloc[[i]] for i in enough.tolist()], ignore_index=True),
         *({m: x[enough] for m, x in part.items()} for part in (joined.tokens, joined.masks, joined.logits)),
     )

@@ -16,7 +16,7 @@ import torch
 
 from eavdash.data.windows import WindowSet
 from eavdash.models import build
-from eavdash.training.job import Windows
+from eavdash.training.run_context import Windows
 from eavdash.training.stage1 import WindowSource
 
 CLASSES = 5

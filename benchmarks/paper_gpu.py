@@ -29,14 +29,14 @@ from eavdash.config.schema import Execution
 from eavdash.models import build
 from eavdash.training import headphase
 from eavdash.training.loading import stream
-from eavdash.training.loop import Decision, fit, recipe
-from eavdash.training.memory import Pieces
-from eavdash.training.precision import chosen
+from eavdash.training.loop import ModelOutput, fit, recipe
+from eavdash.training.memory import MicroBatchSize
+from eavdash.training.precision import resolve_precision
 from eavdash.training.seeds import reproducible, seeder
 from eavdash.training.step import gradients
 
 
-class Joined:
+class FusionFeatures:
     """Features of noise, as stage 2 gives them to the published fusion."""
 
     def __init__(self, count: int, dims: dict[str, int], frames: int, device: torch.device) -> None:
@@ -44,14 +44,14 @@ class Joined:
         length = {"vision": frames, "audio": 1, "eeg": 1}
         self.tokens = {m: torch.randn(count, length[m], d) for m, d in dims.items()}
 
-    def decide(self, model: Any, rows: torch.Tensor, augment: torch.Generator | None) -> Decision:
+    def output(self, model: Any, rows: torch.Tensor, augment: torch.Generator | None) -> ModelOutput:
         """The fusion's decision on windows ``rows``."""
         tokens = {m: t[rows].to(self.device) for m, t in self.tokens.items()}
         masks = {m: torch.ones(t.shape[:2], dtype=torch.bool, device=self.device) for m, t in tokens.items()}
-        evidence = {m: torch.zeros(len(rows), machine.CLASSES, device=self.device) for m in tokens}
-        fused = model(tokens, masks, evidence)
+        encoder_logits = {m: torch.zeros(len(rows), machine.CLASSES, device=self.device) for m in tokens}
+        fused = model(tokens, masks, encoder_logits)
         frames = masks["vision"] if fused.frame_logits is not None else None
-        return Decision(fused.logits, fused.frame_logits, frames)
+        return ModelOutput(fused.logits, fused.frame_logits, frames)
 
 
 def trained(model: Any, source: Any, count: int, stage: str, head: bool, options: argparse.Namespace) -> float:
@@ -75,7 +75,7 @@ def trained(model: Any, source: Any, count: int, stage: str, head: bool, options
 def encoder_rows(stage: str, options: argparse.Namespace, device: torch.device, peak: float) -> list[dict[str, Any]]:
     """What each phase of a stage takes for one subject."""
     settings = preset("paper").training(stage)
-    precision = chosen(options.precision, device)
+    precision = resolve_precision(options.precision, device)
     every = options.windows + options.test
     model = machine.encoder(stage, options.size).to(device)
     source = machine.source(stage, options.size, every, device)
@@ -83,7 +83,7 @@ def encoder_rows(stage: str, options: argparse.Namespace, device: torch.device, 
     rows = []
     head = settings.head_epochs
     if head:
-        whole = Pieces(settings.batch, settings.batch)
+        whole = MicroBatchSize(settings.batch, settings.batch)
 
         def frozen() -> None:
             headphase.head_source(model, source, range(every), whole, precision, stage)
@@ -117,7 +117,7 @@ def _flops(model: Any, source: Any, batch: int, precision: str) -> float:
         loaded = next(iter(batches))
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
             # In pieces: attention as two products keeps its whole matrix, and only the count is wanted here.
-            gradients(model, loaded, source.labels[rows], Pieces(1, 1), precision, 0.0, "count")
+            gradients(model, loaded, source.labels[rows], MicroBatchSize(1, 1), precision, 0.0, "count")
     return counter.get_total_flops() / batch
 
 
@@ -145,7 +145,7 @@ def main() -> None:
 
 def report(options: argparse.Namespace, device: torch.device) -> None:
     """Measure every stage and print the sum."""
-    precision = chosen(options.precision, device)
+    precision = resolve_precision(options.precision, device)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     peak = machine.matmul_peak(device, dtype, (4096, 8192, 16384) if device.type == "cuda" else (512,))
     rows = [row for stage in ("vision", "audio", "eeg") for row in encoder_rows(stage, options, device, peak)]
@@ -153,7 +153,7 @@ def report(options: argparse.Namespace, device: torch.device) -> None:
     torch.manual_seed(0)
     fusion = build.build(build.fusion_spec(preset("paper"), machine.CLASSES, dims)).to(device)
     epoch = trained(
-        fusion, Joined(options.windows, dims, machine.FRAMES, device), options.windows, "fusion", False, options
+        fusion, FusionFeatures(options.windows, dims, machine.FRAMES, device), options.windows, "fusion", False, options
     )
     count = preset("paper").train.fusion.epochs
     rows.append({"stage": "fusion", "phase": f"all x {count}", "seconds": count * epoch})

@@ -26,7 +26,7 @@ from eavdash.config.presets import preset
 from eavdash.config.schema import TrainConfig
 from eavdash.training import headphase
 from eavdash.training.loading import stream
-from eavdash.training.memory import Pieces
+from eavdash.training.memory import MicroBatchSize
 from eavdash.training.optimiser import optimiser_of
 from eavdash.training.step import check_gradients, gradients
 
@@ -35,7 +35,7 @@ def step(model: Any, source: Any, rows: torch.Tensor, optimiser: torch.optim.Opt
     """One optimisation step on windows ``rows``, as the loop takes it."""
     with stream(model, source, [rows], None, torch.device("cpu")) as batches:
         batch = next(iter(batches))
-        gradients(model, batch, source.labels[rows], Pieces(len(rows), len(rows)), "float32", 0.0, "benchmark")
+        gradients(model, batch, source.labels[rows], MicroBatchSize(len(rows), len(rows)), "float32", 0.0, "benchmark")
     check_gradients(model, 0.0, "benchmark")
     optimiser.step()
 
@@ -49,12 +49,12 @@ def measured(modality: str, options: argparse.Namespace) -> dict[str, Any]:
     settings: TrainConfig = preset("paper").training(modality)
     rows = torch.arange(options.batch)
     headphase.freeze(model)
-    cached = headphase.head_source(model, source, range(options.batch), Pieces(64, 64), "float32", "benchmark")
+    cached = headphase.head_source(model, source, range(options.batch), MicroBatchSize(64, 64), "float32", "benchmark")
     head = optimiser_of(model, settings, decay_all=True)
 
     def passed() -> None:
         with torch.no_grad():
-            source.look(model, rows)
+            source.frozen_features(model, rows)
 
     work = {
         "written": lambda: step(model, source, rows, head),

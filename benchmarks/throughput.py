@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from eavdash.config.schema import TrainConfig
 from eavdash.training.loading import stream
-from eavdash.training.memory import Pieces
+from eavdash.training.memory import MicroBatchSize
 from eavdash.training.optimiser import optimiser_of
 from eavdash.training.step import check_gradients, gradients
 
@@ -40,7 +40,7 @@ def measured(name: str, options: argparse.Namespace, device: torch.device) -> di
     def step() -> None:
         with stream(model, source, [rows], None, device) as batches:
             batch = next(iter(batches))
-            whole = Pieces(options.batch, options.batch)
+            whole = MicroBatchSize(options.batch, options.batch)
             gradients(model, batch, source.labels[rows], whole, options.precision, 0.1, "benchmark")
         check_gradients(model, 1.0, "benchmark")
         optimiser.step()

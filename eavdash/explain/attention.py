@@ -14,25 +14,25 @@ import numpy as np
 if TYPE_CHECKING:  # reading a stored explanation needs no torch
     from torch import Tensor
 
-    from eavdash.explain.fused import Decided
+    from eavdash.explain.fused import FusedModelOutput
 
 
-def shares(decided: Decided) -> np.ndarray | None:
+def shares(output: FusedModelOutput) -> np.ndarray | None:
     """Attention of the class token (window, head, modality) float32, which sums to 1 over the modalities; or None."""
-    return _array(decided.fused.attention)
+    return _array(output.fused.attention)
 
 
-def modality_map(decided: Decided) -> np.ndarray | None:
+def modality_map(output: FusedModelOutput) -> np.ndarray | None:
     """(window, modality, modality) float32: how much the row's tokens attend to the column's; or None.
 
     The mean of :func:`layer_maps` over layers and heads.
     """
-    return _array(decided.fused.map)
+    return _array(output.fused.map)
 
 
-def layer_maps(decided: Decided) -> np.ndarray | None:
+def layer_maps(output: FusedModelOutput) -> np.ndarray | None:
     """(window, layer, head, modality, modality) float32; each row of a modality that is there sums to 1; or None."""
-    return _array(decided.fused.maps)
+    return _array(output.fused.maps)
 
 
 def mean_maps(maps: np.ndarray) -> np.ndarray:

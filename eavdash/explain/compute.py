@@ -21,7 +21,7 @@ from eavdash.errors import TableError, UsageError
 from eavdash.explain.attention import layer_maps, modality_map, shares
 from eavdash.explain.attributions import Completeness, integrated_gradients
 from eavdash.explain.explanation import Explanation
-from eavdash.explain.fused import Decided, FusedModel, encoder_runs, load_unit
+from eavdash.explain.fused import FusedModel, FusedModelOutput, encoder_runs, load_fused_model
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.atomic import sha256
 
@@ -49,14 +49,14 @@ def compute(
     info = run.config()
     classes = tuple(info["classes"])
     where = _device(device)
-    model = load_unit(study, run, where)
+    model = load_fused_model(study, run, where)
     row = _row(study, from_dict(info["config"]), subject, trial)
     sets = _window_sets(study, run, row)
     windows = _windows(sets, where)
     with torch.no_grad():
-        decided = [model.decide(w.inputs, w.masks) for w in windows]
+        outputs = [model.predict(w.inputs, w.masks) for w in windows]
     stage = str(info["stage"])
-    probabilities = _probabilities(stage, sets, decided, len(classes))
+    probabilities = _probabilities(stage, sets, outputs, len(classes))
     trial_probabilities = {s: _geometric_mean(p) for s, p in probabilities.items()}
     target = int(trial_probabilities[stage].argmax())
     attributions, completeness = _attribute(model, sets, windows, target, steps)
@@ -87,9 +87,9 @@ def compute(
         attributions=attributions,
         inputs={m: _aligned(s, recorded(s), windows) for m, s in sets.items()},
         masks={m: _aligned(s, s.mask, windows) for m, s in sets.items()},
-        attention=_stacked([shares(d) for d in decided]),
-        map=_stacked([modality_map(d) for d in decided]),
-        maps=_stacked([layer_maps(d) for d in decided]),
+        attention=_stacked([shares(d) for d in outputs]),
+        map=_stacked([modality_map(d) for d in outputs]),
+        maps=_stacked([layer_maps(d) for d in outputs]),
         channels=tuple(sets["eeg"].meta["channels"]) if "eeg" in sets else (),
         rate=float(sets["eeg"].meta["rate"]) if "eeg" in sets else 0.0,
         receipts={
@@ -207,14 +207,14 @@ def _attribute(
 
 
 def _probabilities(
-    stage: str, sets: Mapping[str, WindowSet], decided: list[Decided], classes: int
+    stage: str, sets: Mapping[str, WindowSet], outputs: list[FusedModelOutput], classes: int
 ) -> dict[str, np.ndarray]:
     """Per stage (window, class) float64: each encoder's own decision, and the explained one."""
-    found = {m: np.full((len(decided), classes), np.nan) for m in sets}
-    for i, one in enumerate(decided):
+    found = {m: np.full((len(outputs), classes), np.nan) for m in sets}
+    for i, one in enumerate(outputs):
         for modality, encoded in one.encoded.items():
             found[modality][i] = _softmax(encoded.logits)
-    found[stage] = np.stack([_softmax(one.fused.logits) for one in decided])
+    found[stage] = np.stack([_softmax(one.fused.logits) for one in outputs])
     return found
 
 

@@ -13,18 +13,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from eavdash.models.base import Encoded, Encoder
+from eavdash.models.base import Encoder, EncoderOutput
 from eavdash.models.build import build, load_weights
-from eavdash.models.fusion import Fused, Fusion
+from eavdash.models.fusion import Fusion, FusionOutput
 from eavdash.store import RunDir, StudyDir
 
 
 @dataclass
-class Decided:
+class FusedModelOutput:
     """A batch of windows through the model."""
 
-    fused: Fused
-    encoded: dict[str, Encoded]  # of the modalities that were given
+    fused: FusionOutput
+    encoded: dict[str, EncoderOutput]  # of the modalities that were given
 
 
 class FusedModel(nn.Module):
@@ -37,21 +37,23 @@ class FusedModel(nn.Module):
         self.fusion = fusion
         self.eval().requires_grad_(False)
 
-    def decide(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Decided:
+    def predict(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> FusedModelOutput:
         """Inputs and masks as the encoders take them, one entry per modality that is present."""
-        encoded: dict[str, Encoded] = {m: self.encoders[m](inputs[m], masks[m]) for m in self.modalities if m in inputs}
+        encoded: dict[str, EncoderOutput] = {
+            m: self.encoders[m](inputs[m], masks[m]) for m in self.modalities if m in inputs
+        }
         if self.fusion is None:
             only = encoded[self.modalities[0]]
-            return Decided(Fused(only.logits, frame_logits=only.frame_logits), encoded)
+            return FusedModelOutput(FusionOutput(only.logits, frame_logits=only.frame_logits), encoded)
         tokens, valid = {m: e.tokens for m, e in encoded.items()}, {m: e.mask for m, e in encoded.items()}
-        evidence = {m: e.logits for m, e in encoded.items()}
-        return Decided(self.fusion(tokens, valid, evidence), encoded)
+        encoder_logits = {m: e.logits for m, e in encoded.items()}
+        return FusedModelOutput(self.fusion(tokens, valid, encoder_logits), encoded)
 
     def forward(self, names: tuple[str, ...], *arguments: Tensor) -> Tensor:
         """Window logits (B, K) from the inputs of the modalities ``names``, then their masks, all positional."""
         count = len(names)
         inputs = dict(zip(names, arguments[:count], strict=True))
-        return self.decide(inputs, dict(zip(names, arguments[count:], strict=True))).fused.logits
+        return self.predict(inputs, dict(zip(names, arguments[count:], strict=True))).fused.logits
 
     def baseline(self, modality: str, x: Tensor) -> Tensor:
         """What stands for "nothing there", shaped like ``x``: the input that scaling turns into zeros.
@@ -63,7 +65,7 @@ class FusedModel(nn.Module):
         return self.encoders[modality].get_buffer("shift").expand_as(x)
 
 
-def load_unit(study: StudyDir, run: RunDir, device: str | torch.device = "cpu") -> FusedModel:
+def load_fused_model(study: StudyDir, run: RunDir, device: str | torch.device = "cpu") -> FusedModel:
     """The decision that ``run`` has learned.
 
     Raises:

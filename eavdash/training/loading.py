@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 T = TypeVar("T")
-AHEAD = 2  # batches
+PREFETCH = 2  # batches
 
 
 @runtime_checkable
@@ -30,14 +30,14 @@ class Loading(Protocol):
         """The tensors of windows ``rows`` on the CPU, the first axis of each being the window."""
         ...
 
-    def ask(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> Any:
+    def forward(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> Any:
         """The model's decision on what was loaded."""
         ...
 
     def items(self, loaded: tuple[Tensor, ...]) -> Tensor | None:
         """(B,) how many items of the loss each of the windows is: its recorded frames if it has any, otherwise one.
 
-        None where no decision is :attr:`~eavdash.training.step.Decision.ordered`: nothing else asks for it beforehand.
+        None where no decision is :attr:`~eavdash.training.step.ModelOutput.ordered`: nothing else asks for it beforehand.
         """
         ...
 
@@ -47,7 +47,7 @@ class Batch:
     """Windows of one optimisation step."""
 
     rows: Tensor  # (B,) int64
-    ask: Callable[[slice], Any]  # the decision on some of them; a step asks from the first to the last, maybe again
+    forward: Callable[[slice], Any]  # the decision on some of them; a step asks from the first to the last, maybe again
     items: Tensor | None = None  # (B,) items of the loss per window, where they are known beforehand
 
 
@@ -65,33 +65,33 @@ def stream(
         loaded = source.load(model, rows, random)
         if pin:
             loaded = tuple(tensor.pin_memory() for tensor in loaded)
-        ask = partial(_ask, source, model, loaded)
-        return Batch(rows, ask, source.items(loaded))
+        forward = partial(_ask, source, model, loaded)
+        return Batch(rows, forward, source.items(loaded))
 
     if not pin:
         yield (load(rows) for rows in parts)
         return
-    with prefetched(load, parts) as batches:
+    with prefetch(load, parts) as batches:
         yield batches
 
 
 def _ask(source: Loading, model: nn.Module, loaded: tuple[Tensor, ...], part: slice) -> Any:
-    return source.ask(model, tuple(tensor[part] for tensor in loaded))
+    return source.forward(model, tuple(tensor[part] for tensor in loaded))
 
 
 def _plain(model: nn.Module, source: Any, rows: Tensor, random: torch.Generator | None) -> Batch:
     start = None if random is None else random.get_state()
 
-    def ask(part: slice) -> Any:
+    def forward(part: slice) -> Any:
         if random is not None and start is not None and not part.start:
             random.set_state(start)
-        return source.decide(model, rows[part], random)
+        return source.output(model, rows[part], random)
 
-    return Batch(rows, ask)
+    return Batch(rows, forward)
 
 
 @contextmanager
-def prefetched(work: Callable[[Tensor], T], items: Iterable[Tensor], ahead: int = AHEAD) -> Iterator[Iterator[T]]:
+def prefetch(work: Callable[[Tensor], T], items: Iterable[Tensor], ahead: int = PREFETCH) -> Iterator[Iterator[T]]:
     """``work`` of each item in order, done by one background thread that is up to ``ahead`` results in front.
 
     An error of ``work`` appears where its result would have; leaving the block ends the thread.

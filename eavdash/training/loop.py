@@ -30,14 +30,14 @@ from eavdash.training import headphase, resume, warmup
 from eavdash.training.batching import epoch_batches
 from eavdash.training.checkpoint import Checkpoint
 from eavdash.training.loading import stream
-from eavdash.training.memory import Pieces, in_pieces
+from eavdash.training.memory import MicroBatchSize, in_micro_batches
 from eavdash.training.optimiser import optimiser_of
-from eavdash.training.precision import autocast, chosen, device_of
+from eavdash.training.precision import autocast, device_of, resolve_precision
 from eavdash.training.seeds import Seeder, generator
-from eavdash.training.step import Decision, check_gradients, cross_entropy, finite, gradients
-from eavdash.training.warmup import HERE
+from eavdash.training.step import ModelOutput, check_finite, check_gradients, cross_entropy, gradients
+from eavdash.training.warmup import DEFAULT_EXECUTION
 
-__all__ = ["Checkpoint", "Decision", "Fitted", "Recipe", "Source", "cross_entropy", "fit", "measure", "recipe"]
+__all__ = ["Checkpoint", "Fitted", "ModelOutput", "Recipe", "Source", "cross_entropy", "fit", "measure", "recipe"]
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -55,7 +55,7 @@ class Source(Protocol):
 
     labels: Tensor  # (window,) int64, class indices, on the CPU
 
-    def decide(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> Decision:
+    def output(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> ModelOutput:
         """The decision on windows ``rows`` (int64 indices); ``augment`` is given for training batches only."""
         ...
 
@@ -87,7 +87,9 @@ class Fitted:
 
     best_epoch: int
     history: list[dict[str, Any]]
-    pieces: Pieces = field(default_factory=lambda: Pieces(1, 1))  # the windows at once that memory had room for
+    micro_batch: MicroBatchSize = field(
+        default_factory=lambda: MicroBatchSize(1, 1)
+    )  # the windows at once that memory had room for
     precision: str = "float32"
     compiled: bool | None = None  # whether torch.compile worked; None: not asked for, or nothing was left to train
     last: dict[str, Tensor] | None = None  # weights of the last epoch, where test windows chose another
@@ -106,7 +108,7 @@ def fit(
     head_epochs: int = 0,
     test: Sequence[int] = (),
     checkpoint: Checkpoint | None = None,
-    execution: Execution = HERE,
+    execution: Execution = DEFAULT_EXECUTION,
     report: Report | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Fitted:
@@ -124,8 +126,8 @@ def fit(
     history: list[dict[str, Any]] = []
     best_epoch, best_score = 0, math.inf
     compiled: bool | None = None
-    precision = chosen(settings.precision, device_of(model))
-    pieces = Pieces.of(settings.batch, settings.micro_batch)
+    precision = resolve_precision(settings.precision, device_of(model))
+    micro_batch = MicroBatchSize.of(settings.batch, settings.micro_batch)
     best: dict[str, Tensor] = _weights(model)
     state = resume.load(checkpoint.resume_file, checkpoint.signature) if checkpoint else None
     if state is not None:
@@ -133,10 +135,10 @@ def fit(
         model.load_state_dict({**model.state_dict(), **state["model"]})
         history = list(state["history"])
         best_epoch, best_score = int(state["best_epoch"]), float(state["best_loss"])
-        pieces.take(state.get("pieces", pieces.to_dict()))
+        micro_batch.restore(state.get("pieces", micro_batch.to_dict()))
     if checkpoint:
         checkpoint.write_metrics(history)
-        checkpoint.begins(len(checkpoint.before) + len(history))
+        checkpoint.on_start(len(checkpoint.before) + len(history))
     optimiser: torch.optim.Optimizer | None = None
     for epoch in range(len(history) + 1, settings.epochs + 1):
         waited = len(history) - max(best_epoch, rules.patience_after)
@@ -147,33 +149,33 @@ def fit(
         if optimiser is None or epoch == head_epochs + 1:
             continued = state is not None and epoch != head_epochs + 1
             if not continued:
-                pieces = Pieces.of(settings.batch, settings.micro_batch)
+                micro_batch = MicroBatchSize.of(settings.batch, settings.micro_batch)
             asked: Source = source
             if head_only:
                 every = [*train, *validation, *test]
-                asked = headphase.head_source(model, source, every, pieces, precision, name, execution)
+                asked = headphase.head_source(model, source, every, micro_batch, precision, name, execution)
             else:
                 model.requires_grad_(True)
                 model.train()
                 if not continued:
-                    warmup.within_budget(model, source, train, pieces, execution, precision, name)
+                    warmup.limit_to_budget(model, source, train, micro_batch, execution, precision, name)
                 if execution.compile:
-                    compiled = warmup.compiled(model, source, train, pieces, precision, name)
+                    compiled = warmup.compile_model(model, source, train, micro_batch, precision, name)
             optimiser = optimiser_of(model, settings, rules.decay_all)
             if continued and state is not None:
                 optimiser.load_state_dict(state["optimiser"])
-        task = _Task(model, asked, settings, rules, pieces, precision, name, seed, should_stop)
+        task = _Task(model, asked, settings, rules, micro_batch, precision, name, seed, should_stop)
         loss, accuracy, rate = _epoch(task, optimiser, train, epoch, head_epochs)
         row: dict[str, Any] = {"epoch": epoch, "loss": loss, "accuracy": accuracy}
         row |= {"validation_loss": None, "validation_accuracy": None}
         score: float | None = None
         if len(validation):
-            score, accuracy = measure(model, asked, validation, settings.batch, precision, pieces, name)
+            score, accuracy = measure(model, asked, validation, settings.batch, precision, micro_batch, name)
             row |= {"validation_loss": score, "validation_accuracy": accuracy}
-            finite(score, f"{name}, epoch {epoch}", "validation loss")
+            check_finite(score, f"{name}, epoch {epoch}", "validation loss")
         if len(test):
-            lost, row["test_accuracy"] = measure(model, asked, test, settings.batch, precision, pieces, name)
-            finite(lost, f"{name}, epoch {epoch}", "test loss")
+            lost, row["test_accuracy"] = measure(model, asked, test, settings.batch, precision, micro_batch, name)
+            check_finite(lost, f"{name}, epoch {epoch}", "test loss")
             score = -row["test_accuracy"]
         if score is None or score < best_score:
             best, best_epoch, best_score = {**best, **_weights(model, head_only)}, epoch, score or 0.0
@@ -184,7 +186,7 @@ def fit(
                 "model": _weights(model, head_only),
                 "optimiser": optimiser.state_dict(),
                 "history": history,
-                "pieces": pieces.to_dict(),
+                "pieces": micro_batch.to_dict(),
             }
             kept = {k: best[k] for k in content["model"]}  # both of the head alone while only the head has changed
             content |= {"best": kept, "best_epoch": best_epoch, "best_loss": best_score}
@@ -192,11 +194,11 @@ def fit(
             checkpoint.write_metrics(history)
         if report:
             report(row)
-    warmup.plain(model)
+    warmup.uncompile(model)
     last = _weights(model) if len(test) else None
     model.load_state_dict(best)
     model.requires_grad_(True)
-    return Fitted(best_epoch, history, replace(pieces), precision, compiled, last)
+    return Fitted(best_epoch, history, replace(micro_batch), precision, compiled, last)
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,7 @@ class _Task:
     source: Source
     settings: TrainConfig
     rules: Recipe
-    pieces: Pieces
+    micro_batch: MicroBatchSize
     precision: str
     name: str
     seed: Seeder
@@ -237,12 +239,12 @@ def _epoch(
                 rate = settings.head_learning_rate
             else:
                 step = (epoch - head_epochs - 1) * len(parts) + number
-                rate = settings.learning_rate * share(step, steps, task.rules)
+                rate = settings.learning_rate * rate_factor(step, steps, task.rules)
             for group in optimiser.param_groups:
                 group["lr"] = rate
             labels = task.source.labels[batch.rows]
-            got = gradients(model, batch, labels, task.pieces, task.precision, task.rules.smoothing, task.name)
-            finite(got.loss, where, "loss")
+            got = gradients(model, batch, labels, task.micro_batch, task.precision, task.rules.smoothing, task.name)
+            check_finite(got.loss, where, "loss")
             check_gradients(model, task.rules.clip, where)
             optimiser.step()
             total += got.loss * len(batch.rows)
@@ -257,29 +259,31 @@ def measure(
     rows: Sequence[int],
     batch: int,
     precision: str = "auto",
-    pieces: Pieces | None = None,
+    micro_batch: MicroBatchSize | None = None,
     name: str = "validation",
 ) -> tuple[float, float]:
     """Mean cross-entropy and accuracy per window in evaluation mode."""
     model.eval()
     device = device_of(model)
-    precision = chosen(precision, device)
+    precision = resolve_precision(precision, device)
 
     def compute(part: Tensor) -> tuple[float, int]:
         with autocast(precision, device):
-            logits = source.decide(model, part, None).logits
+            logits = source.output(model, part, None).logits
         labels = source.labels[part].to(logits.device)
         loss = float(F.cross_entropy(logits.double(), labels, reduction="sum"))
         return loss, int((logits.argmax(1) == labels).sum())
 
-    parts = in_pieces(torch.as_tensor(rows, dtype=torch.int64), pieces or Pieces(batch, batch), compute, name)
+    parts = in_micro_batches(
+        torch.as_tensor(rows, dtype=torch.int64), micro_batch or MicroBatchSize(batch, batch), compute, name
+    )
     total, correct = 0.0, 0
     for loss, right in parts:
         total, correct = total + loss, correct + right
     return total / len(rows), correct / len(rows)
 
 
-def share(step: int, steps: int, rules: Recipe) -> float:
+def rate_factor(step: int, steps: int, rules: Recipe) -> float:
     """The part of the full learning rate at a step: linear rise, then half a cosine down to one hundredth."""
     if not rules.cosine:
         return 1.0

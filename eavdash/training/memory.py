@@ -21,14 +21,14 @@ GIB = 2**30
 
 
 @dataclass
-class Pieces:
+class MicroBatchSize:
     """Windows at once; both are lowered where memory runs out, and never raised again within a phase."""
 
     training: int  # with gradients
     evaluation: int  # without
 
     @classmethod
-    def of(cls, batch: int, micro_batch: int) -> Pieces:
+    def of(cls, batch: int, micro_batch: int) -> MicroBatchSize:
         """The sizes that the configuration asks for (``micro_batch`` 0: the whole batch)."""
         size = min(micro_batch, batch) if micro_batch else batch
         return cls(size, size)
@@ -37,7 +37,7 @@ class Pieces:
         """For resume.pt."""
         return asdict(self)
 
-    def take(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """The sizes that :meth:`to_dict` gave."""
         self.training, self.evaluation = int(state["training"]), int(state["evaluation"])
 
@@ -49,7 +49,7 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (isinstance(error, RuntimeError) and on_cpu)
 
 
-def halved(size: int, name: str, what: str, error: BaseException) -> int:
+def halve(size: int, name: str, what: str, error: BaseException) -> int:
     """Half of ``size``, said in the log.
 
     Raises:
@@ -62,7 +62,7 @@ def halved(size: int, name: str, what: str, error: BaseException) -> int:
     return half
 
 
-def in_pieces(rows: Tensor, pieces: Pieces, compute: Callable[[Tensor], T], name: str) -> list[T]:
+def in_micro_batches(rows: Tensor, micro_batch: MicroBatchSize, compute: Callable[[Tensor], T], name: str) -> list[T]:
     """``compute`` of successive pieces of ``rows``, each of ``pieces.evaluation`` windows, fewer where memory is short.
 
     ``compute`` must depend on its rows alone, because a piece that did not fit is asked for again in smaller ones.
@@ -70,7 +70,7 @@ def in_pieces(rows: Tensor, pieces: Pieces, compute: Callable[[Tensor], T], name
     done: list[T] = []
     at = 0
     while at < len(rows):
-        part = rows[at : at + pieces.evaluation]
+        part = rows[at : at + micro_batch.evaluation]
         try:
             done.append(compute(part))
             at += len(part)
@@ -78,7 +78,7 @@ def in_pieces(rows: Tensor, pieces: Pieces, compute: Callable[[Tensor], T], name
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
-            pieces.evaluation = halved(len(part), name, "evaluation", error)
+            micro_batch.evaluation = halve(len(part), name, "evaluation", error)
         release()
     return done
 
@@ -89,7 +89,7 @@ def release() -> None:
         torch.cuda.empty_cache()
 
 
-def peak_of(work: Callable[[], object], device: torch.device) -> int:
+def peak_memory(work: Callable[[], object], device: torch.device) -> int:
     """Bytes at the peak of ``work`` on a GPU, what is there before included."""
     release()
     torch.cuda.reset_peak_memory_stats(device)
@@ -97,7 +97,7 @@ def peak_of(work: Callable[[], object], device: torch.device) -> int:
     return int(torch.cuda.max_memory_allocated(device))
 
 
-def fitting(peak: Callable[[int], int], budget: float, batch: int, reserve: int = 0) -> int:
+def largest_fitting(peak: Callable[[int], int], budget: float, batch: int, reserve: int = 0) -> int:
     """The most windows, up to ``batch``, of which a step stays within a budget; at least 1.
 
     Args:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 
-def chosen(setting: str, device: torch.device) -> str:
+def resolve_precision(setting: str, device: torch.device) -> str:
     """``float32`` or ``bf16`` for ``TrainConfig.precision`` on a device."""
     if setting != "auto":
         return setting

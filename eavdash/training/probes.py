@@ -24,7 +24,7 @@ from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError, SplitError, UsageError
 from eavdash.store import RunDir, StudyDir
 from eavdash.training.features import features
-from eavdash.training.job import Job, check_training, open_job, read_windows
+from eavdash.training.run_context import RunContext, check_training, open_run_context, read_windows
 from eavdash.training.seeds import generator, reproducible, seeder
 from eavdash.training.stage1 import train_encoder
 
@@ -86,15 +86,15 @@ def shuffled_labels(
         if report is not None:
             report(number, len(chosen), run.name)
         with reproducible(torch.device(device), threads), _scratch(run) as scratch:
-            job = open_job(run, torch.device(device))
-            job = replace(job, run=scratch, info=scratch.config(), trials=_dealt(job))
-            train_encoder(job)
+            context = open_run_context(run, torch.device(device))
+            context = replace(context, run=scratch, info=scratch.config(), trials=_with_shuffled_labels(context))
+            train_encoder(context)
             rows = pd.read_parquet(scratch.predictions_file)
-        tested = _decided(rows[(rows["split"] == "test") & (rows["frame"] == -1)], job.classes)
+        tested = _trial_hits(rows[(rows["split"] == "test") & (rows["frame"] == -1)], context.classes)
         hits.append(tested["hit"].to_numpy(dtype=bool))
         labels += tested["label"].tolist()
         # Of trials that were decided: those without this recording stand for nothing.
-        of = job.trials.merge(rows.loc[rows["split"] == "test", ["subject", "trial"]].drop_duplicates())
+        of = context.trials.merge(rows.loc[rows["split"] == "test", ["subject", "trial"]].drop_duplicates())
         units += len(of[["subject", "unit"]].drop_duplicates())
         people += list(dict.fromkeys(of["subject"]))
     every = np.concatenate(hits)
@@ -122,18 +122,23 @@ def subject_identity(study: StudyDir, *, subjects: int = 10, device: str = "cpu"
     where = torch.device(device)
     with reproducible(where, threads):
         within = bool(run.config()["subject"])
-        job = open_job(run, where, people=_people(study)[:subjects] if within else ())
-        windows = read_windows(job, job.stage, () if within else run.config()["input"].get("channels", ()))
+        context = open_run_context(run, where, people=_subjects(study)[:subjects] if within else ())
+        windows = read_windows(context, context.stage, () if within else run.config()["input"].get("channels", ()))
         if windows is None:
-            raise DataError.at(run.name, expected=f"{job.stage} recordings", found="none", remedy="mend the dataset")
+            raise DataError.at(
+                run.name, expected=f"{context.stage} recordings", found="none", remedy="mend the dataset"
+            )
         index = windows.index
         if within:
-            values, of = _simple(windows.values, index["row"].to_numpy()), f"simple features of {job.stage}"
+            values, of = (
+                _simple_features(windows.values, index["row"].to_numpy()),
+                f"simple features of {context.stage}",
+            )
         else:
             made = features(run, windows, where)
             kept = made.mask.unsqueeze(-1)
             mean = (made.tokens * kept).sum(1) / kept.sum(1).clamp_min(1)
-            values, of = mean.numpy().astype(np.float64), f"the {job.stage} encoder's features"
+            values, of = mean.numpy().astype(np.float64), f"the {context.stage} encoder's features"
     people = tuple(dict.fromkeys(index["subject"]))
     if len(people) < 2:
         raise UsageError.at(
@@ -147,7 +152,7 @@ def subject_identity(study: StudyDir, *, subjects: int = 10, device: str = "cpu"
     rest = index[~learned]
     share = float(rest["subject"].value_counts(normalize=True).max())
     trials = len(rest[["subject", "trial"]].drop_duplicates())
-    return Identity(job.stage, of, people, float(hit.mean()), len(hit), trials, share)
+    return Identity(context.stage, of, people, float(hit.mean()), len(hit), trials, share)
 
 
 def _encoders(study: StudyDir) -> list[RunDir]:
@@ -171,7 +176,7 @@ def _encoders(study: StudyDir) -> list[RunDir]:
     return [run for *_, run in sorted(found, key=lambda entry: entry[:4])]
 
 
-def _people(study: StudyDir) -> tuple[str, ...]:
+def _subjects(study: StudyDir) -> tuple[str, ...]:
     """The subjects that the study has split, in natural order."""
     return natural(pd.read_csv(study.splits_file, dtype=str, keep_default_na=False)["subject"])
 
@@ -198,7 +203,7 @@ def _scratch(run: RunDir) -> Iterator[RunDir]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _dealt(job: Job) -> pd.DataFrame:
+def _with_shuffled_labels(context: RunContext) -> pd.DataFrame:
     """The job's trials with labels dealt anew among the units of each subject, and the column ``unit``.
 
     A unit is the trials of a group with the same label.
@@ -206,8 +211,8 @@ def _dealt(job: Job) -> pd.DataFrame:
     Raises:
         SplitError: no deal leaves every class in training.
     """
-    trials = job.trials.assign(unit=job.trials["group"] + "\x1f" + job.trials["label"])
-    random = generator(seeder(job.number, job.fold, job.stage)("shuffled labels"))
+    trials = context.trials.assign(unit=context.trials["group"] + "\x1f" + context.trials["label"])
+    random = generator(seeder(context.study_seed, context.fold, context.stage)("shuffled labels"))
     problem: SplitError | None = None
     for _ in range(_TRIES):
         dealt: dict[tuple[str, str], str] = {}
@@ -219,7 +224,7 @@ def _dealt(job: Job) -> pd.DataFrame:
         labelled = [dealt[key] for key in zip(trials["subject"], trials["unit"], strict=True)]
         changed = trials.assign(label=labelled)
         try:
-            check_training(job, changed)
+            check_training(context, changed)
         except SplitError as error:
             problem = error
             continue
@@ -228,7 +233,7 @@ def _dealt(job: Job) -> pd.DataFrame:
     raise problem
 
 
-def _decided(rows: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+def _trial_hits(rows: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     """Test trials with ``label`` and ``hit``: the mean of the windows' log-probabilities decides."""
     columns = [f"p_{c}" for c in classes]
     logs = rows.assign(**{c: np.log(rows[c].clip(lower=1e-12)) for c in columns})
@@ -238,7 +243,7 @@ def _decided(rows: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame({"label": label.to_numpy(), "hit": said == label.to_numpy(dtype=object)})
 
 
-def _simple(windows: WindowSet, rows: np.ndarray) -> np.ndarray:
+def _simple_features(windows: WindowSet, rows: np.ndarray) -> np.ndarray:
     """(window, feature): per EEG channel log power, per mel band mean and spread, per colour mean and spread."""
     found = []
     for row in rows:

@@ -42,8 +42,8 @@ def reliability(predictions: pd.DataFrame, classes: Sequence[str]) -> Reliabilit
     windows = predictions[predictions["frame"] == -1]
     train, validation = (windows[windows["split"] == split] for split in ("train", "validation"))
     labels = train["label"].value_counts(normalize=True)
-    decided = train["predicted"].value_counts(normalize=True)
-    chance = float(sum(labels.get(c, 0.0) * decided.get(c, 0.0) for c in classes))
+    predicted = train["predicted"].value_counts(normalize=True)
+    chance = float(sum(labels.get(c, 0.0) * predicted.get(c, 0.0) for c in classes))
     on_train = _rate(train, len(classes))
     if validation.empty:
         return Reliability(on_train, None, chance, 0.0)

@@ -15,9 +15,9 @@ import torch
 from eavdash.config.schema import Execution
 from eavdash.errors import TrainingError
 from eavdash.store import RunDir
-from eavdash.training.job import open_job
 from eavdash.training.loop import Report, StoppedError
 from eavdash.training.memory import out_of_memory
+from eavdash.training.run_context import open_run_context
 from eavdash.training.seeds import reproducible
 from eavdash.training.stage1 import train_encoder
 from eavdash.training.stage2 import train_fusion
@@ -49,11 +49,11 @@ def train_run(
     """
     where = torch_device(device)
     with reproducible(where, threads):
-        job = open_job(run, where, report, should_stop)
+        context = open_run_context(run, where, report, should_stop)
         if execution is not None:
-            job = replace(job, execution=execution)
+            context = replace(context, execution=execution)
         try:
-            (train_fusion if job.stage == "fusion" else train_encoder)(job)
+            (train_fusion if context.stage == "fusion" else train_encoder)(context)
         except StoppedError:
             return False
         except (RuntimeError, MemoryError) as error:

@@ -19,12 +19,12 @@ from torch.nn import functional as F
 
 from eavdash.errors import TrainingError
 from eavdash.training.loading import Batch
-from eavdash.training.memory import Pieces, halved, out_of_memory, peak_of, release
+from eavdash.training.memory import MicroBatchSize, halve, out_of_memory, peak_memory, release
 from eavdash.training.precision import autocast, device_of
 
 
 @dataclass
-class Decision:
+class ModelOutput:
     """A model's answer to a batch of windows."""
 
     logits: Tensor  # (B, K)
@@ -43,46 +43,52 @@ class Gradients:
     correct: int  # windows
 
 
-def cross_entropy(decision: Decision, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+def cross_entropy(output: ModelOutput, labels: Tensor, smoothing: float = 0.0) -> Tensor:
     """The training loss: over recorded frames where the model decides frames (B, F, K), else over windows (B, K).
 
     A window without any frame counts once, by its own decision. Where the window's decision rests on the order of its
     frames, the loss is the mean of the frames' and the windows', or else nothing would teach it that order.
     """
-    logits, truth = _items(decision, labels)
+    logits, truth = _items(output, labels)
     loss = F.cross_entropy(logits, truth, label_smoothing=smoothing)
-    if decision.ordered and decision.frame_logits is not None:
-        loss = (loss + F.cross_entropy(decision.logits, labels, label_smoothing=smoothing)) / 2
+    if output.ordered and output.frame_logits is not None:
+        loss = (loss + F.cross_entropy(output.logits, labels, label_smoothing=smoothing)) / 2
     return loss
 
 
-def _summed(decision: Decision, labels: Tensor, smoothing: float, items: Tensor | None) -> tuple[Tensor, int]:
+def _partial_loss(output: ModelOutput, labels: Tensor, smoothing: float, items: Tensor | None) -> tuple[Tensor, int]:
     """A piece's part of the loss, multiplied by the number of items of the batch, and its own number of items.
 
     ``items`` (B,) holds the number of items of each window of the whole batch, where the source knows it.
     """
-    logits, truth = _items(decision, labels)
+    logits, truth = _items(output, labels)
     loss = F.cross_entropy(logits, truth, label_smoothing=smoothing, reduction="sum")
-    if decision.ordered and decision.frame_logits is not None:
+    if output.ordered and output.frame_logits is not None:
         assert items is not None, "a source whose windows are ordered can be loaded"
-        windows = F.cross_entropy(decision.logits, labels, label_smoothing=smoothing, reduction="sum")
+        windows = F.cross_entropy(output.logits, labels, label_smoothing=smoothing, reduction="sum")
         loss = (loss + windows * (float(items.sum()) / len(items))) / 2
     return loss, len(truth)
 
 
-def _items(decision: Decision, labels: Tensor) -> tuple[Tensor, Tensor]:
+def _items(output: ModelOutput, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Logits (item, K) and labels (item,) of what the loss is a mean over."""
-    logits = decision.logits
-    if decision.frame_logits is None or decision.frame_mask is None:
+    logits = output.logits
+    if output.frame_logits is None or output.frame_mask is None:
         return logits, labels
-    kept = decision.frame_mask
+    kept = output.frame_mask
     alone = ~kept.any(dim=1)
-    logits = torch.cat([decision.frame_logits[kept], logits[alone]])
+    logits = torch.cat([output.frame_logits[kept], logits[alone]])
     return logits, torch.cat([labels[:, None].expand(kept.shape)[kept], labels[alone]])
 
 
 def gradients(
-    model: nn.Module, batch: Batch, labels: Tensor, pieces: Pieces, precision: str, smoothing: float, name: str
+    model: nn.Module,
+    batch: Batch,
+    labels: Tensor,
+    micro_batch: MicroBatchSize,
+    precision: str,
+    smoothing: float,
+    name: str,
 ) -> Gradients:
     """Leave the gradients of the batch's mean loss in the parameters; ``labels`` (B,) belong to ``batch.rows``.
 
@@ -92,19 +98,21 @@ def gradients(
         RuntimeError: not even one window at a time fits into memory.
     """
     while True:
-        undo = _Undo(model)
+        restore = _Snapshot(model)
         try:
-            return _added_up(model, batch, labels, pieces.training, precision, smoothing)
+            return _accumulate(model, batch, labels, micro_batch.training, precision, smoothing)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
-            pieces.training = halved(min(pieces.training, len(batch.rows)), name, "training", error)
-            pieces.evaluation = min(pieces.evaluation, 2 * pieces.training)
-        undo()
+            micro_batch.training = halve(min(micro_batch.training, len(batch.rows)), name, "training", error)
+            micro_batch.evaluation = min(micro_batch.evaluation, 2 * micro_batch.training)
+        restore()
         release()
 
 
-def _added_up(model: nn.Module, batch: Batch, labels: Tensor, size: int, precision: str, smoothing: float) -> Gradients:
+def _accumulate(
+    model: nn.Module, batch: Batch, labels: Tensor, size: int, precision: str, smoothing: float
+) -> Gradients:
     model.zero_grad(set_to_none=True)
     device = device_of(model)
     total, correct, count = torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device), 0
@@ -113,14 +121,14 @@ def _added_up(model: nn.Module, batch: Batch, labels: Tensor, size: int, precisi
     for span in spans:
         truth = labels[span].to(device)
         with autocast(precision, device):
-            decision = batch.ask(span)
+            output = batch.forward(span)
             if whole:
-                loss, items = cross_entropy(decision, truth, smoothing), 1
+                loss, items = cross_entropy(output, truth, smoothing), 1
             else:
-                loss, items = _summed(decision, truth, smoothing, batch.items)
+                loss, items = _partial_loss(output, truth, smoothing, batch.items)
         loss.backward()
         total += loss.detach()
-        correct += (decision.logits.detach().argmax(1) == truth).sum()
+        correct += (output.logits.detach().argmax(1) == truth).sum()
         count += items
     if not whole:
         for parameter in model.parameters():
@@ -148,10 +156,10 @@ def check_gradients(model: nn.Module, clip: float, where: str) -> None:
         norm = nn.utils.clip_grad_norm_(trained, clip)
     else:
         norm = nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
-    finite(float(norm), where, "norm of the gradients")
+    check_finite(float(norm), where, "norm of the gradients")
 
 
-def finite(value: float, where: str, what: str) -> None:
+def check_finite(value: float, where: str, what: str) -> None:
     """Refuse a number that is not one.
 
     Raises:
@@ -167,20 +175,20 @@ def finite(value: float, where: str, what: str) -> None:
 
 
 @contextlib.contextmanager
-def rehearsal(model: nn.Module) -> Iterator[None]:
+def dry_run_step(model: nn.Module) -> Iterator[None]:
     """A step in this block leaves no trace: random state and buffers are put back, gradients are dropped."""
-    undo = _Undo(model)
+    restore = _Snapshot(model)
     try:
         yield
     finally:
         model.zero_grad(set_to_none=True)
-        undo()
+        restore()
 
 
 def peak(model: nn.Module, batch: Batch, labels: Tensor, precision: str) -> int:
     """Bytes at the peak of one step's forward and backward pass of a whole batch on a GPU."""
-    with rehearsal(model):
-        return peak_of(lambda: _added_up(model, batch, labels, len(batch.rows), precision, 0.0), device_of(model))
+    with dry_run_step(model):
+        return peak_memory(lambda: _accumulate(model, batch, labels, len(batch.rows), precision, 0.0), device_of(model))
 
 
 def optimiser_bytes(model: nn.Module) -> int:
@@ -188,7 +196,7 @@ def optimiser_bytes(model: nn.Module) -> int:
     return 2 * sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
 
 
-class _Undo:
+class _Snapshot:
     """Remembers torch's random state and a model's buffers; called, it puts them back."""
 
     def __init__(self, model: nn.Module) -> None:

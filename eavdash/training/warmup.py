@@ -15,16 +15,22 @@ from torch import Tensor, nn
 
 from eavdash.config.schema import Execution
 from eavdash.training.loading import Batch, stream
-from eavdash.training.memory import Pieces, fitting, out_of_memory, peak_of
+from eavdash.training.memory import MicroBatchSize, largest_fitting, out_of_memory, peak_memory
 from eavdash.training.precision import device_of
-from eavdash.training.step import gradients, optimiser_bytes, peak, rehearsal
+from eavdash.training.step import dry_run_step, gradients, optimiser_bytes, peak
 
 log = logging.getLogger(__name__)
-HERE = Execution()  # with as much memory as there is
+DEFAULT_EXECUTION = Execution()  # with as much memory as there is
 
 
-def within_budget(
-    model: nn.Module, source: Any, train: Sequence[int], pieces: Pieces, execution: Execution, precision: str, name: str
+def limit_to_budget(
+    model: nn.Module,
+    source: Any,
+    train: Sequence[int],
+    micro_batch: MicroBatchSize,
+    execution: Execution,
+    precision: str,
+    name: str,
 ) -> None:
     """Lower ``pieces`` to what ``execution.memory`` allows, as measured on a GPU with one and two windows.
 
@@ -41,14 +47,14 @@ def within_budget(
         batch, labels = _first(model, source, train, count)
         return peak(model, batch, labels, precision)
 
-    size = _fitting(of, execution, pieces.training, optimiser_bytes(model), name)
-    pieces.training, pieces.evaluation = size, min(pieces.evaluation, 2 * size)
+    size = _largest_fitting(of, execution, micro_batch.training, optimiser_bytes(model), name)
+    micro_batch.training, micro_batch.evaluation = size, min(micro_batch.evaluation, 2 * size)
 
 
-def frozen_within_budget(
+def limit_frozen_to_budget(
     compute: Callable[[Tensor], object],
     rows: Tensor,
-    pieces: Pieces,
+    micro_batch: MicroBatchSize,
     execution: Execution,
     device: torch.device,
     name: str,
@@ -58,36 +64,42 @@ def frozen_within_budget(
     As measured on a GPU with one and two windows; nothing on a CPU (:func:`within_budget` says so in the log).
     """
     if execution.memory and device.type == "cuda":
-        most = min(pieces.evaluation, len(rows))
-        size = _fitting(lambda count: peak_of(lambda: compute(rows[:count]), device), execution, most, 0, name)
-        pieces.evaluation = size if size < most else pieces.evaluation
+        most = min(micro_batch.evaluation, len(rows))
+        size = _largest_fitting(
+            lambda count: peak_memory(lambda: compute(rows[:count]), device), execution, most, 0, name
+        )
+        micro_batch.evaluation = size if size < most else micro_batch.evaluation
 
 
-def _fitting(peak: Callable[[int], int], execution: Execution, most: int, reserve: int, name: str) -> int:
-    size = fitting(peak, execution.memory, most, reserve)
+def _largest_fitting(peak: Callable[[int], int], execution: Execution, most: int, reserve: int, name: str) -> int:
+    size = largest_fitting(peak, execution.memory, most, reserve)
     if size < most:
         log.info("%s: %d windows at once fit into %g GiB", name, size, execution.memory)
     return size
 
 
-def compiled(model: nn.Module, source: Any, train: Sequence[int], pieces: Pieces, precision: str, name: str) -> bool:
+def compile_model(
+    model: nn.Module, source: Any, train: Sequence[int], micro_batch: MicroBatchSize, precision: str, name: str
+) -> bool:
     """Compile ``model`` in place by torch.compile; False, and a line in the log, where that does not work."""
     model.compile()
     batch, labels = _first(model, source, train, min(2, len(train)))
     try:
-        with rehearsal(model):
-            gradients(model, batch, labels, Pieces(pieces.training, pieces.evaluation), precision, 0.0, name)
+        with dry_run_step(model):
+            gradients(
+                model, batch, labels, MicroBatchSize(micro_batch.training, micro_batch.evaluation), precision, 0.0, name
+            )
     except Exception as error:
         if out_of_memory(error):
             raise
-        plain(model)
+        uncompile(model)
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         log.warning("%s: torch.compile failed (%s); training goes on without it.", name, reason)
         return False
     return True
 
 
-def plain(model: nn.Module) -> None:
+def uncompile(model: nn.Module) -> None:
     """Undo ``model.compile()``, also where it has compiled parts of the model."""
     for part in model.modules():
         part._compiled_call_impl = None

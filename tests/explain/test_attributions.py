@@ -10,7 +10,7 @@ from eavdash.config.schema import StudyConfig, VisionConfig
 from eavdash.explain.attention import modality_map, shares
 from eavdash.explain.attributions import Completeness, along_path, integrated_gradients
 from eavdash.explain.fused import FusedModel
-from eavdash.models.base import Encoded, Encoder
+from eavdash.models.base import Encoder, EncoderOutput
 from eavdash.models.build import build, encoder_spec, fusion_spec
 
 SHAPES = {
@@ -123,7 +123,7 @@ def test_a_single_modality_is_a_decision_too(modality: str) -> None:
     found, receipt = integrated_gradients(model, only, {modality: masks[modality]}, 0, steps=STEPS)
     assert set(found) == {modality}
     assert receipt.gap < 0.01 * abs(receipt.output - receipt.baseline) + 1e-3
-    decided = model.decide(only, masks)
+    decided = model.predict(only, masks)
     assert shares(decided) is None
     assert modality_map(decided) is None
 
@@ -136,10 +136,10 @@ class OneSpot(Encoder):
         self.feature_dim = 2
         self.head = nn.Identity()
 
-    def forward(self, x: Tensor, mask: Tensor) -> Encoded:
+    def forward(self, x: Tensor, mask: Tensor) -> EncoderOutput:
         power = torch.where(mask[:, None], self.scaled(x), 0.0)[:, 1, 40:60].square().sum(-1)
         logits = torch.stack([power, -power], dim=1)
-        return Encoded(logits[:, None], mask.any(1, keepdim=True), logits)
+        return EncoderOutput(logits[:, None], mask.any(1, keepdim=True), logits)
 
 
 def test_a_planted_spot_is_found_and_nothing_else() -> None:
@@ -161,7 +161,7 @@ def test_the_receipt_catches_a_wrong_total() -> None:
 
 def test_attention_shares_of_a_decision_sum_to_one() -> None:
     model, (inputs, masks) = make(), window()
-    found, between = shares(model.decide(inputs, masks)), modality_map(model.decide(inputs, masks))
+    found, between = shares(model.predict(inputs, masks)), modality_map(model.predict(inputs, masks))
     assert found is not None
     assert between is not None
     assert found.shape == (1, 4, 3)

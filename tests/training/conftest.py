@@ -16,7 +16,7 @@ from eavdash.config.schema import StudyConfig, TrainConfig
 from eavdash.data.windows import WindowSet
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.atomic import write_json
-from eavdash.training import job
+from eavdash.training import run_context
 
 CLASSES = ("joy", "calm", "anger")
 GROUPS, TRIALS, WINDOWS = 5, 2, 2  # groups per class, trials per group, windows per trial
@@ -89,7 +89,7 @@ class Sandbox:
         self.splits = self.trials[["subject", "trial", "group"]].assign(
             fold=0, split=[part.get(g[-1], "train") for g in self.trials["group"]]
         )
-        patch.setattr(job, "load_windows", self._load)
+        patch.setattr(run_context, "load_windows", self._load)
 
     def _load(self, trials: pd.DataFrame, modality: str, config: StudyConfig, cache: Path) -> WindowSet:
         self.reads += 1

@@ -22,7 +22,7 @@ from eavdash.demo.plan import EMOTIONS, MODALITIES, NOISE, SMALL, TrialPlan, pla
 from eavdash.store import StudyDir
 from eavdash.training import evaluate
 from eavdash.training.features import Features
-from eavdash.training.job import Job
+from eavdash.training.run_context import RunContext
 
 WINDOWS = 2  # of a trial: 10 s in windows of 5 s
 DIM = 16
@@ -60,7 +60,7 @@ def subject(seed: int, number: int) -> Subject:
         logits, tokens = _encoded(seed, number, modality, index, plans)
         mask = torch.ones(tokens.shape[:2], dtype=torch.bool)
         features[modality] = Features(index, tokens, mask, logits)
-        decided = evaluate.Decided(logits.double().softmax(1).numpy())
+        decided = evaluate.Predictions(logits.double().softmax(1).numpy())
         predictions[modality] = evaluate.table(index, decided, EMOTIONS, 0, seed)
     trials = index.drop_duplicates("trial")[["subject", "trial", "group", "label", "split"]].reset_index(drop=True)
     return Subject(NOISE[(number - 1) % len(NOISE)], trials, features, predictions)
@@ -85,7 +85,7 @@ def _encoded(
     return torch.tensor(5.0 * signal, dtype=torch.float32), torch.tensor(tokens, dtype=torch.float32)
 
 
-def job(folder: Path, seed: int, made: Subject, fusion: cfg.FusionConfig, epochs: int) -> Job:
+def context(folder: Path, seed: int, made: Subject, fusion: cfg.FusionConfig, epochs: int) -> RunContext:
     """The fusion of these encoders as the quick preset trains it, in fewer epochs, with its parents' files on disk."""
     config = with_epochs(StudyConfig(fusion=fusion), epochs)
     study = StudyDir(folder / "study")
@@ -99,4 +99,4 @@ def job(folder: Path, seed: int, made: Subject, fusion: cfg.FusionConfig, epochs
     run = study.run("s01-fusion")
     info = {"stage": "fusion", "fold": 0, "seed": seed, "subject": "1", "classes": list(EMOTIONS), "parents": parents}
     run.create({**info, "config": to_dict(config)})
-    return Job(run, run.config(), config, made.trials, torch.device("cpu"))
+    return RunContext(run, run.config(), config, made.trials, torch.device("cpu"))

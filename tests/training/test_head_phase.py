@@ -12,26 +12,26 @@ from eavdash.errors import TrainingError
 from eavdash.models import build
 from eavdash.models.base import Encoder
 from eavdash.training import headphase
-from eavdash.training.headphase import Cached, Unchanged
-from eavdash.training.loop import PUBLISHED, Decision, Recipe, fit
-from eavdash.training.memory import Pieces
+from eavdash.training.headphase import CachedFeatures, Unaugmented
+from eavdash.training.loop import PUBLISHED, ModelOutput, Recipe, fit
+from eavdash.training.memory import MicroBatchSize
 from eavdash.training.run import train_run
 
 
 class Windows:
-    """Random windows as tensors; ``looks`` counts those that the frozen part has seen."""
+    """Random windows as tensors; ``encoded`` counts those that the frozen part has seen."""
 
     def __init__(self, x: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor) -> None:
-        self.x, self.mask, self.labels, self.looks, self.draws = x, mask, labels, 0, 0
+        self.x, self.mask, self.labels, self.encoded, self.draws = x, mask, labels, 0, 0
 
-    def decide(self, model, rows, augment) -> Decision:
+    def output(self, model, rows, augment) -> ModelOutput:
         if augment is not None:
             self.draws += 1
-        return headphase.decision(model(self.x[rows], self.mask[rows]))
+        return headphase.model_output(model(self.x[rows], self.mask[rows]))
 
-    def look(self, model, rows):
-        self.looks += len(rows)
-        features = model.look(self.x[rows], self.mask[rows])
+    def frozen_features(self, model, rows):
+        self.encoded += len(rows)
+        features = model.forward_features(self.x[rows], self.mask[rows])
         return None if features is None else (features, self.mask[rows])
 
 
@@ -66,9 +66,9 @@ def trained(model: Encoder, source, rules: Recipe = PUBLISHED, settings: TrainCo
 def test_cached_features_give_what_repeated_ones_give(modality, monkeypatch):
     source = windows(modality)
     cached, history = trained(encoder(modality), source)
-    assert source.looks == 20 + 1  # every window once, and one to see whether it can be done
+    assert source.encoded == 20 + 1  # every window once, and one to see whether it can be done
     assert source.draws == 0
-    monkeypatch.setattr(Windows, "look", lambda self, model, rows: None)
+    monkeypatch.setattr(Windows, "frozen_features", lambda self, model, rows: None)
     repeated, again = trained(encoder(modality), source)
     for key in cached:
         torch.testing.assert_close(cached[key], repeated[key], rtol=1e-4, atol=1e-6)
@@ -83,8 +83,10 @@ def test_cached_features_give_what_repeated_ones_give(modality, monkeypatch):
 
 def test_the_equality_sees_features_of_the_wrong_windows(monkeypatch):
     cached, _ = trained(encoder("audio"), windows("audio"))
-    load = Cached.load
-    monkeypatch.setattr(Cached, "load", lambda self, model, rows, augment: load(self, model, rows.flip(0), augment))
+    load = CachedFeatures.load
+    monkeypatch.setattr(
+        CachedFeatures, "load", lambda self, model, rows, augment: load(self, model, rows.flip(0), augment)
+    )
     planted, _ = trained(encoder("audio"), windows("audio"))
     assert not torch.allclose(cached["head.1.weight"], planted["head.1.weight"], atol=1e-4)
 
@@ -102,10 +104,10 @@ def test_the_frozen_part_is_in_evaluation_mode():
 def test_an_encoder_that_cannot_be_cut_repeats_its_frozen_part_without_augmentation():
     model = encoder("audio")
     source = windows("audio")
-    source.look = lambda model, rows: None  # type: ignore[method-assign]
-    made = headphase.head_source(model, source, range(20), Pieces(8, 8), "float32", "run")
-    assert isinstance(made, Unchanged)
-    made.decide(model, torch.arange(2), torch.Generator())
+    source.frozen_features = lambda model, rows: None  # type: ignore[method-assign]
+    made = headphase.head_source(model, source, range(20), MicroBatchSize(8, 8), "float32", "run")
+    assert isinstance(made, Unaugmented)
+    made.output(model, torch.arange(2), torch.Generator())
     assert source.draws == 0
 
 
@@ -113,11 +115,11 @@ def test_features_that_are_not_numbers_are_named():
     source = windows("audio")
     source.x[3] = torch.nan
     with pytest.raises(TrainingError, match="run: expected a finite feature of the frozen encoder, found nan"):
-        headphase.head_source(encoder("audio"), source, range(20), Pieces(8, 8), "float32", "run")
+        headphase.head_source(encoder("audio"), source, range(20), MicroBatchSize(8, 8), "float32", "run")
 
 
 def test_killed_in_the_head_phase_it_ends_the_same(sandbox, tiny_config, content, monkeypatch):
-    monkeypatch.setattr("eavdash.training.stage1.head_epochs", lambda job: 2)
+    monkeypatch.setattr("eavdash.training.stage1.head_epochs", lambda context: 2)
     whole = sandbox.study(tiny_config(4, micro_batch=3), "whole")("vision")
     train_run(whole)
     for epochs in (1, 2, 3):

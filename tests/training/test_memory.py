@@ -18,10 +18,10 @@ from eavdash.models import build
 from eavdash.models.ast import AudioSpectrogramTransformer
 from eavdash.models.eegformer import EEGformer
 from eavdash.training import features, headphase, joint, loop, memory, step, warmup
-from eavdash.training.job import open_job, read_windows
 from eavdash.training.loading import Batch
-from eavdash.training.memory import GIB, Pieces
+from eavdash.training.memory import GIB, MicroBatchSize
 from eavdash.training.run import train_run
+from eavdash.training.run_context import open_run_context, read_windows
 from eavdash.training.stage1 import WindowSource
 
 CPU_MESSAGE = "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"
@@ -34,12 +34,12 @@ def vision(temporal: int) -> tuple[nn.Module, Batch, torch.Tensor]:
     model = build.build({"name": "vit", "kwargs": {"classes": 3, "dropout": 0.0, **sizes}})
     x, mask = torch.rand(7, 4, 3, 16, 16), torch.rand(7, 4) < 0.6
     mask[2] = False
-    ask = lambda part: headphase.decision(model(x[part], mask[part]))  # noqa: E731
-    return model, Batch(torch.arange(7), ask, headphase.items(mask)), torch.arange(7) % 3
+    forward = lambda part: headphase.model_output(model(x[part], mask[part]))  # noqa: E731
+    return model, Batch(torch.arange(7), forward, headphase.items(mask)), torch.arange(7) % 3
 
 
 def gradients_of(model: nn.Module, batch: Batch, labels: torch.Tensor, size: int, smoothing: float = 0.1):
-    got = step.gradients(model, batch, labels, Pieces(size, size), "float32", smoothing, "run")
+    got = step.gradients(model, batch, labels, MicroBatchSize(size, size), "float32", smoothing, "run")
     return got, {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
 
@@ -48,9 +48,9 @@ def gradients_of(model: nn.Module, batch: Batch, labels: torch.Tensor, size: int
 def test_micro_batches_add_up_to_the_batch(temporal, size):
     model, batch, labels = vision(temporal)
     whole, expected = gradients_of(model, batch, labels, 7)
-    pieces, found = gradients_of(model, batch, labels, size)
-    assert pieces.loss == pytest.approx(whole.loss, rel=1e-5)
-    assert pieces.correct == whole.correct
+    split, found = gradients_of(model, batch, labels, size)
+    assert split.loss == pytest.approx(whole.loss, rel=1e-5)
+    assert split.correct == whole.correct
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-7, msg=name)
@@ -62,7 +62,7 @@ def test_the_sum_of_plain_means_would_not():
     _, expected = gradients_of(model, batch, labels, 7)
     model.zero_grad()
     for part in (slice(0, 3), slice(3, 7)):
-        (step.cross_entropy(batch.ask(part), labels[part], 0.1) * (part.stop - part.start) / 7).backward()
+        (step.cross_entropy(batch.forward(part), labels[part], 0.1) * (part.stop - part.start) / 7).backward()
     assert not torch.allclose(model.head.weight.grad, expected["head.weight"], rtol=1e-3, atol=1e-6)
 
 
@@ -144,16 +144,16 @@ def test_features_and_evaluation_halve_too(sandbox, tiny_config, content, monkey
 
 
 def test_pieces_keep_the_order_and_lose_nothing():
-    pieces = Pieces(8, 8)
+    micro_batch = MicroBatchSize(8, 8)
 
     def compute(rows: torch.Tensor) -> torch.Tensor:
         if len(rows) > 3:
             raise torch.OutOfMemoryError("full")
         return rows * 2
 
-    done = torch.cat(memory.in_pieces(torch.arange(13), pieces, compute, "run"))
+    done = torch.cat(memory.in_micro_batches(torch.arange(13), micro_batch, compute, "run"))
     assert torch.equal(done, torch.arange(13) * 2)
-    assert pieces.evaluation == 2
+    assert micro_batch.evaluation == 2
 
 
 @pytest.mark.parametrize(
@@ -163,10 +163,10 @@ def test_the_budget_gives_the_largest_size_that_fits(base, each, budget, expecte
     def peak(windows: int) -> int:
         return int((base + each * windows) * GIB)
 
-    size = memory.fitting(peak, budget, 16)
+    size = memory.largest_fitting(peak, budget, 16)
     assert size == expected
     assert size == 1 or peak(size) <= budget * GIB
-    assert memory.fitting(peak, budget, 16, reserve=GIB) <= size
+    assert memory.largest_fitting(peak, budget, 16, reserve=GIB) <= size
 
 
 def test_two_windows_that_do_not_even_fit_the_device_leave_one():
@@ -175,7 +175,7 @@ def test_two_windows_that_do_not_even_fit_the_device_leave_one():
             raise torch.OutOfMemoryError("CUDA out of memory. Tried")
         return GIB
 
-    assert memory.fitting(peak, 100.0, 16) == 1
+    assert memory.largest_fitting(peak, 100.0, 16) == 1
 
 
 class Measured:
@@ -184,19 +184,19 @@ class Measured:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.sizes: list[int] = []  # of the pieces that were tried
         self.chosen: list[int] = []
-        real = warmup.frozen_within_budget
-        patch.setattr(warmup, "peak_of", lambda work, device: (work(), int((1 + self.sizes[-1] / 2) * GIB))[1])
+        real = warmup.limit_frozen_to_budget
+        patch.setattr(warmup, "peak_memory", lambda work, device: (work(), int((1 + self.sizes[-1] / 2) * GIB))[1])
 
-        def as_on_a_gpu(compute, rows, pieces, execution, device, name):
+        def as_on_a_gpu(compute, rows, micro_batch, execution, device, name):
             def noted(part):
                 self.sizes.append(len(part))
                 return compute(part)
 
-            real(noted, rows, pieces, execution, torch.device("cuda"), name)
-            self.chosen.append(pieces.evaluation)
+            real(noted, rows, micro_batch, execution, torch.device("cuda"), name)
+            self.chosen.append(micro_batch.evaluation)
 
         for module in (features, headphase, joint):
-            patch.setattr(module, "frozen_within_budget", as_on_a_gpu)
+            patch.setattr(module, "limit_frozen_to_budget", as_on_a_gpu)
 
 
 @pytest.mark.parametrize(("budget", "expected"), [(2.5, 3), (0.0, 32)])
@@ -204,8 +204,8 @@ def test_frozen_features_keep_within_the_budget(sandbox, tiny_config, monkeypatc
     run = sandbox.study(tiny_config(1))
     train_run(run("audio"))
     measured = Measured(monkeypatch)
-    job = open_job(run("audio"), torch.device("cpu"))
-    features.features(run("audio"), read_windows(job, "audio"), job.device, Execution(memory=budget))
+    context = open_run_context(run("audio"), torch.device("cpu"))
+    features.features(run("audio"), read_windows(context, "audio"), context.device, Execution(memory=budget))
     assert measured.chosen == [expected]
     assert measured.sizes == ([1, 2] if budget else [])
 
@@ -217,11 +217,11 @@ def test_what_is_computed_before_a_phases_first_step_keeps_within_it_too(sandbox
     measured = Measured(monkeypatch)
     train_run(run("fusion"), execution=Execution(memory=2.0))
     assert measured.chosen == [2, 2, 2, 2]  # three encoders' features, and the validation before joint epochs
-    windows = read_windows(open_job(run("vision"), torch.device("cpu")), "vision")
+    windows = read_windows(open_run_context(run("vision"), torch.device("cpu")), "vision")
     source = WindowSource(windows, torch.zeros(len(windows.index), dtype=torch.int64), torch.device("cpu"), False)
-    model, pieces = features.load_encoder(run("vision")), Pieces(8, 8)
-    headphase.head_source(model, source, range(9), pieces, "float32", "run", Execution(memory=2.0))
-    assert pieces.evaluation == 2
+    model, micro_batch = features.load_encoder(run("vision")), MicroBatchSize(8, 8)
+    headphase.head_source(model, source, range(9), micro_batch, "float32", "run", Execution(memory=2.0))
+    assert micro_batch.evaluation == 2
 
 
 def test_a_budget_on_a_cpu_is_refused_in_the_log(sandbox, tiny_config, content, caplog):
@@ -237,10 +237,10 @@ def test_a_rehearsed_step_leaves_no_trace():
     model, batch, labels = vision(1)
     model.register_buffer("seen", torch.zeros(()))
     before, random = copy.deepcopy(model.state_dict()), torch.get_rng_state()
-    with step.rehearsal(model):
+    with step.dry_run_step(model):
         torch.rand(3)
         model.seen += 1
-        step.gradients(model, batch, labels, Pieces(7, 7), "float32", 0.0, "run")
+        step.gradients(model, batch, labels, MicroBatchSize(7, 7), "float32", 0.0, "run")
     assert torch.equal(torch.get_rng_state(), random)
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())

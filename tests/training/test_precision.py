@@ -11,20 +11,20 @@ from eavdash.config.choices import MODALITIES
 from eavdash.config.convert import with_settings
 from eavdash.training import stage2
 from eavdash.training.features import _key, features
-from eavdash.training.job import open_job, read_windows
-from eavdash.training.precision import autocast, chosen
+from eavdash.training.precision import autocast, resolve_precision
 from eavdash.training.run import train_run
+from eavdash.training.run_context import open_run_context, read_windows
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
 def test_auto_is_bf16_on_gpus_that_have_it_alone(monkeypatch):
-    assert chosen("auto", CPU) == "float32"
+    assert resolve_precision("auto", CPU) == "float32"
     for native in (True, False):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True, native=native: native)
-        assert chosen("auto", CUDA) == ("bf16" if native else "float32")
-        assert chosen("float32", CUDA) == "float32"
-    assert chosen("bf16", CPU) == "bf16"
+        assert resolve_precision("auto", CUDA) == ("bf16" if native else "float32")
+        assert resolve_precision("float32", CUDA) == "float32"
+    assert resolve_precision("bf16", CPU) == "bf16"
 
 
 def test_the_block_computes_in_it():
@@ -67,7 +67,7 @@ def test_fusion_and_its_features_in_bf16(sandbox, tiny_config):
     run = sandbox.study(tiny_config(2, precision="bf16"))
     for stage in (*MODALITIES, "fusion"):
         assert train_run(run(stage))
-    windows = read_windows(open_job(run("audio"), CPU), "audio")
+    windows = read_windows(open_run_context(run("audio"), CPU), "audio")
     assert windows is not None
     assert features(run("audio"), windows, CPU).tokens.dtype == torch.float32
     assert _key(run("audio"), windows, CPU, "bf16") != _key(run("audio"), windows, CPU, "float32")

@@ -13,8 +13,8 @@ from eavdash.config.convert import with_settings
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import ConfigError
 from eavdash.models import build
-from eavdash.training.job import open_job
 from eavdash.training.run import train_run
+from eavdash.training.run_context import open_run_context
 from eavdash.training.stage1 import new_encoder
 
 transformers = pytest.importorskip("transformers")
@@ -63,7 +63,7 @@ def test_an_eeg_encoder_starts_from_one_trained_here_or_says_why_not(sandbox, ti
     first = sandbox.study(tiny_config(1), "first")("eeg")
     train_run(first)
     config = with_settings(tiny_config(1), [f"eeg.weights={first.model_file}"])
-    started = open_job(sandbox.study(config, "second")("eeg"), torch.device("cpu"))
+    started = open_run_context(sandbox.study(config, "second")("eeg"), torch.device("cpu"))
     spec = first.config()["model"]
     kept, found = load_file(first.model_file), new_encoder(started, spec).state_dict()
     assert all(torch.equal(found[name], tensor) for name, tensor in kept.items())

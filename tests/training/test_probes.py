@@ -51,7 +51,7 @@ def test_trials_without_the_recording_are_no_independent_items(sandbox, tiny_con
 
 
 def test_shuffled_labels_show_a_group_in_training_and_test(sandbox, tiny_config, monkeypatch):
-    monkeypatch.setattr("eavdash.training.job.load_windows", of_groups)
+    monkeypatch.setattr("eavdash.training.run_context.load_windows", of_groups)
     accuracies = {}
     for name, straddling in (("apart", False), ("straddling", True)):
         last = sandbox.trials["trial"].str[-1] == "1"
@@ -83,7 +83,7 @@ def test_who_a_window_is_of_is_told_from_a_subject_of_its_own_kind(sandbox, tiny
 
     accuracies = {}
     for name, reader in (("alike", load), ("apart", louder)):
-        monkeypatch.setattr("eavdash.training.job.load_windows", reader)
+        monkeypatch.setattr("eavdash.training.run_context.load_windows", reader)
         run = sandbox.study(tiny_config(2), name)("eeg")
         if across:
             everybody = run.sibling("all-eeg")

@@ -19,8 +19,8 @@ from eavdash.explain.trial import explain_trial
 from eavdash.results.tables import predictions, scores
 from eavdash.store import RunDir
 from eavdash.studies.write import prepare
-from eavdash.training.job import open_job, read_windows
 from eavdash.training.run import train_run
+from eavdash.training.run_context import open_run_context, read_windows
 
 
 @pytest.fixture
@@ -90,8 +90,8 @@ def test_standardised_subjects_are_alike_in_training(people, tiny_config):
         config = with_settings(tiny_config(1), [f"protocol.subject_scaling={str(scaled).lower()}"])
         run = pooled(people.study(config, f"study-{scaled}")("eeg"))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("eavdash.training.job.load_windows", louder)
-            made = read_windows(open_job(run, "cpu"), "eeg")
+            patch.setattr("eavdash.training.run_context.load_windows", louder)
+            made = read_windows(open_run_context(run, "cpu"), "eeg")
             train_run(run)
         subjects = made.values.index["subject"].to_numpy()
         spread = {s: float(np.std(made.values.values[np.flatnonzero(subjects == s)])) for s in "12"}
@@ -113,7 +113,7 @@ def test_equal_windows_in_two_splits_end_a_run_before_training(sandbox, tiny_con
         return windows
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("eavdash.training.job.load_windows", copied)
+        patch.setattr("eavdash.training.run_context.load_windows", copied)
         with pytest.raises(SplitError, match=r"audio of trial joy0-0 .*\(test\) and trial joy2-0 .*\(train\)"):
             train_run(run)
     assert not run.metrics_file.exists()

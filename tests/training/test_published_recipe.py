@@ -12,7 +12,7 @@ from torch import nn
 from eavdash.config import schema as cfg
 from eavdash.config.presets import preset
 from eavdash.config.schema import StudyConfig, TrainConfig
-from eavdash.models.base import Encoded, Encoder
+from eavdash.models.base import Encoder, EncoderOutput
 from eavdash.training import loop
 from eavdash.training.optimiser import optimiser_of
 from eavdash.training.run import train_run
@@ -63,14 +63,14 @@ class Constant(Encoder):
         self.head = nn.Linear(1, 2)
 
     def forward(self, x, mask):
-        return Encoded(x[:, None], mask, 0 * self.head(x))
+        return EncoderOutput(x[:, None], mask, 0 * self.head(x))
 
 
 class Ones:
     labels = torch.tensor([0, 1] * 4)
 
-    def decide(self, model, rows, augment):
-        return loop.Decision(model(torch.ones(len(rows), 1), torch.ones(len(rows), 1).bool()).logits)
+    def output(self, model, rows, augment):
+        return loop.ModelOutput(model(torch.ones(len(rows), 1), torch.ones(len(rows), 1).bool()).logits)
 
 
 @pytest.mark.parametrize(("test", "expected"), [((4, 5), 6 + 3), ((), 20)])

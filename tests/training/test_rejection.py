@@ -12,9 +12,9 @@ import torch
 from eavdash.config.choices import MODALITIES
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import DataError, SplitError
-from eavdash.training import job as module
-from eavdash.training.job import open_job, read_windows
+from eavdash.training import run_context as module
 from eavdash.training.run import train_run
+from eavdash.training.run_context import open_run_context, read_windows
 
 REJECT = 80.0
 
@@ -44,7 +44,7 @@ def _config(tiny_config, **train) -> StudyConfig:
 
 
 def _read(run):
-    windows = read_windows(open_job(run("eeg"), torch.device("cpu")), "eeg")
+    windows = read_windows(open_run_context(run("eeg"), torch.device("cpu")), "eeg")
     assert windows is not None
     return windows
 

@@ -68,7 +68,7 @@ def test_fusion_resumes_too(sandbox, tiny_config, content):
 
 
 def test_head_only_epochs_resume_in_either_phase(sandbox, tiny_config, content, monkeypatch):
-    monkeypatch.setattr("eavdash.training.stage1.head_epochs", lambda job: 2)
+    monkeypatch.setattr("eavdash.training.stage1.head_epochs", lambda context: 2)
     whole = sandbox.study(tiny_config(4), "whole")("audio")
     train_run(whole)
     for epochs in (1, 2, 3):
@@ -80,7 +80,7 @@ def test_head_only_epochs_resume_in_either_phase(sandbox, tiny_config, content, 
 
 
 def test_head_only_epochs_change_the_head_alone(sandbox, tiny_config, monkeypatch):
-    monkeypatch.setattr("eavdash.training.stage1.head_epochs", lambda job: 2)
+    monkeypatch.setattr("eavdash.training.stage1.head_epochs", lambda context: 2)
     run = sandbox.study(tiny_config(4))("audio")
     states = []
 

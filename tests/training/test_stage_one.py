@@ -12,7 +12,7 @@ from eavdash.config.schema import TrainConfig
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError, SplitError, TrainingError
 from eavdash.models import build
-from eavdash.models.base import Encoded, Encoder
+from eavdash.models.base import Encoder, EncoderOutput
 from eavdash.training import batching, inputs, loop
 from eavdash.training.run import train_run
 from eavdash.training.scaling import fit_scaling
@@ -116,7 +116,7 @@ def test_non_finite_loss_is_named(sandbox, tiny_config, monkeypatch):
         windows.values[:] = np.nan
         return windows
 
-    monkeypatch.setattr("eavdash.training.job.load_windows", broken)
+    monkeypatch.setattr("eavdash.training.run_context.load_windows", broken)
     with pytest.raises(TrainingError, match=r"s01-eeg, epoch 1: expected a finite loss, found nan"):
         train_run(run)
 
@@ -164,13 +164,13 @@ def test_earlier_of_two_equal_epochs_is_kept_and_patience_ends_a_run():
             self.head = nn.Linear(1, 2)
 
         def forward(self, x, mask):
-            return Encoded(x[:, None], mask, 0 * self.head(x))
+            return EncoderOutput(x[:, None], mask, 0 * self.head(x))
 
     class Source:
         labels = torch.tensor([0, 1] * 4)
 
-        def decide(self, model, rows, augment):
-            return loop.Decision(model(torch.ones(len(rows), 1), torch.ones(len(rows), 1).bool()).logits)
+        def output(self, model, rows, augment):
+            return loop.ModelOutput(model(torch.ones(len(rows), 1), torch.ones(len(rows), 1).bool()).logits)
 
     settings = TrainConfig(epochs=20, batch=3, patience=4)
     result = loop.fit(
@@ -181,11 +181,11 @@ def test_earlier_of_two_equal_epochs_is_kept_and_patience_ends_a_run():
 
 def test_learning_rate_rises_then_falls():
     rules = loop.Recipe()
-    rates = [loop.share(step, 100, rules) for step in range(100)]
+    rates = [loop.rate_factor(step, 100, rules) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == 1
     assert rates[-1] < 0.02
-    assert {loop.share(step, 100, loop.PUBLISHED) for step in range(100)} == {1.0}
+    assert {loop.rate_factor(step, 100, loop.PUBLISHED) for step in range(100)} == {1.0}
 
 
 def test_no_batch_of_one():
@@ -197,7 +197,7 @@ def test_loss_counts_recorded_frames_and_frameless_windows_once():
     torch.manual_seed(0)
     frames, windows = torch.randn(2, 3, 4), torch.randn(2, 4)
     mask = torch.tensor([[True, True, False], [False, False, False]])
-    loss = loop.cross_entropy(loop.Decision(windows, frames, mask), torch.tensor([1, 2]))
+    loss = loop.cross_entropy(loop.ModelOutput(windows, frames, mask), torch.tensor([1, 2]))
     parts = [-frames[0, 0].log_softmax(0)[1], -frames[0, 1].log_softmax(0)[1], -windows[1].log_softmax(0)[2]]
     assert loss.item() == pytest.approx(float(sum(parts)) / 3, rel=1e-6)
 
@@ -244,8 +244,8 @@ def test_augmentation_is_light_seeded_and_leaves_the_original(modality):
     if modality == "eeg":
         model.set_scaling(torch.zeros(4), torch.full((4,), 1e-5))
     kept = x.clone()
-    first, first_mask = inputs.augmented(modality, x, mask, model, generator(1))
-    again, _ = inputs.augmented(modality, x, mask, model, generator(1))
+    first, first_mask = inputs.augment(modality, x, mask, model, generator(1))
+    again, _ = inputs.augment(modality, x, mask, model, generator(1))
     assert torch.equal(first, again)
     assert torch.equal(x, kept)
     assert not torch.equal(first, x)
@@ -261,7 +261,7 @@ def test_padding_moves_with_the_signal():
     mask = (x[:, 0] < 150).clone()
     model = Encoder((1, 1, 1))
     model.set_scaling(torch.zeros(1), torch.full((1,), 1e-3))
-    moved, moved_mask = inputs.augmented("eeg", x, mask, model, generator(3))
+    moved, moved_mask = inputs.augment("eeg", x, mask, model, generator(3))
     silent = (moved.abs() < 1e-9).all(dim=2)[:, 0]
     assert not silent.all()
     assert torch.equal(moved_mask[~silent], moved[~silent][:, 0] < 149.5)

@@ -19,9 +19,9 @@ from eavdash.results import tables
 from eavdash.training import evaluate, loop, stage2
 from eavdash.training.baselines import BASELINES, majority, mean_of_modalities
 from eavdash.training.features import Features, features, load_encoder
-from eavdash.training.job import open_job, read_windows
 from eavdash.training.reliability import reliability
 from eavdash.training.run import train_run
+from eavdash.training.run_context import open_run_context, read_windows
 from eavdash.training.seeds import generator, seeder
 
 P = ["p_joy", "p_calm", "p_anger"]
@@ -81,7 +81,7 @@ def test_frozen_encoders_do_not_change(sandbox, tiny_config):
     assert not any(p.requires_grad for p in encoder.parameters())
     state = {k: v.clone() for k, v in encoder.state_dict().items()}
     assert any("running_mean" in k for k in state)
-    windows = read_windows(open_job(run("eeg"), torch.device("cpu")), "eeg")
+    windows = read_windows(open_run_context(run("eeg"), torch.device("cpu")), "eeg")
     assert windows is not None
     from eavdash.training import features as module
 
@@ -103,7 +103,7 @@ def test_features_are_computed_once(sandbox, tiny_config, monkeypatch, caplog):
     assert len(calls) == 3
     train_run(run("fusion"))
     assert len(calls) == 3
-    windows = read_windows(open_job(run("eeg"), torch.device("cpu")), "eeg")
+    windows = read_windows(open_run_context(run("eeg"), torch.device("cpu")), "eeg")
     assert windows is not None
     kept = features(run("eeg"), windows, torch.device("cpu"))
     for file in (run("eeg").study.cache_dir / "features").iterdir():
@@ -197,7 +197,7 @@ def test_replaced_share_solves_its_equation():
     assert few > many  # little evidence: less trust
 
 
-def synthetic() -> tuple[stage2.Joined, dict[str, float]]:
+def synthetic() -> tuple[stage2.FusionFeatures, dict[str, float]]:
     """Features as encoders leave them: `eeg` has memorised its training windows and knows nothing about others."""
     random = np.random.default_rng(0)
     count, dim, classes = 300, 8, ("joy", "calm", "anger")
@@ -216,9 +216,9 @@ def synthetic() -> tuple[stage2.Joined, dict[str, float]]:
             index, torch.as_tensor(tokens, dtype=torch.float32), torch.ones(count, 1, dtype=torch.bool), logits
         )
         probabilities = torch.softmax(logits.double(), 1).numpy()
-        table = evaluate.table(index, evaluate.Decided(probabilities), classes, 0, 0)
+        table = evaluate.table(index, evaluate.Predictions(probabilities), classes, 0, 0)
         replaced[name] = reliability(table, classes).replaced
-    return stage2.join(parts), replaced
+    return stage2.join_features(parts), replaced
 
 
 @pytest.mark.slow
@@ -239,7 +239,7 @@ def test_memorised_noise_is_not_trusted():
         loop.fit(
             model, source, train, validation, settings, name=name, seed=seeder(0, 0, "fusion"), rules=loop.Recipe()
         )
-        decided = evaluate.decide(model, source, range(250, 300), 16)
+        decided = evaluate.predict(model, source, range(250, 300), 16)
         right = (decided.windows.argmax(1) == labels[250:].numpy()).mean()
         results[name] = right, decided.attention.mean(axis=(0, 1))
     right, (vision, audio, eeg) = results["matched"]
@@ -274,7 +274,7 @@ def test_modalities_are_joined_by_window_whatever_their_order():
         value = torch.tensor(rows, dtype=torch.float32)[:, None, None] + 1
         return Features(own, value, torch.ones(len(rows), 1, dtype=torch.bool), value[:, 0])
 
-    joined = stage2.join({"audio": part([1]), "eeg": part([0, 2])})
+    joined = stage2.join_features({"audio": part([1]), "eeg": part([0, 2])})
     assert joined.index[["trial", "window"]].to_numpy().tolist() == [["a", 0], ["a", 1], ["b", 0]]
     assert joined.tokens["audio"].flatten().tolist() == [0, 2, 0]
     assert joined.tokens["eeg"].flatten().tolist() == [1, 0, 3]

@@ -51,7 +51,7 @@ def test_few_windows_that_are_all_right_do_not_make_certainty():
     assert fit_temperature(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64)) == NONE
 
 
-def evidence() -> tuple[dict, dict, torch.Tensor]:
+def encoder_logits() -> tuple[dict, dict, torch.Tensor]:
     """Eight windows, 0-3 training, 4-5 validation, 6-7 test: vision has memorised, audio is right on validation."""
     labels = torch.tensor([0, 1, 0, 1, 0, 1, 0, 1])
     right = 4.0 * F.one_hot(labels, 2).float()
@@ -63,7 +63,7 @@ def evidence() -> tuple[dict, dict, torch.Tensor]:
 
 
 def test_the_best_single_modality_is_chosen_on_validation_windows():
-    logits, masks, labels = evidence()
+    logits, masks, labels = encoder_logits()
     train, validation = [0, 1, 2, 3], [4, 5]
     found = baselines.rank(logits, masks, labels, train, validation)
     assert found.order == ("audio", "vision")
@@ -82,7 +82,7 @@ def test_the_best_single_modality_is_chosen_on_validation_windows():
 
 
 def test_a_window_without_the_best_modality_is_decided_by_the_next():
-    logits, masks, _ = evidence()
+    logits, masks, _ = encoder_logits()
     masks["audio"][6] = False
     masks["audio"][7], masks["vision"][7] = False, False
     decided = baselines.best_single(logits, masks, ("audio", "vision")).windows

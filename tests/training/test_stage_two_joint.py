@@ -11,13 +11,13 @@ import torch
 
 from eavdash.config.choices import MODALITIES
 from eavdash.errors import IntegrityError
-from eavdash.explain.fused import load_unit
+from eavdash.explain.fused import load_fused_model
 from eavdash.models import build
 from eavdash.training import inputs, stage2
 from eavdash.training.features import load_encoder
-from eavdash.training.job import labels_of, open_job, rows_of
 from eavdash.training.joint import JointModel, JointSource
 from eavdash.training.run import train_run
+from eavdash.training.run_context import labels_of, open_run_context, rows_of
 from eavdash.training.seeds import generator
 
 P = ["p_joy", "p_calm", "p_anger"]
@@ -60,7 +60,7 @@ def test_the_fusion_holds_the_whole_model_and_the_encoders_runs_are_untouched(sa
     assert not (fusion.path / "joint.jsonl").exists()
 
     # Rebuilt from config.json alone, it decides as it was tested; with the parents' encoders it would not.
-    model = load_unit(fusion.study, fusion)
+    model = load_fused_model(fusion.study, fusion)
     changed = [m for m in MODALITIES if not _same(model.encoders[m], load_encoder(run(m)))]
     assert changed == list(MODALITIES)
     predictions = pd.read_parquet(fusion.predictions_file)
@@ -75,7 +75,7 @@ def test_the_fusion_holds_the_whole_model_and_the_encoders_runs_are_untouched(sa
     content[-1] ^= 1
     fusion.encoders_file.write_bytes(content)
     with pytest.raises(IntegrityError, match=r"encoders\.safetensors.*damaged"):
-        load_unit(fusion.study, fusion)
+        load_fused_model(fusion.study, fusion)
 
 
 def _same(a, b):
@@ -84,13 +84,13 @@ def _same(a, b):
 
 def _decide(sandbox, run, model):
     """Every window through the model, in the order of the predictions."""
-    job = open_job(run("fusion"), torch.device("cpu"))
-    windows, _ = stage2._windows(job)
+    context = open_run_context(run("fusion"), torch.device("cpu"))
+    windows, _ = stage2._windows(context)
     given = {
         m: inputs.tensors(w.values, torch.as_tensor(w.index["row"].to_numpy(copy=True))) for m, w in windows.items()
     }
     with torch.no_grad():
-        decided = model.decide({m: g[0] for m, g in given.items()}, {m: g[1] for m, g in given.items()})
+        decided = model.predict({m: g[0] for m, g in given.items()}, {m: g[1] for m, g in given.items()})
     return decided.fused.logits.double().softmax(1).numpy()
 
 
@@ -105,7 +105,7 @@ def test_a_model_that_would_get_worse_is_left_as_it_was(sandbox, tiny_config):
     assert all(r["validation_loss"] > said["before"] for r in second("fusion").metrics() if "phase" in r)
     assert second("fusion").model_file.read_bytes() == first("fusion").model_file.read_bytes()
     assert second("fusion").status()["best_epoch"] == first("fusion").status()["best_epoch"]
-    model = load_unit(second("fusion").study, second("fusion"))
+    model = load_fused_model(second("fusion").study, second("fusion"))
     assert all(_same(model.encoders[m], load_encoder(second(m))) for m in MODALITIES)
     assert not first("fusion").encoders_file.exists()
     assert "encoders" not in first("fusion").config()
@@ -145,11 +145,11 @@ def test_replaced_windows_teach_the_fusion_and_not_the_encoder(sandbox, tiny_con
     run = sandbox.study(joint(tiny_config))
     encoders(run)
     train_run(run("fusion"))
-    job = open_job(run("fusion"), torch.device("cpu"))
-    windows, _ = stage2._windows(job)
-    joined = stage2.join({m: stage2.features(run(m), w, job.device) for m, w in windows.items()})
+    context = open_run_context(run("fusion"), torch.device("cpu"))
+    windows, _ = stage2._windows(context)
+    joined = stage2.join_features({m: stage2.features(run(m), w, context.device) for m, w in windows.items()})
     train = rows_of(joined.index, "train")
-    source = stage2.FeatureSource(joined, labels_of(joined.index, job.classes), train, {}, torch.device("cpu"))
+    source = stage2.FeatureSource(joined, labels_of(joined.index, context.classes), train, {}, torch.device("cpu"))
     for replaced in (False, True):
         source.corrupted = lambda name, rows, _, moved=replaced: rows.roll(1) if moved and name == "eeg" else rows
         model = JointModel(
@@ -157,7 +157,7 @@ def test_replaced_windows_teach_the_fusion_and_not_the_encoder(sandbox, tiny_con
             build.build(run("fusion").config()["model"]),
         )
         rows = torch.tensor(train[:8])
-        decided = JointSource(source, windows, ()).decide(model, rows, generator(0))
+        decided = JointSource(source, windows, ()).output(model, rows, generator(0))
         decided.logits.square().sum().backward()
         learned = {
             m: any(p.grad is not None and p.grad.any() for p in e.parameters()) for m, e in model.encoders.items()

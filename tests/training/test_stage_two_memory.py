@@ -18,11 +18,11 @@ from eavdash.models.attention_fusion import AttentionFusion
 from eavdash.models.paper_fusion import PaperFusion
 from eavdash.training import stage2, step, warmup
 from eavdash.training.features import load_encoder
-from eavdash.training.job import labels_of, open_job, rows_of
 from eavdash.training.joint import JointModel, JointSource
 from eavdash.training.loading import stream
-from eavdash.training.memory import Pieces
+from eavdash.training.memory import MicroBatchSize
 from eavdash.training.run import train_run
+from eavdash.training.run_context import labels_of, open_run_context, rows_of
 from eavdash.training.seeds import generator
 
 FULL = torch.OutOfMemoryError("CUDA out of memory. Tried")
@@ -48,11 +48,11 @@ def sources(sandbox, tiny_config, kind):
     run = sandbox.study(settings(tiny_config, 0, kind))
     encoders(run)
     train_run(run("fusion"))
-    job = open_job(run("fusion"), torch.device("cpu"))
-    windows, _ = stage2._windows(job)
-    joined = stage2.join({m: stage2.features(run(m), w, job.device) for m, w in windows.items()})
-    labels, train = labels_of(joined.index, job.classes), rows_of(joined.index, "train")
-    features = stage2.FeatureSource(joined, labels, train, {"eeg": 0.5}, job.device)
+    context = open_run_context(run("fusion"), torch.device("cpu"))
+    windows, _ = stage2._windows(context)
+    joined = stage2.join_features({m: stage2.features(run(m), w, context.device) for m, w in windows.items()})
+    labels, train = labels_of(joined.index, context.classes), rows_of(joined.index, "train")
+    features = stage2.FeatureSource(joined, labels, train, {"eeg": 0.5}, context.device)
     fusion = build.build(run("fusion").config()["model"])
     build.load_weights(fusion, run("fusion").model_file)
     model = JointModel({m: load_encoder(run(m)).requires_grad_(True) for m in windows}, fusion)
@@ -71,15 +71,15 @@ def test_micro_batches_add_up_to_the_batch(sandbox, tiny_config, kind):
         for size in (17, 5, 1):
             with stream(model, source, [rows], generator(2), torch.device("cpu")) as batches:
                 got = step.gradients(
-                    model, next(iter(batches)), source.labels[rows], Pieces(size, size), "float32", 0.1, "x"
+                    model, next(iter(batches)), source.labels[rows], MicroBatchSize(size, size), "float32", 0.1, "x"
                 )
             found[size] = got, {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
         whole, expected = found[17]
         assert any(value.abs().max() > 1e-3 for value in expected.values())
         for size in (5, 1):
-            pieces, gradients = found[size]
-            assert pieces.loss == pytest.approx(whole.loss, rel=1e-5)
-            assert pieces.correct == whole.correct
+            split, gradients = found[size]
+            assert split.loss == pytest.approx(whole.loss, rel=1e-5)
+            assert split.correct == whole.correct
             assert gradients.keys() == expected.keys()
             for name, value in expected.items():
                 torch.testing.assert_close(gradients[name], value, rtol=1e-3, atol=1e-6, msg=name)
@@ -143,11 +143,11 @@ def test_the_budget_is_asked_for_by_both_phases(sandbox, tiny_config, content, m
     assert caplog.text.count("--memory is measured on a GPU only") >= 2  # of the fusion, and of the joint epochs
     plain = content(found("fusion"))
 
-    def measured(model, source, train, pieces, execution, *others):
+    def measured(model, source, train, micro_batch, execution, *others):
         if execution.memory:
-            pieces.training = pieces.evaluation = 2
+            micro_batch.training = micro_batch.evaluation = 2
 
-    monkeypatch.setattr(warmup, "within_budget", measured)
+    monkeypatch.setattr(warmup, "limit_to_budget", measured)
     again = sandbox.study(settings(tiny_config), "again")
     encoders(again)
     train_run(again("fusion"), execution=Execution(memory=2.0))

@@ -64,19 +64,19 @@ def measured(
     patch.setattr(
         stage2,
         "_trained",
-        lambda job, kind, source, train: evaluate.Decided(source.joined.logits["eeg"].softmax(1).numpy()),
+        lambda context, kind, source, train: evaluate.Predictions(source.joined.logits["eeg"].softmax(1).numpy()),
     )
     rows = []
     for seed in seeds:
         for number in (1, 2, 3):
             made = simulated.subject(seed, number)
             given = spoil(made.features)
-            patch.setattr(stage2, "_windows", lambda job, given=given: (given, []))
-            job = simulated.job(folder / f"{seed}-{number}", seed, made, cfg.FusionConfig(), EPOCHS)
+            patch.setattr(stage2, "_windows", lambda context, given=given: (given, []))
+            context = simulated.context(folder / f"{seed}-{number}", seed, made, cfg.FusionConfig(), EPOCHS)
             with reproducible(torch.device("cpu"), 1):
-                stage2.train_fusion(job)
-            fused = pd.read_parquet(job.run.predictions_file)
-            beside = pd.read_parquet(job.run.baselines_file)
+                stage2.train_fusion(context)
+            fused = pd.read_parquet(context.run.predictions_file)
+            beside = pd.read_parquet(context.run.baselines_file)
             every = pd.concat(
                 [fused.assign(stage="fusion"), beside, *[t.assign(stage=m) for m, t in made.predictions.items()]]
             )

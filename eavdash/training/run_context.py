@@ -32,7 +32,7 @@ SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
-class Job:
+class RunContext:
     """One run's task. ``trials`` has the trial table's columns and ``split``, in natural order."""
 
     run: RunDir
@@ -53,7 +53,7 @@ class Job:
         return int(self.info["fold"])
 
     @property
-    def number(self) -> int:
+    def study_seed(self) -> int:
         """The study's seed of this run."""
         return int(self.info["seed"])
 
@@ -67,13 +67,13 @@ class Job:
 
     @property
     def seed(self) -> Seeder:
-        return seeder(self.number, self.fold, self.stage)
+        return seeder(self.study_seed, self.fold, self.stage)
 
     def describe(self, **keys: Any) -> None:
         """Add keys to config.json: what the model is and what went into it."""
         write_json(self.run.config_file, {**self.run.config(), **keys})
 
-    def begins(self, epoch: int) -> None:
+    def mark_start(self, epoch: int) -> None:
         """Show after which epoch the run goes on: 0 where what it was to go on from is damaged or of other data."""
         self.run.update(epoch=epoch, from_epoch=epoch)
 
@@ -98,13 +98,13 @@ class Windows:
     missing: list[dict[str, str]] = field(default_factory=list)  # trials without that recording
 
 
-def open_job(
+def open_run_context(
     run: RunDir,
     device: torch.device,
     report: Report | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     people: Sequence[str] = (),
-) -> Job:
+) -> RunContext:
     """Read the run's configuration, its study's splits and the trial table.
 
     ``people``: subjects whose trials of the fold are taken, in the place of the run's own.
@@ -148,10 +148,10 @@ def open_job(
             found=f"{len(trials)} of them (subject {lost[0]}, trial {lost[1]} is gone)",
             remedy="restore the dataset or train a new study",
         )
-    return Job(run, info, config, natural_sort(trials), device, report, should_stop)
+    return RunContext(run, info, config, natural_sort(trials), device, report, should_stop)
 
 
-def read_windows(job: Job, modality: str, channels: Sequence[str] = ()) -> Windows | None:
+def read_windows(context: RunContext, modality: str, channels: Sequence[str] = ()) -> Windows | None:
     """The windows of the job's trials in one modality, ready from the cache or read now; None if no trial has it.
 
     ``channels`` fixes the EEG channels, where an encoder has been trained on a certain set. Training windows that
@@ -162,41 +162,43 @@ def read_windows(job: Job, modality: str, channels: Sequence[str] = ()) -> Windo
         SplitError: a window of a run's own stage is in two splits.
         DataError, RecordingError: the recordings do not allow it.
     """
-    recorded = job.trials[COLUMN[modality]] != ""
+    recorded = context.trials[COLUMN[modality]] != ""
     missing = [
         {"subject": s, "trial": t, "reason": f"no {modality} recording"}
-        for s, t in job.trials.loc[~recorded, ["subject", "trial"]].itertuples(index=False)
+        for s, t in context.trials.loc[~recorded, ["subject", "trial"]].itertuples(index=False)
     ]
     if not recorded.any():
         return None
-    config = job.config
-    trials = job.trials[recorded].reset_index(drop=True)
-    values = load_windows(trials.drop(columns="split"), modality, config, job.run.study.cache_dir)
+    config = context.config
+    trials = context.trials[recorded].reset_index(drop=True)
+    values = load_windows(trials.drop(columns="split"), modality, config, context.run.study.cache_dir)
     if channels and tuple(values.meta["channels"]) != tuple(channels):
         config = from_dict({**to_dict(config), "eeg": {**to_dict(config)["eeg"], "channels": list(channels)}})
-        values = load_windows(trials.drop(columns="split"), modality, config, job.run.study.cache_dir)
-    values = _standardised(job, values)
+        values = load_windows(trials.drop(columns="split"), modality, config, context.run.study.cache_dir)
+    values = _standardised(context, values)
     # Places among all trials, so that fusion finds the same order in every modality, whatever each has recorded.
     order = trials[["subject", "trial", "split"]].assign(place=np.flatnonzero(recorded))
     index = values.index.reset_index(drop=True)
     index = index.assign(row=np.arange(len(index))).merge(order, on=["subject", "trial"], validate="many_to_one")
     index = index.sort_values(["place", "window"], kind="stable").reset_index(drop=True)
-    if modality == job.stage:  # once: fusion reads what its encoders have read
+    if modality == context.stage:  # once: fusion reads what its encoders have read
         check_windows(values, index)
-    index, lost = _without_rejected(job, values, index)
+    index, lost = _without_rejected(context, values, index)
     return Windows(values, index, missing + lost)
 
 
-def _standardised(job: Job, values: WindowSet) -> WindowSet:
+def _standardised(context: RunContext, values: WindowSet) -> WindowSet:
     """The windows, by each subject's own statistics where the protocol asks for it."""
-    if not job.config.protocol.subject_scaling or values.modality not in standardise.MODALITIES:
+    if not context.config.protocol.subject_scaling or values.modality not in standardise.MODALITIES:
         return values
     made = standardise.standardised(values, standardise.subject_statistics(values))
     # Other values than those that the key names: what is computed from them is kept apart.
     return replace(made, meta={**made.meta, "key": f"{values.meta['key']}-by-subject"})
 
 
-def _without_rejected(job: Job, values: WindowSet, index: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, str]]]:
+def _without_rejected(
+    context: RunContext, values: WindowSet, index: pd.DataFrame
+) -> tuple[pd.DataFrame, list[dict[str, str]]]:
     """``index`` without training windows that the reader's facts call rejected, and the trials that lose all windows.
 
     Raises:
@@ -210,22 +212,22 @@ def _without_rejected(job: Job, values: WindowSet, index: pd.DataFrame) -> tuple
         return index, []
     log.info(
         "%s: %d of %d training windows exceed %g µV peak to peak and are not learned from",
-        job.run.name,
+        context.run.name,
         rejected.sum(),
         (index["split"] == "train").sum(),
-        job.config.eeg.reject,
+        context.config.eeg.reject,
     )
     kept = index[~rejected].reset_index(drop=True)
     if not (kept["split"] == "train").any():
         raise DataError.at(
-            job.run.name,
-            expected=f"training windows within {job.config.eeg.reject:g} µV peak to peak",
+            context.run.name,
+            expected=f"training windows within {context.config.eeg.reject:g} µV peak to peak",
             found=f"none: all {rejected.sum()} exceed it",
             remedy="raise eeg.reject or set it to 0",
         )
     gone = index[rejected].merge(kept[["subject", "trial"]], how="left", indicator=True)
     gone = gone.loc[gone["_merge"] == "left_only", ["subject", "trial"]].drop_duplicates()
-    reason = f"every window exceeds eeg.reject ({job.config.eeg.reject:g} µV)"
+    reason = f"every window exceeds eeg.reject ({context.config.eeg.reject:g} µV)"
     return kept, [{"subject": s, "trial": t, "reason": reason} for s, t in gone.itertuples(index=False)]
 
 
@@ -249,7 +251,7 @@ def labels_of(index: pd.DataFrame, classes: Sequence[str]) -> torch.Tensor:
     return torch.tensor([number[label] for label in index["label"]], dtype=torch.int64)
 
 
-def check_training(job: Job, index: pd.DataFrame) -> None:
+def check_training(context: RunContext, index: pd.DataFrame) -> None:
     """Refuse to train where nothing could be learned or what is asked for was never shown.
 
     Raises:
@@ -259,7 +261,7 @@ def check_training(job: Job, index: pd.DataFrame) -> None:
     lacking = sorted(set(index.loc[index["split"] != "train", "label"]) - shown)
     if len(shown) < 2 or lacking:
         raise SplitError.at(
-            f"{job.run.name}, {job.stage} training trials",
+            f"{context.run.name}, {context.stage} training trials",
             expected="two classes or more, and each class that is tested",
             found=f"{', '.join(sorted(shown)) or 'no trials'}" + (f" without {', '.join(lacking)}" if lacking else ""),
             remedy="check the dataset's recordings and labels, or choose another protocol or fold",
@@ -271,11 +273,11 @@ def window_counts(index: pd.DataFrame) -> dict[str, int]:
     return {split: int((index["split"] == split).sum()) for split in SPLITS}
 
 
-def signature(job: Job, *data: str) -> str:
+def signature(context: RunContext, *data: str) -> str:
     """A name for everything that a half-trained state depends on: the task, and the data by their cache keys."""
     keys = ("stage", "fold", "seed", "subject", "classes", "parents")
-    task = {key: job.info.get(key) for key in keys}
-    trials = job.trials[["subject", "trial", "label", "split"]].to_csv(index=False)
+    task = {key: context.info.get(key) for key in keys}
+    trials = context.trials[["subject", "trial", "label", "split"]].to_csv(index=False)
     # The configuration counts only as far as it reaches this stage, but a study's configuration never changes anyway.
-    text = json.dumps([task, job.info["config"], trials, data], sort_keys=True)
+    text = json.dumps([task, context.info["config"], trials, data], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
