@@ -1,8 +1,8 @@
-"""A trained decision as one function of its recordings: encoders and fusion joined, from pixels to logits.
+"""A trained model as one function of its recordings: encoders and fusion combined, from input to logits.
 
-In: a finished run. A fusion run brings its encoders from the runs that config.json names as parents, or, where they
-were fine-tuned with it, from its own folder; the run of a single modality is a decision too, without fusion. Out: a
-frozen :class:`FusedModel` in evaluation mode.
+In: a finished run. The encoders of a fusion come from its parent runs in config.json or, if they were fine-tuned with
+it, from its own folder; the run of a single modality is a model without fusion. Out: a frozen :class:`FusedModel` in
+evaluation mode.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from eavdash.store import RunDir, StudyDir
 
 @dataclass
 class FusedModelOutput:
-    """A batch of windows through the model."""
+    """Output of a :class:`FusedModel` for a batch of windows."""
 
     fused: FusionOutput
-    encoded: dict[str, EncoderOutput]  # of the modalities that were given
+    encoded: dict[str, EncoderOutput]  # of the given modalities
 
 
 class FusedModel(nn.Module):
-    """Encoders and their fusion. With ``fusion`` None there is one encoder, and the decision is its own."""
+    """Encoders and their fusion. If ``fusion`` is None there is a single encoder, whose logits are the output."""
 
     def __init__(self, encoders: Mapping[str, Encoder], fusion: Fusion | None) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class FusedModel(nn.Module):
         self.eval().requires_grad_(False)
 
     def predict(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> FusedModelOutput:
-        """Inputs and masks as the encoders take them, one entry per modality that is present."""
+        """Run encoders and fusion on encoder inputs and masks, one entry per present modality."""
         encoded: dict[str, EncoderOutput] = {
             m: self.encoders[m](inputs[m], masks[m]) for m in self.modalities if m in inputs
         }
@@ -50,26 +50,25 @@ class FusedModel(nn.Module):
         return FusedModelOutput(self.fusion(tokens, valid, encoder_logits), encoded)
 
     def forward(self, names: tuple[str, ...], *arguments: Tensor) -> Tensor:
-        """Window logits (B, K) from the inputs of the modalities ``names``, then their masks, all positional."""
+        """Return window logits (B, K); ``arguments`` are the inputs of the modalities ``names``, then their masks."""
         count = len(names)
         inputs = dict(zip(names, arguments[:count], strict=True))
         return self.predict(inputs, dict(zip(names, arguments[count:], strict=True))).fused.logits
 
     def baseline(self, modality: str, x: Tensor) -> Tensor:
-        """What stands for "nothing there", shaped like ``x``: the input that scaling turns into zeros.
+        """Return the baseline of the attributions, shaped like ``x``: the input that scaling maps to zeros.
 
-        That is the mean colour of the training frames for vision (mid-grey for pretrained encoders), the training
-        windows' mean spectrum for audio (AudioSet's mean where its constants are used), and each channel's mean for
-        EEG.
+        It is the mean colour of the training frames for vision (mid-grey for pretrained encoders), the training
+        windows' mean spectrum for audio (AudioSet's mean if its constants are used), and each channel's mean for EEG.
         """
         return self.encoders[modality].get_buffer("shift").expand_as(x)
 
 
 def load_fused_model(study: StudyDir, run: RunDir, device: str | torch.device = "cpu") -> FusedModel:
-    """The decision that ``run`` has learned.
+    """Load the model of ``run``.
 
     Raises:
-        IntegrityError: weights are missing, damaged, or not those of the configuration beside them.
+        IntegrityError: weights are missing, damaged, or do not match their configuration.
     """
     specs = run.config().get("encoders")
     if specs:  # fine-tuned together with the fusion
@@ -83,7 +82,7 @@ def load_fused_model(study: StudyDir, run: RunDir, device: str | torch.device = 
 
 
 def encoder_runs(study: StudyDir, run: RunDir) -> dict[str, RunDir]:
-    """The run in which each encoder of the decision of ``run`` was trained alone, by modality."""
+    """Return, by modality, the run in which each encoder of ``run`` was trained alone."""
     config = run.config()
     if config["stage"] != "fusion":
         return {config["stage"]: run}

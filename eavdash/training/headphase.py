@@ -108,7 +108,7 @@ def head_source(
     name: str,
     execution: Execution = DEFAULT_EXECUTION,
 ) -> CachedFeatures | Unaugmented:
-    """Return the source of head-only epochs on windows ``rows``, with features computed now if the encoder can be split.
+    """Return the source of head-only epochs on windows ``rows``; compute features now if the encoder can be split.
 
     Raises:
         TrainingError: a feature is not a finite number.

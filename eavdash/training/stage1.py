@@ -1,4 +1,4 @@
-"""Stage 1: one encoder alone, with cross-entropy, from windows to model.safetensors and predictions.parquet."""
+"""Stage 1: training of a single encoder with cross-entropy, from windows to weights and predictions."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ log = logging.getLogger(__name__)
 
 
 class WindowSource:
-    """Windows of one modality as the loop asks for them."""
+    """Source of the windows of one modality."""
 
     def __init__(self, windows: Windows, labels: Tensor, device: torch.device, augment: bool) -> None:
         self.windows, self.labels, self.device, self.augment = windows, labels, device, augment
         self.at = torch.as_tensor(windows.index["row"].to_numpy(copy=True))
 
     def output(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> ModelOutput:
-        """The encoder's decision on windows ``rows`` of the index, augmented if a generator is given."""
+        """Return the encoder's output for windows ``rows`` of the index, augmented if a generator is given."""
         return self.forward(model, self.load(model, rows, augment))
 
     def load(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> tuple[Tensor, ...]:
-        """Windows ``rows`` and their masks on the CPU; pictures that are not augmented are still bytes."""
+        """Return windows ``rows`` and their masks on the CPU; frames that are not augmented are still bytes."""
         x, mask = inputs.raw(self.windows.values, self.at[rows])
         if augment is not None and self.augment:
             modality = self.windows.values.modality
@@ -53,31 +53,31 @@ class WindowSource:
         return x, mask
 
     def forward(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> ModelOutput:
-        """The encoder's decision on what was loaded."""
-        return headphase.model_output(model(*self._there(loaded)))
+        """Return the encoder's output for loaded windows."""
+        return headphase.model_output(model(*self._on_device(loaded)))
 
     def items(self, loaded: tuple[Tensor, ...]) -> Tensor:
-        """(B,) recorded frames of windows with frames, otherwise one."""
+        """Return the loss items (B,): recorded frames per window for vision, otherwise one."""
         mask = loaded[1]
         return headphase.items(mask) if self.windows.values.modality == "vision" else torch.ones_like(mask[:, 0]).long()
 
     def frozen_features(self, model: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor] | None:
-        """What the frozen part of the encoder makes of windows ``rows``, and their mask; None where it has none."""
-        x, mask = self._there(self.load(model, rows, None))
+        """Return the frozen part's features of windows ``rows`` and their mask; None if the encoder cannot be split."""
+        x, mask = self._on_device(self.load(model, rows, None))
         features = cast(Encoder, model).forward_features(x, mask)
         return None if features is None else (features, mask)
 
-    def _there(self, loaded: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    def _on_device(self, loaded: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         x, mask = (tensor.to(self.device, non_blocking=True) for tensor in loaded)
         return inputs.to_encoder_input(self.windows.values.modality, x), mask
 
 
 def train_encoder(context: RunContext) -> None:
-    """Train the encoder of the job's stage and write its files.
+    """Train the encoder of the run's stage and write its files.
 
     Raises:
-        EavdashError: the recordings or the files of the run do not allow it.
-        StoppedError: the job was asked to stop.
+        EavdashError: the recordings or the files of the run are unusable.
+        StoppedError: the run was asked to stop.
     """
     parent = parent_run(context)
     windows = read_windows(context, context.stage, parent.config()["input"].get("channels", ()) if parent else ())
@@ -115,7 +115,7 @@ def train_encoder(context: RunContext) -> None:
         epoch_chosen_by="test" if by_test else "validation" if validation else "last",
     )
     source = WindowSource(windows, labels_of(index, context.classes), context.device, context.settings.augment)
-    # States of head-only epochs hold the head: they are of use only together with the rest as it was at the start.
+    # Head-only epochs save only the head, so their state is valid only for the same initial weights.
     begun = headphase.fingerprint(model) if parent or is_pretrained(context) else ""
     fitted = fit(
         model,
@@ -161,14 +161,13 @@ def _predictions(
 
 
 def parent_run(context: RunContext) -> RunDir | None:
-    """The run of all subjects (``protocol.pooled``) whose weights this one starts from."""
+    """Return the run of all subjects (``protocol.pooled``) whose weights initialise this one, if any."""
     name = (context.info.get("parents") or {}).get(context.stage)
     return context.run.sibling(name) if name else None
 
 
 def new_encoder(context: RunContext, spec: dict[str, Any]) -> Encoder:
-    """The encoder before training: with the weights of the run of all subjects, or of those that the configuration
-    names, or random by the run's seed."""
+    """Build the encoder with the weights of the run of all subjects, the configured weights, or random ones."""
     torch.manual_seed(context.seed("init"))
     model = cast(Encoder, build.build(spec))
     if parent := parent_run(context):
@@ -178,24 +177,24 @@ def new_encoder(context: RunContext, spec: dict[str, Any]) -> Encoder:
     path = context.config.modality(context.stage).weights
     if path:
         left_out = weights.load_pretrained(model, path)
-        log.info("%s: weights of %s loaded, left out: %s", context.run.name, path, ", ".join(left_out) or "nothing")
+        log.info("%s: loaded the weights of %s, left out %s", context.run.name, path, ", ".join(left_out) or "nothing")
     return model
 
 
 def is_pretrained(context: RunContext) -> bool:
-    """Whether the encoder starts from weights that the configuration names."""
+    """Return True if the configuration names pretrained weights for the encoder."""
     return bool(context.config.modality(context.stage).weights)
 
 
 def head_epochs(context: RunContext) -> int:
-    """Epochs that train the head alone: only where the rest comes with weights of its own."""
+    """Return the number of head-only epochs: 0 unless the encoder has pretrained weights."""
     settings: TrainConfig = context.settings
     if settings.head_epochs and not is_pretrained(context):
-        if parent_run(context):  # from the run of all subjects, whose head is trained already
+        if parent_run(context):  # the head comes from the run of all subjects and is already trained
             return 0
         log.warning(
-            "%s: set up to fine-tune (learning rate %g after %d epochs of the head alone), but %s.weights names no "
-            "pretrained weights; the whole encoder is trained from scratch at %g.",
+            "%s: configured for fine-tuning (learning rate %g after %d head-only epochs), but %s.weights names no "
+            "pretrained weights; training the whole encoder from scratch at %g.",
             context.run.name,
             settings.learning_rate,
             settings.head_epochs,
@@ -207,7 +206,7 @@ def head_epochs(context: RunContext) -> int:
 
 
 def shape_of(windows: WindowSet) -> dict[str, Any]:
-    """What an encoder must know about its input, for :func:`eavdash.models.build.encoder_spec`."""
+    """Return the shape of the windows, for :func:`eavdash.models.build.encoder_spec`."""
     shape = windows.values.shape
     if windows.modality == "vision":
         return {"frames": shape[1], "size": shape[2]}
@@ -217,18 +216,18 @@ def shape_of(windows: WindowSet) -> dict[str, Any]:
 
 
 def numerics(context: RunContext) -> dict[str, Any]:
-    """For config.json: what the numbers were computed with, besides the versions."""
+    """Return device type and precision of the computation, for config.json."""
     precision = resolve_precision(context.settings.precision, context.device)
     return {"device": context.device.type, "precision": precision}
 
 
 def finish(context: RunContext, model: nn.Module, predictions: Any, best_epoch: int, **more: float | None) -> None:
-    """Write the weights and the predictions and show the test accuracy; ``more`` goes into status.json beside it.
+    """Write weights and predictions, and the test accuracy and ``more`` to status.json.
 
-    Where the epoch was chosen on test trials, ``accuracy`` is that of the chosen epoch and ``honest_accuracy`` that of
+    If the epoch was chosen on test trials, ``accuracy`` is that of the chosen epoch and ``honest_accuracy`` that of
     the last one, both per trial.
 
-    resume.pt stays until the worker has marked the run as done: killed in between, the run need not begin again.
+    resume.pt stays until the worker has marked the run as done, so a run killed in between need not start over.
     """
     build.save_weights(model, context.run.model_file)
     evaluate.write(context.run.predictions_file, predictions)

@@ -1,12 +1,12 @@
-"""Stage 2: the fusion of frozen encoders, from their cached features to its files and the baselines beside it.
+"""Stage 2: training of the fusion on the cached features of frozen encoders, and of its baselines.
 
-The encoders stay in evaluation mode and are never changed. Their features are standardised with the training windows'
-statistics (kept in the fusion's buffers, so that a checkpoint is complete) and, in training batches, made as
+The encoders stay in evaluation mode and never change. Their features are standardised with the training windows'
+statistics (stored in the fusion's buffers, so that a checkpoint is complete) and, in training batches, made as
 unreliable as they are on new windows (:mod:`eavdash.training.reliability`). The published layer (kind ``paper``) is
-trained as published: on the features as they are.
+trained as published, on unchanged features.
 
-On request copies of the encoders are then fine-tuned together with the fusion (:mod:`eavdash.training.joint`), and
-last a temperature is fitted on the validation windows (:mod:`eavdash.training.calibration`).
+On request, copies of the encoders are then fine-tuned together with the fusion (:mod:`eavdash.training.joint`), and
+finally a temperature is fitted on the validation windows (:mod:`eavdash.training.calibration`).
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ log = logging.getLogger(__name__)
 
 
 def train_fusion(context: RunContext) -> None:
-    """Train the fusion of the job's parents and write its files.
+    """Train the fusion of the run's parents and write its files.
 
     Raises:
-        EavdashError: an encoder is missing or damaged, or the files of the run do not allow it.
-        StoppedError: the job was asked to stop.
+        EavdashError: an encoder is missing or damaged, or the files of the run are unusable.
+        StoppedError: the run was asked to stop.
     """
     windows, missing = _windows(context)
     joined = join_features(
@@ -84,15 +84,12 @@ def train_fusion(context: RunContext) -> None:
     )
     model, fitted = _fit(context, spec, source, train, checkpoint)
     tables = _Tables(context, joined.index, tuple(joined.tokens))
-
     whole: nn.Module = model
     last: Source = source
     best, epochs, micro_batch = fitted.best_epoch, context.settings.epochs, fitted.micro_batch
     if context.config.fusion.joint_epochs:
-        whole, last = (
-            JointModel({m: load_encoder(_parent(context, m)) for m in windows}, model),
-            _joint(context, source, windows),
-        )
+        whole = JointModel({m: load_encoder(_parent(context, m)) for m in windows}, model)
+        last = _joint(context, source, windows)
         joint, micro_batch = fine_tune(
             context, whole, last, train, validation, fitted, signature(context, "joint", *encoders)
         )
@@ -118,7 +115,7 @@ def train_fusion(context: RunContext) -> None:
 
 @dataclass(frozen=True)
 class _Tables:
-    """Makes tables of predictions about the windows of one run."""
+    """Builds prediction tables for the windows of one run."""
 
     context: RunContext
     index: pd.DataFrame
@@ -137,7 +134,7 @@ def _fit(
     train: Sequence[int],
     checkpoint: Checkpoint | None,
 ) -> tuple[Fusion, Fitted]:
-    """A fusion of ``spec`` trained on the features; without ``checkpoint`` nothing is written or reported."""
+    """Train a fusion of ``spec`` on the features; without ``checkpoint`` nothing is written or reported."""
     torch.manual_seed(context.seed("init"))
     model = cast(Fusion, build.build(spec))
     if spec["name"] != "paper":
@@ -177,10 +174,10 @@ def _calibrate(
     validation: Sequence[int],
     micro_batch: MicroBatchSize,
 ) -> Calibration:
-    """Give ``fusion``, which decides inside ``model``, the temperature that suits the validation windows."""
+    """Fit the temperature of ``fusion``, a part of ``model``, on the validation windows."""
     if not len(validation):
         log.warning(
-            "%s: fusion.calibrate needs validation windows, of which there are none; not calibrated",
+            "%s: fusion.calibrate needs validation windows, but there are none; not calibrated",
             context.run.name,
         )
     fitted = fit_temperature_on(model, source, validation, micro_batch, context.run.name, context.settings.precision)
@@ -197,9 +194,9 @@ def fit_temperature_on(
     name: str,
     precision: str = "auto",
 ) -> Calibration:
-    """The temperature of a model's logits on the windows ``rows``; of its frames' where it decides those.
+    """Fit the temperature of a model's logits, or of its frame logits if it has any, on the windows ``rows``.
 
-    ``precision``: of the stage, so that the temperature suits the numbers that are tested.
+    ``precision``: that of the stage, so that the temperature is fitted on the logits that are tested.
     """
     model.eval()
     device = device_of(model)
@@ -215,7 +212,7 @@ def fit_temperature_on(
         return fit_temperature(torch.cat([p.logits for p in parts]) if parts else torch.zeros(0, 1), labels)
     frames = torch.cat([cast(Tensor, p.frame_logits) for p in parts])
     mask = torch.cat([cast(Tensor, p.frame_mask) for p in parts]).cpu()
-    # A window without frames is decided once, on what else it has, in the place of its first frame.
+    # A window without frames is classified once, from its other modalities, at the position of its first frame.
     mask[:, 0] |= ~mask.any(dim=1)
     return fit_temperature(frames, labels, lambda values, t: mean_log_softmax(values / t, mask))
 
@@ -228,7 +225,7 @@ def _baselines(
     validation: Sequence[int],
     predictions: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Rows like the predictions' window rows, one set per baseline, with the column ``stage``."""
+    """Return rows like the predictions' window rows for each baseline, with the column ``stage``."""
     joined = source.joined
     given = joined.logits, joined.masks
     ranking = baselines.rank(*given, source.labels, train, validation)
@@ -257,9 +254,9 @@ def _baselines(
 
 
 def _trained(context: RunContext, kind: str, source: FeatureSource, train: Sequence[int]) -> evaluate.Predictions:
-    """The window decisions of another kind of fusion, trained on the same features for as many epochs."""
+    """Train another kind of fusion on the same features for as many epochs; return its window predictions."""
     fusion = replace(context.config.fusion, kind=kind, calibrate=False)
-    if kind == "paper":  # as published: its own dropout and heads, and the features as they are
+    if kind == "paper":  # as published: its own dropout and heads, and uncorrupted features
         fusion = replace(fusion, dropout=0.5, heads=4)
         source = FeatureSource(source.joined, source.labels, train, {}, context.device)
     config: StudyConfig = replace(context.config, fusion=fusion)
@@ -278,7 +275,7 @@ def _parent(context: RunContext, modality: str) -> Any:
 
 
 def _windows(context: RunContext) -> tuple[dict[str, Windows], list[dict[str, str]]]:
-    """The windows of each parent's modality, and the trials that no modality recorded."""
+    """Return the windows of each parent's modality, and the trials without any modality."""
     parts = {}
     gone: dict[tuple[str, str], int] = {}
     for modality in context.info["parents"]:

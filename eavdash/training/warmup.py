@@ -1,7 +1,7 @@
-"""Before a phase's first step: the micro-batch that fits a memory budget is measured, and the model is compiled.
+"""Preparation of a phase: measuring the micro-batch size that fits a memory budget, and compiling the model.
 
-Both rehearse steps on the phase's first windows without leaving a trace (:func:`eavdash.training.step.rehearsal`). What
-is computed without gradients before any step (frozen features, a first evaluation) keeps within the same budget.
+Both do dry-run steps on the phase's first windows (:func:`eavdash.training.step.dry_run_step`). Computations without
+gradients before the first step (frozen features, a first evaluation) stay within the same budget.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from eavdash.training.precision import device_of
 from eavdash.training.step import dry_run_step, gradients, optimiser_bytes, peak
 
 log = logging.getLogger(__name__)
-DEFAULT_EXECUTION = Execution()  # with as much memory as there is
+DEFAULT_EXECUTION = Execution()  # no memory budget
 
 
 def limit_to_budget(
@@ -32,10 +32,9 @@ def limit_to_budget(
     precision: str,
     name: str,
 ) -> None:
-    """Lower ``pieces`` to what ``execution.memory`` allows, as measured on a GPU with one and two windows.
+    """Lower ``micro_batch`` to the budget ``execution.memory``, measured on a GPU with one and two windows.
 
-    On a CPU memory is shared with everything else and torch does not report its peak: there nothing is measured, and
-    the log says what to set instead.
+    On a CPU torch does not report peak memory: nothing is measured, and the log names the setting to use instead.
     """
     if not execution.memory:
         return
@@ -59,9 +58,9 @@ def limit_frozen_to_budget(
     device: torch.device,
     name: str,
 ) -> None:
-    """Lower ``pieces.evaluation`` to what ``execution.memory`` allows ``compute``, without gradients, of ``rows``.
+    """Lower ``micro_batch.evaluation`` so that ``compute`` of ``rows`` stays within the budget ``execution.memory``.
 
-    As measured on a GPU with one and two windows; nothing on a CPU (:func:`within_budget` says so in the log).
+    Measured without gradients on a GPU with one and two windows; no effect on a CPU, as in :func:`limit_to_budget`.
     """
     if execution.memory and device.type == "cuda":
         most = min(micro_batch.evaluation, len(rows))
@@ -74,14 +73,14 @@ def limit_frozen_to_budget(
 def _largest_fitting(peak: Callable[[int], int], execution: Execution, most: int, reserve: int, name: str) -> int:
     size = largest_fitting(peak, execution.memory, most, reserve)
     if size < most:
-        log.info("%s: %d windows at once fit into %g GiB", name, size, execution.memory)
+        log.info("%s: %d windows at once fit into %g GiB of memory", name, size, execution.memory)
     return size
 
 
 def compile_model(
     model: nn.Module, source: Any, train: Sequence[int], micro_batch: MicroBatchSize, precision: str, name: str
 ) -> bool:
-    """Compile ``model`` in place by torch.compile; False, and a line in the log, where that does not work."""
+    """Compile ``model`` in place with torch.compile; return False, with a log line, if that fails."""
     model.compile()
     batch, labels = _first(model, source, train, min(2, len(train)))
     try:
@@ -94,13 +93,13 @@ def compile_model(
             raise
         uncompile(model)
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        log.warning("%s: torch.compile failed (%s); training goes on without it.", name, reason)
+        log.warning("%s: torch.compile failed (%s); training continues without it.", name, reason)
         return False
     return True
 
 
 def uncompile(model: nn.Module) -> None:
-    """Undo ``model.compile()``, also where it has compiled parts of the model."""
+    """Undo ``model.compile()`` of the model and its parts."""
     for part in model.modules():
         part._compiled_call_impl = None
 

@@ -1,4 +1,4 @@
-"""Stage 2 within the memory there is: micro-batches add up, memory that runs out halves them, compiling reaches all."""
+"""Memory limits in stage 2: micro-batches add up and are halved when memory runs out; compilation covers all parts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def encoders(run):
 
 
 def sources(sandbox, tiny_config, kind):
-    """A fusion and its encoders with a source of each kind; some windows lack their sound or are others' windows."""
+    """A fusion and its encoders with a source of each kind; some windows lack audio or are replaced by others."""
     sandbox.trials.loc[sandbox.trials["trial"].isin(["joy3-0", "calm4-1", "anger2-0"]), "audio"] = ""
     run = sandbox.study(settings(tiny_config, 0, kind))
     encoders(run)
@@ -62,7 +62,7 @@ def sources(sandbox, tiny_config, kind):
 
 @pytest.mark.parametrize("kind", ["attention", "paper"])
 def test_micro_batches_add_up_to_the_batch(sandbox, tiny_config, kind):
-    """With augmentation and replaced windows: those are chosen for the batch, not for its pieces."""
+    """With augmentation and replaced windows, which are drawn for the batch, not for its micro-batches."""
     pairs, train = sources(sandbox, tiny_config, kind)
     rows = train[torch.randperm(len(train), generator=generator(1))[:17]]
     for model, source in pairs:
@@ -86,7 +86,7 @@ def test_micro_batches_add_up_to_the_batch(sandbox, tiny_config, kind):
 
 
 class Limited:
-    """Makes a model fail like an allocator when it is asked about more than ``limit`` windows."""
+    """Makes a model run out of memory with more than ``limit`` windows."""
 
     def __init__(self, patch: pytest.MonkeyPatch, kind: type[nn.Module], limit: int) -> None:
         self.sizes: list[int] = []
@@ -95,7 +95,7 @@ class Limited:
         def limited(model, x, *others):
             count = len(x if isinstance(x, torch.Tensor) else x["audio"])
             self.sizes.append(count)
-            made = forward(model, x, *others)  # it has drawn random numbers and moved its buffers before it fails
+            made = forward(model, x, *others)  # it has drawn random numbers and updated its buffers before it fails
             if count > limit:
                 raise FULL
             return made
@@ -105,7 +105,7 @@ class Limited:
 
 @pytest.mark.parametrize("kind", [AudioSpectrogramTransformer, AttentionFusion])
 def test_out_of_memory_halves_until_it_fits(sandbox, tiny_config, content, monkeypatch, caplog, kind):
-    """An encoder that is fine-tuned, or the fusion itself."""
+    """Of a fine-tuned encoder, and of the fusion itself."""
     caplog.set_level(logging.WARNING)
     joint = 2 if kind is AudioSpectrogramTransformer else 0
     small = {f"train.{stage}.micro_batch": 2 for stage in (["audio"] if joint else ["fusion"])}
@@ -119,21 +119,21 @@ def test_out_of_memory_halves_until_it_fits(sandbox, tiny_config, content, monke
     assert train_run(asked("fusion"))
     limits = Limited(monkeypatch, kind, 3)
     assert train_run(found("fusion"))
-    assert "s01-fusion: out of memory with 8 windows at once (training); going on with 4" in caplog.text
-    assert "with 4 windows at once (training); going on with 2" in caplog.text
-    # Nothing of the failed attempts is left: not in the weights, not in the running statistics, not in the choices.
+    halvings = [r.args for r in caplog.records if "out of memory" in r.message and r.args[2] == "training"]
+    assert {("s01-fusion", 8, 4), ("s01-fusion", 4, 2)} <= {(args[0], args[1], args[-1]) for args in halvings}
+    # The failed attempts leave no trace in weights, running statistics or random draws.
     assert content(found("fusion")) == content(asked("fusion"))
     if joint:
         assert found("fusion").encoders_file.read_bytes() == asked("fusion").encoders_file.read_bytes()
         assert found("fusion").config()["joint"]["epoch"] > 0
-    assert max(limits.sizes) == 8  # tried, and given up
+    assert max(limits.sizes) == 8  # tried first
 
 
 def _whole_batches(config, stage):
     return dataclasses.replace(getattr(config.train, stage), micro_batch=0)
 
 
-def test_the_budget_is_asked_for_by_both_phases(sandbox, tiny_config, content, monkeypatch, caplog):
+def test_both_phases_respect_the_budget(sandbox, tiny_config, content, monkeypatch, caplog):
     asked = sandbox.study(settings(tiny_config, **{"train.fusion.micro_batch": 2}), "asked")
     found = sandbox.study(settings(tiny_config), "found")
     encoders(asked)
@@ -174,8 +174,8 @@ def test_compiling_reaches_encoders_and_fusion(sandbox, tiny_config, content, mo
     encoders(compiled)
     monkeypatch.setattr(nn.Module, "compile", counted)
     train_run(compiled("fusion"), execution=Execution(compile=True))
-    said = compiled("fusion").config()
-    assert said["computed"]["compile"] is said["joint"]["compile"] is works
+    config = compiled("fusion").config()
+    assert config["computed"]["compile"] is config["joint"]["compile"] is works
     assert content(compiled("fusion")) == content(plain("fusion"))
     if works:
         expected = {
