@@ -1,6 +1,6 @@
-"""What the training benchmarks share: models of named sizes, windows of noise, clocks, and the machine's peak.
+"""Helpers of the training benchmarks: models of named sizes, random windows, timers, and the machine's peak.
 
-Not a benchmark by itself. Windows are random numbers: how long a step takes does not depend on what it learns.
+Windows are random numbers, because the duration of a step does not depend on their content.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SIZES = {"tiny": (32, 2, 2), "small": (192, 12, 3), "base": (768, 12, 12)}
 
 
 def encoder(modality: str, size: str) -> Any:
-    """The vision, audio or EEG encoder of the preset paper, or a narrower one of the same kind."""
+    """Build the vision, audio or EEG encoder of the preset paper, or a smaller one of the same kind."""
     width, depth, heads = SIZES[size]
     kwargs: dict[str, Any] = {"classes": CLASSES, "width": width, "depth": depth, "heads": heads, "dropout": 0.0}
     if modality == "vision":
@@ -41,7 +41,7 @@ def encoder(modality: str, size: str) -> Any:
 
 
 def source(modality: str, size: str, count: int, device: torch.device) -> WindowSource:
-    """``count`` windows of noise as the training loop asks for them."""
+    """Create a source of ``count`` random windows for the training loop."""
     random = np.random.default_rng(0)
     if modality == "vision":
         picture, frames = (32, 5) if size == "tiny" else (224, FRAMES)
@@ -62,7 +62,7 @@ def source(modality: str, size: str, count: int, device: torch.device) -> Window
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype, sizes: tuple[int, ...], seconds: float = 1.0) -> float:
-    """The most floating-point operations per second that a product of two square matrices reaches."""
+    """Measure the best floating-point operations per second of a product of two square matrices."""
     best = 0.0
     for n in sizes:
         a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
@@ -76,9 +76,9 @@ def matmul_peak(device: torch.device, dtype: torch.dtype, sizes: tuple[int, ...]
 
 
 def clock(work: Callable[[], Any], device: torch.device) -> float:
-    """Seconds that ``work`` takes: on a GPU until it has finished, on a CPU processor time per thread.
+    """Time ``work`` in seconds: elapsed time on a GPU, processor time per thread on a CPU.
 
-    Processor time does not count what other programs take meanwhile.
+    Processor time does not include other programs.
     """
     if device.type == "cpu":
         began = time.process_time()
@@ -92,7 +92,7 @@ def clock(work: Callable[[], Any], device: torch.device) -> float:
 
 
 def machine(device: torch.device) -> str:
-    """The processor in words."""
+    """Return the name of the processor."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     return f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s)"

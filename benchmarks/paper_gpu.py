@@ -1,14 +1,14 @@
 """The preset ``paper`` for one full-size synthetic subject on a GPU: images per second, utilisation, projected hours.
 
 ``python benchmarks/paper_gpu.py [--windows N] [--test N] [--epochs N] [--subjects 42] [--precision auto] [--compile]
-[--memory GIB]`` prints a JSON line and a table. Each stage is trained by the training loop itself with the preset's
-batches and optimiser: the pass of the frozen encoder, head-only epochs on its features, epochs of full fine-tuning, the
-EEG encoder, the published fusion on cached features. ``--epochs`` of each kind are run after one that warms up; the
-time of a subject is each kind's epoch time multiplied by the published number of epochs. Utilisation is the counted
-operations of fine-tuning over the measured matrix-multiply peak in the same precision. Reading recordings is not
-counted (benchmarks/loaders.py measures it), and neither is writing checkpoints.
+[--memory GIB]`` prints a JSON line and a table. The training loop trains each stage with the preset's batches and
+optimiser: the pass of the frozen encoder, head-only epochs on its features, epochs of full fine-tuning, the EEG
+encoder, and the published fusion on cached features. ``--epochs`` of each kind are run after a warm-up epoch; the time
+of a subject is each kind's epoch time multiplied by the published number of epochs. Utilisation is the counted
+operations of fine-tuning over the measured matrix-multiply peak in the same precision. Reading recordings (measured by
+benchmarks/loaders.py) and writing checkpoints are not included.
 
-Without a GPU it says so and ends with code 0; ``--device cpu --size tiny`` tries out the benchmark itself.
+Without a GPU it prints that and exits with code 0; ``--device cpu --size tiny`` tests the benchmark itself.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from eavdash.training.seeds import reproducible, seeder
 from eavdash.training.step import gradients
 
 
-class FusionFeatures:
-    """Features of noise, as stage 2 gives them to the published fusion."""
+class RandomFeatures:
+    """Source of random features for the published fusion."""
 
     def __init__(self, count: int, dims: dict[str, int], frames: int, device: torch.device) -> None:
         self.device, self.labels = device, torch.arange(count) % machine.CLASSES
@@ -45,7 +45,7 @@ class FusionFeatures:
         self.tokens = {m: torch.randn(count, length[m], d) for m, d in dims.items()}
 
     def output(self, model: Any, rows: torch.Tensor, augment: torch.Generator | None) -> ModelOutput:
-        """The fusion's decision on windows ``rows``."""
+        """Return the fusion's output for windows ``rows``."""
         tokens = {m: t[rows].to(self.device) for m, t in self.tokens.items()}
         masks = {m: torch.ones(t.shape[:2], dtype=torch.bool, device=self.device) for m, t in tokens.items()}
         encoder_logits = {m: torch.zeros(len(rows), machine.CLASSES, device=self.device) for m in tokens}
@@ -55,7 +55,7 @@ class FusionFeatures:
 
 
 def trained(model: Any, source: Any, count: int, stage: str, head: bool, options: argparse.Namespace) -> float:
-    """Seconds of an epoch over the first ``count`` windows: the mean of those after the first."""
+    """Train on the first ``count`` windows; return the mean seconds of the epochs after the first."""
     settings = replace(preset("paper").training(stage), epochs=options.epochs + 1, precision=options.precision)
     fitted = fit(
         model,
@@ -73,7 +73,7 @@ def trained(model: Any, source: Any, count: int, stage: str, head: bool, options
 
 
 def encoder_rows(stage: str, options: argparse.Namespace, device: torch.device, peak: float) -> list[dict[str, Any]]:
-    """What each phase of a stage takes for one subject."""
+    """Return the duration of each phase of a stage for one subject."""
     settings = preset("paper").training(stage)
     precision = resolve_precision(options.precision, device)
     every = options.windows + options.test
@@ -110,19 +110,19 @@ def encoder_rows(stage: str, options: argparse.Namespace, device: torch.device, 
 
 
 def _flops(model: Any, source: Any, batch: int, precision: str) -> float:
-    """Floating-point operations of a training step per window."""
+    """Count the floating-point operations of a training step per window."""
     model.train().requires_grad_(True)
     rows = torch.arange(batch)
     with stream(model, source, [rows], None, torch.device("cpu")) as batches:
         loaded = next(iter(batches))
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-            # In pieces: attention as two products keeps its whole matrix, and only the count is wanted here.
+            # Window by window: the math backend stores whole attention matrices, and only the count is needed.
             gradients(model, loaded, source.labels[rows], MicroBatchSize(1, 1), precision, 0.0, "count")
     return counter.get_total_flops() / batch
 
 
 def main() -> None:
-    """Print what a subject takes, and all of them."""
+    """Print the duration for one subject and for all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--windows", type=int, default=280, help="training windows (default: %(default)s)")
     parser.add_argument("--test", type=int, default=120, help="test windows (default: %(default)s)")
@@ -136,10 +136,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.device.startswith("cuda") and not torch.cuda.is_available():
         print(json.dumps({"benchmark": "paper_gpu", "skipped": "no CUDA device"}))
-        print("This machine has no CUDA device: nothing was measured.")
+        print("No CUDA device: nothing was measured.")
         return
     device = torch.device(options.device)
-    with reproducible(device, 1):  # as a run's worker computes
+    with reproducible(device, 1):  # as in a worker
         report(options, device)
 
 
@@ -153,7 +153,7 @@ def report(options: argparse.Namespace, device: torch.device) -> None:
     torch.manual_seed(0)
     fusion = build.build(build.fusion_spec(preset("paper"), machine.CLASSES, dims)).to(device)
     epoch = trained(
-        fusion, FusionFeatures(options.windows, dims, machine.FRAMES, device), options.windows, "fusion", False, options
+        fusion, RandomFeatures(options.windows, dims, machine.FRAMES, device), options.windows, "fusion", False, options
     )
     count = preset("paper").train.fusion.epochs
     rows.append({"stage": "fusion", "phase": f"all x {count}", "seconds": count * epoch})

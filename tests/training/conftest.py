@@ -1,4 +1,4 @@
-"""A small study on disk with simulated windows, so that training is tested without any reader."""
+"""A small study on disk with simulated windows, for tests of training without readers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GROUPS, TRIALS, WINDOWS = 5, 2, 2  # groups per class, trials per group, windows
 
 
 def tiny(epochs: int = 3, kind: str = "attention", **train: object) -> StudyConfig:
-    """Models of a few thousand numbers."""
+    """Return the configuration of models with a few thousand parameters."""
     one = TrainConfig(epochs=epochs, batch=8, learning_rate=3e-3, **train)  # type: ignore[arg-type]
     return StudyConfig(
         vision=cfg.VisionConfig(size=16, width=16, depth=1, heads=2),
@@ -35,7 +35,7 @@ def tiny(epochs: int = 3, kind: str = "attention", **train: object) -> StudyConf
 
 
 def simulated(trials: pd.DataFrame, modality: str, noise: Sequence[str] = (), first: int = 0) -> WindowSet:
-    """Windows in which the class can be read easily, except in the modalities ``noise``."""
+    """Simulate windows whose class is easy to recognise, except in the modalities ``noise``."""
     rows, values = [], []
     for trial in trials.to_dict("records"):
         for window in range(WINDOWS):
@@ -71,7 +71,7 @@ def _window(modality: str, kind: int, random: np.random.Generator) -> np.ndarray
 
 
 class Sandbox:
-    """Makes studies in a folder; ``trials`` may be changed before."""
+    """Creates studies in a folder; ``trials`` and ``splits`` may be changed before."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.folder, self.noise, self.first = folder, (), 0
@@ -96,7 +96,7 @@ class Sandbox:
         return simulated(trials, modality, self.noise, self.first)
 
     def study(self, config: StudyConfig, name: str = "study", seed: int = 0) -> Callable[[str], RunDir]:
-        """A function that gives the run of a stage, made on disk."""
+        """Create a study on disk; return a function that creates the run of a stage."""
         data = self.folder / f"data-{name}"
         data.mkdir(exist_ok=True)
         for column in COLUMN.values():
@@ -141,7 +141,7 @@ def tiny_config() -> Callable[..., StudyConfig]:
 
 @pytest.fixture
 def content() -> Callable[[RunDir], dict[str, object]]:
-    """What must be equal between two runs that should not differ."""
+    """Return a function that reads the results of a run, for comparisons."""
 
     def read(run: RunDir) -> dict[str, object]:
         metrics = [{k: v for k, v in row.items() if k != "seconds"} for row in run.metrics()]

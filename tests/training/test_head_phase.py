@@ -1,4 +1,4 @@
-"""Head-only epochs on features that are computed once: equal to computing them anew, and not computed again."""
+"""Head-only epochs on cached features equal those that compute the features for every batch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 
 import pytest
 import torch
+from failing import fails
 
 from eavdash.config.schema import TrainConfig
 from eavdash.errors import TrainingError
@@ -19,7 +20,7 @@ from eavdash.training.run import train_run
 
 
 class Windows:
-    """Random windows as tensors; ``encoded`` counts those that the frozen part has seen."""
+    """Random windows as tensors; ``encoded`` counts the windows passed to the frozen part."""
 
     def __init__(self, x: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor) -> None:
         self.x, self.mask, self.labels, self.encoded, self.draws = x, mask, labels, 0, 0
@@ -63,10 +64,10 @@ def trained(model: Encoder, source, rules: Recipe = PUBLISHED, settings: TrainCo
 
 
 @pytest.mark.parametrize("modality", ["vision", "audio"])
-def test_cached_features_give_what_repeated_ones_give(modality, monkeypatch):
+def test_cached_features_equal_repeated_ones(modality, monkeypatch):
     source = windows(modality)
     cached, history = trained(encoder(modality), source)
-    assert source.encoded == 20 + 1  # every window once, and one to see whether it can be done
+    assert source.encoded == 20 + 1  # every window once, and one to test whether the encoder can be split
     assert source.draws == 0
     monkeypatch.setattr(Windows, "frozen_features", lambda self, model, rows: None)
     repeated, again = trained(encoder(modality), source)
@@ -81,7 +82,7 @@ def test_cached_features_give_what_repeated_ones_give(modality, monkeypatch):
     assert all(k.startswith(("head.", "temporal.")) for k in moved)
 
 
-def test_the_equality_sees_features_of_the_wrong_windows(monkeypatch):
+def test_features_of_the_wrong_windows_are_not_equal(monkeypatch):
     cached, _ = trained(encoder("audio"), windows("audio"))
     load = CachedFeatures.load
     monkeypatch.setattr(
@@ -101,7 +102,7 @@ def test_the_frozen_part_is_in_evaluation_mode():
     }
 
 
-def test_an_encoder_that_cannot_be_cut_repeats_its_frozen_part_without_augmentation():
+def test_an_encoder_that_cannot_be_split_repeats_its_frozen_part_without_augmentation():
     model = encoder("audio")
     source = windows("audio")
     source.frozen_features = lambda model, rows: None  # type: ignore[method-assign]
@@ -111,10 +112,10 @@ def test_an_encoder_that_cannot_be_cut_repeats_its_frozen_part_without_augmentat
     assert source.draws == 0
 
 
-def test_features_that_are_not_numbers_are_named():
+def test_non_finite_features_are_refused():
     source = windows("audio")
     source.x[3] = torch.nan
-    with pytest.raises(TrainingError, match="run: expected a finite feature of the frozen encoder, found nan"):
+    with fails(TrainingError, where="run", expected="feature", found="nan"):
         headphase.head_source(encoder("audio"), source, range(20), MicroBatchSize(8, 8), "float32", "run")
 
 

@@ -1,4 +1,4 @@
-"""Batches that a background thread loads: the same ones in the same order, and errors where they belong."""
+"""Batches loaded by a background thread: the same ones in the same order, and errors in their place."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 
 class Noisy:
-    """Windows that are their number plus noise of the epoch's generator."""
+    """Windows that are their number plus noise from the epoch's generator."""
 
     labels = torch.arange(8)
 
@@ -47,7 +47,7 @@ def noise(source) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("source", [Noisy(), Plain()])
-def test_asking_again_gives_the_same_windows(source):
+def test_repeating_a_batch_gives_the_same_windows(source):
     random = torch.Generator().manual_seed(0)
     with stream(torch.nn.Linear(1, 1), source, torch.arange(8).split(4), random, CPU) as batches:
         for batch in batches:
@@ -71,7 +71,7 @@ def test_prefetched_results_are_in_order_and_a_few_ahead():
             time.sleep(0.01)
         time.sleep(0.05)
         assert first == 0
-        assert 3 <= len(started) <= 4  # one in hand, two ready, one more being put
+        assert 3 <= len(started) <= 4  # one taken, two ready, one more waiting for the queue
         assert [first, *results] == [2 * i for i in range(20)]
 
 
@@ -94,8 +94,8 @@ def test_leaving_early_ends_the_thread():
     assert threading.active_count() == before
 
 
-def test_ahead_of_a_gpu_the_windows_are_the_same(monkeypatch):
-    """The background thread's part of it, with memory that is not page-locked."""
+def test_prefetched_windows_are_the_same(monkeypatch):
+    """Uses the background thread as for a GPU, without page-locked memory."""
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     parts = torch.arange(8).split(3)
     found = []

@@ -186,4 +186,4 @@ def test_compiling_reaches_encoders_and_fusion(sandbox, tiny_config, content, mo
         }
         assert called >= expected | {"ConcatFusion", PaperFusion.__name__}  # the baselines beside it too
     else:
-        assert "torch.compile failed (no compiler here); training goes on without it" in caplog.text
+        assert "torch.compile failed (no compiler here)" in caplog.text
