@@ -99,7 +99,7 @@ def published(
         group["lr"] = rate
     encoding = learning = 0.0
     for pairs in batches:
-        began = time.perf_counter()
+        started = time.perf_counter()
         tokens, masks = {}, {}
         with torch.no_grad():
             for name, encoder in made.encoders.items():
@@ -111,14 +111,14 @@ def published(
                     parts.append(encoder(x, mask).tokens.mean(dim=1, keepdim=True))
                 tokens[name] = torch.cat(parts)
                 masks[name] = torch.ones(tokens[name].shape[:2], dtype=torch.bool)
-        encoding += time.perf_counter() - began
-        began = time.perf_counter()
+        encoding += time.perf_counter() - started
+        started = time.perf_counter()
         logits = fusion(tokens, masks).frame_logits[:, 0]
         loss = F.cross_entropy(logits, made.labels[pairs[:, 0]])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
-        learning += time.perf_counter() - began
+        learning += time.perf_counter() - started
     return encoding, learning
 
 
@@ -143,14 +143,14 @@ def ours(
     source = RecordingSource(joined, made.labels[: len(train)], train, {}, CPU)
     source.batches = []
     settings = TrainConfig(epochs=epochs, batch=batch, learning_rate=rate, precision="float32")
-    began = time.perf_counter()
+    started = time.perf_counter()
     loop.fit(fusion, source, train, [], settings, name="x", seed=seeder(0, 0, "fusion"), rules=loop.PUBLISHED)
-    return fusion, source.batches, time.perf_counter() - began
+    return fusion, source.batches, time.perf_counter() - started
 
 
 def cached(made: Setting, count: int) -> tuple[FusionFeatures, float]:
     """Compute the features of the first ``count`` windows; return them and the seconds they took."""
-    began = time.perf_counter()
+    started = time.perf_counter()
     parts = {}
     for name, windows in made.windows.items():
         some = Windows(windows.values, windows.index.iloc[:count])
@@ -158,7 +158,7 @@ def cached(made: Setting, count: int) -> tuple[FusionFeatures, float]:
             k: torch.from_numpy(v) for k, v in _compute(made.encoders[name], some, CPU, CHUNK, "float32", name).items()
         }
         parts[name] = Features(some.index, arrays["tokens"], arrays["mask"], arrays["logits"])
-    return join_features(parts), time.perf_counter() - began
+    return join_features(parts), time.perf_counter() - started
 
 
 def weights_differ_by(epochs: int = 3) -> float:

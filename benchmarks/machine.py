@@ -30,8 +30,8 @@ def encoder(modality: str, size: str) -> Any:
     width, depth, heads = SIZES[size]
     kwargs: dict[str, Any] = {"classes": CLASSES, "width": width, "depth": depth, "heads": heads, "dropout": 0.0}
     if modality == "vision":
-        picture = 32 if size == "tiny" else 224
-        return build.build({"name": "vit", "kwargs": {**kwargs, "size": picture, "patch": 16, "temporal": 0}})
+        image = 32 if size == "tiny" else 224
+        return build.build({"name": "vit", "kwargs": {**kwargs, "size": image, "patch": 16, "temporal": 0}})
     if modality == "audio":
         frames, stride = (64, 16) if size == "tiny" else (1024, 10)
         sound = {"mels": MELS, "frames": frames, "pad_to": frames, "stride": stride, "silence": "zero"}
@@ -44,8 +44,8 @@ def source(modality: str, size: str, count: int, device: torch.device) -> Window
     """Create a source of ``count`` random windows for the training loop."""
     random = np.random.default_rng(0)
     if modality == "vision":
-        picture, frames = (32, 5) if size == "tiny" else (224, FRAMES)
-        values: np.ndarray = random.integers(0, 256, (count, frames, picture, picture, 3), dtype=np.uint8)
+        image, frames = (32, 5) if size == "tiny" else (224, FRAMES)
+        values: np.ndarray = random.integers(0, 256, (count, frames, image, image, 3), dtype=np.uint8)
         mask = np.ones((count, frames), dtype=bool)
     elif modality == "audio":
         frames = 64 if size == "tiny" else MEL_FRAMES
@@ -81,14 +81,14 @@ def clock(work: Callable[[], Any], device: torch.device) -> float:
     Processor time does not include other programs.
     """
     if device.type == "cpu":
-        began = time.process_time()
+        started = time.process_time()
         work()
-        return (time.process_time() - began) / torch.get_num_threads()
+        return (time.process_time() - started) / torch.get_num_threads()
     torch.cuda.synchronize(device)
-    began = time.perf_counter()
+    started = time.perf_counter()
     work()
     torch.cuda.synchronize(device)
-    return time.perf_counter() - began
+    return time.perf_counter() - started
 
 
 def machine(device: torch.device) -> str:

@@ -96,13 +96,13 @@ def hold(study: StudyDir, names: list[str]) -> None:
     print("held", flush=True)
     rounds = 0
     while os.getppid() != 1:
-        begun = time.monotonic()
+        started = time.monotonic()
         rounds += 1
         for number, name in enumerate(names):
             usage = {"cpu": 100.0, "rss": 500_000_000, "peak": 600_000_000}
             epoch = 7 + (rounds + number) // 10 % 20
             study.run(name).update(heartbeat=time.time(), beat=boot_clock(), usage=usage, epoch=epoch)
-        time.sleep(max(0.0, EVERY - (time.monotonic() - begun)))
+        time.sleep(max(0.0, EVERY - (time.monotonic() - started)))
 
 
 @contextlib.contextmanager
@@ -169,9 +169,9 @@ def row(what: str, work: Callable[[], Any], refreshes: int) -> dict[str, Any]:
     """Return the milliseconds of the first call, and percentiles of the following ones."""
     clocks, processor = [], []
     for number in range(refreshes + 1):
-        begun, used = time.perf_counter(), time.process_time()
+        started, used = time.perf_counter(), time.process_time()
         work()
-        clocks.append(1000 * (time.perf_counter() - begun))
+        clocks.append(1000 * (time.perf_counter() - started))
         processor.append(1000 * (time.process_time() - used))
         if number < refreshes:
             time.sleep(0.5)

@@ -141,16 +141,16 @@ def fit(
         waited = len(history) - max(best_epoch, rules.patience_after)
         if history and settings.patience and waited >= settings.patience and (len(validation) or len(test)):
             break
-        began = time.monotonic()
+        started = time.monotonic()
         head_only = epoch <= head_epochs
         if optimiser is None or epoch == head_epochs + 1:
             continued = state is not None and epoch != head_epochs + 1
             if not continued:
                 micro_batch = MicroBatchSize.of(settings.batch, settings.micro_batch)
-            asked: Source = source
+            current: Source = source
             if head_only:
                 every = [*train, *validation, *test]
-                asked = headphase.head_source(model, source, every, micro_batch, precision, name, execution)
+                current = headphase.head_source(model, source, every, micro_batch, precision, name, execution)
             else:
                 model.requires_grad_(True)
                 model.train()
@@ -161,22 +161,22 @@ def fit(
             optimiser = optimiser_of(model, settings, rules.decay_all)
             if continued and state is not None:
                 optimiser.load_state_dict(state["optimiser"])
-        task = _Task(model, asked, settings, rules, micro_batch, precision, name, seed, should_stop)
+        task = _Task(model, current, settings, rules, micro_batch, precision, name, seed, should_stop)
         loss, accuracy, rate = _epoch(task, optimiser, train, epoch, head_epochs)
         row: dict[str, Any] = {"epoch": epoch, "loss": loss, "accuracy": accuracy}
         row |= {"validation_loss": None, "validation_accuracy": None}
         score: float | None = None
         if len(validation):
-            score, accuracy = measure(model, asked, validation, settings.batch, precision, micro_batch, name)
+            score, accuracy = measure(model, current, validation, settings.batch, precision, micro_batch, name)
             row |= {"validation_loss": score, "validation_accuracy": accuracy}
             check_finite(score, f"{name}, epoch {epoch}", "validation loss")
         if len(test):
-            lost, row["test_accuracy"] = measure(model, asked, test, settings.batch, precision, micro_batch, name)
-            check_finite(lost, f"{name}, epoch {epoch}", "test loss")
+            loss, row["test_accuracy"] = measure(model, current, test, settings.batch, precision, micro_batch, name)
+            check_finite(loss, f"{name}, epoch {epoch}", "test loss")
             score = -row["test_accuracy"]
         if score is None or score < best_score:
             best, best_epoch, best_score = {**best, **_weights(model, head_only)}, epoch, score or 0.0
-        row |= {"learning_rate": rate, "seconds": round(time.monotonic() - began, 3)}
+        row |= {"learning_rate": rate, "seconds": round(time.monotonic() - started, 3)}
         history.append(row)
         if checkpoint:
             content: dict[str, Any] = {

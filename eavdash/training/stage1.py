@@ -116,7 +116,7 @@ def train_encoder(context: RunContext) -> None:
     )
     source = WindowSource(windows, labels_of(index, context.classes), context.device, context.settings.augment)
     # Head-only epochs save only the head, so their state is valid only for the same initial weights.
-    begun = headphase.fingerprint(model) if parent or is_pretrained(context) else ""
+    initial = headphase.fingerprint(model) if parent or is_pretrained(context) else ""
     fitted = fit(
         model,
         source,
@@ -132,7 +132,7 @@ def train_encoder(context: RunContext) -> None:
         checkpoint=Checkpoint(
             context.run.resume_file,
             context.run.metrics_file,
-            signature(context, str(windows.values.meta["key"]), begun),
+            signature(context, str(windows.values.meta["key"]), initial),
             on_start=context.mark_start,
         ),
         report=context.epoch_done,

@@ -110,10 +110,10 @@ def test_full_sizes_agree_too(tmp_path: Path) -> None:
     vit = hf_vit()
     ours: nn.Module = FrameViT(CLASSES, **architecture(saved(vit, tmp_path / "vit", "safetensors"), "vision")).eval()
     load_hf_vit(ours, tmp_path / "vit", head=True)
-    picture = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(3))
+    image = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
-        expected = vit(pixel_values=(picture - 0.5) / 0.5).logits
-        found = ours(picture[:, None], torch.ones(1, 1, dtype=torch.bool)).frame_logits[:, 0]
+        expected = vit(pixel_values=(image - 0.5) / 0.5).logits
+        found = ours(image[:, None], torch.ones(1, 1, dtype=torch.bool)).frame_logits[:, 0]
     assert relative(found, expected) <= 1e-5
     del vit, ours
     ast = hf_ast()

@@ -91,7 +91,7 @@ class Limited:
 
 
 @pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), RuntimeError(CPU_MESSAGE), MemoryError("no room")]
+    "error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), RuntimeError(CPU_MESSAGE), MemoryError("no memory")]
 )
 def test_out_of_memory_halves_until_it_fits(sandbox, tiny_config, content, monkeypatch, caplog, error):
     caplog.set_level(logging.WARNING)

@@ -41,7 +41,7 @@ def encoders(run):
 @pytest.mark.parametrize("kind", ["attention", "paper"])
 def test_the_fusion_run_holds_the_whole_model_and_the_encoders_runs_do_not_change(sandbox, tiny_config, kind):
     config = joint(tiny_config, 1e-3, 3, kind, calibrate=True)
-    once = dataclasses.replace(config.train.fusion, epochs=1, learning_rate=1e-5)  # leaves room for improvement
+    once = dataclasses.replace(config.train.fusion, epochs=1, learning_rate=1e-5)  # far from converged
     run = sandbox.study(dataclasses.replace(config, train=dataclasses.replace(config.train, fusion=once)))
     before = encoders(run)
     assert train_run(run("fusion"))

@@ -105,7 +105,7 @@ class Limited:
 
 @pytest.mark.parametrize("kind", [AudioSpectrogramTransformer, AttentionFusion])
 def test_out_of_memory_halves_until_it_fits(sandbox, tiny_config, content, monkeypatch, caplog, kind):
-    """Of a fine-tuned encoder, and of the fusion itself."""
+    """Test memory errors in a fine-tuned encoder and in the fusion itself."""
     caplog.set_level(logging.WARNING)
     joint = 2 if kind is AudioSpectrogramTransformer else 0
     small = {f"train.{stage}.micro_batch": 2 for stage in (["audio"] if joint else ["fusion"])}

@@ -45,7 +45,7 @@ def absent(subject: str, trial: int) -> set[str]:
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The trial table: EAV's arrays at 500 Hz and 16 kHz beside FIF files, stereo at 44.1 kHz, and other pictures."""
+    """Trial table: EAV's arrays at 500 Hz and 16 kHz beside FIF files, stereo at 44.1 kHz, and other image sizes."""
     folder = tmp_path_factory.mktemp("mixed")
     path = make_recordings(folder, subjects=3)
     frame = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -85,9 +85,9 @@ def _video(path: Path, seconds: float, kind: int, random: np.random.Generator) -
         stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "threads": "1"})
         stream.width, stream.height, stream.pix_fmt = 48, 80, "yuv420p"
         for _ in range(round(25 * seconds)):
-            picture = np.full((80, 48, 3), 90, dtype="uint8") + random.integers(0, 20, (80, 48, 3), dtype="uint8")
-            picture[20 + 12 * kind : 30 + 12 * kind, 8:40] = (220, 220, 220)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            image = np.full((80, 48, 3), 90, dtype="uint8") + random.integers(0, 20, (80, 48, 3), dtype="uint8")
+            image[20 + 12 * kind : 30 + 12 * kind, 8:40] = (220, 220, 220)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))
 
 
