@@ -73,7 +73,7 @@ def fetch(
                 f"{model}, {name} at {revision[:12]}",
                 expected=f"checksum {checksum.lower()}",
                 found=found,
-                remedy="nothing was kept; find out which checksum is right before using this model",
+                remedy="check which of the two is right before using this model; nothing was kept",
             )
         shutil.move(path, ready / name)
         lines = [f"{sha256(ready / n)}  {n}\n" for n in (CONFIG, name)]

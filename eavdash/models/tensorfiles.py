@@ -105,11 +105,13 @@ def _parts(index: Path) -> dict[str, Tensor]:
             raise ConfigError.at(index, expected="names of files in the same folder", found=repr(name), remedy=remedy)
         for tensor, value in _read(index.parent / name).items():
             if listed.get(tensor) != name:
-                raise tensor_error(index, "every tensor in the file that it names", f"{tensor!r} in {name}", [], remedy)
+                raise tensor_error(
+                    index, "every tensor in the file that the index names", f"{tensor!r} in {name}", [], remedy
+                )
             found[tensor] = value
     if missing := sorted(set(listed) - set(found)):
         raise tensor_error(
-            index, "every tensor in the file that it names", f"nothing for {missing[0]!r}", missing, remedy
+            index, "every tensor in the file that the index names", f"no tensor {missing[0]!r}", missing, remedy
         )
     return found
 

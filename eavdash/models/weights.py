@@ -139,7 +139,7 @@ def fill(file: Path, module: nn.Module, found: dict[str, Tensor], unknown: list[
         )
     missing = sorted(set(wanted) - set(found))
     if missing:
-        raise tensor_error(file, "every tensor of the encoder", f"nothing for {missing[0]!r}", missing, remedy)
+        raise tensor_error(file, "every tensor of the encoder", f"no tensor {missing[0]!r}", missing, remedy)
     for name, tensor in found.items():
         if tensor.shape != wanted[name].shape:
             shapes = f"shape {tuple(wanted[name].shape)} for {name!r}", f"{tuple(tensor.shape)}"
