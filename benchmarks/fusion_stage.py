@@ -90,7 +90,7 @@ def setting(sizes: dict[str, dict[str, int]], count: int, frames: int, dropout: 
     return Setting(windows, encoders, fusion, torch.arange(count) % 5)
 
 
-def published(
+def run_published_loop(
     made: Setting, fusion: Fusion, batches: Iterable[Tensor], optimiser: torch.optim.Optimizer, rate: float
 ) -> tuple[float, float]:
     """Run the published loop on ``batches`` of (window, frame) pairs; return seconds in encoders and in fusion."""
@@ -133,7 +133,7 @@ class RecordingSource(FeatureSource):
         return super().load(model, rows, augment)
 
 
-def ours(
+def run_our_loop(
     made: Setting, joined: FusionFeatures, epochs: int, batch: int, rate: float
 ) -> tuple[Fusion, list[Tensor], float]:
     """Run our loop on cached features; return the fusion, the windows of each batch, and the seconds it took."""
@@ -148,7 +148,7 @@ def ours(
     return fusion, source.batches, time.perf_counter() - started
 
 
-def cached(made: Setting, count: int) -> tuple[FusionFeatures, float]:
+def compute_features(made: Setting, count: int) -> tuple[FusionFeatures, float]:
     """Compute the features of the first ``count`` windows; return them and the seconds they took."""
     started = time.perf_counter()
     parts = {}
@@ -169,7 +169,7 @@ def weights_differ_by(epochs: int = 3) -> float:
         "eeg": {"channels": 4, "width": 8, "depth": 2, "heads": 2},
     }
     made = setting(sizes, 20, 5, dropout=0.0)
-    first, batches, _ = ours(made, cached(made, 20)[0], epochs, 5, 3e-4)
+    first, batches, _ = run_our_loop(made, compute_features(made, 20)[0], epochs, 5, 3e-4)
     torch.manual_seed(0)
     second: Any = build.build(made.fusion)
     optimiser = torch.optim.AdamW(
@@ -179,7 +179,7 @@ def weights_differ_by(epochs: int = 3) -> float:
         ]
     )
     before = {k: v.clone() for k, v in second.state_dict().items()}
-    published(made, second, [torch.cartesian_prod(rows, torch.arange(5)) for rows in batches], optimiser, 3e-4)
+    run_published_loop(made, second, [torch.cartesian_prod(rows, torch.arange(5)) for rows in batches], optimiser, 3e-4)
     moved = max(float((v - before[k]).abs().max()) for k, v in second.state_dict().items())
     assert moved > 100 * ROUNDING, "nothing was learned: equal weights would mean nothing"
     after = second.state_dict()
@@ -238,11 +238,11 @@ def main() -> None:
         window = torch.randint(count, (size,), generator=random)
         return torch.stack([window, torch.randint(FRAMES, (size,), generator=random)], dim=1)
 
-    published(made, fusion, [pairs(2)], optimiser, 3e-4)  # warm up
-    encoding, learning = published(made, fusion, [pairs(items) for _ in range(steps)], optimiser, 3e-4)
+    run_published_loop(made, fusion, [pairs(2)], optimiser, 3e-4)  # warm up
+    encoding, learning = run_published_loop(made, fusion, [pairs(items) for _ in range(steps)], optimiser, 3e-4)
     theirs = total * encoding / (steps * items) + (total / BATCH) * learning / steps
 
-    joined, seconds = cached(made, count)
+    joined, seconds = compute_features(made, count)
     per_step = max(1, round(BATCH / FRAMES))  # windows
     enough = torch.arange(10 * per_step) % count  # ten steps
     many = FusionFeatures(
@@ -250,8 +250,8 @@ def main() -> None:
         *({m: x[enough] for m, x in part.items()} for part in (joined.tokens, joined.masks, joined.logits)),
     )
     long = Setting(made.windows, made.encoders, made.fusion, torch.arange(len(enough)) % 5)
-    ours(long, many, 1, per_step, 3e-4)  # warm up
-    _, batches, trained = ours(long, many, 1, per_step, 3e-4)
+    run_our_loop(long, many, 1, per_step, 3e-4)  # warm up
+    _, batches, trained = run_our_loop(long, many, 1, per_step, 3e-4)
     needed = options.epochs * -(-options.windows // per_step)
     features_seconds, steps_seconds = options.windows * seconds / count, needed * trained / len(batches)
     mine = features_seconds + steps_seconds

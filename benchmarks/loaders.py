@@ -189,7 +189,7 @@ def processor_seconds() -> float:
     return seconds
 
 
-def ours(loader: Loader, trials: pd.DataFrame, cache: Path, team: Team) -> tuple[float, WindowSet]:
+def make_ours(loader: Loader, trials: pd.DataFrame, cache: Path, team: Team) -> tuple[float, WindowSet]:
     """Make the windows and read every value; return the seconds and the windows."""
     started = time.perf_counter()
     windows = make_windows(want(trials, loader.modality, loader.config(), cache, team.jobs), team)
@@ -211,13 +211,13 @@ def compare(loader: Loader, trials: pd.DataFrame, jobs: int, repeats: int) -> di
             times["published"].append(time.perf_counter() - started)
             used["published"].append(processor_seconds() - before)
             with Team(jobs) as fresh:
-                times["started"].append(ours(loader, trials, Path(folder) / f"started{n}", fresh)[0])
-            ours(loader, trials.iloc[:2], Path(folder) / f"few{n}", running)
+                times["started"].append(make_ours(loader, trials, Path(folder) / f"started{n}", fresh)[0])
+            make_ours(loader, trials.iloc[:2], Path(folder) / f"few{n}", running)
             before = processor_seconds()
-            seconds, windows = ours(loader, trials, Path(folder) / f"running{n}", running)
+            seconds, windows = make_ours(loader, trials, Path(folder) / f"running{n}", running)
             times["running"].append(seconds)
             used["running"].append(processor_seconds() - before)
-            times["warm"].append(ours(loader, trials, Path(folder) / f"running{n}", running)[0])
+            times["warm"].append(make_ours(loader, trials, Path(folder) / f"running{n}", running)[0])
         difference = loader.difference(windows, theirs)
     best = {name: min(values) for name, values in times.items()}
     ratios = {f"x {name}": best["published"] / best[name] for name in ("started", "running", "warm")}

@@ -121,7 +121,7 @@ def workers(study: StudyDir) -> Iterator[None]:
             process.kill()
 
 
-def measured(study: StudyDir, refreshes: int) -> list[dict[str, Any]]:
+def measure(study: StudyDir, refreshes: int) -> list[dict[str, Any]]:
     """Return the rows of one study: poll and page."""
     from streamlit.testing.v1 import AppTest
 
@@ -199,7 +199,7 @@ def main() -> None:
         for name, subjects, folds in (("42 x 4", 42, 1), ("10,000", 500, 5)):
             study = make_study(root / f"of-{subjects}", name.replace(" ", "").replace(",", ""), subjects, folds)
             with workers(study):
-                rows += measured(study, options.refreshes)
+                rows += measure(study, options.refreshes)
     finally:
         shutil.rmtree(root, ignore_errors=True)
     print(json.dumps({"benchmark": "monitor", "refreshes": options.refreshes, "rows": rows}))

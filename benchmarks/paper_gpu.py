@@ -54,7 +54,7 @@ class RandomFeatures:
         return ModelOutput(fused.logits, fused.frame_logits, frames)
 
 
-def trained(model: Any, source: Any, count: int, stage: str, head: bool, options: argparse.Namespace) -> float:
+def epoch_seconds(model: Any, source: Any, count: int, stage: str, head: bool, options: argparse.Namespace) -> float:
     """Train on the first ``count`` windows; return the mean seconds of the epochs after the first."""
     settings = replace(preset("paper").training(stage), epochs=options.epochs + 1, precision=options.precision)
     fitted = fit(
@@ -91,10 +91,10 @@ def encoder_rows(stage: str, options: argparse.Namespace, device: torch.device, 
         machine.clock(frozen, device)
         once = machine.clock(frozen, device)
         rows.append({"stage": stage, "phase": "frozen pass", "seconds": once, "images_per_s": every * images / once})
-        epoch = trained(model, source, options.windows, stage, True, options)
+        epoch = epoch_seconds(model, source, options.windows, stage, True, options)
         rows.append({"stage": stage, "phase": f"head x {head}", "seconds": head * epoch})
     epochs = settings.epochs - head
-    epoch = trained(model, source, options.windows, stage, False, options)
+    epoch = epoch_seconds(model, source, options.windows, stage, False, options)
     flops = _flops(model, source, min(settings.batch, options.windows), precision)
     rate = options.windows / epoch
     rows.append(
@@ -152,7 +152,7 @@ def report(options: argparse.Namespace, device: torch.device) -> None:
     dims = {"vision": machine.SIZES[options.size][0], "audio": machine.SIZES[options.size][0], "eeg": 60}
     torch.manual_seed(0)
     fusion = build.build(build.fusion_spec(preset("paper"), machine.CLASSES, dims)).to(device)
-    epoch = trained(
+    epoch = epoch_seconds(
         fusion, RandomFeatures(options.windows, dims, machine.FRAMES, device), options.windows, "fusion", False, options
     )
     count = preset("paper").train.fusion.epochs

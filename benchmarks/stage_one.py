@@ -40,7 +40,7 @@ def step(model: Any, source: Any, rows: torch.Tensor, optimiser: torch.optim.Opt
     optimiser.step()
 
 
-def measured(modality: str, options: argparse.Namespace) -> dict[str, Any]:
+def measure(modality: str, options: argparse.Namespace) -> dict[str, Any]:
     """Return the seconds per window of each kind of work, and both schedules extrapolated."""
     device = torch.device("cpu")
     torch.manual_seed(0)
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    rows = [measured(modality, options) for modality in options.modalities.split(",")]
+    rows = [measure(modality, options) for modality in options.modalities.split(",")]
     summary = {"benchmark": "stage_one", "size": options.size, "machine": machine.machine(torch.device("cpu"))}
     print(json.dumps({**summary, "windows": options.windows, "rows": rows}))
     print(pd.DataFrame(rows).set_index("modality").T.to_string())

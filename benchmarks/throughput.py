@@ -27,7 +27,7 @@ from eavdash.training.optimiser import optimiser_of
 from eavdash.training.step import check_gradients, gradients
 
 
-def measured(name: str, options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+def measure(name: str, options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     """Measure one model; return its row."""
     modality, _, size = name.partition(":")
     torch.manual_seed(0)
@@ -78,7 +78,7 @@ def main() -> None:
     dtype = torch.bfloat16 if options.precision == "bf16" else torch.float32
     sizes = (4096, 8192, 16384) if device.type == "cuda" else (512, 1024, 2048)
     peak = machine.matmul_peak(device, dtype, sizes)
-    rows = [measured(name, options, device) for name in options.models.split(",")]
+    rows = [measure(name, options, device) for name in options.models.split(",")]
     peak = max(peak, machine.matmul_peak(device, dtype, sizes))
     for row in rows:
         row["of_peak"] = round(row["gflops"] * 1e9 / peak, 3)

@@ -170,7 +170,7 @@ def fine_tune(
     start = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
     at_first = None
     if len(validation):
-        micro_batch = MicroBatchSize.of(batch, settings.micro_batch)
+        micro_batch = MicroBatchSize.from_config(batch, settings.micro_batch)
         held = torch.as_tensor(validation, dtype=torch.int64)
         limit_frozen_to_budget(
             partial(_without_gradients, model, source),

@@ -124,7 +124,7 @@ def fit(
     best_epoch, best_score = 0, math.inf
     compiled: bool | None = None
     precision = resolve_precision(settings.precision, device_of(model))
-    micro_batch = MicroBatchSize.of(settings.batch, settings.micro_batch)
+    micro_batch = MicroBatchSize.from_config(settings.batch, settings.micro_batch)
     best: dict[str, Tensor] = _weights(model)
     state = resume.load(checkpoint.resume_file, checkpoint.signature) if checkpoint else None
     if state is not None:
@@ -146,7 +146,7 @@ def fit(
         if optimiser is None or epoch == head_epochs + 1:
             continued = state is not None and epoch != head_epochs + 1
             if not continued:
-                micro_batch = MicroBatchSize.of(settings.batch, settings.micro_batch)
+                micro_batch = MicroBatchSize.from_config(settings.batch, settings.micro_batch)
             current: Source = source
             if head_only:
                 every = [*train, *validation, *test]

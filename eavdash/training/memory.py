@@ -29,7 +29,7 @@ class MicroBatchSize:
     evaluation: int  # without gradients
 
     @classmethod
-    def of(cls, batch: int, micro_batch: int) -> MicroBatchSize:
+    def from_config(cls, batch: int, micro_batch: int) -> MicroBatchSize:
         """Return the configured sizes (``micro_batch`` 0: the whole batch)."""
         size = min(micro_batch, batch) if micro_batch else batch
         return cls(size, size)

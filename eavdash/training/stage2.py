@@ -104,7 +104,7 @@ def train_fusion(context: RunContext) -> None:
     predicted = evaluate.predict(
         whole, last, every, micro_batch.evaluation, context.settings.precision, context.run.name
     )
-    predictions = tables.of(predicted, attention=True)
+    predictions = tables.table(predicted, attention=True)
     heads = evaluate.attention_table(joined.index, predicted, context.fold, context.study_seed, tuple(joined.tokens))
     if heads is not None:
         evaluate.write(context.run.attention_file, heads)
@@ -121,7 +121,7 @@ class _Tables:
     index: pd.DataFrame
     modalities: tuple[str, ...]
 
-    def of(self, predicted: evaluate.Predictions, attention: bool = False) -> pd.DataFrame:
+    def table(self, predicted: evaluate.Predictions, attention: bool = False) -> pd.DataFrame:
         context = self.context
         shares = self.modalities if attention else ()
         return evaluate.table(self.index, predicted, context.classes, context.fold, context.study_seed, shares)
@@ -231,16 +231,16 @@ def _baselines(
     ranking = baselines.rank(*given, source.labels, train, validation)
     temperatures = baselines.temperatures(*given, source.labels, validation)
     made = {
-        "fusion:best": tables.of(baselines.best_single(*given, ranking.order)),
-        "fusion:mean": tables.of(baselines.mean_of_modalities(*given)),
-        "fusion:calibrated": tables.of(baselines.calibrated_mean(*given, temperatures)),
-        "majority": tables.of(baselines.majority(joined.index, context.classes)),
+        "fusion:best": tables.table(baselines.best_single(*given, ranking.order)),
+        "fusion:mean": tables.table(baselines.mean_of_modalities(*given)),
+        "fusion:calibrated": tables.table(baselines.calibrated_mean(*given, temperatures)),
+        "majority": tables.table(baselines.majority(joined.index, context.classes)),
     }
     for kind, name in baselines.TRAINED.items():
         if kind == context.config.fusion.kind:  # the run itself is this baseline
             made[name] = predictions[predictions["frame"] == -1]
         else:
-            made[name] = tables.of(_trained(context, kind, source, train))
+            made[name] = tables.table(_trained(context, kind, source, train))
     context.describe(
         baselines={
             "fusion:best": ranking.to_dict(),

@@ -42,11 +42,11 @@ def limit_to_budget(
         log.warning("%s: --memory is measured on a GPU only; on a CPU set train.STAGE.micro_batch instead.", name)
         return
 
-    def of(count: int) -> int:
+    def measure_peak(count: int) -> int:
         batch, labels = _first(model, source, train, count)
         return peak(model, batch, labels, precision)
 
-    size = _largest_fitting(of, execution, micro_batch.training, optimiser_bytes(model), name)
+    size = _largest_fitting(measure_peak, execution, micro_batch.training, optimiser_bytes(model), name)
     micro_batch.training, micro_batch.evaluation = size, min(micro_batch.evaluation, 2 * size)
 
 

@@ -56,61 +56,61 @@ def trials_tested(study: StudyDir) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def made(study: StudyDir) -> Explanation:
+def explanation(study: StudyDir) -> Explanation:
     return explain_trial(study, "1", next(t for t in trials_tested(study) if t != WITHOUT_AUDIO))
 
 
-def test_an_explanation_is_complete(made: Explanation) -> None:
-    assert made.stage == "fusion"
-    assert made.classes == LABELS
-    assert made.modalities == MODALITIES
-    assert [(w["window"], w["start"], w["stop"]) for w in made.windows] == [(0, 0.0, 1.0), (1, 1.0, 2.0)]
-    assert made.inputs["vision"].shape == (2, 1, 32, 32, 3)
-    assert made.attributions["vision"].shape == (2, 1, 32, 32)
+def test_an_explanation_is_complete(explanation: Explanation) -> None:
+    assert explanation.stage == "fusion"
+    assert explanation.classes == LABELS
+    assert explanation.modalities == MODALITIES
+    assert [(w["window"], w["start"], w["stop"]) for w in explanation.windows] == [(0, 0.0, 1.0), (1, 1.0, 2.0)]
+    assert explanation.inputs["vision"].shape == (2, 1, 32, 32, 3)
+    assert explanation.attributions["vision"].shape == (2, 1, 32, 32)
     for modality in ("audio", "eeg"):
-        assert made.attributions[modality].shape == made.inputs[modality].shape
-        assert np.abs(made.attributions[modality]).max() > 0
-    assert len(made.channels) == made.inputs["eeg"].shape[1] == 30
-    assert made.rate == 100
-    assert made.attention is not None
-    assert made.attention.sum(-1) == pytest.approx(1, abs=1e-5)
-    assert sum(made.shares.values()) == pytest.approx(1, abs=1e-5)
-    assert made.map is not None
-    assert made.map.sum(-1) == pytest.approx(1, abs=1e-5)
-    assert made.maps is not None
-    assert made.maps.shape == (2, 1, 4, 3, 3)  # window, layer, head, and from modality to modality
-    assert made.maps.mean((1, 2)) == pytest.approx(made.map, abs=1e-6)
-    summary = made.summary()
+        assert explanation.attributions[modality].shape == explanation.inputs[modality].shape
+        assert np.abs(explanation.attributions[modality]).max() > 0
+    assert len(explanation.channels) == explanation.inputs["eeg"].shape[1] == 30
+    assert explanation.rate == 100
+    assert explanation.attention is not None
+    assert explanation.attention.sum(-1) == pytest.approx(1, abs=1e-5)
+    assert sum(explanation.shares.values()) == pytest.approx(1, abs=1e-5)
+    assert explanation.map is not None
+    assert explanation.map.sum(-1) == pytest.approx(1, abs=1e-5)
+    assert explanation.maps is not None
+    assert explanation.maps.shape == (2, 1, 4, 3, 3)  # window, layer, head, and from modality to modality
+    assert explanation.maps.mean((1, 2)) == pytest.approx(explanation.map, abs=1e-6)
+    summary = explanation.summary()
     assert list(summary["attention_by_head"]) == [f"head {h}" for h in (1, 2, 3, 4)]
     assert list(summary["attention_by_layer"]) == [f"layer 1 head {h}" for h in (1, 2, 3, 4)]
     for table in summary["attention_by_layer"].values():
         assert [sum(row.values()) for row in table.values()] == pytest.approx([1, 1, 1], abs=1e-5)
 
 
-def test_probabilities_equal_the_tested_ones(study: StudyDir, made: Explanation) -> None:
-    assert made.receipts["reproduction"] < 1e-5
-    assert set(made.trial_probabilities) == {"vision", "audio", "eeg", "fusion"}
-    for stage, windows in made.window_probabilities.items():
+def test_probabilities_equal_the_tested_ones(study: StudyDir, explanation: Explanation) -> None:
+    assert explanation.receipts["reproduction"] < 1e-5
+    assert set(explanation.trial_probabilities) == {"vision", "audio", "eeg", "fusion"}
+    for stage, windows in explanation.window_probabilities.items():
         frame = pd.read_parquet(study.run(f"s01-{stage}").predictions_file)
-        rows = frame[(frame["trial"] == made.trial) & (frame["frame"] == -1)].sort_values("window")
+        rows = frame[(frame["trial"] == explanation.trial) & (frame["frame"] == -1)].sort_values("window")
         assert windows == pytest.approx(rows[[f"p_{c}" for c in LABELS]].to_numpy(), abs=1e-5)
 
 
-def test_receipts_hold_the_completeness_of_the_attributions(made: Explanation) -> None:
-    for number, receipt in enumerate(made.receipts["completeness"]):
-        total = sum(float(a[number].astype(np.float64).sum()) for a in made.attributions.values())
+def test_receipts_hold_the_completeness_of_the_attributions(explanation: Explanation) -> None:
+    for number, receipt in enumerate(explanation.receipts["completeness"]):
+        total = sum(float(a[number].astype(np.float64).sum()) for a in explanation.attributions.values())
         assert receipt["total"] == pytest.approx(total, abs=1e-3)
         assert receipt["gap"] == pytest.approx(abs(total - receipt["output"] + receipt["baseline"]), abs=1e-3)
         assert receipt["gap"] < 0.1
-    assert made.receipts["steps"] == 32
-    assert made.receipts["target"] == made.predicted
+    assert explanation.receipts["steps"] == 32
+    assert explanation.receipts["target"] == explanation.predicted
 
 
-def test_it_is_stored_and_loaded_without_torch(study: StudyDir, made: Explanation) -> None:
-    run = study.run(made.run)
-    found = load_explanation(run, made.trial)
+def test_it_is_stored_and_loaded_without_torch(study: StudyDir, explanation: Explanation) -> None:
+    run = study.run(explanation.run)
+    found = load_explanation(run, explanation.trial)
     assert found is not None
-    for name, value in vars(made).items():
+    for name, value in vars(explanation).items():
         again = getattr(found, name)
         if isinstance(value, dict) and any(isinstance(v, np.ndarray) for v in value.values()):
             assert all(np.array_equal(again[k], v) for k, v in value.items()), name
@@ -118,28 +118,28 @@ def test_it_is_stored_and_loaded_without_torch(study: StudyDir, made: Explanatio
             assert np.array_equal(again, value)
         else:
             assert again == value, name
-    assert found.summary() == made.summary()
+    assert found.summary() == explanation.summary()
     code = (
         "import sys; from pathlib import Path; from eavdash.store import RunDir;"
         "from eavdash.explain.explanation import load_explanation;"
-        f"assert load_explanation(RunDir(Path({str(run.path)!r})), {made.trial!r}).attributions;"
+        f"assert load_explanation(RunDir(Path({str(run.path)!r})), {explanation.trial!r}).attributions;"
         "assert not {'torch', 'captum', 'mne', 'timm'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_computing_again_gives_the_same_bits(study: StudyDir, made: Explanation) -> None:
-    again = explain_trial(study, "1", made.trial)
-    assert all(np.array_equal(again.attributions[m], a) for m, a in made.attributions.items())
+def test_computing_again_gives_the_same_bits(study: StudyDir, explanation: Explanation) -> None:
+    again = explain_trial(study, "1", explanation.trial)
+    assert all(np.array_equal(again.attributions[m], a) for m, a in explanation.attributions.items())
 
 
 def test_a_trial_without_audio_is_explained_by_the_other_modalities(study: StudyDir) -> None:
     assert WITHOUT_AUDIO in trials_tested(study)
-    made = explain_trial(study, "1", WITHOUT_AUDIO, steps=4)
-    assert set(made.attributions) == {"vision", "eeg"}
-    assert made.shares["audio"] == 0
-    assert sum(made.shares.values()) == pytest.approx(1, abs=1e-5)
-    assert made.windows[0]["modalities"] == ["vision", "eeg"]
+    explanation = explain_trial(study, "1", WITHOUT_AUDIO, steps=4)
+    assert set(explanation.attributions) == {"vision", "eeg"}
+    assert explanation.shares["audio"] == 0
+    assert sum(explanation.shares.values()) == pytest.approx(1, abs=1e-5)
+    assert explanation.windows[0]["modalities"] == ["vision", "eeg"]
 
 
 def test_only_a_run_that_tested_the_trial_explains_it(study: StudyDir) -> None:
@@ -165,9 +165,9 @@ def test_an_unreadable_run_is_skipped(tmp_path: Path) -> None:
 
 def test_damage_and_new_weights_are_detected(study: StudyDir) -> None:
     trial = trials_tested(study)[-1]
-    made = explain_trial(study, "1", trial, steps=2)
-    run = study.run(made.run)
-    arrays, _ = run.explain_files(trial, made.method)
+    explanation = explain_trial(study, "1", trial, steps=2)
+    run = study.run(explanation.run)
+    arrays, _ = run.explain_files(trial, explanation.method)
     content = arrays.read_bytes()
     arrays.write_bytes(content[:-100])
     with fails(IntegrityError, where=str(arrays), expected=("checksum", ".json")):
@@ -188,9 +188,9 @@ def test_without_fusion_the_single_modality_is_explained(tmp_path: Path) -> None
     table = make_recordings(tmp_path / "data", subjects=1)
     study = train(table, "sound", tmp_path / "checkpoints", ("stages=audio",))
     frame = pd.read_parquet(study.run("s01-audio").predictions_file)
-    made = explain_trial(study, "1", frame.loc[frame["split"] == "test", "trial"].iloc[0], steps=64)
-    assert made.stage == "audio"
-    assert made.attention is None
-    assert made.shares == {}
-    assert set(made.attributions) == set(made.trial_probabilities) == {"audio"}
-    assert made.receipts["completeness"][0]["gap"] < 0.1
+    explanation = explain_trial(study, "1", frame.loc[frame["split"] == "test", "trial"].iloc[0], steps=64)
+    assert explanation.stage == "audio"
+    assert explanation.attention is None
+    assert explanation.shares == {}
+    assert set(explanation.attributions) == set(explanation.trial_probabilities) == {"audio"}
+    assert explanation.receipts["completeness"][0]["gap"] < 0.1

@@ -24,7 +24,7 @@ SHAPES = {
 CASES = [("vision", "vit"), ("audio", "ast"), ("audio", "ast, mean"), ("eeg", "eegformer"), ("eeg", "yin")]
 
 
-def configured(modality: str, name: str) -> StudyConfig:
+def config_for(modality: str, name: str) -> StudyConfig:
     if modality == "eeg":
         return StudyConfig(eeg=EegConfig(encoder=name))
     quick = StudyConfig()
@@ -33,7 +33,7 @@ def configured(modality: str, name: str) -> StudyConfig:
 
 def make(modality: str, name: str, classes: int = 4) -> Encoder:
     torch.manual_seed(0)
-    config = configured(modality, name)
+    config = config_for(modality, name)
     model = build(encoder_spec(modality, config, classes, SHAPES[modality]))
     assert isinstance(model, Encoder)
     return model.eval()
@@ -113,7 +113,7 @@ def test_weights_come_back_bit_for_bit(modality: str, name: str, tmp_path: Path)
     model = make(modality, name)
     model.set_scaling(torch.full_like(model.shift, 0.25), torch.full_like(model.scale, 2.0))
     save_weights(model, tmp_path / "model.safetensors")
-    config = configured(modality, name)
+    config = config_for(modality, name)
     torch.manual_seed(99)
     other = load_weights(build(encoder_spec(modality, config, 4, SHAPES[modality])), tmp_path / "model.safetensors")
     x, mask = batch(modality)

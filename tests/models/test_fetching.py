@@ -76,7 +76,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     made = Hub()
     made.files = {
         "config.json": json.dumps({"num_attention_heads": 2, "layer_norm_eps": 1e-12}).encode(),
-        "model.safetensors": save(published()),
+        "model.safetensors": save(random_vit()),
     }
     made.thread.start()
     yield made
@@ -85,7 +85,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     made.thread.join()
 
 
-def published() -> dict[str, torch.Tensor]:
+def random_vit() -> dict[str, torch.Tensor]:
     """A ViT of width 8 under Hugging Face's names."""
     random = torch.Generator().manual_seed(0)
     shapes: dict[str, tuple[int, ...]] = {
@@ -119,7 +119,7 @@ def test_fetched_weights_load_and_are_verified_each_time(hub: Hub, tmp_path: Pat
     assert [p.name for p in tmp_path.iterdir()] == ["w"]  # nothing else is left
     model = FrameViT(3, **architecture(fetched.folder, "vision"))
     load_hf_vit(model, fetched.folder)
-    assert torch.equal(model.vit.norm.weight, published()["vit.layernorm.weight"])
+    assert torch.equal(model.vit.norm.weight, random_vit()["vit.layernorm.weight"])
     weights = fetched.folder / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1  # one bit of one number: it would load without any error
@@ -135,7 +135,7 @@ def test_another_checksum_keeps_nothing(hub: Hub, tmp_path: Path) -> None:
 
 
 def test_a_bin_file_is_downloaded_if_there_is_no_safetensors(hub: Hub, tmp_path: Path) -> None:
-    torch.save(published(), tmp_path / "made.bin")
+    torch.save(random_vit(), tmp_path / "made.bin")
     del hub.files["model.safetensors"]
     hub.files["pytorch_model.bin"] = (tmp_path / "made.bin").read_bytes()
     fetched = fetch(MODEL, REVISION, None, tmp_path / "w", endpoint=hub.url)

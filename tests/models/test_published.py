@@ -21,7 +21,7 @@ FILE = Path("published.pth")
 DIMS = {"vision": 768, "audio": 768, "eeg": 60}
 
 
-def filled(tensors: dict[str, Tensor]) -> YinEncoder:
+def load_yin(tensors: dict[str, Tensor]) -> YinEncoder:
     sizes, found = yin_tensors(FILE, tensors)
     model = YinEncoder(**sizes)
     fill(FILE, model, {"shift": model.shift, "scale": model.scale, **found}, [], "give another file")
@@ -30,7 +30,7 @@ def filled(tensors: dict[str, Tensor]) -> YinEncoder:
 
 def test_yin_equals_the_published_encoder() -> None:
     theirs = randomised(PublishedEeg())
-    ours = filled(theirs.state_dict())
+    ours = load_yin(theirs.state_dict())
     x = torch.randn(2, 30, 500, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         made = ours(x, torch.ones(2, 500, dtype=torch.bool))
@@ -93,7 +93,7 @@ def test_other_names_of_the_same_parts_are_recognised() -> None:
             for old, new in names.items():
                 name = name.replace(old, new)
         tensors[name] = tensor
-    ours = filled(tensors)
+    ours = load_yin(tensors)
     x = torch.randn(2, 3, 40)
     with torch.no_grad():
         assert torch.allclose(ours(x, torch.ones(2, 40, dtype=torch.bool)).logits, theirs(x), atol=1e-5)
@@ -125,7 +125,7 @@ def test_every_tensor_of_an_encoder_is_accounted_for(change: str, facts: dict) -
     else:
         tensors["conv.4.weight"] = torch.zeros(8, 3, 7)
     with fails(ConfigError, where=str(FILE), **facts):
-        filled(tensors)
+        load_yin(tensors)
 
 
 def test_encoders_inside_the_fusions_file_must_be_those_that_were_given() -> None:

@@ -56,7 +56,7 @@ def windows(modality: str) -> Windows:
 SETTINGS = TrainConfig(epochs=3, batch=8, learning_rate=1e-3, head_learning_rate=5e-3)
 
 
-def trained(model: Encoder, source, rules: Recipe = PUBLISHED, settings: TrainConfig = SETTINGS):
+def train(model: Encoder, source, rules: Recipe = PUBLISHED, settings: TrainConfig = SETTINGS):
     rows = {"train": range(12), "validation": range(12, 20)}
     seed = lambda *purpose: len(str(purpose))  # noqa: E731
     result = fit(model, source, **rows, settings=settings, name="run", seed=seed, rules=rules, head_epochs=3)
@@ -66,11 +66,11 @@ def trained(model: Encoder, source, rules: Recipe = PUBLISHED, settings: TrainCo
 @pytest.mark.parametrize("modality", ["vision", "audio"])
 def test_cached_features_equal_repeated_ones(modality, monkeypatch):
     source = windows(modality)
-    cached, history = trained(encoder(modality), source)
+    cached, history = train(encoder(modality), source)
     assert source.encoded == 20 + 1  # every window once, and one to test whether the encoder can be split
     assert source.draws == 0
     monkeypatch.setattr(Windows, "frozen_features", lambda self, model, rows: None)
-    repeated, again = trained(encoder(modality), source)
+    repeated, again = train(encoder(modality), source)
     for key in cached:
         torch.testing.assert_close(cached[key], repeated[key], rtol=1e-4, atol=1e-6)
     for one, two in zip(history, again, strict=True):
@@ -83,12 +83,12 @@ def test_cached_features_equal_repeated_ones(modality, monkeypatch):
 
 
 def test_features_of_the_wrong_windows_are_not_equal(monkeypatch):
-    cached, _ = trained(encoder("audio"), windows("audio"))
+    cached, _ = train(encoder("audio"), windows("audio"))
     load = CachedFeatures.load
     monkeypatch.setattr(
         CachedFeatures, "load", lambda self, model, rows, augment: load(self, model, rows.flip(0), augment)
     )
-    planted, _ = trained(encoder("audio"), windows("audio"))
+    planted, _ = train(encoder("audio"), windows("audio"))
     assert not torch.allclose(cached["head.1.weight"], planted["head.1.weight"], atol=1e-4)
 
 

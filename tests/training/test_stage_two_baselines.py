@@ -22,7 +22,7 @@ from eavdash.training.run import train_run
 P = ["p_joy", "p_calm", "p_anger"]
 
 
-def sampled(count: int, boldness: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def draw_logits(count: int, boldness: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Draw logits, and labels from their softmax; scaled logits are calibrated at T = ``boldness``."""
     random = torch.Generator().manual_seed(seed)
     logits = torch.randn(count, 3, generator=random)
@@ -32,7 +32,7 @@ def sampled(count: int, boldness: float, seed: int = 0) -> tuple[torch.Tensor, t
 
 @pytest.mark.parametrize("boldness", [0.3, 1.0, 4.0])
 def test_the_planted_temperature_is_found(boldness):
-    logits, labels = sampled(4000, boldness)
+    logits, labels = draw_logits(4000, boldness)
     found = fit_temperature(logits, labels)
     assert found.temperature == pytest.approx(boldness, rel=0.1)
     assert found.windows == 4000

@@ -55,7 +55,7 @@ class ConstantKey(nn.Linear):
         return torch.zeros_like(super().forward(input))
 
 
-def measured(
+def evaluate_fusions(
     folder: Path, patch: pytest.MonkeyPatch, seeds: tuple[int, ...], spoil: Callable[[Features_], Features_]
 ) -> pd.DataFrame:
     """Return one row per seed and subject: accuracies per test window, the noise modality and the shares."""
@@ -104,7 +104,7 @@ def failed_criteria(found: pd.DataFrame) -> list[str]:
 def test_the_fusion_beats_the_best_modality_and_attends_less_to_noise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = measured(tmp_path, monkeypatch, SEEDS, unchanged)
+    found = evaluate_fusions(tmp_path, monkeypatch, SEEDS, unchanged)
     assert failed_criteria(found) == [], found.round(3).to_string()
     noise = found.apply(lambda row: row[row["noise"]] == min(row[m] for m in simulated.MODALITIES), axis=1)
     assert noise.all(), found.round(3).to_string()
@@ -120,14 +120,14 @@ def test_uniform_attention_fails_the_criteria(tmp_path: Path, monkeypatch: pytes
         return model
 
     monkeypatch.setattr(stage2.build, "build", broken)
-    found = measured(tmp_path, monkeypatch, SEEDS[:1], unchanged)
+    found = evaluate_fusions(tmp_path, monkeypatch, SEEDS[:1], unchanged)
     failed = failed_criteria(found)
     assert len(failed) == 4, found.round(3).to_string()  # accuracy, and every modality's share
     assert found["fusion"].to_numpy() == pytest.approx(found["fusion:mean"].to_numpy(), abs=0.01)
 
 
 def test_a_fusion_of_shuffled_features_fails_the_criteria(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = measured(tmp_path, monkeypatch, SEEDS[:1], shuffled)
+    found = evaluate_fusions(tmp_path, monkeypatch, SEEDS[:1], shuffled)
     failed = failed_criteria(found)
     assert any(s.startswith("accuracy") for s in failed), found.round(3).to_string()
     assert any(s.startswith("attention") for s in failed), found.round(3).to_string()
