@@ -20,8 +20,8 @@ from eavdash.data.cache.prepare import Estimate, estimate, prepare, sets
 from eavdash.data.readers import pool
 from eavdash.errors import DataError, RecordingError, SplitError
 from eavdash.studies.write import prepare as write_study
-from eavdash.training.job import open_job, read_windows
 from eavdash.training.run import train_run
+from eavdash.training.run_context import open_run_context, read_windows
 
 SETTINGS = (
     "window=1",
@@ -93,7 +93,7 @@ def test_a_prepared_study_reads_nothing(
         run = plan.study.run(name)
         if run.status()["state"] != "queued":
             continue
-        job = open_job(run, torch.device("cpu"))
+        job = open_run_context(run, torch.device("cpu"))
         for modality in config.modalities if job.stage == "fusion" else [job.stage]:
             if job.stage != "fusion" or modality in job.info["parents"]:
                 windows = read_windows(job, modality)

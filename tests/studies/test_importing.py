@@ -24,7 +24,7 @@ from eavdash.results import scores
 from eavdash.store import find_study
 from eavdash.studies.imported_runs import LABELS
 from eavdash.studies.importing import import_checkpoint
-from eavdash.training import job
+from eavdash.training import run_context
 
 transformers = pytest.importorskip("transformers")
 
@@ -141,7 +141,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Published:
 
 
 def installed(made: Published, monkeypatch: pytest.MonkeyPatch) -> Published:
-    monkeypatch.setattr(job, "load_windows", made.windows)
+    monkeypatch.setattr(run_context, "load_windows", made.windows)
     return made
 
 
@@ -259,7 +259,7 @@ def test_recordings_that_do_not_fit_fail_the_run_with_the_reason(
     published: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = Published(tmp_path / "other", Sizes(channels=4))
-    monkeypatch.setattr(job, "load_windows", other.windows)
+    monkeypatch.setattr(run_context, "load_windows", other.windows)
     with pytest.raises(DataError, match="expected channels 3, as the checkpoint was trained with, found 4"):
         import_checkpoint(published.folder, "s", "1", {"eeg": published.file("eeg")}, tmp_path / "c", device="cpu")
     status = find_study(tmp_path / "c", "s").run("s01-eeg").status()

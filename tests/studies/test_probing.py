@@ -91,7 +91,7 @@ def test_of_several_starts_at_once_one_probes(study: StudyDir, home: Path) -> No
     assert (home / "started").read_text() == "x"
     assert probing.look(study) == probing.Probing(), study.probe_log_file.read_text()
     assert list(probes.read(study)) == ["time"]
-    assert "place in the session alone" in study.probe_log_file.read_text()
+    assert "position in the session alone" in study.probe_log_file.read_text()
 
 
 def test_the_command_line_says_that_one_is_under_way(study: StudyDir, capsys: pytest.CaptureFixture[str]) -> None:

@@ -291,7 +291,7 @@ def test_what_belongs_beside_an_accuracy_is_there(checkpoints: Path) -> None:
     labels["condition"] = ["Speaking" if int(t) % 4 else "Listening" for t in labels["trial"]]
     labels.to_csv(study.trials_file, index=False)
     text = said(opened("subjects"))
-    assert "A trial's place in the session alone (by the order of trials' names) scores" in text
+    assert "A trial's position in the session alone (by the order of trial names) scores" in text
     assert "Not probed yet: shuffled, identity" in text
     probes.keep(study, {"shuffled": probes.finding("shuffled", 0.9, 30, 20, 5, 0.2, stage="audio")})
     for run in study.runs():
@@ -330,7 +330,7 @@ def test_probes_are_started_watched_and_shown_without_the_command_line(
     probes.keep(study, found)
     app.run()
     assert not app.error
-    assert "subjects cannot be told apart" in said(app)
+    assert "subjects cannot be distinguished" in said(app)
     assert "Not probed yet" not in said(app)
 
 

@@ -38,7 +38,7 @@ def of_study(study: StudyDir, fused: pd.DataFrame) -> None:
         more = f" and {len(found.without) - 3} more" if len(found.without) > 3 else ""
         st.info(parts.plain(OLDER.format(which=", ".join(found.without[:3]) + more)))
     chosen = _chosen(fused) if len(found.table) else fused.head(0)
-    table = attention.of(found.table, chosen)
+    table = attention.of_trials(found.table, chosen)
     if table.empty:
         if len(found.table):
             st.info("No decision fits. Choose another subject, emotion or outcome.")
