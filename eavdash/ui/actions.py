@@ -84,7 +84,7 @@ def probe(study: StudyDir, names: Sequence[str]) -> None:
     from eavdash.studies import probing
 
     try:
-        probing.start(study, names)
+        probing.start_probing(study, names)
     except EavdashError as error:
         st.session_state[MESSAGE] = ("error", str(error))
 
@@ -96,7 +96,7 @@ def extend(
     _done(
         lambda: extending.extend(study, tuple(subjects) or None, folds, seeds, retry_ended=again),
         lambda made: (
-            f"{study.name}: {theme.counted(len(made.holes), 'run')} {'is' if len(made.holes) == 1 else 'are'} queued"
+            f"{study.name}: {theme.counted(len(made.queued), 'run')} {'is' if len(made.queued) == 1 else 'are'} queued"
             + (f", {len(made.again)} again." if again else ".")
         ),
     )

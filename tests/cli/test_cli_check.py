@@ -65,7 +65,7 @@ def test_a_label_counts_speaking_trials_of_eav_and_simulated_recordings_say_so(
     labels = pd.DataFrame({"calm": [3]}, index=pd.Index(["1"], name="subject"))
     there = pd.DataFrame({"subject": ["1"], "trials": [6]})
     for kind, simulated, words in (("eav", True, "speaking trials only"), ("table", False, "")):
-        console.health(HealthReport("data", kind, simulated, there, labels))
+        console.print_health(HealthReport("data", kind, simulated, there, labels))
         out, err = capsys.readouterr()
         assert ("speaking trials only" in out) == bool(words)
         assert ("simulated recordings: no person was recorded" in err) == simulated

@@ -28,7 +28,7 @@ def test_options_become_the_execution(monkeypatch):
 
     monkeypatch.setattr(write, "prepare", lambda *args: Plan)
     monkeypatch.setattr(queue, "submit", lambda study, runs, execution: seen.append(execution))
-    monkeypatch.setattr("eavdash.cli.console.plan", lambda plan: None)
+    monkeypatch.setattr("eavdash.cli.console.print_plan", lambda plan: None)
     command = ["train", "data", "--study", "x", "--device", "cpu", "--compile", "--memory", "3.5"]
     assert main(command) == 0
     assert seen == [Execution(device="cpu", compile=True, memory=3.5)]

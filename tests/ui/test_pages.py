@@ -312,16 +312,16 @@ def test_probes_are_started_watched_and_shown_without_the_command_line(
 ) -> None:
     study = make_study(checkpoints, stages=("audio", "fusion"))
     asked: list[tuple[str, list[str]]] = []
-    monkeypatch.setattr("eavdash.studies.probing.start", lambda study, names: asked.append((study.name, list(names))))
+    monkeypatch.setattr("eavdash.studies.probing.start_probing", lambda study, names: asked.append((study.name, list(names))))
     app = opened("subjects")
     app.button(key="results_subjects_probe").click().run()
     assert asked == [("demo", ["shuffled", "identity"])]
-    with probing.at_work(study) as tell:
+    with probing.probing_lock(study) as tell:
         tell("shuffled")
         app.run()
         assert "Probing, for 0 s: an encoder learns labels that were dealt anew" in said(app)
         assert "results_subjects_probe" not in [b.key for b in app.button]
-    with pytest.raises(UsageError), probing.at_work(study):
+    with pytest.raises(UsageError), probing.probing_lock(study):
         raise UsageError("/data/x: expected recordings, found none; mend the path.")
     app.run()
     assert any("Probing failed: /data/x: expected" in e.value.replace("\\", "") for e in app.error)

@@ -33,8 +33,8 @@ def show(study: StudyDir) -> None:
     if remarks:
         st.markdown("**Beside these accuracies**")
         parts.bullet(remarks)
-    now = probing.look(study)
-    if now.under_way:
+    now = probing.probing_state(study)
+    if now.running:
         _watch(study, tuple(missing))
     elif missing:
         if now.reason:
@@ -53,8 +53,8 @@ def show(study: StudyDir) -> None:
 @st.fragment(run_every=2)
 def _watch(study: StudyDir, missing: tuple[str, ...]) -> None:
     """What the probing does; the page is drawn anew when it has found something, or has ended."""
-    now = probing.look(study)
-    if not now.under_way or tuple(cached_results.remarks(study)[1]) != missing:
+    now = probing.probing_state(study)
+    if not now.running or tuple(cached_results.remarks(study)[1]) != missing:
         st.rerun()
     since = f", for {max(0, time.time() - now.started):.0f} s" if now.started else ""
-    st.caption(f"Probing{since}: {WORDS.get(now.doing, now.doing)} … It goes on when this page is closed.")
+    st.caption(f"Probing{since}: {WORDS.get(now.probe, now.probe)} … It goes on when this page is closed.")

@@ -209,12 +209,12 @@ def growing(study: StudyDir, row: Mapping[Any, Any]) -> None:
         except EavdashError as error:
             st.error(parts.plain(error))
             return
-        waiting = len(planned.holes) - len(planned.new)
+        waiting = len(planned.queued) - len(planned.new)
         st.markdown(f"New runs: {len(planned.new)}. There already, but never queued: {waiting}.")
         st.button(
             "Queue them",
             type="primary",
-            disabled=not planned.holes and not again,
+            disabled=not planned.queued and not again,
             on_click=actions.extend,
             args=(study, subjects, *numbers, again),
             key=f"{PAGE}_extend",
