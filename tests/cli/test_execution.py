@@ -1,4 +1,4 @@
-"""How a run is computed: from the command line to the training loop, and the benchmarks of it."""
+"""Execution settings from the command line to the training loop, and the benchmarks."""
 
 from __future__ import annotations
 
@@ -35,12 +35,14 @@ def test_options_become_the_execution(monkeypatch):
 
 
 @pytest.mark.parametrize("value", ["-1", "nan"])
-def test_a_budget_below_nothing_is_refused(capsys, value):
+def test_a_negative_memory_limit_is_refused(capsys, value):
     assert main(["train", "data", "--study", "x", "--memory", value]) == 2
-    assert "--memory: expected GiB, 0 or more" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "eavdash: --memory: " in error
+    assert f"found {float(value)};" in error
 
 
-def test_the_worker_hands_it_to_the_training(monkeypatch):
+def test_the_worker_passes_it_to_the_training(monkeypatch):
     seen = {}
     monkeypatch.setattr("eavdash.training.run.train_run", lambda run, **given: seen.update(given))
     worker._train(None, {"device": "cpu", "threads": None, "compile": True, "memory": 2.0, "of another version": 1})
