@@ -7,7 +7,7 @@ On each full run the queue's conductor is started again if runs wait and it has 
 import streamlit as st
 
 from eavdash.store import checkpoints_root
-from eavdash.ui import actions, parts
+from eavdash.ui import actions, widgets
 
 st.set_page_config(page_title="eavdash", layout="wide")
 
@@ -33,7 +33,7 @@ page = st.navigation(
     }
 )
 root = checkpoints_root()
-parts.pick_study(root)
+widgets.study_picker(root)
 if trouble := actions.ensure_scheduler(root):
-    st.error(parts.plain(trouble))
+    st.error(widgets.escape_markdown(trouble))
 page.run()

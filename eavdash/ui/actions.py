@@ -40,35 +40,35 @@ def launch(
         st.session_state[MESSAGE] = ("error", str(error))
         return
     st.session_state["study"] = name
-    st.session_state[MESSAGE] = ("queued", f"Queued: {theme.counted(len(plan.runs), 'run')} of the study {name}.")
+    st.session_state[MESSAGE] = ("queued", f"Queued: {theme.plural(len(plan.runs), 'run')} of the study {name}.")
 
 
 def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> None:
     """Stop runs, or all of a study."""
     from eavdash.jobs import queue
 
-    _done(lambda: queue.cancel(study, runs), lambda _: f"Cancelled: {_named(study, runs)}.{_left(study, runs, False)}")
+    _run_action(lambda: queue.cancel(study, runs), lambda _: f"Cancelled: {_run_names(study, runs)}.{_skipped_runs(study, runs, False)}")
 
 
 def retry(study: StudyDir, runs: Sequence[str] | None = None) -> None:
     """Queue failed and cancelled runs again."""
     from eavdash.studies.write import retry as again
 
-    _done(lambda: again(study, runs), lambda _: f"Queued again: {_named(study, runs)}.{_left(study, runs, True)}")
+    _run_action(lambda: again(study, runs), lambda _: f"Queued again: {_run_names(study, runs)}.{_skipped_runs(study, runs, True)}")
 
 
 def pause(study: StudyDir) -> None:
     """Let no further run of a study start."""
     from eavdash.jobs import queue
 
-    _done(lambda: queue.pause(study), f"{study.name} is paused: runs under way go on, no other starts.")
+    _run_action(lambda: queue.pause(study), f"{study.name} is paused: runs under way go on, no other starts.")
 
 
 def resume(study: StudyDir) -> None:
     """Let the runs of a paused study go on."""
     from eavdash.jobs import queue
 
-    _done(lambda: queue.resume(study), f"{study.name} goes on.")
+    _run_action(lambda: queue.resume(study), f"{study.name} goes on.")
 
 
 def prioritise(study: StudyDir, runs: Sequence[str] | None, key: str) -> None:
@@ -76,7 +76,7 @@ def prioritise(study: StudyDir, runs: Sequence[str] | None, key: str) -> None:
     from eavdash.jobs import queue
 
     priority = int(st.session_state[key])
-    _done(lambda: queue.prioritise(study, runs, priority), f"Priority {priority}: {_named(study, runs)}.")
+    _run_action(lambda: queue.prioritise(study, runs, priority), f"Priority {priority}: {_run_names(study, runs)}.")
 
 
 def probe(study: StudyDir, names: Sequence[str]) -> None:
@@ -93,10 +93,10 @@ def extend(
     study: StudyDir, subjects: Sequence[str], folds: Sequence[int] | None, seeds: Sequence[int] | None, again: bool
 ) -> None:
     """Add to a study and queue the holes; ``again``: failed and cancelled runs as well."""
-    _done(
+    _run_action(
         lambda: extending.extend(study, tuple(subjects) or None, folds, seeds, retry_ended=again),
         lambda made: (
-            f"{study.name}: {theme.counted(len(made.queued), 'run')} {'is' if len(made.queued) == 1 else 'are'} queued"
+            f"{study.name}: {theme.plural(len(made.queued), 'run')} {'is' if len(made.queued) == 1 else 'are'} queued"
             + (f", {len(made.again)} again." if again else ".")
         ),
     )
@@ -104,7 +104,7 @@ def extend(
 
 def archive(study: StudyDir, drop_resume: bool) -> None:
     """Put a study away."""
-    _done(
+    _run_action(
         lambda: archiving.archive(study, drop_resume),
         lambda freed: f"{study.name} is archived" + (f"; {size(freed)} were freed." if freed else "."),
     )
@@ -112,13 +112,13 @@ def archive(study: StudyDir, drop_resume: bool) -> None:
 
 def unarchive(study: StudyDir) -> None:
     """Take a study out of the archive."""
-    _done(lambda: archiving.unarchive(study), f"{study.name} is in use again.")
+    _run_action(lambda: archiving.unarchive(study), f"{study.name} is in use again.")
 
 
 def delete(study: StudyDir, typed_key: str) -> None:
     """Delete a study whose name stands in the field of that key."""
     typed = str(st.session_state.get(typed_key) or "").strip()
-    _done(lambda: archiving.delete(study, typed), f"{study.name} is deleted.")
+    _run_action(lambda: archiving.delete(study, typed), f"{study.name} is deleted.")
 
 
 def open_study(study: StudyDir) -> None:
@@ -137,17 +137,17 @@ def ensure_scheduler(root: Path) -> str:
     return ""
 
 
-def _done(work: Callable[[], Any], words: str | Callable[[Any], str]) -> None:
+def _run_action(work: Callable[[], Any], words: str | Callable[[Any], str]) -> None:
     """Do the work and leave its message (``words`` may make it of the outcome), or why it could not be done."""
     try:
         outcome = work()
         st.session_state[MESSAGE] = ("success", words if isinstance(words, str) else words(outcome))
     except EavdashError as error:
         st.session_state[MESSAGE] = ("error", str(error))
-    cached_runs.snapshot_again()
+    cached_runs.refresh()
 
 
-def _left(study: StudyDir, runs: Sequence[str] | None, whole: bool) -> str:
+def _skipped_runs(study: StudyDir, runs: Sequence[str] | None, whole: bool) -> str:
     """The runs among them that the queue has left as they are, since their own files cannot be read."""
     from eavdash.jobs.choose import unreadable
 
@@ -155,7 +155,7 @@ def _left(study: StudyDir, runs: Sequence[str] | None, whole: bool) -> str:
     return "".join(f" {name} was left as it is: {why}" for name, why in broken.items())
 
 
-def _named(study: StudyDir, runs: Sequence[str] | None) -> str:
+def _run_names(study: StudyDir, runs: Sequence[str] | None) -> str:
     if runs and len(runs) > 6:
         return f"{', '.join(runs[:5])} and {len(runs) - 5} more"
     return ", ".join(runs) if runs else f"the runs of {study.name}"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 REPORTS = 4  # health reports that are kept; that of all of EAV takes some 10 MB
 
 
-def room(path: str, config: StudyConfig, subjects: Sequence[str], root: Path) -> str:
+def disk_space_sentence(path: str, config: StudyConfig, subjects: Sequence[str], root: Path) -> str:
     """What the window sets of a study take on disk, in a sentence; looked at anew each time, as it is asked for."""
     from eavdash.data.cache.prepare import estimate, sets
 
@@ -48,7 +48,7 @@ def dataset(path: str) -> TrialTable:
     return _dataset(path)
 
 
-def health(path: str, report: Callable[[int, int], None] | None = None) -> HealthReport:
+def health_report(path: str, report: Callable[[int, int], None] | None = None) -> HealthReport:
     """The health report of a dataset; kept until :func:`forget_health`.
 
     ``report(done, of)`` is told about the files. What it raises ends the scan; what was seen is kept for the next one.
@@ -56,7 +56,7 @@ def health(path: str, report: Callable[[int, int], None] | None = None) -> Healt
 
     from eavdash.health.check import check_dataset
 
-    if (there := health_there(path)) is not None:
+    if (there := cached_health_report(path)) is not None:
         return there
     made = check_dataset(path, report, cache=checkpoints_root() / ".cache")
     reports = _reports()
@@ -66,12 +66,12 @@ def health(path: str, report: Callable[[int, int], None] | None = None) -> Healt
     return made
 
 
-def health_there(path: str) -> HealthReport | None:
+def cached_health_report(path: str) -> HealthReport | None:
     """The report that :func:`health` would give at once, if there is one."""
     return _reports().get(path)
 
 
-def forget_health(path: str) -> None:
+def forget_health_report(path: str) -> None:
     """Look at a dataset's files again on the next :func:`health`; those that have not changed are not opened."""
     _reports().pop(path, None)
     _dataset.clear(path)

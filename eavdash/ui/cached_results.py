@@ -40,7 +40,7 @@ def scores(study: StudyDir, level: str = "trial", baselines: bool = False) -> pd
     return _scores(str(study.path), results_stamp(study), level, baselines)
 
 
-def kinds(study: StudyDir, column: str, level: str = "trial") -> pd.DataFrame:
+def scores_by_column(study: StudyDir, column: str, level: str = "trial") -> pd.DataFrame:
     """``tables.scores`` split by a further column of the trial table."""
     return tables.score_table(predictions(study), level, split=columns.column(study, column))
 
@@ -57,11 +57,11 @@ def trials(study: StudyDir) -> pd.DataFrame:
     return _trials(str(study.path), results_stamp(study))
 
 
-def heads(study: StudyDir) -> attention.Heads:
+def attention_heads(study: StudyDir) -> attention.Heads:
     """``results.attention.heads``: how the fusions attended, by layer and head."""
     files = (run.attention_file for run in study.runs())
     times = tuple((f.parent.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.exists())
-    return _heads(str(study.path), (*results_stamp(study), *times))
+    return _attention_heads(str(study.path), (*results_stamp(study), *times))
 
 
 def windows(study: StudyDir, subject: str, trial: str) -> pd.DataFrame:
@@ -75,13 +75,13 @@ def majority(study: StudyDir) -> dict[str, float]:
     return {str(s): float(labels.value_counts(normalize=True).max()) for s, labels in table.groupby("subject")["label"]}
 
 
-def tested(study: StudyDir) -> dict[tuple[str, int], int]:
+def test_trial_counts(study: StudyDir) -> dict[tuple[str, int], int]:
     """Number of test trials by subject and fold (subject "" : of all subjects)."""
     try:
         stamp = study.splits_file.stat().st_mtime_ns
     except FileNotFoundError:
         return {}
-    return _tested(str(study.splits_file), stamp)
+    return _test_trial_counts(str(study.splits_file), stamp)
 
 
 @st.cache_data(max_entries=4, show_spinner="Reading the results")
@@ -111,12 +111,12 @@ def _trials(path: str, stamp: Stamp) -> pd.DataFrame:
 
 
 @st.cache_data(max_entries=2, show_spinner="Reading the attention")
-def _heads(path: str, stamp: Stamp) -> attention.Heads:
+def _attention_heads(path: str, stamp: Stamp) -> attention.Heads:
     return attention.heads(StudyDir(Path(path)))
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _tested(path: str, stamp: int) -> dict[tuple[str, int], int]:
+def _test_trial_counts(path: str, stamp: int) -> dict[tuple[str, int], int]:
     splits = pd.read_csv(path, dtype={"subject": str, "fold": int}, keep_default_na=False)
     rows = splits[splits["split"] == "test"]
     counts = Counter(zip(rows["subject"], rows["fold"].astype(int), strict=True))

@@ -34,7 +34,7 @@ def snapshot(study: StudyDir) -> pd.DataFrame:
     return _snapshot(str(study.path)).copy(deep=False)  # pandas copies what a page changes
 
 
-def snapshot_again() -> None:
+def refresh() -> None:
     """Look at the runs, and at all studies, anew: something was just changed."""
     _snapshot.clear()
     _overview.clear()
@@ -54,15 +54,15 @@ def extension(
     return _extension(str(study.path), *adding)
 
 
-def conductor(root: Path) -> str:
+def scheduler_problem(root: Path) -> str:
     """Start the queue's conductor if there is work and none is alive, for a page that stays open; why it cannot be.
 
     One of all tabs looks, every five seconds; a full run of the app looks each time.
     """
-    return _conductor(str(root))
+    return _scheduler_problem(str(root))
 
 
-def damage(run: RunDir) -> list[str]:
+def damaged_files(run: RunDir) -> list[str]:
     """Sentences about result files of a finished run that are missing or not what it wrote; checked once per file."""
     try:
         checksums = dict(run.status().get("checksums") or {})
@@ -73,18 +73,18 @@ def damage(run: RunDir) -> list[str]:
         file = run.path / name
         stat = file.stat() if file.exists() else None
         stamp.append((name, stat.st_size if stat else -1, stat.st_mtime_ns if stat else -1))
-    return _damage(str(run.path), tuple(stamp), tuple(sorted(checksums.items())))
+    return _damaged_files(str(run.path), tuple(stamp), tuple(sorted(checksums.items())))
 
 
-def searched(run: RunDir, text: str) -> logs.Found:
+def search_log(run: RunDir, text: str) -> logs.Found:
     """The lines of a run's log with ``text`` in them; searched again when the log has grown."""
     stat = run.log_file.stat()
-    return _searched(str(run.log_file), (stat.st_size, stat.st_mtime_ns), text)
+    return _search_log(str(run.log_file), (stat.st_size, stat.st_mtime_ns), text)
 
 
-def places(settings: Execution) -> int:
+def parallel_runs(settings: Execution) -> int:
     """``estimates.places``; what the machine has is asked once in ten minutes."""
-    return _places(settings)
+    return _parallel_runs(settings)
 
 
 def plan(root: str, name: str, config: StudyConfig, selection: Selection, checkpoints: Path) -> Plan:
@@ -99,7 +99,7 @@ def _snapshot(path: str) -> pd.DataFrame:
 
 
 @st.cache_data(ttl=5, max_entries=8, show_spinner=False)
-def _conductor(root: str) -> str:
+def _scheduler_problem(root: str) -> str:
     from eavdash.jobs import queue
 
     try:
@@ -110,7 +110,7 @@ def _conductor(root: str) -> str:
 
 
 @st.cache_data(max_entries=256, show_spinner="Checking its files")
-def _damage(path: str, stamp: Stamp, checksums: tuple[tuple[str, str], ...]) -> list[str]:
+def _damaged_files(path: str, stamp: Stamp, checksums: tuple[tuple[str, str], ...]) -> list[str]:
     run, found = RunDir(Path(path)), []
     for name, _, _ in stamp:
         try:
@@ -121,7 +121,7 @@ def _damage(path: str, stamp: Stamp, checksums: tuple[tuple[str, str], ...]) -> 
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _searched(path: str, stamp: tuple[int, int], text: str) -> logs.Found:
+def _search_log(path: str, stamp: tuple[int, int], text: str) -> logs.Found:
     return logs.search(Path(path), text)
 
 
@@ -138,7 +138,7 @@ def _extension(
 
 
 @st.cache_data(ttl=600, max_entries=32, show_spinner=False)
-def _places(settings: Execution) -> int:
+def _parallel_runs(settings: Execution) -> int:
     return estimates.places(settings)
 
 

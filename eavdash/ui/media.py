@@ -63,8 +63,8 @@ def address(path: Path, key: str) -> str:
         return ""
     kind = TYPES.get(path.suffix.lower(), "application/octet-stream")
     if not _served:
-        return _below(Runtime.instance().media_file_mgr.add(str(path), kind, f"{ROUTE}-{key}-{path.name}"))
-    return _below(f"{ROUTE}/{register(path, context.session_id, st.context.cookies.get(_cookie_name(), ''))}")
+        return _with_base_path(Runtime.instance().media_file_mgr.add(str(path), kind, f"{ROUTE}-{key}-{path.name}"))
+    return _with_base_path(f"{ROUTE}/{register(path, context.session_id, st.context.cookies.get(_cookie_name(), ''))}")
 
 
 def register(path: Path, session: str, cookie: str) -> str:
@@ -88,10 +88,10 @@ def routes() -> list[BaseRoute]:
 
     global _served
     _served = True
-    return [Route(_below(f"{ROUTE}/{{token:path}}"), _answer, methods=["GET", "HEAD"])]
+    return [Route(_with_base_path(f"{ROUTE}/{{token:path}}"), _serve, methods=["GET", "HEAD"])]
 
 
-async def _answer(request: Request) -> Response:
+async def _serve(request: Request) -> Response:
     from starlette.responses import FileResponse, Response
 
     nothing = Response(status_code=404, headers=HEADERS)
@@ -127,7 +127,7 @@ def _cookie_name() -> str:
     return str(XSRF_COOKIE_NAME)
 
 
-def _below(path: str) -> str:
+def _with_base_path(path: str) -> str:
     """A path below the app's base path."""
     base = str(st.get_option("server.baseUrlPath") or "").strip("/")
     return f"/{base}/{path.lstrip('/')}" if base else f"/{path.lstrip('/')}"

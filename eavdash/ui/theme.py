@@ -95,7 +95,7 @@ def figure(height: int = 360, **layout: Any) -> go.Figure:
     return fig
 
 
-def counted(number: int, word: str) -> str:
+def plural(number: int, word: str) -> str:
     """``1 trial``, ``1,200 trials``."""
     return f"{number:,} {word}{'s' * (number != 1)}"
 

@@ -56,7 +56,7 @@ def without_audio(run: RunDir, layers: int = 1) -> None:
 def test_details_are_read_for_those_who_ask(checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_study(checkpoints)
     asked = []
-    monkeypatch.setattr("eavdash.ui.explain.attention_heads.of_study", lambda study, fused: asked.append(study.name))
+    monkeypatch.setattr("eavdash.ui.explain.attention_heads.study_heads", lambda study, fused: asked.append(study.name))
     opened("attention")
     assert asked == []
     detail()

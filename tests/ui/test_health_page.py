@@ -118,7 +118,7 @@ def test_loading_the_bar_says_how_far_it_is(table: Path, scan) -> None:
 def test_a_large_dataset_is_asked_about_and_can_be_stopped_and_gone_on_with(
     table: Path, scan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eavdash.ui.parts.CHECK_AT_ONCE", 100)
+    monkeypatch.setattr("eavdash.ui.widgets.CHECK_AT_ONCE", 100)
     known = 0
 
     def many(report: Report) -> HealthReport:
@@ -143,7 +143,7 @@ def test_a_large_dataset_is_asked_about_and_can_be_stopped_and_gone_on_with(
 
 
 def test_what_is_known_already_is_not_asked_about(table: Path, scan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eavdash.ui.parts.CHECK_AT_ONCE", 100)
+    monkeypatch.setattr("eavdash.ui.widgets.CHECK_AT_ONCE", 100)
 
     def nearly(report: Report) -> HealthReport:
         report(12_550, 12_600)

@@ -69,7 +69,7 @@ def test_names_that_are_not_utf8_are_shown_and_exported() -> None:
     ],
 )
 def test_the_answer_is_a_sentence_with_its_counts(report, said: str) -> None:
-    assert tables.verdict(report) == said
+    assert tables.summary_sentence(report) == said
 
 
 def test_severities_are_counted() -> None:
@@ -83,11 +83,11 @@ def test_what_is_missing_nowhere_has_no_column_and_gaps_are_tinted() -> None:
     assert list(shown) == [
         *("Subject", "Trials", "Complete", "Vision", "Audio", "EEG", "Audio missing", "Errors", "Warnings")
     ]
-    tinted = tables.marked(shown).to_html()
+    tinted = tables.highlight_gaps(shown).to_html()
     assert tinted.count("background-color") == 1  # one rule, for the cells with a gap
     whole = tables.subject_table(make_report(errors=0).table)
     assert "Audio missing" not in whole
-    assert "background-color" not in tables.marked(whole).to_html()
+    assert "background-color" not in tables.highlight_gaps(whole).to_html()
 
 
 def test_recordings_are_shown_with_the_measures_that_they_have() -> None:

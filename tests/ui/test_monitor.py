@@ -34,9 +34,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     """What the grid's component is sent, newest last."""
     sent: list[dict[str, Any]] = []
     monkeypatch.setattr(monitor, "_grid", lambda data, **_: sent.append(data))
-    cached_runs.snapshot_again()
+    cached_runs.refresh()
     yield sent
-    cached_runs.snapshot_again()
+    cached_runs.refresh()
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_a_finished_run_without_its_files_is_not_shown_as_done(
 def test_several_folds_and_seeds_are_rows_of_their_own(tmp_path: Path) -> None:
     study = make_study(tmp_path, subjects=("2", "10"), folds=(0, 1), seeds=(0, 1), states={"*": "queued"})
     table = looked_at(study)
-    lines = training.lines(table)
+    lines = training.grid_lines(table)
     assert [line.name for line in lines[:2]] == ["2 · fold 0 · seed 0", "2 · fold 0 · seed 1"]
     assert len(lines) == 8
     sent = training.grid(table, lines, {})
@@ -137,7 +137,7 @@ def test_several_folds_and_seeds_are_rows_of_their_own(tmp_path: Path) -> None:
     assert training.tally(table) == "32 runs: 32 queued"
     # A run that is missing leaves its place empty.
     sent = training.grid(
-        *[(t := table[table["run"] != "s02-eeg-fold0-seed0"].reset_index(drop=True)), training.lines(t)], {}
+        *[(t := table[table["run"] != "s02-eeg-fold0-seed0"].reset_index(drop=True)), training.grid_lines(t)], {}
     )
     assert sent["rows"][0]["cells"][2] is None
 
@@ -148,7 +148,7 @@ def test_several_folds_and_seeds_are_rows_of_their_own(tmp_path: Path) -> None:
 )
 def test_subjects_are_found_by_number_range_or_part(tmp_path: Path, text: str, subjects: list[str]) -> None:
     table = looked_at(make_study(tmp_path, subjects=("1", "2", "10", "ann"), stages=("eeg",), states={"*": "queued"}))
-    assert [line.subject for line in training.lines(table, text)] == subjects
+    assert [line.subject for line in training.grid_lines(table, text)] == subjects
 
 
 def test_thousands_of_runs_come_in_pages(checkpoints: Path, drawn: list[dict[str, Any]]) -> None:
@@ -237,14 +237,14 @@ def test_curves_of_several_runs_lie_over_each_other(tmp_path: Path) -> None:
     study = make_study(tmp_path, subjects=("1", "2"), folds=(0, 1))
     rows = looked_at(study).set_index("run", drop=False)
     names = ["s01-eeg-fold0", "s01-audio-fold0", "s02-eeg-fold1"]
-    drawn = {training.short(rows.loc[n]): (rows.loc[n, "stage"], study.run(n).metrics()) for n in names}
-    figure = training.overlaid(drawn, "validation_accuracy")
+    drawn = {training.short_name(rows.loc[n]): (rows.loc[n, "stage"], study.run(n).metrics()) for n in names}
+    figure = training.overlaid_curves(drawn, "validation_accuracy")
     assert [t.name for t in figure.data] == ["1 · fold 0 · EEG", "1 · fold 0 · Audio", "2 · fold 1 · EEG"]
     colours, dashes = [t.line.color for t in figure.data], [t.line.dash for t in figure.data]
     assert colours[0] == colours[2] != colours[1]
     assert dashes[0] == dashes[1] != dashes[2]
     assert figure.data[0].y[1] == pytest.approx(24)
-    assert "Loss" in training.overlaid(drawn, "loss").layout.yaxis.title.text
+    assert "Loss" in training.overlaid_curves(drawn, "loss").layout.yaxis.title.text
 
 
 def test_damaged_files_of_a_finished_run_are_named_and_mended_by_a_click(
@@ -303,7 +303,7 @@ def test_a_large_log_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ],
 )
 def test_the_tab_tells_how_far_it_is(tmp_path: Path, states: dict[str, str], title: str) -> None:
-    assert training.title(looked_at(make_study(tmp_path, states=states))) == title
+    assert training.tab_title(looked_at(make_study(tmp_path, states=states))) == title
 
 
 def test_what_to_do_depends_on_what_happened(tmp_path: Path) -> None:
@@ -318,7 +318,7 @@ def test_what_to_do_depends_on_what_happened(tmp_path: Path) -> None:
 def test_a_plan_says_how_long_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = make_study(tmp_path, subjects=("1",), stages=("audio",), dataset="/data/EAV")
     study.run("s01-audio").update(from_epoch=0, started=1000.0, finished=2200.0)  # 12 epochs of 100 s
-    monkeypatch.setattr(cached_runs, "places", lambda settings: 2)
+    monkeypatch.setattr(cached_runs, "parallel_runs", lambda settings: 2)
     runs = [study.run("s01-audio").config(), *({"stage": s, "subject": "2"} for s in ("audio", "eeg"))]
     names = ("s01-audio", "s02-audio", "s02-eeg")
     planned = tuple(PlannedRun(name, config) for name, config in zip(names, runs, strict=True))

@@ -15,7 +15,7 @@ from eavdash.results import probes, tables
 from eavdash.store import StudyDir
 from eavdash.store.atomic import write_json
 from eavdash.studies import probing
-from eavdash.ui import parts
+from eavdash.ui import widgets
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {
@@ -57,7 +57,7 @@ def said(app: AppTest) -> str:
     """All that the page says in words."""
     kinds = (app.title, app.markdown, app.caption, app.info, app.warning, app.error, app.success)
     text = "\n".join(str(element.value) for kind in kinds for element in kind)
-    return text.replace("\\", "")  # what markdown does with the backslashes of parts.plain
+    return text.replace("\\", "")  # what markdown does with the backslashes of widgets.escape_markdown
 
 
 def test_a_study_of_the_address_that_is_gone_is_missed(checkpoints: Path) -> None:
@@ -120,7 +120,7 @@ def test_partly_there(page: str, checkpoints: Path) -> None:
 def test_ready_and_marked_as_simulated(page: str, checkpoints: Path) -> None:
     make_study(checkpoints)
     app = opened(page)
-    assert parts.SIMULATED in [w.value for w in app.warning]
+    assert widgets.SIMULATED in [w.value for w in app.warning]
     assert not app.error
 
 
@@ -131,12 +131,12 @@ def test_a_damaged_file_is_named_and_the_rest_is_shown(page: str, checkpoints: P
     path.write_bytes(b"x")
     app = opened(page)
     assert any("s01" in e.value and "eavdash retry" in e.value for e in app.error)
-    assert parts.SIMULATED in said(app)
+    assert widgets.SIMULATED in said(app)
 
 
 def test_only_simulated_studies_are_called_so(checkpoints: Path) -> None:
     make_study(checkpoints, simulated=False)
-    assert parts.SIMULATED not in said(opened("subjects"))
+    assert widgets.SIMULATED not in said(opened("subjects"))
 
 
 def test_the_published_protocol_is_marked(checkpoints: Path) -> None:

@@ -49,7 +49,7 @@ def test_health_of_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
 def test_many_recordings_are_looked_at_on_request_and_known_afterwards(
     sounds: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eavdash.ui.parts.CHECK_AT_ONCE", 3)
+    monkeypatch.setattr("eavdash.ui.widgets.CHECK_AT_ONCE", 3)
     app = opened("health", {"data_health_path": str(sounds)})
     assert not app.dataframe
     # The file of no bytes is not opened.
@@ -58,7 +58,7 @@ def test_many_recordings_are_looked_at_on_request_and_known_afterwards(
     assert not app.exception
     assert "15 files looked at now, 0 unchanged" in said(app)
     # Another session of a server that was started again: the measures are in the cache, and nothing is asked.
-    cached_data.forget_health(str(sounds))
+    cached_data.forget_health_report(str(sounds))
     app = opened("health", {"data_health_path": str(sounds)})
     assert "0 files looked at now, 15 unchanged" in said(app)
     soundfile.write(sounds / "anna_1.wav", np.zeros(16000, np.float32), 16000)

@@ -60,7 +60,7 @@ def unpacked(data: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def test_everything_arrives_nearly_as_it_was() -> None:
     shown = trial()
-    data = packing.packed(*packing.described(shown))
+    data = packing.pack(*packing.describe(shown))
     assert len(data) < 1_000_000, "20 s of 30 channels"
     header, arrays = unpacked(data)
     eeg, sound = shown.eeg, shown.audio
@@ -76,23 +76,23 @@ def test_everything_arrives_nearly_as_it_was() -> None:
     assert arrays["high"].max() * header["audio"]["peak"] / 32767 == pytest.approx(0.25, abs=1e-4)
     assert arrays["logmel"].shape == (800, 128)
     assert header["duration"] == 20
-    assert packing.described(shown)[0]["id"] == header["id"]
-    assert packing.described(trial(duration=19.0))[0]["id"] != header["id"]
+    assert packing.describe(shown)[0]["id"] == header["id"]
+    assert packing.describe(trial(duration=19.0))[0]["id"] != header["id"]
 
 
 def test_a_minute_of_many_channels_is_still_little() -> None:
-    assert len(packing.packed(*packing.described(trial(duration=60.0)))) < 1_500_000
+    assert len(packing.pack(*packing.describe(trial(duration=60.0)))) < 1_500_000
 
 
 def test_flat_and_unplaced_channels() -> None:
     shown = trial(("X1", "X2"))
     assert shown.eeg is not None
     shown.eeg.microvolt[0] = 0
-    header, arrays = unpacked(packing.packed(*packing.described(shown)))
+    header, arrays = unpacked(packing.pack(*packing.describe(shown)))
     assert header["eeg"]["scalp"] is None
     assert "weights" not in arrays
     assert not arrays["eeg"][0].any()
-    empty = packing.described(TrialPreview("1", "2", "calm"))[0]
+    empty = packing.describe(TrialPreview("1", "2", "calm"))[0]
     assert (empty["audio"], empty["eeg"]) == (None, None)
 
 
@@ -108,7 +108,7 @@ def test_overlays_are_scaled_and_bounded() -> None:
         Overlay("spectrogram", np.ones((3000, 128)), time, "bands"),
         Overlay("scalp", np.ones((3000, 30)), time, "head"),
     ]
-    header, arrays = unpacked(packing.packed(*packing.described(trial(), overlays)))
+    header, arrays = unpacked(packing.pack(*packing.describe(trial(), overlays)))
     assert [o["lane"] for o in header["overlays"]] == ["video", "eeg", "waveform", "spectrogram", "scalp"]
     assert header["overlays"][0]["opacity"] == 0.5
     shapes = [arrays[f"overlay{n}"].shape for n in range(5)]
@@ -132,7 +132,7 @@ def test_overlays_are_scaled_and_bounded() -> None:
 )
 def test_an_overlay_that_does_not_fit_is_named(lane: str, shape: tuple[int, ...], times: int) -> None:
     with pytest.raises(ValueError, match="overlay 'mine': expected"):
-        packing.described(trial(), [Overlay(lane, np.zeros(shape), np.arange(times), "mine")])
+        packing.describe(trial(), [Overlay(lane, np.zeros(shape), np.arange(times), "mine")])
 
 
 def test_only_what_was_told_of_this_trial_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +140,7 @@ def test_only_what_was_told_of_this_trial_comes_back(monkeypatch: pytest.MonkeyP
     told: dict[str, Any] = {}
     monkeypatch.setattr(component, "_component", lambda **given: told)
     assert player(PlayerTrial(shown), "key") is None
-    told["moment"] = {"id": packing.described(shown)[0]["id"], "time": 3.25}
+    told["moment"] = {"id": packing.describe(shown)[0]["id"], "time": 3.25}
     assert player(PlayerTrial(shown), "key") == 3.25
     assert player(PlayerTrial(trial(duration=19.0)), "key") is None, "the moment of another trial"
 

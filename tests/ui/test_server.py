@@ -198,7 +198,7 @@ def test_a_base_path_comes_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(media, "_served", False)
     monkeypatch.setattr("streamlit.get_option", lambda name: "/lab/eav/" if name == "server.baseUrlPath" else None)
     assert media.routes()[0].path == "/lab/eav/eavdash-media/{token:path}"  # type: ignore[attr-defined]
-    assert media._below("/media/x.mp4") == "/lab/eav/media/x.mp4"
+    assert media._with_base_path("/media/x.mp4") == "/lab/eav/media/x.mp4"
 
 
 def test_outside_of_a_session_there_is_no_address(clip: Path) -> None:

@@ -91,7 +91,7 @@ def test_the_choice_stays_with_the_study_when_rows_go(checkpoints: Path) -> None
     app = chosen("b", study="a")
     assert app.session_state["training_studies_table"]["selection"]["rows"] == [1]
     StudyDir(checkpoints / "a").set_control(archived=True)
-    cached_runs.snapshot_again()
+    cached_runs.refresh()
     app.run()
     assert app.subheader[0].value == "b"
     assert app.session_state["training_studies_table"]["selection"]["rows"] == [0]
@@ -137,7 +137,7 @@ def test_archive_and_back(checkpoints: Path) -> None:
     make_study(checkpoints, "third").set_control(archived=True)
     for left in ("pilot", "other"):
         StudyDir(checkpoints / left).set_control(archived=True)
-    cached_runs.snapshot_again()
+    cached_runs.refresh()
     assert "All studies are archived" in said(opened("studies"))
 
 

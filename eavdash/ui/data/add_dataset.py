@@ -14,7 +14,7 @@ import streamlit as st
 
 from eavdash.errors import EavdashError
 from eavdash.store import datasets
-from eavdash.ui import actions, parts, theme
+from eavdash.ui import actions, theme, widgets
 from eavdash.ui.data.candidate import NO_FILE, PICTURE, UPLOAD_LIMIT, Candidate, Wish, check
 from eavdash.ui.figures import health as figures
 
@@ -29,7 +29,7 @@ def form(root: Path, path_key: str) -> None:
     ``path_key``: the key of the page's dataset field, which an added dataset is written to.
     """
     st.caption("A dataset in the list can be chosen by its name on every page. Its recordings stay where they are.")
-    wish = _wish()
+    wish = _read_form()
     buttons = st.container(horizontal=True)
     if buttons.button("Check it", key=f"{PAGE}_check"):
         with st.spinner("Reading the table and the first trial"):
@@ -44,25 +44,25 @@ def form(root: Path, path_key: str) -> None:
         type="primary" if ready else "secondary",
         disabled=not ready,
         help=None if ready else "Possible once the entries have been checked.",
-        on_click=_accept,
+        on_click=_add,
         args=(root, outcome, path_key),
         key=f"{PAGE}_add",
     )
     if checked == wish and isinstance(outcome, str):
-        st.error(parts.plain(outcome))
+        st.error(widgets.escape_markdown(outcome))
     elif ready:
-        _found(outcome)
-    elif checked is not None and begun():
+        _show_candidate(outcome)
+    elif checked is not None and has_input():
         st.caption("The entries have changed since they were checked.")
-    _removal(root)
+    _removal_form(root)
 
 
-def begun() -> bool:
+def has_input() -> bool:
     """Whether something has been entered."""
     return any(st.session_state.get(f"{PAGE}_{field}") for field in ("name", "path", "base"))
 
 
-def _wish() -> Wish:
+def _read_form() -> Wish:
     """The form's fields."""
     left, right = st.columns(2)
     name = left.text_input("Name", placeholder="Pilot in room 3", key=f"{PAGE}_name").strip()
@@ -96,56 +96,56 @@ def _wish() -> Wish:
     return Wish(name, "", uploaded.name, content, uploaded.size, base.strip())
 
 
-def _found(candidate: Candidate) -> None:
+def _show_candidate(candidate: Candidate) -> None:
     """What the check found: counts, problems and the first trial."""
     counts, problems = candidate.counts, candidate.problems
     st.success(
-        f"{theme.counted(int(counts['Trials'].sum()), 'trial')} of {theme.counted(len(counts), 'subject')} in "
-        f"{len(candidate.classes)} classes ({parts.plain(', '.join(candidate.classes))}): this can be added."
+        f"{theme.plural(int(counts['Trials'].sum()), 'trial')} of {theme.plural(len(counts), 'subject')} in "
+        f"{len(candidate.classes)} classes ({widgets.escape_markdown(', '.join(candidate.classes))}): this can be added."
     )
     if problems:
         are = "is" if len(problems) == 1 else "are"
         first = f" (the first {PROBLEMS_SHOWN})" if len(problems) > PROBLEMS_SHOWN else ""
-        st.warning(f"{theme.counted(len(problems), 'subject')} {are} left out of studies, for what is wrong{first}:")
-        parts.bullet(problems[:PROBLEMS_SHOWN])
+        st.warning(f"{theme.plural(len(problems), 'subject')} {are} left out of studies, for what is wrong{first}:")
+        widgets.bullet_list(problems[:PROBLEMS_SHOWN])
     st.dataframe(counts, hide_index=True, key=f"{PAGE}_counts", height="content" if len(counts) < 6 else 220)
     preview = candidate.preview
     st.markdown(
-        f"First trial read: subject {parts.plain(preview.subject)}, trial {parts.plain(preview.trial)} "
-        f"({parts.plain(preview.label)})"
+        f"First trial read: subject {widgets.escape_markdown(preview.subject)}, trial {widgets.escape_markdown(preview.trial)} "
+        f"({widgets.escape_markdown(preview.label)})"
     )
     vision, audio, eeg = st.columns(3)
     with vision:
         if candidate.picture is not None and preview.vision:
             st.image(candidate.picture, width=PICTURE)
-            st.caption(figures.video_words(preview.vision))
+            st.caption(figures.video_summary(preview.vision))
         else:
-            _absent("vision", preview.errors)
+            _show_missing("vision", preview.errors)
     with audio:
         if sound := preview.audio:
             figure = figures.small_wave(sound.low, sound.high)
-            parts.chart(figure, f"{PAGE}_wave", "Envelope of the first trial's sound.")
+            widgets.chart(figure, f"{PAGE}_wave", "Envelope of the first trial's sound.")
             own = preview.notes.get("audio", "")
             st.caption(f"Sound, {sound.duration:.1f} s" + (f" ({own})" if own else ""))
         else:
-            _absent("audio", preview.errors)
+            _show_missing("audio", preview.errors)
     with eeg:
         if signal := preview.eeg:
-            parts.chart(figures.small_eeg(signal.microvolt), f"{PAGE}_eeg", "Some EEG channels of the first trial.")
+            widgets.chart(figures.small_eeg(signal.microvolt), f"{PAGE}_eeg", "Some EEG channels of the first trial.")
             st.caption(f"EEG, {len(signal.channels)} channels, {signal.duration:.1f} s")
         else:
-            _absent("eeg", preview.errors)
+            _show_missing("eeg", preview.errors)
 
 
-def _absent(modality: str, errors: Mapping[str, str]) -> None:
+def _show_missing(modality: str, errors: Mapping[str, str]) -> None:
     """In the place of a modality that the first trial does not have, or that cannot be read."""
     if error := errors.get(modality):
-        st.error(parts.plain(error))
+        st.error(widgets.escape_markdown(error))
     else:
         st.caption(f"{theme.label(modality)}: not recorded in this trial")
 
 
-def _accept(root: Path, candidate: Candidate, path_key: str) -> None:
+def _add(root: Path, candidate: Candidate, path_key: str) -> None:
     """Callback of "Add": keep what was checked, choose it on the page, and empty the form."""
     wish = candidate.wish
     try:
@@ -166,7 +166,7 @@ def _accept(root: Path, candidate: Candidate, path_key: str) -> None:
     st.session_state[actions.MESSAGE] = ("added", f"{made.name} is in the list of datasets.")
 
 
-def _removal(root: Path) -> None:
+def _removal_form(root: Path) -> None:
     """The way out of the list."""
     try:
         names = [d.name for d in datasets.known(root)]

@@ -21,7 +21,7 @@ from eavdash.errors import EavdashError, TableError, UsageError
 from eavdash.store import datasets
 from eavdash.studies.overview import size
 from eavdash.ui import theme
-from eavdash.ui.figures.data import fullest
+from eavdash.ui.figures.data import most_complete
 
 if TYPE_CHECKING:
     from eavdash.data.preview import TrialPreview
@@ -67,11 +67,11 @@ def check(root: Path, wish: Wish) -> Candidate:
     from eavdash.data.preview import trial_preview
 
     datasets.check_name(root, wish.name)
-    text, table = _named(root, wish) if not wish.file else _uploaded(wish)
+    text, table = _from_path(root, wish) if not wish.file else _from_upload(wish)
     usable = table.frame[~table.frame["subject"].isin(list(table.problems))]
     if usable.empty:
         raise TableError(next(iter(table.problems.values()), f"{table.root}: there is no trial in it."))
-    row = usable.to_dict("records")[fullest(usable)]
+    row = usable.to_dict("records")[most_complete(usable)]
     preview = trial_preview({str(k): v for k, v in row.items()}, preset("quick"))
     if not (preview.vision or preview.audio or preview.eeg):
         raise TableError(
@@ -83,7 +83,7 @@ def check(root: Path, wish: Wish) -> Candidate:
     )
 
 
-def _named(root: Path, wish: Wish) -> tuple[str, TrialTable]:
+def _from_path(root: Path, wish: Wish) -> tuple[str, TrialTable]:
     from eavdash.data.table import open_table
 
     if not wish.path:
@@ -94,7 +94,7 @@ def _named(root: Path, wish: Wish) -> tuple[str, TrialTable]:
     return "", open_table(wish.path)
 
 
-def _uploaded(wish: Wish) -> tuple[str, TrialTable]:
+def _from_upload(wish: Wish) -> tuple[str, TrialTable]:
     """The uploaded table with absolute paths as CSV, and opened; read in a temporary folder that is gone afterwards."""
     from eavdash.data.formats.tablefile import read_table
     from eavdash.data.table import open_table

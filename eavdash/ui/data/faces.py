@@ -11,7 +11,7 @@ import streamlit as st
 
 from eavdash.config.convert import from_dict
 from eavdash.config.presets import preset
-from eavdash.ui import cached_data, parts
+from eavdash.ui import cached_data, widgets
 from eavdash.ui.figures import health_tables as tables
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ def contact_sheet(path: str, table: TrialTable) -> None:
         return
     st.subheader("Faces", anchor=False)
     left, right = st.columns([3, 1], vertical_alignment="bottom")
-    subject = left.selectbox("Subject", with_video, key=f"{PAGE}_sheet_subject", format_func=tables.written)
+    subject = left.selectbox("Subject", with_video, key=f"{PAGE}_sheet_subject", format_func=tables.displayable)
     right.button("Show the faces", key=f"{PAGE}_sheet_go", on_click=_ask_for_sheet, args=(path,), width="stretch")
     if st.session_state.get(f"{PAGE}_sheet") != (path, subject):
         st.caption("What the vision encoder would be given of each trial: cropped around the face that was found.")
         return
-    study = parts.current_study()
-    with parts.shown_errors():
+    study = widgets.current_study()
+    with widgets.show_errors():
         config = from_dict(study.study()["config"]) if study else preset("quick")
         sheet = cached_data.contact_sheet(path, subject, config)
     st.image(sheet)

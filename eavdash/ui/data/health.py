@@ -15,7 +15,7 @@ import streamlit as st
 from eavdash.config.choices import MODALITIES
 from eavdash.errors import EavdashError
 from eavdash.store import checkpoints_root, datasets
-from eavdash.ui import cached_data, parts, theme
+from eavdash.ui import cached_data, theme, widgets
 from eavdash.ui.data import add_dataset
 from eavdash.ui.figures import health as figures
 from eavdash.ui.figures import health_tables as tables
@@ -51,7 +51,7 @@ def datasets_panel(path: str) -> None:
     if key not in st.session_state:
         st.session_state[key] = st.session_state[itself] = not listed and not path
     if path and st.session_state.get(itself):
-        st.session_state[key] = add_dataset.begun()
+        st.session_state[key] = add_dataset.has_input()
         st.session_state[itself] = False
     panel = st.expander("Add or remove a dataset", key=key, on_change="rerun")
     if panel.open:
@@ -59,25 +59,25 @@ def datasets_panel(path: str) -> None:
             add_dataset.form(root, f"{PAGE}_path")
 
 
-def scanned(path: str) -> HealthReport:
+def scan_with_progress(path: str) -> HealthReport:
     """The report of a dataset, with a progress bar while its files are looked at.
 
-    Where more than ``parts.CHECK_AT_ONCE`` files would have to be opened (those known from an earlier scan are not),
+    Where more than ``widgets.CHECK_AT_ONCE`` files would have to be opened (those known from an earlier scan are not),
     that is asked for first. Such a scan can be stopped; what it has seen is kept, and the next one goes on there.
     """
-    if (there := cached_data.health_there(path)) is not None:
+    if (there := cached_data.cached_health_report(path)) is not None:
         return there
     go, seen = f"{PAGE}_go {path}", f"{PAGE}_seen {path}"
     # Two places with one element each, and one button for start and stop: nothing lingers beside what has replaced it.
     above, below = st.empty(), st.empty()
     bar = above.progress(0.0, "Looking at the recordings")
     if st.session_state.get(go):
-        below.button("Stop", key=f"{PAGE}_start", on_click=_want, args=(go, False))
+        below.button("Stop", key=f"{PAGE}_start", on_click=_set_requested, args=(go, False))
     told = 0.0
 
     def progress(done: int, of: int) -> None:
         nonlocal told
-        if not told and not st.session_state.get(go) and of - done > parts.CHECK_AT_ONCE:
+        if not told and not st.session_state.get(go) and of - done > widgets.CHECK_AT_ONCE:
             raise _ManyFilesError(done, of)
         if told and done < of and time.monotonic() - told < BLINK:
             return
@@ -87,14 +87,14 @@ def scanned(path: str) -> HealthReport:
         bar.progress(done / max(1, of), text)
 
     try:
-        report = cached_data.health(path, progress)
+        report = cached_data.health_report(path, progress)
     except _ManyFilesError as many:
         if st.session_state.get(seen):
             above.info(f"The check was stopped: {many.done:,} of {many.of:,} files are known. It goes on from there.")
         else:
             above.info(f"{many.of:,} files: opening every one takes some minutes the first time.")
         label = "Go on" if st.session_state.get(seen) else "Check them"
-        below.button(label, type="primary", key=f"{PAGE}_start", on_click=_want, args=(go, True))
+        below.button(label, type="primary", key=f"{PAGE}_start", on_click=_set_requested, args=(go, True))
         st.stop()
     above.empty()
     below.empty()
@@ -102,21 +102,21 @@ def scanned(path: str) -> HealthReport:
     return report
 
 
-def answer(path: str, report: HealthReport) -> None:
+def summary(path: str, report: HealthReport) -> None:
     """Whether the dataset can be used, what that rests on, and the report as files."""
     count = tables.severities(report.findings)
-    text = tables.verdict(report) + (f" {count.capitalize()}." if count else "")
+    text = tables.summary_sentence(report) + (f" {count.capitalize()}." if count else "")
     worst = {f.severity for f in report.findings}
     show = st.error if "error" in worst else st.warning if "warning" in worst else st.success
     show(text)
-    looked = f"{theme.counted(report.scanned, 'file')} looked at now"
+    looked = f"{theme.plural(report.scanned, 'file')} looked at now"
     known = f"{report.reused:,} unchanged since an earlier check"
-    st.caption(f"{theme.counted(len(report.recordings), 'recording')}; {looked}, {known}.")
+    st.caption(f"{theme.plural(len(report.recordings), 'recording')}; {looked}, {known}.")
     with st.container(horizontal=True):
         st.button(
             "Check again",
             help="Only files that have changed are opened.",
-            on_click=cached_data.forget_health,
+            on_click=cached_data.forget_health_report,
             args=(path,),
             key=f"{PAGE}_again",
         )
@@ -143,7 +143,7 @@ def findings(found: Sequence[Finding]) -> None:
         st.caption("Nothing was found.")
         return
     there = [s for s in tables.SEVERITIES if any(f.severity == s for f in found)]
-    names = {s: theme.counted(sum(f.severity == s for f in found), tables.SEVERITIES[s]).capitalize() for s in there}
+    names = {s: theme.plural(sum(f.severity == s for f in found), tables.SEVERITIES[s]).capitalize() for s in there}
     key = f"{PAGE}_severity"
     if st.session_state.get(f"{key}_of") != there:
         # Another report: errors and warnings, or the notes where there is nothing else.
@@ -162,9 +162,9 @@ def findings(found: Sequence[Finding]) -> None:
     for f in rows[:FINDINGS_SHOWN]:
         who = ", ".join(filter(None, [f.subject and f"subject {f.subject}", f.modality and theme.label(f.modality)]))
         badge = f":{tables.BADGES[f.severity]}-badge[{tables.SEVERITIES[f.severity]}]"
-        head = f"{badge} **{parts.plain(who)}:**" if who else badge
-        remedy = f"  \n  *{parts.plain(f.remedy)}*" if f.remedy else ""
-        lines.append(f"- {head} {parts.plain(f.message)}{remedy}")
+        head = f"{badge} **{widgets.escape_markdown(who)}:**" if who else badge
+        remedy = f"  \n  *{widgets.escape_markdown(f.remedy)}*" if f.remedy else ""
+        lines.append(f"- {head} {widgets.escape_markdown(f.message)}{remedy}")
     if lines:
         st.markdown("\n".join(lines))
     if len(rows) > FINDINGS_SHOWN:
@@ -173,12 +173,12 @@ def findings(found: Sequence[Finding]) -> None:
             panel.dataframe(tables.findings_table(rows), hide_index=True, key=f"{PAGE}_findings")
 
 
-def subjects(report: HealthReport) -> None:
+def subject_counts(report: HealthReport) -> None:
     """Subjects by modalities: what there is and what is missing."""
     st.subheader("Subjects", anchor=False)
     table = tables.subject_table(report.table)
     st.dataframe(
-        tables.marked(table),
+        tables.highlight_gaps(table),
         hide_index=True,
         column_config=PINNED,
         key=f"{PAGE}_table",
@@ -189,7 +189,7 @@ def subjects(report: HealthReport) -> None:
     st.caption(f"Trials with a usable recording of each modality; {gaps}. Complete: trials with all of theirs.")
 
 
-def overview(report: HealthReport) -> None:
+def distributions(report: HealthReport) -> None:
     """Label balance, durations, faces."""
     of = "Speaking trials" if report.kind == "eav" else "Trials"
     shown = [
@@ -212,7 +212,7 @@ def overview(report: HealthReport) -> None:
     for place, (title, key, alt) in zip(st.columns(max(1, len(drawn))), drawn, strict=False):
         with place:
             st.subheader(title, anchor=False)
-            parts.chart(made[key](), key, alt)
+            widgets.chart(made[key](), key, alt)
 
 
 def recordings(report: HealthReport) -> None:
@@ -240,20 +240,20 @@ def recordings(report: HealthReport) -> None:
             index=None,
             placeholder="All",
             key=f"{PAGE}_recordings_subject",
-            format_func=tables.written,
+            format_func=tables.displayable,
         )
         table = tables.recordings_table(report.recordings, str(modality), subject or "")
         st.dataframe(table, hide_index=True, column_config=PINNED, key=f"{PAGE}_recordings")
-        st.caption(f"{theme.counted(len(table), 'recording')}. Measures are of the trial's stretch of the file.")
+        st.caption(f"{theme.plural(len(table), 'recording')}. Measures are of the trial's stretch of the file.")
 
 
-def outlook(report: HealthReport) -> None:
+def protocol_folds(report: HealthReport) -> None:
     """What each protocol would leave for train, validation and test."""
     if report.outlook.empty:
         return
     st.subheader("What a protocol would leave", anchor=False)
     st.dataframe(tables.outlook_table(report.outlook), hide_index=True, key=f"{PAGE}_outlook")
-    parts.bullet(tables.outlook_problems(report.outlook))
+    widgets.bullet_list(tables.outlook_problems(report.outlook))
     names = list(dict.fromkeys(report.outlook["protocol"][report.outlook["fold"] >= 0]))
     if not names:
         return
@@ -266,6 +266,6 @@ def outlook(report: HealthReport) -> None:
             st.dataframe(tables.folds_table(report.outlook, str(protocol)), hide_index=True, key=f"{PAGE}_folds")
 
 
-def _want(key: str, wanted: bool) -> None:
+def _set_requested(key: str, wanted: bool) -> None:
     """Callback: whether something is asked for."""
     st.session_state[key] = wanted

@@ -16,7 +16,7 @@ import streamlit as st
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import EavdashError
 from eavdash.store import checkpoints_root
-from eavdash.ui import cached_data, parts, theme
+from eavdash.ui import cached_data, theme, widgets
 from eavdash.ui.figures import data as figures
 from eavdash.ui.player import Overlay, PlayerTrial, player
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 PAGE = "data_trials"
 
 
-def pick(table: TrialTable) -> pd.Series | None:
+def choose_trial(table: TrialTable) -> pd.Series | None:
     """The row of the trial that is chosen; None (and a sentence) where no trial passes the filters."""
     columns = ["label", "condition"] if "condition" in table.frame else ["label"]
     places = st.columns([2, *[2 for _ in columns], 3, 3], vertical_alignment="bottom")
     subject = places[0].selectbox("Subject", table.subjects, key=f"{PAGE}_subject")
     rows = table.frame[table.frame["subject"] == subject]
     if subject in table.problems:
-        st.error(parts.plain(table.problems[subject]))
+        st.error(widgets.escape_markdown(table.problems[subject]))
     for column, place in zip(columns, places[1:], strict=False):
         options = list(dict.fromkeys(rows[column]))
         key = f"{PAGE}_{column}"
@@ -49,17 +49,17 @@ def pick(table: TrialTable) -> pd.Series | None:
     names = list(labels)
     key = f"{PAGE}_trial"
     if st.session_state.get(key) not in names:
-        st.session_state[key] = names[figures.fullest(rows)]
+        st.session_state[key] = names[figures.most_complete(rows)]
     trial = places[-2].selectbox("Trial", names, format_func=lambda t: f"{t} ({labels.get(t, '')})", key=key)
     at = names.index(trial)
     beside = places[-1].container(horizontal=True)
-    _neighbour(beside, "Previous", names, at - 1)
-    _neighbour(beside, "Next", names, at + 1)
+    _neighbour_button(beside, "Previous", names, at - 1)
+    _neighbour_button(beside, "Next", names, at + 1)
     return rows[rows["trial"] == trial].iloc[0]
 
 
 @st.fragment
-def show(row: Mapping[Any, Any], config: StudyConfig, overlays: Sequence[Overlay] = ()) -> None:
+def show_trial(row: Mapping[Any, Any], config: StudyConfig, overlays: Sequence[Overlay] = ()) -> None:
     """The player of a row of the trial table, and what is to be said of its recordings; it reruns by itself."""
     key = f"{PAGE}_part-{row['subject']}-{row['trial']}"
     part = int(st.session_state.get(key) or 0)
@@ -73,16 +73,16 @@ def show(row: Mapping[Any, Any], config: StudyConfig, overlays: Sequence[Overlay
         with st.spinner("Preparing the recording for the browser"):
             playable = cached_data.playable(preview, checkpoints_root() / ".cache")
     except EavdashError as error:
-        st.error(parts.plain(error))
+        st.error(widgets.escape_markdown(error))
     if preview.vision or preview.audio or preview.eeg:
         moment = player(PlayerTrial(preview, playable), f"{PAGE}_player", overlays)
-        st.caption(parts.plain(_moment(preview, config, moment)) if moment is not None else _formats(preview, config))
+        st.caption(widgets.escape_markdown(_moment_sentence(preview, config, moment)) if moment is not None else _format_sentence(preview, config))
     for modality, sentence in preview.errors.items():
-        st.error(parts.plain(f"{theme.label(modality)}: {sentence}"))
-    _missing(preview)
+        st.error(widgets.escape_markdown(f"{theme.label(modality)}: {sentence}"))
+    _show_missing(preview)
 
 
-def _neighbour(place: Any, word: str, names: Sequence[str], at: int) -> None:
+def _neighbour_button(place: Any, word: str, names: Sequence[str], at: int) -> None:
     there = 0 <= at < len(names)
     place.button(
         word,
@@ -108,7 +108,7 @@ def _choose_part(preview: TrialPreview, key: str) -> None:
     )
 
 
-def _formats(preview: TrialPreview, config: StudyConfig) -> str:
+def _format_sentence(preview: TrialPreview, config: StudyConfig) -> str:
     """What the recordings are, in a line."""
     words = [f"{preview.duration:.1f} s"] if preview.duration else []
     if vision := preview.vision:
@@ -120,7 +120,7 @@ def _formats(preview: TrialPreview, config: StudyConfig) -> str:
     return " · ".join(words)
 
 
-def _moment(preview: TrialPreview, config: StudyConfig, moment: float) -> str:
+def _moment_sentence(preview: TrialPreview, config: StudyConfig, moment: float) -> str:
     """What there is at a moment: which window, and where each rhythm is strongest."""
     words = [f"At {moment:.2f} s", f"window {int(moment // config.window) + 1} of {config.window:g} s"]
     if eeg := preview.eeg:
@@ -135,11 +135,11 @@ def _moment(preview: TrialPreview, config: StudyConfig, moment: float) -> str:
     return " · ".join(words)
 
 
-def _missing(preview: TrialPreview) -> None:
+def _show_missing(preview: TrialPreview) -> None:
     """Which modalities there are not, and what else is to be known of one."""
     there = {"vision": preview.vision, "audio": preview.audio, "eeg": preview.eeg}
     absent = [m for m, part in there.items() if part is None and m not in preview.errors and m not in preview.notes]
     if absent:
         st.caption(f"{', '.join(theme.label(m) for m in absent)}: Not recorded in this trial.")
     for modality, note in preview.notes.items():
-        st.caption(parts.plain(f"{theme.label(modality)}: {note}."))
+        st.caption(widgets.escape_markdown(f"{theme.label(modality)}: {note}."))

@@ -15,7 +15,7 @@ import streamlit as st
 
 from eavdash.results import attention, tables
 from eavdash.store import StudyDir
-from eavdash.ui import cached_results, parts, theme
+from eavdash.ui import cached_results, theme, widgets
 from eavdash.ui.figures import attention as figures
 
 if TYPE_CHECKING:
@@ -29,24 +29,24 @@ OLDER = (
 )
 
 
-def of_study(study: StudyDir, fused: pd.DataFrame) -> None:
-    """The heads of a study's fusions, means over the decisions that are chosen of ``fused`` (figures.attended)."""
-    found = cached_results.heads(study)
+def study_heads(study: StudyDir, fused: pd.DataFrame) -> None:
+    """The heads of a study's fusions, means over the decisions that are chosen of ``fused`` (figures.decisions_with_attention)."""
+    found = cached_results.attention_heads(study)
     for problem in found.problems:
-        st.error(parts.plain(problem))
+        st.error(widgets.escape_markdown(problem))
     if found.without:
         more = f" and {len(found.without) - 3} more" if len(found.without) > 3 else ""
-        st.info(parts.plain(OLDER.format(which=", ".join(found.without[:3]) + more)))
-    chosen = _chosen(fused) if len(found.table) else fused.head(0)
+        st.info(widgets.escape_markdown(OLDER.format(which=", ".join(found.without[:3]) + more)))
+    chosen = _filtered(fused) if len(found.table) else fused.head(0)
     table = attention.of(found.table, chosen)
     if table.empty:
         if len(found.table):
             st.info("No decision fits. Choose another subject, emotion or outcome.")
         return
-    _show(attention.modalities(table), attention.mean_shares(table), attention.mean_maps(table), PAGE, len(table))
+    _show_heads(attention.modalities(table), attention.mean_shares(table), attention.mean_maps(table), PAGE, len(table))
 
 
-def of_trial(explanation: Explanation) -> None:
+def trial_heads(explanation: Explanation) -> None:
     """The heads of one explained trial, means over its windows."""
     from eavdash.explain.attention import mean_maps
 
@@ -55,10 +55,10 @@ def of_trial(explanation: Explanation) -> None:
     maps = mean_maps(explanation.maps)
     maps[maps.sum(axis=-1) < 0.5] = np.nan  # of a modality that no window has
     with st.expander("Per layer and head", key="explain_trial_heads"):
-        _show(explanation.modalities, explanation.attention.mean(axis=0), maps, "explain_trial", 1)
+        _show_heads(explanation.modalities, explanation.attention.mean(axis=0), maps, "explain_trial", 1)
 
 
-def _chosen(fused: pd.DataFrame) -> pd.DataFrame:
+def _filtered(fused: pd.DataFrame) -> pd.DataFrame:
     """The decisions that the filters leave."""
     kinds = {"subject": "Subject", "label": "Emotion", "outcome": "Right or wrong"}
     for place, (column, title) in zip(st.columns(len(kinds)), kinds.items(), strict=True):
@@ -68,10 +68,10 @@ def _chosen(fused: pd.DataFrame) -> pd.DataFrame:
     return fused
 
 
-def _show(modalities: Sequence[str], shares: np.ndarray, maps: np.ndarray, page: str, n: int) -> None:
+def _show_heads(modalities: Sequence[str], shares: np.ndarray, maps: np.ndarray, page: str, n: int) -> None:
     over = f"Means over n = {n} decisions on test trials." if n > 1 else "Means over the windows of one trial."
     st.markdown("**What the decision weighs, head by head**")
-    parts.chart(figures.head_shares(shares, modalities), f"{page}_head_shares", "Attention share by head and modality.")
+    widgets.chart(figures.head_shares(shares, modalities), f"{page}_head_shares", "Attention share by head and modality.")
     st.caption(f"{over} The decision takes the mean of the heads. {theme.SHARES}")
     if not len(maps):
         return
@@ -92,7 +92,7 @@ def _show(modalities: Sequence[str], shares: np.ndarray, maps: np.ndarray, page:
                 with place:
                     st.caption(f"Layer {layer + 1}, head {head + 1}")
                     alt = f"Modality by modality attention of layer {layer + 1}, head {head + 1}."
-                    parts.chart(figures.attention_map(maps[layer, head], modalities), f"{page}_map_{head}", alt)
+                    widgets.chart(figures.attention_map(maps[layer, head], modalities), f"{page}_map_{head}", alt)
     absent = [theme.label(m) for m, row in zip(modalities, maps[layer, 0], strict=True) if np.isnan(row).all()]
     st.caption(
         "Each row: where that modality's own query looks; rows sum to 100 %."

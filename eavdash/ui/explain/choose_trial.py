@@ -39,7 +39,7 @@ def choose_trial(trials: pd.DataFrame) -> pd.DataFrame:
         persist_state="session",
     )
     mine = trials[trials["subject"] == subject]
-    judge = deciding(mine)
+    judge = deciding_stage(mine)
     fitting = mine[(mine["stage"] == judge) & ((mine["label"] == emotion) if emotion else True)]
     if outcome != "all":
         fitting = fitting[fitting["correct"] == (outcome == "right")]
@@ -64,14 +64,14 @@ def choose_trial(trials: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
-def deciding(rows: pd.DataFrame) -> str:
+def deciding_stage(rows: pd.DataFrame) -> str:
     """The stage whose decision counts: fusion, or the first modality there is; it is also the one that is explained."""
     stages = list(dict.fromkeys(rows["stage"]))
     return "fusion" if "fusion" in stages else next((m for m in MODALITIES if m in stages), "")
 
 
-def decision(rows: pd.DataFrame) -> str:
+def decision_sentence(rows: pd.DataFrame) -> str:
     """What was decided about the trial, as a sentence."""
-    row = rows[rows["stage"] == deciding(rows)].iloc[0]
+    row = rows[rows["stage"] == deciding_stage(rows)].iloc[0]
     verdict = "right" if row["correct"] else f"wrong: the label is {row['label']}"
     return f"{theme.label(row['stage'])} says {row['predicted']} ({theme.percent(row['confidence'])}), {verdict}."

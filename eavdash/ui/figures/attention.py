@@ -29,7 +29,7 @@ def attention_windows(rows: pd.DataFrame) -> go.Figure:
     return fig
 
 
-def attended(trials: pd.DataFrame) -> pd.DataFrame:
+def decisions_with_attention(trials: pd.DataFrame) -> pd.DataFrame:
     """The fused decisions of ``tables.trials`` that carry attention, with a column outcome (right, wrong).
 
     The share of a modality that a run does not read is 0, as that of one that was not recorded.
@@ -40,14 +40,14 @@ def attended(trials: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(outcome=["right" if ok else "wrong" for ok in rows["correct"]], **shares)
 
 
-def absent(rows: pd.DataFrame) -> str:
+def missing_modalities_note(rows: pd.DataFrame) -> str:
     """Where modalities have no share because there was nothing to attend to; ``rows`` of :func:`attended`."""
     counts = {c.removeprefix("attention_"): int((rows[c] == 0).sum()) for c in attention_columns(rows)}
     said = ", ".join(f"{theme.label(m)} in {count}" for m, count in counts.items() if count)
     return f"Not recorded, and therefore without a share: {said} of {len(rows)} decisions." if said else ""
 
 
-def no_attention(kind: str, trained: bool) -> str:
+def no_attention_note(kind: str, trained: bool) -> str:
     """Why there is no attention to show."""
     if not trained:
         return "Attention shares appear here once a fusion run of this study has finished."
@@ -65,7 +65,7 @@ def mean_shares(rows: pd.DataFrame) -> dict[str, float]:
     return {m: float(rows[f"attention_{m}"].mean()) for m in MODALITIES if f"attention_{m}" in columns}
 
 
-def attention_view(rows: pd.DataFrame) -> pd.DataFrame:
+def attention_table(rows: pd.DataFrame) -> pd.DataFrame:
     """The fused decisions as a table, shares in per cent."""
     columns = attention_columns(rows)
     out = rows[["subject", "trial", "label", "predicted", "outcome", "fold", "seed"]].copy()

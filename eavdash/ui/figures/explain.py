@@ -71,7 +71,7 @@ def frame_overlays(frames: np.ndarray, heat: np.ndarray, scale: float, enlarge: 
 
     ``scale``: the attribution that gets the full colour, the same for every window so that they can be compared.
     """
-    frames, heat = np.asarray(frames), cells(heat, *FRAME_CELLS)
+    frames, heat = np.asarray(frames), cell_means(heat, *FRAME_CELLS)
     factor = max(1, -(-enlarge // frames.shape[1]))
     big = frames.repeat(factor, axis=1).repeat(factor, axis=2).astype(float)
     rows = np.arange(big.shape[1]) * heat.shape[1] // big.shape[1]
@@ -86,19 +86,19 @@ def frame_overlays(frames: np.ndarray, heat: np.ndarray, scale: float, enlarge: 
 def logmel_overlay(logmel: np.ndarray, heat: np.ndarray, start: float, stop: float) -> go.Figure:
     """A log-mel spectrogram (time, mel) in grey with its attributions of the same shape over it."""
     fig = theme.figure(280)
-    base, mels = cells(logmel, _COLUMNS, 10**6), np.shape(heat)[1]
-    heat = cells(heat, *AUDIO_CELLS)
-    scale = full_colour(heat)
+    base, mels = cell_means(logmel, _COLUMNS, 10**6), np.shape(heat)[1]
+    heat = cell_means(heat, *AUDIO_CELLS)
+    scale = colour_limit(heat)
     fig.add_trace(
         go.Heatmap(
-            z=base.T, x=_middles(start, stop, len(base)), colorscale="Greys_r", showscale=False, hoverinfo="skip"
+            z=base.T, x=_centres(start, stop, len(base)), colorscale="Greys_r", showscale=False, hoverinfo="skip"
         )
     )
     fig.add_trace(
         go.Heatmap(
             z=heat.T,
-            x=_middles(start, stop, len(heat)),
-            y=_middles(-0.5, mels - 0.5, heat.shape[1]),
+            x=_centres(start, stop, len(heat)),
+            y=_centres(-0.5, mels - 0.5, heat.shape[1]),
             zmin=-scale,
             zmax=scale,
             colorscale=[[0, "rgba(5,113,176,0.95)"], [0.5, "rgba(160,160,160,0)"], [1, "rgba(202,0,32,0.95)"]],
@@ -113,13 +113,13 @@ def logmel_overlay(logmel: np.ndarray, heat: np.ndarray, start: float, stop: flo
 
 def eeg_heat(heat: np.ndarray, channels: Sequence[str], start: float, stop: float) -> go.Figure:
     """Attributions (channel, time) of the EEG."""
-    heat = cells(heat, 10**6, EEG_STEPS)
-    scale = full_colour(heat)
+    heat = cell_means(heat, 10**6, EEG_STEPS)
+    scale = colour_limit(heat)
     fig = theme.figure(max(260, 14 * len(channels) + 80))
     fig.add_trace(
         go.Heatmap(
             z=heat,
-            x=_middles(start, stop, heat.shape[1]),
+            x=_centres(start, stop, heat.shape[1]),
             y=list(channels),
             zmin=-scale,
             zmax=scale,
@@ -164,7 +164,7 @@ def scalp(values: np.ndarray, channels: Sequence[str]) -> bytes | str:
     return buffer.getvalue()
 
 
-def cells(values: np.ndarray, rows: int, columns: int) -> np.ndarray:
+def cell_means(values: np.ndarray, rows: int, columns: int) -> np.ndarray:
     """Means over at most ``rows`` x ``columns`` equal cells of the last two axes."""
     out = np.asarray(values, float)
     for axis, count in ((-2, rows), (-1, columns)):
@@ -176,10 +176,10 @@ def cells(values: np.ndarray, rows: int, columns: int) -> np.ndarray:
     return out
 
 
-def _middles(start: float, stop: float, count: int) -> np.ndarray:
+def _centres(start: float, stop: float, count: int) -> np.ndarray:
     return start + (np.arange(count) + 0.5) * (stop - start) / count
 
 
-def full_colour(heat: np.ndarray) -> float:
+def colour_limit(heat: np.ndarray) -> float:
     """What gets the full colour: nearly the largest magnitude, so that one outlier does not whiten the rest."""
     return float(np.percentile(np.abs(heat), 99.5)) or float(np.abs(heat).max()) or 1.0

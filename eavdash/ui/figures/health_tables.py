@@ -16,7 +16,7 @@ import pandas as pd
 
 from eavdash.config.choices import MODALITIES
 from eavdash.ui import theme
-from eavdash.ui.theme import counted
+from eavdash.ui.theme import plural
 
 if TYPE_CHECKING:
     from eavdash.health.report import Finding, HealthReport
@@ -60,7 +60,7 @@ MEASURES = {
 }
 
 
-def written(text: object) -> str:
+def displayable(text: object) -> str:
     """A text that can be sent to a browser: bytes of a file name that are not UTF-8 are shown as question marks."""
     return str(text).encode("utf-8", "replace").decode("utf-8")
 
@@ -68,19 +68,19 @@ def written(text: object) -> str:
 def severities(findings: Sequence[Finding]) -> str:
     """``2 errors, 3 notes``; empty where nothing was found."""
     numbers = {word: sum(f.severity == severity for f in findings) for severity, word in SEVERITIES.items()}
-    return ", ".join(counted(number, word) for word, number in numbers.items() if number)
+    return ", ".join(plural(number, word) for word, number in numbers.items() if number)
 
 
-def verdict(report: HealthReport) -> str:
+def summary_sentence(report: HealthReport) -> str:
     """The answer in a sentence: how many trials of how many subjects have all that they should have."""
     if report.table.empty:
         return "This dataset cannot be used as it is."
     trials, complete = int(report.table["trials"].sum()), int(report.table["complete"].sum())
-    subjects = counted(len(report.table), "subject")
+    subjects = plural(len(report.table), "subject")
     if complete == trials and report.ok:
-        return f"All {counted(trials, 'trial')} of {subjects} can be used."
+        return f"All {plural(trials, 'trial')} of {subjects} can be used."
     start = "Every recording can be used" if report.ok else "Some recordings cannot be used"
-    return f"{start}: {complete:,} of {counted(trials, 'trial')} of {subjects} are complete."
+    return f"{start}: {complete:,} of {plural(trials, 'trial')} of {subjects} are complete."
 
 
 def subject_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -90,10 +90,10 @@ def subject_table(table: pd.DataFrame) -> pd.DataFrame:
     names |= {f"missing_{m}": f"{theme.label(m)} missing" for m in MODALITIES}
     names |= {"errors": "Errors", "warnings": "Warnings"}
     columns = [c for c in names if c in table and not (c.startswith("missing_") and not table[c].any())]
-    return _sendable(table[columns]).rename(columns=names)
+    return _displayable_frame(table[columns]).rename(columns=names)
 
 
-def marked(table: pd.DataFrame) -> Any:
+def highlight_gaps(table: pd.DataFrame) -> Any:
     """A :func:`subject_table` with its gaps tinted: missing recordings and errors."""
     wrong = [c for c in table if str(c).endswith(" missing") or c == "Errors"]
     tint = "background-color: rgba(213, 94, 0, 0.22)"
@@ -105,7 +105,7 @@ def findings_table(findings: Sequence[Finding]) -> pd.DataFrame:
     columns = {"severity": "Severity", "subject": "Subject", "modality": "Modality", "message": "Finding"}
     columns |= {"remedy": "What to do", "file": "File"}
     rows = [[SEVERITIES.get(f.severity, f.severity), *(getattr(f, c) for c in list(columns)[1:])] for f in findings]
-    return pd.DataFrame([[written(text) for text in row] for row in rows], columns=list(columns.values()))
+    return pd.DataFrame([[displayable(text) for text in row] for row in rows], columns=list(columns.values()))
 
 
 def findings_csv(report: HealthReport) -> bytes:
@@ -138,11 +138,11 @@ def recordings_table(recordings: pd.DataFrame, modality: str, subject: str = "")
         values = rows[column]
         if pd.api.types.is_numeric_dtype(values):
             if values.notna().any():
-                table[heading] = (values.mul(100) if share else values).map(_short)
+                table[heading] = (values.mul(100) if share else values).map(_rounded)
         elif (values != "").any():
             table[heading] = values
-    table["File"] = _below_common_folder([written(file) for file in rows["file"]])
-    return _sendable(table).reset_index(drop=True)
+    table["File"] = _relative_paths([displayable(file) for file in rows["file"]])
+    return _displayable_frame(table).reset_index(drop=True)
 
 
 def outlook_table(outlook: pd.DataFrame) -> pd.DataFrame:
@@ -154,13 +154,13 @@ def outlook_table(outlook: pd.DataFrame) -> pd.DataFrame:
         line |= {"Subjects": _range(folds["subjects"])}
         line |= {f"{part.capitalize()} trials": _range(folds[part]) for part in ("train", "validation", "test")}
         lines.append(line)
-    return _sendable(pd.DataFrame(lines))
+    return _displayable_frame(pd.DataFrame(lines))
 
 
 def outlook_problems(outlook: pd.DataFrame) -> list[str]:
     """Why protocols cannot be carried out, each said once, with the protocol's name before it."""
     rows = outlook[outlook["problem"] != ""]
-    said = zip(rows["protocol"], map(written, rows["problem"]), strict=True)
+    said = zip(rows["protocol"], map(displayable, rows["problem"]), strict=True)
     return list(dict.fromkeys(text if text.startswith("protocol ") else f"{name}: {text}" for name, text in said))
 
 
@@ -170,10 +170,10 @@ def folds_table(outlook: pd.DataFrame, protocol: str) -> pd.DataFrame:
     columns = ["fold", "subjects", "train", "validation", "test", "problem"]
     if not (rows["problem"] != "").any():
         columns.remove("problem")
-    return _sendable(rows[columns]).rename(columns=str.capitalize).reset_index(drop=True)
+    return _displayable_frame(rows[columns]).rename(columns=str.capitalize).reset_index(drop=True)
 
 
-def _short(value: float) -> float:
+def _rounded(value: float) -> float:
     """Whole numbers as they are, others with four digits that count."""
     return value if value != value or float(value).is_integer() else float(f"{value:.4g}")
 
@@ -186,7 +186,7 @@ def _range(values: pd.Series) -> str:
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def _below_common_folder(files: Sequence[str]) -> list[str]:
+def _relative_paths(files: Sequence[str]) -> list[str]:
     """Absolute paths without the folder that all of them lie in."""
     folders = {file.rpartition("/")[0] or "/" for file in files}
     common = os.path.commonpath(folders) if all(folder.startswith("/") for folder in folders) and folders else ""
@@ -197,7 +197,7 @@ def _csv(frame: pd.DataFrame) -> bytes:
     return frame.to_csv(index=False).encode("utf-8", "surrogateescape")
 
 
-def _sendable(frame: pd.DataFrame) -> pd.DataFrame:
+def _displayable_frame(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with texts that a browser accepts."""
     texts = [c for c in frame if not pd.api.types.is_numeric_dtype(frame[c])]
-    return frame.assign(**{str(c): [written(v) for v in frame[c]] for c in texts})
+    return frame.assign(**{str(c): [displayable(v) for v in frame[c]] for c in texts})

@@ -43,7 +43,7 @@ def averages(scores: pd.DataFrame) -> pd.DataFrame:
     return mean[mean["subjects"] > 1]
 
 
-def kinds_table(scores: pd.DataFrame) -> pd.DataFrame:
+def column_table(scores: pd.DataFrame) -> pd.DataFrame:
     """Kinds of trials x stages of texts ``63 ± 8 % (n = 120)``, of scores that are split by a column."""
     kind = str(scores.columns[3])  # after study, subject and stage
     stages = list(dict.fromkeys(scores.sort_values("stage", key=stage_rank)["stage"]))
@@ -59,7 +59,7 @@ def kinds_table(scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[kind, *map(theme.label, stages)])
 
 
-def order(scores: pd.DataFrame, by: str, subjects: Sequence[str] = ()) -> list[str]:
+def subject_order(scores: pd.DataFrame, by: str, subjects: Sequence[str] = ()) -> list[str]:
     """Subjects (all, or those asked for) in natural order, or from the best to the worst in a stage."""
     names = natural(subjects or scores["subject"].tolist())
     if by == "subject":
@@ -85,7 +85,7 @@ def clicked_subject(points: Sequence[Mapping[str, Any]]) -> str | None:
     return next((str(p["x"]) for p in points if str(p.get("x")) != AVERAGE), None)
 
 
-def trials_view(trials: pd.DataFrame, subject: str) -> pd.DataFrame:
+def trial_table(trials: pd.DataFrame, subject: str) -> pd.DataFrame:
     """A subject's test trials, one row each (per fold and seed, where there are several): predictions by stage and
     attention shares in per cent."""
     mine = trials[trials["subject"] == subject]
@@ -118,7 +118,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
     )
 
 
-def sentence(c: Comparison) -> str:
+def comparison_sentence(c: Comparison) -> str:
     """The answer of a comparison that had enough subjects."""
     other = theme.label(c.b)
     how = f"{100 * c.difference:+.1f} points over {c.subjects} subjects, {theme.p_value(c.p_holm)} after Holm"
@@ -127,7 +127,7 @@ def sentence(c: Comparison) -> str:
     return f"Fusion is {'better' if c.difference > 0 else 'worse'} than {other}, the best single modality ({how})."
 
 
-def confusion(counts: pd.DataFrame, stage: str) -> go.Figure:
+def confusion_matrix(counts: pd.DataFrame, stage: str) -> go.Figure:
     """Label against prediction: each row's share as colour, share and count as text."""
     values = counts.to_numpy(float)
     share = values / np.maximum(values.sum(axis=1, keepdims=True), 1)
@@ -155,7 +155,7 @@ def confusion(counts: pd.DataFrame, stage: str) -> go.Figure:
     return fig
 
 
-def paired(scores: pd.DataFrame, a: str, b: str) -> go.Figure:
+def paired_lines(scores: pd.DataFrame, a: str, b: str) -> go.Figure:
     """One line per subject from stage ``b`` to stage ``a``."""
     wide = scores.pivot(index="subject", columns="stage", values="accuracy")[[b, a]].dropna()
     fig = theme.figure(320, showlegend=False)

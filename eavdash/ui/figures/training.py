@@ -31,7 +31,7 @@ class Line:
     runs: Mapping[str, int]
 
 
-def lines(table: pd.DataFrame, text: str = "", states: Collection[str] = ()) -> list[Line]:
+def grid_lines(table: pd.DataFrame, text: str = "", states: Collection[str] = ()) -> list[Line]:
     """The rows of the grid in natural order; those with a subject that ``text`` names and a run in one of ``states``.
 
     ``text``: subjects, ranges of them (``3-7``) or parts of their names, with commas or spaces between.
@@ -49,14 +49,14 @@ def lines(table: pd.DataFrame, text: str = "", states: Collection[str] = ()) -> 
     made = []
     for (unit, fold, seed), runs in sorted(found.items()):
         subject = subject_of[units[unit]]
-        if not _named(subject, text) or (states and not any(shown[n] in states for n in runs.values())):
+        if not _subject_matches(subject, text) or (states and not any(shown[n] in states for n in runs.values())):
             continue
         name = (subject or "all") + (f" · fold {fold}" if folds else "") + (f" · seed {seed}" if seeds else "")
         made.append(Line(subject, name, runs))
     return made
 
 
-def _named(subject: str, text: str) -> bool:
+def _subject_matches(subject: str, text: str) -> bool:
     terms = [term for term in re.split(r"[,\s]+", text.strip().lower()) if term]
     for term in terms:
         span = re.fullmatch(r"(\d+)-(\d+)", term)
@@ -98,7 +98,7 @@ def cell(row: Mapping[Any, Any], tested: int) -> dict[str, Any]:
         more = f"n = {tested}" if tested else ""
     elif shown in ("running", "not responding"):
         words = f"{shown} {int(row['epoch'])}/{epochs}" if epochs else shown
-        more = "stopping" if row["stopping"] else left(row)
+        more = "stopping" if row["stopping"] else time_left_text(row)
     share = 1.0 if shown == "done" else min(1.0, row["epoch"] / epochs) if epochs else 0.0
     return {
         "run": row["run"],
@@ -110,7 +110,7 @@ def cell(row: Mapping[Any, Any], tested: int) -> dict[str, Any]:
     }
 
 
-def left(row: Mapping[Any, Any]) -> str:
+def time_left_text(row: Mapping[Any, Any]) -> str:
     """How long a run will still take, in words; empty where that is unknown."""
     return f"{duration(row['left'])} left" if pd.notna(row["left"]) and row["left"] > 0 else ""
 
@@ -122,7 +122,7 @@ def tally(snapshot: pd.DataFrame) -> str:
     return f"{len(snapshot)} run{'s' * (len(snapshot) != 1)}: " + ", ".join(parts)
 
 
-def time_left(table: pd.DataFrame, estimate: Estimate) -> str:
+def study_time_left(table: pd.DataFrame, estimate: Estimate) -> str:
     """How long the study will still take, and by what; empty once all has ended."""
     if table["ended"].all():
         return ""
@@ -135,7 +135,7 @@ def time_left(table: pd.DataFrame, estimate: Estimate) -> str:
     return f"Time left: {estimate.words}, with {at_once} as now.{rest}"
 
 
-def title(table: pd.DataFrame) -> str:
+def tab_title(table: pd.DataFrame) -> str:
     """The title of the browser's tab: ``3 failed · 42/168 · eavdash``."""
     shown = table["shown"].value_counts()
     wrong = [f"{shown[state]} {state}" for state in ("failed", "damaged") if state in shown]
@@ -144,7 +144,7 @@ def title(table: pd.DataFrame) -> str:
     return " · ".join([*wrong, *([] if over and wrong else [done]), "eavdash"])
 
 
-def described(row: Mapping[str, Any], tested: int) -> str:
+def run_summary(row: Mapping[str, Any], tested: int) -> str:
     """One run's state in a line; ``tested``: its number of test trials."""
     parts = [f"**{row['shown']}**"]
     if row["epochs"]:
@@ -153,14 +153,14 @@ def described(row: Mapping[str, Any], tested: int) -> str:
         parts.append(f"accuracy {theme.percent(row['accuracy'], 1)} (n = {tested} test trials)")
     if row["attempt"] > 1:
         parts.append(f"attempt {row['attempt']}" + (f", from epoch {row['from_epoch']}" if row["from_epoch"] else ""))
-    if row["shown"] == "running" and left(row):
-        parts.append(left(row))
+    if row["shown"] == "running" and time_left_text(row):
+        parts.append(time_left_text(row))
     if row["ended"] and row["finished"] > row["started"]:
         parts.append(f"took {duration(row['finished'] - row['started'])}")
     return ", ".join(parts)
 
 
-def attempts(history: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def attempt_table(history: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """The attempts at a run that are over, newest first, as texts."""
     rows = []
     for entry in reversed(history):
@@ -188,11 +188,11 @@ def curves(metrics: Sequence[Mapping[str, Any]], quantity: str, stage: str) -> g
         (quantity, "training", theme.GREY, "dot"),
         (f"validation_{quantity}", "validation", theme.colour(stage), "solid"),
     ):
-        _add(fig, metrics, key, name, {"color": shade, "dash": dash})
+        _add_curve(fig, metrics, key, name, {"color": shade, "dash": dash})
     return fig
 
 
-def overlaid(runs: Mapping[str, tuple[str, Sequence[Mapping[str, Any]]]], key: str) -> go.Figure:
+def overlaid_curves(runs: Mapping[str, tuple[str, Sequence[Mapping[str, Any]]]], key: str) -> go.Figure:
     """A column of metrics.jsonl (``validation_loss``, ``accuracy`` …) per epoch of several runs.
 
     ``runs``: stage and metrics by name, names as ``1 · Vision`` (see :func:`short`). The colour is the stage's, the
@@ -202,11 +202,11 @@ def overlaid(runs: Mapping[str, tuple[str, Sequence[Mapping[str, Any]]]], key: s
     units = {unit: n for n, unit in enumerate(dict.fromkeys(name.rpartition(" · ")[0] for name in runs))}
     for name, (stage, metrics) in runs.items():
         dash = DASHES[units[name.rpartition(" · ")[0]] % len(DASHES)]
-        _add(fig, metrics, key, name, {"color": theme.colour(stage), "dash": dash})
+        _add_curve(fig, metrics, key, name, {"color": theme.colour(stage), "dash": dash})
     return fig
 
 
-def short(row: Mapping[str, Any]) -> str:
+def short_name(row: Mapping[str, Any]) -> str:
     """A run's name in a legend: ``1 · fold 2 · Vision``."""
     fold = re.search(r"-fold\d+", row["run"])
     seed = re.search(r"-seed\d+", row["run"])
@@ -221,7 +221,7 @@ def _axes(quantity: str) -> go.Figure:
     return fig
 
 
-def _add(fig: go.Figure, metrics: Sequence[Mapping[str, Any]], key: str, name: str, line: dict[str, Any]) -> None:
+def _add_curve(fig: go.Figure, metrics: Sequence[Mapping[str, Any]], key: str, name: str, line: dict[str, Any]) -> None:
     scale = 100 if key.endswith("accuracy") else 1
     points = [(m["epoch"], m[key] * scale) for m in metrics if m.get(key) is not None]
     if points:

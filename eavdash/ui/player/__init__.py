@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from eavdash.ui import media
-from eavdash.ui.player.packing import LANES, Overlay, described, packed
+from eavdash.ui.player.packing import LANES, Overlay, describe, pack
 
 if TYPE_CHECKING:
     from eavdash.data.preview import TrialPreview
@@ -41,10 +41,10 @@ def player(trial: PlayerTrial, key: str, overlays: Sequence[Overlay] = ()) -> fl
     Raises:
         ValueError: an overlay does not fit its lane.
     """
-    header, arrays = described(trial.preview, overlays)
+    header, arrays = describe(trial.preview, overlays)
     header["media"] = _media(trial, key)
     header["image"] = _address(trial.playable.image if trial.playable else None, key)
-    data = packed(header, arrays)
+    data = pack(header, arrays)
     result = _component(data=data, key=key, on_moment_change=_nothing)
     moment = result.get("moment")
     # A trial that is shown in another's place has not been stopped anywhere yet.

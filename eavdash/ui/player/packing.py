@@ -48,7 +48,7 @@ class Overlay:
     boxes: np.ndarray | None = None
 
 
-def described(preview: TrialPreview, overlays: Sequence[Overlay] = ()) -> tuple[dict[str, Any], Arrays]:
+def describe(preview: TrialPreview, overlays: Sequence[Overlay] = ()) -> tuple[dict[str, Any], Arrays]:
     """The header, without media, and the arrays that it speaks of; ``header["id"]`` changes with the content.
 
     Raises:
@@ -72,7 +72,7 @@ def described(preview: TrialPreview, overlays: Sequence[Overlay] = ()) -> tuple[
     return header, arrays
 
 
-def packed(header: dict[str, Any], arrays: Arrays) -> bytes:
+def pack(header: dict[str, Any], arrays: Arrays) -> bytes:
     """Header and arrays as one block."""
     blocks, places, at = [], {}, 0
     for name, array in arrays.items():
@@ -143,7 +143,7 @@ def _overlay(n: int, overlay: Overlay, preview: TrialPreview, arrays: Arrays) ->
     keep = np.unique(np.linspace(0, len(times) - 1, min(len(times), _MOST_STEPS)).round().astype(int))
     values, times = values[keep], times[keep]
     if overlay.lane in ("video", "spectrogram"):
-        values = _fewer(values)
+        values = _reduced(values)
     strongest = float(np.percentile(np.abs(values), 99.5)) or float(np.abs(values).max()) or 1.0
     arrays[f"overlay{n}"] = np.clip(np.round(values / strongest * 127), -127, 127).astype(np.int8)
     arrays[f"overlay{n}times"] = times.astype(np.float32)
@@ -152,7 +152,7 @@ def _overlay(n: int, overlay: Overlay, preview: TrialPreview, arrays: Arrays) ->
     return {"lane": overlay.lane, "label": overlay.label, "opacity": overlay.opacity}
 
 
-def _fewer(values: np.ndarray) -> np.ndarray:
+def _reduced(values: np.ndarray) -> np.ndarray:
     """Means over at most ``_CELLS`` cells of each axis but the first."""
     for axis in range(1, values.ndim):
         length = values.shape[axis]

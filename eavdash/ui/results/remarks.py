@@ -11,7 +11,7 @@ import streamlit as st
 
 from eavdash.store import StudyDir
 from eavdash.studies import probing
-from eavdash.ui import actions, cached_results, parts
+from eavdash.ui import actions, cached_results, widgets
 
 PAGE = "results_subjects"
 WORDS = {
@@ -26,19 +26,19 @@ HELP = (
 )
 
 
-def show(study: StudyDir) -> None:
+def show_remarks(study: StudyDir) -> None:
     """The sentences, and the state of the study's probing."""
-    parts.message()
+    widgets.show_message()
     remarks, missing = cached_results.remarks(study)
     if remarks:
         st.markdown("**Beside these accuracies**")
-        parts.bullet(remarks)
+        widgets.bullet_list(remarks)
     now = probing.probing_state(study)
     if now.running:
-        _watch(study, tuple(missing))
+        _watch_probing(study, tuple(missing))
     elif missing:
         if now.reason:
-            st.error(parts.plain(f"Probing failed: {now.reason}"))
+            st.error(widgets.escape_markdown(f"Probing failed: {now.reason}"))
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(f"Not probed yet: {', '.join(missing)}.", width="content")
             st.button(
@@ -51,7 +51,7 @@ def show(study: StudyDir) -> None:
 
 
 @st.fragment(run_every=2)
-def _watch(study: StudyDir, missing: tuple[str, ...]) -> None:
+def _watch_probing(study: StudyDir, missing: tuple[str, ...]) -> None:
     """What the probing does; the page is drawn anew when it has found something, or has ended."""
     now = probing.probing_state(study)
     if not now.running or tuple(cached_results.remarks(study)[1]) != missing:

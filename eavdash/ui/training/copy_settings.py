@@ -19,7 +19,7 @@ from eavdash.errors import EavdashError, StudyConflictError
 from eavdash.store import StudyDir, checkpoints_root
 from eavdash.studies import extend
 from eavdash.studies.write import Plan
-from eavdash.ui import actions, cached_runs, parts
+from eavdash.ui import actions, cached_runs, widgets
 from eavdash.ui.training import preprocessing_form
 
 PAGE = "training_launch"
@@ -35,26 +35,26 @@ PROTOCOL_OPTIONS = {
 SHOWN = 12
 
 
-def origin() -> StudyDir | None:
+def source_study() -> StudyDir | None:
     """The study whose settings the form has, if it has those of one that is still there."""
     chosen = str(st.session_state.get(f"{PAGE}_preset") or "")
     study = StudyDir(checkpoints_root() / chosen.removeprefix(_MARK)) if chosen.startswith(_MARK) else None
     return study if study is not None and study.exists else None
 
 
-def options() -> list[str]:
+def preset_choices() -> list[str]:
     """The choices of the preset."""
     return [*PRESETS, *filter(None, [st.session_state.get(ORIGIN)])]
 
 
-def label(choice: str) -> str:
+def choice_label(choice: str) -> str:
     """How a study is named among the presets; empty for a preset."""
     return f"as in the study {choice.removeprefix(_MARK)}" if choice.startswith(_MARK) else ""
 
 
-def base() -> StudyConfig:
+def base_config() -> StudyConfig:
     """The configuration that the form starts from: a preset's, or a study's."""
-    study = origin()
+    study = source_study()
     if study is not None:
         try:
             return from_dict(study.study()["config"])
@@ -66,9 +66,9 @@ def base() -> StudyConfig:
     return preset(st.session_state[f"{PAGE}_preset"])
 
 
-def further() -> dict[str, Any]:
+def study_values() -> dict[str, Any]:
     """Values of the widgets that a preset leaves alone and a study does not, by the last part of their keys."""
-    study = origin()
+    study = source_study()
     if study is None:
         return {}
     try:
@@ -84,7 +84,7 @@ def further() -> dict[str, Any]:
     }
 
 
-def take_over(study: StudyDir, name: str) -> None:
+def copy_study_settings(study: StudyDir, name: str) -> None:
     """Fill the form with a study's dataset and settings, and a name; the page of the form may be another than this."""
 
     st.session_state[ORIGIN] = st.session_state[f"{PAGE}_preset"] = f"{_MARK}{study.name}"
@@ -99,7 +99,7 @@ def take_over(study: StudyDir, name: str) -> None:
 
 def apply_preset() -> None:
     """Callback of the preset: every other setting takes the preset's value."""
-    for key, value in {**form_defaults(base()), **further()}.items():
+    for key, value in {**form_defaults(base_config()), **study_values()}.items():
         st.session_state[f"{PAGE}_{key}"] = value
 
 
@@ -119,9 +119,9 @@ def form_defaults(config: StudyConfig) -> dict[str, Any]:
     }
 
 
-def planned(path: str, name: str, config: StudyConfig, selection: Selection, root: Path) -> Plan:
+def plan_or_conflict(path: str, name: str, config: StudyConfig, selection: Selection, root: Path) -> Plan:
     """The plan of what the form says; where the name is taken by another study, how they differ, and ways out."""
-    with parts.shown_errors():
+    with widgets.show_errors():
         try:
             return cached_runs.plan(path, name, config, selection, root)
         except StudyConflictError as error:
@@ -129,16 +129,16 @@ def planned(path: str, name: str, config: StudyConfig, selection: Selection, roo
                 raise
             conflict = error
     free = extend.free_name(root, name)
-    st.error(f"There is a study {parts.plain(name)} with other settings: give the new study another name.")
-    st.caption(f"From {parts.plain(name)} to what the form says:")
+    st.error(f"There is a study {widgets.escape_markdown(name)} with other settings: give the new study another name.")
+    st.caption(f"From {widgets.escape_markdown(name)} to what the form says:")
     more = len(conflict.differences) - SHOWN
-    parts.bullet([*conflict.differences[:SHOWN], *([f"and {more} more"] if more > 0 else [])])
+    widgets.bullet_list([*conflict.differences[:SHOWN], *([f"and {more} more"] if more > 0 else [])])
     buttons = st.container(horizontal=True)
     buttons.button(f"Name it {free}", type="primary", on_click=_rename, args=(free,), key=f"{PAGE}_free_name")
     buttons.button(
         f"Use the settings of {name}",
         help="Then subjects, folds and seeds can be added to it.",
-        on_click=take_over,
+        on_click=copy_study_settings,
         args=(StudyDir(root / name), name),
         key=f"{PAGE}_take_over",
     )
@@ -146,22 +146,22 @@ def planned(path: str, name: str, config: StudyConfig, selection: Selection, roo
     raise conflict  # never reached: st.stop() has ended the script, which the type checker cannot know
 
 
-def compared(plan: Plan) -> None:
+def show_differences(plan: Plan) -> None:
     """What differs from the study whose settings were taken over; nothing where there is none."""
-    study = origin()
+    study = source_study()
     if study is None or study == plan.study:
         return
-    with parts.shown_errors():
+    with widgets.show_errors():
         old = study.study()
         before = to_dict(from_dict(old["config"]))
     lines = differences(before, plan.document["config"])
     lines += differences(old["selection"], plan.document["selection"])
     lines += differences({"dataset": old["dataset"]["path"]}, {"dataset": plan.document["dataset"]["path"]})
     if lines:
-        st.markdown(f"**What differs from {parts.plain(study.name)}**")
-        parts.bullet(lines)
+        st.markdown(f"**What differs from {widgets.escape_markdown(study.name)}**")
+        widgets.bullet_list(lines)
     else:
-        st.caption(f"Nothing differs from {parts.plain(study.name)} but the name.")
+        st.caption(f"Nothing differs from {widgets.escape_markdown(study.name)} but the name.")
 
 
 def _rename(name: str) -> None:

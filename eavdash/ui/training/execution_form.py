@@ -13,7 +13,7 @@ import streamlit as st
 from eavdash.config.choices import EXECUTORS
 from eavdash.config.schema import Execution
 from eavdash.errors import EavdashError
-from eavdash.ui import parts
+from eavdash.ui import widgets
 
 LABELS = {"local": "This machine", "ray": "Ray cluster", "slurm": "SLURM"}
 SHARES = (1, 2, 3, 4, 6, 12)
@@ -61,7 +61,7 @@ def form(page: str) -> Execution:
     )
 
 
-def checked(root: Path, settings: Execution, page: str) -> None:
+def check_button(root: Path, settings: Execution, page: str) -> None:
     """A button that asks the place what it lacks, and its answer."""
     if not st.button(
         f"Check {LABELS[settings.executor]}",
@@ -77,8 +77,8 @@ def checked(root: Path, settings: Execution, page: str) -> None:
         except EavdashError as error:
             wrong, unsure = [str(error)], []
     for line in wrong:
-        st.error(parts.plain(line))
+        st.error(widgets.escape_markdown(line))
     for line in unsure:
-        st.info(parts.plain(line))
+        st.info(widgets.escape_markdown(line))
     if not wrong:
         st.success(f"{LABELS[settings.executor]}: all that runs need is there.")

@@ -57,7 +57,7 @@ class Request:
 def initialise() -> None:
     """Give settings that have no value yet that of the preset."""
     st.session_state.setdefault(f"{PAGE}_preset", "quick")
-    for key, value in form_defaults(copy_settings.base()).items():
+    for key, value in form_defaults(copy_settings.base_config()).items():
         st.session_state.setdefault(f"{PAGE}_{key}", value)
 
 
@@ -67,15 +67,15 @@ def form(subjects: Sequence[str], conditions: bool) -> Request:
     Raises:
         ConfigError, UsageError: an impossible setting.
     """
-    base = copy_settings.base()
+    base = copy_settings.base_config()
     # Of those that were chosen for another dataset, the ones that this one has.
     st.session_state[f"{PAGE}_subjects"] = [
         s for s in st.session_state.get(f"{PAGE}_subjects") or [] if s in set(subjects)
     ]
     left, right = st.columns(2)
     with left:
-        choices = copy_settings.options()
-        titles = {choice: copy_settings.label(choice) or PRESET_LABELS[choice] for choice in choices}
+        choices = copy_settings.preset_choices()
+        titles = {choice: copy_settings.choice_label(choice) or PRESET_LABELS[choice] for choice in choices}
         _select("Preset", choices, "preset", titles, on_change=apply_preset)
         chosen = st.multiselect("Subjects", subjects, placeholder="All subjects", **_key("subjects"))
         stages = st.multiselect("Stages", STAGES, format_func=theme.label, **_key("stages"))
@@ -147,7 +147,7 @@ def plan_sentence(plan: Plan) -> str:
         exist = "exists" if len(plan.runs) == 1 else "exist"
         return f"{all_there} of this study {exist} already: queueing again changes nothing that is done."
     rest = f", {len(plan.existing)} of them {'exists' if len(plan.existing) == 1 else 'exist'} already"
-    return f"{theme.counted(len(plan.runs), 'run')}{rest if plan.existing else ''}. {_tested(plan)}"
+    return f"{theme.plural(len(plan.runs), 'run')}{rest if plan.existing else ''}. {_test_trials_sentence(plan)}"
 
 
 def time_sentence(plan: Plan, settings: Execution) -> str:
@@ -157,7 +157,7 @@ def time_sentence(plan: Plan, settings: Execution) -> str:
     if not new:
         return ""
     config, dataset = plan.document["config"], str(plan.document["dataset"]["path"])
-    estimate = estimates.plan_left(plan.study.path.parent, dataset, config, new, cached_runs.places(settings))
+    estimate = estimates.plan_left(plan.study.path.parent, dataset, config, new, cached_runs.parallel_runs(settings))
     if estimate.seconds is None:
         return "Time: unknown, as no run like these has finished on these recordings yet."
     at_once = f"{estimate.places} runs at a time" if estimate.places > 1 else "one run after another"
@@ -165,13 +165,13 @@ def time_sentence(plan: Plan, settings: Execution) -> str:
     return f"Time: {estimate.words} with {at_once}, {estimate.basis}{rest}."
 
 
-def left_out(plan: Plan) -> list[str]:
+def left_out_reasons(plan: Plan) -> list[str]:
     """Sentences about runs that are not made or cannot start."""
     stuck = {run.problem: "" for run in plan.planned if run.problem}
     return [*stuck, *(f"{name}: {reason}" for name, reason in plan.left_out.items())]
 
 
-def _tested(plan: Plan) -> str:
+def _test_trials_sentence(plan: Plan) -> str:
     rows = plan.splits[
         (plan.splits["split"] == "test") & plan.splits["fold"].isin({r.config["fold"] for r in plan.planned})
     ]

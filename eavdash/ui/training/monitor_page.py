@@ -23,10 +23,10 @@ ROWS = 60  # of the grid at once
 
 def progress(study: StudyDir, table: pd.DataFrame) -> None:
     """How far the study is, in words, as a bar and in the tab's title; and whether it is to be told when it ends."""
-    st.set_page_config(page_title=figures.title(table))
+    st.set_page_config(page_title=figures.tab_title(table))
     tally = figures.tally(table)
     over, paused = bool(table["ended"].all()), study.paused
-    left = figures.time_left(table, estimates.study_left(table, table["left"]))
+    left = figures.study_time_left(table, estimates.study_left(table, table["left"]))
     words, hold, bell = st.columns([5, 1, 2], vertical_alignment="center")
     words.markdown(f"**{tally}**" + (f"  \n{left}" if left else ""))
     hold.button(
@@ -45,7 +45,7 @@ def progress(study: StudyDir, table: pd.DataFrame) -> None:
     st.progress(float((table["shown"] == "done").mean()))
 
 
-def grid(table: pd.DataFrame, tested: Mapping[tuple[str, int], int]) -> pd.DataFrame:
+def run_grid(table: pd.DataFrame, tested: Mapping[tuple[str, int], int]) -> pd.DataFrame:
     """The filters, the grid and the chosen runs; the rows of those that are chosen."""
     names = set(table["run"].tolist())
     selected = [name for name in st.session_state.get(CHOSEN, []) if name in names]  # another study may be open by now
@@ -55,7 +55,7 @@ def grid(table: pd.DataFrame, tested: Mapping[tuple[str, int], int]) -> pd.DataF
     states = second.multiselect(
         "States", list(theme.STATE_COLOURS), placeholder=f"All; there are {', '.join(there)}", key=f"{PAGE}_states"
     )
-    lines = figures.lines(table, text, states)
+    lines = figures.grid_lines(table, text, states)
     pages = max(1, -(-len(lines) // ROWS))
     if st.session_state.get(f"{PAGE}_page", 1) > pages:
         st.session_state[f"{PAGE}_page"] = pages
@@ -72,7 +72,7 @@ def grid(table: pd.DataFrame, tested: Mapping[tuple[str, int], int]) -> pd.DataF
     return table[table["run"].isin(selected)].set_index("run", drop=False).loc[selected]
 
 
-def buttons(study: StudyDir, table: pd.DataFrame, chosen: pd.DataFrame) -> None:
+def run_buttons(study: StudyDir, table: pd.DataFrame, chosen: pd.DataFrame) -> None:
     """Cancel and retry: the chosen runs, all of a subject or a stage, or everything."""
     subjects = list(dict.fromkeys(chosen["subject"]))
     stages = [stage for stage in theme.LABELS if stage in table["stage"].unique()]

@@ -15,7 +15,7 @@ import streamlit as st
 from eavdash.errors import EavdashError
 from eavdash.store import RunDir, StudyDir
 from eavdash.studies.overview import size
-from eavdash.ui import actions, cached_runs, parts
+from eavdash.ui import actions, cached_runs, widgets
 from eavdash.ui.figures import training as figures
 from eavdash.ui.training import logs
 
@@ -23,68 +23,68 @@ PAGE = "training_monitor"
 OVERLAID = 12  # runs whose curves are drawn over each other
 
 
-def chosen(study: StudyDir, table: pd.DataFrame, tested: Mapping[tuple[str, int], int]) -> None:
+def show_runs(study: StudyDir, table: pd.DataFrame, tested: Mapping[tuple[str, int], int]) -> None:
     """Draw the chosen runs (rows of the snapshot); ``tested``: number of test trials by subject and fold."""
     rows = table.to_dict("records")
     if len(rows) == 1:
-        details(study, rows[0], tested)
+        show_run(study, rows[0], tested)
     elif rows:
-        together(study, rows)
+        show_curves(study, rows)
 
 
-def together(study: StudyDir, rows: list[dict[Any, Any]]) -> None:
+def show_curves(study: StudyDir, rows: list[dict[Any, Any]]) -> None:
     """The curves of several runs over each other."""
     st.subheader(f"{len(rows)} runs", anchor=False)
     words = {"validation": "Validation", "training": "Training"}
     split = st.segmented_control(
         "Curves of", list(words), default="validation", format_func=words.get, key=f"{PAGE}_split", required=True
     )
-    drawn = {figures.short(row): (str(row["stage"]), study.run(row["run"]).metrics()) for row in rows[:OVERLAID]}
+    drawn = {figures.short_name(row): (str(row["stage"]), study.run(row["run"]).metrics()) for row in rows[:OVERLAID]}
     prefix = "validation_" if split == "validation" else ""
     for column, quantity in zip(st.columns(2), ("loss", "accuracy"), strict=True):
         with column:
-            chart = figures.overlaid(drawn, prefix + quantity)
-            parts.chart(chart, f"{PAGE}_all_{quantity}", f"{quantity} per epoch ({split}) of {', '.join(drawn)}")
+            chart = figures.overlaid_curves(drawn, prefix + quantity)
+            widgets.chart(chart, f"{PAGE}_all_{quantity}", f"{quantity} per epoch ({split}) of {', '.join(drawn)}")
     missing = [name for name, (_, metrics) in drawn.items() if not any(f"{prefix}loss" in m for m in metrics)]
     if missing:
-        st.caption(parts.plain(f"No {split} curve yet: {', '.join(missing)}."))
+        st.caption(widgets.escape_markdown(f"No {split} curve yet: {', '.join(missing)}."))
     if len(rows) > OVERLAID:
         st.caption(f"Curves of the first {OVERLAID} are drawn.")
 
 
-def details(study: StudyDir, row: Mapping[Any, Any], tested: Mapping[tuple[str, int], int]) -> None:
+def show_run(study: StudyDir, row: Mapping[Any, Any], tested: Mapping[tuple[str, int], int]) -> None:
     """One run: its state and why, its curves, what it uses, earlier attempts, its log."""
     run, stage = study.run(row["run"]), str(row["stage"])
-    st.subheader(parts.plain(figures.short(row)), anchor=False)
-    st.markdown(figures.described(row, tested.get((row["subject"], row["fold"]), 0)))
+    st.subheader(widgets.escape_markdown(figures.short_name(row)), anchor=False)
+    st.markdown(figures.run_summary(row, tested.get((row["subject"], row["fold"]), 0)))
     try:
         status = run.status()
     except EavdashError:
         status = {}  # its row says so
     if row["shown"] in ("done", "damaged"):
-        damaged(study, run)
+        show_damage(study, run)
     elif row["shown"] == "failed" and (broken := run.unreadable()):
-        st.error(parts.plain(broken))
+        st.error(widgets.escape_markdown(broken))
     else:
-        why(row, status)
-    if used := usage(row):
-        st.caption(parts.plain(used))
+        show_reason(row, status)
+    if used := usage_sentence(row):
+        st.caption(widgets.escape_markdown(used))
     metrics = run.metrics()
     for column, quantity in zip(st.columns(2), ("loss", "accuracy"), strict=True) if metrics else ():
         with column:
             chart = figures.curves(metrics, quantity, stage)
-            parts.chart(chart, f"{PAGE}_{quantity}", f"{quantity} per epoch, training and validation")
+            widgets.chart(chart, f"{PAGE}_{quantity}", f"{quantity} per epoch, training and validation")
     if history := status.get("history"):
         with st.expander(f"Attempts that are over ({len(history)})", key=f"{PAGE}_history"):
-            st.dataframe(figures.attempts(history), hide_index=True, key=f"{PAGE}_attempts")
-    log(run, expanded=row["shown"] in ("failed", "not responding"))
+            st.dataframe(figures.attempt_table(history), hide_index=True, key=f"{PAGE}_attempts")
+    show_log(run, expanded=row["shown"] in ("failed", "not responding"))
 
 
-def why(row: Mapping[Any, Any], status: Mapping[str, Any]) -> None:
+def show_reason(row: Mapping[Any, Any], status: Mapping[str, Any]) -> None:
     """The reason of a state, and what to do about it."""
     text = " ".join(filter(None, (str(row["reason"]), remedy(row, status))))
     if text:
-        (st.error if row["shown"] in ("failed", "not responding") else st.info)(parts.plain(text))
+        (st.error if row["shown"] in ("failed", "not responding") else st.info)(widgets.escape_markdown(text))
 
 
 def remedy(row: Mapping[Any, Any], status: Mapping[str, Any]) -> str:
@@ -102,11 +102,11 @@ def remedy(row: Mapping[Any, Any], status: Mapping[str, Any]) -> str:
     return ""
 
 
-def damaged(study: StudyDir, run: RunDir) -> None:
+def show_damage(study: StudyDir, run: RunDir) -> None:
     """The files of a finished run that are not what it wrote, and the way out."""
-    if found := cached_runs.damage(run):
+    if found := cached_runs.damaged_files(run):
         for problem in found:
-            st.error(parts.plain(problem))
+            st.error(widgets.escape_markdown(problem))
         st.button(
             "Train again",
             help="Starts over from the first epoch and writes these files anew.",
@@ -116,7 +116,7 @@ def damaged(study: StudyDir, run: RunDir) -> None:
         )
 
 
-def usage(row: Mapping[Any, Any]) -> str:
+def usage_sentence(row: Mapping[Any, Any]) -> str:
     """What a run takes of its machine, in words."""
     said = [f"{row['cpu']:.0f} % of a core"] if pd.notna(row["cpu"]) else []
     if pd.notna(row["memory"]):
@@ -131,7 +131,7 @@ def usage(row: Mapping[Any, Any]) -> str:
     return ": ".join(filter(None, (where, ", ".join(said))))
 
 
-def log(run: RunDir, expanded: bool) -> None:
+def show_log(run: RunDir, expanded: bool) -> None:
     """The end of a run's log, the lines with a text in them, and the whole of it to keep."""
     with st.expander("Its log", expanded=expanded, key=f"{PAGE}_log"):
         if not run.log_file.exists():
@@ -152,9 +152,9 @@ def log(run: RunDir, expanded: bool) -> None:
             st.code(logs.tail(run.log_file) or "The run has not written anything yet.", language=None)
             st.caption(f"Its last {logs.TAIL} lines.")
             return
-        found = cached_runs.searched(run, text)
+        found = cached_runs.search_log(run, text)
         if found.lines:
             st.code("\n".join(found.lines), language=None, height=400 if len(found.lines) > 20 else "content")
         where = "" if found.whole else f" in the last {size(logs.BOUND)}"
         more = f"; the last {len(found.lines)} are shown" if found.count > len(found.lines) else ""
-        st.caption(parts.plain(f"{found.count} line{'s' * (found.count != 1)} with “{text}”{where}{more}."))
+        st.caption(widgets.escape_markdown(f"{found.count} line{'s' * (found.count != 1)} with “{text}”{where}{more}."))

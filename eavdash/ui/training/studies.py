@@ -19,7 +19,7 @@ from eavdash.store import StudyDir
 from eavdash.studies import extend, verify
 from eavdash.studies.overview import size
 from eavdash.studies.runs import CROSS_SUBJECT
-from eavdash.ui import actions, cached_data, cached_runs, parts
+from eavdash.ui import actions, cached_data, cached_runs, widgets
 from eavdash.ui.training import copy_settings
 
 PAGE = "training_studies"
@@ -27,7 +27,7 @@ CHOICE, TABLE = f"{PAGE}_choice", f"{PAGE}_table"
 DAMAGED_SHOWN = 20
 
 
-def choose_shown(every: pd.DataFrame) -> pd.DataFrame:
+def filter_archived(every: pd.DataFrame) -> pd.DataFrame:
     """The studies to show: those in use, and on request the archived ones."""
     archived = int(every["archived"].sum())
     if archived and st.toggle(f"Show {archived} archived", key=f"{PAGE}_archived"):
@@ -35,20 +35,20 @@ def choose_shown(every: pd.DataFrame) -> pd.DataFrame:
     return every[~every["archived"]]
 
 
-def chosen(shown: pd.DataFrame) -> str | None:
+def chosen_study(shown: pd.DataFrame) -> str | None:
     """The name of the study that was chosen, if it is among those shown."""
     name = st.session_state.get(CHOICE)
     return name if name in set(shown["study"]) else None
 
 
-def table(shown: pd.DataFrame) -> str | None:
+def study_table(shown: pd.DataFrame) -> str | None:
     """One row per study; the name of the one that was chosen."""
     names = shown["study"].tolist()
-    name = st.session_state[CHOICE] = chosen(shown)
+    name = st.session_state[CHOICE] = chosen_study(shown)
     # Rows come and go: the mark stays with the study, not with the row.
     st.session_state[TABLE] = {"selection": {"rows": [names.index(name)] if name else [], "columns": [], "cells": []}}
     st.dataframe(
-        view(shown),
+        display_table(shown),
         hide_index=True,
         on_select=lambda: _choose(names),
         selection_mode="single-row",
@@ -64,11 +64,11 @@ def table(shown: pd.DataFrame) -> str | None:
     total = size(int(shown["bytes"].sum()))
     st.caption(f"{len(shown)} {'study takes' if len(shown) == 1 else 'studies take'} {total}. Select one to act on it.")
     for problem in filter(None, shown["problem"]):
-        st.error(parts.plain(problem))
+        st.error(widgets.escape_markdown(problem))
     return st.selectbox("Study to act on", names, index=None, placeholder="Choose a study", key=CHOICE)
 
 
-def view(shown: pd.DataFrame) -> pd.DataFrame:
+def display_table(shown: pd.DataFrame) -> pd.DataFrame:
     """The table as people read it."""
     rows = shown.to_dict(orient="records")
     return pd.DataFrame(
@@ -76,7 +76,7 @@ def view(shown: pd.DataFrame) -> pd.DataFrame:
             "Study": shown["study"],
             "Done": shown["done"] / shown["runs"].clip(lower=1),
             "Runs": [f"{row['done']} of {row['runs']}" for row in rows],
-            "State": [state(row) for row in rows],
+            "State": [state_text(row) for row in rows],
             "Size": shown["bytes"],
             "Last change": pd.to_datetime(shown["changed"], unit="s", utc=True),
             "Protocol": shown["protocol"],
@@ -85,7 +85,7 @@ def view(shown: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def state(row: Mapping[Any, Any]) -> str:
+def state_text(row: Mapping[Any, Any]) -> str:
     """What there is to know about a study beyond its progress, in words."""
     words = [word for word in ("archived", "paused") if row[word]]
     words += ["cannot be read"] if row["problem"] else []
@@ -98,7 +98,7 @@ def state(row: Mapping[Any, Any]) -> str:
     return ", ".join(words) or "no runs"
 
 
-def head(row: Mapping[Any, Any]) -> None:
+def study_head(row: Mapping[Any, Any]) -> None:
     """Name and facts of the chosen study."""
     st.subheader(row["study"], anchor=False)
     facts = [
@@ -109,14 +109,14 @@ def head(row: Mapping[Any, Any]) -> None:
         size(row["bytes"]),
         f"of which {size(row['resume_bytes'])} to go on from" if row["resume_bytes"] else "",
     ]
-    st.caption(parts.plain(" · ".join(filter(None, facts))))
+    st.caption(widgets.escape_markdown(" · ".join(filter(None, facts))))
 
 
-def buttons(study: StudyDir, row: Mapping[Any, Any]) -> None:
+def study_buttons(study: StudyDir, row: Mapping[Any, Any]) -> None:
     """Open, clone, pause or resume, verify."""
     place = st.container(horizontal=True)
-    if study == parts.current_study():
-        place.page_link(parts.MONITOR, label="Watch its runs")
+    if study == widgets.current_study():
+        place.page_link(widgets.MONITOR, label="Watch its runs")
     else:
         place.button(
             "Open",
@@ -128,8 +128,8 @@ def buttons(study: StudyDir, row: Mapping[Any, Any]) -> None:
         )
     readable = not row["problem"]
     if place.button("Clone with edits", disabled=not readable, key=f"{PAGE}_clone"):
-        copy_settings.take_over(study, extend.free_name(study.path.parent, study.name))
-        parts.open_page(parts.LAUNCH)
+        copy_settings.copy_study_settings(study, extend.free_name(study.path.parent, study.name))
+        widgets.open_page(widgets.LAUNCH)
     if row["paused"]:
         place.button("Resume", on_click=actions.resume, args=(study,), disabled=row["archived"], key=f"{PAGE}_resume")
     else:
@@ -149,29 +149,29 @@ def buttons(study: StudyDir, row: Mapping[Any, Any]) -> None:
         st.session_state[f"{PAGE}_verified"] = (study.name, found)
 
 
-def findings(study: StudyDir) -> None:
+def show_verification(study: StudyDir) -> None:
     """What verifying has found, as long as the study stays chosen."""
     name, found = st.session_state.get(f"{PAGE}_verified") or ("", None)
     if name != study.name or not isinstance(found, verify.Verification):
         return
     if not found.damaged:
-        (st.success if found.files else st.info)(f"{parts.plain(found.sentence)}.")
+        (st.success if found.files else st.info)(f"{widgets.escape_markdown(found.sentence)}.")
     else:
         more = f", the first {DAMAGED_SHOWN} of them" if len(found.damaged) > DAMAGED_SHOWN else ""
-        st.error(f"{parts.plain(found.sentence)}{more}.")
-        parts.bullet([damage.reason for damage in found.damaged[:DAMAGED_SHOWN]])
+        st.error(f"{widgets.escape_markdown(found.sentence)}{more}.")
+        widgets.bullet_list([damage.reason for damage in found.damaged[:DAMAGED_SHOWN]])
         if names := sorted({d.run for d in found.damaged if d.run and d.file not in verify.RECORDS}):
             st.button(
                 f"Compute {len(names)} damaged {'run' if len(names) == 1 else 'runs'} again",
-                on_click=_again,
+                on_click=_retry_damaged,
                 args=(study, names),
                 key=f"{PAGE}_again",
             )
     if found.unchecked:
-        st.caption(parts.plain(f"Without checksums, not compared: {', '.join(found.unchecked[:5])}"))
+        st.caption(widgets.escape_markdown(f"Without checksums, not compared: {', '.join(found.unchecked[:5])}"))
 
 
-def growing(study: StudyDir, row: Mapping[Any, Any]) -> None:
+def extension_form(study: StudyDir, row: Mapping[Any, Any]) -> None:
     """Add subjects, folds or seeds, and queue what was never queued."""
     if row["problem"] or row["archived"]:
         return
@@ -184,7 +184,7 @@ def growing(study: StudyDir, row: Mapping[Any, Any]) -> None:
             people = cached_data.dataset(row["dataset"])
             more = [s for s in natural([*people.subjects, *people.problems]) if s not in set(selection["subjects"])]
         except EavdashError as error:
-            st.error(parts.plain(error))
+            st.error(widgets.escape_markdown(error))
             return
         fixed = row["protocol"] in CROSS_SUBJECT
         left, middle, right = st.columns(3)
@@ -207,7 +207,7 @@ def growing(study: StudyDir, row: Mapping[Any, Any]) -> None:
             )
             planned = cached_runs.extension(study, subjects, *numbers)
         except EavdashError as error:
-            st.error(parts.plain(error))
+            st.error(widgets.escape_markdown(error))
             return
         waiting = len(planned.queued) - len(planned.new)
         st.markdown(f"New runs: {len(planned.new)}. There already, but never queued: {waiting}.")
@@ -221,7 +221,7 @@ def growing(study: StudyDir, row: Mapping[Any, Any]) -> None:
         )
 
 
-def going(study: StudyDir, row: Mapping[Any, Any]) -> None:
+def archive_form(study: StudyDir, row: Mapping[Any, Any]) -> None:
     """Archive and delete."""
     with st.expander("Archive or delete", key=f"{PAGE}_going"):
         if row["archived"]:
@@ -235,7 +235,7 @@ def going(study: StudyDir, row: Mapping[Any, Any]) -> None:
             st.button("Archive", on_click=actions.archive, args=(study, drop), key=f"{PAGE}_archive")
         st.divider()
         typed_key = f"{PAGE}_delete_name"
-        typed = st.text_input(f"Type {parts.plain(study.name)} to delete it for good", key=typed_key)
+        typed = st.text_input(f"Type {widgets.escape_markdown(study.name)} to delete it for good", key=typed_key)
         st.button(
             f"Delete {study.name}",
             disabled=typed.strip() != study.name,
@@ -247,11 +247,11 @@ def going(study: StudyDir, row: Mapping[Any, Any]) -> None:
 
 def _choose(names: list[str]) -> None:
     """Callback of a selected row."""
-    picked = parts.rows(st.session_state.get(TABLE))
+    picked = widgets.selected_rows(st.session_state.get(TABLE))
     st.session_state[CHOICE] = names[picked[0]] if picked and picked[0] < len(names) else None
 
 
-def _again(study: StudyDir, names: list[str]) -> None:
+def _retry_damaged(study: StudyDir, names: list[str]) -> None:
     """Callback: damaged runs start over; what was found is out of date then."""
     actions.retry(study, names)
     st.session_state.pop(f"{PAGE}_verified", None)

@@ -33,7 +33,7 @@ CHECK_AT_ONCE = 1000  # files that the health page opens without asking
 LAUNCH, MONITOR, EXPLAIN = "pages/training/launch.py", "pages/training/monitor.py", "pages/explain/trial.py"
 
 
-def pick_study(root: Path) -> None:
+def study_picker(root: Path) -> None:
     """The picker of the sidebar. The choice is part of the address, so a link shows the same study to everybody."""
     every = studies(root)
     # One that was put away is there for whoever asks for it by its name.
@@ -41,11 +41,11 @@ def pick_study(root: Path) -> None:
     names = [s.name for s in every if s.name in asked or not s.archived]
     if not names:
         what = f"All {len(every)} studies are archived" if every else "No study yet"
-        st.sidebar.caption(f"{what} in {plain(root)}.")
+        st.sidebar.caption(f"{what} in {escape_markdown(root)}.")
         return
     if not set(asked) & set(names):
         if lost := st.query_params.get("study"):
-            st.sidebar.warning(f"There is no study {plain(lost)} in {plain(root)}; this is the newest.")
+            st.sidebar.warning(f"There is no study {escape_markdown(lost)} in {escape_markdown(root)}; this is the newest.")
         newest = max(names, key=lambda n: StudyDir(root / n).study_file.stat().st_mtime)
         st.session_state["study"] = newest
     # index=None keeps the name in the address even when it is the first of the list.
@@ -62,7 +62,7 @@ def current_study() -> StudyDir | None:
 def current_dataset() -> str:
     """The dataset of the current study, or an empty text."""
     study = current_study()
-    with shown_errors():
+    with show_errors():
         return str(study.study()["dataset"]["path"]) if study else ""
 
 
@@ -76,7 +76,7 @@ def dataset_input(key: str, place: Any = st) -> str:
     try:
         listed = {d.path: d.name for d in datasets.known(checkpoints_root())}
     except EavdashError as error:  # a damaged list is no reason not to type a path
-        st.error(plain(error))
+        st.error(escape_markdown(error))
     chosen = str(st.session_state.get(key) or "").strip()
     # A name may be typed as well; a path that was typed is an option from then on, as the widget wants it.
     chosen = {name: path for path, name in listed.items()}.get(chosen, chosen)
@@ -99,7 +99,7 @@ def dataset_input(key: str, place: Any = st) -> str:
     return chosen or current
 
 
-def need_dataset(path: str) -> None:
+def require_dataset(path: str) -> None:
     """Explain what to type, and end the page, while no dataset is named."""
     if not path:
         st.info(
@@ -108,7 +108,7 @@ def need_dataset(path: str) -> None:
         st.stop()
 
 
-def head(title: str, question: str) -> None:
+def page_head(title: str, question: str) -> None:
     """A page's title and the question that it answers."""
     st.title(title, anchor=False)
     st.caption(question)
@@ -116,21 +116,21 @@ def head(title: str, question: str) -> None:
 
 def study_page(title: str, question: str) -> tuple[StudyDir, dict[str, Any]]:
     """The head of a page about the current study, its notices, and the study; without one, what to do first."""
-    head(title, question)
+    page_head(title, question)
     study = current_study()
     if study is None:
         st.info("There is no study yet. Train one first, or run `make demo` for a study with simulated recordings.")
         st.page_link(LAUNCH, label="Set up a study")
         st.stop()
     assert study is not None  # st.stop() has ended the script, which the type checker cannot know
-    with shown_errors():
+    with show_errors():
         document = study.study()
     simulated_banner(bool(document["dataset"].get("simulated")))
-    with shown_errors():
+    with show_errors():
         marked = marks.marks(document)
     for number, mark in enumerate(marked):
         with st.expander(f"**{mark.text}**", key=f"parts_mark_{number}"):
-            bullet(mark.why)
+            bullet_list(mark.why)
     return study, document
 
 
@@ -147,24 +147,24 @@ def simulated_banner(simulated: bool) -> None:
 
 
 @contextmanager
-def shown_errors() -> Iterator[None]:
+def show_errors() -> Iterator[None]:
     """Errors that a user can act on are shown as their sentence, and the page ends there."""
     try:
         yield
     except EavdashError as error:
-        st.error(plain(error))
+        st.error(escape_markdown(error))
         st.stop()
 
 
-def problems(frame: pd.DataFrame) -> None:
+def show_problems(frame: pd.DataFrame) -> None:
     """The sentences about damaged files that a table carries."""
     for problem in frame.attrs.get("problems", []):
-        st.error(plain(problem))
+        st.error(escape_markdown(problem))
 
 
-def need_results(study: StudyDir, table: pd.DataFrame) -> None:
+def require_results(study: StudyDir, table: pd.DataFrame) -> None:
     """Says how far the study is, and what has to happen for more; ends the page while there is nothing to show."""
-    problems(table)
+    show_problems(table)
     states = cached_runs.snapshot(study)
     unfinished = states[states["shown"] != "done"]
     if len(unfinished):
@@ -185,21 +185,21 @@ def need_results(study: StudyDir, table: pd.DataFrame) -> None:
         st.stop()
 
 
-def verdict(scores: pd.DataFrame) -> None:
+def sample_size_note(scores: pd.DataFrame) -> None:
     """Says so when there are too few trials or subjects to conclude anything; ``scores`` at level trial."""
     reasons = [too_few(trials=int(scores["n"].min())), too_few(subjects=int(scores["subject"].nunique()))]
     for reason in filter(None, reasons):
-        st.caption(plain(reason))
+        st.caption(escape_markdown(reason))
 
 
-def message() -> None:
+def show_message() -> None:
     """What the last button did, once."""
     kind, text = st.session_state.pop(actions.MESSAGE, ("", ""))
     if kind == "error":
-        st.error(plain(text))
-        st.toast(plain(text), duration="long")  # the button may be a screen below
+        st.error(escape_markdown(text))
+        st.toast(escape_markdown(text), duration="long")  # the button may be a screen below
     elif kind:
-        st.success(plain(text))
+        st.success(escape_markdown(text))
 
 
 def chart(figure: go.Figure, key: str, alt: str, **options: Any) -> Any:
@@ -207,19 +207,19 @@ def chart(figure: go.Figure, key: str, alt: str, **options: Any) -> Any:
     return st.plotly_chart(figure, key=key, alt=alt, width="stretch", config=theme.CHART_CONFIG, **options)
 
 
-def points(event: Any) -> list[dict[str, Any]]:
+def selected_points(event: Any) -> list[dict[str, Any]]:
     """The points of a chart's selection."""
     return list(event["selection"]["points"]) if event and "selection" in event else []
 
 
-def click_sets(chart_key: str, widget_key: str) -> None:
+def select_clicked_subject(chart_key: str, widget_key: str) -> None:
     """Callback of a chart's selection: the clicked subject becomes the value of a selectbox."""
-    subject = clicked_subject(points(st.session_state.get(chart_key)))
+    subject = clicked_subject(selected_points(st.session_state.get(chart_key)))
     if subject is not None:
         st.session_state[widget_key] = subject
 
 
-def rows(event: Any) -> list[int]:
+def selected_rows(event: Any) -> list[int]:
     """The rows of a table's selection."""
     return list(event["selection"].get("rows", [])) if event and "selection" in event else []
 
@@ -232,17 +232,17 @@ def remember(key: str) -> None:
 def absent(error: str | None) -> None:
     """In the place of a recording that is not there: that it was not recorded, or why it cannot be read."""
     if error:
-        st.error(plain(error))
+        st.error(escape_markdown(error))
     else:
         st.caption("Not recorded in this trial.")
 
 
-def plain(text: object) -> str:
+def escape_markdown(text: object) -> str:
     """Text without meaning as markdown: a path's underscores, stars and dollars stay what they are."""
     sendable = str(text).encode("utf-8", "replace").decode("utf-8")  # names of files need not be UTF-8
     return re.sub(r"([\\`*_{}\[\]<>#$|~:])", r"\\\1", sendable)
 
 
-def bullet(lines: Sequence[str]) -> None:
+def bullet_list(lines: Sequence[str]) -> None:
     """A list of plain sentences."""
-    st.markdown("\n".join(f"- {plain(line)}" for line in lines))
+    st.markdown("\n".join(f"- {escape_markdown(line)}" for line in lines))
