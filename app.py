@@ -1,7 +1,7 @@
 """The dashboard's router: sections, pages and the study picker. Start it with ``eavdash app``.
 
-Every page shows the study of the picker; the choice is part of the address, so that a link shows the same to others.
-On each full run the queue's conductor is started again if runs wait and it has died.
+Every page shows the selected study. The selection is part of the URL, so that a shared link opens the same study. On
+each full run the scheduler is started again if runs wait and it has died.
 """
 
 import streamlit as st
@@ -34,6 +34,6 @@ page = st.navigation(
 )
 root = checkpoints_root()
 widgets.study_picker(root)
-if trouble := actions.ensure_scheduler(root):
-    st.error(widgets.escape_markdown(trouble))
+if problem := actions.ensure_scheduler(root):
+    st.error(widgets.escape_markdown(problem))
 page.run()

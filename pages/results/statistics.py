@@ -37,7 +37,9 @@ if splittable := columns.columns(study):
     if kind:
         with widgets.show_errors():
             st.dataframe(
-                figures.column_table(cached_results.scores_by_column(study, kind)), hide_index=True, key="results_statistics_kinds"
+                figures.column_table(cached_results.scores_by_column(study, kind)),
+                hide_index=True,
+                key="results_statistics_kinds",
             )
         st.caption(
             "Accuracy per trial: mean ± standard deviation over subjects, and the number of trials of all of them."
@@ -63,7 +65,9 @@ if rows.empty:
     st.info(f"No finished run of {theme.label(stage)} for this subject.")
 else:
     counts = tables.confusion(rows)
-    widgets.chart(figures.confusion_matrix(counts, stage), "results_statistics_confusion", f"Confusion matrix of {stage}.")
+    widgets.chart(
+        figures.confusion_matrix(counts, stage), "results_statistics_confusion", f"Confusion matrix of {stage}."
+    )
     st.caption(
         f"Share of each label's test trials and their number; n = {int(counts.to_numpy().sum())} decisions"
         + (" (each seed's own)." if rows["seed"].nunique() > 1 else ".")

@@ -16,7 +16,7 @@ from eavdash.data.table import open_table
 from eavdash.errors import EavdashError
 from eavdash.store import datasets
 from eavdash.ui.data import candidate
-from eavdash.ui.data.candidate import Wish
+from eavdash.ui.data.candidate import DatasetForm
 
 __all__ = ["checkpoints"]
 HEAD = "subject,trial,label,audio"
@@ -214,7 +214,7 @@ def test_no_upload_is_one_sentence(checkpoints: Path) -> None:
 
 
 def test_200_megabytes_are_refused_before_they_are_read(checkpoints: Path) -> None:
-    wish = Wish("Pilot", file="huge.csv", size=200 * 2**20)
+    wish = DatasetForm("Pilot", file="huge.csv", size=200 * 2**20)
     with pytest.raises(EavdashError, match="at most 5 MB, found 210 MB; copy it to the server"):
         candidate.check(checkpoints, wish)
 

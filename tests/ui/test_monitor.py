@@ -290,7 +290,7 @@ def test_a_large_log_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert 0 < found.count < 400
     assert len(found.lines) == logs.HITS
     assert found.lines[-1].endswith("line 1999 of many")
-    assert logs.search(tmp_path / "none", "x") == logs.Found((), 0, True)
+    assert logs.search(tmp_path / "none", "x") == logs.LogMatches((), 0, True)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The faces of one subject on a sheet, on request: what the vision encoder would be given.
+"""A contact sheet of one subject's faces, as the vision encoder sees them.
 
 In: a dataset and its trial table. Out: widgets (keys ``data_health_sheet_*``).
 """
@@ -22,7 +22,7 @@ PAGE = "data_health"
 
 
 def contact_sheet(path: str, table: TrialTable) -> None:
-    """The faces of one subject's trials on a sheet, on request."""
+    """Show the faces of one subject's trials, on request."""
     with_video = [s for s in table.subjects if (table.frame["video"][table.frame["subject"] == s] != "").any()]
     if not with_video:
         return
@@ -31,7 +31,7 @@ def contact_sheet(path: str, table: TrialTable) -> None:
     subject = left.selectbox("Subject", with_video, key=f"{PAGE}_sheet_subject", format_func=tables.displayable)
     right.button("Show the faces", key=f"{PAGE}_sheet_go", on_click=_ask_for_sheet, args=(path,), width="stretch")
     if st.session_state.get(f"{PAGE}_sheet") != (path, subject):
-        st.caption("What the vision encoder would be given of each trial: cropped around the face that was found.")
+        st.caption("The vision encoder's input for each trial: frames cropped around the detected face.")
         return
     study = widgets.current_study()
     with widgets.show_errors():
@@ -39,10 +39,10 @@ def contact_sheet(path: str, table: TrialTable) -> None:
         sheet = cached_data.contact_sheet(path, subject, config)
     st.image(sheet)
     st.caption(
-        "One crop per trial, with the share of its frames in which a face was found; grey: nothing could be read."
+        "One crop per trial, with the share of its frames in which a face was detected; grey: the video cannot be read."
     )
 
 
 def _ask_for_sheet(path: str) -> None:
-    """Callback: the faces of the subject that is chosen are wanted."""
+    """Request the contact sheet of the selected subject."""
     st.session_state[f"{PAGE}_sheet"] = (path, st.session_state[f"{PAGE}_sheet_subject"])

@@ -71,7 +71,9 @@ def _filtered(fused: pd.DataFrame) -> pd.DataFrame:
 def _show_heads(modalities: Sequence[str], shares: np.ndarray, maps: np.ndarray, page: str, n: int) -> None:
     over = f"Means over n = {n} decisions on test trials." if n > 1 else "Means over the windows of one trial."
     st.markdown("**What the decision weighs, head by head**")
-    widgets.chart(figures.head_shares(shares, modalities), f"{page}_head_shares", "Attention share by head and modality.")
+    widgets.chart(
+        figures.head_shares(shares, modalities), f"{page}_head_shares", "Attention share by head and modality."
+    )
     st.caption(f"{over} The decision takes the mean of the heads. {theme.SHARES}")
     if not len(maps):
         return

@@ -14,7 +14,7 @@ HITS = 200  # lines of a search, the last ones
 
 
 @dataclass(frozen=True)
-class Found:
+class LogMatches:
     """Lines that hold a text: the last of them with their numbers, how many there are, and what was looked at."""
 
     lines: tuple[str, ...]
@@ -27,7 +27,7 @@ def tail(path: Path, lines: int = TAIL) -> str:
     return "\n".join(_end(path, 200 * lines).decode(errors="replace").splitlines()[-lines:])
 
 
-def search(path: Path, text: str) -> Found:
+def search(path: Path, text: str) -> LogMatches:
     """The lines with ``text`` in them, whatever the case. Lines are numbered from the first that was looked at."""
     size = path.stat().st_size if path.exists() else 0
     wanted = text.casefold()
@@ -36,7 +36,7 @@ def search(path: Path, text: str) -> Found:
         for number, line in enumerate(_end(path, BOUND).decode(errors="replace").splitlines(), 1)
         if wanted in line.casefold()
     ]
-    return Found(tuple(found[-HITS:]), len(found), size <= BOUND)
+    return LogMatches(tuple(found[-HITS:]), len(found), size <= BOUND)
 
 
 def _end(path: Path, size: int) -> bytes:
