@@ -55,7 +55,7 @@ def extension(
         None if folds is None else tuple(folds),
         None if seeds is None else tuple(seeds),
     )
-    return _extension(str(study.path), *added)
+    return _extension(str(study.path), *additions)
 
 
 def scheduler_problem(root: Path) -> str:
@@ -96,9 +96,7 @@ def plan(root: str, name: str, config: StudyConfig, selection: Selection, checkp
     return _plan(root, name, to_dict(config), selection, str(checkpoints))
 
 
-@st.cache_resource(
-    ttl=0.4, max_entries=16, show_spinner=False
-)  # not copied, unlike data: up to 10,000 rows
+@st.cache_resource(ttl=0.4, max_entries=16, show_spinner=False)  # not copied, unlike data: up to 10,000 rows
 def _snapshot(path: str) -> pd.DataFrame:
     table = run_states.snapshot(StudyDir(Path(path)))
     return table.assign(left=estimates.seconds_left(table))

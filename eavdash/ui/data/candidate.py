@@ -73,9 +73,7 @@ def check(root: Path, form: DatasetForm) -> Candidate:
     row = usable.to_dict("records")[most_complete(usable)]
     preview = trial_preview({str(k): v for k, v in row.items()}, preset("quick"))
     if not (preview.vision or preview.audio or preview.eeg):
-        raise TableError(
-            next(iter(preview.errors.values()), f"{form.path or form.file}: no trial has a recording.")
-        )
+        raise TableError(next(iter(preview.errors.values()), f"{form.path or form.file}: no trial has a recording."))
     picture = _picture(preview)
     return Candidate(
         form, text, table.kind, _counts(table), table.classes, tuple(table.problems.values()), preview, picture
