@@ -1,8 +1,8 @@
 """Colours and labels of all pages, and the base layout of all figures.
 
-The colours are those of Okabe & Ito, which colour-blind readers can distinguish. Each is used only for its stage; chance
-and references are grey, published values are hollow. Text and grid colours come from Streamlit's theme, so that figures
-follow light and dark mode.
+The colours are those of Okabe & Ito, which colour-blind readers can distinguish. Each is used only for its stage;
+chance and references are grey, published values are hollow. Text and grid colours come from Streamlit's theme, so that
+figures follow light and dark mode.
 """
 
 from __future__ import annotations

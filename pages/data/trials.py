@@ -1,4 +1,4 @@
-"""One trial's recordings under one playhead: video, sound, EEG and scalp map."""
+"""One trial's recordings with one playhead: video, audio, EEG and scalp map."""
 
 import streamlit as st
 

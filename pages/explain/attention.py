@@ -1,4 +1,4 @@
-"""Which modality do decisions rest on? Attention shares over subjects, emotions, right and wrong."""
+"""Attention shares of the modalities, by subject, emotion and outcome."""
 
 import streamlit as st
 
@@ -6,7 +6,7 @@ from eavdash.ui import cached_results, theme, widgets
 from eavdash.ui.explain import attention_heads
 from eavdash.ui.figures import attention as figures
 
-study, document = widgets.study_page("Attention", "Which modality do the fused decisions rest on?")
+study, document = widgets.study_page("Attention", "Which modality do the fused decisions depend on?")
 trials = cached_results.trials(study)
 widgets.require_results(study, trials)
 fused = figures.decisions_with_attention(trials)
@@ -18,8 +18,8 @@ mean = figures.mean_shares(fused)
 for column, (modality, share) in zip(st.columns(len(mean)), mean.items(), strict=True):
     column.metric(theme.label(modality), theme.percent(share), border=True)
 st.caption(f"Mean attention share over n = {len(fused)} decisions on test trials. {theme.SHARES}")
-if gone := figures.missing_modalities_note(fused):
-    st.caption(gone)
+if note := figures.missing_modalities_note(fused):
+    st.caption(note)
 groups = {"subject": "Subject", "label": "Emotion", "outcome": "Right or wrong"}
 for by, title in groups.items():
     st.subheader(title, anchor=False)
@@ -27,7 +27,7 @@ for by, title in groups.items():
         figures.attention_groups(fused, by), f"explain_attention_{by}", f"Mean attention share per {title.lower()}."
     )
 with st.expander("Per layer and head", key="explain_attention_heads", on_change="rerun") as detail:
-    if detail.open:  # files are read for those who ask
+    if detail.open:  # read the files only on request
         attention_heads.study_heads(study, fused)
 with st.expander("All trials", key="explain_attention_all"):
     st.dataframe(figures.attention_table(fused), hide_index=True, key="explain_attention_table")

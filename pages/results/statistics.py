@@ -1,4 +1,4 @@
-"""Is fusion better than the best single modality? Paired over subjects; no verdict where there are too few of them."""
+"""The comparison of fusion with the single modalities, paired over subjects; no test if there are too few of them."""
 
 import streamlit as st
 
@@ -32,20 +32,18 @@ else:
         st.caption(f"Accuracy per trial, n = {theme.plural(best.subjects, 'subject')}.")
 
 if splittable := columns.columns(study):
-    st.subheader("Does it differ between kinds of trials", anchor=False)
-    kind = st.selectbox("Split by", splittable, index=None, placeholder="A column", key="results_statistics_split")
-    if kind:
+    st.subheader("Differences between kinds of trials", anchor=False)
+    column = st.selectbox("Split by", splittable, index=None, placeholder="A column", key="results_statistics_split")
+    if column:
         with widgets.show_errors():
             st.dataframe(
-                figures.column_table(cached_results.scores_by_column(study, kind)),
+                figures.column_table(cached_results.scores_by_column(study, column)),
                 hide_index=True,
                 key="results_statistics_kinds",
             )
-        st.caption(
-            "Accuracy per trial: mean ± standard deviation over subjects, and the number of trials of all of them."
-        )
+        st.caption("Accuracy per trial: mean ± standard deviation over subjects, and the total number of trials.")
 
-st.subheader("What is mistaken for what", anchor=False)
+st.subheader("Confusion matrix", anchor=False)
 trials = cached_results.trials(study)
 stages = list(dict.fromkeys(trials["stage"]))
 stage = st.segmented_control(
@@ -56,11 +54,11 @@ stage = st.segmented_control(
     format_func=theme.label,
     key="results_statistics_stage",
 )
-people = tables.natural(trials["subject"])
+subjects = tables.natural(trials["subject"])
 subject = st.selectbox(
-    "Subject", people, index=None, placeholder="All subjects together", key="results_statistics_subject"
+    "Subject", subjects, index=None, placeholder="All subjects together", key="results_statistics_subject"
 )
-rows = trials[(trials["stage"] == stage) & (trials["subject"].isin([subject] if subject else people))]
+rows = trials[(trials["stage"] == stage) & (trials["subject"].isin([subject] if subject else subjects))]
 if rows.empty:
     st.info(f"No finished run of {theme.label(stage)} for this subject.")
 else:
@@ -70,5 +68,5 @@ else:
     )
     st.caption(
         f"Share of each label's test trials and their number; n = {int(counts.to_numpy().sum())} decisions"
-        + (" (each seed's own)." if rows["seed"].nunique() > 1 else ".")
+        + (" (one per seed)." if rows["seed"].nunique() > 1 else ".")
     )

@@ -1,4 +1,4 @@
-"""The home view: accuracy per subject and stage beside chance and the paper; a click shows that subject's trials."""
+"""The start page: accuracy per subject and stage with chance and the paper; a click shows a subject's trials."""
 
 import streamlit as st
 
@@ -9,7 +9,7 @@ from eavdash.ui.figures.subjects import subject_bars
 from eavdash.ui.results import remarks
 
 study, document = widgets.study_page(
-    "Accuracy per subject", "How well is each subject's emotion recognised, and by what?"
+    "Accuracy per subject", "How well is each subject's emotion recognised, and from which modality?"
 )
 trial_scores = cached_results.scores(study)
 widgets.require_results(study, trial_scores)
@@ -29,7 +29,7 @@ chosen = st.multiselect(
 
 scores = cached_results.scores(study, level, baselines)
 if scores.empty:
-    st.info("No stage of this study scores frames one by one. Choose another level.")
+    st.info("No stage of this study scores single frames. Choose another level.")
     st.stop()
 event = widgets.chart(
     subject_bars(
@@ -49,7 +49,7 @@ st.caption(figures.legend_note(level, trial_scores))
 widgets.sample_size_note(trial_scores)
 remarks.show_remarks(study)
 if overlay:
-    with st.expander("What to know before comparing with the paper", expanded=True, key="results_subjects_caveats"):
+    with st.expander("Before comparing with the paper", expanded=True, key="results_subjects_caveats"):
         widgets.bullet_list([*paper.SIMULATED_CAVEAT[: document["dataset"]["simulated"]], *paper.CAVEATS])
 st.dataframe(figures.score_table(scores), hide_index=True, key="results_subjects_table")
 name = f"{study.name}-{level}.csv"
@@ -65,14 +65,14 @@ subject = st.selectbox(
 ) or figures.clicked_subject(widgets.selected_points(event))
 if subject:
     shown = figures.trial_table(cached_results.trials(study), subject)
-    picked = widgets.selected_rows(
+    selected = widgets.selected_rows(
         st.dataframe(
             shown, hide_index=True, on_select="rerun", selection_mode="single-row", key="results_subjects_trials"
         )
     )
     st.caption(f"{len(shown)} rows of test trials; predictions that differ from the label are wrong. {theme.SHARES}")
-    if picked and picked[0] < len(shown):
-        trial = shown["trial"].iloc[picked[0]]
+    if selected and selected[0] < len(shown):
+        trial = shown["trial"].iloc[selected[0]]
         if st.button(f"Explain trial {trial}", type="primary", key="results_subjects_explain"):
             st.session_state[actions.TARGET] = (subject, trial)
             widgets.open_page(widgets.EXPLAIN)

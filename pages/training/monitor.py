@@ -1,4 +1,4 @@
-"""Every run of the study, filling in live: states, progress, accuracy; curves, log and reason of the chosen ones."""
+"""All runs of the study, updated live: states, progress and accuracy; curves, log and reason of the selected runs."""
 
 import streamlit as st
 
@@ -10,15 +10,15 @@ study, document = widgets.study_page("Runs", "What is running, what is done, and
 
 @st.fragment(run_every=1.5)
 def live() -> None:
-    """The grid and the chosen runs; looked at again, so that a change is on the screen within two seconds."""
+    """Show the grid and the selected runs; polled, so that a change is on the screen within two seconds."""
     widgets.show_message()
     snapshot = cached_runs.snapshot(study)
     if snapshot.empty:
         st.info("This study has no runs yet.")
         st.page_link(widgets.LAUNCH, label="Set up a study")
         return
-    if trouble := cached_runs.scheduler_problem(study.path.parent):
-        st.error(widgets.escape_markdown(trouble))
+    if problem := cached_runs.scheduler_problem(study.path.parent):
+        st.error(widgets.escape_markdown(problem))
     tested = cached_results.test_trial_counts(study)
     monitor_page.progress(study, snapshot)
     chosen = monitor_page.run_grid(snapshot, tested)

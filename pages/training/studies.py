@@ -1,4 +1,4 @@
-"""Studies as a whole: what is there, how far, how large; copy one, add to it, put it away, delete it."""
+"""The list of studies with progress and size; clone, extend, verify, archive or delete one."""
 
 import streamlit as st
 
@@ -6,7 +6,7 @@ from eavdash.store import StudyDir, checkpoints_root
 from eavdash.ui import cached_runs, widgets
 from eavdash.ui.training import studies
 
-widgets.page_head("Studies", "What is there, how far is it, and how much room does it take?")
+widgets.page_head("Studies", "Which studies exist, how far are they, and how much disk space do they use?")
 root = checkpoints_root()
 every = cached_runs.overview(root)
 shown = studies.filter_archived(every)
@@ -23,7 +23,7 @@ name = studies.study_table(shown)
 if name:
     row = shown[shown["study"] == name].iloc[0].to_dict()
     studies.study_head(row)
-    widgets.show_message()  # beside the button that was pressed
+    widgets.show_message()  # near the button that was pressed
     study = StudyDir(root / name)
     studies.study_buttons(study, row)
     studies.show_verification(study)
