@@ -1,4 +1,4 @@
-"""What figures say: positions, colours, notes, and that nothing is drawn where there is nothing."""
+"""Figures: positions, colours, notes, and empty figures without data."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_intervals_hold_the_accuracy_and_stay_within_bounds(scores: pd.DataFrame
         assert ((y - down)[:-1] >= -1e-9).all()
 
 
-def test_the_papers_values_are_hollow_and_lie_over_the_same_bars(scores: pd.DataFrame) -> None:
+def test_the_papers_values_are_hollow_and_over_the_same_bars(scores: pd.DataFrame) -> None:
     fig = bars(scores, paper=paper.table1())
     hollow = [t for t in fig.data if str(t.name).endswith("paper")]
     assert {t.marker.color for t in hollow} == {"rgba(0,0,0,0)"}
@@ -81,7 +81,7 @@ def test_a_click_on_the_average_is_no_subject() -> None:
     assert results.clicked_subject([{"x": "7"}]) == "7"
 
 
-def test_the_table_says_n_and_the_spread(scores: pd.DataFrame) -> None:
+def test_the_table_has_n_and_the_spread(scores: pd.DataFrame) -> None:
     table = results.score_table(scores)
     assert table["subject"].tolist() == ["1", "2", "10", results.AVERAGE]
     assert "(n = 20)" in table["EEG"][0]
@@ -102,7 +102,7 @@ def test_trials_view_has_one_row_per_trial(tmp_path: Path) -> None:
     assert not {"fold", "seed"} & set(view.columns)
 
 
-def test_curves_leave_out_what_was_not_measured() -> None:
+def test_curves_leave_out_missing_values() -> None:
     fig = training.curves([{"epoch": 1, "loss": 1.0, "validation_loss": None}], "loss", "eeg")
     assert [t.name for t in fig.data] == ["training"]
 
@@ -119,7 +119,7 @@ def test_attention_shares_fill_the_bar(tmp_path: Path) -> None:
 
 
 def test_overlay_marks_where_the_attribution_is() -> None:
-    frames = np.full((1, 8, 8, 3), 100, np.uint8)  # finer than the cells: drawn as it is
+    frames = np.full((1, 8, 8, 3), 100, np.uint8)  # smaller than the cells: drawn unchanged
     heat = np.zeros((1, 8, 8))
     heat[0, 2, 5], heat[0, 6, 1] = 1.0, -1.0
     (picture,) = explain.frame_overlays(frames, heat, 1.0, enlarge=16)
@@ -144,7 +144,7 @@ def test_cells_are_means() -> None:
     assert (explain.cell_means(values, 100, 100) == values).all()
 
 
-def test_scalp_map_or_why_there_is_none() -> None:
+def test_scalp_map_or_a_reason() -> None:
     names = ["Fp1", "Fp2", "C3", "C4", "O1", "O2", "EXG"]
     picture = explain.scalp(np.arange(7.0), names)
     assert isinstance(picture, bytes)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 PAGE = "explain_attention"
 MAPS_PER_ROW = 4  # on a wide screen; a narrow one stacks them
 OLDER = (
-    "{which} were trained by an older version and have no attention by layer and head. The page One trial shows it for "
-    "a trial whose attributions are computed."
+    "Trained by an older version, without attention by layer and head: {which}. The page One trial shows it for a "
+    "trial whose attributions are computed."
 )
 
 
