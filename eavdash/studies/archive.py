@@ -158,7 +158,7 @@ def _refusal(folder: StudyDir, study: StudyDir, action: str) -> UsageError | Non
         return UsageError.at(
             study.path,
             expected=f"no running probing of a study to be {action}",
-            found="one that is running",
+            found="a running one",
             remedy=f"wait until it is done, see eavdash results {study.name}",
         )
     if not (active := active_runs(folder)):

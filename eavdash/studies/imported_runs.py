@@ -99,7 +99,7 @@ def finish_run(run: RunDir, one: Imported, device: torch.device, labels: Sequenc
         raise UsageError.at(
             run.path,
             expected="a new run",
-            found=f"one that is {run.status()['state']}",
+            found=f"a run with the state {run.status()['state']}",
             remedy="choose another study name",
         )
     try:

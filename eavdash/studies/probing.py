@@ -110,7 +110,7 @@ def probing_lock(study: StudyDir) -> Iterator[Callable[[str], None]]:
         raise QueueError.at(
             study.path,
             expected="no running probing of the study",
-            found="one that is running" + (f" (process {owner.pid} on {owner.host})" if owner else ""),
+            found="a running one" + (f" (process {owner.pid} on {owner.host})" if owner else ""),
             remedy=f"wait until it is done, and see its results with eavdash results {study.name}",
         )
     try:

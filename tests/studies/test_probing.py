@@ -92,15 +92,15 @@ def test_of_several_simultaneous_starts_one_probes(study: StudyDir, home: Path) 
     assert (home / "started").read_text() == "x"
     assert probing.probing_state(study) == probing.ProbingState(), study.probe_log_file.read_text()
     assert list(probes.read(study)) == ["time"]
-    assert "place in the session alone" in study.probe_log_file.read_text()
+    assert probes.read(study)["time"]["sentence"] in study.probe_log_file.read_text()
 
 
 def test_the_command_line_reports_a_running_probing(study: StudyDir, capsys: pytest.CaptureFixture[str]) -> None:
     assert probing.start_probing(study, ("time",))
     owner = locks.owner(study.probe_lock_file)
     assert owner is not None
-    place = ["--checkpoints", str(study.path.parent)]
-    assert main(["probe", study.name, "--probes", "time", *place]) == 1
+    folder = ["--checkpoints", str(study.path.parent)]
+    assert main(["probe", study.name, "--probes", "time", *folder]) == 1
     assert f"(process {owner.pid}" in capsys.readouterr().err
     assert probes.read(study) == {}
     with (
@@ -149,13 +149,13 @@ def test_a_failed_probe_has_a_reason_and_does_not_stop_the_others(
         raise UsageError("the recordings are gone; correct the path.")
 
     monkeypatch.setattr("eavdash.training.probes.shuffled_labels", shuffled)
-    place = ["--checkpoints", str(study.path.parent)]
-    assert main(["probe", study.name, "--probes", "shuffled,time", *place]) == 2
+    folder = ["--checkpoints", str(study.path.parent)]
+    assert main(["probe", study.name, "--probes", "shuffled,time", *folder]) == 2
     assert "the recordings are gone; correct the path." in capsys.readouterr().err
     assert list(probes.read(study)) == ["time"]
     now = probing.probing_state(study)
     assert (now.running, now.reason) == (False, "the recordings are gone; correct the path.")
-    assert main(["probe", study.name, "--probes", "time", *place]) == 0
+    assert main(["probe", study.name, "--probes", "time", *folder]) == 0
     assert probing.probing_state(study).reason == ""
 
 

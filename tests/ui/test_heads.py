@@ -1,4 +1,4 @@
-"""Attention per layer and head on its page and beside one trial's explanation."""
+"""Attention per layer and head, on its page and with one trial's explanation."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def test_the_grid_shows_every_state_in_words(checkpoints: Path, drawn: list[dict
     study = make_study(checkpoints, states=states)
     study.run("s02-vision").update(heartbeat=time.time() + 600)  # fresh, however slow this machine is
     with study.run("s02-vision").lock_file.open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # alive; nobody holds the lock of s02-eeg
+        fcntl.flock(lock, fcntl.LOCK_EX)  # alive; no process holds the lock of s02-eeg
         page = open_page("monitor")
     found = cells(drawn)
     assert {name: found[name]["words"] for name in states} == {
@@ -135,7 +135,7 @@ def test_several_folds_and_seeds_are_rows_of_their_own(tmp_path: Path) -> None:
     sent = training.grid(table, lines, {})
     assert sent["rows"][4]["cells"][1]["run"] == "s10-audio-fold0-seed0"
     assert training.tally(table) == "32 runs: 32 queued"
-    # A run that is missing leaves its place empty.
+    # The cell of a missing run stays empty.
     sent = training.grid(
         *[(t := table[table["run"] != "s02-eeg-fold0-seed0"].reset_index(drop=True)), training.grid_lines(t)], {}
     )

@@ -260,11 +260,11 @@ def test_a_scheduler_that_cannot_start_is_reported(checkpoints: Path, monkeypatc
     from eavdash.errors import QueueError
 
     def broken(root: Path) -> bool:
-        raise QueueError(f"{root}: expected a conductor that starts, found none; see its log.")
+        raise QueueError(f"{root}: expected a running scheduler, found none; see its log.")
 
     make_study(checkpoints)
     monkeypatch.setattr("eavdash.jobs.queue.ensure_scheduler", broken)
-    assert any("conductor that starts" in e.value for e in open_page("subjects").error)
+    assert any("running scheduler" in e.value for e in open_page("subjects").error)
 
 
 def test_a_damaged_study_is_one_sentence(checkpoints: Path) -> None:
@@ -291,14 +291,14 @@ def test_remarks_on_accuracies_are_shown(checkpoints: Path) -> None:
     labels["condition"] = ["Speaking" if int(t) % 4 else "Listening" for t in labels["trial"]]
     labels.to_csv(study.trials_file, index=False)
     text = page_text(open_page("subjects"))
-    assert "A trial's place in the session alone (by the order of trials' names) scores" in text
+    assert probes.time_only(study)["sentence"] in text
     assert "Not probed yet: shuffled, identity" in text
     probes.keep(study, {"shuffled": probes.finding("shuffled", 0.9, 30, 20, 5, 0.2, stage="audio")})
     for run in study.runs():
         run.update(honest_accuracy=float(run.status()["accuracy"]) - 0.1)
     text = page_text(open_page("subjects"))
-    assert "training and test share something other than the emotion" in text
-    assert "added 10.0 points on average" in text
+    assert probes.read(study)["shuffled"]["sentence"] in text
+    assert "10.0 points" in text
     page = open_page("statistics")
     page.selectbox(key="results_statistics_split").select("condition").run()
     assert not page.exception
@@ -332,7 +332,7 @@ def test_probes_are_started_watched_and_shown_without_the_command_line(
     probes.keep(study, found)
     app.run()
     assert not app.error
-    assert "subjects cannot be told apart" in page_text(app)
+    assert probes.read(study)["identity"]["sentence"] in page_text(app)
     assert "Not probed yet" not in page_text(app)
 
 

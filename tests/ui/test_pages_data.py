@@ -61,7 +61,7 @@ def test_many_recordings_are_checked_on_request_and_cached(sounds: Path, monkeyp
     assert "0 files checked now, 15 unchanged" in page_text(app)
     soundfile.write(sounds / "anna_1.wav", np.zeros(16000, np.float32), 16000)
     app.button(key="data_health_again").click().run()
-    assert "1 file looked at now, 14 unchanged" in page_text(app)
+    assert "1 file checked now, 14 unchanged" in page_text(app)
 
 
 def test_a_trial_is_shown_with_its_missing_modalities(sounds: Path) -> None:

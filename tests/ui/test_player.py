@@ -49,12 +49,12 @@ def unpacked(data: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     length = int.from_bytes(data[4:8], "little")
     header = json.loads(data[8 : 8 + length], parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     arrays = {}
-    for name, place in header["arrays"].items():
-        at = 8 + length + place["at"]
+    for name, entry in header["arrays"].items():
+        at = 8 + length + entry["at"]
         assert at % 4 == 0
-        count = int(np.prod(place["shape"]))
-        found = np.frombuffer(data, np.dtype(place["type"]).newbyteorder("<"), count, at)
-        arrays[name] = found.reshape(place["shape"])
+        count = int(np.prod(entry["shape"]))
+        values = np.frombuffer(data, np.dtype(entry["type"]).newbyteorder("<"), count, at)
+        arrays[name] = values.reshape(entry["shape"])
     return header, arrays
 
 
@@ -137,10 +137,10 @@ def test_an_overlay_that_does_not_match_is_named(lane: str, shape: tuple[int, ..
 
 def test_only_a_time_in_this_trial_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = trial()
-    told: dict[str, Any] = {}
-    monkeypatch.setattr(component, "_component", lambda **given: told)
+    result: dict[str, Any] = {}
+    monkeypatch.setattr(component, "_component", lambda **given: result)
     assert player(PlayerTrial(shown), "key") is None
-    told["moment"] = {"id": packing.describe(shown)[0]["id"], "time": 3.25}
+    result["moment"] = {"id": packing.describe(shown)[0]["id"], "time": 3.25}
     assert player(PlayerTrial(shown), "key") == 3.25
     assert player(PlayerTrial(trial(duration=19.0)), "key") is None, "the moment of another trial"
 

@@ -135,8 +135,8 @@ def test_a_range_beyond_the_end(sessions: set[str], clip: Path) -> None:
 
 def nothing(answer: Answer) -> bool:
     """Return True if an answer reveals nothing."""
-    told = " ".join(answer.headers.values()).encode() + answer.body
-    return answer.status in (400, 404, 405) and b"a.mp4" not in told and b"\x01\x02\x03" not in told
+    content = " ".join(answer.headers.values()).encode() + answer.body
+    return answer.status in (400, 404, 405) and b"a.mp4" not in content and b"\x01\x02\x03" not in content
 
 
 def test_tokens_end_with_their_session(sessions: set[str], clip: Path) -> None:

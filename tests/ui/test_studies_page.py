@@ -195,7 +195,7 @@ def test_adding_queues_only_new_runs(voices: StudyDir, submitted: list) -> None:
     assert "New runs: 0. Existing runs that were never queued: 1." in page_text(app)
     app.multiselect(key="training_studies_subjects").set_value(["bo"])
     app.text_input(key="training_studies_seeds").set_value("4").run()
-    assert "New runs: 3. There already, but never queued: 1." in page_text(app)
+    assert "New runs: 3. Existing runs that were never queued: 1." in page_text(app)
     app.button(key="training_studies_extend").click().run()
     assert "voices: 4 runs are queued" in page_text(app)
     assert submitted == [("voices", [f"s-{who}-audio{seed}" for who in ("anna", "bo") for seed in ("", "-seed4")])]
@@ -221,7 +221,7 @@ def test_a_clone_starts_with_every_setting_of_the_study(voices: StudyDir, checkp
     app.number_input(key="training_launch_eeg_notch").set_value(50.0)
     app.text_input(key="training_launch_seeds").set_value("3,4").run()
     text = page_text(app)
-    assert "What differs from voices" in text
+    assert "Differences from voices" in text
     assert "eeg.notch: 0.0 → 50.0" in text
     assert "seeds: [3] → [3, 4]" in text
     app.button(key="training_launch_queue").click().run()
