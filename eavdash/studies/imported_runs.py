@@ -1,7 +1,6 @@
-"""Runs made of published checkpoints: their weights, their classes in the order of the study, and their predictions.
+"""Runs made from published checkpoints: weights, classes in the study's order, and predictions.
 
-In: a run of a study that was planned for it, and the module with the tensors of its file. Out: the files of a finished
-run.
+In: a planned run of a study, and a module with the checkpoint's tensors. Out: the files of a finished run.
 """
 
 from __future__ import annotations
@@ -26,53 +25,58 @@ from eavdash.training.features import features
 from eavdash.training.fusion_features import FeatureSource, join_features
 from eavdash.training.run_context import RunContext, labels_of, open_run_context, read_windows, rows_of, window_counts
 
-#: Classes in the order of the published code, by their number there.
+#: Classes in the order of the published code.
 LABELS = ("Neutral", "Sadness", "Anger", "Happiness", "Calmness")
 MICROVOLT = 1e-6
-#: The last layer of each stage, whose rows are the classes.
+#: The last layer of each stage; its rows are the classes.
 _LAST = {"vision": "head", "audio": "head.1", "eeg": "head.3", "fusion": "head.3"}
 
 
 @dataclass(frozen=True)
 class Imported:
-    """One file as a model of ours."""
+    """A checkpoint file as a model of this package."""
 
     stage: str
     file: Path
     model: nn.Module
     spec: dict[str, Any]
-    left_out: list[str] = field(default_factory=list)  # tensors of the file that no classifier needs
+    left_out: list[str] = field(default_factory=list)  # tensors of the file that the classifier does not need
     notes: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """For config.json: where the weights come from."""
+        """Return the origin of the weights, for config.json."""
         named = {"file": str(self.file), "sha256": sha256(self.file)}
         return {**named, "left_out": self.left_out, "notes": self.notes}
 
 
 def class_rows(labels: Sequence[str], classes: Sequence[str]) -> list[int]:
-    """For each of the study's classes the row of the files' last layers.
+    """Return the row of the files' last layers for each of the study's classes.
 
     Raises:
-        UsageError: they are not the same classes.
+        UsageError: the classes differ.
     """
-    place = {label.casefold(): number for number, label in enumerate(labels)}
-    if sorted(place) != sorted(c.casefold() for c in classes):
+    position = {label.casefold(): number for number, label in enumerate(labels)}
+    if sorted(position) != sorted(c.casefold() for c in classes):
         raise UsageError.at(
             "--labels",
             expected=f"the classes of the recordings ({', '.join(classes)})",
             found=", ".join(labels),
             remedy="name them in the order of the checkpoint's last layer",
         )
-    return [place[c.casefold()] for c in classes]
+    return [position[c.casefold()] for c in classes]
 
 
 def reorder_classes(one: Imported, rows: Sequence[int]) -> None:
+    """Put the classes of a model's last layer in the study's order.
+
+    Raises:
+        UsageError: the number of classes differs.
+    """
     layer = cast(nn.Linear, one.model.get_submodule(_LAST[one.stage]))
     if layer.out_features != len(rows):
         raise UsageError.at(
             one.file,
-            expected=f"a decision between {len(rows)} classes",
+            expected=f"a classifier of {len(rows)} classes",
             found=f"{layer.out_features}",
             remedy="give the checkpoint that was trained on these classes",
         )
@@ -82,11 +86,11 @@ def reorder_classes(one: Imported, rows: Sequence[int]) -> None:
 
 
 def finish_run(run: RunDir, one: Imported, device: torch.device, labels: Sequence[str]) -> None:
-    """Score the model on the run's windows and write the files of a run that is done.
+    """Score the model on the run's windows and write the files of a finished run.
 
     Raises:
-        UsageError: the run exists and was computed, or is being computed.
-        DataError: the recordings do not fit the model.
+        UsageError: the run was computed already, or is running.
+        DataError: the recordings do not match the model.
     """
     lock = locks.acquire(run.lock_file)
     if lock is None or run.status()["state"] != "queued":
@@ -94,8 +98,8 @@ def finish_run(run: RunDir, one: Imported, device: torch.device, labels: Sequenc
             os.close(lock)
         raise UsageError.at(
             run.path,
-            expected="a run that is not there yet",
-            found=f"one that is {run.status()['state']}",
+            expected="a new run",
+            found=f"a run with the state {run.status()['state']}",
             remedy="choose another study name",
         )
     try:
@@ -131,9 +135,9 @@ def _score_encoder(context: RunContext, model: nn.Module) -> None:
     if found != kwargs[theirs]:
         raise DataError.at(
             f"{context.stage} recordings",
-            expected=f"{theirs} {kwargs[theirs]}, as the checkpoint was trained with",
+            expected=f"{theirs} {kwargs[theirs]}, as in the checkpoint's training",
             found=str(found),
-            remedy="import it with the recordings that it was trained on",
+            remedy="import it with the recordings on which it was trained",
         )
     described = {**shape, "key": windows.values.meta["key"], "windows": window_counts(windows.index)}
     if "rate" in windows.values.meta:

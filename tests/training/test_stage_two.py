@@ -198,7 +198,7 @@ def test_replaced_share_solves_its_equation():
     assert few > many  # fewer validation windows: less trust
 
 
-def synthetic() -> tuple[stage2.FusionFeatures, dict[str, float]]:
+def synthetic() -> tuple[FusionFeatures, dict[str, float]]:
     """Features of simulated encoders: `eeg` has memorised its training windows and is uninformative on others."""
     random = np.random.default_rng(0)
     count, dim, classes = 300, 8, ("joy", "calm", "anger")
