@@ -20,6 +20,7 @@ from eavdash.results import tables
 from eavdash.training import evaluate, loop, stage2
 from eavdash.training.baselines import BASELINES, majority, mean_of_modalities
 from eavdash.training.features import Features, features, load_encoder
+from eavdash.training.fusion_features import FusionFeatures
 from eavdash.training.reliability import reliability
 from eavdash.training.run import train_run
 from eavdash.training.run_context import open_run_context, read_windows
