@@ -1,21 +1,21 @@
-"""What can go wrong, as few types as there are things to do about it.
+"""Error types: one for each kind of remedy.
 
 ```
 EavdashError                 exit code 1: the work failed
-├── DataError                recordings or their table cannot be used as they are
+├── DataError                recordings or their table cannot be used
 │   ├── TableError           the trial table or the dataset's layout
 │   └── RecordingError       one file (unreadable, truncated, NaN, wrong shape ...)
-├── SplitError               a protocol cannot be carried out on these trials
+├── SplitError               a protocol cannot be applied to these trials
 ├── TrainingError            the computation failed (non-finite loss, disk full ...)
 ├── IntegrityError           a file of a study is damaged (checksum, truncated)
-├── QueueError               the queue or a process of it cannot do what was asked
+├── QueueError               the queue or one of its processes cannot do what was requested
 └── UsageError               exit code 2: the request itself is wrong
-    ├── ConfigError          an unknown or impossible setting
-    └── StudyConflictError     the study's name is taken by another configuration
+    ├── ConfigError          an unknown or invalid setting
+    └── StudyConflictError   the study's name is taken by another configuration
 ```
 
-Every message is one sentence that says where, what was expected, what was found and what to do; :func:`sentence`
-puts the four together so that they read alike everywhere.
+Every message is one sentence: where, what was expected, what was found, and the remedy. :func:`sentence` joins the
+four parts, so that all messages read alike.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from typing import Self
 
 
 def sentence(where: str | Path, expected: str, found: str, remedy: str) -> str:
-    """One sentence naming the place, the expectation, the finding and the remedy."""
+    """Return the message made of the four parts."""
     return f"{where}: expected {expected}, found {found}; {remedy}."
 
 
 class EavdashError(Exception):
-    """Base of every error that a user can act on; its text is shown as it is, without a traceback.
+    """Base class of every error that a user can act on; its text is shown without a traceback.
 
-    ``where``, ``expected``, ``found`` and ``remedy`` hold the parts of the message; empty for an error that was not
-    made by :meth:`at`.
+    ``where``, ``expected``, ``found`` and ``remedy`` hold the parts of the message; they are empty if the error was
+    not made by :meth:`at`.
     """
 
     exit_code = 1
@@ -44,26 +44,26 @@ class EavdashError(Exception):
 
     @classmethod
     def at(cls, where: str | Path, *, expected: str, found: str, remedy: str) -> Self:
-        """The error of this type whose message is :func:`sentence` of the four parts."""
+        """Return an error of this type whose message is the :func:`sentence` of the four parts."""
         error = cls(sentence(where, expected, found, remedy))
         error.where, error.expected, error.found, error.remedy = str(where), expected, found, remedy
         return error
 
 
 class DataError(EavdashError):
-    """Recordings or their table cannot be used as they are."""
+    """Recordings or their table cannot be used."""
 
 
 class TableError(DataError):
-    """The trial table, or the folder layout it is made from, is wrong."""
+    """The trial table, or the folder layout that it is built from, is wrong."""
 
 
 class RecordingError(DataError):
-    """One recording cannot be read or does not hold what it should."""
+    """One recording cannot be read or has unexpected content."""
 
 
 class SplitError(EavdashError):
-    """A protocol cannot be carried out on these trials."""
+    """A protocol cannot be applied to these trials."""
 
 
 class TrainingError(EavdashError):
@@ -75,7 +75,7 @@ class IntegrityError(EavdashError):
 
 
 class QueueError(EavdashError):
-    """The queue cannot do what was asked."""
+    """The queue cannot do what was requested."""
 
 
 class UsageError(EavdashError):
@@ -85,13 +85,13 @@ class UsageError(EavdashError):
 
 
 class ConfigError(UsageError):
-    """An unknown or impossible setting."""
+    """An unknown or invalid setting."""
 
 
 class StudyConflictError(UsageError):
     """A study of this name exists with another configuration.
 
-    ``differences``: what differs, one sentence each (``key: old → new``); empty where something else stands against it.
+    ``differences``: one entry per setting that differs (``key: old → new``); empty for any other conflict.
     """
 
     differences: tuple[str, ...] = ()

@@ -1,1 +1,1 @@
-"""The durable queue, its conductor, the executors and the worker."""
+"""The durable queue, its scheduler, the executors and the worker."""

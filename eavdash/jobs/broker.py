@@ -1,11 +1,11 @@
-"""The durable queue: which piece of work is waiting, under way or over, in one database.
+"""The durable queue: one database of tasks that are waiting, running or finished.
 
-In: tasks (an id, what to do, for which run). Out: each of them carried out by the conductor, once at a time, also after
-the conductor was killed. Everything about DBOS (durable workflows and queues, https://docs.dbos.dev) is in this module,
-so that it could be replaced by anything that keeps a table of tasks and hands out the pending ones.
+The scheduler executes each task (an id, an action, a run), never twice at the same time, and resumes it after the
+scheduler was killed. Everything about DBOS (durable workflows and queues, https://docs.dbos.dev) is in this module, so
+that any other persistent task queue could replace it.
 
-A task's id is its identity: to enqueue it again changes nothing. The tasks themselves are written so that they may
-start over at any point: what is true stands in the runs' own files and locks, never in the queue.
+A task is identified by its id: enqueuing it again changes nothing. Every task may restart from its beginning at any
+time, because the state of a run is kept in the run's files and locks, never in the queue.
 
 The database is one SQLite file in the checkpoints folder, or a Postgres where several machines share the folder
 (``eavdash.jobs.queue_database``).
@@ -23,18 +23,18 @@ from typing import Any
 from eavdash.jobs.queue_database import queue_database
 from eavdash.store.atomic import host
 
-#: What a conductor of this version may carry on with. Pinned: an edit of the code must not strand what is queued.
+#: Application version of the queued tasks. Pinned, so that a change of the code does not strand them.
 VERSION = "1"
 ACTIVE = ("ENQUEUED", "PENDING")
-#: Seconds between two looks at a queue.
+#: Seconds between two polls of a queue.
 POLL = 0.2
-#: Runs that wait for slots of a machine; runs that are handed to a place with a queue of its own.
+#: Runs that wait for slots of a machine; runs that are submitted to an executor with its own queue.
 SLOTTED, CLUSTER = "slotted", "cluster"
 
 
 @dataclass(frozen=True)
 class Task:
-    """``kind`` (train, stop) for one run; ``queue`` is where it waits for its turn, lower ``priority`` first."""
+    """One action (``kind``: train or stop) for one run. ``queue``: its DBOS queue; lower ``priority`` goes first."""
 
     id: str
     kind: str
@@ -45,13 +45,13 @@ class Task:
     priority: int = 2
 
 
-def urgent(machine: str) -> str:
-    """The queue of what cannot wait, for the conductor of one machine, or for any ("")."""
+def urgent_queue(machine: str) -> str:
+    """Return the name of the queue of urgent tasks, for the scheduler of one machine or of any ("")."""
     return f"urgent@{machine}" if machine else "urgent"
 
 
 class Broker:
-    """The queue of one checkpoints folder, as a client sees it.
+    """Client of the queue of one checkpoints folder.
 
     Raises:
         QueueError: the database cannot be reached.
@@ -60,7 +60,7 @@ class Broker:
     def __init__(self, root: Path) -> None:
         from dbos import DBOSClient, DBOSPortableJSONSerializer
 
-        # Its notices belong to nobody's terminal.
+        # Keep its notices out of the terminal.
         logging.getLogger("dbos").setLevel(logging.ERROR)
         self.database = queue_database(root)
         self.engine = self.database.engine()
@@ -70,7 +70,7 @@ class Broker:
             self._client = self._connect(DBOSClient, DBOSPortableJSONSerializer())
             self.states(["-"])
         except Exception:
-            # Another process is between creating the tables and filling them: wait, or finish what it left undone.
+            # Another process may be creating the tables: wait for it, or complete them.
             self.database.migrate()
             self._client = self._connect(DBOSClient, DBOSPortableJSONSerializer())
 
@@ -84,7 +84,7 @@ class Broker:
         )
 
     def enqueue(self, tasks: Iterable[Task]) -> None:
-        """Add tasks, all of them or none; one whose id is known already is left as it is."""
+        """Add all tasks in one transaction; a task whose id exists already is not changed."""
         with self.engine.begin() as connection:
             for task in tasks:
                 options = {
@@ -97,15 +97,15 @@ class Broker:
                 self._client.enqueue_in_transaction(connection, options, task.study, task.run, task.request_id)
 
     def cancel(self, ids: Sequence[str]) -> None:
-        """Take tasks off the queue; one that is under way is not interrupted."""
-        for part in _parts(ids):
+        """Remove tasks from the queue; a running task is not interrupted."""
+        for part in _chunks(ids):
             self._client.cancel_workflows(part)
 
     def states(self, ids: Sequence[str], dead: Collection[str] = ()) -> dict[str, bool]:
-        """For each id that is known: whether it is still waiting, or under way on a machine that is not ``dead``."""
+        """Return, for each known id, True if the task is waiting, or running on a machine that is not ``dead``."""
         known: dict[str, bool] = {}
         lost = {self.database.executor_id(machine) for machine in dead}
-        for part in _parts(ids):
+        for part in _chunks(ids):
             rows = self._client.list_workflows(workflow_ids=part, load_input=False, load_output=False)
             known.update(
                 (row.workflow_id, row.status in ACTIVE and not (row.status == "PENDING" and row.executor_id in lost))
@@ -114,18 +114,18 @@ class Broker:
         return known
 
     def active(self) -> int:
-        """How many tasks are waiting or under way, at the most one: whether there are any."""
+        """Return 1 if any task is waiting or running, else 0."""
         return len(self._client.list_workflows(status=list(ACTIVE), load_input=False, load_output=False, limit=1))
 
     def serve(self, actions: dict[str, Callable[[str, str, str | None], None]], slots: int, cluster: int) -> None:
-        """Begin to carry out tasks in threads of this process, and take up those that a dead conductor held.
+        """Start to execute tasks in threads of this process, and resume those that a dead scheduler had started.
 
-        At most ``slots`` of those that need this machine at once, and ``cluster`` of those handed to other places.
+        At most ``slots`` runs of this machine and ``cluster`` runs of other executors are processed at once.
         """
         from dbos import DBOS, DBOSPortableJSONSerializer
 
         for variable in [name for name in os.environ if name.startswith("DBOS_")]:
-            del os.environ[variable]  # nothing outside this function configures the library
+            del os.environ[variable]  # only this function configures the library
         DBOS(
             config={
                 "name": "eavdash",
@@ -141,23 +141,28 @@ class Broker:
         )
         for kind, action in actions.items():
             DBOS.workflow(name=kind, max_recovery_attempts=None)(_function(action))
-        # Before the launch, which begins to look after the queues that it finds.
-        for name, limit in ((SLOTTED, slots), (CLUSTER, cluster), (urgent(""), None), (urgent(host()), None)):
+        # Before the launch, which serves only registered queues.
+        for name, limit in (
+            (SLOTTED, slots),
+            (CLUSTER, cluster),
+            (urgent_queue(""), None),
+            (urgent_queue(host()), None),
+        ):
             self._client.register_queue(name, worker_concurrency=limit, polling_interval_sec=POLL)
         DBOS.launch()
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the connections to the database."""
         self._client.destroy()
         self.engine.dispose()
 
 
 def _function(action: Callable[[str, str, str | None], None]) -> Callable[[str, str, str | None], None]:
-    def carry_out(study: str, run: str, request_id: str | None) -> None:
+    def execute(study: str, run: str, request_id: str | None) -> None:
         action(study, run, request_id)
 
-    return carry_out
+    return execute
 
 
-def _parts(ids: Sequence[str], size: int = 500) -> Iterable[list[str]]:
+def _chunks(ids: Sequence[str], size: int = 500) -> Iterable[list[str]]:
     return (list(ids[i : i + size]) for i in range(0, len(ids), size))

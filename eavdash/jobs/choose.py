@@ -1,7 +1,4 @@
-"""Which runs of a study a command is about: those of some names, their parents, and what cannot be read.
-
-In: a study and names of runs. Out: the runs, in the order in which they are queued.
-"""
+"""Selection of the runs that a command applies to: by name, with their parents, without unreadable ones."""
 
 from __future__ import annotations
 
@@ -15,9 +12,9 @@ from eavdash.store import RunDir, StudyDir, find_run
 
 
 def unreadable(study: StudyDir, runs: Sequence[str] | None = None, whole: bool = True) -> dict[str, str]:
-    """Which of the runs cannot be computed, as their config.json or status.json cannot be read, and why.
+    """Return the runs whose config.json or status.json cannot be read, by name, with the reason.
 
-    ``whole`` false: which cannot be cancelled, paused or moved either, for want of a status.json.
+    ``whole`` False: only those without a readable status.json, which cannot be cancelled, paused or moved either.
     """
     found = {}
     for run in named_runs(study, runs):
@@ -31,12 +28,16 @@ def unreadable(study: StudyDir, runs: Sequence[str] | None = None, whole: bool =
 
 
 def named_runs(study: StudyDir, names: Sequence[str] | None) -> list[RunDir]:
-    """The runs of these names, each once; all where ``names`` is None."""
+    """Return the runs of these names without duplicates; all runs if ``names`` is None."""
     return study.runs() if names is None else [find_run(study, name) for name in dict.fromkeys(names)]
 
 
 def choose_runs(study: StudyDir, names: Sequence[str] | None, whole: bool = True) -> list[RunDir]:
-    """The runs of these names, or all, without those that cannot be read; ``whole``: config.json and status.json."""
+    """Return the runs of these names, or all, without unreadable ones (``whole`` as in :func:`unreadable`).
+
+    Raises:
+        IntegrityError: none of them can be read.
+    """
     wanted, broken = named_runs(study, names), unreadable(study, names, whole)
     if wanted and len(broken) == len(wanted):
         raise IntegrityError(broken[wanted[0].name])
@@ -44,7 +45,7 @@ def choose_runs(study: StudyDir, names: Sequence[str] | None, whole: bool = True
 
 
 def depth(run: RunDir) -> int:
-    """Fusion 0, a run that waits for another 1, a run that waits for none 2."""
+    """Return 0 for a fusion, 1 for another run that has parents, 2 for a run without parents."""
     config: dict[str, Any] = {}
     with contextlib.suppress(IntegrityError):
         config = run.config()
@@ -52,7 +53,7 @@ def depth(run: RunDir) -> int:
 
 
 def with_parents(runs: list[RunDir]) -> list[RunDir]:
-    """The runs and, before each, the parents that they need."""
+    """Return the runs, each preceded by the parents that it needs."""
     needed: dict[str, RunDir] = {}
 
     def add(run: RunDir) -> None:

@@ -1,7 +1,7 @@
-"""What the conductor writes into a run's status while it is being started, and whether a task is still wanted.
+"""Status changes of the scheduler while it starts a run, and checks that a task is still current.
 
-Each change is compare-and-set on the request's token, so that a run that was cancelled, deleted or queued anew in this
-very moment is left alone.
+Each change is a compare-and-set on the request id, so that a run that was cancelled, deleted or queued again in the
+meantime is not touched.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from eavdash.store.atomic import boot_clock, host
 
 
 def fail(run: RunDir, request_id: str | None, reason: str) -> None:
-    """Write that a run which waits cannot be computed at all."""
+    """Mark a waiting run as failed because it can never be computed."""
     expect = {"state": "queued", "submission": request_id}
     with contextlib.suppress(QueueError):
         run.transition("failed", expect=expect, reason=reason, finished=time.time(), job=None)
 
 
 def claim(run: RunDir, request_id: str | None) -> None:
-    """Write that the run is being computed, unless it was cancelled, deleted or queued anew meanwhile."""
+    """Mark the run as running, unless it was cancelled, deleted or queued again in the meantime."""
     status = run.status()
     now = time.time()
     run.transition(
@@ -44,13 +44,13 @@ def claim(run: RunDir, request_id: str | None) -> None:
     )
 
 
-def hand_over(run: RunDir, request_id: str | None) -> None:
-    """Write under which name the run is handed to a place with a queue of its own, before it is."""
+def assign_job(run: RunDir, request_id: str | None) -> None:
+    """Record the name of the run's job before the job is submitted to an executor with its own queue."""
     status = run.status()
     settings = execution_of(status)
     number = int(status.get("launch") or 0) + 1
-    mark = hashlib.sha256(f"{run.path}\n{request_id}\n{number}".encode()).hexdigest()[:8]
-    job: dict[str, Any] = {"executor": settings.executor, "name": f"eavdash-{run.study.name}-{run.name}-{mark}"}
+    suffix = hashlib.sha256(f"{run.path}\n{request_id}\n{number}".encode()).hexdigest()[:8]
+    job: dict[str, Any] = {"executor": settings.executor, "name": f"eavdash-{run.study.name}-{run.name}-{suffix}"}
     if settings.executor == "ray":
         job["address"] = settings.ray_address
     run.transition(
@@ -58,27 +58,32 @@ def hand_over(run: RunDir, request_id: str | None) -> None:
         expect={"state": "queued", "submission": request_id, "cancel": None, "job": None},
         job=job,
         launch=number,
-        reason=f"is being handed to {settings.executor}",
+        reason=f"is being submitted to {settings.executor}",
     )
 
 
-def tell_waiting(run: RunDir, request_id: str | None, reason: str) -> None:
-    """Bring the state of a job elsewhere up to date: it waits there, or it has lost its place and waits again."""
-    status = current(run, request_id, "queued", "running")
+def update_waiting_reason(run: RunDir, request_id: str | None, reason: str) -> None:
+    """Update the reason of a run that waits in its executor's queue; queue a running one that was put back there."""
+    status = current_status(run, request_id, "queued", "running")
     if status is None or not reason:
         return
     expect = {key: status.get(key) for key in ("state", "submission", "cancel", "attempt")}
     if status["state"] == "running":
         if run.locked() or run.live_status()["shown"] == "running":
-            return  # the place's word is a moment old: its worker has begun
+            return  # the executor's answer is outdated: the worker has started
         epoch = int(status.get("epoch") or 0)
-        run.transition("queued", expect=expect, reason=f"lost its place, goes on after epoch {epoch}: {reason}")
+        run.transition("queued", expect=expect, reason=f"was requeued, resumes after epoch {epoch}: {reason}")
     elif status.get("reason") != reason:
         run.transition("queued", expect=expect, reason=reason)
 
 
-def current(run: RunDir, request_id: str | None, *states: str, cancel: bool | None = False) -> dict[str, Any] | None:
-    """The run's status if it is in one of the states, belongs to this request and is (not) to be cancelled."""
+def current_status(
+    run: RunDir, request_id: str | None, *states: str, cancel: bool | None = False
+) -> dict[str, Any] | None:
+    """Return the run's status if it is in one of the states and belongs to this request, else None.
+
+    ``cancel``: its cancellation must (True) or must not (False) have been requested; None: either.
+    """
     try:
         status = run.status()
     except IntegrityError:
@@ -88,8 +93,8 @@ def current(run: RunDir, request_id: str | None, *states: str, cancel: bool | No
     return status if cancel is None or bool(status.get("cancel")) == cancel else None
 
 
-def wanted(run: RunDir, request_id: str | None) -> bool:
-    """Whether the run is there, and still is this request's."""
+def is_current(run: RunDir, request_id: str | None) -> bool:
+    """Return True if the run exists and still belongs to this request."""
     try:
         return run.config_file.exists() and run.status().get("submission") == request_id
     except EavdashError:

@@ -1,8 +1,8 @@
-"""Which runs wait for which, and how the end of one reaches those that wait for it.
+"""Dependencies between runs, and the release of blocked runs.
 
-A fusion waits for its encoders, and with ``protocol.pooled`` an encoder for the run over all subjects. A waiting run
-is "blocked" and holds nothing: no slot, no thread, no task. Whoever ends a run looks at those that wait for it
-(:func:`children`), and whoever writes "blocked" looks at the parents once more afterwards, so that no end is missed.
+A fusion depends on its encoders, and with ``protocol.pooled`` an encoder depends on the run over all subjects. A
+waiting run is "blocked" and holds no slot, thread or task. The process that ends a run also updates its
+:func:`children`, and a process that writes "blocked" checks the parents once more afterwards, so that no end is missed.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from eavdash.store import RunDir, StudyDir
 
 
 def parents(run: RunDir) -> list[RunDir]:
-    """The runs that must be done before this one."""
+    """Return the runs that must be done before this one."""
     return [run.sibling(name) for name in dict(run.config().get("parents") or {}).values()]
 
 
 def children(run: RunDir) -> list[RunDir]:
-    """The runs that wait for this one."""
+    """Return the runs that depend on this one."""
     try:
         changed = run.study.path.stat().st_mtime_ns
     except FileNotFoundError:
@@ -31,7 +31,7 @@ def children(run: RunDir) -> list[RunDir]:
 
 @lru_cache(maxsize=8)
 def _waiting(study: Path, _changed: int) -> dict[str, list[str]]:
-    """Names of runs by the name of what they wait for; read again when runs were added to the study."""
+    """Return the names of the children by the name of the parent; read again when runs were added to the study."""
     found: dict[str, list[str]] = {}
     for run in StudyDir(study).runs():
         try:
@@ -43,14 +43,14 @@ def _waiting(study: Path, _changed: int) -> dict[str, list[str]]:
 
 
 def obstacles(run: RunDir) -> tuple[list[str], dict[str, str]]:
-    """Names of the parents that are not done yet, and those that will not be, with the reason."""
+    """Return the names of the parents that are not done yet, and the reasons of those that will not finish."""
     waiting: list[str] = []
     lost: dict[str, str] = {}
     for parent in parents(run):
         try:
             status = parent.status()
             if status["state"] in ("queued", "blocked"):
-                parent.config()  # without it that run will never be computed
+                parent.config()  # a run without a readable config.json is never computed
         except IntegrityError as error:
             lost[parent.name] = f"{parent.name} cannot be read: {error}"
             continue
@@ -67,12 +67,12 @@ def obstacles(run: RunDir) -> tuple[list[str], dict[str, str]]:
 
 
 def waiting_reason(names: list[str]) -> str:
-    """The reason of a run that waits for others."""
+    """Return the reason of a run that waits for others."""
     return f"waits for {', '.join(names)}"
 
 
 def unblock(run: RunDir) -> dict[str, Any]:
-    """Bring a blocked run's status up to date with its parents'; the status then.
+    """Update a blocked run's status from its parents' and return it.
 
     Raises:
         IntegrityError: the run is gone.
@@ -88,12 +88,12 @@ def unblock(run: RunDir) -> dict[str, Any]:
                 return status
             return run.transition("blocked", expect=expect, reason=reason, blocked_by=list(lost))
         except QueueError:
-            continue  # cancelled, queued anew or brought forward by somebody else in this very moment
+            continue  # another process changed the status in the meantime
     return status
 
 
-def pass_on(run: RunDir) -> list[RunDir]:
-    """Tell those that wait for a run that it has ended; the runs that may go on now."""
+def release_children(run: RunDir) -> list[RunDir]:
+    """Update the runs that depend on a run that has ended; return those that may start now."""
     free = []
     for child in children(run):
         try:
@@ -105,5 +105,5 @@ def pass_on(run: RunDir) -> list[RunDir]:
         if status["state"] == "queued":
             free.append(child)
         elif status.get("blocked_by"):
-            free += pass_on(child)
+            free += release_children(child)
     return free

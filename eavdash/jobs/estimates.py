@@ -1,8 +1,8 @@
-"""How long runs will still take, from how long the same kind of run has taken so far.
+"""Estimates of the time left, from the durations of runs of the same kind.
 
-In: the table of :func:`eavdash.jobs.snapshot.snapshot`. Out: seconds per run, and an :class:`Estimate` for a study or
-for a plan. A kind is a stage, within subjects or across them. Nothing is guessed: where no run of a kind has finished
-an epoch, the answer is "unknown".
+Input is the table of :func:`eavdash.jobs.snapshot.snapshot`; output are seconds per run, and an :class:`Estimate` for a
+study or a plan. A kind is a stage, within subjects or across them. If no run of a kind has finished an epoch, the
+estimate is "unknown".
 """
 
 from __future__ import annotations
@@ -22,30 +22,33 @@ from eavdash.jobs.slots import GPU_PARTS, need_of, this_machine
 from eavdash.jobs.snapshot import snapshot
 from eavdash.store import studies
 
-#: Of a run's configuration, what an epoch's length does not depend on.
-_ANY_PACE = {"epochs", "learning_rate", "weight_decay", "head_learning_rate", "patience", "dropout"}
+#: Settings of a run that do not change the duration of an epoch.
+_PACE_NEUTRAL = {"epochs", "learning_rate", "weight_decay", "head_learning_rate", "patience", "dropout"}
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Time left. ``seconds`` None: unknown; ``at_least``: some of the runs are of a kind that nothing is known about;
-    ``places``: how many runs it takes to be computed at once; ``basis``: what it rests on."""
+    """Time left.
+
+    ``seconds``: None if unknown. ``at_least``: the duration of some of the runs is unknown. ``parallel_runs``: assumed
+    number of runs at the same time. ``basis``: the runs that the estimate is based on.
+    """
 
     seconds: float | None
-    places: int = 0
+    parallel_runs: int = 0
     at_least: bool = False
     basis: str = ""
 
     @property
-    def words(self) -> str:
-        """``about 12 min``, ``at least 3 h 5 min``, ``unknown``."""
+    def text(self) -> str:
+        """Text for users: ``about 12 min``, ``at least 3 h 5 min``, ``unknown``."""
         if self.seconds is None:
             return "unknown"
         return f"{'at least' if self.at_least else 'about'} {duration(self.seconds)}"
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people, to two units at most: ``40 s``, ``12 min``, ``3 h 5 min``, ``2 d 4 h``."""
+    """Return a duration as text with at most two units: ``40 s``, ``12 min``, ``3 h 5 min``, ``2 d 4 h``."""
     whole = max(1, round(seconds))
     if whole < 60:
         return f"{whole} s"
@@ -60,20 +63,20 @@ def duration(seconds: float) -> str:
 
 
 def kinds(table: pd.DataFrame) -> pd.Series:
-    """The kind of each run: its stage, with a star where it is trained across subjects."""
+    """Return the kind of each run: its stage, with a star if it is trained across subjects."""
     return table["stage"].where(table["subject"] != "", table["stage"] + "*")
 
 
 def pace(table: pd.DataFrame) -> pd.DataFrame:
-    """Per kind the median ``whole`` (seconds of a run from its first epoch to its end) and ``epoch`` (seconds of one).
+    """Return per kind the median ``whole`` (seconds of a run over all epochs) and ``epoch`` (seconds of one epoch).
 
-    From runs that are done; a kind of which none is done is judged by those under way.
+    Computed from finished runs; for a kind without finished runs, from running ones.
     """
     gone = (table["epoch"] - table["from_epoch"]).where(lambda n: n > 0)
     done, running = table["shown"] == "done", table["shown"] == "running"
     spent = (table["finished"].where(done, table["heartbeat"]) - table["started"]).where(lambda s: s > 0)
     epoch = (spent / gone).where(done | running)
-    # A run that was interrupted or stopped early counts as what all of its own epochs take.
+    # A resumed or early-stopped run counts with the time that all of its own epochs take.
     whole = epoch * table["epoch"].where(done, table["epochs"])
     frame = pd.DataFrame({"kind": kinds(table), "whole": whole, "epoch": epoch, "done": done}).dropna()
     medians = frame.groupby(["kind", "done"])[["whole", "epoch"]].median().reset_index()
@@ -81,9 +84,9 @@ def pace(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def seconds_left(table: pd.DataFrame) -> pd.Series:
-    """Seconds that each run will be under way still: 0 for one that has ended, NaN where that is unknown.
+    """Return the remaining computing time of each run in seconds: 0 for one that has ended, NaN if unknown.
 
-    What it waits for is not counted. A run that does not respond is unknown until the queue has taken it up again.
+    Waiting time is not included. A run that does not respond is unknown until the queue has resumed it.
     """
     whole = kinds(table).map(pace(table)["whole"])
     ended, running = table["ended"], table["shown"] == "running"
@@ -91,33 +94,33 @@ def seconds_left(table: pd.DataFrame) -> pd.Series:
     gone = (table["epoch"] - table["from_epoch"]).where(lambda n: n > 0)
     spent = (table["heartbeat"] - table["started"]).where(lambda s: s > 0)
     own = spent / gone * (epochs - table["epoch"])
-    # Before its first epoch is over a run is expected to take what others took.
+    # Before the end of its first epoch, a run is expected to take as long as others.
     others = (whole * (1 - (table["from_epoch"] / epochs).fillna(0)) - spent.fillna(0)).where(lambda s: s > 0)
     waiting = whole * (1 - (table["epoch"] / epochs).fillna(0))
     left = waiting.where(~running, own.fillna(others))
     return left.where(table["shown"] != "not responding").where(~ended, 0.0)
 
 
-def study_left(table: pd.DataFrame, left: pd.Series | None = None) -> Estimate:
-    """Time until all runs of a study have ended, with as many at work at once as there are now."""
+def study_time_left(table: pd.DataFrame, left: pd.Series | None = None) -> Estimate:
+    """Return the time until all runs of a study have ended, with as many running at once as now."""
     left = seconds_left(table) if left is None else left
     open_runs = left[~table["ended"]]
-    places = int((table["shown"] == "running").sum())
+    parallel_runs = int((table["shown"] == "running").sum())
     known = open_runs.dropna()
     if open_runs.empty:
         return Estimate(0.0)
-    if not places or known.empty:
-        return Estimate(None, places)
-    return Estimate(_together(known, places), places, at_least=len(known) < len(open_runs))
+    if not parallel_runs or known.empty:
+        return Estimate(None, parallel_runs)
+    return Estimate(_parallel_duration(known, parallel_runs), parallel_runs, at_least=len(known) < len(open_runs))
 
 
-def plan_left(
-    root: Path, dataset: str, config: Mapping[str, Any], runs: Sequence[Mapping[str, Any]], places: int
+def plan_time_left(
+    root: Path, dataset: str, config: Mapping[str, Any], runs: Sequence[Mapping[str, Any]], parallel_runs: int
 ) -> Estimate:
-    """Time that new runs would take, ``places`` at once, by finished runs of the same kind on the same recordings.
+    """Return the time that new runs would take, from finished runs of the same kind on the same recordings.
 
-    ``config``: a study's configuration as JSON; ``runs``: the config.json of each run. Looked for in all studies under
-    ``root``; runs of another architecture, window, protocol or batch say nothing and are left out.
+    ``config``: a study's configuration as JSON; ``runs``: the config.json of each run. All studies under ``root`` are
+    searched; runs with another architecture, window, protocol or batch size are ignored.
     """
     tables, names = [], []
     for study in studies(root):
@@ -127,27 +130,29 @@ def plan_left(
             if document["dataset"]["path"] != dataset or not same:
                 continue
         except (EavdashError, KeyError, TypeError):
-            continue  # a damaged study is for others to name
+            continue  # a damaged study is reported elsewhere
         table = snapshot(study)
         table = table[(table["shown"] == "done") & table["stage"].isin(same)]
         if len(table):
             tables.append(table)
             names.append(study.name)
     if not tables or not runs:
-        return Estimate(None if runs else 0.0, places)
+        return Estimate(None if runs else 0.0, parallel_runs)
     known = pace(pd.concat(tables, ignore_index=True))["epoch"]
     planned = pd.DataFrame([(str(r["stage"]), str(r["subject"] or "")) for r in runs], columns=["stage", "subject"])
     epochs = planned["stage"].map({s: int(config["train"][s]["epochs"]) for s in STAGES})
     seconds = (kinds(planned).map(known) * epochs).dropna()
     if seconds.empty:
-        return Estimate(None, places)
+        return Estimate(None, parallel_runs)
     count = sum(map(len, tables))
-    basis = f"by {count} finished run{'s' * (count > 1)} like these in {', '.join(names[:3])}"
-    return Estimate(_together(seconds, places), places, at_least=len(seconds) < len(planned), basis=basis)
+    basis = f"based on {count} finished run{'s' * (count > 1)} of the same kind in {', '.join(names[:3])}"
+    return Estimate(
+        _parallel_duration(seconds, parallel_runs), parallel_runs, at_least=len(seconds) < len(planned), basis=basis
+    )
 
 
-def places(settings: Execution) -> int:
-    """How many runs this machine computes at once with these settings; 1 for a cluster, whose places are not known."""
+def max_parallel_runs(settings: Execution) -> int:
+    """Return the number of runs that fit on this machine at once; 1 for a cluster, whose capacity is unknown."""
     if settings.executor != "local":
         return 1
     machine = this_machine()
@@ -161,13 +166,13 @@ def places(settings: Execution) -> int:
 
 
 def _setting(config: Mapping[str, Any], stage: str) -> Any:
-    """What the length of a stage's epoch depends on."""
+    """Return the settings that the duration of a stage's epoch depends on."""
     parts = [config[m] for m in MODALITIES] + [config["fusion"]] if stage == "fusion" else [config[stage]]
-    sizes = [{k: v for k, v in part.items() if k not in _ANY_PACE} for part in (*parts, config["train"][stage])]
+    sizes = [{k: v for k, v in part.items() if k not in _PACE_NEUTRAL} for part in (*parts, config["train"][stage])]
     return [config["window"], config["where"], config["protocol"], sizes]
 
 
-def _together(seconds: Iterable[float], places: int) -> float:
-    """Seconds until runs are over of which ``places`` are computed at once: never less than the longest takes."""
+def _parallel_duration(seconds: Iterable[float], parallel_runs: int) -> float:
+    """Return the seconds that runs take, ``parallel_runs`` at once; at least those of the longest."""
     values = [*seconds]
-    return max(math.fsum(values) / places, max(values))
+    return max(math.fsum(values) / parallel_runs, max(values))

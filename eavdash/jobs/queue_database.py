@@ -1,11 +1,11 @@
-"""Where the queue of a checkpoints folder is kept: one SQLite file in it, or a Postgres that several machines share.
+"""The database of a checkpoints folder's queue: an SQLite file in the folder, or a Postgres shared by machines.
 
-``EAVDASH_QUEUE`` names the Postgres (``postgresql://user@host/database``) when the folder is first used; from then on
-the folder remembers it, without the password, which libpq finds in ``PGPASSWORD`` or ``~/.pgpass`` if it is not in the
-variable. Several folders may use one database: each has a schema of its own.
+``EAVDASH_QUEUE`` gives the Postgres (``postgresql://user@host/database``) when the folder is first used; from then on
+the folder stores the address without the password, which libpq reads from ``PGPASSWORD`` or ``~/.pgpass`` if the
+variable has none. Several folders may use one database: each has its own schema.
 
-With SQLite there is one conductor per folder. With Postgres there is one per machine, each with its own slots; that a
-machine is alive stands in ``.queue/hosts/<machine>``, touched by its conductor.
+With SQLite there is one scheduler per folder. With Postgres there is one per machine, each with its own slots, and each
+scheduler touches ``.queue/hosts/<machine>`` to show that its machine is alive.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from typing import Any
 from eavdash.errors import ConfigError, QueueError
 from eavdash.store.atomic import host, write_atomic
 
-#: Seconds after which a machine that has not been heard of is dead, and its runs are taken up by others.
+#: Seconds without a sign of life after which a machine counts as dead and others resume its runs.
 DEAD_AFTER = 60.0
 
 
 @dataclass(frozen=True)
 class QueueDatabase:
-    """``file``: of an SQLite queue, else None. ``postgres``: address of one, ``schema``: that of the tables in it."""
+    """``home``: the queue's folder. ``file``: the SQLite file, or None with Postgres, which has an address
+    (``postgres``) and a ``schema``."""
 
     home: Path
     postgres: str
@@ -38,7 +39,7 @@ class QueueDatabase:
 
     @property
     def url(self) -> str:
-        """The address of the database, as SQLAlchemy spells it: a folder may be called ``50%20 done?``."""
+        """Address of the database for SQLAlchemy, quoted: a folder's name may contain ``%`` or ``?``."""
         import sqlalchemy
 
         if self.file is None:
@@ -47,25 +48,26 @@ class QueueDatabase:
 
     @property
     def shared(self) -> bool:
-        """Whether several machines conduct it."""
+        """True if several machines may serve the queue."""
         return self.file is None
 
     @property
     def lock_file(self) -> Path:
-        """Held by the conductor."""
+        """Lock of the scheduler."""
         return self.home / (f"conductor-{host()}.lock" if self.shared else "conductor.lock")
 
     @property
     def slots(self) -> Path:
-        """Folder of the slots of this machine."""
+        """Folder of this machine's slots."""
         return self.home / (f"slots-{host()}" if self.shared else "slots")
 
     def executor_id(self, machine: str) -> str:
-        """The name of a machine's conductor in the queue. A laptop may change its name, its queue stays its own."""
+        """Return the name of a machine's scheduler in the queue; constant if the queue is not shared, because a
+        laptop may change its host name."""
         return f"conductor@{machine}" if self.shared else "conductor"
 
     def engine(self) -> Any:
-        """Connections to the database."""
+        """Return an SQLAlchemy engine for the database."""
         import sqlalchemy
 
         if self.shared:
@@ -74,7 +76,7 @@ class QueueDatabase:
 
         @sqlalchemy.event.listens_for(engine, "connect")
         def _configure(connection: Any, _record: Any) -> None:
-            # Writers take their turn instead of failing; readers do not wait for writers.
+            # Writers wait for each other instead of failing; readers do not wait for writers.
             connection.isolation_level = "IMMEDIATE"
             for pragma in ("busy_timeout=30000", "synchronous=FULL", "foreign_keys=ON"):
                 connection.execute(f"PRAGMA {pragma}").close()
@@ -82,14 +84,14 @@ class QueueDatabase:
         return engine
 
     def migrate(self) -> None:
-        """Make the queue's tables, or finish making them, one process of this machine at a time.
+        """Create the queue's tables, or complete them; one process of this machine at a time.
 
         Raises:
             QueueError: the database does not answer.
         """
         from dbos import DBOS
 
-        def make() -> None:
+        def create() -> None:
             if self.file is not None:
                 self._write_ahead()
             DBOS.migrate(self.url, **({"schema": self.schema} if self.schema else {}))
@@ -97,33 +99,33 @@ class QueueDatabase:
         with (self.home / "made.lock").open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             try:
-                make()
+                create()
             except Exception as error:
                 if self.file is not None:
                     if not _is_damaged(error):
                         raise
-                    # Nothing is lost: what is queued stands in the runs' files.
+                    # Nothing is lost: the runs' files record what is queued.
                     self._set_aside()
-                    make()
+                    create()
                     return
                 raise QueueError.at(
-                    shown(self.url),
+                    without_password(self.url),
                     expected="a Postgres that answers",
                     found=str(error).strip().splitlines()[0],
-                    remedy="start it, or mend EAVDASH_QUEUE",
+                    remedy="start it, or fix EAVDASH_QUEUE",
                 ) from error
 
     def _set_aside(self) -> None:
-        """Put a damaged database out of the way; the one set aside before it goes."""
+        """Rename a damaged database, replacing an earlier damaged one."""
         assert self.file is not None
         for ending in ("-wal", "-shm"):
             self.file.with_name(self.file.name + ending).unlink(missing_ok=True)
         self.file.replace(self.file.with_name(f"{self.file.name}.damaged"))
 
     def _write_ahead(self) -> None:
-        """Let readers of the file not wait for writers; the file remembers it.
+        """Switch the file to write-ahead logging, so that readers do not wait for writers; the setting persists.
 
-        SQLite changes the journal at once or not at all: its time-out for a locked file does not hold here.
+        SQLite's timeout for a locked file does not apply to a change of the journal mode.
         """
         assert self.file is not None
         deadline = time.monotonic() + 30
@@ -137,27 +139,27 @@ class QueueDatabase:
                         raise
                     time.sleep(0.02)
 
-    def say_alive(self) -> None:
-        """Note that this machine's conductor is at work."""
+    def mark_alive(self) -> None:
+        """Record that this machine's scheduler is running."""
         if self.shared:
             folder = self.home / "hosts"
             folder.mkdir(exist_ok=True)
             (folder / host()).touch()
 
-    def dead(self) -> list[str]:
-        """Machines whose conductor has not been heard of for :data:`DEAD_AFTER` seconds.
+    def dead_hosts(self) -> list[str]:
+        """Return the machines whose scheduler has shown no sign of life for :data:`DEAD_AFTER` seconds.
 
-        All times are those of the file system that the machines share, whatever their own clocks say.
+        All times come from the shared file system, not from the machines' own clocks.
         """
         if not self.shared:
             return []
-        self.say_alive()
+        self.mark_alive()
         now = (self.home / "hosts" / host()).stat().st_mtime
         return [file.name for file in (self.home / "hosts").iterdir() if now - file.stat().st_mtime > DEAD_AFTER]
 
 
 def queue_folder(root: Path) -> Path:
-    """Where the queue of a checkpoints folder keeps its files; private, for it decides what is run."""
+    """Return the folder of a queue's files, created if needed; private, because it decides what is executed."""
     folder = root / ".queue"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_mode & 0o077:
@@ -166,10 +168,10 @@ def queue_folder(root: Path) -> Path:
 
 
 def queue_database(root: Path) -> QueueDatabase:
-    """Where the queue of a checkpoints folder is kept.
+    """Return the database of a checkpoints folder's queue.
 
     Raises:
-        ConfigError: ``EAVDASH_QUEUE`` is no address of a Postgres, or another than the folder's.
+        ConfigError: ``EAVDASH_QUEUE`` is not the address of a Postgres, or differs from the folder's.
     """
     home = queue_folder(root)
     note = home / "url"
@@ -180,43 +182,43 @@ def queue_database(root: Path) -> QueueDatabase:
             "EAVDASH_QUEUE",
             expected="postgresql://user@host/database",
             found=repr(given.partition("@")[2] or given),
-            remedy="mend or unset it",
+            remedy="fix or unset it",
         )
-    if given and kept != shown(given) and (kept or (home / "queue.sqlite").exists()):
+    if given and kept != without_password(given) and (kept or (home / "queue.sqlite").exists()):
         raise ConfigError.at(
             "EAVDASH_QUEUE",
-            expected=kept or "nothing, for this folder's queue is its own file",
-            found=shown(given),
-            remedy=f"unset it, use another checkpoints folder, or delete {home} while nothing runs (the queue is made "
-            "again from the runs' files)",
+            expected=kept or "no address, because this folder's queue is a file of its own",
+            found=without_password(given),
+            remedy=f"unset it, use another checkpoints folder, or delete {home} while nothing runs (the queue is "
+            "rebuilt from the runs' files)",
         )
     if given and not kept:
-        write_atomic(note, lambda file: file.write(shown(given).encode()))
+        write_atomic(note, lambda file: file.write(without_password(given).encode()))
     if not given and not kept:
         return QueueDatabase(home, "", home / "queue.sqlite", None)
     url = "postgresql+psycopg://" + (given or kept).partition("://")[2]
-    return QueueDatabase(home, url, None, f"eavdash_{_identity(home)}")
+    return QueueDatabase(home, url, None, f"eavdash_{_queue_id(home)}")
 
 
-def shown(url: str) -> str:
-    """The address of a database without its password."""
+def without_password(url: str) -> str:
+    """Return the address of a database without its password."""
     scheme, _, rest = url.partition("://")
-    credentials, at, place = rest.rpartition("@")
-    return f"{scheme.partition('+')[0].replace('postgresql', 'postgres')}://{credentials.partition(':')[0]}{at}{place}"
+    credentials, at, server = rest.rpartition("@")
+    return f"{scheme.partition('+')[0].replace('postgresql', 'postgres')}://{credentials.partition(':')[0]}{at}{server}"
 
 
 def _is_damaged(error: BaseException) -> bool:
-    """Whether SQLite says of its file that it is damaged or none of its own, rather than in use or without room."""
+    """Return True if SQLite reports its file as damaged or not a database; False for a locked file or a full disk."""
     return type(getattr(error, "orig", None) or error) is sqlite3.DatabaseError
 
 
-def _identity(home: Path) -> str:
-    """What tells the queue of this checkpoints folder from others in the same database, on every machine alike."""
+def _queue_id(home: Path) -> str:
+    """Return the id of this checkpoints folder's queue in a shared database, the same on every machine."""
     file = home / "id"
     if not file.exists():
         mine = home / f".id-{uuid.uuid4().hex}"
         mine.write_text(uuid.uuid4().hex[:16], encoding="ascii")
-        with contextlib.suppress(FileExistsError):  # another machine was quicker
+        with contextlib.suppress(FileExistsError):  # another machine was faster
             os.link(mine, file)
         mine.unlink()
     return file.read_text(encoding="ascii").strip()

@@ -1,7 +1,7 @@
-"""What a person asks of one run, written into its status.json: to compute it, to compute it again, to stop it.
+"""Requests of a user to compute, retry, stop or change one run, written into its status.json.
 
-In: a run, and how it is to be computed. Out: its changed status, and ids of tasks of the queue that nobody needs any
-more. Every change is compare-and-set, so that of two who ask at once one finds that it is done already.
+The functions return the ids of queued tasks that have become obsolete. Every change is a compare-and-set, so that of
+two concurrent requests only one takes effect.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from eavdash.store.status import ended
 
 
 def submit(run: RunDir, execution: Execution) -> None:
-    """Give a queued run its token: the one of several callers who is first."""
+    """Give a queued run its request id, unless another caller already did."""
     status = run.status()
     if status["state"] != "queued" or status.get("submission"):
         return
@@ -31,7 +31,10 @@ def submit(run: RunDir, execution: Execution) -> None:
 
 
 def retry(run: RunDir, execution: Execution | None, named: bool) -> bool:
-    """Queue a run again that is over without success (``named``: or whose files are damaged); whether it was."""
+    """Queue a run again that ended without success; return True if it was queued.
+
+    ``named``: the user named this run; a finished run with damaged files is then queued too.
+    """
     status = run.status()
     if status["state"] == "done" and named and damaged(run):
         with contextlib.suppress(QueueError):
@@ -41,19 +44,19 @@ def retry(run: RunDir, execution: Execution | None, named: bool) -> bool:
                 (run.path / name).unlink(missing_ok=True)
             status = run.status()
     elif status["state"] == "done" or not ended(status) or status.get("unusable"):
-        return False  # over and well, under way, or not to be computed until its recordings are mended
+        return False  # done, running, or not computable until its recordings are fixed
     try:
         _request(run, status, execution)
     except QueueError:
-        return False  # somebody else was quicker
+        return False  # another process was faster
     return True
 
 
 def cancel(run: RunDir) -> list[str] | None:
-    """Cancel one run as far as its files go; the ids of tasks that need not be carried out, None if it had ended.
+    """Cancel one run in its files; return the ids of obsolete tasks, or None if it had already ended.
 
-    One that is blocked by a run that failed does not go on by itself, but would with a retry of that run: it is
-    cancelled too, and says what had blocked it.
+    A run that a failed run blocks would resume with a retry of that run: it is cancelled too, and its reason names what
+    blocked it.
     """
     while True:
         status = run.status()
@@ -73,13 +76,13 @@ def cancel(run: RunDir) -> list[str] | None:
             run.transition("cancelled", expect=expect, reason="cancelled", finished=time.time())
             return [train_id(run, status)]
         except QueueError:
-            continue  # it moved on in this very moment: look again
+            continue  # its status changed in the meantime: read it again
 
 
-def halt(run: RunDir, why: str, waiting_only: bool = False) -> list[str]:
-    """Take a run off the queue, or stop it after its last finished epoch, to go on later; ids of tasks not needed.
+def suspend(run: RunDir, stop_reason: str, waiting_only: bool = False) -> list[str]:
+    """Remove a run from the queue, or stop it after its last finished epoch, to be resumed later.
 
-    ``waiting_only``: leave it alone if it has begun.
+    Return the ids of obsolete tasks. ``waiting_only``: do not stop a run that has started.
     """
     while True:
         status = run.status()
@@ -88,21 +91,22 @@ def halt(run: RunDir, why: str, waiting_only: bool = False) -> list[str]:
             if ended(status) or status.get("cancel") or (status["state"] == "running" and waiting_only):
                 return []
             if status["state"] == "running" or status.get("job"):
-                run.transition(status["state"], expect=expect, cancel=new_request_id(), halt=why)
+                run.transition(status["state"], expect=expect, cancel=new_request_id(), halt=stop_reason)
                 return []
             if status["state"] != "queued" or not status.get("submission"):
                 return []
-            # A new request: whoever is about to start the run by the old one finds that it is out of date.
+            # A new request id: a scheduler that is about to start the run finds its task out of date.
             run.transition("queued", expect=expect, submission=new_request_id())
             return [train_id(run, status)]
         except QueueError:
             continue
 
 
-def resettle(run: RunDir, change: Callable[[Execution], Execution], why: str = "") -> list[str]:
-    """Change how a run that is not over is to be computed; ids of tasks that another has replaced.
+def change_execution(run: RunDir, change: Callable[[Execution], Execution], stop_reason: str = "") -> list[str]:
+    """Change the execution settings of an unfinished run; return the ids of replaced tasks.
 
-    ``why``: if its job has begun, stop it, to go on with the new settings; empty: they are for its next start.
+    ``stop_reason``: stop a running job, so that the run resumes with the new settings; empty: they apply from the
+    next start on.
     """
     while True:
         status = run.status()
@@ -116,7 +120,7 @@ def resettle(run: RunDir, change: Callable[[Execution], Execution], why: str = "
             if new == old or status.get("cancel"):
                 return []
             if status["state"] == "running" or status.get("job"):
-                stop = {"cancel": new_request_id(), "halt": why} if why else {}
+                stop = {"cancel": new_request_id(), "halt": stop_reason} if stop_reason else {}
                 run.transition(status["state"], expect=expect, **fields, **stop)
                 return []
             if status["state"] == "queued" and status.get("submission"):
@@ -128,32 +132,31 @@ def resettle(run: RunDir, change: Callable[[Execution], Execution], why: str = "
 
 
 def blocked_by(run: RunDir) -> list[str]:
-    """The runs whose failure keeps this one from going on."""
+    """Return the names of the runs whose failure blocks this one."""
     with contextlib.suppress(IntegrityError):
         status = run.status()
         return list(status.get("blocked_by") or []) if status["state"] == "blocked" else []
     return []
 
 
-def held_up_by(run: RunDir) -> list[str]:
-    """The runs that have to be computed again before this one can go on."""
-    return blocked_by(run) or blamed(run)
+def blocking_runs(run: RunDir) -> list[str]:
+    """Return the names of the runs that must be computed again before this one can start."""
+    return blocked_by(run) or damaged_parents(run)
 
 
-def blamed(run: RunDir) -> list[str]:
-    """The parents whose damaged files are the reason for which a run has failed."""
+def damaged_parents(run: RunDir) -> list[str]:
+    """Return the names of the parents whose damaged files made a run fail."""
     with contextlib.suppress(IntegrityError):
         status = run.status()
-        if status["state"] == "failed":  # as RunDir.verify() ends its sentence
+        if status["state"] == "failed":  # RunDir.verify() ends its message with this option
             return [p.name for p in parents(run) if f"--run {p.name}." in str(status.get("reason"))]
     return []
 
 
 def damaged(run: RunDir) -> bool:
-    """Whether a file that the run wrote is missing or differs from its checksum."""
-    written = set(run.status().get("checksums") or {}) | {run.predictions_file.name}
+    """Return True if a result file is missing or its checksum differs."""
     try:
-        for name in written:
+        for name in run.result_files(run.status()):
             run.verify(name)
     except IntegrityError:
         return True
@@ -161,12 +164,12 @@ def damaged(run: RunDir) -> bool:
 
 
 def _request(run: RunDir, status: dict[str, Any], execution: Execution | None) -> None:
-    """Write that the run is to be computed, by a new request."""
+    """Queue the run under a new request id, or mark it as blocked."""
     expect = {key: status.get(key) for key in ("state", "submission")}
     state, reason = "queued", ""
     waiting, lost = obstacles(run)
     if waiting or lost:
-        # A parent that failed may be queued again by the same request: whoever waits for it finds out.
+        # The same request may queue a failed parent again; the status is updated from the parents' later.
         state, reason = "blocked", waiting_reason([*waiting, *lost])
     if execution is not None:
         status["execution"] = dataclasses.asdict(execution)
@@ -183,7 +186,7 @@ def _request(run: RunDir, status: dict[str, Any], execution: Execution | None) -
         "reason": reason,
     }
     if state == "blocked" and status["state"] not in ("queued", "blocked"):
-        # failed → queued → blocked: two legal steps, of which the second carries the request.
+        # failed → queued → blocked: two legal steps; the second one sets the request id.
         run.transition("queued", expect=expect, **{**fields, "submission": None})
         expect = {"state": "queued", "submission": None}
     run.transition(state, expect=expect, **fields)

@@ -1,11 +1,9 @@
-"""The process that carries out the queue of one checkpoints folder: ``python -m eavdash.jobs.scheduler CHECKPOINTS``.
+"""The process that serves the queue of one checkpoints folder: ``python -m eavdash.jobs.scheduler CHECKPOINTS``.
 
-It is started by whoever needs it (:func:`eavdash.jobs.queue.ensure_scheduler`), works on when they are gone, and ends
-by itself after ``EAVDASH_IDLE`` seconds (60) without anything to do. There is one per folder (with a Postgres, one per
-folder and machine): it holds ``.queue/conductor.lock``. When it is killed the jobs live on, and the next one takes
-them up. Of jobs handed to Ray or SLURM it keeps ``EAVDASH_CLUSTER_JOBS`` (200) under way at once.
-
-In: the queue, and the runs' files. Out: jobs, and states that are true.
+It is started on demand (:func:`eavdash.jobs.queue.ensure_scheduler`), outlives the process that started it, and exits
+after ``EAVDASH_IDLE`` seconds (60) without work. There is one per folder (with a Postgres, one per folder and machine):
+it holds ``.queue/conductor.lock``. When it is killed, its jobs continue and the next scheduler adopts them. It has at
+most ``EAVDASH_CLUSTER_JOBS`` (200) jobs in Ray or SLURM at once.
 """
 
 from __future__ import annotations
@@ -22,20 +20,20 @@ from sqlalchemy.exc import OperationalError
 
 from eavdash.errors import EavdashError
 from eavdash.jobs.broker import Broker
-from eavdash.jobs.executors import make
+from eavdash.jobs.executors import get_executor
 from eavdash.jobs.queue_database import queue_database
 from eavdash.jobs.reconcile import reconcile
-from eavdash.jobs.run_supervisor import RunSupervisor, say
-from eavdash.jobs.scheduler_process import announce, ensure_scheduler
+from eavdash.jobs.run_supervisor import RunSupervisor, log_line
+from eavdash.jobs.scheduler_process import ensure_scheduler, mark_busy
 from eavdash.jobs.slots import Slots, cluster_jobs, idle_seconds, this_machine
 from eavdash.store import locks, studies
 
-#: Seconds between two comparisons of all runs with the queue, at least.
+#: Minimum seconds between two reconciliations of all runs with the queue.
 RECONCILE_EVERY = 30.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Conduct until there is nothing left to do; 0 also when another conductor is at it already."""
+    """Serve the queue until there is nothing left to do; return 0 also if another scheduler is already running."""
     (folder,) = arguments if arguments is not None else sys.argv[1:]
     root = Path(folder).resolve()
     try:
@@ -46,65 +44,66 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         locks.sign(lock, os.getpid())
         broker = Broker(root)
-        supervisor = RunSupervisor(root, broker, make, Slots(database.slots, machine))
+        supervisor = RunSupervisor(root, broker, get_executor, Slots(database.slots, machine))
         broker.serve({"train": supervisor.train, "stop": supervisor.stop}, machine.cores, cluster)
-        _conduct(root, broker, lock, idle_seconds())
+        _serve(root, broker, lock, idle_seconds())
     except EavdashError as error:
         print(f"eavdash: {error}", file=sys.stderr)
         return error.exit_code
     return 0
 
 
-def _conduct(root: Path, broker: Broker, lock: int, patience: float) -> None:
-    """Return only when the queue has been empty for ``patience`` seconds, or is not there any more."""
-    idle_since = compare_at = time.monotonic()
-    while _is_ours(lock, broker.database.lock_file):
+def _serve(root: Path, broker: Broker, lock: int, idle_timeout: float) -> None:
+    """Serve the queue until it has been empty for ``idle_timeout`` seconds, or was deleted or moved."""
+    idle_since = reconcile_at = time.monotonic()
+    while _holds_lock(lock, broker.database.lock_file):
         now = time.monotonic()
         try:
-            broker.database.say_alive()
-            if now >= compare_at:
+            broker.database.mark_alive()
+            if now >= reconcile_at:
                 reconcile(root, broker)
-                # However many runs there are, a small part of the time goes into this.
-                compare_at = time.monotonic() + max(RECONCILE_EVERY, 20 * (time.monotonic() - now))
+                # At most 5 % of the time goes into this, for any number of runs.
+                reconcile_at = time.monotonic() + max(RECONCILE_EVERY, 20 * (time.monotonic() - now))
             if broker.active():
                 idle_since = now
-            elif now - idle_since > patience and _leave(root, broker):
+            elif now - idle_since > idle_timeout and _exit_if_idle(root, broker):
                 return
         except Exception as error:
             if not (broker.database.shared or isinstance(error, (EavdashError, OSError, OperationalError))):
                 raise
-            # The database is being restarted, the network is away, the disk is full: the jobs go on meanwhile.
-            say(f"{type(error).__name__}: {error}")
+            # The database restarts, the network is down, the disk is full: the jobs continue in the meantime.
+            log_line(f"{type(error).__name__}: {error}")
             idle_since = now
             time.sleep(5)
-        time.sleep(min(0.5, patience / 4))
-    _begin_anew(root)
+        time.sleep(min(0.5, idle_timeout / 4))
+    _restart(root)
 
 
-def _is_ours(lock: int, file: Path) -> bool:
-    """Whether the conductor's lock still is the file of that name: it is another's once the folder was moved away."""
+def _holds_lock(lock: int, file: Path) -> bool:
+    """Return True if ``file`` still is the scheduler's lock file; False after the folder was moved or deleted."""
     try:
         return os.path.samestat(os.fstat(lock), file.stat())
     except FileNotFoundError:
         return False
     except OSError:
-        return True  # a network's file system is away for a moment
+        return True  # a network file system is unavailable for a moment
 
 
-def _begin_anew(root: Path) -> None:
-    """Leave the queue that was deleted or moved under this process; where runs are still to be computed, make it again.
+def _restart(root: Path) -> None:
+    """Exit because the queue was deleted or moved; if runs are unfinished, start a scheduler with a new queue first.
 
-    The jobs live on, and are found by the runs' files. Where none is unfinished the whole folder may be on its way out.
+    The jobs continue and are found by the runs' files. Without unfinished runs no queue is created, because the whole
+    folder may be in the process of being deleted.
     """
-    if _unfinished(root):
-        say(f"{root}: the queue is gone, beginning anew")
-        announce(root)
+    if _has_unfinished(root):
+        log_line(f"{root}: the queue is gone, starting a new one")
+        mark_busy(root)
         ensure_scheduler(root)
     os._exit(0)
 
 
-def _unfinished(root: Path) -> bool:
-    """Whether a run that was submitted has not ended; one that is being deleted does not count."""
+def _has_unfinished(root: Path) -> bool:
+    """Return True if a submitted run has not ended; runs that are being deleted do not count."""
     for run in (run for study in studies(root) for run in study.runs()):
         with contextlib.suppress(EavdashError, OSError):
             status = run.status()
@@ -113,23 +112,23 @@ def _unfinished(root: Path) -> bool:
     return False
 
 
-def _leave(root: Path, broker: Broker) -> bool:
-    """End this process if that strands nobody: not while a request is being added, nor when one was."""
+def _exit_if_idle(root: Path, broker: Broker) -> bool:
+    """Exit unless a request is being added or was just added; return False in that case."""
     home = broker.database.home
-    with (home / "door.lock").open("ab") as door:
+    with (home / "door.lock").open("ab") as session_lock:
         try:
-            fcntl.flock(door, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(session_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         reconcile(root, broker)
         if broker.active():
             return False
         (home / "busy").unlink(missing_ok=True)
-        # The door and the conductor's lock are let go in one instant: whoever comes next starts a new conductor.
+        # Exiting releases both locks at once: the next request starts a new scheduler.
         os._exit(0)
 
 
 if __name__ == "__main__":
-    # Where whoever started this process ignores it, it is ignored here too, and nobody would learn how a job has ended.
+    # If the parent process ignores SIGCHLD, so does this one, and the exit codes of jobs would be lost.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     sys.exit(main())

@@ -1,8 +1,8 @@
-"""How the queue's users and its conductor meet: is one there, start one, and let none leave while somebody enters.
+"""The life cycle of the scheduler process, and sessions in which requests are added to the queue.
 
-Files under ``<checkpoints>/.queue``: ``conductor.lock`` is held by the conductor, ``busy`` exists from the first
-request until a conductor finds nothing left to do, ``door.lock`` is held by whoever adds a request, and by a conductor
-that leaves. So a request either finds a conductor that will see it, or none, and then starts one.
+Files under ``<checkpoints>/.queue``: the scheduler holds ``conductor.lock``; ``busy`` exists from the first request
+until a scheduler finds no work left; ``door.lock`` is held (shared) by processes that add requests, and (exclusively)
+by a scheduler that exits. So a request either reaches a running scheduler or finds none and starts one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eavdash.errors import QueueError, sentence
+from eavdash.errors import QueueError
 from eavdash.jobs.queue_database import queue_database, queue_folder
 from eavdash.store import locks
 from eavdash.store.atomic import is_locked, locked_file
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 
 
 def scheduler_alive(root: Path) -> bool:
-    """Whether a conductor is at work on this checkpoints folder; of another user's queue that is taken for granted."""
+    """Return True if a scheduler is running for this checkpoints folder; always True for another user's queue."""
     try:
         return (root / ".queue").is_dir() and is_locked(queue_database(root).lock_file)
     except PermissionError:
         return True
 
 
-def ensure_scheduler(root: Path, patience: float = 60.0) -> bool:
-    """Start a conductor if there is work for one and none is there; cheap otherwise. True if one was started.
+def ensure_scheduler(root: Path, timeout: float = 60.0) -> bool:
+    """Start a scheduler if there is work and none is running; return True if one was started. Cheap otherwise.
 
     Raises:
         QueueError: it cannot be started.
     """
     root = root.resolve()
     home = root / ".queue"
-    # Another user's queue is looked after by that user.
+    # Another user's queue is served by that user's scheduler.
     if not os.path.exists(home / "busy") or scheduler_alive(root):  # noqa: PTH110 - raises nothing
         return False
     try:
@@ -50,16 +50,16 @@ def ensure_scheduler(root: Path, patience: float = 60.0) -> bool:
     except OSError as error:
         raise QueueError.at(
             home,
-            expected="a conductor that starts",
+            expected="a scheduler that starts",
             found=error.strerror or str(error),
-            remedy="free some disk space or mend the permissions; the runs stay in the queue",
+            remedy="free some disk space or fix the permissions; the runs stay in the queue",
         ) from error
-    # It may end long before this process does: somebody has to bury it.
+    # Reap it when it ends, which may be long before this process ends.
     threading.Thread(target=process.wait, daemon=True).start()
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while not scheduler_alive(root) and (home / "busy").exists():
         if process.returncode not in (None, 0) or time.monotonic() > deadline:
-            raise scheduler_error(root, "a conductor that starts")
+            raise scheduler_error(root, "a scheduler that starts")
         time.sleep(0.05)
     return True
 
@@ -82,26 +82,26 @@ def _start(root: Path, log: Path) -> subprocess.Popen[bytes]:
 
 
 def scheduler_error(root: Path, expected: str) -> QueueError:
-    """The error that quotes the last line of the conductor's log."""
+    """Return an error that quotes the last line of the scheduler's log."""
     log = root / ".queue" / "conductor.log"
+    found = "no log"
     with contextlib.suppress(OSError):
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        found = lines[-1] if lines else "nothing in its log"
-        return QueueError(sentence(root, expected, repr(found), f"see {log}"))
-    return QueueError(f"{root}: the conductor cannot be started; see {log}.")
+        found = repr(lines[-1]) if lines else "an empty log"
+    return QueueError.at(root, expected=expected, found=found, remedy=f"see {log}")
 
 
 @contextlib.contextmanager
 def queue_session(root: Path) -> Iterator[Broker]:
-    """The queue, while no conductor can leave in the belief that there is nothing to do.
+    """Open the queue to add requests; the scheduler cannot exit during the session.
 
     Raises:
-        QueueError: this user may not use it, or there is no room.
+        QueueError: this user may not use the queue, or the disk is full.
     """
     from eavdash.jobs.broker import Broker
 
     root = root.resolve()
-    with _inside(root):
+    with _session_lock(root):
         broker = Broker(root)
         try:
             yield broker
@@ -111,23 +111,23 @@ def queue_session(root: Path) -> Iterator[Broker]:
 
 @contextlib.contextmanager
 def queue_closed(root: Path) -> Iterator[None]:
-    """Keep everybody else out who would add a request, waiting for those who are inside."""
+    """Wait for open sessions to end and let no other process start one."""
     with locked_file(queue_folder(root.resolve()), "door.lock"):
         yield
 
 
-def announce(root: Path) -> None:
-    """Say that there is work: a conductor stays, or is started by :func:`ensure_scheduler`."""
-    with _inside(root):
+def mark_busy(root: Path) -> None:
+    """Record that there is work, so that a scheduler keeps running or :func:`ensure_scheduler` starts one."""
+    with _session_lock(root):
         pass
 
 
 @contextlib.contextmanager
-def _inside(root: Path) -> Iterator[None]:
-    """Be inside the door, together with others, having said that there is work.
+def _session_lock(root: Path) -> Iterator[None]:
+    """Hold the shared session lock, and record that there is work.
 
     Raises:
-        QueueError: this user may not, or there is no room.
+        QueueError: this user may not use the queue, or the disk is full.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -139,6 +139,6 @@ def _inside(root: Path) -> Iterator[None]:
                 root / ".queue",
                 expected="a queue that you may use",
                 found=error.strerror or str(error),
-                remedy="ask whoever owns the folder, free some disk space, or use another folder (--checkpoints)",
+                remedy="ask the owner of the folder, free some disk space, or use another folder (--checkpoints)",
             ) from error
         yield

@@ -1,11 +1,11 @@
-"""Slots: what of this machine its runs hold, so that together they never hold more than there is.
+"""Slots: the cores, memory and GPU shares of this machine that runs hold, never more in total than exist.
 
-Cores, GiB of main memory and parts of GPUs are tickets, each a locked file whose descriptor the job inherits: it is
-free exactly when the job is dead, whether or not anybody was there to notice. A run takes a ticket per thread, one per
-GiB that it needs, and, on a machine with GPUs, its part of the twelve parts of one GPU, the emptiest.
+Each core, GiB of main memory and part of a GPU is a slot: a locked file whose descriptor the job inherits, so that the
+kernel frees it exactly when the job is dead. A run takes one slot per thread, one per GiB that it needs and, on a
+machine with GPUs, its share of the twelve parts of one GPU, the one with most parts free.
 
-``EAVDASH_SLOTS`` says how many cores may be used (default: those of this process), ``EAVDASH_RAM`` how many GiB
-(default: all), ``EAVDASH_GPUS`` which GPUs ("0,1"; empty: none; default: ``CUDA_VISIBLE_DEVICES``, or those that
+``EAVDASH_SLOTS`` is the number of cores that may be used (default: those of this process), ``EAVDASH_RAM`` the GiB
+(default: all), ``EAVDASH_GPUS`` the GPUs ("0,1"; empty: none; default: ``CUDA_VISIBLE_DEVICES``, or those that
 nvidia-smi lists).
 """
 
@@ -30,13 +30,13 @@ from eavdash.store import locks
 
 #: Parts of a GPU: 2, 3, 4, 6 or 12 runs can share one evenly.
 GPU_PARTS = 12
-#: Environment variable of a worker with the share of its GPU's memory that it may take.
+#: Environment variable of a worker: the share of its GPU's memory that it may use.
 SHARE_VARIABLE = "EAVDASH_GPU_SHARE"
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What there is: cores, GiB of main memory (0: not counted), names of GPUs."""
+    """Resources of a machine: cores, GiB of main memory (0: not counted), names of GPUs."""
 
     cores: int
     ram: int = 0
@@ -45,7 +45,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Need:
-    """What one run takes. ``gpu_parts`` 0: no GPU; ``gpu``: only this one."""
+    """Resources that one run needs. ``gpu_parts`` 0: no GPU; ``gpu``: only this one."""
 
     cores: int = 1
     ram: int = 0
@@ -54,35 +54,35 @@ class Need:
 
 
 def this_machine() -> Machine:
-    """What runs may use here.
+    """Return the resources of this machine that runs may use.
 
     Raises:
-        ConfigError: a variable is not what it should be.
+        ConfigError: a variable has an invalid value.
     """
     return Machine(slot_count(), _ram(), _gpus())
 
 
 def slot_count() -> int:
-    """``EAVDASH_SLOTS``, else the number of cores that this process may use.
+    """Return ``EAVDASH_SLOTS``, or by default the number of cores that this process may use.
 
     Raises:
-        ConfigError: the variable is not a number above 0.
+        ConfigError: the variable is not a whole number above 0.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return _number("EAVDASH_SLOTS", cores)
 
 
 def cluster_jobs() -> int:
-    """``EAVDASH_CLUSTER_JOBS``: how many jobs may be handed to Ray or SLURM at once, waiting there or at work.
+    """Return ``EAVDASH_CLUSTER_JOBS``: the maximum number of jobs in Ray or SLURM at once, waiting or running.
 
     Raises:
-        ConfigError: the variable is not a number above 0.
+        ConfigError: the variable is not a whole number above 0.
     """
     return _number("EAVDASH_CLUSTER_JOBS", 200)
 
 
 def idle_seconds() -> float:
-    """``EAVDASH_IDLE``: after how many seconds without anything to do a conductor ends.
+    """Return ``EAVDASH_IDLE``: the seconds without work after which a scheduler exits.
 
     Raises:
         ConfigError: the variable is not a number above 0.
@@ -91,14 +91,16 @@ def idle_seconds() -> float:
     with contextlib.suppress(ValueError):
         if 0 < float(given) < math.inf:
             return float(given)
-    raise ConfigError.at("EAVDASH_IDLE", expected="seconds, more than 0", found=repr(given), remedy="mend or unset it")
+    raise ConfigError.at(
+        "EAVDASH_IDLE", expected="a number of seconds above 0", found=repr(given), remedy="fix or unset it"
+    )
 
 
 def check_environment() -> None:
-    """Read the variables that say what runs may take, for a command that needs them only later, or in a conductor.
+    """Check the variables of this module, for a command that needs them only later or in the scheduler.
 
     Raises:
-        ConfigError: one is not what it should be.
+        ConfigError: a variable has an invalid value.
     """
     slot_count()
     _ram()
@@ -107,7 +109,7 @@ def check_environment() -> None:
 
 
 def need_of(settings: Execution, machine: Machine, ram: float) -> Need:
-    """What a run takes that needs ``ram`` GiB; never more than there is, so that it runs alone rather than never."""
+    """Return the resources of a run that needs ``ram`` GiB; at most the whole machine, so that every run can start."""
     parts, gpu = 0, ""
     if machine.gpus and settings.device != "cpu":
         parts = max(1, GPU_PARTS // max(1, settings.runs_per_gpu))
@@ -118,7 +120,7 @@ def need_of(settings: Execution, machine: Machine, ram: float) -> Need:
 
 
 class Slots:
-    """The tickets of one machine, as files in a folder."""
+    """The slots of one machine, as files in a folder."""
 
     def __init__(self, folder: Path, machine: Machine) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -133,15 +135,15 @@ class Slots:
 
     @contextlib.contextmanager
     def take(self, need: Need, wanted: Callable[[], bool]) -> Iterator[Leases | None]:
-        """Wait for all that is needed and hold it.
+        """Wait for all needed slots and hold them.
 
-        None when ``wanted()`` became false while waiting. Leaving the block gives up this process's hold; a job that
-        inherited the descriptors keeps its own.
+        Yield None if ``wanted()`` became False while waiting. Leaving the block closes this process's descriptors; a
+        job that inherited them keeps its own.
         """
         held: dict[Path, int] = {}
         try:
             environment: dict[str, str] | None = None
-            # One waits at a time, so that a run in need of much is not starved by those that need little.
+            # Only one run waits at a time, so that small runs do not starve one that needs a lot.
             while not self._turn.acquire(timeout=0.5):
                 if not wanted():
                     yield None
@@ -159,13 +161,13 @@ class Slots:
                 os.close(descriptor)
 
     def _gather(self, need: Need, held: dict[Path, int]) -> dict[str, str] | None:
-        """Take what is free of what is still missing; the job's variables once nothing is."""
+        """Take the free ones among the missing slots; return the job's variables once none is missing."""
         whole = _fill(self._cores, min(need.cores, len(self._cores)), held)
         whole &= _fill(self._ram, min(need.ram, len(self._ram)), held)
         if not need.gpu_parts or not self._gpus:
             return {} if whole else None
         names = [need.gpu] if need.gpu in self._gpus else list(self._gpus)
-        # What is held of a GPU that cannot give the rest is let go: another one may be empty by now.
+        # Release the parts of a GPU that cannot provide the rest: another one may be free by now.
         taken = {name: [f for f in self._gpus[name] if f in held] for name in names}
         for name in sorted(names, key=lambda n: -self._free(n, held)):
             if _fill(self._gpus[name], need.gpu_parts, held):
@@ -179,24 +181,24 @@ class Slots:
         return None
 
     def _free(self, gpu: str, mine: dict[Path, int]) -> int:
-        """How many parts of a GPU nobody else holds."""
+        """Return how many parts of a GPU no other run holds."""
         free = 0
         for file in self._gpus[gpu]:
             if file in mine:
                 free += 1
-            elif (descriptor := locks.acquire(file, patience=0)) is not None:
+            elif (descriptor := locks.acquire(file, timeout=0)) is not None:
                 os.close(descriptor)
                 free += 1
         return free
 
 
 def _fill(files: list[Path], number: int, held: dict[Path, int]) -> bool:
-    """Take tickets of one kind until ``number`` of them are held; whether they are."""
+    """Take slots of one kind until ``number`` of them are held; return True if they are."""
     have = sum(file in held for file in files)
     for file in files:
         if have >= number:
             break
-        if file not in held and (descriptor := locks.acquire(file, patience=0)) is not None:
+        if file not in held and (descriptor := locks.acquire(file, timeout=0)) is not None:
             held[file] = descriptor
             have += 1
     return have >= number
@@ -229,5 +231,5 @@ def _number(variable: str, default: int) -> int:
     if not given:
         return default
     if not given.isdecimal() or int(given) < 1:
-        raise ConfigError.at(variable, expected="a whole number above 0", found=repr(given), remedy="mend or unset it")
+        raise ConfigError.at(variable, expected="a whole number above 0", found=repr(given), remedy="fix or unset it")
     return int(given)

@@ -1,10 +1,10 @@
-"""The state of every run of a study as one table, read from the runs' files in one pass.
+"""Snapshot of the states of all runs of a study as one table, read from the runs' files.
 
-Pages poll this: it needs neither the queue nor torch, and it reads again only files that have changed since the last
-look of this process. What it says is judged by :meth:`eavdash.store.RunDir.live_status`, at every look for a run that
-is under way, so a run whose process is gone is never shown as running; and for a run that has ended whenever something
-in its folder came or went, so that one whose files are gone is never shown as done. A file that was written over in
-place is noticed at the next look in a study of up to :data:`THOROUGH` runs, and within a few looks in larger ones.
+Pages poll this: it needs neither the queue nor torch, and reads only files that have changed since this process's last
+snapshot. States come from :meth:`eavdash.store.RunDir.live_status`. A running run is checked in every snapshot, so a
+run whose process is gone is never shown as running. A run that has ended is checked whenever a file in its folder was
+added or removed, so a run whose files are gone is never shown as done. A file that was overwritten in place is noticed
+in the next snapshot of a study of up to :data:`FULL_CHECKS` runs, and within a few snapshots of a larger one.
 """
 
 from __future__ import annotations
@@ -56,95 +56,95 @@ COLUMNS = {
     "gpu": "float64",
     "gpu_memory": "float64",
 }
-#: Studies whose rows a process keeps; those looked at least recently are read anew.
-STUDIES = 16
-#: Runs of which one look compares every file with what it saw before; the next look goes on with the next ones.
-THOROUGH = 1000
+#: Number of studies that a process caches; the least recently used ones are read again.
+CACHED_STUDIES = 16
+#: Number of runs of which one snapshot compares every file with the cache; the next snapshot takes the next ones.
+FULL_CHECKS = 1000
 
 Stamp = tuple[int, int, int]
 
 
 def snapshot(study: StudyDir, runs: Sequence[str] | None = None) -> pd.DataFrame:
-    """One row per run, by name.
+    """Return one row per run, sorted by name.
 
     Columns: run, unit, subject ("" across subjects), stage, fold, seed, state, shown (the state, "not responding", or
-    "damaged": done, and not all of its files are there as written), epoch, epochs, reason, attempt, accuracy (of test
-    trials, 0..1, NaN before), started, finished, heartbeat (seconds since 1970, NaN before), ended (nothing more will
-    happen by itself), from_epoch (after which the attempt began), executor, host, priority, stopping (to be cancelled),
-    of what a run under way uses: cpu (percent of one core), memory, peak (bytes), gpu (percent), gpu_memory (bytes),
-    NaN where that is not known.
+    "damaged": done, but a result file is missing or changed), epoch, epochs, reason, attempt, accuracy (of test
+    trials, 0..1, NaN before), started, finished, heartbeat (seconds since 1970, NaN before), ended (it will not change
+    by itself), from_epoch (after which the attempt started), executor, host, priority, stopping (being cancelled); and
+    the usage of a running run: cpu (percent of one core), memory, peak (bytes), gpu (percent), gpu_memory (bytes), NaN
+    if unknown.
     """
-    known = _known(study)
-    with known.lock:
+    cache = _study_cache(study)
+    with cache.lock:
         names = _names(study.path) if runs is None else [*runs]
-        due = known.due(names)
-        rows = [row for name in names if (row := known.row(study, name, runs is not None, name in due)) is not None]
+        due = cache.due(names)
+        rows = [row for name in names if (row := cache.row(study, name, runs is not None, name in due)) is not None]
         if runs is not None:
             return _Table(rows).frame
-        if len(known.runs) > len(rows):
-            there = set(names)
-            known.runs = {name: seen for name, seen in known.runs.items() if name in there}
-        if known.table is None or not known.table.update(rows):
-            known.table = _Table(rows)
-        return known.table.frame.copy(deep=False)
+        if len(cache.runs) > len(rows):
+            existing = set(names)
+            cache.runs = {name: cached for name, cached in cache.runs.items() if name in existing}
+        if cache.table is None or not cache.table.update(rows):
+            cache.table = _Table(rows)
+        return cache.table.frame.copy(deep=False)
 
 
 @dataclass(slots=True)
-class _Seen:
-    """A run as it was read last."""
+class _CachedRun:
+    """A run as last read."""
 
     stamps: tuple[Stamp | None, Stamp | None]  # of its folder and of its status.json
     row: tuple[Any, ...]
-    settled: bool  # what was read is true until one of its files changes
-    config: Stamp | None = None  # while it is the same, config.json is not read again
+    settled: bool  # the row is valid until one of its files changes
+    config: Stamp | None = None  # of config.json
     configured: tuple[Any, ...] = ()
-    files: tuple[str, ...] = ()  # config.json, and those that the run wrote if it is done
-    mark: int = 0  # of these files
+    files: tuple[str, ...] = ()  # config.json, and the result files of a finished run
+    fingerprint: int = 0  # of these files
 
 
 @dataclass
-class _Known:
-    """What this process has read of one study."""
+class _StudyCache:
+    """The rows of one study that this process has read."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    runs: dict[str, _Seen] = field(default_factory=dict)
+    runs: dict[str, _CachedRun] = field(default_factory=dict)
     table: _Table | None = None
     turn: int = 0
 
     def due(self, names: Sequence[str]) -> set[str]:
-        """The runs that this look is thorough about: each in its turn."""
-        if len(names) <= THOROUGH:
+        """Return the runs to be checked fully in this snapshot: all, or the next :data:`FULL_CHECKS` in turn."""
+        if len(names) <= FULL_CHECKS:
             return set(names)
-        self.turn = self.turn + THOROUGH if self.turn + THOROUGH < len(names) else 0
-        return set(names[self.turn : self.turn + THOROUGH])
+        self.turn = self.turn + FULL_CHECKS if self.turn + FULL_CHECKS < len(names) else 0
+        return set(names[self.turn : self.turn + FULL_CHECKS])
 
     def row(self, study: StudyDir, name: str, planned: bool, due: bool) -> tuple[Any, ...] | None:
-        """The run's row; None for a folder that is no run. ``planned``: it is one, whatever is missing."""
+        """Return the run's row; None for a folder that is not a run. ``planned``: it is one, even without files."""
         folder = f"{study.path}/{name}"
         stamps = _stamp(folder), _stamp(f"{folder}/status.json")
-        seen = self.runs.get(name)
-        # A running run is judged at every look: its process may have gone without writing anything.
-        changed = seen is None or not seen.settled or seen.stamps != stamps
-        if seen is None or changed or (due and seen.mark != results_mark(folder, seen.files)):
+        cached = self.runs.get(name)
+        # A running run is checked in every snapshot: its process may be gone without having written anything.
+        changed = cached is None or not cached.settled or cached.stamps != stamps
+        if cached is None or changed or (due and cached.fingerprint != results_fingerprint(folder, cached.files)):
             if not planned and _stamp(f"{folder}/config.json") is None:
                 self.runs.pop(name, None)
                 return None
-            seen = _read(study, name, stamps, seen)
-            self.runs[name] = seen
-        return seen.row
+            cached = _read(study, name, stamps, cached)
+            self.runs[name] = cached
+        return cached.row
 
 
 class _Table:
-    """The rows by column, changed in place: of ten thousand runs few change between two looks."""
+    """The rows by column, updated in place: of ten thousand runs only few change between two snapshots."""
 
     def __init__(self, rows: list[tuple[Any, ...]]) -> None:
         self.rows = rows
         self.columns = [list(values) for values in zip(*rows, strict=True)] or [[] for _ in COLUMNS]
         self.arrays = [self._array(number) for number in range(len(COLUMNS))]
-        self.frame = self._whole()  # callers get copies of it: pandas copies what one of them changes
+        self.frame = self._to_frame()  # callers get shallow copies: pandas copies a column on write
 
     def update(self, rows: list[tuple[Any, ...]]) -> bool:
-        """Take over what has changed; False if these are not the same runs."""
+        """Update the changed values; return False if these are not the same runs."""
         if len(rows) != len(self.rows):
             return False
         touched: set[int] = set()
@@ -160,7 +160,7 @@ class _Table:
         for column in touched:
             self.arrays[column] = self._array(column)
         if touched:
-            self.frame = self._whole()
+            self.frame = self._to_frame()
         return True
 
     def _array(self, column: int) -> Any:
@@ -168,45 +168,47 @@ class _Table:
         values = self.columns[column]
         return pd.array(values, dtype="str") if kind == "str" else np.array(values, dtype=kind)
 
-    def _whole(self) -> pd.DataFrame:
+    def _to_frame(self) -> pd.DataFrame:
         return pd.DataFrame(dict(zip(COLUMNS, self.arrays, strict=True)), copy=False)
 
 
-_studies: OrderedDict[str, _Known] = OrderedDict()
-_guard = threading.Lock()
+_caches: OrderedDict[str, _StudyCache] = OrderedDict()
+_caches_lock = threading.Lock()
 
 
-def _known(study: StudyDir) -> _Known:
-    with _guard:
-        known = _studies.pop(str(study.path), None) or _Known()
-        _studies[str(study.path)] = known
-        while len(_studies) > STUDIES:
-            _studies.popitem(last=False)
+def _study_cache(study: StudyDir) -> _StudyCache:
+    with _caches_lock:
+        known = _caches.pop(str(study.path), None) or _StudyCache()
+        _caches[str(study.path)] = known
+        while len(_caches) > CACHED_STUDIES:
+            _caches.popitem(last=False)
         return known
 
 
 def _names(folder: os.PathLike[str]) -> list[str]:
-    """The folders of a study that may be runs, by name."""
+    """Return the names of a study's folders that may be runs, sorted."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
     return []
 
 
 def _stamp(path: str) -> Stamp | None:
-    """Changes whenever the file is written anew, which is by renaming; None: there is none."""
+    """Return a value that changes whenever the file is replaced (files are written by renaming); None if missing."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - a path object for each of ten thousand files takes longer than the look
+        found = os.stat(path)  # noqa: PTH116 - creating ten thousand path objects takes longer than this call
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def results_mark(folder: str, names: Sequence[str]) -> int:
-    """Changes whenever one of these files is written, in place or anew, or is gone."""
+def results_fingerprint(folder: str, names: Sequence[str]) -> int:
+    """Return a value that changes whenever one of these files is written, replaced or removed."""
     return hash(tuple(_stamp(f"{folder}/{name}") for name in names))
 
 
-def _read(study: StudyDir, name: str, stamps: tuple[Stamp | None, Stamp | None], before: _Seen | None) -> _Seen:
+def _read(
+    study: StudyDir, name: str, stamps: tuple[Stamp | None, Stamp | None], before: _CachedRun | None
+) -> _CachedRun:
     run = study.run(name)
     config, configured = _stamp(str(run.config_file)), before.configured if before is not None else ()
     status: dict[str, Any]
@@ -214,20 +216,18 @@ def _read(study: StudyDir, name: str, stamps: tuple[Stamp | None, Stamp | None],
         status = run.live_status()
         if not configured or before is None or config is None or before.config != config:
             configured = _configured(run.config())
-        files = (run.config_file.name, *(run.written(status) if status["state"] == "done" else ()))
-        mark = results_mark(str(run.path), files)
+        files = (run.config_file.name, *(run.result_files(status) if status["state"] == "done" else ()))
+        fingerprint = results_fingerprint(str(run.path), files)
         row = _row(name, configured, status)
     except (IntegrityError, FileNotFoundError, KeyError, TypeError, ValueError) as error:
-        said = (
-            str(error) if isinstance(error, IntegrityError) else f"{run.status_file}: {error!r} is not as it should be"
-        )
-        status = {"state": "failed", "shown": "failed", "reason": said}
-        return _Seen(stamps, _row(name, configured or _by_name(run), status), settled=False, configured=configured)
-    return _Seen(stamps, row, status["state"] != "running", config, configured, files, mark)
+        reason = str(error) if isinstance(error, IntegrityError) else f"{run.status_file}: invalid content: {error!r}"
+        status = {"state": "failed", "shown": "failed", "reason": reason}
+        return _CachedRun(stamps, _row(name, configured or _by_name(run), status), settled=False, configured=configured)
+    return _CachedRun(stamps, row, status["state"] != "running", config, configured, files, fingerprint)
 
 
 def _by_name(run: RunDir) -> tuple[Any, ...]:
-    """What the table shows of a run whose config.json cannot be read, as far as its name says it."""
+    """Return unit, subject, stage, fold and seed from the name of a run whose config.json cannot be read."""
     found = re.fullmatch(rf"(.+)-({'|'.join(STAGES)})(?:-fold(\d+))?(?:-seed(\d+))?", run.name)
     if found is None:
         return "", "", "", 0, 0
@@ -241,13 +241,13 @@ def _by_name(run: RunDir) -> tuple[Any, ...]:
 
 
 def _configured(config: dict[str, Any]) -> tuple[Any, ...]:
-    """The part of config.json that the table shows."""
+    """Return the values of config.json that the table has: unit, subject, stage, fold, seed."""
     texts = (str(config.get(key) or "") for key in ("unit", "subject", "stage"))
     return (*texts, int(config.get("fold") or 0), int(config.get("seed") or 0))
 
 
 def _row(name: str, configured: tuple[Any, ...], status: dict[str, Any]) -> tuple[Any, ...]:
-    """The values of :data:`COLUMNS`."""
+    """Return the values of :data:`COLUMNS`."""
     get = status.get
     execution, job, usage = get("execution") or {}, get("job") or {}, get("usage") or {}
     used = usage if status["state"] == "running" else {}

@@ -1,6 +1,6 @@
-"""What a worker takes of its machine: processor, main memory, and its GPU where torch has opened one.
+"""Resource usage of a worker for status.json: CPU, memory, and its GPU if torch uses one.
 
-Out: a small dictionary for status.json. The worker's children (readers of recordings) count with it.
+The worker's children (readers of recordings) are included.
 """
 
 from __future__ import annotations
@@ -14,33 +14,33 @@ import psutil
 
 
 class Usage:
-    """The usage of this process and its children since the last look."""
+    """Usage of this process and its children since the last call of :meth:`now`."""
 
     def __init__(self) -> None:
-        self._me = psutil.Process()
-        self._then = (time.monotonic(), self._seconds())
+        self._process = psutil.Process()
+        self._last = (time.monotonic(), self._seconds())
         self._peak = 0
 
     def now(self) -> dict[str, Any]:
-        """``cpu`` in percent of a core, ``rss`` and ``peak`` in bytes, ``gpu`` in percent, ``gpu_memory`` in bytes."""
+        """Return ``cpu`` (percent of a core), ``rss``, ``peak`` (bytes), ``gpu`` (percent), ``gpu_memory`` (bytes)."""
         now, seconds = time.monotonic(), self._seconds()
-        cpu = 100 * (seconds - self._then[1]) / max(1e-6, now - self._then[0])
-        self._then = now, seconds
+        cpu = 100 * (seconds - self._last[1]) / max(1e-6, now - self._last[0])
+        self._last = now, seconds
         rss = 0
-        for process in self._family():
+        for process in self._processes():
             with contextlib.suppress(psutil.Error):
                 rss += process.memory_info().rss
         self._peak = max(self._peak, rss)
         return {"cpu": round(max(0.0, cpu), 1), "rss": rss, "peak": self._peak, **_gpu()}
 
-    def _family(self) -> list[psutil.Process]:
+    def _processes(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error):
-            return [self._me, *self._me.children(recursive=True)]
-        return [self._me]
+            return [self._process, *self._process.children(recursive=True)]
+        return [self._process]
 
     def _seconds(self) -> float:
         total = 0.0
-        for process in self._family():
+        for process in self._processes():
             with contextlib.suppress(psutil.Error):
                 times = process.cpu_times()
                 total += times.user + times.system
@@ -48,10 +48,10 @@ class Usage:
 
 
 def _gpu() -> dict[str, Any]:
-    """Of the GPU, if this process has loaded torch and torch has opened one: nothing is loaded for this."""
+    """Return the GPU's usage if torch is loaded and has initialised CUDA; this function loads nothing."""
     torch = sys.modules.get("torch")
     found: dict[str, Any] = {}
-    with contextlib.suppress(Exception):  # half-loaded, or without the driver's library: then it is not known
+    with contextlib.suppress(Exception):  # torch is only partly loaded, or the driver's library is missing
         if torch is not None and torch.cuda.is_initialized():
             found["gpu_memory"] = int(torch.cuda.memory_reserved())
             found["gpu"] = int(torch.cuda.utilization())

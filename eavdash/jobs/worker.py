@@ -1,12 +1,11 @@
 """The process that computes one run: ``python -m eavdash.jobs.worker RUN_DIR``.
 
-In: a run's folder, and from its status.json the settings of its execution (device, threads). Out: the run's results,
-its state (running, then done or failed with a sentence) and a heartbeat while it works. The same command is run by
-every executor and may be typed by hand; whoever holds the run's lock computes it, so it is never computed twice. A
-worker that finds in status.json that another attempt has taken over (its machine was cut off from the others, say) ends
-itself.
+It reads the execution settings (device, threads) from the run's status.json, and writes the run's results, its state
+(running, then done, or failed with a reason) and a heartbeat. Every executor runs the same command, and users may run
+it by hand; only the process that holds the run's lock computes it, so a run is never computed twice. A worker exits if
+status.json shows that another attempt has replaced it (for example after its machine lost the network).
 
-SIGTERM ends it at once: the last finished epoch is on disk, and whoever sent the signal says what becomes of the run.
+SIGTERM ends it at once: the last finished epoch is on disk, and the sender of the signal sets the run's new state.
 """
 
 from __future__ import annotations
@@ -40,77 +39,82 @@ STOPPED = 128 + signal.SIGTERM
 
 
 class Stopped(BaseException):
-    """SIGTERM arrived; not an ``Exception``, so that nothing on the way up takes it for a failure."""
+    """SIGTERM was received; not an ``Exception``, so that no handler of failures catches it."""
 
 
 class Heartbeat:
-    """Writes the time into status.json while the block runs, from a thread."""
+    """Context manager that writes heartbeats into status.json from a thread."""
 
     def __init__(self, run: RunDir, mine: dict[str, Any]) -> None:
         self.run, self._mine = run, mine
         self._usage = Usage()
-        self._over = threading.Event()
+        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def __enter__(self) -> None:
         self._thread.start()
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._over.set()
+        self._stop.set()
         self._thread.join()
 
     def _beat(self) -> None:
-        while not self._over.wait(HEARTBEAT_EVERY):
+        while not self._stop.wait(HEARTBEAT_EVERY):
             try:
                 usage = self._usage.now()
                 self.run.update(self._mine, heartbeat=time.time(), beat=boot_clock(), usage=usage, peak=usage["peak"])
             except (IntegrityError, QueueError):
-                # The run was deleted, or is another attempt's by now: what this one computes is of no use to anybody.
+                # The run was deleted, or another attempt has replaced this one.
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
             except (EavdashError, OSError):
-                continue  # the disk is full or away for a moment: that is for the training to report, when it writes
+                continue  # the disk is full or unavailable for a moment; the training reports it when it writes
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Compute the run; the exit code is 0 when it is done."""
+    """Compute the run and return the exit code: 0 if it is done."""
     faulthandler.enable()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     signal.signal(signal.SIGTERM, _on_sigterm)
     given = arguments if arguments is not None else sys.argv[1:]
     try:
         if len(given) != 1:
-            raise UsageError("python -m eavdash.jobs.worker: expected one run folder; give checkpoints/STUDY/RUN.")
-        # Not resolved: a study that is a link to another disk still has its cache beside the other studies.
+            raise UsageError.at(
+                "python -m eavdash.jobs.worker",
+                expected="one run folder",
+                found=f"{len(given)} arguments",
+                remedy="give checkpoints/STUDY/RUN",
+            )
+        # Not resolved: a study that is a symbolic link to another disk keeps its cache beside the other studies.
         run = RunDir(Path(given[0]).absolute())
         job = os.environ.get(JOB_VARIABLE)
-        if job is not None and not _is_wanted(run, job):
-            print(f"eavdash: {job} is out of date: {run.name} was cancelled, is over, or is another job's", flush=True)
+        if job is not None and not _is_current(run, job):
+            print(f"eavdash: {job} is out of date: {run.name} was cancelled, has ended, or has another job", flush=True)
             return 0
-        by_hand = _take(run, patience=0.5 if job is None else 60.0) and job is None
+        by_hand = _acquire_lock(run, timeout=0.5 if job is None else 60.0) and job is None
         return _compute(run, by_hand)
     except EavdashError as error:
-        _say(f"eavdash: {error}")
+        _print_error(f"eavdash: {error}")
         return error.exit_code
     except Stopped:
         return STOPPED
 
 
-def _is_wanted(run: RunDir, job: str) -> bool:
-    """Whether the run still is this job's, of a place with a queue of its own."""
+def _is_current(run: RunDir, job: str) -> bool:
+    """Return True if the run still belongs to this job (of an executor with its own queue)."""
     status = run.status()
     name = dict(status.get("job") or {}).get("name")
     return name == job and status["state"] in ("queued", "running") and not status.get("cancel")
 
 
 def _compute(run: RunDir, by_hand: bool) -> int:
-    status = _begin(run, by_hand)
+    status = _mark_running(run, by_hand)
     mine = {key: status.get(key) for key in ("attempt", "submission")}
     try:
         with Heartbeat(run, mine):
             _train(run, dict(status.get("execution") or {}))
         run.transition("done", expect=mine, checksums=run.seal(), finished=time.time(), reason="")
-        # Last: a run that is killed before it is done must not begin again from nothing.
+        # Only now: a run that is killed before it is done must be able to resume.
         run.resume_file.unlink(missing_ok=True)
         run.joint_resume_file.unlink(missing_ok=True)
         return 0
@@ -119,19 +123,19 @@ def _compute(run: RunDir, by_hand: bool) -> int:
             run.transition("cancelled", reason="stopped by hand", finished=time.time())
         return STOPPED
     except EavdashError as error:
-        _say(f"eavdash: {error}")
+        _print_error(f"eavdash: {error}")
         return _fail(run, mine, str(error))
     except Exception as error:
-        _say(traceback.format_exc())
+        _print_error(traceback.format_exc())
         return _fail(run, mine, f"{type(error).__name__}: {error}")
 
 
-def _take(run: RunDir, patience: float = 0.5) -> bool:
-    """Hold the run's lock: the one that the executor handed down, or one's own (by hand: True).
+def _acquire_lock(run: RunDir, timeout: float = 0.5) -> bool:
+    """Take over the run's lock from the executor, or acquire it; return True if it was acquired here (by hand).
 
     Raises:
         UsageError: there is no such run.
-        QueueError: somebody else is computing it.
+        QueueError: another process is computing it.
     """
     if not run.config_file.exists():
         raise UsageError.at(run.path, expected="a run's folder with config.json", found="none", remedy="plan it first")
@@ -143,43 +147,43 @@ def _take(run: RunDir, patience: float = 0.5) -> bool:
                 return False
         except (OSError, ValueError):
             pass  # the variable came from elsewhere
-    lock = locks.acquire(run.lock_file, patience)
+    lock = locks.acquire(run.lock_file, timeout)
     if lock is None:
         owner = locks.owner(run.lock_file)
         raise QueueError.at(
             run.path,
-            expected="a run that nobody is computing",
-            found=f"process {owner.pid} at work on it" if owner else "a process at work on it",
+            expected="a run that no other process is computing",
+            found=f"that process {owner.pid} is computing it" if owner else "that another process is computing it",
             remedy=f"wait for it, or stop it with: eavdash cancel {run.study.name} --run {run.name}",
         )
     locks.sign(lock, os.getpid())
-    os.environ[RUN_VARIABLE] = str(run.path)  # what it starts is known by it, as what the queue's workers start
+    os.environ[RUN_VARIABLE] = str(run.path)  # identifies its child processes, as the queue does for its workers
     return True
 
 
-def _begin(run: RunDir, by_hand: bool) -> dict[str, Any]:
-    """Write that the run is being computed; returns its status then.
+def _mark_running(run: RunDir, by_hand: bool) -> dict[str, Any]:
+    """Mark the run as running; return its new status.
 
     Raises:
-        QueueError: it is done, or was cancelled in this very moment.
+        QueueError: it is done, or was cancelled in the meantime.
     """
     status = run.status()
     fields: dict[str, Any] = {"pid": os.getpid(), "host": host(), "heartbeat": time.time(), "beat": boot_clock()}
     fields["from_epoch"] = int(status.get("epoch") or 0)
     if JOB_VARIABLE in os.environ:
         expect = {"submission": status.get("submission"), "job": status.get("job"), "cancel": None}
-        if status["state"] == "running":  # the place has lost its earlier process and begins anew
-            run.transition("queued", expect=expect, reason="its place began it anew")
+        if status["state"] == "running":  # the executor has lost the earlier process and restarts the job
+            run.transition("queued", expect=expect, reason="its executor restarted it")
         fields |= {"attempt": int(status.get("attempt") or 0) + 1, "started": time.time(), "finished": None}
-        begun = run.transition("running", expect={"state": "queued", **expect}, reason="", **fields)
+        started = run.transition("running", expect={"state": "queued", **expect}, reason="", **fields)
         with contextlib.suppress(OSError), run.log_file.open("a", encoding="utf-8") as log:
             log.write(heading(run, f"{os.environ[JOB_VARIABLE]} on {host()}"))
-        return begun
+        return started
     if by_hand:
         fields |= {"attempt": int(status.get("attempt") or 0) + 1, "started": time.time(), "finished": None}
         fields |= {"reason": "", "cancel": None}
-        # Whoever watches the run's job elsewhere must not take that one's end for this process's; whoever conducts the
-        # queue finds this process by the run's lock.
+        # The run's previous job on another executor, if any, must not be mistaken for this process. The scheduler
+        # finds this process by the run's lock.
         mine: dict[str, Any] = {"job": {"executor": "local", "name": ""}}
         if status.get("submission"):
             mine["submission"] = new_request_id()
@@ -190,12 +194,12 @@ def _begin(run: RunDir, by_hand: bool) -> dict[str, Any]:
 
 
 def _train(run: RunDir, execution: dict[str, Any]) -> None:
-    # Here, not at the top: a refusal must not wait for torch, and the heartbeat already goes.
+    # Imported here: errors above must not wait for torch, and the heartbeat is already running.
     from eavdash.training.run import train_run
 
     settings = execution_of({"execution": execution})
     device = settings.device
-    if os.environ.get("EAVDASH_GPU") and device.startswith("cuda:"):  # the only one that this process sees is its own
+    if os.environ.get("EAVDASH_GPU") and device.startswith("cuda:"):  # this process sees only its own GPU
         device = "cuda"
     if share := os.environ.get(SHARE_VARIABLE):
         import torch
@@ -205,14 +209,14 @@ def _train(run: RunDir, execution: dict[str, Any]) -> None:
     train_run(run, device=device, threads=settings.threads, execution=settings)
 
 
-def _say(text: str) -> None:
-    """A line of the run's log; where there is no room for it, what is to be done goes on."""
+def _print_error(text: str) -> None:
+    """Write a line to the run's log; a full disk is ignored."""
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr, flush=True)
 
 
 def _fail(run: RunDir, mine: dict[str, Any], reason: str) -> int:
-    """Write why the run failed. Where not even that can be written, the exit code tells the conductor."""
+    """Write why the run failed; if that cannot be written, the exit code tells the scheduler the reason."""
     try:
         run.transition("failed", expect=mine, reason=reason, finished=time.time())
         return 1
@@ -231,5 +235,5 @@ if __name__ == "__main__":
     with contextlib.suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()
-    # Not sys.exit: threads of libraries that hang in their own clean-up must not keep a finished run's slot.
+    # Not sys.exit: library threads that hang during cleanup must not keep a finished run's slot.
     os._exit(code)

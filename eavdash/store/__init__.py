@@ -1,9 +1,9 @@
-"""The files under ``checkpoints/``: their names, how they are written, and what a run's state may become.
+"""The files under ``checkpoints/``: their names, their content, and the states of a run.
 
-This package alone spells those names (docs/architecture.md, "Files"): names.py those of folders, paths.py those of
-files; run.py and study.py say what stands in them. The app, the queue and the workers meet only through these files.
-Everything is written to a temporary name, flushed to disk and then renamed, so that a reader never sees half a file.
-Nothing here needs torch.
+Only this package defines those names (docs/architecture.md, "Files"): names.py those of folders, paths.py those of
+files; run.py and study.py define the content. The app, the queue and the workers communicate only through these files.
+Every file is written under a temporary name, flushed to disk and renamed, so a reader never sees a partial file.
+Nothing here imports torch.
 """
 
 from eavdash.store.names import check_study_name, checkpoints_folder, checkpoints_root, slug, unit_name

@@ -1,6 +1,6 @@
-"""Files that are whole or not there: written to a temporary name, flushed, then renamed; their checksums; locks.
+"""Atomic file writes, checksums and file locks.
 
-Also which machine this is, and its clock that does not jump: what is written into shared files is signed with them.
+Also this machine's name and its monotonic clock, both written into files that machines share.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 from eavdash.errors import IntegrityError, TrainingError
 
-#: Checksums of the files in its folder, as ``sha256sum`` writes and checks them.
+#: Name of a folder's checksum file, in the format of ``sha256sum``.
 CHECKSUMS = "SHA256SUMS"
 
 
@@ -27,7 +27,7 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Call ``write(file)`` on a temporary file beside ``path``, flush it to disk and rename it into place.
 
     Raises:
-        TrainingError: the disk is full or the folder cannot be written; the file that was there before is untouched.
+        TrainingError: the disk is full or the folder is not writable; an existing file is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
@@ -46,26 +46,26 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 
 
 def unwritable(path: Path, error: OSError) -> TrainingError:
-    """What is said when the disk is full, or a folder may not be written."""
+    """Return the error for a full disk or a folder without write permission."""
     return TrainingError.at(
         path,
         expected="a file that can be written",
         found=error.strerror or str(error),
-        remedy="free some disk space or mend the permissions, then retry: the last finished epoch is kept",
+        remedy="free some disk space or fix the permissions, then retry: the last finished epoch is kept",
     )
 
 
 def write_json(path: Path, data: Any) -> None:
-    """``data`` as indented UTF-8 JSON, atomically."""
+    """Write ``data`` as indented UTF-8 JSON, atomically."""
     text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
     write_atomic(path, lambda file: file.write(text.encode()))
 
 
 def read_json(path: Path, remedy: str = "restore it or train the study again") -> Any:
-    """The JSON document at ``path``.
+    """Return the JSON document at ``path``.
 
     Raises:
-        IntegrityError: it is missing or not JSON; ``remedy`` says what to do then.
+        IntegrityError: it is missing or not JSON; ``remedy`` becomes the error's remedy.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -76,17 +76,17 @@ def read_json(path: Path, remedy: str = "restore it or train the study again") -
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's content."""
+    """Return the hexadecimal SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager
 def locked_file(folder: Path, name: str) -> Iterator[None]:
-    """Hold the lock on a file of ``folder``, waiting for whoever holds it.
+    """Hold the exclusive lock on a file of ``folder``; wait until it is free.
 
     Raises:
-        IntegrityError: the folder is gone. TrainingError: nothing can be written there.
+        IntegrityError: the folder is gone. TrainingError: the folder is not writable.
     """
     try:
         file = (folder / name).open("ab")
@@ -100,7 +100,7 @@ def locked_file(folder: Path, name: str) -> Iterator[None]:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a live process holds the lock on a file (``flock``); also where this user may not look, for who knows."""
+    """Return True if a process holds the lock (``flock``) on a file, or if this user may not open the file."""
     try:
         file = path.open("rb")
     except PermissionError:
@@ -116,18 +116,18 @@ def is_locked(path: Path) -> bool:
 
 
 def host() -> str:
-    """The name under which this machine signs files; ``EAVDASH_HOST`` where several are called the same."""
+    """Return this machine's name; ``EAVDASH_HOST`` overrides it where several machines share one name."""
     return os.environ.get("EAVDASH_HOST") or os.uname().nodename
 
 
 def boot_clock() -> list[Any]:
-    """Now, by a clock that every process of this machine shares and that nobody sets: [boot, seconds since then]."""
-    return [_boot(), time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))]
+    """Return [boot id, seconds since boot]: a clock that all processes of this machine share and no user can set."""
+    return [_boot_id(), time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))]
 
 
 @cache
-def _boot() -> str:
-    """What tells one boot of a machine from the next; empty where the system does not say."""
+def _boot_id() -> str:
+    """Return the id of the current boot; empty where the system has none."""
     with contextlib.suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     return ""

@@ -1,8 +1,8 @@
-"""The datasets that a checkpoints folder knows by name, so that nobody types a path twice.
+"""The named datasets of a checkpoints folder.
 
-In and out: names and paths. ``.datasets.json`` holds the list; a table that was uploaded lies under
-``.datasets/<name>/trials.csv`` with absolute paths. The recordings themselves are never copied, written or removed.
-The list is replaced whole and under a lock, so that two who add at once both find theirs in it.
+``.datasets.json`` maps names to paths; an uploaded table is kept as ``.datasets/<name>/trials.csv`` with absolute
+paths. The recordings themselves are never copied, written or removed. The list is replaced atomically and under a lock,
+so that concurrent additions are all kept.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ NAME_LENGTH = 60
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset folder or trial table (absolute path as text) and what people call it."""
+    """Name and absolute path of a dataset folder or trial table."""
 
     name: str
     path: str
 
 
 def list_file(root: Path) -> Path:
-    """Where the list lies under a checkpoints folder."""
+    """Return the path of the list in a checkpoints folder."""
     return root / ".datasets.json"
 
 
-def known(root: Path) -> list[Dataset]:
-    """The datasets of a checkpoints folder by name; none while there is no list.
+def list_datasets(root: Path) -> list[Dataset]:
+    """Return the datasets of a checkpoints folder, sorted by name; empty if there is no list.
 
     Raises:
         IntegrityError: the list is damaged.
@@ -57,13 +57,13 @@ def known(root: Path) -> list[Dataset]:
             file,
             expected="the list of datasets",
             found=f"{type(error).__name__}: {error}",
-            remedy="mend it, or delete it and add the datasets again (recordings are not touched)",
+            remedy="fix it, or delete it and add the datasets again (recordings are not touched)",
         ) from error
     return sorted(found, key=lambda d: d.name.casefold())
 
 
 def check_name(root: Path, name: str) -> str:
-    """``name`` if a new dataset can be called so.
+    """Return ``name`` if a new dataset may have it.
 
     Raises:
         UsageError: it is empty, too long, holds a slash or a control character, begins with a dot, or is taken.
@@ -73,36 +73,36 @@ def check_name(root: Path, name: str) -> str:
         found = "none" if not name else repr(name)
         raise _name_error(f"1 to {NAME_LENGTH} printable characters", found)
     if name[0] == "." or any(c in name for c in "/\\"):
-        raise _name_error("no slash and no dot at its beginning", repr(name))
-    for other in known(root):
+        raise _name_error("a name without slashes and without a leading dot", repr(name))
+    for other in list_datasets(root):
         if other.name.casefold() == name.casefold():
             raise _name_error("a name that is not in the list", f"{other.name!r} for {other.path}")
     return name
 
 
 def add(root: Path, name: str, path: str | Path) -> Dataset:
-    """Put a dataset into the list.
+    """Add a dataset to the list.
 
     Raises:
-        UsageError: the name cannot be used or is taken, or the path is in the list under another name.
-        IntegrityError: the list is damaged; it is left as it is.
-        TrainingError: the checkpoints folder cannot be written.
+        UsageError: the name is invalid or taken, or the path is in the list under another name.
+        IntegrityError: the list is damaged; it is not changed.
+        TrainingError: the checkpoints folder is not writable.
     """
     made = Dataset(name, str(Path(path).expanduser().absolute()))
     with _locked(root):
         check_name(root, name)
         check_path(root, made.path)
-        _write(root, [*known(root), made])
+        _write(root, [*list_datasets(root), made])
     return made
 
 
 def check_path(root: Path, path: str) -> str:
-    """``path`` if it is not in the list yet.
+    """Return ``path`` if it is not in the list yet.
 
     Raises:
-        UsageError: it is, under the name that the message says.
+        UsageError: it is in the list; the message gives its name.
     """
-    for other in known(root):
+    for other in list_datasets(root):
         if other.path == str(Path(path).expanduser().absolute()):
             raise UsageError.at(
                 path, expected="a dataset that is not in the list", found=f"{other.name!r}", remedy="choose that one"
@@ -111,13 +111,13 @@ def check_path(root: Path, path: str) -> str:
 
 
 def remove(root: Path, name: str) -> None:
-    """Take a dataset out of the list. Its recordings, and a table that was uploaded, stay: studies may name them.
+    """Remove a dataset from the list. Its recordings and an uploaded table stay: studies may refer to them.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: no dataset has that name.
     """
     with _locked(root):
-        before = known(root)
+        before = list_datasets(root)
         after = [d for d in before if d.name != name]
         if len(after) == len(before):
             names = ", ".join(d.name for d in before) or "none"
@@ -126,16 +126,16 @@ def remove(root: Path, name: str) -> None:
 
 
 def absolute_paths(text: str, base: str | Path) -> str:
-    """A trial table (CSV text) with every recording's path absolute; relative ones start from the folder ``base``.
+    """Return a trial table (CSV text) with absolute paths of recordings; relative ones are resolved against ``base``.
 
     Raises:
-        TableError: there are relative paths, and ``base`` is empty or no folder.
+        TableError: there are relative paths, and ``base`` is empty or not a folder.
     """
     rows = list(csv.reader(io.StringIO(text, newline="")))
-    places = [i for i, column in enumerate(rows[0] if rows else []) if column.strip() in PATH_COLUMNS]
+    path_columns = [i for i, column in enumerate(rows[0] if rows else []) if column.strip() in PATH_COLUMNS]
     folder = Path(base).expanduser().absolute() if str(base).strip() else None
     for row in rows[1:]:
-        for i in places:
+        for i in path_columns:
             entry = row[i].strip() if i < len(row) else ""
             if not entry or Path(entry).is_absolute():
                 continue
@@ -153,14 +153,14 @@ def absolute_paths(text: str, base: str | Path) -> str:
 
 
 def save_table(root: Path, name: str, text: str, base: str | Path) -> Path:
-    """Keep an uploaded trial table (CSV text) as ``.datasets/<name>/trials.csv``; its path.
+    """Save an uploaded trial table (CSV text) as ``.datasets/<name>/trials.csv`` and return its path.
 
-    Paths become absolute (:func:`absolute_paths`). Another table that lies there from before is not overwritten, as
-    studies may have been made with it; the new one gets a folder of its own.
+    Paths become absolute (:func:`absolute_paths`). A different table of the same name is not overwritten, because
+    studies may use it; the new one gets its own folder.
 
     Raises:
         TableError: as :func:`absolute_paths`.
-        TrainingError: the checkpoints folder cannot be written.
+        TrainingError: the checkpoints folder is not writable.
     """
     content = absolute_paths(text, base).encode()
     with _locked(root):
@@ -195,7 +195,7 @@ def _locked(root: Path) -> Iterator[None]:
             root,
             expected="a checkpoints folder that can be written",
             found=error.strerror or str(error),
-            remedy="mend its permissions or name another by EAVDASH_CHECKPOINTS",
+            remedy="fix its permissions, or choose another folder with EAVDASH_CHECKPOINTS",
         ) from error
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,9 +1,9 @@
-"""Locks that the kernel frees: who is at work, and whether it still lives.
+"""File locks that the kernel releases, and the processes that hold them.
 
-A lock is an ``flock`` on a file. It belongs to the open file, not to a process number, so a child that inherits the
-descriptor keeps it, and it is free in the very moment in which the last holder is gone, however it went. The file's
-content names the holder (process number, time of its birth, host), so that it can be signalled: a number alone is no
-sign of life, since numbers are used again.
+A lock is an ``flock`` on a file. It belongs to the open file description, not to a process id: a child that inherits
+the descriptor keeps the lock, and the lock is free as soon as the last holder has exited, for any reason. The file
+names the holder (process id, start time, host), so that it can be signalled; the id alone does not identify a process,
+because ids are reused.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from eavdash.store.atomic import host as this_host
 
 @dataclass(frozen=True)
 class Owner:
-    """A process, told apart from a later one with the same number by its birth."""
+    """A process; its start time distinguishes it from a later one with the same id."""
 
     pid: int
-    born: float
+    start_time: float
     host: str
 
     @property
     def alive(self) -> bool:
-        """Whether it runs on this machine: neither gone, nor dead and not yet buried."""
-        return self.host == this_host() and process_start_time(self.pid) == self.born
+        """True if it runs on this machine and is not a zombie."""
+        return self.host == this_host() and process_start_time(self.pid) == self.start_time
 
 
 def process_start_time(pid: int) -> float | None:
-    """When a process was born, on a scale that only serves to tell two apart; None if it is dead or a zombie."""
+    """Return a process's start time (arbitrary unit, only for comparison); None if it is dead or a zombie."""
     stat = Path(f"/proc/{pid}/stat")
     if stat.parent.parent.joinpath("self").exists():
         try:
@@ -52,7 +52,7 @@ def process_start_time(pid: int) -> float | None:
 
 
 def pids_with_env(variable: str, value: str) -> list[int]:
-    """The living processes that were started with an environment variable of this value, or by such a one."""
+    """Return the ids of live processes whose environment has ``variable`` set to ``value``; children inherit it."""
     import psutil
 
     found = []
@@ -63,12 +63,12 @@ def pids_with_env(variable: str, value: str) -> list[int]:
     return found
 
 
-def acquire(path: Path, patience: float = 0.5) -> int | None:
-    """The descriptor of ``path``, locked for this process alone; None when another holds it.
+def acquire(path: Path, timeout: float = 0.5) -> int | None:
+    """Return a descriptor of ``path`` with an exclusive lock; None if another process holds the lock.
 
-    ``patience`` in seconds outlasts those who only look (:func:`is_locked`), which lock for an instant.
+    ``timeout`` in seconds should outlast :func:`is_locked` of other processes, which takes the lock for an instant.
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -82,7 +82,7 @@ def acquire(path: Path, patience: float = 0.5) -> int | None:
         except BaseException:
             os.close(descriptor)
             raise
-        # The file may have been deleted, or replaced, before it was locked: a lock on it would exclude nobody.
+        # The file may have been deleted or replaced before it was locked; such a lock excludes no other process.
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
@@ -91,26 +91,26 @@ def acquire(path: Path, patience: float = 0.5) -> int | None:
 
 @contextlib.contextmanager
 def shared(path: Path) -> Iterator[None]:
-    """Hold the lock together with others, waiting for whoever holds it alone."""
+    """Hold a shared lock; wait while another process holds an exclusive one."""
     with path.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         yield
 
 
 def sign(descriptor: int, pid: int | None = None) -> None:
-    """Write into a lock's file that process ``pid`` holds it; None: that the holder is not known yet."""
+    """Write into a lock file that process ``pid`` holds it; None: the holder is not known yet."""
     text = b""
     if pid is not None:
         owner = {"pid": pid, "born": process_start_time(pid), "host": this_host()}
         text = json.dumps(owner).encode()
-    # Without room for its name the lock is held all the same.
+    # With a full disk the file stays empty, but the lock is held.
     with contextlib.suppress(OSError):
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, text, 0)
 
 
 def owner(path: Path) -> Owner | None:
-    """Who signed the lock; None when nobody did (yet)."""
+    """Return the process that the lock file names; None if it names none (yet)."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         return Owner(int(data["pid"]), float(data["born"]), str(data["host"]))

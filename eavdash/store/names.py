@@ -1,4 +1,4 @@
-"""Where studies lie, and what they, their subjects and files may be called."""
+"""The checkpoints folder, and valid names of studies, subjects and files."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from eavdash.errors import UsageError
 
 
 def checkpoints_root(given: str | Path | None = None) -> Path:
-    """Where studies live: the argument, else ``EAVDASH_CHECKPOINTS``, else ``./checkpoints``; absolute."""
+    """Return the folder of all studies: the argument, ``EAVDASH_CHECKPOINTS`` or ``./checkpoints``; absolute."""
     return Path(given or os.environ.get("EAVDASH_CHECKPOINTS") or "checkpoints").expanduser().resolve()
 
 
 def checkpoints_folder(given: str | Path | None = None) -> Path:
-    """:func:`checkpoints_root`, which need not be there yet, but must be no file.
+    """Return :func:`checkpoints_root`, which need not exist yet.
 
     Raises:
-        UsageError: it is one, or lies in one.
+        UsageError: it is a file, or one of its parents is.
     """
     root = checkpoints_root(given)
     for path in (root, *root.parents):
@@ -32,22 +32,22 @@ def checkpoints_folder(given: str | Path | None = None) -> Path:
 
 
 def slug(text: str) -> str:
-    """A name that is safe in a path: letters, digits, dot, dash and underscore, and unique per text."""
+    """Return a name that is safe in a path (letters, digits, dot, dash, underscore) and unique to the text."""
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "x"
-    # Two texts may flatten to the same name ("a b", "a/b"): a few digits of a hash keep them apart.
+    # Two texts may map to the same name ("a b", "a/b"): a few digits of a hash distinguish them.
     return safe if safe == text else f"{safe}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
 def unit_name(subject: str) -> str:
-    """The run-name part of a subject: ``s01`` for integers, ``s-<slug>`` otherwise."""
+    """Return a subject's part of a run name: ``s01`` for integers, ``s-<slug>`` otherwise."""
     return f"s{int(subject):02d}" if re.fullmatch(r"0|[1-9]\d*", subject) else f"s-{slug(subject)}"
 
 
 def check_study_name(name: str) -> str:
-    """``name`` if it can be a study's folder.
+    """Return ``name`` if it is a valid folder name for a study.
 
     Raises:
-        UsageError: it is empty, hidden, or has characters that are unsafe in a path.
+        UsageError: it is empty, too long, hidden, or has characters that are unsafe in a path.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
         raise UsageError.at(

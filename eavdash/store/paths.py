@@ -1,7 +1,6 @@
-"""The names of a study's files and of a run's: the only place where they are spelled.
+"""Paths of the files of a study and of a run; no other module spells these names.
 
-In: a folder. Out: paths; nothing is read. What stands in the files is :mod:`eavdash.store.study`'s and
-:mod:`eavdash.store.run`'s to say.
+Nothing is read here: the content of the files is defined by :mod:`eavdash.store.study` and :mod:`eavdash.store.run`.
 """
 
 from __future__ import annotations
@@ -32,37 +31,37 @@ class StudyPaths:
 
     @property
     def trials_file(self) -> Path:
-        """The further columns of the trial table, by subject and trial; a study's results can be split by them."""
+        """Further columns of the trial table, by subject and trial; results can be split by them."""
         return self.path / "trials.csv"
 
     @property
     def probes_file(self) -> Path:
-        """What the leakage probes found."""
+        """Results of the leakage probes."""
         return self.path / "probes.json"
 
     @property
     def control_file(self) -> Path:
-        """What a person wants of the study as a whole: whether it is paused, whether it is archived."""
+        """Settings of the whole study that a user may change: paused, archived."""
         return self.path / "control.json"
 
     @property
     def probe_lock_file(self) -> Path:
-        """Held by whoever probes the study."""
+        """Lock of the process that runs the study's leakage probes."""
         return self.path / ".probe.lock"
 
     @property
     def probe_status_file(self) -> Path:
-        """What the probing does, or why it failed."""
+        """Progress of the leakage probes, or the reason of their failure."""
         return self.path / "probe-status.json"
 
     @property
     def probe_log_file(self) -> Path:
-        """What a probing in the background printed."""
+        """Output of leakage probes that run in the background."""
         return self.path / "probe.log"
 
     @property
     def probe_scratch(self) -> str:
-        """How a probing's temporary folder beside the studies is named; eight more characters follow."""
+        """Prefix of the probes' temporary folder beside the studies; eight more characters follow."""
         return f".probe-{self.name}-"
 
     @property
@@ -107,7 +106,7 @@ class RunPaths:
 
     @property
     def attention_file(self) -> Path:
-        """How a fusion attended to each test window, by layer and head; where it has attention."""
+        """Attention weights of a fusion for each test window, by layer and head; only of a fusion with attention."""
         return self.path / "attention.parquet"
 
     @property
@@ -116,7 +115,7 @@ class RunPaths:
 
     @property
     def encoders_file(self) -> Path:
-        """The encoders of a fusion that were fine-tuned together with it; only such a run has them."""
+        """Encoders that were fine-tuned together with a fusion; only such a run has this file."""
         return self.path / "encoders.safetensors"
 
     @property
@@ -125,7 +124,7 @@ class RunPaths:
 
     @property
     def joint_resume_file(self) -> Path:
-        """What resume.pt is to the epochs of encoders and fusion together."""
+        """Counterpart of resume.pt for the joint epochs of encoders and fusion."""
         return self.path / "resume-joint.pt"
 
     @property
@@ -141,6 +140,6 @@ class RunPaths:
         return self.path / "explain"
 
     def explain_files(self, trial: str, method: str) -> tuple[Path, Path]:
-        """The arrays (.npz) and the receipts (.json) of one explanation."""
+        """Return the paths of one explanation's arrays (.npz) and metadata (.json)."""
         stem = f"{slug(trial)}-{method}"
         return self.explain_dir / f"{stem}.npz", self.explain_dir / f"{stem}.json"

@@ -1,4 +1,4 @@
-"""Where a result comes from: versions of the libraries that computed it, and the commit of the code."""
+"""Provenance of a result: the versions of the libraries and the commit of the code that computed it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VERSIONS_OF = ("torch", "torchvision", "torchaudio", "timm", "captum", "mne", "n
 
 
 def versions() -> dict[str, str]:
-    """Version of every installed package that a result depends on."""
+    """Return the version of every installed package that a result depends on."""
     found = {"eavdash": __version__}
     for package in VERSIONS_OF:
         with suppress(importlib.metadata.PackageNotFoundError):
@@ -22,7 +22,7 @@ def versions() -> dict[str, str]:
 
 
 def git_commit() -> str:
-    """The commit of the checkout that this package runs from, with "+" if files differ from it; empty outside git."""
+    """Return the commit of this package's checkout, with "+" if files were modified; empty outside git."""
     here = Path(__file__).resolve().parent
     try:
         done = [

@@ -1,4 +1,4 @@
-"""The files of one study, its runs, and the studies of a checkpoints folder."""
+"""The files and runs of one study, and the studies of a checkpoints folder."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from eavdash.store.run import RunDir
 
 @dataclass(frozen=True)
 class StudyDir(StudyPaths):
-    """One study's folder, ``checkpoints/<study>``: what stands in its files, and its runs."""
+    """One study's folder, ``checkpoints/<study>``: the content of its files, and its runs."""
 
     @classmethod
     def of(cls, run: RunDir) -> StudyDir:
-        """The study that a run belongs to."""
+        """Return the study of a run."""
         return cls(run.study.path)
 
     @property
@@ -30,29 +30,29 @@ class StudyDir(StudyPaths):
         return self.study_file.exists()
 
     def study(self) -> dict[str, Any]:
-        """The content of study.json."""
+        """Return the content of study.json."""
         return dict(read_json(self.study_file))
 
     def control(self) -> dict[str, Any]:
-        """``paused`` and ``archived``, both false where nobody has said otherwise."""
+        """Return ``paused`` and ``archived``, both False by default."""
         try:
             found = read_json(self.control_file) if self.control_file.exists() else {}
         except IntegrityError:
-            found = {}  # a wish that cannot be read is none
+            found = {}  # fall back to the defaults
         return {"paused": False, "archived": False, **(found if isinstance(found, dict) else {})}
 
     @property
     def paused(self) -> bool:
-        """Whether no run of it may start."""
+        """True if none of its runs may start."""
         return bool(self.control()["paused"])
 
     @property
     def archived(self) -> bool:
-        """Whether it is kept out of lists and of the queue."""
+        """True if it is excluded from lists and from the queue."""
         return bool(self.control()["archived"])
 
     def refuse_archived(self) -> None:
-        """Nothing is added to an archived study, and nothing of it is run.
+        """Check that the study is not archived: such a study gets no new runs, and none of its runs may start.
 
         Raises:
             UsageError: it is archived.
@@ -60,13 +60,13 @@ class StudyDir(StudyPaths):
         if self.archived:
             raise UsageError.at(
                 self.path,
-                expected="a study in use",
+                expected="an active study",
                 found="an archived one",
-                remedy=f"take it out of the archive first: eavdash unarchive {self.name}",
+                remedy=f"unarchive it first: eavdash unarchive {self.name}",
             )
 
     def set_control(self, **fields: Any) -> dict[str, Any]:
-        """Write control.json with some fields changed."""
+        """Change fields of control.json."""
         with self._lock():
             control = {**self.control(), **fields}
             write_json(self.control_file, control)
@@ -78,31 +78,31 @@ class StudyDir(StudyPaths):
             yield
 
     def run(self, name: str) -> RunDir:
-        """The folder of one run, which may not exist yet."""
+        """Return the folder of one run, which need not exist."""
         return RunDir(self.path / name)
 
     def runs(self) -> list[RunDir]:
-        """Every run that exists, by name."""
-        return [RunDir(p) for p in _holding(self.path, "config.json")]
+        """Return all existing runs, sorted by name."""
+        return [RunDir(p) for p in _folders_with(self.path, "config.json")]
 
 
-def _holding(folder: Path, name: str) -> list[Path]:
-    """What of a folder holds a file of that name, sorted; not what is gone already, or nobody lets us look into."""
+def _folders_with(folder: Path, name: str) -> list[Path]:
+    """Return the subfolders that contain a file of that name, sorted; those that cannot be opened are skipped."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         return sorted(path for path in folder.iterdir() if os.path.exists(path / name))  # noqa: PTH110 - raises nothing
     return []
 
 
 def studies(root: Path) -> list[StudyDir]:
-    """Every study under a checkpoints folder, by name."""
-    return [StudyDir(p) for p in _holding(root, "study.json")]
+    """Return all studies of a checkpoints folder, sorted by name."""
+    return [StudyDir(p) for p in _folders_with(root, "study.json")]
 
 
 def find_study(root: Path, name: str) -> StudyDir:
-    """The study of that name.
+    """Return the study of that name.
 
     Raises:
-        UsageError: there is none; the message lists those that exist.
+        UsageError: it does not exist; the message lists those that do.
     """
     study = StudyDir(root / check_study_name(name))
     if not study.exists:
@@ -112,10 +112,10 @@ def find_study(root: Path, name: str) -> StudyDir:
 
 
 def find_run(study: StudyDir, name: str) -> RunDir:
-    """The run of that name in a study.
+    """Return the run of that name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: it does not exist.
     """
     run = study.run(check_study_name(name))
     if not run.config_file.exists():

@@ -1,4 +1,4 @@
-"""Time left: from the pace of the same kind of run, or unknown."""
+"""Estimates of the time left, from the pace of runs of the same kind, or unknown."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from fake_study import make_study
 from eavdash.config.convert import to_dict, with_settings
 from eavdash.config.presets import preset
 from eavdash.config.schema import Execution
-from eavdash.jobs.estimates import duration, places, plan_left, seconds_left, study_left
+from eavdash.jobs.estimates import duration, max_parallel_runs, plan_time_left, seconds_left, study_time_left
 from eavdash.jobs.snapshot import snapshot
 
 
 @pytest.fixture
 def table(tmp_path: Path) -> Any:
-    """Three subjects' vision and audio; nothing of it is known until a test says so."""
+    """Vision and audio runs of three subjects; no duration is known until a test sets one."""
     study = make_study(tmp_path, stages=("vision", "audio"), states={"*": "queued"})
     return snapshot(study).set_index("run", drop=False)
 
@@ -28,24 +28,24 @@ def set_run(table: Any, name: str, **fields: Any) -> None:
         table.loc[name, key] = value
 
 
-def test_nothing_is_guessed(table: Any) -> None:
+def test_without_a_finished_epoch_the_time_is_unknown(table: Any) -> None:
     assert seconds_left(table).isna().all()
-    assert study_left(table).words == "unknown"
+    assert study_time_left(table).text == "unknown"
     set_run(table, "s01-vision", shown="running", state="running", epochs=10, started=100.0, heartbeat=130.0)
     assert seconds_left(table).isna().all()  # no epoch is over yet
-    assert study_left(table).words == "unknown"
+    assert study_time_left(table).text == "unknown"
 
 
-def test_a_running_run_goes_on_at_its_own_pace_since_this_attempt(table: Any) -> None:
+def test_a_running_run_is_estimated_from_the_pace_of_its_attempt(table: Any) -> None:
     set_run(table, "s01-vision", shown="running", epochs=10, epoch=6, from_epoch=4, started=100.0, heartbeat=130.0)
     left = seconds_left(table)
     assert left["s01-vision"] == 15 * 4
     # Others of its stage are expected to take as long; of audio nothing is known.
     assert left["s02-vision"] == 150
     assert math.isnan(left["s02-audio"])
-    estimate = study_left(table)
-    assert (estimate.seconds, estimate.places, estimate.at_least) == (60 + 2 * 150, 1, True)
-    assert estimate.words == "at least 6 min"
+    estimate = study_time_left(table)
+    assert (estimate.seconds, estimate.parallel_runs, estimate.at_least) == (60 + 2 * 150, 1, True)
+    assert estimate.text == "at least 6 min"
 
 
 def test_waiting_runs_take_the_median_of_those_that_are_done(table: Any) -> None:
@@ -59,22 +59,22 @@ def test_waiting_runs_take_the_median_of_those_that_are_done(table: Any) -> None
     assert left["s03-vision"] == 120 - 30
     assert left["s03-audio"] == 15
     assert left["s01-vision"] == 0
-    estimate = study_left(table)
+    estimate = study_time_left(table)
     assert (estimate.seconds, estimate.at_least) == (105, False)
-    # What was interrupted after half of its epochs has the other half to go.
+    # A run that was interrupted after half of its epochs needs half of the time.
     set_run(table, "s03-audio", epochs=10, epoch=5)
     assert seconds_left(table)["s03-audio"] == 7.5
     # Two at a time: never less than the longest.
     set_run(table, "s03-audio", shown="running", started=0.0, heartbeat=5.0, epoch=0)
-    assert study_left(table).seconds == 90
+    assert study_time_left(table).seconds == 90
 
 
-def test_a_run_that_does_not_respond_is_unknown_and_no_place(table: Any) -> None:
+def test_a_run_that_does_not_respond_is_unknown_and_not_counted_as_running(table: Any) -> None:
     set_run(table, "s01-vision", shown="not responding", epochs=10, epoch=5, started=0.0, heartbeat=50.0)
     assert math.isnan(seconds_left(table)["s01-vision"])
-    assert study_left(table).seconds is None
+    assert study_time_left(table).seconds is None
     table["ended"] = True
-    assert study_left(table).seconds == 0
+    assert study_time_left(table).seconds == 0
 
 
 def test_within_and_across_subjects_are_two_kinds(table: Any) -> None:
@@ -85,37 +85,38 @@ def test_within_and_across_subjects_are_two_kinds(table: Any) -> None:
     assert left["s03-vision"] == 100
 
 
-def test_a_plan_takes_what_finished_runs_like_it_took(tmp_path: Path) -> None:
+def test_a_plan_is_estimated_from_finished_runs_of_the_same_kind(tmp_path: Path) -> None:
     study = make_study(tmp_path, "before", subjects=("1",), stages=("vision", "audio"), dataset="/data/EAV")
     for run in study.runs():
         run.update(from_epoch=0, started=1000.0, finished=1120.0)  # 12 epochs of 10 s
     config = to_dict(with_settings(preset("quick"), ["train.vision.epochs=5", "train.audio.learning_rate=0.1"]))
     runs = [{"stage": "vision", "subject": "2"}, {"stage": "vision", "subject": "3"}]
-    estimate = plan_left(tmp_path, "/data/EAV", config, runs, places=2)
+    estimate = plan_time_left(tmp_path, "/data/EAV", config, runs, parallel_runs=2)
     assert (estimate.seconds, estimate.at_least) == (50, False)
-    assert estimate.basis == "by 2 finished runs like these in before"
-    assert plan_left(tmp_path, "/data/EAV", config, [*runs, {"stage": "eeg", "subject": "2"}], 2).at_least
-    assert plan_left(tmp_path, "/data/other", config, runs, 2).seconds is None
+    assert "2 finished runs" in estimate.basis
+    assert "before" in estimate.basis
+    assert plan_time_left(tmp_path, "/data/EAV", config, [*runs, {"stage": "eeg", "subject": "2"}], 2).at_least
+    assert plan_time_left(tmp_path, "/data/other", config, runs, 2).seconds is None
     wider = to_dict(with_settings(preset("quick"), ["vision.width=128"]))
-    assert plan_left(tmp_path, "/data/EAV", wider, runs, 2).seconds is None
-    assert plan_left(tmp_path, "/data/EAV", config, [], 2).seconds == 0
+    assert plan_time_left(tmp_path, "/data/EAV", wider, runs, 2).seconds is None
+    assert plan_time_left(tmp_path, "/data/EAV", config, [], 2).seconds == 0
 
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(0.2, "1 s"), (59.4, "59 s"), (59.7, "1 min"), (3599, "1 h"), (3700, "1 h 2 min"), (90_000, "1 d 1 h")],
 )
-def test_durations_for_people(seconds: float, words: str) -> None:
+def test_durations_as_text(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
-def test_places_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parallel_runs_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EAVDASH_SLOTS", "8")
     monkeypatch.setenv("EAVDASH_GPUS", "")
-    assert places(Execution(threads=3)) == 2
-    assert places(Execution(threads=20)) == 1
-    assert places(Execution(executor="slurm")) == 1
+    assert max_parallel_runs(Execution(threads=3)) == 2
+    assert max_parallel_runs(Execution(threads=20)) == 1
+    assert max_parallel_runs(Execution(executor="slurm")) == 1
     monkeypatch.setenv("EAVDASH_GPUS", "0,1")
-    assert places(Execution(runs_per_gpu=2)) == 4
-    assert places(Execution(device="cuda:1")) == 1
-    assert places(Execution(device="cpu")) == 8
+    assert max_parallel_runs(Execution(runs_per_gpu=2)) == 4
+    assert max_parallel_runs(Execution(device="cuda:1")) == 1
+    assert max_parallel_runs(Execution(device="cpu")) == 8

@@ -1,4 +1,4 @@
-"""Cancel means that the process is gone, and its children, and that what waited never starts."""
+"""Cancelling ends a run's process and its children, and a waiting run never starts."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ import os
 import signal
 from pathlib import Path
 
+from lab import change_standin, child_pid
+
 from eavdash.jobs.queue import cancel, retry, submit, wait
 from eavdash.store import locks
-from eavdash.store.atomic import write_json
-
-
-def child_of(run):
-    """The number of the process that the stand-in has started."""
-    return int((run.path / "child.txt").read_text())
 
 
 def test_cancel_ends_the_process_its_children_and_what_waits(lab, monkeypatch):
@@ -23,16 +19,16 @@ def test_cancel_ends_the_process_its_children_and_what_waits(lab, monkeypatch):
     lab.run("s02-vision")
     submit(lab.study)
     pid = lab.at_epoch(busy)
-    child = child_of(busy)
+    child = child_pid(busy)
     seen = []
 
-    def look(table):
+    def record(table):
         state = table.set_index("run").loc["s01-vision", "state"]
         seen.append((state, locks.process_start_time(pid) is not None))
 
     cancel(lab.study)
     assert {lab.states()[name] for name in ("s01-fusion", "s02-vision")} == {"cancelled"}
-    table = wait(lab.study, report=look, timeout=120)
+    table = wait(lab.study, report=record, timeout=120)
     assert set(table["state"]) == {"cancelled"}
     assert ("cancelled", True) not in seen
     assert locks.process_start_time(pid) is None
@@ -41,10 +37,8 @@ def test_cancel_ends_the_process_its_children_and_what_waits(lab, monkeypatch):
     assert lab.launches() == {"s01-vision": 1}
     assert table.set_index("run").loc["s01-vision", "reason"].startswith("cancelled after epoch")
 
-    # What was cancelled goes on when it is asked for again.
-    config = busy.config()
-    config["standin"].update(epochs=busy.status()["epoch"] + 2, child=False)
-    write_json(busy.config_file, config)
+    # A cancelled run resumes with a retry.
+    change_standin(busy, epochs=busy.status()["epoch"] + 2, child=False)
     assert set(retry(lab.study)) == {"s01-vision", "s01-fusion", "s02-vision"}
     assert set(wait(lab.study, timeout=120)["state"]) == {"done"}
     assert lab.launches() == {"s01-vision": 2, "s01-fusion": 1, "s02-vision": 1}
@@ -63,23 +57,23 @@ def test_cancel_of_one_run_blocks_its_child_and_spares_the_others(lab):
         "s01-vision": "cancelled",
     }
     assert table.loc["s01-fusion", "reason"] == "s01-vision was cancelled"
-    # What is over stays as it is. The blocked run would go on with a retry of what it waits for: not after this.
+    # Ended runs do not change. The blocked run would resume with a retry of its parent: not after this.
     assert cancel(lab.study) == ["s01-fusion"]
     assert lab.states() == {**table["state"].to_dict(), "s01-fusion": "cancelled"}
-    assert "cancelled while it was blocked: s01-vision was cancelled" in runs[3].status()["reason"]
+    assert "s01-vision was cancelled" in runs[3].status()["reason"]
     assert cancel(lab.study) == []
     assert set(retry(lab.study)) == {"s01-fusion", "s01-vision"}
     cancel(lab.study)
 
 
-def test_cancel_without_a_conductor_and_of_orphans(lab, monkeypatch):
+def test_cancel_without_a_scheduler_and_of_orphans(lab, monkeypatch):
     monkeypatch.setenv("EAVDASH_SLOTS", "2")
     runs = [lab.run(f"s0{i}-vision", epochs=1000, child=True) for i in (1, 2)]
     lab.run("s03-vision")
     submit(lab.study)
     pids = [lab.at_epoch(run) for run in runs]
-    children = [child_of(run) for run in runs]
-    lab.kill_conductor()
+    children = [child_pid(run) for run in runs]
+    lab.kill_scheduler()
     os.kill(pids[0], signal.SIGKILL)  # its child lives on
     assert Path(f"/proc/{children[0]}").exists()
     cancel(lab.study)

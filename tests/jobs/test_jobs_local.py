@@ -1,4 +1,4 @@
-"""The suite of every place, on this machine."""
+"""The common suite of all executors, for the local one."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import os
 import signal
 
 import pytest
-from conftest import Lab
+from lab import Lab
 from scenarios import *  # noqa: F403
-from scenarios import Place
+from scenarios import ExecutorCase
 
 from eavdash.config.schema import Execution
 from eavdash.store import RunDir
 
 
 @pytest.fixture
-def place(lab: Lab) -> Place:
+def case(lab: Lab) -> ExecutorCase:
     def end(run: RunDir) -> None:
         os.kill(run.status()["pid"], signal.SIGTERM)
 
-    return Place(lab, Execution(executor="local"), end, lambda: [])
+    return ExecutorCase(lab, Execution(executor="local"), end, lambda: [])

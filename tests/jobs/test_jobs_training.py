@@ -1,4 +1,4 @@
-"""kill -9 during real training, by the real worker: the weights are those of the undisturbed run, bit for bit."""
+"""kill -9 during real training by the real worker: the weights equal those of an uninterrupted run, bit for bit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CPU = Execution(device="cpu")
 
 
 def recordings(folder: Path) -> Path:
-    """Sixteen sounds of two kinds in four groups, and their table."""
+    """Write sixteen sounds of two classes in four groups; return the path of their table."""
     folder.mkdir()
     random = np.random.default_rng(0)
     rows = []
@@ -36,9 +36,9 @@ def recordings(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_killed_training_ends_with_the_weights_of_the_undisturbed(lab, tmp_path, monkeypatch):
+def test_killed_training_ends_with_the_weights_of_an_uninterrupted_run(lab, tmp_path, monkeypatch):
     monkeypatch.delenv("EAVDASH_WORKER")
-    epochs = 150  # some seconds of training: long enough to be caught twice
+    epochs = 150  # some seconds of training: long enough to be killed twice
     config = StudyConfig(
         stages=("audio",),
         window=1.0,
@@ -53,7 +53,7 @@ def test_killed_training_ends_with_the_weights_of_the_undisturbed(lab, tmp_path,
     os.kill(lab.at_epoch(run, 2), signal.SIGKILL)  # the worker
     lab.until(lambda: run.status()["attempt"] == 2)
     pid = lab.at_epoch(run, 3)
-    os.kill(lab.conductor(), signal.SIGKILL)  # then everything at once
+    os.kill(lab.scheduler_pid(), signal.SIGKILL)  # then everything at once
     os.kill(pid, signal.SIGKILL)
     lab.until(lambda: not run.locked())
     assert run.live_status()["shown"] in ("not responding", "queued")
@@ -65,8 +65,8 @@ def test_killed_training_ends_with_the_weights_of_the_undisturbed(lab, tmp_path,
     assert run.status()["attempt"] >= 3
     assert run.status()["epoch"] == epochs
     assert [row["epoch"] for row in run.metrics()] == list(range(1, epochs + 1))
-    undisturbed = calm.study.run(run.name)
+    uninterrupted = calm.study.run(run.name)
     for file in ("model.safetensors", "predictions.parquet"):
-        assert run.verify(file).read_bytes() == undisturbed.verify(file).read_bytes()
-    assert run.status()["accuracy"] == undisturbed.status()["accuracy"]
+        assert run.verify(file).read_bytes() == uninterrupted.verify(file).read_bytes()
+    assert run.status()["accuracy"] == uninterrupted.status()["accuracy"]
     assert not run.resume_file.exists()

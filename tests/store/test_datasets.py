@@ -1,4 +1,4 @@
-"""The list of datasets: whole or not there, one entry per name, and no recording is ever touched."""
+"""The list of datasets: atomic writes, one entry per name, and recordings that are never touched."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from failing import fails
 
 from eavdash.data.table import open_table
 from eavdash.errors import IntegrityError, TableError, UsageError
@@ -21,17 +22,17 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "checkpoints"
 
 
-def test_what_was_added_is_known_by_name_until_it_is_removed(root: Path, tmp_path: Path) -> None:
-    assert datasets.known(root) == []
+def test_an_added_dataset_is_listed_until_it_is_removed(root: Path, tmp_path: Path) -> None:
+    assert datasets.list_datasets(root) == []
     assert not root.exists()
     datasets.add(root, "pilot", tmp_path / "b")
     datasets.add(root, "EAV, whole", tmp_path / "a")
-    assert [(d.name, d.path) for d in datasets.known(root)] == [
+    assert [(d.name, d.path) for d in datasets.list_datasets(root)] == [
         ("EAV, whole", str(tmp_path / "a")),
         ("pilot", str(tmp_path / "b")),
     ]
     datasets.remove(root, "pilot")
-    assert [d.name for d in datasets.known(root)] == ["EAV, whole"]
+    assert [d.name for d in datasets.list_datasets(root)] == ["EAV, whole"]
 
 
 def test_a_relative_path_is_kept_absolute(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,36 +41,36 @@ def test_a_relative_path_is_kept_absolute(root: Path, tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "expected", "found"),
     [
-        ("", "found none"),
-        ("a/b", "no slash"),
-        ("a\\b", "no slash"),
-        ("..", "no dot at its beginning"),
-        (".hidden", "no dot at its beginning"),
-        ("two\nlines", "printable"),
-        (" padded", "printable"),
-        ("x" * 61, "1 to 60"),
-        ("Pilot", "not in the list"),
+        ("", "1 to 60", "none"),
+        ("a/b", "slash", "'a/b'"),
+        ("a\\b", "slash", repr("a\\b")),
+        ("..", "dot", "'..'"),
+        (".hidden", "dot", "'.hidden'"),
+        ("two\nlines", "printable", repr("two\nlines")),
+        (" padded", "printable", "' padded'"),
+        ("x" * 61, "1 to 60", "x" * 61),
+        ("Pilot", "list", "'pilot'"),
     ],
 )
-def test_a_name_that_cannot_be_used_is_one_sentence(root: Path, tmp_path: Path, name: str, said: str) -> None:
+def test_an_invalid_name_is_refused(root: Path, tmp_path: Path, name: str, expected: str, found: str) -> None:
     datasets.add(root, "pilot", tmp_path)
     before = datasets.list_file(root).read_bytes()
-    with pytest.raises(UsageError, match=said):
+    with fails(UsageError, where="dataset name", expected=expected, found=found):
         datasets.add(root, name, tmp_path / "other")
     assert datasets.list_file(root).read_bytes() == before
 
 
 def test_a_dataset_has_one_name(root: Path, tmp_path: Path) -> None:
     datasets.add(root, "pilot", tmp_path)
-    with pytest.raises(UsageError, match="'pilot'; choose that one"):
+    with fails(UsageError, where=str(tmp_path), found="'pilot'"):
         datasets.add(root, "again", tmp_path)
 
 
-def test_removing_what_is_not_there_names_what_is(root: Path, tmp_path: Path) -> None:
+def test_removing_an_unknown_dataset_lists_the_known_ones(root: Path, tmp_path: Path) -> None:
     datasets.add(root, "pilot", tmp_path)
-    with pytest.raises(UsageError, match="found pilot"):
+    with fails(UsageError, where=".datasets.json", expected="'pilto'", found="pilot"):
         datasets.remove(root, "pilto")
 
 
@@ -83,21 +84,21 @@ def test_removing_touches_no_recording(root: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "{}", '{"datasets": [{"name": "a"}]}', '{"datasets": [{"name": 1, "path": ""}]}']
 )
-def test_a_damaged_list_is_named_and_left_as_it_is(root: Path, text: str) -> None:
+def test_a_damaged_list_is_named_and_not_changed(root: Path, text: str) -> None:
     root.mkdir()
     file = datasets.list_file(root)
     file.write_text(text)
     for act in (
-        lambda: datasets.known(root),
+        lambda: datasets.list_datasets(root),
         lambda: datasets.add(root, "b", "/b"),
         lambda: datasets.remove(root, "a"),
     ):
-        with pytest.raises(IntegrityError, match=r"\.datasets\.json: expected the list of datasets"):
+        with fails(IntegrityError, where=".datasets.json", found="Error: "):
             act()
     assert file.read_text() == text
 
 
-def test_all_who_add_at_once_find_theirs(root: Path) -> None:
+def test_concurrent_additions_are_all_kept(root: Path) -> None:
     def add(n: int) -> None:
         datasets.add(root, f"set {n}", f"/data/{n}")
 
@@ -107,25 +108,23 @@ def test_all_who_add_at_once_find_theirs(root: Path) -> None:
     code += "[datasets.add(Path(sys.argv[1]), f'p{sys.argv[2]} {n}', f'/p{sys.argv[2]}/{n}') for n in range(5)]"
     running = [subprocess.Popen([sys.executable, "-c", code, str(root), str(p)]) for p in range(2)]
     assert [p.wait() for p in running] == [0, 0]
-    assert len(datasets.known(root)) == 34
+    assert len(datasets.list_datasets(root)) == 34
     assert not list(root.glob("*.tmp"))
 
 
-def test_one_of_two_who_want_the_same_name_is_told(root: Path) -> None:
+def test_of_concurrent_additions_under_one_name_only_one_succeeds(root: Path) -> None:
     def add(n: int) -> str:
         try:
             datasets.add(root, "wanted", f"/data/{n}")
         except UsageError:
-            return "told"
+            return "refused"
         return "added"
 
     with ThreadPoolExecutor(8) as pool:
-        assert sorted(pool.map(add, range(8))) == ["added", *["told"] * 7]
+        assert sorted(pool.map(add, range(8))) == ["added", *["refused"] * 7]
 
 
-def test_an_interrupted_write_leaves_the_list_that_was_there(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_write_keeps_the_old_list(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets.add(root, "pilot", tmp_path)
 
     def die(path: Path, data: object) -> None:
@@ -135,12 +134,12 @@ def test_an_interrupted_write_leaves_the_list_that_was_there(
     monkeypatch.setattr(datasets, "write_json", die)
     with pytest.raises(KeyboardInterrupt):
         datasets.add(root, "next", tmp_path / "next")
-    assert [d.name for d in datasets.known(root)] == ["pilot"]
+    assert [d.name for d in datasets.list_datasets(root)] == ["pilot"]
 
 
-def test_an_unwritable_folder_is_one_sentence(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="a checkpoints folder that can be written"):
+    with fails(UsageError, where=str(tmp_path / "file" / "checkpoints"), remedy="EAVDASH_CHECKPOINTS"):
         datasets.add(tmp_path / "file" / "checkpoints", "pilot", tmp_path)
 
 
@@ -160,8 +159,8 @@ def test_entries_that_name_a_trial_keep_their_number(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("base", ["", "/no/such/folder"])
-def test_relative_paths_need_a_folder_that_is_there(root: Path, base: str) -> None:
-    with pytest.raises(TableError, match=r"x\.wav: expected the folder"):
+def test_relative_paths_need_an_existing_folder(root: Path, base: str) -> None:
+    with fails(TableError, where="x.wav", found=base or "none"):
         datasets.save_table(root, "pilot", CSV, base)
     assert not root.exists()
 

@@ -1,4 +1,4 @@
-"""Files of a study: names, atomic writing, legal states, what is shown as running, damage."""
+"""Files of a study: names, atomic writes, state transitions, liveness, damage."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
+from failing import fails
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +29,7 @@ def run(tmp_path: Path) -> RunDir:
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "found"),
     [
         ({}, "state None"),
         ({"state": "asleep"}, "state 'asleep'"),
@@ -36,11 +37,11 @@ def run(tmp_path: Path) -> RunDir:
         ({"state": "running", "attempt": "first"}, "attempt 'first'"),
     ],
 )
-def test_a_status_that_nobody_has_written_is_damaged(run: RunDir, status: dict[str, object], said: str) -> None:
+def test_an_invalid_status_is_refused(run: RunDir, status: dict[str, object], found: str) -> None:
     write_json(run.status_file, status)
-    with pytest.raises(IntegrityError, match=f"expected what a run writes about itself, found {said}; remove this"):
+    with fails(IntegrityError, where="status.json", found=found, remedy="eavdash extend study"):
         run.status()
-    with pytest.raises(IntegrityError):
+    with fails(IntegrityError, where="status.json", found=found):
         run.transition("queued")
 
 
@@ -52,12 +53,12 @@ def test_unit_names(subject: str, name: str) -> None:
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
-def test_unit_names_are_safe_and_tell_subjects_apart(a: str, b: str) -> None:
+def test_unit_names_are_safe_and_distinguish_subjects(a: str, b: str) -> None:
     assert re.fullmatch(r"[A-Za-z0-9._-]+", store.unit_name(a))
     assert (store.unit_name(a) == store.unit_name(b)) == (a == b)
 
 
-def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_keeps_the_old_file_and_no_temporary_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"old")
 
@@ -65,7 +66,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkey
         file.write(b"half of the new")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with pytest.raises(TrainingError, match=r"No space left.*free some disk space"):
+    with fails(TrainingError, where=str(path), found=os.strerror(errno.ENOSPC), remedy="disk space"):
         write_atomic(path, full)
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
@@ -79,7 +80,7 @@ def test_every_state_can_be_reached_and_only_by_legal_steps(run: RunDir) -> None
     run.transition("running")
     run.transition("done")
     for state in ("running", "failed", "cancelled", "blocked"):
-        with pytest.raises(QueueError, match="after done"):
+        with fails(QueueError, where="status.json", expected=("queued", "done"), found=state):
             run.transition(state)
     assert run.status()["state"] == "done"
     with pytest.raises(QueueError, match="transition"):
@@ -93,7 +94,7 @@ def test_creating_a_run_again_changes_nothing(run: RunDir) -> None:
     assert run.status()["epoch"] == 3
 
 
-def test_running_is_shown_only_while_a_process_holds_the_lock_and_its_heart_beats(run: RunDir) -> None:
+def test_a_run_is_shown_as_running_only_with_a_held_lock_and_a_recent_heartbeat(run: RunDir) -> None:
     run.transition("running", heartbeat=time.time(), host=os.uname().nodename)
     assert run.live_status()["shown"] == "not responding"
     with run.lock_file.open("ab") as lock:
@@ -110,14 +111,15 @@ def test_a_damaged_result_is_named(run: RunDir) -> None:
     run.update(checksums=run.seal())
     assert run.verify("model.safetensors") == run.model_file
     run.model_file.write_bytes(b"weightz")
-    with pytest.raises(IntegrityError, match=r"model\.safetensors.*damaged.*eavdash retry study --run s01-eeg"):
+    retry = "eavdash retry study --run s01-eeg"
+    with fails(IntegrityError, where="model.safetensors", expected="checksum", found="damaged", remedy=retry):
         run.verify("model.safetensors")
     run.model_file.unlink()
-    with pytest.raises(IntegrityError, match="found none"):
+    with fails(IntegrityError, where="model.safetensors", found="none", remedy=retry):
         run.verify("model.safetensors")
 
 
-def test_a_half_written_metrics_line_is_left_out(run: RunDir) -> None:
+def test_an_incomplete_metrics_line_is_skipped(run: RunDir) -> None:
     assert run.metrics() == []
     run.metrics_file.write_text('{"epoch": 1}\n{"epoch": 2}\n{"epo')
     assert run.metrics() == [{"epoch": 1}, {"epoch": 2}]
@@ -125,22 +127,22 @@ def test_a_half_written_metrics_line_is_left_out(run: RunDir) -> None:
 
 def test_status_that_is_not_json_is_named(run: RunDir) -> None:
     run.status_file.write_text("{")
-    with pytest.raises(IntegrityError, match=r"status\.json"):
+    with fails(IntegrityError, where="status.json", expected="JSON"):
         run.status()
 
 
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "a b", "../x", "x" * 101, "ä"])
 def test_unsafe_study_names_are_refused(name: str) -> None:
-    with pytest.raises(UsageError):
+    with fails(UsageError, where="study name", found=repr(name)):
         store.check_study_name(name)
 
 
-def test_finding_a_study_lists_what_there_is(tmp_path: Path) -> None:
+def test_an_unknown_study_or_run_is_refused_with_the_existing_names(tmp_path: Path) -> None:
     write_json((tmp_path / "pilot").mkdir() or tmp_path / "pilot" / "study.json", {})
     (tmp_path / ".cache").mkdir()
     assert store.find_study(tmp_path, "pilot") == StudyDir(tmp_path / "pilot")
     assert store.studies(tmp_path) == [StudyDir(tmp_path / "pilot")]
-    with pytest.raises(UsageError, match="found pilot"):
+    with fails(UsageError, where=str(tmp_path), expected="'other'", found="pilot"):
         store.find_study(tmp_path, "other")
-    with pytest.raises(UsageError, match="a run 's01-eeg'"):
+    with fails(UsageError, where="pilot", expected="'s01-eeg'"):
         store.find_run(StudyDir(tmp_path / "pilot"), "s01-eeg")

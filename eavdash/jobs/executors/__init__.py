@@ -1,13 +1,13 @@
-"""Places to run a worker: the same verbs (start, find, look, stop) for each.
+"""Executors run workers; all have the same interface (start, find, poll, stop).
 
-A place is handed a run's folder and how it is to be computed: the worker reads what to do from its files, and says in
-them how it went. ``find`` is how a new conductor meets the jobs that a killed one has left behind.
+An executor gets a run's folder and execution settings; the worker communicates only through the run's files. With
+``find`` a new scheduler finds the jobs of a scheduler that was killed.
 
-Two kinds of place. *Own* slots (``local``): the conductor waits for cores, memory and GPUs of this machine and hands
-them to the job; the run is claimed as running before its process starts. A *queue* of the place's own (``ray``,
-``slurm``): the job is handed over at once and waits there, the run stays "queued" with a reason that says so, and its
-worker claims it when it begins. Such a job is known by a name that is written into the run's status before it is
-handed over (``job``: executor, name), so that after any crash it is found instead of being started twice.
+There are two kinds of executors. For ``local``, the scheduler waits for slots (cores, memory and GPUs of this machine)
+and passes them to the job; the run is marked as running before its process starts. ``ray`` and ``slurm`` have their own
+queue: the job is submitted at once and waits there, the run stays "queued" with a reason, and its worker marks it as
+running when it starts. The name of such a job is written into the run's status before the job is submitted (``job``:
+executor, name), so that after any crash it is found instead of being started twice.
 """
 
 from __future__ import annotations
@@ -23,88 +23,88 @@ from eavdash.config.schema import Execution
 from eavdash.errors import UsageError
 from eavdash.store import RunDir
 
-#: What a sentence of :meth:`Executor.check` begins with that is no refusal: there was no time to look.
+#: Prefix of a sentence of :meth:`Executor.check` about a requirement that could not be checked in time.
 NOTE = "not checked: "
-#: Environment variable with the name of a job of a place with its own queue; the worker compares it with its run's.
+#: Environment variable with the name of an executor's queued job; the worker compares it with the run's status.
 JOB_VARIABLE = "EAVDASH_JOB"
 
 
 @dataclass(frozen=True)
 class Exit:
-    """How a job ended.
+    """End of a job.
 
-    ``code`` is its exit code (negative: the signal that killed it), or None when nobody was there to see. ``reason`` is
-    what the place says of the end ("its time limit was over"), empty if nothing. ``blameless``: it was the place that
-    did it (its node was lost, another job went first), which is not held against the run however often it happens.
+    ``code`` is its exit code (negative: the signal that killed it), or None if unknown. ``reason`` is the executor's
+    reason ("its time limit was reached"), if any. ``external_cause``: the run is not at fault (its node was lost, or
+    another job preempted it), so this end never counts towards its failure.
     """
 
     code: int | None = None
     reason: str = ""
-    blameless: bool = False
+    external_cause: bool = False
 
 
 @dataclass(frozen=True)
 class Leases:
-    """What a job holds of this machine: open descriptors that its process inherits, and variables for it."""
+    """Resources of this machine that a job holds: descriptors that its process inherits, and its variables."""
 
     descriptors: Sequence[int] = ()
     environment: dict[str, str] = field(default_factory=dict)
 
 
 class Executor(Protocol):
-    """One place. A job is whatever the place needs to recognise it again."""
+    """Interface of an executor. A job is an object that only the executor itself interprets."""
 
-    #: Whether jobs wait in the place's own queue rather than for slots of this machine.
-    queues: ClassVar[bool]
+    #: True if jobs wait in the executor's own queue rather than for slots of this machine.
+    has_queue: ClassVar[bool]
 
     def start(self, run: RunDir, settings: Execution, leases: Leases, claim: Callable[[], Any]) -> Any | None:
-        """Launch the run's worker; None when somebody else is computing the run.
+        """Launch the run's worker and return its job; None if another process is computing the run.
 
-        ``claim()`` is called once nobody else can start the run and before anything is launched; what it raises ends
-        the matter. For a place with its own queue, ``run.status()["job"]["name"]`` is the job's name after it.
+        ``claim()`` is called before the launch, once no other process can start the run; if it raises, nothing is
+        launched. For an executor with its own queue, ``claim()`` sets the job's name, ``run.status()["job"]["name"]``.
 
         Raises:
-            QueueError: the place does not take the job, with a sentence why; it is asked again later.
+            QueueError: the executor rejects the job; the scheduler tries again later.
         """
 
     def find(self, run: RunDir) -> Any | None:
-        """The run's job if one lives or waits, whoever launched it."""
+        """Return the run's live or waiting job, even if another process launched it; None if there is none."""
 
     def poll(self, job: Any) -> Exit | None:
-        """How the job ended; None while it lives or waits. When it has ended, nothing of it is left."""
+        """Return how the job ended, after killing leftover processes; None while it is alive or waits."""
 
-    def waits(self, job: Any) -> str:
-        """Where a job that has not begun waits, and for what ("SLURM job 12: Resources"); empty once it has begun."""
+    def waiting_reason(self, job: Any) -> str:
+        """Return why a job has not started yet ("SLURM job 12: Resources"); empty once it has started."""
 
     def stop(self, job: Any) -> None:
-        """End the job and all that it started; returns when nothing of it is left."""
+        """End the job and all processes that it started; return when none is left."""
 
     def check(self, root: Path, settings: Execution) -> list[str]:
-        """A sentence for each requirement that is not met: what was expected, what was found, what to do.
+        """Return a sentence for each requirement that is not met (see :func:`eavdash.errors.sentence`).
 
-        A sentence that begins with :data:`NOTE` says what could not be looked at in time, which refuses nothing.
-        Looked at before anything is queued: commands and services, shared storage of the checkpoints folder ``root``,
-        the Python environment over there, and whether the place could ever give what ``settings`` asks for.
+        A sentence that begins with :data:`NOTE` names a requirement that could not be checked in time. Checked before
+        anything is queued: commands and services, shared storage of the checkpoints folder ``root``, the Python
+        environment of the nodes, and whether the executor could ever provide the resources in ``settings``.
         """
 
 
 _CLASSES = {"local": "LocalExecutor", "ray": "RayExecutor", "slurm": "SlurmExecutor"}
-_made: dict[str, Executor] = {}
-_making = threading.Lock()
+_executors: dict[str, Executor] = {}
+_executors_lock = threading.Lock()
 
 
-def make(name: str) -> Executor:
-    """The place of that name, the same one for all who ask in this process.
+def get_executor(name: str) -> Executor:
+    """Return the executor of that name, one instance per process.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none of that name.
     """
     if name not in _CLASSES:
         known = ", ".join(_CLASSES)
         raise UsageError.at("executor", expected=f"one of {known}", found=repr(name), remedy="choose one of them")
-    with _making:
-        if name not in _made:
-            # When it is asked for, not before: what a place needs is loaded only where the place is used.
+    with _executors_lock:
+        if name not in _executors:
+            # Imported on demand: an executor's dependencies are loaded only where it is used.
             module = importlib.import_module(f"eavdash.jobs.executors.{name}")
-            _made[name] = getattr(module, _CLASSES[name])()
-        return _made[name]
+            _executors[name] = getattr(module, _CLASSES[name])()
+        return _executors[name]

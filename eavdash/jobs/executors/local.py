@@ -1,8 +1,7 @@
-"""This machine: one process per run, in a session of its own, which outlives whoever started it.
+"""Executor for this machine: one process per run, in its own session, so that it outlives the scheduler.
 
-The worker inherits the run's lock and the leases of its slots as open descriptors; nobody else keeps them, so the
-kernel frees them exactly when the job is dead. Whoever finds the lock held knows that the job lives, also when the
-conductor that started it does not.
+The worker inherits the run's lock and its slots as open descriptors; no other process keeps them open, so the kernel
+frees them exactly when the job is dead. A held lock shows that the job is alive, even if its scheduler is not.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ from eavdash.store.atomic import host, is_locked
 
 #: Environment variable with the number of the inherited descriptor that holds the run's lock.
 LOCK_VARIABLE = "EAVDASH_LOCK_FD"
-#: Environment variable with the run's folder: every process that a worker starts is known by it, and by nothing else,
-#: for numbers of processes and of their groups are used again.
+#: Environment variable with the run's folder. It identifies every process that a worker starts; ids of processes and
+#: groups are reused.
 RUN_VARIABLE = "EAVDASH_RUN"
-#: Libraries that would each take every core if they were not told otherwise.
+#: Thread counts of libraries that would otherwise use every core.
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -43,7 +42,7 @@ THREAD_VARIABLES = (
 
 @dataclass(frozen=True)
 class Job:
-    """A worker's process. ``process`` is None for one that another conductor, or a person, has started."""
+    """A worker's process. ``process`` is None if another scheduler or a user started it."""
 
     run: RunDir
     owner: locks.Owner | None
@@ -52,17 +51,17 @@ class Job:
 
 @dataclass(frozen=True)
 class LocalExecutor:
-    """``command`` is what is run, with the run's folder behind it; ``grace`` in seconds is given to a polite end."""
+    """Runs ``command`` with the run's folder as argument; sends SIGKILL ``grace`` seconds after SIGTERM."""
 
-    queues: ClassVar[bool] = False
+    has_queue: ClassVar[bool] = False
 
     command: tuple[str, ...] = field(default_factory=lambda: worker_command())
     grace: float = 2.0
 
     def start(self, run: RunDir, settings: Execution, leases: Leases, claim: Callable[[], Any]) -> Job | None:
         """See :class:`eavdash.jobs.executors.Executor`."""
-        # Pages look at locks all the time, and a dead job's children may need a moment to be gone.
-        lock = locks.acquire(run.lock_file, patience=2.0)
+        # Pages test locks all the time, and the children of a dead job may take a moment to exit.
+        lock = locks.acquire(run.lock_file, timeout=2.0)
         if lock is None:
             return None
         try:
@@ -88,28 +87,28 @@ class LocalExecutor:
 
     def find(self, run: RunDir) -> Job | None:
         """See :class:`eavdash.jobs.executors.Executor`."""
-        if is_locked(run.lock_file) or _elsewhere(run):
+        if is_locked(run.lock_file) or _runs_elsewhere(run):
             return Job(run, locks.owner(run.lock_file))
-        _sweep(run)
+        _kill_leftovers(run)
         return None
 
     def poll(self, job: Job) -> Exit | None:
         """See :class:`eavdash.jobs.executors.Executor`."""
         if job.process is None:
-            if self._lives(job):
+            if self._is_alive(job):
                 return None
-            _sweep(job.run)
+            _kill_leftovers(job.run)
             return Exit()
         if not _has_ended(job.process):
             return None
-        # Its children go first: as long as the dead process is not reaped, its number is the group's and nobody else's.
+        # Children first: until the dead process is reaped, the group id cannot be reused.
         _signal_group(job.process.pid, signal.SIGKILL)
         code = job.process.wait()
-        _sweep(job.run)
+        _kill_leftovers(job.run)
         return Exit(code)
 
-    def waits(self, job: Job) -> str:
-        """See :class:`eavdash.jobs.executors.Executor`; a job of this machine begins at once."""
+    def waiting_reason(self, job: Job) -> str:
+        """See :class:`eavdash.jobs.executors.Executor`; a local job starts at once."""
         return ""
 
     def stop(self, job: Job) -> None:
@@ -118,80 +117,79 @@ class LocalExecutor:
         Raises:
             QueueError: the process belongs to another machine.
         """
-        polite = time.monotonic() + self.grace
-        told = swept = False
-        while self._lives(job):
+        deadline = time.monotonic() + self.grace
+        terminated = killed = False
+        while self._is_alive(job):
             owner = self._owner(job)
             if owner is None or owner.host != host():
-                # Its signature is lost, or this machine had another name: its processes are known by the run's folder.
-                swept |= _sweep(job.run)
-                if swept and not job.run.locked():
+                # No owner in the lock file, or this machine had another name: find the processes by the run's folder.
+                killed |= _kill_leftovers(job.run)
+                if killed and not job.run.locked():
                     return
-                if owner is not None and not swept:
+                if owner is not None and not killed:
                     raise QueueError.at(
                         job.run.path,
                         expected="a job of this machine",
                         found=f"one of {owner.host}",
-                        remedy="cancel there",
+                        remedy="cancel it on that machine",
                     )
-            elif owner.alive and not (told and time.monotonic() < polite):
-                _signal_group(owner.pid, signal.SIGKILL if told else signal.SIGTERM)
-                told = True
+            elif owner.alive and not (terminated and time.monotonic() < deadline):
+                _signal_group(owner.pid, signal.SIGKILL if terminated else signal.SIGTERM)
+                terminated = True
             time.sleep(0.05)
-        _sweep(job.run)
+        _kill_leftovers(job.run)
 
     def check(self, root: Path, settings: Execution) -> list[str]:
         """See :class:`eavdash.jobs.executors.Executor`."""
         from eavdash.jobs.slots import this_machine
 
         machine = this_machine()
-        wrong = []
+        problems = []
         if settings.device.startswith("cuda"):
             number = settings.device.partition(":")[2]
             if not machine.gpus or (number and number not in machine.gpus):
                 gpus = f"the GPUs {', '.join(machine.gpus)}" if machine.gpus else "no GPU"
                 remedy = "use --device cpu, or name the GPUs in EAVDASH_GPUS"
-                wrong.append(sentence("--device", f"a GPU for {settings.device}", gpus, remedy))
-        for name, asked, there, unit in (
+                problems.append(sentence("--device", f"a GPU for {settings.device}", gpus, remedy))
+        for name, requested, available, unit in (
             ("--ram", settings.ram, machine.ram, "GiB"),
             ("--threads", settings.threads, machine.cores, "cores"),
         ):
-            if asked > there:
-                wrong.append(
-                    sentence(name, f"at most {there} {unit}, which this machine has", f"{asked:g}", "ask for less")
-                )
-        return wrong
+            if requested > available:
+                expected = f"at most the {available} {unit} of this machine"
+                problems.append(sentence(name, expected, f"{requested:g}", "request less"))
+        return problems
 
     def _owner(self, job: Job) -> locks.Owner | None:
         return job.owner or locks.owner(job.run.lock_file)
 
-    def _lives(self, job: Job) -> bool:
+    def _is_alive(self, job: Job) -> bool:
         owner = self._owner(job)
         if not job.run.lock_file.exists():
-            # The folder was deleted under the job, or it is another machine's.
-            return (owner is not None and owner.alive) or _elsewhere(job.run)
+            # The folder was deleted while the job was running, or another machine has the job.
+            return (owner is not None and owner.alive) or _runs_elsewhere(job.run)
         if not is_locked(job.run.lock_file):
-            return _elsewhere(job.run)
+            return _runs_elsewhere(job.run)
         if owner is not None and owner.host == host() and not owner.alive:
-            _sweep(job.run)  # a child that outlived its worker still holds the lock
+            _kill_leftovers(job.run)  # a child that outlived its worker still holds the lock
         return True
 
 
 def heading(run: RunDir, how: str) -> str:
-    """The line that begins an attempt in a run's log."""
+    """Return the first line of an attempt in a run's log."""
     return f"--- attempt {run.status().get('attempt', 0)}, {time.strftime('%Y-%m-%d %H:%M:%S')}, {how}\n"
 
 
 def worker_command() -> tuple[str, ...]:
-    """The worker's command line; ``EAVDASH_WORKER`` replaces it where the queue itself is under test."""
+    """Return the worker's command line; ``EAVDASH_WORKER`` replaces it in tests of the queue."""
     given = os.environ.get("EAVDASH_WORKER")
     return tuple(shlex.split(given)) if given else (sys.executable, "-P", "-m", "eavdash.jobs.worker")
 
 
 def worker_environment(threads: int) -> dict[str, str]:
-    """This process's environment, with the thread counts of a worker and this copy of the package on its path.
+    """Return this process's environment with a worker's thread counts and this copy of the package on its path.
 
-    Without what names another worker's job: the queue may have been started from inside one.
+    Variables of another worker's job are removed: the scheduler may have been started from inside one.
     """
     environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)), "PYTHONUNBUFFERED": "1"}
     own = (JOB_VARIABLE, LOCK_VARIABLE, RUN_VARIABLE)
@@ -199,14 +197,14 @@ def worker_environment(threads: int) -> dict[str, str]:
 
 
 def with_package(environment: dict[str, str]) -> dict[str, str]:
-    """``environment`` in which ``import eavdash`` finds this copy, from any working directory."""
+    """Return ``environment`` changed so that ``import eavdash`` finds this copy from any working directory."""
     home = str(Path(eavdash.__file__).resolve().parents[1])
     rest = [part for part in environment.get("PYTHONPATH", "").split(os.pathsep) if part and part != home]
     return {**environment, "PYTHONPATH": os.pathsep.join([home, *rest])}
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Whether a child has ended, without reaping it where the system allows that."""
+    """Return True if a child has ended; do not reap it where the system allows that."""
     if process.returncode is not None:
         return True
     if not hasattr(os, "waitid"):
@@ -215,7 +213,7 @@ def _has_ended(process: subprocess.Popen[bytes]) -> bool:
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:
-    """Signal the group that a process leads; the process alone if it leads none (started by hand from a script)."""
+    """Signal the group that a process leads, or only the process if it leads none (started by hand in a script)."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if os.getpgid(pid) == pid:
             os.killpg(pid, number)
@@ -223,16 +221,16 @@ def _signal_group(pid: int, number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def _elsewhere(run: RunDir) -> bool:
-    """Whether another machine is computing the run, whose lock may not be seen from here: its heart beats."""
+def _runs_elsewhere(run: RunDir) -> bool:
+    """Return True if the heartbeat shows that another machine, whose lock may be invisible here, computes the run."""
     with contextlib.suppress(IntegrityError):
         status = run.live_status()
         return status["state"] == "running" and status.get("host") != host() and status["shown"] == "running"
     return False
 
 
-def _sweep(run: RunDir) -> bool:
-    """Kill what a dead worker has left behind, wherever it has gone; whether there was anything."""
+def _kill_leftovers(run: RunDir) -> bool:
+    """Kill the remaining processes of a dead worker; return True if there were any."""
     found = locks.pids_with_env(RUN_VARIABLE, str(run.path))
     for pid in found:
         with contextlib.suppress(ProcessLookupError, PermissionError):

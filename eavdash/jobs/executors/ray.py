@@ -1,12 +1,11 @@
-"""A Ray cluster: one job of the Ray Jobs API per run, which waits in Ray's queue for processors and a share of a GPU.
+"""Executor for a Ray cluster: one job of the Ray Jobs API per run, which waits in Ray's queue for CPUs and GPU shares.
 
-In: a run's folder, on storage that all nodes share, and how it is to be computed. Out: the run's worker, somewhere in
-the cluster, under the name that stands in the run's status. Ray places, starts and ends it (eavdash/jobs/executors/
-rayhead.py asks it to); what is required of a cluster is looked at by raycheck.py.
+The run's folder is on storage that all nodes share. Ray schedules, starts and ends the worker, under the job name in
+the run's status; ray_head.py is the client of Ray's API, and ray_check.py checks the requirements of a cluster.
 
-A head keeps its list of jobs in memory. So that one is missing there, or that nobody answers, says nothing about a job
-as long as its worker holds the run's lock or its heartbeat goes on: only when that has stopped too is the job lost, and
-the run goes on from its last finished epoch as another.
+A head keeps its list of jobs in memory. So a job that is missing there, or a head that does not answer, says nothing
+about the job while its worker holds the run's lock or renews its heartbeat. Only when both have ended is the job lost;
+the run then resumes from its last finished epoch as another job.
 """
 
 from __future__ import annotations
@@ -30,26 +29,26 @@ from eavdash.jobs.executors.local import RUN_VARIABLE, THREAD_VARIABLES, with_pa
 from eavdash.jobs.executors.ray_head import (
     NODE_LOST,
     Head,
-    SilentHeadError,
+    UnreachableHeadError,
     address_of,
-    given_up,
     gpu_share,
-    lost,
-    next_submission,
+    loss_reason,
+    next_submission_id,
+    start_timed_out,
 )
 from eavdash.jobs.slots import SHARE_VARIABLE
 from eavdash.store import RunDir, locks
 from eavdash.store.atomic import host
 
-#: Seconds without a heartbeat after which a worker that nobody can ask about is dead.
-SILENT = 15.0
-#: Seconds until a job that is told to end must have ended, and until it is told again.
-STOP_WITHIN, TELL_AGAIN = 30.0, 6.0
+#: Seconds without a heartbeat after which a worker counts as dead if Ray does not know its state.
+HEARTBEAT_TIMEOUT = 15.0
+#: Seconds until a stopped job must have ended, and until the request to stop it is repeated.
+STOP_TIMEOUT, STOP_REPEAT = 30.0, 6.0
 
 
 @dataclass
 class Job:
-    """A job by its name. ``since``: lists that are older do not know it; ``seen``: its last heartbeat, and when."""
+    """A job by its name. ``since``: time of its submission; ``seen``: its last heartbeat and the time it was seen."""
 
     run: RunDir
     name: str
@@ -60,44 +59,44 @@ class Job:
 
 @dataclass
 class RayExecutor:
-    """See :class:`eavdash.jobs.executors.Executor`; its methods may be called by many threads at once."""
+    """See :class:`eavdash.jobs.executors.Executor`; its methods are thread-safe."""
 
-    queues: ClassVar[bool] = True
+    has_queue: ClassVar[bool] = True
     heads: dict[str, Head] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self, run: RunDir, settings: Execution, leases: Leases, claim: Callable[[], Any]) -> Job | None:
-        """Hand the run to Ray.
+        """Submit the run to Ray.
 
         Raises:
-            QueueError: the head does not answer, does not let us in, or does not take the job.
+            QueueError: the head does not answer, denies access, or rejects the job.
         """
         if run.locked():
-            time.sleep(0.5)  # somebody computes it: an orphan of a lost head, or a person
+            time.sleep(0.5)  # an orphan of a lost head, or a worker started by hand, is computing it
             return None
         claim()
         given = dict(run.status().get("job") or {})
         if not given:
-            return None  # cancelled in this very moment
+            return None  # cancelled in the meantime
         job = Job(run, str(given["name"]), address_of(settings.ray_address))
         head = self.head(job.address)
-        head.jobs()  # one question of all threads tells whether there is a head
-        # From here on it is looked for where it is handed over, whatever the environment says later.
-        handed = {**given, "address": job.address, "handed": time.time()}
-        run.update({"job": given, "state": "queued", "cancel": None}, job=handed)
+        head.jobs()  # raises if there is no head; one request serves all threads
+        # From now on the job is searched at this address, even if the environment changes later.
+        submitted = {**given, "address": job.address, "handed": time.time()}
+        run.update({"job": given, "state": "queued", "cancel": None}, job=submitted)
         try:
-            head.submit(job.name, **submission(run, job.name, settings))
+            head.submit(job.name, **job_spec(run, job.name, settings))
         except QueueError:
-            run.update({"job": handed, "state": "queued"}, job=given)
+            run.update({"job": submitted, "state": "queued"}, job=given)
             raise
         job.since = time.monotonic()
-        if _name(run) != job.name:  # cancelled, deleted, or taken elsewhere while it was being handed over
+        if _name(run) != job.name:  # cancelled, deleted or moved while it was being submitted
             self.stop(job)
             return None
         return job
 
     def find(self, run: RunDir) -> Job | None:
-        """The run's job if Ray has it, or if its worker shows that it lives."""
+        """Return the run's job if Ray has it, or if its worker shows that it is alive."""
         status = run.status()
         given = dict(status.get("job") or {})
         if given.get("executor") != "ray" or not given.get("name"):
@@ -107,85 +106,85 @@ class RayExecutor:
         try:
             row = head.jobs()[0].get(job.name) or head.jobs(fresh=True)[0].get(job.name)
         except QueueError:
-            return job if (status["state"] == "queued" and given.get("handed")) or self._lives(job) else None
+            return job if (status["state"] == "queued" and given.get("handed")) or self._is_alive(job) else None
         if row is not None and not row.status.is_terminal():
             return job
-        if row is not None and (row.driver_exit_code is not None or given_up(row)):
-            return job if given_up(row) and status["state"] == "queued" else None
-        return job if self._lives(job) else None
+        if row is not None and (row.driver_exit_code is not None or start_timed_out(row)):
+            return job if start_timed_out(row) and status["state"] == "queued" else None
+        return job if self._is_alive(job) else None
 
     def poll(self, job: Job) -> Exit | None:
-        """How the job ended; None while Ray has it or its worker shows that it lives."""
+        """Return how the job ended; None while Ray has it or its worker shows that it is alive."""
         try:
             rows, asked = self.head(job.address).jobs()
         except QueueError as error:
-            if self._lives(job) or _state(job.run) == "queued":
-                return None  # nobody can say what has become of one that waits until the head answers again
-            end = "was lost" if isinstance(error, SilentHeadError) else "shut us out"
-            return _over(job, Exit(None, f"the Ray head at {job.address} {end}", blameless=True))
+            if self._is_alive(job) or _state(job.run) == "queued":
+                return None  # the state of a waiting job is unknown until the head answers again
+            end = "was lost" if isinstance(error, UnreachableHeadError) else "denied access"
+            return _ended(job, Exit(None, f"the Ray head at {job.address} {end}", external_cause=True))
         if asked <= job.since:
             return None
         row = rows.get(job.name)
         if row is None:
-            forgot = f"the Ray head at {job.address} was started anew and does not know its job"
-            return None if self._lives(job) else _over(job, Exit(None, forgot, blameless=True))
+            forgotten = f"the Ray head at {job.address} was restarted and does not know its job"
+            return None if self._is_alive(job) else _ended(job, Exit(None, forgotten, external_cause=True))
         if not row.status.is_terminal():
             return None
         if row.driver_exit_code is not None:
-            return _over(job, Exit(row.driver_exit_code, _unbegun(job.run, row)))
-        if given_up(row) and _state(job.run) == "queued":
+            return _ended(job, Exit(row.driver_exit_code, _startup_error(job.run, row)))
+        if start_timed_out(row) and _state(job.run) == "queued":
             self._submit_again(job, row)
             return None
-        if self._lives(job):
-            return None  # cut off from the head, or told to end and not gone yet
+        if self._is_alive(job):
+            return None  # cut off from the head, or stopped and not gone yet
         if str(row.status) == "STOPPED":
-            return _over(job, Exit(-signal.SIGTERM, "its Ray job was stopped"))
-        return _over(job, Exit(None, lost(row), blameless=lost(row) == NODE_LOST))
+            return _ended(job, Exit(-signal.SIGTERM, "its Ray job was stopped"))
+        return _ended(job, Exit(None, loss_reason(row), external_cause=loss_reason(row) == NODE_LOST))
 
-    def waits(self, job: Job) -> str:
-        """What a job that has not begun waits for."""
+    def waiting_reason(self, job: Job) -> str:
+        """Return why a job has not started yet."""
         if _state(job.run) != "queued":
             return ""
         try:
             row = self.head(job.address).jobs()[0].get(job.name)
         except QueueError as error:
             return f"waits in Ray as job {job.name}, but {error}"
-        if row is None or not (str(row.status) == "PENDING" or given_up(row)):
+        if row is None or not (str(row.status) == "PENDING" or start_timed_out(row)):
             return ""
         return f"waits in Ray as job {job.name} (pending, for resources)"
 
     def stop(self, job: Job) -> None:
-        """End the job. One that still waits is told to; its worker, should it ever begin, finds that it is not wanted.
+        """End the job. For a waiting one the request is enough: its worker, should it ever start, exits at once.
 
         Raises:
-            QueueError: it cannot be told, or has not ended half a minute after it was.
+            QueueError: the head does not answer, or the job has not ended within half a minute.
         """
         head = self.head(job.address)
-        begun = time.monotonic()
-        told = float("-inf")
+        started = time.monotonic()
+        stopped = float("-inf")
         while True:
             problem: EavdashError = QueueError.at(
-                f"Ray job {job.name}", expected="that it ends", found="it at work", remedy="try again"
+                f"Ray job {job.name}", expected="a stopped job", found="a running one", remedy="try again"
             )
             try:
                 rows, asked = head.jobs()
                 row = rows.get(job.name)
                 gone = row is None or row.status.is_terminal()
-                if gone and asked > job.since and not self._lives(job):
+                if gone and asked > job.since and not self._is_alive(job):
                     break
-                if row is not None and str(row.status) == "PENDING" and asked > told > 0:
+                if row is not None and str(row.status) == "PENDING" and asked > stopped > 0:
                     break
-                if row is not None and not gone and time.monotonic() - told > TELL_AGAIN:
+                if row is not None and not gone and time.monotonic() - stopped > STOP_REPEAT:
                     head.stop(row.submission_id)
-                    told = time.monotonic()
+                    stopped = time.monotonic()
             except QueueError as error:
-                if not self._lives(job):
+                if not self._is_alive(job):
                     break
                 problem = error
-            if time.monotonic() - begun > STOP_WITHIN:
+            if time.monotonic() - started > STOP_TIMEOUT:
                 raise problem
             time.sleep(0.2)
-        _sweep(job.name)
+        _kill_leftovers(job.name)
 
     def check(self, root: Path, settings: Execution) -> list[str]:
         """See :func:`eavdash.jobs.executors.ray_check.check`."""
@@ -194,19 +193,19 @@ class RayExecutor:
         return ray_check.check(self.head(address_of(settings.ray_address)), root, settings)
 
     def head(self, address: str) -> Head:
-        """The head at an address, the same for all threads."""
+        """Return the client of the head at an address, one for all threads."""
         with self._lock:
             return self.heads.setdefault(address, Head(address))
 
     def _submit_again(self, job: Job, row: Any) -> None:
-        """Hand over once more a job that Ray has given up because it had waited too long (15 minutes by default)."""
+        """Submit again a job that Ray has dropped because it waited too long (15 minutes by default)."""
         with contextlib.suppress(QueueError, IntegrityError):
-            wanted = submission(job.run, job.name, execution_of(job.run.status()))
-            self.head(job.address).submit(next_submission(row.submission_id), **wanted)
+            spec = job_spec(job.run, job.name, execution_of(job.run.status()))
+            self.head(job.address).submit(next_submission_id(row.submission_id), **spec)
             job.since = time.monotonic()
 
-    def _lives(self, job: Job) -> bool:
-        """Whether the job's worker shows by itself that it lives: by the run's lock, or by its heartbeat."""
+    def _is_alive(self, job: Job) -> bool:
+        """Return True if the run's lock or its heartbeat shows that the job's worker is alive."""
         try:
             status = job.run.status()
         except IntegrityError:
@@ -217,15 +216,15 @@ class RayExecutor:
             return True
         if status["state"] == "queued" or status.get("host") == host():
             return False
-        # By this machine's clock: that of the other one may be wrong.
-        beat, now = status.get("heartbeat"), time.monotonic()
-        if job.seen[0] != beat:
-            job.seen = beat, now
-        return now - job.seen[1] < SILENT
+        # By this machine's clock: the other machine's may be wrong.
+        heartbeat, now = status.get("heartbeat"), time.monotonic()
+        if job.seen[0] != heartbeat:
+            job.seen = heartbeat, now
+        return now - job.seen[1] < HEARTBEAT_TIMEOUT
 
 
-def submission(run: RunDir, name: str, settings: Execution) -> dict[str, Any]:
-    """The job of a run as the Ray Jobs API takes it: the command, and what it needs of one node."""
+def job_spec(run: RunDir, name: str, settings: Execution) -> dict[str, Any]:
+    """Return a run's job for the Ray Jobs API: the command and the resources that it needs on one node."""
     variables = {
         **dict.fromkeys(THREAD_VARIABLES, str(settings.threads)),
         **with_package({"PYTHONPATH": os.environ.get("PYTHONPATH", "")}),
@@ -237,8 +236,8 @@ def submission(run: RunDir, name: str, settings: Execution) -> dict[str, Any]:
     if 0 < gpus < 1:
         variables[SHARE_VARIABLE] = f"{gpus:.4f}"
     if not gpus:
-        variables["CUDA_VISIBLE_DEVICES"] = ""  # Ray hides the node's GPUs only from those that ask for a share
-    # In the command rather than in Ray's runtime environment, which Ray's own process beside the worker would share.
+        variables["CUDA_VISIBLE_DEVICES"] = ""  # Ray hides the node's GPUs only from jobs that request a share
+    # In the command, not in Ray's runtime environment, which would also apply to Ray's own process beside the worker.
     command = shlex.join(["env", *(f"{key}={value}" for key, value in variables.items()), *worker_command()])
     job: dict[str, Any] = {
         "entrypoint": f"exec {command} {shlex.quote(str(run.path))} >> {shlex.quote(str(run.log_file))} 2>&1",
@@ -252,8 +251,8 @@ def submission(run: RunDir, name: str, settings: Execution) -> dict[str, Any]:
     return job
 
 
-def _over(job: Job, ended: Exit) -> Exit:
-    _sweep(job.name)
+def _ended(job: Job, ended: Exit) -> Exit:
+    _kill_leftovers(job.name)
     return ended
 
 
@@ -269,20 +268,20 @@ def _state(run: RunDir) -> str:
     return ""  # the run was deleted
 
 
-def _unbegun(run: RunDir, row: Any) -> str:
-    """What a worker said that ended before it had begun; empty for one that had."""
+def _startup_error(run: RunDir, row: Any) -> str:
+    """Return the last output of a worker that ended before it marked its run as running; empty for any other."""
     if _state(run) != "queued":
         return ""
     with contextlib.suppress(OSError):
         lines = run.log_file.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
         if lines and not lines[-1].startswith("---"):
-            return f"its worker could not begin: {lines[-1][:300]}"
+            return f"its worker could not start: {lines[-1][:300]}"
     lines = str(row.message or "").rstrip().splitlines() or ["no reason given"]
-    return f"its worker could not begin: {lines[-1][:300]}"
+    return f"its worker could not start: {lines[-1][:300]}"
 
 
-def _sweep(name: str) -> None:
-    """Kill what a job has left behind on this machine: known by its name, for the run may have another job by now."""
+def _kill_leftovers(name: str) -> None:
+    """Kill a job's remaining processes on this machine, found by its name: the run may have another job by now."""
     deadline = time.monotonic() + 5
     while (left := locks.pids_with_env(JOB_VARIABLE, name)) and time.monotonic() < deadline:
         for pid in left:

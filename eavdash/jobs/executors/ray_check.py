@@ -1,9 +1,9 @@
-"""What a Ray cluster must have before runs are handed to it, each thing that it lacks as a sentence.
+"""Checks of a Ray cluster before runs are submitted to it.
 
-In: a head, the checkpoints folder, how runs are to be computed. Looked at: the package, the head, Ray's version,
-whether a node could ever give what a run asks for, and on each such node the storage and the Python environment: a
-small job per node (it asks for no processor, so that a busy node answers too) reads and writes a file beside the queue
-and says what it found. That a node does not answer in time is a note and no refusal.
+Checked are the package, the head, Ray's version, whether a node could ever provide the resources of a run, and on each
+such node the storage and the Python environment: a small job per node (it requests no CPU, so that a busy node answers
+too) reads and writes a file beside the queue and reports the result. A node that does not answer in time is only
+noted.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from eavdash.jobs.executors.local import with_package
 from eavdash.jobs.executors.ray_head import Head, gpu_share, missing
 from eavdash.store import locks
 
-#: The oldest Ray whose jobs can ask for memory.
+#: The oldest Ray whose jobs can request memory.
 OLDEST = (2, 8)
-#: Seconds for all nodes together, and how many of them are asked.
-PATIENCE, MOST = 30.0, 32
-#: What runs on a node. In: the file to read, what stands in it, the file to write. Out: what was found, in that file,
-#: or printed where that fails: Ray keeps the last lines of a job that fails, and only of such a one.
+#: Seconds for all nodes together, and maximum number of nodes that are checked.
+PROBE_TIMEOUT, MAX_PROBED = 30.0, 32
+#: Script of the job on a node. Arguments: the file to read, its expected content, the file to write. The result is
+#: written to that file, or printed if that fails: Ray keeps the last lines of a failed job only.
 PROBE = """
 import fcntl, json, platform, sys
 from importlib import metadata
 from pathlib import Path
 found = {"python": platform.python_version()}
 try:
-    from eavdash.jobs.executors import raycheck
-    found["eavdash"] = raycheck.digest()
+    from eavdash.jobs.executors import ray_check
+    found["eavdash"] = ray_check.digest()
 except ImportError as error:
     found["import"] = str(error)
 for name in ("torch", "numpy"):
@@ -57,7 +57,7 @@ try:
         if question.read() == sys.argv[2]:
             try:
                 fcntl.flock(question, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                found["unlocked"] = True  # whoever asks holds the lock
+                found["unlocked"] = True  # although the checking process holds the lock
             except BlockingIOError:
                 pass
             Path(sys.argv[3]).write_text(json.dumps(found))
@@ -71,7 +71,7 @@ sys.exit(1)
 
 
 def check(head: Head, root: Path, settings: Execution) -> list[str]:
-    """A sentence for each requirement that is not met."""
+    """Return a sentence for each requirement that is not met."""
     if problem := missing():
         return [problem]
     if re.fullmatch(r"cuda:[1-9]\d*", settings.device):
@@ -89,39 +89,39 @@ def check(head: Head, root: Path, settings: Execution) -> list[str]:
             oldest = ".".join(map(str, OLDEST))
             return [sentence(f"Ray at {head.address}", f"Ray {oldest} or newer", version, "install a newer one there")]
         nodes = head.nodes()
-        able = able_nodes(nodes, settings)
-        return _probe(head, root, able) if able else [_unable(head.address, nodes, settings)]
+        able = suitable_nodes(nodes, settings)
+        return _probe(head, root, able) if able else [_no_suitable_node(head.address, nodes, settings)]
     except QueueError as error:
         return [str(error)]
 
 
-def able_nodes(nodes: list[dict[str, Any]], settings: Execution) -> list[dict[str, Any]]:
-    """The nodes that have, busy or not, all that one run asks for."""
-    wanted = _wanted(settings)
-    return [node for node in nodes if all(_had(node)[key] >= wanted[key] for key in wanted)]
+def suitable_nodes(nodes: list[dict[str, Any]], settings: Execution) -> list[dict[str, Any]]:
+    """Return the nodes that have, busy or not, all resources that one run requests."""
+    requested = _requested(settings)
+    return [node for node in nodes if all(_total_resources(node)[key] >= requested[key] for key in requested)]
 
 
-def _unable(address: str, nodes: list[dict[str, Any]], settings: Execution) -> str:
-    each = sorted({_amount(_had(node)) for node in nodes})
+def _no_suitable_node(address: str, nodes: list[dict[str, Any]], settings: Execution) -> str:
+    each = sorted({_amount(_total_resources(node)) for node in nodes})
     return sentence(
         f"Ray at {address}",
-        f"a node with {_amount(_wanted(settings))} for a run",
+        f"a node with {_amount(_requested(settings))} for a run",
         f"nodes with {' and with '.join(each)}" if each else "no node",
-        "ask for less (--threads, --ram, --runs-per-gpu, --device cpu), or start a node that has it",
+        "request less (--threads, --ram, --runs-per-gpu, --device cpu), or add a node that has it",
     )
 
 
-def _wanted(settings: Execution) -> dict[str, float]:
+def _requested(settings: Execution) -> dict[str, float]:
     return {"CPU": float(settings.threads), "GPU": gpu_share(settings), "memory": settings.ram * 2**30}
 
 
-def _had(node: dict[str, Any]) -> dict[str, float]:
+def _total_resources(node: dict[str, Any]) -> dict[str, float]:
     return {key: float(node["resources_total"].get(key, 0)) for key in ("CPU", "GPU", "memory")}
 
 
 @cache
 def digest() -> str:
-    """What tells this copy of the package from another."""
+    """Return a digest of this copy of the package, to compare it with a node's copy."""
     home = Path(eavdash.__file__).resolve().parent
     total = hashlib.sha256()
     for file in sorted(home.rglob("*.py")):
@@ -130,39 +130,39 @@ def digest() -> str:
 
 
 def _probe(head: Head, root: Path, nodes: list[dict[str, Any]]) -> list[str]:
-    """Ask each node for its storage and environment."""
+    """Check the storage and the environment of each node; return the problems found."""
     nonce = secrets.token_hex(8)
     folder = root / ".queue"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     question = folder / f"probe-{nonce}"
     question.write_text(nonce, encoding="ascii")
-    asked: dict[str, tuple[str, Path]] = {}  # submission: node, its answer
+    asked: dict[str, tuple[str, Path]] = {}  # by submission id: the node and its answer file
     problems: list[str] = []
     lock = locks.acquire(question)
     try:
-        for number, node in enumerate(nodes[:MOST], start=1):
-            place = next(key for key in node["resources_total"] if key.startswith("node:") and "internal" not in key)
+        for number, node in enumerate(nodes[:MAX_PROBED], start=1):
+            resource = next(key for key in node["resources_total"] if key.startswith("node:") and "internal" not in key)
             name, answer = f"eavdash-probe-{nonce}-{number}", Path(f"{question}-{number}")
             command = ["env", f"PYTHONPATH={with_package({})['PYTHONPATH']}", sys.executable, "-P", "-c", PROBE]
             entrypoint = f"exec {shlex.join([*command, str(question), nonce, str(answer)])}"
-            head.submit(name, entrypoint=entrypoint, entrypoint_resources={place: 0.001})
+            head.submit(name, entrypoint=entrypoint, entrypoint_resources={resource: 0.001})
             asked[name] = str(node["node_ip"]), answer
         waiting = dict(asked)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + PROBE_TIMEOUT
         while waiting and time.monotonic() < deadline:
             rows = head.jobs(fresh=True)[0]
             for name, (node_ip, answer) in list(waiting.items()):
-                if name in rows and (said := _said(rows[name], answer)) is not None:
+                if name in rows and (text := _node_answer(rows[name], answer)) is not None:
                     del waiting[name]
-                    problems += judge(node_ip, said, root)
+                    problems += node_problems(node_ip, text, root)
             time.sleep(0.3)
         late = ", ".join(asked[name][0] for name in waiting)
         for name in waiting:
             with contextlib.suppress(QueueError):
                 head.stop(name)
-        notes = [f"{NOTE}Ray node {late}, which did not answer within {PATIENCE:.0f} s."] if late else []
-        if len(nodes) > MOST:
-            notes.append(f"{NOTE}{len(nodes) - MOST} of {len(nodes)} nodes of Ray at {head.address}.")
+        notes = [f"{NOTE}Ray node {late}, which did not answer within {PROBE_TIMEOUT:.0f} s."] if late else []
+        if len(nodes) > MAX_PROBED:
+            notes.append(f"{NOTE}{len(nodes) - MAX_PROBED} of {len(nodes)} nodes of Ray at {head.address}.")
         return problems + notes
     finally:
         if lock is not None:
@@ -171,34 +171,34 @@ def _probe(head: Head, root: Path, nodes: list[dict[str, Any]]) -> list[str]:
             file.unlink(missing_ok=True)
 
 
-def _said(row: Any, answer: Path) -> str | None:
-    """What a node's job said, as JSON, or else the last line of its log; None while it has said nothing."""
+def _node_answer(row: Any, answer: Path) -> str | None:
+    """Return the result of a node's job as JSON, or else the last line of its log; None if there is none yet."""
     if not row.status.is_terminal():
         return None
     if row.driver_exit_code == 0:
-        # Not there although it was written: the storage takes its time to show it.
+        # Network storage may show the written file late.
         return answer.read_text(encoding="utf-8") if answer.exists() else None
     lines = [line for line in str(row.message or "").splitlines() if line.strip()] or ["nothing"]
     return next((line.partition("eavdash-probe ")[2] for line in lines if "eavdash-probe {" in line), lines[-1])
 
 
-def judge(node: str, said: str, root: Path) -> list[str]:
-    """What is wrong with a node, from what its job said."""
+def node_problems(node: str, answer: str, root: Path) -> list[str]:
+    """Return a sentence for each problem in the answer of a node's job."""
     where = f"Ray node {node}"
     environment = f"Python {platform.python_version()} with eavdash at {sys.executable}"
-    same = "give each node the same environment at the same path, or keep it on storage that all share"
+    same = "give each node the same environment at the same path, or keep it on storage that all nodes share"
     try:
-        found: dict[str, Any] = json.loads(said)
+        found: dict[str, Any] = json.loads(answer)
     except ValueError:
-        return [sentence(where, environment, said.strip().rstrip("."), same)]
+        return [sentence(where, environment, answer.strip().rstrip("."), same)]
     problems = []
     if "storage" in found:
         expected = f"the checkpoints folder {root}, shared and writable"
         remedy = "keep it on storage that all nodes share (--checkpoints)"
         problems.append(sentence(where, expected, found["storage"], remedy))
     if "unlocked" in found:
-        expected = f"the locks of other machines on {root}"
-        remedy = 'have its file system carry locks (docs/cluster.md, "File systems without locks")'
+        expected = f"to see locks of other machines in {root}"
+        remedy = 'use a file system with locks (docs/cluster.md, "File systems without locks")'
         problems.append(sentence(where, expected, "none", remedy))
     if "import" in found:
         return [*problems, sentence(where, environment, found["import"], same)]
@@ -208,7 +208,7 @@ def judge(node: str, said: str, root: Path) -> list[str]:
         expected = ", ".join(f"{name} {mine[name]}" for name in differing)
         problems.append(sentence(where, expected, ", ".join(f"{name} {found[name]}" for name in differing), same))
     if found["eavdash"] != digest():
-        problems.append(sentence(where, "the eavdash that runs here", "another version of it", same))
+        problems.append(sentence(where, "the same eavdash as here", "another version", same))
     return problems
 
 

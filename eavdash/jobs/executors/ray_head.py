@@ -1,9 +1,9 @@
-"""The head of a Ray cluster, asked by the Ray Jobs API: https://docs.ray.io/en/latest/cluster/running-applications/job-submission/
+"""Client of a Ray cluster's head: https://docs.ray.io/en/latest/cluster/running-applications/job-submission/
 
-In: the address of its dashboard, and Ray's own variables for a token (``RAY_AUTH_MODE``, ``RAY_AUTH_TOKEN`` or
-``RAY_AUTH_TOKEN_PATH``), which Ray reads and nothing here stores. Out: one list of this program's jobs that all threads
-share, at most one question a second; jobs handed over and stopped; the cluster's nodes. Whatever goes wrong is a
-:class:`eavdash.errors.QueueError` with a sentence. The package is optional: ``pip install 'ray[default]==2.60.0'``.
+It needs the address of the dashboard, and Ray's own variables for a token (``RAY_AUTH_MODE``, ``RAY_AUTH_TOKEN`` or
+``RAY_AUTH_TOKEN_PATH``), which Ray reads and nothing here stores. It lists this program's jobs (one list for all
+threads, requested at most once a second), submits and stops jobs, and lists the nodes. Every failure becomes a
+:class:`eavdash.errors.QueueError`. The package is optional: ``pip install 'ray[default]==2.60.0'``.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from typing import Any
 from eavdash.config.schema import Execution
 from eavdash.errors import QueueError
 
-#: Where Ray's dashboard listens unless it is told otherwise.
+#: Default address of Ray's dashboard.
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
-#: Seconds between two lists, seconds until a connection, and until an answer.
-EVERY = 1.0
-CONNECT, ANSWER = 3.0, 20.0
-#: What a repeated submission's id has behind the job's name: "~2", "~3".
-AGAIN = "~"
-#: Why Ray lost a job that did nothing wrong.
+#: Seconds between two lists; timeouts in seconds of a connection and of an answer.
+LIST_INTERVAL = 1.0
+CONNECT_TIMEOUT, ANSWER_TIMEOUT = 3.0, 20.0
+#: Separator between the job's name and a number in the id of a repeated submission: "~2", "~3".
+REPEAT_SEPARATOR = "~"
+#: Reason for the loss of a job that is not at fault.
 NODE_LOST = "its Ray node was lost"
 
 
-class SilentHeadError(QueueError):
-    """Nobody answers there, or not as a Ray head does."""
+class UnreachableHeadError(QueueError):
+    """No Ray head answers at the address."""
 
 
 def address_of(given: str) -> str:
-    """The dashboard's address: the given one, else ``RAY_API_SERVER_ADDRESS``, else this machine's."""
+    """Return the dashboard's address: the given one, ``RAY_API_SERVER_ADDRESS``, or this machine's."""
     found = (given or os.environ.get("RAY_API_SERVER_ADDRESS") or DEFAULT_ADDRESS).strip().rstrip("/")
     return found if "://" in found else f"http://{found}"
 
 
 def missing() -> str:
-    """Which package is not installed, as a sentence; empty when all is there."""
+    """Return a message if the package is not installed, else an empty string."""
     if all(importlib.util.find_spec(name) for name in ("ray", "aiohttp", "requests")):
         return ""
     error = QueueError.at(
@@ -54,7 +54,7 @@ def missing() -> str:
 
 
 class Head:
-    """One head. Its methods may be called by many threads at once."""
+    """Client of one head; thread-safe."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -65,17 +65,18 @@ class Head:
         self._error: QueueError | None = None
 
     def jobs(self, fresh: bool = False) -> tuple[dict[str, Any], float]:
-        """The newest submission of each job by the job's name, and when (monotonic) the head was asked.
+        """Return the newest submission of each job by the job's name, and the (monotonic) time of the request.
 
-        The rows are Ray's ``JobDetails``. ``fresh``: asked now, not up to a second ago.
+        The rows are Ray's ``JobDetails``. ``fresh``: request the list now instead of using one that is up to a second
+        old.
 
         Raises:
-            QueueError: the head does not answer, or not to us.
+            QueueError: the head does not answer, or denies access.
         """
         called = time.monotonic()
         with self._lock:
             now = time.monotonic()
-            if now - self._asked >= EVERY or (fresh and self._asked < called):
+            if now - self._asked >= LIST_INTERVAL or (fresh and self._asked < called):
                 self._asked = now
                 try:
                     self._jobs, self._error = newest(self._ask(lambda client: client.list_jobs())), None
@@ -86,30 +87,32 @@ class Head:
             return self._jobs, self._asked
 
     def submit(self, name: str, **job: Any) -> None:
-        """Hand over a job. One of that name that is there already is that job: it is never started twice.
+        """Submit a job; if one of that name exists already, do nothing, so that none is started twice.
 
         Raises:
-            QueueError: the head does not answer, or does not take it.
+            QueueError: the head does not answer, or rejects the job.
         """
         try:
             self._ask(lambda client: client.submit_job(submission_id=name, **job))
-        except SilentHeadError:
-            if name.partition(AGAIN)[0] not in self.jobs(fresh=True)[0]:  # taken, though its answer was lost?
+        except UnreachableHeadError:
+            if (
+                name.partition(REPEAT_SEPARATOR)[0] not in self.jobs(fresh=True)[0]
+            ):  # taken, though its answer was lost?
                 raise
         except QueueError as error:
             if "already exists" not in str(error.__cause__):
                 raise
 
-    def stop(self, submission: str) -> None:
-        """Tell a job to end; it ends when it can."""
-        self._ask(lambda client: client.stop_job(submission))
+    def stop(self, submission_id: str) -> None:
+        """Request the end of a job, without waiting for it."""
+        self._ask(lambda client: client.stop_job(submission_id))
 
     def version(self) -> str:
-        """The cluster's version of Ray."""
+        """Return the cluster's version of Ray."""
         return str(self._get("/api/version")["ray_version"])
 
     def nodes(self) -> list[dict[str, Any]]:
-        """The nodes that are alive: node_id, node_ip, resources_total and more."""
+        """Return the nodes that are alive: node_id, node_ip, resources_total and more."""
         answer = self._get("/api/v0/nodes", params={"limit": 10000, "detail": True})
         return [node for node in answer["data"]["result"]["result"] if node["state"] == "ALIVE"]
 
@@ -121,8 +124,8 @@ class Head:
 
         return self._ask(get)
 
-    def _ask(self, question: Callable[[Any], Any]) -> Any:
-        """Put a question to the head; whatever goes wrong becomes a sentence."""
+    def _ask(self, request: Callable[[Any], Any]) -> Any:
+        """Send a request to the head; turn every failure into a QueueError."""
         if sentence := missing():
             raise QueueError(sentence)
         import requests
@@ -132,34 +135,34 @@ class Head:
         try:
             if self._client is None:
                 self._client = _client(self.address)
-            return question(self._client)
+            return request(self._client)
         except AuthenticationError as error:
-            unasked = "required" in str(error).partition("\n")[0]
+            no_token = "required" in str(error).partition("\n")[0]
             raise QueueError.at(
                 where,
-                expected="a head that lets you in",
-                found="that it wants a token" if unasked else "that the token is wrong",
-                remedy="set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's before eavdash is started (a queue "
-                "at work keeps those that it was started with)",
+                expected="access with a valid token",
+                found="no token" if no_token else "a wrong token",
+                remedy="set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN to the cluster's before you start eavdash (a "
+                "running scheduler keeps the values that it was started with)",
             ) from error
         except (requests.RequestException, ConnectionError) as error:
-            raise SilentHeadError.at(
+            raise UnreachableHeadError.at(
                 where,
                 expected="the head of a Ray cluster",
-                found=_plainly(error),
-                remedy="start it (docs/cluster.md), or mend --ray-address",
+                found=_describe(error),
+                remedy="start it (docs/cluster.md), or fix --ray-address",
             ) from error
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise QueueError.at(
-                where, expected="an answer", found=_last_line(error), remedy="look at the cluster with: ray status"
+                where, expected="a valid answer", found=_last_line(error), remedy="check the cluster with: ray status"
             ) from error
 
 
 def newest(rows: list[Any]) -> dict[str, Any]:
-    """Of each job of this program the latest submission, by the job's name."""
+    """Return the latest submission of each of this program's jobs, by the job's name."""
     found: dict[str, tuple[int, Any]] = {}
     for row in rows:
-        name, _, again = (row.submission_id or "").partition(AGAIN)
+        name, _, again = (row.submission_id or "").partition(REPEAT_SEPARATOR)
         if name.startswith("eavdash-"):
             number = int(again or 1)
             if name not in found or found[name][0] < number:
@@ -167,19 +170,19 @@ def newest(rows: list[Any]) -> dict[str, Any]:
     return {name: row for name, (_, row) in found.items()}
 
 
-def next_submission(submission: str) -> str:
-    """The id under which a job is handed over once more, after Ray has given it up."""
-    name, _, again = submission.partition(AGAIN)
-    return f"{name}{AGAIN}{int(again or 1) + 1}"
+def next_submission_id(submission_id: str) -> str:
+    """Return the id for submitting a job again, after Ray has dropped it."""
+    name, _, again = submission_id.partition(REPEAT_SEPARATOR)
+    return f"{name}{REPEAT_SEPARATOR}{int(again or 1) + 1}"
 
 
-def given_up(row: Any) -> bool:
-    """Whether Ray took a job out of its queue because it had waited there for too long."""
+def start_timed_out(row: Any) -> bool:
+    """Return True if Ray dropped a job because it waited too long."""
     return str(row.error_type or "") == "JOB_SUPERVISOR_ACTOR_START_TIMEOUT"
 
 
-def lost(row: Any) -> str:
-    """Why Ray lost a job, in a few words."""
+def loss_reason(row: Any) -> str:
+    """Return in a few words why Ray lost a job."""
     message = str(row.message or "")
     if "node" in message and ("died" in message or "dead" in message):
         return NODE_LOST
@@ -187,31 +190,31 @@ def lost(row: Any) -> str:
 
 
 def _client(address: str) -> Any:
-    """Ray's client of exactly this address, which does not wait for ever."""
+    """Return a Ray client for exactly this address, with timeouts."""
     from ray.dashboard.modules.dashboard_sdk import SubmissionClient
     from ray.job_submission import JobSubmissionClient
 
     class Client(JobSubmissionClient):
         def __init__(self) -> None:
-            # Not its own: RAY_ADDRESS in the environment would overrule the address.
+            # Not its own __init__: there RAY_ADDRESS in the environment would override the address.
             SubmissionClient.__init__(self, address=address)
             import ray
 
             self._client_ray_version = ray.__version__
 
         def _do_request(self, method: str, endpoint: str, **request: Any) -> Any:
-            return super()._do_request(method, endpoint, **{"timeout": (CONNECT, ANSWER), **request})
+            return super()._do_request(method, endpoint, **{"timeout": (CONNECT_TIMEOUT, ANSWER_TIMEOUT), **request})
 
     return Client()
 
 
-def _plainly(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     import requests
 
     if isinstance(error, requests.Timeout):
         return "no answer in time"
     if isinstance(error, (requests.ConnectionError, ConnectionError)):
-        return "nobody there"
+        return "no server"
     return _last_line(error)
 
 
@@ -221,7 +224,7 @@ def _last_line(error: Exception) -> str:
 
 
 def gpu_share(settings: Execution) -> float:
-    """The share of a GPU that a run asks for, in Ray's unit of a ten thousandth; rounded down, so that all fit."""
+    """Return the share of a GPU that a run requests, rounded down to Ray's unit (1/10000), so that all runs fit."""
     if not settings.device.startswith("cuda"):
         return 0.0
     return math.floor(10_000 / max(1, settings.runs_per_gpu)) / 10_000

@@ -1,12 +1,12 @@
-"""SLURM: one job per run, by the commands that every site has (sbatch, squeue, scancel, scontrol).
+"""Executor for SLURM: one job per run, with the commands that every site has (sbatch, squeue, scancel, scontrol).
 
-A job is known by its name, which stands in the run's status before sbatch is called: after any crash it is found under
-that name instead of being submitted twice. All runs share one ``squeue``, asked once a second at most; a controller
-that does not answer is no news of any job. Accounting (``sacct``) is not needed: why a job ended is asked of the
-controller while it remembers the job, and afterwards the run's own files say how far it came.
+A job is identified by its name, which is written into the run's status before sbatch is called: after any crash it is
+found under that name instead of being submitted twice. All runs share one ``squeue``, called at most once a second; if
+the controller does not answer, no job changes its state. Accounting (``sacct``) is not needed: the controller knows why
+a job ended for a while, and the run's own files contain its progress.
 
-SIGTERM (scancel, preemption, the time limit) ends the worker at once, for its last finished epoch is on disk. A job
-that SLURM puts back into its queue keeps its number and its name, and goes on from that epoch when it begins again.
+SIGTERM (scancel, preemption, time limit) ends the worker at once; its last finished epoch is on disk. A job that SLURM
+requeues keeps its id and its name, and resumes from that epoch when it starts again.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from eavdash.errors import ConfigError, EavdashError, QueueError
 from eavdash.jobs.executors import JOB_VARIABLE, Exit, Leases
 from eavdash.jobs.executors.local import RUN_VARIABLE, worker_command, worker_environment
 from eavdash.jobs.executors.slurm_commands import (
-    OVER,
-    RefusalError,
+    ENDED_STATES,
+    NoAnswerError,
+    RejectedError,
     Row,
     Sbatch,
-    SilenceError,
     Squeue,
     batch_script,
     call,
@@ -38,29 +38,29 @@ from eavdash.jobs.executors.slurm_options import options
 from eavdash.store import RunDir
 from eavdash.store.status import ended
 
-#: Of those, the ones in which SLURM has ended a job that did nothing wrong.
-BLAMELESS = {"BOOT_FAIL", "NODE_FAIL", "PREEMPTED"}
-WAITING = {"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "CONFIGURING"}
-#: Reasons for which a job waits for ever, in words.
-NEVER = {
-    "PartitionTimeLimit": "the time that it asks for is longer than its partition allows",
-    "PartitionNodeLimit": "it asks for more or fewer nodes than its partition allows",
-    "PartitionConfig": "no node of its partition has what it asks for",
-    "BadConstraints": "no node has what it asks for",
+#: Final states of a job that is not at fault.
+EXTERNAL_CAUSES = {"BOOT_FAIL", "NODE_FAIL", "PREEMPTED"}
+WAITING_STATES = {"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "CONFIGURING"}
+#: SLURM's reasons for which a job waits forever, with explanations.
+PERMANENT_REASONS = {
+    "PartitionTimeLimit": "it requests more time than its partition allows",
+    "PartitionNodeLimit": "it requests more or fewer nodes than its partition allows",
+    "PartitionConfig": "no node of its partition has the requested resources",
+    "BadConstraints": "no node has the requested features",
     "InvalidAccount": "its account is not valid",
     "AccountNotAllowed": "its account may not use this partition",
     "InvalidQOS": "its QOS is not valid",
     "QOSNotAllowed": "its QOS may not be used here",
-    "QOSMaxWallDurationPerJobLimit": "the time that it asks for is longer than its QOS allows",
-    "AssocMaxWallDurationPerJobLimit": "the time that it asks for is longer than its account allows",
-    "QOSMaxCpuPerJobLimit": "it asks for more cores than its QOS allows",
-    "QOSMaxMemoryPerJob": "it asks for more memory than its QOS allows",
-    "JobHeldUser": "it is held; let it go with: scontrol release",
+    "QOSMaxWallDurationPerJobLimit": "it requests more time than its QOS allows",
+    "AssocMaxWallDurationPerJobLimit": "it requests more time than its account allows",
+    "QOSMaxCpuPerJobLimit": "it requests more cores than its QOS allows",
+    "QOSMaxMemoryPerJob": "it requests more memory than its QOS allows",
+    "JobHeldUser": "it is held; release it with: scontrol release",
     "JobHeldAdmin": "an administrator holds it",
 }
-#: Reasons for which SLURM gives a job up although it could begin anew: such a job is replaced by a new one.
-GIVEN_UP = {
-    "JobHoldMaxRequeue": "SLURM has put it back into its queue too often",
+#: Reasons for which SLURM holds a job that could start again: such a job is replaced by a new one.
+ABANDONED_REASONS = {
+    "JobHoldMaxRequeue": "SLURM has requeued it too often",
     "launch failed requeued held": "SLURM could not launch it",
     "launch_failed_requeued_held": "SLURM could not launch it",
 }
@@ -68,7 +68,7 @@ GIVEN_UP = {
 
 @dataclass(frozen=True)
 class Job:
-    """A run's job, under the name that its status gives it."""
+    """A run's job; ``name`` is the one in the run's status."""
 
     run: RunDir
     name: str
@@ -76,13 +76,13 @@ class Job:
 
 @dataclass(frozen=True)
 class SlurmExecutor:
-    """``command`` is what is run, with the run's folder behind it; ``patience`` in seconds is given to a cancelled
-    job before its end is called into question."""
+    """Runs ``command`` with the run's folder as argument; ``stop_timeout``: seconds until a cancelled job must have
+    ended."""
 
-    queues: ClassVar[bool] = True
+    has_queue: ClassVar[bool] = True
 
     command: tuple[str, ...] = field(default_factory=lambda: worker_command())
-    patience: float = 90.0
+    stop_timeout: float = 90.0
     squeue: Squeue = field(default_factory=Squeue)
     sbatch: Sbatch = field(default_factory=Sbatch)
 
@@ -91,8 +91,8 @@ class SlurmExecutor:
         before = dict(run.status().get("job") or {}).get("name")
         claim()
         job = Job(run, str(run.status()["job"]["name"]))
-        if job.name == before and self._alive(job):
-            return job  # whoever submitted it did not live to hear the answer
+        if job.name == before and self._live_jobs(job):
+            return job  # an earlier scheduler submitted it and was killed before the answer
         own = ["--requeue", f"--job-name={job.name}", *log_options(run.log_file)]
         variables = {RUN_VARIABLE: str(run.path), JOB_VARIABLE: job.name, **leases.environment}
         script = batch_script((*self.command, str(run.path)), variables)
@@ -100,9 +100,9 @@ class SlurmExecutor:
             self.sbatch(options(settings), own, script, worker_environment(settings.threads))
         except ConfigError as error:
             raise QueueError(str(error)) from error
-        except (SilenceError, RefusalError) as error:
+        except (NoAnswerError, RejectedError) as error:
             raise QueueError.at(
-                "SLURM", expected="a job that it takes", found=str(error), remedy="it is asked again"
+                "SLURM", expected="to accept the job", found=str(error), remedy="wait: eavdash tries again"
             ) from error
         finally:
             self.squeue.submitted(job.name)
@@ -112,42 +112,44 @@ class SlurmExecutor:
         """See :class:`eavdash.jobs.executors.Executor`.
 
         Raises:
-            QueueError: the controller does not answer: nobody knows.
+            QueueError: the controller does not answer, so the state of the job is unknown.
         """
         known = dict(run.status().get("job") or {})
         if known.get("executor") != "slurm" or not known.get("name"):
             return None
         job = Job(run, str(known["name"]))
-        return job if self._alive(job) else None
+        return job if self._live_jobs(job) else None
 
     def poll(self, job: Job) -> Exit | None:
         """See :class:`eavdash.jobs.executors.Executor`."""
         try:
             rows = self.squeue.named(job.name)
-            if alive := [row for row in rows if row.state not in OVER]:
-                self._drop_if_needless(job, alive)
+            if alive := [row for row in rows if row.state not in ENDED_STATES]:
+                self._cancel_obsolete(job, alive)
                 return None
             if not rows:
-                return None if _beats(job.run) else Exit(None, "SLURM no longer knows its job")
+                return None if _has_heartbeat(job.run) else Exit(None, "SLURM no longer knows its job")
             last = max(rows, key=lambda row: row.number)
             detail = details(last.id)
-        except SilenceError:
+        except NoAnswerError:
             return None
         state = detail.get("JobState", last.state)
-        if state not in OVER or (state in ("NODE_FAIL", "BOOT_FAIL") and _beats(job.run)):
-            return None  # it was put back into the queue meanwhile, or only the node's daemon is lost
+        if state not in ENDED_STATES or (state in ("NODE_FAIL", "BOOT_FAIL") and _has_heartbeat(job.run)):
+            return None  # it was requeued in the meantime, or only the node's daemon is lost
         return slurm_exit(last, state, detail)
 
-    def waits(self, job: Job) -> str:
-        """See :class:`eavdash.jobs.executors.Executor`; while the controller does not answer: what it said last."""
-        with contextlib.suppress(SilenceError):
+    def waiting_reason(self, job: Job) -> str:
+        """See :class:`eavdash.jobs.executors.Executor`; the last known reason if the controller does not answer."""
+        with contextlib.suppress(NoAnswerError):
             self.squeue.named(job.name)
-        rows = [row for row in self.squeue.last(job.name) if row.state not in OVER]
+        rows = [row for row in self.squeue.last(job.name) if row.state not in ENDED_STATES]
         row = rows[0] if rows else None
-        if row is not None and row.state in WAITING:
+        if row is not None and row.state in WAITING_STATES:
             reason = row.reason if row.reason not in ("", "None") else row.state.capitalize()
-            never = NEVER.get(reason.strip("()"))
-            remedy = f", which does not pass: {never}; cancel the run or mend its --slurm options" if never else ""
+            permanent = PERMANENT_REASONS.get(reason.strip("()"))
+            remedy = (
+                f", which is permanent: {permanent}; cancel the run or fix its --slurm options" if permanent else ""
+            )
             return f"SLURM job {row.id}: {reason}{remedy}"
         return ""
 
@@ -157,20 +159,20 @@ class SlurmExecutor:
         Raises:
             QueueError: the controller does not answer, or the job does not end.
         """
-        deadline = time.monotonic() + self.patience
-        told = 0.0
-        while rows := self._alive(job):
+        deadline = time.monotonic() + self.stop_timeout
+        cancelled = 0.0
+        while rows := self._live_jobs(job):
             now = time.monotonic()
             if now > deadline:
                 raise QueueError.at(
                     f"SLURM job {rows[0].id}",
-                    expected=f"an end within {self.patience:g} s of its cancellation",
+                    expected=f"to end within {self.stop_timeout:g} s of its cancellation",
                     found=f"{rows[0].state} on {rows[0].nodes or 'no node'}",
-                    remedy="look at the node (scontrol show node); it is asked again",
+                    remedy="check the node (scontrol show node); eavdash tries again",
                 )
-            if now > told + 10:  # again, should it have been put back into the queue in this very moment
-                told = now
-                with contextlib.suppress(SilenceError, RefusalError):
+            if now > cancelled + 10:  # repeated, because the job may have been requeued at the same moment
+                cancelled = now
+                with contextlib.suppress(NoAnswerError, RejectedError):
                     call("scancel", *(row.id for row in rows))
             time.sleep(0.2)
 
@@ -180,53 +182,56 @@ class SlurmExecutor:
 
         return check(root, settings)
 
-    def _drop_if_needless(self, job: Job, alive: list[Row]) -> None:
-        """Cancel a job that waits for nothing: SLURM has given it up; or its run has ended, for its worker outlived the
-        loss of its node, and finished while SLURM had put the job back into its queue."""
-        if all(row.state in WAITING for row in alive):
-            with contextlib.suppress(EavdashError, SilenceError, RefusalError):
-                if ended(job.run.status()) or any(row.reason.strip("()") in GIVEN_UP for row in alive):
+    def _cancel_obsolete(self, job: Job, alive: list[Row]) -> None:
+        """Cancel a waiting job that SLURM holds permanently, or whose run has ended: a worker may outlive the loss of
+        its node and finish after SLURM has requeued the job."""
+        if all(row.state in WAITING_STATES for row in alive):
+            with contextlib.suppress(EavdashError, NoAnswerError, RejectedError):
+                if ended(job.run.status()) or any(row.reason.strip("()") in ABANDONED_REASONS for row in alive):
                     call("scancel", *(row.id for row in alive))
 
-    def _alive(self, job: Job) -> list[Row]:
-        """The jobs of that name that are not over; several only if a submission was repeated by accident.
+    def _live_jobs(self, job: Job) -> list[Row]:
+        """Return the jobs of that name that have not ended; more than one only if a submission was repeated.
 
         Raises:
             QueueError: the controller does not answer.
         """
         try:
-            return [row for row in self.squeue.named(job.name) if row.state not in OVER]
-        except SilenceError as error:
+            return [row for row in self.squeue.named(job.name) if row.state not in ENDED_STATES]
+        except NoAnswerError as error:
             raise QueueError.at(
-                "SLURM", expected="an answer of its controller", found=str(error), remedy="it is asked again"
+                "SLURM",
+                expected="an answer from its controller",
+                found=str(error),
+                remedy="wait: eavdash tries again",
             ) from error
 
 
 def slurm_exit(row: Row, state: str, detail: dict[str, str]) -> Exit:
-    """What SLURM says of a job that is over, as an exit code and a reason."""
+    """Return exit code and reason of a job that has ended, from SLURM's information."""
     code, _, number = detail.get("ExitCode", "").partition(":")
     ended: int | None = int(code) if code.isdecimal() else None
     if number.isdecimal() and 0 < int(number) < 65:
         ended = -int(number)
     node = detail.get("NodeList") or row.nodes or "an unknown node"
     reasons = {
-        "TIMEOUT": f"SLURM job {row.id}: its time limit of {detail.get('TimeLimit', '?')} was over on {node}",
-        "OUT_OF_MEMORY": f"SLURM job {row.id}: it needed more memory than it was given on {node}; ask for more (--ram)",
+        "TIMEOUT": f"SLURM job {row.id}: it reached its time limit of {detail.get('TimeLimit', '?')} on {node}",
+        "OUT_OF_MEMORY": f"SLURM job {row.id}: it ran out of memory on {node}; request more (--ram)",
         "NODE_FAIL": f"SLURM job {row.id}: its node {node} was lost",
         "BOOT_FAIL": f"SLURM job {row.id}: its node {node} did not start",
-        "PREEMPTED": f"SLURM job {row.id}: it had to give way to another on {node}",
-        "DEADLINE": f"SLURM job {row.id}: its deadline was over",
-        "CANCELLED": f"SLURM job {row.id}: {GIVEN_UP.get(row.reason.strip('()'), 'it was cancelled in SLURM')}",
+        "PREEMPTED": f"SLURM job {row.id}: it was preempted by another job on {node}",
+        "DEADLINE": f"SLURM job {row.id}: it passed its deadline",
+        "CANCELLED": f"SLURM job {row.id}: {ABANDONED_REASONS.get(row.reason.strip('()'), 'cancelled in SLURM')}",
     }
     if state in ("OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL"):
         ended = -9
     elif state in reasons:
         ended = -15
-    return Exit(ended, reasons.get(state, ""), blameless=state in BLAMELESS)
+    return Exit(ended, reasons.get(state, ""), external_cause=state in EXTERNAL_CAUSES)
 
 
-def _beats(run: RunDir) -> bool:
-    """Whether a worker lives on although SLURM has lost it: its node may only have lost touch with the controller."""
+def _has_heartbeat(run: RunDir) -> bool:
+    """Return True if the worker is alive although SLURM has lost it: its node may only have lost its connection."""
     try:
         return run.live_status()["shown"] == "running" and run.locked()
     except EavdashError:

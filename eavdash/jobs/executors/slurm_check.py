@@ -1,10 +1,9 @@
-"""Whether SLURM could compute runs of a checkpoints folder: looked at before anything is queued.
+"""Checks of SLURM before runs of a checkpoints folder are submitted to it.
 
-In: the folder and an execution's settings. Out: a sentence for each requirement that is not met. First the commands and
-the controller, then what is asked for (partition, time, cores, memory, GPUs, account ...) by SLURM's own judgement
-(``sbatch --test-only``), then a short probe job with the same options: it sees whether the storage is shared, whether
-locks hold between machines, and whether the Python environment is there. When no node is free for the probe within half
-a minute, a note says that storage and environment were not checked; that is no refusal.
+The result is a sentence for each requirement that is not met. Checked are the commands and the controller; then the
+requested resources (partition, time, cores, memory, GPUs, account ...) by SLURM itself (``sbatch --test-only``); then,
+with a short probe job with the same options, shared storage, locks between machines and the Python environment. If no
+node is free for the probe within half a minute, a note says that storage and environment were not checked.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ from eavdash.errors import ConfigError, sentence
 from eavdash.jobs.executors import NOTE
 from eavdash.jobs.executors.local import worker_environment
 from eavdash.jobs.executors.slurm_commands import (
-    OVER,
-    RefusalError,
+    ENDED_STATES,
+    NoAnswerError,
+    RejectedError,
     Row,
-    SilenceError,
     Squeue,
     batch_script,
     call,
@@ -42,9 +41,9 @@ from eavdash.store import locks
 from eavdash.store.atomic import read_json
 
 COMMANDS = ("sbatch", "squeue", "scancel", "scontrol", "sinfo")
-#: Seconds within which the probe must begin, and then end, to be of use.
-PROBE_BEGINS, PROBE_ENDS = 30.0, 120.0
-#: What the probe runs over there.
+#: Seconds after its submission within which the probe must start, and must end.
+PROBE_START_TIMEOUT, PROBE_END_TIMEOUT = 30.0, 120.0
+#: Script of the probe job.
 PROBE = """
 import os, platform, sys
 from importlib.metadata import version
@@ -64,7 +63,7 @@ write_json(answer, found)
 
 
 def check(root: Path, settings: Execution) -> list[str]:
-    """A sentence for each requirement that is not met (see :class:`eavdash.jobs.executors.Executor`)."""
+    """Return a sentence for each requirement that is not met (see :class:`eavdash.jobs.executors.Executor`)."""
     try:
         asked = options(settings)
     except ConfigError as error:
@@ -76,8 +75,8 @@ def check(root: Path, settings: Execution) -> list[str]:
                      "load the site's SLURM module, or use --executor local")
         ]  # fmt: skip
     try:
-        return _device(settings) + _partition(asked) or _judgement(asked) or _probe(root, settings, asked)
-    except SilenceError as error:
+        return _device(settings) + _partition(asked) or _test_submission(asked) or _probe(root, settings, asked)
+    except NoAnswerError as error:
         return [sentence("SLURM", "a controller that answers", str(error), "try again when scontrol ping says UP")]
 
 
@@ -91,7 +90,7 @@ def _device(settings: Execution) -> list[str]:
 
 
 def _partition(asked: list[str]) -> list[str]:
-    """Whether the partition exists, is open and allows the time that is asked for."""
+    """Return a problem if the partition does not exist, is down or does not allow the requested time."""
     given = dict(option.removeprefix("--").split("=", 1) for option in asked if "=" in option)
     rows = [line.split("|") for line in call("sinfo", "--noheader", "--format=%P|%a|%l").splitlines()]
     partitions = {name.removesuffix("*"): (up, limit) for name, up, limit in rows}
@@ -99,29 +98,32 @@ def _partition(asked: list[str]) -> list[str]:
     chosen = given["partition"].split(",") if "partition" in given else standard
     if not chosen:
         return [
-            sentence("SLURM", "a partition, since there is no default one", "none",
-                     f"add --slurm partition=NAME, of {', '.join(partitions)}")
+            sentence("SLURM", "a partition, because there is no default one", "none",
+                     f"add --slurm partition=NAME, one of {', '.join(partitions)}")
         ]  # fmt: skip
-    said = []
+    problems = []
     for name in chosen:
         if name not in partitions:
             known = ", ".join(partitions) or "none"
-            said.append(sentence("SLURM", f"a partition {name}", f"only {known}", "choose another partition"))
+            problems.append(sentence("SLURM", f"a partition {name}", f"only {known}", "choose another partition"))
             continue
         up, limit = partitions[name]
         if up != "up":
-            said.append(sentence(f"SLURM partition {name}", "it up", f"it {up}", "choose another, or wait"))
+            problems.append(sentence(f"SLURM partition {name}", "state up", f"state {up}", "choose another, or wait"))
         most, time_asked = seconds(limit), seconds(given.get("time", "0"))
         if most is not None and time_asked is not None and time_asked > most:
-            said.append(
+            problems.append(
                 sentence(f"SLURM partition {name}", f"a time of at most {limit}", given["time"],
-                         "ask for less: a run whose time is over goes on from its last finished epoch")
+                         "request less: a run that reaches its time limit resumes from its last finished epoch")
             )  # fmt: skip
-    return said
+    return problems
 
 
 def seconds(text: str) -> float | None:
-    """A time as SLURM writes it (``90``, ``90:00``, ``1:30:00``, ``1-12``, ``1-12:00:00``); None: without limit."""
+    """Return the seconds of a time in SLURM's format (``90``, ``90:00``, ``1:30:00``, ``1-12``, ``1-12:00:00``).
+
+    None: no limit.
+    """
     days, dash, rest = text.rpartition("-")
     if not re.fullmatch(r"(\d+-)?\d+(:\d+){0,2}", text):
         return None
@@ -135,24 +137,25 @@ def seconds(text: str) -> float | None:
     return float(int(days or 0) * 86400 + hours * 3600 + minutes * 60 + secs)
 
 
-def _judgement(asked: list[str]) -> list[str]:
-    """What SLURM itself says of a job with these options."""
+def _test_submission(asked: list[str]) -> list[str]:
+    """Return a problem if SLURM rejects a test submission with these options."""
     try:
         call("sbatch", "--test-only", *asked, script="#!/bin/sh\n")
-    except RefusalError as error:
+    except RejectedError as error:
         there = "; ".join(
             f"{name}: {cores} cores, {memory} MB and {gpus} per node"
             for name, cores, memory, gpus in (
                 line.split("|") for line in call("sinfo", "--noheader", "--format=%R|%c|%m|%G").splitlines()
             )
         )
-        words = str(error).removeprefix("allocation failure: ")
-        return [sentence(f"sbatch {' '.join(asked)}", "a job that SLURM could run", words, f"there are {there}")]
+        answer = str(error).removeprefix("allocation failure: ")
+        remedy = f"request what a partition has: {there}"
+        return [sentence(f"sbatch {' '.join(asked)}", "a job that SLURM could run", answer, remedy)]
     return []
 
 
 def _probe(root: Path, settings: Execution, asked: list[str]) -> list[str]:
-    """What a job finds on a compute node."""
+    """Return the problems that a short job finds on a compute node, or a note if it could not run in time."""
     nonce = secrets.token_hex(4)
     home = queue_folder(root)
     answer, output, lock = (home / f"probe-{nonce}.{kind}" for kind in ("json", "txt", "lock"))
@@ -161,7 +164,7 @@ def _probe(root: Path, settings: Execution, asked: list[str]) -> list[str]:
     squeue = Squeue()
     held = locks.acquire(lock)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_removed(answer, output, lock))
+        stack.enter_context(_remove_on_exit(answer, output, lock))
         if held is not None:
             stack.callback(os.close, held)
         short = [option for option in asked if not option.startswith("--time")]
@@ -169,80 +172,80 @@ def _probe(root: Path, settings: Execution, asked: list[str]) -> list[str]:
             call("sbatch", "--parsable", "--no-requeue", "--time=5", f"--job-name={name}", *short,
                  *log_options(output), script=batch_script(command, {}),
                  environment=worker_environment(settings.threads))  # fmt: skip
-        except RefusalError as error:
-            return [sentence("SLURM", "a job that it takes", str(error), "mend the --slurm options")]
-        stack.callback(_forgotten, name)
-        row = _see_through(squeue, name)
+        except RejectedError as error:
+            return [sentence("SLURM", "to accept the job", str(error), "fix the --slurm options")]
+        stack.callback(_cancel_by_name, name)
+        row = _wait_for_probe(squeue, name)
         if row is None:
             return [
-                f"{NOTE}SLURM had no node free within {PROBE_BEGINS:g} s: shared storage and the Python environment of "
-                "its nodes were not checked."
+                f"{NOTE}shared storage and the Python environment of SLURM's nodes, because no node was free within "
+                f"{PROBE_START_TIMEOUT:g} s."
             ]
         return _findings(row, answer, output, settings)
 
 
-def _see_through(squeue: Squeue, name: str) -> Row | None:
-    """Wait for the probe's end; None when it has not begun, or not ended, in good time."""
-    begun = time.monotonic()
+def _wait_for_probe(squeue: Squeue, name: str) -> Row | None:
+    """Wait for the probe's end; return None if it has not started, or not ended, in time."""
+    submitted = time.monotonic()
     while True:
         rows = squeue.named(name)
-        waited = time.monotonic() - begun
-        if rows and rows[0].state in OVER:
+        waited = time.monotonic() - submitted
+        if rows and rows[0].state in ENDED_STATES:
             return rows[0]
-        if waited > PROBE_ENDS or (waited > PROBE_BEGINS and (not rows or rows[0].state == "PENDING")):
+        if waited > PROBE_END_TIMEOUT or (waited > PROBE_START_TIMEOUT and (not rows or rows[0].state == "PENDING")):
             return None
         time.sleep(0.2)
 
 
 def _findings(row: Row, answer: Path, output: Path, settings: Execution) -> list[str]:
     node = f"SLURM node {row.nodes or '(unknown)'}"
-    # A network's file system may show a new file some seconds late.
+    # A network file system may show a new file some seconds late.
     deadline = time.monotonic() + 10
     while not answer.exists() and time.monotonic() < deadline:
-        os.listdir(answer.parent)  # noqa: PTH208 - to have the folder read again
+        os.listdir(answer.parent)  # noqa: PTH208 - forces the folder to be read again
         time.sleep(0.5)
     if not answer.exists():
         if not output.exists():
             return [
                 sentence(answer.parent.parent, f"a folder shared with {node}", "that its files do not arrive here",
-                         "put the checkpoints onto storage that all nodes have at the same path")
+                         "put the checkpoints on storage that all nodes have at the same path")
             ]  # fmt: skip
-        said = [line for line in output.read_text(errors="replace").splitlines() if line.strip()] or ["nothing"]
+        lines = [line for line in output.read_text(errors="replace").splitlines() if line.strip()] or ["no output"]
         return [
-            sentence(node, f"{sys.executable} with eavdash and torch", said[-1],
-                     "put the Python environment onto storage that all nodes have at the same path")
+            sentence(node, f"{sys.executable} with eavdash and torch", lines[-1],
+                     "put the Python environment on storage that all nodes have at the same path")
         ]  # fmt: skip
     found: dict[str, Any] = read_json(answer)
     here = {"python": platform.python_version(), "torch": importlib.metadata.version("torch")}
-    said = [
-        sentence(node, f"{what} {version}", str(found.get(what)), "use one environment on all machines")
+    problems = [
+        sentence(node, f"{what} {version}", str(found.get(what)), "use the same environment on all machines")
         for what, version in here.items()
         if found.get(what) != version
     ]
     if not found.get("locks"):
-        said.append(
-            sentence(answer.parent.parent, "a file system whose locks (flock) hold between machines",
+        problems.append(
+            sentence(answer.parent.parent, "a file system whose locks (flock) work between machines",
                      f"that {node} does not see a lock held here", "see docs/cluster.md, File systems without locks")
         )  # fmt: skip
     if _wants_gpu(settings) and not found.get("gpu"):
-        said.append(
+        problems.append(
             sentence(node, "a GPU that torch can use", "none",
                      "choose a partition with GPUs (--slurm partition=..., --slurm gres=gpu:1) or --device cpu")
         )  # fmt: skip
-    return said
+    return problems
 
 
 def _wants_gpu(settings: Execution) -> bool:
     return settings.device.startswith("cuda")
 
 
-def _forgotten(name: str) -> None:
-    with contextlib.suppress(SilenceError, RefusalError):
+def _cancel_by_name(name: str) -> None:
+    with contextlib.suppress(NoAnswerError, RejectedError):
         call("scancel", f"--name={name}")
 
 
 @contextlib.contextmanager
-def _removed(*files: Path) -> Iterator[None]:
+def _remove_on_exit(*files: Path) -> Iterator[None]:
     try:
         yield
     finally:

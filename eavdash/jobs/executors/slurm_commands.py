@@ -1,7 +1,7 @@
-"""SLURM's commands: called with bounded patience, and one listing of jobs for all who ask.
+"""SLURM's commands, called with a timeout, and one job list shared by all threads.
 
-In: arguments. Out: what was printed. A refusal (the command answered no) and silence (the controller cannot be reached)
-are two errors, for silence says nothing about a job.
+A rejection by SLURM and a controller that does not answer are different errors, because the latter says nothing about a
+job.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-#: Seconds for which one listing serves everybody.
+#: Maximum age in seconds of the shared job list.
 LISTING_AGE = 1.0
-#: Seconds for which a refusal of sbatch serves everybody who asks for the same.
-REFUSAL_AGE = 10.0
-#: Seconds after which a command counts as not answered.
-PATIENCE = 60.0
-#: What the commands say when the controller, or the way to it, is the trouble.
-SILENCE = re.compile(
+#: Seconds during which a rejection by sbatch holds for all submissions with the same options.
+REJECTION_AGE = 10.0
+#: Default timeout of a command in seconds.
+COMMAND_TIMEOUT = 60.0
+#: Messages of the commands if the controller cannot be reached.
+NO_ANSWER = re.compile(
     r"unable to contact|connect(ion)? (failure|refused|timed? ?out)|timed out|communication|socket|controller"
     r"|configuration source|munge|credential|temporarily|zero bytes|authenticat",
     re.IGNORECASE,
 )
-#: Variables that would change what the commands do, or that describe the job in which this process itself runs.
+#: Prefixes of variables that change the commands, or that describe the job in which this process itself runs.
 FOREIGN = ("SLURM_", "SBATCH_", "SQUEUE_", "SCANCEL_", "SCONTROL_", "SINFO_", "DBOS_")
-#: Of those, the ones that say which cluster it is and who we are.
+#: Exceptions: they select the cluster and authenticate the user.
 KEPT = {"SLURM_CONF", "SLURM_JWT", "SLURM_CLUSTERS"}
-#: The way into the queue's database; a worker has no business there.
+#: Credentials of the queue's database, which a worker does not need.
 SECRET = {"EAVDASH_QUEUE", "PGPASSWORD"}
-#: States in which nothing of a job lives any more; whatever else SLURM may call it, it lives or waits.
-OVER = {
+#: States of a job that has ended; in any other state it is alive or waits.
+ENDED_STATES = {
     "BOOT_FAIL",
     "CANCELLED",
     "COMPLETED",
@@ -46,13 +46,13 @@ OVER = {
     "REVOKED",
     "TIMEOUT",
 }
-#: The batch script. It stays beside the worker instead of becoming it: where SLURM follows processes without cgroups, a
-#: child of a killed worker would be lost from sight and live on.
+#: The batch script. It keeps running beside the worker instead of calling exec: where SLURM tracks processes without
+#: cgroups, the children of a killed worker would otherwise survive.
 SCRIPT = """#!/bin/sh
 mark="EAVDASH_SLURM_JOB=$SLURM_JOB_ID"
 env "$mark" {variables} {command} &
 worker=$!
-# SLURM tells every process of the job to end; what does not listen must not keep its node until SLURM loses patience.
+# SLURM sends SIGTERM to every process of the job; kill a worker that ignores it before SLURM's KillWait has passed.
 grace() {{
   for fifth in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
     kill -0 "$worker" || return
@@ -61,7 +61,7 @@ grace() {{
   done
   kill -KILL "$worker"
 }}
-trap 'told=yes; grace 2>/dev/null &' TERM
+trap 'terminated=yes; grace 2>/dev/null &' TERM
 while :; do
   wait "$worker"
   code=$?
@@ -73,17 +73,17 @@ while left=$(grep -lszxF "$mark" /proc/[0-9]*/environ | tr -cd '0-9\\n') && [ -n
   tries=$((tries + 1))
   sleep 0.1
 done
-[ -z "$told" ] || code=143
+[ -z "$terminated" ] || code=143
 exit "$code"
 """
 
 
-class SilenceError(Exception):
-    """The controller cannot be reached, or the command is not there."""
+class NoAnswerError(Exception):
+    """The controller cannot be reached, or the command is missing."""
 
 
-class RefusalError(Exception):
-    """The controller has answered no."""
+class RejectedError(Exception):
+    """The controller has rejected the request."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +101,14 @@ class Row:
         return int(re.sub(r"\D.*", "", self.id) or 0)
 
 
-def call(*command: str, script: str = "", environment: dict[str, str] | None = None, patience: float = PATIENCE) -> str:
-    """What a command prints, with ``script`` as its input and ``environment`` instead of this process's.
+def call(
+    *command: str, script: str = "", environment: dict[str, str] | None = None, timeout: float = COMMAND_TIMEOUT
+) -> str:
+    """Return a command's output, with ``script`` as its input and ``environment`` instead of this process's.
 
     Raises:
-        SilenceError: nobody answered.
-        RefusalError: the answer was no; the text is SLURM's.
+        NoAnswerError: the controller does not answer.
+        RejectedError: SLURM rejected the request; the text is SLURM's.
     """
     try:
         done = subprocess.run(
@@ -115,23 +117,23 @@ def call(*command: str, script: str = "", environment: dict[str, str] | None = N
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=patience,
-            env=clean(os.environ if environment is None else environment),
+            timeout=timeout,
+            env=clean_environment(os.environ if environment is None else environment),
         )
     except subprocess.TimeoutExpired:
-        raise SilenceError(f"{command[0]} has not answered within {patience:g} s") from None
+        raise NoAnswerError(f"{command[0]} has not answered within {timeout:g} s") from None
     except OSError as error:
-        raise SilenceError(f"{command[0]}: {error.strerror}") from error
+        raise NoAnswerError(f"{command[0]}: {error.strerror}") from error
     if done.returncode == 0:
         return done.stdout
     lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-    said = "; ".join(re.sub(rf"^{command[0]}: (error: |fatal: )?", "", line) for line in lines)
-    said = said or f"{command[0]} ended with exit code {done.returncode}"
-    raise (SilenceError if SILENCE.search(said) else RefusalError)(said)
+    message = "; ".join(re.sub(rf"^{command[0]}: (error: |fatal: )?", "", line) for line in lines)
+    message = message or f"{command[0]} ended with exit code {done.returncode}"
+    raise (NoAnswerError if NO_ANSWER.search(message) else RejectedError)(message)
 
 
-def clean(environment: os._Environ[str] | dict[str, str]) -> dict[str, str]:
-    """``environment`` without what would change the commands' ways or is none of a job's business."""
+def clean_environment(environment: os._Environ[str] | dict[str, str]) -> dict[str, str]:
+    """Return ``environment`` without variables that would change the commands, and without credentials."""
     return {
         name: value
         for name, value in environment.items()
@@ -140,58 +142,58 @@ def clean(environment: os._Environ[str] | dict[str, str]) -> dict[str, str]:
 
 
 def details(number: str) -> dict[str, str]:
-    """What the controller remembers of a job; nothing once it has forgotten it.
+    """Return the controller's information about a job; empty once it has forgotten the job.
 
     Raises:
-        SilenceError: it does not answer.
+        NoAnswerError: the controller does not answer.
     """
     try:
         text = call("scontrol", "show", "job", "--oneliner", number)
-    except RefusalError:
+    except RejectedError:
         return {}
     return dict(part.split("=", 1) for part in text.split() if "=" in part)
 
 
 @dataclass
 class Squeue:
-    """This user's jobs, those that are over included as long as SLURM remembers them; safe in many threads."""
+    """List of this user's jobs, including ended ones while SLURM remembers them; thread-safe."""
 
     _turn: threading.Lock = field(default_factory=threading.Lock)
     _rows: dict[str, list[Row]] = field(default_factory=dict)
     _asked: float = float("-inf")
     _submitted: dict[str, float] = field(default_factory=dict)
-    _silence: str = ""
+    _error: str = ""
 
     def named(self, name: str) -> list[Row]:
-        """The jobs of one name, as they are now or were a second ago; waits for a listing that can know of it.
+        """Return the jobs of one name, at most a second old; wait for a list that is newer than their submission.
 
         Raises:
-            SilenceError: the controller does not answer.
+            NoAnswerError: the controller does not answer.
         """
         while True:
             with self._turn:
                 age = time.monotonic() - self._asked
                 if age > LISTING_AGE:
-                    # The time before the question, so that what is submitted meanwhile is not taken for gone.
+                    # The time before the request, so that jobs submitted in the meantime are not taken for ended.
                     self._asked, age = time.monotonic(), 0.0
                     try:
-                        self._rows, self._silence = self._ask(), ""
-                    except (SilenceError, RefusalError) as error:
-                        self._silence = str(error)
-                if self._silence:
-                    raise SilenceError(self._silence)
+                        self._rows, self._error = self._ask(), ""
+                    except (NoAnswerError, RejectedError) as error:
+                        self._error = str(error)
+                if self._error:
+                    raise NoAnswerError(self._error)
                 if name in self._rows or self._asked > self._submitted.get(name, float("-inf")):
                     self._submitted.pop(name, None)
                     return self._rows.get(name, [])
             time.sleep(max(0.05, LISTING_AGE - age))
 
     def last(self, name: str) -> list[Row]:
-        """The jobs of one name as they were when the controller last answered."""
+        """Return the jobs of one name from the last list that the controller returned."""
         with self._turn:
             return self._rows.get(name, [])
 
     def submitted(self, name: str) -> None:
-        """A job of that name may have been submitted until now: an older listing says nothing about it."""
+        """Record that a job of that name may have been submitted until now, so that older lists do not count."""
         with self._turn:
             self._submitted[name] = time.monotonic()
 
@@ -209,38 +211,38 @@ class Squeue:
 
 @dataclass
 class Sbatch:
-    """Submissions, one at a time. Where a limit is reached, hundreds of runs wait for their turn: what was refused is
-    not asked again, by whichever of them, before some time has passed."""
+    """Submissions, one at a time. Where a limit is reached, hundreds of runs may wait: after a rejection, none of them
+    submits the same options again before some time has passed."""
 
     _turn: threading.Lock = field(default_factory=threading.Lock)
-    _refused: dict[tuple[str, ...], tuple[float, str]] = field(default_factory=dict)
+    _rejected: dict[tuple[str, ...], tuple[float, str]] = field(default_factory=dict)
 
     def __call__(self, asked: list[str], own: list[str], script: str, environment: dict[str, str]) -> None:
-        """Submit a script with the options ``asked`` for, which a refusal is remembered for, and its ``own``.
+        """Submit a script with the requested options ``asked``, which rejections are remembered by, and its ``own``.
 
         Raises:
-            SilenceError: nobody answered; the job may have been submitted all the same.
-            RefusalError: the answer is no, or was a moment ago.
+            NoAnswerError: the controller did not answer; the job may have been submitted nevertheless.
+            RejectedError: SLURM rejects the job, or rejected the same options a moment ago.
         """
         key = tuple(asked)
         with self._turn:
-            until, said = self._refused.get(key, (0.0, ""))
+            until, reason = self._rejected.get(key, (0.0, ""))
             if time.monotonic() < until:
-                raise RefusalError(said)
+                raise RejectedError(reason)
             try:
                 call("sbatch", "--parsable", *asked, *own, script=script, environment=environment)
-                self._refused.pop(key, None)
-            except RefusalError as error:
-                self._refused[key] = time.monotonic() + REFUSAL_AGE, str(error)
+                self._rejected.pop(key, None)
+            except RejectedError as error:
+                self._rejected[key] = time.monotonic() + REJECTION_AGE, str(error)
                 raise
 
 
 def batch_script(command: tuple[str, ...], variables: dict[str, str]) -> str:
-    """The script that runs a command with some variables; whatever is in them is quoted."""
+    """Return the script that runs a command with these environment variables; all values are quoted."""
     given = shlex.join(f"{name}={value}" for name, value in variables.items())
     return SCRIPT.format(variables=given, command=shlex.join(command))
 
 
 def log_options(file: Path) -> tuple[str, ...]:
-    """Append the output of all attempts to one file; a per cent sign would be a pattern of sbatch's."""
+    """Return options that append the output of all attempts to one file; sbatch needs "%" escaped."""
     return "--open-mode=append", f"--output={str(file).replace('%', '%%')}"

@@ -1,7 +1,7 @@
-"""What is asked of sbatch for a run: the user's options, checked, and those that follow from the run's settings.
+"""Options of sbatch for a run: the user's, after validation, and those derived from the run's settings.
 
-In: an execution's settings. Out: arguments for sbatch. An option is accepted only if it is known: sbatch also takes
-abbreviations (``--outp``), so a list of what is forbidden would not be kept.
+Only known options are accepted: sbatch also takes abbreviations (``--outp``), so a list of forbidden ones could be
+bypassed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from eavdash.config.schema import Execution
 from eavdash.errors import ConfigError
 
-#: Options that take a value and say where, when and with what a job runs.
+#: Options with a value that define where, when and with which resources a job runs.
 _NAMES = """
     account acctg-freq batch bb bbf begin chdir comment constraint container core-spec cores-per-socket cpu-freq
     cpus-per-gpu cpus-per-task deadline delay-boot distribution exclude exclusive extra extra-node-info gpu-bind
@@ -22,14 +22,14 @@ _NAMES = """
     time-min tmp tres-bind tres-per-task wckey
 """
 VALUED = frozenset(_NAMES.split())
-#: Options that may stand alone.
+#: Options that need no value.
 FLAGS = frozenset({"contiguous", "exclusive", "nice", "oversubscribe", "reboot", "spread-job"})
-#: Options that are not the user's, and why.
+#: Options that a user must not set, with the reason.
 REFUSED = {
-    "job-name": "a run's job is found again by its name",
+    "job-name": "a run's job is identified by its name",
     "output": "what a run prints goes to its log.txt",
     "error": "what a run prints goes to its log.txt",
-    "open-mode": "a run's log.txt goes on over all attempts",
+    "open-mode": "a run's log.txt covers all attempts",
     "wrap": "the job runs the worker",
     "input": "the worker reads nothing",
     "array": "each run is one job",
@@ -41,30 +41,30 @@ REFUSED = {
     "export-file": "the worker needs its environment",
     "get-user-env": "the worker needs its environment",
     "requeue": "it is always on",
-    "no-requeue": "a run whose node is lost goes on from its last finished epoch",
+    "no-requeue": "a run whose node is lost resumes from its last finished epoch",
     "signal": "SIGTERM ends a worker at once",
-    "hold": "nobody would let the job go",
-    "wait": "the conductor does not wait for one job",
-    "clusters": "the queue asks one cluster",
-    "uid": "a job is its submitter's",
-    "gid": "a job is its submitter's",
+    "hold": "no process would release the job",
+    "wait": "the scheduler does not wait for a single job",
+    "clusters": "the queue uses one cluster",
+    "uid": "a job belongs to its submitter",
+    "gid": "a job belongs to its submitter",
     "parsable": "it is always on",
-    "quiet": "it has no use",
-    "verbose": "it has no use",
+    "quiet": "it has no effect",
+    "verbose": "it has no effect",
     "test-only": "nothing would be computed",
     "kill-on-invalid-dep": "the queue keeps the order of the runs",
 }
 GPU_OPTIONS = {"gres", "gpus", "gpus-per-node", "gpus-per-socket", "gpus-per-task", "tres-per-task"}
 MEMORY_OPTIONS = {"mem", "mem-per-cpu", "mem-per-gpu"}
-#: How much later a run of priority -1 goes than one of 0: a step of sbatch's --nice.
+#: Increase of sbatch's --nice per priority level below 0.
 NICE = 100
 
 
 def options(settings: Execution) -> list[str]:
-    """The arguments of sbatch for a run's job.
+    """Return the arguments of sbatch for a run's job.
 
-    Priority: those who may not raise a job above others (all but administrators) may lower it. A negative priority
-    becomes ``--nice``; a positive one only decides which run is handed to SLURM first.
+    Only administrators may raise a job's priority, but every user may lower it: a negative priority becomes ``--nice``;
+    a positive one only decides which run is submitted to SLURM first.
 
     Raises:
         ConfigError: an option is unknown, or would break what the queue relies on.
@@ -87,19 +87,19 @@ def _option(text: str) -> tuple[str, str]:
     where = f"--slurm {text!r}"
     if name in REFUSED:
         raise ConfigError.at(
-            where, expected="an option that leaves the queue its means", found=f"{name}: {REFUSED[name]}",
-            remedy="leave it out",
+            where, expected="an option that does not interfere with the queue", found=f"{name}: {REFUSED[name]}",
+            remedy="remove it",
         )  # fmt: skip
     if name not in VALUED | FLAGS:
         near = difflib.get_close_matches(name.lstrip("-"), VALUED | FLAGS, n=1, cutoff=0.6)
         raise ConfigError.at(
             where,
-            expected="the long name of an option of sbatch, without dashes, as in partition=gpu",
+            expected="the long name of an sbatch option without dashes, as in partition=gpu",
             found=repr(name),
-            remedy=f"did you mean {near[0]}" if near else "see man sbatch",
+            remedy=f"use {near[0]} if you meant that" if near else "see man sbatch",
         )
     if (not value and name not in FLAGS) or (equals and not re.fullmatch(r"[^\x00-\x1f\x7f]+", value)):
         raise ConfigError.at(
-            where, expected=f"{name}=VALUE in one line", found=repr(value), remedy="give the option a value"
+            where, expected=f"{name}=VALUE on one line", found=repr(value), remedy="give the option a value"
         )
     return name, value
