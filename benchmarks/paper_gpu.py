@@ -29,7 +29,7 @@ from eavdash.config.schema import Execution
 from eavdash.models import build
 from eavdash.training import headphase
 from eavdash.training.loading import stream
-from eavdash.training.loop import ModelOutput, fit, recipe
+from eavdash.training.loop import PUBLISHED, ModelOutput, fit
 from eavdash.training.memory import MicroBatchSize
 from eavdash.training.precision import resolve_precision
 from eavdash.training.seeds import reproducible, seeder
@@ -65,7 +65,7 @@ def epoch_seconds(model: Any, source: Any, count: int, stage: str, head: bool, o
         settings,
         name=stage,
         seed=seeder(0, 0, stage),
-        rules=recipe("paper"),
+        rules=PUBLISHED,
         head_epochs=settings.epochs if head else 0,
         execution=Execution(compile=options.compile and not head, memory=options.memory),
     )

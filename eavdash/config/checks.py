@@ -1,15 +1,16 @@
 """Validation of a study's settings: the bounds of each (config/schema.py), and the rules between several of them.
 
-In: a :class:`~eavdash.config.schema.StudyConfig`. Out: nothing, or a ConfigError for the first invalid setting.
+In: a :class:`~eavdash.config.schema.StudyConfig` and its settings. Out: nothing, or a ConfigError for the first invalid
+setting.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from eavdash.config.choices import ENCODERS, LIBRARIES, MODALITIES, STAGES
-from eavdash.config.setting import settings_of, value_of
+from eavdash.config.setting import Setting, value_of
 from eavdash.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 Need = Callable[[bool, str, str, Any], None]
 
 
-def check(config: StudyConfig) -> None:
+def check(config: StudyConfig, settings: Mapping[str, Setting]) -> None:
     """Reject settings that would otherwise fail only later, in a worker.
 
     Raises:
@@ -29,9 +30,9 @@ def check(config: StudyConfig) -> None:
         if not ok:
             raise ConfigError.at(where, expected=expected, found=repr(found), remedy="change the setting")
 
-    for setting in settings_of(type(config)):
-        value = value_of(config, setting.key)
-        need(setting.bounds.hold(value), setting.key, str(setting.bounds), value)
+    for key, setting in settings.items():
+        value = value_of(config, key)
+        need(setting.bounds.hold(value), key, str(setting.bounds), value)
     _stages(config, need)
     _protocol(config, need)
     for name in MODALITIES:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from eavdash.config.presets import PRESETS, preset
-from eavdash.config.schema import StudyConfig
-from eavdash.config.setting import KINDS, settings_of, value_of
+from eavdash.config.schema import SETTINGS
+from eavdash.config.setting import KINDS, value_of
 
 HEAD = """# Settings
 
@@ -23,11 +23,11 @@ def reference() -> str:
     """Return the page."""
     parts: dict[str, list[str]] = {}
     presets = {name: preset(name) for name in PRESETS}
-    for setting in settings_of(StudyConfig):
-        part = setting.key.rpartition(".")[0] or "study"
-        values = " | ".join(_shown(value_of(config, setting.key)) for config in presets.values())
+    for key, setting in SETTINGS.items():
+        part = key.rpartition(".")[0] or "study"
+        values = " | ".join(_shown(value_of(config, key)) for config in presets.values())
         bounds = str(setting.bounds) or KINDS.get(setting.kind, "a list")
-        parts.setdefault(part, []).append(f"| `{setting.key}` | {values} | {bounds} | {setting.help} |")
+        parts.setdefault(part, []).append(f"| `{key}` | {values} | {bounds} | {setting.help} |")
     header = f"| setting | {' | '.join(presets)} | values | meaning |\n|{'---|' * (3 + len(presets))}"
     tables = (f"## {part}\n\n{header}\n" + "\n".join(rows) for part, rows in parts.items())
     return HEAD + "\n" + "\n\n".join(tables) + "\n"

@@ -17,7 +17,7 @@ from typing import Any
 
 from eavdash.config.checks import check
 from eavdash.config.choices import FUSIONS, MODALITIES, PRECISIONS, PROTOCOLS, RECIPES, STAGES
-from eavdash.config.setting import setting
+from eavdash.config.setting import setting, settings_of
 
 #: Minimum steps per epoch of the preset quick's encoders: 30 epochs give 240 steps even with few windows.
 EPOCH_STEPS = 8
@@ -239,7 +239,7 @@ class StudyConfig:
     train: TrainConfigs = field(default_factory=TrainConfigs)
 
     def __post_init__(self) -> None:
-        check(self)
+        check(self, SETTINGS)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -253,6 +253,10 @@ class StudyConfig:
     def training(self, stage: str) -> TrainConfig:
         """Return the optimisation settings of one stage."""
         return typing.cast(TrainConfig, getattr(self.train, stage))
+
+
+#: The settings of a study by their dotted keys: ``SETTINGS["eeg.low"].help``.
+SETTINGS = settings_of(StudyConfig)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +48,6 @@ class Bounds:
 class Setting:
     """One key of a configuration. ``default`` is that of its own class (see :mod:`eavdash.config.schema`)."""
 
-    key: str
     kind: Any
     default: Any
     help: str
@@ -71,15 +69,17 @@ def setting(
     return dataclasses.field(default=default, metadata={"help": help, "bounds": bounds})
 
 
-def settings_of(cls: Any, prefix: str = "") -> Iterator[Setting]:
-    """Yield the settings of a configuration class and of the classes inside it, with dotted keys."""
+def settings_of(cls: Any) -> dict[str, Setting]:
+    """Return the settings of a configuration class and of the classes inside it, by their dotted keys."""
+    found: dict[str, Setting] = {}
     hints = typing.get_type_hints(cls)
     for entry in dataclasses.fields(cls):
-        kind, key = hints[entry.name], f"{prefix}{entry.name}"
+        kind = hints[entry.name]
         if dataclasses.is_dataclass(kind):
-            yield from settings_of(kind, f"{key}.")
+            found |= {f"{entry.name}.{key}": value for key, value in settings_of(kind).items()}
         else:
-            yield Setting(key, kind, entry.default, entry.metadata["help"], entry.metadata["bounds"])
+            found[entry.name] = Setting(kind, entry.default, entry.metadata["help"], entry.metadata["bounds"])
+    return found
 
 
 def value_of(config: Any, key: str) -> Any:

@@ -28,7 +28,7 @@ from eavdash.models.base import Encoder
 from eavdash.models.fusion import Fusion, FusionOutput
 from eavdash.training import inputs
 from eavdash.training.fusion_features import FeatureSource, model_output
-from eavdash.training.loop import Checkpoint, Fitted, ModelOutput, fit, measure, recipe
+from eavdash.training.loop import RECIPES, Checkpoint, Fitted, ModelOutput, fit, measure
 from eavdash.training.memory import MicroBatchSize
 from eavdash.training.run_context import RunContext, Windows
 from eavdash.training.seeds import Seeder
@@ -200,7 +200,7 @@ def fine_tune(
         settings,
         name=context.run.name,
         seed=_with_prefix(context.seed, "joint"),
-        rules=recipe(context.config.preset),
+        rules=RECIPES[context.config.train.recipe],
         checkpoint=checkpoint,
         execution=context.execution,
         report=report,

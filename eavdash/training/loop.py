@@ -1,7 +1,8 @@
 """Training loop of both stages.
 
 * AdamW. By default the learning rate warms up over the first tenth of the steps and then follows a cosine, labels are
-  smoothed and the gradient norm is clipped; the ``paper`` preset does none of this (:data:`PUBLISHED`).
+  smoothed and the gradient norm is clipped; the recipe ``published``, that of the preset ``paper``, does none of this
+  (:data:`PUBLISHED`).
 * Encoders with pretrained weights start with head-only epochs, at a constant learning rate and with their own
   optimiser, on cached features (:mod:`eavdash.training.headphase`).
 * The epoch with the lowest validation loss per window is kept (the first of equals). Without validation windows it is
@@ -36,7 +37,7 @@ from eavdash.training.seeds import Seeder, generator
 from eavdash.training.step import ModelOutput, check_finite, check_gradients, cross_entropy, gradients
 from eavdash.training.warmup import DEFAULT_EXECUTION
 
-__all__ = ["Checkpoint", "Fitted", "ModelOutput", "Recipe", "Source", "cross_entropy", "fit", "measure", "recipe"]
+__all__ = ["RECIPES", "Checkpoint", "Fitted", "ModelOutput", "Recipe", "Source", "cross_entropy", "fit", "measure"]
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -61,7 +62,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings of the optimisation that depend on the preset."""
+    """The rules of the optimisation that the setting ``train.recipe`` chooses."""
 
     smoothing: float = 0.1  # label smoothing
     warm_up: float = 0.1  # fraction of the steps
@@ -75,9 +76,8 @@ class Recipe:
 PUBLISHED = Recipe(smoothing=0.0, warm_up=0.0, cosine=False, clip=0.0, decay_all=True, patience_after=150)
 
 
-def recipe(preset: str) -> Recipe:
-    """Return the recipe of a study's preset: :data:`PUBLISHED` for ``paper``, the default otherwise."""
-    return PUBLISHED if preset == "paper" else Recipe()
+#: By the name of the setting ``train.recipe``.
+RECIPES = {"default": Recipe(), "published": PUBLISHED}
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from eavdash.models import build, weights
 from eavdash.models.base import Encoder
 from eavdash.store import RunDir
 from eavdash.training import evaluate, headphase, inputs
-from eavdash.training.loop import Checkpoint, Fitted, ModelOutput, fit, recipe
+from eavdash.training.loop import RECIPES, Checkpoint, Fitted, ModelOutput, fit
 from eavdash.training.precision import resolve_precision
 from eavdash.training.run_context import (
     RunContext,
@@ -125,7 +125,7 @@ def train_encoder(context: RunContext) -> None:
         context.settings,
         name=context.run.name,
         seed=context.seed,
-        rules=recipe(context.config.preset),
+        rules=RECIPES[context.config.train.recipe],
         head_epochs=head_epochs(context),
         test=rows_of(index, "test") if by_test else (),
         execution=context.execution,

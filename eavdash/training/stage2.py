@@ -30,7 +30,7 @@ from eavdash.training.calibration import Calibration, fit_temperature
 from eavdash.training.features import features, load_encoder
 from eavdash.training.fusion_features import FeatureSource, join_features
 from eavdash.training.joint import JointModel, JointSource, fine_tune
-from eavdash.training.loop import Checkpoint, Fitted, ModelOutput, Source, fit, recipe
+from eavdash.training.loop import RECIPES, Checkpoint, Fitted, ModelOutput, Source, fit
 from eavdash.training.memory import MicroBatchSize, in_micro_batches
 from eavdash.training.precision import autocast, device_of, resolve_precision
 from eavdash.training.reliability import Reliability, reliability
@@ -151,7 +151,7 @@ def _fit(
         context.settings,
         name=context.run.name,
         seed=context.seed,
-        rules=recipe(context.config.preset),
+        rules=RECIPES[context.config.train.recipe],
         checkpoint=checkpoint,
         report=context.epoch_done if checkpoint else None,
         execution=context.execution,

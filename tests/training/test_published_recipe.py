@@ -30,7 +30,7 @@ def test_the_published_hyper_parameters():
     assert (train.eeg.epochs, train.eeg.learning_rate, train.eeg.patience) == (300, 1e-3, 15)
     assert 32 <= train.eeg.batch <= 64
     assert (train.fusion.epochs, train.fusion.learning_rate, train.fusion.batch) == (10, 3e-4, 128)
-    rules = loop.recipe("paper")
+    rules = loop.PUBLISHED
     assert (rules.smoothing, rules.warm_up, rules.cosine, rules.clip, rules.patience_after) == (0, 0, False, 0, 150)
 
 

@@ -27,9 +27,9 @@ PAGE = "training_launch"
 SOURCE = f"{PAGE}_origin"
 _PREFIX = "study:"
 PROTOCOL_OPTIONS = {
-    "subject_scaling": "Standardise each subject with all of its unlabelled trials (transductive)",
-    "pooled": "Train on all subjects' training trials first, then fine-tune per subject (within subjects)",
-    "test_epoch": "Choose the epoch on the test trials, as published (protocol paper only; biased upwards)",
+    "subject_scaling": "Standardise each subject (transductive)",
+    "pooled": "Train on all subjects first, then fine-tune per subject",
+    "test_epoch": "Choose the epoch on the test trials, as published (protocol paper only)",
 }
 #: Maximum number of differences shown; each subject with changed recordings is one.
 SHOWN = 12

@@ -15,7 +15,7 @@ import streamlit as st
 
 from eavdash.config.choices import ENCODERS, FUSIONS, MODALITIES, PROTOCOLS, STAGES
 from eavdash.config.convert import with_epochs, with_settings
-from eavdash.config.schema import Execution, Selection, StudyConfig
+from eavdash.config.schema import SETTINGS, Execution, Selection, StudyConfig
 from eavdash.config.selection import parse_numbers
 from eavdash.jobs import estimates
 from eavdash.studies.write import Plan
@@ -92,7 +92,8 @@ def form(subjects: Sequence[str], conditions: bool) -> Request:
     settings = [f"protocol.name={protocol}", f"protocol.folds={count}", f"fusion.kind={kind}"]
     with st.expander("Options of the protocol", key=f"{PAGE}_protocol_options"):
         for name, title in PROTOCOL_OPTIONS.items():
-            settings.append(f"protocol.{name}={str(st.checkbox(title, **_key(name))).lower()}")
+            chosen_option = st.checkbox(title, help=SETTINGS[f"protocol.{name}"].help, **_key(name))
+            settings.append(f"protocol.{name}={str(chosen_option).lower()}")
     with st.expander("Encoders and pretrained weights", key=f"{PAGE}_encoders"):
         for modality in MODALITIES:
             first, second = st.columns([1, 2])
@@ -102,7 +103,7 @@ def form(subjects: Sequence[str], conditions: bool) -> Request:
             weights = second.text_input(
                 f"Weights of {theme.label(modality)}",
                 placeholder="Empty: train from scratch",
-                help="Folder or file of a checkpoint on this machine.",
+                help=SETTINGS[f"{modality}.weights"].help,
                 **_key(f"{modality}_weights"),
             )
             settings += [f"{modality}.encoder={encoder}", f"{modality}.weights={weights.strip()}"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import streamlit as st
 
-from eavdash.config.schema import StudyConfig
+from eavdash.config.schema import SETTINGS, StudyConfig
 
 CONDITIONS = {"speaking": ("auto",), "listening": ("condition=Listening",), "speaking and listening": ()}
 #: The filter of a study whose settings were copied, if it is none of these.
@@ -19,11 +19,11 @@ CHAINS = {"trial": "each trial separately", "published": "as published: causal, 
 CROPS = {"face": "the detected and tracked face", "centre": "the largest centred square"}
 BAD = {"keep": "kept", "interpolate": "detected and interpolated"}
 _EEG_NUMBERS = {
-    "low": ("From, Hz", "Lower edge of the pass band."),
-    "high": ("To, Hz", "Upper edge of the pass band."),
-    "notch": ("Mains, Hz", "50 or 60: removes mains noise and its harmonics. 0: no notch filter."),
-    "clip": ("Clip at, µV", "Larger amplitudes are clipped. 0: no clipping."),
-    "reject": ("Reject above, µV", "Training windows with a larger peak-to-peak amplitude are left out. 0: none."),
+    "low": "From, Hz",
+    "high": "To, Hz",
+    "notch": "Mains, Hz",
+    "clip": "Clip at, µV",
+    "reject": "Reject above, µV",
 }
 
 
@@ -63,16 +63,22 @@ def form(page: str, conditions: bool, base: StudyConfig) -> tuple[tuple[str, ...
                 "Only trials where", help="`column=value`, separated by commas; empty: all trials.", **key("where")
             )
             where = tuple(part.strip() for part in typed.split(",") if part.strip()) or (base.where and ("auto",))
-        crop = right.selectbox("Frames are cropped to", list(CROPS), format_func=CROPS.get, **key("crop"))
+        crop = right.selectbox(
+            "Frames are cropped to",
+            list(CROPS),
+            format_func=CROPS.get,
+            help=SETTINGS["vision.crop"].help,
+            **key("crop"),
+        )
         sound = left.checkbox("Trials without an audio file use their video's sound track", **key("from_video"))
         chain = right.selectbox("EEG is filtered", list(CHAINS), format_func=CHAINS.get, **key("chain"))
         numbers = {}
-        for column, (name, (title, text)) in zip(st.columns(len(_EEG_NUMBERS)), _EEG_NUMBERS.items(), strict=True):
-            numbers[name] = column.number_input(title, 0.0, 100_000.0, help=text, **key(f"eeg_{name}"))
+        for column, (name, title) in zip(st.columns(len(_EEG_NUMBERS)), _EEG_NUMBERS.items(), strict=True):
+            setting = SETTINGS[f"eeg.{name}"]
+            most = float(setting.bounds.at_most or 1e9)
+            numbers[name] = column.number_input(title, 0.0, most, help=setting.help, **key(f"eeg_{name}"))
         left, right = st.columns(2)
-        reference = left.text_input(
-            "EEG reference", help="`average`, or channels such as `A1+A2`; empty: as recorded.", **key("reference")
-        )
+        reference = left.text_input("EEG reference", help=SETTINGS["eeg.reference"].help, **key("reference"))
         bad = right.selectbox("Bad EEG channels are", list(BAD), format_func=BAD.get, **key("bad_channels"))
     settings = [f"eeg.{name}={value!r}" for name, value in numbers.items()]
     settings += [f"eeg.reference={reference.strip()}", f"eeg.bad_channels={bad}", f"eeg.chain={chain}"]
