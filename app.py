@@ -1,13 +1,13 @@
 """The dashboard's router: sections, pages and the study picker. Start it with ``eavdash app``.
 
-Every page shows the study of the picker; the choice is part of the address, so that a link shows the same to others.
-On each full run the queue's conductor is started again if runs wait and it has died.
+Every page shows the selected study. The selection is part of the URL, so that a shared link opens the same study. On
+each full run the scheduler is started again if runs wait and it has died.
 """
 
 import streamlit as st
 
 from eavdash.store import checkpoints_root
-from eavdash.ui import actions, parts
+from eavdash.ui import actions, widgets
 
 st.set_page_config(page_title="eavdash", layout="wide")
 
@@ -33,7 +33,7 @@ page = st.navigation(
     }
 )
 root = checkpoints_root()
-parts.pick_study(root)
-if trouble := actions.ensure_scheduler(root):
-    st.error(parts.plain(trouble))
+widgets.study_picker(root)
+if problem := actions.ensure_scheduler(root):
+    st.error(widgets.escape_markdown(problem))
 page.run()

@@ -1,12 +1,12 @@
-"""Kill -9 of workers, the conductor and the app, at random moments of a study of real training; then count.
+"""Fault injection: kill -9 of workers, the scheduler and the app at random moments of a study with real training.
 
 ``python benchmarks/faults.py [--subjects 42] [--kills 100] [--minutes 40]`` makes small recordings of three modalities,
-computes every run of a study once without any queue (the undisturbed weights), then queues the same study and kills
-until it is done: a worker, the conductor, the app, or all of them. The app is a process that does what every full run
-of app.py does: it sees to it that a conductor is there, and looks at all runs. It is started again when it is killed.
+computes every run of a study once without the queue (the undisturbed weights), then queues the same study and kills
+processes until it is done: a worker, the scheduler, the app, or all of them. The app is a process that does the same as
+every full run of app.py: it starts the scheduler if necessary and polls all runs. It is restarted after each kill.
 
-It prints one JSON line and a table: how many runs ended how, were launched more often than their interruptions explain,
-differ from the undisturbed weights, or left a process behind. The exit code is 1 when any of these is not 0.
+It prints one JSON line and a table with the number of runs that did not finish, were launched more often than kills
+explain, differ from the undisturbed weights, or left a process behind. The exit code is 1 if any of these is not 0.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ while True:
     snapshot(study)
     time.sleep(1)
 """
-KINDS = ("worker",) * 6 + ("conductor",) * 2 + ("app", "all")
+KINDS = ("worker",) * 6 + ("scheduler",) * 2 + ("app", "all")
 
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--subjects", type=int, default=42, help="(default: %(default)s)")
-    options.add_argument("--kills", type=int, default=100, help="in all (default: %(default)s)")
-    options.add_argument("--minutes", type=float, default=40, help="give up after so long (default: %(default)s)")
-    options.add_argument("--seed", type=int, default=0, help="of the kills (default: %(default)s)")
+    options.add_argument("--kills", type=int, default=100, help="number of kills (default: %(default)s)")
+    options.add_argument("--minutes", type=float, default=40, help="time limit (default: %(default)s)")
+    options.add_argument("--seed", type=int, default=0, help="seed of the kills (default: %(default)s)")
     given = options.parse_args()
     logging.getLogger().setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
@@ -65,58 +65,59 @@ def main() -> int:
     print(json.dumps(figures))
     for name, value in figures.items():
         print(f"{name:40} {value}")
-    wrong = ("not done", "lost", "launched without a cause", "weights differ", "processes left")
+    wrong = ("not done", "lost", "unexplained launches", "weights differ", "processes left")
     return int(any(figures[name] for name in wrong))
 
 
-def measure(folder: Path, subjects: int, kills: int, seconds: float, chance: random.Random) -> dict[str, Any]:
-    """Compute the study in peace, then among kills, and compare."""
+def measure(folder: Path, subjects: int, kills: int, seconds: float, rng: random.Random) -> dict[str, Any]:
+    """Compute the study undisturbed, then with kills, and compare."""
     sys.path.insert(0, str(REPO / "tests" / "helpers"))
     from recordings import FAST, make_recordings
 
     table = make_recordings(folder / "recordings", subjects=subjects, groups=3)
     config = with_settings(with_epochs(preset("quick"), 8), [*FAST, "vision.crop=centre", "protocol.folds=3"])
-    calm, rough = (
-        prepare(table, "study", config, Selection(folds=(0,)), folder / place).study for place in ("calm", "rough")
+    reference, disturbed = (
+        prepare(table, "study", config, Selection(folds=(0,)), folder / name).study
+        for name in ("reference", "disturbed")
     )
-    begun = time.monotonic()
-    undisturbed(calm)
-    peace = time.monotonic() - begun
+    started = time.monotonic()
+    compute_undisturbed(reference)
+    reference_seconds = time.monotonic() - started
 
-    begun = time.monotonic()
-    submit(rough, execution=Execution(device="cpu"))
-    app = start_app(rough)
+    started = time.monotonic()
+    submit(disturbed, execution=Execution(device="cpu"))
+    app = start_app(disturbed)
     done: Counter[str] = Counter()
-    killed: Counter[str] = Counter()  # run → workers of it that were killed
-    log = rough.path.parent / ".queue" / "conductor.log"
-    every = 0.0
+    killed: Counter[str] = Counter()  # run → its killed workers
+    log = disturbed.path.parent / ".queue" / "conductor.log"
+    next_kill = 0.0
     try:
-        while time.monotonic() - begun < seconds:
-            states = snapshot(rough)
+        while time.monotonic() - started < seconds:
+            states = snapshot(disturbed)
             if bool(states["ended"].all()):
                 break
-            # Spread over what is left to do, so that the last runs are hit as well.
+            # Spread the kills over the remaining work, so that the last runs are hit as well.
             left = int((~states["ended"]).sum())
-            if kills > done.total() and time.monotonic() >= every:
-                kind = chance.choice(KINDS)
+            if kills > done.total() and time.monotonic() >= next_kill:
+                kind = rng.choice(KINDS)
                 if kind in ("app", "all"):
                     os.killpg(app.pid, signal.SIGKILL)
                     app.wait()
-                    app = start_app(rough)
-                if kind in ("conductor", "all"):
-                    kill_conductor(rough)
+                    app = start_app(disturbed)
+                if kind in ("scheduler", "all"):
+                    kill_scheduler(disturbed)
                 if kind in ("worker", "all"):
-                    kill_workers(rough, chance, killed, every_one=kind == "all")
+                    kill_workers(disturbed, rng, killed, every_one=kind == "all")
                 done[kind] += 1
                 pace = left / max(1, kills - done.total())
-                every = time.monotonic() + chance.uniform(0.0, 2 * min(5.0, 2.5 * pace))
-            time.sleep(chance.uniform(0.05, 0.3))
+                next_kill = time.monotonic() + rng.uniform(0.0, 2 * min(5.0, 2.5 * pace))
+            time.sleep(rng.uniform(0.05, 0.3))
     finally:
         os.killpg(app.pid, signal.SIGKILL)
         app.wait()
-    rough_seconds = time.monotonic() - begun
+    disturbed_seconds = time.monotonic() - started
     time.sleep(3)
-    final = snapshot(rough)
+    final = snapshot(disturbed)
     starts = Counter(
         line.split()[2].split(":")[0].partition("/")[2] for line in log.read_text().splitlines() if ": started" in line
     )
@@ -125,21 +126,21 @@ def measure(folder: Path, subjects: int, kills: int, seconds: float, chance: ran
         "done": int((final["state"] == "done").sum()),
         "not done": int((final["state"] != "done").sum()),
         "why": [f"{r.run}: {r.state}: {r.reason}" for r in final.itertuples() if r.state != "done"],
-        "lost": len(calm.runs()) - len(final),
+        "lost": len(reference.runs()) - len(final),
         "kills": done.total(),
         "kills of": dict(done),
         "workers killed": killed.total(),
         "launches": starts.total(),
-        "launched without a cause": sum(max(0, starts[run] - 1 - killed[run]) for run in final["run"]),
-        "weights differ": sum(differs(calm, rough, run) for run in final["run"]),
-        "processes left": sum(bool(locks.pids_with_env("EAVDASH_RUN", str(run.path))) for run in rough.runs()),
-        "undisturbed, one process, s": round(peace),
-        "among kills, s": round(rough_seconds),
+        "unexplained launches": sum(max(0, starts[run] - 1 - killed[run]) for run in final["run"]),
+        "weights differ": sum(differs(reference, disturbed, run) for run in final["run"]),
+        "processes left": sum(bool(locks.pids_with_env("EAVDASH_RUN", str(run.path))) for run in disturbed.runs()),
+        "undisturbed, one process, s": round(reference_seconds),
+        "with kills, s": round(disturbed_seconds),
     }
 
 
-def undisturbed(study: StudyDir) -> None:
-    """Every run, one after another, in this process."""
+def compute_undisturbed(study: StudyDir) -> None:
+    """Compute every run in this process, one after another."""
     from eavdash.training.run import train_run
 
     for run in sorted(study.runs(), key=lambda run: bool(run.config().get("parents"))):
@@ -149,29 +150,29 @@ def undisturbed(study: StudyDir) -> None:
 
 
 def start_app(study: StudyDir) -> subprocess.Popen[bytes]:
-    """The stand-in of the dashboard."""
+    """Start a process that polls the study like the dashboard."""
     return subprocess.Popen(
         [sys.executable, "-P", "-c", APP, str(study.path)], start_new_session=True, env=with_package(dict(os.environ))
     )
 
 
-def kill_conductor(study: StudyDir) -> None:
-    """Kill the conductor, if there is one at this moment."""
+def kill_scheduler(study: StudyDir) -> None:
+    """Kill the scheduler, if it is running."""
     owner = locks.owner(queue_database(study.path.parent).lock_file)
     if owner is not None and owner.alive:
         os.kill(owner.pid, signal.SIGKILL)
 
 
-def kill_workers(study: StudyDir, chance: random.Random, killed: Counter[str], every_one: bool) -> None:
-    """Kill the worker of one run that is under way, or of every one."""
+def kill_workers(study: StudyDir, rng: random.Random, killed: Counter[str], every_one: bool) -> None:
+    """Kill the worker of one running run, or of all."""
     alive = []
     for run in study.runs():
         owner = locks.owner(run.lock_file) if run.locked() else None
-        # Three kills in a row without an epoch between them, and a run is given up: that is so on purpose.
+        # The queue gives up a run after three kills in a row without a finished epoch.
         spared = int(run.status().get("kills") or 0) >= MAX_KILLS - 1
         if owner is not None and owner.alive and not (spared and not every_one):
             alive.append((run, owner.pid))
-    for run, pid in alive if every_one else chance.sample(alive, min(1, len(alive))):
+    for run, pid in alive if every_one else rng.sample(alive, min(1, len(alive))):
         try:
             os.kill(pid, signal.SIGKILL)
             killed[run.name] += 1
@@ -179,10 +180,10 @@ def kill_workers(study: StudyDir, chance: random.Random, killed: Counter[str], e
             continue
 
 
-def differs(calm: StudyDir, rough: StudyDir, name: str) -> bool:
-    """Whether a run's weights or predictions are not those of the undisturbed run."""
+def differs(reference: StudyDir, disturbed: StudyDir, name: str) -> bool:
+    """Return True if a run's weights or predictions differ from those of the undisturbed run."""
     for file in ("model.safetensors", "predictions.parquet"):
-        one, other = calm.path / name / file, rough.path / name / file
+        one, other = reference.path / name / file, disturbed.path / name / file
         if not other.exists() or one.read_bytes() != other.read_bytes():
             return True
     return False

@@ -1,4 +1,4 @@
-"""What fusion does on demo recordings of seeds that nothing was tuned on: accuracies and attention shares.
+"""Accuracies and attention shares of the fusion on demo recordings with held-out seeds.
 
 ``python benchmarks/fusion_seeds.py STUDY [STUDY ...] [--checkpoints DIR]`` reads finished studies, one per seed of
 ``eavdash make-demo DIR --seed N`` and ``eavdash train DIR --study NAME --folds 0 --wait``; it prints a JSON line and a
@@ -18,7 +18,7 @@ from eavdash.store import checkpoints_root, find_study
 
 
 def noise_of(dataset: Path) -> dict[str, str]:
-    """The uninformative modality of each subject, as planted."""
+    """Return the uninformative modality of each subject from the demo's truth.json."""
     truth = json.loads(next(dataset.glob("**/truth.json")).read_text(encoding="utf-8"))
     return {s: min(reliability, key=reliability.get) for s, reliability in truth["reliability"].items()}
 

@@ -1,20 +1,20 @@
-"""How long the fusion stage takes, against a re-creation of the published loop on the same windows and encoders.
+"""Duration of the fusion stage, compared with a re-implementation of the published loop on the same windows.
 
 ``python benchmarks/fusion_stage.py [--full] [--windows N] [--epochs N] [--steps N] [--threads N]`` prints a JSON line
-and a table. Nothing is read: windows are random numbers of the real shapes, as is every weight.
+and a table. Windows and weights are random numbers of the real shapes.
 
-The published loop (Yin et al. 2025) takes frames one by one, each with the sound and the EEG of its window, in batches
-of 128, and lets all three frozen encoders look at every item in every epoch. Re-created here with the same encoders,
-threads and precision (float32), without gradients in the encoders, and with them in evaluation mode. Ours computes each
-window's features once (eavdash/training/features.py) and trains on those (eavdash/training/loop.py), the published
-layer in both, with about as many frames per step.
+The published loop (Yin et al. 2025) takes single frames, each with the audio and the EEG of its window, in batches of
+128, and runs all three frozen encoders on every item in every epoch. The re-implementation uses the same encoders,
+threads and precision (float32), with the encoders in evaluation mode and without gradients. Ours computes each window's
+features once (eavdash/training/features.py) and trains on those (eavdash/training/loop.py). Both use the published
+layer, with about the same number of frames per step.
 
-A number of steps of each is timed and multiplied: the published loop's by the frames of all epochs, ours by the windows
-(features, once) and by the steps of all epochs. ``--full``: ViT-B/16, AST base on 1024 frames and `yin`; a batch of 128
-would take minutes there, so ``--items`` of it are timed and what the encoders take is multiplied.
+A number of steps of each is timed and extrapolated: the published loop to the frames of all epochs, ours to the windows
+(features, once) and the steps of all epochs. ``--full``: ViT-B/16, AST base on 1024 frames and `yin`; a batch of 128
+would take minutes, so ``--items`` of it are timed and the time of the encoders is scaled.
 
-Before that, on small models without dropout and with the same windows in each batch, both are trained to the end; the
-largest difference between their weights is printed, and more than rounding ends the program with an error.
+First, small models without dropout are trained to the end by both loops with the same batches; the largest difference
+between their weights is printed, and the program fails if it exceeds rounding errors.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ from eavdash.models.base import Encoder
 from eavdash.models.fusion import Fusion
 from eavdash.training import inputs, loop
 from eavdash.training.features import Features, _compute
-from eavdash.training.job import Windows
-from eavdash.training.joined import FeatureSource, Joined, join
+from eavdash.training.fusion_features import FeatureSource, FusionFeatures, join_features
+from eavdash.training.run_context import Windows
 from eavdash.training.seeds import seeder
 
 CLASSES = tuple("abcde")
 BATCH = 128  # frames, as published
 FRAMES = 25  # of a window
 CPU = torch.device("cpu")
-CHUNK = 8  # items that go through an encoder at a time, as memory allows; the same for both
+CHUNK = 8  # items per forward pass of an encoder; the same for both loops
 ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Windows of all modalities, their encoders and the spec of the layer that joins them."""
+    """Windows of all modalities, their encoders and the spec of the fusion layer."""
 
     windows: dict[str, Windows]
     encoders: dict[str, Encoder]
@@ -63,7 +63,7 @@ class Setting:
 
 
 def setting(sizes: dict[str, dict[str, int]], count: int, frames: int, dropout: float) -> Setting:
-    """``count`` random windows and random encoders of ``sizes``."""
+    """Create ``count`` random windows and random encoders of ``sizes``."""
     random = np.random.default_rng(0)
     vision, audio, eeg = sizes["vision"], sizes["audio"], sizes["eeg"]
     values = {
@@ -90,16 +90,16 @@ def setting(sizes: dict[str, dict[str, int]], count: int, frames: int, dropout: 
     return Setting(windows, encoders, fusion, torch.arange(count) % 5)
 
 
-def published(
+def run_published_loop(
     made: Setting, fusion: Fusion, batches: Iterable[Tensor], optimiser: torch.optim.Optimizer, rate: float
 ) -> tuple[float, float]:
-    """The published loop over ``batches`` of (window, frame) pairs; seconds in the encoders and in the fusion."""
+    """Run the published loop on ``batches`` of (window, frame) pairs; return seconds in encoders and in fusion."""
     fusion.train()
     for group in optimiser.param_groups:
         group["lr"] = rate
-    looking = learning = 0.0
+    encoding = learning = 0.0
     for pairs in batches:
-        began = time.perf_counter()
+        started = time.perf_counter()
         tokens, masks = {}, {}
         with torch.no_grad():
             for name, encoder in made.encoders.items():
@@ -111,19 +111,19 @@ def published(
                     parts.append(encoder(x, mask).tokens.mean(dim=1, keepdim=True))
                 tokens[name] = torch.cat(parts)
                 masks[name] = torch.ones(tokens[name].shape[:2], dtype=torch.bool)
-        looking += time.perf_counter() - began
-        began = time.perf_counter()
+        encoding += time.perf_counter() - started
+        started = time.perf_counter()
         logits = fusion(tokens, masks).frame_logits[:, 0]
         loss = F.cross_entropy(logits, made.labels[pairs[:, 0]])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
-        learning += time.perf_counter() - began
-    return looking, learning
+        learning += time.perf_counter() - started
+    return encoding, learning
 
 
-class Recording(FeatureSource):
-    """Remembers which windows each training batch held."""
+class RecordingSource(FeatureSource):
+    """Records the windows of each training batch."""
 
     batches: list[Tensor]
 
@@ -133,22 +133,24 @@ class Recording(FeatureSource):
         return super().load(model, rows, augment)
 
 
-def ours(made: Setting, joined: Joined, epochs: int, batch: int, rate: float) -> tuple[Fusion, list[Tensor], float]:
-    """Our loop on cached features: the fusion, the windows of each batch, and the seconds it took."""
+def run_our_loop(
+    made: Setting, joined: FusionFeatures, epochs: int, batch: int, rate: float
+) -> tuple[Fusion, list[Tensor], float]:
+    """Run our loop on cached features; return the fusion, the windows of each batch, and the seconds it took."""
     torch.manual_seed(0)
     fusion: Any = build.build(made.fusion)
     train = list(range(len(joined.index)))
-    source = Recording(joined, made.labels[: len(train)], train, {}, CPU)
+    source = RecordingSource(joined, made.labels[: len(train)], train, {}, CPU)
     source.batches = []
     settings = TrainConfig(epochs=epochs, batch=batch, learning_rate=rate, precision="float32")
-    began = time.perf_counter()
+    started = time.perf_counter()
     loop.fit(fusion, source, train, [], settings, name="x", seed=seeder(0, 0, "fusion"), rules=loop.PUBLISHED)
-    return fusion, source.batches, time.perf_counter() - began
+    return fusion, source.batches, time.perf_counter() - started
 
 
-def cached(made: Setting, count: int) -> tuple[Joined, float]:
-    """The features of the first ``count`` windows and the seconds they took."""
-    began = time.perf_counter()
+def compute_features(made: Setting, count: int) -> tuple[FusionFeatures, float]:
+    """Compute the features of the first ``count`` windows; return them and the seconds they took."""
+    started = time.perf_counter()
     parts = {}
     for name, windows in made.windows.items():
         some = Windows(windows.values, windows.index.iloc[:count])
@@ -156,18 +158,18 @@ def cached(made: Setting, count: int) -> tuple[Joined, float]:
             k: torch.from_numpy(v) for k, v in _compute(made.encoders[name], some, CPU, CHUNK, "float32", name).items()
         }
         parts[name] = Features(some.index, arrays["tokens"], arrays["mask"], arrays["logits"])
-    return join(parts), time.perf_counter() - began
+    return join_features(parts), time.perf_counter() - started
 
 
 def weights_differ_by(epochs: int = 3) -> float:
-    """Both loops to the end on small models; the largest difference between two weights that have any effect."""
+    """Run both loops to the end on small models; return the largest difference of weights that have any effect."""
     sizes = {
         "vision": {"size": 32, "patch": 8, "width": 16, "depth": 2, "heads": 2},
         "audio": {"frames": 64, "stride": 16, "width": 16, "depth": 2, "heads": 2},
         "eeg": {"channels": 4, "width": 8, "depth": 2, "heads": 2},
     }
     made = setting(sizes, 20, 5, dropout=0.0)
-    first, batches, _ = ours(made, cached(made, 20)[0], epochs, 5, 3e-4)
+    first, batches, _ = run_our_loop(made, compute_features(made, 20)[0], epochs, 5, 3e-4)
     torch.manual_seed(0)
     second: Any = build.build(made.fusion)
     optimiser = torch.optim.AdamW(
@@ -177,18 +179,18 @@ def weights_differ_by(epochs: int = 3) -> float:
         ]
     )
     before = {k: v.clone() for k, v in second.state_dict().items()}
-    published(made, second, [torch.cartesian_prod(rows, torch.arange(5)) for rows in batches], optimiser, 3e-4)
+    run_published_loop(made, second, [torch.cartesian_prod(rows, torch.arange(5)) for rows in batches], optimiser, 3e-4)
     moved = max(float((v - before[k]).abs().max()) for k, v in second.state_dict().items())
     assert moved > 100 * ROUNDING, "nothing was learned: equal weights would mean nothing"
     after = second.state_dict()
-    return max(float((_felt(k, v) - _felt(k, after[k])).abs().max()) for k, v in first.state_dict().items())
+    return max(float((_effective(k, v) - _effective(k, after[k])).abs().max()) for k, v in first.state_dict().items())
 
 
-def _felt(name: str, weight: Tensor) -> Tensor:
-    """The part of a weight that has any effect on the decision.
+def _effective(name: str, weight: Tensor) -> Tensor:
+    """Return the part of a weight that affects the logits.
 
-    Queries and keys of attention to a single token have none: their gradient is 0 but for rounding, and AdamW makes
-    steps of that.
+    Queries and keys of attention to a single token do not: their gradient is 0 except for rounding errors, which AdamW
+    amplifies to full steps.
     """
     return weight[2 * len(weight) // 3 :] if name.startswith("attention.in_proj") else weight
 
@@ -209,10 +211,12 @@ def main() -> None:
     """Print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--full", action="store_true", help="the published sizes")
-    parser.add_argument("--windows", type=int, default=280, help="of training; EAV's paper split has 280 per subject")
+    parser.add_argument(
+        "--windows", type=int, default=280, help="training windows; 280 per subject in EAV's paper split"
+    )
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=0, help="of the published loop that are timed (1; small: 3)")
-    parser.add_argument("--items", type=int, default=0, help="of a step's 128 frames that are timed (full: 4)")
+    parser.add_argument("--steps", type=int, default=0, help="timed steps of the published loop (1; small: 3)")
+    parser.add_argument("--items", type=int, default=0, help="timed frames of a step's 128 (full: 4)")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -222,7 +226,7 @@ def main() -> None:
 
     steps = options.steps or (1 if options.full else 3)
     items = min(BATCH, options.items or (4 if options.full else BATCH))
-    count = 2 if options.full else 16  # windows whose features are timed
+    count = 2 if options.full else 16  # windows for the timing of features
     made = setting(FULL if options.full else SMALL, count, FRAMES, dropout=0.5)
     total = options.windows * FRAMES * options.epochs
 
@@ -234,20 +238,20 @@ def main() -> None:
         window = torch.randint(count, (size,), generator=random)
         return torch.stack([window, torch.randint(FRAMES, (size,), generator=random)], dim=1)
 
-    published(made, fusion, [pairs(2)], optimiser, 3e-4)  # warm
-    looking, learning = published(made, fusion, [pairs(items) for _ in range(steps)], optimiser, 3e-4)
-    theirs = total * looking / (steps * items) + (total / BATCH) * learning / steps
+    run_published_loop(made, fusion, [pairs(2)], optimiser, 3e-4)  # warm up
+    encoding, learning = run_published_loop(made, fusion, [pairs(items) for _ in range(steps)], optimiser, 3e-4)
+    theirs = total * encoding / (steps * items) + (total / BATCH) * learning / steps
 
-    joined, seconds = cached(made, count)
+    joined, seconds = compute_features(made, count)
     per_step = max(1, round(BATCH / FRAMES))  # windows
     enough = torch.arange(10 * per_step) % count  # ten steps
-    many = Joined(
+    many = FusionFeatures(
         pd.concat([joined.index.iloc[[i]] for i in enough.tolist()], ignore_index=True),
         *({m: x[enough] for m, x in part.items()} for part in (joined.tokens, joined.masks, joined.logits)),
     )
     long = Setting(made.windows, made.encoders, made.fusion, torch.arange(len(enough)) % 5)
-    ours(long, many, 1, per_step, 3e-4)  # warm
-    _, batches, trained = ours(long, many, 1, per_step, 3e-4)
+    run_our_loop(long, many, 1, per_step, 3e-4)  # warm up
+    _, batches, trained = run_our_loop(long, many, 1, per_step, 3e-4)
     needed = options.epochs * -(-options.windows // per_step)
     features_seconds, steps_seconds = options.windows * seconds / count, needed * trained / len(batches)
     mine = features_seconds + steps_seconds
@@ -272,7 +276,7 @@ def main() -> None:
         )
     )
     rows = {
-        "published: encoders, every frame in every epoch": total * looking / (steps * items),
+        "published: encoders, every frame in every epoch": total * encoding / (steps * items),
         "published: fusion steps": (total / BATCH) * learning / steps,
         "ours: features, once per window": features_seconds,
         "ours: fusion steps": steps_seconds,

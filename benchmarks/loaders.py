@@ -1,22 +1,22 @@
-"""How long it takes to turn recordings into windows, against a re-creation of the published loaders.
+"""Duration of turning recordings into windows, compared with a re-implementation of the published loaders.
 
 ``python benchmarks/loaders.py EAV [--trials N] [--jobs N] [--threads N] [--repeats N] [--only eeg,audio,...]`` reads
 speaking trials of the first subject under EAV (``eavdash make-demo DIR --subjects 1 --full`` makes such recordings) and
-prints a JSON line and a table. Times are the best of the repeats, taken in turns on the same machine; only their ratios
-mean something. The re-creations are sequential, as published, and their libraries use ``--threads``; ours uses
-``--jobs`` processes of one thread. Reported for ours: cold with the start of its processes, cold with processes that
-run already (the second and every further subject), and warm (from the cache, every value looked at). Where other
-programs compete for the cores, the ratio of processor times says more: times ``--jobs`` it is the best that idle cores
-give.
+prints a JSON line and a table. Times are the best of the repeats, alternating on the same machine; only their ratios
+are meaningful. The re-implementations are sequential, as published, and their libraries use ``--threads``; ours uses
+``--jobs`` processes with one thread each. Reported for ours: cold including the start of its processes, cold with
+running processes (the second and every further subject), and warm (from the cache, every value read). If other programs
+compete for the cores, the ratio of processor times is more reliable: times ``--jobs`` it is the best possible on idle
+cores.
 
-* eeg: scipy, the whole .mat; polyphase to 100 Hz and a causal filter over the joined trials, then cut. Ours: the
-  preset ``paper``, chain=published.
+* eeg: scipy, the whole .mat; polyphase resampling to 100 Hz and a causal filter over the concatenated trials, then cut.
+  Ours: the preset ``paper``, chain=published.
 * audio: torchaudio resampling and Hugging Face's AST extractor for each 5 s. Ours: the preset ``paper``.
-* faces: OpenCV decodes every frame, MTCNN looks at full size at each frame that is kept, 56 pixels, enlarged to 224.
-  Ours: the preset ``paper``, crop=face.
-* centre: OpenCV decodes every frame, the centre square of each that is kept, resized to 224. Ours: crop=centre.
+* faces: OpenCV decodes every frame, MTCNN runs at full size on each kept frame, 56 pixels, enlarged to 224. Ours: the
+  preset ``paper``, crop=face.
+* centre: OpenCV decodes every frame, the centre square of each kept frame is resized to 224. Ours: crop=centre.
 
-Kept frames are those in the middle of each fifth of a second, in both.
+Both keep the frame in the middle of each fifth of a second.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ from eavdash.config.choices import COLUMN
 from eavdash.config.presets import preset
 from eavdash.config.schema import StudyConfig
 from eavdash.data.adapters.eav import eav_root
-from eavdash.data.cache.wanted import want
+from eavdash.data.cache.window_set_spec import window_set_spec
 from eavdash.data.inputs import make_windows
-from eavdash.data.readers.team import Team
+from eavdash.data.readers.pool import ReaderPool
 from eavdash.data.windows import WindowSet
 
 WINDOW, WINDOWS, EVERY, FRAMES, SIZE = 5, 4, 6, 600, 224
@@ -53,7 +53,7 @@ AST_MEAN, AST_SPREAD = -4.2677393, 2 * 4.5689974
 
 
 def trials_of(root: Path, count: int) -> pd.DataFrame:
-    """Speaking trials of the first subject that have both sound and video."""
+    """Return speaking trials of the first subject that have both audio and video."""
     folder = sorted(root.glob("subject*"))[0]
     mat = next(p for p in (folder / "EEG").glob("*_eeg.mat"))
     videos = {p.name[:3]: p for p in (folder / "Video").glob("*.mp4")}
@@ -67,7 +67,7 @@ def trials_of(root: Path, count: int) -> pd.DataFrame:
 
 
 def published_eeg(trials: pd.DataFrame) -> np.ndarray:
-    """(window, 30, 500) microvolt."""
+    """Load EEG (window, 30, 500) in microvolt as published."""
     file = trials["eeg"].iloc[0].partition("#")[0]
     cube = next(a for a in scipy.io.loadmat(file).values() if getattr(a, "ndim", 0) == 3)  # (time, channel, trial)
     length, channels, count = cube.shape
@@ -80,7 +80,7 @@ def published_eeg(trials: pd.DataFrame) -> np.ndarray:
 
 
 def published_audio(trials: pd.DataFrame) -> np.ndarray:
-    """(window, 1024, 128), scaled as AST takes it."""
+    """Load log-mel energies (window, 1024, 128) as published, scaled for AST."""
     from torchaudio.functional import resample
     from transformers import ASTFeatureExtractor
 
@@ -95,7 +95,7 @@ def published_audio(trials: pd.DataFrame) -> np.ndarray:
 
 
 def frames_with_opencv(path: str, keep: Callable[[np.ndarray], np.ndarray]) -> list[np.ndarray]:
-    """What ``keep`` makes of the kept frames; every frame is decoded and converted."""
+    """Decode every frame, and return the result of ``keep`` for the kept ones."""
     video, out = cv2.VideoCapture(path), []
     for number in range(FRAMES):
         there, frame = video.read()
@@ -108,7 +108,7 @@ def frames_with_opencv(path: str, keep: Callable[[np.ndarray], np.ndarray]) -> l
 
 
 def published_faces(trials: pd.DataFrame) -> np.ndarray:
-    """(window, 25, 224, 224, 3) uint8."""
+    """Load face crops (window, 25, 224, 224, 3) uint8 as published."""
     from facenet_pytorch import MTCNN
 
     detector = MTCNN(image_size=56, margin=0, post_process=False, device="cpu")
@@ -127,7 +127,7 @@ def published_faces(trials: pd.DataFrame) -> np.ndarray:
 
 
 def published_centre(trials: pd.DataFrame) -> np.ndarray:
-    """(window, 25, 224, 224, 3) uint8; area averaging, OpenCV's way not to alias."""
+    """Load centre crops (window, 25, 224, 224, 3) uint8; area averaging avoids aliasing."""
 
     def keep(frame: np.ndarray) -> np.ndarray:
         side = min(frame.shape[:2])
@@ -139,48 +139,48 @@ def published_centre(trials: pd.DataFrame) -> np.ndarray:
     )
 
 
-def same_eeg(ours: WindowSet, theirs: np.ndarray) -> dict[str, float]:
-    """Relative to the largest value; ours is float32 volt."""
+def difference_eeg(ours: WindowSet, theirs: np.ndarray) -> dict[str, float]:
+    """Return the difference relative to the largest value; ours is float32 volt."""
     return {"max relative": float(np.abs(ours.values * 1e6 - theirs).max() / np.abs(theirs).max())}
 
 
-def same_audio(ours: WindowSet, theirs: np.ndarray) -> dict[str, float]:
-    """In natural logarithm of the energy; ours is unscaled and not padded to 1024 frames."""
+def difference_audio(ours: WindowSet, theirs: np.ndarray) -> dict[str, float]:
+    """Return the difference in the natural log of the energy; ours is unscaled and not padded to 1024 frames."""
     energies = theirs[:, : ours.values.shape[1]] * AST_SPREAD + AST_MEAN
     return {"max": float(np.abs(ours.values - energies).max())}
 
 
-def same_pictures(ours: WindowSet, theirs: np.ndarray) -> dict[str, float]:
-    """Grey levels of 255."""
+def difference_images(ours: WindowSet, theirs: np.ndarray) -> dict[str, float]:
+    """Return the difference in grey levels of 255."""
     off = [np.abs(a.astype(np.int16) - b) for a, b in zip(ours.values, theirs, strict=True)]
     return {"mean": float(np.mean([o.mean() for o in off])), "p99": float(np.mean([np.quantile(o, 0.99) for o in off]))}
 
 
 @dataclass(frozen=True)
 class Loader:
-    """One comparison: the modality and crop of ours, the re-creation, and how their results are compared."""
+    """One comparison: modality and crop of ours, the re-implementation, and the measure of their difference."""
 
     modality: str
     published: Callable[[pd.DataFrame], np.ndarray]
-    same: Callable[[WindowSet, np.ndarray], dict[str, float]]
+    difference: Callable[[WindowSet, np.ndarray], dict[str, float]]
     crop: str = "face"
 
     def config(self) -> StudyConfig:
-        """The preset ``paper`` with this crop."""
+        """Return the preset ``paper`` with this crop."""
         paper = preset("paper")
         return replace(paper, vision=replace(paper.vision, crop=self.crop))
 
 
 LOADERS = {
-    "eeg": Loader("eeg", published_eeg, same_eeg),
-    "audio": Loader("audio", published_audio, same_audio),
-    "faces": Loader("vision", published_faces, same_pictures),
-    "centre": Loader("vision", published_centre, same_pictures, crop="centre"),
+    "eeg": Loader("eeg", published_eeg, difference_eeg),
+    "audio": Loader("audio", published_audio, difference_audio),
+    "faces": Loader("vision", published_faces, difference_images),
+    "centre": Loader("vision", published_centre, difference_images, crop="centre"),
 }
 
 
 def processor_seconds() -> float:
-    """Of this process and those that it has started and that are alive."""
+    """Return the processor time of this process and its living children."""
     me, seconds = psutil.Process(), 0.0
     for process in [me, *me.children(recursive=True)]:
         with contextlib.suppress(psutil.Error):
@@ -189,36 +189,36 @@ def processor_seconds() -> float:
     return seconds
 
 
-def ours(loader: Loader, trials: pd.DataFrame, cache: Path, team: Team) -> tuple[float, WindowSet]:
-    """Seconds to have the windows and to have looked at every value, and the windows."""
+def make_ours(loader: Loader, trials: pd.DataFrame, cache: Path, pool: ReaderPool) -> tuple[float, WindowSet]:
+    """Make the windows and read every value; return the seconds and the windows."""
     started = time.perf_counter()
-    windows = make_windows(want(trials, loader.modality, loader.config(), cache, team.jobs), team)
+    windows = make_windows(window_set_spec(trials, loader.modality, loader.config(), cache, pool.jobs), pool)
     np.array(windows.values).any()
     return time.perf_counter() - started, windows
 
 
 def compare(loader: Loader, trials: pd.DataFrame, jobs: int, repeats: int) -> dict[str, object]:
-    """Best times of both, in turns, and how far their results are apart."""
+    """Return the best alternating times of both, and the difference of their results."""
     times: dict[str, list[float]] = {"published": [], "started": [], "running": [], "warm": []}
     used: dict[str, list[float]] = {"published": [], "running": []}
-    loader.published(trials.iloc[:1])  # libraries loaded, files in memory
-    with tempfile.TemporaryDirectory() as folder, Team(jobs) as running:
+    loader.published(trials.iloc[:1])  # load libraries, and files into memory
+    with tempfile.TemporaryDirectory() as folder, ReaderPool(jobs) as running:
         for n in range(repeats):
             for file in {entry.partition("#")[0] for entry in trials[COLUMN[loader.modality]]}:
-                Path(file).read_bytes()  # in memory for both
+                Path(file).read_bytes()  # into the page cache for both
             started, before = time.perf_counter(), processor_seconds()
             theirs = loader.published(trials)
             times["published"].append(time.perf_counter() - started)
             used["published"].append(processor_seconds() - before)
-            with Team(jobs) as fresh:
-                times["started"].append(ours(loader, trials, Path(folder) / f"started{n}", fresh)[0])
-            ours(loader, trials.iloc[:2], Path(folder) / f"few{n}", running)
+            with ReaderPool(jobs) as fresh:
+                times["started"].append(make_ours(loader, trials, Path(folder) / f"started{n}", fresh)[0])
+            make_ours(loader, trials.iloc[:2], Path(folder) / f"few{n}", running)
             before = processor_seconds()
-            seconds, windows = ours(loader, trials, Path(folder) / f"running{n}", running)
+            seconds, windows = make_ours(loader, trials, Path(folder) / f"running{n}", running)
             times["running"].append(seconds)
             used["running"].append(processor_seconds() - before)
-            times["warm"].append(ours(loader, trials, Path(folder) / f"running{n}", running)[0])
-        difference = loader.same(windows, theirs)
+            times["warm"].append(make_ours(loader, trials, Path(folder) / f"running{n}", running)[0])
+        difference = loader.difference(windows, theirs)
     best = {name: min(values) for name, values in times.items()}
     ratios = {f"x {name}": best["published"] / best[name] for name in ("started", "running", "warm")}
     ratios["x processor"] = min(used["published"]) / min(used["running"])

@@ -1,6 +1,6 @@
-"""What the training benchmarks share: models of named sizes, windows of noise, clocks, and the machine's peak.
+"""Helpers of the training benchmarks: models of named sizes, random windows, timers, and the machine's peak.
 
-Not a benchmark by itself. Windows are random numbers: how long a step takes does not depend on what it learns.
+Windows are random numbers, because the duration of a step does not depend on their content.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 
 from eavdash.data.windows import WindowSet
 from eavdash.models import build
-from eavdash.training.job import Windows
+from eavdash.training.run_context import Windows
 from eavdash.training.stage1 import WindowSource
 
 CLASSES = 5
@@ -26,12 +26,12 @@ SIZES = {"tiny": (32, 2, 2), "small": (192, 12, 3), "base": (768, 12, 12)}
 
 
 def encoder(modality: str, size: str) -> Any:
-    """The vision, audio or EEG encoder of the preset paper, or a narrower one of the same kind."""
+    """Build the vision, audio or EEG encoder of the preset paper, or a smaller one of the same kind."""
     width, depth, heads = SIZES[size]
     kwargs: dict[str, Any] = {"classes": CLASSES, "width": width, "depth": depth, "heads": heads, "dropout": 0.0}
     if modality == "vision":
-        picture = 32 if size == "tiny" else 224
-        return build.build({"name": "vit", "kwargs": {**kwargs, "size": picture, "patch": 16, "temporal": 0}})
+        image = 32 if size == "tiny" else 224
+        return build.build({"name": "vit", "kwargs": {**kwargs, "size": image, "patch": 16, "temporal": 0}})
     if modality == "audio":
         frames, stride = (64, 16) if size == "tiny" else (1024, 10)
         sound = {"mels": MELS, "frames": frames, "pad_to": frames, "stride": stride, "silence": "zero"}
@@ -41,11 +41,11 @@ def encoder(modality: str, size: str) -> Any:
 
 
 def source(modality: str, size: str, count: int, device: torch.device) -> WindowSource:
-    """``count`` windows of noise as the training loop asks for them."""
+    """Create a source of ``count`` random windows for the training loop."""
     random = np.random.default_rng(0)
     if modality == "vision":
-        picture, frames = (32, 5) if size == "tiny" else (224, FRAMES)
-        values: np.ndarray = random.integers(0, 256, (count, frames, picture, picture, 3), dtype=np.uint8)
+        image, frames = (32, 5) if size == "tiny" else (224, FRAMES)
+        values: np.ndarray = random.integers(0, 256, (count, frames, image, image, 3), dtype=np.uint8)
         mask = np.ones((count, frames), dtype=bool)
     elif modality == "audio":
         frames = 64 if size == "tiny" else MEL_FRAMES
@@ -62,7 +62,7 @@ def source(modality: str, size: str, count: int, device: torch.device) -> Window
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype, sizes: tuple[int, ...], seconds: float = 1.0) -> float:
-    """The most floating-point operations per second that a product of two square matrices reaches."""
+    """Measure the best floating-point operations per second of a product of two square matrices."""
     best = 0.0
     for n in sizes:
         a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
@@ -76,23 +76,23 @@ def matmul_peak(device: torch.device, dtype: torch.dtype, sizes: tuple[int, ...]
 
 
 def clock(work: Callable[[], Any], device: torch.device) -> float:
-    """Seconds that ``work`` takes: on a GPU until it has finished, on a CPU processor time per thread.
+    """Time ``work`` in seconds: elapsed time on a GPU, processor time per thread on a CPU.
 
-    Processor time does not count what other programs take meanwhile.
+    Processor time does not include other programs.
     """
     if device.type == "cpu":
-        began = time.process_time()
+        started = time.process_time()
         work()
-        return (time.process_time() - began) / torch.get_num_threads()
+        return (time.process_time() - started) / torch.get_num_threads()
     torch.cuda.synchronize(device)
-    began = time.perf_counter()
+    started = time.perf_counter()
     work()
     torch.cuda.synchronize(device)
-    return time.perf_counter() - began
+    return time.perf_counter() - started
 
 
 def machine(device: torch.device) -> str:
-    """The processor in words."""
+    """Return the name of the processor."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     return f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s)"

@@ -1,8 +1,8 @@
-"""What a study of many runs costs the queue: submit, list, begin, cancel, and the size of what it leaves behind.
+"""Queue operations on a study of many runs: submit, list, run, cancel, and the size of the database.
 
-``python benchmarks/many_runs.py [--runs 10000] [--seconds 60]`` plans that many runs (subjects x the four stages x
-seeds) in a temporary folder, computed by the tests' stand-in worker, which loads no torch. It prints one JSON line and
-a table. Times are those of whole calls, as the page and the command line make them.
+``python benchmarks/many_runs.py [--runs 10000] [--seconds 60]`` plans that many runs (subjects x four stages x seeds)
+in a temporary folder, computed by the tests' stand-in worker, which does not load torch. It prints one JSON line and a
+table. Times are those of whole calls, as made by the page and the command line.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ STANDIN = Path(__file__).resolve().parents[1] / "tests" / "jobs" / "standin_work
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--runs", type=int, default=10_000, help="how many (default: %(default)s)")
-    options.add_argument("--seconds", type=float, default=60, help="of computing runs (default: %(default)s)")
+    options.add_argument("--runs", type=int, default=10_000, help="number of runs (default: %(default)s)")
+    options.add_argument("--seconds", type=float, default=60, help="duration of computing runs (default: %(default)s)")
     given = options.parse_args()
     os.environ |= {"EAVDASH_WORKER": f"{sys.executable} -P {STANDIN}", "EAVDASH_IDLE": "2"}
     with tempfile.TemporaryDirectory() as folder:
@@ -42,23 +42,23 @@ def main() -> None:
 
 
 def measure(study: StudyDir, runs: int, seconds: float) -> dict[str, Any]:
-    """The figures of one study."""
+    """Measure the operations on one study."""
     figures: dict[str, Any] = {"runs": make(study, runs)}
     figures["submit, s"] = timed(lambda: submit(study))
     figures["submit again, s"] = timed(lambda: submit(study))
-    begun, before = time.monotonic(), time.process_time()
-    looks = []
-    while time.monotonic() - begun < seconds:
-        looks.append(timed(lambda: snapshot(study)))
+    started, before = time.monotonic(), time.process_time()
+    polls = []
+    while time.monotonic() - started < seconds:
+        polls.append(timed(lambda: snapshot(study)))
         time.sleep(2)
     table = snapshot(study)
     done = int((table["state"] == "done").sum())
-    figures["list while runs end, s, median"] = round(statistics.median(looks), 3)
-    figures["list, processor s per look"] = round((time.process_time() - before) / len(looks), 3)
+    figures["list while runs end, s, median"] = round(statistics.median(polls), 3)
+    figures["list, processor s per poll"] = round((time.process_time() - before) / len(polls), 3)
     figures["runs done per minute"] = round(60 * done / seconds, 1)
-    conductor = locks.owner(queue_database(study.path.parent).lock_file)
-    if conductor is not None:
-        figures |= _process(conductor.pid)
+    scheduler = locks.owner(queue_database(study.path.parent).lock_file)
+    if scheduler is not None:
+        figures |= _process(scheduler.pid)
     figures["prioritise all, s"] = timed(lambda: prioritise(study, None, 1))
     figures["pause, s"] = timed(lambda: pause(study))
     figures["resume, s"] = timed(lambda: resume(study))
@@ -83,13 +83,13 @@ def make(study: StudyDir, count: int) -> int:
     seeds = max(1, -(-count // (42 * 4)))
     for subject in range(1, 43):
         for seed in range(seeds):
-            unit = f"s{subject:02d}"
-            parents = {m: f"{unit}-{m}-seed{seed}" for m in MODALITIES}
+            scope = f"s{subject:02d}"
+            parents = {m: f"{scope}-{m}-seed{seed}" for m in MODALITIES}
             for stage in (*MODALITIES, "fusion"):
                 if made >= count:
                     return made
-                run = study.run(f"{unit}-{stage}-seed{seed}")
-                content = {"unit": unit, "subject": str(subject), "stage": stage, "fold": 0, "seed": seed}
+                run = study.run(f"{scope}-{stage}-seed{seed}")
+                content = {"unit": scope, "subject": str(subject), "stage": stage, "fold": 0, "seed": seed}
                 needed = parents if stage == "fusion" else {}
                 run.create({**content, "parents": needed, "standin": {"epochs": 1, "seconds": 0.0}})
                 made += 1
@@ -97,10 +97,10 @@ def make(study: StudyDir, count: int) -> int:
 
 
 def timed(call: Callable[[], Any]) -> float:
-    """Seconds that a call takes."""
-    begun = time.monotonic()
+    """Return the duration of a call in seconds."""
+    started = time.monotonic()
     call()
-    return round(time.monotonic() - begun, 3)
+    return round(time.monotonic() - started, 3)
 
 
 def _process(pid: int) -> dict[str, Any]:
@@ -109,9 +109,9 @@ def _process(pid: int) -> dict[str, Any]:
     process = psutil.Process(pid)
     with process.oneshot():
         return {
-            "conductor, MB": round(process.memory_info().rss / 1e6),
-            "conductor, threads": process.num_threads(),
-            "conductor, processor s": round(process.cpu_times().user + process.cpu_times().system, 1),
+            "scheduler, MB": round(process.memory_info().rss / 1e6),
+            "scheduler, threads": process.num_threads(),
+            "scheduler, processor s": round(process.cpu_times().user + process.cpu_times().system, 1),
         }
 
 

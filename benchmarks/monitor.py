@@ -1,14 +1,14 @@
-"""How long the page of runs takes per refresh, with 42 x 4 runs under way and with 10,000 runs in the store.
+"""Duration of a refresh of the page of runs, with 42 x 4 running runs and with 10,000 runs in the store.
 
-``python benchmarks/monitor.py [--refreshes N]`` prints a JSON line and a table. Two studies are made by the file
-contract in a temporary folder. In both 168 runs are "running": another process holds their locks and writes their
-heartbeats every two seconds, as their workers would, while this one measures.
+``python benchmarks/monitor.py [--refreshes N]`` prints a JSON line and a table. Two studies are written to a temporary
+folder. In both, 168 runs are "running": another process holds their locks and writes their heartbeats every two
+seconds, as their workers would.
 
-Two times are taken. *look*: the table of all runs and their time left, read from the files. *page*: the whole script of
-the page, app.py included, run by Streamlit's AppTest, whose own work counts too; a refresh in a browser runs only the
-page's fragment and is shorter. Cold reads all files for the first time in the process; warm are refreshes half a second
-apart, so that each looks at the files again. Milliseconds by the clock, and of this process's processor time, which
-other programs on the machine lengthen less.
+Two times are measured. *poll*: the table of all runs and their time left, read from the files. *page*: the whole script
+of the page, including app.py and the overhead of Streamlit's AppTest, which runs it; a refresh in a browser runs only
+the page's fragment and is shorter. Cold is the first read of all files in the process; warm refreshes are half a second
+apart, so that each reads the files again. Milliseconds of elapsed time, and of this process's processor time, which
+other programs on the machine affect less.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from eavdash.store import StudyDir, unit_name
 from eavdash.store.atomic import boot_clock
 
 REPO = Path(__file__).resolve().parents[1]
-UNDER_WAY = 168
+RUNNING = 168
 EVERY = 2.0  # seconds between heartbeats
 WRITTEN = ("model.safetensors", "predictions.parquet")
 
 
 def make_study(root: Path, name: str, subjects: int, folds: int) -> StudyDir:
-    """A study of ``subjects`` x ``folds`` x 4 runs: the first 168 running, of the others two thirds done."""
+    """Write a study of ``subjects`` x ``folds`` x 4 runs: the first 168 running, two thirds of the others done."""
     study = StudyDir(root / name)
     study.path.mkdir(parents=True)
     config = to_dict(preset("quick"))
@@ -62,12 +62,12 @@ def make_study(root: Path, name: str, subjects: int, folds: int) -> StudyDir:
     for subject in range(1, subjects + 1):
         for fold in range(folds):
             for stage in STAGES:
-                unit = unit_name(str(subject))
-                run = study.run(f"{unit}-{stage}" + (f"-fold{fold}" if folds > 1 else ""))
+                scope = unit_name(str(subject))
+                run = study.run(f"{scope}-{stage}" + (f"-fold{fold}" if folds > 1 else ""))
                 run.path.mkdir()
-                facts = {"unit": unit, "stage": stage, "fold": fold, "seed": 0, "subject": str(subject)}
+                facts = {"unit": scope, "stage": stage, "fold": fold, "seed": 0, "subject": str(subject)}
                 run.config_file.write_text(json.dumps({"run": run.name, **facts, "parents": {}, "config": config}))
-                state = "running" if number < UNDER_WAY else "queued" if number % 3 == 0 else "done"
+                state = "running" if number < RUNNING else "queued" if number % 3 == 0 else "done"
                 run.status_file.write_text(json.dumps(status(state, now, host)))
                 for name in WRITTEN if state == "done" else ():
                     (run.path / name).write_bytes(b"x")
@@ -76,7 +76,7 @@ def make_study(root: Path, name: str, subjects: int, folds: int) -> StudyDir:
 
 
 def status(state: str, now: float, host: str) -> dict[str, Any]:
-    """The content of a run's status.json."""
+    """Return the content of a run's status.json."""
     known: dict[str, Any] = {"state": state, "attempt": 0, "epoch": 0, "epochs": 0, "reason": "", "execution": {}}
     if state == "queued":
         return known
@@ -88,7 +88,7 @@ def status(state: str, now: float, host: str) -> dict[str, Any]:
 
 
 def hold(study: StudyDir, names: list[str]) -> None:
-    """Be the workers of these runs until killed: hold their locks, write their heartbeats, finish epochs."""
+    """Simulate the workers of these runs until killed: hold their locks, write their heartbeats, finish epochs."""
     files = []
     for name in names:
         files.append(study.run(name).lock_file.open("ab"))
@@ -96,18 +96,18 @@ def hold(study: StudyDir, names: list[str]) -> None:
     print("held", flush=True)
     rounds = 0
     while os.getppid() != 1:
-        begun = time.monotonic()
+        started = time.monotonic()
         rounds += 1
         for number, name in enumerate(names):
             usage = {"cpu": 100.0, "rss": 500_000_000, "peak": 600_000_000}
             epoch = 7 + (rounds + number) // 10 % 20
             study.run(name).update(heartbeat=time.time(), beat=boot_clock(), usage=usage, epoch=epoch)
-        time.sleep(max(0.0, EVERY - (time.monotonic() - begun)))
+        time.sleep(max(0.0, EVERY - (time.monotonic() - started)))
 
 
 @contextlib.contextmanager
 def workers(study: StudyDir) -> Iterator[None]:
-    """The process that holds the locks of the study's running runs."""
+    """Run the process that holds the locks of the study's running runs."""
     names = [run.name for run in study.runs() if run.status()["state"] == "running"]
     command = [sys.executable, __file__, "--hold", str(study.path), *names]
     environment = {**os.environ, "PYTHONPATH": str(REPO)}
@@ -121,8 +121,8 @@ def workers(study: StudyDir) -> Iterator[None]:
             process.kill()
 
 
-def measured(study: StudyDir, refreshes: int) -> list[dict[str, Any]]:
-    """The rows of one study: look and page."""
+def measure(study: StudyDir, refreshes: int) -> list[dict[str, Any]]:
+    """Return the rows of one study: poll and page."""
     from streamlit.testing.v1 import AppTest
 
     from eavdash.jobs import estimates, snapshot
@@ -136,16 +136,16 @@ def measured(study: StudyDir, refreshes: int) -> list[dict[str, Any]]:
         sent.append(len(json.dumps(data)))
         return component(data=data, **options)
 
-    def look() -> None:
+    def poll() -> None:
         table = snapshot.snapshot(study)
         table.assign(left=estimates.seconds_left(table))
 
-    rows = [row("look", look, refreshes)]
+    rows = [row("poll", poll, refreshes)]
     monitor._grid = watched
     snapshot._caches.clear()
     app = AppTest.from_file(str(REPO / "app.py"), default_timeout=120)
     app.session_state["study"] = study.name
-    app.run()  # the page of results: the app's modules are loaded
+    app.run()  # opens the page of results, which loads the app's modules
 
     def page() -> None:
         app.run()
@@ -153,25 +153,25 @@ def measured(study: StudyDir, refreshes: int) -> list[dict[str, Any]]:
             raise SystemExit(app.exception[0].stack_trace)
 
     snapshot._caches.clear()
-    cached_runs.snapshot_again()
+    cached_runs.refresh()
     app.switch_page("pages/training/monitor.py")
     rows.append(row("page", page, refreshes))
     monitor._grid = component
     counts = snapshot.snapshot(study)["shown"].value_counts().to_dict()
-    if counts.get("running") != UNDER_WAY or "damaged" in counts:
-        raise SystemExit(f"not all runs are shown as what they are: {counts}")
+    if counts.get("running") != RUNNING or "damaged" in counts:
+        raise SystemExit(f"not all runs are shown in their state: {counts}")
     return [
         {"study": study.name, "runs": sum(counts.values()), **r, "grid_kb": round(max(sent) / 1000, 1)} for r in rows
     ]
 
 
 def row(what: str, work: Callable[[], Any], refreshes: int) -> dict[str, Any]:
-    """Milliseconds of the first call, and percentiles of those that follow."""
+    """Return the milliseconds of the first call, and percentiles of the following ones."""
     clocks, processor = [], []
     for number in range(refreshes + 1):
-        begun, used = time.perf_counter(), time.process_time()
+        started, used = time.perf_counter(), time.process_time()
         work()
-        clocks.append(1000 * (time.perf_counter() - begun))
+        clocks.append(1000 * (time.perf_counter() - started))
         processor.append(1000 * (time.process_time() - used))
         if number < refreshes:
             time.sleep(0.5)
@@ -185,7 +185,7 @@ def row(what: str, work: Callable[[], Any], refreshes: int) -> dict[str, Any]:
 def main() -> None:
     """Print the times."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--refreshes", type=int, default=40, help="warm ones (default: %(default)s)")
+    parser.add_argument("--refreshes", type=int, default=40, help="warm refreshes (default: %(default)s)")
     parser.add_argument("--hold", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.hold:
@@ -199,7 +199,7 @@ def main() -> None:
         for name, subjects, folds in (("42 x 4", 42, 1), ("10,000", 500, 5)):
             study = make_study(root / f"of-{subjects}", name.replace(" ", "").replace(",", ""), subjects, folds)
             with workers(study):
-                rows += measured(study, options.refreshes)
+                rows += measure(study, options.refreshes)
     finally:
         shutil.rmtree(root, ignore_errors=True)
     print(json.dumps({"benchmark": "monitor", "refreshes": options.refreshes, "rows": rows}))

@@ -1,14 +1,14 @@
 """The preset ``paper`` for one full-size synthetic subject on a GPU: images per second, utilisation, projected hours.
 
 ``python benchmarks/paper_gpu.py [--windows N] [--test N] [--epochs N] [--subjects 42] [--precision auto] [--compile]
-[--memory GIB]`` prints a JSON line and a table. Each stage is trained by the training loop itself with the preset's
-batches and optimiser: the pass of the frozen encoder, head-only epochs on its features, epochs of full fine-tuning, the
-EEG encoder, the published fusion on cached features. ``--epochs`` of each kind are run after one that warms up; the
-time of a subject is each kind's epoch time multiplied by the published number of epochs. Utilisation is the counted
-operations of fine-tuning over the measured matrix-multiply peak in the same precision. Reading recordings is not
-counted (benchmarks/loaders.py measures it), and neither is writing checkpoints.
+[--memory GIB]`` prints a JSON line and a table. The training loop trains each stage with the preset's batches and
+optimiser: the pass of the frozen encoder, head-only epochs on its features, epochs of full fine-tuning, the EEG
+encoder, and the published fusion on cached features. ``--epochs`` of each kind are run after a warm-up epoch; the time
+of a subject is each kind's epoch time multiplied by the published number of epochs. Utilisation is the counted
+operations of fine-tuning over the measured matrix-multiply peak in the same precision. Reading recordings (measured by
+benchmarks/loaders.py) and writing checkpoints are not included.
 
-Without a GPU it says so and ends with code 0; ``--device cpu --size tiny`` tries out the benchmark itself.
+Without a GPU it prints that and exits with code 0; ``--device cpu --size tiny`` tests the benchmark itself.
 """
 
 from __future__ import annotations
@@ -29,33 +29,33 @@ from eavdash.config.schema import Execution
 from eavdash.models import build
 from eavdash.training import headphase
 from eavdash.training.loading import stream
-from eavdash.training.loop import Decision, fit, recipe
-from eavdash.training.memory import Pieces
-from eavdash.training.precision import chosen
+from eavdash.training.loop import ModelOutput, fit, recipe
+from eavdash.training.memory import MicroBatchSize
+from eavdash.training.precision import resolve_precision
 from eavdash.training.seeds import reproducible, seeder
 from eavdash.training.step import gradients
 
 
-class Joined:
-    """Features of noise, as stage 2 gives them to the published fusion."""
+class RandomFeatures:
+    """Source of random features for the published fusion."""
 
     def __init__(self, count: int, dims: dict[str, int], frames: int, device: torch.device) -> None:
         self.device, self.labels = device, torch.arange(count) % machine.CLASSES
         length = {"vision": frames, "audio": 1, "eeg": 1}
         self.tokens = {m: torch.randn(count, length[m], d) for m, d in dims.items()}
 
-    def decide(self, model: Any, rows: torch.Tensor, augment: torch.Generator | None) -> Decision:
-        """The fusion's decision on windows ``rows``."""
+    def output(self, model: Any, rows: torch.Tensor, augment: torch.Generator | None) -> ModelOutput:
+        """Return the fusion's output for windows ``rows``."""
         tokens = {m: t[rows].to(self.device) for m, t in self.tokens.items()}
         masks = {m: torch.ones(t.shape[:2], dtype=torch.bool, device=self.device) for m, t in tokens.items()}
-        evidence = {m: torch.zeros(len(rows), machine.CLASSES, device=self.device) for m in tokens}
-        fused = model(tokens, masks, evidence)
+        encoder_logits = {m: torch.zeros(len(rows), machine.CLASSES, device=self.device) for m in tokens}
+        fused = model(tokens, masks, encoder_logits)
         frames = masks["vision"] if fused.frame_logits is not None else None
-        return Decision(fused.logits, fused.frame_logits, frames)
+        return ModelOutput(fused.logits, fused.frame_logits, frames)
 
 
-def trained(model: Any, source: Any, count: int, stage: str, head: bool, options: argparse.Namespace) -> float:
-    """Seconds of an epoch over the first ``count`` windows: the mean of those after the first."""
+def epoch_seconds(model: Any, source: Any, count: int, stage: str, head: bool, options: argparse.Namespace) -> float:
+    """Train on the first ``count`` windows; return the mean seconds of the epochs after the first."""
     settings = replace(preset("paper").training(stage), epochs=options.epochs + 1, precision=options.precision)
     fitted = fit(
         model,
@@ -73,9 +73,9 @@ def trained(model: Any, source: Any, count: int, stage: str, head: bool, options
 
 
 def encoder_rows(stage: str, options: argparse.Namespace, device: torch.device, peak: float) -> list[dict[str, Any]]:
-    """What each phase of a stage takes for one subject."""
+    """Return the duration of each phase of a stage for one subject."""
     settings = preset("paper").training(stage)
-    precision = chosen(options.precision, device)
+    precision = resolve_precision(options.precision, device)
     every = options.windows + options.test
     model = machine.encoder(stage, options.size).to(device)
     source = machine.source(stage, options.size, every, device)
@@ -83,7 +83,7 @@ def encoder_rows(stage: str, options: argparse.Namespace, device: torch.device, 
     rows = []
     head = settings.head_epochs
     if head:
-        whole = Pieces(settings.batch, settings.batch)
+        whole = MicroBatchSize(settings.batch, settings.batch)
 
         def frozen() -> None:
             headphase.head_source(model, source, range(every), whole, precision, stage)
@@ -91,10 +91,10 @@ def encoder_rows(stage: str, options: argparse.Namespace, device: torch.device, 
         machine.clock(frozen, device)
         once = machine.clock(frozen, device)
         rows.append({"stage": stage, "phase": "frozen pass", "seconds": once, "images_per_s": every * images / once})
-        epoch = trained(model, source, options.windows, stage, True, options)
+        epoch = epoch_seconds(model, source, options.windows, stage, True, options)
         rows.append({"stage": stage, "phase": f"head x {head}", "seconds": head * epoch})
     epochs = settings.epochs - head
-    epoch = trained(model, source, options.windows, stage, False, options)
+    epoch = epoch_seconds(model, source, options.windows, stage, False, options)
     flops = _flops(model, source, min(settings.batch, options.windows), precision)
     rate = options.windows / epoch
     rows.append(
@@ -110,19 +110,19 @@ def encoder_rows(stage: str, options: argparse.Namespace, device: torch.device, 
 
 
 def _flops(model: Any, source: Any, batch: int, precision: str) -> float:
-    """Floating-point operations of a training step per window."""
+    """Count the floating-point operations of a training step per window."""
     model.train().requires_grad_(True)
     rows = torch.arange(batch)
     with stream(model, source, [rows], None, torch.device("cpu")) as batches:
         loaded = next(iter(batches))
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-            # In pieces: attention as two products keeps its whole matrix, and only the count is wanted here.
-            gradients(model, loaded, source.labels[rows], Pieces(1, 1), precision, 0.0, "count")
+            # Window by window: the math backend stores whole attention matrices, and only the count is needed.
+            gradients(model, loaded, source.labels[rows], MicroBatchSize(1, 1), precision, 0.0, "count")
     return counter.get_total_flops() / batch
 
 
 def main() -> None:
-    """Print what a subject takes, and all of them."""
+    """Print the duration for one subject and for all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--windows", type=int, default=280, help="training windows (default: %(default)s)")
     parser.add_argument("--test", type=int, default=120, help="test windows (default: %(default)s)")
@@ -136,24 +136,24 @@ def main() -> None:
     options = parser.parse_args()
     if options.device.startswith("cuda") and not torch.cuda.is_available():
         print(json.dumps({"benchmark": "paper_gpu", "skipped": "no CUDA device"}))
-        print("This machine has no CUDA device: nothing was measured.")
+        print("No CUDA device: nothing was measured.")
         return
     device = torch.device(options.device)
-    with reproducible(device, 1):  # as a run's worker computes
+    with reproducible(device, 1):  # as in a worker
         report(options, device)
 
 
 def report(options: argparse.Namespace, device: torch.device) -> None:
     """Measure every stage and print the sum."""
-    precision = chosen(options.precision, device)
+    precision = resolve_precision(options.precision, device)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     peak = machine.matmul_peak(device, dtype, (4096, 8192, 16384) if device.type == "cuda" else (512,))
     rows = [row for stage in ("vision", "audio", "eeg") for row in encoder_rows(stage, options, device, peak)]
     dims = {"vision": machine.SIZES[options.size][0], "audio": machine.SIZES[options.size][0], "eeg": 60}
     torch.manual_seed(0)
     fusion = build.build(build.fusion_spec(preset("paper"), machine.CLASSES, dims)).to(device)
-    epoch = trained(
-        fusion, Joined(options.windows, dims, machine.FRAMES, device), options.windows, "fusion", False, options
+    epoch = epoch_seconds(
+        fusion, RandomFeatures(options.windows, dims, machine.FRAMES, device), options.windows, "fusion", False, options
     )
     count = preset("paper").train.fusion.epochs
     rows.append({"stage": "fusion", "phase": f"all x {count}", "seconds": count * epoch})

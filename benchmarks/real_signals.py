@@ -1,13 +1,13 @@
-"""What the encoders do on real recordings, beside a logistic regression on simple features, on the same folds.
+"""Accuracy of the encoders on real recordings, compared with a logistic regression on simple features.
 
 ``python benchmarks/real_signals.py DATA [--checkpoints DIR] [--write docs/evaluation.md]`` expects DATA/speech
-(RAVDESS) and DATA/eeg (EEGMAT) with their trials.csv. It trains what has not been trained yet with the preset quick,
-prints a JSON line and a table, and with ``--write`` puts the table between the two marks of that file.
+(RAVDESS) and DATA/eeg (EEGMAT) with their trials.csv. It trains all missing studies with the preset quick, prints a
+JSON line and a table, and with ``--write`` puts the table between the two markers of that file.
 
-The regression sees each window as the mean and the spread over time of every log-mel band (audio), or the log-power
-of five frequency bands at every electrode (EEG), standardised on training windows. How strongly it is regularised is
-chosen by the validation windows' cross-entropy, as the encoders' epoch is; a trial takes its windows' mean
-log-probability.
+The input of the regression is the mean and standard deviation over time of every log-mel band (audio), or the log-power
+of five frequency bands at every electrode (EEG), standardised on training windows. Its regularisation is chosen by the
+cross-entropy on validation windows, like the encoders' epoch; a trial is classified by its windows' mean
+log-probability. Both use the same folds.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ class Experiment:
 
 
 def experiments() -> list[Experiment]:
-    """Those that can be run here; braindecode's EEGNet where it is installed."""
+    """Return the experiments that can be run; braindecode's EEGNet only if it is installed."""
     encoders = ["eegformer", "yin"] + ["braindecode:EEGNet"] * bool(importlib.util.find_spec("braindecode"))
     speech = [Experiment("speech", "audio", protocol, "ast") for protocol in ("conversation", "loso")]
     return speech + [Experiment("eeg", "eeg", p, e) for p in ("conversation", "loso") for e in encoders]
 
 
 def train(data: Path, each: Experiment, checkpoints: Path) -> StudyDir:
-    """The finished study of an experiment; nothing is trained twice."""
+    """Train the study of an experiment unless it is finished, and return it."""
     command = [sys.executable, "-m", "eavdash", "train", str(data / each.folder / "trials.csv"), "--study", each.name]
     command += ["--stages", each.modality, "--protocol", each.protocol, "--checkpoints", str(checkpoints), "--wait"]
     command += ["--set", f"{each.modality}.encoder={each.encoder}"]
@@ -73,7 +73,7 @@ def train(data: Path, each: Experiment, checkpoints: Path) -> StudyDir:
 
 
 def features(windows: WindowSet) -> np.ndarray:
-    """(window, feature): what the regression sees."""
+    """Return the input of the regression (window, feature)."""
     if windows.modality == "audio":
         spoken = [values[mask] for values, mask in zip(windows.values, windows.mask, strict=True)]
         return np.stack([np.concatenate([x.mean(axis=0), x.std(axis=0)]) for x in spoken])
@@ -83,7 +83,7 @@ def features(windows: WindowSet) -> np.ndarray:
 
 
 def regression(study: StudyDir, modality: str) -> pd.DataFrame:
-    """Test rows like those of an encoder's predictions, stage ``logistic``, over the folds of ``study``."""
+    """Return test rows like an encoder's predictions, with stage ``logistic``, over the folds of ``study``."""
     document = study.study()
     config, classes = from_dict(document["config"]), document["classes"]
     frame = select(open_table(document["dataset"]["path"]), config).frame
@@ -109,7 +109,7 @@ def regression(study: StudyDir, modality: str) -> pd.DataFrame:
 
 
 def _chosen(x: np.ndarray, labels: np.ndarray, rows: dict[str, np.ndarray]) -> LogisticRegression:
-    """The regression with the strength that suits the validation windows best; 0.01 where there are none."""
+    """Fit the regression, choosing its regularisation on validation windows; C = 0.01 without any."""
 
     def fitted(strength: float) -> LogisticRegression:
         model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
@@ -124,7 +124,7 @@ def _chosen(x: np.ndarray, labels: np.ndarray, rows: dict[str, np.ndarray]) -> L
 
 
 def summary(rows: pd.DataFrame) -> dict[str, float | int | str]:
-    """Scores over all test trials of a study, and over its subjects."""
+    """Return scores over all test trials of a study, and over its subjects."""
     every = score_table(rows.assign(subject="all", trial=rows["subject"] + "/" + rows["trial"])).iloc[0]
     each = score_table(rows)["accuracy"]
     labels = rows.drop_duplicates(["subject", "trial"])["label"].value_counts(normalize=True)
@@ -135,7 +135,7 @@ def summary(rows: pd.DataFrame) -> dict[str, float | int | str]:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """The table for people."""
+    """Return the table as Markdown."""
     heads = ["data", "protocol", "model", "accuracy, %", "balanced, %", "macro-F1, %", "n", "chance line, %"]
     lines = ["| " + " | ".join([*heads, "subjects, %"]) + " |", "|" + "---|" * (len(heads) + 1)]
     lines += ["| " + " | ".join(map(str, row)) + " |" for row in table.itertuples(index=False)]
@@ -143,11 +143,11 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def main() -> None:
-    """Train, compare, print, write."""
+    """Train, compare, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--checkpoints")
-    parser.add_argument("--write", type=Path, help="a file with the two marks")
+    parser.add_argument("--write", type=Path, help="a file with the two markers")
     options = parser.parse_args()
     checkpoints = checkpoints_root(options.checkpoints)
     found: dict[tuple[str, str, str], dict[str, float | int | str]] = {}

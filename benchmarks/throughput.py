@@ -1,12 +1,11 @@
-"""How much of the machine's measured matrix-multiply peak a training step of ViT and AST reaches.
+"""Utilisation of a training step of ViT and AST relative to the machine's measured matrix-multiply peak.
 
 ``python benchmarks/throughput.py [--models vision:small,audio:small] [--batch N] [--steps N] [--device cpu|cuda]
-[--precision float32|bf16] [--threads N] [--compile]`` prints a JSON line and a table. The floating-point operations of
-a step (forward and backward) are counted by torch.utils.flop_counter, with attention as two matrix products; the peak
-is the best of products of square matrices in the same precision, measured before and after the steps. On a CPU times
-are processor times, so that other programs count less. Steps are those of the training loop with AdamW, on a batch that
-is loaded each time; the best of ``--steps`` after one to warm up. ``base`` is the published size
-(``vision:base,audio:base``).
+[--precision float32|bf16] [--threads N] [--compile]`` prints a JSON line and a table. torch.utils.flop_counter counts
+the floating-point operations of a step (forward and backward), with attention as two matrix products; the peak is the
+best of products of square matrices in the same precision, measured before and after the steps. On a CPU times are
+processor times, so that other programs matter less. Steps are those of the training loop with AdamW, including loading
+the batch; the best of ``--steps`` after a warm-up step. ``base`` is the published size (``vision:base,audio:base``).
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from eavdash.config.schema import TrainConfig
 from eavdash.training.loading import stream
-from eavdash.training.memory import Pieces
+from eavdash.training.memory import MicroBatchSize
 from eavdash.training.optimiser import optimiser_of
 from eavdash.training.step import check_gradients, gradients
 
 
-def measured(name: str, options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """One model's row."""
+def measure(name: str, options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    """Measure one model; return its row."""
     modality, _, size = name.partition(":")
     torch.manual_seed(0)
     model = machine.encoder(modality, size).to(device).train()
@@ -40,7 +39,7 @@ def measured(name: str, options: argparse.Namespace, device: torch.device) -> di
     def step() -> None:
         with stream(model, source, [rows], None, device) as batches:
             batch = next(iter(batches))
-            whole = Pieces(options.batch, options.batch)
+            whole = MicroBatchSize(options.batch, options.batch)
             gradients(model, batch, source.labels[rows], whole, options.precision, 0.1, "benchmark")
         check_gradients(model, 1.0, "benchmark")
         optimiser.step()
@@ -64,11 +63,11 @@ def measured(name: str, options: argparse.Namespace, device: torch.device) -> di
 
 
 def main() -> None:
-    """Print the shares."""
+    """Print the utilisation."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", default="vision:small,audio:small", help="MODALITY:SIZE (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=1, help="windows (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=3, help="timed (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=3, help="timed steps (default: %(default)s)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=("float32", "bf16"), default="float32")
     parser.add_argument("--threads", type=int, default=1)
@@ -79,7 +78,7 @@ def main() -> None:
     dtype = torch.bfloat16 if options.precision == "bf16" else torch.float32
     sizes = (4096, 8192, 16384) if device.type == "cuda" else (512, 1024, 2048)
     peak = machine.matmul_peak(device, dtype, sizes)
-    rows = [measured(name, options, device) for name in options.models.split(",")]
+    rows = [measure(name, options, device) for name in options.models.split(",")]
     peak = max(peak, machine.matmul_peak(device, dtype, sizes))
     for row in rows:
         row["of_peak"] = round(row["gflops"] * 1e9 / peak, 3)

@@ -1,1 +1,1 @@
-"""The command line: parsers, what each command does, what it prints, and the server of the dashboard."""
+"""The command line: parsers, commands, terminal output, and the dashboard's server."""

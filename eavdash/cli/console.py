@@ -1,6 +1,6 @@
-"""What the command line shows: tables, progress, findings.
+"""Output of the command line: tables, progress, findings.
 
-Standard output is for answers, standard error for the rest.
+Results go to standard output, everything else to standard error.
 """
 
 from __future__ import annotations
@@ -24,41 +24,41 @@ if TYPE_CHECKING:
     from eavdash.health.report import HealthReport
     from eavdash.studies.plan import Plan
 
-# A pipe has no width: 200 columns keep a sentence on one line for grep.
+# A pipe has no width; 200 columns keep a sentence on one line for grep.
 _out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
-#: Columns of a run's row that a person wants first; the rest is in --json.
+#: Columns of a run that the table shows; the others are in --json.
 RUN_COLUMNS = ("run", "shown", "epoch", "epochs", "left", "accuracy", "attempt", "reason")
 
 
-def say(text: str) -> None:
-    """One line about what is going on."""
+def info(text: str) -> None:
+    """Print a line on standard error."""
     _err.print(text, markup=False)
 
 
-def answer(text: str) -> None:
-    """One line on standard output."""
+def output(text: str) -> None:
+    """Print a line on standard output."""
     _out.print(text, markup=False)
 
 
-def complain(text: str) -> None:
-    """One sentence about what is wrong."""
+def error(text: str) -> None:
+    """Print an error or a problem in red on standard error."""
     _err.print(text, markup=False, style="red")
 
 
-def hidden(archived: int) -> None:
-    """That so many studies are left out of a list."""
+def note_archived(archived: int) -> None:
+    """Print how many archived studies a list leaves out."""
     are = "study is" if archived == 1 else "studies are"
-    say(f"{archived} archived {are} not shown; see them with: eavdash studies --archived")
+    info(f"{archived} archived {are} not shown; see them with: eavdash studies --archived")
 
 
 def print_json(data: Any) -> None:
-    """``data`` as strict JSON (NaN becomes null) on standard output."""
+    """Print ``data`` as strict JSON (NaN becomes null) on standard output."""
     print(json.dumps(_strict(data), indent=2, ensure_ascii=False, default=str))
 
 
-def show(frame: pd.DataFrame, form: str, title: str = "") -> None:
-    """A frame as a table for people, or as csv, json or latex."""
+def print_table(frame: pd.DataFrame, form: str, title: str = "") -> None:
+    """Print a frame as a text table, or as csv, json or latex."""
     if form == "json":
         print_json(frame.to_dict(orient="records"))
     elif form == "csv":
@@ -77,27 +77,27 @@ def show(frame: pd.DataFrame, form: str, title: str = "") -> None:
         _out.print(table)
 
 
-def plan(made: Plan) -> None:
-    """What a plan will run, what it leaves out and what was noticed."""
+def print_plan(made: Plan) -> None:
+    """Print the runs of a plan, the runs that it leaves out, and its notes."""
     for note in made.notes:
-        say(f"note: {note}")
-    together: dict[str, list[str]] = {}
+        info(f"note: {note}")
+    by_reason: dict[str, list[str]] = {}
     for name, reason in made.left_out.items():
-        together.setdefault(reason, []).append(name)
-    for reason, names in together.items():
+        by_reason.setdefault(reason, []).append(name)
+    for reason, names in by_reason.items():
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        say(f"left out: {', '.join(names[:3])}{more}: {reason}")
+        info(f"left out: {', '.join(names[:3])}{more}: {reason}")
     for run in made.planned:
         if run.problem:
-            complain(f"{run.name} cannot start: {run.problem}")
-    say(f"study {made.study.name}: {len(made.runs)} run{'s' * (len(made.runs) != 1)} in {made.study.path}")
+            error(f"{run.name} cannot start: {run.problem}")
+    info(f"study {made.study.name}: {len(made.runs)} run{'s' * (len(made.runs) != 1)} in {made.study.path}")
 
 
-def health(report: HealthReport) -> None:
-    """The health report for people."""
+def print_health(report: HealthReport) -> None:
+    """Print the health report as text."""
     if report.simulated:
-        say("simulated recordings: no person was recorded")
-    if len(report.table):  # a dataset that cannot be opened has findings and nothing else
+        info("simulated recordings: no person was recorded")
+    if len(report.table):  # a dataset that cannot be opened has only findings
         _health_tables(report)
     for finding in report.findings:
         who = f"subject {finding.subject}" if finding.subject else ""
@@ -106,7 +106,7 @@ def health(report: HealthReport) -> None:
         _out.print(f"{text}; {finding.remedy}." if finding.remedy else text, markup=False)
     counts = Counter(finding.severity for finding in report.findings)
     summary = ", ".join(f"{counts[s]} {s}{'' if counts[s] == 1 else 's'}" for s in ("error", "warning") if counts[s])
-    _out.print(summary or "nothing wrong was found")
+    _out.print(summary or "no problems found")
 
 
 def _health_tables(report: HealthReport) -> None:
@@ -116,28 +116,28 @@ def _health_tables(report: HealthReport) -> None:
         ends = [f"{end:.1f}".removesuffix(".0") for end in (low, high)]
         return ends[0] if ends[0] == ends[1] else "–".join(ends)
 
-    show(report.table, "table", title="Recordings per subject")
+    print_table(report.table, "table", title="Recordings per subject")
     measured = report.modalities
     names = {"duration": "seconds", "rate": "Hz", "channels": "channels", "frames": "frames"}
     for column, title in names.items():
         ends = zip(measured.pop(f"{column}_from"), measured.pop(f"{column}_to"), strict=True)
         measured[title] = [span(*pair) for pair in ends]
     measured["faces"] = ["" if pd.isna(share) else f"{100 * share:.0f} %" for share in measured["faces"]]
-    show(measured, "table", title="Recordings per subject and modality")
-    speaking = ", speaking trials only: those that are used by default" if report.kind == "eav" else ""
-    show(report.labels, "table", title=f"Trials per label{speaking}")
+    print_table(measured, "table", title="Recordings per subject and modality")
+    speaking = ", speaking trials only (used by default)" if report.kind == "eav" else ""
+    print_table(report.labels, "table", title=f"Trials per label{speaking}")
     rows = []
-    for protocol, folds in report.outlook.groupby("protocol", sort=False):
+    for protocol, folds in report.split_preview.groupby("protocol", sort=False):
         made = folds[folds["fold"] >= 0]
         spans = {c: span(made[c].min(), made[c].max()) for c in ("subjects", "train", "validation", "test")}
         rows.append(
             {"protocol": protocol, "folds": len(made), **spans, "problem": "; ".join(filter(None, folds["problem"]))}
         )
-    show(pd.DataFrame(rows), "table", title="Trials that each protocol leaves, per fold")
+    print_table(pd.DataFrame(rows), "table", title="Trials that each protocol leaves, per fold")
 
 
-def explanation(summary: dict[str, Any]) -> None:
-    """An explanation's numbers for people."""
+def print_explanation(summary: dict[str, Any]) -> None:
+    """Print the numbers of an explanation."""
     for key, value in summary.items():
         if key == "attention_by_layer" and value:
             _attention(value)
@@ -150,23 +150,25 @@ def explanation(summary: dict[str, Any]) -> None:
 
 
 def _attention(maps: dict[str, dict[str, dict[str, float]]]) -> None:
-    """``maps``: ``layer 1 head 1`` → modality that attends → modality attended to → share; a row for each of the first
-    two."""
+    """Print attention shares, one row per head and attending modality.
+
+    ``maps``: ``layer 1 head 1`` → attending modality → attended modality → share.
+    """
     rows = [
         {"where": where, "modality": query, **{f"to {key}": float(share) for key, share in shares.items()}}
         for where, queries in maps.items()
         for query, shares in queries.items()
     ]
-    show(pd.DataFrame(rows), "table", title="attention_by_layer: how much each modality attends to each")
+    print_table(pd.DataFrame(rows), "table", title="attention_by_layer: how much each modality attends to each")
 
 
 def _pairs(values: dict[str, Any]) -> str:
-    """``vision 0.5, audio 0.5``; what holds dictionaries itself comes in brackets: ``head 1 (vision 0.5 …)``."""
+    """Return ``vision 0.5, audio 0.5``; nested dictionaries are in brackets: ``head 1 (vision 0.5 …)``."""
     return ", ".join(f"{k} ({_pairs(v)})" if isinstance(v, dict) else f"{k} {_cell(v)}" for k, v in values.items())
 
 
 def studies_frame(studies: Sequence[StudyDir], snapshot: Callable[[StudyDir], pd.DataFrame]) -> pd.DataFrame:
-    """One row per study: how many of its runs are in each state."""
+    """Return one row per study with the number of its runs in each state."""
     rows = []
     for study in studies:
         frame = snapshot(study)
@@ -177,10 +179,10 @@ def studies_frame(studies: Sequence[StudyDir], snapshot: Callable[[StudyDir], pd
 
 
 @contextmanager
-def bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar; yields ``report(done, total, what)``."""
+def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Show a progress bar; yields ``report(done, total, what)``."""
     with _progress() as progress:
-        task = progress.add_task(title, total=None, what="", visible=False)  # nothing may come of it
+        task = progress.add_task(title, total=None, what="", visible=False)  # hidden until the first report
 
         def report(done: int, total: int, what: str = "") -> None:
             progress.update(task, completed=done, total=total, what=what, visible=True)
@@ -189,10 +191,10 @@ def bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
 
 
 @contextmanager
-def grid() -> Iterator[Callable[[pd.DataFrame], None]]:
-    """Progress of a study's runs; yields ``report(snapshot)``.
+def run_progress() -> Iterator[Callable[[pd.DataFrame], None]]:
+    """Show the progress of a study's runs; yields ``report(snapshot)``.
 
-    On a terminal: a bar of epochs and a line per running run. Elsewhere: one line whenever a run changes its state.
+    On a terminal: a bar for the study and one per running run. Elsewhere: a line whenever a run's state changes.
     """
     seen: dict[str, str] = {}
     with _progress() as progress:
@@ -243,7 +245,7 @@ def _cell(value: Any) -> str:
 
 
 def _latex(frame: pd.DataFrame) -> str:
-    """A booktabs tabular, without the Jinja that pandas would ask for."""
+    """Return a booktabs tabular; pandas' own needs Jinja."""
 
     def escape(value: Any) -> str:
         return "".join("\\textbackslash{}" if c == "\\" else f"\\{c}" if c in "&%$#_{}" else c for c in _cell(value))

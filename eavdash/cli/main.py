@@ -1,7 +1,7 @@
-"""The command line: every page's work without a browser.
+"""The command line, which can do all that the pages do.
 
-This module says which commands and options there are; ``eavdash.cli.commands`` carries them out. Exit codes: 0 done,
-1 the work failed, 2 wrong use. Every error is one sentence on standard error.
+This module defines the commands and their options; ``eavdash.cli.commands`` carries them out. Exit codes: 0 success,
+1 failure, 2 wrong usage. Every error is one sentence on standard error.
 """
 
 from __future__ import annotations
@@ -11,91 +11,101 @@ import sys
 from collections.abc import Callable, Sequence
 
 from eavdash import __version__
-from eavdash.cli.options import add_choice, add_execution, steering
+from eavdash.cli.options import add_execution, add_run_commands, add_run_selection
 from eavdash.config.choices import PROTOCOLS
 from eavdash.errors import EavdashError
 
 
 def parser() -> argparse.ArgumentParser:
-    """The argument parser, with the name of the handler of each command in ``handler``."""
+    """Return the argument parser; it stores the name of each command's handler in ``handler``."""
     top = argparse.ArgumentParser(
         prog="eavdash",
-        allow_abbrev=False,  # "--stage" for "--stages" would be taken by one command and mean another thing to the next
+        allow_abbrev=False,  # "--stage" would be "--stages" for one command and another option elsewhere
         description="Train, compare and explain emotion recognition from EEG, audio and video.",
-        epilog="exit codes: 0 done, 1 the work failed, 2 wrong use",
+        epilog="exit codes: 0 success, 1 failure, 2 wrong usage",
     )
     top.add_argument("--version", action="version", version=f"eavdash {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    place = argparse.ArgumentParser(add_help=False)
-    place.add_argument("--checkpoints", metavar="DIR", help="where studies live (default: ./checkpoints)")
-    machine = argparse.ArgumentParser(add_help=False)
-    machine.add_argument("--json", action="store_true", help="print JSON for a program to read")
+    folder = argparse.ArgumentParser(add_help=False)
+    folder.add_argument("--checkpoints", metavar="DIR", help="folder of the studies (default: ./checkpoints)")
+    as_json = argparse.ArgumentParser(add_help=False)
+    as_json.add_argument("--json", action="store_true", help="print JSON")
 
     def command(name: str, text: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=text, description=text, parents=list(parents), allow_abbrev=False)
-        made.set_defaults(handler=name.replace("-", "_"))
-        return made
+        added = commands.add_parser(name, help=text, description=text, parents=list(parents), allow_abbrev=False)
+        added.set_defaults(handler=name.replace("-", "_"))
+        return added
 
-    demo = command("demo", "Make the demo recordings, train everything, print the table, open the app.", place)
+    demo = command("demo", "Make the demo recordings, train on them, print the scores, open the dashboard.", folder)
     demo.add_argument(
         "--out", default="demo-data", metavar="DIR", help="folder of the recordings (default: %(default)s)"
     )
-    demo.add_argument("--subjects", type=int, default=3, metavar="N", help="how many subjects (default: %(default)s)")
-    demo.add_argument("--serve", action=argparse.BooleanOptionalAction, default=True, help="open the app at the end")
+    demo.add_argument("--subjects", type=int, default=3, metavar="N", help="number of subjects (default: %(default)s)")
+    demo.add_argument(
+        "--serve", action=argparse.BooleanOptionalAction, default=True, help="open the dashboard at the end"
+    )
     demo.add_argument("--port", type=int, default=8501, help="first port to try (default: %(default)s)")
 
-    check = command("check", "Health report of a dataset; exit code 1 when trials cannot be used.", place, machine)
+    check = command(
+        "check", "Check a dataset and print a health report; exit code 1 if trials cannot be used.", folder, as_json
+    )
     check.add_argument("root", help="dataset folder or trial table")
-    check.add_argument("--csv", metavar="FOLDER", help="write the report's tables there, one CSV file each")
-    check.add_argument("--contact-sheet", metavar="FOLDER", help="write a picture of each subject's faces there")
-    check.add_argument("--no-faces", action="store_true", help="do not look for faces, which takes most of the time")
-    check.add_argument("--preset", default="quick", help="settings that the recordings are for (default: %(default)s)")
-    check.add_argument("--protocol", choices=PROTOCOLS, help="show what this one makes of the trials, not all")
+    check.add_argument("--csv", metavar="FOLDER", help="write the report's tables to this folder, one CSV file each")
+    check.add_argument(
+        "--contact-sheet", metavar="FOLDER", help="write a picture of each subject's faces to this folder"
+    )
+    check.add_argument("--no-faces", action="store_true", help="skip face detection, which takes most of the time")
+    check.add_argument(
+        "--preset", default="quick", help="check the recordings for the settings of this preset (default: %(default)s)"
+    )
+    check.add_argument("--protocol", choices=PROTOCOLS, help="show only the folds of this protocol")
     check.add_argument("--set", dest="settings", action="append", default=[], metavar="key=value", help="one setting")
 
-    _cache(command("cache", "What has been read and kept: list it, clear it, or fill it.", place, machine))
+    _cache(command("cache", "List, clear or fill the cache of preprocessed recordings.", folder, as_json))
 
-    make = command("make-demo", "Make simulated recordings in EAV's layout.", machine)
-    make.add_argument("folder", help="where to make them")
-    make.add_argument("--subjects", type=int, default=3, metavar="N", help="how many subjects (default: %(default)s)")
+    make = command("make-demo", "Make simulated recordings in EAV's layout.", as_json)
+    make.add_argument("folder", help="output folder")
+    make.add_argument("--subjects", type=int, default=3, metavar="N", help="number of subjects (default: %(default)s)")
     make.add_argument("--full", action="store_true", help="EAV's real sizes: 20 s trials, 640x480 video at 30 fps")
     make.add_argument("--seed", type=int, default=0, help="seed of the simulation (default: %(default)s)")
 
-    _train(command("train", "Queue the runs of a study; the jobs go on in the background.", place, machine))
+    _train(command("train", "Queue the runs of a study; they run in the background.", folder, as_json))
 
-    status = command("status", "State of every study, or of every run of one.", place, machine)
+    status = command("status", "Print the state of every study, or of every run of one study.", folder, as_json)
     status.add_argument("study", nargs="?")
-    steering(command, (place, machine))
+    add_run_commands(command, (folder, as_json))
     for name, text in (
-        ("cancel", "Stop runs; a running one dies, a queued one never starts."),
-        ("retry", "Queue failed and cancelled runs again, from their last finished epoch."),
+        ("cancel", "Cancel queued and running runs."),
+        ("retry", "Queue failed and cancelled runs again; they resume after their last finished epoch."),
     ):
-        acted = command(name, text, place, machine)
+        acted = command(name, text, folder, as_json)
         acted.add_argument("study")
-        add_choice(acted)
+        add_run_selection(acted)
 
-    _studies(command, [place, machine])
+    _studies(command, [folder, as_json])
 
-    logs = command("logs", "What a run's worker printed.", place)
+    logs = command("logs", "Print the log of a run.", folder)
     logs.add_argument("run", metavar="STUDY/RUN")
     logs.add_argument("--lines", type=int, default=0, metavar="N", help="only the last N lines")
 
-    results = command("results", "Accuracy per subject and stage on test trials.", place, machine)
+    results = command("results", "Print the accuracy on test trials per subject and stage.", folder, as_json)
     results.add_argument("study")
     results.add_argument("--level", choices=("trial", "window", "frame"), default="trial")
     results.add_argument("--by", default="", metavar="fold,seed", help="also split by fold, seed or both")
     results.add_argument("--split", default="", metavar="COLUMN", help="also split by a column of the trial table")
-    results.add_argument("--baselines", action="store_true", help="add what every learned fusion has to beat")
-    results.add_argument("--trials", action="store_true", help="every tested trial instead of scores")
+    results.add_argument("--baselines", action="store_true", help="add the baselines of the fusion")
+    results.add_argument("--trials", action="store_true", help="print every test trial instead of scores")
     results.add_argument("--format", choices=("table", "csv", "json", "latex"), default="table")
 
-    probe = command("probe", "Leakage probes of a study; what they find stays beside its accuracy.", place, machine)
+    probe = command("probe", "Run leakage probes on a study; their results are kept with its scores.", folder, as_json)
     probe.add_argument("study")
     probe.add_argument("--probes", default="shuffled,time,identity", metavar="P,P", help="default: %(default)s")
     probe.add_argument("--device", default="cpu")
 
-    explain = command("explain", "Attributions, attention and receipts of one trial, to files.", place, machine)
+    explain = command(
+        "explain", "Explain the decision on one trial: write attributions and attention to files.", folder, as_json
+    )
     explain.add_argument("study")
     explain.add_argument("--subject", required=True)
     explain.add_argument("--trial", required=True)
@@ -104,74 +114,80 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument("--seed", type=int)
     explain.add_argument("--device", default="cpu")
     explain.add_argument(
-        "--steps", type=int, default=32, metavar="N", help="of the integral; more make the gap smaller (default: 32)"
+        "--steps", type=int, default=32, metavar="N", help="steps of the integral; more are more accurate (default: 32)"
     )
 
     _checkpoints(
-        command("import-checkpoint", "The reference method's checkpoints of one subject as a study.", place, machine)
+        command(
+            "import-checkpoint", "Import the reference method's checkpoints of one subject as a study.", folder, as_json
+        )
     )
-    fetch = command("fetch-weights", "A ViT or AST of the Hugging Face hub, at one revision, to a folder.", machine)
+    fetch = command("fetch-weights", "Download a ViT or AST from the Hugging Face Hub, at one revision.", as_json)
     fetch.add_argument("model", metavar="OWNER/NAME")
-    fetch.add_argument("--revision", required=True, metavar="HEX", help="the 40 digits of a commit")
-    fetch.add_argument("--sha256", default="", metavar="HEX", help="checksum that the weights must have")
-    fetch.add_argument("--out", metavar="DIR", help="folder to make (default: weights/OWNER--NAME)")
+    fetch.add_argument("--revision", required=True, metavar="HEX", help="full commit hash, 40 hex digits")
+    fetch.add_argument("--sha256", default="", metavar="HEX", help="expected checksum of the weights")
+    fetch.add_argument("--out", metavar="DIR", help="output folder (default: weights/OWNER--NAME)")
 
-    app = command("app", "Open the dashboard on 127.0.0.1.", place)
+    app = command("app", "Open the dashboard on 127.0.0.1.", folder)
     app.add_argument("--port", type=int, default=8501, help="first port to try (default: %(default)s)")
     return top
 
 
 def _studies(command: Callable[..., argparse.ArgumentParser], common: Sequence[argparse.ArgumentParser]) -> None:
-    """What one does with studies as a whole."""
-    listed = command("studies", "Every study: how far, how large, of what.", *common)
-    listed.add_argument("--archived", action="store_true", help="also those that were archived")
-    clone = command("clone", "A new study on the same dataset, with settings edited.", *common)
-    extend = command("extend", "Add subjects, folds or seeds to a study; only what was never queued is.", *common)
-    away = command("archive", "Keep a study out of lists, pickers and the queue; its results stay.", *common)
-    back = command("unarchive", "Take a study out of the archive.", *common)
-    delete = command("delete", "Delete a study for good; never while a run of it is under way.", *common)
-    verify = command("verify", "Compare a study's files with their checksums; exit code 1 when one differs.", *common)
-    for made in (clone, extend, away, back, delete, verify):
-        made.add_argument("study")
+    """Add the commands that act on whole studies."""
+    listed = command("studies", "List all studies with their progress, size, dataset and protocol.", *common)
+    listed.add_argument("--archived", action="store_true", help="include archived studies")
+    clone = command("clone", "Make a new study on the same dataset with other settings.", *common)
+    extend = command("extend", "Add subjects, folds or seeds to a study and queue the new runs.", *common)
+    archive = command("archive", "Hide a study from lists, pickers and the queue; its results stay.", *common)
+    unarchive = command("unarchive", "Take a study out of the archive.", *common)
+    delete = command("delete", "Delete a study permanently; not possible while its runs are active.", *common)
+    verify = command("verify", "Compare a study's files with their checksums; exit code 1 if one differs.", *common)
+    for sub in (clone, extend, archive, unarchive, delete, verify):
+        sub.add_argument("study")
     clone.add_argument("name", metavar="NEW", help="name of the new study")
     clone.add_argument("--set", dest="settings", action="append", default=[], metavar="key=value", help="one setting")
-    for made, without in ((clone, "those of the study"), (extend, "no more")):
-        made.add_argument("--subjects", default="", metavar="all|1-42", help=f"default: {without}")
-        made.add_argument("--folds", default="", metavar="all|0,1", help=f"default: {without}")
-        made.add_argument("--seeds", default="", metavar="0,1", help=f"default: {without}")
+    for sub, default in ((clone, "those of the study"), (extend, "none")):
+        sub.add_argument("--subjects", default="", metavar="all|1-42", help=f"default: {default}")
+        sub.add_argument("--folds", default="", metavar="all|0,1", help=f"default: {default}")
+        sub.add_argument("--seeds", default="", metavar="0,1", help=f"default: {default}")
     clone.add_argument("--queue", action=argparse.BooleanOptionalAction, default=True, help="queue its runs")
-    clone.add_argument("--dry-run", action="store_true", help="say what would differ and run, and write nothing")
-    extend.add_argument("--again", action="store_true", help="queue failed and cancelled runs again as well")
-    away.add_argument("--drop-resume", action="store_true", help="delete what its unfinished runs would go on from")
-    delete.add_argument("--yes", action="store_true", help="without typing the study's name")
+    clone.add_argument("--dry-run", action="store_true", help="print the differences and the runs; write nothing")
+    extend.add_argument("--again", action="store_true", help="also queue failed and cancelled runs again")
+    archive.add_argument(
+        "--drop-resume", action="store_true", help="delete the checkpoints from which unfinished runs would resume"
+    )
+    delete.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
 def _cache(cache: argparse.ArgumentParser) -> None:
     actions = cache.add_subparsers(dest="action", required=True, metavar="ACTION")
     common = argparse.ArgumentParser(add_help=False)
-    # Given before or after the action: a default here would overrule what came before it.
-    common.add_argument("--checkpoints", metavar="DIR", default=argparse.SUPPRESS, help="where studies live")
+    # These options may come before or after the action; a default here would override one given before it.
+    common.add_argument("--checkpoints", metavar="DIR", default=argparse.SUPPRESS, help="folder of the studies")
     common.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
 
     def action(name: str, text: str) -> argparse.ArgumentParser:
         return actions.add_parser(name, help=text, description=text, parents=[common])
 
-    action("list", "What lies in the cache, how large it is and when it was last used.")
-    clear = action("clear", "Delete from the cache; what is needed again is made again.")
-    clear.add_argument("keys", nargs="*", metavar="KEY", help="of eavdash cache list, or the beginning of one")
-    clear.add_argument("--older-than", type=float, metavar="DAYS", help="what was not used for so long")
-    clear.add_argument("--all", action="store_true", help="everything")
-    clear.add_argument("--dry-run", action="store_true", help="say what would be deleted")
-    build = action("build", "Read a dataset's windows before a study is trained, on all processors.")
+    action("list", "List the entries of the cache with their size and last use.")
+    clear = action("clear", "Delete entries of the cache; they are made again when needed.")
+    clear.add_argument("keys", nargs="*", metavar="KEY", help="key from eavdash cache list, or its beginning")
+    clear.add_argument("--older-than", type=float, metavar="DAYS", help="delete entries not used for so many days")
+    clear.add_argument("--all", action="store_true", help="delete all entries")
+    clear.add_argument("--dry-run", action="store_true", help="print what would be deleted; delete nothing")
+    build = action("build", "Preprocess a dataset before training, on all processors.")
     _dataset(build)
     build.add_argument("--jobs", type=int, default=0, metavar="N", help="processes (default: as many as processors)")
-    build.add_argument("--dry-run", action="store_true", help="say how much room it takes, and write nothing")
+    build.add_argument("--dry-run", action="store_true", help="print the disk space that it needs; write nothing")
 
 
 def _checkpoints(imported: argparse.ArgumentParser) -> None:
     imported.add_argument("root", help="dataset folder (EAV at any level) or trial table")
-    imported.add_argument("--study", required=True, metavar="NAME", help="other subjects may be added to it later")
-    imported.add_argument("--subject", required=True, metavar="S", help="whose checkpoints they are")
+    imported.add_argument(
+        "--study", required=True, metavar="NAME", help="name of the study; other subjects can be added to it later"
+    )
+    imported.add_argument("--subject", required=True, metavar="S", help="subject of the checkpoints")
     for stage, text in (
         ("vision", "Hugging Face ViT with its classifier"),
         ("audio", "Hugging Face AST with its classifier"),
@@ -180,10 +196,16 @@ def _checkpoints(imported: argparse.ArgumentParser) -> None:
         imported.add_argument(f"--{stage}", metavar="FILE", help=f"state dict of the {text}")
     imported.add_argument("--fusion", "--multimodal", metavar="FILE", help="state dict of the fusion")
     imported.add_argument(
-        "--labels", default="", metavar="L,L", help="classes in the files' order (default: as the published code)"
+        "--labels",
+        default="",
+        metavar="L,L",
+        help="classes in the order of the files' last layer (default: as in the published code)",
     )
     imported.add_argument(
-        "--order", default="vision,audio,eeg", metavar="M,M", help="in which the fusion joins (default: %(default)s)"
+        "--order",
+        default="vision,audio,eeg",
+        metavar="M,M",
+        help="order in which the fusion joins the features (default: %(default)s)",
     )
     imported.add_argument(
         "--set", dest="settings", action="append", default=[], metavar="key=value", help="one setting"
@@ -192,7 +214,7 @@ def _checkpoints(imported: argparse.ArgumentParser) -> None:
 
 
 def _dataset(train: argparse.ArgumentParser) -> None:
-    """Which recordings, and which configuration reads them."""
+    """Add the options for the recordings and the configuration."""
     train.add_argument("root", help="dataset folder (EAV at any level) or trial table")
     train.add_argument("--subjects", metavar="1-42", help="default: all")
     train.add_argument("--stages", default="", metavar="S,S", help="default: the preset's (vision,audio,eeg,fusion)")
@@ -205,7 +227,7 @@ def _dataset(train: argparse.ArgumentParser) -> None:
         help="only trials whose column has this value (may be repeated), or all (default: EAV's speaking trials)",
     )
     train.add_argument("--protocol", choices=PROTOCOLS, help="default: the preset's")
-    train.add_argument("--epochs", type=int, metavar="N", help="the same number for every stage")
+    train.add_argument("--epochs", type=int, metavar="N", help="number of epochs of every stage")
 
 
 def _train(train: argparse.ArgumentParser) -> None:
@@ -214,8 +236,8 @@ def _train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--folds", default="all", metavar="all|0,1")
     train.add_argument("--seeds", default="0", metavar="0,1")
     add_execution(train)
-    train.add_argument("--dry-run", action="store_true", help="say what would run, and write nothing")
-    train.add_argument("--wait", action="store_true", help="stay until every run has ended; exit code 1 if one failed")
+    train.add_argument("--dry-run", action="store_true", help="print the runs; write nothing")
+    train.add_argument("--wait", action="store_true", help="wait for all runs to end; exit code 1 if one failed")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -224,19 +246,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     from eavdash.cli import commands
 
     try:
-        commands.check_place(options)
+        commands.check_setup(options)
         return int(getattr(commands, options.handler)(options) or 0)
     except EavdashError as error:
         print(f"eavdash: {error}", file=sys.stderr)
         return error.exit_code
     except PermissionError as error:
-        # Whatever was asked for: the folder is another user's.
+        # Any command may meet a folder of another user.
         print(f"eavdash: {error.filename}: {error.strerror}; ask its owner, or choose another folder", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("eavdash: stopped; jobs that were queued go on in the background.", file=sys.stderr)
+        print("eavdash: stopped; queued jobs continue in the background.", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # The reader (head, less) went away: not an error of ours, and there is nobody left to tell.
+        # The reader (head, less) has closed the pipe: no error, and no reader for a message.
         sys.stderr.close()
         return 0

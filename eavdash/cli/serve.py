@@ -1,4 +1,4 @@
-"""Start the dashboard as a Streamlit server on this machine's loopback address."""
+"""The dashboard as a Streamlit server on this machine's loopback address."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ ADDRESS = "127.0.0.1"
 
 
 def free_port(first: int, tries: int = 50) -> int:
-    """The first port from ``first`` on that nothing listens on.
+    """Return the first free port from ``first`` on.
 
     Raises:
-        UsageError: all of them are taken, or it is no port.
+        UsageError: all of them are in use, or ``first`` is not a valid port.
     """
     if not 0 < first < 65536:
         raise UsageError.at("--port", expected="1 to 65535", found=str(first), remedy="choose another")
@@ -31,17 +31,17 @@ def free_port(first: int, tries: int = 50) -> int:
                 continue
             return port
     raise UsageError.at(
-        "--port", expected="a free port", found=f"{first}–{first + tries - 1} taken", remedy="choose another"
+        "--port", expected="a free port", found=f"{first}–{first + tries - 1} in use", remedy="choose another"
     )
 
 
 def has_screen() -> bool:
-    """Whether a browser can be opened here."""
+    """Return True if a browser can be opened on this machine."""
     return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def command(port: int, screen: bool) -> list[str]:
-    """The command that serves the app on ``port``; with a ``screen`` it opens a browser."""
+    """Return the command that serves the app on ``port``; with a ``screen`` it opens a browser."""
     return [
         *(sys.executable, "-m", "eavdash.ui.server", "run", str(APP)),
         *("--server.address", ADDRESS, "--server.port", str(port)),
@@ -50,16 +50,16 @@ def command(port: int, screen: bool) -> list[str]:
 
 
 def serve(checkpoints: Path, first_port: int) -> NoReturn:
-    """Become the server, so that whatever ends this process ends it; the jobs go on.
+    """Replace this process by the server; queued jobs continue when it ends.
 
     Raises:
-        UsageError: there is no app beside the package (installed without the checkout), or no free port.
+        UsageError: ``app.py`` is missing (installed without the checkout), or no port is free.
     """
     if not APP.exists():
-        raise UsageError.at(APP, expected="the app beside the package", found="none", remedy="run from a checkout")
+        raise UsageError.at(APP, expected="the dashboard's app.py", found="no file", remedy="run from a checkout")
     port = free_port(first_port)
-    print(f"dashboard: http://{ADDRESS}:{port}   (Ctrl-C closes it; jobs go on)", flush=True)
-    # Streamlit reads .streamlit/config.toml from the working directory.
+    print(f"dashboard: http://{ADDRESS}:{port}   (Ctrl-C closes it; jobs continue)", flush=True)
+    # Streamlit reads .streamlit/config.toml in the working directory.
     os.chdir(APP.parent)
     arguments = command(port, has_screen())
     os.execve(arguments[0], arguments, {**os.environ, "EAVDASH_CHECKPOINTS": str(checkpoints)})

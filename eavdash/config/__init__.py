@@ -1,1 +1,1 @@
-"""What a study can be: its settings and their bounds, the presets, and how people name subjects."""
+"""A study's settings and their limits, the presets, and the parsing of subject and fold lists."""

@@ -1,7 +1,6 @@
-"""Which values a study's settings may have.
+"""Validation of a study's settings.
 
-In: a :class:`~eavdash.config.schema.StudyConfig`. Out: nothing, or the first setting that is impossible as a
-ConfigError.
+In: a :class:`~eavdash.config.schema.StudyConfig`. Out: nothing, or a ConfigError for the first invalid setting.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def check(config: StudyConfig) -> None:
-    """Refuse what could only fail later, in a worker.
+    """Reject settings that would otherwise fail only later, in a worker.
 
     Raises:
-        ConfigError: a setting is impossible.
+        ConfigError: a setting is invalid.
     """
 
     def need(ok: bool, where: str, expected: str, found: Any) -> None:
@@ -48,7 +47,9 @@ def check(config: StudyConfig) -> None:
     need(config.vision.frames_per_second > 0, "vision.frames_per_second", "above 0", config.vision.frames_per_second)
     need(config.vision.size > 0, "vision.size", "at least one pixel", config.vision.size)
     need(config.vision.patch > 0, "vision.patch", "at least one pixel", config.vision.patch)
-    if config.vision.encoder in ENCODERS["vision"] and not config.vision.weights:  # others' patches are their own
+    if (
+        config.vision.encoder in ENCODERS["vision"] and not config.vision.weights
+    ):  # other models have their own patch size
         whole = config.vision.size % config.vision.patch == 0
         need(whole, "vision.size", "a multiple of vision.patch", config.vision.size)
     need(config.vision.crop in ("face", "centre"), "vision.crop", "face or centre", config.vision.crop)
@@ -59,7 +60,7 @@ def check(config: StudyConfig) -> None:
     pools = ("bands", "mean", "class")
     need(config.audio.pool in pools, "audio.pool", f"one of {', '.join(pools)}", config.audio.pool)
     need(8000 <= config.audio.rate <= 192_000, "audio.rate", "8000 to 192000 Hz", config.audio.rate)
-    bands = 1 if config.audio.weights else 16  # a patch's height: a checkpoint has its own
+    bands = 1 if config.audio.weights else 16  # the height of a patch; a checkpoint brings its own
     need(config.audio.mels >= bands, "audio.mels", f"at least {bands}", config.audio.mels)
     need(config.audio.stride >= 1, "audio.stride", "at least 1", config.audio.stride)
     need(config.audio.frames >= 0, "audio.frames", "0 (the window's own length) or more", config.audio.frames)
@@ -113,19 +114,19 @@ def check(config: StudyConfig) -> None:
 
 
 def _protocol(config: StudyConfig, need: Callable[[bool, str, str, Any], None]) -> None:
-    """What cannot be combined with a protocol."""
+    """Check the settings that depend on the protocol."""
     protocol = config.protocol
     across = protocol.name in ("loso", "subject-kfold")
     need(
         not (protocol.pooled and across),
         "protocol.pooled",
-        f"false: the protocol {protocol.name} trains on all subjects as it is",
+        f"false: the protocol {protocol.name} already trains on all subjects",
         protocol.pooled,
     )
     need(
         not protocol.test_epoch or protocol.name == "paper",
         "protocol.test_epoch",
-        f"false: choosing the epoch on the test trials belongs to the protocol paper, not to {protocol.name}",
+        f"false: only the protocol paper chooses the epoch on the test trials, not {protocol.name}",
         protocol.test_epoch,
     )
     constants = protocol.subject_scaling and "audio" in config.stages and config.audio.scaling == "ast"

@@ -1,7 +1,6 @@
-"""A configuration from and to JSON, from key=value settings, and compared with another.
+"""Conversion of a configuration from and to JSON, from key=value settings, and comparison with another one.
 
-In and out: the dataclasses of :mod:`eavdash.config.schema`, dictionaries that JSON can hold, and texts as people type
-them.
+In and out: the dataclasses of :mod:`eavdash.config.schema`, JSON-ready dictionaries, and settings as users type them.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from eavdash.config.choices import STAGES
 from eavdash.config.schema import Execution, StudyConfig, TrainConfigs
 from eavdash.errors import ConfigError
 
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
 def execution_of(status: Mapping[str, Any]) -> Execution:
-    """How a run is to be computed, from its status; what a later or an earlier version wrote there is left out."""
+    """Return a run's execution settings from its status, ignoring keys that other versions wrote."""
     given = dict(status.get("execution") or {})
     known = {f.name for f in dataclasses.fields(Execution)}
     settings = {key: value for key, value in given.items() if key in known and value is not None}
@@ -33,10 +32,10 @@ def execution_of(status: Mapping[str, Any]) -> Execution:
 
 
 def with_settings(config: StudyConfig, settings: Iterable[str]) -> StudyConfig:
-    """``config`` with each ``dotted.key=value`` applied, e.g. ``eeg.low=1`` or ``train.audio.epochs=5``.
+    """Return ``config`` with each ``dotted.key=value`` applied, e.g. ``eeg.low=1`` or ``train.audio.epochs=5``.
 
     Raises:
-        ConfigError: the key does not exist, the value has the wrong type, or the result is impossible.
+        ConfigError: the key does not exist, the value has the wrong type, or the result is invalid.
     """
     data = to_dict(config)
     for setting in settings:
@@ -62,12 +61,12 @@ def with_settings(config: StudyConfig, settings: Iterable[str]) -> StudyConfig:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """The dataclass as JSON-ready nested dictionaries."""
+    """Return the dataclass as JSON-ready nested dictionaries."""
     return typing.cast("dict[str, Any]", json.loads(json.dumps(dataclasses.asdict(config))))
 
 
 def from_dict(data: dict[str, Any]) -> StudyConfig:
-    """The study configuration of :func:`to_dict`'s dictionary.
+    """Return the study configuration from the dictionary of :func:`to_dict`.
 
     Raises:
         ConfigError: a key is unknown or a value has the wrong type.
@@ -76,7 +75,7 @@ def from_dict(data: dict[str, Any]) -> StudyConfig:
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """``key: old → new`` for every leaf that differs between two nested dictionaries."""
+    """Return ``key: old → new`` for every leaf that differs between two nested dictionaries."""
     lines = []
     for key in sorted({*old, *new}):
         a, b = old.get(key), new.get(key)
@@ -88,7 +87,7 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> l
 
 
 def with_epochs(config: StudyConfig, epochs: int) -> StudyConfig:
-    """``config`` with the same number of epochs in every stage (head-only epochs never exceed it)."""
+    """Return ``config`` with the same number of epochs in every stage (head-only epochs never exceed it)."""
     stages = {
         s: replace(config.training(s), epochs=epochs, head_epochs=min(config.training(s).head_epochs, epochs))
         for s in STAGES
@@ -121,7 +120,7 @@ def _parse(text: str, like: Any, setting: str) -> Any:
 
 def _build(cls: Any, data: Any, where: str) -> Any:
     if not isinstance(data, dict):
-        raise ConfigError.at(where, expected="a set of keys", found=repr(data), remedy="see docs/guide.md")
+        raise ConfigError.at(where, expected="a dictionary of settings", found=repr(data), remedy="see docs/guide.md")
     hints = typing.get_type_hints(cls)
     unknown = sorted(set(data) - set(hints))
     if unknown:
@@ -131,12 +130,12 @@ def _build(cls: Any, data: Any, where: str) -> Any:
     values = {}
     for key, value in data.items():
         hint = hints[key]
-        place = f"{where}.{key}"
+        setting = f"{where}.{key}"
         if dataclasses.is_dataclass(hint):
-            values[key] = _build(hint, value, place)
+            values[key] = _build(hint, value, setting)
         elif typing.get_origin(hint) is tuple:
             if not isinstance(value, (list, tuple)):
-                raise ConfigError.at(place, expected="a list", found=repr(value), remedy="give a list")
+                raise ConfigError.at(setting, expected="a list", found=repr(value), remedy="give a list")
             values[key] = tuple(value)
         elif isinstance(hint, types.UnionType):
             values[key] = value
@@ -144,6 +143,6 @@ def _build(cls: Any, data: Any, where: str) -> Any:
             if hint is float and isinstance(value, int) and not isinstance(value, bool):
                 value = float(value)
             if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
-                raise ConfigError.at(place, expected=_KINDS[hint], found=repr(value), remedy="mend the value")
+                raise ConfigError.at(setting, expected=_KINDS[hint], found=repr(value), remedy="correct the value")
             values[key] = value
     return cls(**values)

@@ -1,4 +1,4 @@
-"""The named configurations: ``quick`` is small enough for a laptop, ``paper`` is that of Yin et al. (2025)."""
+"""The presets: ``quick`` is small enough for a laptop, ``paper`` is the configuration of Yin et al. (2025)."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def _paper() -> StudyConfig:
         eeg=EegConfig(encoder="yin", chain="published", width=60, depth=6, heads=4, dropout=0.1),
         fusion=FusionConfig(kind="paper", dropout=0.5, modality_dropout=0.0),
         train=TrainConfigs(
-            vision=TrainConfig(  # 4 windows of 25 frames: 100 frames a batch, published are 64 to 128
+            vision=TrainConfig(  # 4 windows of 25 frames: 100 frames per batch; published: 64 to 128
                 epochs=15, batch=4, head_epochs=10, head_learning_rate=5e-4, learning_rate=5e-6, augment=False
             ),
             audio=TrainConfig(
                 epochs=30, batch=32, head_epochs=20, head_learning_rate=5e-4, learning_rate=5e-6, augment=False
             ),
-            # AdamW without decay is the published Adam. Patience counts after epoch 150 (training/loop.py) and watches
-            # test trials, as published: with protocol.test_epoch only. Otherwise all 300 epochs are trained.
+            # AdamW without decay is the published Adam. As published, early stopping starts after epoch 150
+            # (training/loop.py) and uses test trials, so only with protocol.test_epoch; otherwise all 300 epochs run.
             eeg=TrainConfig(epochs=300, batch=32, learning_rate=1e-3, weight_decay=0.0, patience=15, augment=False),
             fusion=TrainConfig(epochs=10, batch=128, learning_rate=3e-4, augment=False),
         ),
@@ -60,11 +60,13 @@ PRESETS = {"quick": _quick, "paper": _paper}
 
 
 def preset(name: str) -> StudyConfig:
-    """The configuration of a preset.
+    """Return the configuration of a preset.
 
     Raises:
-        ConfigError: there is no preset of that name.
+        ConfigError: there is no such preset.
     """
     if name not in PRESETS:
-        raise ConfigError.at("preset", expected=f"one of {', '.join(PRESETS)}", found=repr(name), remedy="choose one")
+        raise ConfigError.at(
+            "preset", expected=f"one of {', '.join(PRESETS)}", found=repr(name), remedy="choose one of them"
+        )
     return PRESETS[name]()

@@ -1,1 +1,1 @@
-"""From recordings to windows: trial tables, readers, splits, caches, health, demo recordings."""
+"""From recordings to windows: trial tables, readers, splits, caches."""

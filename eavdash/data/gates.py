@@ -1,13 +1,13 @@
-"""Gates before training: what would make a study's accuracy mean something else stops it with a sentence.
+"""Checks before training, which stop a study whose accuracy would be invalid.
 
-In: the rows of a trial table that a study uses and its splits; in the worker, the windows of a run. Out: nothing, or
-an error. Delegated to cache/digests.py: hashes of whole files, remembered.
+In: the rows of a trial table that a study uses and its splits; in the worker, the windows of a run. Out: nothing, or an
+error. Delegated to cache/digests.py: hashes of whole files, remembered.
 
-* pairing: a trial has one row and one label, and no recording is that of two trials of different labels;
-* disjointness: no trial, and (but under ``paper``, whose notes count them) no group, in two splits of a fold;
-* duplicates: no recording, no stretch of one and no copy of one in two splits of a fold. Files of the same size are
-  compared by 12 kB of them, and hashed whole only where these agree. Items of one array file (EAV's .mat) cannot be
-  told apart without reading it; their windows are compared when a run has read them (:func:`check_windows`).
+* pairing: a trial has one row and one label, and no recording belongs to two trials of different labels;
+* disjointness: no trial, and (except under ``paper``, whose notes count them) no group, is in two splits of a fold;
+* duplicates: no recording, no segment of one and no copy of one is in two splits of a fold. Files of the same size are
+  compared by a sample of 12 kB, and hashed whole only if the samples agree. Items of one array file (EAV's .mat) cannot
+  be compared without reading it; their windows are compared when a run has read them (:func:`check_windows`).
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ import pandas as pd
 from eavdash.config.choices import COLUMN
 from eavdash.config.schema import ProtocolConfig
 from eavdash.data.cache.digests import digests
-from eavdash.data.recording import END_TOLERANCE, split_trial
+from eavdash.data.recording import END_TOLERANCE, split_item
 from eavdash.data.splits import check_splits
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError, SplitError
 
-_SAMPLE = 4096  # bytes at the beginning, in the middle and at the end of a file
-_LOOKED_AT = 1024  # numbers of a window that are compared before all of them are
+_SAMPLE = 4096  # bytes compared at the beginning, in the middle and at the end of a file
+_COMPARED = 1024  # values of a window that are compared first
 _Trial = tuple[str, str]
 
 
 def check_study(
     trials: pd.DataFrame, splits: pd.DataFrame, protocol: ProtocolConfig, modalities: Sequence[str], cache: Path
 ) -> None:
-    """All gates that need no recording to be decoded.
+    """Run all checks that need no recording to be decoded.
 
     Args:
         trials: rows of a trial table. splits: subject, trial, group, fold, split.
-        cache: where digests are remembered; it is not made for their sake.
+        cache: the folder of remembered digests; it is not created for them.
 
     Raises:
         DataError: recordings are paired wrongly.
@@ -55,7 +55,7 @@ def check_study(
 
 
 def check_pairing(trials: pd.DataFrame, modalities: Sequence[str]) -> None:
-    """Every trial once, and no recording in the place of two trials of different labels.
+    """Check that every trial occurs once, and that no recording belongs to two trials of different labels.
 
     Raises:
         DataError: a trial has two rows, or two trials of different labels name the same recording.
@@ -67,7 +67,7 @@ def check_pairing(trials: pd.DataFrame, modalities: Sequence[str]) -> None:
             f"subject {first['subject']}, trial {first['trial']}",
             expected="one row of the trial table",
             found=f"{int(((trials['subject'] == first['subject']) & (trials['trial'] == first['trial'])).sum())}",
-            remedy="give each trial a name of its own",
+            remedy="give each trial a unique name",
         )
     for modality in modalities:
         column = COLUMN[modality]
@@ -78,15 +78,15 @@ def check_pairing(trials: pd.DataFrame, modalities: Sequence[str]) -> None:
                 pair = same.drop_duplicates("label").iloc[:2]
                 one, other = zip(pair["subject"], pair["trial"], strict=True)
                 raise DataError.at(
-                    f"{modality} of {_named(one)} and {_named(other)}",
-                    expected="recordings of their own for trials of different labels",
+                    f"{modality} of {_trial_name(one)} and {_trial_name(other)}",
+                    expected="different recordings for trials of different labels",
                     found=f"{path} for both ({' and '.join(pair['label'])})",
-                    remedy="mend the pairing in the trial table",
+                    remedy="correct the pairing in the trial table",
                 )
 
 
 def check_disjoint(splits: pd.DataFrame, protocol: ProtocolConfig) -> None:
-    """No trial in two splits of a fold, and no group but under ``paper``.
+    """Check that no trial and, except under ``paper``, no group is in two splits of a fold.
 
     Raises:
         SplitError: one is.
@@ -109,13 +109,13 @@ def check_disjoint(splits: pd.DataFrame, protocol: ProtocolConfig) -> None:
 def check_duplicates(
     trials: pd.DataFrame, splits: pd.DataFrame, modalities: Sequence[str], cache: Path, within: bool
 ) -> None:
-    """No content of a recording in two splits of a fold; ``within``: subjects never meet in a run.
+    """Check that no recording's content is in two splits of a fold; ``within``: each run has one subject.
 
     Raises:
-        SplitError: there is; the message names the two trials.
+        SplitError: one is; the message names the two trials.
         RecordingError: a file cannot be read.
     """
-    where = _places(splits)
+    where = _splits_by_trial(splits)
     for modality in modalities:
         rows = trials[trials[COLUMN[modality]] != ""]
         items: dict[str, list[tuple[_Trial, float, float]]] = {}
@@ -124,48 +124,50 @@ def check_duplicates(
         for subject, trial, path, start, stop in zip(*(rows[c].tolist() for c in columns), strict=True):
             begin, end = (0.0 if start != start else start), (float("inf") if stop != stop else stop)
             items.setdefault(path, []).append(((subject, trial), begin, end))
-            files.setdefault(split_trial(path)[0], []).append((subject, trial))
-        for path, stretches in items.items():
-            stretches.sort(key=lambda s: s[1])
-            for number, (one, _, until) in enumerate(stretches):
-                for other, begin, _ in stretches[number + 1 :]:
+            files.setdefault(split_item(path)[0], []).append((subject, trial))
+        for path, segments in items.items():
+            segments.sort(key=lambda s: s[1])
+            for number, (one, _, until) in enumerate(segments):
+                for other, begin, _ in segments[number + 1 :]:
                     if begin >= until - END_TOLERANCE:
                         break
-                    _refuse(modality, one, other, where, within, f"the same stretch of {path}")
+                    _check_pair(modality, one, other, where, within, f"the same segment of {path}")
         _compare_files(modality, files, where, cache, within)
 
 
 def check_windows(windows: WindowSet, index: pd.DataFrame) -> None:
-    """No two windows of a run with equal values in different splits, whatever files they came from.
+    """Check that no two windows of a run in different splits have equal values, also from different files.
 
-    Windows without variation (silence, a black picture) say nothing and are passed over.
+    Constant windows (silence, a black picture) are ignored.
 
     Args:
         index: the run's windows, with ``row`` of ``windows`` and ``split``.
 
     Raises:
-        SplitError: there are; the message names the two trials.
+        SplitError: two have; the message names the two trials.
     """
     seen: dict[bytes, list[int]] = {}
     size = int(np.prod(windows.values.shape[1:]))
-    step = max(1, size // _LOOKED_AT)
+    step = max(1, size // _COMPARED)
     rows, splits = index["row"].to_numpy(), index["split"].tolist()
-    for place, row in enumerate(rows):
-        look = np.ascontiguousarray(np.asarray(windows.values[int(row)]).reshape(-1)[::step])
-        if (look == look[0]).all():
+    for position, row in enumerate(rows):
+        sample = np.ascontiguousarray(np.asarray(windows.values[int(row)]).reshape(-1)[::step])
+        if (sample == sample[0]).all():
             continue
-        alike = seen.setdefault(hashlib.sha256(look.tobytes()).digest(), [])
+        alike = seen.setdefault(hashlib.sha256(sample.tobytes()).digest(), [])
         for other in alike:
-            if splits[other] != splits[place] and np.array_equal(windows.values[int(rows[other])], windows.values[row]):
-                first, second = (index.iloc[n] for n in (other, place))
-                _duplicate(
+            if splits[other] != splits[position] and np.array_equal(
+                windows.values[int(rows[other])], windows.values[row]
+            ):
+                first, second = (index.iloc[n] for n in (other, position))
+                _raise_duplicate(
                     windows.modality,
                     (first["subject"], first["trial"]),
                     (second["subject"], second["trial"]),
-                    (splits[other], splits[place]),
+                    (splits[other], splits[position]),
                     "windows with the same samples",
                 )
-        alike.append(place)
+        alike.append(position)
 
 
 def _compare_files(
@@ -189,7 +191,7 @@ def _compare_files(
             for other in first.setdefault(found[file], []):
                 for one in files[other]:
                     for two in files[file]:
-                        _refuse(modality, one, two, where, within, f"the same content in {other} and {file}")
+                        _check_pair(modality, one, two, where, within, f"the same content in {other} and {file}")
             first[found[file]].append(file)
 
 
@@ -202,11 +204,11 @@ def _digests(files: list[str], cache: Path) -> dict[str, str]:
 
 @functools.lru_cache(maxsize=100_000)
 def _sample(file: str, size: int, _changed: int) -> str:
-    """A hash of three pieces of a file, remembered by this process until the file changes."""
+    """Hash three pieces of a file; remembered by this process until the file changes."""
     found = hashlib.sha256()
     with Path(file).open("rb") as opened:
-        for place in (0, max(0, size // 2), max(0, size - _SAMPLE)):
-            opened.seek(place)
+        for position in (0, max(0, size // 2), max(0, size - _SAMPLE)):
+            opened.seek(position)
             found.update(opened.read(_SAMPLE))
     return found.hexdigest()
 
@@ -214,7 +216,7 @@ def _sample(file: str, size: int, _changed: int) -> str:
 def _meet(
     same: Iterable[str], files: dict[str, list[_Trial]], where: dict[_Trial, dict[int, str]], within: bool
 ) -> bool:
-    """Whether trials of these files are in different splits of a fold."""
+    """True if trials of these files are in different splits of a fold."""
     seen: dict[tuple[int, str], str] = {}
     for file in same:
         for trial in files[file]:
@@ -224,7 +226,7 @@ def _meet(
     return False
 
 
-def _refuse(
+def _check_pair(
     modality: str, one: _Trial, other: _Trial, where: dict[_Trial, dict[int, str]], within: bool, what: str
 ) -> None:
     if one == other or (within and one[0] != other[0]):
@@ -232,20 +234,20 @@ def _refuse(
     for fold, split in where.get(one, {}).items():
         second = where.get(other, {}).get(fold, split)
         if second != split:
-            _duplicate(modality, one, other, (split, second), what)
+            _raise_duplicate(modality, one, other, (split, second), what)
 
 
-def _duplicate(modality: str, one: _Trial, other: _Trial, splits: tuple[str, str], what: str) -> None:
+def _raise_duplicate(modality: str, one: _Trial, other: _Trial, splits: tuple[str, str], what: str) -> None:
     raise SplitError.at(
-        f"{modality} of {_named(one)} ({splits[0]}) and {_named(other)} ({splits[1]})",
+        f"{modality} of {_trial_name(one)} ({splits[0]}) and {_trial_name(other)} ({splits[1]})",
         expected="different recordings in different splits",
         found=what,
-        remedy="give the two trials one group, or find out which of them the recording belongs to and drop the other",
+        remedy="give both trials the same group, or find out which one the recording belongs to and remove the other",
     )
 
 
-def _places(splits: pd.DataFrame) -> dict[_Trial, dict[int, str]]:
-    """Split of each trial by fold."""
+def _splits_by_trial(splits: pd.DataFrame) -> dict[_Trial, dict[int, str]]:
+    """For each trial, its split by fold."""
     used = splits[splits["split"] != "unused"]
     found: dict[_Trial, dict[int, str]] = {}
     columns = (used[c].tolist() for c in ("subject", "trial", "fold", "split"))
@@ -254,5 +256,5 @@ def _places(splits: pd.DataFrame) -> dict[_Trial, dict[int, str]]:
     return found
 
 
-def _named(trial: _Trial) -> str:
+def _trial_name(trial: _Trial) -> str:
     return f"trial {trial[1]} of subject {trial[0]}"

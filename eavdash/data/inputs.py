@@ -1,11 +1,11 @@
 """From trials to the windows that an encoder reads, in one modality.
 
-In: rows of a trial table, and what of the study's configuration says how recordings are read (never which encoder
-reads them). Out: a :class:`WindowSet` whose arrays are memory-mapped from the cache; they are made trial by trial, in
-one process or several, so that memory does not grow with the dataset. Delegated to wanted.py: which arrays those are;
-to the readers: reading; to cache.py: files.
+In: rows of a trial table, and the settings that determine how recordings are read (never those of the encoder). Out: a
+:class:`WindowSet` whose arrays are memory-mapped from the cache; they are made trial by trial, in one process or
+several, so that memory does not grow with the dataset. Delegated to cache/window_set_spec.py: the key and size of the
+set; to the readers: reading; to cache/folders.py: files.
 
-Window k of a trial is the same stretch of time in every modality; each is tiled by its own recording's length.
+Window k of a trial covers the same time in every modality; each modality is tiled by its own recording's length.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import pandas as pd
 
 from eavdash.config.schema import StudyConfig
 from eavdash.data.cache.digests import Digests
-from eavdash.data.cache.folders import ArrayWriter, cached, check_room, open_array
-from eavdash.data.cache.wanted import Wanted, naming, trial_duration, want
+from eavdash.data.cache.folders import ArrayWriter, cached, check_disk_space, open_array
+from eavdash.data.cache.window_set_spec import WindowSetSpec, naming_trial, trial_duration, window_set_spec
 from eavdash.data.readers import Reader, Reading, TrialRow
-from eavdash.data.readers.team import Team, forget, jobs_within
-from eavdash.data.recording import split_trial
+from eavdash.data.readers.pool import ReaderPool, jobs_within, release_files
+from eavdash.data.recording import split_item
 from eavdash.data.windows import INDEX_COLUMNS, WindowSet
 from eavdash.errors import IntegrityError, RecordingError
 from eavdash.store.atomic import read_json, write_json
@@ -45,24 +45,24 @@ def load_windows(
     report: Report | None = None,
     jobs: int = 1,
 ) -> WindowSet:
-    """The windows of all trials that have this modality, in natural order of (subject, trial) whatever the rows' order.
+    """Load the windows of all trials with this modality, in natural order of (subject, trial), not of the rows.
 
-    ``report(done, total)`` is called after each trial that is read; a set that is in the cache is not read again.
-    ``jobs`` processes read, fewer where that would take more than :data:`~eavdash.data.readers.team.MEMORY`; the arrays
-    are the same. ``meta["key"]`` names the content: equal keys, equal arrays. ``meta["facts"]`` has what the reader
-    found out about a trial: [subject, trial, facts].
+    ``report(done, total)`` is called after each trial that is read; a set that is in the cache is not read again. Up to
+    ``jobs`` processes read, as many as fit into :data:`~eavdash.data.readers.pool.MEMORY`; the arrays are the same.
+    ``meta["key"]`` identifies the content: equal keys mean equal arrays. ``meta["facts"]`` has the reader's facts about
+    trials: [subject, trial, facts].
 
     Raises:
-        DataError: no trial has the modality, the recordings do not fit together or changed while they were read, or
-            the cache cannot be written or has no room.
+        DataError: no trial has the modality, the recordings do not match or changed while they were read, or the cache
+            cannot be written or lacks disk space.
         RecordingError: a recording cannot be read; the message names it.
     """
-    with Team(jobs) as team:
-        return make_windows(want(trials, modality, config, cache, jobs), team, report)
+    with ReaderPool(jobs) as pool:
+        return make_windows(window_set_spec(trials, modality, config, cache, jobs), pool, report)
 
 
-def make_windows(wanted: Wanted, team: Team, report: Report | None = None) -> WindowSet:
-    """The window set that is ``wanted``, read by ``team`` if it is not in the cache.
+def make_windows(spec: WindowSetSpec, pool: ReaderPool, report: Report | None = None) -> WindowSet:
+    """Return the window set of ``spec``, read by ``pool`` if it is not in the cache.
 
     Raises:
         DataError, RecordingError: as :func:`load_windows`.
@@ -70,56 +70,56 @@ def make_windows(wanted: Wanted, team: Team, report: Report | None = None) -> Wi
 
     def write(folder: Path) -> None:
         try:
-            _write(folder, wanted, team, report)
+            _write(folder, spec, pool, report)
         finally:
-            forget()
+            release_files()
 
-    return cached(wanted.cache, KIND, wanted.key, write, lambda folder: _read(folder, wanted))
+    return cached(spec.cache, KIND, spec.key, write, lambda folder: _read(folder, spec))
 
 
-def _read(folder: Path, wanted: Wanted) -> WindowSet:
-    """The arrays of ``folder`` with the names and labels of the trials that are wanted."""
+def _read(folder: Path, spec: WindowSetSpec) -> WindowSet:
+    """The arrays of ``folder`` with the names and labels of the requested trials."""
     made = read_json(folder / "meta.json")
     values, mask, spans = (open_array(folder / f"{name}.npy") for name in ("values", "mask", "spans"))
     try:
-        meta = {**made["axes"], "key": wanted.key}
-        meta["facts"] = [[wanted.rows[n].subject, wanted.rows[n].trial, facts] for n, facts in made["facts"]]
-        index = _index(wanted.rows, spans)
+        meta = {**made["axes"], "key": spec.key}
+        meta["facts"] = [[spec.rows[n].subject, spec.rows[n].trial, facts] for n, facts in made["facts"]]
+        index = _index(spec.rows, spans)
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise IntegrityError.at(
-            folder, expected="a window set", found=str(error), remedy="delete it: it is made again"
+            folder, expected="a window set", found=str(error), remedy="delete it, it will be made again"
         ) from error
     if not len(values) == len(mask) == len(index):
         raise IntegrityError.at(
-            folder, expected=f"{len(index)} windows", found=f"{len(values)}", remedy="delete it: it is made again"
+            folder, expected=f"{len(index)} windows", found=f"{len(values)}", remedy="delete it, it will be made again"
         )
-    return WindowSet(wanted.modality, index, values, mask, meta)
+    return WindowSet(spec.modality, index, values, mask, meta)
 
 
 def _index(rows: Sequence[TrialRow], spans: np.ndarray) -> pd.DataFrame:
     """One row per window; ``spans`` (window, 3): number of the trial in ``rows``, start, stop."""
     place = np.asarray(spans[:, 0], dtype=np.int64)
-    first = np.searchsorted(place, place)  # of the trial's windows: they follow one another
+    first = np.searchsorted(place, place)  # of the trial's windows, which are consecutive
     names = {name: np.array([getattr(row, name) for row in rows], dtype=object)[place] for name in INDEX_COLUMNS[:4]}
     index = pd.DataFrame({name: pd.Series(values, dtype="str") for name, values in names.items()})
     return index.assign(window=np.arange(len(place)) - first, start=spans[:, 1], stop=spans[:, 2])
 
 
-def _write(folder: Path, wanted: Wanted, team: Team, report: Report | None) -> None:
-    reader, rows, spans = wanted.reader, wanted.rows, wanted.spans
-    wanted.prepare()
-    check_room(wanted.cache, wanted.bytes)
+def _write(folder: Path, spec: WindowSetSpec, pool: ReaderPool, report: Report | None) -> None:
+    reader, rows, spans = spec.reader, spec.rows, spec.spans
+    spec.prepare()
+    check_disk_space(spec.cache, spec.bytes)
     facts: list[tuple[int, dict[str, Any]]] = []
     with ExitStack() as stack:
 
         def array(name: str, shape: tuple[int, ...], dtype: Any) -> ArrayWriter:
-            return stack.enter_context(ArrayWriter(folder / f"{name}.npy", (wanted.count, *shape), dtype))
+            return stack.enter_context(ArrayWriter(folder / f"{name}.npy", (spec.count, *shape), dtype))
 
         values, mask = array("values", reader.shape, reader.dtype), array("mask", (reader.steps,), bool)
         places = array("spans", (3,), np.float64)
-        readings = stack.enter_context(closing(_readings(wanted, team)))
+        readings = stack.enter_context(closing(_readings(spec, pool)))
         for place, row in enumerate(rows):
-            with naming(row):
+            with naming_trial(row):
                 reading = next(readings)
                 _check(reading, row, reader, spans[place][-1][1])
             values.append(reading.values)
@@ -129,19 +129,19 @@ def _write(folder: Path, wanted: Wanted, team: Team, report: Report | None) -> N
                 facts.append((place, reading.facts))
             if report is not None:
                 report(place + 1, len(rows))
-    _check_unchanged(wanted)
-    write_json(folder / "meta.json", {"axes": reader.meta, "facts": facts, "about": _about(wanted)})
+    _check_unchanged(spec)
+    write_json(folder / "meta.json", {"axes": reader.meta, "facts": facts, "about": _about(spec)})
 
 
-def _readings(wanted: Wanted, team: Team) -> Generator[Reading]:
-    """The trials' readings in order, read here or by the team, as memory allows."""
-    reader, tasks = wanted.reader, list(zip(wanted.rows, wanted.spans, strict=True))
-    result = max(map(len, wanted.spans)) * wanted.window_bytes
-    jobs = jobs_within(min(team.jobs, len(tasks)), reader.bytes_of(wanted.longest), result)
+def _readings(spec: WindowSetSpec, pool: ReaderPool) -> Generator[Reading]:
+    """The trials' readings in order, read in this process or by the pool, as memory allows."""
+    reader, tasks = spec.reader, list(zip(spec.rows, spec.spans, strict=True))
+    result = max(map(len, spec.spans)) * spec.window_bytes
+    jobs = jobs_within(min(pool.jobs, len(tasks)), reader.bytes_of(spec.longest), result)
     if jobs > 1:
-        yield from team.read(reader, tasks, jobs)
+        yield from pool.read(reader, tasks, jobs)
     else:
-        reader.threads = team.jobs
+        reader.threads = pool.jobs
         for row, tiles in tasks:
             yield reader.read(row, tiles)
 
@@ -150,40 +150,40 @@ def _check(reading: Reading, row: TrialRow, reader: Reader, stop: float) -> None
     if not reading.mask.any(axis=1).all():
         raise RecordingError.at(
             row.path,
-            expected=f"a recording long enough for one step of {reader.modality}",
+            expected=f"enough of a recording for one step of {reader.modality}",
             found=f"{stop:.3f} s",
-            remedy="leave the trial out or mend its start and stop",
+            remedy="leave the trial out or correct its start and stop",
         )
 
 
-def _check_unchanged(wanted: Wanted) -> None:
-    """Refuse to keep arrays under a digest that their files no longer have: somebody copies while we read."""
+def _check_unchanged(spec: WindowSetSpec) -> None:
+    """Check that the files still have their digests: one may have been copied or modified during reading."""
     seen: set[str] = set()
-    with Digests(wanted.cache) as known:
-        for row, (digest, _, _) in zip(wanted.rows, wanted.contents, strict=True):
-            file = split_trial(row.path)[0]
+    with Digests(spec.cache) as known:
+        for row, (digest, _, _) in zip(spec.rows, spec.contents, strict=True):
+            file = split_item(row.path)[0]
             if file in seen:
                 continue
             seen.add(file)
-            with naming(row):
+            with naming_trial(row):
                 if known.of(file) != digest:
                     raise RecordingError.at(
                         file,
-                        expected="a file that stays as it is while it is read",
+                        expected="a file that does not change while it is read",
                         found="other content than before",
                         remedy="wait until it has been copied, then try again",
                     )
 
 
-def _about(wanted: Wanted) -> dict[str, Any]:
-    """What somebody who lists the cache wants to know."""
-    rows = wanted.rows
+def _about(spec: WindowSetSpec) -> dict[str, Any]:
+    """The description of the set for the listing of the cache."""
+    rows = spec.rows
     return {
-        "modality": wanted.modality,
-        "dataset": commonpath([Path(split_trial(row.path)[0]).absolute().parent for row in rows]),
+        "modality": spec.modality,
+        "dataset": commonpath([Path(split_item(row.path)[0]).absolute().parent for row in rows]),
         "subjects": list(dict.fromkeys(row.subject for row in rows)),
         "trials": len(rows),
-        "windows": wanted.count,
-        "settings": {"window": wanted.window, **wanted.reader.settings},
+        "windows": spec.count,
+        "settings": {"window": spec.window, **spec.reader.settings},
         "made": time.time(),
     }

@@ -1,9 +1,9 @@
-"""A linear resampler's own result, several times faster: one sample kept for every few, as matrix products.
+"""Fast decimation by a whole factor, as matrix products, with the result of a given linear resampler.
 
 In: a signal and a function that resamples (SciPy's polyphase filter, torchaudio's windowed sinc) by a whole factor.
-Out: what that function gives, to rounding. Its filter is measured by resampling impulses; then blocks of the signal are
-multiplied by a band of shifted copies of the filter, which a processor does ten times as fast as sums one by one.
-NumPy lets other threads run meanwhile.
+Out: the result of that function, to rounding. Its filter is measured by resampling impulses; then blocks of the signal
+are multiplied by a band matrix of shifted copies of the filter, ten times as fast as separate sums. NumPy releases the
+GIL meanwhile.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Decimator:
-    """Takes every ``down``-th sample. ``taps``: weights of the inputs around it, ``reach`` of them before it."""
+    """Keeps every ``down``-th sample. ``taps``: weights of the inputs around it, ``reach`` of them before it."""
 
     down: int
     taps: np.ndarray
@@ -24,9 +24,9 @@ class Decimator:
 
     @classmethod
     def like(cls, resample: Callable[[np.ndarray], np.ndarray], down: int, reach: int, dtype: type) -> Decimator:
-        """One that gives what ``resample`` does to signals (signal, time) that are zero beyond their ends.
+        """Make a decimator with the result of ``resample`` on signals (signal, time) that are zero beyond their ends.
 
-        ``reach``: inputs to either side of a sample that count, at most.
+        ``reach``: the maximum number of inputs on either side that affect a sample.
         """
         steps = -(-reach // down)
         impulses: np.ndarray = np.eye((2 * steps + 1) * down, dtype=dtype)

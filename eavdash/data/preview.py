@@ -1,8 +1,8 @@
-"""What the player shows of one trial: little enough to send to a browser, whatever the recording's length.
+"""The preview of one trial for the player, small enough for a browser even for long recordings.
 
-In: a row of the trial table and the study's configuration. Out: a :class:`TrialPreview` of NumPy arrays. A modality
-that is missing is None; one that cannot be read leaves its error's sentence in ``errors`` and does not hide the others.
-A trial longer than :data:`LIMIT` is shown in parts. Delegated to the readers of this package.
+In: a row of the trial table and the study's configuration. Out: a :class:`TrialPreview` of NumPy arrays. A missing
+modality is None; an unreadable one leaves its error's sentence in ``errors`` and does not hide the others. A trial
+longer than :data:`LIMIT` is shown in parts. Delegated to the readers of this package.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from eavdash.config.schema import StudyConfig
 from eavdash.data.audio import reading as audio
 from eavdash.data.eeg import reading as eeg
 from eavdash.data.eeg.bandpower import BandPower, band_power
-from eavdash.data.eeg.scalp import LEAST, ScalpMap, front_to_back, scalp_map
+from eavdash.data.eeg.scalp import MIN_ELECTRODES, ScalpMap, front_to_back, scalp_map
 from eavdash.data.inputs import trial_duration
 from eavdash.data.recording import seconds
 from eavdash.data.video import reading as video
 from eavdash.errors import EavdashError
 
-LIMIT = 60.0  # seconds: the most that is shown at a time
+LIMIT = 60.0  # seconds shown at a time
 WAVE_BINS = 2400
 SPECTROGRAM_BINS = 800
 EEG_RATE = 250.0  # Hz
 MICROVOLT = 1e6  # per volt
-Part = TypeVar("Part", "VideoPreview", "AudioPreview", "EegPreview")
+Preview = TypeVar("Preview", "VideoPreview", "AudioPreview", "EegPreview")
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """What to show of a recording: ``start`` to ``stop`` seconds in its file, None for the file's end."""
+class Segment:
+    """The segment of a recording to show: ``start`` to ``stop`` seconds in its file, None for the file's end."""
 
     path: str
     start: float
@@ -57,7 +57,7 @@ class VideoPreview:
 class AudioPreview:
     """Sound from ``start`` (seconds in the file) for ``duration`` seconds, as an envelope and as a spectrogram.
 
-    Each is of equal bins over the whole duration.
+    Each has equal bins over the whole duration.
     """
 
     path: str
@@ -72,8 +72,8 @@ class AudioPreview:
 class EegPreview:
     """Filtered EEG of ``duration`` seconds in microvolt, channels from front to back.
 
-    ``scalp`` is None where too few channels have a standard position; ``note`` says which have none, and which
-    channels were interpolated.
+    ``scalp`` is None if too few channels have a standard position; ``note`` names those without one, and interpolated
+    channels.
     """
 
     duration: float
@@ -89,7 +89,7 @@ class EegPreview:
 class TrialPreview:
     """``duration`` seconds of a trial from second ``begin`` on, of ``length`` in all (0: no recording has a length).
 
-    ``errors`` holds a sentence for each modality that cannot be read, ``notes`` for what else should be known of one.
+    ``errors`` has a sentence for each unreadable modality, ``notes`` a remark for each modality that needs one.
     """
 
     subject: str
@@ -106,22 +106,22 @@ class TrialPreview:
 
     @property
     def parts(self) -> int:
-        """In how many parts the trial is shown."""
+        """The number of parts in which the trial is shown."""
         return max(1, math.ceil(self.length / LIMIT - 1e-6))
 
 
 def trial_preview(row: Mapping[Any, Any], config: StudyConfig, part: int = 0) -> TrialPreview:
-    """The preview of one row of a trial table (a mapping or a pandas Series); it never raises for a bad recording.
+    """Make the preview of one row of a trial table (a mapping or a pandas Series); a bad recording never raises.
 
-    ``part``: which stretch of :data:`LIMIT` seconds, from 0. Where there is a video and no sound of its own, the
-    video's sound track is shown.
+    ``part``: number of the segment of :data:`LIMIT` seconds, from 0. If there is a video but no sound file, the video's
+    sound track is shown.
     """
     start, stop = seconds(row["start"]) or 0.0, seconds(row["stop"])
     errors: dict[str, str] = {}
     notes: dict[str, str] = {}
     lengths = [0.0]
 
-    def attempt(modality: str, make: Callable[[Stretch], Part], path: str) -> Part | None:
+    def attempt(modality: str, make: Callable[[Segment], Preview], path: str) -> Preview | None:
         if not path:
             return None
         try:
@@ -133,7 +133,7 @@ def trial_preview(row: Mapping[Any, Any], config: StudyConfig, part: int = 0) ->
                     return None
             begin = start + part * LIMIT if math.isfinite(length) else start
             rest = length - part * LIMIT
-            return make(Stretch(path, begin, begin + LIMIT if LIMIT < rest < math.inf else stop, config))
+            return make(Segment(path, begin, begin + LIMIT if LIMIT < rest < math.inf else stop, config))
         except EavdashError as error:
             errors[modality] = str(error)
             return None
@@ -145,58 +145,58 @@ def trial_preview(row: Mapping[Any, Any], config: StudyConfig, part: int = 0) ->
         sound = attempt("audio", _audio, paths["vision"])
         if errors.pop("audio", None) is None and sound is not None:
             notes["audio"] = "the video's own sound track"
-    brain = attempt("eeg", _eeg, paths["eeg"])
-    shown = [p.duration for p in (vision, sound, brain) if p is not None and math.isfinite(p.duration)]
+    eeg_part = attempt("eeg", _eeg, paths["eeg"])
+    durations = [p.duration for p in (vision, sound, eeg_part) if p is not None and math.isfinite(p.duration)]
     return TrialPreview(
         subject=str(row["subject"]),
         trial=str(row["trial"]),
         label=str(row["label"]),
         begin=part * LIMIT,
-        duration=max(shown, default=0.0),
+        duration=max(durations, default=0.0),
         length=max(lengths),
         vision=vision,
         audio=sound,
-        eeg=brain,
+        eeg=eeg_part,
         errors=errors,
         notes=notes,
     )
 
 
 def envelope(wave: np.ndarray, bins: int = WAVE_BINS) -> tuple[np.ndarray, np.ndarray]:
-    """Least and greatest sample of each of at most ``bins`` equal stretches of a waveform (time,)."""
+    """Minimum and maximum of each of at most ``bins`` equal segments of a waveform (time,)."""
     edges = np.linspace(0, len(wave), min(bins, len(wave)) + 1).astype(int)[:-1]
     return np.minimum.reduceat(wave, edges), np.maximum.reduceat(wave, edges)
 
 
-def _vision(shown: Stretch) -> VideoPreview:
-    info = video.video_info(shown.path)
-    # The header of a damaged file reads well: one decoded picture says whether there is anything to show.
-    video.read_frames(shown.path, [shown.start], 16)
-    end = shown.stop if shown.stop is not None else math.inf if info.still else info.duration
-    return VideoPreview(shown.path, shown.start, math.inf if info.still else end - shown.start, info)
+def _vision(segment: Segment) -> VideoPreview:
+    info = video.video_info(segment.path)
+    # The header of a damaged file may be intact: decode one picture to detect that.
+    video.read_frames(segment.path, [segment.start], 16)
+    end = segment.stop if segment.stop is not None else math.inf if info.still else info.duration
+    return VideoPreview(segment.path, segment.start, math.inf if info.still else end - segment.start, info)
 
 
-def _audio(shown: Stretch) -> AudioPreview:
-    rate = shown.config.audio.rate
-    wave = audio.read_audio(shown.path, shown.start, shown.stop, rate)
+def _audio(segment: Segment) -> AudioPreview:
+    rate = segment.config.audio.rate
+    wave = audio.read_audio(segment.path, segment.start, segment.stop, rate)
     low, high = envelope(wave)
-    energies = audio.logmel(wave, rate, shown.config.audio.mels)
+    energies = audio.logmel(wave, rate, segment.config.audio.mels)
     duration = len(wave) / rate
     if len(energies):
         bins = min(SPECTROGRAM_BINS, len(energies))
         times = (audio.FRAME_LENGTH / 2 + audio.FRAME_SHIFT * np.arange(len(energies))) / 1000
         firsts = np.minimum(np.searchsorted(times, np.arange(bins) * (duration / bins)), len(energies) - 1)
-        # Where a bin has no frame of its own, reduceat gives the one at its border.
+        # For a bin without a frame, reduceat returns the one at its border.
         counts = np.maximum(1, np.diff(firsts, append=len(energies)))[:, None]
         energies = (np.add.reduceat(energies, firsts, axis=0, dtype=np.float64) / counts).astype(np.float32)
-    return AudioPreview(shown.path, shown.start, duration, low, high, energies)
+    return AudioPreview(segment.path, segment.start, duration, low, high, energies)
 
 
-def _eeg(shown: Stretch) -> EegPreview:
-    # The published chain filters across trials, which takes a subject's whole file and is not what a trial looks like.
-    rate = min(EEG_RATE, eeg.eeg_info(shown.path).rate)
-    settings = replace(shown.config.eeg, chain="trial", rate=rate)
-    ready = eeg.read_prepared(shown.path, shown.start, shown.stop, settings)
+def _eeg(segment: Segment) -> EegPreview:
+    # The published chain filters across trials: it needs a subject's whole file and distorts a single trial.
+    rate = min(EEG_RATE, eeg.eeg_info(segment.path).rate)
+    settings = replace(segment.config.eeg, chain="trial", rate=rate)
+    ready = eeg.read_prepared(segment.path, segment.start, segment.stop, settings)
     signal = ready.signal.pick([ready.signal.channels[n] for n in front_to_back(ready.signal.channels)])
     microvolt = (signal.data * MICROVOLT).astype(np.float32)
     scalp = scalp_map(signal.channels)
@@ -205,10 +205,11 @@ def _eeg(shown: Stretch) -> EegPreview:
     if scalp is None:
         there = len(signal.channels) - len(without)
         notes = [
-            f"No scalp map: {there} of {len(signal.channels)} channels have a standard position; it needs {LEAST}."
+            f"No scalp map: it needs {MIN_ELECTRODES} channels with a standard position, of {len(signal.channels)} "
+            f"{there} have one."
         ]
     elif without:
-        notes = [f"Not on the map, for want of a standard position: {', '.join(without)}."]
+        notes = [f"Not on the map, as they have no standard position: {', '.join(without)}."]
     if ready.interpolated:
         notes.append(f"Interpolated: {', '.join(ready.interpolated)}.")
     return EegPreview(

@@ -1,18 +1,19 @@
-"""Protocols: which trials a model learns from, which choose its epoch, and which it is tested on.
+"""Protocols: the division of trials into training, validation (to choose the epoch) and test.
 
 In: the rows of a trial table (subject, trial, label, group) and a :class:`ProtocolConfig`. Out: :class:`Splits`, one
-row per trial and fold. What keeps one subject from being split is a sentence in ``problems``; the others are split.
+row per trial and fold. A subject that cannot be split has a sentence with the reason in ``problems``; the others are
+split.
 
 * ``conversation``: within a subject by group. The f-th group of each main label goes to fold f mod K; fold k tests,
   fold k + 1 validates, the rest trains. On EAV these are five folds of four speaking trials per class.
-* ``blocks``: the same with stretches in the place of groups: groups that follow one another with the same main label
-  stay together, so that a test group's neighbour of the same class is never in training. The longest stretches of each
-  label are dealt first. On EAV these are three folds of 8, 8 and 4 speaking trials per class.
-* ``paper`` (Yin et al. 2025): per class and in order, the first 70 % train, the rest tests; conversations straddle the
-  border, which a note counts.
+* ``blocks``: the same with blocks instead of groups: consecutive groups with the same main label stay together, so that
+  a test group's neighbour of the same class is never in training. The longest blocks of each label are dealt first. On
+  EAV these are three folds of 8, 8 and 4 speaking trials per class.
+* ``paper`` (Yin et al. 2025): per class and in order, the first 70 % train, the rest tests; a note counts the trials of
+  conversations that straddle the border.
 * ``loso``, ``subject-kfold``: folds over subjects.
 
-Nothing depends on the order of the rows: subjects, trials and labels are taken in natural order.
+The order of the rows does not matter: subjects, trials and labels are taken in natural order.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from eavdash.config.schema import ProtocolConfig
-from eavdash.data.table import natural, natural_key, natural_sort
+from eavdash.data.table import natural_key, natural_order, natural_sort
 from eavdash.errors import SplitError
 
 COLUMNS = ("subject", "trial", "group", "fold", "split")
@@ -35,8 +36,8 @@ SPLITS = ("train", "validation", "test", "unused")
 class Splits:
     """``frame``: columns subject, trial, group (text), fold (int from 0), split (one of :data:`SPLITS`).
 
-    ``problems``: for a subject that is not split (or, across subjects, whose fold is left out) the sentence that says
-    why. ``notes``: what a reader of the results must know.
+    ``problems``: for a subject that is not split (or, across subjects, whose fold is left out) a sentence with the
+    reason. ``notes``: remarks needed to interpret the results.
     """
 
     frame: pd.DataFrame
@@ -45,7 +46,7 @@ class Splits:
 
 
 def make_splits(trials: pd.DataFrame, protocol: ProtocolConfig) -> Splits:
-    """The folds of ``trials`` under a protocol. Subjects may differ in how many folds they have.
+    """Make the folds of ``trials`` under a protocol. Subjects may have different numbers of folds.
 
     Raises:
         SplitError: a protocol over subjects has fewer than 3 subjects, or there is only one label.
@@ -54,7 +55,7 @@ def make_splits(trials: pd.DataFrame, protocol: ProtocolConfig) -> Splits:
     if protocol.name in ("loso", "subject-kfold"):
         return _across(trials, protocol)
     parts, problems, notes = [], {}, []
-    for subject in natural(trials["subject"]):
+    for subject in natural_order(trials["subject"]):
         rows = trials[trials["subject"] == subject]
         try:
             part, note = (_paper if protocol.name == "paper" else _within)(subject, rows, protocol)
@@ -70,7 +71,7 @@ def make_splits(trials: pd.DataFrame, protocol: ProtocolConfig) -> Splits:
 
 
 def check_splits(frame: pd.DataFrame) -> None:
-    """Make sure that no group (and so no trial) is in two splits of one fold, and no trial is listed twice.
+    """Check that no group (and so no trial) is in two splits of one fold, and no trial is listed twice.
 
     Raises:
         SplitError: one is.
@@ -92,22 +93,22 @@ def check_splits(frame: pd.DataFrame) -> None:
 
 
 def fold_numbers(frame: pd.DataFrame) -> tuple[int, ...]:
-    """The folds that a split frame has, ascending."""
+    """The folds of a split frame, ascending."""
     return tuple(sorted({int(fold) for fold in frame["fold"]}))
 
 
 def group_folds(trials: pd.DataFrame, folds: int) -> dict[str, int]:
-    """Fold of each group of one subject under ``conversation``, at most ``folds`` of them, each with a group.
+    """Fold of each group of one subject under ``conversation``: at most ``folds`` folds, none empty.
 
-    Groups are taken in the order of their first trials, and the f-th group of a main label goes to fold f mod K. Where
+    Groups are taken in the order of their first trials, and the f-th group of a main label goes to fold f mod K. If
     that would leave folds empty (groups that share a main label by chance, such as sessions), groups move into them
-    from fuller folds as long as every fold then tests every class; else K is smaller.
+    from fuller folds, provided that every fold then tests every class; else K is reduced.
     """
     return _deal(_labels_by_group(trials), folds)
 
 
 def block_folds(trials: pd.DataFrame, folds: int) -> dict[str, int]:
-    """Fold of each group of one subject under ``blocks``: :func:`group_folds` of stretches of like-labelled groups."""
+    """Fold of each group of one subject under ``blocks``: :func:`group_folds` of blocks of equally labelled groups."""
     by_group = _labels_by_group(trials)
     stretches: list[tuple[str, list[str]]] = []  # main label and groups
     for group, labels in by_group.items():
@@ -116,7 +117,7 @@ def block_folds(trials: pd.DataFrame, folds: int) -> dict[str, int]:
             stretches[-1][1].append(group)
         else:
             stretches.append((label, [group]))
-    stretches.sort(key=lambda s: -len(s[1]))  # stable: equal lengths keep the order of time
+    stretches.sort(key=lambda s: -len(s[1]))  # stable: blocks of equal length stay in temporal order
     content = {str(n): [x for g in groups for x in by_group[g]] for n, (_, groups) in enumerate(stretches)}
     fold = _deal(content, folds)
     return {group: fold[str(n)] for n, (_, groups) in enumerate(stretches) for group in groups}
@@ -179,7 +180,7 @@ def _within(subject: str, rows: pd.DataFrame, protocol: ProtocolConfig) -> tuple
     lacking = _lacking(rows, fold)
     if lacking:
         smaller = next((k for k in range(protocol.folds - 1, 1, -1) if not _lacking(rows, deal(rows, k))), 0)
-        remedy = f"plan with protocol.folds={smaller}" if smaller else "record the class in more groups or leave it out"
+        remedy = f"set protocol.folds={smaller}" if smaller else "record the class in more groups or leave it out"
         raise SplitError.at(
             f"subject {subject}", expected="every class in training in every fold", found=lacking, remedy=remedy
         )
@@ -190,17 +191,17 @@ def _within(subject: str, rows: pd.DataFrame, protocol: ProtocolConfig) -> tuple
 
 
 def _lacking(rows: pd.DataFrame, fold: dict[str, int]) -> str:
-    """What a fold's training lacks, in words; empty when nothing."""
+    """A description of what a fold's training lacks; "" if nothing."""
     count = max(fold.values()) + 1
     if count == 1:
         labels = len({_main_label(of) for of in _labels_by_group(rows).values()})
-        one = "each mainly of another class" if labels == len(fold) else "in a single stretch of each class"
+        one = "each mainly of another class" if labels == len(fold) else "in a single block of each class"
         return f"{len(fold)} groups, {one}"
     of_row = rows["group"].map(fold)
     for k in range(count):
         missing = set(rows["label"]) - set(rows["label"][_assigned(of_row, k, count) == "train"])
         if missing:
-            return f"no {' or '.join(natural(missing))} in training of fold {k}"
+            return f"no {' or '.join(natural_order(missing))} in training of fold {k}"
     return ""
 
 
@@ -221,7 +222,7 @@ def _folds(rows: pd.DataFrame, fold: pd.Series, count: int) -> pd.DataFrame:
 def _paper(subject: str, rows: pd.DataFrame, protocol: ProtocolConfig) -> tuple[pd.DataFrame, str]:
     _need_two_classes(f"subject {subject}", rows)
     split = pd.Series("test", index=rows.index, dtype="str")
-    for label in natural(rows["label"]):
+    for label in natural_order(rows["label"]):
         of_class = rows.index[rows["label"] == label]
         train = math.floor((1 - protocol.test_share) * len(of_class) + 0.5)
         if not 0 < train < len(of_class):
@@ -240,7 +241,7 @@ def _paper(subject: str, rows: pd.DataFrame, protocol: ProtocolConfig) -> tuple[
 
 
 def _across(trials: pd.DataFrame, protocol: ProtocolConfig) -> Splits:
-    subjects = natural(trials["subject"])
+    subjects = natural_order(trials["subject"])
     if len(subjects) < 3:
         raise SplitError.at(
             f"protocol {protocol.name}",
@@ -254,9 +255,9 @@ def _across(trials: pd.DataFrame, protocol: ProtocolConfig) -> Splits:
     parts, problems = [], {}
     for k in range(count):
         split = _assigned(fold, k, count)
-        missing = natural(set(trials["label"]) - set(trials["label"][split == "train"]))
+        missing = natural_order(set(trials["label"]) - set(trials["label"][split == "train"]))
         if missing:
-            for subject in natural(trials["subject"][split == "test"]):
+            for subject in natural_order(trials["subject"][split == "test"]):
                 problems[subject] = str(
                     SplitError.at(
                         f"fold {k}, which tests subject {subject}",
@@ -269,12 +270,12 @@ def _across(trials: pd.DataFrame, protocol: ProtocolConfig) -> Splits:
             parts.append(trials.assign(fold=k, split=split))
     frame = _frame(parts)
     check_splits(frame)
-    notes = ("two folds over subjects leave nobody for validation, so epochs are fixed",) if count == 2 else ()
+    notes = ("two folds over subjects leave no subject for validation, so epochs are fixed",) if count == 2 else ()
     return Splits(frame, problems, notes)
 
 
 def _need_two_classes(where: str, rows: pd.DataFrame) -> None:
-    labels = natural(rows["label"])
+    labels = natural_order(rows["label"])
     if len(labels) < 2:
         raise SplitError.at(
             where, expected="at least 2 labels", found=f"one ({', '.join(labels)})", remedy="choose other trials"

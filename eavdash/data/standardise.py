@@ -1,10 +1,10 @@
-"""Windows of each subject brought to mean 0 and spread 1 by that subject's own windows, whose labels are not looked at.
+"""Standardisation of each subject's windows to mean 0 and spread 1, by that subject's own windows without their labels.
 
 In: a window set of EEG or sound, and statistics per subject. Out: a window set of the same shape, without unit, whose
-values are computed when they are read. Pictures are left as they are: their colours say little about a person's range.
+values are computed when they are read. Pictures are not standardised: their colours depend little on the person.
 
-Statistics of a test subject's own windows are *transductive*: they could not be known before all of them are recorded.
-What is scored with them carries that mark.
+Statistics of a test subject's own windows are *transductive*: they are known only after all of them are recorded.
+Scores obtained with them are marked accordingly.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _MAD_TO_STD = 1.4826
 Statistics = dict[str, dict[str, list[float]]]
 
 
-class Standardised:
-    """An array (window, ...) read as ``(values - shift) / scale``; shift and scale have length 1 along shared axes."""
+class StandardisedArray:
+    """An array (window, ...) read as ``(values - shift) / scale``, where both have length 1 along shared axes."""
 
     def __init__(self, values: np.ndarray, shift: np.ndarray, scale: np.ndarray) -> None:
         self.values = values
         self.shape, self.dtype, self.ndim = values.shape, np.dtype(np.float32), values.ndim
-        # Views without memory of their own: any index that fits the values fits them.
+        # Broadcast views need no memory and accept any index of the values.
         self._shift, self._scale = (np.broadcast_to(each, values.shape) for each in (shift, scale))
 
     def __len__(self) -> int:
@@ -43,7 +43,7 @@ class Standardised:
 
 
 def subject_statistics(windows: WindowSet) -> Statistics:
-    """Shift and scale of every subject over the recorded part of all of its windows; float32 values.
+    """Compute shift and scale of every subject over the unmasked part of all of its windows; float32 values.
 
     eeg: mean and robust standard deviation per channel; audio: mean and standard deviation per mel band.
     """
@@ -53,7 +53,7 @@ def subject_statistics(windows: WindowSet) -> Statistics:
         rows = np.flatnonzero(subjects == subject)
         mask = np.asarray(windows.mask[rows], dtype=bool)
         eeg = windows.modality == "eeg"
-        measure = robust if eeg else plain
+        measure = mean_and_robust_std if eeg else mean_and_std
         parts = [
             measure(np.asarray(windows.values[rows, n] if eeg else windows.values[rows, :, n])[mask])
             for n in range(windows.values.shape[1 if eeg else 2])
@@ -63,32 +63,32 @@ def subject_statistics(windows: WindowSet) -> Statistics:
     return found
 
 
-def standardised(windows: WindowSet, statistics: Mapping[str, Mapping[str, list[float]]]) -> WindowSet:
-    """The windows by the statistics of their subjects; ``meta`` stays, with ``subject_scaling`` set."""
+def standardise(windows: WindowSet, statistics: Mapping[str, Mapping[str, list[float]]]) -> WindowSet:
+    """Standardise the windows by their subjects' statistics; ``meta`` is kept, with ``subject_scaling`` set."""
     subjects = windows.index["subject"].tolist()
 
     def rows(name: str) -> np.ndarray:
         values = np.array([statistics[s][name] for s in subjects], dtype=np.float32)  # (window, channel or mel)
         return values[:, :, None] if windows.modality == "eeg" else values[:, None, :]
 
-    values = Standardised(windows.values, rows("shift"), rows("scale"))
+    values = StandardisedArray(windows.values, rows("shift"), rows("scale"))
     return replace(windows, values=cast(np.ndarray, values), meta={**windows.meta, "subject_scaling": statistics})
 
 
-def recorded(windows: WindowSet) -> np.ndarray:
-    """The values as they were recorded, in their unit."""
+def raw_values(windows: WindowSet) -> np.ndarray:
+    """The values before standardisation, in their unit."""
     values: Any = windows.values
-    return cast(np.ndarray, values.values if isinstance(values, Standardised) else values)
+    return cast(np.ndarray, values.values if isinstance(values, StandardisedArray) else values)
 
 
-def plain(values: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation; a constant is centred and left at that."""
+def mean_and_std(values: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation; 1 for a constant, which is then only centred."""
     values = values.astype(np.float64)
     return float(values.mean()), float(values.std()) or 1.0
 
 
-def robust(values: np.ndarray) -> tuple[float, float]:
-    """Mean, and 1.4826 times the median absolute deviation: a few large deflections do not shrink the rest."""
+def mean_and_robust_std(values: np.ndarray) -> tuple[float, float]:
+    """Mean, and 1.4826 times the median absolute deviation, which is robust to a few large deflections."""
     values = values.astype(np.float64)
     spread = _MAD_TO_STD * float(np.median(np.abs(values - np.median(values))))
     return float(values.mean()), spread or float(values.std()) or 1.0

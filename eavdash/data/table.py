@@ -1,12 +1,12 @@
-"""The trial table: every dataset as one row per trial, the only form in which the rest of the program sees it.
+"""The trial table: every dataset as one row per trial, the only form that the rest of the program uses.
 
 In: a table (``trials.csv`` or ``.parquet``: subject, trial, label, and at least one of eeg, audio, video; group, start
-and stop where needed; any further column), a folder with such a table, or a folder that an adapter knows: EAV's folders
-at any level, EAV's published pickles, BIDS, DEAP, and what other packages add (:mod:`eavdash.data.adapters`).
+and stop where needed; any further column), a folder with such a table, or a folder that an adapter recognises: EAV's
+folders at any level, EAV's published pickles, BIDS, DEAP, and those of other packages (:mod:`eavdash.data.adapters`).
 Out: a :class:`TrialTable`. Everything but start and stop is text: trial "2" is "2" and subject "01" stays "01".
 
-What is wrong with the table itself is an error. What is wrong with one subject's files is kept in
-:attr:`TrialTable.problems`, so that the other subjects can be used; :func:`select` leaves such subjects out.
+Faults of the table itself raise errors. Faults of one subject's files are kept in :attr:`TrialTable.problems`, so that
+the other subjects can be used; :func:`select` leaves such subjects out.
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ from eavdash.config.schema import StudyConfig
 from eavdash.data.adapters import KINDS, adapt
 from eavdash.data.adapters.base import DEPTH, check_name, unlistable
 from eavdash.data.formats.tablefile import check_frame, read_table
-from eavdash.data.recording import split_trial
+from eavdash.data.recording import split_item
 from eavdash.errors import ConfigError, TableError, UsageError, sentence
 
 FILE_COLUMNS = ("eeg", "audio", "video")
 _FILES = ("trials.csv", "trials.parquet")
+#: Expectation in the sentence of :func:`missing_file`.
+NAMED_RECORDING = "the recording named in the trial table"
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,10 +44,9 @@ class TrialTable:
 
     ``frame``: one row per trial in natural order of (subject, trial); columns subject, trial, label, group (text; the
     trial's own name where the table gives no group), start, stop (seconds, NaN = whole file), eeg, audio, video
-    (absolute path as text, "" = not recorded; ``x.mat#41`` is item 41 of a file that holds many), then further columns
-    as text. ``kind``: "table", "eav", "eav-pickles", "bids", "deap" or that of an adapter from outside. ``problems``:
-    for each subject that cannot be used, one sentence; its rows, as far as known, stay in ``frame`` until
-    :func:`select`.
+    (absolute path as text, "" = not recorded; ``x.mat#41`` is item 41 of a file with many), then further columns as
+    text. ``kind``: "table", "eav", "eav-pickles", "bids", "deap" or the kind of an external adapter. ``problems``: for
+    each unusable subject, one sentence; its known rows stay in ``frame`` until :func:`select`.
     """
 
     frame: pd.DataFrame
@@ -58,22 +59,22 @@ class TrialTable:
     @property
     def classes(self) -> tuple[str, ...]:
         """The labels in natural order."""
-        return natural(self.frame["label"])
+        return natural_order(self.frame["label"])
 
     @property
     def subjects(self) -> tuple[str, ...]:
         """The subjects that have rows, in natural order."""
-        return natural(self.frame["subject"])
+        return natural_order(self.frame["subject"])
 
 
 @functools.lru_cache(maxsize=100_000)
 def natural_key(text: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
-    """A sort key by which "2" comes before "10" and "s2" before "s10"; different texts never compare equal."""
+    """A sort key that puts "2" before "10" and "s2" before "s10"; different texts never compare equal."""
     parts = re.findall(r"[0-9]+|[^0-9]+", text)
     return tuple((0, int(p), "") if "0" <= p[0] <= "9" else (1, 0, p.casefold()) for p in parts), text
 
 
-def natural(texts: Iterable[str]) -> tuple[str, ...]:
+def natural_order(texts: Iterable[str]) -> tuple[str, ...]:
     """The distinct texts in natural order."""
     return tuple(sorted({str(t) for t in texts}, key=natural_key))
 
@@ -87,16 +88,16 @@ def natural_sort(frame: pd.DataFrame, columns: Sequence[str] = ("subject", "tria
 
 def file_of(entry: str) -> str:
     """The file that an entry of a path column names: ``x.mat`` for ``x.mat#41``."""
-    return split_trial(entry)[0]
+    return split_item(entry)[0]
 
 
 def open_table(path: str | Path) -> TrialTable:
-    """The trial table of a dataset folder or table file; a table in the folder wins over what an adapter would see.
+    """Open the trial table of a dataset folder or table file; a table in the folder takes precedence over adapters.
 
     Raises:
-        TableError: nothing usable is there, or the table is unreadable, empty, incomplete or ambiguous.
+        TableError: there is nothing usable, or the table is unreadable, empty, incomplete or ambiguous.
     """
-    path = Path(os.path.expanduser(path)).absolute()  # noqa: PTH111 -- Path's own raises where there is no such user
+    path = Path(os.path.expanduser(path)).absolute()  # noqa: PTH111 -- Path.expanduser raises if there is no such user
     check_name(path)
     try:
         source = next((p for p in (path, *(path / n for n in _FILES)) if p.is_file()), None)
@@ -108,13 +109,13 @@ def open_table(path: str | Path) -> TrialTable:
     if source is not None:
         return _finish(read_table(source), source.parent, "table", {}, [], (source.parent,))
     if not path.exists():
-        raise TableError.at(path, expected="a dataset folder or a trial table", found="nothing", remedy="mend the path")
+        raise TableError.at(path, expected="a dataset folder or a trial table", found="nothing", remedy="fix the path")
     if (adapted := adapt(path)) is None:
         raise TableError.at(
             path,
             expected=f"{_FILES[0]} or a dataset of a known kind ({KINDS}) at most {DEPTH} levels down",
             found="neither",
-            remedy="point at the folder that holds all subjects or at a trial table (see docs/adapters.md)",
+            remedy="give the folder of all subjects or a trial table (see docs/adapters.md)",
         )
     kind, root, content = adapted
     frame = check_frame(root, content.frame)
@@ -123,10 +124,10 @@ def open_table(path: str | Path) -> TrialTable:
     return _finish(frame, root, kind, dict(content.problems), list(content.notes), (root, path))
 
 
-def expected(table: TrialTable) -> dict[str, pd.Series]:
-    """For each modality, which trials should have it (bool by row): all of them, if any has.
+def expected_recordings(table: TrialTable) -> dict[str, pd.Series]:
+    """For each modality, a bool per row: True if the trial should have it, which all should if any does.
 
-    EAV's trials all have EEG and video, and those with speaking a sound.
+    All of EAV's trials have EEG and video, and speaking trials have sound.
     """
     frame, eav = table.frame, table.kind == "eav"
     wanted = {m: pd.Series(eav or bool((frame[COLUMN[m]] != "").any()), frame.index, bool) for m in MODALITIES}
@@ -136,26 +137,26 @@ def expected(table: TrialTable) -> dict[str, pd.Series]:
 
 
 def select(table: TrialTable, config: StudyConfig, subjects: Sequence[str] = ()) -> TrialTable:
-    """The trials that a study uses: ``config.where`` applied, ``subjects`` only (all when empty), usable ones only.
+    """Select the trials of a study: those that match ``config.where``, of ``subjects`` (all if empty) that are usable.
 
-    With ``audio.from_video``, a trial without a sound file takes its video's sound track.
+    With ``audio.from_video``, a trial without a sound file uses its video's sound track.
 
-    ``problems`` of the result are those of the chosen subjects that concern the configured modalities: a missing video
-    does not keep a subject out of a study of sounds.
+    ``problems`` of the result are those of the chosen subjects in the configured modalities: a missing video does not
+    exclude a subject from a study of sounds.
 
     Raises:
         UsageError: a subject is not in the table, or a filter is not ``column=value`` (or ``column=value|other``) of a
             column of the table.
         TableError: nothing is left.
     """
-    known = natural([*table.subjects, *table.problems])
+    known = natural_order([*table.subjects, *table.problems])
     unknown = [s for s in subjects if s not in known]
     if unknown:
         raise UsageError.at(
             table.root,
             expected=f"subjects among {', '.join(known)}",
             found=", ".join(unknown),
-            remedy="choose from those",
+            remedy="choose from these",
         )
     frame = table.frame
     wanted = set(subjects or known)
@@ -168,7 +169,7 @@ def select(table: TrialTable, config: StudyConfig, subjects: Sequence[str] = ())
     problems = {s: text for s, text in table.problems.items() if everywhere.get(s) != text}
     for subject, text in _missing_files(frame, [COLUMN[m] for m in config.modalities]).items():
         problems.setdefault(subject, text)
-    problems = {s: problems[s] for s in natural(problems) if s in wanted}
+    problems = {s: problems[s] for s in natural_order(problems) if s in wanted}
     usable = frame[~frame["subject"].isin(list(problems))]
     if usable.empty and problems:
         subject, text = next(iter(problems.items()))
@@ -177,7 +178,7 @@ def select(table: TrialTable, config: StudyConfig, subjects: Sequence[str] = ())
         where = " and ".join(config.where) or "anything"
         raise TableError.at(
             table.root,
-            expected=f"trials of subjects {', '.join(natural(wanted))} where {where}",
+            expected=f"trials of subjects {', '.join(natural_order(wanted))} where {where}",
             found=f"none among {len(table.frame)} trials",
             remedy="relax the filter or choose other subjects",
         )
@@ -185,7 +186,7 @@ def select(table: TrialTable, config: StudyConfig, subjects: Sequence[str] = ())
 
 
 def fingerprint(table: TrialTable) -> dict[str, str]:
-    """Per subject a hash of its rows (paths relative to the root) and its files' sizes, whenever they were changed."""
+    """Per subject a hash of its rows (paths relative to the root) and its files' sizes, without their time stamps."""
     sizes: dict[str, int] = {}
     lines: dict[str, list[list[Any]]] = {}
     names = ("subject", "trial", "label", "group", *FILE_COLUMNS, "start", "stop")
@@ -202,7 +203,7 @@ def fingerprint(table: TrialTable) -> dict[str, str]:
 
 
 def missing_file(path: str) -> str:
-    """The sentence about a recording that the table names and the disk does not have, or does not give."""
+    """The sentence about a recording in the table that is missing on disk, or not accessible."""
     found = "no file"
     try:
         found = found if S_ISREG(Path(path).stat().st_mode) else "a folder, a pipe or a device"
@@ -210,7 +211,7 @@ def missing_file(path: str) -> str:
         pass
     except (OSError, ValueError) as error:
         found = getattr(error, "strerror", None) or str(error)
-    return sentence(path, "the recording that the trial table names", found, "copy it there or mend the table")
+    return sentence(path, NAMED_RECORDING, found, "copy the file there or correct the table")
 
 
 def _finish(
@@ -228,22 +229,24 @@ def _finish(
     for subject, text in _missing_files(frame, FILE_COLUMNS).items():
         problems.setdefault(subject, text)
     simulated = any(_simulated(folder) for folder in marked)
-    return TrialTable(frame, root, kind, simulated, tuple(notes), {s: problems[s] for s in natural(problems)})
+    return TrialTable(frame, root, kind, simulated, tuple(notes), {s: problems[s] for s in natural_order(problems)})
 
 
 def _absolute(root: Path, entry: str) -> str:
-    plain = entry.startswith("/") and "//" not in entry and "/./" not in entry  # a table of all of EAV has 20,000
+    plain = (
+        entry.startswith("/") and "//" not in entry and "/./" not in entry
+    )  # fast path: a table of all of EAV has 20,000 paths
     return entry if plain or not entry else str(root / entry)
 
 
 def with_sound_tracks(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows with the video as sound where there is no sound; items of an array file have no sound track."""
-    silent = (frame["audio"] == "") & frame["video"].map(lambda entry: bool(entry) and split_trial(entry)[1] is None)
+    """Use the video as sound where there is no sound file; items of an array file have no sound track."""
+    silent = (frame["audio"] == "") & frame["video"].map(lambda entry: bool(entry) and split_item(entry)[1] is None)
     return frame.assign(audio=frame["audio"].where(~silent, frame["video"]))
 
 
 def _missing_files(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, str]:
-    """Per subject, a sentence about the first file that is not there and how many more there are."""
+    """Per subject, a sentence about the first missing file and the number of further ones."""
     there: dict[str, bool] = {}
     missing: dict[str, list[str]] = {}
     for column in columns:
@@ -251,7 +254,7 @@ def _missing_files(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, str
         for subject, entry in zip(*cells, strict=True):
             file = file_of(entry)
             if file and file not in there:
-                there[file] = os.path.isfile(file)  # noqa: PTH113 -- says no, rather than raising, whatever is wrong
+                there[file] = os.path.isfile(file)  # noqa: PTH113 -- returns False instead of raising
             if file and not there[file]:
                 files = missing.setdefault(subject, [])
                 if file not in files:

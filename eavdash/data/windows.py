@@ -1,7 +1,7 @@
-"""Windows: the stretches of a trial that a model sees, and the arrays that hold them.
+"""Windows: the segments of a trial that a model reads, and their arrays.
 
-Windows tile a trial from its start. A remainder of at least half a window is kept; a trial shorter than a window
-gives one window. Both are padded, and the padding is masked.
+Windows tile a trial from its start. A remainder of at least half a window is kept; a trial shorter than a window gives
+one window. Both are padded, and the padding is masked.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ INDEX_COLUMNS = ("subject", "trial", "group", "label", "window", "start", "stop"
 class WindowSet:
     """The windows of some trials in one modality.
 
-    ``values`` and ``mask`` (True where there was a recording) by modality:
+    ``values`` and ``mask`` (True where there is data) by modality:
 
     * vision: (window, frame, height, width, 3) uint8 RGB; mask (window, frame)
     * audio: (window, time, mel) float32 log-mel energies, 10 ms steps, not scaled; mask (window, time)
     * eeg: (window, channel, time) float32 volt; mask (window, time)
 
     ``index`` has one row per window: subject, trial, group, label (strings), window (int from 0), start and stop
-    (seconds from the trial's start). ``meta`` says what the axes are: eeg ``channels`` and ``rate``, vision
+    (seconds from the trial's start). ``meta`` describes the axes: eeg ``channels`` and ``rate``, vision
     ``frames_per_second``, audio ``rate`` and ``mels``.
     """
 
@@ -42,7 +42,7 @@ class WindowSet:
 
 
 def tile(duration: float, window: float) -> list[tuple[float, float]]:
-    """Start and stop (seconds) of each window of a trial of ``duration`` seconds; stops never pass the duration.
+    """Start and stop (seconds) of each window of a trial of ``duration`` seconds; no stop exceeds the duration.
 
     A container's duration is often a few frames longer or shorter than the recording; 20.1 s of video is still four
     windows of 5 s, because the remainder is less than half a window.

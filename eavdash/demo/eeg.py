@@ -1,7 +1,7 @@
-"""Simulated EEG: pink noise, a subject's own alpha rhythm, and band power planted at named electrodes.
+"""Simulated EEG: pink noise, a subject's alpha rhythm, and band power planted at certain electrodes.
 
-In: a trial's plan. Out: (time, channel) float32, microvolt, raw-like (offsets and slow drifts well above the signal,
-mains hum, blinks), in EAV's channel order. Everything random comes from the plan's generators.
+In: a trial's plan. Out: (time, channel) float32, microvolt, like raw EEG (offsets and slow drifts well above the
+signal, mains hum, blinks), in EAV's channel order. All random numbers come from the plan's generators.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CHANNELS = (
     "PO9", "O1", "Oz", "O2", "PO10",
 )
 # fmt: on
-#: Electrode → band (Hz) that an emotion raises there.
+#: Emotion → electrode → band (Hz) with increased power.
 BANDS: dict[str, dict[str, tuple[float, float]]] = {
     "Neutral": {"C3": (9.0, 13.0), "C4": (9.0, 13.0)},
     "Sadness": {"Fz": (4.0, 7.0), "FC1": (4.0, 7.0), "FC2": (4.0, 7.0)},
@@ -31,10 +31,10 @@ BANDS: dict[str, dict[str, tuple[float, float]]] = {
     "Happiness": {"F3": (16.0, 28.0), "F4": (8.0, 12.0)},  # less alpha on the left than on the right
     "Calmness": dict.fromkeys(("O1", "Oz", "O2", "PO9", "PO10"), (8.0, 12.0)),
 }
-GAIN = 7.0  # root mean square in microvolt of what is planted at strength 1
+GAIN = 7.0  # microvolt, root mean square of the planted signal at strength 1
 PINK = 10.0  # microvolt, root mean square
 MAINS = 60.0  # Hz, as in Korea
-#: How much of a blink an electrode sees.
+#: Share of a blink's amplitude at each electrode.
 BLINK = {"Fp1": 1.0, "Fp2": 1.0, "F7": 0.4, "F8": 0.4, "F3": 0.3, "Fz": 0.3, "F4": 0.3}
 
 _FRONT = {"Fp": 0.95, "F": 0.6, "FC": 0.3, "C": 0.0, "T": 0.0, "CP": -0.3, "P": -0.6, "PO": -0.85, "O": -0.95}
@@ -43,7 +43,7 @@ _SIDE = {"z": 0.0, "1": 0.25, "3": 0.45, "5": 0.65, "7": 0.9, "9": 0.75}
 
 @dataclass(frozen=True)
 class Head:
-    """What stays the same over a subject's trials."""
+    """Properties of a subject's EEG that are constant over trials."""
 
     mixing: np.ndarray  # (channel, channel): pink sources → electrodes
     alpha: np.ndarray  # (channel,) microvolt
@@ -52,13 +52,13 @@ class Head:
     drift: np.ndarray  # (channel,) microvolt
 
 
-def place(emotion: str) -> dict[str, Any]:
-    """Where an emotion shows: electrodes, and the band (Hz) at each."""
+def markers(emotion: str) -> dict[str, Any]:
+    """The markers of an emotion: electrodes ("place") and the band (Hz) at each."""
     return {"place": list(BANDS[emotion]), "bands": [list(band) for band in BANDS[emotion].values()]}
 
 
 def position(channel: str) -> tuple[float, float]:
-    """Rough place of a 10-20 electrode seen from above: (right, front), the head's radius being 1."""
+    """Approximate position of a 10-20 electrode seen from above: (right, front) in head radii."""
     row, column = re.fullmatch(r"([A-Za-z]+?)(z|\d+)", channel).groups()  # type: ignore[union-attr]
     if column == "z":
         return 0.0, _FRONT[row]
@@ -67,7 +67,7 @@ def position(channel: str) -> tuple[float, float]:
 
 
 def head(seed: int, subject: int) -> Head:
-    """The subject's head."""
+    """Draw the subject's head."""
     rng = random(seed, subject, "eeg head")
     xy = np.array([position(name) for name in CHANNELS])
     distance = np.linalg.norm(xy[:, None] - xy[None], axis=-1)
@@ -83,7 +83,7 @@ def head(seed: int, subject: int) -> Head:
 
 
 def eeg_trial(plan: TrialPlan, head: Head, size: DemoSize) -> np.ndarray:
-    """(time, channel) float32, microvolt, at ``size.eeg_rate``."""
+    """Simulate one trial: (time, channel) float32, microvolt, at ``size.eeg_rate``."""
     rng = plan.rng("eeg")
     samples, rate = round(size.seconds * size.eeg_rate), size.eeg_rate
     times = np.arange(samples) / rate
@@ -120,7 +120,7 @@ def eeg_trial(plan: TrialPlan, head: Head, size: DemoSize) -> np.ndarray:
 
 
 def _noise(rng: np.random.Generator, spectrum: np.ndarray, rows: int, samples: int) -> np.ndarray:
-    """(row, time) float32 Gaussian noise with that amplitude spectrum and an expected power of 1."""
+    """(row, time) float32 Gaussian noise with this amplitude spectrum and an expected power of 1."""
     normal = rng.standard_normal((rows, len(spectrum), 2), dtype=np.float32)
     shaped = normal.view(np.complex64)[..., 0] * spectrum.astype(np.float32)
     scale = samples / (2 * np.sqrt(np.sum(spectrum**2)) + 1e-12)

@@ -1,8 +1,8 @@
-"""Make the demo dataset: subjects in parallel processes, whole or not at all, the rest when asked again.
+"""Making the demo dataset: subjects in parallel processes, each complete or absent, resumable.
 
-In: a folder, how many subjects, a seed. Out: ``folder/EAV/EAV/subjectN/`` in EAV's layout and ``truth.json`` beside
-them. truth.json comes first, so that nothing here is ever without its mark "simulated"; a subject is written to a
-hidden folder that gets its name when complete. Nothing that was not made here is changed or deleted.
+In: a folder, the number of subjects, a seed. Out: ``folder/EAV/EAV/subjectN/`` in EAV's layout, with ``truth.json``.
+truth.json is written first, so that recordings are always marked as simulated; a subject is written to a hidden folder
+that is renamed when complete. Other files are never changed or deleted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from eavdash.errors import DataError, IntegrityError, TrainingError, UsageError
 from eavdash.store.atomic import read_json, write_json
 
 TRUTH = "truth.json"
-CHUNK = 10  # trials whose media are one task
+CHUNK = 10  # trials per media task
 MAX_SUBJECTS = 999
 _REMEDY = "choose another folder"
 
@@ -45,13 +45,13 @@ def make_demo(
 ) -> Path:
     """Write simulated recordings under ``folder`` and return the EAV root, ``folder/EAV/EAV``.
 
-    Subjects that are there already, made with the same settings, are kept; asking for fewer than there are deletes
-    none. ``report(done, total, what)`` counts pieces of work. ``size`` overrules ``full``; ``workers`` is the number
-    of processes, by default the processors at hand; 1 works in this process.
+    Existing subjects made with the same settings are kept, also if they are more than ``subjects``. ``report(done,
+    total, what)`` counts tasks. ``size`` overrides ``full``; ``workers`` is the number of processes, by default that of
+    the available processors; 1 works in this process.
 
     Raises:
         UsageError: the folder cannot be written, or holds other data, or recordings made with other settings.
-        DataError: the disk is full, or a process was killed; what was complete is kept.
+        DataError: the disk is full, or a process was killed; complete subjects are kept.
     """
     size = size or (FULL if full else SMALL)
     _check_request(subjects, seed)
@@ -64,21 +64,21 @@ def make_demo(
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
         where = error.filename or root
         found = error.strerror or str(error)
-        raise UsageError.at(where, expected="a folder that can be written", found=found, remedy=_REMEDY) from error
-    except (OSError, TrainingError) as error:  # the latter is how the store says that a file could not be written
+        raise UsageError.at(where, expected="a writable folder", found=found, remedy=_REMEDY) from error
+    except (OSError, TrainingError) as error:  # the store raises TrainingError if a file cannot be written
         cause = error if isinstance(error, OSError) else error.__cause__
         raise DataError.at(
             root,
-            expected="room for the recordings",
+            expected="disk space for the recordings",
             found=getattr(cause, "strerror", None) or str(cause),
-            remedy="free some disk space or give another folder, then run it again: complete subjects are kept",
+            remedy="free some disk space or give another folder, then run it again, which keeps complete subjects",
         ) from error
     except BrokenProcessPool as error:
         raise DataError.at(
             root,
             expected="processes that finish their work",
-            found="one that was killed, perhaps for want of memory",
-            remedy="run it again: complete subjects are kept",
+            found="a killed process, perhaps out of memory",
+            remedy="run it again, which keeps complete subjects",
         ) from error
 
 
@@ -86,7 +86,7 @@ def _make(root: Path, subjects: int, seed: int, size: DemoSize, workers: int, re
     known = _known_subjects(root, made_with(seed, size))
     plans = [plan_subject(seed, number, size) for number in range(1, max(subjects, known) + 1)]
     if known < len(plans):
-        write_json(root / TRUTH, truth(seed, plans, size, files.PLACES))
+        write_json(root / TRUTH, truth(seed, plans, size, files.MARKERS))
     wanted = [plan for plan in plans if plan.subject <= subjects]
     missing = [plan for plan in wanted if not _folder(root, plan).is_dir()]
     pieces = len(_tasks(wanted[0]))
@@ -102,13 +102,13 @@ def _make(root: Path, subjects: int, seed: int, size: DemoSize, workers: int, re
             _partial(root, plan).rename(_folder(root, plan))
         report(done, total, f"subject {plan.subject}")
 
-    for plan in missing:  # an interrupted subject begins anew; the hidden name is only ever given here
+    for plan in missing:  # an interrupted subject starts again; only this module uses the hidden name
         shutil.rmtree(_partial(root, plan), ignore_errors=True)
     if workers == 1:
         for plan in missing:
             tasks = _tasks(plan)
             for left, task in zip(range(len(tasks) - 1, -1, -1), tasks, strict=True):
-                _carry_out(_partial(root, plan), plan, task, size)
+                _run_task(_partial(root, plan), plan, task, size)
                 finished(plan, left)
     else:
         _in_parallel(root, missing, size, workers, finished)
@@ -128,7 +128,7 @@ def _in_parallel(
             tasks = _tasks(plan)
             left[plan.subject] = len(tasks)
             for task in tasks:
-                futures[pool.submit(_carry_out, _partial(root, plan), plan, task, size)] = plan
+                futures[pool.submit(_run_task, _partial(root, plan), plan, task, size)] = plan
         for future in as_completed(futures):
             future.result()
             plan = futures[future]
@@ -139,11 +139,11 @@ def _in_parallel(
 
 
 def _tasks(plan: SubjectPlan) -> list[tuple[int, int]]:
-    """Pieces of one subject's work: (0, 0) is the EEG, (first, last) the media of ``plan.trials[first:last]``."""
+    """The tasks of one subject: (0, 0) is the EEG, (first, last) the media of ``plan.trials[first:last]``."""
     return [(0, 0), *((first, first + CHUNK) for first in range(0, len(plan.trials), CHUNK))]
 
 
-def _carry_out(folder: Path, plan: SubjectPlan, task: tuple[int, int], size: DemoSize) -> None:
+def _run_task(folder: Path, plan: SubjectPlan, task: tuple[int, int], size: DemoSize) -> None:
     if task == (0, 0):
         files.write_eeg(folder, plan, size)
     else:
@@ -151,7 +151,7 @@ def _carry_out(folder: Path, plan: SubjectPlan, task: tuple[int, int], size: Dem
 
 
 def _start_worker() -> None:
-    """In a new process: leave Ctrl-C to the parent, and end when the parent is gone."""
+    """Initialise a new process: leave Ctrl-C to the parent, and end when the parent has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 
@@ -164,7 +164,7 @@ def _start_worker() -> None:
 
 
 def _known_subjects(root: Path, settings: dict[str, Any]) -> int:
-    """How many subjects an earlier truth.json speaks of; 0 in an empty folder."""
+    """Number of subjects in an earlier truth.json; 0 in an empty folder."""
     path = root / TRUTH
     if not path.exists():
         others = sorted(p.name for p in root.iterdir() if not p.name.startswith("."))
@@ -177,11 +177,11 @@ def _known_subjects(root: Path, settings: dict[str, Any]) -> int:
             )
         return 0
     try:
-        said = read_json(path)
-        earlier, known = said["made_with"], len(said["reliability"])
+        known_truth = read_json(path)
+        earlier, known = known_truth["made_with"], len(known_truth["reliability"])
     except (IntegrityError, KeyError, TypeError) as error:
         raise UsageError.at(
-            path, expected="what an earlier run wrote", found="something else", remedy=_REMEDY
+            path, expected="the ground truth of earlier recordings", found="something else", remedy=_REMEDY
         ) from error
     if earlier != settings:
         keys = [key for key in {**settings, **earlier} if settings.get(key) != earlier.get(key)]
@@ -209,8 +209,8 @@ def _lock(lock: Any, root: Path) -> None:
     except BlockingIOError:
         raise UsageError.at(
             root,
-            expected="one process making recordings here",
-            found="another at work",
+            expected="no other process making recordings here",
+            found="a running one",
             remedy="wait for it to finish",
         ) from None
 

@@ -1,10 +1,10 @@
-"""What the demo recordings express, when and how clearly: decided here, before any signal is made.
+"""The plan of the demo recordings: the expressed emotions, their timing and their strength.
 
 In: a seed, a subject's number and a size. Out: a :class:`SubjectPlan`, and :func:`truth`, the content of truth.json.
 The order of trials is EAV's: 20 conversations of 10 trials, two Neutral ones and eight of one emotion, listening and
 speaking in turn (https://doi.org/10.1038/s41597-024-03838-4).
 
-Difficulty is the table :data:`DIFFICULTY` and nothing else. Each modality draws on its own, so errors are independent.
+The difficulty is set by :data:`DIFFICULTY` alone. Each modality is drawn independently, so errors are independent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-#: Raised whenever the same seed would give other recordings than before.
+#: Increment it when the same seed gives different recordings.
 VERSION = 1
 TRIALS = 200
 #: In the order of the rows of EAV's label matrix: row 2k is listening, row 2k + 1 speaking.
@@ -23,7 +23,7 @@ EMOTIONS = ("Neutral", "Sadness", "Anger", "Happiness", "Calmness")
 MODALITIES = ("vision", "audio", "eeg")
 _LETTERS = {"A": "Anger", "C": "Calmness", "S": "Sadness", "H": "Happiness"}
 CONVERSATIONS = tuple(_LETTERS[letter] for letter in "AACCSSHACHHSSAACCHHS")
-#: What a misleading trial expresses instead of its label.
+#: The emotions that a misleading trial may express instead of its label.
 NEIGHBOURS = {
     "Neutral": ("Calmness", "Sadness"),
     "Sadness": ("Calmness", "Neutral"),
@@ -35,7 +35,7 @@ NEIGHBOURS = {
 
 @dataclass(frozen=True)
 class Difficulty:
-    """How often a modality expresses the label weakly, or a neighbouring emotion in its place, and how strongly."""
+    """Frequency and strength with which a modality expresses the label weakly, or a neighbouring emotion instead."""
 
     weak: float  # share of trials
     misleading: float  # share of trials
@@ -48,7 +48,7 @@ DIFFICULTY = {
     "audio": Difficulty(weak=0.22, misleading=0.14, clear_strength=(0.7, 1.0), weak_strength=(0.15, 0.4)),
     "eeg": Difficulty(weak=0.25, misleading=0.18, clear_strength=(0.7, 1.0), weak_strength=(0.1, 0.35)),
 }
-#: The modality that says nothing about the label, for subjects 1, 2, 3, 4 ... in turn.
+#: The modality that is unrelated to the label, for subjects 1, 2, 3, 4 ... in turn.
 NOISE = ("eeg", "audio", "vision")
 
 
@@ -62,7 +62,7 @@ class DemoSize:
     width: int = 320  # pixels
     height: int = 240
     fps: int = 15
-    extra_frames: int = 0  # a clip is up to so many frames longer than its trial, as EAV's are
+    extra_frames: int = 0  # maximum number of frames by which a clip exceeds its trial, as in EAV
 
 
 SMALL = DemoSize()
@@ -73,7 +73,7 @@ FULL = DemoSize(seconds=20.0, audio_rate=48000, width=640, height=480, fps=30, e
 class Expression:
     """One emotion expressed in one modality from ``start`` to ``stop`` seconds of a trial.
 
-    ``kind``: clear, weak or misleading; "unrelated" when the modality did not look at the label at all.
+    ``kind``: clear, weak or misleading; "unrelated" if it does not depend on the label.
     """
 
     emotion: str
@@ -99,7 +99,7 @@ class TrialPlan:
         return "Speaking" if self.speaking else "Listening"
 
     def rng(self, stream: str) -> np.random.Generator:
-        """The random numbers of one purpose in this trial."""
+        """The random generator for one purpose in this trial."""
         return random(self.seed, self.subject, stream, self.number)
 
 
@@ -116,18 +116,18 @@ class SubjectPlan:
 
 
 def random(seed: int, subject: int, stream: str, trial: int = 0) -> np.random.Generator:
-    """A generator that depends on nothing but its arguments."""
+    """A generator that depends only on its arguments."""
     return np.random.default_rng(np.random.SeedSequence([seed, subject, *stream.encode(), trial]))
 
 
 def label_of(number: int) -> str:
     """The emotion of trial NNN (1 to 200)."""
-    conversation, place = divmod(number - 1, 10)
-    return "Neutral" if place < 2 else CONVERSATIONS[conversation]
+    conversation, position = divmod(number - 1, 10)
+    return "Neutral" if position < 2 else CONVERSATIONS[conversation]
 
 
 def plan_subject(seed: int, subject: int, size: DemoSize) -> SubjectPlan:
-    """The plan of one subject (counted from 1)."""
+    """Plan one subject (counted from 1)."""
     reliability = _reliability(seed, subject)
     trials = []
     for number in range(1, TRIALS + 1):
@@ -135,14 +135,14 @@ def plan_subject(seed: int, subject: int, size: DemoSize) -> SubjectPlan:
         expressions = {
             modality: _express(random(seed, subject, f"plan {modality}", number), number, modality, reliability, size)
             for modality in MODALITIES
-            if speaking or modality == "eeg"  # a listener's face is idle and nobody records their voice
+            if speaking or modality == "eeg"  # a listener's face is idle and the voice is not recorded
         }
         trials.append(TrialPlan(seed, subject, number, label_of(number), speaking, expressions))
     return SubjectPlan(subject, reliability, tuple(trials))
 
 
 def envelope(expression: Expression | None, times: np.ndarray, ramp: float = 0.3) -> np.ndarray:
-    """How far the expression is on at each time (seconds): 0 outside its stretch, 1 inside, smooth ramps between."""
+    """Level of the expression at each time (seconds): 0 outside its segment, 1 inside, with smooth ramps."""
     if expression is None:
         return np.zeros_like(times, dtype=float)
     ramp = min(ramp, (expression.stop - expression.start) / 3)
@@ -151,8 +151,8 @@ def envelope(expression: Expression | None, times: np.ndarray, ramp: float = 0.3
     return 0.5 - 0.5 * np.cos(np.pi * np.minimum(rise, fall))
 
 
-def truth(seed: int, plans: list[SubjectPlan], size: DemoSize, places: dict[str, Any]) -> dict[str, Any]:
-    """The content of truth.json; ``places[modality](emotion)`` gives what is said about where an emotion shows."""
+def truth(seed: int, plans: list[SubjectPlan], size: DemoSize, markers: dict[str, Any]) -> dict[str, Any]:
+    """The content of truth.json; ``markers[modality](emotion)`` describes an emotion's markers."""
     return {
         "simulated": True,
         "seed": seed,
@@ -165,7 +165,7 @@ def truth(seed: int, plans: list[SubjectPlan], size: DemoSize, places: dict[str,
                 "label": trial.label,
                 "condition": trial.condition,
                 "planted": [
-                    {"modality": modality, **dataclasses.asdict(expression), **places[modality](expression.emotion)}
+                    {"modality": modality, **dataclasses.asdict(expression), **markers[modality](expression.emotion)}
                     for modality, expression in trial.expressions.items()
                 ],
             }
@@ -176,14 +176,14 @@ def truth(seed: int, plans: list[SubjectPlan], size: DemoSize, places: dict[str,
 
 
 def made_with(seed: int, size: DemoSize) -> dict[str, Any]:
-    """What must agree for recordings to be continued."""
+    """The settings that must agree to add subjects to existing recordings."""
     return {"version": VERSION, "seed": seed, **dataclasses.asdict(size)}
 
 
 def _reliability(seed: int, subject: int) -> dict[str, float]:
     rng = random(seed, subject, "reliability")
     noise = NOISE[(subject - 1) % len(NOISE)]
-    # The first three are as reliable as can be, so that each contrast with the noise modality is plain.
+    # The first three subjects are fully reliable, so that each contrast with the noise modality is clear.
     varied = {m: 1.0 if subject <= len(NOISE) else round(float(rng.uniform(0.7, 1.0)), 2) for m in MODALITIES}
     return {m: 0.0 if m == noise else varied[m] for m in MODALITIES}
 
@@ -191,7 +191,7 @@ def _reliability(seed: int, subject: int) -> dict[str, float]:
 def _express(
     rng: np.random.Generator, number: int, modality: str, reliability: dict[str, float], size: DemoSize
 ) -> Expression:
-    """What one modality shows in one trial; every draw is made whatever is used of it, so that streams stay aligned."""
+    """Draw what one modality expresses in one trial; all draws are made, used or not, so that streams stay aligned."""
     mix, label = DIFFICULTY[modality], label_of(number)
     follows, kind_draw = rng.uniform(size=2)
     strength_draw, start_draw, stop_draw = rng.uniform(size=3)

@@ -1,8 +1,9 @@
 """A simulated voice: glottal pulses through formant filters, in syllables, phrases and pauses.
 
-In: a trial's plan. Out: :func:`syllables`, when and how each is spoken (the drawn mouth follows them too), and
-:func:`voice_trial`, (time,) float32 in [-1, 1]. Inside the planted stretch pitch, loudness, rate, formants and
-brightness move from the speaker's own values towards those of the emotion (:data:`VOICES`), by its strength.
+In: a trial's plan. Out: :func:`syllables`, with time and style (the drawn mouth follows them too), and
+:func:`voice_trial`, (time,) float32 in [-1, 1]. Inside the planted segment, pitch, loudness, rate, formants and
+brightness move from the speaker's own values towards those of the emotion (:data:`VOICES`), in proportion to its
+strength.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from eavdash.demo.plan import DemoSize, TrialPlan, envelope, random
 
 
 @dataclass(frozen=True)
-class Manner:
-    """How an emotion is spoken, relative to the speaker's own voice."""
+class SpeakingStyle:
+    """A style of speaking, relative to the speaker's own voice."""
 
     pitch: float = 0.0  # semitones
     melody: float = 1.0  # semitones between syllables, standard deviation
@@ -30,11 +31,11 @@ class Manner:
 
 
 VOICES = {
-    "Neutral": Manner(),
-    "Sadness": Manner(pitch=-2.0, melody=0.5, loudness=-8.0, rate=0.7, formants=0.93, brightness=-0.9),
-    "Anger": Manner(pitch=3.0, melody=2.0, loudness=9.0, rate=1.3, formants=1.06, brightness=0.9),
-    "Happiness": Manner(pitch=7.0, melody=4.0, loudness=4.0, rate=1.15, formants=1.12, brightness=0.3),
-    "Calmness": Manner(pitch=-4.0, melody=0.3, loudness=-2.0, rate=0.8, formants=0.98, brightness=-0.4),
+    "Neutral": SpeakingStyle(),
+    "Sadness": SpeakingStyle(pitch=-2.0, melody=0.5, loudness=-8.0, rate=0.7, formants=0.93, brightness=-0.9),
+    "Anger": SpeakingStyle(pitch=3.0, melody=2.0, loudness=9.0, rate=1.3, formants=1.06, brightness=0.9),
+    "Happiness": SpeakingStyle(pitch=7.0, melody=4.0, loudness=4.0, rate=1.15, formants=1.12, brightness=0.3),
+    "Calmness": SpeakingStyle(pitch=-4.0, melody=0.3, loudness=-2.0, rate=0.8, formants=0.98, brightness=-0.4),
 }
 _PROPERTY = {"pitch": "pitch", "melody": "pitch", "brightness": "formants"}
 #: First formants of five vowels (Hz), for a vocal tract of average length.
@@ -45,7 +46,7 @@ FLOOR = 0.0006  # room noise
 
 @dataclass(frozen=True)
 class Speaker:
-    """What stays the same over a subject's trials."""
+    """Properties of a subject's voice that are constant over trials."""
 
     pitch: float  # Hz
     tract: float  # factor on all formants
@@ -60,18 +61,18 @@ class Syllable:
     stop: float
     vowel: int
     pitch: tuple[float, float]
-    manner: Manner
+    style: SpeakingStyle
 
 
-def place(emotion: str) -> dict[str, Any]:
-    """Which properties of the voice an emotion changes."""
-    own, plain = dataclasses.asdict(VOICES[emotion]), dataclasses.asdict(Manner())
+def markers(emotion: str) -> dict[str, Any]:
+    """The markers of an emotion: the properties of the voice that it changes ("place")."""
+    own, plain = dataclasses.asdict(VOICES[emotion]), dataclasses.asdict(SpeakingStyle())
     changed = [_PROPERTY.get(name, name) for name in own if own[name] != plain[name]]
     return {"place": list(dict.fromkeys(changed))}
 
 
 def speaker(seed: int, subject: int) -> Speaker:
-    """The subject's voice: high and short-tracted, or low and long-tracted."""
+    """Draw the subject's voice: high with a short vocal tract, or low with a long one."""
     rng = random(seed, subject, "voice")
     high = rng.uniform() < 0.5
     pitch = rng.uniform(180, 215) if high else rng.uniform(105, 135)
@@ -79,7 +80,7 @@ def speaker(seed: int, subject: int) -> Speaker:
 
 
 def syllables(plan: TrialPlan, speaker: Speaker, size: DemoSize) -> list[Syllable]:
-    """What is said in a speaking trial, in order."""
+    """Draw the syllables of a speaking trial, in order."""
     rng = plan.rng("speech")
     pitch = speaker.pitch * 2 ** (rng.normal(0, 0.4) / 12)
     loudness = float(rng.normal(0, 0.8))
@@ -88,49 +89,49 @@ def syllables(plan: TrialPlan, speaker: Speaker, size: DemoSize) -> list[Syllabl
     end = size.seconds - 0.1
     while time < end:
         count = int(rng.integers(5, 10))
-        for place_in_phrase in range(count):
-            manner = _manner(plan, time + 0.1, loudness)
-            length = rng.uniform(0.15, 0.24) / manner.rate
+        for position in range(count):
+            style = _style(plan, time + 0.1, loudness)
+            length = rng.uniform(0.15, 0.24) / style.rate
             # A phrase falls by two semitones from its first syllable to its last.
-            tone = manner.pitch + rng.normal(0, manner.melody) + 1.0 - 2.0 * place_in_phrase / count
+            tone = style.pitch + rng.normal(0, style.melody) + 1.0 - 2.0 * position / count
             first = pitch * 2 ** (tone / 12)
-            last = first * 2 ** (rng.normal(-0.2, 0.4 * manner.melody) / 12)
+            last = first * 2 ** (rng.normal(-0.2, 0.4 * style.melody) / 12)
             if time + length < end:
                 spoken.append(
-                    Syllable(time, time + length, int(rng.integers(len(VOWELS))), (float(first), float(last)), manner)
+                    Syllable(time, time + length, int(rng.integers(len(VOWELS))), (float(first), float(last)), style)
                 )
-            time += length + rng.uniform(0.015, 0.05) / manner.rate
-        time += rng.uniform(0.2, 0.45) / manner.rate
+            time += length + rng.uniform(0.015, 0.05) / style.rate
+        time += rng.uniform(0.2, 0.45) / style.rate
     return spoken
 
 
-def voice_trial(said: list[Syllable], plan: TrialPlan, speaker: Speaker, size: DemoSize) -> np.ndarray:
-    """The sound of :func:`syllables`: (time,) float32 in [-1, 1] at ``size.audio_rate``."""
+def voice_trial(speech: list[Syllable], plan: TrialPlan, speaker: Speaker, size: DemoSize) -> np.ndarray:
+    """Synthesise the sound of :func:`syllables`: (time,) float32 in [-1, 1] at ``size.audio_rate``."""
     rng, rate = plan.rng("voice"), size.audio_rate
     wave = FLOOR * rng.standard_normal(round(size.seconds * rate), dtype=np.float32)
-    for syllable in said:
+    for syllable in speech:
         begin = int(syllable.start * rate)
-        sound = _say(syllable, speaker, rng, rate)
+        sound = _synthesise(syllable, speaker, rng, rate)
         wave[begin : begin + len(sound)] += sound[: len(wave) - begin]
     return np.clip(wave, -1, 1)
 
 
-def _manner(plan: TrialPlan, time: float, loudness: float) -> Manner:
-    """The manner of speaking at a time, between plain and the emotion's."""
+def _style(plan: TrialPlan, time: float, loudness: float) -> SpeakingStyle:
+    """The style of speaking at a time, between neutral and the emotion's."""
     expression = plan.expressions.get("audio")
     share = float(envelope(expression, np.array([time]))[0]) * (expression.strength if expression else 0.0)
-    plain, target = Manner(), VOICES[expression.emotion if expression else "Neutral"]
+    plain, target = SpeakingStyle(), VOICES[expression.emotion if expression else "Neutral"]
     mixed = {
         field.name: (1 - share) * getattr(plain, field.name) + share * getattr(target, field.name)
-        for field in dataclasses.fields(Manner)
+        for field in dataclasses.fields(SpeakingStyle)
     }
     mixed["loudness"] += loudness
-    return Manner(**mixed)
+    return SpeakingStyle(**mixed)
 
 
-def _say(syllable: Syllable, speaker: Speaker, rng: np.random.Generator, rate: int) -> np.ndarray:
-    """The sound of one syllable: source, vocal tract, loudness."""
-    manner = syllable.manner
+def _synthesise(syllable: Syllable, speaker: Speaker, rng: np.random.Generator, rate: int) -> np.ndarray:
+    """Synthesise one syllable: source, vocal tract, loudness."""
+    style = syllable.style
     samples = max(16, int((syllable.stop - syllable.start) * rate))
     along = np.linspace(0, 1, samples, dtype=np.float32)
     pitch = syllable.pitch[0] + (syllable.pitch[1] - syllable.pitch[0]) * along
@@ -139,18 +140,18 @@ def _say(syllable: Syllable, speaker: Speaker, rng: np.random.Generator, rate: i
     opening = 0.5 - 0.5 * np.cos(np.pi * np.minimum(cycle / 0.4, 1))
     closing = np.cos(0.5 * np.pi * np.clip((cycle - 0.4) / 0.16, 0, 1))
     source = np.diff(np.where(cycle < 0.4, opening, closing), prepend=0.0)
-    breath = 0.01 + 0.02 * speaker.breath + 0.02 * max(0.0, -manner.brightness)
+    breath = 0.01 + 0.02 * speaker.breath + 0.02 * max(0.0, -style.brightness)
     source += breath * rng.standard_normal(samples)
-    # The pole moves with the sampling rate, so that a voice sounds alike at 16 and 48 kHz.
-    pole = np.exp(-2 * np.pi * 700 * 2 ** (1.2 * manner.brightness) / rate)
+    # The pole depends on the sampling rate, so that a voice sounds the same at 16 and 48 kHz.
+    pole = np.exp(-2 * np.pi * 700 * 2 ** (1.2 * style.brightness) / rate)
     source = lfilter([1 - pole], [1, -pole], source)
-    factor = speaker.tract * manner.formants
+    factor = speaker.tract * style.formants
     formants = [*(f * factor for f in VOWELS[syllable.vowel]), 3500 * factor]
     sections = [_resonance(f, 60 + 0.05 * f, rate) for f in formants if f < 0.45 * rate]
     sound = sosfilt(np.array(sections), source)
     attack, release = np.clip(along / 0.18, 0, 1), np.clip((1 - along) / 0.3, 0, 1)
     sound *= np.minimum(attack, release)
-    level = LEVEL * 10 ** (manner.loudness / 20)
+    level = LEVEL * 10 ** (style.loudness / 20)
     return (sound * (level / (np.sqrt(np.mean(sound**2)) + 1e-9))).astype(np.float32)
 
 

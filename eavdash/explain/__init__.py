@@ -1,1 +1,1 @@
-"""Attention, attributions and their receipts for one trial."""
+"""Explanations of single trials: attention, attributions and their completeness."""

@@ -1,8 +1,8 @@
-"""How the fusion shared its attention among the modalities, window by window.
+"""Attention of the fusion among the modalities, per window.
 
-In: the decision on a window. Out: arrays over *all* modalities of the model, zeros where one is absent: the shares of
-the decision per head, and before it, per layer and head, how modality attended to modality. Only the fusion
-``attention`` has anything to show; the published layer attends to a single token, and concatenation to none.
+In: the model's output for a window. Out: arrays over *all* modalities of the model, zeros where one is absent: the
+class token's shares per head and, for the layers before it, the attention between modalities per layer and head. Only
+the fusion ``attention`` has any: the published layer attends to a single token, and concatenation to none.
 """
 
 from __future__ import annotations
@@ -14,29 +14,32 @@ import numpy as np
 if TYPE_CHECKING:  # reading a stored explanation needs no torch
     from torch import Tensor
 
-    from eavdash.explain.fused import Decided
+    from eavdash.explain.fused import FusedModelOutput
 
 
-def shares(decided: Decided) -> np.ndarray | None:
-    """Attention of the class token (window, head, modality) float32, which sums to 1 over the modalities; or None."""
-    return _array(decided.fused.attention)
+def shares(output: FusedModelOutput) -> np.ndarray | None:
+    """Return the class token's attention (window, head, modality) float32, which sums to 1 over modalities; or None."""
+    return _array(output.fused.attention)
 
 
-def modality_map(decided: Decided) -> np.ndarray | None:
-    """(window, modality, modality) float32: how much the row's tokens attend to the column's; or None.
+def modality_map(output: FusedModelOutput) -> np.ndarray | None:
+    """Return the attention of the row modality to the column modality (window, modality, modality) float32; or None.
 
-    The mean of :func:`layer_maps` over layers and heads.
+    It is the mean of :func:`layer_maps` over layers and heads.
     """
-    return _array(decided.fused.map)
+    return _array(output.fused.map)
 
 
-def layer_maps(decided: Decided) -> np.ndarray | None:
-    """(window, layer, head, modality, modality) float32; each row of a modality that is there sums to 1; or None."""
-    return _array(decided.fused.maps)
+def layer_maps(output: FusedModelOutput) -> np.ndarray | None:
+    """Return attention (window, layer, head, modality, modality) float32, or None.
+
+    Rows of present modalities sum to 1.
+    """
+    return _array(output.fused.maps)
 
 
 def mean_maps(maps: np.ndarray) -> np.ndarray:
-    """(layer, head, modality, modality) float64: the mean over the windows that have the row's modality.
+    """Average over the windows that have the row's modality: (layer, head, modality, modality) float64.
 
     Rows of a modality that no window has are 0.
     """

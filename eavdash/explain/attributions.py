@@ -1,8 +1,8 @@
-"""Which part of a recording spoke for a decision: integrated gradients (Sundararajan et al. 2017), by Captum.
+"""Integrated gradients of a prediction (Sundararajan et al. 2017), computed with Captum.
 
-In: a model, the windows of the modalities that are present with their masks, and a class. Out: attributions shaped
-like the inputs, whose sum over all modalities is the logit of the class less its logit at the baseline (completeness),
-and how far it misses that. The integral is a sum over ``steps`` points, so that the gap is the error of the numbers.
+In: a model, the windows of the present modalities with their masks, and a class. Out: attributions shaped like the
+inputs, which sum over all modalities to the logit of the class minus its logit at the baseline (completeness), and the
+gap. The integral is a sum over ``steps`` points, so the gap measures the numerical error.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from eavdash.explain.fused import FusedModel
 
 @dataclass(frozen=True)
 class Completeness:
-    """The receipt of one window: what the attributions should add up to, and what they do."""
+    """Completeness of the attributions of one window: their expected and actual sum."""
 
     output: float  # logit of the class
     baseline: float  # the same at the baseline
@@ -28,16 +28,16 @@ class Completeness:
 
     @property
     def gap(self) -> float:
-        """|total - (output - baseline)|."""
+        """Absolute gap |total - (output - baseline)|."""
         return abs(self.total - (self.output - self.baseline))
 
     @property
     def relative_gap(self) -> float:
-        """The gap as a share of |output - baseline|; 0 where both are 0."""
+        """The gap relative to |output - baseline|; 0 if the gap is 0."""
         return self.gap / max(abs(self.output - self.baseline), 1e-12) if self.gap else 0.0
 
     def to_dict(self) -> dict[str, float]:
-        """JSON-ready, the gaps included."""
+        """Return a JSON-ready dictionary that includes the gaps."""
         return {**asdict(self), "gap": self.gap, "relative_gap": self.relative_gap}
 
 
@@ -49,24 +49,24 @@ def integrated_gradients(
     steps: int = 32,
     batch: int = 8,
 ) -> tuple[dict[str, Tensor], Completeness]:
-    """Attributions of the logit of class ``target`` for one window.
+    """Compute the attributions of the logit of class ``target`` for one window.
 
     Args:
-        inputs: per modality present, a batch of one window as the encoder takes it (models/base.py).
-        masks: their masks; what is masked gets attribution 0.
-        steps: points of the Gauss-Legendre sum.
+        inputs: a batch of one window of encoder input per present modality (models/base.py).
+        masks: their masks; masked samples get attribution 0.
+        steps: points of the Gauss-Legendre quadrature.
         batch: points computed at a time.
 
     Returns:
-        Attributions (vision summed over the colours: (1, F, H, W)), and the completeness receipt.
+        Attributions (vision summed over the colours: (1, F, H, W)), and their completeness.
     """
     names = tuple(m for m in model.modalities if m in inputs)
     values = tuple(inputs[m] for m in names)
-    hidden = tuple(masks[m] for m in names)
+    fixed = tuple(masks[m] for m in names)
     baselines = tuple(model.baseline(m, x) for m, x in zip(names, values, strict=True))
-    attributions = along_path(partial(model, names), values, baselines, hidden, target, steps, batch)
+    attributions = along_path(partial(model, names), values, baselines, fixed, target, steps, batch)
     with torch.no_grad():
-        output, baseline = (float(model(names, *x, *hidden)[0, target]) for x in (values, baselines))
+        output, baseline = (float(model(names, *x, *fixed)[0, target]) for x in (values, baselines))
     total = float(sum(a.double().sum() for a in attributions))
     found = {m: a.sum(dim=2) if m == "vision" else a for m, a in zip(names, attributions, strict=True)}
     return found, Completeness(output, baseline, total)
@@ -81,7 +81,7 @@ def along_path(
     steps: int,
     batch: int,
 ) -> tuple[Tensor, ...]:
-    """Captum's integrated gradients of ``function(*inputs, *fixed)[:, target]``; ``fixed`` is not attributed to."""
+    """Return Captum's integrated gradients of ``function(*inputs, *fixed)[:, target]`` with respect to ``inputs``."""
     method = IntegratedGradients(function)
     found: tuple[Tensor, ...] = method.attribute(
         inputs,

@@ -1,4 +1,4 @@
-"""Which run's decision on a trial is explained: one that tested it, never one that was trained on it."""
+"""Choice of the run that explains a trial: one that tested it, never one that was trained on it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from eavdash.store import RunDir, StudyDir
 
 
 def testing_run(study: StudyDir, subject: str, trial: str, fold: int | None, seed: int | None) -> RunDir:
-    """The finished run whose predictions hold the trial as a test trial.
+    """Return the finished run whose predictions contain the trial as a test trial.
 
     Fusion comes before the single modalities (in canonical order), then lower folds and seeds before higher ones. Runs
-    whose own files cannot be read are for others to name.
+    with unreadable files are skipped; other checks report them.
 
     Raises:
-        UsageError: there is none; the message says what there is.
+        UsageError: there is none; the message lists the runs there are.
     """
     finished = [r for r in study.runs() if not r.unreadable() and r.status()["state"] == "done"]
-    seen: list[str] = []
+    other_splits: list[str] = []
     candidates = []
     for run in finished:
         config = run.config()
@@ -34,17 +34,17 @@ def testing_run(study: StudyDir, subject: str, trial: str, fold: int | None, see
         if split == "test":
             return run
         if split:
-            seen.append(f"a {split} trial of {run.name}")
+            other_splits.append(f"a {split} trial of {run.name}")
     raise UsageError.at(
         f"study {study.name}, subject {subject}, trial {trial}",
         expected="a finished run" + _asked(fold, seed) + " that tested this trial",
-        found=_found(seen, candidates, finished),
-        remedy="train the fold that tests it, or choose another trial: eavdash status " + study.name,
+        found=_found(other_splits, candidates, finished),
+        remedy=f"train the fold that tests it, or choose another trial (see eavdash status {study.name})",
     )
 
 
 def _split(run: RunDir, subject: str, trial: str) -> str:
-    """The split of a trial in a run's predictions; empty if it has none."""
+    """Return the split of a trial in a run's predictions; empty if it is not there."""
     frame = pd.read_parquet(run.verify("predictions.parquet"), columns=["subject", "trial", "split"])
     rows = frame.loc[(frame["subject"] == subject) & (frame["trial"] == trial), "split"]
     return "" if rows.empty else str(rows.iloc[0])
@@ -54,12 +54,12 @@ def _asked(fold: int | None, seed: int | None) -> str:
     return "".join(f" of {name} {value}" for name, value in (("fold", fold), ("seed", seed)) if value is not None)
 
 
-def _found(seen: list[str], candidates: list, finished: list[RunDir]) -> str:
-    if seen:
-        return ", ".join(seen[:3])
+def _found(other_splits: list[str], candidates: list, finished: list[RunDir]) -> str:
+    if other_splits:
+        return ", ".join(other_splits[:3])
     if candidates:
         names = ", ".join(run.name for *_, run in candidates[:3])
-        return f"{names}, without such a trial"
+        return f"{names}, without this trial"
     if finished:
         return f"finished runs of other subjects, folds or seeds ({', '.join(r.name for r in finished[:3])})"
     return "no finished run"

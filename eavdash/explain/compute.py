@@ -1,4 +1,4 @@
-"""The computation behind :func:`eavdash.explain.trial.explain_trial`: recordings and weights in, an Explanation out."""
+"""Computation of an explanation from recordings and weights, for :func:`eavdash.explain.trial.explain_trial`."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from eavdash.config.choices import COLUMN
 from eavdash.config.convert import from_dict
 from eavdash.config.schema import StudyConfig
 from eavdash.data.inputs import load_windows
-from eavdash.data.standardise import recorded, standardised
+from eavdash.data.standardise import raw_values, standardise
 from eavdash.data.table import open_table, select
 from eavdash.data.windows import WindowSet
 from eavdash.errors import TableError, UsageError
 from eavdash.explain.attention import layer_maps, modality_map, shares
 from eavdash.explain.attributions import Completeness, integrated_gradients
 from eavdash.explain.explanation import Explanation
-from eavdash.explain.fused import Decided, FusedModel, encoder_runs, load_unit
+from eavdash.explain.fused import FusedModel, FusedModelOutput, encoder_runs, load_fused_model
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.atomic import sha256
 
 _SMALLEST = 1e-12  # keeps the logarithm of a probability finite
-#: At most this many numbers of input are on their way through the model at a time.
+#: Maximum number of input values processed by the model at a time.
 _BATCH_NUMBERS = 4_000_000
 
 
 @dataclass(frozen=True)
 class _Window:
-    """One window as the model takes it: a batch of one per modality present."""
+    """Encoder input of one window: a batch of one per present modality."""
 
     number: int
     start: float
@@ -45,18 +45,18 @@ class _Window:
 def compute(
     study: StudyDir, run: RunDir, subject: str, trial: str, method: str, device: str, steps: int
 ) -> Explanation:
-    """The explanation of a trial by ``run``; nothing is written but the cache of windows."""
+    """Compute the explanation of a trial by ``run``; only the cache of windows is written."""
     info = run.config()
     classes = tuple(info["classes"])
     where = _device(device)
-    model = load_unit(study, run, where)
+    model = load_fused_model(study, run, where)
     row = _row(study, from_dict(info["config"]), subject, trial)
     sets = _window_sets(study, run, row)
     windows = _windows(sets, where)
     with torch.no_grad():
-        decided = [model.decide(w.inputs, w.masks) for w in windows]
+        outputs = [model.predict(w.inputs, w.masks) for w in windows]
     stage = str(info["stage"])
-    probabilities = _probabilities(stage, sets, decided, len(classes))
+    probabilities = _probabilities(stage, sets, outputs, len(classes))
     trial_probabilities = {s: _geometric_mean(p) for s, p in probabilities.items()}
     target = int(trial_probabilities[stage].argmax())
     attributions, completeness = _attribute(model, sets, windows, target, steps)
@@ -85,11 +85,11 @@ def compute(
         window_probabilities=probabilities,
         trial_probabilities=trial_probabilities,
         attributions=attributions,
-        inputs={m: _aligned(s, recorded(s), windows) for m, s in sets.items()},
+        inputs={m: _aligned(s, raw_values(s), windows) for m, s in sets.items()},
         masks={m: _aligned(s, s.mask, windows) for m, s in sets.items()},
-        attention=_stacked([shares(d) for d in decided]),
-        map=_stacked([modality_map(d) for d in decided]),
-        maps=_stacked([layer_maps(d) for d in decided]),
+        attention=_stacked([shares(d) for d in outputs]),
+        map=_stacked([modality_map(d) for d in outputs]),
+        maps=_stacked([layer_maps(d) for d in outputs]),
         channels=tuple(sets["eeg"].meta["channels"]) if "eeg" in sets else (),
         rate=float(sets["eeg"].meta["rate"]) if "eeg" in sets else 0.0,
         receipts={
@@ -125,7 +125,7 @@ def _device(name: str) -> torch.device:
 
 
 def _row(study: StudyDir, config: StudyConfig, subject: str, trial: str) -> pd.DataFrame:
-    """The trial's row of the trial table, as a frame of one row."""
+    """Return the trial's row of the trial table, as a frame of one row."""
     path = study.study()["dataset"]["path"]
     frame = select(open_table(path), config, (subject,)).frame
     row = frame[frame["trial"] == trial].reset_index(drop=True)
@@ -140,7 +140,7 @@ def _row(study: StudyDir, config: StudyConfig, subject: str, trial: str) -> pd.D
 
 
 def _window_sets(study: StudyDir, run: RunDir, row: pd.DataFrame) -> dict[str, WindowSet]:
-    """The trial's windows in each modality of the decision that was recorded, with the channels of training."""
+    """Return the trial's windows in each recorded modality of the model, with the EEG channels used in training."""
     sets = {}
     for modality, encoder in encoder_runs(study, run).items():
         if row[COLUMN[modality]].iloc[0] == "":
@@ -151,20 +151,20 @@ def _window_sets(study: StudyDir, run: RunDir, row: pd.DataFrame) -> dict[str, W
             config = replace(config, eeg=replace(config.eeg, channels=tuple(info["input"]["channels"])))
         windows = load_windows(row, modality, config, study.cache_dir)
         if statistics := info["input"].get("subject_scaling"):
-            windows = standardised(windows, statistics)
+            windows = standardise(windows, statistics)
         sets[modality] = windows
     return sets
 
 
 def _windows(sets: Mapping[str, WindowSet], device: torch.device) -> list[_Window]:
-    """Windows by number, each with the modalities that reach that far."""
-    places: dict[int, dict[str, int]] = {}
+    """Return the windows in order of their numbers, each with the modalities that are long enough."""
+    rows_by_number: dict[int, dict[str, int]] = {}
     for modality, windows in sets.items():
-        for place, number in enumerate(windows.index["window"]):
-            places.setdefault(int(number), {})[modality] = place
+        for row, number in enumerate(windows.index["window"]):
+            rows_by_number.setdefault(int(number), {})[modality] = row
     made = []
-    for number in sorted(places):
-        rows = places[number]
+    for number in sorted(rows_by_number):
+        rows = rows_by_number[number]
         spans = [sets[m].index.iloc[i][["start", "stop"]].astype(float) for m, i in rows.items()]
         inputs = {m: _tensor(sets[m], i).to(device) for m, i in rows.items()}
         masks = {m: torch.from_numpy(np.array(sets[m].mask[i : i + 1])).to(device) for m, i in rows.items()}
@@ -173,16 +173,16 @@ def _windows(sets: Mapping[str, WindowSet], device: torch.device) -> list[_Windo
     return made
 
 
-def _tensor(windows: WindowSet, place: int) -> Tensor:
-    """One window as its encoder takes it (models/base.py)."""
-    x = torch.from_numpy(np.array(windows.values[place : place + 1]))
+def _tensor(windows: WindowSet, row: int) -> Tensor:
+    """Return one window as encoder input (models/base.py)."""
+    x = torch.from_numpy(np.array(windows.values[row : row + 1]))
     if windows.modality == "vision":
         return x.permute(0, 1, 4, 2, 3).to(torch.float32) / 255
     return x.to(torch.float32)
 
 
 def _aligned(windows: WindowSet, values: np.ndarray, every: list[_Window]) -> np.ndarray:
-    """``values`` of one modality on the windows of all, zeros where a window lacks it."""
+    """Align the ``values`` of one modality to the windows of all modalities, with zeros where a window lacks it."""
     out = np.zeros((len(every), *values.shape[1:]), dtype=values.dtype)
     for i, window in enumerate(every):
         if windows.modality in window.rows:
@@ -207,14 +207,14 @@ def _attribute(
 
 
 def _probabilities(
-    stage: str, sets: Mapping[str, WindowSet], decided: list[Decided], classes: int
+    stage: str, sets: Mapping[str, WindowSet], outputs: list[FusedModelOutput], classes: int
 ) -> dict[str, np.ndarray]:
-    """Per stage (window, class) float64: each encoder's own decision, and the explained one."""
-    found = {m: np.full((len(decided), classes), np.nan) for m in sets}
-    for i, one in enumerate(decided):
+    """Return probabilities (window, class) float64 of each encoder and of the explained stage."""
+    found = {m: np.full((len(outputs), classes), np.nan) for m in sets}
+    for i, one in enumerate(outputs):
         for modality, encoded in one.encoded.items():
             found[modality][i] = _softmax(encoded.logits)
-    found[stage] = np.stack([_softmax(one.fused.logits) for one in decided])
+    found[stage] = np.stack([_softmax(one.fused.logits) for one in outputs])
     return found
 
 
@@ -223,7 +223,7 @@ def _softmax(logits: Tensor) -> np.ndarray:
 
 
 def _geometric_mean(probabilities: np.ndarray) -> np.ndarray:
-    """Mean of the windows' log-probabilities, as a distribution."""
+    """Return the normalised exponential of the mean log-probabilities over windows."""
     logs = np.nanmean(np.log(np.clip(probabilities, _SMALLEST, None)), axis=0)
     mean = np.exp(logs - logs.max())
     return np.asarray(mean / mean.sum())
@@ -237,7 +237,7 @@ def _stacked(parts: list[np.ndarray | None]) -> np.ndarray | None:
 def _reproduction(
     run: RunDir, subject: str, trial: str, classes: tuple[str, ...], windows: list[_Window], found: np.ndarray
 ) -> float | None:
-    """Largest difference between these windows' probabilities and those that the run wrote when it tested them."""
+    """Return the largest difference between these probabilities and those in the run's predictions."""
     frame = pd.read_parquet(run.verify("predictions.parquet"))
     rows = frame[(frame["subject"] == subject) & (frame["trial"] == trial) & (frame["frame"] == -1)]
     stored = rows.set_index("window").reindex([w.number for w in windows])[[f"p_{c}" for c in classes]].to_numpy()

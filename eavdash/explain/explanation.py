@@ -1,7 +1,6 @@
-"""What is known of one explained trial, and how it is kept: arrays (.npz) and receipts (.json) in a folder of its run.
+"""Explanation of one trial and its storage: arrays (.npz) and receipts (.json) in a folder of its run.
 
-In: an :class:`Explanation`, or the name of one. Out: its files, or the explanation; neither torch nor the recordings
-are needed.
+In: an :class:`Explanation`, or its name. Out: its files, or the explanation. Needs neither torch nor the recordings.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _ARRAYS = ("attributions", "inputs", "masks", "window_probabilities", "trial_pro
 
 @dataclass(frozen=True)
 class Explanation:
-    """What is known of one trial. Windows are in order; W of them, M ``modalities``, K ``classes``.
+    """Explanation of one trial with W windows in order, M ``modalities`` and K ``classes``.
 
     Arrays by modality cover all windows, with zeros where a window lacks the modality:
     ``inputs`` vision (W, F, H, W, 3) uint8, audio (W, L, mel) log-mel, eeg (W, C, T) volt; ``masks`` True where
@@ -34,7 +33,7 @@ class Explanation:
 
     study: str
     run: str
-    stage: str  # whose decision is explained
+    stage: str  # whose prediction is explained
     method: str
     subject: str
     trial: str
@@ -57,14 +56,14 @@ class Explanation:
 
     @property
     def shares(self) -> dict[str, float]:
-        """Attention per modality, averaged over heads and windows; empty where the fusion has none to show."""
+        """Attention per modality, averaged over heads and windows; empty if the fusion has no attention."""
         if self.attention is None:
             return {}
         return dict(zip(self.modalities, self.attention.mean(axis=(0, 1)).tolist(), strict=True))
 
     @property
     def head_shares(self) -> dict[str, dict[str, float]]:
-        """Attention per head (``head 1`` ...) and modality, averaged over the windows; empty where there is none."""
+        """Attention per head (``head 1`` ...) and modality, averaged over the windows; empty if there is none."""
         if self.attention is None:
             return {}
         means = self.attention.mean(axis=0).tolist()  # (heads, M)
@@ -72,7 +71,7 @@ class Explanation:
 
     @property
     def layer_maps(self) -> dict[str, dict[str, dict[str, float]]]:
-        """Per layer and head (``layer 1 head 1`` ...) how much a modality attends to each, over the windows it has."""
+        """Attention between modalities per layer and head (``layer 1 head 1`` ...), averaged over the row's windows."""
         if self.maps is None:
             return {}
         return {
@@ -90,7 +89,7 @@ class Explanation:
         return {m: float(a.astype(np.float64).sum() / len(self.windows)) for m, a in self.attributions.items()}
 
     def summary(self) -> dict[str, Any]:
-        """The numbers of the explanation, JSON-ready."""
+        """Return the numbers of the explanation as a JSON-ready dictionary."""
         completeness = self.receipts["completeness"]
         return {
             "study": self.study,
@@ -117,12 +116,12 @@ class Explanation:
 
 
 def explanation_name(run: RunDir, subject: str, trial: str) -> str:
-    """What names a trial among a run's explanations: itself, and the subject too where the run tests several."""
+    """Return the name of a trial's explanation: the trial, prefixed by the subject if the run tests several."""
     return trial if run.config().get("subject") else f"{subject}/{trial}"
 
 
 def save_explanation(run: RunDir, explanation: Explanation) -> None:
-    """Write the arrays and, after them, the receipts, which hold the arrays' checksum."""
+    """Write the arrays, then the receipts, which include the arrays' checksum."""
     name = explanation_name(run, explanation.subject, explanation.trial)
     arrays_file, receipts_file = run.explain_files(name, explanation.method)
     arrays_file.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +137,7 @@ def save_explanation(run: RunDir, explanation: Explanation) -> None:
 
 
 def load_explanation(run: RunDir, trial: str, method: str = METHODS[0]) -> Explanation | None:
-    """The stored explanation named ``trial`` (see :func:`explanation_name`); None if there is none of this model.
+    """Load the explanation named ``trial`` (see :func:`explanation_name`); None if there is none for this model.
 
     Raises:
         IntegrityError: its files are damaged.
@@ -147,13 +146,18 @@ def load_explanation(run: RunDir, trial: str, method: str = METHODS[0]) -> Expla
     if not arrays_file.exists() or not receipts_file.exists():
         return None
     fields = dict(read_json(receipts_file))
-    # An explanation of weights that have since been trained again is none of this run.
+    # An explanation of earlier weights does not apply to this model.
     for name, checksum in fields["receipts"]["checksums"].items():
         if (run.sibling(name).status().get("checksums") or {}).get("model.safetensors", checksum) != checksum:
             return None
     remedy = "delete the file and explain the trial again"
     if fields.pop("arrays") != sha256(arrays_file):
-        raise IntegrityError.at(arrays_file, expected="the arrays of its receipts", found="others", remedy=remedy)
+        raise IntegrityError.at(
+            arrays_file,
+            expected=f"the checksum in {receipts_file.name}",
+            found="a different checksum",
+            remedy=remedy,
+        )
     found: dict[str, Any] = {kind: {} for kind in _ARRAYS} | dict.fromkeys(_ATTENTION)
     try:
         with np.load(arrays_file, allow_pickle=False) as stored:

@@ -1,8 +1,8 @@
-"""A trained decision as one function of its recordings: encoders and fusion joined, from pixels to logits.
+"""A trained model as one function of its recordings: encoders and fusion combined, from input to logits.
 
-In: a finished run. A fusion run brings its encoders from the runs that config.json names as parents, or, where they
-were fine-tuned with it, from its own folder; the run of a single modality is a decision too, without fusion. Out: a
-frozen :class:`FusedModel` in evaluation mode.
+In: a finished run. The encoders of a fusion come from its parent runs in config.json or, if they were fine-tuned with
+it, from its own folder; the run of a single modality is a model without fusion. Out: a frozen :class:`FusedModel` in
+evaluation mode.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from eavdash.models.base import Encoded, Encoder
+from eavdash.models.base import Encoder, EncoderOutput
 from eavdash.models.build import build, load_weights
-from eavdash.models.fusion import Fused, Fusion
+from eavdash.models.fusion import Fusion, FusionOutput
 from eavdash.store import RunDir, StudyDir
 
 
 @dataclass
-class Decided:
-    """A batch of windows through the model."""
+class FusedModelOutput:
+    """Output of a :class:`FusedModel` for a batch of windows."""
 
-    fused: Fused
-    encoded: dict[str, Encoded]  # of the modalities that were given
+    fused: FusionOutput
+    encoded: dict[str, EncoderOutput]  # of the given modalities
 
 
 class FusedModel(nn.Module):
-    """Encoders and their fusion. With ``fusion`` None there is one encoder, and the decision is its own."""
+    """Encoders and their fusion. If ``fusion`` is None there is a single encoder, whose logits are the output."""
 
     def __init__(self, encoders: Mapping[str, Encoder], fusion: Fusion | None) -> None:
         super().__init__()
@@ -37,37 +37,38 @@ class FusedModel(nn.Module):
         self.fusion = fusion
         self.eval().requires_grad_(False)
 
-    def decide(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Decided:
-        """Inputs and masks as the encoders take them, one entry per modality that is present."""
-        encoded: dict[str, Encoded] = {m: self.encoders[m](inputs[m], masks[m]) for m in self.modalities if m in inputs}
+    def predict(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> FusedModelOutput:
+        """Run encoders and fusion on encoder inputs and masks, one entry per present modality."""
+        encoded: dict[str, EncoderOutput] = {
+            m: self.encoders[m](inputs[m], masks[m]) for m in self.modalities if m in inputs
+        }
         if self.fusion is None:
             only = encoded[self.modalities[0]]
-            return Decided(Fused(only.logits, frame_logits=only.frame_logits), encoded)
+            return FusedModelOutput(FusionOutput(only.logits, frame_logits=only.frame_logits), encoded)
         tokens, valid = {m: e.tokens for m, e in encoded.items()}, {m: e.mask for m, e in encoded.items()}
-        evidence = {m: e.logits for m, e in encoded.items()}
-        return Decided(self.fusion(tokens, valid, evidence), encoded)
+        encoder_logits = {m: e.logits for m, e in encoded.items()}
+        return FusedModelOutput(self.fusion(tokens, valid, encoder_logits), encoded)
 
     def forward(self, names: tuple[str, ...], *arguments: Tensor) -> Tensor:
-        """Window logits (B, K) from the inputs of the modalities ``names``, then their masks, all positional."""
+        """Return window logits (B, K); ``arguments`` are the inputs of the modalities ``names``, then their masks."""
         count = len(names)
         inputs = dict(zip(names, arguments[:count], strict=True))
-        return self.decide(inputs, dict(zip(names, arguments[count:], strict=True))).fused.logits
+        return self.predict(inputs, dict(zip(names, arguments[count:], strict=True))).fused.logits
 
     def baseline(self, modality: str, x: Tensor) -> Tensor:
-        """What stands for "nothing there", shaped like ``x``: the input that scaling turns into zeros.
+        """Return the baseline of the attributions, shaped like ``x``: the input that scaling maps to zeros.
 
-        That is the mean colour of the training frames for vision (mid-grey for pretrained encoders), the training
-        windows' mean spectrum for audio (AudioSet's mean where its constants are used), and each channel's mean for
-        EEG.
+        It is the mean colour of the training frames for vision (mid-grey for pretrained encoders), the training
+        windows' mean spectrum for audio (AudioSet's mean if its constants are used), and each channel's mean for EEG.
         """
         return self.encoders[modality].get_buffer("shift").expand_as(x)
 
 
-def load_unit(study: StudyDir, run: RunDir, device: str | torch.device = "cpu") -> FusedModel:
-    """The decision that ``run`` has learned.
+def load_fused_model(study: StudyDir, run: RunDir, device: str | torch.device = "cpu") -> FusedModel:
+    """Load the model of ``run``.
 
     Raises:
-        IntegrityError: weights are missing, damaged, or not those of the configuration beside them.
+        IntegrityError: weights are missing, damaged, or do not match their configuration.
     """
     specs = run.config().get("encoders")
     if specs:  # fine-tuned together with the fusion
@@ -81,7 +82,7 @@ def load_unit(study: StudyDir, run: RunDir, device: str | torch.device = "cpu") 
 
 
 def encoder_runs(study: StudyDir, run: RunDir) -> dict[str, RunDir]:
-    """The run in which each encoder of the decision of ``run`` was trained alone, by modality."""
+    """Return, by modality, the run in which each encoder of ``run`` was trained alone."""
     config = run.config()
     if config["stage"] != "fusion":
         return {config["stage"]: run}

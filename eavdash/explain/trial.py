@@ -1,10 +1,10 @@
-"""One trial explained: what each modality and the fusion said, what was attended to, and which parts spoke for it.
+"""Explanation of one trial: probabilities per modality and fusion, attention, and attributions of the inputs.
 
-In: a study with a finished run that *tested* the trial. Out: an :class:`Explanation`, kept as arrays (.npz) and
-receipts (.json) in that run's folder. Reading one back needs neither torch nor the recordings.
+In: a study with a finished run that *tested* the trial. Out: an :class:`Explanation`, stored as arrays (.npz) and
+receipts (.json) in that run's folder. Loading one needs neither torch nor the recordings.
 
-The explained decision is the fusion's, or a single modality's where the study has no finished fusion; the explained
-class is the one predicted for the trial. Delegated: to data, the recordings; to attributions.py, Captum.
+The explained prediction is the fusion's, or a single modality's if the study has no finished fusion; the explained
+class is the one predicted for the trial.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def explain_trial(
     device: str = "cpu",
     steps: int = STEPS,
 ) -> Explanation:
-    """Compute and store the explanation of a trial by the run that tested it (the first, where several did).
+    """Compute and store the explanation of a trial by the (first) run that tested it.
 
     Raises:
         UsageError: there is no such method, or no finished run has tested the trial.

@@ -1,6 +1,6 @@
-"""The health of a dataset: every recording measured once, judged, and compared with its partners.
+"""The health check of a dataset: every recording is measured, checked, and compared with the others of its trial.
 
-check.py makes the report (report.py) of: scan.py (files → measures, with memory.py and workers.py behind it), rules.py
-(single recordings), pairing.py (recordings together), protocols.py (what the protocols make of them). Nothing is
-imported here: the processes that measure start without pandas.
+check.py makes the report (report.py) from scan.py (files → measures, using memory.py and workers.py), rules.py (single
+recordings), pairing.py (relations between recordings) and protocols.py (preview of the splits). Nothing is imported
+here, so that the measuring processes start without pandas.
 """

@@ -1,8 +1,8 @@
-"""The health report of a dataset: what is there, what is wrong with it, and what to do about it.
+"""The health report of a dataset: its content, its faults, and remedies.
 
-In: a dataset folder or a trial table. Out: a :class:`HealthReport`. Delegated to scan.py: looking at every file once;
-to judge.py and pairing.py: the findings; to outlook.py: what the protocols make of it. Nothing is raised: whatever is
-wrong becomes a finding, for one bad file as for a dataset that cannot be opened, or for an error of this program.
+In: a dataset folder or a trial table. Out: a :class:`HealthReport`. Delegated to scan.py: measuring every file once; to
+rules.py and pairing.py: the findings; to protocols.py: the preview of the splits. Nothing is raised: every fault
+becomes a finding, whether of one file, of a dataset that cannot be opened, or of this program.
 """
 
 from __future__ import annotations
@@ -16,12 +16,19 @@ from typing import TypeVar
 import pandas as pd
 
 from eavdash.config.schema import StudyConfig
-from eavdash.data.table import TrialTable, expected, natural, open_table, with_sound_tracks
+from eavdash.data.table import (
+    NAMED_RECORDING,
+    TrialTable,
+    expected_recordings,
+    natural_order,
+    open_table,
+    with_sound_tracks,
+)
 from eavdash.errors import EavdashError, sentence
 from eavdash.health import pairing, rules, tables
-from eavdash.health.protocols import outlook
-from eavdash.health.report import NUMBERS, SEVERITIES, TEXTS, Finding, HealthReport, no_outlook, printable
-from eavdash.health.scan import Scan, looks, measured, scan
+from eavdash.health.protocols import split_preview
+from eavdash.health.report import NUMBERS, SEVERITIES, TEXTS, Finding, HealthReport, no_split_preview, printable
+from eavdash.health.scan import Scan, measure_requests, measure_table, scan
 from eavdash.store.atomic import sha256
 
 _COLUMNS = [*TEXTS[:5], *NUMBERS, *TEXTS[5:]]
@@ -35,24 +42,24 @@ def check_dataset(
     cache: Path | None = None,
     faces: bool = True,
 ) -> HealthReport:
-    """The health report of a dataset.
+    """Make the health report of a dataset.
 
-    ``report(done, of)`` is told about the files that have been looked at; ``config`` says how a study would read and
-    split them (default: quick); ``cache`` is the folder in which measures are remembered (None: nowhere); ``faces``
-    looks for faces in videos too. What ``report`` raises ends the check, as KeyboardInterrupt does; the next one goes
-    on where it stopped.
+    ``report(done, of)`` is called as files are measured; ``config`` determines how a study would read and split them
+    (default: quick); ``cache`` is the folder in which measures are remembered (None: nowhere); ``faces`` includes a
+    search for faces in videos. An exception from ``report`` ends the check, as KeyboardInterrupt does; the next check
+    resumes where it stopped.
     """
     try:
-        return _examined(open_table(path), path, report, config or StudyConfig(), cache, faces)
-    except _ToldError as error:
+        return _build_report(open_table(path), path, report, config or StudyConfig(), cache, faces)
+    except _ReportCallbackError as error:
         raise error.__cause__ or error from None
     except EavdashError as error:
-        return _only(path, rules.from_errors("error", [("", str(error))]))
-    except Exception as error:  # damaged file systems raise more than readers expect
-        return _only(path, [_unexpected(f"reading {path}", error)])
+        return _only_findings(path, rules.from_errors("error", [("", str(error))]))
+    except Exception as error:  # damaged file systems may raise anything
+        return _only_findings(path, [_unexpected(f"reading {path}", error)])
 
 
-def _examined(
+def _build_report(
     table: TrialTable,
     path: str | Path,
     report: Callable[[int, int], None] | None,
@@ -60,43 +67,43 @@ def _examined(
     cache: Path | None,
     faces: bool,
 ) -> HealthReport:
-    findings = Collected()
+    findings = FindingCollector()
     if config.audio.from_video:
         table = replace(table, frame=with_sound_tracks(table.frame))
     faces, notes = _faces(table, config, faces)
-    asked = looks(table.frame, faces)
-    done = findings.guarded("scanning", lambda: scan(asked, cache, _telling(report)), Scan())
-    rows = findings.guarded("collecting measures", lambda: measured(table.frame, asked, done.answers), None)
+    requests = measure_requests(table.frame, faces)
+    done = findings.guarded("scanning", lambda: scan(requests, cache, _wrap_report(report)), Scan())
+    rows = findings.guarded("collecting measures", lambda: measure_table(table.frame, requests, done.answers), None)
     if rows is None:
-        rows = measured(table.frame.iloc[:0], [], {})
+        rows = measure_table(table.frame.iloc[:0], [], {})
     rows["problem"] = rows["problem"].where(rows["problem"] != "", pairing.outside(rows))
     rows.loc[(rows["problem"] != "") & (rows["kind"] == ""), "kind"] = "outside"
-    sound = rows["problem"] == ""
-    wanted = expected(table)
-    usable = tables.usable(table.frame, rows[sound])
+    intact = rows["problem"] == ""
+    wanted = expected_recordings(table)
+    usable = tables.usable(table.frame, rows[intact])
     labels = tables.labels(table)
     findings += notes
     findings.add("layout", lambda: _layout(table))
     findings.add("unreadable files", lambda: rules.unreadable(rows))
     findings.add("missing recordings", lambda: pairing.missing(table, wanted))
-    findings.add("measures", lambda: rules.judged(rows[sound], config))
+    findings.add("measures", lambda: rules.findings_of(rows[intact], config))
     findings.add("lengths", lambda: pairing.lengths(rows))
     findings.add("overlaps", lambda: pairing.overlaps(rows))
     findings.add("copies", lambda: pairing.copies(rows, _digest(cache)))
-    findings.add("channels", lambda: _channels(rows[sound], done))
+    findings.add("channels", lambda: _channels(rows[intact], done))
     findings.add("sound tracks", lambda: _tracks(table, rows, config))
     if table.kind == "eav":
         findings.add("file names", lambda: pairing.eav_numbers(rows))
     findings.add("labels", lambda: tables.balance(labels))
-    broken = rows[~sound & rows["modality"].isin(config.modalities)]
+    broken = rows[~intact & rows["modality"].isin(config.modalities)]
     pairs = list(zip(broken["subject"], broken["trial"], strict=True))
-    view = findings.guarded("the outlook", lambda: outlook(table, config, pairs), no_outlook())
+    preview = findings.guarded("the split preview", lambda: split_preview(table, config, pairs), no_split_preview())
     findings += _notes(table.notes)
     if done.problem:
-        remedy = "choose another: every check opens all files again"
-        text = sentence(cache or "", "a cache that can be written", done.problem, remedy)
+        remedy = "choose another cache folder, as every check now opens all files again"
+        text = sentence(cache or "", "a writable cache", done.problem, remedy)
         findings += rules.from_errors("info", [("", text)])
-    found = sorted(_merged(_printable(f) for f in findings), key=lambda f: SEVERITIES.index(f.severity))
+    found = sorted(_merge(_printable(f) for f in findings), key=lambda f: SEVERITIES.index(f.severity))
     return HealthReport(
         path=printable(str(path)),
         kind=table.kind,
@@ -105,57 +112,57 @@ def _examined(
         labels=labels.rename_axis(columns=None).reset_index(),
         findings=tuple(found),
         recordings=rows[_COLUMNS].assign(**{c: rows[c].map(printable) for c in TEXTS}),
-        outlook=view,
+        split_preview=preview,
         scanned=done.scanned,
         reused=done.reused,
     )
 
 
-class _ToldError(BaseException):
-    """What ``report`` has raised, on its way through everything that catches exceptions."""
+class _ReportCallbackError(BaseException):
+    """Carries an exception from ``report`` past all handlers of Exception."""
 
 
-def _telling(report: Callable[[int, int], None] | None) -> Callable[[int, int], None] | None:
-    def told(done: int, of: int) -> None:
+def _wrap_report(report: Callable[[int, int], None] | None) -> Callable[[int, int], None] | None:
+    def wrapped(done: int, of: int) -> None:
         try:
             if report:
                 report(done, of)
         except Exception as error:
-            raise _ToldError from error
+            raise _ReportCallbackError from error
 
-    return told if report else None
+    return wrapped if report else None
 
 
-class Collected(list[Finding]):
-    """Findings; a part of the check that fails for a reason nobody foresaw is one of them and stops no other part."""
+class FindingCollector(list[Finding]):
+    """A list of findings; an unexpected failure of one part of the check becomes a finding and stops no other part."""
 
-    def guarded(self, what: str, make: Callable[[], _T], otherwise: _T) -> _T:
-        """What ``make`` gives, or ``otherwise`` and a finding."""
+    def guarded(self, what: str, make: Callable[[], _T], default: _T) -> _T:
+        """Return ``make()`` or, after an exception, ``default`` with a finding."""
         try:
             return make()
         except Exception as error:
             self.append(_unexpected(what, error))
-            return otherwise
+            return default
 
     def add(self, what: str, make: Callable[[], list[Finding]]) -> None:
-        """All findings of one part."""
+        """Add all findings of one part."""
         self += self.guarded(what, make, [])
 
 
 def _unexpected(what: str, error: Exception) -> Finding:
     text = " ".join(f"{type(error).__name__}: {error}".split())
-    return Finding("error", "", "", "", f"{what} failed: {text}", "report this, with the dataset's layout")
+    return Finding("error", "", "", "", f"{what} failed: {text}", "report this error with the dataset's layout")
 
 
-def _merged(findings: Iterable[Finding]) -> list[Finding]:
-    """One finding where several subjects have the same to say."""
+def _merge(findings: Iterable[Finding]) -> list[Finding]:
+    """Merge equal findings of several subjects into one."""
     alike: dict[Finding, list[str]] = {}
     for finding in findings:
         alike.setdefault(replace(finding, subject=""), []).append(finding.subject)
-    return [replace(finding, subject=", ".join(natural(s for s in of if s))) for finding, of in alike.items()]
+    return [replace(finding, subject=", ".join(natural_order(s for s in of if s))) for finding, of in alike.items()]
 
 
-def _only(path: str | Path, findings: list[Finding]) -> HealthReport:
+def _only_findings(path: str | Path, findings: list[Finding]) -> HealthReport:
     return HealthReport(printable(str(path)), findings=tuple(_printable(f) for f in findings))
 
 
@@ -164,7 +171,7 @@ def _printable(finding: Finding) -> Finding:
 
 
 def _faces(table: TrialTable, config: StudyConfig, faces: bool) -> tuple[bool, list[Finding]]:
-    """Whether to look for faces; if that is wanted and cannot be done, why."""
+    """True to search for faces; findings with the reason if that is requested but impossible."""
     from eavdash.data.video.faces import available, detector_name
 
     if not faces or config.vision.crop != "face" or not (table.frame["video"] != "").any():
@@ -179,19 +186,18 @@ def _faces(table: TrialTable, config: StudyConfig, faces: bool) -> tuple[bool, l
 
 
 def _layout(table: TrialTable) -> list[Finding]:
-    """What EAV's folders say about themselves, all of it rather than the first of each subject; else each subject's
-    problem, where it is not about a file (those are found one by one).
+    """All errors of EAV's folders, rather than the first of each subject; else each subject's problem unless it
+    concerns a missing file (those are reported one by one).
     """
     if table.kind == "eav" and table.problems:
         from eavdash.data.adapters import eav
 
         return rules.from_errors("error", [(s.subject, str(e)) for s in eav.scan(table.root) for e in s.errors])
-    about_files = "the recording that the trial table names"
-    return rules.from_errors("error", [(s, text) for s, text in table.problems.items() if about_files not in text])
+    return rules.from_errors("error", [(s, text) for s, text in table.problems.items() if NAMED_RECORDING not in text])
 
 
 def _digest(cache: Path | None) -> Callable[[str], str]:
-    """What names the content of a file; one that cannot be read is like no other."""
+    """A function that hashes the content of a file; an unreadable file is equal to no other."""
     from eavdash.data.cache.digests import digest, files_of
 
     def of(path: str) -> str:
@@ -211,17 +217,17 @@ def _channels(rows: pd.DataFrame, done: Scan) -> list[Finding]:
 
 
 def _tracks(table: TrialTable, rows: pd.DataFrame, config: StudyConfig) -> list[Finding]:
-    """Videos without a sound track among others that have one, and sound tracks that nobody listens to."""
+    """Videos without a sound track among others with one, and sound tracks that are not used."""
     tracks = rows[(rows["modality"] == "vision") & rows["sound_track"].notna()]
     with_sound = int((tracks["sound_track"] > 0).sum())
     findings = []
     for subject, of in tracks.groupby("subject", sort=False) if with_sound else ():
-        dumb = of[of["sound_track"] == 0]
-        if len(dumb):
-            said = rules.examples([f"trial {t}" for t in dumb["trial"]])
-            message = f"no sound track in the videos of {len(dumb)} of {len(of)} trials ({said})"
-            remedy = "nothing, unless audio.from_video is set: copy or export the files again then"
-            findings.append(Finding("info", str(subject), "vision", dumb.iloc[0]["file"], message, remedy))
+        silent = of[of["sound_track"] == 0]
+        if len(silent):
+            examples = rules.examples([f"trial {t}" for t in silent["trial"]])
+            message = f"no sound track in the videos of {len(silent)} of {len(of)} trials ({examples})"
+            remedy = "nothing, unless audio.from_video is set: then copy or export the files again"
+            findings.append(Finding("info", str(subject), "vision", silent.iloc[0]["file"], message, remedy))
     if with_sound and not config.audio.from_video and not (table.frame["audio"] != "").any():
         message = f"no sound files, but {with_sound} of {len(tracks)} videos have a sound track"
         findings.append(Finding("info", "", "audio", "", message, "set audio.from_video=true to use it"))
@@ -229,17 +235,17 @@ def _tracks(table: TrialTable, rows: pd.DataFrame, config: StudyConfig) -> list[
 
 
 def _notes(notes: tuple[str, ...]) -> list[Finding]:
-    """The table's notes; those that say the same of many files are one finding."""
+    """The table's notes; equal notes about many files become one finding."""
     alike: dict[str, list[str]] = {}
     for note in notes:
         _, colon, what = note.partition(": ")
         alike.setdefault(re.sub(r"\d+", "#", what) if colon else note, []).append(note)
     findings = []
-    for what, said in alike.items():
-        if len(said) <= rules.EXAMPLES:
-            findings += rules.from_errors("info", [("", note) for note in said])
+    for what, same in alike.items():
+        if len(same) <= rules.EXAMPLES:
+            findings += rules.from_errors("info", [("", note) for note in same])
         else:
-            names = rules.examples([note.partition(": ")[0] for note in said])
-            text, remedy = rules.split_remedy(said[0].partition(": ")[2] or what)
-            findings.append(Finding("info", "", "", "", f"{len(said)} times: {text} ({names})", remedy))
+            names = rules.examples([note.partition(": ")[0] for note in same])
+            text, remedy = rules.split_remedy(same[0].partition(": ")[2] or what)
+            findings.append(Finding("info", "", "", "", f"{len(same)} times: {text} ({names})", remedy))
     return findings

@@ -1,7 +1,7 @@
-"""What is wrong between recordings: missing partners, lengths that differ, stretches that overlap, copies, channels.
+"""Findings about several recordings: missing ones, different lengths, overlapping segments, copies, channels.
 
-In: the measures of every recording (:func:`eavdash.health.scan.measured`) and the trial table. Out: findings, one
-per subject and kind (and modality). Delegated to eavdash.data.cache.digests: whether two files are the same.
+In: the measures of every recording (:func:`eavdash.health.scan.measure_table`) and the trial table. Out: findings, one
+per subject and kind (and modality). Delegated to eavdash.data.cache.digests: comparing files.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import pandas as pd
 
 from eavdash.config.choices import COLUMN, MODALITIES
 from eavdash.data.recording import END_TOLERANCE
-from eavdash.data.table import TrialTable, natural
+from eavdash.data.table import TrialTable, natural_order
 from eavdash.health.report import Finding, records
 from eavdash.health.rules import examples
 
-#: Seconds by which the recordings of one trial may differ in length: EAV's 603 frames for 20 s are 0.1 s too many.
+#: Seconds by which the recordings of one trial may differ in length: EAV's 603 frames for 20 s exceed it by 0.1 s.
 LENGTH_TOLERANCE = 1.0
 _EAV_NAME = re.compile(r"(?i)^(\d+)_trial_(\d+)_")
 
@@ -31,29 +31,29 @@ def missing(table: TrialTable, expected: dict[str, pd.Series]) -> list[Finding]:
     findings = []
     for modality in MODALITIES:
         lacking = expected[modality] & (table.frame[COLUMN[modality]] == "")
-        for subject in natural(table.frame["subject"][lacking]):
+        for subject in natural_order(table.frame["subject"][lacking]):
             of = (table.frame["subject"] == subject) & expected[modality]
             trials = list(table.frame["trial"][of & lacking])
             named = "" if len(trials) == of.sum() else f" ({examples([f'trial {t}' for t in trials])})"
             message = f"no {modality} recording for {len(trials)} of {int(of.sum())} trials{named}"
-            remedy = "add the files, or train without it: absent modalities are masked"
+            remedy = "add the files, or train without them, as missing modalities are masked"
             findings.append(Finding("warning", subject, modality, "", message, remedy))
     return findings
 
 
 def outside(recordings: pd.DataFrame) -> pd.Series:
-    """For each recording whose stretch does not lie in its file, the sentence that says so; "" for the others."""
-    said = pd.Series("", recordings.index, dtype="str")
+    """For each recording, a sentence if its segment is outside the file, else ""."""
+    texts = pd.Series("", recordings.index, dtype="str")
     start, stop, length = (recordings[c].to_numpy(dtype=float) for c in ("start", "stop", "length"))
     beyond = (start >= length) | (stop > length + END_TOLERANCE)
     for n in np.flatnonzero(beyond & (recordings["problem"] == "").to_numpy() & (length > 0)):
         to = length[n] if np.isnan(stop[n]) else stop[n]
         row = recordings.iloc[int(n)]
-        said.iloc[int(n)] = (
-            f"subject {row['subject']}, trial {row['trial']}: {start[n]:g} to {to:g} s lies outside the "
-            f"{length[n]:.2f} s of {row['path']}; mend start and stop in the trial table."
+        texts.iloc[int(n)] = (
+            f"subject {row['subject']}, trial {row['trial']}: {start[n]:g} to {to:g} s is outside the "
+            f"{length[n]:.2f} s of {row['path']}; correct start and stop in the trial table."
         )
-    return said
+    return texts
 
 
 def lengths(recordings: pd.DataFrame) -> list[Finding]:
@@ -63,19 +63,19 @@ def lengths(recordings: pd.DataFrame) -> list[Finding]:
     apart = wide[wide.max(axis=1) - wide.min(axis=1) > LENGTH_TOLERANCE]
     findings = []
     for subject, rows in apart.groupby(level="subject", sort=False):
-        said = []
+        texts = []
         for trial, row in zip(rows.index.get_level_values("trial"), records(rows), strict=True):
             parts = [f"{m} {row[m]:.1f} s" for m in MODALITIES if m in row and not np.isnan(row[m])]
-            said.append(f"trial {trial}: {', '.join(parts)}")
+            texts.append(f"trial {trial}: {', '.join(parts)}")
         of = int((wide.index.get_level_values("subject") == subject).sum())
-        message = f"recordings of different lengths in {len(rows)} of {of} trials ({examples(said)})"
-        remedy = "check that they are of the same trial and begin together; windows of what is missing are masked"
+        message = f"recordings of different lengths in {len(rows)} of {of} trials ({examples(texts)})"
+        remedy = "check that they belong to the same trial and begin together; missing windows are masked"
         findings.append(Finding("warning", str(subject), "", "", message, remedy))
     return findings
 
 
 def overlaps(recordings: pd.DataFrame) -> list[Finding]:
-    """Trials that use the same stretch of the same file, which a model could be trained and tested on."""
+    """Trials that use the same segment of the same file, on which a model could be both trained and tested."""
     found: dict[tuple[str, str, bool], list[tuple[str, str]]] = {}
     shared = recordings[recordings.duplicated(["path", "number", "modality"], keep=False)]
     for (path, number, modality), rows in shared.groupby(["path", "number", "modality"], sort=False):
@@ -95,17 +95,17 @@ def overlaps(recordings: pd.DataFrame) -> list[Finding]:
                 before = {**row, "until": stop}
     findings = []
     for (subject, modality, together), pairs in found.items():
-        said = examples([text for _, text in pairs])
-        message = f"{len(pairs)} trials that overlap with another one in the same recording ({said})"
-        remedy = "mend start and stop, or give them one group"
+        texts = examples([text for _, text in pairs])
+        message = f"{len(pairs)} trials overlap with another one in the same recording ({texts})"
+        remedy = "correct start and stop, or give them the same group"
         if together:
-            remedy = "nothing: they are of one group, which is never split"
+            remedy = "nothing, as they belong to one group, which is never split"
         findings.append(Finding("info" if together else "warning", subject, modality, pairs[0][0], message, remedy))
     return findings
 
 
 def copies(recordings: pd.DataFrame, digest: Callable[[str], str]) -> list[Finding]:
-    """Recordings with the same content under two names; ``digest`` names the content of a file."""
+    """Recordings with the same content under two names; ``digest`` hashes the content of a file."""
     findings = []
     for modality in MODALITIES:
         of = recordings[(recordings["modality"] == modality) & (recordings["path"] != "")]
@@ -116,9 +116,9 @@ def copies(recordings: pd.DataFrame, digest: Callable[[str], str]) -> list[Findi
             by_subject.setdefault(row["subject"], []).append((row, other))
         for subject, pairs in by_subject.items():
             total = of["file"][of["subject"] == subject].nunique()
-            said = examples([_pair(row, other) for row, other in pairs])
-            message = f"the same content as another in {len(pairs)} of {total} recordings ({said})"
-            remedy = "find out which trial it belongs to and replace or leave out the other"
+            texts = examples([_pair(row, other) for row, other in pairs])
+            message = f"the same content as another in {len(pairs)} of {total} recordings ({texts})"
+            remedy = "find out which trial it belongs to, and replace the other or leave it out"
             findings.append(Finding("warning", subject, modality, pairs[0][0]["file"], message, remedy))
     return findings
 
@@ -130,7 +130,7 @@ def _pair(row: dict[str, Any], other: dict[str, Any]) -> str:
 
 
 def _same_items(rows: pd.DataFrame) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Pairs of equal items of arrays, the first and each later one."""
+    """Pairs of equal array items: each later one with the first."""
     items = rows[(rows["content"] != "") & rows.duplicated("content", keep=False)]
     pairs = []
     for _, alike in items.groupby("content", sort=False):
@@ -140,7 +140,7 @@ def _same_items(rows: pd.DataFrame) -> list[tuple[dict[str, Any], dict[str, Any]
 
 
 def _same_files(rows: pd.DataFrame, digest: Callable[[str], str]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Pairs of equal files; only those of the same size and the same middle are read whole."""
+    """Pairs of equal files; only files with the same size and the same middle are read completely."""
     files = rows[(rows["sample"] != "") & (rows["content"] == "")].drop_duplicates("path")
     pairs = []
     for _, alike in files[files.duplicated(["bytes", "sample"], keep=False)].groupby(["bytes", "sample"], sort=False):
@@ -160,26 +160,28 @@ def channels(names: dict[str, tuple[str, list[str]]], rates: pd.Series) -> list[
     every = set.union(*sets) if sets else set()
     if len(sets) > 1 and common != every:
         counts = Counter(name for found in sets for name in found)
-        lacking = [f"{name} in {len(sets) - counts[name]}" for name in natural(every - common)]
+        lacking = [f"{name} in {len(sets) - counts[name]}" for name in natural_order(every - common)]
         message = f"EEG files with different channels: {len(common)} of {len(every)} are in all {len(sets)} files"
         message += f", missing are {examples(lacking)} of them"
         remedy = (
             "only common channels are read, unless eeg.channels names others with eeg.bad_channels=interpolate"
             if common
-            else "name the channels alike, or study the subjects apart"
+            else "give equal channels the same name, or study the subjects separately"
         )
         findings.append(Finding("warning" if common else "error", "", "eeg", "", message, remedy))
     counted = Counter(float(rate) for rate in rates if rate == rate)
     if len(counted) > 1:
-        said = ", ".join(f"{rate:g} Hz in {n} trials" for rate, n in sorted(counted.items()))
+        texts = ", ".join(f"{rate:g} Hz in {n} trials" for rate, n in sorted(counted.items()))
         findings.append(
-            Finding("info", "", "eeg", "", f"EEG at different rates ({said})", "nothing: all are resampled to eeg.rate")
+            Finding(
+                "info", "", "eeg", "", f"EEG at different rates ({texts})", "nothing, as all are resampled to eeg.rate"
+            )
         )
     return findings
 
 
 def eav_numbers(recordings: pd.DataFrame) -> list[Finding]:
-    """EAV's files whose second number is not what EAV's naming makes of the first; the first alone pairs them."""
+    """EAV's files whose second number contradicts the first by EAV's naming; only the first number pairs files."""
     findings = []
     for modality, rule in (("vision", lambda n: (n - 1) % 20 + 1), ("audio", lambda n: 2 * -(-n // 40))):
         of = recordings[recordings["modality"] == modality]
@@ -188,7 +190,7 @@ def eav_numbers(recordings: pd.DataFrame) -> list[Finding]:
         for subject, rows in wrong.groupby("subject", sort=False):
             names = examples([Path(path).name for path in rows["path"]])
             total = int((of["subject"] == subject).sum())
-            message = f"another number behind Trial than EAV's naming gives in {len(rows)} of {total} files ({names})"
-            remedy = "nothing, if the first number is right: it alone pairs sound, video and EEG"
+            message = f"unexpected number after Trial by EAV's naming in {len(rows)} of {total} files ({names})"
+            remedy = "nothing, if the first number is right, as only that pairs sound, video and EEG"
             findings.append(Finding("info", str(subject), modality, rows.iloc[0]["file"], message, remedy))
     return findings

@@ -1,7 +1,7 @@
-"""What each protocol would leave for training, validation and test.
+"""Preview of the splits: the number of trials for training, validation and test under each protocol.
 
-In: a trial table, a configuration and the recordings that cannot be used. Out: HealthReport's outlook, and what follows
-from it. Delegated to eavdash.data.splits, which a study calls in the same way: what is announced here is what is run.
+In: a trial table, a configuration and the unusable recordings. Out: the split preview of HealthReport. Delegated to
+eavdash.data.splits, which a study calls in the same way: the preview matches the study.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import pandas as pd
 from eavdash.config.choices import COLUMN, PROTOCOLS
 from eavdash.config.schema import StudyConfig
 from eavdash.data.splits import fold_numbers, make_splits
-from eavdash.data.table import TrialTable, natural, select
+from eavdash.data.table import TrialTable, natural_order, select
 from eavdash.errors import EavdashError
-from eavdash.health.report import OUTLOOK, no_outlook
+from eavdash.health.report import SPLIT_PREVIEW_COLUMNS, no_split_preview
 
 
-def outlook(table: TrialTable, config: StudyConfig, broken: Iterable[tuple[str, str]] = ()) -> pd.DataFrame:
-    """One row per protocol and fold; ``broken`` are (subject, trial) that are left out."""
+def split_preview(table: TrialTable, config: StudyConfig, broken: Iterable[tuple[str, str]] = ()) -> pd.DataFrame:
+    """Preview the splits, one row per protocol and fold; ``broken`` are (subject, trial) that are left out."""
     rows: list[dict[str, object]] = []
     left_out = set(broken)
     for name in PROTOCOLS:
@@ -28,7 +28,7 @@ def outlook(table: TrialTable, config: StudyConfig, broken: Iterable[tuple[str, 
             rows += _of(table, replace(config, protocol=replace(config.protocol, name=name)), left_out)
         except EavdashError as error:
             rows.append(_row(name, -1, problem=str(error)))
-    return pd.DataFrame(rows, columns=list(OUTLOOK)) if rows else no_outlook()
+    return pd.DataFrame(rows, columns=list(SPLIT_PREVIEW_COLUMNS)) if rows else no_split_preview()
 
 
 def _of(table: TrialTable, config: StudyConfig, left_out: set[tuple[str, str]]) -> list[dict[str, object]]:
@@ -39,8 +39,8 @@ def _of(table: TrialTable, config: StudyConfig, left_out: set[tuple[str, str]]) 
     usable = [key not in left_out for key in zip(frame["subject"], frame["trial"], strict=True)]
     splits = make_splits(frame[has_any & pd.Series(usable, frame.index, bool)], config.protocol)
     problems = {**chosen.problems, **splits.problems}
-    gone = natural(set(frame["subject"]) - set(splits.frame["subject"]) - set(problems))
-    problems |= {s: f"subject {s}: no trial that can be used; see the findings." for s in gone}
+    gone = natural_order(set(frame["subject"]) - set(splits.frame["subject"]) - set(problems))
+    problems |= {s: f"subject {s}: no usable trial; see the findings." for s in gone}
     rows = []
     for fold in fold_numbers(splits.frame):
         part = splits.frame[splits.frame["fold"] == fold]
@@ -57,4 +57,4 @@ def _of(table: TrialTable, config: StudyConfig, left_out: set[tuple[str, str]]) 
 def _row(
     protocol: str, fold: int, subjects: int = 0, train: int = 0, validation: int = 0, test: int = 0, problem: str = ""
 ) -> dict[str, object]:
-    return dict(zip(OUTLOOK, (protocol, fold, subjects, train, validation, test, problem), strict=True))
+    return dict(zip(SPLIT_PREVIEW_COLUMNS, (protocol, fold, subjects, train, validation, test, problem), strict=True))

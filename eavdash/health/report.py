@@ -1,6 +1,6 @@
-"""What a scan of a dataset says: findings, figures per subject, and the measures of every recording.
+"""The health report of a dataset: findings, figures per subject, and the measures of every recording.
 
-A :class:`HealthReport` is what `eavdash check` prints, what the health page shows, and what both export: as strict JSON
+A :class:`HealthReport` is printed by `eavdash check`, shown by the health page, and exported by both: as strict JSON
 (:meth:`HealthReport.to_dict`) or as one CSV file per table (:func:`write_csv`).
 """
 
@@ -26,14 +26,14 @@ NUMBERS = (
     *("frames", "width", "height", "rotation", "variable_rate", "longest_gap", "sound_track", "sound_offset"),  # video
     *("brightness", "black", "frozen", "faces_found", "faces_looked"),
 )
-#: Columns of :attr:`HealthReport.modalities` of which there is a lowest and a highest value.
+#: Columns of :attr:`HealthReport.modalities` with a minimum and a maximum.
 RANGES = ("duration", "rate", "channels", "frames")
-OUTLOOK = ("protocol", "fold", "subjects", "train", "validation", "test", "problem")
+SPLIT_PREVIEW_COLUMNS = ("protocol", "fold", "subjects", "train", "validation", "test", "problem")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to know; an ``error`` means that a trial or subject cannot be used. What it does not concern is ""."""
+    """One finding; an ``error`` means that a trial or subject cannot be used. Fields that do not apply are ""."""
 
     severity: str
     subject: str
@@ -50,9 +50,11 @@ def no_recordings() -> pd.DataFrame:
     )
 
 
-def no_outlook() -> pd.DataFrame:
-    """An empty :attr:`HealthReport.outlook`."""
-    return pd.DataFrame({c: pd.Series(dtype="str" if c in ("protocol", "problem") else "int64") for c in OUTLOOK})
+def no_split_preview() -> pd.DataFrame:
+    """An empty :attr:`HealthReport.split_preview`."""
+    return pd.DataFrame(
+        {c: pd.Series(dtype="str" if c in ("protocol", "problem") else "int64") for c in SPLIT_PREVIEW_COLUMNS}
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,19 +65,19 @@ class HealthReport:
     ``labels``: per subject the number of trials of each label, among those that are used by default (EAV: speaking).
 
     ``recordings``: one row per trial and modality that has an entry in the trial table: subject, trial, label,
-    modality, file (the entry, with its number in files of many trials), problem (why it cannot be used; "" if it can)
-    and what was measured of the trial's stretch (:data:`NUMBERS`; NaN where it does not apply or was not measured):
-    start, duration (s), rate (Hz; frames per second), peak and rms (of full scale; dB below it), shares in 0..1
-    (clipped, silent, black, frozen), numbers of channels (flat, saturated, and their names), amplitude (µV), line_noise
-    (power at line_frequency over that beside it), rotation (degrees), longest_gap (s), 1 or 0 (variable_rate,
-    sound_track), sound_offset (s, of the sound track against the picture), brightness (0..255), frames in which a face
-    was looked for and found.
+    modality, file (the entry, with the item number in files of many trials), problem (the reason why it cannot be used,
+    or "") and the measures of the trial's segment (:data:`NUMBERS`; NaN where not applicable or not measured): start,
+    duration (s), rate (Hz; frames per second), peak and rms (of full scale; dB below it), shares in 0..1 (clipped,
+    silent, black, frozen), numbers of channels (flat, saturated, and their names), amplitude (µV), line_noise (power at
+    line_frequency relative to neighbouring frequencies), rotation (degrees), longest_gap (s), 1 or 0 (variable_rate,
+    sound_track), sound_offset (s, of the sound track relative to the picture), brightness (0..255), frames with a face
+    and frames checked for one.
 
-    ``outlook``: per protocol and fold, how many subjects it has and how many trials train, validate and test. A row of
-    fold -1 counts the subjects that a protocol cannot split, or has no subject when it cannot be carried out at all;
-    ``problem`` says why.
+    ``split_preview``: per protocol and fold, the number of subjects and of trials for training, validation and test
+    ("outlook" in exports). A row of fold -1 counts the subjects that a protocol cannot split, or has no subject if the
+    protocol is impossible; ``problem`` has the reason.
 
-    ``scanned`` and ``reused``: files looked at now, and files known from an earlier scan.
+    ``scanned`` and ``reused``: files measured now, and files known from an earlier scan.
     """
 
     path: str
@@ -85,20 +87,19 @@ class HealthReport:
     labels: pd.DataFrame = field(default_factory=pd.DataFrame)
     findings: tuple[Finding, ...] = ()
     recordings: pd.DataFrame = field(default_factory=no_recordings)
-    outlook: pd.DataFrame = field(default_factory=no_outlook)
+    split_preview: pd.DataFrame = field(default_factory=no_split_preview)
     scanned: int = 0
     reused: int = 0
 
     @property
     def ok(self) -> bool:
-        """Whether there is no error."""
+        """True if there is no error."""
         return not any(f.severity == "error" for f in self.findings)
 
     @property
     def modalities(self) -> pd.DataFrame:
-        """Per subject and modality: recordings, those that cannot be used (unusable), of each of :data:`RANGES` the
-        lowest and the highest value (duration_from, duration_to ...), and the share of the pictures looked at that show
-        a face (faces, 0..1).
+        """Per subject and modality: recordings, unusable ones, minimum and maximum of each of :data:`RANGES`
+        (duration_from, duration_to ...), and the share of checked pictures with a face (faces, 0..1).
         """
         found = self.recordings
         known = found.assign(unusable=found["problem"] != "")
@@ -109,7 +110,7 @@ class HealthReport:
         return made.assign(faces=made["faces"] / made.pop("of").replace(0, math.nan))
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as dictionaries and lists for strict JSON: what is not a number is None."""
+        """Convert the report to dictionaries and lists for strict JSON; NaN becomes None."""
         return {
             **{"path": self.path, "ok": self.ok, "kind": self.kind, "simulated": self.simulated},
             **{"scanned": self.scanned, "reused": self.reused},
@@ -117,13 +118,13 @@ class HealthReport:
             "labels": _strict(self.labels),
             "findings": [asdict(f) for f in self.findings],
             "modalities": _strict(self.modalities),
-            "outlook": _strict(self.outlook),
+            "outlook": _strict(self.split_preview),
             "recordings": _strict(self.recordings),
         }
 
 
-def made_folder(folder: str | Path) -> Path:
-    """The folder, made if need be.
+def make_folder(folder: str | Path) -> Path:
+    """Make the folder if it does not exist.
 
     Raises:
         UsageError: it cannot be made.
@@ -133,7 +134,7 @@ def made_folder(folder: str | Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError.at(
-            folder, expected="a folder to write to", found=error.strerror or str(error), remedy="choose another"
+            folder, expected="a folder to write to", found=error.strerror or str(error), remedy="choose another folder"
         ) from error
     return folder
 
@@ -145,14 +146,14 @@ def write_csv(report: HealthReport, folder: str | Path) -> list[Path]:
         UsageError: the folder cannot be made.
         TrainingError: a file cannot be written.
     """
-    folder = made_folder(folder)
+    folder = make_folder(folder)
     columns = list(Finding.__dataclass_fields__)
     frames = {
         "subjects": report.table,
         "labels": report.labels,
         "findings": pd.DataFrame([asdict(f) for f in report.findings], columns=columns),
         "modalities": report.modalities,
-        "outlook": report.outlook,
+        "outlook": report.split_preview,
         "recordings": report.recordings,
     }
     written = []
@@ -174,7 +175,7 @@ def _strict(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """A cell as JSON knows it."""
+    """A cell as a JSON value."""
     if hasattr(value, "item"):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
@@ -183,5 +184,5 @@ def _plain(value: Any) -> Any:
 
 
 def printable(text: str) -> str:
-    """``text`` with the bytes of a name that is not UTF-8 spelled out, so that it can be printed and stored."""
+    """Escape bytes that are not UTF-8 in ``text``, so that it can be printed and stored."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

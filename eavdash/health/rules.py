@@ -1,6 +1,6 @@
-"""What is wrong with single recordings: their measures against thresholds, and whatever kept them from being read.
+"""Findings about single recordings: measures beyond thresholds, and unreadable recordings.
 
-In: the measures of every recording (:func:`eavdash.health.scan.measured`). Out: findings, one per subject,
+In: the measures of every recording (:func:`eavdash.health.scan.measure_table`). Out: findings, one per subject,
 modality and kind, with a count and the first examples: 200 noisy trials are one line.
 """
 
@@ -15,52 +15,51 @@ import pandas as pd
 
 from eavdash.config.choices import MODALITIES
 from eavdash.config.schema import StudyConfig
-from eavdash.data.table import natural
+from eavdash.data.table import natural_order
 from eavdash.health.report import Finding, records
 
-#: How many examples a finding names, and how many broken files of a kind are still named one by one.
+#: Number of examples in a finding, and the maximum number of broken files of a kind that are listed one by one.
 EXAMPLES = 3
 
-#: A thousandth of a sound's samples on a plateau at full scale are 20 ms of 20 s: heard as crackling.
+#: A thousandth of a sound's samples on a plateau at full scale is 20 ms of 20 s, audible as crackling.
 CLIPPED = 0.001
-#: Pauses are silent too, where software has gated them: half of a recording is more than pauses.
+#: Gated pauses are silent too, but pauses do not fill half of a recording.
 SILENT = 0.5
-#: dB below full scale. A calm voice in a quiet room reaches -53 in RAVDESS; below -60 16 bits resolve 10 steps.
+#: dB relative to full scale. A calm voice reaches -53 in RAVDESS; below -60 16 bits resolve only 10 steps.
 QUIET = -60.0
-#: µV, standard deviation. Scalp EEG has some 5 to 50, with drifts some hundreds; beyond these it is another unit.
+#: µV, standard deviation. Scalp EEG has about 5 to 50, with drifts some hundreds; values beyond mean another unit.
 AMPLITUDE = (0.5, 10_000.0)
-#: Power of the mains over its neighbourhood in the middle channel: ten times as much is seen in the traces.
+#: Power at the mains frequency relative to neighbouring frequencies, median over channels: 10 is visible in the traces.
 LINE_NOISE = 10.0
-#: Hz between the band's upper edge and the mains that a filter needs to keep it out.
+#: Hz that a filter needs between the band's upper edge and the mains frequency.
 LINE_MARGIN = 2.0
-#: Share of the pictures looked at that are black, and of the time that a video stands still: fades and pauses are
-#: shorter.
+#: Share of black pictures among those checked, and of the time without motion: fades and pauses are shorter.
 BLACK = 0.5
 FROZEN = 0.5
-#: Seconds without a new picture, and how often the usual time between pictures that must be.
+#: Seconds without a new picture, and the multiple of the usual interval between pictures.
 GAP, GAP_TIMES = 1.0, 3.0
-#: Seconds by which sound and picture of one file may begin apart: so much of a trial has no sound, or its sound is cut.
+#: Seconds between the beginnings of sound and picture of one file, by which a trial's sound is padded or cut.
 SOUND_OFFSET = 0.5
-#: Share of the pictures looked at in which a face should be found.
+#: Minimum share of the checked pictures with a face.
 FACES = 0.5
-#: A whole recording shorter than this share of the subject's usual one has been cut short.
+#: A whole recording shorter than this share of the subject's median has probably been truncated.
 SHORT = 0.5
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One kind of finding about ``modalities``: the rows for which ``holds``, in the words of ``says``."""
+    """One kind of finding about ``modalities``: the rows that it ``applies`` to, and a text to ``describe`` each."""
 
     modalities: tuple[str, ...]
     what: str
     severity: str
     remedy: str
-    holds: Callable[[pd.DataFrame], pd.Series]
-    says: Callable[[dict[str, Any]], str]
+    applies: Callable[[pd.DataFrame], pd.Series]
+    describe: Callable[[dict[str, Any]], str]
 
 
 def rules(config: StudyConfig) -> list[Rule]:
-    """The rules, as far as they depend on how a study would read the recordings."""
+    """The rules for a study with this configuration."""
     sound, video, eeg = ("audio",), ("vision",), ("eeg",)
     wanted = config.audio.rate
     return [
@@ -76,7 +75,7 @@ def rules(config: StudyConfig) -> list[Rule]:
             sound,
             "very quiet sound",
             "warning",
-            "check the microphone's level; a louder copy exists perhaps",
+            "check the microphone's level, or find a louder copy",
             lambda f: (f["rms"] < QUIET) & ~_silent(f),
             lambda r: f"{r['rms']:.0f} dB below full scale".replace("-", ""),
         ),
@@ -84,7 +83,7 @@ def rules(config: StudyConfig) -> list[Rule]:
             sound,
             "clipped sound",
             "warning",
-            "lower the microphone's level for further recordings; leave badly clipped trials out",
+            "lower the microphone's level for further recordings, and leave badly clipped trials out",
             lambda f: (f["clipped"] >= CLIPPED) & ~_silent(f),
             _share("clipped", "of its samples"),
         ),
@@ -92,7 +91,7 @@ def rules(config: StudyConfig) -> list[Rule]:
             sound,
             f"sound sampled below {wanted} Hz",
             "info",
-            f"audio.rate is {wanted}: what lies above half of the recorded rate stays empty",
+            f"nothing, but frequencies above half of the recorded rate stay empty at audio.rate {wanted}",
             lambda f: f["rate"] < wanted,
             lambda r: f"{r['rate']:g} Hz",
         ),
@@ -108,7 +107,7 @@ def rules(config: StudyConfig) -> list[Rule]:
             eeg,
             "flat EEG channels",
             "warning",
-            "set eeg.bad_channels=interpolate, or leave them out by eeg.channels",
+            "set eeg.bad_channels=interpolate, or leave them out of eeg.channels",
             lambda f: (f["flat"] > 0) & (f["flat"] < f["channels"]),
             lambda r: r["flat_channels"],
         ),
@@ -122,9 +121,9 @@ def rules(config: StudyConfig) -> list[Rule]:
         ),
         Rule(
             eeg,
-            "EEG of an amplitude that no scalp has",
+            "EEG with an implausible amplitude",
             "warning",
-            "check the unit in which the file states its samples",
+            "check the unit of the file's samples",
             lambda f: f["amplitude"].notna() & (f["flat"] < f["channels"]) & ~f["amplitude"].between(*AMPLITUDE),
             lambda r: f"{r['amplitude']:.3g} µV",
         ),
@@ -135,21 +134,21 @@ def rules(config: StudyConfig) -> list[Rule]:
             "warning",
             "check the camera's file",
             _black,
-            _share("black", "of the pictures looked at"),
+            _share("black", "of the pictures checked"),
         ),
         Rule(
             video,
             "frozen video",
             "warning",
-            "check the camera's file; a still picture says nothing about a face in motion",
+            "check the camera's file, as a frozen picture does not show expressions",
             lambda f: (f["frozen"] >= FROZEN) & ~_black(f),
-            _share("frozen", "of it without any motion"),
+            _share("frozen", "of it without motion"),
         ),
         Rule(
             video,
             "a gap in the video",
             "warning",
-            "frames in the gap repeat the last picture; copy or export the file again",
+            "copy or export the file again, as frames in the gap repeat the last picture",
             lambda f: (f["longest_gap"] >= GAP) & (f["longest_gap"] * f["rate"] > GAP_TIMES),
             lambda r: f"{r['longest_gap']:.1f} s without a picture",
         ),
@@ -157,7 +156,7 @@ def rules(config: StudyConfig) -> list[Rule]:
             video,
             "variable frame rate",
             "info",
-            "nothing: frames are taken by their time",
+            "nothing, as frames are read by their time",
             lambda f: f["variable_rate"] > 0,
             lambda r: f"{r['rate']:.1f} frames per second on average",
         ),
@@ -165,7 +164,7 @@ def rules(config: StudyConfig) -> list[Rule]:
             video,
             "rotated video",
             "info",
-            "nothing: frames are turned upright",
+            "nothing, as frames are rotated upright",
             lambda f: f["rotation"].fillna(0) != 0,
             lambda r: f"by {r['rotation']:.0f} degrees",
         ),
@@ -173,7 +172,7 @@ def rules(config: StudyConfig) -> list[Rule]:
             video,
             "sound and picture that do not begin together",
             "info",
-            "nothing: sound is read in step with the pictures, with silence where there is none",
+            "nothing, as sound is read in sync with the pictures and padded with silence",
             lambda f: f["sound_offset"].abs() > SOUND_OFFSET,
             lambda r: f"the sound {abs(r['sound_offset']):.2f} s {'later' if r['sound_offset'] > 0 else 'earlier'}",
         ),
@@ -183,7 +182,7 @@ def rules(config: StudyConfig) -> list[Rule]:
                     video,
                     "no face found",
                     "warning",
-                    "look at the contact sheet; the crop falls back to the last face, then to the centre",
+                    "check the contact sheet: the crop falls back to the last face, or to the centre",
                     lambda f: (f["faces_looked"] > 0) & (f["faces_found"] < FACES * f["faces_looked"]) & ~_black(f),
                     lambda r: f"in {r['faces_looked'] - r['faces_found']:.0f} of {r['faces_looked']:.0f} pictures",
                 )
@@ -195,14 +194,14 @@ def rules(config: StudyConfig) -> list[Rule]:
             MODALITIES,
             "recordings much shorter than the subject's others",
             "warning",
-            "find out whether they were cut short, and leave them out if so",
+            "check whether they were truncated, and leave them out if so",
             _short,
             lambda r: f"{r['duration']:.1f} s",
         ),
     ]
 
 
-def judged(recordings: pd.DataFrame, config: StudyConfig) -> list[Finding]:
+def findings_of(recordings: pd.DataFrame, config: StudyConfig) -> list[Finding]:
     """The findings of all rules, by subject and modality in natural order."""
     findings = []
     for modality in MODALITIES:
@@ -210,10 +209,10 @@ def judged(recordings: pd.DataFrame, config: StudyConfig) -> list[Finding]:
         for rule in rules(config) if len(of) else ():
             if modality not in rule.modalities:
                 continue
-            for subject, rows in of[rule.holds(of).astype(bool)].groupby("subject", sort=False):
+            for subject, rows in of[rule.applies(of).astype(bool)].groupby("subject", sort=False):
                 trials = int((of["subject"] == subject).sum())
-                said = examples([f"trial {r['trial']}: {rule.says(r)}" for r in records(rows)])
-                message = f"{rule.what} in {len(rows)} of {trials} trials ({said})"
+                texts = examples([f"trial {r['trial']}: {rule.describe(r)}" for r in records(rows)])
+                message = f"{rule.what} in {len(rows)} of {trials} trials ({texts})"
                 findings.append(
                     Finding(rule.severity, str(subject), modality, rows.iloc[0]["file"], message, rule.remedy)
                 )
@@ -221,9 +220,9 @@ def judged(recordings: pd.DataFrame, config: StudyConfig) -> list[Finding]:
 
 
 def unreadable(recordings: pd.DataFrame) -> list[Finding]:
-    """What cannot be read: one by one, or in one line where a subject has many that fail alike.
+    """Unreadable recordings: one by one, or in one line if a subject has many with the same kind of problem.
 
-    A file that cannot be opened is named once, however many trials it holds.
+    A file that cannot be opened is reported once, however many trials it contains.
     """
     broken = recordings[recordings["problem"] != ""]
     findings = []
@@ -234,7 +233,7 @@ def unreadable(recordings: pd.DataFrame) -> list[Finding]:
         for _, rows in of.groupby(named, sort=False):
             first = rows.iloc[0]
             file = str(first["path"] if first["whole"] else first["file"])
-            key = (", ".join(natural(rows["subject"])), str(first["kind"]))
+            key = (", ".join(natural_order(rows["subject"])), str(first["kind"]))
             alike.setdefault(key, []).append((file, str(first["problem"]), len(rows)))
         for (subject, _), items in alike.items():
             if len(items) <= EXAMPLES:
@@ -242,7 +241,7 @@ def unreadable(recordings: pd.DataFrame) -> list[Finding]:
                 continue
             message, remedy = split_remedy(items[0][1])
             names = examples([Path(file).name for file, _, _ in items[1:]])
-            count = f"{len(items)} recordings ({sum(n for _, _, n in items)} trials) that cannot be used"
+            count = f"{len(items)} unusable recordings ({sum(n for _, _, n in items)} trials)"
             findings.append(
                 Finding("error", subject, modality, items[0][0], f"{count}: {message}; also {names}", remedy)
             )
@@ -250,13 +249,13 @@ def unreadable(recordings: pd.DataFrame) -> list[Finding]:
 
 
 def examples(texts: Sequence[str]) -> str:
-    """The first few of many texts, and how many more there are."""
+    """The first few of many texts, and the number of further ones."""
     more = [f"{len(texts) - EXAMPLES} more"] if len(texts) > EXAMPLES else []
     return "; ".join([*texts[:EXAMPLES], *more])
 
 
 def split_remedy(text: str) -> tuple[str, str]:
-    """An error's sentence as what is wrong and what to do, which stands behind its last semicolon."""
+    """Split an error's sentence into message and remedy, which follows the last semicolon."""
     message, semicolon, remedy = text.rpartition("; ")
     return (message, remedy.rstrip(".")) if semicolon else (text, "")
 
@@ -275,7 +274,7 @@ def _black(frame: pd.DataFrame) -> pd.Series:
 
 
 def _short(frame: pd.DataFrame) -> pd.Series:
-    """Whole files and whole trials of arrays only: stretches are as long as their table wants them."""
+    """True for short whole files and whole array items; the length of segments is set by the table."""
     whole = frame["stop"].isna() & (frame["start"] == 0) & frame["duration"].notna()
     usual = frame["duration"].where(whole).groupby(frame["subject"]).transform("median")
     return whole & (frame["duration"] < SHORT * usual)
@@ -291,9 +290,9 @@ def _line_noise(config: StudyConfig, mains: float) -> Rule:
         ("eeg",),
         f"line noise at {mains:.0f} Hz",
         "info" if kept_out else "warning",
-        f"nothing: the band to {config.eeg.high:g} Hz and eeg.notch={config.eeg.notch:g} keep it out"
+        f"nothing, as the band up to {config.eeg.high:g} Hz or eeg.notch={config.eeg.notch:g} removes it"
         if kept_out
         else f"set eeg.notch={mains:.0f}, or eeg.high to {mains - LINE_MARGIN:.0f} at most",
         lambda f: (f["line_noise"] >= LINE_NOISE) & (f["line_frequency"] == mains),
-        lambda r: f"{r['line_noise']:.3g} times the power beside it",
+        lambda r: f"{r['line_noise']:.3g} times the power at neighbouring frequencies",
     )

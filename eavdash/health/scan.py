@@ -1,7 +1,7 @@
-"""Every file that a trial table names, looked at once: now, or in an earlier scan if nobody has touched it since.
+"""The scan: measures of every file of a trial table, measured now or, if the file has not changed, in an earlier scan.
 
 In: the rows of a trial table. Out: an answer (:mod:`eavdash.health.measures.measure`) per file, and from these one row
-of measures per trial and modality. Delegated to workers.py: the looking; to remembered.py: what earlier scans found.
+of measures per trial and modality. Delegated to workers.py: measuring; to memory.py: the answers of earlier scans.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import pandas as pd
 
 from eavdash.config.choices import COLUMN, MODALITIES
 from eavdash.data.cache.digests import files_of
-from eavdash.data.recording import seconds, split_trial, stamp
+from eavdash.data.recording import seconds, split_item, stamp
 from eavdash.data.table import missing_file
 from eavdash.errors import EavdashError
 from eavdash.health import workers
 from eavdash.health.measures.base import MeasureRequest, Part
 from eavdash.health.measures.measure import failure
-from eavdash.health.memory import Remembered
+from eavdash.health.memory import MeasureCache
 from eavdash.health.report import NUMBERS, TEXTS, no_recordings, records
 
-#: Answers that say nothing lasting about a file: another scan asks again.
+#: Kinds of temporary failures: another scan measures the file again.
 _PASSING = ("crash", "limit", "ImportError", "MemoryError")
 
 Key = tuple[str, str]  # column ("faces" for the search for faces), file
@@ -34,7 +34,7 @@ Key = tuple[str, str]  # column ("faces" for the search for faces), file
 
 @dataclass
 class Scan:
-    """``answers`` per column and file; files looked at now and known before; why nothing could be remembered."""
+    """``answers`` per column and file; files measured now and known before; a problem with remembering them."""
 
     answers: dict[Key, dict[str, Any]] = field(default_factory=dict)
     scanned: int = 0
@@ -43,13 +43,13 @@ class Scan:
 
 
 def part_of(entry: str, start: float | None, stop: float | None) -> tuple[str, Part]:
-    """The file that an entry of a path column names, and what of it a trial from ``start`` to ``stop`` uses."""
-    file, number = split_trial(entry)
+    """The file in an entry of a path column, and the part that a trial from ``start`` to ``stop`` uses."""
+    file, number = split_item(entry)
     return file, Part(number, seconds(start), seconds(stop))
 
 
-def looks(frame: pd.DataFrame, faces: bool) -> list[MeasureRequest]:
-    """What to look at, each file of a column once, and with ``faces`` its videos a second time."""
+def measure_requests(frame: pd.DataFrame, faces: bool) -> list[MeasureRequest]:
+    """The requests for each file of a column and, with ``faces``, a second one for each video."""
     found: list[MeasureRequest] = []
     for column in COLUMN.values():
         parts: dict[str, dict[Part, None]] = {}
@@ -59,62 +59,62 @@ def looks(frame: pd.DataFrame, faces: bool) -> list[MeasureRequest]:
                 parts.setdefault(file, {})[part] = None
         found += [MeasureRequest(column, file, tuple(of)) for file, of in parts.items()]
         if faces and column == "video":
-            # Items of an array are cut to the face already.
+            # Items of an array are already cropped to the face.
             whole = [file for file, of in parts.items() if all(p.number is None for p in of)]
             found += [MeasureRequest("faces", file, (Part(),)) for file in whole]
     return found
 
 
 def scan(
-    asked: Sequence[MeasureRequest],
+    requests: Sequence[MeasureRequest],
     cache: Path | None,
     report: Callable[[int, int], None] | None = None,
     run: Callable[[Sequence[MeasureRequest]], Iterator[tuple[MeasureRequest, dict[str, Any]]]] = workers.run,
 ) -> Scan:
-    """The answers to all looks; ``report(done, of)`` after each file that has to be opened.
+    """Answer all requests; ``report(done, of)`` is called after each file that has to be opened.
 
-    An interruption (KeyboardInterrupt) keeps what was remembered until then.
+    After an interruption (KeyboardInterrupt), earlier answers are kept.
     """
     done = Scan()
     stamps: dict[MeasureRequest, tuple[int, int]] = {}
-    with Remembered(cache) as known:
+    with MeasureCache(cache) as known:
         todo: list[MeasureRequest] = []
-        for what in asked:
-            key = (what.column, what.file)
+        for request in requests:
+            key = (request.column, request.file)
             try:
-                stamps[what] = _stamp(what)
-            except Exception as error:  # a path can be wrong in more ways than an OSError
-                done.answers[key] = _absent(what.file, error)
+                stamps[request] = _stamp(request)
+            except Exception as error:  # a path can be invalid in many ways
+                done.answers[key] = _missing_answer(request.file, error)
                 continue
-            answer = known.get(what, stamps[what])
+            answer = known.get(request, stamps[request])
             if answer is None:
-                todo.append(what)
+                todo.append(request)
             else:
                 done.answers[key] = answer
         done.reused = len(stamps) - len(todo)
         if report:
-            report(len(asked) - len(todo), len(asked))
+            report(len(requests) - len(todo), len(requests))
         with contextlib.closing(run(todo)) as answers:  # type: ignore[type-var]
-            for what, answer in answers:
-                done.answers[what.column, what.file] = answer
+            for request, answer in answers:
+                done.answers[request.column, request.file] = answer
                 done.scanned += 1
                 if answer.get("kind") not in _PASSING:
-                    known.put(what, stamps[what], answer)
+                    known.put(request, stamps[request], answer)
                 if report:
-                    report(len(asked) - len(todo) + done.scanned, len(asked))
+                    report(len(requests) - len(todo) + done.scanned, len(requests))
     done.problem = known.problem
     return done
 
 
-def _stamp(what: MeasureRequest) -> tuple[int, int]:
-    """Size and newest modification of a recording, over all files that belong to it."""
-    size, changed = stamp(what.file)
-    others = files_of(what.file)[1:] if what.column == "eeg" else []
+def _stamp(request: MeasureRequest) -> tuple[int, int]:
+    """Total size and latest modification time of a recording's files."""
+    size, changed = stamp(request.file)
+    others = files_of(request.file)[1:] if request.column == "eeg" else []
     stats = [other.stat() for other in others]
     return size + sum(s.st_size for s in stats), max([changed, *(s.st_mtime_ns for s in stats)])
 
 
-def _absent(file: str, error: Exception) -> dict[str, Any]:
+def _missing_answer(file: str, error: Exception) -> dict[str, Any]:
     with contextlib.suppress(OSError, ValueError):
         if Path(file).is_file():
             return {**failure(file, error), "parts": []}
@@ -123,18 +123,20 @@ def _absent(file: str, error: Exception) -> dict[str, Any]:
     return {"problem": missing_file(file), "kind": "missing", "parts": []}
 
 
-#: What :func:`measured` adds to the columns of HealthReport.recordings: what is compared between recordings.
+#: Columns that :func:`measure_table` adds to those of HealthReport.recordings, to compare recordings.
 EXTRAS = ("path", "kind", "stop", "length", "sample", "content", "whole", "number", "group")
 
 
-def measured(frame: pd.DataFrame, asked: Sequence[MeasureRequest], answers: dict[Key, dict[str, Any]]) -> pd.DataFrame:
-    """One row per trial and modality that has an entry: the columns of HealthReport.recordings and :data:`EXTRAS`.
+def measure_table(
+    frame: pd.DataFrame, requests: Sequence[MeasureRequest], answers: dict[Key, dict[str, Any]]
+) -> pd.DataFrame:
+    """Tabulate one row per trial and modality with an entry: the columns of HealthReport.recordings and :data:`EXTRAS`.
 
-    ``kind`` is of the problem, which is the file's rather than the trial's where ``whole``; ``path`` and ``number`` are
-    the entry's, ``stop`` the table's, ``length`` the whole file's; equal ``content`` means equal items of arrays, and
-    files are equal only where ``sample`` is.
+    ``kind`` is the kind of problem, which concerns the whole file rather than the trial if ``whole``; ``path`` and
+    ``number`` are the entry's, ``stop`` the table's, ``length`` the whole file's; equal ``content`` means equal array
+    items, and only files with an equal ``sample`` can be equal.
     """
-    places = {(w.column, w.file): {part: n for n, part in enumerate(w.parts)} for w in asked}
+    part_numbers = {(w.column, w.file): {part: n for n, part in enumerate(w.parts)} for w in requests}
     rows = []
     for trial in records(frame):
         for modality in MODALITIES:
@@ -143,9 +145,9 @@ def measured(frame: pd.DataFrame, asked: Sequence[MeasureRequest], answers: dict
                 continue
             file, part = part_of(entry, trial["start"], trial["stop"])
             answer = answers.get((COLUMN[modality], file), {})
-            found = _of(answer, places.get((COLUMN[modality], file), {}).get(part))
+            found = _part_measures(answer, part_numbers.get((COLUMN[modality], file), {}).get(part))
             if modality == "vision":
-                found = {**_of(answers.get(("faces", file), {}), 0), **found}
+                found = {**_part_measures(answers.get(("faces", file), {}), 0), **found}
             row: dict[str, Any] = dict.fromkeys(NUMBERS, math.nan) | dict.fromkeys(TEXTS, "")
             row |= {key: value for key, value in found.items() if key in row}
             rows.append(
@@ -164,9 +166,9 @@ def measured(frame: pd.DataFrame, asked: Sequence[MeasureRequest], answers: dict
     return pd.DataFrame(rows).astype({**dict.fromkeys(NUMBERS, "float64"), **dict.fromkeys(TEXTS, "str")})
 
 
-def _of(answer: dict[str, Any], place: int | None) -> dict[str, Any]:
+def _part_measures(answer: dict[str, Any], number: int | None) -> dict[str, Any]:
     """The measures of one part, or the file's problem."""
     if answer.get("problem"):
         return {"problem": answer["problem"], "kind": answer.get("kind", "")}
     parts = answer.get("parts", [])
-    return parts[place] if place is not None and place < len(parts) else {}
+    return parts[number] if number is not None and number < len(parts) else {}

@@ -1,4 +1,4 @@
-"""The tables of a health report: what each subject has that can be used, and how its labels are spread.
+"""The tables of a health report: usable recordings and labels per subject.
 
 In: the trial table, its recordings' measures, the findings. Out: counts per subject.
 """
@@ -12,40 +12,44 @@ import numpy as np
 import pandas as pd
 
 from eavdash.config.choices import MODALITIES
-from eavdash.data.table import TrialTable, natural
+from eavdash.data.table import TrialTable, natural_order
 from eavdash.health.report import Finding
 
-#: Labels are not balanced when one has so many times the trials of another: plain accuracy then favours it.
+#: Ratio of trials of two labels above which labels are unbalanced: plain accuracy then favours the frequent one.
 UNBALANCED = 1.5
 
 
 def usable(frame: pd.DataFrame, sound: pd.DataFrame) -> pd.DataFrame:
-    """Per trial and modality, whether there is a recording that can be used."""
+    """Per trial and modality, True if there is a usable recording."""
     keys = set(zip(sound["subject"], sound["trial"], sound["modality"], strict=True))
     trials = list(zip(frame["subject"], frame["trial"], strict=True))
     return pd.DataFrame({m: pd.Series([(*t, m) in keys for t in trials], frame.index, bool) for m in MODALITIES})
 
 
 def labels(table: TrialTable) -> pd.DataFrame:
-    """Trials per subject (row) and label (column), of EAV the speaking ones, which are those used by default."""
+    """Trials per subject (row) and label (column); for EAV only the speaking ones, which are used by default."""
     frame = table.frame
     if table.kind == "eav":
         frame = frame[frame["condition"] == "Speaking"]
     counts = pd.crosstab(frame["subject"], frame["label"])
-    return counts.reindex(index=list(table.subjects), columns=list(natural(frame["label"])), fill_value=0)
+    return counts.reindex(index=list(table.subjects), columns=list(natural_order(frame["label"])), fill_value=0)
 
 
 def balance(counted: pd.DataFrame) -> list[Finding]:
-    """What is odd about the numbers of :func:`labels`."""
+    """Findings about missing and unbalanced labels in the counts of :func:`labels`."""
     findings = []
     for subject, counts in counted.iterrows():
-        said = ", ".join(f"{label} {n}" for label, n in counts.items())
+        texts = ", ".join(f"{label} {n}" for label, n in counts.items())
         if len(counts) and counts.min() == 0 and counts.max() > 0:
-            message = f"no trials of {', '.join(counts[counts == 0].index)} ({said})"
-            findings.append(Finding("warning", str(subject), "", "", message, "record them, or leave the subject out"))
+            message = f"no trials of {', '.join(counts[counts == 0].index)} ({texts})"
+            findings.append(
+                Finding("warning", str(subject), "", "", message, "record such trials, or leave the subject out")
+            )
         elif len(counts) and counts.max() > UNBALANCED * counts.min():
-            message = f"labels are not balanced ({said})"
-            findings.append(Finding("info", str(subject), "", "", message, "read balanced accuracy beside accuracy"))
+            message = f"labels are not balanced ({texts})"
+            findings.append(
+                Finding("info", str(subject), "", "", message, "report balanced accuracy in addition to accuracy")
+            )
     return findings
 
 
@@ -54,7 +58,7 @@ def summary(
 ) -> pd.DataFrame:
     """One row per subject: HealthReport's table."""
     rows: list[dict[str, Any]] = []
-    for subject in natural([*table.subjects, *table.problems]):
+    for subject in natural_order([*table.subjects, *table.problems]):
         of = table.frame["subject"] == subject
         lacking = {m: of & wanted[m] & ~there[m] for m in MODALITIES}
         about = [f.severity for f in findings if subject in f.subject.split(", ")]

@@ -1,8 +1,8 @@
-"""Other processes that look at files: several at once, and none that can take the scan down with it.
+"""The worker processes of the scan: they measure several files at once, and a crash does not end the scan.
 
-In: looks. Out: pairs of look and answer, in the order in which they are done. Each process
-(:mod:`eavdash.health.measures.worker`) is asked for one file after the other; one that crashes or takes too long makes
-a problem of that file and is replaced. Nothing is left behind: they end with their input, at the latest with the scan.
+In: requests. Out: pairs of request and answer, in order of completion. Each process
+(:mod:`eavdash.health.measures.worker`) gets one file after another; one that crashes or exceeds its time limit becomes
+a problem of that file and is replaced. The processes end when their input closes, at the latest with the scan.
 """
 
 from __future__ import annotations
@@ -23,40 +23,40 @@ from typing import IO, Any, cast
 
 from eavdash.errors import sentence
 from eavdash.health.measures.base import MeasureRequest
-from eavdash.health.measures.worker import request
+from eavdash.health.measures.worker import encode_request
 
-#: Seconds that any file may take, and bytes for which there is one second more: a slow network drive reads as many.
+#: Time limit of any file in seconds, and bytes per additional second: the speed of a slow network drive.
 LIMIT, BYTES_PER_SECOND = 120.0, 2**21
-#: Files of arrays from this size on are read one at a time: each is in memory whole (EAV: half a gigabyte).
+#: Array files from this size (bytes) on are read one at a time: each is loaded completely (EAV: half a gigabyte).
 LARGE = 64 * 2**20
 _ARRAYS = (".mat", ".pkl", ".dat", ".set")
-_FILES_PER_PROCESS = 8  # fewer are looked at sooner than another process starts
+_FILES_PER_PROCESS = 8  # fewer are measured faster than another process starts
 _MOST = 8
 _GRACE = 5.0  # seconds after which a process that ignores its alarm is killed
 COMMAND = (sys.executable, "-P", "-m", "eavdash.health.measures.worker")
 
 
 def run(
-    looks: Sequence[MeasureRequest],
+    requests: Sequence[MeasureRequest],
     limit: float = LIMIT,
     command: Sequence[str] = COMMAND,
     processes: int | None = None,
 ) -> Iterator[tuple[MeasureRequest, dict[str, Any]]]:
-    """Each look with its answer, as it is done. ``processes``: by default, as many as there are cores for.
+    """Yield each request with its answer, as they complete. ``processes``: by default, by the number of cores.
 
-    An answer's ``kind`` is "crash" or "limit" when the process did not live to give one.
+    An answer's ``kind`` is "crash" or "limit" if the process ended without one.
     """
-    if not looks:
+    if not requests:
         return
-    todo = _Todo(looks)
+    todo = _Pending(requests)
     answers: queue.Queue[tuple[MeasureRequest, dict[str, Any]]] = queue.Queue()
-    count = processes or max(1, min(len(os.sched_getaffinity(0)), _MOST, -(-len(looks) // _FILES_PER_PROCESS)))
+    count = processes or max(1, min(len(os.sched_getaffinity(0)), _MOST, -(-len(requests) // _FILES_PER_PROCESS)))
     workers = [_Process(tuple(command), limit) for _ in range(count)]
     threads = [threading.Thread(target=_work, args=(w, todo, answers), daemon=True) for w in workers]
     for thread in threads:
         thread.start()
     try:
-        for _ in looks:
+        for _ in requests:
             yield answers.get()
     finally:
         todo.stop()
@@ -66,18 +66,18 @@ def run(
             thread.join(_GRACE)
 
 
-class _Todo:
-    """The looks that nobody has taken yet, handed out so that large arrays are never read side by side."""
+class _Pending:
+    """The pending requests, handed out so that large arrays are never read at the same time."""
 
-    def __init__(self, looks: Sequence[MeasureRequest]) -> None:
-        self._large = deque(x for x in looks if _is_large(x.file))
-        self._rest = deque(x for x in looks if not _is_large(x.file))
+    def __init__(self, requests: Sequence[MeasureRequest]) -> None:
+        self._large = deque(x for x in requests if _is_large(x.file))
+        self._rest = deque(x for x in requests if not _is_large(x.file))
         self._reading = False
         self._stopped = False
         self._changed = threading.Condition()
 
     def take(self) -> tuple[MeasureRequest | None, bool]:
-        """The next look (None: there is no more) and whether it is a large one, to be given back by :meth:`done`."""
+        """Take the next request (None: no more) and True if it is large, in which case :meth:`done` must follow."""
         with self._changed:
             while not self._stopped:
                 if self._large and not self._reading:
@@ -91,13 +91,13 @@ class _Todo:
             return None, False
 
     def done(self) -> None:
-        """A large file has been read."""
+        """Mark the large file as read."""
         with self._changed:
             self._reading = False
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Hand out no more."""
+        """Hand out no more requests."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
@@ -114,14 +114,14 @@ def _size(file: str) -> int:
         return 0
 
 
-def _work(process: _Process, todo: _Todo, answers: queue.Queue[tuple[MeasureRequest, dict[str, Any]]]) -> None:
-    """What one thread does: hand its process one file after the other, and end it."""
+def _work(process: _Process, todo: _Pending, answers: queue.Queue[tuple[MeasureRequest, dict[str, Any]]]) -> None:
+    """Pass requests to one process until there are no more, then end it; run by one thread per process."""
     try:
         while True:
-            what, large = todo.take()
-            if what is None:
+            request, large = todo.take()
+            if request is None:
                 return
-            answers.put((what, process.ask(what)))
+            answers.put((request, process.ask(request)))
             if large:
                 todo.done()
     finally:
@@ -129,7 +129,7 @@ def _work(process: _Process, todo: _Todo, answers: queue.Queue[tuple[MeasureRequ
 
 
 class _Process:
-    """One process, started when it is first asked and again after it has gone."""
+    """One worker process, started when first needed and restarted after it has ended."""
 
     def __init__(self, command: tuple[str, ...], limit: float) -> None:
         self.command, self.limit = command, limit
@@ -137,13 +137,13 @@ class _Process:
         self._ended = False
         self._lock = threading.Lock()
 
-    def ask(self, what: MeasureRequest) -> dict[str, Any]:
-        """The answer to one look, whatever happens to the process."""
-        limit = self.limit + _size(what.file) / BYTES_PER_SECOND
+    def ask(self, request: MeasureRequest) -> dict[str, Any]:
+        """Return the answer to one request, also if the process fails."""
+        limit = self.limit + _size(request.file) / BYTES_PER_SECOND
         try:
             running = self._started()
             into, out = cast("IO[bytes]", running.stdin), cast("IO[bytes]", running.stdout)
-            into.write(request(what, limit).encode() + b"\n")
+            into.write(encode_request(request, limit).encode() + b"\n")
             into.flush()
             ready = select.poll()
             ready.register(out, select.POLLIN | select.POLLHUP)
@@ -152,22 +152,22 @@ class _Process:
                 return cast("dict[str, Any]", json.loads(line))
         except (OSError, ValueError) as error:
             self.close()
-            return _gone(what.file, "crash", f"a process that could not be asked ({error})")
+            return _process_failed(request.file, "crash", f"a failed measuring process ({error})")
         code = self.close()
         if code in (-signal.SIGALRM, None):
-            return _gone(what.file, "limit", f"one that is still being read after {limit:.0f} s")
+            return _process_failed(request.file, "limit", f"a file that is still being read after {limit:.0f} s")
         reason = signal.strsignal(-code) if code < 0 else f"exit code {code}"
-        return _gone(what.file, "crash", f"one that brings its decoder down ({reason})")
+        return _process_failed(request.file, "crash", f"a file that crashes its decoder ({reason})")
 
     def kill(self) -> None:
-        """Start no more processes and kill the present one; who waits for its answer gets none."""
+        """Kill the process and start no more; a pending request gets no answer."""
         with self._lock:
             self._ended = True
             if self._running is not None:
                 self._running.kill()
 
     def close(self) -> int | None:
-        """Let the process end, and return how it did; None when it had to be killed."""
+        """Let the process end and return its exit code; None if it had to be killed."""
         with self._lock:
             running, self._running = self._running, None
         if running is None:
@@ -195,18 +195,18 @@ class _Process:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
                     env=_environment(),
-                    start_new_session=True,  # Ctrl-C is for the scan, which ends them
+                    start_new_session=True,  # only the scan receives Ctrl-C, and ends the processes
                 )
             return self._running
 
 
-def _gone(file: str, kind: str, found: str) -> dict[str, Any]:
+def _process_failed(file: str, kind: str, found: str) -> dict[str, Any]:
     remedy = "copy the file again, or leave it out"
-    return {"problem": sentence(file, "a recording that can be read", found, remedy), "kind": kind, "parts": []}
+    return {"problem": sentence(file, "a readable recording", found, remedy), "kind": kind, "parts": []}
 
 
 def _environment() -> dict[str, str]:
-    """This process's environment; the package is found where this one has found it, one thread per process."""
+    """This process's environment, with the path of this package and one thread per process."""
     home = str(Path(__file__).resolve().parents[2])
     rest = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part != home]
     return {**os.environ, "PYTHONPATH": os.pathsep.join([home, *rest]), "OMP_NUM_THREADS": "1"}

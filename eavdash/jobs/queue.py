@@ -180,14 +180,14 @@ def prioritise(study: StudyDir, runs: Sequence[str] | None, priority: int) -> No
 
 
 def _change_execution(
-    study: StudyDir, runs: Sequence[str] | None, change: Callable[[Execution], Execution], why: str = ""
+    study: StudyDir, runs: Sequence[str] | None, change: Callable[[Execution], Execution], stop_reason: str = ""
 ) -> None:
     from eavdash.jobs import requests, tasks
 
     chosen = choose_runs(study, runs, whole=False)
     with queue_session(study.path.parent) as broker:
         study.refuse_archived()
-        broker.cancel([task for run in chosen for task in requests.change_execution(run, change, why)])
+        broker.cancel([task for run in chosen for task in requests.change_execution(run, change, stop_reason)])
         tasks.activate(broker, chosen)
     ensure_scheduler(study.path.parent)
 
@@ -206,7 +206,7 @@ def wait(
         QueueError: timeout, a run was never submitted, or schedulers die as soon as they are started.
     """
     names = [run.name for run in named_runs(study, runs)]
-    begun = time.monotonic()
+    started = time.monotonic()
     before, restarts, polls = "", 0, 0
     while True:
         table = snapshot(study, names)
@@ -214,7 +214,7 @@ def wait(
             report(table)
         if bool(table["ended"].all()):
             return table
-        if timeout is not None and time.monotonic() - begun > timeout:
+        if timeout is not None and time.monotonic() - started > timeout:
             left = ", ".join(table["run"][~table["ended"]].head(5))
             raise QueueError.at(
                 study.path,

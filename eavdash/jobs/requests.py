@@ -79,7 +79,7 @@ def cancel(run: RunDir) -> list[str] | None:
             continue  # its status changed in the meantime: read it again
 
 
-def suspend(run: RunDir, why: str, waiting_only: bool = False) -> list[str]:
+def suspend(run: RunDir, stop_reason: str, waiting_only: bool = False) -> list[str]:
     """Remove a run from the queue, or stop it after its last finished epoch, to be resumed later.
 
     Return the ids of obsolete tasks. ``waiting_only``: do not stop a run that has started.
@@ -91,7 +91,7 @@ def suspend(run: RunDir, why: str, waiting_only: bool = False) -> list[str]:
             if ended(status) or status.get("cancel") or (status["state"] == "running" and waiting_only):
                 return []
             if status["state"] == "running" or status.get("job"):
-                run.transition(status["state"], expect=expect, cancel=new_request_id(), halt=why)
+                run.transition(status["state"], expect=expect, cancel=new_request_id(), halt=stop_reason)
                 return []
             if status["state"] != "queued" or not status.get("submission"):
                 return []
@@ -102,10 +102,10 @@ def suspend(run: RunDir, why: str, waiting_only: bool = False) -> list[str]:
             continue
 
 
-def change_execution(run: RunDir, change: Callable[[Execution], Execution], why: str = "") -> list[str]:
+def change_execution(run: RunDir, change: Callable[[Execution], Execution], stop_reason: str = "") -> list[str]:
     """Change the execution settings of an unfinished run; return the ids of replaced tasks.
 
-    ``why``: stop a job that has started, so that the run resumes with the new settings; empty: they apply from the
+    ``stop_reason``: stop a running job, so that the run resumes with the new settings; empty: they apply from the
     next start on.
     """
     while True:
@@ -120,7 +120,7 @@ def change_execution(run: RunDir, change: Callable[[Execution], Execution], why:
             if new == old or status.get("cancel"):
                 return []
             if status["state"] == "running" or status.get("job"):
-                stop = {"cancel": new_request_id(), "halt": why} if why else {}
+                stop = {"cancel": new_request_id(), "halt": stop_reason} if stop_reason else {}
                 run.transition(status["state"], expect=expect, **fields, **stop)
                 return []
             if status["state"] == "queued" and status.get("submission"):

@@ -99,7 +99,7 @@ class RunSupervisor:
             except (EavdashError, OSError) as error:
                 log_line(f"{study}/{name}: {error}")  # the executor does not answer, or the job does not end: try again
                 time.sleep(5)
-        activate(self.broker, [run])  # it may have been stopped only to go on elsewhere
+        activate(self.broker, [run])  # it may have been stopped to resume elsewhere
         self._release_children(run)
 
     def _executor(self, status: dict[str, Any]) -> Executor:

@@ -175,10 +175,10 @@ def _mark_running(run: RunDir, by_hand: bool) -> dict[str, Any]:
         if status["state"] == "running":  # the executor has lost the earlier process and restarts the job
             run.transition("queued", expect=expect, reason="its executor restarted it")
         fields |= {"attempt": int(status.get("attempt") or 0) + 1, "started": time.time(), "finished": None}
-        begun = run.transition("running", expect={"state": "queued", **expect}, reason="", **fields)
+        started = run.transition("running", expect={"state": "queued", **expect}, reason="", **fields)
         with contextlib.suppress(OSError), run.log_file.open("a", encoding="utf-8") as log:
             log.write(heading(run, f"{os.environ[JOB_VARIABLE]} on {host()}"))
-        return begun
+        return started
     if by_hand:
         fields |= {"attempt": int(status.get("attempt") or 0) + 1, "started": time.time(), "finished": None}
         fields |= {"reason": "", "cancel": None}

@@ -1,1 +1,1 @@
-"""One architecture per file; nothing here knows about datasets."""
+"""Model architectures, one per file, independent of any dataset."""

@@ -1,18 +1,20 @@
 """Audio encoder: the Audio Spectrogram Transformer (Gong, Chung & Glass 2021) on timm's distilled ViT.
 
 In: log-mel energies (B, L, mel) in 10 ms steps and their mask. Out: one token per window, taken after the last norm,
-and the window's decision. ``pool`` says what the token is: the mean of the class and distillation tokens (``"class"``,
-as published), that of all patches (``"mean"``), which from scratch needs fewer recordings, or a linear map of the
-patches' mean and spread over time at each frequency (``"bands"``), which needs fewer still: patches of all frequencies
-share one projection, so that their mean does not tell a low sound from a high one until position and content have been
-brought together by training.
+and the window's logits. ``pool`` selects the token:
 
-Patches of 16 x 16 are taken every ``stride`` steps in both directions (in time every ``time_stride``, where a
-checkpoint has another one, and of ``patch`` x ``patch``), frequency-major. The position embedding is a
-grid built for ``frames`` steps (1024 for the published checkpoint: 12 x 101 at stride 10); a shorter input uses the
-middle of its time axis. ``pad_to`` lengthens every input to that many steps, as the published pipeline does.
-Steps without sound take what ``silence`` says: ``"zero"`` a log-mel energy of 0 before scaling (the published
-padding, +0.467 with AudioSet's constants), ``"mean"`` 0 after scaling.
+* ``"class"``: the mean of the class and distillation tokens, as published;
+* ``"mean"``: the mean of all patches, which needs fewer recordings when trained from scratch;
+* ``"bands"``: a linear map of the patches' mean and standard deviation over time at each frequency, which needs fewer
+  still. All frequencies share one patch projection, so the mean of all patches cannot distinguish a low sound from a
+  high one until training has combined position and content.
+
+Patches of 16 x 16 are taken every ``stride`` steps along both axes, frequency-major; ``patch`` and ``time_stride``
+change that for checkpoints with other sizes. The position embedding is a grid for ``frames`` steps (1024 for the
+published checkpoint: 12 x 101 at stride 10); a shorter input uses the middle of its time axis. ``pad_to`` pads every
+input to that many steps, as the published pipeline does. ``silence`` fills steps without sound: ``"zero"`` with a
+log-mel energy of 0 before scaling (the published padding, +0.467 with AudioSet's constants), ``"mean"`` with 0 after
+scaling.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eavdash.errors import ConfigError
-from eavdash.models.base import Encoded, Encoder
+from eavdash.models.base import Encoder, EncoderOutput
 
 PATCH = 16
 SPREAD_FLOOR = 1e-6  # of a variance: the root's gradient is infinite at 0
@@ -35,12 +37,12 @@ AUDIOSET_SCALE = 2 * 4.5689974
 
 
 def positions(length: int, stride: int, patch: int = PATCH) -> int:
-    """How many patches fit along an axis of ``length`` steps."""
+    """Return the number of patches along an axis of ``length`` steps."""
     return (length - patch) // stride + 1
 
 
 class AudioSpectrogramTransformer(Encoder):
-    """AST; scaling starts as AudioSet's constants, training replaces it where the configuration says so."""
+    """AST; the input scaling starts with AudioSet's constants, which training may replace."""
 
     def __init__(
         self,
@@ -87,25 +89,28 @@ class AudioSpectrogramTransformer(Encoder):
             norm_layer=partial(nn.LayerNorm, eps=eps),
             act_layer=act or None,
         )
-        # timm has no overlapping patches: its projection is replaced, and its size check switched off.
+        # timm has no overlapping patches: replace its projection and disable its size check.
         self.ast.patch_embed.proj = nn.Conv2d(1, width, patch, stride=(stride, time_stride))
         self.ast.patch_embed.img_size = None
         self.bands = nn.Linear(2 * self.grid[0] * width, width) if pool == "bands" else None
         self.head = nn.Sequential(nn.LayerNorm(width, eps=eps), nn.Linear(width, classes))
         self.set_scaling(torch.full((mels,), AUDIOSET_SHIFT), torch.full((mels,), AUDIOSET_SCALE))
 
-    def forward(self, x: Tensor, mask: Tensor) -> Encoded:
-        """``x`` (B, L, mel) float32 log-mel energies, ``mask`` (B, L) → tokens (B, 1, D), logits (B, K)."""
-        return self.decide(self.look(x, mask), mask)
+    def forward(self, x: Tensor, mask: Tensor) -> EncoderOutput:
+        """Map ``x`` (B, L, mel) float32 log-mel energies, ``mask`` (B, L) to tokens (B, 1, D), logits (B, K)."""
+        return self.forward_head(self.forward_features(x, mask), mask)
 
     @property
     def new_parts(self) -> tuple[nn.Module, ...]:
-        """The head, and what joins the frequencies, which no published checkpoint has."""
+        """The head and the layer that joins the frequency bands, which no published checkpoint contains."""
         return (self.head,) if self.bands is None else (self.bands, self.head)
 
-    def look(self, x: Tensor, mask: Tensor) -> Tensor:
-        """After the last norm (B, T, D): the mean of class and distillation tokens or of the patches (T is 1), or the
-        patches' mean and then their spread over time, at each frequency."""
+    def forward_features(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Return features (B, T, D) after the last norm.
+
+        T is 1 for the mean of the class and distillation tokens or of the patches; with ``"bands"`` the features are
+        the patches' means over time at each frequency, followed by their standard deviations.
+        """
         missing = self.pad_to - x.shape[1]
         if missing > 0:
             x, filled = F.pad(x, (0, 0, 0, missing)), F.pad(mask, (0, missing))
@@ -124,20 +129,20 @@ class AudioSpectrogramTransformer(Encoder):
             return torch.cat([rows.mean(dim=2), (rows.var(dim=2, correction=0) + SPREAD_FLOOR).sqrt()], dim=1)
         return self.ast.forward_head(x, pre_logits=True)[:, None]
 
-    def decide(self, features: Tensor, mask: Tensor) -> Encoded:
-        """The head's decision on ``features`` (B, T, D) of :meth:`look`."""
+    def forward_head(self, features: Tensor, mask: Tensor) -> EncoderOutput:
+        """Return token and logits from ``features`` (B, T, D) of :meth:`forward_features`."""
         if self.bands is not None:
             features = self.bands(features.flatten(1))[:, None]
-        return Encoded(features, mask.any(dim=1, keepdim=True), self.head(features[:, 0]))
+        return EncoderOutput(features, mask.any(dim=1, keepdim=True), self.head(features[:, 0]))
 
     def _positions(self, patches: int) -> Tensor:
-        """The position embedding (1, 2 + patches, D): the middle of the grid's time axis."""
+        """Return the position embedding (1, 2 + patches, D) from the middle of the grid's time axis."""
         rows, columns = self.grid
         used = patches // rows
         if used > columns:
             raise ConfigError.at(
                 "audio window",
-                expected=f"at most {columns} positions in time, for which this model was built",
+                expected=f"at most {columns} positions in time",
                 found=f"{used}",
                 remedy="use shorter windows, or train a model for this length",
             )

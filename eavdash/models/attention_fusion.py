@@ -1,4 +1,4 @@
-"""The default fusion: attention over the tokens of all modalities, which weighs what each encoder says."""
+"""Default fusion: attention over the tokens of all modalities weights the encoders' probabilities."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from eavdash.errors import ConfigError
-from eavdash.models.fusion import Fused, Fusion
+from eavdash.models.fusion import Fusion, FusionOutput
 from eavdash.models.layers import MaskedSoftmax, masked_mean, sinusoids
 
-_NOTHING = 1e-30
+_NEGLIGIBLE = 1e-30
 
 
 class ModalityAttention(nn.Module):
-    """Tokens attend to tokens; each modality has its own query, key and value, and counts once as a key."""
+    """Self-attention over tokens with separate query, key and value per modality, each counting once as a key."""
 
     def __init__(self, modalities: Sequence[str], width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class ModalityAttention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, lengths: Sequence[int], mask: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """``x`` (B, T, D) of all modalities in order → the same, and the attention weights (B, heads, T, T)."""
+        """Map ``x`` (B, T, D) of all modalities in order to the same shape and attention weights (B, heads, T, T)."""
         parts = self.norm(x).split(list(lengths), dim=1)
         qkv = torch.cat([self.qkv[m](part) for m, part in zip(self.modalities, parts, strict=True)], dim=1)
         q, k, v = qkv.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (B, heads, T, D / heads)
@@ -46,17 +46,16 @@ class ModalityAttention(nn.Module):
 
 
 class AttentionFusion(Fusion):
-    """A class token attends to the tokens of all modalities, after ``depth`` layers in which tokens attend to tokens.
+    """A class token attends to the tokens of all modalities, after ``depth`` layers of self-attention over tokens.
 
-    Every token's logit gets -log(number of valid tokens of its modality): an indifferent query gives each present
-    modality 1/m, however many tokens it has. The class query starts at zero, that is, indifferent.
+    Every attention score has -log(number of valid tokens of its modality) added: uniform attention gives each of the
+    m present modalities 1/m, however many tokens it has. The class query starts at zero, so attention starts uniform.
 
-    What the class token takes from a token is its encoder's opinion: the decision is the mean of the encoders'
-    probabilities (``evidence``) weighted by the attention shares, a linear opinion pool, and its log times ``gain``. A
-    new fusion is thus the mean of softmaxes, and a share is what it seems to be: the weight of that modality's opinion
-    in the decision. In a mean of log-probabilities one encoder that is sure of something wrong outvotes the others, at
-    whatever share; it was measured to be worse, as were values read from the features themselves, which memorised the
-    few dozen trials that one subject has (docs/evaluation.md). With every modality absent the decision is uniform.
+    The output is ``gain`` times the log of the encoders' probabilities (softmax of ``encoder_logits``) averaged with
+    the attention shares as weights. A new fusion therefore equals the mean of softmaxes, and a share is the weight of
+    that modality in the output. Two alternatives did worse (docs/evaluation.md): averaging log-probabilities, where one
+    overconfident wrong encoder outweighs the others at any share, and values computed from the features, which
+    memorised the few dozen trials of one subject. With every modality absent the output is uniform.
     """
 
     def __init__(
@@ -82,11 +81,14 @@ class AttentionFusion(Fusion):
         self.gain = nn.Parameter(torch.ones(()))
 
     def forward(
-        self, tokens: Mapping[str, Tensor], masks: Mapping[str, Tensor], evidence: Mapping[str, Tensor] | None = None
-    ) -> Fused:
-        if evidence is None:
+        self,
+        tokens: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor],
+        encoder_logits: Mapping[str, Tensor] | None = None,
+    ) -> FusionOutput:
+        if encoder_logits is None:
             raise ConfigError.at(
-                "attention fusion", expected="the encoders' logits", found="none", remedy="give them as evidence"
+                "attention fusion", expected="the encoders' logits", found="none", remedy="pass encoder_logits"
             )
         values, valid = self._read(tokens, masks)
         lengths = [x.shape[1] for x in values]
@@ -108,27 +110,31 @@ class AttentionFusion(Fusion):
         scores = query @ key.transpose(-1, -2) / math.sqrt(key.shape[-1]) + bias[:, None, None, :]
         weights = self.softmax(scores, mask[:, None, None, :])  # (B, heads, 1, T)
         shares = torch.stack([part.sum(dim=-1) for part in weights[:, :, 0].split(lengths, dim=-1)], dim=-1)
-        logits = self.gain * self._opinions(evidence, shares.mean(dim=1)) / self.get_buffer("temperature")
-        return Fused(logits, shares, torch.stack(maps, dim=1) if maps else None)
+        logits = (
+            self.gain
+            * self._pooled_log_probabilities(encoder_logits, shares.mean(dim=1))
+            / self.get_buffer("temperature")
+        )
+        return FusionOutput(logits, shares, torch.stack(maps, dim=1) if maps else None)
 
-    def _opinions(self, evidence: Mapping[str, Tensor], shares: Tensor) -> Tensor:
-        """Log (B, K) of the encoders' probabilities weighted by ``shares`` (B, M); 0 where nobody has a share.
+    def _pooled_log_probabilities(self, encoder_logits: Mapping[str, Tensor], shares: Tensor) -> Tensor:
+        """Return the log (B, K) of the encoders' probabilities weighted by ``shares`` (B, M); 0 if all shares are 0.
 
-        Opinions without a share are not read. The sum is taken of logarithms, so that none is lost to rounding.
+        Logits without a share are not read. Summing in log space avoids underflow.
         """
         terms = []
         for i, name in enumerate(self.modalities):
-            if name in evidence:
+            if name in encoder_logits:
                 share = shares[:, i, None]
-                heard = torch.where(share > 0, evidence[name], share.new_zeros(()))
-                # An absent one is given a weight that is nothing beside any other, and whose gradient is finite.
-                weight = torch.where(share > 0, share, torch.full_like(share, _NOTHING)).log()
-                terms.append(weight + heard.log_softmax(dim=1))
+                logits = torch.where(share > 0, encoder_logits[name], share.new_zeros(()))
+                # An absent modality gets a negligible weight instead of 0, so that the gradient stays finite.
+                weight = torch.where(share > 0, share, torch.full_like(share, _NEGLIGIBLE)).log()
+                terms.append(weight + logits.log_softmax(dim=1))
         pooled = torch.stack(terms).logsumexp(dim=0)
         return torch.where((shares > 0).any(dim=1, keepdim=True), pooled, torch.zeros_like(pooled))
 
     def _modality_map(self, weights: Tensor, lengths: list[int], valid: list[Tensor]) -> Tensor:
-        """(B, heads, M, M) from token weights (B, heads, T, T): sum over the column's, mean over the row's tokens."""
+        """Reduce token weights (B, heads, T, T) to (B, heads, M, M): sum over key tokens, mean over query tokens."""
         columns = [part.sum(dim=-1) for part in weights.split(lengths, dim=-1)]
         rows = torch.stack(columns, dim=-1).split(lengths, dim=2)  # each (B, heads, T of the modality, M)
         means = [masked_mean(row.transpose(1, 2), mask) for row, mask in zip(rows, valid, strict=True)]

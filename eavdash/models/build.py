@@ -1,7 +1,7 @@
-"""From a study's configuration to a module, and a module's weights to a file and back.
+"""Models built from a study's configuration, and their weights saved and loaded.
 
-A *spec* is JSON, ``{"name": ..., "kwargs": {...}}``; it is kept in a run's config.json, and together with
-model.safetensors it is all that is needed to rebuild the model. Weights are loaded strictly.
+A *spec* is JSON, ``{"name": ..., "kwargs": {...}}``, stored in a run's config.json; together with model.safetensors it
+suffices to rebuild the model. Weights are loaded strictly.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ MODULES: dict[str, type[nn.Module]] = {
 
 
 def encoder_spec(modality: str, config: StudyConfig, classes: int, shape: Mapping[str, Any]) -> dict[str, Any]:
-    """The spec of a modality's encoder.
+    """Return the spec of a modality's encoder.
 
     Args:
-        shape: what the windows are: eeg ``channels`` (names) and ``samples``; audio ``frames`` and ``mels``; vision
+        shape: shape of the windows: eeg ``channels`` (names) and ``samples``; audio ``frames`` and ``mels``; vision
             ``frames`` and ``size``.
 
     Raises:
-        ConfigError: the configuration cannot read windows of that shape.
+        ConfigError: the configured encoder does not support windows of that shape.
     """
     if modality in LIBRARIES and config.modality(modality).encoder.startswith(LIBRARIES[modality]):
         return _of_a_library(modality, config, classes, shape)
@@ -75,7 +75,7 @@ def encoder_spec(modality: str, config: StudyConfig, classes: int, shape: Mappin
 
 
 def fusion_spec(config: StudyConfig, classes: int, dims: Mapping[str, int], kind: str | None = None) -> dict[str, Any]:
-    """The spec of a fusion of encoders whose features are ``dims`` wide; ``kind`` overrides the configured one."""
+    """Return the spec of a fusion of encoders with feature widths ``dims``; ``kind`` overrides the configured one."""
     fusion = config.fusion
     kind = kind or fusion.kind
     kwargs: dict[str, Any] = {"dims": {m: int(dims[m]) for m in MODALITIES if m in dims}, "classes": classes}
@@ -86,17 +86,17 @@ def fusion_spec(config: StudyConfig, classes: int, dims: Mapping[str, int], kind
         kwargs["heads"] = fusion.heads
     if kind == "attention":
         kwargs["depth"] = fusion.depth
-        del kwargs["classes"]  # it decides among the opinions of its encoders, however many classes they have
+        del kwargs["classes"]  # it averages the encoders' probabilities, for any number of classes
     if fusion.calibrate:
         kwargs["calibrated"] = True
     return {"name": kind, "kwargs": kwargs}
 
 
 def build(spec: Mapping[str, Any]) -> nn.Module:
-    """The module of a spec, with random weights from torch's current seed.
+    """Build the module of a spec, with random weights from torch's current seed.
 
     Raises:
-        ConfigError: there is no such architecture, or it cannot take these settings.
+        ConfigError: there is no such architecture, or it does not accept these settings.
     """
     if spec.get("name") not in MODULES:
         raise ConfigError.at("model", expected=", ".join(MODULES), found=repr(spec.get("name")), remedy="train again")
@@ -109,16 +109,16 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
-    """The module's parameters and buffers as safetensors, written atomically."""
+    """Write the module's parameters and buffers as safetensors, atomically."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     write_atomic(path, lambda file: file.write(save(tensors)))
 
 
 def load_weights(module: nn.Module, path: Path) -> nn.Module:
-    """``module`` with the weights of :func:`save_weights`, every tensor of which must be there and fit.
+    """Load the weights of :func:`save_weights` strictly, and return ``module``.
 
     Raises:
-        IntegrityError: the file is missing, damaged, or of another model.
+        IntegrityError: the file is missing, damaged, or belongs to another model.
     """
     remedy = "restore the file or train the run again"
     try:
@@ -134,7 +134,7 @@ def load_weights(module: nn.Module, path: Path) -> nn.Module:
 
 
 def _of_a_library(modality: str, config: StudyConfig, classes: int, shape: Mapping[str, Any]) -> dict[str, Any]:
-    """The spec of an encoder that a library knows by name; its sizes are the library's."""
+    """Return the spec of a library's encoder, whose sizes the library defines."""
     library, _, name = config.modality(modality).encoder.partition(":")
     kwargs: dict[str, Any] = {"classes": classes, "model": name}
     if modality == "vision":
@@ -146,19 +146,19 @@ def _of_a_library(modality: str, config: StudyConfig, classes: int, shape: Mappi
 
 
 def _check_windows(path: str, modality: str, asked: Mapping[str, Any], sizes: Mapping[str, Any]) -> None:
-    """Refuse windows that do not fit the sizes of a checkpoint, which take the place of the configured ones."""
+    """Refuse windows that do not match the sizes of a checkpoint, which override the configured sizes."""
     window = "size" if modality == "vision" else "mels"
     if sizes[window] != asked[window]:
         raise ConfigError.at(
             f"{modality}.{window}",
-            expected=f"{sizes[window]}, as {path} was trained with",
+            expected=f"{sizes[window]}, with which {path} was trained",
             found=str(asked[window]),
             remedy=f"set {modality}.{window}={sizes[window]}",
         )
     if modality == "audio" and asked["pad_to"] > sizes["frames"]:
         raise ConfigError.at(
             "audio.frames",
-            expected=f"at most {sizes['frames']}, as {path} was trained with",
+            expected=f"at most {sizes['frames']}, with which {path} was trained",
             found=str(asked["pad_to"]),
             remedy=f"set audio.frames={sizes['frames']}",
         )
@@ -170,14 +170,13 @@ def _audio(config: StudyConfig, frames: int, mels: int, published: Mapping[str, 
     if frames > grid:
         raise ConfigError.at(
             "audio window" if published else "audio.frames",
-            expected=f"at most {grid} frames, as {audio.weights} was trained with"
+            expected=f"at most {grid} frames, with which {audio.weights} was trained"
             if published
             else f"at least the {frames} frames of a window",
             found=f"{frames if published else grid}",
-            remedy="use a shorter window"
-            + ("" if published else " or raise audio.frames (0: the window's own length)"),
+            remedy="use a shorter window" + ("" if published else " or raise audio.frames (0: the length of a window)"),
         )
     silence = "zero" if audio.scaling == "ast" else "mean"
-    pool = "class" if published else audio.pool  # published weights were trained to answer in the class tokens
+    pool = "class" if published else audio.pool  # published weights were trained with the class tokens as output
     sizes = {"mels": mels, "frames": grid, "pad_to": audio.frames, "stride": audio.stride}
     return {**sizes, "silence": silence, "pool": pool}

@@ -1,4 +1,4 @@
-"""Fusion by concatenation: the modalities side by side through an MLP. A baseline without attention."""
+"""Fusion by concatenation: a baseline without attention."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from eavdash.models.fusion import Fused, Fusion
+from eavdash.models.fusion import Fusion, FusionOutput
 from eavdash.models.layers import masked_mean
 
 
 class ConcatFusion(Fusion):
-    """Baseline: each modality's mean token (zeros where absent) and a flag for its presence, through an MLP."""
+    """An MLP on each modality's mean token (zeros where absent) and a flag for its presence."""
 
     def __init__(
         self,
@@ -29,9 +29,12 @@ class ConcatFusion(Fusion):
         )
 
     def forward(
-        self, tokens: Mapping[str, Tensor], masks: Mapping[str, Tensor], evidence: Mapping[str, Tensor] | None = None
-    ) -> Fused:
+        self,
+        tokens: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor],
+        encoder_logits: Mapping[str, Tensor] | None = None,
+    ) -> FusionOutput:
         values, valid = self._read(tokens, masks)
         present = torch.stack([mask.any(dim=1) for mask in valid], dim=1).to(values[0].dtype)  # (B, M)
         parts = [masked_mean(x, mask) for x, mask in zip(values, valid, strict=True)]
-        return Fused(self.head(torch.cat([*parts, present], dim=1)) / self.get_buffer("temperature"))
+        return FusionOutput(self.head(torch.cat([*parts, present], dim=1)) / self.get_buffer("temperature"))

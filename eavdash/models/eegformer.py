@@ -1,7 +1,7 @@
 """EEG encoder after EEGformer (Wan et al. 2023, Front. Neurosci. 17:1148855): three transformers and a decoder.
 
 In: EEG (B, S channels, L samples) in volt and its mask; L at least 27 + ``width`` samples (59 with the default).
-Out: one token per window (the decoder's features, at most 128 numbers) and the window's decision.
+Out: one token per window (the decoder's features, at most 128 numbers) and the window's logits.
 
 1. three depth-wise convolutions of kernel 10 along time, channel by channel, into C filters (S x C x Le, Le = L - 27)
 2. regional transformer: within each channel, attention over its C filters
@@ -9,22 +9,22 @@ Out: one token per window (the decoder's features, at most 128 numbers) and the 
 4. temporal transformer: D averaged into M segments, attention over the segments
 5. decoder: M → M/2 segments, fully connected
 
-The article leaves much open, and was made for far more recordings than one subject's. Chosen here:
+The article leaves details open and assumes far more recordings than one subject provides. Choices made here:
 
-* C is small (8 by default, 120 published): tokens of S·C numbers would make a block of stage 4 155 M parameters. Each
-  segment is therefore reduced to ``width`` numbers before stage 4, which takes the place of the decoder's C → 1 and
-  S → N layers: one filter map for all channels could not hold different rhythms at different places.
-* Stage 1 is linear (no activation, no bias), its kernels are shared by the channels, and they start as windowed
-  oscillations of frequencies spread over the pass band, so that few windows are enough to tell rhythms apart.
-* Tokens of stage 2 are the logarithm of each filter's power in D stretches of time (D is ``width``), relative to its
+* C is small (8 by default, 120 published): with tokens of S·C numbers, a block of stage 4 would have 155 M parameters.
+  Each segment is therefore reduced to ``width`` numbers before stage 4. This replaces the decoder's C → 1 and S → N
+  layers: one filter map for all channels could not represent different rhythms at different electrodes.
+* Stage 1 is linear (no activation, no bias) and its kernels are shared by the channels. They are initialised as
+  windowed oscillations with frequencies spread over the pass band, so that few windows suffice to distinguish rhythms.
+* Tokens of stage 2 are the logarithm of each filter's power in D segments of time (D is ``width``), relative to its
   mean power over training batches. A projection of the waveform would lose power, which has no fixed phase. D thus
-  remains an axis of time until stage 4 averages it.
-* D, depth, heads and M cannot be recovered from the article: 32, 1, 4 and 10 by default. Its N (decoder channels) has
-  no counterpart, see above. Input is standardised per channel; slow drifts are left to the pass band, not detrended.
-* Transformers are pre-norm, ``depth`` blocks each, with learned positions, feed-forward 2 D, and residuals behind gates
-  that start at 0.01: the logarithms of power alone decide first, attention joins in as the gates open.
-* In training half of the S x C maps are hidden from a window: with some hundred windows they would be memorised.
-* Class tokens are left out, because the decoder reads the maps and not them; the loss has no L1 term.
+  remains a time axis until stage 4 averages it.
+* D, depth, heads and M are not given in the article: 32, 1, 4 and 10 by default. Its N (decoder channels) has no
+  counterpart, see above. Input is standardised per channel; slow drifts are left to the band-pass filter.
+* Transformers are pre-norm, ``depth`` blocks each, with learned positions, feed-forward 2 D, and gated residuals whose
+  gates start at 0.01: the output depends on log-power alone at first, and on attention as the gates open.
+* In training, half of the S x C maps are dropped per window: with some hundred windows they would be memorised.
+* There are no class tokens, because the decoder reads the maps; the loss has no L1 term.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eavdash.errors import ConfigError
-from eavdash.models.base import Encoded, Encoder
+from eavdash.models.base import Encoder, EncoderOutput
 from eavdash.models.layers import Block
 
 KERNEL = 10
 LAYERS = 3
-LOST = LAYERS * (KERNEL - 1)  # samples that valid convolutions take away
+LOST = LAYERS * (KERNEL - 1)  # samples lost to convolutions without padding
 MAX_FEATURES = 128
-POWER_FLOOR = 0.05  # of a filter's mean power: silence is some way below the usual, not infinitely far
-TINY = 1e-12  # power of a channel that never moved
+POWER_FLOOR = 0.05  # of a filter's mean power: keeps the logarithm of silence finite
+TINY = 1e-12  # power of a constant channel
 MOMENTUM = 0.1  # of the running mean of power
 GATE = 0.01
 HIDDEN = 0.5
@@ -83,13 +83,13 @@ class EEGformer(Encoder):
         self.reduce = nn.Linear(channels * filters, width)
         half = max(1, segments // 2)
         self.decode = nn.Linear(segments, half)
-        nn.init.normal_(self.decode.weight, mean=1 / segments, std=0.1 / segments)  # starts near the mean over time
+        nn.init.normal_(self.decode.weight, mean=1 / segments, std=0.1 / segments)  # close to the mean over time
         self.feature_dim = min(MAX_FEATURES, width * half)
         self.project = nn.Identity() if width * half <= MAX_FEATURES else nn.Linear(width * half, MAX_FEATURES)
         self.head = nn.Sequential(nn.GELU(), nn.Dropout(dropout), nn.Linear(self.feature_dim, classes))
 
-    def forward(self, x: Tensor, mask: Tensor) -> Encoded:
-        """``x`` (B, S, L) float32 volt, ``mask`` (B, L) → tokens (B, 1, D), logits (B, K)."""
+    def forward(self, x: Tensor, mask: Tensor) -> EncoderOutput:
+        """Map ``x`` (B, S, L) float32 volt, ``mask`` (B, L) to tokens (B, 1, D), logits (B, K)."""
         x = torch.where(mask[:, None], self.scaled(x), torch.zeros((), dtype=x.dtype, device=x.device))
         x = self._log_power(x, mask)  # (B, S, C, D)
         x = self.hide(x.flatten(1, 2)).view_as(x) + self.filter_positions + self.channel_positions
@@ -100,10 +100,10 @@ class EEGformer(Encoder):
         for block in self.temporal:
             x = block(x)
         feature = self.project(self.decode(x.transpose(1, 2)).flatten(1))
-        return Encoded(feature[:, None], mask.any(dim=1, keepdim=True), self.head(feature))
+        return EncoderOutput(feature[:, None], mask.any(dim=1, keepdim=True), self.head(feature))
 
     def _log_power(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Log-power (B, S, C, D) of the filtered channels relative to its usual value; 0 in stretches of padding."""
+        """Return the log-power (B, S, C, D) of the filtered channels relative to its mean; 0 in padded segments."""
         batch, channels, samples = x.shape
         if samples < LOST + self.width:
             raise ConfigError.at(
@@ -113,7 +113,7 @@ class EEGformer(Encoder):
                 remedy="use longer windows, a higher eeg.rate or a smaller eeg.width",
             )
         power = F.conv1d(x.reshape(-1, 1, samples), self._kernel()).square().unflatten(0, (batch, channels))
-        # A filtered sample counts where the first and the last sample under its kernel were recorded.
+        # A filtered sample is valid if the first and the last sample under its kernel were recorded.
         valid = (mask[:, LOST:] & mask[:, : samples - LOST])[:, None, None].to(x.dtype)
         share = F.adaptive_avg_pool1d(valid.flatten(1, 2), self.width)[:, None]  # (B, 1, 1, D)
         power = F.adaptive_avg_pool1d((power * valid).flatten(1, 2), self.width).unflatten(1, (channels, -1))
@@ -128,7 +128,7 @@ class EEGformer(Encoder):
         return torch.where(share > 0, tokens, torch.zeros((), dtype=x.dtype, device=x.device))
 
     def _kernel(self) -> Tensor:
-        """The three depth-wise layers as one kernel (C, 1, 28): linear layers in sequence are one convolution."""
+        """Return the three depth-wise layers, which are linear, composed into one kernel (C, 1, 28)."""
         first, *others = self.kernels.parameters()
         kernel = first.transpose(0, 1)
         for more in others:
@@ -137,7 +137,7 @@ class EEGformer(Encoder):
 
     @staticmethod
     def _along(x: Tensor, blocks: nn.ModuleList, axis: int) -> Tensor:
-        """Attention among the tokens of one axis (1: channels, 2: filters) of (B, S, C, D)."""
+        """Apply attention along one axis (1: channels, 2: filters) of (B, S, C, D)."""
         x = x.movedim(axis, 2)
         shape = x.shape
         x = x.reshape(-1, *shape[2:])
@@ -147,9 +147,10 @@ class EEGformer(Encoder):
 
 
 def oscillations(filters: int, rate: float, band: tuple[float, float]) -> list[Tensor]:
-    """Kernels (C, 1, 10) of the depth-wise layers: windowed oscillations, phases at random, zero-mean in the first.
+    """Return kernels (C, 1, 10) of the depth-wise layers: windowed oscillations with random phases.
 
-    Their frequencies are spread geometrically from 3 Hz (or the band's lower edge) to the band's upper edge.
+    Frequencies are spaced geometrically from 3 Hz (or the band's lower edge) to the band's upper edge. The kernels of
+    the first layer have zero mean.
     """
     low, high = max(band[0], 3.0), min(band[1], 0.45 * rate)
     frequency = torch.tensor([low * (high / low) ** (i / max(1, filters - 1)) for i in range(filters)])

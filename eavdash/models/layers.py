@@ -1,7 +1,7 @@
-"""Building blocks that several architectures share: a softmax that respects masks, transformer blocks, positions.
+"""Layers shared by several architectures: masked softmax, transformer blocks, sinusoidal positions.
 
-``timm`` supplies the blocks of ViT and AST; these serve the EEG encoders, the order of frames and the fusion, which
-need masks.
+``timm`` supplies the blocks of ViT and AST; the EEG encoders, the temporal layers and the fusion need masks and use
+these.
 """
 
 from __future__ import annotations
@@ -14,28 +14,31 @@ from torch.nn import functional as F
 
 
 class MaskedSoftmax(nn.Module):
-    """Softmax over the last axis among the entries allowed by ``mask``; 0 elsewhere, and all 0 where none is allowed.
+    """Softmax over the last axis among the entries allowed by ``mask``; 0 elsewhere, and all 0 if none is allowed.
 
-    A module of its own, so that a forward hook can read the attention of whatever contains it.
+    It is a module so that a forward hook can read the attention weights.
     """
 
     def forward(self, scores: Tensor, mask: Tensor) -> Tensor:
         mask = mask.expand_as(scores)
-        # A row with nothing allowed would be NaN; it is computed on zeros instead and emptied afterwards.
+        # A row without allowed entries would be NaN: compute it on zeros and mask it afterwards.
         some = mask.any(dim=-1, keepdim=True)
         scores = torch.where(mask, scores, torch.where(some, -torch.inf, 0.0).to(scores.dtype))
         return torch.where(mask, scores.softmax(dim=-1), torch.zeros((), dtype=scores.dtype, device=scores.device))
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean of ``x`` (B, T, ...) over the T allowed by ``mask`` (B, T); 0 where none is. Ignores masked content."""
+    """Return the mean of ``x`` (B, T, ...) over the T allowed by ``mask`` (B, T), 0 if none is.
+
+    Masked values are never read, so they may be NaN.
+    """
     mask = mask.reshape(*mask.shape, *([1] * (x.ndim - mask.ndim)))
     total = torch.where(mask, x, torch.zeros((), dtype=x.dtype, device=x.device)).sum(dim=1)
     return total / mask.sum(dim=1).clamp_min(1)
 
 
 def mean_log_softmax(logits: Tensor, mask: Tensor) -> Tensor:
-    """Window logits (B, K) from frame logits (B, F, K): the mean log-probability over the frames of ``mask`` (B, F).
+    """Return window logits (B, K), the mean log-probability of frame logits (B, F, K) over ``mask`` (B, F).
 
     Their softmax is the normalised geometric mean of the frames' probabilities; uniform where no frame is valid.
     """
@@ -43,7 +46,7 @@ def mean_log_softmax(logits: Tensor, mask: Tensor) -> Tensor:
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention of x (B, T, D); ``mask`` (B, T) says which tokens may be attended to."""
+    """Multi-head self-attention over x (B, T, D); ``mask`` (B, T) is True for tokens that may be attended to."""
 
     def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -56,7 +59,7 @@ class SelfAttention(nn.Module):
         batch, tokens, width = x.shape
         q, k, v = self.qkv(x).view(batch, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         if mask is not None:
-            # A window without any valid token attends everywhere: its result is masked later, it only must not be NaN.
+            # A window without valid tokens attends everywhere to avoid NaN; its result is masked later.
             mask = (mask | ~mask.any(dim=1, keepdim=True))[:, None, None, :]
         dropout = self.dropout if self.training else 0.0
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
@@ -101,7 +104,7 @@ class Block(nn.Module):
 
 
 def sinusoids(count: int, width: int) -> Tensor:
-    """Temporal positions (count, width) of Vaswani et al. (2017); any count, so that 20 frames work where 25 do."""
+    """Return the sinusoidal positions (count, width) of Vaswani et al. (2017) for any number of frames."""
     time = torch.arange(count, dtype=torch.float32)[:, None]
     rate = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(10000.0) / width))
     table = torch.zeros(count, width)

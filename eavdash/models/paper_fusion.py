@@ -7,17 +7,17 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from eavdash.models.fusion import Fused, Fusion
+from eavdash.models.fusion import Fusion, FusionOutput
 from eavdash.models.layers import masked_mean, mean_log_softmax
 
 
 class PaperFusion(Fusion):
     """The published layer: all features in one token, "attention" of that token to itself, and an MLP.
 
-    A softmax over a single token is 1, so that nothing here weighs one modality against another: ``attention`` is
-    None. Every frame is decided with its window's audio and EEG; the window takes the frames' mean log-probability.
-    Published: 768 + 768 + 60 numbers, 4 heads. Other sizes are filled with zeros to a multiple of the heads; absent
-    modalities are zeros.
+    A softmax over a single token is 1, so no modality is weighted against another: ``attention`` is None. Every frame
+    is classified with its window's audio and EEG; the window's logits are the frames' mean log-probability. Published:
+    768 + 768 + 60 numbers, 4 heads. Other sizes are zero-padded to a multiple of the heads; absent modalities are
+    zeros.
     """
 
     def __init__(
@@ -32,8 +32,11 @@ class PaperFusion(Fusion):
         self.head = nn.Sequential(nn.Linear(512, 256), nn.ReLU(), nn.Dropout(dropout), nn.Linear(256, classes))
 
     def forward(
-        self, tokens: Mapping[str, Tensor], masks: Mapping[str, Tensor], evidence: Mapping[str, Tensor] | None = None
-    ) -> Fused:
+        self,
+        tokens: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor],
+        encoder_logits: Mapping[str, Tensor] | None = None,
+    ) -> FusionOutput:
         values, valid = self._read(tokens, masks)
         batch, frames = len(values[0]), 1
         if "vision" in self.modalities:
@@ -50,8 +53,8 @@ class PaperFusion(Fusion):
         logits = self.head(self.reduce(self.attention(x, x, x, need_weights=False)[0][:, 0]))
         logits = (logits / self.get_buffer("temperature")).unflatten(0, (batch, -1))
         if frame_mask is None:
-            return Fused(logits[:, 0])
-        # Without any frame the window is decided on audio and EEG alone, once.
+            return FusionOutput(logits[:, 0])
+        # A window without frames is classified once, from audio and EEG.
         first = torch.arange(frames, device=x.device) == 0
         scored = torch.where(frame_mask.any(dim=1, keepdim=True), frame_mask, first)
-        return Fused(mean_log_softmax(logits, scored), frame_logits=logits)
+        return FusionOutput(mean_log_softmax(logits, scored), frame_logits=logits)

@@ -1,16 +1,16 @@
-"""State dicts of the reference method (Yin et al. 2025): its EEG encoder and its fusion layer, into ours.
+"""Conversion of the state dicts of the reference method (Yin et al. 2025): its EEG encoder and its fusion layer.
 
-In: tensors by name, as ``state_dict()`` of the published modules gives them. Out: the sizes of the model, and its
-tensors under our names. Every tensor must find its place; one that does not is an error that names it.
+In: tensors by name, from ``state_dict()`` of the published modules. Out: the sizes of the model, and its tensors under
+our names. Every tensor must be used; an unused or missing one is an error that names it.
 
-The publication fixes the modules but not how the attributes holding them are called, so tensors are told apart by what
-they are. That rests on three assumptions:
+The publication defines the modules but not the names of the attributes that hold them, so tensors are identified by
+kind and shape, under three assumptions:
 
-* Layers are ``Conv1d``, ``BatchNorm1d``, ``MultiheadAttention``, ``LayerNorm`` and ``Linear`` of torch, whose own
-  tensors are called as torch calls them (``in_proj_weight``, ``running_mean`` ...).
-* Where two tensors have the same shape (the two norms of a block), they follow each other as their names do: the lower
-  number is nearer to the input. The blocks of a stack are in the order of their numbers too.
-* The fusion joins the features in the order that its caller states; the publication gives vision, audio, EEG.
+* Layers are torch's ``Conv1d``, ``BatchNorm1d``, ``MultiheadAttention``, ``LayerNorm`` and ``Linear``, with torch's
+  names for their tensors (``in_proj_weight``, ``running_mean`` ...).
+* Where two tensors have the same shape (the two norms of a block), the lower number in the name is nearer to the input.
+  The blocks of a stack are also in the order of their numbers.
+* The fusion concatenates the features in the order given by the caller; the publication uses vision, audio, EEG.
 
 Vision and audio are Hugging Face models, whose names are fixed (models/weights.py).
 """
@@ -26,23 +26,26 @@ import torch
 from torch import Tensor
 
 from eavdash.errors import ConfigError
-from eavdash.models.tensorfiles import wrong
+from eavdash.models.tensorfiles import tensor_error
 
 _PROJECTION = ".in_proj_weight"
 _HEAD = (
     "the state_dict of the published EEG encoder",
-    "give that of the reference method's EEG encoder, trained alone",
+    "give the state_dict of the reference method's EEG encoder, trained alone",
 )
-_FUSED = ("the state_dict of the published fusion", "give that of the reference method's fusion and of its encoders")
-#: What batch normalisation learns by looking, in training mode, and not from a gradient.
+_FUSED = (
+    "the state_dict of the published fusion",
+    "give the state_dicts of the reference method's fusion and of its encoders",
+)
+#: Running statistics of batch normalisation, which are not learned by gradient descent.
 _RUNNING = ("running_mean", "running_var", "num_batches_tracked")
 
 
 def yin_tensors(file: Path, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The sizes (classes, channels, width, depth) and tensors of a published EEG encoder, under YinEncoder's names.
+    """Return sizes (classes, channels, width, depth) and tensors of a published EEG encoder, under YinEncoder's names.
 
     Raises:
-        ConfigError: a tensor has no place, or a part of the encoder is not there.
+        ConfigError: a tensor is not used, or a part of the encoder is missing.
     """
     found: dict[str, Tensor] = {}
     used: set[str] = set()
@@ -59,13 +62,13 @@ def yin_tensors(file: Path, tensors: Mapping[str, Tensor]) -> tuple[dict[str, An
     blocks = _natural({n.removesuffix(_PROJECTION).rpartition(".")[0] for n in tensors if n.endswith(_PROJECTION)})
     _count(file, _HEAD, "two convolutions", convolutions, 2)
     _count(file, _HEAD, "two batch normalisations", norms, 2)
-    for name, place in zip(convolutions, ("stem.0", "stem.4"), strict=True):
-        take(name, place, ("weight",))
-    for name, place in zip(norms, ("stem.1", "stem.5"), strict=True):
-        found[f"{place}.num_batches_tracked"] = torch.zeros((), dtype=torch.int64)  # where the file does not count
-        take(name, place, ("weight", "bias", *_RUNNING))
+    for name, target in zip(convolutions, ("stem.0", "stem.4"), strict=True):
+        take(name, target, ("weight",))
+    for name, target in zip(norms, ("stem.1", "stem.5"), strict=True):
+        found[f"{target}.num_batches_tracked"] = torch.zeros((), dtype=torch.int64)  # if the file has none
+        take(name, target, ("weight", "bias", *_RUNNING))
     if not blocks:
-        raise wrong(file, _HEAD[0], "no attention (in_proj_weight)", [], _HEAD[1])
+        raise tensor_error(file, _HEAD[0], "no attention (in_proj_weight)", [], _HEAD[1])
     for number, block in enumerate(blocks):
         ours = f"blocks.{number}"
         inside = [n for n in tensors if n.startswith(f"{block}.")]
@@ -81,14 +84,14 @@ def yin_tensors(file: Path, tensors: Mapping[str, Tensor]) -> tuple[dict[str, An
         scales = _modules(n for n in rest if tensors[n].ndim == 1)
         _count(file, _HEAD, f"two linear layers in {block}", layers, 2)
         _count(file, _HEAD, f"two norms in {block}", scales, 2)
-        for theirs, place in zip(layers, ("feedforward.0", "feedforward.3"), strict=True):
-            take(theirs, f"{ours}.{place}")
-        for theirs, place in zip(scales, ("norm1", "norm2"), strict=True):
-            take(theirs, f"{ours}.{place}")
+        for theirs, target in zip(layers, ("feedforward.0", "feedforward.3"), strict=True):
+            take(theirs, f"{ours}.{target}")
+        for theirs, target in zip(scales, ("norm1", "norm2"), strict=True):
+            take(theirs, f"{ours}.{target}")
     head = _modules(n for n, t in tensors.items() if n not in used and n.endswith("weight") and t.ndim == 2)
-    _count(file, _HEAD, "two linear layers that decide", head, 2)
-    for theirs, place in zip(head, ("head.0", "head.3"), strict=True):
-        take(theirs, place)
+    _count(file, _HEAD, "two linear layers as classifier", head, 2)
+    for theirs, target in zip(head, ("head.0", "head.3"), strict=True):
+        take(theirs, target)
     _all_used(file, _HEAD, tensors, used)
     width, channels = found["stem.4.weight"].shape[:2]
     sizes = {"classes": len(found["head.3.weight"]), "channels": channels, "width": width, "depth": len(blocks)}
@@ -102,15 +105,17 @@ def fusion_tensors(
     order: Sequence[str],
     encoders: Mapping[str, Mapping[str, Tensor]],
 ) -> tuple[int, dict[str, Tensor], list[str]]:
-    """The classes and tensors of a published fusion under PaperFusion's names, and notes about the encoders it holds.
+    """Return the number of classes and the tensors of a published fusion under PaperFusion's names, and notes.
+
+    The notes are about encoders inside the fusion's file.
 
     Args:
         dims: width of each modality's feature, in the order of our fusion.
-        order: the modalities in the order in which the file's fusion joins them.
-        encoders: the tensors of the encoders' own files. The file may hold copies of them, which must be equal.
+        order: the modalities in the order in which the file's fusion concatenates them.
+        encoders: the tensors of the encoders' own files. The fusion's file may contain copies, which must be equal.
 
     Raises:
-        ConfigError: a tensor has no place, a part of the fusion is not there, or an encoder is another one.
+        ConfigError: a tensor is not used, a part of the fusion is missing, or an encoder differs from its own file.
     """
     used: set[str] = set()
     notes: list[str] = []
@@ -124,16 +129,16 @@ def fusion_tensors(
             if torch.equal(copy, tensor):
                 continue
             if not name.endswith(_RUNNING):
-                other = f"another {prefix + name!r}"
+                other = f"a different {prefix + name!r}"
                 remedy = f"give the file of the {modality} encoder with which this fusion was trained"
-                raise wrong(file, f"the {modality} encoder of its own file", other, [], remedy)
+                raise tensor_error(file, f"the same {modality} encoder as in its own file", other, [], remedy)
             note = f"the fusion's file holds other running statistics of the {modality} encoder; not used"
             if note not in notes:
                 notes.append(note)
     rest = {n: t for n, t in tensors.items() if n not in used}
     width = sum(dims.values())
     attention = [n.removesuffix("in_proj_weight") for n in rest if n.endswith("in_proj_weight")]
-    _count(file, _FUSED, f"one attention over {width} numbers beside the encoders that were given", attention, 1)
+    _count(file, _FUSED, f"one attention over {width} numbers besides the given encoders", attention, 1)
     found: dict[str, Tensor] = {}
     taken: set[str] = set()
     for kind in ("in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias"):
@@ -144,35 +149,35 @@ def fusion_tensors(
     asked = found["attention.in_proj_weight"].shape[1]
     if asked != width:
         joined = " + ".join(str(d) for d in dims.values())
-        raise wrong(file, f"features of {joined} = {width} numbers", f"{asked}", [], _FUSED[1])
+        raise tensor_error(file, f"features of {joined} = {width} numbers", f"{asked}", [], _FUSED[1])
     found["attention.in_proj_weight"] = _reordered(found["attention.in_proj_weight"], dims, order)
     reads = width
-    for place in ("reduce", "head.0", "head.3"):
+    for target in ("reduce", "head.0", "head.3"):
         layers = [n for n, t in rest.items() if n not in taken and t.ndim == 2 and t.shape[1] == reads]
         _count(file, _FUSED, f"one linear layer that reads {reads} numbers", layers, 1)
         module = layers[0].removesuffix("weight")
         for kind in ("weight", "bias"):
             if module + kind in rest:
-                found[f"{place}.{kind}"] = rest[module + kind]
+                found[f"{target}.{kind}"] = rest[module + kind]
                 taken.add(module + kind)
         reads = len(rest[layers[0]])
     _all_used(file, _FUSED, rest, taken)
     return reads, found, notes
 
 
-def with_classes(head: Tensor, order: Sequence[int]) -> Tensor:
-    """A last layer's weight (K, D) or bias (K,) with its rows in another order of the classes."""
+def reorder_rows(head: Tensor, order: Sequence[int]) -> Tensor:
+    """Return a last layer's weight (K, D) or bias (K,) with its rows in another order of the classes."""
     return head[torch.as_tensor(order)].clone()
 
 
 def _reordered(weight: Tensor, dims: Mapping[str, int], order: Sequence[str]) -> Tensor:
-    """The columns of ``weight`` (3 D, D), which are in ``order``, in the order of ``dims``."""
+    """Reorder the columns of ``weight`` (3 D, D) from ``order`` to the order of ``dims``."""
     parts = dict(zip(order, weight.split([dims[m] for m in order], dim=1), strict=True))
     return torch.cat([parts[m] for m in dims], dim=1)
 
 
 def _prefix(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str | None:
-    """What stands before every name of ``own`` in ``tensors``; None where it is not in there."""
+    """Return the prefix of every name of ``own`` in ``tensors``; None if they are not all there."""
     first = next(iter(own), None)
     if first is None:
         return None
@@ -202,4 +207,4 @@ def _count(file: Path, what: tuple[str, str], expected: str, found: Sequence[str
 def _all_used(file: Path, what: tuple[str, str], tensors: Mapping[str, Tensor], used: set[str]) -> None:
     unused = [name for name in tensors if name not in used]
     if unused:
-        raise wrong(file, f"only tensors of {what[0]}", f"the unused tensor {unused[0]!r}", unused, what[1])
+        raise tensor_error(file, f"only tensors of {what[0]}", f"the unused tensor {unused[0]!r}", unused, what[1])

@@ -1,11 +1,11 @@
-"""Tensors by name from a checkpoint of any kind that holds nothing else: nothing is ever unpickled.
+"""Tensors by name from a checkpoint file, read without unpickling objects.
 
-In: a folder that holds model.safetensors or pytorch_model.bin, whole or in parts with their index, or such a file
+In: a folder with model.safetensors or pytorch_model.bin, in one file or in shards with an index, or such a file
 (.safetensors, .bin, .pt, .pth). Out: its tensors, without the prefixes of wrappers around the model, and the
 config.json beside it. Newer releases of transformers name the same tensors differently in memory
 (``layers.0.attention.q_proj``); both names are read.
 
-Where a SHA256SUMS lies beside the file (eavdash fetch-weights writes it), the file must agree with it.
+If there is a SHA256SUMS beside the file (eavdash fetch-weights writes it), the file must match it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor
 from eavdash.errors import ConfigError, IntegrityError
 from eavdash.store.atomic import CHECKSUMS, sha256
 
-INDEX = ".index.json"  # of a checkpoint in parts: which of them holds which tensor
+INDEX = ".index.json"  # of a sharded checkpoint: maps tensors to files
 FILES = (
     "model.safetensors",
     f"model.safetensors{INDEX}",
@@ -45,34 +45,34 @@ _NESTED = ("state_dict", "model_state_dict", "model")
 
 
 def read_tensors(path: Path) -> tuple[Path, dict[str, Tensor]]:
-    """The file that ``path`` names or holds (of a checkpoint in parts, its index), and the tensors by name.
+    """Return the checkpoint file that ``path`` names or contains (the index of a sharded one), and its tensors by name.
 
     Raises:
-        ConfigError: it cannot be read, or holds anything but tensors.
-        IntegrityError: it is not the file that was fetched.
+        ConfigError: it cannot be read, or contains anything but tensors.
+        IntegrityError: it does not match its SHA256SUMS.
     """
     file = path
     if path.is_dir():
         file = next((path / name for name in FILES if (path / name).is_file()), path / FILES[0])
-    return file, unwrapped(_parts(file) if file.name.endswith(INDEX) else _read(file))
+    return file, unwrap(_parts(file) if file.name.endswith(INDEX) else _read(file))
 
 
 def _read(file: Path) -> dict[str, Tensor]:
-    """The tensors of one file, as it names them."""
+    """Return the tensors of one file under its own names."""
     _verify(file)
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
         content = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a reader says about a file that is damaged, or of another kind
-        said = " ".join(str(error).split())[:200]
+    except Exception as error:  # readers raise all kinds of errors for damaged or foreign files
+        found = " ".join(str(error).split())[:200]
         if file.suffix != ".safetensors" and not isinstance(error, OSError):
-            # Torch's own words are of its inside, or advise to unpickle the file after all.
-            said = "a file that holds something else than tensors, or is damaged"
+            # Torch's message is about internals, or advises unpickling the file.
+            found = "a damaged file, or one with other objects than tensors"
         raise ConfigError.at(
             file,
             expected="weights as .safetensors, .bin or .pt",
-            found=said or type(error).__name__,
+            found=found or type(error).__name__,
             remedy="give the folder or file of a Hugging Face checkpoint",
         ) from error
     if isinstance(content, dict):  # a training script's checkpoint: the weights beside an optimiser's state
@@ -84,13 +84,13 @@ def _read(file: Path) -> dict[str, Tensor]:
             file,
             expected="a dictionary of tensors by name",
             found=type(content).__name__,
-            remedy="save the state_dict alone",
+            remedy="save only the state_dict",
         )
     return content
 
 
 def _parts(index: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint in parts: all that its index lists, each in the file that it names."""
+    """Return the tensors of a sharded checkpoint, each of which must be in the file that the index names."""
     _verify(index)
     remedy = "fetch all files of the checkpoint again"
     try:
@@ -102,18 +102,22 @@ def _parts(index: Path) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for name in sorted({str(part) for part in listed.values()}):
         if Path(name).name != name or name.endswith(INDEX):
-            raise ConfigError.at(index, expected="names of files beside it", found=repr(name), remedy=remedy)
+            raise ConfigError.at(index, expected="names of files in the same folder", found=repr(name), remedy=remedy)
         for tensor, value in _read(index.parent / name).items():
             if listed.get(tensor) != name:
-                raise wrong(index, "every tensor in the file that it names", f"{tensor!r} in {name}", [], remedy)
+                raise tensor_error(
+                    index, "every tensor in the file that the index names", f"{tensor!r} in {name}", [], remedy
+                )
             found[tensor] = value
     if missing := sorted(set(listed) - set(found)):
-        raise wrong(index, "every tensor in the file that it names", f"nothing for {missing[0]!r}", missing, remedy)
+        raise tensor_error(
+            index, "every tensor in the file that the index names", f"no tensor {missing[0]!r}", missing, remedy
+        )
     return found
 
 
-def unwrapped(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors without a wrapper's prefix that all their names share, and under the names that files have."""
+def unwrap(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Remove wrapper prefixes that all names share, and return the tensors under the names used in files."""
     found = dict(tensors)
     while found and (prefix := next((p for p in _WRAPPERS if all(n.startswith(p) for n in found)), "")):
         found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
@@ -128,10 +132,10 @@ def _file_name(name: str) -> str:
 
 
 def _verify(file: Path) -> None:
-    """Compare the file with the SHA256SUMS beside it, where there is one.
+    """Verify the file against the SHA256SUMS beside it, if there is one.
 
     Raises:
-        IntegrityError: it has another checksum.
+        IntegrityError: the checksum differs.
     """
     sums = file.parent / CHECKSUMS
     try:
@@ -148,8 +152,8 @@ def _verify(file: Path) -> None:
         )
 
 
-def settings_of(file: Path) -> dict[str, Any]:
-    """The config.json beside a checkpoint, empty where there is none.
+def read_settings(file: Path) -> dict[str, Any]:
+    """Return the config.json beside a checkpoint, empty if there is none.
 
     Raises:
         ConfigError: it cannot be read.
@@ -161,12 +165,12 @@ def settings_of(file: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise ConfigError.at(
-            path, expected="the checkpoint's settings", found=str(error), remedy="fetch the checkpoint again"
+            path, expected="the checkpoint's settings as JSON", found=str(error), remedy="fetch the checkpoint again"
         ) from error
     return settings if isinstance(settings, dict) else {}
 
 
-def wrong(file: Path, expected: str, found: str, names: list[str], remedy: str) -> Exception:
-    """The error about a file whose tensors ``names`` are not as they should be; ``found`` names the first of them."""
+def tensor_error(file: Path, expected: str, found: str, names: list[str], remedy: str) -> Exception:
+    """Return the error about the wrong tensors ``names`` of a file; ``found`` names the first of them."""
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return ConfigError.at(file, expected=expected, found=found + more, remedy=remedy)

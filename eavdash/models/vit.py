@@ -1,4 +1,4 @@
-"""Vision encoder: a Vision Transformer (Dosovitskiy et al. 2021) that reads every frame of a window on its own.
+"""Vision encoder: a Vision Transformer (Dosovitskiy et al. 2021), applied to every frame of a window.
 
 In: frames (B, F, 3, H, W) in 0..1 and their mask. Out: see eavdash/models/frames.py; a frame's feature is the class
 token after the last norm. The transformer is timm's; with size 224, patch 16, width 768, depth 12 and 12 heads it is
@@ -16,7 +16,7 @@ from eavdash.models.frames import FrameEncoder
 
 
 class FrameViT(FrameEncoder):
-    """ViT on frames; pixels are scaled with mean and standard deviation 0.5 unless told otherwise."""
+    """ViT on frames; pixels are scaled with mean and standard deviation 0.5 until training fits others."""
 
     def __init__(
         self,

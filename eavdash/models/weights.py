@@ -1,9 +1,8 @@
-"""Pretrained weights: Hugging Face checkpoints of ViT and AST, and timm's own, into our encoders.
+"""Loading of pretrained weights from Hugging Face checkpoints of ViT and AST, and from timm's, into our encoders.
 
 In: a folder or file with a checkpoint (tensorfiles.py reads it) and an encoder of its sizes (architecture.py). Out:
-the encoder changed in place and the names of what was left out, which is the file's own classifier or pooler. Every
-other tensor of the file must find its place, and every tensor of the encoder but the head and the input scaling must be
-filled.
+the encoder, changed in place, and the names of the tensors left out: the checkpoint's own classifier or pooler. Every
+other tensor of the file must be used, and every tensor of the encoder except head and input scaling must be filled.
 
 The file's query, key and value are concatenated, in that order, into timm's ``qkv``.
 """
@@ -19,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from eavdash.errors import ConfigError
-from eavdash.models.architecture import PREFIXES, stated
+from eavdash.models.architecture import PREFIXES, checkpoint_settings
 from eavdash.models.ast import AudioSpectrogramTransformer
 from eavdash.models.base import Encoder
-from eavdash.models.tensorfiles import read_tensors, wrong
+from eavdash.models.tensorfiles import read_tensors, tensor_error
 from eavdash.models.timm_vit import TimmViT
 from eavdash.models.vit import FrameViT
 
@@ -50,9 +49,9 @@ _QKV = ("query", "key", "value")
 
 
 def load_hf_vit(encoder: FrameViT, path: str | Path, head: bool = False) -> list[str]:
-    """Load a ``ViTForImageClassification`` or ``ViTModel`` checkpoint; returns the tensors left out.
+    """Load a ``ViTForImageClassification`` or ``ViTModel`` checkpoint and return the tensors left out.
 
-    ``head``: its classifier too, which must have the encoder's number of classes.
+    ``head``: load its classifier too, which must have the encoder's number of classes.
 
     Raises:
         ConfigError: the file cannot be read, or a tensor is unknown, missing, or of another shape.
@@ -61,9 +60,9 @@ def load_hf_vit(encoder: FrameViT, path: str | Path, head: bool = False) -> list
 
 
 def load_hf_ast(encoder: AudioSpectrogramTransformer, path: str | Path, head: bool = False) -> list[str]:
-    """Load an ``ASTForAudioClassification`` or ``ASTModel`` checkpoint; returns the tensors left out.
+    """Load an ``ASTForAudioClassification`` or ``ASTModel`` checkpoint and return the tensors left out.
 
-    ``head``: its classifier too, which must have the encoder's number of classes.
+    ``head``: load its classifier too, which must have the encoder's number of classes.
 
     Raises:
         ConfigError: the file cannot be read, or a tensor is unknown, missing, or of another shape.
@@ -72,7 +71,7 @@ def load_hf_ast(encoder: AudioSpectrogramTransformer, path: str | Path, head: bo
 
 
 def load_timm(encoder: TimmViT, path: str | Path) -> list[str]:
-    """Load a checkpoint of the same timm model, under timm's own names; returns its classifier, which is left out.
+    """Load a checkpoint of the same timm model, under timm's names, and return its classifier, which is left out.
 
     Raises:
         ConfigError: the file cannot be read, or a tensor is unknown, missing, or of another shape.
@@ -80,14 +79,14 @@ def load_timm(encoder: TimmViT, path: str | Path) -> list[str]:
     file, tensors = read_tensors(Path(path))
     left_out = sorted(name for name in tensors if re.match(r"head(_dist)?\.(weight|bias)$", name))
     found = {name: tensor for name, tensor in tensors.items() if name not in left_out}
-    fill(file, encoder.vit, found, [], "use the weights of the same timm model and set vision.size as they have it")
+    fill(file, encoder.vit, found, [], "use weights of the same timm model and set vision.size to match them")
     return left_out
 
 
 def load_pretrained(encoder: Encoder, path: str | Path) -> list[str]:
-    """Load a checkpoint of the encoder's family; returns the tensors left out.
+    """Load a checkpoint of the encoder's family and return the tensors left out.
 
-    No EEG encoder has a published checkpoint: the file is one of ours, whole with its head and scaling.
+    There are no published checkpoints of EEG encoders: the file is one of ours, including head and input scaling.
 
     Raises:
         ConfigError: the file cannot be read, or a tensor is unknown, missing, or of another shape.
@@ -99,12 +98,12 @@ def load_pretrained(encoder: Encoder, path: str | Path) -> list[str]:
     if isinstance(encoder, AudioSpectrogramTransformer):
         return load_hf_ast(encoder, path)
     file, tensors = read_tensors(Path(path))
-    fill(file, encoder, tensors, [], "give the weights of the same encoder, trained on the same channels and classes")
+    fill(file, encoder, tensors, [], "use weights of the same encoder, trained on the same channels and classes")
     return []
 
 
 def _load(encoder: Encoder, backbone: nn.Module, path: Path, modality: str, head: bool) -> list[str]:
-    remedy = f"set {modality}.size, patch, stride, width, depth and heads as the checkpoint has them, or use another"
+    remedy = f"set {modality}.size, patch, stride, width, depth and heads to match the checkpoint, or use another one"
     remedy = remedy.replace("size, patch, stride", "size, patch" if modality == "vision" else "stride")
     file, tensors = read_tensors(path)
     _check_settings(file, backbone, modality, remedy)
@@ -116,49 +115,53 @@ def _load(encoder: Encoder, backbone: nn.Module, path: Path, modality: str, head
     fill(file, backbone, found, unknown, remedy)
     if not head:
         return sorted([*own, *left_out])
-    decision = {
+    head_tensors = {
         f"{ours}{kind}": tensors[f"{theirs}.{kind}"]
         for theirs, ours in _HEADS[modality].items()
         for kind in ("weight", "bias")
         if f"{theirs}.{kind}" in tensors
     }
-    fill(file, encoder.head, decision, [], "use a checkpoint with a classifier for the same classes")
+    fill(file, encoder.head, head_tensors, [], "use a checkpoint with a classifier for the same classes")
     return left_out
 
 
 def fill(file: Path, module: nn.Module, found: dict[str, Tensor], unknown: list[str], remedy: str) -> None:
-    """Load tensors strictly: none too many, none missing, none of another shape.
+    """Load tensors strictly: none unused, none missing, none of another shape.
 
     Raises:
-        ConfigError: naming the first tensor of which that is not true; the module is as it was.
+        ConfigError: a tensor does not match; the message names the first, and the module is unchanged.
     """
     wanted = module.state_dict()
     unknown = unknown + sorted(name for name in found if name not in wanted)
     if unknown:
-        raise wrong(file, "only tensors that this encoder has", f"the unused tensor {unknown[0]!r}", unknown, remedy)
+        raise tensor_error(
+            file, "only tensors that this encoder has", f"the unused tensor {unknown[0]!r}", unknown, remedy
+        )
     missing = sorted(set(wanted) - set(found))
     if missing:
-        raise wrong(file, "every tensor of the encoder", f"nothing for {missing[0]!r}", missing, remedy)
+        raise tensor_error(file, "every tensor of the encoder", f"no tensor {missing[0]!r}", missing, remedy)
     for name, tensor in found.items():
         if tensor.shape != wanted[name].shape:
             shapes = f"shape {tuple(wanted[name].shape)} for {name!r}", f"{tuple(tensor.shape)}"
             raise ConfigError.at(file, expected=shapes[0], found=shapes[1], remedy=remedy)
         if wanted[name].is_floating_point() and not _numbers(tensor):
             kind = str(tensor.dtype).removeprefix("torch.")
-            kind = "some that are not finite" if tensor.is_floating_point() else kind
+            kind = "infinite or NaN values" if tensor.is_floating_point() else kind
             wanted_kind = f"floating-point numbers for {name!r}"
-            raise ConfigError.at(file, expected=wanted_kind, found=kind, remedy="use an intact file, not quantised")
+            raise ConfigError.at(
+                file, expected=wanted_kind, found=kind, remedy="use an intact file that is not quantised"
+            )
     module.load_state_dict(found, strict=True)
 
 
 def _numbers(tensor: Tensor) -> bool:
-    """Whether these are plain, finite floating-point numbers."""
+    """Return True for plain, finite floating-point numbers."""
     plain = tensor.layout == torch.strided and not tensor.is_meta and tensor.is_floating_point()
     return plain and bool(torch.isfinite(tensor).all())
 
 
 def _translate(named: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """The file's tensors under timm's names, and the names that nobody knows."""
+    """Return the file's tensors under timm's names, and the unknown names."""
     found: dict[str, Tensor] = {}
     unknown: list[str] = []
     parts: dict[tuple[str, str], dict[str, Tensor]] = {}  # (block, weight or bias) → query, key, value
@@ -173,14 +176,14 @@ def _translate(named: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str
         else:
             unknown.append(name)
     for (block, kind), group in parts.items():
-        if len(group) == len(_QKV):  # otherwise the encoder's qkv is found to be missing
+        if len(group) == len(_QKV):  # otherwise the encoder's qkv is reported as missing
             found[f"blocks.{block}.attn.qkv.{kind}"] = torch.cat([group[name] for name in _QKV])
     return found, unknown
 
 
 def _check_settings(file: Path, backbone: nn.Module, modality: str, remedy: str) -> None:
-    """Compare what shapes cannot tell with the checkpoint's config.json, where it lies beside the file."""
-    settings = stated(file, modality)
+    """Compare settings that do not follow from shapes with the checkpoint's config.json, if there is one."""
+    settings = checkpoint_settings(file, modality)
     strides = backbone.patch_embed.proj.stride  # type: ignore[union-attr]
     ours: dict[str, Any] = {"num_attention_heads": backbone.blocks[0].attn.num_heads}  # type: ignore[union-attr, index]
     ours |= {"layer_norm_eps": backbone.norm.eps}  # type: ignore[union-attr]

@@ -1,7 +1,7 @@
-"""EEG encoder of Yin et al. (2025), the reference method; its authors call it EEGformer, it is offered here as `yin`.
+"""EEG encoder of Yin et al. (2025), the reference method. Its authors call it EEGformer; its name here is `yin`.
 
 In: EEG (B, channel, time) in volt and its mask. Out: one token per window (the mean over the time tokens) and the
-window's decision.
+window's logits.
 
 Conv1d(S → S, kernel 11), BatchNorm, ReLU, Dropout1d; Conv1d(S → width, kernel 11), BatchNorm, both padded by 5 and
 without bias; no positions; post-norm transformer blocks over the time samples with 3 feed-forward units; mean over
@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from eavdash.models.base import Encoded, Encoder
+from eavdash.models.base import Encoder, EncoderOutput
 from eavdash.models.layers import Block, masked_mean
 
 FEEDFORWARD = 3
@@ -43,12 +43,12 @@ class YinEncoder(Encoder):
         hidden = max(1, width // 4)
         self.head = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, classes))
 
-    def forward(self, x: Tensor, mask: Tensor) -> Encoded:
-        """``x`` (B, S, T) float32 volt, ``mask`` (B, T) → tokens (B, 1, width), logits (B, K)."""
+    def forward(self, x: Tensor, mask: Tensor) -> EncoderOutput:
+        """Map ``x`` (B, S, T) float32 volt, ``mask`` (B, T) to tokens (B, 1, width), logits (B, K)."""
         x = torch.where(mask[:, None], self.scaled(x), torch.zeros((), dtype=x.dtype, device=x.device))
         x = self.stem(x).transpose(1, 2)  # (B, T, width)
-        keys = None if bool(mask.all()) else mask  # without a mask the faster attention kernel is used
+        keys = None if bool(mask.all()) else mask  # without a mask torch uses a faster attention kernel
         for block in self.blocks:
             x = block(x, keys)
         feature = masked_mean(x, mask)
-        return Encoded(feature[:, None], mask.any(dim=1, keepdim=True), self.head(feature))
+        return EncoderOutput(feature[:, None], mask.any(dim=1, keepdim=True), self.head(feature))

@@ -1,4 +1,4 @@
-"""From the files of runs to tidy tables, statistics and reports.
+"""Results of runs as tidy tables and statistics.
 
 A notebook needs two lines: ``from eavdash.results import scores`` and ``scores(StudyDir(Path("checkpoints/demo")))``.
 """

@@ -1,7 +1,7 @@
-"""How a study's fusions attended on their test windows, by layer and head; attention.parquet of the fusion runs.
+"""Attention of a study's fusions on their test windows, by layer and head, from attention.parquet.
 
-In: a :class:`~eavdash.store.StudyDir`. Out: one row per run and test trial, and means over such rows. The mean over
-heads of a trial's shares is what ``tables.trials`` has as ``attention_<modality>``.
+In: a :class:`~eavdash.store.StudyDir`. Out: one row per run and test trial, and means over such rows. The mean of a
+trial's shares over heads is the column ``attention_<modality>`` of ``tables.trials``.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _MAP = re.compile(r"layer(\d+)_head(\d+)_([a-z]+)_([a-z]+)")
 
 @dataclass(frozen=True)
 class Heads:
-    """``table``: run, subject, trial, fold, seed, then the weights of attention.parquet, means over the windows."""
+    """``table``: run, subject, trial, fold, seed, then the weights of attention.parquet averaged over windows."""
 
     table: pd.DataFrame
-    without: tuple[str, ...]  # finished fusion runs that have kept no such file
-    problems: tuple[str, ...]  # sentences about damaged files
+    without: tuple[str, ...]  # finished fusion runs without such a file
+    problems: tuple[str, ...]  # messages about damaged files
 
 
 def heads(study: StudyDir) -> Heads:
-    """The attention of every finished fusion run of a study, trial by trial."""
+    """Return the attention of every finished fusion run of a study, per trial."""
     parts: list[pd.DataFrame] = []
     without: list[str] = []
     problems: list[str] = []
@@ -49,21 +49,21 @@ def heads(study: StudyDir) -> Heads:
     return Heads(table, tuple(without), tuple(problems))
 
 
-def of(table: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
-    """The rows of ``table`` that belong to the fused decisions ``trials``, a part of ``tables.trials``."""
+def of_trials(table: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
+    """Select the rows of ``table`` for ``trials``, a part of ``tables.trials``."""
     return table.merge(trials[_KEYS], on=_KEYS)
 
 
 def modalities(table: pd.DataFrame) -> tuple[str, ...]:
-    """Those that a fusion of the table reads, in canonical order."""
+    """Return the modalities of the table's fusions, in canonical order."""
     named = {match[2] for match in map(_SHARE.fullmatch, table.columns) if match}
     return tuple(m for m in MODALITIES if m in named)
 
 
 def mean_shares(table: pd.DataFrame) -> np.ndarray:
-    """(head, modality): the class token's shares, means over the rows; each head's sum to 1.
+    """Average the class token's shares over the rows: (head, modality); those of a head sum to 1.
 
-    A modality that was not recorded, or that a run does not read, has no share there.
+    A modality that was not recorded, or that a run does not use, counts as 0.
     """
     names = modalities(table)
     count = max((int(match[1]) for match in map(_SHARE.fullmatch, table.columns) if match), default=0)
@@ -72,8 +72,11 @@ def mean_shares(table: pd.DataFrame) -> np.ndarray:
 
 
 def mean_maps(table: pd.DataFrame) -> np.ndarray:
-    """(layer, head, modality, modality): how much a row's tokens attend to a column's, means over the table's rows
-    that have the row's modality; such a row sums to 1, one that nobody has is NaN. Empty where there are no layers."""
+    """Average the attention of the row modality to the column modality: (layer, head, modality, modality).
+
+    Each mean is over the table's rows that have the row modality and sums to 1; it is NaN if none has it. Empty if
+    there are no layers.
+    """
     names = modalities(table)
     found = [match for match in map(_MAP.fullmatch, table.columns) if match]
     layers, count = (max((int(match[i]) for match in found), default=0) for i in (1, 2))
@@ -87,21 +90,21 @@ def mean_maps(table: pd.DataFrame) -> np.ndarray:
 
 
 def _by_trial(rows: pd.DataFrame) -> pd.DataFrame:
-    """Means over each trial's windows; a modality's own attention counts only where it was recorded."""
+    """Average over each trial's windows; a modality's own attention counts only where it was recorded."""
     rows = rows.copy()
     queries: dict[str, list[str]] = {}
     for match in map(_MAP.fullmatch, rows.columns):
         if match:
             queries.setdefault(match[0].rpartition("_")[0], []).append(match[0])
     for columns in queries.values():
-        there = rows[columns].sum(axis=1) > 0.5  # a row of a modality that is there sums to 1, of an absent one to 0
-        rows[columns] = rows[columns].where(there)
+        present = rows[columns].sum(axis=1) > 0.5  # rows of present modalities sum to 1, of absent ones to 0
+        rows[columns] = rows[columns].where(present)
     weights = [c for c in rows.columns if _SHARE.fullmatch(c) or _MAP.fullmatch(c)]
     return rows.groupby(_KEYS, sort=False)[weights].mean().reset_index()
 
 
 def _read(run: RunDir) -> pd.DataFrame:
-    """The run's attention.parquet, its checksum and columns checked."""
+    """Read the run's attention.parquet and check its checksum and columns."""
     path = run.verify("attention.parquet")
     remedy = f"train the run again: eavdash retry {run.study.name} --run {run.name}"
     try:

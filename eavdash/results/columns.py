@@ -1,7 +1,7 @@
-"""Scores by a further column of the trial table: speaking against listening, one session against another.
+"""Further columns of the trial table by which scores can be split, such as condition or session.
 
-In: ``trials.csv`` beside a study, written when it was planned, so that neither the dataset's place nor its size
-matters. Out: the columns there are, and one of them by subject and trial.
+In: ``trials.csv`` of a study, written when it was planned, so the dataset itself is not needed. Out: the available
+columns, and one of them by subject and trial.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from eavdash.errors import IntegrityError, UsageError
 from eavdash.store import StudyDir
 
 _KEYS = ("subject", "trial")
-#: More values than this is a name of something, not a kind of trial.
+#: A column with more values is an identifier rather than a kind of trial.
 MAX_VALUES = 20
 
 
 def columns(study: StudyDir) -> list[str]:
-    """The columns that results can be split by: those with at least 2 and at most :data:`MAX_VALUES` values."""
+    """Return the columns that results can be split by: those with 2 to :data:`MAX_VALUES` values."""
     if not study.trials_file.exists():
         return []
     table = _read(study)
@@ -25,7 +25,7 @@ def columns(study: StudyDir) -> list[str]:
 
 
 def column(study: StudyDir, name: str) -> pd.DataFrame:
-    """subject, trial and the column ``name``, all text.
+    """Return subject, trial and the column ``name``, all as text.
 
     Raises:
         UsageError: the study was planned without it.
@@ -34,9 +34,9 @@ def column(study: StudyDir, name: str) -> pd.DataFrame:
     if name not in known:
         raise UsageError.at(
             f"--split {name}",
-            expected=f"a column of the study's trials ({', '.join(known) or 'none is known'})",
-            found="none of that name",
-            remedy="name one of them" if known else "plan the study again with eavdash train, which notes its columns",
+            expected=f"a column of the study's trials ({', '.join(known) or 'none are stored'})",
+            found="no such column",
+            remedy="name one of them" if known else "plan the study again with eavdash train, which stores its columns",
         )
     return _read(study)[[*_KEYS, name]]
 

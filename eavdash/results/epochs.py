@@ -1,7 +1,7 @@
-"""How many points were added by choosing the epoch on the test trials, as the published evaluation did.
+"""Gain in accuracy from choosing the epoch on the test trials, as the published evaluation did.
 
-In: the status of finished runs that recorded both: ``accuracy`` of the chosen epoch and ``honest_accuracy`` of the
-last, per test trial. Out: a table and a sentence.
+In: the status of finished runs with both accuracies per test trial: ``accuracy`` of the chosen epoch and
+``honest_accuracy`` of the last one. Out: a table and a sentence.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ COLUMNS = ("stage", "runs", "accuracy", "honest_accuracy", "added")
 
 
 def epoch_gain(study: StudyDir) -> pd.DataFrame:
-    """Per stage: ``runs``, mean accuracy of the chosen epochs and of the last ones, and the difference (fractions)."""
+    """Return ``runs``, the mean accuracies of chosen and of last epochs, and their difference (fractions) per stage."""
     rows = []
     for run in study.runs():
         try:
@@ -25,7 +25,7 @@ def epoch_gain(study: StudyDir) -> pd.DataFrame:
                 accuracy, honest = float(status["accuracy"]), float(status["honest_accuracy"])
                 rows.append((str(run.config()["stage"]), accuracy, honest, accuracy - honest))
         except (EavdashError, KeyError, TypeError, ValueError):
-            continue  # the tables of scores name damaged runs
+            continue  # the tables of scores report damaged runs
     if not rows:
         return pd.DataFrame(columns=list(COLUMNS))
     frame = pd.DataFrame(rows, columns=["stage", "accuracy", "honest_accuracy", "added"])
@@ -35,7 +35,7 @@ def epoch_gain(study: StudyDir) -> pd.DataFrame:
 
 
 def gain_sentence(table: pd.DataFrame) -> str:
-    """What choosing on the test trials added, for people; empty for an empty table."""
+    """Return a sentence about the gain; empty for an empty table."""
     if table.empty:
         return ""
     parts = [f"{stage} {100 * added:+.1f}" for stage, added in zip(table["stage"], table["added"], strict=True)]

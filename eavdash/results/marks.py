@@ -1,5 +1,4 @@
-"""The marks that a study's scores carry wherever they are shown: what was done that an honest estimate would not do,
-or that a reader must know before comparing.
+"""Marks shown with a study's scores: reasons why they are biased or not comparable.
 
 In: study.json. Out: marks, each a short text and its reasons.
 """
@@ -17,50 +16,54 @@ from eavdash.results import paper
 
 @dataclass(frozen=True)
 class Mark:
-    """``text``: what stands beside a score. ``why``: sentences."""
+    """``text``: label shown beside a score. ``why``: sentences with the reasons."""
 
     text: str
     why: tuple[str, ...]
 
     @property
     def sentence(self) -> str:
-        """Both, as one line."""
+        """Text and reasons as one line."""
         return f"{self.text}: {' '.join(self.why)}"
 
 
 TRANSDUCTIVE = Mark(
     "transductive",
     (
-        "Each subject's EEG and sound are standardised by all of that subject's windows, those of the test trials "
-        "included (their labels are not used): the scores are those of a system that has recorded a person's whole "
-        "session before it decides about any of it.",
+        "Each subject's EEG and audio are standardised with all of that subject's windows, including those of the test "
+        "trials (their labels are not used): the scores are those of a system that has recorded a person's whole "
+        "session before it classifies any part of it.",
     ),
 )
 TEST_EPOCH = Mark(
     "epoch chosen on the test trials: not an estimate",
     (
-        "As published, the epoch that scores best on the test trials is kept; the points that this adds are shown "
-        "beside the scores.",
+        "As published, the epoch with the best accuracy on the test trials is kept; the resulting gain is shown beside "
+        "the scores.",
     ),
 )
 POOLED = Mark(
     "pooled",
     (
-        "Every subject's encoders start from those trained on the training trials of all subjects in the same fold; "
-        "nobody's test trials of that fold are in them.",
+        "Every subject's encoders start from encoders trained on the training trials of all subjects in the same fold, "
+        "which have not seen any test trials of that fold.",
     ),
 )
 JOINT = Mark(
     "joint fine-tuning: beyond the paper",
-    ("After the fusion, encoders and fusion are trained together; the published procedure keeps the encoders frozen.",),
+    (
+        "After the training of the fusion, encoders and fusion are trained together; the published procedure keeps the "
+        "encoders frozen.",
+    ),
 )
 
 
 def marks(document: dict[str, Any]) -> tuple[Mark, ...]:
-    """The marks of a study, by its document study.json.
+    """Return the marks of a study from the content of study.json.
 
     Raises:
-        IntegrityError: the document holds no configuration. ConfigError: it holds one that is none.
+        IntegrityError: the document has no configuration.
+        ConfigError: its configuration is invalid.
     """
     if not isinstance(document.get("config"), dict):
         raise IntegrityError.at(
@@ -73,7 +76,7 @@ def marks(document: dict[str, Any]) -> tuple[Mark, ...]:
 
 
 def marks_of(config: StudyConfig) -> tuple[Mark, ...]:
-    """The marks of a configuration."""
+    """Return the marks of a configuration."""
     protocol = config.protocol
     every = (
         (protocol.name == "paper", Mark(paper.MARK, paper.WHY)),

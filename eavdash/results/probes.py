@@ -1,12 +1,12 @@
-"""Leakage probes: what they found, kept beside the study, and what that means in words.
+"""Findings of the leakage probes of a study, stored in its folder, and their interpretation as sentences.
 
-In: ``probes.json``. Out: findings by probe and one sentence each. A probe informs, it does not block: what it shows may
-be in the nature of a recording (a face tells who it is) rather than a mistake.
+In: ``probes.json``. Out: findings by probe and one sentence each. A probe informs and never blocks: what it shows may
+be inherent in a recording (a face reveals the person) rather than a mistake.
 
-* ``shuffled``: an encoder trained and tested on labels that were dealt anew among the groups of a subject. Nothing can
-  be learned from them about other groups, so it must fall to chance; above it, training and test share something.
-* ``time``: the label guessed from the trial's place in the session alone (timeonly.py).
-* ``identity``: how well a linear classifier tells who a window is of.
+* ``shuffled``: an encoder trained and tested on labels shuffled among the groups of a subject. These labels carry no
+  information about other groups, so accuracy must fall to chance; above chance, training and test share something.
+* ``time``: the label guessed from the trial's position in the session alone (timeonly.py).
+* ``identity``: accuracy of a linear classifier of the subject.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Finding = dict[str, Any]
 
 
 def read(study: StudyDir) -> dict[str, Finding]:
-    """What the study's probes found, by probe; empty where none was made.
+    """Return the findings of the study's probes, by probe; empty if none was run.
 
     Raises:
         IntegrityError: the file is damaged.
@@ -39,13 +39,16 @@ def read(study: StudyDir) -> dict[str, Finding]:
     found = read_json(study.probes_file)
     if not isinstance(found, dict) or not all(isinstance(f, dict) and "sentence" in f for f in found.values()):
         raise IntegrityError.at(
-            study.probes_file, expected="findings of probes", found="something else", remedy="delete it, probe again"
+            study.probes_file,
+            expected="findings of probes",
+            found="other content",
+            remedy=f"delete it and run eavdash probe {study.name}",
         )
     return {name: found[name] for name in PROBES if name in found}
 
 
 def keep(study: StudyDir, found: dict[str, Finding]) -> dict[str, Finding]:
-    """Write findings beside those that are there; what was found again replaces what was."""
+    """Add findings to the stored ones, replacing those of the same probes."""
     made = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     every = {**read(study), **{name: {**finding, "made": made} for name, finding in found.items()}}
     write_json(study.probes_file, every)
@@ -55,11 +58,11 @@ def keep(study: StudyDir, found: dict[str, Finding]) -> dict[str, Finding]:
 def finding(
     name: str, accuracy: float, n: int, independent: int, classes: int, majority: float, **more: Any
 ) -> Finding:
-    """A probe's accuracy judged against chance, with its sentence.
+    """Return a probe's finding: its accuracy compared with chance, and a sentence.
 
     Args:
-        n: items that were decided. independent: how many of them (or groups of them) are independent.
-        classes: how many answers there are; majority: the share of the most frequent one among the items.
+        n: classified items. independent: number of independent ones (or groups).
+        classes: number of classes. majority: share of the most frequent class among the items.
     """
     line = chance_line(independent, classes, majority=majority)
     made = {"accuracy": accuracy, "n": n, "independent": independent, "line": line, "above": accuracy > line, **more}
@@ -67,10 +70,10 @@ def finding(
 
 
 def time_only(study: StudyDir) -> Finding:
-    """The probe ``time``, from the study's splits and labels alone.
+    """Run the probe ``time`` on the study's splits and labels.
 
     Raises:
-        UsageError: the study keeps no labels, or no trial is tested.
+        UsageError: the study stores no labels, or no trial is tested.
     """
     import pandas as pd
 
@@ -81,7 +84,7 @@ def time_only(study: StudyDir) -> Finding:
     if scores.empty:
         raise UsageError.at(study.path, expected="tested trials", found="none", remedy="plan the study again")
     n = int(scores["n"].sum())
-    # Subjects share the order of a session, so that only one person's trials count as independent.
+    # Subjects share the order of the session, so only one subject's trials count as independent.
     return finding(
         "time",
         float((scores["accuracy"] * scores["n"]).sum() / n),
@@ -94,7 +97,7 @@ def time_only(study: StudyDir) -> Finding:
 
 
 def missing(study: StudyDir) -> list[str]:
-    """The probes that have not been made; the time-only score needs none."""
+    """Return the probes that have not been run; the time-only score is always available."""
     try:
         return [name for name in PROBES if name not in read(study) and name != "time"]
     except IntegrityError:
@@ -102,7 +105,7 @@ def missing(study: StudyDir) -> list[str]:
 
 
 def sentences(study: StudyDir) -> list[str]:
-    """What stands beside the study's accuracy: its findings, and the time-only score also where nobody has probed."""
+    """Return the sentences shown beside the study's accuracy: its findings, and always the time-only score."""
     try:
         found = read(study)
         if "time" not in found:
@@ -116,19 +119,21 @@ def sentences(study: StudyDir) -> list[str]:
 def _sentence(name: str, found: Finding) -> str:
     score, line = f"{100 * found['accuracy']:.0f} %", f"{100 * found['line']:.0f} %"
     if name == "shuffled":
-        what = f"With shuffled labels {found['stage']} scores {score} (n = {found['n']} trials, chance line {line}): "
+        result = (
+            f"With shuffled labels, {found['stage']} scores {score} (n = {found['n']} trials, chance line {line}): "
+        )
         if found["above"]:
-            return what + "above chance, so training and test share something other than the emotion."
+            return result + "above chance, so training and test share something other than the emotion."
         if found["independent"] < MIN_TRIALS:
-            return what + "chance, though the groups are too few to see a small leak."
-        return what + "chance, as it should be."
+            return result + "at chance, but there are too few groups to detect a small leak."
+        return result + "at chance, as expected."
     if name == "time":
-        place = "A trial's place in the session alone (by the order of trials' names)"
-        what = f"{place} scores {score} (n = {found['n']} trials, chance line {line}): "
+        position = "A trial's position in the session alone (by the order of trial names)"
+        result = f"{position} scores {score} (n = {found['n']} trials, chance line {line}): "
         if found["above"]:
-            return what + "time stands in for emotion here, and an accuracy must be read against it."
-        return what + "it does not tell the emotion under this protocol."
-    what = f"Who a window is of is told with {score} from {found['of']} (chance line {line}): "
+            return result + "time predicts the emotion here, so accuracies must be compared with this score."
+        return result + "time does not predict the emotion under this protocol."
+    result = f"A linear classifier identifies the subject with {score} from {found['of']} (chance line {line}): "
     if found["above"]:
-        return what + "within-subject scores say nothing about new people."
-    return what + "subjects cannot be told apart."
+        return result + "within-subject scores say nothing about new subjects."
+    return result + "subjects cannot be distinguished."

@@ -1,9 +1,9 @@
-"""The few statistics that eavdash draws conclusions with, and the rule for when there is too little to conclude.
+"""Statistics for conclusions about accuracies, and the rule for when there are too few data for one.
 
-In: counts or per-subject accuracies (fractions). Out: intervals, the chance line, paired comparisons. Wilson's interval
-is Wilson 1927 (J. Am. Stat. Assoc. 22:209), the chance line the binomial one of Combrisson & Jerbi 2015 (J. Neurosci.
-Methods 250:126), the effect size the matched-pairs rank-biserial correlation of Kerby 2014; the signed-rank test is
-delegated to scipy. The unit of every comparison is the subject.
+In: counts or per-subject accuracies (fractions). Out: intervals, the chance line, paired comparisons. Sources: Wilson's
+interval from Wilson 1927 (J. Am. Stat. Assoc. 22:209), the binomial chance line from Combrisson & Jerbi 2015 (J.
+Neurosci. Methods 250:126), the matched-pairs rank-biserial correlation as effect size from Kerby 2014, the signed-rank
+test from scipy. The unit of every comparison is the subject.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from eavdash.config.choices import MODALITIES
 
 #: With five pairs the smallest two-sided p of the signed-rank test is 2/32 = 0.0625: it can never pass 5 %.
 MIN_SUBJECTS = 6
-#: Below this many test trials the 95 % interval around an accuracy of 50 % reaches more than 20 points to each side.
+#: With fewer test trials the 95 % interval around an accuracy of 50 % extends more than 20 points to each side.
 MIN_TRIALS = 20
 _Z95 = 1.959963984540054
 
 
 def wilson(k: float, n: int, z: float = _Z95) -> tuple[float, float]:
-    """Wilson's score interval (95 % unless ``z`` says otherwise) of ``k`` hits among ``n`` independent items.
+    """Return Wilson's score interval (95 % by default) of ``k`` hits among ``n`` independent items.
 
     ``k`` may be fractional: a count averaged over seeds. No items: (0, 1).
     """
@@ -38,10 +38,10 @@ def wilson(k: float, n: int, z: float = _Z95) -> tuple[float, float]:
 
 
 def chance_line(n: int, classes: int, alpha: float = 0.05, majority: float = 0.0) -> float:
-    """The accuracy that must be *exceeded* before guessing is rejected at ``alpha``: the binomial quantile over n.
+    """Return the accuracy that must be *exceeded* to reject guessing at ``alpha``: the binomial quantile over n.
 
-    ``n`` counts independent items: trials, not windows. Guessing hits with 1/classes, or with ``majority`` (the share
-    of the most frequent class among the items) when that is more. 30 trials of 5 classes: 0.333; 100: 0.27.
+    ``n`` counts independent items: trials, not windows. Guessing is right with probability 1/classes, or ``majority``
+    (the share of the most frequent class among the items) if that is larger. 30 trials of 5 classes: 0.333; 100: 0.27.
     """
     if n <= 0 or classes <= 0:
         return 1.0
@@ -52,23 +52,23 @@ def chance_line(n: int, classes: int, alpha: float = 0.05, majority: float = 0.0
 
 
 def too_few(*, trials: int | None = None, subjects: int | None = None) -> str:
-    """Why no verdict is given, as a sentence beginning with "Too few"; empty when there is enough."""
+    """Return a sentence beginning with "Too few" if there are too few data for a conclusion; otherwise empty."""
     if subjects is not None and subjects < MIN_SUBJECTS:
         return (
-            f"Too few subjects for a verdict ({subjects} of at least {MIN_SUBJECTS}): with fewer, a paired test over "
-            "subjects cannot reach p < 0.05 whatever the numbers."
+            f"Too few subjects for a conclusion ({subjects} of at least {MIN_SUBJECTS}): with fewer, a paired test "
+            "over subjects can never reach p < 0.05."
         )
     if trials is not None and trials < MIN_TRIALS:
         return (
-            f"Too few test trials for a verdict ({trials} of at least {MIN_TRIALS}): the 95 % interval of an accuracy "
-            "reaches more than 20 points to each side."
+            f"Too few test trials for a conclusion ({trials} of at least {MIN_TRIALS}): the 95 % interval of an "
+            "accuracy extends more than 20 points to each side."
         )
     return ""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """``a`` against ``b`` over the same subjects. Differences are a - b, fractions; p is two-sided."""
+    """Comparison of ``a`` with ``b`` over the same subjects. Differences are a - b, fractions; p is two-sided."""
 
     a: str
     b: str
@@ -84,9 +84,9 @@ class Comparison:
 
 
 def compare(a: str, first: Sequence[float], b: str, second: Sequence[float]) -> Comparison:
-    """Wilcoxon's signed-rank test of paired accuracies and its effect size; no p below :data:`MIN_SUBJECTS` pairs."""
+    """Compare paired accuracies by Wilcoxon's signed-rank test; no p below :data:`MIN_SUBJECTS` pairs."""
     x, y = np.asarray(first, float), np.asarray(second, float)
-    gap = np.round(x - y, 12)  # equal scores must stay ties in spite of rounding
+    gap = np.round(x - y, 12)  # equal scores must remain ties despite rounding errors
     p = effect = math.nan
     if len(gap) >= MIN_SUBJECTS:
         p, effect = _signed_rank(gap)
@@ -95,11 +95,11 @@ def compare(a: str, first: Sequence[float], b: str, second: Sequence[float]) -> 
 
 
 def fusion_comparisons(scores: pd.DataFrame) -> list[Comparison]:
-    """Fusion against the best single modality, each subject's own best, and the baselines that are in ``scores``.
+    """Compare fusion with the best single modality, each subject's own best, and the baselines in ``scores``.
 
-    "Best" is chosen by the test scores themselves, which favours the single modality: a gain over it is conservative.
-    It is a modality that at least half of the fused subjects have, or one lucky subject could choose it for all.
-    The p values are corrected by Holm's method over the list. ``scores``: a table of ``tables.scores``.
+    "Best" is chosen on the test scores, which favours the single modality: a gain over it is conservative. At least
+    half of the fused subjects must have it, so that no single lucky subject determines it. The p values are corrected
+    over the list by Holm's method. ``scores``: a table from ``tables.scores``.
     """
     wide = scores.pivot_table(index="subject", columns="stage", values="accuracy")
     singles = [m for m in MODALITIES if m in wide.columns]
@@ -119,11 +119,11 @@ def fusion_comparisons(scores: pd.DataFrame) -> list[Comparison]:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down correction; missing values stay missing and do not count."""
+    """Apply Holm's step-down correction; NaN values stay NaN and do not count."""
     order = sorted((i for i, value in enumerate(p) if not math.isnan(value)), key=lambda i: p[i])
     out, running = [math.nan] * len(p), 0.0
-    for place, i in enumerate(order):
-        running = max(running, min(1.0, p[i] * (len(order) - place)))
+    for rank, i in enumerate(order):
+        running = max(running, min(1.0, p[i] * (len(order) - rank)))
         out[i] = running
     return out
 
@@ -136,5 +136,5 @@ def _signed_rank(gap: np.ndarray) -> tuple[float, float]:
         return 1.0, 0.0
     ranks = rankdata(np.abs(gap))
     effect = float((ranks[gap > 0].sum() - ranks[gap < 0].sum()) / ranks.sum())
-    # Exact while every rank is distinct; with ties scipy's "auto" enumerates or approximates as fits.
+    # Exact if all ranks are distinct; with ties scipy's "auto" enumerates or approximates.
     return float(wilcoxon(gap).pvalue), effect

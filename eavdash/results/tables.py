@@ -1,11 +1,11 @@
-"""From the prediction files of a study's runs to tidy tables; every number that eavdash shows comes from here.
+"""Tidy tables from the prediction files of a study's runs; all scores in eavdash come from here.
 
-In: a :class:`~eavdash.store.StudyDir`. Out: pandas frames with plain columns, in natural order of subjects. A run
-that is not done is not in them; a run whose files are damaged is left out and named in ``frame.attrs["problems"]``,
-a list of sentences that pages and the command line show.
+In: a :class:`~eavdash.store.StudyDir`. Out: pandas frames with plain columns, in natural order of subjects. Unfinished
+runs are not included; a run with damaged files is left out and reported in ``frame.attrs["problems"]``, a list of
+messages that pages and the command line show.
 
-A trial's probabilities are the normalised exponential of the mean over its windows of the log-probabilities, for each
-fold and seed. An accuracy is computed per seed over all folds' test items and then averaged over seeds; ``n`` counts
+A trial's probabilities are the normalised exponential of the mean log-probabilities of its windows, for each fold and
+seed. An accuracy is computed per seed over the test items of all folds and then averaged over seeds; ``n`` counts
 distinct items, so that more seeds never look like more data.
 """
 
@@ -25,7 +25,7 @@ from eavdash.store import RunDir, StudyDir
 LEVELS = ("trial", "window", "frame")
 BASELINES = ("fusion:best", "fusion:mean", "fusion:calibrated", "fusion:concat", "fusion:paper", "majority")
 SCORE_COLUMNS = ("study", "subject", "stage", "level", "n", "accuracy", "balanced_accuracy", "macro_f1")
-#: Columns that together name one tested item of a level.
+#: Columns that together identify one tested item of a level.
 _ITEM = {"trial": ["trial"], "window": ["trial", "window"], "frame": ["trial", "window", "frame"]}
 _NEEDED = ("subject", "trial", "group", "label", "predicted", "split", "window", "frame", "fold", "seed")
 _SMALLEST = 1e-12  # keeps the log of a probability finite
@@ -38,35 +38,35 @@ def predictions(
     *,
     baselines: bool = False,
 ) -> pd.DataFrame:
-    """The predictions of every finished run: the columns of predictions.parquet after ``study``, ``run``, ``stage``.
+    """Return the predictions of every finished run: ``study``, ``run``, ``stage``, the columns of predictions.parquet.
 
-    ``split=None`` gives all of them. With ``baselines`` the rows of the fusion runs' baselines.parquet follow, under
-    the stages of :data:`BASELINES`; where there is no fusion, the class shares of an encoder's training trials are the
-    majority baseline. Only test rows of different runs may be compared.
+    ``split=None`` returns all splits. With ``baselines`` the rows of the fusion runs' baselines.parquet follow, with
+    the stages of :data:`BASELINES`; without a fusion, the class shares of an encoder's training trials are the majority
+    baseline. Only test rows of different runs may be compared.
     """
     frames: list[pd.DataFrame] = []
     problems: list[str] = []
     wanted = [*STAGES, *(BASELINES if baselines else ())] if stages is None else list(stages)
     fused: set[tuple[str, int, int]] = set()
-    alone: dict[tuple[str, int, int], pd.DataFrame] = {}  # an encoder's rows by unit, fold and seed
+    alone: dict[tuple[str, int, int], pd.DataFrame] = {}  # an encoder's rows by scope, fold and seed
     for run in study.runs():
         try:
             if run.status()["state"] != "done":
                 continue
             config = run.config()
-            stage, unit = str(config["stage"]), (str(config["unit"]), int(config["fold"]), int(config["seed"]))
+            stage, scope = str(config["stage"]), (str(config["unit"]), int(config["fold"]), int(config["seed"]))
             own = _read(run, "predictions.parquet").assign(run=run.name, stage=stage) if stage in wanted else None
             if own is not None:
                 frames.append(own)
             if stage == "fusion" and any(name in wanted for name in BASELINES) and run.baselines_file.exists():
                 rows = _read(run, "baselines.parquet", "stage").assign(run=run.name)
                 frames.append(rows[rows["stage"].isin(wanted)])
-                fused.add(unit)
+                fused.add(scope)
             elif stage != "fusion" and own is not None and "majority" in wanted:
-                alone.setdefault(unit, own)
+                alone.setdefault(scope, own)
         except (EavdashError, KeyError) as error:
             problems.append(str(error) if isinstance(error, EavdashError) else f"{run.path}: {error} is missing.")
-    frames += [_majority(rows) for unit, rows in alone.items() if unit not in fused]
+    frames += [_majority(rows) for scope, rows in alone.items() if scope not in fused]
     if not frames:
         empty = pd.DataFrame(columns=["study", "run", "stage", *_NEEDED])
         empty.attrs["problems"] = problems
@@ -82,10 +82,10 @@ def predictions(
 
 
 def trials(study: StudyDir, stages: Sequence[str] | None = None, *, baselines: bool = False) -> pd.DataFrame:
-    """One row per test trial, stage, fold and seed.
+    """Return one row per test trial, stage, fold and seed.
 
     Columns: study, run, stage, subject, trial, group, label, predicted, correct, confidence, fold, seed, windows, then
-    ``p_<label>`` (sum to one) and ``attention_<modality>`` (mean over the windows; empty where a stage has none).
+    ``p_<label>`` (sum to one) and ``attention_<modality>`` (mean over the windows; empty if a stage has none).
     """
     rows = predictions(study, stages, baselines=baselines)
     table = _order(_trials(rows))
@@ -94,7 +94,7 @@ def trials(study: StudyDir, stages: Sequence[str] | None = None, *, baselines: b
 
 
 def windows_of(rows: pd.DataFrame, subject: str, trial: str) -> pd.DataFrame:
-    """The windows' rows of one trial, all stages, folds and seeds, out of a table of :func:`predictions`."""
+    """Select the window rows of one trial, all stages, folds and seeds, from a table of :func:`predictions`."""
     mine = rows[(rows["subject"] == subject) & (rows["trial"] == trial) & (rows["frame"] == -1)]
     return mine.sort_values(["stage", "fold", "seed", "window"], key=_rank).reset_index(drop=True)
 
@@ -102,15 +102,15 @@ def windows_of(rows: pd.DataFrame, subject: str, trial: str) -> pd.DataFrame:
 def scores(
     study: StudyDir, level: str = "trial", by: Sequence[str] = (), baselines: bool = False, split: str = ""
 ) -> pd.DataFrame:
-    """Scores per test subject and stage (and fold or seed, if asked by ``by``), as fractions from 0 to 1.
+    """Return scores per test subject and stage (and fold or seed, if given in ``by``), as fractions from 0 to 1.
 
-    ``split`` names a further column of the trial table: there is a row for each of its values then.
+    ``split`` names a further column of the trial table; there is then a row for each of its values.
 
-    Level ``frame`` lists only stages that score frames. ``balanced_accuracy`` is the mean recall over the classes
+    Level ``frame`` includes only stages that score frames. ``balanced_accuracy`` is the mean recall over the classes
     that occur among the labels, ``macro_f1`` the mean F1 over those that occur among labels or predictions.
 
     Raises:
-        UsageError: an unknown level or column, or ``by`` something else than fold and seed.
+        UsageError: the level, the column or a value of ``by`` is unknown.
     """
     for value, allowed, name in ((level, LEVELS, "--level"), *((b, ("fold", "seed"), "--by") for b in by)):
         if value not in allowed:
@@ -124,14 +124,14 @@ def scores(
 def score_table(
     rows: pd.DataFrame, level: str = "trial", by: Sequence[str] = (), split: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """:func:`scores` of test rows that have been read already; ``split``: subject, trial and the column to split by."""
+    """Return :func:`scores` of test rows in memory; ``split``: subject, trial and the column to split by."""
     kind = [str(split.columns[-1])] if split is not None else []
     kind = [f"trial's {name}" if name in (*SCORE_COLUMNS, *by) else name for name in kind]
     columns = [*SCORE_COLUMNS[:3], *kind, *by, *SCORE_COLUMNS[3:]]
     items = _trials(rows) if level == "trial" else rows[(rows["frame"] >= 0) == (level == "frame")]
     if items.empty:
         return pd.DataFrame(columns=columns)
-    values = "kind of trial"  # a name that no other column has: the split's own may be "label" or "window"
+    values = "kind of trial"  # a unique name: the split's own may be "label" or "window"
     if split is not None:
         items = items.merge(split.set_axis(["subject", "trial", values], axis=1), on=["subject", "trial"])
     keys = ["study", "subject", "stage", *([values] if kind else []), *by]
@@ -144,7 +144,7 @@ def score_table(
 
 
 def summary(study: StudyDir, level: str = "trial", baselines: bool = False) -> pd.DataFrame:
-    """Mean and spread over subjects per stage; see :func:`summarise`."""
+    """Return mean and standard deviation over subjects per stage; see :func:`summarise`."""
     table = scores(study, level, baselines=baselines)
     out = summarise(table)
     out.attrs["problems"] = table.attrs["problems"]
@@ -152,8 +152,11 @@ def summary(study: StudyDir, level: str = "trial", baselines: bool = False) -> p
 
 
 def summarise(table: pd.DataFrame) -> pd.DataFrame:
-    """Per stage of a :func:`scores` table: ``subjects``, ``n`` (items of all of them), ``accuracy`` (mean over
-    subjects), ``sd`` (sample standard deviation over subjects; empty for a single one)."""
+    """Summarise a :func:`scores` table per stage.
+
+    Columns: ``subjects``, ``n`` (items of all subjects), ``accuracy`` (mean over subjects), ``sd`` (sample standard
+    deviation over subjects; empty for a single one).
+    """
     columns = ["study", "stage", "level", "subjects", "n", "accuracy", "sd"]
     if table.empty:
         return pd.DataFrame(columns=columns)
@@ -165,24 +168,24 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def confusion(rows: pd.DataFrame) -> pd.DataFrame:
-    """Trials by label (rows) and prediction (columns), all seeds together, of rows of :func:`trials`."""
+    """Count rows of :func:`trials` by label (rows) and prediction (columns), over all seeds."""
     classes = probability_labels(rows)
     counts = pd.crosstab(rows["label"], rows["predicted"])
     return counts.reindex(index=classes, columns=classes, fill_value=0)
 
 
 def probability_labels(frame: pd.DataFrame) -> list[str]:
-    """The classes of a predictions or trials table, in the study's order."""
+    """Return the classes of a predictions or trials table, in the study's order."""
     return [c.removeprefix("p_") for c in frame.columns if c.startswith("p_")]
 
 
 def attention_columns(frame: pd.DataFrame) -> list[str]:
-    """The attention columns of a predictions or trials table that hold any value."""
+    """Return the attention columns of a predictions or trials table that are not empty."""
     return [c for c in frame.columns if c.startswith("attention_") and frame[c].notna().any()]
 
 
 def natural(texts: Iterable[str]) -> list[str]:
-    """Distinct texts in natural order: 2 before 10."""
+    """Return distinct texts in natural order: 2 before 10."""
     return sorted(set(texts), key=lambda t: [(not p.isdigit(), int(p) if p.isdigit() else 0, p) for p in _parts(t)])
 
 
@@ -191,7 +194,7 @@ def _parts(text: str) -> list[str]:
 
 
 def _read(run: RunDir, name: str, *extra: str) -> pd.DataFrame:
-    """A result file, its checksum and columns checked."""
+    """Read a result file and check its checksum and columns."""
     path = run.verify(name)
     try:
         frame = pd.read_parquet(path)
@@ -214,7 +217,7 @@ def _read(run: RunDir, name: str, *extra: str) -> pd.DataFrame:
 
 
 def _majority(rows: pd.DataFrame) -> pd.DataFrame:
-    """The majority baseline on the windows of an encoder's rows: for all of them the class shares of its training."""
+    """Return the majority baseline for an encoder's windows: the class shares of its training trials."""
     rows = rows[rows["frame"] == -1]
     train = rows[rows["split"] == "train"].drop_duplicates(["subject", "trial"])
     shares = train["label"].value_counts(normalize=True).reindex(probability_labels(rows), fill_value=0.0)
@@ -222,7 +225,7 @@ def _majority(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _trials(rows: pd.DataFrame) -> pd.DataFrame:
-    """The windows' rows put together to trials; see :func:`trials`."""
+    """Aggregate window rows to trials; see :func:`trials`."""
     rows = rows[rows["frame"] == -1]
     labels = probability_labels(rows)
     p, attention = [f"p_{c}" for c in labels], [c for c in rows.columns if c.startswith("attention_")]
@@ -245,7 +248,7 @@ def _trials(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _score(part: pd.DataFrame) -> tuple[float, float, float]:
-    """Accuracy, balanced accuracy and macro F1 of the rows of one seed."""
+    """Return accuracy, balanced accuracy and macro F1 of the rows of one seed."""
     label, predicted = part["label"].to_numpy(), part["predicted"].to_numpy()
     classes, codes = np.unique(np.concatenate([label, predicted]).astype(str), return_inverse=True)
     true, guess = codes[: len(label)], codes[len(label) :]
@@ -257,14 +260,14 @@ def _score(part: pd.DataFrame) -> tuple[float, float, float]:
 
 
 def _rank(column: pd.Series) -> pd.Series:
-    """A sort key: stages in canonical order, texts naturally, numbers as they are."""
+    """Return a sort key: canonical order for stages, natural order for texts, numbers unchanged."""
     if column.name == "stage":
         order: list[str] = [*STAGES, *BASELINES]
     elif pd.api.types.is_numeric_dtype(column):
         return column
     else:
         order = natural(column.astype(str))
-    return column.map({value: place for place, value in enumerate(order)})
+    return column.map({value: rank for rank, value in enumerate(order)})
 
 
 def _order(table: pd.DataFrame, kind: Sequence[str] = ()) -> pd.DataFrame:

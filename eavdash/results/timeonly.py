@@ -1,10 +1,10 @@
-"""What a guess from a trial's place in the session alone would score: no recording is looked at.
+"""Accuracy of guessing the label from a trial's position in the session alone, without any recording.
 
-In: a study's splits and the labels of its trials. Out: accuracy per test subject. Where emotions come in blocks, or in
-the same order for everybody, this is far above chance, and slow drift of any recording can stand in for emotion.
+In: a study's splits and the labels of its trials. Out: accuracy per test subject. If emotions come in blocks, or in the
+same order for every subject, it is far above chance, and slow drifts of a recording can be mistaken for emotion.
 
-The guess for a test trial is the most frequent label among the training trials that are nearest in time: of the same
-subject, or (across subjects) at the nearest places of the other subjects' sessions.
+The guess for a test trial is the most frequent label among the nearest training trials in time: those of the same
+subject or, across subjects, those at the nearest positions in the other subjects' sessions.
 """
 
 from __future__ import annotations
@@ -18,31 +18,33 @@ from eavdash.results.tables import natural
 
 
 def time_scores(splits: pd.DataFrame, labels: pd.DataFrame, across: bool, neighbours: int = 1) -> pd.DataFrame:
-    """Columns subject, n (distinct test trials), accuracy (fraction, over all folds), majority (share of the most
-    frequent label among the test trials); in natural order of subjects.
+    """Return the accuracy of the guess per subject, in natural order.
+
+    Columns: subject, n (distinct test trials), accuracy (fraction, over all folds), majority (share of the most
+    frequent label among the test trials).
 
     Args:
         splits: subject, trial, fold, split. labels: subject, trial, label.
-        across: training trials of all subjects count, else only one's own.
-        neighbours: so many places in time vote, all of those that are equally near.
+        across: use training trials of all subjects instead of the same subject's only.
+        neighbours: number of distinct distances in time whose trials vote.
     """
     rows = splits[["subject", "trial", "fold", "split"]].merge(
         labels[["subject", "trial", "label"]], on=["subject", "trial"]
     )
-    places: dict[tuple[str, str], int] = {}
+    positions: dict[tuple[str, str], int] = {}
     for subject, of in rows.groupby("subject", sort=False):
-        places |= {(str(subject), trial): n for n, trial in enumerate(natural(of["trial"]))}
-    rows = rows.assign(place=[places[key] for key in zip(rows["subject"], rows["trial"], strict=True)])
+        positions |= {(str(subject), trial): n for n, trial in enumerate(natural(of["trial"]))}
+    rows = rows.assign(position=[positions[key] for key in zip(rows["subject"], rows["trial"], strict=True)])
     hits: dict[str, list[bool]] = {}
     for _, part in rows.groupby("fold" if across else ["fold", "subject"], sort=True):
         train = part[part["split"] == "train"]
         if train.empty:
             continue
-        known, said = train["place"].to_numpy(), train["label"].to_numpy(dtype=object)
+        known, label_of = train["position"].to_numpy(), train["label"].to_numpy(dtype=object)
         for row in part[part["split"] == "test"].itertuples(index=False):
-            distance = np.abs(known - row.place)
+            distance = np.abs(known - row.position)
             limit = np.unique(distance)[:neighbours][-1]
-            votes = Counter(said[distance <= limit])
+            votes = Counter(label_of[distance <= limit])
             hits.setdefault(str(row.subject), []).append(
                 min(votes, key=lambda label: (-votes[label], label)) == row.label
             )

@@ -1,8 +1,8 @@
-"""Put a study away, or delete it: never under a run, and so that no reader ever sees half of one.
+"""Archiving and deletion of studies, never while a run is active, and atomic for readers.
 
-In: a study's folder. Out: its control.json, or nothing. A study that is deleted is first moved to
-``.deleted/<name>-<hex>`` under the checkpoints folder in one step, then removed; what a crash leaves there is removed
-by the next :func:`delete` or overview.
+In: a study's folder. Out: its control.json, or nothing. A deleted study is first moved in one step to
+``.deleted/<name>-<hex>`` under the checkpoints folder and then removed; the next :func:`delete` or overview removes
+what a crash leaves there.
 """
 
 from __future__ import annotations
@@ -19,39 +19,39 @@ from eavdash.jobs.scheduler_process import queue_closed
 from eavdash.store import StudyDir, find_study
 from eavdash.store.atomic import is_locked
 from eavdash.store.status import ended
-from eavdash.studies.write import PLAN_LOCK, one_planner
+from eavdash.studies.write import PLAN_LOCK, planner_lock
 
 DELETED = ".deleted"
 
 
-def under_way(study: StudyDir) -> dict[str, str]:
-    """The runs that something happens to, or will by itself, and their states; planned ones are not among them."""
-    found = {}
+def active_runs(study: StudyDir) -> dict[str, str]:
+    """Return the states of the runs that are running or queued, by name; runs that are only planned are left out."""
+    active = {}
     for run in study.runs():
         if run.locked():
-            found[run.name] = "running"
+            active[run.name] = "running"
             continue
         try:
             status = run.status()
         except IntegrityError:
-            continue  # of a status that cannot be read the lock is all that counts
+            continue  # with an unreadable status, only the lock counts
         waits = bool(status.get("submission")) and not ended(status)
         if status["state"] == "running" or waits:
-            found[run.name] = str(status["state"])
-    return found
+            active[run.name] = str(status["state"])
+    return active
 
 
 def archive(study: StudyDir, drop_resume: bool = False) -> int:
-    """Keep a study out of pickers, lists and the queue; its results stay where they are.
+    """Hide a study from pickers, lists and the queue; its results stay.
 
-    ``drop_resume``: also delete what unfinished runs would go on from. Returns the bytes that this has freed.
+    ``drop_resume``: also delete the checkpoints from which unfinished runs would resume. Returns the freed bytes.
 
     Raises:
-        UsageError: the study is gone, or a run of it is under way.
+        UsageError: the study is gone, or a run of it is active.
     """
     freed = 0
-    with _alone(study):
-        _refuse_under_way(study, "archived")
+    with _exclusive(study):
+        _refuse_if_busy(study, "archived")
         study.set_control(archived=True)
         for file in _resume_files(study) if drop_resume else ():
             with contextlib.suppress(OSError):
@@ -62,12 +62,12 @@ def archive(study: StudyDir, drop_resume: bool = False) -> int:
 
 
 def resume_bytes(study: StudyDir) -> int:
-    """The bytes that unfinished runs of a study would go on from."""
-    found = 0
+    """Return the size of the checkpoints from which a study's unfinished runs would resume, in bytes."""
+    total = 0
     for file in _resume_files(study):
         with contextlib.suppress(OSError):
-            found += file.stat().st_size
-    return found
+            total += file.stat().st_size
+    return total
 
 
 def unarchive(study: StudyDir) -> None:
@@ -76,15 +76,15 @@ def unarchive(study: StudyDir) -> None:
     Raises:
         UsageError: the study is gone.
     """
-    with _alone(study):
+    with _exclusive(study):
         study.set_control(archived=False)
 
 
 def delete(study: StudyDir, confirm: str) -> None:
-    """Delete a study for good. ``confirm`` is what the person typed: the study's name.
+    """Delete a study permanently. ``confirm`` is the confirmation that the user typed: the study's name.
 
     Raises:
-        UsageError: the name is not that of the study, the study is gone, or a run of it is under way.
+        UsageError: the confirmation is wrong, the study is gone, or a run of it is active.
         QueueError: its files cannot be removed.
     """
     if confirm != study.name:
@@ -95,15 +95,15 @@ def delete(study: StudyDir, confirm: str) -> None:
             remedy="type it exactly; nothing was deleted",
         )
     root = study.path.parent
-    with _alone(study):
-        _refuse_under_way(study, "deleted")
+    with _exclusive(study):
+        _refuse_if_busy(study, "deleted")
         hidden = root / DELETED / f"{study.name}-{secrets.token_hex(4)}"
         try:
             hidden.parent.mkdir(exist_ok=True)
             study.path.rename(hidden)
         except OSError as error:
             raise _cannot_remove(study.path, error) from error
-        # A worker that was started by hand asks nobody, nor does a probing: one may have begun since the look.
+        # A worker started by hand, or a probing, takes neither lock and may have begun since the check.
         if refusal := _refusal(StudyDir(hidden), study, "deleted"):
             hidden.rename(study.path)
             raise refusal
@@ -115,31 +115,30 @@ def delete(study: StudyDir, confirm: str) -> None:
 
 
 def sweep(root: Path) -> None:
-    """Remove what deleting has left behind when it was interrupted; what cannot be removed stays."""
+    """Remove what an interrupted deletion has left behind; files that cannot be removed stay."""
     if not (root / DELETED).is_dir():
         return
-    # Whoever deletes holds the planner's lock until the study may be removed: what is there now may go.
+    # A deletion holds the planner's lock while it may still undo the move; with the lock held, all is safe to remove.
     try:
         with (root / ".queue" / PLAN_LOCK).open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            left = list((root / DELETED).iterdir())
+            leftovers = list((root / DELETED).iterdir())
     except OSError:
         return
-    for folder in left:
+    for folder in leftovers:
         with contextlib.suppress(OSError):
             _remove(folder)
 
 
 @contextlib.contextmanager
-def _alone(study: StudyDir) -> Iterator[None]:
-    """Nobody plans, and no request reaches the queue; the study is there.
+def _exclusive(study: StudyDir) -> Iterator[None]:
+    """Keep all processes from planning studies and from sending requests to the queue.
 
     Raises:
-        UsageError: it is not.
+        UsageError: the study does not exist.
     """
     root = study.path.parent
-    # Whoever submits, retries or cancels is inside the queue's door meanwhile.
-    with one_planner(root), queue_closed(root):
+    with planner_lock(root), queue_closed(root):
         find_study(root, study.name)
         yield
 
@@ -148,29 +147,29 @@ def _resume_files(study: StudyDir) -> list[Path]:
     return [file for run in study.runs() for file in (run.resume_file, run.joint_resume_file)]
 
 
-def _refuse_under_way(study: StudyDir, what: str) -> None:
-    if refusal := _refusal(study, study, what):
+def _refuse_if_busy(study: StudyDir, action: str) -> None:
+    if refusal := _refusal(study, study, action):
         raise refusal
 
 
-def _refusal(folder: StudyDir, study: StudyDir, what: str) -> UsageError | None:
-    """Why ``study``, which lies in ``folder``, may not be ``what`` now."""
+def _refusal(folder: StudyDir, study: StudyDir, action: str) -> UsageError | None:
+    """Return the error that keeps ``study``, now at ``folder``, from being ``action``; None if it is idle."""
     if is_locked(folder.probe_lock_file):
         return UsageError.at(
             study.path,
-            expected=f"no probing under way of a study that is to be {what}",
-            found="one at work",
-            remedy="wait until it is done: eavdash results " + study.name,
+            expected=f"no running probing of a study to be {action}",
+            found="a running one",
+            remedy=f"wait until it is done, see eavdash results {study.name}",
         )
-    if not (busy := under_way(folder)):
+    if not (active := active_runs(folder)):
         return None
-    some = ", ".join(f"{name} {state}" for name, state in list(busy.items())[:3])
-    more = f" and {len(busy) - 3} more" if len(busy) > 3 else ""
+    first = ", ".join(f"{name} {state}" for name, state in list(active.items())[:3])
+    more = f" and {len(active) - 3} more" if len(active) > 3 else ""
     return UsageError.at(
         study.path,
-        expected=f"no run under way in a study that is to be {what}",
-        found=f"{some}{more}",
-        remedy=f"cancel first: eavdash cancel {study.name}",
+        expected=f"no active run in a study to be {action}",
+        found=f"{first}{more}",
+        remedy=f"cancel its runs first with eavdash cancel {study.name}",
     )
 
 
@@ -179,20 +178,20 @@ def _cannot_remove(path: Path, error: OSError) -> EavdashError:
         path,
         expected="a folder that can be removed",
         found=error.strerror or str(error),
-        remedy="mend its permissions and delete again",
+        remedy="fix its permissions and delete again",
     )
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder, together with others who do the same at the same time.
+    """Remove a folder, even if other processes remove it at the same time.
 
     Raises:
-        OSError: something of it cannot be removed.
+        OSError: a file cannot be removed.
     """
     while folder.exists() or folder.is_symlink():
-        # What is gone already was removed by somebody else: go on with the rest.
+        # A missing file was removed by another process; continue with the rest.
         with contextlib.suppress(FileNotFoundError):
             if folder.is_symlink() or not folder.is_dir():
-                folder.unlink()  # what a link points to was put there by somebody, and stays
+                folder.unlink()  # remove the link, keep its target
             else:
                 shutil.rmtree(folder)

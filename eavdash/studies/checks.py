@@ -1,6 +1,6 @@
-"""What speaks against a plan: settings that cannot be, a study that is kept or was made otherwise.
+"""Checks of a plan: missing files, unknown encoders, and conflicts with the existing study.
 
-In: a configuration, a study, its earlier document. Out: an error whose sentence says what to do, or nothing.
+In: a configuration, a study, its earlier document. Out: an error with a remedy, or nothing.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from eavdash.store import StudyDir
 
 
 def refuse_missing_weights(config: StudyConfig) -> None:
-    """Published weights that an encoder is to start from have to be there before anything is queued.
+    """Check that the pretrained weights of all encoders exist, before anything is queued.
 
     Raises:
-        ConfigError: naming the setting whose path leads nowhere.
+        ConfigError: a setting's path does not exist.
     """
     for modality in config.modalities:
         path = config.modality(modality).weights
@@ -30,77 +30,82 @@ def refuse_missing_weights(config: StudyConfig) -> None:
                 f"{modality}.weights",
                 expected="a checkpoint's folder or file",
                 found=f"nothing at {path}",
-                remedy="mend the path",
+                remedy="correct the path",
             )
 
 
 def refuse_unknown_encoders(config: StudyConfig) -> None:
-    """Refuse a library's encoder that there is not; the library is loaded only where one is named."""
+    """Check the names of library encoders; a library is imported only if one of its encoders is used.
+
+    Raises:
+        ConfigError: the library has no encoder of that name.
+    """
     for modality in config.modalities:
         prefix, colon, name = config.modality(modality).encoder.partition(":")
         if colon and prefix == "timm":
-            from eavdash.models.timm_vit import check_name as known_to_timm
+            from eavdash.models import timm_vit
 
-            known_to_timm(name)
+            timm_vit.check_name(name)
         elif colon:
-            from eavdash.models.braindecode_eeg import check_name as known_to_braindecode
+            from eavdash.models import braindecode_eeg
 
-            known_to_braindecode(name)
+            braindecode_eeg.check_name(name)
 
 
-def unpretrained(config: StudyConfig) -> list[str]:
-    """Notes about encoders that are set up to be fine-tuned and have no weights to start from."""
+def missing_pretraining_notes(config: StudyConfig) -> list[str]:
+    """Return a note for each encoder that is configured for fine-tuning but has no pretrained weights."""
     return [
-        f"{m}: the settings fine-tune published weights (learning rate {config.training(m).learning_rate:g}), but "
-        f"{m}.weights is empty: trained from scratch like this it will hardly learn; set {m}.weights"
+        f"{m}: the settings fine-tune pretrained weights (learning rate {config.training(m).learning_rate:g}), but "
+        f"{m}.weights is empty; trained from scratch it will hardly learn, so set {m}.weights"
         for m in config.modalities
         if config.training(m).head_epochs and not config.modality(m).weights
     ]
 
 
-def refuse_other_people(study: StudyDir, old: dict[str, Any], subjects: Sequence[str]) -> None:
-    """Across subjects the people of a study cannot change.
+def refuse_other_subjects(study: StudyDir, old: dict[str, Any], subjects: Sequence[str]) -> None:
+    """Check that the subjects of a cross-subject study have not changed.
 
     Raises:
-        StudyConflictError: they are others than in its earlier document.
+        StudyConflictError: they differ from those in its earlier document.
     """
     before = list(old["selection"]["subjects"])
     if sorted(before) != sorted(subjects):
         raise StudyConflictError.at(
             study.study_file,
-            expected=f"the subjects {', '.join(before)} (across subjects, every fold depends on all of them)",
+            expected=f"the subjects {', '.join(before)}, as every fold depends on all of them",
             found=", ".join(subjects),
             remedy="give the study another name",
         )
 
 
 def chosen_folds(splits: pd.DataFrame, wanted: Sequence[int], problems: dict[str, str]) -> list[int]:
-    """The folds that are wanted, or all there are.
+    """Return the wanted folds, or all of them if ``wanted`` is empty.
 
     Raises:
-        UsageError: one of them is not there. SplitError: none is.
+        UsageError: a wanted fold does not exist.
+        SplitError: there is no fold at all.
     """
-    there = sorted({int(f) for f in splits["fold"]})
-    missing = [f for f in wanted if f not in there]
-    if missing and there:
+    existing = sorted({int(f) for f in splits["fold"]})
+    missing = [f for f in wanted if f not in existing]
+    if missing and existing:
         raise UsageError.at(
             "--folds",
-            expected=f"some of {', '.join(map(str, there))}",
+            expected=f"some of {', '.join(map(str, existing))}",
             found=", ".join(map(str, missing)),
             remedy="choose among them",
         )
-    if not there:
-        raise SplitError(next(iter(problems.values()), "no trial could be put into a fold."))
-    return list(wanted) or there
+    if not existing:
+        raise SplitError(next(iter(problems.values()), "no trial could be assigned to a fold."))
+    return list(wanted) or existing
 
 
 def refuse_conflict(study: StudyDir, old: dict[str, Any], new: dict[str, Any], found: dict[str, str]) -> None:
-    """A study's configuration, classes and recordings stay what they were.
+    """Check that a study's configuration, classes and recordings are unchanged.
 
     Raises:
-        StudyConflictError: they do not; its ``differences`` say how.
+        StudyConflictError: they have changed; its ``differences`` list the changes.
     """
-    before = to_dict(from_dict(old["config"]))  # settings that came later have their defaults
+    before = to_dict(from_dict(old["config"]))  # settings added later get their defaults
     changed = differences(before, new["config"])
     changed += differences({"classes": old["classes"]}, {"classes": new["classes"]})
     recorded = old["dataset"]["fingerprint"]

@@ -1,7 +1,7 @@
-"""A study's document and the tables beside it, also when subjects, folds or seeds are added to one that exists.
+"""A study's document and tables, for a new study or one to which subjects, folds or seeds are added.
 
-In: a trial table, a configuration and what was chosen; the earlier document, if there is one. Out: the content of
-study.json, and tables in which the rows of other subjects stay.
+In: a trial table, a configuration, a selection, and the earlier document if there is one. Out: the content of
+study.json, and tables that keep the rows of the other subjects.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from eavdash.data.table import TrialTable
 
 
-def naming_of(folds: Sequence[int], seeds: Sequence[int]) -> dict[str, int | None]:
-    """Which fold and seed carry no suffix: the only one at creation. It is kept when more are added later."""
+def run_naming(folds: Sequence[int], seeds: Sequence[int]) -> dict[str, int | None]:
+    """Return the fold and the seed without a suffix in run names: the only one at creation, else None.
+
+    Later additions do not change it.
+    """
     return {
         "fold": folds[0] if len(folds) == 1 else None,
         "seed": seeds[0] if len(seeds) == 1 else None,
@@ -43,7 +46,7 @@ def make_document(
     naming: dict[str, Any],
     old: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """The content of study.json, without the fingerprints of the recordings; ``old`` is what it was, if it was."""
+    """Return the content of study.json without the recordings' fingerprints; ``old`` is its earlier content, if any."""
     before = old["selection"] if old else {"subjects": [], "folds": [], "seeds": []}
     return {
         "name": name,
@@ -67,18 +70,18 @@ def make_document(
     }
 
 
-def further(trials: pd.DataFrame) -> pd.DataFrame:
-    """What results can be split by, as text: the label and the columns beyond those that every trial table has."""
+def result_columns(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return subject, trial, label and the additional columns of a trial table, by which results can be split."""
     known = {"group", "start", "stop", *COLUMN.values()}
     first = ["subject", "trial", "label"]
     return trials[[*first, *(c for c in trials.columns if c not in known and c not in first)]]
 
 
-def merged(file: Path, rows: pd.DataFrame, subjects: Sequence[str]) -> pd.DataFrame:
-    """The study's table with the rows of newly planned subjects; rows of the others among ``subjects`` stay.
+def merge_rows(file: Path, rows: pd.DataFrame, subjects: Sequence[str]) -> pd.DataFrame:
+    """Return the study's table with the rows of the planned subjects replaced; other rows of ``subjects`` stay.
 
     Raises:
-        IntegrityError: it is damaged, and holds rows that are not planned now.
+        IntegrityError: the file is damaged and has rows that are not planned now.
     """
     if not file.exists() or set(subjects) <= set(rows["subject"]):
         return rows.reset_index(drop=True)
@@ -92,6 +95,6 @@ def merged(file: Path, rows: pd.DataFrame, subjects: Sequence[str]) -> pd.DataFr
             file,
             expected="a table of the study's subjects",
             found=str(error),
-            remedy=f"remove it and have it made again: eavdash extend {file.parent.name}",
+            remedy=f"remove it and make it again with eavdash extend {file.parent.name}",
         ) from error
     return pd.concat([others, rows], ignore_index=True) if len(others) else rows.reset_index(drop=True)

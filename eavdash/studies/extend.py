@@ -1,7 +1,7 @@
-"""More of a study: a copy with another configuration, or more subjects, folds and seeds of the same.
+"""Copies of a study with other settings, and additional subjects, folds and seeds of the same study.
 
-In: a study's folder and what is to be different. Out: plans of ``eavdash.studies``, and runs in the queue. Runs that
-are done or under way are never touched.
+In: a study's folder and the changes. Out: plans of ``eavdash.studies``, and runs in the queue. Runs that are done or
+active are never touched.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from eavdash.studies.write import prepare, retry
 
 @dataclass(frozen=True)
 class Clone:
-    """A new study, and what differs from the one that it was made from (``key: old → new``)."""
+    """A new study, and its differences from the original (``key: old → new``)."""
 
     plan: Plan
     differences: tuple[str, ...]
@@ -30,18 +30,20 @@ class Clone:
 
 @dataclass(frozen=True)
 class Extension:
-    """A study with more in it. ``holes``: runs that are new or were never submitted; ``new``: those that were not
-    there; ``again``: failed and cancelled ones that are queued again.
+    """The runs that an extension adds.
+
+    ``queued``: runs that are new or were never submitted; ``new``: those of them that did not exist before;
+    ``again``: failed and cancelled runs that are queued again.
     """
 
     plan: Plan
-    holes: tuple[str, ...]
+    queued: tuple[str, ...]
     new: tuple[str, ...]
     again: tuple[str, ...] = ()
 
 
 def free_name(root: Path, name: str) -> str:
-    """``name`` with the first number behind it under which there is no study: ``pilot-2``."""
+    """Return ``name`` with the first free number appended, such as ``pilot-2``."""
     stem, dash, number = name.rpartition("-")
     if not (dash and stem and number.isdigit()):
         stem, number = name, "1"
@@ -61,13 +63,13 @@ def clone(
     *,
     write: bool = False,
 ) -> Clone:
-    """Plan the study ``name`` on the same dataset, with some ``key=value`` settings edited.
+    """Plan the study ``name`` on the same dataset with some ``key=value`` settings changed.
 
-    ``subjects``, ``folds`` and ``seeds`` are those of the study where they are None, and all there are where they are
-    empty; with another protocol all folds are taken. With ``write`` the new study is written (and not queued).
+    ``subjects``, ``folds`` and ``seeds``: None takes those of the study, an empty sequence takes all; another protocol
+    takes all folds. With ``write`` the new study is written, but not queued.
 
     Raises:
-        UsageError: the name is taken or impossible; a setting, subject or fold that cannot be.
+        UsageError: the name is taken or invalid, or a setting, subject or fold is invalid.
         DataError, SplitError: as :func:`eavdash.studies.plan`.
     """
     root = study.path.parent
@@ -81,10 +83,10 @@ def clone(
     if folds is None and config.protocol != before.protocol:
         folds = ()
     chosen = _selection(document, subjects, folds, seeds)
-    made = (prepare if write else plan)(document["dataset"]["path"], name, config, chosen, root)
+    new = (prepare if write else plan)(document["dataset"]["path"], name, config, chosen, root)
     changed = differences(to_dict(before), to_dict(config))
-    changed += differences(document["selection"], made.document["selection"])
-    return Clone(made, tuple(changed))
+    changed += differences(document["selection"], new.document["selection"])
+    return Clone(new, tuple(changed))
 
 
 def plan_extension(
@@ -93,16 +95,16 @@ def plan_extension(
     folds: Sequence[int] | None = None,
     seeds: Sequence[int] | None = None,
 ) -> Extension:
-    """What :func:`extend` would queue; nothing is written.
+    """Return the runs that :func:`extend` would queue, without writing anything.
 
     Raises:
         As :func:`extend`.
     """
     document = study.study()
-    made = plan(*_arguments(study, document, subjects, folds, seeds))
-    there = set(made.existing)
-    new = tuple(run.name for run in made.planned if run.name not in there and not run.problem)
-    return Extension(made, (*new, *_never_submitted(study, made.existing)), new)
+    extended = plan(*_plan_arguments(study, document, subjects, folds, seeds))
+    existing = set(extended.existing)
+    new = tuple(run.name for run in extended.planned if run.name not in existing and not run.problem)
+    return Extension(extended, (*new, *_never_submitted(study, extended.existing)), new)
 
 
 def extend(
@@ -114,36 +116,36 @@ def extend(
     retry_ended: bool = False,
     execution: Execution | None = None,
 ) -> Extension:
-    """Add subjects, folds or seeds to a study and queue the holes: runs that are new or were never submitted.
+    """Add subjects, folds or seeds to a study and queue the runs that are new or were never submitted.
 
-    None adds none, an empty sequence all there are. ``retry_ended``: queue failed and cancelled runs again as well.
-    ``execution`` is that of the run which was submitted last, unless it is given.
+    None adds none, an empty sequence adds all. ``retry_ended``: also queue failed and cancelled runs again.
+    ``execution`` defaults to that of the most recently submitted run.
 
     Raises:
-        UsageError: the study is archived or gone, a subject or fold that cannot be; ``StudyConflictError`` where its
-            recordings have changed, or subjects cannot be added (across subjects).
-        QueueError: the queue's conductor cannot be started.
+        UsageError: the study is archived or gone, or a subject or fold is invalid; ``StudyConflictError`` if its
+            recordings have changed, or subjects cannot be added (cross-subject protocols).
+        QueueError: the scheduler cannot be started.
     """
     document = study.study()
     before = {run.name for run in study.runs()}
-    made = prepare(*_arguments(study, document, subjects, folds, seeds), existing=True)
-    holes = _never_submitted(study, made.runs)
-    if holes:
-        queue.submit(study, holes, execution or latest_execution(study))
+    extended = prepare(*_plan_arguments(study, document, subjects, folds, seeds), existing=True)
+    queued = _never_submitted(study, extended.runs)
+    if queued:
+        queue.submit(study, queued, execution or latest_execution(study))
     again: list[str] = []
-    if retry_ended and (ended := _ended(study, made.runs)):
+    if retry_ended and (ended := _ended(study, extended.runs)):
         again = retry(study, ended)
-    return Extension(made, holes, tuple(name for name in holes if name not in before), tuple(again))
+    return Extension(extended, queued, tuple(name for name in queued if name not in before), tuple(again))
 
 
-def _arguments(
+def _plan_arguments(
     study: StudyDir,
     document: dict[str, Any],
     subjects: Sequence[str] | None,
     folds: Sequence[int] | None,
     seeds: Sequence[int] | None,
 ) -> tuple[str, str, StudyConfig, Selection, Path]:
-    """What to plan: all that the study has already, and what is added."""
+    """Return the arguments of :func:`plan` for the study's selection with the additions."""
     old = document["selection"]
     if subjects:
         subjects = [*old["subjects"], *subjects]
@@ -177,15 +179,15 @@ def _never_submitted(study: StudyDir, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _ended(study: StudyDir, names: Sequence[str]) -> list[str]:
-    """Runs that failed or were cancelled; not those that cannot be computed until their recordings are mended."""
+    """Return failed and cancelled runs, without those whose recordings cannot be used."""
     states = {name: _status(study.run(name)) for name in names}
     return [n for n, s in states.items() if s.get("state") in ("failed", "cancelled") and not s.get("unusable")]
 
 
 def latest_execution(study: StudyDir) -> Execution:
-    """How the run of a study that was submitted last is computed; the defaults where none was."""
+    """Return the execution settings of a study's most recently submitted run, or the defaults."""
     submitted = [status for run in study.runs() if (status := _status(run)).get("submission")]
-    # A submission's token begins with the time at which it was made.
+    # A submission token begins with its time.
     return execution_of(max(submitted, key=lambda status: str(status["submission"]))) if submitted else Execution()
 
 

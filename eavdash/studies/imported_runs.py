@@ -1,7 +1,6 @@
-"""Runs made of published checkpoints: their weights, their classes in the order of the study, and their predictions.
+"""Runs made from published checkpoints: weights, classes in the study's order, and predictions.
 
-In: a run of a study that was planned for it, and the module with the tensors of its file. Out: the files of a finished
-run.
+In: a planned run of a study, and a module with the checkpoint's tensors. Out: the files of a finished run.
 """
 
 from __future__ import annotations
@@ -18,75 +17,80 @@ import torch
 from torch import nn
 
 from eavdash.errors import DataError, EavdashError, UsageError
-from eavdash.models.published import with_classes
+from eavdash.models.published import reorder_rows
 from eavdash.store import RunDir, locks
 from eavdash.store.atomic import host, sha256
 from eavdash.training import baselines, evaluate, stage1
 from eavdash.training.features import features
-from eavdash.training.job import Job, labels_of, open_job, read_windows, rows_of, window_counts
-from eavdash.training.joined import FeatureSource, join
+from eavdash.training.fusion_features import FeatureSource, join_features
+from eavdash.training.run_context import RunContext, labels_of, open_run_context, read_windows, rows_of, window_counts
 
-#: Classes in the order of the published code, by their number there.
+#: Classes in the order of the published code.
 LABELS = ("Neutral", "Sadness", "Anger", "Happiness", "Calmness")
 MICROVOLT = 1e-6
-#: The last layer of each stage, whose rows are the classes.
+#: The last layer of each stage; its rows are the classes.
 _LAST = {"vision": "head", "audio": "head.1", "eeg": "head.3", "fusion": "head.3"}
 
 
 @dataclass(frozen=True)
 class Imported:
-    """One file as a model of ours."""
+    """A checkpoint file as a model of this package."""
 
     stage: str
     file: Path
     model: nn.Module
     spec: dict[str, Any]
-    left_out: list[str] = field(default_factory=list)  # tensors of the file that no classifier needs
+    left_out: list[str] = field(default_factory=list)  # tensors of the file that the classifier does not need
     notes: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """For config.json: where the weights come from."""
+        """Return the origin of the weights, for config.json."""
         named = {"file": str(self.file), "sha256": sha256(self.file)}
         return {**named, "left_out": self.left_out, "notes": self.notes}
 
 
 def class_rows(labels: Sequence[str], classes: Sequence[str]) -> list[int]:
-    """For each of the study's classes the row of the files' last layers.
+    """Return the row of the files' last layers for each of the study's classes.
 
     Raises:
-        UsageError: they are not the same classes.
+        UsageError: the classes differ.
     """
-    place = {label.casefold(): number for number, label in enumerate(labels)}
-    if sorted(place) != sorted(c.casefold() for c in classes):
+    position = {label.casefold(): number for number, label in enumerate(labels)}
+    if sorted(position) != sorted(c.casefold() for c in classes):
         raise UsageError.at(
             "--labels",
             expected=f"the classes of the recordings ({', '.join(classes)})",
             found=", ".join(labels),
             remedy="name them in the order of the checkpoint's last layer",
         )
-    return [place[c.casefold()] for c in classes]
+    return [position[c.casefold()] for c in classes]
 
 
 def reorder_classes(one: Imported, rows: Sequence[int]) -> None:
+    """Put the classes of a model's last layer in the study's order.
+
+    Raises:
+        UsageError: the number of classes differs.
+    """
     layer = cast(nn.Linear, one.model.get_submodule(_LAST[one.stage]))
     if layer.out_features != len(rows):
         raise UsageError.at(
             one.file,
-            expected=f"a decision between {len(rows)} classes",
+            expected=f"a classifier of {len(rows)} classes",
             found=f"{layer.out_features}",
             remedy="give the checkpoint that was trained on these classes",
         )
     with torch.no_grad():
-        layer.weight.copy_(with_classes(layer.weight, rows))
-        layer.bias.copy_(with_classes(layer.bias, rows))
+        layer.weight.copy_(reorder_rows(layer.weight, rows))
+        layer.bias.copy_(reorder_rows(layer.bias, rows))
 
 
 def finish_run(run: RunDir, one: Imported, device: torch.device, labels: Sequence[str]) -> None:
-    """Score the model on the run's windows and write the files of a run that is done.
+    """Score the model on the run's windows and write the files of a finished run.
 
     Raises:
-        UsageError: the run exists and was computed, or is being computed.
-        DataError: the recordings do not fit the model.
+        UsageError: the run was computed already, or is running.
+        DataError: the recordings do not match the model.
     """
     lock = locks.acquire(run.lock_file)
     if lock is None or run.status()["state"] != "queued":
@@ -94,8 +98,8 @@ def finish_run(run: RunDir, one: Imported, device: torch.device, labels: Sequenc
             os.close(lock)
         raise UsageError.at(
             run.path,
-            expected="a run that is not there yet",
-            found=f"one that is {run.status()['state']}",
+            expected="a new run",
+            found=f"a run with the state {run.status()['state']}",
             remedy="choose another study name",
         )
     try:
@@ -103,10 +107,10 @@ def finish_run(run: RunDir, one: Imported, device: torch.device, labels: Sequenc
         now = time.time()
         run.transition("running", pid=os.getpid(), host=host(), heartbeat=now, started=now)
         try:
-            job = open_job(run, device)
+            context = open_run_context(run, device)
             one.model.to(device)
-            job.describe(model=one.spec, imported={**one.to_dict(), "labels": list(labels)})
-            (_score_fusion if one.stage == "fusion" else _score_encoder)(job, one.model)
+            context.describe(model=one.spec, imported={**one.to_dict(), "labels": list(labels)})
+            (_score_fusion if one.stage == "fusion" else _score_encoder)(context, one.model)
         except BaseException as error:
             reason = str(error) if isinstance(error, EavdashError) else f"{type(error).__name__}: {error}"
             run.transition("failed", reason=f"import: {reason}", finished=time.time())
@@ -117,58 +121,68 @@ def finish_run(run: RunDir, one: Imported, device: torch.device, labels: Sequenc
         os.close(lock)
 
 
-def _score_encoder(job: Job, model: nn.Module) -> None:
-    windows = read_windows(job, job.stage)
+def _score_encoder(context: RunContext, model: nn.Module) -> None:
+    windows = read_windows(context, context.stage)
     if windows is None:
-        raise DataError.at(job.run.name, expected=f"{job.stage} recordings", found="none", remedy="leave its file out")
+        raise DataError.at(
+            context.run.name, expected=f"{context.stage} recordings", found="none", remedy="leave its file out"
+        )
     shape = stage1.shape_of(windows.values)
-    kwargs = job.run.config()["model"]["kwargs"]
+    kwargs = context.run.config()["model"]["kwargs"]
     sizes = {"vision": ("size", "size"), "audio": ("mels", "mels"), "eeg": ("channels", "channels")}
-    ours, theirs = sizes[job.stage]
-    found = len(shape[ours]) if job.stage == "eeg" else shape[ours]
+    ours, theirs = sizes[context.stage]
+    found = len(shape[ours]) if context.stage == "eeg" else shape[ours]
     if found != kwargs[theirs]:
         raise DataError.at(
-            f"{job.stage} recordings",
-            expected=f"{theirs} {kwargs[theirs]}, as the checkpoint was trained with",
+            f"{context.stage} recordings",
+            expected=f"{theirs} {kwargs[theirs]}, as in the checkpoint's training",
             found=str(found),
-            remedy="import it with the recordings that it was trained on",
+            remedy="import it with the recordings on which it was trained",
         )
     described = {**shape, "key": windows.values.meta["key"], "windows": window_counts(windows.index)}
     if "rate" in windows.values.meta:
         described["rate"] = windows.values.meta["rate"]
-    job.describe(input=described, left_out=windows.missing)
-    source = stage1.WindowSource(windows, labels_of(windows.index, job.classes), job.device, augment=False)
-    decided = evaluate.decide(model, source, range(len(windows.index)), job.settings.batch, job.settings.precision)
-    stage1.finish(job, model, evaluate.table(windows.index, decided, job.classes, job.fold, job.number), 0)
+    context.describe(input=described, left_out=windows.missing)
+    source = stage1.WindowSource(windows, labels_of(windows.index, context.classes), context.device, augment=False)
+    predicted = evaluate.predict(
+        model, source, range(len(windows.index)), context.settings.batch, context.settings.precision
+    )
+    stage1.finish(
+        context, model, evaluate.table(windows.index, predicted, context.classes, context.fold, context.study_seed), 0
+    )
 
 
-def _score_fusion(job: Job, model: nn.Module) -> None:
+def _score_fusion(context: RunContext, model: nn.Module) -> None:
     parts, left_out = {}, []
-    for modality, name in job.info["parents"].items():
-        parent = job.run.sibling(name)
-        windows = read_windows(job, modality, parent.config()["input"].get("channels", ()))
+    for modality, name in context.info["parents"].items():
+        parent = context.run.sibling(name)
+        windows = read_windows(context, modality, parent.config()["input"].get("channels", ()))
         if windows is not None:
-            parts[modality] = features(parent, windows, job.device)
+            parts[modality] = features(parent, windows, context.device)
             left_out += windows.missing
-    joined = join(parts)
+    joined = join_features(parts)
     train, validation = rows_of(joined.index, "train"), rows_of(joined.index, "validation")
     described = {"modalities": list(joined.tokens), "dims": joined.dims, "windows": window_counts(joined.index)}
-    job.describe(input=described, left_out=left_out)
-    labels = labels_of(joined.index, job.classes)
-    source = FeatureSource(joined, labels, train, {}, job.device)
-    decided = evaluate.decide(model, source, range(len(joined.index)), job.settings.batch, job.settings.precision)
-    predictions = evaluate.table(joined.index, decided, job.classes, job.fold, job.number, tuple(joined.tokens))
+    context.describe(input=described, left_out=left_out)
+    labels = labels_of(joined.index, context.classes)
+    source = FeatureSource(joined, labels, train, {}, context.device)
+    predicted = evaluate.predict(
+        model, source, range(len(joined.index)), context.settings.batch, context.settings.precision
+    )
+    predictions = evaluate.table(
+        joined.index, predicted, context.classes, context.fold, context.study_seed, tuple(joined.tokens)
+    )
     given = joined.logits, joined.masks
     ranking = baselines.rank(*given, labels, train, validation)
-    heat = baselines.temperatures(*given, labels, validation)
+    temperatures = baselines.temperatures(*given, labels, validation)
     made = {
         "fusion:best": baselines.best_single(*given, ranking.order),
         "fusion:mean": baselines.mean_of_modalities(*given),
-        "fusion:calibrated": baselines.calibrated_mean(*given, heat),
-        "majority": baselines.majority(joined.index, job.classes),
+        "fusion:calibrated": baselines.calibrated_mean(*given, temperatures),
+        "majority": baselines.majority(joined.index, context.classes),
     }
-    where = job.classes, job.fold, job.number
+    where = context.classes, context.fold, context.study_seed
     tables = [evaluate.table(joined.index, d, *where).assign(stage=stage) for stage, d in made.items()]
     tables.append(predictions[predictions["frame"] == -1].assign(stage="fusion:paper"))  # the run itself is that
-    evaluate.write(job.run.baselines_file, pd.concat(tables, ignore_index=True))
-    stage1.finish(job, model, predictions, 0)
+    evaluate.write(context.run.baselines_file, pd.concat(tables, ignore_index=True))
+    stage1.finish(context, model, predictions, 0)

@@ -1,12 +1,12 @@
-"""Published checkpoints of the reference method, of one subject, as a study that is scored like any other.
+"""Import of the reference method's published checkpoints of one subject as a study.
 
 In: the state dicts of its encoders and its fusion (.pth, .bin or .safetensors; nothing is unpickled), the recordings
-and the subject. Out: a study of preset and protocol ``paper`` whose runs hold these weights; their predictions are
-computed here, by the code that scores trained runs. Nothing is trained: the baselines that would have to be are left
-out. Importing other subjects under the same name adds them to the study.
+and the subject. Out: a study with preset and protocol ``paper`` whose runs have these weights; the code that scores
+trained runs computes their predictions. Nothing is trained, so baselines that need training are left out. Importing
+other subjects under the same name adds them to the study.
 
-What a file cannot say is an argument: the order of its classes, and the order in which its fusion joins the features.
-The published EEG encoder reads microvolt.
+The files do not contain the order of the classes or the order in which the fusion joins the features; both are
+arguments. The published EEG encoder expects microvolts.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ def import_checkpoint(
     settings: Sequence[str] = (),
     device: str = "auto",
 ) -> StudyDir:
-    """The study ``name`` with the runs of ``subject`` whose weights are ``files``, by stage.
+    """Make the study ``name`` with runs of ``subject`` from the weights ``files``, by stage.
 
     Args:
         labels: the classes in the order of the files' last layers.
         order: the modalities in the order in which the fusion joins their features.
-        settings: ``key=value`` changes of the preset, about how recordings are read; sizes are the files', protocol and
-            fusion those of the publication.
+        settings: ``key=value`` changes of the preset for reading the recordings; sizes are those of the files, protocol
+            and fusion those of the publication.
 
     Raises:
-        ConfigError: a file does not hold the published model; every tensor must have its place.
-        UsageError: the request cannot be carried out; nothing was written.
-        DataError: the recordings do not fit the models.
+        ConfigError: a file is not the published model; all tensors must match.
+        UsageError: the request is invalid; nothing was written.
+        DataError: the recordings do not match the models.
     """
     stages = tuple(s for s in STAGES if s in files)
     _check_request(stages, files, order)
@@ -95,16 +95,19 @@ def _check_request(stages: Sequence[str], files: Mapping[str, Path], order: Sequ
             "import-checkpoint",
             expected="the file of at least one encoder",
             found=", ".join(files) or "no file",
-            remedy="give --vision, --audio or --eeg; the fusion needs the encoders whose features it reads",
+            remedy="add --vision, --audio or --eeg, as the fusion needs the features of the encoders",
         )
     if sorted(order) != sorted(MODALITIES):
         raise UsageError.at(
-            "--order", expected=", ".join(MODALITIES) + " in some order", found=", ".join(order), remedy="name each"
+            "--order",
+            expected=", ".join(MODALITIES) + " in any order",
+            found=", ".join(order),
+            remedy="name each modality once",
         )
 
 
 def _encoder(stage: str, file: Path, tensors: Mapping[str, Tensor]) -> Imported:
-    """The encoder of a file, with its own classifier."""
+    """Return the encoder of a file, with its own classifier."""
     left_out: list[str] = []
     if stage == "eeg":
         sizes, found = yin_tensors(file, tensors)
@@ -116,7 +119,7 @@ def _encoder(stage: str, file: Path, tensors: Mapping[str, Tensor]) -> Imported:
         return Imported(stage, file, model.eval(), spec)
     sizes = architecture(file, stage)
     last = "classifier.weight" if stage == "vision" else "classifier.dense.weight"
-    classes = len(tensors[last]) if last in tensors else len(LABELS)  # without it, loading the head says so
+    classes = len(tensors[last]) if last in tensors else len(LABELS)  # a missing head is reported when it is loaded
     if stage == "vision":
         spec = {"name": "vit", "kwargs": {"classes": classes, **sizes, "dropout": 0.0, "temporal": 0}}
         vit = cast(FrameViT, build.build(spec))
@@ -146,21 +149,21 @@ def _fusion(
 
 
 def _config(models: Mapping[str, Imported], stages: tuple[str, ...], settings: Sequence[str]) -> StudyConfig:
-    """The preset ``paper`` with ``settings`` and the sizes of the files."""
+    """Return the preset ``paper`` with ``settings`` and the sizes of the files."""
     published = preset("paper")
     config = replace(with_settings(published, settings), stages=stages)
     if (config.protocol, config.fusion) != (published.protocol, published.fusion):
         raise UsageError.at(
             "--set",
-            expected="settings of how the recordings are read",
+            expected="settings for reading the recordings",
             found="another protocol or fusion",
-            remedy="leave these as published: the checkpoint has learned from the training trials of that protocol",
+            remedy="keep the published ones, as the checkpoint was trained on that protocol's training trials",
         )
     for stage, one in models.items():
         if stage == "fusion":
             continue
         part = config.modality(stage)
-        # Of EEG channels the file says how many there are, the configuration which.
+        # The file determines the number of EEG channels, the configuration their names.
         known = {k: v for k, v in one.spec["kwargs"].items() if hasattr(part, k) and k != "channels"}
         config = replace(config, **{stage: replace(part, **known)})  # type: ignore[arg-type]
     return config

@@ -1,8 +1,8 @@
-"""One row per study: how far it is, how large, and what it was made of.
+"""A table of all studies with progress, size and settings.
 
-In: a checkpoints folder. Out: a table. Nothing is read twice while it stays as it is: every file of a run is written by
-renaming, which changes the time of its folder, so that a second look at 10,000 runs costs a few ``stat`` for each: of
-the folder, and of files that the run's state rests on, which may be written over in place.
+In: a checkpoints folder. Out: a table. Unchanged runs are not read again: every file of a run is written by renaming,
+which changes the modification time of its folder. A second call with 10,000 runs therefore costs a few ``stat`` each:
+of the folder, and of the files that determine the run's state, which may be overwritten in place.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ COLUMNS = {
     "archived": "bool",
     "problem": "str",
 }
-#: A folder's time is trusted once it is this many seconds old: a clock may tick the same for two changes in a row.
+#: Seconds after which a folder's modification time is trusted: two quick changes may have the same time.
 SETTLED = 2.0
-#: Folders of runs that are remembered.
-REMEMBERED = 50_000
+#: Maximum number of run folders in the memory cache.
+MAX_CACHED = 50_000
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What the folder of a run held at one time; ``folders`` beside its files change without it.
+class _RunScan:
+    """The content of a run's folder at one time; its sub-``folders`` may change without changing ``stamp``.
 
-    ``state`` is the one shown, but for a run that says that it is running; ``files`` have the ``mark`` that they had.
+    ``state`` is the displayed state, except for a running run; ``mark`` identifies the content of ``files``.
     """
 
     stamp: int
@@ -65,17 +65,17 @@ class _Look:
     folders: tuple[str, ...]
 
 
-_known: dict[str, _Look] = {}
+_cache: dict[str, _RunScan] = {}
 
 
 def overview(root: Path, archived: bool = False) -> pd.DataFrame:
-    """One row per study of a checkpoints folder, by name; ``archived``: those as well that were put away.
+    """Return one row per study of a checkpoints folder, by name; ``archived``: including archived studies.
 
-    Columns: study, runs, done, states (how many runs are shown in each state), never_queued (runs that are planned and
-    were never submitted), open (runs that were submitted and have not ended), bytes (of all its files), resume_bytes
-    (of them, what unfinished runs would go on from), created (ISO 8601), changed (of any of its files, seconds since
-    1970), dataset (its path), protocol, preset, simulated, paused, archived, and problem (why its study.json cannot be
-    read; empty otherwise).
+    Columns: study, runs, done, states (number of runs in each displayed state), never_queued (planned runs that were
+    never submitted), open (submitted runs that have not ended), bytes (of all files), resume_bytes (of the checkpoints
+    from which unfinished runs would resume), created (ISO 8601), changed (latest modification, seconds since 1970),
+    dataset (its path), protocol, preset, simulated, paused, archived, and problem (why study.json cannot be read; empty
+    otherwise).
     """
     sweep(root)
     rows = []
@@ -87,7 +87,7 @@ def overview(root: Path, archived: bool = False) -> pd.DataFrame:
 
 
 def size(number: int) -> str:
-    """Bytes for people: ``12 GB``."""
+    """Return a number of bytes as text, such as ``12 GB``."""
     value, unit = float(number), "B"
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if value < 1000 or unit == "TB":
@@ -112,15 +112,15 @@ def _row(study: StudyDir, control: dict[str, Any]) -> dict[str, Any]:
         if not entry.is_dir(follow_symlinks=False):
             size += stat.st_size
             continue
-        found = _look(entry.path, stat.st_mtime_ns)
-        if found is None:
-            size += _tree(entry.path)
+        scan = _scan(entry.path, stat.st_mtime_ns)
+        if scan is None:
+            size += _tree_size(entry.path)
             continue
-        size += found.bytes + sum(_tree(folder) for folder in found.folders)
-        resume += found.resume
-        unfinished += found.open
-        never += found.state == "queued" and not found.submitted
-        states[_shown(entry.path) if found.state == "running" else found.state] += 1
+        size += scan.bytes + sum(_tree_size(folder) for folder in scan.folders)
+        resume += scan.resume
+        unfinished += scan.open
+        never += scan.state == "queued" and not scan.submitted
+        states[_live_state(entry.path) if scan.state == "running" else scan.state] += 1
     return {
         "study": study.name,
         "runs": states.total(),
@@ -142,11 +142,11 @@ def _row(study: StudyDir, control: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _look(path: str, stamp: int) -> _Look | None:
-    """What a folder with this time holds; None if it is no run's."""
-    known = _known.get(path)
-    if known is not None and known.stamp == stamp and known.mark == results_fingerprint(path, known.files):
-        return known
+def _scan(path: str, stamp: int) -> _RunScan | None:
+    """Scan a folder with this modification time, or return the cached scan; None if it is not a run."""
+    cached = _cache.get(path)
+    if cached is not None and cached.stamp == stamp and cached.mark == results_fingerprint(path, cached.files):
+        return cached
     run = RunDir(Path(path))
     size = resume = 0
     names, folders = set(), []
@@ -166,39 +166,39 @@ def _look(path: str, stamp: int) -> _Look | None:
         run.config()
         status = run.status()
         state, submitted = str(status["state"]), bool(status.get("submission"))
-        goes_on = not ended(status) and (submitted or state == "running")
+        unfinished = not ended(status) and (submitted or state == "running")
         if state == "done":
             files += run.result_files(status)
             mark = results_fingerprint(path, files)
             state = str(run.live_status()["shown"])
     except (IntegrityError, KeyError):
-        state, submitted, goes_on = "failed", True, False  # as in the runs' own table: what cannot be read has failed
-    found = _Look(stamp, tuple(files), mark, state, submitted, goes_on, size, resume, tuple(folders))
+        state, submitted, unfinished = "failed", True, False  # as in the snapshot: an unreadable run has failed
+    scan = _RunScan(stamp, tuple(files), mark, state, submitted, unfinished, size, resume, tuple(folders))
     if time.time() - stamp / 1e9 > SETTLED:
-        if len(_known) >= REMEMBERED:
-            _known.clear()
-        _known[path] = found
-    return found
+        if len(_cache) >= MAX_CACHED:
+            _cache.clear()
+        _cache[path] = scan
+    return scan
 
 
-def _shown(path: str) -> str:
-    """The state of a run that says that it is running, checked against what can be observed."""
+def _live_state(path: str) -> str:
+    """Return the state of a running run, checked against its lock and heartbeat."""
     try:
         return str(RunDir(Path(path)).live_status()["shown"])
     except EavdashError:
         return "failed"
 
 
-def _tree(path: str) -> int:
-    """Bytes of all files under a folder."""
+def _tree_size(path: str) -> int:
+    """Return the size of all files under a folder, in bytes."""
     return sum(
-        _tree(entry.path) if entry.is_dir(follow_symlinks=False) else entry.stat(follow_symlinks=False).st_size
+        _tree_size(entry.path) if entry.is_dir(follow_symlinks=False) else entry.stat(follow_symlinks=False).st_size
         for entry in _entries(path)
     )
 
 
 def _entries(path: str | Path) -> list[os.DirEntry[str]]:
-    """What lies in a folder; nothing if it is gone, and without what goes at this very moment."""
+    """List a folder, without entries that are deleted meanwhile; a missing folder has none."""
     found = []
     try:
         with os.scandir(path) as entries:

@@ -1,8 +1,8 @@
-"""One probing of a study at a time: started in the background, watched, and told why it ended.
+"""Leakage probes of a study in a background process, one at a time.
 
-In: a study. Out: what is known of its probing. Files beside the study: ``.probe.lock`` is held by whoever probes, and
-inherited by a process that is started for it, so that two clicks start one; ``probe-status.json`` says what it is doing
-or why it failed, ``probe.log`` what it printed. The probes themselves are ``eavdash.cli.commands.probing``'s.
+In: a study. Out: the state of its probing. Files in the study's folder: ``.probe.lock`` is held while probes run and is
+inherited by the process that runs them, so that two clicks start only one; ``probe-status.json`` contains the current
+probe or the reason of a failure, ``probe.log`` the output. ``eavdash.cli.commands.probing`` runs the probes.
 """
 
 from __future__ import annotations
@@ -29,42 +29,41 @@ LOCK_VARIABLE = "EAVDASH_PROBE_LOCK_FD"
 
 
 @dataclass(frozen=True)
-class Probing:
+class ProbingState:
     """The state of a study's probing."""
 
-    under_way: bool = False  # somebody probes now
-    doing: str = ""  # which probe
+    running: bool = False
+    probe: str = ""  # the current probe
     started: float = 0.0  # seconds since the epoch
-    reason: str = ""  # why the last probing failed, if it did
+    reason: str = ""  # why the last probing failed; empty if it succeeded
 
 
-def look(study: StudyDir) -> Probing:
-    """What is true now, whatever the files were left saying."""
-    under_way = is_locked(study.probe_lock_file)
-    said: dict[str, Any] = {}
-    with contextlib.suppress(EavdashError, TypeError, ValueError):
-        said = dict(read_json(study.probe_status_file))
-    doing, started = str(said.get("doing") or ""), float(said.get("started") or 0)
-    if under_way:
-        return Probing(True, doing, started)
-    if said.get("state") == "failed":
-        return Probing(False, doing, started, str(said.get("reason") or "no reason was recorded"))
-    if said.get("state") == "running":
-        return Probing(False, doing, started, _last_words(study))
-    return Probing()
+def probing_state(study: StudyDir) -> ProbingState:
+    """Return the state of a study's probing; the lock counts more than the status file."""
+    running = is_locked(study.probe_lock_file)
+    status = _read_status(study)
+    probe, started = str(status.get("doing") or ""), float(status.get("started") or 0)
+    if running:
+        return ProbingState(True, probe, started)
+    if status.get("state") == "failed":
+        return ProbingState(False, probe, started, str(status.get("reason") or "no reason was recorded"))
+    if status.get("state") == "running":
+        return ProbingState(False, probe, started, _crash_reason(study))
+    return ProbingState()
 
 
-def start(study: StudyDir, names: Sequence[str]) -> bool:
-    """Probe in a process of its own, which outlives this one; False if a probing is under way already.
+def start_probing(study: StudyDir, names: Sequence[str]) -> bool:
+    """Run probes in a new process, which outlives this one; return False if a probing is running already.
 
     Raises:
-        QueueError: no process can be started. TrainingError: nothing can be written beside the study.
+        QueueError: no process can be started.
+        TrainingError: the study's folder is not writable.
     """
-    lock = _acquired(study)
+    lock = _acquire_lock(study)
     if lock is None:
         return False
     try:
-        _note(study, state="running", doing="", reason="", started=time.time())
+        _update_status(study, state="running", doing="", reason="", started=time.time())
         command = ["probe", study.name, "--probes", ",".join(names), "--checkpoints", str(study.path.parent)]
         try:
             with study.probe_log_file.open("wb") as log:
@@ -81,69 +80,69 @@ def start(study: StudyDir, names: Sequence[str]) -> bool:
         except OSError as error:
             raise QueueError.at(
                 study.path,
-                expected="a process that probes",
+                expected="a new process for the probes",
                 found=error.strerror or str(error),
                 remedy=f"run eavdash probe {study.name}",
             ) from error
         locks.sign(lock, process.pid)
     except EavdashError as error:
-        _note(study, state="failed", reason=str(error))
+        _update_status(study, state="failed", reason=str(error))
         raise
     finally:
-        os.close(lock)  # the process has its own
-    # It may end long before this one does: somebody has to bury it.
+        os.close(lock)  # the new process has inherited it
+    # Wait in a thread, so that the ended process does not stay a zombie while this one runs.
     threading.Thread(target=process.wait, daemon=True).start()
     return True
 
 
 @contextlib.contextmanager
-def at_work(study: StudyDir) -> Iterator[Callable[[str], None]]:
-    """Hold the lock, or the one that was inherited; yields ``tell(probe)`` for what is being done.
+def probing_lock(study: StudyDir) -> Iterator[Callable[[str], None]]:
+    """Hold the probing lock, inherited or new; yields ``set_probe(name)``, which records the current probe.
 
     Raises:
-        QueueError: a probing of the study is under way.
+        QueueError: a probing of the study is running.
     """
-    lock = _inherited(study)
+    lock = _inherited_lock(study)
     if lock is None:
-        lock = _acquired(study)
+        lock = _acquire_lock(study)
     if lock is None:
         owner = locks.owner(study.probe_lock_file)
         raise QueueError.at(
             study.path,
-            expected="a study that nobody probes",
-            found="a probing under way" + (f" (process {owner.pid} on {owner.host})" if owner else ""),
-            remedy="wait until it is done, and see its results with eavdash results " + study.name,
+            expected="no running probing of the study",
+            found="a running one" + (f" (process {owner.pid} on {owner.host})" if owner else ""),
+            remedy=f"wait until it is done, and see its results with eavdash results {study.name}",
         )
     try:
         locks.sign(lock, os.getpid())
-        _note(study, state="running", doing="", reason="", started=time.time())
-        _sweep(study)
+        _update_status(study, state="running", doing="", reason="", started=time.time())
+        _remove_scratch(study)
         try:
-            yield lambda probe: _note(study, doing=probe)
+            yield lambda probe: _update_status(study, doing=probe)
         except BaseException as error:
             stopped = not isinstance(error, Exception)
             reason = str(error) if isinstance(error, EavdashError) else f"{type(error).__name__}: {error}"
-            _note(study, state="failed", reason="it was stopped." if stopped else reason)
+            _update_status(study, state="failed", reason="it was stopped." if stopped else reason)
             raise
-        _note(study, state="done", doing="")
+        _update_status(study, state="done", doing="")
     finally:
         os.close(lock)
 
 
-def _acquired(study: StudyDir) -> int | None:
+def _acquire_lock(study: StudyDir) -> int | None:
     try:
         return locks.acquire(study.probe_lock_file)
     except OSError as error:
         raise QueueError.at(
             study.probe_lock_file,
-            expected="a file that can be written",
+            expected="a writable file",
             found=error.strerror or str(error),
-            remedy="mend the permissions of the study's folder",
+            remedy="fix the permissions of the study's folder",
         ) from error
 
 
-def _inherited(study: StudyDir) -> int | None:
-    """The descriptor of the lock that whoever started this process holds for it."""
+def _inherited_lock(study: StudyDir) -> int | None:
+    """Return the descriptor of the lock that this process has inherited, or None."""
     given = os.environ.pop(LOCK_VARIABLE, None)
     if given is None:
         return None
@@ -153,19 +152,23 @@ def _inherited(study: StudyDir) -> int | None:
             os.set_inheritable(descriptor, False)
             return descriptor
     except (OSError, ValueError):
-        pass  # the variable came from elsewhere
+        pass  # the variable does not belong to this study's lock
     return None
 
 
-def _note(study: StudyDir, **fields: Any) -> None:
-    """Change some fields of probe-status.json; only the holder of the lock writes it."""
-    said: dict[str, Any] = {}
+def _read_status(study: StudyDir) -> dict[str, Any]:
+    """Return the content of probe-status.json, empty if it is missing or damaged."""
     with contextlib.suppress(EavdashError, TypeError, ValueError):
-        said = dict(read_json(study.probe_status_file))
-    write_json(study.probe_status_file, {**said, **fields})
+        return dict(read_json(study.probe_status_file))
+    return {}
 
 
-def _sweep(study: StudyDir) -> None:
+def _update_status(study: StudyDir, **fields: Any) -> None:
+    """Change fields of probe-status.json; only the holder of the lock writes it."""
+    write_json(study.probe_status_file, {**_read_status(study), **fields})
+
+
+def _remove_scratch(study: StudyDir) -> None:
     """Remove the temporary folders of a probing that was killed."""
     name = re.compile(re.escape(study.probe_scratch) + r"[a-z0-9_]{8}")
     for folder in study.path.parent.iterdir():
@@ -173,10 +176,10 @@ def _sweep(study: StudyDir) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _last_words(study: StudyDir) -> str:
-    """Why a probing may have ended that could not say so itself."""
+def _crash_reason(study: StudyDir) -> str:
+    """Return the reason of a probing that ended without recording one: the last line of its log."""
     with contextlib.suppress(OSError):
         lines = study.probe_log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         if lines:
-            return f"its process ended before it was done; the last line of {study.probe_log_file}: {lines[-1]}"
-    return "its process ended before it was done."
+            return f"its process ended early; the last line of {study.probe_log_file}: {lines[-1]}"
+    return "its process ended early."

@@ -1,7 +1,7 @@
-"""Which runs a study has: one per stage, fold and seed of each subject, with its parents and its config.json.
+"""The runs of a study: one per stage, fold and seed of each subject, with its parents and its config.json.
 
 In: the study's document, its trials and splits. Out: :class:`PlannedRun` in the order of their dependencies, and the
-runs that are left out with the reason (no recordings of a modality).
+runs that are left out, with the reason (no recordings of a modality).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CROSS_SUBJECT = ("loso", "subject-kfold")
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run of a plan: its name, the content of its config.json, and why it cannot start (empty if it can)."""
+    """One run of a plan: its name, the content of its config.json, and the reason if it cannot start."""
 
     name: str
     config: dict[str, Any]
@@ -30,9 +30,9 @@ class PlannedRun:
 
 
 def recorded_stages(config: StudyConfig, trials: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """The stages that this dataset has anything for, and a sentence about the others.
+    """Return the stages for which this dataset has recordings, and a note about the others.
 
-    A modality that nobody has is no fault of a subject, and of a single modality there is nothing to fuse.
+    A modality that no subject has is not a problem of single subjects, and fusion needs at least two modalities.
     """
     recorded = [m for m in config.modalities if (trials[COLUMN[m]] != "").any()]
     absent = [m for m in config.modalities if m not in recorded]
@@ -40,7 +40,7 @@ def recorded_stages(config: StudyConfig, trials: pd.DataFrame) -> tuple[list[str
     stages = [s for s in config.stages if s not in absent]
     if "fusion" in stages and len(recorded) == 1:
         stages.remove("fusion")
-        notes.append(f"fusion not trained: {recorded[0]} is the only modality, there is nothing to fuse it with")
+        notes.append(f"fusion not trained: {recorded[0]} is the only modality")
     return stages, notes
 
 
@@ -54,9 +54,9 @@ def make_runs(
     seeds: Sequence[int],
     problems: dict[str, str],
 ) -> tuple[list[PlannedRun], dict[str, str]]:
-    """The runs, parents before children, and for each that is not made the reason.
+    """Return the runs, parents before children, and the reason for each run that is left out.
 
-    ``problems``: subjects that cannot be used, whose runs are planned as ones that cannot start.
+    ``problems``: reasons of the subjects that cannot be used; their runs are planned but cannot start.
     """
     cross = document["config"]["protocol"]["name"] in CROSS_SUBJECT
     modalities = [m for m in MODALITIES if m in stages]
@@ -81,7 +81,7 @@ def make_runs(
                     if stage not in stages or stage in missing:
                         continue
                     if stage == "fusion" and not parents:
-                        left_out[names[stage]] = "no modality of its own was recorded"
+                        left_out[names[stage]] = "none of its modalities was recorded"
                         continue
                     start = pooled.get((fold, seed), {}).get(stage)
                     needed = parents if stage == "fusion" else {stage: start} if start else {}
@@ -97,28 +97,28 @@ def _pooled(
     folds: Sequence[int],
     seeds: Sequence[int],
 ) -> tuple[list[PlannedRun], dict[tuple[int, int], dict[str, str]]]:
-    """The runs over all subjects that each subject's own runs start from, and their names by fold, seed and modality.
+    """Return the runs on all subjects from which each subject's runs start, and their names by fold, seed and modality.
 
-    They learn from the training trials of a fold and are validated on its validation trials; test trials of nobody.
+    They are trained and validated on the training and validation trials of a fold, never on test trials.
 
     Raises:
         SplitError: there is only one subject.
     """
-    people = sorted(set(rows["subject"]))
-    if len(people) < 2:
+    subjects = sorted(set(rows["subject"]))
+    if len(subjects) < 2:
         raise SplitError.at(
             "protocol.pooled",
             expected="at least 2 subjects to train on together",
-            found=", ".join(people) or "none",
-            remedy="choose more subjects or set protocol.pooled=false",
+            found=", ".join(subjects) or "none",
+            remedy="choose more subjects, or set protocol.pooled=false",
         )
     runs: list[PlannedRun] = []
     names: dict[tuple[int, int], dict[str, str]] = {}
     for fold in folds:
-        shown = rows[(rows["fold"] == fold) & (rows["split"] == "train")]
+        train = rows[(rows["fold"] == fold) & (rows["split"] == "train")]
         for seed in seeds:
             for modality in modalities:
-                if (shown[COLUMN[modality]] == "").all():
+                if (train[COLUMN[modality]] == "").all():
                     continue
                 name = _run_name("", modality, fold, seed, document["naming"])
                 names.setdefault((fold, seed), {})[modality] = name
@@ -130,7 +130,7 @@ def _pooled(
 def _content(
     document: dict[str, Any], name: str, stage: str, fold: int, seed: int, subject: str, parents: dict[str, str]
 ) -> dict[str, Any]:
-    """A run's config.json; ``subject`` is empty where all are trained on together."""
+    """Return a run's config.json; ``subject`` is empty for a run on all subjects."""
     return {
         "study": document["name"],
         "run": name,
@@ -146,7 +146,7 @@ def _content(
 
 
 def _missing(rows: pd.DataFrame, modalities: Sequence[str], subject: str, fold: int) -> dict[str, str]:
-    """The modalities that this unit and fold cannot be trained or tested on, with the reason."""
+    """Return the modalities that cannot be trained or tested for this subject and fold, with the reason."""
     reasons = {}
     who = f"subject {subject}" if subject else "the subjects"
     for modality in modalities:

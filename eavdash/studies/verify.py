@@ -1,6 +1,6 @@
-"""Are a study's results still what its runs wrote? Every file with a checksum is read and compared.
+"""Verification of a study's files against the checksums that its runs recorded.
 
-In: a study's folder. Out: what was looked at, and what is damaged with the remedy; nothing is changed.
+In: a study's folder. Out: counts of the verified files, and the damaged ones with a remedy; nothing is changed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from eavdash.errors import EavdashError, IntegrityError
 from eavdash.store import StudyDir
 
-#: What a run is known by; without it nothing of the run can be looked at.
+#: The files without which a run cannot be verified.
 RECORDS = ("config.json", "status.json")
 
 
@@ -27,7 +27,7 @@ class Damage:
 
 @dataclass(frozen=True)
 class Verification:
-    """``files`` of ``checked`` of the ``runs`` were compared; ``unchecked``: finished runs without checksums."""
+    """The outcome: ``files`` of ``checked`` of the ``runs`` were compared; ``unchecked``: done without checksums."""
 
     runs: int
     checked: int
@@ -37,22 +37,22 @@ class Verification:
 
     @property
     def sentence(self) -> str:
-        """The outcome in one line."""
+        """Return the outcome in one line."""
         if not self.files and not self.damaged:
-            return f"none of {self.runs} runs has a file to compare yet"
+            return f"none of {self.runs} runs has files to verify yet"
         files = f"{self.files} file{'s' * (self.files != 1)} of {self.checked} run{'s' * (self.checked != 1)}"
         unread = len({d.run for d in self.damaged if d.run and d.file in RECORDS})
         wrong = sum(bool(d.run) and d.file not in RECORDS for d in self.damaged)
         none = self.runs - self.checked - len(self.unchecked) - unread
-        said = [f"{files}: {f'{wrong} damaged' if wrong else 'all as they were written'}"]
-        said += ["study.json cannot be read"] if any(not d.run for d in self.damaged) else []
-        said += [f"{unread} of {self.runs} runs cannot be read"] if unread else []
-        said += [f"{none} of {self.runs} runs {'has' if none == 1 else 'have'} no file yet"] if none else []
-        return "; ".join(said)
+        parts = [f"{files}: {f'{wrong} damaged' if wrong else 'all unchanged'}"]
+        parts += ["study.json cannot be read"] if any(not d.run for d in self.damaged) else []
+        parts += [f"{unread} of {self.runs} runs cannot be read"] if unread else []
+        parts += [f"{none} of {self.runs} runs {'has' if none == 1 else 'have'} no files yet"] if none else []
+        return "; ".join(parts)
 
 
 def verify(study: StudyDir, report: Callable[[int, int, str], object] | None = None) -> Verification:
-    """Look at every checksummed file of a study; ``report(done, of, run)`` is told about runs."""
+    """Compare every file of a study that has a checksum; ``report(done, total, run)`` is called for each run."""
     damaged: list[Damage] = []
     unchecked: list[str] = []
     files = checked = 0
@@ -69,7 +69,7 @@ def verify(study: StudyDir, report: Callable[[int, int, str], object] | None = N
             try:
                 status = read()
             except EavdashError as error:
-                # Such a run cannot be started over: it has to be made again, as the error says.
+                # Such a run cannot be restarted; it has to be made again, as the error says.
                 damaged.append(Damage(run.name, file, str(error)))
                 break
         else:
@@ -85,7 +85,7 @@ def verify(study: StudyDir, report: Callable[[int, int, str], object] | None = N
                 try:
                     run.verify(name)
                 except (EavdashError, OSError) as error:
-                    if run.status().get("checksums") == status.get("checksums"):  # else it was started over meanwhile
+                    if run.status().get("checksums") == status.get("checksums"):  # otherwise it was restarted meanwhile
                         damaged.append(Damage(run.name, name, str(error)))
     if report is not None:
         report(len(runs), len(runs), "")

@@ -1,7 +1,7 @@
-"""A study's folder: written from a plan, planned again when recordings were mended, queued again.
+"""Writing a planned study, planning it again when recordings were fixed, and queueing its runs again.
 
-In: what :func:`eavdash.studies.plan` takes. Out: ``study.json``, ``splits.csv``, ``trials.csv`` and a folder per run,
-all that the queue and the workers need.
+In: the arguments of :func:`eavdash.studies.plan`. Out: ``study.json``, ``splits.csv``, ``trials.csv`` and a folder per
+run, for the queue and the workers.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from eavdash.store import StudyDir, find_study
 from eavdash.store.atomic import write_atomic, write_json
 from eavdash.studies.plan import Plan, plan
 
-__all__ = ["PLAN_LOCK", "Plan", "one_planner", "plan", "prepare", "refresh", "retry"]
-#: Under ``.queue``: held by whoever writes a study's folder, or takes one away.
+__all__ = ["PLAN_LOCK", "Plan", "plan", "planner_lock", "prepare", "refresh", "retry"]
+#: Under ``.queue``: held by a process that writes or removes a study's folder.
 PLAN_LOCK = "plan.lock"
 
 
@@ -34,15 +34,15 @@ def prepare(
     *,
     existing: bool = False,
 ) -> Plan:
-    """:func:`plan`, and write it: study.json, splits.csv, trials.csv, a folder per run. Planning twice changes nothing.
+    """Plan a study and write it: study.json, splits.csv, trials.csv, a folder per run. A second call changes nothing.
 
-    A run whose subject cannot be used is written as failed with the reason, or queued again once the reason is gone.
-    ``existing``: the study is to be there already; one that was deleted meanwhile does not come back.
+    A run whose subject cannot be used is written as failed with the reason, and queued again once the reason is gone.
+    ``existing``: require the study to exist, so that one deleted meanwhile is not made again.
 
     Raises:
-        As :func:`plan`; UsageError where a study that should exist does not.
+        As :func:`plan`; UsageError if ``existing`` and the study does not exist.
     """
-    with one_planner(checkpoints):
+    with planner_lock(checkpoints):
         if existing:
             find_study(checkpoints, name)
         made = plan(root, name, config, selection, checkpoints)
@@ -55,7 +55,7 @@ def prepare(
             run = made.study.run(planned.name)
             run.create(planned.config)
             if run.unreadable():
-                continue  # it has to be made again, as its row says; the others need not wait for that
+                continue  # this run has to be made again, as its row says; write the others
             status = run.status()
             if planned.problem and status["state"] == "queued":
                 run.transition("failed", reason=planned.problem, unusable=True)
@@ -66,7 +66,7 @@ def prepare(
 
 
 def refresh(study: StudyDir) -> Plan:
-    """Plan a study again as it stands, so that subjects whose recordings have been mended become usable."""
+    """Plan a study again without changes, so that subjects whose recordings were fixed become usable."""
     document = study.study()
     selection = document["selection"]
     return prepare(
@@ -80,11 +80,14 @@ def refresh(study: StudyDir) -> Plan:
 
 
 def retry(study: StudyDir, runs: Sequence[str] | None = None) -> list[str]:
-    """Queue failed and cancelled runs again, after looking once more at subjects that could not be used.
+    """Queue failed and cancelled runs again, after checking once more the subjects that could not be used.
 
-    Returns the names of what was queued.
+    Returns the names of the queued runs.
+
+    Raises:
+        DataError: none of the named runs has recordings that can be used.
     """
-    from eavdash.jobs.queue import retry as queue_retry
+    from eavdash.jobs import queue
 
     study.refuse_archived()
     names = set(runs) if runs is not None else {r.name for r in study.runs()}
@@ -93,14 +96,14 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None) -> list[str]:
     still = _unusable(study, names)
     if still and runs is not None and set(still) == names:
         raise DataError(still[min(still)])
-    return queue_retry(study, sorted(names - set(still)))
+    return queue.retry(study, sorted(names - set(still)))
 
 
 def _unusable(study: StudyDir, names: Collection[str]) -> dict[str, str]:
-    """Of these runs, those whose recordings could not be used, with the reason."""
+    """Return the runs whose recordings cannot be used, with the reason."""
     found = {}
     for name in names:
-        with suppress(IntegrityError):  # the queue leaves out what cannot be read, and says so
+        with suppress(IntegrityError):  # the queue skips and reports unreadable runs
             status = study.run(name).status()
             if status.get("unusable"):
                 found[name] = str(status.get("reason"))
@@ -108,18 +111,18 @@ def _unusable(study: StudyDir, names: Collection[str]) -> dict[str, str]:
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:
-    """The table as CSV, unless it is there already."""
+    """Write the table as CSV, unless the file has this content already."""
     text = table.to_csv(index=False).encode()
     if not path.exists() or path.read_bytes() != text:
         write_atomic(path, lambda file: file.write(text))
 
 
 @contextmanager
-def one_planner(checkpoints: Path) -> Iterator[None]:
-    """One planner at a time per checkpoints folder: two tabs that launch at once make one study.
+def planner_lock(checkpoints: Path) -> Iterator[None]:
+    """Hold the lock that allows one planner per checkpoints folder: two tabs that launch at once make one study.
 
     Raises:
-        UsageError: the folder cannot be written.
+        UsageError: the folder is not writable.
     """
     folder = checkpoints / ".queue"
     try:
@@ -128,7 +131,7 @@ def one_planner(checkpoints: Path) -> Iterator[None]:
     except OSError as error:
         raise UsageError.at(
             checkpoints,
-            expected="a folder that can be written",
+            expected="a writable folder",
             found=error.strerror or str(error),
             remedy="choose another with --checkpoints",
         ) from error

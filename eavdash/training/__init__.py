@@ -1,1 +1,1 @@
-"""The visible loop, the two stages, and evaluation."""
+"""Training of encoders and fusion in two stages, and evaluation."""

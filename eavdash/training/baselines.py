@@ -1,16 +1,16 @@
-"""What a fusion must beat, on the same windows and from the same frozen encoders.
+"""Baselines of a fusion, on the same windows and from the same frozen encoders.
 
-* ``fusion:best`` the single modality that does best on the validation windows,
-* ``fusion:mean`` the mean of the encoders' softmaxes,
-* ``fusion:calibrated`` the same after each encoder's logits were divided by a temperature fitted on the validation
-  windows: an encoder that is wrong there as often as it is sure of itself hardly counts any more,
-* ``fusion:concat`` concatenation with an MLP, and ``fusion:paper`` the published layer, both trained like the fusion
+* ``fusion:best``: the single modality with the best accuracy on the validation windows,
+* ``fusion:mean``: the mean of the encoders' softmaxes,
+* ``fusion:calibrated``: the same after temperature scaling of each encoder's logits on the validation windows, which
+  gives overconfident encoders little weight,
+* ``fusion:concat``: concatenation with an MLP, and ``fusion:paper``: the published layer, both trained like the fusion
   (:mod:`eavdash.training.stage2`),
-* ``majority`` the class shares of the training trials.
+* ``majority``: the class shares of the training trials.
 
-Nothing is chosen or fitted on test windows. Without validation windows there is nothing honest to fit on, as encoders
-have memorised their training windows: then ``fusion:calibrated`` equals the mean and ``fusion:best`` takes the
-modality that is best on its training windows; config.json says so under ``baselines``.
+Nothing is chosen or fitted on test windows. Encoders have memorised their training windows, so without validation
+windows ``fusion:calibrated`` equals the mean, and ``fusion:best`` takes the modality with the best training accuracy;
+config.json records that under ``baselines``.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from eavdash.training.calibration import Calibration, fit_temperature
-from eavdash.training.evaluate import Decided
+from eavdash.training.evaluate import Predictions
 
-#: Values of the column ``stage`` of baselines.parquet, as every table of results names them.
+#: Values of the column ``stage`` of baselines.parquet and of every table of results.
 BASELINES = ("fusion:best", "fusion:mean", "fusion:calibrated", "fusion:concat", "fusion:paper", "majority")
-#: Those that are trained, by the kind of fusion they are.
+#: The trained ones, by kind of fusion.
 TRAINED = {"concat": "fusion:concat", "paper": "fusion:paper"}
 
 
-def mean_of_modalities(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Decided:
-    """Mean over the modalities present in a window of the softmax of their logits (window, K); uniform without any."""
+def mean_of_modalities(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Predictions:
+    """Return each window's mean softmax over its present modalities; uniform without any. ``logits``: (window, K)."""
     weights = np.stack([m.any(dim=1).double().numpy() for m in masks.values()])  # (M, window)
     each = np.stack([logits[m].double().softmax(-1).numpy() for m in masks])  # (M, window, K)
     total = weights.sum(axis=0)[:, None]
     mean = (each * weights[:, :, None]).sum(axis=0) / np.maximum(total, 1)
-    return Decided(np.where(total > 0, mean, 1 / each.shape[2]))
+    return Predictions(np.where(total > 0, mean, 1 / each.shape[2]))
 
 
 def temperatures(
     logits: Mapping[str, Tensor], masks: Mapping[str, Tensor], labels: Tensor, validation: Sequence[int]
 ) -> dict[str, Calibration]:
-    """A temperature per modality, fitted on the validation windows that have it."""
+    """Fit a temperature per modality on the validation windows that have it."""
     rows = torch.as_tensor(validation, dtype=torch.int64)
     found = {}
     for name, values in logits.items():
@@ -57,21 +57,21 @@ def temperatures(
 
 def calibrated_mean(
     logits: Mapping[str, Tensor], masks: Mapping[str, Tensor], fitted: Mapping[str, Calibration]
-) -> Decided:
-    """:func:`mean_of_modalities` of the logits divided by their temperatures."""
+) -> Predictions:
+    """Return :func:`mean_of_modalities` of the logits divided by their temperatures."""
     return mean_of_modalities({m: x.double() / fitted[m].temperature for m, x in logits.items()}, masks)
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Modalities by how well they did on the windows of ``split``, the best first."""
+    """Modalities by accuracy on the windows of ``split``, the best first."""
 
     order: tuple[str, ...]
     split: str
-    accuracy: dict[str, float | None]  # per window; None where the modality was recorded in none of them
+    accuracy: dict[str, float | None]  # per window; None if none of the windows has the modality
 
     def to_dict(self) -> dict[str, Any]:
-        """For config.json."""
+        """Return the entry of config.json."""
         return {"chosen": self.order[0], "by": f"{self.split} windows", "accuracy": self.accuracy}
 
 
@@ -82,33 +82,33 @@ def rank(
     train: Sequence[int],
     validation: Sequence[int],
 ) -> Ranking:
-    """Modalities by accuracy on the validation windows that have them, then by cross-entropy, then in their order."""
+    """Rank modalities by accuracy on the validation windows that have them; break ties by cross-entropy, then order."""
     rows = torch.as_tensor(validation if len(validation) else train, dtype=torch.int64)
     accuracy: dict[str, float | None] = {}
     keys = {}
-    for place, (name, values) in enumerate(logits.items()):
+    for number, (name, values) in enumerate(logits.items()):
         here = rows[masks[name].any(dim=1)[rows]]
         accuracy[name], loss = None, float("inf")
         if len(here):
             accuracy[name] = float((values[here].argmax(1) == labels[here]).double().mean())
             loss = float(F.cross_entropy(values[here].double(), labels[here]))
-        keys[name] = (-1.0 if accuracy[name] is None else accuracy[name], -loss, -place)
+        keys[name] = (-1.0 if accuracy[name] is None else accuracy[name], -loss, -number)
     order = sorted(keys, key=lambda name: keys[name], reverse=True)
     return Ranking(tuple(order), "validation" if len(validation) else "training", accuracy)
 
 
-def best_single(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor], order: Sequence[str]) -> Decided:
-    """The decision of the first modality of ``order`` that a window has; uniform without any."""
+def best_single(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor], order: Sequence[str]) -> Predictions:
+    """Return each window's softmax of the first modality of ``order`` that it has; uniform without any."""
     classes = next(iter(logits.values())).shape[1]
     out = np.full((len(next(iter(masks.values()))), classes), 1 / classes)
     for name in reversed(order):
         here = masks[name].any(dim=1).numpy()
         out[here] = logits[name].double().softmax(-1).numpy()[here]
-    return Decided(out)
+    return Predictions(out)
 
 
-def majority(index: pd.DataFrame, classes: Sequence[str]) -> Decided:
-    """For every window the class shares of the training trials; the largest (the first of equals) is the decision."""
+def majority(index: pd.DataFrame, classes: Sequence[str]) -> Predictions:
+    """Return the class shares of the training trials for every window; ties go to the first class."""
     trials = index[index["split"] == "train"].drop_duplicates(["subject", "trial"])
     shares = trials["label"].value_counts(normalize=True).reindex(list(classes), fill_value=0.0)
-    return Decided(np.tile(shares.to_numpy(dtype=np.float64), (len(index), 1)))
+    return Predictions(np.tile(shares.to_numpy(dtype=np.float64), (len(index), 1)))

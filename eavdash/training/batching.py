@@ -1,9 +1,8 @@
-"""Which windows make up the batches of an epoch, and how many steps an epoch has.
+"""Batches of an epoch, and its number of steps.
 
-A few dozen windows in batches of 16 are two or three steps an epoch, after which an encoder from scratch has hardly
-begun. ``TrainConfig.epoch_steps`` asks for more: the batch is made smaller first, which costs nothing, and where even
-batches of :data:`SMALLEST` are too few the windows are gone through several times, in another order each time. An
-epoch stays what is reported, validated and resumed after.
+A few dozen windows in batches of 16 give two or three steps per epoch, which is too few for an encoder trained from
+scratch. ``TrainConfig.epoch_steps`` sets a minimum: the batch is made smaller first, which costs nothing; if batches of
+:data:`SMALLEST` still give too few steps, an epoch passes over the windows several times, each time in another order.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from torch import Tensor
 
 from eavdash.config.schema import TrainConfig
 
-SMALLEST = 4  # windows of a batch: batch statistics of fewer say little
+SMALLEST = 4  # windows per batch: batch statistics of fewer are too noisy
 
 
 def plan(windows: int, settings: TrainConfig) -> tuple[int, int]:
-    """The windows of a batch, and how often an epoch shows each of ``windows`` training windows."""
+    """Return the batch size and the number of passes over ``windows`` training windows in an epoch."""
     smallest = min(SMALLEST, settings.batch)
     for size in range(settings.batch, smallest - 1, -1):
         steps = len(batches(torch.arange(windows), size))
@@ -29,14 +28,14 @@ def plan(windows: int, settings: TrainConfig) -> tuple[int, int]:
 
 
 def epoch_batches(train: Tensor, settings: TrainConfig, random: torch.Generator) -> list[Tensor]:
-    """The batches of one epoch over the windows ``train`` (int64), shuffled by ``random``."""
+    """Return the batches of one epoch over the windows ``train`` (int64), shuffled by ``random``."""
     size, passes = plan(len(train), settings)
     orders = (train[torch.randperm(len(train), generator=random)] for _ in range(passes))
     return [batch for order in orders for batch in batches(order, size)]
 
 
 def batches(order: Tensor, size: int) -> list[Tensor]:
-    """``order`` in pieces of ``size``; a single window left over joins the piece before it.
+    """Split ``order`` into batches of ``size``; a single remaining window joins the batch before it.
 
     Batch normalisation cannot be trained on one window.
     """

@@ -1,13 +1,13 @@
 """Temperature scaling (Guo et al. 2017, "On Calibration of Modern Neural Networks", arXiv:1706.04599).
 
-In: logits (window, K) and class indices (window,) of *validation* windows, which the model was not fitted on. Out: the
-temperature T > 0 by which the logits are to be divided, so that a decision of 70 % is right seven times in ten. T does
-not change which class of a window is the most likely one.
+In: logits (window, K) and class indices (window,) of *validation* windows, which the model was not trained on. Out: the
+temperature T > 0 that divides the logits, so that predictions made with 70 % confidence are right seven times in ten.
+T does not change the most likely class of a window.
 
-Guo et al. minimise the validation windows' cross-entropy. A few dozen windows that are all right would send T to 0, so
-log T is given a standard normal prior, which counts once beside the cross-entropy summed over all windows: of no
-weight with hundreds of windows, of some with ten. At T = 1 it is 0, thus the cross-entropy on these windows never
-gets worse.
+Guo et al. minimise the cross-entropy on validation windows. A few dozen windows that are all classified correctly would
+send T to 0, so log T gets a standard normal prior, added once to the cross-entropy summed over all windows: it is
+negligible with hundreds of windows and matters with ten. Its cost at T = 1 is 0, so the cross-entropy on these windows
+never increases.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from dataclasses import asdict, dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-#: Temperatures that are looked at; the prior keeps the best one well inside.
+#: Search range of the temperature; the prior keeps the optimum well inside.
 RANGE = (1 / 32, 32.0)
 _GOLDEN = (math.sqrt(5) - 1) / 2
-_STEPS = 60  # halves the bracket more than forty times: as fine as float64 tells apart
+_STEPS = 60  # halves the bracket more than forty times, down to the precision of float64
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Calibration:
     """A fitted temperature, and the mean cross-entropy on the validation windows before and after."""
 
     temperature: float
-    windows: int  # validation windows it was fitted on; 0: none were there and the temperature is 1
+    windows: int  # validation windows used for the fit; 0: there were none and the temperature is 1
     before: float | None = None
     after: float | None = None
 
     def to_dict(self) -> dict[str, float | int | None]:
-        """For config.json."""
+        """Return the entry of config.json."""
         return asdict(self)
 
 
@@ -45,10 +45,11 @@ NONE = Calibration(1.0, 0)
 def fit_temperature(
     logits: Tensor, labels: Tensor, scaled: Callable[[Tensor, float], Tensor] | None = None
 ) -> Calibration:
-    """The temperature of ``logits``; :data:`NONE` without any windows.
+    """Fit the temperature of ``logits``; return :data:`NONE` without any windows.
 
     Args:
-        scaled: the windows' logits at a temperature, where they are not ``logits / T`` (a mean over frames).
+        scaled: function that returns the windows' logits at a temperature, if they are not ``logits / T`` (a mean over
+            frames).
     """
     if not len(labels):
         return NONE
@@ -67,7 +68,7 @@ def fit_temperature(
 
 
 def _lowest(cost: Callable[[float], float], low: float, high: float) -> float:
-    """The place of the lowest cost: the best of a grid, and golden sections between its neighbours; never above 0's."""
+    """Minimise ``cost`` by a grid and golden-section search around its best point; return 0 if that is no better."""
     count = 40
     grid = [low + (high - low) * i / count for i in range(count + 1)]
     best = min(range(count + 1), key=lambda i: cost(grid[i]))

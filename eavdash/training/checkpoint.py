@@ -1,7 +1,7 @@
-"""Where a phase of a run keeps its state and its lines, and the one writer of metrics.jsonl.
+"""Files of a phase of a run: its resume state and metrics.jsonl.
 
-A phase that follows another (joint fine-tuning after the fusion's own epochs) numbers its epochs on from that one's and
-keeps its lines in front of its own, so that metrics.jsonl is always the whole run.
+A phase that follows another (joint fine-tuning after the fusion's own epochs) continues the numbering of epochs and
+writes the earlier lines before its own, so that metrics.jsonl always covers the whole run.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from eavdash.store.atomic import write_atomic
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The files of a phase, and what came before it."""
+    """Files of a phase, and the metrics of the phase before it."""
 
     resume_file: Path
     metrics_file: Path
-    signature: str  # of the data and the configuration: a state of others is not used
-    before: Sequence[dict[str, Any]] = ()  # the lines of the phase that this one follows
-    phase: str = ""  # its name in each of its lines; empty: the first phase
-    begins: Callable[[int], object] = lambda epoch: None  # told after which epoch of the run this phase goes on
+    signature: str  # of the data and the configuration: a state with another signature is not used
+    before: Sequence[dict[str, Any]] = ()  # lines of the phase that this one follows
+    phase: str = ""  # name of the phase in its lines; empty: the first phase
+    on_start: Callable[[int], object] = lambda epoch: None  # called with the epoch after which the phase starts
 
     def numbered(self, row: dict[str, Any]) -> dict[str, Any]:
-        """The line of an epoch (from 1) of this phase as metrics.jsonl has it."""
+        """Return an epoch's line (numbered from 1 in this phase) with its number in metrics.jsonl."""
         if not self.phase:
             return row
         return {**row, "epoch": len(self.before) + row["epoch"], "phase": self.phase}
 
     def write_metrics(self, history: Sequence[dict[str, Any]]) -> None:
-        """metrics.jsonl: what came before and, numbered on, ``history``.
+        """Write metrics.jsonl: the lines of the phase before, then ``history``.
 
         Raises:
             TrainingError: it cannot be written.

@@ -1,7 +1,7 @@
-"""From a model's decisions to the tidy table of predictions (docs/architecture.md, "Files").
+"""Predictions of a model as a tidy table (docs/architecture.md, "Files").
 
-One row per window (frame -1), and rows per frame beside it where the model decides frames. Every score anywhere in
-the program is computed from these rows.
+One row per window (frame -1), plus one row per frame if the model classifies frames. Every score in the program is
+computed from these rows.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from torch import Tensor, nn
 
 from eavdash.store.atomic import write_atomic
 from eavdash.training.loop import Source
-from eavdash.training.memory import Pieces, in_pieces
-from eavdash.training.precision import autocast, chosen, device_of
-from eavdash.training.step import Decision, finite
+from eavdash.training.memory import MicroBatchSize, in_micro_batches
+from eavdash.training.precision import autocast, device_of, resolve_precision
+from eavdash.training.step import ModelOutput, check_finite
 
-#: Columns that identify what a prediction is about.
+#: Columns that identify a window and its label.
 KEYS = ("subject", "trial", "group", "label", "window")
 _SMALLEST = 1e-12  # keeps the logarithm of a probability finite
 
 
 @dataclass
-class Decided:
-    """Decisions on n windows, on the CPU, float64 probabilities."""
+class Predictions:
+    """Predictions for n windows: float64 probabilities on the CPU."""
 
     windows: np.ndarray  # (n, K)
     frames: np.ndarray | None = None  # (n, F, K)
@@ -38,35 +38,35 @@ class Decided:
 
 
 @torch.no_grad()
-def decide(
+def predict(
     model: nn.Module, source: Source, rows: Sequence[int], batch: int, precision: str = "auto", name: str = "evaluation"
-) -> Decided:
-    """The model's decisions on the windows ``rows`` in evaluation mode, in that order.
+) -> Predictions:
+    """Return the model's predictions for the windows ``rows``, in that order, computed in evaluation mode.
 
     Args:
-        batch: windows at once; fewer where they do not fit into memory.
-        precision: of the stage that trained the model (``TrainConfig.precision``).
-        name: of the run, for the log and errors.
+        batch: windows at once; fewer if they do not fit into memory.
+        precision: ``TrainConfig.precision`` of the stage that trained the model.
+        name: name of the run, for the log and errors.
 
     Raises:
-        TrainingError: a decision is not a finite number.
+        TrainingError: a logit is not a finite number.
     """
     model.eval()
     device = device_of(model)
-    precision = chosen(precision, device)
+    precision = resolve_precision(precision, device)
 
-    def compute(part: Tensor) -> Decision:
+    def compute(part: Tensor) -> ModelOutput:
         with autocast(precision, device):
-            return source.decide(model, part, None)
+            return source.output(model, part, None)
 
-    parts = in_pieces(torch.as_tensor(rows, dtype=torch.int64), Pieces(batch, batch), compute, name)
+    parts = in_micro_batches(torch.as_tensor(rows, dtype=torch.int64), MicroBatchSize(batch, batch), compute, name)
     for part in parts:
-        finite(float(part.logits.abs().max()), name, "decision of the trained model")
+        check_finite(float(part.logits.abs().max()), name, "logit of the trained model")
     frames = [_softmax(p.frame_logits) for p in parts if p.frame_logits is not None]
     masks = [p.frame_mask.cpu().numpy() for p in parts if p.frame_mask is not None]
     attention = [p.attention.double().cpu().numpy() for p in parts if p.attention is not None]
     maps = [p.maps.double().cpu().numpy() for p in parts if p.maps is not None]
-    return Decided(
+    return Predictions(
         windows=np.concatenate([_softmax(p.logits) for p in parts]),
         frames=np.concatenate(frames) if frames else None,
         frame_mask=np.concatenate(masks) if masks else None,
@@ -76,17 +76,22 @@ def decide(
 
 
 def table(
-    index: pd.DataFrame, decided: Decided, classes: Sequence[str], fold: int, seed: int, modalities: Sequence[str] = ()
+    index: pd.DataFrame,
+    predicted: Predictions,
+    classes: Sequence[str],
+    fold: int,
+    seed: int,
+    modalities: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """The predictions of a run: rows of ``index`` (:data:`KEYS` and ``split``) with what was decided about each."""
-    out = _rows(index, decided.windows, classes, fold, seed)
+    """Return the table of predictions: rows of ``index`` (:data:`KEYS` and ``split``) with class and probabilities."""
+    out = _rows(index, predicted.windows, classes, fold, seed)
     out["frame"] = -1
-    if decided.attention is not None:
+    if predicted.attention is not None:
         for number, name in enumerate(modalities):
-            out[f"attention_{name}"] = decided.attention[:, :, number].mean(axis=1)
-    if decided.frames is not None and decided.frame_mask is not None:
-        window, frame = np.nonzero(decided.frame_mask)
-        frames = _rows(index.iloc[window], decided.frames[window, frame], classes, fold, seed)
+            out[f"attention_{name}"] = predicted.attention[:, :, number].mean(axis=1)
+    if predicted.frames is not None and predicted.frame_mask is not None:
+        window, frame = np.nonzero(predicted.frame_mask)
+        frames = _rows(index.iloc[window], predicted.frames[window, frame], classes, fold, seed)
         frames["frame"] = frame
         at = np.concatenate([np.arange(len(index)), window])
         both = pd.concat([out, frames], ignore_index=True)
@@ -96,24 +101,25 @@ def table(
 
 
 def attention_table(
-    index: pd.DataFrame, decided: Decided, fold: int, seed: int, modalities: Sequence[str]
+    index: pd.DataFrame, predicted: Predictions, fold: int, seed: int, modalities: Sequence[str]
 ) -> pd.DataFrame | None:
-    """How each test window of ``index`` was attended to, head by head; None where the fusion has no attention.
+    """Return the attention in each test window of ``index``, per head; None if the fusion has no attention.
 
     Columns: subject, trial, window, fold, seed, then float32 ``head<h>_<modality>``, the class token's share, and
-    ``layer<l>_head<h>_<modality>_<modality>``, how much the first attends to the second. Layers and heads count from 1.
+    ``layer<l>_head<h>_<modality>_<modality>``, the attention of the first modality to the second. Layers and heads
+    count from 1.
     """
-    if decided.attention is None:
+    if predicted.attention is None:
         return None
     named = {
-        f"head{h + 1}_{m}": decided.attention[:, h, k]
-        for h in range(decided.attention.shape[1])
+        f"head{h + 1}_{m}": predicted.attention[:, h, k]
+        for h in range(predicted.attention.shape[1])
         for k, m in enumerate(modalities)
     }
-    if decided.maps is not None:
-        layers, heads = decided.maps.shape[1:3]
+    if predicted.maps is not None:
+        layers, heads = predicted.maps.shape[1:3]
         named |= {
-            f"layer{layer + 1}_head{h + 1}_{query}_{key}": decided.maps[:, layer, h, q, k]
+            f"layer{layer + 1}_head{h + 1}_{query}_{key}": predicted.maps[:, layer, h, q, k]
             for layer in range(layers)
             for h in range(heads)
             for q, query in enumerate(modalities)
@@ -125,7 +131,10 @@ def attention_table(
 
 
 def trial_accuracy(predictions: pd.DataFrame, classes: Sequence[str], split: str = "test") -> tuple[float | None, int]:
-    """Accuracy over the trials of a split (mean of window log-probabilities) and their number; None without trials."""
+    """Return accuracy over the trials of a split (mean of window log-probabilities) and their number.
+
+    The accuracy is None without trials.
+    """
     rows = predictions[(predictions["split"] == split) & (predictions["frame"] == -1)]
     if rows.empty:
         return None, 0
@@ -133,12 +142,12 @@ def trial_accuracy(predictions: pd.DataFrame, classes: Sequence[str], split: str
     logs = pd.DataFrame(np.log(rows[columns].clip(lower=_SMALLEST)))
     mean = logs.groupby([rows["subject"], rows["trial"]], sort=False).mean()
     label = rows.groupby(["subject", "trial"], sort=False)["label"].first()
-    decided = np.array(classes, dtype=object)[mean.to_numpy().argmax(1)]
-    return float((decided == label.to_numpy(dtype=object)).mean()), len(mean)
+    predicted = np.array(classes, dtype=object)[mean.to_numpy().argmax(1)]
+    return float((predicted == label.to_numpy(dtype=object)).mean()), len(mean)
 
 
 def write(path: Path, predictions: pd.DataFrame) -> None:
-    """The table as parquet, atomically."""
+    """Write the table as parquet, atomically."""
     write_atomic(path, lambda file: predictions.to_parquet(file, index=False))
 
 

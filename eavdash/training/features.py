@@ -1,7 +1,7 @@
-"""What frozen encoders make of a run's windows: computed once, in evaluation mode, and kept on disk.
+"""Features of frozen encoders: computed once per window, in evaluation mode, and cached on disk.
 
-The cache's key is the checksum of the encoder's weights, its architecture, the key of the windows and their order, so
-a file is never out of date: something else has another name.
+The cache key covers the checksum of the encoder's weights, its architecture, and the key and order of the windows, so
+a file is never stale.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from eavdash.models.base import Encoder
 from eavdash.store import RunDir
 from eavdash.store.atomic import sha256, write_atomic
 from eavdash.training import inputs
-from eavdash.training.job import Windows
-from eavdash.training.memory import Pieces, in_pieces
-from eavdash.training.precision import autocast, chosen
-from eavdash.training.step import finite
-from eavdash.training.warmup import HERE, frozen_within_budget
+from eavdash.training.memory import MicroBatchSize, in_micro_batches
+from eavdash.training.precision import autocast, resolve_precision
+from eavdash.training.run_context import Windows
+from eavdash.training.step import check_finite
+from eavdash.training.warmup import DEFAULT_EXECUTION, limit_frozen_to_budget
 
 log = logging.getLogger(__name__)
 FOLDER = "features"
@@ -40,16 +40,16 @@ BATCH = 32  # windows at once, without gradients
 
 @dataclass(frozen=True)
 class Features:
-    """One row per window of ``index`` (canonical order, columns as in :class:`eavdash.training.job.Windows`)."""
+    """One row per window of ``index`` (canonical order, columns as in ``Windows`` of run_context.py)."""
 
     index: pd.DataFrame
     tokens: Tensor  # (window, T, D) float32
     mask: Tensor  # (window, T) bool
-    logits: Tensor  # (window, K) float32: the encoder's own decision
+    logits: Tensor  # (window, K) float32 of the encoder
 
 
 def load_encoder(run: RunDir) -> Encoder:
-    """A trained encoder, frozen and in evaluation mode, on the CPU.
+    """Load a trained encoder, frozen and in evaluation mode, on the CPU.
 
     Raises:
         IntegrityError: the weights are missing or damaged.
@@ -60,16 +60,16 @@ def load_encoder(run: RunDir) -> Encoder:
     return model.eval().requires_grad_(False)
 
 
-def features(run: RunDir, windows: Windows, device: torch.device, execution: Execution = HERE) -> Features:
-    """The features of ``windows`` by the encoder of ``run``, from the cache or computed now.
+def features(run: RunDir, windows: Windows, device: torch.device, execution: Execution = DEFAULT_EXECUTION) -> Features:
+    """Return the features of ``windows`` from the encoder of ``run``, cached or computed now.
 
-    They are computed in the precision that the encoder's own stage has on this device, :data:`BATCH` windows at once or
-    fewer where these do not fit into the memory that ``execution`` allows, or that there is.
+    They are computed in the precision of the encoder's own stage on this device, :data:`BATCH` windows at once, or
+    fewer if these exceed the memory budget of ``execution`` or the available memory.
 
     Raises:
         TrainingError: a feature is not a finite number.
     """
-    precision = chosen(_setting(run), device)
+    precision = resolve_precision(_setting(run), device)
     file = run.study.cache_dir / FOLDER / f"{_key(run, windows, device, precision)}.npz"
     arrays = _read(file)
     if arrays is None:
@@ -88,28 +88,28 @@ def _compute(
     batch: int,
     precision: str,
     name: str,
-    execution: Execution = HERE,
+    execution: Execution = DEFAULT_EXECUTION,
 ) -> dict[str, np.ndarray]:
     rows = torch.as_tensor(windows.index["row"].to_numpy(copy=True))
 
     def compute(part: Tensor) -> dict[str, np.ndarray]:
         x, mask = inputs.raw(windows.values, part)
         with torch.no_grad(), autocast(precision, device):
-            encoded = model(inputs.ready(windows.values.modality, x.to(device)), mask.to(device))
+            encoded = model(inputs.to_encoder_input(windows.values.modality, x.to(device)), mask.to(device))
         found = {"tokens": encoded.tokens.float(), "mask": encoded.mask, "logits": encoded.logits.float()}
         return {key: value.cpu().numpy() for key, value in found.items()}
 
-    pieces = Pieces(batch, batch)
-    frozen_within_budget(compute, rows, pieces, execution, device, name)
-    parts = in_pieces(rows, pieces, compute, name)
+    micro_batch = MicroBatchSize(batch, batch)
+    limit_frozen_to_budget(compute, rows, micro_batch, execution, device, name)
+    parts = in_micro_batches(rows, micro_batch, compute, name)
     arrays = {key: np.concatenate([part[key] for part in parts]) for key in ("tokens", "mask", "logits")}
     for key in ("tokens", "logits"):
-        finite(float(np.abs(arrays[key]).max()), name, f"number in the encoder's {key}")
+        check_finite(float(np.abs(arrays[key]).max()), name, f"number in the encoder's {key}")
     return arrays
 
 
 def _setting(run: RunDir) -> str:
-    """The precision that the stage of ``run`` is configured with."""
+    """Return the configured precision of the stage of ``run``."""
     info = run.config()
     return from_dict(info["config"]).training(str(info["stage"])).precision
 
@@ -134,5 +134,5 @@ def _read(file: Path) -> dict[str, np.ndarray] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        log.warning("%s cannot be read (%s); the features are computed again.", file, error)
+        log.warning("Cannot read %s (%s); computing the features again.", file, error)
         return None

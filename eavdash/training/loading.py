@@ -1,8 +1,8 @@
-"""The batches of an epoch, loaded ahead of a GPU by a background thread, and asked for piece by piece.
+"""Loading of an epoch's batches, prefetched by a background thread for a GPU and split into micro-batches.
 
-A source that can ``load`` gives up its windows as tensors (augmented, if they are to be): then a step that ran out of
-memory is done again on the very same tensors, and the choices of augmentation do not depend on the micro-batch. From
-any other source the same choices are had by turning its generator back.
+A source with ``load`` returns its windows as tensors, augmented if requested: a step that ran out of memory is repeated
+on the same tensors, and augmentation does not depend on the micro-batch size. For any other source the generator is
+rewound to repeat the same draws.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ import torch
 from torch import Tensor, nn
 
 T = TypeVar("T")
-AHEAD = 2  # batches
+PREFETCH = 2  # batches
 
 
 @runtime_checkable
 class Loading(Protocol):
-    """A source whose windows can be read apart from asking the model about them."""
+    """A source that loads windows separately from running the model."""
 
     def load(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> tuple[Tensor, ...]:
-        """The tensors of windows ``rows`` on the CPU, the first axis of each being the window."""
+        """Return the tensors of windows ``rows`` on the CPU; the first axis of each is the window."""
         ...
 
-    def ask(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> Any:
-        """The model's decision on what was loaded."""
+    def forward(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> Any:
+        """Return the model's output for loaded windows."""
         ...
 
     def items(self, loaded: tuple[Tensor, ...]) -> Tensor | None:
-        """(B,) how many items of the loss each of the windows is: its recorded frames if it has any, otherwise one.
+        """Return the number of loss items per window (B,): its recorded frames, at least one.
 
-        None where no decision is :attr:`~eavdash.training.step.Decision.ordered`: nothing else asks for it beforehand.
+        Return None if the output is never ``ordered``: only ordered outputs need the numbers in advance.
         """
         ...
 
@@ -47,17 +47,17 @@ class Batch:
     """Windows of one optimisation step."""
 
     rows: Tensor  # (B,) int64
-    ask: Callable[[slice], Any]  # the decision on some of them; a step asks from the first to the last, maybe again
-    items: Tensor | None = None  # (B,) items of the loss per window, where they are known beforehand
+    forward: Callable[[slice], Any]  # output for some of them; a step calls it from first to last, possibly again
+    items: Tensor | None = None  # (B,) loss items per window, if known in advance
 
 
 @contextmanager
 def stream(
     model: nn.Module, source: Any, parts: Iterable[Tensor], random: torch.Generator | None, device: torch.device
 ) -> Iterator[Iterator[Batch]]:
-    """The batches ``parts`` in their order; on a GPU the next ones are loaded meanwhile, into page-locked memory."""
+    """Yield the batches ``parts`` in order; for a GPU the next ones are prefetched into page-locked memory."""
     if not isinstance(source, Loading):
-        yield (_plain(model, source, rows, random) for rows in parts)
+        yield (_unloaded(model, source, rows, random) for rows in parts)
         return
     pin = device.type == "cuda"
 
@@ -65,36 +65,36 @@ def stream(
         loaded = source.load(model, rows, random)
         if pin:
             loaded = tuple(tensor.pin_memory() for tensor in loaded)
-        ask = partial(_ask, source, model, loaded)
-        return Batch(rows, ask, source.items(loaded))
+        forward = partial(_forward, source, model, loaded)
+        return Batch(rows, forward, source.items(loaded))
 
     if not pin:
         yield (load(rows) for rows in parts)
         return
-    with prefetched(load, parts) as batches:
+    with prefetch(load, parts) as batches:
         yield batches
 
 
-def _ask(source: Loading, model: nn.Module, loaded: tuple[Tensor, ...], part: slice) -> Any:
-    return source.ask(model, tuple(tensor[part] for tensor in loaded))
+def _forward(source: Loading, model: nn.Module, loaded: tuple[Tensor, ...], part: slice) -> Any:
+    return source.forward(model, tuple(tensor[part] for tensor in loaded))
 
 
-def _plain(model: nn.Module, source: Any, rows: Tensor, random: torch.Generator | None) -> Batch:
+def _unloaded(model: nn.Module, source: Any, rows: Tensor, random: torch.Generator | None) -> Batch:
     start = None if random is None else random.get_state()
 
-    def ask(part: slice) -> Any:
+    def forward(part: slice) -> Any:
         if random is not None and start is not None and not part.start:
             random.set_state(start)
-        return source.decide(model, rows[part], random)
+        return source.output(model, rows[part], random)
 
-    return Batch(rows, ask)
+    return Batch(rows, forward)
 
 
 @contextmanager
-def prefetched(work: Callable[[Tensor], T], items: Iterable[Tensor], ahead: int = AHEAD) -> Iterator[Iterator[T]]:
-    """``work`` of each item in order, done by one background thread that is up to ``ahead`` results in front.
+def prefetch(work: Callable[[Tensor], T], items: Iterable[Tensor], ahead: int = PREFETCH) -> Iterator[Iterator[T]]:
+    """Yield ``work`` of each item in order, computed by one background thread up to ``ahead`` results in advance.
 
-    An error of ``work`` appears where its result would have; leaving the block ends the thread.
+    An error in ``work`` is raised in place of its result; leaving the block ends the thread.
     """
     ready: queue.Queue[tuple[str, Any]] = queue.Queue(ahead)
     over = threading.Event()

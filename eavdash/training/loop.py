@@ -1,16 +1,15 @@
-"""The visible training loop: one function for both stages, and the rules that both follow.
+"""Training loop of both stages.
 
-* AdamW. By default the learning rate rises over the first tenth of the steps and then falls along a cosine, the
-  cross-entropy is smoothed and the gradient's norm is clipped; the ``paper`` preset has none of these
-  (:data:`PUBLISHED`).
-* Head-only epochs, for encoders that start from someone else's weights, come first, at a constant rate and with an
-  optimiser of their own, on features that are computed once (:mod:`eavdash.training.headphase`).
-* The epoch kept is the one with the lowest validation loss per window (the earlier of two equals). Without validation
-  windows it is the last, unless test windows are given to choose by, as was published.
-* A batch is computed in as many pieces as memory asks for (:mod:`eavdash.training.step`), in the number format of
+* AdamW. By default the learning rate warms up over the first tenth of the steps and then follows a cosine, labels are
+  smoothed and the gradient norm is clipped; the ``paper`` preset does none of this (:data:`PUBLISHED`).
+* Encoders with pretrained weights start with head-only epochs, at a constant learning rate and with their own
+  optimiser, on cached features (:mod:`eavdash.training.headphase`).
+* The epoch with the lowest validation loss per window is kept (the first of equals). Without validation windows it is
+  the last, unless test windows are given for the choice, as published.
+* A batch is split into micro-batches that fit into memory (:mod:`eavdash.training.step`), in the number format of
   :mod:`eavdash.training.precision`.
-* After every epoch the state goes to resume.pt and then the line to metrics.jsonl. Every epoch is seeded on its own,
-  so a run that goes on from resume.pt ends with the weights of one that was never interrupted, bit for bit.
+* After every epoch the state is written to resume.pt, then the line to metrics.jsonl. Every epoch has its own seed, so
+  a resumed run ends with the weights of an uninterrupted one, bit for bit.
 """
 
 from __future__ import annotations
@@ -30,46 +29,46 @@ from eavdash.training import headphase, resume, warmup
 from eavdash.training.batching import epoch_batches
 from eavdash.training.checkpoint import Checkpoint
 from eavdash.training.loading import stream
-from eavdash.training.memory import Pieces, in_pieces
+from eavdash.training.memory import MicroBatchSize, in_micro_batches
 from eavdash.training.optimiser import optimiser_of
-from eavdash.training.precision import autocast, chosen, device_of
+from eavdash.training.precision import autocast, device_of, resolve_precision
 from eavdash.training.seeds import Seeder, generator
-from eavdash.training.step import Decision, check_gradients, cross_entropy, finite, gradients
-from eavdash.training.warmup import HERE
+from eavdash.training.step import ModelOutput, check_finite, check_gradients, cross_entropy, gradients
+from eavdash.training.warmup import DEFAULT_EXECUTION
 
-__all__ = ["Checkpoint", "Decision", "Fitted", "Recipe", "Source", "cross_entropy", "fit", "measure", "recipe"]
+__all__ = ["Checkpoint", "Fitted", "ModelOutput", "Recipe", "Source", "cross_entropy", "fit", "measure", "recipe"]
 
 Report = Callable[[dict[str, Any]], None]
 
 
 class StoppedError(Exception):
-    """``should_stop()`` became true; what was finished is in resume.pt."""
+    """Raised when ``should_stop()`` returns True; finished epochs are in resume.pt."""
 
 
 class Source(Protocol):
-    """The windows of a run, and how a model is asked about some of them.
+    """The windows of a run, and the model's output for some of them.
 
-    One that can ``load`` (:class:`eavdash.training.loading.Loading`) is read ahead of a GPU; one that can ``look`` at
-    windows with the frozen part of an encoder lets head-only epochs do that once.
+    A source with ``load`` (:class:`eavdash.training.loading.Loading`) is prefetched for a GPU; one with
+    ``frozen_features`` lets head-only epochs cache the features of the encoder's frozen part.
     """
 
     labels: Tensor  # (window,) int64, class indices, on the CPU
 
-    def decide(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> Decision:
-        """The decision on windows ``rows`` (int64 indices); ``augment`` is given for training batches only."""
+    def output(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> ModelOutput:
+        """Return the output for windows ``rows`` (int64 indices); ``augment`` is given for training batches only."""
         ...
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The parts of the optimisation that a preset decides."""
+    """Settings of the optimisation that depend on the preset."""
 
-    smoothing: float = 0.1  # of the training labels
-    warm_up: float = 0.1  # share of the steps
+    smoothing: float = 0.1  # label smoothing
+    warm_up: float = 0.1  # fraction of the steps
     cosine: bool = True
-    clip: float = 1.0  # gradient norm; 0: not clipped
-    decay_all: bool = False  # weight decay of biases and norms too
-    patience_after: int = 0  # epochs before which patience does not count
+    clip: float = 1.0  # gradient norm; 0: no clipping
+    decay_all: bool = False  # apply weight decay to biases and norms too
+    patience_after: int = 0  # epoch after which patience starts
 
 
 #: Yin et al. (2025): a plain AdamW; the EEG encoder's patience begins after epoch 150.
@@ -77,20 +76,20 @@ PUBLISHED = Recipe(smoothing=0.0, warm_up=0.0, cosine=False, clip=0.0, decay_all
 
 
 def recipe(preset: str) -> Recipe:
-    """The recipe of a study's preset: :data:`PUBLISHED` for ``paper``, the default otherwise."""
+    """Return the recipe of a study's preset: :data:`PUBLISHED` for ``paper``, the default otherwise."""
     return PUBLISHED if preset == "paper" else Recipe()
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What the loop returns; the model holds the weights of ``best_epoch`` (from 1) afterwards."""
+    """Result of the loop, after which the model has the weights of ``best_epoch`` (from 1)."""
 
     best_epoch: int
     history: list[dict[str, Any]]
-    pieces: Pieces = field(default_factory=lambda: Pieces(1, 1))  # the windows at once that memory had room for
+    micro_batch: MicroBatchSize = field(default_factory=lambda: MicroBatchSize(1, 1))  # that fitted into memory
     precision: str = "float32"
-    compiled: bool | None = None  # whether torch.compile worked; None: not asked for, or nothing was left to train
-    last: dict[str, Tensor] | None = None  # weights of the last epoch, where test windows chose another
+    compiled: bool | None = None  # True if torch.compile worked; None: not requested, or no epoch left to train
+    last: dict[str, Tensor] | None = None  # weights of the last epoch, if the epoch was chosen on test windows
 
 
 def fit(
@@ -106,108 +105,108 @@ def fit(
     head_epochs: int = 0,
     test: Sequence[int] = (),
     checkpoint: Checkpoint | None = None,
-    execution: Execution = HERE,
+    execution: Execution = DEFAULT_EXECUTION,
     report: Report | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Fitted:
     """Train ``model`` on the windows ``train``, choosing the epoch on ``validation``.
 
     Args:
-        test: the windows by whose accuracy (per window, the first of equals) the epoch is chosen instead, and by which
-            patience waits. This is how the published figures came about; what it gives is not an honest estimate.
+        test: windows whose accuracy (per window, the first of equals) chooses the epoch and controls patience instead.
+            The published figures were obtained this way; the result is not an unbiased estimate.
 
     Raises:
         TrainingError: a loss or a gradient is not a finite number, or a file cannot be written.
-        StoppedError: ``should_stop()`` was true between two batches.
-        RuntimeError: one window at a time does not fit into memory.
+        StoppedError: ``should_stop()`` returned True between two batches.
+        RuntimeError: a single window does not fit into memory.
     """
     history: list[dict[str, Any]] = []
     best_epoch, best_score = 0, math.inf
     compiled: bool | None = None
-    precision = chosen(settings.precision, device_of(model))
-    pieces = Pieces.of(settings.batch, settings.micro_batch)
+    precision = resolve_precision(settings.precision, device_of(model))
+    micro_batch = MicroBatchSize.from_config(settings.batch, settings.micro_batch)
     best: dict[str, Tensor] = _weights(model)
     state = resume.load(checkpoint.resume_file, checkpoint.signature) if checkpoint else None
     if state is not None:
-        best = {**best, **state["best"]}  # head-only epochs save what they change, and the rest is as at the start
+        best = {**best, **state["best"]}  # head-only epochs save only the new parts; the rest is unchanged
         model.load_state_dict({**model.state_dict(), **state["model"]})
         history = list(state["history"])
         best_epoch, best_score = int(state["best_epoch"]), float(state["best_loss"])
-        pieces.take(state.get("pieces", pieces.to_dict()))
+        micro_batch.restore(state.get("pieces", micro_batch.to_dict()))
     if checkpoint:
         checkpoint.write_metrics(history)
-        checkpoint.begins(len(checkpoint.before) + len(history))
+        checkpoint.on_start(len(checkpoint.before) + len(history))
     optimiser: torch.optim.Optimizer | None = None
     for epoch in range(len(history) + 1, settings.epochs + 1):
         waited = len(history) - max(best_epoch, rules.patience_after)
         if history and settings.patience and waited >= settings.patience and (len(validation) or len(test)):
             break
-        began = time.monotonic()
+        started = time.monotonic()
         head_only = epoch <= head_epochs
         if optimiser is None or epoch == head_epochs + 1:
             continued = state is not None and epoch != head_epochs + 1
             if not continued:
-                pieces = Pieces.of(settings.batch, settings.micro_batch)
-            asked: Source = source
+                micro_batch = MicroBatchSize.from_config(settings.batch, settings.micro_batch)
+            current: Source = source
             if head_only:
                 every = [*train, *validation, *test]
-                asked = headphase.head_source(model, source, every, pieces, precision, name, execution)
+                current = headphase.head_source(model, source, every, micro_batch, precision, name, execution)
             else:
                 model.requires_grad_(True)
                 model.train()
                 if not continued:
-                    warmup.within_budget(model, source, train, pieces, execution, precision, name)
+                    warmup.limit_to_budget(model, source, train, micro_batch, execution, precision, name)
                 if execution.compile:
-                    compiled = warmup.compiled(model, source, train, pieces, precision, name)
+                    compiled = warmup.compile_model(model, source, train, micro_batch, precision, name)
             optimiser = optimiser_of(model, settings, rules.decay_all)
             if continued and state is not None:
                 optimiser.load_state_dict(state["optimiser"])
-        task = _Task(model, asked, settings, rules, pieces, precision, name, seed, should_stop)
+        task = _Task(model, current, settings, rules, micro_batch, precision, name, seed, should_stop)
         loss, accuracy, rate = _epoch(task, optimiser, train, epoch, head_epochs)
         row: dict[str, Any] = {"epoch": epoch, "loss": loss, "accuracy": accuracy}
         row |= {"validation_loss": None, "validation_accuracy": None}
         score: float | None = None
         if len(validation):
-            score, accuracy = measure(model, asked, validation, settings.batch, precision, pieces, name)
+            score, accuracy = measure(model, current, validation, settings.batch, precision, micro_batch, name)
             row |= {"validation_loss": score, "validation_accuracy": accuracy}
-            finite(score, f"{name}, epoch {epoch}", "validation loss")
+            check_finite(score, f"{name}, epoch {epoch}", "validation loss")
         if len(test):
-            lost, row["test_accuracy"] = measure(model, asked, test, settings.batch, precision, pieces, name)
-            finite(lost, f"{name}, epoch {epoch}", "test loss")
+            loss, row["test_accuracy"] = measure(model, current, test, settings.batch, precision, micro_batch, name)
+            check_finite(loss, f"{name}, epoch {epoch}", "test loss")
             score = -row["test_accuracy"]
         if score is None or score < best_score:
             best, best_epoch, best_score = {**best, **_weights(model, head_only)}, epoch, score or 0.0
-        row |= {"learning_rate": rate, "seconds": round(time.monotonic() - began, 3)}
+        row |= {"learning_rate": rate, "seconds": round(time.monotonic() - started, 3)}
         history.append(row)
         if checkpoint:
             content: dict[str, Any] = {
                 "model": _weights(model, head_only),
                 "optimiser": optimiser.state_dict(),
                 "history": history,
-                "pieces": pieces.to_dict(),
+                "pieces": micro_batch.to_dict(),
             }
-            kept = {k: best[k] for k in content["model"]}  # both of the head alone while only the head has changed
+            kept = {k: best[k] for k in content["model"]}  # the new parts alone while only these have changed
             content |= {"best": kept, "best_epoch": best_epoch, "best_loss": best_score}
             resume.save(checkpoint.resume_file, content, checkpoint.signature)
             checkpoint.write_metrics(history)
         if report:
             report(row)
-    warmup.plain(model)
+    warmup.uncompile(model)
     last = _weights(model) if len(test) else None
     model.load_state_dict(best)
     model.requires_grad_(True)
-    return Fitted(best_epoch, history, replace(pieces), precision, compiled, last)
+    return Fitted(best_epoch, history, replace(micro_batch), precision, compiled, last)
 
 
 @dataclass(frozen=True)
 class _Task:
-    """What stays the same during an epoch."""
+    """Arguments that stay constant during an epoch."""
 
     model: nn.Module
     source: Source
     settings: TrainConfig
     rules: Recipe
-    pieces: Pieces
+    micro_batch: MicroBatchSize
     precision: str
     name: str
     seed: Seeder
@@ -217,7 +216,7 @@ class _Task:
 def _epoch(
     task: _Task, optimiser: torch.optim.Optimizer, train: Sequence[int], epoch: int, head_epochs: int
 ) -> tuple[float, float, float]:
-    """One epoch on the training windows: mean loss, accuracy per window, last learning rate."""
+    """Train one epoch; return mean loss, accuracy per window and last learning rate."""
     model, settings, where = task.model, task.settings, f"{task.name}, epoch {epoch}"
     torch.manual_seed(task.seed("epoch", epoch))  # dropout inside the model
     random = generator(task.seed("batches", epoch))  # order and augmentation
@@ -237,12 +236,12 @@ def _epoch(
                 rate = settings.head_learning_rate
             else:
                 step = (epoch - head_epochs - 1) * len(parts) + number
-                rate = settings.learning_rate * share(step, steps, task.rules)
+                rate = settings.learning_rate * rate_factor(step, steps, task.rules)
             for group in optimiser.param_groups:
                 group["lr"] = rate
             labels = task.source.labels[batch.rows]
-            got = gradients(model, batch, labels, task.pieces, task.precision, task.rules.smoothing, task.name)
-            finite(got.loss, where, "loss")
+            got = gradients(model, batch, labels, task.micro_batch, task.precision, task.rules.smoothing, task.name)
+            check_finite(got.loss, where, "loss")
             check_gradients(model, task.rules.clip, where)
             optimiser.step()
             total += got.loss * len(batch.rows)
@@ -257,30 +256,31 @@ def measure(
     rows: Sequence[int],
     batch: int,
     precision: str = "auto",
-    pieces: Pieces | None = None,
+    micro_batch: MicroBatchSize | None = None,
     name: str = "validation",
 ) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy per window in evaluation mode."""
+    """Return mean cross-entropy and accuracy per window in evaluation mode."""
     model.eval()
     device = device_of(model)
-    precision = chosen(precision, device)
+    precision = resolve_precision(precision, device)
 
     def compute(part: Tensor) -> tuple[float, int]:
         with autocast(precision, device):
-            logits = source.decide(model, part, None).logits
+            logits = source.output(model, part, None).logits
         labels = source.labels[part].to(logits.device)
         loss = float(F.cross_entropy(logits.double(), labels, reduction="sum"))
         return loss, int((logits.argmax(1) == labels).sum())
 
-    parts = in_pieces(torch.as_tensor(rows, dtype=torch.int64), pieces or Pieces(batch, batch), compute, name)
+    size = micro_batch or MicroBatchSize(batch, batch)
+    parts = in_micro_batches(torch.as_tensor(rows, dtype=torch.int64), size, compute, name)
     total, correct = 0.0, 0
     for loss, right in parts:
         total, correct = total + loss, correct + right
     return total / len(rows), correct / len(rows)
 
 
-def share(step: int, steps: int, rules: Recipe) -> float:
-    """The part of the full learning rate at a step: linear rise, then half a cosine down to one hundredth."""
+def rate_factor(step: int, steps: int, rules: Recipe) -> float:
+    """Return the fraction of the full learning rate at a step: linear warm-up, then a half cosine down to 0.01."""
     if not rules.cosine:
         return 1.0
     rise = max(1, int(steps * rules.warm_up))
@@ -291,7 +291,7 @@ def share(step: int, steps: int, rules: Recipe) -> float:
 
 
 def _weights(model: nn.Module, new_only: bool = False) -> dict[str, Tensor]:
-    """Copies on the CPU of the model's state, or of its new parts alone."""
+    """Return copies on the CPU of the model's state, or of its new parts only."""
     state = model.state_dict()
     if new_only:
         new = {id(t) for part in headphase.new_parts(model) for t in part.state_dict(keep_vars=True).values()}

@@ -1,8 +1,9 @@
-"""How many windows are in memory at once, and what happens when those are too many.
+"""Micro-batch sizes, and recovery when memory runs out.
 
-A batch is a matter of the optimisation, a micro-batch one of memory: gradients of micro-batches add up to the batch's.
-When memory runs out, the size is halved, the log says so, and the same piece of work is done again; with one window
-left the error is the caller's. The sizes go into resume.pt, so a resumed run adds up in the same order.
+The batch size is a setting of the optimisation, the micro-batch size one of memory: the gradients of micro-batches add
+up to those of the batch. When memory runs out, the size is halved, the log records it, and the same work is repeated;
+if a single window does not fit, the error is raised. The sizes are saved in resume.pt, so a resumed run accumulates in
+the same order.
 """
 
 from __future__ import annotations
@@ -21,56 +22,56 @@ GIB = 2**30
 
 
 @dataclass
-class Pieces:
-    """Windows at once; both are lowered where memory runs out, and never raised again within a phase."""
+class MicroBatchSize:
+    """Windows at once; lowered when memory runs out, and never raised again within a phase."""
 
     training: int  # with gradients
-    evaluation: int  # without
+    evaluation: int  # without gradients
 
     @classmethod
-    def of(cls, batch: int, micro_batch: int) -> Pieces:
-        """The sizes that the configuration asks for (``micro_batch`` 0: the whole batch)."""
+    def from_config(cls, batch: int, micro_batch: int) -> MicroBatchSize:
+        """Return the configured sizes (``micro_batch`` 0: the whole batch)."""
         size = min(micro_batch, batch) if micro_batch else batch
         return cls(size, size)
 
     def to_dict(self) -> dict[str, int]:
-        """For resume.pt."""
+        """Return the entry of resume.pt."""
         return asdict(self)
 
-    def take(self, state: dict[str, Any]) -> None:
-        """The sizes that :meth:`to_dict` gave."""
+    def restore(self, state: dict[str, Any]) -> None:
+        """Restore the sizes from :meth:`to_dict`."""
         self.training, self.evaluation = int(state["training"]), int(state["evaluation"])
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory, of a GPU or of the machine, could not be had."""
+    """Return True if an error means that GPU or main memory was exhausted."""
     text = str(error)
     on_cpu = "DefaultCPUAllocator" in text and ("allocate memory" in text or "not enough memory" in text)
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (isinstance(error, RuntimeError) and on_cpu)
 
 
-def halved(size: int, name: str, what: str, error: BaseException) -> int:
-    """Half of ``size``, said in the log.
+def halve(size: int, name: str, what: str, error: BaseException) -> int:
+    """Return half of ``size`` and log it.
 
     Raises:
-        RuntimeError: ``error`` itself, where one window is already too many.
+        RuntimeError: ``error`` itself, if ``size`` is one window.
     """
     if size <= 1:
         raise error
     half = size // 2
-    log.warning("%s: out of memory with %d windows at once (%s); going on with %d.", name, size, what, half)
+    log.warning("%s: out of memory with %d windows at once (%s); continuing with %d.", name, size, what, half)
     return half
 
 
-def in_pieces(rows: Tensor, pieces: Pieces, compute: Callable[[Tensor], T], name: str) -> list[T]:
-    """``compute`` of successive pieces of ``rows``, each of ``pieces.evaluation`` windows, fewer where memory is short.
+def in_micro_batches(rows: Tensor, micro_batch: MicroBatchSize, compute: Callable[[Tensor], T], name: str) -> list[T]:
+    """Apply ``compute`` to successive micro-batches of ``rows``, smaller ones if memory runs out.
 
-    ``compute`` must depend on its rows alone, because a piece that did not fit is asked for again in smaller ones.
+    ``compute`` must depend on its rows only, because a micro-batch that did not fit is repeated in smaller ones.
     """
     done: list[T] = []
     at = 0
     while at < len(rows):
-        part = rows[at : at + pieces.evaluation]
+        part = rows[at : at + micro_batch.evaluation]
         try:
             done.append(compute(part))
             at += len(part)
@@ -78,32 +79,32 @@ def in_pieces(rows: Tensor, pieces: Pieces, compute: Callable[[Tensor], T], name
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
-            pieces.evaluation = halved(len(part), name, "evaluation", error)
+            micro_batch.evaluation = halve(len(part), name, "evaluation", error)
         release()
     return done
 
 
 def release() -> None:
-    """Give a GPU's freed memory back to it; after the error is handled, for its traceback holds the tensors."""
+    """Release cached GPU memory. Call it after the error is handled: its traceback references the tensors."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
 
-def peak_of(work: Callable[[], object], device: torch.device) -> int:
-    """Bytes at the peak of ``work`` on a GPU, what is there before included."""
+def peak_memory(work: Callable[[], object], device: torch.device) -> int:
+    """Return the peak GPU memory in bytes during ``work``, including what was allocated before."""
     release()
     torch.cuda.reset_peak_memory_stats(device)
     work()
     return int(torch.cuda.max_memory_allocated(device))
 
 
-def fitting(peak: Callable[[int], int], budget: float, batch: int, reserve: int = 0) -> int:
-    """The most windows, up to ``batch``, of which a step stays within a budget; at least 1.
+def largest_fitting(peak: Callable[[int], int], budget: float, batch: int, reserve: int = 0) -> int:
+    """Return the largest number of windows, from 1 to ``batch``, whose step stays within a memory budget.
 
     Args:
-        peak: bytes at the peak of a step with so many windows, as measured; asked for 1 and 2.
+        peak: measures the peak memory in bytes of a step with a number of windows; called with 1 and 2.
         budget: GiB.
-        reserve: bytes that a step takes besides and that ``peak`` has not seen (an optimiser's state).
+        reserve: further bytes that a step needs and ``peak`` does not measure (an optimiser's state).
     """
     if batch < 2:
         return 1
@@ -115,5 +116,5 @@ def fitting(peak: Callable[[int], int], budget: float, batch: int, reserve: int 
             raise
         return 1
     each = max(1, two - one)
-    room = budget * GIB - reserve - (one - each)
-    return int(max(1, min(batch, room // each)))
+    available = budget * GIB - reserve - (one - each)
+    return int(max(1, min(batch, available // each)))

@@ -1,4 +1,4 @@
-"""AdamW as the loop uses it; without weight decay it is Adam, which the published EEG encoder is trained with."""
+"""AdamW for the training loop; without weight decay it equals Adam, as used for the published EEG encoder."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from eavdash.training.precision import device_of
 
 
 def optimiser_of(model: nn.Module, settings: TrainConfig, decay_all: bool) -> torch.optim.Optimizer:
-    """AdamW over the parameters that require gradients.
+    """Return AdamW over the parameters that require gradients.
 
     Args:
-        decay_all: weight decay also for biases, norms and other vectors (torch's default, as published); otherwise
-            these are left out of it.
+        decay_all: apply weight decay to biases, norms and other vectors too (torch's default, as published).
 
-    On a GPU all of it is one fused kernel. On a CPU it is torch's plain loop, whose results are the reference.
+    On a GPU it uses torch's fused kernel, on a CPU the plain loop, whose results are the reference.
     """
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [

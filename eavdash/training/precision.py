@@ -1,8 +1,7 @@
-"""The number format of a run's matrix products: float32, or bf16 by autocast (weights and their updates stay float32).
+"""Number format of a run's matrix products: float32, or bf16 by autocast (weights and their updates stay float32).
 
-``auto`` is bf16 on a GPU that computes it natively and float32 anywhere else. On a CPU float32 is therefore what it
-always was, bit for bit; bf16 can be asked for there, and is slow. Evaluation, features and training of a stage all use
-the stage's format, so that what was validated is what is tested.
+``auto`` is bf16 on GPUs that support it natively and float32 elsewhere; bf16 on a CPU must be requested, and is slow.
+Training, validation, cached features and testing of a stage all use the same format.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ import torch
 from torch import nn
 
 
-def chosen(setting: str, device: torch.device) -> str:
-    """``float32`` or ``bf16`` for ``TrainConfig.precision`` on a device."""
+def resolve_precision(setting: str, device: torch.device) -> str:
+    """Return ``float32`` or ``bf16`` for ``TrainConfig.precision`` on a device."""
     if setting != "auto":
         return setting
     native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -22,12 +21,12 @@ def chosen(setting: str, device: torch.device) -> str:
 
 
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """The block's matrix products in ``precision``; nothing at all for float32."""
+    """Compute the block's matrix products in ``precision``; no effect for float32."""
     if precision == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where a model's parameters are; the CPU for one without any."""
+    """Return the device of a model's parameters; the CPU if it has none."""
     return next((p.device for p in model.parameters()), torch.device("cpu"))

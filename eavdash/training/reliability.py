@@ -1,18 +1,17 @@
-"""How often training should meet a modality as unreliable as it really is.
+"""Reliability-matched corruption: training the fusion on modalities as unreliable as they are on new windows.
 
-The trap: encoders were fitted on the very windows that the fusion is trained on, so there each of them looks nearly
-perfect, also one that has only memorised noise. A fusion trained on such features learns to trust whatever was
-memorised best.
+The encoders were trained on the same windows as the fusion, so on these each of them is nearly perfect, even one that
+has only memorised noise. A fusion trained on such features would trust the modality that was memorised best.
 
-The remedy ("reliability-matched corruption"): in each training batch, with probability q of its modality, a window's
-tokens are replaced by those of a random other training window, whose label is unrelated. q is chosen so that the
-modality is right as often as on validation windows, which the encoder has not seen:
+Therefore, in each training batch, a window's tokens are replaced with probability q by those of a random other
+training window, whose label is unrelated. q is chosen per modality so that its accuracy equals the one on validation
+windows, which the encoder has not seen:
 
-    right_on_training * (1 - q) + right_by_chance * q = right_on_validation
+    accuracy_on_training * (1 - q) + accuracy_by_chance * q = accuracy_on_validation
 
-``right_by_chance`` is how often the decision of one training window fits the label of another. Rates are taken with
-one added count per class (Laplace), which draws those of few windows towards chance, that is, towards distrust. No
-test window is used. Without validation windows q is 0.
+``accuracy_by_chance`` is the probability that the prediction for one training window matches the label of another.
+Accuracies are estimated with one added count per class (Laplace smoothing), which shrinks those of few windows towards
+chance. Test windows are not used. Without validation windows q is 0.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Reliability:
-    """Rates of being right per window, 0..1, and the share of training windows to replace."""
+    """Accuracies per window, 0..1, and the share of training windows to replace."""
 
     training: float
     validation: float | None
@@ -33,17 +32,17 @@ class Reliability:
     replaced: float
 
     def to_dict(self) -> dict[str, float | None]:
-        """For config.json."""
+        """Return the entry of config.json."""
         return asdict(self)
 
 
 def reliability(predictions: pd.DataFrame, classes: Sequence[str]) -> Reliability:
-    """The :class:`Reliability` of an encoder from its predictions (window rows of training and validation)."""
+    """Return the :class:`Reliability` of an encoder from its predictions (window rows of training and validation)."""
     windows = predictions[predictions["frame"] == -1]
     train, validation = (windows[windows["split"] == split] for split in ("train", "validation"))
     labels = train["label"].value_counts(normalize=True)
-    decided = train["predicted"].value_counts(normalize=True)
-    chance = float(sum(labels.get(c, 0.0) * decided.get(c, 0.0) for c in classes))
+    predicted = train["predicted"].value_counts(normalize=True)
+    chance = float(sum(labels.get(c, 0.0) * predicted.get(c, 0.0) for c in classes))
     on_train = _rate(train, len(classes))
     if validation.empty:
         return Reliability(on_train, None, chance, 0.0)

@@ -1,8 +1,8 @@
-"""``resume.pt``: everything a run needs to go on after its last finished epoch.
+"""``resume.pt``: the state from which a run continues after its last finished epoch.
 
-One file, replaced atomically: a first line with the checksum of what follows, then a torch archive of tensors and
-plain values, read back with ``weights_only=True``. A damaged file, or one of another configuration, costs the epochs
-it held and nothing else: the run starts over and says so in its log.
+One file, replaced atomically: a first line with the checksum of the rest, then a torch archive of tensors and plain
+values, loaded with ``weights_only=True``. If the file is damaged or belongs to another configuration, the run starts
+over and its log says so.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DIGITS = 64  # of a hexadecimal SHA-256
 
 
 class _Hashing:
-    """A writer that hashes what passes through it."""
+    """A file writer that hashes the data written."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
@@ -38,10 +38,10 @@ class _Hashing:
 
 
 def save(path: Path, state: dict[str, Any], signature: str) -> None:
-    """Write ``state`` (tensors, numbers, strings, lists and dictionaries of them) for the run ``signature`` names.
+    """Write ``state`` (tensors, numbers, strings, lists and dictionaries of them) under ``signature``.
 
     Raises:
-        TrainingError: it cannot be written; the state of the epoch before is kept.
+        TrainingError: it cannot be written; the state of the previous epoch is kept.
     """
 
     def write(file: BinaryIO) -> None:
@@ -55,23 +55,23 @@ def save(path: Path, state: dict[str, Any], signature: str) -> None:
 
 
 def load(path: Path, signature: str) -> dict[str, Any] | None:
-    """The state saved under ``signature``, on the CPU; None (and a line in the log) if there is none to go on from."""
+    """Load the state saved under ``signature``, on the CPU; return None, with a log line, if it cannot be used."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
-        log.warning("%s cannot be read (%s); the run starts over.", path, error)
+        log.warning("Cannot read %s (%s); the run starts over.", path, error)
         return None
     checksum, archive = content[:_DIGITS], content[_DIGITS + 1 :]
     if hashlib.sha256(archive).hexdigest().encode() != checksum:
-        log.warning("%s is damaged (its checksum does not match); the run starts over.", path)
+        log.warning("%s is damaged (checksum mismatch); the run starts over.", path)
         return None
     try:
         data = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
         found, state = data["signature"], dict(data["state"])
     except (RuntimeError, pickle.UnpicklingError, KeyError, TypeError, ValueError, EOFError) as error:
-        log.warning("%s cannot be read (%s); the run starts over.", path, error)
+        log.warning("Cannot read %s (%s); the run starts over.", path, error)
         return None
     if found != signature:
         log.warning("%s belongs to other data or another configuration; the run starts over.", path)

@@ -1,8 +1,8 @@
-"""One run, from its folder to its results: what the worker process calls.
+"""Entry point of the worker process: trains and tests one run.
 
 In: a run folder with config.json inside a study with study.json and splits.csv. Out: in that folder config.json with
 ``model``, ``input`` and ``left_out`` added, metrics.jsonl and resume.pt while training, then model.safetensors,
-predictions.parquet and, for fusion, baselines.parquet and attention.parquet. The run's state is the caller's business.
+predictions.parquet and, for fusion, baselines.parquet and attention.parquet. The caller manages the run's state.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import torch
 from eavdash.config.schema import Execution
 from eavdash.errors import TrainingError
 from eavdash.store import RunDir
-from eavdash.training.job import open_job
 from eavdash.training.loop import Report, StoppedError
 from eavdash.training.memory import out_of_memory
+from eavdash.training.run_context import open_run_context
 from eavdash.training.seeds import reproducible
 from eavdash.training.stage1 import train_encoder
 from eavdash.training.stage2 import train_fusion
@@ -32,28 +32,28 @@ def train_run(
     report: Report | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Train and test one run, going on from its last finished epoch if it was interrupted.
+    """Train and test one run, resuming after its last finished epoch if it was interrupted.
 
     Args:
         device: ``cpu``, ``cuda``, ``cuda:1`` ..., or ``auto`` (a GPU if there is one).
-        threads: of torch on the CPU. Results are the same bit for bit for the same number of threads.
-        execution: whether to compile, and the memory to stay within; its device and threads are those given above.
+        threads: torch threads on the CPU. The same number of threads gives the same results, bit for bit.
+        execution: compilation and memory budget; its device and threads are ignored in favour of the ones above.
         report: called with the line of metrics.jsonl after each epoch.
-        should_stop: asked before every batch; the finished epochs are kept.
+        should_stop: called before every batch; if it returns True, the run ends and keeps its finished epochs.
 
     Returns:
-        Whether the run was finished; False if ``should_stop()`` ended it early.
+        True if the run finished, False if ``should_stop()`` ended it early.
 
     Raises:
-        EavdashError: the run cannot be carried out; the message says why.
+        EavdashError: the run failed.
     """
     where = torch_device(device)
     with reproducible(where, threads):
-        job = open_job(run, where, report, should_stop)
+        context = open_run_context(run, where, report, should_stop)
         if execution is not None:
-            job = replace(job, execution=execution)
+            context = replace(context, execution=execution)
         try:
-            (train_fusion if job.stage == "fusion" else train_encoder)(job)
+            (train_fusion if context.stage == "fusion" else train_encoder)(context)
         except StoppedError:
             return False
         except (RuntimeError, MemoryError) as error:
@@ -61,18 +61,18 @@ def train_run(
                 raise
             raise TrainingError.at(
                 f"{run.name} on {where.type}",
-                expected="one window at a time to fit into the memory",
+                expected="enough memory for one window at a time",
                 found=str(error).split(". ")[0].strip() or "out of memory",
-                remedy="run fewer jobs at once, choose another device, or a smaller model or shorter windows",
+                remedy="run fewer jobs at once, choose another device, a smaller model or shorter windows",
             ) from error
     return True
 
 
 def torch_device(name: str) -> torch.device:
-    """The torch device of a name.
+    """Return the torch device of a name.
 
     Raises:
-        TrainingError: it is not there.
+        TrainingError: there is no such device.
     """
     available = torch.cuda.is_available()
     if name == "auto":

@@ -1,12 +1,11 @@
-"""Input scaling, fitted on the recorded part of training windows only.
+"""Input scaling, fitted on the recorded samples of training windows only.
 
-* eeg: per channel, mean and robust standard deviation (1.4826 times the median absolute deviation), in volt: a blink
-  or a loose electrode in a few windows does not shrink the rest of the channel.
-* audio: per mel band, mean and standard deviation of the log energies. With ``audio.scaling = ast`` nothing is fitted:
-  the encoder keeps AudioSet's constants, with which the published AST was trained.
-* vision: per colour, mean and standard deviation of the pixels: faces in front of one wall use a small part of the
-  range, and a transformer that starts from scratch hardly begins to learn on -1..1. A pretrained encoder keeps 0.5
-  and 0.5, with which it was trained.
+* eeg: per channel, mean and robust standard deviation (1.4826 times the median absolute deviation), in volt, so that a
+  blink or a loose electrode in a few windows does not affect the rest of the channel.
+* audio: per mel band, mean and standard deviation of the log energies. With ``audio.scaling = ast`` the encoder keeps
+  AudioSet's constants, with which the published AST was trained.
+* vision: per colour, mean and standard deviation of the pixels. Faces in front of a plain wall use a small part of the
+  range, and on -1..1 a transformer hardly learns from scratch. A pretrained encoder keeps 0.5 and 0.5.
 """
 
 from __future__ import annotations
@@ -17,25 +16,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eavdash.data.standardise import plain, robust
+from eavdash.data.standardise import mean_and_robust_std, mean_and_std
 from eavdash.data.windows import WindowSet
 
 
 def fit_scaling(windows: WindowSet, rows: Sequence[int], fitted: bool = True) -> tuple[Tensor, Tensor] | None:
-    """Shift and scale, (channel,) for eeg, (mel,) for audio, (3,) for vision, float32; None: the encoder's own stand.
+    """Fit shift and scale, float32: (channel,) for eeg, (mel,) for audio, (3,) for vision.
+
+    Return None if the encoder keeps its own scaling.
 
     Args:
         rows: the training windows, as rows of ``windows``.
-        fitted: False where sound and pictures must be scaled as in the encoder's pretraining.
+        fitted: False if audio and images must be scaled as in the encoder's pretraining.
     """
     if not fitted and windows.modality != "eeg":
         return None
     chosen = np.sort(np.asarray(rows))
     mask = np.asarray(windows.mask[chosen], dtype=bool)
     if windows.modality == "eeg":
-        parts = [robust(np.asarray(windows.values[chosen, c])[mask]) for c in range(windows.values.shape[1])]
+        parts = [
+            mean_and_robust_std(np.asarray(windows.values[chosen, c])[mask]) for c in range(windows.values.shape[1])
+        ]
     elif windows.modality == "audio":
-        parts = [plain(np.asarray(windows.values[chosen, :, m])[mask]) for m in range(windows.values.shape[2])]
+        parts = [mean_and_std(np.asarray(windows.values[chosen, :, m])[mask]) for m in range(windows.values.shape[2])]
     else:
         parts = _colours(windows, chosen)
     shift, scale = np.array(parts, dtype=np.float64).T
@@ -43,12 +46,12 @@ def fit_scaling(windows: WindowSet, rows: Sequence[int], fitted: bool = True) ->
 
 
 def _colours(windows: WindowSet, rows: np.ndarray) -> list[tuple[float, float]]:
-    """Mean and standard deviation (0..1) per colour, window by window: all frames at once may not fit in memory."""
+    """Return mean and standard deviation (0..1) per colour, accumulated by window to limit memory use."""
     count, total, squares = 0, np.zeros(3), np.zeros(3)
     for row in rows:
         pixels = np.asarray(windows.values[row])[np.asarray(windows.mask[row], dtype=bool)].reshape(-1, 3) / 255
         count, total, squares = count + len(pixels), total + pixels.sum(axis=0), squares + (pixels**2).sum(axis=0)
     mean = total / max(count, 1)
     spread = np.sqrt(np.maximum(squares / max(count, 1) - mean**2, 0))
-    # Below one grey level there is no picture, only rounding.
+    # A standard deviation below one grey level is only rounding.
     return [(float(m), float(s) if s > 1 / 255 else 1.0) for m, s in zip(mean, spread, strict=True)]

@@ -1,4 +1,4 @@
-"""Stage 1: one encoder alone, with cross-entropy, from windows to model.safetensors and predictions.parquet."""
+"""Stage 1: training of a single encoder with cross-entropy, from windows to weights and predictions."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from eavdash.models import build, weights
 from eavdash.models.base import Encoder
 from eavdash.store import RunDir
 from eavdash.training import evaluate, headphase, inputs
-from eavdash.training.job import (
-    Job,
+from eavdash.training.loop import Checkpoint, Fitted, ModelOutput, fit, recipe
+from eavdash.training.precision import resolve_precision
+from eavdash.training.run_context import (
+    RunContext,
     Windows,
     check_training,
     labels_of,
@@ -26,176 +28,177 @@ from eavdash.training.job import (
     signature,
     window_counts,
 )
-from eavdash.training.loop import Checkpoint, Decision, Fitted, fit, recipe
-from eavdash.training.precision import chosen
 from eavdash.training.scaling import fit_scaling
 
 log = logging.getLogger(__name__)
 
 
 class WindowSource:
-    """Windows of one modality as the loop asks for them."""
+    """Source of the windows of one modality."""
 
     def __init__(self, windows: Windows, labels: Tensor, device: torch.device, augment: bool) -> None:
         self.windows, self.labels, self.device, self.augment = windows, labels, device, augment
         self.at = torch.as_tensor(windows.index["row"].to_numpy(copy=True))
 
-    def decide(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> Decision:
-        """The encoder's decision on windows ``rows`` of the index, augmented if a generator is given."""
-        return self.ask(model, self.load(model, rows, augment))
+    def output(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> ModelOutput:
+        """Return the encoder's output for windows ``rows`` of the index, augmented if a generator is given."""
+        return self.forward(model, self.load(model, rows, augment))
 
     def load(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> tuple[Tensor, ...]:
-        """Windows ``rows`` and their masks on the CPU; pictures that are not augmented are still bytes."""
+        """Return windows ``rows`` and their masks on the CPU; frames that are not augmented are still bytes."""
         x, mask = inputs.raw(self.windows.values, self.at[rows])
         if augment is not None and self.augment:
             modality = self.windows.values.modality
-            x, mask = inputs.augmented(modality, inputs.ready(modality, x), mask, model, augment)
+            x, mask = inputs.augment(modality, inputs.to_encoder_input(modality, x), mask, model, augment)
         return x, mask
 
-    def ask(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> Decision:
-        """The encoder's decision on what was loaded."""
-        return headphase.decision(model(*self._there(loaded)))
+    def forward(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> ModelOutput:
+        """Return the encoder's output for loaded windows."""
+        return headphase.model_output(model(*self._on_device(loaded)))
 
     def items(self, loaded: tuple[Tensor, ...]) -> Tensor:
-        """(B,) recorded frames of windows with frames, otherwise one."""
+        """Return the loss items (B,): recorded frames per window for vision, otherwise one."""
         mask = loaded[1]
         return headphase.items(mask) if self.windows.values.modality == "vision" else torch.ones_like(mask[:, 0]).long()
 
-    def look(self, model: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor] | None:
-        """What the frozen part of the encoder makes of windows ``rows``, and their mask; None where it has none."""
-        x, mask = self._there(self.load(model, rows, None))
-        features = cast(Encoder, model).look(x, mask)
+    def frozen_features(self, model: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return the frozen part's features of windows ``rows`` and their mask; None if the encoder cannot be split."""
+        x, mask = self._on_device(self.load(model, rows, None))
+        features = cast(Encoder, model).forward_features(x, mask)
         return None if features is None else (features, mask)
 
-    def _there(self, loaded: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    def _on_device(self, loaded: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         x, mask = (tensor.to(self.device, non_blocking=True) for tensor in loaded)
-        return inputs.ready(self.windows.values.modality, x), mask
+        return inputs.to_encoder_input(self.windows.values.modality, x), mask
 
 
-def train_encoder(job: Job) -> None:
-    """Train the encoder of the job's stage and write its files.
+def train_encoder(context: RunContext) -> None:
+    """Train the encoder of the run's stage and write its files.
 
     Raises:
-        EavdashError: the recordings or the files of the run do not allow it.
-        StoppedError: the job was asked to stop.
+        EavdashError: the recordings or the files of the run are unusable.
+        StoppedError: the run was asked to stop.
     """
-    parent = start(job)
-    windows = read_windows(job, job.stage, parent.config()["input"].get("channels", ()) if parent else ())
+    parent = parent_run(context)
+    windows = read_windows(context, context.stage, parent.config()["input"].get("channels", ()) if parent else ())
     if windows is None:
         raise DataError.at(
-            job.run.name,
-            expected=f"trials with {job.stage} recordings",
+            context.run.name,
+            expected=f"trials with {context.stage} recordings",
             found="none",
             remedy="leave this stage out or add the files to the trial table",
         )
     index = windows.index
-    check_training(job, index)
+    check_training(context, index)
     train, validation = rows_of(index, "train"), rows_of(index, "validation")
     shape = shape_of(windows.values)
-    spec = build.encoder_spec(job.stage, job.config, len(job.classes), shape)
+    spec = build.encoder_spec(context.stage, context.config, len(context.classes), shape)
     described: dict[str, Any] = {**shape, "key": windows.values.meta["key"], "windows": window_counts(index)}
     if "rate" in windows.values.meta:
         described["rate"] = windows.values.meta["rate"]
     if "subject_scaling" in windows.values.meta:
         described["subject_scaling"] = windows.values.meta["subject_scaling"]
-    job.describe(model=spec, input=described, left_out=windows.missing)
+    context.describe(model=spec, input=described, left_out=windows.missing)
 
-    model = new_encoder(job, spec)
+    model = new_encoder(context, spec)
     rows = [int(r) for r in index["row"].to_numpy()[train]]
-    fitted_scaling = job.config.audio.scaling == "training" if job.stage == "audio" else not pretrained(job)
+    fitted_scaling = (
+        context.config.audio.scaling == "training" if context.stage == "audio" else not is_pretrained(context)
+    )
     scaling = fit_scaling(windows.values, rows, fitted_scaling)
     if scaling is not None:
         model.set_scaling(*scaling)
-    model.to(job.device)
-    by_test = job.config.protocol.test_epoch
-    job.describe(
-        computed=computed(job),
+    model.to(context.device)
+    by_test = context.config.protocol.test_epoch
+    context.describe(
+        computed=numerics(context),
         epoch_chosen_by="test" if by_test else "validation" if validation else "last",
     )
-    source = WindowSource(windows, labels_of(index, job.classes), job.device, job.settings.augment)
-    # States of head-only epochs hold the head: they are of use only together with the rest as it was at the start.
-    begun = headphase.fingerprint(model) if parent or pretrained(job) else ""
+    source = WindowSource(windows, labels_of(index, context.classes), context.device, context.settings.augment)
+    # Head-only epochs save only the head, so their state is valid only for the same initial weights.
+    initial = headphase.fingerprint(model) if parent or is_pretrained(context) else ""
     fitted = fit(
         model,
         source,
         train,
         validation,
-        job.settings,
-        name=job.run.name,
-        seed=job.seed,
-        rules=recipe(job.config.preset),
-        head_epochs=head_epochs(job),
+        context.settings,
+        name=context.run.name,
+        seed=context.seed,
+        rules=recipe(context.config.preset),
+        head_epochs=head_epochs(context),
         test=rows_of(index, "test") if by_test else (),
-        execution=job.execution,
+        execution=context.execution,
         checkpoint=Checkpoint(
-            job.run.resume_file,
-            job.run.metrics_file,
-            signature(job, str(windows.values.meta["key"]), begun),
-            begins=job.begins,
+            context.run.resume_file,
+            context.run.metrics_file,
+            signature(context, str(windows.values.meta["key"]), initial),
+            on_start=context.mark_start,
         ),
-        report=job.epoch_done,
-        should_stop=job.should_stop,
+        report=context.epoch_done,
+        should_stop=context.should_stop,
     )
     if fitted.compiled is not None:
-        job.describe(computed={**computed(job), "compile": fitted.compiled})
-    predictions = _predictions(job, model, source, index, fitted)
+        context.describe(computed={**numerics(context), "compile": fitted.compiled})
+    predictions = _predictions(context, model, source, index, fitted)
     honest: dict[str, float | None] = {}
     if fitted.last is not None:
         best = {key: value.clone() for key, value in model.state_dict().items()}
         model.load_state_dict(fitted.last)
-        last = _predictions(job, model, source, index, fitted)
-        honest["honest_accuracy"] = evaluate.trial_accuracy(last, job.classes)[0]
+        last = _predictions(context, model, source, index, fitted)
+        honest["honest_accuracy"] = evaluate.trial_accuracy(last, context.classes)[0]
         model.load_state_dict(best)
-    finish(job, model, predictions, fitted.best_epoch, **honest)
+    finish(context, model, predictions, fitted.best_epoch, **honest)
 
 
-def _predictions(job: Job, model: nn.Module, source: WindowSource, index: pd.DataFrame, fitted: Fitted) -> pd.DataFrame:
-    decided = evaluate.decide(
-        model, source, range(len(index)), fitted.pieces.evaluation, fitted.precision, job.run.name
+def _predictions(
+    context: RunContext, model: nn.Module, source: WindowSource, index: pd.DataFrame, fitted: Fitted
+) -> pd.DataFrame:
+    predicted = evaluate.predict(
+        model, source, range(len(index)), fitted.micro_batch.evaluation, fitted.precision, context.run.name
     )
-    return evaluate.table(index, decided, job.classes, job.fold, job.number)
+    return evaluate.table(index, predicted, context.classes, context.fold, context.study_seed)
 
 
-def start(job: Job) -> RunDir | None:
-    """The run of all subjects (``protocol.pooled``) whose weights this one starts from."""
-    name = (job.info.get("parents") or {}).get(job.stage)
-    return job.run.sibling(name) if name else None
+def parent_run(context: RunContext) -> RunDir | None:
+    """Return the run of all subjects (``protocol.pooled``) whose weights initialise this one, if any."""
+    name = (context.info.get("parents") or {}).get(context.stage)
+    return context.run.sibling(name) if name else None
 
 
-def new_encoder(job: Job, spec: dict[str, Any]) -> Encoder:
-    """The encoder before training: with the weights of the run of all subjects, or of those that the configuration
-    names, or random by the run's seed."""
-    torch.manual_seed(job.seed("init"))
+def new_encoder(context: RunContext, spec: dict[str, Any]) -> Encoder:
+    """Build the encoder with the weights of the run of all subjects, the configured weights, or random ones."""
+    torch.manual_seed(context.seed("init"))
     model = cast(Encoder, build.build(spec))
-    if parent := start(job):
+    if parent := parent_run(context):
         build.load_weights(model, parent.verify("model.safetensors"))
-        log.info("%s: starts from the weights of %s", job.run.name, parent.name)
+        log.info("%s: starts from the weights of %s", context.run.name, parent.name)
         return model
-    path = job.config.modality(job.stage).weights
+    path = context.config.modality(context.stage).weights
     if path:
         left_out = weights.load_pretrained(model, path)
-        log.info("%s: weights of %s loaded, left out: %s", job.run.name, path, ", ".join(left_out) or "nothing")
+        log.info("%s: loaded the weights of %s, left out %s", context.run.name, path, ", ".join(left_out) or "nothing")
     return model
 
 
-def pretrained(job: Job) -> bool:
-    """Whether the encoder starts from weights that the configuration names."""
-    return bool(job.config.modality(job.stage).weights)
+def is_pretrained(context: RunContext) -> bool:
+    """Return True if the configuration names pretrained weights for the encoder."""
+    return bool(context.config.modality(context.stage).weights)
 
 
-def head_epochs(job: Job) -> int:
-    """Epochs that train the head alone: only where the rest comes with weights of its own."""
-    settings: TrainConfig = job.settings
-    if settings.head_epochs and not pretrained(job):
-        if start(job):  # from the run of all subjects, whose head is trained already
+def head_epochs(context: RunContext) -> int:
+    """Return the number of head-only epochs: 0 unless the encoder has pretrained weights."""
+    settings: TrainConfig = context.settings
+    if settings.head_epochs and not is_pretrained(context):
+        if parent_run(context):  # the head comes from the run of all subjects and is already trained
             return 0
         log.warning(
-            "%s: set up to fine-tune (learning rate %g after %d epochs of the head alone), but %s.weights names no "
-            "pretrained weights; the whole encoder is trained from scratch at %g.",
-            job.run.name,
+            "%s: configured for fine-tuning (learning rate %g after %d head-only epochs), but %s.weights names no "
+            "pretrained weights; training the whole encoder from scratch at %g.",
+            context.run.name,
             settings.learning_rate,
             settings.head_epochs,
-            job.stage,
+            context.stage,
             settings.learning_rate,
         )
         return 0
@@ -203,7 +206,7 @@ def head_epochs(job: Job) -> int:
 
 
 def shape_of(windows: WindowSet) -> dict[str, Any]:
-    """What an encoder must know about its input, for :func:`eavdash.models.build.encoder_spec`."""
+    """Return the shape of the windows, for :func:`eavdash.models.build.encoder_spec`."""
     shape = windows.values.shape
     if windows.modality == "vision":
         return {"frames": shape[1], "size": shape[2]}
@@ -212,21 +215,21 @@ def shape_of(windows: WindowSet) -> dict[str, Any]:
     return {"channels": list(windows.meta["channels"]), "samples": shape[2]}
 
 
-def computed(job: Job) -> dict[str, Any]:
-    """For config.json: what the numbers were computed with, besides the versions."""
-    precision = chosen(job.settings.precision, job.device)
-    return {"device": job.device.type, "precision": precision}
+def numerics(context: RunContext) -> dict[str, Any]:
+    """Return device type and precision of the computation, for config.json."""
+    precision = resolve_precision(context.settings.precision, context.device)
+    return {"device": context.device.type, "precision": precision}
 
 
-def finish(job: Job, model: nn.Module, predictions: Any, best_epoch: int, **more: float | None) -> None:
-    """Write the weights and the predictions and show the test accuracy; ``more`` goes into status.json beside it.
+def finish(context: RunContext, model: nn.Module, predictions: Any, best_epoch: int, **more: float | None) -> None:
+    """Write weights and predictions, and the test accuracy and ``more`` to status.json.
 
-    Where the epoch was chosen on test trials, ``accuracy`` is that of the chosen epoch and ``honest_accuracy`` that of
+    If the epoch was chosen on test trials, ``accuracy`` is that of the chosen epoch and ``honest_accuracy`` that of
     the last one, both per trial.
 
-    resume.pt stays until the worker has marked the run as done: killed in between, the run need not begin again.
+    resume.pt stays until the worker has marked the run as done, so a run killed in between need not start over.
     """
-    build.save_weights(model, job.run.model_file)
-    evaluate.write(job.run.predictions_file, predictions)
-    accuracy, trials = evaluate.trial_accuracy(predictions, job.classes)
-    job.run.update(accuracy=accuracy, n=trials, best_epoch=best_epoch, epochs=job.settings.epochs, **more)
+    build.save_weights(model, context.run.model_file)
+    evaluate.write(context.run.predictions_file, predictions)
+    accuracy, trials = evaluate.trial_accuracy(predictions, context.classes)
+    context.run.update(accuracy=accuracy, n=trials, best_epoch=best_epoch, epochs=context.settings.epochs, **more)

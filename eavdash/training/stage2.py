@@ -1,12 +1,12 @@
-"""Stage 2: the fusion of frozen encoders, from their cached features to its files and the baselines beside it.
+"""Stage 2: training of the fusion on the cached features of frozen encoders, and of its baselines.
 
-The encoders stay in evaluation mode and are never changed. Their features are standardised with the training windows'
-statistics (kept in the fusion's buffers, so that a checkpoint is complete) and, in training batches, made as
+The encoders stay in evaluation mode and never change. Their features are standardised with the training windows'
+statistics (stored in the fusion's buffers, so that a checkpoint is complete) and, in training batches, made as
 unreliable as they are on new windows (:mod:`eavdash.training.reliability`). The published layer (kind ``paper``) is
-trained as published: on the features as they are.
+trained as published, on unchanged features.
 
-On request copies of the encoders are then fine-tuned together with the fusion (:mod:`eavdash.training.joint`), and
-last a temperature is fitted on the validation windows (:mod:`eavdash.training.calibration`).
+On request, copies of the encoders are then fine-tuned together with the fusion (:mod:`eavdash.training.joint`), and
+finally a temperature is fitted on the validation windows (:mod:`eavdash.training.calibration`).
 """
 
 from __future__ import annotations
@@ -28,8 +28,14 @@ from eavdash.store.atomic import sha256
 from eavdash.training import baselines, evaluate
 from eavdash.training.calibration import Calibration, fit_temperature
 from eavdash.training.features import features, load_encoder
-from eavdash.training.job import (
-    Job,
+from eavdash.training.fusion_features import FeatureSource, join_features
+from eavdash.training.joint import JointModel, JointSource, fine_tune
+from eavdash.training.loop import Checkpoint, Fitted, ModelOutput, Source, fit, recipe
+from eavdash.training.memory import MicroBatchSize, in_micro_batches
+from eavdash.training.precision import autocast, device_of, resolve_precision
+from eavdash.training.reliability import Reliability, reliability
+from eavdash.training.run_context import (
+    RunContext,
     Windows,
     check_training,
     labels_of,
@@ -38,33 +44,29 @@ from eavdash.training.job import (
     signature,
     window_counts,
 )
-from eavdash.training.joined import FeatureSource, join
-from eavdash.training.joint import JointModel, JointSource, fine_tune
-from eavdash.training.loop import Checkpoint, Decision, Fitted, Source, fit, recipe
-from eavdash.training.memory import Pieces, in_pieces
-from eavdash.training.precision import autocast, chosen, device_of
-from eavdash.training.reliability import Reliability, reliability
-from eavdash.training.stage1 import computed, finish
+from eavdash.training.stage1 import finish, numerics
 
 log = logging.getLogger(__name__)
 
 
-def train_fusion(job: Job) -> None:
-    """Train the fusion of the job's parents and write its files.
+def train_fusion(context: RunContext) -> None:
+    """Train the fusion of the run's parents and write its files.
 
     Raises:
-        EavdashError: an encoder is missing or damaged, or the files of the run do not allow it.
-        StoppedError: the job was asked to stop.
+        EavdashError: an encoder is missing or damaged, or the files of the run are unusable.
+        StoppedError: the run was asked to stop.
     """
-    windows, missing = _windows(job)
-    joined = join({m: features(_parent(job, m), w, job.device, job.execution) for m, w in windows.items()})
-    check_training(job, joined.index)
+    windows, missing = _windows(context)
+    joined = join_features(
+        {m: features(_parent(context, m), w, context.device, context.execution) for m, w in windows.items()}
+    )
+    check_training(context, joined.index)
     train, validation = rows_of(joined.index, "train"), rows_of(joined.index, "validation")
-    rates = _reliabilities(job)
-    matched = job.config.fusion.match_reliability and job.config.fusion.kind != "paper"
+    rates = _reliabilities(context)
+    matched = context.config.fusion.match_reliability and context.config.fusion.kind != "paper"
     replaced = {m: rate.replaced if matched else 0.0 for m, rate in rates.items()}
-    spec = build.fusion_spec(job.config, len(job.classes), joined.dims)
-    job.describe(
+    spec = build.fusion_spec(context.config, len(context.classes), joined.dims)
+    context.describe(
         model=spec,
         input={
             "modalities": list(joined.tokens),
@@ -73,192 +75,213 @@ def train_fusion(job: Job) -> None:
             "reliability": {m: {**rate.to_dict(), "replaced": replaced[m]} for m, rate in rates.items()},
         },
         left_out=missing,
-        computed=computed(job),
+        computed=numerics(context),
     )
-    source = FeatureSource(joined, labels_of(joined.index, job.classes), train, replaced, job.device)
-    encoders = [f"{m} {sha256(_parent(job, m).model_file)}" for m in joined.tokens]
-    checkpoint = Checkpoint(job.run.resume_file, job.run.metrics_file, signature(job, *encoders), begins=job.begins)
-    model, fitted = _fit(job, spec, source, train, checkpoint)
-    tables = _Tables(job, joined.index, tuple(joined.tokens))
-
+    source = FeatureSource(joined, labels_of(joined.index, context.classes), train, replaced, context.device)
+    encoders = [f"{m} {sha256(_parent(context, m).model_file)}" for m in joined.tokens]
+    checkpoint = Checkpoint(
+        context.run.resume_file, context.run.metrics_file, signature(context, *encoders), on_start=context.mark_start
+    )
+    model, fitted = _fit(context, spec, source, train, checkpoint)
+    tables = _Tables(context, joined.index, tuple(joined.tokens))
     whole: nn.Module = model
     last: Source = source
-    best, epochs, pieces = fitted.best_epoch, job.settings.epochs, fitted.pieces
-    if job.config.fusion.joint_epochs:
-        whole, last = (
-            JointModel({m: load_encoder(_parent(job, m)) for m in windows}, model),
-            _joint(job, source, windows),
+    best, epochs, micro_batch = fitted.best_epoch, context.settings.epochs, fitted.micro_batch
+    if context.config.fusion.joint_epochs:
+        whole = JointModel({m: load_encoder(_parent(context, m)) for m in windows}, model)
+        last = _joint(context, source, windows)
+        joint, micro_batch = fine_tune(
+            context, whole, last, train, validation, fitted, signature(context, "joint", *encoders)
         )
-        joint, pieces = fine_tune(job, whole, last, train, validation, fitted, signature(job, "joint", *encoders))
-        job.describe(encoders={m: _parent(job, m).config()["model"] for m in windows}, joint=joint.to_dict())
-        build.save_weights(whole.encoders, job.run.encoders_file)
+        context.describe(encoders={m: _parent(context, m).config()["model"] for m in windows}, joint=joint.to_dict())
+        build.save_weights(whole.encoders, context.run.encoders_file)
         best = len(fitted.history) + joint.epoch if joint.epoch else best
         epochs = len(fitted.history) + joint.epochs
-    if job.config.fusion.calibrate:
-        calibration = _calibrate(job, model, whole, last, validation, pieces)
-        job.describe(calibration=calibration.to_dict())
+    if context.config.fusion.calibrate:
+        calibration = _calibrate(context, model, whole, last, validation, micro_batch)
+        context.describe(calibration=calibration.to_dict())
     every = range(len(joined.index))
-    decided = evaluate.decide(whole, last, every, pieces.evaluation, job.settings.precision, job.run.name)
-    predictions = tables.of(decided, attention=True)
-    heads = evaluate.attention_table(joined.index, decided, job.fold, job.number, tuple(joined.tokens))
+    predicted = evaluate.predict(
+        whole, last, every, micro_batch.evaluation, context.settings.precision, context.run.name
+    )
+    predictions = tables.table(predicted, attention=True)
+    heads = evaluate.attention_table(joined.index, predicted, context.fold, context.study_seed, tuple(joined.tokens))
     if heads is not None:
-        evaluate.write(job.run.attention_file, heads)
-    evaluate.write(job.run.baselines_file, _baselines(job, tables, source, train, validation, predictions))
-    finish(job, model, predictions, best)
-    job.run.update(epochs=epochs)
+        evaluate.write(context.run.attention_file, heads)
+    evaluate.write(context.run.baselines_file, _baselines(context, tables, source, train, validation, predictions))
+    finish(context, model, predictions, best)
+    context.run.update(epochs=epochs)
 
 
 @dataclass(frozen=True)
 class _Tables:
-    """Makes tables of predictions about the windows of one run."""
+    """Builds prediction tables for the windows of one run."""
 
-    job: Job
+    context: RunContext
     index: pd.DataFrame
     modalities: tuple[str, ...]
 
-    def of(self, decided: evaluate.Decided, attention: bool = False) -> pd.DataFrame:
-        job = self.job
+    def table(self, predicted: evaluate.Predictions, attention: bool = False) -> pd.DataFrame:
+        context = self.context
         shares = self.modalities if attention else ()
-        return evaluate.table(self.index, decided, job.classes, job.fold, job.number, shares)
+        return evaluate.table(self.index, predicted, context.classes, context.fold, context.study_seed, shares)
 
 
 def _fit(
-    job: Job, spec: dict[str, Any], source: FeatureSource, train: Sequence[int], checkpoint: Checkpoint | None
+    context: RunContext,
+    spec: dict[str, Any],
+    source: FeatureSource,
+    train: Sequence[int],
+    checkpoint: Checkpoint | None,
 ) -> tuple[Fusion, Fitted]:
-    """A fusion of ``spec`` trained on the features; without ``checkpoint`` nothing is written or reported."""
-    torch.manual_seed(job.seed("init"))
+    """Train a fusion of ``spec`` on the features; without ``checkpoint`` nothing is written or reported."""
+    torch.manual_seed(context.seed("init"))
     model = cast(Fusion, build.build(spec))
     if spec["name"] != "paper":
         for name, x in source.joined.tokens.items():
             valid = x[torch.as_tensor(train)][source.joined.masks[name][torch.as_tensor(train)]].double()
             shift, scale = valid.mean(dim=0), valid.std(dim=0, correction=0)
             model.set_scaling(name, shift.float(), torch.where(scale > 0, scale, 1.0).float())
-    model.to(job.device)
+    model.to(context.device)
     fitted = fit(
         model,
         source,
         train,
         rows_of(source.joined.index, "validation"),
-        job.settings,
-        name=job.run.name,
-        seed=job.seed,
-        rules=recipe(job.config.preset),
+        context.settings,
+        name=context.run.name,
+        seed=context.seed,
+        rules=recipe(context.config.preset),
         checkpoint=checkpoint,
-        report=job.epoch_done if checkpoint else None,
-        execution=job.execution,
-        should_stop=job.should_stop,
+        report=context.epoch_done if checkpoint else None,
+        execution=context.execution,
+        should_stop=context.should_stop,
     )
     if checkpoint and fitted.compiled is not None:
-        job.describe(computed={**computed(job), "compile": fitted.compiled})
+        context.describe(computed={**numerics(context), "compile": fitted.compiled})
     return model, fitted
 
 
-def _joint(job: Job, source: FeatureSource, windows: dict[str, Windows]) -> JointSource:
-    return JointSource(source, windows, [m for m in windows if job.config.training(m).augment])
+def _joint(context: RunContext, source: FeatureSource, windows: dict[str, Windows]) -> JointSource:
+    return JointSource(source, windows, [m for m in windows if context.config.training(m).augment])
 
 
 def _calibrate(
-    job: Job, fusion: Fusion, model: nn.Module, source: Source, validation: Sequence[int], pieces: Pieces
+    context: RunContext,
+    fusion: Fusion,
+    model: nn.Module,
+    source: Source,
+    validation: Sequence[int],
+    micro_batch: MicroBatchSize,
 ) -> Calibration:
-    """Give ``fusion``, which decides inside ``model``, the temperature that suits the validation windows."""
+    """Fit the temperature of ``fusion``, a part of ``model``, on the validation windows."""
     if not len(validation):
         log.warning(
-            "%s: fusion.calibrate needs validation windows, of which there are none; not calibrated",
-            job.run.name,
+            "%s: fusion.calibrate needs validation windows, but there are none; not calibrated",
+            context.run.name,
         )
-    fitted = fit_on(model, source, validation, pieces, job.run.name, job.settings.precision)
+    fitted = fit_temperature_on(model, source, validation, micro_batch, context.run.name, context.settings.precision)
     fusion.set_temperature(fitted.temperature)
     return fitted
 
 
 @torch.no_grad()
-def fit_on(
-    model: nn.Module, source: Source, rows: Sequence[int], pieces: Pieces, name: str, precision: str = "auto"
+def fit_temperature_on(
+    model: nn.Module,
+    source: Source,
+    rows: Sequence[int],
+    micro_batch: MicroBatchSize,
+    name: str,
+    precision: str = "auto",
 ) -> Calibration:
-    """The temperature of a model's logits on the windows ``rows``; of its frames' where it decides those.
+    """Fit the temperature of a model's logits, or of its frame logits if it has any, on the windows ``rows``.
 
-    ``precision``: of the stage, so that the temperature suits the numbers that are tested.
+    ``precision``: that of the stage, so that the temperature is fitted on the logits that are tested.
     """
     model.eval()
     device = device_of(model)
 
-    def compute(part: Tensor) -> Decision:
-        with autocast(chosen(precision, device), device):
-            return source.decide(model, part, None)
+    def compute(part: Tensor) -> ModelOutput:
+        with autocast(resolve_precision(precision, device), device):
+            return source.output(model, part, None)
 
     held = torch.as_tensor(rows, dtype=torch.int64)
-    parts = in_pieces(held, pieces, compute, name)
+    parts = in_micro_batches(held, micro_batch, compute, name)
     labels = source.labels[held]
     if not parts or parts[0].frame_logits is None:
         return fit_temperature(torch.cat([p.logits for p in parts]) if parts else torch.zeros(0, 1), labels)
     frames = torch.cat([cast(Tensor, p.frame_logits) for p in parts])
     mask = torch.cat([cast(Tensor, p.frame_mask) for p in parts]).cpu()
-    # A window without frames is decided once, on what else it has, in the place of its first frame.
+    # A window without frames is classified once, from its other modalities, at the position of its first frame.
     mask[:, 0] |= ~mask.any(dim=1)
     return fit_temperature(frames, labels, lambda values, t: mean_log_softmax(values / t, mask))
 
 
 def _baselines(
-    job: Job,
+    context: RunContext,
     tables: _Tables,
     source: FeatureSource,
     train: Sequence[int],
     validation: Sequence[int],
     predictions: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Rows like the predictions' window rows, one set per baseline, with the column ``stage``."""
+    """Return rows like the predictions' window rows for each baseline, with the column ``stage``."""
     joined = source.joined
     given = joined.logits, joined.masks
     ranking = baselines.rank(*given, source.labels, train, validation)
-    heat = baselines.temperatures(*given, source.labels, validation)
+    temperatures = baselines.temperatures(*given, source.labels, validation)
     made = {
-        "fusion:best": tables.of(baselines.best_single(*given, ranking.order)),
-        "fusion:mean": tables.of(baselines.mean_of_modalities(*given)),
-        "fusion:calibrated": tables.of(baselines.calibrated_mean(*given, heat)),
-        "majority": tables.of(baselines.majority(joined.index, job.classes)),
+        "fusion:best": tables.table(baselines.best_single(*given, ranking.order)),
+        "fusion:mean": tables.table(baselines.mean_of_modalities(*given)),
+        "fusion:calibrated": tables.table(baselines.calibrated_mean(*given, temperatures)),
+        "majority": tables.table(baselines.majority(joined.index, context.classes)),
     }
     for kind, name in baselines.TRAINED.items():
-        if kind == job.config.fusion.kind:  # the run itself is this baseline
+        if kind == context.config.fusion.kind:  # the run itself is this baseline
             made[name] = predictions[predictions["frame"] == -1]
         else:
-            made[name] = tables.of(_trained(job, kind, source, train))
-    job.describe(
+            made[name] = tables.table(_trained(context, kind, source, train))
+    context.describe(
         baselines={
             "fusion:best": ranking.to_dict(),
             "fusion:calibrated": {
                 "by": "validation windows" if len(validation) else "nothing: no validation windows, equal to the mean",
-                "temperatures": {m: c.temperature for m, c in heat.items()},
+                "temperatures": {m: c.temperature for m, c in temperatures.items()},
             },
         }
     )
     return pd.concat([made[b].assign(stage=b) for b in baselines.BASELINES], ignore_index=True)
 
 
-def _trained(job: Job, kind: str, source: FeatureSource, train: Sequence[int]) -> evaluate.Decided:
-    """The window decisions of another kind of fusion, trained on the same features for as many epochs."""
-    fusion = replace(job.config.fusion, kind=kind, calibrate=False)
-    if kind == "paper":  # as published: its own dropout and heads, and the features as they are
+def _trained(context: RunContext, kind: str, source: FeatureSource, train: Sequence[int]) -> evaluate.Predictions:
+    """Train another kind of fusion on the same features for as many epochs; return its window predictions."""
+    fusion = replace(context.config.fusion, kind=kind, calibrate=False)
+    if kind == "paper":  # as published: its own dropout and heads, and uncorrupted features
         fusion = replace(fusion, dropout=0.5, heads=4)
-        source = FeatureSource(source.joined, source.labels, train, {}, job.device)
-    config: StudyConfig = replace(job.config, fusion=fusion)
-    model, fitted = _fit(job, build.fusion_spec(config, len(job.classes), source.joined.dims), source, train, None)
+        source = FeatureSource(source.joined, source.labels, train, {}, context.device)
+    config: StudyConfig = replace(context.config, fusion=fusion)
+    model, fitted = _fit(
+        context, build.fusion_spec(config, len(context.classes), source.joined.dims), source, train, None
+    )
     every = range(len(source.joined.index))
-    decided = evaluate.decide(model, source, every, fitted.pieces.evaluation, job.settings.precision, job.run.name)
-    return evaluate.Decided(decided.windows)
+    predicted = evaluate.predict(
+        model, source, every, fitted.micro_batch.evaluation, context.settings.precision, context.run.name
+    )
+    return evaluate.Predictions(predicted.windows)
 
 
-def _parent(job: Job, modality: str) -> Any:
-    return job.run.sibling(job.info["parents"][modality])
+def _parent(context: RunContext, modality: str) -> Any:
+    return context.run.sibling(context.info["parents"][modality])
 
 
-def _windows(job: Job) -> tuple[dict[str, Windows], list[dict[str, str]]]:
-    """The windows of each parent's modality, and the trials that no modality recorded."""
+def _windows(context: RunContext) -> tuple[dict[str, Windows], list[dict[str, str]]]:
+    """Return the windows of each parent's modality, and the trials without any modality."""
     parts = {}
     gone: dict[tuple[str, str], int] = {}
-    for modality in job.info["parents"]:
-        parent = _parent(job, modality)
+    for modality in context.info["parents"]:
+        parent = _parent(context, modality)
         parent.verify("model.safetensors")
-        windows = read_windows(job, modality, parent.config()["input"].get("channels", ()))
+        windows = read_windows(context, modality, parent.config()["input"].get("channels", ()))
         if windows is None:
             continue
         for trial in windows.missing:
@@ -269,9 +292,9 @@ def _windows(job: Job) -> tuple[dict[str, Windows], list[dict[str, str]]]:
     return parts, [{"subject": s, "trial": t, "reason": reason} for s, t in wholly]
 
 
-def _reliabilities(job: Job) -> dict[str, Reliability]:
+def _reliabilities(context: RunContext) -> dict[str, Reliability]:
     rates = {}
-    for modality in job.info["parents"]:
-        predictions = pd.read_parquet(_parent(job, modality).verify("predictions.parquet"))
-        rates[modality] = reliability(predictions, job.classes)
+    for modality in context.info["parents"]:
+        predictions = pd.read_parquet(_parent(context, modality).verify("predictions.parquet"))
+        rates[modality] = reliability(predictions, context.classes)
     return rates

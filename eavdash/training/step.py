@@ -1,8 +1,8 @@
-"""One optimisation step: gradients of a batch, added up over micro-batches, within the memory there is.
+"""One optimisation step: gradients of a batch, accumulated over micro-batches that fit into memory.
 
-The sum of the pieces' losses is differentiated and the gradients are divided by the number of items (windows, or
-frames) of the whole batch, so they are those of the whole batch's mean loss, whatever the pieces, as far as windows do
-not see each other (batch normalisation does) and nothing random differs (dropout does).
+The losses of the micro-batches are summed, and the gradients divided by the number of items (windows or frames) of the
+whole batch. They equal the gradients of the batch's mean loss for any micro-batch size, unless windows interact (batch
+normalisation) or random draws differ (dropout).
 """
 
 from __future__ import annotations
@@ -19,92 +19,100 @@ from torch.nn import functional as F
 
 from eavdash.errors import TrainingError
 from eavdash.training.loading import Batch
-from eavdash.training.memory import Pieces, halved, out_of_memory, peak_of, release
+from eavdash.training.memory import MicroBatchSize, halve, out_of_memory, peak_memory, release
 from eavdash.training.precision import autocast, device_of
 
 
 @dataclass
-class Decision:
-    """A model's answer to a batch of windows."""
+class ModelOutput:
+    """Output of an encoder or a fusion for a batch of windows."""
 
     logits: Tensor  # (B, K)
-    frame_logits: Tensor | None = None  # (B, F, K) where frames are decided on their own
+    frame_logits: Tensor | None = None  # (B, F, K) if frames are classified on their own
     frame_mask: Tensor | None = None  # (B, F) bool, with frame_logits
     attention: Tensor | None = None  # (B, heads, modality), of fusion
     maps: Tensor | None = None  # (B, layers, heads, modality, modality), of fusion
-    ordered: bool = False  # the window's decision rests on its frames' order, and is trained beside theirs
+    ordered: bool = False  # True if the logits depend on the frames' order and have their own term in the loss
 
 
 @dataclass(frozen=True)
 class Gradients:
-    """What a batch gave; the gradients themselves are in the parameters."""
+    """Loss and correct windows of a batch; the gradients are in the parameters."""
 
     loss: float  # mean over items
     correct: int  # windows
 
 
-def cross_entropy(decision: Decision, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-    """The training loss: over recorded frames where the model decides frames (B, F, K), else over windows (B, K).
+def cross_entropy(output: ModelOutput, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Return the training loss over recorded frames if the model has frame logits (B, F, K), else over windows (B, K).
 
-    A window without any frame counts once, by its own decision. Where the window's decision rests on the order of its
-    frames, the loss is the mean of the frames' and the windows', or else nothing would teach it that order.
+    A window without frames counts once, with its own logits. If the window's logits depend on the order of its frames,
+    the loss is the mean of the loss over frames and the loss over windows, so that the order is learned.
     """
-    logits, truth = _items(decision, labels)
+    logits, truth = _items(output, labels)
     loss = F.cross_entropy(logits, truth, label_smoothing=smoothing)
-    if decision.ordered and decision.frame_logits is not None:
-        loss = (loss + F.cross_entropy(decision.logits, labels, label_smoothing=smoothing)) / 2
+    if output.ordered and output.frame_logits is not None:
+        loss = (loss + F.cross_entropy(output.logits, labels, label_smoothing=smoothing)) / 2
     return loss
 
 
-def _summed(decision: Decision, labels: Tensor, smoothing: float, items: Tensor | None) -> tuple[Tensor, int]:
-    """A piece's part of the loss, multiplied by the number of items of the batch, and its own number of items.
+def _partial_loss(output: ModelOutput, labels: Tensor, smoothing: float, items: Tensor | None) -> tuple[Tensor, int]:
+    """Return a micro-batch's part of the loss times the number of items of the batch, and its own number of items.
 
-    ``items`` (B,) holds the number of items of each window of the whole batch, where the source knows it.
+    ``items`` (B,) is the number of items of each window of the whole batch, if known.
     """
-    logits, truth = _items(decision, labels)
+    logits, truth = _items(output, labels)
     loss = F.cross_entropy(logits, truth, label_smoothing=smoothing, reduction="sum")
-    if decision.ordered and decision.frame_logits is not None:
-        assert items is not None, "a source whose windows are ordered can be loaded"
-        windows = F.cross_entropy(decision.logits, labels, label_smoothing=smoothing, reduction="sum")
+    if output.ordered and output.frame_logits is not None:
+        assert items is not None, "a source with ordered outputs must implement Loading"
+        windows = F.cross_entropy(output.logits, labels, label_smoothing=smoothing, reduction="sum")
         loss = (loss + windows * (float(items.sum()) / len(items))) / 2
     return loss, len(truth)
 
 
-def _items(decision: Decision, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits (item, K) and labels (item,) of what the loss is a mean over."""
-    logits = decision.logits
-    if decision.frame_logits is None or decision.frame_mask is None:
+def _items(output: ModelOutput, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return logits (item, K) and labels (item,) of the loss items."""
+    logits = output.logits
+    if output.frame_logits is None or output.frame_mask is None:
         return logits, labels
-    kept = decision.frame_mask
+    kept = output.frame_mask
     alone = ~kept.any(dim=1)
-    logits = torch.cat([decision.frame_logits[kept], logits[alone]])
+    logits = torch.cat([output.frame_logits[kept], logits[alone]])
     return logits, torch.cat([labels[:, None].expand(kept.shape)[kept], labels[alone]])
 
 
 def gradients(
-    model: nn.Module, batch: Batch, labels: Tensor, pieces: Pieces, precision: str, smoothing: float, name: str
+    model: nn.Module,
+    batch: Batch,
+    labels: Tensor,
+    micro_batch: MicroBatchSize,
+    precision: str,
+    smoothing: float,
+    name: str,
 ) -> Gradients:
-    """Leave the gradients of the batch's mean loss in the parameters; ``labels`` (B,) belong to ``batch.rows``.
+    """Compute the gradients of the batch's mean loss into the parameters; ``labels`` (B,) belong to ``batch.rows``.
 
-    Out of memory: ``pieces.training`` is halved and the step is done again from the same random state and buffers.
+    When memory runs out, halve ``micro_batch.training`` and repeat the step from the same random state and buffers.
 
     Raises:
-        RuntimeError: not even one window at a time fits into memory.
+        RuntimeError: a single window does not fit into memory.
     """
     while True:
-        undo = _Undo(model)
+        restore = _Snapshot(model)
         try:
-            return _added_up(model, batch, labels, pieces.training, precision, smoothing)
+            return _accumulate(model, batch, labels, micro_batch.training, precision, smoothing)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
-            pieces.training = halved(min(pieces.training, len(batch.rows)), name, "training", error)
-            pieces.evaluation = min(pieces.evaluation, 2 * pieces.training)
-        undo()
+            micro_batch.training = halve(min(micro_batch.training, len(batch.rows)), name, "training", error)
+            micro_batch.evaluation = min(micro_batch.evaluation, 2 * micro_batch.training)
+        restore()
         release()
 
 
-def _added_up(model: nn.Module, batch: Batch, labels: Tensor, size: int, precision: str, smoothing: float) -> Gradients:
+def _accumulate(
+    model: nn.Module, batch: Batch, labels: Tensor, size: int, precision: str, smoothing: float
+) -> Gradients:
     model.zero_grad(set_to_none=True)
     device = device_of(model)
     total, correct, count = torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device), 0
@@ -113,14 +121,14 @@ def _added_up(model: nn.Module, batch: Batch, labels: Tensor, size: int, precisi
     for span in spans:
         truth = labels[span].to(device)
         with autocast(precision, device):
-            decision = batch.ask(span)
+            output = batch.forward(span)
             if whole:
-                loss, items = cross_entropy(decision, truth, smoothing), 1
+                loss, items = cross_entropy(output, truth, smoothing), 1
             else:
-                loss, items = _summed(decision, truth, smoothing, batch.items)
+                loss, items = _partial_loss(output, truth, smoothing, batch.items)
         loss.backward()
         total += loss.detach()
-        correct += (decision.logits.detach().argmax(1) == truth).sum()
+        correct += (output.logits.detach().argmax(1) == truth).sum()
         count += items
     if not whole:
         for parameter in model.parameters():
@@ -130,7 +138,7 @@ def _added_up(model: nn.Module, batch: Batch, labels: Tensor, size: int, precisi
 
 
 def _spans(count: int, size: int) -> list[slice]:
-    """0..count in pieces of ``size``; a single window left over joins the piece before it, if it may be larger."""
+    """Split 0..count into slices of ``size``; a single remaining window joins the slice before it unless size is 1."""
     starts = list(range(0, count, size))
     if size > 1 and len(starts) > 1 and count - starts[-1] == 1:
         starts.pop()
@@ -138,21 +146,21 @@ def _spans(count: int, size: int) -> list[slice]:
 
 
 def check_gradients(model: nn.Module, clip: float, where: str) -> None:
-    """Clip the norm of the gradients to ``clip`` (0: leave it).
+    """Clip the norm of the gradients to ``clip`` (0: no clipping).
 
     Raises:
-        TrainingError: it is not a finite number.
+        TrainingError: the norm is not a finite number.
     """
     trained = [p for p in model.parameters() if p.requires_grad]
     if clip:
         norm = nn.utils.clip_grad_norm_(trained, clip)
     else:
         norm = nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
-    finite(float(norm), where, "norm of the gradients")
+    check_finite(float(norm), where, "norm of the gradients")
 
 
-def finite(value: float, where: str, what: str) -> None:
-    """Refuse a number that is not one.
+def check_finite(value: float, where: str, what: str) -> None:
+    """Check that a value is finite.
 
     Raises:
         TrainingError: ``value`` is infinite or NaN.
@@ -162,34 +170,34 @@ def finite(value: float, where: str, what: str) -> None:
             where,
             expected=f"a finite {what}",
             found=str(value),
-            remedy="lower the learning rate of this stage, or look for broken recordings with eavdash check",
+            remedy="lower the learning rate of this stage, or check the recordings with eavdash check",
         )
 
 
 @contextlib.contextmanager
-def rehearsal(model: nn.Module) -> Iterator[None]:
-    """A step in this block leaves no trace: random state and buffers are put back, gradients are dropped."""
-    undo = _Undo(model)
+def dry_run_step(model: nn.Module) -> Iterator[None]:
+    """Run a step without side effects: restore random state and buffers afterwards, and drop the gradients."""
+    restore = _Snapshot(model)
     try:
         yield
     finally:
         model.zero_grad(set_to_none=True)
-        undo()
+        restore()
 
 
 def peak(model: nn.Module, batch: Batch, labels: Tensor, precision: str) -> int:
-    """Bytes at the peak of one step's forward and backward pass of a whole batch on a GPU."""
-    with rehearsal(model):
-        return peak_of(lambda: _added_up(model, batch, labels, len(batch.rows), precision, 0.0), device_of(model))
+    """Return the peak GPU memory in bytes of the forward and backward pass of a whole batch."""
+    with dry_run_step(model):
+        return peak_memory(lambda: _accumulate(model, batch, labels, len(batch.rows), precision, 0.0), device_of(model))
 
 
 def optimiser_bytes(model: nn.Module) -> int:
-    """What AdamW's two moments take."""
+    """Return the bytes of AdamW's two moments."""
     return 2 * sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
 
 
-class _Undo:
-    """Remembers torch's random state and a model's buffers; called, it puts them back."""
+class _Snapshot:
+    """Snapshot of torch's random state and a model's buffers; calling it restores them."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model, self.device = model, device_of(model)

@@ -1,7 +1,7 @@
-"""Before a phase's first step: the micro-batch that fits a memory budget is measured, and the model is compiled.
+"""Preparation of a phase: measuring the micro-batch size that fits a memory budget, and compiling the model.
 
-Both rehearse steps on the phase's first windows without leaving a trace (:func:`eavdash.training.step.rehearsal`). What
-is computed without gradients before any step (frozen features, a first evaluation) keeps within the same budget.
+Both do dry-run steps on the phase's first windows (:func:`eavdash.training.step.dry_run_step`). Computations without
+gradients before the first step (frozen features, a first evaluation) stay within the same budget.
 """
 
 from __future__ import annotations
@@ -15,21 +15,26 @@ from torch import Tensor, nn
 
 from eavdash.config.schema import Execution
 from eavdash.training.loading import Batch, stream
-from eavdash.training.memory import Pieces, fitting, out_of_memory, peak_of
+from eavdash.training.memory import MicroBatchSize, largest_fitting, out_of_memory, peak_memory
 from eavdash.training.precision import device_of
-from eavdash.training.step import gradients, optimiser_bytes, peak, rehearsal
+from eavdash.training.step import dry_run_step, gradients, optimiser_bytes, peak
 
 log = logging.getLogger(__name__)
-HERE = Execution()  # with as much memory as there is
+DEFAULT_EXECUTION = Execution()  # no memory budget
 
 
-def within_budget(
-    model: nn.Module, source: Any, train: Sequence[int], pieces: Pieces, execution: Execution, precision: str, name: str
+def limit_to_budget(
+    model: nn.Module,
+    source: Any,
+    train: Sequence[int],
+    micro_batch: MicroBatchSize,
+    execution: Execution,
+    precision: str,
+    name: str,
 ) -> None:
-    """Lower ``pieces`` to what ``execution.memory`` allows, as measured on a GPU with one and two windows.
+    """Lower ``micro_batch`` to the budget ``execution.memory``, measured on a GPU with one and two windows.
 
-    On a CPU memory is shared with everything else and torch does not report its peak: there nothing is measured, and
-    the log says what to set instead.
+    On a CPU torch does not report peak memory: nothing is measured, and the log names the setting to use instead.
     """
     if not execution.memory:
         return
@@ -37,58 +42,64 @@ def within_budget(
         log.warning("%s: --memory is measured on a GPU only; on a CPU set train.STAGE.micro_batch instead.", name)
         return
 
-    def of(count: int) -> int:
+    def measure_peak(count: int) -> int:
         batch, labels = _first(model, source, train, count)
         return peak(model, batch, labels, precision)
 
-    size = _fitting(of, execution, pieces.training, optimiser_bytes(model), name)
-    pieces.training, pieces.evaluation = size, min(pieces.evaluation, 2 * size)
+    size = _largest_fitting(measure_peak, execution, micro_batch.training, optimiser_bytes(model), name)
+    micro_batch.training, micro_batch.evaluation = size, min(micro_batch.evaluation, 2 * size)
 
 
-def frozen_within_budget(
+def limit_frozen_to_budget(
     compute: Callable[[Tensor], object],
     rows: Tensor,
-    pieces: Pieces,
+    micro_batch: MicroBatchSize,
     execution: Execution,
     device: torch.device,
     name: str,
 ) -> None:
-    """Lower ``pieces.evaluation`` to what ``execution.memory`` allows ``compute``, without gradients, of ``rows``.
+    """Lower ``micro_batch.evaluation`` so that ``compute`` of ``rows`` stays within the budget ``execution.memory``.
 
-    As measured on a GPU with one and two windows; nothing on a CPU (:func:`within_budget` says so in the log).
+    Measured without gradients on a GPU with one and two windows; no effect on a CPU, as in :func:`limit_to_budget`.
     """
     if execution.memory and device.type == "cuda":
-        most = min(pieces.evaluation, len(rows))
-        size = _fitting(lambda count: peak_of(lambda: compute(rows[:count]), device), execution, most, 0, name)
-        pieces.evaluation = size if size < most else pieces.evaluation
+        most = min(micro_batch.evaluation, len(rows))
+        size = _largest_fitting(
+            lambda count: peak_memory(lambda: compute(rows[:count]), device), execution, most, 0, name
+        )
+        micro_batch.evaluation = size if size < most else micro_batch.evaluation
 
 
-def _fitting(peak: Callable[[int], int], execution: Execution, most: int, reserve: int, name: str) -> int:
-    size = fitting(peak, execution.memory, most, reserve)
+def _largest_fitting(peak: Callable[[int], int], execution: Execution, most: int, reserve: int, name: str) -> int:
+    size = largest_fitting(peak, execution.memory, most, reserve)
     if size < most:
-        log.info("%s: %d windows at once fit into %g GiB", name, size, execution.memory)
+        log.info("%s: %d windows at once fit into %g GiB of memory", name, size, execution.memory)
     return size
 
 
-def compiled(model: nn.Module, source: Any, train: Sequence[int], pieces: Pieces, precision: str, name: str) -> bool:
-    """Compile ``model`` in place by torch.compile; False, and a line in the log, where that does not work."""
+def compile_model(
+    model: nn.Module, source: Any, train: Sequence[int], micro_batch: MicroBatchSize, precision: str, name: str
+) -> bool:
+    """Compile ``model`` in place with torch.compile; return False, with a log line, if that fails."""
     model.compile()
     batch, labels = _first(model, source, train, min(2, len(train)))
     try:
-        with rehearsal(model):
-            gradients(model, batch, labels, Pieces(pieces.training, pieces.evaluation), precision, 0.0, name)
+        with dry_run_step(model):
+            gradients(
+                model, batch, labels, MicroBatchSize(micro_batch.training, micro_batch.evaluation), precision, 0.0, name
+            )
     except Exception as error:
         if out_of_memory(error):
             raise
-        plain(model)
+        uncompile(model)
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        log.warning("%s: torch.compile failed (%s); training goes on without it.", name, reason)
+        log.warning("%s: torch.compile failed (%s); training continues without it.", name, reason)
         return False
     return True
 
 
-def plain(model: nn.Module) -> None:
-    """Undo ``model.compile()``, also where it has compiled parts of the model."""
+def uncompile(model: nn.Module) -> None:
+    """Undo ``model.compile()`` of the model and its parts."""
     for part in model.modules():
         part._compiled_call_impl = None
 

@@ -1,1 +1,1 @@
-"""What the pages share: figures, caches, widgets, colours."""
+"""Figures, caches, widgets and colours of the pages."""

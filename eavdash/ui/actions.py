@@ -1,7 +1,7 @@
-"""What buttons do: queue, cancel, retry, keep house. Callbacks only; each leaves one message that the page shows.
+"""Callbacks of buttons: queue, cancel, retry, archive, delete. Each leaves one message for the page to show.
 
-In: paths and names. The work is that of ``eavdash.studies.write``, ``eavdash.studies.lifecycle`` and
-``eavdash.jobs.queue``; every action may be repeated without harm, so that a double click does what one click does.
+In: paths and names. ``eavdash.studies`` and ``eavdash.jobs.queue`` do the work; every action is idempotent, so that a
+double click has the effect of a single one.
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ import streamlit as st
 from eavdash.config.schema import Execution, Selection, StudyConfig
 from eavdash.errors import EavdashError
 from eavdash.store import StudyDir
-from eavdash.studies import archive as archiving
-from eavdash.studies import extend as extending
 from eavdash.studies.overview import size
 from eavdash.ui import cached_runs, theme
 
-MESSAGE = "message"  # session state: (kind, text) for the page that is drawn next
-TARGET = "explain_target"  # session state: (subject, trial) for the page of explanations
+MESSAGE = "message"  # session state: (kind, text) for the next page run
+TARGET = "explain_target"  # session state: (subject, trial) for the page One trial
 
 
 def launch(
@@ -40,51 +38,57 @@ def launch(
         st.session_state[MESSAGE] = ("error", str(error))
         return
     st.session_state["study"] = name
-    st.session_state[MESSAGE] = ("queued", f"Queued: {theme.counted(len(plan.runs), 'run')} of the study {name}.")
+    st.session_state[MESSAGE] = ("queued", f"Queued: {theme.plural(len(plan.runs), 'run')} of the study {name}.")
 
 
 def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> None:
-    """Stop runs, or all of a study."""
+    """Cancel runs, or all runs of a study."""
     from eavdash.jobs import queue
 
-    _done(lambda: queue.cancel(study, runs), lambda _: f"Cancelled: {_named(study, runs)}.{_left(study, runs, False)}")
+    _run_action(
+        lambda: queue.cancel(study, runs),
+        lambda _: f"Cancelled: {_run_names(study, runs)}.{_skipped_runs(study, runs, False)}",
+    )
 
 
 def retry(study: StudyDir, runs: Sequence[str] | None = None) -> None:
     """Queue failed and cancelled runs again."""
-    from eavdash.studies.write import retry as again
+    from eavdash.studies import write
 
-    _done(lambda: again(study, runs), lambda _: f"Queued again: {_named(study, runs)}.{_left(study, runs, True)}")
+    _run_action(
+        lambda: write.retry(study, runs),
+        lambda _: f"Queued again: {_run_names(study, runs)}.{_skipped_runs(study, runs, True)}",
+    )
 
 
 def pause(study: StudyDir) -> None:
-    """Let no further run of a study start."""
+    """Pause a study: no further run of it starts."""
     from eavdash.jobs import queue
 
-    _done(lambda: queue.pause(study), f"{study.name} is paused: runs under way go on, no other starts.")
+    _run_action(lambda: queue.pause(study), f"{study.name} is paused: running runs continue, no others start.")
 
 
 def resume(study: StudyDir) -> None:
-    """Let the runs of a paused study go on."""
+    """Resume a paused study."""
     from eavdash.jobs import queue
 
-    _done(lambda: queue.resume(study), f"{study.name} goes on.")
+    _run_action(lambda: queue.resume(study), f"{study.name} is resumed.")
 
 
 def prioritise(study: StudyDir, runs: Sequence[str] | None, key: str) -> None:
-    """Give waiting runs the priority that stands in the widget ``key``."""
+    """Set the priority of waiting runs to the value of the widget ``key``."""
     from eavdash.jobs import queue
 
     priority = int(st.session_state[key])
-    _done(lambda: queue.prioritise(study, runs, priority), f"Priority {priority}: {_named(study, runs)}.")
+    _run_action(lambda: queue.prioritise(study, runs, priority), f"Priority {priority}: {_run_names(study, runs)}.")
 
 
 def probe(study: StudyDir, names: Sequence[str]) -> None:
-    """Start the leakage probes of a study in the background, unless somebody probes it."""
+    """Start the leakage probes of a study in the background, unless they are running."""
     from eavdash.studies import probing
 
     try:
-        probing.start(study, names)
+        probing.start_probing(study, names)
     except EavdashError as error:
         st.session_state[MESSAGE] = ("error", str(error))
 
@@ -92,33 +96,42 @@ def probe(study: StudyDir, names: Sequence[str]) -> None:
 def extend(
     study: StudyDir, subjects: Sequence[str], folds: Sequence[int] | None, seeds: Sequence[int] | None, again: bool
 ) -> None:
-    """Add to a study and queue the holes; ``again``: failed and cancelled runs as well."""
-    _done(
-        lambda: extending.extend(study, tuple(subjects) or None, folds, seeds, retry_ended=again),
-        lambda made: (
-            f"{study.name}: {theme.counted(len(made.holes), 'run')} {'is' if len(made.holes) == 1 else 'are'} queued"
-            + (f", {len(made.again)} again." if again else ".")
+    """Add subjects, folds or seeds and queue the new runs; ``again``: also failed and cancelled runs."""
+    from eavdash.studies import extend
+
+    _run_action(
+        lambda: extend.extend(study, tuple(subjects) or None, folds, seeds, retry_ended=again),
+        lambda extension: (
+            f"{study.name}: {theme.plural(len(extension.queued), 'run')} "
+            f"{'is' if len(extension.queued) == 1 else 'are'} queued"
+            + (f", {len(extension.again)} again." if again else ".")
         ),
     )
 
 
 def archive(study: StudyDir, drop_resume: bool) -> None:
-    """Put a study away."""
-    _done(
-        lambda: archiving.archive(study, drop_resume),
+    """Archive a study."""
+    from eavdash.studies import archive
+
+    _run_action(
+        lambda: archive.archive(study, drop_resume),
         lambda freed: f"{study.name} is archived" + (f"; {size(freed)} were freed." if freed else "."),
     )
 
 
 def unarchive(study: StudyDir) -> None:
     """Take a study out of the archive."""
-    _done(lambda: archiving.unarchive(study), f"{study.name} is in use again.")
+    from eavdash.studies import archive
+
+    _run_action(lambda: archive.unarchive(study), f"{study.name} is no longer archived.")
 
 
 def delete(study: StudyDir, typed_key: str) -> None:
-    """Delete a study whose name stands in the field of that key."""
+    """Delete a study if its name was typed in the field ``typed_key``."""
+    from eavdash.studies import archive
+
     typed = str(st.session_state.get(typed_key) or "").strip()
-    _done(lambda: archiving.delete(study, typed), f"{study.name} is deleted.")
+    _run_action(lambda: archive.delete(study, typed), f"{study.name} is deleted.")
 
 
 def open_study(study: StudyDir) -> None:
@@ -127,7 +140,7 @@ def open_study(study: StudyDir) -> None:
 
 
 def ensure_scheduler(root: Path) -> str:
-    """Start the queue's conductor if there is work and none is alive; an empty text, or why that did not work."""
+    """Start the scheduler if runs wait and none is alive; return the problem, or an empty string."""
     from eavdash.jobs import queue
 
     try:
@@ -137,25 +150,25 @@ def ensure_scheduler(root: Path) -> str:
     return ""
 
 
-def _done(work: Callable[[], Any], words: str | Callable[[Any], str]) -> None:
-    """Do the work and leave its message (``words`` may make it of the outcome), or why it could not be done."""
+def _run_action(action: Callable[[], Any], text: str | Callable[[Any], str]) -> None:
+    """Run an action and leave its message, which may be made from the outcome, or its error."""
     try:
-        outcome = work()
-        st.session_state[MESSAGE] = ("success", words if isinstance(words, str) else words(outcome))
+        outcome = action()
+        st.session_state[MESSAGE] = ("success", text if isinstance(text, str) else text(outcome))
     except EavdashError as error:
         st.session_state[MESSAGE] = ("error", str(error))
-    cached_runs.snapshot_again()
+    cached_runs.refresh()
 
 
-def _left(study: StudyDir, runs: Sequence[str] | None, whole: bool) -> str:
-    """The runs among them that the queue has left as they are, since their own files cannot be read."""
+def _skipped_runs(study: StudyDir, runs: Sequence[str] | None, whole: bool) -> str:
+    """Return sentences about the runs that were skipped because their files cannot be read."""
     from eavdash.jobs.choose import unreadable
 
-    broken = unreadable(study, runs, whole)
-    return "".join(f" {name} was left as it is: {why}" for name, why in broken.items())
+    skipped = unreadable(study, runs, whole)
+    return "".join(f" {name} was left as it is: {reason}" for name, reason in skipped.items())
 
 
-def _named(study: StudyDir, runs: Sequence[str] | None) -> str:
+def _run_names(study: StudyDir, runs: Sequence[str] | None) -> str:
     if runs and len(runs) > 6:
         return f"{', '.join(runs[:5])} and {len(runs) - 5} more"
     return ", ".join(runs) if runs else f"the runs of {study.name}"

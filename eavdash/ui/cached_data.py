@@ -1,7 +1,7 @@
-"""What the pages keep of recordings between reruns: trial tables, health reports, previews, and disk space.
+"""Caches of recordings between reruns of the pages: trial tables, health reports, previews, and disk space.
 
-Keys carry what the answer depends on (files' times and sizes), so that nothing stale is shown; every cache is bounded.
-Work that needs torch or mne happens inside functions.
+Keys contain the times and sizes of the files on which a result depends, so that nothing stale is shown; every cache is
+bounded. torch and mne are imported inside functions.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from eavdash.data.video.playable import Playable
     from eavdash.health.report import HealthReport
 
-REPORTS = 4  # health reports that are kept; that of all of EAV takes some 10 MB
+REPORTS = 4  # health reports in memory; that of the whole EAV dataset takes about 10 MB
 
 
-def room(path: str, config: StudyConfig, subjects: Sequence[str], root: Path) -> str:
-    """What the window sets of a study take on disk, in a sentence; looked at anew each time, as it is asked for."""
+def disk_space_sentence(path: str, config: StudyConfig, subjects: Sequence[str], root: Path) -> str:
+    """Return a sentence about the disk space that a study's window sets need; not cached."""
     from eavdash.data.cache.prepare import estimate, sets
 
     planned, _ = sets(path, config, subjects)
@@ -39,84 +39,85 @@ def room(path: str, config: StudyConfig, subjects: Sequence[str], root: Path) ->
 
 
 def disk_use(root: Path) -> tuple[int, int]:
-    """Bytes under the checkpoints folder and bytes free on its disk."""
+    """Return the bytes used under the checkpoints folder and the bytes free on its disk."""
     return _disk_use(str(root))
 
 
 def dataset(path: str) -> TrialTable:
-    """The trial table of a dataset folder or file, read again after a minute."""
+    """Return the trial table of a dataset folder or file; it is read again after a minute."""
     return _dataset(path)
 
 
-def health(path: str, report: Callable[[int, int], None] | None = None) -> HealthReport:
-    """The health report of a dataset; kept until :func:`forget_health`.
+def health_report(path: str, report: Callable[[int, int], None] | None = None) -> HealthReport:
+    """Return the health report of a dataset; it is kept until :func:`forget_health_report`.
 
-    ``report(done, of)`` is told about the files. What it raises ends the scan; what was seen is kept for the next one.
+    ``report(done, total)`` is called for the files. An exception that it raises ends the scan; the scanned files are
+    kept for the next one.
     """
 
     from eavdash.health.check import check_dataset
 
-    if (there := health_there(path)) is not None:
-        return there
-    made = check_dataset(path, report, cache=checkpoints_root() / ".cache")
+    if (cached := cached_health_report(path)) is not None:
+        return cached
+    new = check_dataset(path, report, cache=checkpoints_root() / ".cache")
     reports = _reports()
-    reports[path] = made
+    reports[path] = new
     while len(reports) > REPORTS:
         reports.pop(next(iter(reports)), None)
-    return made
+    return new
 
 
-def health_there(path: str) -> HealthReport | None:
-    """The report that :func:`health` would give at once, if there is one."""
+def cached_health_report(path: str) -> HealthReport | None:
+    """Return the cached health report, or None."""
     return _reports().get(path)
 
 
-def forget_health(path: str) -> None:
-    """Look at a dataset's files again on the next :func:`health`; those that have not changed are not opened."""
+def forget_health_report(path: str) -> None:
+    """Make :func:`health_report` scan a dataset again; unchanged files are not opened."""
     _reports().pop(path, None)
     _dataset.clear(path)
 
 
 def contact_sheet(path: str, subject: str, config: StudyConfig) -> Image:
-    """The faces of a subject's trials on one picture."""
+    """Return a picture with the faces of a subject's trials."""
     return _contact_sheet(path, subject, to_dict(config))
 
 
 def preview(row: Mapping[Any, Any], config: StudyConfig, part: int = 0) -> TrialPreview:
-    """What the player shows of the recordings of a row of the trial table, read again when they change."""
+    """Return the player's preview of a row of the trial table; it is read again when the recordings change."""
     columns = ("subject", "trial", "label", "start", "stop", "eeg", "audio", "video")
-    shown = {c: row[c] for c in columns}
-    # Hashed here: names of files need not be UTF-8, which Streamlit takes them for.
-    content = repr((shown, _files_stamp(row))).encode("utf-8", "backslashreplace")
-    return _preview(hashlib.sha256(content).hexdigest(), shown, to_dict(config), part)
+    values = {c: row[c] for c in columns}
+    # Hashed here, as Streamlit's hash requires UTF-8 and file names need not be UTF-8.
+    content = repr((values, _files_stamp(row))).encode("utf-8", "backslashreplace")
+    return _preview(hashlib.sha256(content).hexdigest(), values, to_dict(config), part)
 
 
-def playable(shown: TrialPreview, folder: Path) -> Playable:
-    """The files that a browser plays of what is shown; made in ``folder`` once, where they must be made."""
+def playable(trial: TrialPreview, folder: Path) -> Playable:
+    """Return the files that a browser can play for a trial; files to be converted are written to ``folder`` once."""
+    from eavdash.data.video import playable
     from eavdash.data.video.muxing import Cut
-    from eavdash.data.video.playable import playable as make
 
-    video, sound = shown.vision, shown.audio
+    video, sound = trial.vision, trial.audio
     pictures = Cut(video.path, video.start, video.duration) if video else None
-    return make(pictures, Cut(sound.path, sound.start, sound.duration) if sound else None, folder)
+    return playable.playable(pictures, Cut(sound.path, sound.start, sound.duration) if sound else None, folder)
 
 
 def _files_stamp(row: Mapping[Any, Any]) -> Stamp:
     from eavdash.data.table import file_of
 
-    found = []
+    stamps = []
     for column in ("eeg", "audio", "video"):
         file = Path(file_of(str(row[column] or "")))
         stat = file.stat() if row[column] and file.exists() else None
-        found.append((column, stat.st_size if stat else -1, stat.st_mtime_ns if stat else -1))
-    return tuple(found)
+        stamps.append((column, stat.st_size if stat else -1, stat.st_mtime_ns if stat else -1))
+    return tuple(stamps)
 
 
 @st.cache_data(ttl=60, max_entries=4, show_spinner=False)
 def _disk_use(root: str) -> tuple[int, int]:
-    there = next(p for p in (Path(root), *Path(root).parents) if p.exists())
+    existing = next(p for p in (Path(root), *Path(root).parents) if p.exists())
     used = sum(p.stat().st_size for p in Path(root).rglob("*") if p.is_file() and not p.is_symlink())
-    return used, shutil.disk_usage(there).free
+    return used, shutil.disk_usage(existing).free
 
 
 @st.cache_data(ttl=60, max_entries=8, show_spinner="Reading the trial table")
@@ -128,16 +129,16 @@ def _dataset(path: str) -> TrialTable:
 
 @st.cache_resource(show_spinner=False)
 def _reports() -> dict[str, HealthReport]:
-    """Reports by path, oldest first, at most :data:`REPORTS`; filled by hand, as a scan draws its progress."""
+    """Reports by path, oldest first, at most :data:`REPORTS`; not ``cache_data``, as a scan draws its progress."""
     return {}
 
 
-@st.cache_data(ttl=600, max_entries=8, show_spinner="Looking for faces", show_time=True)
+@st.cache_data(ttl=600, max_entries=8, show_spinner="Detecting faces", show_time=True)
 def _contact_sheet(path: str, subject: str, config: dict[str, Any]) -> Image:
-    from eavdash.data.video.contact_sheet import contact_sheet as make
+    from eavdash.data.video import contact_sheet
 
     frame = _dataset(path).frame
-    return make(frame[(frame["subject"] == subject) & (frame["video"] != "")], from_dict(config))
+    return contact_sheet.contact_sheet(frame[(frame["subject"] == subject) & (frame["video"] != "")], from_dict(config))
 
 
 @st.cache_data(ttl=600, max_entries=6, show_spinner="Reading the recordings")

@@ -1,7 +1,7 @@
-"""What the pages keep of explanations between reruns.
+"""Caches of explanations between reruns of the pages.
 
-Keys carry what the answer depends on (files' times and sizes), so that nothing stale is shown; every cache is bounded.
-Work that needs torch or mne happens inside functions.
+Keys contain the times of the files on which a result depends, so that nothing stale is shown; every cache is bounded.
+torch and mne are imported inside functions.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ METHOD = "integrated_gradients"
 
 
 def explanation(run: RunDir, subject: str, trial: str) -> Explanation | None:
-    """The stored explanation of a trial by a run's present weights, or None."""
+    """Return the stored explanation of a trial for a run's current weights, or None."""
     from eavdash.explain.explanation import explanation_name
 
     name = explanation_name(run, subject, trial)
@@ -42,7 +42,7 @@ def compute_explanation(study: StudyDir, subject: str, trial: str, fold: int, se
 
 
 def scalp(values: np.ndarray, channels: Sequence[str]) -> bytes | str:
-    """The scalp map of one value per channel as PNG, or why there is none."""
+    """Return the scalp map of one value per channel as PNG, or a sentence if none can be drawn."""
     values = np.ascontiguousarray(values, dtype=np.float64)
     return _scalp(hashlib.sha256(values.tobytes()).hexdigest(), tuple(channels), values)
 
@@ -56,6 +56,6 @@ def _explanation(run: str, trial: str, stamp: tuple[int, ...]) -> Explanation | 
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _scalp(key: str, channels: tuple[str, ...], _values: np.ndarray) -> bytes | str:
-    from eavdash.ui.figures.explain import scalp as draw
+    from eavdash.ui.figures import explain
 
-    return draw(_values, channels)
+    return explain.scalp(_values, channels)

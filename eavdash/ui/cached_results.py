@@ -1,7 +1,7 @@
-"""What the pages keep of results between reruns: predictions, scores, attention and what is said beside them.
+"""Caches of results between reruns of the pages: predictions, scores, attention and remarks.
 
-Keys carry what the answer depends on (files' times and sizes), so that nothing stale is shown; every cache is bounded.
-Work that needs torch or mne happens inside functions.
+Keys contain the times and sizes of the files on which a result depends, so that nothing stale is shown; every cache is
+bounded.
 """
 
 from __future__ import annotations
@@ -19,69 +19,69 @@ Stamp = tuple[tuple[str, int, int], ...]
 
 
 def results_stamp(study: StudyDir) -> Stamp:
-    """What the results of a study depend on: its runs' prediction files and the states beside them."""
-    found = []
+    """Return the times of the files on which a study's results depend: its runs' predictions and states."""
+    stamps = []
     for run in study.runs():
         try:
             predictions, status = run.predictions_file.stat(), run.status_file.stat()
         except FileNotFoundError:
             continue
-        found.append((run.name, predictions.st_mtime_ns, status.st_mtime_ns))
-    return tuple(found)
+        stamps.append((run.name, predictions.st_mtime_ns, status.st_mtime_ns))
+    return tuple(stamps)
 
 
 def predictions(study: StudyDir, baselines: bool = False) -> pd.DataFrame:
-    """Test predictions of all finished runs."""
+    """Return the test predictions of all finished runs."""
     return _predictions(str(study.path), results_stamp(study), baselines)
 
 
 def scores(study: StudyDir, level: str = "trial", baselines: bool = False) -> pd.DataFrame:
-    """``tables.scores``; problems with files are in ``attrs``."""
+    """Return ``tables.scores``; problems with files are in ``attrs``."""
     return _scores(str(study.path), results_stamp(study), level, baselines)
 
 
-def kinds(study: StudyDir, column: str, level: str = "trial") -> pd.DataFrame:
-    """``tables.scores`` split by a further column of the trial table."""
+def scores_by_column(study: StudyDir, column: str, level: str = "trial") -> pd.DataFrame:
+    """Return ``tables.scores`` split by an additional column of the trial table."""
     return tables.score_table(predictions(study), level, split=columns.column(study, column))
 
 
 def remarks(study: StudyDir) -> tuple[list[str], list[str]]:
-    """Sentences that belong beside the study's accuracy, and the names of probes that were not made."""
+    """Return the remarks on a study's accuracy, and the names of probes that were not run yet."""
     files = (study.probes_file, study.splits_file, study.trials_file)
     times = tuple((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.exists())
     return _remarks(str(study.path), (*results_stamp(study), *times))
 
 
 def trials(study: StudyDir) -> pd.DataFrame:
-    """``tables.trials``."""
+    """Return ``tables.trials``."""
     return _trials(str(study.path), results_stamp(study))
 
 
-def heads(study: StudyDir) -> attention.Heads:
-    """``results.attention.heads``: how the fusions attended, by layer and head."""
+def attention_heads(study: StudyDir) -> attention.Heads:
+    """Return ``results.attention.heads``: the fusions' attention by layer and head."""
     files = (run.attention_file for run in study.runs())
     times = tuple((f.parent.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.exists())
-    return _heads(str(study.path), (*results_stamp(study), *times))
+    return _attention_heads(str(study.path), (*results_stamp(study), *times))
 
 
 def windows(study: StudyDir, subject: str, trial: str) -> pd.DataFrame:
-    """``tables.windows`` of one trial."""
+    """Return ``tables.windows`` of one trial."""
     return tables.windows_of(predictions(study), subject, trial)
 
 
 def majority(study: StudyDir) -> dict[str, float]:
-    """By subject, the share of the most frequent label of its test trials: what always guessing it would score."""
+    """Return each subject's share of its most frequent test label: the accuracy of always guessing that label."""
     table = trials(study).drop_duplicates(["subject", "trial"])
     return {str(s): float(labels.value_counts(normalize=True).max()) for s, labels in table.groupby("subject")["label"]}
 
 
-def tested(study: StudyDir) -> dict[tuple[str, int], int]:
-    """Number of test trials by subject and fold (subject "" : of all subjects)."""
+def test_trial_counts(study: StudyDir) -> dict[tuple[str, int], int]:
+    """Return the number of test trials by subject and fold (subject "": all subjects)."""
     try:
         stamp = study.splits_file.stat().st_mtime_ns
     except FileNotFoundError:
         return {}
-    return _tested(str(study.splits_file), stamp)
+    return _test_trial_counts(str(study.splits_file), stamp)
 
 
 @st.cache_data(max_entries=4, show_spinner="Reading the results")
@@ -100,9 +100,8 @@ def _scores(path: str, stamp: Stamp, level: str, baselines: bool) -> pd.DataFram
 @st.cache_data(max_entries=16, show_spinner=False)
 def _remarks(path: str, stamp: Stamp) -> tuple[list[str], list[str]]:
     study = StudyDir(Path(path))
-    gained = epochs.gain_sentence(epochs.epoch_gain(study))
-    said = probes.sentences(study)
-    return [*filter(None, [gained]), *said], probes.missing(study)
+    gain = epochs.gain_sentence(epochs.epoch_gain(study))
+    return [*filter(None, [gain]), *probes.sentences(study)], probes.missing(study)
 
 
 @st.cache_data(max_entries=4, show_spinner="Reading the results")
@@ -111,12 +110,12 @@ def _trials(path: str, stamp: Stamp) -> pd.DataFrame:
 
 
 @st.cache_data(max_entries=2, show_spinner="Reading the attention")
-def _heads(path: str, stamp: Stamp) -> attention.Heads:
+def _attention_heads(path: str, stamp: Stamp) -> attention.Heads:
     return attention.heads(StudyDir(Path(path)))
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _tested(path: str, stamp: int) -> dict[tuple[str, int], int]:
+def _test_trial_counts(path: str, stamp: int) -> dict[tuple[str, int], int]:
     splits = pd.read_csv(path, dtype={"subject": str, "fold": int}, keep_default_na=False)
     rows = splits[splits["split"] == "test"]
     counts = Counter(zip(rows["subject"], rows["fold"].astype(int), strict=True))

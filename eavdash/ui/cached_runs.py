@@ -1,7 +1,7 @@
-"""What the pages keep of runs and studies between reruns: their states, plans, logs and places of computing.
+"""Caches of runs and studies between reruns of the pages: states, plans, logs, and parallel runs.
 
-Keys carry what the answer depends on (files' times and sizes), so that nothing stale is shown; every cache is bounded.
-Work that needs torch or mne happens inside functions.
+Keys contain the times and sizes of the files on which a result depends, so that nothing stale is shown; every cache is
+bounded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from eavdash.config.convert import from_dict, to_dict
 from eavdash.config.schema import Execution, Selection, StudyConfig
 from eavdash.errors import EavdashError, IntegrityError
 from eavdash.jobs import estimates
-from eavdash.jobs.snapshot import snapshot as look
+from eavdash.jobs import snapshot as run_states
 from eavdash.store import RunDir, StudyDir
 from eavdash.studies import extend
 from eavdash.studies import overview as studies_overview
@@ -30,40 +30,44 @@ if TYPE_CHECKING:
 
 
 def snapshot(study: StudyDir) -> pd.DataFrame:
-    """The true state of every run and the seconds it has ``left`` (NaN: unknown); one look serves all open tabs."""
+    """Return the live state of every run and the seconds ``left`` (NaN: unknown); all open tabs share one poll."""
     return _snapshot(str(study.path)).copy(deep=False)  # pandas copies what a page changes
 
 
-def snapshot_again() -> None:
-    """Look at the runs, and at all studies, anew: something was just changed."""
+def refresh() -> None:
+    """Clear the caches of states and plans after a change."""
     _snapshot.clear()
     _overview.clear()
     _extension.clear()
 
 
 def overview(root: Path) -> pd.DataFrame:
-    """``studies.overview`` with the archived studies, at most five seconds old."""
+    """Return ``studies.overview`` with the archived studies, at most five seconds old."""
     return _overview(str(root))
 
 
 def extension(
     study: StudyDir, subjects: Sequence[str], folds: Sequence[int] | None, seeds: Sequence[int] | None
 ) -> Extension:
-    """What adding to a study would queue (``studies.extend.plan_extension``); nothing is written."""
-    adding = (tuple(subjects) or None, None if folds is None else tuple(folds), None if seeds is None else tuple(seeds))
-    return _extension(str(study.path), *adding)
+    """Return the runs that an extension would queue (``studies.extend.plan_extension``); nothing is written."""
+    additions = (
+        tuple(subjects) or None,
+        None if folds is None else tuple(folds),
+        None if seeds is None else tuple(seeds),
+    )
+    return _extension(str(study.path), *additions)
 
 
-def conductor(root: Path) -> str:
-    """Start the queue's conductor if there is work and none is alive, for a page that stays open; why it cannot be.
+def scheduler_problem(root: Path) -> str:
+    """Start the scheduler if runs wait and none is alive; return the problem, or an empty string.
 
-    One of all tabs looks, every five seconds; a full run of the app looks each time.
+    For a page that stays open: all tabs together check once in five seconds. A full run of the app always checks.
     """
-    return _conductor(str(root))
+    return _scheduler_problem(str(root))
 
 
-def damage(run: RunDir) -> list[str]:
-    """Sentences about result files of a finished run that are missing or not what it wrote; checked once per file."""
+def damaged_files(run: RunDir) -> list[str]:
+    """Return sentences about missing or changed result files of a finished run; each file is checked once."""
     try:
         checksums = dict(run.status().get("checksums") or {})
     except IntegrityError as error:
@@ -73,33 +77,33 @@ def damage(run: RunDir) -> list[str]:
         file = run.path / name
         stat = file.stat() if file.exists() else None
         stamp.append((name, stat.st_size if stat else -1, stat.st_mtime_ns if stat else -1))
-    return _damage(str(run.path), tuple(stamp), tuple(sorted(checksums.items())))
+    return _damaged_files(str(run.path), tuple(stamp), tuple(sorted(checksums.items())))
 
 
-def searched(run: RunDir, text: str) -> logs.Found:
-    """The lines of a run's log with ``text`` in them; searched again when the log has grown."""
+def search_log(run: RunDir, text: str) -> logs.LogMatches:
+    """Return the lines of a run's log that contain ``text``; the log is searched again when it has grown."""
     stat = run.log_file.stat()
-    return _searched(str(run.log_file), (stat.st_size, stat.st_mtime_ns), text)
+    return _search_log(str(run.log_file), (stat.st_size, stat.st_mtime_ns), text)
 
 
-def places(settings: Execution) -> int:
-    """``estimates.max_parallel_runs``; what the machine has is asked once in ten minutes."""
-    return _places(settings)
+def parallel_runs(settings: Execution) -> int:
+    """Return the number of runs that can be computed at the same time; the machine is asked once in ten minutes."""
+    return _parallel_runs(settings)
 
 
 def plan(root: str, name: str, config: StudyConfig, selection: Selection, checkpoints: Path) -> Plan:
-    """What a study would run; nothing is written."""
+    """Return the plan of a study; nothing is written."""
     return _plan(root, name, to_dict(config), selection, str(checkpoints))
 
 
-@st.cache_resource(ttl=0.4, max_entries=16, show_spinner=False)  # a resource: a table of 10,000 runs is not copied
+@st.cache_resource(ttl=0.4, max_entries=16, show_spinner=False)  # not copied, unlike data: up to 10,000 rows
 def _snapshot(path: str) -> pd.DataFrame:
-    table = look(StudyDir(Path(path)))
+    table = run_states.snapshot(StudyDir(Path(path)))
     return table.assign(left=estimates.seconds_left(table))
 
 
 @st.cache_data(ttl=5, max_entries=8, show_spinner=False)
-def _conductor(root: str) -> str:
+def _scheduler_problem(root: str) -> str:
     from eavdash.jobs import queue
 
     try:
@@ -109,23 +113,23 @@ def _conductor(root: str) -> str:
     return ""
 
 
-@st.cache_data(max_entries=256, show_spinner="Checking its files")
-def _damage(path: str, stamp: Stamp, checksums: tuple[tuple[str, str], ...]) -> list[str]:
-    run, found = RunDir(Path(path)), []
+@st.cache_data(max_entries=256, show_spinner="Checking the files")
+def _damaged_files(path: str, stamp: Stamp, checksums: tuple[tuple[str, str], ...]) -> list[str]:
+    run, problems = RunDir(Path(path)), []
     for name, _, _ in stamp:
         try:
             run.verify(name)
         except IntegrityError as error:
-            found.append(str(error))
-    return found
+            problems.append(str(error))
+    return problems
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _searched(path: str, stamp: tuple[int, int], text: str) -> logs.Found:
+def _search_log(path: str, stamp: tuple[int, int], text: str) -> logs.LogMatches:
     return logs.search(Path(path), text)
 
 
-@st.cache_data(ttl=5, max_entries=4, show_spinner="Looking at the studies")
+@st.cache_data(ttl=5, max_entries=4, show_spinner="Reading the studies")
 def _overview(root: str) -> pd.DataFrame:
     return studies_overview.overview(Path(root), archived=True)
 
@@ -138,12 +142,12 @@ def _extension(
 
 
 @st.cache_data(ttl=600, max_entries=32, show_spinner=False)
-def _places(settings: Execution) -> int:
+def _parallel_runs(settings: Execution) -> int:
     return estimates.max_parallel_runs(settings)
 
 
 @st.cache_data(ttl=15, max_entries=8, show_spinner="Planning")
 def _plan(root: str, name: str, config: dict[str, Any], selection: Selection, checkpoints: str) -> Plan:
-    from eavdash.studies.write import plan as make
+    from eavdash.studies import write
 
-    return make(root, name, from_dict(config), selection, Path(checkpoints))
+    return write.plan(root, name, from_dict(config), selection, Path(checkpoints))

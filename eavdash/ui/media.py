@@ -1,11 +1,11 @@
-"""Recordings on their way to the browser: a route of the app's own server that only the session they are for can read.
+"""A private route that serves recordings to the browser session that shows them.
 
-In: a file and the session whose page shows it. Out: an address with a token that cannot be guessed. It answers, with
-ranges, as long as that session is connected, and only to the browser that opened it (by Streamlit's XSRF cookie, where
-that protection is on); whatever else is asked for does not exist. Streamlit's static files would answer everybody.
+In: a file and the session whose page shows it. Out: a URL with an unguessable token. The route serves the file, with
+HTTP ranges, while that session is connected, and only to its browser (checked by Streamlit's XSRF cookie, if XSRF
+protection is on); every other request gets a 404. Streamlit's static files would be readable by every user.
 
-The route is there when ``python -m eavdash.ui.server`` started the app. Otherwise (``streamlit run``, tests) files go
-through Streamlit's own store of media, which reads them into memory. Delegated to Starlette: ranges.
+The route exists if ``python -m eavdash.ui.server`` started the app. Otherwise (``streamlit run``, tests) files are
+served by Streamlit's media store, which reads them into memory.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
 ROUTE = "eavdash-media"
-PER_SESSION = 32  # files that a session can have open; the oldest give way
+PER_SESSION = 32  # files per session; the oldest are dropped
 TYPES = {
     **{".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/mp4", ".webm": "video/webm", ".wav": "audio/wav"},
     **{".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".gif": "image/gif"},
 }
-#: Nothing of a subject's face stays in a cache, is embedded elsewhere or taken for another type of file.
+#: Keep recordings of faces out of caches and other sites, and prevent content sniffing.
 HEADERS = {
     "Cache-Control": "private, no-store",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -54,7 +54,7 @@ _served = False
 
 
 def address(path: Path, key: str) -> str:
-    """The address of a file for the session whose script is running; "" outside of one. ``key``: the widget's."""
+    """Return the URL of a file for the running session, or "" outside of a session. ``key``: the widget's key."""
     from streamlit.runtime import Runtime
     from streamlit.runtime.scriptrunner import get_script_run_ctx
 
@@ -63,12 +63,12 @@ def address(path: Path, key: str) -> str:
         return ""
     kind = TYPES.get(path.suffix.lower(), "application/octet-stream")
     if not _served:
-        return _below(Runtime.instance().media_file_mgr.add(str(path), kind, f"{ROUTE}-{key}-{path.name}"))
-    return _below(f"{ROUTE}/{register(path, context.session_id, st.context.cookies.get(_cookie_name(), ''))}")
+        return _with_base_path(Runtime.instance().media_file_mgr.add(str(path), kind, f"{ROUTE}-{key}-{path.name}"))
+    return _with_base_path(f"{ROUTE}/{register(path, context.session_id, st.context.cookies.get(_cookie_name(), ''))}")
 
 
 def register(path: Path, session: str, cookie: str) -> str:
-    """The token of a file for a session and its browser; the same when asked again, so that nothing reloads."""
+    """Return the token of a file for a session and its browser; repeated calls return the same, to avoid reloads."""
     entry = _Entry(session, cookie, str(path))
     with _lock:
         token = next((t for t, known in _entries.items() if known == entry), None) or secrets.token_urlsafe(32)
@@ -83,33 +83,33 @@ def register(path: Path, session: str, cookie: str) -> str:
 
 
 def routes() -> list[BaseRoute]:
-    """The route to add to the server; from then on :func:`address` uses it."""
+    """Return the route to add to the server; :func:`address` uses it from then on."""
     from starlette.routing import Route
 
     global _served
     _served = True
-    return [Route(_below(f"{ROUTE}/{{token:path}}"), _answer, methods=["GET", "HEAD"])]
+    return [Route(_with_base_path(f"{ROUTE}/{{token:path}}"), _serve, methods=["GET", "HEAD"])]
 
 
-async def _answer(request: Request) -> Response:
+async def _serve(request: Request) -> Response:
     from starlette.responses import FileResponse, Response
 
-    nothing = Response(status_code=404, headers=HEADERS)
+    not_found = Response(status_code=404, headers=HEADERS)
     entry = _entries.get(request.path_params["token"])
     if entry is None or not _alive(entry.session) or not _same_browser(entry.cookie, request.cookies):
-        return nothing
+        return not_found
     try:
-        found = await asyncio.to_thread(os.stat, entry.path)
+        file_stat = await asyncio.to_thread(os.stat, entry.path)
     except OSError:
-        return nothing
-    if not stat.S_ISREG(found.st_mode):
-        return nothing
+        return not_found
+    if not stat.S_ISREG(file_stat.st_mode):
+        return not_found
     kind = TYPES.get(Path(entry.path).suffix.lower(), "application/octet-stream")
-    return FileResponse(entry.path, headers=HEADERS, media_type=kind, stat_result=found)
+    return FileResponse(entry.path, headers=HEADERS, media_type=kind, stat_result=file_stat)
 
 
 def _alive(session: str) -> bool:
-    """Whether the session's page is connected."""
+    """Return True if the session is connected."""
     from streamlit.runtime import Runtime
 
     return Runtime.exists() and Runtime.instance().is_active_session(session)
@@ -127,7 +127,7 @@ def _cookie_name() -> str:
     return str(XSRF_COOKIE_NAME)
 
 
-def _below(path: str) -> str:
-    """A path below the app's base path."""
+def _with_base_path(path: str) -> str:
+    """Return a path below the app's base path."""
     base = str(st.get_option("server.baseUrlPath") or "").strip("/")
     return f"/{base}/{path.lstrip('/')}" if base else f"/{path.lstrip('/')}"

@@ -1,9 +1,8 @@
-"""Starts the dashboard's server: ``python -m eavdash.ui.server run app.py [options]``.
+"""The dashboard's server: ``python -m eavdash.ui.server run app.py [options]``.
 
-As the command ``streamlit``, but for two things. Streamlit takes a folder ``pages`` beside the app for its older kind
-of multi-page app until app.py has run once; a link to a page that is the first request after a start would be answered
-with "Page not found" over the right page. It is told beforehand that app.py does the routing. And recordings have a
-route of their own (:mod:`eavdash.ui.media`).
+It differs from the command ``streamlit`` in two points. Until app.py has run once, Streamlit treats the folder
+``pages`` as its older kind of multi-page app and shows "Page not found" if the first request is a link to a page; here
+routing by app.py is set in advance. And recordings are served by a separate route (:mod:`eavdash.ui.media`).
 """
 
 from __future__ import annotations
@@ -16,17 +15,17 @@ from eavdash.ui import media
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Serve until stopped; ``arguments`` as for the command ``streamlit``."""
+    """Serve the dashboard; ``arguments`` as for the command ``streamlit``."""
     from streamlit.runtime.pages_manager import PagesManager
     from streamlit.web import cli
     from streamlit.web.server.starlette import starlette_app
 
     PagesManager.uses_pages_directory = False
-    usual = starlette_app.create_streamlit_routes
+    streamlit_routes = starlette_app.create_streamlit_routes
 
     def with_media(runtime: Any) -> list[Any]:
-        # Before Streamlit's own, the last of which answers every path with the app's page.
-        return [*media.routes(), *usual(runtime)]
+        # Before Streamlit's routes, as the last of them matches every path.
+        return [*media.routes(), *streamlit_routes(runtime)]
 
     starlette_app.create_streamlit_routes = with_media
     cli.main([*arguments], prog_name="streamlit")

@@ -1,8 +1,8 @@
-"""Colours and words that are the same on every page, and the layout that every figure starts from.
+"""Colours and labels of all pages, and the base layout of all figures.
 
-The colours are those of Okabe & Ito, which colour-blind readers can tell apart. They are used for nothing else than
-their stage; chance and references are grey, published values are hollow. Text and grid colours come from Streamlit's
-theme, so that figures follow light and dark.
+The colours are those of Okabe & Ito, which colour-blind readers can distinguish. Each is used only for its stage;
+chance and references are grey, published values are hollow. Text and grid colours come from Streamlit's theme, so that
+figures follow light and dark mode.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LABELS = {
     "fusion:paper": "Published layer",
     "majority": "Majority class",
 }
-#: Readable on light and dark ground; the state is always written out as well.
+#: Readable on light and dark backgrounds; the state is always shown as text too.
 STATE_COLOURS = {
     "done": "#2E8B6B",
     "running": "#0072B2",
@@ -47,38 +47,38 @@ STATE_COLOURS = {
     "cancelled": "#8A8A8A",
     "not responding": "#B8860B",
 }
-#: Attributions: blue speaks against the class, red for it.
+#: Attributions: red supports the class, blue opposes it.
 DIVERGING = "RdBu_r"
 SEQUENTIAL = "Cividis"
-#: Plotly's buttons cover small charts and reach for the network in one case: only the picture export stays.
+#: Plotly's buttons cover small charts, and one of them uses the network; only the image export stays.
 CHART_CONFIG: dict[str, Any] = {
     "displaylogo": False,
     "modeBarButtonsToRemove": ["zoom2d", "pan2d", "select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"],
 }
-#: Said wherever attention shares are shown.
+#: Shown with all attention shares.
 SHARES = (
-    "Attention shares are the weights of the modalities' own decisions in the fused one: with m of them, indifference "
-    "would give each 1/m. A weight alone does not show what swayed the decision; see the attributions."
+    "Attention shares are the weights of the modalities in the fused decision; with m modalities, equal weights are "
+    "1/m. A weight alone does not show what the decision depends on; see the attributions."
 )
 
 
 def label(stage: str) -> str:
-    """A stage's name as pages write it."""
+    """Return a stage's display name."""
     return LABELS.get(stage, stage)
 
 
 def colour(stage: str) -> str:
-    """A stage's colour."""
+    """Return a stage's colour."""
     return COLOURS.get(stage, GREY)
 
 
 def figure(height: int = 360, **layout: Any) -> go.Figure:
-    """An empty figure: legend below, room made for the axes' labels, no title (pages write those)."""
+    """Return an empty figure with the legend below and automatic margins; pages write the titles."""
     fig = go.Figure()
     fig.update_layout(
         height=height,
         margin={"l": 8, "r": 8, "t": 16, "b": 8},
-        # Anchored to the figure, not to the plot: whatever length the axis labels have, they do not meet.
+        # Anchored to the figure, not to the plot, so that long axis labels do not overlap the legend.
         legend={
             "orientation": "h",
             "yref": "container",
@@ -95,16 +95,16 @@ def figure(height: int = 360, **layout: Any) -> go.Figure:
     return fig
 
 
-def counted(number: int, word: str) -> str:
-    """``1 trial``, ``1,200 trials``."""
+def plural(number: int, word: str) -> str:
+    """Return a number with its noun, such as ``1 trial`` or ``1,200 trials``."""
     return f"{number:,} {word}{'s' * (number != 1)}"
 
 
 def percent(value: float, digits: int = 0) -> str:
-    """A fraction as ``63 %``; a dash where there is none."""
+    """Return a fraction in per cent, such as ``63 %``; a dash for NaN."""
     return "–" if value != value else f"{100 * value:.{digits}f} %"
 
 
 def p_value(p: float) -> str:
-    """A p value as it is written: never as 0.000."""
+    """Return a p value as text; small ones as ``p < 0.001``."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"

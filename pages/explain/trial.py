@@ -1,55 +1,55 @@
-"""One test trial: what each modality says, what fusion attends to, and where in the recordings the decision lies."""
+"""One test trial: the predictions of all stages, the attention of fusion, and attributions in the recordings."""
 
 import streamlit as st
 
-from eavdash.ui import cached_explanations, cached_results, parts, theme
+from eavdash.ui import cached_explanations, cached_results, theme, widgets
 from eavdash.ui.explain import attributions, choose_trial
 from eavdash.ui.figures import attention
 from eavdash.ui.figures import explain as figures
 
-study, document = parts.study_page("One trial", "What did the decision on this trial rest on?")
+study, document = widgets.study_page("One trial", "What does the decision on this trial depend on?")
 trials = cached_results.trials(study)
-parts.need_results(study, trials)
+widgets.require_results(study, trials)
 rows = choose_trial.choose_trial(trials)
 if rows.empty:
-    st.info("No trial fits. Choose another subject, decision or emotion.")
+    st.info("No trial matches. Choose another subject, decision or emotion.")
     st.stop()
 first = rows.iloc[0]
 subject, trial, fold, seed = first["subject"], first["trial"], int(first["fold"]), int(first["seed"])
-st.markdown(f"**{parts.plain(choose_trial.decision(rows))}**")
+st.markdown(f"**{widgets.escape_markdown(choose_trial.decision_sentence(rows))}**")
 
-fused = attention.attended(rows)
+fused = attention.decisions_with_attention(rows)
 left, right = st.columns(2)
 with left:
     st.subheader("Probabilities", anchor=False)
     chart = figures.probabilities(rows, document["classes"])
-    parts.chart(chart, "explain_trial_probabilities", "Probability of each class by stage.")
+    widgets.chart(chart, "explain_trial_probabilities", "Probability of each class by stage.")
     st.caption(f"Mean over the trial's windows (n = {int(first['windows'])}) in log-probability.")
 with right:
     st.subheader("Attention", anchor=False)
     if fused.empty:
-        st.info(attention.no_attention(document["config"]["fusion"]["kind"], "fusion" in set(rows["stage"])))
+        st.info(attention.no_attention_note(document["config"]["fusion"]["kind"], "fusion" in set(rows["stage"])))
     else:
         windows = cached_results.windows(study, subject, trial)
         mine = windows[(windows["run"] == fused["run"].iloc[0])]
         chart = attention.attention_windows(mine)
-        parts.chart(chart, "explain_trial_attention", "Attention share of each modality, window by window.")
+        widgets.chart(chart, "explain_trial_attention", "Attention share of each modality, window by window.")
         shares = ", ".join(f"{theme.label(m)} {theme.percent(s)}" for m, s in attention.mean_shares(fused).items())
         st.caption(f"Over the trial: {shares}. {theme.SHARES}")
 
-st.subheader("Where the decision lies", anchor=False)
-run = study.run(rows[rows["stage"] == choose_trial.deciding(rows)]["run"].iloc[0])
+st.subheader("Attributions", anchor=False)
+run = study.run(rows[rows["stage"] == choose_trial.deciding_stage(rows)]["run"].iloc[0])
 st.caption(
-    f"Integrated gradients of the decision of {run.name}: red speaks for the class, blue against it. Computed once, on "
-    "this machine, then kept with the run."
+    f"Integrated gradients of the decision of {run.name}: red supports the class, blue opposes it. They are computed "
+    "once on this machine and kept with the run."
 )
-with parts.shown_errors():
+with widgets.show_errors():
     found = cached_explanations.explanation(run, subject, trial)
     if found is None:
-        st.caption("This takes some seconds with the quick preset, and longer with full-size encoders.")
+        st.caption("This takes a few seconds with the quick preset, and longer with full-size encoders.")
         if not st.button("Compute attributions", type="primary", key="explain_trial_compute"):
             st.stop()
         with st.spinner("Computing attributions"):
             cached_explanations.compute_explanation(study, subject, trial, fold, seed)
         st.rerun()
-attributions.show(found)
+attributions.show_attributions(found)

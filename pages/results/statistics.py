@@ -1,14 +1,14 @@
-"""Is fusion better than the best single modality? Paired over subjects; no verdict where there are too few of them."""
+"""The comparison of fusion with the single modalities, paired over subjects; no test if there are too few of them."""
 
 import streamlit as st
 
 from eavdash.results import columns, statistics, tables
-from eavdash.ui import cached_results, parts, theme
+from eavdash.ui import cached_results, theme, widgets
 from eavdash.ui.figures import results as figures
 
-study, document = parts.study_page("Statistics", "Is fusion better than the best single modality?")
+study, document = widgets.study_page("Statistics", "Is fusion better than the best single modality?")
 scores = cached_results.scores(study, baselines=True)
-parts.need_results(study, scores)
+widgets.require_results(study, scores)
 
 comparisons = statistics.fusion_comparisons(scores)
 if not comparisons:
@@ -17,33 +17,33 @@ else:
     best = comparisons[0]
     few = statistics.too_few(subjects=best.subjects)
     if few:
-        st.warning(parts.plain(few))
+        st.warning(widgets.escape_markdown(few))
     else:
-        st.success(parts.plain(figures.sentence(best)))
+        st.success(widgets.escape_markdown(figures.comparison_sentence(best)))
     st.dataframe(figures.comparison_table(comparisons), hide_index=True, key="results_statistics_table")
     left, right = st.columns([3, 2])
     right.caption(figures.METHOD_NOTE)
     with left:
-        parts.chart(
-            figures.paired(scores, "fusion", best.b),
+        widgets.chart(
+            figures.paired_lines(scores, "fusion", best.b),
             "results_statistics_paired",
             f"One line per subject from the accuracy of {best.b} to that of fusion.",
         )
-        st.caption(f"Accuracy per trial, n = {theme.counted(best.subjects, 'subject')}.")
+        st.caption(f"Accuracy per trial, n = {theme.plural(best.subjects, 'subject')}.")
 
 if splittable := columns.columns(study):
-    st.subheader("Does it differ between kinds of trials", anchor=False)
-    kind = st.selectbox("Split by", splittable, index=None, placeholder="A column", key="results_statistics_split")
-    if kind:
-        with parts.shown_errors():
+    st.subheader("Differences between kinds of trials", anchor=False)
+    column = st.selectbox("Split by", splittable, index=None, placeholder="A column", key="results_statistics_split")
+    if column:
+        with widgets.show_errors():
             st.dataframe(
-                figures.kinds_table(cached_results.kinds(study, kind)), hide_index=True, key="results_statistics_kinds"
+                figures.column_table(cached_results.scores_by_column(study, column)),
+                hide_index=True,
+                key="results_statistics_kinds",
             )
-        st.caption(
-            "Accuracy per trial: mean ± standard deviation over subjects, and the number of trials of all of them."
-        )
+        st.caption("Accuracy per trial: mean ± standard deviation over subjects, and the total number of trials.")
 
-st.subheader("What is mistaken for what", anchor=False)
+st.subheader("Confusion matrix", anchor=False)
 trials = cached_results.trials(study)
 stages = list(dict.fromkeys(trials["stage"]))
 stage = st.segmented_control(
@@ -54,17 +54,19 @@ stage = st.segmented_control(
     format_func=theme.label,
     key="results_statistics_stage",
 )
-people = tables.natural(trials["subject"])
+subjects = tables.natural(trials["subject"])
 subject = st.selectbox(
-    "Subject", people, index=None, placeholder="All subjects together", key="results_statistics_subject"
+    "Subject", subjects, index=None, placeholder="All subjects together", key="results_statistics_subject"
 )
-rows = trials[(trials["stage"] == stage) & (trials["subject"].isin([subject] if subject else people))]
+rows = trials[(trials["stage"] == stage) & (trials["subject"].isin([subject] if subject else subjects))]
 if rows.empty:
     st.info(f"No finished run of {theme.label(stage)} for this subject.")
 else:
     counts = tables.confusion(rows)
-    parts.chart(figures.confusion(counts, stage), "results_statistics_confusion", f"Confusion matrix of {stage}.")
+    widgets.chart(
+        figures.confusion_matrix(counts, stage), "results_statistics_confusion", f"Confusion matrix of {stage}."
+    )
     st.caption(
         f"Share of each label's test trials and their number; n = {int(counts.to_numpy().sum())} decisions"
-        + (" (each seed's own)." if rows["seed"].nunique() > 1 else ".")
+        + (" (one per seed)." if rows["seed"].nunique() > 1 else ".")
     )

@@ -1,65 +1,65 @@
-"""Set up a study: what to train, on what, how; what it will run is shown before anything is queued."""
+"""The launch form of a study; its plan is shown before anything is queued."""
 
 import streamlit as st
 
 from eavdash.results.marks import marks_of
 from eavdash.store import checkpoints_root
 from eavdash.studies.overview import size
-from eavdash.ui import actions, cached_data, parts, theme
+from eavdash.ui import actions, cached_data, theme, widgets
 from eavdash.ui.training import copy_settings, execution_form, launch_form
 
-parts.head("Set up a study", "What should be trained, on which recordings, and how is it tested?")
-parts.message()
+widgets.page_head("Set up a study", "What should be trained, on which recordings, and how should it be tested?")
+widgets.show_message()
 root = checkpoints_root()
 launch_form.initialise()
 
 left, right = st.columns([2, 1])
-path = parts.dataset_input("training_launch_dataset", left)
+path = widgets.dataset_input("training_launch_dataset", left)
 name = right.text_input(
     "Study name", placeholder="my-study", key="training_launch_name", persist_state="session"
 ).strip()
 
-parts.need_dataset(path)
-with parts.shown_errors():
+widgets.require_dataset(path)
+with widgets.show_errors():
     table = cached_data.dataset(path)
-parts.simulated_banner(table.simulated)
+widgets.simulated_banner(table.simulated)
 st.caption(
-    f"{theme.counted(len(table.frame), 'trial')} of {theme.counted(len(table.subjects), 'subject')} in "
+    f"{theme.plural(len(table.frame), 'trial')} of {theme.plural(len(table.subjects), 'subject')} in "
     f"{len(table.classes)} classes: "
-    f"{parts.plain(', '.join(table.classes))}."
+    f"{widgets.escape_markdown(', '.join(table.classes))}."
 )
-with parts.shown_errors():
+with widgets.show_errors():
     request = launch_form.form(table.subjects, conditions="condition" in table.frame)
 
 st.subheader("What will run", anchor=False)
 if not name:
-    st.info("Give the study a name to see what it will run.")
+    st.info("Enter a study name to see its runs.")
     st.stop()
-plan = copy_settings.planned(path, name, request.config, request.selection, root)
+plan = copy_settings.plan_or_conflict(path, name, request.config, request.selection, root)
 st.markdown(launch_form.plan_sentence(plan))
-copy_settings.compared(plan)
-if plan.existing and plan.study == parts.current_study():
-    st.page_link(parts.MONITOR, label="Watch the runs")
+copy_settings.show_differences(plan)
+if plan.existing and plan.study == widgets.current_study():
+    st.page_link(widgets.MONITOR, label="Watch the runs")
 st.dataframe(launch_form.plan_table(plan), hide_index=True, key="training_launch_plan")
-if took := launch_form.time_sentence(plan, request.execution):
-    st.caption(parts.plain(took))
+if time_sentence := launch_form.time_sentence(plan, request.execution):
+    st.caption(widgets.escape_markdown(time_sentence))
 used, free = cached_data.disk_use(root)
-st.caption(f"Studies take {size(used)} on disk so far; {size(free)} are free.")
+st.caption(f"Studies use {size(used)} of disk space; {size(free)} are free.")
 if st.button(
-    "Room that the windows take",
-    help="Recordings are read once into windows that later studies share. Sizing them looks at every recording.",
+    "Estimate the disk space of the windows",
+    help="Recordings are preprocessed once into windows that later studies share. The estimate opens every recording.",
     key="training_launch_room",
 ):
-    with st.spinner("Looking at the recordings ..."), parts.shown_errors():
-        st.info(f"Windows: {cached_data.room(path, request.config, request.selection.subjects, root)}.")
-execution_form.checked(root, request.execution, "training_launch")
-if out := launch_form.left_out(plan):
-    with st.expander(f"Left out or unable to start ({len(out)})", key="training_launch_left_out"):
-        parts.bullet(out)
+    with st.spinner("Checking the recordings ..."), widgets.show_errors():
+        st.info(f"Windows: {cached_data.disk_space_sentence(path, request.config, request.selection.subjects, root)}.")
+execution_form.check_button(root, request.execution, "training_launch")
+if reasons := launch_form.left_out_reasons(plan):
+    with st.expander(f"Left out or unable to start ({len(reasons)})", key="training_launch_left_out"):
+        widgets.bullet_list(reasons)
 for note in plan.notes:
-    st.caption(parts.plain(note))
+    st.caption(widgets.escape_markdown(note))
 for mark in marks_of(request.config):
-    st.warning(parts.plain(mark.sentence))
+    st.warning(widgets.escape_markdown(mark.sentence))
 st.button(
     "Queue this study",
     type="primary",

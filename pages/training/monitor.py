@@ -1,29 +1,29 @@
-"""Every run of the study, filling in live: states, progress, accuracy; curves, log and reason of the chosen ones."""
+"""All runs of the study, updated live: states, progress and accuracy; curves, log and reason of the selected runs."""
 
 import streamlit as st
 
-from eavdash.ui import cached_results, cached_runs, parts
+from eavdash.ui import cached_results, cached_runs, widgets
 from eavdash.ui.training import monitor_page, run_details
 
-study, document = parts.study_page("Runs", "What is running, what is done, and what went wrong?")
+study, document = widgets.study_page("Runs", "What is running, what is done, and what went wrong?")
 
 
 @st.fragment(run_every=1.5)
 def live() -> None:
-    """The grid and the chosen runs; looked at again, so that a change is on the screen within two seconds."""
-    parts.message()
+    """Show the grid and the selected runs; polled, so that a change is on the screen within two seconds."""
+    widgets.show_message()
     snapshot = cached_runs.snapshot(study)
     if snapshot.empty:
         st.info("This study has no runs yet.")
-        st.page_link(parts.LAUNCH, label="Set up a study")
+        st.page_link(widgets.LAUNCH, label="Set up a study")
         return
-    if trouble := cached_runs.conductor(study.path.parent):
-        st.error(parts.plain(trouble))
-    tested = cached_results.tested(study)
+    if problem := cached_runs.scheduler_problem(study.path.parent):
+        st.error(widgets.escape_markdown(problem))
+    tested = cached_results.test_trial_counts(study)
     monitor_page.progress(study, snapshot)
-    chosen = monitor_page.grid(snapshot, tested)
-    monitor_page.buttons(study, snapshot, chosen)
-    run_details.chosen(study, chosen, tested)
+    chosen = monitor_page.run_grid(snapshot, tested)
+    monitor_page.run_buttons(study, snapshot, chosen)
+    run_details.show_runs(study, chosen, tested)
 
 
 live()

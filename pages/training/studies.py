@@ -1,31 +1,31 @@
-"""Studies as a whole: what is there, how far, how large; copy one, add to it, put it away, delete it."""
+"""The list of studies with progress and size; clone, extend, verify, archive or delete one."""
 
 import streamlit as st
 
 from eavdash.store import StudyDir, checkpoints_root
-from eavdash.ui import cached_runs, parts
+from eavdash.ui import cached_runs, widgets
 from eavdash.ui.training import studies
 
-parts.head("Studies", "What is there, how far is it, and how much room does it take?")
+widgets.page_head("Studies", "Which studies exist, how far are they, and how much disk space do they use?")
 root = checkpoints_root()
 every = cached_runs.overview(root)
-shown = studies.choose_shown(every)
-if not studies.chosen(shown):
-    parts.message()
+shown = studies.filter_archived(every)
+if not studies.chosen_study(shown):
+    widgets.show_message()
 if every.empty:
     st.info("There is no study yet. Train one first, or run `make demo` for a study with simulated recordings.")
-    st.page_link(parts.LAUNCH, label="Set up a study")
+    st.page_link(widgets.LAUNCH, label="Set up a study")
     st.stop()
 if shown.empty:
     st.info("All studies are archived.")
     st.stop()
-name = studies.table(shown)
+name = studies.study_table(shown)
 if name:
     row = shown[shown["study"] == name].iloc[0].to_dict()
-    studies.head(row)
-    parts.message()  # beside the button that was pressed
+    studies.study_head(row)
+    widgets.show_message()  # near the button that was pressed
     study = StudyDir(root / name)
-    studies.buttons(study, row)
-    studies.findings(study)
-    studies.growing(study, row)
-    studies.going(study, row)
+    studies.study_buttons(study, row)
+    studies.show_verification(study)
+    studies.extension_form(study, row)
+    studies.archive_form(study, row)

@@ -1,4 +1,4 @@
-"""The main job in a real browser: launch, watch, see the bars, click one, open a trial, see why."""
+"""The main workflow in a real browser: launch, watch, open the bars, click one, explain a trial."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_from_the_launch_form_to_three_attribution_maps(app: str, page: Page, tm
     data = make_recordings(tmp_path / "data", subjects=2)
     study = StudyDir(tmp_path / "checkpoints" / "pilot")
 
-    # Fill in the form and queue; a second click right after the first launches nothing twice.
+    # Fill in the form and queue; a double click launches nothing twice.
     page.goto(f"{app}/launch")
     fill(page, "Dataset", str(data))
     fill(page, "Study name", "pilot")
@@ -110,12 +110,12 @@ def test_from_the_launch_form_to_three_attribution_maps(app: str, page: Page, tm
     expect(page.get_by_text(re.compile("All 8 runs of this study exist already"))).to_be_visible()
     page.get_by_role("link", name="Watch the runs").click()
 
-    # The grid fills in by itself.
+    # The grid updates without a reload.
     expect(page.get_by_role("heading", name="Runs")).to_be_visible()
     expect(page.get_by_text(re.compile(r"8 runs: 8 done"))).to_be_visible(timeout=400 * SECOND)
     assert {r.name: r.status()["attempt"] for r in study.runs()} == {r.name: 1 for r in study.runs()}
 
-    # Bars, with a number of trials beside them; a click shows that subject's trials.
+    # Bars, with the number of trials; a click shows that subject's trials.
     page.goto(f"{app}/?study=pilot")
     expect(page.get_by_text(re.compile("too few", re.IGNORECASE)).first).to_be_visible(timeout=60 * SECOND)
     settled(page)
@@ -132,7 +132,7 @@ def test_from_the_launch_form_to_three_attribution_maps(app: str, page: Page, tm
     page.mouse.click(box["x"] + 15, box["y"] + 52)  # the selection mark of the first row
     page.get_by_role("button", name=re.compile("Explain trial")).click()
 
-    # One trial: attention shares that add up, and a map for each modality with its completeness gap.
+    # One trial: attention shares that add up to 100 %, and a map for each modality with the completeness gap.
     expect(page.get_by_role("heading", name="One trial")).to_be_visible()
     caption = page.get_by_text(re.compile(r"Over the trial:"))
     expect(caption).to_be_visible()

@@ -1,4 +1,4 @@
-"""The player in a real browser: one playhead, in step with the video, for whatever a trial has."""
+"""The player in a real browser: one playhead in sync with the video, for all combinations of modalities."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ st.write("told", player(PlayerTrial(preview, playable(Cut(video, 0.0, 20.0), Non
 
 
 def frame_of(time: float) -> int:
-    """The grey of the frame that is shown at a time of the made video, in steps of ten."""
+    """Return the grey level of the made video's frame at a time, in steps of ten."""
     return int(time * RATE + 1e-6) % 20
 
 
 def make_video(path: Path, frames: int) -> str:
-    """A 640x480 video whose frames carry their number as grey, over noise that makes the file as large as real ones."""
+    """Make a 640x480 video whose frames have their number as grey level, with noise for a realistic file size."""
     noise = np.random.default_rng(0).integers(-12, 13, (480, 1280), dtype=np.int16)
     with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=RATE, options={"g": "50", "preset": "ultrafast", "crf": "28"})
@@ -81,7 +81,7 @@ def make_video(path: Path, frames: int) -> str:
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset of trials that have all, or some, of the modalities."""
+    """A dataset of trials with all or some of the modalities."""
     folder = tmp_path_factory.mktemp("trials")
     rng = np.random.default_rng(0)
     clock = np.arange(20 * 16000) / 16000
@@ -91,7 +91,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     video, short = make_video(folder / "a.mp4", FRAMES), make_video(folder / "short.mp4", 50)
     rows = [
         {"trial": "all", "video": video, "audio": "a.wav", "eeg": "a.mat#1"},
-        {"trial": "stretch", "video": video, "audio": "a.wav", "eeg": "a.mat#1", "start": 7.36, "stop": 12.36},
+        {"trial": "segment", "video": video, "audio": "a.wav", "eeg": "a.mat#1", "start": 7.36, "stop": 12.36},
         {"trial": "sound", "audio": "a.wav"},
         {"trial": "brain", "eeg": "a.mat#1"},
         {"trial": "video", "video": short},
@@ -105,7 +105,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def served(script: Path, checkpoints: Path, first: int) -> Iterator[str]:
-    """A script on our server, with the app's folder as working folder; it may not answer yet."""
+    """Serve a script with our server in the app's folder; it may not be ready yet."""
     port = free_port(first)
     command = [sys.executable, "-m", "eavdash.ui.server", "run", str(script), "--server.port", str(port)]
     environment = {**os.environ, "EAVDASH_CHECKPOINTS": str(checkpoints), "PYTHONPATH": str(APP.parent)}
@@ -164,8 +164,8 @@ def page(browser: Browser, addresses: dict[str, str], table: Path) -> Iterator[P
     made.close()
 
 
-def opened(page: Page, trial: str, ready: bool = True) -> Locator:
-    """The player of a trial, ready to play."""
+def open_trial(page: Page, trial: str, ready: bool = True) -> Locator:
+    """Return the player of a trial, ready to play."""
     player = page.locator(".player")
     wanted = f"Player: subject 1, trial {trial}"
     if player.get_attribute("aria-label") != wanted:
@@ -182,7 +182,7 @@ def opened(page: Page, trial: str, ready: bool = True) -> Locator:
 
 
 def media(player: Locator) -> str:
-    """Which element plays, "" for none."""
+    """Return the name of the element that plays, "" for none."""
     return str(player.evaluate("player => player.querySelector('video[src], audio[src]')?.localName || ''"))
 
 
@@ -202,13 +202,13 @@ def cursor(player: Locator) -> float:
     return float(player.evaluate(f"player => {{ {READ} return read()[0]; }}"))
 
 
-def sampled(player: Locator, seconds: float) -> tuple[np.ndarray, np.ndarray]:
-    """(time of the cursor, time of the media element), right after each painted frame, and whenever a timer fires."""
-    painted, whenever = player.evaluate(
+def sample(player: Locator, seconds: float) -> tuple[np.ndarray, np.ndarray]:
+    """Sample (time of the cursor, time of the media element) after each painted frame, and on a timer."""
+    painted, timed = player.evaluate(
         f"""async (player, seconds) => {{ {READ}
-        const painted = [], whenever = [], channel = new MessageChannel();
+        const painted = [], timed = [], channel = new MessageChannel();
         channel.port1.onmessage = () => painted.push(read());
-        const timer = setInterval(() => whenever.push(read()), 9);
+        const timer = setInterval(() => timed.push(read()), 9);
         const end = performance.now() + 1000 * seconds;
         await new Promise((done) => {{
           const next = () => {{
@@ -219,21 +219,21 @@ def sampled(player: Locator, seconds: float) -> tuple[np.ndarray, np.ndarray]:
         }});
         clearInterval(timer);
         channel.port1.close();
-        return [painted, whenever];
+        return [painted, timed];
         }}""",
         seconds,
     )
-    return np.array(painted), np.array(whenever)
+    return np.array(painted), np.array(timed)
 
 
 def drift(samples: np.ndarray) -> np.ndarray:
     return np.abs(samples[:, 0] - samples[:, 1])
 
 
-def said(what: str, painted: np.ndarray, whenever: np.ndarray) -> str:
+def summary(what: str, painted: np.ndarray, timed: np.ndarray) -> str:
     words = [
         f"{name} {np.median(d):.1f} median, {np.percentile(d, 95):.1f} 95 %, {d.max():.1f} ms largest of {len(d)}"
-        for name, d in (("painted:", 1000 * drift(painted)), ("at any time:", 1000 * drift(whenever)))
+        for name, d in (("painted:", 1000 * drift(painted)), ("at any time:", 1000 * drift(timed)))
     ]
     return f"{what}: {'; '.join(words)}"
 
@@ -246,7 +246,7 @@ def click_at(player: Locator, time: float, length: float, lane: str = "waveform"
 
 
 def test_the_cursor_is_where_the_video_is(page: Page, capsys: pytest.CaptureFixture[str]) -> None:
-    player = opened(page, "all")
+    player = open_trial(page, "all")
     lines = [f"20 s, 640x480: ready to play {player.get_attribute('data-canplay')} ms after the player was there"]
     assert int(player.get_attribute("data-canplay") or 10**6) < 10_000
     for speed, seconds, seeks in (("1", 2.5, ()), ("2", 2.0, ()), ("1", 0.7, (3.0, 15.0, 8.0))):
@@ -261,8 +261,8 @@ def test_the_cursor_is_where_the_video_is(page: Page, capsys: pytest.CaptureFixt
             if seek is not None:
                 click_at(player, seek, 20.0)
             for _ in range(TRIES):
-                painted, whenever = sampled(player, seconds)
-                lines.append(said(f"{speed}x{f', sought {seek:g} s' if seek else ''}", painted, whenever))
+                painted, timed = sample(player, seconds)
+                lines.append(summary(f"{speed}x{f', sought {seek:g} s' if seek else ''}", painted, timed))
                 if np.percentile(drift(painted), 95) < DRIFT:
                     break
             assert len(painted) >= 5
@@ -270,10 +270,10 @@ def test_the_cursor_is_where_the_video_is(page: Page, capsys: pytest.CaptureFixt
             if seek is not None:
                 assert seek - 0.1 <= painted[0, 1] < seek + 5, "it did not play from there"
             assert np.percentile(drift(painted), 95) < DRIFT, lines[-1]
-            assert np.median(drift(whenever)) < DRIFT, lines[-1]
+            assert np.median(drift(timed)) < DRIFT, lines[-1]
         player.locator(".ruler").press(" ")
         expect(player).not_to_have_class(re.compile("playing"))
-        painted, _ = sampled(player, 0.2)
+        painted, _ = sample(player, 0.2)
         assert drift(painted).max() < 0.005, "at rest they are the same"
     player.locator(".speed select").select_option("1")
     with capsys.disabled():
@@ -281,16 +281,16 @@ def test_the_cursor_is_where_the_video_is(page: Page, capsys: pytest.CaptureFixt
 
 
 def test_the_measurement_sees_a_cursor_that_lags(page: Page) -> None:
-    player = opened(page, "all")
+    player = open_trial(page, "all")
     width = float(player.locator(".ruler").evaluate("ruler => ruler.clientWidth"))
     player.locator(".cursor").evaluate("(c, px) => { c.style.marginLeft = px + 'px'; }", -0.08 / 20 * width - 1)
-    painted, _ = sampled(player, 0.1)
+    painted, _ = sample(player, 0.1)
     player.locator(".cursor").evaluate("c => { c.style.marginLeft = ''; }")
     assert drift(painted).max() > DRIFT
 
 
 def shown_frame(player: Locator) -> int:
-    """The number (modulo 20) of the frame that is on the screen."""
+    """Return the number (modulo 20) of the frame on the screen."""
     grey = player.locator("video").evaluate(
         """async (video) => {
         if (video.seeking) await new Promise((done) => video.addEventListener('seeked', done, { once: true }));
@@ -306,11 +306,11 @@ def shown_frame(player: Locator) -> int:
     return round((grey - 30) / 10)
 
 
-@pytest.mark.parametrize(("trial", "start", "length"), [("all", 0.0, 20.0), ("stretch", 7.36, 5.0)])
+@pytest.mark.parametrize(("trial", "start", "length"), [("all", 0.0, 20.0), ("segment", 7.36, 5.0)])
 def test_time_0_is_the_trials_start_and_arrows_step_a_frame(
     page: Page, trial: str, start: float, length: float
 ) -> None:
-    player = opened(page, trial)
+    player = open_trial(page, trial)
     assert shown_frame(player) == frame_of(start)
     for _ in range(3):
         player.locator(".ruler").press("ArrowRight")
@@ -328,7 +328,7 @@ def test_time_0_is_the_trials_start_and_arrows_step_a_frame(
 
 
 def test_dragging_over_a_lane_seeks(page: Page) -> None:
-    player = opened(page, "all")
+    player = open_trial(page, "all")
     for lane in ("waveform", "spectrogram", "eeg"):
         box = player.locator(f'.lane[data-lane="{lane}"] .base').bounding_box()
         assert box is not None
@@ -344,17 +344,17 @@ def test_dragging_over_a_lane_seeks(page: Page) -> None:
         assert cursor(player) == pytest.approx(15, abs=0.1), "the button is up"
 
 
-def test_python_is_told_when_the_player_rests_and_not_before(page: Page) -> None:
-    player = opened(page, "all")
-    told = page.get_by_text(re.compile(r"^At \d+\.\d\d s"))
+def test_the_time_is_reported_to_python_only_when_the_player_rests(page: Page) -> None:
+    player = open_trial(page, "all")
+    moment = page.get_by_text(re.compile(r"^At \d+\.\d\d s"))
     click_at(player, 5.0, 20.0)
-    expect(told).to_have_text(re.compile(r"^At (4\.9|5\.0)\d s · window [12] of 5 s · strongest delta at "))
+    expect(moment).to_have_text(re.compile(r"^At (4\.9|5\.0)\d s · window [12] of 5 s · strongest delta at "))
     player.locator(".ruler").press(" ")
     expect(player).to_have_class(re.compile("playing"))
     page.wait_for_function("player => player.querySelector('video').currentTime > 6.2", arg=player.element_handle())
-    expect(told).to_have_text(re.compile(r"^At (4\.9|5\.0)"), timeout=1)
+    expect(moment).to_have_text(re.compile(r"^At (4\.9|5\.0)"), timeout=1)
     player.locator(".ruler").press(" ")
-    expect(told).to_have_text(re.compile(r"^At ([6-9]|1\d)\."))
+    expect(moment).to_have_text(re.compile(r"^At ([6-9]|1\d)\."))
     assert cursor(player) > 6, "the answer's rerun leaves the player where it is"
 
 
@@ -367,8 +367,8 @@ def test_python_is_told_when_the_player_rests_and_not_before(page: Page) -> None
         ("still", "audio", ["waveform", "spectrogram"]),
     ],
 )
-def test_whatever_a_trial_has(page: Page, trial: str, plays: str, lanes: list[str]) -> None:
-    player = opened(page, trial)
+def test_every_combination_of_modalities(page: Page, trial: str, plays: str, lanes: list[str]) -> None:
+    player = open_trial(page, trial)
     assert media(player) == plays
     seen = [lane.get_attribute("data-lane") for lane in player.locator(".lane").all() if lane.is_visible()]
     assert seen == lanes
@@ -379,15 +379,15 @@ def test_whatever_a_trial_has(page: Page, trial: str, plays: str, lanes: list[st
         f"player => {{ {READ} return read()[0] > 0.4; }}", arg=player.element_handle(), timeout=20 * SECOND
     )
     if plays:
-        painted, _ = sampled(player, 0.5)
+        painted, _ = sample(player, 0.5)
         assert np.median(drift(painted)) < DRIFT
     player.locator(".ruler").press(" ")
     player.locator(".ruler").press("End")
     expect(player.locator(".time")).to_have_text(re.compile(r"^(\d+\.\d\d) / \1 s$"))
 
 
-def test_a_trial_goes_on_after_its_video(page: Page) -> None:
-    player = opened(page, "longer")
+def test_a_trial_continues_after_its_video(page: Page) -> None:
+    player = open_trial(page, "longer")
     assert media(player) == "video"
     player.locator(".ruler").press("Shift+ArrowRight")
     player.locator(".speed select").select_option("2")
@@ -400,13 +400,13 @@ def test_a_trial_goes_on_after_its_video(page: Page) -> None:
     at = cursor(player)
     assert 3 < at < 15
     player.locator(".ruler").press("Home")
-    painted, _ = sampled(player, 0.1)
+    painted, _ = sample(player, 0.1)
     assert drift(painted).max() < 0.005, "back on the video's clock"
 
 
-def test_a_recording_that_does_not_come_does_not_hide_the_rest(page: Page) -> None:
+def test_a_recording_that_cannot_be_loaded_does_not_hide_the_rest(page: Page) -> None:
     page.route("**/eavdash-media/**", lambda route: route.abort())
-    player = opened(page, "still", ready=False)
+    player = open_trial(page, "still", ready=False)
     note = player.get_by_text("The recording cannot be played here; the rest of the trial can.")
     expect(note).to_be_visible(timeout=30 * SECOND)
     player.locator(".ruler").press(" ")
@@ -415,12 +415,12 @@ def test_a_recording_that_does_not_come_does_not_hide_the_rest(page: Page) -> No
     )
     player.locator(".ruler").press(" ")
     page.unroute("**/eavdash-media/**")
-    opened(page, "all")
+    open_trial(page, "all")
     expect(note).to_be_hidden()
 
 
 def test_gain_bands_and_speed(page: Page) -> None:
-    player = opened(page, "brain")
+    player = open_trial(page, "brain")
     traces, field = player.locator('.lane[data-lane="eeg"] .base'), player.locator(".field")
     pixels = "canvas => canvas.toDataURL()"
     before = traces.evaluate(pixels)
@@ -447,7 +447,7 @@ def test_gain_bands_and_speed(page: Page) -> None:
 @pytest.mark.parametrize("width", [1440, 390])
 def test_nothing_overlaps(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 900})
-    player = opened(page, "all")
+    player = open_trial(page, "all")
     parts = [".picture", ".scalp", ".transport", ".ruler", *(f'[data-lane="{n}"]' for n in ("waveform", "eeg"))]
     page.wait_for_function(
         "player => { const r = player.getRootNode().querySelector('.ruler').getBoundingClientRect();"
@@ -476,15 +476,15 @@ def test_overlays_are_drawn_and_can_be_hidden(browser: Browser, addresses: dict[
     player = page.locator(".player")
     player.wait_for()
     expect(player).to_have_attribute("data-canplay", re.compile(r"\d+"))
-    places = {
+    selectors = {
         "video": ".picture",
         "waveform": '[data-lane="waveform"] .strip',
         "spectrogram": '[data-lane="spectrogram"] .strip',
         "eeg": '[data-lane="eeg"] .scroller',
         "scalp": ".map",
     }
-    for lane, place in places.items():
-        shown = player.locator(place)
+    for lane, selector in selectors.items():
+        shown = player.locator(selector)
         with_overlay = shown.screenshot()
         player.get_by_label(f"over {lane}").uncheck()
         without = shown.screenshot()

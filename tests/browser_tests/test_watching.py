@@ -1,4 +1,4 @@
-"""The page of runs in a real browser: a change on disk appears by itself, cells are chosen, the end is told."""
+"""The page Runs in a real browser: changes on disk appear, cells are selected, the end triggers a notification."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from eavdash.store import RunDir
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SECOND = 1000  # Playwright counts in milliseconds
-#: Remembers notifications instead of showing them.
-REMEMBER = """
-window.told = [];
+#: Records notifications instead of showing them.
+RECORD = """
+window.notified = [];
 window.Notification = class {
   static permission = "default";
   static async requestPermission() { return (Notification.permission = "granted"); }
-  constructor(title, options) { window.told.push(`${title}: ${options.body}`); }
+  constructor(title, options) { window.notified.push(`${title}: ${options.body}`); }
 };
 """
 
@@ -56,17 +56,17 @@ def test_the_page_follows_the_files(tmp_path: Path) -> None:
         threading.Thread(target=beat, args=(run,), daemon=True).start()
         browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1440, "height": 900})
-        page.add_init_script(REMEMBER)
+        page.add_init_script(RECORD)
         expect.set_options(timeout=60 * SECOND)  # a busy machine is no failure
         page.goto(f"{address}/monitor?study=demo")
         expect(cell(page, "1, Audio")).to_contain_text("running 7/12")
         expect(page).to_have_title("6/8 · eavdash")
 
-        # What is written on disk appears by itself.
+        # A change on disk appears without a reload.
         run.update(epoch=8)
         expect(cell(page, "1, Audio")).to_contain_text("running 8/12", timeout=10 * SECOND)
 
-        # Cells are chosen one by one, in quick succession too, and their curves lie over each other.
+        # Cells are selected one by one, also in quick succession, and their curves share a chart.
         cell(page, "1, Audio").click()
         for name in ("1, Vision", "2, Audio"):
             cell(page, name).click(modifiers=["Control"])
@@ -81,7 +81,7 @@ def test_the_page_follows_the_files(tmp_path: Path) -> None:
         page.get_by_role("button", name=re.compile("^EEG:")).click()
         expect(page.locator('.cell[aria-pressed="true"]')).to_have_count(3)
 
-        # The end of the study is told once, to whoever asked for it.
+        # The end of the study triggers one notification, if it was enabled.
         page.get_by_role("button", name="Notify me when it ends").click()
         expect(page.get_by_role("button", name="Do not notify me")).to_be_visible()
         study.run("s02-eeg").transition("cancelled", reason="cancelled")
@@ -90,11 +90,11 @@ def test_the_page_follows_the_files(tmp_path: Path) -> None:
         expect(page).to_have_title("1 failed · eavdash", timeout=10 * SECOND)
         expect(cell(page, "1, Audio")).to_contain_text("failed")
         page.wait_for_timeout(4 * SECOND)
-        assert page.evaluate("window.told") == ["demo has ended: 8 runs: 6 done, 1 failed, 1 cancelled"]
+        assert page.evaluate("window.notified") == ["demo has ended: 8 runs: 6 done, 1 failed, 1 cancelled"]
         expect(page.get_by_role("button", name="Do not notify me")).to_have_count(0)  # it has ended
         expect(page.get_by_test_id("stException")).to_have_count(0)
 
-        # Elsewhere the tab has its own name again.
+        # Other pages have the usual tab title.
         page.get_by_role("link", name="Launch").click()
         expect(page).to_have_title("eavdash")
         browser.close()

@@ -63,7 +63,7 @@ def test_every_command_has_a_handler() -> None:
         ("make-demo", "{data}/demo", "--subjects", "0"),
     ],
 )
-def test_wrong_use_is_one_sentence_and_exit_code_2(
+def test_wrong_usage_is_one_sentence_and_exit_code_2(
     arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("EAVDASH_CHECKPOINTS", str(tmp_path / "c"))
@@ -80,104 +80,113 @@ def test_wrong_use_is_one_sentence_and_exit_code_2(
     ("variable", "value"),
     [("EAVDASH_SLOTS", "x"), ("EAVDASH_RAM", "0"), ("EAVDASH_IDLE", "soon"), ("EAVDASH_IDLE", "-1")],
 )
-def test_a_variable_that_cannot_be_is_named_by_every_command(
+def test_an_invalid_variable_is_reported_by_every_command(
     variable: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(variable, value)
     for command in (("status",), ("studies",), ("pause", "nothing")):
         assert run(*command, "--checkpoints", tmp_path) == 2
-        assert f"eavdash: {variable}: expected" in capsys.readouterr().err
+        assert f"eavdash: {variable}: " in capsys.readouterr().err
 
 
-def test_a_file_is_no_place_for_studies(
+def test_a_file_cannot_be_the_folder_of_studies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("mine")
     for command in (("status",), ("studies",), ("cache", "list"), ("results", "demo")):
-        for place in (file, file / "below"):
-            assert run(*command, "--checkpoints", place) == 2
-            assert f"{file}: expected a folder for studies, found a file" in capsys.readouterr().err
+        for folder in (file, file / "below"):
+            assert run(*command, "--checkpoints", folder) == 2
+            assert f"eavdash: {file}: " in capsys.readouterr().err
     monkeypatch.setenv("EAVDASH_CHECKPOINTS", str(file))
     assert run("status") == 2
-    assert run("status", "--checkpoints", tmp_path / "not there yet") == 0
+    assert run("status", "--checkpoints", tmp_path / "new") == 0
 
 
-def test_subjects_that_are_not_there_are_named(
-    tmp_path: Path, checkpoints: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_subjects_are_named(tmp_path: Path, checkpoints: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = make_recordings(tmp_path / "data", subjects=2)
     train = ("train", data, "--study", "p", "--dry-run", "--checkpoints", checkpoints)
     assert run(*train, "--subjects", "1,50") == 2
-    assert "--subjects: expected some of 1, 2, found 50;" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "eavdash: --subjects: " in error
+    assert "found 50;" in error
     assert run(*train, "--subjects", "1-99") == 0
-    assert "--subjects 1-99: there are 1, 2" in capsys.readouterr().err
+    assert "--subjects 1-99: only 1, 2 exist" in capsys.readouterr().err
 
 
-def test_a_dataset_that_is_not_there_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_dataset_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("train", tmp_path / "none", "--study", "p", "--checkpoints", tmp_path / "c") == 1
-    assert "expected a dataset folder or a trial table" in capsys.readouterr().err
+    assert f"eavdash: {tmp_path / 'none'}: " in capsys.readouterr().err
 
 
-def test_check_says_what_is_broken_with_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_reports_broken_files_with_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = make_recordings(tmp_path / "data", subjects=1)
-    place = ("--checkpoints", tmp_path / "c")
-    assert run("check", data, "--json", *place) == 0
+    folder = ("--checkpoints", tmp_path / "c")
+    assert run("check", data, "--json", *folder) == 0
     capsys.readouterr()
     (tmp_path / "data" / "1-2.wav").write_bytes(b"")
-    assert run("check", data, "--json", *place) == 1
+    assert run("check", data, "--json", *folder) == 1
     report = json.loads(capsys.readouterr().out)
     assert any("1-2.wav" in str(finding) for finding in report["findings"])
-    assert run("check", data, *place) == 1
+    assert run("check", data, *folder) == 1
     assert "1-2.wav" in capsys.readouterr().out
 
 
-def test_a_dry_run_says_what_would_run_and_writes_nothing(
+def test_a_dry_run_lists_the_runs_and_writes_nothing(
     tmp_path: Path, checkpoints: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = make_recordings(tmp_path / "data", subjects=2)
     train = ("train", data, "--study", "pilot", "--folds", "0", "--checkpoints", checkpoints, "--dry-run")
     assert run(*train, "--json") == 0
-    said = json.loads(capsys.readouterr().out)
-    assert len(said["runs"]) == 8
-    assert said["existing"] == []
+    printed = json.loads(capsys.readouterr().out)
+    assert len(printed["runs"]) == 8
+    assert printed["existing"] == []
     assert run(*train, "--where", "subject=1") == 0
     assert "4 of them would be queued" in capsys.readouterr().err
     assert run(*train, "--where", "mood=calm") == 2
-    assert "column=value with a column among" in capsys.readouterr().err
+    assert "found 'mood'" in capsys.readouterr().err
     assert not checkpoints.exists()
 
 
-def test_a_mistyped_setting_is_answered_with_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_error_of_a_mistyped_setting_suggests_the_nearest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     data = make_recordings(tmp_path / "data", subjects=1)
     assert run("train", data, "--study", "p", "--set", "eeg.lows=1", "--checkpoints", tmp_path / "c") == 2
-    assert "did you mean eeg.low" in capsys.readouterr().err
+    assert "eeg.low" in capsys.readouterr().err.replace("eeg.lows", "")
 
 
-def test_an_option_has_to_be_spelt_out(capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_cannot_be_abbreviated(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         run("train", "data", "--study", "p", "--stage", "eeg")
     assert "unrecognized arguments: --stage" in capsys.readouterr().err
 
 
-def test_scores_say_what_they_leave_out(checkpoints: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_scores_note_unfinished_runs_and_simulated_recordings(
+    checkpoints: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     make_study(checkpoints, "whole")
     make_study(checkpoints, "part", states={"s02-eeg": "failed"}, simulated=False)
     assert run("results", "whole", "--json", "--checkpoints", checkpoints) == 0
-    said = capsys.readouterr().err
-    assert "note: these recordings are simulated" in said
-    assert "not all runs are done" not in said
+    printed = capsys.readouterr().err
+    assert "simulated" in printed
+    assert "not all runs are done" not in printed
     assert run("results", "part", "--json", "--checkpoints", checkpoints) == 0
-    said = capsys.readouterr().err
-    assert "not all runs are done, and only finished ones are counted (11 done, 1 failed)" in said
-    assert "simulated" not in said
+    printed = capsys.readouterr().err
+    assert "not all runs are done" in printed
+    assert "(11 done, 1 failed)" in printed
+    assert "simulated" not in printed
 
 
-def test_a_subject_is_not_asked_of_runs_of_all_subjects(checkpoints: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for of_all in make_study(checkpoints, "across", protocol="loso", states={"*": "failed"}).runs():
-        write_json(of_all.config_file, {**of_all.config(), "subject": None})
+def test_runs_of_all_subjects_cannot_be_selected_by_subject(
+    checkpoints: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for run_of_all in make_study(checkpoints, "across", protocol="loso", states={"*": "failed"}).runs():
+        write_json(run_of_all.config_file, {**run_of_all.config(), "subject": None})
     assert run("retry", "across", "--subject", "1", "--checkpoints", checkpoints) == 2
-    assert "its runs are of all subjects: choose by --fold, --stage or --run" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    for option in ("eavdash: --subject: ", "--fold", "--stage", "--run"):
+        assert option in error
 
 
 @pytest.mark.slow
@@ -185,14 +194,14 @@ def test_a_study_from_recordings_to_explanation(
     tmp_path: Path, checkpoints: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = make_recordings(tmp_path / "data", subjects=2)
-    place = ("--checkpoints", checkpoints)
-    train = ("train", data, "--study", "pilot", "--folds", "0", "--epochs", "3", *settings(), *place)
+    folder = ("--checkpoints", checkpoints)
+    train = ("train", data, "--study", "pilot", "--folds", "0", "--epochs", "3", *settings(), *folder)
     assert run(*train, "--wait", "--json") == 0
     queued = json.loads(capsys.readouterr().out)
     assert set(queued["states"].values()) == {"done"}
     assert len(queued["runs"]) == 8
 
-    # The same again launches nothing; another configuration is refused.
+    # The same command again starts nothing; another configuration is refused.
     changed = {r.name: r.status()["started"] for r in StudyDir(checkpoints / "pilot").runs()}
     assert run(*train, "--wait", "--json") == 0
     capsys.readouterr()
@@ -200,7 +209,7 @@ def test_a_study_from_recordings_to_explanation(
     assert run(*train, "--set", "window=1") == 2
     assert "window: 2.0 → 1.0" in capsys.readouterr().err
 
-    assert run("results", "pilot", "--baselines", "--format", "json", *place) == 0
+    assert run("results", "pilot", "--baselines", "--format", "json", *folder) == 0
     rows = json.loads(capsys.readouterr().out)
     assert {row["stage"] for row in rows} == {*("vision", "audio", "eeg", "fusion", *BASELINES)}
     for row in rows:
@@ -208,40 +217,40 @@ def test_a_study_from_recordings_to_explanation(
         assert 0 <= row["accuracy"] <= 1
         assert list(row)[:5] == ["study", "subject", "stage", "level", "n"]
     for form in ("table", "csv", "latex"):
-        assert run("results", "pilot", "--format", form, "--by", "fold,seed", *place) == 0
+        assert run("results", "pilot", "--format", form, "--by", "fold,seed", *folder) == 0
         assert "fusion" in capsys.readouterr().out
-    assert run("results", "pilot", "--level", "frame", "--json", *place) == 0
+    assert run("results", "pilot", "--level", "frame", "--json", *folder) == 0
     assert {row["stage"] for row in json.loads(capsys.readouterr().out)} == {"vision"}
-    assert run("results", "pilot", "--by", "mood", *place) == 2
+    assert run("results", "pilot", "--by", "mood", *folder) == 2
     capsys.readouterr()
 
-    assert run("results", "pilot", "--trials", "--format", "json", *place) == 0
+    assert run("results", "pilot", "--trials", "--format", "json", *folder) == 0
     tested = json.loads(capsys.readouterr().out)
     assert {row["stage"] for row in tested} == {"vision", "audio", "eeg", "fusion"}
     assert all((row["label"] == row["predicted"]) == row["correct"] for row in tested)
 
-    assert run("status", "pilot", "--json", *place) == 0
+    assert run("status", "pilot", "--json", *folder) == 0
     assert {row["shown"] for row in json.loads(capsys.readouterr().out)} == {"done"}
-    assert run("status", *place) == 0
+    assert run("status", *folder) == 0
     assert "pilot" in capsys.readouterr().out
-    assert run("logs", "pilot/s01-eeg", "--lines", "2", *place) == 0
+    assert run("logs", "pilot/s01-eeg", "--lines", "2", *folder) == 0
     assert len(capsys.readouterr().out.splitlines()) <= 2
 
-    assert run("explain", "pilot", "--subject", "1", "--trial", "1", "--json", *place) == 0
+    assert run("explain", "pilot", "--subject", "1", "--trial", "1", "--json", *folder) == 0
     summary = json.loads(capsys.readouterr().out)
     assert Path(summary["files"][0]).exists()
     assert abs(sum(summary["attention"].values()) - 1) < 1e-6
     assert set(summary["probabilities"]) == {"vision", "audio", "eeg", "fusion"}
-    assert run("explain", "pilot", "--subject", "1", "--trial", "1", *place) == 0
+    assert run("explain", "pilot", "--subject", "1", "--trial", "1", *folder) == 0
     lines = capsys.readouterr().out.splitlines()
     cells = [[c.strip() for c in line.split("│")[1:-1]] for line in lines if line.count("│") == 6]
     assert [row[:2] for row in cells[:3]] == [["layer 1 head 1", m] for m in ("vision", "audio", "eeg")]
     assert all(abs(sum(map(float, row[2:])) - 1) < 0.01 for row in cells)
     assert max(len(line) for line in lines if not line.startswith("files")) < 250
-    assert run("explain", "pilot", "--subject", "1", "--trial", "99", *place) == 2
+    assert run("explain", "pilot", "--subject", "1", "--trial", "99", *folder) == 2
 
     for command, nothing in (("cancel", "nothing was cancelled"), ("retry", "nothing was queued")):
-        assert run(command, "pilot", *place) == 0
+        assert run(command, "pilot", *folder) == 0
         assert nothing in capsys.readouterr().err
-    assert run("status", "pilot", "--json", *place) == 0
+    assert run("status", "pilot", "--json", *folder) == 0
     assert {row["shown"] for row in json.loads(capsys.readouterr().out)} == {"done"}

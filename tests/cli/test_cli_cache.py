@@ -1,4 +1,4 @@
-"""``eavdash cache``: what it says and what it leaves."""
+"""``eavdash cache``: output, and what stays in the cache."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from failing import fails
 
 from eavdash.cli.commands.cache import build_cache, clear_cache, list_cache
 from eavdash.config.convert import with_settings
@@ -51,34 +52,36 @@ def _listed(tmp_path: Path, capsys) -> list[dict]:
 
 
 def test_build_list_and_clear(root: Path, tmp_path: Path, capsys) -> None:
-    said = _build(root, tmp_path, capsys, dry_run=True)
-    assert (said["missing_sets"], said["sets"], said["windows"]) == (2, 2, 16)
+    estimate = _build(root, tmp_path, capsys, dry_run=True)
+    assert (estimate["missing_sets"], estimate["sets"], estimate["windows"]) == (2, 2, 16)
     assert [entry["kind"] for entry in _listed(tmp_path, capsys)] == ["digests"]
     _build(root, tmp_path, capsys, subjects="2")
     windows = [entry for entry in _listed(tmp_path, capsys) if entry["kind"] == "windows"]
     assert len(windows) == 1
-    assert "audio of subject 2: 8 trials, 8 windows" in windows[0]["description"]
+    for fact in ("audio", "subject 2", "8 trials", "8 windows"):
+        assert fact in windows[0]["description"]
     assert _build(root, tmp_path, capsys)["missing_sets"] == 1
-    assert _build(root, tmp_path, capsys)["sentence"] == "all 2 window sets are in the cache"
+    assert _build(root, tmp_path, capsys)["missing_sets"] == 0
     options = _options(tmp_path, keys=[windows[0]["key"][:8]], older_than=None, all=False)
     assert clear_cache(options) == 0
     assert [entry["key"] for entry in json.loads(capsys.readouterr().out)] == [windows[0]["key"]]
     assert _build(root, tmp_path, capsys)["missing_sets"] == 1
 
 
-def test_what_people_read(root: Path, tmp_path: Path, capsys) -> None:
+def test_text_output(root: Path, tmp_path: Path, capsys) -> None:
     assert list_cache(_options(tmp_path, json=False)) == 0
     assert "nothing is cached" in capsys.readouterr().err
     options = _options(tmp_path, root=str(root), subjects=None, jobs=1, json=False)
     assert build_cache(options, CONFIG) == 0
-    said = " ".join(capsys.readouterr().err.split())
-    assert "needs 0 kB" not in said
-    assert "free: 2 of 2 window sets are not in the cache, 16 windows" in said
-    assert "2 window sets were made in" in said
+    printed = " ".join(capsys.readouterr().err.split())
+    assert "0 kB" not in printed
+    assert "2 of 2 window sets" in printed
+    assert "16 windows" in printed
+    assert "2 window sets were made in" in printed
     assert list_cache(_options(tmp_path, json=False)) == 0
     table = capsys.readouterr().out
     assert table.count("windows") >= 2
-    assert "which content each recording has" in table
+    assert "digests" in table
     dry = _options(tmp_path, keys=[], older_than=None, all=True, dry_run=True, json=False)
     assert clear_cache(dry) == 0
     assert "would be freed; nothing was deleted" in capsys.readouterr().err
@@ -87,7 +90,7 @@ def test_what_people_read(root: Path, tmp_path: Path, capsys) -> None:
     assert _listed(tmp_path, capsys) == []
 
 
-def test_subjects_that_cannot_be_used_are_named(root: Path, tmp_path: Path, capsys) -> None:
+def test_subjects_that_cannot_be_used_are_listed(root: Path, tmp_path: Path, capsys) -> None:
     (root / "2-3.wav").unlink()
     assert "2-3.wav" in _build(root, tmp_path, capsys)["left_out"]["2"]
 
@@ -98,10 +101,10 @@ def test_an_interruption_is_one_sentence(root: Path, tmp_path: Path, monkeypatch
 
     monkeypatch.setattr("eavdash.data.cache.prepare.make_windows", stop)
     options = _options(tmp_path, root=str(root), subjects=None, jobs=1)
-    with pytest.raises(DataError, match="found an interruption; run the same command again"):
+    with fails(DataError, where=str(tmp_path / "checkpoints" / ".cache"), found="interruption"):
         build_cache(options, CONFIG)
 
 
-def test_clearing_nothing_is_wrong_use(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="found none of them"):
+def test_clearing_nothing_is_wrong_usage(tmp_path: Path) -> None:
+    with fails(UsageError, where="cache"):
         clear_cache(_options(tmp_path, keys=[], older_than=None, all=False))

@@ -1,4 +1,4 @@
-"""Keeping house from the command line: exit codes, JSON, and being asked before anything is deleted."""
+"""Commands on whole studies: exit codes, JSON, and the confirmation of deletions."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def submitted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
-    asked: list[tuple[str, list[str]]] = []
+    requests: list[tuple[str, list[str]]] = []
 
     def submit(study: StudyDir, runs: list[str], _execution: object) -> None:
-        asked.append((study.name, list(runs)))
+        requests.append((study.name, list(runs)))
         for name in runs:
             study.run(name).update(submission="1")
 
     monkeypatch.setattr("eavdash.jobs.queue.submit", submit)
-    return asked
+    return requests
 
 
 @pytest.fixture
@@ -40,9 +40,9 @@ def pilot(tmp_path: Path, root: Path) -> StudyDir:
     return prepare(table(tmp_path), "pilot", AUDIO, Selection(("1",), (0,)), root).study
 
 
-def said(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
-    found = capsys.readouterr()
-    return " ".join(found.out.split()), " ".join(found.err.split())
+def printed(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
+    output = capsys.readouterr()
+    return " ".join(output.out.split()), " ".join(output.err.split())
 
 
 def as_json(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0):
@@ -51,38 +51,40 @@ def as_json(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0):
     return json.loads(capsys.readouterr().out)
 
 
-def test_without_a_study_the_list_says_how_to_make_one(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_list_names_the_command_that_makes_a_study(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["studies"]) == 0
-    assert "make one with: eavdash train" in said(capsys)[1]
+    assert "make one with: eavdash train" in printed(capsys)[1]
     assert as_json(capsys, "studies") == []
 
 
-def test_the_list_says_how_far_how_large_and_what_is_put_away(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_shows_progress_and_the_number_of_archived_studies(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     make_study(root, "first", states={"s01-eeg": "failed"})
     make_study(root, "second", protocol="paper").set_control(paused=True)
     assert main(["archive", "first"]) == 0
     assert main(["studies"]) == 0
-    out, err = said(capsys)
+    out, err = printed(capsys)
     assert "12 of 12" in out
     assert "paused, simulated" in out
     assert "first" not in out
     assert "1 archived study is not shown" in err
     assert main(["status"]) == 0
-    out, err = said(capsys)
+    out, err = printed(capsys)
     assert ("second" in out, "first" in out) == (True, False)
     assert "1 archived study is not shown" in err
     assert [row["study"] for row in as_json(capsys, "status")] == ["second"]
     assert main(["status", "first"]) == 0
-    assert "first is archived" in said(capsys)[1]
+    assert "first is archived" in printed(capsys)[1]
     assert main(["studies", "--archived"]) == 0
-    assert "11 of 12" in said(capsys)[0]
+    assert "11 of 12" in printed(capsys)[0]
     (row,) = as_json(capsys, "studies")
     assert (row["study"], row["protocol"], row["states"]) == ("second", "paper", {"done": 12})
     assert main(["unarchive", "first"]) == 0
     assert [row["study"] for row in as_json(capsys, "studies")] == ["first", "second"]
 
 
-def test_a_clone_says_what_differs_and_writes_only_when_asked(
+def test_a_clone_lists_the_differences_and_writes_only_on_request(
     pilot: StudyDir, root: Path, submitted: list, capsys: pytest.CaptureFixture[str]
 ) -> None:
     edit = ("clone", "pilot", "wide", "--set", "audio.width=32", "--subjects", "1-2", "--seeds", "0,1")
@@ -95,20 +97,20 @@ def test_a_clone_says_what_differs_and_writes_only_when_asked(
     assert (dry["queued"], len(dry["runs"])) == (False, 4)
     assert not (root / "wide").exists()
     assert main([*edit, "--no-queue"]) == 0
-    out, err = said(capsys)
+    out, err = printed(capsys)
     assert "audio.width: 64 → 32" in out
-    assert "nothing is queued yet; queue it with: eavdash extend wide" in err
+    assert "eavdash extend wide" in err
     assert submitted == []
     assert main(["extend", "wide"]) == 0
     assert submitted == [("wide", dry["runs"])]
     assert main(["clone", "pilot", "same"]) == 0
-    assert "nothing differs from pilot" in said(capsys)[0]
+    assert "nothing differs from pilot" in printed(capsys)[0]
     assert submitted[-1] == ("same", ["s01-audio"])
     assert main([*edit]) == 2
-    assert "try wide-2" in said(capsys)[1]
+    assert "wide-2" in printed(capsys)[1]
 
 
-def test_extending_queues_the_holes_and_on_request_what_had_failed(
+def test_extending_queues_new_runs_and_on_request_failed_ones(
     pilot: StudyDir, submitted: list, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pilot.run("s01-audio").transition("failed", submission="1")
@@ -118,26 +120,26 @@ def test_extending_queues_the_holes_and_on_request_what_had_failed(
     monkeypatch.setattr("eavdash.jobs.queue.retry", lambda _study, runs: runs)
     assert as_json(capsys, "extend", "pilot", "--again")["again"] == ["s01-audio"]
     assert main(["extend", "pilot", "--subjects", "all", "--folds", "all"]) == 0
-    assert "new runs: 11, queued: 11, queued again: 0" in said(capsys)[1]
+    assert "new runs: 11, queued: 11, queued again: 0" in printed(capsys)[1]
     assert main(["extend", "pilot", "--seeds", "x"]) == 2
     assert main(["archive", "pilot"]) == 2  # its runs wait
-    assert "cancel first: eavdash cancel pilot" in said(capsys)[1]
+    assert "eavdash cancel pilot" in printed(capsys)[1]
 
 
-def test_archiving_says_how_much_room_it_could_give(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_archiving_reports_the_disk_space_that_it_could_free(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = make_study(root, states={"s01-eeg": "failed"})
     study.run("s01-eeg").resume_file.write_bytes(b"r" * 2000)
     assert main(["archive", "demo"]) == 0
-    assert "--drop-resume would free 2.0 kB" in said(capsys)[1]
+    assert "--drop-resume would free 2.0 kB" in printed(capsys)[1]
     for refused in (("retry", "demo"), ("extend", "demo")):
         assert main([*refused]) == 2
-        assert "eavdash unarchive demo" in said(capsys)[1]
+        assert "eavdash unarchive demo" in printed(capsys)[1]
     found = as_json(capsys, "archive", "demo", "--drop-resume")
     assert found == {"study": "demo", "archived": True, "freed": 2000, "resume_bytes": 0}
 
 
 class Terminal(io.StringIO):
-    """Somebody who types."""
+    """A terminal with typed input."""
 
     def isatty(self) -> bool:
         return True
@@ -147,12 +149,12 @@ def test_nothing_is_deleted_unless_the_name_was_typed(
     root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = make_study(root)
-    monkeypatch.setattr("sys.stdin", io.StringIO("demo\n"))  # a pipe is nobody
+    monkeypatch.setattr("sys.stdin", io.StringIO("demo\n"))  # a pipe is no terminal
     assert main(["delete", "demo"]) == 2
-    assert "add --yes" in said(capsys)[1]
+    assert "--yes" in printed(capsys)[1]
     monkeypatch.setattr("sys.stdin", Terminal("y\n"))
     assert main(["delete", "demo"]) == 2
-    assert "nothing was deleted" in said(capsys)[1]
+    assert "'y'" in printed(capsys)[1]
     assert len(study.runs()) == 12
     monkeypatch.setattr("sys.stdin", Terminal("demo\n"))
     assert main(["delete", "demo"]) == 0
@@ -166,10 +168,10 @@ def test_a_damaged_study_is_exit_code_1_with_the_remedy(root: Path, capsys: pyte
     study = make_study(root)
     assert main(["verify", "demo"]) == 0
     files = sum(len(run.status()["checksums"]) for run in study.runs())
-    assert f"{files} files of 12 runs: all as they were written" in said(capsys)[0]
+    assert f"{files} files of 12 runs" in printed(capsys)[0]
     study.run("s01-eeg").model_file.write_bytes(b"weightz")
     assert main(["verify", "demo"]) == 1
-    out, err = said(capsys)
+    out, err = printed(capsys)
     assert f"{files} files of 12 runs: 1 damaged" in out
     assert "eavdash retry demo --run s01-eeg" in err
     found = as_json(capsys, "verify", "demo", code=1)

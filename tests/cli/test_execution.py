@@ -1,4 +1,4 @@
-"""How a run is computed: from the command line to the training loop, and the benchmarks of it."""
+"""Execution settings from the command line to the training loop, and the benchmarks."""
 
 from __future__ import annotations
 
@@ -28,19 +28,21 @@ def test_options_become_the_execution(monkeypatch):
 
     monkeypatch.setattr(write, "prepare", lambda *args: Plan)
     monkeypatch.setattr(queue, "submit", lambda study, runs, execution: seen.append(execution))
-    monkeypatch.setattr("eavdash.cli.console.plan", lambda plan: None)
+    monkeypatch.setattr("eavdash.cli.console.print_plan", lambda plan: None)
     command = ["train", "data", "--study", "x", "--device", "cpu", "--compile", "--memory", "3.5"]
     assert main(command) == 0
     assert seen == [Execution(device="cpu", compile=True, memory=3.5)]
 
 
 @pytest.mark.parametrize("value", ["-1", "nan"])
-def test_a_budget_below_nothing_is_refused(capsys, value):
+def test_a_negative_memory_limit_is_refused(capsys, value):
     assert main(["train", "data", "--study", "x", "--memory", value]) == 2
-    assert "--memory: expected GiB, 0 or more" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "eavdash: --memory: " in error
+    assert f"found {float(value)};" in error
 
 
-def test_the_worker_hands_it_to_the_training(monkeypatch):
+def test_the_worker_passes_it_to_the_training(monkeypatch):
     seen = {}
     monkeypatch.setattr("eavdash.training.run.train_run", lambda run, **given: seen.update(given))
     worker._train(None, {"device": "cpu", "threads": None, "compile": True, "memory": 2.0, "of another version": 1})

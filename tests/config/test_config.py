@@ -1,10 +1,11 @@
-"""Configuration: JSON round trips, settings from the command line, and refusal of what could only fail later."""
+"""Configuration: JSON round trips, settings from the command line, and early rejection of invalid settings."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
+from failing import fails
 
 from eavdash.config.choices import STAGES
 from eavdash.config.convert import differences, from_dict, to_dict, with_epochs, with_settings
@@ -80,22 +81,23 @@ def test_settings_change_what_they_name_and_nothing_else() -> None:
         "audio.rate=100000000",
     ],
 )
-def test_an_impossible_setting_is_refused_with_its_name(setting: str) -> None:
-    with pytest.raises(ConfigError, match=r"expected .*, found .*; "):
+def test_an_invalid_setting_is_refused_with_its_name(setting: str) -> None:
+    with fails(ConfigError) as caught:
         with_settings(preset("quick"), [setting])
+    assert setting.partition("=")[0] in f"{caught.value.where} {caught.value.expected}"
 
 
 def test_an_unknown_key_in_json_is_refused() -> None:
     data = to_dict(preset("quick"))
     data["eeg"]["lows"] = 1
-    with pytest.raises(ConfigError, match="unknown lows"):
+    with fails(ConfigError, where="configuration.eeg", expected="low", found="lows"):
         from_dict(data)
 
 
 def test_a_wrong_type_in_json_is_refused() -> None:
     data = to_dict(preset("quick"))
     data["train"]["eeg"]["epochs"] = "many"
-    with pytest.raises(ConfigError, match=r"train\.eeg\.epochs"):
+    with fails(ConfigError, where="train.eeg.epochs", found="'many'"):
         from_dict(data)
 
 

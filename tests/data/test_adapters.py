@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from failing import fails
 
 from eavdash.config.presets import preset
 from eavdash.data import adapters
@@ -135,31 +136,33 @@ def find_broken(path: Path) -> Path:
     raise ZeroDivisionError("oops")
 
 
-FAILURES: dict[str, tuple[object, str]] = {
-    "import": (ImportError("no module named voices"), "adapter 'a' .a:ADAPTER.*: expected .*no module named voices"),
-    "no adapter": (lambda: None, "adapter 'a' .a:ADAPTER.: expected an eavdash.*Adapter, found function"),
-    "taken": (adapter("eav"), "adapter 'a' .*: expected a kind of its own, other than table, eav, .*found 'eav'"),
-    "find": (Adapter("a", find_broken, broken), "adapter 'a' .*found ZeroDivisionError: oops; mend or uninstall"),
-    "read": (Adapter("a", lambda p: p, broken), "adapter 'a' .*expected its trials, found ZeroDivisionError"),
-    "result": (Adapter("a", lambda p: p, lambda r: 3), "adapter 'a' .*int instead of Adapted"),  # type: ignore[arg-type,return-value]
-    "no label": (adapter("a", [{"subject": "1", "trial": "1", "eeg": "x"}]), "found no column label"),
-    "no files": (adapter("a", [{"subject": "1", "trial": "1", "label": "x"}]), "one of eeg, audio, video"),
-    "twice": (adapter("a", [{"subject": 1, "trial": 1, "label": 1, "eeg": ""}] * 2), "row 2: .* a second time"),
-    "no name": (adapter("a", [{"subject": 1, "trial": None, "label": 1, "eeg": ""}]), "row 1: expected a trial"),
+#: An adapter and facts of the error that it leads to.
+FAILURES: dict[str, tuple[object, tuple[str, ...]]] = {
+    "import": (ImportError("no module named voices"), ("adapter 'a' (a:ADAPTER)", "no module named voices")),
+    "no adapter": (lambda: None, ("adapter 'a' (a:ADAPTER)", "Adapter, found function")),
+    "taken": (adapter("eav"), ("adapter 'a'", "other than table, eav, ", "found 'eav'")),
+    "find": (Adapter("a", find_broken, broken), ("adapter 'a'", "found ZeroDivisionError: oops; ", "uninstall")),
+    "read": (Adapter("a", lambda p: p, broken), ("adapter 'a'", "its trials", "ZeroDivisionError")),
+    "result": (Adapter("a", lambda p: p, lambda r: 3), ("adapter 'a'", "int instead of Adapted")),  # type: ignore[arg-type,return-value]
+    "no label": (adapter("a", [{"subject": "1", "trial": "1", "eeg": "x"}]), ("no column label",)),
+    "no files": (adapter("a", [{"subject": "1", "trial": "1", "label": "x"}]), ("one of eeg, audio, video",)),
+    "twice": (adapter("a", [{"subject": 1, "trial": 1, "label": 1, "eeg": ""}] * 2), ("row 2: ", "second time")),
+    "no name": (adapter("a", [{"subject": 1, "trial": None, "label": 1, "eeg": ""}]), ("row 1: expected a trial",)),
     "times": (
         adapter("a", [{"subject": 1, "trial": 1, "label": 1, "eeg": "", "start": 3.0, "stop": 1.0}]),
-        "row 1: expected stop after start",
+        ("row 1: expected stop after start",),
     ),
-    "nothing": (adapter("a", []), "expected trials .a., found none"),
+    "nothing": (adapter("a", []), ("trials (a)", "found none")),
 }
 
 
 @pytest.mark.parametrize("name", FAILURES)
 def test_a_failing_adapter_is_one_sentence_that_names_it(tmp_path: Path, register: Register, name: str) -> None:
-    value, words = FAILURES[name]
+    value, facts = FAILURES[name]
     register(a=value)
-    with pytest.raises(TableError, match=words) as error:
+    with pytest.raises(TableError) as error:
         open_table(tmp_path)
+    assert all(fact in str(error.value) for fact in facts), str(error.value)
     assert "\n" not in str(error.value)
 
 
@@ -171,8 +174,10 @@ def test_a_failing_adapter_does_not_stop_another(tmp_path: Path, register: Regis
     assert table.problems == {"x": "no use."}
     assert [note[:11] for note in table.notes if note.startswith("adapter")] == ["adapter 'a'", "adapter 'b'"]
     register(c=ImportError("broken too"))
-    with pytest.raises(TableError, match=r"adapter 'a'.*2 more adapters failed"):
+    with pytest.raises(TableError) as error:
         open_table(tmp_path)
+    assert "adapter 'a'" in str(error.value)
+    assert "2 more adapters failed" in str(error.value)
     eav_files.make_subject(tmp_path, trials=10)
     assert open_table(tmp_path).kind == "eav"
 
@@ -206,5 +211,5 @@ def test_what_an_adapter_gives_is_made_a_trial_table(tmp_path: Path, register: R
 
 
 def test_real_entry_points_are_looked_up(tmp_path: Path) -> None:
-    with pytest.raises(TableError, match="found neither"):
+    with fails(TableError, found="neither"):
         open_table(tmp_path)

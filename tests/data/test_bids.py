@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -14,11 +15,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from bids_files import write
+from failing import fails
 
 from eavdash.config.presets import preset
 from eavdash.data.inputs import load_windows
 from eavdash.data.table import TrialTable, open_table, select
-from eavdash.errors import EavdashError, TableError
+from eavdash.errors import TableError
 
 EVENTS = [(1.0, 4.0, "happy"), (6.0, 0.0, "sad"), (10.0, 0.0, "happy/strong"), (15.0, 0.0, "sad")]
 
@@ -152,7 +154,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "two formats": (lambda r: shutil.copy(r / EDF, r / EDF.replace(".edf", ".bdf")), "one recording of task-talk"),
     "binary events": (
         lambda r: (r / EDF.replace("_eeg.edf", "_events.tsv")).write_bytes(b"onset\tduration\n\xff\xfe\x00"),
-        "_events.tsv: expected a table that can be read",
+        "_events.tsv: expected a table",
     ),
     "binary channels": (
         lambda r: (r / EDF.replace("_eeg.edf", "_channels.tsv")).write_bytes(b"\xff\xfe"),
@@ -160,11 +162,11 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "companion": (
         lambda r: (r / EDF.replace(".edf", ".vhdr")).write_text("[Common Infos]\nDataFile=gone.eeg\n"),
-        "expected",
+        "gone.eeg",
     ),
     "not UTF-8": (
         lambda r: (r / EDF).rename(r / "sub-01/eeg" / os.fsdecode(b"sub-01_task-\xff_eeg.edf")),
-        r"sub-01_task-\\xff_eeg.edf: expected a name in UTF-8",
+        r"sub-01_task-\\xff_eeg.edf: .*UTF-8",
     ),
 }
 
@@ -175,8 +177,7 @@ def test_damage_stops_its_subject_alone(root: Path, name: str) -> None:
     damage(root)
     table = open_table(root)
     assert list(table.problems) == ["01"]
-    with pytest.raises(EavdashError, match=words):
-        raise EavdashError(table.problems["01"])
+    assert re.search(words, table.problems["01"])
     assert "\n" not in table.problems["01"]
     assert len(rows(table, "02")) == 8
     config = dataclasses.replace(preset("quick"), stages=("eeg",))
@@ -207,7 +208,8 @@ def test_folders_that_cannot_be_listed(root: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("os.scandir", guarded)
     table = open_table(root)
-    assert "sub-01/eeg: expected a folder that can be read, found Permission denied" in table.problems["01"]
+    assert "sub-01/eeg: " in table.problems["01"]
+    assert "found Permission denied" in table.problems["01"]
 
 
 def test_files_that_cannot_be_opened(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +223,8 @@ def test_files_that_cannot_be_opened(root: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Path, "open", guarded)
     table = open_table(root)
     assert list(table.problems) == ["01", "03"]
-    assert "sub-01_task-talk_eeg.edf: expected a file that can be read" in table.problems["01"]
+    assert "sub-01_task-talk_eeg.edf: " in table.problems["01"]
+    assert "found Permission denied" in table.problems["01"]
 
 
 def test_subjects_without_eeg_are_noted_and_none_at_all_is_an_error(root: Path) -> None:
@@ -229,7 +232,7 @@ def test_subjects_without_eeg_are_noted_and_none_at_all_is_an_error(root: Path) 
     assert [note for note in open_table(root).notes if "sub-09: no EEG recording, subject left out" in note]
     for file in root.rglob("*.edf"):
         file.unlink()
-    with pytest.raises(TableError, match="of at least one subject, found none of 4 subjects"):
+    with fails(TableError, where=str(root), expected=".edf", found="4 subjects"):
         open_table(root)
 
 
@@ -240,7 +243,7 @@ def test_derivatives_and_sources_do_not_get_in(root: Path) -> None:
     assert table.root == root
     assert len(table.frame) == 13
     shutil.copytree(root, root.parent / "copy")
-    with pytest.raises(TableError, match="expected one folder with a BIDS dataset, found 2"):
+    with fails(TableError, where=str(root.parent), expected="BIDS", found=("2", str(root))):
         open_table(root.parent)
 
 

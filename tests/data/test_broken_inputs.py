@@ -21,6 +21,7 @@ import broken_trees
 import broken_video
 import pytest
 from broken import COLUMNS, Dataset, Recording, make_corpus
+from failing import fails
 
 from eavdash.config.choices import COLUMN
 from eavdash.config.convert import with_settings
@@ -63,10 +64,10 @@ def report(corpus: Path) -> HealthReport:
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files are looked at in this process: a dataset for each case would start as many processes."""
+    """Measure files in this process: a dataset for each case would start as many processes."""
 
-    def run(looks: Sequence[MeasureRequest]) -> Iterator[tuple[MeasureRequest, dict[str, object]]]:
-        yield from ((what, measure_file(what)) for what in looks)
+    def run(requests: Sequence[MeasureRequest]) -> Iterator[tuple[MeasureRequest, dict[str, object]]]:
+        yield from ((what, measure_file(what)) for what in requests)
 
     monkeypatch.setattr(check, "scan", partial(check.scan, run=run))
 
@@ -91,7 +92,7 @@ def test_the_check_ends_and_can_be_shown(report: HealthReport, table: TrialTable
     json.loads(json.dumps(report.to_dict()))
     assert not report.ok
     assert len(report.table) == len(table.subjects) == len(EACH)
-    assert not said(report, ["error"], r" failed: |brings its decoder down|still being read")
+    assert not said(report, ["error"], r" failed: |crashes its decoder|still being read")
     assert all(f.message and f.remedy for f in report.findings)
 
 
@@ -116,10 +117,9 @@ def test_every_recording_is_read_or_refused(
 ) -> None:
     trials = table.frame[table.frame["subject"] == case.name]
     if case.error:
-        with pytest.raises(RecordingError, match=case.error) as error:
+        with fails(RecordingError, where=(f"Subject {case.name}, trial 1: ", case.file)) as error:
             load_windows(trials, modality, CONFIG, tmp_path)
-        assert str(error.value).startswith(f"Subject {case.name}, trial 1: ")
-        assert case.file in str(error.value)
+        assert re.search(case.error, str(error.value))
         assert list(tmp_path.glob("windows/*")) == []
     else:
         assert len(load_windows(trials, modality, CONFIG, tmp_path)) >= 1
@@ -143,8 +143,9 @@ def test_every_dataset_is_judged(case: Dataset, tmp_path: Path) -> None:
     json.loads(json.dumps(report.to_dict()))
     assert not said(report, ["error"], " failed: ")
     if case.opens:
-        with pytest.raises(TableError, match=case.opens):
+        with pytest.raises(TableError) as error:
             open_table(path)
+        assert re.search(case.opens, str(error.value))
         assert len(report.findings) == 1
         assert said(report, ["error"], case.opens)
         return
@@ -172,7 +173,7 @@ from functools import partial
 from eavdash.health import check
 from eavdash.health.check import check_dataset
 from eavdash.health.measures.measure import measure_file
-check.scan = partial(check.scan, run=lambda looks: ((what, measure_file(what)) for what in looks))
+check.scan = partial(check.scan, run=lambda requests: ((what, measure_file(what)) for what in requests))
 for path in sys.argv[1:]:
     print(json.dumps(check_dataset(path, faces=False).to_dict()["findings"]))
 """

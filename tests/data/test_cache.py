@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from failing import fails
 
 from eavdash.data.cache.folders import ArrayWriter, cached, key_of, open_array
 from eavdash.errors import DataError, IntegrityError
@@ -46,7 +47,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, error: OSError) -> No
         _write(folder)
         raise error
 
-    with pytest.raises(DataError, match=f"found {error.strerror}; free some disk space"):
+    with fails(DataError, where=str(tmp_path / "x" / "k"), found=str(error.strerror), remedy="disk space"):
         cached(tmp_path, "x", "k", full, _read)
     assert list((tmp_path / "x").iterdir()) == []
     assert (cached(tmp_path, "x", "k", _write, _read) == 1).all()
@@ -72,7 +73,7 @@ def test_a_damaged_folder_is_made_again(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_mended_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(IntegrityError):
+    with fails(IntegrityError, where="a.npy", found="a.npy"):
         cached(tmp_path, "x", "k", lambda f: None, _read)
 
 

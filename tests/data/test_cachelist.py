@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from failing import fails
 from made_media import sine, trials, wav
 
 from eavdash.config.schema import AudioConfig, StudyConfig
@@ -95,13 +96,13 @@ def test_a_set_goes_by_the_beginning_of_its_key(cache: Path) -> None:
     ("keys", "found"), [(["nothing"], "no such entry"), ([""], "5 entries"), (["v1.mp4", "x"], "no such entry")]
 )
 def test_a_key_that_fits_nothing_or_too_much_deletes_nothing(cache: Path, keys: list[str], found: str) -> None:
-    with pytest.raises(UsageError, match=found):
+    with fails(UsageError, found=found, remedy="eavdash cache list"):
         clear(cache, keys)
     assert len(entries(cache)) == 5
 
 
 def test_nothing_chosen_is_wrong_use(cache: Path) -> None:
-    with pytest.raises(UsageError, match="found none of them"):
+    with fails(UsageError, where="cache", expected="--all"):
         clear(cache)
 
 

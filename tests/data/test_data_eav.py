@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.io
+from failing import fails
 
 from eavdash.config.presets import preset
 from eavdash.data.adapters import eav
@@ -80,7 +82,7 @@ def test_root_is_found_at_any_level_above(root: Path) -> None:
         assert eav.eav_root(folder) == root
     assert eav.eav_root(root / "subject1") is None
     shutil.copytree(root / "subject1", root.parent / "copy" / "subject1")
-    with pytest.raises(TableError, match="expected one folder with EAV subjects, found 2"):
+    with fails(TableError, expected="EAV", found="2"):
         eav.eav_root(root.parent)
 
 
@@ -149,8 +151,7 @@ def test_damage_stops_its_subject_alone(root: Path, damage: Callable[[Path], obj
     assert isinstance(problems["1"], DataError)
     table = open_table(root)
     assert list(table.problems) == ["1"]
-    with pytest.raises(DataError, match=words):
-        raise problems["1"]
+    assert re.search(words, str(problems["1"]))
     assert str(root) in table.problems["1"]
     chosen = select(table, preset("quick"))
     assert chosen.subjects == ("2", "10")

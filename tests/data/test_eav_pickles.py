@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import eav_files
 import numpy as np
 import pytest
 from array_files import classes, content, pickled
+from failing import fails
 
 from eavdash.config.presets import preset
 from eavdash.config.schema import ProtocolConfig
@@ -68,11 +70,11 @@ def test_reading_gives_the_window_of_the_row(root: Path) -> None:
         assert (frames.shape, frames.dtype) == ((25, 56, 56, 3), np.uint8)
         assert (frames == n).all()
     for n in (0, 61):
-        with pytest.raises(RecordingError, match="expected a window from 1 to 60"):
+        with fails(RecordingError, where=f"eeg.pkl#{n}", expected="1 to 60", found=str(n)):
             eav_pickles.trial(f"{root}/EEG/subject_01_eeg.pkl", n)
     info = eav_pickles.info(f"{root}/EEG/subject_01_eeg.pkl")
     assert (info.samples, info.rate, info.trials, len(info.channels)) == (500, 100.0, 60, 30)
-    with pytest.raises(RecordingError, match=r"tr_x of shape .windows, 80000."):
+    with fails(RecordingError, where="eeg.pkl", expected=("tr_x", "80000"), found="(40, 30, 500)"):
         eav_pickles.sound(f"{root}/EEG/subject_01_eeg.pkl", 1)
 
 
@@ -115,7 +117,7 @@ def test_windows_that_are_not_in_runs_of_four_are_one_group(tmp_path: Path) -> N
     pickled(root / "EEG" / "subject_02_eeg.pkl", content("eeg", classes(7), classes(4)))
     table = open_table(root)
     assert set(table.frame["group"]) == {"all"}
-    assert len([note for note in table.notes if "cannot be told" in note]) == 2
+    assert len([note for note in table.notes if "one group" in note]) == 2
     splits = make_splits(table.frame, ProtocolConfig())
     assert set(splits.problems) == {"1", "2"}
 
@@ -196,8 +198,7 @@ def test_damage_stops_its_subject_alone(root: Path, name: str) -> None:
     damage(root)
     table = open_table(root)
     assert list(table.problems) == ["1"]
-    with pytest.raises(RecordingError, match=words):
-        raise RecordingError(table.problems["1"])
+    assert re.search(words, table.problems["1"])
     assert str(root) in table.problems["1"]
     assert "\n" not in table.problems["1"]
     assert select(table, preset("quick")).subjects == ("2",)
@@ -241,8 +242,8 @@ def test_other_files_are_noted_and_none_at_all_is_an_error(root: Path) -> None:
     assert "subject_07_vis.pkl: not one of the published pickles, ignored" in notes
     for file in root.rglob("*.pkl"):
         file.unlink()
-    with pytest.raises(TableError, match="found neither"):
+    with fails(TableError, where=str(root), found="neither"):
         open_table(root)
     (root / "EEG" / "subject_07_vis.pkl").touch()
-    with pytest.raises(TableError, match="none that can be read"):
+    with fails(TableError, where=str(root), expected="subject_01_eeg.pkl"):
         open_table(root)

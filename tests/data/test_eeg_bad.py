@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from eavdash.data.eeg import electrodes
 from eavdash.data.eeg import reading as eeg
-from eavdash.data.eeg.bad import bad_channels, interpolate, longest_still
+from eavdash.data.eeg.bad import bad_channels, interpolate, longest_constant_run
 from eavdash.data.eeg.signal import EegSignal
 
 SEEDS, CHANNELS = st.integers(0, 10_000), st.sampled_from(EAV)
@@ -92,7 +92,7 @@ def test_longest_run(values: list[int]) -> None:
     runs = [1]
     for a, b in pairwise(values):
         runs.append(runs[-1] + 1 if a == b else 1)
-    assert longest_still(np.array([values, values])).tolist() == [max(runs)] * 2
+    assert longest_constant_run(np.array([values, values])).tolist() == [max(runs)] * 2
 
 
 @settings(max_examples=20, deadline=None)
@@ -100,13 +100,13 @@ def test_longest_run(values: list[int]) -> None:
 def test_a_flat_channel_of_a_smooth_field_comes_back(seed: int, channel: str) -> None:
     signal = field(seed, noise=0.0, offsets=0.0)
     truth = signal.data[EAV.index(channel)]
-    mended, names = interpolate(changed(signal, channel, 0.0), [], [channel])
+    repaired, names = interpolate(changed(signal, channel, 0.0), [], [channel])
     assert names == (channel,)
-    assert mended.channels == EAV
-    error = (mended.data[EAV.index(channel)] - truth).std() / truth.std()
+    assert repaired.channels == EAV
+    error = (repaired.data[EAV.index(channel)] - truth).std() / truth.std()
     assert error < 0.2, "the outermost electrodes are extrapolated; inside the error is a few per cent"
     others = [row for row, name in enumerate(EAV) if name != channel]
-    assert np.array_equal(mended.data[others], signal.data[others])
+    assert np.array_equal(repaired.data[others], signal.data[others])
 
 
 @pytest.mark.parametrize("channel", ["Fz", "Cz", "CP1", "Pz", "C3"])
@@ -115,8 +115,8 @@ def test_inside_the_montage_the_error_is_small(channel: str) -> None:
     for seed in range(20):
         signal = field(seed, noise=0.0, offsets=0.0)
         truth = signal.data[EAV.index(channel)]
-        mended, _ = interpolate(changed(signal, channel, 0.0), [], [channel])
-        errors.append((mended.data[EAV.index(channel)] - truth).std() / truth.std())
+        repaired, _ = interpolate(changed(signal, channel, 0.0), [], [channel])
+        errors.append((repaired.data[EAV.index(channel)] - truth).std() / truth.std())
     assert np.median(errors) < 0.05
 
 
@@ -124,12 +124,12 @@ def test_lacking_electrodes_are_added_from_good_ones_only() -> None:
     whole = field(5, noise=0.0, offsets=0.0)
     kept = tuple(name for name in EAV if name not in ("Cz", "Pz"))
     part = changed(whole.pick(kept), "CP1", 1.0)  # a volt: whoever listens to it is lost
-    mended, names = interpolate(part, ["Cz", "Pz"], ["CP1"])
+    repaired, names = interpolate(part, ["Cz", "Pz"], ["CP1"])
     assert names == ("CP1", "Cz", "Pz")
-    assert mended.channels == (*kept, "Cz", "Pz")
+    assert repaired.channels == (*kept, "Cz", "Pz")
     for name in names:
         truth = whole.data[EAV.index(name)]
-        assert (mended.data[mended.channels.index(name)] - truth).std() < 0.1 * truth.std()
+        assert (repaired.data[repaired.channels.index(name)] - truth).std() < 0.1 * truth.std()
 
 
 def test_a_constant_field_is_kept() -> None:
@@ -143,8 +143,8 @@ def test_what_cannot_be_mended_stays() -> None:
     signal = EegSignal(field(1).data, 250.0, names)
     assert interpolate(signal, [], ["left"]) == (signal, ())
     # More than half are bad: the rest says too little about the head.
-    same, mended = interpolate(field(1), [], EAV[:16])
-    assert mended == ()
+    same, repaired = interpolate(field(1), [], EAV[:16])
+    assert repaired == ()
     assert np.array_equal(same.data, field(1).data)
     assert interpolate(field(1), [], EAV[:15])[1] == EAV[:15]
 
@@ -157,6 +157,6 @@ def test_real_trials_are_clean_and_a_planted_electrode_comes_back(real_data) -> 
         for channel in ("Cz", "F3"):
             truth = signal.data[signal.channels.index(channel)]
             assert list(bad_channels(changed(signal, channel, 0.0))) == [channel]
-            mended, _ = interpolate(changed(signal, channel, 0.0), [], [channel])
-            again = mended.data[signal.channels.index(channel)]
+            repaired, _ = interpolate(changed(signal, channel, 0.0), [], [channel])
+            again = repaired.data[signal.channels.index(channel)]
             assert np.corrcoef(again, truth)[0, 1] > 0.7

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from eeg_fields import field
+from failing import fails
 from made_media import fif, mat, trials
 from scipy import signal as scipy_signal
 
@@ -27,7 +28,7 @@ TIME, TRIALS = 2500, 6
 
 
 @pytest.fixture(autouse=True)
-def _forget():
+def _release_files():
     eeg.release()
     yield
     eeg.release()
@@ -104,9 +105,9 @@ def test_start_and_stop_are_cut_after_filtering(tmp_path: Path, cube: np.ndarray
     part = eeg.read_prepared(f"{path}#3", 1.0, 3.5, PUBLISHED, ("Cz", "Fp1")).signal
     assert part.channels == ("Cz", "Fp1")
     assert np.array_equal(part.data, whole[[EAV_CHANNELS.index("Cz"), 0], 100:350])
-    with pytest.raises(RecordingError, match="found a recording of 5 s"):
+    with fails(RecordingError, where="a.mat#3", found="5 s"):
         eeg.read_prepared(f"{path}#3", 1.0, 6.0, PUBLISHED)
-    with pytest.raises(RecordingError, match=r"#7: expected a trial from 1 to 6"):
+    with fails(RecordingError, where="a.mat#7", expected="1 to 6", found="7"):
         eeg.read_prepared(f"{path}#7", None, None, PUBLISHED)
 
 
@@ -126,15 +127,14 @@ def test_the_file_is_filtered_once_and_again_when_it_changes(tmp_path: Path, cub
 def test_one_bad_sample_spoils_the_file_and_is_named(tmp_path: Path, cube: np.ndarray) -> None:
     cube[700, 14, 4] = np.nan
     path = mat(tmp_path / "a.mat", cube)
-    message = r"a.mat#5: expected finite samples in every trial .* found 1 that are not, the first in C4 at 1.400 s"
-    with pytest.raises(RecordingError, match=message):
+    with fails(RecordingError, where="a.mat#5", expected="eeg.chain", found=("1 ", "C4", "1.400 s")):
         eeg.read_prepared(f"{path}#1", None, None, PUBLISHED)
     assert eeg.read_prepared(f"{path}#1", None, None, EegConfig()).signal.data.shape == (30, 500)
 
 
 def test_a_rate_that_cannot_carry_the_band(tmp_path: Path, cube: np.ndarray) -> None:
     path = mat(tmp_path / "a.mat", cube)
-    with pytest.raises(DataError, match=r"carries more than 45 Hz, found 80 Hz; lower eeg.high or raise eeg.rate"):
+    with fails(DataError, expected="45 Hz", found="80 Hz", remedy=("eeg.high", "eeg.rate")):
         eeg.read_prepared(f"{path}#1", None, None, EegConfig(chain="published", rate=80))
 
 
@@ -145,7 +145,7 @@ def test_steps_that_were_not_published_are_refused(tmp_path: Path, cube: np.ndar
     config = EegConfig(chain="published", **extra)  # type: ignore[arg-type]
     paths = [mat(tmp_path / "a.mat", cube) + "#1", fif(tmp_path / "a_raw.fif", np.ones((2, 1000)), ["Fz", "Cz"])]
     for path in paths:
-        with pytest.raises(ConfigError, match=f"found eeg.{next(iter(extra))}"):
+        with fails(ConfigError, where="eeg.chain", found=f"eeg.{next(iter(extra))}"):
             eeg.read_prepared(path, None, None, config)
 
 
@@ -169,7 +169,7 @@ def test_published_pickles_have_been_through_it(tmp_path: Path, monkeypatch) -> 
             return data
 
     file = tmp_path / "subject_01_eeg.pkl"
-    file.write_bytes(b"not looked at")
+    file.write_bytes(b"never read")
     monkeypatch.setattr(eeg_arrays, "source_of", lambda _: Source())
     found = eeg.read_prepared(f"{file}#1", None, None, PUBLISHED).signal.data
     assert np.array_equal(found, data.astype(np.float32))

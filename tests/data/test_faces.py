@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from failing import fails
 from made_faces import drawn_head, on_wall, real_head
 
 from eavdash.config.schema import VisionConfig
@@ -123,19 +124,19 @@ def test_looks_are_taken_when_they_are_due() -> None:
         )
         for k in range(15):
             seen.append(k / 5 + 0.1)
-            looked = tracker.looked
+            checked = tracker.checked
             tracker.step(EMPTY, seen[-1])
-            if tracker.looked == looked:
+            if tracker.checked == checked:
                 seen.pop()
         assert seen == pytest.approx(expected)
-        assert (tracker.looked, tracker.found) == (len(expected), sum(time > 1 for time in expected))
+        assert (tracker.checked, tracker.found) == (len(expected), sum(time > 1 for time in expected))
 
 
 def test_a_look_that_the_square_does_not_go_by_is_not_found() -> None:
     tracker = Tracker(PLAIN, told([[HERE], [AWAY], [], [HERE]]))
     for time in range(4):
         tracker.step(EMPTY, float(time))
-    assert (tracker.found, tracker.looked) == (2, 4)
+    assert (tracker.found, tracker.checked) == (2, 4)
 
 
 def test_a_picture_of_another_size_begins_a_new_track() -> None:
@@ -211,11 +212,11 @@ def test_the_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
     faces._detector.cache_clear()
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(DataError, match=r"pip install facenet-pytorch==2\.5\.3.*--set vision\.crop=centre"):
+    with fails(DataError, where="vision.crop=face", remedy=("facenet-pytorch==2.5.3", "vision.crop=centre")):
         faces.find_faces([EMPTY])
     monkeypatch.setattr(faces, "_PACKAGE", "no-such-package-of-faces")
     assert not faces.available()
-    with pytest.raises(DataError, match=r"vision\.crop=centre"):
+    with fails(DataError, where="vision.crop=face", remedy="vision.crop=centre"):
         faces.detector_name()
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from failing import fails
 from made_media import fif, mat, movie, sine, steps, trials, wav
 from PIL import Image
 
@@ -121,7 +122,7 @@ def test_start_and_stop_cut_the_trial_out(table: pd.DataFrame, tmp_path: Path) -
 def test_trials_without_the_modality_are_absent(table: pd.DataFrame, tmp_path: Path) -> None:
     mixed = pd.concat([table, trials([{"trial": "3", "audio": ""}])])
     assert set(load_windows(mixed, "audio", CONFIG, tmp_path).index["trial"]) == {"2", "10"}
-    with pytest.raises(DataError, match="at least one trial with eeg"):
+    with fails(DataError, where="column eeg", found="trials"):
         load_windows(mixed[mixed["trial"] == "3"], "eeg", CONFIG, tmp_path)
 
 
@@ -130,7 +131,7 @@ def test_an_unreadable_trial_is_named(table: pd.DataFrame, tmp_path: Path, name:
     broken = tmp_path / f"broken{Path(table[column].iloc[0]).suffix}"
     broken.write_bytes(b"no recording" * 100)
     bad = trials([{"subject": "7", "trial": "12", column: str(broken)}])
-    with pytest.raises(RecordingError, match=r"^Subject 7, trial 12: .*broken"):
+    with fails(RecordingError, where=("Subject 7, trial 12: ", "broken")):
         load_windows(pd.concat([table, bad]), name, CONFIG, tmp_path / "cache")
     windows = tmp_path / "cache" / "windows"
     assert not windows.exists() or list(windows.iterdir()) == []
@@ -138,7 +139,7 @@ def test_an_unreadable_trial_is_named(table: pd.DataFrame, tmp_path: Path, name:
 
 def test_a_trial_too_short_for_a_frame_of_sound(tmp_path: Path) -> None:
     frame = trials([{"audio": wav(tmp_path / "a.wav", np.ones(160))}])
-    with pytest.raises(RecordingError, match="long enough for one step of audio"):
+    with fails(RecordingError, expected="audio", remedy="start and stop"):
         load_windows(frame, "audio", CONFIG, tmp_path)
 
 
@@ -170,7 +171,7 @@ def test_recordings_of_different_kinds_share_channels_and_rate(tmp_path: Path) -
     named = replace(CONFIG, eeg=replace(CONFIG.eeg, channels=("EEG O1",)))
     assert load_windows(frame, "eeg", named, tmp_path).meta["channels"] == ["O1"]
     missing = replace(CONFIG, eeg=replace(CONFIG.eeg, channels=("O1", "Fz")))
-    with pytest.raises(RecordingError, match=r"b_raw.fif: .*no Fz"):
+    with fails(RecordingError, where="b_raw.fif", found="no Fz"):
         load_windows(frame, "eeg", missing, tmp_path)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from failing import fails
 from made_media import clip, grey, movie, sine
 
 from eavdash.data.audio import reading as audio
@@ -99,7 +100,7 @@ def test_late_stretches_of_a_long_clip_are_found_by_seeking(tmp_path: Path, monk
 def test_a_video_without_sound(tmp_path: Path) -> None:
     path = movie(tmp_path / "a.mp4", PICTURES)
     for read in (audio.read_audio, audio.audio_duration):
-        with pytest.raises(RecordingError, match=r"a\.mp4: expected a sound track, found none; leave the"):
+        with fails(RecordingError, where="a.mp4", expected="sound track", found="none"):
             read(path)
 
 
@@ -109,7 +110,7 @@ def test_a_track_that_was_cut_short(tmp_path: Path, suffix: str) -> None:
     path = Path(clip(tmp_path / f"a{suffix}", noise, options={"movflags": "faststart"} if suffix == ".mp4" else None))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     for read in (audio.read_audio, audio.audio_duration):
-        with pytest.raises(RecordingError, match=r"expected 6\.\d* s as its header says, found the end after [23]"):
+        with fails(RecordingError, expected=("6.", "header"), found=" s"):
             read(str(path))
 
 
@@ -117,7 +118,7 @@ def test_a_track_that_was_cut_short(tmp_path: Path, suffix: str) -> None:
 def test_not_a_video(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(content)
-    with pytest.raises(RecordingError, match=r"a\.mp4: expected a sound track that can be decoded"):
+    with fails(RecordingError, where="a.mp4", expected="sound track"):
         audio.read_audio(str(path))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eavdash.data.standardise import recorded, standardised, subject_statistics
+from eavdash.data.standardise import raw_values, standardise, subject_statistics
 from eavdash.data.windows import WindowSet
 
 
@@ -30,19 +30,19 @@ def windows(modality: str) -> WindowSet:
 def test_every_subject_has_mean_zero_and_spread_one(modality: str) -> None:
     given = windows(modality)
     statistics = json.loads(json.dumps(subject_statistics(given)))  # as config.json keeps them
-    made = standardised(given, statistics)
+    made = standardise(given, statistics)
     for subject in "ab":
         rows = np.flatnonzero(given.index["subject"] == subject)
         values = made.values[rows]
         kept = values[..., :180] if modality == "eeg" else values[:, :180]
         assert abs(kept.mean()) < 0.01
         assert kept.std() == pytest.approx(1, abs=0.1)
-    assert np.array_equal(recorded(made), given.values)
-    assert recorded(given) is given.values
+    assert np.array_equal(raw_values(made), given.values)
+    assert raw_values(given) is given.values
 
 
 def test_any_index_reads_what_the_whole_array_holds() -> None:
-    made = standardised(windows("eeg"), subject_statistics(windows("eeg")))
+    made = standardise(windows("eeg"), subject_statistics(windows("eeg")))
     whole = np.asarray(made.values)
     assert whole.dtype == np.float32
     assert (len(made.values), made.values.shape, made.values.ndim) == (6, (6, 4, 200), 3)

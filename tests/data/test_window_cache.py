@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from failing import fails
 from made_media import mat, sine, trials, wav
 
 from eavdash.config.schema import AudioConfig, EegConfig, StudyConfig
 from eavdash.data import readers
 from eavdash.data.cache import folders as cache_module
 from eavdash.data.cache.digests import FILE
-from eavdash.data.cache.wanted import want
+from eavdash.data.cache.window_set_spec import window_set_spec
 from eavdash.data.inputs import load_windows
 from eavdash.data.readers import Reading
 from eavdash.errors import DataError, RecordingError
@@ -141,7 +142,7 @@ def test_the_suffix_counts_because_decoders_go_by_it(folder: Path, tmp_path: Pat
     shutil.copy(folder / "1.wav", folder / "1.raw")
     shutil.copy(folder / "1.wav", folder / "1.WAV")
     frames = [trials([{"audio": str(folder / f"1.{end}")}]) for end in ("wav", "WAV", "raw")]
-    keys = [want(frame, "audio", CONFIG, tmp_path).key for frame in frames]
+    keys = [window_set_spec(frame, "audio", CONFIG, tmp_path).key for frame in frames]
     assert keys[0] == keys[1] != keys[2]
 
 
@@ -168,7 +169,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_kept(folder: Path, tmp_path
         return found
 
     monkeypatch.setattr(readers.READERS["audio"], "read", read)
-    with pytest.raises(RecordingError, match=r"Subject 1, trial 2: .*2.wav: expected a file that stays as it is"):
+    with fails(RecordingError, where=("Subject 1, trial 2: ", "2.wav"), found="other content"):
         load_windows(_table(folder), "audio", CONFIG, tmp_path / "cache")
     assert list((tmp_path / "cache" / "windows").iterdir()) == []
 
@@ -204,21 +205,21 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_read(
 ) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda path: usage._replace(free=100 * 10**6))
-    with pytest.raises(DataError, match=r"expected \d+ kB of free disk space, and some to spare, found 100 MB; free"):
+    with fails(DataError, expected=(" kB", "free disk space"), found="100 MB"):
         load_windows(_table(folder), "audio", CONFIG, tmp_path / "cache")
     assert reads == []
     assert list((tmp_path / "cache" / "windows").iterdir()) == []
 
 
 def test_the_size_is_known_before(folder: Path, tmp_path: Path) -> None:
-    wanted = want(_table(folder), "audio", CONFIG, tmp_path / "cache")
-    wanted.prepare()
+    spec = window_set_spec(_table(folder), "audio", CONFIG, tmp_path / "cache")
+    spec.prepare()
     made = load_windows(_table(folder), "audio", CONFIG, tmp_path / "cache")
-    assert (wanted.count, wanted.longest) == (4, pytest.approx(2.6))
+    assert (spec.count, spec.longest) == (4, pytest.approx(2.6))
     headers = 3 * 128
-    arrays = wanted.folder.glob("*.npy")
-    assert wanted.bytes + headers == sum(file.stat().st_size for file in arrays)
-    assert made.values.nbytes + made.mask.nbytes + 4 * 24 == wanted.bytes
+    arrays = spec.folder.glob("*.npy")
+    assert spec.bytes + headers == sum(file.stat().st_size for file in arrays)
+    assert made.values.nbytes + made.mask.nbytes + 4 * 24 == spec.bytes
 
 
 def test_a_full_disk_is_one_sentence(folder: Path, tmp_path: Path, monkeypatch) -> None:
@@ -226,14 +227,14 @@ def test_a_full_disk_is_one_sentence(folder: Path, tmp_path: Path, monkeypatch) 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("eavdash.data.cache.folders.ArrayWriter.append", full)
-    with pytest.raises(DataError, match="found No space left on device; free some disk space"):
+    with fails(DataError, found="No space left on device", remedy="disk space"):
         load_windows(_table(folder), "audio", CONFIG, tmp_path)
     assert list((tmp_path / "windows").iterdir()) == []
 
 
 def test_lengths_are_remembered_by_content(folder: Path, tmp_path: Path, monkeypatch) -> None:
     cache = tmp_path / "cache"
-    first = want(_table(folder), "audio", CONFIG, cache).spans
+    first = window_set_spec(_table(folder), "audio", CONFIG, cache).spans
     shutil.copytree(folder, tmp_path / "copy")
     monkeypatch.setattr("eavdash.data.audio.reading.audio_duration", lambda path: pytest.fail("opened again"))
-    assert want(_table(tmp_path / "copy"), "audio", CONFIG, cache).spans == first
+    assert window_set_spec(_table(tmp_path / "copy"), "audio", CONFIG, cache).spans == first

@@ -14,6 +14,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
+from failing import fails
 from scipy.io import loadmat
 
 from eavdash.demo import files, make_demo
@@ -168,9 +169,9 @@ def _contents(root: Path) -> dict[str, bytes]:
 
 def test_other_settings_are_refused(demo: Path) -> None:
     before = _contents(demo)
-    with pytest.raises(UsageError, match=r"seed 5.*seed 0.*another folder"):
+    with fails(UsageError, where="truth.json", expected="seed 5", found="seed 0"):
         make_demo(demo.parents[1], subjects=2, seed=5, size=TINY, workers=1)
-    with pytest.raises(UsageError, match=r"seconds 10\.0"):
+    with fails(UsageError, where="truth.json", expected="seconds 10.0"):
         make_demo(demo.parents[1], subjects=2, workers=1)
     assert _contents(demo) == before
 
@@ -178,10 +179,10 @@ def test_other_settings_are_refused(demo: Path) -> None:
 def test_other_peoples_data_are_left_alone(tmp_path: Path) -> None:
     theirs = tmp_path / "EAV" / "EAV" / "subject1"
     theirs.mkdir(parents=True)
-    with pytest.raises(UsageError, match=r"subject1 without a truth\.json"):
+    with fails(UsageError, found=("subject1", "truth.json")):
         make_demo(tmp_path, size=TINY, workers=1)
     (theirs.parent / "truth.json").write_text("[]")
-    with pytest.raises(UsageError, match="something else"):
+    with fails(UsageError, where="truth.json", expected="earlier"):
         make_demo(tmp_path, size=TINY, workers=1)
     assert theirs.is_dir()
 
@@ -191,13 +192,13 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     root.mkdir(parents=True)
     with (root / ".making.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(UsageError, match="another at work"):
+        with fails(UsageError, where="EAV", expected="no other process"):
             make_demo(tmp_path, size=TINY, workers=1)
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("here")
-    with pytest.raises(UsageError, match="expected a folder that can be written"):
+    with fails(UsageError, expected="writable", remedy="folder"):
         make_demo(tmp_path / "file", size=TINY, workers=1)
 
 
@@ -206,7 +207,7 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(files, "write_media", full)
-    with pytest.raises(DataError, match=r"No space left on device; free some disk space") as caught:
+    with fails(DataError, found="No space left on device", remedy="disk space") as caught:
         make_demo(tmp_path, subjects=1, size=TINY, workers=1)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "EAV" / "EAV" / "subject1").exists()
@@ -214,6 +215,6 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize(("subjects", "seed"), [(0, 0), (1000, 0), (1, -1)])
 def test_impossible_requests(tmp_path: Path, subjects: int, seed: int) -> None:
-    with pytest.raises(UsageError):
+    with fails(UsageError, found=str(seed if seed < 0 else subjects)):
         make_demo(tmp_path, subjects=subjects, seed=seed, size=TINY)
     assert list(tmp_path.iterdir()) == []

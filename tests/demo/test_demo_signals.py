@@ -86,14 +86,14 @@ def test_voice_carries_the_emotion_only_in_its_stretch() -> None:
         pitches, others, levels = [], [], []
         for number in range(2, 14, 2):
             plan = expressing("audio", emotion, number)
-            said = voice.syllables(plan, speaker, SMALL)
-            wave = voice.voice_trial(said, plan, speaker, SMALL)
+            speech = voice.syllables(plan, speaker, SMALL)
+            wave = voice.voice_trial(speech, plan, speaker, SMALL)
             assert wave.dtype == np.float32
             assert len(wave) == 160000
             assert np.abs(wave).max() <= 1
             levels.append(np.sqrt(np.mean(wave[4 * 16000 : 6 * 16000] ** 2)))
-            pitches += [_pitch(wave, s) for s in said if s.start > 3.5 and s.stop < 6.5]
-            others += [_pitch(wave, s) for s in said if s.stop < 2.8 or s.start > 7.2]
+            pitches += [_pitch(wave, s) for s in speech if s.start > 3.5 and s.stop < 6.5]
+            others += [_pitch(wave, s) for s in speech if s.stop < 2.8 or s.start > 7.2]
         pitch[emotion], outside[emotion], level[emotion] = np.median(pitches), np.median(others), np.mean(levels)
     assert pitch["Happiness"] > 1.1 * pitch["Anger"] > 1.1**2 * pitch["Neutral"]
     assert pitch["Calmness"] < 0.9 * pitch["Neutral"]
@@ -112,7 +112,7 @@ def _pitch(wave: np.ndarray, syllable: voice.Syllable) -> float:
 def test_mouth_brows_and_eyes_carry_the_emotion() -> None:
     def frames(emotion: str) -> list[np.ndarray]:
         plan = expressing("vision", emotion)
-        return list(face.face_frames(plan, face.looks(7, 1), [], SMALL))
+        return list(face.face_frames(plan, face.appearance(7, 1), [], SMALL))
 
     shown = {emotion: frames(emotion) for emotion in EMOTIONS}
     assert len(shown["Neutral"]) == 150
@@ -143,7 +143,7 @@ def _corners(frame: np.ndarray) -> float:
 
 
 def test_subjects_look_and_sound_different() -> None:
-    assert len({face.looks(0, s).skin for s in range(1, 5)}) == 4
+    assert len({face.appearance(0, s).skin for s in range(1, 5)}) == 4
     assert len({voice.speaker(0, s).pitch for s in range(1, 5)}) == 4
     assert not np.allclose(eeg.head(0, 1).mixing, eeg.head(0, 2).mixing)
 

@@ -1,4 +1,4 @@
-"""Integrated gradients: complete, zero where nothing differs or nothing was recorded, and it finds what was planted."""
+"""Integrated gradients: completeness, zeros at the baseline and under the mask, and detection of a planted signal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from eavdash.config.schema import StudyConfig, VisionConfig
 from eavdash.explain.attention import modality_map, shares
 from eavdash.explain.attributions import Completeness, along_path, integrated_gradients
 from eavdash.explain.fused import FusedModel
-from eavdash.models.base import Encoded, Encoder
+from eavdash.models.base import Encoder, EncoderOutput
 from eavdash.models.build import build, encoder_spec, fusion_spec
 
 SHAPES = {
@@ -49,7 +49,7 @@ def window() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return inputs, {m: torch.ones(1, n, dtype=torch.bool) for m, n in lengths.items()}
 
 
-def test_exact_on_a_linear_function_whatever_the_steps() -> None:
+def test_exact_on_a_linear_function_for_any_number_of_steps() -> None:
     weights = torch.randn(3, 7), torch.randn(3, 5)
     inputs, baselines = (torch.randn(1, 7), torch.randn(1, 5)), (torch.randn(1, 7), torch.randn(1, 5))
 
@@ -62,7 +62,7 @@ def test_exact_on_a_linear_function_whatever_the_steps() -> None:
 
 
 @pytest.mark.parametrize("kind", ["attention", "concat", "paper"])
-def test_attributions_add_up_to_the_decision(kind: str) -> None:
+def test_attributions_add_up_to_the_logit(kind: str) -> None:
     model, (inputs, masks) = make(kind), window()
     found, receipt = integrated_gradients(model, inputs, masks, target=1, steps=STEPS, batch=50)
     assert {m: tuple(v.shape) for m, v in found.items()} == {
@@ -96,7 +96,7 @@ def test_zero_at_the_baseline() -> None:
     assert receipt.relative_gap == 0
 
 
-def test_what_is_masked_gets_nothing() -> None:
+def test_masked_samples_get_no_attribution() -> None:
     model, (inputs, masks) = make(), window()
     masks["audio"][:, 25:] = False
     masks["vision"][:, 1] = False
@@ -117,29 +117,29 @@ def test_an_absent_modality_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("modality", ["vision", "audio", "eeg"])
-def test_a_single_modality_is_a_decision_too(modality: str) -> None:
+def test_a_single_modality_is_a_model_too(modality: str) -> None:
     model, (inputs, masks) = make(None, (modality,)), window()
     only = {modality: inputs[modality]}
     found, receipt = integrated_gradients(model, only, {modality: masks[modality]}, 0, steps=STEPS)
     assert set(found) == {modality}
     assert receipt.gap < 0.01 * abs(receipt.output - receipt.baseline) + 1e-3
-    decided = model.decide(only, masks)
-    assert shares(decided) is None
-    assert modality_map(decided) is None
+    output = model.predict(only, masks)
+    assert shares(output) is None
+    assert modality_map(output) is None
 
 
 class OneSpot(Encoder):
-    """An encoder that looks at one electrode and one stretch of time only."""
+    """An encoder that uses one electrode and one time segment only."""
 
     def __init__(self) -> None:
         super().__init__(shift_shape=(1, 3, 1))
         self.feature_dim = 2
         self.head = nn.Identity()
 
-    def forward(self, x: Tensor, mask: Tensor) -> Encoded:
+    def forward(self, x: Tensor, mask: Tensor) -> EncoderOutput:
         power = torch.where(mask[:, None], self.scaled(x), 0.0)[:, 1, 40:60].square().sum(-1)
         logits = torch.stack([power, -power], dim=1)
-        return Encoded(logits[:, None], mask.any(1, keepdim=True), logits)
+        return EncoderOutput(logits[:, None], mask.any(1, keepdim=True), logits)
 
 
 def test_a_planted_spot_is_found_and_nothing_else() -> None:
@@ -152,16 +152,16 @@ def test_a_planted_spot_is_found_and_nothing_else() -> None:
     assert receipt.relative_gap < 1e-4
 
 
-def test_the_receipt_catches_a_wrong_total() -> None:
+def test_completeness_detects_a_wrong_total() -> None:
     good, bad = Completeness(2.0, 0.5, 1.5), Completeness(2.0, 0.5, 0.9)
     assert good.gap == good.relative_gap == 0
     assert bad.gap == pytest.approx(0.6)
     assert bad.to_dict()["relative_gap"] == pytest.approx(0.4)
 
 
-def test_attention_shares_of_a_decision_sum_to_one() -> None:
+def test_attention_shares_sum_to_one() -> None:
     model, (inputs, masks) = make(), window()
-    found, between = shares(model.decide(inputs, masks)), modality_map(model.decide(inputs, masks))
+    found, between = shares(model.predict(inputs, masks)), modality_map(model.predict(inputs, masks))
     assert found is not None
     assert between is not None
     assert found.shape == (1, 4, 3)

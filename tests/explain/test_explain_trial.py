@@ -1,4 +1,4 @@
-"""A trial explained from its recordings by runs that were really trained, kept, and read back without torch."""
+"""Explanation of a trial from its recordings by trained runs; storing it, and loading it without torch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from failing import fails
 from fake_study import make_study
 from recordings import FAST, LABELS, make_recordings
 
@@ -24,7 +25,7 @@ from eavdash.store import StudyDir
 from eavdash.studies.write import prepare
 from eavdash.training.run import train_run
 
-WITHOUT_AUDIO = "1"  # a trial of which no sound was recorded
+WITHOUT_AUDIO = "1"  # a trial without audio
 
 
 def train(table: Path, name: str, root: Path, settings: tuple[str, ...] = ()) -> StudyDir:
@@ -55,61 +56,61 @@ def trials_tested(study: StudyDir) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def made(study: StudyDir) -> Explanation:
+def explanation(study: StudyDir) -> Explanation:
     return explain_trial(study, "1", next(t for t in trials_tested(study) if t != WITHOUT_AUDIO))
 
 
-def test_everything_of_the_trial_is_there(made: Explanation) -> None:
-    assert made.stage == "fusion"
-    assert made.classes == LABELS
-    assert made.modalities == MODALITIES
-    assert [(w["window"], w["start"], w["stop"]) for w in made.windows] == [(0, 0.0, 1.0), (1, 1.0, 2.0)]
-    assert made.inputs["vision"].shape == (2, 1, 32, 32, 3)
-    assert made.attributions["vision"].shape == (2, 1, 32, 32)
+def test_an_explanation_is_complete(explanation: Explanation) -> None:
+    assert explanation.stage == "fusion"
+    assert explanation.classes == LABELS
+    assert explanation.modalities == MODALITIES
+    assert [(w["window"], w["start"], w["stop"]) for w in explanation.windows] == [(0, 0.0, 1.0), (1, 1.0, 2.0)]
+    assert explanation.inputs["vision"].shape == (2, 1, 32, 32, 3)
+    assert explanation.attributions["vision"].shape == (2, 1, 32, 32)
     for modality in ("audio", "eeg"):
-        assert made.attributions[modality].shape == made.inputs[modality].shape
-        assert np.abs(made.attributions[modality]).max() > 0
-    assert len(made.channels) == made.inputs["eeg"].shape[1] == 30
-    assert made.rate == 100
-    assert made.attention is not None
-    assert made.attention.sum(-1) == pytest.approx(1, abs=1e-5)
-    assert sum(made.shares.values()) == pytest.approx(1, abs=1e-5)
-    assert made.map is not None
-    assert made.map.sum(-1) == pytest.approx(1, abs=1e-5)
-    assert made.maps is not None
-    assert made.maps.shape == (2, 1, 4, 3, 3)  # window, layer, head, and from modality to modality
-    assert made.maps.mean((1, 2)) == pytest.approx(made.map, abs=1e-6)
-    said = made.summary()
-    assert list(said["attention_by_head"]) == [f"head {h}" for h in (1, 2, 3, 4)]
-    assert list(said["attention_by_layer"]) == [f"layer 1 head {h}" for h in (1, 2, 3, 4)]
-    for table in said["attention_by_layer"].values():
+        assert explanation.attributions[modality].shape == explanation.inputs[modality].shape
+        assert np.abs(explanation.attributions[modality]).max() > 0
+    assert len(explanation.channels) == explanation.inputs["eeg"].shape[1] == 30
+    assert explanation.rate == 100
+    assert explanation.attention is not None
+    assert explanation.attention.sum(-1) == pytest.approx(1, abs=1e-5)
+    assert sum(explanation.shares.values()) == pytest.approx(1, abs=1e-5)
+    assert explanation.map is not None
+    assert explanation.map.sum(-1) == pytest.approx(1, abs=1e-5)
+    assert explanation.maps is not None
+    assert explanation.maps.shape == (2, 1, 4, 3, 3)  # window, layer, head, and from modality to modality
+    assert explanation.maps.mean((1, 2)) == pytest.approx(explanation.map, abs=1e-6)
+    summary = explanation.summary()
+    assert list(summary["attention_by_head"]) == [f"head {h}" for h in (1, 2, 3, 4)]
+    assert list(summary["attention_by_layer"]) == [f"layer 1 head {h}" for h in (1, 2, 3, 4)]
+    for table in summary["attention_by_layer"].values():
         assert [sum(row.values()) for row in table.values()] == pytest.approx([1, 1, 1], abs=1e-5)
 
 
-def test_the_decision_is_the_one_that_was_tested(study: StudyDir, made: Explanation) -> None:
-    assert made.receipts["reproduction"] < 1e-5
-    assert set(made.trial_probabilities) == {"vision", "audio", "eeg", "fusion"}
-    for stage, windows in made.window_probabilities.items():
+def test_probabilities_equal_the_tested_ones(study: StudyDir, explanation: Explanation) -> None:
+    assert explanation.receipts["reproduction"] < 1e-5
+    assert set(explanation.trial_probabilities) == {"vision", "audio", "eeg", "fusion"}
+    for stage, windows in explanation.window_probabilities.items():
         frame = pd.read_parquet(study.run(f"s01-{stage}").predictions_file)
-        rows = frame[(frame["trial"] == made.trial) & (frame["frame"] == -1)].sort_values("window")
+        rows = frame[(frame["trial"] == explanation.trial) & (frame["frame"] == -1)].sort_values("window")
         assert windows == pytest.approx(rows[[f"p_{c}" for c in LABELS]].to_numpy(), abs=1e-5)
 
 
-def test_receipts_say_how_complete_the_attributions_are(made: Explanation) -> None:
-    for number, receipt in enumerate(made.receipts["completeness"]):
-        total = sum(float(a[number].astype(np.float64).sum()) for a in made.attributions.values())
+def test_receipts_hold_the_completeness_of_the_attributions(explanation: Explanation) -> None:
+    for number, receipt in enumerate(explanation.receipts["completeness"]):
+        total = sum(float(a[number].astype(np.float64).sum()) for a in explanation.attributions.values())
         assert receipt["total"] == pytest.approx(total, abs=1e-3)
         assert receipt["gap"] == pytest.approx(abs(total - receipt["output"] + receipt["baseline"]), abs=1e-3)
         assert receipt["gap"] < 0.1
-    assert made.receipts["steps"] == 32
-    assert made.receipts["target"] == made.predicted
+    assert explanation.receipts["steps"] == 32
+    assert explanation.receipts["target"] == explanation.predicted
 
 
-def test_it_is_kept_and_read_back_without_torch(study: StudyDir, made: Explanation) -> None:
-    run = study.run(made.run)
-    found = load_explanation(run, made.trial)
+def test_it_is_stored_and_loaded_without_torch(study: StudyDir, explanation: Explanation) -> None:
+    run = study.run(explanation.run)
+    found = load_explanation(run, explanation.trial)
     assert found is not None
-    for name, value in vars(made).items():
+    for name, value in vars(explanation).items():
         again = getattr(found, name)
         if isinstance(value, dict) and any(isinstance(v, np.ndarray) for v in value.values()):
             assert all(np.array_equal(again[k], v) for k, v in value.items()), name
@@ -117,44 +118,44 @@ def test_it_is_kept_and_read_back_without_torch(study: StudyDir, made: Explanati
             assert np.array_equal(again, value)
         else:
             assert again == value, name
-    assert found.summary() == made.summary()
+    assert found.summary() == explanation.summary()
     code = (
         "import sys; from pathlib import Path; from eavdash.store import RunDir;"
         "from eavdash.explain.explanation import load_explanation;"
-        f"assert load_explanation(RunDir(Path({str(run.path)!r})), {made.trial!r}).attributions;"
+        f"assert load_explanation(RunDir(Path({str(run.path)!r})), {explanation.trial!r}).attributions;"
         "assert not {'torch', 'captum', 'mne', 'timm'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_computing_again_gives_the_same_bits(study: StudyDir, made: Explanation) -> None:
-    again = explain_trial(study, "1", made.trial)
-    assert all(np.array_equal(again.attributions[m], a) for m, a in made.attributions.items())
+def test_computing_again_gives_the_same_bits(study: StudyDir, explanation: Explanation) -> None:
+    again = explain_trial(study, "1", explanation.trial)
+    assert all(np.array_equal(again.attributions[m], a) for m, a in explanation.attributions.items())
 
 
-def test_a_trial_without_sound_is_explained_by_the_rest(study: StudyDir) -> None:
+def test_a_trial_without_audio_is_explained_by_the_other_modalities(study: StudyDir) -> None:
     assert WITHOUT_AUDIO in trials_tested(study)
-    made = explain_trial(study, "1", WITHOUT_AUDIO, steps=4)
-    assert set(made.attributions) == {"vision", "eeg"}
-    assert made.shares["audio"] == 0
-    assert sum(made.shares.values()) == pytest.approx(1, abs=1e-5)
-    assert made.windows[0]["modalities"] == ["vision", "eeg"]
+    explanation = explain_trial(study, "1", WITHOUT_AUDIO, steps=4)
+    assert set(explanation.attributions) == {"vision", "eeg"}
+    assert explanation.shares["audio"] == 0
+    assert sum(explanation.shares.values()) == pytest.approx(1, abs=1e-5)
+    assert explanation.windows[0]["modalities"] == ["vision", "eeg"]
 
 
 def test_only_a_run_that_tested_the_trial_explains_it(study: StudyDir) -> None:
     frame = pd.read_parquet(study.run("s01-fusion").predictions_file)
     trained = frame.loc[frame["split"] == "train", "trial"].iloc[0]
-    with pytest.raises(UsageError, match="a train trial of s01-fusion"):
+    with fails(UsageError, where=f"trial {trained}", found=("train", "s01-fusion")):
         explain_trial(study, "1", trained)
-    with pytest.raises(UsageError, match="finished runs of other subjects, folds or seeds"):
+    with fails(UsageError, expected="fold 3", found=("finished runs", "s01-")):
         explain_trial(study, "1", trials_tested(study)[0], fold=3)
-    with pytest.raises(UsageError, match="without such a trial"):
+    with fails(UsageError, where="trial 999", found="s01-fusion"):
         explain_trial(study, "1", "999")
-    with pytest.raises(UsageError, match="integrated_gradients"):
+    with fails(UsageError, where="method", expected="integrated_gradients", found="'guessing'"):
         explain_trial(study, "1", trials_tested(study)[0], method="guessing")
 
 
-def test_a_run_that_cannot_be_read_is_not_in_the_way_of_the_others(tmp_path: Path) -> None:
+def test_an_unreadable_run_is_skipped(tmp_path: Path) -> None:
     study = make_study(tmp_path, subjects=("1",))
     assert run_testing(study, "1", "2", None, None).name == "s01-fusion"
     study.run("s01-fusion").config_file.write_text("{")
@@ -162,14 +163,14 @@ def test_a_run_that_cannot_be_read_is_not_in_the_way_of_the_others(tmp_path: Pat
     assert run_testing(study, "1", "2", None, None).name == "s01-audio"
 
 
-def test_damage_and_new_weights_are_noticed(study: StudyDir) -> None:
+def test_damage_and_new_weights_are_detected(study: StudyDir) -> None:
     trial = trials_tested(study)[-1]
-    made = explain_trial(study, "1", trial, steps=2)
-    run = study.run(made.run)
-    arrays, _ = run.explain_files(trial, made.method)
+    explanation = explain_trial(study, "1", trial, steps=2)
+    run = study.run(explanation.run)
+    arrays, _ = run.explain_files(trial, explanation.method)
     content = arrays.read_bytes()
     arrays.write_bytes(content[:-100])
-    with pytest.raises(IntegrityError, match="arrays of its receipts"):
+    with fails(IntegrityError, where=str(arrays), expected=("checksum", ".json")):
         load_explanation(run, trial)
     arrays.write_bytes(content)
     assert load_explanation(run, trial) is not None
@@ -187,9 +188,9 @@ def test_without_fusion_the_single_modality_is_explained(tmp_path: Path) -> None
     table = make_recordings(tmp_path / "data", subjects=1)
     study = train(table, "sound", tmp_path / "checkpoints", ("stages=audio",))
     frame = pd.read_parquet(study.run("s01-audio").predictions_file)
-    made = explain_trial(study, "1", frame.loc[frame["split"] == "test", "trial"].iloc[0], steps=64)
-    assert made.stage == "audio"
-    assert made.attention is None
-    assert made.shares == {}
-    assert set(made.attributions) == set(made.trial_probabilities) == {"audio"}
-    assert made.receipts["completeness"][0]["gap"] < 0.1
+    explanation = explain_trial(study, "1", frame.loc[frame["split"] == "test", "trial"].iloc[0], steps=64)
+    assert explanation.stage == "audio"
+    assert explanation.attention is None
+    assert explanation.shares == {}
+    assert set(explanation.attributions) == set(explanation.trial_probabilities) == {"audio"}
+    assert explanation.receipts["completeness"][0]["gap"] < 0.1

@@ -12,6 +12,7 @@ import made_media
 import numpy as np
 import pandas as pd
 import pytest
+from failing import fails
 from health_files import brain, film, found, moving, table, voice
 
 from eavdash.config.convert import with_settings
@@ -39,8 +40,8 @@ def rows(modality: str, *measures: dict[str, object]) -> pd.DataFrame:
     return pd.DataFrame([{**empty, **known, "trial": str(n), **m} for n, m in enumerate(measures, start=1)])
 
 
-def judged(modality: str, *measures: dict[str, object], settings: tuple[str, ...] = ()) -> list[rules.Finding]:
-    return rules.judged(rows(modality, *measures), with_settings(StudyConfig(), settings))
+def findings_of(modality: str, *measures: dict[str, object], settings: tuple[str, ...] = ()) -> list[rules.Finding]:
+    return rules.findings_of(rows(modality, *measures), with_settings(StudyConfig(), settings))
 
 
 CLEAN = {
@@ -90,8 +91,8 @@ CLEAN = {
 def test_each_rule_finds_its_defect_alone(
     modality: str, measures: dict[str, object], severity: str, words: str
 ) -> None:
-    assert judged(modality, CLEAN[modality], CLEAN[modality]) == []
-    (finding,) = judged(modality, CLEAN[modality], {**CLEAN[modality], **measures})
+    assert findings_of(modality, CLEAN[modality], CLEAN[modality]) == []
+    (finding,) = findings_of(modality, CLEAN[modality], {**CLEAN[modality], **measures})
     assert words in finding.message
     assert (finding.severity, finding.subject, finding.modality) == (severity, "1", modality)
     assert finding.remedy
@@ -99,17 +100,17 @@ def test_each_rule_finds_its_defect_alone(
 
 def test_what_a_rule_says_depends_on_how_the_recordings_would_be_read() -> None:
     noisy = {**CLEAN["eeg"], "line_noise": 100.0}
-    assert judged("eeg", noisy)[0].severity == "info"
-    open_band = judged("eeg", noisy, settings=("eeg.high=70",))[0]
+    assert findings_of("eeg", noisy)[0].severity == "info"
+    open_band = findings_of("eeg", noisy, settings=("eeg.high=70",))[0]
     assert (open_band.severity, open_band.remedy) == ("warning", "set eeg.notch=50, or eeg.high to 48 at most")
-    assert judged("eeg", noisy, settings=("eeg.high=70", "eeg.notch=50"))[0].severity == "info"
+    assert findings_of("eeg", noisy, settings=("eeg.high=70", "eeg.notch=50"))[0].severity == "info"
     faceless = {**CLEAN["vision"], "faces_found": 0}
-    assert judged("vision", faceless, settings=("vision.crop=centre",)) == []
-    assert judged("audio", CLEAN["audio"], settings=("audio.rate=44100",))[0].severity == "info"
+    assert findings_of("vision", faceless, settings=("vision.crop=centre",)) == []
+    assert findings_of("audio", CLEAN["audio"], settings=("audio.rate=44100",))[0].severity == "info"
 
 
 def test_many_trials_are_one_finding_with_three_examples() -> None:
-    (finding,) = judged("audio", CLEAN["audio"], *[{**CLEAN["audio"], "clipped": 0.1}] * 7)
+    (finding,) = findings_of("audio", CLEAN["audio"], *[{**CLEAN["audio"], "clipped": 0.1}] * 7)
     assert "clipped sound in 7 of 8 trials (trial 2: 10 % of its samples; trial 3: " in finding.message
     assert finding.message.endswith("; 4 more)")
 
@@ -289,23 +290,23 @@ def test_the_outlook_is_what_a_study_would_plan(tmp_path: Path) -> None:
         made_media.wav(tmp_path / f"{n}.wav", voice(1, seed=n))
     lines = [f"{s},{n},{'ab'[n % 2]},{n // 2},,,,{n}.wav," for s in (1, 2) for n in range(12)]
     report = report_on(tmp_path, *lines)
-    outlook = report.outlook
-    within = outlook[outlook["protocol"] == "conversation"]
+    split_preview = report.split_preview
+    within = split_preview[split_preview["protocol"] == "conversation"]
     assert within["fold"].tolist() == [0, 1, 2, 3, 4]
     assert (within[["train", "validation", "test"]].sum(axis=1) == 24).all()
     assert within["subjects"].tolist() == [2] * 5
     assert within["test"].sum() == 24
-    (paper,) = outlook[outlook["protocol"] == "paper"].to_dict("records")
+    (paper,) = split_preview[split_preview["protocol"] == "paper"].to_dict("records")
     assert (paper["train"], paper["validation"], paper["test"], paper["problem"]) == (16, 0, 8, "")
-    (loso,) = outlook[outlook["protocol"] == "loso"].to_dict("records")
+    (loso,) = split_preview[split_preview["protocol"] == "loso"].to_dict("records")
     assert (loso["fold"], loso["subjects"]) == (-1, 0)
     assert "at least 3 subjects" in loso["problem"]
 
     (tmp_path / "0.wav").write_bytes(b"broken")  # its trials are gone, those of others stay
-    broken = report_on(tmp_path, *lines).outlook
+    broken = report_on(tmp_path, *lines).split_preview
     assert (broken[broken["protocol"] == "conversation"][["train", "validation", "test"]].sum(axis=1) == 22).all()
     (tmp_path / "0.wav").unlink()  # files that are missing keep their subjects out, and the outlook says so
-    gone = report_on(tmp_path, *lines).outlook
+    gone = report_on(tmp_path, *lines).split_preview
     assert (gone["fold"] == -1).all()
     assert gone["problem"].str.contains("0.wav").all()
 
@@ -314,8 +315,8 @@ def test_subjects_that_a_protocol_cannot_split_are_counted(tmp_path: Path) -> No
     made_media.wav(tmp_path / "a.wav", voice(1))
     lines = [f"1,{n},{'ab'[n % 2]},{n // 2},{n / 10},{n / 10 + 0.1},,a.wav," for n in range(8)]
     lines += [f"2,{n},{'ab'[n % 2]},g,{n / 10},{n / 10 + 0.1},,a.wav," for n in range(8)]
-    outlook = report_on(tmp_path, *lines).outlook
-    within = outlook[outlook["protocol"] == "conversation"]
+    split_preview = report_on(tmp_path, *lines).split_preview
+    within = split_preview[split_preview["protocol"] == "conversation"]
     assert within["fold"].tolist() == [0, 1, 2, 3, -1]
     assert within["subjects"].tolist() == [1] * 5
     assert "at least 2 groups" in within["problem"].iloc[-1]
@@ -338,7 +339,7 @@ def test_the_report_is_strict_json_and_csv(tmp_path: Path) -> None:
     }
     back = pd.read_csv(tmp_path / "new" / "folder" / "findings.csv")
     assert len(back) == len(report.findings)
-    with pytest.raises(UsageError, match="a folder to write to"):
+    with fails(UsageError, expected="folder to write"):
         write_csv(report, tmp_path / "a.wav" / "under")
 
 

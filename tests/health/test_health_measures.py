@@ -32,9 +32,9 @@ def seen(column: str, file: object, part: Part | None = None) -> dict[str, objec
 def test_runs_of_true_values_are_found_at_any_place() -> None:
     true = np.array([[1, 1, 0, 1, 1, 1, 0, 1, 1, 1, 1], [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]], dtype=bool)
     expected = np.array([[0, 0, 0, 1, 1, 1, 0, 1, 1, 1, 1], [0] * 11], dtype=bool)
-    assert (base.runs(true, 3) == expected).all()
-    assert not base.runs(true, 12).any()
-    assert not base.runs(np.zeros((2, 0), bool), 3).any()
+    assert (base.runs_of_true(true, 3) == expected).all()
+    assert not base.runs_of_true(true, 12).any()
+    assert not base.runs_of_true(np.zeros((2, 0), bool), 3).any()
 
 
 @pytest.mark.parametrize("subtype", ["FLOAT", "PCM_16", "PCM_24", "PCM_U8"])
@@ -319,7 +319,7 @@ def test_a_long_recording_is_measured_stretch_by_stretch(tmp_path: Path, monkeyp
     data[3] += made_media.sine(50, 21, 250, 50e-6)
     file = made_media.fif(tmp_path / "a_raw.fif", data, ["Fp1", "Fp2", "C3", "Cz"])
     whole = seen("eeg", file)
-    monkeypatch.setattr(eeg, "_STRETCH", 6.0)
+    monkeypatch.setattr(eeg, "_SEGMENT", 6.0)
     pieces = seen("eeg", file)
     assert pieces["flat_channels"] == whole["flat_channels"] == "Fp2"
     assert (pieces["duration"], pieces["samples"]) == (whole["duration"], whole["samples"]) == (21, 5250)

@@ -19,8 +19,8 @@ from health_files import table, voice
 from eavdash.health import memory, workers
 from eavdash.health.check import check_dataset
 from eavdash.health.measures.base import MeasureRequest, Part
-from eavdash.health.memory import Remembered
-from eavdash.health.scan import Scan, looks, scan
+from eavdash.health.memory import MeasureCache
+from eavdash.health.scan import Scan, measure_requests, scan
 
 WHOLE = (Part(),)
 #: A process that answers with the file's name and does to some files what a decoder could do.
@@ -115,7 +115,7 @@ def _zombie(pid: int) -> bool:
 
 def test_large_arrays_are_read_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "LARGE", 5)
-    todo = workers._Todo(asked(tmp_path, "a.mat", "b.mat", "c.wav"))
+    todo = workers._Pending(asked(tmp_path, "a.mat", "b.mat", "c.wav"))
     first, large = todo.take()
     assert (Path(first.file).name, large) == ("a.mat", True)
     second, large = todo.take()
@@ -148,12 +148,12 @@ def test_looks_are_one_per_file_with_all_its_parts() -> None:
             "stop": [float("nan"), 2.0, 2.0],
         }
     )
-    found = {(x.column, x.file): x.parts for x in looks(frame, faces=True)}
+    found = {(x.column, x.file): x.parts for x in measure_requests(frame, faces=True)}
     assert found["eeg", "a.mat"] == (Part(1), Part(2, 1.0, 2.0))
     assert found["audio", "s.wav"] == (Part(), Part(None, 1.0, 2.0))
     assert found["faces", "v.mp4"] == WHOLE
     assert ("faces", "x.pkl") not in found
-    assert len(looks(frame, faces=False)) == 4
+    assert len(measure_requests(frame, faces=False)) == 4
 
 
 class Counter:
@@ -318,8 +318,8 @@ def test_a_locked_cache_is_read_and_not_waited_for_without_end(tmp_path: Path, m
 def test_crashes_and_time_limits_are_not_remembered(tmp_path: Path) -> None:
     todo = asked(tmp_path, "a.wav", "b.wav")
 
-    def run(looks: Sequence[MeasureRequest]) -> Iterator[tuple[MeasureRequest, dict[str, Any]]]:
-        for what, kind in zip(looks, ("crash", "expected a sound"), strict=False):
+    def run(requests: Sequence[MeasureRequest]) -> Iterator[tuple[MeasureRequest, dict[str, Any]]]:
+        for what, kind in zip(requests, ("crash", "expected a sound"), strict=False):
             yield what, {"problem": "bad", "kind": kind, "parts": []}
 
     scan(todo, tmp_path, run=run)
@@ -330,9 +330,9 @@ def test_remembered_names_need_not_be_text(tmp_path: Path) -> None:
     name = os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.wav")
     Path(name).write_bytes(b"x")
     what = MeasureRequest("audio", name, WHOLE)
-    with Remembered(tmp_path / "cache") as known:
+    with MeasureCache(tmp_path / "cache") as known:
         known.put(what, (1, 2), {"problem": "", "parts": [{}]})
-    with Remembered(tmp_path / "cache") as known:
+    with MeasureCache(tmp_path / "cache") as known:
         assert known.get(what, (1, 2)) == {"problem": "", "parts": [{}]}
         assert known.get(what, (1, 3)) is None
     assert scan([what], None).answers["audio", name]["problem"]
@@ -359,4 +359,4 @@ def test_a_check_says_what_it_has_reused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     told = check_dataset(path, cache=tmp_path / "file" / "cache", faces=False).findings
     assert [f.severity for f in told] == ["info"]
-    assert "a cache that can be written" in told[0].message
+    assert str(tmp_path / "file" / "cache") in told[0].message

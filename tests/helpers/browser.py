@@ -1,4 +1,4 @@
-"""Find a Chromium for the browser tests. Run as a script it exits 0 when there is one."""
+"""The Chromium of the browser tests. Run as a script, it exits with 0 if there is one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ARGUMENTS = [
 
 
 def chromium() -> str | None:
-    """The path of a Chromium or Chrome, or None."""
+    """Return the path of a Chromium or Chrome, or None."""
     for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
         found = shutil.which(name)
         if found:

@@ -1,4 +1,4 @@
-"""How tests ask for an error: by its type and by the facts in its fields, never by its wording."""
+"""Assertions on errors by their type and the facts in their fields, not by their wording."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def fails(
 ) -> Iterator[pytest.ExceptionInfo[EavdashError]]:
     """Expect an error of this type whose fields hold these facts: names, numbers, settings, commands.
 
-    The error has all four parts, so that whoever reads it learns where, what was expected, what was found, what to do.
+    All four parts of the error must be set.
     """
     with pytest.raises(kind) as caught:
         yield caught
@@ -31,6 +31,6 @@ def holds(
     """Assert that an error has all its parts and that they hold these facts."""
     for name, facts in (("where", where), ("expected", expected), ("found", found), ("remedy", remedy)):
         part = getattr(error, name)
-        assert part, f"{error!r} does not say {name!r}"
+        assert part, f"{error!r} has no {name!r}"
         for fact in (facts,) if isinstance(facts, str) else facts:
-            assert fact in part, f"{name} {part!r} of {error!r} does not hold {fact!r}"
+            assert fact in part, f"{name} {part!r} of {error!r} does not contain {fact!r}"

@@ -53,7 +53,7 @@ def make_report(errors: int = 2, warnings: int = 1, notes: int = 1, subjects: in
     rows[1]["problem"] = "damaged"
     recordings = pd.DataFrame(rows).reindex(columns=[*TEXTS, *NUMBERS])
     recordings = recordings.astype({**dict.fromkeys(TEXTS, "str"), **dict.fromkeys(NUMBERS, "float64")})
-    outlook = pd.DataFrame(
+    split_preview = pd.DataFrame(
         [
             *(("conversation", fold, subjects, 2 + fold, 1, 1, "") for fold in range(3)),
             ("loso", -1, 0, 0, 0, 0, "needs 3 subjects"),
@@ -73,7 +73,7 @@ def make_report(errors: int = 2, warnings: int = 1, notes: int = 1, subjects: in
         labels=labels,
         findings=tuple(findings),
         recordings=recordings,
-        outlook=outlook,
+        split_preview=split_preview,
         scanned=20,
         reused=4,
     )

@@ -1,6 +1,6 @@
-"""A study's folder made up by the file contract alone (docs/architecture.md, "Files"): no training, no recordings.
+"""Synthetic study folders, written according to docs/architecture.md, "Files", without training or recordings.
 
-Every run's state, how right each stage is, and what is damaged can be chosen; numbers come from a seed.
+States of runs and accuracies of stages can be chosen; numbers come from a seed.
 """
 
 from __future__ import annotations
@@ -44,8 +44,11 @@ def make_study(
     dataset: str | Path = "/nowhere/EAV",
     seed: int = 0,
 ) -> StudyDir:
-    """Write the study. ``states``: run name → state (``done`` unless given; its key ``*`` changes the default);
-    ``trials``: test trials per subject and fold."""
+    """Write the study.
+
+    ``states``: run name → state (``done`` by default; the key ``*`` changes the default). ``trials``: test trials per
+    subject and fold.
+    """
     study = StudyDir(root / name)
     study.path.mkdir(parents=True)
     base = preset("quick")
@@ -183,7 +186,7 @@ def _bring_to(
 
 
 def earlier(host: str, started: float) -> dict[str, Any]:
-    """A first attempt that was killed after two epochs."""
+    """Return the history entry of a first attempt that was killed after two epochs."""
     return {
         "attempt": 1,
         "host": host,
@@ -208,7 +211,7 @@ def prediction_rows(
     rng: np.random.Generator,
     fusion: str = "attention",
 ) -> pd.DataFrame:
-    """predictions.parquet of one run: test rows, with frame rows for vision (and fusion ``paper``), and train rows."""
+    """Make predictions.parquet of one run: test and train rows, with frame rows for vision and fusion ``paper``."""
     frames = (-1, 0, 1) if stage == "vision" or (stage == "fusion" and fusion == "paper") else (-1,)
     rows = []
     for split, shift in (("test", 0), ("train", 100)):
@@ -241,7 +244,7 @@ def prediction_rows(
 
 
 def baseline_rows(fused: pd.DataFrame, classes: Sequence[str], rng: np.random.Generator) -> pd.DataFrame:
-    """baselines.parquet beside a fusion run's predictions."""
+    """Make baselines.parquet for a fusion run's predictions."""
     windows = fused[fused["frame"] == -1].drop(columns=[c for c in fused.columns if c.startswith("attention_")])
     parts = []
     for name in ("fusion:best", "fusion:mean", "fusion:calibrated", "fusion:concat", "fusion:paper", "majority"):
@@ -254,9 +257,9 @@ def baseline_rows(fused: pd.DataFrame, classes: Sequence[str], rng: np.random.Ge
 
 
 def attention_rows(fused: pd.DataFrame, layers: int = 1) -> pd.DataFrame:
-    """attention.parquet beside a fusion run's predictions: four heads, whose mean share is that of the predictions.
+    """Make attention.parquet for a fusion run's predictions: four heads whose mean share is that of the predictions.
 
-    A modality without a share is absent from the window: nothing attends to it, and it to nothing.
+    A modality with a share of 0 is absent from the window: it neither attends nor is attended to.
     """
     tested = fused[fused["split"] == "test"].reset_index(drop=True)
     out = tested[["subject", "trial", "window", "fold", "seed"]].copy()
@@ -275,12 +278,12 @@ def attention_rows(fused: pd.DataFrame, layers: int = 1) -> pd.DataFrame:
 
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:
-    """The frame as parquet."""
+    """Write the frame as parquet."""
     frame.to_parquet(path, index=False)
 
 
 def make_explanation(study: StudyDir, run: str, subject: str, trial: str, windows: int = 2) -> Any:
-    """An explanation of a trial with plausible shapes; the second window has no audio."""
+    """Make an explanation of a trial with plausible shapes; the second window has no audio."""
     from eavdash.explain.explanation import Explanation
     from eavdash.store.atomic import sha256
 

@@ -31,7 +31,7 @@ def clip(path: Path, pictures: Iterable[np.ndarray], fps: int = 5) -> str:
 def drawn_head() -> np.ndarray:
     """A drawn head that the detector knows as one, (100, 100, 3)."""
     trial = plan_subject(5, 1, SMALL).trials[0]
-    picture = next(drawing.face_frames(trial, drawing.looks(5, 1), [], SMALL))
+    picture = next(drawing.face_frames(trial, drawing.appearance(5, 1), [], SMALL))
     return video.resized(np.ascontiguousarray(picture[:, 40:280]), 100, 100)
 
 

@@ -1,6 +1,6 @@
-"""The reference method's own modules, written from its description in torch's layers: what our models must equal.
+"""The reference method's modules, rebuilt from its description with torch's layers, which our models must equal.
 
-Names of attributes follow public code of that family (``conv``, ``transformer``, ``mlp``). Every tensor is random.
+Attribute names follow public code of that family (``conv``, ``transformer``, ``mlp``). Every tensor is random.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Every tensor random: zero biases and unit norms would hide swapped tensors."""
+    """Randomise every tensor: zero biases and unit norms would hide swapped tensors."""
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
@@ -40,7 +40,7 @@ class PublishedBlock(nn.Module):
 
 
 class PublishedEeg(nn.Module):
-    """(B, channel, time) in microvolt → (B, K); ``feature`` is what its fusion reads."""
+    """Map EEG (B, channel, time) in microvolt to logits (B, K); ``feature`` is the input of the fusion."""
 
     def __init__(self, channels: int = 30, classes: int = 5, width: int = 60, depth: int = 6) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class PublishedEeg(nn.Module):
 
 
 class PublishedFusion(nn.Module):
-    """Features of vision, audio and EEG (B, width) → (B, K)."""
+    """Map features of vision, audio and EEG (B, width) to logits (B, K)."""
 
     def __init__(self, dims: Mapping[str, int], classes: int = 5) -> None:
         super().__init__()

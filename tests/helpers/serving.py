@@ -15,7 +15,7 @@ from eavdash.cli.serve import APP, command, free_port
 
 @contextmanager
 def served(folder: Path, first_port: int) -> Iterator[str]:
-    """The address of the app, serving ``folder/checkpoints``; it is stopped when the block ends."""
+    """Serve the app with ``folder/checkpoints`` and yield its URL; the server stops when the block ends."""
     port = free_port(first_port)
     environment = {**os.environ, "EAVDASH_CHECKPOINTS": str(folder / "checkpoints"), "PYTHONPATH": str(APP.parent)}
     with (

@@ -1,11 +1,12 @@
-"""A Ray of two nodes on this machine: a head and a second node, which can be killed and started again.
+"""A Ray cluster of two nodes on this machine, a head and a second node, which can be killed and restarted.
 
-In: an empty folder with a short name (Ray's sockets lie in it). Out: the address of its dashboard and the variables
-with which Ray's clients get in. Ray listens on every address of the machine whatever it is told, so the cluster has a
-token. Every process of it is known by a variable of its environment, for ``ray stop`` would end every Ray of the user.
+It needs an empty folder with a short path (for Ray's sockets), and provides the address of the dashboard and the
+variables that Ray's clients need. Ray listens on every address of the machine regardless of its options, so the cluster
+has a token. A variable in the environment identifies its processes, because ``ray stop`` would end every Ray process of
+the user.
 
-The head has three processors and a GPU, the second node two processors; they exist in Ray's books only. So two runs of
-two threads fill both nodes, and two that share the GPU leave processors free.
+The head has three CPUs and a GPU, the second node two CPUs; these are declared, not real. So two runs of two threads
+fill both nodes, and two runs that share the GPU leave CPUs free.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from eavdash.store import locks
 
 #: Variable with the cluster's folder and the node's name.
 MARK = "EAVDASH_TESTED_RAY"
-#: Seconds after which Ray gives up a job that waits: short, so that the tests see it happen.
+#: Seconds after which Ray drops a waiting job: short, so that the tests can observe it.
 START_TIMEOUT = 20
 
 
@@ -42,7 +43,7 @@ class Cluster:
         return f"http://127.0.0.1:{self.dashboard}"
 
     def open(self) -> None:
-        """Start both nodes; returns when both take jobs."""
+        """Start both nodes; return when both accept jobs."""
         head = self._launch("head")
         deadline = time.monotonic() + 60
         while not _listening(self.port) and head.poll() is None and time.monotonic() < deadline:
@@ -51,8 +52,8 @@ class Cluster:
         _ended_well(head)
         _ended_well(second)
 
-    def mend(self) -> None:
-        """Start what is missing."""
+    def restart(self) -> None:
+        """Start the nodes that are not running."""
         if not self.processes("head"):
             self.kill("second")
             self.open()
@@ -60,12 +61,12 @@ class Cluster:
             self.start("second")
 
     def start(self, node: str) -> None:
-        """Start a node; returns when it takes jobs."""
+        """Start a node; return when it accepts jobs."""
         _ended_well(self._launch(node))
 
     def _launch(self, node: str) -> subprocess.Popen[str]:
         if node == "head":
-            self.port = _free_port()  # Ray refuses one that a node of an earlier head still asks for
+            self.port = _free_port()  # Ray refuses a port that a node of an earlier head still uses
         options = {
             "head": [
                 "--head",
@@ -110,7 +111,7 @@ class Cluster:
         )
 
     def kill(self, node: str, spare: Callable[[int], bool] = lambda _: False) -> None:
-        """End every process of a node without warning, but for those to be spared."""
+        """Kill every process of a node except those for which ``spare`` is True."""
         deadline = time.monotonic() + 20
         while (left := [pid for pid in self.processes(node) if not spare(pid)]) and time.monotonic() < deadline:
             for pid in left:
@@ -119,7 +120,7 @@ class Cluster:
             time.sleep(0.1)
 
     def processes(self, node: str) -> list[int]:
-        """The living processes of a node, and of the jobs on it."""
+        """Return the live processes of a node and of its jobs."""
         return locks.pids_with_env(MARK, self._mark(node))
 
     def close(self) -> None:
@@ -131,8 +132,8 @@ class Cluster:
 
 
 def _ended_well(starting: subprocess.Popen[str]) -> None:
-    said, _ = starting.communicate(timeout=120)
-    assert starting.returncode == 0, said
+    output, _ = starting.communicate(timeout=120)
+    assert starting.returncode == 0, output
 
 
 def _listening(port: int) -> bool:

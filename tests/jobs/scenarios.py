@@ -1,8 +1,8 @@
-"""What every place to compute runs must do: one suite, imported by the test module of each place.
+"""Common test suite of all executors, imported by the test module of each.
 
-A module brings a fixture ``place`` (:class:`Place`) and ``from scenarios import *``. The place has room for four
-threads, so that two runs of two threads fill it and a third waits, for a slot of this machine or in the place's own
-queue. Nothing here knows which place it is.
+A module defines a fixture ``case`` (:class:`ExecutorCase`) and imports everything from here. The executor has four
+cores, so that two runs of two threads fill it and a third one waits, for a slot of this machine or in the executor's
+own queue. The tests are the same for every executor.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from eavdash.jobs.queue import cancel, ensure_scheduler, move, retry, scheduler_
 from eavdash.store import RunDir, locks
 
 __all__ = [
-    "test_a_cancelled_run_leaves_nothing_behind_whether_busy_deaf_or_waiting",
-    "test_a_failing_run_says_why_blocks_its_child_and_is_retried",
-    "test_a_job_that_the_place_ends_goes_on",
-    "test_a_killed_worker_goes_on_as_if_nothing_had_happened",
-    "test_a_study_moves_elsewhere_half_way_and_back",
+    "test_a_cancelled_run_leaves_no_process_behind",
+    "test_a_failing_run_has_a_reason_blocks_its_child_and_is_retried",
+    "test_a_job_that_its_executor_ends_resumes",
+    "test_a_killed_worker_resumes_with_the_same_result",
+    "test_a_study_moves_to_another_executor_and_back",
     "test_a_study_with_dependencies_is_computed_once",
-    "test_jobs_of_a_killed_conductor_are_adopted_living_and_waiting",
+    "test_running_and_waiting_jobs_of_a_killed_scheduler_are_adopted",
     "test_two_callers_launch_a_study_once",
 ]
-#: Seconds that a scenario may take at most; what is asserted is never how long it took.
+#: Timeout of a scenario in seconds; no test asserts a duration.
 PATIENCE = 150
 SUBMIT = """
 import json, sys
@@ -48,10 +48,10 @@ submit(StudyDir(Path(sys.argv[1])), execution=execution_of({"execution": json.lo
 
 @dataclass
 class ExecutorCase:
-    """A lab whose runs are computed in one place.
+    """A lab whose runs are computed by one executor.
 
-    ``end(run)`` ends the run's job by the place's own means, behind the queue's back; ``jobs()`` are the names of those
-    that live or wait in the place's own queue (of this machine: none, its processes are looked at anyway).
+    ``end(run)`` ends the run's job without the queue; ``jobs()`` returns the names of live and waiting jobs in the
+    executor's own queue (none for this machine, whose processes are checked anyway).
     """
 
     lab: Lab
@@ -63,11 +63,11 @@ class ExecutorCase:
         return dataclasses.replace(self.execution, threads=number)
 
     def done(self) -> Any:
-        """Wait for the study's end; its table by run."""
+        """Wait for the study's end; return its table, indexed by run."""
         return wait(self.lab.study, timeout=PATIENCE).set_index("run")
 
     def empty(self) -> bool:
-        """Wait until nothing is left of any job: no process, and nothing in the place's queue."""
+        """Wait until no process and no queued job is left."""
         return bool(self.lab.until(lambda: not self.lab.processes() and not self.jobs()))
 
 
@@ -87,32 +87,32 @@ def test_a_study_with_dependencies_is_computed_once(case: ExecutorCase) -> None:
     assert case.empty()
 
 
-def test_a_cancelled_run_leaves_nothing_behind_whether_busy_deaf_or_waiting(case: ExecutorCase) -> None:
+def test_a_cancelled_run_leaves_no_process_behind(case: ExecutorCase) -> None:
     busy = case.lab.run("s01-vision", epochs=100000, child=True)
     deaf = case.lab.run("s02-vision", epochs=100000, child=True, deaf=True)
     submit(case.lab.study, execution=case.with_threads(2))
     pids = [case.lab.at_epoch(run) for run in (busy, deaf)]
     pids += [child_pid(run) for run in (busy, deaf)]
-    case.lab.run("s03-vision")  # for which there is no room
+    case.lab.run("s03-vision")  # has to wait for a slot
     case.lab.run("s01-fusion", ("s01-vision",))
     submit(case.lab.study, execution=case.with_threads(2))
     assert set(case.lab.processes()) >= set(pids)
     cancel(case.lab.study)
 
-    def look(table: Any) -> None:
+    def check(table: Any) -> None:
         ended = table.set_index("run")["state"]
         for name, numbers in (("s01-vision", pids[::2]), ("s02-vision", pids[1::2])):
             alive = [pid for pid in numbers if locks.process_start_time(pid) is not None]
             assert ended[name] != "cancelled" or not alive, f"{name} is called cancelled while {alive} live"
 
-    table = wait(case.lab.study, report=look, timeout=PATIENCE).set_index("run")
+    table = wait(case.lab.study, report=check, timeout=PATIENCE).set_index("run")
     assert set(table["state"]) == {"cancelled"}
     assert [locks.process_start_time(pid) for pid in pids] == [None] * 4
     assert case.lab.launches() == {"s01-vision": 1, "s02-vision": 1}
     assert case.empty()
 
 
-def test_a_killed_worker_goes_on_as_if_nothing_had_happened(case: ExecutorCase) -> None:
+def test_a_killed_worker_resumes_with_the_same_result(case: ExecutorCase) -> None:
     run = case.lab.run("s01-vision", epochs=60, child=True)
     submit(case.lab.study, execution=case.execution)
     pid, child = case.lab.at_epoch(run, 2), child_pid(run)
@@ -125,7 +125,7 @@ def test_a_killed_worker_goes_on_as_if_nothing_had_happened(case: ExecutorCase) 
     assert case.empty()
 
 
-def test_jobs_of_a_killed_conductor_are_adopted_living_and_waiting(case: ExecutorCase) -> None:
+def test_running_and_waiting_jobs_of_a_killed_scheduler_are_adopted(case: ExecutorCase) -> None:
     living = [case.lab.run(f"s0{i}-vision", epochs=80) for i in (1, 2)]
     submit(case.lab.study, execution=case.with_threads(2))
     pids = [case.lab.at_epoch(run) for run in living]
@@ -134,7 +134,7 @@ def test_jobs_of_a_killed_conductor_are_adopted_living_and_waiting(case: Executo
     case.lab.kill_scheduler()
     assert ensure_scheduler(case.lab.root)
     case.lab.until(lambda: scheduler_alive(case.lab.root))
-    case.lab.kill_scheduler()  # the second perhaps before it has looked at everything
+    case.lab.kill_scheduler()  # perhaps before it has adopted every job
     assert case.lab.launches() == {"s01-vision": 1, "s02-vision": 1}
     assert ensure_scheduler(case.lab.root)
     table = case.done()
@@ -145,7 +145,7 @@ def test_jobs_of_a_killed_conductor_are_adopted_living_and_waiting(case: Executo
     assert case.empty()
 
 
-def test_a_failing_run_says_why_blocks_its_child_and_is_retried(case: ExecutorCase) -> None:
+def test_a_failing_run_has_a_reason_blocks_its_child_and_is_retried(case: ExecutorCase) -> None:
     runs = case.lab.subject(1, audio={"fail": "the loss is not finite"}, eeg={"crash": True})
     submit(case.lab.study, execution=case.execution)
     table = case.done()
@@ -157,9 +157,9 @@ def test_a_failing_run_says_why_blocks_its_child_and_is_retried(case: ExecutorCa
     }
     assert table.loc["s01-audio", "reason"] == "the loss is not finite"
     assert table.loc["s01-eeg", "reason"] == "ValueError: no such thing"
-    # Whichever failed first has blocked it.
-    told = table.loc["s01-fusion", "reason"]
-    assert "s01-audio failed: the loss is not finite" in told or "s01-eeg failed: ValueError: no such thing" in told
+    # The one that failed first has blocked it.
+    reason = table.loc["s01-fusion", "reason"]
+    assert "s01-audio failed: the loss is not finite" in reason or "s01-eeg failed: ValueError: no such thing" in reason
     assert "no such thing" in runs[2].log_file.read_text()
     for run in runs[1:3]:
         change_standin(run, fail="", crash=False)
@@ -182,7 +182,7 @@ def test_two_callers_launch_a_study_once(case: ExecutorCase) -> None:
     assert case.empty()
 
 
-def test_a_job_that_the_place_ends_goes_on(case: ExecutorCase) -> None:
+def test_a_job_that_its_executor_ends_resumes(case: ExecutorCase) -> None:
     run = case.lab.run("s01-vision", epochs=60, child=True)
     other = case.lab.run("s02-vision", epochs=60)
     submit(case.lab.study, execution=case.execution)
@@ -197,11 +197,11 @@ def test_a_job_that_the_place_ends_goes_on(case: ExecutorCase) -> None:
     assert case.empty()
 
 
-def test_a_study_moves_elsewhere_half_way_and_back(case: ExecutorCase) -> None:
+def test_a_study_moves_to_another_executor_and_back(case: ExecutorCase) -> None:
     elsewhere = Execution(executor="local", threads=3)
     runs = case.lab.subject(1, audio={"epochs": 1}, eeg={"epochs": 60, "seconds": 0.1}, vision={"epochs": 40})
     audio, eeg = runs[1:3]
-    submit(case.lab.study, [audio.name], execution=case.with_threads(2))  # places keep no order among those that wait
+    submit(case.lab.study, [audio.name], execution=case.with_threads(2))  # executors keep no order among waiting jobs
     case.lab.until(lambda: audio.status()["state"] == "done")
     submit(case.lab.study, execution=case.with_threads(2))
     case.lab.at_epoch(eeg, 2)

@@ -1,11 +1,11 @@
-"""A SLURM of one node, made of Debian's packages, in a folder of its own: munged, slurmctld, slurmd.
+"""A SLURM cluster of one node in its own folder, from Debian's packages: munged, slurmctld, slurmd.
 
-In: an empty folder. Out: the variables with which SLURM's commands find this cluster and no other. Every daemon is
-started by this process as the present user, listens on 127.0.0.1 alone, on ports that were free, keeps its files in the
-folder, and is gone when the cluster is closed. The machine's own configuration in /etc is neither read nor changed.
+It needs an empty folder and provides the variables that select this cluster in SLURM's commands. This process starts
+every daemon as the current user; the daemons listen only on free ports of 127.0.0.1, keep their files in the folder,
+and end when the cluster is closed. The machine's configuration in /etc is neither read nor changed.
 
-What a container does not allow is left out: no cgroups (processes are followed by their parents), no accounting
-database. The node pretends to have four cores and two GPUs (character devices of the kernel stand for them).
+Features that a container does not allow are left out: cgroups (processes are tracked by their parents) and the
+accounting database. The node declares four cores and two GPUs (represented by character devices of the kernel).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -73,7 +74,7 @@ PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 Preempt
 
 
 def missing() -> list[str]:
-    """What a cluster needs and this machine does not have."""
+    """Return the programs that a cluster needs and this machine lacks."""
     return [name for name in (*DAEMONS, *COMMANDS) if not _which(name)]
 
 
@@ -87,7 +88,7 @@ class Cluster:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def open(self) -> None:
-        """Write the configuration and start the daemons; returns when the node takes jobs."""
+        """Write the configuration and start the daemons; return when the node accepts jobs."""
         for name in ("", "state", "spool"):
             (self.folder / name).mkdir(mode=0o700, exist_ok=True)
         key = self.folder / "munge.key"
@@ -110,7 +111,7 @@ class Cluster:
         self.until_ready()
 
     def start(self, name: str) -> None:
-        """Start a daemon in a session of its own."""
+        """Start a daemon in its own session."""
         at = self.folder
         arguments = {
             "munged": [
@@ -135,14 +136,14 @@ class Cluster:
                 env=os.environ | self.environment,
             )
         if name == "munged":
-            self._until(lambda: (at / "munge.socket").exists(), "munged answers")
+            self._until(lambda: (at / "munge.socket").exists(), "reachable through munged")
 
     def kill(self, name: str) -> None:
-        """End a daemon; the jobs live on.
+        """End a daemon; its jobs continue.
 
-        The node's gets no warning. The controller is told to, and writes down what it knows: one that is killed
-        between two of its notes forgets jobs, gives their numbers away once more and shuts the node when they meet,
-        which is a fault of SLURM's and not what is tried here.
+        The node's daemon is killed. The controller is terminated, so that it saves its state: if it is killed between
+        two saves, it forgets jobs, reuses their ids and drains the node on the conflict, which is SLURM's own fault and
+        not tested here.
         """
         process = self._running.pop(name)
         if name == "slurmctld":
@@ -152,7 +153,7 @@ class Cluster:
             process.wait()
 
     def lose_node(self) -> None:
-        """End the node's daemon and everything that it has started, as a power cut would."""
+        """Kill the node's daemon and all of its children, as a power cut would."""
         self.kill("slurmd")
         for pid in self.left():
             if pid not in (process.pid for process in self._running.values()):
@@ -161,33 +162,35 @@ class Cluster:
                         os.kill(pid, signal.SIGKILL)
 
     def runs(self, name: str) -> bool:
-        """Whether a daemon is at work."""
+        """Return True if a daemon is running."""
         return name in self._running and self._running[name].poll() is None
 
     def path(self, name: str) -> str:
-        """Where a program of SLURM is."""
+        """Return the path of a SLURM program."""
         return str(_which(name))
 
     def empty(self) -> None:
-        """Cancel whatever jobs there are, and wait until they are gone."""
-        self.tell("scancel", "--me")
-        self._until(lambda: not self.tell("squeue", "--noheader"), "without jobs")
+        """Cancel all jobs and wait until they are gone."""
+        self.command("scancel", "--me")
+        self._until(lambda: not self.command("squeue", "--noheader"), "without jobs")
 
     def until_ready(self) -> None:
-        """Wait until the node takes jobs."""
-        self._until(lambda: self.tell("sinfo", "-h", "-o", "%T").split("\n")[0] in ("idle", "mixed", "allocated"), "up")
+        """Wait until the node accepts jobs."""
+        self._until(
+            lambda: self.command("sinfo", "-h", "-o", "%T").split("\n")[0] in ("idle", "mixed", "allocated"), "up"
+        )
 
-    def tell(self, *command: str) -> str:
-        """What a command of SLURM prints; nothing when it fails."""
+    def command(self, *command: str) -> str:
+        """Run a SLURM command; return its output, empty if it fails."""
         done = subprocess.run(command, capture_output=True, text=True, env=os.environ | self.environment, timeout=60)
         return done.stdout.strip() if done.returncode == 0 else ""
 
     def close(self) -> list[int]:
-        """Cancel the jobs, end the daemons; returns (and kills) what then still lives of either: nothing, that is."""
+        """Cancel the jobs and end the daemons; kill and return the processes that remain (there should be none)."""
         if "slurmctld" in self._running:
-            self.tell("scancel", "--me")
+            self.command("scancel", "--me")
             deadline = time.monotonic() + 15
-            while self.tell("squeue", "--noheader") and time.monotonic() < deadline:
+            while self.command("squeue", "--noheader") and time.monotonic() < deadline:
                 time.sleep(0.2)
         for name in ("slurmd", "slurmctld", "munged"):
             if name in self._running:
@@ -201,25 +204,25 @@ class Cluster:
         return left
 
     def left(self) -> list[int]:
-        """Living processes that know of this cluster: its daemons, their steps and jobs."""
+        """Return the live processes of this cluster: its daemons, job steps and jobs."""
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
                 mine = process.environ().get("SLURM_CONF") == self.environment["SLURM_CONF"]
-                if process.name() == "slurmstepd":  # which writes its title over its environment
+                if process.name() == "slurmstepd":  # it overwrites its environment with its title
                     mine = any(file.path.startswith(f"{self.folder}/") for file in process.open_files())
                 if mine and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process.pid)
         return found
 
-    def _until(self, what: object, said: str, seconds: float = 60) -> None:
+    def _until(self, condition: Callable[[], object], state: str, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
-        while not what():  # type: ignore[operator]
+        while not condition():
             dead = [name for name, process in self._running.items() if process.poll() is not None]
             if dead or time.monotonic() > deadline:
                 logs = "\n".join(f"{p.name}: {p.read_text()[-3000:]}" for p in sorted(self.folder.glob("*.log")))
                 outs = "\n".join(f"{p.name}: {p.read_text()[-1000:]}" for p in sorted(self.folder.glob("*.out")))
-                raise RuntimeError(f"SLURM is not {said}; ended: {dead}\n{logs}\n{outs}")
+                raise RuntimeError(f"SLURM is not {state}; ended: {dead}\n{logs}\n{outs}")
             time.sleep(0.1)
 
 
@@ -228,7 +231,7 @@ def _which(name: str) -> str | None:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Tell a daemon to end; one that does not hear is killed."""
+    """Terminate a daemon; kill it if it does not end."""
     process.terminate()
     try:
         process.wait(10)
@@ -244,7 +247,7 @@ def _free_port() -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Without a folder: whether SLURM is installed. With one: run a cluster there until it is interrupted."""
+    """Check that SLURM is installed; with a folder, also run a cluster there until interrupted."""
     if absent := missing():
         print(f"SLURM: expected {', '.join((*DAEMONS, *COMMANDS))} on PATH, found no {', '.join(absent)}.")
         return 1

@@ -1,10 +1,10 @@
-"""The true worker with a training that only counts: what the queue's tests let it launch.
+"""The real worker with a training that only counts, for tests of the queue.
 
-``standin`` in config.json says how it goes: epochs, seconds per epoch, ``fail`` (a sentence), ``crash``, ``die_at``
-(kill itself with signal 9 whenever it reaches that epoch), ``child`` (start a child that would live for ever), ``deaf``
-(ignore SIGTERM), ``full`` (every write to the run fails for want of space), ``clock`` (seconds by which the process's
-clock jumps after its first epoch), ``fill`` (fill the disk before the write of this number). The weights are a chain of
-hashes: a resumed run ends with the weights of an undisturbed one only if every epoch was computed once and in order.
+Options in ``standin`` of config.json: epochs, seconds per epoch, ``fail`` (a message), ``crash``, ``die_at`` (kill
+itself with signal 9 at that epoch), ``child`` (start a child that runs for minutes), ``deaf`` (ignore SIGTERM),
+``full`` (every write to the run fails because the disk is full), ``clock`` (seconds by which the process's clock jumps
+after its first epoch), ``fill`` (fill the disk before the write of this number). The weights are a chain of hashes: a
+resumed run ends with the weights of an uninterrupted one only if every epoch was computed once and in order.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from eavdash.store import run as run_files
 
 
 def train_run(run: RunDir, **_: Any) -> bool:
-    """Count to the number of epochs, going on where resume.pt says."""
+    """Count to the number of epochs, resuming from resume.pt."""
     plan = run.config()["standin"]
     if plan.get("deaf"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -62,7 +62,7 @@ def train_run(run: RunDir, **_: Any) -> bool:
         state = json.dumps([epoch, chain]).encode()
         atomic.write_atomic(run.resume_file, lambda file, state=state: file.write(state))
         with (run.path / "epochs.txt").open("a") as done:
-            done.write(f"{epoch}\n")  # the weights alone would not show that two have computed the same
+            done.write(f"{epoch}\n")  # shows if two workers computed the same epoch, unlike the weights
         run.update(epoch=epoch, epochs=plan["epochs"])
     for name in ("model.safetensors", "predictions.parquet"):
         atomic.write_atomic(run.path / name, lambda file, chain=chain: file.write(chain.encode()))
@@ -71,7 +71,7 @@ def train_run(run: RunDir, **_: Any) -> bool:
 
 
 def filling(ballast: Path, number: int) -> Callable[..., None]:
-    """``write_atomic`` that leaves no room on the disk of ``ballast`` before the ``number``-th file is written."""
+    """Return a ``write_atomic`` that fills the disk of ``ballast`` before the ``number``-th file is written."""
     write, count = atomic.write_atomic, itertools.count(1)
 
     def write_atomic(path: Path, content: Callable[..., Any]) -> None:
@@ -83,14 +83,14 @@ def filling(ballast: Path, number: int) -> Callable[..., None]:
 
 
 def fill(ballast: Path) -> None:
-    """Take all the room that there is."""
+    """Use up all disk space."""
     with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(4096))
 
 
 def no_space(path: Path, _data: Any) -> None:
-    """Stand in for a disk without any room left."""
+    """Fail like a write to a full disk."""
     cause = OSError(errno.ENOSPC, "No space left on device")
     raise TrainingError(f"{path}: expected a file that can be written, found no space.") from cause
 

@@ -1,4 +1,4 @@
-"""Cancel means that the process is gone, and its children, and that what waited never starts."""
+"""Cancelling ends a run's process and its children, and a waiting run never starts."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def test_cancel_ends_the_process_its_children_and_what_waits(lab, monkeypatch):
     child = child_pid(busy)
     seen = []
 
-    def look(table):
+    def record(table):
         state = table.set_index("run").loc["s01-vision", "state"]
         seen.append((state, locks.process_start_time(pid) is not None))
 
     cancel(lab.study)
     assert {lab.states()[name] for name in ("s01-fusion", "s02-vision")} == {"cancelled"}
-    table = wait(lab.study, report=look, timeout=120)
+    table = wait(lab.study, report=record, timeout=120)
     assert set(table["state"]) == {"cancelled"}
     assert ("cancelled", True) not in seen
     assert locks.process_start_time(pid) is None
@@ -37,7 +37,7 @@ def test_cancel_ends_the_process_its_children_and_what_waits(lab, monkeypatch):
     assert lab.launches() == {"s01-vision": 1}
     assert table.set_index("run").loc["s01-vision", "reason"].startswith("cancelled after epoch")
 
-    # What was cancelled goes on when it is asked for again.
+    # A cancelled run resumes with a retry.
     change_standin(busy, epochs=busy.status()["epoch"] + 2, child=False)
     assert set(retry(lab.study)) == {"s01-vision", "s01-fusion", "s02-vision"}
     assert set(wait(lab.study, timeout=120)["state"]) == {"done"}
@@ -57,16 +57,16 @@ def test_cancel_of_one_run_blocks_its_child_and_spares_the_others(lab):
         "s01-vision": "cancelled",
     }
     assert table.loc["s01-fusion", "reason"] == "s01-vision was cancelled"
-    # What is over stays as it is. The blocked run would go on with a retry of what it waits for: not after this.
+    # Ended runs do not change. The blocked run would resume with a retry of its parent: not after this.
     assert cancel(lab.study) == ["s01-fusion"]
     assert lab.states() == {**table["state"].to_dict(), "s01-fusion": "cancelled"}
-    assert "cancelled while it was blocked: s01-vision was cancelled" in runs[3].status()["reason"]
+    assert "s01-vision was cancelled" in runs[3].status()["reason"]
     assert cancel(lab.study) == []
     assert set(retry(lab.study)) == {"s01-fusion", "s01-vision"}
     cancel(lab.study)
 
 
-def test_cancel_without_a_conductor_and_of_orphans(lab, monkeypatch):
+def test_cancel_without_a_scheduler_and_of_orphans(lab, monkeypatch):
     monkeypatch.setenv("EAVDASH_SLOTS", "2")
     runs = [lab.run(f"s0{i}-vision", epochs=1000, child=True) for i in (1, 2)]
     lab.run("s03-vision")

@@ -1,6 +1,6 @@
-"""A disk that is full at any write of a run: nothing is corrupt, the reason is named, and the run goes on with room.
+"""A disk that is full at any write of a run: no file is corrupt, the reason is named, and the run can be resumed.
 
-The disk is a real one of one megabyte in memory (tmpfs); mounting it takes the rights of root.
+The disk is a tmpfs of one megabyte; mounting it requires root.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from eavdash.studies.write import prepare
 
 @pytest.fixture
 def small_disk():
-    """``small_disk(folder)``: put a folder on a disk of a megabyte."""
+    """Function that mounts a disk of one megabyte on a folder."""
     mounted = []
 
     def mount(folder):
         folder.mkdir(parents=True, exist_ok=True)
         command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
         if os.geteuid() or subprocess.run(command, capture_output=True).returncode:
-            pytest.skip("a small disk cannot be mounted here: that takes root and Linux")
+            pytest.skip("mounting a small disk requires root and Linux")
         mounted.append(folder)
 
     yield mount
@@ -40,7 +40,7 @@ def small_disk():
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def whole(folder):
+def check_files(folder):
     """Assert that every file of a run can be read."""
     assert not list(folder.glob(".*.tmp"))
     for file in folder.iterdir():
@@ -53,7 +53,7 @@ def whole(folder):
                 assert tensors.keys()
 
 
-def test_a_full_disk_at_any_write_is_a_named_failure_and_no_end(lab, small_disk):
+def test_a_full_disk_at_any_write_fails_the_run_with_a_reason_and_it_can_be_retried(lab, small_disk):
     plans = [run.config() for run in (lab.run(f"s{n:02d}-vision", epochs=2, fill=n) for n in range(1, 9))]
     kept = lab.study.study_file.read_bytes()
     small_disk(lab.study.path)
@@ -66,7 +66,7 @@ def test_a_full_disk_at_any_write_is_a_named_failure_and_no_end(lab, small_disk)
         submit(lab.study, [run.name])
         lab.until(lambda run=run: ballast.exists() or run.status()["state"] == "done")
         if run.status()["state"] != "done":
-            # Without room not even "failed" can be written; that it does not run is seen all the same.
+            # On a full disk not even "failed" can be written, but the run is not shown as running.
             lab.until(lambda run=run: not run.locked() and lab.states()[run.name] in ("not responding", "failed"))
             for path in run.path.glob("*.json"):
                 json.loads(path.read_text())
@@ -104,28 +104,28 @@ def test_training_survives_a_full_disk_at_any_of_its_writes(lab, small_disk, tmp
         small_disk(study)
         run = prepare(table, study.name, config, Selection(folds=(0,)), lab.root).study.run("s01-audio")
         with monkeypatch.context() as patched:
-            spoiled = filling(study / "ballast", number)
+            filling_write = filling(study / "ballast", number)
             for module in ("store.atomic", "training.resume", "training.evaluate", "training.loop", "models.build"):
-                patched.setattr(f"eavdash.{module}.write_atomic", spoiled, raising=False)
+                patched.setattr(f"eavdash.{module}.write_atomic", filling_write, raising=False)
             try:
                 train_run(run)
             except TrainingError as error:
                 seen += "No space left on device" in str(error)
-        spoilt = (study / "ballast").exists()
+        filled = (study / "ballast").exists()
         (study / "ballast").unlink(missing_ok=True)
-        whole(run.path)
+        check_files(run.path)
         if run.resume_file.exists():
             assert resume.load(run.resume_file, _signature(run)) is not None
         train_run(run)
         for name in ("model.safetensors", "predictions.parquet"):
             assert (run.path / name).read_bytes() == (calm.path / name).read_bytes()
-        if not spoilt:
-            break  # it has no more writes than this
+        if not filled:
+            break  # all of its writes have been tried
     assert seen >= 5
 
 
 def _signature(run):
-    """What the run's own resume.pt says that it belongs to."""
+    """Return the signature stored in the run's resume.pt."""
     import io
 
     import torch

@@ -1,4 +1,4 @@
-"""What people and machines do to a queue at work: files damaged, moved or not ours, names changed, tasks lost."""
+"""Edge cases of a running queue: damaged, moved or foreign files, changed host names, lost tasks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from eavdash.store import StudyDir
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 submit(StudyDir(Path(sys.argv[1])))
 """
-#: Looks, then writes, as a user who owns nothing of it; what is imported meanwhile was imported before.
+#: Reads and changes a study as a user who owns none of its files; all modules are imported before the user changes.
 STRANGER = """
 import contextlib, io, os, sys
 from eavdash.cli.main import main
@@ -53,7 +53,7 @@ with contextlib.redirect_stdout(io.StringIO()):
 """
 
 
-def test_a_damaged_configuration_is_the_failure_of_its_run_alone(lab, monkeypatch):
+def test_a_damaged_configuration_fails_only_its_run(lab, monkeypatch):
     monkeypatch.setenv("EAVDASH_SLOTS", "1")
     first, bad, other = (lab.run(f"s0{n}-vision", epochs=12 if n == 1 else 1) for n in (1, 2, 3))
     submit(lab.study)
@@ -61,10 +61,10 @@ def test_a_damaged_configuration_is_the_failure_of_its_run_alone(lab, monkeypatc
     bad.config_file.write_text("{")
     lab.until(lambda: other.status()["state"] == "done")
     lab.until(lambda: bad.status()["state"] == "failed")
-    assert "config.json: expected JSON" in bad.status()["reason"]
+    assert "config.json" in bad.status()["reason"]
 
 
-def test_what_cannot_be_started_says_why_lets_others_pass_and_starts_when_it_can(lab, monkeypatch):
+def test_a_run_that_cannot_be_started_has_a_reason_and_does_not_delay_others(lab, monkeypatch):
     monkeypatch.setenv("EAVDASH_SLOTS", "1")
     run, other = lab.run("s01-vision"), lab.run("s02-vision")
     run.lock_file.mkdir()
@@ -79,12 +79,12 @@ def test_what_cannot_be_started_says_why_lets_others_pass_and_starts_when_it_can
 
 
 @pytest.mark.parametrize("text", ["", "null", "5", "[]"])
-def test_a_wish_that_cannot_be_read_is_none(lab, text):
+def test_an_unreadable_control_file_means_the_defaults(lab, text):
     lab.study.control_file.write_text(text)
     assert lab.study.control() == {"paused": False, "archived": False}
 
 
-def test_a_run_that_cannot_be_written_keeps_no_other_from_being_cancelled_or_computed(lab, monkeypatch):
+def test_an_unwritable_run_does_not_prevent_others_from_being_cancelled_or_computed(lab, monkeypatch):
     first, locked, other = (lab.run(f"s0{n}-vision") for n in (1, 2, 3))
     write = run_files.write_json
 
@@ -113,37 +113,37 @@ def test_a_run_that_cannot_be_written_keeps_no_other_from_being_cancelled_or_com
     assert locked.status()["state"] == "queued"
 
 
-def test_a_folder_without_work_can_be_deleted_under_its_conductor(lab):
+def test_a_queue_without_work_can_be_deleted_while_its_scheduler_runs(lab):
     lab.run("s01-vision", epochs=1)
     submit(lab.study)
     wait(lab.study, timeout=60)
     pid = lab.scheduler_pid()
     shutil.rmtree(lab.root / ".queue")
     lab.until(lambda: locks.process_start_time(pid) is None)
-    assert not (lab.root / ".queue").exists()  # made again, it would be in the way of whoever deletes the folder
+    assert not (lab.root / ".queue").exists()  # a new one would interfere with deleting the checkpoints folder
 
 
-def test_a_queue_that_is_deleted_or_moved_under_its_conductor_goes_on(lab, monkeypatch):
+def test_a_queue_that_is_deleted_or_moved_while_its_scheduler_runs_is_restored(lab, monkeypatch):
     monkeypatch.setenv("EAVDASH_SLOTS", "1")
     runs = [lab.run("s01-vision", epochs=40), lab.run("s02-vision", epochs=150)]
     submit(lab.study)
     lab.at_epoch(runs[0])
     shutil.rmtree(lab.root / ".queue")
-    lab.until(lambda: runs[1].status()["state"] == "running")  # nobody has asked for it again
-    pid, conductor = lab.at_epoch(runs[1]), lab.scheduler_pid()
-    there = lab.root.rename(lab.root.with_name("elsewhere"))
-    lab.root, lab.study = there, StudyDir(there / "tried")
-    # Neither of them works on a folder that is not there any more.
-    lab.until(lambda: locks.process_start_time(conductor) is None and locks.process_start_time(pid) is None, 30)
-    lab.until(lambda: not scheduler_alive(there))
+    lab.until(lambda: runs[1].status()["state"] == "running")  # without another request
+    pid, scheduler = lab.at_epoch(runs[1]), lab.scheduler_pid()
+    moved = lab.root.rename(lab.root.with_name("elsewhere"))
+    lab.root, lab.study = moved, StudyDir(moved / "tried")
+    # Both processes exit because their folder does not exist any more.
+    lab.until(lambda: locks.process_start_time(scheduler) is None and locks.process_start_time(pid) is None, 30)
+    lab.until(lambda: not scheduler_alive(moved))
     assert set(wait(lab.study, timeout=60)["state"]) == {"done"}
     assert lab.launches() == {"s01-vision": 1, "s02-vision": 2}
     for run in lab.study.runs():
         assert run.model_file.read_bytes() == expected_weights(run)
 
 
-def test_a_damaged_database_is_made_again(lab):
-    odd = lab.root.rename(lab.root.with_name("50%20 dône?"))  # nor does it matter what the folder is called
+def test_a_damaged_database_is_rebuilt(lab):
+    odd = lab.root.rename(lab.root.with_name("50%20 dône?"))  # special characters in the folder's name do not matter
     lab.root, lab.study = odd, StudyDir(odd / "tried")
     lab.run("s01-vision")
     submit(lab.study)
@@ -158,21 +158,21 @@ def test_a_damaged_database_is_made_again(lab):
     assert file.with_name("queue.sqlite.damaged").exists()
 
 
-def test_a_job_that_nobody_has_signed_for_is_cancelled(lab, monkeypatch):
+def test_jobs_without_an_owner_or_of_a_renamed_machine_are_cancelled(lab, monkeypatch):
     monkeypatch.setenv("EAVDASH_HOST", "before")
     unsigned, renamed = (lab.run(f"s0{n}-vision", epochs=2000, child=True) for n in (1, 2))
     submit(lab.study)
     pids = [lab.at_epoch(run) for run in (unsigned, renamed)]
     lab.kill_scheduler()
-    unsigned.lock_file.write_text("")  # the disk was full when it was to be signed
-    monkeypatch.setenv("EAVDASH_HOST", "after")  # a laptop that took another name in another network
+    unsigned.lock_file.write_text("")  # as if the disk was full when the owner was to be written
+    monkeypatch.setenv("EAVDASH_HOST", "after")  # like a laptop that gets another name in another network
     cancel(lab.study)
     assert set(wait(lab.study, timeout=30)["state"]) == {"cancelled"}
     assert [locks.process_start_time(pid) for pid in pids] == [None, None]
     assert not lab.processes()
 
 
-def test_a_queue_started_from_inside_a_job_or_by_the_deaf_works(lab, monkeypatch):
+def test_a_queue_started_from_inside_a_job_or_with_sigchld_ignored_works(lab, monkeypatch):
     for name, value in {"EAVDASH_JOB": "eavdash-other", "EAVDASH_LOCK_FD": "1", "EAVDASH_RUN": "/other"}.items():
         monkeypatch.setenv(name, value)
     run = lab.run("s01-vision", epochs=30)
@@ -193,7 +193,7 @@ def test_a_worker_outlives_the_loss_of_its_task(lab):
     assert wait(lab.study, timeout=60)[["state", "attempt"]].values.tolist() == [["done", 1]]
 
 
-def test_a_run_that_is_taken_off_the_queue_cannot_start_by_its_old_request(lab):
+def test_a_run_that_was_removed_from_the_queue_cannot_start_by_its_old_request(lab):
     run = lab.run("s01-vision")
     run.update(submission="old")
     assert suspend(run, "paused", waiting_only=True) == ["tried/s01-vision#old"]
@@ -203,9 +203,9 @@ def test_a_run_that_is_taken_off_the_queue_cannot_start_by_its_old_request(lab):
     assert set(wait(lab.study, timeout=60)["state"]) == {"done"}
 
 
-def test_of_a_folder_of_another_user_everything_is_shown_and_nothing_changed(lab):
+def test_another_users_folder_is_shown_and_cannot_be_changed(lab):
     if os.geteuid():
-        pytest.skip("to be another user takes root")
+        pytest.skip("changing the user requires root")
     run = lab.run("s01-vision", epochs=10000)
     (lab.root / "lost+found").mkdir(mode=0o700)
     (lab.study.path / "closed").mkdir(mode=0o700)
@@ -219,6 +219,6 @@ def test_of_a_folder_of_another_user_everything_is_shown_and_nothing_changed(lab
     assert [line for line in done.stderr.splitlines() if line.startswith("--")] == [
         "-- status 0", "-- studies 0", "-- cancel 1", "-- retry 1", "-- pause 1", "-- status 1",
     ]  # fmt: skip
-    assert "closed/tried/study.json: Permission denied; ask its owner" in done.stderr
-    assert "expected a queue that you may use, found Permission denied" in done.stderr
+    assert "closed/tried/study.json: Permission denied" in done.stderr
+    assert ".queue: expected a queue that you may use, found Permission denied" in done.stderr
     assert (run.status()["submission"], run.status()["state"]) == (before, "running")

@@ -1,4 +1,4 @@
-"""Deleting and archiving beside a queue at work: real processes, a stand-in training."""
+"""Deleting and archiving while the queue is running: real processes, a stand-in training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eavdash.store import StudyDir, studies
 from eavdash.studies.archive import archive, delete
 
 
-def test_a_study_goes_only_after_its_runs_were_cancelled(lab):
+def test_a_study_is_deleted_only_after_its_runs_were_cancelled(lab):
     run = lab.run("s01-eeg", epochs=2000)
     lab.run("s01-fusion", (run.name,))
     submit(lab.study)
@@ -30,8 +30,8 @@ def test_a_study_goes_only_after_its_runs_were_cancelled(lab):
     assert lab.processes() == []
 
 
-def test_whoever_submits_while_somebody_deletes_gets_all_or_nothing(lab):
-    """Either the study is queued, whole and computed, or it is gone and nothing brings it back."""
+def test_of_a_concurrent_submission_and_deletion_only_one_takes_effect(lab):
+    """Either the study is queued and computed completely, or it is deleted and not created again."""
     random.seed(0)
     gone = []
     for number in range(8):

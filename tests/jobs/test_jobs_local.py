@@ -1,4 +1,4 @@
-"""The suite of every place, on this machine."""
+"""The common suite of all executors, for the local one."""
 
 from __future__ import annotations
 

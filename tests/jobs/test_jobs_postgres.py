@@ -1,4 +1,4 @@
-"""Several machines with one checkpoints folder and one Postgres: here, processes that give different names as host."""
+"""Several machines with one checkpoints folder and one Postgres, simulated by processes with different host names."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import threading
 import time
 
 import pytest
+from failing import fails
 from lab import expected_weights
 
 from eavdash.errors import ConfigError, QueueError
@@ -19,7 +20,7 @@ from eavdash.jobs.queue_database import queue_database, without_password
 
 
 class Machine:
-    """Another machine: its conductor, under a name of its own."""
+    """Another machine: a scheduler with its own host name."""
 
     def __init__(self, lab, name):
         self.lab, self.name = lab, name
@@ -34,13 +35,13 @@ class Machine:
         self.process.wait()
 
     def runs(self):
-        """The runs that it computes or has computed."""
+        """Return the runs that it computes or has computed."""
         return [run for run in self.lab.study.runs() if run.status().get("host") == self.name]
 
 
 @pytest.fixture
 def shared(lab, postgres, monkeypatch):
-    """The lab's folder with its queue in Postgres, computed on by machines of one slot each; this one only looks."""
+    """The lab with its queue in Postgres, served by machines with few slots; this machine computes nothing."""
     monkeypatch.setenv("EAVDASH_QUEUE", postgres)
     monkeypatch.setenv("EAVDASH_SLOTS", "2")
     queue_database(lab.root)
@@ -87,7 +88,7 @@ def test_a_run_is_cancelled_on_the_machine_that_computes_it(shared):
     assert not lab.processes()
 
 
-def test_another_machine_takes_up_what_a_lost_one_has_left(shared, monkeypatch):
+def test_another_machine_resumes_the_runs_of_a_lost_one(shared, monkeypatch):
     lab = shared
     monkeypatch.setenv("EAVDASH_SLOTS", "1")
     run, waiting = lab.run("s01-vision", epochs=60), lab.run("s02-vision", epochs=2)
@@ -98,7 +99,7 @@ def test_another_machine_takes_up_what_a_lost_one_has_left(shared, monkeypatch):
     os.kill(pid, signal.SIGKILL)
     old = time.time() - 3600
     os.utime(lab.root / ".queue" / "hosts" / "anna", (old, old))
-    # Its heartbeat is the only sign of life that others have: they wait until it is over.
+    # Its heartbeat is the only sign of life for the others: they wait until it is too old.
     run.update(heartbeat=old)
     lab.machine("bert")
     assert set(wait_without_scheduler(lab)) == {"done"}
@@ -108,8 +109,8 @@ def test_another_machine_takes_up_what_a_lost_one_has_left(shared, monkeypatch):
     assert lab.launches() == {run.name: 2, waiting.name: 1}
 
 
-def test_a_run_whose_heart_beats_elsewhere_is_not_taken_up(shared):
-    """Its lock may not be seen through a network's file system."""
+def test_a_run_with_a_heartbeat_from_another_machine_is_not_resumed(shared):
+    """Its lock may be invisible on a network file system."""
     lab = shared
     run = lab.run("s01-vision")
     run.transition("running", host="far", heartbeat=time.time(), submission="x", attempt=1, job={"executor": "local"})
@@ -123,7 +124,7 @@ def test_a_run_whose_heart_beats_elsewhere_is_not_taken_up(shared):
     heart.start()
     try:
         lab.machine("bert")
-        waiting = lab.run("s02-vision", epochs=1)  # what bert does besides shows that it is at work
+        waiting = lab.run("s02-vision", epochs=1)  # shows that bert is working
         queue_all(lab)
         lab.until(lambda: waiting.status()["state"] == "done")
         assert run.status()["host"] == "far"
@@ -133,7 +134,7 @@ def test_a_run_whose_heart_beats_elsewhere_is_not_taken_up(shared):
     assert lab.launches() == {waiting.name: 1}
 
 
-def test_what_the_address_may_be(tmp_path, monkeypatch):
+def test_the_address_is_validated_and_stored_without_its_password(tmp_path, monkeypatch):
     secret = "postgresql://anna:secret@127.0.0.1:1/lab"
     monkeypatch.setenv("EAVDASH_QUEUE", secret)
     first = queue_database(tmp_path)
@@ -143,10 +144,11 @@ def test_what_the_address_may_be(tmp_path, monkeypatch):
     again = queue_database(tmp_path)
     assert (again.url, again.schema) == ("postgresql+psycopg://anna@127.0.0.1:1/lab", first.schema)
     monkeypatch.setenv("EAVDASH_QUEUE", "postgresql://anna@elsewhere/lab")
-    with pytest.raises(ConfigError, match=r"expected postgres://anna@127.0.0.1:1/lab, found postgres://anna@elsewhere"):
+    stored = "postgres://anna@127.0.0.1:1/lab"
+    with fails(ConfigError, where="EAVDASH_QUEUE", expected=stored, found="postgres://anna@elsewhere"):
         queue_database(tmp_path)
     monkeypatch.setenv("EAVDASH_QUEUE", "mysql://x:secret@y/z")
-    with pytest.raises(ConfigError, match="found 'y/z'"):
+    with fails(ConfigError, where="EAVDASH_QUEUE", expected="postgresql://", found="'y/z'"):
         queue_database(tmp_path / "other")
     assert without_password(secret) == "postgres://anna@127.0.0.1:1/lab"
 
@@ -154,13 +156,13 @@ def test_what_the_address_may_be(tmp_path, monkeypatch):
 def test_a_database_that_does_not_answer_is_named_without_its_password(lab, monkeypatch):
     lab.run("s01-vision")
     monkeypatch.setenv("EAVDASH_QUEUE", "postgresql://anna:secret@127.0.0.1:1/lab")
-    with pytest.raises(QueueError, match=r"postgres://anna@127.0.0.1:1/lab: expected a Postgres that answers") as error:
+    with fails(QueueError, where="postgres://anna@127.0.0.1:1/lab", remedy="EAVDASH_QUEUE") as error:
         submit(lab.study)
     assert "secret" not in str(error.value)
 
 
 def queue_all(lab):
-    """Queue all runs without a conductor of this machine staying."""
+    """Queue all runs without starting a scheduler on this machine."""
     from eavdash.config.schema import Execution
     from eavdash.jobs import requests, tasks
     from eavdash.jobs.scheduler_process import queue_session
@@ -172,7 +174,7 @@ def queue_all(lab):
 
 
 def wait_without_scheduler(lab):
-    """The states of all runs once they have ended."""
+    """Wait until all runs have ended; return their states."""
     ends = ("done", "failed", "cancelled")
     lab.until(lambda: all(run.status()["state"] in ends for run in lab.study.runs()), 120)
     return [run.status()["state"] for run in lab.study.runs()]

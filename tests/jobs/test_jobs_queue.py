@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from failing import fails
 from lab import change_standin
 
 from eavdash.config.schema import Execution
@@ -48,12 +49,12 @@ def test_four_submit_at_once_and_each_run_is_launched_once(lab, monkeypatch):
     for unit in ("s01", "s02"):
         ends = [row.loc[f"{unit}-{m}", "finished"] for m in ("vision", "audio", "eeg")]
         assert row.loc[f"{unit}-fusion", "started"] >= max(ends)
-    assert (lab.root / ".queue").stat().st_mode & 0o077 == 0  # it decides what is run: it is nobody else's
+    assert (lab.root / ".queue").stat().st_mode & 0o077 == 0  # private, because it decides what is executed
     for run in runs:
         assert set(run.status()["checksums"]) == {"model.safetensors", "predictions.parquet"}
         assert not run.resume_file.exists()
         assert run.log_file.read_text().startswith("--- attempt 1, ")
-    # Nothing is left to do: the conductor leaves by itself, and asking for one starts none.
+    # No work is left: the scheduler exits by itself, and none is started again.
     lab.until(lambda: not scheduler_alive(lab.root))
     assert not ensure_scheduler(lab.root)
     submit(lab.study)
@@ -102,11 +103,11 @@ def test_waiting_holds_no_slot_and_threads_take_slots(lab, monkeypatch):
 
 
 def most_at_once(table):
-    """How many of the runs were under way at one time, at most."""
+    """Return the maximum number of runs that were running at the same time."""
     return max(((table["started"] <= t) & (t < table["finished"])).sum() for t in table["started"])
 
 
-def test_a_failure_is_told_blocks_its_child_only_and_is_retried(lab):
+def test_a_failure_has_a_reason_blocks_only_its_child_and_is_retried(lab):
     lab.subject(1, audio={"fail": "voice.wav: expected sound, found none; record it."})
     lab.subject(2, eeg={"crash": True})
     submit(lab.study)
@@ -122,9 +123,9 @@ def test_a_failure_is_told_blocks_its_child_only_and_is_retried(lab):
         assert table.loc[f"{unit}-fusion", "reason"].startswith(f"{unit}-{stage} failed: {reason}")
     assert (table["state"] == "done").sum() == 4
     launches = lab.launches()
-    assert set(launches.values()) == {1}  # a run that fails for a reason is not tried again by itself
+    assert set(launches.values()) == {1}  # a run that fails with an error is not retried automatically
 
-    submit(lab.study)  # is not a retry
+    submit(lab.study)  # does not retry
     assert wait(lab.study, timeout=30)["state"].tolist() == table["state"].tolist()
     change_standin(lab.study.run("s01-audio"), fail="")
     assert set(retry(lab.study, ["s01-audio"])) == {"s01-audio", "s01-fusion"}
@@ -153,13 +154,13 @@ def test_a_damaged_result_is_trained_again_when_asked_by_name(lab):
     assert whole.status()["attempt"] == 1
 
 
-def test_a_run_that_failed_for_a_damaged_parent_takes_it_along(lab):
+def test_retrying_a_run_that_failed_for_a_damaged_parent_retries_the_parent(lab):
     parent = lab.run("s01-vision", epochs=1)
     submit(lab.study)
     wait(lab.study, timeout=120)
     weights = parent.model_file.read_bytes()
     parent.model_file.write_bytes(weights[:-1])
-    with pytest.raises(IntegrityError) as found:
+    with fails(IntegrityError, where="model.safetensors", remedy=f"--run {parent.name}") as found:
         parent.verify("model.safetensors")
     child = lab.run("s01-fusion", ("s01-vision",), fail=str(found.value))
     submit(lab.study)
@@ -182,10 +183,10 @@ def test_a_study_deleted_while_it_is_computed_ends_quietly(lab, monkeypatch):
     submit(lab.study)
     pid = lab.at_epoch(doomed)
     launches = lab.launches()
-    shutil.rmtree(lab.study.path.rename(lab.root / "away"), ignore_errors=True)  # in one instant, whoever writes in it
+    shutil.rmtree(lab.study.path.rename(lab.root / "away"), ignore_errors=True)  # atomic despite writers
     lab.until(lambda: not Path(f"/proc/{pid}").exists())
     assert launches == {"s01-vision": 1}
-    # The conductor lives on and serves others, and the same name can be used again.
+    # The scheduler keeps running, and the same name can be used again.
     lab.study.path.mkdir()
     write_json(lab.study.study_file, {"name": "tried"})
     lab.run("s01-vision")
@@ -195,14 +196,14 @@ def test_a_study_deleted_while_it_is_computed_ends_quietly(lab, monkeypatch):
     assert lab.launches() == {"s01-vision": 1, "s01-fusion": 1}
 
 
-def test_requests_that_cannot_be_met(lab, monkeypatch):
+def test_invalid_requests_are_refused(lab, monkeypatch):
     lab.run("s01-vision")
-    with pytest.raises(UsageError, match="expected a run 's09-vision'"):
+    with fails(UsageError, where="tried", expected="'s09-vision'"):
         submit(lab.study, ["s09-vision"])
-    with pytest.raises(QueueError, match="expected a run in the queue, found one never submitted"):
+    with fails(QueueError, where="s01-vision", expected="queue", found="never submitted"):
         wait(lab.study)
     monkeypatch.setenv("EAVDASH_SLOTS", "many")
-    with pytest.raises(QueueError, match=r"a conductor that starts, found .*a whole number above 0"):
+    with fails(QueueError, where=str(lab.root), found=("EAVDASH_SLOTS", "many"), remedy="conductor.log"):
         submit(lab.study)
 
 
@@ -217,26 +218,29 @@ def test_the_snapshot_needs_neither_queue_nor_torch(lab):
     assert not table["ended"].any()
     assert table["accuracy"].isna().all()
     assert snapshot(StudyDir(lab.root / "none")).empty
-    # A damaged status is one run's failure, not the table's.
+    # A damaged status fails one run, not the table.
     lab.study.run("s01-eeg").status_file.write_text("{")
     assert snapshot(lab.study).set_index("run").loc["s01-eeg", "state"] == "failed"
-    assert "expected JSON" in snapshot(lab.study).set_index("run").loc["s01-eeg", "reason"]
+    assert "status.json" in snapshot(lab.study).set_index("run").loc["s01-eeg", "reason"]
 
 
-def test_who_opens_the_queue_while_another_makes_it_waits(tmp_path: Path) -> None:
-    # SQLite does not wait for a file in use when the journal is to be changed: whoever came second used to fail.
-    place = queue_database(tmp_path)
-    assert place.file is not None
-    with contextlib.closing(sqlite3.connect(place.file, isolation_level=None)) as other, ThreadPoolExecutor(1) as pool:
+def test_opening_a_queue_that_another_process_creates_waits(tmp_path: Path) -> None:
+    # SQLite does not wait for a locked file to change its journal mode: the second process used to fail.
+    database = queue_database(tmp_path)
+    assert database.file is not None
+    with (
+        contextlib.closing(sqlite3.connect(database.file, isolation_level=None)) as other,
+        ThreadPoolExecutor(1) as pool,
+    ):
         other.execute("CREATE TABLE begun (x)")
         other.execute("BEGIN IMMEDIATE")
-        with place.engine().connect():
+        with database.engine().connect():
             pass
-        second = pool.submit(place.migrate)
+        second = pool.submit(database.migrate)
         with pytest.raises(TimeoutError):
             second.result(1)
         other.execute("COMMIT")
         second.result(60)
-        other.execute("SELECT * FROM begun")  # only then does it read what the file is now
+        other.execute("SELECT * FROM begun")  # makes it read the new journal mode
         assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert Broker(tmp_path).states(["-"]) == {}

@@ -1,4 +1,4 @@
-"""The Ray executor without a Ray: what it hands over, what it makes of an answer or of none, what it says of nodes."""
+"""The Ray executor without a Ray cluster: its job specifications, its handling of answers, its checks of nodes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from failing import fails
 from lab import Lab
 
 from eavdash.config.schema import Execution
@@ -23,7 +24,9 @@ from eavdash.store import RunDir, locks
 from eavdash.store.atomic import host
 
 ADDRESS = "http://head:8265"
-NO_HEAD = ray_head.UnreachableHeadError("Ray: nobody there.")
+NO_HEAD = ray_head.UnreachableHeadError.at(
+    f"Ray at {ADDRESS}", expected="the head of a Ray cluster", found="no server", remedy="start it"
+)
 
 
 def row(status: str, submission_id: str = "eavdash-tried-s01-vision-1", **details: Any) -> Any:
@@ -31,12 +34,12 @@ def row(status: str, submission_id: str = "eavdash-tried-s01-vision-1", **detail
         def is_terminal(self) -> bool:
             return self in ("SUCCEEDED", "FAILED", "STOPPED")
 
-    told = {"driver_exit_code": None, "error_type": None, "message": "", **details}
-    return SimpleNamespace(status=Status(status), submission_id=submission_id, **told)
+    fields = {"driver_exit_code": None, "error_type": None, "message": "", **details}
+    return SimpleNamespace(status=Status(status), submission_id=submission_id, **fields)
 
 
 class FakeHead:
-    """Answers what it is told to, and remembers what was handed over."""
+    """A head that returns a given answer and records submitted and stopped jobs."""
 
     def __init__(self) -> None:
         self.answer: Any = NO_HEAD
@@ -65,8 +68,8 @@ def executor(head: FakeHead) -> RayExecutor:
     return RayExecutor(heads={ADDRESS: head})  # type: ignore[dict-item]
 
 
-def handed(lab: Lab, state: str = "running", **fields: Any) -> Job:
-    """A run in Ray, computed by another machine."""
+def submitted_job(lab: Lab, state: str = "running", **fields: Any) -> Job:
+    """Create a run that another machine computes in Ray; return its job."""
     run = lab.run("s01-vision")
     job = {"executor": "ray", "name": "eavdash-tried-s01-vision-1", "address": ADDRESS, "handed": 1.0}
     run.update(job=job, host="elsewhere", heartbeat=time.time(), **fields)
@@ -77,12 +80,10 @@ def handed(lab: Lab, state: str = "running", **fields: Any) -> Job:
     return Job(run, job["name"], ADDRESS)
 
 
-def test_the_command_reaches_the_worker_whatever_the_folder_is_called(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    said = tmp_path / "said.json"
+def test_the_command_is_quoted_correctly_for_any_folder_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = tmp_path / "output.json"
     code = (
-        f"import json, os, sys; print('hello'); json.dump([sys.argv[1:], dict(os.environ)], open({str(said)!r}, 'w'))"
+        f"import json, os, sys; print('hello'); json.dump([sys.argv[1:], dict(os.environ)], open({str(output)!r}, 'w'))"
     )
     monkeypatch.setenv("EAVDASH_WORKER", f'{sys.executable} -c "{code}"')
     monkeypatch.setenv("RAY_AUTH_TOKEN", "secret-of-mine")
@@ -91,7 +92,7 @@ def test_the_command_reaches_the_worker_whatever_the_folder_is_called(
     job = job_spec(run, "eavdash-x", Execution(executor="ray", threads=3, ram=1.5))
     assert "secret-of-mine" not in json.dumps(job)
     assert subprocess.run(job["entrypoint"], shell=True, env={"PATH": os.environ["PATH"]}).returncode == 0
-    arguments, environment = json.loads(said.read_text())
+    arguments, environment = json.loads(output.read_text())
     assert arguments == [str(run.path)]
     assert run.log_file.read_text() == "hello\n"
     wanted = {JOB_VARIABLE: "eavdash-x", "EAVDASH_RUN": str(run.path), "OMP_NUM_THREADS": "3"}
@@ -135,11 +136,11 @@ def test_a_package_that_is_missing_is_named_with_its_command(monkeypatch: pytest
 
 
 @pytest.mark.parametrize("answer", [NO_HEAD, None, row("FAILED", error_type="JOB_SUPERVISOR_ACTOR_DIED")])
-def test_a_worker_whose_heart_beats_lives_whatever_the_head_says(
+def test_a_worker_with_a_heartbeat_is_alive_for_every_answer_of_the_head(
     answer: Any, lab: Lab, executor: RayExecutor, head: FakeHead, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head.answer = answer
-    job = handed(lab)
+    job = submitted_job(lab)
     assert executor.find(job.run) is not None
     assert executor.poll(job) is None
     monkeypatch.setattr(ray, "HEARTBEAT_TIMEOUT", 0.2)
@@ -152,14 +153,14 @@ def test_a_worker_whose_heart_beats_lives_whatever_the_head_says(
     assert ended.code is None
     assert ("lost" in ended.reason) or ("does not know its job" in ended.reason)
     job.run.update(job={"executor": "ray", "name": "eavdash-tried-s01-vision-2"}, heartbeat=time.time())
-    assert executor.poll(job) is not None  # another job's heart
+    assert executor.poll(job) is not None  # the heartbeat of another job
 
 
-def test_a_worker_of_this_machine_lives_as_long_as_its_lock_is_held(
+def test_a_worker_of_this_machine_is_alive_while_its_lock_is_held(
     lab: Lab, executor: RayExecutor, head: FakeHead
 ) -> None:
     head.answer = None
-    job = handed(lab)
+    job = submitted_job(lab)
     job.run.update(host=host(), heartbeat=time.time())
     lock = locks.acquire(job.run.lock_file)
     assert lock is not None
@@ -169,41 +170,39 @@ def test_a_worker_of_this_machine_lives_as_long_as_its_lock_is_held(
     assert executor.find(job.run) is None
 
 
-def test_one_that_waits_is_neither_lost_nor_forgotten_when_the_head_is_silent(
-    lab: Lab, executor: RayExecutor, head: FakeHead
-) -> None:
-    job = handed(lab, "queued")
+def test_a_waiting_job_is_not_lost_if_the_head_does_not_answer(lab: Lab, executor: RayExecutor, head: FakeHead) -> None:
+    job = submitted_job(lab, "queued")
     assert executor.find(job.run) is not None
     assert executor.poll(job) is None
-    assert "nobody there" in executor.waiting_reason(job)
+    assert ADDRESS in executor.waiting_reason(job)
     head.answer = row("PENDING")
     assert executor.waiting_reason(job) == f"waits in Ray as job {job.name} (pending, for resources)"
     head.answer = row("RUNNING")
     assert executor.waiting_reason(job) == ""
-    head.answer = None  # started anew: now it is known to be lost
+    head.answer = None  # restarted: now the job is known to be lost
     assert executor.poll(job) is not None
     job.run.update(job={"executor": "ray", "name": job.name})
     head.answer = NO_HEAD
-    assert executor.find(job.run) is None  # of this one it is not known that it was ever handed over
+    assert executor.find(job.run) is None  # this one may never have been submitted
 
 
-def test_one_that_ray_has_given_up_is_handed_over_again(lab: Lab, executor: RayExecutor, head: FakeHead) -> None:
-    job = handed(lab, "queued")
+def test_a_job_that_ray_has_dropped_is_submitted_again(lab: Lab, executor: RayExecutor, head: FakeHead) -> None:
+    job = submitted_job(lab, "queued")
     head.answer = row("FAILED", f"{job.name}~2", error_type="JOB_SUPERVISOR_ACTOR_START_TIMEOUT")
     assert executor.find(job.run) is not None
     assert executor.poll(job) is None
     assert head.submitted == [f"{job.name}~3"]
 
 
-def test_what_cannot_be_stopped_is_not_called_stopped(
+def test_a_job_that_does_not_stop_is_an_error(
     lab: Lab, executor: RayExecutor, head: FakeHead, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray, "STOP_TIMEOUT", 0.5)
-    job = handed(lab)
-    with pytest.raises(QueueError, match="nobody there"):
-        executor.stop(job)  # its heart beats, and nobody can tell it
+    job = submitted_job(lab)
+    with fails(QueueError, where=ADDRESS):
+        executor.stop(job)  # it has a heartbeat and cannot be reached
     head.answer = row("RUNNING")
-    with pytest.raises(QueueError, match="expected that it ends"):
+    with fails(QueueError, where=f"Ray job {job.name}"):
         executor.stop(job)
     assert head.stopped == [job.name]
     monkeypatch.setattr(ray, "HEARTBEAT_TIMEOUT", 0)
@@ -211,8 +210,8 @@ def test_what_cannot_be_stopped_is_not_called_stopped(
     executor.stop(job)  # neither head nor heartbeat: there is nothing to stop
 
 
-def test_one_that_waits_is_told_once_and_left_to_ray(lab: Lab, executor: RayExecutor, head: FakeHead) -> None:
-    job = handed(lab, "queued")
+def test_a_waiting_job_is_stopped_with_one_request(lab: Lab, executor: RayExecutor, head: FakeHead) -> None:
+    job = submitted_job(lab, "queued")
     head.answer = row("PENDING", f"{job.name}~2")
     executor.stop(job)
     assert head.stopped == [f"{job.name}~2"]
@@ -223,61 +222,61 @@ def test_one_that_waits_is_told_once_and_left_to_ray(lab: Lab, executor: RayExec
     [
         (row("SUCCEEDED", driver_exit_code=0), "done", 0, ""),
         (row("FAILED", driver_exit_code=-9), "running", -9, ""),
-        (row("FAILED", driver_exit_code=2, message="x\nsh: cannot create"), "queued", 2, "could not begin: sh: cannot"),
+        (row("FAILED", driver_exit_code=2, message="x\nsh: cannot create"), "queued", 2, "sh: cannot create"),
         (row("STOPPED"), "queued", -15, "stopped"),
         (row("FAILED", message="The actor died because its node has died."), "queued", None, "its Ray node was lost"),
     ],
 )
-def test_what_ray_says_of_an_end_becomes_an_exit(
+def test_rays_job_states_become_exits(
     answer: Any, state: str, code: int | None, reason: str, lab: Lab, executor: RayExecutor, head: FakeHead
 ) -> None:
     head.answer = answer
-    ended = executor.poll(handed(lab, state))
+    ended = executor.poll(submitted_job(lab, state))
     assert ended is not None
     assert ended.code == code
     assert reason in ended.reason
 
 
 def probe(question: Path, nonce: str, answer: Path, **environment: str) -> str:
-    """What a node's job says, run here."""
+    """Run a node's job here; return its answer."""
     command = [sys.executable, "-P", "-c", ray_check.PROBE, str(question), nonce, str(answer)]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
-    told = row("FAILED" if done.returncode else "SUCCEEDED", driver_exit_code=done.returncode, message=done.stdout)
-    return str(ray_check._node_answer(told, answer))
+    job = row("FAILED" if done.returncode else "SUCCEEDED", driver_exit_code=done.returncode, message=done.stdout)
+    return str(ray_check._node_answer(job, answer))
 
 
-def test_a_node_without_the_storage_or_the_environment_is_told(tmp_path: Path) -> None:
+def test_a_node_without_the_storage_or_the_environment_is_reported(tmp_path: Path) -> None:
     home = {"PYTHONPATH": str(Path(ray.__file__).parents[3])}
     question = tmp_path / "question"
     question.write_text("nonce")
-    (told,) = ray_check.node_problems("n1", probe(question, "nonce", tmp_path / "answer", **home), tmp_path)
-    assert "the locks of other machines" in told  # for nobody has locked it
+    (problem,) = ray_check.node_problems("n1", probe(question, "nonce", tmp_path / "answer", **home), tmp_path)
+    assert "locks" in problem  # it is not locked
     lock = locks.acquire(question)
     assert lock is not None
     assert ray_check.node_problems("n1", probe(question, "nonce", tmp_path / "answer", **home), tmp_path) == []
-    for said, found in (
+    for text, found in (
         (probe(tmp_path / "none", "nonce", tmp_path / "a", **home), "No such file or directory"),
         (probe(question, "another", tmp_path / "a", **home), "another folder of that name"),
         (probe(question, "nonce", tmp_path / "none" / "a", **home), "No such file or directory"),
     ):
-        (told,) = ray_check.node_problems("n1", said, tmp_path)
-        assert "shared and writable" in told
-        assert found in told
+        (problem,) = ray_check.node_problems("n1", text, tmp_path)
+        assert str(tmp_path) in problem
+        assert found in problem
     there = json.loads(probe(question, "nonce", tmp_path / "answer", **home))
     os.close(lock)
     for change, expected in (
         ({"torch": "0.1"}, "found torch 0.1"),
         ({"python": "3.8.1"}, "found python 3.8.1"),
-        ({"eavdash": "x"}, "another version of it"),
+        ({"eavdash": "x"}, "the same eavdash"),
         ({"import": "No module named 'eavdash'"}, "No module named"),
     ):
-        (told,) = ray_check.node_problems("n1", json.dumps(there | change), tmp_path)
-        assert expected in told
-    (told,) = ray_check.node_problems("n1", "sh: 1: exec: python: not found", tmp_path)
-    assert "not found" in told
+        (problem,) = ray_check.node_problems("n1", json.dumps(there | change), tmp_path)
+        assert expected in problem
+    (problem,) = ray_check.node_problems("n1", "sh: 1: exec: python: not found", tmp_path)
+    assert "not found" in problem
 
 
-def test_a_node_must_have_all_that_a_run_asks_for_by_itself() -> None:
+def test_a_single_node_must_have_all_resources_of_a_run() -> None:
     nodes = [
         {"resources_total": {"CPU": 8.0, "memory": 4 * 2**30}},
         {"resources_total": {"CPU": 1.0, "GPU": 1.0, "memory": 4 * 2**30}},

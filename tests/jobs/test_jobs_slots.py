@@ -1,4 +1,4 @@
-"""Cores, main memory and parts of GPUs: what runs get, wait for and give back; GPUs are names here, no device."""
+"""Slots for cores, main memory and parts of GPUs; GPUs are only names here, no devices."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import subprocess
 import threading
 
-import pytest
+from failing import fails
 
 from eavdash.config.schema import Execution
 from eavdash.errors import ConfigError
@@ -16,12 +16,12 @@ from eavdash.jobs.queue import submit, wait
 from eavdash.jobs.slots import GPU_PARTS, Machine, Need, Slots, need_of, this_machine
 
 
-def test_what_a_run_needs():
+def test_the_resources_of_a_run():
     lab = Machine(cores=8, ram=16, gpus=("0", "1"))
     assert need_of(Execution(device="cpu", threads=2), lab, 1.2) == Need(2, 2)
     assert need_of(Execution(), lab, 1.0) == Need(1, 1, GPU_PARTS)
     assert need_of(Execution(device="cuda:1", runs_per_gpu=3), lab, 0.5) == Need(1, 1, 4, "1")
-    assert need_of(Execution(threads=99), Machine(2, 4), 64) == Need(2, 4)  # alone rather than never
+    assert need_of(Execution(threads=99), Machine(2, 4), 64) == Need(2, 4)  # capped, so that it can run alone
 
 
 def test_runs_are_spread_over_gpus_and_share_them(tmp_path):
@@ -45,14 +45,14 @@ def test_runs_are_spread_over_gpus_and_share_them(tmp_path):
         with slots.take(Need(1, 0, GPU_PARTS // 2, "1"), lambda: True) as named:
             assert named.environment["EAVDASH_GPU"] == "1"
     with slots.take(Need(1, 0, GPU_PARTS), lambda: True) as whole:
-        assert module.SHARE_VARIABLE not in whole.environment  # a GPU of its own has no share to keep to
+        assert module.SHARE_VARIABLE not in whole.environment  # a whole GPU has no share limit
 
 
 def test_memory_is_counted_and_a_waiting_run_holds_nothing_of_a_gpu(tmp_path):
     slots = Slots(tmp_path, Machine(4, 6, ("0",)))
     with slots.take(Need(1, 4), lambda: True):
-        looks = iter([True, True, True, False])
-        with slots.take(Need(1, 3, GPU_PARTS), lambda: next(looks)) as none:
+        answers = iter([True, True, True, False])
+        with slots.take(Need(1, 3, GPU_PARTS), lambda: next(answers)) as none:
             assert none is None
         with slots.take(Need(1, 2, GPU_PARTS), lambda: True) as fits:
             assert len(fits.descriptors) == 1 + 2 + GPU_PARTS
@@ -70,7 +70,7 @@ def test_memory_is_counted_and_a_waiting_run_holds_nothing_of_a_gpu(tmp_path):
     assert got.is_set()
 
 
-def test_what_the_machine_has(monkeypatch):
+def test_the_resources_of_this_machine(monkeypatch):
     for name in ("EAVDASH_SLOTS", "EAVDASH_RAM", "EAVDASH_GPUS", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(module.shutil, "which", lambda _: None)
@@ -85,19 +85,19 @@ def test_what_the_machine_has(monkeypatch):
     monkeypatch.setenv("EAVDASH_GPUS", "")
     assert this_machine().gpus == ()
     monkeypatch.setenv("EAVDASH_RAM", "some")
-    with pytest.raises(ConfigError, match="EAVDASH_RAM: expected a whole number above 0"):
+    with fails(ConfigError, where="EAVDASH_RAM", found="'some'"):
         this_machine()
 
 
-def test_what_this_machine_cannot_give_is_said_before_a_launch(tmp_path, monkeypatch):
+def test_resources_that_this_machine_lacks_are_reported_before_a_launch(tmp_path, monkeypatch):
     monkeypatch.setenv("EAVDASH_GPUS", "0")
     monkeypatch.setenv("EAVDASH_RAM", "4")
     monkeypatch.setenv("EAVDASH_SLOTS", "2")
-    place = LocalExecutor()
-    assert place.check(tmp_path, Execution(device="cuda:0", ram=4, threads=2)) == []
-    wrong = place.check(tmp_path, Execution(device="cuda:1", ram=9, threads=3))
-    assert [line.partition(":")[0] for line in wrong] == ["--device", "--ram", "--threads"]
-    assert "found the GPUs 0" in wrong[0]
+    executor = LocalExecutor()
+    assert executor.check(tmp_path, Execution(device="cuda:0", ram=4, threads=2)) == []
+    problems = executor.check(tmp_path, Execution(device="cuda:1", ram=9, threads=3))
+    assert [line.partition(":")[0] for line in problems] == ["--device", "--ram", "--threads"]
+    assert "found the GPUs 0" in problems[0]
 
 
 def test_runs_of_a_study_share_the_machines_gpus(lab, monkeypatch):

@@ -1,4 +1,4 @@
-"""Pausing, resuming, moving and preferring runs, and what is refused: with real processes of the stand-in worker."""
+"""Pausing, resuming, moving and prioritising runs, and refused requests, with real processes of the stand-in worker."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import time
 
 import pytest
+from failing import fails
 from lab import expected_weights
 
 from eavdash.cli.main import main
@@ -19,7 +20,7 @@ from eavdash.store import status
 from eavdash.store.atomic import write_json
 
 
-def test_a_paused_study_starts_nothing_and_goes_on_where_it_was(lab, monkeypatch):
+def test_a_paused_study_starts_no_run_and_resumes_where_it_stopped(lab, monkeypatch):
     monkeypatch.setenv("EAVDASH_SLOTS", "1")
     first = lab.run("s01-vision", epochs=60)
     others = [lab.run(f"s0{n}-vision", epochs=2) for n in (2, 3)]
@@ -27,18 +28,18 @@ def test_a_paused_study_starts_nothing_and_goes_on_where_it_was(lab, monkeypatch
     lab.at_epoch(first, 2)
     pause(lab.study)
     pause(lab.study)
-    assert lab.states()[first.name] == "running"  # what has begun is finished
+    assert lab.states()[first.name] == "running"  # running runs finish
     pause(lab.study, now=True)
     lab.until(lambda: first.status()["state"] == "queued")
     status = first.status()
-    assert status["reason"].startswith("paused after epoch ")
+    assert status["reason"].startswith("paused")
     assert (status["cancel"], status["attempt"], status["history"][-1]["state"]) == (None, 1, "queued")
     assert not lab.processes()
-    lab.kill_scheduler()  # a new one compares all runs with the queue, and leaves those of a paused study alone
+    lab.kill_scheduler()  # a new one reconciles all runs, but not those of a paused study
     submit(lab.study)
     time.sleep(1.5)
     assert set(lab.states().values()) == {"queued"}
-    with pytest.raises(QueueError, match="found a paused one; eavdash resume tried"):
+    with fails(QueueError, where="tried", found="paused", remedy="eavdash resume tried"):
         wait(lab.study, timeout=60)
     resume(lab.study)
     table = wait(lab.study, timeout=120).set_index("run")
@@ -62,7 +63,7 @@ def test_a_paused_run_can_be_cancelled_and_a_cancelled_one_is_not_paused(lab):
     assert not lab.processes()
 
 
-def test_the_preferred_go_first(lab, monkeypatch):
+def test_runs_start_by_priority(lab, monkeypatch):
     monkeypatch.setenv("EAVDASH_SLOTS", "1")
     names = ["s01-vision", "s02-vision", "s03-vision", "s04-vision"]
     runs = [lab.run(name, epochs=20 if name == names[0] else 1) for name in names]
@@ -77,8 +78,8 @@ def test_the_preferred_go_first(lab, monkeypatch):
     assert runs[2].status()["execution"]["priority"] == 5
 
 
-def test_unfinished_runs_go_on_elsewhere(lab, monkeypatch):
-    """To another setting of the same place here; to other places in the scenarios that all places share."""
+def test_moved_runs_resume_with_the_new_settings(lab, monkeypatch):
+    """Other settings of the same executor; the common suite of all executors moves runs between executors."""
     monkeypatch.setenv("EAVDASH_SLOTS", "1")
     done, running, waiting = (lab.run(f"s0{n}-vision", epochs=e) for n, e in ((1, 1), (2, 60), (3, 2)))
     child = lab.run("s02-fusion", ("s02-vision",))
@@ -90,27 +91,27 @@ def test_unfinished_runs_go_on_elsewhere(lab, monkeypatch):
     table = wait(lab.study, timeout=120).set_index("run")
     assert set(table["state"]) == {"done"}
     assert running.model_file.read_bytes() == expected_weights(running)
-    assert running.status()["history"][0]["reason"].startswith("moved to local after epoch ")
+    assert running.status()["history"][0]["reason"].startswith("moved to local")
     for run in (running, waiting, child):
         assert run.status()["execution"]["device"] == "cpu"
     assert done.status()["execution"]["device"] == "auto"
     assert lab.launches() == {done.name: 1, running.name: 2, waiting.name: 1, child.name: 1}
 
 
-def test_an_archived_study_is_left_alone(lab):
+def test_no_run_of_an_archived_study_starts(lab):
     lab.run("s01-vision")
     lab.study.set_control(archived=True)
     for action in (submit, retry, resume, lambda study: prioritise(study, None, 1)):
-        with pytest.raises(UsageError, match="expected a study in use, found an archived one"):
+        with fails(UsageError, where="tried", found="archived", remedy="eavdash unarchive tried"):
             action(lab.study)
     lab.study.set_control(archived=False)
     submit(lab.study)
     assert set(wait(lab.study, timeout=60)["state"]) == {"done"}
-    with pytest.raises(UsageError, match="expected one of local, ray, slurm, found 'moon'"):
+    with fails(UsageError, where="executor", expected="local, ray, slurm", found="'moon'"):
         executors.get_executor("moon")
 
 
-def test_a_worker_that_stands_still_is_never_shown_as_running(lab, monkeypatch):
+def test_a_stopped_worker_is_shown_as_not_responding(lab, monkeypatch):
     monkeypatch.setattr(status, "HEARTBEAT_LOST", 5.0)
     run = lab.run("s01-vision", epochs=40)
     submit(lab.study)
@@ -118,7 +119,7 @@ def test_a_worker_that_stands_still_is_never_shown_as_running(lab, monkeypatch):
     os.kill(pid, signal.SIGSTOP)
     lab.until(lambda: lab.states()[run.name] == "not responding", 40)
     assert run.status()["state"] == "running"
-    assert run.live_status()["reason"].startswith("no heartbeat for ")
+    assert "no heartbeat" in run.live_status()["reason"]
     os.kill(pid, signal.SIGCONT)
     lab.until(lambda: lab.states()[run.name] == "running", 30)
     table = wait(lab.study, timeout=120)
@@ -135,8 +136,8 @@ def test_a_stopped_worker_can_be_cancelled(lab):
     assert not lab.processes()
 
 
-def test_a_worker_ends_itself_when_another_attempt_has_taken_over(lab):
-    """As after its machine was cut off and another took the run up."""
+def test_a_worker_exits_when_another_attempt_has_replaced_it(lab):
+    """As after its machine was cut off and another one resumed the run."""
     run = lab.run("s01-vision", epochs=400)
     submit(lab.study)
     pid = lab.at_epoch(run)
@@ -154,7 +155,7 @@ def test_clocks_that_jump_change_no_state(lab, monkeypatch, jump):
     lab.at_epoch(run, 3)
     assert abs(run.status()["heartbeat"] - time.time()) < abs(jump) + 60
     assert lab.states()[run.name] == "running"
-    with monkeypatch.context() as context:  # and this one's
+    with monkeypatch.context() as context:  # and this process's
         real = time.time
         context.setattr(time, "time", lambda: real() + jump)
         assert lab.states()[run.name] == "running"
@@ -166,7 +167,7 @@ def test_clocks_that_jump_change_no_state(lab, monkeypatch, jump):
     assert (table["state"].item(), table["attempt"].item()) == ("done", 1)
 
 
-def test_whoever_looks_at_the_runs_brings_back_a_dead_conductor(lab, monkeypatch, capsys):
+def test_the_status_command_restarts_a_dead_scheduler(lab, monkeypatch, capsys):
     from eavdash.cli.commands import training
 
     monkeypatch.setattr(training, "study_marks", lambda study: [])
@@ -183,24 +184,26 @@ def test_whoever_looks_at_the_runs_brings_back_a_dead_conductor(lab, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("options", "sentence"),
+    ("options", "facts"),
     [
-        (["--device", "banana"], "--device: expected auto, cpu, cuda or cuda:N, found 'banana'"),
-        (["--slurm", "partition=gpu"], "--slurm: expected --executor slurm beside it, found --executor local"),
-        (["--ray-address", "http://lab"], "--ray-address: expected --executor ray beside it"),
-        (["--runs-per-gpu", "5"], "--runs-per-gpu: expected one of 1, 2, 3, 4, 6, 12, found 5"),
-        (["--priority", "99999"], "--priority: expected a number from -10000 to 10000"),
+        (["--device", "banana"], ("auto, cpu, cuda", "found 'banana'")),
+        (["--slurm", "partition=gpu"], ("--executor slurm", "--executor local")),
+        (["--ray-address", "http://lab"], ("--executor ray", "--executor local")),
+        (["--runs-per-gpu", "5"], ("1, 2, 3, 4, 6, 12", "found 5")),
+        (["--priority", "99999"], ("-10000", "10000", "99999")),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_changed(lab, capsys, options, sentence):
+def test_invalid_options_are_refused_before_anything_is_changed(lab, capsys, options, facts):
     run = lab.run("s01-vision")
     before = run.status()
     assert main(["move", "tried", *options, "--checkpoints", str(lab.root)]) == 2
-    assert sentence in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"{options[0]}: expected " in error
+    assert all(fact in error for fact in facts)
     assert run.status() == before
 
 
-def test_a_run_that_cannot_be_read_holds_up_no_other(lab, capsys):
+def test_an_unreadable_run_does_not_delay_others(lab, capsys):
     broken, blind, *others = [lab.run(f"s0{n}-vision", fail="no file") for n in (1, 2, 3, 4)]
     lab.run("s01-fusion", ("s01-vision",))
     submit(lab.study)
@@ -218,29 +221,29 @@ def test_a_run_that_cannot_be_read_holds_up_no_other(lab, capsys):
     assert "s01-vision failed" in table.loc["s01-fusion", "reason"]
     assert list(unreadable(lab.study)) == [broken.name, blind.name]
     for run in (broken, blind):
-        with pytest.raises(
-            IntegrityError, match="remove this folder and have the run made again: eavdash extend tried"
-        ):
+        with pytest.raises(IntegrityError) as error:
             retry(lab.study, [run.name])
-    # The others of these go on as well; one without a status.json alone is an error.
+        assert run.name in str(error.value)
+        assert "eavdash extend tried" in str(error.value)
+    # These skip unreadable runs as well; a single run without a status.json is an error.
     assert cancel(lab.study) == ["s01-fusion"]
     pause(lab.study)
     resume(lab.study)
     prioritise(lab.study, None, 2)
     with pytest.raises(IntegrityError):
         cancel(lab.study, [blind.name])
-    place = ["tried", "--checkpoints", str(lab.root)]
-    assert main(["cancel", *place, "--run", broken.name]) == 0
-    assert main(["cancel", *place]) == 1
+    study = ["tried", "--checkpoints", str(lab.root)]
+    assert main(["cancel", *study, "--run", broken.name]) == 0
+    assert main(["cancel", *study]) == 1
     capsys.readouterr()
-    assert main(["retry", *place]) == 1
-    said = capsys.readouterr()
-    assert "s01-vision was left as it is" in said.err
-    assert "s02-vision was left as it is" in said.err
-    assert "s01-fusion" in said.out
+    assert main(["retry", *study]) == 1
+    output = capsys.readouterr()
+    assert "s01-vision" in output.err
+    assert "s02-vision" in output.err
+    assert "s01-fusion" in output.out
 
 
-def test_a_run_that_waits_and_cannot_be_read_has_failed(lab):
+def test_a_waiting_run_that_cannot_be_read_fails(lab):
     run = lab.run("s01-vision")
     child = lab.run("s01-fusion", ("s01-vision",))
     pause(lab.study)

@@ -1,4 +1,4 @@
-"""kill -9 during real training, by the real worker: the weights are those of the undisturbed run, bit for bit."""
+"""kill -9 during real training by the real worker: the weights equal those of an uninterrupted run, bit for bit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CPU = Execution(device="cpu")
 
 
 def recordings(folder: Path) -> Path:
-    """Sixteen sounds of two kinds in four groups, and their table."""
+    """Write sixteen sounds of two classes in four groups; return the path of their table."""
     folder.mkdir()
     random = np.random.default_rng(0)
     rows = []
@@ -36,9 +36,9 @@ def recordings(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_killed_training_ends_with_the_weights_of_the_undisturbed(lab, tmp_path, monkeypatch):
+def test_killed_training_ends_with_the_weights_of_an_uninterrupted_run(lab, tmp_path, monkeypatch):
     monkeypatch.delenv("EAVDASH_WORKER")
-    epochs = 150  # some seconds of training: long enough to be caught twice
+    epochs = 150  # some seconds of training: long enough to be killed twice
     config = StudyConfig(
         stages=("audio",),
         window=1.0,

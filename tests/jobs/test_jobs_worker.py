@@ -1,4 +1,4 @@
-"""The worker typed by hand, and how it ends; the training is the stand-in's."""
+"""The worker started by hand, and its exits; with the stand-in's training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from eavdash.jobs import worker as module
 from eavdash.jobs.executors.local import with_package
 from eavdash.jobs.queue import cancel, submit, wait
-from eavdash.jobs.scheduler import main as conduct
+from eavdash.jobs.scheduler import main as run_scheduler
 from eavdash.store import locks
 from eavdash.store.atomic import write_json
 from eavdash.store.status import HEARTBEAT_EVERY
@@ -22,7 +22,7 @@ from eavdash.store.status import HEARTBEAT_EVERY
 
 @pytest.fixture
 def by_hand():
-    """Start a worker as a person would; it is gone when the test is."""
+    """Function that starts a worker as a user would; it is killed at the end of the test."""
     started = []
 
     def start(run):
@@ -43,22 +43,23 @@ def test_a_worker_by_hand_computes_a_run_once(lab, by_hand):
     assert lab.at_epoch(run) == first.pid
     assert run.status()["host"] == os.uname().nodename
     second = by_hand(run)
-    said = second.communicate(timeout=30)[1]
+    error = second.communicate(timeout=30)[1]
     assert second.returncode == 1
-    assert f"expected a run that nobody is computing, found process {first.pid} at work on it" in said
+    assert f"process {first.pid}" in error
+    assert "eavdash cancel tried --run s01-vision" in error
     # The queue waits for it instead of launching another, and notices its end.
-    beat = run.status()["heartbeat"]
+    heartbeat = run.status()["heartbeat"]
     submit(lab.study)
     assert wait(lab.study, timeout=120)["state"].tolist() == ["done"]
     assert first.wait(10) == 0
-    assert run.status()["heartbeat"] > beat
+    assert run.status()["heartbeat"] > heartbeat
     assert run.status()["attempt"] == 1
     third = by_hand(run)
-    assert "expected one of queued after done" in third.communicate(timeout=30)[1]
+    assert "queued after done, found running" in third.communicate(timeout=30)[1]
     assert run.status()["state"] == "done"
 
 
-def test_a_worker_by_hand_stops_and_goes_on(lab, by_hand):
+def test_a_worker_by_hand_stops_and_resumes(lab, by_hand):
     run = lab.run("s01-vision", epochs=100)
     worker = by_hand(run)
     lab.at_epoch(run, 2)
@@ -86,25 +87,25 @@ def test_a_worker_by_hand_is_cancelled_from_the_app(lab, by_hand):
     cancel(lab.study, ["s01-vision"])
     assert wait(lab.study, ["s01-vision"], timeout=120)["state"].tolist() == ["cancelled"]
     assert worker.wait(10) == 128 + signal.SIGTERM
-    # Nobody is responsible for the other one, whose state must be true all the same.
+    # The queue did not start the other one, but its state must become true as well.
     lab.until(lambda: lab.states()["s02-vision"] == "failed")
     lab.until(lambda: locks.process_start_time(orphan) is None)
 
 
-def test_its_run_was_deleted(lab, by_hand):
+def test_a_worker_exits_when_its_run_was_deleted(lab, by_hand):
     run = lab.run("s01-vision", epochs=1, seconds=60)
     worker = by_hand(run)
     lab.until(lambda: run.status()["state"] == "running")
-    # In one step, as studies are deleted: its worker writes there, and a folder that is emptied meanwhile fills again.
+    # By renaming, as studies are deleted: the worker still writes into the folder.
     hidden = run.path.rename(lab.root / "deleted")
     assert worker.wait(HEARTBEAT_EVERY + 20) == 1
     shutil.rmtree(hidden)
     missing = by_hand(run)
-    assert "expected a run's folder with config.json, found none" in missing.communicate(timeout=30)[1]
+    assert f"{run.path}: expected a run's folder with config.json" in missing.communicate(timeout=30)[1]
     assert missing.returncode == 2
 
 
-def test_a_full_disk_is_named_by_the_conductor(lab):
+def test_a_full_disk_is_named_by_the_scheduler(lab):
     run = lab.run("s01-vision", full=True)
     lab.run("s02-vision")
     submit(lab.study)
@@ -115,20 +116,20 @@ def test_a_full_disk_is_named_by_the_conductor(lab):
     assert run.status()["attempt"] == 1
 
 
-def test_a_worker_that_was_overtaken_writes_no_result(lab, monkeypatch):
-    """As one that slept while another machine took its run up, and woke up when all was computed."""
+def test_a_worker_that_was_replaced_writes_no_result(lab, monkeypatch):
+    """As one that was suspended while another machine resumed its run."""
     run = lab.run("s01-vision")
-    monkeypatch.setenv("EAVDASH_RUN", "")  # the worker sets it for what it starts
+    monkeypatch.setenv("EAVDASH_RUN", "")  # the worker sets it for its children
 
-    def overtaken(*_):
+    def replaced(*_):
         run.update(attempt=7, submission="another")
 
-    monkeypatch.setattr(module, "_train", overtaken)
+    monkeypatch.setattr(module, "_train", replaced)
     assert module.main([str(run.path)]) == 1
     assert (run.status()["state"], run.status()["attempt"]) == ("running", 7)
 
 
-def test_a_study_on_another_disk_keeps_its_place_beside_the_others(lab, monkeypatch):
+def test_a_study_on_another_disk_uses_the_cache_beside_the_other_studies(lab, monkeypatch):
     run = lab.run("s01-vision")
     lab.study.path.rename(lab.root.with_name("disk"))
     lab.study.path.symlink_to(lab.root.with_name("disk"))
@@ -140,18 +141,18 @@ def test_a_study_on_another_disk_keeps_its_place_beside_the_others(lab, monkeypa
     assert caches == [lab.root / ".cache"]
 
 
-def test_a_heart_beats_on_after_a_disk_was_away(lab, monkeypatch):
+def test_heartbeats_continue_after_the_disk_was_unavailable(lab, monkeypatch):
     run = lab.run("s01-vision")
     monkeypatch.setattr(module, "HEARTBEAT_EVERY", 0.01)
     real, calls = type(run).update, []
 
-    def away(self, *given, **fields):
+    def unavailable(self, *given, **fields):
         calls.append(fields)
         if len(calls) == 1:
             raise OSError(errno.ESTALE, "Stale file handle")
         return real(self, *given, **fields)
 
-    monkeypatch.setattr(type(run), "update", away)
+    monkeypatch.setattr(type(run), "update", unavailable)
     with module.Heartbeat(run, {}):
         lab.until(lambda: len(calls) > 2, 20)
     assert run.status()["heartbeat"] > 0
@@ -167,10 +168,10 @@ def test_a_stopped_process_does_not_respond(lab, by_hand, monkeypatch):
     assert "no heartbeat for" in run.live_status()["reason"]
 
 
-def test_a_conductor_leaves_when_another_is_there(lab, monkeypatch):
+def test_a_scheduler_exits_when_another_is_running(lab, monkeypatch):
     (lab.root / ".queue").mkdir(mode=0o700)
     lock = locks.acquire(lab.root / ".queue" / "conductor.lock")
     begun = time.monotonic()
-    assert conduct([str(lab.root)]) == 0
+    assert run_scheduler([str(lab.root)]) == 0
     assert time.monotonic() - begun < 10
     os.close(lock)

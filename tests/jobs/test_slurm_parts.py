@@ -1,4 +1,4 @@
-"""What the SLURM executor does by itself, without any SLURM: options, script, shared listing, words of an end."""
+"""Parts of the SLURM executor without SLURM: options, batch script, shared job list, exits."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+from failing import fails
 
 from eavdash.config.schema import Execution
 from eavdash.errors import ConfigError, QueueError
-from eavdash.jobs.executors import Exit, Leases, slurm_commands
+from eavdash.jobs.executors import Leases, slurm_commands
 from eavdash.jobs.executors.slurm import Job, SlurmExecutor, slurm_exit
 from eavdash.jobs.executors.slurm_check import seconds
 from eavdash.jobs.executors.slurm_commands import Row, batch_script, clean_environment
@@ -43,28 +44,28 @@ ROW = Row("31", "TIMEOUT", "TimeLimit", "n1", "eavdash-tried-s01-vision-0badcafe
         ),
     ],
 )
-def test_options_follow_from_the_settings_and_the_user_has_the_last_word(settings, asked):
+def test_options_are_derived_from_the_settings_and_the_user_may_override_them(settings, asked):
     assert options(dataclasses.replace(SLURM, **settings)) == asked
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "facts"),
     [
-        ("output=x", "what a run prints goes to its log.txt"),
-        ("array=1-3", "each run is one job"),
-        ("wrap=true", "the job runs the worker"),
-        ("no-requeue", "a run whose node is lost goes on"),
-        ("outp=x", "the long name of an option of sbatch"),  # sbatch would take it for --output
-        ("--partition=gpu", "did you mean partition"),
-        ("p=gpu", "the long name of an option of sbatch"),
-        ("", "the long name of an option of sbatch"),
-        ("partition", "give the option a value"),
-        ("partition=", "give the option a value"),
-        ("comment=a\nb", "in one line"),
+        ("output=x", {"found": ("output", "log.txt")}),
+        ("array=1-3", {"found": ("array", "one job")}),
+        ("wrap=true", {"found": ("wrap", "worker")}),
+        ("no-requeue", {"found": ("no-requeue", "node")}),
+        ("outp=x", {"found": "'outp'"}),  # sbatch would take it for --output
+        ("--partition=gpu", {"found": "'--partition'", "remedy": "partition"}),
+        ("p=gpu", {"found": "'p'", "remedy": "man sbatch"}),
+        ("", {"found": "''", "remedy": "man sbatch"}),
+        ("partition", {"expected": "partition=VALUE", "found": "''"}),
+        ("partition=", {"expected": "partition=VALUE", "found": "''"}),
+        ("comment=a\nb", {"expected": "comment=VALUE", "found": repr("a\nb")}),
     ],
 )
-def test_options_that_would_break_the_contract_are_refused_with_a_sentence(given, said):
-    with pytest.raises(ConfigError, match=f"--slurm .*{said}"):
+def test_options_that_would_break_the_queue_are_refused(given, facts):
+    with fails(ConfigError, where=f"--slurm {given!r}", **facts):
         options(dataclasses.replace(SLURM, slurm=(given,)))
 
 
@@ -73,34 +74,34 @@ def test_options_that_would_break_the_contract_are_refused_with_a_sentence(given
     [("90", 5400), ("1:30", 90), ("1:30:00", 5400), ("1-12", 129600), ("1-12:30", 131400), ("2-00:00:01", 172801),
      ("infinite", None), ("UNLIMITED", None)],
 )  # fmt: skip
-def test_times_are_read_as_slurm_writes_them(text, expected):
+def test_times_are_parsed_in_slurms_format(text, expected):
     assert seconds(text) == expected
 
 
 @pytest.mark.parametrize(
-    ("state", "code", "expected"),
+    ("state", "code", "expected", "facts"),
     [
-        ("COMPLETED", "0:0", Exit(0)),
-        ("FAILED", "1:0", Exit(1)),
-        ("FAILED", "137:0", Exit(137)),
-        ("FAILED", "0:9", Exit(-9)),
-        ("TIMEOUT", "0:0", Exit(-15, "SLURM job 31: its time limit of 04:00:00 was over on n1")),
-        (
-            "OUT_OF_MEMORY",
-            "0:125",
-            Exit(-9, "SLURM job 31: it needed more memory than it was given on n1; ask for more (--ram)"),
-        ),
-        ("NODE_FAIL", "0:0", Exit(-9, "SLURM job 31: its node n1 was lost", external_cause=True)),
-        ("PREEMPTED", "0:15", Exit(-15, "SLURM job 31: it had to give way to another on n1", external_cause=True)),
-        ("CANCELLED", "0:15", Exit(-15, "SLURM job 31: it was cancelled in SLURM")),
+        ("COMPLETED", "0:0", 0, ()),
+        ("FAILED", "1:0", 1, ()),
+        ("FAILED", "137:0", 137, ()),
+        ("FAILED", "0:9", -9, ()),
+        ("TIMEOUT", "0:0", -15, ("time limit of 04:00:00", "n1")),
+        ("OUT_OF_MEMORY", "0:125", -9, ("memory", "n1", "--ram")),
+        ("NODE_FAIL", "0:0", -9, ("node n1",)),
+        ("PREEMPTED", "0:15", -15, ("preempted", "n1")),
+        ("CANCELLED", "0:15", -15, ("cancelled",)),
     ],
 )
-def test_the_end_of_a_job_is_told_as_code_and_reason(state, code, expected):
+def test_the_end_of_a_job_becomes_a_code_and_a_reason(state, code, expected, facts):
     detail = {"JobState": state, "ExitCode": code, "TimeLimit": "04:00:00", "NodeList": "n1"}
-    assert slurm_exit(ROW, state, detail) == expected
+    found = slurm_exit(ROW, state, detail)
+    assert found.code == expected
+    assert found.external_cause == (state in ("NODE_FAIL", "PREEMPTED"))
+    assert found.reason.startswith("SLURM job 31: ") if facts else not found.reason
+    assert all(fact in found.reason for fact in facts)
 
 
-def test_the_environment_of_a_job_has_no_secrets_and_nothing_of_another_job():
+def test_the_environment_of_a_job_has_no_secrets_and_no_variables_of_another_job():
     kept = {"PATH": "/bin", "SLURM_CONF": "/etc/slurm.conf", "EAVDASH_SLOTS": "4"}
     others = {"SLURM_JOB_ID": "7", "SBATCH_ARRAY_INX": "1-9", "SQUEUE_PARTITION": "x"}
     assert (
@@ -110,11 +111,11 @@ def test_the_environment_of_a_job_has_no_secrets_and_nothing_of_another_job():
 
 
 def batch(tmp_path: Path, code: str) -> subprocess.Popen[bytes]:
-    """The batch script at work, as SLURM would start it, on a program that is given here."""
+    """Start the batch script as SLURM would, for the given program."""
     folder = tmp_path / "a b 'c' $HOME"
     folder.mkdir()
     (folder / "program.py").write_text(code)
-    script = batch_script((sys.executable, str(folder / "program.py"), str(folder)), {"TOLD": "$PATH 'x'"})
+    script = batch_script((sys.executable, str(folder / "program.py"), str(folder)), {"QUOTED": "$PATH 'x'"})
     (tmp_path / "script").write_text(script)
     return subprocess.Popen(["sh", str(tmp_path / "script")], env={**os.environ, "SLURM_JOB_ID": f"t{time.time_ns()}"})
 
@@ -125,7 +126,7 @@ here = pathlib.Path(sys.argv[1])
 if {deaf}:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 child = subprocess.Popen(["sleep", "600"], start_new_session=True)
-(here / "told").write_text(os.environ["TOLD"])
+(here / "quoted").write_text(os.environ["QUOTED"])
 (here / "part").write_text(f"{{os.getpid()}} {{child.pid}}")
 (here / "part").rename(here / "pids")
 {then}
@@ -141,28 +142,28 @@ child = subprocess.Popen(["sleep", "600"], start_new_session=True)
         (False, "time.sleep(600)", "kill the worker", 137),
     ],
 )
-def test_the_batch_script_leaves_nothing_behind(tmp_path, deaf, then, sent, expected):
+def test_the_batch_script_leaves_no_process_behind(tmp_path, deaf, then, sent, expected):
     process = batch(tmp_path, PROGRAM.format(deaf=deaf, then=then))
-    told = tmp_path / "a b 'c' $HOME"
+    folder = tmp_path / "a b 'c' $HOME"
     deadline = time.monotonic() + 60
-    while not (told / "pids").exists():
+    while not (folder / "pids").exists():
         assert time.monotonic() < deadline
         assert process.poll() is None or sent is None
         time.sleep(0.02)
-    worker, child = (int(pid) for pid in (told / "pids").read_text().split())
+    worker, child = (int(pid) for pid in (folder / "pids").read_text().split())
     if sent == "term":
-        process.terminate()  # only the script: it passes the word on
+        process.terminate()  # only the script, which forwards the signal
     elif sent is not None:
         os.kill(worker, signal.SIGKILL)
     assert process.wait(60) == expected
-    assert (told / "told").read_text() == "$PATH 'x'"
+    assert (folder / "quoted").read_text() == "$PATH 'x'"
     assert locks.process_start_time(worker) is None
     assert locks.process_start_time(child) is None
 
 
 @pytest.fixture
 def commands(tmp_path, monkeypatch):
-    """A folder of stand-in commands on PATH; each notes that it was called."""
+    """Function that puts fake commands on PATH; each call is recorded in a file."""
 
     def make(**bodies: str) -> Path:
         for name, body in bodies.items():
@@ -180,42 +181,42 @@ def a_run(tmp_path: Path, number: int = 1) -> RunDir:
     return run
 
 
-def hand_over(run: RunDir) -> None:
+def assign_job(run: RunDir) -> None:
     run.update(job={"executor": "slurm", "name": f"eavdash-{run.name}-{int(run.status().get('launch') or 0)}"})
 
 
-def test_all_runs_share_one_listing(tmp_path, commands, monkeypatch):
+def test_all_runs_share_one_job_list(tmp_path, commands, monkeypatch):
     monkeypatch.setattr(slurm_commands, "LISTING_AGE", 30.0)
     names = [f"eavdash-{i}" for i in range(40)]
     calls = commands(squeue="\n".join(f"echo '{i}|PENDING|Resources||{name}'" for i, name in enumerate(names)))
     executor, run = SlurmExecutor(("true",)), a_run(tmp_path)
-    said: list[object] = []
+    answers: list[tuple[object, str]] = []
 
     def ask(name: str) -> None:
         job = Job(run, name)
-        said.append((executor.poll(job), executor.waiting_reason(job)))
+        answers.append((executor.poll(job), executor.waiting_reason(job)))
 
     threads = [threading.Thread(target=ask, args=(name,)) for name in names]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(said) == sorted((None, f"SLURM job {i}: Resources") for i in range(40))
+    assert sorted(answers) == sorted((None, f"SLURM job {i}: Resources") for i in range(40))
     assert calls.read_text().split() == ["squeue"]
 
 
-def test_silence_of_the_controller_is_no_news_of_a_job(tmp_path, commands):
+def test_without_an_answer_of_the_controller_no_job_has_ended(tmp_path, commands):
     commands(squeue="echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1")
     executor, run = SlurmExecutor(("true",)), a_run(tmp_path)
-    hand_over(run)
+    assign_job(run)
     assert executor.poll(Job(run, "eavdash-s01-vision-0")) is None
-    with pytest.raises(QueueError, match=r"expected an answer of its controller, found .*Unable to contact"):
+    with fails(QueueError, where="SLURM", expected="controller", found="Unable to contact"):
         executor.find(run)
-    with pytest.raises(QueueError, match="expected an answer of its controller"):
+    with fails(QueueError, where="SLURM", expected="controller", found="Unable to contact"):
         executor.stop(Job(run, "eavdash-s01-vision-0"))
 
 
-def test_a_forgotten_job_has_ended_and_a_fresh_one_is_waited_for(tmp_path, commands, monkeypatch):
+def test_a_forgotten_job_has_ended_and_a_new_one_is_waited_for(tmp_path, commands, monkeypatch):
     monkeypatch.setattr(slurm_commands, "LISTING_AGE", 0.5)
     calls = commands(
         squeue="cat $0.jobs 2>/dev/null || true",
@@ -223,9 +224,12 @@ def test_a_forgotten_job_has_ended_and_a_fresh_one_is_waited_for(tmp_path, comma
     )
     executor, run = SlurmExecutor(("true",)), a_run(tmp_path)
     assert executor.find(run) is None
-    assert executor.poll(Job(run, "eavdash-other")) == Exit(None, "SLURM no longer knows its job")
-    job = executor.start(run, SLURM, Leases(), lambda: hand_over(run))
-    # The last listing is older than the job.
+    ended = executor.poll(Job(run, "eavdash-other"))
+    assert ended is not None
+    assert ended.code is None
+    assert ended.reason
+    job = executor.start(run, SLURM, Leases(), lambda: assign_job(run))
+    # The last list is older than the job.
     assert executor.poll(job) is None
     assert executor.find(run) == job
     assert calls.read_text().split() == ["squeue", "sbatch", "squeue"]
@@ -233,22 +237,22 @@ def test_a_forgotten_job_has_ended_and_a_fresh_one_is_waited_for(tmp_path, comma
     assert "sbatch" not in calls.read_text().split()[3:]
 
 
-def test_what_sbatch_refuses_is_asked_once_for_all_who_ask_the_same(tmp_path, commands):
+def test_a_rejection_by_sbatch_is_shared_by_all_runs_with_the_same_options(tmp_path, commands):
     calls = commands(squeue="", sbatch="echo 'sbatch: error: Job violates accounting/QOS policy' >&2; exit 1")
     executor = SlurmExecutor(("true",))
     for number in range(3):
         run = a_run(tmp_path, number)
-        with pytest.raises(QueueError, match="found Job violates accounting/QOS policy"):
-            executor.start(run, SLURM, Leases(), lambda run=run: hand_over(run))
-    with pytest.raises(QueueError, match="policy"):
+        with fails(QueueError, where="SLURM", found="Job violates accounting/QOS policy"):
+            executor.start(run, SLURM, Leases(), lambda run=run: assign_job(run))
+    with fails(QueueError, where="SLURM", found="Job violates accounting/QOS policy"):
         executor.start(run, dataclasses.replace(SLURM, threads=2), Leases(), lambda: None)
     assert calls.read_text().split().count("sbatch") == 2
 
 
-def test_a_job_that_does_not_end_is_no_silent_wait(tmp_path, commands):
+def test_a_job_that_does_not_end_is_an_error(tmp_path, commands):
     commands(squeue="echo '9|COMPLETING|None|n7|eavdash-x'", scancel="")
     executor = SlurmExecutor(("true",), stop_timeout=0.5)
-    with pytest.raises(QueueError, match=r"SLURM job 9: expected an end within 0.5 s .*found COMPLETING on n7"):
+    with fails(QueueError, where="SLURM job 9", expected="0.5 s", found="COMPLETING on n7"):
         executor.stop(Job(a_run(tmp_path), "eavdash-x"))
 
 
@@ -263,7 +267,7 @@ def test_a_waiting_job_whose_run_has_ended_is_cancelled(tmp_path, commands):
     assert "scancel" in calls.read_text().split()
 
 
-def test_a_job_that_slurm_has_given_up_ends_with_that_reason(tmp_path, commands):
+def test_a_job_that_slurm_holds_after_too_many_requeues_is_cancelled(tmp_path, commands):
     commands(
         squeue='echo "9|$(cat $0.state)|JobHoldMaxRequeue||eavdash-x"',
         scancel=f"echo CANCELLED > {tmp_path}/squeue.state",
@@ -275,4 +279,6 @@ def test_a_job_that_slurm_has_given_up_ends_with_that_reason(tmp_path, commands)
     while (found := executor.poll(job)) is None:
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    assert found == Exit(-15, "SLURM job 9: SLURM has put it back into its queue too often")
+    assert found.code == -15
+    assert found.reason.startswith("SLURM job 9: ")
+    assert "requeued" in found.reason

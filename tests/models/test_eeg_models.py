@@ -1,10 +1,11 @@
-"""EEG encoders: EEGformer's filters and power, what it learns from little data; the published encoder's blocks."""
+"""EEG encoders: EEGformer's filters, log-power and learning from little data; blocks of the published encoder."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+from failing import fails
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,9 +25,9 @@ def test_eegformer_takes_any_channels_and_length(channels: int, samples: int) ->
     assert EEGformer(3, channels).eval()(x, full(x)).logits.shape == (2, 3)
 
 
-def test_eegformer_says_how_long_a_window_must_be() -> None:
+def test_eegformer_names_the_shortest_window() -> None:
     x = torch.randn(2, 4, 58)
-    with pytest.raises(ConfigError, match="at least 59 samples"):
+    with fails(ConfigError, expected="59", found="58", remedy=("eeg.rate", "eeg.width")):
         EEGformer(3, 4)(x, full(x))
 
 
@@ -91,14 +92,14 @@ def test_eegformer_learns_band_power_from_few_windows() -> None:
 
 
 def fill(module: nn.Module) -> None:
-    """Random values in every parameter: zero biases and unit norms would hide swapped tensors."""
+    """Fill every parameter with random values: zero biases and unit norms would hide swapped tensors."""
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.copy_(torch.randn_like(parameter) * 0.3)
 
 
 @pytest.mark.parametrize("norm_first", [False, True])
-def test_block_is_torch_s_encoder_layer(norm_first: bool) -> None:
+def test_block_equals_torchs_encoder_layer(norm_first: bool) -> None:
     torch.manual_seed(0)
     ours = Block(12, 4, 3, 0.0, norm_first=norm_first, activation=nn.ReLU)
     fill(ours)

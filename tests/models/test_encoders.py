@@ -1,4 +1,4 @@
-"""What every encoder promises (eavdash/models/base.py): shapes, masks, scaling, and weights that come back."""
+"""Properties of every encoder (eavdash/models/base.py): shapes, masks, scaling, saved weights."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from failing import fails
 from torch import Tensor
 
 from eavdash.config.presets import preset
@@ -23,7 +24,7 @@ SHAPES = {
 CASES = [("vision", "vit"), ("audio", "ast"), ("audio", "ast, mean"), ("eeg", "eegformer"), ("eeg", "yin")]
 
 
-def configured(modality: str, name: str) -> StudyConfig:
+def config_for(modality: str, name: str) -> StudyConfig:
     if modality == "eeg":
         return StudyConfig(eeg=EegConfig(encoder=name))
     quick = StudyConfig()
@@ -32,7 +33,7 @@ def configured(modality: str, name: str) -> StudyConfig:
 
 def make(modality: str, name: str, classes: int = 4) -> Encoder:
     torch.manual_seed(0)
-    config = configured(modality, name)
+    config = config_for(modality, name)
     model = build(encoder_spec(modality, config, classes, SHAPES[modality]))
     assert isinstance(model, Encoder)
     return model.eval()
@@ -48,7 +49,7 @@ def batch(modality: str, windows: int = 2) -> tuple[Tensor, Tensor]:
 
 
 def spoil(x: Tensor, hidden: Tensor, modality: str) -> Tensor:
-    """``x`` with something absurd wherever ``hidden``."""
+    """Replace the masked values of ``x`` by absurd ones."""
     axis = 2 if modality == "eeg" else 1
     shape = [len(x)] + [1] * (x.ndim - 1)
     shape[axis] = x.shape[axis]
@@ -112,7 +113,7 @@ def test_weights_come_back_bit_for_bit(modality: str, name: str, tmp_path: Path)
     model = make(modality, name)
     model.set_scaling(torch.full_like(model.shift, 0.25), torch.full_like(model.scale, 2.0))
     save_weights(model, tmp_path / "model.safetensors")
-    config = configured(modality, name)
+    config = config_for(modality, name)
     torch.manual_seed(99)
     other = load_weights(build(encoder_spec(modality, config, 4, SHAPES[modality])), tmp_path / "model.safetensors")
     x, mask = batch(modality)
@@ -128,7 +129,7 @@ def test_same_seed_same_model(modality: str, name: str) -> None:
 
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     save_weights(make("eeg", "yin"), tmp_path / "model.safetensors")
-    with pytest.raises(IntegrityError, match="weights of this model"):
+    with fails(IntegrityError, where="model.safetensors", found=("EEGformer", "usual_power")):
         load_weights(make("eeg", "eegformer"), tmp_path / "model.safetensors")
 
 
@@ -138,14 +139,14 @@ def test_damaged_weights_are_named(tmp_path: Path, damage: str) -> None:
     if damage == "truncated":
         save_weights(make("eeg", "eegformer"), path)
         path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(IntegrityError, match=r"model\.safetensors"):
+    with fails(IntegrityError, where=str(path)):
         load_weights(make("eeg", "eegformer"), path)
 
 
 def test_a_spec_of_another_version_is_refused() -> None:
-    with pytest.raises(ConfigError, match="settings of this version"):
+    with fails(ConfigError, where="vit", found="colour"):
         build({"name": "vit", "kwargs": {"classes": 3, "colour": "blue"}})
-    with pytest.raises(ConfigError, match="resnet"):
+    with fails(ConfigError, found="resnet", expected=("vit", "ast", "eegformer")):
         build({"name": "resnet", "kwargs": {}})
 
 
@@ -196,12 +197,12 @@ def test_short_sound_uses_the_middle_of_the_position_grid(monkeypatch: pytest.Mo
     grid = model.ast.pos_embed[:, 2:].unflatten(1, (12, 101))
     assert torch.equal(model._positions(12 * 49)[:, 2:], grid[:, :, 26:75].flatten(1, 2))
     assert torch.equal(model._positions(12 * 101), model.ast.pos_embed)
-    with pytest.raises(ConfigError, match="positions in time"):
+    with fails(ConfigError, where="audio window", expected="101", found="119"):
         model(torch.randn(1, 1200, 128), torch.ones(1, 1200, dtype=torch.bool))
 
 
-def test_bands_keep_apart_what_the_mean_cannot_tell() -> None:
-    """Without positions the mean of patches is the same for a low sound and a high one; across time both agree."""
+def test_bands_distinguish_frequencies_that_the_mean_confuses() -> None:
+    """Without positions the mean of patches is the same for a low and a high sound; both ignore a shift in time."""
     low, high = torch.full((1, 120, 128), -4.0), torch.full((1, 120, 128), -4.0)
     low[:, 16:64, 16:32], high[:, 16:64, 96:112] = 4.0, 4.0
     later = low.roll(48, dims=1)
@@ -215,18 +216,18 @@ def test_bands_keep_apart_what_the_mean_cannot_tell() -> None:
         torch.testing.assert_close(tokens[2], tokens[0], rtol=0, atol=1e-5)
 
 
-def test_what_joins_the_bands_is_trained_with_the_head() -> None:
+def test_the_layer_that_joins_the_bands_is_trained_with_the_head() -> None:
     model = make("audio", "ast")
     x, mask = batch("audio")
-    features = model.look(x, mask)
+    features = model.forward_features(x, mask)
     assert features is not None
     assert features.shape == (2, 2 * 8, model.feature_dim)  # mean and spread at each of 8 frequencies
-    torch.testing.assert_close(model.decide(features, mask).logits, model(x, mask).logits)
+    torch.testing.assert_close(model.forward_head(features, mask).logits, model(x, mask).logits)
     assert model.new_parts == (model.get_submodule("bands"), model.head)
     mean = make("audio", "ast, mean")
     assert mean.new_parts == (mean.head,)
 
 
 def test_windows_longer_than_the_configured_spectrogram_are_refused() -> None:
-    with pytest.raises(ConfigError, match="1998 frames"):
+    with fails(ConfigError, where="audio.frames", expected="1998", found="1024"):
         encoder_spec("audio", preset("paper"), 5, {"frames": 1998, "mels": 128})

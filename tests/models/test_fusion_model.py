@@ -1,16 +1,17 @@
-"""Fusion: attention shares are shares, what is masked is not read, and no modality wins by its number of tokens."""
+"""Fusion: attention shares, masks, and independence of the number of tokens per modality."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from failing import fails
 from torch import Tensor, nn
 
 from eavdash.config.schema import FusionConfig, StudyConfig
 from eavdash.errors import ConfigError
 from eavdash.models.attention_fusion import AttentionFusion
 from eavdash.models.build import build, fusion_spec
-from eavdash.models.fusion import Fused, Fusion
+from eavdash.models.fusion import Fusion, FusionOutput
 from eavdash.models.paper_fusion import PaperFusion
 
 DIMS = {"vision": 12, "audio": 10, "eeg": 7}
@@ -23,7 +24,7 @@ def make(kind: str = "attention", seed: int = 0, **settings: float) -> Fusion:
     config = StudyConfig(fusion=FusionConfig(kind=kind, width=16, heads=4, **settings))  # type: ignore[arg-type]
     model = build(fusion_spec(config, 5, DIMS))
     assert isinstance(model, Fusion)
-    with torch.no_grad():  # every tensor random, the class query too
+    with torch.no_grad():  # every tensor random, including the class query
         for parameter in model.parameters():
             parameter.copy_(torch.randn_like(parameter) * 0.5)
     return model.eval()
@@ -35,14 +36,14 @@ def windows(count: int = 4, seed: int = 1) -> tuple[dict[str, Tensor], dict[str,
     return tokens, {m: torch.ones(t.shape[:2], dtype=torch.bool) for m, t in tokens.items()}
 
 
-def ask(model: Fusion, tokens: dict[str, Tensor], masks: dict[str, Tensor]) -> Fused:
-    """The decision, with fixed opinions of the encoders, which depend on the window and the modality alone."""
+def ask(model: Fusion, tokens: dict[str, Tensor], masks: dict[str, Tensor]) -> FusionOutput:
+    """Run the fusion with fixed encoder logits, which depend on the window and the modality only."""
     count = len(next(iter(tokens.values())))
     random = torch.Generator().manual_seed(2)
     return model(tokens, masks, {m: torch.randn(count, 5, generator=random) for m in DIMS})
 
 
-def test_attention_sums_to_one_over_what_is_there() -> None:
+def test_attention_sums_to_one_over_present_modalities() -> None:
     model = make()
     tokens, masks = windows()
     masks["audio"][1] = False
@@ -60,7 +61,7 @@ def test_attention_sums_to_one_over_what_is_there() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 20, 25])
-def test_indifference_is_one_share_per_modality_whatever_the_tokens(count: int) -> None:
+def test_uniform_attention_is_one_share_per_modality_for_any_number_of_tokens(count: int) -> None:
     model = make()
     with torch.no_grad():
         model.class_query.zero_()
@@ -77,7 +78,7 @@ def test_indifference_is_one_share_per_modality_whatever_the_tokens(count: int) 
     assert torch.allclose(ask(model, tokens, masks).attention, torch.tensor([0.5, 0.5, 0.0]), atol=1e-6)
 
 
-def test_a_new_fusion_is_indifferent() -> None:
+def test_a_new_fusion_attends_uniformly() -> None:
     torch.manual_seed(0)
     model = AttentionFusion(DIMS).eval()
     assert torch.allclose(ask(model, *windows()).attention, torch.tensor(1 / 3), atol=1e-6)
@@ -109,7 +110,7 @@ def test_absent_is_the_same_as_wholly_masked(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_there_gives_the_same_finite_answer_for_all(kind: str) -> None:
+def test_windows_without_any_modality_get_the_same_finite_logits(kind: str) -> None:
     model = make(kind)
     tokens, masks = windows()
     for mask in masks.values():
@@ -130,11 +131,11 @@ def test_modality_dropout_is_for_training_and_never_hides_everything(kind: str) 
     model.train()
     masks["eeg"][:100] = False
     present = torch.stack([m.any(1) for m in masks.values()], dim=1)
-    shown = model._shown(present)
-    assert shown.any(dim=1).all()
-    assert not (shown & ~present).any()
-    assert shown.float().sum(1).mean() < 1.5  # most are hidden at 0.9
-    nothing = model._shown(torch.zeros_like(present))
+    kept = model._keep_some(present)
+    assert kept.any(dim=1).all()
+    assert not (kept & ~present).any()
+    assert kept.float().sum(1).mean() < 1.5  # most are dropped at 0.9
+    nothing = model._keep_some(torch.zeros_like(present))
     assert not nothing.any()
 
 
@@ -157,7 +158,7 @@ def test_scaling_undoes_gain_and_offset_of_tokens(kind: str) -> None:
     assert torch.allclose(plain, ask(model, moved, masks).logits, atol=1e-4)
 
 
-def test_published_layer_decides_frame_by_frame_without_any_attention() -> None:
+def test_published_layer_classifies_each_frame_without_any_attention() -> None:
     model = make("paper")
     assert isinstance(model, PaperFusion)
     tokens, masks = windows()
@@ -193,39 +194,39 @@ def test_fusion_without_vision() -> None:
 
 
 def test_no_modality_is_refused() -> None:
-    with pytest.raises(ConfigError, match="at least one modality"):
+    with fails(ConfigError, where="fusion", found="none"):
         AttentionFusion({})
-    with pytest.raises(ConfigError, match="vision, audio, eeg"):
+    with fails(ConfigError, where="fusion", expected=("vision", "audio", "eeg"), found="none"):
         make()({}, {}, {})
 
 
-def test_a_new_fusion_is_the_mean_of_the_softmaxes_and_absent_ones_are_not_heard() -> None:
+def test_a_new_fusion_is_the_mean_of_the_softmaxes_of_present_modalities() -> None:
     torch.manual_seed(0)
     model = AttentionFusion(DIMS).eval()
     tokens, masks = windows()
-    opinions = {m: torch.randn(4, 5) for m in DIMS}
+    encoder_logits = {m: torch.randn(4, 5) for m in DIMS}
     masks["eeg"][2:] = False
-    opinions["eeg"][2:] = float("nan")
-    each = {m: o.softmax(1) for m, o in opinions.items()}
+    encoder_logits["eeg"][2:] = float("nan")
+    each = {m: o.softmax(1) for m, o in encoder_logits.items()}
     expected = torch.stack([each["vision"], each["audio"]]).mean(0)
     expected[:2] = torch.stack([each[m][:2] for m in DIMS]).mean(0)
-    assert torch.allclose(model(tokens, masks, opinions).logits.softmax(1), expected, atol=1e-6)
+    assert torch.allclose(model(tokens, masks, encoder_logits).logits.softmax(1), expected, atol=1e-6)
 
 
-def test_a_sure_opinion_without_attention_does_not_decide_and_every_gradient_is_finite() -> None:
+def test_confident_logits_without_attention_have_no_effect_and_every_gradient_is_finite() -> None:
     model = make().train()
     tokens, masks = windows()
     masks["audio"][0], masks["vision"][1], masks["eeg"][1] = False, False, False
     for mask in masks.values():
         mask[3] = False
-    opinions = {m: (1000.0 * torch.randn(4, 5)).requires_grad_() for m in DIMS}
-    made = model(tokens, masks, opinions)
+    encoder_logits = {m: (1000.0 * torch.randn(4, 5)).requires_grad_() for m in DIMS}
+    made = model(tokens, masks, encoder_logits)
     made.logits.sum().backward()
     assert made.logits.isfinite().all()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
-    assert opinions["audio"].grad.isfinite().all()
-    assert opinions["audio"].grad[0].abs().max() == 0
-    # Sure of class 0 with a share of s, against m - 1 others: never more than s for class 0, however sure it is.
+    assert encoder_logits["audio"].grad.isfinite().all()
+    assert encoder_logits["audio"].grad[0].abs().max() == 0
+    # A modality with share s that is certain of class 0 contributes s to its probability, the others 1/5 of the rest.
     model.eval()
     tokens, masks = windows()
     flat = {m: torch.zeros(4, 5) for m in DIMS}
@@ -255,15 +256,15 @@ def test_maps_are_shares_per_layer_and_head_and_the_map_is_their_mean() -> None:
     # Layers and heads differ: nothing has been averaged away.
     assert (made.maps[:, 0] - made.maps[:, 1]).abs().max() > 1e-3
     assert (made.maps[:, :, 0] - made.maps[:, :, 1]).abs().max() > 1e-3
-    # Each is the attention of the tokens: of layer 1, from the rows of one modality to the columns of another.
+    # Each map sums the token attention of its layer, here layer 1, from one modality's tokens to another's.
     seen: list[Tensor] = []
     hook = model.layers[0].softmax.register_forward_hook(lambda _, __, weights: seen.append(weights))
     ask(model, tokens, masks)
     hook.remove()
-    found = seen[0][0, :, :25, 25:27].sum(-1).mean(-1)  # vision's 25 tokens look at audio's 2
+    found = seen[0][0, :, :25, 25:27].sum(-1).mean(-1)  # vision's 25 tokens attend to audio's 2
     assert torch.allclose(made.maps[0, 0, :, 0, 1], found, atol=1e-6)
 
 
-def test_attention_without_opinions_is_refused() -> None:
-    with pytest.raises(ConfigError, match="the encoders' logits"):
+def test_attention_without_encoder_logits_is_refused() -> None:
+    with fails(ConfigError, where="attention fusion", found="none", remedy="encoder_logits"):
         AttentionFusion(DIMS)(*windows())

@@ -1,4 +1,4 @@
-"""Our ViT, AST and log-mel front end against Hugging Face's own, on models and sounds made here."""
+"""Our ViT, AST and log-mel front end against Hugging Face's, on random models and synthetic sounds."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ CLASSES = 5
 
 
 def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Every tensor random: zero biases and unit norms would hide swapped keys."""
+    """Randomise every tensor: zero biases and unit norms would hide swapped keys."""
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
             centre = 1.0 if "layernorm" in name and name.endswith("weight") else 0.0
-            # Matrices keep the size of what goes through them: in deep models all else would only show rounding.
+            # Matrices preserve the scale of activations: otherwise deep models would only show rounding errors.
             spread = tensor[0].numel() ** -0.5 if tensor.dim() in (2, 4) else 0.2
             tensor.copy_(centre + spread * torch.randn(tensor.shape, generator=random))
     return model.eval()
 
 
 def saved(model: nn.Module, folder: Path, form: str) -> Path:
-    """The model as Hugging Face saves it, or its state dict as pytorch_model.bin beside the config.json."""
+    """Save the model as Hugging Face does, or its state dict as pytorch_model.bin beside the config.json."""
     transformers.utils.logging.disable_progress_bar()
     model.save_pretrained(folder, max_shard_size="20KB" if form == "parts" else "1GB")
     if form == "bin":
@@ -55,7 +55,7 @@ SMALL = {"hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 3, "i
 ODD = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 80}
 
 
-#: 28 * (488 / 28) is a little less than 488 as floating-point numbers go.
+#: 28 * (488 / 28) is slightly less than 488 in floating point.
 RARE = {"hidden_size": 28, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 488}
 
 
@@ -68,7 +68,7 @@ RARE = {"hidden_size": 28, "num_hidden_layers": 1, "num_attention_heads": 2, "in
         {**RARE, "image_size": 30, "patch_size": 8, "qkv_bias": False, "hidden_act": "gelu_new"},
     ],
 )
-def test_vit_decides_as_hugging_faces_does(tmp_path: Path, sizes: dict, form: str) -> None:
+def test_vit_equals_hugging_faces(tmp_path: Path, sizes: dict, form: str) -> None:
     theirs = hf_vit(**sizes)
     folder = saved(theirs, tmp_path, form)
     ours = FrameViT(CLASSES, **architecture(folder, "vision")).eval()
@@ -90,7 +90,7 @@ def test_vit_decides_as_hugging_faces_does(tmp_path: Path, sizes: dict, form: st
         {**RARE, "max_length": 90, "num_mel_bins": 20, "frequency_stride": 6, "patch_size": 8, "hidden_act": "relu"},
     ],
 )
-def test_ast_decides_as_hugging_faces_does(tmp_path: Path, sizes: dict, form: str) -> None:
+def test_ast_equals_hugging_faces(tmp_path: Path, sizes: dict, form: str) -> None:
     theirs = hf_ast(**sizes)
     folder = saved(theirs, tmp_path, form)
     ours = AudioSpectrogramTransformer(CLASSES, **architecture(folder, "audio")).eval()
@@ -106,14 +106,14 @@ def test_ast_decides_as_hugging_faces_does(tmp_path: Path, sizes: dict, form: st
 
 @pytest.mark.slow
 def test_full_sizes_agree_too(tmp_path: Path) -> None:
-    """ViT-B/16 and AST base as published, short of their weights."""
+    """ViT-B/16 and AST base in their published sizes, with random weights."""
     vit = hf_vit()
     ours: nn.Module = FrameViT(CLASSES, **architecture(saved(vit, tmp_path / "vit", "safetensors"), "vision")).eval()
     load_hf_vit(ours, tmp_path / "vit", head=True)
-    picture = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(3))
+    image = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
-        expected = vit(pixel_values=(picture - 0.5) / 0.5).logits
-        found = ours(picture[:, None], torch.ones(1, 1, dtype=torch.bool)).frame_logits[:, 0]
+        expected = vit(pixel_values=(image - 0.5) / 0.5).logits
+        found = ours(image[:, None], torch.ones(1, 1, dtype=torch.bool)).frame_logits[:, 0]
     assert relative(found, expected) <= 1e-5
     del vit, ours
     ast = hf_ast()
@@ -127,11 +127,11 @@ def test_full_sizes_agree_too(tmp_path: Path) -> None:
 
 
 def relative(found: Tensor, expected: Tensor) -> float:
-    """Largest difference, in units of logits where they are small and relative to them where they are large."""
+    """Largest difference, absolute for small logits and relative for large ones."""
     return float(((found - expected).abs() / expected.abs().clamp_min(1.0)).max())
 
 
-def test_a_model_without_head_is_complete_but_for_its_pooler(tmp_path: Path) -> None:
+def test_a_model_without_head_is_loaded_except_its_pooler(tmp_path: Path) -> None:
     model = randomised(transformers.ViTModel(transformers.ViTConfig(**SMALL, image_size=32, patch_size=16)))
     folder = saved(model, tmp_path, "safetensors")
     ours = FrameViT(CLASSES, **architecture(folder, "vision")).eval()
@@ -144,7 +144,7 @@ def test_a_model_without_head_is_complete_but_for_its_pooler(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("seconds", [1.0, 5.0])
-def test_log_mel_is_that_of_hugging_faces_extractor(seconds: float) -> None:
+def test_log_mel_equals_hugging_faces_extractor(seconds: float) -> None:
     extractor = transformers.ASTFeatureExtractor()
     time = np.arange(int(16000 * seconds)) / 16000
     noise = np.random.default_rng(0).normal(size=len(time))

@@ -1,4 +1,4 @@
-"""Encoders by a library's name: they decide as the library's own model does, and say so when they cannot."""
+"""Encoders from libraries: they equal the library's own model, and refuse names and sizes that it lacks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from failing import fails
 from safetensors.torch import save_file
 from torch import nn
 
@@ -21,9 +22,9 @@ from eavdash.models.timm_vit import TimmViT
 from eavdash.models.weights import load_pretrained
 
 CHANNELS, SAMPLES = 6, 500
-#: The last two decide by more than one last layer of their own.
+#: The last two have more than one last layer.
 EEG = ("EEGNet", "ShallowFBCSPNet", "Deep4Net", "EEGConformer", "SyncNet", "ATCNet", "BDTCN")
-#: One small model of each kind, its picture size, and its feature by timm's own names.
+#: One small model of each kind and its image size.
 VISION = (
     ("vit_tiny_patch16_224", 32),
     ("deit_tiny_distilled_patch16_224", 32),
@@ -54,7 +55,7 @@ def windows() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize(("name", "size"), VISION)
-def test_a_timm_model_sees_what_timm_sees(name: str, size: int, tmp_path: Path) -> None:
+def test_features_equal_timms(name: str, size: int, tmp_path: Path) -> None:
     theirs = timm.create_model(name, pretrained=False, num_classes=7, img_size=size).eval()
     with torch.no_grad():
         for tensor in theirs.parameters():  # zeros and ones would hide swapped tensors
@@ -67,7 +68,7 @@ def test_a_timm_model_sees_what_timm_sees(name: str, size: int, tmp_path: Path) 
     frames = torch.rand(2, 3, 3, size, size)
     with torch.no_grad():
         expected = theirs.forward_head(theirs.forward_features(ours.scaled(frames).flatten(0, 1)), pre_logits=True)
-        found = ours.look(frames, torch.ones(2, 3, dtype=torch.bool))
+        found = ours.forward_features(frames, torch.ones(2, 3, dtype=torch.bool))
     assert found is not None
     assert (found.flatten(0, 1) - expected).abs().max() <= 1e-5
     assert ours(frames, torch.ones(2, 3, dtype=torch.bool)).ordered
@@ -85,8 +86,12 @@ def test_every_tensor_of_a_timm_file_is_accounted_for(change: str, tmp_path: Pat
     else:
         tensors["pos_embed"] = torch.zeros(1, 197, 192)
     save_file(tensors, tmp_path / "model.safetensors")
-    named = {"unknown": r"adapter\.weight", "missing": r"blocks\.3\.attn\.proj\.bias", "shape": r"pos_embed.*197"}
-    with pytest.raises(ConfigError, match=named[change]):
+    facts: dict[str, dict[str, str | tuple[str, ...]]] = {
+        "unknown": {"found": "adapter.weight"},
+        "missing": {"found": "blocks.3.attn.proj.bias"},
+        "shape": {"expected": "pos_embed", "found": "197"},
+    }
+    with fails(ConfigError, where="model.safetensors", remedy="vision.size", **facts[change]):
         load_pretrained(model, tmp_path)
 
 
@@ -96,31 +101,31 @@ def test_a_timm_model_has_its_own_pixel_scaling() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "named"),
+    ("name", "size", "facts"),
     [
-        ("vit_tiny_patch16_244", 32, "did you mean vit_tiny_patch16_224"),
-        ("resnet18", 32, "of another kind"),
-        ("vit_tiny_patch16_224", 40, r"vision\.size: expected a size .* 16 pixels"),
+        ("vit_tiny_patch16_244", 32, {"where": "vision.encoder", "remedy": "vit_tiny_patch16_224"}),
+        ("resnet18", 32, {"where": "vision.encoder", "found": ("'resnet18'", "kind")}),
+        ("vit_tiny_patch16_224", 40, {"where": "vision.size", "found": ("40", "16 pixels")}),
     ],
 )
-def test_what_timm_does_not_have_is_refused(name: str, size: int, named: str) -> None:
-    with pytest.raises(ConfigError, match=named):
+def test_names_and_sizes_that_timm_lacks_are_refused(name: str, size: int, facts: dict) -> None:
+    with fails(ConfigError, **facts):
         vision(name, size)
 
 
-def test_settings_of_our_own_vit_do_not_bind_a_timm_model() -> None:
+def test_settings_of_our_own_vit_do_not_apply_to_a_timm_model() -> None:
     StudyConfig(vision=VisionConfig(encoder="timm:vit_small_patch14_dinov2", size=518))
-    with pytest.raises(ConfigError, match=r"vision\.size"):
+    with fails(ConfigError, where="vision.size", found="518"):
         StudyConfig(vision=VisionConfig(size=518))
 
 
 @pytest.mark.parametrize("name", EEG)
-def test_a_braindecode_model_decides_as_braindecodes_own(name: str) -> None:
+def test_logits_equal_braindecodes(name: str) -> None:
     pytest.importorskip("braindecode")
     ours = eeg(name)
     torch.manual_seed(0)
     made_there = importlib.import_module("braindecode.models").__dict__[name]
-    with warnings.catch_warnings(action="ignore"):  # its own, about its own defaults
+    with warnings.catch_warnings(action="ignore"):  # about its own defaults
         theirs = made_there(n_chans=CHANNELS, n_outputs=3, n_times=SAMPLES, sfreq=100.0).eval()
     x, mask = windows()
     with torch.no_grad():
@@ -155,21 +160,21 @@ def test_a_braindecode_model_is_an_encoder_like_any_other(name: str, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("name", "samples", "named"),
+    ("name", "samples", "facts"),
     [
-        ("EEGnet", SAMPLES, "did you mean EEGNet"),
-        ("NeuroPose", SAMPLES, "braindecode:NeuroPose"),
-        ("SignalJEPA", SAMPLES, "chs_info"),
-        ("REVE", SAMPLES, "downloads"),
+        ("EEGnet", SAMPLES, {"where": "eeg.encoder", "found": "'EEGnet'", "remedy": "EEGNet"}),
+        ("NeuroPose", SAMPLES, {"where": "braindecode:NeuroPose"}),
+        ("SignalJEPA", SAMPLES, {"where": "braindecode:SignalJEPA", "found": "chs_info"}),
+        ("REVE", SAMPLES, {"where": "braindecode:REVE", "found": "downloads"}),
     ],
 )
-def test_what_braindecode_cannot_do_is_refused(name: str, samples: int, named: str) -> None:
+def test_unusable_braindecode_models_are_refused(name: str, samples: int, facts: dict) -> None:
     pytest.importorskip("braindecode")
-    with pytest.raises(ConfigError, match=named):
+    with fails(ConfigError, **facts):
         eeg(name, samples)
 
 
-def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_without_the_extra_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
     def without(name: str, *rest: object) -> object:
@@ -178,12 +183,12 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
         return real(name, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ConfigError, match=r"pip install 'eavdash\[braindecode\]'"):
+    with fails(ConfigError, where="eeg.encoder", remedy="pip install 'eavdash[braindecode]'"):
         eeg("EEGNet")
 
 
-def test_modules_of_a_library_are_named_once() -> None:
+def test_encoder_names_need_a_library_and_a_model() -> None:
     assert isinstance(vision("vit_tiny_patch16_224").vit, nn.Module)
     for encoder in ("timm:", "resnet"):
-        with pytest.raises(ConfigError, match=r"vision\.encoder"):
+        with fails(ConfigError, where="vision.encoder", found=encoder):
             StudyConfig(vision=VisionConfig(encoder=encoder))

@@ -1,4 +1,4 @@
-"""Time in the video: with temporal layers the order of frames matters, without them it cannot."""
+"""Temporal layers: with them the order of frames matters, without them it does not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from eavdash.models.build import build, encoder_spec, load_weights, save_weights
 from eavdash.models.layers import Block
 from eavdash.models.temporal import TemporalTransformer
 from eavdash.models.vit import FrameViT
-from eavdash.training.loop import Decision, Recipe, cross_entropy, fit
+from eavdash.training.loop import ModelOutput, Recipe, cross_entropy, fit
 from eavdash.training.seeds import seeder
 
 FRAMES = 6
@@ -36,13 +36,13 @@ def windows(count: int = 4, frames: int = FRAMES) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("temporal", [0, 1, 2])
-def test_order_of_frames_changes_the_decision_only_where_time_is_modelled(temporal: int) -> None:
+def test_order_of_frames_changes_the_logits_only_with_temporal_layers(temporal: int) -> None:
     model = make(temporal)
     x, mask = windows()
     order = torch.tensor([3, 0, 5, 1, 4, 2])
     with torch.no_grad():
         first, second = model(x, mask), model(x[:, order], mask)
-    # Each frame alone is decided as before, wherever it stands.
+    # Each frame's own logits do not depend on its position.
     assert torch.allclose(first.frame_logits[:, order], second.frame_logits, atol=1e-6)
     same = torch.allclose(first.logits, second.logits, atol=1e-6)
     assert same == (temporal == 0)
@@ -65,7 +65,7 @@ def test_closed_gates_average_the_frames() -> None:
     assert 0 < near < 0.05  # where training begins
 
 
-def test_masked_frames_are_not_looked_at() -> None:
+def test_masked_frames_are_not_read() -> None:
     model = make(2)
     x, mask = windows()
     mask[1, 3:], mask[2] = False, False
@@ -75,7 +75,7 @@ def test_masked_frames_are_not_looked_at() -> None:
         short = model(x[1:2, :3], mask[1:2, :3])
     assert torch.equal(first.logits, second.logits)
     assert torch.equal(first.tokens[mask], second.tokens[mask])
-    assert torch.allclose(short.logits, first.logits[1:2], atol=1e-5)  # padding is the same as nothing there
+    assert torch.allclose(short.logits, first.logits[1:2], atol=1e-5)  # padding has no effect
     assert first.logits.isfinite().all()
 
 
@@ -87,7 +87,7 @@ def test_any_number_of_frames(frames: int) -> None:
     assert made.tokens.shape == (2, frames, 16)
 
 
-def test_positions_are_gone_from_the_tokens() -> None:
+def test_positions_are_subtracted_from_the_tokens() -> None:
     torch.manual_seed(0)
     model = TemporalTransformer(8, 2, 1).eval()
     for block in model.blocks:
@@ -97,10 +97,10 @@ def test_positions_are_gone_from_the_tokens() -> None:
     assert torch.allclose(model(x, torch.ones(2, 5, dtype=torch.bool)), x, atol=1e-6)
 
 
-def test_old_descriptions_average_frames_and_presets_say_which(tmp_path: Path) -> None:
+def test_old_specs_average_frames_and_presets_set_temporal(tmp_path: Path) -> None:
     spec = encoder_spec("vision", StudyConfig(), 3, {"frames": 5, "size": 64})
     assert spec["kwargs"]["temporal"] == 1
-    del spec["kwargs"]["temporal"]  # as written before there was such a setting
+    del spec["kwargs"]["temporal"]  # as written before the setting existed
     old = build(spec)
     assert old.temporal is None
     save_weights(old, tmp_path / "model.safetensors")
@@ -109,7 +109,7 @@ def test_old_descriptions_average_frames_and_presets_say_which(tmp_path: Path) -
     assert paper["kwargs"]["temporal"] == 0
 
 
-def test_weights_come_back(tmp_path: Path) -> None:
+def test_weights_are_saved_and_loaded(tmp_path: Path) -> None:
     model = make(1)
     save_weights(model, tmp_path / "model.safetensors")
     torch.manual_seed(7)
@@ -123,7 +123,7 @@ SPEC = {"classes": 3, "size": 16, "patch": 8, "width": 16, "depth": 1, "heads": 
 
 
 def test_loss_teaches_frames_and_order() -> None:
-    """With both in the loss every parameter of the temporal part learns; a loss of frames alone leaves it as it is."""
+    """With both terms in the loss every parameter of the temporal layers learns; with frames alone none does."""
     model = make(1).train()
     x, mask = windows()
     labels = torch.tensor([0, 1, 2, 0])
@@ -131,7 +131,7 @@ def test_loss_teaches_frames_and_order() -> None:
     def gradients(**changed: bool) -> list[float]:
         made = model(x, mask)
         model.zero_grad()
-        decision = Decision(made.logits, made.frame_logits, made.mask, ordered=made.ordered)
+        decision = ModelOutput(made.logits, made.frame_logits, made.mask, ordered=made.ordered)
         cross_entropy(replace(decision, **changed), labels).backward()  # type: ignore[arg-type]
         return [0.0 if p.grad is None else float(p.grad.abs().sum()) for p in model.temporal.parameters()]
 
@@ -143,14 +143,14 @@ def test_loss_is_the_mean_of_both() -> None:
     logits, frames = torch.randn(2, 3), torch.randn(2, 4, 3)
     mask = torch.tensor([[True, True, False, False], [True, True, True, True]])
     labels = torch.tensor([0, 2])
-    found = cross_entropy(Decision(logits, frames, mask, ordered=True), labels)
+    found = cross_entropy(ModelOutput(logits, frames, mask, ordered=True), labels)
     alone = F.cross_entropy(frames[mask], torch.tensor([0, 0, 2, 2, 2, 2]))
-    assert torch.allclose(cross_entropy(Decision(logits, frames, mask), labels), alone)
+    assert torch.allclose(cross_entropy(ModelOutput(logits, frames, mask), labels), alone)
     assert torch.allclose(found, (alone + F.cross_entropy(logits, labels)) / 2)
 
 
 class Direction:
-    """Windows that differ in nothing but the direction in which they become lighter."""
+    """Windows that differ only in the direction of their change in brightness."""
 
     def __init__(self, count: int) -> None:
         light = torch.linspace(0.1, 0.9, FRAMES)[None].expand(count, -1).clone()
@@ -159,13 +159,13 @@ class Direction:
         noise = torch.rand(count, FRAMES, 3, 16, 16, generator=torch.Generator().manual_seed(2))
         self.x = (light[:, :, None, None, None] + 0.05 * noise).clamp(0, 1)
 
-    def decide(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> Decision:
+    def output(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> ModelOutput:
         made = model(self.x[rows], torch.ones(len(rows), FRAMES, dtype=torch.bool))
-        return Decision(made.logits, made.frame_logits, made.mask, ordered=made.ordered)
+        return ModelOutput(made.logits, made.frame_logits, made.mask, ordered=made.ordered)
 
 
 @pytest.mark.parametrize(("temporal", "learns"), [(1, True), (0, False)])
-def test_what_only_the_order_tells_is_learned_only_with_temporal_layers(temporal: int, learns: bool) -> None:
+def test_order_is_learned_only_with_temporal_layers(temporal: int, learns: bool) -> None:
     source = Direction(32)
     model = make(temporal, classes=2)
     settings = TrainConfig(epochs=40, batch=8, learning_rate=3e-3, augment=False)
@@ -173,7 +173,7 @@ def test_what_only_the_order_tells_is_learned_only_with_temporal_layers(temporal
     assert (fitted.history[-1]["accuracy"] > 0.95) == learns
 
 
-def test_head_only_epochs_train_what_no_checkpoint_holds() -> None:
+def test_head_only_epochs_train_only_the_new_parts() -> None:
     source = Direction(8)
     model = make(1, classes=2)
     before = {k: v.clone() for k, v in model.state_dict().items()}

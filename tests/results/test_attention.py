@@ -1,4 +1,4 @@
-"""Attention by layer and head: what is read from a study's files, and what becomes of absent modalities."""
+"""Attention by layer and head from a study's files, also with absent modalities."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from eavdash.store import RunDir
 
 
 def rewrite(run: RunDir, frame: pd.DataFrame, layers: int = 1) -> None:
-    """Other predictions, and the attention that belongs to them, with their checksums."""
+    """Replace the predictions, their attention and the checksums."""
     write_parquet(run.predictions_file, frame)
     write_parquet(run.attention_file, attention_rows(frame, layers))
     run.update(checksums=run.seal())
 
 
 def without(run: RunDir, modality: str, trials: int) -> None:
-    """The first test trials of a run had no recording of the modality."""
+    """Remove the modality from the first test trials of a run."""
     frame = pd.read_parquet(run.predictions_file)
     gone = frame["trial"].isin(list(frame.loc[frame["split"] == "test", "trial"].unique()[:trials]))
     shares = [f"attention_{m}" for m in MODALITIES]
@@ -31,12 +31,12 @@ def without(run: RunDir, modality: str, trials: int) -> None:
     rewrite(run, frame)
 
 
-def test_the_mean_over_heads_is_the_share_of_every_table(tmp_path: Path) -> None:
+def test_the_mean_over_heads_equals_the_share_in_other_tables(tmp_path: Path) -> None:
     study = make_study(tmp_path, subjects=("1", "2"), folds=(0, 1), seeds=(0, 1))
     found = attention.heads(study)
     fused = tables.trials(study, ["fusion"])
     assert (found.without, found.problems) == ((), ())
-    assert len(attention.of(found.table, fused)) == len(found.table) == len(fused) == 80
+    assert len(attention.of_trials(found.table, fused)) == len(found.table) == len(fused) == 80
     shares = attention.mean_shares(found.table)
     assert shares.shape == (4, 3)
     assert shares.sum(axis=1) == pytest.approx(1)
@@ -45,11 +45,11 @@ def test_the_mean_over_heads_is_the_share_of_every_table(tmp_path: Path) -> None
     maps = attention.mean_maps(found.table)
     assert maps.shape == (1, 4, 3, 3)
     assert maps.sum(axis=-1) == pytest.approx(1)
-    one = attention.of(found.table, fused[(fused["subject"] == "2") & (fused["fold"] == 1)])
+    one = attention.of_trials(found.table, fused[(fused["subject"] == "2") & (fused["fold"] == 1)])
     assert set(one["run"]) == {"s02-fusion-fold1-seed0", "s02-fusion-fold1-seed1"}
 
 
-def test_an_absent_modality_attends_to_nothing_and_does_not_thin_the_others(tmp_path: Path) -> None:
+def test_an_absent_modality_is_left_out_of_means(tmp_path: Path) -> None:
     study = make_study(tmp_path, subjects=("1",))
     run = study.run("s01-fusion")
     without(run, "audio", 4)
@@ -57,9 +57,9 @@ def test_an_absent_modality_attends_to_nothing_and_does_not_thin_the_others(tmp_
     row = [f"layer1_head2_audio_{m}" for m in MODALITIES]
     assert table[row].isna().all(axis=1).sum() == 4
     assert attention.mean_maps(table).sum(axis=-1) == pytest.approx(1)  # rows of zeros would give 0.6 for audio
-    nobody = attention.mean_maps(table[table[row[0]].isna()])
-    assert np.isnan(nobody[:, :, 1]).all()
-    assert nobody[:, :, [0, 2]].sum(axis=-1) == pytest.approx(1)
+    absent = attention.mean_maps(table[table[row[0]].isna()])
+    assert np.isnan(absent[:, :, 1]).all()
+    assert absent[:, :, [0, 2]].sum(axis=-1) == pytest.approx(1)
     assert attention.mean_shares(table[table[row[0]].isna()])[:, 1].tolist() == [0] * 4
 
 
@@ -77,7 +77,7 @@ def test_runs_without_the_file_are_named_and_damaged_ones_are_problems(tmp_path:
     assert "s02-fusion/attention.parquet: expected checksum" in found.problems[0]
     assert "no trial, window, fold, seed" in found.problems[1]
     assert all("eavdash retry demo --run s0" in problem for problem in found.problems)
-    wrong.attention_file.unlink()  # the run has written one, and it is gone
+    wrong.attention_file.unlink()  # the run had written one
     assert "found none" in attention.heads(study).problems[1]
 
 

@@ -1,4 +1,4 @@
-"""What stands beside a study's scores: marks, probes, points added on test trials, kinds of trials."""
+"""Context of a study's scores: marks, probes, gain from choosing on test trials, kinds of trials."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from failing import fails
 from fake_study import CLASSES, make_study
 
 from eavdash.cli.main import main
@@ -22,7 +23,7 @@ from eavdash.store import StudyDir
 
 
 def study_of(root: Path, label_of: dict[int, str], folds: int = 5) -> StudyDir:
-    """A study of one subject whose trials have these labels, one after the other; fold n % 5 tests trial n."""
+    """Make a study of one subject whose trials have these labels in order; fold n % 5 tests trial n."""
     study = make_study(root, subjects=("1",), stages=("audio",))
     rows = [
         ("1", str(n), f"g{n}", fold, "test" if n % folds == fold else "train")
@@ -36,12 +37,13 @@ def study_of(root: Path, label_of: dict[int, str], folds: int = 5) -> StudyDir:
     return study
 
 
-def test_time_alone_is_high_where_labels_follow_time_and_chance_where_they_do_not(tmp_path: Path) -> None:
+def test_time_only_score_is_high_only_if_labels_follow_time(tmp_path: Path) -> None:
     blocks = study_of(tmp_path / "a", {n: CLASSES[n // 10] for n in range(50)})
     found = probes.time_only(blocks)
     assert found["above"]
     assert found["accuracy"] >= 0.8
-    assert "time stands in for emotion" in found["sentence"]
+    assert f"{100 * found['accuracy']:.0f} %" in found["sentence"]
+    assert f"n = {found['n']}" in found["sentence"]
     order = np.random.default_rng(0).permutation(50)
     mixed = study_of(tmp_path / "b", {n: CLASSES[int(order[n]) % 5] for n in range(50)})
     found = probes.time_only(mixed)
@@ -49,7 +51,7 @@ def test_time_alone_is_high_where_labels_follow_time_and_chance_where_they_do_no
     assert found["n"] == found["independent"] == 50
 
 
-def test_time_of_others_counts_across_subjects_only() -> None:
+def test_other_subjects_vote_only_across_subjects() -> None:
     labels = pd.DataFrame(
         [(s, str(n), CLASSES[(7 * n) % 5]) for s in "123" for n in range(20)], columns=["subject", "trial", "label"]
     )
@@ -60,37 +62,37 @@ def test_time_of_others_counts_across_subjects_only() -> None:
     assert time_scores(splits, labels, across=False).empty
 
 
-def test_findings_are_kept_beside_the_study_and_a_damaged_file_is_named(tmp_path: Path) -> None:
+def test_findings_are_stored_and_a_damaged_file_is_named(tmp_path: Path) -> None:
     study = study_of(tmp_path, {n: CLASSES[n // 10] for n in range(50)})
     assert probes.missing(study) == ["shuffled", "identity"]
-    assert len(probes.sentences(study)) == 1  # time alone needs no computing
+    assert len(probes.sentences(study)) == 1  # the time-only score needs no training
     shuffled = probes.finding("shuffled", 0.9, 30, 20, 5, 0.2, stage="eeg", fold=0, subjects=["1"])
     probes.keep(study, {"shuffled": shuffled})
     identity = probes.finding("identity", 0.4, 100, 30, 3, 0.34, stage="eeg", of="simple features of eeg", subjects=[])
     kept = probes.keep(study, {"identity": identity})
     assert list(kept) == list(probes.read(study)) == ["shuffled", "identity"]
-    said = " ".join(probes.sentences(study))
-    assert "With shuffled labels eeg scores 90 % (n = 30 trials, chance line 35 %): above chance" in said
-    assert "subjects cannot be told apart" in said
+    shuffled_text, _, identity_text = probes.sentences(study)
+    assert "eeg scores 90 % (n = 30 trials, chance line 35 %): above chance" in shuffled_text
+    assert "40 % from simple features of eeg" in identity_text
     assert probes.missing(study) == []
     study.probes_file.write_text("[]")
-    with pytest.raises(IntegrityError, match=r"probes\.json"):
+    with fails(IntegrityError, where="probes.json", remedy=f"eavdash probe {study.name}"):
         probes.read(study)
     assert "probes.json" in probes.sentences(study)[0]
 
 
-def test_the_command_line_probes_and_shows_what_it_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_probes_and_shows_findings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = study_of(tmp_path, {n: CLASSES[n // 10] for n in range(50)})
-    place = ["--checkpoints", str(tmp_path)]
-    assert main(["probe", study.name, "--probes", "time", *place]) == 0
-    assert "place in the session alone" in capsys.readouterr().out
-    assert main(["probe", study.name, "--probes", "luck", *place]) == 2
+    root = ["--checkpoints", str(tmp_path)]
+    assert main(["probe", study.name, "--probes", "time", *root]) == 0
+    assert "position in the session alone" in capsys.readouterr().out
+    assert main(["probe", study.name, "--probes", "luck", *root]) == 2
     assert "expected some of shuffled, time, identity" in capsys.readouterr().err
-    assert main(["results", study.name, "--json", *place]) == 0
-    assert "probe: A trial's place in the session alone" in capsys.readouterr().err
+    assert main(["results", study.name, "--json", *root]) == 0
+    assert "probe: A trial's position in the session alone" in capsys.readouterr().err
 
 
-def test_every_option_that_bends_a_score_is_marked() -> None:
+def test_every_option_that_biases_a_score_is_marked() -> None:
     base = preset("quick")
     assert marks.marks_of(base) == ()
     bent = with_settings(
@@ -109,31 +111,31 @@ def test_status_shows_the_marks_beside_accuracies(tmp_path: Path, capsys: pytest
     make_study(tmp_path, "honest", subjects=("1",), stages=("audio",))
     make_study(tmp_path, "published", subjects=("1",), stages=("audio", "eeg"), protocol="paper")
     make_study(tmp_path, "torn", subjects=("1",), stages=("audio",)).study_file.write_text("{}")
-    place = ["--checkpoints", str(tmp_path)]
-    assert main(["status", *place, "--json"]) == 0
-    said = capsys.readouterr()
-    assert {row["study"]: row["marks"] for row in json.loads(said.out)} == {
+    root = ["--checkpoints", str(tmp_path)]
+    assert main(["status", *root, "--json"]) == 0
+    printed = capsys.readouterr()
+    assert {row["study"]: row["marks"] for row in json.loads(printed.out)} == {
         "honest": [],
         "published": [paper.MARK],
         "torn": [],
     }
-    assert "study.json of a study: expected the study's configuration" in said.err.replace("\n", " ")
-    assert main(["status", *place]) == 0
+    assert "study.json of a study: expected the study's configuration" in printed.err.replace("\n", " ")
+    assert main(["status", *root]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if "│" in line]
     assert [paper.MARK in line for line in lines] == [False, True, False]
     for command in ("status", "cancel", "retry"):
-        assert main([command, "published", *place, "--json"]) == 0
+        assert main([command, "published", *root, "--json"]) == 0
         rows = json.loads(capsys.readouterr().out)
         assert [row["marks"] for row in rows] == [[paper.MARK]] * 2
-        assert main([command, "published", *place]) == 0
+        assert main([command, "published", *root]) == 0
         shown = capsys.readouterr()
         assert "accuracy" in shown.out
         assert f"note: {paper.MARK}: {paper.WHY[0]}" in shown.err.replace("\n", " ")
-    assert main(["status", "honest", *place]) == 0
+    assert main(["status", "honest", *root]) == 0
     assert "note:" not in capsys.readouterr().err
 
 
-def test_points_that_choosing_on_test_trials_added(tmp_path: Path) -> None:
+def test_gain_from_choosing_on_test_trials(tmp_path: Path) -> None:
     study = make_study(tmp_path, subjects=("1", "2"), stages=("audio", "eeg"), protocol="paper")
     assert epochs.epoch_gain(study).empty
     assert epochs.gain_sentence(epochs.epoch_gain(study)) == ""
@@ -149,7 +151,7 @@ def test_points_that_choosing_on_test_trials_added(tmp_path: Path) -> None:
 def test_scores_are_split_by_a_further_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = make_study(tmp_path, subjects=("1", "2"), stages=("audio",), trials=10)
     assert columns.columns(study) == []
-    with pytest.raises(UsageError, match=r"--split condition: .*none is known"):
+    with fails(UsageError, where="--split condition", remedy="eavdash train"):
         scores(study, split="condition")
     table = pd.read_csv(study.splits_file, dtype=str).drop_duplicates(["subject", "trial"])[["subject", "trial"]]
     table["condition"] = np.where(table["trial"].astype(int) % 4 == 0, "Speaking", "Listening")

@@ -1,4 +1,4 @@
-"""Intervals, the chance line and paired comparisons against numbers known beforehand."""
+"""Intervals, the chance line and paired comparisons against known values."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def test_chance_line_rises_with_an_unbalanced_class() -> None:
     assert st.chance_line(0, 5) == 1.0
 
 
-def test_too_few_says_why() -> None:
+def test_too_few_names_the_numbers() -> None:
     assert st.too_few(trials=20) == st.too_few(subjects=6) == ""
     assert "5 of at least 6" in st.too_few(subjects=5)
     assert "19 of at least 20" in st.too_few(trials=19)
-    # The constants are what their comments say.
+    # The constants match their comments.
     low, high = st.wilson(st.MIN_TRIALS // 2, st.MIN_TRIALS)
     assert high - low == pytest.approx(0.4, abs=0.01)
     assert 2 / 2 ** (st.MIN_SUBJECTS - 1) > 0.05 > 2 / 2**st.MIN_SUBJECTS
@@ -68,7 +68,7 @@ def test_fusion_is_compared_over_subjects_that_have_both() -> None:
     assert best.p_holm >= best.p
     assert st.fusion_comparisons(scores[scores["stage"] == "eeg"]) == []
     lucky = pd.concat([scores, pd.DataFrame([("0", "audio", 1.0, "x")], columns=scores.columns)])
-    assert st.fusion_comparisons(lucky)[0].b == "eeg"  # not what one subject of eight has
+    assert st.fusion_comparisons(lucky)[0].b == "eeg"  # not the modality of one subject in eight
 
 
 def test_the_papers_table() -> None:

@@ -1,4 +1,4 @@
-"""Predictions to tables: what counts as an item, what an accuracy is, what happens to damaged files."""
+"""Tables from predictions: items, accuracies and damaged files."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from failing import fails
 from fake_study import CLASSES, make_study, write_parquet
 
 from eavdash.errors import UsageError
@@ -33,7 +34,7 @@ def rows(*items: tuple[str, int, int, str, float], seed: int = 0, fold: int = 0)
 
 
 def test_a_trial_is_the_mean_of_its_windows_log_probabilities() -> None:
-    # Two windows lean a little to a, one strongly to b: the vote says a, the log-probabilities say b.
+    # Two windows slightly favour a, one strongly favours b: a vote gives a, the log-probabilities give b.
     frame = rows(("1", 0, -1, "b", 0.6), ("1", 1, -1, "b", 0.6), ("1", 2, -1, "b", 0.01))
     assert tables.score_table(frame, "trial")["accuracy"].tolist() == [1.0]
     assert tables.score_table(frame, "window")["accuracy"].tolist() == [pytest.approx(1 / 3)]
@@ -61,7 +62,7 @@ def test_balanced_accuracy_and_f1_by_hand() -> None:
     assert table["macro_f1"].item() == pytest.approx(1 / 3)
 
 
-def test_frames_count_only_where_a_stage_scores_frames(tmp_path: Path) -> None:
+def test_frames_count_only_if_a_stage_scores_frames(tmp_path: Path) -> None:
     study = make_study(tmp_path, trials=10, windows=2)
     table = tables.scores(study, "frame")
     assert set(table["stage"]) == {"vision"}
@@ -94,7 +95,7 @@ def test_baselines_are_stages_on_request(tmp_path: Path) -> None:
     assert majority["accuracy"].tolist() == [pytest.approx(1 / len(CLASSES))] * 3
 
 
-def test_without_a_fusion_the_majority_is_that_of_an_encoders_training_trials(tmp_path: Path) -> None:
+def test_without_a_fusion_the_majority_comes_from_an_encoders_training_trials(tmp_path: Path) -> None:
     study = make_study(tmp_path, stages=("audio", "eeg"), states={"s02-audio": "failed"})
     table = tables.scores(study, baselines=True)
     majority = table[table["stage"] == "majority"]
@@ -175,6 +176,7 @@ def test_confusion_counts_trials(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("level", "by"), [("subject", ()), ("trial", ("subject",))])
-def test_wrong_requests_say_what_is_possible(tmp_path: Path, level: str, by: tuple[str, ...]) -> None:
-    with pytest.raises(UsageError, match="expected one of"):
+def test_wrong_requests_name_the_options(tmp_path: Path, level: str, by: tuple[str, ...]) -> None:
+    facts = ("--by", "fold", "'subject'") if by else ("--level", "window", "'subject'")
+    with fails(UsageError, where=facts[0], expected=facts[1], found=facts[2]):
         tables.scores(make_study(tmp_path), level, by)

@@ -1,4 +1,4 @@
-"""Published checkpoints become a study that is scored as if it had been trained here."""
+"""Import of published checkpoints as a study that is scored like a trained one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from failing import fails
 from published_models import PublishedEeg, PublishedFusion, randomised
 from torch import Tensor, nn
 
@@ -24,14 +25,14 @@ from eavdash.results import scores
 from eavdash.store import find_study
 from eavdash.studies.imported_runs import LABELS
 from eavdash.studies.importing import import_checkpoint
-from eavdash.training import job
+from eavdash.training import run_context
 
 transformers = pytest.importorskip("transformers")
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of the models and of the windows that they read."""
+    """Sizes of the models and of their windows."""
 
     pixels: int = 16
     patch: int = 8
@@ -53,7 +54,7 @@ FULL = Sizes(224, 16, 768, 12, 30, 500, 60, 6, 1024, 498, 1, 2, sparse=True)
 
 @dataclass
 class Published:
-    """The models of one subject, their files, and recordings whose windows are made on the spot."""
+    """The models of one subject, their files, and recordings with random windows."""
 
     folder: Path
     sizes: Sizes
@@ -98,7 +99,7 @@ class Published:
         return {stage: self.file(stage) for stage in self.models}
 
     def windows(self, trials: pd.DataFrame, modality: str, config: StudyConfig, cache: Path) -> WindowSet:
-        """Noise that depends on the trial."""
+        """Return random windows that depend on the trial."""
         s, keys, values = self.sizes, ["subject", "trial", "group", "label"], []
         for trial in trials["trial"]:
             random = np.random.default_rng([len(modality), *trial.encode()])
@@ -115,7 +116,7 @@ class Published:
 
     @torch.no_grad()
     def decide(self, trial: str) -> dict[str, Tensor]:
-        """The published models' own logits (frame, K) on one trial, by stage."""
+        """Return the logits (frame, K) of the published models on one trial, by stage."""
         row = pd.DataFrame([{"subject": "1", "trial": trial, "group": "", "label": ""}])
         x = {m: torch.from_numpy(self.windows(row, m, StudyConfig(), self.folder).values) for m in COLUMN}
         pictures = (x["vision"][0].permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
@@ -141,12 +142,12 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Published:
 
 
 def installed(made: Published, monkeypatch: pytest.MonkeyPatch) -> Published:
-    monkeypatch.setattr(job, "load_windows", made.windows)
+    monkeypatch.setattr(run_context, "load_windows", made.windows)
     return made
 
 
 def agree(made: Published, checkpoints: Path, trials: int) -> None:
-    """The study's predictions are the published models' own: frame by frame, and windows as their geometric mean."""
+    """Assert that the study's predictions are those of the published models: per frame, windows as geometric mean."""
     study = find_study(checkpoints, "theirs")
     complete = set(pd.read_parquet(study.run("s01-vision").predictions_file)["trial"])
     for stage in made.models:
@@ -207,7 +208,7 @@ def test_the_order_of_classes_is_the_files(published: Published, tmp_path: Path)
     expected = published.decide(predictions["trial"].iloc[0])["eeg"].softmax(-1)[0]
     found = torch.tensor(predictions[[f"p_{c}" for c in turned]].iloc[0].to_numpy(dtype=float))
     assert (found - expected).abs().max() <= 1e-5
-    with pytest.raises(UsageError, match=r"--labels: expected the classes of the recordings"):
+    with fails(UsageError, where="--labels", found="joy"):
         import_checkpoint(
             published.folder, "t", "1", {"eeg": published.file("eeg")}, tmp_path / "c", labels=("joy",), device="cpu"
         )
@@ -226,7 +227,7 @@ def test_other_subjects_are_added_to_the_study(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize("stage", ["vision", "audio", "eeg", "fusion"])
 @pytest.mark.parametrize("change", ["extra", "missing"])
-def test_a_tensor_without_a_place_stops_the_import_before_it_begins(
+def test_a_tensor_that_does_not_match_stops_the_import_before_it_begins(
     published: Published, tmp_path: Path, stage: str, change: str
 ) -> None:
     tensors: dict[str, Tensor] = dict(published.models[stage].state_dict())
@@ -235,8 +236,10 @@ def test_a_tensor_without_a_place_stops_the_import_before_it_begins(
     else:
         del tensors[next(n for n in tensors if n.endswith(("norm.bias", "norm0.bias", "out_proj.bias")))]
     torch.save(tensors, published.file(stage))
-    with pytest.raises(ConfigError, match=r"adapter\.weight" if change == "extra" else r"norm|proj"):
+    with fails(ConfigError, where=str(published.file(stage))) as caught:
         import_checkpoint(published.folder, "theirs", "1", published.files, tmp_path / "checkpoints", device="cpu")
+    names = ("adapter.weight",) if change == "extra" else ("norm", "proj")
+    assert any(name in str(caught.value) for name in names)
     assert not (tmp_path / "checkpoints").exists()
 
 
@@ -251,40 +254,44 @@ def test_checkpoints_of_training_scripts_and_wrappers_are_read(published: Publis
 
 def test_nothing_is_unpickled(published: Published, tmp_path: Path) -> None:
     torch.save({"conv.0.weight": Path("dangerous")}, published.file("eeg"))
-    with pytest.raises(ConfigError, match=r"eeg\.pth"):
+    with fails(ConfigError, where="eeg.pth"):
         import_checkpoint(published.folder, "s", "1", {"eeg": published.file("eeg")}, tmp_path / "c", device="cpu")
 
 
-def test_recordings_that_do_not_fit_fail_the_run_with_the_reason(
+def test_recordings_that_do_not_match_fail_the_run_with_the_reason(
     published: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = Published(tmp_path / "other", Sizes(channels=4))
-    monkeypatch.setattr(job, "load_windows", other.windows)
-    with pytest.raises(DataError, match="expected channels 3, as the checkpoint was trained with, found 4"):
+    monkeypatch.setattr(run_context, "load_windows", other.windows)
+    with fails(DataError, where="eeg", expected="channels 3", found="4"):
         import_checkpoint(published.folder, "s", "1", {"eeg": published.file("eeg")}, tmp_path / "c", device="cpu")
     status = find_study(tmp_path / "c", "s").run("s01-eeg").status()
     assert status["state"] == "failed"
-    assert "expected channels 3" in status["reason"]
+    assert "channels 3" in status["reason"]
 
 
 @pytest.mark.parametrize(
-    ("files", "named"),
-    [((), "at least one encoder"), (("fusion",), "at least one encoder"), (("eeg", "fusion"), "= 12")],
+    ("files", "facts"),
+    [
+        ((), {"where": "import-checkpoint", "found": "no file", "remedy": "--eeg"}),
+        (("fusion",), {"where": "import-checkpoint", "found": "fusion", "remedy": "--eeg"}),
+        (("eeg", "fusion"), {"expected": "= 12"}),
+    ],
 )
-def test_what_cannot_be_imported_is_refused(
-    published: Published, tmp_path: Path, files: tuple[str, ...], named: str
+def test_incomplete_imports_are_refused(
+    published: Published, tmp_path: Path, files: tuple[str, ...], facts: dict[str, str]
 ) -> None:
     chosen: Mapping[str, Path] = {stage: published.file(stage) for stage in files}
-    with pytest.raises(UsageError, match=named):
+    with fails(UsageError, **facts):
         import_checkpoint(published.folder, "s", "1", chosen, tmp_path / "c", device="cpu")
     assert not (tmp_path / "c").exists()
 
 
 @pytest.mark.parametrize("setting", ["protocol.name=conversation", "fusion.joint_epochs=1"])
-def test_what_was_published_is_not_scored_otherwise(published: Published, tmp_path: Path, setting: str) -> None:
-    """Under another protocol test trials would be some that the checkpoint has learned from."""
+def test_another_protocol_or_fusion_is_refused(published: Published, tmp_path: Path, setting: str) -> None:
+    """Another protocol would test on trials that the checkpoint was trained on."""
     given = {"eeg": published.file("eeg")}
-    with pytest.raises(UsageError, match="another protocol or fusion"):
+    with fails(UsageError, where="--set"):
         import_checkpoint(published.folder, "s", "1", given, tmp_path / "c", settings=[setting], device="cpu")
     assert not (tmp_path / "c").exists()
 

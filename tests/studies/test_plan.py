@@ -1,4 +1,4 @@
-"""Planning: names of runs, what may grow, what is refused, and subjects that cannot be used."""
+"""Planning: names of runs, additions, conflicts, and subjects that cannot be used."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from failing import fails
 from short_sounds import AUDIO, table
 
 from eavdash.config.convert import with_settings
@@ -18,7 +19,6 @@ from eavdash.config.schema import Selection
 from eavdash.errors import (
     ConfigError,
     DataError,
-    EavdashError,
     IntegrityError,
     SplitError,
     StudyConflictError,
@@ -76,32 +76,32 @@ def test_fusion_waits_for_the_modalities_that_were_recorded(tmp_path: Path) -> N
     assert made.runs.index("s01-audio") < made.runs.index("s01-fusion")
 
 
-def test_of_one_modality_there_is_nothing_to_fuse(tmp_path: Path) -> None:
+def test_a_single_modality_has_no_fusion(tmp_path: Path) -> None:
     made = plan(table(tmp_path), "pilot", preset("quick"), Selection(folds=(0,)), tmp_path / "c")
     assert {run.config["stage"] for run in made.planned} == {"audio"}
     assert not made.left_out
-    assert [note for note in made.notes if "audio is the only modality" in note]
+    assert [note for note in made.notes if "fusion" in note and "audio" in note]
 
 
 def test_another_configuration_under_the_same_name_is_refused_with_the_difference(tmp_path: Path) -> None:
     root = table(tmp_path)
     prepare(root, "pilot", AUDIO, Selection(), tmp_path / "c")
     other = with_settings(AUDIO, ["window=4"])
-    with pytest.raises(StudyConflictError, match=r"window: 5\.0 → 4\.0") as caught:
+    with fails(StudyConflictError, where="study.json", found="window: 5.0 → 4.0") as caught:
         prepare(root, "pilot", other, Selection(), tmp_path / "c")
     assert caught.value.exit_code == 2
 
 
-def test_recordings_that_changed_under_a_study_are_refused(tmp_path: Path) -> None:
+def test_changed_recordings_of_a_study_are_refused(tmp_path: Path) -> None:
     root = table(tmp_path)
     prepare(root, "pilot", AUDIO, Selection(), tmp_path / "c")
     soundfile.write(tmp_path / "2-0-calm.wav", np.zeros(3200, dtype="float32"), 16000)
-    with pytest.raises(StudyConflictError, match="recordings of subject 2 have changed"):
+    with fails(StudyConflictError, found="subject 2"):
         prepare(root, "pilot", AUDIO, Selection(), tmp_path / "c")
 
 
 @pytest.mark.parametrize("damage", [b"", b"subject,tri", b"\x00\xff", b"a,b\n1,2\n"])
-def test_a_damaged_table_is_made_again_or_named(tmp_path: Path, damage: bytes) -> None:
+def test_a_damaged_table_is_made_again_or_reported(tmp_path: Path, damage: bytes) -> None:
     root, c = table(tmp_path), tmp_path / "c"
     study = prepare(root, "pilot", AUDIO, Selection(("1",), (0,)), c).study
     good = study.splits_file.read_bytes()
@@ -109,7 +109,7 @@ def test_a_damaged_table_is_made_again_or_named(tmp_path: Path, damage: bytes) -
     prepare(root, "pilot", AUDIO, Selection(("1",), (0,)), c)
     assert study.splits_file.read_bytes() == good
     study.splits_file.write_bytes(damage)
-    with pytest.raises(IntegrityError, match=r"splits.csv: expected a table of the study's subjects"):
+    with fails(IntegrityError, where="splits.csv", remedy="eavdash extend pilot"):
         prepare(root, "pilot", AUDIO, Selection(("2",), (0,)), c)  # the splits of subject 1 are not planned now
 
 
@@ -122,7 +122,7 @@ def test_a_dataset_that_moved_is_still_the_same(tmp_path: Path) -> None:
     assert made.study.study()["dataset"]["path"] == str(tmp_path / "b" / "trials.csv")
 
 
-def test_a_subject_that_cannot_be_used_fails_alone_and_comes_back_when_mended(tmp_path: Path) -> None:
+def test_a_subject_that_cannot_be_used_fails_alone_until_it_is_fixed(tmp_path: Path) -> None:
     root = table(tmp_path)
     (tmp_path / "2-3-calm.wav").rename(tmp_path / "hidden.wav")
     made = prepare(root, "pilot", AUDIO, Selection(folds=(0,)), tmp_path / "c")
@@ -135,21 +135,15 @@ def test_a_subject_that_cannot_be_used_fails_alone_and_comes_back_when_mended(tm
     assert "2" in set(pd.read_csv(made.study.splits_file, dtype=str)["subject"])
 
 
-@pytest.mark.parametrize(
-    ("selection", "error"),
-    [
-        (Selection(("7",)), UsageError),
-        (Selection(folds=(9,)), UsageError),
-    ],
-)
-def test_what_is_not_there_cannot_be_selected(tmp_path: Path, selection: Selection, error: type[EavdashError]) -> None:
-    with pytest.raises(error, match="expected"):
+@pytest.mark.parametrize(("selection", "missing"), [(Selection(("7",)), "7"), (Selection(folds=(9,)), "9")])
+def test_missing_subjects_and_folds_cannot_be_selected(tmp_path: Path, selection: Selection, missing: str) -> None:
+    with fails(UsageError, expected="1, 2, 3", found=missing):
         plan(table(tmp_path), "pilot", AUDIO, selection, tmp_path / "c")
 
 
 def test_nothing_to_train_is_one_sentence_and_writes_nothing(tmp_path: Path) -> None:
     root = table(tmp_path)
-    with pytest.raises(SplitError, match="no trial has eeg recordings: eeg not trained"):
+    with pytest.raises(SplitError, match="eeg not trained"):
         prepare(root, "pilot", replace(AUDIO, stages=("eeg",)), Selection(), tmp_path / "c")
     assert not (tmp_path / "c" / "pilot").exists()
 
@@ -158,21 +152,21 @@ def test_one_class_only_is_an_error(tmp_path: Path) -> None:
     root = table(tmp_path)
     frame = pd.read_csv(root, dtype=str, keep_default_na=False)
     frame[frame["label"] == "calm"].to_csv(root, index=False)
-    with pytest.raises(DataError, match=r"two classes.*only 'calm'"):
+    with fails(DataError, where=str(tmp_path), expected="two", found="'calm'", remedy="where"):
         plan(root, "pilot", AUDIO, Selection(), tmp_path / "c")
 
 
-def test_across_subjects_the_unit_is_all_and_the_people_are_fixed(tmp_path: Path) -> None:
+def test_across_subjects_the_unit_is_all_and_the_subjects_are_fixed(tmp_path: Path) -> None:
     root = table(tmp_path, subjects=4)
     config = replace(AUDIO, protocol=replace(AUDIO.protocol, name="loso"))
     made = prepare(root, "people", config, Selection(("1", "2", "3")), tmp_path / "c")
     assert made.runs == ["all-audio-fold0", "all-audio-fold1", "all-audio-fold2"]
-    with pytest.raises(StudyConflictError, match="every fold depends on all of them"):
+    with fails(StudyConflictError, where="study.json", expected="1, 2, 3", found="1, 2, 3, 4"):
         prepare(root, "people", config, Selection(), tmp_path / "c")
 
 
 def test_unsafe_names_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="study name"):
+    with fails(UsageError, found="../up"):
         plan(table(tmp_path), "../up", AUDIO, Selection(), tmp_path / "c")
     assert StudyDir(tmp_path / "up").exists is False
 
@@ -188,18 +182,18 @@ def test_fine_tuning_without_weights_is_noted(tmp_path: Path) -> None:
     ("stage", "encoder", "near"),
     [("vision", "timm:deit_tiny_patch16_22", "deit_tiny_patch16_224"), ("eeg", "braindecode:EEGNte", "EEGNet")],
 )
-def test_an_encoder_that_a_library_lacks_is_refused_before_anything_is_written(
+def test_an_unknown_library_encoder_is_refused_before_anything_is_written(
     tmp_path: Path, stage: str, encoder: str, near: str
 ) -> None:
     config = with_settings(replace(preset("quick"), stages=(stage,)), [f"{stage}.encoder={encoder}"])
-    with pytest.raises(ConfigError, match=rf"{stage}\.encoder: .*did you mean .*{near}"):
+    with fails(ConfigError, where=f"{stage}.encoder", remedy=near):
         plan(table(tmp_path), "q", config, Selection(), tmp_path / "c")
     assert not (tmp_path / "c").exists()
 
 
-def test_weights_that_are_not_there_are_named_before_anything_is_written(tmp_path: Path) -> None:
+def test_missing_weights_are_reported_before_anything_is_written(tmp_path: Path) -> None:
     config = with_settings(AUDIO, [f"audio.weights={tmp_path / 'ast'}"])
-    with pytest.raises(ConfigError, match=r"audio\.weights: expected a checkpoint's folder or file"):
+    with fails(ConfigError, where="audio.weights", found=str(tmp_path / "ast")):
         plan(table(tmp_path), "pilot", config, Selection(), tmp_path / "c")
 
 
@@ -209,8 +203,10 @@ def test_the_same_recording_in_two_splits_stops_the_study(tmp_path: Path, checkp
     shutil.copy(tmp_path / "2-0-calm.wav", tmp_path / "2-3-calm.wav")
     if checkpoints != "new":
         (there / ".cache").mkdir(parents=True)
-    with pytest.raises(SplitError, match=r"audio of trial 0-calm of subject 2 .*the same content in .*2-3-calm\.wav"):
+    with fails(SplitError) as caught:
         prepare(root, "pilot", AUDIO, Selection(), there)
+    for fact in ("audio", "0-calm", "subject 2", "2-3-calm.wav"):
+        assert fact in f"{caught.value.where} {caught.value.found}"
     assert not (there / "pilot").exists()
     assert (there / ".cache").exists() == (checkpoints != "new")
 
@@ -220,11 +216,11 @@ def test_a_recording_of_two_labels_stops_the_study(tmp_path: Path) -> None:
     frame = pd.read_csv(root, dtype=str, keep_default_na=False)
     frame.loc[(frame["subject"] == "3") & (frame["trial"] == "1-calm"), "audio"] = "3-1-tense.wav"
     frame.to_csv(root, index=False)
-    with pytest.raises(DataError, match="trials of different labels"):
+    with fails(DataError, found=("3-1-tense.wav", "calm", "tense")):
         plan(root, "pilot", AUDIO, Selection(), tmp_path / "c")
 
 
-def test_further_columns_are_kept_beside_the_study(tmp_path: Path) -> None:
+def test_additional_columns_are_kept_with_the_study(tmp_path: Path) -> None:
     root = table(tmp_path)
     frame = pd.read_csv(root, dtype=str, keep_default_na=False)
     frame["condition"] = ["speaking" if "calm" in t else "listening" for t in frame["trial"]]
@@ -237,7 +233,7 @@ def test_further_columns_are_kept_beside_the_study(tmp_path: Path) -> None:
     assert set(kept.loc[kept["label"] == "calm", "condition"]) == {"speaking"}
 
 
-def test_pooled_runs_come_first_and_everybody_starts_from_them(tmp_path: Path) -> None:
+def test_pooled_runs_come_first_and_all_subjects_start_from_them(tmp_path: Path) -> None:
     config = with_settings(replace(preset("quick"), stages=("vision", "audio", "fusion")), ["protocol.pooled=true"])
     made = plan(table(tmp_path, subjects=2, video=True), "pilot", config, Selection(folds=(0, 1)), tmp_path / "c")
     assert made.runs[:4] == ["all-vision-fold0", "all-audio-fold0", "all-vision-fold1", "all-audio-fold1"]
@@ -252,21 +248,27 @@ def test_pooled_runs_come_first_and_everybody_starts_from_them(tmp_path: Path) -
 def test_pooled_needs_more_than_one_subject_and_keeps_them(tmp_path: Path) -> None:
     config = with_settings(AUDIO, ["protocol.pooled=true"])
     root = table(tmp_path)
-    with pytest.raises(SplitError, match=r"protocol\.pooled: expected at least 2 subjects .* found 1"):
+    with fails(SplitError, where="protocol.pooled", expected="2", found="1", remedy="protocol.pooled=false"):
         plan(root, "pilot", config, Selection(("1",)), tmp_path / "c")
     prepare(root, "pilot", config, Selection(("1", "2")), tmp_path / "c")
-    with pytest.raises(StudyConflictError, match="every fold depends on all of them"):
+    with fails(StudyConflictError, expected="1, 2", found="1, 2, 3"):
         prepare(root, "pilot", config, Selection(), tmp_path / "c")
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "where", "facts"),
     [
-        (["protocol.name=loso", "protocol.pooled=true"], "protocol.pooled: expected false"),
-        (["protocol.test_epoch=true"], "belongs to the protocol paper, not to conversation"),
-        (["protocol.subject_scaling=true", "audio.scaling=ast"], "AudioSet's constants do not fit"),
+        (["protocol.name=loso", "protocol.pooled=true"], "protocol.pooled", ("false", "loso")),
+        (["protocol.test_epoch=true"], "protocol.test_epoch", ("false", "paper", "conversation")),
+        (
+            ["protocol.subject_scaling=true", "audio.scaling=ast"],
+            "audio.scaling",
+            ("training", "protocol.subject_scaling"),
+        ),
     ],
 )
-def test_options_that_a_protocol_cannot_have_are_refused(settings: list[str], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_settings_that_conflict_with_a_protocol_are_refused(
+    settings: list[str], where: str, facts: tuple[str, ...]
+) -> None:
+    with fails(ConfigError, where=where, expected=facts):
         with_settings(preset("quick"), settings)

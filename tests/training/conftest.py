@@ -1,4 +1,4 @@
-"""A small study on disk with simulated windows, so that training is tested without any reader."""
+"""A small study on disk with simulated windows, for tests of training without readers."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from eavdash.config.schema import StudyConfig, TrainConfig
 from eavdash.data.windows import WindowSet
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.atomic import write_json
-from eavdash.training import job
+from eavdash.training import run_context
 
 CLASSES = ("joy", "calm", "anger")
 GROUPS, TRIALS, WINDOWS = 5, 2, 2  # groups per class, trials per group, windows per trial
 
 
 def tiny(epochs: int = 3, kind: str = "attention", **train: object) -> StudyConfig:
-    """Models of a few thousand numbers."""
+    """Return the configuration of models with a few thousand parameters."""
     one = TrainConfig(epochs=epochs, batch=8, learning_rate=3e-3, **train)  # type: ignore[arg-type]
     return StudyConfig(
         vision=cfg.VisionConfig(size=16, width=16, depth=1, heads=2),
@@ -35,7 +35,7 @@ def tiny(epochs: int = 3, kind: str = "attention", **train: object) -> StudyConf
 
 
 def simulated(trials: pd.DataFrame, modality: str, noise: Sequence[str] = (), first: int = 0) -> WindowSet:
-    """Windows in which the class can be read easily, except in the modalities ``noise``."""
+    """Simulate windows whose class is easy to recognise, except in the modalities ``noise``."""
     rows, values = [], []
     for trial in trials.to_dict("records"):
         for window in range(WINDOWS):
@@ -71,7 +71,7 @@ def _window(modality: str, kind: int, random: np.random.Generator) -> np.ndarray
 
 
 class Sandbox:
-    """Makes studies in a folder; ``trials`` may be changed before."""
+    """Creates studies in a folder; ``trials`` and ``splits`` may be changed before."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.folder, self.noise, self.first = folder, (), 0
@@ -89,14 +89,14 @@ class Sandbox:
         self.splits = self.trials[["subject", "trial", "group"]].assign(
             fold=0, split=[part.get(g[-1], "train") for g in self.trials["group"]]
         )
-        patch.setattr(job, "load_windows", self._load)
+        patch.setattr(run_context, "load_windows", self._load)
 
     def _load(self, trials: pd.DataFrame, modality: str, config: StudyConfig, cache: Path) -> WindowSet:
         self.reads += 1
         return simulated(trials, modality, self.noise, self.first)
 
     def study(self, config: StudyConfig, name: str = "study", seed: int = 0) -> Callable[[str], RunDir]:
-        """A function that gives the run of a stage, made on disk."""
+        """Create a study on disk; return a function that creates the run of a stage."""
         data = self.folder / f"data-{name}"
         data.mkdir(exist_ok=True)
         for column in COLUMN.values():
@@ -141,7 +141,7 @@ def tiny_config() -> Callable[..., StudyConfig]:
 
 @pytest.fixture
 def content() -> Callable[[RunDir], dict[str, object]]:
-    """What must be equal between two runs that should not differ."""
+    """Return a function that reads the results of a run, for comparisons."""
 
     def read(run: RunDir) -> dict[str, object]:
         metrics = [{k: v for k, v in row.items() if k != "seconds"} for row in run.metrics()]

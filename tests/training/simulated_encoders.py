@@ -1,8 +1,8 @@
-"""What frozen encoders make of the demo's recordings, drawn from the demo's own plan instead of being trained.
+"""Simulated outputs of frozen encoders on the demo's recordings, drawn from the demo's plan instead of trained.
 
-The plan (eavdash/demo/plan.py) says for each trial which emotion each modality expresses and how strongly; one
-modality of each subject looks away from the label altogether. As real encoders do on a few dozen trials, these have
-memorised their training windows, noise included, and on others they are surer of themselves than they are right.
+The plan (eavdash/demo/plan.py) defines which emotion each modality expresses in each trial, and how strongly; one
+modality of each subject is unrelated to the label. Like real encoders trained on a few dozen trials, these have
+memorised their training windows, including noise, and are overconfident on others.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from eavdash.demo.plan import EMOTIONS, MODALITIES, NOISE, SMALL, TrialPlan, pla
 from eavdash.store import StudyDir
 from eavdash.training import evaluate
 from eavdash.training.features import Features
-from eavdash.training.job import Job
+from eavdash.training.run_context import RunContext
 
 WINDOWS = 2  # of a trial: 10 s in windows of 5 s
 DIM = 16
-TESTED = 4  # further recordings of the same subject, all of them test trials
+TESTED = 4  # further recordings of the same subject, all test trials
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The features of one simulated subject and which of its modalities is noise."""
+    """Features of one simulated subject; ``noise`` is its uninformative modality."""
 
     noise: str
     trials: pd.DataFrame
@@ -40,7 +40,7 @@ class Subject:
 
 
 def subject(seed: int, number: int) -> Subject:
-    """Subject ``number`` (from 1) of the demo of ``seed``: 60 training, 20 validation and 400 test trials."""
+    """Simulate subject ``number`` (from 1) of the demo of ``seed``: 60 training, 20 validation and 400 test trials."""
     rows, plans = [], []
     for recording in range(1 + TESTED):
         for trial in plan_subject(1000 * seed + recording, number, SMALL).trials:
@@ -60,8 +60,8 @@ def subject(seed: int, number: int) -> Subject:
         logits, tokens = _encoded(seed, number, modality, index, plans)
         mask = torch.ones(tokens.shape[:2], dtype=torch.bool)
         features[modality] = Features(index, tokens, mask, logits)
-        decided = evaluate.Decided(logits.double().softmax(1).numpy())
-        predictions[modality] = evaluate.table(index, decided, EMOTIONS, 0, seed)
+        predicted = evaluate.Predictions(logits.double().softmax(1).numpy())
+        predictions[modality] = evaluate.table(index, predicted, EMOTIONS, 0, seed)
     trials = index.drop_duplicates("trial")[["subject", "trial", "group", "label", "split"]].reset_index(drop=True)
     return Subject(NOISE[(number - 1) % len(NOISE)], trials, features, predictions)
 
@@ -69,7 +69,7 @@ def subject(seed: int, number: int) -> Subject:
 def _encoded(
     seed: int, number: int, modality: str, index: pd.DataFrame, plans: list[TrialPlan]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits (window, K) and tokens (window, 1 or 5, D)."""
+    """Draw logits (window, K) and tokens (window, 1 or 5, D)."""
     random = np.random.default_rng([seed, number, zlib.crc32(modality.encode())])
     label = np.array([EMOTIONS.index(x) for x in index["label"]])
     shown = np.array([EMOTIONS.index(p.expressions[modality].emotion) for p in plans])
@@ -85,8 +85,8 @@ def _encoded(
     return torch.tensor(5.0 * signal, dtype=torch.float32), torch.tensor(tokens, dtype=torch.float32)
 
 
-def job(folder: Path, seed: int, made: Subject, fusion: cfg.FusionConfig, epochs: int) -> Job:
-    """The fusion of these encoders as the quick preset trains it, in fewer epochs, with its parents' files on disk."""
+def context(folder: Path, seed: int, made: Subject, fusion: cfg.FusionConfig, epochs: int) -> RunContext:
+    """Return the context of a fusion run of these encoders in the quick preset, with its parents' files on disk."""
     config = with_epochs(StudyConfig(fusion=fusion), epochs)
     study = StudyDir(folder / "study")
     parents = {}
@@ -99,4 +99,4 @@ def job(folder: Path, seed: int, made: Subject, fusion: cfg.FusionConfig, epochs
     run = study.run("s01-fusion")
     info = {"stage": "fusion", "fold": 0, "seed": seed, "subject": "1", "classes": list(EMOTIONS), "parents": parents}
     run.create({**info, "config": to_dict(config)})
-    return Job(run, run.config(), config, made.trials, torch.device("cpu"))
+    return RunContext(run, run.config(), config, made.trials, torch.device("cpu"))

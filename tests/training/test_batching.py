@@ -1,4 +1,4 @@
-"""An epoch of few windows: more steps by smaller batches first, then by showing the windows again."""
+"""Epochs of few windows: more steps from smaller batches, then from several passes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 import torch
+from failing import fails
 
 from eavdash.config import schema as cfg
 from eavdash.config.choices import MODALITIES, STAGES
@@ -21,7 +22,7 @@ QUICK = preset("quick").train.eeg
 
 @pytest.mark.parametrize("windows", [1, 2, 5, 8, 9, 18, 31, 33, 72, 120, 121, 560])
 @pytest.mark.parametrize("steps", [1, 8, 20])
-def test_every_window_is_shown_equally_often_in_steps_enough(windows, steps):
+def test_every_window_is_used_equally_often_in_enough_steps(windows, steps):
     settings = dataclasses.replace(QUICK, epoch_steps=steps)
     rows = torch.arange(windows) * 3
     parts = batching.epoch_batches(rows, settings, generator(0))
@@ -31,14 +32,14 @@ def test_every_window_is_shown_equally_often_in_steps_enough(windows, steps):
     assert torch.equal(shown, rows)
     assert set(counts.tolist()) == {passes}
     sizes = [len(part) for part in parts]
-    assert max(sizes) <= min(settings.batch, size) + 1  # one that is left over joins the batch before it
+    assert max(sizes) <= min(settings.batch, size) + 1  # a single remaining window joins the batch before it
     assert min(sizes) >= min(2, windows)
     assert size >= batching.SMALLEST
     assert passes == 1 or size == min(batching.SMALLEST, settings.batch)  # smaller first
 
 
-def test_enough_windows_are_batched_as_ever():
-    """The order and the batches of studies from before ``epoch_steps``, from the same generator."""
+def test_enough_windows_are_batched_as_before():
+    """The same generator gives the order and batches of studies from before ``epoch_steps``."""
     for steps in (1, 8):
         settings = dataclasses.replace(QUICK, epoch_steps=steps)
         rows = torch.arange(120)
@@ -47,12 +48,12 @@ def test_enough_windows_are_batched_as_ever():
         assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
-def test_a_batch_is_never_larger_than_asked_for():
+def test_a_batch_is_never_larger_than_configured():
     settings = dataclasses.replace(QUICK, batch=2, epoch_steps=8)
     assert batching.plan(8, settings) == (2, 2)
 
 
-def test_an_interrupted_run_with_windows_shown_again_ends_the_same(sandbox, tiny_config, content):
+def test_an_interrupted_run_with_several_passes_ends_the_same(sandbox, tiny_config, content):
     config = tiny_config(4, epoch_steps=20)
     whole, part = sandbox.study(config, "whole")("eeg"), sandbox.study(config, "part")("eeg")
     assert train_run(whole)
@@ -79,7 +80,7 @@ def test_studies_from_before_the_setting_keep_their_steps():
 
 
 def test_an_epoch_without_steps_is_refused():
-    with pytest.raises(ConfigError, match=r"train\.audio\.epoch_steps: expected at least 1, found 0"):
+    with fails(ConfigError, where="train.audio.epoch_steps", expected="1", found="0"):
         with_settings(preset("quick"), ["train.audio.epoch_steps=0"])
 
 

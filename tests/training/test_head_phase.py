@@ -1,4 +1,4 @@
-"""Head-only epochs on features that are computed once: equal to computing them anew, and not computed again."""
+"""Head-only epochs on cached features equal those that compute the features for every batch."""
 
 from __future__ import annotations
 
@@ -6,32 +6,33 @@ import io
 
 import pytest
 import torch
+from failing import fails
 
 from eavdash.config.schema import TrainConfig
 from eavdash.errors import TrainingError
 from eavdash.models import build
 from eavdash.models.base import Encoder
 from eavdash.training import headphase
-from eavdash.training.headphase import Cached, Unchanged
-from eavdash.training.loop import PUBLISHED, Decision, Recipe, fit
-from eavdash.training.memory import Pieces
+from eavdash.training.headphase import CachedFeatures, Unaugmented
+from eavdash.training.loop import PUBLISHED, ModelOutput, Recipe, fit
+from eavdash.training.memory import MicroBatchSize
 from eavdash.training.run import train_run
 
 
 class Windows:
-    """Random windows as tensors; ``looks`` counts those that the frozen part has seen."""
+    """Random windows as tensors; ``encoded`` counts the windows passed to the frozen part."""
 
     def __init__(self, x: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor) -> None:
-        self.x, self.mask, self.labels, self.looks, self.draws = x, mask, labels, 0, 0
+        self.x, self.mask, self.labels, self.encoded, self.draws = x, mask, labels, 0, 0
 
-    def decide(self, model, rows, augment) -> Decision:
+    def output(self, model, rows, augment) -> ModelOutput:
         if augment is not None:
             self.draws += 1
-        return headphase.decision(model(self.x[rows], self.mask[rows]))
+        return headphase.model_output(model(self.x[rows], self.mask[rows]))
 
-    def look(self, model, rows):
-        self.looks += len(rows)
-        features = model.look(self.x[rows], self.mask[rows])
+    def frozen_features(self, model, rows):
+        self.encoded += len(rows)
+        features = model.forward_features(self.x[rows], self.mask[rows])
         return None if features is None else (features, self.mask[rows])
 
 
@@ -55,7 +56,7 @@ def windows(modality: str) -> Windows:
 SETTINGS = TrainConfig(epochs=3, batch=8, learning_rate=1e-3, head_learning_rate=5e-3)
 
 
-def trained(model: Encoder, source, rules: Recipe = PUBLISHED, settings: TrainConfig = SETTINGS):
+def train(model: Encoder, source, rules: Recipe = PUBLISHED, settings: TrainConfig = SETTINGS):
     rows = {"train": range(12), "validation": range(12, 20)}
     seed = lambda *purpose: len(str(purpose))  # noqa: E731
     result = fit(model, source, **rows, settings=settings, name="run", seed=seed, rules=rules, head_epochs=3)
@@ -63,13 +64,13 @@ def trained(model: Encoder, source, rules: Recipe = PUBLISHED, settings: TrainCo
 
 
 @pytest.mark.parametrize("modality", ["vision", "audio"])
-def test_cached_features_give_what_repeated_ones_give(modality, monkeypatch):
+def test_cached_features_equal_repeated_ones(modality, monkeypatch):
     source = windows(modality)
-    cached, history = trained(encoder(modality), source)
-    assert source.looks == 20 + 1  # every window once, and one to see whether it can be done
+    cached, history = train(encoder(modality), source)
+    assert source.encoded == 20 + 1  # every window once, and one to test whether the encoder can be split
     assert source.draws == 0
-    monkeypatch.setattr(Windows, "look", lambda self, model, rows: None)
-    repeated, again = trained(encoder(modality), source)
+    monkeypatch.setattr(Windows, "frozen_features", lambda self, model, rows: None)
+    repeated, again = train(encoder(modality), source)
     for key in cached:
         torch.testing.assert_close(cached[key], repeated[key], rtol=1e-4, atol=1e-6)
     for one, two in zip(history, again, strict=True):
@@ -81,11 +82,13 @@ def test_cached_features_give_what_repeated_ones_give(modality, monkeypatch):
     assert all(k.startswith(("head.", "temporal.")) for k in moved)
 
 
-def test_the_equality_sees_features_of_the_wrong_windows(monkeypatch):
-    cached, _ = trained(encoder("audio"), windows("audio"))
-    load = Cached.load
-    monkeypatch.setattr(Cached, "load", lambda self, model, rows, augment: load(self, model, rows.flip(0), augment))
-    planted, _ = trained(encoder("audio"), windows("audio"))
+def test_features_of_the_wrong_windows_are_not_equal(monkeypatch):
+    cached, _ = train(encoder("audio"), windows("audio"))
+    load = CachedFeatures.load
+    monkeypatch.setattr(
+        CachedFeatures, "load", lambda self, model, rows, augment: load(self, model, rows.flip(0), augment)
+    )
+    planted, _ = train(encoder("audio"), windows("audio"))
     assert not torch.allclose(cached["head.1.weight"], planted["head.1.weight"], atol=1e-4)
 
 
@@ -99,25 +102,25 @@ def test_the_frozen_part_is_in_evaluation_mode():
     }
 
 
-def test_an_encoder_that_cannot_be_cut_repeats_its_frozen_part_without_augmentation():
+def test_an_encoder_that_cannot_be_split_repeats_its_frozen_part_without_augmentation():
     model = encoder("audio")
     source = windows("audio")
-    source.look = lambda model, rows: None  # type: ignore[method-assign]
-    made = headphase.head_source(model, source, range(20), Pieces(8, 8), "float32", "run")
-    assert isinstance(made, Unchanged)
-    made.decide(model, torch.arange(2), torch.Generator())
+    source.frozen_features = lambda model, rows: None  # type: ignore[method-assign]
+    made = headphase.head_source(model, source, range(20), MicroBatchSize(8, 8), "float32", "run")
+    assert isinstance(made, Unaugmented)
+    made.output(model, torch.arange(2), torch.Generator())
     assert source.draws == 0
 
 
-def test_features_that_are_not_numbers_are_named():
+def test_non_finite_features_are_refused():
     source = windows("audio")
     source.x[3] = torch.nan
-    with pytest.raises(TrainingError, match="run: expected a finite feature of the frozen encoder, found nan"):
-        headphase.head_source(encoder("audio"), source, range(20), Pieces(8, 8), "float32", "run")
+    with fails(TrainingError, where="run", expected="feature", found="nan"):
+        headphase.head_source(encoder("audio"), source, range(20), MicroBatchSize(8, 8), "float32", "run")
 
 
 def test_killed_in_the_head_phase_it_ends_the_same(sandbox, tiny_config, content, monkeypatch):
-    monkeypatch.setattr("eavdash.training.stage1.head_epochs", lambda job: 2)
+    monkeypatch.setattr("eavdash.training.stage1.head_epochs", lambda context: 2)
     whole = sandbox.study(tiny_config(4, micro_batch=3), "whole")("vision")
     train_run(whole)
     for epochs in (1, 2, 3):

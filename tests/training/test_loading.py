@@ -1,4 +1,4 @@
-"""Batches that a background thread loads: the same ones in the same order, and errors where they belong."""
+"""Batches loaded by a background thread: the same ones in the same order, and errors in their place."""
 
 from __future__ import annotations
 
@@ -8,52 +8,52 @@ import time
 import pytest
 import torch
 
-from eavdash.training.loading import prefetched, stream
-from eavdash.training.loop import Decision
+from eavdash.training.loading import prefetch, stream
+from eavdash.training.loop import ModelOutput
 
 CPU = torch.device("cpu")
 
 
 class Noisy:
-    """Windows that are their number plus noise of the epoch's generator."""
+    """Windows that are their number plus noise from the epoch's generator."""
 
     labels = torch.arange(8)
 
     def load(self, model, rows, augment):
         return (rows + torch.rand(len(rows), generator=augment),)
 
-    def ask(self, model, loaded):
-        return Decision(loaded[0])
+    def forward(self, model, loaded):
+        return ModelOutput(loaded[0])
 
     def items(self, loaded):
         return torch.ones(len(loaded[0]), dtype=torch.int64)
 
-    def decide(self, model, rows, augment):
-        return self.ask(model, self.load(model, rows, augment))
+    def output(self, model, rows, augment):
+        return self.forward(model, self.load(model, rows, augment))
 
 
 class Plain:
     labels = torch.arange(8)
 
-    def decide(self, model, rows, augment):
-        return Noisy().decide(model, rows, augment)
+    def output(self, model, rows, augment):
+        return Noisy().output(model, rows, augment)
 
 
 def noise(source) -> list[torch.Tensor]:
     random = torch.Generator().manual_seed(0)
     parts = torch.arange(8).split(4)
     with stream(torch.nn.Linear(1, 1), source, parts, random, CPU) as batches:
-        return [torch.cat([b.ask(slice(0, 2)).logits, b.ask(slice(2, 4)).logits]) for b in batches]
+        return [torch.cat([b.forward(slice(0, 2)).logits, b.forward(slice(2, 4)).logits]) for b in batches]
 
 
 @pytest.mark.parametrize("source", [Noisy(), Plain()])
-def test_asking_again_gives_the_same_windows(source):
+def test_repeating_a_batch_gives_the_same_windows(source):
     random = torch.Generator().manual_seed(0)
     with stream(torch.nn.Linear(1, 1), source, torch.arange(8).split(4), random, CPU) as batches:
         for batch in batches:
-            first = batch.ask(slice(0, 4)).logits
-            assert torch.equal(batch.ask(slice(0, 4)).logits, first)
-            assert torch.equal(batch.ask(slice(0, 2)).logits, first[:2])
+            first = batch.forward(slice(0, 4)).logits
+            assert torch.equal(batch.forward(slice(0, 4)).logits, first)
+            assert torch.equal(batch.forward(slice(0, 2)).logits, first[:2])
     assert all(torch.equal(a, b) for a, b in zip(noise(source), noise(source), strict=True))
 
 
@@ -64,14 +64,14 @@ def test_prefetched_results_are_in_order_and_a_few_ahead():
         started.append(int(item))
         return int(item) * 2
 
-    with prefetched(work, torch.arange(20), ahead=2) as results:
+    with prefetch(work, torch.arange(20), ahead=2) as results:
         first = next(results)
         deadline = time.monotonic() + 5
         while len(started) < 3 and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(0.05)
         assert first == 0
-        assert 3 <= len(started) <= 4  # one in hand, two ready, one more being put
+        assert 3 <= len(started) <= 4  # one taken, two ready, one more waiting for the queue
         assert [first, *results] == [2 * i for i in range(20)]
 
 
@@ -82,25 +82,25 @@ def test_an_error_of_the_thread_is_raised_in_its_place():
         return int(item)
 
     done = []
-    with pytest.raises(OSError, match="recording is gone"), prefetched(work, torch.arange(5)) as results:
+    with pytest.raises(OSError, match="recording is gone"), prefetch(work, torch.arange(5)) as results:
         done.extend(iter(lambda: next(results), None))
     assert done == [0, 1]
 
 
 def test_leaving_early_ends_the_thread():
     before = threading.active_count()
-    with prefetched(lambda item: int(item), torch.arange(1000)) as results:
+    with prefetch(lambda item: int(item), torch.arange(1000)) as results:
         next(results)
     assert threading.active_count() == before
 
 
-def test_ahead_of_a_gpu_the_windows_are_the_same(monkeypatch):
-    """The background thread's part of it, with memory that is not page-locked."""
+def test_prefetched_windows_are_the_same(monkeypatch):
+    """Uses the background thread as for a GPU, without page-locked memory."""
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     parts = torch.arange(8).split(3)
     found = []
     for device in (CPU, torch.device("cuda")):
         random = torch.Generator().manual_seed(0)
         with stream(torch.nn.Linear(1, 1), Noisy(), parts, random, device) as batches:
-            found.append(torch.cat([b.ask(slice(0, len(b.rows))).logits for b in batches]))
+            found.append(torch.cat([b.forward(slice(0, len(b.rows))).logits for b in batches]))
     assert torch.equal(*found)

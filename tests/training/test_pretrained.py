@@ -1,4 +1,4 @@
-"""Training from a Hugging Face checkpoint: its sizes, its weights, and the epochs that train the head alone."""
+"""Training from a Hugging Face checkpoint: its sizes, its weights, and head-only epochs."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from failing import fails
 from safetensors.torch import load_file
 
 from eavdash.config.convert import with_settings
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import ConfigError
 from eavdash.models import build
-from eavdash.training.job import open_job
 from eavdash.training.run import train_run
+from eavdash.training.run_context import open_run_context
 from eavdash.training.stage1 import new_encoder
 
 transformers = pytest.importorskip("transformers")
@@ -22,7 +23,7 @@ transformers = pytest.importorskip("transformers")
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    """A ViT of other sizes than the configured one, with a classifier for seven classes."""
+    """Checkpoint of a ViT whose sizes differ from the configuration, with a classifier for seven classes."""
     sizes = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 48}
     torch.manual_seed(0)
     transformers.utils.logging.disable_progress_bar()
@@ -46,26 +47,26 @@ def test_the_head_is_trained_alone_first(sandbox, tiny_config, checkpoint, epoch
     model = build.load_weights(build.build(spec), run.model_file)
     published = transformers.ViTForImageClassification.from_pretrained(checkpoint).vit.embeddings
     ours = model.get_parameter("vit.patch_embed.proj.weight")
-    # The epoch that is kept may be the first: only what was never trained must be equal, and what was must move.
+    # The first epoch may be the one kept: only weights that were never trained must be equal.
     same = torch.equal(ours, published.patch_embeddings.projection.weight)
     assert same if frozen else same == (run.status()["best_epoch"] <= head_epochs)
     assert model.get_parameter("head.weight").shape == (3, 24)
 
 
-def test_pictures_of_another_size_are_refused_with_the_remedy(sandbox, tiny_config, checkpoint):
+def test_images_of_another_size_are_refused(sandbox, tiny_config, checkpoint):
     config = fine_tuning(tiny_config(), checkpoint, 1, 0)
     config = replace(config, vision=replace(config.vision, size=32))
-    with pytest.raises(ConfigError, match=r"vision\.size: expected 16, as .* set vision\.size=16"):
+    with fails(ConfigError, where="vision.size", expected="16", found="32", remedy="vision.size=16"):
         build.encoder_spec("vision", config, 3, {"frames": 3, "size": 32})
 
 
-def test_an_eeg_encoder_starts_from_one_trained_here_or_says_why_not(sandbox, tiny_config):
+def test_an_eeg_encoder_starts_only_from_the_same_encoder(sandbox, tiny_config):
     first = sandbox.study(tiny_config(1), "first")("eeg")
     train_run(first)
     config = with_settings(tiny_config(1), [f"eeg.weights={first.model_file}"])
-    started = open_job(sandbox.study(config, "second")("eeg"), torch.device("cpu"))
+    started = open_run_context(sandbox.study(config, "second")("eeg"), torch.device("cpu"))
     spec = first.config()["model"]
     kept, found = load_file(first.model_file), new_encoder(started, spec).state_dict()
     assert all(torch.equal(found[name], tensor) for name, tensor in kept.items())
-    with pytest.raises(ConfigError, match=r"found the unused tensor '.*' and \d+ more; give the weights of the same"):
+    with fails(ConfigError, where=str(first.model_file), found=("unused", "more")):
         train_run(sandbox.study(with_settings(config, ["eeg.encoder=yin"]), "third")("eeg"))

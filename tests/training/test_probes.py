@@ -1,10 +1,11 @@
-"""Leakage probes that compute: each on clean data, and on data with the defect that it must show."""
+"""Leakage probes that need training, on clean data and on data with the defect that they must detect."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 import pytest
+from failing import fails
 
 from eavdash.data.windows import WindowSet
 from eavdash.errors import UsageError
@@ -15,25 +16,25 @@ from eavdash.training.run import train_run
 
 
 def done(run):
-    """The run as if it had finished."""
+    """Mark the run as finished and return its study."""
     run.transition("running")
     run.transition("done")
     return StudyDir.of(run)
 
 
 def of_groups(trials: pd.DataFrame, modality: str, _config, _cache) -> WindowSet:
-    """Sounds that tell which group they are of, by a band of its own, and nothing else."""
+    """Sounds with a mel band per group and no other information."""
     random = np.random.default_rng(5)
     groups = {g: n for n, g in enumerate(sorted({f"{kind}{n}" for kind in ("joy", "calm", "anger") for n in range(5)}))}
     values = random.normal(-8, 0.5, (len(trials), 40, 16)).astype(np.float32)
-    for place, group in enumerate(trials["group"]):
-        values[place, :, groups[group]] += 8
+    for row, group in enumerate(trials["group"]):
+        values[row, :, groups[group]] += 8
     index = trials[["subject", "trial", "group", "label"]].reset_index(drop=True)
     index = index.assign(window=0, start=0.0, stop=5.0)
     return WindowSet(modality, index, values, np.ones((len(values), 40), bool), {"key": f"groups-{len(trials)}"})
 
 
-def test_shuffled_labels_fall_to_chance_where_groups_are_apart(sandbox, tiny_config):
+def test_shuffled_labels_fall_to_chance_if_groups_are_separate(sandbox, tiny_config):
     study = done(sandbox.study(tiny_config(8))("eeg"))
     before = sorted(p.name for p in study.path.parent.iterdir())
     found = shuffled_labels(study)
@@ -50,10 +51,10 @@ def test_trials_without_the_recording_are_no_independent_items(sandbox, tiny_con
     assert (found.n, found.units) == (4, 2)
 
 
-def test_shuffled_labels_show_a_group_in_training_and_test(sandbox, tiny_config, monkeypatch):
-    monkeypatch.setattr("eavdash.training.job.load_windows", of_groups)
+def test_shuffled_labels_detect_a_group_in_training_and_test(sandbox, tiny_config, monkeypatch):
+    monkeypatch.setattr("eavdash.training.run_context.load_windows", of_groups)
     accuracies = {}
-    for name, straddling in (("apart", False), ("straddling", True)):
+    for name, straddling in (("separate", False), ("straddling", True)):
         last = sandbox.trials["trial"].str[-1] == "1"
         tested = last if straddling else sandbox.trials["group"].str[-1].isin(["0", "1"])
         sandbox.splits["split"] = np.where(tested, "test", "train")
@@ -61,7 +62,7 @@ def test_shuffled_labels_show_a_group_in_training_and_test(sandbox, tiny_config,
         found = shuffled_labels(study)
         accuracies[name] = (found.accuracy, chance_line(found.units, 3, majority=found.majority))
     assert accuracies["straddling"][0] > accuracies["straddling"][1]
-    assert accuracies["apart"][0] <= accuracies["apart"][1]
+    assert accuracies["separate"][0] <= accuracies["separate"][1]
 
 
 def people(sandbox, count: int = 3) -> None:
@@ -72,7 +73,7 @@ def people(sandbox, count: int = 3) -> None:
 
 
 @pytest.mark.parametrize("across", [False, True])
-def test_who_a_window_is_of_is_told_from_a_subject_of_its_own_kind(sandbox, tiny_config, monkeypatch, across):
+def test_identity_is_above_chance_only_if_subjects_differ(sandbox, tiny_config, monkeypatch, across):
     people(sandbox)
     load = sandbox._load
 
@@ -82,28 +83,29 @@ def test_who_a_window_is_of_is_told_from_a_subject_of_its_own_kind(sandbox, tiny
         return windows
 
     accuracies = {}
-    for name, reader in (("alike", load), ("apart", louder)):
-        monkeypatch.setattr("eavdash.training.job.load_windows", reader)
+    for name, reader in (("alike", load), ("different", louder)):
+        monkeypatch.setattr("eavdash.training.run_context.load_windows", reader)
         run = sandbox.study(tiny_config(2), name)("eeg")
         if across:
-            everybody = run.sibling("all-eeg")
-            everybody.create({**run.config(), "run": "all-eeg", "unit": "all", "subject": ""})
-            train_run(everybody)
-            done(everybody)
+            pooled = run.sibling("all-eeg")
+            pooled.create({**run.config(), "run": "all-eeg", "unit": "all", "subject": ""})
+            train_run(pooled)
+            done(pooled)
         else:
             done(run)
         found = subject_identity(StudyDir.of(run))
         assert found.subjects == ("1", "2", "3")
         assert found.of == ("the eeg encoder's features" if across else "simple features of eeg")
         accuracies[name] = (found.accuracy, chance_line(found.trials, 3, majority=found.majority))
-    assert accuracies["apart"][0] > accuracies["apart"][1]
+    assert accuracies["different"][0] > accuracies["different"][1]
     assert accuracies["alike"][0] <= accuracies["alike"][1]
 
 
-def test_without_a_finished_encoder_there_is_nothing_to_probe(sandbox, tiny_config):
+def test_probes_need_a_finished_encoder_and_several_subjects(sandbox, tiny_config):
     run = sandbox.study(tiny_config(1))("eeg")
-    with pytest.raises(UsageError, match="a finished run of an encoder"):
+    study = StudyDir.of(run)
+    with fails(UsageError, where=str(study.path), found="none", remedy=f"eavdash status {study.name}"):
         shuffled_labels(StudyDir.of(run))
     done(run)
-    with pytest.raises(UsageError, match="at least 2 subjects"):
+    with fails(UsageError, where=str(study.path), expected="2 subjects", found="subject 1"):
         subject_identity(StudyDir.of(run))

@@ -1,4 +1,4 @@
-"""Options of the protocols in training: runs of all subjects to start from, and subjects standardised by themselves."""
+"""Options of the protocols in training: pooled runs, and standardisation by subject."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from failing import fails
 from recordings import FAST, make_recordings
 from safetensors.torch import load_file
 
@@ -19,8 +20,8 @@ from eavdash.explain.trial import explain_trial
 from eavdash.results.tables import predictions, scores
 from eavdash.store import RunDir
 from eavdash.studies.write import prepare
-from eavdash.training.job import open_job, read_windows
 from eavdash.training.run import train_run
+from eavdash.training.run_context import open_run_context, read_windows
 
 
 @pytest.fixture
@@ -33,13 +34,13 @@ def people(sandbox):
 
 
 def pooled(first: RunDir, name: str = "all-eeg", seed: int = 0) -> RunDir:
-    """The run over all subjects beside a run of subject 1."""
+    """Create the run over all subjects beside a run of subject 1."""
     run = first.sibling(name)
     run.create({**first.config(), "run": name, "unit": "all", "subject": "", "seed": seed, "pooled": True})
     return run
 
 
-def test_the_run_of_all_subjects_never_sees_a_test_trial(people, tiny_config):
+def test_a_pooled_run_never_sees_a_test_trial(people, tiny_config):
     weights = []
     for name in ("right", "other"):
         run = pooled(people.study(tiny_config(2), name)("eeg"))
@@ -54,19 +55,20 @@ def test_the_run_of_all_subjects_never_sees_a_test_trial(people, tiny_config):
     assert run.status()["accuracy"] is None
 
 
-def test_a_subject_starts_from_the_run_of_all(people, tiny_config, caplog):
+def test_a_subject_starts_from_the_pooled_run(people, tiny_config, caplog):
     still = ["train.eeg.learning_rate=1e-12", "train.eeg.weight_decay=0", "train.eeg.head_epochs=1"]
     still = with_settings(tiny_config(1), still)
     alone = people.study(still)("eeg")
-    everybody = pooled(alone, seed=7)
-    train_run(everybody)
+    all_subjects = pooled(alone, seed=7)
+    train_run(all_subjects)
     own = alone.sibling("s01-eeg-own")
-    own.create({**alone.config(), "run": own.name, "parents": {"eeg": everybody.name}})
+    own.create({**alone.config(), "run": own.name, "parents": {"eeg": all_subjects.name}})
     for run in (alone, own):
         train_run(run)
-    assert "s01-eeg: set up to fine-tune" in caplog.text  # but has nothing to start from
-    assert "s01-eeg-own: set up to fine-tune" not in caplog.text
-    parent, first, second = (load_file(run.model_file) for run in (everybody, alone, own))
+    warned = [r.args[0] for r in caplog.records if "pretrained" in r.message]
+    assert "s01-eeg" in warned  # head-only epochs without pretrained weights
+    assert "s01-eeg-own" not in warned
+    parent, first, second = (load_file(run.model_file) for run in (all_subjects, alone, own))
     learned = [
         k
         for k, v in parent.items()
@@ -76,7 +78,7 @@ def test_a_subject_starts_from_the_run_of_all(people, tiny_config, caplog):
     assert not all(np.allclose(first[k], parent[k], atol=1e-6) for k in learned)
 
 
-def test_standardised_subjects_are_alike_in_training(people, tiny_config):
+def test_standardised_subjects_have_the_same_scale(people, tiny_config):
     load = people._load
 
     def louder(trials, modality, *rest):
@@ -90,8 +92,8 @@ def test_standardised_subjects_are_alike_in_training(people, tiny_config):
         config = with_settings(tiny_config(1), [f"protocol.subject_scaling={str(scaled).lower()}"])
         run = pooled(people.study(config, f"study-{scaled}")("eeg"))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("eavdash.training.job.load_windows", louder)
-            made = read_windows(open_job(run, "cpu"), "eeg")
+            patch.setattr("eavdash.training.run_context.load_windows", louder)
+            made = read_windows(open_run_context(run, "cpu"), "eeg")
             train_run(run)
         subjects = made.values.index["subject"].to_numpy()
         spread = {s: float(np.std(made.values.values[np.flatnonzero(subjects == s)])) for s in "12"}
@@ -102,7 +104,7 @@ def test_standardised_subjects_are_alike_in_training(people, tiny_config):
     assert found[True] == pytest.approx(1, rel=0.1)
 
 
-def test_equal_windows_in_two_splits_end_a_run_before_training(sandbox, tiny_config):
+def test_equal_windows_in_two_splits_fail_a_run_before_training(sandbox, tiny_config):
     run = sandbox.study(tiny_config(1))("audio")
     load = sandbox._load
 
@@ -113,9 +115,11 @@ def test_equal_windows_in_two_splits_end_a_run_before_training(sandbox, tiny_con
         return windows
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("eavdash.training.job.load_windows", copied)
-        with pytest.raises(SplitError, match=r"audio of trial joy0-0 .*\(test\) and trial joy2-0 .*\(train\)"):
+        patch.setattr("eavdash.training.run_context.load_windows", copied)
+        with fails(SplitError) as failed:
             train_run(run)
+    for fact in ("joy0-0", "joy2-0", "test", "train"):
+        assert fact in str(failed.value)
     assert not run.metrics_file.exists()
 
 

@@ -1,4 +1,4 @@
-"""The paper protocol's ways: its hyper-parameters, its optimiser, and the choice of an epoch on test trials."""
+"""Recipe of the paper protocol: hyper-parameters, optimiser, and the choice of an epoch on test trials."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import nn
 from eavdash.config import schema as cfg
 from eavdash.config.presets import preset
 from eavdash.config.schema import StudyConfig, TrainConfig
-from eavdash.models.base import Encoded, Encoder
+from eavdash.models.base import Encoder, EncoderOutput
 from eavdash.training import loop
 from eavdash.training.optimiser import optimiser_of
 from eavdash.training.run import train_run
 
 
-def test_the_published_figures():
+def test_the_published_hyper_parameters():
     train = preset("paper").train
     assert (train.vision.head_epochs, train.vision.epochs - train.vision.head_epochs) == (10, 5)
     assert (train.audio.head_epochs, train.audio.epochs - train.audio.head_epochs) == (20, 10)
@@ -63,18 +63,18 @@ class Constant(Encoder):
         self.head = nn.Linear(1, 2)
 
     def forward(self, x, mask):
-        return Encoded(x[:, None], mask, 0 * self.head(x))
+        return EncoderOutput(x[:, None], mask, 0 * self.head(x))
 
 
 class Ones:
     labels = torch.tensor([0, 1] * 4)
 
-    def decide(self, model, rows, augment):
-        return loop.Decision(model(torch.ones(len(rows), 1), torch.ones(len(rows), 1).bool()).logits)
+    def output(self, model, rows, augment):
+        return loop.ModelOutput(model(torch.ones(len(rows), 1), torch.ones(len(rows), 1).bool()).logits)
 
 
 @pytest.mark.parametrize(("test", "expected"), [((4, 5), 6 + 3), ((), 20)])
-def test_patience_begins_late_and_needs_something_to_watch(test, expected):
+def test_patience_starts_late_and_needs_scores(test, expected):
     rules = replace(loop.PUBLISHED, patience_after=6)
     settings = TrainConfig(epochs=20, batch=4, patience=3)
     fitted = loop.fit(
@@ -91,7 +91,7 @@ def paper(config: StudyConfig, test_epoch: bool) -> StudyConfig:
 
 def test_the_test_epoch_is_chosen_only_when_asked_and_its_gain_is_shown(sandbox, tiny_config, content):
     sandbox.splits["split"] = sandbox.splits["split"].replace("validation", "train")
-    sandbox.noise, sandbox.first = ("audio",), 2  # nothing to learn: the best of many epochs on test trials is luck
+    sandbox.noise, sandbox.first = ("audio",), 2  # pure noise: the best of many epochs on test trials is luck
     honest = sandbox.study(paper(tiny_config(10), False), "honest")("audio")
     train_run(honest)
     chosen = sandbox.study(paper(tiny_config(10), True), "chosen")("audio")
@@ -103,11 +103,11 @@ def test_the_test_epoch_is_chosen_only_when_asked_and_its_gain_is_shown(sandbox,
     status = chosen.status()
     curve = [row["test_accuracy"] for row in chosen.metrics()]
     assert status["best_epoch"] == curve.index(max(curve)) + 1
-    assert max(curve) > curve[-1]  # the choice gained something here, or this test shows nothing
+    assert max(curve) > curve[-1]  # otherwise this test shows nothing
     assert status["honest_accuracy"] == honest.status()["accuracy"]
     assert chosen.config()["epoch_chosen_by"] == "test"
     rows = pd.read_parquet(chosen.predictions_file).query("split == 'test' and frame == -1")
     assert (rows["predicted"] == rows["label"]).mean() == pytest.approx(max(curve))
     again = content(chosen)
-    train_run(chosen)  # killed after its results: both figures are found again
+    train_run(chosen)  # as after a kill: both accuracies are the same again
     assert (content(chosen), chosen.status()["honest_accuracy"]) == (again, status["honest_accuracy"])

@@ -1,4 +1,4 @@
-"""EEG windows that exceed ``eeg.reject``: not learned from, but validated and tested like any other."""
+"""EEG windows that exceed ``eeg.reject``: not used for training, but validated and tested like any other."""
 
 from __future__ import annotations
 
@@ -8,31 +8,32 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from failing import fails
 
 from eavdash.config.choices import MODALITIES
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import DataError, SplitError
-from eavdash.training import job as module
-from eavdash.training.job import open_job, read_windows
+from eavdash.training import run_context as module
 from eavdash.training.run import train_run
+from eavdash.training.run_context import open_run_context, read_windows
 
 REJECT = 80.0
 
 
 @pytest.fixture
 def rejecting(sandbox, monkeypatch):
-    """A sandbox whose EEG windows carry the facts that ``marked`` says: (trial) → window numbers."""
+    """A sandbox whose reader marks EEG windows as rejected; ``marked``: trial → window numbers."""
 
     def use(marked: dict[str, list[int]]):
         load = sandbox._load
 
-        def told(trials, modality, config, cache):
+        def load_marked(trials, modality, config, cache):
             windows = load(trials, modality, config, cache)
             if modality == "eeg":
                 windows.meta["facts"] = [["1", t, {"rejected": w, "interpolated": ["Fz"]}] for t, w in marked.items()]
             return windows
 
-        monkeypatch.setattr(module, "load_windows", told)
+        monkeypatch.setattr(module, "load_windows", load_marked)
         return sandbox
 
     return use
@@ -44,7 +45,7 @@ def _config(tiny_config, **train) -> StudyConfig:
 
 
 def _read(run):
-    windows = read_windows(open_job(run("eeg"), torch.device("cpu")), "eeg")
+    windows = read_windows(open_run_context(run("eeg"), torch.device("cpu")), "eeg")
     assert windows is not None
     return windows
 
@@ -69,7 +70,7 @@ def test_nothing_marked_changes_nothing(rejecting, tiny_config):
     assert len(_read(rejecting({}).study(_config(tiny_config))).index) == 60
 
 
-def test_training_forgets_them_and_testing_does_not(rejecting, tiny_config):
+def test_rejected_windows_are_dropped_from_training_only(rejecting, tiny_config):
     marked = {"joy0-0": [0, 1], "anger2-0": [1]}
     run = rejecting(marked).study(_config(tiny_config))("eeg")
     train_run(run)
@@ -84,10 +85,10 @@ def test_weights_do_not_depend_on_a_rejected_window(rejecting, tiny_config, monk
     weights = []
     for name, noise in (("a", 0.0), ("b", 1.0)):
         sandbox = rejecting({"anger2-0": [1]})
-        told = module.load_windows
+        load = module.load_windows
 
-        def louder(trials, modality, config, cache, told=told, noise=noise):
-            windows = told(trials, modality, config, cache)
+        def louder(trials, modality, config, cache, load=load, noise=noise):
+            windows = load(trials, modality, config, cache)
             at = windows.index[(windows.index["trial"] == "anger2-0") & (windows.index["window"] == 1)].index
             windows.values[at] += np.float32(noise)
             return windows
@@ -110,11 +111,11 @@ def test_fusion_keeps_the_other_modalities_of_a_rejected_window(rejecting, tiny_
     assert row["attention_vision"].item() > 0
 
 
-def test_nothing_left_to_learn_from_is_named(rejecting, tiny_config):
+def test_rejecting_all_training_windows_is_an_error(rejecting, tiny_config):
     trials = {f"{kind}{group}-{n}": [0, 1] for kind in ("joy", "calm", "anger") for group in (2, 3, 4) for n in (0, 1)}
-    with pytest.raises(DataError, match=r"s01-eeg: expected training windows within 80 µV .* none: all 36 exceed it"):
+    with fails(DataError, where="s01-eeg", expected="80 µV", found="36", remedy="eeg.reject"):
         _read(rejecting(trials).study(_config(tiny_config)))
     one = {name: windows for name, windows in trials.items() if name.startswith("joy")}
     run = rejecting(one).study(_config(tiny_config), "one")("eeg")
-    with pytest.raises(SplitError, match="without joy"):
+    with fails(SplitError, where="s01-eeg", found="without joy"):
         train_run(run)

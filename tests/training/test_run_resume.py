@@ -1,4 +1,4 @@
-"""A run that was interrupted ends like one that was not; damaged or foreign states cost epochs, never the run."""
+"""An interrupted run ends like an uninterrupted one; damaged or foreign states only cost epochs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 
 import pytest
 import torch
+from failing import fails
 
 from eavdash.errors import TrainingError
 from eavdash.training import resume
@@ -18,7 +19,7 @@ class KilledError(Exception):
 
 
 def stop_after(epochs):
-    """A ``report`` and a ``should_stop`` that end a run early."""
+    """Return a ``report`` and a ``should_stop`` that end a run early."""
     seen = []
     return seen.append, lambda: len(seen) >= epochs
 
@@ -44,12 +45,12 @@ def test_resumed_equals_uninterrupted(sandbox, tiny_config, content, stage, how)
     assert not part.model_file.exists()
     assert len(part.metrics()) == 2
     with part.metrics_file.open("a") as file:
-        file.write('{"epoch": 3}\n')  # a line beyond the state
-    torch.manual_seed(123)  # nothing may depend on what the process did before
+        file.write('{"epoch": 3}\n')  # a line after the saved state
+    torch.manual_seed(123)  # results must not depend on earlier draws
     part.update(epoch=1)  # killed between the state and the status
-    began = []
-    assert train_run(part, report=lambda row: began.append(part.status()["from_epoch"]))
-    assert began == [2, 2]
+    started = []
+    assert train_run(part, report=lambda row: started.append(part.status()["from_epoch"]))
+    assert started == [2, 2]
     assert content(part) == content(whole)
     assert train_run(part)  # killed after the results and before the run was marked done
     assert content(part) == content(whole)
@@ -68,7 +69,7 @@ def test_fusion_resumes_too(sandbox, tiny_config, content):
 
 
 def test_head_only_epochs_resume_in_either_phase(sandbox, tiny_config, content, monkeypatch):
-    monkeypatch.setattr("eavdash.training.stage1.head_epochs", lambda job: 2)
+    monkeypatch.setattr("eavdash.training.stage1.head_epochs", lambda context: 2)
     whole = sandbox.study(tiny_config(4), "whole")("audio")
     train_run(whole)
     for epochs in (1, 2, 3):
@@ -80,19 +81,19 @@ def test_head_only_epochs_resume_in_either_phase(sandbox, tiny_config, content, 
 
 
 def test_head_only_epochs_change_the_head_alone(sandbox, tiny_config, monkeypatch):
-    monkeypatch.setattr("eavdash.training.stage1.head_epochs", lambda job: 2)
+    monkeypatch.setattr("eavdash.training.stage1.head_epochs", lambda context: 2)
     run = sandbox.study(tiny_config(4))("audio")
     states = []
 
-    def look(row):
+    def record(row):
         content = run.resume_file.read_bytes()
         states.append(torch.load(__import__("io").BytesIO(content[65:]), weights_only=True)["state"]["model"])
 
-    train_run(run, report=look)
+    train_run(run, report=record)
     changed = {k for k in states[0] if not torch.equal(states[0][k], states[1][k])}
     assert changed
     assert all(k.startswith("head.") for k in changed)
-    assert all(k.startswith("head.") for k in states[1])  # what does not change need not be written every epoch
+    assert all(k.startswith("head.") for k in states[1])  # unchanged tensors are not written every epoch
     later = {k for k in states[3] if not torch.equal(states[2][k], states[3][k])}
     assert any(not k.startswith("head.") for k in later)
 
@@ -109,9 +110,9 @@ def test_damaged_state_starts_over(sandbox, tiny_config, content, caplog, damage
     wrong = {"flip": bytes(state), "cut": bytes(state[: len(state) // 2]), "empty": b"", "text": b"no state"}
     part.resume_file.write_bytes(wrong[damage])
     assert part.status()["epoch"] == 1
-    began = []
-    assert train_run(part, report=lambda row: began.append((part.status()["from_epoch"], row["epoch"])))
-    assert began == [(0, 1), (0, 2), (0, 3)]  # the status does not go on saying that an epoch was finished before
+    started = []
+    assert train_run(part, report=lambda row: started.append((part.status()["from_epoch"], row["epoch"])))
+    assert started == [(0, 1), (0, 2), (0, 3)]  # the status no longer shows the epoch finished before
     assert "starts over" in caplog.text
     assert content(part) == content(whole)
 
@@ -122,7 +123,7 @@ def test_state_of_other_data_is_not_used(sandbox, tiny_config, content, caplog):
     train_run(part, report=report, should_stop=should_stop)
     sandbox.first = 7  # other recordings, another cache key
     assert train_run(part)
-    assert "other data" in caplog.text
+    assert "resume.pt" in caplog.text
     whole = sandbox.study(tiny_config(3), "whole")("eeg")
     train_run(whole)
     assert content(part) == content(whole)
@@ -162,7 +163,7 @@ def test_disk_full_keeps_the_last_epoch(sandbox, tiny_config, content, monkeypat
             full.append(True)
             before.update({f.name: f.read_bytes() for f in run.path.iterdir() if f.is_file()})
 
-    with pytest.raises(TrainingError, match=r"resume\.pt.*No space left.*free some disk space"):
+    with fails(TrainingError, where="resume.pt", found="No space left", remedy="disk space"):
         train_run(run, report=fill)
     after = {f.name: f.read_bytes() for f in run.path.iterdir() if f.is_file()}
     assert after == before
@@ -183,7 +184,7 @@ def test_disk_full_at_the_end_keeps_the_state(sandbox, tiny_config, monkeypatch,
 
     with monkeypatch.context() as patch:
         patch.setattr(type(run.path), "open", opened)
-        with pytest.raises(TrainingError, match=f"{file}.*No space left"):
+        with fails(TrainingError, where=file, found="No space left"):
             train_run(run)
     assert run.resume_file.exists()
     assert not (run.path / file).exists()

@@ -1,4 +1,4 @@
-"""Stage 1: what may influence a model and what may not, and the files it leaves."""
+"""Stage 1: what may influence a model, and the files of a run."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from failing import fails
 from torch import nn
 
 from eavdash.config.schema import TrainConfig
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError, SplitError, TrainingError
 from eavdash.models import build
-from eavdash.models.base import Encoded, Encoder
+from eavdash.models.base import Encoder, EncoderOutput
 from eavdash.training import batching, inputs, loop
 from eavdash.training.run import train_run
 from eavdash.training.scaling import fit_scaling
@@ -48,7 +49,7 @@ def test_files_of_a_run(sandbox, tiny_config, stage):
     build.load_weights(model, run.model_file)
 
 
-def test_it_learns_what_is_there(sandbox, tiny_config):
+def test_encoders_learn_the_simulated_classes(sandbox, tiny_config):
     for stage in ("vision", "audio", "eeg"):
         run = sandbox.study(tiny_config(15), f"study-{stage}")(stage)
         train_run(run)
@@ -98,7 +99,7 @@ def test_test_recordings_do_not_change_the_model(sandbox, tiny_config, stage):
     assert runs[0] == runs[1]
 
 
-def test_seed_and_fold_change_the_model_but_chance_does_not(sandbox, tiny_config):
+def test_equal_seeds_give_equal_models(sandbox, tiny_config):
     weights = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         run = sandbox.study(tiny_config(1), name, seed)("eeg")
@@ -116,14 +117,14 @@ def test_non_finite_loss_is_named(sandbox, tiny_config, monkeypatch):
         windows.values[:] = np.nan
         return windows
 
-    monkeypatch.setattr("eavdash.training.job.load_windows", broken)
-    with pytest.raises(TrainingError, match=r"s01-eeg, epoch 1: expected a finite loss, found nan"):
+    monkeypatch.setattr("eavdash.training.run_context.load_windows", broken)
+    with fails(TrainingError, where="s01-eeg, epoch 1", expected="loss", found="nan"):
         train_run(run)
 
 
 def test_stage_without_recordings_is_an_error(sandbox, tiny_config):
     sandbox.trials["audio"] = ""
-    with pytest.raises(DataError, match="trials with audio recordings"):
+    with fails(DataError, where="s01-audio", expected="audio", found="none"):
         train_run(sandbox.study(tiny_config(1))("audio"))
 
 
@@ -138,7 +139,7 @@ def test_trials_without_the_modality_are_left_out_and_listed(sandbox, tiny_confi
 def test_class_missing_from_training_is_an_error(sandbox, tiny_config):
     gone = (sandbox.trials["label"] == "joy") & (sandbox.splits["split"] == "train")
     sandbox.trials.loc[gone, "audio"] = ""
-    with pytest.raises(SplitError, match="without joy"):
+    with fails(SplitError, where="s01-audio", found="without joy"):
         train_run(sandbox.study(tiny_config(1))("audio"))
 
 
@@ -146,14 +147,14 @@ def test_trials_that_disappeared_are_an_error(sandbox, tiny_config):
     run = sandbox.study(tiny_config(1))("audio")
     file = sandbox.folder / "data-study" / "trials.csv"
     sandbox.trials.iloc[1:].to_csv(file, index=False)
-    with pytest.raises(SplitError, match=r"trial joy0-0 is gone"):
+    with fails(SplitError, where=str(file.parent), expected="30", found=("29", "trial joy0-0")):
         train_run(run)
 
 
 def test_unknown_device_is_an_error(sandbox, tiny_config):
     run = sandbox.study(tiny_config(1))("audio")
     for device in ("gpu7", "cuda:99", "meta"):
-        with pytest.raises(TrainingError, match="device"):
+        with fails(TrainingError, where="device", found=device):
             train_run(run, device=device)
 
 
@@ -164,13 +165,13 @@ def test_earlier_of_two_equal_epochs_is_kept_and_patience_ends_a_run():
             self.head = nn.Linear(1, 2)
 
         def forward(self, x, mask):
-            return Encoded(x[:, None], mask, 0 * self.head(x))
+            return EncoderOutput(x[:, None], mask, 0 * self.head(x))
 
     class Source:
         labels = torch.tensor([0, 1] * 4)
 
-        def decide(self, model, rows, augment):
-            return loop.Decision(model(torch.ones(len(rows), 1), torch.ones(len(rows), 1).bool()).logits)
+        def output(self, model, rows, augment):
+            return loop.ModelOutput(model(torch.ones(len(rows), 1), torch.ones(len(rows), 1).bool()).logits)
 
     settings = TrainConfig(epochs=20, batch=3, patience=4)
     result = loop.fit(
@@ -181,11 +182,11 @@ def test_earlier_of_two_equal_epochs_is_kept_and_patience_ends_a_run():
 
 def test_learning_rate_rises_then_falls():
     rules = loop.Recipe()
-    rates = [loop.share(step, 100, rules) for step in range(100)]
+    rates = [loop.rate_factor(step, 100, rules) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == 1
     assert rates[-1] < 0.02
-    assert {loop.share(step, 100, loop.PUBLISHED) for step in range(100)} == {1.0}
+    assert {loop.rate_factor(step, 100, loop.PUBLISHED) for step in range(100)} == {1.0}
 
 
 def test_no_batch_of_one():
@@ -197,7 +198,7 @@ def test_loss_counts_recorded_frames_and_frameless_windows_once():
     torch.manual_seed(0)
     frames, windows = torch.randn(2, 3, 4), torch.randn(2, 4)
     mask = torch.tensor([[True, True, False], [False, False, False]])
-    loss = loop.cross_entropy(loop.Decision(windows, frames, mask), torch.tensor([1, 2]))
+    loss = loop.cross_entropy(loop.ModelOutput(windows, frames, mask), torch.tensor([1, 2]))
     parts = [-frames[0, 0].log_softmax(0)[1], -frames[0, 1].log_softmax(0)[1], -windows[1].log_softmax(0)[2]]
     assert loss.item() == pytest.approx(float(sum(parts)) / 3, rel=1e-6)
 
@@ -244,8 +245,8 @@ def test_augmentation_is_light_seeded_and_leaves_the_original(modality):
     if modality == "eeg":
         model.set_scaling(torch.zeros(4), torch.full((4,), 1e-5))
     kept = x.clone()
-    first, first_mask = inputs.augmented(modality, x, mask, model, generator(1))
-    again, _ = inputs.augmented(modality, x, mask, model, generator(1))
+    first, first_mask = inputs.augment(modality, x, mask, model, generator(1))
+    again, _ = inputs.augment(modality, x, mask, model, generator(1))
     assert torch.equal(first, again)
     assert torch.equal(x, kept)
     assert not torch.equal(first, x)
@@ -261,7 +262,7 @@ def test_padding_moves_with_the_signal():
     mask = (x[:, 0] < 150).clone()
     model = Encoder((1, 1, 1))
     model.set_scaling(torch.zeros(1), torch.full((1,), 1e-3))
-    moved, moved_mask = inputs.augmented("eeg", x, mask, model, generator(3))
+    moved, moved_mask = inputs.augment("eeg", x, mask, model, generator(3))
     silent = (moved.abs() < 1e-9).all(dim=2)[:, 0]
     assert not silent.all()
     assert torch.equal(moved_mask[~silent], moved[~silent][:, 0] < 149.5)

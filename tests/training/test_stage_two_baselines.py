@@ -1,4 +1,4 @@
-"""What a fusion is compared with is chosen and calibrated on validation windows, and says so where there are none."""
+"""Baselines of a fusion: chosen and calibrated on validation windows; without any, config.json records that."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from failing import fails
 from torch.nn import functional as F
 
 from eavdash.config.choices import STAGES
@@ -21,8 +22,8 @@ from eavdash.training.run import train_run
 P = ["p_joy", "p_calm", "p_anger"]
 
 
-def judged(count: int, boldness: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits of windows whose label is drawn by their softmax, then multiplied: calibrated at T = ``boldness``."""
+def draw_logits(count: int, boldness: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw logits, and labels from their softmax; scaled logits are calibrated at T = ``boldness``."""
     random = torch.Generator().manual_seed(seed)
     logits = torch.randn(count, 3, generator=random)
     labels = torch.multinomial(logits.softmax(1), 1, generator=random)[:, 0]
@@ -31,18 +32,18 @@ def judged(count: int, boldness: float, seed: int = 0) -> tuple[torch.Tensor, to
 
 @pytest.mark.parametrize("boldness", [0.3, 1.0, 4.0])
 def test_the_planted_temperature_is_found(boldness):
-    logits, labels = judged(4000, boldness)
+    logits, labels = draw_logits(4000, boldness)
     found = fit_temperature(logits, labels)
     assert found.temperature == pytest.approx(boldness, rel=0.1)
     assert found.windows == 4000
     assert found.after == pytest.approx(float(F.cross_entropy(logits.double() / found.temperature, labels)))
     assert found.after <= found.before
-    # No other temperature is better, but for the prior, which is small among so many windows.
+    # No other temperature is better, except for the prior, which is small among so many windows.
     for other in np.geomspace(*RANGE, 50):
         assert float(F.cross_entropy(logits.double() / other, labels)) > found.after - 1e-4
 
 
-def test_few_windows_that_are_all_right_do_not_make_certainty():
+def test_a_few_correct_windows_do_not_give_certainty():
     labels = torch.arange(12) % 3
     found = fit_temperature(F.one_hot(labels, 3).float(), labels)
     assert RANGE[0] * 2 < found.temperature < 1
@@ -51,7 +52,7 @@ def test_few_windows_that_are_all_right_do_not_make_certainty():
     assert fit_temperature(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64)) == NONE
 
 
-def evidence() -> tuple[dict, dict, torch.Tensor]:
+def encoder_logits() -> tuple[dict, dict, torch.Tensor]:
     """Eight windows, 0-3 training, 4-5 validation, 6-7 test: vision has memorised, audio is right on validation."""
     labels = torch.tensor([0, 1, 0, 1, 0, 1, 0, 1])
     right = 4.0 * F.one_hot(labels, 2).float()
@@ -63,7 +64,7 @@ def evidence() -> tuple[dict, dict, torch.Tensor]:
 
 
 def test_the_best_single_modality_is_chosen_on_validation_windows():
-    logits, masks, labels = evidence()
+    logits, masks, labels = encoder_logits()
     train, validation = [0, 1, 2, 3], [4, 5]
     found = baselines.rank(logits, masks, labels, train, validation)
     assert found.order == ("audio", "vision")
@@ -72,26 +73,26 @@ def test_the_best_single_modality_is_chosen_on_validation_windows():
         "by": "validation windows",
         "accuracy": {"vision": 0.0, "audio": 1.0},
     }
-    # Test labels, and test logits, take no part in it.
+    # Test labels and test logits have no influence.
     for tested in (labels[6:], 1 - labels[6:]):
         assert baselines.rank(logits, masks, torch.cat([labels[:6], tested]), train, validation) == found
     alone = baselines.rank(logits, masks, labels, train, [])
     assert (alone.order[0], alone.to_dict()["by"]) == ("vision", "training windows")
-    masks["audio"][4:6] = False  # nothing is known of it: the other one
+    masks["audio"][4:6] = False  # not measured: the other one is chosen
     assert baselines.rank(logits, masks, labels, train, validation).order == ("vision", "audio")
 
 
-def test_a_window_without_the_best_modality_is_decided_by_the_next():
-    logits, masks, _ = evidence()
+def test_a_window_without_the_best_modality_uses_the_next():
+    logits, masks, _ = encoder_logits()
     masks["audio"][6] = False
     masks["audio"][7], masks["vision"][7] = False, False
-    decided = baselines.best_single(logits, masks, ("audio", "vision")).windows
-    assert decided[0] == pytest.approx(logits["audio"][0].softmax(0).numpy())
-    assert decided[6] == pytest.approx(logits["vision"][6].softmax(0).numpy())
-    assert decided[7].tolist() == [0.5, 0.5]
+    probabilities = baselines.best_single(logits, masks, ("audio", "vision")).windows
+    assert probabilities[0] == pytest.approx(logits["audio"][0].softmax(0).numpy())
+    assert probabilities[6] == pytest.approx(logits["vision"][6].softmax(0).numpy())
+    assert probabilities[7].tolist() == [0.5, 0.5]
 
 
-def test_calibrated_averaging_stops_listening_to_what_is_wrong_on_validation():
+def test_calibrated_averaging_down_weights_modalities_that_are_wrong_on_validation():
     labels = torch.arange(300) % 3
     random = torch.Generator().manual_seed(0)
     noise = torch.randint(3, (300,), generator=random)
@@ -102,11 +103,11 @@ def test_calibrated_averaging_stops_listening_to_what_is_wrong_on_validation():
     fitted = baselines.temperatures(logits, masks, labels, list(range(100, 200)))
     assert fitted["eeg"].temperature > 4 * fitted["vision"].temperature
     right = {}
-    for name, decided in (
+    for name, predictions in (
         ("mean", baselines.mean_of_modalities(logits, masks)),
         ("calibrated", baselines.calibrated_mean(logits, masks, fitted)),
     ):
-        right[name] = float((decided.windows[200:].argmax(1) == labels[200:].numpy()).mean())
+        right[name] = float((predictions.windows[200:].argmax(1) == labels[200:].numpy()).mean())
     assert right["calibrated"] > right["mean"] + 0.2
     unfitted = baselines.temperatures(logits, masks, labels, [])
     same = baselines.calibrated_mean(logits, masks, unfitted).windows
@@ -125,53 +126,53 @@ def fused(sandbox, config, name="study"):
     return run("fusion")
 
 
-def test_without_validation_the_files_say_what_was_done(sandbox, tiny_config, caplog):
+def test_files_record_the_lack_of_validation(sandbox, tiny_config, caplog):
     sandbox.splits.loc[sandbox.splits["split"] == "validation", "split"] = "train"
     config = tiny_config(2)
     config = dataclasses.replace(config, fusion=dataclasses.replace(config.fusion, calibrate=True))
     run = fused(sandbox, config)
-    said = run.config()
-    assert said["baselines"]["fusion:best"]["by"] == "training windows"
-    assert said["baselines"]["fusion:calibrated"]["by"].startswith("nothing")
-    assert set(said["baselines"]["fusion:calibrated"]["temperatures"].values()) == {1.0}
-    assert said["calibration"] == {"temperature": 1.0, "windows": 0, "before": None, "after": None}
+    config = run.config()
+    assert config["baselines"]["fusion:best"]["by"] == "training windows"
+    assert config["baselines"]["fusion:calibrated"]["by"].startswith("nothing")
+    assert set(config["baselines"]["fusion:calibrated"]["temperatures"].values()) == {1.0}
+    assert config["calibration"] == {"temperature": 1.0, "windows": 0, "before": None, "after": None}
     assert "not calibrated" in caplog.text
     table = pd.read_parquet(run.baselines_file).set_index("stage")
     assert table.loc["fusion:calibrated", P].to_numpy() == pytest.approx(table.loc["fusion:mean", P].to_numpy())
 
 
 @pytest.mark.parametrize("kind", ["attention", "paper"])
-def test_a_calibrated_fusion_predicts_with_its_temperature_and_keeps_it(sandbox, tiny_config, kind):
+def test_a_calibrated_fusion_predicts_with_its_stored_temperature(sandbox, tiny_config, kind):
     plain = tiny_config(2, kind)
     config = dataclasses.replace(plain, fusion=dataclasses.replace(plain.fusion, calibrate=True))
     before, after = fused(sandbox, plain, "plain"), fused(sandbox, config, "calibrated")
-    said = after.config()["calibration"]
-    assert said["temperature"] != 1.0
-    assert said["windows"] == 12
-    assert said["after"] <= said["before"]
+    calibration = after.config()["calibration"]
+    assert calibration["temperature"] != 1.0
+    assert calibration["windows"] == 12
+    assert calibration["after"] <= calibration["before"]
     model = build.load_weights(build.build(after.config()["model"]), after.model_file)
-    assert float(model.get_buffer("temperature")) == pytest.approx(said["temperature"])
+    assert float(model.get_buffer("temperature")) == pytest.approx(calibration["temperature"])
     tables = [pd.read_parquet(r.predictions_file) for r in (before, after)]
     tables = [t[t["frame"] == -1].reset_index(drop=True) for t in tables]
     logs = [np.log(t[P].to_numpy()) for t in tables]
     if kind == "attention":  # frames are averaged after the division
-        scaled = logs[0] / said["temperature"]
+        scaled = logs[0] / calibration["temperature"]
         scaled -= np.log(np.exp(scaled).sum(axis=1, keepdims=True))
         assert logs[1] == pytest.approx(scaled, abs=1e-4)
         assert (tables[0]["predicted"] == tables[1]["predicted"]).all()
-    # What config.json says about the validation windows is what the predictions give.
+    # The cross-entropies in config.json equal those of the predictions.
     for table, key in zip(tables, ("before", "after"), strict=True):
         rows = table[table["split"] == "validation"]
         entropy = -np.mean([np.log(row[f"p_{row['label']}"]) for row in rows.to_dict("records")])
-        assert entropy == pytest.approx(said[key], abs=1e-5)
+        assert entropy == pytest.approx(calibration[key], abs=1e-5)
 
 
-def test_a_fusion_that_is_not_calibrated_holds_no_temperature():
+def test_an_uncalibrated_fusion_has_no_temperature():
     model = ConcatFusion({"audio": 4}, 3)
     assert "temperature" not in model.state_dict()
-    with pytest.raises(ConfigError, match=r"fusion\.calibrate"):
+    with fails(ConfigError, where="fusion temperature", found="2.0", remedy="fusion.calibrate"):
         model.set_temperature(2.0)
     calibrated = ConcatFusion({"audio": 4}, 3, calibrated=True)
     assert "temperature" in calibrated.state_dict()
-    with pytest.raises(ConfigError, match="above 0"):
+    with fails(ConfigError, where="fusion temperature", expected="above 0", found="0.0"):
         calibrated.set_temperature(0.0)

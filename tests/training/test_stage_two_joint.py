@@ -1,4 +1,4 @@
-"""Joint fine-tuning: never worse on validation, in files of its own, resumable, and used by whoever explains."""
+"""Joint fine-tuning: never worse on validation, in its own files, resumable, and used by explanations."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from failing import fails
 
 from eavdash.config.choices import MODALITIES
 from eavdash.errors import IntegrityError
-from eavdash.explain.fused import load_unit
+from eavdash.explain.fused import load_fused_model
 from eavdash.models import build
 from eavdash.training import inputs, stage2
 from eavdash.training.features import load_encoder
-from eavdash.training.job import labels_of, open_job, rows_of
 from eavdash.training.joint import JointModel, JointSource
 from eavdash.training.run import train_run
+from eavdash.training.run_context import labels_of, open_run_context, rows_of
 from eavdash.training.seeds import generator
 
 P = ["p_joy", "p_calm", "p_anger"]
@@ -38,29 +39,29 @@ def encoders(run):
 
 
 @pytest.mark.parametrize("kind", ["attention", "paper"])
-def test_the_fusion_holds_the_whole_model_and_the_encoders_runs_are_untouched(sandbox, tiny_config, kind):
+def test_the_fusion_run_holds_the_whole_model_and_the_encoders_runs_do_not_change(sandbox, tiny_config, kind):
     config = joint(tiny_config, 1e-3, 3, kind, calibrate=True)
-    once = dataclasses.replace(config.train.fusion, epochs=1, learning_rate=1e-5)  # leaves something to be learned
+    once = dataclasses.replace(config.train.fusion, epochs=1, learning_rate=1e-5)  # far from converged
     run = sandbox.study(dataclasses.replace(config, train=dataclasses.replace(config.train, fusion=once)))
     before = encoders(run)
     assert train_run(run("fusion"))
     fusion = run("fusion")
     assert {m: run(m).model_file.read_bytes() for m in MODALITIES} == before
-    said = fusion.config()["joint"]
-    assert said["beyond_the_paper"] is True
-    assert (said["epochs"], said["epoch"] > 0) == (3, True)
-    assert said["after"] < said["before"]
+    result = fusion.config()["joint"]
+    assert result["beyond_the_paper"] is True
+    assert (result["epochs"], result["epoch"] > 0) == (3, True)
+    assert result["after"] < result["before"]
     fusion.update(checksums=fusion.seal())
     assert "encoders.safetensors" in fusion.status()["checksums"]
     rows = fusion.metrics()
     assert [r["epoch"] for r in rows] == [1, 2, 3, 4]
     assert [r.get("phase") for r in rows] == [None] + ["joint"] * 3
     assert fusion.status()["epochs"] == fusion.status()["epoch"] == 4
-    assert fusion.status()["best_epoch"] == 1 + said["epoch"]
+    assert fusion.status()["best_epoch"] == 1 + result["epoch"]
     assert not (fusion.path / "joint.jsonl").exists()
 
-    # Rebuilt from config.json alone, it decides as it was tested; with the parents' encoders it would not.
-    model = load_unit(fusion.study, fusion)
+    # Rebuilt from config.json alone, it gives the tested predictions; with the parents' encoders it would not.
+    model = load_fused_model(fusion.study, fusion)
     changed = [m for m in MODALITIES if not _same(model.encoders[m], load_encoder(run(m)))]
     assert changed == list(MODALITIES)
     predictions = pd.read_parquet(fusion.predictions_file)
@@ -74,8 +75,8 @@ def test_the_fusion_holds_the_whole_model_and_the_encoders_runs_are_untouched(sa
     content = bytearray(fusion.encoders_file.read_bytes())
     content[-1] ^= 1
     fusion.encoders_file.write_bytes(content)
-    with pytest.raises(IntegrityError, match=r"encoders\.safetensors.*damaged"):
-        load_unit(fusion.study, fusion)
+    with fails(IntegrityError, where="encoders.safetensors", expected="checksum"):
+        load_fused_model(fusion.study, fusion)
 
 
 def _same(a, b):
@@ -83,38 +84,38 @@ def _same(a, b):
 
 
 def _decide(sandbox, run, model):
-    """Every window through the model, in the order of the predictions."""
-    job = open_job(run("fusion"), torch.device("cpu"))
-    windows, _ = stage2._windows(job)
+    """Run the model on every window, in the order of the predictions."""
+    context = open_run_context(run("fusion"), torch.device("cpu"))
+    windows, _ = stage2._windows(context)
     given = {
         m: inputs.tensors(w.values, torch.as_tensor(w.index["row"].to_numpy(copy=True))) for m, w in windows.items()
     }
     with torch.no_grad():
-        decided = model.decide({m: g[0] for m, g in given.items()}, {m: g[1] for m, g in given.items()})
-    return decided.fused.logits.double().softmax(1).numpy()
+        output = model.predict({m: g[0] for m, g in given.items()}, {m: g[1] for m, g in given.items()})
+    return output.fused.logits.double().softmax(1).numpy()
 
 
-def test_a_model_that_would_get_worse_is_left_as_it_was(sandbox, tiny_config):
+def test_a_model_that_would_get_worse_is_not_changed(sandbox, tiny_config):
     plain, spoiling = joint(tiny_config, epochs=0), joint(tiny_config, rate=3.0)  # steps far too long
     first, second = sandbox.study(plain, "plain"), sandbox.study(spoiling, "spoiling")
     for run in (first, second):
         encoders(run)
         assert train_run(run("fusion"))
-    said = second("fusion").config()["joint"]
-    assert (said["epoch"], said["after"]) == (0, said["before"])
-    assert all(r["validation_loss"] > said["before"] for r in second("fusion").metrics() if "phase" in r)
+    result = second("fusion").config()["joint"]
+    assert (result["epoch"], result["after"]) == (0, result["before"])
+    assert all(r["validation_loss"] > result["before"] for r in second("fusion").metrics() if "phase" in r)
     assert second("fusion").model_file.read_bytes() == first("fusion").model_file.read_bytes()
     assert second("fusion").status()["best_epoch"] == first("fusion").status()["best_epoch"]
-    model = load_unit(second("fusion").study, second("fusion"))
+    model = load_fused_model(second("fusion").study, second("fusion"))
     assert all(_same(model.encoders[m], load_encoder(second(m))) for m in MODALITIES)
     assert not first("fusion").encoders_file.exists()
     assert "encoders" not in first("fusion").config()
     tables = [pd.read_parquet(r("fusion").baselines_file)[P].to_numpy() for r in (first, second)]
-    assert np.array_equal(*tables)  # they rest on the encoders as they were
+    assert np.array_equal(*tables)  # they use the original encoders
 
 
 @pytest.mark.parametrize("stop", [2, 4, 5])
-def test_interrupted_anywhere_it_ends_as_if_it_had_not_been(sandbox, tiny_config, content, stop):
+def test_an_interrupted_run_ends_like_an_uninterrupted_one(sandbox, tiny_config, content, stop):
     whole, broken = (sandbox.study(joint(tiny_config), name) for name in ("whole", "broken"))
     for run in (whole, broken):
         encoders(run)
@@ -134,8 +135,8 @@ def test_absent_recordings_and_no_validation(sandbox, tiny_config):
     run = sandbox.study(joint(tiny_config, 1e-2))
     encoders(run)
     assert train_run(run("fusion"))
-    said = run("fusion").config()["joint"]
-    assert (said["epoch"], said["before"], said["after"]) == (2, None, None)  # the last epoch
+    result = run("fusion").config()["joint"]
+    assert (result["epoch"], result["before"], result["after"]) == (2, None, None)  # the last epoch
     predictions = pd.read_parquet(run("fusion").predictions_file)
     absent = predictions["trial"].isin(["joy3-0", "calm4-1", "anger0-0"])
     assert (predictions.loc[absent, "attention_audio"] == 0).all()
@@ -145,11 +146,11 @@ def test_replaced_windows_teach_the_fusion_and_not_the_encoder(sandbox, tiny_con
     run = sandbox.study(joint(tiny_config))
     encoders(run)
     train_run(run("fusion"))
-    job = open_job(run("fusion"), torch.device("cpu"))
-    windows, _ = stage2._windows(job)
-    joined = stage2.join({m: stage2.features(run(m), w, job.device) for m, w in windows.items()})
+    context = open_run_context(run("fusion"), torch.device("cpu"))
+    windows, _ = stage2._windows(context)
+    joined = stage2.join_features({m: stage2.features(run(m), w, context.device) for m, w in windows.items()})
     train = rows_of(joined.index, "train")
-    source = stage2.FeatureSource(joined, labels_of(joined.index, job.classes), train, {}, torch.device("cpu"))
+    source = stage2.FeatureSource(joined, labels_of(joined.index, context.classes), train, {}, torch.device("cpu"))
     for replaced in (False, True):
         source.corrupted = lambda name, rows, _, moved=replaced: rows.roll(1) if moved and name == "eeg" else rows
         model = JointModel(
@@ -157,8 +158,8 @@ def test_replaced_windows_teach_the_fusion_and_not_the_encoder(sandbox, tiny_con
             build.build(run("fusion").config()["model"]),
         )
         rows = torch.tensor(train[:8])
-        decided = JointSource(source, windows, ()).decide(model, rows, generator(0))
-        decided.logits.square().sum().backward()
+        output = JointSource(source, windows, ()).output(model, rows, generator(0))
+        output.logits.square().sum().backward()
         learned = {
             m: any(p.grad is not None and p.grad.any() for p in e.parameters()) for m, e in model.encoders.items()
         }

@@ -1,4 +1,4 @@
-"""Stage 2 within the memory there is: micro-batches add up, memory that runs out halves them, compiling reaches all."""
+"""Memory limits in stage 2: micro-batches add up and are halved when memory runs out; compilation covers all parts."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from eavdash.models.attention_fusion import AttentionFusion
 from eavdash.models.paper_fusion import PaperFusion
 from eavdash.training import stage2, step, warmup
 from eavdash.training.features import load_encoder
-from eavdash.training.job import labels_of, open_job, rows_of
 from eavdash.training.joint import JointModel, JointSource
 from eavdash.training.loading import stream
-from eavdash.training.memory import Pieces
+from eavdash.training.memory import MicroBatchSize
 from eavdash.training.run import train_run
+from eavdash.training.run_context import labels_of, open_run_context, rows_of
 from eavdash.training.seeds import generator
 
 FULL = torch.OutOfMemoryError("CUDA out of memory. Tried")
@@ -43,16 +43,16 @@ def encoders(run):
 
 
 def sources(sandbox, tiny_config, kind):
-    """A fusion and its encoders with a source of each kind; some windows lack their sound or are others' windows."""
+    """A fusion and its encoders with a source of each kind; some windows lack audio or are replaced by others."""
     sandbox.trials.loc[sandbox.trials["trial"].isin(["joy3-0", "calm4-1", "anger2-0"]), "audio"] = ""
     run = sandbox.study(settings(tiny_config, 0, kind))
     encoders(run)
     train_run(run("fusion"))
-    job = open_job(run("fusion"), torch.device("cpu"))
-    windows, _ = stage2._windows(job)
-    joined = stage2.join({m: stage2.features(run(m), w, job.device) for m, w in windows.items()})
-    labels, train = labels_of(joined.index, job.classes), rows_of(joined.index, "train")
-    features = stage2.FeatureSource(joined, labels, train, {"eeg": 0.5}, job.device)
+    context = open_run_context(run("fusion"), torch.device("cpu"))
+    windows, _ = stage2._windows(context)
+    joined = stage2.join_features({m: stage2.features(run(m), w, context.device) for m, w in windows.items()})
+    labels, train = labels_of(joined.index, context.classes), rows_of(joined.index, "train")
+    features = stage2.FeatureSource(joined, labels, train, {"eeg": 0.5}, context.device)
     fusion = build.build(run("fusion").config()["model"])
     build.load_weights(fusion, run("fusion").model_file)
     model = JointModel({m: load_encoder(run(m)).requires_grad_(True) for m in windows}, fusion)
@@ -62,7 +62,7 @@ def sources(sandbox, tiny_config, kind):
 
 @pytest.mark.parametrize("kind", ["attention", "paper"])
 def test_micro_batches_add_up_to_the_batch(sandbox, tiny_config, kind):
-    """With augmentation and replaced windows: those are chosen for the batch, not for its pieces."""
+    """With augmentation and replaced windows, which are drawn for the batch, not for its micro-batches."""
     pairs, train = sources(sandbox, tiny_config, kind)
     rows = train[torch.randperm(len(train), generator=generator(1))[:17]]
     for model, source in pairs:
@@ -71,22 +71,22 @@ def test_micro_batches_add_up_to_the_batch(sandbox, tiny_config, kind):
         for size in (17, 5, 1):
             with stream(model, source, [rows], generator(2), torch.device("cpu")) as batches:
                 got = step.gradients(
-                    model, next(iter(batches)), source.labels[rows], Pieces(size, size), "float32", 0.1, "x"
+                    model, next(iter(batches)), source.labels[rows], MicroBatchSize(size, size), "float32", 0.1, "x"
                 )
             found[size] = got, {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
         whole, expected = found[17]
         assert any(value.abs().max() > 1e-3 for value in expected.values())
         for size in (5, 1):
-            pieces, gradients = found[size]
-            assert pieces.loss == pytest.approx(whole.loss, rel=1e-5)
-            assert pieces.correct == whole.correct
+            split, gradients = found[size]
+            assert split.loss == pytest.approx(whole.loss, rel=1e-5)
+            assert split.correct == whole.correct
             assert gradients.keys() == expected.keys()
             for name, value in expected.items():
                 torch.testing.assert_close(gradients[name], value, rtol=1e-3, atol=1e-6, msg=name)
 
 
 class Limited:
-    """Makes a model fail like an allocator when it is asked about more than ``limit`` windows."""
+    """Makes a model run out of memory with more than ``limit`` windows."""
 
     def __init__(self, patch: pytest.MonkeyPatch, kind: type[nn.Module], limit: int) -> None:
         self.sizes: list[int] = []
@@ -95,7 +95,7 @@ class Limited:
         def limited(model, x, *others):
             count = len(x if isinstance(x, torch.Tensor) else x["audio"])
             self.sizes.append(count)
-            made = forward(model, x, *others)  # it has drawn random numbers and moved its buffers before it fails
+            made = forward(model, x, *others)  # it has drawn random numbers and updated its buffers before it fails
             if count > limit:
                 raise FULL
             return made
@@ -105,7 +105,7 @@ class Limited:
 
 @pytest.mark.parametrize("kind", [AudioSpectrogramTransformer, AttentionFusion])
 def test_out_of_memory_halves_until_it_fits(sandbox, tiny_config, content, monkeypatch, caplog, kind):
-    """An encoder that is fine-tuned, or the fusion itself."""
+    """Test memory errors in a fine-tuned encoder and in the fusion itself."""
     caplog.set_level(logging.WARNING)
     joint = 2 if kind is AudioSpectrogramTransformer else 0
     small = {f"train.{stage}.micro_batch": 2 for stage in (["audio"] if joint else ["fusion"])}
@@ -119,21 +119,21 @@ def test_out_of_memory_halves_until_it_fits(sandbox, tiny_config, content, monke
     assert train_run(asked("fusion"))
     limits = Limited(monkeypatch, kind, 3)
     assert train_run(found("fusion"))
-    assert "s01-fusion: out of memory with 8 windows at once (training); going on with 4" in caplog.text
-    assert "with 4 windows at once (training); going on with 2" in caplog.text
-    # Nothing of the failed attempts is left: not in the weights, not in the running statistics, not in the choices.
+    halvings = [r.args for r in caplog.records if "out of memory" in r.message and r.args[2] == "training"]
+    assert {("s01-fusion", 8, 4), ("s01-fusion", 4, 2)} <= {(args[0], args[1], args[-1]) for args in halvings}
+    # The failed attempts leave no trace in weights, running statistics or random draws.
     assert content(found("fusion")) == content(asked("fusion"))
     if joint:
         assert found("fusion").encoders_file.read_bytes() == asked("fusion").encoders_file.read_bytes()
         assert found("fusion").config()["joint"]["epoch"] > 0
-    assert max(limits.sizes) == 8  # tried, and given up
+    assert max(limits.sizes) == 8  # tried first
 
 
 def _whole_batches(config, stage):
     return dataclasses.replace(getattr(config.train, stage), micro_batch=0)
 
 
-def test_the_budget_is_asked_for_by_both_phases(sandbox, tiny_config, content, monkeypatch, caplog):
+def test_both_phases_respect_the_budget(sandbox, tiny_config, content, monkeypatch, caplog):
     asked = sandbox.study(settings(tiny_config, **{"train.fusion.micro_batch": 2}), "asked")
     found = sandbox.study(settings(tiny_config), "found")
     encoders(asked)
@@ -143,11 +143,11 @@ def test_the_budget_is_asked_for_by_both_phases(sandbox, tiny_config, content, m
     assert caplog.text.count("--memory is measured on a GPU only") >= 2  # of the fusion, and of the joint epochs
     plain = content(found("fusion"))
 
-    def measured(model, source, train, pieces, execution, *others):
+    def measured(model, source, train, micro_batch, execution, *others):
         if execution.memory:
-            pieces.training = pieces.evaluation = 2
+            micro_batch.training = micro_batch.evaluation = 2
 
-    monkeypatch.setattr(warmup, "within_budget", measured)
+    monkeypatch.setattr(warmup, "limit_to_budget", measured)
     again = sandbox.study(settings(tiny_config), "again")
     encoders(again)
     train_run(again("fusion"), execution=Execution(memory=2.0))
@@ -174,8 +174,8 @@ def test_compiling_reaches_encoders_and_fusion(sandbox, tiny_config, content, mo
     encoders(compiled)
     monkeypatch.setattr(nn.Module, "compile", counted)
     train_run(compiled("fusion"), execution=Execution(compile=True))
-    said = compiled("fusion").config()
-    assert said["computed"]["compile"] is said["joint"]["compile"] is works
+    config = compiled("fusion").config()
+    assert config["computed"]["compile"] is config["joint"]["compile"] is works
     assert content(compiled("fusion")) == content(plain("fusion"))
     if works:
         expected = {
@@ -186,4 +186,4 @@ def test_compiling_reaches_encoders_and_fusion(sandbox, tiny_config, content, mo
         }
         assert called >= expected | {"ConcatFusion", PaperFusion.__name__}  # the baselines beside it too
     else:
-        assert "torch.compile failed (no compiler here); training goes on without it" in caplog.text
+        assert "torch.compile failed (no compiler here)" in caplog.text

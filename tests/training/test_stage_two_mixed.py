@@ -1,4 +1,4 @@
-"""One study of recordings that differ in everything: montage, sampling rates, lengths, and what was recorded at all."""
+"""A study of heterogeneous recordings: different montages, sampling rates, lengths and missing modalities."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def seconds_of(subject: str, trial: int) -> float:
 
 
 def absent(subject: str, trial: int) -> set[str]:
-    """Columns left empty: subject 3 has no sound; some trials of 1 and 2 lack one modality, or two, or all."""
+    """Return the empty columns: subject 3 has no audio; some trials of 1 and 2 lack one, two or all modalities."""
     gone = {"audio"} if subject == "3" else set()
     if subject == "1":
         gone |= {1: {"audio"}, 2: {"eeg"}, 4: {"video", "audio"}, 7: {"audio", "eeg"}}.get(trial, set())
@@ -45,7 +45,7 @@ def absent(subject: str, trial: int) -> set[str]:
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The trial table: EAV's arrays at 500 Hz and 16 kHz beside FIF files, stereo at 44.1 kHz, and other pictures."""
+    """Trial table: EAV's arrays at 500 Hz and 16 kHz beside FIF files, stereo at 44.1 kHz, and other image sizes."""
     folder = tmp_path_factory.mktemp("mixed")
     path = make_recordings(folder, subjects=3)
     frame = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -85,9 +85,9 @@ def _video(path: Path, seconds: float, kind: int, random: np.random.Generator) -
         stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "threads": "1"})
         stream.width, stream.height, stream.pix_fmt = 48, 80, "yuv420p"
         for _ in range(round(25 * seconds)):
-            picture = np.full((80, 48, 3), 90, dtype="uint8") + random.integers(0, 20, (80, 48, 3), dtype="uint8")
-            picture[20 + 12 * kind : 30 + 12 * kind, 8:40] = (220, 220, 220)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            image = np.full((80, 48, 3), 90, dtype="uint8") + random.integers(0, 20, (80, 48, 3), dtype="uint8")
+            image[20 + 12 * kind : 30 + 12 * kind, 8:40] = (220, 220, 220)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode(None))
 
 
@@ -107,11 +107,11 @@ def windows(run: RunDir) -> pd.DataFrame:
 
 
 def check(run: RunDir) -> None:
-    """Every trial with a recording that the run reads is decided, and what was not recorded got no attention."""
-    frame, said = windows(run), run.config()
+    """Check that every trial with a used recording is predicted, and that absent modalities get no attention."""
+    frame, config = windows(run), run.config()
     splits = pd.read_csv(run.study.splits_file, dtype=str)
     mine = splits[(splits["fold"] == "0") & splits["subject"].isin(set(frame["subject"]))]
-    modalities = said["input"]["modalities"]
+    modalities = config["input"]["modalities"]
     read = {COLUMN[m] for m in modalities}
     keys = [(s, int(t)) for s, t in mine[["subject", "trial"]].itertuples(index=False)]
     there = {(s, t) for s, t in keys if read - absent(s, t)}
@@ -130,10 +130,10 @@ def check(run: RunDir) -> None:
     assert set(baselines["stage"]) == set(tables.BASELINES)
 
 
-def test_subjects_that_differ_in_everything_are_trained_one_by_one(table: Path, tmp_path: Path) -> None:
+def test_heterogeneous_subjects_are_trained_separately(table: Path, tmp_path: Path) -> None:
     joint = ("fusion.joint_epochs=1", "fusion.calibrate=true")
     study, left_out = train(table, "mixed", tmp_path, *joint)
-    assert set(left_out) == {"s03-audio"}  # never recorded: the fusion goes on without
+    assert set(left_out) == {"s03-audio"}  # never recorded: the fusion is trained without it
     fusions = {s: study.run(f"s0{s}-fusion") for s in "123"}
     for run in fusions.values():
         check(run)
@@ -158,9 +158,9 @@ def test_subjects_that_differ_in_everything_are_trained_one_by_one(table: Path, 
             assert json.dumps(made.summary())
 
 
-def test_subjects_that_differ_in_everything_are_trained_together(table: Path, tmp_path: Path) -> None:
+def test_heterogeneous_subjects_are_trained_together(table: Path, tmp_path: Path) -> None:
     study, left_out = train(table, "across", tmp_path, "protocol.name=subject-kfold", "protocol.folds=3")
     run = study.run("all-fusion")
     check(run)
-    assert study.run("all-eeg").config()["input"]["channels"] == ["C3", "Cz", "C4"]  # what all have
+    assert study.run("all-eeg").config()["input"]["channels"] == ["C3", "Cz", "C4"]  # common to all subjects
     assert not left_out or set(left_out) == {"all-audio"}

@@ -1,7 +1,7 @@
-"""Fusion is worth having: over several seeds of the demo it beats every single modality and turns away from noise.
+"""Benefit of the fusion: over several seeds of the demo it beats every single modality and gives noise less attention.
 
-The encoders are drawn from the demo's plan (simulated_encoders.py), the fusion is trained by stage 2 itself. Two
-fusions that were broken on purpose show that what is asked for is not had for nothing.
+The encoders are drawn from the demo's plan (simulated_encoders.py); the fusion is trained by stage 2 itself. Two
+deliberately broken fusions show that the criteria are not met by chance.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from eavdash.training.features import Features
 from eavdash.training.seeds import generator, reproducible
 
 pytestmark = pytest.mark.slow
-SEEDS = (20, 21, 22)  # none of those that the fusion was designed on
+SEEDS = (20, 21, 22)  # not used in the design of the fusion
 EPOCHS = 12
-#: Points of accuracy per window above each subject's best single modality, chosen by the very test windows.
+#: Required gain in accuracy per window over each subject's best single modality, chosen on the same test windows.
 GAIN = 0.03
-#: How far a modality's share must fall where it is noise, against the subjects for whom it is not.
-TURNED_AWAY = 0.15
+#: Required drop of a modality's share in subjects for whom it is noise.
+SHARE_DROP = 0.15
 Features_ = dict[str, Features]
 
 
-def as_they_are(features: Features_) -> Features_:
+def unchanged(features: Features_) -> Features_:
     return features
 
 
 def shuffled(features: Features_) -> Features_:
-    """Training and validation windows whose features are those of others, of which some share the label by chance."""
+    """Shuffle the features of the training and of the validation windows."""
     out = {}
     for name, part in features.items():
         rows = torch.arange(len(part.index))
@@ -48,35 +48,35 @@ def shuffled(features: Features_) -> Features_:
     return out
 
 
-class Nothing(nn.Linear):
-    """A key that is the same for every token: attention has nothing to go by."""
+class ConstantKey(nn.Linear):
+    """A key that is the same for every token, so that attention carries no information."""
 
     def forward(self, input: Tensor) -> Tensor:
         return torch.zeros_like(super().forward(input))
 
 
-def measured(
+def evaluate_fusions(
     folder: Path, patch: pytest.MonkeyPatch, seeds: tuple[int, ...], spoil: Callable[[Features_], Features_]
 ) -> pd.DataFrame:
-    """One row per seed and subject: accuracies per test window, the noise modality and the shares."""
+    """Return one row per seed and subject: accuracies per test window, the noise modality and the shares."""
     patch.setattr(stage2, "features", lambda run, windows, device, execution: windows)
-    # The baselines that are trained are not asked about here, and would take most of the time.
+    # The trained baselines are not needed here, and would take most of the time.
     patch.setattr(
         stage2,
         "_trained",
-        lambda job, kind, source, train: evaluate.Decided(source.joined.logits["eeg"].softmax(1).numpy()),
+        lambda context, kind, source, train: evaluate.Predictions(source.joined.logits["eeg"].softmax(1).numpy()),
     )
     rows = []
     for seed in seeds:
         for number in (1, 2, 3):
             made = simulated.subject(seed, number)
             given = spoil(made.features)
-            patch.setattr(stage2, "_windows", lambda job, given=given: (given, []))
-            job = simulated.job(folder / f"{seed}-{number}", seed, made, cfg.FusionConfig(), EPOCHS)
+            patch.setattr(stage2, "_windows", lambda context, given=given: (given, []))
+            context = simulated.context(folder / f"{seed}-{number}", seed, made, cfg.FusionConfig(), EPOCHS)
             with reproducible(torch.device("cpu"), 1):
-                stage2.train_fusion(job)
-            fused = pd.read_parquet(job.run.predictions_file)
-            beside = pd.read_parquet(job.run.baselines_file)
+                stage2.train_fusion(context)
+            fused = pd.read_parquet(context.run.predictions_file)
+            beside = pd.read_parquet(context.run.baselines_file)
             every = pd.concat(
                 [fused.assign(stage="fusion"), beside, *[t.assign(stage=m) for m, t in made.predictions.items()]]
             )
@@ -88,46 +88,46 @@ def measured(
     return pd.DataFrame(rows)
 
 
-def faults(found: pd.DataFrame) -> list[str]:
-    """What is wrong with a fusion."""
-    said = []
+def failed_criteria(found: pd.DataFrame) -> list[str]:
+    """Return the criteria that a fusion fails."""
+    failed = []
     gain = float((found["fusion"] - found["single"]).mean())
     if gain < GAIN:
-        said.append(f"accuracy: {100 * gain:+.1f} points against the best single modality")
+        failed.append(f"accuracy: {100 * gain:+.1f} points against the best single modality")
     for modality in simulated.MODALITIES:
         shares = found.groupby(found["noise"] == modality)[modality].mean()
-        if shares[False] - shares[True] < TURNED_AWAY:
-            said.append(f"attention: {modality} {shares[True]:.2f} where it is noise, {shares[False]:.2f} elsewhere")
-    return said
+        if shares[False] - shares[True] < SHARE_DROP:
+            failed.append(f"attention: {modality} {shares[True]:.2f} where it is noise, {shares[False]:.2f} elsewhere")
+    return failed
 
 
-def test_the_fusion_beats_the_best_modality_and_turns_away_from_noise(
+def test_the_fusion_beats_the_best_modality_and_attends_less_to_noise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = measured(tmp_path, monkeypatch, SEEDS, as_they_are)
-    assert faults(found) == [], found.round(3).to_string()
+    found = evaluate_fusions(tmp_path, monkeypatch, SEEDS, unchanged)
+    assert failed_criteria(found) == [], found.round(3).to_string()
     noise = found.apply(lambda row: row[row["noise"]] == min(row[m] for m in simulated.MODALITIES), axis=1)
     assert noise.all(), found.round(3).to_string()
 
 
-def test_attention_that_goes_by_nothing_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uniform_attention_fails_the_criteria(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build = stage2.build.build
 
     def broken(spec):
         model = build(spec)
         assert isinstance(model, AttentionFusion)
-        model.key = Nothing(model.key.in_features, model.key.out_features)
+        model.key = ConstantKey(model.key.in_features, model.key.out_features)
         return model
 
     monkeypatch.setattr(stage2.build, "build", broken)
-    found = measured(tmp_path, monkeypatch, SEEDS[:1], as_they_are)
-    said = faults(found)
-    assert len(said) == 4, found.round(3).to_string()  # accuracy, and every modality's share
+    found = evaluate_fusions(tmp_path, monkeypatch, SEEDS[:1], unchanged)
+    failed = failed_criteria(found)
+    assert len(failed) == 4, found.round(3).to_string()  # accuracy, and every modality's share
     assert found["fusion"].to_numpy() == pytest.approx(found["fusion:mean"].to_numpy(), abs=0.01)
 
 
-def test_a_fusion_of_shuffled_features_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = measured(tmp_path, monkeypatch, SEEDS[:1], shuffled)
-    said = faults(found)
-    assert any(s.startswith("accuracy") for s in said), found.round(3).to_string()
-    assert any(s.startswith("attention") for s in said), found.round(3).to_string()
+def test_a_fusion_of_shuffled_features_fails_the_criteria(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = evaluate_fusions(tmp_path, monkeypatch, SEEDS[:1], shuffled)
+    failed = failed_criteria(found)
+    assert any(s.startswith("accuracy") for s in failed), found.round(3).to_string()
+    assert any(s.startswith("attention") for s in failed), found.round(3).to_string()

@@ -1,4 +1,4 @@
-"""The form for a new dataset: what is wrong is one sentence, and nothing is written before "Add"."""
+"""The form for a new dataset: each error is one sentence, and nothing is written before "Add"."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from failing import fails
 from streamlit.testing.v1 import AppTest
-from test_pages import checkpoints, opened, said
+from test_pages import checkpoints, open_page, page_text
 
 from eavdash.data.table import open_table
-from eavdash.errors import EavdashError
+from eavdash.errors import UsageError
 from eavdash.store import datasets
 from eavdash.ui.data import candidate
-from eavdash.ui.data.candidate import Wish
+from eavdash.ui.data.candidate import DatasetForm
 
 __all__ = ["checkpoints"]
 HEAD = "subject,trial,label,audio"
@@ -37,14 +38,14 @@ def sounds(tmp_path: Path) -> Path:
 
 
 def written(root: Path) -> list[str]:
-    """What the form could have written."""
+    """Return all files that the form could have written."""
     return sorted(str(p.relative_to(root)) for p in root.rglob("*") if ".datasets" in str(p)) if root.exists() else []
 
 
 def entered(
     app: AppTest, name: str, path: str = "", upload: tuple[str, bytes] | None = None, base: str = ""
 ) -> AppTest:
-    """The form filled in and checked."""
+    """Fill in the form and check it."""
     app.text_input(key="data_health_new_name").set_value(name)
     if upload is None:
         app.text_input(key="data_health_new_path").set_value(path)
@@ -62,19 +63,19 @@ def can_be_added(app: AppTest) -> bool:
 
 
 def test_the_form_is_open_while_the_list_is_empty_and_folded_afterwards(checkpoints: Path, sounds: Path) -> None:
-    assert "data_health_new_name" in [t.key for t in opened("health").text_input]
+    assert "data_health_new_name" in [t.key for t in open_page("health").text_input]
     datasets.add(checkpoints, "Sounds", sounds)
-    assert "data_health_new_name" not in [t.key for t in opened("health").text_input]
+    assert "data_health_new_name" not in [t.key for t in open_page("health").text_input]
 
 
 def test_a_path_is_checked_shown_and_added(checkpoints: Path, sounds: Path) -> None:
-    app = opened("health")
+    app = open_page("health")
     assert not can_be_added(app)
     entered(app, "Pilot in room 3", str(sounds))
-    text = said(app)
-    assert "4 trials of 2 subjects in 2 classes (calm, loud): this can be added." in text
-    assert "gone.wav" in text  # what cannot be used is said before it is accepted
-    assert "First trial read: subject anna, trial 0 (calm)" in text
+    text = page_text(app)
+    assert "4 trials of 2 subjects in 2 classes (calm, loud)" in text
+    assert "gone.wav" in text  # problems are shown before the dataset is added
+    assert "subject anna, trial 0 (calm)" in text
     counts = app.dataframe[0].value.set_index("Subject")
     assert counts["Audio"].to_dict() == {"anna": 2, "bo": 2}
     assert counts["Usable"].to_dict() == {"anna": True, "bo": False}
@@ -83,17 +84,17 @@ def test_a_path_is_checked_shown_and_added(checkpoints: Path, sounds: Path) -> N
     app.button(key="data_health_new_add").click().run()
     assert not app.exception
     assert [(d.name, d.path) for d in datasets.list_datasets(checkpoints)] == [("Pilot in room 3", str(sounds))]
-    assert "Pilot in room 3 is in the list of datasets." in said(app)
+    assert "Pilot in room 3 is in the list" in page_text(app)
     assert app.selectbox(key="data_health_path").value == str(sounds)
     assert "data_health_new_name" not in [t.key for t in app.text_input]
 
 
 def test_entries_that_change_after_the_check_cannot_be_added(checkpoints: Path, sounds: Path) -> None:
-    app = entered(opened("health"), "Pilot", str(sounds))
+    app = entered(open_page("health"), "Pilot", str(sounds))
     assert can_be_added(app)
     app.text_input(key="data_health_new_name").set_value("Other").run()
     assert not can_be_added(app)
-    assert "changed since they were checked" in said(app)
+    assert "changed since they were checked" in page_text(app)
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -104,8 +105,8 @@ def test_an_uploaded_table_is_kept_with_absolute_paths(checkpoints: Path, sounds
         content.write((sounds / "trials.csv").read_bytes())
     else:
         frame.assign(start=[0.0, None, 0.5, None]).to_parquet(content)
-    app = entered(opened("health"), "Pilot", upload=(f"mine.{kind}", content.getvalue()), base=str(sounds))
-    assert can_be_added(app), said(app)
+    app = entered(open_page("health"), "Pilot", upload=(f"mine.{kind}", content.getvalue()), base=str(sounds))
+    assert can_be_added(app), page_text(app)
     assert written(checkpoints) == []
     app.button(key="data_health_new_add").click().run()
     (dataset,) = datasets.list_datasets(checkpoints)
@@ -127,7 +128,7 @@ NAMES = ("a/b", "../up", "", "x" * 61, "Taken", "taken")
 def test_a_wrong_name_is_one_sentence(checkpoints: Path, sounds: Path, name: str) -> None:
     datasets.add(checkpoints, "Taken", sounds.parent / "elsewhere")
     before = written(checkpoints)
-    app = entered(opened("health", {"data_health_new_open": True}), name, str(sounds))
+    app = entered(open_page("health", {"data_health_new_open": True}), name, str(sounds))
     assert len(app.error) == 1
     assert app.error[0].value.startswith("dataset name")
     assert not can_be_added(app)
@@ -135,7 +136,7 @@ def test_a_wrong_name_is_one_sentence(checkpoints: Path, sounds: Path, name: str
 
 
 def make_wrong(folder: Path, what: str) -> str:
-    """A path that cannot be added, by what is wrong with it."""
+    """Make a path that cannot be added, by its problem."""
     path = folder / "trials.csv"
     contents = {
         "empty file": "",
@@ -158,7 +159,7 @@ def make_wrong(folder: Path, what: str) -> str:
 @pytest.mark.parametrize(
     ("what", "expected"),
     [
-        ("no path", "type its path on the server"),
+        ("no path", "dataset: expected"),
         ("missing folder", "expected a dataset folder or a trial table"),
         ("folder of nothing", "found neither"),
         ("empty file", "an empty file"),
@@ -171,17 +172,17 @@ def make_wrong(folder: Path, what: str) -> str:
     ],
 )
 def test_a_wrong_path_is_one_sentence(checkpoints: Path, tmp_path: Path, what: str, expected: str) -> None:
-    app = entered(opened("health"), "Pilot", make_wrong(tmp_path, what))
-    assert len(app.error) == 1, said(app)
+    app = entered(open_page("health"), "Pilot", make_wrong(tmp_path, what))
+    assert len(app.error) == 1, page_text(app)
     assert expected in app.error[0].value.replace("\\", "")
     assert not can_be_added(app)
     assert written(checkpoints) == []
 
 
-def test_a_path_that_is_in_the_list_says_under_which_name(checkpoints: Path, sounds: Path) -> None:
+def test_the_error_of_a_listed_path_names_the_dataset(checkpoints: Path, sounds: Path) -> None:
     datasets.add(checkpoints, "Sounds", sounds)
-    app = entered(opened("health", {"data_health_new_open": True}), "Again", str(sounds))
-    assert "found 'Sounds'; choose that one" in said(app)
+    app = entered(open_page("health", {"data_health_new_open": True}), "Again", str(sounds))
+    assert "'Sounds'" in page_text(app)
 
 
 @pytest.mark.parametrize(
@@ -197,8 +198,8 @@ def test_a_path_that_is_in_the_list_says_under_which_name(checkpoints: Path, sou
     ],
 )
 def test_a_wrong_upload_is_one_sentence(checkpoints: Path, file: str, content: bytes, base: str, expected: str) -> None:
-    app = entered(opened("health"), "Pilot", upload=(file, content), base=base)
-    assert len(app.error) == 1, said(app)
+    app = entered(open_page("health"), "Pilot", upload=(file, content), base=base)
+    assert len(app.error) == 1, page_text(app)
     assert expected in app.error[0].value.replace("\\", "")
     assert "/tmp/" not in app.error[0].value.replace("\\", "").replace(str(checkpoints), "")
     assert not can_be_added(app)
@@ -206,34 +207,34 @@ def test_a_wrong_upload_is_one_sentence(checkpoints: Path, file: str, content: b
 
 
 def test_no_upload_is_one_sentence(checkpoints: Path) -> None:
-    app = opened("health")
+    app = open_page("health")
     app.text_input(key="data_health_new_name").set_value("Pilot")
     app.radio(key="data_health_new_source").set_value("Upload a trial table").run()
     app.button(key="data_health_new_check").click().run()
-    assert "expected a .csv or .parquet file, found no file; choose one of at most 5 MB" in said(app)
+    assert "expected a .csv or .parquet file, found no file" in page_text(app)
 
 
 def test_200_megabytes_are_refused_before_they_are_read(checkpoints: Path) -> None:
-    wish = Wish("Pilot", file="huge.csv", size=200 * 2**20)
-    with pytest.raises(EavdashError, match="at most 5 MB, found 210 MB; copy it to the server"):
+    wish = DatasetForm("Pilot", file="huge.csv", size=200 * 2**20)
+    with fails(UsageError, where="huge.csv", expected="5 MB", found="210 MB"):
         candidate.check(checkpoints, wish)
 
 
-def test_a_name_that_was_taken_between_check_and_add_is_said(checkpoints: Path, sounds: Path) -> None:
-    app = entered(opened("health"), "Pilot", str(sounds))
+def test_a_name_taken_between_check_and_add_is_an_error(checkpoints: Path, sounds: Path) -> None:
+    app = entered(open_page("health"), "Pilot", str(sounds))
     datasets.add(checkpoints, "pilot", sounds.parent)
     app.button(key="data_health_new_add").click().run()
-    assert "expected a name that is not in the list" in said(app)
+    assert "dataset name" in page_text(app)
     assert [d.name for d in datasets.list_datasets(checkpoints)] == ["pilot"]
 
 
-def test_removing_takes_the_name_only(checkpoints: Path, sounds: Path) -> None:
+def test_removing_deletes_only_the_name(checkpoints: Path, sounds: Path) -> None:
     datasets.add(checkpoints, "Sounds", sounds)
     before = sorted((p, p.stat().st_mtime_ns) for p in sounds.rglob("*"))
-    app = opened("health", {"data_health_new_open": True})
+    app = open_page("health", {"data_health_new_open": True})
     assert app.button(key="data_health_new_remove").disabled
     app.selectbox(key="data_health_new_remove_name").select("Sounds").run()
     app.button(key="data_health_new_remove").click().run()
     assert datasets.list_datasets(checkpoints) == []
-    assert "its recordings were not touched" in said(app)
+    assert "Sounds was removed" in page_text(app)
     assert sorted((p, p.stat().st_mtime_ns) for p in sounds.rglob("*")) == before

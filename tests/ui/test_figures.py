@@ -1,4 +1,4 @@
-"""What figures say: positions, colours, notes, and that nothing is drawn where there is nothing."""
+"""Figures: positions, colours, notes, and empty figures without data."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_intervals_hold_the_accuracy_and_stay_within_bounds(scores: pd.DataFrame
         assert ((y - down)[:-1] >= -1e-9).all()
 
 
-def test_the_papers_values_are_hollow_and_lie_over_the_same_bars(scores: pd.DataFrame) -> None:
+def test_the_papers_values_are_hollow_and_over_the_same_bars(scores: pd.DataFrame) -> None:
     fig = bars(scores, paper=paper.table1())
     hollow = [t for t in fig.data if str(t.name).endswith("paper")]
     assert {t.marker.color for t in hollow} == {"rgba(0,0,0,0)"}
@@ -70,10 +70,10 @@ def test_the_papers_values_are_hollow_and_lie_over_the_same_bars(scores: pd.Data
 
 
 def test_order_and_filter(scores: pd.DataFrame) -> None:
-    best = results.order(scores, "fusion")
+    best = results.subject_order(scores, "fusion")
     values = scores[scores["stage"] == "fusion"].set_index("subject")["accuracy"]
     assert values[best].is_monotonic_decreasing
-    assert results.order(scores, "subject", ["10", "2"]) == ["2", "10"]
+    assert results.subject_order(scores, "subject", ["10", "2"]) == ["2", "10"]
 
 
 def test_a_click_on_the_average_is_no_subject() -> None:
@@ -81,7 +81,7 @@ def test_a_click_on_the_average_is_no_subject() -> None:
     assert results.clicked_subject([{"x": "7"}]) == "7"
 
 
-def test_the_table_says_n_and_the_spread(scores: pd.DataFrame) -> None:
+def test_the_table_has_n_and_the_spread(scores: pd.DataFrame) -> None:
     table = results.score_table(scores)
     assert table["subject"].tolist() == ["1", "2", "10", results.AVERAGE]
     assert "(n = 20)" in table["EEG"][0]
@@ -96,30 +96,30 @@ def test_too_few_subjects_get_no_p(scores: pd.DataFrame) -> None:
 
 def test_trials_view_has_one_row_per_trial(tmp_path: Path) -> None:
     trials = tables.trials(make_study(tmp_path, trials=10))
-    view = results.trials_view(trials, "1")
+    view = results.trial_table(trials, "1")
     assert view["trial"].tolist() == [str(2 * i + 2) for i in range(10)]
     assert {"Vision", "Fusion", "attention EEG, %"} <= set(view.columns)
     assert not {"fold", "seed"} & set(view.columns)
 
 
-def test_curves_leave_out_what_was_not_measured() -> None:
+def test_curves_leave_out_missing_values() -> None:
     fig = training.curves([{"epoch": 1, "loss": 1.0, "validation_loss": None}], "loss", "eeg")
     assert [t.name for t in fig.data] == ["training"]
 
 
 def test_attention_shares_fill_the_bar(tmp_path: Path) -> None:
     trials = tables.trials(make_study(tmp_path))
-    fused = attention.attended(trials)
+    fused = attention.decisions_with_attention(trials)
     fig = attention.attention_groups(fused, "label")
     total = np.sum([t.y for t in fig.data], axis=0)
     assert np.allclose(total, 100)
     assert all("n = 6" in x for x in fig.data[0].x)
     assert sum(attention.mean_shares(fused).values()) == pytest.approx(1)
-    assert attention.attended(trials[trials["stage"] == "eeg"]).empty
+    assert attention.decisions_with_attention(trials[trials["stage"] == "eeg"]).empty
 
 
 def test_overlay_marks_where_the_attribution_is() -> None:
-    frames = np.full((1, 8, 8, 3), 100, np.uint8)  # finer than the cells: drawn as it is
+    frames = np.full((1, 8, 8, 3), 100, np.uint8)  # smaller than the cells: drawn unchanged
     heat = np.zeros((1, 8, 8))
     heat[0, 2, 5], heat[0, 6, 1] = 1.0, -1.0
     (picture,) = explain.frame_overlays(frames, heat, 1.0, enlarge=16)
@@ -138,13 +138,13 @@ def test_long_spectrograms_are_thinned_and_keep_their_mean() -> None:
 
 def test_cells_are_means() -> None:
     values = np.arange(48.0).reshape(1, 6, 8)
-    assert explain.cells(values, 3, 2).shape == (1, 3, 2)
-    assert explain.cells(values, 3, 2)[0, 0, 0] == pytest.approx(values[0, :2, :4].mean())
-    assert explain.cells(values, 5, 3)[0, 0, 0] == pytest.approx(values[0, 0, :2].mean())
-    assert (explain.cells(values, 100, 100) == values).all()
+    assert explain.cell_means(values, 3, 2).shape == (1, 3, 2)
+    assert explain.cell_means(values, 3, 2)[0, 0, 0] == pytest.approx(values[0, :2, :4].mean())
+    assert explain.cell_means(values, 5, 3)[0, 0, 0] == pytest.approx(values[0, 0, :2].mean())
+    assert (explain.cell_means(values, 100, 100) == values).all()
 
 
-def test_scalp_map_or_why_there_is_none() -> None:
+def test_scalp_map_or_a_reason() -> None:
     names = ["Fp1", "Fp2", "C3", "C4", "O1", "O2", "EXG"]
     picture = explain.scalp(np.arange(7.0), names)
     assert isinstance(picture, bytes)
@@ -153,7 +153,7 @@ def test_scalp_map_or_why_there_is_none() -> None:
 
 
 def test_recordings() -> None:
-    assert "missing" not in data.facts({"label": "calm", "eeg": "x.mat", "start": 1.0, "place": ""})
+    assert "missing" not in data.trial_facts({"label": "calm", "eeg": "x.mat", "start": 1.0, "place": ""})
 
 
 @pytest.mark.parametrize(("p", "text"), [(0.00001, "p < 0.001"), (0.0314, "p = 0.031")])

@@ -1,4 +1,4 @@
-"""The health page in each of its states, shown a report made by hand; the scan is that of the tests of data."""
+"""The health page in each of its states, with a handmade report instead of a scan."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fake_health import empty_report, finding, make_report, with_odd_names
 from fake_study import make_study
 from streamlit.runtime.scriptrunner import StopException
 from streamlit.testing.v1 import AppTest
-from test_pages import ROOT, checkpoints, opened, said
+from test_pages import ROOT, checkpoints, open_page, page_text
 
 from eavdash.health.report import HealthReport
 from eavdash.store import datasets
@@ -22,7 +22,7 @@ Report = Callable[[int, int], None]
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    """A trial table of sounds, which the scan of these tests does not look at."""
+    """A trial table; its recordings do not exist, as these tests replace the scan."""
     folder = tmp_path / "set"
     folder.mkdir()
     (folder / "a.wav").write_bytes(b"RIFF")
@@ -33,7 +33,7 @@ def table(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def scan(monkeypatch: pytest.MonkeyPatch):
-    """What the scan answers; ``scan.calls`` holds the progress function and settings of each call."""
+    """A replaced scan; ``scan.answer`` is its report, ``scan.calls`` has the arguments of each call."""
 
     class Scan:
         def __init__(self) -> None:
@@ -50,19 +50,19 @@ def scan(monkeypatch: pytest.MonkeyPatch):
 
 
 def health(table: Path, **session: object) -> AppTest:
-    return opened("health", {"data_health_path": str(table), **session})
+    return open_page("health", {"data_health_path": str(table), **session})
 
 
 def keys(app: AppTest) -> set[str]:
     return {str(element.key) for kind in (app.button, app.download_button, app.dataframe) for element in kind}
 
 
-def test_ready_the_answer_comes_first(table: Path, scan) -> None:
+def test_ready_the_summary_comes_first(table: Path, scan) -> None:
     app = health(table)
     assert [e.value for e in app.error] == [
         "Some recordings cannot be used: 6 of 8 trials of 2 subjects are complete. 2 errors, 1 warning, 1 note."
     ]
-    assert "20 files looked at now, 4 unchanged since an earlier check" in said(app)
+    assert "20 files checked now, 4 unchanged" in page_text(app)
     shown = app.dataframe[0].value
     assert shown["Audio"].tolist() == [2, 4]
     assert shown["Audio missing"].tolist() == [2, 0]
@@ -71,7 +71,7 @@ def test_ready_the_answer_comes_first(table: Path, scan) -> None:
     } or len(app.get("plotly_chart")) == 3
 
 
-def test_whole_and_partly_usable_differ_in_colour_and_words(table: Path, scan) -> None:
+def test_whole_and_partly_usable_datasets_differ_in_colour_and_text(table: Path, scan) -> None:
     scan.answer = make_report(errors=0, warnings=0)
     assert [s.value for s in health(table).success] == ["All 8 trials of 2 subjects can be used. 1 note."]
 
@@ -84,7 +84,7 @@ def test_only_warnings_are_a_warning(table: Path, scan) -> None:
     assert len(app.warning) == 1
 
 
-def test_the_scan_is_told_where_to_remember_and_is_made_once(table: Path, scan, checkpoints: Path) -> None:
+def test_the_scan_uses_the_cache_and_runs_once(table: Path, scan, checkpoints: Path) -> None:
     app = health(table)
     app.run()
     assert scan.calls == [{"path": str(table), "cache": checkpoints / ".cache"}]
@@ -94,7 +94,7 @@ def test_the_scan_is_told_where_to_remember_and_is_made_once(table: Path, scan, 
     assert app.success
 
 
-def test_loading_the_bar_says_how_far_it_is(table: Path, scan) -> None:
+def test_loading_the_bar_shows_the_progress(table: Path, scan) -> None:
     def half(report: Report) -> HealthReport:
         report(100, 400)
         report(200, 400)  # too soon after the first to be shown
@@ -108,26 +108,26 @@ def test_loading_the_bar_says_how_far_it_is(table: Path, scan) -> None:
     scan.answer = half
     app = health(table)
     (bar,) = app.get("progress")
-    assert (bar.value, bar.text) == (25, "Looking at the recordings: 100 of 400 files")
+    assert (bar.value, bar.text) == (25, "Checking the recordings: 100 of 400 files")
     scan.answer = nearly
     (bar,) = app.run().get("progress")
     assert (bar.value, bar.text) == (100, "Comparing the recordings")
     assert not app.dataframe
 
 
-def test_a_large_dataset_is_asked_about_and_can_be_stopped_and_gone_on_with(
+def test_the_scan_of_a_large_dataset_is_confirmed_stopped_and_continued(
     table: Path, scan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eavdash.ui.parts.CHECK_AT_ONCE", 100)
+    monkeypatch.setattr("eavdash.ui.widgets.CHECK_AT_ONCE", 100)
     known = 0
 
     def many(report: Report) -> HealthReport:
         report(known, 12_600)
-        raise StopException  # somebody clicked "Stop": the script ends where it next speaks to the browser
+        raise StopException  # a click on "Stop" ends the script at its next message to the browser
 
     scan.answer = many
     app = health(table)
-    assert "12,600 files" in said(app)
+    assert "12,600 files" in page_text(app)
     assert not app.dataframe
     assert not app.get("progress")
     app.button(key="data_health_start").click().run()
@@ -135,15 +135,15 @@ def test_a_large_dataset_is_asked_about_and_can_be_stopped_and_gone_on_with(
     known = 500
     assert app.button(key="data_health_start").label == "Stop"
     app.button(key="data_health_start").click().run()
-    assert "The check was stopped: 500 of 12,600 files are known." in said(app)
+    assert "The check was stopped: 500 of 12,600 files" in page_text(app)
     scan.answer = make_report()
     app.button(key="data_health_start").click().run()
     assert app.dataframe
     assert "data_health_start" not in keys(app)
 
 
-def test_what_is_known_already_is_not_asked_about(table: Path, scan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eavdash.ui.parts.CHECK_AT_ONCE", 100)
+def test_files_checked_earlier_need_no_confirmation(table: Path, scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eavdash.ui.widgets.CHECK_AT_ONCE", 100)
 
     def nearly(report: Report) -> HealthReport:
         report(12_550, 12_600)
@@ -157,31 +157,31 @@ def test_what_is_known_already_is_not_asked_about(table: Path, scan, monkeypatch
 def test_failed_a_dataset_that_cannot_be_opened_is_one_sentence(tmp_path: Path) -> None:
     app = health(tmp_path / "none")
     assert len(app.error) == 1
-    assert "expected a dataset folder or a trial table" in said(app)
+    assert "expected a dataset folder or a trial table" in page_text(app)
 
 
 def test_failed_while_it_is_scanned(table: Path, scan) -> None:
     scan.answer = empty_report()
     app = health(table)
-    assert "This dataset cannot be used as it is." in said(app)
-    assert "record 1 again" in said(app)
+    assert "This dataset cannot be used as it is." in page_text(app)
+    assert "record 1 again" in page_text(app)
     assert "data_health_table" not in keys(app)
 
 
-def test_nothing_was_found(table: Path, scan) -> None:
+def test_no_findings(table: Path, scan) -> None:
     scan.answer = make_report(errors=0, warnings=0, notes=0)
-    assert "Nothing was found." in said(health(table))
+    assert "No problems found." in page_text(health(table))
 
 
 def bullets(app: AppTest) -> list[str]:
     return [line for m in app.markdown for line in m.value.splitlines() if line.startswith("- :")]
 
 
-def test_findings_are_filtered_by_severity_and_say_the_remedy(table: Path, scan) -> None:
+def test_findings_are_filtered_by_severity_and_have_a_remedy(table: Path, scan) -> None:
     app = health(table)
     assert app.button_group(key="data_health_severity").value == ["error", "warning"]
     assert len(bullets(app)) == 3
-    assert "record 0 again" in said(app)
+    assert "record 0 again" in page_text(app)
     app.button_group(key="data_health_severity").set_value(["info"]).run()
     assert len(bullets(app)) == 1
     assert bullets(app)[0].startswith("- :gray-badge[note]")
@@ -198,7 +198,7 @@ def test_another_report_shows_its_own_severities(table: Path, scan) -> None:
     assert len(bullets(app)) == 1
 
 
-def test_texts_of_findings_are_not_taken_for_markdown(table: Path, scan) -> None:
+def test_markdown_in_findings_is_escaped(table: Path, scan) -> None:
     line = bullets(health(table))[0]
     assert r"0\_a\*b.wav" in line
     assert r"\$1 \[x\]" in line
@@ -229,11 +229,11 @@ def test_recordings_are_shown_a_modality_and_a_subject_at_a_time(table: Path, sc
     assert "Clipped, %" in frame
 
 
-def test_what_protocols_leave_and_why_one_cannot_be_used(table: Path, scan) -> None:
+def test_trials_per_protocol_and_the_problem_of_one(table: Path, scan) -> None:
     app = health(table, data_health_folds_open=True)
     (shown,) = [d.value for d in app.dataframe if "Protocol" in d.value]
     assert shown["Folds"].tolist() == [3, 0]
-    assert "needs 3 subjects" in said(app)
+    assert "needs 3 subjects" in page_text(app)
     (folds,) = [d.value for d in app.dataframe if "Fold" in d.value]
     assert len(folds) == 3
 
@@ -256,7 +256,7 @@ def test_exports_are_made_of_the_report(table: Path, scan, monkeypatch: pytest.M
 def test_names_that_are_not_utf8_do_not_stop_the_page(table: Path, scan) -> None:
     scan.answer = with_odd_names(make_report())
     app = health(table, data_health_recordings_open=True)
-    assert "caf?.wav" in said(app)
+    assert "caf?.wav" in page_text(app)
 
 
 def test_the_contact_sheet_is_made_on_request_and_once(
@@ -293,21 +293,21 @@ def test_a_contact_sheet_that_cannot_be_made_is_a_sentence(table: Path, scan, mo
     monkeypatch.setitem(__import__("sys").modules, "eavdash.data.video.contact_sheet", module)
     app = health(table)
     app.button(key="data_health_sheet_go").click().run()
-    assert "pip install it" in said(app)
+    assert "pip install it" in page_text(app)
 
 
 @pytest.mark.parametrize(("page", "key"), [("health", "data_health_path"), ("launch", "training_launch_dataset")])
-def test_the_dataset_field_offers_the_list_and_the_studys(
+def test_the_dataset_field_offers_the_list_and_the_studys_dataset(
     page: str, key: str, table: Path, scan, checkpoints: Path
 ) -> None:
     make_study(checkpoints, "first", dataset=table)
     datasets.add(checkpoints, "Pilot", table.parent / "elsewhere")
-    app = opened(page)
+    app = open_page(page)
     field = app.selectbox(key=key)
     assert field.value is None
     assert field.options == [f"Pilot · {table.parent / 'elsewhere'}", str(table)]
     field.select(str(table.parent / "elsewhere")).run()
-    assert "elsewhere: expected a dataset folder" in said(app)
+    assert "elsewhere: expected a dataset folder" in page_text(app)
     app.switch_page(str(ROOT / "pages/training/monitor.py")).run()
     app.switch_page(str(ROOT / f"pages/{'data' if page == 'health' else 'training'}/{page}.py")).run()
     assert app.selectbox(key=key).value == str(table.parent / "elsewhere")
@@ -315,15 +315,17 @@ def test_the_dataset_field_offers_the_list_and_the_studys(
 
 def test_a_typed_name_is_the_dataset_of_that_name(table: Path, scan, checkpoints: Path) -> None:
     datasets.add(checkpoints, "Pilot", table)
-    app = opened("health", {"data_health_path": " Pilot "})
+    app = open_page("health", {"data_health_path": " Pilot "})
     assert [call["path"] for call in scan.calls] == [str(table)]
     assert app.selectbox(key="data_health_path").value == str(table)
 
 
 @pytest.mark.parametrize("panel", [False, True])
-def test_a_damaged_list_is_said_and_does_not_stop_the_page(table: Path, scan, checkpoints: Path, panel: bool) -> None:
+def test_a_damaged_list_is_reported_and_does_not_stop_the_page(
+    table: Path, scan, checkpoints: Path, panel: bool
+) -> None:
     checkpoints.mkdir()
     datasets.list_file(checkpoints).write_text("{")
     app = health(table, data_health_new_open=panel)
-    assert ".datasets.json: expected the list of datasets" in said(app)
+    assert ".datasets.json: expected the list of datasets" in page_text(app)
     assert app.dataframe

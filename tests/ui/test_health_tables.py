@@ -1,4 +1,4 @@
-"""What the health page shows and exports is what the report says."""
+"""The health page's tables and downloads match the report."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from eavdash.ui.figures import health as figures
 from eavdash.ui.figures import health_tables as tables
 
 
-def test_the_findings_file_holds_every_finding_as_it_is() -> None:
+def test_the_findings_file_has_every_finding_unchanged() -> None:
     report = make_report()
     read = pd.read_csv(io.BytesIO(tables.findings_csv(report)), keep_default_na=False)
     assert read.to_dict("records") == [asdict(f) for f in report.findings]
 
 
-def test_the_recordings_file_holds_every_measure_as_it_is() -> None:
+def test_the_recordings_file_has_every_measure_unchanged() -> None:
     report = make_report()
     texts = dict.fromkeys(report.recordings.select_dtypes(exclude="number"), str)
     read = pd.read_csv(io.BytesIO(tables.recordings_csv(report)), dtype=texts, keep_default_na=False, na_values=[""])
@@ -35,7 +35,7 @@ def test_the_json_file_is_the_report() -> None:
     assert json.loads(text) == json.loads(json.dumps(report.to_dict()))
 
 
-def test_files_of_reports_without_anything_have_their_headings() -> None:
+def test_files_of_empty_reports_have_headings() -> None:
     report = empty_report()
     assert tables.findings_csv(replace(report, findings=())).decode().strip() == (
         "severity,subject,modality,file,message,remedy"
@@ -56,7 +56,7 @@ def test_names_that_are_not_utf8_are_shown_and_exported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("report", "said"),
+    ("report", "expected"),
     [
         (make_report(errors=0), "All 8 trials of 2 subjects can be used."),
         (make_report(errors=0, subjects=1), "All 4 trials of 1 subject can be used."),
@@ -68,8 +68,8 @@ def test_names_that_are_not_utf8_are_shown_and_exported() -> None:
         ),
     ],
 )
-def test_the_answer_is_a_sentence_with_its_counts(report, said: str) -> None:
-    assert tables.verdict(report) == said
+def test_the_summary_is_a_sentence_with_counts(report, expected: str) -> None:
+    assert tables.summary_sentence(report) == expected
 
 
 def test_severities_are_counted() -> None:
@@ -78,19 +78,19 @@ def test_severities_are_counted() -> None:
     assert tables.severities(()) == ""
 
 
-def test_what_is_missing_nowhere_has_no_column_and_gaps_are_tinted() -> None:
+def test_a_modality_without_gaps_has_no_missing_column_and_gaps_are_highlighted() -> None:
     shown = tables.subject_table(make_report().table)
     assert list(shown) == [
         *("Subject", "Trials", "Complete", "Vision", "Audio", "EEG", "Audio missing", "Errors", "Warnings")
     ]
-    tinted = tables.marked(shown).to_html()
+    tinted = tables.highlight_gaps(shown).to_html()
     assert tinted.count("background-color") == 1  # one rule, for the cells with a gap
     whole = tables.subject_table(make_report(errors=0).table)
     assert "Audio missing" not in whole
-    assert "background-color" not in tables.marked(whole).to_html()
+    assert "background-color" not in tables.highlight_gaps(whole).to_html()
 
 
-def test_recordings_are_shown_with_the_measures_that_they_have() -> None:
+def test_recordings_are_shown_with_their_own_measures() -> None:
     report = make_report()
     audio = tables.recordings_table(report.recordings, "audio", "1")
     assert list(audio) == [
@@ -107,7 +107,7 @@ def test_recordings_are_shown_with_the_measures_that_they_have() -> None:
     assert list(audio["File"]) == [f"{n}.audio" for n in range(4)]
     every = tables.recordings_table(report.recordings, "eeg")
     assert len(every) == 8
-    assert "Which are flat" in every
+    assert "Names of flat channels" in every
     assert "Problem" not in every
     assert every["File"].iloc[-1] == "s_2/3.eeg"
 
@@ -118,18 +118,18 @@ def test_every_measure_of_a_report_has_a_heading() -> None:
     assert set(NUMBERS) - set(tables.MEASURES) == set()
 
 
-def test_a_protocol_is_a_line_with_its_least_and_most() -> None:
+def test_a_protocol_is_a_row_with_its_range() -> None:
     table = tables.outlook_table(make_report().outlook)
     assert list(table["Protocol"]) == ["conversation", "loso"]
     assert list(table["Folds"]) == [3, 0]
     assert list(table["Train trials"]) == ["2 to 4", "–"]
     assert list(table["Test trials"]) == ["1", "–"]
-    assert tables.outlook_problems(make_report().outlook) == ["loso: needs 3 subjects"]
-    assert len(tables.folds_table(make_report().outlook, "conversation")) == 3
-    assert tables.folds_table(make_report().outlook, "loso").empty
+    assert tables.outlook_problems(make_report().split_preview) == ["loso: needs 3 subjects"]
+    assert len(tables.folds_table(make_report().split_preview, "conversation")) == 3
+    assert tables.folds_table(make_report().split_preview, "loso").empty
 
 
-def test_durations_are_drawn_from_shortest_to_longest() -> None:
+def test_durations_are_drawn_from_minimum_to_maximum() -> None:
     traces = {t.name: t for t in figures.durations(make_report().recordings).data}
     assert list(traces) == ["Vision", "Audio", "EEG"]
     audio = traces["Audio"]
@@ -139,7 +139,7 @@ def test_durations_are_drawn_from_shortest_to_longest() -> None:
     assert list(audio.error_y.arrayminus) == [1.5, 1.5]
 
 
-def test_faces_are_shares_of_the_frames_that_were_searched() -> None:
+def test_faces_are_shares_of_the_checked_frames() -> None:
     report = make_report()
     figure = figures.faces(report.recordings)
     assert figure is not None

@@ -1,11 +1,11 @@
-"""Where runs are computed, as the launch form asks it, and what a place lacks, said before anything is queued."""
+"""The launch form's execution settings, and the check of the executor before anything is queued."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from test_pages import checkpoints, opened
+from test_pages import checkpoints, open_page
 from test_pages_data import fill_in, sounds
 
 from eavdash.config.schema import Execution
@@ -15,7 +15,7 @@ __all__ = ["checkpoints", "sounds"]
 
 
 class Cluster:
-    """A place that lacks what it is told to lack."""
+    """An executor with the given problems."""
 
     has_queue = True
 
@@ -35,7 +35,7 @@ def queued(monkeypatch: pytest.MonkeyPatch) -> list[Execution]:
 
 def test_settings_reach_the_queue(sounds: Path, checkpoints: Path, queued: list, monkeypatch) -> None:
     monkeypatch.setitem(executors._executors, "slurm", Cluster(executors.NOTE + "no node was free."))
-    app = fill_in(opened("launch", {"training_launch_dataset": str(sounds)}), "voices")
+    app = fill_in(open_page("launch", {"training_launch_dataset": str(sounds)}), "voices")
     app.selectbox(key="training_launch_executor").select("slurm").run()
     app.text_input(key="training_launch_slurm").set_value("partition=gpu time=04:00:00")
     app.selectbox(key="training_launch_shares").select(2)
@@ -45,11 +45,11 @@ def test_settings_reach_the_queue(sounds: Path, checkpoints: Path, queued: list,
     assert queued == [Execution(executor="slurm", slurm=("partition=gpu", "time=04:00:00"), runs_per_gpu=2, priority=7)]
 
 
-def test_a_place_that_lacks_something_is_asked_and_refused(
+def test_an_executor_with_a_problem_is_checked_and_refused(
     sounds: Path, checkpoints: Path, queued: list, monkeypatch
 ) -> None:
     monkeypatch.setitem(executors._executors, "ray", Cluster("http://lab: expected a Ray head, found none; start it."))
-    app = fill_in(opened("launch", {"training_launch_dataset": str(sounds)}), "voices")
+    app = fill_in(open_page("launch", {"training_launch_dataset": str(sounds)}), "voices")
     app.selectbox(key="training_launch_executor").select("ray").run()
     app.button(key="training_launch_check").click().run()
     assert any("expected a Ray head" in box.value for box in app.error)
@@ -59,11 +59,11 @@ def test_a_place_that_lacks_something_is_asked_and_refused(
     assert not list(checkpoints.glob("*/study.json"))
 
 
-def test_this_machine_is_asked_too(sounds: Path, queued: list, monkeypatch) -> None:
+def test_this_machine_is_checked_too(sounds: Path, queued: list, monkeypatch) -> None:
     monkeypatch.setenv("EAVDASH_GPUS", "")
-    app = fill_in(opened("launch", {"training_launch_dataset": str(sounds)}), "voices")
+    app = fill_in(open_page("launch", {"training_launch_dataset": str(sounds)}), "voices")
     app.button(key="training_launch_check").click().run()
-    assert [box.value for box in app.success] == ["This machine: all that runs need is there."]
+    assert [box.value for box in app.success] == ["This machine: ready to compute runs."]
     app.selectbox(key="training_launch_device").select("cuda").run()
     app.button(key="training_launch_check").click().run()
     assert any("found no GPU" in box.value for box in app.error)

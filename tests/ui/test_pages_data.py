@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from fake_study import make_study
-from test_pages import ROOT, checkpoints, opened, said
+from test_pages import ROOT, checkpoints, open_page, page_text
 
 from eavdash.store import find_study
 from eavdash.ui import cached_data
@@ -33,44 +33,42 @@ def sounds(tmp_path: Path) -> Path:
     return folder
 
 
-def test_health_counts_and_says_what_to_mend(sounds: Path) -> None:
-    app = opened("health", {"data_health_path": str(sounds)})
+def test_health_counts_trials_and_reports_problems(sounds: Path) -> None:
+    app = open_page("health", {"data_health_path": str(sounds)})
     table = app.dataframe[0].value.set_index("Subject")
     assert table["Audio"].to_dict() == {"anna": 8, "bo": 7}
     assert any("cannot be used" in e.value for e in app.error)
-    assert "bo" in said(app)
+    assert "bo" in page_text(app)
 
 
 def test_health_of_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
-    app = opened("health", {"data_health_path": str(tmp_path / "none")})
+    app = open_page("health", {"data_health_path": str(tmp_path / "none")})
     assert len(app.error) == 1
 
 
-def test_many_recordings_are_looked_at_on_request_and_known_afterwards(
-    sounds: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("eavdash.ui.parts.CHECK_AT_ONCE", 3)
-    app = opened("health", {"data_health_path": str(sounds)})
+def test_many_recordings_are_checked_on_request_and_cached(sounds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eavdash.ui.widgets.CHECK_AT_ONCE", 3)
+    app = open_page("health", {"data_health_path": str(sounds)})
     assert not app.dataframe
-    # The file of no bytes is not opened.
-    assert "16 files: opening every one takes some minutes the first time." in said(app)
+    # The empty file is not opened.
+    assert "16 files: " in page_text(app)
     app.button(key="data_health_start").click().run()
     assert not app.exception
-    assert "15 files looked at now, 0 unchanged" in said(app)
-    # Another session of a server that was started again: the measures are in the cache, and nothing is asked.
-    cached_data.forget_health(str(sounds))
-    app = opened("health", {"data_health_path": str(sounds)})
-    assert "0 files looked at now, 15 unchanged" in said(app)
+    assert "15 files checked now, 0 unchanged" in page_text(app)
+    # A new session after a server restart: the measures are cached, and no confirmation is needed.
+    cached_data.forget_health_report(str(sounds))
+    app = open_page("health", {"data_health_path": str(sounds)})
+    assert "0 files checked now, 15 unchanged" in page_text(app)
     soundfile.write(sounds / "anna_1.wav", np.zeros(16000, np.float32), 16000)
     app.button(key="data_health_again").click().run()
-    assert "1 file looked at now, 14 unchanged" in said(app)
+    assert "1 file checked now, 14 unchanged" in page_text(app)
 
 
-def test_a_trial_is_shown_with_what_was_not_recorded(sounds: Path) -> None:
-    app = opened("trials", {"data_trials_path": str(sounds)})
-    text = said(app)
+def test_a_trial_is_shown_with_its_missing_modalities(sounds: Path) -> None:
+    app = open_page("trials", {"data_trials_path": str(sounds)})
+    text = page_text(app)
     assert "place lab" in text
-    assert "Not recorded in this trial." in text
+    assert "not recorded in this trial" in text
     app.selectbox(key="data_trials_subject").select("bo").run()
     app.selectbox(key="data_trials_trial").select("7").run()
     assert not app.exception
@@ -78,7 +76,7 @@ def test_a_trial_is_shown_with_what_was_not_recorded(sounds: Path) -> None:
 
 
 def fill_in(app, name: str):
-    """Name the study and train only what the table has."""
+    """Enter a study name, and train only the modality of the table."""
     app.text_input(key="training_launch_name").set_value(name)
     app.multiselect(key="training_launch_stages").set_value(["audio"])
     app.multiselect(key="training_launch_subjects").set_value(["anna"])
@@ -88,30 +86,30 @@ def fill_in(app, name: str):
 def test_a_study_is_planned_and_launched_once(sounds: Path, checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr("eavdash.jobs.queue.submit", lambda study, runs, execution: asked.append((study.name, runs)))
-    app = fill_in(opened("launch", {"training_launch_dataset": str(sounds)}), "voices")
-    assert "4 runs" in said(app)
-    assert "n = 8 trials" in said(app)
+    app = fill_in(open_page("launch", {"training_launch_dataset": str(sounds)}), "voices")
+    assert "4 runs" in page_text(app)
+    assert "n = 8 trials" in page_text(app)
     assert not checkpoints.exists() or not (checkpoints / "voices").exists()
     app.button(key="training_launch_queue").click().run()
     assert not app.exception
-    assert "Queued: 4 runs of the study voices." in said(app)
+    assert "Queued: 4 runs of the study voices." in page_text(app)
     assert app.selectbox(key="study").value == "voices"
     app.button(key="training_launch_queue").click().run()
     study = find_study(checkpoints, "voices")
     assert [runs for _, runs in asked] == [[r.name for r in study.runs()]] * 2
     assert len(study.runs()) == 4
     assert study.study()["config"]["stages"] == ["audio"]
-    assert "exist already" in said(app)
+    assert "exist already" in page_text(app)
 
 
 def test_the_preset_fills_in_the_published_configuration(sounds: Path) -> None:
-    app = opened("launch", {"training_launch_dataset": str(sounds)})
+    app = open_page("launch", {"training_launch_dataset": str(sounds)})
     app.selectbox(key="training_launch_preset").select("paper").run()
     assert app.selectbox(key="training_launch_protocol").value == "paper"
     assert app.selectbox(key="training_launch_eeg_encoder").value == "yin"
     assert app.selectbox(key="training_launch_fusion").value == "paper"
     fill_in(app, "published")
-    assert "optimistic" in said(app)
+    assert "optimistic" in page_text(app)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +124,7 @@ def test_the_preset_fills_in_the_published_configuration(sounds: Path) -> None:
 def test_a_wrong_entry_is_one_sentence_and_nothing_can_be_queued(
     sounds: Path, key: str, value: str, expected: str
 ) -> None:
-    app = fill_in(opened("launch", {"training_launch_dataset": str(sounds)}), "voices")
+    app = fill_in(open_page("launch", {"training_launch_dataset": str(sounds)}), "voices")
     app.text_input(key=key).set_value(value).run()
     assert not app.exception
     assert expected in " ".join(e.value.replace("\\", "") for e in app.error)
@@ -135,12 +133,12 @@ def test_a_wrong_entry_is_one_sentence_and_nothing_can_be_queued(
 
 def test_a_name_that_is_taken_shows_the_difference(sounds: Path, checkpoints: Path) -> None:
     make_study(checkpoints, "voices", dataset=sounds)
-    app = fill_in(opened("launch", {"training_launch_dataset": str(sounds)}), "voices")
+    app = fill_in(open_page("launch", {"training_launch_dataset": str(sounds)}), "voices")
     assert any("another name" in e.value for e in app.error)
 
 
 def test_the_form_keeps_its_values_while_other_pages_are_shown(sounds: Path) -> None:
-    app = fill_in(opened("launch", {"training_launch_dataset": str(sounds)}), "voices")
+    app = fill_in(open_page("launch", {"training_launch_dataset": str(sounds)}), "voices")
     app.switch_page(str(ROOT / "pages/training/monitor.py")).run()
     app.switch_page("pages/training/launch.py").run()
     assert app.text_input(key="training_launch_name").value == "voices"

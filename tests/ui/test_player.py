@@ -1,4 +1,4 @@
-"""What the player is sent: all of it, in little, and only what its session may read."""
+"""The player's data: complete, small, and readable only by its session."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from test_pages import checkpoints, opened, said
+from test_pages import checkpoints, open_page, page_text
 
 from eavdash.config.schema import StudyConfig
 from eavdash.data.eeg.bandpower import band_power
@@ -44,23 +44,23 @@ def trial(channels: tuple[str, ...] = EAV_CHANNELS, duration: float = 20.0) -> T
 
 
 def unpacked(data: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What the browser reads."""
+    """Unpack the data as the browser does."""
     assert data[:4] == packing.MAGIC
     length = int.from_bytes(data[4:8], "little")
     header = json.loads(data[8 : 8 + length], parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     arrays = {}
-    for name, place in header["arrays"].items():
-        at = 8 + length + place["at"]
+    for name, entry in header["arrays"].items():
+        at = 8 + length + entry["at"]
         assert at % 4 == 0
-        count = int(np.prod(place["shape"]))
-        found = np.frombuffer(data, np.dtype(place["type"]).newbyteorder("<"), count, at)
-        arrays[name] = found.reshape(place["shape"])
+        count = int(np.prod(entry["shape"]))
+        values = np.frombuffer(data, np.dtype(entry["type"]).newbyteorder("<"), count, at)
+        arrays[name] = values.reshape(entry["shape"])
     return header, arrays
 
 
-def test_everything_arrives_nearly_as_it_was() -> None:
+def test_all_values_arrive_nearly_unchanged() -> None:
     shown = trial()
-    data = packing.packed(*packing.described(shown))
+    data = packing.pack(*packing.describe(shown))
     assert len(data) < 1_000_000, "20 s of 30 channels"
     header, arrays = unpacked(data)
     eeg, sound = shown.eeg, shown.audio
@@ -76,23 +76,23 @@ def test_everything_arrives_nearly_as_it_was() -> None:
     assert arrays["high"].max() * header["audio"]["peak"] / 32767 == pytest.approx(0.25, abs=1e-4)
     assert arrays["logmel"].shape == (800, 128)
     assert header["duration"] == 20
-    assert packing.described(shown)[0]["id"] == header["id"]
-    assert packing.described(trial(duration=19.0))[0]["id"] != header["id"]
+    assert packing.describe(shown)[0]["id"] == header["id"]
+    assert packing.describe(trial(duration=19.0))[0]["id"] != header["id"]
 
 
-def test_a_minute_of_many_channels_is_still_little() -> None:
-    assert len(packing.packed(*packing.described(trial(duration=60.0)))) < 1_500_000
+def test_a_minute_of_many_channels_is_small() -> None:
+    assert len(packing.pack(*packing.describe(trial(duration=60.0)))) < 1_500_000
 
 
 def test_flat_and_unplaced_channels() -> None:
     shown = trial(("X1", "X2"))
     assert shown.eeg is not None
     shown.eeg.microvolt[0] = 0
-    header, arrays = unpacked(packing.packed(*packing.described(shown)))
+    header, arrays = unpacked(packing.pack(*packing.describe(shown)))
     assert header["eeg"]["scalp"] is None
     assert "weights" not in arrays
     assert not arrays["eeg"][0].any()
-    empty = packing.described(TrialPreview("1", "2", "calm"))[0]
+    empty = packing.describe(TrialPreview("1", "2", "calm"))[0]
     assert (empty["audio"], empty["eeg"]) == (None, None)
 
 
@@ -108,7 +108,7 @@ def test_overlays_are_scaled_and_bounded() -> None:
         Overlay("spectrogram", np.ones((3000, 128)), time, "bands"),
         Overlay("scalp", np.ones((3000, 30)), time, "head"),
     ]
-    header, arrays = unpacked(packing.packed(*packing.described(trial(), overlays)))
+    header, arrays = unpacked(packing.pack(*packing.describe(trial(), overlays)))
     assert [o["lane"] for o in header["overlays"]] == ["video", "eeg", "waveform", "spectrogram", "scalp"]
     assert header["overlays"][0]["opacity"] == 0.5
     shapes = [arrays[f"overlay{n}"].shape for n in range(5)]
@@ -130,17 +130,17 @@ def test_overlays_are_scaled_and_bounded() -> None:
         ("waveform", (0,), 0),
     ],
 )
-def test_an_overlay_that_does_not_fit_is_named(lane: str, shape: tuple[int, ...], times: int) -> None:
+def test_an_overlay_that_does_not_match_is_named(lane: str, shape: tuple[int, ...], times: int) -> None:
     with pytest.raises(ValueError, match="overlay 'mine': expected"):
-        packing.described(trial(), [Overlay(lane, np.zeros(shape), np.arange(times), "mine")])
+        packing.describe(trial(), [Overlay(lane, np.zeros(shape), np.arange(times), "mine")])
 
 
-def test_only_what_was_told_of_this_trial_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_time_in_this_trial_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = trial()
-    told: dict[str, Any] = {}
-    monkeypatch.setattr(component, "_component", lambda **given: told)
+    result: dict[str, Any] = {}
+    monkeypatch.setattr(component, "_component", lambda **given: result)
     assert player(PlayerTrial(shown), "key") is None
-    told["moment"] = {"id": packing.described(shown)[0]["id"], "time": 3.25}
+    result["moment"] = {"id": packing.describe(shown)[0]["id"], "time": 3.25}
     assert player(PlayerTrial(shown), "key") == 3.25
     assert player(PlayerTrial(trial(duration=19.0)), "key") is None, "the moment of another trial"
 
@@ -163,7 +163,7 @@ def test_without_our_server_recordings_go_through_streamlits_store(
     sent = []
     usual = component._component
     monkeypatch.setattr(component, "_component", lambda **given: sent.append(given["data"]) or usual(**given))
-    app = opened("trials", {"data_trials_path": str(sounds)})
+    app = open_page("trials", {"data_trials_path": str(sounds)})
     assert not app.exception
     header, _ = unpacked(sent[-1])
     assert header["media"]["moving"] is False
@@ -176,7 +176,7 @@ def test_a_recording_that_was_replaced_is_read_again(sounds: Path, monkeypatch: 
     sent = []
     usual = component._component
     monkeypatch.setattr(component, "_component", lambda **given: sent.append(given["data"]) or usual(**given))
-    app = opened("trials", {"data_trials_path": str(sounds)})
+    app = open_page("trials", {"data_trials_path": str(sounds)})
     soundfile.write(sounds / "0.wav", np.zeros(16000 * 3), 16000)
     app.run()
     assert [unpacked(data)[0]["duration"] for data in (sent[0], sent[-1])] == [1, 3]
@@ -196,7 +196,7 @@ def test_names_of_files_need_not_be_utf8(sounds: Path) -> None:
 
 
 def test_previous_next_and_filters(sounds: Path) -> None:
-    app = opened("trials", {"data_trials_path": str(sounds)})
+    app = open_page("trials", {"data_trials_path": str(sounds)})
     trial = app.selectbox(key="data_trials_trial")
     assert trial.value == "0"
     assert app.button(key="data_trials_previous").disabled
@@ -217,7 +217,7 @@ def test_previous_next_and_filters(sounds: Path) -> None:
 
 
 def test_a_long_trial_is_shown_in_parts(sounds: Path) -> None:
-    app = opened("trials", {"data_trials_path": str(sounds), "data_trials_trial": "2"})
+    app = open_page("trials", {"data_trials_path": str(sounds), "data_trials_trial": "2"})
     choice = app.selectbox(key="data_trials_part-anna-2")
     assert "90 s" in choice.label
     assert choice.options == ["0–60 s", "60–90 s"]
@@ -225,4 +225,4 @@ def test_a_long_trial_is_shown_in_parts(sounds: Path) -> None:
     assert not app.exception
     app.button(key="data_trials_previous").click().run()
     assert not app.exception
-    assert "Not recorded in this trial." in said(app)
+    assert "not recorded in this trial" in page_text(app)

@@ -1,5 +1,5 @@
-"""What the server does besides ``streamlit run``: links to pages work as the first request, and recordings have a route
-that only the session they are for can read."""
+"""The server's additions to ``streamlit run``: page links work as the first request, and recordings have a private
+route per session."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from eavdash.ui import media, server
 CONTENT = bytes(range(256)) * 40
 SESSION, COOKIE = "a-session", "2|00000000|00112233445566778899aabbccddeeff|1700000000"
 OTHER_COOKIE = "2|00000000|ff112233445566778899aabbccddeeff|1700000000"
-#: The same secret as COOKIE, masked otherwise: what the browser may hold a request later.
+#: The same secret as COOKIE with another mask, as the browser may have in a later request.
 MASKED_COOKIE = "2|01010101|01102332455467768998abbacddceffe|1700000000"
 
 
-def test_app_py_does_the_routing_from_the_first_request_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_app_py_routes_from_the_first_request_on(monkeypatch: pytest.MonkeyPatch) -> None:
     from streamlit.runtime.pages_manager import PagesManager
     from streamlit.web import cli
     from streamlit.web.server.starlette import starlette_app
@@ -37,7 +37,7 @@ def test_app_py_does_the_routing_from_the_first_request_on(monkeypatch: pytest.M
 
 
 class Answer:
-    """A response of the app under test."""
+    """A response of the tested app."""
 
     def __init__(self, messages: list[dict[str, Any]]) -> None:
         self.status = messages[0]["status"]
@@ -84,7 +84,7 @@ def ask(path: str, *, method: str = "GET", cookie: str = COOKIE, **headers: str)
 
 @pytest.fixture
 def sessions(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """The sessions that are connected; tokens are forgotten afterwards."""
+    """The connected sessions; tokens are removed afterwards."""
     alive = {SESSION}
     monkeypatch.setattr(media, "_entries", {})
     monkeypatch.setattr(media, "_served", False)
@@ -134,12 +134,12 @@ def test_a_range_beyond_the_end(sessions: set[str], clip: Path) -> None:
 
 
 def nothing(answer: Answer) -> bool:
-    """Whether an answer gives nothing away."""
-    told = " ".join(answer.headers.values()).encode() + answer.body
-    return answer.status in (400, 404, 405) and b"a.mp4" not in told and b"\x01\x02\x03" not in told
+    """Return True if an answer reveals nothing."""
+    content = " ".join(answer.headers.values()).encode() + answer.body
+    return answer.status in (400, 404, 405) and b"a.mp4" not in content and b"\x01\x02\x03" not in content
 
 
-def test_tokens_die_with_their_session(sessions: set[str], clip: Path) -> None:
+def test_tokens_end_with_their_session(sessions: set[str], clip: Path) -> None:
     token = media.register(clip, SESSION, COOKIE)
     assert ask(f"/eavdash-media/{token}").status == 200
     sessions.clear()
@@ -158,7 +158,7 @@ def test_tokens_belong_to_one_browser(sessions: set[str], clip: Path) -> None:
     assert ask(unbound, cookie="").status == 200, "without XSRF protection there is no cookie to bind to"
 
 
-def test_whatever_else_is_asked_for_does_not_exist(sessions: set[str], clip: Path) -> None:
+def test_other_requests_are_not_found(sessions: set[str], clip: Path) -> None:
     token = media.register(clip, SESSION, COOKIE)
     wanted = [
         *("", "x", token[:-1], token.swapcase(), f"{token}/", f"{token}/a.mp4", str(clip), clip.name),
@@ -172,7 +172,7 @@ def test_whatever_else_is_asked_for_does_not_exist(sessions: set[str], clip: Pat
         assert nothing(ask(f"/eavdash-media/{token}", method=method)), method
 
 
-def test_a_file_that_is_gone_or_no_file(sessions: set[str], clip: Path, tmp_path: Path) -> None:
+def test_a_deleted_file_or_a_folder_is_not_found(sessions: set[str], clip: Path, tmp_path: Path) -> None:
     token = media.register(clip, SESSION, COOKIE)
     folder = media.register(tmp_path, SESSION, COOKIE)
     clip.unlink()
@@ -180,7 +180,7 @@ def test_a_file_that_is_gone_or_no_file(sessions: set[str], clip: Path, tmp_path
     assert nothing(ask(f"/eavdash-media/{folder}"))
 
 
-def test_a_rerun_keeps_the_address_and_a_session_only_so_many(sessions: set[str], clip: Path) -> None:
+def test_a_rerun_keeps_the_url_and_a_session_has_a_maximum(sessions: set[str], clip: Path) -> None:
     token = media.register(clip, SESSION, COOKIE)
     assert media.register(clip, SESSION, COOKIE) == token
     assert media.register(clip, SESSION, OTHER_COOKIE) != token
@@ -194,12 +194,12 @@ def test_a_rerun_keeps_the_address_and_a_session_only_so_many(sessions: set[str]
     assert len([e for e in media._entries.values() if e.session == SESSION]) == media.PER_SESSION
 
 
-def test_a_base_path_comes_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_base_path_is_prepended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(media, "_served", False)
     monkeypatch.setattr("streamlit.get_option", lambda name: "/lab/eav/" if name == "server.baseUrlPath" else None)
     assert media.routes()[0].path == "/lab/eav/eavdash-media/{token:path}"  # type: ignore[attr-defined]
-    assert media._below("/media/x.mp4") == "/lab/eav/media/x.mp4"
+    assert media._with_base_path("/media/x.mp4") == "/lab/eav/media/x.mp4"
 
 
-def test_outside_of_a_session_there_is_no_address(clip: Path) -> None:
+def test_outside_a_session_there_is_no_url(clip: Path) -> None:
     assert media.address(clip, "player") == ""

@@ -1,4 +1,4 @@
-"""The page of studies in each of its states, and the launch form that takes over a study's settings."""
+"""The page Studies in each of its states, and the launch form with the settings of a study."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from fake_study import make_study
 from streamlit.testing.v1 import AppTest
-from test_pages import PAGES, checkpoints, opened, said
+from test_pages import PAGES, checkpoints, open_page, page_text
 from test_pages_data import fill_in, sounds
 
 from eavdash.config.convert import with_settings
@@ -37,41 +37,41 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
 
 @pytest.fixture
 def voices(sounds: Path, checkpoints: Path) -> StudyDir:
-    """Subject anna, fold 0, sound only, with settings that no preset has."""
+    """Subject anna, fold 0, audio only, with settings that no preset has."""
     settings = ["train.audio.epochs=7", "audio.width=32", "where=place=lab"]
     config = with_settings(preset("quick"), ["stages=audio", *settings])
     return prepare(sounds, "voices", config, Selection(("anna",), (0,), (3,)), checkpoints).study
 
 
 def chosen(name: str, **before: object) -> AppTest:
-    return opened("studies", {"training_studies_choice": name, **before})
+    return open_page("studies", {"training_studies_choice": name, **before})
 
 
 def buttons(app: AppTest) -> set[str]:
     return {str(b.key).removeprefix("training_studies_") for b in app.button}
 
 
-def test_nothing_yet() -> None:
-    assert "There is no study yet" in said(opened("studies"))
+def test_no_studies() -> None:
+    assert "There is no study yet" in page_text(open_page("studies"))
 
 
-def test_the_table_says_how_far_and_what_is_the_matter(checkpoints: Path) -> None:
+def test_the_table_shows_progress_and_problems(checkpoints: Path) -> None:
     study = make_study(
         checkpoints, "first", states={"s01-eeg": "failed", "s02-audio": "queued", "s03-audio": "running"}
     )
     make_study(checkpoints, "second", protocol="paper").set_control(paused=True)
     with study.run("s03-audio").lock_file.open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        app = opened("studies")
+        app = open_page("studies")
     table = app.dataframe(key="training_studies_table").value.set_index("Study")
     assert table["Runs"].to_dict() == {"first": "9 of 12", "second": "12 of 12"}
     assert table.loc["first", "State"] == "9 done, 1 failed, 1 running, 1 never queued"
     assert (table.loc["second", "State"], table.loc["second", "Protocol"]) == ("paused", "paper")
-    assert "2 studies take" in said(app)
-    assert buttons(app) == set()  # nothing can be done to what was not chosen
+    assert "2 studies take" in page_text(app)
+    assert buttons(app) == set()  # no study is selected
 
 
-def test_a_study_that_cannot_be_read_is_told_apart_and_can_be_deleted(checkpoints: Path) -> None:
+def test_an_unreadable_study_is_marked_and_can_be_deleted(checkpoints: Path) -> None:
     make_study(checkpoints, "whole")
     torn = make_study(checkpoints, "torn")
     torn.study_file.write_text("{")
@@ -85,13 +85,13 @@ def test_a_study_that_cannot_be_read_is_told_apart_and_can_be_deleted(checkpoint
     assert not torn.path.exists()
 
 
-def test_the_choice_stays_with_the_study_when_rows_go(checkpoints: Path) -> None:
+def test_the_selection_follows_the_study_when_rows_disappear(checkpoints: Path) -> None:
     for name in ("a", "b", "c"):
         make_study(checkpoints, name)
     app = chosen("b", study="a")
     assert app.session_state["training_studies_table"]["selection"]["rows"] == [1]
     StudyDir(checkpoints / "a").set_control(archived=True)
-    cached_runs.snapshot_again()
+    cached_runs.refresh()
     app.run()
     assert app.subheader[0].value == "b"
     assert app.session_state["training_studies_table"]["selection"]["rows"] == [0]
@@ -100,7 +100,7 @@ def test_the_choice_stays_with_the_study_when_rows_go(checkpoints: Path) -> None
     assert "open" not in buttons(app)
 
 
-def test_delete_needs_the_name_and_is_refused_under_way(checkpoints: Path) -> None:
+def test_delete_needs_the_name_and_is_refused_while_runs_are_active(checkpoints: Path) -> None:
     study = make_study(checkpoints, "pilot")
     app = chosen("pilot")
     assert app.button(key="training_studies_delete").disabled
@@ -114,19 +114,19 @@ def test_delete_needs_the_name_and_is_refused_under_way(checkpoints: Path) -> No
     assert len(study.runs()) == 12
     app.button(key="training_studies_delete").click().run()
     assert not app.exception
-    assert "pilot is deleted" in said(app)
-    assert "There is no study yet" in said(app)
+    assert "pilot is deleted" in page_text(app)
+    assert "There is no study yet" in page_text(app)
     assert not study.path.exists()
 
 
-def test_archive_and_back(checkpoints: Path) -> None:
+def test_archive_and_unarchive(checkpoints: Path) -> None:
     study = make_study(checkpoints, "pilot", states={"s01-eeg": "failed"})
     make_study(checkpoints, "other")
     study.run("s01-eeg").resume_file.write_bytes(b"r" * 2000)
     app = chosen("pilot", study="other")
     app.checkbox(key="training_studies_drop").check().run()
     app.button(key="training_studies_archive").click().run()
-    assert "pilot is archived; 2.0 kB were freed" in said(app)
+    assert "pilot is archived; 2.0 kB were freed" in page_text(app)
     assert app.dataframe(key="training_studies_table").value["Study"].tolist() == ["other"]
     assert not study.run("s01-eeg").resume_file.exists()
     app.toggle(key="training_studies_archived").set_value(True).run()
@@ -137,18 +137,18 @@ def test_archive_and_back(checkpoints: Path) -> None:
     make_study(checkpoints, "third").set_control(archived=True)
     for left in ("pilot", "other"):
         StudyDir(checkpoints / left).set_control(archived=True)
-    cached_runs.snapshot_again()
-    assert "All studies are archived" in said(opened("studies"))
+    cached_runs.refresh()
+    assert "All studies are archived" in page_text(open_page("studies"))
 
 
-def test_a_study_in_which_nothing_is_left_to_run(checkpoints: Path) -> None:
+def test_a_study_without_runs_left(checkpoints: Path) -> None:
     make_study(checkpoints, "demo", subjects=("1",), states={"s01-eeg": "cancelled", "s01-fusion": "cancelled"})
     app = chosen("demo")
     assert app.dataframe(key="training_studies_table").value["State"].tolist() == ["2 done, 2 cancelled"]
     assert app.button(key="training_studies_pause").disabled
 
 
-def test_pause_and_resume_are_the_queues(checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pause_and_resume_call_the_queue(checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_study(checkpoints, "pilot", states={"*": "queued"})
     for verb in ("pause", "resume"):
         monkeypatch.setattr(
@@ -156,33 +156,33 @@ def test_pause_and_resume_are_the_queues(checkpoints: Path, monkeypatch: pytest.
         )
     app = chosen("pilot")
     app.button(key="training_studies_pause").click().run()
-    assert "pilot is paused" in said(app)
+    assert "pilot is paused" in page_text(app)
     assert StudyDir(checkpoints / "pilot").paused
     app.button(key="training_studies_resume").click().run()
-    assert "pilot goes on" in said(app)
+    assert "pilot is resumed" in page_text(app)
     assert not StudyDir(checkpoints / "pilot").paused
 
 
-def test_verifying_names_what_is_damaged_and_computes_it_again(
+def test_verification_names_damaged_files_and_computes_them_again(
     checkpoints: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = make_study(checkpoints, "pilot")
     app = chosen("pilot")
     app.button(key="training_studies_verify").click().run()
-    assert "all as they were written" in app.success[0].value
+    assert "files of 12 runs" in app.success[0].value
     study.run("s01-eeg").model_file.write_bytes(b"weightz")
     app.button(key="training_studies_verify").click().run()
     assert "1 damaged" in app.error[0].value
-    assert "eavdash retry pilot --run s01-eeg" in said(app)
+    assert "eavdash retry pilot --run s01-eeg" in page_text(app)
     asked = []
     monkeypatch.setattr("eavdash.studies.write.retry", lambda study, runs: asked.append((study.name, runs)))
     app.button(key="training_studies_again").click().run()
     assert asked == [("pilot", ["s01-eeg"])]
-    assert "1 damaged" not in said(app)
+    assert "1 damaged" not in page_text(app)
 
 
 def grown(name: str) -> AppTest:
-    """The page with the panel for adding open; AppTest cannot open one."""
+    """Open the page with the extension form expanded, which AppTest cannot do by a click."""
     app = chosen(name)
     app.session_state["training_studies_grow"] = True
     app.run()
@@ -190,26 +190,26 @@ def grown(name: str) -> AppTest:
     return app
 
 
-def test_adding_queues_only_the_holes(voices: StudyDir, submitted: list) -> None:
+def test_adding_queues_only_new_runs(voices: StudyDir, submitted: list) -> None:
     app = grown("voices")
-    assert "New runs: 0. There already, but never queued: 1." in said(app)
+    assert "New runs: 0. Existing runs that were never queued: 1." in page_text(app)
     app.multiselect(key="training_studies_subjects").set_value(["bo"])
     app.text_input(key="training_studies_seeds").set_value("4").run()
-    assert "New runs: 3. There already, but never queued: 1." in said(app)
+    assert "New runs: 3. Existing runs that were never queued: 1." in page_text(app)
     app.button(key="training_studies_extend").click().run()
-    assert "voices: 4 runs are queued" in said(app)
+    assert "voices: 4 runs are queued" in page_text(app)
     assert submitted == [("voices", [f"s-{who}-audio{seed}" for who in ("anna", "bo") for seed in ("", "-seed4")])]
     app.text_input(key="training_studies_folds").set_value("nine").run()
     assert any("numbers such as" in e.value for e in app.error)
     assert "training_studies_extend" not in [b.key for b in app.button]
 
 
-def test_a_clone_begins_with_every_setting_of_the_study(voices: StudyDir, checkpoints: Path, submitted: list) -> None:
+def test_a_clone_starts_with_every_setting_of_the_study(voices: StudyDir, checkpoints: Path, submitted: list) -> None:
     app = chosen("voices")
     app.button(key="training_studies_clone").click().run()
     assert not app.exception
     assert app.title[0].value == "Set up a study"
-    app.switch_page(PAGES["launch"]).run()  # AppTest goes back to the page that it was told
+    app.switch_page(PAGES["launch"]).run()  # AppTest returns to its initial page
     assert app.text_input(key="training_launch_name").value == "voices-2"
     assert app.selectbox(key="training_launch_preset").value == "study:voices"
     assert app.text_input(key="training_launch_where").value == "place=lab"
@@ -217,11 +217,11 @@ def test_a_clone_begins_with_every_setting_of_the_study(voices: StudyDir, checkp
         "3",
         "0",
     )
-    assert "Nothing differs from voices but the name" in said(app)
+    assert "Only the name differs from voices" in page_text(app)
     app.number_input(key="training_launch_eeg_notch").set_value(50.0)
     app.text_input(key="training_launch_seeds").set_value("3,4").run()
-    text = said(app)
-    assert "What differs from voices" in text
+    text = page_text(app)
+    assert "Differences from voices" in text
     assert "eeg.notch: 0.0 → 50.0" in text
     assert "seeds: [3] → [3, 4]" in text
     app.button(key="training_launch_queue").click().run()
@@ -230,13 +230,13 @@ def test_a_clone_begins_with_every_setting_of_the_study(voices: StudyDir, checkp
     assert made["config"]["audio"]["width"] == 32
     assert made["config"]["train"]["audio"]["epochs"] == 7
     assert made["selection"] == {"subjects": ["anna"], "folds": [0], "seeds": [3, 4]}
-    # Back to a preset: nothing of the study is left behind.
+    # Back to a preset: nothing of the study is left.
     app.selectbox(key="training_launch_preset").select("quick").run()
     assert app.text_input(key="training_launch_where").value == ""
     assert not app.exception
 
 
-def test_a_choice_of_trials_that_the_form_does_not_have_is_kept(voices: StudyDir, sounds: Path) -> None:
+def test_a_filter_of_trials_that_the_form_does_not_offer_is_kept(voices: StudyDir, sounds: Path) -> None:
     table = pd.read_csv(sounds / "trials.csv")
     table["condition"] = "Speaking"
     table.to_csv(sounds / "trials.csv", index=False)
@@ -244,15 +244,15 @@ def test_a_choice_of_trials_that_the_form_does_not_have_is_kept(voices: StudyDir
     app.button(key="training_studies_clone").click().run()
     app.switch_page(PAGES["launch"]).run()
     assert app.selectbox(key="training_launch_condition").value == "as in that study"
-    assert "Nothing differs from voices but the name" in said(app)
+    assert "Only the name differs from voices" in page_text(app)
     app.selectbox(key="training_launch_condition").select("speaking").run()
-    assert "where: ['place=lab'] → ['auto']" in said(app)
+    assert "where: ['place=lab'] → ['auto']" in page_text(app)
     app.selectbox(key="training_launch_preset").select("quick").run()
     assert not app.exception
     assert "as in that study" not in app.selectbox(key="training_launch_condition").options
 
 
-def test_settings_taken_over_from_a_study_that_is_gone_are_the_presets(voices: StudyDir) -> None:
+def test_settings_copied_from_a_deleted_study_become_the_presets(voices: StudyDir) -> None:
     app = chosen("voices")
     app.button(key="training_studies_clone").click().run()
     app.switch_page(PAGES["launch"]).run()
@@ -266,9 +266,9 @@ def test_settings_taken_over_from_a_study_that_is_gone_are_the_presets(voices: S
 def test_a_taken_name_shows_the_difference_and_offers_a_free_one_and_the_old_settings(
     voices: StudyDir, sounds: Path, checkpoints: Path
 ) -> None:
-    app = fill_in(opened("launch", {"training_launch_dataset": str(sounds)}), "voices")
+    app = fill_in(open_page("launch", {"training_launch_dataset": str(sounds)}), "voices")
     assert any("give the new study another name" in e.value for e in app.error)
-    assert "audio.width: 32 → 64" in said(app)
+    assert "audio.width: 32 → 64" in page_text(app)
     assert "training_launch_queue" not in [b.key for b in app.button]
     app.button(key="training_launch_free_name").click().run()
     assert app.text_input(key="training_launch_name").value == "voices-2"
@@ -276,7 +276,7 @@ def test_a_taken_name_shows_the_difference_and_offers_a_free_one_and_the_old_set
     app.text_input(key="training_launch_name").set_value("voices").run()
     app.button(key="training_launch_take_over").click().run()
     assert not app.exception
-    assert "The run of this study exists already" in said(app)
+    assert "The run of this study exists already" in page_text(app)
     voices.set_control(archived=True)
     app.text_input(key="training_launch_seeds").set_value("3,5").run()
     assert any("archived" in e.value for e in app.error)

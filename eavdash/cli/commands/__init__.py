@@ -1,13 +1,13 @@
-"""What each command of the command line does; parsed options in, exit code out.
+"""The commands of the command line: parsed options in, exit code out.
 
-One module per section of the app. Everything heavy is imported by the command that needs it, so that
-``eavdash status`` does not pay for torch.
+One module per section of the dashboard. Each command imports what it needs when it runs, so that ``eavdash status``
+does not wait for torch.
 """
 
 from eavdash.cli.commands.cache import cache
 from eavdash.cli.commands.checkpoints import fetch_weights, import_checkpoint
 from eavdash.cli.commands.dashboard import app, demo
-from eavdash.cli.commands.execution import check_place, executors
+from eavdash.cli.commands.execution import check_setup, executors
 from eavdash.cli.commands.outcome import explain, results
 from eavdash.cli.commands.probing import probe
 from eavdash.cli.commands.recordings import check, make_demo
@@ -21,7 +21,7 @@ __all__ = [
     "cache",
     "cancel",
     "check",
-    "check_place",
+    "check_setup",
     "clone",
     "delete",
     "demo",

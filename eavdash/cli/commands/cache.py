@@ -1,6 +1,6 @@
-"""``eavdash cache``: list what lies in the cache, clear it, or fill it before a study is trained.
+"""``eavdash cache``: list, clear or fill the cache.
 
-Parsed options in, exit code out. Delegated to data/cache/listing.py and data/cache/prepare.py, which are
+Parsed options in, exit code out. The work is done by data/cache/listing.py and data/cache/prepare.py, which are
 imported when needed.
 """
 
@@ -11,7 +11,7 @@ import os
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -25,44 +25,49 @@ from eavdash.errors import DataError
 if TYPE_CHECKING:
     from eavdash.data.cache.listing import Entry
 
-MOST_JOBS = 8
+MAX_JOBS = 8
 
 
 def cache(options: argparse.Namespace) -> int:
-    """What is kept of recordings that were read."""
+    """Run the action of ``eavdash cache``."""
     if options.action == "build":
         return build_cache(options, study_config(options))
     return {"list": list_cache, "clear": clear_cache}[options.action](options)
 
 
 def list_cache(options: argparse.Namespace) -> int:
-    """``eavdash cache list``: options ``checkpoints``, ``json``."""
+    """List the cache: options ``checkpoints``, ``json``."""
     from eavdash.data.cache.listing import entries
 
     cache = _cache(options)
-    _show(entries(cache), options.json, cache, "nothing is cached")
+    _print_entries(entries(cache), options.json, cache, "nothing is cached")
     return 0
 
 
 def clear_cache(options: argparse.Namespace) -> int:
-    """``eavdash cache clear``: options ``keys`` (list), ``older_than`` (days or None), ``all``, ``dry_run``,
-    ``checkpoints``, ``json``.
+    """Delete entries of the cache.
+
+    Options: ``keys`` (list), ``older_than`` (days or None), ``all``, ``dry_run``, ``checkpoints``, ``json``.
     """
+    from eavdash.data.cache import listing
     from eavdash.data.cache.folders import gigabytes
-    from eavdash.data.cache.listing import clear
 
     cache = _cache(options)
-    gone = clear(cache, options.keys, older_than=options.older_than, everything=options.all, dry_run=options.dry_run)
-    _show(gone, options.json, cache, "nothing to delete")
-    if gone and not options.json:
-        freed = gigabytes(sum(entry.bytes for entry in gone))
-        console.say(f"{freed} would be freed; nothing was deleted" if options.dry_run else f"{freed} freed")
+    deleted = listing.clear(
+        cache, options.keys, older_than=options.older_than, everything=options.all, dry_run=options.dry_run
+    )
+    _print_entries(deleted, options.json, cache, "nothing to delete")
+    if deleted and not options.json:
+        freed = gigabytes(sum(entry.bytes for entry in deleted))
+        console.info(f"{freed} would be freed; nothing was deleted" if options.dry_run else f"{freed} freed")
     return 0
 
 
 def build_cache(options: argparse.Namespace, config: StudyConfig) -> int:
-    """``eavdash cache build``: options ``root``, ``subjects``, ``jobs`` (0: as many as there are processors, at most
-    8), ``dry_run``, ``checkpoints``, ``json``; ``config`` is that of the study (``training.study_config``).
+    """Fill the cache with the windows of a dataset.
+
+    Options: ``root``, ``subjects``, ``jobs`` (0: one per processor, at most 8), ``dry_run``, ``checkpoints``, ``json``.
+    ``config`` is the configuration of the study (``training.study_config``).
     """
     from eavdash.data.cache.prepare import estimate, prepare, sets
     from eavdash.data.table import open_table
@@ -70,41 +75,41 @@ def build_cache(options: argparse.Namespace, config: StudyConfig) -> int:
     subjects: tuple[str, ...] = ()
     if options.subjects is not None:
         table = open_table(options.root)
-        subjects = selection.parse_subjects(options.subjects, [*table.subjects, *table.problems], say=console.say)
+        subjects = selection.parse_subjects(options.subjects, [*table.subjects, *table.problems], note=console.info)
     cache, jobs = _cache(options), options.jobs or _processors()
     planned, problems = sets(options.root, config, subjects)
     if not options.json:
         for subject, problem in problems.items():
-            console.complain(f"subject {subject} is left out: {problem}")
-    with console.bar("looking at the recordings") as report:
+            console.error(f"subject {subject} is left out: {problem}")
+    with console.progress_bar("checking the recordings") as report:
         size = estimate(planned, config, cache, jobs, report)
     if not options.json:
-        console.say(size.sentence)
+        console.info(size.sentence)
     if size.missing_sets and not options.dry_run:
         try:
-            with console.bar("trials") as report:
+            with console.progress_bar("trials") as report:
                 prepare(planned, config, cache, jobs, report)
         except KeyboardInterrupt:
             raise DataError.at(
                 cache,
                 expected="every window set",
                 found="an interruption",
-                remedy="run the same command again: complete sets are kept",
+                remedy="run the same command again, complete sets are kept",
             ) from None
     if options.json:
         console.print_json({**asdict(size), "sentence": size.sentence, "left_out": problems, "cache": str(cache)})
     elif size.missing_sets and not options.dry_run:
-        console.say(f"{size.missing_sets} window sets were made in {cache}")
+        console.info(f"{size.missing_sets} window sets were made in {cache}")
     return 0
 
 
-def _show(entries: list[Entry], as_json: bool, cache: Path, nothing: str) -> None:
+def _print_entries(entries: list[Entry], as_json: bool, cache: Path, if_empty: str) -> None:
     from eavdash.data.cache.folders import gigabytes
 
     if as_json:
-        console.print_json([{**_plain(entry), "path": str(entry.path)} for entry in entries])
+        console.print_json([{**asdict(entry), "path": str(entry.path)} for entry in entries])
     elif not entries:
-        console.say(f"{nothing}: {cache}")
+        console.info(f"{if_empty}: {cache}")
     else:
         rows = [
             {
@@ -116,11 +121,7 @@ def _show(entries: list[Entry], as_json: bool, cache: Path, nothing: str) -> Non
             }
             for entry in entries
         ]
-        console.show(pd.DataFrame(rows), "table", title=f"{cache}: {gigabytes(sum(e.bytes for e in entries))}")
-
-
-def _plain(entry: Entry) -> dict[str, Any]:
-    return {name: value for name, value in asdict(entry).items() if name != "path"}
+        console.print_table(pd.DataFrame(rows), "table", title=f"{cache}: {gigabytes(sum(e.bytes for e in entries))}")
 
 
 def _cache(options: argparse.Namespace) -> Path:
@@ -128,4 +129,4 @@ def _cache(options: argparse.Namespace) -> Path:
 
 
 def _processors() -> int:
-    return max(1, min(MOST_JOBS, len(os.sched_getaffinity(0))))
+    return max(1, min(MAX_JOBS, len(os.sched_getaffinity(0))))

@@ -1,4 +1,4 @@
-"""``import-checkpoint`` and ``fetch-weights``: weights that others have trained."""
+"""``import-checkpoint`` and ``fetch-weights``: published weights."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from eavdash.config.choices import STAGES
 
 
 def import_checkpoint(options: argparse.Namespace) -> int:
-    """The reference method's checkpoints of one subject as a study, and its scores."""
+    """Import the reference method's checkpoints of one subject as a study and print its scores."""
+    from eavdash.studies import importing
     from eavdash.studies.imported_runs import LABELS
-    from eavdash.studies.importing import import_checkpoint
 
     files = {stage: Path(path) for stage in STAGES if (path := getattr(options, stage))}
     root = store.checkpoints_root(options.checkpoints)
-    study = import_checkpoint(
+    study = importing.import_checkpoint(
         options.root,
         options.study,
         options.subject,
@@ -36,14 +36,14 @@ def import_checkpoint(options: argparse.Namespace) -> int:
         console.print_json({"study": study.name, "path": str(study.path), "notes": notes, "scores": scores})
         return 0
     for note in notes:
-        console.say(f"note: {note}")
-    console.show(read_scores(root, study.name), "table", title=f"{study.name}: test trials")
-    console.say(f"nothing was trained; the weights and their scores are in {study.path}")
+        console.info(f"note: {note}")
+    console.print_table(read_scores(root, study.name), "table", title=f"{study.name}: test trials")
+    console.info(f"nothing was trained; the weights and their scores are in {study.path}")
     return 0
 
 
 def fetch_weights(options: argparse.Namespace) -> int:
-    """A checkpoint of the Hugging Face hub, at one revision."""
+    """Download a checkpoint from the Hugging Face Hub, at one revision."""
     from eavdash.models.fetching import fetch
 
     endpoint = os.environ.get("HF_ENDPOINT")
@@ -51,11 +51,11 @@ def fetch_weights(options: argparse.Namespace) -> int:
     if options.json:
         console.print_json({"folder": str(fetched.folder), "file": fetched.file, "sha256": fetched.sha256})
         return 0
-    console.say(f"fetched: {fetched.folder / fetched.file}")
-    console.say(f"sha256: {fetched.sha256}")
+    console.info(f"fetched: {fetched.folder / fetched.file}")
+    console.info(f"sha256: {fetched.sha256}")
     if not options.sha256:
-        console.say(f"nobody vouched for this file; to insist on it from now on, add --sha256 {fetched.sha256}")
-    console.say(f"use it with: --set vision.weights={fetched.folder} (or audio.weights)")
+        console.info(f"this file was not verified; to require exactly this file, add --sha256 {fetched.sha256}")
+    console.info(f"use it with: --set vision.weights={fetched.folder} (or audio.weights)")
     return 0
 
 

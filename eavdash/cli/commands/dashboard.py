@@ -1,4 +1,4 @@
-"""``demo`` and ``app``: everything at once, and the dashboard."""
+"""``demo`` and ``app``: the demo from recordings to scores, and the dashboard."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from eavdash import store
-from eavdash.cli import console
+from eavdash.cli import console, serve
 from eavdash.cli.commands.outcome import read_scores
 from eavdash.cli.commands.recordings import simulate
 from eavdash.cli.commands.training import queue_and_wait
@@ -18,26 +18,20 @@ DEMO_STUDY = "demo"
 
 
 def demo(options: argparse.Namespace) -> int:
-    """Recordings, training, table, dashboard; run again after a stop, it goes on where it was."""
+    """Make the demo recordings, train on them, print the scores, open the dashboard; a second call resumes."""
     root = store.checkpoints_root(options.checkpoints)
     recordings = simulate(Path(options.out), options.subjects, full=False, seed=0)
     subjects = tuple(str(number) for number in range(1, options.subjects + 1))
     failed = queue_and_wait(recordings, DEMO_STUDY, preset("quick"), Selection(subjects, folds=(0,)), root, again=True)
-    console.show(
+    console.print_table(
         read_scores(root, DEMO_STUDY, baselines=True), "table", title="Simulated recordings, fold 0, test trials"
     )
     if options.serve:
-        return _serve(root, options.port)
-    console.say(f"open the dashboard with: {sys.argv[0]} app --checkpoints {root}")
+        serve.serve(root, options.port)
+    console.info(f"open the dashboard with: {sys.argv[0]} app --checkpoints {root}")
     return 1 if failed else 0
 
 
 def app(options: argparse.Namespace) -> int:
-    """The dashboard."""
-    return _serve(store.checkpoints_root(options.checkpoints), options.port)
-
-
-def _serve(root: Path, port: int) -> int:
-    from eavdash.cli.serve import serve
-
-    return serve(root, port)
+    """Open the dashboard."""
+    serve.serve(store.checkpoints_root(options.checkpoints), options.port)

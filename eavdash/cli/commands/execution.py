@@ -1,4 +1,4 @@
-"""Where and how runs are computed, as the command line says it: options to an ``Execution``."""
+"""The conversion of options to an ``Execution``, and the check of an executor."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from eavdash.config.schema import Execution
 from eavdash.errors import UsageError
 
 
-def check_place(options: argparse.Namespace) -> None:
-    """What every command rests on, whether or not it comes to use it: the folder of studies, and the environment.
+def check_setup(options: argparse.Namespace) -> None:
+    """Check the folder of studies and the environment variables, before any command.
 
     Raises:
-        UsageError, ConfigError: the folder is a file; a variable is not what it should be.
+        UsageError, ConfigError: the folder is a file, or a variable has an invalid value.
     """
     from eavdash.jobs.slots import check_environment
 
@@ -24,41 +24,41 @@ def check_place(options: argparse.Namespace) -> None:
 
 
 def execution_settings(options: argparse.Namespace) -> Execution:
-    """How the options say that runs are computed.
+    """Return the execution settings of the options.
 
     Raises:
-        UsageError: an impossible value.
+        UsageError: a value is invalid.
     """
     shares = (1, 2, 3, 4, 6, 12)
-    for name, fine, expected in (
+    for name, valid, expected in (
         ("memory", options.memory >= 0, "GiB, 0 or more"),
         ("ram", options.ram >= 0, "GiB, 0 or more"),
         ("threads", options.threads >= 1, "1 or more"),
         ("runs-per-gpu", options.runs_per_gpu in shares, f"one of {', '.join(map(str, shares))}"),
         ("priority", abs(options.priority) <= 10_000, "a number from -10000 to 10000"),
     ):
-        if not fine:
+        if not valid:
             found = str(getattr(options, name.replace("-", "_")))
-            raise UsageError.at(f"--{name}", expected=expected, found=found, remedy="mend it")
+            raise UsageError.at(f"--{name}", expected=expected, found=found, remedy="correct it")
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", options.device):
         raise UsageError.at(
-            "--device", expected="auto, cpu, cuda or cuda:N", found=repr(options.device), remedy="mend it"
+            "--device", expected="auto, cpu, cuda or cuda:N", found=repr(options.device), remedy="correct it"
         )
-    for name, given, place in (
+    for name, given, executor in (
         ("--slurm", bool(options.slurm), "slurm"),
         ("--ray-address", bool(options.ray_address), "ray"),
     ):
-        if given and options.executor != place:
+        if given and options.executor != executor:
             raise UsageError.at(
                 name,
-                expected=f"--executor {place} beside it",
+                expected=f"--executor {executor}",
                 found=f"--executor {options.executor}",
-                remedy="add it, or leave the option out",
+                remedy=f"add --executor {executor}, or leave the option out",
             )
     for option in options.slurm:
         if not re.fullmatch(r"[A-Za-z][A-Za-z-]*(=.*)?", option):
             raise UsageError.at(
-                "--slurm", expected="name=value, as partition=gpu", found=repr(option), remedy="mend it"
+                "--slurm", expected="name=value, such as partition=gpu", found=repr(option), remedy="correct it"
             )
     return Execution(
         device=options.device,
@@ -75,18 +75,18 @@ def execution_settings(options: argparse.Namespace) -> Execution:
 
 
 def executors(options: argparse.Namespace) -> int:
-    """Whether a place could compute runs as asked: what it lacks, in sentences."""
+    """Check whether an executor can compute runs with these options, and print what is missing."""
     from eavdash.jobs.preflight import preflight
 
     settings = execution_settings(options)
-    wrong, unsure = preflight(store.checkpoints_root(options.checkpoints), settings)
+    unmet, notes = preflight(store.checkpoints_root(options.checkpoints), settings)
     if options.json:
-        console.print_json({"executor": settings.executor, "ready": not wrong, "unmet": wrong, "notes": unsure})
-        return 1 if wrong else 0
-    for line in wrong:
-        console.complain(line)
-    for line in unsure:
-        console.say(line)
-    if not wrong:
-        console.say(f"{settings.executor}: all that runs need is there")
-    return 1 if wrong else 0
+        console.print_json({"executor": settings.executor, "ready": not unmet, "unmet": unmet, "notes": notes})
+        return 1 if unmet else 0
+    for line in unmet:
+        console.error(line)
+    for line in notes:
+        console.info(line)
+    if not unmet:
+        console.info(f"{settings.executor}: ready to compute runs")
+    return 1 if unmet else 0

@@ -1,4 +1,4 @@
-"""``results`` and ``explain``: what a study found, and why it decided as it did."""
+"""``results`` and ``explain``: the scores of a study, and explanations of its decisions."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 
 def results(options: argparse.Namespace) -> int:
-    """Scores on test trials."""
+    """Print the scores on test trials."""
     by = tuple(part.strip() for part in options.by.split(",") if part.strip())
     if not set(by) <= {"fold", "seed"}:
-        raise UsageError.at("--by", expected="fold, seed or both", found=repr(options.by), remedy="name those")
+        raise UsageError.at("--by", expected="fold, seed or both", found=repr(options.by), remedy="choose among them")
     root = store.checkpoints_root(options.checkpoints)
     if options.trials:
-        frame = _tested(store.find_study(root, options.study), options.baselines)
+        frame = _test_trials(store.find_study(root, options.study), options.baselines)
     else:
         frame = read_scores(root, options.study, options.level, by, options.baselines, options.split)
-    _remarks(store.find_study(root, options.study))
-    console.show(frame, "json" if options.json else options.format)
+    _note_remarks(store.find_study(root, options.study))
+    console.print_table(frame, "json" if options.json else options.format)
     return 0
 
 
 def explain(options: argparse.Namespace) -> int:
-    """Attributions of one trial."""
+    """Explain the decision on one trial and list the files."""
     from eavdash.explain.explanation import explanation_name
     from eavdash.explain.trial import explain_trial
 
@@ -53,72 +53,73 @@ def explain(options: argparse.Namespace) -> int:
     if options.json:
         console.print_json(summary)
     else:
-        console.explanation(summary)
+        console.print_explanation(summary)
     return 0
 
 
 def read_scores(
     root: Path, name: str, level: str = "trial", by: tuple[str, ...] = (), baselines: bool = False, split: str = ""
 ) -> pd.DataFrame:
-    from eavdash.results.tables import scores
+    """Return a study's scores; problems with single runs are printed."""
+    from eavdash.results import tables
 
-    frame = scores(store.find_study(root, name), level=level, by=by, baselines=baselines, split=split)
+    frame = tables.scores(store.find_study(root, name), level=level, by=by, baselines=baselines, split=split)
     for problem in frame.attrs.get("problems", []):
-        console.complain(problem)
+        console.error(problem)
     return frame
 
 
 def study_marks(study: store.StudyDir) -> tuple[Mark, ...]:
-    """The marks of a study's scores; of one whose study.json is damaged none, and a sentence that says so."""
-    from eavdash.results.marks import marks
+    """Return the marks of a study's scores; a damaged study.json is reported and has none."""
+    from eavdash.results import marks
 
     try:
-        return marks(study.study())
+        return marks.marks(study.study())
     except EavdashError as error:
-        console.complain(str(error))
+        console.error(str(error))
         return ()
 
 
 def note_marks(study: store.StudyDir) -> None:
-    """The study's marks with their reasons, beside its accuracies."""
+    """Print the study's marks with their reasons."""
     for mark in study_marks(study):
-        console.say(f"note: {mark.sentence}")
+        console.info(f"note: {mark.sentence}")
 
 
 def _note_unfinished(study: store.StudyDir) -> None:
-    """Which runs are not in the scores, and that recordings are simulated: what a table cannot show of itself."""
+    """Print the number of unfinished runs, which are not in the scores, and mark simulated recordings."""
     from eavdash.jobs.snapshot import snapshot
 
     states = snapshot(study)["shown"]
     if (states != "done").any():
         tally = ", ".join(f"{count} {state}" for state, count in states.value_counts().items())
-        console.say(f"note: not all runs are done, and only finished ones are counted ({tally})")
+        console.info(f"note: not all runs are done; the scores contain only finished runs ({tally})")
     try:
         simulated = bool(study.study()["dataset"].get("simulated"))
     except EavdashError:
-        return  # said with the marks
+        return  # reported with the marks
     if simulated:
-        console.say("note: these recordings are simulated")
+        console.info("note: these recordings are simulated")
 
 
-def _remarks(study: store.StudyDir) -> None:
-    """The study's marks, what choosing on test trials added, and what its probes found: beside every score."""
+def _note_remarks(study: store.StudyDir) -> None:
+    """Print the study's marks, the gain from choosing the epoch on test trials, and the results of its probes."""
     from eavdash.results import probes
     from eavdash.results.epochs import epoch_gain, gain_sentence
 
     _note_unfinished(study)
     note_marks(study)
-    if gained := gain_sentence(epoch_gain(study)):
-        console.say(f"note: {gained}")
+    if gain := gain_sentence(epoch_gain(study)):
+        console.info(f"note: {gain}")
     for sentence in probes.sentences(study):
-        console.say(f"probe: {sentence}")
+        console.info(f"probe: {sentence}")
 
 
-def _tested(study: store.StudyDir, baselines: bool) -> pd.DataFrame:
-    from eavdash.results.tables import trials
+def _test_trials(study: store.StudyDir, baselines: bool) -> pd.DataFrame:
+    from eavdash.results import tables
 
-    frame = trials(study, baselines=baselines)
+    frame = tables.trials(study, baselines=baselines)
     for problem in frame.attrs.get("problems", []):
-        console.complain(problem)
+        console.error(problem)
     columns = ["subject", "trial", "stage", "label", "predicted", "correct", "confidence", "fold", "seed"]
     return frame[columns]

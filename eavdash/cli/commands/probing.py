@@ -1,4 +1,4 @@
-"""``probe``: does a study's accuracy rest on something other than the emotion?"""
+"""``probe``: leakage probes, which test whether a study's accuracy depends on something other than emotion."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from eavdash.errors import EavdashError, UsageError
 
 
 def probe(options: argparse.Namespace) -> int:
-    """Run leakage probes here and keep what they find beside the study; one that fails does not stop the others."""
+    """Run leakage probes and keep their results with the study; one that fails does not stop the others."""
     from eavdash.results import probes
     from eavdash.studies import probing
 
@@ -21,33 +21,33 @@ def probe(options: argparse.Namespace) -> int:
             "--probes",
             expected=f"some of {', '.join(probes.PROBES)}",
             found=repr(options.probes),
-            remedy="name those to run",
+            remedy="choose among them",
         )
-    with probing.at_work(study) as tell:
-        every = probes.read(study)
+    with probing.probing_lock(study) as set_probe:
+        results = probes.read(study)
         failed: list[EavdashError] = []
         for name in names:
-            tell(name)
+            set_probe(name)
             if not options.json:
-                console.say(f"{name} …")
+                console.info(f"{name} …")
             try:
-                # Each is kept as soon as it is found: the next may take long, or not be possible.
-                every = probes.keep(study, {name: _find(study, name, options.device)})
+                # Keep each result at once: the next probe may take long or fail.
+                results = probes.keep(study, {name: _run_probe(study, name, options.device)})
             except EavdashError as error:
                 failed.append(error)
         if options.json:
-            console.print_json(every)
+            console.print_json(results)
         else:
-            for found in every.values():
-                console.answer(found["sentence"])
-        for further in dict.fromkeys(str(error) for error in failed[1:] if str(error) != str(failed[0])):
-            console.complain(further)
+            for result in results.values():
+                console.output(result["sentence"])
+        for other in dict.fromkeys(str(error) for error in failed[1:] if str(error) != str(failed[0])):
+            console.error(other)
         if failed:
             raise failed[0]
     return 0
 
 
-def _find(study: store.StudyDir, name: str, device: str) -> dict[str, object]:
+def _run_probe(study: store.StudyDir, name: str, device: str) -> dict[str, object]:
     from eavdash.results import probes
 
     if name == "time":
@@ -57,10 +57,12 @@ def _find(study: store.StudyDir, name: str, device: str) -> dict[str, object]:
     from eavdash.training.probes import shuffled_labels, subject_identity
 
     if name == "shuffled":
-        made = shuffled_labels(study, device=device)
-        more = {key: asdict(made)[key] for key in ("stage", "fold", "subjects")}
+        shuffled = shuffled_labels(study, device=device)
+        more = {key: asdict(shuffled)[key] for key in ("stage", "fold", "subjects")}
         classes = len(study.study()["classes"])
-        return probes.finding(name, made.accuracy, made.n, made.units, classes, made.majority, **more)
-    told = subject_identity(study, device=device)
-    more = {key: asdict(told)[key] for key in ("stage", "of", "subjects")}
-    return probes.finding(name, told.accuracy, told.n, told.trials, len(told.subjects), told.majority, **more)
+        return probes.finding(name, shuffled.accuracy, shuffled.n, shuffled.units, classes, shuffled.majority, **more)
+    identity = subject_identity(study, device=device)
+    more = {key: asdict(identity)[key] for key in ("stage", "of", "subjects")}
+    return probes.finding(
+        name, identity.accuracy, identity.n, identity.trials, len(identity.subjects), identity.majority, **more
+    )

@@ -1,4 +1,4 @@
-"""``check`` and ``make-demo``: recordings before anything is trained."""
+"""``check`` and ``make-demo``: the health report of a dataset, and simulated recordings."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from eavdash.errors import UsageError
 
 
 def check(options: argparse.Namespace) -> int:
-    """Findings about a dataset, and on request the report as CSV files and a picture of each subject's faces."""
+    """Print the health report of a dataset; on request, write CSV files and a picture of each subject's faces."""
     from eavdash.health.check import check_dataset
-    from eavdash.health.report import made_folder, write_csv
+    from eavdash.health.report import make_folder, write_csv
 
     config = with_settings(preset(options.preset), options.settings)
     if options.protocol:
@@ -25,27 +25,29 @@ def check(options: argparse.Namespace) -> int:
     cache = store.checkpoints_root(options.checkpoints) / ".cache"
     for folder in (options.csv, options.contact_sheet):
         if folder:
-            made_folder(folder)  # before minutes of work, not after them
-    with console.bar("looking at") as progress:
+            make_folder(folder)  # fail before minutes of work
+    with console.progress_bar("checking") as progress:
         report = check_dataset(
             options.root, lambda done, of: progress(done, of, "files"), config, cache, faces=not options.no_faces
         )
     if options.protocol:
-        report = replace(report, outlook=report.outlook[report.outlook["protocol"] == options.protocol])
+        report = replace(
+            report, split_preview=report.split_preview[report.split_preview["protocol"] == options.protocol]
+        )
     written = write_csv(report, options.csv) if options.csv else []
     if options.contact_sheet:
         written += _contact_sheets(options.root, config, Path(options.contact_sheet))
     if options.json:
         console.print_json(report.to_dict())
     else:
-        console.health(report)
+        console.print_health(report)
     for path in written:
-        console.say(f"written: {path}")
+        console.info(f"written: {path}")
     return 0 if report.ok else 1
 
 
 def _contact_sheets(root: str, config: StudyConfig, folder: Path) -> list[Path]:
-    """One picture per subject that has videos."""
+    """Write one picture per subject with videos."""
     from eavdash.data.table import open_table
     from eavdash.data.video.contact_sheet import contact_sheet
     from eavdash.store.atomic import write_atomic
@@ -63,20 +65,25 @@ def _contact_sheets(root: str, config: StudyConfig, folder: Path) -> list[Path]:
 
 
 def make_demo(options: argparse.Namespace) -> int:
-    """Simulated recordings."""
-    made = simulate(Path(options.folder), options.subjects, full=options.full, seed=options.seed)
+    """Make simulated recordings."""
+    folder = simulate(Path(options.folder), options.subjects, full=options.full, seed=options.seed)
     if options.json:
-        console.print_json({"root": str(made), "subjects": options.subjects, "simulated": True})
+        console.print_json({"root": str(folder), "subjects": options.subjects, "simulated": True})
     else:
-        whom = "1 subject" if options.subjects == 1 else f"{options.subjects} subjects"
-        console.say(f"simulated recordings of {whom} are in {made}")
+        subjects = "1 subject" if options.subjects == 1 else f"{options.subjects} subjects"
+        console.info(f"simulated recordings of {subjects} are in {folder}")
     return 0
 
 
 def simulate(folder: Path, subjects: int, *, full: bool, seed: int) -> Path:
-    from eavdash.demo import make_demo as make
+    """Make simulated recordings in ``folder`` and return the dataset's path.
+
+    Raises:
+        UsageError: the number of subjects is out of range.
+    """
+    from eavdash import demo
 
     if not 1 <= subjects <= 999:
         raise UsageError.at("--subjects", expected="between 1 and 999", found=str(subjects), remedy="choose another")
-    with console.bar("demo recordings") as report:
-        return make(folder, subjects=subjects, full=full, seed=seed, report=report)
+    with console.progress_bar("demo recordings") as report:
+        return demo.make_demo(folder, subjects=subjects, full=full, seed=seed, report=report)

@@ -1,6 +1,6 @@
-"""``cancel``, ``retry``, ``pause``, ``resume``, ``prioritise`` and ``move``: what is done with the runs of a study.
+"""``cancel``, ``retry``, ``pause``, ``resume``, ``prioritise`` and ``move``: control of a study's runs.
 
-Runs are chosen by name or by what they are (``--subject 1-3 --stage eeg``); without any choice, all of them.
+Runs are selected by name or by subject, stage, fold and seed (``--subject 1-3 --stage eeg``); the default is all runs.
 """
 
 from __future__ import annotations
@@ -18,41 +18,41 @@ from eavdash.errors import UsageError
 
 
 def cancel(options: argparse.Namespace) -> int:
-    """Stop runs."""
+    """Cancel queued and running runs."""
     from eavdash.jobs import queue
 
     study = _study(options)
-    if not queue.cancel(study, chosen(study, options)) and not options.json:
-        console.say("nothing was waiting or running: nothing was cancelled")
+    if not queue.cancel(study, selected_runs(study, options)) and not options.json:
+        console.info("no run was waiting or running: nothing was cancelled")
     elif not options.json:
-        console.say("a run that is running is cancelled as soon as its processes are gone, in a moment")
+        console.info("running runs are cancelled as soon as their processes have ended")
     return _outcome(study, options)
 
 
 def retry(options: argparse.Namespace) -> int:
-    """Queue runs again."""
-    from eavdash.studies.write import retry as retry_runs
+    """Queue failed and cancelled runs again."""
+    from eavdash.studies import write
 
     study = _study(options)
-    if not retry_runs(study, chosen(study, options)) and not options.json:
-        console.say("nothing had failed or been cancelled: nothing was queued")
+    if not write.retry(study, selected_runs(study, options)) and not options.json:
+        console.info("no run had failed or been cancelled: nothing was queued")
     return _outcome(study, options, whole=True)
 
 
 def pause(options: argparse.Namespace) -> int:
-    """Let no further run of a study start."""
+    """Pause a study: no further run of it starts."""
     from eavdash.jobs import queue
 
     study = _study(options)
     queue.pause(study, now=options.now)
     if not options.json:
-        how = "runs stop after their last finished epoch" if options.now else "runs that have begun are finished"
-        console.say(f"{study.name} is paused: {how}; go on with: eavdash resume {study.name}")
+        how = "running runs stop" if options.now else "running runs will finish"
+        console.info(f"{study.name} is paused: {how}; resume it with: eavdash resume {study.name}")
     return _outcome(study, options)
 
 
 def resume(options: argparse.Namespace) -> int:
-    """Let the runs of a paused study go on."""
+    """Resume a paused study."""
     from eavdash.jobs import queue
 
     study = _study(options)
@@ -61,69 +61,73 @@ def resume(options: argparse.Namespace) -> int:
 
 
 def prioritise(options: argparse.Namespace) -> int:
-    """Let waiting runs go before or after others."""
+    """Change the priority of waiting runs."""
     from eavdash.jobs import queue
 
     study = _study(options)
-    queue.prioritise(study, chosen(study, options), options.priority)
+    queue.prioritise(study, selected_runs(study, options), options.priority)
     if not options.json:
-        console.say(f"runs that wait have priority {options.priority} now; the highest goes first")
+        console.info(f"waiting runs now have priority {options.priority}; the highest starts first")
     return _outcome(study, options)
 
 
 def move(options: argparse.Namespace) -> int:
-    """Have unfinished runs computed elsewhere, from their last finished epoch on."""
+    """Move unfinished runs to another executor or device; they resume after their last finished epoch."""
     from eavdash.jobs import queue
     from eavdash.jobs.preflight import require_preflight
 
     study = _study(options)
     settings = execution_settings(options)
     for note in require_preflight(study.path.parent, settings):
-        console.say(note)
-    queue.move(study, chosen(study, options), settings)
+        console.info(note)
+    queue.move(study, selected_runs(study, options), settings)
     if not options.json:
-        console.say(
-            f"what is not done is computed with these settings from now on ({settings.executor}, device "
-            f"{settings.device}): what waits or runs at once, what failed or was cancelled when it is retried"
+        console.info(
+            f"unfinished runs now use the executor {settings.executor} and the device {settings.device}: waiting and "
+            "running ones at once, failed and cancelled ones when they are retried"
         )
     return _outcome(study, options)
 
 
-def chosen(
-    study: store.StudyDir, options: argparse.Namespace, say: Callable[[str], object] = console.say
+def selected_runs(
+    study: store.StudyDir, options: argparse.Namespace, note: Callable[[str], object] = console.info
 ) -> list[str] | None:
-    """The names of the runs that the options choose, or None for all; ``say`` is told what a range has left out.
+    """Return the names of the runs that the options select, or None for all; ``note`` gets incomplete ranges.
 
     Raises:
-        UsageError: there is no run of one of the names, or none that is what was asked for.
+        UsageError: a name does not exist, or no run matches.
     """
     from eavdash.jobs.snapshot import snapshot
     from eavdash.results.tables import natural
 
     names = [store.find_run(study, name).name for name in options.run] if options.run else None
-    wishes = {key: getattr(options, key) for key in ("subject", "stage", "fold", "seed") if getattr(options, key)}
-    if not wishes:
+    filters = {key: getattr(options, key) for key in ("subject", "stage", "fold", "seed") if getattr(options, key)}
+    if not filters:
         return names
     table = snapshot(study, names)
-    if "subject" in wishes:
-        own = natural(filter(None, table["subject"]))
-        if not own:
-            remedy = "its runs are of all subjects: choose by --fold, --stage or --run"
-            raise UsageError.at("--subject", expected="a study with runs of one subject", found="none", remedy=remedy)
-        subjects = selection.parse_subjects(wishes["subject"], own, "--subject", say)
+    if "subject" in filters:
+        available = natural(filter(None, table["subject"]))
+        if not available:
+            raise UsageError.at(
+                "--subject",
+                expected="a study with runs of single subjects",
+                found="only runs of all subjects",
+                remedy="choose with --fold, --stage or --run",
+            )
+        subjects = selection.parse_subjects(filters["subject"], available, "--subject", note)
         table = table[table["subject"].isin(subjects)]
-    if "stage" in wishes:
-        stages = [part.strip() for part in wishes["stage"].split(",")]
+    if "stage" in filters:
+        stages = [part.strip() for part in filters["stage"].split(",")]
         if unknown := [s for s in stages if s not in STAGES]:
             known = ", ".join(STAGES)
-            raise UsageError.at("--stage", expected=f"some of {known}", found=", ".join(unknown), remedy="mend it")
+            raise UsageError.at("--stage", expected=f"some of {known}", found=", ".join(unknown), remedy="correct it")
         table = table[table["stage"].isin(stages)]
     for key in ("fold", "seed"):
-        if wishes.get(key, "all") != "all":
-            table = table[table[key].isin(selection.parse_numbers(wishes[key], f"--{key}"))]
+        if filters.get(key, "all") != "all":
+            table = table[table[key].isin(selection.parse_numbers(filters[key], f"--{key}"))]
     if table.empty:
-        asked = " ".join(f"--{key} {value}" for key, value in wishes.items())
-        raise UsageError.at(study.path, expected=f"runs of {asked}", found="none", remedy="see eavdash status")
+        given = " ".join(f"--{key} {value}" for key, value in filters.items())
+        raise UsageError.at(study.path, expected=f"runs with {given}", found="none", remedy="see eavdash status")
     return list(table["run"])
 
 
@@ -132,13 +136,16 @@ def _study(options: argparse.Namespace) -> store.StudyDir:
 
 
 def _outcome(study: store.StudyDir, options: argparse.Namespace, whole: bool = False) -> int:
-    """Show the runs that were meant, and name those that could not be read (``whole``: or computed); the exit code."""
+    """Print the selected runs and those that cannot be read (``whole``: including their config.json).
+
+    Returns the exit code.
+    """
     from eavdash.jobs.choose import unreadable
     from eavdash.jobs.snapshot import snapshot
 
-    names = chosen(study, options, lambda _: None) if hasattr(options, "run") else None
+    names = selected_runs(study, options, lambda _: None) if hasattr(options, "run") else None
     show_states(study, snapshot(study, names), options.json)
-    broken = unreadable(study, names, whole)
-    for name, why in broken.items():
-        console.complain(f"{name} was left as it is: {why}")
-    return 1 if broken else 0
+    skipped = unreadable(study, names, whole)
+    for name, reason in skipped.items():
+        console.error(f"{name} was left as it is: {reason}")
+    return 1 if skipped else 0

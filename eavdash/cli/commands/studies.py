@@ -1,4 +1,4 @@
-"""``studies``, ``clone``, ``extend``, ``archive``, ``unarchive``, ``delete`` and ``verify``: keeping house."""
+"""``studies``, ``clone``, ``extend``, ``archive``, ``unarchive``, ``delete`` and ``verify``: whole studies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from eavdash.errors import UsageError
 
 
 def studies(options: argparse.Namespace) -> int:
-    """Every study: how far, how large, of what."""
+    """List all studies with their progress, size and settings."""
     from eavdash.studies.overview import overview, size
 
     root = store.checkpoints_root(options.checkpoints)
@@ -25,39 +25,38 @@ def studies(options: argparse.Namespace) -> int:
         console.print_json(table.to_dict(orient="records"))
         return 0
     if len(table):
-        console.show(
+        console.print_table(
             table.assign(
                 progress=[f"{done} of {runs}" for done, runs in zip(table["done"], table["runs"], strict=True)],
                 states=[", ".join(f"{n} {state}" for state, n in states.items()) for states in table["states"]],
-                room=[size(number) for number in table["bytes"]],
+                size=[size(number) for number in table["bytes"]],
                 changed=[time.strftime("%Y-%m-%d %H:%M", time.localtime(at)) for at in table["changed"]],
                 created=[text[:10] for text in table["created"]],
                 notes=[
                     ", ".join(word for word in ("paused", "archived", "simulated") if row[word])
                     for row in table.to_dict(orient="records")
                 ],
-            )[["study", "progress", "states", "room", "dataset", "protocol", "preset", "created", "changed", "notes"]],
+            )[["study", "progress", "states", "size", "dataset", "protocol", "preset", "created", "changed", "notes"]],
             "table",
         )
         for problem in filter(None, table["problem"]):
-            console.complain(problem)
+            console.error(problem)
         count = "1 study" if len(table) == 1 else f"{len(table)} studies"
-        console.say(f"{count}, {size(int(table['bytes'].sum()))} in {root}")
+        console.info(f"{count}, {size(int(table['bytes'].sum()))} in {root}")
     else:
-        console.say(f"no studies in {root}; make one with: eavdash train, or eavdash demo")
+        console.info(f"no studies in {root}; make one with: eavdash train, or eavdash demo")
     if hidden := len(every) - len(table):
-        console.hidden(hidden)
+        console.note_archived(hidden)
     return 0
 
 
 def clone(options: argparse.Namespace) -> int:
-    """A new study on the same dataset, with edits."""
+    """Make a new study on the same dataset with other settings."""
     from eavdash.jobs import queue
-    from eavdash.studies.extend import clone as make
-    from eavdash.studies.extend import latest_execution
+    from eavdash.studies import extend
 
     study = _study(options)
-    made = make(
+    new = extend.clone(
         study,
         options.name,
         options.settings,
@@ -68,28 +67,28 @@ def clone(options: argparse.Namespace) -> int:
     )
     queued = options.queue and not options.dry_run
     if queued:
-        queue.submit(made.plan.study, made.plan.runs, latest_execution(study))
+        queue.submit(new.plan.study, new.plan.runs, extend.latest_execution(study))
     if options.json:
-        console.print_json({**plan_dict(made.plan), "differences": list(made.differences), "queued": queued})
+        console.print_json({**plan_dict(new.plan), "differences": list(new.differences), "queued": queued})
         return 0
-    console.plan(made.plan)
-    for line in made.differences or (f"nothing differs from {study.name}",):
-        console.answer(line)
+    console.print_plan(new.plan)
+    for line in new.differences or (f"nothing differs from {study.name}",):
+        console.output(line)
     if options.dry_run:
-        console.say("nothing was written")
+        console.info("nothing was written")
     elif queued:
-        console.say(f"queued; follow it with: eavdash status {options.name}")
+        console.info(f"queued; follow it with: eavdash status {options.name}")
     else:
-        console.say(f"nothing is queued yet; queue it with: eavdash extend {options.name}")
+        console.info(f"nothing is queued yet; queue it with: eavdash extend {options.name}")
     return 0
 
 
 def extend(options: argparse.Namespace) -> int:
-    """More subjects, folds or seeds of a study; only what was never queued is."""
-    from eavdash.studies.extend import extend as add
+    """Add subjects, folds or seeds to a study and queue the runs that were never queued."""
+    from eavdash.studies import extend
 
     study = _study(options)
-    made = add(
+    extension = extend.extend(
         study,
         _subjects(options.subjects, study),
         _numbers(options.folds, "--folds"),
@@ -97,80 +96,80 @@ def extend(options: argparse.Namespace) -> int:
         retry_ended=options.again,
     )
     if options.json:
-        lists = {"new": list(made.new), "queued": list(made.holes), "again": list(made.again)}
-        console.print_json({**plan_dict(made.plan), **lists})
+        lists = {"new": list(extension.new), "queued": list(extension.queued), "again": list(extension.again)}
+        console.print_json({**plan_dict(extension.plan), **lists})
         return 0
-    console.plan(made.plan)
-    console.say(f"new runs: {len(made.new)}, queued: {len(made.holes)}, queued again: {len(made.again)}")
-    if made.holes or made.again:
-        console.say(f"follow it with: eavdash status {study.name}")
+    console.print_plan(extension.plan)
+    counts = len(extension.new), len(extension.queued), len(extension.again)
+    console.info("new runs: {}, queued: {}, queued again: {}".format(*counts))
+    if extension.queued or extension.again:
+        console.info(f"follow it with: eavdash status {study.name}")
     return 0
 
 
 def archive(options: argparse.Namespace) -> int:
-    """Put a study away."""
-    from eavdash.studies.archive import archive as put_away
-    from eavdash.studies.archive import resume_bytes
+    """Archive a study."""
+    from eavdash.studies import archive
     from eavdash.studies.overview import size
 
     study = _study(options)
-    there = resume_bytes(study)
-    freed = put_away(study, drop_resume=options.drop_resume)
+    before = archive.resume_bytes(study)
+    freed = archive.archive(study, drop_resume=options.drop_resume)
     if options.json:
-        console.print_json({"study": study.name, "archived": True, "freed": freed, "resume_bytes": there - freed})
+        console.print_json({"study": study.name, "archived": True, "freed": freed, "resume_bytes": before - freed})
         return 0
-    console.say(f"{study.name} is archived; bring it back with: eavdash unarchive {study.name}")
+    console.info(f"{study.name} is archived; restore it with: eavdash unarchive {study.name}")
     if freed:
-        console.say(f"{size(freed)} were freed: its unfinished runs would start over")
-    elif there:
-        console.say(f"--drop-resume would free {size(there)}: what its unfinished runs would go on from")
+        console.info(f"freed {size(freed)}; its unfinished runs would start over")
+    elif before:
+        console.info(f"--drop-resume would free {size(before)}: the checkpoints from which unfinished runs resume")
     return 0
 
 
 def unarchive(options: argparse.Namespace) -> int:
-    """Bring a study back."""
-    from eavdash.studies.archive import unarchive as bring_back
+    """Take a study out of the archive."""
+    from eavdash.studies import archive
 
     study = _study(options)
-    bring_back(study)
+    archive.unarchive(study)
     if options.json:
         console.print_json({"study": study.name, "archived": False})
     else:
-        console.say(f"{study.name} is in use again")
+        console.info(f"{study.name} is no longer archived")
     return 0
 
 
 def delete(options: argparse.Namespace) -> int:
-    """Delete a study for good, once its name was typed."""
-    from eavdash.studies.archive import delete as remove
+    """Delete a study permanently, after its name was typed as confirmation."""
+    from eavdash.studies import archive
 
     study = _study(options)
-    typed = study.name if options.yes else _typed(study)
-    remove(study, typed)
+    confirmation = study.name if options.yes else _read_confirmation(study)
+    archive.delete(study, confirmation)
     if options.json:
         console.print_json({"study": study.name, "deleted": True})
     else:
-        console.say(f"{study.name} is deleted; windows and features that other studies may use stay in the cache")
+        console.info(f"{study.name} is deleted; cached windows and features stay, as other studies may use them")
     return 0
 
 
 def verify(options: argparse.Namespace) -> int:
-    """Compare a study's files with their checksums; exit code 1 when one is damaged."""
-    from eavdash.studies.verify import verify as look
+    """Compare a study's files with their checksums; exit code 1 if one is damaged."""
+    from eavdash.studies import verify
 
     study = _study(options)
-    with console.bar("verifying") as report:
-        found = look(study, report)
+    with console.progress_bar("verifying") as report:
+        found = verify.verify(study, report)
     if options.json:
         damaged = [{"run": d.run, "file": d.file, "reason": d.reason} for d in found.damaged]
         counts = {"study": study.name, "runs": found.runs, "checked": found.checked, "files": found.files}
         console.print_json({**counts, "damaged": damaged, "unchecked": list(found.unchecked)})
         return 1 if damaged else 0
     for damage in found.damaged:
-        console.complain(damage.reason)
+        console.error(damage.reason)
     for name in found.unchecked:
-        console.say(f"note: {name} is done and has no checksums: nothing of it was compared")
-    console.answer(found.sentence)
+        console.info(f"note: {name} is done but has no checksums and was not verified")
+    console.output(found.sentence)
     return 1 if found.damaged else 0
 
 
@@ -179,31 +178,31 @@ def _study(options: argparse.Namespace) -> store.StudyDir:
 
 
 def _subjects(text: str, study: store.StudyDir) -> Sequence[str] | None:
-    """The subjects that were typed: None where none were, none of them where it says all."""
+    """Return the subjects of a list: None for an empty text, an empty sequence for ``all``."""
     if not text.strip() or text.strip() == "all":
         return () if text.strip() else None
     from eavdash.data.table import open_table
 
     table = open_table(study.study()["dataset"]["path"])
-    return selection.parse_subjects(text, [*table.subjects, *table.problems], say=console.say)
+    return selection.parse_subjects(text, [*table.subjects, *table.problems], note=console.info)
 
 
-def _numbers(text: str, what: str) -> Sequence[int] | None:
-    return selection.parse_numbers(text, what) if text.strip() else None
+def _numbers(text: str, option: str) -> Sequence[int] | None:
+    return selection.parse_numbers(text, option) if text.strip() else None
 
 
-def _typed(study: store.StudyDir) -> str:
-    """What a person types as confirmation.
+def _read_confirmation(study: store.StudyDir) -> str:
+    """Ask for the study's name and return what was typed.
 
     Raises:
-        UsageError: nobody is there to type.
+        UsageError: standard input is not a terminal.
     """
     if not sys.stdin.isatty():
         raise UsageError.at(
             f"eavdash delete {study.name}",
-            expected="a terminal to type the study's name at",
+            expected="a terminal on which to confirm",
             found="none",
-            remedy="add --yes to delete without being asked",
+            remedy="add --yes to delete without confirmation",
         )
-    console.say(f"This deletes {study.path} for good. Type the study's name to confirm:")
+    console.info(f"This deletes {study.path} permanently. Type the study's name to confirm:")
     return sys.stdin.readline().strip()

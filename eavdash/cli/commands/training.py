@@ -29,14 +29,13 @@ def train(options: argparse.Namespace) -> int:
     from eavdash.data.table import open_table
     from eavdash.jobs import queue
     from eavdash.jobs.preflight import preflight, require_preflight
-    from eavdash.studies.write import plan as make_plan
-    from eavdash.studies.write import prepare
+    from eavdash.studies import write
 
     config = study_config(options)
     subjects: tuple[str, ...] = ()
     if options.subjects is not None:
         table = open_table(options.root)
-        subjects = selection.parse_subjects(options.subjects, [*table.subjects, *table.problems], say=console.say)
+        subjects = selection.parse_subjects(options.subjects, [*table.subjects, *table.problems], note=console.info)
     chosen = Selection(
         subjects,
         selection.parse_numbers(options.folds, "--folds"),
@@ -44,19 +43,19 @@ def train(options: argparse.Namespace) -> int:
     )
     root = store.checkpoints_root(options.checkpoints)
     if options.dry_run:
-        # Other places are asked by jobs of their own, which a dry run does not start.
+        # The other executors are checked by a job, which a dry run does not start.
         settings = execution_settings(options)
-        lacks = preflight(root, settings)[0] if settings.executor == "local" else [_not_asked(settings.executor)]
-        return _dry_run(make_plan(options.root, options.study, config, chosen, root), options.json, lacks)
+        unmet = preflight(root, settings)[0] if settings.executor == "local" else [_not_checked(settings.executor)]
+        return _dry_run(write.plan(options.root, options.study, config, chosen, root), options.json, unmet)
     execution = execution_settings(options)
     for note in require_preflight(root, execution):
-        console.say(note)
+        console.info(note)
     if options.wait and not options.json:
         failed = queue_and_wait(options.root, options.study, config, chosen, root, execution)
         note_marks(store.find_study(root, options.study))
-        console.show(read_scores(root, options.study), "table", title=f"{options.study}: test trials")
+        console.print_table(read_scores(root, options.study), "table", title=f"{options.study}: test trials")
         return 1 if failed else 0
-    plan = prepare(options.root, options.study, config, chosen, root)
+    plan = write.prepare(options.root, options.study, config, chosen, root)
     queue.submit(plan.study, plan.runs, execution)
     failed = False
     if options.wait:
@@ -66,34 +65,34 @@ def train(options: argparse.Namespace) -> int:
         states = {name: plan.study.run(name).live_status()["shown"] for name in plan.runs}
         console.print_json({**plan_dict(plan), "states": states})
     else:
-        console.plan(plan)
+        console.print_plan(plan)
         states = Counter(plan.study.run(name).live_status()["shown"] for name in plan.runs)
-        console.say(", ".join(f"{count} {state}" for state, count in states.most_common()))
+        console.info(", ".join(f"{count} {state}" for state, count in states.most_common()))
         if states["failed"] or states["cancelled"]:
-            console.say(f"queue failed and cancelled runs again with: eavdash retry {options.study}")
-        console.say(f"follow it with: eavdash status {options.study}")
+            console.info(f"queue failed and cancelled runs again with: eavdash retry {options.study}")
+        console.info(f"follow it with: eavdash status {options.study}")
     return 1 if failed else 0
 
 
-def _dry_run(plan: Plan, as_json: bool, lacks: list[str]) -> int:
-    """What a plan would do, what the place lacks that is to compute it, and nothing else."""
+def _dry_run(plan: Plan, as_json: bool, unmet: list[str]) -> int:
+    """Print the plan and what the executor is missing."""
     if as_json:
-        console.print_json({**plan_dict(plan), "existing": plan.existing, "unmet": lacks})
+        console.print_json({**plan_dict(plan), "existing": plan.existing, "unmet": unmet})
     else:
-        console.plan(plan)
+        console.print_plan(plan)
         new = len(plan.runs) - len(plan.existing)
-        for line in lacks:
-            console.complain(line)
-        console.say(f"nothing was written; without --dry-run {new} of them would be queued")
+        for line in unmet:
+            console.error(line)
+        console.info(f"nothing was written; without --dry-run {new} of them would be queued")
     return 0
 
 
-def _not_asked(executor: str) -> str:
-    return f"whether {executor} could compute them was not asked; ask it with: eavdash executors --executor {executor}"
+def _not_checked(executor: str) -> str:
+    return f"{executor} was not checked; check it with: eavdash executors --executor {executor}"
 
 
 def plan_dict(plan: Plan) -> dict[str, Any]:
-    """A plan as a program reads it."""
+    """Return a plan for --json."""
     return {
         "study": plan.study.name,
         "path": str(plan.study.path),
@@ -104,7 +103,7 @@ def plan_dict(plan: Plan) -> dict[str, Any]:
 
 
 def study_config(options: argparse.Namespace) -> StudyConfig:
-    """The configuration that the options of ``train`` describe."""
+    """Return the configuration of the options of ``train``."""
     config = preset(options.preset)
     if options.stages:
         names = tuple(part.strip() for part in options.stages.split(",") if part.strip())
@@ -119,53 +118,53 @@ def study_config(options: argparse.Namespace) -> StudyConfig:
 
 
 def status(options: argparse.Namespace) -> int:
-    """Every study, or every run of one."""
+    """Print the state of every study, or of every run of one study."""
     from eavdash.jobs.snapshot import snapshot
 
     root = store.checkpoints_root(options.checkpoints)
     if options.study:
         study = store.find_study(root, options.study)
-        _keep_conducted(root)
+        _ensure_scheduler(root)
         show_states(study, snapshot(study), options.json)
         return 0
-    _keep_conducted(root)
-    every = store.studies(root)
-    studies = [study for study in every if not study.archived]
+    _ensure_scheduler(root)
+    all_studies = store.studies(root)
+    studies = [study for study in all_studies if not study.archived]
     frame = console.studies_frame(studies, snapshot)
     frame["marks"] = [[mark.text for mark in study_marks(study)] for study in studies]
     if options.json:
         console.print_json(frame.to_dict(orient="records"))
         return 0
     if frame.empty:
-        console.say(f"no studies in {root}; make one with: eavdash train, or eavdash demo")
+        console.info(f"no studies in {root}; make one with: eavdash train, or eavdash demo")
     else:
-        console.show(frame.assign(marks=frame["marks"].map("; ".join)), "table")
-    if hidden := len(every) - len(studies):
-        console.hidden(hidden)
+        console.print_table(frame.assign(marks=frame["marks"].map("; ".join)), "table")
+    if hidden := len(all_studies) - len(studies):
+        console.note_archived(hidden)
     return 0
 
 
-def _keep_conducted(root: Path) -> None:
-    """Whoever looks at runs brings back a conductor that has died, so that what is said of them comes true."""
+def _ensure_scheduler(root: Path) -> None:
+    """Restart a scheduler that has died while runs wait, so that the printed states stay true."""
     from eavdash.jobs import queue
 
     try:
         queue.ensure_scheduler(root)
     except EavdashError as error:
-        console.complain(str(error))
+        console.error(str(error))
 
 
 def logs(options: argparse.Namespace) -> int:
-    """A run's log."""
+    """Print the log of a run."""
     study_name, slash, run_name = options.run.partition("/")
     if not slash:
         raise UsageError.at(
-            "logs", expected="STUDY/RUN, as in demo/s01-audio", found=repr(options.run), remedy="see eavdash status"
+            "logs", expected="STUDY/RUN, such as demo/s01-audio", found=repr(options.run), remedy="see eavdash status"
         )
     study = store.find_study(store.checkpoints_root(options.checkpoints), study_name)
     run = store.find_run(study, run_name)
     if not run.log_file.exists():
-        console.say(f"{options.run} has not printed anything yet (state: {run.live_status()['shown']})")
+        console.info(f"{options.run} has no log yet (state: {run.live_status()['shown']})")
         return 0
     with run.log_file.open(encoding="utf-8", errors="replace") as file:
         for line in deque(file, maxlen=options.lines) if options.lines > 0 else file:
@@ -182,21 +181,20 @@ def queue_and_wait(
     execution: Execution | None = None,
     again: bool = False,
 ) -> bool:
-    """Queue a study (``again``: also what failed or was cancelled), show its progress until it ends.
+    """Queue a study (``again``: also its failed and cancelled runs) and show its progress until it ends.
 
-    Returns whether a run did not succeed.
+    Returns True if a run did not succeed.
     """
     from eavdash.jobs import queue
-    from eavdash.studies.write import prepare
-    from eavdash.studies.write import retry as retry_runs
+    from eavdash.studies import write
 
-    plan = prepare(recordings, name, config, chosen, root)
-    console.plan(plan)
+    plan = write.prepare(recordings, name, config, chosen, root)
+    console.print_plan(plan)
     queue.submit(plan.study, plan.runs, execution or Execution())
     if again:
-        retry_runs(plan.study)
-    console.say(f"jobs run in the background and outlive this command; stop them with: eavdash cancel {name}")
-    with console.grid() as report:
+        write.retry(plan.study)
+    console.info(f"runs continue in the background if this command ends; stop them with: eavdash cancel {name}")
+    with console.run_progress() as report:
         queue.wait(plan.study, plan.runs, report=report)
     return _any_failed(plan.study, plan.runs)
 
@@ -205,12 +203,12 @@ def _any_failed(study: store.StudyDir, runs: list[str]) -> bool:
     unfinished = {name: study.run(name).status() for name in runs}
     unfinished = {name: status for name, status in unfinished.items() if status["state"] != "done"}
     for name, status in unfinished.items():
-        console.complain(f"{name} is {status['state']}: {status.get('reason') or 'no reason was recorded'}")
+        console.error(f"{name} is {status['state']}: {status.get('reason') or 'no reason was recorded'}")
     return bool(unfinished)
 
 
 def show_states(study: store.StudyDir, frame: pd.DataFrame, as_json: bool) -> None:
-    """The runs of a study, time left and accuracies, with the study's marks: in JSON a list of texts in every row."""
+    """Print a study's runs with time left, accuracy and the study's marks (in JSON: a list of texts in every row)."""
     from eavdash.jobs import estimates
 
     left = estimates.seconds_left(frame)
@@ -221,9 +219,7 @@ def show_states(study: store.StudyDir, frame: pd.DataFrame, as_json: bool) -> No
         return
     note_marks(study)
     if study.archived:
-        console.say(
-            f"{study.name} is archived: no run of it starts; bring it back with: eavdash unarchive {study.name}"
-        )
+        console.info(f"{study.name} is archived: no run of it starts; restore it with: eavdash unarchive {study.name}")
     elif study.paused:
-        console.say(f"{study.name} is paused: no run of it starts; go on with: eavdash resume {study.name}")
-    console.show(frame.assign(left=[estimates.duration(s) if s > 0 else "" for s in left]), "table")
+        console.info(f"{study.name} is paused: no run of it starts; resume it with: eavdash resume {study.name}")
+    console.print_table(frame.assign(left=[estimates.duration(s) if s > 0 else "" for s in left]), "table")

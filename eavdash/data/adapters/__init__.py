@@ -1,10 +1,11 @@
-"""Adapters: how a dataset that is not a trial table becomes one.
+"""Adapters: the conversion of datasets into trial tables.
 
 In: a folder. Out: the kind, the root and the :class:`~eavdash.data.adapters.base.Adapted` of the first adapter that
-claims it. They are asked in a fixed order: EAV's folders, EAV's published pickles, BIDS, DEAP, then those that other
-packages bring under the entry point group ``eavdash.adapters``, by name. docs/adapters.md shows how to write one.
+recognises it. They are tried in a fixed order: EAV's folders, EAV's published pickles, BIDS, DEAP, then those that
+other packages provide in the entry point group ``eavdash.adapters``, by name. docs/adapters.md shows how to write one.
 
-An adapter from outside may fail in any way; that is one sentence which names it, and no other adapter suffers from it.
+An external adapter may fail in any way: its failure is reported in one sentence that names it, and affects no other
+adapter.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ from eavdash.data.adapters import bids, deap, eav, pickles
 from eavdash.data.adapters.base import Adapted, Adapter, check_name, shown
 from eavdash.errors import EavdashError, TableError
 
-#: In the order in which they are asked.
+#: In the order in which they are tried.
 BUILT_IN = (eav.ADAPTER, pickles.ADAPTER, bids.ADAPTER, deap.ADAPTER)
 GROUP = "eavdash.adapters"
-#: The same in words.
+#: The supported kinds, for messages.
 KINDS = "EAV, EAV's published pickles, BIDS EEG, DEAP, or that of an installed adapter"
 _TAKEN = ("table", *(adapter.kind for adapter in BUILT_IN))
 
 
 def adapt(path: Path) -> tuple[str, Path, Adapted] | None:
-    """Kind, root and trials of the dataset at or below a folder; None when no adapter knows it.
+    """Kind, root and trials of the dataset at or below a folder; None if no adapter recognises it.
 
     Raises:
-        TableError: it is ambiguous or cannot be read, or only an adapter that failed might have known it.
+        TableError: it is ambiguous or cannot be read, or no adapter recognised it and at least one failed.
     """
     for adapter in BUILT_IN:
         if (root := adapter.find(path)) is not None:
@@ -46,8 +47,8 @@ def adapt(path: Path) -> tuple[str, Path, Adapted] | None:
         except EavdashError as error:
             failures.append(str(error))
             continue
-        except Exception as error:  # foreign code fails as it likes
-            failures.append(_failure(entry, path, "a look at the folder", error))
+        except Exception as error:  # third-party code may raise anything
+            failures.append(_failure(entry, path, "a search of the folder", error))
             continue
         if found is not None:
             root = Path(found).absolute()
@@ -64,17 +65,17 @@ def _load(entry: EntryPoint) -> Adapter:
     adapter = entry.load()
     if not isinstance(adapter, Adapter):
         raise TableError.at(
-            _named(entry),
+            _adapter_name(entry),
             expected="an eavdash.data.adapters.base.Adapter",
             found=type(adapter).__name__,
-            remedy="mend the entry point or uninstall the package",
+            remedy="fix the entry point or uninstall the package",
         )
     if adapter.kind in _TAKEN:
         raise TableError.at(
-            _named(entry),
-            expected=f"a kind of its own, other than {', '.join(_TAKEN)}",
+            _adapter_name(entry),
+            expected=f"a unique kind, other than {', '.join(_TAKEN)}",
             found=repr(adapter.kind),
-            remedy="rename it",
+            remedy="rename the kind",
         )
     return adapter
 
@@ -91,11 +92,11 @@ def _read(entry: EntryPoint, adapter: Adapter, root: Path) -> Adapted:
     return adapted
 
 
-def _named(entry: EntryPoint) -> str:
+def _adapter_name(entry: EntryPoint) -> str:
     return f"adapter {entry.name!r} ({entry.value})"
 
 
 def _failure(entry: EntryPoint, path: Path, expected: str, error: Exception) -> str:
     found = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
-    remedy = "mend or uninstall the package that brings it"
-    return str(TableError.at(f"{_named(entry)}, {shown(path)}", expected=expected, found=found, remedy=remedy))
+    remedy = "fix the package that provides it, or uninstall it"
+    return str(TableError.at(f"{_adapter_name(entry)}, {shown(path)}", expected=expected, found=found, remedy=remedy))

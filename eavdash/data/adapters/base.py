@@ -1,10 +1,10 @@
-"""What an adapter is: a dataset's own layout in, rows of the trial table out.
+"""The adapter interface: from a dataset's own layout to rows of the trial table.
 
-In: a folder that somebody points at. Out: :class:`Adapted`, one row per trial, and for each subject that cannot be used
-the sentence that says why: one bad subject never stops the others. docs/adapters.md shows how to write one.
+In: a folder chosen by the user. Out: :class:`Adapted`, one row per trial, and for each unusable subject a sentence with
+the reason: one bad subject never affects the others. docs/adapters.md shows how to write one.
 
-The walk over folders that every adapter needs is here as well. It is bounded in depth and in number, sees each folder
-once (so links in a circle end), and never depends on the order in which a disk lists its entries.
+The search through folders that every adapter needs is here as well. It is bounded in depth and number, visits each
+folder once (so cyclic links end), and does not depend on the order in which a disk lists its entries.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ import pandas as pd
 
 from eavdash.errors import EavdashError, TableError
 
-#: How far below the given folder a dataset is looked for, and in how many folders at most.
+#: Depth below the given folder to which a dataset is searched for, and the maximum number of folders visited.
 DEPTH = 8
 FOLDERS = 10_000
 
 
 @dataclass(frozen=True, eq=False)
 class Adapted:
-    """What an adapter makes of a dataset.
+    """A dataset as read by an adapter.
 
     ``frame``: one row per trial with columns subject, trial, label and at least one of eeg, audio, video (absolute path
     or relative to the root; "" = not recorded); group, start, stop (seconds, NaN = the file's own) where needed;
-    further columns as filters. ``problems``: subject → the sentence that says why it cannot be used. ``notes``: what is
-    worth knowing.
+    further columns as filters. ``problems``: subject → a sentence with the reason why it cannot be used. ``notes``:
+    further remarks.
     """
 
     frame: pd.DataFrame
@@ -42,7 +42,7 @@ class Adapted:
 class Adapter:
     """One layout: ``find(path)`` gives the dataset's root at or below a folder or None, ``read(root)`` its trials.
 
-    ``find`` is asked about every folder that anybody opens: it looks at names, not into recordings.
+    ``find`` is called for every folder that a user opens, so it checks names and opens no recordings.
     """
 
     kind: str
@@ -51,10 +51,10 @@ class Adapter:
 
 
 def search(path: Path, holds: Callable[[Path], bool], what: str) -> Path | None:
-    """The folder nearest to ``path``, at or below it, of which ``holds`` is true; None when there is none.
+    """Return the nearest folder at or below ``path`` for which ``holds`` is true, or None.
 
     Raises:
-        TableError: two folders of the same level, so that it is not clear which is meant.
+        TableError: several folders at the same level match.
     """
     level, seen = [path], {_identity(path)}
     for _ in range(DEPTH + 1):
@@ -80,7 +80,7 @@ def search(path: Path, holds: Callable[[Path], bool], what: str) -> Path | None:
 
 
 def listed(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The folders and the files of a folder by name, without hidden ones. A link that leads nowhere is a file.
+    """List a folder's subfolders and files by name, without hidden ones. A broken link counts as a file.
 
     Raises:
         TableError: it cannot be listed.
@@ -98,10 +98,10 @@ def listed(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def unlistable(folder: Path, error: OSError) -> EavdashError:
-    """The error for a folder that cannot be looked into."""
+    """The error for a folder that cannot be listed."""
     found = error.strerror or str(error)
     return TableError.at(
-        shown(folder), expected="a folder that can be read", found=found, remedy="mend its permissions or the path"
+        shown(folder), expected="a readable folder", found=found, remedy="fix its permissions or the path"
     )
 
 
@@ -116,15 +116,15 @@ def check_name(path: Path) -> None:
 
 
 def shown(path: str | Path) -> str:
-    """A path as it can be printed and stored: bytes that are not UTF-8 stand as \\xNN."""
+    """Return a path as it can be printed and stored, with bytes that are not UTF-8 as \\xNN."""
     try:
         return os.fsencode(path).decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # not even a name that a disk can have
+    except UnicodeEncodeError:  # not a valid file name
         return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def _folders(folder: Path) -> list[Path]:
-    """The folders in a folder, real ones before links; none where it cannot be listed."""
+    """The subfolders of a folder, real ones before links; none if it cannot be listed."""
     try:
         return sorted(listed(folder)[0], key=lambda f: (f.is_symlink(), f.name))
     except (TableError, OSError):
@@ -134,7 +134,7 @@ def _folders(folder: Path) -> list[Path]:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # links in a circle
+    except OSError:  # cyclic links
         return False
 
 

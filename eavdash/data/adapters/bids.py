@@ -1,13 +1,14 @@
 """BIDS EEG datasets (Pernet et al. 2019, Sci. Data 6:103) as rows of the trial table.
 
 In: a folder with ``dataset_description.json`` and ``sub-*``, at any level. Out: one row per event of ``*_events.tsv``
-that has a trial_type, which is its label, from its onset for its duration, or until the next such event (the last one:
-until the end of the recording) where it has none. A run without such events is one trial, labelled by its task. A trial
-is named by its run and the event's line; its group is the run where a subject has several, else the trial itself.
+that has a trial_type, which is its label. The trial lasts from the event's onset for its duration or, without one,
+until the next such event (the last one: until the end of the recording). A run without such events is one trial,
+labelled by its task. A trial is named by its run and the event's line; its group is the run if a subject has several,
+else the trial itself.
 
-Delegated to MNE-BIDS: the entities of names, and which sidecar belongs to a recording. Folders are listed here, so that
-a recording whose name MNE-BIDS does not accept, or a link that leads nowhere, is named rather than passed over. The
-recordings themselves are opened when they are read, and by `eavdash check`.
+Delegated to MNE-BIDS: parsing names into entities and finding sidecars. Folders are listed here, so that a recording
+whose name MNE-BIDS rejects, or a broken link, is reported rather than ignored. The recordings themselves are opened
+only when they are read, and by `eavdash check`.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ COLUMNS = (
     *("session", "task", "run", "acquisition"),
 )
 EXTENSIONS = (".edf", ".bdf", ".vhdr", ".set")
-#: Events that recorders and MNE write and that are nobody's trials.
+#: Events written by recorders and MNE that are not trials.
 _NO_TRIAL = re.compile(r"BAD[_ ].*|bad_.*|EDGE .*|(?i:boundary|new segment.*)")
 _NOTHING = ("", "n/a", "nan")
 
 
 @dataclass
 class BidsSubject:
-    """One subject's rows and the run of each, what makes it unusable and what is only worth knowing."""
+    """One subject's rows and the run of each, the errors that make it unusable, and notes."""
 
     subject: str
     folder: Path
@@ -49,7 +50,7 @@ class BidsSubject:
 
 
 def find(path: Path) -> Path | None:
-    """The BIDS root at or below ``path``, or None.
+    """Return the BIDS root at or below ``path``, or None.
 
     Raises:
         TableError: two folders of the same level are BIDS roots.
@@ -58,7 +59,7 @@ def find(path: Path) -> Path | None:
 
 
 def read(root: Path) -> Adapted:
-    """The trials of every subject; what is wrong with one subject's files is that subject's problem.
+    """Read the trials of every subject; faulty files make only their own subject unusable.
 
     Raises:
         TableError: no subject has an EEG recording, or MNE-BIDS is not installed.
@@ -97,7 +98,7 @@ def _scan_subject(root: Path, folder: Path) -> BidsSubject:
     seen: dict[str, Path] = {}
     for file in _recordings(subject):
         try:
-            entities, sidecars = _described(root, file)
+            entities, sidecars = _parse_name(root, file)
             stem = file.stem.removesuffix("_eeg").removeprefix(f"{folder.name}_") or "eeg"
             if stem in seen:
                 found = f"{seen[stem].name} too"
@@ -110,7 +111,7 @@ def _scan_subject(root: Path, folder: Path) -> BidsSubject:
                 subject.runs.append(stem)
             _note_channels(subject, sidecars["channels"])
             if sidecars["eeg"] is None:
-                subject.notes.append(f"{file}: no _eeg.json beside it or above it")
+                subject.notes.append(f"{file}: no _eeg.json in its folder or above")
         except EavdashError as error:
             subject.errors.append(error)
     if not subject.rows and not subject.errors:
@@ -134,11 +135,11 @@ def _recordings(subject: BidsSubject) -> list[Path]:
     return files
 
 
-def _described(root: Path, file: Path) -> tuple[dict[str, str | None], dict[str, Path | None]]:
-    """The entities of a recording's name, and its sidecars events, channels and eeg where there are such.
+def _parse_name(root: Path, file: Path) -> tuple[dict[str, str | None], dict[str, Path | None]]:
+    """The entities of a recording's name, and its sidecars events, channels and eeg, None if missing.
 
     Raises:
-        TableError: MNE-BIDS does not accept the name, or is not installed.
+        TableError: MNE-BIDS rejects the name, or is not installed.
     """
     if shown(file) != str(file):
         raise TableError.at(shown(file), expected="a name in UTF-8", found="other bytes", remedy="rename the file")
@@ -157,7 +158,7 @@ def _described(root: Path, file: Path) -> tuple[dict[str, str | None], dict[str,
                 suffix: path.find_matching_sidecar(suffix=suffix, extension=extension, on_error="ignore")
                 for suffix, extension in (("events", ".tsv"), ("channels", ".tsv"), ("eeg", ".json"))
             }
-        except Exception as error:  # MNE-BIDS raises what its checks raise
+        except Exception as error:  # MNE-BIDS raises various errors
             found = " ".join(str(error).split()).rstrip(".")
             raise TableError.at(
                 file, expected="a name that BIDS allows", found=found, remedy="rename it (see the BIDS validator)"
@@ -170,10 +171,10 @@ def _described(root: Path, file: Path) -> tuple[dict[str, str | None], dict[str,
 
 
 def _check_file(file: Path) -> None:
-    """Make sure that a recording is there, may be read, and has its companion; its content is not looked into.
+    """Check that a recording exists, is readable, and has its companion files; its content is not checked.
 
     Raises:
-        RecordingError: it is not.
+        RecordingError: a check fails.
     """
     stamp(str(file))
     try:
@@ -181,7 +182,7 @@ def _check_file(file: Path) -> None:
             head = stream.read(1 << 16)
     except OSError as error:
         raise RecordingError.at(
-            file, expected="a file that can be read", found=error.strerror or str(error), remedy="mend its permissions"
+            file, expected="a file that can be read", found=error.strerror or str(error), remedy="fix its permissions"
         ) from error
     if file.suffix.lower() == ".vhdr":
         for name in re.findall(r"(?im)^(?:data|marker)file=(.+?)\s*$", head.decode("utf-8", "replace")):
@@ -205,7 +206,7 @@ def _trials(subject: BidsSubject, file: Path, stem: str, task: str, events: Path
 
 
 def _events(subject: BidsSubject, path: Path) -> list[tuple[int, float, float, str]]:
-    """Line (from 1 below the header), onset, duration (0 where it has none) and trial_type of the usable events."""
+    """Line (from 1 below the header), onset, duration (0 if missing) and trial_type of the usable events."""
     usable, skipped, marks = [], 0, 0
     for line, row in enumerate(_tsv(path), start=1):
         label = str(row.get("trial_type") or "").strip()
@@ -220,16 +221,16 @@ def _events(subject: BidsSubject, path: Path) -> list[tuple[int, float, float, s
         else:
             skipped += 1
     if marks:
-        subject.notes.append(f"{path}: {marks} events that mark the recording (boundaries, bad stretches), ignored")
+        subject.notes.append(f"{path}: {marks} events that mark the recording (boundaries, bad segments), ignored")
     if skipped:
         subject.notes.append(f"{path}: {skipped} events without an onset in the recording, ignored")
     return usable
 
 
 def _note_channels(subject: BidsSubject, path: Path | None) -> None:
-    """Note which channels the dataset's authors call bad; they are read as they are."""
+    """Note which channels the dataset marks as bad; they are read unchanged."""
     if path is None:
-        subject.notes.append(f"{subject.folder}: no channels.tsv, so bad channels are not known")
+        subject.notes.append(f"{subject.folder}: no channels.tsv, so bad channels are unknown")
         return
     bad = [str(row.get("name")) for row in _tsv(path) if str(row.get("status") or "").strip().lower() == "bad"]
     if bad:

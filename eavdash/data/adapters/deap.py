@@ -1,11 +1,11 @@
 """DEAP's preprocessed Python files (Koelstra et al. 2012) as rows of the trial table.
 
 In: a folder with ``s01.dat`` … at any level. Out: one row per trial, from the end of its baseline; label: valence above
-5 is "high", else "low"; the four ratings are further columns, so that another label can be made of them
+5 is "high", else "low"; the four ratings are further columns, from which other labels can be derived
 (docs/adapters.md).
 
-Face videos are not paired: their names count the trials in the order in which a subject saw them, the arrays have them
-in the order of the music videos, and nothing in either says which is which.
+Face videos are not paired: their names count the trials in the order of presentation, the arrays hold them in the order
+of the music videos, and neither contains the mapping.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _FACES = re.compile(r"(?i)^(face_video|s[0-9]{2}_trial[0-9]{2}\.avi)")
 
 
 def find(path: Path) -> Path | None:
-    """The folder at or below ``path`` that holds DEAP's files, or None.
+    """Return the folder at or below ``path`` that holds DEAP's files, or None.
 
     Raises:
-        TableError: two folders of the same level do.
+        TableError: several folders at the same level do.
     """
     return search(path, _holds_files, "DEAP's files s01.dat ...")
 
 
 def read(root: Path) -> Adapted:
-    """One row per trial of every subject; a subject whose file cannot be read is a problem."""
+    """Read one row per trial of every subject; an unreadable file is a problem of its subject."""
     rows: list[dict[str, object]] = []
     problems: dict[str, str] = {}
     notes: list[str] = []
@@ -69,8 +69,7 @@ def read(root: Path) -> Adapted:
             )
     if any(_FACES.match(p.name) for p in (*folders, *files, *_beside(root))):
         notes.append(
-            f"{root}: face videos are not paired, as they are numbered by the order of presentation and the arrays by "
-            "the music video"
+            f"{root}: face videos are not paired: they are numbered by order of presentation, the arrays by music video"
         )
     return Adapted(pd.DataFrame(rows, columns=list(COLUMNS)), problems, tuple(notes))
 
@@ -94,7 +93,7 @@ def _holds_files(folder: Path) -> bool:
 
 
 def _starts_like_a_pickle(file: Path) -> bool:
-    """Whether a file may be a pickle: other programs write .dat files too."""
+    """True if a file may be a pickle: other programs write .dat files too."""
     try:
         with file.open("rb") as stream:
             return stream.read(1) in (b"\x80", b"(", b"}")

@@ -1,7 +1,7 @@
 """EAV's folders (Lee et al. 2024, Sci. Data 11:1026) as rows of the trial table.
 
 In: a folder that holds ``subject1`` … at any level. Out: one row per trial of every subject, listening and speaking,
-and for each subject whose files contradict each other the errors that say so: other subjects are never stopped.
+and errors for each subject whose files contradict each other; other subjects are not affected.
 
 The files of a trial are paired by their number NNN alone, which is also the 1-based index of the trial in the EEG
 array and in the label matrix; the other number in the names ("Trial_TT") differs between the sound and the video of
@@ -37,7 +37,7 @@ _EEG = re.compile(r"(?i)^(?:subject_?0*([0-9]+)_*)?_?eeg(_label)?\.mat$")
 
 @dataclass(frozen=True)
 class Media:
-    """What one sound's or video's name says."""
+    """A sound or video with the trial number, condition and emotion from its name."""
 
     path: Path
     number: int  # NNN, from 1
@@ -47,7 +47,7 @@ class Media:
 
 @dataclass
 class EavSubject:
-    """One subject's rows, what makes them unusable (``errors``) and what is only worth knowing (``notes``)."""
+    """One subject's rows, the ``errors`` that make them unusable, and ``notes``."""
 
     subject: str
     folder: Path
@@ -65,16 +65,16 @@ class EavSubject:
 
 
 def eav_root(path: str | Path) -> Path | None:
-    """The folder at or below ``path`` that holds EAV's subject folders, or None.
+    """Return the folder at or below ``path`` that holds EAV's subject folders, or None.
 
     Raises:
-        TableError: two folders of the same level hold subjects, so that it is not clear which is meant.
+        TableError: several folders at the same level hold subjects.
     """
     return search(Path(path), _holds_subjects, "EAV subjects")
 
 
 def scan(root: str | Path) -> list[EavSubject]:
-    """Every subject below an EAV root, by number, whatever state its files are in."""
+    """Scan every subject below an EAV root, by number, including those with faulty files."""
     folders: dict[int, list[Path]] = {}
     for folder in listed(Path(root))[0]:
         if match := _SUBJECT.match(folder.name):
@@ -83,9 +83,9 @@ def scan(root: str | Path) -> list[EavSubject]:
 
 
 def read_eav(root: str | Path) -> tuple[pd.DataFrame, dict[str, DataError]]:
-    """The trials of an EAV root (columns :data:`COLUMNS`) and, by subject, what makes a subject unusable.
+    """Read the trials of an EAV root (columns :data:`COLUMNS`) and, by subject, the error that makes it unusable.
 
-    A subject with an error keeps the rows that its file names give, so that they can be looked at.
+    A subject with an error keeps the rows derived from its file names, for inspection.
     """
     subjects = scan(root)
     return frame_of(subjects), {s.subject: first_error(s.errors) for s in subjects if s.errors}
@@ -97,7 +97,7 @@ def frame_of(subjects: list[EavSubject]) -> pd.DataFrame:
 
 
 def first_error(errors: list[EavdashError]) -> DataError:
-    """The first of a subject's errors, saying how many more there are."""
+    """The first of a subject's errors, with the number of further ones."""
     more = f" ({len(errors) - 1} more, which `eavdash check` lists.)" if len(errors) > 1 else ""
     return DataError(f"{errors[0]}{more}")
 
@@ -108,7 +108,9 @@ def _read(root: Path) -> Adapted:
     notes = [note for s in subjects for note in s.notes]
     for folder in _safe_folders(root):
         if not _SUBJECT.match(folder.name) and _holds_subjects(folder):
-            notes.append(f"{shown(folder)}: further EAV subjects, not read; move them beside the others to read them")
+            notes.append(
+                f"{shown(folder)}: further EAV subjects, not read; move them to the folder of the others to read them"
+            )
     return Adapted(frame_of(subjects), problems, tuple(notes))
 
 
@@ -127,7 +129,7 @@ def _holds_subjects(folder: Path) -> bool:
 
 
 def _inner(folder: Path) -> Path:
-    """Where a subject's parts are: in its folder or, when that was unzipped into one of its own name, in the inner."""
+    """The folder of a subject's parts: its own or, if it was unzipped into a folder of the same name, the inner one."""
     if not any(True for _ in _parts(folder)):
         same = _SUBJECT.match(folder.name)
         for child in _safe_folders(folder):
@@ -138,14 +140,14 @@ def _inner(folder: Path) -> Path:
 
 
 def _parts(folder: Path) -> Iterator[tuple[str, Path]]:
-    """The subject's EEG, audio and video folders, however they are capitalised."""
+    """The subject's EEG, audio and video folders, in any capitalisation."""
     for child in _safe_folders(folder):
         if child.name.lower() in ("eeg", "audio", "video"):
             yield child.name.lower(), child
 
 
 def _files(subject: EavSubject, folder: Path | None) -> list[Path]:
-    """The files of one of the subject's folders; that it cannot be listed is an error of the subject."""
+    """The files of one of the subject's folders; a folder that cannot be listed is an error of the subject."""
     try:
         folders, files = listed(folder) if folder else ([], [])
     except TableError as error:
@@ -168,7 +170,7 @@ def _scan_subject(number: int, folders: list[Path]) -> EavSubject:
             subject.fail(subject.folder, f"one {kind} folder", names, "put their files into one folder")
         parts.setdefault(kind, folder)
     if not parts:
-        _files(subject, subject.folder)  # says why, if it cannot be listed
+        _files(subject, subject.folder)  # records the reason if it cannot be listed
     eeg, trials, labels = _scan_eeg(subject, parts.get("eeg"))
     media = {kind: _scan_media(subject, parts.get(kind), kind) for kind in ("video", "audio")}
     _check_names(subject, media, labels, trials)
@@ -196,7 +198,7 @@ def _scan_subject(number: int, folders: list[Path]) -> EavSubject:
 
 
 def _scan_eeg(subject: EavSubject, folder: Path | None) -> tuple[Path | None, int, list[tuple[str, str]] | None]:
-    """The EEG file (None when absent or unreadable), its number of trials, and the label matrix's labels."""
+    """The EEG file (None if missing or unreadable), its number of trials, and the labels of the label matrix."""
     files: dict[bool, list[Path]] = {False: [], True: []}
     for path in _files(subject, folder):
         match = _EEG.match(path.name)
@@ -216,7 +218,7 @@ def _scan_eeg(subject: EavSubject, folder: Path | None) -> tuple[Path | None, in
         if files[True]:
             labels = read_labels(files[True][0])
         elif eeg:
-            subject.notes.append(f"{eeg}: no label file beside it, labels are taken from the file names")
+            subject.notes.append(f"{eeg}: no label file in its folder, labels are taken from the file names")
     except DataError as error:
         subject.errors.append(error)
     try:
@@ -241,7 +243,7 @@ def _scan_media(subject: EavSubject, folder: Path | None, kind: str) -> dict[int
             continue
         file = Media(path, int(match[1]), match[2].capitalize(), match[3].capitalize())
         if file.emotion not in EMOTIONS:
-            subject.fail(path, f"one of {', '.join(EMOTIONS)}", file.emotion, "mend the file's name")
+            subject.fail(path, f"one of {', '.join(EMOTIONS)}", file.emotion, "correct the file's name")
         elif file.number in files:
             found = f"{files[file.number].path.name} too"
             subject.fail(path, f"one {kind} file of trial {file.number}", found, "remove the one that does not belong")
@@ -257,7 +259,7 @@ def _check_names(
     last = len(labels) if labels else trials
     outside: list[tuple[Path, str, str]] = []
     against: list[tuple[Path, str, str]] = []
-    said: dict[int, Media] = {}
+    first: dict[int, Media] = {}
     for files in media.values():
         for file in files.values():
             says = f"{file.condition} {file.emotion}"
@@ -267,12 +269,12 @@ def _check_names(
             elif labels and (file.condition, file.emotion) != labels[file.number - 1]:
                 row = " ".join(labels[file.number - 1])
                 against.append((file.path, f"{row} (trial {file.number} of the label file)", says))
-            elif (other := said.setdefault(file.number, file)) and (other.condition, other.emotion) != (
+            elif (other := first.setdefault(file.number, file)) and (other.condition, other.emotion) != (
                 file.condition,
                 file.emotion,
             ):
-                against.append((file.path, f"{other.condition} {other.emotion} as {other.path.name} says", says))
-    for group, remedy in ((outside, "remove or rename it"), (against, "find out which is right and mend the other")):
+                against.append((file.path, f"{other.condition} {other.emotion} as in the name {other.path.name}", says))
+    for group, remedy in ((outside, "remove or rename it"), (against, "find out which is right and correct the other")):
         if group:
             path, expected, found = group[0]
             more = f" ({len(group) - 1} more such files)" if len(group) > 1 else ""

@@ -5,9 +5,9 @@ the files, training before testing, so that the protocol ``paper`` gives the pub
 ``split_published`` names it. Only the classes are read here.
 
 The files name no trials. Windows of three modalities are paired by their position alone, so their pairing cannot be
-verified, and the notes say so. Four consecutive windows of a class are taken for one trial of 20 s, their group; where
-the order does not allow that, all windows of the subject form one group, which only ``paper`` and protocols over
-subjects can use. The raw recordings are to be preferred.
+verified, which a note states. Four consecutive windows of a class are taken for one trial of 20 s, their group; if the
+order does not allow that, all windows of the subject form one group, which only ``paper`` and protocols over subjects
+can use. Prefer the raw recordings.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 
 from eavdash.data.adapters.base import Adapted, Adapter, listed, search, shown
-from eavdash.data.formats.eav_pickle import EMOTIONS, SHAPES, Content, outline
-from eavdash.errors import RecordingError, TableError, sentence
+from eavdash.data.formats.eav_pickle import EMOTIONS, SHAPES, PickledWindows, outline
+from eavdash.errors import RecordingError, TableError
 
 #: Folder of each modality's files → column of the trial table, end of the file names.
 FOLDERS = {"eeg": ("eeg", "eeg"), "audio": ("audio", "aud"), "vision": ("video", "vis")}
@@ -32,16 +32,16 @@ _NAME = re.compile(r"(?i)^subject_?0*([0-9]+)_*_(eeg|aud|vis)\.pkl$")
 
 
 def find(path: Path) -> Path | None:
-    """The folder at or below ``path`` whose EEG, Audio or Vision folders hold the pickles, or None.
+    """Return the folder at or below ``path`` whose EEG, Audio or Vision folders hold the pickles, or None.
 
     Raises:
-        TableError: two folders of the same level do.
+        TableError: several folders at the same level do.
     """
     return search(path, _holds_pickles, "EAV's published pickles")
 
 
 def read(root: Path) -> Adapted:
-    """One row per window of every subject; a subject whose files disagree or cannot be read is a problem."""
+    """Read one row per window of every subject; contradictory or unreadable files are a problem of their subject."""
     notes: list[str] = []
     files, doubled = _files(root, notes)
     rows: list[dict[str, object]] = []
@@ -66,9 +66,8 @@ def read(root: Path) -> Adapted:
         groups = _groups(content)
         if groups is None:
             notes.append(
-                f"{root}: the windows of subject {subject} are not in runs of {WINDOWS_PER_TRIAL} of a class: which of "
-                "them are of one trial cannot be told, so they form one group; use the protocol paper, or one over "
-                "subjects"
+                f"{root}: the windows of subject {subject} are not in runs of {WINDOWS_PER_TRIAL} of a class, so they "
+                "cannot be assigned to trials and form one group; use the protocol paper, or one over subjects"
             )
         for n, label in enumerate((EMOTIONS[k] for k in content.classes), start=1):
             rows.append(
@@ -135,8 +134,8 @@ def _files(root: Path, notes: list[str]) -> tuple[dict[int, dict[str, Path]], di
     return files, doubled
 
 
-def _check_alike(files: dict[str, Path], contents: dict[str, Content]) -> None:
-    """Make sure that the modalities have the same classes in the same order.
+def _check_alike(files: dict[str, Path], contents: dict[str, PickledWindows]) -> None:
+    """Check that the modalities have the same classes in the same order.
 
     Raises:
         RecordingError: they do not.
@@ -147,26 +146,24 @@ def _check_alike(files: dict[str, Path], contents: dict[str, Content]) -> None:
         other = contents[column]
         if len(other.train) != len(first.train) or len(other.test) != len(first.test):
             found = f"{len(other.train)} and {len(other.test)}"
-            wanted = f"{len(first.train)} windows for training and {len(first.test)} for testing"
+            expected = f"{len(first.train)} windows for training and {len(first.test)} for testing"
         elif (other.classes != first.classes).any():
             differing = np.flatnonzero(other.classes != first.classes)
             n = int(differing[0])
             found = f"{EMOTIONS[other.classes[n]]} ({len(differing)} such windows)"
-            wanted = f"{EMOTIONS[first.classes[n]]} as class of window {n + 1}"
+            expected = f"{EMOTIONS[first.classes[n]]} as class of window {n + 1}"
         else:
             continue
-        raise RecordingError(
-            sentence(
-                files[column],
-                f"{wanted}, as in {files[columns[0]].name}",
-                found,
-                "copy both files from the dataset again, or use the raw recordings",
-            )
+        raise RecordingError.at(
+            files[column],
+            expected=f"{expected}, as in {files[columns[0]].name}",
+            found=found,
+            remedy="copy both files from the dataset again, or use the raw recordings",
         )
 
 
-def _groups(content: Content) -> list[str] | None:
-    """The source trial of each window, as far as it can be told: four consecutive windows of a class in their part."""
+def _groups(content: PickledWindows) -> list[str] | None:
+    """The source trial of each window: four consecutive windows of a class in their part; None if it is ambiguous."""
     groups: list[str] = []
     trials: dict[int, int] = {}
     before = len(content.train)

@@ -1,7 +1,7 @@
-"""Sound files: WAV, FLAC, OGG, MP3, AIFF and whatever else libsndfile reads.
+"""Sound files: WAV, FLAC, OGG, MP3, AIFF and the other formats that libsndfile reads.
 
-In: a path. Out: a :class:`~eavdash.data.audio.samples.Sound`. Delegated to soundfile: decoding. What libsndfile
-passes over, a file that is shorter than it says, is checked here from the lengths that the file itself states.
+In: a path. Out: a :class:`~eavdash.data.audio.samples.Sound`. Delegated to soundfile: decoding. Truncated files, which
+libsndfile ignores, are detected here from the lengths that the file itself states.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
-from eavdash.data.audio.samples import BLOCK, Sound, cut_short
+from eavdash.data.audio.samples import BLOCK, Sound, truncated
 from eavdash.data.recording import unreadable
 from eavdash.errors import RecordingError
 
-#: Names of files that only libsndfile is expected to read: its reason is the one to show.
+#: Suffixes of files that only libsndfile is expected to read: its error is the one to show.
 SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".aifc", ".oga", ".opus", ".snd"}
-_UNKNOWN_LENGTH = (0, 0xFFFFFFFF)  # of a WAV written into a pipe
+_UNKNOWN_LENGTH = (0, 0xFFFFFFFF)  # of a WAV written to a pipe
 _OGG_TAIL = 2**16 + 2**12  # bytes: more than a page of Ogg
 _OGG_LAST = 4  # flag of a stream's last page
 
 
-class RefusedError(RecordingError):
-    """libsndfile does not know the format; another decoder may."""
+class UnknownFormatError(RecordingError):
+    """libsndfile does not support the format; another decoder may."""
 
 
 def open_file(path: str) -> Sound:
-    """The sound of a file that libsndfile reads.
+    """Open a file that libsndfile reads.
 
     Raises:
         RefusedError: libsndfile does not read it.
@@ -42,7 +42,7 @@ def open_file(path: str) -> Sound:
         with soundfile.SoundFile(_name(path)) as file:
             rate, length, channels = file.samplerate, file.frames, file.channels
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
-        raise RefusedError(str(unreadable(path, "a sound file", error))) from error
+        raise unreadable(path, "a sound file", error, UnknownFormatError) from error
     return Sound(path, rate, length, channels, partial(_blocks, path))
 
 
@@ -53,15 +53,15 @@ def _blocks(path: str, first: int, last: int) -> Iterator[np.ndarray]:
             while first < last:
                 samples = file.read(min(last - first, max(1, BLOCK // file.channels)), "float32", always_2d=True)
                 if not len(samples):
-                    raise cut_short(path, f"{last} samples", f"{first}")
+                    raise truncated(path, f"{last} samples", f"{first}")
                 first += len(samples)
                 yield samples
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
-        raise unreadable(path, "samples that can be read", error) from error
+        raise unreadable(path, "readable samples", error) from error
 
 
 def _name(path: str) -> str | bytes:
-    """The path as soundfile takes it: in bytes where it is not UTF-8."""
+    """The path as soundfile accepts it: as bytes if it is not UTF-8."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -70,7 +70,7 @@ def _name(path: str) -> str | bytes:
 
 
 def _check_complete(path: str) -> None:
-    """Refuse what ends before it should: libsndfile would read what is left without a word."""
+    """Reject truncated files: libsndfile would read the rest without an error."""
     with Path(path).open("rb") as file:
         head = file.read(12)
         if head[:4] == b"RIFF" and head[8:] == b"WAVE":
@@ -86,16 +86,16 @@ def _check_wav(path: str, file: BinaryIO) -> None:
         if head[:4] == b"data":
             rest = size - file.tell()
             if length not in _UNKNOWN_LENGTH and length > rest:
-                raise cut_short(path, f"{length} bytes of samples", f"{rest}")
+                raise truncated(path, f"{length} bytes of samples", f"{rest}")
             return
         file.seek(length + length % 2, 1)  # chunks are padded to even lengths
-    raise cut_short(path, "a data chunk", "none")
+    raise truncated(path, "a data chunk", "none")
 
 
 def _check_ogg(path: str, file: BinaryIO) -> None:
-    """An Ogg stream says which page is its last."""
+    """Check that the last page of an Ogg stream is marked as such."""
     file.seek(max(0, Path(path).stat().st_size - _OGG_TAIL))
     tail = file.read()
     at = tail.rfind(b"OggS")
     if at < 0 or at + 5 >= len(tail) or not tail[at + 5] & _OGG_LAST:
-        raise cut_short(path, "a last page", "none")
+        raise truncated(path, "a last page", "none")

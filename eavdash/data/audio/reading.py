@@ -1,8 +1,8 @@
-"""Sound of one trial, and the spectrogram that AST sees.
+"""Sound of one trial, and its spectrogram as AST reads it.
 
 In: a path of a sound file (EAV: 32-bit float WAV), of a video with a sound track, or of an item of EAV's published
-pickles (``x.pkl#41``), with start and stop in seconds. Out: one mono waveform at the rate asked for; its log-mel
-energies. A recording is read in pieces: an hour of sound takes as much memory as the waveform that comes out.
+pickles (``x.pkl#41``), with start and stop in seconds. Out: one mono waveform at the requested rate; its log-mel
+energies. A recording is read in pieces, so it takes no more memory than the resulting waveform.
 
 Delegated to files.py and track.py: decoding; to torchaudio: resampling and the Kaldi filter bank, with the
 settings of the Audio Spectrogram Transformer (Gong et al. 2021, https://arxiv.org/abs/2104.01778).
@@ -22,70 +22,71 @@ from eavdash.data.audio import files as soundfiles
 from eavdash.data.audio import track as soundtrack
 from eavdash.data.audio.samples import BLOCK, Sound
 from eavdash.data.polyphase import Decimator
-from eavdash.data.recording import split_trial, stamp, stretch
+from eavdash.data.recording import sample_range, split_item, stamp
 from eavdash.errors import RecordingError
 
 FRAME_LENGTH = 25.0  # milliseconds of sound in a frame of the spectrogram
 FRAME_SHIFT = 10.0  # milliseconds between frames
 #: Log-mel energy of digital silence: the filter bank takes log(max(energy, float32's epsilon)).
 SILENCE = float(np.log(np.finfo(np.float32).eps))
-_LARGEST_FILTER = 2**23  # taps of a resampling filter; between rates without a common divisor it would be gigabytes
-_NEAREST = 2000  # denominator of the ratio that is taken instead
+_LARGEST_FILTER = 2**23  # taps of a resampling filter: rates without a common divisor would need gigabytes
+_NEAREST = 2000  # denominator of the ratio used instead
 _VIDEO = (b"\x1aE\xdf\xa3", b"\0\0\1\xba")
 _FILTER_WIDTH, _ROLLOFF = 6, 0.99  # torchaudio's own: zero crossings, and the cut-off as a share of Nyquist's rate
 
 
 def audio_duration(path: str) -> float:
-    """Length of a recording in seconds; of a video's sound track, from the first frame to the end of the sound.
+    """Return the length of a recording in seconds; of a sound track, from the video's first frame to the end of the
+    sound.
 
     Raises:
-        RecordingError: it cannot be read, holds no sound, or is shorter than its header promises.
+        RecordingError: it cannot be read, holds no sound, or is shorter than its header states.
     """
     sound = open_sound(path)
     return float(sound.length / sound.rate)
 
 
 def read_audio(path: str, start: float | None = None, stop: float | None = None, rate: int = 16000) -> np.ndarray:
-    """The sound between ``start`` and ``stop`` (seconds; None: the file's own): (time,) float32 in -1..1 at ``rate``.
+    """Read the sound from ``start`` to ``stop`` (seconds; None: the file's own): (time,) float32 in -1..1 at ``rate``.
 
-    Channels are averaged. Times in a video count from its first frame; silence stands where its track has none.
+    Channels are averaged. Times in a video count from its first frame; gaps in its track are silence.
 
     Raises:
         RecordingError: unreadable, truncated, without sound, outside the file, or with samples that are not finite.
     """
     sound = open_sound(path)
-    first, last = stretch(path, sound.length, sound.rate, start, stop)
+    first, last = sample_range(path, sound.length, sound.rate, start, stop)
     return _resample(_mono(sound, first, last), sound.rate, rate)
 
 
 def open_sound(path: str) -> Sound:
-    """What the header says, and the way to the samples in pieces; nothing but the header is read.
+    """Open a recording to read its samples in pieces; only the header is read here.
 
     Raises:
         RecordingError: as :func:`audio_duration`.
     """
     stamp(path)
-    file, number = split_trial(path)
+    file, number = split_item(path)
     if number is not None or file.lower().endswith(".pkl"):
         return _pickled(path, file, number)
-    refused = None
-    if not _holds_pictures(file):
+    unknown_format = None
+    if not _is_video(file):
         try:
             return soundfiles.open_file(file)
-        except soundfiles.RefusedError as error:
-            refused = error
+        except soundfiles.UnknownFormatError as error:
+            unknown_format = error
     try:
         return soundtrack.open_track(file)
     except RecordingError as error:
-        if refused is not None and Path(file).suffix.lower() in soundfiles.SUFFIXES:
-            raise RecordingError(str(refused)) from refused
+        if unknown_format is not None and Path(file).suffix.lower() in soundfiles.SUFFIXES:
+            raise unknown_format from error
         raise error
 
 
 def logmel(wave: np.ndarray, rate: int, mels: int = 128, mean_subtraction: bool = False) -> np.ndarray:
-    """Log-mel energies (frame, mel) float32 of a waveform (time,), a frame every 10 ms, not normalised.
+    """Compute log-mel energies (frame, mel) float32 of a waveform (time,), a frame every 10 ms, not normalised.
 
-    5 s at 16 kHz are 498 frames; less than 25 ms is none. ``mean_subtraction`` takes the waveform's mean away first,
+    5 s at 16 kHz are 498 frames; less than 25 ms gives none. ``mean_subtraction`` subtracts the waveform's mean first,
     as AST's own code does and its Hugging Face extractor does not.
     """
     import torch
@@ -111,7 +112,7 @@ def logmel(wave: np.ndarray, rate: int, mels: int = 128, mean_subtraction: bool 
 
 
 def frames_of(duration: float, rate: int) -> int:
-    """How many frames :func:`logmel` makes of ``duration`` seconds."""
+    """The number of frames that :func:`logmel` returns for ``duration`` seconds."""
     samples, length = round(duration * rate), _samples(FRAME_LENGTH, rate)
     return 0 if samples < length else 1 + (samples - length) // _samples(FRAME_SHIFT, rate)
 
@@ -120,26 +121,24 @@ def _samples(milliseconds: float, rate: int) -> int:
     return int(rate * milliseconds * 0.001)  # rounded as the filter bank rounds it
 
 
-def _holds_pictures(file: str) -> bool:
-    """Whether a file begins as videos do, which libsndfile need not look at."""
+def _is_video(file: str) -> bool:
+    """True if a file begins like a video, which libsndfile need not try."""
     try:
         with Path(file).open("rb") as stream:
             head = stream.read(12)
     except OSError:
-        return False  # soundfiles says why
-    return (
-        head[4:8] in (b"ftyp", b"moov", b"mdat") or head[:4] in (b"\x1aE\xdf\xa3", b"\0\0\1\xba") or head[8:] == b"AVI "
-    )
+        return False  # soundfiles reports the reason
+    return head[4:8] in (b"ftyp", b"moov", b"mdat") or head[:4] in _VIDEO or head[8:] == b"AVI "
 
 
 def _pickled(path: str, file: str, number: int | None) -> Sound:
-    """An item of one of EAV's published pickles."""
+    """Open an item of one of EAV's published pickles."""
     if not file.lower().endswith(".pkl") or number is None:
         raise RecordingError.at(
             path,
-            expected="a sound file, a video, or the number of an item as in x.pkl#41",
+            expected="a sound file, a video, or an item number as in x.pkl#41",
             found="no number" if number is None else f"item {number} of a file without sound",
-            remedy="mend the path in the trial table",
+            remedy="fix the path in the trial table",
         )
     from eavdash.data.formats import eav_pickle as eav_pickles
 
@@ -149,14 +148,14 @@ def _pickled(path: str, file: str, number: int | None) -> Sound:
     length, items = _pickled_sounds(file, stamp(file))
     if not 1 <= number <= items:
         raise RecordingError.at(
-            path, expected=f"an item from 1 to {items}", found=f"item {number}", remedy="mend the number"
+            path, expected=f"an item from 1 to {items}", found=f"item {number}", remedy="correct the number"
         )
     return Sound(path, eav_pickles.SOUND_RATE, length, 1, blocks)
 
 
 @lru_cache(maxsize=64)
 def _pickled_sounds(file: str, _stamp: tuple[int, int]) -> tuple[int, int]:
-    """Samples of each item and the number of items, without reading them."""
+    """Samples per item and the number of items, without reading them."""
     from eavdash.data.formats import eav_pickle as eav_pickles
 
     shape = eav_pickles.SHAPES["aud"]
@@ -167,7 +166,7 @@ def _mono(sound: Sound, first: int, last: int) -> Iterator[np.ndarray]:
     """The mean of the channels in pieces of about :data:`BLOCK` samples.
 
     Raises:
-        RecordingError: some samples are not finite; said after the last piece, so that their number is known.
+        RecordingError: some samples are not finite; raised after the last piece, when their number is known.
     """
     bad, first_bad, at, yielded = 0, 0, first, first
     held: list[np.ndarray] = []
@@ -192,7 +191,7 @@ def _mono(sound: Sound, first: int, last: int) -> Iterator[np.ndarray]:
 
 
 def _resample(pieces: Iterator[np.ndarray], rate: int, target: int) -> np.ndarray:
-    """The pieces at another rate and as one, equal to resampling the whole: each is given its neighbours' edges."""
+    """Resample and join the pieces, with overlapping edges, so that the result equals resampling the whole."""
     if rate == target:
         return np.concatenate(list(pieces))
     ratio = Fraction(target, rate)
@@ -200,7 +199,7 @@ def _resample(pieces: Iterator[np.ndarray], rate: int, target: int) -> np.ndarra
         ratio = Fraction(target / rate).limit_denominator(_NEAREST)
     up, down = ratio.numerator, ratio.denominator
     width = ceil(_FILTER_WIDTH * down / (min(up, down) * _ROLLOFF))
-    edge = down * ceil(width / down)  # samples that the filter reaches into on either side, in whole steps
+    edge = down * ceil(width / down)  # samples on either side within the filter's reach, in whole steps
 
     convert = _converter(up, down, edge)
     done: list[np.ndarray] = []
@@ -218,7 +217,7 @@ def _resample(pieces: Iterator[np.ndarray], rate: int, target: int) -> np.ndarra
 
 @lru_cache(maxsize=8)
 def _converter(up: int, down: int, edge: int) -> Callable[[np.ndarray], np.ndarray]:
-    """torchaudio's resampling of (..., time) from ``down`` to ``up``; by whole factors its result, computed faster."""
+    """torchaudio's resampling of (..., time) from ``down`` to ``up``; faster, with equal results, for whole factors."""
     from torch import from_numpy
     from torchaudio.functional import resample
 

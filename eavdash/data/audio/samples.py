@@ -1,4 +1,4 @@
-"""What every source of sound gives, whether libsndfile, FFmpeg or a pickle holds it."""
+"""The common interface of all sources of sound: libsndfile, FFmpeg and pickles."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 
 from eavdash.errors import EavdashError, RecordingError
 
-#: Samples (over all channels) that are read at once: 4 MiB.
+#: Samples (over all channels) read at once: 4 MiB.
 BLOCK = 2**20
-#: Hz. What lies outside is a damaged header, not a sound.
+#: Hz. A rate outside means a damaged header.
 RATES = (1000, 1_000_000)
 
 
@@ -19,9 +19,9 @@ RATES = (1000, 1_000_000)
 class Sound:
     """One recording's sound: ``length`` samples at ``rate`` Hz in ``channels`` channels.
 
-    ``blocks(first, last)`` gives the samples from ``first`` up to ``last`` in consecutive pieces, (time, channel)
-    float32, in -1..1 unless the file itself exceeds it; a RecordingError where they cannot be read. Samples that are
-    not finite are passed on.
+    ``blocks(first, last)`` yields the samples from ``first`` up to ``last`` in consecutive pieces, (time, channel)
+    float32, in -1..1 unless the file itself exceeds it, and raises a RecordingError if they cannot be read. Non-finite
+    samples are passed on.
     """
 
     path: str
@@ -34,18 +34,16 @@ class Sound:
         if not RATES[0] <= self.rate <= RATES[1]:
             raise RecordingError.at(
                 self.path,
-                expected=f"a sound sampled {RATES[0]} to {RATES[1]} times a second",
+                expected=f"a sampling rate from {RATES[0]} to {RATES[1]} Hz",
                 found=f"{self.rate} Hz",
-                remedy="mend the rate in the file's header, or export the file again",
+                remedy="correct the rate in the file's header, or export the file again",
             )
         if self.length <= 0:
-            raise RecordingError.at(
-                self.path, expected="a recording", found="one without a sample", remedy="copy it again"
-            )
+            raise RecordingError.at(self.path, expected="a recording", found="no samples", remedy="copy it again")
 
 
-def cut_short(path: str, expected: str, found: str) -> EavdashError:
-    """The error for a file that holds less than its header promises."""
+def truncated(path: str, expected: str, found: str) -> EavdashError:
+    """The error for a file that is shorter than its header states."""
     return RecordingError.at(
-        path, expected=expected, found=f"{found} (the file was cut short)", remedy="copy it again, or leave it out"
+        path, expected=expected, found=f"{found} (the file was cut short)", remedy="copy it again or leave it out"
     )

@@ -1,9 +1,8 @@
 """The sound track of a video, and sound in the containers that only FFmpeg reads (.m4a, .mka, .wma ...).
 
 In: a path. Out: a :class:`~eavdash.data.audio.samples.Sound` whose time 0 is the *video's first frame*, as in
-``data.video``: a track that begins later is preceded by silence, what comes earlier is cut off, so that sound and
-frames stay in step. Without a video, time 0 is the first sample. A gap in the track is silence. Delegated to PyAV:
-decoding.
+``data.video``: a track that begins later is preceded by silence, earlier sound is cut off, so that sound and frames
+stay in sync. Without a video, time 0 is the first sample. A gap in the track is silence. Delegated to PyAV: decoding.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ import av
 import numpy as np
 from av.stream import Disposition
 
-from eavdash.data.audio.samples import Sound, cut_short
+from eavdash.data.audio.samples import Sound, truncated
 from eavdash.data.recording import END_TOLERANCE, stamp, unreadable
 from eavdash.errors import EavdashError, RecordingError
 
-_PROMISE_TOLERANCE = 0.5  # seconds by which a track may end before its header says
-_SAME_TIME = 0.02  # seconds: containers round the times of packets; smaller gaps are not gaps
-_MOST_SILENCE = 60.0  # seconds of gaps beyond the length of the sound itself: more is a damaged clock
+_PROMISE_TOLERANCE = 0.5  # seconds by which a track may end before the time in its header
+_SAME_TIME = 0.02  # seconds: containers round packet times, so smaller gaps do not count
+_MOST_SILENCE = 60.0  # seconds of gaps beyond the length of the sound itself: more means damaged time stamps
 _SEEK_FROM, _SEEK_MARGIN = 4.0, 1.0  # seconds
 _SEEKABLE = ("mp4", "matroska")  # containers with an index
 
@@ -40,23 +39,23 @@ class _Track:
 
 
 def open_track(path: str) -> Sound:
-    """The sound track of a video, or the sound of any other container that FFmpeg reads.
+    """Open the sound track of a video, or the sound of any other container that FFmpeg reads.
 
     Raises:
-        RecordingError: it cannot be decoded, has no sound track, or ends before its header says.
+        RecordingError: it cannot be decoded, has no sound track, or ends before the time in its header.
     """
-    track = _look(path, stamp(path))
+    track = _probe(path, stamp(path))
     return Sound(path, track.rate, track.length, track.channels, partial(_blocks, path, track))
 
 
 @contextmanager
 def _opened(path: str) -> Iterator[tuple[Any, Any]]:
-    """The container and its first sound track; what fails inside is a RecordingError."""
+    """Open the container and its first sound track; errors inside the block become RecordingErrors."""
     try:
         with av.open(path) as container:
             stream = next((s for s in container.streams.audio if s.codec_context is not None), None)
             if stream is None:
-                what = "a codec that is not known" if container.streams.audio else "none"
+                what = "an unknown codec" if container.streams.audio else "none"
                 raise RecordingError.at(
                     path,
                     expected="a sound track",
@@ -65,18 +64,16 @@ def _opened(path: str) -> Iterator[tuple[Any, Any]]:
                 )
             yield container, stream
     except (av.error.FFmpegError, OSError, UnicodeError, ValueError) as error:
-        raise unreadable(path, "a sound track that can be decoded", error) from error
+        raise unreadable(path, "a decodable sound track", error) from error
 
 
 @lru_cache(maxsize=1024)
-def _look(path: str, _stamp: tuple[int, int]) -> _Track:
+def _probe(path: str, _stamp: tuple[int, int]) -> _Track:
     with _opened(path) as (container, stream):
-        # Of some codecs the header's rate is half of what is decoded.
+        # With some codecs the header states half of the decoded rate.
         frame = next(container.decode(stream), None)
         if frame is None or not frame.sample_rate:
-            raise RecordingError.at(
-                path, expected="a sound track", found="one without a sample", remedy="copy it again"
-            )
+            raise _no_samples(path)
         rate, channels, first = frame.sample_rate, len(frame.layout.channels), float(frame.time or 0.0)
     with _opened(path) as (container, _):
         origin = _first_picture(container)
@@ -86,15 +83,15 @@ def _look(path: str, _stamp: tuple[int, int]) -> _Track:
     if end <= origin:
         raise RecordingError.at(
             path,
-            expected="sound while there are pictures",
-            found=f"a sound track that ends {origin - end:.2f} s before the first",
+            expected="sound during the video",
+            found=f"a sound track that ends {origin - end:.2f} s before the first frame",
             remedy="leave the trial's sound out, or export the file again",
         )
     return _Track(rate, channels, origin, max(1, round((end - origin) * rate)))
 
 
 def _first_picture(container: Any) -> float | None:
-    """Time of the first frame of the video; None where there is none, or a cover picture only."""
+    """Time of the video's first frame; None if there is no video or only a cover image."""
     for stream in container.streams.video:
         if stream.codec_context is None or stream.disposition & Disposition.attached_pic:
             continue
@@ -109,7 +106,7 @@ def _first_picture(container: Any) -> float | None:
 
 
 def _end(path: str, container: Any, stream: Any) -> float:
-    """Where the track ends, from its packets: headers of real files are too often wrong."""
+    """The end of the track (seconds), from its packets: headers of real files are too often wrong."""
     first, last, latest, sounding = float("inf"), float("-inf"), float("-inf"), 0.0
     matroska = "matroska" in container.format.name
     for packet in container.demux() if matroska else container.demux(stream):
@@ -122,17 +119,17 @@ def _end(path: str, container: Any, stream: Any) -> float:
         if packet.stream.index == stream.index:
             first, last, sounding = min(first, begin), max(last, begin + length), sounding + length
     if last <= first:
-        raise _without_samples(path)
+        raise _no_samples(path)
     if last - first > 2 * sounding + _MOST_SILENCE:
         found = f"{last - first:.0f} s with {sounding:.1f} s of sound"
         raise RecordingError.at(path, expected="a sound track without large gaps", found=found, remedy="copy it again")
     promised = float(stream.duration * stream.time_base) if stream.duration else 0.0
     if promised > last - first + _PROMISE_TOLERANCE:
-        raise cut_short(path, f"{promised:.2f} s as its header says", f"the end after {last - first:.2f} s")
-    # Matroska states the length of the file alone.
+        raise truncated(path, f"{promised:.2f} s as in its header", f"the end after {last - first:.2f} s")
+    # Matroska states only the length of the whole file.
     whole = (container.duration or 0) / av.time_base if matroska else 0.0
     if whole > latest + _PROMISE_TOLERANCE:
-        raise cut_short(path, f"{whole:.2f} s as its header says", f"the end after {latest:.2f} s")
+        raise truncated(path, f"{whole:.2f} s as in its header", f"the end after {latest:.2f} s")
     return last
 
 
@@ -153,7 +150,7 @@ def _blocks(path: str, track: _Track, first: int, last: int) -> Iterator[np.ndar
         if at >= last:
             return
     if last - at > max(_SAME_TIME, END_TOLERANCE) * track.rate:
-        raise cut_short(path, f"{last / track.rate:.2f} s of sound", f"{at / track.rate:.2f} s")
+        raise truncated(path, f"{last / track.rate:.2f} s of sound", f"{at / track.rate:.2f} s")
     yield np.zeros((last - at, track.channels), np.float32)
 
 
@@ -189,5 +186,5 @@ def _samples(frame: Any) -> np.ndarray:
     return np.asarray(array / float(-int(np.iinfo(array.dtype).min)), np.float32)
 
 
-def _without_samples(path: str) -> EavdashError:
-    return RecordingError.at(path, expected="a sound track", found="one without a sample", remedy="copy it again")
+def _no_samples(path: str) -> EavdashError:
+    return RecordingError.at(path, expected="a sound track", found="no samples", remedy="copy it again")

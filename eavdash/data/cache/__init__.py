@@ -1,1 +1,1 @@
-"""What is computed once and kept on disk: folders, their keys, what is in them, filling them in parallel."""
+"""The cache on disk: folders of arrays, their keys, their listing, and filling them in parallel."""

@@ -1,9 +1,9 @@
-"""Folders of arrays that are made once and memory-mapped by whoever needs them.
+"""Folders of arrays that are written once and then memory-mapped.
 
-In: a key that says everything the content depends on, and a function that writes it into an empty folder. Out: the
-finished folder ``cache/<kind>/<key>``. It is written under a temporary name and renamed, so that it is there completely
-or not at all; of two processes that make the same folder, the first to finish wins and both get the same content.
-What lies in a cache is listed and cleared by listing.py.
+In: a key that covers everything the content depends on, and a function that writes it into an empty folder. Out: the
+finished folder ``cache/<kind>/<key>``. It is written under a temporary name and renamed, so that it is complete or
+absent; if two processes write the same folder, the first to finish wins and both get the same content. listing.py lists
+and clears a cache.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ import numpy as np
 
 from eavdash.errors import DataError, IntegrityError
 
-#: Of the disk, this share of what is written stays free, and so many bytes.
+#: Disk space to keep free: this share of the bytes to be written, and a fixed number of bytes.
 MARGIN, MARGIN_BYTES = 0.05, 100 * 10**6
-_MAKER = re.compile(r"\.(?P<process>\d+)-\d+@(?P<node>.+)$")
-_ABANDONED = 7 * 24 * 3600.0  # seconds after which a temporary folder belongs to no living process
+_WRITER = re.compile(r"\.(?P<process>\d+)-\d+@(?P<node>.+)$")
+_ABANDONED = 7 * 24 * 3600.0  # seconds after which a temporary folder of another machine is abandoned
 Content = TypeVar("Content")
 
 
 def key_of(description: Any) -> str:
-    """A short name for a JSON-ready description; equal descriptions, and only those, have equal names."""
+    """Hash a JSON-ready description to a short key; only equal descriptions have equal keys."""
     text = json.dumps(description, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def cached(cache: Path, kind: str, key: str, write: Callable[[Path], None], read: Callable[[Path], Content]) -> Content:
-    """What ``read`` makes of the folder of ``key``, which ``write`` fills if it is not there or cannot be read.
+    """Return ``read(folder)`` of the folder of ``key``, which ``write`` fills if it is missing or damaged.
 
-    ``read`` says that a folder is damaged by raising IntegrityError.
+    ``read`` raises IntegrityError if the folder is damaged.
 
     Raises:
-        DataError: the cache cannot be written (disk full, no permission); nothing is left behind.
+        DataError: the cache cannot be written (disk full, no permission); no partial folder remains.
     """
     folder = cache / kind / key
     for attempt in range(2):
@@ -53,7 +53,7 @@ def cached(cache: Path, kind: str, key: str, write: Callable[[Path], None], read
         try:
             content = read(folder)
             with contextlib.suppress(OSError):
-                os.utime(folder)  # its last use, for whoever clears the cache
+                os.utime(folder)  # its last use, for clearing the cache by age
             return content
         except IntegrityError:
             if attempt:
@@ -64,7 +64,7 @@ def cached(cache: Path, kind: str, key: str, write: Callable[[Path], None], read
 
 
 def free_bytes(cache: Path) -> int:
-    """Room on the disk of a cache, which need not be there yet."""
+    """Free disk space for a cache, which need not exist yet."""
     folder = cache.absolute()
     while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent
@@ -72,24 +72,24 @@ def free_bytes(cache: Path) -> int:
         return shutil.disk_usage(folder).free
 
 
-def check_room(cache: Path, needed: int) -> None:
-    """Refuse to begin what cannot be finished: ``needed`` bytes, and a margin for everything else that is written.
+def check_disk_space(cache: Path, needed: int) -> None:
+    """Check that the disk has ``needed`` bytes, and a margin for everything else that is written.
 
     Raises:
-        DataError: the disk has less.
+        DataError: it has less.
     """
     free = free_bytes(cache)
     if needed and needed * (1 + MARGIN) + MARGIN_BYTES > free:
         raise DataError.at(
             cache,
-            expected=f"{gigabytes(needed)} of free disk space, and some to spare",
+            expected=f"{gigabytes(needed)} of free disk space and a margin",
             found=f"{gigabytes(free)}",
-            remedy="free some with `eavdash cache clear` or elsewhere, or choose another disk with --checkpoints",
+            remedy="free some disk space (`eavdash cache clear`), or choose another disk with --checkpoints",
         )
 
 
 def gigabytes(count: int) -> str:
-    """A number of bytes for people: 3.1 GB, 12 MB."""
+    """Format a number of bytes: 3.1 GB, 12 MB."""
     for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6)):
         if count >= size:
             return f"{count / size:.1f} {unit}" if count < 10 * size else f"{count / size:.0f} {unit}"
@@ -97,9 +97,9 @@ def gigabytes(count: int) -> str:
 
 
 class ArrayWriter:
-    """Context manager that writes an .npy file row by row, so that an array larger than memory can be made.
+    """Context manager that writes an .npy file row by row, for arrays larger than memory.
 
-    Rows are written, not mapped: a full disk is then an OSError rather than the end of the process.
+    Rows are written, not memory-mapped: a full disk then raises OSError rather than killing the process.
     """
 
     def __init__(self, path: Path, shape: Sequence[int], dtype: Any) -> None:
@@ -129,16 +129,16 @@ class ArrayWriter:
 
 
 def open_array(path: Path) -> np.ndarray:
-    """The .npy file memory-mapped, read-only.
+    """Memory-map an .npy file, read-only.
 
     Raises:
-        IntegrityError: it is missing or shorter than its header says.
+        IntegrityError: it is missing or shorter than its header states.
     """
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise IntegrityError.at(
-            path, expected="a complete array", found=str(error), remedy="delete its folder: it is made again"
+            path, expected="a complete array", found=str(error), remedy="delete its folder, it will be made again"
         ) from error
 
 
@@ -146,7 +146,7 @@ def _make(folder: Path, write: Callable[[Path], None]) -> None:
     with _cannot_write(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         _sweep(folder.parent)
-        temporary = folder.with_name(f".{folder.name}.{_maker()}")
+        temporary = folder.with_name(f".{folder.name}.{_writer_id()}")
         shutil.rmtree(temporary, ignore_errors=True)
         try:
             temporary.mkdir()
@@ -156,14 +156,14 @@ def _make(folder: Path, write: Callable[[Path], None]) -> None:
             except OSError:
                 if not folder.is_dir():
                     raise
-                # Another process has finished the same content meanwhile: its folder stands.
+                # Another process has finished the same folder meanwhile: keep its result.
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
 def discard(path: Path) -> None:
-    """Delete an entry, out of other processes' sight at once. Who has its arrays mapped keeps them until it ends."""
-    aside = path.with_name(f".{path.name}.gone.{_maker()}")
+    """Delete an entry, atomically for other processes; those that have its arrays mapped keep them until they end."""
+    aside = path.with_name(f".{path.name}.gone.{_writer_id()}")
     with contextlib.suppress(FileNotFoundError):
         path.rename(aside)
         if aside.is_dir() and not aside.is_symlink():
@@ -173,24 +173,24 @@ def discard(path: Path) -> None:
 
 
 def abandoned(path: Path) -> bool:
-    """Whether a hidden file or folder is what a process that is gone has left.
+    """True if a hidden file or folder was left by a process that has ended.
 
-    Of the processes of other machines nothing is known: what they write is given a week.
+    Processes of other machines cannot be checked: their files count as abandoned after a week.
     """
-    maker = _MAKER.search(path.name)
+    maker = _WRITER.search(path.name)
     if maker and maker["node"] == os.uname().nodename:
-        return not _alive(int(maker["process"]))
+        return not _is_alive(int(maker["process"]))
     with contextlib.suppress(OSError):
         return time.time() - path.stat().st_mtime > _ABANDONED
     return False
 
 
-def _maker() -> str:
-    """Who writes: process, thread and machine, at the end of a temporary name."""
+def _writer_id() -> str:
+    """The suffix of a temporary name: process, thread and machine."""
     return f"{os.getpid()}-{threading.get_ident()}@{os.uname().nodename}"
 
 
-def _alive(process: int) -> bool:
+def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -201,7 +201,7 @@ def _alive(process: int) -> bool:
 
 
 def _sweep(parent: Path) -> None:
-    """Delete what killed processes have left."""
+    """Delete what killed processes have left behind."""
     for path in parent.glob(".*"):
         if abandoned(path):
             discard(path)
@@ -214,7 +214,7 @@ def _cannot_write(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise DataError.at(
             folder,
-            expected="a cache that can be written",
+            expected="a writable cache",
             found=error.strerror or str(error),
-            remedy="free some disk space or mend the permissions, then retry",
+            remedy="free some disk space or fix the permissions, then retry",
         ) from error

@@ -1,7 +1,7 @@
-"""What lies in a cache, and clearing it.
+"""Listing and clearing the cache.
 
 In: a cache's folder. Out: an :class:`Entry` for each thing that can be made again: window sets, encoders' features,
-copies of videos, the memories of scans and digests. Kinds that are not known here are listed by their folder's name.
+copies of videos, the databases of measures and digests. Other kinds are listed by their folder's name.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from eavdash.store.atomic import read_json
 
 UNFINISHED = "unfinished"
 _KINDS = {
-    "features": "what a trained encoder made of a run's windows",
-    "videos": "a copy of a video that browsers play",
-    "scan.sqlite": "what checks have measured of each recording",
-    digests.FILE: "which content each recording has",
+    "features": "features of a run's windows, computed by a trained encoder",
+    "videos": "a copy of a video that browsers can play",
+    "scan.sqlite": "measures of each recording, from checks",
+    digests.FILE: "digests of the recordings",
 }
-_SHOWN = 5  # subjects and settings
+_MOST_NAMES = 5  # subjects and settings
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing in a cache: ``kind`` (windows, features, videos ..., or unfinished), ``key`` (unique in the cache),
-    ``bytes`` on disk, ``used`` (seconds since the epoch: when it was last read, as far as the file system tells).
+    """One entry of a cache: ``kind`` (windows, features, videos ..., or unfinished), ``key`` (unique in the cache),
+    ``bytes`` on disk, ``used`` (seconds since the epoch: its last use by the file system's time stamps).
     """
 
     kind: str
@@ -43,12 +43,12 @@ class Entry:
 
 
 def entries(cache: Path) -> list[Entry]:
-    """Everything in a cache, the longest unused first; of what is being written only what its maker has abandoned."""
+    """List a cache, longest unused first; unfinished entries only if their process has ended."""
     found = []
     for top in _inside(cache):
         if top.is_dir():
-            found += [_entry(top.name, path) for path in _inside(top) if _shown(path)]
-        elif _shown(top) and not top.name.endswith(("-journal", "-wal", "-shm")):
+            found += [_entry(top.name, path) for path in _inside(top) if _is_listed(path)]
+        elif _is_listed(top) and not top.name.endswith(("-journal", "-wal", "-shm")):
             found.append(_entry(top.name, top))
     return sorted((e for e in found if e is not None), key=lambda e: (e.used, e.key))
 
@@ -61,20 +61,20 @@ def clear(
     everything: bool = False,
     dry_run: bool = False,
 ) -> list[Entry]:
-    """Delete the entries with these keys (or what they begin with), or those unused for ``older_than`` days, or all.
+    """Delete the entries with these keys (or their beginnings), or those unused for ``older_than`` days, or all.
 
-    Gives what was deleted, or would be. A process that has arrays mapped keeps them until it ends (their space is freed
-    then); whoever needs a deleted entry later makes it again.
+    Returns the deleted entries, or with ``dry_run`` those that would be. A process that has arrays mapped keeps them
+    until it ends (only then is their disk space freed); a deleted entry is made again when it is needed.
 
     Raises:
-        UsageError: nothing was chosen, or a key is not in the cache or fits several entries.
+        UsageError: nothing was chosen, or a key matches no entry or several.
     """
     if not keys and older_than is None and not everything:
         raise UsageError.at(
-            "cache", expected="keys, an age or everything", found="none of them", remedy="say what to delete"
+            "cache", expected="keys, an age or --all", found="none of them", remedy="choose what to delete"
         )
     there = entries(cache)
-    chosen = there if everything else [e for e in there if e.key in {_find(there, key).key for key in keys}]
+    chosen = there if everything else [e for e in there if e.key in {_find_entry(there, key).key for key in keys}]
     if older_than is not None and not everything:
         limit = time.time() - older_than * 86400
         chosen += [e for e in there if e.used < limit and e not in chosen]
@@ -87,7 +87,7 @@ def clear(
     return chosen
 
 
-def _find(there: Iterable[Entry], key: str) -> Entry:
+def _find_entry(there: Iterable[Entry], key: str) -> Entry:
     fitting = [e for e in there if e.key.startswith(key)]
     exact = [e for e in fitting if e.key == key]
     if len(fitting) != 1 and not exact:
@@ -106,7 +106,7 @@ def _inside(folder: Path) -> list[Path]:
     return []
 
 
-def _shown(path: Path) -> bool:
+def _is_listed(path: Path) -> bool:
     return not path.name.startswith(".") or abandoned(path)
 
 
@@ -117,10 +117,10 @@ def _entry(kind: str, path: Path) -> Entry | None:
         stats = [p.lstat() for p in path.rglob("*")] if path.is_dir() else [own]
     except OSError:
         return None
-    # Reading a file may move its access time; a folder is touched when it is read (cache.py).
+    # Reading a file may update its access time; a folder is touched when it is read (folders.py).
     used = own.st_mtime if path.is_dir() else max(own.st_mtime, own.st_atime)
     if path.name.startswith("."):
-        return Entry(UNFINISHED, path.name, _size(stats), used, f"{kind}, left by a process that was killed", path)
+        return Entry(UNFINISHED, path.name, _size(stats), used, f"{kind}, left behind by a killed process", path)
     described = _windows(path) if kind == "windows" else _KINDS.get(kind, kind)
     return Entry(kind.partition(".")[0], path.name, _size(stats), used, described, path)
 
@@ -134,17 +134,19 @@ def _windows(folder: Path) -> str:
     try:
         about = read_json(folder / "meta.json")["about"]
         subjects, settings = about["subjects"], about["settings"]
-        who = ", ".join(subjects[:_SHOWN]) + (f" and {len(subjects) - _SHOWN} more" if len(subjects) > _SHOWN else "")
+        who = ", ".join(subjects[:_MOST_NAMES]) + (
+            f" and {len(subjects) - _MOST_NAMES} more" if len(subjects) > _MOST_NAMES else ""
+        )
         how = ", ".join(f"{name} {_value(value)}" for name, value in settings.items() if value not in ("", [], None))
         return (
             f"{about['modality']} of subject{'s' * (len(subjects) > 1)} {who}: {about['trials']} trials, "
             f"{about['windows']} windows; {how}; from {about['dataset']}"
         )
     except (IntegrityError, KeyError, TypeError, AttributeError):
-        return "windows that an earlier version made, or damaged"
+        return "windows made by an earlier version, or damaged"
 
 
 def _value(value: Any) -> str:
     if isinstance(value, list):
-        return f"{len(value)} names" if len(value) > _SHOWN else "+".join(map(str, value))
+        return f"{len(value)} names" if len(value) > _MOST_NAMES else "+".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,10 +1,10 @@
-"""The window sets of a study, read before it is trained: how much room they take, and making them.
+"""The window sets of a study, prepared before training: their size on disk, and making them.
 
-In: a dataset, a configuration, subjects. Out: the very sets that the runs of such a study will ask for, so that
-training finds them ready; an :class:`Estimate` in a sentence before anything is written. Delegated to splits.py: which
-trials make up a run; to inputs.py: reading.
+In: a dataset, a configuration, subjects. Out: exactly the sets that the runs of such a study need, so that training
+finds them ready; an :class:`Estimate` before anything is written. Delegated to splits.py: the trials of each run; to
+inputs.py: reading.
 
-Interrupted between two sets, it goes on with the next one; a set that was being read is begun again.
+After an interruption, complete sets are kept; a partly read set is read again.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import pandas as pd
 
 from eavdash.config.choices import COLUMN
 from eavdash.config.schema import StudyConfig
-from eavdash.data.cache.folders import check_room, free_bytes, gigabytes
-from eavdash.data.cache.wanted import Wanted, want
+from eavdash.data.cache.folders import check_disk_space, free_bytes, gigabytes
+from eavdash.data.cache.window_set_spec import WindowSetSpec, window_set_spec
 from eavdash.data.inputs import make_windows
-from eavdash.data.readers.team import Team
+from eavdash.data.readers.pool import ReaderPool
 from eavdash.data.splits import make_splits
-from eavdash.data.table import natural, open_table, select
+from eavdash.data.table import natural_order, open_table, select
 from eavdash.errors import DataError, SplitError
 
 #: The splits whose trials a run reads.
@@ -41,13 +41,13 @@ class PlannedSet:
 
     @property
     def name(self) -> str:
-        """For people."""
+        """The set's name for display."""
         return f"{self.modality} of {f'subject {self.subject}' if self.subject else 'all subjects'}"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What making window sets takes: bytes on disk, and what there is; windows and sets that are not in the cache."""
+    """The cost of making window sets: bytes needed and free; windows and sets that are not in the cache."""
 
     bytes_needed: int
     bytes_free: int
@@ -57,7 +57,7 @@ class Estimate:
 
     @property
     def sentence(self) -> str:
-        """Room needed and there, for people."""
+        """The disk space needed and available, for display."""
         if not self.missing_sets:
             return f"all {self.sets} window sets are in the cache"
         return (
@@ -69,8 +69,8 @@ class Estimate:
 def sets(
     root: str | Path, config: StudyConfig, subjects: Sequence[str] = ()
 ) -> tuple[list[PlannedSet], dict[str, str]]:
-    """The window sets that the runs of a study of these subjects (all if empty) will ask for, and for each subject that
-    cannot be used the reason.
+    """List the window sets needed by the runs of a study of these subjects (all if empty), and the reason for each
+    unusable subject.
 
     Raises:
         UsageError, TableError, SplitError: there is nothing to train.
@@ -78,18 +78,18 @@ def sets(
     chosen = select(open_table(root), config, subjects)
     splits = make_splits(chosen.frame, config.protocol)
     planned: dict[tuple[str, ...], PlannedSet] = {}
-    for subject in [""] if config.protocol.name in ACROSS else natural(splits.frame["subject"]):
+    for subject in [""] if config.protocol.name in ACROSS else natural_order(splits.frame["subject"]):
         for _, fold in splits.frame.groupby("fold"):
             mine = trials_of(chosen.frame, fold[fold["subject"] == subject] if subject else fold)
             for modality in config.modalities:
                 recorded = mine[mine[COLUMN[modality]] != ""]
-                # A run without training or test trials is not made (planning).
+                # A run without training or test trials is not planned.
                 if {"train", "test"} <= set(recorded["split"]):
                     names = (modality, *recorded["subject"], *recorded["trial"])
                     planned.setdefault(names, PlannedSet(subject, modality, recorded.drop(columns="split")))
     problems = {**chosen.problems, **splits.problems}
     if not planned:
-        raise SplitError(next(iter(problems.values()), "no trial could be put into a fold."))
+        raise SplitError(next(iter(problems.values()), "no trial could be assigned to a fold."))
     return list(planned.values()), problems
 
 
@@ -102,59 +102,60 @@ def trials_of(frame: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
 def estimate(
     planned: Iterable[PlannedSet], config: StudyConfig, cache: Path, jobs: int = 1, report: Report | None = None
 ) -> Estimate:
-    """How much room the sets take that are not in the cache. The first time, ``jobs`` threads hash all recordings.
+    """Estimate the disk space for the sets that are not in the cache. The first time, ``jobs`` threads hash all
+    recordings.
 
     Raises:
-        DataError, RecordingError: a recording's header cannot be read, or the recordings do not fit together.
+        DataError, RecordingError: a recording's header cannot be read, or the recordings do not match.
     """
-    return _sized(_wanted(planned, config, cache, jobs, report), cache)
+    return _estimate(_specs(planned, config, cache, jobs, report), cache)
 
 
 def prepare(
     planned: Iterable[PlannedSet], config: StudyConfig, cache: Path, jobs: int = 1, report: Report | None = None
 ) -> Estimate:
-    """Make the sets that are not in the cache, by ``jobs`` processes; gives what it took.
+    """Make the sets that are not in the cache, with ``jobs`` processes; return the estimate of their cost.
 
     ``report(done, total, what)`` counts trials.
 
     Raises:
-        DataError: there is not enough room (nothing is written then), or as :func:`eavdash.data.inputs.load_windows`;
-            the sets that were complete are kept.
+        DataError: there is not enough disk space (then nothing is written), or as
+            :func:`eavdash.data.inputs.load_windows`; complete sets are kept.
     """
-    wanted = _wanted(planned, config, cache, jobs, report)
-    size = _sized(wanted, cache)
-    check_room(cache, size.bytes_needed)
-    missing = {name: w for name, w in wanted.items() if not w.folder.is_dir()}
+    specs = _specs(planned, config, cache, jobs, report)
+    size = _estimate(specs, cache)
+    check_disk_space(cache, size.bytes_needed)
+    missing = {name: w for name, w in specs.items() if not w.folder.is_dir()}
     total, before = sum(len(w.rows) for w in missing.values()), 0
-    with Team(jobs) as team:
+    with ReaderPool(jobs) as pool:
         for name, each in missing.items():
 
             def read(done: int, _: int, name: str = name, before: int = before) -> None:
                 if report is not None:
                     report(before + done, total, name)
 
-            make_windows(each, team, read)
+            make_windows(each, pool, read)
             before += len(each.rows)
     return size
 
 
-def _wanted(
+def _specs(
     planned: Iterable[PlannedSet], config: StudyConfig, cache: Path, jobs: int, report: Report | None
-) -> dict[str, Wanted]:
+) -> dict[str, WindowSetSpec]:
     found = {}
     planned = list(planned)
     for done, each in enumerate(planned, start=1):
         name = each.name if each.name not in found else f"{each.name} ({done})"
-        found[name] = want(each.trials, each.modality, config, cache, jobs)
+        found[name] = window_set_spec(each.trials, each.modality, config, cache, jobs)
         if report is not None:
-            report(done, len(planned), "looking at the recordings")
+            report(done, len(planned), "checking the recordings")
     if not found:
         raise DataError.at("cache", expected="window sets to make", found="none", remedy="choose other subjects")
     return found
 
 
-def _sized(wanted: dict[str, Wanted], cache: Path) -> Estimate:
-    every = {w.key: w for w in wanted.values()}  # recordings that are copies of one another are one set
+def _estimate(specs: dict[str, WindowSetSpec], cache: Path) -> Estimate:
+    every = {w.key: w for w in specs.values()}  # copies of a recording share one set
     missing = [w for w in every.values() if not w.folder.is_dir()]
     for each in missing:
         each.prepare()

@@ -1,1 +1,1 @@
-"""EEG: reading, preprocessing, electrodes and their places."""
+"""EEG: reading, preprocessing, electrodes and their positions."""

@@ -1,9 +1,9 @@
-"""EEG that comes as arrays: one file for many trials, without a header that MNE could read.
+"""EEG in array files: many trials in one file, without a header that MNE could read.
 
-In: ``file#n``, item n (from 1) of a file whose suffix names its source: ``.mat`` is EAV's
+In: ``file#n``, item n (from 1) of a file whose suffix selects its source: ``.mat`` is EAV's
 (:mod:`eavdash.data.eeg.mat`), ``.pkl`` one of EAV's published pickles, ``.dat`` one of DEAP's. Out: one trial,
-(channel, time) float64 volt, and what the file says about all of them. A source is a module with the two functions of
-:class:`ArraySource`; a new one is entered in :data:`SOURCES`.
+(channel, time) float64 volt, and the properties common to all trials. A source is a module with the two functions of
+:class:`ArraySource`, registered in :data:`SOURCES`.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ import numpy as np
 
 from eavdash.errors import RecordingError
 
-#: Suffix (lower case) → module. Imported when a file of that kind is met: each pulls in its own reader.
+#: Suffix (lower case) → module, imported when first needed: each imports its own reader.
 SOURCES = {
     ".mat": "eavdash.data.eeg.mat",
     ".pkl": "eavdash.data.formats.eav_pickle",
     ".dat": "eavdash.data.formats.deap_pickle",
 }
-#: Suffixes that MNE reads too (CURRY's and BCI2000's .dat): without a number they are left to it.
+#: Suffixes that MNE reads too (CURRY's and BCI2000's .dat): without an item number MNE reads them.
 _ALSO_MNE = frozenset({".dat"})
 
 
 @dataclass(frozen=True)
 class ArrayInfo:
-    """What the ``trials`` of a file share: ``samples`` each, at ``rate`` Hz, of ``channels``."""
+    """The common properties of a file's ``trials``: ``samples`` each, at ``rate`` Hz, of ``channels``."""
 
     samples: int
     rate: float
@@ -39,13 +39,13 @@ class ArrayInfo:
 
 
 class ArraySource(Protocol):
-    """Reads one kind of file; both functions raise a RecordingError where they cannot.
+    """Reads one kind of file; both functions raise a RecordingError if they cannot.
 
-    A source that keeps the last opened file in memory may have a third, ``release()``, that forgets it.
+    A source that caches the last file may have a third function, ``release()``, which drops it.
     """
 
     def info(self, file: str) -> ArrayInfo:
-        """What the file holds, from as little of it as possible."""
+        """The file's properties, from as little of it as possible."""
         ...
 
     def trial(self, file: str, number: int) -> np.ndarray:
@@ -54,10 +54,10 @@ class ArraySource(Protocol):
 
 
 def is_array(file: str, number: int | None) -> bool:
-    """Whether a file (and the number behind its ``#``) is to be read by a source.
+    """True if a source reads the file (with the item number after its ``#``).
 
     Raises:
-        RecordingError: it is such a file but no trial of it is named.
+        RecordingError: it is such a file but has no item number.
     """
     suffix = Path(file).suffix.lower()
     if suffix not in SOURCES or (number is None and suffix in _ALSO_MNE):
@@ -65,7 +65,7 @@ def is_array(file: str, number: int | None) -> bool:
     if number is None:
         raise RecordingError.at(
             file,
-            expected=f"the number of a trial, as in x{suffix}#41",
+            expected=f"an item number, as in x{suffix}#41",
             found="none",
             remedy="add it in the trial table",
         )
@@ -73,7 +73,7 @@ def is_array(file: str, number: int | None) -> bool:
 
 
 def array_info(file: str, number: int) -> ArrayInfo:
-    """What the file holds, if trial ``number`` is in it.
+    """Return the file's properties after checking that trial ``number`` is in it.
 
     Raises:
         RecordingError: it cannot be read, or has no such trial.
@@ -84,13 +84,13 @@ def array_info(file: str, number: int) -> ArrayInfo:
             f"{file}#{number}",
             expected=f"a trial from 1 to {info.trials}",
             found=f"trial {number}",
-            remedy="mend the number, or copy the file again if trials are missing from it",
+            remedy="correct the number, or copy the file again if trials are missing from it",
         )
     return info
 
 
 def array_trial(file: str, number: int) -> tuple[np.ndarray, ArrayInfo]:
-    """One trial, (channel, time) float64 volt, with what the file says about it.
+    """Read one trial, (channel, time) float64 volt, and the file's properties.
 
     Raises:
         RecordingError: as :func:`array_info`.
@@ -105,8 +105,8 @@ def source_of(file: str) -> ArraySource:
 
 
 def release() -> None:
-    """Forget the files that the sources keep open (a subject of EAV is about half a gigabyte)."""
+    """Release the files cached by the sources (a subject of EAV is about half a gigabyte)."""
     for name in SOURCES.values():
-        forget = getattr(sys.modules.get(name), "release", None)
-        if forget is not None:
-            forget()
+        release_source = getattr(sys.modules.get(name), "release", None)
+        if release_source is not None:
+            release_source()

@@ -1,7 +1,7 @@
-"""How strong each rhythm of the EEG is, channel by channel, from moment to moment.
+"""Band power of the EEG per channel over time.
 
-In: EEG in microvolt. Out: power per band, channel and step in decibel, for the scalp map of the trials page.
-A step's power is that of the second around it (Hann window, the signal mirrored at its ends), summed over the band's
+In: EEG in microvolt. Out: power per band, channel and step in decibel, for the scalp map of the trials page. The power
+of a step is that of the second around it (Hann window, the signal mirrored at its ends), summed over the band's
 frequencies: a sine of amplitude A within the band has A²/2. Delegated to NumPy: the Fourier transform.
 """
 
@@ -15,19 +15,21 @@ import numpy as np
 BANDS = {"delta": (1.0, 4.0), "theta": (4.0, 8.0), "alpha": (8.0, 13.0), "beta": (13.0, 30.0), "gamma": (30.0, 45.0)}
 STEPS = 20.0  # per second
 WINDOW = 1.0  # seconds
-FLOOR = 1e-4  # µV²: what a flat channel is said to have (-40 dB)
+FLOOR = 1e-4  # µV²: assumed for a flat channel (-40 dB)
 
 
 @dataclass(frozen=True)
 class BandPower:
-    """``decibel`` (band, channel, step) float32, re 1 µV²; step k stands for ``k / STEPS`` seconds."""
+    """``decibel`` (band, channel, step) float32, re 1 µV²; step k is at ``k / STEPS`` seconds."""
 
     bands: tuple[str, ...]
     decibel: np.ndarray
 
 
 def band_power(microvolt: np.ndarray, rate: float, high: float = 45.0) -> BandPower:
-    """Band power of ``microvolt`` (channel, time) at ``rate`` Hz; bands that begin above ``high`` Hz are left out."""
+    """Compute band power of ``microvolt`` (channel, time) at ``rate`` Hz; bands that begin above ``high`` Hz are
+    omitted.
+    """
     channels, samples = microvolt.shape
     length = max(1, min(samples, round(WINDOW * rate)))
     before = length // 2
@@ -39,7 +41,7 @@ def band_power(microvolt: np.ndarray, rate: float, high: float = 45.0) -> BandPo
     inside = {name: mask for name, mask in inside.items() if mask.any()}
     window = np.hanning(length + 2)[1:-1]
     power = np.zeros((len(inside), channels, len(starts)))
-    # "reflect" repeats where the signal is shorter than the window.
+    # "reflect" repeats if the signal is shorter than the window.
     padded = np.pad(microvolt.astype(np.float64), ((0, 0), (before, length - before)), mode="reflect")
     for channel, signal in enumerate(padded):
         pieces = np.lib.stride_tricks.sliding_window_view(signal, length)[starts]

@@ -1,8 +1,8 @@
 """EEG recordings that MNE reads: one file, one recording.
 
 In: a path, and start and stop in seconds. Out: an :class:`~eavdash.data.eeg.signal.EegSignal` in volt with canonical
-channel names, or what the header says. Delegated to ``mne.io.read_raw``: every file format. Checked here, because MNE
-says nothing: an EDF or BDF file that ends before its header's promise.
+channel names, or the properties in the header. Delegated to ``mne.io.read_raw``: every file format. Truncated EDF and
+BDF files, which MNE accepts silently, are detected here.
 """
 
 from __future__ import annotations
@@ -18,86 +18,88 @@ import numpy as np
 
 from eavdash.data.eeg import electrodes
 from eavdash.data.eeg.signal import EegInfo, EegSignal
-from eavdash.data.recording import stamp, stretch, unreadable
+from eavdash.data.recording import sample_range, stamp, unreadable
 from eavdash.errors import EavdashError, RecordingError
 
 _NUMBERED = re.compile(r"(.+)-[0-9]+")
 
 
 def file_info(path: str) -> EegInfo:
-    """Duration, rate and channels, from the header.
+    """Read duration, rate and channels from the header.
 
     Raises:
         RecordingError: it cannot be read or has no EEG channel.
     """
     stamp(path)
-    with _Opened(path) as raw:
+    with _OpenRecording(path) as raw:
         names, others = _channels(path, raw)
         rate = float(raw.info["sfreq"])
         return EegInfo(float(raw.n_times / rate), rate, tuple(names), tuple(others))
 
 
 def read_file(path: str, start: float | None, stop: float | None, references: Sequence[str]) -> tuple[EegSignal, int]:
-    """The stretch from ``start`` to ``stop``, with the ``references`` that are there, and its first sample's number.
+    """Read the segment from ``start`` to ``stop`` with those ``references`` that exist, and its first sample's number.
 
     Raises:
         RecordingError: unreadable, or outside the file.
     """
     stamp(path)
-    with _Opened(path) as raw:
+    with _OpenRecording(path) as raw:
         names, others = _channels(path, raw)
         kept = {name: others[name] for name in references if name in others}
         rate = float(raw.info["sfreq"])
-        first, last = stretch(path, int(raw.n_times), rate, start, stop)
+        first, last = sample_range(path, int(raw.n_times), rate, start, stop)
         rows = [*names.values(), *kept.values()]
         try:
             data = raw.get_data(picks=rows, start=first, stop=last, verbose="ERROR")
-        except Exception as error:  # each format's reader fails in its own ways
-            raise unreadable(path, "samples that can be read", error) from error
-    with np.errstate(over="ignore"):  # what float32 does not hold becomes infinite, and is refused as such
+        except Exception as error:  # each format's reader raises its own errors
+            raise unreadable(path, "readable samples", error) from error
+    with np.errstate(over="ignore"):  # values beyond float32 become infinite and are rejected later
         data = data.astype(np.float32)
     beside = {name: data[len(names) + n] for n, name in enumerate(kept)}
     return EegSignal(data[: len(names)], rate, tuple(names), beside), first
 
 
 def _channels(path: str, raw: Any) -> tuple[dict[str, int], dict[str, int]]:
-    """As :func:`chosen`, of an opened recording that has samples and no channel twice."""
+    """Choose the channels of an opened recording after checking that it has samples and no channel twice."""
     try:
         kinds, rate = raw.get_channel_types(), float(raw.info["sfreq"])
-    except Exception as error:  # kinds of channels that MNE does not know
+    except Exception as error:  # channel types unknown to MNE
         raise unreadable(path, "an EEG recording that MNE reads", error) from error
     if not raw.n_times or not rate > 0:
-        raise RecordingError.at(path, expected="a recording", found="one without a sample", remedy="copy it again")
-    # MNE numbers channels of one name: Fp1-0, Fp1-1, which are on no scalp and would be passed over.
+        raise RecordingError.at(path, expected="a recording", found="no samples", remedy="copy it again")
+    # MNE numbers channels of equal names: Fp1-0, Fp1-1, which are not electrodes and would be ignored.
     stems = Counter(match[1] for match in map(_NUMBERED.fullmatch, raw.ch_names) if match)
     twice = [name for name, count in stems.items() if count > 1 and electrodes.on_scalp(electrodes.canonical(name))]
     if twice:
-        raise _not_once(path, f"{', '.join(twice)} more than once")
-    return chosen(path, raw.ch_names, kinds)
+        raise _ambiguous_channels(path, f"{', '.join(twice)} more than once")
+    return choose_channels(path, raw.ch_names, kinds)
 
 
-def chosen(
+def choose_channels(
     path: str, names: Sequence[str], kinds: Sequence[str] | None = None
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Which of a recording's channels are read, and which others it has: canonical name → row.
+    """Choose the channels to read from a recording, and return them and the others: canonical name → row.
 
-    Read are those on the scalp if there is one, else all that the file calls EEG (``kinds`` as MNE spells them).
+    Scalp electrodes are read if there are any, else all channels of type EEG (``kinds`` in MNE's spelling).
 
     Raises:
-        RecordingError: there is none, or one twice.
+        RecordingError: there is none, or a name occurs twice.
     """
     named = [electrodes.canonical(name) for name in names]
     eeg = [row for row, kind in enumerate(kinds or ["eeg"] * len(named)) if kind == "eeg"]
     rows = [row for row in eeg if electrodes.on_scalp(named[row])] or eeg
     twice = [name for name, count in Counter(named[row] for row in rows).items() if count > 1]
     if not rows or twice:
-        raise _not_once(path, f"{', '.join(twice)} more than once" if twice else ", ".join(names) or "no channel")
+        raise _ambiguous_channels(
+            path, f"{', '.join(twice)} more than once" if twice else ", ".join(names) or "no channel"
+        )
     read = {named[row]: row for row in rows}
     beside = Counter(name for name in named if name not in read)
     return read, {name: row for row, name in enumerate(named) if beside[name] == 1}
 
 
-def _not_once(path: str, found: str) -> EavdashError:
+def _ambiguous_channels(path: str, found: str) -> EavdashError:
     return RecordingError.at(
         path,
         expected="EEG channels, each name once",
@@ -106,8 +108,8 @@ def _not_once(path: str, found: str) -> EavdashError:
     )
 
 
-class _Opened:
-    """Context manager: an MNE recording that says nothing, is closed afterwards, and fails in one sentence."""
+class _OpenRecording:
+    """Context manager of an MNE recording, without warnings, closed afterwards; errors become RecordingErrors."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -119,7 +121,7 @@ class _Opened:
         if missing := _edf_missing_bytes(Path(self.path)):
             raise RecordingError.at(
                 self.path,
-                expected="as many samples as the header promises",
+                expected="as many samples as the header states",
                 found=f"a file that ends {missing} bytes too early",
                 remedy="copy it again",
             )
@@ -127,7 +129,7 @@ class _Opened:
         warnings.simplefilter("ignore")
         try:
             self.raw = mne.io.read_raw(self.path, preload=False, verbose="ERROR")
-        except Exception as error:  # each format's reader fails in its own ways
+        except Exception as error:  # each format's reader raises its own errors
             self.quiet.__exit__(None, None, None)
             raise unreadable(self.path, "an EEG recording that MNE reads", error) from error
         return self.raw
@@ -138,9 +140,9 @@ class _Opened:
 
 
 def _edf_missing_bytes(path: Path) -> int:
-    """How many bytes short of its header's promise an EDF or BDF file is; 0 for complete files and other formats.
+    """Number of bytes missing from an EDF or BDF file by its header; 0 for complete files and other formats.
 
-    MNE would read what is left without a word. A header that does not know the length (-1) promises nothing.
+    MNE would silently read the rest. A header with an unknown length (-1) cannot be checked.
     """
     width = {".edf": 2, ".bdf": 3}.get(path.suffix.lower())
     if width is None:
@@ -152,5 +154,5 @@ def _edf_missing_bytes(path: Path) -> int:
             file.seek(256 + signals * 216)
             samples = sum(int(file.read(8)) for _ in range(signals))
     except (ValueError, OSError):
-        return 0  # not a header: MNE says what is wrong with it
+        return 0  # not a valid header: MNE reports the error
     return max(0, start + max(0, records) * samples * width - path.stat().st_size)

@@ -1,7 +1,7 @@
 """Filtering and resampling EEG, (channel, time) float64.
 
 Delegated to MNE: Butterworth filters run forwards and backwards (zero phase) over one trial, whose ends are padded by
-reflection; to SciPy: polyphase resampling. Own: how hum is continued beyond a trial's ends.
+reflection; to SciPy: polyphase resampling. Implemented here: the extrapolation of hum beyond a trial's ends.
 """
 
 from __future__ import annotations
@@ -14,37 +14,37 @@ import numpy as np
 from eavdash.errors import DataError, EavdashError
 
 ORDER = 4  # of each edge; running it forwards and backwards doubles it
-_PASS_LIMIT = 0.45  # of the sampling rate: the highest low-pass edge that leaves room for the filter's slope
+_PASS_LIMIT = 0.45  # of the sampling rate: the highest low-pass edge that leaves enough band for the filter's slope
 _NOTCH = 2.0  # Hz: width of the stop band of a notch
-_HUM, _FIT = 2.0, 0.4  # seconds for which hum goes on beyond an end, and from which it is estimated there
+_HUM, _FIT = 2.0, 0.4  # seconds by which hum is extended beyond an end, and from which it is estimated there
 _BUTTER: dict[str, Any] = {"ftype": "butter", "output": "sos"}
 
 
 def edges(low: float, high: float, *rates: float) -> tuple[float, float]:
-    """The pass band (Hz), its upper edge lowered to what the slowest of the ``rates`` can carry.
+    """The pass band (Hz), its upper edge lowered to the maximum for the lowest of the ``rates``.
 
     Raises:
-        DataError: nothing is left of it.
+        DataError: it is empty.
     """
     rate = min(rates)
     high = min(high, _PASS_LIMIT * rate)
     if high <= low:
-        raise too_slow(low, rate, "eeg.low")
+        raise rate_too_low(low, rate, "eeg.low")
     return low, high
 
 
-def too_slow(frequency: float, rate: float, setting: str) -> EavdashError:
-    """The error for a sampling rate below what an edge of the pass band, ``setting``, needs."""
+def rate_too_low(frequency: float, rate: float, setting: str) -> EavdashError:
+    """The error for a sampling rate too low for an edge of the pass band, ``setting``."""
     return DataError.at(
         "EEG",
-        expected=f"a sampling rate that carries more than {frequency:g} Hz",
+        expected=f"a sampling rate high enough for {frequency:g} Hz",
         found=f"{rate:g} Hz",
         remedy=f"lower {setting} or raise eeg.rate",
     )
 
 
 def band(data: np.ndarray, rate: float, low: float, high: float) -> np.ndarray:
-    """The band from ``low`` (0: from the mean on) to ``high`` Hz, zero phase."""
+    """Band-pass filter from ``low`` (0: low-pass only) to ``high`` Hz, zero phase."""
     import mne
 
     data = data.astype(np.float64)
@@ -56,14 +56,14 @@ def band(data: np.ndarray, rate: float, low: float, high: float) -> np.ndarray:
 
 
 def harmonics(frequency: float, rate: float) -> np.ndarray:
-    """``frequency`` (Hz) and its multiples whose stop bands lie below half the sampling rate."""
+    """``frequency`` (Hz) and those multiples whose stop bands are below half the sampling rate."""
     return np.arange(1, int((rate / 2 - _NOTCH / 2) / frequency - 1e-9) + 1) * frequency
 
 
 def notch(data: np.ndarray, rate: float, frequency: float) -> np.ndarray:
-    """Without the mains' ``frequency`` (Hz) and its harmonics, 1 Hz to either side, zero phase.
+    """Remove the mains ``frequency`` (Hz) and its harmonics, 1 Hz to either side, zero phase.
 
-    What lies above half the sampling rate cannot be there and is passed over.
+    Harmonics above half the sampling rate are ignored.
     """
     import mne
 
@@ -71,9 +71,9 @@ def notch(data: np.ndarray, rate: float, frequency: float) -> np.ndarray:
     if not len(frequencies):
         return data.astype(np.float64)
     pad = min(round(_HUM * rate), data.shape[1] - 1)
-    data = _with_hum_beyond(data.astype(np.float64), rate, frequencies, pad)
+    data = _extend_hum(data.astype(np.float64), rate, frequencies, pad)
     for one in frequencies:
-        # Low edge above high edge: MNE's way to say band-stop. One at a time, so that each is a filter of low order.
+        # A low edge above the high edge is a band-stop in MNE. One at a time, so that each filter has a low order.
         data = mne.filter.filter_data(
             data,
             rate,
@@ -87,12 +87,12 @@ def notch(data: np.ndarray, rate: float, frequency: float) -> np.ndarray:
     return np.asarray(data[:, pad : data.shape[1] - pad])
 
 
-def _with_hum_beyond(data: np.ndarray, rate: float, frequencies: np.ndarray, pad: int) -> np.ndarray:
-    """``data`` continued by ``pad`` samples at both ends: its hum goes on in phase, the rest is reflected.
+def _extend_hum(data: np.ndarray, rate: float, frequencies: np.ndarray, pad: int) -> np.ndarray:
+    """Extend ``data`` by ``pad`` samples at both ends: its hum continues in phase, the rest is reflected.
 
-    Plain reflection breaks the hum's phase, and the break rings: half of the hum would stay in a trial's first and last
-    quarter of a second. The hum at an end is a least-squares fit to the 0.4 s that are nearest to it, no more, since
-    the mains' frequency is never exact.
+    Plain reflection breaks the hum's phase, and the break rings: half of the hum would remain in a trial's first and
+    last quarter of a second. The hum at an end is a least-squares fit to the nearest 0.4 s, no more, since the mains
+    frequency is never exact.
     """
     fitted = min(round(_FIT * rate), data.shape[1])
     if fitted < 3 * (2 * len(frequencies) + 2):
@@ -111,9 +111,9 @@ def _with_hum_beyond(data: np.ndarray, rate: float, frequencies: np.ndarray, pad
 
 
 def resample(data: np.ndarray, rate: float, target: float, pad: Literal["line", "constant"] = "line") -> np.ndarray:
-    """At ``target`` Hz, by polyphase filtering: ``round(time * target / rate)`` samples, at least one.
+    """Resample to ``target`` Hz by polyphase filtering: ``round(time * target / rate)`` samples, at least one.
 
-    ``pad``: what is assumed beyond the ends, as ``scipy.signal.resample_poly`` names it ("constant": zeros).
+    ``pad``: the padding beyond the ends, as in ``scipy.signal.resample_poly`` ("constant": zeros).
     """
     from scipy.signal import resample_poly
 

@@ -1,8 +1,8 @@
-"""EAV's EEG array: one file for all trials of a subject.
+"""EAV's EEG array: all trials of a subject in one file.
 
 In: ``subjectN_eeg.mat`` (MATLAB v5) with one array (time, 30 channels, trials) at 500 Hz under any name (``seg`` and
-``seg1`` occur). Out: its shape, or its trials, for which the last file opened is kept: reading 200 trials opens the
-file once. Neither unit nor rate is in the file; the scale is that of microvolt (https://zenodo.org/records/10205702).
+``seg1`` occur). Out: its shape, or its trials; the last file is cached, so that reading 200 trials opens it once. The
+file contains neither unit nor rate; its values are in the range of microvolt (https://zenodo.org/records/10205702).
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ EAV_UNIT = 1e-6  # volt
 
 
 def info(file: str) -> ArrayInfo:
-    """What the file holds, from its headers (see :class:`eavdash.data.eeg.arrays.ArraySource`)."""
+    """The file's properties, from its headers (see :class:`eavdash.data.eeg.arrays.ArraySource`)."""
     time, _, trials = mat_shape(file, stamp(file))[1]
     return ArrayInfo(time, EAV_RATE, EAV_CHANNELS, trials)
 
 
 def trial(file: str, number: int) -> np.ndarray:
-    """Trial ``number`` (from 1): (30, time) float64 volt; the file stays in memory until :func:`release`."""
-    with np.errstate(invalid="ignore"):  # of NaN, which is refused in a sentence
+    """Read trial ``number`` (from 1): (30, time) float64 volt; the file stays in memory until :func:`release`."""
+    with np.errstate(invalid="ignore"):  # of NaN, which is rejected later
         return mat_array(file, stamp(file))[:, :, number - 1].T.astype(np.float64) * EAV_UNIT
 
 
 def release() -> None:
-    """Forget the array that is kept."""
+    """Release the cached array."""
     mat_array.cache_clear()
 
 
 @lru_cache(maxsize=64)
 def mat_shape(file: str, _stamp: tuple[int, int]) -> tuple[str, tuple[int, ...]]:
-    """Name and shape of the one three-dimensional array of a file, from its headers.
+    """Name and shape of a file's only three-dimensional array, from its headers.
 
     Raises:
         RecordingError: it cannot be read, or has no such array, several, or one of another shape.
@@ -48,14 +48,14 @@ def mat_shape(file: str, _stamp: tuple[int, int]) -> tuple[str, tuple[int, ...]]
     cubes = {name: shape for name, shape in mat_arrays(file).items() if len(shape) == 3}
     name = next(iter(cubes), "")
     time, channels, trials = cubes.get(name, (0, 0, 0))
-    # A second is the least that a trial can be; a shorter first axis means that the axes are in another order.
+    # No trial is shorter than a second: a shorter first axis means a different order of axes.
     if len(cubes) != 1 or channels != len(EAV_CHANNELS) or time < EAV_RATE or trials < 1:
-        raise _wrong(file, " and ".join(f"{name} {shape}" for name, shape in cubes.items()))
+        raise _wrong_layout(file, " and ".join(f"{name} {shape}" for name, shape in cubes.items()))
     return name, cubes[name]
 
 
 def read_cube(file: str, file_stamp: tuple[int, int]) -> np.ndarray:
-    """The array of a file, (time, channel, trial) as stored, read now.
+    """Read the array of a file, (time, channel, trial) as stored, without the cache.
 
     Raises:
         RecordingError: as :func:`mat_shape`.
@@ -63,17 +63,17 @@ def read_cube(file: str, file_stamp: tuple[int, int]) -> np.ndarray:
     name, _ = mat_shape(file, file_stamp)
     array = read_array(file, name)
     if array.dtype.kind not in "iuf":
-        raise _wrong(file, f"{name}, which holds {array.dtype.name} values")
+        raise _wrong_layout(file, f"{name}, which holds {array.dtype.name} values")
     return array
 
 
 @lru_cache(maxsize=1)
 def mat_array(file: str, file_stamp: tuple[int, int]) -> np.ndarray:
-    """As :func:`read_cube`; the array of the last file is kept."""
+    """Read as :func:`read_cube`, with the array of the last file cached."""
     return read_cube(file, file_stamp)
 
 
-def _wrong(file: str, found: str) -> EavdashError:
+def _wrong_layout(file: str, found: str) -> EavdashError:
     return RecordingError.at(
         file,
         expected="one numeric array of shape (time at 500 Hz, 30 channels, trials)",

@@ -1,24 +1,23 @@
-"""Preprocessing of one trial's EEG: from the signal as recorded to what an encoder reads.
+"""Preprocessing of one trial's EEG: from the raw signal to an encoder's input.
 
-In: an :class:`~eavdash.data.eeg.signal.EegSignal`, what :class:`~eavdash.config.schema.EegConfig` says, and the
-channels that the study reads. Out: a :class:`Prepared` signal. Delegated to MNE: filters and interpolation; to SciPy:
-resampling.
+In: an :class:`~eavdash.data.eeg.signal.EegSignal`, an :class:`~eavdash.config.schema.EegConfig`, and the channels that
+the study reads. Out: a :class:`Prepared` signal. Delegated to MNE: filters and interpolation; to SciPy: resampling.
 
-Chain "trial". No sample of another trial has any influence. The order of its steps, and why:
+Chain "trial". Samples of other trials have no influence. The order of its steps, with reasons:
 
-1. Bad channels are found on the signal as recorded (high-passed for looking only, and without the mains if a notch is
+1. Bad channels are detected on the raw signal (high-passed for detection only, and without the mains if a notch is
    set): every later step would spread them.
-2. They, and wanted electrodes that the file lacks, are interpolated, from good channels only.
-3. The reference is changed. An average with a bad channel in it would put that channel's noise into all others, so
-   this comes after 2; a reference channel is filtered with the rest, so it may come before 4.
-4. The mains' notch, at the file's own rate, where its harmonics have not been folded down by resampling.
+2. They, and requested electrodes that the file lacks, are interpolated, from good channels only.
+3. The reference is changed. An average with a bad channel in it would put that channel's noise into all others, so this
+   comes after 2; a reference channel is filtered with the rest, so it may come before 4.
+4. The mains notch, at the file's own rate, before resampling aliases its harmonics.
 5. The pass band, after the notch, so that strong hum does not ring at the edges of a steeper filter; and before 6,
-   whose own filter then meets nothing that it must remove.
+   whose own filter then has nothing left to remove.
 6. Resampling.
-7. Rejection is judged (:func:`exceeding`), then 8. amplitudes are clipped: both mean the signal that the encoder
-   reads, and a clipped one could no longer be judged.
+7. Rejection (:func:`exceeding`), then 8. clipping: both refer to the signal that the encoder reads, and rejection needs
+   unclipped amplitudes.
 
-Chain "published" is another one: see :mod:`eavdash.data.eeg.published`.
+Chain "published": see :mod:`eavdash.data.eeg.published`.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from eavdash.config.schema import EegConfig
 from eavdash.data.eeg import electrodes
 from eavdash.data.eeg.bad import bad_channels, interpolate
 from eavdash.data.eeg.filters import band, edges, notch, resample
-from eavdash.data.eeg.published import causal
+from eavdash.data.eeg.published import causal_chain
 from eavdash.data.eeg.signal import EegSignal
 from eavdash.errors import ConfigError, DataError
 
@@ -41,7 +40,7 @@ MICROVOLT = 1e-6
 
 @dataclass(frozen=True)
 class Prepared:
-    """A trial after steps 1 to 6, what was interpolated in it, and bad channels that were left, with their reasons."""
+    """A trial after steps 1 to 6, its interpolated channels, and the bad channels that were ``left``, with reasons."""
 
     signal: EegSignal
     interpolated: tuple[str, ...] = ()
@@ -49,19 +48,19 @@ class Prepared:
 
 
 def prepare(signal: EegSignal, config: EegConfig, channels: Sequence[str] = ()) -> Prepared:
-    """``signal`` through steps 1 to 6 with exactly ``channels`` (empty: its own), at ``config.rate``.
+    """Apply steps 1 to 6 to ``signal``, with exactly ``channels`` (empty: its own), at ``config.rate``.
 
-    The low-pass edge is lowered to what the slower of the two rates can carry. The result has
-    ``round(time * config.rate / rate)`` samples.
+    The low-pass edge is lowered to the maximum for the lower of the two rates. The result has ``round(time *
+    config.rate / rate)`` samples.
 
     Raises:
-        DataError: the pass band is empty at this rate, or a channel is missing and not to be interpolated.
-        ConfigError: the chain "published" with settings that it does not have.
+        DataError: the pass band is empty at this rate, or a channel is missing and not interpolated.
+        ConfigError: the chain "published" is combined with settings that it does not support.
     """
     channels = tuple(channels) or signal.channels
     if config.chain == "published":
         check_published(config)
-        return Prepared(causal(_picked(signal, channels), config))
+        return Prepared(causal_chain(_pick_channels(signal, channels), config))
     low, high = edges(config.low, config.high, signal.rate, config.rate)
     interpolated: tuple[str, ...] = ()
     bad: dict[str, str] = {}
@@ -69,23 +68,23 @@ def prepare(signal: EegSignal, config: EegConfig, channels: Sequence[str] = ()) 
         bad = bad_channels(signal, config.notch)
         lacking = [name for name in channels if name not in signal.channels]
         signal, interpolated = interpolate(signal, lacking, list(bad))
-    signal = _picked(rereference(signal, config.reference), channels)
+    signal = _pick_channels(rereference(signal, config.reference), channels)
     data = signal.data.astype(np.float64)
     if config.notch:
         data = notch(data, signal.rate, config.notch)
     data = resample(band(data, signal.rate, low, high), signal.rate, config.rate)
     left = {name: reason for name, reason in bad.items() if name in channels and name not in interpolated}
-    mended = tuple(name for name in channels if name in interpolated)
-    return Prepared(EegSignal(data.astype(np.float32), config.rate, signal.channels), mended, left)
+    repaired = tuple(name for name in channels if name in interpolated)
+    return Prepared(EegSignal(data.astype(np.float32), config.rate, signal.channels), repaired, left)
 
 
 def prepare_eeg(signal: EegSignal, config: EegConfig, channels: Sequence[str] = ()) -> EegSignal:
-    """All steps: :func:`prepare`, then :func:`clip`."""
+    """Apply all steps: :func:`prepare`, then :func:`clip`."""
     return clip(prepare(signal, config, channels).signal, config.clip)
 
 
 def reference_channels(reference: str) -> tuple[str, ...]:
-    """The channels (canonical) that ``eeg.reference`` joins by "+"; none for "" and "average".
+    """The channels (canonical) joined by "+" in ``eeg.reference``; none for "" and "average".
 
     Raises:
         ConfigError: a name is empty.
@@ -104,10 +103,10 @@ def reference_channels(reference: str) -> tuple[str, ...]:
 
 
 def rereference(signal: EegSignal, reference: str) -> EegSignal:
-    """``signal`` against the mean of its own channels ("average") or of the named ones, which may be in ``others``.
+    """Re-reference ``signal`` to the mean of its channels ("average") or of the named ones, which may be in ``others``.
 
-    A channel that is the reference itself is zero afterwards. All channels of the trial count for the average, whether
-    or not the study reads them: the more of the head it covers, the nearer it is to zero potential.
+    A channel that is the reference itself becomes zero. The average includes all channels of the trial, also those that
+    the study does not read: the more of the head it covers, the closer it is to zero potential.
 
     Raises:
         DataError: a named channel is missing.
@@ -128,7 +127,7 @@ def rereference(signal: EegSignal, reference: str) -> EegSignal:
 
 
 def exceeding(signal: EegSignal, spans: Sequence[tuple[float, float]], limit: float) -> list[int]:
-    """Numbers of the windows (``spans``, seconds) in which a channel's peak-to-peak exceeds ``limit`` µV; 0: none."""
+    """Numbers of the windows (``spans``, seconds) in which a channel exceeds ``limit`` µV peak to peak; 0: no limit."""
     if not limit:
         return []
     cuts = [signal.data[:, round(a * signal.rate) : round(b * signal.rate)] for a, b in spans]
@@ -136,9 +135,9 @@ def exceeding(signal: EegSignal, spans: Sequence[tuple[float, float]], limit: fl
 
 
 def clip(signal: EegSignal, limit: float) -> EegSignal:
-    """Deflections beyond ``limit`` µV to either side of zero cut off; 0: as it is.
+    """Clip amplitudes to ``limit`` µV on either side of zero; 0: no clipping.
 
-    Zero is each channel's own mean as long as ``eeg.low`` is above 0.
+    Zero is each channel's own mean if ``eeg.low`` is above 0.
     """
     if not limit:
         return signal
@@ -146,7 +145,7 @@ def clip(signal: EegSignal, limit: float) -> EegSignal:
 
 
 def check_published(config: EegConfig) -> None:
-    """Raise a ConfigError if the chain "published" is asked for with steps that the published code does not have."""
+    """Raise a ConfigError if the chain "published" is combined with steps that the published code does not have."""
     extra = {
         "notch": config.notch != 0,
         "reference": config.reference != "",
@@ -156,13 +155,13 @@ def check_published(config: EegConfig) -> None:
     if on := [f"eeg.{name}" for name, is_set in extra.items() if is_set]:
         raise ConfigError.at(
             'eeg.chain "published"',
-            expected="no further step: it is the published code's chain, unchanged",
+            expected="no further steps, as it is the unchanged chain of the published code",
             found=" and ".join(on),
             remedy='leave them at their defaults or choose eeg.chain "trial"',
         )
 
 
-def _picked(signal: EegSignal, channels: Sequence[str]) -> EegSignal:
+def _pick_channels(signal: EegSignal, channels: Sequence[str]) -> EegSignal:
     if missing := [name for name in channels if name not in signal.channels]:
         raise DataError.at(
             "EEG",

@@ -1,4 +1,4 @@
-"""EEG of one trial: reading it, naming its channels, and handing it to preprocessing.
+"""EEG of one trial: reading, channel names, and preprocessing.
 
 In: a path of the trial table, ``x.mat#41`` for trial 41 (from 1) of a file of arrays (:mod:`eavdash.data.eeg.arrays`)
 or anything that ``mne.io.read_raw`` reads (:mod:`eavdash.data.eeg.file`), with start and stop in seconds. Out: an
@@ -19,10 +19,10 @@ from eavdash.data.eeg import arrays as eeg_arrays
 from eavdash.data.eeg import electrodes
 from eavdash.data.eeg import published as eeg_published
 from eavdash.data.eeg.bad import bad_channels
-from eavdash.data.eeg.file import chosen, file_info, read_file
+from eavdash.data.eeg.file import choose_channels, file_info, read_file
 from eavdash.data.eeg.prepare import Prepared, check_published, prepare, prepare_eeg, reference_channels
 from eavdash.data.eeg.signal import EegInfo, EegSignal
-from eavdash.data.recording import split_trial, stamp, stretch
+from eavdash.data.recording import sample_range, split_item, stamp
 from eavdash.errors import DataError, RecordingError
 
 __all__ = [
@@ -38,12 +38,12 @@ __all__ = [
     "release",
 ]
 
-#: Of the channels that a study names, a recording must have at least this share; the rest can be interpolated.
+#: Minimum share of a study's channels that a recording must have; the rest can be interpolated.
 RECORDED = 0.75
 
 
 def eeg_info(path: str) -> EegInfo:
-    """Duration, rate and channels of a recording, from its header.
+    """Read duration, rate and channels of a recording from its header.
 
     Raises:
         RecordingError: it cannot be read or has no EEG channel.
@@ -54,21 +54,21 @@ def eeg_info(path: str) -> EegInfo:
 def read_eeg(
     path: str, start: float | None = None, stop: float | None = None, references: Sequence[str] = ()
 ) -> EegSignal:
-    """The EEG between ``start`` and ``stop`` (seconds; None: the file's own), as recorded.
+    """Read the EEG between ``start`` and ``stop`` (seconds; None: the file's own), as recorded.
 
-    Only scalp channels are kept where there is at least one; else every channel that the file calls EEG. Further
-    channels that are named in ``references`` (canonical) are in the signal's ``others``.
+    Only scalp channels are kept if there is at least one; else every channel of type EEG. Further channels named in
+    ``references`` (canonical) are in the signal's ``others``.
 
     Raises:
-        RecordingError: unreadable, truncated, wrong shape, outside the file, not finite somewhere in the stretch, or
-            without one of the ``references``.
+        RecordingError: unreadable, truncated, wrong shape, outside the file, not finite in the segment, or without one
+            of the ``references``.
     """
     check_reference(path, eeg_info(path), references)
-    file, number = split_trial(path)
+    file, number = split_item(path)
     if number is not None and eeg_arrays.is_array(file, number):
         data, info = eeg_arrays.array_trial(file, number)
-        names, others = chosen(file, info.channels)
-        first, last = stretch(path, info.samples, info.rate, start, stop)
+        names, others = choose_channels(file, info.channels)
+        first, last = sample_range(path, info.samples, info.rate, start, stop)
         cut = data[:, first:last].astype(np.float32)
         beside = {name: cut[others[name]] for name in references if name in others}
         signal = EegSignal(cut[list(names.values())], info.rate, tuple(names), beside)
@@ -86,24 +86,24 @@ def read_prepared(
     channels: Sequence[str] = (),
     threads: int = 1,
 ) -> Prepared:
-    """The EEG between ``start`` and ``stop`` as ``config`` wants it, with exactly ``channels`` (empty: the file's own).
+    """Read the EEG between ``start`` and ``stop``, preprocessed, with exactly ``channels`` (empty: the file's own).
 
-    Clipping (:func:`eavdash.data.eeg.prepare.clip`) is left to the caller, who may judge the signal before it.
+    Clipping (:func:`eavdash.data.eeg.prepare.clip`) is left to the caller, who may check for rejection before it.
 
     Raises:
         RecordingError: as :func:`read_eeg`.
         DataError: as :func:`eavdash.data.eeg.prepare.prepare`.
     """
-    file, number = split_trial(path)
+    file, number = split_item(path)
     if config.chain == "published" and number is not None:
         check_published(config)
         if file.lower().endswith(".mat"):
             eeg_arrays.array_info(file, number)
             signal = eeg_published.published_trial(file, number, config, start, stop, threads)
             return Prepared(signal.pick(tuple(channels) or signal.channels))
-        if eeg_published.finished(file):
+        if eeg_published.is_preprocessed(file):
             signal = read_eeg(path, start, stop)
-            return Prepared(eeg_published.as_it_is(signal.pick(tuple(channels) or signal.channels), config))
+            return Prepared(eeg_published.resample_only(signal.pick(tuple(channels) or signal.channels), config))
     signal = read_eeg(path, start, stop, reference_channels(config.reference))
     return prepare(signal, config, channels)
 
@@ -123,19 +123,20 @@ def check_reference(path: str, info: EegInfo, references: Sequence[str]) -> None
 def common_channels(
     paths: Iterable[str], wanted: Sequence[str] = (), interpolate: bool = False, references: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """The channels to read from all of these recordings.
+    """Choose the channels to read from all of these recordings.
 
     ``wanted`` (any spelling) if given, else the channels that all have, in the order of the first. With
-    ``interpolate``, a recording may lack up to a quarter of the wanted channels, if they are electrodes of the montage.
+    ``interpolate``, a recording may lack up to a quarter of the requested channels, if they are electrodes of the
+    montage.
 
     Raises:
-        DataError: a wanted channel is missing from a recording and cannot be interpolated, a recording lacks one of
+        DataError: a requested channel is missing from a recording and cannot be interpolated, a recording lacks one of
             the ``references``, or the recordings have no channel in common.
     """
     names = tuple(dict.fromkeys(electrodes.canonical(name) for name in wanted))
     common: list[str] = []
-    # The trials of one file share their channels: look at each file once.
-    for n, path in enumerate({split_trial(path)[0]: path for path in paths}.values()):
+    # The trials of one file share their channels: read each header once.
+    for n, path in enumerate({split_item(path)[0]: path for path in paths}.values()):
         info = eeg_info(path)
         check_reference(path, info, references)
         _check_wanted(path, info.channels, names, interpolate)
@@ -151,18 +152,18 @@ def common_channels(
 
 
 def release() -> None:
-    """Forget the last opened file of arrays (about half a gigabyte for a subject of EAV) and what was made of it."""
+    """Release the cached array file (about half a gigabyte for a subject of EAV) and what was computed from it."""
     eeg_arrays.release()
     eeg_published.release()
 
 
 @lru_cache(maxsize=1024)
 def _info(path: str, _stamp: tuple[int, int]) -> EegInfo:
-    file, number = split_trial(path)
+    file, number = split_item(path)
     if not eeg_arrays.is_array(file, number) or number is None:
         return file_info(file)
     info = eeg_arrays.array_info(file, number)
-    names, others = chosen(file, info.channels)
+    names, others = choose_channels(file, info.channels)
     return EegInfo(info.samples / info.rate, info.rate, tuple(names), tuple(others))
 
 
@@ -203,5 +204,5 @@ def _check_finite(path: str, signal: EegSignal, first: int) -> None:
             expected="finite samples",
             found=f"{sum(map(len, bad.values()))} that are not, the first in {name} "
             f"at {(first + bad[name][0]) / signal.rate:.3f} s",
-            remedy="mend the recording or leave the trial out",
+            remedy="replace the recording or leave the trial out",
         )

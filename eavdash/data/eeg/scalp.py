@@ -1,11 +1,11 @@
-"""From values at electrodes to a field over the head.
+"""Scalp maps: interpolation of values at electrodes over the head.
 
-In: canonical channel names. Out: where they lie seen from above (nose up), and the weights by which the values at the
-electrodes become values of a grid over the head. Delegated to MNE: the positions of its 10-05 montage.
+In: canonical channel names. Out: their positions seen from above (nose up), and the weights that interpolate the values
+at the electrodes on a grid over the head. Delegated to MNE: the positions of its 10-05 montage.
 
-The interpolation is by spherical splines (Perrin et al. 1989, https://doi.org/10.1016/0013-4694(89)90180-6), order 4;
-a constant stays a constant, and the field meets the electrodes' values but for the little smoothing that keeps close
-electrodes from fighting. The sphere is unrolled so that distances from the vertex are true (azimuthal equidistant).
+The interpolation uses spherical splines (Perrin et al. 1989, https://doi.org/10.1016/0013-4694(89)90180-6) of order 4;
+a constant stays constant, and the field matches the electrodes' values except for a slight smoothing that keeps it
+stable between close electrodes. The projection preserves distances from the vertex (azimuthal equidistant).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import numpy as np
 
 from eavdash.data.eeg.electrodes import MONTAGE
 
-LEAST = 4  # electrodes: fewer say nothing about a field
+MIN_ELECTRODES = 4  # electrodes needed for a field
 GRID = 56  # cells along each side
-NOSE = 1.17  # head radii: how far the drawing reaches at least
+NOSE = 1.17  # head radii: minimum extent of the drawing
 ORDER = 4
-TERMS = 50  # Legendre polynomials: the rest is below 1e-6
+TERMS = 50  # Legendre polynomials: the remainder is below 1e-6
 SMOOTHING = 1e-7
 #: The 10-05 system's rows, from the nose to the neck.
 ROWS = (
@@ -35,9 +35,9 @@ ROWS = (
 class ScalpMap:
     """A grid of ``GRID`` x ``GRID`` cells over [-extent, extent] head radii, rows from the nose to the back.
 
-    ``electrodes``: places of the used channels among those asked for. ``positions`` (electrode, 2): to the right and to
+    ``electrodes``: indices of the used channels among those given. ``positions`` (electrode, 2): to the right and to
     the nose, in head radii. ``cells``: numbers of the cells within the circle of radius extent. ``weights`` (cell,
-    electrode) float32: their values are ``weights @ values``.
+    electrode) float32: the cells' values are ``weights @ values``.
     """
 
     electrodes: tuple[int, ...]
@@ -49,36 +49,36 @@ class ScalpMap:
 
 @lru_cache(maxsize=8)
 def scalp_map(channels: tuple[str, ...]) -> ScalpMap | None:
-    """The map of those ``channels`` that have a standard position; None where they are too few."""
-    places = _places()
-    used = tuple(n for n, name in enumerate(channels) if name in places)
-    if len(used) < LEAST:
+    """The map of those ``channels`` that have a standard position; None if they are too few."""
+    directions = _electrode_directions()
+    used = tuple(n for n, name in enumerate(channels) if name in directions)
+    if len(used) < MIN_ELECTRODES:
         return None
-    directions = np.array([places[channels[n]] for n in used])
-    positions = _unroll(directions)
+    used_directions = np.array([directions[channels[n]] for n in used])
+    positions = _project(used_directions)
     extent = max(NOSE, float(np.hypot(*positions.T).max())) + 0.05
     middles = (np.arange(GRID) + 0.5) / GRID * 2 - 1
     right, nose = np.meshgrid(extent * middles, -extent * middles)
     cells = np.flatnonzero(np.hypot(right, nose).ravel() <= extent)
-    grid = _roll(np.column_stack([right.ravel(), nose.ravel()])[cells])
-    return ScalpMap(used, positions, extent, cells, _weights(directions, grid))
+    grid = _unproject(np.column_stack([right.ravel(), nose.ravel()])[cells])
+    return ScalpMap(used, positions, extent, cells, _weights(used_directions, grid))
 
 
 def front_to_back(channels: tuple[str, ...]) -> list[int]:
-    """The places of ``channels`` from the forehead to the neck, each row from left to right; unknown ones last."""
-    places = _places()
+    """Indices of ``channels`` from the forehead to the neck, each row from left to right; unknown ones last."""
+    directions = _electrode_directions()
     rows = {name: n for n, names in enumerate(ROWS) for name in names.split()}
 
     def rank(n: int) -> tuple[float, float, int]:
-        row = rows.get(re.split(r"[0-9z]", channels[n])[0]) if channels[n] in places else None
-        return (len(ROWS), 0.0, n) if row is None else (row, float(places[channels[n]][0]), n)
+        row = rows.get(re.split(r"[0-9z]", channels[n])[0]) if channels[n] in directions else None
+        return (len(ROWS), 0.0, n) if row is None else (row, float(directions[channels[n]][0]), n)
 
     return sorted(range(len(channels)), key=rank)
 
 
 @lru_cache(maxsize=1)
-def _places() -> dict[str, np.ndarray]:
-    """Unit vectors (right, nose, up) of all electrodes of the montage, from the middle of the sphere that fits them."""
+def _electrode_directions() -> dict[str, np.ndarray]:
+    """Unit vectors (right, nose, up) of all electrodes of the montage, from the centre of the fitted sphere."""
     import mne
 
     found = mne.channels.make_standard_montage(MONTAGE).get_positions()["ch_pos"]
@@ -88,15 +88,15 @@ def _places() -> dict[str, np.ndarray]:
     return dict(zip(found, vectors / np.linalg.norm(vectors, axis=1, keepdims=True), strict=True))
 
 
-def _unroll(directions: np.ndarray) -> np.ndarray:
-    """(point, 3) on the sphere to (point, 2): radius 1 is a quarter of the way round."""
+def _project(directions: np.ndarray) -> np.ndarray:
+    """Project (point, 3) on the sphere to (point, 2): radius 1 is a quarter of the circumference."""
     angle = np.arccos(np.clip(directions[:, 2], -1, 1)) / (np.pi / 2)
     across = np.hypot(directions[:, 0], directions[:, 1])
     return np.asarray(directions[:, :2] * (angle / np.maximum(across, 1e-12))[:, None])
 
 
-def _roll(flat: np.ndarray) -> np.ndarray:
-    """The inverse of :func:`_unroll`."""
+def _unproject(flat: np.ndarray) -> np.ndarray:
+    """The inverse of :func:`_project`."""
     radius = np.hypot(flat[:, 0], flat[:, 1])
     angle = radius * np.pi / 2
     return np.column_stack([flat * (np.sin(angle) / np.maximum(radius, 1e-12))[:, None], np.cos(angle)])
@@ -107,7 +107,7 @@ def _weights(electrodes: np.ndarray, grid: np.ndarray) -> np.ndarray:
     system = np.ones((count + 1, count + 1))
     system[:count, :count] = _spline(electrodes @ electrodes.T) + SMOOTHING * np.eye(count)
     system[count, count] = 0
-    # The last column of the inverse belongs to the side condition and meets a zero.
+    # The last column of the inverse belongs to the constraint and is multiplied by zero.
     solved = np.linalg.inv(system)[:, :count]
     return np.asarray(np.column_stack([_spline(grid @ electrodes.T), np.ones(len(grid))]) @ solved, dtype=np.float32)
 

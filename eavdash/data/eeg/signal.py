@@ -1,4 +1,4 @@
-"""A stretch of EEG in memory, and what a recording's header says."""
+"""A segment of EEG in memory, and the properties in a recording's header."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class EegSignal:
-    """A stretch of EEG: ``data`` (channel, time) float32 volt at ``rate`` Hz, rows named by ``channels``.
+    """A segment of EEG: ``data`` (channel, time) float32 volt at ``rate`` Hz, rows named by ``channels``.
 
-    ``others``: further channels of the file, (time,) each, that are read only to be a reference (ears, mastoids).
+    ``others``: further channels of the file, (time,) each, read only as references (ears, mastoids).
     """
 
     data: np.ndarray
@@ -21,16 +21,16 @@ class EegSignal:
     others: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def pick(self, channels: Sequence[str]) -> EegSignal:
-        """The same stretch with exactly these channels, in this order; all of them must be there."""
+        """The same segment with exactly these channels, in this order; all of them must exist."""
         rows = [self.channels.index(name) for name in channels]
         return replace(self, data=self.data[rows], channels=tuple(channels))
 
 
 @dataclass(frozen=True)
 class EegInfo:
-    """What a recording's header says; ``duration`` in seconds, ``rate`` in Hz, canonical ``channels``.
+    """A recording's properties from its header; ``duration`` in seconds, ``rate`` in Hz, canonical ``channels``.
 
-    ``others`` are the channels that are not read unless they are named as a reference.
+    ``others``: channels that are read only if they are named as a reference.
     """
 
     duration: float

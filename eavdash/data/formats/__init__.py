@@ -1,1 +1,1 @@
-"""Datasets that come as pickles, read without unpickling anything but arrays."""
+"""File formats of datasets and trial tables; pickles are read without unpickling anything but arrays."""

@@ -1,11 +1,11 @@
-"""DEAP's preprocessed files: 40 trials of one subject in a file that Python 2 pickled.
+"""DEAP's preprocessed files: 40 trials of one subject in a pickle of Python 2.
 
 In: ``sNN.dat``, a dictionary with ``data`` (40 trials, 40 channels, 8064) at 128 Hz, of which the first 32 channels are
 EEG in microvolt, and ``labels`` (40, 4): valence, arousal, dominance, liking from 1 to 9
 (https://www.eecs.qmul.ac.uk/mmv/datasets/deap/readme.html). The first 3 s of a trial are baseline, 60 s of a music
 video follow. Out: the EEG of one trial, or the ratings. Reading is delegated to the restricted :mod:`unpickle`.
 
-The file that was opened last is kept (103 MB), so that reading all its trials opens it once.
+The last file is cached (103 MB), so that reading all its trials opens it once.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ _ALL_CHANNELS = 40
 
 
 def ratings(file: str) -> np.ndarray:
-    """The ratings of each trial, (trial, 4) float64 in the order of :data:`RATINGS`; the EEG is not read.
+    """Read the ratings of each trial, (trial, 4) float64 in the order of :data:`RATINGS`; the EEG is not read.
 
     Raises:
-        RecordingError: it cannot be read, or is not such a file.
+        RecordingError: it cannot be read, or is not a DEAP file.
     """
-    return _checked(file, load_arrays(file, outline=True))[1]
+    return _check_content(file, load_arrays(file, outline=True))[1]
 
 
 def info(file: str) -> ArrayInfo:
-    """What a file holds, without reading its samples.
+    """The file's properties, without reading its samples.
 
     Raises:
         RecordingError: as :func:`ratings`.
@@ -53,7 +53,7 @@ def info(file: str) -> ArrayInfo:
 
 
 def trial(file: str, number: int) -> np.ndarray:
-    """EEG of trial ``number`` (from 1), baseline included: (32 channels, time) float64 volt at :data:`RATE`.
+    """Read the EEG of trial ``number`` (from 1), baseline included: (32 channels, time) float64 volt at :data:`RATE`.
 
     Raises:
         RecordingError: as :func:`ratings`, or there is no such trial.
@@ -64,54 +64,54 @@ def trial(file: str, number: int) -> np.ndarray:
             f"{file}#{number}",
             expected=f"a trial from 1 to {len(data)}",
             found=f"trial {number}",
-            remedy="mend the number, or copy the file again if trials are missing from it",
+            remedy="correct the number, or copy the file again if trials are missing from it",
         )
     return data[number - 1, : len(CHANNELS)].astype(np.float64) * UNIT
 
 
 def release() -> None:
-    """Forget the file that was opened last."""
+    """Release the cached file."""
     _data.cache_clear()
 
 
 @lru_cache(maxsize=64)
 def _info(file: str, _stamp: tuple[int, int]) -> ArrayInfo:
-    from eavdash.data.eeg.arrays import ArrayInfo  # which knows this module
+    from eavdash.data.eeg.arrays import ArrayInfo  # which imports this module
 
-    data, _ = _checked(file, load_arrays(file, outline=True))
+    data, _ = _check_content(file, load_arrays(file, outline=True))
     return ArrayInfo(data.shape[2], RATE, CHANNELS, len(data))
 
 
 @lru_cache(maxsize=1)
 def _data(file: str, _stamp: tuple[int, int]) -> np.ndarray:
-    return _checked(file, load_arrays(file))[0]
+    return _check_content(file, load_arrays(file))[0]
 
 
-def _checked(file: str, loaded: Any) -> tuple[np.ndarray, np.ndarray]:
+def _check_content(file: str, loaded: Any) -> tuple[np.ndarray, np.ndarray]:
     """The arrays (trial, 40, time) and (trial, 4) of a file's dictionary."""
     if not isinstance(loaded, dict) or not {"data", "labels"} <= set(loaded):
-        raise _wrong(file, "a dictionary with data and labels", _named(loaded))
+        raise _wrong_content(file, "a dictionary with data and labels", _describe(loaded))
     data, labels = loaded["data"], loaded["labels"]
     fits = isinstance(data, np.ndarray) and data.ndim == 3 and data.dtype.kind in "iuf"
     if not fits or data.shape[1] != _ALL_CHANNELS or data.shape[2] <= BASELINE * RATE or not len(data):
         expected = f"data of shape (trials, {_ALL_CHANNELS} channels, more than {BASELINE * RATE:g} samples)"
-        raise _wrong(file, expected, _named(data))
+        raise _wrong_content(file, expected, _describe(data))
     if (
         not isinstance(labels, np.ndarray)
         or labels.shape != (len(data), len(RATINGS))
         or labels.dtype.kind not in "iuf"
     ):
-        raise _wrong(file, f"labels of shape ({len(data)}, {len(RATINGS)})", _named(labels))
+        raise _wrong_content(file, f"labels of shape ({len(data)}, {len(RATINGS)})", _describe(labels))
     if not np.isfinite(labels).all():
-        raise _wrong(file, "ratings that are numbers", "some that are not")
+        raise _wrong_content(file, "ratings that are numbers", "some that are not")
     return data, labels.astype(np.float64)
 
 
-def _named(found: Any) -> str:
+def _describe(found: Any) -> str:
     if isinstance(found, np.ndarray):
         return f"shape {found.shape} of {found.dtype.name}"
     return f"keys {', '.join(map(str, found))}"[:200] if isinstance(found, dict) else f"a {type(found).__name__}"
 
 
-def _wrong(file: str, expected: str, found: str) -> EavdashError:
+def _wrong_content(file: str, expected: str, found: str) -> EavdashError:
     return RecordingError.at(file, expected=expected, found=found, remedy="copy the file from the dataset again")

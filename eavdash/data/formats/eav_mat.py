@@ -1,8 +1,8 @@
 """EAV's MATLAB v5 files: the shape of the EEG, without loading it, and the label matrix.
 
 In: ``subjectN_eeg.mat`` or ``subjectN_eeg_label.mat``. Out: a shape, or the trials' conditions and emotions. Delegated
-to ``scipy.io``; what it does not notice, a file cut short behind a sound header, is checked here from the lengths that
-the file itself states.
+to ``scipy.io``; a truncated file with an intact header, which it does not detect, is detected here from the lengths
+that the file itself states.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import scipy.io
 
 from eavdash.errors import EavdashError, RecordingError
 
-#: Order of the emotions in the label matrix: row 2i is listening to emotion i, row 2i + 1 speaking with it.
+#: Order of the emotions in the label matrix: row 2i is listening to emotion i, row 2i + 1 speaking with emotion i.
 EMOTIONS = ("Neutral", "Sadness", "Anger", "Happiness", "Calmness")
 CONDITIONS = ("Listening", "Speaking")
 EEG_CHANNELS = 30
@@ -24,22 +24,22 @@ _HEADER = 128  # bytes before the first data element
 #: Classes of arrays of numbers, the types in which their elements may be stored, and the flag of complex ones (MATLAB's
 #: MAT-file format, tables 1-1 and 1-3).
 _NUMERIC, _STORED, _COMPLEX = range(6, 16), frozenset({1, 2, 3, 4, 5, 6, 7, 9, 12, 13}), 0x800
-_COMPRESSED, _ENOUGH = 15, 4096  # bytes of an element that hold everything before its values
+_COMPRESSED, _ENOUGH = 15, 4096  # bytes of an element that contain everything before its values
 
 
 def mat_arrays(path: str | Path) -> dict[str, tuple[int, ...]]:
-    """Shape of each array of a .mat file, from its headers alone.
+    """Read the shape of each array of a .mat file, from its headers alone.
 
     Raises:
-        RecordingError: it is missing, not MATLAB v5, damaged or cut short.
+        RecordingError: it is missing, not MATLAB v5, damaged or truncated.
     """
     path = Path(path)
     if path.exists() and not path.is_file():
-        raise _unreadable(path, OSError("not a file but a folder, a pipe or a device"))  # a pipe would be waited for
+        raise _unreadable(path, OSError("not a file but a folder, a pipe or a device"))  # opening a pipe would block
     try:
         arrays = {name: tuple(map(int, shape)) for name, shape, _ in scipy.io.whosmat(path)}
         missing = _missing_bytes(path)
-    except Exception as error:  # scipy fails in many ways on damaged bytes (ValueError, TypeError, zlib.error ...)
+    except Exception as error:  # scipy raises many errors for damaged bytes (ValueError, TypeError, zlib.error ...)
         raise _unreadable(path, error) from error
     if missing:
         raise RecordingError.at(
@@ -52,13 +52,13 @@ def mat_arrays(path: str | Path) -> dict[str, tuple[int, ...]]:
 
 
 def read_array(path: str | Path, name: str) -> np.ndarray:
-    """One array of a .mat file, as stored; what MATLAB does not store as an array has dtype object.
+    """Read one array of a .mat file, as stored; other MATLAB values have dtype object.
 
     Raises:
         RecordingError: the file cannot be read, or holds complex numbers.
     """
     try:
-        if wrong := _not_numbers(Path(path)):
+        if wrong := _storage_problem(Path(path)):
             raise ValueError(wrong)
         return np.asarray(scipy.io.loadmat(path, variable_names=[name])[name])
     except Exception as error:  # as in mat_arrays
@@ -71,7 +71,7 @@ def label_of(row: int) -> tuple[str, str]:
 
 
 def read_labels(path: Path) -> list[tuple[str, str]]:
-    """Condition and emotion of every trial of a label file: one-hot, (10 rows, trial).
+    """Read condition and emotion of every trial from a label file: one-hot, (10 rows, trial).
 
     Raises:
         RecordingError: it cannot be read, has another shape, or is not one-hot.
@@ -101,10 +101,10 @@ def read_labels(path: Path) -> list[tuple[str, str]]:
 
 
 def eeg_shape(path: Path) -> tuple[int, int, int]:
-    """(time, channel, trial) of the one three-dimensional array of an EAV EEG file; only headers are read.
+    """Read (time, channel, trial) of the only three-dimensional array of an EAV EEG file; only headers are read.
 
     Raises:
-        RecordingError: it cannot be read or does not hold exactly one such array of 30 channels.
+        RecordingError: it cannot be read or does not contain exactly one such array of 30 channels.
     """
     cubes = [shape for shape in mat_arrays(path).values() if len(shape) == 3]
     if len(cubes) != 1 or cubes[0][1] != EEG_CHANNELS or 0 in cubes[0]:
@@ -131,7 +131,7 @@ def _unreadable(path: Path, error: Exception) -> EavdashError:
 
 
 def _missing_bytes(path: Path) -> int:
-    """How many bytes short of its last data element's stated end the file is; 0 when complete (or MATLAB v4)."""
+    """Number of bytes missing up to the stated end of the last data element; 0 if complete (or MATLAB v4)."""
     size = path.stat().st_size
     with path.open("rb") as file:
         marker = file.read(_HEADER)[-2:]
@@ -148,10 +148,10 @@ def _missing_bytes(path: Path) -> int:
     return max(0, end - size)
 
 
-def _not_numbers(path: Path) -> str:
-    """What is wrong with how a file stores its arrays of numbers, or "".
+def _storage_problem(path: Path) -> str:
+    """The fault in a file's storage of numeric arrays, or "".
 
-    SciPy looks up types of elements without asking whether they exist: one damaged byte would end the process.
+    SciPy does not validate the types of elements: one damaged byte would crash the process.
     """
     with path.open("rb") as file:
         order = {b"IM": "<", b"MI": ">"}.get(file.read(_HEADER)[-2:])
@@ -161,13 +161,13 @@ def _not_numbers(path: Path) -> str:
             body = file.read(min(size, _ENOUGH))
             if kind == _COMPRESSED:
                 body = zlib.decompressobj().decompress(body, _ENOUGH)[8:]
-            if wrong := _stored_wrongly(body, order):
+            if wrong := _invalid_storage(body, order):
                 return wrong
             file.seek(following)
     return ""
 
 
-def _stored_wrongly(body: bytes, order: str) -> str:
+def _invalid_storage(body: bytes, order: str) -> str:
     at = 0
     for part in ("flags", "dimensions", "name", "values"):
         if at + 16 > len(body):
@@ -179,6 +179,6 @@ def _stored_wrongly(body: bytes, order: str) -> str:
             return "complex numbers"
         if part == "values" and (stored := kind & 0xFFFF if kind >> 16 else kind) not in _STORED:
             return f"numbers stored as type {stored}, which does not exist"
-        # The flags are 16 bytes whatever their tag says, as SciPy has it; what is short lies in its own tag.
+        # The flags always take 16 bytes, as in SciPy; small elements are stored in their tag.
         at += 16 if part == "flags" else 8 if kind >> 16 else 8 + -(-size // 8) * 8
     return ""

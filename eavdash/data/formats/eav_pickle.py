@@ -1,11 +1,11 @@
-"""EAV's published pickles: windows of 5 s that were cut, filtered and cropped before they were given away.
+"""EAV's published pickles: windows of 5 s that were cut, filtered and cropped before publication.
 
 In: ``subject_NN_{eeg,aud,vis}.pkl``, each a list [tr_x, tr_y, te_x, te_y] (https://zenodo.org/records/10205702): EEG
 (window, 30, 500) at 100 Hz, taken as microvolt; sound (window, 80000) at 16 kHz; pictures (window, 25, 56, 56, 3)
-uint8, five per second, cropped to the face. y is the class as a number or one-hot. Out: one window; they are numbered
-from 1, those for training before those for testing. Reading is delegated to the restricted :mod:`unpickle`.
+uint8, five per second, cropped to the face. y is the class as a number or one-hot. Out: one window; windows are
+numbered from 1, training before testing. Reading is delegated to the restricted :mod:`unpickle`.
 
-The file that was opened last is kept (up to 250 MB), so that reading all its windows opens it once.
+The last file is cached (up to 250 MB), so that reading all its windows opens it once.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ FRAMES_PER_SECOND = 5.0
 #: Classes in the order of the numbers in y.
 EMOTIONS = ("Neutral", "Sadness", "Anger", "Happiness", "Calmness")
 _EEG, _SOUND, _FRAMES = (30, 500), (80000,), (25, 56, 56, 3)
-#: Shape of one window by what the file's name ends with.
+#: Shape of one window by the ending of the file's name.
 SHAPES = {"eeg": _EEG, "aud": _SOUND, "vis": _FRAMES}
 _REMEDY = "copy the file from the dataset again, or use the raw recordings"
 
 
 @dataclass(frozen=True, eq=False)
-class Content:
+class PickledWindows:
     """A file's windows: ``train`` and ``test`` (window, ...), and the class of each, 0 to 4, train before test."""
 
     train: np.ndarray
@@ -48,17 +48,18 @@ class Content:
         return len(self.classes)
 
 
-def outline(file: str, shape: tuple[int, ...]) -> Content:
-    """Shapes and classes of a file whose windows have ``shape``; the windows themselves are zeros, and are not read.
+def outline(file: str, shape: tuple[int, ...]) -> PickledWindows:
+    """Read shapes and classes of a file whose windows have ``shape``; the windows themselves are not read and are
+    zeros.
 
     Raises:
-        RecordingError: it cannot be read, or is not such a file.
+        RecordingError: it cannot be read, or is not a published pickle.
     """
-    return _checked(file, load_arrays(file, outline=True), shape)
+    return _check_content(file, load_arrays(file, outline=True), shape)
 
 
 def info(file: str) -> ArrayInfo:
-    """What an EEG file holds, without reading its samples.
+    """The properties of an EEG file, without reading its samples.
 
     Raises:
         RecordingError: as :func:`outline`.
@@ -67,7 +68,7 @@ def info(file: str) -> ArrayInfo:
 
 
 def trial(file: str, number: int) -> np.ndarray:
-    """EEG of window ``number`` (from 1): (30 channels, 500) float64 volt at :data:`EEG_RATE`.
+    """Read the EEG of window ``number`` (from 1): (30 channels, 500) float64 volt at :data:`EEG_RATE`.
 
     Raises:
         RecordingError: as :func:`outline`, or there is no such window.
@@ -76,7 +77,7 @@ def trial(file: str, number: int) -> np.ndarray:
 
 
 def sound(file: str, number: int) -> np.ndarray:
-    """Sound of window ``number`` (from 1): (80000,) float32 at :data:`SOUND_RATE`.
+    """Read the sound of window ``number`` (from 1): (80000,) float32 at :data:`SOUND_RATE`.
 
     Raises:
         RecordingError: as :func:`trial`.
@@ -85,7 +86,7 @@ def sound(file: str, number: int) -> np.ndarray:
 
 
 def frames(file: str, number: int) -> np.ndarray:
-    """Pictures of window ``number`` (from 1): (25, 56, 56, 3) uint8 RGB, :data:`FRAMES_PER_SECOND`.
+    """Read the pictures of window ``number`` (from 1): (25, 56, 56, 3) uint8 RGB, :data:`FRAMES_PER_SECOND`.
 
     Raises:
         RecordingError: as :func:`trial`.
@@ -94,20 +95,20 @@ def frames(file: str, number: int) -> np.ndarray:
 
 
 def release() -> None:
-    """Forget the file that was opened last."""
+    """Release the cached file."""
     _content.cache_clear()
 
 
 @lru_cache(maxsize=64)
 def _info(file: str, _stamp: tuple[int, int]) -> ArrayInfo:
-    from eavdash.data.eeg.arrays import ArrayInfo  # which knows this module
+    from eavdash.data.eeg.arrays import ArrayInfo  # which imports this module
 
     return ArrayInfo(_EEG[1], EEG_RATE, EAV_CHANNELS, len(outline(file, _EEG)))
 
 
 @lru_cache(maxsize=1)
-def _content(file: str, _stamp: tuple[int, int], shape: tuple[int, ...]) -> Content:
-    return _checked(file, load_arrays(file), shape)
+def _content(file: str, _stamp: tuple[int, int], shape: tuple[int, ...]) -> PickledWindows:
+    return _check_content(file, load_arrays(file), shape)
 
 
 def _window(file: str, number: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -117,27 +118,27 @@ def _window(file: str, number: int, shape: tuple[int, ...]) -> np.ndarray:
             f"{file}#{number}",
             expected=f"a window from 1 to {len(content)}",
             found=f"window {number}",
-            remedy="mend the number, or copy the file again if windows are missing from it",
+            remedy="correct the number, or copy the file again if windows are missing from it",
         )
     before = len(content.train)
     return np.asarray(content.train[number - 1] if number <= before else content.test[number - 1 - before])
 
 
-def _checked(file: str, loaded: Any, shape: tuple[int, ...]) -> Content:
+def _check_content(file: str, loaded: Any, shape: tuple[int, ...]) -> PickledWindows:
     if not isinstance(loaded, (list, tuple)) or len(loaded) != 4:
         size = f" of {len(loaded)}" if isinstance(loaded, (list, tuple, dict)) else ""
-        raise _wrong(file, "a list of four: tr_x, tr_y, te_x, te_y", f"{_kind(loaded)}{size}")
+        raise _wrong_content(file, "a list of four: tr_x, tr_y, te_x, te_y", f"{_kind(loaded)}{size}")
     parts, classes = [], []
     for name, x, y in (("tr", loaded[0], loaded[1]), ("te", loaded[2], loaded[3])):
         values = _values(file, f"{name}_x", x, shape)
         numbers = _classes(file, f"{name}_y", y)
         if len(values) != len(numbers):
-            raise _wrong(file, f"a class for each of the {len(values)} windows in {name}_x", f"{len(numbers)}")
+            raise _wrong_content(file, f"a class for each of the {len(values)} windows in {name}_x", f"{len(numbers)}")
         parts.append(values)
         classes.append(numbers)
     if not any(map(len, classes)):
-        raise _wrong(file, "windows", "none")
-    return Content(parts[0], parts[1], np.concatenate(classes))
+        raise _wrong_content(file, "windows", "none")
+    return PickledWindows(parts[0], parts[1], np.concatenate(classes))
 
 
 def _values(file: str, name: str, x: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -147,14 +148,14 @@ def _values(file: str, name: str, x: Any, shape: tuple[int, ...]) -> np.ndarray:
     if values is None or values.shape[1:] != shape or values.dtype.kind not in kinds:
         found = "something else" if values is None else f"shape {values.shape} of {values.dtype.name}"
         kind = "uint8" if shape == _FRAMES else "numbers"
-        raise _wrong(file, f"{name} of shape (windows, {', '.join(map(str, shape))}) of {kind}", found)
+        raise _wrong_content(file, f"{name} of shape (windows, {', '.join(map(str, shape))}) of {kind}", found)
     if shape == _FRAMES and values.dtype != np.uint8:
-        raise _wrong(file, f"{name} of uint8", values.dtype.name)
+        raise _wrong_content(file, f"{name} of uint8", values.dtype.name)
     return values
 
 
 def _stacked(x: Any) -> np.ndarray | None:
-    """An array, a list of arrays of one shape, or an array of such objects, as one array; None where it is neither."""
+    """An array, a list of arrays of one shape, or an array of such objects, as one array; None for anything else."""
     if isinstance(x, np.ndarray) and x.dtype != object:
         return x
     try:
@@ -169,15 +170,17 @@ def _classes(file: str, name: str, y: Any) -> np.ndarray:
     rows = _stacked(y)
     expected = f"{name} with a class from 0 to {len(EMOTIONS) - 1} for each window, as a number or one-hot"
     if rows is None or rows.dtype.kind not in "iufb" or rows.ndim not in (1, 2):
-        raise _wrong(file, expected, "something else" if rows is None else f"shape {rows.shape} of {rows.dtype.name}")
+        raise _wrong_content(
+            file, expected, "something else" if rows is None else f"shape {rows.shape} of {rows.dtype.name}"
+        )
     if rows.ndim == 2 and rows.shape[1] == len(EMOTIONS):
         if not (np.isin(rows, (0, 1)).all() and (rows.sum(axis=1) == 1).all()):
-            raise _wrong(file, expected, "rows that are not one-hot")
+            raise _wrong_content(file, expected, "rows that are not one-hot")
         return rows.argmax(axis=1).astype(np.int64)
     numbers = rows.reshape(-1) if rows.ndim == 1 or rows.shape[1] == 1 else None
     if numbers is None or not np.isin(numbers, range(len(EMOTIONS))).all():
         odd = f"shape {rows.shape}" if numbers is None else f"{numbers[~np.isin(numbers, range(len(EMOTIONS)))][0]}"
-        raise _wrong(file, expected, odd)
+        raise _wrong_content(file, expected, odd)
     return numbers.astype(np.int64)
 
 
@@ -185,5 +188,5 @@ def _kind(loaded: Any) -> str:
     return {"ndarray": "an array", "dict": "a dictionary"}.get(type(loaded).__name__, f"a {type(loaded).__name__}")
 
 
-def _wrong(file: str, expected: str, found: str) -> EavdashError:
+def _wrong_content(file: str, expected: str, found: str) -> EavdashError:
     return RecordingError.at(file, expected=expected, found=found, remedy=_REMEDY)

@@ -1,8 +1,8 @@
-"""What a pickle's stream gets where it asks for numpy: objects that note what an array is made of, and do nothing else.
+"""Stand-ins for numpy in a pickle's stream: inert objects that record the parts of an array.
 
-In: the calls that unpickling makes (``numpy.dtype("f8")``, ``_reconstruct`` and so on, by the names of numpy 1 and 2
-and of Python 2 and 3). Out: notes (:class:`Dtype`, :class:`Array`, :class:`Scalar`), or :class:`Refused`. A stream can
-neither change a stand-in nor reach anything through it.
+In: the calls made by unpickling (``numpy.dtype("f8")``, ``_reconstruct`` and so on, with the names of numpy 1 and 2 and
+of Python 2 and 3). Out: records (:class:`Dtype`, :class:`Array`, :class:`Scalar`), or an :class:`UnsafePickleError`. A
+stream can neither modify a stand-in nor reach anything through it.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from typing import Any, Literal, NoReturn, cast
 import numpy as np
 
 _CODE = re.compile(r"[biufcSUO][0-9]*")  # dtypes: no records, no dates
-_AXES = 8  # at most
+_AXES = 8  # maximum number
 
 
-class Refused(pickle.UnpicklingError):
-    """The stream asks for something that is not an array, a number, a text or a plain container."""
+class UnsafePickleError(pickle.UnpicklingError):
+    """The stream requests something other than an array, a number, a text or a plain container."""
 
 
 class _StandIn:
-    """What the stream gets for a name: it can be called, and nothing of it can be changed."""
+    """The object that the stream gets for a name: it can be called but not modified."""
 
     __slots__ = ("_make",)
     _make: Callable[..., Any]
@@ -35,14 +35,14 @@ class _StandIn:
         return self._make(*parts)
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
-        raise Refused("a change to what reads the file")
+        raise UnsafePickleError("a change to what reads the file")
 
     def __setstate__(self, state: Any) -> NoReturn:
-        raise Refused("a change to what reads the file")
+        raise UnsafePickleError("a change to what reads the file")
 
 
 class Dtype:
-    """What a dtype is made of; ``size`` in bytes where its code does not say (texts), else -1."""
+    """The parts of a dtype; ``size`` in bytes if its code does not contain it (texts), else -1."""
 
     __slots__ = ("code", "order", "size")
 
@@ -54,11 +54,11 @@ class Dtype:
         version, order, *rest = state
         plain = version in (1, 2, 3, 4) and order in ("<", ">", "|", "=")
         if not plain or any(part is not None for part in rest[:3]):
-            raise Refused("an array of records")
+            raise UnsafePickleError("an array of records")
         self.order, self.size = str(order), int(rest[3])
 
     def dtype(self) -> np.dtype[Any]:
-        """The dtype."""
+        """Build the dtype."""
         code = self.code
         if code[0] in "SU" and self.size >= 0:
             code = f"{code[0]}{self.size // (4 if code[0] == 'U' else 1)}"
@@ -66,7 +66,7 @@ class Dtype:
 
 
 class Array:
-    """What an array is made of: ``raw`` (bytes, Python 2's text of bytes, or a list of objects), dtype and shape."""
+    """The parts of an array: ``raw`` (bytes, Python 2's text of bytes, or a list of objects), dtype and shape."""
 
     __slots__ = ("axes", "dtype", "order", "raw", "shape")
 
@@ -76,24 +76,24 @@ class Array:
         self.dtype, self.order, self.axes = Dtype("u1"), "C", None
 
     def __setstate__(self, state: Any) -> None:
-        """numpy's: (version, shape, dtype, whether in Fortran's order, bytes or, for objects, a list)."""
+        """numpy's: (version, shape, dtype, True for Fortran order, bytes or, for objects, a list)."""
         shape, dtype, fortran, raw = state[-4:]
         self.fill(raw, dtype, shape, "F" if fortran else "C")
 
     def fill(self, raw: Any, dtype: Any, shape: Any, order: Any, axes: Any = None) -> Array:
-        """Note what the array is made of; ``axes``: the order in which its axes are exchanged afterwards."""
+        """Record the parts of the array; ``axes``: the permutation of its axes to apply afterwards."""
         known = isinstance(dtype, Dtype) and isinstance(raw, (bytes, bytearray, str, list))
         if not known or order not in ("C", "F", "K") or (order == "K") != (axes is not None):
-            raise Refused("an array in a form that numpy does not write")
+            raise UnsafePickleError("an array in a form that numpy does not write")
         sizes = tuple(int(length) for length in (shape if isinstance(shape, (tuple, list)) else (shape,)))
         if len(sizes) > _AXES or min(sizes, default=0) < 0:
-            raise Refused(f"an array of shape {sizes}")
+            raise UnsafePickleError(f"an array of shape {sizes}")
         self.raw, self.dtype, self.shape, self.order, self.axes = raw, dtype, sizes, order, axes
         return self
 
 
 class Scalar(Array):
-    """What one number of numpy's is made of."""
+    """The parts of a numpy scalar."""
 
     __slots__ = ()
 
@@ -101,18 +101,18 @@ class Scalar(Array):
 def _dtype(code: Any, *_: Any) -> Dtype:
     code = code.decode("latin1") if isinstance(code, bytes) else code
     if not isinstance(code, str) or not _CODE.fullmatch(code):
-        raise Refused(f"an array of type {code!r:.60}")
+        raise UnsafePickleError(f"an array of type {code!r:.60}")
     return Dtype(code)
 
 
 def _reconstruct(kind: Any, *_: Any) -> Array:
     if kind is not _NDARRAY:
-        raise Refused("a kind of array that is not numpy's plain one")
+        raise UnsafePickleError("a kind of array that is not numpy's plain one")
     return Array()
 
 
 def _ndarray(*_: Any) -> NoReturn:
-    raise Refused("an array in a form that numpy does not write")
+    raise UnsafePickleError("an array in a form that numpy does not write")
 
 
 def _frombuffer(raw: Any, dtype: Any, shape: Any, order: str, axes: Any = None) -> Array:
@@ -124,27 +124,27 @@ def _scalar(dtype: Any, raw: Any = b"") -> Array:
 
 
 def _encode(text: Any, encoding: Any = "latin1") -> bytes:
-    """How protocols 0 to 2 write bytes."""
+    """Bytes as written by protocols 0 to 2."""
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise Refused("an encoding other than latin1")
+        raise UnsafePickleError("an encoding other than latin1")
     return text.encode("latin1")
 
 
 def _bytes(*parts: Any) -> bytes:
     if parts and not (len(parts) <= 2 and isinstance(parts[0], (bytes, bytearray, str))):
-        raise Refused("bytes in a form that Python does not write")
+        raise UnsafePickleError("bytes in a form that Python does not write")
     return _encode(*parts) if parts and isinstance(parts[0], str) else bytes(*parts[:1])
 
 
 def _set(items: Any = ()) -> set[Any]:
     if not isinstance(items, list):
-        raise Refused("a set in a form that Python does not write")
+        raise UnsafePickleError("a set in a form that Python does not write")
     return set(items)
 
 
 def _complex(real: Any, imaginary: Any) -> complex:
     if not isinstance(real, float) or not isinstance(imaginary, float):
-        raise Refused("a complex number in a form that Python does not write")
+        raise UnsafePickleError("a complex number in a form that Python does not write")
     return complex(real, imaginary)
 
 

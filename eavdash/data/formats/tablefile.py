@@ -1,7 +1,7 @@
 """Reading a trial table's file: text in, a checked frame out.
 
 In: ``.csv`` (UTF-8, comma) or ``.parquet``, or the frame that an adapter made. Out: a frame with all of the trial
-table's columns, texts as written, start and stop as seconds; every refusal names the file, the line and the column.
+table's columns, texts as written, start and stop in seconds; every error names the file, the line and the column.
 Parquet is delegated to pandas and pyarrow.
 """
 
@@ -22,7 +22,7 @@ from eavdash.errors import TableError
 REQUIRED = ("subject", "trial", "label")
 RECORDINGS = ("eeg", "audio", "video")
 OPTIONAL = ("group", "start", "stop")
-LONGEST = 1e6  # seconds: later times are milliseconds or mistakes
+LONGEST = 1e6  # seconds: larger times are milliseconds or mistakes
 _PATH_LIMIT, _NAME_LIMIT = 4095, 255  # bytes, of a path and of each of its parts
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -31,76 +31,78 @@ _ORDER = (*REQUIRED, *OPTIONAL, *RECORDINGS)
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """The rows of a trial table's file; a column that it does not have is empty, further columns come last.
+    """Read the rows of a trial table's file; a missing optional column is empty, further columns come last.
 
     Raises:
         TableError: unreadable, empty, a column missing, a name missing, a (subject, trial) twice, or impossible times.
     """
     header, rows = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
-    return _checked(path, header, rows, "line", LONGEST)
+    return _check_rows(path, header, rows, "line", LONGEST)
 
 
 def check_frame(where: str | Path, frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows that an adapter made, checked like those of a file; paths are kept to the letter.
+    """Check the rows made by an adapter like those of a file; paths are kept exactly.
 
     Raises:
-        TableError: as :func:`read_table`, where there are rows at all.
+        TableError: as :func:`read_table`, if there are any rows.
     """
     header = [str(c) for c in frame.columns]
     if not len(frame):
         return pd.DataFrame(columns=[*_ORDER, *(c for c in header if c not in _ORDER)], dtype="str")
     cells = zip(*(_texts(frame.iloc[:, n], header[n] in RECORDINGS) for n in range(len(header))), strict=True)
-    return _checked(where, header, [(n, list(row)) for n, row in enumerate(cells, start=1)], "row", math.inf)
+    return _check_rows(where, header, [(n, list(row)) for n, row in enumerate(cells, start=1)], "row", math.inf)
 
 
 def _texts(column: pd.Series, exact: bool) -> list[str]:
-    """The cells of a column as they would stand in a CSV file; ``exact``: with the spaces around them."""
+    """The cells of a column as in a CSV file; ``exact``: with surrounding spaces."""
     return [v if exact and isinstance(v, str) else _text(v) for v in column.to_numpy(dtype=object)]
 
 
-def _checked(
+def _check_rows(
     where: str | Path, header: list[str], rows: list[tuple[int, list[str]]], unit: str, longest: float
 ) -> pd.DataFrame:
-    """``longest``: what adapters read from a dataset is one trial's mistake, what a person wrote is the table's."""
+    """Check header and rows; ``longest``: the maximum time, infinite for adapters, whose times fail trial by trial."""
     missing = [c for c in REQUIRED if c not in header]
     if not any(c in header for c in RECORDINGS):
         missing.append("one of " + ", ".join(RECORDINGS))
     if missing:
-        _refuse_separator(where, header)
+        _check_separator(where, header)
         raise TableError.at(
             where,
             expected=f"columns {', '.join((*REQUIRED, *OPTIONAL, *RECORDINGS))}",
-            found=f"no column {' or '.join(missing)} among {_short(', '.join(header))}",
+            found=f"no column {' or '.join(missing)} among {_shorten(', '.join(header))}",
             remedy="add it to the first line",
         )
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:
-        raise TableError.at(where, expected="each column once", found=f"{_short(twice[0])} twice", remedy="rename one")
+        raise TableError.at(
+            where, expected="each column once", found=f"{_shorten(twice[0])} twice", remedy="rename one"
+        )
     if not rows:
         raise TableError.at(where, expected="at least one trial", found="none", remedy="add a line for each trial")
     lines: dict[tuple[str, str], int] = {}
     records: list[dict[str, Any]] = []
     for line, cells in rows:
         record: dict[str, Any] = dict.fromkeys((*OPTIONAL, *RECORDINGS), "") | dict(zip(header, cells, strict=True))
-        place = f"{where}, {unit} {line}"
+        where_row = f"{where}, {unit} {line}"
         for column in REQUIRED:
             if not record[column]:
-                raise TableError.at(place, expected=f"a {column}", found="none", remedy="fill it in")
-        _check_texts(place, record)
+                raise TableError.at(where_row, expected=f"a {column}", found="none", remedy="fill it in")
+        _check_texts(where_row, record)
         key = (record["subject"], record["trial"])
         if key in lines:
-            found = f"subject {_short(key[0])}, trial {_short(key[1])} a second time (first in {unit} {lines[key]})"
+            found = f"subject {_shorten(key[0])}, trial {_shorten(key[1])} a second time (first in {unit} {lines[key]})"
             raise TableError.at(
-                place, expected="each trial of a subject once", found=found, remedy="rename or remove one"
+                where_row, expected="each trial of a subject once", found=found, remedy="rename or remove one"
             )
         lines[key] = line
-        record["start"], record["stop"] = _times(place, record["start"], record["stop"], longest)
+        record["start"], record["stop"] = _times(where_row, record["start"], record["stop"], longest)
         records.append(record)
     return pd.DataFrame(records, columns=[*_ORDER, *(c for c in header if c not in _ORDER)])
 
 
 def _csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Header and (line number, cells) of a CSV file; by hand, as pandas shifts or fills lines of a wrong length."""
+    """Header and (line number, cells) of a CSV file; without pandas, which shifts or fills lines of a wrong length."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
@@ -109,11 +111,14 @@ def _csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         found = f"byte 0x{error.object[error.start]:02x} that is not"
         raise TableError.at(path, expected="UTF-8 text", found=found, remedy="save the table as UTF-8 CSV") from error
     except csv.Error as error:
-        place, remedy = f"{path}, line {reader.line_num}", "close the quotation mark, or save the table as CSV again"
-        raise TableError.at(place, expected="a CSV file", found=str(error), remedy=remedy) from error
+        where_row, remedy = (
+            f"{path}, line {reader.line_num}",
+            "close the quotation mark, or save the table as CSV again",
+        )
+        raise TableError.at(where_row, expected="a CSV file", found=str(error), remedy=remedy) from error
     except OSError as error:
         found = error.strerror or str(error)
-        raise TableError.at(path, expected="a CSV file", found=found, remedy="mend its permissions") from error
+        raise TableError.at(path, expected="a CSV file", found=found, remedy="fix its permissions") from error
     if not rows:
         raise TableError.at(path, expected="a header and trials", found="an empty file", remedy="save the table again")
     header = rows[0][1]
@@ -121,7 +126,7 @@ def _csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         if len(cells) != len(header):
             expected = f"{len(header)} fields as in the header"
             raise TableError.at(
-                f"{path}, line {line}", expected=expected, found=str(len(cells)), remedy="mend the line"
+                f"{path}, line {line}", expected=expected, found=str(len(cells)), remedy="correct the line"
             )
     return header, rows[1:]
 
@@ -135,7 +140,7 @@ def _parquet(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     for column in frame.columns:
         for number, value in enumerate(frame[column].astype(object), start=1):
             if isinstance(value, bytes) or not pd.api.types.is_scalar(value):
-                found = f"{type(value).__name__} in column {_short(str(column))}"
+                found = f"{type(value).__name__} in column {_shorten(str(column))}"
                 remedy = "write the table again, with one text in each cell"
                 raise TableError.at(f"{path}, line {number}", expected="a text or a number", found=found, remedy=remedy)
     cells = frame.astype(object).itertuples(index=False, name=None)
@@ -143,10 +148,10 @@ def _parquet(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
 
 
 def _text(value: Any) -> str:
-    """A cell as it would stand in a CSV file: 2.0 of a column with gaps is "2"."""
+    """A cell as in a CSV file: 2.0 of a column with gaps is "2"."""
     if isinstance(value, str):
         return value.strip()
-    if not pd.api.types.is_scalar(value):  # a list in a further column of an adapter's
+    if not pd.api.types.is_scalar(value):  # a list in a further column from an adapter
         return str(value)
     if pd.isna(value):
         return ""
@@ -154,7 +159,7 @@ def _text(value: Any) -> str:
     return str(int(value)) if whole else str(value).strip()
 
 
-def _times(place: str, start: str, stop: str, longest: float) -> tuple[float, float]:
+def _times(where_row: str, start: str, stop: str, longest: float) -> tuple[float, float]:
     seconds = []
     for column, text in (("start", start), ("stop", stop)):
         try:
@@ -163,35 +168,37 @@ def _times(place: str, start: str, stop: str, longest: float) -> tuple[float, fl
             value = math.inf
         if text and (not 0 <= value <= longest or math.isinf(value)):
             expected = f"{column} in seconds, 0 to {LONGEST:.0f}, or nothing"
-            raise TableError.at(place, expected=expected, found=repr(_short(text)), remedy="mend it")
+            raise TableError.at(where_row, expected=expected, found=repr(_shorten(text)), remedy="correct it")
         seconds.append(value)
     if seconds[1] <= (0.0 if math.isnan(seconds[0]) else seconds[0]):
         expected = f"stop after start ({start or '0'} s)"
-        raise TableError.at(place, expected=expected, found=f"{stop} s", remedy="mend the times")
+        raise TableError.at(where_row, expected=expected, found=f"{stop} s", remedy="correct the times")
     return seconds[0], seconds[1]
 
 
-def _refuse_separator(where: str | Path, header: list[str]) -> None:
-    """Say so when the columns are there and only the comma between them is not."""
+def _check_separator(where: str | Path, header: list[str]) -> None:
+    """Raise an error that names the separator if the columns exist but are not separated by commas."""
     for mark, name in _SEPARATORS.items():
         if len(header) == 1 and {c.strip() for c in header[0].split(mark)} >= set(REQUIRED):
             raise TableError.at(where, expected="columns separated by commas", found=name, remedy="save it with commas")
 
 
-def _check_texts(place: str, record: dict[str, Any]) -> None:
-    """Refuse names that no page could show and paths that no file can have."""
+def _check_texts(where_row: str, record: dict[str, Any]) -> None:
+    """Reject names that cannot be displayed and impossible paths."""
     for column, text in record.items():
-        # A path is what the disk says; NUL is the one character that it cannot contain.
+        # A path may contain any character except NUL.
         if "\0" in text or (column in _NAMES and _CONTROL.search(text)):
             unseen = _CONTROL.search(text)
-            found = f"the character {unseen[0] if unseen else ''!r} in column {_short(column)}"
-            raise TableError.at(place, expected="text without control characters", found=found, remedy="remove it")
+            found = f"the character {unseen[0] if unseen else ''!r} in column {_shorten(column)}"
+            raise TableError.at(where_row, expected="text without control characters", found=found, remedy="remove it")
     for column in RECORDINGS:
         path = os.fsencode(record[column])
         if len(path) > _PATH_LIMIT or max(map(len, path.split(b"/"))) > _NAME_LIMIT:
-            found = f"{_short(record[column])!r} of {len(record[column])} characters"
-            raise TableError.at(place, expected=f"the path of a file in column {column}", found=found, remedy="mend it")
+            found = f"{_shorten(record[column])!r} of {len(record[column])} characters"
+            raise TableError.at(
+                where_row, expected=f"the path of a file in column {column}", found=found, remedy="correct it"
+            )
 
 
-def _short(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= 200 else f"{text[:197]}..."

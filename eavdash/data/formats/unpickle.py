@@ -1,13 +1,13 @@
-"""Reading pickles without running them: arrays, numbers, texts and plain containers come out, all else is refused.
+"""A restricted unpickler: it returns arrays, numbers, texts and plain containers and rejects everything else.
 
 In: a pickle of any protocol (0 to 5) written by Python 2 or 3 with numpy 1 or 2. Out: its content. Python's own
-``pickle`` parses the stream, but every name that the stream asks for is looked up in a table of stand-ins
+``pickle`` parses the stream, but every name in the stream is looked up in a table of stand-ins
 (:mod:`~eavdash.data.formats.pickle_parts`); nothing is imported, and numpy's own unpickling (which trusts flags and
-pointers in the stream) is never reached. The stand-ins only note what an array is made of; it is made from its bytes
+pointers in the stream) is never reached. The stand-ins only record the parts of an array, which is built from its bytes
 afterwards.
 
-A hostile file cannot run code. A damaged one, whose lengths and numbers may be anything, is refused before it asks for
-more memory than it has bytes; a hostile one can still use up memory, by naming the same bytes many times.
+A malicious file cannot run code. A damaged one, with arbitrary lengths and numbers, is rejected before it allocates
+more memory than its size; a malicious one can still exhaust memory, by referring to the same bytes many times.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from typing import Any, BinaryIO, ClassVar, NoReturn
 
 import numpy as np
 
-from eavdash.data.formats.pickle_parts import MODULES, STAND_INS, Array, Dtype, Refused, Scalar
+from eavdash.data.formats.pickle_parts import MODULES, STAND_INS, Array, Dtype, Scalar, UnsafePickleError
 from eavdash.data.recording import stamp, unreadable
 from eavdash.errors import RecordingError
 
-#: Payloads larger than this (bytes) are passed over where only the outline is wanted.
+#: Payloads larger than this (bytes) are skipped if only the outline is requested.
 OUTLINE = 1 << 20
-_DEPTH = 50  # containers in one another
+_DEPTH = 50  # levels of nested containers
 _PLAIN = (str, bytes, bool, int, float, complex, np.number, np.bool_, np.character)
 
 
 def load_arrays(path: str | Path, *, outline: bool = False) -> Any:
-    """The content of a pickle: numpy arrays, lists, tuples, dicts, sets, texts, bytes, numbers, None, nothing else.
+    """Load a pickle of numpy arrays, lists, tuples, dicts, sets, texts, bytes, numbers and None, nothing else.
 
-    Arrays of objects are admitted where they hold arrays or numbers. With ``outline``, arrays of more than
-    :data:`OUTLINE` bytes have their shape and dtype but hold zeros: their bytes are not read from the disk.
+    Arrays of objects are accepted if they contain arrays or numbers. With ``outline``, arrays of more than
+    :data:`OUTLINE` bytes have their shape and dtype but contain zeros: their bytes are not read from the disk.
 
     Raises:
-        RecordingError: no such file, not a pickle, damaged, or it asks for anything else; the message names that.
+        RecordingError: no such file, not a pickle, damaged, or it contains anything else, which the message names.
     """
     path = Path(path)
     stamp(str(path))
@@ -45,12 +45,12 @@ def load_arrays(path: str | Path, *, outline: bool = False) -> Any:
         if outline:
             try:
                 return _load(path, outline=True)
-            except (Refused, OSError):
+            except (UnsafePickleError, OSError):
                 raise
-            except Exception:  # a stream whose large pieces are not payloads: read all of it
+            except Exception:  # a stream whose large pieces are not payloads: read it completely
                 pass
         return _load(path, outline=False)
-    except Refused as error:
+    except UnsafePickleError as error:
         raise RecordingError.at(
             path,
             expected="a pickle of arrays, numbers and texts alone",
@@ -59,9 +59,12 @@ def load_arrays(path: str | Path, *, outline: bool = False) -> Any:
         ) from error
     except OSError as error:
         raise RecordingError.at(
-            path, expected="a readable pickle", found=error.strerror or str(error), remedy="mend the path or copy it"
+            path,
+            expected="a readable pickle",
+            found=error.strerror or str(error),
+            remedy="fix the path or copy the file again",
         ) from error
-    except Exception as error:  # damaged streams fail in many ways (EOFError, ValueError, KeyError, MemoryError ...)
+    except Exception as error:  # damaged streams raise many errors (EOFError, ValueError, KeyError, MemoryError ...)
         raise unreadable(str(path), "a complete pickle", error) from error
 
 
@@ -72,9 +75,9 @@ def _load(path: Path, outline: bool) -> Any:
 
 
 class _Stream:
-    """A file that gives no more than it has, whatever length the stream claims.
+    """A file that never returns more than its size, even if the stream claims a larger length.
 
-    Where ``skip`` is set, large payloads are passed over: their length is right, their bytes are zeros.
+    With ``skip``, large payloads are skipped: their length is right, their bytes are zeros.
     """
 
     def __init__(self, file: BinaryIO, size: int, skip: bool) -> None:
@@ -91,22 +94,22 @@ class _Stream:
         return bytes(count)
 
 
-# Python's own parser in Python, not the one in C, whose table of remembered objects is as long as the largest number in
-# the stream: one wrong byte of a damaged file can make it ask for gigabytes.
+# Python's own parser in Python, not the one in C, whose memo table is as long as the largest number in the stream: one
+# damaged byte can make it allocate gigabytes.
 class _Unpickler(pickle._Unpickler):
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
 
     def find_class(self, module: str, name: str) -> Any:
         make = STAND_INS.get((MODULES.get(module, module), name))
         if make is None:
-            raise Refused(f"the Python object {module}.{name}, which was neither imported nor run")
+            raise UnsafePickleError(f"the Python object {module}.{name}, which was neither imported nor run")
         return make
 
     def persistent_load(self, pid: Any) -> NoReturn:
-        raise Refused("a reference to something outside the file")
+        raise UnsafePickleError("a reference to something outside the file")
 
     def load_bytearray8(self: Any) -> None:
-        """Bytes of a stated length; Python's own makes room for them before it looks whether they are there."""
+        """Read bytes of a stated length; Python's own method allocates them before it checks that they exist."""
         (length,) = struct.unpack("<Q", self.read(8))
         self.append(self.read(length))
 
@@ -114,7 +117,7 @@ class _Unpickler(pickle._Unpickler):
 
 
 class _Rebuild:
-    """The content with each stand-in replaced by the array it notes; each object once, however often it is named."""
+    """Replaces each stand-in by the array that it records; each object once, however often it is referenced."""
 
     def __init__(self, outline: bool) -> None:
         self.outline = outline
@@ -128,18 +131,18 @@ class _Rebuild:
         if key in self.done:
             return self.done[key][1]
         if key in self.open or depth > _DEPTH:
-            raise Refused("containers that hold themselves, or too many in one another")
+            raise UnsafePickleError("containers that hold themselves, or too many in one another")
         self.open.add(key)
-        result = self._made(value, depth + 1)
+        result = self._rebuild(value, depth + 1)
         self.open.remove(key)
         self.done[key] = (value, result)
         return result
 
-    def _made(self, value: Any, depth: int) -> Any:
+    def _rebuild(self, value: Any, depth: int) -> Any:
         if isinstance(value, Scalar):
             array = self._array(value, depth)
             if array.dtype.hasobject:
-                raise Refused("a number that is an object")
+                raise UnsafePickleError("a number that is an object")
             return array[()]
         if isinstance(value, Array):
             return self._array(value, depth)
@@ -149,7 +152,7 @@ class _Rebuild:
             return type(value)(self(item, depth) for item in value)
         if isinstance(value, bytearray):
             return bytes(value)
-        raise Refused("a numpy type" if isinstance(value, Dtype) else "a name instead of a value")
+        raise UnsafePickleError("a numpy type" if isinstance(value, Dtype) else "a name instead of a value")
 
     def _array(self, array: Array, depth: int) -> np.ndarray:
         dtype, count = array.dtype.dtype(), math.prod(array.shape)
@@ -157,7 +160,7 @@ class _Rebuild:
             return self._objects(array, count, depth)
         raw = array.raw
         if isinstance(raw, list):
-            raise Refused("numbers in a form that numpy does not write")
+            raise UnsafePickleError("numbers in a form that numpy does not write")
         if self.outline and len(raw) > OUTLINE:
             shape = array.shape if array.axes is None else tuple(array.shape[int(axis)] for axis in array.axes)
             return np.broadcast_to(np.zeros((), dtype), shape)
@@ -172,11 +175,11 @@ class _Rebuild:
 
     def _objects(self, array: Array, count: int, depth: int) -> np.ndarray:
         if not isinstance(array.raw, list) or len(array.raw) != count:
-            raise Refused("an array of objects in a form that numpy does not write")
+            raise UnsafePickleError("an array of objects in a form that numpy does not write")
         values = np.empty(count, dtype=object)
         for n, item in enumerate(array.raw):
             made = self(item, depth)
             if not isinstance(made, (np.ndarray, np.generic, bool, int, float, complex)):
-                raise Refused(f"an array of objects that holds {type(made).__name__}")
+                raise UnsafePickleError(f"an array of objects that holds {type(made).__name__}")
             values[n] = made
-        return values.reshape(array.shape)  # numpy lists them in C's order whatever the array's own
+        return values.reshape(array.shape)  # numpy always lists them in C order

@@ -1,4 +1,4 @@
-"""How each modality's recordings become the arrays of windows: one module per modality.
+"""The readers, which turn recordings into arrays of windows: one module per modality.
 
 In: one trial's file and the windows' spans; the settings of the modality. Out: values and mask of those windows, in the
 shapes of :class:`~eavdash.data.windows.WindowSet`. Padding is zero for frames and EEG, and silence for spectrograms.

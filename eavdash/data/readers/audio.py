@@ -12,7 +12,7 @@ from eavdash.data.audio import reading as audio
 from eavdash.data.readers.base import Reader, Reading, Span, TrialRow
 from eavdash.data.windows import tile
 
-_WORKING = 96 * 2**20  # bytes: a block of samples while it is decoded and resampled, and a window's filter bank
+_WORKING = 96 * 2**20  # bytes: a block of samples during decoding and resampling, and a window's filter bank
 
 
 class AudioReader(Reader):
@@ -49,6 +49,6 @@ class AudioReader(Reader):
         return Reading(values, mask)
 
     def bytes_of(self, seconds: float) -> int:
-        """The waveform, twice while its pieces are joined, beside the windows made of it."""
+        """The waveform, twice while its pieces are joined, and the windows made from it."""
         windows = len(tile(seconds, self.window)) * prod(self.shape) * np.dtype(self.dtype).itemsize
         return _WORKING + 2 * round(seconds * self.rate) * 4 + windows

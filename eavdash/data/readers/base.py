@@ -1,4 +1,4 @@
-"""What a modality must be able to do for its recordings to become the arrays of windows."""
+"""The interface of the readers, one per modality."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class TrialRow:
 
 @dataclass(frozen=True)
 class Reading:
-    """What one trial gave: ``values`` (window, *shape), ``mask`` (window, steps) bool, and ``facts`` about it.
+    """The windows of one trial: ``values`` (window, *shape), ``mask`` (window, steps) bool, and ``facts`` about it.
 
-    Facts, JSON-ready, are what the arrays can no longer tell: in how many frames a face was found, which channels were
-    interpolated. They end up in the window set's ``meta["facts"]``.
+    Facts, JSON-ready, are what the arrays do not contain: in how many frames a face was found, which channels were
+    interpolated. They are stored in the window set's ``meta["facts"]``.
     """
 
     values: np.ndarray
@@ -41,16 +41,16 @@ class Reading:
 
 
 class Reader(ABC):
-    """How one modality's recordings become windows.
+    """Reads the recordings of one modality into windows.
 
-    A reader is picklable and remembers nothing from one trial to the next: trials are read in any order, in several
-    processes at once. What it gives depends on the file's content, the trial's stretch and number, and
-    :attr:`settings`; not on names, labels or paths, which are no part of a window set's key.
+    A reader is picklable and keeps no state between trials: trials are read in any order, in several processes at once.
+    Its output depends on the file's content, the trial's segment and item number, and :attr:`settings`; not on names,
+    labels or paths, which are not part of a window set's key.
     """
 
     modality: str
     dtype: Any
-    #: Threads that the reading of one trial may use, where several processes do not fit into memory.
+    #: Threads for reading one trial, used if several processes do not fit into memory.
     threads: int = 1
 
     def __init__(self, config: StudyConfig) -> None:
@@ -59,10 +59,10 @@ class Reader(ABC):
     @property
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What of the configuration the arrays depend on, JSON-ready."""
+        """The settings that the arrays depend on, JSON-ready."""
 
     def prepare(self, rows: list[TrialRow]) -> None:
-        """Look at all recordings' headers before the first is read."""
+        """Read all recordings' headers before the first recording is read."""
         return
 
     @property
@@ -78,17 +78,17 @@ class Reader(ABC):
     @property
     @abstractmethod
     def meta(self) -> dict[str, Any]:
-        """What the axes are."""
+        """The description of the axes."""
 
     @abstractmethod
     def read(self, row: TrialRow, spans: list[Span]) -> Reading:
-        """The windows of one trial at ``spans`` (seconds from the trial's start), in their order."""
+        """Read the windows of one trial at ``spans`` (seconds from the trial's start), in their order."""
 
     def bytes_of(self, seconds: float) -> int:
-        """Memory (bytes) that reading a trial of ``seconds`` takes at its peak, beyond the libraries themselves.
+        """Peak memory (bytes) for reading a trial of ``seconds``, without the libraries themselves.
 
-        The number of trials that are read at once follows from it. A modality whose recordings are larger than their
-        windows says so by overriding it.
+        It limits the number of trials read at once. A modality whose recordings are larger than their windows overrides
+        it.
         """
         windows = max(1, ceil(seconds / self.window))
         return 6 * windows * (prod(self.shape) * np.dtype(self.dtype).itemsize + self.steps)

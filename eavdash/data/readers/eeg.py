@@ -12,19 +12,19 @@ from eavdash.data.eeg import reading as eeg
 from eavdash.data.eeg.arrays import array_info
 from eavdash.data.eeg.prepare import clip, exceeding, reference_channels
 from eavdash.data.readers.base import Reader, Reading, Span, TrialRow
-from eavdash.data.recording import split_trial
+from eavdash.data.recording import split_item
 
-#: Bytes for each number in a file of arrays, while it is open: float64, and what is made of it (measured: 9.3).
+#: Bytes per number in an open file of arrays: float64 and derived arrays (measured: 9.3).
 _OPEN = 10
-#: Copies in float64 of a trial while it is filtered.
+#: Copies of a trial in float64 during filtering.
 _COPIES = 8
 
 
 class EegReader(Reader):
     """The trial's preprocessed EEG, cut into windows.
 
-    Facts of a trial, where there are any: ``interpolated`` (channels), ``bad`` (channels that were left as they are:
-    reason), ``rejected`` (numbers of the windows that exceed ``eeg.reject``; nothing is taken out here).
+    Facts of a trial, if any: ``interpolated`` (channels), ``bad`` (bad channels that were kept: reason), ``rejected``
+    (numbers of the windows that exceed ``eeg.reject``; they are not removed here).
     """
 
     modality, dtype = "eeg", np.float32
@@ -54,11 +54,11 @@ class EegReader(Reader):
         interpolate = self.config.bad_channels == "interpolate"
         references = reference_channels(self.config.reference)
         self.channels = eeg.common_channels(paths, self.config.channels, interpolate, references)
-        for path in {split_trial(path)[0]: path for path in paths}.values():
+        for path in {split_item(path)[0]: path for path in paths}.values():
             info = eeg.eeg_info(path)
             self.width = max(self.width, len(info.channels) + len(references))
             self.fastest = max(self.fastest, info.rate)
-            file, number = split_trial(path)
+            file, number = split_item(path)
             if number is not None:
                 array = array_info(file, number)
                 self.held = max(self.held, array.samples * len(array.channels) * array.trials)
@@ -76,7 +76,7 @@ class EegReader(Reader):
         return max(1, round(self.window * self.config.rate))
 
     def bytes_of(self, seconds: float) -> int:
-        """A trial at its file's rate while it is filtered, and the whole file where trials come as arrays."""
+        """A trial at its file's rate during filtering, and the whole file if trials are items of an array."""
         trial = int(seconds * self.fastest) * max(self.width, len(self.channels)) * 8
         return super().bytes_of(seconds) + _COPIES * trial + _OPEN * self.held
 

@@ -1,4 +1,4 @@
-"""Frames of windows: the face, or the centre of the picture."""
+"""Frames of windows: the face, or the centre of the frame."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from eavdash.data.readers.base import Reader, Reading, Span, TrialRow
 from eavdash.data.video import faces
 from eavdash.data.video import reading as video
 
-_DETECTOR = 110_000_000  # bytes, at work
-_DECODED = 60  # frames in FFmpeg's hands at once, of 1.5 bytes per pixel
+_DETECTOR = 110_000_000  # bytes, while running
+_DECODED = 60  # frames held by FFmpeg at once, of 1.5 bytes per pixel
 
 
 class VisionReader(Reader):
-    """Frames at fixed offsets from each window's start, cut out where the configuration says.
+    """Frames at fixed offsets from each window's start, cropped as configured.
 
-    Facts of a trial read with ``crop="face"``: ``looked`` and ``found``, the looks for a face and those that found it.
+    Facts of a trial read with ``crop="face"``: ``looked`` and ``found``, how often a face was searched for and found.
     """
 
     modality, dtype = "vision", np.uint8
@@ -28,7 +28,7 @@ class VisionReader(Reader):
         super().__init__(config)
         self.vision = config.vision
         self.rate, self.size = config.vision.frames_per_second, config.vision.size
-        self.pixels = 640 * 480  # of the largest frame, known once prepared
+        self.pixels = 640 * 480  # of the largest frame, known after prepare()
         self.offsets = (np.arange(max(1, round(self.window * self.rate))) + 0.5) / self.rate
 
     @property
@@ -61,9 +61,9 @@ class VisionReader(Reader):
         self.pixels = max(info.width * info.height for info in infos)
 
     def bytes_of(self, seconds: float) -> int:
-        """The windows, twice and in the making; frames while they are decoded and looked at; the detector."""
+        """The windows, three times; frames during decoding and face detection; the detector."""
         windows = 3 * max(1, ceil(seconds / self.window)) * prod(self.shape)
-        together = min(video.AT_ONCE * 3 * self.pixels, video.BYTES_AT_ONCE + 3 * self.pixels)
+        together = min(video.BATCH_FRAMES * 3 * self.pixels, video.BATCH_BYTES + 3 * self.pixels)
         looking = _DETECTOR + together if self.vision.crop == "face" else 3 * self.pixels
         return windows + int(_DECODED * 1.5 * self.pixels) + looking
 
@@ -71,12 +71,12 @@ class VisionReader(Reader):
         first = np.array([begin for begin, _ in spans])[:, None]
         length = np.array([end - begin for begin, end in spans])[:, None]
         times, mask = first + self.offsets, self.offsets < length
-        # A stretch that ends before its first frame's time is seen in its middle: no window is without a frame.
+        # A window that ends before its first frame's time is read at its middle, so that none is without a frame.
         blind = ~mask.any(axis=1)
         times[blind, 0], mask[blind, 0] = (first + length / 2)[blind, 0], True
         tracker = faces.Tracker(self.vision) if self.vision.crop == "face" else None
         values = np.zeros((len(spans), *self.shape), dtype=self.dtype)
         wanted = [(row.start or 0.0) + t for t in times[mask]]
         values[mask] = video.read_frames(row.path, wanted, self.size, tracker)
-        looked = tracker.looked if tracker is not None else 0
-        return Reading(values, mask, {"found": tracker.found, "looked": looked} if tracker and looked else {})
+        checked = tracker.checked if tracker is not None else 0
+        return Reading(values, mask, {"found": tracker.found, "looked": checked} if tracker and checked else {})

@@ -1,9 +1,9 @@
-"""Processes that read trials: started by :class:`~eavdash.data.readers.team.Team`, ended by it or with it.
+"""The processes of a :class:`~eavdash.data.readers.pool.ReaderPool`, which end with it.
 
-``python -m eavdash.data.readers.worker MODALITY CONTROL FD ...`` loads the libraries that reading that modality takes,
-once, and becomes as many processes as there are further sockets: what the libraries need (half a gigabyte) is then
-shared by all. Each process takes tasks from its socket and sends readings back, until nobody asks any more; the first
-one tells the team over the socket CONTROL how each of them ended.
+``python -m eavdash.data.readers.worker MODALITY CONTROL FD ...`` loads the libraries for reading that modality once and
+forks a process per further socket, so that all share the libraries' memory (half a gigabyte). Each process receives
+tasks from its socket and sends readings back until the socket is closed; the parent reports the exit code of each to
+the pool over the socket CONTROL.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 from multiprocessing.connection import Connection
 
 from eavdash.data.readers.base import Reading
-from eavdash.data.readers.team import forget, send
+from eavdash.data.readers.pool import release_files, send
 
 _LIBRARIES = {
     "vision": ("torch", "facenet_pytorch.models.mtcnn"),
@@ -26,46 +26,46 @@ _LIBRARIES = {
 
 
 def main(modality: str, control: int, sockets: list[int]) -> None:
-    """Load, multiply, and wait for the others to end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the team's owner decides what Ctrl-C means
+    """Load the libraries, fork the reading processes, and wait for them to end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the pool's owner handles Ctrl-C
     for library in _LIBRARIES.get(modality, ()):
-        with contextlib.suppress(ImportError):  # whoever needs it says that it is missing
+        with contextlib.suppress(ImportError):  # reading reports what is missing
             importlib.import_module(library)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends the others, and so this one
-    members: dict[int, int] = {}
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends the reading processes, and so this one
+    processes: dict[int, int] = {}
     for number, socket in enumerate(sockets):
         process = os.fork()
         if not process:
-            _member(socket, [control, *sockets[number + 1 :]])
-        members[process] = number
+            _reading_process(socket, [control, *sockets[number + 1 :]])
+        processes[process] = number
         os.close(socket)
-    with Connection(control) as team, contextlib.suppress(OSError):
-        while members:
+    with Connection(control) as connection, contextlib.suppress(OSError):
+        while processes:
             process, status = os.wait()
-            team.send((members.pop(process), os.waitstatus_to_exitcode(status)))
+            connection.send((processes.pop(process), os.waitstatus_to_exitcode(status)))
 
 
-def _member(socket: int, others: list[int]) -> None:
-    """One reading process, to its end."""
+def _reading_process(socket: int, others: list[int]) -> None:
+    """Run one reading process until its socket is closed, then exit."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     code = 1
     try:
         for other in others:
             os.close(other)
-        with Connection(socket) as team:
-            work(team)
+        with Connection(socket) as connection:
+            work(connection)
         code = 0
     finally:
         os._exit(code)
 
 
-def work(team: Connection) -> None:
-    """Read one trial after the other until nobody asks any more."""
+def work(connection: Connection) -> None:
+    """Read one trial after another until the connection is closed."""
     with contextlib.suppress(EOFError, OSError):
         while True:
-            task = team.recv()
+            task = connection.recv()
             if task is None:
-                forget()
+                release_files()
                 continue
             reader, row, spans = task
             found: Reading | Exception
@@ -73,7 +73,7 @@ def work(team: Connection) -> None:
                 found = reader.read(row, spans)
             except Exception as error:
                 found = error
-            send(team, found)
+            send(connection, found)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Pictures: decoding, faces, contact sheets, copies that browsers play."""
+"""Video: decoding, faces, contact sheets, copies for browsers."""

@@ -1,9 +1,9 @@
-"""A contact sheet: one small picture per trial, as a study would cut it out, to be looked over by a person.
+"""A contact sheet: one small picture per trial, cropped as in a study, for visual inspection.
 
 In: rows of a trial table and the study's configuration. Out: a Pillow image, trials in rows of tiles, each with its
-number and in how many looks a face was found. Delegated to video.py: reading; to faces.py: faces.
+number and the number of frames in which a face was found. Delegated to reading.py: frames; to faces.py: faces.
 
-A trial is looked at a few times, not as often as the study does: the picture is the middle one of those looks, cut out
+Only a few frames of each trial are checked, fewer than in the study: the picture is the middle one of these, cropped
 with the study's margin and smoothing.
 """
 
@@ -23,20 +23,20 @@ from eavdash.data.video import reading as video
 from eavdash.data.video.faces import Tracker
 from eavdash.errors import RecordingError
 
-LOOKS = 5  # per trial
+CHECKS = 5  # frames per trial
 COLUMNS = 10
-TILE = 132  # pixels, square; ten of them and their gaps are 1,432 pixels wide
+TILE = 132  # pixels, square; ten with their gaps are 1,432 pixels wide
 CAPTION = 20  # pixels below a tile
 _GAP = 10
 _TEXT = 14  # pixels
-_PAPER, _INK, _PENCIL, _NOTHING = (255, 255, 255), (20, 20, 20), (100, 100, 100), (200, 200, 200)
+_WHITE, _BLACK, _GREY_INK, _EMPTY = (255, 255, 255), (20, 20, 20), (100, 100, 100), (200, 200, 200)
 
 
 def contact_sheet(rows: pd.DataFrame, config: StudyConfig, limit: int = 60) -> Image.Image:
-    """One tile per row of a trial table, in its order; if there are more than ``limit``, that many, evenly chosen.
+    """Draw one tile per row of a trial table, in its order; of more than ``limit`` rows, that many, evenly spaced.
 
-    The caption is the trial's number (before it the subject's, where the rows have several) and, with
-    ``vision.crop=face``, the looks that found a face of those that were taken. A tile is grey where the trial has no
+    The caption is the trial's number (after the subject's, if there are several subjects) and, with
+    ``vision.crop=face``, the number of frames with a face out of those checked. A tile is grey if the trial has no
     video or it cannot be read.
 
     Raises:
@@ -46,7 +46,7 @@ def contact_sheet(rows: pd.DataFrame, config: StudyConfig, limit: int = 60) -> I
     columns = max(1, min(COLUMNS, len(chosen)))
     lines = max(1, -(-len(chosen) // columns))
     size = (_GAP + columns * (TILE + _GAP), _GAP + lines * (TILE + CAPTION + _GAP))
-    sheet, font = Image.new("RGB", size, _PAPER), ImageFont.load_default(_TEXT)
+    sheet, font = Image.new("RGB", size, _WHITE), ImageFont.load_default(_TEXT)
     draw = ImageDraw.Draw(sheet)
     several = chosen["subject"].nunique() > 1
     for n, (_, row) in enumerate(chosen.iterrows()):
@@ -54,16 +54,16 @@ def contact_sheet(rows: pd.DataFrame, config: StudyConfig, limit: int = 60) -> I
         name = f"{row['subject']}/{row['trial']}" if several else str(row["trial"])
         picture, share = _tile(row, config.vision)
         if picture is None:
-            draw.rectangle((left, top, left + TILE - 1, top + TILE - 1), fill=_NOTHING)
+            draw.rectangle((left, top, left + TILE - 1, top + TILE - 1), fill=_EMPTY)
         else:
             sheet.paste(Image.fromarray(picture), (left, top))
-        draw.text((left, top + TILE + 3), name, fill=_INK, font=font)
-        draw.text((left + font.getlength(f"{name}  "), top + TILE + 3), share, fill=_PENCIL, font=font)
+        draw.text((left, top + TILE + 3), name, fill=_BLACK, font=font)
+        draw.text((left + font.getlength(f"{name}  "), top + TILE + 3), share, fill=_GREY_INK, font=font)
     return sheet
 
 
 def _tile(row: pd.Series[Any], vision: VisionConfig) -> tuple[np.ndarray | None, str]:
-    """The middle picture of a trial (TILE, TILE, 3) uint8, None where there is none, and the found share in words."""
+    """The middle picture of a trial (TILE, TILE, 3) uint8, None if there is none, and the share of faces as text."""
     path = str(row["video"] or "")
     if not path:
         return None, "no video"
@@ -71,10 +71,10 @@ def _tile(row: pd.Series[Any], vision: VisionConfig) -> tuple[np.ndarray | None,
     try:
         start = seconds(row["start"]) or 0.0
         duration = trial_duration(path, "vision", start, seconds(row["stop"]))
-        looks = 1 if duration == float("inf") else LOOKS
-        times = [start + (k + 0.5) / looks * (0.0 if looks == 1 else duration) for k in range(looks)]
+        checks = 1 if duration == float("inf") else CHECKS
+        times = [start + (k + 0.5) / checks * (0.0 if checks == 1 else duration) for k in range(checks)]
         pictures = video.read_frames(path, times, TILE, tracker)
     except RecordingError:
         return None, "unreadable"
-    share = f"{tracker.found} of {tracker.looked}" if tracker is not None and tracker.looked else ""
-    return pictures[looks // 2], share
+    share = f"{tracker.found} of {tracker.checked}" if tracker is not None and tracker.checked else ""
+    return pictures[checks // 2], share

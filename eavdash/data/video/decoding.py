@@ -1,8 +1,8 @@
 """Frames of a video by time, as FFmpeg decodes them.
 
 In: a path and times in seconds from the first frame. Out: decoded frames in order, not yet converted to RGB; the open
-file itself for those who need its packets. Delegated to PyAV: decoding, in one pass, in as many threads as FFmpeg
-likes. Of H.264, frames are left undecoded that neither the caller nor another frame needs.
+file itself for access to its packets. Delegated to PyAV: decoding, in one pass, with FFmpeg's choice of threads. In
+H.264, frames that neither the caller nor another frame needs are not decoded.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ import numpy as np
 from eavdash.data.recording import stamp, unreadable
 from eavdash.errors import RecordingError
 
-#: The last frame stands for this much more than its own time (seconds); what is asked for beyond it is missing.
+#: Seconds for which the last frame is used beyond its own time; a later time is an error.
 END_TOLERANCE = 0.5
-#: Seconds: less than any two frames are apart, more than a container rounds.
+#: Seconds: less than the interval of any two frames, more than a container's rounding.
 SAME_TIME = 1e-4
 _SEEK_FROM = 4.0  # seconds: before this, decoding from the start is as fast as seeking
 _SEEK_MARGIN = 1.0
 _SEEKABLE = ("mp4", "matroska")  # containers with an index of their key frames
-#: Codecs in which a frame that says so is needed by no other; in HEVC and VP9 that depends on temporal layers.
+#: Codecs in which non-reference frames are marked as such; in HEVC and VP9 that depends on temporal layers.
 _SKIPPABLE = ("h264",)
 
 
 def shown_frames(path: str, times: list[float]) -> Iterator[tuple[Any, list[int]]]:
-    """Each frame that is shown at some of the sorted ``times`` (seconds), as decoded, with the places of those times.
+    """Yield each frame shown at some of the sorted ``times`` (seconds), as decoded, with the indices of those times.
 
-    A frame is shown until the next one begins; times before the first give the first.
+    A frame is shown until the next one begins; times before the first frame give the first.
 
     Raises:
         RecordingError: the file cannot be decoded, or ends more than half a second before the last time.
@@ -42,18 +42,18 @@ def shown_frames(path: str, times: list[float]) -> Iterator[tuple[Any, list[int]
         begins, step = index
         after = np.searchsorted(begins, begins[0] + (np.array(times) + SAME_TIME) / step, side="right")
         expected = begins[np.maximum(after - 1, 0)]
-        for frame, places in _shown(path, times, {int(begins[0]), *expected.tolist()}):
-            if any(expected[place] != frame.pts for place in places):
-                break  # The packets' times are not the frames': what is left is read without relying on them.
-            yield frame, places
-            done = places[-1] + 1
+        for frame, positions in _shown(path, times, {int(begins[0]), *expected.tolist()}):
+            if any(expected[position] != frame.pts for position in positions):
+                break  # The packets' times differ from the frames': read the rest without them.
+            yield frame, positions
+            done = positions[-1] + 1
     if done < len(times):
-        for frame, places in _shown(path, times[done:]):
-            yield frame, [done + place for place in places]
+        for frame, positions in _shown(path, times[done:]):
+            yield frame, [done + position for position in positions]
 
 
 def _shown(path: str, times: list[float], needed: set[int] | None = None) -> Iterator[tuple[Any, list[int]]]:
-    """As :func:`shown_frames`; frames whose stamps are known and not ``needed`` may be left undecoded."""
+    """Yield as :func:`shown_frames`; frames whose time stamps are known and not ``needed`` may be skipped."""
     with open_video(path) as (container, stream):
         still = is_still(container)
         current, end, done = None, 0.0, 0
@@ -68,12 +68,12 @@ def _shown(path: str, times: list[float], needed: set[int] | None = None) -> Ite
                 return
             current, end = frame, begin + length
         if current is None or (not still and times[-1] > end + END_TOLERANCE):
-            raise cut_short(path, f"a frame at {times[-1]:.2f} s", end)
+            raise truncated(path, f"a frame at {times[-1]:.2f} s", end)
         yield current, list(range(done, len(times)))
 
 
 def key_frames(path: str, count: int) -> Iterator[Any]:
-    """``count`` of a video's key frames, spread evenly, in order, without decoding others; none if it has fewer.
+    """Yield ``count`` of a video's key frames, evenly spread, in order, without decoding others; none if it has fewer.
 
     Raises:
         RecordingError: the file cannot be decoded.
@@ -91,38 +91,38 @@ def key_frames(path: str, count: int) -> Iterator[Any]:
 
 @contextmanager
 def open_video(path: str) -> Iterator[tuple[Any, Any]]:
-    """The PyAV container and its first video stream, closed afterwards; what fails inside is a RecordingError."""
+    """Open the PyAV container and its first video stream; errors inside the block become RecordingErrors."""
     try:
         with av.open(path) as container:
-            if container.format.name == "tty":  # FFmpeg shows any text as a video of it
-                raise RecordingError.at(path, expected="a video", found="text", remedy="mend the path")
-            # A stream without a decoder is what is left of one whose description was cut off.
+            if container.format.name == "tty":  # FFmpeg renders any text file as a video
+                raise RecordingError.at(path, expected="a video", found="text", remedy="fix the path")
+            # A stream without a decoder has a truncated header.
             if not container.streams.video or container.streams.video[0].codec_context is None:
                 raise RecordingError.at(
-                    path, expected="a video", found="no picture that can be decoded", remedy="copy the file again"
+                    path, expected="a video", found="no decodable picture", remedy="copy the file again"
                 )
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             yield container, stream
     except (av.error.FFmpegError, UnicodeDecodeError) as error:
-        raise unreadable(path, "a video that can be decoded", error) from error
+        raise unreadable(path, "a decodable video", error) from error
 
 
 def is_still(container: Any) -> bool:
-    """Whether FFmpeg reads the file as an image rather than a video."""
+    """True if FFmpeg reads the file as an image rather than a video."""
     return bool(container.format.name.endswith("_pipe") or container.format.name == "image2")
 
 
 @lru_cache(maxsize=8)
 def _index(path: str, _stamp: tuple[int, int]) -> tuple[np.ndarray, float] | None:
-    """Sorted time stamps of all frames, and their unit in seconds; None where the packets do not tell, or need not."""
+    """Sorted time stamps of all frames, and their unit in seconds; None if they are incomplete or not needed."""
     with open_video(path) as (container, stream):
         if stream.codec_context.name not in _SKIPPABLE or not _seekable(container):
             return None
         try:
             stamps = [packet.pts for packet in container.demux(stream) if packet.size and not packet.is_discard]
         except av.error.FFmpegError:
-            return None  # Whoever decodes it will say what is wrong.
+            return None  # Decoding reports the error.
         if not stamps or None in stamps or len(set(stamps)) < len(stamps):
             return None
         return np.sort(np.array(stamps, dtype=np.int64)), float(stream.time_base)
@@ -158,7 +158,7 @@ def _decode(
 
 
 def _frames(container: Any, stream: Any, needed: set[int] | None) -> Iterator[Any]:
-    """The frames that follow, but for those that are neither ``needed`` nor referred to by others."""
+    """The following frames, except those that are neither ``needed`` nor referenced by others."""
     for packet in container.demux(stream):
         if needed is not None:
             stream.codec_context.skip_frame = "DEFAULT" if packet.pts is None or packet.pts in needed else "NONREF"
@@ -169,11 +169,11 @@ def _seekable(container: Any) -> bool:
     return any(name in container.format.name for name in _SEEKABLE)
 
 
-def cut_short(path: str, expected: str, end: float) -> Exception:
+def truncated(path: str, expected: str, end: float) -> Exception:
     """The error for a video that ends too early, after ``end`` seconds."""
     return RecordingError.at(
         path,
         expected=expected,
         found=f"the end after {end:.2f} s",
-        remedy="copy the file again if it was cut short, or mend start and stop in the trial table",
+        remedy="copy the file again if it was cut short, or correct start and stop in the trial table",
     )

@@ -1,7 +1,7 @@
-"""Videos made for a browser: pictures from one file and sound from another, cut, on one clock.
+"""Videos for browsers: pictures from one file and sound from another, cut and synchronised.
 
-In: :class:`Cut`, what a trial uses of a file. Out: a file that every browser plays. Delegated to PyAV: decoding,
-encoding, and copying packets where the pictures can stay as they are.
+In: :class:`Cut`, a trial's segment of a file. Out: packets of a file that every browser plays. Delegated to PyAV:
+decoding, encoding, and copying packets if the pictures need no re-encoding.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ import av
 import numpy as np
 
 from eavdash.data.audio import reading as audio
-from eavdash.data.recording import split_trial
+from eavdash.data.recording import split_item
 from eavdash.data.video import reading as video
 from eavdash.data.video.decoding import open_video
 from eavdash.errors import RecordingError
 
-RATE = 48000  # Hz, of the sound in made videos
-CLOCK = Fraction(1, 90000)  # seconds: unit of the times in made videos
+RATE = 48000  # Hz, of the sound in the videos
+CLOCK = Fraction(1, 90000)  # seconds: time base of the videos
 _SEEK_FROM = 4.0  # seconds: before this, decoding from the start is as fast as seeking
 _SEEKABLE = ("mp4", "matroska")  # containers with an index of their key frames
-_ITEM_SIZE = 224  # pixels: side of the pictures that come as arrays
-SAME_TIME = 1e-3  # seconds: more than a container rounds
+_ITEM_SIZE = 224  # pixels: side of pictures from arrays
+SAME_TIME = 1e-3  # seconds: more than a container's rounding
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES)
 
 
 @dataclass(frozen=True)
 class Cut:
-    """The stretch of ``duration`` seconds from ``start`` on of a recording."""
+    """The segment of ``duration`` seconds from ``start`` on of a recording."""
 
     path: str
     start: float
@@ -44,11 +44,11 @@ class Cut:
 
 
 def key_frame_before(pictures: Cut) -> float | None:
-    """Time from the first picture of the last key frame before the stretch; None: packets must not be copied."""
-    if split_trial(pictures.path)[1] is not None:
+    """Time (from the first picture) of the last key frame before the segment; None: packets cannot be copied."""
+    if split_item(pictures.path)[1] is not None:
         return None
     with open_video(pictures.path) as (container, stream):
-        if not browsers_know(stream) or not any(name in container.format.name for name in _SEEKABLE):
+        if not is_browser_codec(stream) or not any(name in container.format.name for name in _SEEKABLE):
             return None
         packets = _from_key_frame(container, stream, pictures.start)
         first = next(packets, None)
@@ -66,13 +66,13 @@ def _from_key_frame(container: Any, stream: Any, start: float) -> Iterator[Any]:
             continue
         if first is None:
             first = _time_of(packet)
-        # Pictures that are shown before the key frame need one before it.
+        # Pictures shown before the key frame depend on an earlier one.
         if _time_of(packet) >= first - SAME_TIME:
             yield packet
 
 
 def copied_packets(out: Any, pictures: Cut, base: float) -> Iterator[Any]:
-    """The packets from the key frame at ``base`` to the end of the stretch, times counted from the key frame."""
+    """The packets from the key frame at ``base`` to the end of the segment, with times from the key frame."""
     with open_video(pictures.path) as (container, stream):
         copy = out.add_stream_from_template(stream)
         shift = round((_origin(stream) + base) / stream.time_base)
@@ -84,11 +84,12 @@ def copied_packets(out: Any, pictures: Cut, base: float) -> Iterator[Any]:
 
 
 def encoded_packets(out: Any, pictures: Cut) -> Iterator[Any]:
-    """The stretch as H.264, times counted from its start."""
+    """The segment as H.264, with times from its start."""
     stream = None
     for time, frame in _shown(pictures):
         if stream is None:
-            # Without B-frames the copy begins at its first frame. yuv420p halves the colour planes: even sides.
+            # Without B-frames the copy begins at its first frame. yuv420p halves the colour planes and needs even
+            # sides.
             stream = out.add_stream("libx264", rate=30, options={"crf": "21", "preset": "veryfast", "bf": "0"})
             stream.width, stream.height = max(2, frame.width // 2 * 2), max(2, frame.height // 2 * 2)
             stream.pix_fmt, stream.codec_context.time_base = "yuv420p", CLOCK
@@ -101,14 +102,14 @@ def encoded_packets(out: Any, pictures: Cut) -> Iterator[Any]:
 
 
 def _shown(pictures: Cut) -> Iterator[tuple[float, Any]]:
-    """(seconds from the start, frame) of each picture that is shown in the stretch, upright."""
-    if split_trial(pictures.path)[1] is not None:
+    """(seconds from the start, frame) of each picture shown in the segment, upright."""
+    if split_item(pictures.path)[1] is not None:
         rate = video.video_info(pictures.path).frames_per_second
         times = pictures.start + np.arange(max(1, round(pictures.duration * rate))) / rate
         for time, array in zip(times, video.read_frames(pictures.path, list(times), _ITEM_SIZE), strict=True):
             yield time - pictures.start, av.VideoFrame.from_ndarray(array, format="rgb24")
         return
-    # A picture is shown until the next one begins: the last one before the start is the first.
+    # A picture is shown until the next one begins: the last one before the start comes first.
     before: Any = None
     for begin, frame in _timed(pictures.path, pictures.start):
         if begin >= pictures.stop:
@@ -150,14 +151,14 @@ def _upright(frame: Any) -> Any:
 
 
 def cut_sound(sound: Cut, lead: float, rate: int) -> np.ndarray:
-    """The stretch (time,) and ``lead`` seconds before it, silent where the recording has none."""
+    """The segment (time,) and ``lead`` seconds before it, silent where the recording has no sound."""
     begin = max(0.0, sound.start - lead)
     wave = audio.read_audio(sound.path, begin, sound.stop, rate)
     return np.pad(wave, (round((lead - (sound.start - begin)) * rate), 0))
 
 
 def sound_track(pictures: Cut, lead: float) -> np.ndarray | None:
-    """The video's own track; None where it has none, or none in this stretch."""
+    """The video's own sound track; None if it has none in this segment."""
     try:
         stop = min(pictures.stop, audio.audio_duration(pictures.path))
         return cut_sound(Cut(pictures.path, pictures.start, stop - pictures.start), lead, RATE)
@@ -189,6 +190,6 @@ def packet_order(packet: Any) -> float:
     return float((packet.dts or 0) * packet.time_base)
 
 
-def browsers_know(stream: Any) -> bool:
-    """Whether the pictures are H.264 as browsers decode it."""
+def is_browser_codec(stream: Any) -> bool:
+    """True if the pictures are H.264 in a form that browsers decode."""
     return stream.codec_context.name == "h264" and stream.codec_context.pix_fmt in ("yuv420p", "yuvj420p")

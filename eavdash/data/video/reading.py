@@ -1,9 +1,9 @@
-"""Pictures of one trial, taken by time.
+"""Frames of one trial by time.
 
 In: a path of any video or still image that FFmpeg reads (``x.pkl#41``: one of EAV's published pickles, whose pictures
-are faces already), and times in seconds from its first frame. Out: square frames, and what is known about the file.
-Delegated to decoding.py: the frames; to torch: resizing with a filter that does not alias (within a grey level of
-Pillow's, in a fifth of the time); to whoever asks: which square of a frame is wanted. Only wanted frames are converted.
+are already cropped to the face), and times in seconds from its first frame. Out: square frames, and the file's
+properties. Delegated to decoding.py: the frames; to torch: antialiased resizing (within a grey level of Pillow's, in a
+fifth of the time); to the caller's tracker: the square to crop. Only requested frames are converted.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from typing import Any, Protocol
 import av
 import numpy as np
 
-from eavdash.data.recording import split_trial, stamp
+from eavdash.data.recording import split_item, stamp
 from eavdash.data.video.decoding import (
     END_TOLERANCE,
     SAME_TIME,
-    cut_short,
     is_still,
     key_frames,
     open_video,
     shown_frames,
+    truncated,
 )
 from eavdash.errors import RecordingError
 
-#: So many frames, or so many bytes of them, are given to a tracker together: finding faces in several costs half.
-AT_ONCE = 16
-BYTES_AT_ONCE = 64_000_000
+#: Frames, or bytes of frames, given to a tracker as one batch, which halves the time of face detection.
+BATCH_FRAMES = 16
+BATCH_BYTES = 64_000_000
 
 Square = tuple[int, int, int]  # left, top, side in pixels
 
 
-class Follower(Protocol):
-    """Whoever says which square of a frame is wanted; :class:`eavdash.data.video.faces.Tracker` follows a face."""
+class CropTracker(Protocol):
+    """Chooses the square to crop from each frame; :class:`eavdash.data.video.faces.Tracker` follows a face."""
 
     def steps(self, pictures: Sequence[np.ndarray], times: Sequence[float], /) -> list[Square]:
-        """The squares of the next upright frames (height, width, 3) uint8, in order of ``times`` (seconds)."""
+        """Return the squares of the next upright frames (height, width, 3) uint8, in order of ``times`` (seconds)."""
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video holds: ``duration`` in seconds (0 for a still image), mean rate, pixels, number of frames."""
+    """Properties of a video: ``duration`` in seconds (0 for a still image), mean rate, pixels, number of frames."""
 
     duration: float
     frames_per_second: float
@@ -54,29 +54,31 @@ class VideoInfo:
 
     @property
     def still(self) -> bool:
-        """Whether it is a single picture, which stands for all times."""
+        """True for a single picture, which is shown at all times."""
         return self.duration == 0
 
 
 def video_info(path: str) -> VideoInfo:
-    """Duration and size, from the file's packets: headers of real files are too often wrong. Nothing is decoded.
+    """Read duration and size from the file's packets: headers of real files are too often wrong. Nothing is decoded.
 
     Raises:
-        RecordingError: it cannot be opened, has no picture, or ends more than half a second before its header says.
+        RecordingError: it cannot be opened, has no picture, or ends more than half a second before the time in its
+            header.
     """
     return _info(path, stamp(path))
 
 
-def read_frames(path: str, times: Sequence[float], size: int, tracker: Follower | None = None) -> np.ndarray:
-    """The frames shown at ``times`` (seconds from the first frame, any order): (frame, size, size, 3) uint8 RGB.
+def read_frames(path: str, times: Sequence[float], size: int, tracker: CropTracker | None = None) -> np.ndarray:
+    """Read the frames shown at ``times`` (seconds from the first frame, any order): (frame, size, size, 3) uint8 RGB.
 
-    A frame is shown until the next one begins; times before the first give the first. Of each frame the square that
-    ``tracker`` says is cut out at full resolution and resized; without a tracker, and of pickled faces, the largest
-    centred one. The tracker sees each wanted frame once, in order of time, at the first of the times that it is wanted
-    for. At most :data:`AT_ONCE` frames, or :data:`BYTES_AT_ONCE`, are in memory for it at a time; without it, one.
+    A frame is shown until the next one begins; times before the first frame give the first. The square chosen by
+    ``tracker`` is cropped from each frame at full resolution and resized; without a tracker, and for pickled faces, the
+    largest centred one. The tracker gets each requested frame once, in temporal order, with the first time requested
+    for it. At most :data:`BATCH_FRAMES` frames, or :data:`BATCH_BYTES`, are in memory for it at a time; without it,
+    one.
 
     Raises:
-        RecordingError: the file cannot be decoded, or ends more than half a second before the last time asked for.
+        RecordingError: the file cannot be decoded, or ends more than half a second before the last requested time.
     """
     stamp(path)
     frames = np.zeros((len(times), size, size, 3), dtype=np.uint8)
@@ -87,21 +89,21 @@ def read_frames(path: str, times: Sequence[float], size: int, tracker: Follower 
     faces_already = holds_faces(path)
     follower = None if faces_already else tracker
     shown = (_pickled if faces_already else _upright)(path, wanted)
-    for some in _together(shown, AT_ONCE if follower else 1):
+    for some in _batched(shown, BATCH_FRAMES if follower else 1):
         pictures = [picture for picture, _ in some]
         if follower is None:
             squares = [centre_square(picture) for picture in pictures]
         else:
-            squares = follower.steps(pictures, [wanted[places[0]] for _, places in some])
-        for (picture, places), square in zip(some, squares, strict=True):
-            frames[[order[place] for place in places]] = crop(picture, square, size)
+            squares = follower.steps(pictures, [wanted[positions[0]] for _, positions in some])
+        for (picture, positions), square in zip(some, squares, strict=True):
+            frames[[order[position] for position in positions]] = crop(picture, square, size)
     return frames
 
 
 def spread_pictures(path: str, count: int) -> Iterator[np.ndarray]:
-    """About ``count`` pictures spread over a video, (height, width, 3) uint8 RGB, upright; one of a still image.
+    """Yield about ``count`` pictures spread over a video, (height, width, 3) uint8 RGB, upright; one for a still image.
 
-    Cheaper than :func:`read_frames`: key frames, where there are enough of them.
+    Cheaper than :func:`read_frames`: it uses key frames, if there are enough of them.
 
     Raises:
         RecordingError: the file cannot be decoded.
@@ -124,19 +126,19 @@ def centre_square(rgb: np.ndarray) -> Square:
 
 
 def crop(rgb: np.ndarray, square: Square, size: int) -> np.ndarray:
-    """A square of a picture (height, width, 3) uint8, resized to (size, size, 3) uint8."""
+    """Crop a square from a picture (height, width, 3) uint8 and resize it to (size, size, 3) uint8."""
     left, top, side = square
     return resized(rgb[top : top + side, left : left + side], size, size)
 
 
 def resized(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
-    """A picture (any, any, 3) uint8 at another size, bilinear, averaging where it shrinks: (height, width, 3) uint8."""
+    """Resize a picture (any, any, 3) uint8, bilinear with antialiasing, to (height, width, 3) uint8."""
     import torch
 
     if rgb.shape[:2] == (height, width):
         return rgb
     if min(rgb.strides) < 0 or not rgb.flags.writeable:
-        rgb = rgb.copy()  # torch takes neither mirrored nor read-only arrays
+        rgb = rgb.copy()  # torch accepts neither negative strides nor read-only arrays
     pixels = torch.from_numpy(rgb).permute(2, 0, 1)[None]  # (1, 3, height, width)
     small = torch.nn.functional.interpolate(pixels, size=(height, width), mode="bilinear", antialias=True)
     return np.asarray(small[0].permute(1, 2, 0).numpy())
@@ -151,20 +153,20 @@ def _info(path: str, _stamp: tuple[int, int]) -> VideoInfo:
         if is_still(container):
             return VideoInfo(0.0, 0.0, width, height, 1)
         promised = float(stream.duration * stream.time_base) if stream.duration else 0.0
-        # Matroska states the length of the whole file alone.
+        # Matroska states only the length of the whole file.
         whole = (container.duration or 0) / av.time_base if "matroska" in container.format.name else 0.0
         first, last, count = _extent(container, stream)
     if not count or last <= first:
-        raise RecordingError.at(path, expected="a video", found="one without a frame", remedy="copy it again")
+        raise RecordingError.at(path, expected="a video", found="no frames", remedy="copy it again")
     if promised > last - first + END_TOLERANCE:
-        raise cut_short(path, f"{promised:.2f} s as its header says", last - first)
+        raise truncated(path, f"{promised:.2f} s as in its header", last - first)
     if whole > last + END_TOLERANCE and whole > _latest(path) + END_TOLERANCE:
-        raise cut_short(path, f"{whole:.2f} s as its header says", last)
+        raise truncated(path, f"{whole:.2f} s as in its header", last)
     return VideoInfo(last - first, count / (last - first), width, height, count)
 
 
 def _latest(path: str) -> float:
-    """Where the last packet of any stream ends (seconds)."""
+    """The end (seconds) of the last packet of any stream."""
     with open_video(path) as (container, _):
         packets = ((p.pts if p.pts is not None else p.dts, p) for p in container.demux() if p.size)
         ends = [float((at + (p.duration or 0)) * p.time_base) for at, p in packets if at is not None]
@@ -172,7 +174,7 @@ def _latest(path: str) -> float:
 
 
 def _extent(container: Any, stream: Any) -> tuple[float, float, int]:
-    """Time of the first frame, end of the last one (seconds), and how many there are."""
+    """Time of the first frame, end of the last one (seconds), and the number of frames."""
     usual = float(1 / (stream.average_rate or stream.guessed_rate or 25))
     first, last, count = float("inf"), float("-inf"), 0
     for packet in container.demux(stream):
@@ -185,17 +187,17 @@ def _extent(container: Any, stream: Any) -> tuple[float, float, int]:
 
 
 def _upright(path: str, times: list[float]) -> Iterator[tuple[np.ndarray, list[int]]]:
-    """Each frame shown at some sorted times, (height, width, 3) uint8 RGB, with the places of those times."""
-    for frame, places in shown_frames(path, times):
-        yield _rgb(frame), places
+    """Each frame shown at some sorted times, (height, width, 3) uint8 RGB, with the indices of those times."""
+    for frame, positions in shown_frames(path, times):
+        yield _rgb(frame), positions
 
 
-def _together(shown: Iterator[tuple[np.ndarray, list[int]]], most: int) -> Iterator[list[tuple[np.ndarray, list[int]]]]:
-    """Up to ``most`` pictures at a time, fewer where they are large."""
+def _batched(shown: Iterator[tuple[np.ndarray, list[int]]], most: int) -> Iterator[list[tuple[np.ndarray, list[int]]]]:
+    """Up to ``most`` pictures at a time, fewer if they are large."""
     some: list[tuple[np.ndarray, list[int]]] = []
     for item in shown:
         some.append(item)
-        if len(some) >= most or sum(picture.nbytes for picture, _ in some) >= BYTES_AT_ONCE:
+        if len(some) >= most or sum(picture.nbytes for picture, _ in some) >= BATCH_BYTES:
             yield some
             some = []
     if some:
@@ -203,20 +205,20 @@ def _together(shown: Iterator[tuple[np.ndarray, list[int]]], most: int) -> Itera
 
 
 def _rgb(frame: Any) -> np.ndarray:
-    """(height, width, 3) uint8, upright as the file says."""
+    """(height, width, 3) uint8, rotated upright by the file's metadata."""
     return np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4)
 
 
 def holds_faces(path: str) -> bool:
-    """Whether the pictures are faces already: those of EAV's published pickles are."""
-    file, number = split_trial(path)
+    """True if the pictures are already cropped to the face, as in EAV's published pickles."""
+    file, number = split_item(path)
     return number is not None and file.lower().endswith(".pkl")
 
 
 def _pickle_info(path: str) -> VideoInfo:
     from eavdash.data.formats import eav_pickle as eav_pickles
 
-    file, number = split_trial(path)
+    file, number = split_item(path)
     if not 1 <= (number or 0) <= _windows_in(file, stamp(file)):
         eav_pickles.frames(file, number or 0)  # raises
     count, height, width = eav_pickles.SHAPES["vis"][:3]
@@ -225,20 +227,20 @@ def _pickle_info(path: str) -> VideoInfo:
 
 @lru_cache(maxsize=64)
 def _windows_in(file: str, _stamp: tuple[int, int]) -> int:
-    """How many windows a published pickle holds; their pictures are not read."""
+    """Number of windows in a published pickle; their pictures are not read."""
     from eavdash.data.formats import eav_pickle as eav_pickles
 
     return len(eav_pickles.outline(file, eav_pickles.SHAPES["vis"]))
 
 
 def _pickled(path: str, times: list[float]) -> Iterator[tuple[np.ndarray, list[int]]]:
-    """As :func:`_upright`, from a published pickle."""
+    """Yield as :func:`_upright`, from a published pickle."""
     from eavdash.data.formats import eav_pickle as eav_pickles
 
-    file, number = split_trial(path)
+    file, number = split_item(path)
     pictures, rate = eav_pickles.frames(file, number or 0), eav_pickles.FRAMES_PER_SECOND
     end = len(pictures) / rate
     if times[-1] > end + END_TOLERANCE:
-        raise cut_short(path, f"a frame at {times[-1]:.2f} s", end)
-    for place, time in enumerate(times):
-        yield pictures[min(max(int((time + SAME_TIME) * rate), 0), len(pictures) - 1)], [place]
+        raise truncated(path, f"a frame at {times[-1]:.2f} s", end)
+    for position, time in enumerate(times):
+        yield pictures[min(max(int((time + SAME_TIME) * rate), 0), len(pictures) - 1)], [position]

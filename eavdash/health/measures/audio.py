@@ -1,7 +1,7 @@
-"""Measures of a sound: level, clipping, silence, samples that are not numbers.
+"""Measures of a sound: level, clipping, silence, non-finite samples.
 
-In: any file that is read as sound (:mod:`eavdash.data.audio.reading`), and stretches of it. Out: numbers; a recording
-is measured block by block, as it was sampled, so that hours of sound take no more memory than a minute. Delegated to
+In: any file that is read as sound (:mod:`eavdash.data.audio.reading`), and segments of it. Out: numbers; a recording is
+measured block by block, at its own rate, so that hours of sound take no more memory than a minute. Delegated to
 ``open_sound``: the samples.
 """
 
@@ -13,23 +13,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eavdash.errors import sentence
-from eavdash.health.measures.base import Facts, Part, content, runs
+from eavdash.health.measures.base import Facts, Part, content_hash, runs_of_true
 
 if TYPE_CHECKING:
     from eavdash.data.audio.samples import Sound
 
-#: A sample counts as full scale from here on (of 1): 8-bit sound ends at 127/128.
+#: Amplitude (of 1) from which a sample counts as full scale: 8-bit sound ends at 127/128.
 FULL_SCALE = 0.99
-#: Samples in a row at the recording's own extreme that make a plateau: a sound wave turns around faster than that.
+#: Consecutive samples at the recording's extreme that form a plateau: an unclipped wave turns sooner.
 PLATEAU = 3
-#: Two samples are equal when they differ by less: half a step of 16-bit sound.
+#: Samples that differ by less are equal: half a step of 16-bit sound.
 SAME = 0.5 / 2**15
-#: Seconds of samples without any change that are silence as no microphone records it.
+#: Seconds without any change that count as digital silence, which no microphone records.
 SILENCE = 0.05
 
 
 def measure(file: str, parts: Sequence[Part]) -> tuple[Facts, Callable[[Part], Facts]]:
-    """Facts of the whole file, and what measures a part of it."""
+    """Return facts of the whole file, and a function that measures a part of it."""
     from eavdash.data.audio.reading import open_sound
 
     if parts and parts[0].number is not None:
@@ -39,7 +39,7 @@ def measure(file: str, parts: Sequence[Part]) -> tuple[Facts, Callable[[Part], F
 
 
 def _part(sound: Sound, part: Part) -> Facts:
-    """Measures of a stretch; of an item of an array, a hash of its samples too."""
+    """Measure a segment; for an array item, hash its samples too."""
     first = round((part.start or 0.0) * sound.rate)
     last = min(sound.length, round(part.stop * sound.rate) if part.stop is not None else sound.length)
     facts = of_blocks(sound.blocks(first, last) if first < last else iter(()), sound.rate)
@@ -52,12 +52,12 @@ def _part(sound: Sound, part: Part) -> Facts:
         )
         facts["kind"] = "finite samples"
     if part.number is not None:
-        facts["content"] = content(np.concatenate(list(sound.blocks(first, last))))
+        facts["content"] = content_hash(np.concatenate(list(sound.blocks(first, last))))
     return facts
 
 
 def of_blocks(blocks: Iterator[np.ndarray], rate: int) -> Facts:
-    """Level, clipping and silence over all blocks of one stretch."""
+    """Measure level, clipping and silence over all blocks of one segment."""
     channels, samples, not_finite = 0, 0, 0
     total, squares, peak, silent, pieces = 0.0, 0.0, 0.0, 0, 0
     high, low, clipped = -np.inf, np.inf, {"high": 0, "low": 0}
@@ -71,7 +71,7 @@ def of_blocks(blocks: Iterator[np.ndarray], rate: int) -> Facts:
         peak = max(peak, float(np.abs(block).max()))
         total += float(block.sum(dtype=np.float64))
         squares += float(np.square(block, dtype=np.float64).sum())
-        # The extremes of a later block may be further out than those of the blocks before it: count from there anew.
+        # A later block may have larger extremes than those before it: restart the count.
         for side, sign in (("high", 1), ("low", -1)):
             extreme = float((sign * block).max())
             known = high if side == "high" else -low
@@ -101,7 +101,7 @@ def of_blocks(blocks: Iterator[np.ndarray], rate: int) -> Facts:
 
 
 def _joined(blocks: Iterator[np.ndarray], rate: int) -> Iterator[np.ndarray]:
-    """Blocks of at least a second: a decoder gives some milliseconds at a time, in which no plateau is seen whole."""
+    """Join blocks to at least a second: a decoder returns a few milliseconds at a time, which would split plateaus."""
     held: list[np.ndarray] = []
     for block in blocks:
         held.append(block)
@@ -113,5 +113,5 @@ def _joined(blocks: Iterator[np.ndarray], rate: int) -> Iterator[np.ndarray]:
 
 
 def _plateaus(block: np.ndarray, extreme: float) -> int:
-    """How many samples of (time, channel) lie at ``extreme``, :data:`PLATEAU` or more in a row."""
-    return int(runs(np.greater_equal(block.T, extreme - SAME), PLATEAU).sum())
+    """Number of samples of (time, channel) at ``extreme``, :data:`PLATEAU` or more in a row."""
+    return int(runs_of_true(np.greater_equal(block.T, extreme - SAME), PLATEAU).sum())

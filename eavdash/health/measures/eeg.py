@@ -1,8 +1,8 @@
 """Measures of an EEG recording: flat and saturated channels, line noise, amplitude.
 
-In: any file that is read as EEG (:mod:`eavdash.data.eeg.reading`), and trials or stretches of it. Out: numbers. A file
-of many trials is opened once; a long recording is read in stretches of some minutes. Samples that are not finite are
-refused by the reader itself, in the words that training would use.
+In: any file that is read as EEG (:mod:`eavdash.data.eeg.reading`), and trials or segments of it. Out: numbers. A file
+of many trials is opened once; a long recording is read in segments of some minutes. Non-finite samples are rejected by
+the reader itself, with the same message as in training.
 """
 
 from __future__ import annotations
@@ -11,28 +11,28 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from eavdash.health.measures.base import Facts, Part, content, runs
+from eavdash.health.measures.base import Facts, Part, content_hash, runs_of_true
 
-#: A channel is flat when it does not change for so much of a trial (share of pieces of FLAT_PIECE seconds) ...
+#: A channel is flat if it is constant for this share of a trial (in pieces of FLAT_PIECE seconds) ...
 FLAT = 0.5
 FLAT_PIECE = 0.2
-#: ... or when it varies by less than this share of what the middle channel does: an electrode that is not connected.
+#: ... or if its amplitude is below this share of the median channel's: an electrode that is not connected.
 FLAT_AMPLITUDE = 0.02
-#: A channel is saturated when so much of a trial lies on its highest or lowest value for PLATEAU seconds or longer:
-#: an amplifier at its limit stays there, a brain wave turns around.
+#: A channel is saturated if this share of a trial is at its maximum or minimum for PLATEAU seconds or longer: an
+#: amplifier stays at its limit, an EEG wave does not.
 SATURATED = 0.01
 PLATEAU = 0.04
-#: Line noise: power within so many Hz of the mains' frequency, over power from BESIDE[0] to BESIDE[1] Hz away from it.
+#: Line noise: power within AT Hz of the mains frequency, relative to power BESIDE[0] to BESIDE[1] Hz away from it.
 MAINS = (50.0, 60.0)
 AT = 0.75
 BESIDE = (2.0, 6.0)
-_SPECTRUM = 2.0  # seconds of a piece of the spectrum: half a Hz apart
-_STRETCH = 300.0  # seconds read at once
+_SPECTRUM = 2.0  # seconds per piece of the spectrum: half a Hz of resolution
+_SEGMENT = 300.0  # seconds read at once
 _MICROVOLT = 1e6
 
 
 def measure(file: str, parts: Sequence[Part]) -> tuple[Facts, Callable[[Part], Facts]]:
-    """Facts of the whole file, and what measures a part of it."""
+    """Return facts of the whole file, and a function that measures a part of it."""
     from eavdash.data.eeg.reading import eeg_info
 
     info = eeg_info(parts[0].entry(file) if parts else file)
@@ -50,12 +50,12 @@ def _part(file: str, part: Part) -> Facts:
     names: tuple[str, ...] = ()
     rate, hashed = 0.0, ""
     while start < stop:
-        upto = stop if stop - start < 1.5 * _STRETCH else start + _STRETCH
+        upto = stop if stop - start < 1.5 * _SEGMENT else start + _SEGMENT
         signal = read_eeg(entry, start, upto)
         names, rate = signal.channels, signal.rate
         found.append((signal.data.shape[1], of_signal(signal.data, rate)))
         if part.number is not None:
-            hashed = content(signal.data)
+            hashed = content_hash(signal.data)
         start = upto
     if not found:
         return {"duration": 0.0, "samples": 0}
@@ -85,7 +85,7 @@ def _part(file: str, part: Part) -> Facts:
 
 
 def _line_noise(noise: dict[float, np.ndarray]) -> Facts:
-    """The mains' frequency at which the middle channel stands out more, and by how much."""
+    """The mains frequency with the higher relative power in the median channel, and that power."""
     known = {f: float(np.median(x)) for f, x in noise.items() if len(x) and np.isfinite(x).all()}
     if not known:
         return {}
@@ -94,11 +94,11 @@ def _line_noise(noise: dict[float, np.ndarray]) -> Facts:
 
 
 def of_signal(data: np.ndarray, rate: float) -> dict[str, np.ndarray]:
-    """Per channel of (channel, time) volt.
+    """Measure each channel of (channel, time) volt.
 
-    ``constant``: share of it without any change; ``stuck``: share on its extremes; ``amplitude``: standard deviation in
-    µV; ``noise50`` and ``noise60``: power at that frequency over the power beside it, NaN where the rate does not carry
-    it or the signal is too short.
+    ``constant``: share without any change; ``stuck``: share at its extremes; ``amplitude``: standard deviation in µV;
+    ``noise50`` and ``noise60``: power at that frequency relative to neighbouring frequencies, NaN if the rate is too
+    low for it or the signal too short.
     """
     data = np.asarray(data, dtype=np.float64)
     piece = max(2, round(FLAT_PIECE * rate))
@@ -109,9 +109,9 @@ def of_signal(data: np.ndarray, rate: float) -> dict[str, np.ndarray]:
     else:
         constant = (np.ptp(data, axis=1) == 0).astype(float)
     extreme = (data == data.max(axis=1, keepdims=True)) | (data == data.min(axis=1, keepdims=True))
-    stuck = runs(extreme, max(5, round(PLATEAU * rate))).mean(axis=1)
+    stuck = runs_of_true(extreme, max(5, round(PLATEAU * rate))).mean(axis=1)
     frequencies, power = _spectrum(data, rate)
-    noise = {f"noise{f:.0f}": _stands_out(frequencies, power, f) for f in MAINS}
+    noise = {f"noise{f:.0f}": _relative_power(frequencies, power, f) for f in MAINS}
     return {"constant": constant, "stuck": stuck, "amplitude": data.std(axis=1) * _MICROVOLT, **noise}
 
 
@@ -127,10 +127,10 @@ def _spectrum(data: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
     return np.fft.rfftfreq(length, 1 / rate), power
 
 
-def _stands_out(frequencies: np.ndarray, power: np.ndarray, mains: float) -> np.ndarray:
+def _relative_power(frequencies: np.ndarray, power: np.ndarray, mains: float) -> np.ndarray:
     away = np.abs(frequencies - mains)
     at, beside = away <= AT, (away >= BESIDE[0]) & (away <= BESIDE[1])
-    # The highest frequencies are damped by the recorder's own filter: there is nothing to compare with.
+    # The recorder's own filter attenuates the highest frequencies, so they cannot be compared with.
     beside &= frequencies < 0.45 * (2 * frequencies[-1] if len(frequencies) else 0)
     if not len(frequencies) or frequencies[-1] < mains + BESIDE[0] or beside.sum() < 4:
         return np.full(len(power), np.nan)

@@ -1,8 +1,8 @@
-"""One look at one file: everything that is measured of it, as a dictionary that JSON can hold.
+"""The measures of one file, as a JSON-ready dictionary.
 
-In: which column of the trial table names the file ("eeg", "audio", "video"; "faces" for the search for faces in a
-video), the file, and the parts of it that trials use. Out: :class:`MeasureRequest`'s answer; nothing is raised.
-Delegated to audio.py, eeg.py and video.py: the measures; to the readers of eavdash.data: what can be read at all.
+In: a :class:`MeasureRequest`: the column of the file ("eeg", "audio", "video"; "faces" for the search for faces in a
+video), the file, and the parts of it that trials use. Out: its answer; nothing is raised. Delegated to audio.py, eeg.py
+and video.py: the measures; to the readers of eavdash.data: reading.
 """
 
 from __future__ import annotations
@@ -19,45 +19,45 @@ from eavdash.data.recording import stamp, unreadable
 from eavdash.errors import EavdashError
 from eavdash.health.measures.base import Facts, Measure, MeasureRequest, Part
 
-#: Bytes from a file's middle that are compared before two files of equal size are compared whole.
+#: Bytes from a file's middle that are compared before two files of equal size are compared completely.
 SAMPLE = 2**16
 _FOUND = re.compile(r"expected (.+?), found ")
 
 
-def measure_file(what: MeasureRequest) -> dict[str, Any]:
-    """Measure.
+def measure_file(request: MeasureRequest) -> dict[str, Any]:
+    """Measure one file.
 
-    The answer has ``problem`` (why the file cannot be read, "" if it can), ``kind`` (a short name of such problems,
-    alike for files with alike problems), ``sample`` (a hash of the file's middle), ``length`` (seconds of the whole
-    file; absent where there is none) and ``parts``: for each part its measures, or ``problem`` and ``kind``.
+    The answer has ``problem`` (the reason why the file cannot be read, or ""), ``kind`` (a short name of the problem,
+    equal for files with similar problems), ``sample`` (a hash of the file's middle), ``length`` (seconds of the whole
+    file, if it has a duration) and ``parts``: for each part its measures, or ``problem`` and ``kind``.
     """
     answer: dict[str, Any] = {"problem": "", "kind": "", "parts": []}
     try:
-        size = stamp(what.file)[0]
+        size = stamp(request.file)[0]
         answer["bytes"] = size
-        answer["sample"] = _sample(what.file, size)
-        measure = _measure(what.column)
-        facts, part_of = measure(what.file, what.parts)
+        answer["sample"] = _sample(request.file, size)
+        measure = _measure(request.column)
+        facts, part_of = measure(request.file, request.parts)
         answer.update(facts)
-    except Exception as error:  # decoders raise anything on damaged bytes, and one file must not end the scan
-        return answer | failure(what.file, error)
-    answer["parts"] = [_guarded(what.file, part, part_of) for part in what.parts]
-    if what.parts and what.parts[0].number is not None:
+    except Exception as error:  # decoders may raise anything on damaged bytes, and one file must not end the scan
+        return answer | failure(request.file, error)
+    answer["parts"] = [_guarded(request.file, part, part_of) for part in request.parts]
+    if request.parts and request.parts[0].number is not None:
         from eavdash.data.eeg.arrays import release
 
-        release()  # half a gigabyte of an EAV file would stay while other files are looked at
+        release()  # else half a gigabyte of an EAV file would stay in memory
     return answer
 
 
 def failure(file: str, error: Exception) -> dict[str, str]:
     """``problem`` and ``kind`` of an error."""
-    text = str(error if isinstance(error, EavdashError) else unreadable(file, "a recording that can be read", error))
+    text = str(error if isinstance(error, EavdashError) else unreadable(file, "a readable recording", error))
     match = _FOUND.search(text)
     return {"problem": text, "kind": re.sub(r"[\d.]+", "#", match[1]) if match else type(error).__name__}
 
 
 def _measure(column: str) -> Measure:
-    """Each kind's measures; loaded when first needed, as decoders take their time to load."""
+    """The measures of a column; imported when first needed, as decoders are slow to import."""
     if column == "audio":
         from eavdash.health.measures import audio
 
@@ -78,12 +78,12 @@ def _measure(column: str) -> Measure:
 def _guarded(file: str, part: Part, part_of: Callable[[Part], Facts]) -> Facts:
     try:
         return {"problem": "", "kind": "", **_finite(part_of(part))}
-    except Exception as error:  # as in look
+    except Exception as error:  # as in measure_file
         return failure(part.entry(file), error)
 
 
 def _finite(facts: Facts) -> Facts:
-    """``facts`` without the numbers that are none: JSON does not know them."""
+    """``facts`` without non-finite numbers, which JSON does not support."""
     return {k: v for k, v in facts.items() if not (isinstance(v, float) and not math.isfinite(v))}
 
 

@@ -1,10 +1,10 @@
-"""Measures of a video: what its container says, and a handful of pictures spread over it.
+"""Measures of a video, from its packets and a few pictures spread over it.
 
-In: any file that is read as video (:mod:`eavdash.data.video.reading`), and stretches of it. Out: numbers. All packets
-are read (their times give the number of frames and whether the rate varies), but only some pictures are decoded: key
-frames where there are enough of them, as nothing before them has to be decoded. Only where two of these are alike is
-the stretch looked at from one end to the other, to tell a video that stands still from a person who does. Delegated to
-PyAV: packets; to decoding.py: frames by time.
+In: any file that is read as video (:mod:`eavdash.data.video.reading`), and segments of it. Out: numbers. All packets
+are read (their times give the number of frames and show a variable rate), but only some pictures are decoded: key
+frames if there are enough, as they need no other frames. Only if two of these are equal is the whole segment checked,
+to distinguish a frozen video from a person who does not move. Delegated to PyAV: packets; to decoding.py: frames by
+time.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from typing import Any
 
 import numpy as np
 
-from eavdash.health.measures.base import Facts, Part, content
+from eavdash.health.measures.base import Facts, Part, content_hash
 
-#: Pictures looked at in each part, and how few key frames may stand for them.
+#: Pictures checked in each part, and the minimum number of key frames to use instead.
 PICTURES = 5
 _ENOUGH = 3
-#: A picture is black when its mean is below this (of 255): a face by candlelight is brighter.
+#: A picture is black if its mean is below this (of 255): a face by candlelight is brighter.
 BLACK = 10.0
-#: Two pictures are the same when no place of them (of 64 x 48) differs by more (of 255). Compression alone changes a
-#: still scene by 3 at usual qualities; a face that talks or only breathes, by 20 and more.
+#: Two pictures are the same if no pixel (of 64 x 48) differs by more (of 255). Compression alone changes a still scene
+#: by 3 at usual qualities; a face that talks or only breathes, by 20 and more.
 SAME = 4.0
 _WIDTH, _HEIGHT = 64, 48
-#: The rate varies when so many pictures stand longer or shorter than the usual one, by so much of its time.
+#: The rate is variable if this share of frame intervals differs from the median by this fraction of it.
 VARYING, JITTER = 0.05, 0.25
-_LOOKS, _MOST = 5.0, 3000  # per second, and altogether, where a stretch is looked at from end to end
-_RATE = 5.0  # of frames that come as arrays, per second
+_CHECKS_PER_SECOND, _MOST = 5.0, 3000  # per second and in total, if a whole segment is checked
+_RATE = 5.0  # frames per second of pictures in arrays
 
 
 def measure(file: str, parts: Sequence[Part]) -> tuple[Facts, Callable[[Part], Facts]]:
-    """Facts of the whole file, and what measures a part of it."""
+    """Return facts of the whole file, and a function that measures a part of it."""
     if parts and parts[0].number is not None:
         return {}, lambda part: _of_array(file, part)
     from eavdash.data.video.reading import video_info
@@ -42,17 +42,17 @@ def measure(file: str, parts: Sequence[Part]) -> tuple[Facts, Callable[[Part], F
     facts: Facts = {"width": info.width, "height": info.height}
     if info.still:
         return {}, lambda part: {**facts, "frames": 1, **_pictures(file, [0.0], [])}
-    times, keys, found = _container(file)
+    times, keys, found = _packet_times(file)
     facts |= found
     return {"length": info.duration}, lambda part: _part(file, part, info.duration, times, keys, facts)
 
 
 def measure_faces(file: str, parts: Sequence[Part]) -> tuple[Facts, Callable[[Part], Facts]]:
-    """The search for faces; of a file, whatever the part."""
+    """Search the whole file for faces; the result is the same for all parts."""
     from eavdash.data.video.faces import face_share
 
-    found, looked = face_share(file, PICTURES)
-    return {}, lambda part: {"faces_found": found, "faces_looked": looked}
+    found, checked = face_share(file, PICTURES)
+    return {}, lambda part: {"faces_found": found, "faces_looked": checked}
 
 
 def _of_array(file: str, part: Part) -> Facts:
@@ -60,8 +60,11 @@ def _of_array(file: str, part: Part) -> Facts:
 
     pictures = np.asarray(frames(file, part.number or 1))
     facts = {"frames": len(pictures), "height": pictures.shape[1], "width": pictures.shape[2]}
-    looked = {**_brightness(list(pictures)), "frozen": _standing(map(_grey, pictures)) / max(1, len(pictures))}
-    return {**facts, "duration": len(pictures) / _RATE, "rate": _RATE, **looked, "content": content(pictures)}
+    measures = {
+        **_brightness(list(pictures)),
+        "frozen": _longest_still_run(map(_grey, pictures)) / max(1, len(pictures)),
+    }
+    return {**facts, "duration": len(pictures) / _RATE, "rate": _RATE, **measures, "content": content_hash(pictures)}
 
 
 def _part(file: str, part: Part, length: float, times: np.ndarray, keys: np.ndarray, facts: Facts) -> Facts:
@@ -81,8 +84,8 @@ def _part(file: str, part: Part, length: float, times: np.ndarray, keys: np.ndar
     }
 
 
-def _container(file: str) -> tuple[np.ndarray, np.ndarray, Facts]:
-    """Times of all frames and of the key frames (seconds from the first), and what else the container says."""
+def _packet_times(file: str) -> tuple[np.ndarray, np.ndarray, Facts]:
+    """Times of all frames and of the key frames (seconds from the first), and facts about the sound track."""
     from eavdash.data.video.decoding import open_video
 
     stamps: list[tuple[float, bool]] = []
@@ -109,14 +112,14 @@ def _container(file: str) -> tuple[np.ndarray, np.ndarray, Facts]:
 
 
 def _pictures(file: str, wanted: list[float], keys: list[float]) -> Facts:
-    """What some pictures of a stretch look like, and how much of it stands still."""
+    """Measure brightness and rotation of some pictures of a segment, and the frozen share of it."""
     from eavdash.data.video.decoding import open_video, shown_frames
 
     chosen: list[Any] = []
     if len(keys) >= _ENOUGH:
-        places = sorted({min(range(len(keys)), key=lambda n, t=t: abs(keys[n] - t)) for t in wanted})  # type: ignore[misc]
+        positions = sorted({min(range(len(keys)), key=lambda n, t=t: abs(keys[n] - t)) for t in wanted})  # type: ignore[misc]
         with open_video(file) as (container, stream):
-            chosen = list(_at_keys(container, stream, [keys[n] for n in places]))
+            chosen = list(_key_pictures(container, stream, [keys[n] for n in positions]))
     if len(chosen) < min(_ENOUGH, len(wanted)):
         chosen = [frame for frame, _ in shown_frames(file, wanted)]
     if not chosen:
@@ -127,14 +130,14 @@ def _pictures(file: str, wanted: list[float], keys: list[float]) -> Facts:
         return facts
     if not any(_same(_grey(a), _grey(b)) for a, b in pairwise(small)):
         return {**facts, "frozen": 0.0}
-    count = min(_MOST, max(2, round(_LOOKS * (wanted[-1] - wanted[0]))))
+    count = min(_MOST, max(2, round(_CHECKS_PER_SECOND * (wanted[-1] - wanted[0]))))
     times = [float(t) for t in np.linspace(wanted[0], wanted[-1], count)]
-    shown = (_grey(_small(frame)) for frame, places in shown_frames(file, times) for _ in places)
-    return {**facts, "frozen": _standing(shown) / count}
+    shown = (_grey(_small(frame)) for frame, positions in shown_frames(file, times) for _ in positions)
+    return {**facts, "frozen": _longest_still_run(shown) / count}
 
 
-def _at_keys(container: Any, stream: Any, times: list[float]) -> Iterator[Any]:
-    stream.codec_context.thread_count = 1  # several would wait for frames that nobody wants
+def _key_pictures(container: Any, stream: Any, times: list[float]) -> Iterator[Any]:
+    stream.codec_context.thread_count = 1  # several threads would decode frames that are not needed
     stream.codec_context.skip_frame = "NONKEY"
     origin = stream.start_time or 0
     for time in times:
@@ -157,7 +160,7 @@ def _same(a: np.ndarray, b: np.ndarray) -> bool:
     return float(np.abs(a - b).max()) < SAME
 
 
-def _standing(pictures: Iterable[np.ndarray]) -> int:
+def _longest_still_run(pictures: Iterable[np.ndarray]) -> int:
     """The length of the longest run of grey pictures that are the same as its first."""
     longest = length = 0
     first: np.ndarray | None = None

@@ -1,8 +1,8 @@
-"""The process that measures: ``python -m eavdash.health.measures.worker``.
+"""The measuring process: ``python -m eavdash.health.measures.worker``.
 
-In: one JSON line per look on standard input: column, file, parts, and the seconds it may take. Out: one JSON line each.
-A decoder that brings the process down brings down nothing else, and one that never ends is ended by an alarm, also when
-nobody listens any more. It stops when its input does.
+In: one JSON line per request on standard input: column, file, parts, and the time limit in seconds. Out: one JSON line
+each. A decoder's crash ends only this process, and an endless decoder is ended by an alarm, even if the scan has ended.
+The process ends when its input closes.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from eavdash.health.measures.base import MeasureRequest, Part
 from eavdash.health.measures.measure import measure_file
 
 
-def request(what: MeasureRequest, limit: float) -> str:
-    """The line that asks for a look."""
-    parts = [[p.number, p.start, p.stop] for p in what.parts]
-    return json.dumps({"column": what.column, "file": what.file, "parts": parts, "limit": limit})
+def encode_request(request: MeasureRequest, limit: float) -> str:
+    """Encode a request as a line."""
+    parts = [[p.number, p.start, p.stop] for p in request.parts]
+    return json.dumps({"column": request.column, "file": request.file, "parts": parts, "limit": limit})
 
 
-def serve(requests: TextIO, answers: TextIO) -> None:
-    """Answer every line of ``requests``."""
-    for line in requests:
-        asked: dict[str, Any] = json.loads(line)
-        signal.setitimer(signal.ITIMER_REAL, asked["limit"])
+def serve(lines: TextIO, answers: TextIO) -> None:
+    """Answer every line of ``lines``."""
+    for line in lines:
+        request: dict[str, Any] = json.loads(line)
+        signal.setitimer(signal.ITIMER_REAL, request["limit"])
         answer = measure_file(
-            MeasureRequest(asked["column"], asked["file"], tuple(Part(*part) for part in asked["parts"]))
+            MeasureRequest(request["column"], request["file"], tuple(Part(*part) for part in request["parts"]))
         )
         signal.setitimer(signal.ITIMER_REAL, 0)
         answers.write(json.dumps(answer) + "\n")
@@ -37,13 +37,13 @@ def serve(requests: TextIO, answers: TextIO) -> None:
 
 
 def main() -> None:
-    """Keep standard output for the answers: whatever a decoder prints goes nowhere."""
+    """Reserve standard output for the answers; the output of decoders is discarded."""
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the scan decides when to stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the scan handles Ctrl-C
     try:
         serve(sys.stdin, answers)
     except BrokenPipeError:

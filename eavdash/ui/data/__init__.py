@@ -1,1 +1,1 @@
-"""What the pages of the section ``data`` share."""
+"""Widgets of the pages in the section ``data``."""

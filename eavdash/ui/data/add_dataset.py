@@ -1,7 +1,7 @@
-"""The form for a new dataset: checked first, with one trial read and shown, and only then put into the list.
+"""The form that adds a dataset to the list, after a check that reads and shows one trial.
 
-In: a name, and a path on the server or a small trial table with the folder that its paths start from. Out: an entry of
-``eavdash.store.datasets``. Nothing is written before the button "Add"; what is wrong is said in one sentence.
+In: a name, and a path on the server or an uploaded trial table with the base folder of its paths. Out: an entry of
+``eavdash.store.datasets``. Nothing is written before the button "Add"; each error is one sentence.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import streamlit as st
 
 from eavdash.errors import EavdashError
 from eavdash.store import datasets
-from eavdash.ui import actions, parts, theme
-from eavdash.ui.data.candidate import NO_FILE, PICTURE, UPLOAD_LIMIT, Candidate, Wish, check
+from eavdash.ui import actions, theme, widgets
+from eavdash.ui.data.candidate import NO_FILE, PICTURE, UPLOAD_LIMIT, Candidate, DatasetForm, check
 from eavdash.ui.figures import health as figures
 
 PAGE = "data_health_new"
@@ -24,46 +24,46 @@ PROBLEMS_SHOWN = 5
 
 
 def form(root: Path, path_key: str) -> None:
-    """The form and the list's end: what to add, what was found, and what to remove.
+    """Show the form, the outcome of the check, and the removal of datasets.
 
-    ``path_key``: the key of the page's dataset field, which an added dataset is written to.
+    ``path_key``: the key of the page's dataset field, which selects an added dataset.
     """
-    st.caption("A dataset in the list can be chosen by its name on every page. Its recordings stay where they are.")
-    wish = _wish()
+    st.caption("Datasets in the list can be selected by name on every page. Recordings are not copied.")
+    entries = _read_form()
     buttons = st.container(horizontal=True)
     if buttons.button("Check it", key=f"{PAGE}_check"):
         with st.spinner("Reading the table and the first trial"):
             try:
-                st.session_state[f"{PAGE}_outcome"] = (wish, check(root, wish))
+                st.session_state[f"{PAGE}_outcome"] = (entries, check(root, entries))
             except EavdashError as error:
-                st.session_state[f"{PAGE}_outcome"] = (wish, str(error))
+                st.session_state[f"{PAGE}_outcome"] = (entries, str(error))
     checked, outcome = st.session_state.get(f"{PAGE}_outcome", (None, None))
-    ready = checked == wish and isinstance(outcome, Candidate)
+    ready = checked == entries and isinstance(outcome, Candidate)
     buttons.button(
         "Add",
         type="primary" if ready else "secondary",
         disabled=not ready,
-        help=None if ready else "Possible once the entries have been checked.",
-        on_click=_accept,
+        help=None if ready else "Check the entries first.",
+        on_click=_add,
         args=(root, outcome, path_key),
         key=f"{PAGE}_add",
     )
-    if checked == wish and isinstance(outcome, str):
-        st.error(parts.plain(outcome))
+    if checked == entries and isinstance(outcome, str):
+        st.error(widgets.escape_markdown(outcome))
     elif ready:
-        _found(outcome)
-    elif checked is not None and begun():
+        _show_candidate(outcome)
+    elif checked is not None and has_input():
         st.caption("The entries have changed since they were checked.")
-    _removal(root)
+    _removal_form(root)
 
 
-def begun() -> bool:
-    """Whether something has been entered."""
+def has_input() -> bool:
+    """Return True if a field of the form has a value."""
     return any(st.session_state.get(f"{PAGE}_{field}") for field in ("name", "path", "base"))
 
 
-def _wish() -> Wish:
-    """The form's fields."""
+def _read_form() -> DatasetForm:
+    """Show the form's fields and return their values."""
     left, right = st.columns(2)
     name = left.text_input("Name", placeholder="Pilot in room 3", key=f"{PAGE}_name").strip()
     source = right.radio("Recordings", (SERVER, UPLOAD), horizontal=True, key=f"{PAGE}_source")
@@ -71,13 +71,13 @@ def _wish() -> Wish:
         path = st.text_input(
             "Folder or trial table",
             placeholder="/data/EAV",
-            help="A dataset's folder at any level, or a table with the columns subject, trial, label and at least one "
+            help="A dataset folder at any level, or a table with the columns subject, trial, label and at least one "
             "of eeg, audio, video.",
             key=f"{PAGE}_path",
         )
-        return Wish(name, path=path.strip())
+        return DatasetForm(name, path=path.strip())
     left, right = st.columns(2)
-    # A new key empties the field, which has no other way to be emptied.
+    # Only a new key clears this field.
     uploaded = left.file_uploader(
         "Trial table (.csv or .parquet)",
         type=["csv", "parquet"],
@@ -85,92 +85,91 @@ def _wish() -> Wish:
         key=f"{PAGE}_upload_{st.session_state.get(f'{PAGE}_round', 0)}",
     )
     base = right.text_input(
-        "Folder on the server that its paths start from",
+        "Base folder of its relative paths, on the server",
         placeholder="/data/pilot",
-        help="Only for paths that are relative: the table names recordings that lie on the server.",
+        help="Only for relative paths. The recordings themselves must be on the server.",
         key=f"{PAGE}_base",
     )
     if uploaded is None:
-        return Wish(name, file=NO_FILE, base=base.strip())
+        return DatasetForm(name, file=NO_FILE, base=base.strip())
     content = uploaded.getvalue() if uploaded.size <= UPLOAD_LIMIT * 2**20 else b""
-    return Wish(name, "", uploaded.name, content, uploaded.size, base.strip())
+    return DatasetForm(name, "", uploaded.name, content, uploaded.size, base.strip())
 
 
-def _found(candidate: Candidate) -> None:
-    """What the check found: counts, problems and the first trial."""
+def _show_candidate(candidate: Candidate) -> None:
+    """Show the outcome of the check: counts, problems and the first trial."""
     counts, problems = candidate.counts, candidate.problems
+    classes = widgets.escape_markdown(", ".join(candidate.classes))
     st.success(
-        f"{theme.counted(int(counts['Trials'].sum()), 'trial')} of {theme.counted(len(counts), 'subject')} in "
-        f"{len(candidate.classes)} classes ({parts.plain(', '.join(candidate.classes))}): this can be added."
+        f"{theme.plural(int(counts['Trials'].sum()), 'trial')} of {theme.plural(len(counts), 'subject')} in "
+        f"{len(candidate.classes)} classes ({classes}): this dataset can be added."
     )
     if problems:
         are = "is" if len(problems) == 1 else "are"
         first = f" (the first {PROBLEMS_SHOWN})" if len(problems) > PROBLEMS_SHOWN else ""
-        st.warning(f"{theme.counted(len(problems), 'subject')} {are} left out of studies, for what is wrong{first}:")
-        parts.bullet(problems[:PROBLEMS_SHOWN])
+        st.warning(f"{theme.plural(len(problems), 'subject')} {are} left out of studies because of problems{first}:")
+        widgets.bullet_list(problems[:PROBLEMS_SHOWN])
     st.dataframe(counts, hide_index=True, key=f"{PAGE}_counts", height="content" if len(counts) < 6 else 220)
     preview = candidate.preview
-    st.markdown(
-        f"First trial read: subject {parts.plain(preview.subject)}, trial {parts.plain(preview.trial)} "
-        f"({parts.plain(preview.label)})"
-    )
+    first_trial = f"subject {preview.subject}, trial {preview.trial} ({preview.label})"
+    st.markdown(f"First trial: {widgets.escape_markdown(first_trial)}")
     vision, audio, eeg = st.columns(3)
     with vision:
         if candidate.picture is not None and preview.vision:
             st.image(candidate.picture, width=PICTURE)
-            st.caption(figures.video_words(preview.vision))
+            st.caption(figures.video_summary(preview.vision))
         else:
-            _absent("vision", preview.errors)
+            _show_missing("vision", preview.errors)
     with audio:
         if sound := preview.audio:
             figure = figures.small_wave(sound.low, sound.high)
-            parts.chart(figure, f"{PAGE}_wave", "Envelope of the first trial's sound.")
-            own = preview.notes.get("audio", "")
-            st.caption(f"Sound, {sound.duration:.1f} s" + (f" ({own})" if own else ""))
+            widgets.chart(figure, f"{PAGE}_wave", "Waveform envelope of the first trial's audio.")
+            note = preview.notes.get("audio", "")
+            st.caption(f"Audio, {sound.duration:.1f} s" + (f" ({note})" if note else ""))
         else:
-            _absent("audio", preview.errors)
+            _show_missing("audio", preview.errors)
     with eeg:
         if signal := preview.eeg:
-            parts.chart(figures.small_eeg(signal.microvolt), f"{PAGE}_eeg", "Some EEG channels of the first trial.")
+            widgets.chart(figures.small_eeg(signal.microvolt), f"{PAGE}_eeg", "Some EEG channels of the first trial.")
             st.caption(f"EEG, {len(signal.channels)} channels, {signal.duration:.1f} s")
         else:
-            _absent("eeg", preview.errors)
+            _show_missing("eeg", preview.errors)
 
 
-def _absent(modality: str, errors: Mapping[str, str]) -> None:
-    """In the place of a modality that the first trial does not have, or that cannot be read."""
+def _show_missing(modality: str, errors: Mapping[str, str]) -> None:
+    """Show why the first trial has no preview of a modality."""
     if error := errors.get(modality):
-        st.error(parts.plain(error))
+        st.error(widgets.escape_markdown(error))
     else:
         st.caption(f"{theme.label(modality)}: not recorded in this trial")
 
 
-def _accept(root: Path, candidate: Candidate, path_key: str) -> None:
-    """Callback of "Add": keep what was checked, choose it on the page, and empty the form."""
-    wish = candidate.wish
+def _add(root: Path, candidate: Candidate, path_key: str) -> None:
+    """Add the checked dataset to the list, select it on the page, and clear the form."""
+    entries = candidate.form
     try:
-        datasets.check_name(root, wish.name)
-        path: str | Path = wish.path
+        datasets.check_name(root, entries.name)
+        path: str | Path = entries.path
         if candidate.text:
-            path = datasets.save_table(root, wish.name, candidate.text, "")
-        made = datasets.add(root, wish.name, path)
+            path = datasets.save_table(root, entries.name, candidate.text, "")
+        added = datasets.add(root, entries.name, path)
     except EavdashError as error:
         st.session_state[actions.MESSAGE] = ("error", str(error))
         return
-    fresh: Mapping[str, Any] = {f"{PAGE}_name": "", f"{PAGE}_path": "", f"{PAGE}_base": "", path_key: made.path}
+    fresh: Mapping[str, Any] = {f"{PAGE}_name": "", f"{PAGE}_path": "", f"{PAGE}_base": "", path_key: added.path}
     for key, value in fresh.items():
         st.session_state[key] = value
     st.session_state[f"{PAGE}_round"] = st.session_state.get(f"{PAGE}_round", 0) + 1
     st.session_state.pop(f"{PAGE}_outcome", None)
     st.session_state[f"{PAGE}_open"] = False
-    st.session_state[actions.MESSAGE] = ("added", f"{made.name} is in the list of datasets.")
+    st.session_state[actions.MESSAGE] = ("added", f"{added.name} is in the list of datasets.")
 
 
-def _removal(root: Path) -> None:
-    """The way out of the list."""
+def _removal_form(root: Path) -> None:
+    """Show the form that removes a dataset from the list."""
     try:
         names = [d.name for d in datasets.list_datasets(root)]
-    except EavdashError:  # the field for the dataset has said what is wrong
+    except EavdashError:  # reported by the dataset field
         return
     if not names:
         return
@@ -182,7 +181,7 @@ def _removal(root: Path) -> None:
     right.button(
         "Remove",
         disabled=name is None,
-        help="Recordings are not touched.",
+        help="The recordings stay unchanged.",
         on_click=_remove,
         args=(root, name),
         key=f"{PAGE}_remove",
@@ -191,7 +190,7 @@ def _removal(root: Path) -> None:
 
 
 def _remove(root: Path, name: str) -> None:
-    """Callback of "Remove"."""
+    """Remove a dataset from the list."""
     try:
         datasets.remove(root, name)
     except EavdashError as error:
@@ -200,5 +199,5 @@ def _remove(root: Path, name: str) -> None:
     st.session_state[f"{PAGE}_remove_name"] = None
     st.session_state[actions.MESSAGE] = (
         "removed",
-        f"{name} was taken out of the list; its recordings were not touched.",
+        f"{name} was removed from the list; its recordings are unchanged.",
     )

@@ -1,8 +1,7 @@
-"""A dataset that somebody wants to add: everything that is looked at before it is accepted.
+"""The checks of a dataset before it is added to the list.
 
-In: what the form says (:class:`Wish`). Out: a :class:`Candidate` with its counts and its first trial read, or one
-sentence that says what is wrong. Nothing is written but an uploaded table into a temporary folder that is gone
-afterwards.
+In: the entries of the form (:class:`DatasetForm`). Out: a :class:`Candidate` with counts and a preview of the first
+trial, or an error. Only an uploaded table is written, to a temporary folder that is removed afterwards.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from eavdash.errors import EavdashError, TableError, UsageError
 from eavdash.store import datasets
 from eavdash.studies.overview import size
 from eavdash.ui import theme
-from eavdash.ui.figures.data import fullest
+from eavdash.ui.figures.data import most_complete
 
 if TYPE_CHECKING:
     from eavdash.data.preview import TrialPreview
@@ -33,8 +32,8 @@ PICTURE = 160  # pixels, the side of the first trial's picture
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What the form says: a name, and either a path, or an uploaded file with the folder that its paths start from."""
+class DatasetForm:
+    """The form's entries: a name, and either a path or an uploaded file with the base folder of its paths."""
 
     name: str
     path: str = ""
@@ -46,9 +45,9 @@ class Wish:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A dataset that may be added. ``text``: an uploaded table with absolute paths; empty where there is a path."""
+    """A dataset that can be added. ``text``: an uploaded table with absolute paths; empty for a path."""
 
-    wish: Wish
+    form: DatasetForm
     text: str
     kind: str
     counts: pd.DataFrame
@@ -58,80 +57,78 @@ class Candidate:
     picture: np.ndarray | None  # (height, width, 3) uint8
 
 
-def check(root: Path, wish: Wish) -> Candidate:
-    """Everything that is looked at before a dataset is accepted; nothing is written under ``root``.
+def check(root: Path, form: DatasetForm) -> Candidate:
+    """Check a dataset before it is added; nothing is written under ``root``.
 
     Raises:
-        EavdashError: the name, the path, the table or the first trial cannot be used; one sentence says why.
+        EavdashError: the name, the path, the table or the first trial cannot be used.
     """
     from eavdash.data.preview import trial_preview
 
-    datasets.check_name(root, wish.name)
-    text, table = _named(root, wish) if not wish.file else _uploaded(wish)
+    datasets.check_name(root, form.name)
+    text, table = _from_path(root, form) if not form.file else _from_upload(form)
     usable = table.frame[~table.frame["subject"].isin(list(table.problems))]
     if usable.empty:
-        raise TableError(next(iter(table.problems.values()), f"{table.root}: there is no trial in it."))
-    row = usable.to_dict("records")[fullest(usable)]
+        raise TableError(next(iter(table.problems.values()), f"{table.root}: this dataset has no trials."))
+    row = usable.to_dict("records")[most_complete(usable)]
     preview = trial_preview({str(k): v for k, v in row.items()}, preset("quick"))
     if not (preview.vision or preview.audio or preview.eeg):
-        raise TableError(
-            next(iter(preview.errors.values()), f"{wish.path or wish.file}: no trial of it has a recording.")
-        )
+        raise TableError(next(iter(preview.errors.values()), f"{form.path or form.file}: no trial has a recording."))
     picture = _picture(preview)
     return Candidate(
-        wish, text, table.kind, _counts(table), table.classes, tuple(table.problems.values()), preview, picture
+        form, text, table.kind, _counts(table), table.classes, tuple(table.problems.values()), preview, picture
     )
 
 
-def _named(root: Path, wish: Wish) -> tuple[str, TrialTable]:
+def _from_path(root: Path, form: DatasetForm) -> tuple[str, TrialTable]:
     from eavdash.data.table import open_table
 
-    if not wish.path:
+    if not form.path:
         raise UsageError.at(
-            "dataset", expected="a folder or a trial table", found="none", remedy="type its path on the server"
+            "dataset", expected="a folder or a trial table", found="none", remedy="enter its path on the server"
         )
-    datasets.check_path(root, wish.path)
-    return "", open_table(wish.path)
+    datasets.check_path(root, form.path)
+    return "", open_table(form.path)
 
 
-def _uploaded(wish: Wish) -> tuple[str, TrialTable]:
-    """The uploaded table with absolute paths as CSV, and opened; read in a temporary folder that is gone afterwards."""
+def _from_upload(form: DatasetForm) -> tuple[str, TrialTable]:
+    """Return the uploaded table with absolute paths as CSV, and opened as a trial table."""
     from eavdash.data.formats.tablefile import read_table
     from eavdash.data.table import open_table
 
-    if wish.size > UPLOAD_LIMIT * 2**20:
+    if form.size > UPLOAD_LIMIT * 2**20:
         raise UsageError.at(
-            wish.file,
+            form.file,
             expected=f"a table of at most {UPLOAD_LIMIT} MB",
-            found=size(wish.size),
-            remedy="copy it to the server and name its path",
+            found=size(form.size),
+            remedy="copy it to the server and enter its path",
         )
-    suffix = Path(wish.file).suffix.lower()
+    suffix = Path(form.file).suffix.lower()
     if suffix not in (".csv", ".parquet"):
-        found = "no file" if wish.file == NO_FILE else wish.file
+        found = "no file" if form.file == NO_FILE else form.file
         raise UsageError.at(
             "trial table",
             expected="a .csv or .parquet file",
             found=found,
-            remedy=f"choose one of at most {UPLOAD_LIMIT} MB",
+            remedy=f"choose a file of at most {UPLOAD_LIMIT} MB",
         )
     with tempfile.TemporaryDirectory() as folder:
-        sent, made = Path(folder, f"sent{suffix}"), Path(folder, "trials.csv")
+        uploaded, table = Path(folder, f"sent{suffix}"), Path(folder, "trials.csv")
         try:
-            sent.write_bytes(wish.content)
-            frame = read_table(sent)
-            text = datasets.absolute_paths(frame.to_csv(index=False, lineterminator="\n"), wish.base)
-            made.write_text(text, encoding="utf-8", newline="")
-            return text, open_table(made)
+            uploaded.write_bytes(form.content)
+            frame = read_table(uploaded)
+            text = datasets.absolute_paths(frame.to_csv(index=False, lineterminator="\n"), form.base)
+            table.write_text(text, encoding="utf-8", newline="")
+            return text, open_table(table)
         except TableError as error:
-            # The user knows the file by the name it was sent under.
-            raise TableError(str(error).replace(str(sent), wish.file).replace(str(made), wish.file)) from error
+            # The user knows the file by its own name, not by the temporary one.
+            raise TableError(str(error).replace(str(uploaded), form.file).replace(str(table), form.file)) from error
 
 
 def _counts(table: TrialTable) -> pd.DataFrame:
-    """Per subject, its trials and how many of them have each modality, and whether it can be used."""
-    there = table.frame[list(COLUMN.values())] != ""
-    by = there.groupby(table.frame["subject"]).sum().reindex(list(table.subjects))
+    """Count the trials per subject and those with each modality, and mark subjects that can be used."""
+    recorded = table.frame[list(COLUMN.values())] != ""
+    by = recorded.groupby(table.frame["subject"]).sum().reindex(list(table.subjects))
     counts = pd.DataFrame({"Subject": by.index, "Trials": table.frame["subject"].value_counts()[by.index].to_numpy()})
     for modality, column in COLUMN.items():
         counts[theme.label(modality)] = by[column].to_numpy()
@@ -140,7 +137,7 @@ def _counts(table: TrialTable) -> pd.DataFrame:
 
 
 def _picture(preview: TrialPreview) -> np.ndarray | None:
-    """A picture from the middle of the first trial's video."""
+    """Return the middle frame of the first trial's video, or None."""
     from eavdash.data.video.reading import read_frames
 
     if preview.vision is None:

@@ -1,4 +1,4 @@
-"""The faces of one subject on a sheet, on request: what the vision encoder would be given.
+"""A contact sheet of one subject's faces, as the vision encoder sees them.
 
 In: a dataset and its trial table. Out: widgets (keys ``data_health_sheet_*``).
 """
@@ -11,7 +11,7 @@ import streamlit as st
 
 from eavdash.config.convert import from_dict
 from eavdash.config.presets import preset
-from eavdash.ui import cached_data, parts
+from eavdash.ui import cached_data, widgets
 from eavdash.ui.figures import health_tables as tables
 
 if TYPE_CHECKING:
@@ -22,27 +22,27 @@ PAGE = "data_health"
 
 
 def contact_sheet(path: str, table: TrialTable) -> None:
-    """The faces of one subject's trials on a sheet, on request."""
+    """Show the faces of one subject's trials, on request."""
     with_video = [s for s in table.subjects if (table.frame["video"][table.frame["subject"] == s] != "").any()]
     if not with_video:
         return
     st.subheader("Faces", anchor=False)
     left, right = st.columns([3, 1], vertical_alignment="bottom")
-    subject = left.selectbox("Subject", with_video, key=f"{PAGE}_sheet_subject", format_func=tables.written)
+    subject = left.selectbox("Subject", with_video, key=f"{PAGE}_sheet_subject", format_func=tables.displayable)
     right.button("Show the faces", key=f"{PAGE}_sheet_go", on_click=_ask_for_sheet, args=(path,), width="stretch")
     if st.session_state.get(f"{PAGE}_sheet") != (path, subject):
-        st.caption("What the vision encoder would be given of each trial: cropped around the face that was found.")
+        st.caption("The vision encoder's input for each trial: frames cropped around the detected face.")
         return
-    study = parts.current_study()
-    with parts.shown_errors():
+    study = widgets.current_study()
+    with widgets.show_errors():
         config = from_dict(study.study()["config"]) if study else preset("quick")
         sheet = cached_data.contact_sheet(path, subject, config)
     st.image(sheet)
     st.caption(
-        "One crop per trial, with the share of its frames in which a face was found; grey: nothing could be read."
+        "One crop per trial, with the share of its frames in which a face was detected; grey: the video cannot be read."
     )
 
 
 def _ask_for_sheet(path: str) -> None:
-    """Callback: the faces of the subject that is chosen are wanted."""
+    """Request the contact sheet of the selected subject."""
     st.session_state[f"{PAGE}_sheet"] = (path, st.session_state[f"{PAGE}_sheet_subject"])

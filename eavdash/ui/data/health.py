@@ -1,7 +1,7 @@
-"""The parts of the health page: the scan with its progress, the answer and exports, findings, outlook, faces.
+"""The sections of the health page: the scan with its progress, summary and exports, findings, folds.
 
-In: a dataset's path and its ``eavdash.health.HealthReport``. What is computed comes from the ``cached_*`` modules;
-what is drawn, from ``eavdash.ui.figures.health``.
+In: a dataset's path and its ``eavdash.health.HealthReport``, from the ``cached_*`` modules. Figures come from
+``eavdash.ui.figures.health``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import streamlit as st
 from eavdash.config.choices import MODALITIES
 from eavdash.errors import EavdashError
 from eavdash.store import checkpoints_root, datasets
-from eavdash.ui import cached_data, parts, theme
+from eavdash.ui import cached_data, theme, widgets
 from eavdash.ui.data import add_dataset
 from eavdash.ui.figures import health as figures
 from eavdash.ui.figures import health_tables as tables
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 PAGE = "data_health"
 PINNED = {"Subject": st.column_config.Column(pinned=True)}  # stays in view on a phone
-FINDINGS_SHOWN = 10  # spelled out; all of them are in the table below
-BLINK = 0.2  # seconds between two steps of the progress bar: the browser is told often enough, and not too often
+FINDINGS_SHOWN = 10  # shown as text; the table below has all of them
+PROGRESS_INTERVAL = 0.2  # seconds between two updates of the progress bar
 
 
 class _ManyFilesError(Exception):
-    """Ends a scan that nobody has asked for."""
+    """Ends a long scan that the user has not confirmed."""
 
     def __init__(self, done: int, of: int) -> None:
         super().__init__(f"{done} of {of} files are known")
@@ -38,20 +38,20 @@ class _ManyFilesError(Exception):
 
 
 def datasets_panel(path: str) -> None:
-    """The list of datasets and the form for a new one, folded away; open while there is neither a list nor a ``path``.
+    """Show the form that edits the list of datasets, in an expander that opens if there is no dataset yet.
 
-    What the page opened by itself it folds away again once a dataset is named, unless the form has been begun.
+    An expander that the page opened closes again once a dataset is selected, unless the form has entries.
     """
     root = checkpoints_root()
     try:
         listed = bool(datasets.list_datasets(root))
     except EavdashError:
-        listed = True  # the field for the dataset has said what is wrong
+        listed = True  # the dataset field reports the error
     key, itself = f"{add_dataset.PAGE}_open", f"{add_dataset.PAGE}_opened_itself"
     if key not in st.session_state:
         st.session_state[key] = st.session_state[itself] = not listed and not path
     if path and st.session_state.get(itself):
-        st.session_state[key] = add_dataset.begun()
+        st.session_state[key] = add_dataset.has_input()
         st.session_state[itself] = False
     panel = st.expander("Add or remove a dataset", key=key, on_change="rerun")
     if panel.open:
@@ -59,42 +59,42 @@ def datasets_panel(path: str) -> None:
             add_dataset.form(root, f"{PAGE}_path")
 
 
-def scanned(path: str) -> HealthReport:
-    """The report of a dataset, with a progress bar while its files are looked at.
+def scan_with_progress(path: str) -> HealthReport:
+    """Return the report of a dataset, with a progress bar while its files are scanned.
 
-    Where more than ``parts.CHECK_AT_ONCE`` files would have to be opened (those known from an earlier scan are not),
-    that is asked for first. Such a scan can be stopped; what it has seen is kept, and the next one goes on there.
+    A scan that would open more than ``widgets.CHECK_AT_ONCE`` new files needs a confirmation. It can be stopped; the
+    scanned files are kept, and the next scan resumes there.
     """
-    if (there := cached_data.health_there(path)) is not None:
-        return there
+    if (cached := cached_data.cached_health_report(path)) is not None:
+        return cached
     go, seen = f"{PAGE}_go {path}", f"{PAGE}_seen {path}"
-    # Two places with one element each, and one button for start and stop: nothing lingers beside what has replaced it.
+    # Two fixed containers, and one button for start and stop: no stale element stays beside a new one.
     above, below = st.empty(), st.empty()
-    bar = above.progress(0.0, "Looking at the recordings")
+    bar = above.progress(0.0, "Checking the recordings")
     if st.session_state.get(go):
-        below.button("Stop", key=f"{PAGE}_start", on_click=_want, args=(go, False))
-    told = 0.0
+        below.button("Stop", key=f"{PAGE}_start", on_click=_set_requested, args=(go, False))
+    updated = 0.0
 
     def progress(done: int, of: int) -> None:
-        nonlocal told
-        if not told and not st.session_state.get(go) and of - done > parts.CHECK_AT_ONCE:
+        nonlocal updated
+        if not updated and not st.session_state.get(go) and of - done > widgets.CHECK_AT_ONCE:
             raise _ManyFilesError(done, of)
-        if told and done < of and time.monotonic() - told < BLINK:
+        if updated and done < of and time.monotonic() - updated < PROGRESS_INTERVAL:
             return
-        told = time.monotonic()
+        updated = time.monotonic()
         st.session_state[seen] = True
-        text = f"Looking at the recordings: {done:,} of {of:,} files" if done < of else "Comparing the recordings"
+        text = f"Checking the recordings: {done:,} of {of:,} files" if done < of else "Comparing the recordings"
         bar.progress(done / max(1, of), text)
 
     try:
-        report = cached_data.health(path, progress)
+        report = cached_data.health_report(path, progress)
     except _ManyFilesError as many:
         if st.session_state.get(seen):
-            above.info(f"The check was stopped: {many.done:,} of {many.of:,} files are known. It goes on from there.")
+            above.info(f"The check was stopped: {many.done:,} of {many.of:,} files are checked. It resumes from there.")
         else:
-            above.info(f"{many.of:,} files: opening every one takes some minutes the first time.")
-        label = "Go on" if st.session_state.get(seen) else "Check them"
-        below.button(label, type="primary", key=f"{PAGE}_start", on_click=_want, args=(go, True))
+            above.info(f"{many.of:,} files: the first check takes a few minutes.")
+        label = "Continue" if st.session_state.get(seen) else "Check them"
+        below.button(label, type="primary", key=f"{PAGE}_start", on_click=_set_requested, args=(go, True))
         st.stop()
     above.empty()
     below.empty()
@@ -102,21 +102,21 @@ def scanned(path: str) -> HealthReport:
     return report
 
 
-def answer(path: str, report: HealthReport) -> None:
-    """Whether the dataset can be used, what that rests on, and the report as files."""
+def summary(path: str, report: HealthReport) -> None:
+    """Show whether the dataset can be used, the number of checked files, and the downloads of the report."""
     count = tables.severities(report.findings)
-    text = tables.verdict(report) + (f" {count.capitalize()}." if count else "")
-    worst = {f.severity for f in report.findings}
-    show = st.error if "error" in worst else st.warning if "warning" in worst else st.success
+    text = tables.summary_sentence(report) + (f" {count.capitalize()}." if count else "")
+    severities = {f.severity for f in report.findings}
+    show = st.error if "error" in severities else st.warning if "warning" in severities else st.success
     show(text)
-    looked = f"{theme.counted(report.scanned, 'file')} looked at now"
-    known = f"{report.reused:,} unchanged since an earlier check"
-    st.caption(f"{theme.counted(len(report.recordings), 'recording')}; {looked}, {known}.")
+    scanned = f"{theme.plural(report.scanned, 'file')} checked now"
+    reused = f"{report.reused:,} unchanged since an earlier check"
+    st.caption(f"{theme.plural(len(report.recordings), 'recording')}; {scanned}, {reused}.")
     with st.container(horizontal=True):
         st.button(
             "Check again",
-            help="Only files that have changed are opened.",
-            on_click=cached_data.forget_health,
+            help="Only changed files are opened.",
+            on_click=cached_data.forget_health_report,
             args=(path,),
             key=f"{PAGE}_again",
         )
@@ -125,7 +125,7 @@ def answer(path: str, report: HealthReport) -> None:
             ("Recordings (CSV)", tables.recordings_csv, "recordings.csv", "text/csv"),
             ("Whole report (JSON)", tables.report_json, "health.json", "application/json"),
         ):
-            # Made when it is clicked: the table of a full-size dataset is some megabytes.
+            # Made on click: the table of a full-size dataset has several megabytes.
             st.download_button(
                 name,
                 lambda make=make: make(report),
@@ -137,16 +137,16 @@ def answer(path: str, report: HealthReport) -> None:
 
 
 def findings(found: Sequence[Finding]) -> None:
-    """The findings of the chosen severities, the first spelled out with their remedies, all of them as a table."""
+    """Show the findings of the selected severities: the first ones as text with remedies, all as a table."""
     st.subheader("Findings", anchor=False)
     if not found:
-        st.caption("Nothing was found.")
+        st.caption("No problems found.")
         return
     there = [s for s in tables.SEVERITIES if any(f.severity == s for f in found)]
-    names = {s: theme.counted(sum(f.severity == s for f in found), tables.SEVERITIES[s]).capitalize() for s in there}
+    names = {s: theme.plural(sum(f.severity == s for f in found), tables.SEVERITIES[s]).capitalize() for s in there}
     key = f"{PAGE}_severity"
     if st.session_state.get(f"{key}_of") != there:
-        # Another report: errors and warnings, or the notes where there is nothing else.
+        # A new report: select errors and warnings, or notes if there is nothing else.
         st.session_state[f"{key}_of"] = there
         st.session_state[key] = [s for s in there if s != "info"] or there
     chosen = st.pills(
@@ -160,11 +160,11 @@ def findings(found: Sequence[Finding]) -> None:
     rows = [f for f in found if f.severity in chosen]
     lines = []
     for f in rows[:FINDINGS_SHOWN]:
-        who = ", ".join(filter(None, [f.subject and f"subject {f.subject}", f.modality and theme.label(f.modality)]))
+        source = ", ".join(filter(None, [f.subject and f"subject {f.subject}", f.modality and theme.label(f.modality)]))
         badge = f":{tables.BADGES[f.severity]}-badge[{tables.SEVERITIES[f.severity]}]"
-        head = f"{badge} **{parts.plain(who)}:**" if who else badge
-        remedy = f"  \n  *{parts.plain(f.remedy)}*" if f.remedy else ""
-        lines.append(f"- {head} {parts.plain(f.message)}{remedy}")
+        head = f"{badge} **{widgets.escape_markdown(source)}:**" if source else badge
+        remedy = f"  \n  *{widgets.escape_markdown(f.remedy)}*" if f.remedy else ""
+        lines.append(f"- {head} {widgets.escape_markdown(f.message)}{remedy}")
     if lines:
         st.markdown("\n".join(lines))
     if len(rows) > FINDINGS_SHOWN:
@@ -173,53 +173,53 @@ def findings(found: Sequence[Finding]) -> None:
             panel.dataframe(tables.findings_table(rows), hide_index=True, key=f"{PAGE}_findings")
 
 
-def subjects(report: HealthReport) -> None:
-    """Subjects by modalities: what there is and what is missing."""
+def subject_counts(report: HealthReport) -> None:
+    """Show the usable and the missing recordings per subject and modality."""
     st.subheader("Subjects", anchor=False)
     table = tables.subject_table(report.table)
     st.dataframe(
-        tables.marked(table),
+        tables.highlight_gaps(table),
         hide_index=True,
         column_config=PINNED,
         key=f"{PAGE}_table",
         height="content" if len(table) < 12 else 440,
     )
     missing = any(str(c).endswith(" missing") for c in table)
-    gaps = "missing: trials that should have one and do not" if missing else "none that should be there is missing"
-    st.caption(f"Trials with a usable recording of each modality; {gaps}. Complete: trials with all of theirs.")
+    gaps = "missing: trials that lack an expected recording" if missing else "no expected recording is missing"
+    st.caption(f"Trials with a usable recording of each modality; {gaps}. Complete: trials with all recordings.")
 
 
-def overview(report: HealthReport) -> None:
-    """Label balance, durations, faces."""
+def distributions(report: HealthReport) -> None:
+    """Show label balance, durations and detected faces."""
     of = "Speaking trials" if report.kind == "eav" else "Trials"
     shown = [
         (f"{of} per label", f"{PAGE}_labels", f"{of} per label, stacked over subjects.")
         if not report.labels.empty
         else None,
-        ("Durations", f"{PAGE}_durations", "Middle duration per subject and modality, from shortest to longest.")
+        ("Durations", f"{PAGE}_durations", "Median duration per subject and modality, with minimum and maximum.")
         if report.recordings["duration"].notna().any()
         else None,
-        ("Faces found", f"{PAGE}_faces", "Share of the searched frames of each subject in which a face was found.")
+        ("Faces detected", f"{PAGE}_faces", "Share of each subject's checked frames in which a face was detected.")
         if (report.recordings["faces_looked"] > 0).any()
         else None,
     ]
-    made = {
+    draw = {
         f"{PAGE}_labels": lambda: figures.label_balance(report.labels),
         f"{PAGE}_durations": lambda: figures.durations(report.recordings),
         f"{PAGE}_faces": lambda: figures.faces(report.recordings),
     }
     drawn = [item for item in shown if item]
-    for place, (title, key, alt) in zip(st.columns(max(1, len(drawn))), drawn, strict=False):
-        with place:
+    for column, (title, key, alt) in zip(st.columns(max(1, len(drawn))), drawn, strict=False):
+        with column:
             st.subheader(title, anchor=False)
-            parts.chart(made[key](), key, alt)
+            widgets.chart(draw[key](), key, alt)
 
 
 def recordings(report: HealthReport) -> None:
-    """Every recording with its measures, a modality at a time."""
+    """Show every recording with its measures, one modality at a time."""
     if report.recordings.empty:
         return
-    panel = st.expander("Recordings and what was measured of them", key=f"{PAGE}_recordings_open", on_change="rerun")
+    panel = st.expander("Recordings and their measures", key=f"{PAGE}_recordings_open", on_change="rerun")
     if not panel.open:
         return
     with panel:
@@ -240,21 +240,21 @@ def recordings(report: HealthReport) -> None:
             index=None,
             placeholder="All",
             key=f"{PAGE}_recordings_subject",
-            format_func=tables.written,
+            format_func=tables.displayable,
         )
         table = tables.recordings_table(report.recordings, str(modality), subject or "")
         st.dataframe(table, hide_index=True, column_config=PINNED, key=f"{PAGE}_recordings")
-        st.caption(f"{theme.counted(len(table), 'recording')}. Measures are of the trial's stretch of the file.")
+        st.caption(f"{theme.plural(len(table), 'recording')}. Measures cover the trial's segment of the file.")
 
 
-def outlook(report: HealthReport) -> None:
-    """What each protocol would leave for train, validation and test."""
-    if report.outlook.empty:
+def protocol_folds(report: HealthReport) -> None:
+    """Show the trials for training, validation and test of each protocol."""
+    if report.split_preview.empty:
         return
-    st.subheader("What a protocol would leave", anchor=False)
-    st.dataframe(tables.outlook_table(report.outlook), hide_index=True, key=f"{PAGE}_outlook")
-    parts.bullet(tables.outlook_problems(report.outlook))
-    names = list(dict.fromkeys(report.outlook["protocol"][report.outlook["fold"] >= 0]))
+    st.subheader("Trials per protocol", anchor=False)
+    st.dataframe(tables.outlook_table(report.split_preview), hide_index=True, key=f"{PAGE}_outlook")
+    widgets.bullet_list(tables.outlook_problems(report.split_preview))
+    names = list(dict.fromkeys(report.split_preview["protocol"][report.split_preview["fold"] >= 0]))
     if not names:
         return
     panel = st.expander("Fold by fold", key=f"{PAGE}_folds_open", on_change="rerun")
@@ -263,9 +263,9 @@ def outlook(report: HealthReport) -> None:
             protocol = st.segmented_control(
                 "Protocol", names, default=names[0], required=True, key=f"{PAGE}_folds_protocol"
             )
-            st.dataframe(tables.folds_table(report.outlook, str(protocol)), hide_index=True, key=f"{PAGE}_folds")
+            st.dataframe(tables.folds_table(report.split_preview, str(protocol)), hide_index=True, key=f"{PAGE}_folds")
 
 
-def _want(key: str, wanted: bool) -> None:
-    """Callback: whether something is asked for."""
-    st.session_state[key] = wanted
+def _set_requested(key: str, requested: bool) -> None:
+    """Record whether the scan is requested."""
+    st.session_state[key] = requested

@@ -1,7 +1,7 @@
-"""Choosing one trial of a dataset, and showing its recordings under one playhead.
+"""The selection of one trial of a dataset, and the player of its recordings.
 
-In: a trial table. Out: widgets, whose keys begin with the page's name. Reading and packing are left to
-the ``cached_*`` modules and ``eavdash.ui.player``; what stands at the moment is taken from the preview that is drawn.
+In: a trial table. Out: widgets, whose keys begin with the page's name. The ``cached_*`` modules read the recordings,
+``eavdash.ui.player`` packs and plays them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import streamlit as st
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import EavdashError
 from eavdash.store import checkpoints_root
-from eavdash.ui import cached_data, parts, theme
+from eavdash.ui import cached_data, theme, widgets
 from eavdash.ui.figures import data as figures
 from eavdash.ui.player import Overlay, PlayerTrial, player
 
@@ -27,40 +27,40 @@ if TYPE_CHECKING:
 PAGE = "data_trials"
 
 
-def pick(table: TrialTable) -> pd.Series | None:
-    """The row of the trial that is chosen; None (and a sentence) where no trial passes the filters."""
+def choose_trial(table: TrialTable) -> pd.Series | None:
+    """Return the row of the selected trial; if no trial matches the filters, show a note and return None."""
     columns = ["label", "condition"] if "condition" in table.frame else ["label"]
-    places = st.columns([2, *[2 for _ in columns], 3, 3], vertical_alignment="bottom")
-    subject = places[0].selectbox("Subject", table.subjects, key=f"{PAGE}_subject")
+    containers = st.columns([2, *[2 for _ in columns], 3, 3], vertical_alignment="bottom")
+    subject = containers[0].selectbox("Subject", table.subjects, key=f"{PAGE}_subject")
     rows = table.frame[table.frame["subject"] == subject]
     if subject in table.problems:
-        st.error(parts.plain(table.problems[subject]))
-    for column, place in zip(columns, places[1:], strict=False):
+        st.error(widgets.escape_markdown(table.problems[subject]))
+    for column, container in zip(columns, containers[1:], strict=False):
         options = list(dict.fromkeys(rows[column]))
         key = f"{PAGE}_{column}"
-        # A label that this subject does not have must not hide all of its trials.
+        # Drop labels that this subject does not have, as they would hide all of its trials.
         st.session_state[key] = [v for v in st.session_state.get(key, []) if v in options]
-        kept = place.multiselect(column.capitalize(), options, key=key, placeholder="all")
-        rows = rows[rows[column].isin(kept)] if kept else rows
+        selected = container.multiselect(column.capitalize(), options, key=key, placeholder="all")
+        rows = rows[rows[column].isin(selected)] if selected else rows
     if rows.empty:
-        st.info("No trial of this subject passes the filters.")
+        st.info("No trial of this subject matches the filters.")
         return None
     labels = dict(zip(rows["trial"], rows["label"], strict=True))
     names = list(labels)
     key = f"{PAGE}_trial"
     if st.session_state.get(key) not in names:
-        st.session_state[key] = names[figures.fullest(rows)]
-    trial = places[-2].selectbox("Trial", names, format_func=lambda t: f"{t} ({labels.get(t, '')})", key=key)
-    at = names.index(trial)
-    beside = places[-1].container(horizontal=True)
-    _neighbour(beside, "Previous", names, at - 1)
-    _neighbour(beside, "Next", names, at + 1)
+        st.session_state[key] = names[figures.most_complete(rows)]
+    trial = containers[-2].selectbox("Trial", names, format_func=lambda t: f"{t} ({labels.get(t, '')})", key=key)
+    position = names.index(trial)
+    buttons = containers[-1].container(horizontal=True)
+    _neighbour_button(buttons, "Previous", names, position - 1)
+    _neighbour_button(buttons, "Next", names, position + 1)
     return rows[rows["trial"] == trial].iloc[0]
 
 
 @st.fragment
-def show(row: Mapping[Any, Any], config: StudyConfig, overlays: Sequence[Overlay] = ()) -> None:
-    """The player of a row of the trial table, and what is to be said of its recordings; it reruns by itself."""
+def show_trial(row: Mapping[Any, Any], config: StudyConfig, overlays: Sequence[Overlay] = ()) -> None:
+    """Show the player of a row of the trial table and the details of its recordings, in a fragment."""
     key = f"{PAGE}_part-{row['subject']}-{row['trial']}"
     part = int(st.session_state.get(key) or 0)
     preview = cached_data.preview(row, config, part)
@@ -73,23 +73,27 @@ def show(row: Mapping[Any, Any], config: StudyConfig, overlays: Sequence[Overlay
         with st.spinner("Preparing the recording for the browser"):
             playable = cached_data.playable(preview, checkpoints_root() / ".cache")
     except EavdashError as error:
-        st.error(parts.plain(error))
+        st.error(widgets.escape_markdown(error))
     if preview.vision or preview.audio or preview.eeg:
         moment = player(PlayerTrial(preview, playable), f"{PAGE}_player", overlays)
-        st.caption(parts.plain(_moment(preview, config, moment)) if moment is not None else _formats(preview, config))
+        st.caption(
+            widgets.escape_markdown(_moment_sentence(preview, config, moment))
+            if moment is not None
+            else _format_sentence(preview, config)
+        )
     for modality, sentence in preview.errors.items():
-        st.error(parts.plain(f"{theme.label(modality)}: {sentence}"))
-    _missing(preview)
+        st.error(widgets.escape_markdown(f"{theme.label(modality)}: {sentence}"))
+    _show_missing(preview)
 
 
-def _neighbour(place: Any, word: str, names: Sequence[str], at: int) -> None:
-    there = 0 <= at < len(names)
-    place.button(
-        word,
-        key=f"{PAGE}_{word.lower()}",
-        disabled=not there,
+def _neighbour_button(container: Any, label: str, names: Sequence[str], position: int) -> None:
+    exists = 0 <= position < len(names)
+    container.button(
+        label,
+        key=f"{PAGE}_{label.lower()}",
+        disabled=not exists,
         on_click=st.session_state.__setitem__,
-        args=(f"{PAGE}_trial", names[at] if there else ""),
+        args=(f"{PAGE}_trial", names[position] if exists else ""),
         width="stretch",
     )
 
@@ -108,8 +112,8 @@ def _choose_part(preview: TrialPreview, key: str) -> None:
     )
 
 
-def _formats(preview: TrialPreview, config: StudyConfig) -> str:
-    """What the recordings are, in a line."""
+def _format_sentence(preview: TrialPreview, config: StudyConfig) -> str:
+    """Describe the recordings in one line."""
     words = [f"{preview.duration:.1f} s"] if preview.duration else []
     if vision := preview.vision:
         rate = "still image" if vision.info.still else f"{vision.info.frames_per_second:.3g} frames per second"
@@ -120,8 +124,8 @@ def _formats(preview: TrialPreview, config: StudyConfig) -> str:
     return " · ".join(words)
 
 
-def _moment(preview: TrialPreview, config: StudyConfig, moment: float) -> str:
-    """What there is at a moment: which window, and where each rhythm is strongest."""
+def _moment_sentence(preview: TrialPreview, config: StudyConfig, moment: float) -> str:
+    """Describe a moment of the trial: its window, and the channel with the most power in each band."""
     words = [f"At {moment:.2f} s", f"window {int(moment // config.window) + 1} of {config.window:g} s"]
     if eeg := preview.eeg:
         from eavdash.data.eeg.bandpower import STEPS
@@ -135,11 +139,11 @@ def _moment(preview: TrialPreview, config: StudyConfig, moment: float) -> str:
     return " · ".join(words)
 
 
-def _missing(preview: TrialPreview) -> None:
-    """Which modalities there are not, and what else is to be known of one."""
-    there = {"vision": preview.vision, "audio": preview.audio, "eeg": preview.eeg}
-    absent = [m for m, part in there.items() if part is None and m not in preview.errors and m not in preview.notes]
-    if absent:
-        st.caption(f"{', '.join(theme.label(m) for m in absent)}: Not recorded in this trial.")
+def _show_missing(preview: TrialPreview) -> None:
+    """Show the modalities that were not recorded, and the notes about the others."""
+    previews = {"vision": preview.vision, "audio": preview.audio, "eeg": preview.eeg}
+    missing = [m for m, part in previews.items() if part is None and m not in preview.errors and m not in preview.notes]
+    if missing:
+        st.caption(f"{', '.join(theme.label(m) for m in missing)}: not recorded in this trial.")
     for modality, note in preview.notes.items():
-        st.caption(parts.plain(f"{theme.label(modality)}: {note}."))
+        st.caption(widgets.escape_markdown(f"{theme.label(modality)}: {note}."))

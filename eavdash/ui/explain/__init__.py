@@ -1,1 +1,1 @@
-"""What the pages of the section ``explain`` share."""
+"""Widgets of the pages in the section ``explain``."""

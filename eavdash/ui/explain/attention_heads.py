@@ -1,7 +1,7 @@
-"""Attention in detail: each head of the class token, and how modality attends to modality in each layer and head.
+"""Attention per layer and head: of the class token, and between modalities.
 
 In: means from ``eavdash.results.attention``, or the arrays of one stored explanation. Axes: class token (head,
-modality), maps (layer, head, modality, modality). Drawn by ``eavdash.ui.figures``.
+modality), maps (layer, head, modality, modality). ``eavdash.ui.figures`` draws them.
 """
 
 from __future__ import annotations
@@ -15,67 +15,69 @@ import streamlit as st
 
 from eavdash.results import attention, tables
 from eavdash.store import StudyDir
-from eavdash.ui import cached_results, parts, theme
+from eavdash.ui import cached_results, theme, widgets
 from eavdash.ui.figures import attention as figures
 
 if TYPE_CHECKING:
     from eavdash.explain.explanation import Explanation
 
 PAGE = "explain_attention"
-IN_A_ROW = 4  # maps beside each other on a wide screen; a narrow one stacks them
+MAPS_PER_ROW = 4  # on a wide screen; a narrow one stacks them
 OLDER = (
-    "No attention by layer and head was kept with {which}, trained by an older version. The page One trial shows it "
-    "for a trial whose attributions are computed."
+    "Trained by an older version, without attention by layer and head: {which}. The page One trial shows it for a "
+    "trial whose attributions are computed."
 )
 
 
-def of_study(study: StudyDir, fused: pd.DataFrame) -> None:
-    """The heads of a study's fusions, means over the decisions that are chosen of ``fused`` (figures.attended)."""
-    found = cached_results.heads(study)
+def study_heads(study: StudyDir, fused: pd.DataFrame) -> None:
+    """Show the heads of a study's fusion runs, averaged over the selected decisions of ``fused``."""
+    found = cached_results.attention_heads(study)
     for problem in found.problems:
-        st.error(parts.plain(problem))
+        st.error(widgets.escape_markdown(problem))
     if found.without:
         more = f" and {len(found.without) - 3} more" if len(found.without) > 3 else ""
-        st.info(parts.plain(OLDER.format(which=", ".join(found.without[:3]) + more)))
-    chosen = _chosen(fused) if len(found.table) else fused.head(0)
-    table = attention.of(found.table, chosen)
+        st.info(widgets.escape_markdown(OLDER.format(which=", ".join(found.without[:3]) + more)))
+    chosen = _filtered(fused) if len(found.table) else fused.head(0)
+    table = attention.of_trials(found.table, chosen)
     if table.empty:
         if len(found.table):
-            st.info("No decision fits. Choose another subject, emotion or outcome.")
+            st.info("No decision matches. Choose another subject, emotion or outcome.")
         return
-    _show(attention.modalities(table), attention.mean_shares(table), attention.mean_maps(table), PAGE, len(table))
+    _show_heads(attention.modalities(table), attention.mean_shares(table), attention.mean_maps(table), PAGE, len(table))
 
 
-def of_trial(explanation: Explanation) -> None:
-    """The heads of one explained trial, means over its windows."""
+def trial_heads(explanation: Explanation) -> None:
+    """Show the heads of one explained trial, averaged over its windows."""
     from eavdash.explain.attention import mean_maps
 
     if explanation.attention is None or explanation.maps is None:
         return
     maps = mean_maps(explanation.maps)
-    maps[maps.sum(axis=-1) < 0.5] = np.nan  # of a modality that no window has
+    maps[maps.sum(axis=-1) < 0.5] = np.nan  # a modality that no window has
     with st.expander("Per layer and head", key="explain_trial_heads"):
-        _show(explanation.modalities, explanation.attention.mean(axis=0), maps, "explain_trial", 1)
+        _show_heads(explanation.modalities, explanation.attention.mean(axis=0), maps, "explain_trial", 1)
 
 
-def _chosen(fused: pd.DataFrame) -> pd.DataFrame:
-    """The decisions that the filters leave."""
-    kinds = {"subject": "Subject", "label": "Emotion", "outcome": "Right or wrong"}
-    for place, (column, title) in zip(st.columns(len(kinds)), kinds.items(), strict=True):
+def _filtered(fused: pd.DataFrame) -> pd.DataFrame:
+    """Return the decisions that match the filters."""
+    filters = {"subject": "Subject", "label": "Emotion", "outcome": "Right or wrong"}
+    for container, (column, title) in zip(st.columns(len(filters)), filters.items(), strict=True):
         options = tables.natural(fused[column])
-        value = place.selectbox(title, options, index=None, placeholder="all", key=f"{PAGE}_heads_{column}")
+        value = container.selectbox(title, options, index=None, placeholder="all", key=f"{PAGE}_heads_{column}")
         fused = fused[fused[column] == value] if value else fused
     return fused
 
 
-def _show(modalities: Sequence[str], shares: np.ndarray, maps: np.ndarray, page: str, n: int) -> None:
+def _show_heads(modalities: Sequence[str], shares: np.ndarray, maps: np.ndarray, page: str, n: int) -> None:
     over = f"Means over n = {n} decisions on test trials." if n > 1 else "Means over the windows of one trial."
-    st.markdown("**What the decision weighs, head by head**")
-    parts.chart(figures.head_shares(shares, modalities), f"{page}_head_shares", "Attention share by head and modality.")
-    st.caption(f"{over} The decision takes the mean of the heads. {theme.SHARES}")
+    st.markdown("**Attention of the decision, head by head**")
+    widgets.chart(
+        figures.head_shares(shares, modalities), f"{page}_head_shares", "Attention share by head and modality."
+    )
+    st.caption(f"{over} The decision uses the mean of the heads. {theme.SHARES}")
     if not len(maps):
         return
-    st.markdown("**Modality attends to modality, before the decision**")
+    st.markdown("**Attention between modalities, before the decision**")
     layer = 0
     if len(maps) > 1:
         layer = st.segmented_control(
@@ -86,15 +88,15 @@ def _show(modalities: Sequence[str], shares: np.ndarray, maps: np.ndarray, page:
             format_func=lambda number: str(number + 1),
             key=f"{page}_layer",
         )
-    for first in range(0, maps.shape[1], IN_A_ROW):
-        for head, place in enumerate(st.columns(IN_A_ROW), start=first):
+    for first in range(0, maps.shape[1], MAPS_PER_ROW):
+        for head, container in enumerate(st.columns(MAPS_PER_ROW), start=first):
             if head < maps.shape[1]:
-                with place:
+                with container:
                     st.caption(f"Layer {layer + 1}, head {head + 1}")
                     alt = f"Modality by modality attention of layer {layer + 1}, head {head + 1}."
-                    parts.chart(figures.attention_map(maps[layer, head], modalities), f"{page}_map_{head}", alt)
-    absent = [theme.label(m) for m, row in zip(modalities, maps[layer, 0], strict=True) if np.isnan(row).all()]
+                    widgets.chart(figures.attention_map(maps[layer, head], modalities), f"{page}_map_{head}", alt)
+    missing = [theme.label(m) for m, row in zip(modalities, maps[layer, 0], strict=True) if np.isnan(row).all()]
     st.caption(
-        "Each row: where that modality's own query looks; rows sum to 100 %."
-        + (f" Not recorded in any of these decisions: {', '.join(absent)}." if absent else "")
+        "Each row: the attention of that modality's query; rows sum to 100 %."
+        + (f" Not recorded in any of these decisions: {', '.join(missing)}." if missing else "")
     )

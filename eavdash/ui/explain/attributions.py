@@ -1,7 +1,7 @@
 """The attributions of one trial, window by window: frames, spectrogram, EEG and scalp, with the completeness gap.
 
 In: an ``eavdash.explain.explanation.Explanation``. Shapes per window: vision (frame, height, width), audio (time, mel),
-eeg (channel, time); drawn by ``eavdash.ui.figures.explain``.
+eeg (channel, time). ``eavdash.ui.figures.explain`` draws them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from eavdash.ui import cached_explanations, parts, theme
+from eavdash.ui import cached_explanations, theme, widgets
 from eavdash.ui.explain import attention_heads
 from eavdash.ui.figures import attention
 from eavdash.ui.figures import explain as figures
@@ -19,13 +19,13 @@ from eavdash.ui.figures import explain as figures
 if TYPE_CHECKING:
     from eavdash.explain.explanation import Explanation
 
-LARGE_GAP = 0.1  # of what is explained; above it the page warns
-MAX_FRAMES = 10  # pictures of a window that are shown; more are thinned evenly
+LARGE_GAP = 0.1  # relative completeness gap above which the page warns
+MAX_FRAMES = 10  # frames shown per window, evenly spaced
 _QUESTIONS = {"vision": "where in the frames", "audio": "where in the spectrogram", "eeg": "which channels, and when"}
 
 
-def show(explanation: Explanation) -> None:
-    """Everything that is known about the trial's decision beyond the prediction files."""
+def show_attributions(explanation: Explanation) -> None:
+    """Show the attributions, their completeness, and the attention of a trial's windows."""
     numbers = list(range(len(explanation.windows)))
     window = numbers[0]
     if len(numbers) > 1:
@@ -38,12 +38,12 @@ def show(explanation: Explanation) -> None:
             key="explain_trial_window",
         )
     for line in figures.receipt_lines(explanation.receipts, window):
-        st.caption(parts.plain(line))
-    st.caption("Drawn as means over small cells; the stored arrays hold every pixel, time step and sample.")
+        st.caption(widgets.escape_markdown(line))
+    st.caption("The charts show means over small cells; the stored arrays have every pixel, time step and sample.")
     if explanation.receipts["completeness"][window]["relative_gap"] > LARGE_GAP:
         which = f"{explanation.study} --subject {explanation.subject} --trial {explanation.trial}"
         st.warning(
-            "These attributions do not add up to the decision: do not trust the maps as they are. More steps help: "
+            "These attributions do not add up to the decision, so the maps are not reliable. Use more steps: "
             f"`eavdash explain {which} --steps 256`"
         )
     present = explanation.windows[window]["modalities"]
@@ -54,12 +54,12 @@ def show(explanation: Explanation) -> None:
     if missing := [theme.label(m) for m in explanation.modalities if m not in present]:
         st.caption(f"Not recorded in this window: {', '.join(missing)}.")
     if explanation.map is not None:
-        st.markdown("**Modality attends to modality**")
+        st.markdown("**Attention between modalities**")
         chart = attention.attention_map(explanation.map[window], explanation.modalities)
         with st.columns([1, 1])[0]:
-            parts.chart(chart, "explain_trial_map", "Modality by modality attention of this window.")
-        st.caption("Each row: where that modality's own query looks. Rows sum to 100 %.")
-    attention_heads.of_trial(explanation)
+            widgets.chart(chart, "explain_trial_map", "Modality by modality attention of this window.")
+        st.caption("Each row: the attention of that modality's query. Rows sum to 100 %.")
+    attention_heads.trial_heads(explanation)
 
 
 def _vision(explanation: Explanation, window: int) -> None:
@@ -70,7 +70,7 @@ def _vision(explanation: Explanation, window: int) -> None:
     chosen = recorded[np.unique(np.linspace(0, len(recorded) - 1, min(MAX_FRAMES, len(recorded))).astype(int))]
     frames = explanation.inputs["vision"][window][chosen]
     pictures = figures.frame_overlays(
-        frames, heat[window][chosen], figures.full_colour(figures.cells(heat, *figures.FRAME_CELLS))
+        frames, heat[window][chosen], figures.colour_limit(figures.cell_means(heat, *figures.FRAME_CELLS))
     )
     st.image(list(pictures), caption=[f"frame {i + 1}" for i in chosen], width=140)
 
@@ -80,7 +80,7 @@ def _audio(explanation: Explanation, window: int) -> None:
     chart = figures.logmel_overlay(
         explanation.inputs["audio"][window], explanation.attributions["audio"][window], start, stop
     )
-    parts.chart(chart, "explain_trial_audio", "Attributions over the log-mel spectrogram.")
+    widgets.chart(chart, "explain_trial_audio", "Attributions over the log-mel spectrogram.")
 
 
 def _eeg(explanation: Explanation, window: int) -> None:
@@ -89,10 +89,10 @@ def _eeg(explanation: Explanation, window: int) -> None:
     left, right = st.columns([3, 2], vertical_alignment="center")
     with left:
         chart = figures.eeg_heat(heat, explanation.channels, start, stop)
-        parts.chart(chart, "explain_trial_eeg", "Attributions by channel and time.")
+        widgets.chart(chart, "explain_trial_eeg", "Attributions by channel and time.")
     with right:
         picture = cached_explanations.scalp(heat.sum(axis=1), explanation.channels)
         if isinstance(picture, bytes):
             st.image(picture, caption="Scalp: attributions summed over the window", width=320)
         else:
-            st.caption(parts.plain(picture))
+            st.caption(widgets.escape_markdown(picture))

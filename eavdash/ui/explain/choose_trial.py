@@ -1,4 +1,4 @@
-"""Choosing one test trial: by subject, right or wrong, emotion; and what is said about the chosen one.
+"""The selection of one test trial by subject, outcome and emotion, and the sentence about its decision.
 
 In: a table of ``tables.trials``. Out: the rows of one trial, fold and seed, one per stage.
 """
@@ -16,10 +16,10 @@ OUTCOMES = ("all", "right", "wrong")
 
 
 def choose_trial(trials: pd.DataFrame) -> pd.DataFrame:
-    """The widgets, and the rows of the trial they name; empty where nothing fits.
+    """Show the widgets and return the rows of the selected trial; empty if no trial matches.
 
-    Right or wrong is judged by fusion, or by the first modality where there is none. A page that leads here names
-    subject and trial in the session under :data:`eavdash.ui.actions.TARGET`.
+    The outcome is that of fusion, or of the first modality if there is no fusion. Another page can select subject and
+    trial in the session state under :data:`eavdash.ui.actions.TARGET`.
     """
     subjects = natural(trials["subject"].tolist())
     target = st.session_state.pop(actions.TARGET, None)
@@ -39,16 +39,16 @@ def choose_trial(trials: pd.DataFrame) -> pd.DataFrame:
         persist_state="session",
     )
     mine = trials[trials["subject"] == subject]
-    judge = deciding(mine)
-    fitting = mine[(mine["stage"] == judge) & ((mine["label"] == emotion) if emotion else True)]
+    stage = deciding_stage(mine)
+    matches = mine[(mine["stage"] == stage) & ((mine["label"] == emotion) if emotion else True)]
     if outcome != "all":
-        fitting = fitting[fitting["correct"] == (outcome == "right")]
-    names = natural(fitting["trial"].tolist())
+        matches = matches[matches["correct"] == (outcome == "right")]
+    names = natural(matches["trial"].tolist())
     if st.session_state.get("explain_trial_trial") not in names:
         st.session_state.pop("explain_trial_trial", None)
-    labels = dict(zip(fitting["trial"], fitting["label"], strict=True))
+    labels = dict(zip(matches["trial"], matches["label"], strict=True))
     trial = fourth.selectbox(
-        f"Trial ({len(names)} fit)",
+        f"Trial ({len(names)} match)",
         names,
         format_func=lambda t: f"{t} ({labels.get(t, '')})",
         key="explain_trial_trial",
@@ -64,14 +64,14 @@ def choose_trial(trials: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
-def deciding(rows: pd.DataFrame) -> str:
-    """The stage whose decision counts: fusion, or the first modality there is; it is also the one that is explained."""
+def deciding_stage(rows: pd.DataFrame) -> str:
+    """Return the stage that is judged and explained: fusion, or the first modality if there is no fusion."""
     stages = list(dict.fromkeys(rows["stage"]))
     return "fusion" if "fusion" in stages else next((m for m in MODALITIES if m in stages), "")
 
 
-def decision(rows: pd.DataFrame) -> str:
-    """What was decided about the trial, as a sentence."""
-    row = rows[rows["stage"] == deciding(rows)].iloc[0]
-    verdict = "right" if row["correct"] else f"wrong: the label is {row['label']}"
-    return f"{theme.label(row['stage'])} says {row['predicted']} ({theme.percent(row['confidence'])}), {verdict}."
+def decision_sentence(rows: pd.DataFrame) -> str:
+    """Return a sentence about the trial's decision."""
+    row = rows[rows["stage"] == deciding_stage(rows)].iloc[0]
+    outcome = "right" if row["correct"] else f"wrong: the label is {row['label']}"
+    return f"{theme.label(row['stage'])} predicts {row['predicted']} ({theme.percent(row['confidence'])}), {outcome}."

@@ -1,4 +1,4 @@
-"""Attention of a study's fused decisions and of single trials: who is attended to, and by whom.
+"""Figures of attention shares, of a study's fused decisions and of single trials.
 
 In: tables of ``eavdash.results`` and arrays of shares. Out: Plotly figures, tables and sentences.
 """
@@ -17,7 +17,7 @@ from eavdash.ui import theme
 
 
 def attention_windows(rows: pd.DataFrame) -> go.Figure:
-    """Stacked bars: attention share per modality, window by window; ``rows``: fusion's rows of ``tables.windows``."""
+    """Draw stacked bars of attention shares, window by window; ``rows``: fusion's rows of ``tables.windows``."""
     fig = theme.figure(280, barmode="stack")
     names = [f"window {int(w) + 1}" for w in rows["window"]]
     for modality in MODALITIES:
@@ -29,10 +29,10 @@ def attention_windows(rows: pd.DataFrame) -> go.Figure:
     return fig
 
 
-def attended(trials: pd.DataFrame) -> pd.DataFrame:
-    """The fused decisions of ``tables.trials`` that carry attention, with a column outcome (right, wrong).
+def decisions_with_attention(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return the fused decisions of ``tables.trials`` that have attention, with a column outcome (right, wrong).
 
-    The share of a modality that a run does not read is 0, as that of one that was not recorded.
+    A modality that a run does not use, or that was not recorded, has the share 0.
     """
     columns = attention_columns(trials)
     rows = trials[(trials["stage"] == "fusion") & trials[columns].notna().any(axis=1)] if columns else trials.head(0)
@@ -40,33 +40,33 @@ def attended(trials: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(outcome=["right" if ok else "wrong" for ok in rows["correct"]], **shares)
 
 
-def absent(rows: pd.DataFrame) -> str:
-    """Where modalities have no share because there was nothing to attend to; ``rows`` of :func:`attended`."""
+def missing_modalities_note(rows: pd.DataFrame) -> str:
+    """Return a note on modalities without a share; ``rows`` of :func:`decisions_with_attention`."""
     counts = {c.removeprefix("attention_"): int((rows[c] == 0).sum()) for c in attention_columns(rows)}
-    said = ", ".join(f"{theme.label(m)} in {count}" for m, count in counts.items() if count)
-    return f"Not recorded, and therefore without a share: {said} of {len(rows)} decisions." if said else ""
+    missing = ", ".join(f"{theme.label(m)} in {count}" for m, count in counts.items() if count)
+    return f"Not recorded, and therefore without a share: {missing} of {len(rows)} decisions." if missing else ""
 
 
-def no_attention(kind: str, trained: bool) -> str:
-    """Why there is no attention to show."""
+def no_attention_note(kind: str, trained: bool) -> str:
+    """Return the reason why there is no attention to show."""
     if not trained:
         return "Attention shares appear here once a fusion run of this study has finished."
     if kind == "paper":
         return (
-            "This study uses the published fusion layer. It attends to a single token, so its attention is always 1: "
-            "it has no attention across modalities to show. Train a study with fusion “attention” to see shares."
+            "This study uses the published fusion layer, which attends to a single token: its attention is always 1 "
+            "and shows nothing about modalities. Train a study with fusion “attention” to see shares."
         )
-    return "This study's fusion concatenates the modalities: it has no attention to show."
+    return "This study's fusion concatenates the modalities and has no attention to show."
 
 
 def mean_shares(rows: pd.DataFrame) -> dict[str, float]:
-    """Mean attention share per modality."""
+    """Return the mean attention share per modality."""
     columns = attention_columns(rows)
     return {m: float(rows[f"attention_{m}"].mean()) for m in MODALITIES if f"attention_{m}" in columns}
 
 
-def attention_view(rows: pd.DataFrame) -> pd.DataFrame:
-    """The fused decisions as a table, shares in per cent."""
+def attention_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the fused decisions as a table, shares in per cent."""
     columns = attention_columns(rows)
     out = rows[["subject", "trial", "label", "predicted", "outcome", "fold", "seed"]].copy()
     for column in columns:
@@ -75,7 +75,7 @@ def attention_view(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def attention_groups(rows: pd.DataFrame, by: str) -> go.Figure:
-    """Stacked bars: mean attention share per value of the column ``by``, with n trials in its name."""
+    """Draw stacked bars of mean attention shares per value of the column ``by``, labelled with n trials."""
     columns = [f"attention_{m}" for m in MODALITIES if f"attention_{m}" in rows]
     rows = rows.assign(**{by: rows[by].astype(str)})
     means, counts = rows.groupby(by)[columns].mean(), rows.groupby(by).size()
@@ -91,7 +91,7 @@ def attention_groups(rows: pd.DataFrame, by: str) -> go.Figure:
 
 
 def head_shares(values: np.ndarray, modalities: Sequence[str]) -> go.Figure:
-    """Stacked bars: ``values`` (head, modality), the class token's attention shares, and their mean."""
+    """Draw stacked bars of ``values`` (head, modality), the class token's attention shares, and of their mean."""
     values = np.asarray(values)
     fig = theme.figure(300, barmode="stack")
     names = [*(f"head {h + 1}" for h in range(len(values))), "mean"]
@@ -103,7 +103,7 @@ def head_shares(values: np.ndarray, modalities: Sequence[str]) -> go.Figure:
 
 
 def attention_map(values: np.ndarray, modalities: Sequence[str]) -> go.Figure:
-    """Modality attends to modality: ``values`` (query, key), rows sum to one; one that is NaN stays empty."""
+    """Draw the attention between modalities: ``values`` (query, key), rows sum to one; NaN rows stay empty."""
     fig = theme.figure(280)
     names = [theme.label(m) for m in modalities]
     fig.add_trace(

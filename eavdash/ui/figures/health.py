@@ -1,4 +1,4 @@
-"""Figures of a dataset's health: label balance, durations, faces; and the first trial of a new dataset, small.
+"""Figures of a dataset's health (label balance, durations, faces) and small previews of a new dataset's first trial.
 
 In: the tables of ``eavdash.health.HealthReport`` and bounded arrays of ``eavdash.data.preview``.
 """
@@ -13,26 +13,26 @@ import plotly.graph_objects as go
 
 from eavdash.config.choices import MODALITIES
 from eavdash.ui import theme
-from eavdash.ui.figures.health_tables import written
+from eavdash.ui.figures.health_tables import displayable
 
 if TYPE_CHECKING:
     from eavdash.data.preview import VideoPreview
 
-_SMALL = 130  # pixels, the height of a figure beside the form
+_SMALL = 130  # pixels, height of a preview
 _SMALL_CHANNELS = 8
 
 
 def label_balance(labels: pd.DataFrame) -> go.Figure:
-    """Trials per label, subjects stacked; ``labels``: a column subject, then one per label."""
+    """Draw the trials per label, subjects stacked; ``labels``: a column subject, then one per label."""
     names = [str(c) for c in labels.columns if c != "subject"]
     fig = theme.figure(300, barmode="stack", showlegend=False)
     for row in labels.to_dict("records"):
         fig.add_trace(
             go.Bar(
-                x=[written(name) for name in names],
+                x=[displayable(name) for name in names],
                 y=[row[name] for name in names],
                 marker={"color": theme.GREY, "line": {"color": "rgba(255,255,255,0.8)", "width": 0.5}},
-                hovertemplate=f"subject {written(row['subject'])}: %{{y}} trials of %{{x}}<extra></extra>",
+                hovertemplate=f"subject {displayable(row['subject'])}: %{{y}} trials of %{{x}}<extra></extra>",
             )
         )
     fig.update_xaxes(type="category")
@@ -41,7 +41,7 @@ def label_balance(labels: pd.DataFrame) -> go.Figure:
 
 
 def durations(recordings: pd.DataFrame) -> go.Figure:
-    """Per subject and modality the middle duration in seconds, with a bar from the shortest to the longest."""
+    """Draw the median duration in seconds per subject and modality, with a bar from minimum to maximum."""
     fig = theme.figure(300, scattermode="group", scattergap=0.3)
     for modality in MODALITIES:
         rows = recordings[(recordings["modality"] == modality) & recordings["duration"].notna()]
@@ -50,7 +50,7 @@ def durations(recordings: pd.DataFrame) -> go.Figure:
         by = rows.groupby("subject", sort=False)["duration"].agg(["min", "median", "max", "size"])
         fig.add_trace(
             go.Scatter(
-                x=[written(s) for s in by.index],
+                x=[displayable(s) for s in by.index],
                 y=by["median"],
                 error_y={
                     "type": "data",
@@ -75,7 +75,7 @@ def durations(recordings: pd.DataFrame) -> go.Figure:
 
 
 def faces(recordings: pd.DataFrame) -> go.Figure | None:
-    """Per subject the share of the searched frames in which a face was found; None when none was searched."""
+    """Draw each subject's share of checked frames with a detected face; None if no frame was checked."""
     rows = recordings[(recordings["modality"] == "vision") & (recordings["faces_looked"] > 0)]
     if rows.empty:
         return None
@@ -83,7 +83,7 @@ def faces(recordings: pd.DataFrame) -> go.Figure | None:
     fig = theme.figure(300, showlegend=False)
     fig.add_trace(
         go.Bar(
-            x=[written(s) for s in by.index],
+            x=[displayable(s) for s in by.index],
             y=100 * by["faces_found"] / by["faces_looked"],
             marker={"color": theme.colour("vision")},
             customdata=by,
@@ -95,8 +95,8 @@ def faces(recordings: pd.DataFrame) -> go.Figure | None:
     return fig
 
 
-def video_words(video: VideoPreview) -> str:
-    """A clip in a line: length, size, rate."""
+def video_summary(video: VideoPreview) -> str:
+    """Return duration, size and rate of a clip in one line."""
     info = video.info
     size = f"{info.width} x {info.height}"
     return (
@@ -105,7 +105,7 @@ def video_words(video: VideoPreview) -> str:
 
 
 def small_wave(low: np.ndarray, high: np.ndarray) -> go.Figure:
-    """A sound's envelope without axes: ``low`` and ``high`` (time,) of equal bins."""
+    """Draw an audio envelope without axes: ``low`` and ``high`` (time,) of equal bins."""
     fig = _small()
     line = {"color": theme.colour("audio"), "width": 1}
     fig.add_trace(go.Scatter(y=low, mode="lines", line=line, hoverinfo="skip"))
@@ -114,15 +114,15 @@ def small_wave(low: np.ndarray, high: np.ndarray) -> go.Figure:
 
 
 def small_eeg(microvolt: np.ndarray) -> go.Figure:
-    """A few channels (channel, time) in µV below one another, evenly chosen, without axes."""
+    """Draw a few evenly spaced channels (channel, time) in µV, one below the other, without axes."""
     chosen = np.unique(np.linspace(0, len(microvolt) - 1, min(_SMALL_CHANNELS, len(microvolt))).astype(int))
     step = max(1, microvolt.shape[1] // 1000)
     traces = np.asarray(microvolt, float)[chosen, ::step]
-    apart = 2 * (float(np.nanpercentile(np.abs(traces), 99)) or 1.0)
+    spacing = 2 * (float(np.nanpercentile(np.abs(traces), 99)) or 1.0)
     fig = _small()
     line = {"color": theme.colour("eeg"), "width": 1}
     for i, trace in enumerate(traces):
-        fig.add_trace(go.Scatter(y=trace - i * apart, mode="lines", line=line, hoverinfo="skip"))
+        fig.add_trace(go.Scatter(y=trace - i * spacing, mode="lines", line=line, hoverinfo="skip"))
     return fig
 
 

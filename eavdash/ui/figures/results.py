@@ -1,6 +1,6 @@
-"""Figures of the results: accuracy per subject and stage, its average, confusion, paired comparison.
+"""Tables and figures of the results: accuracy per subject and stage, averages, confusion, paired comparison.
 
-In: tables of ``eavdash.results``. Accuracies are fractions and are drawn in per cent.
+In: tables of ``eavdash.results``. Accuracies are fractions and are shown in per cent.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from eavdash.ui import theme
 
 AVERAGE = "average"
 METHOD_NOTE = (
-    "Differences are fusion minus the other, over the same subjects. p: two-sided Wilcoxon signed-rank test, corrected "
-    "by Holm over the rows. Effect: rank-biserial correlation, from -1 to 1. The best modality is chosen by the same "
-    "test scores, which favours it: a gain of fusion over it is conservative."
+    "Differences are fusion minus the other stage, over the same subjects. p: two-sided Wilcoxon signed-rank test with "
+    "Holm correction over the rows. Effect: rank-biserial correlation, from -1 to 1. The best modality is chosen by "
+    "the same test scores, which favours it, so a gain of fusion over it is conservative."
 )
 
 
 def score_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """Subjects x stages of texts ``63 % (n = 20)``, with a last row of mean ± standard deviation over several."""
+    """Return subjects x stages with texts ``63 % (n = 20)`` and a last row of mean ± standard deviation."""
     stages = list(dict.fromkeys(scores.sort_values("stage", key=stage_rank)["stage"]))
     text = [f"{theme.percent(a)} (n = {n})" for a, n in zip(scores["accuracy"], scores["n"], strict=True)]
     wide = scores.assign(text=text).pivot(index="subject", columns="stage", values="text")
@@ -38,29 +38,29 @@ def score_table(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def averages(scores: pd.DataFrame) -> pd.DataFrame:
-    """``summarise`` for the stages that several subjects were scored in: one subject is no average."""
+    """Return ``summarise`` for the stages with scores of several subjects."""
     mean = summarise(scores)
     return mean[mean["subjects"] > 1]
 
 
-def kinds_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """Kinds of trials x stages of texts ``63 ± 8 % (n = 120)``, of scores that are split by a column."""
-    kind = str(scores.columns[3])  # after study, subject and stage
+def column_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return values x stages with texts ``63 ± 8 % (n = 120)``, from scores split by a column."""
+    column = str(scores.columns[3])  # after study, subject and stage
     stages = list(dict.fromkeys(scores.sort_values("stage", key=stage_rank)["stage"]))
     rows = []
-    for value in natural(scores[kind]):
-        row = {kind: value}
+    for value in natural(scores[column]):
+        row = {column: value}
         for stage in stages:
-            of = scores.loc[(scores[kind] == value) & (scores["stage"] == stage), ["accuracy", "n"]]
-            spread = f" ± {100 * of['accuracy'].std():.0f}" if len(of) > 1 else ""
-            text = f"{100 * of['accuracy'].mean():.0f}{spread} % (n = {int(of['n'].sum())})"
-            row[theme.label(stage)] = text if len(of) else "–"
+            cell = scores.loc[(scores[column] == value) & (scores["stage"] == stage), ["accuracy", "n"]]
+            spread = f" ± {100 * cell['accuracy'].std():.0f}" if len(cell) > 1 else ""
+            text = f"{100 * cell['accuracy'].mean():.0f}{spread} % (n = {int(cell['n'].sum())})"
+            row[theme.label(stage)] = text if len(cell) else "–"
         rows.append(row)
-    return pd.DataFrame(rows, columns=[kind, *map(theme.label, stages)])
+    return pd.DataFrame(rows, columns=[column, *map(theme.label, stages)])
 
 
-def order(scores: pd.DataFrame, by: str, subjects: Sequence[str] = ()) -> list[str]:
-    """Subjects (all, or those asked for) in natural order, or from the best to the worst in a stage."""
+def subject_order(scores: pd.DataFrame, by: str, subjects: Sequence[str] = ()) -> list[str]:
+    """Return the subjects (all, or the given ones) in natural order, or from the best to the worst in a stage."""
     names = natural(subjects or scores["subject"].tolist())
     if by == "subject":
         return names
@@ -69,25 +69,27 @@ def order(scores: pd.DataFrame, by: str, subjects: Sequence[str] = ()) -> list[s
 
 
 def legend_note(level: str, independent: pd.DataFrame) -> str:
-    """What the marks of :func:`subject_bars` mean at a level."""
+    """Return the legend of :func:`subject_bars` at a level."""
     counts = sorted(set(independent["n"]))
     n = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     note = f"n = {n} test trials per subject and stage. Whiskers: 95 % Wilson interval"
     note += "; of the average, ± 1 standard deviation over subjects" if independent["subject"].nunique() > 1 else ""
-    note += ". Grey line: an accuracy must exceed it before guessing is rejected at 5 %."
+    note += ". Grey line: accuracies above it are better than guessing at the 5 % level."
     if level != "trial":
-        note += f" Both are computed from the number of trials, because {level}s of one trial are not independent."
+        note += f" Both use the number of trials, because {level}s of one trial are not independent."
     return note
 
 
 def clicked_subject(points: Sequence[Mapping[str, Any]]) -> str | None:
-    """The subject of a clicked bar; None for the average."""
+    """Return the subject of a clicked bar; None for the average."""
     return next((str(p["x"]) for p in points if str(p.get("x")) != AVERAGE), None)
 
 
-def trials_view(trials: pd.DataFrame, subject: str) -> pd.DataFrame:
-    """A subject's test trials, one row each (per fold and seed, where there are several): predictions by stage and
-    attention shares in per cent."""
+def trial_table(trials: pd.DataFrame, subject: str) -> pd.DataFrame:
+    """Return a subject's test trials with predictions by stage and attention shares in per cent.
+
+    One row per trial, and per fold and seed if there are several.
+    """
     mine = trials[trials["subject"] == subject]
     extra = [c for c in ("fold", "seed") if trials[c].nunique() > 1]
     keys = ["trial", *extra, "label"]
@@ -97,12 +99,12 @@ def trials_view(trials: pd.DataFrame, subject: str) -> pd.DataFrame:
         share = mine[mine["stage"] == "fusion"].set_index(keys)[column]
         wide[f"attention {theme.label(column.removeprefix('attention_'))}, %"] = (100 * share).round(0)
     wide = wide.rename_axis(columns=None).reset_index()
-    rank = {name: place for place, name in enumerate(natural(wide["trial"].tolist()))}
+    rank = {name: position for position, name in enumerate(natural(wide["trial"].tolist()))}
     return wide.sort_values("trial", key=lambda c: c.map(rank), kind="stable").reset_index(drop=True)
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
-    """The comparisons as texts; "too few" where no test was made."""
+    """Return the comparisons as texts; "too few" if there were too few subjects for a test."""
     few = "too few"
     return pd.DataFrame(
         {
@@ -118,17 +120,17 @@ def comparison_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
     )
 
 
-def sentence(c: Comparison) -> str:
-    """The answer of a comparison that had enough subjects."""
+def comparison_sentence(c: Comparison) -> str:
+    """Return a sentence about a comparison with enough subjects."""
     other = theme.label(c.b)
     how = f"{100 * c.difference:+.1f} points over {c.subjects} subjects, {theme.p_value(c.p_holm)} after Holm"
     if c.p_holm >= 0.05:
-        return f"No difference between fusion and {other} can be told ({how})."
+        return f"There is no significant difference between fusion and {other} ({how})."
     return f"Fusion is {'better' if c.difference > 0 else 'worse'} than {other}, the best single modality ({how})."
 
 
-def confusion(counts: pd.DataFrame, stage: str) -> go.Figure:
-    """Label against prediction: each row's share as colour, share and count as text."""
+def confusion_matrix(counts: pd.DataFrame, stage: str) -> go.Figure:
+    """Draw labels against predictions: each row's share as colour, share and count as text."""
     values = counts.to_numpy(float)
     share = values / np.maximum(values.sum(axis=1, keepdims=True), 1)
     text = [
@@ -144,7 +146,7 @@ def confusion(counts: pd.DataFrame, stage: str) -> go.Figure:
             texttemplate="%{text}",
             zmin=0,
             zmax=100,
-            # Opaque, in dark pages too: the text's colour is chosen by that of its cell.
+            # Opaque, also in the dark theme: Plotly chooses the text's colour by that of the cell.
             colorscale=[[0, "#f2f2f2"], [1, theme.colour(stage)]],
             showscale=False,
             hovertemplate="%{y} predicted as %{x}: %{text}<extra></extra>",
@@ -155,8 +157,8 @@ def confusion(counts: pd.DataFrame, stage: str) -> go.Figure:
     return fig
 
 
-def paired(scores: pd.DataFrame, a: str, b: str) -> go.Figure:
-    """One line per subject from stage ``b`` to stage ``a``."""
+def paired_lines(scores: pd.DataFrame, a: str, b: str) -> go.Figure:
+    """Draw one line per subject from stage ``b`` to stage ``a``."""
     wide = scores.pivot(index="subject", columns="stage", values="accuracy")[[b, a]].dropna()
     fig = theme.figure(320, showlegend=False)
     pairs = {str(s): values.tolist() for s, values in zip(wide.index, wide.to_numpy(float), strict=True)}
@@ -176,7 +178,8 @@ def paired(scores: pd.DataFrame, a: str, b: str) -> go.Figure:
 
 
 def stage_rank(column: pd.Series) -> pd.Series:
-    return column.map({stage: place for place, stage in enumerate(theme.COLOURS)})
+    """Return the position of each stage in the display order."""
+    return column.map({stage: position for position, stage in enumerate(theme.COLOURS)})
 
 
 def _average(row: Mapping[Hashable, Any]) -> str:

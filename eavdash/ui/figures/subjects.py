@@ -1,4 +1,4 @@
-"""Bars per subject and stage: the results page, and the paper its values come from."""
+"""Bars of accuracy per subject and stage, optionally with the published values."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def subject_bars(
     paper: pd.DataFrame | None = None,
     subjects: Sequence[str] = (),
 ) -> go.Figure:
-    """Grouped bars per subject and stage, then the average over subjects, where there are several.
+    """Draw grouped bars per subject and stage, then the average if there are several subjects.
 
-    ``scores``: of ``tables.scores`` at any level. ``independent``: the same at level trial; its n sets the Wilson
-    intervals and the chance line, because windows and frames of one trial are no independent items. ``paper``: Table I,
-    drawn hollow. ``majority``: by subject, the share of its most frequent label. ``subjects``: those to draw, in that
-    order. A bar's customdata: subject, stage, n, lower and upper end of the interval.
+    ``scores``: from ``tables.scores`` at any level. ``independent``: the same at level trial; its n determines the
+    Wilson intervals and the chance line, because windows and frames of one trial are not independent. ``paper``:
+    Table I, drawn hollow. ``majority``: share of the most frequent label by subject. ``subjects``: those to draw, in
+    this order. A bar's customdata: subject, stage, n, lower and upper end of the interval.
     """
     shown = scores[scores["subject"].isin(subjects)] if subjects else scores
     stages = list(dict.fromkeys(scores.sort_values("stage", key=stage_rank)["stage"]))
@@ -79,7 +79,7 @@ def _bars(stage: str, rows: pd.DataFrame, trials: dict[tuple[str, str], int], me
             "width": 2,
             "color": theme.GREY,
         },
-        # A click dims the other bars a little instead of hiding them.
+        # A click dims the other bars instead of hiding them.
         unselected={"marker": {"opacity": 0.55}},
         hovertemplate=(
             f"subject %{{customdata[0]}}, {theme.label(stage)}: %{{y:.1f}} %, %{{customdata[2]}}"
@@ -108,24 +108,24 @@ def _add_chance(
     classes: int,
     majority: Mapping[str, float],
 ) -> None:
-    """The chance line of each subject, for the fewest trials among its stages: n may differ between subjects."""
+    """Add the chance line of each subject, for the smallest n among its stages."""
     lines: dict[str, float] = {}
     for subject in order:
-        counts = [n for (who, _), n in trials.items() if who == subject]
+        counts = [n for (name, _), n in trials.items() if name == subject]
         if counts:
             lines[subject] = 100 * chance_line(min(counts), classes, majority=majority.get(subject, 0.0))
     style = {"color": theme.GREY, "width": 2, "dash": "dash"}
-    places = [(place, lines[subject]) for place, subject in enumerate(order) if subject in lines]
-    # All at once: adding shapes one by one takes a third of a second for 42 subjects.
+    levels = [(position, lines[subject]) for position, subject in enumerate(order) if subject in lines]
+    # Adding the shapes one by one takes a third of a second for 42 subjects.
     fig.update_layout(
         shapes=[
-            {"type": "line", "x0": place - 0.5, "x1": place + 0.5, "y0": y, "y1": y, "line": style}
-            for place, y in places
+            {"type": "line", "x0": position - 0.5, "x1": position + 0.5, "y0": y, "y1": y, "line": style}
+            for position, y in levels
         ]
     )
     fig.add_trace(
         go.Scatter(
-            name="chance line, to be exceeded",
+            name="chance line",
             x=list(lines),
             y=list(lines.values()),
             mode="markers",

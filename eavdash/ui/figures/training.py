@@ -1,4 +1,4 @@
-"""Figures and tables of runs at work: the grid subject x stage, and the curves of runs.
+"""Figures and tables of training: the grid subject x stage, and the curves of runs.
 
 In: the queue's snapshot (one row per run, with the seconds ``left``) or the lines of runs' metrics.jsonl.
 """
@@ -31,45 +31,45 @@ class Line:
     runs: Mapping[str, int]
 
 
-def lines(table: pd.DataFrame, text: str = "", states: Collection[str] = ()) -> list[Line]:
-    """The rows of the grid in natural order; those with a subject that ``text`` names and a run in one of ``states``.
+def grid_lines(table: pd.DataFrame, text: str = "", states: Collection[str] = ()) -> list[Line]:
+    """Return the rows of the grid in natural order whose subject matches ``text`` and with a run in ``states``.
 
-    ``text``: subjects, ranges of them (``3-7``) or parts of their names, with commas or spaces between.
+    ``text``: subjects, ranges (``3-7``) or parts of names, separated by commas or spaces; empty: all.
     """
     folds, seeds = table["fold"].nunique() > 1, table["seed"].nunique() > 1
-    # As lists: ten thousand rows are read one by one here.
+    # Lists are faster here, as up to 10,000 rows are read one by one.
     column = {name: table[name].tolist() for name in ("unit", "subject", "fold", "seed", "stage", "shown")}
     rank = {unit: n for n, unit in enumerate(natural(table["unit"].unique().tolist()))}
     subject_of, shown = dict(zip(column["unit"], column["subject"], strict=True)), column["shown"]
     found: dict[tuple[int, int, int], dict[str, int]] = {}
-    places = zip(*(column[name] for name in ("unit", "fold", "seed", "stage")), strict=True)
-    for number, (unit, fold, seed, stage) in enumerate(places):
+    keys = zip(*(column[name] for name in ("unit", "fold", "seed", "stage")), strict=True)
+    for number, (unit, fold, seed, stage) in enumerate(keys):
         found.setdefault((rank[unit], fold, seed), {})[stage] = number
     units = list(rank)
-    made = []
+    lines = []
     for (unit, fold, seed), runs in sorted(found.items()):
         subject = subject_of[units[unit]]
-        if not _named(subject, text) or (states and not any(shown[n] in states for n in runs.values())):
+        if not _subject_matches(subject, text) or (states and not any(shown[n] in states for n in runs.values())):
             continue
         name = (subject or "all") + (f" · fold {fold}" if folds else "") + (f" · seed {seed}" if seeds else "")
-        made.append(Line(subject, name, runs))
-    return made
+        lines.append(Line(subject, name, runs))
+    return lines
 
 
-def _named(subject: str, text: str) -> bool:
+def _subject_matches(subject: str, text: str) -> bool:
     terms = [term for term in re.split(r"[,\s]+", text.strip().lower()) if term]
     for term in terms:
         span = re.fullmatch(r"(\d+)-(\d+)", term)
         if subject.isdecimal() and span and int(span[1]) <= int(subject) <= int(span[2]):
             return True
-        # A number is a subject, not a digit of one: 1 does not mean 10.
+        # A number is a whole subject: 1 does not match 10.
         if subject.lower() == term or (not term.isdecimal() and term in subject.lower()):
             return True
     return not terms
 
 
 def grid(table: pd.DataFrame, shown: Sequence[Line], tested: Mapping[tuple[str, int], int]) -> dict[str, Any]:
-    """What the component of the grid draws: its columns with the states of all their runs, and the lines ``shown``.
+    """Return the data of the grid component: columns with the states of all their runs, and the lines ``shown``.
 
     ``tested``: number of test trials by subject and fold, shown beside an accuracy.
     """
@@ -90,7 +90,7 @@ def grid(table: pd.DataFrame, shown: Sequence[Line], tested: Mapping[tuple[str, 
 
 
 def cell(row: Mapping[Any, Any], tested: int) -> dict[str, Any]:
-    """One run (a row of the snapshot) in the grid: its state in words, accuracy with n or time left, share done."""
+    """Return a run's cell in the grid: its state as text, accuracy with n or time left, and progress."""
     shown, epochs = str(row["shown"]), int(row["epochs"])
     words, more = shown, ""
     if shown == "done" and pd.notna(row["accuracy"]):
@@ -98,7 +98,7 @@ def cell(row: Mapping[Any, Any], tested: int) -> dict[str, Any]:
         more = f"n = {tested}" if tested else ""
     elif shown in ("running", "not responding"):
         words = f"{shown} {int(row['epoch'])}/{epochs}" if epochs else shown
-        more = "stopping" if row["stopping"] else left(row)
+        more = "stopping" if row["stopping"] else time_left_text(row)
     share = 1.0 if shown == "done" else min(1.0, row["epoch"] / epochs) if epochs else 0.0
     return {
         "run": row["run"],
@@ -110,42 +110,42 @@ def cell(row: Mapping[Any, Any], tested: int) -> dict[str, Any]:
     }
 
 
-def left(row: Mapping[Any, Any]) -> str:
-    """How long a run will still take, in words; empty where that is unknown."""
+def time_left_text(row: Mapping[Any, Any]) -> str:
+    """Return a run's time left as text; empty if it is unknown."""
     return f"{duration(row['left'])} left" if pd.notna(row["left"]) and row["left"] > 0 else ""
 
 
 def tally(snapshot: pd.DataFrame) -> str:
-    """``12 runs: 9 done, 2 running, 1 queued``."""
+    """Count the runs by state, such as ``12 runs: 9 done, 2 running, 1 queued``."""
     counts = snapshot["shown"].value_counts()
     parts = [f"{counts[state]} {state}" for state in theme.STATE_COLOURS if state in counts]
     return f"{len(snapshot)} run{'s' * (len(snapshot) != 1)}: " + ", ".join(parts)
 
 
-def time_left(table: pd.DataFrame, estimate: Estimate) -> str:
-    """How long the study will still take, and by what; empty once all has ended."""
+def study_time_left(table: pd.DataFrame, estimate: Estimate) -> str:
+    """Return the study's estimated time left with its basis; empty once all runs have ended."""
     if table["ended"].all():
         return ""
     if not estimate.parallel_runs:
-        return "Time left: unknown, no run is under way."
+        return "Time left: unknown, as no run is running."
     if estimate.seconds is None:
-        return "Time left: unknown until a first epoch is over."
-    at_once = f"{estimate.parallel_runs} run{'s' * (estimate.parallel_runs != 1)} at a time"
-    rest = " Runs that nothing is known about yet are not counted." if estimate.at_least else ""
-    return f"Time left: {estimate.text}, with {at_once} as now.{rest}"
+        return "Time left: unknown until a first epoch has finished."
+    parallel = f"{estimate.parallel_runs} run{'s' * (estimate.parallel_runs != 1)} at a time"
+    rest = " Runs of unknown duration are not counted." if estimate.at_least else ""
+    return f"Time left: {estimate.text}, with {parallel} as now.{rest}"
 
 
-def title(table: pd.DataFrame) -> str:
-    """The title of the browser's tab: ``3 failed · 42/168 · eavdash``."""
+def tab_title(table: pd.DataFrame) -> str:
+    """Return the title of the browser tab, such as ``3 failed · 42/168 · eavdash``."""
     shown = table["shown"].value_counts()
-    wrong = [f"{shown[state]} {state}" for state in ("failed", "damaged") if state in shown]
-    over = bool(table["ended"].all())
-    done = "done" if over else f"{int(shown.get('done', 0))}/{len(table)}"
-    return " · ".join([*wrong, *([] if over and wrong else [done]), "eavdash"])
+    failures = [f"{shown[state]} {state}" for state in ("failed", "damaged") if state in shown]
+    ended = bool(table["ended"].all())
+    done = "done" if ended else f"{int(shown.get('done', 0))}/{len(table)}"
+    return " · ".join([*failures, *([] if ended and failures else [done]), "eavdash"])
 
 
-def described(row: Mapping[str, Any], tested: int) -> str:
-    """One run's state in a line; ``tested``: its number of test trials."""
+def run_summary(row: Mapping[str, Any], tested: int) -> str:
+    """Return a run's state in one line; ``tested``: its number of test trials."""
     parts = [f"**{row['shown']}**"]
     if row["epochs"]:
         parts.append(f"epoch {row['epoch']} of {row['epochs']}")
@@ -153,28 +153,28 @@ def described(row: Mapping[str, Any], tested: int) -> str:
         parts.append(f"accuracy {theme.percent(row['accuracy'], 1)} (n = {tested} test trials)")
     if row["attempt"] > 1:
         parts.append(f"attempt {row['attempt']}" + (f", from epoch {row['from_epoch']}" if row["from_epoch"] else ""))
-    if row["shown"] == "running" and left(row):
-        parts.append(left(row))
+    if row["shown"] == "running" and time_left_text(row):
+        parts.append(time_left_text(row))
     if row["ended"] and row["finished"] > row["started"]:
         parts.append(f"took {duration(row['finished'] - row['started'])}")
     return ", ".join(parts)
 
 
-def attempts(history: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """The attempts at a run that are over, newest first, as texts."""
+def attempt_table(history: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return the earlier attempts at a run, newest first, as texts."""
     rows = []
     for entry in reversed(history):
-        begun, over = entry.get("started"), entry.get("finished")
-        when = pd.Timestamp(begun, unit="s", tz="UTC").tz_convert(None) if begun else None
+        started, finished = entry.get("started"), entry.get("finished")
+        when = pd.Timestamp(started, unit="s", tz="UTC").tz_convert(None) if started else None
         state = str(entry.get("state") or "")
         rows.append(
             {
                 "attempt": entry.get("attempt"),
                 "where": " on ".join(filter(None, (entry.get("executor"), entry.get("host")))),
-                "began (UTC)": f"{when:%Y-%m-%d %H:%M:%S}" if when is not None else "",
-                "took": duration(over - begun) if begun and over and over > begun else "",
+                "started (UTC)": f"{when:%Y-%m-%d %H:%M:%S}" if when is not None else "",
+                "took": duration(finished - started) if started and finished and finished > started else "",
                 "epochs": f"{entry.get('from_epoch') or 0} → {entry.get('epoch') or 0}",
-                "ended as": "to go on" if state == "queued" else state,
+                "ended as": "to be resumed" if state == "queued" else state,
                 "reason": str(entry.get("reason") or ""),
             }
         )
@@ -182,32 +182,32 @@ def attempts(history: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def curves(metrics: Sequence[Mapping[str, Any]], quantity: str, stage: str) -> go.Figure:
-    """``loss`` or ``accuracy`` per epoch of one run: training in grey, validation in the stage's colour."""
+    """Draw ``loss`` or ``accuracy`` per epoch of one run: training in grey, validation in the stage's colour."""
     fig = _axes(quantity)
     for key, name, shade, dash in (
         (quantity, "training", theme.GREY, "dot"),
         (f"validation_{quantity}", "validation", theme.colour(stage), "solid"),
     ):
-        _add(fig, metrics, key, name, {"color": shade, "dash": dash})
+        _add_curve(fig, metrics, key, name, {"color": shade, "dash": dash})
     return fig
 
 
-def overlaid(runs: Mapping[str, tuple[str, Sequence[Mapping[str, Any]]]], key: str) -> go.Figure:
-    """A column of metrics.jsonl (``validation_loss``, ``accuracy`` …) per epoch of several runs.
+def overlaid_curves(runs: Mapping[str, tuple[str, Sequence[Mapping[str, Any]]]], key: str) -> go.Figure:
+    """Draw a column of metrics.jsonl (``validation_loss``, ``accuracy`` …) per epoch of several runs.
 
-    ``runs``: stage and metrics by name, names as ``1 · Vision`` (see :func:`short`). The colour is the stage's, the
-    dash tells what is before the dot.
+    ``runs``: stage and metrics by name, names as ``1 · Vision`` (see :func:`short_name`). The stage determines the
+    colour, the part of the name before the last dot the dash.
     """
     fig = _axes(key.removeprefix("validation_"))
     units = {unit: n for n, unit in enumerate(dict.fromkeys(name.rpartition(" · ")[0] for name in runs))}
     for name, (stage, metrics) in runs.items():
         dash = DASHES[units[name.rpartition(" · ")[0]] % len(DASHES)]
-        _add(fig, metrics, key, name, {"color": theme.colour(stage), "dash": dash})
+        _add_curve(fig, metrics, key, name, {"color": theme.colour(stage), "dash": dash})
     return fig
 
 
-def short(row: Mapping[str, Any]) -> str:
-    """A run's name in a legend: ``1 · fold 2 · Vision``."""
+def short_name(row: Mapping[str, Any]) -> str:
+    """Return a run's name in a legend, such as ``1 · fold 2 · Vision``."""
     fold = re.search(r"-fold\d+", row["run"])
     seed = re.search(r"-seed\d+", row["run"])
     parts = [row["subject"] or "all", fold and f"fold {row['fold']}", seed and f"seed {row['seed']}"]
@@ -221,7 +221,7 @@ def _axes(quantity: str) -> go.Figure:
     return fig
 
 
-def _add(fig: go.Figure, metrics: Sequence[Mapping[str, Any]], key: str, name: str, line: dict[str, Any]) -> None:
+def _add_curve(fig: go.Figure, metrics: Sequence[Mapping[str, Any]], key: str, name: str, line: dict[str, Any]) -> None:
     scale = 100 if key.endswith("accuracy") else 1
     points = [(m["epoch"], m[key] * scale) for m in metrics if m.get(key) is not None]
     if points:

@@ -1,7 +1,7 @@
-"""Two components of the page of runs: the grid whose cells are chosen by a click, and the word when a study ends.
+"""Two Streamlit components of the page Runs: the grid of runs, and the notification when a study ends.
 
-In: what :func:`eavdash.ui.figures.training.grid` makes of the runs shown. Out: the names of the runs that were
-clicked, into the session state of another widget. Nothing is fetched; both draw only what Python sends.
+In: the data of :func:`eavdash.ui.figures.training.grid`. Out: the names of the selected runs, passed to a callback.
+Nothing is fetched; both draw only what Python sends.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ __all__ = ["grid", "notice"]
 
 
 def grid(data: dict[str, Any], selected: Sequence[str], key: str, on_choice: Callable[[list[str]], None]) -> None:
-    """Draw the grid with the ``selected`` runs marked; ``on_choice`` is told all that are after a click."""
+    """Draw the grid with the ``selected`` runs marked; a click calls ``on_choice`` with all selected runs."""
 
-    def told() -> None:
+    def changed() -> None:
         on_choice([str(name) for name in _choice(key).get("runs") or []])
 
-    # The number of the last click that is known here: the grid waits for it before it believes ``selected``.
+    # The number of the last click that Python has seen; the grid ignores a ``selected`` from before its last click.
     turn = int(_choice(key).get("turn") or 0)
-    _grid(data={**data, "selected": [*selected], "turn": turn}, key=key, on_choice_change=told)
+    _grid(data={**data, "selected": [*selected], "turn": turn}, key=key, on_choice_change=changed)
 
 
-def notice(study: str, over: bool, words: str, key: str) -> None:
-    """A switch for this browser: show a desktop notification with ``words`` when the study ends; gone once it has.
+def notice(study: str, ended: bool, text: str, key: str) -> None:
+    """Show a button for a desktop notification with ``text`` when the study ends; hidden once it has ended.
 
-    The browser asks for permission; the page need not be in front, but it must be open.
+    The browser asks for permission; the page must be open, but may be in the background.
     """
-    _notice(data={"study": study, "over": over, "words": words}, key=key)
+    _notice(data={"study": study, "over": ended, "words": text}, key=key)
 
 
 def _choice(key: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ class Grid {
 
   draw(data, send) {
     Object.assign(this, { data, send });
-    // An answer from before the last click does not know of it: what was clicked stays.
+    // Data from before the last click is outdated: keep the user's selection.
     this.turn ??= data.turn;
     if (data.turn >= this.turn) this.selected = new Set(data.selected);
     const names = data.rows.map((row) => [row.name, row.cells.map((cell) => cell && cell.run)]);
@@ -66,7 +66,7 @@ class Grid {
       const words = states.map(([state, count]) => `${count} ${state}`).join(", ");
       if (bar.title === words) return;
       bar.title = words;
-      button.setAttribute("aria-label", `${column.label}: ${words}. Choose all shown.`);
+      button.setAttribute("aria-label", `${column.label}: ${words}. Select all shown.`);
       const parts = states.map(([state, count]) => {
         const part = element("i");
         Object.assign(part.style, { flexGrow: count, background: colours[state] });
@@ -93,7 +93,7 @@ class Grid {
     );
   }
 
-  // A click chooses one run; with Ctrl, ⌘ or by touch it adds or takes away; with Shift a rectangle is added.
+  // A click selects one run; with Ctrl, ⌘ or by touch it toggles a run; with Shift it adds a rectangle.
   click(event, x, y) {
     const { run } = this.data.rows[y].cells[x];
     const adds = event.ctrlKey || event.metaKey || event.pointerType === "touch";
@@ -108,15 +108,15 @@ class Grid {
       this.selected = new Set(alone ? [] : [run]);
     }
     this.last = { x, y };
-    this.tell();
+    this.report();
   }
 
-  // A whole subject or stage is added; once all of it is chosen, it is taken away.
+  // Adds a whole subject or stage; removes it if all of it is selected.
   whole(cells) {
     const names = cells.filter(Boolean).map((cell) => cell.run);
     const all = names.every((name) => this.selected.has(name));
     names.forEach((name) => (all ? this.selected.delete(name) : this.selected.add(name)));
-    this.tell();
+    this.report();
   }
 
   walk(event, x, y) {
@@ -127,7 +127,7 @@ class Grid {
     next.focus();
   }
 
-  tell() {
+  report() {
     this.turn += 1;
     this.update();
     this.send("choice", { turn: this.turn, runs: [...this.selected] });
@@ -142,7 +142,7 @@ function set(target, name, value) {
   if (target[name] !== value) target[name] = value;
 }
 
-const grids = new WeakMap(); // by the place on the page; Streamlit calls again on every rerun
+const grids = new WeakMap(); // by the parent element; Streamlit calls the component on every rerun
 
 export default function ({ data, parentElement, setStateValue }) {
   if (!grids.has(parentElement)) grids.set(parentElement, new Grid(parentElement.querySelector(".runs")));

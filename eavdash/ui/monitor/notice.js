@@ -1,13 +1,13 @@
-// A desktop notification when the study ends, if the user has asked for it in this browser.
+// A desktop notification when the study ends, if the user has enabled it in this browser.
 
 const WANTED = "eavdash-notify";
-const states = new WeakMap(); // by the place on the page: what was seen last
+const states = new WeakMap(); // the last data, by the parent element
 
 function wanted() {
   try {
     return localStorage.getItem(WANTED) === "yes";
   } catch {
-    return false; // storage may be forbidden; then nothing is remembered
+    return false; // storage may be blocked
   }
 }
 
@@ -15,13 +15,13 @@ function want(yes) {
   try {
     localStorage.setItem(WANTED, yes ? "yes" : "no");
   } catch {
-    // as above
+    // storage may be blocked
   }
 }
 
 function show(root, over) {
   const [button, note] = root.children;
-  root.hidden = over; // nothing is left to wait for
+  root.hidden = over;
   const possible = "Notification" in window;
   const permission = possible ? Notification.permission : "denied";
   const on = permission === "granted" && wanted();
@@ -29,8 +29,8 @@ function show(root, over) {
   button.setAttribute("aria-pressed", on);
   button.disabled = permission === "denied";
   note.textContent = "";
-  if (!possible) note.textContent = "This browser shows no notifications here; the tab's title tells.";
-  else if (permission === "denied") note.textContent = "Notifications are blocked in this browser; the tab's title tells.";
+  if (!possible) note.textContent = "This browser cannot show notifications here; see the tab's title.";
+  else if (permission === "denied") note.textContent = "Notifications are blocked in this browser; see the tab's title.";
 }
 
 export default function ({ data, parentElement }) {

@@ -1,9 +1,8 @@
-"""The player: one playhead over a trial's video, sound, EEG and scalp map.
+"""The player of a trial's video, audio, EEG and scalp map with one playhead.
 
-In: a :class:`PlayerTrial`, and an :class:`Overlay` for each layer to draw over its lanes. Out: the moment at which it
-stands, told when it is paused or sought, never while it plays. A Streamlit component: its JavaScript paints a cursor
-from the clock of the media element (from its own where there is none) and fetches nothing but the recording, through
-``eavdash.ui.media``.
+In: a :class:`PlayerTrial`, and an :class:`Overlay` for each layer over its lanes. Out: the playhead's time, reported
+after a pause or a seek, never during playback. A Streamlit component: its JavaScript moves the cursor by the clock of
+the media element (or its own clock without media) and fetches only the recording, through ``eavdash.ui.media``.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from eavdash.ui import media
-from eavdash.ui.player.packing import LANES, Overlay, described, packed
+from eavdash.ui.player.packing import LANES, Overlay, describe, pack
 
 if TYPE_CHECKING:
     from eavdash.data.preview import TrialPreview
@@ -24,30 +23,30 @@ if TYPE_CHECKING:
 
 __all__ = ["LANES", "Overlay", "PlayerTrial", "player"]
 
-SCRIPTS = ("clock.js", "drawing.js", "lanes.js", "scalp.js", "player.js")  # joined to one module, in this order
+SCRIPTS = ("clock.js", "drawing.js", "lanes.js", "scalp.js", "player.js")  # joined into one module, in this order
 
 
 @dataclass(frozen=True)
 class PlayerTrial:
-    """What is shown of a trial, and the files that a browser plays of it (None: none can be made)."""
+    """The preview of a trial, and the files that a browser can play (None: none)."""
 
     preview: TrialPreview
     playable: Playable | None = None
 
 
 def player(trial: PlayerTrial, key: str, overlays: Sequence[Overlay] = ()) -> float | None:
-    """Draw the player; the second of the trial at which it was last paused or sought to, None before that.
+    """Draw the player; return the time in seconds of the last pause or seek in this trial, or None.
 
     Raises:
-        ValueError: an overlay does not fit its lane.
+        ValueError: an overlay does not match its lane.
     """
-    header, arrays = described(trial.preview, overlays)
+    header, arrays = describe(trial.preview, overlays)
     header["media"] = _media(trial, key)
     header["image"] = _address(trial.playable.image if trial.playable else None, key)
-    data = packed(header, arrays)
+    data = pack(header, arrays)
     result = _component(data=data, key=key, on_moment_change=_nothing)
     moment = result.get("moment")
-    # A trial that is shown in another's place has not been stopped anywhere yet.
+    # A time that belongs to the previously shown trial does not count.
     return float(moment["time"]) if moment and moment.get("id") == header["id"] else None
 
 
@@ -72,7 +71,7 @@ def _address(path: Path | None, key: str) -> str:
 
 
 def _nothing() -> None:
-    """A callback makes the value part of the component's result."""
+    """Do nothing; Streamlit returns a component's value only if it has a callback."""
 
 
 def _read(name: str) -> str:

@@ -1,7 +1,7 @@
-// The one clock. Where there is a recording to play, it is the time of the media element; the clock counts by itself
-// only without one, where the recording ends before the rest of the trial, or when it cannot be played.
+// The player's clock. It is the time of the media element; the clock counts by itself only without media, after the
+// media has ended before the trial, or when it cannot be played.
 
-const NEAR = 0.1; // seconds: a recording that ends this little before the trial ends with it
+const NEAR = 0.1; // seconds: media that ends this close to the trial's end counts as complete
 
 class Clock {
   // media: an element or null; offset: its time at the trial's start; changed: called when playing begins or ends.
@@ -91,7 +91,7 @@ class Clock {
     else this.stopped();
   }
 
-  // The recording cannot be played: the rest goes on without it.
+  // The recording cannot be played: continue without it.
   breakOff() {
     this.at = this.now();
     this.since = performance.now();
@@ -103,7 +103,7 @@ class Clock {
     this.listeners.abort();
     if (!this.media) return;
     this.media.pause();
-    this.media.removeAttribute("src"); // lets go of the connection
+    this.media.removeAttribute("src"); // closes the connection
     this.media.load();
   }
 }

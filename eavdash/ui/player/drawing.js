@@ -22,10 +22,10 @@ function ramp(anchors) {
   const points = anchors.split(" ").map((hex) => [0, 2, 4].map((at) => parseInt(hex.slice(at, at + 2), 16)));
   const colours = new Uint8Array(768);
   for (let n = 0; n < 256; n++) {
-    const place = (n / 255) * (points.length - 1);
-    const below = Math.min(Math.floor(place), points.length - 2);
+    const position = (n / 255) * (points.length - 1);
+    const below = Math.min(Math.floor(position), points.length - 2);
     for (let c = 0; c < 3; c++) {
-      colours[3 * n + c] = points[below][c] + (place - below) * (points[below + 1][c] - points[below][c]);
+      colours[3 * n + c] = points[below][c] + (position - below) * (points[below + 1][c] - points[below][c]);
     }
   }
   return colours;

@@ -1,8 +1,8 @@
-// What stands still under the cursor: waveform, spectrogram, EEG traces, ruler, and overlays of these lanes.
+// The static lanes under the cursor: waveform, spectrogram, EEG traces, ruler, and their overlays.
 
 const GRID = "rgba(128, 128, 128, 0.25)";
 
-// Marks every 0.1 s to 5 min, whatever leaves room for their words.
+// Tick marks every 0.1 s to 5 min, as many as there is space for their labels.
 function ticks(begin, duration, width) {
   const steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300];
   const step = steps.find((s) => (s / duration) * width >= 52) || 600;
@@ -84,7 +84,7 @@ function drawTraces(canvas, player, width, rowHeight, gain) {
   }
 }
 
-// The steps' borders in pixels: half way between the times.
+// The boundaries of the steps in pixels, halfway between their times.
 function borders(times, duration, width) {
   const last = times.length - 1;
   const half = last > 0 ? (times[1] - times[0]) / 2 : duration / 2;
@@ -94,7 +94,7 @@ function borders(times, duration, width) {
   return edges.map((time) => (Math.min(Math.max(time, 0), duration) / duration) * width);
 }
 
-// An overlay (time, row) of a lane with a time axis; flipped: row 0 is at the bottom.
+// Draws an overlay (time, row) of a lane with a time axis; flipped: row 0 is at the bottom.
 function drawOverTime(canvas, player, overlay, width, height, flipped) {
   const context = sized(canvas, width, height);
   const { values, shape } = overlay;
@@ -107,7 +107,7 @@ function drawOverTime(canvas, player, overlay, width, height, flipped) {
   }
 }
 
-// An overlay (time, height, width) at one moment, over the picture that fills the canvas.
+// Draws an overlay (time, height, width) at one moment over the frame that fills the canvas.
 function drawOverPicture(canvas, overlay, time, width, height) {
   const context = sized(canvas, width, height);
   const [, rows, columns] = overlay.shape;

@@ -1,8 +1,8 @@
-"""What the player's JavaScript gets: one block of bytes, small enough to send on every rerun.
+"""Packing of a trial for the player's JavaScript into one block of bytes, small enough for every rerun.
 
 In: a :class:`~eavdash.data.preview.TrialPreview` and overlays. Out: ``EAVP``, the header's length (uint32), the header
-(JSON), and arrays, each aligned to 4 bytes; the header's ``arrays`` names their type, place and shape, little-endian.
-20 s of 30 channels take about 0.7 MB: EEG as int16 and everything that becomes a colour as int8 or uint8, with scales.
+(JSON), and arrays, each aligned to 4 bytes; the header's ``arrays`` has their type, offset and shape, little-endian.
+20 s of 30 channels take about 0.7 MB: EEG as int16, colours as int8 or uint8, with scales.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from eavdash.data.preview import AudioPreview, EegPreview, TrialPreview
 
 LANES = ("video", "waveform", "spectrogram", "eeg", "scalp")
-#: Axes of an overlay's values after or before time, by lane; and the most cells that are sent of each.
+#: Axes of an overlay's values by lane, and the maximum number of cells and time steps that are sent.
 _SHAPES = {"video": "(time, height, width)", "spectrogram": "(time, mel)", "eeg": "(channel, time)"}
 _SHAPES |= {"waveform": "(time,)", "scalp": "(time, channel)"}
 _CELLS = 32  # a video overlay's rows and columns, a spectrogram's mel bands
-_MOST_STEPS = 600
+_MAX_STEPS = 600
 MAGIC = b"EAVP"
 Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
 class Overlay:
-    """Values over a lane, drawn translucent: red above zero, blue below, strongest near the largest magnitude.
+    """Values drawn translucently over a lane: red above zero, blue below, with full colour near the largest magnitude.
 
-    ``values`` by lane: video (time, height, width), over the largest centred square of the picture unless ``boxes``
-    (time, 4) gives left, top, width and height as fractions of the picture; waveform (time,); spectrogram (time, mel);
-    eeg (channel, time) and scalp (time, channel), channels as in the preview. ``times``: the middle of each step in
-    seconds of what is shown.
+    ``values`` by lane: video (time, height, width), over the largest centred square of the frame unless ``boxes``
+    (time, 4) has left, top, width and height as fractions of the frame; waveform (time,); spectrogram (time, mel);
+    eeg (channel, time) and scalp (time, channel), channels as in the preview. ``times``: the centre of each step in
+    seconds from the start of the preview.
     """
 
     lane: str
@@ -48,11 +48,11 @@ class Overlay:
     boxes: np.ndarray | None = None
 
 
-def described(preview: TrialPreview, overlays: Sequence[Overlay] = ()) -> tuple[dict[str, Any], Arrays]:
-    """The header, without media, and the arrays that it speaks of; ``header["id"]`` changes with the content.
+def describe(preview: TrialPreview, overlays: Sequence[Overlay] = ()) -> tuple[dict[str, Any], Arrays]:
+    """Return the header, without media, and its arrays; ``header["id"]`` changes with the content.
 
     Raises:
-        ValueError: an overlay does not fit its lane.
+        ValueError: an overlay does not match its lane.
     """
     arrays: Arrays = {}
     header: dict[str, Any] = {
@@ -72,15 +72,15 @@ def described(preview: TrialPreview, overlays: Sequence[Overlay] = ()) -> tuple[
     return header, arrays
 
 
-def packed(header: dict[str, Any], arrays: Arrays) -> bytes:
-    """Header and arrays as one block."""
-    blocks, places, at = [], {}, 0
+def pack(header: dict[str, Any], arrays: Arrays) -> bytes:
+    """Return header and arrays as one block."""
+    blocks, entries, at = [], {}, 0
     for name, array in arrays.items():
         block = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
-        places[name] = {"type": array.dtype.name, "at": at, "shape": list(array.shape)}
+        entries[name] = {"type": array.dtype.name, "at": at, "shape": list(array.shape)}
         blocks.append(block + b"\0" * (-len(block) % 4))
         at += len(blocks[-1])
-    text = json.dumps({**header, "arrays": places}).encode()
+    text = json.dumps({**header, "arrays": entries}).encode()
     text += b" " * (-len(text) % 4)
     return b"".join([MAGIC, len(text).to_bytes(4, "little"), text, *blocks])
 
@@ -134,16 +134,16 @@ def _overlay(n: int, overlay: Overlay, preview: TrialPreview, arrays: Arrays) ->
         values = np.moveaxis(values, -1, 0)  # time first, as everywhere else
     channels = len(preview.eeg.channels) if preview.eeg else 0
     dimensions = _SHAPES[overlay.lane].count(",") + (overlay.lane != "waveform")
-    fits = values.ndim == dimensions and len(times) == len(values) > 0
-    if not fits or (overlay.lane in ("eeg", "scalp") and values.shape[1] != channels):
+    matches = values.ndim == dimensions and len(times) == len(values) > 0
+    if not matches or (overlay.lane in ("eeg", "scalp") and values.shape[1] != channels):
         raise ValueError(
             f"overlay {overlay.label!r}: expected values {_SHAPES[overlay.lane]} and a time for each step "
             f"(channels: {channels}), found {np.shape(overlay.values)} and {len(times)} times"
         )
-    keep = np.unique(np.linspace(0, len(times) - 1, min(len(times), _MOST_STEPS)).round().astype(int))
+    keep = np.unique(np.linspace(0, len(times) - 1, min(len(times), _MAX_STEPS)).round().astype(int))
     values, times = values[keep], times[keep]
     if overlay.lane in ("video", "spectrogram"):
-        values = _fewer(values)
+        values = _reduced(values)
     strongest = float(np.percentile(np.abs(values), 99.5)) or float(np.abs(values).max()) or 1.0
     arrays[f"overlay{n}"] = np.clip(np.round(values / strongest * 127), -127, 127).astype(np.int8)
     arrays[f"overlay{n}times"] = times.astype(np.float32)
@@ -152,8 +152,8 @@ def _overlay(n: int, overlay: Overlay, preview: TrialPreview, arrays: Arrays) ->
     return {"lane": overlay.lane, "label": overlay.label, "opacity": overlay.opacity}
 
 
-def _fewer(values: np.ndarray) -> np.ndarray:
-    """Means over at most ``_CELLS`` cells of each axis but the first."""
+def _reduced(values: np.ndarray) -> np.ndarray:
+    """Return means over at most ``_CELLS`` cells of each axis but the first."""
     for axis in range(1, values.ndim):
         length = values.shape[axis]
         edges = np.linspace(0, length, min(_CELLS, length) + 1).astype(int)
@@ -164,6 +164,6 @@ def _fewer(values: np.ndarray) -> np.ndarray:
 
 
 def _bytes(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """``values`` as 0 (``low``) to 255 (``high``)."""
+    """Scale ``values`` to 0 (``low``) to 255 (``high``)."""
     span = (high - low) or 1.0
     return np.asarray(np.clip(np.round((values - low) / span * 255), 0, 255), dtype=np.uint8)

@@ -1,8 +1,8 @@
-// Puts the pieces together: what is shown of this trial, the keys, the pointer, and the loop that moves the cursor.
+// The player: its media and lanes, keys and pointer, and the loop that moves the cursor.
 
-const RETRIES = [800, 3000]; // milliseconds: a session that lost its connection for a moment gets its files again
-const REPORT_AFTER = 300; // milliseconds without another seek before Python is told where the player stands
-const kept = { band: "alpha", unit: "dB", rate: "1", sound: true, gain: 1 }; // for the next trial
+const RETRIES = [800, 3000]; // milliseconds, as a session that lost its connection briefly gets its files again
+const REPORT_AFTER = 300; // milliseconds without another seek before the time is reported to Python
+const kept = { band: "alpha", unit: "dB", rate: "1", sound: true, gain: 1 }; // settings for the next trial
 
 class Player {
   constructor(root, data, report) {
@@ -147,7 +147,7 @@ class Player {
       drawTraces(base("eeg"), this, this.width, this.row, this.gain);
       const between = spacing(this.header.eeg) / this.gain;
       const shown = between >= 10 ? between.toFixed(0) : between.toPrecision(2);
-      this.find(".scale").textContent = `${this.header.eeg.channels.length} channels, ${shown} µV from line to line`;
+      this.find(".scale").textContent = `${this.header.eeg.channels.length} channels, ${shown} µV between lines`;
     }
     this.drawOverlays();
     if (this.scalp) this.scalp.shown = "";
@@ -231,7 +231,7 @@ class Player {
     else this.clock.play();
   }
 
-  // Frames count from 0; a little after its beginning, so that rounding does not show the one before.
+  // Seek slightly past the start of a frame, so that rounding does not show the previous one.
   step(frames) {
     if (this.clock.playing) this.clock.pause();
     const now = Math.floor(this.clock.now() / this.frame + 0.01);
@@ -241,7 +241,7 @@ class Player {
   seek(time) {
     this.clock.seek(Math.min(Math.max(time, 0), this.duration));
     this.paint();
-    this.tell();
+    this.reportMoment();
   }
 
   key(event) {
@@ -259,7 +259,7 @@ class Player {
     if (!act) return;
     act();
     event.preventDefault();
-    event.stopPropagation(); // Streamlit's own keys must not act as well
+    event.stopPropagation(); // keep Streamlit's shortcuts from acting too
   }
 
   openPointer() {
@@ -288,7 +288,7 @@ class Player {
     this.root.classList.toggle("playing", playing);
     this.find(".play").setAttribute("aria-label", playing ? "Pause" : "Play");
     if (playing) this.loop();
-    else this.tell();
+    else this.reportMoment();
     this.paint();
   }
 
@@ -322,18 +322,19 @@ class Player {
       ruler.setAttribute("aria-valuenow", (begin + time).toFixed(2));
       ruler.setAttribute("aria-valuetext", `${(begin + time).toFixed(2)} seconds`);
     }
-    // Last, by the clock's latest word: drawing the rest has taken its time.
-    const place = (this.clock.now() / this.duration) * this.width;
-    this.find(".cursor").style.transform = `translateX(${place}px)`;
+    // Last, with the current time, as drawing the rest takes time.
+    const x = (this.clock.now() / this.duration) * this.width;
+    this.find(".cursor").style.transform = `translateX(${x}px)`;
   }
 
-  // Tell Python where the player stands, once it has come to rest.
-  tell() {
-    clearTimeout(this.telling);
-    this.telling = setTimeout(() => {
+  // Report the time to Python, once the playhead rests.
+  reportMoment() {
+    clearTimeout(this.reporting);
+    this.reporting = setTimeout(() => {
       const time = Number((this.header.begin + this.clock.now()).toFixed(3));
-      if (this.clock.playing || time === this.told || (this.told === undefined && time === this.header.begin)) return;
-      this.told = time;
+      const unchanged = this.reported === undefined ? time === this.header.begin : time === this.reported;
+      if (this.clock.playing || unchanged) return;
+      this.reported = time;
       this.report("moment", { id: this.header.id, time });
     }, REPORT_AFTER);
   }
@@ -343,13 +344,13 @@ class Player {
     this.sizes.disconnect();
     cancelAnimationFrame(this.request);
     cancelAnimationFrame(this.pending);
-    clearTimeout(this.telling);
+    clearTimeout(this.reporting);
     clearTimeout(this.timer);
     this.clock.close();
   }
 }
 
-const players = new WeakMap(); // by the place on the page; Streamlit calls again on every rerun
+const players = new WeakMap(); // by the parent element; Streamlit calls the component on every rerun
 
 export default function ({ data, parentElement, setStateValue }) {
   const { header } = unpack(data);
@@ -362,7 +363,7 @@ export default function ({ data, parentElement, setStateValue }) {
     player = new Player(parentElement.querySelector(".player"), data, setStateValue);
     players.set(parentElement, player);
   }
-  // The cleanup of a call that another has overtaken must not close what that one uses.
+  // The cleanup of an outdated call must not close a player that a newer call uses.
   const call = (player.call = (player.call || 0) + 1);
   return () => {
     if (players.get(parentElement) !== player || player.call !== call) return;

@@ -1,8 +1,8 @@
 // The scalp map: the power of one band at one moment, interpolated between the electrodes.
 
-const STEPS = 20; // per second, as in data/bandpower.py
-const SIDE = 56; // cells along a side, as in data/scalp.py
-const DEVIATIONS = 2.5; // at which z has its full colour
+const STEPS = 20; // per second, as in data/eeg/bandpower.py
+const SIDE = 56; // cells along a side, as in data/eeg/scalp.py
+const DEVIATIONS = 2.5; // z values of the full colours
 
 class Scalp {
   constructor(figure, header, arrays) {

@@ -1,1 +1,1 @@
-"""What the pages of the section ``results`` share."""
+"""Widgets of the pages in the section ``results``."""

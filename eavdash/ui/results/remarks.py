@@ -1,6 +1,6 @@
-"""What must be read beside an accuracy: the points that a choice on test trials added, and leakage probes.
+"""Remarks on a study's accuracy: the gain from choosing the epoch on test trials, and leakage probes.
 
-In: a study. Out: sentences and, for probes that nobody has made, a button that starts them in the background.
+In: a study. Out: sentences, and a button that starts missing probes in the background.
 """
 
 from __future__ import annotations
@@ -11,34 +11,34 @@ import streamlit as st
 
 from eavdash.store import StudyDir
 from eavdash.studies import probing
-from eavdash.ui import actions, cached_results, parts
+from eavdash.ui import actions, cached_results, widgets
 
 PAGE = "results_subjects"
-WORDS = {
+PROBE_LABELS = {
     "": "starting",
-    "shuffled": "an encoder learns labels that were dealt anew",
-    "time": "the label is guessed from a trial's place in the session",
-    "identity": "who a window is of",
+    "shuffled": "training an encoder on shuffled labels",
+    "time": "predicting the label from a trial's position in the session",
+    "identity": "predicting the subject of a window",
 }
 HELP = (
-    "An encoder is trained again on shuffled labels, and a classifier tells subjects apart: some minutes, on this "
-    "machine. It goes on when this page is closed."
+    "Trains an encoder on shuffled labels and a classifier of subjects. Takes a few minutes on this machine and "
+    "continues when this page is closed."
 )
 
 
-def show(study: StudyDir) -> None:
-    """The sentences, and the state of the study's probing."""
-    parts.message()
+def show_remarks(study: StudyDir) -> None:
+    """Show the remarks and the state of the study's probing."""
+    widgets.show_message()
     remarks, missing = cached_results.remarks(study)
     if remarks:
-        st.markdown("**Beside these accuracies**")
-        parts.bullet(remarks)
-    now = probing.look(study)
-    if now.under_way:
-        _watch(study, tuple(missing))
+        st.markdown("**About these accuracies**")
+        widgets.bullet_list(remarks)
+    now = probing.probing_state(study)
+    if now.running:
+        _watch_probing(study, tuple(missing))
     elif missing:
         if now.reason:
-            st.error(parts.plain(f"Probing failed: {now.reason}"))
+            st.error(widgets.escape_markdown(f"Probing failed: {now.reason}"))
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(f"Not probed yet: {', '.join(missing)}.", width="content")
             st.button(
@@ -51,10 +51,10 @@ def show(study: StudyDir) -> None:
 
 
 @st.fragment(run_every=2)
-def _watch(study: StudyDir, missing: tuple[str, ...]) -> None:
-    """What the probing does; the page is drawn anew when it has found something, or has ended."""
-    now = probing.look(study)
-    if not now.under_way or tuple(cached_results.remarks(study)[1]) != missing:
+def _watch_probing(study: StudyDir, missing: tuple[str, ...]) -> None:
+    """Show the current probe; rerun the page when there is a new result or the probing has ended."""
+    now = probing.probing_state(study)
+    if not now.running or tuple(cached_results.remarks(study)[1]) != missing:
         st.rerun()
     since = f", for {max(0, time.time() - now.started):.0f} s" if now.started else ""
-    st.caption(f"Probing{since}: {WORDS.get(now.doing, now.doing)} … It goes on when this page is closed.")
+    st.caption(f"Probing{since}: {PROBE_LABELS.get(now.probe, now.probe)} … This continues when the page is closed.")

@@ -1,1 +1,1 @@
-"""What the pages of the section ``training`` share."""
+"""Widgets of the pages in the section ``training``."""

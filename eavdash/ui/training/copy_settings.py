@@ -1,7 +1,7 @@
-"""The launch form's memory of another study: its settings taken over, what differs from it, and a name that is taken.
+"""Settings of another study in the launch form: copying them, the differences, and a study name that is taken.
 
-In: the session's widgets (keys ``training_launch_*``) and a study's folder. A study whose settings were taken over is
-one more choice of the form's preset, ``study:<name>``: what no widget shows comes from it as well.
+In: the session's widgets (keys ``training_launch_*``) and a study's folder. A study whose settings were copied is an
+additional choice of the form's preset, ``study:<name>``, which also sets what no widget shows.
 """
 
 from __future__ import annotations
@@ -19,56 +19,56 @@ from eavdash.errors import EavdashError, StudyConflictError
 from eavdash.store import StudyDir, checkpoints_root
 from eavdash.studies import extend
 from eavdash.studies.write import Plan
-from eavdash.ui import actions, cached_runs, parts
+from eavdash.ui import actions, cached_runs, widgets
 from eavdash.ui.training import preprocessing_form
 
 PAGE = "training_launch"
-#: Session state: the choice ``study:<name>`` that the preset has besides.
-ORIGIN = f"{PAGE}_origin"
-_MARK = "study:"
+#: Session state: the additional preset choice ``study:<name>``.
+SOURCE = f"{PAGE}_origin"
+_PREFIX = "study:"
 PROTOCOL_OPTIONS = {
-    "subject_scaling": "Standardise each subject by all of its unlabelled trials (transductive)",
-    "pooled": "Train on all subjects' training trials first, then fine-tune on each subject's own (within subjects)",
-    "test_epoch": "Choose the epoch on the test trials, as published (protocol paper only; never honest)",
+    "subject_scaling": "Standardise each subject with all of its unlabelled trials (transductive)",
+    "pooled": "Train on all subjects' training trials first, then fine-tune per subject (within subjects)",
+    "test_epoch": "Choose the epoch on the test trials, as published (protocol paper only; biased upwards)",
 }
-#: Differences that are shown: every subject whose recordings have changed is one.
+#: Maximum number of differences shown; each subject with changed recordings is one.
 SHOWN = 12
 
 
-def origin() -> StudyDir | None:
-    """The study whose settings the form has, if it has those of one that is still there."""
+def source_study() -> StudyDir | None:
+    """Return the study whose settings were copied, or None."""
     chosen = str(st.session_state.get(f"{PAGE}_preset") or "")
-    study = StudyDir(checkpoints_root() / chosen.removeprefix(_MARK)) if chosen.startswith(_MARK) else None
+    study = StudyDir(checkpoints_root() / chosen.removeprefix(_PREFIX)) if chosen.startswith(_PREFIX) else None
     return study if study is not None and study.exists else None
 
 
-def options() -> list[str]:
-    """The choices of the preset."""
-    return [*PRESETS, *filter(None, [st.session_state.get(ORIGIN)])]
+def preset_choices() -> list[str]:
+    """Return the choices of the preset."""
+    return [*PRESETS, *filter(None, [st.session_state.get(SOURCE)])]
 
 
-def label(choice: str) -> str:
-    """How a study is named among the presets; empty for a preset."""
-    return f"as in the study {choice.removeprefix(_MARK)}" if choice.startswith(_MARK) else ""
+def choice_label(choice: str) -> str:
+    """Return the label of a study among the presets; empty for a preset."""
+    return f"as in the study {choice.removeprefix(_PREFIX)}" if choice.startswith(_PREFIX) else ""
 
 
-def base() -> StudyConfig:
-    """The configuration that the form starts from: a preset's, or a study's."""
-    study = origin()
+def base_config() -> StudyConfig:
+    """Return the configuration that the form starts from: a preset's or a study's."""
+    study = source_study()
     if study is not None:
         try:
             return from_dict(study.study()["config"])
         except (EavdashError, KeyError):
-            pass  # deleted or damaged since: the presets are there
+            pass  # deleted or damaged meanwhile: use a preset
     if st.session_state.get(f"{PAGE}_preset") not in PRESETS:
         st.session_state[f"{PAGE}_preset"] = "quick"
-        st.session_state.pop(ORIGIN, None)
+        st.session_state.pop(SOURCE, None)
     return preset(st.session_state[f"{PAGE}_preset"])
 
 
-def further() -> dict[str, Any]:
-    """Values of the widgets that a preset leaves alone and a study does not, by the last part of their keys."""
-    study = origin()
+def study_values() -> dict[str, Any]:
+    """Return the values that only a study sets, not a preset, by the last part of the widgets' keys."""
+    study = source_study()
     if study is None:
         return {}
     try:
@@ -84,10 +84,10 @@ def further() -> dict[str, Any]:
     }
 
 
-def take_over(study: StudyDir, name: str) -> None:
-    """Fill the form with a study's dataset and settings, and a name; the page of the form may be another than this."""
+def copy_study_settings(study: StudyDir, name: str) -> None:
+    """Fill the launch form with a study's dataset and settings and a new name; callable from any page."""
 
-    st.session_state[ORIGIN] = st.session_state[f"{PAGE}_preset"] = f"{_MARK}{study.name}"
+    st.session_state[SOURCE] = st.session_state[f"{PAGE}_preset"] = f"{_PREFIX}{study.name}"
     try:
         st.session_state[f"{PAGE}_dataset"] = study.study()["dataset"]["path"]
     except (EavdashError, KeyError) as error:
@@ -98,13 +98,13 @@ def take_over(study: StudyDir, name: str) -> None:
 
 
 def apply_preset() -> None:
-    """Callback of the preset: every other setting takes the preset's value."""
-    for key, value in {**form_defaults(base()), **further()}.items():
+    """Set all settings to the preset's values."""
+    for key, value in {**form_defaults(base_config()), **study_values()}.items():
         st.session_state[f"{PAGE}_{key}"] = value
 
 
 def form_defaults(config: StudyConfig) -> dict[str, Any]:
-    """What the form's widgets show for a configuration, by the last part of their keys."""
+    """Return the widgets' values for a configuration, by the last part of their keys."""
     return {
         "stages": list(config.stages),
         "fusion": config.fusion.kind,
@@ -119,9 +119,9 @@ def form_defaults(config: StudyConfig) -> dict[str, Any]:
     }
 
 
-def planned(path: str, name: str, config: StudyConfig, selection: Selection, root: Path) -> Plan:
-    """The plan of what the form says; where the name is taken by another study, how they differ, and ways out."""
-    with parts.shown_errors():
+def plan_or_conflict(path: str, name: str, config: StudyConfig, selection: Selection, root: Path) -> Plan:
+    """Return the plan of the form; if the name is taken, show the differences and solutions, and end the page."""
+    with widgets.show_errors():
         try:
             return cached_runs.plan(path, name, config, selection, root)
         except StudyConflictError as error:
@@ -129,41 +129,41 @@ def planned(path: str, name: str, config: StudyConfig, selection: Selection, roo
                 raise
             conflict = error
     free = extend.free_name(root, name)
-    st.error(f"There is a study {parts.plain(name)} with other settings: give the new study another name.")
-    st.caption(f"From {parts.plain(name)} to what the form says:")
+    st.error(f"The study {widgets.escape_markdown(name)} exists with other settings: give the new study another name.")
+    st.caption(f"Changes from {widgets.escape_markdown(name)} to the form:")
     more = len(conflict.differences) - SHOWN
-    parts.bullet([*conflict.differences[:SHOWN], *([f"and {more} more"] if more > 0 else [])])
+    widgets.bullet_list([*conflict.differences[:SHOWN], *([f"and {more} more"] if more > 0 else [])])
     buttons = st.container(horizontal=True)
     buttons.button(f"Name it {free}", type="primary", on_click=_rename, args=(free,), key=f"{PAGE}_free_name")
     buttons.button(
         f"Use the settings of {name}",
-        help="Then subjects, folds and seeds can be added to it.",
-        on_click=take_over,
+        help="Subjects, folds and seeds can then be added to it.",
+        on_click=copy_study_settings,
         args=(StudyDir(root / name), name),
         key=f"{PAGE}_take_over",
     )
     st.stop()
-    raise conflict  # never reached: st.stop() has ended the script, which the type checker cannot know
+    raise conflict  # for the type checker: st.stop() has ended the script
 
 
-def compared(plan: Plan) -> None:
-    """What differs from the study whose settings were taken over; nothing where there is none."""
-    study = origin()
+def show_differences(plan: Plan) -> None:
+    """Show the differences from the study whose settings were copied, if any."""
+    study = source_study()
     if study is None or study == plan.study:
         return
-    with parts.shown_errors():
+    with widgets.show_errors():
         old = study.study()
         before = to_dict(from_dict(old["config"]))
     lines = differences(before, plan.document["config"])
     lines += differences(old["selection"], plan.document["selection"])
     lines += differences({"dataset": old["dataset"]["path"]}, {"dataset": plan.document["dataset"]["path"]})
     if lines:
-        st.markdown(f"**What differs from {parts.plain(study.name)}**")
-        parts.bullet(lines)
+        st.markdown(f"**Differences from {widgets.escape_markdown(study.name)}**")
+        widgets.bullet_list(lines)
     else:
-        st.caption(f"Nothing differs from {parts.plain(study.name)} but the name.")
+        st.caption(f"Only the name differs from {widgets.escape_markdown(study.name)}.")
 
 
 def _rename(name: str) -> None:
-    """Callback: another name for the study."""
+    """Rename the study in the form."""
     st.session_state[f"{PAGE}_name"] = name

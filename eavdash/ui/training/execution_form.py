@@ -1,6 +1,6 @@
-"""Where and how runs are computed, as widgets of the launch form: this machine, a Ray cluster or SLURM.
+"""The launch form's widgets for where and how runs are computed: this machine, a Ray cluster or SLURM.
 
-Out: a :class:`eavdash.config.schema.Execution`. Whether the place could compute runs is asked of the place itself.
+Out: a :class:`eavdash.config.schema.Execution`, and on request a check of the executor.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import streamlit as st
 from eavdash.config.choices import EXECUTORS
 from eavdash.config.schema import Execution
 from eavdash.errors import EavdashError
-from eavdash.ui import parts
+from eavdash.ui import widgets
 
 LABELS = {"local": "This machine", "ray": "Ray cluster", "slurm": "SLURM"}
 SHARES = (1, 2, 3, 4, 6, 12)
 
 
 def form(page: str) -> Execution:
-    """Draw the settings under keys ``<page>_…`` and read them."""
+    """Show the settings under keys ``<page>_…`` and return their values."""
 
     def key(name: str) -> dict[str, Any]:
         return {"key": f"{page}_{name}", "persist_state": "session"}
@@ -29,7 +29,7 @@ def form(page: str) -> Execution:
         first, second, third = st.columns(3)
         executor = str(first.selectbox("Computed by", EXECUTORS, format_func=LABELS.__getitem__, **key("executor")))
         device = str(second.selectbox("Device", ("auto", "cpu", "cuda"), **key("device")))
-        priority = third.number_input("Priority", -10_000, 10_000, 0, help="Higher goes first.", **key("priority"))
+        priority = third.number_input("Priority", -10_000, 10_000, 0, help="Higher starts first.", **key("priority"))
         first, second, third = st.columns(3)
         threads = first.number_input("Cores per run", 1, 512, 1, **key("threads"))
         ram = second.number_input(
@@ -37,11 +37,11 @@ def form(page: str) -> Execution:
             0.0,
             4096.0,
             None,
-            placeholder="As earlier runs took",
-            help="Runs start only while their memory is free. Empty: what earlier runs of the same stage took at most.",
+            placeholder="As earlier runs",
+            help="Runs start only when this memory is free. Empty: the peak of earlier runs of the same stage.",
             **key("ram"),
         )
-        shared = third.selectbox("Runs per GPU", SHARES, help="Each gets its part of the memory.", **key("shares"))
+        shared = third.selectbox("Runs per GPU", SHARES, help="Each gets its share of the memory.", **key("shares"))
         address, options = "", ""
         if executor == "ray":
             address = st.text_input("Address of the Ray head", placeholder="http://127.0.0.1:8265", **key("ray"))
@@ -61,24 +61,24 @@ def form(page: str) -> Execution:
     )
 
 
-def checked(root: Path, settings: Execution, page: str) -> None:
-    """A button that asks the place what it lacks, and its answer."""
+def check_button(root: Path, settings: Execution, page: str) -> None:
+    """Show a button that checks the executor, and the outcome of the check."""
     if not st.button(
         f"Check {LABELS[settings.executor]}",
-        help="Commands and services, shared storage, the Python environment, and whether it has what runs ask for.",
+        help="Checks commands and services, shared storage, the Python environment, and the requested resources.",
         key=f"{page}_check",
     ):
         return
     from eavdash.jobs.preflight import preflight
 
-    with st.spinner("Asking ..."):
+    with st.spinner("Checking ..."):
         try:
-            wrong, unsure = preflight(root, settings)
+            unmet, notes = preflight(root, settings)
         except EavdashError as error:
-            wrong, unsure = [str(error)], []
-    for line in wrong:
-        st.error(parts.plain(line))
-    for line in unsure:
-        st.info(parts.plain(line))
-    if not wrong:
-        st.success(f"{LABELS[settings.executor]}: all that runs need is there.")
+            unmet, notes = [str(error)], []
+    for line in unmet:
+        st.error(widgets.escape_markdown(line))
+    for line in notes:
+        st.info(widgets.escape_markdown(line))
+    if not unmet:
+        st.success(f"{LABELS[settings.executor]}: ready to compute runs.")

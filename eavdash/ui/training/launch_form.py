@@ -1,7 +1,7 @@
-"""The launch form: widgets to a study's configuration, and what a plan says before it is queued.
+"""The launch form: widgets for a study's configuration, and the summary of its plan.
 
-In: the session's widgets (keys ``training_launch_*``). Out: a :class:`Request`. What the preset says is the default
-of every other widget; a widget that is left at the preset's value changes nothing.
+In: the session's widgets (keys ``training_launch_*``). Out: a :class:`Request`. The preset sets the default of every
+other widget.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ PAGE = "training_launch"
 PRESET_LABELS = {"quick": "quick: small models for a laptop", "paper": "paper: the published configuration"}
 PROTOCOL_HELP = {
     "conversation": "conversation: within a subject, no conversation in both train and test",
-    "blocks": "blocks: as conversation, and neighbours of one class stay together (stricter)",
+    "blocks": "blocks: as conversation, and neighbouring trials of a class stay together (stricter)",
     "paper": "paper: 70/30 in order, no validation (optimistic)",
     "loso": "loso: leave one subject out",
     "subject-kfold": "subject-kfold: folds of subjects",
 }
 FUSION_HELP = {
-    "attention": "attention: tokens per modality, shares to show",
+    "attention": "attention: tokens per modality, with attention shares",
     "concat": "concat: concatenation and MLP",
     "paper": "paper: the published single-token layer",
 }
@@ -47,7 +47,7 @@ ENCODER_LABELS = {
 
 @dataclass(frozen=True)
 class Request:
-    """What the form asks for."""
+    """The values of the form."""
 
     config: StudyConfig
     selection: Selection
@@ -55,27 +55,27 @@ class Request:
 
 
 def initialise() -> None:
-    """Give settings that have no value yet that of the preset."""
+    """Set settings without a value to the preset's values."""
     st.session_state.setdefault(f"{PAGE}_preset", "quick")
-    for key, value in form_defaults(copy_settings.base()).items():
+    for key, value in form_defaults(copy_settings.base_config()).items():
         st.session_state.setdefault(f"{PAGE}_{key}", value)
 
 
 def form(subjects: Sequence[str], conditions: bool) -> Request:
-    """Draw the settings and read them; ``conditions``: the dataset tells speaking from listening trials.
+    """Show the settings and return their values; ``conditions``: the dataset has speaking and listening trials.
 
     Raises:
-        ConfigError, UsageError: an impossible setting.
+        ConfigError, UsageError: a setting is invalid.
     """
-    base = copy_settings.base()
-    # Of those that were chosen for another dataset, the ones that this one has.
+    base = copy_settings.base_config()
+    # Drop subjects that were selected for another dataset and are not in this one.
     st.session_state[f"{PAGE}_subjects"] = [
         s for s in st.session_state.get(f"{PAGE}_subjects") or [] if s in set(subjects)
     ]
     left, right = st.columns(2)
     with left:
-        choices = copy_settings.options()
-        titles = {choice: copy_settings.label(choice) or PRESET_LABELS[choice] for choice in choices}
+        choices = copy_settings.preset_choices()
+        titles = {choice: copy_settings.choice_label(choice) or PRESET_LABELS[choice] for choice in choices}
         _select("Preset", choices, "preset", titles, on_change=apply_preset)
         chosen = st.multiselect("Subjects", subjects, placeholder="All subjects", **_key("subjects"))
         stages = st.multiselect("Stages", STAGES, format_func=theme.label, **_key("stages"))
@@ -86,9 +86,9 @@ def form(subjects: Sequence[str], conditions: bool) -> Request:
         count = first.number_input("Number of folds", 2, max(50, base.protocol.folds), **_key("fold_count"))
         folds = second.text_input("Folds to run", help="`all`, or numbers from 0 such as `0,1`", **_key("folds"))
         first, second = st.columns(2)
-        asked = {"placeholder": "The preset's", "help": "The same number for every stage."}
-        epochs = first.number_input("Epochs", 1, 10_000, None, **asked, **_key("epochs"))
-        seeds = second.text_input("Seeds", help="numbers such as `0,1,2`", **_key("seeds"))
+        texts = {"placeholder": "The preset's", "help": "The same number for every stage."}
+        epochs = first.number_input("Epochs", 1, 10_000, None, **texts, **_key("epochs"))
+        seeds = second.text_input("Seeds", help="Numbers such as `0,1,2`", **_key("seeds"))
     settings = [f"protocol.name={protocol}", f"protocol.folds={count}", f"fusion.kind={kind}"]
     with st.expander("Options of the protocol", key=f"{PAGE}_protocol_options"):
         for name, title in PROTOCOL_OPTIONS.items():
@@ -101,8 +101,8 @@ def form(subjects: Sequence[str], conditions: bool) -> Request:
                 encoder = _select(theme.label(modality), known, f"{modality}_encoder", ENCODER_LABELS)
             weights = second.text_input(
                 f"Weights of {theme.label(modality)}",
-                placeholder="Empty: trained from scratch",
-                help="Folder or file of a checkpoint that lies on this machine.",
+                placeholder="Empty: train from scratch",
+                help="Folder or file of a checkpoint on this machine.",
                 **_key(f"{modality}_weights"),
             )
             settings += [f"{modality}.encoder={encoder}", f"{modality}.weights={weights.strip()}"]
@@ -119,7 +119,7 @@ def form(subjects: Sequence[str], conditions: bool) -> Request:
 
 
 def plan_table(plan: Plan) -> pd.DataFrame:
-    """Runs of a plan per stage: how many, how many exist already, how many cannot start."""
+    """Return the number of a plan's runs per stage, of existing ones and of those that cannot start."""
     existing = set(plan.existing)
     rows = []
     for stage in STAGES:
@@ -129,7 +129,7 @@ def plan_table(plan: Plan) -> pd.DataFrame:
                 {
                     "stage": theme.label(stage),
                     "runs": len(runs),
-                    "there already": sum(run.name in existing for run in runs),
+                    "exist already": sum(run.name in existing for run in runs),
                     "cannot start": sum(bool(run.problem) for run in runs),
                     "subjects": len({run.config["subject"] for run in runs} - {""}) or "all",
                     "folds": len({run.config["fold"] for run in runs}),
@@ -140,43 +140,45 @@ def plan_table(plan: Plan) -> pd.DataFrame:
 
 
 def plan_sentence(plan: Plan) -> str:
-    """What queueing this plan will do."""
+    """Return a sentence about what queueing this plan does."""
     new = len(set(plan.runs) - set(plan.existing))
     if not new:
-        all_there = "The run" if len(plan.runs) == 1 else f"All {len(plan.runs)} runs"
+        runs = "The run" if len(plan.runs) == 1 else f"All {len(plan.runs)} runs"
         exist = "exists" if len(plan.runs) == 1 else "exist"
-        return f"{all_there} of this study {exist} already: queueing again changes nothing that is done."
+        return f"{runs} of this study {exist} already: queueing again does not change finished runs."
     rest = f", {len(plan.existing)} of them {'exists' if len(plan.existing) == 1 else 'exist'} already"
-    return f"{theme.counted(len(plan.runs), 'run')}{rest if plan.existing else ''}. {_tested(plan)}"
+    return f"{theme.plural(len(plan.runs), 'run')}{rest if plan.existing else ''}. {_test_trials_sentence(plan)}"
 
 
 def time_sentence(plan: Plan, settings: Execution) -> str:
-    """How long the runs that are not there yet will take, by finished runs like them; empty if there are none."""
-    there = set(plan.existing)
-    new = [run.config for run in plan.planned if run.name not in there and not run.problem]
+    """Return the estimated time of the new runs from similar finished ones; empty if there are no new runs."""
+    existing = set(plan.existing)
+    new = [run.config for run in plan.planned if run.name not in existing and not run.problem]
     if not new:
         return ""
     config, dataset = plan.document["config"], str(plan.document["dataset"]["path"])
-    estimate = estimates.plan_time_left(plan.study.path.parent, dataset, config, new, cached_runs.places(settings))
+    estimate = estimates.plan_time_left(
+        plan.study.path.parent, dataset, config, new, cached_runs.parallel_runs(settings)
+    )
     if estimate.seconds is None:
-        return "Time: unknown, as no run like these has finished on these recordings yet."
-    at_once = f"{estimate.parallel_runs} runs at a time" if estimate.parallel_runs > 1 else "one run after another"
+        return "Time: unknown, as no similar run has finished on these recordings yet."
+    parallel = f"{estimate.parallel_runs} runs at a time" if estimate.parallel_runs > 1 else "one run after another"
     rest = "; some stages are not counted, as no such run has finished yet" if estimate.at_least else ""
-    return f"Time: {estimate.text} with {at_once}, {estimate.basis}{rest}."
+    return f"Time: {estimate.text} with {parallel}, {estimate.basis}{rest}."
 
 
-def left_out(plan: Plan) -> list[str]:
-    """Sentences about runs that are not made or cannot start."""
-    stuck = {run.problem: "" for run in plan.planned if run.problem}
-    return [*stuck, *(f"{name}: {reason}" for name, reason in plan.left_out.items())]
+def left_out_reasons(plan: Plan) -> list[str]:
+    """Return sentences about runs that are left out or cannot start."""
+    problems = {run.problem: "" for run in plan.planned if run.problem}
+    return [*problems, *(f"{name}: {reason}" for name, reason in plan.left_out.items())]
 
 
-def _tested(plan: Plan) -> str:
+def _test_trials_sentence(plan: Plan) -> str:
     rows = plan.splits[
         (plan.splits["split"] == "test") & plan.splits["fold"].isin({r.config["fold"] for r in plan.planned})
     ]
-    people = {run.config["subject"] for run in plan.planned if run.config["subject"]}
-    rows = rows[rows["subject"].isin(people)] if people else rows
+    subjects = {run.config["subject"] for run in plan.planned if run.config["subject"]}
+    rows = rows[rows["subject"].isin(subjects)] if subjects else rows
     counts = rows.drop_duplicates(["subject", "trial"]).groupby("subject").size()
     if counts.empty:
         return ""
@@ -185,7 +187,7 @@ def _tested(plan: Plan) -> str:
 
 
 def _key(name: str) -> dict[str, Any]:
-    """A widget's key; its value stays while other pages are shown."""
+    """Return a widget's key arguments; its value is kept while other pages are shown."""
     return {"key": f"{PAGE}_{name}", "persist_state": "session"}
 
 

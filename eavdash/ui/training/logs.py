@@ -1,6 +1,6 @@
-"""What a run has printed, for its page: the end of log.txt, and the lines that hold a text.
+"""A run's log for its page: the last lines of log.txt, and a search.
 
-Logs can be large, so only the last :data:`BOUND` bytes are looked at.
+Logs can be large, so only the last :data:`BOUND` bytes are searched.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ HITS = 200  # lines of a search, the last ones
 
 
 @dataclass(frozen=True)
-class Found:
-    """Lines that hold a text: the last of them with their numbers, how many there are, and what was looked at."""
+class LogMatches:
+    """Lines that contain a text: the last ones with their numbers, the count, and if the whole log was searched."""
 
     lines: tuple[str, ...]
     count: int
@@ -23,24 +23,24 @@ class Found:
 
 
 def tail(path: Path, lines: int = TAIL) -> str:
-    """The last lines of a text file; empty if there is none."""
+    """Return the last lines of a text file; empty if it does not exist."""
     return "\n".join(_end(path, 200 * lines).decode(errors="replace").splitlines()[-lines:])
 
 
-def search(path: Path, text: str) -> Found:
-    """The lines with ``text`` in them, whatever the case. Lines are numbered from the first that was looked at."""
+def search(path: Path, text: str) -> LogMatches:
+    """Return the lines that contain ``text``, ignoring case, numbered from the first searched line."""
     size = path.stat().st_size if path.exists() else 0
     wanted = text.casefold()
-    found = [
+    lines = [
         f"{number}: {line}"
         for number, line in enumerate(_end(path, BOUND).decode(errors="replace").splitlines(), 1)
         if wanted in line.casefold()
     ]
-    return Found(tuple(found[-HITS:]), len(found), size <= BOUND)
+    return LogMatches(tuple(lines[-HITS:]), len(lines), size <= BOUND)
 
 
 def _end(path: Path, size: int) -> bytes:
-    """The last ``size`` bytes, from the beginning of a line; none where there is no file."""
+    """Return the last ``size`` bytes from the start of a line; empty if the file does not exist."""
     try:
         with path.open("rb") as file:
             whole = path.stat().st_size

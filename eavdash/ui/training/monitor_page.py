@@ -1,7 +1,7 @@
-"""What stands above and around the grid of runs: how far the study is, which rows are shown, what buttons act on.
+"""The grid of runs with its progress, filters and buttons.
 
-In: the queue's snapshot. The chosen runs stand in the session (:data:`CHOSEN`) and no widget has them as its value: one
-that is set by the script and by the user at once may bring back what was chosen before.
+In: the queue's snapshot. The selected runs are in the session state (:data:`CHOSEN`) and not the value of a widget: a
+widget that both the script and the user set may restore an old selection.
 """
 
 from __future__ import annotations
@@ -18,44 +18,44 @@ from eavdash.ui.figures import training as figures
 
 PAGE = "training_monitor"
 CHOSEN, TURN = f"{PAGE}_chosen", f"{PAGE}_turn"
-ROWS = 60  # of the grid at once
+ROWS = 60  # per page of the grid
 
 
 def progress(study: StudyDir, table: pd.DataFrame) -> None:
-    """How far the study is, in words, as a bar and in the tab's title; and whether it is to be told when it ends."""
-    st.set_page_config(page_title=figures.title(table))
+    """Show the study's progress as text, bar and tab title, with the buttons for pause and notification."""
+    st.set_page_config(page_title=figures.tab_title(table))
     tally = figures.tally(table)
-    over, paused = bool(table["ended"].all()), study.paused
-    left = figures.time_left(table, estimates.study_time_left(table, table["left"]))
-    words, hold, bell = st.columns([5, 1, 2], vertical_alignment="center")
-    words.markdown(f"**{tally}**" + (f"  \n{left}" if left else ""))
-    hold.button(
+    ended, paused = bool(table["ended"].all()), study.paused
+    left = figures.study_time_left(table, estimates.study_time_left(table, table["left"]))
+    first, second, third = st.columns([5, 1, 2], vertical_alignment="center")
+    first.markdown(f"**{tally}**" + (f"  \n{left}" if left else ""))
+    second.button(
         "Resume" if paused else "Pause",
-        help="Lets runs start again." if paused else "Runs under way go on; no other starts until you resume.",
+        help="Lets runs start again." if paused else "Running runs continue; no others start until you resume.",
         on_click=actions.resume if paused else actions.pause,
         args=(study,),
-        disabled=over and not paused,
+        disabled=ended and not paused,
         width="stretch",
         key=f"{PAGE}_{'resume' if paused else 'pause'}",
     )
-    with bell:
-        monitor.notice(study.name, over, tally, key=f"{PAGE}_notice")
+    with third:
+        monitor.notice(study.name, ended, tally, key=f"{PAGE}_notice")
     if paused:
-        st.warning("This study is paused: runs under way go on, no other starts until you resume it.")
+        st.warning("This study is paused: running runs continue, no others start until you resume it.")
     st.progress(float((table["shown"] == "done").mean()))
 
 
-def grid(table: pd.DataFrame, tested: Mapping[tuple[str, int], int]) -> pd.DataFrame:
-    """The filters, the grid and the chosen runs; the rows of those that are chosen."""
+def run_grid(table: pd.DataFrame, tested: Mapping[tuple[str, int], int]) -> pd.DataFrame:
+    """Show the filters and the grid; return the rows of the selected runs."""
     names = set(table["run"].tolist())
-    selected = [name for name in st.session_state.get(CHOSEN, []) if name in names]  # another study may be open by now
+    selected = [name for name in st.session_state.get(CHOSEN, []) if name in names]  # the study may have changed
     first, second, third = st.columns([2, 2, 1])
     text = first.text_input("Subjects", placeholder="All; or 3-7, 12", key=f"{PAGE}_subjects")
-    there = [state for state in theme.STATE_COLOURS if state in table["shown"].unique()]
+    existing = [state for state in theme.STATE_COLOURS if state in table["shown"].unique()]
     states = second.multiselect(
-        "States", list(theme.STATE_COLOURS), placeholder=f"All; there are {', '.join(there)}", key=f"{PAGE}_states"
+        "States", list(theme.STATE_COLOURS), placeholder=f"All: {', '.join(existing)}", key=f"{PAGE}_states"
     )
-    lines = figures.lines(table, text, states)
+    lines = figures.grid_lines(table, text, states)
     pages = max(1, -(-len(lines) // ROWS))
     if st.session_state.get(f"{PAGE}_page", 1) > pages:
         st.session_state[f"{PAGE}_page"] = pages
@@ -64,41 +64,41 @@ def grid(table: pd.DataFrame, tested: Mapping[tuple[str, int], int]) -> pd.DataF
     if shown:
         monitor.grid(figures.grid(table, shown, tested), selected, f"{PAGE}_grid", _choose)
     else:
-        st.info("No row of the grid fits these filters.")
+        st.info("No row of the grid matches these filters.")
     st.caption(
-        "Accuracies are of test trials. Click a cell for its curves and log; Ctrl-click, Shift-click or tap for more; "
-        "a stage's or a subject's name for all of its runs shown."
+        "Accuracies are on test trials. Click a cell for its curves and log; Ctrl-click, Shift-click or tap to select "
+        "several; click a stage or a subject to select all of its runs in view."
     )
     return table[table["run"].isin(selected)].set_index("run", drop=False).loc[selected]
 
 
-def buttons(study: StudyDir, table: pd.DataFrame, chosen: pd.DataFrame) -> None:
-    """Cancel and retry: the chosen runs, all of a subject or a stage, or everything."""
+def run_buttons(study: StudyDir, table: pd.DataFrame, chosen: pd.DataFrame) -> None:
+    """Show the buttons that act on the selected runs, all runs of a subject or a stage, or the whole study."""
     subjects = list(dict.fromkeys(chosen["subject"]))
     stages = [stage for stage in theme.LABELS if stage in table["stage"].unique()]
-    scopes = {"chosen": f"The chosen runs ({len(chosen)})", "all": "Every run of the study"}
-    scopes |= {f"stage {s}": f"Every run of {theme.label(s)}" for s in stages}
-    scopes |= {f"subject {s}": f"Every run of subject {s}" for s in subjects if s}
+    scopes = {"chosen": f"The selected runs ({len(chosen)})", "all": "All runs of the study"}
+    scopes |= {f"stage {s}": f"All runs of {theme.label(s)}" for s in stages}
+    scopes |= {f"subject {s}": f"All runs of subject {s}" for s in subjects if s}
     first, second, third, fourth = st.columns([2, 1, 1, 1], vertical_alignment="bottom")
-    # A new widget for each choice, so that buttons act on what was chosen last until something else is asked for.
+    # A new widget for each selection, so that the buttons act on the new selection by default.
     key = f"{PAGE}_scope_{st.session_state.get(TURN, 0)}"
     scope = first.selectbox("Cancel or retry", list(scopes), format_func=scopes.get, key=key)
     kind, _, value = str(scope).partition(" ")
-    meant = {"chosen": chosen, "all": table}.get(kind, table[table[kind] == value] if value else table)
-    names = None if kind == "all" else meant["run"].tolist()
-    again = meant["shown"].isin(["failed", "damaged", "cancelled"]) | ((meant["shown"] == "blocked") & meant["ended"])
+    rows = {"chosen": chosen, "all": table}.get(kind, table[table[kind] == value] if value else table)
+    names = None if kind == "all" else rows["run"].tolist()
+    again = rows["shown"].isin(["failed", "damaged", "cancelled"]) | ((rows["shown"] == "blocked") & rows["ended"])
     second.button(
         "Cancel",
-        help="Stops runs and takes waiting ones out of the queue. Retry goes on after the last finished epoch.",
+        help="Stops running runs and removes waiting ones from the queue. Retry resumes after the last finished epoch.",
         on_click=actions.cancel,
         args=(study, names),
-        disabled=not (~meant["ended"] | (meant["shown"] == "blocked")).any(),
+        disabled=not (~rows["ended"] | (rows["shown"] == "blocked")).any(),
         width="stretch",
         key=f"{PAGE}_cancel",
     )
     third.button(
         "Retry",
-        help="Queues failed, cancelled and blocked runs again; those whose files are damaged start over.",
+        help="Queues failed, cancelled and blocked runs again; runs with damaged files start over.",
         on_click=actions.retry,
         args=(study, names),
         disabled=not again.any(),
@@ -106,10 +106,10 @@ def buttons(study: StudyDir, table: pd.DataFrame, chosen: pd.DataFrame) -> None:
         key=f"{PAGE}_retry",
     )
     with fourth.popover("More", width="stretch", key=f"{PAGE}_more"):
-        st.button("Choose none", on_click=_choose, args=([],), disabled=chosen.empty, key=f"{PAGE}_none")
+        st.button("Clear the selection", on_click=_choose, args=([],), disabled=chosen.empty, key=f"{PAGE}_none")
         st.number_input(
             "Priority",
-            help="Waiting runs go by priority, the highest first; usually it is 0.",
+            help="Waiting runs with the highest priority start first; the default is 0.",
             value=0,
             step=1,
             key=f"{PAGE}_priority",
@@ -118,7 +118,7 @@ def buttons(study: StudyDir, table: pd.DataFrame, chosen: pd.DataFrame) -> None:
             "Set the priority of waiting runs",
             on_click=actions.prioritise,
             args=(study, names, f"{PAGE}_priority"),
-            disabled=not meant["state"].isin(["queued", "blocked"]).any(),
+            disabled=not rows["state"].isin(["queued", "blocked"]).any(),
             key=f"{PAGE}_prioritise",
         )
 

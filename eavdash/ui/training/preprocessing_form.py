@@ -1,7 +1,7 @@
-"""The launch form's part about recordings: which trials are used and how they are prepared.
+"""The launch form's widgets for the selection of trials and their preprocessing.
 
 In: the session's widgets (keys ``training_launch_*``). Out: settings for :func:`eavdash.config.convert.with_settings`,
-and the filter on the trial table. Defaults are the preset's.
+and the filter on the trial table. The preset sets the defaults.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ import streamlit as st
 from eavdash.config.schema import StudyConfig
 
 CONDITIONS = {"speaking": ("auto",), "listening": ("condition=Listening",), "speaking and listening": ()}
-#: The choice of trials of a study whose settings were taken over, where it is none of those.
+#: The filter of a study whose settings were copied, if it is none of these.
 OWN = "as in that study"
-CHAINS = {"trial": "each trial by itself", "published": "as published: causal, across the trials' borders"}
-CROPS = {"face": "the face, found and followed", "centre": "the largest centred square"}
-BAD = {"keep": "kept", "interpolate": "found and interpolated"}
+CHAINS = {"trial": "each trial separately", "published": "as published: causal, across trial boundaries"}
+CROPS = {"face": "the detected and tracked face", "centre": "the largest centred square"}
+BAD = {"keep": "kept", "interpolate": "detected and interpolated"}
 _EEG_NUMBERS = {
     "low": ("From, Hz", "Lower edge of the pass band."),
     "high": ("To, Hz", "Upper edge of the pass band."),
-    "notch": ("Mains, Hz", "50 or 60: removes the mains and its harmonics. 0: no notch filter."),
-    "clip": ("Cut off at, µV", "Larger deflections are cut off. 0: never."),
-    "reject": ("Reject above, µV", "Training windows with a larger peak-to-peak are not learned from. 0: none."),
+    "notch": ("Mains, Hz", "50 or 60: removes mains noise and its harmonics. 0: no notch filter."),
+    "clip": ("Clip at, µV", "Larger amplitudes are clipped. 0: no clipping."),
+    "reject": ("Reject above, µV", "Training windows with a larger peak-to-peak amplitude are left out. 0: none."),
 }
 
 
 def defaults(base: StudyConfig) -> dict[str, Any]:
-    """The widgets' values for a preset, by the last part of their keys."""
+    """Return the widgets' values for a preset, by the last part of their keys."""
     return {
         "condition": next((name for name, where in CONDITIONS.items() if where == base.where), OWN),
         "where": "" if base.where == ("auto",) else ", ".join(base.where),
@@ -42,10 +42,10 @@ def defaults(base: StudyConfig) -> dict[str, Any]:
 
 
 def form(page: str, conditions: bool, base: StudyConfig) -> tuple[tuple[str, ...], list[str]]:
-    """Draw the settings; the filter ``where`` and ``key=value`` settings.
+    """Show the settings; return the filter ``where`` and ``key=value`` settings.
 
     Args:
-        conditions: whether the dataset tells speaking from listening trials (EAV does).
+        conditions: True if the dataset has speaking and listening trials, as EAV does.
         base: the configuration that the form starts from.
     """
 
@@ -60,15 +60,15 @@ def form(page: str, conditions: bool, base: StudyConfig) -> tuple[tuple[str, ...
             where = choices[left.selectbox("Trials", list(choices), **key("condition"))]
         else:
             typed = left.text_input(
-                "Only trials where", help="`column=value`, several joined by commas; empty: all trials.", **key("where")
+                "Only trials where", help="`column=value`, separated by commas; empty: all trials.", **key("where")
             )
             where = tuple(part.strip() for part in typed.split(",") if part.strip()) or (base.where and ("auto",))
-        crop = right.selectbox("Pictures show", list(CROPS), format_func=CROPS.get, **key("crop"))
-        sound = left.checkbox("Trials without a sound file take their video's sound track", **key("from_video"))
+        crop = right.selectbox("Frames are cropped to", list(CROPS), format_func=CROPS.get, **key("crop"))
+        sound = left.checkbox("Trials without an audio file use their video's sound track", **key("from_video"))
         chain = right.selectbox("EEG is filtered", list(CHAINS), format_func=CHAINS.get, **key("chain"))
         numbers = {}
-        for place, (name, (title, text)) in zip(st.columns(len(_EEG_NUMBERS)), _EEG_NUMBERS.items(), strict=True):
-            numbers[name] = place.number_input(title, 0.0, 100_000.0, help=text, **key(f"eeg_{name}"))
+        for column, (name, (title, text)) in zip(st.columns(len(_EEG_NUMBERS)), _EEG_NUMBERS.items(), strict=True):
+            numbers[name] = column.number_input(title, 0.0, 100_000.0, help=text, **key(f"eeg_{name}"))
         left, right = st.columns(2)
         reference = left.text_input(
             "EEG reference", help="`average`, or channels such as `A1+A2`; empty: as recorded.", **key("reference")

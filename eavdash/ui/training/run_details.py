@@ -1,6 +1,6 @@
-"""The chosen runs on the page of runs: curves of several over each other; of one also why, where, and its log.
+"""Details of the selected runs: curves of several runs; of a single one also its state, usage and log.
 
-In: rows of the queue's snapshot. Read from the runs' own files each time; what takes long comes from the cache.
+In: rows of the queue's snapshot. The runs' files are read each time; slow results come from the cache.
 """
 
 from __future__ import annotations
@@ -15,127 +15,127 @@ import streamlit as st
 from eavdash.errors import EavdashError
 from eavdash.store import RunDir, StudyDir
 from eavdash.studies.overview import size
-from eavdash.ui import actions, cached_runs, parts
+from eavdash.ui import actions, cached_runs, widgets
 from eavdash.ui.figures import training as figures
 from eavdash.ui.training import logs
 
 PAGE = "training_monitor"
-OVERLAID = 12  # runs whose curves are drawn over each other
+OVERLAID = 12  # maximum number of runs in a chart
 
 
-def chosen(study: StudyDir, table: pd.DataFrame, tested: Mapping[tuple[str, int], int]) -> None:
-    """Draw the chosen runs (rows of the snapshot); ``tested``: number of test trials by subject and fold."""
+def show_runs(study: StudyDir, table: pd.DataFrame, tested: Mapping[tuple[str, int], int]) -> None:
+    """Show the selected runs (rows of the snapshot); ``tested``: number of test trials by subject and fold."""
     rows = table.to_dict("records")
     if len(rows) == 1:
-        details(study, rows[0], tested)
+        show_run(study, rows[0], tested)
     elif rows:
-        together(study, rows)
+        show_curves(study, rows)
 
 
-def together(study: StudyDir, rows: list[dict[Any, Any]]) -> None:
-    """The curves of several runs over each other."""
+def show_curves(study: StudyDir, rows: list[dict[Any, Any]]) -> None:
+    """Show the curves of several runs in one chart."""
     st.subheader(f"{len(rows)} runs", anchor=False)
-    words = {"validation": "Validation", "training": "Training"}
+    labels = {"validation": "Validation", "training": "Training"}
     split = st.segmented_control(
-        "Curves of", list(words), default="validation", format_func=words.get, key=f"{PAGE}_split", required=True
+        "Curves of", list(labels), default="validation", format_func=labels.get, key=f"{PAGE}_split", required=True
     )
-    drawn = {figures.short(row): (str(row["stage"]), study.run(row["run"]).metrics()) for row in rows[:OVERLAID]}
+    drawn = {figures.short_name(row): (str(row["stage"]), study.run(row["run"]).metrics()) for row in rows[:OVERLAID]}
     prefix = "validation_" if split == "validation" else ""
     for column, quantity in zip(st.columns(2), ("loss", "accuracy"), strict=True):
         with column:
-            chart = figures.overlaid(drawn, prefix + quantity)
-            parts.chart(chart, f"{PAGE}_all_{quantity}", f"{quantity} per epoch ({split}) of {', '.join(drawn)}")
+            chart = figures.overlaid_curves(drawn, prefix + quantity)
+            widgets.chart(chart, f"{PAGE}_all_{quantity}", f"{quantity} per epoch ({split}) of {', '.join(drawn)}")
     missing = [name for name, (_, metrics) in drawn.items() if not any(f"{prefix}loss" in m for m in metrics)]
     if missing:
-        st.caption(parts.plain(f"No {split} curve yet: {', '.join(missing)}."))
+        st.caption(widgets.escape_markdown(f"No {split} curve yet: {', '.join(missing)}."))
     if len(rows) > OVERLAID:
-        st.caption(f"Curves of the first {OVERLAID} are drawn.")
+        st.caption(f"The charts show the first {OVERLAID} runs.")
 
 
-def details(study: StudyDir, row: Mapping[Any, Any], tested: Mapping[tuple[str, int], int]) -> None:
-    """One run: its state and why, its curves, what it uses, earlier attempts, its log."""
+def show_run(study: StudyDir, row: Mapping[Any, Any], tested: Mapping[tuple[str, int], int]) -> None:
+    """Show one run: its state and reason, curves, resource usage, earlier attempts and log."""
     run, stage = study.run(row["run"]), str(row["stage"])
-    st.subheader(parts.plain(figures.short(row)), anchor=False)
-    st.markdown(figures.described(row, tested.get((row["subject"], row["fold"]), 0)))
+    st.subheader(widgets.escape_markdown(figures.short_name(row)), anchor=False)
+    st.markdown(figures.run_summary(row, tested.get((row["subject"], row["fold"]), 0)))
     try:
         status = run.status()
     except EavdashError:
-        status = {}  # its row says so
+        status = {}  # reported in its row
     if row["shown"] in ("done", "damaged"):
-        damaged(study, run)
-    elif row["shown"] == "failed" and (broken := run.unreadable()):
-        st.error(parts.plain(broken))
+        show_damage(study, run)
+    elif row["shown"] == "failed" and (problem := run.unreadable()):
+        st.error(widgets.escape_markdown(problem))
     else:
-        why(row, status)
-    if used := usage(row):
-        st.caption(parts.plain(used))
+        show_reason(row, status)
+    if usage := usage_sentence(row):
+        st.caption(widgets.escape_markdown(usage))
     metrics = run.metrics()
     for column, quantity in zip(st.columns(2), ("loss", "accuracy"), strict=True) if metrics else ():
         with column:
             chart = figures.curves(metrics, quantity, stage)
-            parts.chart(chart, f"{PAGE}_{quantity}", f"{quantity} per epoch, training and validation")
+            widgets.chart(chart, f"{PAGE}_{quantity}", f"{quantity} per epoch, training and validation")
     if history := status.get("history"):
-        with st.expander(f"Attempts that are over ({len(history)})", key=f"{PAGE}_history"):
-            st.dataframe(figures.attempts(history), hide_index=True, key=f"{PAGE}_attempts")
-    log(run, expanded=row["shown"] in ("failed", "not responding"))
+        with st.expander(f"Earlier attempts ({len(history)})", key=f"{PAGE}_history"):
+            st.dataframe(figures.attempt_table(history), hide_index=True, key=f"{PAGE}_attempts")
+    show_log(run, expanded=row["shown"] in ("failed", "not responding"))
 
 
-def why(row: Mapping[Any, Any], status: Mapping[str, Any]) -> None:
-    """The reason of a state, and what to do about it."""
+def show_reason(row: Mapping[Any, Any], status: Mapping[str, Any]) -> None:
+    """Show the reason of a run's state, and the remedy."""
     text = " ".join(filter(None, (str(row["reason"]), remedy(row, status))))
     if text:
-        (st.error if row["shown"] in ("failed", "not responding") else st.info)(parts.plain(text))
+        (st.error if row["shown"] in ("failed", "not responding") else st.info)(widgets.escape_markdown(text))
 
 
 def remedy(row: Mapping[Any, Any], status: Mapping[str, Any]) -> str:
-    """What a person can do about a run that does not go on by itself; empty if nothing is to be done."""
+    """Return what to do about a run that does not continue by itself; empty if nothing needs to be done."""
     epoch = int(row["epoch"])
-    goes_on = f"it goes on after epoch {epoch}" if epoch else "it begins again"
+    continues = f"it resumes after epoch {epoch}" if epoch else "it starts over"
     if row["shown"] == "failed" and status.get("unusable"):
-        return "Mend these recordings, then press Retry: they are looked at again."
+        return "Fix these recordings, then press Retry: they are checked again."
     if row["shown"] == "failed":
-        return f"Mend the cause, then press Retry: {goes_on}."
+        return f"Fix the cause, then press Retry: {continues}."
     if row["shown"] == "cancelled":
-        return f"Press Retry to queue it again: {goes_on}."
+        return f"Press Retry to queue it again: {continues}."
     if row["shown"] == "blocked" and row["ended"]:
         return "Press Retry to queue it again with the runs that it needs."
     return ""
 
 
-def damaged(study: StudyDir, run: RunDir) -> None:
-    """The files of a finished run that are not what it wrote, and the way out."""
-    if found := cached_runs.damage(run):
-        for problem in found:
-            st.error(parts.plain(problem))
+def show_damage(study: StudyDir, run: RunDir) -> None:
+    """Show the damaged files of a finished run, and a button to train it again."""
+    if problems := cached_runs.damaged_files(run):
+        for problem in problems:
+            st.error(widgets.escape_markdown(problem))
         st.button(
             "Train again",
-            help="Starts over from the first epoch and writes these files anew.",
+            help="Starts over from the first epoch and writes these files again.",
             on_click=actions.retry,
             args=(study, [run.name]),
             key=f"{PAGE}_train_again",
         )
 
 
-def usage(row: Mapping[Any, Any]) -> str:
-    """What a run takes of its machine, in words."""
-    said = [f"{row['cpu']:.0f} % of a core"] if pd.notna(row["cpu"]) else []
+def usage_sentence(row: Mapping[Any, Any]) -> str:
+    """Return a sentence about a run's resource usage."""
+    usage = [f"{row['cpu']:.0f} % of a core"] if pd.notna(row["cpu"]) else []
     if pd.notna(row["memory"]):
-        said.append(f"{size(int(row['memory']))} of memory")
+        usage.append(f"{size(int(row['memory']))} of memory")
     if pd.notna(row["peak"]):
-        said.append(f"{size(int(row['peak']))}{'' if said else ' of memory'} at most")
+        usage.append(f"{size(int(row['peak']))}{'' if usage else ' of memory'} at most")
     if pd.notna(row["gpu"]):
-        said.append(f"{row['gpu']:.0f} % of a GPU")
+        usage.append(f"{row['gpu']:.0f} % of a GPU")
     if pd.notna(row["gpu_memory"]):
-        said.append(f"{size(int(row['gpu_memory']))} of its memory")
+        usage.append(f"{size(int(row['gpu_memory']))} of its memory")
     where = f"Computed on {row['host']} ({row['executor']})" if row["host"] else ""
-    return ": ".join(filter(None, (where, ", ".join(said))))
+    return ": ".join(filter(None, (where, ", ".join(usage))))
 
 
-def log(run: RunDir, expanded: bool) -> None:
-    """The end of a run's log, the lines with a text in them, and the whole of it to keep."""
-    with st.expander("Its log", expanded=expanded, key=f"{PAGE}_log"):
+def show_log(run: RunDir, expanded: bool) -> None:
+    """Show the last lines of a run's log, a search, and a download."""
+    with st.expander("Log", expanded=expanded, key=f"{PAGE}_log"):
         if not run.log_file.exists():
-            st.caption("The run has not written anything yet.")
+            st.caption("The log is empty.")
             return
         left, right = st.columns([3, 1], vertical_alignment="bottom")
         text = left.text_input("Search in the log", placeholder="warning", key=f"{PAGE}_log_search").strip()
@@ -149,12 +149,12 @@ def log(run: RunDir, expanded: bool) -> None:
             key=f"{PAGE}_log_download",
         )
         if not text:
-            st.code(logs.tail(run.log_file) or "The run has not written anything yet.", language=None)
-            st.caption(f"Its last {logs.TAIL} lines.")
+            st.code(logs.tail(run.log_file) or "The log is empty.", language=None)
+            st.caption(f"The last {logs.TAIL} lines.")
             return
-        found = cached_runs.searched(run, text)
+        found = cached_runs.search_log(run, text)
         if found.lines:
             st.code("\n".join(found.lines), language=None, height=400 if len(found.lines) > 20 else "content")
         where = "" if found.whole else f" in the last {size(logs.BOUND)}"
         more = f"; the last {len(found.lines)} are shown" if found.count > len(found.lines) else ""
-        st.caption(parts.plain(f"{found.count} line{'s' * (found.count != 1)} with “{text}”{where}{more}."))
+        st.caption(widgets.escape_markdown(f"{found.count} line{'s' * (found.count != 1)} with “{text}”{where}{more}."))

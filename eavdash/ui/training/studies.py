@@ -1,7 +1,7 @@
-"""The page of studies: its table, and what can be done with the study that was chosen.
+"""The page Studies: its table, and the actions on the selected study.
 
-In: rows of ``studies.overview``. Out: widgets (keys ``training_studies_*``); what they do is in
-``eavdash.ui.actions``. A click on a row chooses by name, so that a table that changes meanwhile changes no choice.
+In: rows of ``studies.overview``. Out: widgets (keys ``training_studies_*``) with the callbacks of
+``eavdash.ui.actions``. A study is selected by name, so that a change of the table does not change the selection.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from eavdash.store import StudyDir
 from eavdash.studies import extend, verify
 from eavdash.studies.overview import size
 from eavdash.studies.runs import CROSS_SUBJECT
-from eavdash.ui import actions, cached_data, cached_runs, parts
+from eavdash.ui import actions, cached_data, cached_runs, widgets
 from eavdash.ui.training import copy_settings
 
 PAGE = "training_studies"
@@ -27,28 +27,28 @@ CHOICE, TABLE = f"{PAGE}_choice", f"{PAGE}_table"
 DAMAGED_SHOWN = 20
 
 
-def choose_shown(every: pd.DataFrame) -> pd.DataFrame:
-    """The studies to show: those in use, and on request the archived ones."""
+def filter_archived(every: pd.DataFrame) -> pd.DataFrame:
+    """Return the studies to show: on request, including the archived ones."""
     archived = int(every["archived"].sum())
     if archived and st.toggle(f"Show {archived} archived", key=f"{PAGE}_archived"):
         return every
     return every[~every["archived"]]
 
 
-def chosen(shown: pd.DataFrame) -> str | None:
-    """The name of the study that was chosen, if it is among those shown."""
+def chosen_study(shown: pd.DataFrame) -> str | None:
+    """Return the name of the selected study if it is in the table, else None."""
     name = st.session_state.get(CHOICE)
     return name if name in set(shown["study"]) else None
 
 
-def table(shown: pd.DataFrame) -> str | None:
-    """One row per study; the name of the one that was chosen."""
+def study_table(shown: pd.DataFrame) -> str | None:
+    """Show one row per study; return the name of the selected study."""
     names = shown["study"].tolist()
-    name = st.session_state[CHOICE] = chosen(shown)
-    # Rows come and go: the mark stays with the study, not with the row.
+    name = st.session_state[CHOICE] = chosen_study(shown)
+    # Rows may change: the selection follows the study, not the row number.
     st.session_state[TABLE] = {"selection": {"rows": [names.index(name)] if name else [], "columns": [], "cells": []}}
     st.dataframe(
-        view(shown),
+        display_table(shown),
         hide_index=True,
         on_select=lambda: _choose(names),
         selection_mode="single-row",
@@ -62,21 +62,23 @@ def table(shown: pd.DataFrame) -> str | None:
         key=TABLE,
     )
     total = size(int(shown["bytes"].sum()))
-    st.caption(f"{len(shown)} {'study takes' if len(shown) == 1 else 'studies take'} {total}. Select one to act on it.")
+    st.caption(
+        f"{len(shown)} {'study takes' if len(shown) == 1 else 'studies take'} {total}. Select one for its actions."
+    )
     for problem in filter(None, shown["problem"]):
-        st.error(parts.plain(problem))
-    return st.selectbox("Study to act on", names, index=None, placeholder="Choose a study", key=CHOICE)
+        st.error(widgets.escape_markdown(problem))
+    return st.selectbox("Selected study", names, index=None, placeholder="Choose a study", key=CHOICE)
 
 
-def view(shown: pd.DataFrame) -> pd.DataFrame:
-    """The table as people read it."""
+def display_table(shown: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with display columns."""
     rows = shown.to_dict(orient="records")
     return pd.DataFrame(
         {
             "Study": shown["study"],
             "Done": shown["done"] / shown["runs"].clip(lower=1),
             "Runs": [f"{row['done']} of {row['runs']}" for row in rows],
-            "State": [state(row) for row in rows],
+            "State": [state_text(row) for row in rows],
             "Size": shown["bytes"],
             "Last change": pd.to_datetime(shown["changed"], unit="s", utc=True),
             "Protocol": shown["protocol"],
@@ -85,8 +87,8 @@ def view(shown: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def state(row: Mapping[Any, Any]) -> str:
-    """What there is to know about a study beyond its progress, in words."""
+def state_text(row: Mapping[Any, Any]) -> str:
+    """Return a study's state beyond its progress as text."""
     words = [word for word in ("archived", "paused") if row[word]]
     words += ["cannot be read"] if row["problem"] else []
     queued = row["states"].get("queued", 0) - row["never_queued"]
@@ -98,81 +100,85 @@ def state(row: Mapping[Any, Any]) -> str:
     return ", ".join(words) or "no runs"
 
 
-def head(row: Mapping[Any, Any]) -> None:
-    """Name and facts of the chosen study."""
+def study_head(row: Mapping[Any, Any]) -> None:
+    """Show the name and the properties of the selected study."""
     st.subheader(row["study"], anchor=False)
     facts = [
-        f"Made {row['created'][:10]}" if row["created"] else "",
+        f"Created {row['created'][:10]}" if row["created"] else "",
         f"preset {row['preset']}" if row["preset"] else "",
         f"protocol {row['protocol']}" if row["protocol"] else "",
         "simulated recordings" if row["simulated"] else "",
         size(row["bytes"]),
-        f"of which {size(row['resume_bytes'])} to go on from" if row["resume_bytes"] else "",
+        f"of which {size(row['resume_bytes'])} to resume runs" if row["resume_bytes"] else "",
     ]
-    st.caption(parts.plain(" · ".join(filter(None, facts))))
+    st.caption(widgets.escape_markdown(" · ".join(filter(None, facts))))
 
 
-def buttons(study: StudyDir, row: Mapping[Any, Any]) -> None:
-    """Open, clone, pause or resume, verify."""
-    place = st.container(horizontal=True)
-    if study == parts.current_study():
-        place.page_link(parts.MONITOR, label="Watch its runs")
+def study_buttons(study: StudyDir, row: Mapping[Any, Any]) -> None:
+    """Show the buttons to open, clone, pause or resume, and verify a study."""
+    container = st.container(horizontal=True)
+    if study == widgets.current_study():
+        container.page_link(widgets.MONITOR, label="Watch its runs")
     else:
-        place.button(
+        container.button(
             "Open",
             type="primary",
-            help="Makes it the current study of every page.",
+            help="Selects this study on every page.",
             on_click=actions.open_study,
             args=(study,),
             key=f"{PAGE}_open",
         )
     readable = not row["problem"]
-    if place.button("Clone with edits", disabled=not readable, key=f"{PAGE}_clone"):
-        copy_settings.take_over(study, extend.free_name(study.path.parent, study.name))
-        parts.open_page(parts.LAUNCH)
+    if container.button("Clone with edits", disabled=not readable, key=f"{PAGE}_clone"):
+        copy_settings.copy_study_settings(study, extend.free_name(study.path.parent, study.name))
+        widgets.open_page(widgets.LAUNCH)
     if row["paused"]:
-        place.button("Resume", on_click=actions.resume, args=(study,), disabled=row["archived"], key=f"{PAGE}_resume")
+        container.button(
+            "Resume", on_click=actions.resume, args=(study,), disabled=row["archived"], key=f"{PAGE}_resume"
+        )
     else:
         left = row["open"] or row["never_queued"]
-        place.button(
+        container.button(
             "Pause",
-            help="What runs is finished, nothing else starts." if left else "No run is left that could start.",
+            help="Running runs will finish, no others start." if left else "No run is left to start.",
             on_click=actions.pause,
             args=(study,),
             disabled=row["archived"] or not left,
             key=f"{PAGE}_pause",
         )
-    if place.button("Verify", help="Compares every file with its checksum.", key=f"{PAGE}_verify"):
+    if container.button("Verify", help="Compares every file with its checksum.", key=f"{PAGE}_verify"):
         bar = st.progress(0.0, "Reading the files")
         found = verify.verify(study, lambda done, of, _: bar.progress(done / max(of, 1), "Reading the files"))
         bar.empty()
         st.session_state[f"{PAGE}_verified"] = (study.name, found)
 
 
-def findings(study: StudyDir) -> None:
-    """What verifying has found, as long as the study stays chosen."""
+def show_verification(study: StudyDir) -> None:
+    """Show the outcome of the verification of the selected study."""
     name, found = st.session_state.get(f"{PAGE}_verified") or ("", None)
     if name != study.name or not isinstance(found, verify.Verification):
         return
     if not found.damaged:
-        (st.success if found.files else st.info)(f"{parts.plain(found.sentence)}.")
+        (st.success if found.files else st.info)(f"{widgets.escape_markdown(found.sentence)}.")
     else:
         more = f", the first {DAMAGED_SHOWN} of them" if len(found.damaged) > DAMAGED_SHOWN else ""
-        st.error(f"{parts.plain(found.sentence)}{more}.")
-        parts.bullet([damage.reason for damage in found.damaged[:DAMAGED_SHOWN]])
+        st.error(f"{widgets.escape_markdown(found.sentence)}{more}.")
+        widgets.bullet_list([damage.reason for damage in found.damaged[:DAMAGED_SHOWN]])
         if names := sorted({d.run for d in found.damaged if d.run and d.file not in verify.RECORDS}):
             st.button(
                 f"Compute {len(names)} damaged {'run' if len(names) == 1 else 'runs'} again",
-                on_click=_again,
+                on_click=_retry_damaged,
                 args=(study, names),
                 key=f"{PAGE}_again",
             )
     if found.unchecked:
-        st.caption(parts.plain(f"Without checksums, not compared: {', '.join(found.unchecked[:5])}"))
+        st.caption(
+            widgets.escape_markdown(f"Not verified, as they have no checksums: {', '.join(found.unchecked[:5])}")
+        )
 
 
-def growing(study: StudyDir, row: Mapping[Any, Any]) -> None:
-    """Add subjects, folds or seeds, and queue what was never queued."""
+def extension_form(study: StudyDir, row: Mapping[Any, Any]) -> None:
+    """Show the form that adds subjects, folds or seeds and queues the new runs."""
     if row["problem"] or row["archived"]:
         return
     panel = st.expander("Add subjects, folds or seeds", key=f"{PAGE}_grow", on_change="rerun")
@@ -181,10 +187,10 @@ def growing(study: StudyDir, row: Mapping[Any, Any]) -> None:
     with panel:
         try:
             selection = study.study()["selection"]
-            people = cached_data.dataset(row["dataset"])
-            more = [s for s in natural([*people.subjects, *people.problems]) if s not in set(selection["subjects"])]
+            table = cached_data.dataset(row["dataset"])
+            more = [s for s in natural([*table.subjects, *table.problems]) if s not in set(selection["subjects"])]
         except EavdashError as error:
-            st.error(parts.plain(error))
+            st.error(widgets.escape_markdown(error))
             return
         fixed = row["protocol"] in CROSS_SUBJECT
         left, middle, right = st.columns(3)
@@ -192,14 +198,14 @@ def growing(study: StudyDir, row: Mapping[Any, Any]) -> None:
             "More subjects",
             more,
             disabled=fixed or not more,
-            placeholder="Fixed across subjects" if fixed else "None" if more else "All are in it",
+            placeholder="Fixed across subjects" if fixed else "None" if more else "All included",
             key=f"{PAGE}_subjects",
         )
         so_far = {axis: f"{', '.join(map(str, selection[axis]))} so far" for axis in ("folds", "seeds")}
         folds = middle.text_input("More folds", placeholder=so_far["folds"], key=f"{PAGE}_folds")
         seeds = right.text_input("More seeds", placeholder=so_far["seeds"], key=f"{PAGE}_seeds")
         ended = row["states"].get("failed", 0) + row["states"].get("cancelled", 0)
-        again = bool(ended) and st.checkbox(f"Also {ended} that failed or were cancelled", key=f"{PAGE}_ended")
+        again = bool(ended) and st.checkbox(f"Also {ended} failed or cancelled", key=f"{PAGE}_ended")
         try:
             numbers = (
                 parse_numbers(folds, "More folds") if folds.strip() else None,
@@ -207,35 +213,35 @@ def growing(study: StudyDir, row: Mapping[Any, Any]) -> None:
             )
             planned = cached_runs.extension(study, subjects, *numbers)
         except EavdashError as error:
-            st.error(parts.plain(error))
+            st.error(widgets.escape_markdown(error))
             return
-        waiting = len(planned.holes) - len(planned.new)
-        st.markdown(f"New runs: {len(planned.new)}. There already, but never queued: {waiting}.")
+        waiting = len(planned.queued) - len(planned.new)
+        st.markdown(f"New runs: {len(planned.new)}. Existing runs that were never queued: {waiting}.")
         st.button(
             "Queue them",
             type="primary",
-            disabled=not planned.holes and not again,
+            disabled=not planned.queued and not again,
             on_click=actions.extend,
             args=(study, subjects, *numbers, again),
             key=f"{PAGE}_extend",
         )
 
 
-def going(study: StudyDir, row: Mapping[Any, Any]) -> None:
-    """Archive and delete."""
+def archive_form(study: StudyDir, row: Mapping[Any, Any]) -> None:
+    """Show the forms that archive and delete a study."""
     with st.expander("Archive or delete", key=f"{PAGE}_going"):
         if row["archived"]:
             st.button("Take out of the archive", on_click=actions.unarchive, args=(study,), key=f"{PAGE}_unarchive")
         else:
-            st.caption("An archived study is left out of lists and of the queue; its results stay.")
+            st.caption("An archived study is hidden from lists and from the queue; its results stay.")
             resume_bytes = row["resume_bytes"]
             drop = bool(resume_bytes) and st.checkbox(
-                f"Delete what its unfinished runs would go on from ({size(resume_bytes)})", key=f"{PAGE}_drop"
+                f"Delete the checkpoints of its unfinished runs ({size(resume_bytes)})", key=f"{PAGE}_drop"
             )
             st.button("Archive", on_click=actions.archive, args=(study, drop), key=f"{PAGE}_archive")
         st.divider()
         typed_key = f"{PAGE}_delete_name"
-        typed = st.text_input(f"Type {parts.plain(study.name)} to delete it for good", key=typed_key)
+        typed = st.text_input(f"Type {widgets.escape_markdown(study.name)} to delete it permanently", key=typed_key)
         st.button(
             f"Delete {study.name}",
             disabled=typed.strip() != study.name,
@@ -246,12 +252,12 @@ def going(study: StudyDir, row: Mapping[Any, Any]) -> None:
 
 
 def _choose(names: list[str]) -> None:
-    """Callback of a selected row."""
-    picked = parts.rows(st.session_state.get(TABLE))
+    """Handle the selection of a row."""
+    picked = widgets.selected_rows(st.session_state.get(TABLE))
     st.session_state[CHOICE] = names[picked[0]] if picked and picked[0] < len(names) else None
 
 
-def _again(study: StudyDir, names: list[str]) -> None:
-    """Callback: damaged runs start over; what was found is out of date then."""
+def _retry_damaged(study: StudyDir, names: list[str]) -> None:
+    """Queue damaged runs again and discard the outdated verification."""
     actions.retry(study, names)
     st.session_state.pop(f"{PAGE}_verified", None)

@@ -1,7 +1,7 @@
-"""The features of all modalities put together window by window, as stage 2 reads them.
+"""Features of all modalities, aligned by window, as the input of stage 2.
 
-In: :class:`~eavdash.training.features.Features` per modality. Out: :class:`Joined`, and :class:`FeatureSource`, which
-hands batches of it to the training loop.
+In: :class:`~eavdash.training.features.Features` per modality. Out: :class:`FusionFeatures`, and
+:class:`FeatureSource`, which supplies batches of them to the training loop.
 """
 
 from __future__ import annotations
@@ -14,35 +14,35 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from eavdash.models.fusion import Fused
+from eavdash.models.fusion import FusionOutput
 from eavdash.training.features import Features
-from eavdash.training.loop import Decision
+from eavdash.training.loop import ModelOutput
 
 
 @dataclass(frozen=True)
-class Joined:
-    """The features of all modalities, row by row of one index (canonical order)."""
+class FusionFeatures:
+    """Features of all modalities, in the rows of one index (canonical order)."""
 
     index: pd.DataFrame
     tokens: dict[str, Tensor]  # (window, T, D) float32, 0 where the modality is absent
     masks: dict[str, Tensor]  # (window, T) bool
-    logits: dict[str, Tensor]  # (window, K) float32: each encoder's own decision
+    logits: dict[str, Tensor]  # (window, K) float32 of each encoder
 
     @property
     def dims(self) -> dict[str, int]:
         return {m: int(t.shape[2]) for m, t in self.tokens.items()}
 
     def parts(self) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
-        """Tokens, mask and logits of each modality."""
+        """Return tokens, mask and logits of each modality."""
         return {m: (self.tokens[m], self.masks[m], self.logits[m]) for m in self.tokens}
 
     def present(self, modality: str) -> Tensor:
-        """(window,) bool: where the modality was recorded."""
+        """Return (window,) bool, True where the modality was recorded."""
         return self.masks[modality].any(dim=1)
 
 
-def join(parts: Mapping[str, Features]) -> Joined:
-    """The windows of the modalities put together by (subject, trial, window)."""
+def join_features(parts: Mapping[str, Features]) -> FusionFeatures:
+    """Align the modalities' windows by (subject, trial, window)."""
     keys = ["subject", "trial", "window"]
     every = pd.concat([p.index for p in parts.values()]).drop_duplicates(keys)
     index = every.sort_values(["place", "window"], kind="stable").drop(columns="row").reset_index(drop=True)
@@ -53,29 +53,29 @@ def join(parts: Mapping[str, Features]) -> Joined:
         here = torch.as_tensor(at.notna().to_numpy(copy=True))
         there = torch.as_tensor(at.dropna().to_numpy(dtype=np.int64, copy=True))
         tokens[name], masks[name], logits[name] = (
-            _placed(value, here, there) for value in (part.tokens, part.mask, part.logits)
+            _scatter(value, here, there) for value in (part.tokens, part.mask, part.logits)
         )
-    return Joined(index, tokens, masks, logits)
+    return FusionFeatures(index, tokens, masks, logits)
 
 
-def _placed(value: Tensor, here: Tensor, there: Tensor) -> Tensor:
+def _scatter(value: Tensor, here: Tensor, there: Tensor) -> Tensor:
     out = torch.zeros((len(here), *value.shape[1:]), dtype=value.dtype)
     out[here] = value[there]
     return out
 
 
-def decision(fused: Fused, masks: Mapping[str, Tensor]) -> Decision:
-    """What a fusion has made of a batch, as the loop and the evaluation take it."""
+def model_output(fused: FusionOutput, masks: Mapping[str, Tensor]) -> ModelOutput:
+    """Return the output of a fusion as the :class:`ModelOutput` of training and evaluation."""
     frames = masks.get("vision") if fused.frame_logits is not None else None
-    return Decision(fused.logits, fused.frame_logits, frames, fused.attention, fused.maps)
+    return ModelOutput(fused.logits, fused.frame_logits, frames, fused.attention, fused.maps)
 
 
 class FeatureSource:
-    """Joined features as the loop asks for them; training batches are corrupted with the probabilities ``replaced``."""
+    """Source of fusion features; training batches are corrupted with the probabilities ``replaced``."""
 
     def __init__(
         self,
-        joined: Joined,
+        joined: FusionFeatures,
         labels: Tensor,
         train: Sequence[int],
         replaced: Mapping[str, float],
@@ -84,32 +84,32 @@ class FeatureSource:
         self.joined, self.labels, self.device, self.replaced = joined, labels, device, dict(replaced)
         self.donors = {m: torch.as_tensor(train)[joined.present(m)[torch.as_tensor(train)]] for m in joined.tokens}
 
-    def decide(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> Decision:
-        """The fusion's decision on windows ``rows``; with a generator, some tokens are those of other windows."""
-        return self.ask(model, self.load(model, rows, augment))
+    def output(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> ModelOutput:
+        """Return the fusion's output for windows ``rows``; a generator replaces some windows by others."""
+        return self.forward(model, self.load(model, rows, augment))
 
     def load(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> tuple[Tensor, ...]:
-        """Tokens, mask and logits of windows ``rows``, modality after modality, on the CPU."""
+        """Return tokens, mask and logits of windows ``rows`` for one modality after another, on the CPU."""
         loaded: list[Tensor] = []
         for name, part in self.joined.parts().items():
             at = rows if augment is None else self.corrupted(name, rows, augment)
             loaded += [values[at] for values in part]
         return tuple(loaded)
 
-    def ask(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> Decision:
-        """The fusion's decision on what was loaded."""
-        tokens, masks, evidence = {}, {}, {}
+    def forward(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> ModelOutput:
+        """Return the fusion's output for loaded features."""
+        tokens, masks, encoder_logits = {}, {}, {}
         for number, name in enumerate(self.joined.tokens):
             part = [values.to(self.device, non_blocking=True) for values in loaded[3 * number : 3 * number + 3]]
-            tokens[name], masks[name], evidence[name] = part
-        return decision(model(tokens, masks, evidence), masks)
+            tokens[name], masks[name], encoder_logits[name] = part
+        return model_output(model(tokens, masks, encoder_logits), masks)
 
     def items(self, loaded: tuple[Tensor, ...]) -> None:
-        """A fusion's decision does not rest on the order of frames."""
+        """Return None: the output of a fusion is never ``ordered``."""
         return None
 
     def corrupted(self, modality: str, rows: Tensor, random: torch.Generator) -> Tensor:
-        """``rows`` with some replaced by random training windows that have the modality; absent ones stay absent."""
+        """Replace some of ``rows`` by random training windows with the modality; absent ones stay absent."""
         donors = self.donors[modality]
         draw = torch.rand(len(rows), generator=random)
         if not len(donors):

@@ -1,4 +1,4 @@
-"""What a run is asked to do, read from its files: the trials of its fold, their splits, its configuration and seeds."""
+"""Context of a run, read from its files: the trials of its fold, their splits, its configuration and seeds."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
-class Job:
-    """One run's task. ``trials`` has the trial table's columns and ``split``, in natural order."""
+class RunContext:
+    """Everything a run is trained with. ``trials`` has the trial table's columns and ``split``, in natural order."""
 
     run: RunDir
     info: dict[str, Any]  # config.json
@@ -53,8 +53,8 @@ class Job:
         return int(self.info["fold"])
 
     @property
-    def number(self) -> int:
-        """The study's seed of this run."""
+    def study_seed(self) -> int:
+        """One of the study's seeds."""
         return int(self.info["seed"])
 
     @property
@@ -67,18 +67,18 @@ class Job:
 
     @property
     def seed(self) -> Seeder:
-        return seeder(self.number, self.fold, self.stage)
+        return seeder(self.study_seed, self.fold, self.stage)
 
     def describe(self, **keys: Any) -> None:
-        """Add keys to config.json: what the model is and what went into it."""
+        """Add keys about the model and its inputs to config.json."""
         write_json(self.run.config_file, {**self.run.config(), **keys})
 
-    def begins(self, epoch: int) -> None:
-        """Show after which epoch the run goes on: 0 where what it was to go on from is damaged or of other data."""
+    def mark_start(self, epoch: int) -> None:
+        """Write the epoch after which the run starts to status.json: 0 if there is no usable state to resume from."""
         self.run.update(epoch=epoch, from_epoch=epoch)
 
     def epoch_done(self, row: dict[str, Any]) -> None:
-        """Show an epoch in status.json and to whoever asked."""
+        """Report a finished epoch: in status.json, in the log and to ``report``."""
         epochs = self.settings.epochs
         self.run.update(epoch=row["epoch"], epochs=epochs)
         line = f"epoch {row['epoch']} of {epochs}: loss {row['loss']:.4f}, accuracy {row['accuracy']:.3f}"
@@ -91,26 +91,26 @@ class Job:
 
 @dataclass(frozen=True)
 class Windows:
-    """The windows of a run in one modality: their values, and which of them belong to which split."""
+    """Windows of a run in one modality, with their splits."""
 
     values: WindowSet
     index: pd.DataFrame  # canonical order; columns of the predictions and `row`, the row of `values`
-    missing: list[dict[str, str]] = field(default_factory=list)  # trials without that recording
+    missing: list[dict[str, str]] = field(default_factory=list)  # trials without this recording
 
 
-def open_job(
+def open_run_context(
     run: RunDir,
     device: torch.device,
     report: Report | None = None,
     should_stop: Callable[[], bool] = lambda: False,
-    people: Sequence[str] = (),
-) -> Job:
+    subjects: Sequence[str] = (),
+) -> RunContext:
     """Read the run's configuration, its study's splits and the trial table.
 
-    ``people``: subjects whose trials of the fold are taken, in the place of the run's own.
+    ``subjects``: subjects whose trials of the fold are used instead of the run's own.
 
     Raises:
-        EavdashError: a file of the study is damaged, or the dataset no longer fits the study.
+        EavdashError: a file of the study is damaged, or the dataset no longer matches the study.
     """
     info = run.config()
     config = from_dict(info["config"])
@@ -122,14 +122,14 @@ def open_job(
         raise SplitError.at(
             file, expected="the study's splits", found=str(error), remedy="plan the study again"
         ) from error
-    if people:
-        splits = splits[splits["subject"].isin(people)]
+    if subjects:
+        splits = splits[splits["subject"].isin(subjects)]
     elif info.get("subject"):
         splits = splits[splits["subject"] == info["subject"]]
-    # What all subjects start from must not have seen anybody's test trials.
+    # A pooled run, from whose weights every subject starts, must not see any test trials.
     splits = splits[splits["split"].isin(SPLITS[:2] if info.get("pooled") else SPLITS)]
-    subjects = tuple(dict.fromkeys(splits["subject"]))
-    if not subjects:
+    selected = tuple(dict.fromkeys(splits["subject"]))
+    if not selected:
         raise SplitError.at(
             file,
             expected=f"trials of fold {info['fold']}" + (f" of subject {info['subject']}" if info["subject"] else ""),
@@ -137,7 +137,7 @@ def open_job(
             remedy="plan the study again with eavdash train",
         )
     dataset = StudyDir.of(run).study()["dataset"]["path"]
-    frame = select(open_table(dataset), config, subjects).frame
+    frame = select(open_table(dataset), config, selected).frame
     trials = frame.merge(splits[["subject", "trial", "split"]], on=["subject", "trial"], validate="one_to_one")
     if len(trials) != len(splits):
         found = set(zip(trials["subject"], trials["trial"], strict=True))
@@ -145,62 +145,64 @@ def open_job(
         raise SplitError.at(
             dataset,
             expected=f"the {len(splits)} trials that the study was planned with",
-            found=f"{len(trials)} of them (subject {lost[0]}, trial {lost[1]} is gone)",
+            found=f"{len(trials)} of them (subject {lost[0]}, trial {lost[1]} is missing)",
             remedy="restore the dataset or train a new study",
         )
-    return Job(run, info, config, natural_sort(trials), device, report, should_stop)
+    return RunContext(run, info, config, natural_sort(trials), device, report, should_stop)
 
 
-def read_windows(job: Job, modality: str, channels: Sequence[str] = ()) -> Windows | None:
-    """The windows of the job's trials in one modality, ready from the cache or read now; None if no trial has it.
+def read_windows(context: RunContext, modality: str, channels: Sequence[str] = ()) -> Windows | None:
+    """Return the windows of the run's trials in one modality, cached or read now; None if no trial has it.
 
-    ``channels`` fixes the EEG channels, where an encoder has been trained on a certain set. Training windows that
-    ``eeg.reject`` rules out are left out; validation and test keep all of theirs, or they would be made easier.
-    With ``protocol.subject_scaling`` EEG and sound are standardised by all windows of each subject.
+    ``channels`` selects the EEG channels on which an encoder was trained. Training windows rejected by ``eeg.reject``
+    are dropped; validation and test keep all windows, since dropping would make them easier. With
+    ``protocol.subject_scaling`` EEG and audio are standardised with all windows of each subject.
 
     Raises:
-        SplitError: a window of a run's own stage is in two splits.
-        DataError, RecordingError: the recordings do not allow it.
+        SplitError: a window of the run's own stage is in two splits.
+        DataError, RecordingError: the recordings are unusable.
     """
-    recorded = job.trials[COLUMN[modality]] != ""
+    recorded = context.trials[COLUMN[modality]] != ""
     missing = [
         {"subject": s, "trial": t, "reason": f"no {modality} recording"}
-        for s, t in job.trials.loc[~recorded, ["subject", "trial"]].itertuples(index=False)
+        for s, t in context.trials.loc[~recorded, ["subject", "trial"]].itertuples(index=False)
     ]
     if not recorded.any():
         return None
-    config = job.config
-    trials = job.trials[recorded].reset_index(drop=True)
-    values = load_windows(trials.drop(columns="split"), modality, config, job.run.study.cache_dir)
+    config = context.config
+    trials = context.trials[recorded].reset_index(drop=True)
+    values = load_windows(trials.drop(columns="split"), modality, config, context.run.study.cache_dir)
     if channels and tuple(values.meta["channels"]) != tuple(channels):
         config = from_dict({**to_dict(config), "eeg": {**to_dict(config)["eeg"], "channels": list(channels)}})
-        values = load_windows(trials.drop(columns="split"), modality, config, job.run.study.cache_dir)
-    values = _standardised(job, values)
-    # Places among all trials, so that fusion finds the same order in every modality, whatever each has recorded.
+        values = load_windows(trials.drop(columns="split"), modality, config, context.run.study.cache_dir)
+    values = _standardised(context, values)
+    # Positions among all trials give fusion the same order in every modality, also where recordings are missing.
     order = trials[["subject", "trial", "split"]].assign(place=np.flatnonzero(recorded))
     index = values.index.reset_index(drop=True)
     index = index.assign(row=np.arange(len(index))).merge(order, on=["subject", "trial"], validate="many_to_one")
     index = index.sort_values(["place", "window"], kind="stable").reset_index(drop=True)
-    if modality == job.stage:  # once: fusion reads what its encoders have read
+    if modality == context.stage:  # the runs of its encoders have already checked the windows of a fusion
         check_windows(values, index)
-    index, lost = _without_rejected(job, values, index)
+    index, lost = _without_rejected(context, values, index)
     return Windows(values, index, missing + lost)
 
 
-def _standardised(job: Job, values: WindowSet) -> WindowSet:
-    """The windows, by each subject's own statistics where the protocol asks for it."""
-    if not job.config.protocol.subject_scaling or values.modality not in standardise.MODALITIES:
+def _standardised(context: RunContext, values: WindowSet) -> WindowSet:
+    """Standardise the windows with each subject's own statistics if the protocol requires it."""
+    if not context.config.protocol.subject_scaling or values.modality not in standardise.MODALITIES:
         return values
-    made = standardise.standardised(values, standardise.subject_statistics(values))
-    # Other values than those that the key names: what is computed from them is kept apart.
+    made = standardise.standardise(values, standardise.subject_statistics(values))
+    # The values differ from those of the original key, so results computed from them need another key.
     return replace(made, meta={**made.meta, "key": f"{values.meta['key']}-by-subject"})
 
 
-def _without_rejected(job: Job, values: WindowSet, index: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, str]]]:
-    """``index`` without training windows that the reader's facts call rejected, and the trials that lose all windows.
+def _without_rejected(
+    context: RunContext, values: WindowSet, index: pd.DataFrame
+) -> tuple[pd.DataFrame, list[dict[str, str]]]:
+    """Drop the training windows that the reader marked as rejected; return also the trials that lose all windows.
 
     Raises:
-        DataError: no training window is left.
+        DataError: no training window remains.
     """
     facts = {(subject, trial): found for subject, trial, found in values.meta.get("facts", [])}
     keys = zip(index["subject"], index["trial"], index["window"], strict=True)
@@ -209,33 +211,33 @@ def _without_rejected(job: Job, values: WindowSet, index: pd.DataFrame) -> tuple
     if not rejected.any():
         return index, []
     log.info(
-        "%s: %d of %d training windows exceed %g µV peak to peak and are not learned from",
-        job.run.name,
+        "%s: %d of %d training windows exceed %g µV peak to peak and are not used",
+        context.run.name,
         rejected.sum(),
         (index["split"] == "train").sum(),
-        job.config.eeg.reject,
+        context.config.eeg.reject,
     )
     kept = index[~rejected].reset_index(drop=True)
     if not (kept["split"] == "train").any():
         raise DataError.at(
-            job.run.name,
-            expected=f"training windows within {job.config.eeg.reject:g} µV peak to peak",
+            context.run.name,
+            expected=f"training windows within {context.config.eeg.reject:g} µV peak to peak",
             found=f"none: all {rejected.sum()} exceed it",
             remedy="raise eeg.reject or set it to 0",
         )
     gone = index[rejected].merge(kept[["subject", "trial"]], how="left", indicator=True)
     gone = gone.loc[gone["_merge"] == "left_only", ["subject", "trial"]].drop_duplicates()
-    reason = f"every window exceeds eeg.reject ({job.config.eeg.reject:g} µV)"
+    reason = f"every window exceeds eeg.reject ({context.config.eeg.reject:g} µV)"
     return kept, [{"subject": s, "trial": t, "reason": reason} for s, t in gone.itertuples(index=False)]
 
 
 def rows_of(index: pd.DataFrame, split: str) -> list[int]:
-    """Positions in ``index`` of a split's windows."""
+    """Return the positions in ``index`` of a split's windows."""
     return [int(i) for i in np.flatnonzero((index["split"] == split).to_numpy())]
 
 
 def labels_of(index: pd.DataFrame, classes: Sequence[str]) -> torch.Tensor:
-    """(window,) int64 class indices.
+    """Return class indices (window,), int64.
 
     Raises:
         TrainingError: a label is not among the study's classes.
@@ -249,33 +251,34 @@ def labels_of(index: pd.DataFrame, classes: Sequence[str]) -> torch.Tensor:
     return torch.tensor([number[label] for label in index["label"]], dtype=torch.int64)
 
 
-def check_training(job: Job, index: pd.DataFrame) -> None:
-    """Refuse to train where nothing could be learned or what is asked for was never shown.
+def check_training(context: RunContext, index: pd.DataFrame) -> None:
+    """Check that training has two classes or more, and every class of validation and test.
 
     Raises:
-        SplitError: training has fewer than two classes, or lacks a class that is tested.
+        SplitError: training has fewer than two classes, or lacks one that is validated or tested.
     """
-    shown = set(index.loc[index["split"] == "train", "label"])
-    lacking = sorted(set(index.loc[index["split"] != "train", "label"]) - shown)
-    if len(shown) < 2 or lacking:
+    trained = set(index.loc[index["split"] == "train", "label"])
+    lacking = sorted(set(index.loc[index["split"] != "train", "label"]) - trained)
+    if len(trained) < 2 or lacking:
+        found = ", ".join(sorted(trained)) or "no trials"
         raise SplitError.at(
-            f"{job.run.name}, {job.stage} training trials",
+            f"{context.run.name}, {context.stage} training trials",
             expected="two classes or more, and each class that is tested",
-            found=f"{', '.join(sorted(shown)) or 'no trials'}" + (f" without {', '.join(lacking)}" if lacking else ""),
+            found=found + (f" without {', '.join(lacking)}" if lacking else ""),
             remedy="check the dataset's recordings and labels, or choose another protocol or fold",
         )
 
 
 def window_counts(index: pd.DataFrame) -> dict[str, int]:
-    """Number of windows per split, for config.json."""
+    """Return the number of windows per split, for config.json."""
     return {split: int((index["split"] == split).sum()) for split in SPLITS}
 
 
-def signature(job: Job, *data: str) -> str:
-    """A name for everything that a half-trained state depends on: the task, and the data by their cache keys."""
+def signature(context: RunContext, *data: str) -> str:
+    """Return a hash of everything that a resume state depends on: configuration, trials, and cache keys of the data."""
     keys = ("stage", "fold", "seed", "subject", "classes", "parents")
-    task = {key: job.info.get(key) for key in keys}
-    trials = job.trials[["subject", "trial", "label", "split"]].to_csv(index=False)
-    # The configuration counts only as far as it reaches this stage, but a study's configuration never changes anyway.
-    text = json.dumps([task, job.info["config"], trials, data], sort_keys=True)
+    task = {key: context.info.get(key) for key in keys}
+    trials = context.trials[["subject", "trial", "label", "split"]].to_csv(index=False)
+    # Hashing the whole configuration is safe, because a study's configuration never changes.
+    text = json.dumps([task, context.info["config"], trials, data], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,11 +1,11 @@
-"""A window set that is asked for: which trials it is made of, what its name is, how large it will be.
+"""The specification of a window set: its trials, its key, its size.
 
-In: rows of a trial table, a modality and a configuration. Out: a :class:`Wanted`. Nothing is read but what headers say;
-digests of the files and lengths of the recordings are remembered in the cache (digests.py).
+In: rows of a trial table, a modality and a configuration. Out: a :class:`WindowSetSpec`. Only headers are read; digests
+of the files and lengths of the recordings are remembered in the cache (digests.py).
 
-The name (:attr:`Wanted.key`) says all that the arrays depend on: what is in the files, which stretches of them, and how
-they are read. It says nothing of where the files lie, of subjects' and trials' names, labels and groups: a dataset that
-is moved, relabelled or grouped anew is not read again.
+The key (:attr:`WindowSetSpec.key`) covers all that the arrays depend on: the content of the files, the segments used,
+and how they are read. Paths, names of subjects and trials, labels and groups are not part of it: a dataset that is
+moved, relabelled or regrouped is not read again.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from eavdash.data.cache.digests import Digests
 from eavdash.data.cache.folders import key_of
 from eavdash.data.eeg import reading as eeg
 from eavdash.data.readers import READERS, Reader, Span, TrialRow
-from eavdash.data.recording import seconds, split_trial
+from eavdash.data.recording import seconds, split_item
 from eavdash.data.table import natural_key
 from eavdash.data.video import reading as video
 from eavdash.data.windows import tile
 from eavdash.errors import DataError, RecordingError
 
-#: Raise it when the same recordings and settings give other arrays than before: old caches are then not used.
+#: Increment it when the same recordings and settings give different arrays: old caches are then not used.
 VERSION = 2
 _PAST_END = 0.5  # seconds
 
 
 @dataclass(frozen=True, eq=False)
-class Wanted:
+class WindowSetSpec:
     """The windows of some trials in one modality, before they are read.
 
-    ``rows`` are in natural order of (subject, trial). ``contents`` has for each what its file holds: digest, suffix
-    (decoders go by it) and number of the item.
+    ``rows`` are in natural order of (subject, trial). ``contents`` has the content of each row's file: digest, suffix
+    (which selects the decoder) and item number.
     """
 
     modality: str
@@ -56,21 +56,21 @@ class Wanted:
 
     @cached_property
     def key(self) -> str:
-        """The name of the arrays; equal keys, equal arrays."""
-        stretches = [(*held, row.start, row.stop) for held, row in zip(self.contents, self.rows, strict=True)]
+        """The key of the arrays; equal keys mean equal arrays."""
+        segments = [(*content, row.start, row.stop) for content, row in zip(self.contents, self.rows, strict=True)]
         return key_of(
             {
                 "version": VERSION,
                 "modality": self.modality,
                 "window": self.window,
                 "reading": self.reader.settings,
-                "trials": stretches,
+                "trials": segments,
             }
         )
 
     @property
     def folder(self) -> Path:
-        """Where the arrays are, or will be."""
+        """The folder of the arrays, which need not exist yet."""
         return self.cache / "windows" / self.key
 
     @cached_property
@@ -83,17 +83,17 @@ class Wanted:
         found = []
         with Digests(self.cache) as known:
             for row, (digest, suffix, item) in zip(self.rows, self.contents, strict=True):
-                with naming(row):
+                with naming_trial(row):
                     name = f"{VERSION} seconds {self.modality} {digest}{suffix}#{item or ''}"
-                    whole = known.fact(name, lambda path=row.path: _whole(path, self.modality))  # type: ignore[misc]
-                    length = _cut(row.path, whole, row.start, row.stop)
-                # A still image has no end of its own: it stands for one window.
+                    whole = known.fact(name, lambda path=row.path: _recording_seconds(path, self.modality))  # type: ignore[misc]
+                    length = _trial_seconds(row.path, whole, row.start, row.stop)
+                # A still image has no duration: it gives one window.
                 found.append(tile(self.window if length == float("inf") else length, self.window))
         return tuple(found)
 
     @property
     def count(self) -> int:
-        """How many windows there are."""
+        """The number of windows."""
         return sum(map(len, self.spans))
 
     @property
@@ -103,7 +103,7 @@ class Wanted:
 
     @property
     def window_bytes(self) -> int:
-        """Size of one window's values and mask, and of its place in the index."""
+        """Size of one window's values, mask and index row."""
         return prod(self.reader.shape) * np.dtype(self.reader.dtype).itemsize + self.reader.steps + 24
 
     @property
@@ -112,18 +112,20 @@ class Wanted:
         return max(spans[-1][1] for spans in self.spans)
 
     def prepare(self) -> None:
-        """Look at the recordings' headers, after which the reader knows the shape of a window.
+        """Read the recordings' headers, from which the reader learns the shape of a window.
 
         Raises:
-            DataError: the recordings do not fit together.
+            DataError: the recordings do not match.
         """
         self.reader.prepare(list(self.rows))
 
 
-def want(trials: pd.DataFrame, modality: str, config: StudyConfig, cache: Path, jobs: int = 1) -> Wanted:
-    """What :func:`eavdash.data.inputs.load_windows` of the same arguments gives, before it is read.
+def window_set_spec(
+    trials: pd.DataFrame, modality: str, config: StudyConfig, cache: Path, jobs: int = 1
+) -> WindowSetSpec:
+    """Specify the window set that :func:`eavdash.data.inputs.load_windows` returns for the same arguments.
 
-    ``jobs``: threads that hash the files whose digest is not remembered.
+    ``jobs``: threads that hash the files whose digest is not known.
 
     Raises:
         DataError: no trial has the modality.
@@ -134,42 +136,48 @@ def want(trials: pd.DataFrame, modality: str, config: StudyConfig, cache: Path, 
         raise DataError.at(
             f"column {COLUMN[modality]}",
             expected=f"at least one trial with {modality}",
-            found=f"{len(trials)} trials, none with it",
+            found=f"{len(trials)} trials without it",
             remedy="leave this stage out or choose other subjects",
         )
-    places = [split_trial(row.path) for row in rows]
+    items = [split_item(row.path) for row in rows]
     first: dict[str, TrialRow] = {}
-    for (file, _), row in zip(places, rows, strict=True):
+    for (file, _), row in zip(items, rows, strict=True):
         first.setdefault(file, row)
     digests = {}
     with Digests(cache) as known:
         found = known.of_all(list(first), jobs)
         for file, row in first.items():
-            with naming(row):
+            with naming_trial(row):
                 digests[file] = next(found)
-    contents = tuple((digests[file], Path(file).suffix.lower(), item) for file, item in places)
-    return Wanted(modality, tuple(rows), contents, READERS[modality](config), config.window, cache)
+    contents = tuple((digests[file], Path(file).suffix.lower(), item) for file, item in items)
+    return WindowSetSpec(modality, tuple(rows), contents, READERS[modality](config), config.window, cache)
 
 
 def trial_duration(path: str, modality: str, start: float | None = None, stop: float | None = None) -> float:
-    """Seconds of one trial in one modality: from ``start`` to ``stop``, or to the file's end where stop is empty.
+    """Duration (seconds) of one trial in one modality: from ``start`` to ``stop``, or to the file's end if stop is
+    empty.
 
     Raises:
-        RecordingError: the file cannot be read, or does not contain the stretch.
+        RecordingError: the file cannot be read, or does not contain the segment.
     """
-    return _cut(path, _whole(path, modality), seconds(start), seconds(stop))
+    return _trial_seconds(path, _recording_seconds(path, modality), seconds(start), seconds(stop))
 
 
 @contextmanager
-def naming(row: TrialRow) -> Iterator[None]:
-    """Put subject and trial before the sentence about a recording."""
+def naming_trial(row: TrialRow) -> Iterator[None]:
+    """Prefix errors about a recording with subject and trial."""
     try:
         yield
     except RecordingError as error:
-        raise RecordingError(f"Subject {row.subject}, trial {row.trial}: {error}") from error
+        trial = f"Subject {row.subject}, trial {row.trial}: "
+        if not error.where:
+            raise RecordingError(f"{trial}{error}") from error
+        raise RecordingError.at(
+            f"{trial}{error.where}", expected=error.expected, found=error.found, remedy=error.remedy
+        ) from error
 
 
-def _whole(path: str, modality: str) -> float:
+def _recording_seconds(path: str, modality: str) -> float:
     """Seconds of the whole recording; infinite for a still image."""
     if modality == "vision":
         info = video.video_info(path)
@@ -177,17 +185,17 @@ def _whole(path: str, modality: str) -> float:
     return audio.audio_duration(path) if modality == "audio" else eeg.eeg_info(path).duration
 
 
-def _cut(path: str, whole: float, start: float | None, stop: float | None) -> float:
+def _trial_seconds(path: str, whole: float, start: float | None, stop: float | None) -> float:
     """Seconds from ``start`` to ``stop`` of a recording of ``whole`` seconds."""
     begin = start or 0.0
     end = whole if stop is None else stop
-    # A little past the end is rounding, which the readers judge by their own rates.
+    # A small overrun is rounding, which the readers check at their own rates.
     if not 0 <= begin < min(end, whole) or end > whole + _PAST_END:
         raise RecordingError.at(
             path,
-            expected=f"a stretch from {begin:g} s to {end:g} s",
+            expected=f"a segment from {begin:g} s to {end:g} s",
             found=f"a recording of {whole:g} s",
-            remedy="mend start and stop in the trial table",
+            remedy="correct start and stop in the trial table",
         )
     return float(end - begin)
 
@@ -199,5 +207,5 @@ def _rows(trials: pd.DataFrame, column: str) -> list[TrialRow]:
         TrialRow(subject, trial, group, label, path, seconds(start), seconds(stop))
         for subject, trial, group, label, path, start, stop in zip(*columns, strict=True)
     ]
-    # Trials of one file stay together (natural order within the subject), so that it is opened once.
+    # Natural order keeps the trials of one file together, so that it is opened once.
     return sorted(rows, key=lambda row: (natural_key(row.subject), natural_key(row.trial)))

@@ -13,14 +13,15 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from failing import fails
 from made_media import fif, mat, movie, trials, wav
 
 from eavdash.config.schema import AudioConfig, EegConfig, StudyConfig, VisionConfig
-from eavdash.data.cache.wanted import want
+from eavdash.data.cache.window_set_spec import window_set_spec
 from eavdash.data.inputs import load_windows
 from eavdash.data.readers import READERS
-from eavdash.data.readers import team as module
-from eavdash.data.readers.team import LIBRARIES, MEMORY, PROCESS, Team, jobs_within
+from eavdash.data.readers import pool as module
+from eavdash.data.readers.pool import LIBRARIES, MEMORY, PROCESS, ReaderPool, jobs_within
 from eavdash.errors import RecordingError
 
 CONFIG = StudyConfig(
@@ -84,7 +85,7 @@ def test_the_first_trial_that_cannot_be_read_is_the_one_that_is_named(
     noise[0, -1] = np.nan
     broken.loc[2, "eeg"] = _fif(tmp_path / "nan_raw.fif", noise)
     broken.loc[3, "eeg"] = _fif(tmp_path / "short_raw.fif", np.full((2, 2), np.nan))  # it fails sooner
-    with pytest.raises(RecordingError, match=r"^Subject 1, trial 3: .*nan_raw.fif: expected finite samples"):
+    with fails(RecordingError, where=("Subject 1, trial 3: ", "nan_raw.fif"), expected="finite"):
         load_windows(broken, "eeg", CONFIG, tmp_path / "cache", jobs=jobs)
     assert list((tmp_path / "cache" / "windows").iterdir()) == []
 
@@ -94,11 +95,11 @@ def test_a_killed_process_is_a_named_error(table: pd.DataFrame, tmp_path: Path) 
 
     def kill(done: int, total: int) -> None:
         if done == 1:
-            host = next(p for p in psutil.Process().children() if p.pid not in before)
-            for member in host.children():
+            server = next(p for p in psutil.Process().children() if p.pid not in before)
+            for member in server.children():
                 member.send_signal(signal.SIGKILL)
 
-    with pytest.raises(RecordingError, match=r"^Subject 1, trial \d: .*one that ended by SIGKILL, perhaps for"):
+    with fails(RecordingError, where="Subject 1, trial ", found="SIGKILL", remedy="fewer jobs"):
         load_windows(table, "eeg", CONFIG, tmp_path, kill, jobs=2)
     assert list((tmp_path / "windows").iterdir()) == []
     assert _processes() == before
@@ -107,13 +108,13 @@ def test_a_killed_process_is_a_named_error(table: pd.DataFrame, tmp_path: Path) 
 
 def test_a_program_that_never_starts_is_an_error_too(table: pd.DataFrame, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(RecordingError, match="one that ended with exit code 1"):
+    with fails(RecordingError, found="exit code 1"):
         load_windows(table, "eeg", CONFIG, tmp_path, jobs=2)
 
 
 def test_an_error_that_is_nobodys_fault_tells_where_it_happened() -> None:
-    with Team(2) as team, pytest.raises(AttributeError) as caught:
-        list(team.read(READERS["eeg"](CONFIG), [(None, [(0.0, 1.0)])] * 3, 2))  # type: ignore[list-item]
+    with ReaderPool(2) as pool, pytest.raises(AttributeError) as caught:
+        list(pool.read(READERS["eeg"](CONFIG), [(None, [(0.0, 1.0)])] * 3, 2))  # type: ignore[list-item]
     assert "readers/eeg.py" in "".join(caught.value.__notes__)
 
 
@@ -136,7 +137,7 @@ from pathlib import Path
 import pandas as pd
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
 sys.path[:0] = {tests!r}
-from test_team import CONFIG
+from test_pool import CONFIG
 from eavdash.data.inputs import load_windows
 table = pd.read_pickle({table!r})
 table = pd.concat([table.assign(subject=str(n)) for n in range(200)])
@@ -188,7 +189,7 @@ def test_how_many_processes_fit() -> None:
 
 def test_a_trial_too_large_for_two_is_read_by_one(table: pd.DataFrame, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(READERS["eeg"], "bytes_of", lambda self, seconds: round(seconds * 10**9))
-    monkeypatch.setattr(Team, "read", lambda *_: pytest.fail("several processes"))
+    monkeypatch.setattr(ReaderPool, "read", lambda *_: pytest.fail("several processes"))
     assert len(load_windows(table, "eeg", CONFIG, tmp_path, jobs=8))
 
 
@@ -197,14 +198,14 @@ def test_no_more_than_one_result_waits_beside_those_being_read(
 ) -> None:
     """The first trial takes longest; the others must not pile up behind it."""
     long = _fif(tmp_path / "long_raw.fif", np.random.default_rng(1).normal(0, 1e-5, (2, 500_000)))
-    wanted = want(trials([{"eeg": long}, *({"eeg": path} for path in table["eeg"])]), "eeg", CONFIG, tmp_path)
-    wanted.prepare()
+    spec = window_set_spec(trials([{"eeg": long}, *({"eeg": path} for path in table["eeg"])]), "eeg", CONFIG, tmp_path)
+    spec.prepare()
     received: list[int] = []
     real = module.receive
-    monkeypatch.setattr(module, "receive", lambda line: received.append(1) or real(line))
+    monkeypatch.setattr(module, "receive", lambda connection: received.append(1) or real(connection))
     ahead = []
-    with Team(2) as team:
-        for place, _ in enumerate(team.read(wanted.reader, list(zip(wanted.rows, wanted.spans, strict=True)), 2)):
+    with ReaderPool(2) as pool:
+        for place, _ in enumerate(pool.read(spec.reader, list(zip(spec.rows, spec.spans, strict=True)), 2)):
             ahead.append(len(received) - place)
     assert len(received) == len(ahead) == COUNT + 1
     assert max(ahead) == 3

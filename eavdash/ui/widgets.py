@@ -1,0 +1,240 @@
+"""Widgets that several pages share: the study picker, page heads, messages, states.
+
+Tables come from the ``cached_*`` modules, figures from ``eavdash.ui.figures``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from eavdash.errors import EavdashError
+from eavdash.results import marks
+from eavdash.results.statistics import too_few
+from eavdash.store import StudyDir, checkpoints_root, datasets, studies
+from eavdash.ui import actions, cached_runs, theme
+from eavdash.ui.figures import training
+from eavdash.ui.figures.results import clicked_subject
+
+SIMULATED = "Simulated recordings: no person was recorded, and these numbers allow no conclusion about people."
+LEVEL_HELP = (
+    "Trial: one decision from the mean of the windows' log-probabilities. Window: each window separately. Frame: each "
+    "frame separately, only for stages that score frames. All use the same predictions."
+)
+STUCK = "*See the runs* for the reason: fix it and press Retry there."
+CHECK_AT_ONCE = 1000  # files that the health page opens without confirmation
+LAUNCH, MONITOR, EXPLAIN = "pages/training/launch.py", "pages/training/monitor.py", "pages/explain/trial.py"
+
+
+def study_picker(root: Path) -> None:
+    """Show the study picker in the sidebar. The selection is part of the URL, so a link opens the same study."""
+    every = studies(root)
+    # An archived study is listed only while it is the selected one.
+    selected = (st.session_state.get("study"), st.query_params.get("study"))
+    names = [s.name for s in every if s.name in selected or not s.archived]
+    if not names:
+        reason = f"All {len(every)} studies are archived" if every else "No study yet"
+        st.sidebar.caption(f"{reason} in {escape_markdown(root)}.")
+        return
+    if not set(selected) & set(names):
+        if missing := st.query_params.get("study"):
+            st.sidebar.warning(
+                f"There is no study {escape_markdown(missing)} in {escape_markdown(root)}; this is the newest one."
+            )
+        newest = max(names, key=lambda n: StudyDir(root / n).study_file.stat().st_mtime)
+        st.session_state["study"] = newest
+    # index=None keeps the name in the URL even when it is the first of the list.
+    st.sidebar.selectbox("Study", names, index=None, key="study", bind="query-params", placeholder="Choose a study")
+
+
+def current_study() -> StudyDir | None:
+    """Return the selected study, or None."""
+    name = st.session_state.get("study")
+    study = StudyDir(checkpoints_root() / name) if name else None
+    return study if study is not None and study.exists else None
+
+
+def current_dataset() -> str:
+    """Return the path of the current study's dataset, or an empty string."""
+    study = current_study()
+    with show_errors():
+        return str(study.study()["dataset"]["path"]) if study else ""
+
+
+def dataset_input(key: str, container: Any = st) -> str:
+    """Show the field for a dataset (from the list, of the current study, or a typed path) and return its path.
+
+    The path is empty if there is none. The value is kept while other pages are shown.
+    """
+    current = current_dataset()
+    listed = {}
+    try:
+        listed = {d.path: d.name for d in datasets.list_datasets(checkpoints_root())}
+    except EavdashError as error:  # a path can be typed even if the list is damaged
+        st.error(escape_markdown(error))
+    chosen = str(st.session_state.get(key) or "").strip()
+    # A name may be typed too; the widget requires that its value is an option.
+    chosen = {name: path for path, name in listed.items()}.get(chosen, chosen)
+    st.session_state[key] = chosen or None
+    options = list(dict.fromkeys([*listed, *filter(None, [current, chosen])]))
+    titles = {path: f"{name} · {path}" for path, name in listed.items()}
+    container.selectbox(
+        "Dataset",
+        options,
+        index=None,
+        format_func=lambda path: titles.get(path, path),
+        placeholder=titles.get(current, current) or "/data/EAV",
+        help="A dataset from the list (edited on the page Health), a dataset folder (EAV at any level) or a trial "
+        "table (trials.csv). Empty: the dataset of the current study.",
+        accept_new_options=True,
+        filter_mode="contains",
+        key=key,
+        persist_state="session",
+    )
+    return chosen or current
+
+
+def require_dataset(path: str) -> None:
+    """Show a hint and end the page if no dataset is selected."""
+    if not path:
+        st.info(
+            "Enter the folder of a dataset or a trial table. `eavdash make-demo DIR` makes simulated recordings to try."
+        )
+        st.stop()
+
+
+def page_head(title: str, question: str) -> None:
+    """Show a page's title and the question that it answers."""
+    st.title(title, anchor=False)
+    st.caption(question)
+
+
+def study_page(title: str, question: str) -> tuple[StudyDir, dict[str, Any]]:
+    """Show the head and the notices of a page about the current study; return the study and its document.
+
+    Without a study, show the first steps and end the page.
+    """
+    page_head(title, question)
+    study = current_study()
+    if study is None:
+        st.info("There is no study yet. Train one first, or run `make demo` for a study with simulated recordings.")
+        st.page_link(LAUNCH, label="Set up a study")
+        st.stop()
+    assert study is not None  # for the type checker: st.stop() has ended the script
+    with show_errors():
+        document = study.study()
+    simulated_banner(bool(document["dataset"].get("simulated")))
+    with show_errors():
+        study_marks = marks.marks(document)
+    for number, mark in enumerate(study_marks):
+        with st.expander(f"**{mark.text}**", key=f"parts_mark_{number}"):
+            bullet_list(mark.why)
+    return study, document
+
+
+def open_page(page: str) -> None:
+    """Open another page and keep the study in the URL."""
+    # Without a mapping Streamlit clears the query parameters, which fails while a widget is bound to one of them.
+    st.switch_page(page, query_params={})
+
+
+def simulated_banner(simulated: bool) -> None:
+    """Show a warning if the recordings are simulated."""
+    if simulated:
+        st.warning(SIMULATED)
+
+
+@contextmanager
+def show_errors() -> Iterator[None]:
+    """Show errors that a user can act on, and end the page."""
+    try:
+        yield
+    except EavdashError as error:
+        st.error(escape_markdown(error))
+        st.stop()
+
+
+def show_problems(frame: pd.DataFrame) -> None:
+    """Show a table's messages about damaged files."""
+    for problem in frame.attrs.get("problems", []):
+        st.error(escape_markdown(problem))
+
+
+def require_results(study: StudyDir, table: pd.DataFrame) -> None:
+    """Show the progress of an unfinished study; end the page if ``table`` has no results."""
+    show_problems(table)
+    states = cached_runs.snapshot(study)
+    unfinished = states[states["shown"] != "done"]
+    if len(unfinished):
+        line = training.tally(states)
+        waiting = unfinished[~unfinished["ended"]]
+        if len(table):
+            st.info(f"Not all runs are done; only finished ones are shown. {line}.")
+        elif waiting.empty:
+            st.error(f"No run of this study has finished, and none is waiting or running. {line}. {STUCK}")
+        elif study.paused and set(waiting["shown"]) <= {"queued", "blocked"}:
+            st.info(f"This study is paused: results appear here once it is resumed and a run is done. {line}.")
+        else:
+            st.info(f"Results appear here as soon as the first run is done. {line}.")
+        st.page_link(MONITOR, label="See the runs")
+    if table.empty:
+        if not len(unfinished):
+            st.info("There are no test predictions to show.")
+        st.stop()
+
+
+def sample_size_note(scores: pd.DataFrame) -> None:
+    """Show a note if there are too few trials or subjects for a conclusion; ``scores`` at level trial."""
+    reasons = [too_few(trials=int(scores["n"].min())), too_few(subjects=int(scores["subject"].nunique()))]
+    for reason in filter(None, reasons):
+        st.caption(escape_markdown(reason))
+
+
+def show_message() -> None:
+    """Show the outcome of the last button once."""
+    kind, text = st.session_state.pop(actions.MESSAGE, ("", ""))
+    if kind == "error":
+        st.error(escape_markdown(text))
+        st.toast(escape_markdown(text), duration="long")  # the button may be far below the message
+    elif kind:
+        st.success(escape_markdown(text))
+
+
+def chart(figure: go.Figure, key: str, alt: str, **options: Any) -> Any:
+    """Show a Plotly figure with the app's settings; ``alt`` is its description for screen readers."""
+    return st.plotly_chart(figure, key=key, alt=alt, width="stretch", config=theme.CHART_CONFIG, **options)
+
+
+def selected_points(event: Any) -> list[dict[str, Any]]:
+    """Return the points of a chart's selection."""
+    return list(event["selection"]["points"]) if event and "selection" in event else []
+
+
+def select_clicked_subject(chart_key: str, widget_key: str) -> None:
+    """Handle a chart's selection: select the clicked subject in a selectbox."""
+    subject = clicked_subject(selected_points(st.session_state.get(chart_key)))
+    if subject is not None:
+        st.session_state[widget_key] = subject
+
+
+def selected_rows(event: Any) -> list[int]:
+    """Return the rows of a table's selection."""
+    return list(event["selection"].get("rows", [])) if event and "selection" in event else []
+
+
+def escape_markdown(text: object) -> str:
+    """Escape Markdown characters, such as the underscores, stars and dollar signs of a path."""
+    valid = str(text).encode("utf-8", "replace").decode("utf-8")  # file names need not be UTF-8
+    return re.sub(r"([\\`*_{}\[\]<>#$|~:])", r"\\\1", valid)
+
+
+def bullet_list(lines: Sequence[str]) -> None:
+    """Show a list of sentences, escaping Markdown."""
+    st.markdown("\n".join(f"- {escape_markdown(line)}" for line in lines))
