@@ -47,6 +47,23 @@ class Preloaded:
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
+    @property
+    def ready(self) -> bool:
+        """True if the next worker will be a fork."""
+        return self._ready
+
+    def kill(self) -> None:
+        """End the process; its workers continue."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def close(self) -> None:
+        """End the process and let go of the socket."""
+        self.kill()
+        if self._connection is not None:
+            self._connection.close()
+
     def launch(self, environment: dict[str, str]) -> None:
         """Start the process, unless it was started before."""
         with self._changed:
