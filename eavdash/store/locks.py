@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import time
@@ -52,15 +53,30 @@ def process_start_time(pid: int) -> float | None:
 
 
 def pids_with_env(variable: str, value: str) -> list[int]:
-    """Return the ids of live processes whose environment has ``variable`` set to ``value``; children inherit it."""
+    """Return the ids of live processes whose environment has ``variable`` set to ``value``; children inherit it.
+
+    A forked process shows the environment of the one that it was forked from: it is known by :func:`tag_process`.
+    """
     import psutil
 
     found = []
+    tag = _process_tag(value)
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(variable) == value and process_start_time(process.pid) is not None:
+            ours = process.name() == tag or process.environ().get(variable) == value
+            if ours and process_start_time(process.pid) is not None:
                 found.append(process.pid)
     return found
+
+
+def tag_process(value: str) -> None:
+    """Name this process after ``value`` for :func:`pids_with_env` (Linux); its forks inherit the name."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(_process_tag(value), encoding="ascii")
+
+
+def _process_tag(value: str) -> str:
+    return f"ev-{hashlib.sha256(value.encode()).hexdigest()[:12]}"  # a process name has 15 characters
 
 
 def acquire(path: Path, timeout: float = 0.5) -> int | None:

@@ -22,6 +22,7 @@ import eavdash
 from eavdash.config.schema import Execution
 from eavdash.errors import IntegrityError, QueueError, sentence
 from eavdash.jobs.executors import JOB_VARIABLE, Exit, Leases
+from eavdash.jobs.forked import ForkedProcess, Preloaded
 from eavdash.store import RunDir, locks
 from eavdash.store.atomic import host, is_locked
 
@@ -38,6 +39,9 @@ THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
+WORKER_COMMAND = (sys.executable, "-P", "-m", "eavdash.jobs.worker")
+#: Threads of the workers that are forked from the preloaded process; others load their libraries themselves.
+PRELOADED_THREADS = 1
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Job:
 
     run: RunDir
     owner: locks.Owner | None
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | ForkedProcess | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class LocalExecutor:
 
     command: tuple[str, ...] = field(default_factory=lambda: worker_command())
     grace: float = 2.0
+    preloaded: Preloaded = field(default_factory=Preloaded)
 
     def start(self, run: RunDir, settings: Execution, leases: Leases, claim: Callable[[], Any]) -> Job | None:
         """See :class:`eavdash.jobs.executors.Executor`."""
@@ -71,19 +76,31 @@ class LocalExecutor:
             with run.log_file.open("ab") as log:
                 log.write(heading(run, f"{settings.threads} threads").encode())
                 log.flush()
-                process = subprocess.Popen(
-                    [*self.command, str(run.path)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                    pass_fds=(lock, *leases.descriptors),
-                    env=worker_environment(settings.threads) | mine,
-                )
+                process = self._launch(run, settings.threads, mine, log.fileno(), (lock, *leases.descriptors))
             locks.sign(lock, process.pid)
             return Job(run, locks.owner(run.lock_file), process)
         finally:
             os.close(lock)
+
+    def _launch(
+        self, run: RunDir, threads: int, mine: dict[str, str], output: int, inherited: tuple[int, ...]
+    ) -> subprocess.Popen[bytes] | ForkedProcess:
+        """Start the worker: as a fork of the preloaded process where that is ready, or by its command."""
+        environment = worker_environment(threads) | mine
+        if threads == PRELOADED_THREADS and self.command == WORKER_COMMAND:
+            forked = self.preloaded.start(str(run.path), environment, LOCK_VARIABLE, (output, *inherited))
+            if forked is not None:
+                return forked
+            self.preloaded.launch(worker_environment(threads))
+        return subprocess.Popen(
+            [*self.command, str(run.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=inherited,
+            env=environment,
+        )
 
     def find(self, run: RunDir) -> Job | None:
         """See :class:`eavdash.jobs.executors.Executor`."""
@@ -94,11 +111,16 @@ class LocalExecutor:
 
     def poll(self, job: Job) -> Exit | None:
         """See :class:`eavdash.jobs.executors.Executor`."""
-        if job.process is None:
+        if job.process is None or (isinstance(job.process, ForkedProcess) and job.process.lost):
             if self._is_alive(job):
                 return None
             _kill_leftovers(job.run)
             return Exit()
+        if isinstance(job.process, ForkedProcess):
+            if job.process.returncode is None:
+                return None
+            _kill_leftovers(job.run)
+            return Exit(job.process.returncode)
         if not _has_ended(job.process):
             return None
         # Children first: until the dead process is reaped, the group id cannot be reused.
@@ -183,7 +205,7 @@ def heading(run: RunDir, how: str) -> str:
 def worker_command() -> tuple[str, ...]:
     """Return the worker's command line; ``EAVDASH_WORKER`` replaces it in tests of the queue."""
     given = os.environ.get("EAVDASH_WORKER")
-    return tuple(shlex.split(given)) if given else (sys.executable, "-P", "-m", "eavdash.jobs.worker")
+    return tuple(shlex.split(given)) if given else WORKER_COMMAND
 
 
 def worker_environment(threads: int) -> dict[str, str]:
