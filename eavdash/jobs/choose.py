@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from eavdash.errors import IntegrityError
 from eavdash.jobs.dependencies import parents
 from eavdash.store import RunDir, StudyDir, find_run
+
+T = TypeVar("T")
+#: Threads that change the files of runs at the same time.
+WRITERS = 16
 
 
 def unreadable(study: StudyDir, runs: Sequence[str] | None = None, whole: bool = True) -> dict[str, str]:
@@ -42,6 +47,25 @@ def choose_runs(study: StudyDir, names: Sequence[str] | None, whole: bool = True
     if wanted and len(broken) == len(wanted):
         raise IntegrityError(broken[wanted[0].name])
     return [run for run in wanted if run.name not in broken]
+
+
+def for_each(runs: Sequence[RunDir], act: Callable[[RunDir], T]) -> list[T]:
+    """Call ``act`` for each run in threads and return the results in the order of the runs.
+
+    Each change of a run is flushed to disk; flushes of many files take little longer than one when they wait together.
+    """
+    if len(runs) < 2:
+        return [act(run) for run in runs]
+    with ThreadPoolExecutor(min(WRITERS, len(runs))) as pool:
+        return list(pool.map(act, runs))
+
+
+def by_depth(runs: Sequence[RunDir], parents_first: bool) -> list[list[RunDir]]:
+    """Return the runs in groups within which no run waits for another."""
+    groups: dict[int, list[RunDir]] = {}
+    for run in runs:
+        groups.setdefault(depth(run), []).append(run)
+    return [groups[level] for level in sorted(groups, reverse=parents_first)]
 
 
 def depth(run: RunDir) -> int:

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from eavdash.config.schema import Execution
 from eavdash.errors import EavdashError, IntegrityError, QueueError, TrainingError
-from eavdash.jobs.choose import choose_runs, depth, named_runs, with_parents
+from eavdash.jobs.choose import by_depth, choose_runs, for_each, named_runs, with_parents
 from eavdash.jobs.dependencies import release_children
 from eavdash.jobs.scheduler_process import ensure_scheduler, mark_busy, queue_session, scheduler_alive, scheduler_error
 from eavdash.jobs.snapshot import snapshot
-from eavdash.store import StudyDir
+from eavdash.store import RunDir, StudyDir
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,8 +57,7 @@ def submit(study: StudyDir, runs: Sequence[str] | None = None, execution: Execut
     chosen = with_parents(choose_runs(study, runs))
     with queue_session(study.path.parent) as broker:
         study.refuse_archived()
-        for run in chosen:
-            requests.submit(run, execution)
+        for_each(chosen, lambda run: requests.submit(run, execution))
         tasks.activate(broker, chosen)
     ensure_scheduler(study.path.parent)
 
@@ -86,7 +85,10 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None, execution: Executi
     with queue_session(study.path.parent) as broker:
         study.refuse_archived()
         named = {*(runs or ()), *(name for run in chosen for name in requests.damaged_parents(run))}
-        queued = [run for run in chosen if requests.retry(run, execution, named=run.name in named)]
+        queued: list[RunDir] = []
+        for group in by_depth(chosen, parents_first=True):
+            done = for_each(group, lambda run: requests.retry(run, execution, named=run.name in named))
+            queued += [run for run, again in zip(group, done, strict=True) if again]
         tasks.activate(broker, queued)
     ensure_scheduler(study.path.parent)
     return [run.name for run in queued]
@@ -107,15 +109,20 @@ def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> list[str]:
     from eavdash.jobs import requests, tasks
 
     # Children first; otherwise their reason would become that their parent was cancelled.
-    chosen = sorted(choose_runs(study, runs, whole=False), key=depth)
+    groups = by_depth(choose_runs(study, runs, whole=False), parents_first=False)
+    chosen = [run for group in groups for run in group]
     dropped: dict[str, list[str] | None] = {}
     errors: list[EavdashError] = []
+
+    def cancel_run(run: RunDir) -> None:
+        try:
+            dropped[run.name] = requests.cancel(run)
+        except (IntegrityError, TrainingError) as error:
+            errors.append(error)
+
     with queue_session(study.path.parent) as broker:
-        for run in chosen:
-            try:
-                dropped[run.name] = requests.cancel(run)
-            except (IntegrityError, TrainingError) as error:
-                errors.append(error)
+        for group in groups:
+            for_each(group, cancel_run)
         broker.cancel([task for ids in dropped.values() for task in ids or ()])
         tasks.activate(broker, chosen)
         for run in chosen:
@@ -138,7 +145,8 @@ def pause(study: StudyDir, now: bool = False) -> None:
     study.set_control(paused=True)
     runs = choose_runs(study, None, whole=False)
     with queue_session(study.path.parent) as broker:
-        broker.cancel([task for run in runs for task in requests.suspend(run, "paused", waiting_only=not now)])
+        dropped = for_each(runs, lambda run: requests.suspend(run, "paused", waiting_only=not now))
+        broker.cancel([task for ids in dropped for task in ids])
         tasks.activate(broker, runs)
     ensure_scheduler(study.path.parent)
 
@@ -187,7 +195,8 @@ def _change_execution(
     chosen = choose_runs(study, runs, whole=False)
     with queue_session(study.path.parent) as broker:
         study.refuse_archived()
-        broker.cancel([task for run in chosen for task in requests.change_execution(run, change, stop_reason)])
+        dropped = for_each(chosen, lambda run: requests.change_execution(run, change, stop_reason))
+        broker.cancel([task for ids in dropped for task in ids])
         tasks.activate(broker, chosen)
     ensure_scheduler(study.path.parent)
 
