@@ -143,7 +143,7 @@ def test_every_dataset_is_checked(case: Dataset, tmp_path: Path) -> None:
     json.loads(json.dumps(report.to_dict()))
     assert not findings_matching(report, ["error"], " failed: ")
     if case.opening_error:
-        with pytest.reading_error(TableError) as error:
+        with pytest.raises(TableError) as error:
             open_table(path)
         assert re.search(case.opening_error, str(error.value))
         assert len(report.findings) == 1

@@ -180,7 +180,7 @@ def test_many_broken_files_are_one_finding_and_few_are_named(tmp_path: Path) -> 
     lines += [f"2,{n},{'ab'[n % 2]},{n},,,,gone{n}.wav," for n in range(2)]
     report = report_on(tmp_path, *lines)
     cut, *gone = [f for f in report.findings if f.severity == "error"]
-    assert "6 recordings (6 trials) that cannot be used: " in cut.message
+    assert "6 unusable recordings (6 trials): " in cut.message
     assert "0.wav: expected " in cut.message
     assert "also 1.wav; 2.wav; 3.wav; 2 more" in cut.message
     assert [Path(f.file).name for f in gone] == ["gone0.wav", "gone1.wav"]
@@ -204,7 +204,7 @@ def test_overlapping_segments_are_leaks_unless_they_are_of_one_group(tmp_path: P
     report = report_on(tmp_path, *lines)
     leak = finding_with(report, "trial 1 and trial 2 in long.wav")
     assert leak.severity == "warning"
-    assert "1 trials that overlap" in leak.message
+    assert "1 trials overlap" in leak.message
     assert finding_with(report, "trial 3 and trial 4 in long.wav").severity == "info"
     assert len([f for f in report.findings if "overlap" in f.message]) == 2
     whole = report_on(tmp_path, "1,1,a,,,,,long.wav,", "2,1,b,,,,,long.wav,")
