@@ -78,7 +78,7 @@ def test_what_people_read(root: Path, tmp_path: Path, capsys) -> None:
     assert list_cache(_options(tmp_path, json=False)) == 0
     table = capsys.readouterr().out
     assert table.count("windows") >= 2
-    assert "which content each recording has" in table
+    assert "digests of the recordings" in table
     dry = _options(tmp_path, keys=[], older_than=None, all=True, dry_run=True, json=False)
     assert clear_cache(dry) == 0
     assert "would be freed; nothing was deleted" in capsys.readouterr().err

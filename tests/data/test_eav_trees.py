@@ -80,7 +80,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str, str]] = {
 
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
-    """A subject that anybody's copy might hold."""
+    """A subject as any copy might contain it."""
     trials = draw(st.sampled_from([10, 20, 40]))
     media = [f"{kind} {n}" for kind in ("audio", "video") for n in range(1, trials + 1)]
     lost = draw(st.one_of(st.just(frozenset()), st.frozensets(st.sampled_from(media), max_size=8)))

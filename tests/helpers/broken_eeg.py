@@ -210,7 +210,7 @@ CASES = [
     Recording(
         "a mat beside notes",
         "notes.mat",
-        array(seg1=3 * CUBE, rate=500, who="nobody"),
+        array(seg1=3 * CUBE, rate=500, who="someone"),
         content=partial(cube, 1, 3),
         item="#1",
     ),
