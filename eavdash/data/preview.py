@@ -205,8 +205,8 @@ def _eeg(segment: Segment) -> EegPreview:
     if scalp is None:
         there = len(signal.channels) - len(without)
         notes = [
-            f"No scalp map: it needs {MIN_ELECTRODES} channels with a standard position, of {len(signal.channels)} "
-            f"{there} have one."
+            f"No scalp map: {there} of {len(signal.channels)} channels have a standard position; "
+            f"at least {MIN_ELECTRODES} are needed."
         ]
     elif without:
         notes = [f"Not on the map, as they have no standard position: {', '.join(without)}."]

@@ -87,7 +87,7 @@ def test_the_example_of_the_documentation(tmp_path: Path, register: Register, mo
     assert windows.mask.any()
     (root / "ben" / "tense_1.wav").touch()
     table = open_table(root)
-    assert "tense_1.wav: expected one sound of a number" in table.problems["ben"]
+    assert "tense_1.wav: expected one sound per number" in table.problems["ben"]
     assert select(table, config).subjects == ("anna",)
     del sys.modules["voices"]
 
@@ -210,6 +210,6 @@ def test_what_an_adapter_gives_is_made_a_trial_table(tmp_path: Path, register: R
     assert table.frame["start"].isna().tolist() == [True, False]
 
 
-def test_real_entry_points_are_looked_up(tmp_path: Path) -> None:
+def test_real_entry_points_are_found(tmp_path: Path) -> None:
     with fails(TableError, found="neither"):
         open_table(tmp_path)

@@ -94,7 +94,7 @@ def test_no_samples_and_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 1.2), (1, 2), (0.5, 0.5), (-1, 1)])
-def test_stretch_outside_the_file(tmp_path: Path, start: float, stop: float) -> None:
+def test_segment_outside_the_file(tmp_path: Path, start: float, stop: float) -> None:
     path = wav(tmp_path / "a.wav", sine(440, 1, 16000))
     with fails(RecordingError, where=path, found="1 s"):
         audio.read_audio(path, start, stop)
@@ -141,7 +141,7 @@ def test_silence_is_the_floor() -> None:
 def test_a_long_recording_is_resampled_as_a_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: int, target: int
 ) -> None:
-    """In pieces that know their neighbours' edges: the pieces cannot be told in the result."""
+    """Resampling in overlapping pieces leaves no trace of the pieces in the result."""
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, (3 * rate + 17, 2)).astype(np.float32)
     path = wav(tmp_path / "a.wav", noise, rate)
     monkeypatch.setattr(audio, "BLOCK", 7001)
@@ -190,7 +190,7 @@ def test_rates_of_no_sound(tmp_path: Path, rate: int) -> None:
             read(str(path))
 
 
-def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.wav")
     with fails(RecordingError, where="a.wav", found="pipe"):
         audio.audio_duration(str(tmp_path / "a.wav"))

@@ -100,7 +100,7 @@ def events(root: Path, text: str) -> None:
     (root / "sub-01/eeg/sub-01_task-talk_events.tsv").write_text(text)
 
 
-def test_events_that_are_nobodys_trials(root: Path) -> None:
+def test_events_that_are_not_trials(root: Path) -> None:
     events(
         root,
         "onset\tduration\ttrial_type\n"
@@ -162,7 +162,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "companion": (
         lambda r: (r / EDF.replace(".edf", ".vhdr")).write_text("[Common Infos]\nDataFile=gone.eeg\n"),
-        "gone.eeg",
+        "one recording of task-talk",
     ),
     "not UTF-8": (
         lambda r: (r / EDF).rename(r / "sub-01/eeg" / os.fsdecode(b"sub-01_task-\xff_eeg.edf")),

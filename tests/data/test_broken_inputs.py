@@ -72,7 +72,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "scan", partial(check.scan, run=run))
 
 
-def said(report: HealthReport, severities: Sequence[str], pattern: str) -> list[Finding]:
+def findings_matching(report: HealthReport, severities: Sequence[str], pattern: str) -> list[Finding]:
     """The findings of these severities that say so, in the message or by naming the file."""
     of = [f for f in report.findings if f.severity in severities]
     return [f for f in of if re.search(pattern, f"{f.file}: {f.message}; {f.remedy}")]
@@ -84,7 +84,7 @@ def test_there_are_enough_cases() -> None:
     assert len(set(names)) == len(names)
     assert len({case.file for case in cases}) == len(cases)
     assert len(names) >= 200
-    bad = [*(c for c in cases if c.says or c.error), *(d for d in DATASETS if d.says or d.opens)]
+    bad = [*(c for c in cases if c.finding or c.error), *(d for d in DATASETS if d.finding or d.opening_error)]
     assert len(bad) >= 140
 
 
@@ -92,23 +92,23 @@ def test_the_check_ends_and_can_be_shown(report: HealthReport, table: TrialTable
     json.loads(json.dumps(report.to_dict()))
     assert not report.ok
     assert len(report.table) == len(table.subjects) == len(EACH)
-    assert not said(report, ["error"], r" failed: |crashes its decoder|still being read")
+    assert not findings_matching(report, ["error"], r" failed: |crashes its decoder|still being read")
     assert all(f.message and f.remedy for f in report.findings)
 
 
 @pytest.mark.parametrize(("modality", "case"), EACH)
-def test_every_recording_is_judged(report: HealthReport, modality: str, case: Recording) -> None:
+def test_every_recording_is_checked(report: HealthReport, modality: str, case: Recording) -> None:
     about = [f for f in report.findings if f.subject == case.name and f.modality == modality]
     serious = [f for f in about if f.severity in ("error", "warning")]
     row = report.table.set_index("subject").loc[case.name]
-    if case.says:
+    if case.finding:
         assert [f.severity for f in serious] == [case.severity]
-        assert re.search(case.says, serious[0].message)
+        assert re.search(case.finding, serious[0].message)
         assert case.file in serious[0].file
         assert Path(case.file).name in f"{serious[0].file} {serious[0].message}"
     else:
         assert not serious
-    assert row[modality] == (case.severity != "error" or not case.says)
+    assert row[modality] == (case.severity != "error" or not case.finding)
 
 
 @pytest.mark.parametrize(("modality", "case"), EACH)
@@ -135,22 +135,22 @@ def test_every_recording_is_read_or_refused(
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("case", DATASETS, ids=lambda case: case.name)
-def test_every_dataset_is_judged(case: Dataset, tmp_path: Path) -> None:
+def test_every_dataset_is_checked(case: Dataset, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     path = case.make(folder)
     report = check_dataset(path, config=CONFIG, faces=False)
     json.loads(json.dumps(report.to_dict()))
-    assert not said(report, ["error"], " failed: ")
-    if case.opens:
+    assert not findings_matching(report, ["error"], " failed: ")
+    if case.opening_error:
         with pytest.raises(TableError) as error:
             open_table(path)
-        assert re.search(case.opens, str(error.value))
+        assert re.search(case.opening_error, str(error.value))
         assert len(report.findings) == 1
-        assert said(report, ["error"], case.opens)
+        assert findings_matching(report, ["error"], case.opening_error)
         return
-    if case.says:
-        assert said(report, [case.severity], case.says)
+    if case.finding:
+        assert findings_matching(report, [case.severity], case.finding)
         assert report.ok == (case.severity != "error")
     else:
         assert report.ok

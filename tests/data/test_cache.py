@@ -1,4 +1,4 @@
-"""Folders of arrays: complete or not there, made once, mended when damaged."""
+"""Folders of arrays: complete or absent, made once, repaired when damaged."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_damaged_folder_is_made_again(tmp_path: Path) -> None:
     assert (cached(tmp_path, "x", "k", lambda f: _write(f, 3), _read) == 3).all()
 
 
-def test_a_folder_that_cannot_be_mended_is_an_error(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_repaired_is_an_error(tmp_path: Path) -> None:
     with fails(IntegrityError, where="a.npy", found="a.npy"):
         cached(tmp_path, "x", "k", lambda f: None, _read)
 

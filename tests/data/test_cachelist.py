@@ -1,4 +1,4 @@
-"""What lies in a cache is listed with its size and use, and goes when it is told to."""
+"""Listing a cache with sizes and last use, and clearing it."""
 
 from __future__ import annotations
 
@@ -106,9 +106,7 @@ def test_nothing_chosen_is_wrong_use(cache: Path) -> None:
         clear(cache)
 
 
-def test_whoever_has_the_arrays_keeps_them_and_whoever_comes_later_makes_them_again(
-    cache: Path, tmp_path: Path
-) -> None:
+def test_mapped_arrays_outlive_clearing_and_are_made_again_for_the_next_reader(cache: Path, tmp_path: Path) -> None:
     rows = trials([{"subject": str(s), "audio": str(tmp_path / f"{s}.wav")} for s in range(1, 9)])
     held = load_windows(rows, "audio", CONFIG, cache)
     expected = np.array(held.values)

@@ -110,8 +110,8 @@ def damages(draw: st.DrawFn) -> Callable[[bytes], bytes]:
 
     def change(data: bytes) -> bytes:
         changed = bytearray(data)
-        for place, within, value in changes:
-            changed[int(place * min(within, len(data)))] = value
+        for position, within, value in changes:
+            changed[int(position * min(within, len(data)))] = value
         return bytes(changed)
 
     return change
@@ -135,11 +135,11 @@ def test_damage_is_an_error_in_a_sentence(
         target.write_bytes(file.read_bytes())
     path = tmp_path / name
     path.write_bytes(damage(path.read_bytes()))
-    begin, said = time.monotonic(), f"{name}."
+    begin, message = time.monotonic(), f"{name}."
     try:
         KINDS[name][1](path)
     except EavdashError as error:
-        said = str(error)
-    assert name in said
-    assert said.endswith((".", ".)"))
+        message = str(error)
+    assert name in message
+    assert message.endswith((".", ".)"))
     assert time.monotonic() - begin < SECONDS

@@ -1,4 +1,4 @@
-"""EAV's folders: what they become, in whatever order they are listed, and what is refused."""
+"""EAV's folders: their trial table, in any order of listing, and what is rejected."""
 
 from __future__ import annotations
 

@@ -108,10 +108,10 @@ def test_one_subject_cannot_stop_another() -> None:
     assert "subject 3: expected at least 2 groups" in splits.problems["3"]
 
 
-def test_a_class_missing_from_training_is_said_with_what_would_help() -> None:
+def test_a_class_missing_from_training_is_reported_with_a_remedy() -> None:
     rows = [(str(n), "b", f"g{n}") for n in range(10)] + [("10", "a", "h0"), ("11", "a", "h1")]
     problem = make_splits(trials(*rows), CONVERSATION).problems["1"]
-    assert "found no a in training of fold 0; plan with protocol.folds=2" in problem
+    assert "found no a in training of fold 0; set protocol.folds=2" in problem
     two = make_splits(trials(*rows), ProtocolConfig(folds=2))
     assert not two.problems
     single = make_splits(trials(*rows[:-1]), CONVERSATION).problems["1"]
@@ -120,7 +120,7 @@ def test_a_class_missing_from_training_is_said_with_what_would_help() -> None:
     assert "found 2 groups, each mainly of another class" in disjoint
     sessions = [(f"{n}{label}", label, f"g{n}") for n in range(4) for label in "ab"]
     together = make_splits(trials(*sessions), ProtocolConfig(name="blocks")).problems["1"]
-    assert "found 4 groups, in a single stretch of each class" in together
+    assert "found 4 groups, in a single block of each class" in together
 
 
 def test_two_groups_have_no_validation() -> None:

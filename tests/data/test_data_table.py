@@ -166,7 +166,7 @@ def test_selection_by_subject_and_column(tmp_path: Path) -> None:
         where("room=C")
 
 
-def test_eav_uses_speaking_trials_unless_told_otherwise(tmp_path: Path) -> None:
+def test_eav_uses_speaking_trials_by_default(tmp_path: Path) -> None:
     eav_files.make_subject(tmp_path / "EAV" / "EAV")
     table = open_table(tmp_path)
     assert (table.kind, table.root, len(table.frame)) == ("eav", tmp_path / "EAV" / "EAV", 200)
@@ -284,7 +284,7 @@ def test_files_that_cannot_be_reached_are_problems(tmp_path: Path, monkeypatch: 
     ]
 
 
-def test_fingerprint_sees_rows_and_sizes_but_not_times_nor_places(tmp_path: Path) -> None:
+def test_fingerprint_covers_rows_and_sizes_but_not_times_nor_folders(tmp_path: Path) -> None:
     text = HEADER + "1,1,a,g,0,5,,x.wav,\n2,1,b,g,,,,y.wav,\n"
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

@@ -59,10 +59,10 @@ def test_a_touched_a_copied_and_a_moved_file_keep_their_digest(tmp_path: Path, h
     assert digest(path, tmp_path) == first
     assert digest(str(shutil.copy(path, tmp_path / "b.wav")), tmp_path) == first
     assert digest(str(shutil.move(path, tmp_path / "c.wav")), tmp_path) == first
-    assert hashed == ["a.wav", "a.wav", "b.wav", "c.wav"], "the stamps are new: looked at again"
+    assert hashed == ["a.wav", "a.wav", "b.wav", "c.wav"], "the time stamps are new: hashed again"
 
 
-def test_a_file_changed_in_place_has_another(tmp_path: Path, hashed: list[str]) -> None:
+def test_a_file_modified_in_place_has_another(tmp_path: Path, hashed: list[str]) -> None:
     path = _file(tmp_path / "a.wav", b"content")
     first = digest(path, tmp_path)
     _change(tmp_path / "a.wav", b"Content")
@@ -142,7 +142,7 @@ def test_a_damaged_memory_costs_time_and_nothing_else(tmp_path: Path, hashed: li
     memory = cache / FILE
     content = memory.read_bytes()
     if damage == "text":
-        memory.write_text("no database at all, but long enough to be looked at" * 100)
+        memory.write_text("no database at all, but long enough to be read" * 100)
     elif damage == "truncated":
         memory.write_bytes(content[: len(content) // 2])
     elif damage == "middle":

@@ -132,7 +132,7 @@ def test_raw_recordings_win_over_pickles(root: Path) -> None:
     assert table.frame["eeg"][0].endswith("subject_01_eeg.pkl#3")
 
 
-def test_sound_tracks_are_not_looked_for_in_pickles(root: Path) -> None:
+def test_pickles_have_no_sound_tracks(root: Path) -> None:
     import dataclasses
 
     shutil.rmtree(root / "Audio")

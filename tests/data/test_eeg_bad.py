@@ -36,7 +36,7 @@ def test_a_planted_one_is_found_alone(seed: int, channel: str, kind: str) -> Non
         "half flat": (np.where(np.arange(2500) < 1249, own, own[1249]), "flat for 5.0 s"),
         "noisy": (own + random.normal(0, 5e-4, 2500), "noisier than the others"),
         "weak": (own.mean() + (own - own.mean()) / 100, "weaker than the others"),
-        "alone": (random.normal(0, 1.5e-5, 2500), "correlates with no neighbour"),
+        "alone": (random.normal(0, 1.5e-5, 2500), "uncorrelated"),
     }[kind]
     bad = bad_channels(changed(signal, channel, planted))
     assert list(bad) == [channel]
@@ -71,7 +71,7 @@ def test_few_channels_are_not_compared() -> None:
     assert list(bad_channels(changed(noisy, "F3", 1.0))) == ["F3"]
 
 
-def test_channels_without_places_are_compared_with_all() -> None:
+def test_channels_without_positions_are_compared_with_all() -> None:
     names = tuple(f"E{n}" for n in range(30))
     signal = field(2)
     assert bad_channels(EegSignal(signal.data, signal.rate, names)) == {}
@@ -123,7 +123,7 @@ def test_inside_the_montage_the_error_is_small(channel: str) -> None:
 def test_lacking_electrodes_are_added_from_good_ones_only() -> None:
     whole = field(5, noise=0.0, offsets=0.0)
     kept = tuple(name for name in EAV if name not in ("Cz", "Pz"))
-    part = changed(whole.pick(kept), "CP1", 1.0)  # a volt: whoever listens to it is lost
+    part = changed(whole.pick(kept), "CP1", 1.0)  # a volt: every average with it is spoilt
     repaired, names = interpolate(part, ["Cz", "Pz"], ["CP1"])
     assert names == ("CP1", "Cz", "Pz")
     assert repaired.channels == (*kept, "Cz", "Pz")
@@ -138,7 +138,7 @@ def test_a_constant_field_is_kept() -> None:
     assert abs(weights).max() < 1.0
 
 
-def test_what_cannot_be_mended_stays() -> None:
+def test_channels_that_cannot_be_interpolated_are_kept() -> None:
     names = (*EAV[:-1], "left")
     signal = EegSignal(field(1).data, 250.0, names)
     assert interpolate(signal, [], ["left"]) == (signal, ())

@@ -167,17 +167,17 @@ def test_settings_that_are_off_change_nothing() -> None:
     assert np.array_equal(repaired.signal.data, prepare(renamed, PLAIN).signal.data)
 
 
-def test_bad_channels_that_cannot_be_mended_are_told() -> None:
+def test_bad_channels_that_cannot_be_interpolated_are_reported() -> None:
     signal = field(1)
     dead = changed(EegSignal(signal.data, signal.rate, ("left", *EAV[1:])), "left", 0.0)
     ready = prepare(changed(dead, "Cz", 0.0), replace(PLAIN, bad_channels="interpolate"))
     assert ready.interpolated == ("Cz",)
     assert ready.left == {"left": "flat for 10.0 s"}
-    # What the study does not read is mended for the reference's sake, but nobody needs to know.
+    # Channels that the study does not read are repaired for the reference, but not reported.
     assert prepare(changed(dead, "Cz", 0.0), replace(PLAIN, bad_channels="interpolate"), EAV[1:5]).interpolated == ()
 
 
-def test_channels_that_nobody_has() -> None:
+def test_channels_that_no_recording_has() -> None:
     with fails(DataError, expected="Fz, AFz", found="AFz"):
         prepare(field(1), PLAIN, ("Fz", "AFz"))
 
@@ -252,7 +252,7 @@ def test_real_recordings_through_all_options(real_data: Path, tmp_path: Path) ->
     # An interpolated electrode is like its neighbours; no electrode is another's copy.
     flat = np.concatenate(list(windows.values), axis=1)
     likeness = np.corrcoef(flat)
-    place = {name: row for row, name in enumerate(montage)}
-    assert likeness[place["Oz"], place["O1"]] > 0.7
-    assert likeness[place["Oz"], place["O1"]] > likeness[place["Oz"], place["Fz"]]
+    row = {name: n for n, name in enumerate(montage)}
+    assert likeness[row["Oz"], row["O1"]] > 0.7
+    assert likeness[row["Oz"], row["O1"]] > likeness[row["Oz"], row["Fz"]]
     assert (likeness - np.eye(24)).max() < 0.999

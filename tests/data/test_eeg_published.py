@@ -89,7 +89,7 @@ def test_an_impulse_rings_into_the_next_trial_and_no_other_chain_lets_it(tmp_pat
         one, other = (eeg.read_prepared(f"{path}#{number}", None, None, config).signal.data for path in paths)
         return float(np.abs(one - other).max())
 
-    # Resampling looks 20 samples ahead, but not back over a trial; the filter only runs forwards.
+    # Resampling reaches 20 samples ahead, but not back over a trial; the filter only runs forwards.
     assert change(2, PUBLISHED) == 0
     assert change(3, PUBLISHED) > 1e-4
     assert change(4, PUBLISHED) > 1e-5

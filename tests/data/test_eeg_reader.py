@@ -128,7 +128,7 @@ def test_mne_file_keeps_the_scalp_under_canonical_names(tmp_path: Path) -> None:
     assert eeg.eeg_info(path) == eeg.EegInfo(4.0, 250.0, ("Fp1", "T7", "Fz"), ("A2-A1", "ECG ECG"))
 
 
-def test_channels_without_known_places_are_kept_when_there_are_no_others(tmp_path: Path) -> None:
+def test_channels_without_known_positions_are_kept_when_there_are_no_others(tmp_path: Path) -> None:
     path = fif(tmp_path / "a_raw.fif", np.ones((2, 500)), ["left", "right"])
     assert eeg.read_eeg(path).channels == ("left", "right")
 
@@ -163,7 +163,7 @@ def test_scalp_has_no_ears() -> None:
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 5), (4.5, 5), (-1, 2), (3, 3)])
-def test_stretch_outside_the_file(tmp_path: Path, start: float, stop: float) -> None:
+def test_segment_outside_the_file(tmp_path: Path, start: float, stop: float) -> None:
     path = fif(tmp_path / "a_raw.fif", np.ones((1, 1000)), ["Cz"])
     with fails(RecordingError, where="a_raw.fif", found="4 s"):
         eeg.read_eeg(path, start, stop)

@@ -1,4 +1,4 @@
-"""Faces followed through videos, and the share of looks that find one."""
+"""Faces tracked through videos, and the share of frames with a face."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_face_is_followed_across_a_video(drawn: np.ndarray, tmp_path: Path) ->
     for k, (left, top, side) in enumerate(asked):
         assert abs(left + side / 2 - (70 + 8 * k)) <= 12
         assert abs(top + side / 2 - (70 + 4 * k)) <= 12
-    # The head keeps its place in the crop: any two crops are nearly the same picture.
+    # The head keeps its position in the crop: any two crops are nearly the same picture.
     assert np.abs(frames[3].astype(int) - frames[15]).mean() < 25
 
 
@@ -111,7 +111,7 @@ def test_times_may_be_asked_for_in_any_order_and_again(drawn: np.ndarray, tmp_pa
 
 
 def test_a_face_that_lies_on_its_side_in_the_file(real: np.ndarray, tmp_path: Path) -> None:
-    """Coded lying, with a display matrix that says: turn it; the face is looked for in the upright picture."""
+    """Encoded sideways with a rotation in its display matrix: the face is detected in the upright picture."""
     upright = on_wall(real, 20, 250, (640, 480))
     path = tmp_path / "a.mp4"
     clip(path, [np.ascontiguousarray(np.rot90(upright))] * 5)
@@ -128,7 +128,7 @@ def test_a_face_that_lies_on_its_side_in_the_file(real: np.ndarray, tmp_path: Pa
     assert faces.face_share(str(path), 2) == (2, 2)
 
 
-def test_a_still_image_is_looked_at_once(drawn: np.ndarray, tmp_path: Path) -> None:
+def test_a_still_image_is_checked_once(drawn: np.ndarray, tmp_path: Path) -> None:
     Image.fromarray(on_wall(drawn, 200, 100)).save(tmp_path / "a.png")
     tracker = Tracker(PLAIN)
     frames = video.read_frames(str(tmp_path / "a.png"), [0.5, 1.5, 40.0], 32, tracker)
@@ -151,7 +151,7 @@ def test_memory_does_not_grow_with_the_length_of_a_clip(tmp_path: Path) -> None:
         tracemalloc.stop()
 
 
-# --- the share of looks with a face ---
+# --- the share of frames with a face ---
 
 
 def test_face_share_of_a_clip_with_a_face_in_its_second_half(real: np.ndarray, tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_face_share_of_real_clips(real_data: Path) -> None:
         assert faces.face_share(str(path), 3) == (3, 3)
 
 
-def test_face_share_looks_at_key_frames_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_face_share_checks_only_key_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = [np.full((48, 64, 3), k % 250, np.uint8) for k in range(200)]
     path = tmp_path / "a.mp4"
     with av.open(str(path), "w") as out:

@@ -1,4 +1,4 @@
-"""Faces found and followed: planted tracks, planted distractions, real and drawn faces at known places."""
+"""Face detection and tracking: planted tracks and distractions, real and drawn faces at known positions."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ EMPTY = np.zeros((240, 320, 3), np.uint8)
 HERE, AWAY = Face(100, 100, 80, 0.99), Face(270, 60, 60, 0.99)
 
 
-def told(looks: Sequence[Sequence[Face]]) -> faces.Detector:
-    """A detector that finds what it was told, look by look."""
-    rest = iter(looks)
+def scripted(detections: Sequence[Sequence[Face]]) -> faces.Detector:
+    """A detector that returns these faces, one detection after another."""
+    rest = iter(detections)
     return lambda pictures: [next(rest) for _ in pictures]
 
 
-def squares(looks: Sequence[Sequence[Face]], settings: VisionConfig = PLAIN, picture: np.ndarray = EMPTY) -> list:
-    tracker = Tracker(settings, told(looks))
-    return [tracker.step(picture, float(time)) for time in range(len(looks))]
+def squares(detections: Sequence[Sequence[Face]], settings: VisionConfig = PLAIN, picture: np.ndarray = EMPTY) -> list:
+    tracker = Tracker(settings, scripted(detections))
+    return [tracker.step(picture, float(time)) for time in range(len(detections))]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def real(real_data: Path) -> np.ndarray:
     return real_head(real_data)
 
 
-# --- the track, with a detector that finds what it is told ---
+# --- the track, with a scripted detector ---
 
 
 def test_the_square_is_the_face_with_its_margin() -> None:
@@ -77,20 +77,20 @@ def test_the_last_good_square_stays_where_no_face_is_found() -> None:
     assert squares([[], [HERE], [], []]) == [(40, 0, 240), (60, 60, 80), (60, 60, 80), (60, 60, 80)]
 
 
-def test_smoothing_is_the_weight_of_the_earlier_place() -> None:
+def test_smoothing_is_the_weight_of_the_previous_position() -> None:
     moved = replace(HERE, x=140.0, y=120.0, side=100.0)
     assert squares([[HERE], [moved]], replace(PLAIN, smoothing=0.25)) == [(60, 60, 80), (82, 68, 95)]
     assert squares([[HERE], [moved]]) == [(60, 60, 80), (90, 70, 100)]
 
 
 def test_a_moving_face_is_followed_with_the_lag_that_smoothing_has() -> None:
-    """At v pixels per look, an exponential mean of weight s lags by v s / (1 - s)."""
+    """At v pixels per detection, an exponential mean of weight s lags by v s / (1 - s)."""
     path = [[replace(HERE, x=60.0 + 8 * k, y=60.0 + 4 * k)] for k in range(20)]
     last = squares(path, replace(PLAIN, smoothing=0.5))[-1]
     assert last == (60 + 8 * 19 - 8 - 40, 60 + 4 * 19 - 4 - 40, 80)
 
 
-def test_a_face_elsewhere_at_one_look_does_not_move_the_square() -> None:
+def test_a_face_elsewhere_in_one_detection_does_not_move_the_square() -> None:
     for distraction in ([HERE, AWAY], [AWAY], [AWAY, HERE]):
         assert squares([[HERE], distraction, [HERE]]) == [(60, 60, 80)] * 3
     other = Face(40, 200, 60, 0.99)
@@ -98,7 +98,7 @@ def test_a_face_elsewhere_at_one_look_does_not_move_the_square() -> None:
     assert squares([[HERE], [AWAY], [], [AWAY], [HERE]]) == [(60, 60, 80)] * 5, "not in a row"
 
 
-def test_a_face_that_moved_away_is_followed_at_the_second_look() -> None:
+def test_a_face_that_moved_away_is_followed_at_the_second_detection() -> None:
     smooth = replace(PLAIN, smoothing=0.9)
     assert squares([[HERE], [AWAY], [AWAY], [AWAY]], smooth)[1:] == [(60, 60, 80), (240, 30, 60), (240, 30, 60)]
 
@@ -115,7 +115,7 @@ def test_among_several_the_heaviest_comes_first_and_then_the_one_that_continues(
     assert squares([[HERE], [nearby, replace(HERE, x=104.0)]])[1] == (64, 60, 80)
 
 
-def test_looks_are_taken_when_they_are_due() -> None:
+def test_detection_runs_when_it_is_due() -> None:
     seen: list[float] = []
     for every, expected in ((1.0, [0.1, 1.1, 2.1]), (0.0, [k / 5 + 0.1 for k in range(15)]), (9.0, [0.1])):
         seen.clear()
@@ -132,15 +132,15 @@ def test_looks_are_taken_when_they_are_due() -> None:
         assert (tracker.checked, tracker.found) == (len(expected), sum(time > 1 for time in expected))
 
 
-def test_a_look_that_the_square_does_not_go_by_is_not_found() -> None:
-    tracker = Tracker(PLAIN, told([[HERE], [AWAY], [], [HERE]]))
+def test_a_detection_that_does_not_move_the_square_is_not_counted() -> None:
+    tracker = Tracker(PLAIN, scripted([[HERE], [AWAY], [], [HERE]]))
     for time in range(4):
         tracker.step(EMPTY, float(time))
     assert (tracker.found, tracker.checked) == (2, 4)
 
 
 def test_a_picture_of_another_size_begins_a_new_track() -> None:
-    tracker = Tracker(PLAIN, told([[HERE], []]))
+    tracker = Tracker(PLAIN, scripted([[HERE], []]))
     tracker.step(EMPTY, 0.0)
     small = np.zeros((50, 60, 3), np.uint8)
     assert tracker.step(small, 1.0) == centre_square(small)
@@ -158,7 +158,7 @@ def test_a_drawn_face_is_found_where_it_is(drawn: np.ndarray) -> None:
 
 
 def test_a_real_face_is_found_at_full_size(real: np.ndarray) -> None:
-    """640 x 480 pixels are looked at in little; the answer is in the picture's own pixels."""
+    """640 x 480 pixels are downscaled for detection; the result is in the picture's own pixels."""
     alone = faces.find_faces([real])[0][0]
     for left, top in ((20, 30), (330, 180)):
         found = faces.find_faces([on_wall(real, left, top, (480, 640))])[0][0]
@@ -168,7 +168,7 @@ def test_a_real_face_is_found_at_full_size(real: np.ndarray) -> None:
         assert abs(found.side - alone.side) < 25
 
 
-def test_pictures_are_looked_at_together_as_one_by_one(drawn: np.ndarray) -> None:
+def test_a_batch_of_pictures_gives_the_same_as_one_by_one(drawn: np.ndarray) -> None:
     pictures = [on_wall(drawn, 20, 20), EMPTY, on_wall(drawn, 150, 90), on_wall(drawn, 60, 60, (300, 200)), EMPTY]
     together, single = faces.find_faces(pictures), [faces.find_faces([picture])[0] for picture in pictures]
     assert [len(found) for found in together] == [1, 0, 1, 1, 0]

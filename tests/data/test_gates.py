@@ -90,7 +90,7 @@ def test_a_copy_in_another_split_is_caught(trials: pd.DataFrame, tmp_path: Path)
 def test_a_copy_in_the_same_group_passes_and_so_do_equal_ends(trials: pd.DataFrame, tmp_path: Path) -> None:
     file_of(trials, "2", "1").write_bytes(file_of(trials, "2", "0").read_bytes())
     content = bytearray(file_of(trials, "1", "0").read_bytes())
-    content[6000] ^= 1  # between the pieces that are looked at first
+    content[6000] ^= 1  # between the pieces that are compared first
     file_of(trials, "1", "8").write_bytes(content)
     check(trials, tmp_path)
 
@@ -104,7 +104,7 @@ def test_copies_of_another_person_matter_only_where_people_meet(trials: pd.DataF
 
 
 @pytest.mark.parametrize(("start", "caught"), [(4.0, True), (4.99, False), (5.0, False)])
-def test_overlapping_stretches_are_caught(trials: pd.DataFrame, tmp_path: Path, start: float, caught: bool) -> None:
+def test_overlapping_segments_are_caught(trials: pd.DataFrame, tmp_path: Path, start: float, caught: bool) -> None:
     trials.loc[[0, 8], "audio"] = trials.loc[0, "audio"]
     trials.loc[0, ["start", "stop"]] = (0.0, 5.0)
     trials.loc[8, ["start", "stop"]] = (start, start + 5)
@@ -115,7 +115,7 @@ def test_overlapping_stretches_are_caught(trials: pd.DataFrame, tmp_path: Path, 
         check(trials, tmp_path)
 
 
-def test_items_of_one_array_file_are_not_stretches_of_it(trials: pd.DataFrame, tmp_path: Path) -> None:
+def test_items_of_one_array_file_are_not_segments_of_it(trials: pd.DataFrame, tmp_path: Path) -> None:
     (tmp_path / "x.mat").write_bytes(b"x")
     trials["eeg"] = [f"{tmp_path / 'x.mat'}#{n + 1}" for n in range(len(trials))]
     check(trials, tmp_path)
@@ -128,7 +128,7 @@ def window_set(values: np.ndarray, splits: list[str]) -> tuple[WindowSet, pd.Dat
     return WindowSet("eeg", index, values, np.ones((count, values.shape[-1]), bool)), index
 
 
-def test_equal_windows_in_two_splits_are_caught_whatever_file_they_come_from() -> None:
+def test_equal_windows_in_two_splits_are_caught_also_across_files() -> None:
     values = np.random.default_rng(0).normal(size=(4, 3, 5000)).astype(np.float32)
     splits = ["train", "train", "validation", "test"]
     gates.check_windows(*window_set(values, splits))

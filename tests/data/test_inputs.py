@@ -30,7 +30,7 @@ CONFIG = StudyConfig(
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory) -> pd.DataFrame:
-    """Two trials of 3 s and 1.6 s; each second sounds, looks and swings differently."""
+    """Two trials of 3 s and 1.6 s; each second differs in sound, picture and EEG."""
     folder = tmp_path_factory.mktemp("recordings")
     rows: list[dict[str, object]] = []
     for trial, duration in ((2, 3.0), (10, 1.6)):
@@ -55,7 +55,7 @@ def _times(windows) -> list[tuple[str, int, float, float]]:
     return [(t, w, a, pytest.approx(b, abs=0.07)) for t, w, a, b in columns]
 
 
-def test_windows_are_the_same_stretches_in_all_modalities(table: pd.DataFrame, tmp_path: Path) -> None:
+def test_windows_are_the_same_segments_in_all_modalities(table: pd.DataFrame, tmp_path: Path) -> None:
     vision, sound, brain = (load_windows(table, m, CONFIG, tmp_path) for m in ("vision", "audio", "eeg"))
     expected = [("2", 0, 0.0, 1.0), ("2", 1, 1.0, 2.0), ("2", 2, 2.0, 3.0), ("10", 0, 0.0, 1.0), ("10", 1, 1.0, 1.6)]
     for windows in (vision, sound, brain):

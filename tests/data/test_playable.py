@@ -48,7 +48,7 @@ def codecs(made: Playable) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.webm"])
-def test_a_video_that_a_browser_plays_is_used_in_place(tmp_path: Path, name: str) -> None:
+def test_a_video_that_a_browser_plays_is_used_directly(tmp_path: Path, name: str) -> None:
     path = movie(tmp_path / name, REGULAR)
     assert playable.playable(Cut(path, 2.0, 3.0), None, tmp_path / "cache") == Playable(Path(path), True, 2.0)
     own = clip(tmp_path / f"own-{name}", sine(440, 2, 48000, 0.5), pictures=REGULAR[:20])
@@ -84,7 +84,7 @@ def test_other_videos_are_encoded_and_cut_at_the_start(tmp_path: Path, name: str
         assert made.offset == 0
 
 
-def test_a_late_stretch_of_what_must_be_encoded_is_sought(tmp_path: Path) -> None:
+def test_a_late_segment_of_what_must_be_encoded_is_sought(tmp_path: Path) -> None:
     path = movie(tmp_path / "a.mkv", REGULAR)
     with av.open(path) as container, av.open(str(tmp_path / "b.mkv"), "w") as out:
         copy = out.add_stream("mpeg4", rate=10)

@@ -1,4 +1,4 @@
-"""Decimation by matrix products gives what the function gives that it is made like, whatever length and factor."""
+"""Decimation by matrix products equals the given resampler for any length and factor."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def test_a_program_that_never_starts_is_an_error_too(table: pd.DataFrame, tmp_pa
         load_windows(table, "eeg", CONFIG, tmp_path, jobs=2)
 
 
-def test_an_error_that_is_nobodys_fault_tells_where_it_happened() -> None:
+def test_an_unexpected_error_keeps_its_traceback() -> None:
     with ReaderPool(2) as pool, pytest.raises(AttributeError) as caught:
         list(pool.read(READERS["eeg"](CONFIG), [(None, [(0.0, 1.0)])] * 3, 2))  # type: ignore[list-item]
     assert "readers/eeg.py" in "".join(caught.value.__notes__)

@@ -112,7 +112,7 @@ def test_training_itself_reads_nothing(root: Path, tmp_path: Path, reads: list[t
     assert len(reads) == 12
 
 
-def test_what_is_needed_is_said_before_and_is_what_is_taken(root: Path, tmp_path: Path) -> None:
+def test_the_estimate_matches_the_disk_space_used(root: Path, tmp_path: Path) -> None:
     config, cache = _config(), tmp_path / "cache"
     planned, _ = sets(root, config)
     before = estimate(planned, config, cache)
@@ -156,7 +156,7 @@ def test_a_disk_that_is_too_small_for_all_is_refused_before_the_first(root: Path
     assert prepare(planned, config, cache).missing_sets == 5
 
 
-def test_after_a_stop_it_goes_on_with_the_set_that_was_not_complete(
+def test_after_an_interruption_it_resumes_with_the_incomplete_set(
     root: Path, tmp_path: Path, reads: list[tuple[str, str, str]]
 ) -> None:
     config, cache = _config(), tmp_path / "cache"
@@ -199,7 +199,7 @@ def test_a_recording_that_cannot_be_read_is_named_and_complete_sets_are_kept(roo
     assert len(list((cache / "windows").iterdir())) == 2
 
 
-def test_nothing_to_train_is_said_with_the_reason(root: Path) -> None:
+def test_nothing_to_train_is_reported_with_the_reason(root: Path) -> None:
     with pytest.raises(DataError) as error:
         sets(root, _config(), ["4"])
     assert "4-5.wav" in str(error.value)

@@ -59,7 +59,7 @@ def test_all_three(row: dict[str, object]) -> None:
     assert brain.note == ""
 
 
-def test_a_stretch_of_the_files(row: dict[str, object]) -> None:
+def test_a_segment_of_the_files(row: dict[str, object]) -> None:
     shown = preview.trial_preview({**row, "start": 1.0, "stop": 2.0}, StudyConfig())
     assert shown.errors == {}
     assert shown.vision is not None

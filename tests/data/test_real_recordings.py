@@ -21,7 +21,7 @@ CONFIG = with_settings(preset("quick"), ["vision.size=32", "vision.patch=8"])
 
 @pytest.fixture(scope="module")
 def filmed(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A trial table of the clips; the letter that is said is the label, the number the group."""
+    """A trial table of the clips; the spoken letter is the label, the number the group."""
     path = tmp_path_factory.mktemp("video") / "trials.csv"
     clips = sorted((real_data / "video").glob("*.mpg"))
     lines = [f"1,{clip.stem},{clip.stem[3]},{clip.stem[4]},{clip}" for clip in clips]

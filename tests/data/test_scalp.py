@@ -9,18 +9,18 @@ from eavdash.data.eeg import scalp
 from eavdash.data.eeg.electrodes import EAV_CHANNELS
 
 
-def place(name: str) -> np.ndarray:
+def position(name: str) -> np.ndarray:
     found = scalp.scalp_map((name, "Cz", "Oz", "C3", "C4"))
     assert found is not None
     return found.positions[0]
 
 
 def test_electrodes_are_where_the_head_has_them() -> None:
-    assert np.hypot(*place("Cz")) < 0.1
-    assert place("Fpz")[1] == pytest.approx(1, abs=0.1)
-    assert place("Oz")[1] == pytest.approx(-1, abs=0.15)
-    assert place("T7")[0] == pytest.approx(-1, abs=0.1)
-    assert place("F4") == pytest.approx(place("F3") * [-1, 1], abs=0.05)
+    assert np.hypot(*position("Cz")) < 0.1
+    assert position("Fpz")[1] == pytest.approx(1, abs=0.1)
+    assert position("Oz")[1] == pytest.approx(-1, abs=0.15)
+    assert position("T7")[0] == pytest.approx(-1, abs=0.1)
+    assert position("F4") == pytest.approx(position("F3") * [-1, 1], abs=0.05)
 
 
 def field_at(channels: tuple[str, ...], values: np.ndarray, name: str) -> float:

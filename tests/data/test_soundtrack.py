@@ -1,4 +1,4 @@
-"""The sound track of a video: in step with its frames, whatever the container, and errors that say what is missing."""
+"""The sound track of a video: in sync with its frames in every container, and errors that name what is missing."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_sound_alone_in_containers_that_only_ffmpeg_reads(tmp_path: Path, suffix
     assert np.argmax(spectrum) * 2 == 440
 
 
-def test_late_stretches_of_a_long_clip_are_found_by_seeking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_late_segments_of_a_long_clip_are_found_by_seeking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = clip(tmp_path / "a.mp4", np.random.default_rng(0).uniform(-0.5, 0.5, 48000 * 12), pictures=PICTURES)
     sought = audio.read_audio(path, 8, 11, 48000)
     monkeypatch.setattr(soundtrack, "_SEEK_FROM", float("inf"))

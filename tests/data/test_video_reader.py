@@ -82,7 +82,7 @@ B_FRAMES = {"bf": "3", "g": "40", "x264-params": "b-adapt=0"}
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 @pytest.mark.parametrize("times", [SPARSE, SPARSE[-2:], [4.967]])
-def test_frames_that_nobody_needs_are_not_decoded(
+def test_frames_that_are_not_needed_are_not_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, times: list[float]
 ) -> None:
     path = moving(tmp_path / f"a{suffix}", **B_FRAMES)

@@ -1,4 +1,4 @@
-"""Windows of frames: what they depend on, and what is told about the faces in them."""
+"""Windows of frames: their dependencies, and the facts about faces in them."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def test_windows_of_the_centre(clip: str) -> None:
     assert reading.facts == {}
 
 
-def test_the_facts_count_looks_and_faces(clip: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A look each second over both windows: a face in the first two of them."""
-    looks = iter([[Face(20, 20, 16, 0.9)], [Face(21, 20, 16, 0.9)], [], []])
-    monkeypatch.setattr(faces.Tracker.__init__, "__defaults__", (lambda some: [next(looks) for _ in some],))
+def test_the_facts_count_detections_and_faces(clip: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A detection each second over both windows, with a face in the first two."""
+    detections = iter([[Face(20, 20, 16, 0.9)], [Face(21, 20, 16, 0.9)], [], []])
+    monkeypatch.setattr(faces.Tracker.__init__, "__defaults__", (lambda some: [next(detections) for _ in some],))
     reading = reader("vision.frames_per_second=2").read(row(clip), [(0, 2), (2, 4)])
     assert reading.values.shape == (2, 4, 16, 16, 3)
     assert reading.facts == {"found": 2, "looked": 4}
@@ -55,7 +55,7 @@ def test_every_trial_begins_without_a_face(clip: str) -> None:
     assert np.array_equal(first.values, reader("vision.crop=centre").read(row(clip), [(0, 2)]).values)
 
 
-def test_published_pictures_have_no_looks(tmp_path: Path) -> None:
+def test_published_pictures_have_no_detections(tmp_path: Path) -> None:
     pictures = np.zeros((1, 25, 56, 56, 3), np.uint8)
     with (tmp_path / "x_vis.pkl").open("wb") as file:
         pickle.dump([pictures, np.array([0]), pictures, np.array([1])], file)

@@ -109,7 +109,7 @@ def test_a_dataset_that_only_moved_is_not_read_again(
 
 
 @pytest.mark.parametrize("modality", ["audio", "eeg"])
-def test_a_file_changed_in_place_is_read_again(folder: Path, tmp_path: Path, modality: str) -> None:
+def test_a_file_modified_in_place_is_read_again(folder: Path, tmp_path: Path, modality: str) -> None:
     file = folder / ("1.wav" if modality == "audio" else "s.mat")
     first = load_windows(_table(folder), modality, CONFIG, tmp_path / "cache")
     size, before = file.stat().st_size, file.stat().st_mtime_ns
@@ -123,7 +123,7 @@ def test_a_file_changed_in_place_is_read_again(folder: Path, tmp_path: Path, mod
     assert not np.array_equal(second.values, first.values)
 
 
-def test_key_follows_stretches_items_and_settings(folder: Path, tmp_path: Path) -> None:
+def test_key_follows_segments_items_and_settings(folder: Path, tmp_path: Path) -> None:
     table, cache = _table(folder), tmp_path / "cache"
     others = (
         replace(CONFIG, window=2.0),
@@ -146,7 +146,7 @@ def test_the_suffix_counts_because_decoders_go_by_it(folder: Path, tmp_path: Pat
     assert keys[0] == keys[1] != keys[2]
 
 
-def test_facts_belong_to_the_trial_whatever_it_is_called(folder: Path, tmp_path: Path, monkeypatch) -> None:
+def test_facts_belong_to_the_trial_under_any_name(folder: Path, tmp_path: Path, monkeypatch) -> None:
     real = readers.READERS["audio"].read
 
     def read(self: readers.Reader, row: readers.TrialRow, spans: list[readers.Span]) -> Reading:

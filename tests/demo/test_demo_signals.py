@@ -15,7 +15,7 @@ def expressing(modality: str, emotion: str, trial: int = 2, strength: float = 1.
     return TrialPlan(7, 1, trial, emotion, True, {modality: Expression(emotion, strength, 3.0, 7.0, "clear")})
 
 
-def test_eeg_looks_raw() -> None:
+def test_eeg_resembles_raw_recordings() -> None:
     plan = plan_subject(0, 2, SMALL)
     head = eeg.head(0, 2)
     signal = np.concatenate([eeg.eeg_trial(trial, head, SMALL) for trial in plan.trials[:10]])
@@ -24,7 +24,7 @@ def test_eeg_looks_raw() -> None:
     assert np.abs(signal.mean(axis=0)).max() < 250
 
 
-def test_every_window_of_five_seconds_carries_the_stretch() -> None:
+def test_every_window_of_five_seconds_carries_the_segment() -> None:
     for size in (SMALL, FULL):
         for trial in plan_subject(3, 1, size).trials:
             for shown in trial.expressions.values():
@@ -32,7 +32,7 @@ def test_every_window_of_five_seconds_carries_the_stretch() -> None:
                     assert min(shown.stop, start + 5) - max(shown.start, start) >= 2.5
 
 
-def test_noise_says_nothing_and_the_others_much() -> None:
+def test_noise_is_uninformative_and_the_others_are_not() -> None:
     for subject, noise in ((1, "eeg"), (2, "audio"), (3, "vision"), (4, "eeg"), (5, "audio")):
         trials = [t for seed in range(5) for t in plan_subject(seed, subject, SMALL).trials if t.speaking]
         for modality in MODALITIES:
@@ -79,7 +79,7 @@ def _power(signal: np.ndarray, low: float, high: float) -> np.ndarray:
     return power[(frequencies >= low) & (frequencies <= high)].mean(axis=0)
 
 
-def test_voice_carries_the_emotion_only_in_its_stretch() -> None:
+def test_voice_carries_the_emotion_only_in_its_segment() -> None:
     speaker = voice.speaker(7, 1)
     pitch, outside, level = {}, {}, {}
     for emotion in EMOTIONS:
@@ -117,7 +117,7 @@ def test_mouth_brows_and_eyes_carry_the_emotion() -> None:
     shown = {emotion: frames(emotion) for emotion in EMOTIONS}
     assert len(shown["Neutral"]) == 150
     for emotion in EMOTIONS[1:]:
-        # The same trial: light, place and noise agree, so any difference is the expression.
+        # The same trial: light, position and noise agree, so any difference is the expression.
         before = np.abs(shown[emotion][15].astype(int) - shown["Neutral"][15])
         during = np.abs(shown[emotion][75].astype(int) - shown["Neutral"][75])
         assert before.max() == 0
@@ -142,7 +142,7 @@ def _corners(frame: np.ndarray) -> float:
     return float(middle - ends)
 
 
-def test_subjects_look_and_sound_different() -> None:
+def test_subjects_differ_in_appearance_and_voice() -> None:
     assert len({face.appearance(0, s).skin for s in range(1, 5)}) == 4
     assert len({voice.speaker(0, s).pitch for s in range(1, 5)}) == 4
     assert not np.allclose(eeg.head(0, 1).mixing, eeg.head(0, 2).mixing)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import scipy.io
 import soundfile
-from health_files import brain, film, found, table, voice
+from health_files import brain, film, finding_with, table, voice
 
 from eavdash.health.check import check_dataset as check_all
 from eavdash.health.measures.base import MeasureRequest, Part
@@ -80,9 +80,9 @@ def test_every_bad_file_is_named_and_the_others_are_counted(tmp_path: Path) -> N
     assert not report.ok
     bad = {Path(f.file).name for f in report.findings if f.severity == "error"}
     assert bad == {"cut.wav", "empty.wav", "text.wav", "nan.wav", "gone.wav", "cut.mp4", "faststart.mp4", "text.edf"}
-    assert found(report, "digital silence").severity == "warning"
-    assert "correct the table" in found(report, "gone.wav").remedy
-    assert found(report, "faststart.mp4").modality == "vision"
+    assert finding_with(report, "digital silence").severity == "warning"
+    assert "correct the table" in finding_with(report, "gone.wav").remedy
+    assert finding_with(report, "faststart.mp4").modality == "vision"
     first = report.table.iloc[0]
     assert (first["audio"], first["vision"], first["errors"]) == (2, 1, 7)
     assert report.table["eeg"].tolist() == [0, 0]
@@ -99,9 +99,9 @@ def test_lengths_and_times_are_compared(tmp_path: Path) -> None:
     rows = ["1,1,a,,,,,four.wav,two.mp4", "1,2,b,,0.5,1.5,,four.wav,two.mp4", "1,3,a,,1,3,,two.wav,"]
     rows.append("1,4,b,,2,,,two.wav,")
     report = check(table(tmp_path, *rows))
-    assert "trial 1: vision 1.9 s, audio 4.0 s" in found(report, "different lengths in 1 of").message
-    assert found(report, "trial 3: 1 to 3 s lies outside the 2.00 s").severity == "error"
-    assert found(report, "trial 4: 2 to 2 s lies outside").severity == "error"
+    assert "trial 1: vision 1.9 s, audio 4.0 s" in finding_with(report, "different lengths in 1 of").message
+    assert finding_with(report, "trial 3: 1 to 3 s is outside the 2.00 s").severity == "error"
+    assert finding_with(report, "trial 4: 2 to 2 s is outside").severity == "error"
 
 
 def test_copies_under_two_names_are_found(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_copies_under_two_names_are_found(tmp_path: Path) -> None:
     (tmp_path / "b.wav").write_bytes((tmp_path / "a.wav").read_bytes())
     sound(tmp_path / "c.wav", seed=1)
     report = check(table(tmp_path, "1,1,x,,,,,a.wav,", "1,2,y,,,,,b.wav,", "1,3,x,,,,,c.wav,", "2,4,y,,,,,a.wav,"))
-    same = found(report, "the same content as another in 1 of 3 recordings")
+    same = finding_with(report, "the same content as another in 1 of 3 recordings")
     assert "trial 2 as trial 1, labelled y and x" in same.message
     assert "a.wav" in same.message
     assert same.file.endswith("b.wav")
@@ -121,9 +121,9 @@ def test_balance_and_pairing(tmp_path: Path) -> None:
     rows = ["1,1,a,,,,,0.wav,", "1,2,a,,,,,1.wav,", "1,3,b,,,,,,", "2,1,a,,,,,2.wav,"]
     report = check(table(tmp_path, *rows))
     assert report.ok
-    assert found(report, "labels are not balanced (a 2, b 1)").subject == "1"
-    assert found(report, "no trials of b").severity == "warning"
-    assert found(report, "no audio recording for 1 of 3 trials (trial 3)").subject == "1"
+    assert finding_with(report, "labels are not balanced (a 2, b 1)").subject == "1"
+    assert finding_with(report, "no trials of b").severity == "warning"
+    assert finding_with(report, "no audio recording for 1 of 3 trials (trial 3)").subject == "1"
     assert report.table["missing_audio"].tolist() == [1, 0]
     assert report.table["complete"].tolist() == [2, 1]
 
@@ -152,7 +152,7 @@ def test_eav_counts_sounds_of_speaking_trials_only(eav_root: Path) -> None:
     assert report.kind == "eav"
     columns = ["trials", "vision", "audio", "eeg", "missing_audio", "complete", "warnings"]
     assert report.table[columns].to_numpy().tolist() == [[20, 20, 10, 20, 0, 20, 0], [20, 0, 0, 20, 10, 0, 3]]
-    assert found(report, "the same content").modality == "eeg"  # the fixture's EEG is that of subject 1
+    assert finding_with(report, "the same content").modality == "eeg"  # the fixture's EEG is that of subject 1
     assert report.labels.iloc[0].to_dict() == {"subject": "1", "Anger": 8, "Neutral": 2}
 
 
@@ -163,10 +163,10 @@ def test_eav_faults_are_all_listed(eav_root: Path) -> None:
     cut(eav_root / "subject2" / "EEG" / "subject2_eeg.mat")
     (eav_root / "subject2" / "Video" / "001_Trial_01_Listening_Anger.mp4").touch()
     report = check(eav_root)
-    assert "subject1_eeg.mat#7: expected finite samples" in found(report, "finite samples").message
+    assert "subject1_eeg.mat#7: expected finite samples" in finding_with(report, "finite samples").message
     assert report.table["eeg"].tolist() == [19, 0]
-    assert found(report, "expected a complete file").subject == "2"
-    assert found(report, "expected Listening Neutral").subject == "2"
+    assert finding_with(report, "expected a complete file").subject == "2"
+    assert finding_with(report, "expected Listening Neutral").subject == "2"
     assert {f.severity for f in report.findings if f.file.endswith("Anger.mp4")} == {"error"}  # 0 bytes
 
 

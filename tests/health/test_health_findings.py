@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from failing import fails
-from health_files import brain, film, found, moving, table, voice
+from health_files import brain, film, finding_with, moving, table, voice
 
 from eavdash.config.convert import with_settings
 from eavdash.config.schema import StudyConfig
@@ -71,7 +71,7 @@ CLEAN = {
         ),
         ("eeg", {"flat": 30, "amplitude": 0.0}, "warning", "no signal in any EEG channel"),
         ("eeg", {"saturated": 1, "saturated_channels": "O1"}, "warning", "saturated EEG channels in 1 of 2"),
-        ("eeg", {"amplitude": 0.00015}, "warning", "EEG of an amplitude that no scalp has in 1 of 2 trials"),
+        ("eeg", {"amplitude": 0.00015}, "warning", "EEG with an implausible amplitude in 1 of 2 trials"),
         ("eeg", {"amplitude": 2e5}, "warning", "(trial 2: 2e+05 µV)"),
         ("eeg", {"line_noise": 120.0}, "info", "line noise at 50 Hz in 1 of 2 trials (trial 2: 120 times the power"),
         ("vision", {"black": 1.0, "frozen": 1.0, "faces_found": 0}, "warning", "black video in 1 of 2 trials"),
@@ -98,7 +98,7 @@ def test_each_rule_finds_its_defect_alone(
     assert finding.remedy
 
 
-def test_what_a_rule_says_depends_on_how_the_recordings_would_be_read() -> None:
+def test_rules_depend_on_how_the_recordings_would_be_read() -> None:
     noisy = {**CLEAN["eeg"], "line_noise": 100.0}
     assert findings_of("eeg", noisy)[0].severity == "info"
     open_band = findings_of("eeg", noisy, settings=("eeg.high=70",))[0]
@@ -155,8 +155,8 @@ def test_planted_defects_in_files_are_found_and_nothing_else(tmp_path: Path) -> 
         "1,2,b,2,,,stuck_raw.fif,silent.wav,frozen.mp4",
         "1,3,a,3,,,mains_raw.fif,quiet.wav,vfr.mkv",
     )
-    said = {f.message.partition(" (")[0] for f in report.findings if "balanced" not in f.message}
-    assert said == {
+    messages = {f.message.partition(" (")[0] for f in report.findings if "balanced" not in f.message}
+    assert messages == {
         "clipped sound in 1 of 3 trials",
         "digital silence in 1 of 3 trials",
         "very quiet sound in 1 of 3 trials",
@@ -167,8 +167,8 @@ def test_planted_defects_in_files_are_found_and_nothing_else(tmp_path: Path) -> 
         "saturated EEG channels in 1 of 3 trials",
         "line noise at 50 Hz in 1 of 3 trials",
     }
-    assert "trial 1: Fp2" in found(report, "flat EEG").message
-    assert "trial 2: C3" in found(report, "saturated EEG").message
+    assert "trial 1: Fp2" in finding_with(report, "flat EEG").message
+    assert "trial 2: C3" in finding_with(report, "saturated EEG").message
 
 
 def test_many_broken_files_are_one_finding_and_few_are_named(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_many_broken_files_are_one_finding_and_few_are_named(tmp_path: Path) -> 
     lines += [f"2,{n},{'ab'[n % 2]},{n},,,,gone{n}.wav," for n in range(2)]
     report = report_on(tmp_path, *lines)
     cut, *gone = [f for f in report.findings if f.severity == "error"]
-    assert "6 recordings (6 trials) that cannot be used: " in cut.message
+    assert "6 unusable recordings (6 trials): " in cut.message
     assert "0.wav: expected " in cut.message
     assert "also 1.wav; 2.wav; 3.wav; 2 more" in cut.message
     assert [Path(f.file).name for f in gone] == ["gone0.wav", "gone1.wav"]
@@ -198,23 +198,23 @@ def test_a_file_of_many_trials_that_cannot_be_opened_is_named_once(tmp_path: Pat
     assert report.table["errors"].tolist() == [1, 1]
 
 
-def test_overlapping_stretches_are_leaks_unless_they_are_of_one_group(tmp_path: Path) -> None:
+def test_overlapping_segments_are_leaks_unless_they_are_of_one_group(tmp_path: Path) -> None:
     made_media.wav(tmp_path / "long.wav", voice(10))
     lines = ["1,1,a,x,0,4,,long.wav,", "1,2,b,y,3,6,,long.wav,", "1,3,a,z,6.02,8,,long.wav,", "1,4,b,z,7,9,,long.wav,"]
     report = report_on(tmp_path, *lines)
-    leak = found(report, "trial 1 and trial 2 in long.wav")
+    leak = finding_with(report, "trial 1 and trial 2 in long.wav")
     assert leak.severity == "warning"
-    assert "1 trials that overlap" in leak.message
-    assert found(report, "trial 3 and trial 4 in long.wav").severity == "info"
+    assert "1 trials overlap" in leak.message
+    assert finding_with(report, "trial 3 and trial 4 in long.wav").severity == "info"
     assert len([f for f in report.findings if "overlap" in f.message]) == 2
     whole = report_on(tmp_path, "1,1,a,,,,,long.wav,", "2,1,b,,,,,long.wav,")
-    assert "trial 1 of subject 1 and trial 1 in long.wav" in found(whole, "overlap").message
+    assert "trial 1 of subject 1 and trial 1 in long.wav" in finding_with(whole, "overlap").message
 
 
 def test_copies_across_subjects_in_files_and_in_arrays(tmp_path: Path) -> None:
     film(tmp_path / "a.mp4", seed=1)
     (tmp_path / "b.mp4").write_bytes((tmp_path / "a.mp4").read_bytes())
-    # Same size and same middle, and not the same: read to the end before anything is said.
+    # Same size and same middle but different content: compared completely.
     data = (tmp_path / "a.mp4").read_bytes()
     big = bytes(200_000)
     (tmp_path / "c.mp4").write_bytes(data + big)
@@ -235,27 +235,27 @@ def test_copies_across_subjects_in_files_and_in_arrays(tmp_path: Path) -> None:
     assert "in 2 of 2 recordings (trial 1 as trial 2 of subject 1, labelled x and y: " in eeg.message
 
 
-def test_channels_and_rates_that_differ_are_said_once(tmp_path: Path) -> None:
+def test_channels_and_rates_that_differ_are_reported_once(tmp_path: Path) -> None:
     made_media.fif(tmp_path / "1_raw.fif", brain(4, 3), NAMES)
     made_media.fif(tmp_path / "2_raw.fif", brain(4, 3, 500, seed=1), ["Fp1", "Fp2", "C3", "Oz"], rate=500)
     lines = ["1,1,a,1,,,1_raw.fif,,", "1,2,b,2,,,2_raw.fif,,"]
     report = report_on(tmp_path, *lines)
-    message = found(report, "EEG files with different channels").message
+    message = finding_with(report, "EEG files with different channels").message
     assert "3 of 5 are in all 2 files, missing are Cz in 1; Oz in 1 of them" in message
-    assert found(report, "EEG at different rates (250 Hz in 1 trials, 500 Hz in 1 trials)").severity == "info"
+    assert finding_with(report, "EEG at different rates (250 Hz in 1 trials, 500 Hz in 1 trials)").severity == "info"
     made_media.fif(tmp_path / "2_raw.fif", brain(2, 3), ["O1", "O2"])
-    assert found(report_on(tmp_path, *lines), "0 of 6 are in all").severity == "error"
+    assert finding_with(report_on(tmp_path, *lines), "0 of 6 are in all").severity == "error"
 
 
-def test_sound_tracks_that_lack_and_that_nobody_uses(tmp_path: Path) -> None:
+def test_missing_and_unused_sound_tracks(tmp_path: Path) -> None:
     film(tmp_path / "1.mp4", sound=0.0, seconds=3)
     film(tmp_path / "2.mp4", seconds=3, seed=2)
     lines = ["1,1,a,1,,,,,1.mp4", "1,2,b,2,,,,,2.mp4"]
     report = report_on(tmp_path, *lines)
-    assert "no sound track in the videos of 1 of 2 trials (trial 2)" in found(report, "no sound track").message
-    assert "audio.from_video=true" in found(report, "no sound files, but 1 of 2").remedy
+    assert "no sound track in the videos of 1 of 2 trials (trial 2)" in finding_with(report, "no sound track").message
+    assert "audio.from_video=true" in finding_with(report, "no sound files, but 1 of 2").remedy
     used = report_on(tmp_path, *lines, settings=("audio.from_video=true",))
-    assert found(used, "expected a sound track").severity == "error"
+    assert finding_with(used, "expected a sound track").severity == "error"
     assert used.table[["audio", "missing_audio"]].to_numpy().tolist() == [[1, 1]]
     assert not [f for f in used.findings if "no sound files" in f.message]
 
@@ -278,14 +278,14 @@ def test_the_second_number_of_eavs_names_is_only_noted(tmp_path: Path) -> None:
     name = eav_files.video_name(5)
     (folder / "Video" / name).rename(folder / "Video" / name.replace("Trial_05", "Trial_07"))
     report = check_dataset(tmp_path, faces=False)
-    note = found(report, "another number behind Trial than EAV's naming gives in 1 of 20 files")
+    note = finding_with(report, "unexpected number after Trial by EAV's naming in 1 of 20 files")
     assert (note.severity, note.modality) == ("info", "vision")
     assert "005_Trial_07" in note.message
     # All media are empty files: each modality's are one error.
     assert [f.modality for f in report.findings if f.severity == "error"] == ["vision", "audio"]
 
 
-def test_the_outlook_is_what_a_study_would_plan(tmp_path: Path) -> None:
+def test_the_split_preview_is_what_a_study_would_plan(tmp_path: Path) -> None:
     for n in range(12):
         made_media.wav(tmp_path / f"{n}.wav", voice(1, seed=n))
     lines = [f"{s},{n},{'ab'[n % 2]},{n // 2},,,,{n}.wav," for s in (1, 2) for n in range(12)]
@@ -305,7 +305,7 @@ def test_the_outlook_is_what_a_study_would_plan(tmp_path: Path) -> None:
     (tmp_path / "0.wav").write_bytes(b"broken")  # its trials are gone, those of others stay
     broken = report_on(tmp_path, *lines).split_preview
     assert (broken[broken["protocol"] == "conversation"][["train", "validation", "test"]].sum(axis=1) == 22).all()
-    (tmp_path / "0.wav").unlink()  # files that are missing keep their subjects out, and the outlook says so
+    (tmp_path / "0.wav").unlink()  # missing files exclude their subjects, which the preview reports
     gone = report_on(tmp_path, *lines).split_preview
     assert (gone["fold"] == -1).all()
     assert gone["problem"].str.contains("0.wav").all()
@@ -354,7 +354,7 @@ def test_names_that_are_not_utf8_are_shown_and_stored(tmp_path: Path) -> None:
         frame.to_csv(index=False).encode()
 
 
-def test_whatever_fails_unforeseen_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unexpected_failure_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made_media.wav(tmp_path / "a.wav", np.zeros(16000))
 
     def fail(*_: object) -> None:
@@ -362,8 +362,8 @@ def test_whatever_fails_unforeseen_is_a_finding(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(pairing, "lengths", fail)
     report = report_on(tmp_path, "1,1,a,1,,,,a.wav,", "1,2,b,2,,,,a.wav,")
-    assert "ZeroDivisionError: planted" in found(report, "lengths failed").message
-    assert found(report, "digital silence")
+    assert "ZeroDivisionError: planted" in finding_with(report, "lengths failed").message
+    assert finding_with(report, "digital silence")
     assert not report.ok
     monkeypatch.setattr("eavdash.health.check.open_table", fail)
     assert "planted" in check_dataset(tmp_path, faces=False).findings[0].message
@@ -382,14 +382,14 @@ def test_what_the_caller_raises_ends_the_check(tmp_path: Path) -> None:
         check_dataset(table(tmp_path, "1,1,a,1,,,,a.wav,"), report, faces=False)
 
 
-def test_faces_are_looked_for_once_per_video(tmp_path: Path, real_data: Path) -> None:
+def test_faces_are_searched_for_once_per_video(tmp_path: Path, real_data: Path) -> None:
     face = sorted((real_data / "video").glob("*.mpg"))[0]
     film(tmp_path / "none.mp4", seconds=3)
     report = check_dataset(table(tmp_path, f"1,1,a,1,,,,,{face}", "1,2,b,2,,,,,none.mp4"), cache=tmp_path / "cache")
     found_in = report.recordings.set_index("trial")
     assert found_in.loc["1", ["faces_found", "faces_looked"]].tolist() == [5, 5]
     assert found_in.loc["2", "faces_found"] == 0
-    assert "no face found in 1 of 2 trials (trial 2:" in found(report, "no face").message
+    assert "no face found in 1 of 2 trials (trial 2:" in finding_with(report, "no face").message
     assert report.scanned == 4
     again = check_dataset(
         table(tmp_path, f"1,1,a,1,,,,,{face}", "1,2,b,2,,,,,none.mp4"), cache=tmp_path / "cache", faces=False
@@ -414,12 +414,12 @@ def test_items_of_published_pickles_are_measured_one_by_one(tmp_path: Path) -> N
     report = check_dataset(tmp_path, faces=True)
     assert report.kind == "eav-pickles"
     assert len(report.recordings) == 45
-    assert "digital silence in 1 of 15 trials" in found(report, "digital silence").message
-    assert "black video in 1 of 15 trials" in found(report, "black video").message
-    assert "the same content as another in 1 of 15 recordings" in found(report, "the same content").message
-    assert found(report, "names of trials: pairing cannot be verified").severity == "info"
+    assert "digital silence in 1 of 15 trials" in finding_with(report, "digital silence").message
+    assert "black video in 1 of 15 trials" in finding_with(report, "black video").message
+    assert "the same content as another in 1 of 15 recordings" in finding_with(report, "the same content").message
+    assert finding_with(report, "names of trials: pairing cannot be verified").severity == "info"
     assert report.recordings["faces_looked"].isna().all()  # cropped to faces before they were given away
-    assert "no signal in any EEG channel in 15 of 15" in found(report, "no signal").message
+    assert "no signal in any EEG channel in 15 of 15" in finding_with(report, "no signal").message
     by_modality = report.modalities.set_index("modality")
     assert by_modality.loc["vision", ["duration_to", "rate_to", "frames_to"]].tolist() == [5, 5, 25]
     assert by_modality.loc["audio", ["duration_to", "rate_to"]].tolist() == [5, 16000]
@@ -433,5 +433,5 @@ def test_deaps_files_are_measured(tmp_path: Path) -> None:
     report = check_dataset(tmp_path, faces=False)
     assert report.kind == "deap"
     assert report.table["eeg"].tolist() == [4]
-    assert "flat EEG channels in 1 of 4 trials (trial 3: " in found(report, "flat EEG").message
+    assert "flat EEG channels in 1 of 4 trials (trial 3: " in finding_with(report, "flat EEG").message
     assert not [f for f in report.findings if f.severity == "error"]

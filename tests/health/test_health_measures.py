@@ -29,7 +29,7 @@ def seen(column: str, file: object, part: Part | None = None) -> dict[str, objec
     return answer["parts"][0]
 
 
-def test_runs_of_true_values_are_found_at_any_place() -> None:
+def test_runs_of_true_values_are_found_at_any_position() -> None:
     true = np.array([[1, 1, 0, 1, 1, 1, 0, 1, 1, 1, 1], [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]], dtype=bool)
     expected = np.array([[0, 0, 0, 1, 1, 1, 0, 1, 1, 1, 1], [0] * 11], dtype=bool)
     assert (base.runs_of_true(true, 3) == expected).all()
@@ -62,11 +62,11 @@ def test_the_share_of_clipped_samples_is_that_of_a_clipped_sine(tmp_path: Path, 
 def test_clipping_is_counted_across_blocks_from_the_highest_level_on() -> None:
     first, second = np.full((50, 1), 0.995, np.float32), np.full((50, 1), 1.0, np.float32)
     quiet = np.zeros((50, 1), np.float32)
-    found = audio.of_blocks(iter([np.concatenate([quiet, first]), np.concatenate([quiet, second])]), 100)
-    assert found["clipped"] == 50 / 200  # 0.995 was not the limit after all
-    found = audio.of_blocks(iter([second, quiet, -second[:25]]), 50)
-    assert found["clipped"] == 75 / 125
-    # A decoder's blocks of a few samples are joined before plateaus are looked for.
+    finding_with = audio.of_blocks(iter([np.concatenate([quiet, first]), np.concatenate([quiet, second])]), 100)
+    assert finding_with["clipped"] == 50 / 200  # 0.995 was not the limit after all
+    finding_with = audio.of_blocks(iter([second, quiet, -second[:25]]), 50)
+    assert finding_with["clipped"] == 75 / 125
+    # A decoder's blocks of a few samples are joined before plateaus are counted.
     pieces = [second[n : n + 2] for n in range(0, 50, 2)]
     assert audio.of_blocks(iter(pieces), 100)["clipped"] == 1
 
@@ -90,7 +90,7 @@ def test_samples_that_are_not_finite_are_a_problem(tmp_path: Path) -> None:
     assert measures["peak"] == pytest.approx(np.abs(np.nan_to_num(wave, posinf=0, neginf=0)).max())
 
 
-def test_a_stretch_is_measured_by_itself(tmp_path: Path) -> None:
+def test_a_segment_is_measured_by_itself(tmp_path: Path) -> None:
     wave = np.concatenate([np.zeros(16000), made_media.sine(200, 1, 16000, 3.0).clip(-1, 1), health_files.voice(1)])
     file = made_media.wav(tmp_path / "a.wav", wave)
     silent, clipped, clean = (seen("audio", file, Part(None, float(n), n + 1.0)) for n in range(3))
@@ -143,7 +143,7 @@ def test_line_noise_is_found_at_its_frequency(rate: float, mains: float) -> None
         assert (clean[f"noise{mains:.0f}"] < 3).all()
         assert (noisy[f"noise{mains:.0f}"] > 20).all()
         assert (noisy[f"noise{other:.0f}"][np.isfinite(noisy[f"noise{other:.0f}"])] < 3).all()
-    assert np.isnan(eeg.of_signal(data[:, : round(rate)], rate)["noise50"]).all()  # a second is too short to tell
+    assert np.isnan(eeg.of_signal(data[:, : round(rate)], rate)["noise50"]).all()  # a second is too short
     assert np.isnan(eeg.of_signal(data, 90.0)["noise50"]).all()
 
 
@@ -153,7 +153,7 @@ def test_noise_beside_the_mains_is_not_line_noise() -> None:
 
 
 @pytest.mark.parametrize("column", ["eeg", "audio", "video"])
-def test_a_stretch_beyond_the_end_has_no_length(tmp_path: Path, column: str) -> None:
+def test_a_segment_beyond_the_end_has_no_length(tmp_path: Path, column: str) -> None:
     files = {
         "eeg": lambda: made_media.fif(tmp_path / "a_raw.fif", health_files.brain(), ["Fp1", "Fp2", "C3", "Cz"]),
         "audio": lambda: made_media.wav(tmp_path / "a.wav", health_files.voice(4)),
@@ -232,13 +232,13 @@ def test_rates_gaps_and_rotation_are_read_from_the_packets(tmp_path: Path) -> No
 
 def test_a_person_who_hardly_moves_does_not_stand_still(tmp_path: Path) -> None:
     pictures = [health_files.moving(0)] * 40
-    for n in (7, 8, 16, 17, 25, 26, 34):  # a blink now and then, at none of the times that are looked at first
+    for n in (7, 8, 16, 17, 25, 26, 34):  # a blink now and then, at none of the times that are checked first
         pictures[n] = health_files.moving(1)
     measures = seen("video", health_files.film(tmp_path / "a.mp4", pictures, seconds=4, keys=250))
     assert 0.1 < float(str(measures["frozen"])) < 0.3
 
 
-def test_a_stretch_of_a_video_is_measured_by_itself(tmp_path: Path) -> None:
+def test_a_segment_of_a_video_is_measured_by_itself(tmp_path: Path) -> None:
     pictures = [health_files.moving(min(n, 20)) for n in range(60)]
     file = health_files.film(tmp_path / "a.mp4", pictures, seconds=6)
     assert seen("video", file, Part(None, 0.0, 2.0))["frozen"] == 0
@@ -277,7 +277,7 @@ def test_problems_of_one_kind_have_one_name(tmp_path: Path) -> None:
     assert len(kinds) == 1
 
 
-def test_a_look_is_named_by_its_parts_alone() -> None:
+def test_the_signature_depends_on_the_parts_alone() -> None:
     assert MeasureRequest("audio", "a", (Part(),)).signature == ""
     signatures = {MeasureRequest("eeg", "a", parts).signature for parts in ((Part(1),), (Part(2),), (Part(1), Part(2)))}
     assert len(signatures - {""}) == 3
@@ -312,10 +312,10 @@ def test_an_hour_of_sound_is_not_in_memory_at_once(tmp_path: Path) -> None:
     assert peak < 64 * 2**20  # ten minutes as float32 alone are 38 MB; what is measured at once is a million samples
 
 
-def test_a_long_recording_is_measured_stretch_by_stretch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_recording_is_measured_segment_by_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = health_files.brain(4, 21)
     data[1] = 0
-    data[2, : 250 * 8] = 0  # of three stretches, one and a bit are flat: not half of it
+    data[2, : 250 * 8] = 0  # of three segments, little more than one is flat: less than half
     data[3] += made_media.sine(50, 21, 250, 50e-6)
     file = made_media.fif(tmp_path / "a_raw.fif", data, ["Fp1", "Fp2", "C3", "Cz"])
     whole = seen("eeg", file)

@@ -1,4 +1,4 @@
-"""The scan: every file looked at once, remembered while it does not change, and no file able to end it."""
+"""The scan: every file measured once, remembered until it changes, and no file able to end the scan."""
 
 from __future__ import annotations
 
@@ -133,12 +133,14 @@ def test_large_arrays_are_read_one_at_a_time(tmp_path: Path, monkeypatch: pytest
 
 def test_the_process_that_measures_answers_and_ends(tmp_path: Path) -> None:
     file = made_media.wav(tmp_path / "a.wav", voice(1))
-    found = list(workers.run([MeasureRequest("audio", file, WHOLE), MeasureRequest("audio", str(tmp_path), WHOLE)]))
-    assert found[0][1]["parts"][0]["duration"] == 1
-    assert "found a folder" in found[1][1]["problem"]
+    finding_with = list(
+        workers.run([MeasureRequest("audio", file, WHOLE), MeasureRequest("audio", str(tmp_path), WHOLE)])
+    )
+    assert finding_with[0][1]["parts"][0]["duration"] == 1
+    assert "found a folder" in finding_with[1][1]["problem"]
 
 
-def test_looks_are_one_per_file_with_all_its_parts() -> None:
+def test_requests_are_one_per_file_with_all_its_parts() -> None:
     frame = pd.DataFrame(
         {
             "eeg": ["a.mat#1", "a.mat#2", "a.mat#2"],
@@ -148,11 +150,11 @@ def test_looks_are_one_per_file_with_all_its_parts() -> None:
             "stop": [float("nan"), 2.0, 2.0],
         }
     )
-    found = {(x.column, x.file): x.parts for x in measure_requests(frame, faces=True)}
-    assert found["eeg", "a.mat"] == (Part(1), Part(2, 1.0, 2.0))
-    assert found["audio", "s.wav"] == (Part(), Part(None, 1.0, 2.0))
-    assert found["faces", "v.mp4"] == WHOLE
-    assert ("faces", "x.pkl") not in found
+    finding_with = {(x.column, x.file): x.parts for x in measure_requests(frame, faces=True)}
+    assert finding_with["eeg", "a.mat"] == (Part(1), Part(2, 1.0, 2.0))
+    assert finding_with["audio", "s.wav"] == (Part(), Part(None, 1.0, 2.0))
+    assert finding_with["faces", "v.mp4"] == WHOLE
+    assert ("faces", "x.pkl") not in finding_with
     assert len(measure_requests(frame, faces=False)) == 4
 
 
@@ -197,7 +199,7 @@ def test_a_second_scan_opens_only_what_has_changed(tmp_path: Path) -> None:
     assert "no file" in changed.answers["audio", str(tmp_path / "4.wav")]["problem"]
 
 
-def test_other_parts_columns_and_versions_are_other_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_parts_columns_and_versions_are_other_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (whole,) = asked(tmp_path, "a.wav")
     part = MeasureRequest("audio", whole.file, (Part(None, 0.0, 1.0),))
     faces = MeasureRequest("faces", whole.file, WHOLE)
@@ -232,7 +234,7 @@ def test_a_damaged_cache_is_set_aside_and_made_again(tmp_path: Path, content: by
     assert (cache / f"{memory.NAME}.damaged").exists() == bool(content)
 
 
-def test_damage_in_the_middle_costs_a_look(tmp_path: Path) -> None:
+def test_damage_in_the_middle_costs_new_measurements(tmp_path: Path) -> None:
     todo = asked(tmp_path, *(f"{n}.wav" for n in range(200)))
     cache = tmp_path / "cache"
     scanned(todo, cache)
@@ -268,7 +270,7 @@ def test_a_cache_of_another_program_is_left_alone(tmp_path: Path) -> None:
     assert "column" in done.problem
 
 
-def test_an_interrupted_scan_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_an_interrupted_scan_resumes(tmp_path: Path) -> None:
     todo = asked(tmp_path, *(f"{n}.wav" for n in range(10)))
     cache = tmp_path / "cache"
     with pytest.raises(KeyboardInterrupt):
@@ -291,7 +293,7 @@ def test_two_scans_at_once_share_what_they_learn(tmp_path: Path) -> None:
     assert scanned(todo, cache)[0].reused == 300
 
 
-def test_a_place_that_cannot_be_written_costs_only_time(tmp_path: Path) -> None:
+def test_an_unwritable_cache_costs_only_time(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     todo = asked(tmp_path, "a.wav")
     done, seen = scanned(todo, tmp_path / "file" / "cache")
@@ -342,12 +344,12 @@ def test_progress_counts_what_is_known_and_what_is_missing(tmp_path: Path) -> No
     todo = asked(tmp_path, "a.wav", "b.wav", "c.wav")
     scanned(todo[:1], tmp_path / "cache")
     (tmp_path / "b.wav").unlink()
-    told: list[tuple[int, int]] = []
-    scan(todo, tmp_path / "cache", lambda *x: told.append(x), run=Counter())
-    assert told == [(2, 3), (3, 3)]
+    reports: list[tuple[int, int]] = []
+    scan(todo, tmp_path / "cache", lambda *x: reports.append(x), run=Counter())
+    assert reports == [(2, 3), (3, 3)]
 
 
-def test_a_check_says_what_it_has_reused(tmp_path: Path) -> None:
+def test_a_check_counts_reused_files(tmp_path: Path) -> None:
     made_media.wav(tmp_path / "a.wav", voice(1, seed=1))
     made_media.wav(tmp_path / "b.wav", voice(1, seed=2))
     path = table(tmp_path, "1,1,a,1,,,,a.wav,", "1,2,b,2,,,,b.wav,")
@@ -357,6 +359,6 @@ def test_a_check_says_what_it_has_reused(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(first.recordings, second.recordings)
     assert first.findings == second.findings
     (tmp_path / "file").touch()
-    told = check_dataset(path, cache=tmp_path / "file" / "cache", faces=False).findings
-    assert [f.severity for f in told] == ["info"]
-    assert str(tmp_path / "file" / "cache") in told[0].message
+    findings = check_dataset(path, cache=tmp_path / "file" / "cache", faces=False).findings
+    assert [f.severity for f in findings] == ["info"]
+    assert str(tmp_path / "file" / "cache") in findings[0].message

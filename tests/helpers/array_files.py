@@ -1,4 +1,4 @@
-"""EAV's published pickles and DEAP's preprocessed files, made small: right names and shapes, values that tell where."""
+"""Small versions of EAV's published pickles and DEAP's files: right names and shapes, values that show their index."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A corpus of broken and odd inputs: what each is made of, and what must be said about it.
+"""A corpus of broken and odd inputs, with the errors and findings that each must lead to.
 
 The cases of recordings all go into one dataset (:func:`make_corpus`), one subject each, beside sound ones, so that one
 run of the check meets them all. Cases of tables, folders and archives are datasets of their own.
@@ -19,37 +19,37 @@ HEADER = ("subject", "trial", "label", "group", "start", "stop", "eeg", "audio",
 class Recording:
     """One recording of the corpus.
 
-    ``make(path)`` writes it at ``path`` (or leaves something else there). ``says`` is a pattern of the check's finding
-    ("" where there must be none) and ``severity`` that finding's; ``raises`` a pattern of the error of reading it
-    (None: as ``says``; "": it reads). ``content`` looks at what comes out; ``item`` follows the name in the table.
+    ``make(path)`` writes it at ``path`` (or puts something else there). ``finding`` is a pattern of the check's finding
+    ("" if there must be none) and ``severity`` its severity; ``reading_error`` a pattern of the error of reading it
+    (None: as ``finding``; "": it can be read). ``content`` checks the result; ``item`` follows the name in the table.
     """
 
     name: str
     file: str
     make: Callable[[Path], object]
-    says: str = ""
+    finding: str = ""
     severity: str = "error"
-    raises: str | None = None
+    reading_error: str | None = None
     content: Callable[[str], None] | None = None
     item: str = ""
 
     @property
     def error(self) -> str:
         """The pattern of the error of reading it."""
-        return (self.says if self.severity == "error" else "") if self.raises is None else self.raises
+        return (self.finding if self.severity == "error" else "") if self.reading_error is None else self.reading_error
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A table, a folder or an archive: ``make(folder)`` gives what is opened.
+    """A table, a folder or an archive: ``make(folder)`` returns the path to open.
 
-    ``opens`` is a pattern of the error of opening it ("": it opens), ``says`` of a finding of the check.
+    ``opening_error`` is a pattern of the error of opening it ("": it opens), ``finding`` of a finding of the check.
     """
 
     name: str
     make: Callable[[Path], Path]
-    opens: str = ""
-    says: str = ""
+    opening_error: str = ""
+    finding: str = ""
     severity: str = "error"
     content: Callable[[Path], None] | None = None
 

@@ -74,12 +74,12 @@ def bids(*changes: Callable[[Path], object]) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         (folder / "dataset_description.json").write_text('{"Name": "made", "BIDSVersion": "1.9.0"}')
         for n in ("01", "02"):
-            place = folder / f"sub-{n}" / "eeg"
-            place.mkdir(parents=True)
-            edf(place / f"sub-{n}_task-rest_eeg.edf")
-            (place / f"sub-{n}_task-rest_eeg.json").write_text('{"TaskName": "rest"}')
+            position = folder / f"sub-{n}" / "eeg"
+            position.mkdir(parents=True)
+            edf(position / f"sub-{n}_task-rest_eeg.edf")
+            (position / f"sub-{n}_task-rest_eeg.json").write_text('{"TaskName": "rest"}')
             events = "onset\tduration\ttrial_type\n0\t1\tcalm\n1\t1\ttense\n"
-            (place / f"sub-{n}_task-rest_events.tsv").write_text(events)
+            (position / f"sub-{n}_task-rest_events.tsv").write_text(events)
         for change in changes:
             change(folder / "sub-01" / "eeg")
         return folder
@@ -95,77 +95,79 @@ def events(content: str | bytes) -> Callable[[Path], object]:
 RECORDING = "sub-01_task-rest_eeg.edf"
 HEAD = "onset\tduration\ttrial_type\n"
 CASES = [
-    Dataset("pickles, hostile", pickled(eeg=Hostile()), says="system|arrays, numbers"),
-    Dataset("pickles, cut", pickled(eeg=pickle.dumps([np.ones((20, 30, 500)), [0]])[:5000]), says="subject_01_eeg.pkl"),
-    Dataset("pickles, of no bytes", pickled(aud=b""), says="0 bytes"),
-    Dataset("pickles, text", pickled(aud=b"nothing\n" * 99), says="subject_01_aud.pkl"),
+    Dataset("pickles, hostile", pickled(eeg=Hostile()), finding="system|arrays, numbers"),
+    Dataset(
+        "pickles, cut", pickled(eeg=pickle.dumps([np.ones((20, 30, 500)), [0]])[:5000]), finding="subject_01_eeg.pkl"
+    ),
+    Dataset("pickles, of no bytes", pickled(aud=b""), finding="0 bytes"),
+    Dataset("pickles, text", pickled(aud=b"nothing\n" * 99), finding="subject_01_aud.pkl"),
     Dataset(
         "pickles, wrong shape",
         pickled(eeg=[np.ones((20, 29, 500)), np.zeros(20), np.ones((4, 29, 500)), np.zeros(4)]),
-        says="subject_01_eeg.pkl",
+        finding="subject_01_eeg.pkl",
     ),
     Dataset(
         "pickles, wrong classes",
         pickled(eeg=[np.ones((20, 30, 500)), np.full(20, 9), np.ones((4, 30, 500)), np.zeros(4)]),
-        says="subject_01_eeg.pkl",
+        finding="subject_01_eeg.pkl",
     ),
     Dataset(
         "pickles, three parts",
         pickled(eeg=[np.ones((20, 30, 500)), np.zeros(20), np.ones((4, 30, 500))]),
-        says="a list of four",
+        finding="a list of four",
     ),
     Dataset(
         "pickles, labels disagree",
         pickled(eeg=[np.ones((20, 30, 500)), TURNED, np.ones((20, 30, 500)), TURNED]),
-        says="class of window|as in",
+        finding="class of window|as in",
     ),
     Dataset(
         "pickles, other counts",
         pickled(eeg=[np.ones((8, 30, 500)), np.zeros(8), np.ones((4, 30, 500)), np.zeros(4)]),
-        says="as in",
+        finding="as in",
     ),
-    Dataset("pickles, a modality missing", pickled(aud=None), says="no audio", severity="warning"),
-    Dataset("DEAP, hostile", deap(Hostile()), says="system|arrays, numbers"),
-    Dataset("DEAP, cut", deap(lambda good: pickle.dumps(good, protocol=2)[:9000]), says=r"s01\.dat"),
-    Dataset("DEAP, 39 channels", deap(lambda good: {**good, "data": good["data"][:, :39]}), says="40 channels"),
-    Dataset("DEAP, ratings missing", deap(lambda good: {"data": good["data"]}), says="data and labels"),
+    Dataset("pickles, a modality missing", pickled(aud=None), finding="no audio", severity="warning"),
+    Dataset("DEAP, hostile", deap(Hostile()), finding="system|arrays, numbers"),
+    Dataset("DEAP, cut", deap(lambda good: pickle.dumps(good, protocol=2)[:9000]), finding=r"s01\.dat"),
+    Dataset("DEAP, 39 channels", deap(lambda good: {**good, "data": good["data"][:, :39]}), finding="40 channels"),
+    Dataset("DEAP, ratings missing", deap(lambda good: {"data": good["data"]}), finding="data and labels"),
     Dataset(
         "DEAP, ratings with NaN",
         deap(lambda good: {**good, "labels": good["labels"] * np.nan}),
-        says="ratings that are numbers",
+        finding="ratings that are numbers",
     ),
-    Dataset("DEAP, texts", deap(lambda good: {**good, "data": np.full((2, 40, 512), "a")}), says=r"s01\.dat"),
-    Dataset("DEAP, NaN", deap(lambda good: {**good, "data": good["data"] * np.nan}), says="finite"),
-    Dataset("BIDS, recording cut", bids(lambda s: os.truncate(s / RECORDING, 3000)), says="bytes too early"),
-    Dataset("BIDS, recording empty", bids(lambda s: os.truncate(s / RECORDING, 0)), says="0 bytes"),
-    Dataset("BIDS, another subject's recording", bids(moved(RECORDING, "sub-07_task-rest_eeg.edf")), says="sub-07"),
+    Dataset("DEAP, texts", deap(lambda good: {**good, "data": np.full((2, 40, 512), "a")}), finding=r"s01\.dat"),
+    Dataset("DEAP, NaN", deap(lambda good: {**good, "data": good["data"] * np.nan}), finding="finite"),
+    Dataset("BIDS, recording cut", bids(lambda s: os.truncate(s / RECORDING, 3000)), finding="bytes too early"),
+    Dataset("BIDS, recording empty", bids(lambda s: os.truncate(s / RECORDING, 0)), finding="0 bytes"),
+    Dataset("BIDS, another subject's recording", bids(moved(RECORDING, "sub-07_task-rest_eeg.edf")), finding="sub-07"),
     Dataset(
         "BIDS, a name that is not allowed",
         bids(moved(RECORDING, "sub-01_mood-calm_eeg.edf")),
-        says="a name that BIDS allows",
+        finding="a name that BIDS allows",
     ),
-    Dataset("BIDS, a name that is not UTF-8", bids(foreign(b"sub-01_task-\xe9_eeg.edf")), says="a name in UTF-8"),
+    Dataset("BIDS, a name that is not UTF-8", bids(foreign(b"sub-01_task-\xe9_eeg.edf")), finding="a name in UTF-8"),
     Dataset(
         "BIDS, a link to nothing",
         bids(lambda s: (s / RECORDING).unlink(), linked("/gone.edf", RECORDING)),
-        says=RECORDING,
+        finding=RECORDING,
     ),
     Dataset(
-        "BIDS, a pipe", bids(lambda s: (s / RECORDING).unlink(), lambda s: os.mkfifo(s / RECORDING)), says=RECORDING
+        "BIDS, a pipe", bids(lambda s: (s / RECORDING).unlink(), lambda s: os.mkfifo(s / RECORDING)), finding=RECORDING
     ),
     Dataset(
         "BIDS, events in latin-1",
         bids(events(HEAD.encode() + b"0\t1\tgl\xfccklich\n")),
-        says="a table that can be read",
+        finding="_events.tsv",
     ),
-    Dataset("BIDS, events beyond the end", bids(events(HEAD + "0\t1\ta\n90\t1\tb\n")), says="90"),
+    Dataset("BIDS, events beyond the end", bids(events(HEAD + "0\t1\ta\n90\t1\tb\n")), finding="90"),
     Dataset(
         "BIDS, events without times",
         bids(events(HEAD + "n/a\tn/a\ta\n-3\t1\tb\n")),
-        says="without an onset",
+        finding="without an onset",
         severity="info",
     ),
-    Dataset("BIDS, an event of a year", bids(events(HEAD + "0\t31536000\ta\n")), says="31536000|3.1536e|1000000"),
+    Dataset("BIDS, an event of a year", bids(events(HEAD + "0\t31536000\ta\n")), finding="31536000|3.1536e|1000000"),
     Dataset(
         "BIDS, no subject's recording",
         lambda f: bids()(f) and [p.unlink() for p in f.rglob("*.edf")] and f,

@@ -162,7 +162,7 @@ CASES = [
     Recording("text as mat", "text.mat", text("1 2 3\n" * 100), "MATLAB v5", item="#1"),
     Recording("mat of other trials", "few.mat", array(seg=CUBE), "a trial from 1 to 2", item="#3"),
     Recording("mat, trial 0", "zero.mat", array(seg=CUBE), "a trial from 1 to 2", item="#0"),
-    Recording("mat without a number", "number.mat", array(seg=CUBE), "the number of a trial"),
+    Recording("mat without a number", "number.mat", array(seg=CUBE), "x.mat#41"),
     Recording("mat of a tenth of a second", "short.mat", array(seg=CUBE[:50]), SHAPE, item="#1"),
     Recording("edf cut in the middle", "cut.edf", changed(edf, share(0.6)), "bytes too early"),
     Recording("edf header alone", "header.edf", changed(edf, lambda d: d[:256]), "MNE|too early"),
@@ -173,8 +173,8 @@ CASES = [
         "edf at 0 Hz",
         "0.edf",
         lambda p: edf(p, rate=0),
-        "recording that can be read|without a sample",
-        raises="nan s|without a sample",
+        "readable|no samples",
+        reading_error="nan s|no samples",
     ),
     Recording("text as edf", "text.edf", text("0       nothing at all\n" * 40), "MNE"),
     Recording("random bytes as bdf", "random.bdf", text(np.random.default_rng(2).bytes(9000)), "MNE"),
@@ -184,7 +184,7 @@ CASES = [
     Recording("fif with infinity", "inf_raw.fif", lambda p: raw(p, spoilt_waves(-np.inf)), "finite"),
     Recording("fif without EEG", "misc_raw.fif", lambda p: raw(p, kind="misc"), "EEG channels"),
     Recording(
-        "fif of one sample", "one_raw.fif", lambda p: raw(p, WAVES[:, :1]), "flat|short", "warning", "long enough"
+        "fif of one sample", "one_raw.fif", lambda p: raw(p, WAVES[:, :1]), "flat|short", "warning", "one step of"
     ),
     Recording("brainvision without its samples", "nodata.vhdr", lambda p: vision(p, "header marker"), "MNE"),
     Recording("brainvision's markers alone", "only.vmrk", lambda p: vision(p.with_suffix(".vhdr"), "marker"), "MNE"),
@@ -210,7 +210,7 @@ CASES = [
     Recording(
         "a mat beside notes",
         "notes.mat",
-        array(seg1=3 * CUBE, rate=500, who="nobody"),
+        array(seg1=3 * CUBE, rate=500, who="someone"),
         content=partial(cube, 1, 3),
         item="#1",
     ),

@@ -78,8 +78,8 @@ CASES = [
     Recording("picture as wav", "picture.wav", picture, "a sound file"),
     Recording("wav with NaN", "nan.wav", spoilt(np.nan), "finite"),
     Recording("wav with infinity", "inf.wav", spoilt(np.inf), "finite"),
-    Recording("wav without a sample", "zero.wav", sound(wave=TONE[:0]), "without a sample"),
-    Recording("wav of one sample", "one.wav", sound(wave=TONE[:1]), "silen|short", "warning", "long enough"),
+    Recording("wav no samples", "zero.wav", sound(wave=TONE[:0]), "no samples"),
+    Recording("wav of one sample", "one.wav", sound(wave=TONE[:1]), "silen|short", "warning", "one step of"),
     Recording("wav at 1 Hz", "slow.wav", header(24, "<I", 1), "1 Hz"),
     Recording("wav at 3 MHz", "fast.wav", header(24, "<I", 3_000_000), "3000000 Hz"),
     Recording("wav at 0 Hz", "still.wav", header(24, "<I", 0), "a sound file|0 Hz"),
@@ -94,8 +94,12 @@ CASES = [
     ),
     Recording("a folder as wav", "folder.wav", folder, "found a folder"),
     Recording("a pipe as wav", "pipe.wav", pipe, "found a pipe"),
-    Recording("a link to nothing", "link.wav", lambda p: p.symlink_to("gone.wav"), "no file", raises="No such file"),
-    Recording("a link to itself", "loop.wav", lambda p: p.symlink_to(p.name), "no file|links", raises="symbolic links"),
+    Recording(
+        "a link to nothing", "link.wav", lambda p: p.symlink_to("gone.wav"), "no file", reading_error="No such file"
+    ),
+    Recording(
+        "a link to itself", "loop.wav", lambda p: p.symlink_to(p.name), "no file|links", reading_error="symbolic links"
+    ),
     Recording("an item of a file without sound", "item.mat", text(b"x"), "found item 2", item="#2"),
     Recording("mp3 cut in the middle", "cut.mp3", changed(written, share(0.5)), "cut short"),
     Recording("digital silence", "silent.wav", sound(wave=TONE * 0), "silen", "warning"),

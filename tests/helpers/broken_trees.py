@@ -83,22 +83,22 @@ def foreign(name: bytes, content: bytes = b"x") -> Callable[[Path], object]:
 
 def below(folder: Path, name: bytes) -> Path:
     """The subjects moved one level down, into a folder whose name is these bytes."""
-    place = Path(os.fsdecode(os.fsencode(folder) + b"/" + name))
-    place.mkdir()
+    position = Path(os.fsdecode(os.fsencode(folder) + b"/" + name))
+    position.mkdir()
     for subject in ("subject1", "subject2"):
-        (folder / subject).rename(place / subject)
+        (folder / subject).rename(position / subject)
     return folder
 
 
 def usable(*subjects: str) -> Callable[[Path], None]:
     """These subjects, and no others, can be used, each with all its trials."""
 
-    def look(path: Path) -> None:
+    def check(path: Path) -> None:
         table = open_table(path)
         assert set(table.subjects) - set(table.problems) == set(subjects)
         assert all((table.frame["subject"] == s).sum() == TRIALS for s in subjects)
 
-    return look
+    return check
 
 
 VIDEO, SOUND = f"Video/{eav_files.video_name(3)}", f"Audio/{eav_files.audio_name(4)}"
@@ -107,17 +107,22 @@ OTHERS = usable("2")  # what is wrong with subject 1 does not stop subject 2
 
 
 CASES = [
-    Dataset("EAV, labels not one-hot", eav(labels(MATRIX + np.eye(10, TRIALS))), says="one-hot", content=OTHERS),
-    Dataset("EAV, labels all zero", eav(labels(MATRIX * 0)), says="one-hot", content=OTHERS),
-    Dataset("EAV, eight rows of labels", eav(labels(MATRIX[:8])), says="label matrix", content=OTHERS),
-    Dataset("EAV, labels turned", eav(labels(eav_files.label_matrix(20).T)), says="label matrix", content=OTHERS),
-    Dataset("EAV, labels with NaN", eav(labels(np.where(MATRIX > 0, np.nan, 0))), says="one-hot", content=OTHERS),
+    Dataset("EAV, labels not one-hot", eav(labels(MATRIX + np.eye(10, TRIALS))), finding="one-hot", content=OTHERS),
+    Dataset("EAV, labels all zero", eav(labels(MATRIX * 0)), finding="one-hot", content=OTHERS),
+    Dataset("EAV, eight rows of labels", eav(labels(MATRIX[:8])), finding="label matrix", content=OTHERS),
+    Dataset("EAV, labels turned", eav(labels(eav_files.label_matrix(20).T)), finding="label matrix", content=OTHERS),
+    Dataset("EAV, labels with NaN", eav(labels(np.where(MATRIX > 0, np.nan, 0))), finding="one-hot", content=OTHERS),
     Dataset(
-        "EAV, texts as labels", eav(labels(np.array(["Neutral"] * TRIALS))), says="label matrix|one-hot", content=OTHERS
+        "EAV, texts as labels",
+        eav(labels(np.array(["Neutral"] * TRIALS))),
+        finding="label matrix|one-hot",
+        content=OTHERS,
     ),
-    Dataset("EAV, ten texts as labels", eav(labels(np.array(["Neutral"] * 10))), says="label|one-hot", content=OTHERS),
-    Dataset("EAV, fewer labels than trials", eav(labels(MATRIX[:, :8])), says="a label for each", content=OTHERS),
-    Dataset("EAV, no labels at all", eav(labels(np.zeros((0, 0)))), says="label matrix", content=OTHERS),
+    Dataset(
+        "EAV, ten texts as labels", eav(labels(np.array(["Neutral"] * 10))), finding="label|one-hot", content=OTHERS
+    ),
+    Dataset("EAV, fewer labels than trials", eav(labels(MATRIX[:, :8])), finding="a label for each", content=OTHERS),
+    Dataset("EAV, no labels at all", eav(labels(np.zeros((0, 0)))), finding="label matrix", content=OTHERS),
     Dataset(
         "EAV, labels of version 7.3",
         eav(
@@ -126,7 +131,7 @@ CASES = [
                 b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM" + bytes(384) + b"\x89HDF\r\n\x1a\n",
             )
         ),
-        says="v7.3",
+        finding="v7.3",
         content=OTHERS,
     ),
     Dataset(
@@ -136,103 +141,103 @@ CASES = [
                 (s / "EEG/subject1_eeg_label.mat").read_bytes()[:400]
             )
         ),
-        says="bytes too early|MATLAB v5",
+        finding="bytes too early|MATLAB v5",
         content=OTHERS,
     ),
     Dataset(
         "EAV, EEG cut",
         eav(lambda s: os.truncate(s / "EEG/subject1_eeg.mat", 100_000)),
-        says="bytes too early",
+        finding="bytes too early",
         content=OTHERS,
     ),
     Dataset(
         "EAV, EEG with its axes in another order",
         eav(lambda s: scipy.io.savemat(s / "EEG/subject1_eeg.mat", {"seg": np.ones((30, 600, TRIALS))})),
-        says="30 channels",
+        finding="30 channels",
         content=OTHERS,
     ),
     Dataset(
         "EAV, two files of one trial",
         eav(lambda s: shutil.copy(s / VIDEO, s / "Video/003_Trial_99_Listening_Anger.mp4")),
-        says="one video file of trial 3",
+        finding="one video file of trial 3",
         content=OTHERS,
     ),
     Dataset(
         "EAV, a name against the labels",
         eav(moved(VIDEO, "Video/003_Trial_03_Listening_Sadness.mp4")),
-        says="Listening Anger",
+        finding="Listening Anger",
         content=OTHERS,
     ),
     Dataset(
         "EAV, a condition against the labels",
         eav(moved(VIDEO, "Video/003_Trial_03_Speaking_Anger.mp4")),
-        says="Listening Anger",
+        finding="Listening Anger",
         content=OTHERS,
     ),
     Dataset(
         "EAV, an unknown emotion",
         eav(moved(VIDEO, "Video/003_Trial_03_Listening_Boredom.mp4")),
-        says="Boredom",
+        finding="Boredom",
         content=OTHERS,
     ),
     Dataset(
         "EAV, a number out of range",
         eav(moved(VIDEO, "Video/999_Trial_19_Listening_Anger.mp4")),
-        says="a number from 1 to 10",
+        finding="a number from 1 to 10",
         content=OTHERS,
     ),
     Dataset(
         "EAV, trial 0",
         eav(moved(VIDEO, "Video/000_Trial_03_Listening_Anger.mp4")),
-        says="a number from 1 to 10",
+        finding="a number from 1 to 10",
         content=OTHERS,
     ),
     Dataset(
         "EAV, a subject's folder twice",
         eav(lambda s: shutil.copytree(s, s.with_name("subject01"))),
-        says="one folder of subject 1",
+        finding="one folder of subject 1",
         content=OTHERS,
     ),
     Dataset(
         "EAV, another subject's EEG",
         eav(moved("EEG/subject1_eeg.mat", "EEG/subject2_eeg.mat")),
-        says="a file of subject 1",
+        finding="a file of subject 1",
         content=OTHERS,
     ),
     Dataset(
         "EAV, two EEG files",
         eav(lambda s: shutil.copy(s / "EEG/subject1_eeg.mat", s / "EEG/eeg.mat")),
-        says="one such file",
+        finding="one such file",
         content=OTHERS,
     ),
-    Dataset("EAV, an empty video", eav(written(VIDEO, b"")), says="0 bytes"),
-    Dataset("EAV, an empty sound", eav(written(SOUND, b"")), says="0 bytes"),
+    Dataset("EAV, an empty video", eav(written(VIDEO, b"")), finding="0 bytes"),
+    Dataset("EAV, an empty sound", eav(written(SOUND, b"")), finding="0 bytes"),
     Dataset(
         "EAV, a video that is a link to nothing",
         eav(lambda s: (s / VIDEO).unlink(), lambda s: (s / VIDEO).symlink_to("/gone.mp4")),
-        says="003_Trial_03",
+        finding="003_Trial_03",
     ),
     Dataset(
         "EAV, a video that is a folder",
         eav(lambda s: (s / VIDEO).unlink(), lambda s: (s / VIDEO).mkdir()),
-        says="video|vision",
+        finding="video|vision",
         severity="warning",
     ),
     Dataset(
         "EAV, a video that is a pipe",
         eav(lambda s: (s / VIDEO).unlink(), lambda s: os.mkfifo(s / VIDEO)),
-        says="003_Trial_03",
+        finding="003_Trial_03",
     ),
     Dataset(
         "EAV, a sound under two names",
         eav(lambda s: shutil.copy(s / f"Audio/{eav_files.audio_name(6)}", s / SOUND)),
-        says="same content|copy",
+        finding="same content|copy",
         severity="warning",
     ),
     Dataset(
         "EAV, an empty subject",
         eav(lambda s: [shutil.rmtree(s / p) or (s / p).mkdir() for p in ("EEG", "Audio", "Video")]),
-        says="recordings in EEG, Audio and Video",
+        finding="recordings in EEG, Audio and Video",
         content=OTHERS,
     ),
     Dataset(

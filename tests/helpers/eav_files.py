@@ -18,8 +18,8 @@ LETTER = {"A": "Anger", "C": "Calmness", "S": "Sadness", "H": "Happiness"}
 
 def trial(number: int) -> tuple[str, str]:
     """Condition and emotion of trial NNN in EAV's order."""
-    conversation, place = divmod(number - 1, 10)
-    return ("Listening", "Speaking")[place % 2], "Neutral" if place < 2 else LETTER[SEQUENCE[conversation]]
+    conversation, position = divmod(number - 1, 10)
+    return ("Listening", "Speaking")[position % 2], "Neutral" if position < 2 else LETTER[SEQUENCE[conversation]]
 
 
 def label_matrix(trials: int = 200) -> np.ndarray:

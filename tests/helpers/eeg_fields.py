@@ -24,9 +24,9 @@ def field(
     spectrum = np.maximum(np.fft.rfftfreq(time, 1 / rate), 0.5) ** -0.5
     drawn = random.normal(size=(13, len(spectrum), 2)).view(complex)[..., 0] * spectrum
     sources = np.fft.irfft(drawn, time)
-    places = random.normal(size=(12, 3))
-    places /= np.linalg.norm(places, axis=1, keepdims=True)
-    mixing = np.exp(2 * electrodes.directions(channels) @ places.T)
+    positions = random.normal(size=(12, 3))
+    positions /= np.linalg.norm(positions, axis=1, keepdims=True)
+    mixing = np.exp(2 * electrodes.directions(channels) @ positions.T)
     data = mixing @ sources[:12] + 3 * sources[12]
     data *= 1e-5 / data.std(axis=1, keepdims=True).mean()
     data += random.normal(0, noise, data.shape) + random.normal(0, offsets, (len(channels), 1))

@@ -20,7 +20,7 @@ def table(folder: Path, *lines: str) -> Path:
     return folder / "trials.csv"
 
 
-def found(report: HealthReport, words: str) -> Finding:
+def finding_with(report: HealthReport, words: str) -> Finding:
     """The one finding whose message has these words."""
     (finding,) = [f for f in report.findings if words in f.message]
     return finding
@@ -96,7 +96,7 @@ def turn(path: Path, degrees: int) -> None:
     matrix = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}[degrees]
     data = bytearray(path.read_bytes())
     box = data.index(b"tkhd") + 4
-    place = box + (4 + 16 + 4 + 8 + 8 if data[box] == 0 else 4 + 24 + 4 + 8 + 8)
+    position = box + (4 + 16 + 4 + 8 + 8 if data[box] == 0 else 4 + 24 + 4 + 8 + 8)
     for n, value in zip((0, 1, 3, 4), matrix, strict=True):
-        data[place + 4 * n : place + 4 * n + 4] = (value * 65536).to_bytes(4, "big", signed=True)
+        data[position + 4 * n : position + 4 * n + 4] = (value * 65536).to_bytes(4, "big", signed=True)
     path.write_bytes(data)

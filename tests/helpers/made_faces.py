@@ -1,4 +1,4 @@
-"""Pictures and videos with a face at a known place."""
+"""Pictures and videos with a face at a known position."""
 
 from __future__ import annotations
 

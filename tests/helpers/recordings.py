@@ -1,4 +1,4 @@
-"""Small recordings in a trial table, easy to tell apart, for tests that train for real in seconds."""
+"""Small recordings in a trial table, easy to distinguish, for tests that train for real in seconds."""
 
 from __future__ import annotations
 
