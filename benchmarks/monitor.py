@@ -153,7 +153,7 @@ def measured(study: StudyDir, refreshes: int) -> list[dict[str, Any]]:
             raise SystemExit(app.exception[0].stack_trace)
 
     snapshot._studies.clear()
-    cached_runs.snapshot_again()
+    cached_runs.refresh()
     app.switch_page("pages/training/monitor.py")
     rows.append(row("page", page, refreshes))
     monitor._grid = component

@@ -186,8 +186,8 @@ def test_whoever_looks_at_the_runs_brings_back_a_dead_conductor(lab, monkeypatch
     ("options", "sentence"),
     [
         (["--device", "banana"], "--device: expected auto, cpu, cuda or cuda:N, found 'banana'"),
-        (["--slurm", "partition=gpu"], "--slurm: expected --executor slurm beside it, found --executor local"),
-        (["--ray-address", "http://lab"], "--ray-address: expected --executor ray beside it"),
+        (["--slurm", "partition=gpu"], "--slurm: expected --executor slurm, found --executor local"),
+        (["--ray-address", "http://lab"], "--ray-address: expected --executor ray"),
         (["--runs-per-gpu", "5"], "--runs-per-gpu: expected one of 1, 2, 3, 4, 6, 12, found 5"),
         (["--priority", "99999"], "--priority: expected a number from -10000 to 10000"),
     ],
