@@ -169,7 +169,7 @@ def _refusal(folder: StudyDir, study: StudyDir, action: str) -> UsageError | Non
         study.path,
         expected=f"no active run in a study to be {action}",
         found=f"{first}{more}",
-        remedy=f"cancel its runs first with eavdash cancel {study.name}",
+        remedy=f"cancel first with eavdash cancel {study.name}",
     )
 
 
