@@ -119,7 +119,7 @@ def test_every_measure_of_a_report_has_a_heading() -> None:
 
 
 def test_a_protocol_is_a_row_with_its_range() -> None:
-    table = tables.outlook_table(make_report().outlook)
+    table = tables.outlook_table(make_report().split_preview)
     assert list(table["Protocol"]) == ["conversation", "loso"]
     assert list(table["Folds"]) == [3, 0]
     assert list(table["Train trials"]) == ["2 to 4", "–"]
