@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 from collections.abc import Sequence
@@ -181,8 +182,16 @@ def _subjects(text: str, study: store.StudyDir) -> Sequence[str] | None:
     """Return the subjects of a list: None for an empty text, an empty sequence for ``all``."""
     if not text.strip() or text.strip() == "all":
         return () if text.strip() else None
+    from eavdash.data.frozen import read_frozen
     from eavdash.data.table import open_table
 
+    if study.table_file.exists():
+        missing: list[str] = []
+        with contextlib.suppress(UsageError):
+            chosen = selection.parse_subjects(text, read_frozen(study.table_file).subjects, note=missing.append)
+            if not missing:
+                return chosen
+    # Others may have been added to the dataset since the study was planned.
     table = open_table(study.study()["dataset"]["path"])
     return selection.parse_subjects(text, [*table.subjects, *table.problems], note=console.info)
 
