@@ -1,4 +1,4 @@
-"""``studies``, ``clone``, ``extend``, ``archive``, ``unarchive``, ``delete`` and ``verify``: whole studies."""
+"""``studies``, ``clone``, ``extend``, ``archive``, ``unarchive``, ``delete``, ``verify``, ``relocate``: whole studies."""
 
 from __future__ import annotations
 
@@ -172,6 +172,19 @@ def verify(options: argparse.Namespace) -> int:
         console.info(f"note: {name} is done but has no checksums and was not verified")
     console.output(found.sentence)
     return 1 if found.damaged else 0
+
+
+def relocate(options: argparse.Namespace) -> int:
+    """Point a study to the folder to which its dataset has moved."""
+    from eavdash.studies import relocate
+
+    study = _study(options)
+    moved = relocate.relocate(study, options.root)
+    if options.json:
+        console.print_json({"study": study.name, "before": moved.before, "after": moved.after, "files": moved.files})
+    else:
+        console.info(f"{study.name} now reads its {moved.files} recordings from {moved.after}")
+    return 0
 
 
 def _study(options: argparse.Namespace) -> store.StudyDir:
