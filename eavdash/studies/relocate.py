@@ -106,7 +106,7 @@ def _refuse_if_running(study: StudyDir) -> None:
     if running:
         raise UsageError.at(
             study.path,
-            expected="no running run in a study to be relocated",
+            expected="a study of which nothing is running",
             found=", ".join(running[:3]) + (f" and {len(running) - 3} more" if len(running) > 3 else ""),
             remedy=f"wait until they are done, or cancel them with eavdash cancel {study.name}",
         )

@@ -1,4 +1,4 @@
-"""``studies``, ``clone``, ``extend``, ``archive``, ``unarchive``, ``delete``, ``verify``, ``relocate``: whole studies."""
+"""Commands on whole studies: list, clone, extend, archive, delete, verify and relocate them."""
 
 from __future__ import annotations
 
