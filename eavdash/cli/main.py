@@ -143,8 +143,10 @@ def _studies(command: Callable[..., argparse.ArgumentParser], common: Sequence[a
     unarchive = command("unarchive", "Take a study out of the archive.", *common)
     delete = command("delete", "Delete a study permanently; not possible while its runs are active.", *common)
     verify = command("verify", "Compare a study's files with their checksums; exit code 1 if one differs.", *common)
-    for sub in (clone, extend, archive, unarchive, delete, verify):
+    relocate = command("relocate", "Point a study to the folder to which its dataset has moved.", *common)
+    for sub in (clone, extend, archive, unarchive, delete, verify, relocate):
         sub.add_argument("study")
+    relocate.add_argument("root", help="the dataset's new folder or trial table")
     clone.add_argument("name", metavar="NEW", help="name of the new study")
     clone.add_argument("--set", dest="settings", action="append", default=[], metavar="key=value", help="one setting")
     for sub, default in ((clone, "those of the study"), (extend, "none")):

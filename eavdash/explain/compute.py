@@ -13,9 +13,10 @@ from torch import Tensor
 from eavdash.config.choices import COLUMN
 from eavdash.config.convert import from_dict
 from eavdash.config.schema import StudyConfig
+from eavdash.data.frozen import planned_table
 from eavdash.data.inputs import load_windows
 from eavdash.data.standardise import raw_values, standardise
-from eavdash.data.table import open_table, select
+from eavdash.data.table import select
 from eavdash.data.windows import WindowSet
 from eavdash.errors import TableError, UsageError
 from eavdash.explain.attention import layer_maps, modality_map, shares
@@ -127,7 +128,7 @@ def _device(name: str) -> torch.device:
 def _row(study: StudyDir, config: StudyConfig, subject: str, trial: str) -> pd.DataFrame:
     """Return the trial's row of the trial table, as a frame of one row."""
     path = study.study()["dataset"]["path"]
-    frame = select(open_table(path), config, (subject,)).frame
+    frame = select(planned_table(study.table_file, path, (subject,)), config, (subject,)).frame
     row = frame[frame["trial"] == trial].reset_index(drop=True)
     if len(row) != 1:
         raise TableError.at(

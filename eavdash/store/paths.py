@@ -35,6 +35,11 @@ class StudyPaths:
         return self.path / "trials.csv"
 
     @property
+    def table_file(self) -> Path:
+        """The rows of the trial table that the study was planned with; studies of earlier versions lack it."""
+        return self.path / "trials.parquet"
+
+    @property
     def probes_file(self) -> Path:
         """Results of the leakage probes."""
         return self.path / "probes.json"

@@ -101,7 +101,7 @@ def plan_extension(
         As :func:`extend`.
     """
     document = study.study()
-    extended = plan(*_plan_arguments(study, document, subjects, folds, seeds))
+    extended = plan(*_plan_arguments(study, document, subjects, folds, seeds), frozen=True)
     existing = set(extended.existing)
     new = tuple(run.name for run in extended.planned if run.name not in existing and not run.problem)
     return Extension(extended, (*new, *_never_submitted(study, extended.existing)), new)
@@ -118,7 +118,9 @@ def extend(
 ) -> Extension:
     """Add subjects, folds or seeds to a study and queue the runs that are new or were never submitted.
 
-    None adds none, an empty sequence adds all. ``retry_ended``: also queue failed and cancelled runs again.
+    None adds none, an empty sequence adds all of the dataset. The dataset is read only for these, for subjects that
+    the study's frozen table lacks, and for those that could not be used so far. ``retry_ended``: also queue failed and
+    cancelled runs again.
     ``execution`` defaults to that of the most recently submitted run.
 
     Raises:
@@ -128,7 +130,7 @@ def extend(
     """
     document = study.study()
     before = {run.name for run in study.runs()}
-    extended = prepare(*_plan_arguments(study, document, subjects, folds, seeds), existing=True)
+    extended = prepare(*_plan_arguments(study, document, subjects, folds, seeds), existing=True, frozen=True)
     queued = _never_submitted(study, extended.runs)
     if queued:
         queue.submit(study, queued, execution or latest_execution(study))

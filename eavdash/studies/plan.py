@@ -4,14 +4,17 @@ In: the dataset's path, the study's name, a :class:`~eavdash.config.schema.Study
 :class:`~eavdash.config.schema.Selection`. Out: a :class:`Plan`. ``eavdash.data`` reads and splits the trial table; it
 is imported only when a plan is made, as pages import this package.
 
-A study's configuration is fixed; planning again with the same name adds subjects, folds and seeds.
+A study's configuration is fixed; planning again with the same name adds subjects, folds and seeds. Its trials are
+frozen in ``trials.parquet``: the rows of a subject that has runs cannot change.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -29,6 +32,9 @@ from eavdash.studies.checks import (
 from eavdash.studies.document import make_document, merge_rows, result_columns, run_naming
 from eavdash.studies.runs import CROSS_SUBJECT, PlannedRun, make_runs, recorded_stages
 
+if TYPE_CHECKING:
+    from eavdash.data.table import TrialTable
+
 _SPLIT_COLUMNS = ["subject", "trial", "group", "fold", "split"]
 
 
@@ -43,6 +49,7 @@ class Plan:
     planned: tuple[PlannedRun, ...]
     left_out: dict[str, str]
     notes: tuple[str, ...]
+    table: TrialTable  # what trials.parquet freezes: the trials of all subjects that the filters select
 
     @property
     def runs(self) -> list[str]:
@@ -55,14 +62,26 @@ class Plan:
         return [name for name in self.runs if self.study.run(name).config_file.exists()]
 
 
-def plan(root: str | Path, name: str, config: StudyConfig, selection: Selection, checkpoints: Path) -> Plan:
+def plan(
+    root: str | Path,
+    name: str,
+    config: StudyConfig,
+    selection: Selection,
+    checkpoints: Path,
+    *,
+    frozen: bool = False,
+) -> Plan:
     """Plan a study without writing anything.
+
+    ``frozen``: do not open the dataset if the study's frozen table has all subjects of the selection.
 
     Raises:
         UsageError: a name, subject, fold or seed is invalid; ``StudyConflictError`` if the name is taken.
+        IntegrityError: a file of the study is damaged.
         DataError, SplitError: no subject can be trained (with the reason of the first one), or a check of
             ``eavdash.data.gates`` fails.
     """
+    from eavdash.data.frozen import merged, read_frozen, rerooted
     from eavdash.data.gates import check_study
     from eavdash.data.splits import make_splits
     from eavdash.data.table import fingerprint, natural_order, open_table, select
@@ -72,7 +91,10 @@ def plan(root: str | Path, name: str, config: StudyConfig, selection: Selection,
     refuse_unknown_encoders(config)
     old = study.study() if study.exists else None
     study.refuse_archived()
-    table = open_table(root)
+    before = read_frozen(study.table_file) if old and study.table_file.exists() else None
+    reused = before if frozen and before and old and _has_usable(before, old, selection.subjects) else None
+    table = reused or open_table(root)
+    everyone = select(table, config)
     chosen = select(table, config, selection.subjects)
     # Subjects that cannot be used stay in the order; their runs are made as failed runs with a reason.
     subjects = list(natural_order([*chosen.subjects, *chosen.problems]))
@@ -83,7 +105,7 @@ def plan(root: str | Path, name: str, config: StudyConfig, selection: Selection,
             refuse_other_subjects(study, old, subjects)
     trials = chosen.frame
     # Classes come from all subjects, so that adding subjects later cannot change them.
-    classes = list(select(table, config).classes)
+    classes = list(everyone.classes)
     if len(classes) < 2:
         raise DataError.at(
             table.root,
@@ -98,12 +120,17 @@ def plan(root: str | Path, name: str, config: StudyConfig, selection: Selection,
     folds = chosen_folds(splits.frame, selection.folds, problems)
     naming = old["naming"] if old else run_naming(folds, selection.seeds)
     document = make_document(name, Path(root), table, config, selection, subjects, folds, classes, naming, old)
-    document["dataset"]["fingerprint"] = {
-        **(old["dataset"]["fingerprint"] if old else {}),
-        **{s: h for s, h in fingerprint(chosen).items() if s not in problems},
-    }
+    recorded = old["dataset"]["fingerprint"] if old else {}
+    every = fingerprint(everyone)
+    found = {s: every[s] for s in chosen.subjects}
+    if old and reused:
+        document["dataset"] = dict(old["dataset"])
+    document["dataset"]["fingerprint"] = {**recorded, **{s: h for s, h in found.items() if s not in problems}}
     if old:
-        refuse_conflict(study, old, document, fingerprint(chosen))
+        refuse_conflict(study, old, document, found)
+    # Links are resolved as in the document, so that a link that is changed later does not change the study.
+    fresh = rerooted(everyone, Path(os.path.realpath(table.root)))
+    rows = reused or merged(fresh, before, {s for s, h in recorded.items() if every.get(s) != h})
 
     stages, unrecorded = recorded_stages(config, trials)
     planned, left_out = make_runs(document, stages, trials, splits.frame, subjects, folds, selection.seeds, problems)
@@ -118,4 +145,10 @@ def plan(root: str | Path, name: str, config: StudyConfig, selection: Selection,
         merge_rows(study.splits_file, splits.frame[_SPLIT_COLUMNS], all_subjects),
         merge_rows(study.trials_file, result_columns(trials), all_subjects),
     )
-    return Plan(study, document, *tables, tuple(planned), left_out, notes)
+    return Plan(study, document, *tables, tuple(planned), left_out, notes, rows)
+
+
+def _has_usable(frozen: TrialTable, old: dict[str, Any], subjects: Sequence[str]) -> bool:
+    """Return True if the frozen table suffices to plan ``subjects``, none of which could not be used so far."""
+    unusable = set(old["selection"]["subjects"]) - set(old["dataset"]["fingerprint"])
+    return bool(subjects) and set(subjects) <= set(frozen.subjects) - unusable

@@ -1,7 +1,7 @@
 """Writing a planned study, planning it again when recordings were fixed, and queueing its runs again.
 
-In: the arguments of :func:`eavdash.studies.plan`. Out: ``study.json``, ``splits.csv``, ``trials.csv`` and a folder per
-run, for the queue and the workers.
+In: the arguments of :func:`eavdash.studies.plan`. Out: ``study.json``, ``trials.parquet``, ``splits.csv``,
+``trials.csv`` and a folder per run, for the queue and the workers.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import fcntl
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-import pandas as pd
 
 from eavdash.config.convert import from_dict
 from eavdash.config.schema import Selection, StudyConfig
@@ -33,22 +31,28 @@ def prepare(
     checkpoints: Path,
     *,
     existing: bool = False,
+    frozen: bool = False,
 ) -> Plan:
-    """Plan a study and write it: study.json, splits.csv, trials.csv, a folder per run. A second call changes nothing.
+    """Plan a study and write its files and a folder per run. A second call changes nothing.
 
     A run whose subject cannot be used is written as failed with the reason, and queued again once the reason is gone.
-    ``existing``: require the study to exist, so that one deleted meanwhile is not made again.
+    ``existing``: require the study to exist, so that one deleted meanwhile is not made again. ``frozen``: as for
+    :func:`plan`.
 
     Raises:
         As :func:`plan`; UsageError if ``existing`` and the study does not exist.
     """
+    from eavdash.data.frozen import frozen_bytes
+
     with planner_lock(checkpoints):
         if existing:
             find_study(checkpoints, name)
-        made = plan(root, name, config, selection, checkpoints)
+        made = plan(root, name, config, selection, checkpoints, frozen=frozen)
         made.study.path.mkdir(parents=True, exist_ok=True)
-        _write_table(made.study.splits_file, made.splits)
-        _write_table(made.study.trials_file, made.trials)
+        # The splits must not name a trial that the frozen table lacks.
+        _write_changed(made.study.table_file, frozen_bytes(made.table))
+        for file, rows in ((made.study.splits_file, made.splits), (made.study.trials_file, made.trials)):
+            _write_changed(file, rows.to_csv(index=False).encode())
         if not made.study.exists or made.study.study() != made.document:
             write_json(made.study.study_file, made.document)
         for planned in made.planned:
@@ -110,11 +114,10 @@ def _unusable(study: StudyDir, names: Collection[str]) -> dict[str, str]:
     return found
 
 
-def _write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write the table as CSV, unless the file has this content already."""
-    text = table.to_csv(index=False).encode()
-    if not path.exists() or path.read_bytes() != text:
-        write_atomic(path, lambda file: file.write(text))
+def _write_changed(path: Path, content: bytes) -> None:
+    """Write the file, unless it has this content already."""
+    if not path.exists() or path.read_bytes() != content:
+        write_atomic(path, lambda file: file.write(content))
 
 
 @contextmanager

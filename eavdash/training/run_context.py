@@ -17,9 +17,10 @@ from eavdash.config.choices import COLUMN
 from eavdash.config.convert import from_dict, to_dict
 from eavdash.config.schema import Execution, StudyConfig, TrainConfig
 from eavdash.data import standardise
+from eavdash.data.frozen import planned_table
 from eavdash.data.gates import check_windows
 from eavdash.data.inputs import load_windows
-from eavdash.data.table import natural_sort, open_table, select
+from eavdash.data.table import natural_sort, select
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError, SplitError, TrainingError
 from eavdash.store import RunDir, StudyDir
@@ -105,7 +106,7 @@ def open_run_context(
     should_stop: Callable[[], bool] = lambda: False,
     subjects: Sequence[str] = (),
 ) -> RunContext:
-    """Read the run's configuration, its study's splits and the trial table.
+    """Read the run's configuration, its study's splits and the trials that the study was planned with.
 
     ``subjects``: subjects whose trials of the fold are used instead of the run's own.
 
@@ -137,7 +138,7 @@ def open_run_context(
             remedy="plan the study again with eavdash train",
         )
     dataset = StudyDir.of(run).study()["dataset"]["path"]
-    frame = select(open_table(dataset), config, selected).frame
+    frame = select(planned_table(run.study.table_file, dataset, selected), config, selected).frame
     trials = frame.merge(splits[["subject", "trial", "split"]], on=["subject", "trial"], validate="one_to_one")
     if len(trials) != len(splits):
         found = set(zip(trials["subject"], trials["trial"], strict=True))

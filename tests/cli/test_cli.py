@@ -34,7 +34,7 @@ def test_every_command_has_a_handler() -> None:
     assert set(actions.choices) == {
         *("demo", "check", "make-demo", "train", "status", "cancel", "retry", "logs", "results", "explain", "app"),
         *("cache", "fetch-weights", "import-checkpoint", "probe"),
-        *("studies", "clone", "extend", "archive", "unarchive", "delete", "verify"),
+        *("studies", "clone", "extend", "archive", "unarchive", "delete", "verify", "relocate"),
         *("pause", "resume", "prioritise", "move", "executors"),
     }
     for name in actions.choices:

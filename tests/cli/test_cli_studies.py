@@ -164,6 +164,35 @@ def test_nothing_is_deleted_unless_the_name_was_typed(
     assert main(["delete", "demo", "--yes"]) == 2
 
 
+def test_relocating_prints_the_new_place_or_the_missing_recording(
+    tmp_path: Path, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "old").mkdir()
+    study = prepare(table(tmp_path / "old"), "pilot", AUDIO, Selection(("1",), (0,)), root).study
+    (tmp_path / "old").rename(tmp_path / "new")
+    assert main(["relocate", "pilot", str(tmp_path / "elsewhere")]) == 2
+    assert str(tmp_path / "elsewhere" / "1-0-calm.wav") in printed(capsys)[1]
+    places = {"before": str(tmp_path / "old" / "trials.csv"), "after": str(tmp_path / "new")}
+    found = as_json(capsys, "relocate", "pilot", str(tmp_path / "new"))
+    assert found == {"study": "pilot", **places, "files": 30}
+    assert study.study()["dataset"]["path"] == str(tmp_path / "new")
+    assert main(["relocate", "pilot", str(tmp_path / "new" / "trials.csv")]) == 0
+    assert str(tmp_path / "new" / "trials.csv") in printed(capsys)[1]
+    assert main(["relocate", "none", str(tmp_path / "new")]) == 2
+
+
+def test_subjects_are_looked_up_in_the_frozen_table_first(
+    tmp_path: Path, pilot: StudyDir, submitted: list, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "trials.csv").rename(tmp_path / "hidden.csv")
+    assert as_json(capsys, "extend", "pilot", "--subjects", "1-2")["new"] == ["s02-audio"]
+    assert main(["extend", "pilot", "--subjects", "4"]) == 1  # it may be new in the dataset, which is not there
+    (tmp_path / "hidden.csv").rename(tmp_path / "trials.csv")
+    assert main(["extend", "pilot", "--subjects", "4"]) == 2
+    table(tmp_path, subjects=4)
+    assert as_json(capsys, "extend", "pilot", "--subjects", "1-4")["new"] == ["s03-audio", "s04-audio"]
+
+
 def test_a_damaged_study_is_exit_code_1_with_the_remedy(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = make_study(root)
     assert main(["verify", "demo"]) == 0

@@ -322,7 +322,7 @@ def test_a_plan_has_an_estimated_time(tmp_path: Path, monkeypatch: pytest.Monkey
     runs = [study.run("s01-audio").config(), *({"stage": s, "subject": "2"} for s in ("audio", "eeg"))]
     names = ("s01-audio", "s02-audio", "s02-eeg")
     planned = tuple(PlannedRun(name, config) for name, config in zip(names, runs, strict=True))
-    plan = Plan(study, study.study(), pd.DataFrame(), pd.DataFrame(), planned, {}, ())
+    plan = Plan(study, study.study(), pd.DataFrame(), pd.DataFrame(), planned, {}, (), None)
     epochs = study.study()["config"]["train"]["audio"]["epochs"]
     text = launch_form.time_sentence(plan, Execution())
     assert text.startswith(f"Time: at least {estimates.duration(100 * epochs)} with 2 runs at a time, ")

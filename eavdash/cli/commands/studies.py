@@ -1,8 +1,9 @@
-"""``studies``, ``clone``, ``extend``, ``archive``, ``unarchive``, ``delete`` and ``verify``: whole studies."""
+"""Commands on whole studies: list, clone, extend, archive, delete, verify and relocate them."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 from collections.abc import Sequence
@@ -173,6 +174,19 @@ def verify(options: argparse.Namespace) -> int:
     return 1 if found.damaged else 0
 
 
+def relocate(options: argparse.Namespace) -> int:
+    """Point a study to the folder to which its dataset has moved."""
+    from eavdash.studies import relocate
+
+    study = _study(options)
+    moved = relocate.relocate(study, options.root)
+    if options.json:
+        console.print_json({"study": study.name, "before": moved.before, "after": moved.after, "files": moved.files})
+    else:
+        console.info(f"{study.name} now reads its {moved.files} recordings from {moved.after}")
+    return 0
+
+
 def _study(options: argparse.Namespace) -> store.StudyDir:
     return store.find_study(store.checkpoints_root(options.checkpoints), options.study)
 
@@ -181,8 +195,16 @@ def _subjects(text: str, study: store.StudyDir) -> Sequence[str] | None:
     """Return the subjects of a list: None for an empty text, an empty sequence for ``all``."""
     if not text.strip() or text.strip() == "all":
         return () if text.strip() else None
+    from eavdash.data.frozen import read_frozen
     from eavdash.data.table import open_table
 
+    if study.table_file.exists():
+        missing: list[str] = []
+        with contextlib.suppress(UsageError):
+            chosen = selection.parse_subjects(text, read_frozen(study.table_file).subjects, note=missing.append)
+            if not missing:
+                return chosen
+    # Others may have been added to the dataset since the study was planned.
     table = open_table(study.study()["dataset"]["path"])
     return selection.parse_subjects(text, [*table.subjects, *table.problems], note=console.info)
 
