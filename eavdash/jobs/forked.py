@@ -16,9 +16,12 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from eavdash.jobs.preload import LARGEST, READY, receive
-
+#: Bytes of a message: the environment of a process is in it.
+LARGEST = 2**20
+#: Key of the message that the preloaded process sends once its libraries are loaded.
+READY = "ready"
 #: Seconds that the preloaded process may take to answer.
 ANSWER_WITHIN = 30.0
 
@@ -136,3 +139,12 @@ class Preloaded:
                 with contextlib.suppress(OSError):
                     connection.close()
                 return
+
+
+def receive(connection: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
+    """Return the next message and its descriptors; None if the other end is closed."""
+    try:
+        data, descriptors, _, _ = socket.recv_fds(connection, LARGEST, 64)
+    except ConnectionError:
+        return None, []
+    return (json.loads(data) if data else None), list(descriptors)

@@ -26,6 +26,7 @@ import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
+from eavdash.jobs.forked import READY, receive
 from eavdash.store import locks
 
 #: Loaded before the first worker: what runs import sooner or later.
@@ -39,9 +40,6 @@ LIBRARIES = (
     "pyarrow.parquet",
     "safetensors.torch",
 )
-#: Bytes of a message: the environment of a process is in it.
-LARGEST = 2**20
-READY = "ready"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -90,15 +88,6 @@ def serve(connection: socket.socket) -> None:
                 for descriptor in descriptors:
                     os.close(descriptor)
                 _send(connection, {"id": message["id"], "pid": pid})
-
-
-def receive(connection: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
-    """Return the next message and its descriptors; None if the other end is closed."""
-    try:
-        data, descriptors, _, _ = socket.recv_fds(connection, LARGEST, 64)
-    except ConnectionError:
-        return None, []
-    return (json.loads(data) if data else None), list(descriptors)
 
 
 def _send(connection: socket.socket, message: dict[str, Any]) -> None:

@@ -112,13 +112,13 @@ def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> list[str]:
     groups = by_depth(choose_runs(study, runs, whole=False), parents_first=False)
     chosen = [run for group in groups for run in group]
     dropped: dict[str, list[str] | None] = {}
-    errors: list[EavdashError] = []
+    errors: dict[str, EavdashError] = {}
 
     def cancel_run(run: RunDir) -> None:
         try:
             dropped[run.name] = requests.cancel(run)
         except (IntegrityError, TrainingError) as error:
-            errors.append(error)
+            errors[run.name] = error
 
     with queue_session(study.path.parent) as broker:
         for group in groups:
@@ -130,8 +130,8 @@ def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> list[str]:
                 release_children(run)
     ensure_scheduler(study.path.parent)
     if errors:
-        raise errors[0]
-    return [name for name, ids in dropped.items() if ids is not None]
+        raise next(errors[run.name] for run in chosen if run.name in errors)
+    return [run.name for run in chosen if dropped.get(run.name) is not None]
 
 
 def pause(study: StudyDir, now: bool = False) -> None:
