@@ -71,6 +71,7 @@ def check(config: StudyConfig) -> None:
     need(config.eeg.chain in ("trial", "published"), "eeg.chain", "trial or published", config.eeg.chain)
     bad = config.eeg.bad_channels
     need(bad in ("keep", "interpolate"), "eeg.bad_channels", "keep or interpolate", bad)
+    need(config.eeg.bad_rules in ("prep", "all"), "eeg.bad_rules", "prep or all", config.eeg.bad_rules)
     reference = config.eeg.reference
     named = reference in ("", "average") or all(part.strip() for part in reference.split("+"))
     need(named, "eeg.reference", 'empty, "average", or channels joined by "+"', reference)

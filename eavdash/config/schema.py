@@ -74,6 +74,7 @@ class EegConfig:
     notch: float = 0.0  # Hz, mains frequency, removed with its harmonics; 0: none
     reference: str = ""  # "average", or channels joined by "+"; empty: as recorded
     bad_channels: str = "keep"  # or "interpolate": channels that are bad in a trial or missing from it
+    bad_rules: str = "prep"  # how bad channels are found (data/eeg/bad.py): "prep", as in earlier versions, or "all"
     reject: float = 0.0  # µV peak to peak; training windows that exceed it in a channel are left out; 0: none
     clip: float = 0.0  # µV; larger amplitudes are clipped; 0: none
     channels: tuple[str, ...] = ()  # empty: the scalp channels that all recordings of the run share
@@ -153,7 +154,7 @@ class StudyConfig:
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
     vision: VisionConfig = field(default_factory=VisionConfig)
     audio: AudioConfig = field(default_factory=lambda: AudioConfig(pool="bands"))  # works best with few recordings
-    eeg: EegConfig = field(default_factory=EegConfig)
+    eeg: EegConfig = field(default_factory=lambda: EegConfig(bad_rules="all"))
     fusion: FusionConfig = field(default_factory=FusionConfig)
     train: TrainConfigs = field(default_factory=TrainConfigs)
 
