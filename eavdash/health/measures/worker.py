@@ -1,8 +1,8 @@
 """The measuring process: ``python -m eavdash.health.measures.worker``.
 
-In: one JSON line per request on standard input: column, file, parts, mains, and the time limit in seconds. Out: one JSON
-line each. A decoder's crash ends only this process, and an endless decoder is ended by an alarm, even if the scan has
-ended. The process ends when its input closes.
+In: one JSON line per request on standard input: column, file, parts, mains, and the time limit in seconds. Out: one
+JSON line each. A decoder's crash ends only this process, and an endless decoder is ended by an alarm, even if the scan
+has ended. The process ends when its input closes.
 """
 
 from __future__ import annotations
