@@ -128,9 +128,9 @@ def test_faults_of_a_long_trial_are_those_of_its_segments(tmp_path: Path, monkey
 
     monkeypatch.setattr(eeg, "_SEGMENT", 10.0)
     signal = field(3, seconds=SECONDS, rate=RATE)
-    late = signal.data[EAV.index("O1")].astype(float)
-    late[3000:4500] = 0
-    path = fif(tmp_path / "a_raw.fif", changed(signal, "O1", late).data.astype(float), EAV)
+    own = signal.data[EAV.index("O1")].astype(float)
+    own[500:2000] = 0
+    path = fif(tmp_path / "a_raw.fif", changed(signal, "O1", own).data.astype(float), EAV)
     (part,) = measure_file(MeasureRequest("eeg", path, (Part(),)))["parts"]
     assert {kind: part[f"{kind}_channels"] for kind in KINDS if part[kind]} == {"flat": "O1"}
 

@@ -282,6 +282,7 @@ def test_a_look_is_named_by_its_parts_alone() -> None:
     assert MeasureRequest("audio", "a", (Part(),)).signature == ""
     signatures = {MeasureRequest("eeg", "a", parts).signature for parts in ((Part(1),), (Part(2),), (Part(1), Part(2)))}
     assert len(signatures - {""}) == 3
+    assert len({MeasureRequest("eeg", "a", (Part(1),), hum).signature for hum in (0.0, 50.0, 60.0)}) == 3
     assert MeasureRequest("eeg", "a", (Part(1),)).signature == MeasureRequest("eeg", "b", (Part(1),)).signature
 
 

@@ -47,8 +47,7 @@ class MeasureRequest:
         """The key of parts and mains: "" for a whole file as recorded, a hash for any others."""
         if self.parts == (Part(),) and not self.mains:
             return ""
-        key = (self.parts, self.mains) if self.mains else self.parts
-        return hashlib.blake2b(repr(key).encode(), digest_size=8).hexdigest()
+        return hashlib.blake2b(repr((self.parts, self.mains)).encode(), digest_size=8).hexdigest()
 
 
 Facts = dict[str, Any]
