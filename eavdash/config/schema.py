@@ -128,6 +128,9 @@ class EegConfig:
         "Channels that are bad in a trial or missing from it: keep, or interpolate.",
         choices=("keep", "interpolate"),
     )
+    bad_rules: str = setting(
+        "prep", "Which rules find bad channels: those of earlier versions (prep), or all.", choices=("prep", "all")
+    )
     reject: float = setting(
         0.0,
         "Peak-to-peak amplitude in µV above which a training window is left out; 0: none is.",
@@ -234,7 +237,7 @@ class StudyConfig:
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
     vision: VisionConfig = field(default_factory=VisionConfig)
     audio: AudioConfig = field(default_factory=lambda: AudioConfig(pool="bands"))  # works best with few recordings
-    eeg: EegConfig = field(default_factory=EegConfig)
+    eeg: EegConfig = field(default_factory=lambda: EegConfig(bad_rules="all"))
     fusion: FusionConfig = field(default_factory=FusionConfig)
     train: TrainConfigs = field(default_factory=TrainConfigs)
 

@@ -13,16 +13,17 @@ from typing import Any
 
 import pandas as pd
 
+from eavdash.data.eeg.bad import KINDS
 from eavdash.errors import UsageError
 from eavdash.store.atomic import write_atomic
 
 SEVERITIES = ("error", "warning", "info")
 #: Columns of :attr:`HealthReport.recordings` that are text; all others are numbers, NaN where they do not apply.
-TEXTS = ("subject", "trial", "label", "modality", "file", "flat_channels", "saturated_channels", "problem")
+TEXTS = ("subject", "trial", "label", "modality", "file", *(f"{kind}_channels" for kind in KINDS), "problem")
 NUMBERS = (
     *("bytes", "start", "duration", "rate", "channels", "samples", "not_finite"),
     *("peak", "rms", "clipped", "silent"),  # sound
-    *("amplitude", "flat", "saturated", "line_noise", "line_frequency"),  # EEG
+    *("amplitude", *KINDS, "line_noise", "line_frequency"),  # EEG
     *("frames", "width", "height", "rotation", "variable_rate", "longest_gap", "sound_track", "sound_offset"),  # video
     *("brightness", "black", "frozen", "faces_found", "faces_looked"),
 )
@@ -68,10 +69,10 @@ class HealthReport:
     modality, file (the entry, with the item number in files of many trials), problem (the reason why it cannot be used,
     or "") and the measures of the trial's segment (:data:`NUMBERS`; NaN where not applicable or not measured): start,
     duration (s), rate (Hz; frames per second), peak and rms (of full scale; dB below it), shares in 0..1 (clipped,
-    silent, black, frozen), numbers of channels (flat, saturated, and their names), amplitude (µV), line_noise (power at
-    line_frequency relative to neighbouring frequencies), rotation (degrees), longest_gap (s), 1 or 0 (variable_rate,
-    sound_track), sound_offset (s, of the sound track relative to the picture), brightness (0..255), frames with a face
-    and frames checked for one.
+    silent, black, frozen), numbers of bad channels by kind (flat, saturated, noisy, weak, uncorrelated, and their
+    names), amplitude (µV), line_noise (power at line_frequency relative to neighbouring frequencies), rotation
+    (degrees), longest_gap (s), 1 or 0 (variable_rate, sound_track), sound_offset (s, of the sound track relative to the
+    picture), brightness (0..255), frames with a face and frames checked for one.
 
     ``split_preview``: per protocol and fold, the number of subjects and of trials for training, validation and test
     ("outlook" in exports). A row of fold -1 counts the subjects that a protocol cannot split, or has no subject if the

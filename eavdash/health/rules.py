@@ -15,6 +15,7 @@ import pandas as pd
 
 from eavdash.config.choices import MODALITIES
 from eavdash.config.schema import StudyConfig
+from eavdash.data.eeg.bad import KINDS
 from eavdash.data.table import natural_order
 from eavdash.health.report import Finding, records
 
@@ -29,6 +30,8 @@ SILENT = 0.5
 QUIET = -60.0
 #: µV, standard deviation. Scalp EEG has about 5 to 50, with drifts some hundreds; values beyond mean another unit.
 AMPLITUDE = (0.5, 10_000.0)
+#: Faults of EEG channels that spoil nothing but the channel, and are judged by comparison with others only.
+MILD = ("weak", "uncorrelated")
 #: Power at the mains frequency relative to neighbouring frequencies, median over channels: 10 is visible in the traces.
 LINE_NOISE = 10.0
 #: Hz that a filter needs between the band's upper edge and the mains frequency.
@@ -64,12 +67,7 @@ def rules(config: StudyConfig) -> list[Rule]:
     wanted = config.audio.rate
     return [
         Rule(
-            sound,
-            "digital silence",
-            "warning",
-            "check that the microphone was recorded",
-            _silent,
-            _share("silent", "of it"),
+            sound, "digital silence", "warning", "check that the microphone was on", _silent, _share("silent", "of it")
         ),
         Rule(
             sound,
@@ -103,22 +101,7 @@ def rules(config: StudyConfig) -> list[Rule]:
             lambda f: (f["flat"] > 0) & (f["flat"] == f["channels"]),
             lambda r: f"all {r['channels']:.0f} are flat",
         ),
-        Rule(
-            eeg,
-            "flat EEG channels",
-            "warning",
-            "set eeg.bad_channels=interpolate, or leave them out of eeg.channels",
-            lambda f: (f["flat"] > 0) & (f["flat"] < f["channels"]),
-            lambda r: r["flat_channels"],
-        ),
-        Rule(
-            eeg,
-            "saturated EEG channels",
-            "warning",
-            "set eeg.bad_channels=interpolate or eeg.reject, or leave the trials out",
-            lambda f: f["saturated"] > 0,
-            lambda r: r["saturated_channels"],
-        ),
+        *(_bad_channels(config, kind) for kind in KINDS),
         Rule(
             eeg,
             "EEG with an implausible amplitude",
@@ -128,14 +111,7 @@ def rules(config: StudyConfig) -> list[Rule]:
             lambda r: f"{r['amplitude']:.3g} µV",
         ),
         *(_line_noise(config, mains) for mains in (50.0, 60.0)),
-        Rule(
-            video,
-            "black video",
-            "warning",
-            "check the camera's file",
-            _black,
-            _share("black", "of the pictures checked"),
-        ),
+        Rule(video, "black video", "warning", "check the camera", _black, _share("black", "of the pictures checked")),
         Rule(
             video,
             "frozen video",
@@ -282,6 +258,25 @@ def _short(frame: pd.DataFrame) -> pd.Series:
 
 def _share(column: str, of: str) -> Callable[[dict[str, Any]], str]:
     return lambda row: f"{100 * row[column]:.{0 if row[column] >= 0.1 else 1}f} % {of}"
+
+
+def _bad_channels(config: StudyConfig, kind: str) -> Rule:
+    eeg = config.eeg
+    replaced = eeg.bad_channels == "interpolate" and eeg.bad_rules == "all"
+    remedy = "leave them out of eeg.channels"
+    if replaced:
+        remedy = "nothing, as eeg.bad_channels=interpolate replaces them if half of the channels are good"
+    elif eeg.chain != "published":
+        settings = "eeg.bad_channels=interpolate" + ("" if eeg.bad_rules == "all" else " and eeg.bad_rules=all")
+        remedy = f"set {settings}, or {remedy}"
+    return Rule(
+        ("eeg",),
+        f"{kind} EEG channels",
+        "info" if replaced or kind in MILD else "warning",
+        remedy,
+        lambda f: (f[kind] > 0) & (f["flat"] < f["channels"]),
+        lambda r: r[f"{kind}_channels"],
+    )
 
 
 def _line_noise(config: StudyConfig, mains: float) -> Rule:

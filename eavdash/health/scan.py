@@ -48,8 +48,11 @@ def part_of(entry: str, start: float | None, stop: float | None) -> tuple[str, P
     return file, Part(number, seconds(start), seconds(stop))
 
 
-def measure_requests(frame: pd.DataFrame, faces: bool) -> list[MeasureRequest]:
-    """The requests for each file of a column and, with ``faces``, a second one for each video."""
+def measure_requests(frame: pd.DataFrame, faces: bool, mains: float = 0.0) -> list[MeasureRequest]:
+    """The requests for each file of a column and, with ``faces``, a second one for each video.
+
+    ``mains``: Hz that the study's notch removes from EEG; 0: none.
+    """
     found: list[MeasureRequest] = []
     for column in COLUMN.values():
         parts: dict[str, dict[Part, None]] = {}
@@ -57,7 +60,8 @@ def measure_requests(frame: pd.DataFrame, faces: bool) -> list[MeasureRequest]:
             if entry:
                 file, part = part_of(entry, start, stop)
                 parts.setdefault(file, {})[part] = None
-        found += [MeasureRequest(column, file, tuple(of)) for file, of in parts.items()]
+        hum = mains if column == "eeg" else 0.0
+        found += [MeasureRequest(column, file, tuple(of), hum) for file, of in parts.items()]
         if faces and column == "video":
             # Items of an array are already cropped to the face.
             whole = [file for file, of in parts.items() if all(p.number is None for p in of)]

@@ -85,10 +85,11 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None, execution: Executi
     with queue_session(study.path.parent) as broker:
         study.refuse_archived()
         named = {*(runs or ()), *(name for run in chosen for name in requests.damaged_parents(run))}
-        queued: list[RunDir] = []
+        again: dict[str, bool] = {}
         for group in by_depth(chosen, parents_first=True):
             done = for_each(group, lambda run: requests.retry(run, execution, named=run.name in named))
-            queued += [run for run, again in zip(group, done, strict=True) if again]
+            again |= zip((run.name for run in group), done, strict=True)
+        queued = [run for run in chosen if again[run.name]]
         tasks.activate(broker, queued)
     ensure_scheduler(study.path.parent)
     return [run.name for run in queued]

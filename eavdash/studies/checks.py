@@ -106,6 +106,10 @@ def refuse_conflict(study: StudyDir, old: dict[str, Any], new: dict[str, Any], f
         StudyConflictError: they have changed; its ``differences`` list the changes.
     """
     before = to_dict(from_dict(old["config"]))  # settings added later get their defaults
+    if before["eeg"]["bad_channels"] == new["config"]["eeg"]["bad_channels"] == "keep":
+        before["eeg"]["bad_rules"] = new["config"]["eeg"][
+            "bad_rules"
+        ]  # without effect; older studies have no such setting
     changed = differences(before, new["config"])
     changed += differences({"classes": old["classes"]}, {"classes": new["classes"]})
     recorded = old["dataset"]["fingerprint"]

@@ -126,9 +126,10 @@ def test_flat_and_saturated_channels_are_named(tmp_path: Path) -> None:
     data[4] = (10 * data[4]).clip(-150e-6, 150e-6)  # at the amplifier's limit again and again
     names = ["Fp1", "Fp2", "C3", "Cz", "C4", "O1"]
     measures = seen("eeg", made_media.fif(tmp_path / "a_raw.fif", data, names))
-    assert measures["flat_channels"] == "Fp2, C3, Cz"
+    assert measures["flat_channels"] == "Fp2, Cz"
     assert measures["saturated_channels"] == "C4"
-    assert (measures["flat"], measures["saturated"]) == (3, 1)
+    assert measures["weak_channels"] == "C3"
+    assert (measures["flat"], measures["saturated"], measures["weak"]) == (2, 1, 1)
     assert measures["amplitude"] == pytest.approx(20, rel=0.1)
 
 
@@ -281,6 +282,7 @@ def test_the_signature_depends_on_the_parts_alone() -> None:
     assert MeasureRequest("audio", "a", (Part(),)).signature == ""
     signatures = {MeasureRequest("eeg", "a", parts).signature for parts in ((Part(1),), (Part(2),), (Part(1), Part(2)))}
     assert len(signatures - {""}) == 3
+    assert len({MeasureRequest("eeg", "a", (Part(1),), hum).signature for hum in (0.0, 50.0, 60.0)}) == 3
     assert MeasureRequest("eeg", "a", (Part(1),)).signature == MeasureRequest("eeg", "b", (Part(1),)).signature
 
 
@@ -315,7 +317,7 @@ def test_an_hour_of_sound_is_not_in_memory_at_once(tmp_path: Path) -> None:
 def test_a_long_recording_is_measured_segment_by_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = health_files.brain(4, 21)
     data[1] = 0
-    data[2, : 250 * 8] = 0  # of three segments, little more than one is flat: less than half
+    data[2, : 250 * 2] = 0  # too short to be flat in any segment
     data[3] += made_media.sine(50, 21, 250, 50e-6)
     file = made_media.fif(tmp_path / "a_raw.fif", data, ["Fp1", "Fp2", "C3", "Cz"])
     whole = seen("eeg", file)

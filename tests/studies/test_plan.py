@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -272,3 +273,20 @@ def test_settings_that_conflict_with_a_protocol_are_refused(
 ) -> None:
     with fails(ConfigError, where=where, expected=facts):
         with_settings(preset("quick"), settings)
+
+
+@pytest.mark.parametrize(("bad", "conflict"), [("keep", False), ("interpolate", True)])
+def test_a_study_from_before_the_rules_of_bad_channels_goes_on(tmp_path: Path, bad: str, conflict: bool) -> None:
+    root = table(tmp_path)
+    config = with_settings(AUDIO, [f"eeg.bad_channels={bad}"])
+    made = prepare(root, "pilot", config, Selection(), tmp_path / "c")
+    document = made.study.study()
+    del document["config"]["eeg"]["bad_rules"]
+    made.study.study_file.write_text(json.dumps(document))
+    if not conflict:
+        assert prepare(root, "pilot", config, Selection(), tmp_path / "c").runs == made.runs
+        return
+    with fails(StudyConflictError, found="eeg.bad_rules: 'prep' → 'all'"):
+        prepare(root, "pilot", config, Selection(), tmp_path / "c")
+    earlier = with_settings(config, ["eeg.bad_rules=prep"])
+    assert prepare(root, "pilot", earlier, Selection(), tmp_path / "c").runs == made.runs

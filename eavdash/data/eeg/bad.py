@@ -1,14 +1,14 @@
-"""Bad channels of a trial: detection, and interpolation from their neighbours.
+"""Bad channels of a trial: which they are and why, and interpolation from their neighbours.
 
-In: a trial's :class:`~eavdash.data.eeg.signal.EegSignal` as recorded. Out: the bad channels with a reason each, and the
-signal with them (and requested electrodes that the file lacks) interpolated. Delegated to MNE: filtering and spherical
-splines on its 10-05 montage.
+In: a trial's :class:`~eavdash.data.eeg.signal.EegSignal` as recorded. Out: its bad channels with a :class:`Fault` each,
+which the health check reports and preprocessing replaces; and the signal with them (and requested electrodes that the
+file lacks) interpolated. Delegated to MNE: filtering and spherical splines on its 10-05 montage.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,10 +16,19 @@ from eavdash.data.eeg import electrodes
 from eavdash.data.eeg.filters import band, notch
 from eavdash.data.eeg.signal import EegSignal
 
+#: The kinds of faults.
+KINDS = ("flat", "saturated", "noisy", "weak", "uncorrelated")
 #: Seconds without any change that make a channel flat, or half of a shorter trial.
 FLAT = 5.0
+#: A channel is also flat if pauses of so many seconds add up to this share of the trial: a loose contact.
+PAUSE, PAUSED = 0.2, 0.5
+#: A channel is saturated if it is at its maximum or minimum for so many seconds (and samples) in a row, again and again
+#: until they add up to this share of the trial: an amplifier stays at its limit, an EEG wave does not.
+PLATEAU, PLATEAU_SAMPLES, SATURATED = 0.04, 5, 0.01
 #: Robust z of the logarithm of a channel's amplitude, and the factor by which it must differ from the others' median.
 DEVIATION, FACTOR = 5.0, 3.0
+#: Share of the others' median amplitude below which a channel is weak, however many there are: it is not connected.
+UNCONNECTED = 0.02
 #: A second is uncorrelated if no neighbour reaches this correlation; a channel is bad above this share of such seconds.
 CORRELATION, BROKEN = 0.4, 0.4
 #: Minimum number of channels for comparisons between them.
@@ -31,44 +40,55 @@ GOOD = 0.5
 _COMPARED_BAND = (1.0, 50.0)  # Hz: the band in which channels are compared
 
 
-def bad_channels(signal: EegSignal, mains: float = 0.0) -> dict[str, str]:
-    """Find the bad channels of a trial, each with a reason, in the signal's order; ``mains`` Hz is removed first.
+@dataclass(frozen=True)
+class Fault:
+    """The reason why a channel is bad: one of :data:`KINDS`, and a text with its extent."""
 
-    The rules are those of PREP (Bigdely-Shamlo et al. 2015, https://doi.org/10.3389/fninf.2015.00016), adapted from
-    whole recordings to single trials:
+    kind: str
+    text: str
+
+
+def bad_channels(signal: EegSignal, mains: float = 0.0, rules: str = "all") -> dict[str, Fault]:
+    """Find the bad channels of a trial, in the signal's order; ``mains`` Hz is removed first.
+
+    Most rules are those of PREP (Bigdely-Shamlo et al. 2015, https://doi.org/10.3389/fninf.2015.00016), adapted from
+    whole recordings to single trials. A channel has the first fault that applies:
 
     * flat: the samples do not change for 5 s, or for half of a trial shorter than 10 s (the limit of EEGLAB's
-      ``clean_rawdata``).
-    * noisier or weaker than the others: the amplitude (interquartile range, high-passed at 1 Hz) has a robust z-score
-      beyond 5, as in PREP. Its logarithm is compared, since amplitudes are skewed and would otherwise never be too
-      small; and it must be three times or a third of the median, since nearly equal channels have a tiny spread.
+      ``clean_rawdata``); or* they pause for 0.2 s or longer during half of the trial.
+    * saturated*: for 1 % of the trial the samples stay at their maximum or minimum, 0.04 s or longer each time.
+    * noisy or weak, compared with the others: the amplitude (interquartile range, high-passed at 1 Hz) has a robust
+      z-score beyond 5, as in PREP. Its logarithm is compared, since amplitudes are skewed and would otherwise never be
+      too small; and it must be three times or a third of the median, since nearly equal channels have a tiny spread.
+      Weak is also* an amplitude below 2 % of the median.
     * uncorrelated: in more than 40 % of the seconds no neighbour reaches an absolute correlation of 0.4 (1 to 50 Hz).
       PREP uses the same 0.4, among all channels and for 1 % of the seconds, of which a trial has too few; the 40 % are
       those of ``clean_rawdata``. Neighbours are the six nearest electrodes, or all channels if one is not in the
       montage.
 
-    The last two need eight channels that are not flat. A bad reference, which affects all channels, is not detected.
+    The parts with an asterisk are this program's own, and left out with ``rules`` "prep" (the value of eeg.bad_rules in
+    studies of earlier versions). Comparisons with other channels need eight that are neither flat nor saturated, except
+    for the 2 %.
+
+    Two faults are not looked for. A bad reference affects all channels alike. Noise above 50 Hz (PREP's fourth rule) is
+    muscle where people speak, and the default pass band removes it.
     """
-    reasons: dict[str, str] = {}
-    still = longest_constant_run(signal.data) / signal.rate
-    for name, seconds in zip(signal.channels, still, strict=True):
-        if seconds >= min(FLAT, signal.data.shape[1] / signal.rate / 2):
-            reasons[name] = f"flat for {seconds:.1f} s"
-    moving = [name for name in signal.channels if name not in reasons]
-    if len(moving) >= ENOUGH:
+    everything = rules == "all"
+    faults = _still(signal, everything)
+    moving = [name for name in signal.channels if name not in faults]
+    if len(moving) >= (2 if everything else ENOUGH):
         seen = signal.pick(moving)
         data = notch(seen.data.astype(np.float64), seen.rate, mains) if mains else seen.data
         data = band(data, seen.rate, _COMPARED_BAND[0], min(_COMPARED_BAND[1], 0.45 * seen.rate))
-        reasons |= _deviating(data, moving)
-        reasons |= _uncorrelated(data, seen.rate, moving, reasons)
-    return {name: reasons[name] for name in signal.channels if name in reasons}
+        faults |= _deviating(data, moving, everything)
+        faults |= _uncorrelated(data, seen.rate, moving, faults)
+    return {name: faults[name] for name in signal.channels if name in faults}
 
 
-def longest_constant_run(data: np.ndarray) -> np.ndarray:
-    """The longest run of equal samples, (channel,) in samples, of (channel, time)."""
-    changes = np.diff(data, axis=1) != 0
-    edges = np.ones((len(data), 1), dtype=bool)
-    return np.array([np.diff(np.flatnonzero(row)).max() for row in np.hstack([edges, changes, edges])])
+def constant_runs(row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first samples, and the lengths in samples, of the runs of equal samples that make up ``row`` (time,)."""
+    edges = np.flatnonzero(np.concatenate([[True], np.diff(row) != 0, [True]]))
+    return row[edges[:-1]], np.diff(edges)
 
 
 def interpolate(signal: EegSignal, lacking: Sequence[str], bad: Sequence[str]) -> tuple[EegSignal, tuple[str, ...]]:
@@ -91,19 +111,45 @@ def interpolate(signal: EegSignal, lacking: Sequence[str], bad: Sequence[str]) -
     return replace(signal, data=data, channels=channels), wanted
 
 
-def _deviating(data: np.ndarray, channels: Sequence[str]) -> dict[str, str]:
+def _still(signal: EegSignal, everything: bool) -> dict[str, Fault]:
+    """The flat and, with ``everything``, the saturated channels."""
+    faults = {}
+    samples = signal.data.shape[1]
+    for name, row in zip(signal.channels, signal.data, strict=True):
+        values, lengths = constant_runs(row)
+        seconds = lengths / signal.rate
+        if seconds.max() >= min(FLAT, samples / signal.rate / 2):
+            faults[name] = Fault("flat", f"flat for {seconds.max():.1f} s")
+        elif everything:
+            paused = lengths[(seconds >= PAUSE) & (lengths > 1)].sum() / samples
+            at_limit = (values == row.max()) | (values == row.min())
+            plateau = at_limit & (lengths >= max(PLATEAU_SAMPLES, round(PLATEAU * signal.rate)))
+            saturated = lengths[plateau].sum() / samples
+            if paused >= PAUSED:
+                faults[name] = Fault("flat", f"flat for {paused:.0%} of the time")
+            elif saturated >= SATURATED:
+                faults[name] = Fault("saturated", f"saturated for {saturated:.0%} of the time")
+    return faults
+
+
+def _deviating(data: np.ndarray, channels: Sequence[str], everything: bool) -> dict[str, Fault]:
     quarters = np.percentile(data, [25, 75], axis=1)
-    spread = np.log(np.maximum(quarters[1] - quarters[0], 1e-15))
+    amplitude = np.maximum(quarters[1] - quarters[0], 1e-15)
+    spread = np.log(amplitude)
     low, middle, high = np.percentile(spread, [25, 50, 75])
     z = (spread - middle) / max(0.7413 * (high - low), 1e-9)
-    return {
-        name: f"{np.exp(abs(s - middle)):.1f} times {'noisier' if s > middle else 'weaker'} than the others"
-        for name, s, score in zip(channels, spread, z, strict=True)
-        if abs(score) > DEVIATION and abs(s - middle) > np.log(FACTOR)
-    }
+    deviates = (np.abs(z) > DEVIATION) & (np.abs(spread - middle) > np.log(FACTOR)) & (len(channels) >= ENOUGH)
+    if everything:
+        deviates |= amplitude < UNCONNECTED * np.median(amplitude)
+    faults = {}
+    for row in map(int, np.flatnonzero(deviates)):
+        kind, more = ("noisy", "noisier") if spread[row] > middle else ("weak", "weaker")
+        times = np.exp(abs(spread[row] - middle))
+        faults[channels[row]] = Fault(kind, f"{times:.1f} times {more} than the others")
+    return faults
 
 
-def _uncorrelated(data: np.ndarray, rate: float, channels: Sequence[str], found: dict[str, str]) -> dict[str, str]:
+def _uncorrelated(data: np.ndarray, rate: float, channels: Sequence[str], found: dict[str, Fault]) -> dict[str, Fault]:
     rows = [row for row, name in enumerate(channels) if name not in found]
     names = [channels[row] for row in rows]
     if len(rows) < ENOUGH:
@@ -117,7 +163,7 @@ def _uncorrelated(data: np.ndarray, rate: float, channels: Sequence[str], found:
         best.append(np.where(near, np.abs(part @ part.T), 0.0).max(axis=1))
     broken = (np.array(best) < CORRELATION).mean(axis=0)
     return {
-        name: f"uncorrelated with its neighbours {share:.0%} of the time"
+        name: Fault("uncorrelated", f"uncorrelated with its neighbours {share:.0%} of the time")
         for name, share in zip(names, broken, strict=True)
         if share > BROKEN
     }

@@ -29,7 +29,7 @@ import numpy as np
 
 from eavdash.config.schema import EegConfig
 from eavdash.data.eeg import electrodes
-from eavdash.data.eeg.bad import bad_channels, interpolate
+from eavdash.data.eeg.bad import Fault, bad_channels, interpolate
 from eavdash.data.eeg.filters import band, edges, notch, resample
 from eavdash.data.eeg.published import causal_chain
 from eavdash.data.eeg.signal import EegSignal
@@ -63,9 +63,9 @@ def prepare(signal: EegSignal, config: EegConfig, channels: Sequence[str] = ()) 
         return Prepared(causal_chain(_pick_channels(signal, channels), config))
     low, high = edges(config.low, config.high, signal.rate, config.rate)
     interpolated: tuple[str, ...] = ()
-    bad: dict[str, str] = {}
+    bad: dict[str, Fault] = {}
     if config.bad_channels == "interpolate":
-        bad = bad_channels(signal, config.notch)
+        bad = bad_channels(signal, config.notch, config.bad_rules)
         lacking = [name for name in channels if name not in signal.channels]
         signal, interpolated = interpolate(signal, lacking, list(bad))
     signal = _pick_channels(rereference(signal, config.reference), channels)
@@ -73,7 +73,7 @@ def prepare(signal: EegSignal, config: EegConfig, channels: Sequence[str] = ()) 
     if config.notch:
         data = notch(data, signal.rate, config.notch)
     data = resample(band(data, signal.rate, low, high), signal.rate, config.rate)
-    left = {name: reason for name, reason in bad.items() if name in channels and name not in interpolated}
+    left = {name: fault.text for name, fault in bad.items() if name in channels and name not in interpolated}
     repaired = tuple(name for name in channels if name in interpolated)
     return Prepared(EegSignal(data.astype(np.float32), config.rate, signal.channels), repaired, left)
 

@@ -18,7 +18,6 @@ from eavdash.config.schema import EegConfig
 from eavdash.data.eeg import arrays as eeg_arrays
 from eavdash.data.eeg import electrodes
 from eavdash.data.eeg import published as eeg_published
-from eavdash.data.eeg.bad import bad_channels
 from eavdash.data.eeg.file import choose_channels, file_info, read_file
 from eavdash.data.eeg.prepare import Prepared, check_published, prepare, prepare_eeg, reference_channels
 from eavdash.data.eeg.signal import EegInfo, EegSignal
@@ -29,7 +28,6 @@ __all__ = [
     "EegInfo",
     "EegSignal",
     "Prepared",
-    "bad_channels",
     "common_channels",
     "eeg_info",
     "prepare_eeg",

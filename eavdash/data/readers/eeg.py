@@ -43,8 +43,12 @@ class EegReader(Reader):
     def settings(self) -> dict[str, Any]:
         own = self.config
         names = ("chain", "rate", "low", "high", "notch", "bad_channels", "reject", "clip")
+        # The rules of earlier versions have no name here, and without interpolation they have no effect: such window
+        # sets keep their keys.
+        rules = {} if own.bad_channels == "keep" or own.bad_rules == "prep" else {"bad_rules": own.bad_rules}
         return {
             **{name: getattr(own, name) for name in names},
+            **rules,
             "reference": "+".join(reference_channels(own.reference)) or own.reference,
             "channels": [electrodes.canonical(name) for name in own.channels],
         }

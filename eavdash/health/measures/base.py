@@ -32,18 +32,22 @@ class Part:
 
 @dataclass(frozen=True)
 class MeasureRequest:
-    """A request to measure the ``parts`` (each once) of ``file``, as recordings of ``column``."""
+    """A request to measure the ``parts`` (each once) of ``file``, as recordings of ``column``.
+
+    ``mains``: Hz that the study's notch removes from EEG before it looks for bad channels; 0: none.
+    """
 
     column: str
     file: str
     parts: tuple[Part, ...]
+    mains: float = 0.0
 
     @property
     def signature(self) -> str:
-        """The key of the parts: "" for a whole file, a hash for any others."""
-        if self.parts == (Part(),):
+        """The key of parts and mains: "" for a whole file as recorded, a hash for any others."""
+        if self.parts == (Part(),) and not self.mains:
             return ""
-        return hashlib.blake2b(repr(self.parts).encode(), digest_size=8).hexdigest()
+        return hashlib.blake2b(repr((self.parts, self.mains)).encode(), digest_size=8).hexdigest()
 
 
 Facts = dict[str, Any]

@@ -1,8 +1,9 @@
-"""Measures of an EEG recording: flat and saturated channels, line noise, amplitude.
+"""Measures of an EEG recording: bad channels, line noise, amplitude.
 
 In: any file that is read as EEG (:mod:`eavdash.data.eeg.reading`), and trials or segments of it. Out: numbers. A file
 of many trials is opened once; a long recording is read in segments of some minutes. Non-finite samples are rejected by
-the reader itself, with the same message as in training.
+the reader itself, with the same message as in training. Delegated to :mod:`eavdash.data.eeg.bad`: which channels are
+bad and why, as in preprocessing.
 """
 
 from __future__ import annotations
@@ -11,17 +12,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from eavdash.health.measures.base import Facts, Part, content_hash, runs_of_true
+from eavdash.data.eeg.bad import KINDS, Fault, bad_channels
+from eavdash.health.measures.base import Facts, Part, content_hash
 
-#: A channel is flat if it is constant for this share of a trial (in pieces of FLAT_PIECE seconds) ...
-FLAT = 0.5
-FLAT_PIECE = 0.2
-#: ... or if its amplitude is below this share of the median channel's: an electrode that is not connected.
-FLAT_AMPLITUDE = 0.02
-#: A channel is saturated if this share of a trial is at its maximum or minimum for PLATEAU seconds or longer: an
-#: amplifier stays at its limit, an EEG wave does not.
-SATURATED = 0.01
-PLATEAU = 0.04
 #: Line noise: power within AT Hz of the mains frequency, relative to power BESIDE[0] to BESIDE[1] Hz away from it.
 MAINS = (50.0, 60.0)
 AT = 0.75
@@ -31,16 +24,20 @@ _SEGMENT = 300.0  # seconds read at once
 _MICROVOLT = 1e6
 
 
-def measure(file: str, parts: Sequence[Part]) -> tuple[Facts, Callable[[Part], Facts]]:
-    """Return facts of the whole file, and a function that measures a part of it."""
+def measure(file: str, parts: Sequence[Part], mains: float = 0.0) -> tuple[Facts, Callable[[Part], Facts]]:
+    """Return facts of the whole file, and a function that measures a part of it.
+
+    Bad channels are those without the ``mains`` (Hz; 0: as recorded), which the study's notch removes. A part longer
+    than some minutes is measured in segments, and a channel counts as bad if it is bad in one of them.
+    """
     from eavdash.data.eeg.reading import eeg_info
 
     info = eeg_info(parts[0].entry(file) if parts else file)
     facts: Facts = {"length": info.duration, "names": list(info.channels)}
-    return facts, lambda part: _part(file, part)
+    return facts, lambda part: _part(file, part, mains)
 
 
-def _part(file: str, part: Part) -> Facts:
+def _part(file: str, part: Part, mains: float) -> Facts:
     from eavdash.data.eeg.reading import eeg_info, read_eeg
 
     entry = part.entry(file)
@@ -48,12 +45,14 @@ def _part(file: str, part: Part) -> Facts:
     start, stop = part.start or 0.0, min(part.stop or length, length)
     found: list[tuple[int, dict[str, np.ndarray]]] = []
     names: tuple[str, ...] = ()
+    faults: dict[str, Fault] = {}
     rate, hashed = 0.0, ""
     while start < stop:
         upto = stop if stop - start < 1.5 * _SEGMENT else start + _SEGMENT
         signal = read_eeg(entry, start, upto)
         names, rate = signal.channels, signal.rate
         found.append((signal.data.shape[1], of_signal(signal.data, rate)))
+        faults = {**bad_channels(signal, mains), **faults}
         if part.number is not None:
             hashed = content_hash(signal.data)
         start = upto
@@ -62,26 +61,21 @@ def _part(file: str, part: Part) -> Facts:
     lengths = np.array([n for n, _ in found], dtype=float)
     mean = {
         key: np.average(np.stack([m[key] for _, m in found]), axis=0, weights=lengths)
-        for key in ("constant", "stuck", "amplitude", "noise50", "noise60")
+        for key in ("amplitude", "noise50", "noise60")
     }
-    varying = mean["amplitude"][mean["constant"] < FLAT]
-    usual = float(np.median(varying)) if len(varying) else 0.0
-    flat = (mean["constant"] >= FLAT) | (mean["amplitude"] < FLAT_AMPLITUDE * usual)
-    saturated = ~flat & (mean["stuck"] >= SATURATED)
-    facts = {
-        **{
-            "duration": float(lengths.sum() / rate),
-            "rate": rate,
-            "channels": len(names),
-            "samples": int(lengths.sum()),
-        },
-        **{"amplitude": usual, "flat": int(flat.sum()), "saturated": int(saturated.sum())},
-        "flat_channels": ", ".join(n for n, yes in zip(names, flat, strict=True) if yes),
-        "saturated_channels": ", ".join(n for n, yes in zip(names, saturated, strict=True) if yes),
-        **_line_noise({f: mean[f"noise{f:.0f}"][~flat] for f in MAINS}),
+    bad = {kind: [name for name in names if name in faults and faults[name].kind == kind] for kind in KINDS}
+    connected = np.array([name not in (*bad["flat"], *bad["weak"]) for name in names])
+    return {
+        "duration": float(lengths.sum() / rate),
+        "rate": rate,
+        "channels": len(names),
+        "samples": int(lengths.sum()),
+        "amplitude": float(np.median(mean["amplitude"][connected])) if connected.any() else 0.0,
+        **{kind: len(of) for kind, of in bad.items()},
+        **{f"{kind}_channels": ", ".join(of) for kind, of in bad.items()},
+        **_line_noise({f: mean[f"noise{f:.0f}"][connected] for f in MAINS}),
         **({"content": hashed} if hashed else {}),
     }
-    return facts
 
 
 def _line_noise(noise: dict[float, np.ndarray]) -> Facts:
@@ -96,23 +90,13 @@ def _line_noise(noise: dict[float, np.ndarray]) -> Facts:
 def of_signal(data: np.ndarray, rate: float) -> dict[str, np.ndarray]:
     """Measure each channel of (channel, time) volt.
 
-    ``constant``: share without any change; ``stuck``: share at its extremes; ``amplitude``: standard deviation in µV;
-    ``noise50`` and ``noise60``: power at that frequency relative to neighbouring frequencies, NaN if the rate is too
-    low for it or the signal too short.
+    ``amplitude``: standard deviation in µV; ``noise50`` and ``noise60``: power at that frequency relative to
+    neighbouring frequencies, NaN if the rate is too low for it or the signal too short.
     """
     data = np.asarray(data, dtype=np.float64)
-    piece = max(2, round(FLAT_PIECE * rate))
-    whole = data.shape[1] // piece
-    if whole:
-        cut = data[:, : whole * piece].reshape(len(data), whole, piece)
-        constant = (np.ptp(cut, axis=2) == 0).mean(axis=1)
-    else:
-        constant = (np.ptp(data, axis=1) == 0).astype(float)
-    extreme = (data == data.max(axis=1, keepdims=True)) | (data == data.min(axis=1, keepdims=True))
-    stuck = runs_of_true(extreme, max(5, round(PLATEAU * rate))).mean(axis=1)
     frequencies, power = _spectrum(data, rate)
     noise = {f"noise{f:.0f}": _relative_power(frequencies, power, f) for f in MAINS}
-    return {"constant": constant, "stuck": stuck, "amplitude": data.std(axis=1) * _MICROVOLT, **noise}
+    return {"amplitude": data.std(axis=1) * _MICROVOLT, **noise}
 
 
 def _spectrum(data: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:

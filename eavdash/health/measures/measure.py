@@ -12,6 +12,7 @@ import math
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def measure_file(request: MeasureRequest) -> dict[str, Any]:
         size = stamp(request.file)[0]
         answer["bytes"] = size
         answer["sample"] = _sample(request.file, size)
-        measure = _measure(request.column)
+        measure = _measure(request)
         facts, part_of = measure(request.file, request.parts)
         answer.update(facts)
     except Exception as error:  # decoders may raise anything on damaged bytes, and one file must not end the scan
@@ -56,8 +57,9 @@ def failure(file: str, error: Exception) -> dict[str, str]:
     return {"problem": text, "kind": re.sub(r"[\d.]+", "#", match[1]) if match else type(error).__name__}
 
 
-def _measure(column: str) -> Measure:
-    """The measures of a column; imported when first needed, as decoders are slow to import."""
+def _measure(request: MeasureRequest) -> Measure:
+    """The measures of a request's column; imported when first needed, as decoders are slow to import."""
+    column = request.column
     if column == "audio":
         from eavdash.health.measures import audio
 
@@ -72,7 +74,7 @@ def _measure(column: str) -> Measure:
         return video.measure_faces
     from eavdash.health.measures import eeg
 
-    return eeg.measure
+    return partial(eeg.measure, mains=request.mains)
 
 
 def _guarded(file: str, part: Part, part_of: Callable[[Part], Facts]) -> Facts:

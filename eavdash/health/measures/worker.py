@@ -1,8 +1,8 @@
 """The measuring process: ``python -m eavdash.health.measures.worker``.
 
-In: one JSON line per request on standard input: column, file, parts, and the time limit in seconds. Out: one JSON line
-each. A decoder's crash ends only this process, and an endless decoder is ended by an alarm, even if the scan has ended.
-The process ends when its input closes.
+In: one JSON line per request on standard input: column, file, parts, mains, and the time limit in seconds. Out: one
+JSON line each. A decoder's crash ends only this process, and an endless decoder is ended by an alarm, even if the scan
+has ended. The process ends when its input closes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from eavdash.health.measures.measure import measure_file
 def encode_request(request: MeasureRequest, limit: float) -> str:
     """Encode a request as a line."""
     parts = [[p.number, p.start, p.stop] for p in request.parts]
-    return json.dumps({"column": request.column, "file": request.file, "parts": parts, "limit": limit})
+    wanted = {"column": request.column, "file": request.file, "parts": parts, "mains": request.mains}
+    return json.dumps({**wanted, "limit": limit})
 
 
 def serve(lines: TextIO, answers: TextIO) -> None:
@@ -28,9 +29,8 @@ def serve(lines: TextIO, answers: TextIO) -> None:
     for line in lines:
         request: dict[str, Any] = json.loads(line)
         signal.setitimer(signal.ITIMER_REAL, request["limit"])
-        answer = measure_file(
-            MeasureRequest(request["column"], request["file"], tuple(Part(*part) for part in request["parts"]))
-        )
+        parts = tuple(Part(*part) for part in request["parts"])
+        answer = measure_file(MeasureRequest(request["column"], request["file"], parts, request["mains"]))
         signal.setitimer(signal.ITIMER_REAL, 0)
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
