@@ -15,8 +15,8 @@ from scenarios import ExecutorCase
 from slurm_cluster import Cluster, missing
 
 from eavdash.config.schema import Execution
+from eavdash.data.processes import with_package
 from eavdash.jobs.executors import NOTE
-from eavdash.jobs.executors.local import with_package
 from eavdash.jobs.executors.slurm import SlurmExecutor
 from eavdash.jobs.queue import cancel, ensure_scheduler, submit
 from eavdash.store import RunDir

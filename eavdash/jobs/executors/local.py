@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-import eavdash
 from eavdash.config.schema import Execution
+from eavdash.data.processes import with_package
 from eavdash.errors import IntegrityError, QueueError, sentence
 from eavdash.jobs.executors import JOB_VARIABLE, Exit, Leases
 from eavdash.store import RunDir, locks
@@ -194,13 +194,6 @@ def worker_environment(threads: int) -> dict[str, str]:
     environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)), "PYTHONUNBUFFERED": "1"}
     own = (JOB_VARIABLE, LOCK_VARIABLE, RUN_VARIABLE)
     return with_package({name: value for name, value in environment.items() if name not in own})
-
-
-def with_package(environment: dict[str, str]) -> dict[str, str]:
-    """Return ``environment`` changed so that ``import eavdash`` finds this copy from any working directory."""
-    home = str(Path(eavdash.__file__).resolve().parents[1])
-    rest = [part for part in environment.get("PYTHONPATH", "").split(os.pathsep) if part and part != home]
-    return {**environment, "PYTHONPATH": os.pathsep.join([home, *rest])}
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:

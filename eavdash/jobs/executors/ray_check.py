@@ -25,9 +25,9 @@ from typing import Any
 
 import eavdash
 from eavdash.config.schema import Execution
+from eavdash.data.processes import with_package
 from eavdash.errors import QueueError, sentence
 from eavdash.jobs.executors import NOTE
-from eavdash.jobs.executors.local import with_package
 from eavdash.jobs.executors.ray_head import Head, gpu_share, missing
 from eavdash.store import locks
 
