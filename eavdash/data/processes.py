@@ -30,8 +30,16 @@ import eavdash
 from eavdash.data.worker_program import Answer, rebuild, receive, send
 
 Key = TypeVar("Key")
-_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+#: Thread counts of libraries that would otherwise use every core.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
 _GRACE = 5.0  # seconds after which a process that ignores its alarm is killed
+_TICK = 0.5  # seconds between looks at the time limits
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class ProcessPool:
 
     def __init__(self, command: Sequence[str], jobs: int, environment: dict[str, str] | None = None) -> None:
         self.command, self.jobs = tuple(command), jobs
-        self._environment = with_package({**os.environ, **_THREADS, **(environment or {})})
+        self._environment = with_package({**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1"), **(environment or {})})
         self._program: _Program | None = None
         self._idle: list[_Process] = []
 
@@ -88,9 +96,7 @@ class ProcessPool:
                         busy[process] = key, time.monotonic() + limit + _GRACE if limit else inf
                     except OSError:
                         done.append((key, Ended(self._end(process) if process else None)))
-                now = time.monotonic()
-                left = 0.0 if done else min((end for _, end in busy.values()), default=now) - now
-                ready = wait([process.connection for process in busy], None if left == inf else max(0.0, left))
+                ready = wait([process.connection for process in busy], 0 if done else _TICK)
                 for process, (key, end) in list(busy.items()):
                     if process.connection in ready:
                         done.append((key, self._receive(process)))
@@ -132,7 +138,7 @@ class ProcessPool:
     def _end(self, process: _Process) -> int | None:
         """Kill a process if it is alive; return its exit code, or that of the program if it has ended."""
         process.close()
-        code = process.program.end(process.pid)
+        code = process.program.ask(b"%d" % process.pid)
         if code is None:
             code = process.program.close()
             if self._program is process.program:
@@ -177,12 +183,8 @@ class _Program:
     def fork(self) -> _Process:
         ours, theirs = socket.socketpair()
         with theirs:
-            pid = self._ask(b"fork", theirs.fileno())
+            pid = self.ask(b"fork", theirs.fileno())
         return _Process(self, pid or 0, ours, ours.makefile("rb"))
-
-    def end(self, pid: int) -> int | None:
-        """Kill a process; return its exit code, which is that of an earlier end if there was one."""
-        return self._ask(b"%d" % pid)
 
     def close(self) -> int:
         """Kill the program and its processes; return its exit code, its own if it had ended before."""
@@ -193,8 +195,11 @@ class _Program:
             self._control.close()
         return self._process.returncode
 
-    def _ask(self, message: bytes, *descriptors: int) -> int | None:
-        """Send a message and return the number in its answer; None if the program has ended."""
+    def ask(self, message: bytes, *descriptors: int) -> int | None:
+        """Have a process forked with a descriptor, or one killed by its id; return its id, or its exit code.
+
+        None if the program has ended. The exit code is that of an earlier end if there was one.
+        """
         with contextlib.suppress(OSError):
             socket.send_fds(self._control, [message], descriptors)
             if answer := self._control.recv(32):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Answer = tuple[dict[str, Any], "list[np.ndarray]"]
 
 
-def serve(answer: Callable[[dict[str, Any]], Answer], load: Callable[[], object] | None = None) -> NoReturn:
+def serve(answer: Callable[[dict[str, Any]], Answer], load: Callable[[], object] | None = None) -> None:
     """Fork and end processes, as told over the socket whose descriptor is the last argument, until it is closed.
 
     ``load()`` is called once, before the first fork; each process calls ``answer(content)`` for one request after
@@ -52,7 +52,6 @@ def serve(answer: Callable[[dict[str, Any]], Answer], load: Callable[[], object]
             control.sendall(b"%d" % number)
     finally:
         os.killpg(0, signal.SIGKILL)
-    raise AssertionError  # not reached: the signal ends this process too
 
 
 def _answer_all(descriptor: int, answer: Callable[[dict[str, Any]], Answer]) -> NoReturn:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from eavdash.config.schema import Execution
-from eavdash.data.processes import with_package
+from eavdash.data.processes import THREAD_VARIABLES, with_package
 from eavdash.errors import IntegrityError, QueueError, sentence
 from eavdash.jobs.executors import JOB_VARIABLE, Exit, Leases
 from eavdash.store import RunDir, locks
@@ -30,14 +30,6 @@ LOCK_VARIABLE = "EAVDASH_LOCK_FD"
 #: Environment variable with the run's folder. It identifies every process that a worker starts; ids of processes and
 #: groups are reused.
 RUN_VARIABLE = "EAVDASH_RUN"
-#: Thread counts of libraries that would otherwise use every core.
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 
 
 @dataclass(frozen=True)
