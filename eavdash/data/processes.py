@@ -44,19 +44,16 @@ _TICK = 0.5  # seconds between looks at the time limits
 
 @dataclass(frozen=True)
 class Ended:
-    """A process that ended instead of answering: its exit code (negative: a signal; None: unknown), and whether it
-    exceeded its time limit.
-    """
+    """The end of a process that did not answer: exit code (negative: a signal; None: unknown); whether it was late."""
 
     code: int | None
     overdue: bool = False
 
 
 class ProcessPool:
-    """A context manager of up to ``jobs`` processes of a program, which are started when first needed.
+    """A context manager of up to ``jobs`` processes, started when first needed.
 
-    ``command`` starts the program, which calls :func:`eavdash.data.worker_program.serve`; ``environment`` is added to
-    this process's.
+    ``command`` starts the program, which calls :func:`eavdash.data.worker_program.serve`.
     """
 
     def __init__(self, command: Sequence[str], jobs: int, environment: dict[str, str] | None = None) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import secrets
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import eavdash
+from eavdash.config.schema import Execution
 from eavdash.errors import sentence
 from eavdash.jobs.queue_database import queue_folder
 from eavdash.store import locks
@@ -125,6 +127,14 @@ class Probe:
         """Return the sentence about a node that does not have the checkpoints folder."""
         expected = f"the checkpoints folder {self.root}, shared and writable"
         return sentence(where, expected, found, "keep it on storage that all nodes share (--checkpoints)")
+
+
+def numbered_gpu(settings: Execution, remedy: str) -> list[str]:
+    """Return a problem if the settings name a GPU by its number on a machine."""
+    if not re.fullmatch(r"cuda:[1-9]\d*", settings.device):
+        return []
+    expected = "cuda (a job sees the GPUs that the cluster gives it, from 0)"
+    return [sentence("--device", expected, settings.device, f"write --device cuda, and {remedy}")]
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ answers too; a node that does not answer in time is only noted.
 from __future__ import annotations
 
 import contextlib
-import re
 import shlex
 import time
 from pathlib import Path
@@ -18,7 +17,7 @@ from eavdash.config.schema import Execution
 from eavdash.data.processes import with_package
 from eavdash.errors import QueueError, sentence
 from eavdash.jobs.executors import NOTE
-from eavdash.jobs.executors.probe import prepared, printed
+from eavdash.jobs.executors.probe import numbered_gpu, prepared, printed
 from eavdash.jobs.executors.ray_head import Head, gpu_share, missing
 
 #: The oldest Ray whose jobs can request memory.
@@ -31,15 +30,8 @@ def check(head: Head, root: Path, settings: Execution) -> list[str]:
     """Return a sentence for each requirement that is not met."""
     if problem := missing():
         return [problem]
-    if re.fullmatch(r"cuda:[1-9]\d*", settings.device):
-        return [
-            sentence(
-                "--device",
-                "cuda (a job sees the GPU that Ray gives it, from 0)",
-                settings.device,
-                "write --device cuda, and --runs-per-gpu to share it",
-            )
-        ]
+    if problems := numbered_gpu(settings, "share it with --runs-per-gpu"):
+        return problems
     try:
         version = head.version()
         if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:

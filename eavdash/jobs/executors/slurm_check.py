@@ -18,7 +18,7 @@ from eavdash.config.schema import Execution
 from eavdash.errors import ConfigError, sentence
 from eavdash.jobs.executors import NOTE
 from eavdash.jobs.executors.local import worker_environment
-from eavdash.jobs.executors.probe import prepared, printed
+from eavdash.jobs.executors.probe import numbered_gpu, prepared, printed
 from eavdash.jobs.executors.slurm_commands import (
     ENDED_STATES,
     NoAnswerError,
@@ -49,18 +49,10 @@ def check(root: Path, settings: Execution) -> list[str]:
                      "load the site's SLURM module, or use --executor local")
         ]  # fmt: skip
     try:
-        return _device(settings) + _partition(asked) or _test_submission(asked) or _probe(root, settings, asked)
+        device = numbered_gpu(settings, "choose a kind of GPU with --slurm gres=gpu:KIND:1")
+        return device + _partition(asked) or _test_submission(asked) or _probe(root, settings, asked)
     except NoAnswerError as error:
         return [sentence("SLURM", "a controller that answers", str(error), "try again when scontrol ping says UP")]
-
-
-def _device(settings: Execution) -> list[str]:
-    if re.fullmatch(r"cuda:[1-9]\d*", settings.device):
-        return [
-            sentence("--device", "cuda (a job sees the GPUs that SLURM gives it, from 0)", settings.device,
-                     "write --device cuda, and choose a kind of GPU with --slurm gres=gpu:KIND:1")
-        ]  # fmt: skip
-    return []
 
 
 def _partition(asked: list[str]) -> list[str]:
