@@ -44,9 +44,9 @@ _TICK = 0.5  # seconds between looks at the time limits
 
 @dataclass(frozen=True)
 class Ended:
-    """The end of a process that did not answer: exit code (negative: a signal; None: unknown); whether it was late."""
+    """The end of a process that did not answer: exit code (negative: a signal), and whether it was late."""
 
-    code: int | None
+    code: int
     overdue: bool = False
 
 
@@ -91,15 +91,14 @@ class ProcessPool:
                         process = self._idle.pop()
                         send(process.connection, [request, limit])
                         busy[process] = key, time.monotonic() + limit + _GRACE if limit else inf
-                    except OSError:
-                        done.append((key, Ended(self._end(process) if process else None)))
+                    except OSError as error:
+                        done.append((key, Ended(self._end(process)) if process else error))
                 ready = wait([process.connection for process in busy], 0 if done else _TICK)
                 for process, (key, end) in list(busy.items()):
                     if process.connection in ready:
                         done.append((key, self._receive(process)))
                     elif time.monotonic() > end:
-                        self._end(process)
-                        done.append((key, Ended(None, overdue=True)))
+                        done.append((key, Ended(self._end(process), overdue=True)))
                     else:
                         continue
                     del busy[process]
@@ -132,7 +131,7 @@ class ProcessPool:
         self._idle.append(process)
         return rebuild(*failure) if failure else (content, arrays)
 
-    def _end(self, process: _Process) -> int | None:
+    def _end(self, process: _Process) -> int:
         """Kill a process if it is alive; return its exit code, or that of the program if it has ended."""
         process.close()
         code = process.program.ask(b"%d" % process.pid)

@@ -92,7 +92,7 @@ def _failed(file: str, end: Exception | Ended, limit: float) -> dict[str, Any]:
     kind, found = "crash", f"a failed measuring process ({str(end).strip().splitlines()[-1]})"
     if isinstance(end, Ended) and end.overdue:
         kind, found = "limit", f"a file that is still being read after {limit:.0f} s"
-    elif isinstance(end, Ended) and end.code is not None:
+    elif isinstance(end, Ended):
         reason = signal.strsignal(-end.code) if end.code < 0 else f"exit code {end.code}"
         found = f"a file that crashes its decoder ({reason})"
     problem = sentence(file, "a readable recording", found, "copy the file again, or leave it out")

@@ -93,7 +93,10 @@ def test_a_time_limit_holds_also_for_a_process_that_ignores_its_alarm(
 ) -> None:
     monkeypatch.setattr("eavdash.data.processes._GRACE", 0.5)
     with ProcessPool(command, 2) as pool:
-        assert ask(pool, "sleep", "deaf", limit=0.5, jobs=2) == [Ended(-signal.SIGALRM, True), Ended(None, True)]
+        assert ask(pool, "sleep", "deaf", limit=0.5, jobs=2) == [
+            Ended(-signal.SIGALRM, True),
+            Ended(-signal.SIGKILL, True),
+        ]
 
 
 def test_a_program_that_is_killed_costs_one_answer_per_process(command: tuple[str, ...]) -> None:

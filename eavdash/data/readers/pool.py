@@ -91,9 +91,9 @@ def release_files() -> None:
     eeg.release()
 
 
-def _process_died(row: TrialRow, code: int | None) -> EavdashError:
-    name = "for an unknown reason" if code is None else f"with exit code {code}"
-    if code is not None and -code in {*signal.Signals}:
+def _process_died(row: TrialRow, code: int) -> EavdashError:
+    name = f"with exit code {code}"
+    if -code in {*signal.Signals}:
         name = f"by {signal.Signals(-code).name}" + (", perhaps out of memory" if code == -signal.SIGKILL else "")
     return RecordingError.at(
         row.path,
