@@ -28,7 +28,7 @@ from typing import Any
 from eavdash.config.convert import with_epochs, with_settings
 from eavdash.config.presets import preset
 from eavdash.config.schema import Execution, Selection
-from eavdash.jobs.executors.local import with_package
+from eavdash.data.processes import with_package
 from eavdash.jobs.exit_state import MAX_KILLS
 from eavdash.jobs.queue import submit
 from eavdash.jobs.queue_database import queue_database

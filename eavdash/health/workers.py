@@ -1,29 +1,24 @@
-"""The worker processes of the scan: they measure several files at once, and a crash does not end the scan.
+"""The measuring processes of the scan: they measure several files at once, and a crash does not end the scan.
 
-In: requests. Out: pairs of request and answer, in order of completion. Each process
-(:mod:`eavdash.health.measures.worker`) gets one file after another; one that crashes or exceeds its time limit becomes
-a problem of that file and is replaced. The processes end when their input closes, at the latest with the scan.
+In: requests. Out: pairs of request and answer, in order of completion. A file that crashes its process
+(:mod:`eavdash.health.measures.worker`) or exceeds its time limit has that as its problem. Delegated to
+data/processes.py: the processes.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import queue
-import select
 import signal
-import subprocess
 import sys
-import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
+from eavdash.data.processes import Ended, ProcessPool
 from eavdash.errors import sentence
 from eavdash.health.measures.base import MeasureRequest
-from eavdash.health.measures.worker import encode_request
 
 #: Time limit of any file in seconds, and bytes per additional second: the speed of a slow network drive.
 LIMIT, BYTES_PER_SECOND = 120.0, 2**21
@@ -32,7 +27,6 @@ LARGE = 64 * 2**20
 _ARRAYS = (".mat", ".pkl", ".dat", ".set")
 _FILES_PER_PROCESS = 8  # fewer are measured faster than another process starts
 _MOST = 8
-_GRACE = 5.0  # seconds after which a process that ignores its alarm is killed
 COMMAND = (sys.executable, "-P", "-m", "eavdash.health.measures.worker")
 
 
@@ -46,24 +40,19 @@ def run(
 
     An answer's ``kind`` is "crash" or "limit" if the process ended without one.
     """
-    if not requests:
-        return
-    todo = _Pending(requests)
-    answers: queue.Queue[tuple[MeasureRequest, dict[str, Any]]] = queue.Queue()
     count = processes or max(1, min(len(os.sched_getaffinity(0)), _MOST, -(-len(requests) // _FILES_PER_PROCESS)))
-    workers = [_Process(tuple(command), limit) for _ in range(count)]
-    threads = [threading.Thread(target=_work, args=(w, todo, answers), daemon=True) for w in workers]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in requests:
-            yield answers.get()
-    finally:
-        todo.stop()
-        for worker in workers:
-            worker.kill()
-        for thread in threads:
-            thread.join(_GRACE)
+    todo = _Pending(requests)
+
+    def take() -> tuple[tuple[MeasureRequest, float], dict[str, Any], float] | None:
+        if (request := todo.take()) is None:
+            return None
+        seconds = limit + _size(request.file) / BYTES_PER_SECOND
+        return (request, seconds), asdict(request), seconds
+
+    with ProcessPool(command, count) as pool:
+        for (request, seconds), answer in pool.answers(take):
+            todo.done(request)
+            yield request, answer[0] if isinstance(answer, tuple) else _failed(request.file, answer, seconds)
 
 
 class _Pending:
@@ -72,35 +61,19 @@ class _Pending:
     def __init__(self, requests: Sequence[MeasureRequest]) -> None:
         self._large = deque(x for x in requests if _is_large(x.file))
         self._rest = deque(x for x in requests if not _is_large(x.file))
-        self._reading = False
-        self._stopped = False
-        self._changed = threading.Condition()
+        self._reading: MeasureRequest | None = None
 
-    def take(self) -> tuple[MeasureRequest | None, bool]:
-        """Take the next request (None: no more) and True if it is large, in which case :meth:`done` must follow."""
-        with self._changed:
-            while not self._stopped:
-                if self._large and not self._reading:
-                    self._reading = True
-                    return self._large.popleft(), True
-                if self._rest:
-                    return self._rest.popleft(), False
-                if not self._large:
-                    break
-                self._changed.wait()
-            return None, False
+    def take(self) -> MeasureRequest | None:
+        """Take the next request; None while there is none that may be measured now."""
+        if self._large and self._reading is None:
+            self._reading = self._large.popleft()
+            return self._reading
+        return self._rest.popleft() if self._rest else None
 
-    def done(self) -> None:
-        """Mark the large file as read."""
-        with self._changed:
-            self._reading = False
-            self._changed.notify_all()
-
-    def stop(self) -> None:
-        """Hand out no more requests."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
+    def done(self, request: MeasureRequest) -> None:
+        """Let another large file be read if this was the one."""
+        if request is self._reading:
+            self._reading = None
 
 
 def _is_large(file: str) -> bool:
@@ -114,99 +87,13 @@ def _size(file: str) -> int:
         return 0
 
 
-def _work(process: _Process, todo: _Pending, answers: queue.Queue[tuple[MeasureRequest, dict[str, Any]]]) -> None:
-    """Pass requests to one process until there are no more, then end it; run by one thread per process."""
-    try:
-        while True:
-            request, large = todo.take()
-            if request is None:
-                return
-            answers.put((request, process.ask(request)))
-            if large:
-                todo.done()
-    finally:
-        process.close()
-
-
-class _Process:
-    """One worker process, started when first needed and restarted after it has ended."""
-
-    def __init__(self, command: tuple[str, ...], limit: float) -> None:
-        self.command, self.limit = command, limit
-        self._running: subprocess.Popen[bytes] | None = None
-        self._ended = False
-        self._lock = threading.Lock()
-
-    def ask(self, request: MeasureRequest) -> dict[str, Any]:
-        """Return the answer to one request, also if the process fails."""
-        limit = self.limit + _size(request.file) / BYTES_PER_SECOND
-        try:
-            running = self._started()
-            into, out = cast("IO[bytes]", running.stdin), cast("IO[bytes]", running.stdout)
-            into.write(encode_request(request, limit).encode() + b"\n")
-            into.flush()
-            ready = select.poll()
-            ready.register(out, select.POLLIN | select.POLLHUP)
-            line = out.readline() if ready.poll(1000 * (limit + _GRACE)) else b""
-            if line.endswith(b"\n"):
-                return cast("dict[str, Any]", json.loads(line))
-        except (OSError, ValueError) as error:
-            self.close()
-            return _process_failed(request.file, "crash", f"a failed measuring process ({error})")
-        code = self.close()
-        if code in (-signal.SIGALRM, None):
-            return _process_failed(request.file, "limit", f"a file that is still being read after {limit:.0f} s")
-        reason = signal.strsignal(-code) if code < 0 else f"exit code {code}"
-        return _process_failed(request.file, "crash", f"a file that crashes its decoder ({reason})")
-
-    def kill(self) -> None:
-        """Kill the process and start no more; a pending request gets no answer."""
-        with self._lock:
-            self._ended = True
-            if self._running is not None:
-                self._running.kill()
-
-    def close(self) -> int | None:
-        """Let the process end and return its exit code; None if it had to be killed."""
-        with self._lock:
-            running, self._running = self._running, None
-        if running is None:
-            return None
-        with contextlib.suppress(OSError):
-            cast("IO[bytes]", running.stdin).close()
-        try:
-            code = running.wait(1)
-        except subprocess.TimeoutExpired:
-            code = None
-            running.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                running.wait(_GRACE)
-        cast("IO[bytes]", running.stdout).close()
-        return code
-
-    def _started(self) -> subprocess.Popen[bytes]:
-        with self._lock:
-            if self._ended:
-                raise OSError("the scan has ended")
-            if self._running is None:
-                self._running = subprocess.Popen(
-                    self.command,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    env=_environment(),
-                    start_new_session=True,  # only the scan receives Ctrl-C, and ends the processes
-                )
-            return self._running
-
-
-def _process_failed(file: str, kind: str, found: str) -> dict[str, Any]:
-    remedy = "copy the file again, or leave it out"
-    return {"problem": sentence(file, "a readable recording", found, remedy), "kind": kind, "parts": []}
-
-
-def _environment() -> dict[str, str]:
-    """This process's environment, with the path of this package and one thread per process."""
-    home = str(Path(__file__).resolve().parents[2])
-    rest = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part != home]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([home, *rest]), "OMP_NUM_THREADS": "1"}
+def _failed(file: str, end: Exception | Ended, limit: float) -> dict[str, Any]:
+    """The answer for a file whose process gave none."""
+    kind, found = "crash", f"a failed measuring process ({str(end).strip().splitlines()[-1]})"
+    if isinstance(end, Ended) and end.overdue:
+        kind, found = "limit", f"a file that is still being read after {limit:.0f} s"
+    elif isinstance(end, Ended):
+        reason = signal.strsignal(-end.code) if end.code < 0 else f"exit code {end.code}"
+        found = f"a file that crashes its decoder ({reason})"
+    problem = sentence(file, "a readable recording", found, "copy the file again, or leave it out")
+    return {"problem": problem, "kind": kind, "parts": []}

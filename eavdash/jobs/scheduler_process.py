@@ -65,7 +65,7 @@ def ensure_scheduler(root: Path, timeout: float = 60.0) -> bool:
 
 
 def _start(root: Path, log: Path) -> subprocess.Popen[bytes]:
-    from eavdash.jobs.executors.local import with_package
+    from eavdash.data.processes import with_package
 
     if log.exists() and log.stat().st_size > 1_000_000:
         log.replace(log.with_suffix(".log.1"))

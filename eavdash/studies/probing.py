@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from eavdash.data.processes import with_package
 from eavdash.errors import EavdashError, QueueError
-from eavdash.jobs.executors.local import with_package
 from eavdash.store import StudyDir, locks
 from eavdash.store.atomic import is_locked, read_json, write_json
 

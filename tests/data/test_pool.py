@@ -17,10 +17,10 @@ from failing import fails
 from made_media import fif, mat, movie, trials, wav
 
 from eavdash.config.schema import AudioConfig, EegConfig, StudyConfig, VisionConfig
+from eavdash.data import processes as module
 from eavdash.data.cache.window_set_spec import window_set_spec
 from eavdash.data.inputs import load_windows
-from eavdash.data.readers import READERS
-from eavdash.data.readers import pool as module
+from eavdash.data.readers import READERS, TrialRow
 from eavdash.data.readers.pool import LIBRARIES, MEMORY, PROCESS, ReaderPool, jobs_within
 from eavdash.errors import RecordingError
 
@@ -113,9 +113,11 @@ def test_a_program_that_never_starts_is_an_error_too(table: pd.DataFrame, tmp_pa
 
 
 def test_an_unexpected_error_keeps_its_traceback() -> None:
-    with ReaderPool(2) as pool, pytest.raises(AttributeError) as caught:
-        list(pool.read(READERS["eeg"](CONFIG), [(None, [(0.0, 1.0)])] * 3, 2))  # type: ignore[list-item]
-    assert "readers/eeg.py" in "".join(caught.value.__notes__)
+    row = TrialRow("1", "1", "1", "a", None, None, None)  # type: ignore[arg-type]
+    with ReaderPool(2) as pool, pytest.raises(RuntimeError) as caught:
+        list(pool.read(READERS["eeg"](CONFIG), [(row, [(0.0, 1.0)])] * 3, 2))
+    assert "readers/eeg.py" in str(caught.value)
+    assert "TypeError" in str(caught.value)
 
 
 def test_an_interrupt_ends_the_processes_and_leaves_nothing(table: pd.DataFrame, tmp_path: Path) -> None:
@@ -138,6 +140,7 @@ import pandas as pd
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
 sys.path[:0] = {tests!r}
 from test_pool import CONFIG
+from eavdash.data import processes as module
 from eavdash.data.inputs import load_windows
 table = pd.read_pickle({table!r})
 table = pd.concat([table.assign(subject=str(n)) for n in range(200)])
@@ -202,7 +205,7 @@ def test_no_more_than_one_result_waits_beside_those_being_read(
     spec.prepare()
     received: list[int] = []
     real = module.receive
-    monkeypatch.setattr(module, "receive", lambda connection: received.append(1) or real(connection))
+    monkeypatch.setattr(module, "receive", lambda stream: received.append(1) or real(stream))
     ahead = []
     with ReaderPool(2) as pool:
         for place, _ in enumerate(pool.read(spec.reader, list(zip(spec.rows, spec.spans, strict=True)), 2)):

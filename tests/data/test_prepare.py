@@ -14,10 +14,9 @@ from made_media import mat, sine, wav
 
 from eavdash.config.convert import with_epochs, with_settings
 from eavdash.config.schema import Selection, StudyConfig
-from eavdash.data import readers
+from eavdash.data import processes, readers
 from eavdash.data.cache import folders as cache_module
 from eavdash.data.cache.prepare import Estimate, estimate, prepare, sets
-from eavdash.data.readers import pool
 from eavdash.errors import DataError, RecordingError, SplitError
 from eavdash.studies.write import prepare as write_study
 from eavdash.training.run import train_run
@@ -180,8 +179,8 @@ def test_several_processes_make_the_same_sets_and_are_started_once(root: Path, t
     config = _config("conversation", "stages=eeg")
     planned, _ = sets(root, config)
     started: list[int] = []
-    real = pool._ForkServer.__init__
-    monkeypatch.setattr(pool._ForkServer, "__init__", lambda *given: started.append(1) or real(*given))
+    real = processes._Program.__init__
+    monkeypatch.setattr(processes._Program, "__init__", lambda *given: started.append(1) or real(*given))
     for name, jobs in (("one", 1), ("two", 2)):
         prepare(planned, config, tmp_path / name, jobs=jobs)
     assert started == [1]

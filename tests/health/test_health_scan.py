@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from health_files import table, voice
 
+from eavdash.data import processes
 from eavdash.health import memory, workers
 from eavdash.health.check import check_dataset
 from eavdash.health.measures.base import MeasureRequest, Part
@@ -23,13 +24,12 @@ from eavdash.health.memory import MeasureCache
 from eavdash.health.scan import Scan, measure_requests, scan
 
 WHOLE = (Part(),)
-#: A process that answers with the file's name and does to some files what a decoder could do.
+#: A program that answers with the file's name and does to some files what a decoder could do.
 FAKE = """
-import json, os, signal, sys, time
-for line in sys.stdin:
-    asked = json.loads(line)
+import os, signal, time
+from eavdash.data.worker_program import serve
+def answer(asked):
     name = os.path.basename(asked["file"])
-    signal.setitimer(signal.ITIMER_REAL, asked["limit"])
     if "segfault" in name:
         os.kill(os.getpid(), signal.SIGSEGV)
     if "exit" in name:
@@ -40,10 +40,14 @@ for line in sys.stdin:
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
         time.sleep(600)
     if "garbage" in name:
-        print("not json", flush=True)
-        continue
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    print(json.dumps({"problem": "", "kind": "", "pid": os.getpid(), "name": name, "parts": [{}]}), flush=True)
+        for number in os.listdir("/proc/self/fd"):
+            link = f"/proc/self/fd/{number}"
+            if os.path.exists(link) and os.readlink(link).startswith("socket"):
+                os.write(int(number), b"not json\\n")
+    if "raise" in name:
+        raise KeyError(name)
+    return {"problem": "", "kind": "", "pid": os.getpid(), "name": name, "parts": [{}]}, []
+serve(answer)
 """
 
 
@@ -68,21 +72,22 @@ def asked(folder: Path, *names: str) -> list[MeasureRequest]:
 
 
 def test_a_process_that_dies_is_a_problem_of_its_file_alone(tmp_path: Path, fake: tuple[str, ...]) -> None:
-    names = ["a", "segfault", "b", "exit", "c", "garbage", "d", "segfault2", "e"]
+    names = ["a", "segfault", "b", "exit", "c", "garbage", "d", "segfault2", "raise", "e"]
     answers = {Path(x.file).name: a for x, a in workers.run(asked(tmp_path, *names), command=fake, processes=2)}
     assert set(answers) == set(names)
     assert all(answers[n]["problem"] == "" for n in "abcde")
     assert "Segmentation fault" in answers["segfault"]["problem"]
     assert answers["segfault2"]["kind"] == answers["exit"]["kind"] == "crash"
     assert "exit code 3" in answers["exit"]["problem"]
-    assert answers["garbage"]["kind"] == "crash"
+    assert answers["garbage"]["kind"] == answers["raise"]["kind"] == "crash"
+    assert "KeyError" in answers["raise"]["problem"]
     assert str(tmp_path / "exit") in answers["exit"]["problem"]
 
 
 def test_a_file_that_takes_too_long_is_given_up(
     tmp_path: Path, fake: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "_GRACE", 0.5)
+    monkeypatch.setattr(processes, "_GRACE", 0.5)
     begin = time.monotonic()
     run = workers.run(asked(tmp_path, "hang", "a", "ignore", "b"), limit=0.5, command=fake, processes=1)
     answers = {Path(x.file).name: a for x, a in run}
@@ -103,7 +108,6 @@ def test_processes_end_with_the_scan(tmp_path: Path, fake: tuple[str, ...]) -> N
     run.close()  # type: ignore[attr-defined]
     for pid in pids:
         wait_for(lambda pid=pid: not Path(f"/proc/{pid}").exists() or _zombie(pid))
-    assert not [t for t in threading.enumerate() if "_work" in t.name]
 
 
 def _zombie(pid: int) -> bool:
@@ -116,19 +120,15 @@ def _zombie(pid: int) -> bool:
 def test_large_arrays_are_read_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "LARGE", 5)
     todo = workers._Pending(asked(tmp_path, "a.mat", "b.mat", "c.wav"))
-    first, large = todo.take()
-    assert (Path(first.file).name, large) == ("a.mat", True)
-    second, large = todo.take()
-    assert (Path(second.file).name, large) == ("c.wav", False)
-    taken: list[Any] = []
-    thread = threading.Thread(target=lambda: taken.append(todo.take()))
-    thread.start()
-    time.sleep(0.1)
-    assert not taken  # waits for a.mat
-    todo.done()
-    thread.join(10)
-    assert Path(taken[0][0].file).name == "b.mat"
-    assert todo.take() == (None, False)
+    first, other = todo.take(), todo.take()
+    assert first is not None
+    assert other is not None
+    assert (Path(first.file).name, Path(other.file).name) == ("a.mat", "c.wav")
+    todo.done(other)
+    assert todo.take() is None  # b.mat waits for a.mat
+    todo.done(first)
+    assert todo.take() is not None
+    assert todo.take() is None
 
 
 def test_the_process_that_measures_answers_and_ends(tmp_path: Path) -> None:

@@ -237,45 +237,6 @@ def test_rays_job_states_become_exits(
     assert reason in ended.reason
 
 
-def probe(question: Path, nonce: str, answer: Path, **environment: str) -> str:
-    """Run a node's job here; return its answer."""
-    command = [sys.executable, "-P", "-c", ray_check.PROBE, str(question), nonce, str(answer)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
-    job = row("FAILED" if done.returncode else "SUCCEEDED", driver_exit_code=done.returncode, message=done.stdout)
-    return str(ray_check._node_answer(job, answer))
-
-
-def test_a_node_without_the_storage_or_the_environment_is_reported(tmp_path: Path) -> None:
-    home = {"PYTHONPATH": str(Path(ray.__file__).parents[3])}
-    question = tmp_path / "question"
-    question.write_text("nonce")
-    (problem,) = ray_check.node_problems("n1", probe(question, "nonce", tmp_path / "answer", **home), tmp_path)
-    assert "locks" in problem  # it is not locked
-    lock = locks.acquire(question)
-    assert lock is not None
-    assert ray_check.node_problems("n1", probe(question, "nonce", tmp_path / "answer", **home), tmp_path) == []
-    for text, found in (
-        (probe(tmp_path / "none", "nonce", tmp_path / "a", **home), "No such file or directory"),
-        (probe(question, "another", tmp_path / "a", **home), "another folder of that name"),
-        (probe(question, "nonce", tmp_path / "none" / "a", **home), "No such file or directory"),
-    ):
-        (problem,) = ray_check.node_problems("n1", text, tmp_path)
-        assert str(tmp_path) in problem
-        assert found in problem
-    there = json.loads(probe(question, "nonce", tmp_path / "answer", **home))
-    os.close(lock)
-    for change, expected in (
-        ({"torch": "0.1"}, "found torch 0.1"),
-        ({"python": "3.8.1"}, "found python 3.8.1"),
-        ({"eavdash": "x"}, "the same eavdash"),
-        ({"import": "No module named 'eavdash'"}, "No module named"),
-    ):
-        (problem,) = ray_check.node_problems("n1", json.dumps(there | change), tmp_path)
-        assert expected in problem
-    (problem,) = ray_check.node_problems("n1", "sh: 1: exec: python: not found", tmp_path)
-    assert "not found" in problem
-
-
 def test_a_single_node_must_have_all_resources_of_a_run() -> None:
     nodes = [
         {"resources_total": {"CPU": 8.0, "memory": 4 * 2**30}},

@@ -15,8 +15,8 @@ from scenarios import ExecutorCase
 from slurm_cluster import Cluster, missing
 
 from eavdash.config.schema import Execution
-from eavdash.jobs.executors import NOTE
-from eavdash.jobs.executors.local import with_package
+from eavdash.data.processes import with_package
+from eavdash.jobs.executors import NOTE, probe
 from eavdash.jobs.executors.slurm import SlurmExecutor
 from eavdash.jobs.queue import cancel, ensure_scheduler, submit
 from eavdash.store import RunDir
@@ -237,21 +237,19 @@ def test_each_unmet_requirement_is_reported(
 def test_a_probe_reports_a_missing_environment_and_missing_locks(
     slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from eavdash.jobs.executors import slurm_check
-
     settings = Execution(executor="slurm")
     with monkeypatch.context() as patch:
-        patch.setattr(slurm_check.sys, "executable", "/nowhere/python")
+        patch.setattr(probe.sys, "executable", "/nowhere/python")
         (problem,) = SlurmExecutor().check(tmp_path, settings)
-        assert "expected /nowhere/python with eavdash and torch, found" in problem
+        assert "with eavdash at /nowhere/python, found" in problem
     with monkeypatch.context() as patch:
-        patch.setattr(slurm_check.locks, "acquire", lambda path: path.touch())
+        patch.setattr(probe.locks, "acquire", lambda path: path.touch())
         (problem,) = SlurmExecutor().check(tmp_path, settings)
         assert "flock" in problem
     with monkeypatch.context() as patch:
-        patch.setattr(slurm_check.platform, "python_version", lambda: "2.7.18")
+        patch.setattr(probe.platform, "python_version", lambda: "2.7.18")
         (problem,) = SlurmExecutor().check(tmp_path, settings)
-        assert "expected python 2.7.18, found 3." in problem
+        assert "expected python 2.7.18, found python 3." in problem
 
 
 def test_a_probe_without_a_free_node_is_a_note(slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,8 @@ import time
 
 import pytest
 
+from eavdash.data.processes import with_package
 from eavdash.jobs import worker as module
-from eavdash.jobs.executors.local import with_package
 from eavdash.jobs.queue import cancel, submit, wait
 from eavdash.jobs.scheduler import main as run_scheduler
 from eavdash.store import locks

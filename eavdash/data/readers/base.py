@@ -43,7 +43,8 @@ class Reading:
 class Reader(ABC):
     """Reads the recordings of one modality into windows.
 
-    A reader is picklable and keeps no state between trials: trials are read in any order, in several processes at once.
+    A reader keeps no state between trials: trials are read in any order, in several processes at once. Another process
+    makes the same reader from :attr:`study` and :attr:`channels`.
     Its output depends on the file's content, the trial's segment and item number, and :attr:`settings`; not on names,
     labels or paths, which are not part of a window set's key.
     """
@@ -52,8 +53,11 @@ class Reader(ABC):
     dtype: Any
     #: Threads for reading one trial, used if several processes do not fit into memory.
     threads: int = 1
+    #: The names of the channels to read, chosen by :meth:`prepare`.
+    channels: tuple[str, ...] = ()
 
     def __init__(self, config: StudyConfig) -> None:
+        self.study = config
         self.window = config.window
 
     @property

@@ -32,12 +32,8 @@ class EegReader(Reader):
     def __init__(self, config: StudyConfig) -> None:
         super().__init__(config)
         self.config = config.eeg
-        self.channels: tuple[str, ...] = ()
-        self.width, self.fastest, self.held = (
-            1,
-            config.eeg.rate,
-            0,
-        )  # of the recordings: channels, Hz, numbers in a file
+        # Of the recordings: channels, Hz, numbers in a file.
+        self.width, self.fastest, self.held = 1, config.eeg.rate, 0
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-import eavdash
 from eavdash.config.schema import Execution
+from eavdash.data.processes import THREAD_VARIABLES, with_package
 from eavdash.errors import IntegrityError, QueueError, sentence
 from eavdash.jobs.executors import JOB_VARIABLE, Exit, Leases
 from eavdash.jobs.forked import ForkedProcess, Preloaded
@@ -31,14 +31,6 @@ LOCK_VARIABLE = "EAVDASH_LOCK_FD"
 #: Environment variable with the run's folder. It identifies every process that a worker starts; ids of processes and
 #: groups are reused.
 RUN_VARIABLE = "EAVDASH_RUN"
-#: Thread counts of libraries that would otherwise use every core.
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 WORKER_COMMAND = (sys.executable, "-P", "-m", "eavdash.jobs.worker")
 #: Threads of the workers that are forked from the preloaded process; others load their libraries themselves.
 PRELOADED_THREADS = 1
@@ -216,13 +208,6 @@ def worker_environment(threads: int) -> dict[str, str]:
     environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)), "PYTHONUNBUFFERED": "1"}
     own = (JOB_VARIABLE, LOCK_VARIABLE, RUN_VARIABLE)
     return with_package({name: value for name, value in environment.items() if name not in own})
-
-
-def with_package(environment: dict[str, str]) -> dict[str, str]:
-    """Return ``environment`` changed so that ``import eavdash`` finds this copy from any working directory."""
-    home = str(Path(eavdash.__file__).resolve().parents[1])
-    rest = [part for part in environment.get("PYTHONPATH", "").split(os.pathsep) if part and part != home]
-    return {**environment, "PYTHONPATH": os.pathsep.join([home, *rest])}
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:

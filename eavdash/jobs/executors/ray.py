@@ -23,9 +23,10 @@ from typing import Any, ClassVar
 
 from eavdash.config.convert import execution_of
 from eavdash.config.schema import Execution
+from eavdash.data.processes import THREAD_VARIABLES, with_package
 from eavdash.errors import EavdashError, IntegrityError, QueueError
 from eavdash.jobs.executors import JOB_VARIABLE, Exit, Leases
-from eavdash.jobs.executors.local import RUN_VARIABLE, THREAD_VARIABLES, with_package, worker_command
+from eavdash.jobs.executors.local import RUN_VARIABLE, worker_command
 from eavdash.jobs.executors.ray_head import (
     NODE_LOST,
     Head,
