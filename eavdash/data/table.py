@@ -11,11 +11,9 @@ the other subjects can be used; :func:`select` leaves such subjects out.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +29,7 @@ from eavdash.data.adapters.base import DEPTH, check_name, unlistable
 from eavdash.data.formats.tablefile import check_frame, read_table
 from eavdash.data.recording import split_item
 from eavdash.errors import ConfigError, TableError, UsageError, sentence
+from eavdash.text import natural_key, natural_order
 
 FILE_COLUMNS = ("eeg", "audio", "video")
 _FILES = ("trials.csv", "trials.parquet")
@@ -65,18 +64,6 @@ class TrialTable:
     def subjects(self) -> tuple[str, ...]:
         """The subjects that have rows, in natural order."""
         return natural_order(self.frame["subject"])
-
-
-@functools.lru_cache(maxsize=100_000)
-def natural_key(text: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
-    """A sort key that puts "2" before "10" and "s2" before "s10"; different texts never compare equal."""
-    parts = re.findall(r"[0-9]+|[^0-9]+", text)
-    return tuple((0, int(p), "") if "0" <= p[0] <= "9" else (1, 0, p.casefold()) for p in parts), text
-
-
-def natural_order(texts: Iterable[str]) -> tuple[str, ...]:
-    """The distinct texts in natural order."""
-    return tuple(sorted({str(t) for t in texts}, key=natural_key))
 
 
 def natural_sort(frame: pd.DataFrame, columns: Sequence[str] = ("subject", "trial")) -> pd.DataFrame:

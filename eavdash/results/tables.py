@@ -11,8 +11,7 @@ distinct items, so that more seeds never look like more data.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -21,6 +20,7 @@ from eavdash.config.choices import STAGES
 from eavdash.errors import EavdashError, IntegrityError, UsageError
 from eavdash.results.columns import column
 from eavdash.store import RunDir, StudyDir
+from eavdash.text import natural_order
 
 LEVELS = ("trial", "window", "frame")
 BASELINES = ("fusion:best", "fusion:mean", "fusion:calibrated", "fusion:concat", "fusion:paper", "majority")
@@ -184,15 +184,6 @@ def attention_columns(frame: pd.DataFrame) -> list[str]:
     return [c for c in frame.columns if c.startswith("attention_") and frame[c].notna().any()]
 
 
-def natural(texts: Iterable[str]) -> list[str]:
-    """Return distinct texts in natural order: 2 before 10."""
-    return sorted(set(texts), key=lambda t: [(not p.isdigit(), int(p) if p.isdigit() else 0, p) for p in _parts(t)])
-
-
-def _parts(text: str) -> list[str]:
-    return [part for part in re.split(r"(\d+)", text) if part]
-
-
 def _read(run: RunDir, name: str, *extra: str) -> pd.DataFrame:
     """Read a result file and check its checksum and columns."""
     path = run.verify(name)
@@ -262,11 +253,11 @@ def _score(part: pd.DataFrame) -> tuple[float, float, float]:
 def _rank(column: pd.Series) -> pd.Series:
     """Return a sort key: canonical order for stages, natural order for texts, numbers unchanged."""
     if column.name == "stage":
-        order: list[str] = [*STAGES, *BASELINES]
+        order: tuple[str, ...] = (*STAGES, *BASELINES)
     elif pd.api.types.is_numeric_dtype(column):
         return column
     else:
-        order = natural(column.astype(str))
+        order = natural_order(column.astype(str))
     return column.map({value: rank for rank, value in enumerate(order)})
 
 

@@ -19,10 +19,10 @@ import pandas as pd
 import torch
 
 from eavdash.config.choices import MODALITIES
-from eavdash.data.table import natural_order
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError, SplitError, UsageError
 from eavdash.store import RunDir, StudyDir
+from eavdash.text import natural_order
 from eavdash.training.features import features
 from eavdash.training.run_context import RunContext, check_training, open_run_context, read_windows
 from eavdash.training.seeds import generator, reproducible, seeder

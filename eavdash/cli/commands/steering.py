@@ -15,6 +15,7 @@ from eavdash.cli.commands.training import show_states
 from eavdash.config import selection
 from eavdash.config.choices import STAGES
 from eavdash.errors import UsageError
+from eavdash.text import natural_order
 
 
 def cancel(options: argparse.Namespace) -> int:
@@ -98,7 +99,6 @@ def selected_runs(
         UsageError: a name does not exist, or no run matches.
     """
     from eavdash.jobs.snapshot import snapshot
-    from eavdash.results.tables import natural
 
     names = [store.find_run(study, name).name for name in options.run] if options.run else None
     filters = {key: getattr(options, key) for key in ("subject", "stage", "fold", "seed") if getattr(options, key)}
@@ -106,7 +106,7 @@ def selected_runs(
         return names
     table = snapshot(study, names)
     if "subject" in filters:
-        available = natural(filter(None, table["subject"]))
+        available = natural_order(filter(None, table["subject"]))
         if not available:
             raise UsageError.at(
                 "--subject",

@@ -12,11 +12,12 @@ from eavdash.cli import console
 from eavdash.cli.commands.training import plan_dict
 from eavdash.config import selection
 from eavdash.errors import UsageError
+from eavdash.text import plural, size
 
 
 def studies(options: argparse.Namespace) -> int:
     """List all studies with their progress, size and settings."""
-    from eavdash.studies.overview import overview, size
+    from eavdash.studies.overview import overview
 
     root = store.checkpoints_root(options.checkpoints)
     every = overview(root, archived=True)
@@ -41,8 +42,7 @@ def studies(options: argparse.Namespace) -> int:
         )
         for problem in filter(None, table["problem"]):
             console.error(problem)
-        count = "1 study" if len(table) == 1 else f"{len(table)} studies"
-        console.info(f"{count}, {size(int(table['bytes'].sum()))} in {root}")
+        console.info(f"{plural(len(table), 'study', 'studies')}, {size(int(table['bytes'].sum()))} in {root}")
     else:
         console.info(f"no studies in {root}; make one with: eavdash train, or eavdash demo")
     if hidden := len(every) - len(table):
@@ -110,7 +110,6 @@ def extend(options: argparse.Namespace) -> int:
 def archive(options: argparse.Namespace) -> int:
     """Archive a study."""
     from eavdash.studies import archive
-    from eavdash.studies.overview import size
 
     study = _study(options)
     before = archive.resume_bytes(study)

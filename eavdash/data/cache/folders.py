@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from eavdash.errors import DataError, IntegrityError
+from eavdash.text import size
 
 #: Disk space to keep free: this share of the bytes to be written, and a fixed number of bytes.
 MARGIN, MARGIN_BYTES = 0.05, 100 * 10**6
@@ -82,18 +83,10 @@ def check_disk_space(cache: Path, needed: int) -> None:
     if needed and needed * (1 + MARGIN) + MARGIN_BYTES > free:
         raise DataError.at(
             cache,
-            expected=f"{gigabytes(needed)} of free disk space and a margin",
-            found=f"{gigabytes(free)}",
+            expected=f"{size(needed)} of free disk space and a margin",
+            found=f"{size(free)}",
             remedy="free some disk space (`eavdash cache clear`), or choose another disk with --checkpoints",
         )
-
-
-def gigabytes(count: int) -> str:
-    """Format a number of bytes: 3.1 GB, 12 MB."""
-    for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}" if count < 10 * size else f"{count / size:.0f} {unit}"
-    return f"{max(0, count) / 1000:.0f} kB"
 
 
 class ArrayWriter:
