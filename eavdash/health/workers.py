@@ -14,7 +14,6 @@ import queue
 import select
 import signal
 import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,7 @@ from typing import IO, Any, cast
 from eavdash.errors import sentence
 from eavdash.health.measures.base import MeasureRequest
 from eavdash.health.measures.worker import encode_request
+from eavdash.processes import python_environment, python_module
 
 #: Time limit of any file in seconds, and bytes per additional second: the speed of a slow network drive.
 LIMIT, BYTES_PER_SECOND = 120.0, 2**21
@@ -33,7 +33,7 @@ _ARRAYS = (".mat", ".pkl", ".dat", ".set")
 _FILES_PER_PROCESS = 8  # fewer are measured faster than another process starts
 _MOST = 8
 _GRACE = 5.0  # seconds after which a process that ignores its alarm is killed
-COMMAND = (sys.executable, "-P", "-m", "eavdash.health.measures.worker")
+COMMAND = tuple(python_module("eavdash.health.measures.worker"))
 
 
 def run(
@@ -194,7 +194,7 @@ class _Process:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
-                    env=_environment(),
+                    env=python_environment(1),
                     start_new_session=True,  # only the scan receives Ctrl-C, and ends the processes
                 )
             return self._running
@@ -203,10 +203,3 @@ class _Process:
 def _process_failed(file: str, kind: str, found: str) -> dict[str, Any]:
     remedy = "copy the file again, or leave it out"
     return {"problem": sentence(file, "a readable recording", found, remedy), "kind": kind, "parts": []}
-
-
-def _environment() -> dict[str, str]:
-    """This process's environment, with the path of this package and one thread per process."""
-    home = str(Path(__file__).resolve().parents[2])
-    rest = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part != home]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([home, *rest]), "OMP_NUM_THREADS": "1"}

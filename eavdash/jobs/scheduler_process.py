@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from eavdash.errors import QueueError
 from eavdash.jobs.queue_database import queue_database, queue_folder
+from eavdash.processes import python_environment, python_module
 from eavdash.store import locks
 from eavdash.store.atomic import is_locked, locked_file
 
@@ -65,19 +65,17 @@ def ensure_scheduler(root: Path, timeout: float = 60.0) -> bool:
 
 
 def _start(root: Path, log: Path) -> subprocess.Popen[bytes]:
-    from eavdash.jobs.executors.local import with_package
-
     if log.exists() and log.stat().st_size > 1_000_000:
         log.replace(log.with_suffix(".log.1"))
     with log.open("ab") as output:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "eavdash.jobs.scheduler", str(root)],
+            python_module("eavdash.jobs.scheduler", str(root)),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             cwd=root,
-            env=with_package({**os.environ, "PYTHONUNBUFFERED": "1"}),
+            env=python_environment(),
         )
 
 

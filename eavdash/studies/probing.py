@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eavdash.errors import EavdashError, QueueError
-from eavdash.jobs.executors.local import with_package
+from eavdash.processes import python_environment, python_module
 from eavdash.store import StudyDir, locks
 from eavdash.store.atomic import is_locked, read_json, write_json
 
@@ -68,14 +67,14 @@ def start_probing(study: StudyDir, names: Sequence[str]) -> bool:
         try:
             with study.probe_log_file.open("wb") as log:
                 process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "eavdash", *command],
+                    python_module("eavdash", *command),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                     pass_fds=(lock,),
                     cwd=study.path.parent,
-                    env=with_package({**os.environ, "PYTHONUNBUFFERED": "1", LOCK_VARIABLE: str(lock)}),
+                    env=python_environment(**{LOCK_VARIABLE: str(lock)}),
                 )
         except OSError as error:
             raise QueueError.at(

@@ -16,9 +16,9 @@ from slurm_cluster import Cluster, missing
 
 from eavdash.config.schema import Execution
 from eavdash.jobs.executors import NOTE
-from eavdash.jobs.executors.local import with_package
 from eavdash.jobs.executors.slurm import SlurmExecutor
 from eavdash.jobs.queue import cancel, ensure_scheduler, submit
+from eavdash.processes import with_package
 from eavdash.store import RunDir
 
 pytestmark = pytest.mark.slurm

@@ -16,17 +16,16 @@ import pickle
 import signal
 import socket
 import subprocess
-import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import cast
 
 import numpy as np
 
 from eavdash.data.readers.base import Reader, Reading, Span, TrialRow
 from eavdash.errors import EavdashError, RecordingError
+from eavdash.processes import python_environment, python_module
 
 Task = tuple[TrialRow, list[Span]]
 #: Memory limit (bytes) of the caller and the processes together, for datasets of any size ...
@@ -34,14 +33,12 @@ MEMORY = 2 * 10**9
 #: ... of which this much goes to the caller and the shared libraries, and this much to each process.
 LIBRARIES = 900 * 10**6
 PROCESS = 60 * 10**6
-#: Environment of the processes: one thread each; and the C library keeps freed memory for the next trial instead of
-#: requesting new, zeroed pages from the system, which took a third of the time.
+#: Environment of the processes: the C library keeps freed memory for the next trial instead of requesting new, zeroed
+#: pages from the system, which took a third of the time.
 _SETTINGS = {
-    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
     "MALLOC_TRIM_THRESHOLD_": str(128 * 2**20),
 }
-_ROOT = Path(__file__).resolve().parents[3]
 _PATIENCE = 5.0  # seconds to wait for processes to end
 
 
@@ -173,12 +170,12 @@ class _ForkServer:
         theirs = [pair[1].fileno() for pair in pairs]
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "eavdash.data.readers.worker", modality, *map(str, theirs)],
+                python_module("eavdash.data.readers.worker", modality, *map(str, theirs)),
                 pass_fds=theirs,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,
-                env={**os.environ, **_SETTINGS, "PYTHONPATH": _path()},
+                env=python_environment(1, **_SETTINGS),
             )
         finally:
             for pair in pairs:
@@ -231,9 +228,3 @@ def _picklable(error: Exception) -> Exception:
     except Exception:
         return RuntimeError("".join(traceback.format_exception(error)))
     return error
-
-
-def _path() -> str:
-    """PYTHONPATH with which the process finds this package, installed or in a checkout."""
-    root = [] if _ROOT.name in ("site-packages", "dist-packages") else [str(_ROOT)]
-    return os.pathsep.join([*root, *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -11,17 +11,16 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-import eavdash
 from eavdash.config.schema import Execution
 from eavdash.errors import IntegrityError, QueueError, sentence
 from eavdash.jobs.executors import JOB_VARIABLE, Exit, Leases
+from eavdash.processes import python_environment, python_module
 from eavdash.store import RunDir, locks
 from eavdash.store.atomic import host, is_locked
 
@@ -30,14 +29,6 @@ LOCK_VARIABLE = "EAVDASH_LOCK_FD"
 #: Environment variable with the run's folder. It identifies every process that a worker starts; ids of processes and
 #: groups are reused.
 RUN_VARIABLE = "EAVDASH_RUN"
-#: Thread counts of libraries that would otherwise use every core.
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 
 
 @dataclass(frozen=True)
@@ -183,7 +174,7 @@ def heading(run: RunDir, how: str) -> str:
 def worker_command() -> tuple[str, ...]:
     """Return the worker's command line; ``EAVDASH_WORKER`` replaces it in tests of the queue."""
     given = os.environ.get("EAVDASH_WORKER")
-    return tuple(shlex.split(given)) if given else (sys.executable, "-P", "-m", "eavdash.jobs.worker")
+    return tuple(shlex.split(given) if given else python_module("eavdash.jobs.worker"))
 
 
 def worker_environment(threads: int) -> dict[str, str]:
@@ -191,16 +182,8 @@ def worker_environment(threads: int) -> dict[str, str]:
 
     Variables of another worker's job are removed: the scheduler may have been started from inside one.
     """
-    environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)), "PYTHONUNBUFFERED": "1"}
     own = (JOB_VARIABLE, LOCK_VARIABLE, RUN_VARIABLE)
-    return with_package({name: value for name, value in environment.items() if name not in own})
-
-
-def with_package(environment: dict[str, str]) -> dict[str, str]:
-    """Return ``environment`` changed so that ``import eavdash`` finds this copy from any working directory."""
-    home = str(Path(eavdash.__file__).resolve().parents[1])
-    rest = [part for part in environment.get("PYTHONPATH", "").split(os.pathsep) if part and part != home]
-    return {**environment, "PYTHONPATH": os.pathsep.join([home, *rest])}
+    return {name: value for name, value in python_environment(threads).items() if name not in own}
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:

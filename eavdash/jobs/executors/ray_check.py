@@ -27,8 +27,8 @@ import eavdash
 from eavdash.config.schema import Execution
 from eavdash.errors import QueueError, sentence
 from eavdash.jobs.executors import NOTE
-from eavdash.jobs.executors.local import with_package
 from eavdash.jobs.executors.ray_head import Head, gpu_share, missing
+from eavdash.processes import with_package
 from eavdash.store import locks
 
 #: The oldest Ray whose jobs can request memory.
