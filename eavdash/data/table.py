@@ -25,7 +25,7 @@ import pandas as pd
 from eavdash.config.choices import COLUMN, MODALITIES
 from eavdash.config.schema import StudyConfig
 from eavdash.data.adapters import KINDS, adapt
-from eavdash.data.adapters.base import DEPTH, check_name, unlistable
+from eavdash.data.adapters.base import DEPTH, check_name, listing
 from eavdash.data.formats.tablefile import check_frame, read_table
 from eavdash.data.recording import split_item
 from eavdash.errors import ConfigError, TableError, UsageError, sentence
@@ -86,13 +86,11 @@ def open_table(path: str | Path) -> TrialTable:
     """
     path = Path(os.path.expanduser(path)).absolute()  # noqa: PTH111 -- Path.expanduser raises if there is no such user
     check_name(path)
-    try:
+    with listing(path):
         source = next((p for p in (path, *(path / n for n in _FILES)) if p.is_file()), None)
         if source is None and path.exists():
             with os.scandir(path):  # a folder that cannot be listed is not an empty one
                 pass
-    except OSError as error:
-        raise unlistable(path, error) from error
     if source is not None:
         return _finish(read_table(source), source.parent, "table", {}, [], (source.parent,))
     if not path.exists():

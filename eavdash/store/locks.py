@@ -13,7 +13,6 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,14 +86,6 @@ def acquire(path: Path, timeout: float = 0.5) -> int | None:
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def shared(path: Path) -> Iterator[None]:
-    """Hold a shared lock; wait while another process holds an exclusive one."""
-    with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_SH)
-        yield
 
 
 def sign(descriptor: int, pid: int | None = None) -> None:

@@ -16,8 +16,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,7 +58,7 @@ def cached(cache: Path, kind: str, key: str, write: Callable[[Path], None], read
         except IntegrityError:
             if attempt:
                 raise
-            with _cannot_write(folder):
+            with _writable(folder):
                 discard(folder)
     raise AssertionError("unreachable")
 
@@ -69,7 +68,7 @@ def free_bytes(cache: Path) -> int:
     folder = cache.absolute()
     while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent
-    with _cannot_write(cache):
+    with _writable(cache):
         return shutil.disk_usage(folder).free
 
 
@@ -136,7 +135,7 @@ def open_array(path: Path) -> np.ndarray:
 
 
 def _make(folder: Path, write: Callable[[Path], None]) -> None:
-    with _cannot_write(folder):
+    with _writable(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         _sweep(folder.parent)
         temporary = folder.with_name(f".{folder.name}.{_writer_id()}")
@@ -200,14 +199,6 @@ def _sweep(parent: Path) -> None:
             discard(path)
 
 
-@contextmanager
-def _cannot_write(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DataError.at(
-            folder,
-            expected="a writable cache",
-            found=error.strerror or str(error),
-            remedy="free some disk space or fix the permissions, then retry",
-        ) from error
+def _writable(folder: Path) -> contextlib.AbstractContextManager[None]:
+    remedy = "free some disk space or fix the permissions, then retry"
+    return DataError.from_os(folder, expected="a writable cache", remedy=remedy)
