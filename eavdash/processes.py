@@ -1,4 +1,4 @@
-"""How a Python process of this package is started: its command and its environment."""
+"""The command and the environment with which a Python process of this package is started."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ import pandas as pd
 from eavdash.config.choices import STAGES
 from eavdash.errors import EavdashError, IntegrityError, UsageError
 from eavdash.results.columns import column
+from eavdash.results.decision import mean_logs, normalised
 from eavdash.store import RunDir, StudyDir
 from eavdash.text import natural_order
 
@@ -28,7 +29,6 @@ SCORE_COLUMNS = ("study", "subject", "stage", "level", "n", "accuracy", "balance
 #: Columns that together identify one tested item of a level.
 _ITEM = {"trial": ["trial"], "window": ["trial", "window"], "frame": ["trial", "window", "frame"]}
 _NEEDED = ("subject", "trial", "group", "label", "predicted", "split", "window", "frame", "fold", "seed")
-_SMALLEST = 1e-12  # keeps the log of a probability finite
 
 
 def predictions(
@@ -224,15 +224,8 @@ def _trials(rows: pd.DataFrame) -> pd.DataFrame:
     first = [*keys[:7], "predicted", "correct", "confidence", "fold", "seed", "windows"]
     if rows.empty:
         return pd.DataFrame(columns=[*first, *p, *attention])
-    logs = rows.assign(**{c: np.log(rows[c].to_numpy(float).clip(_SMALLEST)) for c in p})
-    groups = logs.groupby(keys, sort=False)
-    table = groups[[*p, *attention]].mean()
-    table["windows"] = groups.size()
-    table = table.reset_index()
-    values = table[p].to_numpy()  # (trial, class), mean log-probability
-    table["predicted"] = np.array(labels, dtype=object)[values.argmax(axis=1)].astype(str)
-    values = np.exp(values - values.max(axis=1, keepdims=True))
-    table[p] = values / values.sum(axis=1, keepdims=True)
+    table = mean_logs(rows, labels, keys, attention)
+    table[p] = normalised(table[p].to_numpy())
     table["confidence"] = table[p].max(axis=1)
     table["correct"] = table["predicted"] == table["label"]
     return table[[*first, *p, *attention]]
