@@ -17,8 +17,8 @@ import pandas as pd
 
 from eavdash import store
 from eavdash.cli import console
+from eavdash.cli.commands.chosen import subjects_of
 from eavdash.cli.commands.training import study_config
-from eavdash.config import selection
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import DataError
 from eavdash.text import size
@@ -70,12 +70,8 @@ def build_cache(options: argparse.Namespace, config: StudyConfig) -> int:
     ``config`` is the configuration of the study (``training.study_config``).
     """
     from eavdash.data.cache.prepare import estimate, prepare, sets
-    from eavdash.data.table import open_table
 
-    subjects: tuple[str, ...] = ()
-    if options.subjects is not None:
-        table = open_table(options.root)
-        subjects = selection.parse_subjects(options.subjects, [*table.subjects, *table.problems], note=console.info)
+    subjects = subjects_of(options.subjects, options.root)
     cache, jobs = _cache(options), options.jobs or _processors()
     planned, problems = sets(options.root, config, subjects)
     if not options.json:

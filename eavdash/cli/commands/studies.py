@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from eavdash import store
 from eavdash.cli import console
+from eavdash.cli.commands.chosen import study_of, subjects_of
 from eavdash.cli.commands.training import plan_dict
 from eavdash.config import selection
 from eavdash.errors import UsageError
@@ -55,7 +56,7 @@ def clone(options: argparse.Namespace) -> int:
     from eavdash.jobs import queue
     from eavdash.studies import extend
 
-    study = _study(options)
+    study = study_of(options)
     new = extend.clone(
         study,
         options.name,
@@ -87,7 +88,7 @@ def extend(options: argparse.Namespace) -> int:
     """Add subjects, folds or seeds to a study and queue the runs that were never queued."""
     from eavdash.studies import extend
 
-    study = _study(options)
+    study = study_of(options)
     extension = extend.extend(
         study,
         _subjects(options.subjects, study),
@@ -111,7 +112,7 @@ def archive(options: argparse.Namespace) -> int:
     """Archive a study."""
     from eavdash.studies import archive
 
-    study = _study(options)
+    study = study_of(options)
     before = archive.resume_bytes(study)
     freed = archive.archive(study, drop_resume=options.drop_resume)
     if options.json:
@@ -129,7 +130,7 @@ def unarchive(options: argparse.Namespace) -> int:
     """Take a study out of the archive."""
     from eavdash.studies import archive
 
-    study = _study(options)
+    study = study_of(options)
     archive.unarchive(study)
     if options.json:
         console.print_json({"study": study.name, "archived": False})
@@ -142,7 +143,7 @@ def delete(options: argparse.Namespace) -> int:
     """Delete a study permanently, after its name was typed as confirmation."""
     from eavdash.studies import archive
 
-    study = _study(options)
+    study = study_of(options)
     confirmation = study.name if options.yes else _read_confirmation(study)
     archive.delete(study, confirmation)
     if options.json:
@@ -156,7 +157,7 @@ def verify(options: argparse.Namespace) -> int:
     """Compare a study's files with their checksums; exit code 1 if one is damaged."""
     from eavdash.studies import verify
 
-    study = _study(options)
+    study = study_of(options)
     with console.progress_bar("verifying") as report:
         found = verify.verify(study, report)
     if options.json:
@@ -172,18 +173,11 @@ def verify(options: argparse.Namespace) -> int:
     return 1 if found.damaged else 0
 
 
-def _study(options: argparse.Namespace) -> store.StudyDir:
-    return store.find_study(store.checkpoints_root(options.checkpoints), options.study)
-
-
 def _subjects(text: str, study: store.StudyDir) -> Sequence[str] | None:
     """Return the subjects of a list: None for an empty text, an empty sequence for ``all``."""
     if not text.strip() or text.strip() == "all":
         return () if text.strip() else None
-    from eavdash.data.table import open_table
-
-    table = open_table(study.study()["dataset"]["path"])
-    return selection.parse_subjects(text, [*table.subjects, *table.problems], note=console.info)
+    return subjects_of(text, study.study()["dataset"]["path"])
 
 
 def _numbers(text: str, option: str) -> Sequence[int] | None:
