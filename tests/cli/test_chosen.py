@@ -29,5 +29,5 @@ def test_subjects_of_a_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert subjects_of(None, "/nowhere") == ()
     assert subjects_of("anna,1-3", tmp_path) == ("anna", "1", "2")
     assert "only 1, 2 exist" in capsys.readouterr().err
-    with fails(UsageError, where="--subjects", expected="1, anna, 2", found="7", remedy="existing subjects"):
+    with fails(UsageError, where="--subjects", expected="1, 2, anna", found="7", remedy="existing subjects"):
         subjects_of("7", tmp_path)
