@@ -28,11 +28,11 @@ from typing import Any
 from eavdash.config.convert import with_epochs, with_settings
 from eavdash.config.presets import preset
 from eavdash.config.schema import Execution, Selection
-from eavdash.data.processes import with_package
 from eavdash.jobs.exit_state import MAX_KILLS
 from eavdash.jobs.queue import submit
 from eavdash.jobs.queue_database import queue_database
 from eavdash.jobs.snapshot import snapshot
+from eavdash.processes import with_package
 from eavdash.store import StudyDir, locks
 from eavdash.studies.write import prepare
 

@@ -20,6 +20,8 @@ four parts, so that all messages read alike.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -48,6 +50,15 @@ class EavdashError(Exception):
         error = cls(sentence(where, expected, found, remedy))
         error.where, error.expected, error.found, error.remedy = str(where), expected, found, remedy
         return error
+
+    @classmethod
+    @contextmanager
+    def from_os(cls, where: str | Path, *, expected: str, remedy: str) -> Iterator[None]:
+        """Raise an error of this type for an OSError in the block; what the system reports is what was found."""
+        try:
+            yield
+        except OSError as error:
+            raise cls.at(where, expected=expected, found=error.strerror or str(error), remedy=remedy) from error
 
 
 class DataError(EavdashError):

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from eavdash.store import StudyDir
+from eavdash.text import plural
 
 if TYPE_CHECKING:
     from eavdash.health.report import HealthReport
@@ -48,8 +49,8 @@ def error(text: str) -> None:
 
 def note_archived(archived: int) -> None:
     """Print how many archived studies a list leaves out."""
-    are = "study is" if archived == 1 else "studies are"
-    info(f"{archived} archived {are} not shown; see them with: eavdash studies --archived")
+    studies = plural(archived, "archived study is", "archived studies are")
+    info(f"{studies} not shown; see them with: eavdash studies --archived")
 
 
 def print_json(data: Any) -> None:
@@ -90,7 +91,7 @@ def print_plan(made: Plan) -> None:
     for run in made.planned:
         if run.problem:
             error(f"{run.name} cannot start: {run.problem}")
-    info(f"study {made.study.name}: {len(made.runs)} run{'s' * (len(made.runs) != 1)} in {made.study.path}")
+    info(f"study {made.study.name}: {plural(len(made.runs), 'run')} in {made.study.path}")
 
 
 def print_health(report: HealthReport) -> None:
@@ -105,7 +106,7 @@ def print_health(report: HealthReport) -> None:
         text = f"{finding.severity}: {where}{': ' if where else ''}{finding.message}"
         _out.print(f"{text}; {finding.remedy}." if finding.remedy else text, markup=False)
     counts = Counter(finding.severity for finding in report.findings)
-    summary = ", ".join(f"{counts[s]} {s}{'' if counts[s] == 1 else 's'}" for s in ("error", "warning") if counts[s])
+    summary = ", ".join(plural(counts[s], s) for s in ("error", "warning") if counts[s])
     _out.print(summary or "no problems found")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from eavdash.errors import UsageError
+from eavdash.processes import python_environment, python_module
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 ADDRESS = "127.0.0.1"
@@ -43,7 +44,7 @@ def has_screen() -> bool:
 def command(port: int, screen: bool) -> list[str]:
     """Return the command that serves the app on ``port``; with a ``screen`` it opens a browser."""
     return [
-        *(sys.executable, "-m", "eavdash.ui.server", "run", str(APP)),
+        *python_module("eavdash.ui.server", "run", str(APP)),
         *("--server.address", ADDRESS, "--server.port", str(port)),
         *("--server.headless", "false" if screen else "true"),
     ]
@@ -62,4 +63,4 @@ def serve(checkpoints: Path, first_port: int) -> NoReturn:
     # Streamlit reads .streamlit/config.toml in the working directory.
     os.chdir(APP.parent)
     arguments = command(port, has_screen())
-    os.execve(arguments[0], arguments, {**os.environ, "EAVDASH_CHECKPOINTS": str(checkpoints)})
+    os.execve(arguments[0], arguments, python_environment(EAVDASH_CHECKPOINTS=str(checkpoints)))

@@ -25,8 +25,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from eavdash.config.schema import ProtocolConfig
-from eavdash.data.table import natural_key, natural_order, natural_sort
+from eavdash.data.table import natural_sort
 from eavdash.errors import SplitError
+from eavdash.text import natural_key, natural_order
 
 COLUMNS = ("subject", "trial", "group", "fold", "split")
 SPLITS = ("train", "validation", "test", "unused")

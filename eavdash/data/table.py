@@ -11,11 +11,9 @@ the other subjects can be used; :func:`select` leaves such subjects out.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,10 +25,11 @@ import pandas as pd
 from eavdash.config.choices import COLUMN, MODALITIES
 from eavdash.config.schema import StudyConfig
 from eavdash.data.adapters import KINDS, adapt
-from eavdash.data.adapters.base import DEPTH, check_name, unlistable
+from eavdash.data.adapters.base import DEPTH, check_name, listing
 from eavdash.data.formats.tablefile import check_frame, read_table
 from eavdash.data.recording import split_item
 from eavdash.errors import ConfigError, TableError, UsageError, sentence
+from eavdash.text import natural_key, natural_order
 
 FILE_COLUMNS = ("eeg", "audio", "video")
 _FILES = ("trials.csv", "trials.parquet")
@@ -67,18 +66,6 @@ class TrialTable:
         return natural_order(self.frame["subject"])
 
 
-@functools.lru_cache(maxsize=100_000)
-def natural_key(text: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
-    """A sort key that puts "2" before "10" and "s2" before "s10"; different texts never compare equal."""
-    parts = re.findall(r"[0-9]+|[^0-9]+", text)
-    return tuple((0, int(p), "") if "0" <= p[0] <= "9" else (1, 0, p.casefold()) for p in parts), text
-
-
-def natural_order(texts: Iterable[str]) -> tuple[str, ...]:
-    """The distinct texts in natural order."""
-    return tuple(sorted({str(t) for t in texts}, key=natural_key))
-
-
 def natural_sort(frame: pd.DataFrame, columns: Sequence[str] = ("subject", "trial")) -> pd.DataFrame:
     """The rows in natural order of ``columns``, numbered from 0."""
     cells = (frame[c].to_numpy(dtype=object) for c in columns)
@@ -99,13 +86,11 @@ def open_table(path: str | Path) -> TrialTable:
     """
     path = Path(os.path.expanduser(path)).absolute()  # noqa: PTH111 -- Path.expanduser raises if there is no such user
     check_name(path)
-    try:
+    with listing(path):
         source = next((p for p in (path, *(path / n for n in _FILES)) if p.is_file()), None)
         if source is None and path.exists():
             with os.scandir(path):  # a folder that cannot be listed is not an empty one
                 pass
-    except OSError as error:
-        raise unlistable(path, error) from error
     if source is not None:
         return _finish(read_table(source), source.parent, "table", {}, [], (source.parent,))
     if not path.exists():

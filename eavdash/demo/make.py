@@ -7,7 +7,6 @@ that is renamed when complete. Other files are never changed or deleted.
 
 from __future__ import annotations
 
-import fcntl
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -23,7 +22,7 @@ from typing import Any
 from eavdash.demo import files
 from eavdash.demo.plan import FULL, SMALL, DemoSize, SubjectPlan, made_with, plan_subject, truth
 from eavdash.errors import DataError, IntegrityError, TrainingError, UsageError
-from eavdash.store.atomic import read_json, write_json
+from eavdash.store.atomic import file_lock, read_json, write_json
 
 TRUTH = "truth.json"
 CHUNK = 10  # trials per media task
@@ -58,8 +57,12 @@ def make_demo(
     root = Path(folder).expanduser().resolve() / "EAV" / "EAV"
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with (root / ".making.lock").open("ab") as lock:
-            _lock(lock, root)
+        with file_lock(root / ".making.lock", wait=False) as alone:
+            if not alone:
+                found, remedy = "a running one", "wait for it to finish"
+                raise UsageError.at(
+                    root, expected="no other process making recordings here", found=found, remedy=remedy
+                )
             return _make(root, subjects, seed, size, workers or _processors(), report or (lambda *_: None))
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
         where = error.filename or root
@@ -201,18 +204,6 @@ def _check_request(subjects: int, seed: int) -> None:
         )
     if seed < 0:
         raise UsageError.at("seed", expected="0 or more", found=str(seed), remedy="give another number")
-
-
-def _lock(lock: Any, root: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UsageError.at(
-            root,
-            expected="no other process making recordings here",
-            found="a running one",
-            remedy="wait for it to finish",
-        ) from None
 
 
 def _processors() -> int:

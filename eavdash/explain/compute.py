@@ -23,10 +23,10 @@ from eavdash.explain.attention import layer_maps, modality_map, shares
 from eavdash.explain.attributions import Completeness, integrated_gradients
 from eavdash.explain.explanation import Explanation
 from eavdash.explain.fused import FusedModel, FusedModelOutput, encoder_runs, load_fused_model
+from eavdash.results.decision import log_probabilities, normalised
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.atomic import sha256
 
-_SMALLEST = 1e-12  # keeps the logarithm of a probability finite
 #: Maximum number of input values processed by the model at a time.
 _BATCH_NUMBERS = 4_000_000
 
@@ -58,7 +58,7 @@ def compute(
         outputs = [model.predict(w.inputs, w.masks) for w in windows]
     stage = str(info["stage"])
     probabilities = _probabilities(stage, sets, outputs, len(classes))
-    trial_probabilities = {s: _geometric_mean(p) for s, p in probabilities.items()}
+    trial_probabilities = {s: normalised(np.nanmean(log_probabilities(p), axis=0)) for s, p in probabilities.items()}
     target = int(trial_probabilities[stage].argmax())
     attributions, completeness = _attribute(model, sets, windows, target, steps)
     found = probabilities[stage]
@@ -221,13 +221,6 @@ def _probabilities(
 
 def _softmax(logits: Tensor) -> np.ndarray:
     return np.asarray(logits.double().softmax(-1).cpu().numpy()[0])
-
-
-def _geometric_mean(probabilities: np.ndarray) -> np.ndarray:
-    """Return the normalised exponential of the mean log-probabilities over windows."""
-    logs = np.nanmean(np.log(np.clip(probabilities, _SMALLEST, None)), axis=0)
-    mean = np.exp(logs - logs.max())
-    return np.asarray(mean / mean.sum())
 
 
 def _stacked(parts: list[np.ndarray | None]) -> np.ndarray | None:

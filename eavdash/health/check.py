@@ -16,20 +16,14 @@ from typing import TypeVar
 import pandas as pd
 
 from eavdash.config.schema import StudyConfig
-from eavdash.data.table import (
-    NAMED_RECORDING,
-    TrialTable,
-    expected_recordings,
-    natural_order,
-    open_table,
-    with_sound_tracks,
-)
+from eavdash.data.table import NAMED_RECORDING, TrialTable, expected_recordings, open_table, with_sound_tracks
 from eavdash.errors import EavdashError, sentence
 from eavdash.health import pairing, rules, tables
 from eavdash.health.protocols import split_preview
 from eavdash.health.report import NUMBERS, SEVERITIES, TEXTS, Finding, HealthReport, no_split_preview, printable
 from eavdash.health.scan import Scan, measure_requests, measure_table, scan
 from eavdash.store.atomic import sha256
+from eavdash.text import natural_order
 
 _COLUMNS = [*TEXTS[:5], *NUMBERS, *TEXTS[5:]]
 _T = TypeVar("_T")

@@ -17,9 +17,10 @@ import pandas as pd
 
 from eavdash.config.choices import COLUMN, MODALITIES
 from eavdash.data.recording import END_TOLERANCE
-from eavdash.data.table import TrialTable, natural_order
+from eavdash.data.table import TrialTable
 from eavdash.health.report import Finding, records
 from eavdash.health.rules import examples
+from eavdash.text import natural_order
 
 #: Seconds by which the recordings of one trial may differ in length: EAV's 603 frames for 20 s exceed it by 0.1 s.
 LENGTH_TOLERANCE = 1.0

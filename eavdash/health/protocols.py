@@ -14,9 +14,10 @@ import pandas as pd
 from eavdash.config.choices import COLUMN, PROTOCOLS
 from eavdash.config.schema import StudyConfig
 from eavdash.data.splits import fold_numbers, make_splits
-from eavdash.data.table import TrialTable, natural_order, select
+from eavdash.data.table import TrialTable, select
 from eavdash.errors import EavdashError
 from eavdash.health.report import SPLIT_PREVIEW_COLUMNS, no_split_preview
+from eavdash.text import natural_order
 
 
 def split_preview(table: TrialTable, config: StudyConfig, broken: Iterable[tuple[str, str]] = ()) -> pd.DataFrame:

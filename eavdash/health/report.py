@@ -131,12 +131,8 @@ def make_folder(folder: str | Path) -> Path:
         UsageError: it cannot be made.
     """
     folder = Path(folder)
-    try:
+    with UsageError.from_os(folder, expected="a folder to write to", remedy="choose another folder"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError.at(
-            folder, expected="a folder to write to", found=error.strerror or str(error), remedy="choose another folder"
-        ) from error
     return folder
 
 

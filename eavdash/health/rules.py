@@ -16,8 +16,8 @@ import pandas as pd
 from eavdash.config.choices import MODALITIES
 from eavdash.config.schema import StudyConfig
 from eavdash.data.eeg.bad import KINDS
-from eavdash.data.table import natural_order
 from eavdash.health.report import Finding, records
+from eavdash.text import natural_order
 
 #: Number of examples in a finding, and the maximum number of broken files of a kind that are listed one by one.
 EXAMPLES = 3

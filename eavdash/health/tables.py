@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from eavdash.config.choices import MODALITIES
-from eavdash.data.table import TrialTable, natural_order
+from eavdash.data.table import TrialTable
 from eavdash.health.report import Finding
+from eavdash.text import natural_order
 
 #: Ratio of trials of two labels above which labels are unbalanced: plain accuracy then favours the frequent one.
 UNBALANCED = 1.5

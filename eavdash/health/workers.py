@@ -2,7 +2,7 @@
 
 In: requests. Out: pairs of request and answer, in order of completion. A file that crashes its process
 (:mod:`eavdash.health.measures.worker`) or exceeds its time limit has that as its problem. Delegated to
-data/processes.py: the processes.
+data/process_pool.py: the processes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from eavdash.data.processes import Ended, ProcessPool
+from eavdash.data.process_pool import Ended, ProcessPool
 from eavdash.errors import sentence
 from eavdash.health.measures.base import MeasureRequest
 

@@ -21,6 +21,7 @@ from eavdash.errors import EavdashError
 from eavdash.jobs.slots import GPU_PARTS, need_of, this_machine
 from eavdash.jobs.snapshot import snapshot
 from eavdash.store import studies
+from eavdash.text import plural
 
 #: Settings of a run that do not change the duration of an epoch.
 _PACE_NEUTRAL = {"epochs", "learning_rate", "weight_decay", "head_learning_rate", "patience", "dropout"}
@@ -145,7 +146,7 @@ def plan_time_left(
     if seconds.empty:
         return Estimate(None, parallel_runs)
     count = sum(map(len, tables))
-    basis = f"based on {count} finished run{'s' * (count > 1)} of the same kind in {', '.join(names[:3])}"
+    basis = f"based on {plural(count, 'finished run')} of the same kind in {', '.join(names[:3])}"
     return Estimate(
         _parallel_duration(seconds, parallel_runs), parallel_runs, at_least=len(seconds) < len(planned), basis=basis
     )

@@ -11,7 +11,6 @@ scheduler touches ``.queue/hosts/<machine>`` to show that its machine is alive.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 import time
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from eavdash.errors import ConfigError, QueueError
-from eavdash.store.atomic import host, write_atomic
+from eavdash.store.atomic import file_lock, host, write_atomic
 
 #: Seconds without a sign of life after which a machine counts as dead and others resume its runs.
 DEAD_AFTER = 60.0
@@ -96,8 +95,7 @@ class QueueDatabase:
                 self._write_ahead()
             DBOS.migrate(self.url, **({"schema": self.schema} if self.schema else {}))
 
-        with (self.home / "made.lock").open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with file_lock(self.home / "made.lock"):
             try:
                 create()
             except Exception as error:

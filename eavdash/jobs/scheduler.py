@@ -9,7 +9,6 @@ most ``EAVDASH_CLUSTER_JOBS`` (200) jobs in Ray or SLURM at once.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import signal
 import sys
@@ -27,6 +26,7 @@ from eavdash.jobs.run_supervisor import RunSupervisor, log_line
 from eavdash.jobs.scheduler_process import ensure_scheduler, mark_busy
 from eavdash.jobs.slots import Slots, cluster_jobs, idle_seconds, this_machine
 from eavdash.store import locks, studies
+from eavdash.store.atomic import file_lock
 
 #: Minimum seconds between two reconciliations of all runs with the queue.
 RECONCILE_EVERY = 30.0
@@ -115,10 +115,8 @@ def _has_unfinished(root: Path) -> bool:
 def _exit_if_idle(root: Path, broker: Broker) -> bool:
     """Exit unless a request is being added or was just added; return False in that case."""
     home = broker.database.home
-    with (home / "door.lock").open("ab") as session_lock:
-        try:
-            fcntl.flock(session_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with file_lock(home / "door.lock", wait=False) as alone:
+        if not alone:
             return False
         reconcile(root, broker)
         if broker.active():

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from eavdash.errors import QueueError
 from eavdash.jobs.queue_database import queue_database, queue_folder
-from eavdash.store import locks
-from eavdash.store.atomic import is_locked, locked_file
+from eavdash.processes import python_environment, python_module
+from eavdash.store.atomic import file_lock, is_locked, locked_file
 
 if TYPE_CHECKING:
     from eavdash.jobs.broker import Broker
@@ -45,15 +44,9 @@ def ensure_scheduler(root: Path, timeout: float = 60.0) -> bool:
     # Another user's queue is served by that user's scheduler.
     if not os.path.exists(home / "busy") or scheduler_alive(root):  # noqa: PTH110 - raises nothing
         return False
-    try:
+    remedy = "free some disk space or fix the permissions; the runs stay in the queue"
+    with QueueError.from_os(home, expected="a scheduler that starts", remedy=remedy):
         process = _start(root, home / "conductor.log")
-    except OSError as error:
-        raise QueueError.at(
-            home,
-            expected="a scheduler that starts",
-            found=error.strerror or str(error),
-            remedy="free some disk space or fix the permissions; the runs stay in the queue",
-        ) from error
     # Reap it when it ends, which may be long before this process ends.
     threading.Thread(target=process.wait, daemon=True).start()
     deadline = time.monotonic() + timeout
@@ -65,19 +58,17 @@ def ensure_scheduler(root: Path, timeout: float = 60.0) -> bool:
 
 
 def _start(root: Path, log: Path) -> subprocess.Popen[bytes]:
-    from eavdash.data.processes import with_package
-
     if log.exists() and log.stat().st_size > 1_000_000:
         log.replace(log.with_suffix(".log.1"))
     with log.open("ab") as output:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "eavdash.jobs.scheduler", str(root)],
+            python_module("eavdash.jobs.scheduler", str(root)),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             cwd=root,
-            env=with_package({**os.environ, "PYTHONUNBUFFERED": "1"}),
+            env=python_environment(),
         )
 
 
@@ -130,15 +121,9 @@ def _session_lock(root: Path) -> Iterator[None]:
         QueueError: this user may not use the queue, or the disk is full.
     """
     with contextlib.ExitStack() as stack:
-        try:
+        remedy = "ask the owner of the folder, free some disk space, or use another folder (--checkpoints)"
+        with QueueError.from_os(root / ".queue", expected="a queue that you may use", remedy=remedy):
             home = queue_folder(root)
-            stack.enter_context(locks.shared(home / "door.lock"))
+            stack.enter_context(file_lock(home / "door.lock", shared=True))
             (home / "busy").touch()
-        except OSError as error:
-            raise QueueError.at(
-                root / ".queue",
-                expected="a queue that you may use",
-                found=error.strerror or str(error),
-                remedy="ask the owner of the folder, free some disk space, or use another folder (--checkpoints)",
-            ) from error
         yield

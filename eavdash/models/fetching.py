@@ -54,13 +54,9 @@ def fetch(
         raise UsageError.at(
             folder, expected="a new folder", found="an existing one", remedy="delete it or choose another --out"
         )
-    try:
+    with UsageError.from_os(folder, expected="a writable folder", remedy="choose another --out"):
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise UsageError.at(
-            folder, expected="a writable folder", found=error.strerror or str(error), remedy="choose another --out"
-        ) from error
     try:
         ready = part / "ready"
         ready.mkdir()

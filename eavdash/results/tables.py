@@ -11,8 +11,7 @@ distinct items, so that more seeds never look like more data.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -20,7 +19,9 @@ import pandas as pd
 from eavdash.config.choices import STAGES
 from eavdash.errors import EavdashError, IntegrityError, UsageError
 from eavdash.results.columns import column
+from eavdash.results.decision import mean_logs, normalised
 from eavdash.store import RunDir, StudyDir
+from eavdash.text import natural_order
 
 LEVELS = ("trial", "window", "frame")
 BASELINES = ("fusion:best", "fusion:mean", "fusion:calibrated", "fusion:concat", "fusion:paper", "majority")
@@ -28,7 +29,6 @@ SCORE_COLUMNS = ("study", "subject", "stage", "level", "n", "accuracy", "balance
 #: Columns that together identify one tested item of a level.
 _ITEM = {"trial": ["trial"], "window": ["trial", "window"], "frame": ["trial", "window", "frame"]}
 _NEEDED = ("subject", "trial", "group", "label", "predicted", "split", "window", "frame", "fold", "seed")
-_SMALLEST = 1e-12  # keeps the log of a probability finite
 
 
 def predictions(
@@ -184,15 +184,6 @@ def attention_columns(frame: pd.DataFrame) -> list[str]:
     return [c for c in frame.columns if c.startswith("attention_") and frame[c].notna().any()]
 
 
-def natural(texts: Iterable[str]) -> list[str]:
-    """Return distinct texts in natural order: 2 before 10."""
-    return sorted(set(texts), key=lambda t: [(not p.isdigit(), int(p) if p.isdigit() else 0, p) for p in _parts(t)])
-
-
-def _parts(text: str) -> list[str]:
-    return [part for part in re.split(r"(\d+)", text) if part]
-
-
 def _read(run: RunDir, name: str, *extra: str) -> pd.DataFrame:
     """Read a result file and check its checksum and columns."""
     path = run.verify(name)
@@ -233,15 +224,8 @@ def _trials(rows: pd.DataFrame) -> pd.DataFrame:
     first = [*keys[:7], "predicted", "correct", "confidence", "fold", "seed", "windows"]
     if rows.empty:
         return pd.DataFrame(columns=[*first, *p, *attention])
-    logs = rows.assign(**{c: np.log(rows[c].to_numpy(float).clip(_SMALLEST)) for c in p})
-    groups = logs.groupby(keys, sort=False)
-    table = groups[[*p, *attention]].mean()
-    table["windows"] = groups.size()
-    table = table.reset_index()
-    values = table[p].to_numpy()  # (trial, class), mean log-probability
-    table["predicted"] = np.array(labels, dtype=object)[values.argmax(axis=1)].astype(str)
-    values = np.exp(values - values.max(axis=1, keepdims=True))
-    table[p] = values / values.sum(axis=1, keepdims=True)
+    table = mean_logs(rows, labels, keys, attention)
+    table[p] = normalised(table[p].to_numpy())
     table["confidence"] = table[p].max(axis=1)
     table["correct"] = table["predicted"] == table["label"]
     return table[[*first, *p, *attention]]
@@ -262,11 +246,11 @@ def _score(part: pd.DataFrame) -> tuple[float, float, float]:
 def _rank(column: pd.Series) -> pd.Series:
     """Return a sort key: canonical order for stages, natural order for texts, numbers unchanged."""
     if column.name == "stage":
-        order: list[str] = [*STAGES, *BASELINES]
+        order: tuple[str, ...] = (*STAGES, *BASELINES)
     elif pd.api.types.is_numeric_dtype(column):
         return column
     else:
-        order = natural(column.astype(str))
+        order = natural_order(column.astype(str))
     return column.map({value: rank for rank, value in enumerate(order)})
 
 

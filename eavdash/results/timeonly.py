@@ -14,7 +14,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-from eavdash.results.tables import natural
+from eavdash.text import natural_order
 
 
 def time_scores(splits: pd.DataFrame, labels: pd.DataFrame, across: bool, neighbours: int = 1) -> pd.DataFrame:
@@ -33,7 +33,7 @@ def time_scores(splits: pd.DataFrame, labels: pd.DataFrame, across: bool, neighb
     )
     positions: dict[tuple[str, str], int] = {}
     for subject, of in rows.groupby("subject", sort=False):
-        positions |= {(str(subject), trial): n for n, trial in enumerate(natural(of["trial"]))}
+        positions |= {(str(subject), trial): n for n, trial in enumerate(natural_order(of["trial"]))}
     rows = rows.assign(position=[positions[key] for key in zip(rows["subject"], rows["trial"], strict=True)])
     hits: dict[str, list[bool]] = {}
     for _, part in rows.groupby("fold" if across else ["fold", "subject"], sort=True):
@@ -50,7 +50,7 @@ def time_scores(splits: pd.DataFrame, labels: pd.DataFrame, across: bool, neighb
             )
     tested = rows[rows["split"] == "test"].drop_duplicates(["subject", "trial"])
     out = []
-    for subject in natural(hits):
+    for subject in natural_order(hits):
         own = tested.loc[tested["subject"] == subject, "label"]
         share = float(own.value_counts(normalize=True).max())
         out.append((subject, len(own), float(np.mean(hits[subject])), share))

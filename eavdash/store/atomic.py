@@ -88,15 +88,32 @@ def locked_file(folder: Path, name: str) -> Iterator[None]:
     Raises:
         IntegrityError: the folder is gone. TrainingError: the folder is not writable.
     """
-    try:
-        file = (folder / name).open("ab")
-    except FileNotFoundError:
-        raise IntegrityError.at(folder, expected="a folder", found="none", remedy="train the study again") from None
-    except OSError as error:
-        raise unwritable(folder / name, error) from error
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(file_lock(folder / name))
+        except FileNotFoundError:
+            raise IntegrityError.at(folder, expected="a folder", found="none", remedy="train the study again") from None
+        except OSError as error:
+            raise unwritable(folder / name, error) from error
         yield
+
+
+@contextlib.contextmanager
+def file_lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[bool]:
+    """Hold a lock (``flock``) on a file, which is made if it is missing; wait until it is free.
+
+    Without ``wait`` the block gets False, and no lock, if another process holds one.
+
+    Raises:
+        OSError: the file cannot be opened.
+    """
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+            held = True
+        except BlockingIOError:
+            held = False
+        yield held
 
 
 def is_locked(path: Path) -> bool:

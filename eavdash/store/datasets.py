@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import fcntl
 import io
 import json
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from eavdash.errors import IntegrityError, TableError, UsageError
 from eavdash.store import slug
-from eavdash.store.atomic import write_atomic, write_json
+from eavdash.store.atomic import file_lock, write_atomic, write_json
 
 #: The columns of a trial table that name files.
 PATH_COLUMNS = ("eeg", "audio", "video")
@@ -187,16 +186,9 @@ def _write(root: Path, datasets: list[Dataset]) -> None:
 @contextlib.contextmanager
 def _locked(root: Path) -> Iterator[None]:
     """Serialise read-modify-write of the list between threads and processes of one machine."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        lock = (root / ".datasets.lock").open("ab")
-    except OSError as error:
-        raise UsageError.at(
-            root,
-            expected="a checkpoints folder that can be written",
-            found=error.strerror or str(error),
-            remedy="fix its permissions, or choose another folder with EAVDASH_CHECKPOINTS",
-        ) from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    remedy = "fix its permissions, or choose another folder with EAVDASH_CHECKPOINTS"
+    with contextlib.ExitStack() as stack:
+        with UsageError.from_os(root, expected="a checkpoints folder that can be written", remedy=remedy):
+            root.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(file_lock(root / ".datasets.lock"))
         yield

@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,14 +102,6 @@ def acquire(path: Path, timeout: float = 0.5) -> int | None:
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def shared(path: Path) -> Iterator[None]:
-    """Hold a shared lock; wait while another process holds an exclusive one."""
-    with path.open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_SH)
-        yield
 
 
 def sign(descriptor: int, pid: int | None = None) -> None:

@@ -8,16 +8,15 @@ what a crash leaves there.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from eavdash.errors import EavdashError, IntegrityError, QueueError, UsageError
+from eavdash.errors import IntegrityError, QueueError, UsageError
 from eavdash.jobs.scheduler_process import queue_closed
 from eavdash.store import StudyDir, find_study
-from eavdash.store.atomic import is_locked
+from eavdash.store.atomic import file_lock, is_locked
 from eavdash.store.status import ended
 from eavdash.studies.write import PLAN_LOCK, planner_lock
 
@@ -98,19 +97,15 @@ def delete(study: StudyDir, confirm: str) -> None:
     with _exclusive(study):
         _refuse_if_busy(study, "deleted")
         hidden = root / DELETED / f"{study.name}-{secrets.token_hex(4)}"
-        try:
+        with _removable(study.path):
             hidden.parent.mkdir(exist_ok=True)
             study.path.rename(hidden)
-        except OSError as error:
-            raise _cannot_remove(study.path, error) from error
         # A worker started by hand, or a probing, takes neither lock and may have begun since the check.
         if refusal := _refusal(StudyDir(hidden), study, "deleted"):
             hidden.rename(study.path)
             raise refusal
-    try:
+    with _removable(hidden):
         _remove(hidden)
-    except OSError as error:
-        raise _cannot_remove(hidden, error) from error
     sweep(root)
 
 
@@ -120,9 +115,8 @@ def sweep(root: Path) -> None:
         return
     # A deletion holds the planner's lock while it may still undo the move; with the lock held, all is safe to remove.
     try:
-        with (root / ".queue" / PLAN_LOCK).open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            leftovers = list((root / DELETED).iterdir())
+        with file_lock(root / ".queue" / PLAN_LOCK, wait=False) as alone:
+            leftovers = list((root / DELETED).iterdir()) if alone else []
     except OSError:
         return
     for folder in leftovers:
@@ -173,13 +167,9 @@ def _refusal(folder: StudyDir, study: StudyDir, action: str) -> UsageError | Non
     )
 
 
-def _cannot_remove(path: Path, error: OSError) -> EavdashError:
-    return QueueError.at(
-        path,
-        expected="a folder that can be removed",
-        found=error.strerror or str(error),
-        remedy="fix its permissions and delete again",
-    )
+def _removable(path: Path) -> contextlib.AbstractContextManager[None]:
+    remedy = "fix its permissions and delete again"
+    return QueueError.from_os(path, expected="a folder that can be removed", remedy=remedy)
 
 
 def _remove(folder: Path) -> None:

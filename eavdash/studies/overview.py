@@ -86,16 +86,6 @@ def overview(root: Path, archived: bool = False) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
-def size(number: int) -> str:
-    """Return a number of bytes as text, such as ``12 GB``."""
-    value, unit = float(number), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000 or unit == "TB":
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
-
-
 def _row(study: StudyDir, control: dict[str, Any]) -> dict[str, Any]:
     problem, document = "", dict[str, Any]()
     try:

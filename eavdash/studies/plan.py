@@ -84,7 +84,8 @@ def plan(
     from eavdash.data.frozen import merged, read_frozen, rerooted
     from eavdash.data.gates import check_study
     from eavdash.data.splits import make_splits
-    from eavdash.data.table import fingerprint, natural_order, open_table, select
+    from eavdash.data.table import fingerprint, open_table, select
+    from eavdash.text import natural_order
 
     study = StudyDir(checkpoints / check_study_name(name))
     refuse_missing_weights(config)

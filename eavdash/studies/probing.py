@@ -12,15 +12,14 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eavdash.data.processes import with_package
 from eavdash.errors import EavdashError, QueueError
+from eavdash.processes import python_environment, python_module
 from eavdash.store import StudyDir, locks
 from eavdash.store.atomic import is_locked, read_json, write_json
 
@@ -65,25 +64,21 @@ def start_probing(study: StudyDir, names: Sequence[str]) -> bool:
     try:
         _update_status(study, state="running", doing="", reason="", started=time.time())
         command = ["probe", study.name, "--probes", ",".join(names), "--checkpoints", str(study.path.parent)]
-        try:
-            with study.probe_log_file.open("wb") as log:
-                process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "eavdash", *command],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                    pass_fds=(lock,),
-                    cwd=study.path.parent,
-                    env=with_package({**os.environ, "PYTHONUNBUFFERED": "1", LOCK_VARIABLE: str(lock)}),
-                )
-        except OSError as error:
-            raise QueueError.at(
-                study.path,
-                expected="a new process for the probes",
-                found=error.strerror or str(error),
-                remedy=f"run eavdash probe {study.name}",
-            ) from error
+        remedy = f"run eavdash probe {study.name}"
+        with (
+            QueueError.from_os(study.path, expected="a new process for the probes", remedy=remedy),
+            study.probe_log_file.open("wb") as log,
+        ):
+            process = subprocess.Popen(
+                python_module("eavdash", *command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=(lock,),
+                cwd=study.path.parent,
+                env=python_environment(**{LOCK_VARIABLE: str(lock)}),
+            )
         locks.sign(lock, process.pid)
     except EavdashError as error:
         _update_status(study, state="failed", reason=str(error))
@@ -130,15 +125,9 @@ def probing_lock(study: StudyDir) -> Iterator[Callable[[str], None]]:
 
 
 def _acquire_lock(study: StudyDir) -> int | None:
-    try:
+    remedy = "fix the permissions of the study's folder"
+    with QueueError.from_os(study.probe_lock_file, expected="a writable file", remedy=remedy):
         return locks.acquire(study.probe_lock_file)
-    except OSError as error:
-        raise QueueError.at(
-            study.probe_lock_file,
-            expected="a writable file",
-            found=error.strerror or str(error),
-            remedy="fix the permissions of the study's folder",
-        ) from error
 
 
 def _inherited_lock(study: StudyDir) -> int | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from eavdash.errors import EavdashError, IntegrityError
 from eavdash.store import StudyDir
+from eavdash.text import plural
 
 #: The files without which a run cannot be verified.
 RECORDS = ("config.json", "status.json")
@@ -40,7 +41,7 @@ class Verification:
         """Return the outcome in one line."""
         if not self.files and not self.damaged:
             return f"none of {self.runs} runs has files to verify yet"
-        files = f"{self.files} file{'s' * (self.files != 1)} of {self.checked} run{'s' * (self.checked != 1)}"
+        files = f"{plural(self.files, 'file')} of {plural(self.checked, 'run')}"
         unread = len({d.run for d in self.damaged if d.run and d.file in RECORDS})
         wrong = sum(bool(d.run) and d.file not in RECORDS for d in self.damaged)
         none = self.runs - self.checked - len(self.unchecked) - unread

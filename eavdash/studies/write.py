@@ -6,16 +6,15 @@ In: the arguments of :func:`eavdash.studies.plan`. Out: ``study.json``, ``trials
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from eavdash.config.convert import from_dict
 from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import DataError, IntegrityError, UsageError
 from eavdash.store import StudyDir, find_study
-from eavdash.store.atomic import write_atomic, write_json
+from eavdash.store.atomic import file_lock, write_atomic, write_json
 from eavdash.studies.plan import Plan, plan
 
 __all__ = ["PLAN_LOCK", "Plan", "plan", "planner_lock", "prepare", "refresh", "retry"]
@@ -128,16 +127,9 @@ def planner_lock(checkpoints: Path) -> Iterator[None]:
         UsageError: the folder is not writable.
     """
     folder = checkpoints / ".queue"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / PLAN_LOCK).open("ab")
-    except OSError as error:
-        raise UsageError.at(
-            checkpoints,
-            expected="a writable folder",
-            found=error.strerror or str(error),
-            remedy="choose another with --checkpoints",
-        ) from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    remedy = "choose another with --checkpoints"
+    with ExitStack() as stack:
+        with UsageError.from_os(checkpoints, expected="a writable folder", remedy=remedy):
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(file_lock(folder / PLAN_LOCK))
         yield

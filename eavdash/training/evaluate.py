@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from eavdash.results.decision import mean_logs
 from eavdash.store.atomic import write_atomic
 from eavdash.training.loop import Source
 from eavdash.training.memory import MicroBatchSize, in_micro_batches
@@ -23,7 +24,6 @@ from eavdash.training.step import ModelOutput, check_finite
 
 #: Columns that identify a window and its label.
 KEYS = ("subject", "trial", "group", "label", "window")
-_SMALLEST = 1e-12  # keeps the logarithm of a probability finite
 
 
 @dataclass
@@ -138,12 +138,8 @@ def trial_accuracy(predictions: pd.DataFrame, classes: Sequence[str], split: str
     rows = predictions[(predictions["split"] == split) & (predictions["frame"] == -1)]
     if rows.empty:
         return None, 0
-    columns = [f"p_{c}" for c in classes]
-    logs = pd.DataFrame(np.log(rows[columns].clip(lower=_SMALLEST)))
-    mean = logs.groupby([rows["subject"], rows["trial"]], sort=False).mean()
-    label = rows.groupby(["subject", "trial"], sort=False)["label"].first()
-    predicted = np.array(classes, dtype=object)[mean.to_numpy().argmax(1)]
-    return float((predicted == label.to_numpy(dtype=object)).mean()), len(mean)
+    decided = mean_logs(rows, classes, ("subject", "trial", "label"))
+    return float((decided["predicted"] == decided["label"]).mean()), len(decided)
 
 
 def write(path: Path, predictions: pd.DataFrame) -> None:

@@ -19,10 +19,11 @@ import pandas as pd
 import torch
 
 from eavdash.config.choices import MODALITIES
-from eavdash.data.table import natural_order
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError, SplitError, UsageError
+from eavdash.results.decision import mean_logs
 from eavdash.store import RunDir, StudyDir
+from eavdash.text import natural_order
 from eavdash.training.features import features
 from eavdash.training.run_context import RunContext, check_training, open_run_context, read_windows
 from eavdash.training.seeds import generator, reproducible, seeder
@@ -90,8 +91,9 @@ def shuffled_labels(
             context = replace(context, run=scratch, info=scratch.config(), trials=_with_shuffled_labels(context))
             train_encoder(context)
             rows = pd.read_parquet(scratch.predictions_file)
-        tested = _trial_hits(rows[(rows["split"] == "test") & (rows["frame"] == -1)], context.classes)
-        hits.append(tested["hit"].to_numpy(dtype=bool))
+        tested = rows[(rows["split"] == "test") & (rows["frame"] == -1)]
+        tested = mean_logs(tested, context.classes, ("subject", "trial", "label"))
+        hits.append((tested["predicted"] == tested["label"]).to_numpy(dtype=bool))
         labels += tested["label"].tolist()
         # Count only classified trials: those without this recording are not tested.
         of = context.trials.merge(rows.loc[rows["split"] == "test", ["subject", "trial"]].drop_duplicates())
@@ -230,16 +232,6 @@ def _with_shuffled_labels(context: RunContext) -> pd.DataFrame:
         return changed
     assert problem is not None
     raise problem
-
-
-def _trial_hits(rows: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
-    """Return ``label`` and ``hit`` of test trials, classified by the mean of their windows' log-probabilities."""
-    columns = [f"p_{c}" for c in classes]
-    logs = rows.assign(**{c: np.log(rows[c].clip(lower=1e-12)) for c in columns})
-    groups = logs.groupby(["subject", "trial"], sort=False)
-    predicted = np.array(classes, dtype=object)[groups[columns].mean().to_numpy().argmax(1)]
-    label = groups["label"].first()
-    return pd.DataFrame({"label": label.to_numpy(), "hit": predicted == label.to_numpy(dtype=object)})
 
 
 def _simple_features(windows: WindowSet, rows: np.ndarray) -> np.ndarray:

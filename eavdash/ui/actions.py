@@ -15,8 +15,8 @@ import streamlit as st
 from eavdash.config.schema import Execution, Selection, StudyConfig
 from eavdash.errors import EavdashError
 from eavdash.store import StudyDir
-from eavdash.studies.overview import size
-from eavdash.ui import cached_runs, theme
+from eavdash.text import plural, size
+from eavdash.ui import cached_runs
 
 MESSAGE = "message"  # session state: (kind, text) for the next page run
 TARGET = "explain_target"  # session state: (subject, trial) for the page One trial
@@ -38,7 +38,7 @@ def launch(
         st.session_state[MESSAGE] = ("error", str(error))
         return
     st.session_state["study"] = name
-    st.session_state[MESSAGE] = ("queued", f"Queued: {theme.plural(len(plan.runs), 'run')} of the study {name}.")
+    st.session_state[MESSAGE] = ("queued", f"Queued: {plural(len(plan.runs), 'run')} of the study {name}.")
 
 
 def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> None:
@@ -102,8 +102,7 @@ def extend(
     _run_action(
         lambda: extend.extend(study, tuple(subjects) or None, folds, seeds, retry_ended=again),
         lambda extension: (
-            f"{study.name}: {theme.plural(len(extension.queued), 'run')} "
-            f"{'is' if len(extension.queued) == 1 else 'are'} queued"
+            f"{study.name}: {plural(len(extension.queued), 'run is', 'runs are')} queued"
             + (f", {len(extension.again)} again." if again else ".")
         ),
     )

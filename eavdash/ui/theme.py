@@ -95,11 +95,6 @@ def figure(height: int = 360, **layout: Any) -> go.Figure:
     return fig
 
 
-def plural(number: int, word: str) -> str:
-    """Return a number with its noun, such as ``1 trial`` or ``1,200 trials``."""
-    return f"{number:,} {word}{'s' * (number != 1)}"
-
-
 def percent(value: float, digits: int = 0) -> str:
     """Return a fraction in per cent, such as ``63 %``; a dash for NaN."""
     return "–" if value != value else f"{100 * value:.{digits}f} %"

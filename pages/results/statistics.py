@@ -3,6 +3,7 @@
 import streamlit as st
 
 from eavdash.results import columns, statistics, tables
+from eavdash.text import natural_order, plural
 from eavdash.ui import cached_results, theme, widgets
 from eavdash.ui.figures import results as figures
 
@@ -29,7 +30,7 @@ else:
             "results_statistics_paired",
             f"One line per subject from the accuracy of {best.b} to that of fusion.",
         )
-        st.caption(f"Accuracy per trial, n = {theme.plural(best.subjects, 'subject')}.")
+        st.caption(f"Accuracy per trial, n = {plural(best.subjects, 'subject')}.")
 
 if splittable := columns.columns(study):
     st.subheader("Differences between kinds of trials", anchor=False)
@@ -54,7 +55,7 @@ stage = st.segmented_control(
     format_func=theme.label,
     key="results_statistics_stage",
 )
-subjects = tables.natural(trials["subject"])
+subjects = natural_order(trials["subject"])
 subject = st.selectbox(
     "Subject", subjects, index=None, placeholder="All subjects together", key="results_statistics_subject"
 )

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from eavdash.results import paper, tables
+from eavdash.text import natural_order
 from eavdash.ui import actions, cached_results, theme, widgets
 from eavdash.ui.figures import results as figures
 from eavdash.ui.figures.subjects import subject_bars
@@ -23,9 +24,8 @@ sort = right.selectbox("Sort by", ["subject", *trial_scores["stage"].unique()], 
 with middle:
     baselines = st.toggle("Baselines", key="results_subjects_baselines")
     overlay = st.toggle("Paper's Table I", key="results_subjects_paper", disabled=not eav)
-chosen = st.multiselect(
-    "Subjects", tables.natural(trial_scores["subject"]), placeholder="All subjects", key="results_subjects_filter"
-)
+subjects = natural_order(trial_scores["subject"])
+chosen = st.multiselect("Subjects", subjects, placeholder="All subjects", key="results_subjects_filter")
 
 scores = cached_results.scores(study, level, baselines)
 if scores.empty:
@@ -58,7 +58,7 @@ st.download_button("Download as CSV", scores.to_csv(index=False), name, "text/cs
 st.subheader("Trials of one subject", anchor=False)
 subject = st.selectbox(
     "Subject",
-    tables.natural(trial_scores["subject"]),
+    subjects,
     index=None,
     placeholder="Click a bar, or choose a subject",
     key="results_subjects_subject",

@@ -4,8 +4,8 @@ import streamlit as st
 
 from eavdash.results.marks import marks_of
 from eavdash.store import checkpoints_root
-from eavdash.studies.overview import size
-from eavdash.ui import actions, cached_data, theme, widgets
+from eavdash.text import plural, size
+from eavdash.ui import actions, cached_data, widgets
 from eavdash.ui.training import copy_settings, execution_form, launch_form
 
 widgets.page_head("Set up a study", "What should be trained, on which recordings, and how should it be tested?")
@@ -24,7 +24,7 @@ with widgets.show_errors():
     table = cached_data.dataset(path)
 widgets.simulated_banner(table.simulated)
 st.caption(
-    f"{theme.plural(len(table.frame), 'trial')} of {theme.plural(len(table.subjects), 'subject')} in "
+    f"{plural(len(table.frame), 'trial')} of {plural(len(table.subjects), 'subject')} in "
     f"{len(table.classes)} classes: "
     f"{widgets.escape_markdown(', '.join(table.classes))}."
 )

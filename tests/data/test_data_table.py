@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from eavdash.config.presets import preset
 from eavdash.config.schema import StudyConfig
 from eavdash.data.recording import split_item
-from eavdash.data.table import expected_recordings, file_of, fingerprint, natural_key, open_table, select
+from eavdash.data.table import expected_recordings, file_of, fingerprint, open_table, select
 from eavdash.errors import ConfigError, TableError, UsageError
 
 HEADER = "subject,trial,label,group,start,stop,eeg,audio,video\n"
@@ -300,17 +300,6 @@ def test_fingerprint_covers_rows_and_sizes_but_not_times_nor_folders(tmp_path: P
     assert fingerprint(open_table(tmp_path / "two"))["2"] != first["2"]
     write(tmp_path / "two", text.replace("0,5", "0,4"))
     assert fingerprint(open_table(tmp_path / "two"))["1"] != first["1"]
-
-
-@given(st.lists(st.text(max_size=6), unique=True))
-def test_natural_order_is_total(texts: list[str]) -> None:
-    backwards = texts[::-1]
-    assert sorted(texts, key=natural_key) == sorted(backwards, key=natural_key)
-
-
-def test_natural_order_counts() -> None:
-    names = ["01", "1", "2", "10", "S1", "s9", "s10"]
-    assert sorted(sorted(names), key=natural_key) == names
 
 
 def test_real_tables(real_data: Path) -> None:

@@ -13,10 +13,10 @@ import pytest
 from failing import fails
 from lab import expected_weights
 
-from eavdash.data.processes import with_package
 from eavdash.errors import ConfigError, QueueError
 from eavdash.jobs.queue import cancel, submit
 from eavdash.jobs.queue_database import queue_database, without_password
+from eavdash.processes import with_package
 
 
 class Machine:

@@ -15,10 +15,10 @@ from scenarios import ExecutorCase
 from slurm_cluster import Cluster, missing
 
 from eavdash.config.schema import Execution
-from eavdash.data.processes import with_package
 from eavdash.jobs.executors import NOTE, probe
 from eavdash.jobs.executors.slurm import SlurmExecutor
 from eavdash.jobs.queue import cancel, ensure_scheduler, submit
+from eavdash.processes import with_package
 from eavdash.store import RunDir
 
 pytestmark = pytest.mark.slurm

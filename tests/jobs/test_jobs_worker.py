@@ -11,10 +11,10 @@ import time
 
 import pytest
 
-from eavdash.data.processes import with_package
 from eavdash.jobs import worker as module
 from eavdash.jobs.queue import cancel, submit, wait
 from eavdash.jobs.scheduler import main as run_scheduler
+from eavdash.processes import with_package
 from eavdash.store import locks
 from eavdash.store.atomic import write_json
 from eavdash.store.status import HEARTBEAT_EVERY

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from eavdash.data.processes import with_package
 from eavdash.jobs.executors.probe import Probe, prepared, printed
+from eavdash.processes import with_package
 from eavdash.store import locks
 
 

@@ -10,6 +10,7 @@ import pytest
 from failing import fails
 from fake_study import CLASSES, make_study, write_parquet
 
+from eavdash.data.table import natural_sort
 from eavdash.errors import UsageError
 from eavdash.results import tables
 from eavdash.store import StudyDir
@@ -77,6 +78,13 @@ def test_rows_per_subject_and_stage_in_natural_order(tmp_path: Path) -> None:
     assert table["stage"].tolist()[:4] == ["vision", "audio", "eeg", "fusion"]
     assert set(table["n"]) == {10}
     assert table["accuracy"].between(0, 1).all()
+
+
+def test_subjects_are_in_the_order_of_the_trial_table(tmp_path: Path) -> None:
+    names = ["Zoe", "anna", "Bob", "s10", "S2"]
+    study = make_study(tmp_path, subjects=names, stages=("eeg",))
+    frame = pd.DataFrame({"subject": names, "trial": "1"})
+    assert tables.scores(study)["subject"].tolist() == natural_sort(frame)["subject"].tolist()
 
 
 def test_folds_together_test_every_trial_once(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from eavdash import store
 from eavdash.errors import IntegrityError, QueueError, TrainingError, UsageError
 from eavdash.store import RunDir, StudyDir, status
-from eavdash.store.atomic import write_atomic, write_json
+from eavdash.store.atomic import file_lock, is_locked, write_atomic, write_json
 
 
 @pytest.fixture
@@ -146,3 +146,29 @@ def test_an_unknown_study_or_run_is_refused_with_the_existing_names(tmp_path: Pa
         store.find_study(tmp_path, "other")
     with fails(UsageError, where="pilot", expected="'s01-eeg'"):
         store.find_run(StudyDir(tmp_path / "pilot"), "s01-eeg")
+
+
+def test_a_file_lock_is_waited_for_shared_or_refused(tmp_path: Path) -> None:
+    file = tmp_path / "lock"
+    with file_lock(file) as held:
+        assert held
+        assert is_locked(file)
+        with file_lock(file, wait=False) as second, file_lock(file, shared=True, wait=False) as third:
+            assert (second, third) == (False, False)
+    with (
+        file_lock(file, shared=True),
+        file_lock(file, shared=True, wait=False) as second,
+        file_lock(file, wait=False) as third,
+    ):
+        assert (second, third) == (True, False)
+    assert not is_locked(file)
+
+
+def test_an_error_of_the_system_becomes_one_of_ours(tmp_path: Path) -> None:
+    with (
+        fails(UsageError, where=str(tmp_path), expected="a file", found="Is a directory", remedy="try again"),
+        UsageError.from_os(tmp_path, expected="a file", remedy="try again"),
+    ):
+        tmp_path.read_bytes()
+    with pytest.raises(ValueError, match="mine"), UsageError.from_os(tmp_path, expected="a file", remedy="try again"):
+        raise ValueError("mine")

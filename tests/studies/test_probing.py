@@ -61,7 +61,7 @@ def study(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     made = make_study(tmp_path / "checkpoints", subjects=("1",), stages=("audio",))
     lines = [f"1,{n},{CLASSES[n // 2 % 5]}" for n in range(2, 140)]
     made.trials_file.write_text("\n".join(["subject,trial,label", *lines]) + "\n")
-    monkeypatch.setattr(probing.sys, "executable", str(home / "python"))
+    monkeypatch.setattr(sys, "executable", str(home / "python"))
     yield made
     (home / "go").touch()
     kill(made)
@@ -167,7 +167,7 @@ def test_unexpected_errors_and_interruptions_are_reasons_too(study: StudyDir) ->
 
 
 def test_a_probing_that_cannot_start_has_failed(study: StudyDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probing.sys, "executable", "/nowhere/python")
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with fails(QueueError, where=str(study.path), remedy=f"eavdash probe {study.name}") as caught:
         probing.start_probing(study, ("time",))
     now = probing.probing_state(study)

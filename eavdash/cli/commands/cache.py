@@ -17,10 +17,11 @@ import pandas as pd
 
 from eavdash import store
 from eavdash.cli import console
+from eavdash.cli.commands.chosen import subjects_of
 from eavdash.cli.commands.training import study_config
-from eavdash.config import selection
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import DataError
+from eavdash.text import size
 
 if TYPE_CHECKING:
     from eavdash.data.cache.listing import Entry
@@ -50,7 +51,6 @@ def clear_cache(options: argparse.Namespace) -> int:
     Options: ``keys`` (list), ``older_than`` (days or None), ``all``, ``dry_run``, ``checkpoints``, ``json``.
     """
     from eavdash.data.cache import listing
-    from eavdash.data.cache.folders import gigabytes
 
     cache = _cache(options)
     deleted = listing.clear(
@@ -58,7 +58,7 @@ def clear_cache(options: argparse.Namespace) -> int:
     )
     _print_entries(deleted, options.json, cache, "nothing to delete")
     if deleted and not options.json:
-        freed = gigabytes(sum(entry.bytes for entry in deleted))
+        freed = size(sum(entry.bytes for entry in deleted))
         console.info(f"{freed} would be freed; nothing was deleted" if options.dry_run else f"{freed} freed")
     return 0
 
@@ -70,22 +70,18 @@ def build_cache(options: argparse.Namespace, config: StudyConfig) -> int:
     ``config`` is the configuration of the study (``training.study_config``).
     """
     from eavdash.data.cache.prepare import estimate, prepare, sets
-    from eavdash.data.table import open_table
 
-    subjects: tuple[str, ...] = ()
-    if options.subjects is not None:
-        table = open_table(options.root)
-        subjects = selection.parse_subjects(options.subjects, [*table.subjects, *table.problems], note=console.info)
+    subjects = subjects_of(options.subjects, options.root)
     cache, jobs = _cache(options), options.jobs or _processors()
     planned, problems = sets(options.root, config, subjects)
     if not options.json:
         for subject, problem in problems.items():
             console.error(f"subject {subject} is left out: {problem}")
     with console.progress_bar("checking the recordings") as report:
-        size = estimate(planned, config, cache, jobs, report)
+        need = estimate(planned, config, cache, jobs, report)
     if not options.json:
-        console.info(size.sentence)
-    if size.missing_sets and not options.dry_run:
+        console.info(need.sentence)
+    if need.missing_sets and not options.dry_run:
         try:
             with console.progress_bar("trials") as report:
                 prepare(planned, config, cache, jobs, report)
@@ -97,15 +93,13 @@ def build_cache(options: argparse.Namespace, config: StudyConfig) -> int:
                 remedy="run the same command again, complete sets are kept",
             ) from None
     if options.json:
-        console.print_json({**asdict(size), "sentence": size.sentence, "left_out": problems, "cache": str(cache)})
-    elif size.missing_sets and not options.dry_run:
-        console.info(f"{size.missing_sets} window sets were made in {cache}")
+        console.print_json({**asdict(need), "sentence": need.sentence, "left_out": problems, "cache": str(cache)})
+    elif need.missing_sets and not options.dry_run:
+        console.info(f"{need.missing_sets} window sets were made in {cache}")
     return 0
 
 
 def _print_entries(entries: list[Entry], as_json: bool, cache: Path, if_empty: str) -> None:
-    from eavdash.data.cache.folders import gigabytes
-
     if as_json:
         console.print_json([{**asdict(entry), "path": str(entry.path)} for entry in entries])
     elif not entries:
@@ -115,13 +109,13 @@ def _print_entries(entries: list[Entry], as_json: bool, cache: Path, if_empty: s
             {
                 "kind": entry.kind,
                 "key": entry.key[:12] if entry.kind in ("windows", "features") else entry.key,
-                "size": gigabytes(entry.bytes),
+                "size": size(entry.bytes),
                 "last used": time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used)),
                 "what": entry.description,
             }
             for entry in entries
         ]
-        console.print_table(pd.DataFrame(rows), "table", title=f"{cache}: {gigabytes(sum(e.bytes for e in entries))}")
+        console.print_table(pd.DataFrame(rows), "table", title=f"{cache}: {size(sum(e.bytes for e in entries))}")
 
 
 def _cache(options: argparse.Namespace) -> Path:

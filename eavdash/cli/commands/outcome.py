@@ -10,6 +10,7 @@ import pandas as pd
 
 from eavdash import store
 from eavdash.cli import console
+from eavdash.cli.commands.chosen import study_of
 from eavdash.errors import EavdashError, UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def explain(options: argparse.Namespace) -> int:
     from eavdash.explain.explanation import explanation_name
     from eavdash.explain.trial import explain_trial
 
-    study = store.find_study(store.checkpoints_root(options.checkpoints), options.study)
+    study = study_of(options)
     made = explain_trial(
         study,
         options.subject,

@@ -6,6 +6,7 @@ import argparse
 
 from eavdash import store
 from eavdash.cli import console
+from eavdash.cli.commands.chosen import study_of
 from eavdash.errors import EavdashError, UsageError
 
 
@@ -14,7 +15,7 @@ def probe(options: argparse.Namespace) -> int:
     from eavdash.results import probes
     from eavdash.studies import probing
 
-    study = store.find_study(store.checkpoints_root(options.checkpoints), options.study)
+    study = study_of(options)
     names = tuple(dict.fromkeys(part.strip() for part in options.probes.split(",") if part.strip()))
     if not names or not set(names) <= set(probes.PROBES):
         raise UsageError.at(

@@ -12,6 +12,7 @@ from eavdash.config.convert import with_settings
 from eavdash.config.presets import preset
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import UsageError
+from eavdash.text import plural
 
 
 def check(options: argparse.Namespace) -> int:
@@ -70,8 +71,7 @@ def make_demo(options: argparse.Namespace) -> int:
     if options.json:
         console.print_json({"root": str(folder), "subjects": options.subjects, "simulated": True})
     else:
-        subjects = "1 subject" if options.subjects == 1 else f"{options.subjects} subjects"
-        console.info(f"simulated recordings of {subjects} are in {folder}")
+        console.info(f"simulated recordings of {plural(options.subjects, 'subject')} are in {folder}")
     return 0
 
 

@@ -10,18 +10,20 @@ from collections.abc import Callable
 
 from eavdash import store
 from eavdash.cli import console
+from eavdash.cli.commands.chosen import study_of
 from eavdash.cli.commands.execution import execution_settings
 from eavdash.cli.commands.training import show_states
 from eavdash.config import selection
 from eavdash.config.choices import STAGES
 from eavdash.errors import UsageError
+from eavdash.text import natural_order
 
 
 def cancel(options: argparse.Namespace) -> int:
     """Cancel queued and running runs."""
     from eavdash.jobs import queue
 
-    study = _study(options)
+    study = study_of(options)
     if not queue.cancel(study, selected_runs(study, options)) and not options.json:
         console.info("no run was waiting or running: nothing was cancelled")
     elif not options.json:
@@ -33,7 +35,7 @@ def retry(options: argparse.Namespace) -> int:
     """Queue failed and cancelled runs again."""
     from eavdash.studies import write
 
-    study = _study(options)
+    study = study_of(options)
     if not write.retry(study, selected_runs(study, options)) and not options.json:
         console.info("no run had failed or been cancelled: nothing was queued")
     return _outcome(study, options, whole=True)
@@ -43,7 +45,7 @@ def pause(options: argparse.Namespace) -> int:
     """Pause a study: no further run of it starts."""
     from eavdash.jobs import queue
 
-    study = _study(options)
+    study = study_of(options)
     queue.pause(study, now=options.now)
     if not options.json:
         how = "running runs stop" if options.now else "running runs will finish"
@@ -55,7 +57,7 @@ def resume(options: argparse.Namespace) -> int:
     """Resume a paused study."""
     from eavdash.jobs import queue
 
-    study = _study(options)
+    study = study_of(options)
     queue.resume(study)
     return _outcome(study, options)
 
@@ -64,7 +66,7 @@ def prioritise(options: argparse.Namespace) -> int:
     """Change the priority of waiting runs."""
     from eavdash.jobs import queue
 
-    study = _study(options)
+    study = study_of(options)
     queue.prioritise(study, selected_runs(study, options), options.priority)
     if not options.json:
         console.info(f"waiting runs now have priority {options.priority}; the highest starts first")
@@ -76,7 +78,7 @@ def move(options: argparse.Namespace) -> int:
     from eavdash.jobs import queue
     from eavdash.jobs.preflight import require_preflight
 
-    study = _study(options)
+    study = study_of(options)
     settings = execution_settings(options)
     for note in require_preflight(study.path.parent, settings):
         console.info(note)
@@ -98,7 +100,6 @@ def selected_runs(
         UsageError: a name does not exist, or no run matches.
     """
     from eavdash.jobs.snapshot import snapshot
-    from eavdash.results.tables import natural
 
     names = [store.find_run(study, name).name for name in options.run] if options.run else None
     filters = {key: getattr(options, key) for key in ("subject", "stage", "fold", "seed") if getattr(options, key)}
@@ -106,7 +107,7 @@ def selected_runs(
         return names
     table = snapshot(study, names)
     if "subject" in filters:
-        available = natural(filter(None, table["subject"]))
+        available = natural_order(filter(None, table["subject"]))
         if not available:
             raise UsageError.at(
                 "--subject",
@@ -129,10 +130,6 @@ def selected_runs(
         given = " ".join(f"--{key} {value}" for key, value in filters.items())
         raise UsageError.at(study.path, expected=f"runs with {given}", found="none", remedy="see eavdash status")
     return list(table["run"])
-
-
-def _study(options: argparse.Namespace) -> store.StudyDir:
-    return store.find_study(store.checkpoints_root(options.checkpoints), options.study)
 
 
 def _outcome(study: store.StudyDir, options: argparse.Namespace, whole: bool = False) -> int:

@@ -10,14 +10,16 @@ from collections.abc import Sequence
 
 from eavdash import store
 from eavdash.cli import console
+from eavdash.cli.commands.chosen import study_of, subjects_of
 from eavdash.cli.commands.training import plan_dict
 from eavdash.config import selection
 from eavdash.errors import UsageError
+from eavdash.text import plural, size
 
 
 def studies(options: argparse.Namespace) -> int:
     """List all studies with their progress, size and settings."""
-    from eavdash.studies.overview import overview, size
+    from eavdash.studies.overview import overview
 
     root = store.checkpoints_root(options.checkpoints)
     every = overview(root, archived=True)
@@ -42,8 +44,7 @@ def studies(options: argparse.Namespace) -> int:
         )
         for problem in filter(None, table["problem"]):
             console.error(problem)
-        count = "1 study" if len(table) == 1 else f"{len(table)} studies"
-        console.info(f"{count}, {size(int(table['bytes'].sum()))} in {root}")
+        console.info(f"{plural(len(table), 'study', 'studies')}, {size(int(table['bytes'].sum()))} in {root}")
     else:
         console.info(f"no studies in {root}; make one with: eavdash train, or eavdash demo")
     if hidden := len(every) - len(table):
@@ -56,7 +57,7 @@ def clone(options: argparse.Namespace) -> int:
     from eavdash.jobs import queue
     from eavdash.studies import extend
 
-    study = _study(options)
+    study = study_of(options)
     new = extend.clone(
         study,
         options.name,
@@ -88,7 +89,7 @@ def extend(options: argparse.Namespace) -> int:
     """Add subjects, folds or seeds to a study and queue the runs that were never queued."""
     from eavdash.studies import extend
 
-    study = _study(options)
+    study = study_of(options)
     extension = extend.extend(
         study,
         _subjects(options.subjects, study),
@@ -111,9 +112,8 @@ def extend(options: argparse.Namespace) -> int:
 def archive(options: argparse.Namespace) -> int:
     """Archive a study."""
     from eavdash.studies import archive
-    from eavdash.studies.overview import size
 
-    study = _study(options)
+    study = study_of(options)
     before = archive.resume_bytes(study)
     freed = archive.archive(study, drop_resume=options.drop_resume)
     if options.json:
@@ -131,7 +131,7 @@ def unarchive(options: argparse.Namespace) -> int:
     """Take a study out of the archive."""
     from eavdash.studies import archive
 
-    study = _study(options)
+    study = study_of(options)
     archive.unarchive(study)
     if options.json:
         console.print_json({"study": study.name, "archived": False})
@@ -144,7 +144,7 @@ def delete(options: argparse.Namespace) -> int:
     """Delete a study permanently, after its name was typed as confirmation."""
     from eavdash.studies import archive
 
-    study = _study(options)
+    study = study_of(options)
     confirmation = study.name if options.yes else _read_confirmation(study)
     archive.delete(study, confirmation)
     if options.json:
@@ -158,7 +158,7 @@ def verify(options: argparse.Namespace) -> int:
     """Compare a study's files with their checksums; exit code 1 if one is damaged."""
     from eavdash.studies import verify
 
-    study = _study(options)
+    study = study_of(options)
     with console.progress_bar("verifying") as report:
         found = verify.verify(study, report)
     if options.json:
@@ -178,7 +178,7 @@ def relocate(options: argparse.Namespace) -> int:
     """Point a study to the folder to which its dataset has moved."""
     from eavdash.studies import relocate
 
-    study = _study(options)
+    study = study_of(options)
     moved = relocate.relocate(study, options.root)
     if options.json:
         console.print_json({"study": study.name, "before": moved.before, "after": moved.after, "files": moved.files})
@@ -187,16 +187,11 @@ def relocate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _study(options: argparse.Namespace) -> store.StudyDir:
-    return store.find_study(store.checkpoints_root(options.checkpoints), options.study)
-
-
 def _subjects(text: str, study: store.StudyDir) -> Sequence[str] | None:
     """Return the subjects of a list: None for an empty text, an empty sequence for ``all``."""
     if not text.strip() or text.strip() == "all":
         return () if text.strip() else None
     from eavdash.data.frozen import read_frozen
-    from eavdash.data.table import open_table
 
     if study.table_file.exists():
         missing: list[str] = []
@@ -205,8 +200,7 @@ def _subjects(text: str, study: store.StudyDir) -> Sequence[str] | None:
             if not missing:
                 return chosen
     # Others may have been added to the dataset since the study was planned.
-    table = open_table(study.study()["dataset"]["path"])
-    return selection.parse_subjects(text, [*table.subjects, *table.problems], note=console.info)
+    return subjects_of(text, study.study()["dataset"]["path"])
 
 
 def _numbers(text: str, option: str) -> Sequence[int] | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from eavdash import store
 from eavdash.cli import console
+from eavdash.cli.commands.chosen import study_of, subjects_of
 from eavdash.cli.commands.execution import execution_settings
 from eavdash.cli.commands.outcome import note_marks, read_scores, study_marks
 from eavdash.config import selection
@@ -26,18 +27,13 @@ if TYPE_CHECKING:
 
 def train(options: argparse.Namespace) -> int:
     """Plan a study and queue its runs."""
-    from eavdash.data.table import open_table
     from eavdash.jobs import queue
     from eavdash.jobs.preflight import preflight, require_preflight
     from eavdash.studies import write
 
     config = study_config(options)
-    subjects: tuple[str, ...] = ()
-    if options.subjects is not None:
-        table = open_table(options.root)
-        subjects = selection.parse_subjects(options.subjects, [*table.subjects, *table.problems], note=console.info)
     chosen = Selection(
-        subjects,
+        subjects_of(options.subjects, options.root),
         selection.parse_numbers(options.folds, "--folds"),
         selection.parse_numbers(options.seeds, "--seeds") or (0,),
     )
@@ -123,7 +119,7 @@ def status(options: argparse.Namespace) -> int:
 
     root = store.checkpoints_root(options.checkpoints)
     if options.study:
-        study = store.find_study(root, options.study)
+        study = study_of(options)
         _ensure_scheduler(root)
         show_states(study, snapshot(study), options.json)
         return 0

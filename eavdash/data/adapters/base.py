@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from eavdash.errors import EavdashError, TableError
+from eavdash.errors import TableError
 
 #: Depth below the given folder to which a dataset is searched for, and the maximum number of folders visited.
 DEPTH = 8
@@ -87,22 +88,16 @@ def listed(folder: Path) -> tuple[list[Path], list[Path]]:
     """
     folders: list[Path] = []
     files: list[Path] = []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in sorted(entries, key=lambda e: e.name):
-                if not entry.name.startswith((".", "__MACOSX")):
-                    (folders if _is_folder(entry) else files).append(folder / entry.name)
-    except OSError as error:
-        raise unlistable(folder, error) from error
+    with listing(folder), os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda e: e.name):
+            if not entry.name.startswith((".", "__MACOSX")):
+                (folders if _is_folder(entry) else files).append(folder / entry.name)
     return folders, files
 
 
-def unlistable(folder: Path, error: OSError) -> EavdashError:
-    """The error for a folder that cannot be listed."""
-    found = error.strerror or str(error)
-    return TableError.at(
-        shown(folder), expected="a readable folder", found=found, remedy="fix its permissions or the path"
-    )
+def listing(folder: Path) -> AbstractContextManager[None]:
+    """Context manager that raises TableError for a folder that cannot be listed."""
+    return TableError.from_os(shown(folder), expected="a readable folder", remedy="fix its permissions or the path")
 
 
 def check_name(path: Path) -> None:

@@ -177,13 +177,11 @@ def _check_file(file: Path) -> None:
         RecordingError: a check fails.
     """
     stamp(str(file))
-    try:
-        with file.open("rb") as stream:
-            head = stream.read(1 << 16)
-    except OSError as error:
-        raise RecordingError.at(
-            file, expected="a file that can be read", found=error.strerror or str(error), remedy="fix its permissions"
-        ) from error
+    with (
+        RecordingError.from_os(file, expected="a file that can be read", remedy="fix its permissions"),
+        file.open("rb") as stream,
+    ):
+        head = stream.read(1 << 16)
     if file.suffix.lower() == ".vhdr":
         for name in re.findall(r"(?im)^(?:data|marker)file=(.+?)\s*$", head.decode("utf-8", "replace")):
             stamp(str(file.with_name(name.replace("$b", file.stem))))

@@ -16,14 +16,14 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from eavdash.errors import DataError, IntegrityError
+from eavdash.text import size
 
 #: Disk space to keep free: this share of the bytes to be written, and a fixed number of bytes.
 MARGIN, MARGIN_BYTES = 0.05, 100 * 10**6
@@ -58,7 +58,7 @@ def cached(cache: Path, kind: str, key: str, write: Callable[[Path], None], read
         except IntegrityError:
             if attempt:
                 raise
-            with _cannot_write(folder):
+            with _writable(folder):
                 discard(folder)
     raise AssertionError("unreachable")
 
@@ -68,7 +68,7 @@ def free_bytes(cache: Path) -> int:
     folder = cache.absolute()
     while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent
-    with _cannot_write(cache):
+    with _writable(cache):
         return shutil.disk_usage(folder).free
 
 
@@ -82,18 +82,10 @@ def check_disk_space(cache: Path, needed: int) -> None:
     if needed and needed * (1 + MARGIN) + MARGIN_BYTES > free:
         raise DataError.at(
             cache,
-            expected=f"{gigabytes(needed)} of free disk space and a margin",
-            found=f"{gigabytes(free)}",
+            expected=f"{size(needed)} of free disk space and a margin",
+            found=f"{size(free)}",
             remedy="free some disk space (`eavdash cache clear`), or choose another disk with --checkpoints",
         )
-
-
-def gigabytes(count: int) -> str:
-    """Format a number of bytes: 3.1 GB, 12 MB."""
-    for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}" if count < 10 * size else f"{count / size:.0f} {unit}"
-    return f"{max(0, count) / 1000:.0f} kB"
 
 
 class ArrayWriter:
@@ -143,7 +135,7 @@ def open_array(path: Path) -> np.ndarray:
 
 
 def _make(folder: Path, write: Callable[[Path], None]) -> None:
-    with _cannot_write(folder):
+    with _writable(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         _sweep(folder.parent)
         temporary = folder.with_name(f".{folder.name}.{_writer_id()}")
@@ -207,14 +199,6 @@ def _sweep(parent: Path) -> None:
             discard(path)
 
 
-@contextmanager
-def _cannot_write(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DataError.at(
-            folder,
-            expected="a writable cache",
-            found=error.strerror or str(error),
-            remedy="free some disk space or fix the permissions, then retry",
-        ) from error
+def _writable(folder: Path) -> contextlib.AbstractContextManager[None]:
+    remedy = "free some disk space or fix the permissions, then retry"
+    return DataError.from_os(folder, expected="a writable cache", remedy=remedy)

@@ -17,13 +17,14 @@ import pandas as pd
 
 from eavdash.config.choices import COLUMN
 from eavdash.config.schema import StudyConfig
-from eavdash.data.cache.folders import check_disk_space, free_bytes, gigabytes
+from eavdash.data.cache.folders import check_disk_space, free_bytes
 from eavdash.data.cache.window_set_spec import WindowSetSpec, window_set_spec
 from eavdash.data.inputs import make_windows
 from eavdash.data.readers.pool import ReaderPool
 from eavdash.data.splits import make_splits
-from eavdash.data.table import natural_order, open_table, select
+from eavdash.data.table import open_table, select
 from eavdash.errors import DataError, SplitError
+from eavdash.text import natural_order, size
 
 #: The splits whose trials a run reads.
 USED = ("train", "validation", "test")
@@ -61,7 +62,7 @@ class Estimate:
         if not self.missing_sets:
             return f"all {self.sets} window sets are in the cache"
         return (
-            f"needs {gigabytes(self.bytes_needed)}, {gigabytes(self.bytes_free)} free: {self.missing_sets} of "
+            f"needs {size(self.bytes_needed)}, {size(self.bytes_free)} free: {self.missing_sets} of "
             f"{self.sets} window sets are not in the cache, {self.windows} windows"
         )
 
@@ -123,8 +124,8 @@ def prepare(
             :func:`eavdash.data.inputs.load_windows`; complete sets are kept.
     """
     specs = _specs(planned, config, cache, jobs, report)
-    size = _estimate(specs, cache)
-    check_disk_space(cache, size.bytes_needed)
+    estimated = _estimate(specs, cache)
+    check_disk_space(cache, estimated.bytes_needed)
     missing = {name: w for name, w in specs.items() if not w.folder.is_dir()}
     total, before = sum(len(w.rows) for w in missing.values()), 0
     with ReaderPool(jobs) as pool:
@@ -136,7 +137,7 @@ def prepare(
 
             make_windows(each, pool, read)
             before += len(each.rows)
-    return size
+    return estimated
 
 
 def _specs(

@@ -29,10 +29,10 @@ from eavdash.data.cache.folders import key_of
 from eavdash.data.eeg import reading as eeg
 from eavdash.data.readers import READERS, Reader, Span, TrialRow
 from eavdash.data.recording import seconds, split_item
-from eavdash.data.table import natural_key
 from eavdash.data.video import reading as video
 from eavdash.data.windows import tile
 from eavdash.errors import DataError, RecordingError
+from eavdash.text import natural_key
 
 #: Increment it when the same recordings and settings give different arrays: old caches are then not used.
 VERSION = 2

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from eavdash.config.convert import to_dict
-from eavdash.data.processes import Answer, Ended, ProcessPool
+from eavdash.data.process_pool import Answer, Ended, ProcessPool
 from eavdash.data.readers.base import Reader, Reading, Span, TrialRow
 from eavdash.errors import EavdashError, RecordingError
 

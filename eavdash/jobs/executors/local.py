@@ -11,7 +11,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,10 +18,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from eavdash.config.schema import Execution
-from eavdash.data.processes import THREAD_VARIABLES, with_package
 from eavdash.errors import IntegrityError, QueueError, sentence
 from eavdash.jobs.executors import JOB_VARIABLE, Exit, Leases
 from eavdash.jobs.forked import ForkedProcess, Preloaded
+from eavdash.processes import python_environment, python_module
 from eavdash.store import RunDir, locks
 from eavdash.store.atomic import host, is_locked
 
@@ -31,7 +30,7 @@ LOCK_VARIABLE = "EAVDASH_LOCK_FD"
 #: Environment variable with the run's folder. It identifies every process that a worker starts; ids of processes and
 #: groups are reused.
 RUN_VARIABLE = "EAVDASH_RUN"
-WORKER_COMMAND = (sys.executable, "-P", "-m", "eavdash.jobs.worker")
+WORKER_COMMAND = tuple(python_module("eavdash.jobs.worker"))
 #: Threads of the workers that are forked from the preloaded process; others load their libraries themselves.
 PRELOADED_THREADS = 1
 
@@ -205,9 +204,8 @@ def worker_environment(threads: int) -> dict[str, str]:
 
     Variables of another worker's job are removed: the scheduler may have been started from inside one.
     """
-    environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)), "PYTHONUNBUFFERED": "1"}
     own = (JOB_VARIABLE, LOCK_VARIABLE, RUN_VARIABLE)
-    return with_package({name: value for name, value in environment.items() if name not in own})
+    return {name: value for name, value in python_environment(threads).items() if name not in own}
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:

@@ -23,7 +23,6 @@ from typing import Any, ClassVar
 
 from eavdash.config.convert import execution_of
 from eavdash.config.schema import Execution
-from eavdash.data.processes import THREAD_VARIABLES, with_package
 from eavdash.errors import EavdashError, IntegrityError, QueueError
 from eavdash.jobs.executors import JOB_VARIABLE, Exit, Leases
 from eavdash.jobs.executors.local import RUN_VARIABLE, worker_command
@@ -38,6 +37,7 @@ from eavdash.jobs.executors.ray_head import (
     start_timed_out,
 )
 from eavdash.jobs.slots import SHARE_VARIABLE
+from eavdash.processes import THREAD_VARIABLES, with_package
 from eavdash.store import RunDir, locks
 from eavdash.store.atomic import host
 

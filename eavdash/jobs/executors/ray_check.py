@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from eavdash.config.schema import Execution
-from eavdash.data.processes import with_package
 from eavdash.errors import QueueError, sentence
 from eavdash.jobs.executors import NOTE
 from eavdash.jobs.executors.probe import numbered_gpu, prepared, printed
 from eavdash.jobs.executors.ray_head import Head, gpu_share, missing
+from eavdash.processes import with_package
 
 #: The oldest Ray whose jobs can request memory.
 OLDEST = (2, 8)

@@ -14,6 +14,7 @@ import streamlit as st
 
 from eavdash.errors import EavdashError
 from eavdash.store import datasets
+from eavdash.text import plural
 from eavdash.ui import actions, theme, widgets
 from eavdash.ui.data.candidate import NO_FILE, PICTURE, UPLOAD_LIMIT, Candidate, DatasetForm, check
 from eavdash.ui.figures import health as figures
@@ -101,13 +102,14 @@ def _show_candidate(candidate: Candidate) -> None:
     counts, problems = candidate.counts, candidate.problems
     classes = widgets.escape_markdown(", ".join(candidate.classes))
     st.success(
-        f"{theme.plural(int(counts['Trials'].sum()), 'trial')} of {theme.plural(len(counts), 'subject')} in "
+        f"{plural(int(counts['Trials'].sum()), 'trial')} of {plural(len(counts), 'subject')} in "
         f"{len(candidate.classes)} classes ({classes}): this dataset can be added."
     )
     if problems:
-        are = "is" if len(problems) == 1 else "are"
         first = f" (the first {PROBLEMS_SHOWN})" if len(problems) > PROBLEMS_SHOWN else ""
-        st.warning(f"{theme.plural(len(problems), 'subject')} {are} left out of studies because of problems{first}:")
+        st.warning(
+            f"{plural(len(problems), 'subject is', 'subjects are')} left out of studies because of problems{first}:"
+        )
         widgets.bullet_list(problems[:PROBLEMS_SHOWN])
     st.dataframe(counts, hide_index=True, key=f"{PAGE}_counts", height="content" if len(counts) < 6 else 220)
     preview = candidate.preview

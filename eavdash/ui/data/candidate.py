@@ -18,7 +18,7 @@ from eavdash.config.choices import COLUMN
 from eavdash.config.presets import preset
 from eavdash.errors import EavdashError, TableError, UsageError
 from eavdash.store import datasets
-from eavdash.studies.overview import size
+from eavdash.text import size
 from eavdash.ui import theme
 from eavdash.ui.figures.data import most_complete
 

@@ -15,6 +15,7 @@ import streamlit as st
 from eavdash.config.choices import MODALITIES
 from eavdash.errors import EavdashError
 from eavdash.store import checkpoints_root, datasets
+from eavdash.text import plural
 from eavdash.ui import cached_data, theme, widgets
 from eavdash.ui.data import add_dataset
 from eavdash.ui.figures import health as figures
@@ -109,9 +110,9 @@ def summary(path: str, report: HealthReport) -> None:
     severities = {f.severity for f in report.findings}
     show = st.error if "error" in severities else st.warning if "warning" in severities else st.success
     show(text)
-    scanned = f"{theme.plural(report.scanned, 'file')} checked now"
+    scanned = f"{plural(report.scanned, 'file')} checked now"
     reused = f"{report.reused:,} unchanged since an earlier check"
-    st.caption(f"{theme.plural(len(report.recordings), 'recording')}; {scanned}, {reused}.")
+    st.caption(f"{plural(len(report.recordings), 'recording')}; {scanned}, {reused}.")
     with st.container(horizontal=True):
         st.button(
             "Check again",
@@ -143,7 +144,7 @@ def findings(found: Sequence[Finding]) -> None:
         st.caption("No problems found.")
         return
     there = [s for s in tables.SEVERITIES if any(f.severity == s for f in found)]
-    names = {s: theme.plural(sum(f.severity == s for f in found), tables.SEVERITIES[s]).capitalize() for s in there}
+    names = {s: plural(sum(f.severity == s for f in found), tables.SEVERITIES[s]).capitalize() for s in there}
     key = f"{PAGE}_severity"
     if st.session_state.get(f"{key}_of") != there:
         # A new report: select errors and warnings, or notes if there is nothing else.
@@ -244,7 +245,7 @@ def recordings(report: HealthReport) -> None:
         )
         table = tables.recordings_table(report.recordings, str(modality), subject or "")
         st.dataframe(table, hide_index=True, column_config=PINNED, key=f"{PAGE}_recordings")
-        st.caption(f"{theme.plural(len(table), 'recording')}. Measures cover the trial's segment of the file.")
+        st.caption(f"{plural(len(table), 'recording')}. Measures cover the trial's segment of the file.")
 
 
 def protocol_folds(report: HealthReport) -> None:

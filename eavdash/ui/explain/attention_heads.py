@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from eavdash.results import attention, tables
+from eavdash.results import attention
 from eavdash.store import StudyDir
+from eavdash.text import natural_order
 from eavdash.ui import cached_results, theme, widgets
 from eavdash.ui.figures import attention as figures
 
@@ -62,7 +63,7 @@ def _filtered(fused: pd.DataFrame) -> pd.DataFrame:
     """Return the decisions that match the filters."""
     filters = {"subject": "Subject", "label": "Emotion", "outcome": "Right or wrong"}
     for container, (column, title) in zip(st.columns(len(filters)), filters.items(), strict=True):
-        options = tables.natural(fused[column])
+        options = natural_order(fused[column])
         value = container.selectbox(title, options, index=None, placeholder="all", key=f"{PAGE}_heads_{column}")
         fused = fused[fused[column] == value] if value else fused
     return fused

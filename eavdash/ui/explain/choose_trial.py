@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from eavdash.config.choices import MODALITIES
-from eavdash.results.tables import natural
+from eavdash.text import natural_order
 from eavdash.ui import actions, theme
 
 OUTCOMES = ("all", "right", "wrong")
@@ -21,7 +21,7 @@ def choose_trial(trials: pd.DataFrame) -> pd.DataFrame:
     The outcome is that of fusion, or of the first modality if there is no fusion. Another page can select subject and
     trial in the session state under :data:`eavdash.ui.actions.TARGET`.
     """
-    subjects = natural(trials["subject"].tolist())
+    subjects = natural_order(trials["subject"].tolist())
     target = st.session_state.pop(actions.TARGET, None)
     if target and target[0] in subjects:
         st.session_state["explain_trial_subject"], st.session_state["explain_trial_trial"] = target
@@ -32,7 +32,7 @@ def choose_trial(trials: pd.DataFrame) -> pd.DataFrame:
     outcome = second.selectbox("Decision", OUTCOMES, key="explain_trial_outcome", persist_state="session")
     emotion = third.selectbox(
         "Emotion",
-        natural(trials["label"].tolist()),
+        natural_order(trials["label"].tolist()),
         index=None,
         placeholder="All",
         key="explain_trial_emotion",
@@ -43,7 +43,7 @@ def choose_trial(trials: pd.DataFrame) -> pd.DataFrame:
     matches = mine[(mine["stage"] == stage) & ((mine["label"] == emotion) if emotion else True)]
     if outcome != "all":
         matches = matches[matches["correct"] == (outcome == "right")]
-    names = natural(matches["trial"].tolist())
+    names = natural_order(matches["trial"].tolist())
     if st.session_state.get("explain_trial_trial") not in names:
         st.session_state.pop("explain_trial_trial", None)
     labels = dict(zip(matches["trial"], matches["label"], strict=True))

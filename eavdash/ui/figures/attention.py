@@ -12,7 +12,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from eavdash.config.choices import MODALITIES
-from eavdash.results.tables import attention_columns, natural
+from eavdash.results.tables import attention_columns
+from eavdash.text import natural_order
 from eavdash.ui import theme
 
 
@@ -79,7 +80,7 @@ def attention_groups(rows: pd.DataFrame, by: str) -> go.Figure:
     columns = [f"attention_{m}" for m in MODALITIES if f"attention_{m}" in rows]
     rows = rows.assign(**{by: rows[by].astype(str)})
     means, counts = rows.groupby(by)[columns].mean(), rows.groupby(by).size()
-    order = natural(means.index)
+    order = list(natural_order(means.index))
     fig = theme.figure(340, barmode="stack")
     for column in columns:
         if rows[column].notna().any():

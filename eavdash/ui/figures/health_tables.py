@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from eavdash.config.choices import MODALITIES
+from eavdash.text import plural
 from eavdash.ui import theme
-from eavdash.ui.theme import plural
 
 if TYPE_CHECKING:
     from eavdash.health.report import Finding, HealthReport

@@ -14,7 +14,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from eavdash.results.statistics import Comparison
-from eavdash.results.tables import attention_columns, natural, summarise
+from eavdash.results.tables import attention_columns, summarise
+from eavdash.text import natural_order
 from eavdash.ui import theme
 
 AVERAGE = "average"
@@ -30,7 +31,7 @@ def score_table(scores: pd.DataFrame) -> pd.DataFrame:
     stages = list(dict.fromkeys(scores.sort_values("stage", key=stage_rank)["stage"]))
     text = [f"{theme.percent(a)} (n = {n})" for a, n in zip(scores["accuracy"], scores["n"], strict=True)]
     wide = scores.assign(text=text).pivot(index="subject", columns="stage", values="text")
-    wide = wide.reindex(index=natural(scores["subject"]), columns=stages).fillna("–")
+    wide = wide.reindex(index=list(natural_order(scores["subject"])), columns=stages).fillna("–")
     mean = {row["stage"]: row for row in averages(scores).to_dict("records")}
     if mean:
         wide.loc[AVERAGE] = [_average(mean[s]) if s in mean else "–" for s in stages]
@@ -48,7 +49,7 @@ def column_table(scores: pd.DataFrame) -> pd.DataFrame:
     column = str(scores.columns[3])  # after study, subject and stage
     stages = list(dict.fromkeys(scores.sort_values("stage", key=stage_rank)["stage"]))
     rows = []
-    for value in natural(scores[column]):
+    for value in natural_order(scores[column]):
         row = {column: value}
         for stage in stages:
             cell = scores.loc[(scores[column] == value) & (scores["stage"] == stage), ["accuracy", "n"]]
@@ -61,7 +62,7 @@ def column_table(scores: pd.DataFrame) -> pd.DataFrame:
 
 def subject_order(scores: pd.DataFrame, by: str, subjects: Sequence[str] = ()) -> list[str]:
     """Return the subjects (all, or the given ones) in natural order, or from the best to the worst in a stage."""
-    names = natural(subjects or scores["subject"].tolist())
+    names = list(natural_order(subjects or scores["subject"]))
     if by == "subject":
         return names
     best = {r["subject"]: r["accuracy"] for r in scores[scores["stage"] == by].to_dict("records")}
@@ -99,7 +100,7 @@ def trial_table(trials: pd.DataFrame, subject: str) -> pd.DataFrame:
         share = mine[mine["stage"] == "fusion"].set_index(keys)[column]
         wide[f"attention {theme.label(column.removeprefix('attention_'))}, %"] = (100 * share).round(0)
     wide = wide.rename_axis(columns=None).reset_index()
-    rank = {name: position for position, name in enumerate(natural(wide["trial"].tolist()))}
+    rank = {name: position for position, name in enumerate(natural_order(wide["trial"].tolist()))}
     return wide.sort_values("trial", key=lambda c: c.map(rank), kind="stable").reset_index(drop=True)
 
 
@@ -162,7 +163,7 @@ def paired_lines(scores: pd.DataFrame, a: str, b: str) -> go.Figure:
     wide = scores.pivot(index="subject", columns="stage", values="accuracy")[[b, a]].dropna()
     fig = theme.figure(320, showlegend=False)
     pairs = {str(s): values.tolist() for s, values in zip(wide.index, wide.to_numpy(float), strict=True)}
-    for subject in natural(pairs):
+    for subject in natural_order(pairs):
         fig.add_trace(
             go.Scatter(
                 x=[theme.label(b), theme.label(a)],

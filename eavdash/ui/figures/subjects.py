@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from eavdash.results.statistics import chance_line, wilson
-from eavdash.results.tables import natural
+from eavdash.text import natural_order
 from eavdash.ui import theme
 from eavdash.ui.figures.results import AVERAGE, averages, stage_rank
 
@@ -31,7 +31,7 @@ def subject_bars(
     shown = scores[scores["subject"].isin(subjects)] if subjects else scores
     stages = list(dict.fromkeys(scores.sort_values("stage", key=stage_rank)["stage"]))
     trials = {(r["subject"], r["stage"]): int(r["n"]) for r in independent.to_dict("records")}
-    order = [*subjects] or natural(shown["subject"].tolist())
+    order = [*subjects] or natural_order(shown["subject"].tolist())
     fig = theme.figure(440, barmode="group", bargap=0.22, bargroupgap=0.04)
     mean = averages(shown)
     for stage in stages:

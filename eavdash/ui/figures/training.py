@@ -16,7 +16,7 @@ import plotly.graph_objects as go
 
 from eavdash.config.choices import STAGES
 from eavdash.jobs.estimates import Estimate, duration
-from eavdash.results.tables import natural
+from eavdash.text import natural_order, plural
 from eavdash.ui import theme
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
@@ -39,7 +39,7 @@ def grid_lines(table: pd.DataFrame, text: str = "", states: Collection[str] = ()
     folds, seeds = table["fold"].nunique() > 1, table["seed"].nunique() > 1
     # Lists are faster here, as up to 10,000 rows are read one by one.
     column = {name: table[name].tolist() for name in ("unit", "subject", "fold", "seed", "stage", "shown")}
-    rank = {unit: n for n, unit in enumerate(natural(table["unit"].unique().tolist()))}
+    rank = {unit: n for n, unit in enumerate(natural_order(table["unit"].unique().tolist()))}
     subject_of, shown = dict(zip(column["unit"], column["subject"], strict=True)), column["shown"]
     found: dict[tuple[int, int, int], dict[str, int]] = {}
     keys = zip(*(column[name] for name in ("unit", "fold", "seed", "stage")), strict=True)
@@ -119,7 +119,7 @@ def tally(snapshot: pd.DataFrame) -> str:
     """Count the runs by state, such as ``12 runs: 9 done, 2 running, 1 queued``."""
     counts = snapshot["shown"].value_counts()
     parts = [f"{counts[state]} {state}" for state in theme.STATE_COLOURS if state in counts]
-    return f"{len(snapshot)} run{'s' * (len(snapshot) != 1)}: " + ", ".join(parts)
+    return f"{plural(len(snapshot), 'run')}: " + ", ".join(parts)
 
 
 def study_time_left(table: pd.DataFrame, estimate: Estimate) -> str:
@@ -130,7 +130,7 @@ def study_time_left(table: pd.DataFrame, estimate: Estimate) -> str:
         return "Time left: unknown, as no run is running."
     if estimate.seconds is None:
         return "Time left: unknown until a first epoch has finished."
-    parallel = f"{estimate.parallel_runs} run{'s' * (estimate.parallel_runs != 1)} at a time"
+    parallel = f"{plural(estimate.parallel_runs, 'run')} at a time"
     rest = " Runs of unknown duration are not counted." if estimate.at_least else ""
     return f"Time left: {estimate.text}, with {parallel} as now.{rest}"
 

@@ -19,6 +19,7 @@ from eavdash.config.schema import SETTINGS, Execution, Selection, StudyConfig
 from eavdash.config.selection import parse_numbers
 from eavdash.jobs import estimates
 from eavdash.studies.write import Plan
+from eavdash.text import plural
 from eavdash.ui import cached_runs, theme
 from eavdash.ui.training import copy_settings, execution_form, preprocessing_form
 from eavdash.ui.training.copy_settings import PROTOCOL_OPTIONS, apply_preset, form_defaults
@@ -148,7 +149,7 @@ def plan_sentence(plan: Plan) -> str:
         exist = "exists" if len(plan.runs) == 1 else "exist"
         return f"{runs} of this study {exist} already: queueing again does not change finished runs."
     rest = f", {len(plan.existing)} of them {'exists' if len(plan.existing) == 1 else 'exist'} already"
-    return f"{theme.plural(len(plan.runs), 'run')}{rest if plan.existing else ''}. {_test_trials_sentence(plan)}"
+    return f"{plural(len(plan.runs), 'run')}{rest if plan.existing else ''}. {_test_trials_sentence(plan)}"
 
 
 def time_sentence(plan: Plan, settings: Execution) -> str:

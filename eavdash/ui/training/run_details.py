@@ -14,7 +14,7 @@ import streamlit as st
 
 from eavdash.errors import EavdashError
 from eavdash.store import RunDir, StudyDir
-from eavdash.studies.overview import size
+from eavdash.text import plural, size
 from eavdash.ui import actions, cached_runs, widgets
 from eavdash.ui.figures import training as figures
 from eavdash.ui.training import logs
@@ -157,4 +157,4 @@ def show_log(run: RunDir, expanded: bool) -> None:
             st.code("\n".join(found.lines), language=None, height=400 if len(found.lines) > 20 else "content")
         where = "" if found.whole else f" in the last {size(logs.BOUND)}"
         more = f"; the last {len(found.lines)} are shown" if found.count > len(found.lines) else ""
-        st.caption(widgets.escape_markdown(f"{found.count} line{'s' * (found.count != 1)} with “{text}”{where}{more}."))
+        st.caption(widgets.escape_markdown(f"{plural(found.count, 'line')} with “{text}”{where}{more}."))

@@ -14,11 +14,10 @@ import streamlit as st
 
 from eavdash.config.selection import parse_numbers
 from eavdash.errors import EavdashError
-from eavdash.results.tables import natural
 from eavdash.store import StudyDir
 from eavdash.studies import extend, verify
-from eavdash.studies.overview import size
 from eavdash.studies.runs import CROSS_SUBJECT
+from eavdash.text import natural_order, plural, size
 from eavdash.ui import actions, cached_data, cached_runs, widgets
 from eavdash.ui.training import copy_settings
 
@@ -62,9 +61,7 @@ def study_table(shown: pd.DataFrame) -> str | None:
         key=TABLE,
     )
     total = size(int(shown["bytes"].sum()))
-    st.caption(
-        f"{len(shown)} {'study takes' if len(shown) == 1 else 'studies take'} {total}. Select one for its actions."
-    )
+    st.caption(f"{plural(len(shown), 'study takes', 'studies take')} {total}. Select one for its actions.")
     for problem in filter(None, shown["problem"]):
         st.error(widgets.escape_markdown(problem))
     return st.selectbox("Selected study", names, index=None, placeholder="Choose a study", key=CHOICE)
@@ -166,7 +163,7 @@ def show_verification(study: StudyDir) -> None:
         widgets.bullet_list([damage.reason for damage in found.damaged[:DAMAGED_SHOWN]])
         if names := sorted({d.run for d in found.damaged if d.run and d.file not in verify.RECORDS}):
             st.button(
-                f"Compute {len(names)} damaged {'run' if len(names) == 1 else 'runs'} again",
+                f"Compute {plural(len(names), 'damaged run')} again",
                 on_click=_retry_damaged,
                 args=(study, names),
                 key=f"{PAGE}_again",
@@ -188,7 +185,7 @@ def extension_form(study: StudyDir, row: Mapping[Any, Any]) -> None:
         try:
             selection = study.study()["selection"]
             table = cached_data.dataset(row["dataset"])
-            more = [s for s in natural([*table.subjects, *table.problems]) if s not in set(selection["subjects"])]
+            more = [s for s in natural_order([*table.subjects, *table.problems]) if s not in set(selection["subjects"])]
         except EavdashError as error:
             st.error(widgets.escape_markdown(error))
             return

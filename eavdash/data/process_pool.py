@@ -23,21 +23,12 @@ from dataclasses import dataclass
 from io import BufferedReader
 from math import inf
 from multiprocessing.connection import wait
-from pathlib import Path
 from typing import Any, Self, TypeVar
 
-import eavdash
 from eavdash.data.worker_program import Answer, rebuild, receive, send
+from eavdash.processes import python_environment
 
 Key = TypeVar("Key")
-#: Thread counts of libraries that would otherwise use every core.
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 _GRACE = 5.0  # seconds after which a process that ignores its alarm is killed
 _TICK = 0.5  # seconds between looks at the time limits
 
@@ -58,7 +49,7 @@ class ProcessPool:
 
     def __init__(self, command: Sequence[str], jobs: int, environment: dict[str, str] | None = None) -> None:
         self.command, self.jobs = tuple(command), jobs
-        self._environment = with_package({**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1"), **(environment or {})})
+        self._environment = python_environment(1, **(environment or {}))
         self._program: _Program | None = None
         self._idle: list[_Process] = []
 
@@ -201,10 +192,3 @@ class _Program:
             if answer := self._control.recv(32):
                 return int(answer)
         return None
-
-
-def with_package(environment: dict[str, str]) -> dict[str, str]:
-    """Return ``environment`` changed so that ``import eavdash`` finds this copy from any working directory."""
-    home = str(Path(eavdash.__file__).resolve().parents[1])
-    rest = [part for part in environment.get("PYTHONPATH", "").split(os.pathsep) if part and part != home]
-    return {**environment, "PYTHONPATH": os.pathsep.join([home, *rest])}

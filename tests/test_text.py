@@ -1,0 +1,53 @@
+"""Names, numbers and sizes as text."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eavdash.text import natural_key, natural_order, plural, size
+
+
+@given(st.lists(st.text(max_size=6), unique=True))
+def test_natural_order_is_total(texts: list[str]) -> None:
+    backwards = texts[::-1]
+    assert sorted(texts, key=natural_key) == sorted(backwards, key=natural_key)
+
+
+def test_natural_order_counts() -> None:
+    names = ["01", "1", "2", "10", "S1", "s9", "s10"]
+    assert sorted(sorted(names), key=natural_key) == names
+
+
+def test_natural_order_takes_each_text_once() -> None:
+    assert natural_order(["s10", "s9", "s10", "S1"]) == ("S1", "s9", "s10")
+
+
+@given(st.lists(st.text(max_size=6)))
+def test_natural_order_takes_any_text(texts: list[str]) -> None:
+    assert set(natural_order(texts)) == set(texts)  # digits such as "²" are no numbers
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 runs"), (1, "1 run"), (2, "2 runs"), (1200, "1,200 runs")])
+def test_a_number_with_its_noun(number: int, text: str) -> None:
+    assert plural(number, "run") == text
+
+
+def test_a_noun_with_another_plural() -> None:
+    assert [plural(n, "study", "studies") for n in (1, 2)] == ["1 study", "2 studies"]
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (-1, "0 B"),
+        (999, "999 B"),
+        (2_000, "2.0 kB"),
+        (63_400_000, "63 MB"),
+        (3_100_000_000, "3.1 GB"),
+        (2_000 * 10**12, "2000 TB"),
+    ],
+)
+def test_bytes(number: int, text: str) -> None:
+    assert size(number) == text
