@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from typing import Any
 from eavdash.data.process_pool import Ended, ProcessPool
 from eavdash.errors import sentence
 from eavdash.health.measures.base import MeasureRequest
+from eavdash.processes import python_module
 
 #: Time limit of any file in seconds, and bytes per additional second: the speed of a slow network drive.
 LIMIT, BYTES_PER_SECOND = 120.0, 2**21
@@ -27,7 +27,7 @@ LARGE = 64 * 2**20
 _ARRAYS = (".mat", ".pkl", ".dat", ".set")
 _FILES_PER_PROCESS = 8  # fewer are measured faster than another process starts
 _MOST = 8
-COMMAND = (sys.executable, "-P", "-m", "eavdash.health.measures.worker")
+COMMAND = tuple(python_module("eavdash.health.measures.worker"))
 
 
 def run(

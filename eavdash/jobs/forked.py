@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from eavdash.processes import python_module
+
 #: Bytes of a message: the environment of a process is in it.
 LARGEST = 2**20
 #: Key of the message that the preloaded process sends once its libraries are loaded.
@@ -75,7 +77,7 @@ class Preloaded:
             self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "eavdash.jobs.preload", str(theirs.fileno())],
+                    python_module("eavdash.jobs.preload", str(theirs.fileno())),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,

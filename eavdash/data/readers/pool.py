@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -17,6 +16,7 @@ from eavdash.config.convert import to_dict
 from eavdash.data.process_pool import Answer, Ended, ProcessPool
 from eavdash.data.readers.base import Reader, Reading, Span, TrialRow
 from eavdash.errors import EavdashError, RecordingError
+from eavdash.processes import python_module
 
 Task = tuple[TrialRow, list[Span]]
 #: Memory limit (bytes) of the caller and the processes together, for datasets of any size ...
@@ -53,7 +53,7 @@ class ReaderPool(ProcessPool):
         Raises:
             RecordingError: a trial cannot be read, or its process was killed; raised for the first such trial in order.
         """
-        command = (sys.executable, "-P", "-m", "eavdash.data.readers.worker", reader.modality)
+        command = tuple(python_module("eavdash.data.readers.worker", reader.modality))
         if command != self.command:
             self.close()
             self.command = command
