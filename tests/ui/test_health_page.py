@@ -270,8 +270,7 @@ def test_the_contact_sheet_is_made_on_request_and_once(
         asked.append(rows)
         return Image.new("RGB", (40, 30), "grey")
 
-    module = type("module", (), {"contact_sheet": staticmethod(sheet)})
-    monkeypatch.setitem(__import__("sys").modules, "eavdash.data.video.contact_sheet", module)
+    monkeypatch.setattr("eavdash.data.video.contact_sheet.contact_sheet", sheet)
     app = health(table)
     assert not asked
     app.selectbox(key="data_health_sheet_subject").select("2")
@@ -289,8 +288,7 @@ def test_a_contact_sheet_that_cannot_be_made_is_a_sentence(table: Path, scan, mo
     def sheet(*arguments: object) -> None:
         raise DataError("faces: expected the package, found none; pip install it.")
 
-    module = type("module", (), {"contact_sheet": staticmethod(sheet)})
-    monkeypatch.setitem(__import__("sys").modules, "eavdash.data.video.contact_sheet", module)
+    monkeypatch.setattr("eavdash.data.video.contact_sheet.contact_sheet", sheet)
     app = health(table)
     app.button(key="data_health_sheet_go").click().run()
     assert "pip install it" in page_text(app)
