@@ -14,7 +14,7 @@ from made_media import mat, sine, wav
 
 from eavdash.config.convert import with_epochs, with_settings
 from eavdash.config.schema import Selection, StudyConfig
-from eavdash.data import processes, readers
+from eavdash.data import process_pool, readers
 from eavdash.data.cache import folders as cache_module
 from eavdash.data.cache.prepare import Estimate, estimate, prepare, sets
 from eavdash.errors import DataError, RecordingError, SplitError
@@ -179,8 +179,8 @@ def test_several_processes_make_the_same_sets_and_are_started_once(root: Path, t
     config = _config("conversation", "stages=eeg")
     planned, _ = sets(root, config)
     started: list[int] = []
-    real = processes._Program.__init__
-    monkeypatch.setattr(processes._Program, "__init__", lambda *given: started.append(1) or real(*given))
+    real = process_pool._Program.__init__
+    monkeypatch.setattr(process_pool._Program, "__init__", lambda *given: started.append(1) or real(*given))
     for name, jobs in (("one", 1), ("two", 2)):
         prepare(planned, config, tmp_path / name, jobs=jobs)
     assert started == [1]

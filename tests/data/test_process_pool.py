@@ -14,8 +14,9 @@ import numpy as np
 import psutil
 import pytest
 
-from eavdash.data.process_pool import Ended, ProcessPool, with_package
+from eavdash.data.process_pool import Ended, ProcessPool
 from eavdash.errors import RecordingError
+from eavdash.processes import with_package
 
 PROGRAM = """
 import os, signal, time

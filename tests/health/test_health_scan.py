@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from health_files import table, voice
 
-from eavdash.data import processes
+from eavdash.data import process_pool
 from eavdash.health import memory, workers
 from eavdash.health.check import check_dataset
 from eavdash.health.measures.base import MeasureRequest, Part
@@ -87,7 +87,7 @@ def test_a_process_that_dies_is_a_problem_of_its_file_alone(tmp_path: Path, fake
 def test_a_file_that_takes_too_long_is_given_up(
     tmp_path: Path, fake: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "_GRACE", 0.5)
+    monkeypatch.setattr(process_pool, "_GRACE", 0.5)
     begin = time.monotonic()
     run = workers.run(asked(tmp_path, "hang", "a", "ignore", "b"), limit=0.5, command=fake, processes=1)
     answers = {Path(x.file).name: a for x, a in run}
