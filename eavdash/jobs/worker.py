@@ -42,6 +42,9 @@ class Stopped(BaseException):
     """SIGTERM was received; not an ``Exception``, so that no handler of failures catches it."""
 
 
+_terminated = threading.Event()
+
+
 class Heartbeat:
     """Context manager that writes heartbeats into status.json from a thread."""
 
@@ -75,6 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Compute the run and return the exit code: 0 if it is done."""
     faulthandler.enable()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    _terminated.clear()
     signal.signal(signal.SIGTERM, _on_sigterm)
     given = arguments if arguments is not None else sys.argv[1:]
     try:
@@ -119,15 +123,19 @@ def _compute(run: RunDir, by_hand: bool) -> int:
         run.joint_resume_file.unlink(missing_ok=True)
         return 0
     except (Stopped, KeyboardInterrupt):
-        if by_hand:
-            run.transition("cancelled", reason="stopped by hand", finished=time.time())
-        return STOPPED
-    except EavdashError as error:
-        _print_error(f"eavdash: {error}")
-        return _fail(run, mine, str(error))
+        return _stop(run, by_hand)
     except Exception as error:
-        _print_error(traceback.format_exc())
-        return _fail(run, mine, f"{type(error).__name__}: {error}")
+        if _terminated.is_set():  # a library has turned the interruption into an error of its own
+            return _stop(run, by_hand)
+        own = isinstance(error, EavdashError)
+        _print_error(f"eavdash: {error}" if own else traceback.format_exc())
+        return _fail(run, mine, str(error) if own else f"{type(error).__name__}: {error}")
+
+
+def _stop(run: RunDir, by_hand: bool) -> int:
+    if by_hand:
+        run.transition("cancelled", reason="stopped by hand", finished=time.time())
+    return STOPPED
 
 
 def _acquire_lock(run: RunDir, timeout: float = 0.5) -> bool:
@@ -227,6 +235,7 @@ def _fail(run: RunDir, mine: dict[str, Any], reason: str) -> int:
 
 
 def _on_sigterm(_number: int, _frame: FrameType | None) -> None:
+    _terminated.set()
     raise Stopped
 
 

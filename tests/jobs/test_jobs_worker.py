@@ -129,6 +129,26 @@ def test_a_worker_that_was_replaced_writes_no_result(lab, monkeypatch):
     assert (run.status()["state"], run.status()["attempt"]) == ("running", 7)
 
 
+def test_a_library_that_turns_the_stop_into_an_error_does_not_fail_the_run(lab, monkeypatch):
+    run = lab.run("s01-vision")
+    monkeypatch.setenv("EAVDASH_RUN", "")
+
+    def translated(*_):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        except module.Stopped as stop:
+            raise RuntimeError("interrupted inside a library") from stop
+
+    monkeypatch.setattr(module, "_train", translated)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert module.main([str(run.path)]) == module.STOPPED
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert run.status()["state"] == "cancelled"  # started by hand
+
+
 def test_a_study_on_another_disk_uses_the_cache_beside_the_other_studies(lab, monkeypatch):
     run = lab.run("s01-vision")
     lab.study.path.rename(lab.root.with_name("disk"))
