@@ -29,7 +29,8 @@ from eavdash.data.readers.pool import ReaderPool, jobs_within, release_files
 from eavdash.data.recording import split_item
 from eavdash.data.windows import INDEX_COLUMNS, WindowSet
 from eavdash.errors import IntegrityError, RecordingError
-from eavdash.store.atomic import read_json, write_json
+from eavdash.store.atomic import write_json
+from eavdash.store.record import read_json
 
 __all__ = ["load_windows", "make_windows", "trial_duration"]
 

@@ -22,7 +22,8 @@ from typing import Any
 from eavdash.demo import files
 from eavdash.demo.plan import FULL, SMALL, DemoSize, SubjectPlan, made_with, plan_subject, truth
 from eavdash.errors import DataError, IntegrityError, TrainingError, UsageError
-from eavdash.store.atomic import file_lock, read_json, write_json
+from eavdash.store.atomic import file_lock, write_json
+from eavdash.store.record import read_json
 
 TRUTH = "truth.json"
 CHUNK = 10  # trials per media task

@@ -15,7 +15,8 @@ import numpy as np
 from eavdash.errors import IntegrityError
 from eavdash.explain.attention import mean_maps
 from eavdash.store import RunDir
-from eavdash.store.atomic import read_json, sha256, write_atomic, write_json
+from eavdash.store.atomic import sha256, write_atomic, write_json
+from eavdash.store.record import read_json
 
 METHODS = ("integrated_gradients",)
 _ATTENTION = ("attention", "map", "maps")

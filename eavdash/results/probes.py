@@ -21,7 +21,8 @@ from eavdash.results.columns import column
 from eavdash.results.statistics import MIN_TRIALS, chance_line
 from eavdash.results.timeonly import time_scores
 from eavdash.store import StudyDir
-from eavdash.store.atomic import read_json, write_json
+from eavdash.store.atomic import write_json
+from eavdash.store.record import read_json
 
 PROBES = ("shuffled", "time", "identity")
 ACROSS = ("loso", "subject-kfold")

@@ -61,20 +61,6 @@ def write_json(path: Path, data: Any) -> None:
     write_atomic(path, lambda file: file.write(text.encode()))
 
 
-def read_json(path: Path, remedy: str = "restore it or train the study again") -> Any:
-    """Return the JSON document at ``path``.
-
-    Raises:
-        IntegrityError: it is missing or not JSON; ``remedy`` becomes the error's remedy.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise IntegrityError.at(path, expected="a file", found="none", remedy=remedy) from None
-    except (ValueError, OSError) as error:
-        raise IntegrityError.at(path, expected="JSON", found=str(error), remedy=remedy) from error
-
-
 def sha256(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a file's content."""
     with path.open("rb") as file:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from eavdash.errors import IntegrityError, QueueError
-from eavdash.store.atomic import is_locked, locked_file, read_json, sha256, write_json
+from eavdash.store.atomic import is_locked, locked_file, sha256, write_json
 from eavdash.store.paths import RunPaths
+from eavdash.store.record import read_json
 from eavdash.store.status import TRANSITIONS, validation_error, with_attempt, with_liveness
 
 #: Reason of a run that was never queued.

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from eavdash.errors import IntegrityError, UsageError
-from eavdash.store.atomic import locked_file, read_json, write_json
+from eavdash.store.atomic import locked_file, write_json
 from eavdash.store.names import check_study_name
 from eavdash.store.paths import StudyPaths
+from eavdash.store.record import read_json
 from eavdash.store.run import RunDir
 
 

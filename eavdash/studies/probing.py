@@ -21,7 +21,8 @@ from typing import Any
 from eavdash.errors import EavdashError, QueueError
 from eavdash.processes import python_environment, python_module
 from eavdash.store import StudyDir, locks
-from eavdash.store.atomic import is_locked, read_json, write_json
+from eavdash.store.atomic import is_locked, write_json
+from eavdash.store.record import read_json
 
 #: Environment variable with the number of the inherited descriptor that holds the lock.
 LOCK_VARIABLE = "EAVDASH_PROBE_LOCK_FD"

@@ -16,7 +16,7 @@ from typing import Any
 from eavdash.data.cache import digests
 from eavdash.data.cache.folders import abandoned, discard
 from eavdash.errors import IntegrityError, UsageError
-from eavdash.store.atomic import read_json
+from eavdash.store.record import read_json
 
 UNFINISHED = "unfinished"
 _KINDS = {

@@ -1,0 +1,113 @@
+"""Records: JSON documents with a schema, by which the app, the scheduler, the workers and the command line communicate.
+
+A record is frozen. Keys that this version does not know are kept and written back, so that an older and a newer version
+can work on the same folder. A file that is too large, nested too deeply, or of the wrong shape is refused in one
+sentence, whatever it contains.
+"""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import from_json
+
+from eavdash.errors import IntegrityError
+
+#: Size in bytes above which a file is not read; study.json with 10,000 recordings has 3 MB.
+MAX_BYTES = 64 * 2**20
+REMEDY = "restore it or train the study again"
+#: A whole number that every program which reads JSON, and every table, can hold.
+Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
+
+
+class Record(BaseModel):
+    """Base of the records. ``schema_version`` grows when a key changes its meaning, not when a key is added.
+
+    A subclass sets ``title`` in its ``model_config``: what the file is called in messages, with its article.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    schema_version: Whole = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, found: Any) -> Any:
+        """Let a key whose value is null count as missing."""
+        return {k: v for k, v in found.items() if v is not None} if isinstance(found, dict) else found
+
+    def replace(self, **fields: Any) -> Self:
+        """Return a copy with other values.
+
+        Raises:
+            TypeError: the record has no field of that name. ValidationError: a value has the wrong type.
+        """
+        if unknown := fields.keys() - type(self).model_fields.keys():
+            raise TypeError(f"{type(self).__name__} has no field {', '.join(sorted(unknown))}")
+        return self.model_validate({**dict(self), **fields})
+
+    def document(self) -> dict[str, Any]:
+        """Return the content for a JSON file."""
+        return self.model_dump(mode="json")
+
+
+SomeRecord = TypeVar("SomeRecord", bound=Record)
+
+
+def read_record(path: Path, kind: type[SomeRecord], remedy: str = REMEDY) -> SomeRecord:
+    """Return the record at ``path``.
+
+    Raises:
+        IntegrityError: as :func:`read_json`, or the content has another shape or is of a later version of eavdash.
+    """
+    try:
+        record = kind.model_validate_json(_content(path, remedy))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        value = "" if first["type"] == "json_invalid" else f" {_shortened(repr(first['input']))}"
+        found = f"{where}{value}: {first['msg']}" if where else first["msg"]
+        raise IntegrityError.at(path, expected=str(kind.model_config.get("title", "a JSON object")), found=found, remedy=remedy) from error
+    if record.schema_version > kind.model_fields["schema_version"].default:
+        raise IntegrityError.at(
+            path,
+            expected=f"schema version {kind.model_fields['schema_version'].default} or earlier",
+            found=str(record.schema_version),
+            remedy="open it with the version of eavdash that wrote it, or a later one",
+        )
+    return record
+
+
+def read_json(path: Path, remedy: str = REMEDY) -> Any:
+    """Return the JSON document at ``path``.
+
+    Raises:
+        IntegrityError: it is missing, not a regular file, too large, nested too deeply, or not JSON; ``remedy`` becomes
+            the error's remedy.
+    """
+    try:
+        return from_json(_content(path, remedy))
+    except ValueError as error:
+        raise IntegrityError.at(path, expected="JSON", found=str(error), remedy=remedy) from error
+
+
+def _content(path: Path, remedy: str) -> bytes:
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # opening a FIFO would wait for a writer
+            raise IntegrityError.at(path, expected="a regular file", found="another kind of file", remedy=remedy)
+        if found.st_size > MAX_BYTES:
+            limit = f"a file of at most {MAX_BYTES} bytes"
+            raise IntegrityError.at(path, expected=limit, found=f"{found.st_size} bytes", remedy=remedy)
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise IntegrityError.at(path, expected="a file", found="none", remedy=remedy) from None
+    except OSError as error:
+        raise IntegrityError.at(path, expected="a readable file", found=str(error), remedy=remedy) from error
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:79]}…"
