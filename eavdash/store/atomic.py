@@ -123,9 +123,9 @@ def host() -> str:
     return os.environ.get("EAVDASH_HOST") or os.uname().nodename
 
 
-def boot_clock() -> list[Any]:
-    """Return [boot id, seconds since boot]: a clock that all processes of this machine share and no user can set."""
-    return [_boot_id(), time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))]
+def boot_clock() -> tuple[str, float]:
+    """Return boot id and seconds since boot: a clock that all processes of this machine share and no user can set."""
+    return _boot_id(), time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @cache

@@ -11,7 +11,7 @@ import stat
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 from pydantic_core import from_json
 
 from eavdash.errors import IntegrityError
@@ -21,17 +21,14 @@ MAX_BYTES = 64 * 2**20
 REMEDY = "restore it or train the study again"
 #: A whole number that every program which reads JSON, and every table, can hold.
 Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
+#: A tuple may be given as a list, as in JSON; its items are still checked strictly.
+FromList = Strict(False)
 
 
-class Record(BaseModel):
-    """Base of the records. ``schema_version`` grows when a key changes its meaning, not when a key is added.
-
-    A subclass sets ``title`` in its ``model_config``: what the file is called in messages, with its article.
-    """
+class Part(BaseModel):
+    """A frozen part of a record; keys that it does not declare are kept."""
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True)
-
-    schema_version: Whole = 1
 
     @model_validator(mode="before")
     @classmethod
@@ -48,6 +45,19 @@ class Record(BaseModel):
         if unknown := fields.keys() - type(self).model_fields.keys():
             raise TypeError(f"{type(self).__name__} has no field {', '.join(sorted(unknown))}")
         return self.model_validate({**dict(self), **fields})
+
+    def only(self, *names: str) -> dict[str, Any]:
+        """Return the values of some fields by name."""
+        return {name: getattr(self, name) for name in names}
+
+
+class Record(Part):
+    """Base of the records. ``schema_version`` grows when a key changes its meaning, not when a key is added.
+
+    A subclass sets ``title`` in its ``model_config``: what the file is called in messages, with its article.
+    """
+
+    schema_version: Whole = 1
 
     def document(self) -> dict[str, Any]:
         """Return the content for a JSON file."""
@@ -70,7 +80,8 @@ def read_record(path: Path, kind: type[SomeRecord], remedy: str = REMEDY) -> Som
         where = ".".join(str(part) for part in first["loc"])
         value = "" if first["type"] == "json_invalid" else f" {_shortened(repr(first['input']))}"
         found = f"{where}{value}: {first['msg']}" if where else first["msg"]
-        raise IntegrityError.at(path, expected=str(kind.model_config.get("title", "a JSON object")), found=found, remedy=remedy) from error
+        title = str(kind.model_config.get("title", "a JSON object"))
+        raise IntegrityError.at(path, expected=title, found=found, remedy=remedy) from error
     if record.schema_version > kind.model_fields["schema_version"].default:
         raise IntegrityError.at(
             path,

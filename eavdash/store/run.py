@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from typing import Any
 from eavdash.errors import IntegrityError, QueueError
 from eavdash.store.atomic import is_locked, locked_file, sha256, write_json
 from eavdash.store.paths import RunPaths
-from eavdash.store.record import read_json
-from eavdash.store.status import TRANSITIONS, validation_error, with_attempt, with_liveness
+from eavdash.store.record import read_json, read_record
+from eavdash.store.status import TRANSITIONS, LiveStatus, RunStatus, observed
 
 #: Reason of a run that was never queued.
 PLANNED = "planned, not in the queue yet"
@@ -36,23 +35,35 @@ class RunDir(RunPaths):
         return RunDir(self.path.with_name(name))
 
     def config(self) -> dict[str, Any]:
-        """Return the content of config.json."""
-        return self._read_record(self.config_file)
+        """Return the content of config.json.
 
-    def status(self) -> dict[str, Any]:
-        """Return the content of status.json as last written; :meth:`live_status` adds what can be observed now."""
-        return self._read_record(self.status_file, validation_error)
+        Raises:
+            IntegrityError: it is missing or damaged.
+        """
+        found = read_json(self.config_file, self._remedy)
+        if not isinstance(found, dict):
+            kind = type(found).__name__
+            raise IntegrityError.at(self.config_file, expected="a JSON object", found=kind, remedy=self._remedy)
+        return found
 
-    def live_status(self) -> dict[str, Any]:
-        """Return the status with ``shown``: the state, or "not responding" or "damaged" if that is observed now.
+    def status(self) -> RunStatus:
+        """Return the content of status.json as last written; :meth:`live_status` adds what can be observed now.
+
+        Raises:
+            IntegrityError: it is missing or damaged. Such a run cannot be restarted, only created again.
+        """
+        return read_record(self.status_file, RunStatus, self._remedy)
+
+    def live_status(self) -> LiveStatus:
+        """Return the status with what can be observed now.
 
         A run is shown as running only while a live process holds its lock and its heartbeat is recent, and as done only
         while its result files exist with the recorded sizes (:meth:`damage`); only status.json is read.
         """
-        status = with_liveness(self.path, self.status())
-        if status["state"] == "done" and (damage := self.damage(status)):
-            status |= {"shown": "damaged", "reason": damage}
-        return status
+        live = observed(self.path, self.status())
+        if live.status.state == "done" and (damage := self.damage(live.status)):
+            return LiveStatus(live.status, "damaged", damage)
+        return live
 
     def unreadable(self) -> str:
         """Return why config.json or status.json cannot be read, with the remedy; empty if both can."""
@@ -63,19 +74,9 @@ class RunDir(RunPaths):
             return str(error)
         return ""
 
-    def _read_record(self, file: Path, validate: Callable[[dict[str, Any]], str] = lambda _: "") -> dict[str, Any]:
-        """Return the content of config.json or status.json.
-
-        Raises:
-            IntegrityError: it is missing or damaged. Such a run cannot be restarted, only created again.
-        """
-        remedy = f"remove this folder and create the run again: eavdash extend {self.study.name}"
-        found = read_json(file, remedy)
-        if not isinstance(found, dict):
-            raise IntegrityError.at(file, expected="a JSON object", found=type(found).__name__, remedy=remedy)
-        if error := validate(found):
-            raise IntegrityError.at(file, expected="a valid status", found=error, remedy=remedy)
-        return found
+    @property
+    def _remedy(self) -> str:
+        return f"remove this folder and create the run again: eavdash extend {self.study.name}"
 
     def create(self, config: dict[str, Any]) -> None:
         """Create the folder with config.json and an initial status (queued); an existing run is not changed."""
@@ -83,9 +84,9 @@ class RunDir(RunPaths):
         if not self.config_file.exists():
             write_json(self.config_file, config)
         if not self.status_file.exists():
-            write_json(self.status_file, {"state": "queued", "attempt": 0, "epoch": 0, "epochs": 0, "reason": PLANNED})
+            self._write(RunStatus(state="queued", reason=PLANNED))
 
-    def update(self, expect: Mapping[str, Any] | None = None, /, **fields: Any) -> dict[str, Any]:
+    def update(self, expect: Mapping[str, Any] | None = None, /, **fields: Any) -> RunStatus:
         """Change fields of status.json other than the state, provided that the fields of ``expect`` still match.
 
         Raises:
@@ -96,11 +97,9 @@ class RunDir(RunPaths):
         with self._status_lock():
             status = self.status()
             self._check(status, expect)
-            status |= self._with_sizes(fields)
-            write_json(self.status_file, status)
-            return status
+            return self._write(status.replace(**self._with_sizes(fields)))
 
-    def transition(self, state: str, *, expect: Mapping[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
+    def transition(self, state: str, *, expect: Mapping[str, Any] | None = None, **fields: Any) -> RunStatus:
         """Change the state and other fields, provided that the fields of ``expect`` still match.
 
         Raises:
@@ -109,25 +108,26 @@ class RunDir(RunPaths):
         with self._status_lock():
             status = self.status()
             self._check(status, expect)
-            if state != status["state"] and state not in TRANSITIONS[status["state"]]:
+            if state != status.state and state not in TRANSITIONS[status.state]:
                 raise QueueError.at(
                     self.status_file,
-                    expected=f"one of {', '.join(sorted(TRANSITIONS[status['state']]))} after {status['state']}",
+                    expected=f"one of {', '.join(sorted(TRANSITIONS[status.state]))} after {status.state}",
                     found=state,
                     remedy="check the run's status: its state has changed in the meantime",
                 )
-            status = with_attempt(status, state, fields)
-            status |= {**self._with_sizes(fields), "state": state, "changed": time.time()}
-            write_json(self.status_file, status)
-            return status
+            return self._write(status.changed_to(state, self._with_sizes(fields)))
 
-    def _check(self, status: Mapping[str, Any], expect: Mapping[str, Any] | None) -> None:
+    def _write(self, status: RunStatus) -> RunStatus:
+        write_json(self.status_file, status.document())
+        return status
+
+    def _check(self, status: RunStatus, expect: Mapping[str, Any] | None) -> None:
         for key, value in (expect or {}).items():
-            if status.get(key) != value:
+            if (found := getattr(status, key)) != value:
                 raise QueueError.at(
                     self.status_file,
                     expected=f"{key} {value!r}",
-                    found=repr(status.get(key)),
+                    found=repr(found),
                     remedy="check the run's status: it has changed in the meantime",
                 )
 
@@ -142,16 +142,16 @@ class RunDir(RunPaths):
         files = {name: self.path / name for name in fields["checksums"]}
         return {**fields, "sizes": {name: file.stat().st_size for name, file in files.items() if file.exists()}}
 
-    def result_files(self, status: Mapping[str, Any]) -> list[str]:
+    def result_files(self, status: RunStatus) -> list[str]:
         """Return the names of the result files that a finished run with this status has written."""
-        return sorted({*(status.get("checksums") or {}), self.predictions_file.name})
+        return sorted({*status.checksums, self.predictions_file.name})
 
-    def damage(self, status: Mapping[str, Any]) -> str:
+    def damage(self, status: RunStatus) -> str:
         """Return which file of a finished run is missing or has another size than recorded; empty if none is.
 
         No file is read: :meth:`verify` compares checksums.
         """
-        sizes = dict(status.get("sizes") or {})
+        sizes = status.sizes
         for name in self.result_files(status):
             try:
                 found = (self.path / name).stat().st_size
@@ -176,7 +176,7 @@ class RunDir(RunPaths):
             IntegrityError: it is missing, or its checksum differs.
         """
         path = self.path / name
-        expected = dict(self.status().get("checksums") or {}).get(name)
+        expected = self.status().checksums.get(name)
         if not path.exists():
             raise self._missing_file(name)
         found = sha256(path)

@@ -1,8 +1,8 @@
-"""The states of a run: legal transitions, the history of attempts, and liveness.
+"""The status of a run: its fields, the legal changes of its state, the history of attempts, and liveness.
 
-The functions take the content of a run's status.json. "Paused" is not a state of a run but of its study. "Not
-responding" is not a state either: it is derived here from the run's lock and heartbeat. "Damaged" (done, but a result
-file is missing or changed) is derived by :meth:`eavdash.store.RunDir.live_status`.
+"Paused" is not a state of a run but of its study. "Not responding" is not a state either: it is derived here from the
+run's lock and heartbeat. "Damaged" (done, but a result file is missing or changed) is derived by
+:meth:`eavdash.store.RunDir.live_status`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import ConfigDict, Field
 
 from eavdash.store.atomic import boot_clock, host, is_locked
+from eavdash.store.record import FromList, Part, Record, Whole
 
-STATES = ("queued", "blocked", "running", "done", "failed", "cancelled")
+State = Literal["queued", "blocked", "running", "done", "failed", "cancelled"]
+STATES: tuple[State, ...] = get_args(State)
 #: Every legal change of state. ``running → queued``: the process died; the run will resume from its last epoch.
 TRANSITIONS: dict[str, frozenset[str]] = {
     "queued": frozenset({"running", "blocked", "failed", "cancelled"}),
@@ -25,13 +30,6 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     "failed": frozenset({"queued"}),
     "cancelled": frozenset({"queued"}),
 }
-#: Types of those fields of a status that the program computes with.
-FIELD_TYPES: dict[type, tuple[str, ...]] = {
-    dict: ("execution", "job", "usage", "checksums", "sizes"),
-    list: ("history", "blocked_by", "beat"),
-    int: ("attempt", "epoch", "epochs", "from_epoch", "launch", "kills", "killed_epoch"),
-    float: ("heartbeat", "started", "finished"),
-}
 #: Seconds between a worker's heartbeats; age of the last one at which a run is shown as not responding.
 HEARTBEAT_EVERY = 2.0
 HEARTBEAT_LOST = 10.0
@@ -39,43 +37,139 @@ HEARTBEAT_LOST = 10.0
 HISTORY = 50
 
 
-def validation_error(status: Mapping[str, Any]) -> str:
-    """Return the first invalid field of a status with its value; empty if the status is valid."""
-    if status.get("state") not in STATES:
-        return f"state {status.get('state')!r}"
-    for kind, names in FIELD_TYPES.items():
-        for name in names:
-            value = status.get(name)
-            if value is not None and not isinstance(value, (int, float) if kind is float else kind):
-                return f"{name} {value!r}"
-    return ""
+class Job(Part):
+    """A run's job on its executor."""
+
+    executor: str = "local"
+    name: str = ""
+    address: str | None = None  # of a Ray cluster
+    handed: float | None = None  # when it was given to Ray, in seconds since 1970
 
 
-def with_liveness(path: Path, status: dict[str, Any]) -> dict[str, Any]:
-    """Add ``shown`` to the status of the run in folder ``path``: its state, or "not responding" with a new reason."""
-    status["shown"] = status["state"]
-    if status["state"] != "running":
-        return status
-    here = status.get("host") == host()
+class Usage(Part):
+    """What a worker and its children use: percent of a core and of the GPU, bytes of memory."""
+
+    cpu: float | None = None
+    rss: Whole | None = None
+    peak: Whole | None = None
+    gpu: float | None = None
+    gpu_memory: Whole | None = None
+
+
+class Attempt(Part):
+    """An attempt that has ended: where it ran, which epochs it finished, and how it ended."""
+
+    attempt: Whole = 0
+    host: str | None = None
+    executor: str = "local"
+    started: float | None = None
+    finished: float | None = None
+    from_epoch: Whole = 0
+    epoch: Whole = 0
+    state: str = ""
+    reason: str = ""
+
+
+class RunStatus(Record):
+    """The content of status.json. Times are in seconds since 1970, accuracies are fractions of the test trials."""
+
+    model_config = ConfigDict(title="a run's status")
+
+    state: State
+    attempt: Whole = 0
+    epoch: Whole = 0
+    epochs: Whole = 0
+    reason: str = ""
+    submission: str | None = None  # id of the request that queued the run; None: it was never queued
+    task: str | None = None  # distinguishes a task from a lost one of the same request
+    execution: dict[str, Any] = Field(default={})  # settings: config.convert.execution_of
+    cancel: str | bool | None = None  # id of a request to stop its job
+    halt: str | None = None  # why the job is stopped, if it is to be resumed
+    job: Job | None = None
+    launch: Whole = 0
+    blocked_by: Annotated[tuple[str, ...], FromList] = ()
+    unusable: bool = False  # its recordings cannot be used
+    kills: Whole = 0
+    killed_epoch: Whole = -1
+    changed: float | None = None
+    started: float | None = None
+    finished: float | None = None
+    from_epoch: Whole = 0
+    heartbeat: float | None = None
+    beat: Annotated[tuple[str, float], FromList] | None = None  # boot id and seconds since boot of the last heartbeat
+    host: str | None = None
+    pid: Whole | None = None
+    usage: Usage = Usage()
+    peak: Whole | None = None
+    accuracy: float | None = None
+    honest_accuracy: float | None = None
+    n: Whole | None = None
+    best_epoch: Whole | None = None
+    history: Annotated[tuple[Attempt, ...], FromList] = ()
+    checksums: dict[str, str] = Field(default={})
+    sizes: dict[str, Whole] = Field(default={})
+
+    @property
+    def ended(self) -> bool:
+        """True if the run will not change by itself: it has ended, or a parent that will not finish blocks it."""
+        return (self.state == "blocked" and bool(self.blocked_by)) or self.state in ("done", "failed", "cancelled")
+
+    def document(self) -> dict[str, Any]:
+        """Return the content for status.json, without the fields that are None."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def changed_to(self, state: str, fields: Mapping[str, Any]) -> RunStatus:
+        """Return the status after a change to ``state`` with ``fields``; an attempt that it ends joins the history."""
+        after = self.replace(**fields, state=state, changed=time.time())
+        if self.state != "running" or state == "running":
+            return after
+        attempt = Attempt(
+            attempt=self.attempt,
+            host=self.host,
+            executor=self.job.executor if self.job else "local",
+            started=self.started,
+            finished=fields.get("finished") or time.time(),
+            from_epoch=self.from_epoch,
+            epoch=fields.get("epoch") or self.epoch,
+            state=state,
+            reason=fields.get("reason") or "",
+        )
+        return after.replace(history=(*self.history, attempt)[-HISTORY:])
+
+
+@dataclass(frozen=True)
+class LiveStatus:
+    """A run's status and what is observed now: ``shown`` is its state, "not responding" or "damaged"."""
+
+    status: RunStatus
+    shown: str
+    reason: str
+
+
+def observed(path: Path, status: RunStatus) -> LiveStatus:
+    """Return what is observed of the run in folder ``path``."""
+    if status.state != "running":
+        return LiveStatus(status, status.state, status.reason)
+    here = status.host == host()
     if here and not is_locked(path / ".lock"):
-        status["shown"] = "not responding"
-        status["reason"] = "its process is gone; the queue will resume it from the last finished epoch"
+        reason = "its process is gone; the queue will resume it from the last finished epoch"
     elif (age := _age(path, status, here)) > HEARTBEAT_LOST:
-        status["shown"] = "not responding"
-        status["reason"] = (
+        reason = (
             f"no heartbeat for {age:.0f} s: its process is stopped or its machine is busy; wait until it continues, "
             "or cancel and retry it: the last finished epoch is kept"
         )
-    return status
+    else:
+        return LiveStatus(status, status.state, status.reason)
+    return LiveStatus(status, "not responding", reason)
 
 
-def _age(path: Path, status: Mapping[str, Any], here: bool) -> float:
+def _age(path: Path, status: RunStatus, here: bool) -> float:
     """Return the seconds since the last heartbeat, independent of changes to any machine's clock."""
-    heartbeat = float(status.get("heartbeat") or 0)
+    heartbeat = status.heartbeat or 0.0
     boot, now = boot_clock()
-    then = status.get("beat") or ["", 0.0]
+    then = status.beat or ("", 0.0)
     if here and then[0] == boot:
-        return float(now - then[1])
+        return now - then[1]
     if here:
         return max(0.0, time.time() - heartbeat)
     # Another machine's clock may be wrong: after its heartbeat has been seen to change, count from that change.
@@ -86,34 +180,10 @@ def _age(path: Path, status: Mapping[str, Any], here: bool) -> float:
                 _seen.clear()
             _seen[str(path)] = (heartbeat, now, seen is not None)
             return 0.0 if seen else max(0.0, time.time() - heartbeat)
-        since = float(now - seen[1])
+        since = now - seen[1]
         return since if seen[2] else max(since, time.time() - heartbeat)
 
 
 # By run: heartbeat, time at which it was first seen, True if it was seen to change.
 _seen: dict[str, tuple[float, float, bool]] = {}
 _seen_lock = threading.Lock()
-
-
-def with_attempt(status: Mapping[str, Any], state: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the status; if a change to ``state`` with ``fields`` ends an attempt, with it added to the history."""
-    if status["state"] != "running" or state == "running":
-        return dict(status)
-    attempt = {
-        "attempt": int(status.get("attempt") or 0),
-        "host": status.get("host"),
-        "executor": dict(status.get("job") or {}).get("executor") or "local",
-        "started": status.get("started"),
-        "finished": fields.get("finished") or time.time(),
-        "from_epoch": int(status.get("from_epoch") or 0),
-        "epoch": int(fields.get("epoch") or status.get("epoch") or 0),
-        "state": state,
-        "reason": fields.get("reason") or "",
-    }
-    return {**status, "history": [*(status.get("history") or []), attempt][-HISTORY:]}
-
-
-def ended(status: dict[str, Any]) -> bool:
-    """Return True if a run will not change by itself: it has ended, or a parent that will not finish blocks it."""
-    blocked = status["state"] == "blocked" and bool(status.get("blocked_by"))
-    return blocked or status["state"] in ("done", "failed", "cancelled")
