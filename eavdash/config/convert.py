@@ -20,11 +20,10 @@ from eavdash.config.setting import KINDS
 from eavdash.errors import ConfigError
 
 
-def execution_of(status: Mapping[str, Any]) -> Execution:
-    """Return a run's execution settings from its status, ignoring keys that other versions wrote."""
-    given = dict(status.get("execution") or {})
+def execution_of(recorded: Mapping[str, Any]) -> Execution:
+    """Return the execution settings that a run's status records, ignoring keys that other versions wrote."""
     known = {f.name for f in dataclasses.fields(Execution)}
-    settings = {key: value for key, value in given.items() if key in known and value is not None}
+    settings = {key: value for key, value in recorded.items() if key in known and value is not None}
     if "slurm" in settings:
         settings["slurm"] = tuple(settings["slurm"])
     return Execution(**settings)

@@ -18,7 +18,7 @@ def testing_run(study: StudyDir, subject: str, trial: str, fold: int | None, see
     Raises:
         UsageError: there is none; the message lists the runs there are.
     """
-    finished = [r for r in study.runs() if not r.unreadable() and r.status()["state"] == "done"]
+    finished = [r for r in study.runs() if not r.unreadable() and r.status().state == "done"]
     other_splits: list[str] = []
     candidates = []
     for run in finished:

@@ -149,7 +149,7 @@ def load_explanation(run: RunDir, trial: str, method: str = METHODS[0]) -> Expla
     fields = dict(read_json(receipts_file))
     # An explanation of earlier weights does not apply to this model.
     for name, checksum in fields["receipts"]["checksums"].items():
-        if (run.sibling(name).status().get("checksums") or {}).get("model.safetensors", checksum) != checksum:
+        if run.sibling(name).status().checksums.get("model.safetensors", checksum) != checksum:
             return None
     remedy = "delete the file and explain the trial again"
     if fields.pop("arrays") != sha256(arrays_file):

@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from typing import Any
 
 from eavdash.config.convert import execution_of
 from eavdash.errors import EavdashError, IntegrityError, QueueError
 from eavdash.store import RunDir
 from eavdash.store.atomic import boot_clock, host
+from eavdash.store.status import JobRecord, RunStatus
 
 
 def fail(run: RunDir, request_id: str | None, reason: str) -> None:
@@ -31,14 +31,14 @@ def claim(run: RunDir, request_id: str | None) -> None:
     run.transition(
         "running",
         expect={"state": "queued", "submission": request_id, "cancel": None},
-        attempt=int(status.get("attempt") or 0) + 1,
+        attempt=status.attempt + 1,
         started=now,
         finished=None,
         heartbeat=now,
         beat=boot_clock(),
-        from_epoch=int(status.get("epoch") or 0),
+        from_epoch=status.epoch,
         host=host(),
-        job={"executor": "local", "name": ""},
+        job=JobRecord(),
         pid=None,
         reason="",
     )
@@ -47,12 +47,12 @@ def claim(run: RunDir, request_id: str | None) -> None:
 def assign_job(run: RunDir, request_id: str | None) -> None:
     """Record the name of the run's job before the job is submitted to an executor with its own queue."""
     status = run.status()
-    settings = execution_of(status)
-    number = int(status.get("launch") or 0) + 1
+    settings = execution_of(status.execution)
+    number = status.launch + 1
     suffix = hashlib.sha256(f"{run.path}\n{request_id}\n{number}".encode()).hexdigest()[:8]
-    job: dict[str, Any] = {"executor": settings.executor, "name": f"eavdash-{run.study.name}-{run.name}-{suffix}"}
-    if settings.executor == "ray":
-        job["address"] = settings.ray_address
+    name = f"eavdash-{run.study.name}-{run.name}-{suffix}"
+    address = settings.ray_address if settings.executor == "ray" else None
+    job = JobRecord(executor=settings.executor, name=name, address=address)
     run.transition(
         "queued",
         expect={"state": "queued", "submission": request_id, "cancel": None, "job": None},
@@ -67,19 +67,17 @@ def update_waiting_reason(run: RunDir, request_id: str | None, reason: str) -> N
     status = current_status(run, request_id, "queued", "running")
     if status is None or not reason:
         return
-    expect = {key: status.get(key) for key in ("state", "submission", "cancel", "attempt")}
-    if status["state"] == "running":
-        if run.locked() or run.live_status()["shown"] == "running":
+    expect = status.only("state", "submission", "cancel", "attempt")
+    if status.state == "running":
+        if run.locked() or run.live_status().shown == "running":
             return  # the executor's answer is outdated: the worker has started
-        epoch = int(status.get("epoch") or 0)
+        epoch = status.epoch
         run.transition("queued", expect=expect, reason=f"was requeued, resumes after epoch {epoch}: {reason}")
-    elif status.get("reason") != reason:
+    elif status.reason != reason:
         run.transition("queued", expect=expect, reason=reason)
 
 
-def current_status(
-    run: RunDir, request_id: str | None, *states: str, cancel: bool | None = False
-) -> dict[str, Any] | None:
+def current_status(run: RunDir, request_id: str | None, *states: str, cancel: bool | None = False) -> RunStatus | None:
     """Return the run's status if it is in one of the states and belongs to this request, else None.
 
     ``cancel``: its cancellation must (True) or must not (False) have been requested; None: either.
@@ -88,14 +86,14 @@ def current_status(
         status = run.status()
     except IntegrityError:
         return None
-    if status.get("submission") != request_id or status.get("state") not in states or not run.config_file.exists():
+    if status.submission != request_id or status.state not in states or not run.config_file.exists():
         return None
-    return status if cancel is None or bool(status.get("cancel")) == cancel else None
+    return status if cancel is None or bool(status.cancel) == cancel else None
 
 
 def is_current(run: RunDir, request_id: str | None) -> bool:
     """Return True if the run exists and still belongs to this request."""
     try:
-        return run.config_file.exists() and run.status().get("submission") == request_id
+        return run.config_file.exists() and run.status().submission == request_id
     except EavdashError:
         return False

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from eavdash.errors import IntegrityError, QueueError
 from eavdash.store import RunDir, StudyDir
+from eavdash.store.status import RunStatus
 
 
 def parents(run: RunDir) -> list[RunDir]:
@@ -49,17 +49,17 @@ def obstacles(run: RunDir) -> tuple[list[str], dict[str, str]]:
     for parent in parents(run):
         try:
             status = parent.status()
-            if status["state"] in ("queued", "blocked"):
+            if status.state in ("queued", "blocked"):
                 parent.config()  # a run without a readable config.json is never computed
         except IntegrityError as error:
             lost[parent.name] = f"{parent.name} cannot be read: {error}"
             continue
-        state, reason = status["state"], status.get("reason") or "no reason given"
+        state, reason = status.state, status.reason or "no reason given"
         if state == "failed":
             lost[parent.name] = f"{parent.name} failed: {reason}"
         elif state == "cancelled":
             lost[parent.name] = f"{parent.name} was cancelled"
-        elif state == "blocked" and status.get("blocked_by"):
+        elif state == "blocked" and status.blocked_by:
             lost[parent.name] = f"{parent.name} is blocked: {reason}"
         elif state != "done":
             waiting.append(parent.name)
@@ -71,22 +71,22 @@ def waiting_reason(names: list[str]) -> str:
     return f"waits for {', '.join(names)}"
 
 
-def unblock(run: RunDir) -> dict[str, Any]:
+def unblock(run: RunDir) -> RunStatus:
     """Update a blocked run's status from its parents' and return it.
 
     Raises:
         IntegrityError: the run is gone.
     """
-    while (status := run.status())["state"] == "blocked":
+    while (status := run.status()).state == "blocked":
         waiting, lost = obstacles(run)
-        expect = {"state": "blocked", "submission": status.get("submission"), "reason": status.get("reason")}
+        expect = {"state": "blocked", "submission": status.submission, "reason": status.reason}
         try:
             if not waiting and not lost:
-                return run.transition("queued", expect=expect, reason="", blocked_by=[])
+                return run.transition("queued", expect=expect, reason="", blocked_by=())
             reason = "; ".join(lost.values()) or waiting_reason(waiting)
-            if status.get("reason") == reason and list(status.get("blocked_by") or ()) == list(lost):
+            if status.reason == reason and status.blocked_by == tuple(lost):
                 return status
-            return run.transition("blocked", expect=expect, reason=reason, blocked_by=list(lost))
+            return run.transition("blocked", expect=expect, reason=reason, blocked_by=tuple(lost))
         except QueueError:
             continue  # another process changed the status in the meantime
     return status
@@ -97,13 +97,13 @@ def release_children(run: RunDir) -> list[RunDir]:
     free = []
     for child in children(run):
         try:
-            if child.status()["state"] != "blocked":
+            if child.status().state != "blocked":
                 continue
             status = unblock(child)
         except IntegrityError:
             continue
-        if status["state"] == "queued":
+        if status.state == "queued":
             free.append(child)
-        elif status.get("blocked_by"):
+        elif status.blocked_by:
             free += release_children(child)
     return free

@@ -255,7 +255,7 @@ def wait(
 def _check_submitted(study: StudyDir, table: pd.DataFrame) -> None:
     for name in table["run"][~table["ended"]]:
         run = study.run(name)
-        if not run.status().get("submission") and not run.locked():
+        if not run.status().submission and not run.locked():
             raise QueueError.at(
                 run.path, expected="a run in the queue", found="one that was never submitted", remedy="submit it"
             )

@@ -32,15 +32,15 @@ def _close_orphan(run: RunDir, dead: Collection[str]) -> None:
     """End a run that no task covers: its worker, started by hand, died, or it must be stopped on a dead machine."""
     try:
         status = run.status()
-        if status["state"] != "running" or run.locked():
+        if status.state != "running" or run.locked():
             return
-        expect = {"state": "running", "attempt": status.get("attempt")}
-        if not status.get("submission") and status.get("host") == host():
+        expect = {"state": "running", "attempt": status.attempt}
+        if not status.submission and status.host == host():
             get_executor("local").find(run)  # also kills leftovers of that process
             reason = "its process, started by hand, is gone; retry resumes from its last finished epoch"
             run.transition("failed", expect=expect, finished=time.time(), reason=reason)
-        elif status.get("cancel") and status.get("host") in dead and run.live_status()["shown"] != "running":
-            reason = f"cancelled; its machine {status['host']} is gone"
+        elif status.cancel and status.host in dead and run.live_status().shown != "running":
+            reason = f"cancelled; its machine {status.host} is gone"
             run.transition("cancelled", expect=expect, finished=time.time(), reason=reason, job=None)
     except EavdashError:
         return

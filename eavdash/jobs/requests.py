@@ -18,13 +18,13 @@ from eavdash.errors import IntegrityError, QueueError
 from eavdash.jobs.dependencies import obstacles, parents, waiting_reason
 from eavdash.jobs.tasks import new_request_id, train_id
 from eavdash.store import CHECKED_FILES, RunDir
-from eavdash.store.status import ended
+from eavdash.store.status import RunStatus
 
 
 def submit(run: RunDir, execution: Execution) -> None:
     """Give a queued run its request id, unless another caller already did."""
     status = run.status()
-    if status["state"] != "queued" or status.get("submission"):
+    if status.state != "queued" or status.submission:
         return
     with contextlib.suppress(QueueError):
         _request(run, status, execution)
@@ -36,14 +36,14 @@ def retry(run: RunDir, execution: Execution | None, named: bool) -> bool:
     ``named``: the user named this run; a finished run with damaged files is then queued too.
     """
     status = run.status()
-    if status["state"] == "done" and named and damaged(run):
+    if status.state == "done" and named and damaged(run):
         with contextlib.suppress(QueueError):
             run.transition("queued", expect={"state": "done"}, submission=None, epoch=0, checksums={}, accuracy=None)
             state = (run.metrics_file.name, run.resume_file.name, run.joint_resume_file.name)
             for name in (*CHECKED_FILES, *state):
                 (run.path / name).unlink(missing_ok=True)
             status = run.status()
-    elif status["state"] == "done" or not ended(status) or status.get("unusable"):
+    elif status.state == "done" or not status.ended or status.unusable:
         return False  # done, running, or not computable until its recordings are fixed
     try:
         _request(run, status, execution)
@@ -60,18 +60,18 @@ def cancel(run: RunDir) -> list[str] | None:
     """
     while True:
         status = run.status()
-        expect = {key: status.get(key) for key in ("state", "submission", "job")}
+        expect = status.only("state", "submission", "job")
         try:
-            if status["state"] in ("done", "failed", "cancelled"):
+            if status.state in ("done", "failed", "cancelled"):
                 return None
-            if ended(status):
-                reason = f"cancelled while it was blocked: {status.get('reason') or 'no reason given'}"
-                run.transition("cancelled", expect=expect, reason=reason, finished=time.time(), blocked_by=[])
+            if status.ended:
+                reason = f"cancelled while it was blocked: {status.reason or 'no reason given'}"
+                run.transition("cancelled", expect=expect, reason=reason, finished=time.time(), blocked_by=())
                 return []
-            if status.get("cancel") and not status.get("halt"):
+            if status.cancel and not status.halt:
                 return []
-            if status["state"] == "running" or status.get("job"):
-                run.transition(status["state"], expect=expect, cancel=new_request_id(), halt=None)
+            if status.state == "running" or status.job:
+                run.transition(status.state, expect=expect, cancel=new_request_id(), halt=None)
                 return []
             run.transition("cancelled", expect=expect, reason="cancelled", finished=time.time())
             return [train_id(run, status)]
@@ -86,14 +86,14 @@ def suspend(run: RunDir, stop_reason: str, waiting_only: bool = False) -> list[s
     """
     while True:
         status = run.status()
-        expect = {key: status.get(key) for key in ("state", "submission", "job")}
+        expect = status.only("state", "submission", "job")
         try:
-            if ended(status) or status.get("cancel") or (status["state"] == "running" and waiting_only):
+            if status.ended or status.cancel or (status.state == "running" and waiting_only):
                 return []
-            if status["state"] == "running" or status.get("job"):
-                run.transition(status["state"], expect=expect, cancel=new_request_id(), halt=stop_reason)
+            if status.state == "running" or status.job:
+                run.transition(status.state, expect=expect, cancel=new_request_id(), halt=stop_reason)
                 return []
-            if status["state"] != "queued" or not status.get("submission"):
+            if status.state != "queued" or not status.submission:
                 return []
             # A new request id: a scheduler that is about to start the run finds its task out of date.
             run.transition("queued", expect=expect, submission=new_request_id())
@@ -110,22 +110,22 @@ def change_execution(run: RunDir, change: Callable[[Execution], Execution], stop
     """
     while True:
         status = run.status()
-        if status["state"] == "done" or (ended(status) and not status.get("submission")):
+        if status.state == "done" or (status.ended and not status.submission):
             return []
-        old = execution_of(status)
+        old = execution_of(status.execution)
         new = change(old)
-        expect = {key: status.get(key) for key in ("state", "submission", "job", "cancel")}
+        expect = status.only("state", "submission", "job", "cancel")
         fields: dict[str, Any] = {"execution": dataclasses.asdict(new)}
         try:
-            if new == old or status.get("cancel"):
+            if new == old or status.cancel:
                 return []
-            if status["state"] == "running" or status.get("job"):
+            if status.state == "running" or status.job:
                 stop = {"cancel": new_request_id(), "halt": stop_reason} if stop_reason else {}
-                run.transition(status["state"], expect=expect, **fields, **stop)
+                run.transition(status.state, expect=expect, **fields, **stop)
                 return []
-            if status["state"] == "queued" and status.get("submission"):
+            if status.state == "queued" and status.submission:
                 fields["submission"] = new_request_id()
-            run.transition(status["state"], expect=expect, **fields)
+            run.transition(status.state, expect=expect, **fields)
             return [train_id(run, status)] if "submission" in fields else []
         except QueueError:
             continue
@@ -135,7 +135,7 @@ def blocked_by(run: RunDir) -> list[str]:
     """Return the names of the runs whose failure blocks this one."""
     with contextlib.suppress(IntegrityError):
         status = run.status()
-        return list(status.get("blocked_by") or []) if status["state"] == "blocked" else []
+        return list(status.blocked_by) if status.state == "blocked" else []
     return []
 
 
@@ -148,8 +148,8 @@ def damaged_parents(run: RunDir) -> list[str]:
     """Return the names of the parents whose damaged files made a run fail."""
     with contextlib.suppress(IntegrityError):
         status = run.status()
-        if status["state"] == "failed":  # RunDir.verify() ends its message with this option
-            return [p.name for p in parents(run) if f"--run {p.name}." in str(status.get("reason"))]
+        if status.state == "failed":  # RunDir.verify() ends its message with this option
+            return [p.name for p in parents(run) if f"--run {p.name}." in status.reason]
     return []
 
 
@@ -163,29 +163,27 @@ def damaged(run: RunDir) -> bool:
     return False
 
 
-def _request(run: RunDir, status: dict[str, Any], execution: Execution | None) -> None:
+def _request(run: RunDir, status: RunStatus, execution: Execution | None) -> None:
     """Queue the run under a new request id, or mark it as blocked."""
-    expect = {key: status.get(key) for key in ("state", "submission")}
+    expect = status.only("state", "submission")
     state, reason = "queued", ""
     waiting, lost = obstacles(run)
     if waiting or lost:
         # The same request may queue a failed parent again; the status is updated from the parents' later.
         state, reason = "blocked", waiting_reason([*waiting, *lost])
-    if execution is not None:
-        status["execution"] = dataclasses.asdict(execution)
     fields: dict[str, Any] = {
         "submission": new_request_id(),
-        "execution": status.get("execution") or dataclasses.asdict(Execution()),
+        "execution": dataclasses.asdict(execution or execution_of(status.execution)),
         "cancel": None,
         "halt": None,
         "job": None,
-        "blocked_by": [],
+        "blocked_by": (),
         "kills": 0,
         "killed_epoch": -1,
         "finished": None,
         "reason": reason,
     }
-    if state == "blocked" and status["state"] not in ("queued", "blocked"):
+    if state == "blocked" and status.state not in ("queued", "blocked"):
         # failed → queued → blocked: two legal steps; the second one sets the request id.
         run.transition("queued", expect=expect, **{**fields, "submission": None})
         expect = {"state": "queued", "submission": None}

@@ -26,7 +26,7 @@ from eavdash.jobs.exit_state import EXIT_REASONS, state_after_exit
 from eavdash.jobs.slots import Slots, need_of
 from eavdash.jobs.tasks import activate, may_start
 from eavdash.store import RunDir, StudyDir
-from eavdash.store.status import ended as is_over
+from eavdash.store.status import RunStatus
 
 #: Consecutive failed starts (full disk, missing permissions) after which a run gives up its turn.
 MAX_FAILED_STARTS = 5
@@ -47,7 +47,7 @@ class RunSupervisor:
         run = StudyDir(self.root / study).run(name)
         failed_starts = 0
         while (status := current_status(run, request_id, "queued", "running")) is not None:
-            waits = status["state"] == "queued" and not status.get("job")
+            waits = status.state == "queued" and not status.job
             if waits and (failed_starts >= MAX_FAILED_STARTS or not may_start(run)):
                 # Either its study is paused, and resuming it queues the run again; or the run would only delay others,
                 # and reconciling brings it back later.
@@ -58,13 +58,13 @@ class RunSupervisor:
                     job = executor.find(run)
                 except QueueError as error:
                     # An executor that does not answer says nothing about the job, but the user should see the reason.
-                    if status["state"] == "queued" and status.get("reason") != str(error):
-                        expect = {key: status.get(key) for key in ("state", "submission", "cancel", "job")}
+                    if status.state == "queued" and status.reason != str(error):
+                        expect = status.only("state", "submission", "cancel", "job")
                         run.transition("queued", expect=expect, reason=str(error))
                     time.sleep(1)
                     continue
                 ended: Exit | None = None
-                if job is None and (status["state"] == "running" or status.get("job")):
+                if job is None and (status.state == "running" or status.job):
                     # It died while no scheduler was running. Not counted as a kill: everything may have been killed.
                     self._write_outcome(run, request_id, Exit(), counted=False)
                     continue
@@ -76,7 +76,7 @@ class RunSupervisor:
                     self._write_outcome(run, request_id, ended)
             except (QueueError, IntegrityError):
                 # Cancelled, deleted or started by another process in the meantime, or the executor does not answer.
-                time.sleep(0.1 if execution_of(status).executor == "local" else 1)
+                time.sleep(0.1 if execution_of(status.execution).executor == "local" else 1)
             except UsageError as error:
                 fail(run, request_id, str(error))  # unknown executor
             except (TrainingError, OSError) as error:
@@ -102,16 +102,15 @@ class RunSupervisor:
         activate(self.broker, [run])  # it may have been stopped to resume elsewhere
         self._release_children(run)
 
-    def _executor(self, status: dict[str, Any]) -> Executor:
+    def _executor(self, status: RunStatus) -> Executor:
         """Return the executor that has the run's job, or else the one that will compute it."""
-        job = dict(status.get("job") or {})
-        return self.get_executor(str(job.get("executor") or execution_of(status).executor))
+        return self.get_executor(status.job.executor if status.job else execution_of(status.execution).executor)
 
     def _start(
-        self, run: RunDir, request_id: str | None, status: dict[str, Any], executor: Executor
+        self, run: RunDir, request_id: str | None, status: RunStatus, executor: Executor
     ) -> tuple[Any | None, Exit | None]:
         """Launch the run, after waiting for a slot if the executor has no queue; return job, exit or neither."""
-        settings = execution_of(status)
+        settings = execution_of(status.execution)
 
         def still_wanted() -> bool:
             return current_status(run, request_id, "queued") is not None and may_start(run)
@@ -121,7 +120,7 @@ class RunSupervisor:
                 job = executor.start(run, settings, Leases(), lambda: assign_job(run, request_id))
             except QueueError as error:
                 now = current_status(run, request_id, "queued")
-                if now is not None and now.get("job") and executor.find(run) is None:
+                if now is not None and now.job and executor.find(run) is None:
                     # Rejected: no job of that name exists, and the user should see the reason.
                     expect = {"state": "queued", "submission": request_id, "cancel": None}
                     run.transition("queued", expect=expect, job=None, reason=str(error))
@@ -142,7 +141,7 @@ class RunSupervisor:
                     return None, Exit(error.errno if error.errno in EXIT_REASONS else errno.ENOEXEC)
                 # Nothing has started, and a later try may succeed; the user should see the reason.
                 reason = f"cannot be started: {error.filename or run.path}: {error.strerror or error}"
-                if run.status().get("reason") != reason:
+                if run.status().reason != reason:
                     run.transition("queued", expect={"state": "queued", "submission": request_id}, reason=reason)
                 raise
         if job is None:
@@ -159,14 +158,14 @@ class RunSupervisor:
         """Release the runs that wait for a run that has ended, and record its peak memory."""
         try:
             status = run.status()
-            if not is_over(status):
+            if not status.ended:
                 return
-            if status["state"] == "done":  # a worker that was killed right at its end leaves its resume files behind
+            if status.state == "done":  # a worker that was killed right at its end leaves its resume files behind
                 for file in (run.resume_file, run.joint_resume_file):
                     file.unlink(missing_ok=True)
-            if status.get("peak"):
+            if status.peak:
                 key = _memory_key(run)
-                self.peaks[key] = max(self.peaks.get(key, 0.0), float(status["peak"]) / 2**30)
+                self.peaks[key] = max(self.peaks.get(key, 0.0), status.peak / 2**30)
             if free := release_children(run):
                 activate(self.broker, free)
         except (EavdashError, OSError) as error:
@@ -193,9 +192,9 @@ class RunSupervisor:
 
         def write() -> bool:
             status = current_status(run, request_id, "running", "queued", cancel=None)
-            if status is None or (status["state"] == "queued" and not status.get("job") and not status.get("cancel")):
+            if status is None or (status.state == "queued" and not status.job and not status.cancel):
                 return True
-            expect = {key: status.get(key) for key in ("state", "submission", "cancel", "attempt")}
+            expect = status.only("state", "submission", "cancel", "attempt")
             state, fields = state_after_exit(status, ended, counted and not ended.external_cause)
             run.transition(state, expect=expect, job=None, **fields)
             log_line(f"{run.study.name}/{run.name}: {state}{': ' if fields['reason'] else ''}{fields['reason']}")

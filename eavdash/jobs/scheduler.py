@@ -107,7 +107,7 @@ def _has_unfinished(root: Path) -> bool:
     for run in (run for study in studies(root) for run in study.runs()):
         with contextlib.suppress(EavdashError, OSError):
             status = run.status()
-            if status.get("submission") and status["state"] in ("queued", "running"):
+            if status.submission and status.state in ("queued", "running"):
                 return True
     return False
 

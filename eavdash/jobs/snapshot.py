@@ -25,7 +25,7 @@ import pandas as pd
 from eavdash.config.choices import STAGES
 from eavdash.errors import EavdashError, IntegrityError
 from eavdash.store import RunDir, StudyDir, unit_name
-from eavdash.store.status import ended
+from eavdash.store.status import LiveStatus, RunStatus, Usage
 
 COLUMNS = {
     "run": "str",
@@ -211,19 +211,19 @@ def _read(
 ) -> _CachedRun:
     run = study.run(name)
     config, configured = _stamp(str(run.config_file)), before.configured if before is not None else ()
-    status: dict[str, Any]
     try:
-        status = run.live_status()
+        live = run.live_status()
+        status = live.status
         if not configured or before is None or config is None or before.config != config:
             configured = _configured(run.config())
-        files = (run.config_file.name, *(run.result_files(status) if status["state"] == "done" else ()))
+        files = (run.config_file.name, *(run.result_files(status) if status.state == "done" else ()))
         fingerprint = results_fingerprint(str(run.path), files)
-        row = _row(name, configured, status)
+        row = _row(name, configured, live)
     except (IntegrityError, FileNotFoundError, KeyError, TypeError, ValueError) as error:
         reason = str(error) if isinstance(error, IntegrityError) else f"{run.status_file}: invalid content: {error!r}"
-        status = {"state": "failed", "shown": "failed", "reason": reason}
-        return _CachedRun(stamps, _row(name, configured or _by_name(run), status), settled=False, configured=configured)
-    return _CachedRun(stamps, row, status["state"] != "running", config, configured, files, fingerprint)
+        live = LiveStatus(RunStatus(state="failed"), "failed", reason)
+        return _CachedRun(stamps, _row(name, configured or _by_name(run), live), settled=False, configured=configured)
+    return _CachedRun(stamps, row, status.state != "running", config, configured, files, fingerprint)
 
 
 def _by_name(run: RunDir) -> tuple[Any, ...]:
@@ -246,35 +246,34 @@ def _configured(config: dict[str, Any]) -> tuple[Any, ...]:
     return (*texts, int(config.get("fold") or 0), int(config.get("seed") or 0))
 
 
-def _row(name: str, configured: tuple[Any, ...], status: dict[str, Any]) -> tuple[Any, ...]:
+def _row(name: str, configured: tuple[Any, ...], live: LiveStatus) -> tuple[Any, ...]:
     """Return the values of :data:`COLUMNS`."""
-    get = status.get
-    execution, job, usage = get("execution") or {}, get("job") or {}, get("usage") or {}
-    used = usage if status["state"] == "running" else {}
+    status = live.status
+    used = status.usage if status.state == "running" else Usage()
     return (
         name,
         *configured,
-        status["state"],
-        status["shown"],
-        int(get("epoch") or 0),
-        int(get("epochs") or 0),
-        str(get("reason") or ""),
-        int(get("attempt") or 0),
-        _number(get("accuracy")),
-        _number(get("started")),
-        _number(get("finished")),
-        _number(get("heartbeat")),
-        ended(status),
-        int(get("from_epoch") or 0),
-        str(job.get("executor") or execution.get("executor") or "local"),
-        str(get("host") or ""),
-        int(execution.get("priority") or 0),
-        bool(get("cancel")) and status["state"] == "running",
-        _number(used.get("cpu")),
-        _number(used.get("rss")),
-        _number(usage.get("peak") if usage.get("peak") is not None else get("peak")),
-        _number(used.get("gpu")),
-        _number(used.get("gpu_memory")),
+        status.state,
+        live.shown,
+        status.epoch,
+        status.epochs,
+        live.reason,
+        status.attempt,
+        _number(status.accuracy),
+        _number(status.started),
+        _number(status.finished),
+        _number(status.heartbeat),
+        status.ended,
+        status.from_epoch,
+        str(status.job.executor if status.job else status.execution.get("executor") or "local"),
+        status.host or "",
+        int(status.execution.get("priority") or 0),
+        bool(status.cancel) and status.state == "running",
+        _number(used.cpu),
+        _number(used.rss),
+        _number(status.usage.peak if status.usage.peak is not None else status.peak),
+        _number(used.gpu),
+        _number(used.gpu_memory),
     )
 
 

@@ -9,14 +9,13 @@ import contextlib
 import secrets
 import time
 from collections.abc import Collection
-from typing import Any
 
 from eavdash.config.convert import execution_of
 from eavdash.errors import EavdashError, IntegrityError
 from eavdash.jobs.broker import CLUSTER, SLOTTED, Broker, Task, urgent_queue
 from eavdash.jobs.dependencies import parents, unblock
 from eavdash.store import RunDir, StudyDir
-from eavdash.store.status import ended
+from eavdash.store.status import RunStatus
 
 #: DBOS priorities start at 1 and the lowest goes first; a user's priorities are centred at 0, the highest first.
 _MIDDLE, _LARGEST = 100_000, 10_000
@@ -27,31 +26,31 @@ def new_request_id() -> str:
     return f"{time.time_ns():x}{secrets.token_hex(3)}"
 
 
-def train_id(run: RunDir, status: dict[str, Any]) -> str:
+def train_id(run: RunDir, status: RunStatus) -> str:
     """Return the id of the task that computes a run."""
-    again = f"/{status['task']}" if status.get("task") else ""
-    return f"{run.study.name}/{run.name}#{status.get('submission')}{again}"
+    again = f"/{status.task}" if status.task else ""
+    return f"{run.study.name}/{run.name}#{status.submission}{again}"
 
 
-def train_task(run: RunDir, status: dict[str, Any]) -> Task:
+def train_task(run: RunDir, status: RunStatus) -> Task:
     """Return the task that computes a run. Fusion goes first: it is short and completes a subject."""
-    settings = execution_of(status)
+    settings = execution_of(status.execution)
     requested = max(-_LARGEST, min(_LARGEST, settings.priority))
     priority = _MIDDLE - 2 * requested - bool(parents(run))
-    request_id = status.get("submission")
+    request_id = status.submission
     queue = SLOTTED if settings.executor == "local" else CLUSTER
     return Task(train_id(run, status), "train", run.study.name, run.name, request_id, queue, priority)
 
 
-def stop_task(run: RunDir, status: dict[str, Any], shared: bool = False) -> Task:
+def stop_task(run: RunDir, status: RunStatus, shared: bool = False) -> Task:
     """Return the task that ends a run's job; its id contains ``cancel`` of the status, unique to each cancellation.
 
     Only the scheduler of its own machine can end a process: in a shared queue the task goes to that machine's queue.
     """
-    job = dict(status.get("job") or {})
-    where = str(status.get("host") or "") if shared and job.get("executor", "local") == "local" else ""
-    request_id = status.get("submission")
-    name = f"{run.study.name}/{run.name}#{request_id}/stop-{status.get('cancel')}"
+    local = status.job is None or status.job.executor == "local"
+    where = status.host or "" if shared and local else ""
+    request_id = status.submission
+    name = f"{run.study.name}/{run.name}#{request_id}/stop-{status.cancel}"
     return Task(name, "stop", run.study.name, run.name, request_id, urgent_queue(where), 1)
 
 
@@ -75,9 +74,9 @@ def activate(broker: Broker, runs: list[RunDir], dead: Collection[str] = ()) -> 
             if task.id in known:
                 status = run.status()
                 # No new request id for a running run: its worker would take it for another attempt.
-                key = "cancel" if status.get("cancel") else "task" if status["state"] == "running" else "submission"
-                expect = {field: status.get(field) for field in ("state", "submission", "cancel")}
-                run.transition(status["state"], expect=expect, **{key: new_request_id()})
+                key = "cancel" if status.cancel else "task" if status.state == "running" else "submission"
+                expect = status.only("state", "submission", "cancel")
+                run.transition(status.state, expect=expect, **{key: new_request_id()})
                 task = _task(run, shared)
             missing += [task] if task is not None else []
         except EavdashError:
@@ -89,15 +88,15 @@ def _task(run: RunDir, shared: bool) -> Task | None:
     """Return the task that an unfinished run needs now; None for a blocked run, which its parents release."""
     try:
         status = run.status()
-        if status["state"] == "blocked" and status.get("submission"):
+        if status.state == "blocked" and status.submission:
             status = unblock(run)
-        if ended(status):
+        if status.ended:
             return None
-        if status.get("cancel"):
+        if status.cancel:
             return stop_task(run, status, shared)
-        if status["state"] == "blocked" or not status.get("submission"):
+        if status.state == "blocked" or not status.submission:
             return None
-        if status["state"] == "queued" and not status.get("job") and not may_start(run):
+        if status.state == "queued" and not status.job and not may_start(run):
             return None
         return train_task(run, status)
     except IntegrityError:
@@ -111,8 +110,8 @@ def _give_up(run: RunDir) -> None:
     """Mark a waiting run as failed if its config.json cannot be read; otherwise it would wait forever."""
     with contextlib.suppress(EavdashError):
         status = run.status()
-        if (why := run.unreadable()) and status["state"] in ("queued", "blocked") and not status.get("job"):
-            expect = {key: status.get(key) for key in ("state", "submission", "job")}
+        if (why := run.unreadable()) and status.state in ("queued", "blocked") and not status.job:
+            expect = status.only("state", "submission", "job")
             run.transition("failed", expect=expect, reason=why, finished=time.time())
 
 

@@ -12,8 +12,10 @@ from typing import Any
 
 import psutil
 
+from eavdash.store.status import Usage
 
-class Usage:
+
+class Meter:
     """Usage of this process and its children since the last call of :meth:`now`."""
 
     def __init__(self) -> None:
@@ -21,8 +23,8 @@ class Usage:
         self._last = (time.monotonic(), self._seconds())
         self._peak = 0
 
-    def now(self) -> dict[str, Any]:
-        """Return ``cpu`` (percent of a core), ``rss``, ``peak`` (bytes), ``gpu`` (percent), ``gpu_memory`` (bytes)."""
+    def now(self) -> Usage:
+        """Return the present usage."""
         now, seconds = time.monotonic(), self._seconds()
         cpu = 100 * (seconds - self._last[1]) / max(1e-6, now - self._last[0])
         self._last = now, seconds
@@ -31,7 +33,7 @@ class Usage:
             with contextlib.suppress(psutil.Error):
                 rss += process.memory_info().rss
         self._peak = max(self._peak, rss)
-        return {"cpu": round(max(0.0, cpu), 1), "rss": rss, "peak": self._peak, **_gpu()}
+        return Usage(cpu=round(max(0.0, cpu), 1), rss=rss, peak=self._peak, **_gpu())
 
     def _processes(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error):
@@ -54,5 +56,5 @@ def _gpu() -> dict[str, Any]:
     with contextlib.suppress(Exception):  # torch is only partly loaded, or the driver's library is missing
         if torch is not None and torch.cuda.is_initialized():
             found["gpu_memory"] = int(torch.cuda.memory_reserved())
-            found["gpu"] = int(torch.cuda.utilization())
+            found["gpu"] = float(torch.cuda.utilization())
     return found

@@ -30,10 +30,10 @@ from eavdash.jobs.executors import JOB_VARIABLE
 from eavdash.jobs.executors.local import LOCK_VARIABLE, RUN_VARIABLE, heading
 from eavdash.jobs.slots import SHARE_VARIABLE
 from eavdash.jobs.tasks import new_request_id
-from eavdash.jobs.usage import Usage
+from eavdash.jobs.usage import Meter
 from eavdash.store import RunDir, locks
 from eavdash.store.atomic import boot_clock, host
-from eavdash.store.status import HEARTBEAT_EVERY
+from eavdash.store.status import HEARTBEAT_EVERY, JobRecord, RunStatus
 
 STOPPED = 128 + signal.SIGTERM
 
@@ -50,7 +50,7 @@ class Heartbeat:
 
     def __init__(self, run: RunDir, mine: dict[str, Any]) -> None:
         self.run, self._mine = run, mine
-        self._usage = Usage()
+        self._meter = Meter()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
@@ -64,8 +64,8 @@ class Heartbeat:
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_EVERY):
             try:
-                usage = self._usage.now()
-                self.run.update(self._mine, heartbeat=time.time(), beat=boot_clock(), usage=usage, peak=usage["peak"])
+                usage = self._meter.now()
+                self.run.update(self._mine, heartbeat=time.time(), beat=boot_clock(), usage=usage, peak=usage.peak)
             except (IntegrityError, QueueError):
                 # The run was deleted, or another attempt has replaced this one.
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -107,16 +107,15 @@ def main(arguments: list[str] | None = None) -> int:
 def _is_current(run: RunDir, job: str) -> bool:
     """Return True if the run still belongs to this job (of an executor with its own queue)."""
     status = run.status()
-    name = dict(status.get("job") or {}).get("name")
-    return name == job and status["state"] in ("queued", "running") and not status.get("cancel")
+    return status.job_name == job and status.state in ("queued", "running") and not status.cancel
 
 
 def _compute(run: RunDir, by_hand: bool) -> int:
     status = _mark_running(run, by_hand)
-    mine = {key: status.get(key) for key in ("attempt", "submission")}
+    mine = status.only("attempt", "submission")
     try:
         with Heartbeat(run, mine):
-            _train(run, dict(status.get("execution") or {}))
+            _train(run, status.execution)
         run.transition("done", expect=mine, checksums=run.seal(), finished=time.time(), reason="")
         # Only now: a run that is killed before it is done must be able to resume.
         run.resume_file.unlink(missing_ok=True)
@@ -169,7 +168,7 @@ def _acquire_lock(run: RunDir, timeout: float = 0.5) -> bool:
     return True
 
 
-def _mark_running(run: RunDir, by_hand: bool) -> dict[str, Any]:
+def _mark_running(run: RunDir, by_hand: bool) -> RunStatus:
     """Mark the run as running; return its new status.
 
     Raises:
@@ -177,25 +176,25 @@ def _mark_running(run: RunDir, by_hand: bool) -> dict[str, Any]:
     """
     status = run.status()
     fields: dict[str, Any] = {"pid": os.getpid(), "host": host(), "heartbeat": time.time(), "beat": boot_clock()}
-    fields["from_epoch"] = int(status.get("epoch") or 0)
+    fields["from_epoch"] = status.epoch
     if JOB_VARIABLE in os.environ:
-        expect = {"submission": status.get("submission"), "job": status.get("job"), "cancel": None}
-        if status["state"] == "running":  # the executor has lost the earlier process and restarts the job
+        expect = {"submission": status.submission, "job": status.job, "cancel": None}
+        if status.state == "running":  # the executor has lost the earlier process and restarts the job
             run.transition("queued", expect=expect, reason="its executor restarted it")
-        fields |= {"attempt": int(status.get("attempt") or 0) + 1, "started": time.time(), "finished": None}
+        fields |= {"attempt": status.attempt + 1, "started": time.time(), "finished": None}
         started = run.transition("running", expect={"state": "queued", **expect}, reason="", **fields)
         with contextlib.suppress(OSError), run.log_file.open("a", encoding="utf-8") as log:
             log.write(heading(run, f"{os.environ[JOB_VARIABLE]} on {host()}"))
         return started
     if by_hand:
-        fields |= {"attempt": int(status.get("attempt") or 0) + 1, "started": time.time(), "finished": None}
+        fields |= {"attempt": status.attempt + 1, "started": time.time(), "finished": None}
         fields |= {"reason": "", "cancel": None}
         # The run's previous job on another executor, if any, must not be mistaken for this process. The scheduler
         # finds this process by the run's lock.
-        mine: dict[str, Any] = {"job": {"executor": "local", "name": ""}}
-        if status.get("submission"):
+        mine: dict[str, Any] = {"job": JobRecord()}
+        if status.submission:
             mine["submission"] = new_request_id()
-        if status["state"] in ("failed", "cancelled"):
+        if status.state in ("failed", "cancelled"):
             run.transition("queued", reason="", **mine)
         fields |= mine
     return run.transition("running", **fields)
@@ -205,7 +204,7 @@ def _train(run: RunDir, execution: dict[str, Any]) -> None:
     # Imported here: errors above must not wait for torch, and the heartbeat is already running.
     from eavdash.training.run import train_run
 
-    settings = execution_of({"execution": execution})
+    settings = execution_of(execution)
     device = settings.device
     if os.environ.get("EAVDASH_GPU") and device.startswith("cuda:"):  # this process sees only its own GPU
         device = "cuda"

@@ -21,8 +21,8 @@ def epoch_gain(study: StudyDir) -> pd.DataFrame:
     for run in study.runs():
         try:
             status = run.status()
-            if status["state"] == "done" and status.get("honest_accuracy") is not None:
-                accuracy, honest = float(status["accuracy"]), float(status["honest_accuracy"])
+            if status.state == "done" and status.honest_accuracy is not None:
+                accuracy, honest = status.accuracy or 0.0, status.honest_accuracy
                 rows.append((str(run.config()["stage"]), accuracy, honest, accuracy - honest))
         except (EavdashError, KeyError, TypeError, ValueError):
             continue  # the tables of scores report damaged runs

@@ -51,7 +51,7 @@ def predictions(
     alone: dict[tuple[str, int, int], pd.DataFrame] = {}  # an encoder's rows by scope, fold and seed
     for run in study.runs():
         try:
-            if run.status()["state"] != "done":
+            if run.status().state != "done":
                 continue
             config = run.config()
             stage, scope = str(config["stage"]), (str(config["unit"]), int(config["fold"]), int(config["seed"]))

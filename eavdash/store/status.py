@@ -37,7 +37,7 @@ HEARTBEAT_LOST = 10.0
 HISTORY = 50
 
 
-class Job(Part):
+class JobRecord(Part):
     """A run's job on its executor."""
 
     executor: str = "local"
@@ -85,7 +85,7 @@ class RunStatus(Record):
     execution: dict[str, Any] = Field(default={})  # settings: config.convert.execution_of
     cancel: str | bool | None = None  # id of a request to stop its job
     halt: str | None = None  # why the job is stopped, if it is to be resumed
-    job: Job | None = None
+    job: JobRecord | None = None
     launch: Whole = 0
     blocked_by: Annotated[tuple[str, ...], FromList] = ()
     unusable: bool = False  # its recordings cannot be used
@@ -113,6 +113,11 @@ class RunStatus(Record):
     def ended(self) -> bool:
         """True if the run will not change by itself: it has ended, or a parent that will not finish blocks it."""
         return (self.state == "blocked" and bool(self.blocked_by)) or self.state in ("done", "failed", "cancelled")
+
+    @property
+    def job_name(self) -> str:
+        """The name of its job in the executor's queue; empty if it has none."""
+        return self.job.name if self.job else ""
 
     def document(self) -> dict[str, Any]:
         """Return the content for status.json, without the fields that are None."""

@@ -17,7 +17,6 @@ from eavdash.errors import IntegrityError, QueueError, UsageError
 from eavdash.jobs.scheduler_process import queue_closed
 from eavdash.store import StudyDir, find_study
 from eavdash.store.atomic import file_lock, is_locked
-from eavdash.store.status import ended
 from eavdash.studies.write import PLAN_LOCK, planner_lock
 
 DELETED = ".deleted"
@@ -34,9 +33,9 @@ def active_runs(study: StudyDir) -> dict[str, str]:
             status = run.status()
         except IntegrityError:
             continue  # with an unreadable status, only the lock counts
-        waits = bool(status.get("submission")) and not ended(status)
-        if status["state"] == "running" or waits:
-            active[run.name] = str(status["state"])
+        waits = bool(status.submission) and not status.ended
+        if status.state == "running" or waits:
+            active[run.name] = status.state
     return active
 
 

@@ -16,6 +16,7 @@ from eavdash.config.schema import Execution, Selection, StudyConfig
 from eavdash.errors import IntegrityError, UsageError
 from eavdash.jobs import queue
 from eavdash.store import RunDir, StudyDir, check_study_name
+from eavdash.store.status import RunStatus
 from eavdash.studies.plan import Plan, plan
 from eavdash.studies.write import prepare, retry
 
@@ -175,7 +176,7 @@ def _never_submitted(study: StudyDir, names: Sequence[str]) -> tuple[str, ...]:
     found = []
     for name in names:
         status = _status(study.run(name))
-        if status.get("state") == "queued" and not status.get("submission"):
+        if status is not None and status.state == "queued" and not status.submission:
             found.append(name)
     return tuple(found)
 
@@ -183,18 +184,19 @@ def _never_submitted(study: StudyDir, names: Sequence[str]) -> tuple[str, ...]:
 def _ended(study: StudyDir, names: Sequence[str]) -> list[str]:
     """Return failed and cancelled runs, without those whose recordings cannot be used."""
     states = {name: _status(study.run(name)) for name in names}
-    return [n for n, s in states.items() if s.get("state") in ("failed", "cancelled") and not s.get("unusable")]
+    return [n for n, s in states.items() if s is not None and s.state in ("failed", "cancelled") and not s.unusable]
 
 
 def latest_execution(study: StudyDir) -> Execution:
     """Return the execution settings of a study's most recently submitted run, or the defaults."""
-    submitted = [status for run in study.runs() if (status := _status(run)).get("submission")]
+    submitted = [status for run in study.runs() if (status := _status(run)) is not None and status.submission]
     # A submission token begins with its time.
-    return execution_of(max(submitted, key=lambda status: str(status["submission"]))) if submitted else Execution()
+    latest = max(submitted, key=lambda status: str(status.submission), default=None)
+    return execution_of(latest.execution) if latest else Execution()
 
 
-def _status(run: RunDir) -> dict[str, Any]:
+def _status(run: RunDir) -> RunStatus | None:
     try:
         return run.status()
     except IntegrityError:
-        return {}
+        return None

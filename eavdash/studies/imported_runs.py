@@ -93,13 +93,13 @@ def finish_run(run: RunDir, one: Imported, device: torch.device, labels: Sequenc
         DataError: the recordings do not match the model.
     """
     lock = locks.acquire(run.lock_file)
-    if lock is None or run.status()["state"] != "queued":
+    if lock is None or run.status().state != "queued":
         if lock is not None:
             os.close(lock)
         raise UsageError.at(
             run.path,
             expected="a new run",
-            found=f"a run with the state {run.status()['state']}",
+            found=f"a run with the state {run.status().state}",
             remedy="choose another study name",
         )
     try:

@@ -19,7 +19,6 @@ import pandas as pd
 from eavdash.errors import EavdashError, IntegrityError
 from eavdash.jobs.snapshot import results_fingerprint
 from eavdash.store import RunDir, StudyDir, studies
-from eavdash.store.status import ended
 from eavdash.studies.archive import sweep
 
 COLUMNS = {
@@ -155,12 +154,12 @@ def _scan(path: str, stamp: int) -> _RunScan | None:
     try:
         run.config()
         status = run.status()
-        state, submitted = str(status["state"]), bool(status.get("submission"))
-        unfinished = not ended(status) and (submitted or state == "running")
+        state, submitted = str(status.state), bool(status.submission)
+        unfinished = not status.ended and (submitted or state == "running")
         if state == "done":
             files += run.result_files(status)
             mark = results_fingerprint(path, files)
-            state = str(run.live_status()["shown"])
+            state = run.live_status().shown
     except (IntegrityError, KeyError):
         state, submitted, unfinished = "failed", True, False  # as in the snapshot: an unreadable run has failed
     scan = _RunScan(stamp, tuple(files), mark, state, submitted, unfinished, size, resume, tuple(folders))
@@ -174,7 +173,7 @@ def _scan(path: str, stamp: int) -> _RunScan | None:
 def _live_state(path: str) -> str:
     """Return the state of a running run, checked against its lock and heartbeat."""
     try:
-        return str(RunDir(Path(path)).live_status()["shown"])
+        return RunDir(Path(path)).live_status().shown
     except EavdashError:
         return "failed"
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from eavdash.errors import EavdashError, IntegrityError
 from eavdash.store import StudyDir
@@ -65,29 +64,29 @@ def verify(study: StudyDir, report: Callable[[int, int, str], object] | None = N
     for number, run in enumerate(runs):
         if report is not None:
             report(number, len(runs), run.name)
-        status: dict[str, Any] = {}
-        for file, read in zip(RECORDS, (run.config, run.status), strict=True):
+        file = run.config_file.name
+        try:
+            run.config()
+            file = run.status_file.name
+            status = run.status()
+        except EavdashError as error:
+            # Such a run cannot be restarted; it has to be made again, as the error says.
+            damaged.append(Damage(run.name, file, str(error)))
+            continue
+        names = sorted(status.checksums)
+        checked += bool(names)
+        if status.state == "done" and not names:
+            if lost := run.damage(status):
+                damaged.append(Damage(run.name, run.predictions_file.name, lost))
+            else:
+                unchecked.append(run.name)
+        for name in names:
+            files += 1
             try:
-                status = read()
-            except EavdashError as error:
-                # Such a run cannot be restarted; it has to be made again, as the error says.
-                damaged.append(Damage(run.name, file, str(error)))
-                break
-        else:
-            names = sorted(dict(status.get("checksums") or {}))
-            checked += bool(names)
-            if status.get("state") == "done" and not names:
-                if lost := run.damage(status):
-                    damaged.append(Damage(run.name, run.predictions_file.name, lost))
-                else:
-                    unchecked.append(run.name)
-            for name in names:
-                files += 1
-                try:
-                    run.verify(name)
-                except (EavdashError, OSError) as error:
-                    if run.status().get("checksums") == status.get("checksums"):  # otherwise it was restarted meanwhile
-                        damaged.append(Damage(run.name, name, str(error)))
+                run.verify(name)
+            except (EavdashError, OSError) as error:
+                if run.status().checksums == status.checksums:  # otherwise it was restarted meanwhile
+                    damaged.append(Damage(run.name, name, str(error)))
     if report is not None:
         report(len(runs), len(runs), "")
     return Verification(len(runs), checked, files, tuple(damaged), tuple(unchecked))

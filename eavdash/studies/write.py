@@ -60,9 +60,9 @@ def prepare(
             if run.unreadable():
                 continue  # this run has to be made again, as its row says; write the others
             status = run.status()
-            if planned.problem and status["state"] == "queued":
+            if planned.problem and status.state == "queued":
                 run.transition("failed", reason=planned.problem, unusable=True)
-            elif not planned.problem and status.get("unusable"):
+            elif not planned.problem and status.unusable:
                 write_json(run.config_file, planned.config)
                 run.transition("queued", reason="", unusable=False)
         return made
@@ -108,8 +108,8 @@ def _unusable(study: StudyDir, names: Collection[str]) -> dict[str, str]:
     for name in names:
         with suppress(IntegrityError):  # the queue skips and reports unreadable runs
             status = study.run(name).status()
-            if status.get("unusable"):
-                found[name] = str(status.get("reason"))
+            if status.unusable:
+                found[name] = status.reason
     return found
 
 

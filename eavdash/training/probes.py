@@ -165,7 +165,7 @@ def _encoders(study: StudyDir) -> list[RunDir]:
     found = []
     for run in study.runs():
         config = run.config()
-        if config["stage"] in MODALITIES and not config.get("pooled") and run.status()["state"] == "done":
+        if config["stage"] in MODALITIES and not config.get("pooled") and run.status().state == "done":
             found.append((CHEAPEST.index(config["stage"]), int(config["fold"]), int(config["seed"]), run.name, run))
     if not found:
         raise UsageError.at(

@@ -69,7 +69,7 @@ def scheduler_problem(root: Path) -> str:
 def damaged_files(run: RunDir) -> list[str]:
     """Return sentences about missing or changed result files of a finished run; each file is checked once."""
     try:
-        checksums = dict(run.status().get("checksums") or {})
+        checksums = run.status().checksums
     except IntegrityError as error:
         return [str(error)]
     stamp = []

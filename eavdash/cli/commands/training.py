@@ -57,14 +57,14 @@ def train(options: argparse.Namespace) -> int:
     if options.wait:
         queue.wait(plan.study, plan.runs)
         failed = _any_failed(plan.study, plan.runs)
+    states = {name: plan.study.run(name).live_status().shown for name in plan.runs}
     if options.json:
-        states = {name: plan.study.run(name).live_status()["shown"] for name in plan.runs}
         console.print_json({**plan_dict(plan), "states": states})
     else:
         console.print_plan(plan)
-        states = Counter(plan.study.run(name).live_status()["shown"] for name in plan.runs)
-        console.info(", ".join(f"{count} {state}" for state, count in states.most_common()))
-        if states["failed"] or states["cancelled"]:
+        counts = Counter(states.values())
+        console.info(", ".join(f"{count} {state}" for state, count in counts.most_common()))
+        if counts["failed"] or counts["cancelled"]:
             console.info(f"queue failed and cancelled runs again with: eavdash retry {options.study}")
         console.info(f"follow it with: eavdash status {options.study}")
     return 1 if failed else 0
@@ -160,7 +160,7 @@ def logs(options: argparse.Namespace) -> int:
     study = store.find_study(store.checkpoints_root(options.checkpoints), study_name)
     run = store.find_run(study, run_name)
     if not run.log_file.exists():
-        console.info(f"{options.run} has no log yet (state: {run.live_status()['shown']})")
+        console.info(f"{options.run} has no log yet (state: {run.live_status().shown})")
         return 0
     with run.log_file.open(encoding="utf-8", errors="replace") as file:
         for line in deque(file, maxlen=options.lines) if options.lines > 0 else file:
@@ -197,9 +197,9 @@ def queue_and_wait(
 
 def _any_failed(study: store.StudyDir, runs: list[str]) -> bool:
     unfinished = {name: study.run(name).status() for name in runs}
-    unfinished = {name: status for name, status in unfinished.items() if status["state"] != "done"}
+    unfinished = {name: status for name, status in unfinished.items() if status.state != "done"}
     for name, status in unfinished.items():
-        console.error(f"{name} is {status['state']}: {status.get('reason') or 'no reason was recorded'}")
+        console.error(f"{name} is {status.state}: {status.reason or 'no reason was recorded'}")
     return bool(unfinished)
 
 

@@ -61,7 +61,7 @@ class Executor(Protocol):
         """Launch the run's worker and return its job; None if another process is computing the run.
 
         ``claim()`` is called before the launch, once no other process can start the run; if it raises, nothing is
-        launched. For an executor with its own queue, ``claim()`` sets the job's name, ``run.status()["job"]["name"]``.
+        launched. For an executor with its own queue, ``claim()`` sets the job's name, ``run.status().job.name``.
 
         Raises:
             QueueError: the executor rejects the job; the scheduler tries again later.

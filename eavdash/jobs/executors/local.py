@@ -190,7 +190,7 @@ class LocalExecutor:
 
 def heading(run: RunDir, how: str) -> str:
     """Return the first line of an attempt in a run's log."""
-    return f"--- attempt {run.status().get('attempt', 0)}, {time.strftime('%Y-%m-%d %H:%M:%S')}, {how}\n"
+    return f"--- attempt {run.status().attempt}, {time.strftime('%Y-%m-%d %H:%M:%S')}, {how}\n"
 
 
 def worker_command() -> tuple[str, ...]:
@@ -229,8 +229,8 @@ def _signal_group(pid: int, number: signal.Signals) -> None:
 def _runs_elsewhere(run: RunDir) -> bool:
     """Return True if the heartbeat shows that another machine, whose lock may be invisible here, computes the run."""
     with contextlib.suppress(IntegrityError):
-        status = run.live_status()
-        return status["state"] == "running" and status.get("host") != host() and status["shown"] == "running"
+        live = run.live_status()
+        return live.shown == "running" and live.status.host != host()
     return False
 
 

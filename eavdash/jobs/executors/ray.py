@@ -76,14 +76,14 @@ class RayExecutor:
             time.sleep(0.5)  # an orphan of a lost head, or a worker started by hand, is computing it
             return None
         claim()
-        given = dict(run.status().get("job") or {})
-        if not given:
+        given = run.status().job
+        if given is None:
             return None  # cancelled in the meantime
-        job = Job(run, str(given["name"]), address_of(settings.ray_address))
+        job = Job(run, given.name, address_of(settings.ray_address))
         head = self.head(job.address)
         head.jobs()  # raises if there is no head; one request serves all threads
         # From now on the job is searched at this address, even if the environment changes later.
-        submitted = {**given, "address": job.address, "handed": time.time()}
+        submitted = given.replace(address=job.address, handed=time.time())
         run.update({"job": given, "state": "queued", "cancel": None}, job=submitted)
         try:
             head.submit(job.name, **job_spec(run, job.name, settings))
@@ -99,19 +99,19 @@ class RayExecutor:
     def find(self, run: RunDir) -> Job | None:
         """Return the run's job if Ray has it, or if its worker shows that it is alive."""
         status = run.status()
-        given = dict(status.get("job") or {})
-        if given.get("executor") != "ray" or not given.get("name"):
+        given = status.job
+        if given is None or given.executor != "ray" or not given.name:
             return None
-        job = Job(run, str(given["name"]), address_of(str(given.get("address") or "")))
+        job = Job(run, given.name, address_of(given.address or ""))
         head = self.head(job.address)
         try:
             row = head.jobs()[0].get(job.name) or head.jobs(fresh=True)[0].get(job.name)
         except QueueError:
-            return job if (status["state"] == "queued" and given.get("handed")) or self._is_alive(job) else None
+            return job if (status.state == "queued" and given.handed) or self._is_alive(job) else None
         if row is not None and not row.status.is_terminal():
             return job
         if row is not None and (row.driver_exit_code is not None or start_timed_out(row)):
-            return job if start_timed_out(row) and status["state"] == "queued" else None
+            return job if start_timed_out(row) and status.state == "queued" else None
         return job if self._is_alive(job) else None
 
     def poll(self, job: Job) -> Exit | None:
@@ -201,7 +201,7 @@ class RayExecutor:
     def _submit_again(self, job: Job, row: Any) -> None:
         """Submit again a job that Ray has dropped because it waited too long (15 minutes by default)."""
         with contextlib.suppress(QueueError, IntegrityError):
-            spec = job_spec(job.run, job.name, execution_of(job.run.status()))
+            spec = job_spec(job.run, job.name, execution_of(job.run.status().execution))
             self.head(job.address).submit(next_submission_id(row.submission_id), **spec)
             job.since = time.monotonic()
 
@@ -211,14 +211,14 @@ class RayExecutor:
             status = job.run.status()
         except IntegrityError:
             return False
-        if dict(status.get("job") or {}).get("name") != job.name or status["state"] not in ("queued", "running"):
+        if status.job_name != job.name or status.state not in ("queued", "running"):
             return False
         if job.run.locked():
             return True
-        if status["state"] == "queued" or status.get("host") == host():
+        if status.state == "queued" or status.host == host():
             return False
         # By this machine's clock: the other machine's may be wrong.
-        heartbeat, now = status.get("heartbeat"), time.monotonic()
+        heartbeat, now = status.heartbeat, time.monotonic()
         if job.seen[0] != heartbeat:
             job.seen = heartbeat, now
         return now - job.seen[1] < HEARTBEAT_TIMEOUT
@@ -259,13 +259,13 @@ def _ended(job: Job, ended: Exit) -> Exit:
 
 def _name(run: RunDir) -> str:
     with contextlib.suppress(IntegrityError):
-        return str(dict(run.status().get("job") or {}).get("name") or "")
+        return run.status().job_name
     return ""
 
 
 def _state(run: RunDir) -> str:
     with contextlib.suppress(IntegrityError):
-        return str(run.status()["state"])
+        return run.status().state
     return ""  # the run was deleted
 
 

@@ -36,7 +36,6 @@ from eavdash.jobs.executors.slurm_commands import (
 )
 from eavdash.jobs.executors.slurm_options import options
 from eavdash.store import RunDir
-from eavdash.store.status import ended
 
 #: Final states of a job that is not at fault.
 EXTERNAL_CAUSES = {"BOOT_FAIL", "NODE_FAIL", "PREEMPTED"}
@@ -88,9 +87,9 @@ class SlurmExecutor:
 
     def start(self, run: RunDir, settings: Execution, leases: Leases, claim: Callable[[], Any]) -> Job | None:
         """See :class:`eavdash.jobs.executors.Executor`."""
-        before = dict(run.status().get("job") or {}).get("name")
+        before = run.status().job_name
         claim()
-        job = Job(run, str(run.status()["job"]["name"]))
+        job = Job(run, run.status().job_name)
         if job.name == before and self._live_jobs(job):
             return job  # an earlier scheduler submitted it and was killed before the answer
         own = ["--requeue", f"--job-name={job.name}", *log_options(run.log_file)]
@@ -114,10 +113,10 @@ class SlurmExecutor:
         Raises:
             QueueError: the controller does not answer, so the state of the job is unknown.
         """
-        known = dict(run.status().get("job") or {})
-        if known.get("executor") != "slurm" or not known.get("name"):
+        known = run.status().job
+        if known is None or known.executor != "slurm" or not known.name:
             return None
-        job = Job(run, str(known["name"]))
+        job = Job(run, known.name)
         return job if self._live_jobs(job) else None
 
     def poll(self, job: Job) -> Exit | None:
@@ -187,7 +186,7 @@ class SlurmExecutor:
         its node and finish after SLURM has requeued the job."""
         if all(row.state in WAITING_STATES for row in alive):
             with contextlib.suppress(EavdashError, NoAnswerError, RejectedError):
-                if ended(job.run.status()) or any(row.reason.strip("()") in ABANDONED_REASONS for row in alive):
+                if job.run.status().ended or any(row.reason.strip("()") in ABANDONED_REASONS for row in alive):
                     call("scancel", *(row.id for row in alive))
 
     def _live_jobs(self, job: Job) -> list[Row]:
@@ -233,6 +232,6 @@ def slurm_exit(row: Row, state: str, detail: dict[str, str]) -> Exit:
 def _has_heartbeat(run: RunDir) -> bool:
     """Return True if the worker is alive although SLURM has lost it: its node may only have lost its connection."""
     try:
-        return run.live_status()["shown"] == "running" and run.locked()
+        return run.live_status().shown == "running" and run.locked()
     except EavdashError:
         return False

@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 
 from eavdash.config.choices import STAGES
 from eavdash.jobs.estimates import Estimate, duration
+from eavdash.store.status import Attempt
 from eavdash.text import natural_order, plural
 from eavdash.ui import theme
 
@@ -160,22 +161,21 @@ def run_summary(row: Mapping[str, Any], tested: int) -> str:
     return ", ".join(parts)
 
 
-def attempt_table(history: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def attempt_table(history: Sequence[Attempt]) -> pd.DataFrame:
     """Return the earlier attempts at a run, newest first, as texts."""
     rows = []
     for entry in reversed(history):
-        started, finished = entry.get("started"), entry.get("finished")
+        started, finished = entry.started, entry.finished
         when = pd.Timestamp(started, unit="s", tz="UTC").tz_convert(None) if started else None
-        state = str(entry.get("state") or "")
         rows.append(
             {
-                "attempt": entry.get("attempt"),
-                "where": " on ".join(filter(None, (entry.get("executor"), entry.get("host")))),
+                "attempt": entry.attempt,
+                "where": " on ".join(filter(None, (entry.executor, entry.host))),
                 "started (UTC)": f"{when:%Y-%m-%d %H:%M:%S}" if when is not None else "",
                 "took": duration(finished - started) if started and finished and finished > started else "",
-                "epochs": f"{entry.get('from_epoch') or 0} → {entry.get('epoch') or 0}",
-                "ended as": "to be resumed" if state == "queued" else state,
-                "reason": str(entry.get("reason") or ""),
+                "epochs": f"{entry.from_epoch} → {entry.epoch}",
+                "ended as": "to be resumed" if entry.state == "queued" else entry.state,
+                "reason": entry.reason,
             }
         )
     return pd.DataFrame(rows)

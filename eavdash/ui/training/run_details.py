@@ -14,6 +14,7 @@ import streamlit as st
 
 from eavdash.errors import EavdashError
 from eavdash.store import RunDir, StudyDir
+from eavdash.store.status import RunStatus
 from eavdash.text import plural, size
 from eavdash.ui import actions, cached_runs, widgets
 from eavdash.ui.figures import training as figures
@@ -60,13 +61,13 @@ def show_run(study: StudyDir, row: Mapping[Any, Any], tested: Mapping[tuple[str,
     try:
         status = run.status()
     except EavdashError:
-        status = {}  # reported in its row
+        status = RunStatus(state="failed")  # the reason is in its row
     if row["shown"] in ("done", "damaged"):
         show_damage(study, run)
     elif row["shown"] == "failed" and (problem := run.unreadable()):
         st.error(widgets.escape_markdown(problem))
     else:
-        show_reason(row, status)
+        show_reason(row, status.unusable)
     if usage := usage_sentence(row):
         st.caption(widgets.escape_markdown(usage))
     metrics = run.metrics()
@@ -74,24 +75,24 @@ def show_run(study: StudyDir, row: Mapping[Any, Any], tested: Mapping[tuple[str,
         with column:
             chart = figures.curves(metrics, quantity, stage)
             widgets.chart(chart, f"{PAGE}_{quantity}", f"{quantity} per epoch, training and validation")
-    if history := status.get("history"):
+    if history := status.history:
         with st.expander(f"Earlier attempts ({len(history)})", key=f"{PAGE}_history"):
             st.dataframe(figures.attempt_table(history), hide_index=True, key=f"{PAGE}_attempts")
     show_log(run, expanded=row["shown"] in ("failed", "not responding"))
 
 
-def show_reason(row: Mapping[Any, Any], status: Mapping[str, Any]) -> None:
+def show_reason(row: Mapping[Any, Any], unusable: bool) -> None:
     """Show the reason of a run's state, and the remedy."""
-    text = " ".join(filter(None, (str(row["reason"]), remedy(row, status))))
+    text = " ".join(filter(None, (str(row["reason"]), remedy(row, unusable))))
     if text:
         (st.error if row["shown"] in ("failed", "not responding") else st.info)(widgets.escape_markdown(text))
 
 
-def remedy(row: Mapping[Any, Any], status: Mapping[str, Any]) -> str:
+def remedy(row: Mapping[Any, Any], unusable: bool) -> str:
     """Return what to do about a run that does not continue by itself; empty if nothing needs to be done."""
     epoch = int(row["epoch"])
     continues = f"it resumes after epoch {epoch}" if epoch else "it starts over"
-    if row["shown"] == "failed" and status.get("unusable"):
+    if row["shown"] == "failed" and unusable:
         return "Fix these recordings, then press Retry: they are checked again."
     if row["shown"] == "failed":
         return f"Fix the cause, then press Retry: {continues}."
