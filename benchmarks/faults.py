@@ -169,7 +169,7 @@ def kill_workers(study: StudyDir, rng: random.Random, killed: Counter[str], ever
     for run in study.runs():
         owner = locks.owner(run.lock_file) if run.locked() else None
         # The queue gives up a run after three kills in a row without a finished epoch.
-        spared = int(run.status().get("kills") or 0) >= MAX_KILLS - 1
+        spared = run.status().kills >= MAX_KILLS - 1
         if owner is not None and owner.alive and not (spared and not every_one):
             alive.append((run, owner.pid))
     for run, pid in alive if every_one else rng.sample(alive, min(1, len(alive))):

@@ -108,7 +108,7 @@ def hold(study: StudyDir, names: list[str]) -> None:
 @contextlib.contextmanager
 def workers(study: StudyDir) -> Iterator[None]:
     """Run the process that holds the locks of the study's running runs."""
-    names = [run.name for run in study.runs() if run.status()["state"] == "running"]
+    names = [run.name for run in study.runs() if run.status().state == "running"]
     command = [sys.executable, __file__, "--hold", str(study.path), *names]
     environment = {**os.environ, "PYTHONPATH": str(REPO)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:

@@ -76,12 +76,8 @@ def read_record(path: Path, kind: type[SomeRecord], remedy: str = REMEDY) -> Som
     try:
         record = kind.model_validate_json(_content(path, remedy))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        value = "" if first["type"] == "json_invalid" else f" {_shortened(repr(first['input']))}"
-        found = f"{where}{value}: {first['msg']}" if where else first["msg"]
-        title = str(kind.model_config.get("title", "a JSON object"))
-        raise IntegrityError.at(path, expected=title, found=found, remedy=remedy) from error
+        title = "JSON" if error.errors()[0]["type"] == "json_invalid" else kind.model_config["title"] or kind.__name__
+        raise IntegrityError.at(path, expected=title, found=_first_fault(error), remedy=remedy) from error
     if record.schema_version > kind.model_fields["schema_version"].default:
         raise IntegrityError.at(
             path,
@@ -120,5 +116,11 @@ def _content(path: Path, remedy: str) -> bytes:
         raise IntegrityError.at(path, expected="a readable file", found=str(error), remedy=remedy) from error
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:79]}…"
+def _first_fault(error: ValidationError) -> str:
+    """Return the first invalid key with its value, shortened, and the reason."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return f"no {key}"
+    value = repr(first["input"])
+    return f"{key} {value[:80]}{'…' if len(value) > 80 else ''}: {first['msg']}" if key else first["msg"]

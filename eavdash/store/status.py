@@ -47,7 +47,7 @@ class JobRecord(Part):
 
 
 class Usage(Part):
-    """What a worker and its children use: percent of a core and of the GPU, bytes of memory."""
+    """CPU and GPU (percent) and memory (bytes) that a worker and its children use."""
 
     cpu: float | None = None
     rss: Whole | None = None

@@ -113,7 +113,7 @@ def test_from_the_launch_form_to_three_attribution_maps(app: str, page: Page, tm
     # The grid updates without a reload.
     expect(page.get_by_role("heading", name="Runs")).to_be_visible()
     expect(page.get_by_text(re.compile(r"8 runs: 8 done"))).to_be_visible(timeout=400 * SECOND)
-    assert {r.name: r.status()["attempt"] for r in study.runs()} == {r.name: 1 for r in study.runs()}
+    assert {r.name: r.status().attempt for r in study.runs()} == {r.name: 1 for r in study.runs()}
 
     # Bars, with the number of trials; a click shows that subject's trials.
     page.goto(f"{app}/?study=pilot")

@@ -35,7 +35,7 @@ def cell(page: Page, name: str) -> object:
 
 def beat(run: RunDir) -> None:
     """Keep the heartbeat of a running run fresh."""
-    while run.status()["state"] == "running":
+    while run.status().state == "running":
         run.update(heartbeat=time.time())
         time.sleep(1)
 

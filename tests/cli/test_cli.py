@@ -202,10 +202,10 @@ def test_a_study_from_recordings_to_explanation(
     assert len(queued["runs"]) == 8
 
     # The same command again starts nothing; another configuration is refused.
-    changed = {r.name: r.status()["started"] for r in StudyDir(checkpoints / "pilot").runs()}
+    changed = {r.name: r.status().started for r in StudyDir(checkpoints / "pilot").runs()}
     assert run(*train, "--wait", "--json") == 0
     capsys.readouterr()
-    assert {r.name: r.status()["started"] for r in StudyDir(checkpoints / "pilot").runs()} == changed
+    assert {r.name: r.status().started for r in StudyDir(checkpoints / "pilot").runs()} == changed
     assert run(*train, "--set", "window=1") == 2
     assert "window: 2.0 → 1.0" in capsys.readouterr().err
 

@@ -196,7 +196,7 @@ def test_subjects_are_looked_up_in_the_frozen_table_first(
 def test_a_damaged_study_is_exit_code_1_with_the_remedy(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = make_study(root)
     assert main(["verify", "demo"]) == 0
-    files = sum(len(run.status()["checksums"]) for run in study.runs())
+    files = sum(len(run.status().checksums) for run in study.runs())
     assert f"{files} files of 12 runs" in printed(capsys)[0]
     study.run("s01-eeg").model_file.write_bytes(b"weightz")
     assert main(["verify", "demo"]) == 1

@@ -90,7 +90,7 @@ def test_a_prepared_study_reads_nothing(
     asked = set()
     for name in plan.runs:
         run = plan.study.run(name)
-        if run.status()["state"] != "queued":
+        if run.status().state != "queued":
             continue
         job = open_run_context(run, torch.device("cpu"))
         for modality in config.modalities if job.stage == "fusion" else [job.stage]:

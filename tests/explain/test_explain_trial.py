@@ -175,7 +175,7 @@ def test_damage_and_new_weights_are_detected(study: StudyDir) -> None:
     arrays.write_bytes(content)
     assert load_explanation(run, trial) is not None
     parent = study.run("s01-eeg")
-    before = parent.status()["checksums"]
+    before = parent.status().checksums
     parent.update(checksums={**before, "model.safetensors": "trained again"})
     try:
         assert load_explanation(run, trial) is None

@@ -83,8 +83,8 @@ class Lab:
 
         def process() -> int | None:
             status = run.status()  # read once: it may change in between
-            assert status["state"] != "done", f"{run.name} ended before it could be caught at epoch {epoch}"
-            return status["pid"] if status["state"] == "running" and status["epoch"] >= epoch and run.locked() else None
+            assert status.state != "done", f"{run.name} ended before it could be caught at epoch {epoch}"
+            return status.pid if status.state == "running" and status.epoch >= epoch and run.locked() else None
 
         return int(self.until(process))
 

@@ -42,7 +42,7 @@ from pathlib import Path
 from eavdash.config.convert import execution_of
 from eavdash.jobs.queue import submit
 from eavdash.store import StudyDir
-submit(StudyDir(Path(sys.argv[1])), execution=execution_of({"execution": json.loads(sys.argv[2])}))
+submit(StudyDir(Path(sys.argv[1])), execution=execution_of(json.loads(sys.argv[2])))
 """
 
 
@@ -81,9 +81,9 @@ def test_a_study_with_dependencies_is_computed_once(case: ExecutorCase) -> None:
     for run in runs:
         status = run.status()
         assert run.model_file.read_bytes() == expected_weights(run)
-        assert status["execution"]["executor"] == case.execution.executor
+        assert status.execution["executor"] == case.execution.executor
         for parent in run.config()["parents"].values():
-            assert case.lab.study.run(parent).status()["finished"] <= status["started"]
+            assert case.lab.study.run(parent).status().finished <= status.started
     assert case.empty()
 
 
@@ -140,7 +140,7 @@ def test_running_and_waiting_jobs_of_a_killed_scheduler_are_adopted(case: Execut
     table = case.done()
     assert set(table["state"]) == {"done"}
     assert case.lab.launches() == dict.fromkeys(table.index, 1)
-    assert [run.status()["pid"] for run in living] == pids
+    assert [run.status().pid for run in living] == pids
     assert all(run.model_file.read_bytes() == expected_weights(run) for run in living + others)
     assert case.empty()
 
@@ -191,7 +191,7 @@ def test_a_job_that_its_executor_ends_resumes(case: ExecutorCase) -> None:
     case.end(run)
     table = case.done()
     assert set(table["state"]) == {"done"}
-    assert run.status()["pid"] != pid
+    assert run.status().pid != pid
     assert run.model_file.read_bytes() == expected_weights(run)
     assert case.lab.launches() == {"s01-vision": 2, "s02-vision": 1}
     assert case.empty()
@@ -202,18 +202,18 @@ def test_a_study_moves_to_another_executor_and_back(case: ExecutorCase) -> None:
     runs = case.lab.subject(1, audio={"epochs": 1}, eeg={"epochs": 60, "seconds": 0.1}, vision={"epochs": 40})
     audio, eeg = runs[1:3]
     submit(case.lab.study, [audio.name], execution=case.with_threads(2))  # executors keep no order among waiting jobs
-    case.lab.until(lambda: audio.status()["state"] == "done")
+    case.lab.until(lambda: audio.status().state == "done")
     submit(case.lab.study, execution=case.with_threads(2))
     case.lab.at_epoch(eeg, 2)
     move(case.lab.study, None, elsewhere)
-    case.lab.until(lambda: eeg.status()["attempt"] == 2 and eeg.status()["state"] == "running")
-    assert eeg.status()["job"]["executor"] == "local"
-    case.lab.at_epoch(eeg, eeg.status()["from_epoch"] + 1)
+    case.lab.until(lambda: eeg.status().attempt == 2 and eeg.status().state == "running")
+    assert eeg.status().job.executor == "local"
+    case.lab.at_epoch(eeg, eeg.status().from_epoch + 1)
     move(case.lab.study, None, case.execution)
     table = case.done()
     assert set(table["state"]) == {"done"}
     assert all(run.model_file.read_bytes() == expected_weights(run) for run in runs)
-    history = [(entry["executor"], entry["state"]) for entry in eeg.status()["history"]]
+    history = [(entry.executor, entry.state) for entry in eeg.status().history]
     assert history[:2] == [(case.execution.executor, "queued"), ("local", "queued")]
     assert history[-1] == (case.execution.executor, "done")
     assert case.lab.launches()["s01-audio"] == case.lab.launches()["s01-fusion"] == 1

@@ -38,7 +38,7 @@ def test_cancel_ends_the_process_its_children_and_what_waits(lab, monkeypatch):
     assert table.set_index("run").loc["s01-vision", "reason"].startswith("cancelled after epoch")
 
     # A cancelled run resumes with a retry.
-    change_standin(busy, epochs=busy.status()["epoch"] + 2, child=False)
+    change_standin(busy, epochs=busy.status().epoch + 2, child=False)
     assert set(retry(lab.study)) == {"s01-vision", "s01-fusion", "s02-vision"}
     assert set(wait(lab.study, timeout=120)["state"]) == {"done"}
     assert lab.launches() == {"s01-vision": 2, "s01-fusion": 1, "s02-vision": 1}
@@ -60,7 +60,7 @@ def test_cancel_of_one_run_blocks_its_child_and_spares_the_others(lab):
     # Ended runs do not change. The blocked run would resume with a retry of its parent: not after this.
     assert cancel(lab.study) == ["s01-fusion"]
     assert lab.states() == {**table["state"].to_dict(), "s01-fusion": "cancelled"}
-    assert "s01-vision was cancelled" in runs[3].status()["reason"]
+    assert "s01-vision was cancelled" in runs[3].status().reason
     assert cancel(lab.study) == []
     assert set(retry(lab.study)) == {"s01-fusion", "s01-vision"}
     cancel(lab.study)

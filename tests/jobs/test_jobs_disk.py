@@ -64,16 +64,16 @@ def test_a_full_disk_at_any_write_fails_the_run_with_a_reason_and_it_can_be_retr
         run = lab.study.run(f"s{number:02d}-vision")
         run.create(plan)
         submit(lab.study, [run.name])
-        lab.until(lambda run=run: ballast.exists() or run.status()["state"] == "done")
-        if run.status()["state"] != "done":
+        lab.until(lambda run=run: ballast.exists() or run.status().state == "done")
+        if run.status().state != "done":
             # On a full disk not even "failed" can be written, but the run is not shown as running.
             lab.until(lambda run=run: not run.locked() and lab.states()[run.name] in ("not responding", "failed"))
             for path in run.path.glob("*.json"):
                 json.loads(path.read_text())
             ballast.unlink()
-            lab.until(lambda run=run: run.status()["state"] != "running")
+            lab.until(lambda run=run: run.status().state != "running")
             status = run.status()
-            assert (status["state"], "disk" in status["reason"]) == ("failed", True), status["reason"]
+            assert (status.state, "disk" in status.reason) == ("failed", True), status.reason
             full += 1
             plan["standin"]["fill"] = 0
             atomic.write_json(run.config_file, plan)

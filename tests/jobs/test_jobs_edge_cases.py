@@ -59,9 +59,9 @@ def test_a_damaged_configuration_fails_only_its_run(lab, monkeypatch):
     submit(lab.study)
     lab.at_epoch(first)
     bad.config_file.write_text("{")
-    lab.until(lambda: other.status()["state"] == "done")
-    lab.until(lambda: bad.status()["state"] == "failed")
-    assert "config.json" in bad.status()["reason"]
+    lab.until(lambda: other.status().state == "done")
+    lab.until(lambda: bad.status().state == "failed")
+    assert "config.json" in bad.status().reason
 
 
 def test_a_run_that_cannot_be_started_has_a_reason_and_does_not_delay_others(lab, monkeypatch):
@@ -69,10 +69,10 @@ def test_a_run_that_cannot_be_started_has_a_reason_and_does_not_delay_others(lab
     run, other = lab.run("s01-vision"), lab.run("s02-vision")
     run.lock_file.mkdir()
     submit(lab.study, [run.name])
-    lab.until(lambda: "cannot be started" in run.status()["reason"])
+    lab.until(lambda: "cannot be started" in run.status().reason)
     submit(lab.study)
-    lab.until(lambda: other.status()["state"] == "done", 25)
-    assert "Is a directory" in run.status()["reason"]
+    lab.until(lambda: other.status().state == "done", 25)
+    assert "Is a directory" in run.status().reason
     assert len((lab.root / ".queue" / "conductor.log").read_text()) < 10_000
     run.lock_file.rmdir()
     assert set(wait(lab.study, timeout=60)["state"]) == {"done"}
@@ -100,7 +100,7 @@ def test_an_unwritable_run_does_not_prevent_others_from_being_cancelled_or_compu
     monkeypatch.setattr("eavdash.jobs.queue.ensure_scheduler", lambda _: False)
     with pytest.raises(TrainingError, match="read-only"):
         cancel(lab.study)
-    assert [run.status()["state"] for run in (first, locked, other)] == ["cancelled", "queued", "cancelled"]
+    assert [run.status().state for run in (first, locked, other)] == ["cancelled", "queued", "cancelled"]
     broker = Broker(lab.root)
     broker.enqueue([train_task(locked, locked.status())])
     broker.cancel([train_task(locked, locked.status()).id])
@@ -110,7 +110,7 @@ def test_an_unwritable_run_does_not_prevent_others_from_being_cancelled_or_compu
     RunSupervisor(lab.root, None, get_executor, slots).train(
         "tried", locked.name, "x"
     )  # comes to an end: others have their turn
-    assert locked.status()["state"] == "queued"
+    assert locked.status().state == "queued"
 
 
 def test_a_queue_without_work_can_be_deleted_while_its_scheduler_runs(lab):
@@ -129,7 +129,7 @@ def test_a_queue_that_is_deleted_or_moved_while_its_scheduler_runs_is_restored(l
     submit(lab.study)
     lab.at_epoch(runs[0])
     shutil.rmtree(lab.root / ".queue")
-    lab.until(lambda: runs[1].status()["state"] == "running")  # without another request
+    lab.until(lambda: runs[1].status().state == "running")  # without another request
     pid, scheduler = lab.at_epoch(runs[1]), lab.scheduler_pid()
     moved = lab.root.rename(lab.root.with_name("elsewhere"))
     lab.root, lab.study = moved, StudyDir(moved / "tried")
@@ -197,7 +197,7 @@ def test_a_run_that_was_removed_from_the_queue_cannot_start_by_its_old_request(l
     run = lab.run("s01-vision")
     run.update(submission="old")
     assert suspend(run, "paused", waiting_only=True) == ["tried/s01-vision#old"]
-    assert run.status()["submission"] != "old"
+    assert run.status().submission != "old"
     pause(lab.study)
     resume(lab.study)
     assert set(wait(lab.study, timeout=60)["state"]) == {"done"}
@@ -213,7 +213,7 @@ def test_another_users_folder_is_shown_and_cannot_be_changed(lab):
     lab.at_epoch(run)
     for folder in (lab.root, *list(lab.root.parents)[:-2]):
         folder.chmod(0o755)
-    before = run.status()["submission"]
+    before = run.status().submission
     done = subprocess.run([sys.executable, "-c", STRANGER, str(lab.root)], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stderr.splitlines() if line.startswith("--")] == [
@@ -221,4 +221,4 @@ def test_another_users_folder_is_shown_and_cannot_be_changed(lab):
     ]  # fmt: skip
     assert "closed/tried/study.json: Permission denied" in done.stderr
     assert ".queue: expected a queue that you may use, found Permission denied" in done.stderr
-    assert (run.status()["submission"], run.status()["state"]) == (before, "running")
+    assert (run.status().submission, run.status().state) == (before, "running")

@@ -22,7 +22,7 @@ def test_a_study_is_deleted_only_after_its_runs_were_cancelled(lab):
     for act in (lambda: delete(lab.study, "tried"), lambda: archive(lab.study)):
         with pytest.raises(UsageError, match=r"s01-eeg running, s01-fusion blocked; cancel first"):
             act()
-    assert (run.locked(), run.status()["pid"], lab.study.archived) == (True, pid, False)
+    assert (run.locked(), run.status().pid, lab.study.archived) == (True, pid, False)
     cancel(lab.study)
     wait(lab.study, timeout=60)
     delete(lab.study, "tried")

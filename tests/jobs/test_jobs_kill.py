@@ -74,7 +74,7 @@ def test_jobs_outlive_the_scheduler_and_are_adopted(lab, monkeypatch):
     table = wait(lab.study, timeout=120).set_index("run")
     assert set(table["state"]) == {"done"}
     assert lab.launches() == dict.fromkeys(table.index, 1) | {"s03-vision": 2}
-    assert [run.status()["pid"] for run in runs[:2]] == pids[:2]
+    assert [run.status().pid for run in runs[:2]] == pids[:2]
     for run in runs:
         assert run.model_file.read_bytes() == expected_weights(run)
     # An orphan keeps its slot: never more than three runs at once.
@@ -92,7 +92,7 @@ def test_after_all_processes_and_the_queue_were_lost_each_run_resumes_once(lab):
     table = snapshot(lab.study).set_index("run")
     assert set(table.loc[[r.name for r in runs[:3]], "shown"]) == {"not responding"}
     assert ensure_scheduler(lab.root)
-    pid = lab.until(lambda: (status := runs[0].status())["attempt"] == 2 and status["pid"])
+    pid = lab.until(lambda: (status := runs[0].status()).attempt == 2 and status.pid)
 
     lab.kill_scheduler()
     for file in (lab.root / ".queue").glob("queue.sqlite*"):
@@ -103,4 +103,4 @@ def test_after_all_processes_and_the_queue_were_lost_each_run_resumes_once(lab):
     for run in runs:
         assert run.model_file.read_bytes() == expected_weights(run)
     assert lab.launches() == {"s01-vision": 2, "s01-audio": 2, "s01-eeg": 2, "s01-fusion": 1}
-    assert runs[0].status()["pid"] == pid
+    assert runs[0].status().pid == pid

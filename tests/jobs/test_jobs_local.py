@@ -17,6 +17,6 @@ from eavdash.store import RunDir
 @pytest.fixture
 def case(lab: Lab) -> ExecutorCase:
     def end(run: RunDir) -> None:
-        os.kill(run.status()["pid"], signal.SIGTERM)
+        os.kill(run.status().pid, signal.SIGTERM)
 
     return ExecutorCase(lab, Execution(executor="local"), end, lambda: [])

@@ -36,7 +36,7 @@ class Machine:
 
     def runs(self):
         """Return the runs that it computes or has computed."""
-        return [run for run in self.lab.study.runs() if run.status().get("host") == self.name]
+        return [run for run in self.lab.study.runs() if run.status().host == self.name]
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_machines_share_the_runs_and_each_is_launched_once(shared):
     table = wait_without_scheduler(lab)
     assert set(table) == {"done"}
     assert lab.launches() == dict.fromkeys((run.name for run in runs), 1)
-    assert {run.status()["host"] for run in runs} == {"anna", "bert"}
+    assert {run.status().host for run in runs} == {"anna", "bert"}
     assert busy.model_file.read_bytes() == expected_weights(busy)
     assert queue_database(lab.root).shared
     assert not list((lab.root / ".queue").glob("*.sqlite"))
@@ -80,11 +80,11 @@ def test_a_run_is_cancelled_on_the_machine_that_computes_it(shared):
     run = lab.run("s01-vision", epochs=400, child=True)
     anna = lab.machine("anna")
     queue_all(lab)
-    lab.until(lambda: run.status()["state"] == "running" and run.status()["epoch"] >= 1)
+    lab.until(lambda: run.status().state == "running" and run.status().epoch >= 1)
     lab.machine("bert")
     cancel(lab.study)
-    lab.until(lambda: run.status()["state"] == "cancelled")
-    assert run.status()["host"] == anna.name
+    lab.until(lambda: run.status().state == "cancelled")
+    assert run.status().host == anna.name
     assert not lab.processes()
 
 
@@ -94,7 +94,7 @@ def test_another_machine_resumes_the_runs_of_a_lost_one(shared, monkeypatch):
     run, waiting = lab.run("s01-vision", epochs=60), lab.run("s02-vision", epochs=2)
     lost = lab.machine("anna")
     queue_all(lab)
-    pid = lab.until(lambda: run.status()["epoch"] >= 2 and run.status()["pid"])
+    pid = lab.until(lambda: run.status().epoch >= 2 and run.status().pid)
     lost.kill()
     os.kill(pid, signal.SIGKILL)
     old = time.time() - 3600
@@ -104,8 +104,8 @@ def test_another_machine_resumes_the_runs_of_a_lost_one(shared, monkeypatch):
     lab.machine("bert")
     assert set(wait_without_scheduler(lab)) == {"done"}
     assert run.model_file.read_bytes() == expected_weights(run)
-    assert [run.status()["host"], waiting.status()["host"]] == ["bert", "bert"]
-    assert [attempt["host"] for attempt in run.status()["history"]] == ["anna", "bert"]
+    assert [run.status().host, waiting.status().host] == ["bert", "bert"]
+    assert [attempt.host for attempt in run.status().history] == ["anna", "bert"]
     assert lab.launches() == {run.name: 2, waiting.name: 1}
 
 
@@ -126,8 +126,8 @@ def test_a_run_with_a_heartbeat_from_another_machine_is_not_resumed(shared):
         lab.machine("bert")
         waiting = lab.run("s02-vision", epochs=1)  # shows that bert is working
         queue_all(lab)
-        lab.until(lambda: waiting.status()["state"] == "done")
-        assert run.status()["host"] == "far"
+        lab.until(lambda: waiting.status().state == "done")
+        assert run.status().host == "far"
     finally:
         over.set()
         heart.join()
@@ -176,5 +176,5 @@ def queue_all(lab):
 def wait_without_scheduler(lab):
     """Wait until all runs have ended; return their states."""
     ends = ("done", "failed", "cancelled")
-    lab.until(lambda: all(run.status()["state"] in ends for run in lab.study.runs()), 120)
-    return [run.status()["state"] for run in lab.study.runs()]
+    lab.until(lambda: all(run.status().state in ends for run in lab.study.runs()), 120)
+    return [run.status().state for run in lab.study.runs()]

@@ -51,7 +51,7 @@ def test_four_submit_at_once_and_each_run_is_launched_once(lab, monkeypatch):
         assert row.loc[f"{unit}-fusion", "started"] >= max(ends)
     assert (lab.root / ".queue").stat().st_mode & 0o077 == 0  # private, because it decides what is executed
     for run in runs:
-        assert set(run.status()["checksums"]) == {"model.safetensors", "predictions.parquet"}
+        assert set(run.status().checksums) == {"model.safetensors", "predictions.parquet"}
         assert not run.resume_file.exists()
         assert run.log_file.read_text().startswith("--- attempt 1, ")
     # No work is left: the scheduler exits by itself, and none is started again.
@@ -88,7 +88,7 @@ def test_waiting_holds_no_slot_and_threads_take_slots(lab, monkeypatch):
     others = [lab.run(f"s{i:02d}-audio") for i in range(3, 7)]
     submit(lab.study)
     lab.until(lambda: lab.states()["s01-fusion"] == "blocked")
-    assert lab.study.run("s01-fusion").status()["reason"] == "waits for s01-vision"
+    assert lab.study.run("s01-fusion").status().reason == "waits for s01-vision"
     table = wait(lab.study, timeout=120)
     assert set(table["state"]) == {"done"}
     assert most_at_once(table) == 2
@@ -151,7 +151,7 @@ def test_a_damaged_result_is_trained_again_when_asked_by_name(lab):
     assert set(wait(lab.study, timeout=120)["state"]) == {"done"}
     assert broken.verify("model.safetensors").read_bytes() == weights
     assert lab.launches() == {"s01-vision": 1, "s02-vision": 2}
-    assert whole.status()["attempt"] == 1
+    assert whole.status().attempt == 1
 
 
 def test_retrying_a_run_that_failed_for_a_damaged_parent_retries_the_parent(lab):

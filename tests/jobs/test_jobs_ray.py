@@ -63,7 +63,7 @@ def case(cluster: Cluster, lab: Lab) -> Iterator[ExecutorCase]:
         return {name: row for name, row in head.jobs(fresh=True)[0].items() if not row.status.is_terminal()}
 
     def end(run: RunDir) -> None:
-        head.stop(living()[run.status()["job"]["name"]].submission_id)
+        head.stop(living()[run.status().job.name].submission_id)
 
     yield ExecutorCase(lab, Execution(executor="ray", ray_address=cluster.address), end, lambda: list(living()))
     lab.close()
@@ -74,7 +74,7 @@ def case(cluster: Cluster, lab: Lab) -> Iterator[ExecutorCase]:
 
 
 def reason(run: RunDir) -> str:
-    return str(run.status().get("reason"))
+    return str(run.status().reason)
 
 
 def gpus_seen_by(pid: int) -> str | None:
@@ -100,14 +100,14 @@ def test_two_runs_share_a_gpu_and_a_third_waits_beyond_rays_timeout(case: Execut
     assert gpus_seen_by(lab.at_epoch(plain)) == ""  # processors are free, so it is the GPU that the third waits for
     lab.until(lambda: "waits in Ray as job" in reason(third))
     # Ray drops a job that waits too long; the run keeps waiting, as another submission.
-    job = third.status()["job"]["name"]
+    job = third.status().job.name
     head = ray_head.Head(address)
     lab.until(lambda: head.jobs(fresh=True)[0][job].submission_id != job)
-    assert third.status()["state"] == "queued"
+    assert third.status().state == "queued"
     cancel(lab.study, [first.name, plain.name])
-    lab.until(lambda: third.status()["state"] == "done")
-    assert (third.status()["attempt"], lab.launches()[third.name]) == (1, 1)
-    assert second.status()["state"] == "running"
+    lab.until(lambda: third.status().state == "done")
+    assert (third.status().attempt, lab.launches()[third.name]) == (1, 1)
+    assert second.status().state == "running"
     cancel(lab.study)
     assert case.empty()
 
@@ -121,11 +121,11 @@ def test_a_run_of_a_lost_node_resumes_on_another(case: ExecutorCase, cluster: Cl
     cluster.kill("second")
     (lost,) = there
     (kept,) = set(runs) - set(there)
-    case.lab.until(lambda: len(lost.status().get("history") or []) == 1)
-    assert "its Ray node was lost" in lost.status()["history"][0]["reason"]
-    assert kept.status()["pid"] == pids[kept]
+    case.lab.until(lambda: len(lost.status().history) == 1)
+    assert "its Ray node was lost" in lost.status().history[0].reason
+    assert kept.status().pid == pids[kept]
     assert set(case.done()["state"]) == {"done"}
-    assert lost.status()["pid"] != pids[lost]
+    assert lost.status().pid != pids[lost]
     assert all(once(run) for run in runs)
     assert case.lab.launches() == {lost.name: 2, kept.name: 1}
     assert case.empty()
@@ -139,11 +139,11 @@ def test_runs_outlast_a_lost_head_and_resume_with_the_next(case: ExecutorCase, c
     (lost,) = set(runs) - {orphan}
     cluster.kill("head")
     case.lab.until(lambda: cluster.address in reason(lost) and "no server" in reason(lost))
-    assert lost.status()["state"] == "queued"
-    assert "was lost" in lost.status()["history"][0]["reason"]
+    assert lost.status().state == "queued"
+    assert "was lost" in lost.status().history[0].reason
     # Ray does not know the other one, but its heartbeat shows that it is alive.
-    assert orphan.status()["state"] == "running"
-    assert orphan.status()["pid"] == pids[orphan]
+    assert orphan.status().state == "running"
+    assert orphan.status().pid == pids[orphan]
     cluster.start("head")
     cluster.restart()
     assert set(case.done()["state"]) == {"done"}
@@ -165,7 +165,7 @@ def test_a_run_waits_for_a_head_that_is_missing_or_denies_access(
         submit(lab.study, execution=Execution(executor="ray", ray_address=cluster.address))
         lab.until(lambda: address in reason(silent) and "no server" in reason(silent))
         lab.until(lambda: "found a wrong token" in reason(closed))
-        assert {silent.status()["state"], closed.status()["state"]} == {"queued"}
+        assert {silent.status().state, closed.status().state} == {"queued"}
         cancel(lab.study)
         lab.until(lambda: set(lab.states().values()) == {"cancelled"})
     assert not lab.launches()

@@ -112,5 +112,5 @@ def test_runs_of_a_study_share_the_machines_gpus(lab, monkeypatch):
     assert {share for _, share in gpus} == {"0.5000"}
     # Five runs of half a GPU on two GPUs: never more than four at once.
     assert max(((table["started"] <= t) & (t < table["finished"])).sum() for t in table["started"]) <= 4
-    assert all(run.status()["usage"]["rss"] > 0 for run in runs)
+    assert all(run.status().usage.rss > 0 for run in runs)
     assert os.environ.get("CUDA_VISIBLE_DEVICES") is None

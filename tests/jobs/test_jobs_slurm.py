@@ -54,7 +54,7 @@ def slurm(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
 @pytest.fixture
 def case(slurm: Cluster, lab: Lab) -> ExecutorCase:
     def end(run: RunDir) -> None:
-        assert slurm.command("scancel", "--verbose", f"--name={run.status()['job']['name']}") is not None
+        assert slurm.command("scancel", "--verbose", f"--name={run.status().job.name}") is not None
 
     def jobs() -> list[str]:
         return slurm.command("squeue", "--noheader", "--format=%j").split()
@@ -64,7 +64,7 @@ def case(slurm: Cluster, lab: Lab) -> ExecutorCase:
 
 def number_of(run: RunDir, slurm: Cluster) -> str:
     """Return the id of a run's job."""
-    return slurm.command("squeue", "--noheader", "--format=%i", f"--name={run.status()['job']['name']}")
+    return slurm.command("squeue", "--noheader", "--format=%i", f"--name={run.status().job.name}")
 
 
 def reason_of(case: ExecutorCase, run: RunDir, *words: str) -> str:
@@ -72,8 +72,8 @@ def reason_of(case: ExecutorCase, run: RunDir, *words: str) -> str:
 
     def reason() -> str:
         status = run.status()
-        found = str(status["reason"])
-        return found if status["state"] == "queued" and all(word in found for word in words) else ""
+        found = str(status.reason)
+        return found if status.state == "queued" and all(word in found for word in words) else ""
 
     return str(case.lab.until(reason))
 
@@ -96,7 +96,7 @@ def test_a_preempted_run_waits_in_slurm_and_resumes(case: ExecutorCase, slurm: C
     assert case.done().loc["s01-vision", ["state", "attempt"]].tolist() == ["done", 2]
     assert run.model_file.read_bytes() == expected_weights(run)
     assert case.lab.launches() == {"s01-vision": 2}
-    assert run.status()["kills"] == 0
+    assert run.status().kills == 0
     assert "DUE TO PREEMPTION" in run.log_file.read_text()
     assert case.empty()
 
@@ -132,13 +132,13 @@ def test_jobs_continue_while_the_controller_is_down(case: ExecutorCase, slurm: C
         case.lab.at_epoch(run)
     case.lab.run("s03-vision")
     submit(case.lab.study, execution=case.with_threads(2))
-    case.lab.until(lambda: case.lab.study.run("s03-vision").status()["reason"].startswith("SLURM job"))
+    case.lab.until(lambda: case.lab.study.run("s03-vision").status().reason.startswith("SLURM job"))
     slurm.kill("slurmctld")
     case.lab.kill_scheduler()
     assert ensure_scheduler(case.lab.root)
     cancel(case.lab.study, ["s02-vision"])
-    case.lab.until(lambda: runs[0].status()["state"] == "done")
-    assert runs[1].status()["state"] == "running"  # it could not be stopped
+    case.lab.until(lambda: runs[0].status().state == "done")
+    assert runs[1].status().state == "running"  # it could not be stopped
     slurm.start("slurmctld")
     table = case.done()
     assert table["state"].to_dict() == {"s01-vision": "done", "s02-vision": "cancelled", "s03-vision": "done"}
@@ -155,7 +155,7 @@ def test_a_run_survives_the_loss_of_its_nodes_daemon(case: ExecutorCase, slurm: 
     slurm.start("slurmd")
     assert set(case.done()["state"]) == {"done"}
     assert case.lab.launches() == {"s01-vision": 1}
-    assert run.status()["pid"] == pid
+    assert run.status().pid == pid
     assert case.empty()
 
 
@@ -199,8 +199,8 @@ def test_a_run_that_reaches_its_time_limit_resumes(case: ExecutorCase, slurm: Cl
     change_standin(run, seconds=0.005)  # from the second attempt on
     number = number_of(run, slurm)
     slurm.command("scontrol", "update", f"jobid={number}", "EndTime=now+1")  # takes effect within half a minute
-    case.lab.until(lambda: run.status()["attempt"] == 2)
-    (first, *_) = run.status()["history"]
+    case.lab.until(lambda: run.status().attempt == 2)
+    (first, *_) = run.status().history
     assert first["reason"].startswith(f"SLURM job {number}: ")
     assert "time limit of 00:01:00" in first["reason"]
     assert set(case.done()["state"]) == {"done"}
@@ -284,7 +284,7 @@ def test_the_guides_array_script_computes_runs_that_were_removed_from_the_queue(
         case.lab.at_epoch(run)
     case.lab.kill_scheduler()
     assert ensure_scheduler(case.lab.root)
-    case.lab.until(lambda: [run.status()["state"] for run in runs] == ["done"] * 3)
+    case.lab.until(lambda: [run.status().state for run in runs] == ["done"] * 3)
     assert case.lab.launches() == {run.name: 1 for run in runs}
     assert all(run.model_file.read_bytes() == expected_weights(run) for run in runs)
     assert case.empty()

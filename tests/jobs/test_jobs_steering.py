@@ -30,10 +30,10 @@ def test_a_paused_study_starts_no_run_and_resumes_where_it_stopped(lab, monkeypa
     pause(lab.study)
     assert lab.states()[first.name] == "running"  # running runs finish
     pause(lab.study, now=True)
-    lab.until(lambda: first.status()["state"] == "queued")
+    lab.until(lambda: first.status().state == "queued")
     status = first.status()
-    assert status["reason"].startswith("paused")
-    assert (status["cancel"], status["attempt"], status["history"][-1]["state"]) == (None, 1, "queued")
+    assert status.reason.startswith("paused")
+    assert (status.cancel, status.attempt, status.history[-1].state) == (None, 1, "queued")
     assert not lab.processes()
     lab.kill_scheduler()  # a new one reconciles all runs, but not those of a paused study
     submit(lab.study)
@@ -46,8 +46,8 @@ def test_a_paused_study_starts_no_run_and_resumes_where_it_stopped(lab, monkeypa
     assert set(table["state"]) == {"done"}
     assert first.model_file.read_bytes() == expected_weights(first)
     assert lab.launches() == {first.name: 2, **{run.name: 1 for run in others}}
-    assert [a["state"] for a in first.status()["history"]] == ["queued", "done"]
-    assert first.status()["history"][1]["from_epoch"] >= 2
+    assert [a.state for a in first.status().history] == ["queued", "done"]
+    assert first.status().history[1].from_epoch >= 2
 
 
 def test_a_paused_run_can_be_cancelled_and_a_cancelled_one_is_not_paused(lab):
@@ -56,10 +56,10 @@ def test_a_paused_run_can_be_cancelled_and_a_cancelled_one_is_not_paused(lab):
     lab.at_epoch(run)
     cancel(lab.study)
     pause(lab.study, now=True)
-    lab.until(lambda: run.status()["state"] == "cancelled")
+    lab.until(lambda: run.status().state == "cancelled")
     assert retry(lab.study) == [run.name]
     assert cancel(lab.study) == [run.name]
-    assert run.status()["state"] == "cancelled"
+    assert run.status().state == "cancelled"
     assert not lab.processes()
 
 
@@ -75,7 +75,7 @@ def test_runs_start_by_priority(lab, monkeypatch):
     table = wait(lab.study, timeout=120).set_index("run")
     assert list(table["started"].sort_values().index) == [names[0], names[2], names[3], names[1]]
     assert lab.launches() == dict.fromkeys(names, 1)
-    assert runs[2].status()["execution"]["priority"] == 5
+    assert runs[2].status().execution["priority"] == 5
 
 
 def test_moved_runs_resume_with_the_new_settings(lab, monkeypatch):
@@ -91,10 +91,10 @@ def test_moved_runs_resume_with_the_new_settings(lab, monkeypatch):
     table = wait(lab.study, timeout=120).set_index("run")
     assert set(table["state"]) == {"done"}
     assert running.model_file.read_bytes() == expected_weights(running)
-    assert running.status()["history"][0]["reason"].startswith("moved to local")
+    assert running.status().history[0].reason.startswith("moved to local")
     for run in (running, waiting, child):
-        assert run.status()["execution"]["device"] == "cpu"
-    assert done.status()["execution"]["device"] == "auto"
+        assert run.status().execution["device"] == "cpu"
+    assert done.status().execution["device"] == "auto"
     assert lab.launches() == {done.name: 1, running.name: 2, waiting.name: 1, child.name: 1}
 
 
@@ -118,8 +118,8 @@ def test_a_stopped_worker_is_shown_as_not_responding(lab, monkeypatch):
     pid = lab.at_epoch(run)
     os.kill(pid, signal.SIGSTOP)
     lab.until(lambda: lab.states()[run.name] == "not responding", 40)
-    assert run.status()["state"] == "running"
-    assert "no heartbeat" in run.live_status()["reason"]
+    assert run.status().state == "running"
+    assert "no heartbeat" in run.live_status().reason
     os.kill(pid, signal.SIGCONT)
     lab.until(lambda: lab.states()[run.name] == "running", 30)
     table = wait(lab.study, timeout=120)
@@ -132,7 +132,7 @@ def test_a_stopped_worker_can_be_cancelled(lab):
     submit(lab.study)
     os.kill(lab.at_epoch(run), signal.SIGSTOP)
     assert cancel(lab.study) == [run.name]
-    lab.until(lambda: run.status()["state"] == "cancelled")
+    lab.until(lambda: run.status().state == "cancelled")
     assert not lab.processes()
 
 
@@ -144,7 +144,7 @@ def test_a_worker_exits_when_another_attempt_has_replaced_it(lab):
     lab.kill_scheduler()
     run.update(submission="another", attempt=7)
     lab.until(lambda: pid not in lab.processes(), 30)
-    assert run.status()["attempt"] == 7
+    assert run.status().attempt == 7
 
 
 @pytest.mark.parametrize("jump", [-7200.0, 7200.0])
@@ -153,13 +153,13 @@ def test_clocks_that_jump_change_no_state(lab, monkeypatch, jump):
     run = lab.run("s01-vision", epochs=60, clock=jump)  # the worker's own clock jumps after its first epoch
     submit(lab.study)
     lab.at_epoch(run, 3)
-    assert abs(run.status()["heartbeat"] - time.time()) < abs(jump) + 60
+    assert abs(run.status().heartbeat - time.time()) < abs(jump) + 60
     assert lab.states()[run.name] == "running"
     with monkeypatch.context() as context:  # and this process's
         real = time.time
         context.setattr(time, "time", lambda: real() + jump)
         assert lab.states()[run.name] == "running"
-    pid = run.status()["pid"]
+    pid = run.status().pid
     os.kill(pid, signal.SIGSTOP)
     lab.until(lambda: lab.states()[run.name] == "not responding", 40)
     os.kill(pid, signal.SIGCONT)
@@ -179,7 +179,7 @@ def test_the_status_command_restarts_a_dead_scheduler(lab, monkeypatch, capsys):
     lab.until(lambda: lab.states()[run.name] == "not responding")
     assert main(["status", "tried", "--json", "--checkpoints", str(lab.root)]) == 0
     assert "s01-vision" in capsys.readouterr().out
-    lab.until(lambda: run.status()["attempt"] == 2)
+    lab.until(lambda: run.status().attempt == 2)
     assert set(wait(lab.study, timeout=120)["state"]) == {"done"}
 
 
@@ -251,6 +251,6 @@ def test_a_waiting_run_that_cannot_be_read_fails(lab):
     run.config_file.write_text("{")
     resume(lab.study)
     table = wait(lab.study, timeout=120).set_index("run")
-    assert run.status()["state"] == "failed"
+    assert run.status().state == "failed"
     assert table.loc[child.name, "state"] == "blocked"
     assert not lab.launches()

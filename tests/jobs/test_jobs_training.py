@@ -51,22 +51,22 @@ def test_killed_training_ends_with_the_weights_of_an_uninterrupted_run(lab, tmp_
     submit(rough.study, execution=CPU)
     run = rough.study.run("s01-audio")
     os.kill(lab.at_epoch(run, 2), signal.SIGKILL)  # the worker
-    lab.until(lambda: run.status()["attempt"] == 2)
+    lab.until(lambda: run.status().attempt == 2)
     pid = lab.at_epoch(run, 3)
     os.kill(lab.scheduler_pid(), signal.SIGKILL)  # then everything at once
     os.kill(pid, signal.SIGKILL)
     lab.until(lambda: not run.locked())
-    assert run.live_status()["shown"] in ("not responding", "queued")
+    assert run.live_status().shown in ("not responding", "queued")
     ensure_scheduler(lab.root)
     ended = wait(rough.study, timeout=120)
     assert set(ended["state"]) == {"done"}
     assert set(wait(calm.study, timeout=120)["state"]) == {"done"}
 
-    assert run.status()["attempt"] >= 3
-    assert run.status()["epoch"] == epochs
+    assert run.status().attempt >= 3
+    assert run.status().epoch == epochs
     assert [row["epoch"] for row in run.metrics()] == list(range(1, epochs + 1))
     uninterrupted = calm.study.run(run.name)
     for file in ("model.safetensors", "predictions.parquet"):
         assert run.verify(file).read_bytes() == uninterrupted.verify(file).read_bytes()
-    assert run.status()["accuracy"] == uninterrupted.status()["accuracy"]
+    assert run.status().accuracy == uninterrupted.status().accuracy
     assert not run.resume_file.exists()

@@ -41,22 +41,22 @@ def test_a_worker_by_hand_computes_a_run_once(lab, by_hand):
     run = lab.run("s01-vision", epochs=80)
     first = by_hand(run)
     assert lab.at_epoch(run) == first.pid
-    assert run.status()["host"] == os.uname().nodename
+    assert run.status().host == os.uname().nodename
     second = by_hand(run)
     error = second.communicate(timeout=30)[1]
     assert second.returncode == 1
     assert f"process {first.pid}" in error
     assert "eavdash cancel tried --run s01-vision" in error
     # The queue waits for it instead of launching another, and notices its end.
-    heartbeat = run.status()["heartbeat"]
+    heartbeat = run.status().heartbeat
     submit(lab.study)
     assert wait(lab.study, timeout=120)["state"].tolist() == ["done"]
     assert first.wait(10) == 0
-    assert run.status()["heartbeat"] > heartbeat
-    assert run.status()["attempt"] == 1
+    assert run.status().heartbeat > heartbeat
+    assert run.status().attempt == 1
     third = by_hand(run)
     assert "queued after done, found running" in third.communicate(timeout=30)[1]
-    assert run.status()["state"] == "done"
+    assert run.status().state == "done"
 
 
 def test_a_worker_by_hand_stops_and_resumes(lab, by_hand):
@@ -65,14 +65,14 @@ def test_a_worker_by_hand_stops_and_resumes(lab, by_hand):
     lab.at_epoch(run, 2)
     worker.terminate()
     assert worker.wait(20) == 128 + signal.SIGTERM
-    assert run.status()["state"] == "cancelled"
-    assert run.status()["reason"] == "stopped by hand"
+    assert run.status().state == "cancelled"
+    assert run.status().reason == "stopped by hand"
     config = run.config()
-    config["standin"]["epochs"] = run.status()["epoch"] + 1
+    config["standin"]["epochs"] = run.status().epoch + 1
     write_json(run.config_file, config)
     assert by_hand(run).wait(30) == 0
-    assert run.status()["state"] == "done"
-    assert run.status()["attempt"] == 2
+    assert run.status().state == "done"
+    assert run.status().attempt == 2
 
 
 def test_a_worker_by_hand_is_cancelled_from_the_app(lab, by_hand):
@@ -95,7 +95,7 @@ def test_a_worker_by_hand_is_cancelled_from_the_app(lab, by_hand):
 def test_a_worker_exits_when_its_run_was_deleted(lab, by_hand):
     run = lab.run("s01-vision", epochs=1, seconds=60)
     worker = by_hand(run)
-    lab.until(lambda: run.status()["state"] == "running")
+    lab.until(lambda: run.status().state == "running")
     # By renaming, as studies are deleted: the worker still writes into the folder.
     hidden = run.path.rename(lab.root / "deleted")
     assert worker.wait(HEARTBEAT_EVERY + 20) == 1
@@ -113,7 +113,7 @@ def test_a_full_disk_is_named_by_the_scheduler(lab):
     assert table.loc["s01-vision", "state"] == "failed"
     assert "the disk is full" in table.loc["s01-vision", "reason"]
     assert table.loc["s02-vision", "state"] == "done"
-    assert run.status()["attempt"] == 1
+    assert run.status().attempt == 1
 
 
 def test_a_worker_that_was_replaced_writes_no_result(lab, monkeypatch):
@@ -126,7 +126,7 @@ def test_a_worker_that_was_replaced_writes_no_result(lab, monkeypatch):
 
     monkeypatch.setattr(module, "_train", replaced)
     assert module.main([str(run.path)]) == 1
-    assert (run.status()["state"], run.status()["attempt"]) == ("running", 7)
+    assert (run.status().state, run.status().attempt) == ("running", 7)
 
 
 def test_a_library_that_turns_the_stop_into_an_error_does_not_fail_the_run(lab, monkeypatch):
@@ -146,7 +146,7 @@ def test_a_library_that_turns_the_stop_into_an_error_does_not_fail_the_run(lab, 
         assert module.main([str(run.path)]) == module.STOPPED
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert run.status()["state"] == "cancelled"  # started by hand
+    assert run.status().state == "cancelled"  # started by hand
 
 
 def test_a_study_on_another_disk_uses_the_cache_beside_the_other_studies(lab, monkeypatch):
@@ -175,7 +175,7 @@ def test_heartbeats_continue_after_the_disk_was_unavailable(lab, monkeypatch):
     monkeypatch.setattr(type(run), "update", unavailable)
     with module.Heartbeat(run, {}):
         lab.until(lambda: len(calls) > 2, 20)
-    assert run.status()["heartbeat"] > 0
+    assert run.status().heartbeat > 0
 
 
 def test_a_stopped_process_does_not_respond(lab, by_hand, monkeypatch):
@@ -185,7 +185,7 @@ def test_a_stopped_process_does_not_respond(lab, by_hand, monkeypatch):
     lab.at_epoch(run)
     worker.send_signal(signal.SIGSTOP)
     lab.until(lambda: lab.states()["s01-vision"] == "not responding")
-    assert "no heartbeat for" in run.live_status()["reason"]
+    assert "no heartbeat for" in run.live_status().reason
 
 
 def test_a_scheduler_exits_when_another_is_running(lab, monkeypatch):

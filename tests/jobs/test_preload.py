@@ -75,8 +75,8 @@ def test_a_forked_worker_ends_with_the_weights_of_a_started_one(executor: LocalE
     job = start(executor, forked)
     assert isinstance(job.process, ForkedProcess)
     assert ended(executor, job) == Exit(0)
-    assert forked.status()["state"] == "done"
-    assert forked.status()["pid"] == job.process.pid
+    assert forked.status().state == "done"
+    assert forked.status().pid == job.process.pid
     assert "epoch 4 of 4" in forked.log_file.read_text()
     assert not forked.locked()
     # The same run once more by its command: of another executor, whose preloaded process was never launched.
@@ -93,7 +93,7 @@ def test_a_forked_worker_is_known_by_its_run_and_ended_with_its_group(executor: 
     run = study.run("s01-audio-fold0")
     slowly(run)
     job = start(executor, run)
-    until(lambda: run.status()["epoch"] >= 1)
+    until(lambda: run.status().epoch >= 1)
     pid = job.process.pid
     assert locks.pids_with_env(RUN_VARIABLE, str(run.path)) == [pid]
     assert os.getpgid(pid) == pid
@@ -111,14 +111,14 @@ def test_a_killed_forked_worker_and_a_failed_one_are_told_apart(executor: LocalE
     killed, broken = study.run("s01-audio-fold0"), study.run("s01-audio-fold1")
     slowly(killed)
     job = start(executor, killed)
-    until(lambda: killed.status()["epoch"] >= 1)
+    until(lambda: killed.status().epoch >= 1)
     os.kill(job.process.pid, signal.SIGKILL)
     assert ended(executor, job) == Exit(-signal.SIGKILL)
     config = broken.config()
     config["fold"] = 77
     write_json(broken.config_file, config)
     assert ended(executor, start(executor, broken)) == Exit(1)
-    assert broken.status()["state"] == "failed"
+    assert broken.status().state == "failed"
 
 
 def test_workers_outlive_the_preloaded_process_and_later_ones_are_started(
@@ -127,12 +127,12 @@ def test_workers_outlive_the_preloaded_process_and_later_ones_are_started(
     run, next_run = study.run("s01-audio-fold0"), study.run("s01-audio-fold1")
     slowly(run)
     job = start(executor, run)
-    until(lambda: run.status()["epoch"] >= 1)
+    until(lambda: run.status().epoch >= 1)
     executor.preloaded.kill()
     until(lambda: job.process.lost)
     assert executor.poll(job) is None
-    epoch = run.status()["epoch"]
-    until(lambda: run.status()["epoch"] > epoch)  # it goes on
+    epoch = run.status().epoch
+    until(lambda: run.status().epoch > epoch)  # it goes on
     other = start(executor, next_run)
     assert not isinstance(other.process, ForkedProcess)
     assert ended(executor, other) == Exit(0)

@@ -63,23 +63,23 @@ def supervise(lab, run, *codes, **status):
 )
 def test_an_exit_without_a_result_is_a_failure(lab, code, reason):
     executor, status = supervise(lab, lab.run("s01-vision"), code)
-    assert status["state"] == "failed"
-    assert reason in status["reason"]
+    assert status.state == "failed"
+    assert reason in status.reason
     assert executor.started == 1
 
 
 def test_kills_are_counted_only_without_progress(lab):
     run = lab.run("s01-vision")
     executor, status = supervise(lab, run, -9, 128 + 15, -9)
-    assert (status["state"], executor.started, status["attempt"]) == ("failed", MAX_KILLS, MAX_KILLS)
+    assert (status.state, executor.started, status.attempt) == ("failed", MAX_KILLS, MAX_KILLS)
     other = lab.run("s02-vision")
     executor, status = supervise(lab, other, -9, -9, 1, kills=2, killed_epoch=0, epoch=1)
     assert executor.started == 3  # an epoch was finished since the second kill, so the third is the first again
-    assert "exit code 1" in status["reason"]
+    assert "exit code 1" in status.reason
     preempted = Exit(-15, "it had to give way", external_cause=True)
     executor, status = supervise(lab, lab.run("s03-vision"), *[preempted] * (MAX_KILLS + 1), 1)
     assert executor.started == MAX_KILLS + 2  # external causes do not count
-    reasons = {attempt["reason"] for attempt in status["history"][:-1]}
+    reasons = {attempt.reason for attempt in status.history[:-1]}
     assert all("it had to give way" in reason and "epoch 0" in reason for reason in reasons)
 
 
@@ -100,9 +100,9 @@ def test_an_unknown_executor_fails_its_run(lab):
     RunSupervisor(lab.root, None, get_executor, Slots(lab.root / "slots", Machine(1))).train(
         lab.study.name, run.name, "x"
     )
-    assert run.status()["state"] == "failed"
-    assert "'moon'" in run.status()["reason"]
-    assert "local, ray, slurm" in run.status()["reason"]
+    assert run.status().state == "failed"
+    assert "'moon'" in run.status().reason
+    assert "local, ray, slurm" in run.status().reason
 
 
 def test_an_outdated_task_does_not_change_the_run(lab):
@@ -113,7 +113,7 @@ def test_an_outdated_task_does_not_change_the_run(lab):
     supervisor.train(lab.study.name, run.name, "x")
     supervisor.train("none", "s01-vision", "x")
     assert executor.started == 0
-    assert run.status()["state"] == "queued"
+    assert run.status().state == "queued"
 
 
 def test_an_executor_that_does_not_answer_is_named_and_polled_again(lab, monkeypatch):
@@ -125,7 +125,7 @@ def test_an_executor_that_does_not_answer_is_named_and_polled_again(lab, monkeyp
         has_queue = True
 
         def find(self, run):
-            reasons.append(run.status()["reason"])
+            reasons.append(run.status().reason)
             if len(reasons) < 3:
                 raise QueueError("SLURM: expected an answer, found none; wait.")
             return -9
@@ -141,7 +141,7 @@ def test_an_executor_that_does_not_answer_is_named_and_polled_again(lab, monkeyp
     supervisor = RunSupervisor(lab.root, None, lambda _: Silent(), Slots(lab.root / "slots", Machine(1)))
     supervisor.train(lab.study.name, run.name, "x")
     assert [reason[:5] for reason in reasons] == ["plann", "SLURM", "SLURM"]
-    assert run.status()["state"] == "cancelled"
+    assert run.status().state == "cancelled"
 
 
 def test_the_state_is_written_as_soon_as_there_is_disk_space(lab, monkeypatch):
@@ -157,7 +157,7 @@ def test_the_state_is_written_as_soon_as_there_is_disk_space(lab, monkeypatch):
     monkeypatch.setattr(run_files, "write_json", full)
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     _, status = supervise(lab, run, errno.ENOSPC)
-    assert status["state"] == "failed"
+    assert status.state == "failed"
     assert len(refused) == 2
 
 
@@ -178,20 +178,20 @@ def test_a_blocked_run_names_every_failed_parent_and_is_released_when_none_is_le
     fusion = runs[-1]
     fusion.transition("blocked", submission="x", reason="waits")
     runs[0].transition("failed", reason="no light")
-    assert unblock(fusion)["blocked_by"] == ["s01-vision"]
+    assert unblock(fusion).blocked_by == ("s01-vision",)
     runs[1].transition("failed", reason="no sound")
     status = unblock(fusion)
-    assert status["blocked_by"] == ["s01-vision", "s01-audio"]
-    assert status["reason"] == "s01-vision failed: no light; s01-audio failed: no sound"
+    assert status.blocked_by == ("s01-vision", "s01-audio")
+    assert status.reason == "s01-vision failed: no light; s01-audio failed: no sound"
     for run in runs[:2]:  # computed by hand in the meantime: the reason is outdated
         run.transition("queued", reason="")
         run.transition("running")
         run.transition("done")
-    assert unblock(fusion)["reason"] == "waits for s01-eeg"
-    assert fusion.status()["blocked_by"] == []
+    assert unblock(fusion).reason == "waits for s01-eeg"
+    assert fusion.status().blocked_by == ()
     runs[2].transition("running")
     runs[2].transition("done")
-    assert unblock(fusion)["state"] == "queued"
+    assert unblock(fusion).state == "queued"
 
 
 def test_a_change_is_refused_if_the_run_has_changed(lab):

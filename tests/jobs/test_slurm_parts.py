@@ -182,7 +182,7 @@ def a_run(tmp_path: Path, number: int = 1) -> RunDir:
 
 
 def assign_job(run: RunDir) -> None:
-    run.update(job={"executor": "slurm", "name": f"eavdash-{run.name}-{int(run.status().get('launch') or 0)}"})
+    run.update(job={"executor": "slurm", "name": f"eavdash-{run.name}-{run.status().launch}"})
 
 
 def test_all_runs_share_one_job_list(tmp_path, commands, monkeypatch):

@@ -95,7 +95,11 @@ def test_the_further_columns(tmp_path: Path) -> None:
     study = make_study(tmp_path, subjects=("1",), states={"*": "running", "s01-eeg": "queued", "s01-audio": "done"})
     run = study.run("s01-vision")
     run.update(execution={"executor": "slurm", "priority": 3}, job={"executor": "slurm", "name": "eavdash-x"})
-    run.update(usage={"cpu": 150.0, "rss": 1e9, "peak": 2e9, "gpu": 40.0, "gpu_memory": 3e9}, cancel="soon", host="n1")
+    run.update(
+        usage={"cpu": 150.0, "rss": 10**9, "peak": 2 * 10**9, "gpu": 40.0, "gpu_memory": 3 * 10**9},
+        cancel="soon",
+        host="n1",
+    )
     table = snapshot(study).set_index("run")
     row = table.loc["s01-vision"]
     assert (row["executor"], row["host"], row["priority"], row["from_epoch"], row["stopping"]) == (

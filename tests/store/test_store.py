@@ -31,7 +31,7 @@ def run(tmp_path: Path) -> RunDir:
 @pytest.mark.parametrize(
     ("status", "found"),
     [
-        ({}, "state None"),
+        ({}, "no state"),
         ({"state": "asleep"}, "state 'asleep'"),
         ({"state": "queued", "execution": "local"}, "execution 'local'"),
         ({"state": "running", "attempt": "first"}, "attempt 'first'"),
@@ -82,7 +82,7 @@ def test_every_state_can_be_reached_and_only_by_legal_steps(run: RunDir) -> None
     for state in ("running", "failed", "cancelled", "blocked"):
         with fails(QueueError, where="status.json", expected=("queued", "done"), found=state):
             run.transition(state)
-    assert run.status()["state"] == "done"
+    assert run.status().state == "done"
     with pytest.raises(QueueError, match="transition"):
         run.update(state="failed")
 
@@ -91,19 +91,19 @@ def test_creating_a_run_again_changes_nothing(run: RunDir) -> None:
     run.transition("running", epoch=3)
     run.create({"run": "other"})
     assert run.config() == {"run": "s01-eeg"}
-    assert run.status()["epoch"] == 3
+    assert run.status().epoch == 3
 
 
 def test_a_run_is_shown_as_running_only_with_a_held_lock_and_a_recent_heartbeat(run: RunDir) -> None:
     run.transition("running", heartbeat=time.time(), host=os.uname().nodename)
-    assert run.live_status()["shown"] == "not responding"
+    assert run.live_status().shown == "not responding"
     with run.lock_file.open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert run.live_status()["shown"] == "running"
+        assert run.live_status().shown == "running"
         run.update(heartbeat=time.time() - 60)
         status = run.live_status()
-        assert status["shown"] == "not responding"
-        assert "no heartbeat for 6" in status["reason"]
+        assert status.shown == "not responding"
+        assert "no heartbeat for 6" in status.reason
 
 
 def test_a_damaged_result_is_named(run: RunDir) -> None:

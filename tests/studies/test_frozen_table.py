@@ -133,11 +133,11 @@ def test_a_repaired_subject_alone_gets_new_rows(tmp_path: Path, submitted: list)
     root = table(tmp_path)
     edited(root, lambda frame: frame.assign(group=frame["group"].where(frame["subject"] != "2", "same")))
     made = prepare(root, "pilot", AUDIO, Selection(folds=(0,)), tmp_path / "c")
-    assert made.study.run("s02-audio").status()["state"] == "failed"
+    assert made.study.run("s02-audio").status().state == "failed"
     before = read_frozen(made.study.table_file).frame
     edited(root, lambda frame: frame.assign(group="g" + frame["trial"].str[0]))
     refresh(made.study)
-    assert made.study.run("s02-audio").status()["state"] == "queued"
+    assert made.study.run("s02-audio").status().state == "queued"
     after = read_frozen(made.study.table_file).frame
     others = before["subject"] != "2"
     pd.testing.assert_frame_equal(after[others], before[others])

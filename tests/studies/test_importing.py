@@ -172,8 +172,8 @@ def test_the_study_decides_as_the_published_models_do(published: Published, tmp_
     assert sorted(r.name for r in study.runs()) == ["s01-audio", "s01-eeg", "s01-fusion", "s01-vision"]
     for run in study.runs():
         status = run.status()
-        assert status["state"] == "done"
-        assert set(status["checksums"]) >= {"model.safetensors", "predictions.parquet"}
+        assert status.state == "done"
+        assert set(status.checksums) >= {"model.safetensors", "predictions.parquet"}
         assert run.config()["imported"]["file"].endswith(f"{run.config()['stage']}.pth")
     document = study.study()
     assert (document["config"]["preset"], document["config"]["protocol"]["name"]) == ("paper", "paper")
@@ -266,8 +266,8 @@ def test_recordings_that_do_not_match_fail_the_run_with_the_reason(
     with fails(DataError, where="eeg", expected="channels 3", found="4"):
         import_checkpoint(published.folder, "s", "1", {"eeg": published.file("eeg")}, tmp_path / "c", device="cpu")
     status = find_study(tmp_path / "c", "s").run("s01-eeg").status()
-    assert status["state"] == "failed"
-    assert "channels 3" in status["reason"]
+    assert status.state == "failed"
+    assert "channels 3" in status.reason
 
 
 @pytest.mark.parametrize(

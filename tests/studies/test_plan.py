@@ -127,12 +127,12 @@ def test_a_subject_that_cannot_be_used_fails_alone_until_it_is_fixed(tmp_path: P
     root = table(tmp_path)
     (tmp_path / "2-3-calm.wav").rename(tmp_path / "hidden.wav")
     made = prepare(root, "pilot", AUDIO, Selection(folds=(0,)), tmp_path / "c")
-    states = {name: made.study.run(name).status()["state"] for name in made.runs}
+    states = {name: made.study.run(name).status().state for name in made.runs}
     assert states == {"s01-audio": "queued", "s02-audio": "failed", "s03-audio": "queued"}
-    assert "2-3-calm.wav" in made.study.run("s02-audio").status()["reason"]
+    assert "2-3-calm.wav" in made.study.run("s02-audio").status().reason
     (tmp_path / "hidden.wav").rename(tmp_path / "2-3-calm.wav")
     refresh(made.study)
-    assert made.study.run("s02-audio").status()["state"] == "queued"
+    assert made.study.run("s02-audio").status().state == "queued"
     assert "2" in set(pd.read_csv(made.study.splits_file, dtype=str)["subject"])
 
 

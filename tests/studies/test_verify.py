@@ -20,7 +20,7 @@ def test_an_unchanged_study_has_no_damage(tmp_path: Path) -> None:
     first, second = found.sentence.split("; ")
     assert first.startswith(f"{found.files} files of 10 runs")
     assert second.startswith("2 of 12 runs")
-    assert found.files == sum(len(run.status().get("checksums") or {}) for run in study.runs()) > 20
+    assert found.files == sum(len(run.status().checksums) for run in study.runs()) > 20
     assert seen[-1] == (12, 12)
     planned = verify.verify(make_study(tmp_path, "planned", states={"*": "queued"}))
     assert "none of 12 runs" in planned.sentence

@@ -149,7 +149,7 @@ def content() -> Callable[[RunDir], dict[str, object]]:
             "weights": run.model_file.read_bytes(),
             "predictions": pd.read_parquet(run.predictions_file).to_csv(),
             "metrics": metrics,
-            "best": run.status()["best_epoch"],
+            "best": run.status().best_epoch,
         }
 
     return read

@@ -141,7 +141,7 @@ def test_features_and_evaluation_halve_too(sandbox, tiny_config, content, monkey
         train_run(run(stage))
     Limited(monkeypatch, AudioSpectrogramTransformer, 5, RuntimeError(CPU_MESSAGE))
     assert train_run(run("fusion"))
-    assert run("fusion").status()["n"] == 6
+    assert run("fusion").status().n == 6
 
 
 def test_micro_batches_keep_the_order_and_are_complete():

@@ -52,7 +52,7 @@ def test_a_pooled_run_never_sees_a_test_trial(people, tiny_config):
     rows = pd.read_parquet(run.predictions_file)
     assert set(rows["split"]) == {"train", "validation"}
     assert set(rows["subject"]) == {"1", "2"}
-    assert run.status()["accuracy"] is None
+    assert run.status().accuracy is None
 
 
 def test_a_subject_starts_from_the_pooled_run(people, tiny_config, caplog):

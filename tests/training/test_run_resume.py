@@ -49,7 +49,7 @@ def test_resumed_equals_uninterrupted(sandbox, tiny_config, content, stage, how)
     torch.manual_seed(123)  # results must not depend on earlier draws
     part.update(epoch=1)  # killed between the state and the status
     started = []
-    assert train_run(part, report=lambda row: started.append(part.status()["from_epoch"]))
+    assert train_run(part, report=lambda row: started.append(part.status().from_epoch))
     assert started == [2, 2]
     assert content(part) == content(whole)
     assert train_run(part)  # killed after the results and before the run was marked done
@@ -109,9 +109,9 @@ def test_damaged_state_starts_over(sandbox, tiny_config, content, caplog, damage
     state[len(state) // 2] ^= 1
     wrong = {"flip": bytes(state), "cut": bytes(state[: len(state) // 2]), "empty": b"", "text": b"no state"}
     part.resume_file.write_bytes(wrong[damage])
-    assert part.status()["epoch"] == 1
+    assert part.status().epoch == 1
     started = []
-    assert train_run(part, report=lambda row: started.append((part.status()["from_epoch"], row["epoch"])))
+    assert train_run(part, report=lambda row: started.append((part.status().from_epoch, row["epoch"])))
     assert started == [(0, 1), (0, 2), (0, 3)]  # the status no longer shows the epoch finished before
     assert "starts over" in caplog.text
     assert content(part) == content(whole)

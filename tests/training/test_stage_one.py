@@ -29,7 +29,7 @@ def test_files_of_a_run(sandbox, tiny_config, stage):
     keys = ["epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds"]
     assert [list(r) for r in run.metrics()] == [keys] * 3
     status = run.status()
-    assert (status["epoch"], status["epochs"], status["n"], status["state"]) == (3, 3, 6, "queued")
+    assert (status.epoch, status.epochs, status.n, status.state) == (3, 3, 6, "queued")
     predictions = pd.read_parquet(run.predictions_file)
     windows = predictions[predictions["frame"] == -1]
     assert windows["split"].value_counts().to_dict() == {"train": 36, "validation": 12, "test": 12}
@@ -40,7 +40,7 @@ def test_files_of_a_run(sandbox, tiny_config, stage):
     for column in ("subject", "trial", "group", "label", "predicted", "split"):
         assert predictions[column].dtype == "str"
     best = min(run.metrics(), key=lambda r: r["validation_loss"])
-    assert status["best_epoch"] == best["epoch"]
+    assert status.best_epoch == best["epoch"]
     part = windows[windows["split"] == "validation"]
     assert (part["predicted"] == part["label"]).mean() == pytest.approx(best["validation_accuracy"])
     config = run.config()
@@ -53,7 +53,7 @@ def test_encoders_learn_the_simulated_classes(sandbox, tiny_config):
     for stage in ("vision", "audio", "eeg"):
         run = sandbox.study(tiny_config(15), f"study-{stage}")(stage)
         train_run(run)
-        assert run.status()["accuracy"] > 0.6, stage  # chance is a third
+        assert run.status().accuracy > 0.6, stage  # chance is a third
 
 
 def test_order_of_the_table_changes_nothing(sandbox, tiny_config, content):
@@ -73,7 +73,7 @@ def test_test_labels_change_neither_epoch_nor_weights(sandbox, tiny_config):
     for name in ("right", "wrong"):
         run = sandbox.study(tiny_config(3), name)("audio")
         train_run(run)
-        runs.append((run.model_file.read_bytes(), run.status()["best_epoch"]))
+        runs.append((run.model_file.read_bytes(), run.status().best_epoch))
         other = {"joy": "calm", "calm": "anger", "anger": "joy"}
         sandbox.trials.loc[tested, "label"] = sandbox.trials.loc[tested, "label"].map(other)
     assert runs[0] == runs[1]
@@ -92,7 +92,7 @@ def test_test_recordings_do_not_change_the_model(sandbox, tiny_config, stage):
             runs.clear()
             run = sandbox.study(tiny_config(2), "no-validation")(stage)
             train_run(run)
-            assert run.status()["best_epoch"] == 2
+            assert run.status().best_epoch == 2
             assert run.metrics()[0]["validation_loss"] is None
             runs.append(run.model_file.read_bytes())
             sandbox.trials.loc[rows, "truth"] = "anger"

@@ -168,7 +168,7 @@ def test_test_labels_change_nothing_in_a_fusion(sandbox, tiny_config):
         run = sandbox.study(tiny_config(2), name)
         encoders(run)
         train_run(run("fusion"))
-        weights.append((run("fusion").model_file.read_bytes(), run("fusion").status()["best_epoch"]))
+        weights.append((run("fusion").model_file.read_bytes(), run("fusion").status().best_epoch))
         other = {"joy": "calm", "calm": "anger", "anger": "joy"}
         sandbox.trials.loc[tested, "label"] = sandbox.trials.loc[tested, "label"].map(other)
     assert weights[0] == weights[1]

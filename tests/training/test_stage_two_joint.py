@@ -52,12 +52,12 @@ def test_the_fusion_run_holds_the_whole_model_and_the_encoders_runs_do_not_chang
     assert (result["epochs"], result["epoch"] > 0) == (3, True)
     assert result["after"] < result["before"]
     fusion.update(checksums=fusion.seal())
-    assert "encoders.safetensors" in fusion.status()["checksums"]
+    assert "encoders.safetensors" in fusion.status().checksums
     rows = fusion.metrics()
     assert [r["epoch"] for r in rows] == [1, 2, 3, 4]
     assert [r.get("phase") for r in rows] == [None] + ["joint"] * 3
-    assert fusion.status()["epochs"] == fusion.status()["epoch"] == 4
-    assert fusion.status()["best_epoch"] == 1 + result["epoch"]
+    assert fusion.status().epochs == fusion.status().epoch == 4
+    assert fusion.status().best_epoch == 1 + result["epoch"]
     assert not (fusion.path / "joint.jsonl").exists()
 
     # Rebuilt from config.json alone, it gives the tested predictions; with the parents' encoders it would not.
@@ -105,7 +105,7 @@ def test_a_model_that_would_get_worse_is_not_changed(sandbox, tiny_config):
     assert (result["epoch"], result["after"]) == (0, result["before"])
     assert all(r["validation_loss"] > result["before"] for r in second("fusion").metrics() if "phase" in r)
     assert second("fusion").model_file.read_bytes() == first("fusion").model_file.read_bytes()
-    assert second("fusion").status()["best_epoch"] == first("fusion").status()["best_epoch"]
+    assert second("fusion").status().best_epoch == first("fusion").status().best_epoch
     model = load_fused_model(second("fusion").study, second("fusion"))
     assert all(_same(model.encoders[m], load_encoder(second(m))) for m in MODALITIES)
     assert not first("fusion").encoders_file.exists()

@@ -308,11 +308,11 @@ def test_the_tab_title_shows_the_progress(tmp_path: Path, states: dict[str, str]
 
 def test_the_remedy_depends_on_the_state(tmp_path: Path) -> None:
     row = {"shown": "failed", "ended": True, "epoch": 0, "reason": "", "host": "n1"}
-    assert "it starts over" in run_details.remedy(row, {})
-    assert "recordings" in run_details.remedy(row, {"unusable": True})
-    assert "resumes after epoch 3" in run_details.remedy({**row, "shown": "cancelled", "epoch": 3}, {})
-    assert "that it needs" in run_details.remedy({**row, "shown": "blocked"}, {})
-    assert run_details.remedy({**row, "shown": "blocked", "ended": False}, {}) == ""
+    assert "it starts over" in run_details.remedy(row, False)
+    assert "recordings" in run_details.remedy(row, True)
+    assert "resumes after epoch 3" in run_details.remedy({**row, "shown": "cancelled", "epoch": 3}, False)
+    assert "that it needs" in run_details.remedy({**row, "shown": "blocked"}, False)
+    assert run_details.remedy({**row, "shown": "blocked", "ended": False}, False) == ""
 
 
 def test_a_plan_has_an_estimated_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

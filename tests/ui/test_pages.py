@@ -295,7 +295,7 @@ def test_remarks_on_accuracies_are_shown(checkpoints: Path) -> None:
     assert "Not probed yet: shuffled, identity" in text
     probes.keep(study, {"shuffled": probes.finding("shuffled", 0.9, 30, 20, 5, 0.2, stage="audio")})
     for run in study.runs():
-        run.update(honest_accuracy=float(run.status()["accuracy"]) - 0.1)
+        run.update(honest_accuracy=float(run.status().accuracy) - 0.1)
     text = page_text(open_page("subjects"))
     assert probes.read(study)["shuffled"]["sentence"] in text
     assert "10.0 points" in text
