@@ -6,8 +6,9 @@ each full run the scheduler is started again if runs wait and it has died.
 
 import streamlit as st
 
+from eavdash.jobs.obstacle import start_scheduler
 from eavdash.store import checkpoints_root
-from eavdash.ui import actions, widgets
+from eavdash.ui import widgets
 
 st.set_page_config(page_title="eavdash", layout="wide")
 
@@ -34,6 +35,6 @@ page = st.navigation(
 )
 root = checkpoints_root()
 widgets.study_picker(root)
-if problem := actions.ensure_scheduler(root):
+if problem := start_scheduler(root):
     st.error(widgets.escape_markdown(problem))
 page.run()

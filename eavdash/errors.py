@@ -8,6 +8,7 @@ EavdashError                 exit code 1: the work failed
 ├── SplitError               a protocol cannot be applied to these trials
 ├── TrainingError            the computation failed (non-finite loss, disk full ...)
 ├── IntegrityError           a file of a study is damaged (checksum, truncated)
+│   └── VersionError         it was written by a later version of eavdash
 ├── QueueError               the queue or one of its processes cannot do what was requested
 └── UsageError               exit code 2: the request itself is wrong
     ├── ConfigError          an unknown or invalid setting
@@ -83,6 +84,10 @@ class TrainingError(EavdashError):
 
 class IntegrityError(EavdashError):
     """A file of a study is damaged."""
+
+
+class VersionError(IntegrityError):
+    """A file of a study was written by a later version of eavdash."""
 
 
 class QueueError(EavdashError):

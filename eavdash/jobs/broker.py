@@ -63,6 +63,7 @@ class Broker:
         # Keep its notices out of the terminal.
         logging.getLogger("dbos").setLevel(logging.ERROR)
         self.database = queue_database(root)
+        self.database.repair()
         self.engine = self.database.engine()
         if self.database.file is not None and not self.database.file.exists():
             self.database.migrate()

@@ -17,6 +17,7 @@ from eavdash.config.schema import Execution
 from eavdash.errors import EavdashError, IntegrityError, QueueError, TrainingError
 from eavdash.jobs.choose import by_depth, choose_runs, for_each, named_runs, with_parents
 from eavdash.jobs.dependencies import release_children
+from eavdash.jobs.obstacle import obstacle
 from eavdash.jobs.scheduler_process import ensure_scheduler, mark_busy, queue_session, scheduler_alive, scheduler_error
 from eavdash.jobs.snapshot import snapshot
 from eavdash.store import RunDir, StudyDir
@@ -207,17 +208,18 @@ def wait(
     runs: Sequence[str] | None = None,
     report: Callable[[pd.DataFrame], Any] | None = None,
     timeout: float | None = None,
+    warn: Callable[[str], Any] = lambda _: None,
 ) -> pd.DataFrame:
     """Block until the runs have ended; call ``report`` with a snapshot twice a second and return the last one.
 
-    A scheduler that has died is started again.
+    A scheduler that has died is started again. ``warn`` gets what keeps the queue from going on, once.
 
     Raises:
         QueueError: timeout, a run was never submitted, or schedulers die as soon as they are started.
     """
     names = [run.name for run in named_runs(study, runs)]
     started = time.monotonic()
-    before, restarts, polls = "", 0, 0
+    before, restarts, polls, warned = "", 0, 0, False
     while True:
         table = snapshot(study, names)
         if report is not None:
@@ -246,6 +248,9 @@ def wait(
                 )
             mark_busy(study.path.parent)
             restarts += ensure_scheduler(study.path.parent)
+            if (problem := obstacle(study.path.parent)) and not warned:
+                warn(problem)
+            warned = bool(problem)
         if restarts > MAX_RESTARTS:
             raise scheduler_error(study.path.parent, "a scheduler that stays alive")
         polls += 1

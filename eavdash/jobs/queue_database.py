@@ -11,6 +11,7 @@ scheduler touches ``.queue/hosts/<machine>`` to show that its machine is alive.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
 import time
@@ -24,6 +25,7 @@ from eavdash.store.atomic import file_lock, host, write_atomic
 
 #: Seconds without a sign of life after which a machine counts as dead and others resume its runs.
 DEAD_AFTER = 60.0
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class QueueDatabase:
                 create()
             except Exception as error:
                 if self.file is not None:
-                    if not _is_damaged(error):
+                    if not is_damaged(error):
                         raise
                     # Nothing is lost: the runs' files record what is queued.
                     self._set_aside()
@@ -112,6 +114,33 @@ class QueueDatabase:
                     found=str(error).strip().splitlines()[0],
                     remedy="start it, or fix EAVDASH_QUEUE",
                 ) from error
+
+    def repair(self) -> None:
+        """Replace a damaged file by a new one, and say so in the log; a sound one is not changed.
+
+        Nothing is lost: the runs' files record what is queued, and reconciling adds their tasks again. A scheduler that
+        still uses the damaged file notices the exchange (:meth:`identity`).
+        """
+        if self.file is None or not self.file.exists():
+            return
+        with file_lock(self.home / "made.lock"):
+            try:
+                with contextlib.closing(sqlite3.connect(self.file, timeout=30)) as connection:
+                    (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            except sqlite3.DatabaseError as error:
+                if not is_damaged(error):
+                    return  # locked for long, or the disk is full: whoever uses it reports that
+                answer = str(error)
+            if answer == "ok":
+                return
+            self._set_aside()
+        log.warning("%s was damaged (%s): the queue is made again from the runs' files", self.file, answer)
+
+    def identity(self) -> int:
+        """Return the inode of the file, which changes when it is replaced; 0 without a file."""
+        with contextlib.suppress(OSError):
+            return self.file.stat().st_ino if self.file is not None else 0
+        return 0
 
     def _set_aside(self) -> None:
         """Rename a damaged database, replacing an earlier damaged one."""
@@ -205,7 +234,7 @@ def without_password(url: str) -> str:
     return f"{scheme.partition('+')[0].replace('postgresql', 'postgres')}://{credentials.partition(':')[0]}{at}{server}"
 
 
-def _is_damaged(error: BaseException) -> bool:
+def is_damaged(error: BaseException) -> bool:
     """Return True if SQLite reports its file as damaged or not a database; False for a locked file or a full disk."""
     return type(getattr(error, "orig", None) or error) is sqlite3.DatabaseError
 

@@ -10,22 +10,46 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from eavdash.errors import EavdashError
 from eavdash.jobs.broker import Broker
 from eavdash.jobs.executors import get_executor
+from eavdash.jobs.run_supervisor import log_line
 from eavdash.jobs.tasks import activate
 from eavdash.store import RunDir, studies
 from eavdash.store.atomic import host
 
+#: Errors that concern the queue as a whole.
+UNAVAILABLE = (EavdashError, OSError, SQLAlchemyError)
+
 
 def reconcile(root: Path, broker: Broker) -> None:
-    """Give every submitted, unfinished run of a checkpoints folder its task, and end orphaned runs."""
+    """Give every submitted, unfinished run of a checkpoints folder its task, and end orphaned runs.
+
+    A run or study that cannot be handled is named in the scheduler's log and does not stop the others.
+    """
     dead = broker.database.dead_hosts()
     for study in studies(root):
         runs = study.runs()
-        for run in runs:
-            _close_orphan(run, dead)
-        activate(broker, runs, dead)
+        try:
+            _reconcile(runs, broker, dead)
+        except UNAVAILABLE:
+            raise  # the queue or the disk, not one of the runs
+        except Exception:
+            for run in runs:
+                try:
+                    _reconcile([run], broker, dead)
+                except UNAVAILABLE:
+                    raise
+                except Exception as error:
+                    log_line(f"{run.path} is skipped: {type(error).__name__}: {error}")
+
+
+def _reconcile(runs: list[RunDir], broker: Broker, dead: Collection[str]) -> None:
+    for run in runs:
+        _close_orphan(run, dead)
+    activate(broker, runs, dead)
 
 
 def _close_orphan(run: RunDir, dead: Collection[str]) -> None:

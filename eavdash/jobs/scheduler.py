@@ -20,7 +20,8 @@ from sqlalchemy.exc import OperationalError
 from eavdash.errors import EavdashError
 from eavdash.jobs.broker import Broker
 from eavdash.jobs.executors import get_executor
-from eavdash.jobs.queue_database import queue_database
+from eavdash.jobs.obstacle import SignOfLife
+from eavdash.jobs.queue_database import is_damaged, queue_database
 from eavdash.jobs.reconcile import reconcile
 from eavdash.jobs.run_supervisor import RunSupervisor, log_line
 from eavdash.jobs.scheduler_process import ensure_scheduler, mark_busy
@@ -46,18 +47,22 @@ def main(arguments: list[str] | None = None) -> int:
         broker = Broker(root)
         supervisor = RunSupervisor(root, broker, get_executor, Slots(database.slots, machine))
         broker.serve({"train": supervisor.train, "stop": supervisor.stop}, machine.cores, cluster)
-        _serve(root, broker, lock, idle_seconds())
+        life = SignOfLife(database)
+        with life.running():
+            _serve(root, broker, lock, life, idle_seconds())
     except EavdashError as error:
         print(f"eavdash: {error}", file=sys.stderr)
         return error.exit_code
     return 0
 
 
-def _serve(root: Path, broker: Broker, lock: int, idle_timeout: float) -> None:
+def _serve(root: Path, broker: Broker, lock: int, life: SignOfLife, idle_timeout: float) -> None:
     """Serve the queue until it has been empty for ``idle_timeout`` seconds, or was deleted or moved."""
     idle_since = reconcile_at = time.monotonic()
-    while _holds_lock(lock, broker.database.lock_file):
+    database = broker.database.identity()
+    while _holds_lock(lock, broker.database.lock_file) and broker.database.identity() == database:
         now = time.monotonic()
+        life.turn()
         try:
             broker.database.mark_alive()
             if now >= reconcile_at:
@@ -69,6 +74,8 @@ def _serve(root: Path, broker: Broker, lock: int, idle_timeout: float) -> None:
             elif now - idle_since > idle_timeout and _exit_if_idle(root, broker):
                 return
         except Exception as error:
+            if is_damaged(error):
+                break  # the next scheduler makes the queue again
             if not (broker.database.shared or isinstance(error, (EavdashError, OSError, OperationalError))):
                 raise
             # The database restarts, the network is down, the disk is full: the jobs continue in the meantime.
@@ -76,7 +83,7 @@ def _serve(root: Path, broker: Broker, lock: int, idle_timeout: float) -> None:
             idle_since = now
             time.sleep(5)
         time.sleep(min(0.5, idle_timeout / 4))
-    _restart(root)
+    _restart(root, lock)
 
 
 def _holds_lock(lock: int, file: Path) -> bool:
@@ -89,14 +96,15 @@ def _holds_lock(lock: int, file: Path) -> bool:
         return True  # a network file system is unavailable for a moment
 
 
-def _restart(root: Path) -> None:
-    """Exit because the queue was deleted or moved; if runs are unfinished, start a scheduler with a new queue first.
+def _restart(root: Path, lock: int) -> None:
+    """Exit because the queue was deleted, moved or damaged; start another scheduler first if runs are unfinished.
 
     The jobs continue and are found by the runs' files. Without unfinished runs no queue is created, because the whole
     folder may be in the process of being deleted.
     """
     if _has_unfinished(root):
         log_line(f"{root}: the queue is gone, starting a new one")
+        os.close(lock)
         mark_busy(root)
         ensure_scheduler(root)
     os._exit(0)

@@ -24,7 +24,9 @@ import pandas as pd
 
 from eavdash.config.choices import STAGES
 from eavdash.errors import EavdashError, IntegrityError
+from eavdash.jobs.obstacle import obstacle
 from eavdash.store import RunDir, StudyDir, unit_name
+from eavdash.store.run import PLANNED
 from eavdash.store.status import LiveStatus, RunStatus, Usage
 
 COLUMNS = {
@@ -80,13 +82,21 @@ def snapshot(study: StudyDir, runs: Sequence[str] | None = None) -> pd.DataFrame
         due = cache.due(names)
         rows = [row for name in names if (row := cache.row(study, name, runs is not None, name in due)) is not None]
         if runs is not None:
-            return _Table(rows).frame
+            return _with_obstacle(_Table(rows).frame, study)
         if len(cache.runs) > len(rows):
             existing = set(names)
             cache.runs = {name: cached for name, cached in cache.runs.items() if name in existing}
         if cache.table is None or not cache.table.update(rows):
             cache.table = _Table(rows)
-        return cache.table.frame.copy(deep=False)
+        return _with_obstacle(cache.table.frame.copy(deep=False), study)
+
+
+def _with_obstacle(table: pd.DataFrame, study: StudyDir) -> pd.DataFrame:
+    """Let the runs that need the scheduler name what keeps it from going on."""
+    waits = ((table["state"] == "queued") & (table["reason"] != PLANNED)) | table["stopping"]
+    if waits.any() and (problem := obstacle(study.path.parent)):
+        return table.assign(reason=table["reason"].mask(waits, problem))
+    return table
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,10 +18,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from eavdash.errors import IntegrityError, TrainingError
+from eavdash.errors import IntegrityError, TrainingError, sentence
 
 #: Name of a folder's checksum file, in the format of ``sha256sum``.
 CHECKSUMS = "SHA256SUMS"
+#: Free bytes below which a disk counts as full: the next status of a run may not fit.
+FULL = 64 * 1024
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
@@ -53,6 +56,16 @@ def unwritable(path: Path, error: OSError) -> TrainingError:
         found=error.strerror or str(error),
         remedy="free some disk space or fix the permissions, then retry: the last finished epoch is kept",
     )
+
+
+def disk_full(folder: Path) -> str:
+    """Return that the disk of a folder is full, with the remedy; empty if it is not, or if it cannot be asked."""
+    with contextlib.suppress(OSError):
+        free = shutil.disk_usage(folder).free
+        if free < FULL:
+            remedy = "free some disk space: the runs resume after their last finished epochs"
+            return sentence(folder, "a disk with free space", f"{free} bytes free", remedy)
+    return ""
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 from pydantic_core import from_json
 
-from eavdash.errors import IntegrityError
+from eavdash.errors import IntegrityError, VersionError
 
 #: Size in bytes above which a file is not read; study.json with 10,000 recordings has 3 MB.
 MAX_BYTES = 64 * 2**20
@@ -71,7 +71,8 @@ def read_record(path: Path, kind: type[SomeRecord], remedy: str = REMEDY) -> Som
     """Return the record at ``path``.
 
     Raises:
-        IntegrityError: as :func:`read_json`, or the content has another shape or is of a later version of eavdash.
+        IntegrityError: as :func:`read_json`, or the content has another shape.
+        VersionError: it was written by a later version of eavdash.
     """
     try:
         record = kind.model_validate_json(_content(path, remedy))
@@ -79,7 +80,7 @@ def read_record(path: Path, kind: type[SomeRecord], remedy: str = REMEDY) -> Som
         title = "JSON" if error.errors()[0]["type"] == "json_invalid" else kind.model_config["title"] or kind.__name__
         raise IntegrityError.at(path, expected=title, found=_first_fault(error), remedy=remedy) from error
     if record.schema_version > kind.model_fields["schema_version"].default:
-        raise IntegrityError.at(
+        raise VersionError.at(
             path,
             expected=f"schema version {kind.model_fields['schema_version'].default} or earlier",
             found=str(record.schema_version),

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eavdash.errors import IntegrityError, QueueError
+from eavdash.errors import IntegrityError, QueueError, TrainingError, VersionError
 from eavdash.store.atomic import is_locked, locked_file, sha256, write_json
 from eavdash.store.paths import RunPaths
 from eavdash.store.record import read_json, read_record
 from eavdash.store.status import TRANSITIONS, LiveStatus, RunStatus, observed
 
+CHANGEABLE = "fix its permissions, or free some disk space"
 #: Reason of a run that was never queued.
 PLANNED = "planned, not in the queue yet"
 CHECKED_FILES = (
@@ -50,9 +51,10 @@ class RunDir(RunPaths):
         """Return the content of status.json as last written; :meth:`live_status` adds what can be observed now.
 
         Raises:
-            IntegrityError: it is missing or damaged. Such a run cannot be restarted, only created again.
+            IntegrityError: it is missing or damaged (:meth:`restore_status`).
         """
-        return read_record(self.status_file, RunStatus, self._remedy)
+        retry = f"restore it and resume the run: eavdash retry {self.study.name} --run {self.name}"
+        return read_record(self.status_file, RunStatus, retry)
 
     def live_status(self) -> LiveStatus:
         """Return the status with what can be observed now.
@@ -85,6 +87,26 @@ class RunDir(RunPaths):
             write_json(self.config_file, config)
         if not self.status_file.exists():
             self._write(RunStatus(state="queued", reason=PLANNED))
+
+    def restore_status(self) -> None:
+        """Replace a damaged status.json, so that a retry resumes the run after its last finished epoch.
+
+        The damaged file is kept as status.json.damaged. Nothing is done while a process computes the run.
+        """
+        if not self.config_file.exists() or self.locked():
+            return
+        with self._status_lock():
+            try:
+                self.status()
+            except VersionError:
+                return
+            except IntegrityError as error:
+                with TrainingError.from_os(self.path, expected="a folder that can be changed", remedy=CHANGEABLE):
+                    if self.status_file.exists():
+                        self.status_file.replace(self.status_file.with_name("status.json.damaged"))
+                epoch = max((int(row.get("epoch") or 0) for row in self.metrics()), default=0)
+                reason = f"its status was damaged and has been restored: {error}"
+                self._write(RunStatus(state="failed", epoch=epoch, reason=reason))
 
     def update(self, expect: Mapping[str, Any] | None = None, /, **fields: Any) -> RunStatus:
         """Change fields of status.json other than the state, provided that the fields of ``expect`` still match.

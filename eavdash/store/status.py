@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import ConfigDict, Field
 
-from eavdash.store.atomic import boot_clock, host, is_locked
+from eavdash.store.atomic import boot_clock, disk_full, host, is_locked
 from eavdash.store.record import FromList, Part, Record, Whole
 
 State = Literal["queued", "blocked", "running", "done", "failed", "cancelled"]
@@ -165,7 +165,7 @@ def observed(path: Path, status: RunStatus) -> LiveStatus:
         )
     else:
         return LiveStatus(status, status.state, status.reason)
-    return LiveStatus(status, "not responding", reason)
+    return LiveStatus(status, "not responding", disk_full(path) or reason)  # on a full disk no heartbeat can be written
 
 
 def _age(path: Path, status: RunStatus, here: bool) -> float:

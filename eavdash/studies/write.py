@@ -94,6 +94,8 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None) -> list[str]:
 
     study.refuse_archived()
     names = set(runs) if runs is not None else {r.name for r in study.runs()}
+    for name in names:
+        study.run(name).restore_status()
     if _unusable(study, names):
         refresh(study)
     still = _unusable(study, names)

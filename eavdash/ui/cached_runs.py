@@ -15,8 +15,8 @@ import streamlit as st
 
 from eavdash.config.convert import from_dict, to_dict
 from eavdash.config.schema import Execution, Selection, StudyConfig
-from eavdash.errors import EavdashError, IntegrityError
-from eavdash.jobs import estimates
+from eavdash.errors import IntegrityError
+from eavdash.jobs import estimates, obstacle
 from eavdash.jobs import snapshot as run_states
 from eavdash.store import RunDir, StudyDir
 from eavdash.studies import extend
@@ -104,13 +104,7 @@ def _snapshot(path: str) -> pd.DataFrame:
 
 @st.cache_data(ttl=5, max_entries=8, show_spinner=False)
 def _scheduler_problem(root: str) -> str:
-    from eavdash.jobs import queue
-
-    try:
-        queue.ensure_scheduler(Path(root))
-    except EavdashError as error:
-        return str(error)
-    return ""
+    return obstacle.start_scheduler(Path(root))
 
 
 @st.cache_data(max_entries=256, show_spinner="Checking the files")

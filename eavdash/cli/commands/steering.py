@@ -12,7 +12,7 @@ from eavdash import store
 from eavdash.cli import console
 from eavdash.cli.commands.chosen import study_of
 from eavdash.cli.commands.execution import execution_settings
-from eavdash.cli.commands.training import show_states
+from eavdash.cli.commands.training import show_obstacle, show_states
 from eavdash.config import selection
 from eavdash.config.choices import STAGES
 from eavdash.errors import UsageError
@@ -140,6 +140,7 @@ def _outcome(study: store.StudyDir, options: argparse.Namespace, whole: bool = F
     from eavdash.jobs.choose import unreadable
     from eavdash.jobs.snapshot import snapshot
 
+    show_obstacle(study.path.parent)
     names = selected_runs(study, options, lambda _: None) if hasattr(options, "run") else None
     show_states(study, snapshot(study, names), options.json)
     skipped = unreadable(study, names, whole)

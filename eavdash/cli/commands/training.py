@@ -17,7 +17,7 @@ from eavdash.config import selection
 from eavdash.config.convert import with_epochs, with_settings
 from eavdash.config.presets import preset
 from eavdash.config.schema import Execution, Selection, StudyConfig
-from eavdash.errors import EavdashError, UsageError
+from eavdash.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,8 +55,10 @@ def train(options: argparse.Namespace) -> int:
     queue.submit(plan.study, plan.runs, execution)
     failed = False
     if options.wait:
-        queue.wait(plan.study, plan.runs)
+        queue.wait(plan.study, plan.runs, warn=console.error)
         failed = _any_failed(plan.study, plan.runs)
+    else:
+        show_obstacle(root)
     states = {name: plan.study.run(name).live_status().shown for name in plan.runs}
     if options.json:
         console.print_json({**plan_dict(plan), "states": states})
@@ -118,12 +120,11 @@ def status(options: argparse.Namespace) -> int:
     from eavdash.jobs.snapshot import snapshot
 
     root = store.checkpoints_root(options.checkpoints)
+    show_obstacle(root)
     if options.study:
         study = study_of(options)
-        _ensure_scheduler(root)
         show_states(study, snapshot(study), options.json)
         return 0
-    _ensure_scheduler(root)
     all_studies = store.studies(root)
     studies = [study for study in all_studies if not study.archived]
     frame = console.studies_frame(studies, snapshot)
@@ -138,16 +139,6 @@ def status(options: argparse.Namespace) -> int:
     if hidden := len(all_studies) - len(studies):
         console.note_archived(hidden)
     return 0
-
-
-def _ensure_scheduler(root: Path) -> None:
-    """Restart a scheduler that has died while runs wait, so that the printed states stay true."""
-    from eavdash.jobs import queue
-
-    try:
-        queue.ensure_scheduler(root)
-    except EavdashError as error:
-        console.error(str(error))
 
 
 def logs(options: argparse.Namespace) -> int:
@@ -191,7 +182,7 @@ def queue_and_wait(
         write.retry(plan.study)
     console.info(f"runs continue in the background if this command ends; stop them with: eavdash cancel {name}")
     with console.run_progress() as report:
-        queue.wait(plan.study, plan.runs, report=report)
+        queue.wait(plan.study, plan.runs, report=report, warn=console.error)
     return _any_failed(plan.study, plan.runs)
 
 
@@ -201,6 +192,14 @@ def _any_failed(study: store.StudyDir, runs: list[str]) -> bool:
     for name, status in unfinished.items():
         console.error(f"{name} is {status.state}: {status.reason or 'no reason was recorded'}")
     return bool(unfinished)
+
+
+def show_obstacle(root: Path) -> None:
+    """Start the scheduler if it has died while runs wait, and print what keeps the queue from going on."""
+    from eavdash.jobs.obstacle import start_scheduler
+
+    if problem := start_scheduler(root):
+        console.error(problem)
 
 
 def show_states(study: store.StudyDir, frame: pd.DataFrame, as_json: bool) -> None:

@@ -79,10 +79,11 @@ def check_disk_space(cache: Path, needed: int) -> None:
         DataError: it has less.
     """
     free = free_bytes(cache)
-    if needed and needed * (1 + MARGIN) + MARGIN_BYTES > free:
+    wanted = int(needed * (1 + MARGIN)) + MARGIN_BYTES
+    if needed and wanted > free:
         raise DataError.at(
             cache,
-            expected=f"{size(needed)} of free disk space and a margin",
+            expected=f"{size(wanted)} of free disk space ({size(needed)} for the windows, the rest as a margin)",
             found=f"{size(free)}",
             remedy="free some disk space (`eavdash cache clear`), or choose another disk with --checkpoints",
         )
