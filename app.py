@@ -7,9 +7,10 @@ each full run the scheduler is started again if runs wait and it has died.
 import streamlit as st
 
 from eavdash.store import checkpoints_root
-from eavdash.ui import actions, widgets
+from eavdash.ui import actions, edge, widgets
 
 st.set_page_config(page_title="eavdash", layout="wide")
+edge.check_exposure()
 
 page = st.navigation(
     {
