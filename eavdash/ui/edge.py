@@ -101,9 +101,10 @@ class Edge:
             return _refusal(asked, 403, WRONG_HOST)
         if origin is not None and origin.partition("://")[2] != host:
             return _refusal(asked, 403, WRONG_ORIGIN)
-        if asked.scope["path"] == self._base + HEALTH:
+        reads = asked.scope.get("method") in ("GET", "HEAD")  # a websocket has no method
+        if reads and asked.scope["path"] == self._base + HEALTH:
             return None
-        token = asked.query_params.get("token") if asked.scope.get("method") in ("GET", "HEAD") else None
+        token = asked.query_params.get("token") if reads else None
         enters = bool(token and self._token) and secrets.compare_digest(str(token).encode(), self._token.encode())
         if self._token and not enters and not self._has_cookie(asked):
             return _refusal(asked, 401, NO_TOKEN)

@@ -71,6 +71,7 @@ def main(arguments: Sequence[str]) -> int:
     PagesManager.uses_pages_directory = False
     sys.argv = [options.script]  # Streamlit takes the folder of the script from it
     settings = {
+        **from_environment(),
         "server.address": options.address,
         "server.port": options.port,
         "server.allowedHosts": options.allowed_hosts,
@@ -86,6 +87,18 @@ def main(arguments: Sequence[str]) -> int:
     with contextlib.suppress(KeyboardInterrupt):
         app.run(config=settings)
     return 0
+
+
+def from_environment() -> dict[str, Any]:
+    """Return Streamlit's settings in environment variables, such as STREAMLIT_SERVER_BASE_URL_PATH.
+
+    The command ``streamlit`` reads them, ``App.run`` does not.
+    """
+    import click
+    from streamlit.web.cli import configurator_options
+
+    given = click.command()(configurator_options(lambda **settings: settings)).main([], standalone_mode=False)
+    return {name.replace("_", "."): value for name, value in given.items() if value not in (None, ())}
 
 
 def address(bound: str, names: Sequence[str], token: str) -> str:
