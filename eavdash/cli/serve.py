@@ -21,8 +21,8 @@ LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True)
 class Serving:
-    """Where the app is served and to whom: the address, the first port to try, further names that its address may
-    have, and whether a token is needed.
+    """The address that the app is served on, the first port to try, the names that it answers to besides its own, and
+    whether a token is needed.
 
     Raises:
         UsageError: the address is none, or one on a network without a token, or all of them without a name.

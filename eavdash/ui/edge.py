@@ -1,4 +1,5 @@
-"""Who may talk to the app: a middleware in front of all of Streamlit's routes, the websocket included.
+"""The edge of the app: a middleware in front of all of Streamlit's routes, the websocket included, that decides who may
+talk to it.
 
 In: the token of the printed address, a secret of the user's, the base path. A request passes if its ``Host`` is one of
 ``server.allowedHosts``, its ``Origin``, if it has one, is that same host, and it carries a cookie that was signed with

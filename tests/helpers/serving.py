@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,12 @@ from eavdash.cli.serve import APP, Serving
 
 @dataclass(frozen=True)
 class Served:
-    """A server that answers: its URL without a slash at the end, its token, and the file of what it prints."""
+    """A server that answers: its URL without a slash at the end, its token, what it prints, and what ends it."""
 
     url: str
     token: str
     log: Path
+    stop: Callable[[], object]
 
     def link(self, path: str = "") -> str:
         """Return the URL of a path with the token, which opens it in any browser."""
@@ -59,7 +60,7 @@ def _printed(server: subprocess.Popen[bytes], log: Path) -> Served:
     """Return what a server prints once it listens."""
     for _ in range(1200):
         if found := re.search(r"^dashboard: (http\S*?)/(?:\?token=(\S+))?\s", log.read_text(), re.MULTILINE):
-            return Served(found[1], found[2] or "", log)
+            return Served(found[1], found[2] or "", log, lambda: (server.terminate(), server.wait(60)))
         assert server.poll() is None, log.read_text()
         time.sleep(0.1)
     raise AssertionError(log.read_text())

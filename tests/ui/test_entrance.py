@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import socket
+import subprocess
+import time
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -13,8 +16,10 @@ import pytest
 from serving import Served, served
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
-from eavdash.cli.serve import APP, Serving
+from eavdash.cli.serve import APP, Serving, free_port
+from eavdash.processes import python_environment, python_module
 
 #: Runs in the server: writes down every address outside this machine that it asks for.
 WATCH = """
@@ -40,15 +45,17 @@ class Entrance:
     def ask(self, path: str, method: str = "GET", cookie: bool = False, **headers: str) -> HTTPResponse:
         return ask(f"{self.app.url}/{path}", method, **({"Cookie": self.cookie} if cookie else {}), **headers)
 
-    def streams(self, cookie: bool = True, **headers: str) -> bool:
-        """Return True if the server accepts a websocket."""
+    def streams(self, cookie: bool = True, host: str = "", **headers: str) -> int:
+        """Return the status of a websocket: 101 if the server accepts it. ``host``: the name in its address."""
+        parts = urlsplit(self.app.url)
+        url = f"ws://{host or parts.netloc}{parts.path}/_stcore/stream"
         given = {"Cookie": self.cookie, **headers} if cookie else headers
-        url = f"{self.app.url.replace('http', 'ws')}/_stcore/stream"
-        try:
-            with connect(url, subprotocols=["streamlit"], additional_headers=given, proxy=None):  # type: ignore[list-item]
-                return True
-        except InvalidStatus as refused:
-            return refused.response.status_code != 403
+        with socket.create_connection((str(parts.hostname), int(parts.port or 0))) as link:
+            try:
+                with connect(url, sock=link, subprotocols=[Subprotocol("streamlit")], additional_headers=given):
+                    return 101
+            except InvalidStatus as refused:
+                return refused.response.status_code
 
 
 def ask(url: str, method: str = "GET", **headers: str) -> HTTPResponse:
@@ -96,7 +103,7 @@ def test_the_printed_address_leads_to_the_app_below_its_base_path(entrance: Entr
 
 def test_the_cookie_outlives_a_restart(entrance: Entrance) -> None:
     assert entrance.ask("monitor", cookie=True).status == 200
-    assert entrance.streams()
+    assert entrance.streams() == 101
     secret = entrance.app.log.with_name("state") / "eavdash" / "cookie-secret"
     assert secret.stat().st_mode & 0o777 == 0o600
     assert secret.parent.stat().st_mode & 0o777 == 0o700
@@ -125,11 +132,13 @@ def test_uploads_need_the_cookie(entrance: Entrance) -> None:
 
 def test_the_websocket_needs_the_cookie_and_the_right_names(entrance: Entrance) -> None:
     here = "http://" + urlsplit(entrance.app.url).netloc
-    assert entrance.streams(Origin=here)
-    assert not entrance.streams(cookie=False)
-    assert not entrance.streams(cookie=False, Origin=here)
-    assert not entrance.streams(Origin="http://evil.example")
-    assert not entrance.streams(Origin="http://127.0.0.1:9")
+    assert entrance.streams(Origin=here) == 101
+    assert entrance.streams(cookie=False) == 403
+    assert entrance.streams(cookie=False, Origin=here) == 403
+    assert entrance.streams(Origin="http://evil.example") == 403
+    assert entrance.streams(Origin="http://127.0.0.1:9") == 403
+    assert entrance.streams(host="evil.example") == 403
+    assert entrance.streams(host="evil.example", Origin="http://evil.example") == 403
 
 
 def test_health_is_open_and_the_host_is_checked(entrance: Entrance) -> None:
@@ -151,7 +160,7 @@ def test_responses_of_streamlit_carry_the_headers(entrance: Entrance) -> None:
 
 def test_a_foreign_origin_makes_the_server_ask_no_other_machine(entrance: Entrance) -> None:
     for origin in ("http://evil.example", "http://127.0.0.1:9", "null"):
-        assert not entrance.streams(Origin=origin)
+        assert entrance.streams(Origin=origin) == 403
         assert entrance.ask("_stcore/health", cookie=True, Origin=origin).status == 403
     assert not entrance.outside.exists(), entrance.outside.read_text()
 
@@ -170,3 +179,23 @@ def test_without_a_token_every_visitor_enters_and_it_is_said(tmp_path: Path) -> 
         assert ask(f"{app.url}/").status == 200
         assert ask(f"{app.url}/", Host="evil.example").status == 403
     assert not (tmp_path / "state").exists()
+
+
+def test_plain_streamlit_checks_the_host(tmp_path: Path) -> None:
+    port = free_port(8895)
+    command = [*python_module("streamlit", "run", str(APP)), "--server.port", str(port)]
+    with (
+        (tmp_path / "log").open("wb") as log,
+        subprocess.Popen(command, cwd=APP.parent, env=python_environment(), stdout=log, stderr=log) as server,
+    ):
+        try:
+            for _ in range(600):
+                if b"URL:" in (tmp_path / "log").read_bytes():
+                    break
+                time.sleep(0.1)
+            plain = Entrance(Served(f"http://127.0.0.1:{port}", "", tmp_path / "log", server.terminate), "", tmp_path)
+            assert plain.ask("").status == 200
+            assert plain.streams() == 101
+            assert plain.streams(host="evil.example", Origin="http://evil.example") == 403
+        finally:
+            server.terminate()
