@@ -8,9 +8,10 @@ import streamlit as st
 
 from eavdash.jobs.obstacle import start_scheduler
 from eavdash.store import checkpoints_root
-from eavdash.ui import widgets
+from eavdash.ui import edge, widgets
 
 st.set_page_config(page_title="eavdash", layout="wide")
+edge.check_exposure()
 
 page = st.navigation(
     {

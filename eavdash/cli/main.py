@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from eavdash import __version__
-from eavdash.cli.options import add_execution, add_run_commands, add_run_selection
+from eavdash.cli.options import add_execution, add_run_commands, add_run_selection, add_serving
 from eavdash.config.choices import PROTOCOLS
 from eavdash.errors import EavdashError
 
@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--serve", action=argparse.BooleanOptionalAction, default=True, help="open the dashboard at the end"
     )
-    demo.add_argument("--port", type=int, default=8501, help="first port to try (default: %(default)s)")
+    add_serving(demo)
 
     check = command(
         "check", "Check a dataset and print a health report; exit code 1 if trials cannot be used.", folder, as_json
@@ -128,8 +128,7 @@ def parser() -> argparse.ArgumentParser:
     fetch.add_argument("--sha256", default="", metavar="HEX", help="expected checksum of the weights")
     fetch.add_argument("--out", metavar="DIR", help="output folder (default: weights/OWNER--NAME)")
 
-    app = command("app", "Open the dashboard on 127.0.0.1.", folder)
-    app.add_argument("--port", type=int, default=8501, help="first port to try (default: %(default)s)")
+    add_serving(command("app", "Open the dashboard on 127.0.0.1.", folder))
     return top
 
 

@@ -39,6 +39,23 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_serving(parser: argparse.ArgumentParser) -> None:
+    """Add the options for where the dashboard is served, and to whom."""
+    group = parser.add_argument_group("who may open the dashboard")
+    group.add_argument("--port", type=int, default=8501, help="first port to try (default: %(default)s)")
+    group.add_argument("--address", default="127.0.0.1", metavar="IP", help="listen here (default: %(default)s)")
+    group.add_argument(
+        "--allowed-hosts",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="further names in the dashboard's address, besides 127.0.0.1 and localhost",
+    )
+    group.add_argument(
+        "--no-token", action="store_true", help="let every user of this machine in; only on a loopback address"
+    )
+
+
 def add_run_selection(parser: argparse.ArgumentParser) -> None:
     """Add the options that select runs."""
     parser.add_argument("--run", action="append", metavar="R", help="one run (may be repeated; default: all)")

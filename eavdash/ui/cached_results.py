@@ -24,7 +24,7 @@ def results_stamp(study: StudyDir) -> Stamp:
     for run in study.runs():
         try:
             predictions, status = run.predictions_file.stat(), run.status_file.stat()
-        except FileNotFoundError:
+        except OSError:
             continue
         stamps.append((run.name, predictions.st_mtime_ns, status.st_mtime_ns))
     return tuple(stamps)

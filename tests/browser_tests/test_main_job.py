@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,8 +10,8 @@ import pytest
 from browser import ARGUMENTS, chromium
 from playwright.sync_api import Page, expect, sync_playwright
 from recordings import LABELS, make_recordings
+from serving import Served, served
 
-from eavdash.cli.serve import APP, command, free_port
 from eavdash.store import StudyDir
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -23,28 +19,10 @@ SECOND = 1000  # Playwright counts in milliseconds
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Iterator[str]:
-    """The address of the app, served for an empty checkpoints folder."""
-    port = free_port(8710)
-    environment = {**os.environ, "EAVDASH_CHECKPOINTS": str(tmp_path / "checkpoints"), "EAVDASH_IDLE": "5"}
-    with (
-        (tmp_path / "server.log").open("wb") as log,
-        subprocess.Popen(
-            command(port, screen=False), cwd=APP.parent, env=environment, stdout=log, stderr=log
-        ) as server,
-    ):
-        address = f"http://127.0.0.1:{port}"
-        try:
-            for _ in range(240):
-                try:
-                    with urllib.request.urlopen(f"{address}/_stcore/health", timeout=1):
-                        break
-                except OSError:
-                    assert server.poll() is None, (tmp_path / "server.log").read_text()
-                    time.sleep(0.5)
-            yield address
-        finally:
-            server.terminate()
+def app(tmp_path: Path) -> Iterator[Served]:
+    """The app, served for an empty checkpoints folder."""
+    with served(tmp_path, 8710, EAVDASH_IDLE="5") as made:
+        yield made
 
 
 @pytest.fixture
@@ -94,12 +72,12 @@ def click_first_bar(page: Page) -> None:
     page.mouse.up()
 
 
-def test_from_the_launch_form_to_three_attribution_maps(app: str, page: Page, tmp_path: Path) -> None:
+def test_from_the_launch_form_to_three_attribution_maps(app: Served, page: Page, tmp_path: Path) -> None:
     data = make_recordings(tmp_path / "data", subjects=2)
     study = StudyDir(tmp_path / "checkpoints" / "pilot")
 
     # Fill in the form and queue; a double click launches nothing twice.
-    page.goto(f"{app}/launch")
+    page.goto(app.link("launch"))
     fill(page, "Dataset", str(data))
     fill(page, "Study name", "pilot")
     fill(page, "Epochs", "6")
@@ -116,7 +94,7 @@ def test_from_the_launch_form_to_three_attribution_maps(app: str, page: Page, tm
     assert {r.name: r.status().attempt for r in study.runs()} == {r.name: 1 for r in study.runs()}
 
     # Bars, with the number of trials; a click shows that subject's trials.
-    page.goto(f"{app}/?study=pilot")
+    page.goto(app.link("?study=pilot"))
     expect(page.get_by_text(re.compile("too few", re.IGNORECASE)).first).to_be_visible(timeout=60 * SECOND)
     settled(page)
     expect(page.locator(".js-plotly-plot .barlayer .point path")).not_to_have_count(0)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import av
@@ -22,8 +18,7 @@ from browser import ARGUMENTS, chromium
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from scipy.io import savemat
-
-from eavdash.cli.serve import ADDRESS, APP, free_port
+from serving import Served, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 SECOND = 1000  # Playwright counts in milliseconds
@@ -103,40 +98,13 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "trials.csv"
 
 
-@contextmanager
-def served(script: Path, checkpoints: Path, first: int) -> Iterator[str]:
-    """Serve a script with our server in the app's folder; it may not be ready yet."""
-    port = free_port(first)
-    command = [sys.executable, "-m", "eavdash.ui.server", "run", str(script), "--server.port", str(port)]
-    environment = {**os.environ, "EAVDASH_CHECKPOINTS": str(checkpoints), "PYTHONPATH": str(APP.parent)}
-    with (
-        checkpoints.with_name(f"{script.stem}.log").open("wb") as log,
-        subprocess.Popen(command, cwd=APP.parent, env=environment, stdout=log, stderr=log) as server,
-    ):
-        try:
-            yield f"http://{ADDRESS}:{port}"
-        finally:
-            server.terminate()
-
-
 @pytest.fixture(scope="module")
-def addresses(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def apps(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Served]]:
     folder = tmp_path_factory.mktemp("served")
     script = folder / "overlays.py"
     script.write_text(OVERLAYS.format(video=str(table.with_name("a.mp4"))))
-    with ExitStack() as stack:
-        scripts = {"app": (APP, 8730), "overlays": (script, 8770)}
-        found = {name: stack.enter_context(served(s, folder / "checkpoints", p)) for name, (s, p) in scripts.items()}
-        for address in found.values():
-            for _ in range(240):
-                try:
-                    with urllib.request.urlopen(f"{address}/_stcore/health", timeout=1):
-                        break
-                except OSError:
-                    time.sleep(0.25)
-            else:
-                pytest.fail("\n".join(log.read_text() for log in folder.glob("*.log")))
-        yield found
+    with served(folder, 8730) as app, served(folder, 8770, script) as overlays:
+        yield {"app": app, "overlays": overlays}
 
 
 @pytest.fixture(scope="module")
@@ -151,11 +119,11 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def page(browser: Browser, addresses: dict[str, str], table: Path) -> Iterator[Page]:
+def page(browser: Browser, apps: dict[str, Served], table: Path) -> Iterator[Page]:
     """The trials page with the dataset open; the tests share it."""
     made = browser.new_page(viewport={"width": 1440, "height": 900})
     made.set_default_timeout(60 * SECOND)
-    made.goto(f"{addresses['app']}/trials")
+    made.goto(apps["app"].link("trials"))
     box = made.get_by_label("Dataset", exact=True).first
     box.fill(str(table))
     box.press("Enter")
@@ -469,10 +437,10 @@ def test_nothing_overlaps(page: Page, width: int) -> None:
             assert any(apart), (one, other)
 
 
-def test_overlays_are_drawn_and_can_be_hidden(browser: Browser, addresses: dict[str, str]) -> None:
+def test_overlays_are_drawn_and_can_be_hidden(browser: Browser, apps: dict[str, Served]) -> None:
     page = browser.new_page(viewport={"width": 1440, "height": 1000})
     page.set_default_timeout(60 * SECOND)
-    page.goto(addresses["overlays"])
+    page.goto(apps["overlays"].link())
     player = page.locator(".player")
     player.wait_for()
     expect(player).to_have_attribute("data-canplay", re.compile(r"\d+"))
@@ -503,11 +471,11 @@ def answered(url: str, **headers: str) -> int:
 
 
 def test_only_the_page_that_shows_a_recording_can_read_it(
-    browser: Browser, addresses: dict[str, str], table: Path
+    browser: Browser, apps: dict[str, Served], table: Path
 ) -> None:
     page = browser.new_page()
     page.set_default_timeout(60 * SECOND)
-    page.goto(f"{addresses['app']}/trials")
+    page.goto(apps["app"].link("trials"))
     box = page.get_by_label("Dataset", exact=True).first
     box.fill(str(table))
     box.press("Enter")
@@ -520,7 +488,9 @@ def test_only_the_page_that_shows_a_recording_can_read_it(
     assert page.evaluate(ranged, url) == 206
     cookies = "; ".join(f"{c['name']}={c['value']}" for c in page.context.cookies())
     assert answered(url, Cookie=cookies) == 200
-    assert answered(url) == 404, "another browser"
+    entrance = "; ".join(c for c in cookies.split("; ") if c.startswith("eavdash-"))
+    assert answered(url, Cookie=entrance) == 404, "another browser"
+    assert answered(url) == 401, "a browser without the token"
     assert answered(url[:-1] + ("A" if url[-1] != "A" else "B"), Cookie=cookies) == 404
     page.close()
     for _ in range(100):

@@ -49,7 +49,7 @@ def test_the_page_follows_the_files(tmp_path: Path) -> None:
     run = study.run("s01-audio")
     with (
         run.lock_file.open("ab") as lock,
-        served(tmp_path, 8760) as address,
+        served(tmp_path, 8760) as app,
         sync_playwright() as playwright,
     ):
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -58,7 +58,7 @@ def test_the_page_follows_the_files(tmp_path: Path) -> None:
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.add_init_script(RECORD)
         expect.set_options(timeout=60 * SECOND)  # a busy machine is no failure
-        page.goto(f"{address}/monitor?study=demo")
+        page.goto(app.link("monitor?study=demo"))
         expect(cell(page, "1, Audio")).to_contain_text("running 7/12")
         expect(page).to_have_title("6/8 · eavdash")
 

@@ -1,15 +1,16 @@
-"""The server's additions to ``streamlit run``: page links work as the first request, and recordings have a private
-route per session."""
+"""The server's additions to ``streamlit run``: what it starts, the address it prints and opens, page links as the first
+request, and the private route for recordings per session."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from eavdash.ui import media, server
+from eavdash.ui import edge, media, server
 
 CONTENT = bytes(range(256)) * 40
 SESSION, COOKIE = "a-session", "2|00000000|00112233445566778899aabbccddeeff|1700000000"
@@ -18,22 +19,82 @@ OTHER_COOKIE = "2|00000000|ff112233445566778899aabbccddeeff|1700000000"
 MASKED_COOKIE = "2|01010101|01102332455467768998abbacddceffe|1700000000"
 
 
-def test_app_py_routes_from_the_first_request_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_app_py_routes_from_the_first_request_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import streamlit
     from streamlit.runtime.pages_manager import PagesManager
-    from streamlit.web import cli
-    from streamlit.web.server.starlette import starlette_app
+    from streamlit.web import bootstrap
 
-    asked = []
+    served: dict[str, Any] = {}
+
+    class App:
+        def __init__(self, script: str, **parts: Any) -> None:
+            served.update(parts, script=script)
+
+        def run(self, config: dict[str, Any]) -> None:
+            served.update(config)
+            raise KeyboardInterrupt  # as uvicorn ends after Ctrl-C
+
     monkeypatch.setattr(PagesManager, "uses_pages_directory", None)
-    monkeypatch.setattr(cli, "main", lambda arguments, prog_name: asked.append((arguments, prog_name)))
-    monkeypatch.setattr(starlette_app, "create_streamlit_routes", lambda runtime: ["streamlit's own"])
-    monkeypatch.setattr(media, "_served", False)
-    server.main(["run", "app.py"])
+    monkeypatch.setattr(streamlit, "App", App)
+    monkeypatch.setattr(bootstrap, "load_config_options", lambda settings: None)
+    monkeypatch.setattr(sys, "argv", ["pytest"])
+    for module, names in ((media, ["_served"]), (edge, ["_has_token", "_in_place"])):
+        for name in names:
+            monkeypatch.setattr(module, name, False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("STREAMLIT_SERVER_MAX_UPLOAD_SIZE", "7")
+    assert server.main(["app.py", "--address", "127.0.0.1", "--port", "8501", "--allowed-hosts", "a", "b"]) == 0
     assert PagesManager.uses_pages_directory is False
-    assert asked == [(["run", "app.py"], "streamlit")]
-    first, *others = starlette_app.create_streamlit_routes(None)
-    assert first.path == "/eavdash-media/{token:path}"
-    assert others == ["streamlit's own"]
+    assert [route.path for route in served["routes"]] == ["/eavdash-media/{token:path}"]
+    assert [part.cls for part in served["middleware"]] == [edge.Edge]
+    assert (served["server.allowedHosts"], served["server.address"]) == (["a", "b"], "127.0.0.1")
+    assert served["server.maxUploadSize"] == 7, "Streamlit's environment variables hold as for its own command"
+    assert edge._has_token
+
+
+def test_an_unsafe_secret_stops_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "eavdash").mkdir()
+    (tmp_path / "eavdash").chmod(0o755)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert server.main(["app.py", "--address", "127.0.0.1", "--port", "8501", "--allowed-hosts", "a"]) == 2
+    assert str(tmp_path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("bound", "names", "base", "expected"),
+    [
+        ("127.0.0.1", ["127.0.0.1", "lab"], "", "http://127.0.0.1:8501/"),
+        ("::1", ["127.0.0.1", "::1"], "", "http://[::1]:8501/"),
+        ("0.0.0.0", ["127.0.0.1", "lab"], "/lab/eav/", "http://lab:8501/lab/eav/"),
+    ],
+)
+def test_the_address_has_host_base_path_and_token(
+    bound: str, names: list[str], base: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"server.baseUrlPath": base, "browser.serverPort": 8501}
+    monkeypatch.setattr("streamlit.config.get_option", options.get)
+    assert server.address(bound, names, "") == expected
+    assert server.address(bound, names, "a b") == f"{expected}?token=a+b"
+
+
+def test_a_browser_is_opened_without_the_token_among_its_arguments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr("webbrowser.open", shown.append)
+
+    async def session() -> tuple[str, int]:
+        async with server.opened("http://127.0.0.1:8501/?token=x&y"):
+            page = Path(shown[0].removeprefix("file://"))
+            return page.read_text(), page.stat().st_mode & 0o777
+
+    text, mode = asyncio.run(session())
+    assert "url=http://127.0.0.1:8501/?token=x&amp;y" in text
+    assert (mode, "token" in shown[0]) == (0o600, False)
+    assert list((tmp_path / "eavdash").iterdir()) == []
 
 
 class Answer:

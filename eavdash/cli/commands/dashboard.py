@@ -20,6 +20,7 @@ DEMO_STUDY = "demo"
 def demo(options: argparse.Namespace) -> int:
     """Make the demo recordings, train on them, print the scores, open the dashboard; a second call resumes."""
     root = store.checkpoints_root(options.checkpoints)
+    serving = serve.Serving.of(options)  # before the work: its options may be wrong
     recordings = simulate(Path(options.out), options.subjects, full=False, seed=0)
     subjects = tuple(str(number) for number in range(1, options.subjects + 1))
     failed = queue_and_wait(recordings, DEMO_STUDY, preset("quick"), Selection(subjects, folds=(0,)), root, again=True)
@@ -27,11 +28,11 @@ def demo(options: argparse.Namespace) -> int:
         read_scores(root, DEMO_STUDY, baselines=True), "table", title="Simulated recordings, fold 0, test trials"
     )
     if options.serve:
-        serve.serve(root, options.port)
+        serve.serve(root, serving)
     console.info(f"open the dashboard with: {sys.argv[0]} app --checkpoints {root}")
     return 1 if failed else 0
 
 
 def app(options: argparse.Namespace) -> int:
     """Open the dashboard."""
-    serve.serve(store.checkpoints_root(options.checkpoints), options.port)
+    serve.serve(store.checkpoints_root(options.checkpoints), serve.Serving.of(options))
