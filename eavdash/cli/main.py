@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from eavdash import __version__
-from eavdash.cli.options import add_execution, add_run_commands, add_run_selection
+from eavdash.cli.options import add_data_folders, add_execution, add_run_commands, add_run_selection
 from eavdash.config.choices import PROTOCOLS
 from eavdash.errors import EavdashError
 
@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
         "--serve", action=argparse.BooleanOptionalAction, default=True, help="open the dashboard at the end"
     )
     demo.add_argument("--port", type=int, default=8501, help="first port to try (default: %(default)s)")
+    add_data_folders(demo)
 
     check = command(
         "check", "Check a dataset and print a health report; exit code 1 if trials cannot be used.", folder, as_json
@@ -130,6 +131,7 @@ def parser() -> argparse.ArgumentParser:
 
     app = command("app", "Open the dashboard on 127.0.0.1.", folder)
     app.add_argument("--port", type=int, default=8501, help="first port to try (default: %(default)s)")
+    add_data_folders(app)
     return top
 
 

@@ -19,7 +19,7 @@ from eavdash.errors import EavdashError
 from eavdash.results import marks
 from eavdash.results.statistics import too_few
 from eavdash.store import StudyDir, checkpoints_root, datasets, studies
-from eavdash.ui import actions, cached_runs, theme
+from eavdash.ui import actions, allowing, cached_runs, theme
 from eavdash.ui.figures import training
 from eavdash.ui.figures.results import clicked_subject
 
@@ -157,7 +157,7 @@ def show_errors() -> Iterator[None]:
     try:
         yield
     except EavdashError as error:
-        st.error(escape_markdown(error))
+        allowing.show_error(error, "parts")
         st.stop()
 
 

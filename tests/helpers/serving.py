@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -18,6 +19,7 @@ def served(folder: Path, first_port: int) -> Iterator[str]:
     """Serve the app with ``folder/checkpoints`` and yield its URL; the server stops when the block ends."""
     port = free_port(first_port)
     environment = {**os.environ, "EAVDASH_CHECKPOINTS": str(folder / "checkpoints"), "PYTHONPATH": str(APP.parent)}
+    environment["EAVDASH_DATA"] = json.dumps([str(folder.resolve())])
     with (
         (folder / "server.log").open("wb") as log,
         subprocess.Popen(
