@@ -1,4 +1,4 @@
-"""Which of the files that users name may be read, and how they are opened.
+"""The rule which files that users name may be read, and the opening of these files.
 
 In: a path from a form, a trial table, a header or the command line. Out: its resolved path or an open file, or an
 :class:`~eavdash.errors.OutsideError`. What counts is the path after links and ``..`` are resolved.
@@ -79,12 +79,12 @@ def lent(folder: str | Path | None) -> Iterator[None]:
 
 
 def outermost(folders: Iterable[str]) -> list[str]:
-    """Return the folders that are in none of the others; of more than a couple of hundred, the folders above them."""
+    """Return the folders that the others do not cover; of more than a couple of hundred, the folders above them."""
     found = sorted(set(folders), key=lambda folder: folder.split("/"))
     while True:
         kept: list[str] = []
         for folder in found:
-            if not kept or not _below(folder, kept[-1]):
+            if not any(_below(folder, other) and not _hidden(folder, other) for other in kept):
                 kept.append(folder)
         deepest = max((folder.count("/") for folder in kept), default=0)
         if len(kept) <= _MOST_FOLDERS or deepest <= 2:

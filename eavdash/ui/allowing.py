@@ -1,7 +1,7 @@
 """The folders that the app may read: those it was started with, those of known datasets, and those allowed on a page.
 
 In: the checkpoints folder, studies, refused paths. Out: the data folders of this process
-(:mod:`eavdash.store.readable`), and the button that adds one. The button is shown only if the app is served on this
+(:mod:`eavdash.store.readable`), and what the button that adds one does. It works only if the app is served on this
 computer alone; elsewhere a person who reaches the app need not be its owner.
 """
 
@@ -123,28 +123,6 @@ def check_recordings(table: TrialTable) -> None:
         raise first
 
 
-def show_refused(table: TrialTable, key: str) -> None:
-    """Show why subjects of a dataset cannot be used, if their recordings may not be read."""
-    try:
-        check_recordings(table)
-    except OutsideError as error:
-        show_error(error, key)
-
-
-def show_error(error: EavdashError, key: str, forget: str = "") -> None:
-    """Show an error; if a folder may be allowed here, with the button that does it.
-
-    ``forget``: a key of the session's state that no longer holds then.
-    """
-    from eavdash.ui.widgets import escape_markdown
-
-    st.error(escape_markdown(error))
-    folder = error.folder if isinstance(error, OutsideError) else ""
-    if folder and is_local():
-        st.markdown(f"This folder is outside of those that the app may read: {escape_markdown(folder)}")
-        st.button("Allow it", on_click=_allow, args=(folder, forget), key=f"{key}_allow")
-
-
 def is_local() -> bool:
     """Return True if the app is served on a loopback address."""
     address = str(st.get_option("server.address") or "")
@@ -154,8 +132,8 @@ def is_local() -> bool:
         return False
 
 
-def _allow(folder: str, forget: str) -> None:
-    """Add a folder to those that the app may read until it ends."""
+def allow(folder: str, forget: str) -> None:
+    """Add a folder to those that the app may read until it ends; ``forget``: a key of the session to drop."""
     try:
         if not is_local() or os.path.realpath(folder) == "/":
             raise UsageError.at(folder, expected="a folder of data", found="another", remedy="use --data")

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from eavdash.ui import allowing, cached_data, widgets
+from eavdash.ui import cached_data, widgets
 from eavdash.ui.data import faces, health
 
 widgets.page_head("Health of the recordings", "What is there, what is missing, and what needs to be fixed?")
@@ -12,7 +12,7 @@ health.datasets_panel(path)
 widgets.require_dataset(path)
 with widgets.show_errors(), st.container():  # the layout stays the same with and without a spinner
     table = cached_data.dataset(path)
-allowing.show_refused(table, "data_health")
+widgets.show_refused(table, "data_health")
 report = health.scan_with_progress(path)
 widgets.simulated_banner(report.simulated)
 

@@ -4,7 +4,7 @@ import streamlit as st
 
 from eavdash.config.convert import from_dict
 from eavdash.config.presets import preset
-from eavdash.ui import allowing, cached_data, widgets
+from eavdash.ui import cached_data, widgets
 from eavdash.ui.data import trial_view
 from eavdash.ui.figures import data as figures
 
@@ -16,7 +16,7 @@ with widgets.show_errors():
     table = cached_data.dataset(path)
     study = widgets.current_study()
     config = from_dict(study.study()["config"]) if study else preset("quick")
-allowing.show_refused(table, "data_trials")
+widgets.show_refused(table, "data_trials")
 widgets.simulated_banner(table.simulated)
 row = trial_view.choose_trial(table)
 if row is not None:

@@ -5,7 +5,7 @@ import streamlit as st
 from eavdash.results.marks import marks_of
 from eavdash.store import checkpoints_root
 from eavdash.text import plural, size
-from eavdash.ui import actions, allowing, cached_data, widgets
+from eavdash.ui import actions, cached_data, widgets
 from eavdash.ui.training import copy_settings, execution_form, launch_form
 
 widgets.page_head("Set up a study", "What should be trained, on which recordings, and how should it be tested?")
@@ -22,7 +22,7 @@ name = right.text_input(
 widgets.require_dataset(path)
 with widgets.show_errors():
     table = cached_data.dataset(path)
-allowing.show_refused(table, "training_launch")
+widgets.show_refused(table, "training_launch")
 widgets.simulated_banner(table.simulated)
 st.caption(
     f"{plural(len(table.frame), 'trial')} of {plural(len(table.subjects), 'subject')} in "

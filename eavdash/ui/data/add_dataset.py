@@ -15,7 +15,7 @@ import streamlit as st
 from eavdash.errors import EavdashError
 from eavdash.store import datasets
 from eavdash.text import plural
-from eavdash.ui import actions, allowing, theme, widgets
+from eavdash.ui import actions, theme, widgets
 from eavdash.ui.data.candidate import NO_FILE, PICTURE, UPLOAD_LIMIT, Candidate, DatasetForm, check
 from eavdash.ui.figures import health as figures
 
@@ -50,7 +50,7 @@ def form(root: Path, path_key: str) -> None:
         key=f"{PAGE}_add",
     )
     if checked == entries and isinstance(outcome, EavdashError):
-        allowing.show_error(outcome, PAGE, f"{PAGE}_outcome")
+        widgets.show_error(outcome, PAGE, f"{PAGE}_outcome")
     elif ready:
         _show_candidate(outcome)
     elif checked is not None and has_input():

@@ -188,7 +188,7 @@ def extension_form(study: StudyDir, row: Mapping[Any, Any]) -> None:
             table = cached_data.dataset(row["dataset"])
             more = [s for s in natural_order([*table.subjects, *table.problems]) if s not in set(selection["subjects"])]
         except EavdashError as error:
-            allowing.show_error(error, PAGE)
+            widgets.show_error(error, PAGE)
             return
         fixed = row["protocol"] in CROSS_SUBJECT
         left, middle, right = st.columns(3)
@@ -211,7 +211,7 @@ def extension_form(study: StudyDir, row: Mapping[Any, Any]) -> None:
             )
             planned = cached_runs.extension(study, subjects, *numbers)
         except EavdashError as error:
-            allowing.show_error(error, PAGE)
+            widgets.show_error(error, PAGE)
             return
         waiting = len(planned.queued) - len(planned.new)
         st.markdown(f"New runs: {len(planned.new)}. Existing runs that were never queued: {waiting}.")
