@@ -115,11 +115,12 @@ def check_readable(path: str | Path) -> str:
         return real
     inside = any(_below(real, folder) for folder in folders)
     linked = f", a link to {_shown(real)}" if os.path.abspath(path) != real else ""  # noqa: PTH100
+    named = [_shown(f) for f in folders if "/." not in f]
     # By its name alone: whether there is such a file is nothing to tell.
     folder = os.path.dirname(real) if os.path.splitext(real)[1] else real  # noqa: PTH120, PTH122
     error = OutsideError.at(
         _shown(path),
-        expected=f"a path in a folder that the app may read ({', '.join(map(_shown, folders[:5])) or 'none'})",
+        expected=f"a path in a folder that the app may read ({', '.join(named[:5]) or 'none'})",
         found=f"{'a hidden one' if inside else 'one outside of them'}{linked}",
         remedy=f"allow {_shown(folder)} in the app if it runs on your computer, or start it with --data",
     )

@@ -142,7 +142,8 @@ def allow(folder: str, forget: str) -> None:
     except EavdashError as error:
         st.session_state[actions.MESSAGE] = ("error", str(error))
         return
-    st.session_state.pop(forget, None)
+    if forget:
+        st.session_state.pop(forget, None)
     st.cache_data.clear()  # tables, previews and reports of what could not be read
     st.cache_resource.clear()
     st.session_state[actions.MESSAGE] = ("allowed", f"The app may read {folder} until it ends.")

@@ -183,9 +183,7 @@ def test_a_deleted_file_or_a_folder_is_not_found(sessions: set[str], clip: Path,
     assert nothing(ask(f"/eavdash-media/{token}"))
 
 
-def test_what_takes_the_name_of_a_registered_file_is_not_served(
-    sessions: set[str], clip: Path, tmp_path: Path
-) -> None:
+def test_what_takes_the_name_of_a_registered_file_is_not_served(sessions: set[str], clip: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret.mp4"
     secret.write_bytes(b"not yours")
     for replace in (Path.symlink_to, Path.hardlink_to):
