@@ -8,7 +8,7 @@ import streamlit as st
 
 from eavdash.jobs.obstacle import start_scheduler
 from eavdash.store import checkpoints_root
-from eavdash.ui import edge, widgets
+from eavdash.ui import allowing, edge, widgets
 
 st.set_page_config(page_title="eavdash", layout="wide")
 edge.check_exposure()
@@ -36,6 +36,7 @@ page = st.navigation(
 )
 root = checkpoints_root()
 widgets.study_picker(root)
+allowing.start(root, widgets.current_study())
 if problem := start_scheduler(root):
     st.error(widgets.escape_markdown(problem))
 page.run()

@@ -4,7 +4,8 @@
 EavdashError                 exit code 1: the work failed
 ├── DataError                recordings or their table cannot be used
 │   ├── TableError           the trial table or the dataset's layout
-│   └── RecordingError       one file (unreadable, truncated, NaN, wrong shape ...)
+│   ├── RecordingError       one file (unreadable, truncated, NaN, wrong shape ...)
+│   └── OutsideError         a file or folder that may not be read, as a table or as a recording
 ├── SplitError               a protocol cannot be applied to these trials
 ├── TrainingError            the computation failed (non-finite loss, disk full ...)
 ├── IntegrityError           a file of a study is damaged (checksum, truncated)
@@ -72,6 +73,15 @@ class TableError(DataError):
 
 class RecordingError(DataError):
     """One recording cannot be read or has unexpected content."""
+
+
+class OutsideError(TableError, RecordingError):
+    """A file or folder lies outside of those that may be read (:mod:`eavdash.store.readable`).
+
+    ``folder``: the folder that would have to be allowed; empty where nothing can be.
+    """
+
+    folder: str = ""
 
 
 class SplitError(EavdashError):

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
 
 import pytest
 
+from eavdash.store.readable import VARIABLE
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
 _skips: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def app_folders(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The app reads the temporary folders; what the command line does is not restricted."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    if request.path.parent.name in ("ui", "browser_tests"):
+        monkeypatch.setenv(VARIABLE, json.dumps([str(tmp_path_factory.getbasetemp().resolve())]))
 
 
 @pytest.fixture(scope="session")

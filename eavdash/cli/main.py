@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from eavdash import __version__
-from eavdash.cli.options import add_execution, add_run_commands, add_run_selection, add_serving
+from eavdash.cli.options import add_data_folders, add_execution, add_run_commands, add_run_selection, add_serving
 from eavdash.config.choices import PROTOCOLS
 from eavdash.errors import EavdashError
 
@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
         "--serve", action=argparse.BooleanOptionalAction, default=True, help="open the dashboard at the end"
     )
     add_serving(demo)
+    add_data_folders(demo)
 
     check = command(
         "check", "Check a dataset and print a health report; exit code 1 if trials cannot be used.", folder, as_json
@@ -128,7 +129,9 @@ def parser() -> argparse.ArgumentParser:
     fetch.add_argument("--sha256", default="", metavar="HEX", help="expected checksum of the weights")
     fetch.add_argument("--out", metavar="DIR", help="output folder (default: weights/OWNER--NAME)")
 
-    add_serving(command("app", "Open the dashboard on 127.0.0.1.", folder))
+    app = command("app", "Open the dashboard on 127.0.0.1.", folder)
+    add_serving(app)
+    add_data_folders(app)
     return top
 
 

@@ -39,6 +39,17 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_data_folders(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the folders that the dashboard may read."""
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        action="extend",
+        metavar="DIR",
+        help="folders that the dashboard may read, besides known datasets (default: the current folder)",
+    )
+
+
 def add_serving(parser: argparse.ArgumentParser) -> None:
     """Add the options for where the dashboard is served, and to whom."""
     group = parser.add_argument_group("who may open the dashboard")

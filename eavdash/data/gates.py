@@ -28,6 +28,7 @@ from eavdash.data.recording import END_TOLERANCE, split_item
 from eavdash.data.splits import check_splits
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError, SplitError
+from eavdash.store.readable import open_readable
 
 _SAMPLE = 4096  # bytes compared at the beginning, in the middle and at the end of a file
 _COMPARED = 1024  # values of a window that are compared first
@@ -206,7 +207,7 @@ def _digests(files: list[str], cache: Path) -> dict[str, str]:
 def _sample(file: str, size: int, _changed: int) -> str:
     """Hash three pieces of a file; remembered by this process until the file changes."""
     found = hashlib.sha256()
-    with Path(file).open("rb") as opened:
+    with open_readable(file) as opened:
         for position in (0, max(0, size // 2), max(0, size - _SAMPLE)):
             opened.seek(position)
             found.update(opened.read(_SAMPLE))

@@ -12,7 +12,8 @@ import re
 import stat
 from pathlib import Path
 
-from eavdash.errors import RecordingError
+from eavdash.errors import OutsideError, RecordingError
+from eavdash.store.readable import check_readable, reason_of
 
 #: Seconds by which a stop may exceed the end of the file: tables contain rounded times.
 END_TOLERANCE = 0.05
@@ -32,9 +33,11 @@ def stamp(path: str) -> tuple[int, int]:
     """Return size in bytes and modification time in nanoseconds of a recording's file.
 
     Raises:
+        OutsideError: it may not be read.
         RecordingError: there is no such file, it is not a regular file (opening a pipe would block), or it is empty.
     """
     file = Path(split_item(path)[0])
+    check_readable(file)
     try:
         found = file.stat()
     except (OSError, ValueError) as error:  # ValueError: an invalid name
@@ -83,8 +86,12 @@ def _sample(time: float, rate: float) -> int:
 def unreadable(
     path: str, expected: str, error: Exception, kind: type[RecordingError] = RecordingError
 ) -> RecordingError:
-    """The error for a file that its decoder rejects, with the decoder's own error."""
-    found = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")
+    """The error for a file that its decoder rejects, with the decoder's own error unless that quotes the file."""
+    if isinstance(error, OutsideError):  # about a file that this one refers to
+        return error
     return kind.at(
-        path, expected=expected, found=found, remedy="copy the file again, or convert it to a supported format"
+        path,
+        expected=expected,
+        found=reason_of(error, split_item(path)[0]),
+        remedy="copy the file again, or convert it to a supported format",
     )

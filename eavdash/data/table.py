@@ -28,7 +28,8 @@ from eavdash.data.adapters import KINDS, adapt
 from eavdash.data.adapters.base import DEPTH, check_name, listing
 from eavdash.data.formats.tablefile import check_frame, read_table
 from eavdash.data.recording import split_item
-from eavdash.errors import ConfigError, TableError, UsageError, sentence
+from eavdash.errors import ConfigError, EavdashError, OutsideError, TableError, UsageError, sentence
+from eavdash.store.readable import check_readable, data_folders, is_readable, open_readable
 from eavdash.text import natural_key, natural_order
 
 FILE_COLUMNS = ("eeg", "audio", "video")
@@ -82,10 +83,12 @@ def open_table(path: str | Path) -> TrialTable:
     """Open the trial table of a dataset folder or table file; a table in the folder takes precedence over adapters.
 
     Raises:
+        OutsideError: it may not be read.
         TableError: there is nothing usable, or the table is unreadable, empty, incomplete or ambiguous.
     """
     path = Path(os.path.expanduser(path)).absolute()  # noqa: PTH111 -- Path.expanduser raises if there is no such user
     check_name(path)
+    check_readable(path)
     with listing(path):
         source = next((p for p in (path, *(path / n for n in _FILES)) if p.is_file()), None)
         if source is None and path.exists():
@@ -188,8 +191,12 @@ def fingerprint(table: TrialTable) -> dict[str, str]:
 
 
 def missing_file(path: str) -> str:
-    """The sentence about a recording in the table that is missing on disk, or not accessible."""
+    """The sentence about a recording in the table that is missing on disk, not accessible, or that may not be read."""
     found = "no file"
+    try:
+        check_readable(path)
+    except OutsideError as error:
+        return str(error)
     try:
         found = found if S_ISREG(Path(path).stat().st_mode) else "a folder, a pipe or a device"
     except FileNotFoundError:
@@ -231,15 +238,20 @@ def with_sound_tracks(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _missing_files(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, str]:
-    """Per subject, a sentence about the first missing file and the number of further ones."""
+    """Per subject, a sentence about the first missing file and the number of further ones.
+
+    A file that may not be read counts as missing.
+    """
     there: dict[str, bool] = {}
+    restricted = data_folders() is not None
     missing: dict[str, list[str]] = {}
     for column in columns:
         cells = (frame[c].to_numpy(dtype=object) for c in ("subject", column))
         for subject, entry in zip(*cells, strict=True):
             file = file_of(entry)
             if file and file not in there:
-                there[file] = os.path.isfile(file)  # noqa: PTH113 -- returns False instead of raising
+                may = not restricted or is_readable(file)
+                there[file] = may and os.path.isfile(file)  # noqa: PTH113 -- returns False instead of raising
             if file and not there[file]:
                 files = missing.setdefault(subject, [])
                 if file not in files:
@@ -267,8 +279,9 @@ def _filtered(frame: pd.DataFrame, table: TrialTable, condition: str) -> pd.Data
 
 def _simulated(folder: Path) -> bool:
     try:
-        truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        with open_readable(folder / "truth.json") as file:
+            truth = json.load(file)
+    except (OSError, ValueError, EavdashError):
         return False
     return isinstance(truth, dict) and truth.get("simulated") is True
 

@@ -19,15 +19,15 @@ from eavdash.config.choices import COLUMN, MODALITIES
 from eavdash.data.cache.digests import files_of
 from eavdash.data.recording import seconds, split_item, stamp
 from eavdash.data.table import missing_file
-from eavdash.errors import EavdashError
+from eavdash.errors import EavdashError, OutsideError
 from eavdash.health import workers
 from eavdash.health.measures.base import MeasureRequest, Part
-from eavdash.health.measures.measure import failure
+from eavdash.health.measures.measure import REFUSED, failure
 from eavdash.health.memory import MeasureCache
 from eavdash.health.report import NUMBERS, TEXTS, no_recordings, records
 
 #: Kinds of temporary failures: another scan measures the file again.
-_PASSING = ("crash", "limit", "ImportError", "MemoryError")
+_PASSING = ("crash", "limit", "ImportError", "MemoryError", REFUSED)
 
 Key = tuple[str, str]  # column ("faces" for the search for faces), file
 
@@ -120,7 +120,7 @@ def _stamp(request: MeasureRequest) -> tuple[int, int]:
 
 def _missing_answer(file: str, error: Exception) -> dict[str, Any]:
     with contextlib.suppress(OSError, ValueError):
-        if Path(file).is_file():
+        if isinstance(error, OutsideError) or Path(file).is_file():
             return {**failure(file, error), "parts": []}
         if Path(file).exists() and isinstance(error, EavdashError):
             return {"problem": str(error), "kind": "missing", "parts": []}

@@ -31,8 +31,9 @@ from eavdash.jobs.executors.local import LOCK_VARIABLE, RUN_VARIABLE, heading
 from eavdash.jobs.slots import SHARE_VARIABLE
 from eavdash.jobs.tasks import new_request_id
 from eavdash.jobs.usage import Meter
-from eavdash.store import RunDir, locks
+from eavdash.store import RunDir, StudyDir, locks
 from eavdash.store.atomic import boot_clock, host
+from eavdash.store.readable import set_data_folders
 from eavdash.store.status import HEARTBEAT_EVERY, JobRecord, RunStatus
 
 STOPPED = 128 + signal.SIGTERM
@@ -114,6 +115,8 @@ def _compute(run: RunDir, by_hand: bool) -> int:
     status = _mark_running(run, by_hand)
     mine = status.only("attempt", "submission")
     try:
+        # Not those of the process that happened to start the scheduler.
+        set_data_folders(dict(StudyDir(run.study.path).study().get("dataset") or {}).get("folders"))
         with Heartbeat(run, mine):
             _train(run, status.execution)
         run.transition("done", expect=mine, checksums=run.seal(), finished=time.time(), reason="")

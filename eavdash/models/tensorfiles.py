@@ -22,6 +22,7 @@ from torch import Tensor
 
 from eavdash.errors import ConfigError, IntegrityError
 from eavdash.store.atomic import CHECKSUMS, sha256
+from eavdash.store.readable import check_readable, open_readable, reason_of
 
 INDEX = ".index.json"  # of a sharded checkpoint: maps tensors to files
 FILES = (
@@ -59,20 +60,22 @@ def read_tensors(path: Path) -> tuple[Path, dict[str, Tensor]]:
 
 def _read(file: Path) -> dict[str, Tensor]:
     """Return the tensors of one file under its own names."""
+    check_readable(file)
     _verify(file)
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        with open_readable(file) as opened:
+            content = torch.load(opened, map_location="cpu", weights_only=True)
     except Exception as error:  # readers raise all kinds of errors for damaged or foreign files
-        found = " ".join(str(error).split())[:200]
+        found = reason_of(error, file)[:200]
         if file.suffix != ".safetensors" and not isinstance(error, OSError):
             # Torch's message is about internals, or advises unpickling the file.
             found = "a damaged file, or one with other objects than tensors"
         raise ConfigError.at(
             file,
             expected="weights as .safetensors, .bin or .pt",
-            found=found or type(error).__name__,
+            found=found,
             remedy="give the folder or file of a Hugging Face checkpoint",
         ) from error
     if isinstance(content, dict):  # a training script's checkpoint: the weights beside an optimiser's state
@@ -94,11 +97,10 @@ def _parts(index: Path) -> dict[str, Tensor]:
     _verify(index)
     remedy = "fetch all files of the checkpoint again"
     try:
-        listed = dict(json.loads(index.read_text(encoding="utf-8"))["weight_map"])
+        with open_readable(index) as file:
+            listed = dict(json.load(file)["weight_map"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError.at(
-            index, expected="a weight_map", found=str(error) or type(error).__name__, remedy=remedy
-        ) from error
+        raise ConfigError.at(index, expected="a weight_map", found=reason_of(error, index), remedy=remedy) from error
     found: dict[str, Tensor] = {}
     for name in sorted({str(part) for part in listed.values()}):
         if Path(name).name != name or name.endswith(INDEX):
@@ -139,7 +141,8 @@ def _verify(file: Path) -> None:
     """
     sums = file.parent / CHECKSUMS
     try:
-        lines = sums.read_text(encoding="utf-8").splitlines()
+        with open_readable(sums) as opened:
+            lines = opened.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return
     expected = {name.strip().lstrip("*"): digest for digest, _, name in (line.partition(" ") for line in lines)}
@@ -160,12 +163,16 @@ def read_settings(file: Path) -> dict[str, Any]:
     """
     path = file.parent / "config.json"
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        with open_readable(path) as opened:
+            settings = json.load(opened)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise ConfigError.at(
-            path, expected="the checkpoint's settings as JSON", found=str(error), remedy="fetch the checkpoint again"
+            path,
+            expected="the checkpoint's settings as JSON",
+            found=reason_of(error, path),
+            remedy="fetch the checkpoint again",
         ) from error
     return settings if isinstance(settings, dict) else {}
 

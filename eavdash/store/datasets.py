@@ -11,8 +11,8 @@ import contextlib
 import csv
 import io
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from eavdash.errors import IntegrityError, TableError, UsageError
@@ -26,10 +26,15 @@ NAME_LENGTH = 60
 
 @dataclass(frozen=True)
 class Dataset:
-    """Name and absolute path of a dataset folder or trial table."""
+    """Name and absolute path of a dataset folder or trial table.
+
+    ``folders``: further folders that its recordings lie in, which the app may read; None in a list of an earlier
+    version.
+    """
 
     name: str
     path: str
+    folders: tuple[str, ...] | None = None
 
 
 def list_file(root: Path) -> Path:
@@ -46,8 +51,11 @@ def list_datasets(root: Path) -> list[Dataset]:
     file = list_file(root)
     try:
         rows = json.loads(file.read_text(encoding="utf-8"))["datasets"]
-        found = [Dataset(row["name"], row["path"]) for row in rows]
-        if not all(isinstance(text, str) and text for d in found for text in (d.name, d.path)):
+        found = [
+            Dataset(row["name"], row["path"], None if row.get("folders") is None else tuple(row["folders"]))
+            for row in rows
+        ]
+        if not all(isinstance(text, str) and text for d in found for text in (d.name, d.path, *(d.folders or ()))):
             raise TypeError("a name or path that is not text")
     except FileNotFoundError:
         return []
@@ -79,20 +87,32 @@ def check_name(root: Path, name: str) -> str:
     return name
 
 
-def add(root: Path, name: str, path: str | Path) -> Dataset:
-    """Add a dataset to the list.
+def add(root: Path, name: str, path: str | Path, folders: Iterable[str] | None = None) -> Dataset:
+    """Add a dataset to the list, with the further folders of its recordings.
 
     Raises:
         UsageError: the name is invalid or taken, or the path is in the list under another name.
         IntegrityError: the list is damaged; it is not changed.
         TrainingError: the checkpoints folder is not writable.
     """
-    made = Dataset(name, str(Path(path).expanduser().absolute()))
+    made = Dataset(name, str(Path(path).expanduser().absolute()), None if folders is None else tuple(folders))
     with _locked(root):
         check_name(root, name)
         check_path(root, made.path)
         _write(root, [*list_datasets(root), made])
     return made
+
+
+def keep_folders(root: Path, name: str, folders: Iterable[str]) -> None:
+    """Write the folders of a dataset's recordings into a list of an earlier version, which has none.
+
+    Raises:
+        IntegrityError: the list is damaged. UsageError: it is not writable.
+    """
+    with _locked(root):
+        every = list_datasets(root)
+        kept = [replace(d, folders=tuple(folders)) if d.name == name and d.folders is None else d for d in every]
+        _write(root, kept)
 
 
 def check_path(root: Path, path: str) -> str:

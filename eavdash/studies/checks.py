@@ -15,6 +15,7 @@ from eavdash.config.convert import differences, from_dict, to_dict
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import ConfigError, SplitError, StudyConflictError, UsageError
 from eavdash.store import StudyDir
+from eavdash.store.readable import check_readable
 
 
 def refuse_missing_weights(config: StudyConfig) -> None:
@@ -22,10 +23,11 @@ def refuse_missing_weights(config: StudyConfig) -> None:
 
     Raises:
         ConfigError: a setting's path does not exist.
+        OutsideError: it may not be read.
     """
     for modality in config.modalities:
         path = config.modality(modality).weights
-        if path and not Path(path).exists():
+        if path and check_readable(path) and not Path(path).exists():
             raise ConfigError.at(
                 f"{modality}.weights",
                 expected="a checkpoint's folder or file",

@@ -18,6 +18,7 @@ from eavdash.config.convert import to_dict
 from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import IntegrityError
 from eavdash.store.provenance import git_commit, versions
+from eavdash.store.readable import data_folders
 
 if TYPE_CHECKING:
     from eavdash.data.table import TrialTable
@@ -62,6 +63,8 @@ def make_document(
             "kind": table.kind,
             "simulated": table.simulated,
             "trials": len(table.frame),
+            # Planned by the app: its runs may read no more than the app.
+            **({} if (folders := data_folders()) is None else {"folders": list(folders)}),
         },
         "classes": classes,
         "naming": naming,

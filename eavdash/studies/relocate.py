@@ -74,7 +74,8 @@ def relocate(study: StudyDir, root: str | Path) -> Relocation:
                 remedy="copy them again, or train a new study on them",
             )
         write_atomic(study.table_file, lambda file: file.write(frozen_bytes(table)))
-        write_json(study.study_file, {**document, "dataset": {**document["dataset"], "path": str(after)}})
+        dataset = {key: value for key, value in document["dataset"].items() if key != "folders"}
+        write_json(study.study_file, {**document, "dataset": {**dataset, "path": str(after)}})
     return Relocation(before, str(after), len(files))
 
 

@@ -17,6 +17,7 @@ import streamlit as st
 from eavdash.config.convert import from_dict, to_dict
 from eavdash.config.schema import StudyConfig
 from eavdash.store import checkpoints_root
+from eavdash.ui import allowing
 from eavdash.ui.cached_results import Stamp
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def disk_use(root: Path) -> tuple[int, int]:
 
 def dataset(path: str) -> TrialTable:
     """Return the trial table of a dataset folder or file; it is read again after a minute."""
+    allowing.trust_dataset(checkpoints_root(), path)
     return _dataset(path)
 
 

@@ -1,7 +1,8 @@
 """A private route that serves recordings to the browser session that shows them.
 
-In: a file and the session whose page shows it. Out: a URL with an unguessable token. The route serves the file, with
-HTTP ranges, while that session is connected, and only to its browser (checked by Streamlit's XSRF cookie, if XSRF
+In: a file and the session whose page shows it. Out: a URL with an unguessable token. The route serves the very file
+that was registered, if it may be read (:mod:`eavdash.store.readable`), not one that took its name meanwhile. It does so
+with HTTP ranges, while that session is connected, and only to its browser (checked by Streamlit's XSRF cookie, if XSRF
 protection is on); every other request gets a 404. Streamlit's static files would be readable by every user.
 
 The route exists if ``python -m eavdash.ui.server`` started the app. Otherwise (``streamlit run``, tests) files are
@@ -13,13 +14,15 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import stat
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
+
+from eavdash.errors import EavdashError, RecordingError
+from eavdash.store.readable import check_readable, open_readable
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -45,7 +48,8 @@ HEADERS = {
 class _Entry:
     session: str
     cookie: str
-    path: str
+    path: str  # resolved
+    file: tuple[int, int]  # device and inode
 
 
 _entries: dict[str, _Entry] = {}
@@ -63,13 +67,22 @@ def address(path: Path, key: str) -> str:
         return ""
     kind = TYPES.get(path.suffix.lower(), "application/octet-stream")
     if not _served:
-        return _with_base_path(Runtime.instance().media_file_mgr.add(str(path), kind, f"{ROUTE}-{key}-{path.name}"))
+        with RecordingError.from_os(path, expected="a file", remedy="reload the page"), open_readable(path) as file:
+            content = file.read()
+        return _with_base_path(Runtime.instance().media_file_mgr.add(content, kind, f"{ROUTE}-{key}-{path.name}"))
     return _with_base_path(f"{ROUTE}/{register(path, context.session_id, st.context.cookies.get(_cookie_name(), ''))}")
 
 
 def register(path: Path, session: str, cookie: str) -> str:
-    """Return the token of a file for a session and its browser; repeated calls return the same, to avoid reloads."""
-    entry = _Entry(session, cookie, str(path))
+    """Return the token of a file for a session and its browser; repeated calls return the same, to avoid reloads.
+
+    Raises:
+        OutsideError: it may not be read.
+        RecordingError: it cannot be opened, or is not a regular file.
+    """
+    with RecordingError.from_os(path, expected="a file", remedy="reload the page"), open_readable(path) as file:
+        found = os.fstat(file.fileno())
+    entry = _Entry(session, cookie, check_readable(path), (found.st_dev, found.st_ino))
     with _lock:
         token = next((t for t, known in _entries.items() if known == entry), None) or secrets.token_urlsafe(32)
         _entries.pop(token, None)
@@ -99,13 +112,21 @@ async def _serve(request: Request) -> Response:
     if entry is None or not _alive(entry.session) or not _same_browser(entry.cookie, request.cookies):
         return not_found
     try:
-        file_stat = await asyncio.to_thread(os.stat, entry.path)
-    except OSError:
+        file = await asyncio.to_thread(open_readable, entry.path)
+    except (OSError, EavdashError):
         return not_found
-    if not stat.S_ISREG(file_stat.st_mode):
+    found = os.fstat(file.fileno())
+    if (found.st_dev, found.st_ino) != entry.file:
+        file.close()
         return not_found
+
+    class _OpenFile(FileResponse):
+        async def __call__(self, *connection: Any) -> None:
+            with file:  # until the last byte is sent, or the browser has gone
+                await super().__call__(*connection)
+
     kind = TYPES.get(Path(entry.path).suffix.lower(), "application/octet-stream")
-    return FileResponse(entry.path, headers=HEADERS, media_type=kind, stat_result=file_stat)
+    return _OpenFile(f"/dev/fd/{file.fileno()}", headers=HEADERS, media_type=kind, stat_result=found)
 
 
 def _alive(session: str) -> bool:

@@ -9,19 +9,22 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from eavdash.errors import EavdashError
+from eavdash.errors import EavdashError, OutsideError
 from eavdash.results import marks
 from eavdash.results.statistics import too_few
 from eavdash.store import StudyDir, checkpoints_root, datasets, studies
-from eavdash.ui import actions, cached_runs, theme
+from eavdash.ui import actions, allowing, cached_runs, theme
 from eavdash.ui.figures import training
 from eavdash.ui.figures.results import clicked_subject
+
+if TYPE_CHECKING:
+    from eavdash.data.table import TrialTable
 
 SIMULATED = "Simulated recordings: no person was recorded, and these numbers allow no conclusion about people."
 LEVEL_HELP = (
@@ -157,8 +160,28 @@ def show_errors() -> Iterator[None]:
     try:
         yield
     except EavdashError as error:
-        st.error(escape_markdown(error))
+        show_error(error, "parts")
         st.stop()
+
+
+def show_error(error: EavdashError, key: str, forget: str = "") -> None:
+    """Show an error; if a folder may be allowed here, with the button that does it.
+
+    ``forget``: a key of the session's state that no longer holds then.
+    """
+    st.error(escape_markdown(error))
+    folder = error.folder if isinstance(error, OutsideError) else ""
+    if folder and allowing.is_local():
+        st.markdown(f"This folder is outside of those that the app may read: {escape_markdown(folder)}")
+        st.button("Allow it", on_click=allowing.allow, args=(folder, forget), key=f"{key}_allow")
+
+
+def show_refused(table: TrialTable, key: str) -> None:
+    """Show which recordings of a dataset may not be read, if there are any."""
+    try:
+        allowing.check_recordings(table)
+    except OutsideError as error:
+        show_error(error, key)
 
 
 def show_problems(frame: pd.DataFrame) -> None:

@@ -12,6 +12,7 @@ health.datasets_panel(path)
 widgets.require_dataset(path)
 with widgets.show_errors(), st.container():  # the layout stays the same with and without a spinner
     table = cached_data.dataset(path)
+widgets.show_refused(table, "data_health")
 report = health.scan_with_progress(path)
 widgets.simulated_banner(report.simulated)
 

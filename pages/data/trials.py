@@ -9,12 +9,14 @@ from eavdash.ui.data import trial_view
 from eavdash.ui.figures import data as figures
 
 widgets.page_head("Trials", "What was recorded in this trial?")
+widgets.show_message()
 path = widgets.dataset_input("data_trials_path")
 widgets.require_dataset(path)
 with widgets.show_errors():
     table = cached_data.dataset(path)
     study = widgets.current_study()
     config = from_dict(study.study()["config"]) if study else preset("quick")
+widgets.show_refused(table, "data_trials")
 widgets.simulated_banner(table.simulated)
 row = trial_view.choose_trial(table)
 if row is not None:

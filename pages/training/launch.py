@@ -22,6 +22,7 @@ name = right.text_input(
 widgets.require_dataset(path)
 with widgets.show_errors():
     table = cached_data.dataset(path)
+widgets.show_refused(table, "training_launch")
 widgets.simulated_banner(table.simulated)
 st.caption(
     f"{plural(len(table.frame), 'trial')} of {plural(len(table.subjects), 'subject')} in "

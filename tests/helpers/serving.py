@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -38,6 +39,7 @@ def served(
     environment = {
         **os.environ,
         "EAVDASH_CHECKPOINTS": str(folder / "checkpoints"),
+        "EAVDASH_DATA": json.dumps([str(folder.resolve())]),
         "PYTHONPATH": str(APP.parent),
         "PYTHONUNBUFFERED": "1",
         "XDG_STATE_HOME": str(folder / "state"),

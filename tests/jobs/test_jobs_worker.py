@@ -17,6 +17,7 @@ from eavdash.jobs.scheduler import main as run_scheduler
 from eavdash.processes import with_package
 from eavdash.store import locks
 from eavdash.store.atomic import write_json
+from eavdash.store.readable import data_folders
 from eavdash.store.status import HEARTBEAT_EVERY
 
 
@@ -159,6 +160,19 @@ def test_a_study_on_another_disk_uses_the_cache_beside_the_other_studies(lab, mo
     monkeypatch.setenv("EAVDASH_RUN", "")
     assert module.main([str(run.path)]) == 0
     assert caches == [lab.root / ".cache"]
+
+
+@pytest.mark.parametrize("folders", [["/data"], None])
+def test_a_worker_reads_what_its_study_may_not_what_the_scheduler_may(lab, monkeypatch, folders):
+    document = lab.study.study()
+    document.setdefault("dataset", {})["folders"] = folders
+    write_json(lab.study.study_file, document)
+    seen = []
+    monkeypatch.setattr(module, "_train", lambda run, _: seen.append(data_folders()))
+    monkeypatch.setenv("EAVDASH_RUN", "")
+    monkeypatch.setenv("EAVDASH_DATA", '["/of/the/app"]')
+    assert module.main([str(lab.run("s01-vision").path)]) == 0
+    assert seen == [tuple(folders) if folders else None]
 
 
 def test_heartbeats_continue_after_the_disk_was_unavailable(lab, monkeypatch):

@@ -17,9 +17,10 @@ from eavdash.config.convert import with_settings
 from eavdash.config.schema import Selection
 from eavdash.data.frozen import read_frozen
 from eavdash.data.table import open_table, select
-from eavdash.errors import IntegrityError, StudyConflictError
+from eavdash.errors import IntegrityError, OutsideError, StudyConflictError
 from eavdash.explain.compute import _row
 from eavdash.store import RunDir, StudyDir
+from eavdash.store.readable import VARIABLE, set_data_folders
 from eavdash.studies import extend
 from eavdash.studies.write import prepare, refresh
 from eavdash.training.run import train_run
@@ -212,3 +213,22 @@ def test_a_link_to_the_dataset_may_be_changed_later(tmp_path: Path) -> None:
     assert facts(study.run("s01-audio")) == before
     assert study.study()["dataset"]["path"] == str(tmp_path / "one")
     assert read_frozen(StudyDir(study.path).table_file).root == tmp_path / "one"
+
+
+def test_a_study_planned_by_the_app_keeps_its_data_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").mkdir()
+    table(tmp_path / "a")
+    monkeypatch.setenv(VARIABLE, "[]")  # restored afterwards
+    set_data_folders(None)
+    free = prepare(tmp_path / "a", "free", AUDIO, Selection(("1",), (0,)), tmp_path / "c").study
+    assert "folders" not in free.study()["dataset"]
+    set_data_folders([tmp_path / "a"])
+    bound = prepare(tmp_path / "a", "bound", AUDIO, Selection(("1",), (0,)), tmp_path / "c").study
+    assert bound.study()["dataset"]["folders"] == [str((tmp_path / "a").resolve())]
+    set_data_folders([tmp_path / "other"])
+    with fails(OutsideError, where=str(tmp_path / "a")):
+        prepare(tmp_path / "a", "more", AUDIO, Selection(("1",), (0,)), tmp_path / "c")
+    weights = with_settings(AUDIO, [f"audio.weights={tmp_path}/secret.bin"])
+    set_data_folders([tmp_path / "a"])
+    with fails(OutsideError, where="secret.bin"):
+        prepare(tmp_path / "a", "more", weights, Selection(("1",), (0,)), tmp_path / "c")

@@ -4,12 +4,15 @@ request, and the private route for recordings per session."""
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from failing import fails
 
+from eavdash.errors import OutsideError, RecordingError
 from eavdash.ui import edge, media, server
 
 CONTENT = bytes(range(256)) * 40
@@ -235,10 +238,37 @@ def test_other_requests_are_not_found(sessions: set[str], clip: Path) -> None:
 
 def test_a_deleted_file_or_a_folder_is_not_found(sessions: set[str], clip: Path, tmp_path: Path) -> None:
     token = media.register(clip, SESSION, COOKIE)
-    folder = media.register(tmp_path, SESSION, COOKIE)
+    with fails(RecordingError, where=str(tmp_path), found="a folder"):
+        media.register(tmp_path, SESSION, COOKIE)
     clip.unlink()
     assert nothing(ask(f"/eavdash-media/{token}"))
-    assert nothing(ask(f"/eavdash-media/{folder}"))
+
+
+def test_what_takes_the_name_of_a_registered_file_is_not_served(sessions: set[str], clip: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.mp4"
+    secret.write_bytes(b"not yours")
+    for replace in (Path.symlink_to, Path.hardlink_to):
+        path = f"/eavdash-media/{media.register(clip, SESSION, COOKIE)}"
+        assert ask(path).status == 200
+        clip.rename(tmp_path / "kept.mp4")
+        replace(clip, secret)
+        assert nothing(ask(path))
+        clip.unlink()
+        (tmp_path / "kept.mp4").rename(clip)
+    assert ask(path).body == CONTENT, "the file is back"
+
+
+def test_only_files_that_the_app_may_read_get_a_url(
+    sessions: set[str], clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/eavdash-media/{media.register(clip, SESSION, COOKIE)}"
+    (tmp_path / "mine").mkdir()
+    monkeypatch.setenv("EAVDASH_DATA", json.dumps([str(tmp_path / "mine")]))
+    (tmp_path / "mine" / "link.mp4").symlink_to(clip)
+    for file in (clip, tmp_path / "mine" / "link.mp4", tmp_path / "mine" / ".." / "a.mp4"):
+        with fails(OutsideError, found=str(clip) if file.is_symlink() else "outside"):
+            media.register(file, SESSION, COOKIE)
+    assert nothing(ask(path)), "also what was registered before"
 
 
 def test_a_rerun_keeps_the_url_and_a_session_has_a_maximum(sessions: set[str], clip: Path) -> None:
@@ -248,7 +278,10 @@ def test_a_rerun_keeps_the_url_and_a_session_has_a_maximum(sessions: set[str], c
     sessions.add("second")
     foreign = media.register(clip, "second", COOKIE)
     assert foreign != token
-    others = [media.register(clip.with_name(f"{n}.mp4"), SESSION, COOKIE) for n in range(media.PER_SESSION)]
+    files = [clip.with_name(f"{n}.mp4") for n in range(media.PER_SESSION)]
+    for file in files:
+        file.write_bytes(CONTENT)
+    others = [media.register(file, SESSION, COOKIE) for file in files]
     assert token not in media._entries
     assert foreign in media._entries
     assert set(others) <= set(media._entries)

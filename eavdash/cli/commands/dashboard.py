@@ -13,6 +13,8 @@ from eavdash.cli.commands.recordings import simulate
 from eavdash.cli.commands.training import queue_and_wait
 from eavdash.config.presets import preset
 from eavdash.config.schema import Selection
+from eavdash.errors import UsageError
+from eavdash.store.readable import set_data_folders
 
 DEMO_STUDY = "demo"
 
@@ -21,6 +23,7 @@ def demo(options: argparse.Namespace) -> int:
     """Make the demo recordings, train on them, print the scores, open the dashboard; a second call resumes."""
     root = store.checkpoints_root(options.checkpoints)
     serving = serve.Serving.of(options)  # before the work: its options may be wrong
+    data = _data_folders(options)
     recordings = simulate(Path(options.out), options.subjects, full=False, seed=0)
     subjects = tuple(str(number) for number in range(1, options.subjects + 1))
     failed = queue_and_wait(recordings, DEMO_STUDY, preset("quick"), Selection(subjects, folds=(0,)), root, again=True)
@@ -28,6 +31,7 @@ def demo(options: argparse.Namespace) -> int:
         read_scores(root, DEMO_STUDY, baselines=True), "table", title="Simulated recordings, fold 0, test trials"
     )
     if options.serve:
+        set_data_folders([*data, recordings])
         serve.serve(root, serving)
     console.info(f"open the dashboard with: {sys.argv[0]} app --checkpoints {root}")
     return 1 if failed else 0
@@ -35,4 +39,19 @@ def demo(options: argparse.Namespace) -> int:
 
 def app(options: argparse.Namespace) -> int:
     """Open the dashboard."""
-    serve.serve(store.checkpoints_root(options.checkpoints), serve.Serving.of(options))
+    serving = serve.Serving.of(options)
+    set_data_folders(_data_folders(options))
+    serve.serve(store.checkpoints_root(options.checkpoints), serving)
+
+
+def _data_folders(options: argparse.Namespace) -> list[Path]:
+    """Return the folders that the dashboard may read.
+
+    Raises:
+        UsageError: one of them is no folder.
+    """
+    folders = [Path(folder).expanduser() for folder in options.data or ["."]]
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError.at("--data", expected="a folder", found=f"none at {folder}", remedy="correct the path")
+    return folders

@@ -18,6 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from eavdash.errors import TableError
+from eavdash.store.readable import check_readable
 
 #: Depth below the given folder to which a dataset is searched for, and the maximum number of folders visited.
 DEPTH = 8
@@ -84,8 +85,9 @@ def listed(folder: Path) -> tuple[list[Path], list[Path]]:
     """List a folder's subfolders and files by name, without hidden ones. A broken link counts as a file.
 
     Raises:
-        TableError: it cannot be listed.
+        TableError: it cannot be listed, or may not be read.
     """
+    check_readable(folder)
     folders: list[Path] = []
     files: list[Path] = []
     with listing(folder), os.scandir(folder) as entries:

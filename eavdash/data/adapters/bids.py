@@ -14,6 +14,7 @@ only when they are read, and by `eavdash check`.
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 import warnings
@@ -26,6 +27,7 @@ import pandas as pd
 from eavdash.data.adapters.base import Adapted, Adapter, listed, search, shown
 from eavdash.data.recording import stamp
 from eavdash.errors import DataError, EavdashError, RecordingError, TableError
+from eavdash.store.readable import open_readable, reason_of
 
 COLUMNS = (
     *("subject", "trial", "label", "group", "start", "stop", "eeg"),
@@ -179,7 +181,7 @@ def _check_file(file: Path) -> None:
     stamp(str(file))
     with (
         RecordingError.from_os(file, expected="a file that can be read", remedy="fix its permissions"),
-        file.open("rb") as stream,
+        open_readable(file) as stream,
     ):
         head = stream.read(1 << 16)
     if file.suffix.lower() == ".vhdr":
@@ -242,12 +244,12 @@ def _tsv(path: Path) -> list[dict[str, Any]]:
         TableError: it cannot be read.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+        with open_readable(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+            return list(csv.DictReader(text, delimiter="\t", quoting=csv.QUOTE_NONE))
     except (UnicodeDecodeError, csv.Error, OSError) as error:
-        found = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        found = getattr(error, "strerror", None) or reason_of(error, path)
         raise TableError.at(
-            path, expected="a table that can be read", found=found.rstrip("."), remedy="copy the file again"
+            path, expected="a table that can be read", found=found, remedy="copy the file again"
         ) from error
 
 

@@ -18,6 +18,7 @@ import pandas as pd
 from eavdash.data.adapters.base import Adapted, Adapter, listed, search, shown
 from eavdash.data.formats.deap_pickle import BASELINE, RATINGS, ratings
 from eavdash.errors import RecordingError, TableError
+from eavdash.store.readable import open_readable
 
 COLUMNS = ("subject", "trial", "label", "start", "eeg", *RATINGS)
 #: A rating above this is "high": the middle of the scale from 1 to 9.
@@ -95,7 +96,7 @@ def _holds_files(folder: Path) -> bool:
 def _starts_like_a_pickle(file: Path) -> bool:
     """True if a file may be a pickle: other programs write .dat files too."""
     try:
-        with file.open("rb") as stream:
+        with open_readable(file) as stream:
             return stream.read(1) in (b"\x80", b"(", b"}")
     except OSError:
         return False

@@ -18,6 +18,7 @@ import soundfile
 from eavdash.data.audio.samples import BLOCK, Sound, truncated
 from eavdash.data.recording import unreadable
 from eavdash.errors import RecordingError
+from eavdash.store.readable import check_readable, open_readable
 
 #: Suffixes of files that only libsndfile is expected to read: its error is the one to show.
 SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".aifc", ".oga", ".opus", ".snd"}
@@ -41,6 +42,7 @@ def open_file(path: str) -> Sound:
         _check_complete(path)
         with soundfile.SoundFile(_name(path)) as file:
             rate, length, channels = file.samplerate, file.frames, file.channels
+            check_readable(path)  # not replaced by a link before it was opened
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
         raise unreadable(path, "a sound file", error, UnknownFormatError) from error
     return Sound(path, rate, length, channels, partial(_blocks, path))
@@ -48,7 +50,9 @@ def open_file(path: str) -> Sound:
 
 def _blocks(path: str, first: int, last: int) -> Iterator[np.ndarray]:
     try:
+        check_readable(path)
         with soundfile.SoundFile(_name(path)) as file:
+            check_readable(path)
             file.seek(first)
             while first < last:
                 samples = file.read(min(last - first, max(1, BLOCK // file.channels)), "float32", always_2d=True)
@@ -71,7 +75,7 @@ def _name(path: str) -> str | bytes:
 
 def _check_complete(path: str) -> None:
     """Reject truncated files: libsndfile would read the rest without an error."""
-    with Path(path).open("rb") as file:
+    with open_readable(path) as file:
         head = file.read(12)
         if head[:4] == b"RIFF" and head[8:] == b"WAVE":
             _check_wav(path, file)

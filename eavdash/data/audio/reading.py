@@ -24,6 +24,7 @@ from eavdash.data.audio.samples import BLOCK, Sound
 from eavdash.data.polyphase import Decimator
 from eavdash.data.recording import sample_range, split_item, stamp
 from eavdash.errors import RecordingError
+from eavdash.store.readable import open_readable
 
 FRAME_LENGTH = 25.0  # milliseconds of sound in a frame of the spectrogram
 FRAME_SHIFT = 10.0  # milliseconds between frames
@@ -124,7 +125,7 @@ def _samples(milliseconds: float, rate: int) -> int:
 def _is_video(file: str) -> bool:
     """True if a file begins like a video, which libsndfile need not try."""
     try:
-        with Path(file).open("rb") as stream:
+        with open_readable(file) as stream:
             head = stream.read(12)
     except OSError:
         return False  # soundfiles reports the reason

@@ -19,6 +19,7 @@ from av.stream import Disposition
 
 from eavdash.data.audio.samples import Sound, truncated
 from eavdash.data.recording import END_TOLERANCE, stamp, unreadable
+from eavdash.data.video.decoding import open_container
 from eavdash.errors import EavdashError, RecordingError
 
 _PROMISE_TOLERANCE = 0.5  # seconds by which a track may end before the time in its header
@@ -52,7 +53,7 @@ def open_track(path: str) -> Sound:
 def _opened(path: str) -> Iterator[tuple[Any, Any]]:
     """Open the container and its first sound track; errors inside the block become RecordingErrors."""
     try:
-        with av.open(path) as container:
+        with open_container(path) as container:
             stream = next((s for s in container.streams.audio if s.codec_context is not None), None)
             if stream is None:
                 what = "an unknown codec" if container.streams.audio else "none"

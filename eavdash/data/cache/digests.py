@@ -26,6 +26,7 @@ from typing import Any
 
 from eavdash.data.recording import split_item, stamp, unreadable
 from eavdash.errors import RecordingError
+from eavdash.store.readable import open_readable
 
 #: Name of the database in a cache.
 FILE = "digests.sqlite"
@@ -259,7 +260,7 @@ def _hash(path: str) -> _Hashed:
     parts = []
     for file in files_of(path):
         try:
-            with file.open("rb") as opened:
+            with open_readable(file) as opened:
                 parts.append(hashlib.file_digest(opened, "sha256").hexdigest()[:_LENGTH])
         except OSError as error:
             raise unreadable(str(file), "a readable file", error) from error

@@ -3,10 +3,14 @@
 In: a path, and start and stop in seconds. Out: an :class:`~eavdash.data.eeg.signal.EegSignal` in volt with canonical
 channel names, or the properties in the header. Delegated to ``mne.io.read_raw``: every file format. Truncated EDF and
 BDF files, which MNE accepts silently, are detected here.
+
+A recording may name further files: BrainVision's, EEGLAB's and split FIF headers, and references inside HDF5. Each must
+be readable by the rules of :mod:`eavdash.store.readable`, in whatever format and however it is spelled.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import warnings
 from collections import Counter
@@ -19,7 +23,8 @@ import numpy as np
 from eavdash.data.eeg import electrodes
 from eavdash.data.eeg.signal import EegInfo, EegSignal
 from eavdash.data.recording import sample_range, stamp, unreadable
-from eavdash.errors import EavdashError, RecordingError
+from eavdash.errors import EavdashError, OutsideError, RecordingError
+from eavdash.store.readable import check_readable, checked_opens, open_readable
 
 _NUMBERED = re.compile(r"(.+)-[0-9]+")
 
@@ -52,6 +57,8 @@ def read_file(path: str, start: float | None, stop: float | None, references: Se
         rows = [*names.values(), *kept.values()]
         try:
             data = raw.get_data(picks=rows, start=first, stop=last, verbose="ERROR")
+        except OutsideError:
+            raise
         except Exception as error:  # each format's reader raises its own errors
             raise unreadable(path, "readable samples", error) from error
     with np.errstate(over="ignore"):  # values beyond float32 become infinite and are rejected later
@@ -109,15 +116,19 @@ def _ambiguous_channels(path: str, found: str) -> EavdashError:
 
 
 class _OpenRecording:
-    """Context manager of an MNE recording, without warnings, closed afterwards; errors become RecordingErrors."""
+    """Context manager of an MNE recording, without warnings, closed afterwards; errors become RecordingErrors.
+
+    Every file that MNE opens meanwhile is checked.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.quiet = warnings.catch_warnings()
+        self.quiet = contextlib.ExitStack()
 
     def __enter__(self) -> Any:
         import mne
 
+        _refuse_references(self.path)
         if missing := _edf_missing_bytes(Path(self.path)):
             raise RecordingError.at(
                 self.path,
@@ -125,18 +136,67 @@ class _OpenRecording:
                 found=f"a file that ends {missing} bytes too early",
                 remedy="copy it again",
             )
-        self.quiet.__enter__()
+        self.quiet.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         try:
+            self.quiet.enter_context(checked_opens(mne.get_config_path()))
             self.raw = mne.io.read_raw(self.path, preload=False, verbose="ERROR")
+        except OutsideError:
+            self.quiet.close()
+            raise
         except Exception as error:  # each format's reader raises its own errors
-            self.quiet.__exit__(None, None, None)
+            self.quiet.close()
             raise unreadable(self.path, "an EEG recording that MNE reads", error) from error
         return self.raw
 
     def __exit__(self, *details: object) -> None:
         self.raw.close()
-        self.quiet.__exit__(None, None, None)
+        self.quiet.close()
+        check_readable(self.path)  # not replaced by a link while it was read
+
+
+def _refuse_references(path: str) -> None:
+    """Refuse an HDF5 file with content in other files: its library opens them where no check sees it.
+
+    Raises:
+        RecordingError: it refers to another file.
+    """
+    if not _is_hdf5(path):
+        return
+    try:
+        import h5py
+
+        with h5py.File(path, "r") as file:
+            seen: set[int] = set()
+            groups: list[Any] = [file]
+            while groups:
+                group = groups.pop()
+                for name in group:
+                    link = group.get(name, getlink=True)
+                    found: Any = group[name] if isinstance(link, h5py.HardLink) else None
+                    outside = isinstance(found, h5py.Dataset) and (found.external or found.is_virtual)
+                    if isinstance(link, h5py.ExternalLink) or outside:
+                        raise RecordingError.at(
+                            path, expected="a whole file", found="content in another", remedy="export it as one file"
+                        )
+                    if isinstance(found, h5py.Group) and (at := h5py.h5o.get_info(found.id).addr) not in seen:
+                        seen.add(at)
+                        groups.append(found)
+    except (ImportError, OSError, KeyError, ValueError, RuntimeError):
+        return  # MNE reports the reason
+
+
+def _is_hdf5(path: str) -> bool:
+    """True if HDF5's signature is at the beginning of the file or after a block before it."""
+    with (
+        RecordingError.from_os(path, expected="a recording", remedy="fix its permissions"),
+        open_readable(path) as file,
+    ):
+        for at in (0, *(512 * 2**n for n in range(12))):
+            file.seek(at)
+            if file.read(8) == b"\x89HDF\r\n\x1a\n":
+                return True
+    return False
 
 
 def _edf_missing_bytes(path: Path) -> int:
@@ -148,7 +208,7 @@ def _edf_missing_bytes(path: Path) -> int:
     if width is None:
         return 0
     try:
-        with path.open("rb") as file:
+        with open_readable(path) as file:
             header = file.read(256)
             start, records, signals = int(header[184:192]), int(header[236:244]), int(header[252:256])
             file.seek(256 + signals * 216)

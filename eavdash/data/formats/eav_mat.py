@@ -10,11 +10,13 @@ from __future__ import annotations
 import struct
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import scipy.io
 
-from eavdash.errors import EavdashError, RecordingError
+from eavdash.errors import EavdashError, OutsideError, RecordingError
+from eavdash.store.readable import open_readable, reason_of
 
 #: Order of the emotions in the label matrix: row 2i is listening to emotion i, row 2i + 1 speaking with emotion i.
 EMOTIONS = ("Neutral", "Sadness", "Anger", "Happiness", "Calmness")
@@ -37,8 +39,11 @@ def mat_arrays(path: str | Path) -> dict[str, tuple[int, ...]]:
     if path.exists() and not path.is_file():
         raise _unreadable(path, OSError("not a file but a folder, a pipe or a device"))  # opening a pipe would block
     try:
-        arrays = {name: tuple(map(int, shape)) for name, shape, _ in scipy.io.whosmat(path)}
-        missing = _missing_bytes(path)
+        with open_readable(path) as file:
+            arrays = {name: tuple(map(int, shape)) for name, shape, _ in scipy.io.whosmat(file)}  # type: ignore[arg-type]
+            missing = _missing_bytes(file)
+    except OutsideError:
+        raise
     except Exception as error:  # scipy raises many errors for damaged bytes (ValueError, TypeError, zlib.error ...)
         raise _unreadable(path, error) from error
     if missing:
@@ -58,9 +63,13 @@ def read_array(path: str | Path, name: str) -> np.ndarray:
         RecordingError: the file cannot be read, or holds complex numbers.
     """
     try:
-        if wrong := _storage_problem(Path(path)):
-            raise ValueError(wrong)
-        return np.asarray(scipy.io.loadmat(path, variable_names=[name])[name])
+        with open_readable(path) as file:
+            if wrong := _storage_problem(file):
+                raise ValueError(wrong)
+            file.seek(0)
+            return np.asarray(scipy.io.loadmat(file, variable_names=[name])[name])  # type: ignore[arg-type]
+    except OutsideError:
+        raise
     except Exception as error:  # as in mat_arrays
         raise _unreadable(Path(path), error) from error
 
@@ -119,51 +128,50 @@ def eeg_shape(path: Path) -> tuple[int, int, int]:
 
 
 def _unreadable(path: Path, error: Exception) -> EavdashError:
-    found = "MATLAB v7.3" if isinstance(error, NotImplementedError) else f"{type(error).__name__}: {error}"
+    found = "MATLAB v7.3" if isinstance(error, NotImplementedError) else reason_of(error, path)
     if isinstance(error, FileNotFoundError):
         found = "no file"
     return RecordingError.at(
         path,
         expected="a readable MATLAB v5 file",
-        found=" ".join(found.split()).rstrip("."),
+        found=found,
         remedy="copy the file from the dataset again",
     )
 
 
-def _missing_bytes(path: Path) -> int:
+def _missing_bytes(file: BinaryIO) -> int:
     """Number of bytes missing up to the stated end of the last data element; 0 if complete (or MATLAB v4)."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        marker = file.read(_HEADER)[-2:]
-        if marker not in (b"IM", b"MI"):
-            return 0
-        order = "<" if marker == b"IM" else ">"
-        end = _HEADER
-        while end < size:
-            file.seek(end)
-            tag = file.read(8)
-            if len(tag) < 8:
-                return 8 - len(tag)
-            end += 8 + struct.unpack(f"{order}II", tag)[1]
+    size = file.seek(0, 2)
+    file.seek(0)
+    marker = file.read(_HEADER)[-2:]
+    if marker not in (b"IM", b"MI"):
+        return 0
+    order = "<" if marker == b"IM" else ">"
+    end = _HEADER
+    while end < size:
+        file.seek(end)
+        tag = file.read(8)
+        if len(tag) < 8:
+            return 8 - len(tag)
+        end += 8 + struct.unpack(f"{order}II", tag)[1]
     return max(0, end - size)
 
 
-def _storage_problem(path: Path) -> str:
+def _storage_problem(file: BinaryIO) -> str:
     """The fault in a file's storage of numeric arrays, or "".
 
     SciPy does not validate the types of elements: one damaged byte would crash the process.
     """
-    with path.open("rb") as file:
-        order = {b"IM": "<", b"MI": ">"}.get(file.read(_HEADER)[-2:])
-        while order and len(tag := file.read(8)) == 8:
-            kind, size = struct.unpack(f"{order}II", tag)
-            following = file.tell() + size
-            body = file.read(min(size, _ENOUGH))
-            if kind == _COMPRESSED:
-                body = zlib.decompressobj().decompress(body, _ENOUGH)[8:]
-            if wrong := _invalid_storage(body, order):
-                return wrong
-            file.seek(following)
+    order = {b"IM": "<", b"MI": ">"}.get(file.read(_HEADER)[-2:])
+    while order and len(tag := file.read(8)) == 8:
+        kind, size = struct.unpack(f"{order}II", tag)
+        following = file.tell() + size
+        body = file.read(min(size, _ENOUGH))
+        if kind == _COMPRESSED:
+            body = zlib.decompressobj().decompress(body, _ENOUGH)[8:]
+        if wrong := _invalid_storage(body, order):
+            return wrong
+        file.seek(following)
     return ""
 
 

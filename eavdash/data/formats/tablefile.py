@@ -8,6 +8,7 @@ Parquet is delegated to pandas and pyarrow.
 from __future__ import annotations
 
 import csv
+import io
 import math
 import os
 import re
@@ -17,7 +18,8 @@ from typing import Any
 
 import pandas as pd
 
-from eavdash.errors import TableError
+from eavdash.errors import OutsideError, TableError
+from eavdash.store.readable import open_readable, reason_of
 
 REQUIRED = ("subject", "trial", "label")
 RECORDINGS = ("eeg", "audio", "video")
@@ -70,7 +72,7 @@ def _check_rows(
         raise TableError.at(
             where,
             expected=f"columns {', '.join((*REQUIRED, *OPTIONAL, *RECORDINGS))}",
-            found=f"no column {' or '.join(missing)} among {_shorten(', '.join(header))}",
+            found=f"no column {' or '.join(missing)}{_among(header)}",
             remedy="add it to the first line",
         )
     twice = [name for name, count in Counter(header).items() if count > 1]
@@ -104,8 +106,8 @@ def _check_rows(
 def _csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header and (line number, cells) of a CSV file; without pandas, which shifts or fills lines of a wrong length."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
+        with open_readable(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+            reader = csv.reader(text, strict=True)
             rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
     except UnicodeDecodeError as error:
         found = f"byte 0x{error.object[error.start]:02x} that is not"
@@ -133,9 +135,12 @@ def _csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
 
 def _parquet(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     try:
-        frame = pd.read_parquet(path)
+        with open_readable(path) as file:
+            frame = pd.read_parquet(file)
+    except OutsideError:
+        raise
     except Exception as error:  # pyarrow's errors share no base
-        found = " ".join(str(error).split()).rstrip(".")
+        found = reason_of(error, path)
         raise TableError.at(path, expected="a parquet file", found=found, remedy="write the table again") from error
     for column in frame.columns:
         for number, value in enumerate(frame[column].astype(object), start=1):
@@ -174,6 +179,12 @@ def _times(where_row: str, start: str, stop: str, longest: float) -> tuple[float
         expected = f"stop after start ({start or '0'} s)"
         raise TableError.at(where_row, expected=expected, found=f"{stop} s", remedy="correct the times")
     return seconds[0], seconds[1]
+
+
+def _among(header: list[str]) -> str:
+    """Name the columns of what is a table; the first line of any other file is not quoted."""
+    known = {*REQUIRED, *OPTIONAL, *RECORDINGS} & set(header)
+    return f" among {_shorten(', '.join(header))}" if known else " and none of the others: this is no trial table"
 
 
 def _check_separator(where: str | Path, header: list[str]) -> None:

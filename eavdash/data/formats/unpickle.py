@@ -13,8 +13,10 @@ more memory than its size; a malicious one can still exhaust memory, by referrin
 from __future__ import annotations
 
 import math
+import os
 import pickle
 import struct
+import sys
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, NoReturn
 
@@ -22,7 +24,8 @@ import numpy as np
 
 from eavdash.data.formats.pickle_parts import MODULES, STAND_INS, Array, Dtype, Scalar, UnsafePickleError
 from eavdash.data.recording import stamp, unreadable
-from eavdash.errors import RecordingError
+from eavdash.errors import OutsideError, RecordingError
+from eavdash.store.readable import open_readable
 
 #: Payloads larger than this (bytes) are skipped if only the outline is requested.
 OUTLINE = 1 << 20
@@ -45,11 +48,13 @@ def load_arrays(path: str | Path, *, outline: bool = False) -> Any:
         if outline:
             try:
                 return _load(path, outline=True)
-            except (UnsafePickleError, OSError):
+            except (UnsafePickleError, OutsideError, OSError):
                 raise
             except Exception:  # a stream whose large pieces are not payloads: read it completely
                 pass
         return _load(path, outline=False)
+    except OutsideError:
+        raise
     except UnsafePickleError as error:
         raise RecordingError.at(
             path,
@@ -69,8 +74,9 @@ def load_arrays(path: str | Path, *, outline: bool = False) -> Any:
 
 
 def _load(path: Path, outline: bool) -> Any:
-    with path.open("rb") as file:
-        content = _Unpickler(_Stream(file, path.stat().st_size, outline), encoding="latin1").load()
+    with open_readable(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        content = _Unpickler(_Stream(file, size, outline), encoding="latin1").load()
     return _Rebuild(outline)(content)
 
 
@@ -102,7 +108,10 @@ class _Unpickler(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         make = STAND_INS.get((MODULES.get(module, module), name))
         if make is None:
-            raise UnsafePickleError(f"the Python object {module}.{name}, which was neither imported nor run")
+            # Any text that begins with a "c" names an object: only what is one in a pickle is quoted.
+            known = self.proto >= 2 or module.partition(".")[0] in sys.stdlib_module_names  # type: ignore[attr-defined]
+            named = f"the Python object {module}.{name}" if known else "a Python object"
+            raise UnsafePickleError(f"{named}, which was neither imported nor run")
         return make
 
     def persistent_load(self, pid: Any) -> NoReturn:

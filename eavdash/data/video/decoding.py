@@ -17,6 +17,7 @@ import numpy as np
 
 from eavdash.data.recording import stamp, unreadable
 from eavdash.errors import RecordingError
+from eavdash.store.readable import check_readable
 
 #: Seconds for which the last frame is used beyond its own time; a later time is an error.
 END_TOLERANCE = 0.5
@@ -25,6 +26,18 @@ SAME_TIME = 1e-4
 _SEEK_FROM = 4.0  # seconds: before this, decoding from the start is as fast as seeking
 _SEEK_MARGIN = 1.0
 _SEEKABLE = ("mp4", "matroska")  # containers with an index of their key frames
+#: Formats that name other files or addresses, and devices.
+_SEVERAL_FILES = {"concat", "dash", "hls", "imf", "lavfi", "rtp", "rtp_mpegts", "rtsp", "sap", "sdp", "vobsub"}
+_SEVERAL_FILES |= {
+    "webm_dash_manifest",
+    "alsa",
+    "fbdev",
+    "kmsgrab",
+    "oss",
+    "video4linux2,v4l2",
+    "x11grab",
+}  # or devices
+_ONE_FILE = ",".join(sorted(av.formats_available - _SEVERAL_FILES))
 #: Codecs in which non-reference frames are marked as such; in HEVC and VP9 that depends on temporal layers.
 _SKIPPABLE = ("h264",)
 
@@ -93,7 +106,7 @@ def key_frames(path: str, count: int) -> Iterator[Any]:
 def open_video(path: str) -> Iterator[tuple[Any, Any]]:
     """Open the PyAV container and its first video stream; errors inside the block become RecordingErrors."""
     try:
-        with av.open(path) as container:
+        with open_container(path) as container:
             if container.format.name == "tty":  # FFmpeg renders any text file as a video
                 raise RecordingError.at(path, expected="a video", found="text", remedy="fix the path")
             # A stream without a decoder has a truncated header.
@@ -106,6 +119,22 @@ def open_video(path: str) -> Iterator[tuple[Any, Any]]:
             yield container, stream
     except (av.error.FFmpegError, UnicodeDecodeError) as error:
         raise unreadable(path, "a decodable video", error) from error
+
+
+@contextmanager
+def open_container(path: str) -> Iterator[Any]:
+    """Open a file of any format that has its content in itself: playlists would have FFmpeg open other files.
+
+    Raises:
+        OutsideError: the file may not be read, or was replaced by a link to such a file.
+        av.error.FFmpegError: it cannot be opened.
+    """
+    check_readable(path)
+    with av.open(path, options={"format_whitelist": _ONE_FILE}) as container:
+        if container.format.name == "image2" and "%" in path:  # names a sequence of files
+            raise RecordingError.at(path, expected="a name without %", found="one", remedy="rename the image")
+        yield container
+        check_readable(path)
 
 
 def is_still(container: Any) -> bool:

@@ -13,15 +13,17 @@ import os
 import re
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from eavdash.data.recording import stamp, unreadable
-from eavdash.errors import EavdashError
+from eavdash.errors import EavdashError, OutsideError
 from eavdash.health.measures.base import Facts, Measure, MeasureRequest, Part
+from eavdash.store.readable import open_readable
 
 #: Bytes from a file's middle that are compared before two files of equal size are compared completely.
 SAMPLE = 2**16
+#: ``kind`` of a file that may not be read (:mod:`eavdash.store.readable`).
+REFUSED = "refused"
 _FOUND = re.compile(r"expected (.+?), found ")
 
 
@@ -53,6 +55,8 @@ def measure_file(request: MeasureRequest) -> dict[str, Any]:
 def failure(file: str, error: Exception) -> dict[str, str]:
     """``problem`` and ``kind`` of an error."""
     text = str(error if isinstance(error, EavdashError) else unreadable(file, "a readable recording", error))
+    if isinstance(error, OutsideError):
+        return {"problem": text, "kind": REFUSED}
     match = _FOUND.search(text)
     return {"problem": text, "kind": re.sub(r"[\d.]+", "#", match[1]) if match else type(error).__name__}
 
@@ -90,6 +94,6 @@ def _finite(facts: Facts) -> Facts:
 
 
 def _sample(file: str, size: int) -> str:
-    with Path(file).open("rb") as stream:
+    with open_readable(file) as stream:
         stream.seek(max(0, size // 2 - SAMPLE // 2), os.SEEK_SET)
         return hashlib.blake2b(stream.read(SAMPLE), digest_size=16).hexdigest()

@@ -37,7 +37,7 @@ def form(root: Path, path_key: str) -> None:
             try:
                 st.session_state[f"{PAGE}_outcome"] = (entries, check(root, entries))
             except EavdashError as error:
-                st.session_state[f"{PAGE}_outcome"] = (entries, str(error))
+                st.session_state[f"{PAGE}_outcome"] = (entries, error)
     checked, outcome = st.session_state.get(f"{PAGE}_outcome", (None, None))
     ready = checked == entries and isinstance(outcome, Candidate)
     buttons.button(
@@ -49,8 +49,8 @@ def form(root: Path, path_key: str) -> None:
         args=(root, outcome, path_key),
         key=f"{PAGE}_add",
     )
-    if checked == entries and isinstance(outcome, str):
-        st.error(widgets.escape_markdown(outcome))
+    if checked == entries and isinstance(outcome, EavdashError):
+        widgets.show_error(outcome, PAGE, f"{PAGE}_outcome")
     elif ready:
         _show_candidate(outcome)
     elif checked is not None and has_input():
@@ -154,7 +154,7 @@ def _add(root: Path, candidate: Candidate, path_key: str) -> None:
         path: str | Path = entries.path
         if candidate.text:
             path = datasets.save_table(root, entries.name, candidate.text, "")
-        added = datasets.add(root, entries.name, path)
+        added = datasets.add(root, entries.name, path, candidate.folders)
     except EavdashError as error:
         st.session_state[actions.MESSAGE] = ("error", str(error))
         return

@@ -6,6 +6,7 @@ trial, or an error. Only an uploaded table is written, to a temporary folder tha
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,9 @@ from eavdash.config.choices import COLUMN
 from eavdash.config.presets import preset
 from eavdash.errors import EavdashError, TableError, UsageError
 from eavdash.store import datasets
+from eavdash.store.readable import lent
 from eavdash.text import size
-from eavdash.ui import theme
+from eavdash.ui import allowing, theme
 from eavdash.ui.figures.data import most_complete
 
 if TYPE_CHECKING:
@@ -45,7 +47,11 @@ class DatasetForm:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A dataset that can be added. ``text``: an uploaded table with absolute paths; empty for a path."""
+    """A dataset that can be added.
+
+    ``text``: an uploaded table with absolute paths; empty for a path. ``folders``: those of its recordings that are not
+    in its own folder.
+    """
 
     form: DatasetForm
     text: str
@@ -55,6 +61,7 @@ class Candidate:
     problems: tuple[str, ...]
     preview: TrialPreview
     picture: np.ndarray | None  # (height, width, 3) uint8
+    folders: tuple[str, ...] = ()
 
 
 def check(root: Path, form: DatasetForm) -> Candidate:
@@ -67,6 +74,7 @@ def check(root: Path, form: DatasetForm) -> Candidate:
 
     datasets.check_name(root, form.name)
     text, table = _from_path(root, form) if not form.file else _from_upload(form)
+    allowing.check_recordings(table)
     usable = table.frame[~table.frame["subject"].isin(list(table.problems))]
     if usable.empty:
         raise TableError(next(iter(table.problems.values()), f"{table.root}: this dataset has no trials."))
@@ -76,7 +84,15 @@ def check(root: Path, form: DatasetForm) -> Candidate:
         raise TableError(next(iter(preview.errors.values()), f"{form.path or form.file}: no trial has a recording."))
     picture = _picture(preview)
     return Candidate(
-        form, text, table.kind, _counts(table), table.classes, tuple(table.problems.values()), preview, picture
+        form,
+        text,
+        table.kind,
+        _counts(table),
+        table.classes,
+        tuple(table.problems.values()),
+        preview,
+        picture,
+        tuple(allowing.folders_of(table, form.path or os.devnull)),
     )
 
 
@@ -112,7 +128,7 @@ def _from_upload(form: DatasetForm) -> tuple[str, TrialTable]:
             found=found,
             remedy=f"choose a file of at most {UPLOAD_LIMIT} MB",
         )
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, lent(folder):
         uploaded, table = Path(folder, f"sent{suffix}"), Path(folder, "trials.csv")
         try:
             uploaded.write_bytes(form.content)

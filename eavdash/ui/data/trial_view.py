@@ -75,7 +75,8 @@ def show_trial(row: Mapping[Any, Any], config: StudyConfig, overlays: Sequence[O
     except EavdashError as error:
         st.error(widgets.escape_markdown(error))
     if preview.vision or preview.audio or preview.eeg:
-        moment = player(PlayerTrial(preview, playable), f"{PAGE}_player", overlays)
+        with widgets.show_errors():
+            moment = player(PlayerTrial(preview, playable), f"{PAGE}_player", overlays)
         st.caption(
             widgets.escape_markdown(_moment_sentence(preview, config, moment))
             if moment is not None

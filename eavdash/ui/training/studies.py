@@ -18,7 +18,7 @@ from eavdash.store import StudyDir
 from eavdash.studies import extend, verify
 from eavdash.studies.runs import CROSS_SUBJECT
 from eavdash.text import natural_order, plural, size
-from eavdash.ui import actions, cached_data, cached_runs, widgets
+from eavdash.ui import actions, allowing, cached_data, cached_runs, widgets
 from eavdash.ui.training import copy_settings
 
 PAGE = "training_studies"
@@ -113,6 +113,7 @@ def study_head(row: Mapping[Any, Any]) -> None:
 
 def study_buttons(study: StudyDir, row: Mapping[Any, Any]) -> None:
     """Show the buttons to open, clone, pause or resume, and verify a study."""
+    allowing.trust_study(study)
     container = st.container(horizontal=True)
     if study == widgets.current_study():
         container.page_link(widgets.MONITOR, label="Watch its runs")
@@ -187,7 +188,7 @@ def extension_form(study: StudyDir, row: Mapping[Any, Any]) -> None:
             table = cached_data.dataset(row["dataset"])
             more = [s for s in natural_order([*table.subjects, *table.problems]) if s not in set(selection["subjects"])]
         except EavdashError as error:
-            st.error(widgets.escape_markdown(error))
+            widgets.show_error(error, PAGE)
             return
         fixed = row["protocol"] in CROSS_SUBJECT
         left, middle, right = st.columns(3)
@@ -210,7 +211,7 @@ def extension_form(study: StudyDir, row: Mapping[Any, Any]) -> None:
             )
             planned = cached_runs.extension(study, subjects, *numbers)
         except EavdashError as error:
-            st.error(widgets.escape_markdown(error))
+            widgets.show_error(error, PAGE)
             return
         waiting = len(planned.queued) - len(planned.new)
         st.markdown(f"New runs: {len(planned.new)}. Existing runs that were never queued: {waiting}.")

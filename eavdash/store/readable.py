@@ -1,0 +1,260 @@
+"""The rule which files that users name may be read, and the opening of these files.
+
+In: a path from a form, a trial table, a header or the command line. Out: its resolved path or an open file, or an
+:class:`~eavdash.errors.OutsideError`. What counts is the path after links and ``..`` are resolved.
+
+The app reads only below its *data folders*, and there nothing hidden: others may reach it, but not with its owner's
+rights. They are listed in the environment variable :data:`VARIABLE`, which the processes that it starts inherit.
+Without that variable (command line, workers of studies planned there) the user's own rights decide. The system's
+files under :data:`SYSTEM` and eavdash's own secrets are never read.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import stat
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+from eavdash.errors import EavdashError, OutsideError, UsageError
+
+#: JSON list of absolute paths; absent: no restriction.
+VARIABLE = "EAVDASH_DATA"
+SYSTEM = ("/proc", "/sys", "/dev")
+_IN_MEMORY = "/dev/shm"  # a disk in memory, where recordings may lie
+_MOST_FOLDERS = 200  # the list is part of the environment, which has a size limit
+_QUOTED = 4 * 2**20  # bytes of a file that are compared with a message about it
+#: Words of messages that also occur in honest files.
+_USUAL = frozenset({"data", "error", "file", "float", "format", "header", "line", "name", "string", "type", "version"})
+
+#: Further folders of this thread or task; None: no restriction.
+_lent: ContextVar[tuple[str, ...] | None] = ContextVar("lent", default=())
+_changing = threading.Lock()
+_watched = threading.local()  # .paths: the extra paths of :func:`checked_opens` while it is active in this thread
+
+
+def data_folders() -> tuple[str, ...] | None:
+    """Return the data folders; None if only the user's own rights decide.
+
+    Raises:
+        UsageError: the environment variable is not a list of paths.
+    """
+    text, lent = os.environ.get(VARIABLE), _lent.get()
+    return None if text is None or lent is None else (*_parsed(text), *lent)
+
+
+def set_data_folders(folders: Iterable[str | Path] | None) -> None:
+    """Restrict this process, and those that it starts, to ``folders``; None: do not restrict it."""
+    if folders is None:
+        os.environ.pop(VARIABLE, None)
+    else:
+        os.environ[VARIABLE] = json.dumps(outermost(map(_resolved, folders)))
+
+
+def add_data_folders(folders: Iterable[str | Path]) -> None:
+    """Add to the data folders of this process, if it is restricted."""
+    with _changing:
+        if (text := os.environ.get(VARIABLE)) is not None:
+            set_data_folders((*_parsed(text), *folders))
+
+
+@contextmanager
+def lent(folder: str | Path | None) -> Iterator[None]:
+    """Let the block read ``folder`` too; with None it reads whatever the user may, except what is never read."""
+    token = _lent.set(None if folder is None else (_resolved(folder),))
+    try:
+        yield
+    finally:
+        _lent.reset(token)
+
+
+def outermost(folders: Iterable[str]) -> list[str]:
+    """Return the folders that the others do not cover; of more than a couple of hundred, the folders above them."""
+    found = sorted(set(folders), key=lambda folder: folder.split("/"))
+    while True:
+        kept: list[str] = []
+        for folder in found:
+            if not any(_below(folder, other) and not _hidden(folder, other) for other in kept):
+                kept.append(folder)
+        deepest = max((folder.count("/") for folder in kept), default=0)
+        if len(kept) <= _MOST_FOLDERS or deepest <= 2:
+            return kept[:_MOST_FOLDERS]
+        above = {os.path.dirname(f) if f.count("/") == deepest else f for f in kept}  # noqa: PTH120
+        found = sorted(above, key=lambda folder: folder.split("/"))
+
+
+def check_readable(path: str | Path) -> str:
+    """Return the resolved path of a file or folder that may be read; whether it exists is not checked.
+
+    Raises:
+        OutsideError: it may not be read.
+    """
+    try:
+        real = _resolved(path)
+    except (OSError, ValueError):  # no valid path: opening it reports the reason
+        return os.fsdecode(path)
+    if _never(real):
+        raise OutsideError.at(
+            _shown(path),
+            expected="a dataset, a recording or weights",
+            found="a file of the system, or one of eavdash's own secrets",
+            remedy="give another path",
+        )
+    folders = data_folders()
+    if folders is None or any(_below(real, folder) and not _hidden(real, folder) for folder in folders):
+        return real
+    inside = any(_below(real, folder) for folder in folders)
+    linked = f", a link to {_shown(real)}" if os.path.abspath(path) != real else ""  # noqa: PTH100
+    named = [_shown(f) for f in folders if "/." not in f]
+    # By its name alone: whether there is such a file is nothing to tell.
+    folder = os.path.dirname(real) if os.path.splitext(real)[1] else real  # noqa: PTH120, PTH122
+    error = OutsideError.at(
+        _shown(path),
+        expected=f"a path in a folder that the app may read ({', '.join(named[:5]) or 'none'})",
+        found=f"{'a hidden one' if inside else 'one outside of them'}{linked}",
+        remedy=f"allow {_shown(folder)} in the app if it runs on your computer, or start it with --data",
+    )
+    error.folder = folder
+    raise error
+
+
+def is_readable(path: str | Path) -> bool:
+    """Return True if :func:`check_readable` accepts a path."""
+    try:
+        check_readable(path)
+    except OutsideError:
+        return False
+    return True
+
+
+def open_readable(path: str | Path) -> BufferedReader:
+    """Open a regular file for reading; the file that was opened is checked, not only its name.
+
+    Raises:
+        OutsideError: it may not be read.
+        OSError: it cannot be opened, or is a folder, a pipe or a device (which never blocks).
+    """
+    real = check_readable(path)
+    descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "a folder, a pipe or a device", os.fsdecode(path))
+        link = f"/proc/self/fd/{descriptor}"
+        if os.path.exists(link) and (opened := os.readlink(link).removesuffix(" (deleted)")) != real:  # noqa: PTH110, PTH115
+            check_readable(opened)  # a folder on the way was replaced by a link meanwhile
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+@contextmanager
+def checked_opens(*further: str) -> Iterator[None]:
+    """Check every file that Python code in the block opens for reading, such as one that a recording's header names.
+
+    Files of Python itself, of installed packages, and the ``further`` ones may be opened too. In this thread only; the
+    inner one of two nested blocks counts.
+    """
+    _install()
+    before = getattr(_watched, "paths", None)
+    _watched.paths = (*_code(), *map(_resolved, further))
+    try:
+        yield
+    finally:
+        _watched.paths = before
+
+
+def reason_of(error: Exception, file: str | Path) -> str:
+    """Return type and message of an error about a file; the type alone if the message quotes what is in the file.
+
+    A file that is not what it was taken for may be anybody's: parsers quote the lines that they do not understand.
+    """
+    name, text = type(error).__name__, str(error)
+    message = " ".join(f"{name}: {text}".split()).rstrip(".")
+    plain = re.sub(r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)", " ", text.replace(_shown(file), " "))
+    words = {word.lower() for word in re.findall(r"\w{4,}", plain)} - _USUAL
+    if not words:
+        return message
+    try:
+        with open_readable(file) as opened:
+            content = opened.read(_QUOTED).replace(b"\0", b"").lower()
+    except (OSError, ValueError, EavdashError):
+        return message if isinstance(error, OSError) else name
+    return name if any(word.encode() in content for word in words) else message
+
+
+def _resolved(path: str | Path) -> str:
+    """The path without links and ``..``; of two slashes at its beginning, which POSIX allows, one."""
+    return "/" + os.path.realpath(os.fsdecode(path)).lstrip("/")
+
+
+def _below(real: str, folder: str) -> bool:
+    return real == folder or real.startswith(folder.rstrip("/") + "/")
+
+
+def _hidden(real: str, folder: str) -> bool:
+    """True if a part of the path below ``folder`` is hidden; git-annex keeps the content of datasets in .git/annex."""
+    parts = real[len(folder) :].split("/")
+    return any(part.startswith(".") and not (part == ".git" and "annex" in parts) for part in parts)
+
+
+def _never(real: str) -> bool:
+    if any(_below(real, folder) for folder in SYSTEM):
+        return not _below(real, _IN_MEMORY)
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")  # noqa: PTH111
+    return _below(real, _resolved(os.path.join(state, "eavdash")))  # noqa: PTH118
+
+
+def _shown(path: str | Path) -> str:
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+@lru_cache(maxsize=8)
+def _parsed(text: str) -> tuple[str, ...]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or not all(isinstance(f, str) and os.path.isabs(f) for f in found):  # noqa: PTH117
+        raise UsageError.at(
+            VARIABLE,
+            expected='a JSON list of absolute paths, such as ["/data"]',
+            found=repr(text[:100]),
+            remedy="unset it and start the app with --data",
+        )
+    return tuple(found)
+
+
+@lru_cache(maxsize=1)
+def _code() -> tuple[str, ...]:
+    """The folders of Python and of installed packages."""
+    installed = [p for p in sys.path if p.endswith(("site-packages", "dist-packages"))]
+    return tuple(map(_resolved, (sys.prefix, sys.base_prefix, *installed)))
+
+
+@lru_cache(maxsize=1)
+def _install() -> None:
+    """Install the hook of :func:`checked_opens`, once; it cannot be removed, and does nothing outside of a block."""
+    sys.addaudithook(_on_event)
+
+
+def _on_event(event: str, arguments: tuple[Any, ...]) -> None:
+    further = getattr(_watched, "paths", None) if event == "open" else None
+    if further is None or not isinstance(arguments[0], (str, bytes, os.PathLike)):
+        return
+    mode, flags = arguments[1], arguments[2]
+    writes = flags & (os.O_WRONLY | os.O_RDWR) if isinstance(flags, int) else 0
+    if writes or (isinstance(mode, str) and "r" not in mode):
+        return
+    if not any(_below(_resolved(os.fsdecode(arguments[0])), folder) for folder in further):
+        check_readable(os.fsdecode(arguments[0]))

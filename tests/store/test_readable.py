@@ -1,0 +1,173 @@
+"""The rule which files may be read: resolved paths, below the data folders, never the system's."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from failing import fails
+
+from eavdash.errors import OutsideError, RecordingError, TableError, UsageError
+from eavdash.store import readable
+from eavdash.store.readable import check_readable, open_readable, reason_of
+
+SECRET = "API_TOKEN=hunter2secret\nHOME=/home/somebody\n"
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only data folder, with a recording; beside it a secret file."""
+    folder = tmp_path.resolve() / "data"
+    folder.mkdir()
+    (folder / "a.wav").write_bytes(b"sound")
+    (folder.parent / "secret.txt").write_text(SECRET)
+    (folder.parent / "secret.txt").chmod(0o600)
+    monkeypatch.setenv(readable.VARIABLE, json.dumps([str(folder)]))
+    return folder
+
+
+def test_a_file_below_a_data_folder_is_opened(data: Path) -> None:
+    with open_readable(data / "a.wav") as file:
+        assert file.read() == b"sound"
+    (data / "inside.wav").symlink_to(data / "a.wav")
+    assert check_readable(data / "inside.wav") == str(data / "a.wav")
+
+
+def test_what_resolves_to_another_place_is_refused(data: Path) -> None:
+    secret = data.parent / "secret.txt"
+    (data / "link.wav").symlink_to(secret)
+    (data / "folder").symlink_to(data.parent)
+    (data / "again.wav").symlink_to(data / "link.wav")
+    for path in (
+        secret,
+        data / "link.wav",
+        data / "again.wav",
+        data / "folder" / "secret.txt",
+        data / ".." / "secret.txt",
+        f"{data}-beside/x.wav",
+        f"/{secret}",
+    ):
+        with fails(OutsideError, where=str(path), expected=str(data), found="outside"):
+            open_readable(path)
+    assert isinstance(OutsideError(""), TableError)
+    assert isinstance(OutsideError(""), RecordingError)
+
+
+def test_a_refusal_does_not_tell_what_exists(data: Path) -> None:
+    texts = []
+    for name in ("secret.txt", "absent.txt"):
+        with pytest.raises(OutsideError) as caught:
+            check_readable(data.parent / name)
+        texts.append(str(caught.value).replace(name, ""))
+        assert caught.value.folder == str(data.parent)
+    assert texts[0] == texts[1]
+
+
+def test_hidden_files_are_refused_except_those_of_git_annex(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    annexed = data / ".git" / "annex" / "objects" / "a.wav"
+    assert check_readable(annexed) == str(annexed)
+    for path in (data / ".git" / "config", data / ".ssh" / "id", data / "sub" / ".env"):
+        with fails(OutsideError, found="hidden"):
+            check_readable(path)
+    monkeypatch.setenv(readable.VARIABLE, json.dumps([str(data / ".ssh")]))
+    assert check_readable(data / ".ssh" / "id"), "a hidden folder may be a data folder itself"
+
+
+@pytest.mark.parametrize("restricted", [True, False])
+def test_files_of_the_system_are_never_read(data: Path, restricted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(data / "state"))
+    readable.set_data_folders(["/"] if restricted else None)
+    (data / "env.csv").symlink_to("/proc/self/environ")
+    for path in (
+        *("/proc/self/environ", "//proc/self/environ", "/proc/../proc/1/maps", "/sys/kernel", "/dev/zero", "/dev/fd/0"),
+        *(data / "env.csv", data / "state" / "eavdash" / "token"),
+    ):
+        with fails(OutsideError, found="system"):
+            check_readable(path)
+    assert check_readable("/dev/shm/recordings/a.wav")
+
+
+def test_pipes_and_folders_are_refused_without_blocking(data: Path) -> None:
+    os.mkfifo(data / "pipe.wav")
+    for path in (data / "pipe.wav", data):
+        with pytest.raises(OSError, match="a pipe or a device"):
+            open_readable(path)
+
+
+def test_a_link_made_after_the_check_is_not_followed(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (data / "sub").mkdir()
+    (data / "sub" / "secret.txt").write_text("mine")
+    checked = readable.check_readable
+
+    def swap(path: str | Path) -> str:
+        real = checked(path)
+        if Path(real).parent.is_dir() and not Path(real).parent.is_symlink():
+            Path(real).parent.rename(data / "old")
+            Path(real).parent.symlink_to(data.parent)
+        return real
+
+    monkeypatch.setattr(readable, "check_readable", swap)
+    with fails(OutsideError, where="secret.txt", found="outside"):
+        open_readable(data / "sub" / "secret.txt")
+
+
+def test_files_that_a_library_opens_are_checked(data: Path) -> None:
+    secret = data.parent / "secret.txt"
+    with readable.checked_opens():
+        assert (data / "a.wav").read_bytes() == b"sound"
+        with fails(OutsideError, where="secret.txt"):
+            secret.read_text()
+        with fails(OutsideError, where="secret.txt"):
+            os.open(secret, os.O_RDONLY)
+        (data / "written.txt").write_text("written")
+        assert Path(os.__file__).read_bytes()
+    assert secret.read_text() == SECRET
+
+
+def test_folders_are_added_and_lent(data: Path) -> None:
+    other = data.parent / "other"
+    with readable.lent(other):
+        assert check_readable(other / "a.wav")
+    with readable.lent(None):
+        assert check_readable(other / "a.wav")
+        with pytest.raises(OutsideError):
+            check_readable("/proc/self/environ")
+    with pytest.raises(OutsideError):
+        check_readable(other / "a.wav")
+    readable.add_data_folders([other, data / "below", data / ".datasets"])
+    assert readable.data_folders() == (str(data), str(data / ".datasets"), str(other))
+    assert check_readable(other / "a.wav")
+    readable.set_data_folders(None)
+    readable.add_data_folders([other])
+    assert readable.data_folders() is None
+
+
+def test_a_long_list_of_folders_is_shortened_to_those_above() -> None:
+    made = readable.outermost(f"/data/lab/s{n}/rec" for n in range(1000))
+    assert made == ["/data/lab"]
+    assert readable.outermost(["/a/b", "/a/b-c", "/a/b/d"]) == ["/a/b", "/a/b-c"]
+
+
+@pytest.mark.parametrize("text", ["/data", '["data"]', "[1]", "{}"])
+def test_a_list_that_cannot_be_read_allows_nothing(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv(readable.VARIABLE, text)
+    with fails(UsageError, where=readable.VARIABLE, found=text):
+        check_readable("/data/a.wav")
+
+
+def test_a_message_that_quotes_the_file_is_withheld(tmp_path: Path) -> None:
+    file = tmp_path / "secret.txt"
+    file.write_text(SECRET)
+    for error in (
+        ValueError("could not convert string to float: 'hunter2secret'"),
+        ValueError("invalid literal for int() with base 10: b'API_TOKEN'"),
+        RuntimeError(f"{file}: unknown header start \\x00HOME"),
+        KeyError("SOMEBODY"),
+    ):
+        assert reason_of(error, file) == type(error).__name__
+    kept = reason_of(ValueError(f"{file} ends after 12 samples."), file)
+    assert kept == f"ValueError: {file} ends after 12 samples"
+    file.write_bytes(SECRET.encode("utf-16"))
+    assert reason_of(ValueError("bad: hunter2secret"), file) == "ValueError"
