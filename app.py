@@ -7,6 +7,7 @@ each full run the scheduler is started again if runs wait and it has died.
 import streamlit as st
 
 from eavdash.store import checkpoints_root
+from eavdash.text import markdown
 from eavdash.ui import actions, widgets
 
 st.set_page_config(page_title="eavdash", layout="wide")
@@ -35,5 +36,5 @@ page = st.navigation(
 root = checkpoints_root()
 widgets.study_picker(root)
 if problem := actions.ensure_scheduler(root):
-    st.error(widgets.escape_markdown(problem))
+    st.error(markdown(problem))
 page.run()
