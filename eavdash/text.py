@@ -89,6 +89,11 @@ def visible(text: object, keep: str = "") -> str:
     return _UNSEEN.sub(escape, str(text))
 
 
+def json_text(document: str) -> str:
+    """Return a JSON document with JSON's own escapes for what :func:`visible` escapes; its content stays the same."""
+    return _UNSEEN.sub(lambda found: found[0] if found[0] in "\n\t\r" else f"\\u{ord(found[0]):04x}", document)
+
+
 def markdown(text: object) -> str:
     """Return Markdown, of Streamlit's kind, that shows a text as it is: no link, emphasis, list, formula or picture."""
     joined = _BEFORE_JOINER.sub(lambda match: match[0] + _JOINER, visible(text))

@@ -18,20 +18,23 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from eavdash.errors import IntegrityError, TrainingError
+from eavdash.store.private import private_file
 
 #: Name of a folder's checksum file, in the format of ``sha256sum``.
 CHECKSUMS = "SHA256SUMS"
 
 
-def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+def write_atomic(path: Path, write: Callable[[BinaryIO], Any], *, private: bool = False) -> None:
     """Call ``write(file)`` on a temporary file beside ``path``, flush it to disk and rename it into place.
+
+    ``private``: only this user may read the file; otherwise the umask decides.
 
     Raises:
         TrainingError: the disk is full or the folder is not writable; an existing file is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with (private_file(temporary) if private else temporary).open("wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -55,10 +58,10 @@ def unwritable(path: Path, error: OSError) -> TrainingError:
     )
 
 
-def write_json(path: Path, data: Any) -> None:
-    """Write ``data`` as indented UTF-8 JSON, atomically."""
+def write_json(path: Path, data: Any, *, private: bool = False) -> None:
+    """Write ``data`` as indented UTF-8 JSON, as :func:`write_atomic`."""
     text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
-    write_atomic(path, lambda file: file.write(text.encode()))
+    write_atomic(path, lambda file: file.write(text.encode()), private=private)
 
 
 def read_json(path: Path, remedy: str = "restore it or train the study again") -> Any:

@@ -41,8 +41,8 @@ with right:
 st.subheader("Attributions", anchor=False)
 run = study.run(rows[rows["stage"] == choose_trial.deciding_stage(rows)]["run"].iloc[0])
 st.caption(
-    f"Integrated gradients of the decision of {markdown(run.name)}: red supports the class, blue opposes it. They are computed "
-    "once on this machine and kept with the run."
+    f"Integrated gradients of the decision of {markdown(run.name)}: red supports the class, blue opposes it. They are "
+    "computed once on this machine and kept with the run."
 )
 with widgets.show_errors():
     found = cached_explanations.explanation(run, subject, trial)

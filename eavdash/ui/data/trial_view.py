@@ -16,6 +16,7 @@ import streamlit as st
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import EavdashError
 from eavdash.store import checkpoints_root
+from eavdash.store.private import cache_folder
 from eavdash.text import markdown
 from eavdash.ui import cached_data, theme
 from eavdash.ui.figures import data as figures
@@ -72,7 +73,7 @@ def show_trial(row: Mapping[Any, Any], config: StudyConfig, overlays: Sequence[O
     playable = None
     try:
         with st.spinner("Preparing the recording for the browser"):
-            playable = cached_data.playable(preview, checkpoints_root() / ".cache")
+            playable = cached_data.playable(preview, cache_folder(checkpoints_root()))
     except EavdashError as error:
         st.error(markdown(error))
     if preview.vision or preview.audio or preview.eeg:

@@ -1,7 +1,7 @@
 """Names in figures: every text of a figure, as Plotly shows it as it was written.
 
-In: a figure whose texts (values, names of traces, titles) are as in the tables, with ``\\n`` for a line end. Out: the same
-figure with the texts escaped. Templates are ours and stay: a name never belongs into one, but into ``customdata``.
+In: a figure whose texts (values, names of traces, titles) are as in the tables, with ``\\n`` for a line end. Out: the
+same figure with the texts escaped. Templates are ours and stay: a name belongs into ``customdata``, never into one.
 """
 
 from __future__ import annotations
