@@ -1,7 +1,7 @@
 """Passwords in the addresses of databases: taken out of an address, and kept out of everything that is shown.
 
-In: ``scheme://user:password@host/database?sslpassword=…``, as SQLAlchemy and libpq read it. Out: the address without its
-secrets, and the secrets by libpq's names. Processes get them by their environment, never by their command line.
+In: ``scheme://user:password@host/database?sslpassword=…``, as SQLAlchemy and libpq read it. Out: the address without
+its secrets, and the secrets by libpq's names. Processes get them by their environment, never by their command line.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def hide(text: object) -> str:
 
 def guard_output() -> None:
     """Hide secrets in all that this process prints from now on, tracebacks and libraries' logs included."""
-    sys.stdout, sys.stderr = _Guarded(sys.stdout), _Guarded(sys.stderr)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = _Guarded(sys.stdout), _Guarded(sys.stderr)
 
 
 class _Guarded:

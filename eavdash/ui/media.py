@@ -17,9 +17,11 @@ import stat
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import streamlit as st
+
+from eavdash.data.cache import videos
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -49,6 +51,7 @@ class _Entry:
 
 
 _entries: dict[str, _Entry] = {}
+_held: dict[str, BinaryIO | None] = {}  # by token; a copy in the cache stays there while it is open
 _lock = threading.Lock()
 _served = False
 
@@ -79,6 +82,11 @@ def register(path: Path, session: str, cookie: str) -> str:
         for oldest in own[: max(0, len(own) + 1 - PER_SESSION)]:
             del _entries[oldest]
         _entries[token] = entry
+        for forgotten in _held.keys() - _entries.keys():
+            if (file := _held.pop(forgotten)) is not None:
+                file.close()
+        if token not in _held:
+            _held[token] = videos.hold(path)
     return token
 
 
