@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 #: Characters that move the cursor, end the line or turn the direction of what follows, and bytes that are not UTF-8.
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -25,7 +25,7 @@ _JOINER = "\u2060"
 _BEFORE_JOINER = re.compile(
     r":(?=//|[\w+-]+:|material/)|www(?=\.)|(?<=[-.\w+])(?=@[-\w])|(?<!\S)[-<>~](?=(?:->?|>|=)(?!\S))", re.IGNORECASE
 )
-_PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#$|~:&]|^[-+=]|(?<=\d)[.)](?=\s))")
 #: First characters of a formula, also in their wide forms, and of what a spreadsheet removes to find one.
 _FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
@@ -97,7 +97,7 @@ def json_text(document: str) -> str:
 def markdown(text: object) -> str:
     """Return Markdown, of Streamlit's kind, that shows a text as it is: no link, emphasis, list, formula or picture."""
     joined = _BEFORE_JOINER.sub(lambda match: match[0] + _JOINER, visible(text))
-    return _PUNCTUATION.sub(r"\\\1", joined)
+    return _MARKDOWN.sub(r"\\\1", joined)
 
 
 def code(text: object) -> str:
@@ -133,8 +133,11 @@ def csv_for_people(frame: pd.DataFrame) -> str:
     def cell(value: Any) -> Any:
         return no_formula(value) if isinstance(value, str) else value
 
+    import numpy as np
+
     safe = frame.rename(columns=cell)
-    texts = [n for n, kind in enumerate(frame.dtypes) if kind.kind not in "biufcmM"]
-    for n in texts:
-        safe.isetitem(n, [cell(value) for value in frame.iloc[:, n]])
+    for n, kind in enumerate(frame.dtypes):
+        if kind.kind not in "biufcmM":
+            # As objects: pandas' own texts must be UTF-8, and names of files need not.
+            safe.isetitem(n, np.array([*map(cell, frame.iloc[:, n])], dtype=object))
     return str(safe.to_csv(index=False))
