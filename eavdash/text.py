@@ -133,11 +133,12 @@ def csv_for_people(frame: pd.DataFrame) -> str:
     def cell(value: Any) -> Any:
         return no_formula(value) if isinstance(value, str) else value
 
-    import numpy as np
+    import pandas as pd
 
     safe = frame.rename(columns=cell)
     for n, kind in enumerate(frame.dtypes):
         if kind.kind not in "biufcmM":
             # As objects: pandas' own texts must be UTF-8, and names of files need not.
-            safe.isetitem(n, np.array([*map(cell, frame.iloc[:, n])], dtype=object))
+            cells = pd.Series([cell(value) for value in frame.iloc[:, n]], frame.index, dtype=object)
+            safe.isetitem(n, cells)  # type: ignore[arg-type]
     return str(safe.to_csv(index=False))

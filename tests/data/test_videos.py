@@ -96,9 +96,7 @@ def test_the_server_holds_what_its_sessions_may_play(folder: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("value", ["x", "0", "-1", "inf", "nan"])
-def test_a_limit_that_is_no_positive_number_is_refused(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, value: str
-) -> None:
+def test_a_limit_must_be_a_positive_number(folder: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("EAVDASH_VIDEO_DAYS", value)
     with fails(ConfigError, where="EAVDASH_VIDEO_DAYS", expected="positive", found=repr(value)):
         videos.trim(folder)
