@@ -8,6 +8,7 @@ import streamlit as st
 
 from eavdash.jobs.obstacle import start_scheduler
 from eavdash.store import checkpoints_root
+from eavdash.text import markdown
 from eavdash.ui import allowing, edge, widgets
 
 st.set_page_config(page_title="eavdash", layout="wide")
@@ -38,5 +39,5 @@ root = checkpoints_root()
 widgets.study_picker(root)
 allowing.start(root, widgets.current_study())
 if problem := start_scheduler(root):
-    st.error(widgets.escape_markdown(problem))
+    st.error(markdown(problem))
 page.run()

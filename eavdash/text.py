@@ -1,10 +1,47 @@
-"""Names, numbers and sizes as text: natural order, counted nouns, bytes."""
+"""Names, numbers and sizes as text: natural order, counted nouns, bytes, and names where a language would read them.
+
+Names of subjects, trials, labels, channels, columns and files come from strangers, and what shows them reads languages:
+Markdown, Plotly's tags, the terminal's control sequences, formulas, LaTeX. The functions here return a name such that
+each of these shows it as it was written. They are applied where everything passes: figures in ``ui.widgets.chart``,
+the command line in ``cli.console``; a page wraps each name in :func:`markdown`.
+"""
 
 from __future__ import annotations
 
 import functools
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Characters that move the cursor, end the line or turn the direction of what follows, and bytes that are not UTF-8.
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+#: After Markdown is parsed, Streamlit still makes links of addresses, pictures of ``:names:`` and symbols of ``--`` in
+#: the text; only a character inside them prevents it. This one has no width and no break.
+_JOINER = "\u2060"
+_BEFORE_JOINER = re.compile(
+    r":(?=//|[\w+-]+:|material/)|www(?=\.)|(?<=[-.\w+])(?=@[-\w])|(?<!\S)[-<>~](?=(?:->?|>|=)(?!\S))", re.IGNORECASE
+)
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#$|~:&]|^[-+=]|(?<=\d)[.)](?=\s))")
+#: First characters of a formula, also in their wide forms, and of what a spreadsheet removes to find one.
+_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    # After the end of a row, these would be its optional argument.
+    "[": "{[}",
+    "*": "{*}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+}
 
 
 @functools.lru_cache(maxsize=100_000)
@@ -32,3 +69,76 @@ def size(number: int) -> str:
             break
         value /= 1000
     return f"{value:.0f} {unit}" if value >= 10 or unit == "B" else f"{value:.1f} {unit}"
+
+
+def visible(text: object, keep: str = "") -> str:
+    """Return a text with control characters, bidirectional overrides and invalid bytes as escapes, such as ``\\x1b``.
+
+    ``keep``: control characters that stay, such as line ends in a text of our own.
+    """
+
+    def escape(match: re.Match[str]) -> str:
+        character = match[0]
+        if character in keep:
+            return character
+        code = ord(character)
+        if 0xDC80 <= code <= 0xDCFF:
+            code -= 0xDC00  # a byte of a file name that is not UTF-8
+        return _ESCAPES.get(character) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
+
+    return _UNSEEN.sub(escape, str(text))
+
+
+def json_text(document: str) -> str:
+    """Return a JSON document with JSON's own escapes for what :func:`visible` escapes; its content stays the same."""
+    return _UNSEEN.sub(lambda found: found[0] if found[0] in "\n\t\r" else f"\\u{ord(found[0]):04x}", document)
+
+
+def markdown(text: object) -> str:
+    """Return Markdown, of Streamlit's kind, that shows a text as it is: no link, emphasis, list, formula or picture."""
+    joined = _BEFORE_JOINER.sub(lambda match: match[0] + _JOINER, visible(text))
+    return _MARKDOWN.sub(r"\\\1", joined)
+
+
+def code(text: object) -> str:
+    """Return a code span of Markdown, whatever backticks the text holds."""
+    shown = visible(text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
+    space = " " if shown.startswith("`") or shown.endswith("`") else ""
+    return f"{fence}{space}{shown}{space}{fence}"
+
+
+def figure_text(text: str) -> str:
+    """Return a text of a Plotly figure as it is: no tag, template or formula. A line end becomes Plotly's ``<br>``."""
+    shown = visible(text, keep="\n").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return shown.replace("$", "&#36;").replace("%{", "&#37;{").replace("\n", "<br>")
+
+
+def latex(text: object) -> str:
+    """Return a text as LaTeX that typesets it as it is, also as the first cell of a table's row."""
+    return "".join(_LATEX.get(character, character) for character in visible(text))
+
+
+def no_formula(text: str) -> str:
+    """Return a text with ``'`` before it if a spreadsheet would read a formula; numbers stay as they are."""
+    return f"'{text}" if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text) else text
+
+
+def csv_for_people(frame: pd.DataFrame) -> str:
+    """Return a frame as CSV that may be opened in a spreadsheet: texts that would be formulas begin with ``'``.
+
+    Not for the files that programs read back (``splits.csv``, ``trials.csv``), whose names must stay as they are.
+    """
+
+    def cell(value: Any) -> Any:
+        return no_formula(value) if isinstance(value, str) else value
+
+    import pandas as pd
+
+    safe = frame.rename(columns=cell)
+    for n, kind in enumerate(frame.dtypes):
+        if kind.kind not in "biufcmM":
+            # As objects: pandas' own texts must be UTF-8, and names of files need not.
+            cells = pd.Series([cell(value) for value in frame.iloc[:, n]], frame.index, dtype=object)
+            safe.isetitem(n, cells)  # type: ignore[arg-type]
+    return str(safe.to_csv(index=False))

@@ -17,34 +17,45 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from eavdash.store import StudyDir
-from eavdash.text import plural
+from eavdash.text import csv_for_people, json_text, latex, plural, visible
 
 if TYPE_CHECKING:
     from eavdash.health.report import HealthReport
     from eavdash.studies.plan import Plan
 
+
+class _Terminal(Console):
+    """A console that prints every text as it is written: no markup or emoji codes, control characters as escapes."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return the text of a cell, title or message; see :func:`eavdash.text.visible`."""
+        return super().render_str(visible(text, keep="\n"), **options)
+
+
+_PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
 # A pipe has no width; 200 columns keep a sentence on one line for grep.
-_out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
-_err = Console(stderr=True, highlight=False, soft_wrap=True)
+_out = _Terminal(**_PLAIN, width=None if sys.stdout.isatty() else 200)
+_err = _Terminal(**_PLAIN, stderr=True)
 #: Columns of a run that the table shows; the others are in --json.
 RUN_COLUMNS = ("run", "shown", "epoch", "epochs", "left", "accuracy", "attempt", "reason")
 
 
 def info(text: str) -> None:
     """Print a line on standard error."""
-    _err.print(text, markup=False)
+    _err.print(visible(text))
 
 
 def output(text: str) -> None:
     """Print a line on standard output."""
-    _out.print(text, markup=False)
+    _out.print(visible(text))
 
 
 def error(text: str) -> None:
     """Print an error or a problem in red on standard error."""
-    _err.print(text, markup=False, style="red")
+    _err.print(visible(text), style="red")
 
 
 def note_archived(archived: int) -> None:
@@ -54,8 +65,8 @@ def note_archived(archived: int) -> None:
 
 
 def print_json(data: Any) -> None:
-    """Print ``data`` as strict JSON (NaN becomes null) on standard output."""
-    print(json.dumps(_strict(data), indent=2, ensure_ascii=False, default=str))
+    """Print ``data`` as strict JSON (NaN becomes null) on standard output; unseen characters as JSON's escapes."""
+    print(json_text(json.dumps(_strict(data), indent=2, ensure_ascii=False, default=str)))
 
 
 def print_table(frame: pd.DataFrame, form: str, title: str = "") -> None:
@@ -63,18 +74,18 @@ def print_table(frame: pd.DataFrame, form: str, title: str = "") -> None:
     if form == "json":
         print_json(frame.to_dict(orient="records"))
     elif form == "csv":
-        print(frame.to_csv(index=False), end="")
+        print(visible(csv_for_people(frame), keep="\n"), end="")
     elif form == "latex":
         print(_latex(frame))
     else:
         if "shown" in frame.columns:
             frame = frame[[c for c in RUN_COLUMNS if c in frame.columns]].rename(columns={"shown": "state"})
-        table = Table(title=title or None, title_justify="left")
+        table = Table(title=visible(title) or None, title_justify="left")
         for name in frame.columns:
             number = pd.api.types.is_numeric_dtype(frame[name])
-            table.add_column(str(name), justify="right" if number else "left", overflow="fold")
+            table.add_column(visible(name), justify="right" if number else "left", overflow="fold")
         for row in frame.itertuples(index=False):
-            table.add_row(*(_cell(value) for value in row))
+            table.add_row(*(visible(_cell(value)) for value in row))
         _out.print(table)
 
 
@@ -104,7 +115,7 @@ def print_health(report: HealthReport) -> None:
         who = f"subject {finding.subject}" if finding.subject else ""
         where = " · ".join(part for part in (who, finding.modality) if part and part not in finding.message)
         text = f"{finding.severity}: {where}{': ' if where else ''}{finding.message}"
-        _out.print(f"{text}; {finding.remedy}." if finding.remedy else text, markup=False)
+        output(f"{text}; {finding.remedy}." if finding.remedy else text)
     counts = Counter(finding.severity for finding in report.findings)
     summary = ", ".join(plural(counts[s], s) for s in ("error", "warning") if counts[s])
     _out.print(summary or "no problems found")
@@ -147,7 +158,7 @@ def print_explanation(summary: dict[str, Any]) -> None:
             value = _pairs(value)
         elif isinstance(value, (list, tuple)):
             value = ", ".join(_cell(v) for v in value)
-        _out.print(f"{key}: {_cell(value)}", markup=False)
+        output(f"{key}: {_cell(value)}")
 
 
 def _attention(maps: dict[str, dict[str, dict[str, float]]]) -> None:
@@ -186,7 +197,7 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
         task = progress.add_task(title, total=None, what="", visible=False)  # hidden until the first report
 
         def report(done: int, total: int, what: str = "") -> None:
-            progress.update(task, completed=done, total=total, what=what, visible=True)
+            progress.update(task, completed=done, total=total, what=visible(what), visible=True)
 
         yield report
 
@@ -208,7 +219,7 @@ def run_progress() -> Iterator[Callable[[pd.DataFrame], None]]:
                 if seen.get(name) != state:
                     seen[name] = state
                     if state in ("done", "failed", "damaged", "cancelled", "not responding") or not _err.is_terminal:
-                        progress.console.print(_run_line(row), markup=False)
+                        progress.console.print(visible(_run_line(row)))
                 if state == "running" and name not in tasks:
                     tasks[name] = progress.add_task(name, total=None, what="")
                 if name in tasks:
@@ -230,11 +241,11 @@ def _run_line(row: dict[Any, Any]) -> str:
 
 def _progress() -> Progress:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[what]}"),
+        TextColumn("{task.fields[what]}", markup=False),
     )
     return Progress(*columns, console=_err, disable=False, transient=False)
 
@@ -248,13 +259,10 @@ def _cell(value: Any) -> str:
 def _latex(frame: pd.DataFrame) -> str:
     """Return a booktabs tabular; pandas' own needs Jinja."""
 
-    def escape(value: Any) -> str:
-        return "".join("\\textbackslash{}" if c == "\\" else f"\\{c}" if c in "&%$#_{}" else c for c in _cell(value))
-
     lines = ["\\begin{tabular}{" + "l" * len(frame.columns) + "}", "\\toprule"]
-    lines.append(" & ".join(escape(str(c)) for c in frame.columns) + " \\\\")
+    lines.append(" & ".join(latex(c) for c in frame.columns) + " \\\\")
     lines.append("\\midrule")
-    lines += [" & ".join(escape(v) for v in row) + " \\\\" for row in frame.itertuples(index=False)]
+    lines += [" & ".join(latex(_cell(v)) for v in row) + " \\\\" for row in frame.itertuples(index=False)]
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
 
 

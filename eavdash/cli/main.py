@@ -14,6 +14,7 @@ from eavdash import __version__
 from eavdash.cli.options import add_data_folders, add_execution, add_run_commands, add_run_selection, add_serving
 from eavdash.config.choices import PROTOCOLS
 from eavdash.errors import EavdashError
+from eavdash.text import visible
 
 
 def parser() -> argparse.ArgumentParser:
@@ -253,11 +254,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         commands.check_setup(options)
         return int(getattr(commands, options.handler)(options) or 0)
     except EavdashError as error:
-        print(f"eavdash: {error}", file=sys.stderr)
+        print(visible(f"eavdash: {error}"), file=sys.stderr)
         return error.exit_code
     except PermissionError as error:
         # Any command may meet a folder of another user.
-        print(f"eavdash: {error.filename}: {error.strerror}; ask its owner, or choose another folder", file=sys.stderr)
+        where = visible(f"eavdash: {error.filename}: {error.strerror}")
+        print(f"{where}; ask its owner, or choose another folder", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("eavdash: stopped; queued jobs continue in the background.", file=sys.stderr)

@@ -15,8 +15,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from eavdash.errors import DataError
 from eavdash.health.measures import VERSION
 from eavdash.health.measures.base import MeasureRequest
+from eavdash.store.private import private_file, private_folder
 
 NAME = "scan.sqlite"
 _WAIT = 10.0  # seconds for other scans to finish writing
@@ -79,8 +81,9 @@ class MeasureCache:
 
     def _open(self, path: Path, again: bool = True) -> None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(path, timeout=_WAIT, isolation_level=None)
+            self._database = sqlite3.connect(
+                private_file(private_folder(path.parent) / NAME), timeout=_WAIT, isolation_level=None
+            )
             self._database.execute(_TABLE)
             self._database.execute("SELECT answer FROM looks LIMIT 1").fetchone()
         except sqlite3.OperationalError as error:
@@ -89,7 +92,7 @@ class MeasureCache:
             self._close_after_error(error)
             if again:
                 self._open(path, again=False)
-        except OSError as error:
+        except (DataError, OSError) as error:
             self._close_after_error(error)
 
     def _write(self) -> None:

@@ -16,6 +16,7 @@ import pandas as pd
 from eavdash.data.eeg.bad import KINDS
 from eavdash.errors import UsageError
 from eavdash.store.atomic import write_atomic
+from eavdash.text import csv_for_people
 
 SEVERITIES = ("error", "warning", "info")
 #: Columns of :attr:`HealthReport.recordings` that are text; all others are numbers, NaN where they do not apply.
@@ -155,7 +156,7 @@ def write_csv(report: HealthReport, folder: str | Path) -> list[Path]:
     }
     written = []
     for name, frame in frames.items():
-        content = frame.to_csv(index=False).encode()
+        content = csv_for_people(frame).encode("utf-8", "surrogateescape")
         path = folder / f"{name}.csv"
         write_atomic(path, lambda file, content=content: file.write(content))  # type: ignore[misc]
         written.append(path)

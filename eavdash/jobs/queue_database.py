@@ -1,8 +1,8 @@
 """The database of a checkpoints folder's queue: an SQLite file in the folder, or a Postgres shared by machines.
 
 ``EAVDASH_QUEUE`` gives the Postgres (``postgresql://user@host/database``) when the folder is first used; from then on
-the folder stores the address without the password, which libpq reads from ``PGPASSWORD`` or ``~/.pgpass`` if the
-variable has none. Several folders may use one database: each has its own schema.
+the folder stores the address without passwords, which libpq reads from ``PGPASSWORD`` or ``~/.pgpass`` if the variable
+has none (:mod:`eavdash.passwords`). Several folders may use one database: each has its own schema.
 
 With SQLite there is one scheduler per folder. With Postgres there is one per machine, each with its own slots, and each
 scheduler touches ``.queue/hosts/<machine>`` to show that its machine is alive.
@@ -16,11 +16,13 @@ import os
 import sqlite3
 import time
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from eavdash.errors import ConfigError, QueueError
+from eavdash.passwords import hide, split_address
 from eavdash.store.atomic import file_lock, host, write_atomic
 
 #: Seconds without a sign of life after which a machine counts as dead and others resume its runs.
@@ -31,16 +33,17 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class QueueDatabase:
     """``home``: the queue's folder. ``file``: the SQLite file, or None with Postgres, which has an address
-    (``postgres``) and a ``schema``."""
+    (``postgres``), a ``schema``, and ``secrets``: passwords by their names in libpq."""
 
     home: Path
     postgres: str
     file: Path | None
     schema: str | None
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def url(self) -> str:
-        """Address of the database for SQLAlchemy, quoted: a folder's name may contain ``%`` or ``?``."""
+        """Address of the database for SQLAlchemy, without passwords, quoted: a folder may be named ``%`` or ``?``."""
         import sqlalchemy
 
         if self.file is None:
@@ -72,7 +75,9 @@ class QueueDatabase:
         import sqlalchemy
 
         if self.shared:
-            return sqlalchemy.create_engine(self.url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+            # Passwords are no part of the address, which libraries print.
+            arguments = {"connect_timeout": 10, **self.secrets}
+            return sqlalchemy.create_engine(self.url, pool_pre_ping=True, connect_args=arguments)
         engine = sqlalchemy.create_engine(self.url)
 
         @sqlalchemy.event.listens_for(engine, "connect")
@@ -90,12 +95,15 @@ class QueueDatabase:
         Raises:
             QueueError: the database does not answer.
         """
+        import sqlalchemy
         from dbos import DBOS
 
         def create() -> None:
             if self.file is not None:
                 self._write_ahead()
-            DBOS.migrate(self.url, **({"schema": self.schema} if self.schema else {}))
+            # The only function of DBOS that takes no engine; it is given the passwords as part of the address.
+            address = sqlalchemy.make_url(self.url).update_query_dict(dict(self.secrets))
+            DBOS.migrate(address.render_as_string(False), **({"schema": self.schema} if self.schema else {}))
 
         with file_lock(self.home / "made.lock"):
             try:
@@ -109,9 +117,9 @@ class QueueDatabase:
                     create()
                     return
                 raise QueueError.at(
-                    without_password(self.url),
+                    without_password(self.postgres),
                     expected="a Postgres that answers",
-                    found=str(error).strip().splitlines()[0],
+                    found=hide(error).strip().splitlines()[0],
                     remedy="start it, or fix EAVDASH_QUEUE",
                 ) from error
 
@@ -203,12 +211,13 @@ def queue_database(root: Path) -> QueueDatabase:
     home = queue_folder(root)
     note = home / "url"
     given = os.environ.get("EAVDASH_QUEUE", "").strip()
-    kept = note.read_text(encoding="utf-8").strip() if note.exists() else ""
+    kept, old_secrets = split_address(note.read_text(encoding="utf-8").strip() if note.exists() else "")
+    hidden, secrets = split_address(given)
     if given and not given.startswith(("postgresql://", "postgres://", "postgresql+psycopg://")):
         raise ConfigError.at(
             "EAVDASH_QUEUE",
             expected="postgresql://user@host/database",
-            found=repr(given.partition("@")[2] or given),
+            found=repr(hidden.partition("@")[2] or hidden) if "://" in given else "no address",
             remedy="fix or unset it",
         )
     if given and kept != without_password(given) and (kept or (home / "queue.sqlite").exists()):
@@ -219,19 +228,19 @@ def queue_database(root: Path) -> QueueDatabase:
             remedy=f"unset it, use another checkpoints folder, or delete {home} while nothing runs (the queue is "
             "rebuilt from the runs' files)",
         )
-    if given and not kept:
-        write_atomic(note, lambda file: file.write(without_password(given).encode()))
+    # Earlier versions kept the passwords of a query in the file.
+    if (given and not kept) or old_secrets:
+        write_atomic(note, lambda file: file.write((without_password(given) if given else kept).encode()))
     if not given and not kept:
         return QueueDatabase(home, "", home / "queue.sqlite", None)
-    url = "postgresql+psycopg://" + (given or kept).partition("://")[2]
-    return QueueDatabase(home, url, None, f"eavdash_{_queue_id(home)}")
+    url = "postgresql+psycopg://" + (hidden or kept).partition("://")[2]
+    return QueueDatabase(home, url, None, f"eavdash_{_queue_id(home)}", {**old_secrets, **secrets})
 
 
 def without_password(url: str) -> str:
-    """Return the address of a database without its password."""
-    scheme, _, rest = url.partition("://")
-    credentials, at, server = rest.rpartition("@")
-    return f"{scheme.partition('+')[0].replace('postgresql', 'postgres')}://{credentials.partition(':')[0]}{at}{server}"
+    """Return the address of a database as it is shown and stored: without its passwords."""
+    scheme, _, rest = split_address(url)[0].partition("://")
+    return f"{scheme.partition('+')[0].replace('postgresql', 'postgres')}://{rest}"
 
 
 def is_damaged(error: BaseException) -> bool:

@@ -26,6 +26,7 @@ from eavdash.jobs.reconcile import reconcile
 from eavdash.jobs.run_supervisor import RunSupervisor, log_line
 from eavdash.jobs.scheduler_process import ensure_scheduler, mark_busy
 from eavdash.jobs.slots import Slots, cluster_jobs, idle_seconds, this_machine
+from eavdash.passwords import guard_output
 from eavdash.store import locks, studies
 from eavdash.store.atomic import file_lock
 
@@ -137,4 +138,5 @@ def _exit_if_idle(root: Path, broker: Broker) -> bool:
 if __name__ == "__main__":
     # If the parent process ignores SIGCHLD, so does this one, and the exit codes of jobs would be lost.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    guard_output()  # the log must not have the password of the queue's database, whichever library prints it
     sys.exit(main())

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from eavdash.errors import IntegrityError, TrainingError, sentence
+from eavdash.store.private import private_file
 
 #: Name of a folder's checksum file, in the format of ``sha256sum``.
 CHECKSUMS = "SHA256SUMS"
@@ -26,15 +27,17 @@ CHECKSUMS = "SHA256SUMS"
 FULL = 64 * 1024
 
 
-def write_atomic(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+def write_atomic(path: Path, write: Callable[[BinaryIO], Any], *, private: bool = False) -> None:
     """Call ``write(file)`` on a temporary file beside ``path``, flush it to disk and rename it into place.
+
+    ``private``: only this user may read the file; otherwise the umask decides.
 
     Raises:
         TrainingError: the disk is full or the folder is not writable; an existing file is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with (private_file(temporary) if private else temporary).open("wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -68,10 +71,10 @@ def disk_full(folder: Path) -> str:
     return ""
 
 
-def write_json(path: Path, data: Any) -> None:
-    """Write ``data`` as indented UTF-8 JSON, atomically."""
+def write_json(path: Path, data: Any, *, private: bool = False) -> None:
+    """Write ``data`` as indented UTF-8 JSON, as :func:`write_atomic`."""
     text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
-    write_atomic(path, lambda file: file.write(text.encode()))
+    write_atomic(path, lambda file: file.write(text.encode()), private=private)
 
 
 def sha256(path: Path) -> str:

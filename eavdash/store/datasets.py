@@ -2,7 +2,7 @@
 
 ``.datasets.json`` maps names to paths; an uploaded table is kept as ``.datasets/<name>/trials.csv`` with absolute
 paths. The recordings themselves are never copied, written or removed. The list is replaced atomically and under a lock,
-so that concurrent additions are all kept.
+so that concurrent additions are all kept. List and tables are private (:mod:`eavdash.store.private`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from eavdash.errors import IntegrityError, TableError, UsageError
 from eavdash.store import slug
 from eavdash.store.atomic import file_lock, write_atomic, write_json
+from eavdash.store.private import private_folder
 
 #: The columns of a trial table that name files.
 PATH_COLUMNS = ("eeg", "audio", "video")
@@ -43,7 +44,7 @@ def list_file(root: Path) -> Path:
 
 
 def list_datasets(root: Path) -> list[Dataset]:
-    """Return the datasets of a checkpoints folder, sorted by name; empty if there is no list.
+    """Return the datasets of a checkpoints folder, sorted by name; empty if there is no list that this user may read.
 
     Raises:
         IntegrityError: the list is damaged.
@@ -57,7 +58,7 @@ def list_datasets(root: Path) -> list[Dataset]:
         ]
         if not all(isinstance(text, str) and text for d in found for text in (d.name, d.path, *(d.folders or ()))):
             raise TypeError("a name or path that is not text")
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):  # none, or another user's
         return []
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise IntegrityError.at(
@@ -190,8 +191,8 @@ def save_table(root: Path, name: str, text: str, base: str | Path) -> Path:
             if not path.exists() or path.read_bytes() == content:
                 break
             number += 1
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, lambda file: file.write(content))
+        private_folder(root / ".datasets", stem)
+        write_atomic(path, lambda file: file.write(content), private=True)
     return path
 
 
@@ -200,7 +201,11 @@ def _name_error(expected: str, found: str) -> Exception:
 
 
 def _write(root: Path, datasets: list[Dataset]) -> None:
-    write_json(list_file(root), {"datasets": [asdict(d) for d in sorted(datasets, key=lambda d: d.name.casefold())]})
+    write_json(
+        list_file(root),
+        {"datasets": [asdict(d) for d in sorted(datasets, key=lambda d: d.name.casefold())]},
+        private=True,
+    )
 
 
 @contextlib.contextmanager

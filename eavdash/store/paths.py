@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eavdash.store.names import slug
+from eavdash.store.private import cache_folder
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ class StudyPaths:
 
     @property
     def cache_dir(self) -> Path:
-        return self.path.parent / ".cache"
+        """Folder of what can be computed again from the recordings; private, unlike the study."""
+        return cache_folder(self.path.parent)
 
 
 @dataclass(frozen=True)

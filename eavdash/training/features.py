@@ -26,6 +26,7 @@ from eavdash.models import build
 from eavdash.models.base import Encoder
 from eavdash.store import RunDir
 from eavdash.store.atomic import sha256, write_atomic
+from eavdash.store.private import private_folder
 from eavdash.training import inputs
 from eavdash.training.memory import MicroBatchSize, in_micro_batches
 from eavdash.training.precision import autocast, resolve_precision
@@ -74,9 +75,9 @@ def features(run: RunDir, windows: Windows, device: torch.device, execution: Exe
     arrays = _read(file)
     if arrays is None:
         arrays = _compute(load_encoder(run).to(device), windows, device, BATCH, precision, run.name, execution)
-        file.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(file.parent.parent, FOLDER)
         save = partial(np.savez, tokens=arrays["tokens"], mask=arrays["mask"], logits=arrays["logits"])
-        write_atomic(file, save)
+        write_atomic(file, save, private=True)
     tensors = {name: torch.from_numpy(value) for name, value in arrays.items()}
     return Features(windows.index, tensors["tokens"], tensors["mask"], tensors["logits"])
 

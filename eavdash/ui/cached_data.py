@@ -17,6 +17,7 @@ import streamlit as st
 from eavdash.config.convert import from_dict, to_dict
 from eavdash.config.schema import StudyConfig
 from eavdash.store import checkpoints_root
+from eavdash.store.private import cache_folder
 from eavdash.ui import allowing
 from eavdash.ui.cached_results import Stamp
 
@@ -36,7 +37,7 @@ def disk_space_sentence(path: str, config: StudyConfig, subjects: Sequence[str],
     from eavdash.data.cache.prepare import estimate, sets
 
     planned, _ = sets(path, config, subjects)
-    return estimate(planned, config, root / ".cache").sentence
+    return estimate(planned, config, cache_folder(root)).sentence
 
 
 def disk_use(root: Path) -> tuple[int, int]:
@@ -61,7 +62,7 @@ def health_report(path: str, report: Callable[[int, int], None] | None = None) -
 
     if (cached := cached_health_report(path)) is not None:
         return cached
-    new = check_dataset(path, report, cache=checkpoints_root() / ".cache")
+    new = check_dataset(path, report, cache=cache_folder(checkpoints_root()))
     reports = _reports()
     reports[path] = new
     while len(reports) > REPORTS:

@@ -17,10 +17,11 @@ import secrets
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import streamlit as st
 
+from eavdash.data.cache import videos
 from eavdash.errors import EavdashError, RecordingError
 from eavdash.store.readable import check_readable, open_readable
 
@@ -53,6 +54,7 @@ class _Entry:
 
 
 _entries: dict[str, _Entry] = {}
+_held: dict[str, BinaryIO | None] = {}  # by token; a copy in the cache stays there while it is open
 _lock = threading.Lock()
 _served = False
 
@@ -92,6 +94,11 @@ def register(path: Path, session: str, cookie: str) -> str:
         for oldest in own[: max(0, len(own) + 1 - PER_SESSION)]:
             del _entries[oldest]
         _entries[token] = entry
+        for forgotten in _held.keys() - _entries.keys():
+            if (held := _held.pop(forgotten)) is not None:
+                held.close()
+        if token not in _held:
+            _held[token] = videos.hold(path)
     return token
 
 

@@ -5,7 +5,6 @@ Tables come from the ``cached_*`` modules, figures from ``eavdash.ui.figures``.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +18,9 @@ from eavdash.errors import EavdashError, OutsideError
 from eavdash.results import marks
 from eavdash.results.statistics import too_few
 from eavdash.store import StudyDir, checkpoints_root, datasets, studies
+from eavdash.text import markdown
 from eavdash.ui import actions, allowing, cached_runs, theme
-from eavdash.ui.figures import training
+from eavdash.ui.figures import plain, training
 from eavdash.ui.figures.results import clicked_subject
 
 if TYPE_CHECKING:
@@ -44,13 +44,11 @@ def study_picker(root: Path) -> None:
     names = [s.name for s in every if s.name in selected or not s.archived]
     if not names:
         reason = f"All {len(every)} studies are archived" if every else "No study yet"
-        st.sidebar.caption(f"{reason} in {escape_markdown(root)}.")
+        st.sidebar.caption(f"{reason} in {markdown(root)}.")
         return
     if not set(selected) & set(names):
         if missing := st.query_params.get("study"):
-            st.sidebar.warning(
-                f"There is no study {escape_markdown(missing)} in {escape_markdown(root)}; this is the newest one."
-            )
+            st.sidebar.warning(f"There is no study {markdown(missing)} in {markdown(root)}; this is the newest one.")
         newest = max(names, key=lambda n: StudyDir(root / n).study_file.stat().st_mtime)
         st.session_state["study"] = newest
     # index=None keeps the name in the URL even when it is the first of the list.
@@ -81,7 +79,7 @@ def dataset_input(key: str, container: Any = st) -> str:
     try:
         listed = {d.path: d.name for d in datasets.list_datasets(checkpoints_root())}
     except EavdashError as error:  # a path can be typed even if the list is damaged
-        st.error(escape_markdown(error))
+        st.error(markdown(error))
     chosen = str(st.session_state.get(key) or "").strip()
     # A name may be typed too; the widget requires that its value is an option.
     chosen = {name: path for path, name in listed.items()}.get(chosen, chosen)
@@ -169,10 +167,10 @@ def show_error(error: EavdashError, key: str, forget: str = "") -> None:
 
     ``forget``: a key of the session's state that no longer holds then.
     """
-    st.error(escape_markdown(error))
+    st.error(markdown(error))
     folder = error.folder if isinstance(error, OutsideError) else ""
     if folder and allowing.is_local():
-        st.markdown(f"This folder is outside of those that the app may read: {escape_markdown(folder)}")
+        st.markdown(f"This folder is outside of those that the app may read: {markdown(folder)}")
         st.button("Allow it", on_click=allowing.allow, args=(folder, forget), key=f"{key}_allow")
 
 
@@ -187,7 +185,7 @@ def show_refused(table: TrialTable, key: str) -> None:
 def show_problems(frame: pd.DataFrame) -> None:
     """Show a table's messages about damaged files."""
     for problem in frame.attrs.get("problems", []):
-        st.error(escape_markdown(problem))
+        st.error(markdown(problem))
 
 
 def require_results(study: StudyDir, table: pd.DataFrame) -> None:
@@ -217,27 +215,32 @@ def sample_size_note(scores: pd.DataFrame) -> None:
     """Show a note if there are too few trials or subjects for a conclusion; ``scores`` at level trial."""
     reasons = [too_few(trials=int(scores["n"].min())), too_few(subjects=int(scores["subject"].nunique()))]
     for reason in filter(None, reasons):
-        st.caption(escape_markdown(reason))
+        st.caption(markdown(reason))
 
 
 def show_message() -> None:
     """Show the outcome of the last button once."""
     kind, text = st.session_state.pop(actions.MESSAGE, ("", ""))
     if kind == "error":
-        st.error(escape_markdown(text))
-        st.toast(escape_markdown(text), duration="long")  # the button may be far below the message
+        st.error(markdown(text))
+        st.toast(markdown(text), duration="long")  # the button may be far below the message
     elif kind:
-        st.success(escape_markdown(text))
+        st.success(markdown(text))
 
 
 def chart(figure: go.Figure, key: str, alt: str, **options: Any) -> Any:
-    """Show a Plotly figure with the app's settings; ``alt`` is its description for screen readers."""
-    return st.plotly_chart(figure, key=key, alt=alt, width="stretch", config=theme.CHART_CONFIG, **options)
+    """Show a Plotly figure with the app's settings; ``alt`` is its description for screen readers.
+
+    Every figure passes here, so that names in it are shown as they are (:mod:`eavdash.ui.figures.plain`).
+    """
+    return st.plotly_chart(
+        plain.escape(figure), key=key, alt=alt, width="stretch", config=theme.CHART_CONFIG, **options
+    )
 
 
 def selected_points(event: Any) -> list[dict[str, Any]]:
     """Return the points of a chart's selection."""
-    return list(event["selection"]["points"]) if event and "selection" in event else []
+    return [plain.unescape(point) for point in event["selection"]["points"]] if event and "selection" in event else []
 
 
 def select_clicked_subject(chart_key: str, widget_key: str) -> None:
@@ -252,12 +255,6 @@ def selected_rows(event: Any) -> list[int]:
     return list(event["selection"].get("rows", [])) if event and "selection" in event else []
 
 
-def escape_markdown(text: object) -> str:
-    """Escape Markdown characters, such as the underscores, stars and dollar signs of a path."""
-    valid = str(text).encode("utf-8", "replace").decode("utf-8")  # file names need not be UTF-8
-    return re.sub(r"([\\`*_{}\[\]<>#$|~:])", r"\\\1", valid)
-
-
 def bullet_list(lines: Sequence[str]) -> None:
     """Show a list of sentences, escaping Markdown."""
-    st.markdown("\n".join(f"- {escape_markdown(line)}" for line in lines))
+    st.markdown("\n".join(f"- {markdown(line)}" for line in lines))

@@ -4,6 +4,7 @@ import streamlit as st
 
 from eavdash.config.convert import from_dict
 from eavdash.config.presets import preset
+from eavdash.text import markdown
 from eavdash.ui import cached_data, widgets
 from eavdash.ui.data import trial_view
 from eavdash.ui.figures import data as figures
@@ -20,5 +21,5 @@ widgets.show_refused(table, "data_trials")
 widgets.simulated_banner(table.simulated)
 row = trial_view.choose_trial(table)
 if row is not None:
-    st.caption(widgets.escape_markdown(figures.trial_facts(row.to_dict())))
+    st.caption(markdown(figures.trial_facts(row.to_dict())))
     trial_view.show_trial(row.to_dict(), config)

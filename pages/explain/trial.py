@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from eavdash.text import markdown
 from eavdash.ui import cached_explanations, cached_results, theme, widgets
 from eavdash.ui.explain import attributions, choose_trial
 from eavdash.ui.figures import attention
@@ -16,7 +17,7 @@ if rows.empty:
     st.stop()
 first = rows.iloc[0]
 subject, trial, fold, seed = first["subject"], first["trial"], int(first["fold"]), int(first["seed"])
-st.markdown(f"**{widgets.escape_markdown(choose_trial.decision_sentence(rows))}**")
+st.markdown(f"**{markdown(choose_trial.decision_sentence(rows))}**")
 
 fused = attention.decisions_with_attention(rows)
 left, right = st.columns(2)
@@ -40,8 +41,8 @@ with right:
 st.subheader("Attributions", anchor=False)
 run = study.run(rows[rows["stage"] == choose_trial.deciding_stage(rows)]["run"].iloc[0])
 st.caption(
-    f"Integrated gradients of the decision of {run.name}: red supports the class, blue opposes it. They are computed "
-    "once on this machine and kept with the run."
+    f"Integrated gradients of the decision of {markdown(run.name)}: red supports the class, blue opposes it. They are "
+    "computed once on this machine and kept with the run."
 )
 with widgets.show_errors():
     found = cached_explanations.explanation(run, subject, trial)

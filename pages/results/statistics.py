@@ -3,7 +3,7 @@
 import streamlit as st
 
 from eavdash.results import columns, statistics, tables
-from eavdash.text import natural_order, plural
+from eavdash.text import markdown, natural_order, plural
 from eavdash.ui import cached_results, theme, widgets
 from eavdash.ui.figures import results as figures
 
@@ -18,9 +18,9 @@ else:
     best = comparisons[0]
     few = statistics.too_few(subjects=best.subjects)
     if few:
-        st.warning(widgets.escape_markdown(few))
+        st.warning(markdown(few))
     else:
-        st.success(widgets.escape_markdown(figures.comparison_sentence(best)))
+        st.success(markdown(figures.comparison_sentence(best)))
     st.dataframe(figures.comparison_table(comparisons), hide_index=True, key="results_statistics_table")
     left, right = st.columns([3, 2])
     right.caption(figures.METHOD_NOTE)

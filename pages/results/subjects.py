@@ -3,7 +3,7 @@
 import streamlit as st
 
 from eavdash.results import paper, tables
-from eavdash.text import natural_order
+from eavdash.text import csv_for_people, markdown, natural_order
 from eavdash.ui import actions, cached_results, theme, widgets
 from eavdash.ui.figures import results as figures
 from eavdash.ui.figures.subjects import subject_bars
@@ -53,7 +53,7 @@ if overlay:
         widgets.bullet_list([*paper.SIMULATED_CAVEAT[: document["dataset"]["simulated"]], *paper.CAVEATS])
 st.dataframe(figures.score_table(scores), hide_index=True, key="results_subjects_table")
 name = f"{study.name}-{level}.csv"
-st.download_button("Download as CSV", scores.to_csv(index=False), name, "text/csv", key="results_subjects_download")
+st.download_button("Download as CSV", csv_for_people(scores), name, "text/csv", key="results_subjects_download")
 
 st.subheader("Trials of one subject", anchor=False)
 subject = st.selectbox(
@@ -73,7 +73,7 @@ if subject:
     st.caption(f"{len(shown)} rows of test trials; predictions that differ from the label are wrong. {theme.SHARES}")
     if selected and selected[0] < len(shown):
         trial = shown["trial"].iloc[selected[0]]
-        if st.button(f"Explain trial {trial}", type="primary", key="results_subjects_explain"):
+        if st.button(f"Explain trial {markdown(trial)}", type="primary", key="results_subjects_explain"):
             st.session_state[actions.TARGET] = (subject, trial)
             widgets.open_page(widgets.EXPLAIN)
     else:

@@ -4,7 +4,7 @@ import streamlit as st
 
 from eavdash.results.marks import marks_of
 from eavdash.store import checkpoints_root
-from eavdash.text import plural, size
+from eavdash.text import markdown, plural, size
 from eavdash.ui import actions, cached_data, widgets
 from eavdash.ui.training import copy_settings, execution_form, launch_form
 
@@ -27,7 +27,7 @@ widgets.simulated_banner(table.simulated)
 st.caption(
     f"{plural(len(table.frame), 'trial')} of {plural(len(table.subjects), 'subject')} in "
     f"{len(table.classes)} classes: "
-    f"{widgets.escape_markdown(', '.join(table.classes))}."
+    f"{markdown(', '.join(table.classes))}."
 )
 with widgets.show_errors():
     request = launch_form.form(table.subjects, conditions="condition" in table.frame)
@@ -43,7 +43,7 @@ if plan.existing and plan.study == widgets.current_study():
     st.page_link(widgets.MONITOR, label="Watch the runs")
 st.dataframe(launch_form.plan_table(plan), hide_index=True, key="training_launch_plan")
 if time_sentence := launch_form.time_sentence(plan, request.execution):
-    st.caption(widgets.escape_markdown(time_sentence))
+    st.caption(markdown(time_sentence))
 used, free = cached_data.disk_use(root)
 st.caption(f"Studies use {size(used)} of disk space; {size(free)} are free.")
 if st.button(
@@ -58,9 +58,9 @@ if reasons := launch_form.left_out_reasons(plan):
     with st.expander(f"Left out or unable to start ({len(reasons)})", key="training_launch_left_out"):
         widgets.bullet_list(reasons)
 for note in plan.notes:
-    st.caption(widgets.escape_markdown(note))
+    st.caption(markdown(note))
 for mark in marks_of(request.config):
-    st.warning(widgets.escape_markdown(mark.sentence))
+    st.warning(markdown(mark.sentence))
 st.button(
     "Queue this study",
     type="primary",

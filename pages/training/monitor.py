@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from eavdash.text import markdown
 from eavdash.ui import cached_results, cached_runs, widgets
 from eavdash.ui.training import monitor_page, run_details
 
@@ -18,7 +19,7 @@ def live() -> None:
         st.page_link(widgets.LAUNCH, label="Set up a study")
         return
     if problem := cached_runs.scheduler_problem(study.path.parent):
-        st.error(widgets.escape_markdown(problem))
+        st.error(markdown(problem))
     tested = cached_results.test_trial_counts(study)
     monitor_page.progress(study, snapshot)
     chosen = monitor_page.run_grid(snapshot, tested)

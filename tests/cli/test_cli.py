@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 
+import hostile
 import pytest
 from fake_study import make_study
 from recordings import FAST, LABELS, make_recordings
@@ -254,3 +257,46 @@ def test_a_study_from_recordings_to_explanation(
         assert nothing in capsys.readouterr().err
     assert run("status", "pilot", "--json", *folder) == 0
     assert {row["shown"] for row in json.loads(capsys.readouterr().out)} == {"done"}
+
+
+def test_no_command_prints_what_controls_a_terminal_or_hides_a_name(
+    tmp_path: Path, checkpoints: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = hostile.dataset(tmp_path / "data")
+    study = hostile.study(checkpoints, data)
+    run_name = study.runs()[0].name
+    study.run(run_name).log_file.write_text(f"read {hostile.NAME}\x1b[2J\x9b31m\n")
+    commands_run = [
+        ("check", data),
+        ("check", data, "--json"),
+        *(("results", hostile.STUDY, "--format", form) for form in ("table", "csv", "latex", "json")),
+        *(("results", hostile.STUDY, "--split", hostile.COLUMN, "--format", form) for form in ("csv", "latex")),
+        ("results", hostile.STUDY, "--trials"),
+        ("status",),
+        ("status", hostile.STUDY),
+        ("studies",),
+        ("logs", f"{hostile.STUDY}/{run_name}"),
+        ("train", data, "--study", "other", "--dry-run"),
+        ("cache", "list"),
+        ("explain", hostile.STUDY, "--subject", f"{hostile.NAME}\x1b[2J", "--trial", "1"),
+        ("results", hostile.STUDY, "--split", "\x1b[2J[/]"),
+    ]
+    for command in commands_run:
+        main([str(part) for part in (*command, "--checkpoints", checkpoints)])
+        printed = "".join(capsys.readouterr())
+        assert printed, command
+        assert not hostile.control_characters(printed), command
+        if command[0] == "results" and "table" in command:
+            assert all(part in printed for part in ("[red]evil[/red]", ":evil:", "evil\\u202etxt"))
+        if "latex" in command:
+            assert r"\textless{}b\textgreater{}evil" in printed
+            assert r"\$evil\$ \%\{evil\}" in printed
+            assert r"\textasciitilde{} \textasciicircum{} \& \textbackslash{}evil \#" in printed
+        if "csv" in command:
+            cells = [cell for row in csv.reader(io.StringIO(printed)) for cell in row]
+            assert "'=evil(1)" in cells or "'=evil" in cells
+            assert not [cell for cell in cells if cell.startswith(("=", "@", "-e"))]
+    main(["check", str(data), "--csv", str(tmp_path / "out"), "--checkpoints", str(checkpoints)])
+    written = "\n".join(file.read_text() for file in (tmp_path / "out").iterdir())
+    assert "'=evil(1)" in written
+    assert ",=evil" not in written

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import av
@@ -171,3 +173,14 @@ def test_real_mpeg(real_data: Path, tmp_path: Path) -> None:
         context = copy.streams.video[0].codec_context
         assert (context.pix_fmt, context.width, context.height) == ("yuv420p", 360, 288)
         assert copy.duration / 1e6 == pytest.approx(length, abs=0.1)
+
+
+def test_copies_are_private_and_marked_as_used(tmp_path: Path) -> None:
+    path = wav(tmp_path / "a.wav", np.zeros(16000))
+    Path(path).chmod(0o600)
+    made = playable.playable(None, Cut(path, 0.0, 0.5), tmp_path / ".cache").media
+    assert made is not None
+    assert [stat.S_IMODE(p.stat().st_mode) for p in (made, made.parent, made.parent.parent)] == [0o600, 0o700, 0o700]
+    os.utime(made, (1, 1))
+    assert playable.playable(None, Cut(path, 0.0, 0.5), tmp_path / ".cache").media == made
+    assert (made.stat().st_atime > 1, made.stat().st_mtime) == (True, 1)

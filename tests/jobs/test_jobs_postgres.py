@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from failing import fails
@@ -135,14 +136,20 @@ def test_a_run_with_a_heartbeat_from_another_machine_is_not_resumed(shared):
 
 
 def test_the_address_is_validated_and_stored_without_its_password(tmp_path, monkeypatch):
-    secret = "postgresql://anna:secret@127.0.0.1:1/lab"
+    secret = "postgresql://anna:secret@127.0.0.1:1/lab?sslpassword=secret2&passfile=/secret3"
     monkeypatch.setenv("EAVDASH_QUEUE", secret)
     first = queue_database(tmp_path)
-    assert first.url == "postgresql+psycopg://anna:secret@127.0.0.1:1/lab"
+    assert first.url == "postgresql+psycopg://anna@127.0.0.1:1/lab"
+    assert first.secrets == {"password": "secret", "sslpassword": "secret2", "passfile": "/secret3"}
+    assert "secret2" not in repr(first)
     assert not any(b"secret" in file.read_bytes() for file in (tmp_path / ".queue").iterdir())
     monkeypatch.delenv("EAVDASH_QUEUE")
     again = queue_database(tmp_path)
-    assert (again.url, again.schema) == ("postgresql+psycopg://anna@127.0.0.1:1/lab", first.schema)
+    assert (again.url, again.schema, again.secrets) == (first.url, first.schema, {})
+    note = tmp_path / ".queue" / "url"
+    note.write_text("postgres://anna@127.0.0.1:1/lab?password=old-secret")  # as an earlier version stored it
+    assert queue_database(tmp_path).secrets == {"password": "old-secret"}
+    assert note.read_text() == "postgres://anna@127.0.0.1:1/lab"
     monkeypatch.setenv("EAVDASH_QUEUE", "postgresql://anna@elsewhere/lab")
     stored = "postgres://anna@127.0.0.1:1/lab"
     with fails(ConfigError, where="EAVDASH_QUEUE", expected=stored, found="postgres://anna@elsewhere"):
@@ -155,10 +162,37 @@ def test_the_address_is_validated_and_stored_without_its_password(tmp_path, monk
 
 def test_a_database_that_does_not_answer_is_named_without_its_password(lab, monkeypatch):
     lab.run("s01-vision")
-    monkeypatch.setenv("EAVDASH_QUEUE", "postgresql://anna:secret@127.0.0.1:1/lab")
+    monkeypatch.setenv("EAVDASH_QUEUE", "postgresql://anna:secret@127.0.0.1:1/lab?password=other-secret")
     with fails(QueueError, where="postgres://anna@127.0.0.1:1/lab", remedy="EAVDASH_QUEUE") as error:
         submit(lab.study)
     assert "secret" not in str(error.value)
+    root = str(lab.root)
+    for arguments in (["eavdash", "retry", "demo", "--checkpoints", root], ["eavdash.jobs.scheduler", root]):
+        command = [sys.executable, "-P", "-m", *arguments]
+        done = subprocess.run(command, env=with_package(dict(os.environ)), capture_output=True, timeout=120)
+        assert b"secret" not in done.stdout + done.stderr
+    assert not [file for file in lab.root.rglob("*") if file.is_file() and b"secret" in file.read_bytes()]
+
+
+def test_a_password_is_used_but_neither_stored_nor_shown_nor_an_argument(shared, monkeypatch):
+    lab = shared
+    address = os.environ["EAVDASH_QUEUE"]
+    secret = "planted-secret"
+    scheme, _, rest = address.partition("://")
+    user, _, server = rest.rpartition("@")
+    user = user.partition(":")[0] or os.environ.get("USER", "postgres")
+    mark = "&" if "?" in server else "?"
+    monkeypatch.setenv("EAVDASH_QUEUE", f"{scheme}://{user}:{secret}@{server}{mark}sslpassword={secret}-2")
+    run = lab.run("s01-vision", epochs=2)
+    lab.machine("anna")
+    arguments = Path(f"/proc/{lab.machines[0].process.pid}/cmdline").read_bytes()
+    assert secret.encode() not in arguments
+    queue_all(lab)
+    assert set(wait_without_scheduler(lab)) == {"done"}
+    assert run.status()["state"] == "done"
+    files = [file for file in lab.root.rglob("*") if file.is_file()]
+    assert any(file.suffix == ".log" for file in files)
+    assert not [file for file in files if secret.encode() in file.read_bytes()]
 
 
 def queue_all(lab):

@@ -127,7 +127,7 @@ def test_of_concurrent_additions_under_one_name_only_one_succeeds(root: Path) ->
 def test_an_interrupted_write_keeps_the_old_list(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets.add(root, "pilot", tmp_path)
 
-    def die(path: Path, data: object) -> None:
+    def die(path: Path, data: object, **_: object) -> None:
         (path.parent / f".{path.name}.half.tmp").write_text("{")
         raise KeyboardInterrupt
 

@@ -57,7 +57,7 @@ def page_text(app: AppTest) -> str:
     """Return all texts of the page."""
     kinds = (app.title, app.markdown, app.caption, app.info, app.warning, app.error, app.success)
     text = "\n".join(str(element.value) for kind in kinds for element in kind)
-    return text.replace("\\", "")  # Markdown removes the backslashes of widgets.escape_markdown
+    return text.replace("\\", "").replace("\u2060", "")  # Markdown removes the backslashes of text.markdown
 
 
 def test_a_missing_study_in_the_url_is_reported(checkpoints: Path) -> None:

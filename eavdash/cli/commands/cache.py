@@ -21,6 +21,7 @@ from eavdash.cli.commands.chosen import subjects_of
 from eavdash.cli.commands.training import study_config
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import DataError
+from eavdash.store.private import cache_folder
 from eavdash.text import size
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def _print_entries(entries: list[Entry], as_json: bool, cache: Path, if_empty: s
 
 
 def _cache(options: argparse.Namespace) -> Path:
-    return store.checkpoints_root(options.checkpoints) / ".cache"
+    return cache_folder(store.checkpoints_root(options.checkpoints))
 
 
 def _processors() -> int:

@@ -12,6 +12,7 @@ from eavdash.config.convert import with_settings
 from eavdash.config.presets import preset
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import UsageError
+from eavdash.store.private import cache_folder
 from eavdash.text import plural
 
 
@@ -23,7 +24,7 @@ def check(options: argparse.Namespace) -> int:
     config = with_settings(preset(options.preset), options.settings)
     if options.protocol:
         config = replace(config, protocol=replace(config.protocol, name=options.protocol))
-    cache = store.checkpoints_root(options.checkpoints) / ".cache"
+    cache = cache_folder(store.checkpoints_root(options.checkpoints))
     for folder in (options.csv, options.contact_sheet):
         if folder:
             make_folder(folder)  # fail before minutes of work

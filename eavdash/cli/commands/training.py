@@ -18,6 +18,7 @@ from eavdash.config.convert import with_epochs, with_settings
 from eavdash.config.presets import preset
 from eavdash.config.schema import Execution, Selection, StudyConfig
 from eavdash.errors import UsageError
+from eavdash.text import visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -155,7 +156,7 @@ def logs(options: argparse.Namespace) -> int:
         return 0
     with run.log_file.open(encoding="utf-8", errors="replace") as file:
         for line in deque(file, maxlen=options.lines) if options.lines > 0 else file:
-            print(line, end="")
+            print(visible(line, keep="\n\t"), end="")
     return 0
 
 

@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from eavdash.data.recording import split_item, stamp, unreadable
-from eavdash.errors import RecordingError
+from eavdash.errors import DataError, RecordingError
+from eavdash.store.private import private_file, private_folder
 from eavdash.store.readable import open_readable
 
 #: Name of the database in a cache.
@@ -161,8 +162,9 @@ class Digests:
         """Open the database, a new one if it is damaged; work without one if that fails."""
         for _ in range(2):
             try:
-                self.file.parent.mkdir(parents=True, exist_ok=True)
-                self._database = sqlite3.connect(self.file, timeout=_WAIT, isolation_level=None)
+                self._database = sqlite3.connect(
+                    private_file(private_folder(self.file.parent) / FILE), timeout=_WAIT, isolation_level=None
+                )
                 version = self._database.execute("PRAGMA user_version").fetchone()[0]
                 if version not in (0, _VERSION):
                     raise sqlite3.DatabaseError("another version")
@@ -171,7 +173,7 @@ class Digests:
                 if version == 0:
                     self._database.execute(f"PRAGMA user_version = {_VERSION}")
                 return
-            except (OSError, sqlite3.Error) as error:
+            except (DataError, OSError, sqlite3.Error) as error:
                 self._disconnect(error)
 
     def _query(self, question: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:

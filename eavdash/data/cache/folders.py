@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from eavdash.errors import DataError, IntegrityError
+from eavdash.store.private import FOLDER, close_to_others, private_folder
 from eavdash.text import size
 
 #: Disk space to keep free: this share of the bytes to be written, and a fixed number of bytes.
@@ -137,13 +138,14 @@ def open_array(path: Path) -> np.ndarray:
 
 def _make(folder: Path, write: Callable[[Path], None]) -> None:
     with _writable(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(folder.parent.parent, folder.parent.name)
         _sweep(folder.parent)
         temporary = folder.with_name(f".{folder.name}.{_writer_id()}")
         shutil.rmtree(temporary, ignore_errors=True)
         try:
-            temporary.mkdir()
+            temporary.mkdir(mode=FOLDER)
             write(temporary)
+            close_to_others(temporary)
             try:
                 temporary.rename(folder)
             except OSError:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eavdash.data.cache import digests
+from eavdash.data.cache import digests, videos
 from eavdash.data.cache.folders import abandoned, discard
 from eavdash.errors import IntegrityError, UsageError
 from eavdash.store.record import read_json
@@ -21,7 +21,7 @@ from eavdash.store.record import read_json
 UNFINISHED = "unfinished"
 _KINDS = {
     "features": "features of a run's windows, computed by a trained encoder",
-    "videos": "a copy of a video that browsers can play",
+    videos.FOLDER: "a copy of a video that browsers can play",
     "scan.sqlite": "measures of each recording, from checks",
     digests.FILE: "digests of the recordings",
 }
@@ -63,8 +63,9 @@ def clear(
 ) -> list[Entry]:
     """Delete the entries with these keys (or their beginnings), or those unused for ``older_than`` days, or all.
 
-    Returns the deleted entries, or with ``dry_run`` those that would be. A process that has arrays mapped keeps them
-    until it ends (only then is their disk space freed); a deleted entry is made again when it is needed.
+    Returns the deleted entries, or with ``dry_run`` those that would be; a video that is being played stays. A process
+    that has arrays mapped keeps them until it ends (only then is their disk space freed); a deleted entry is made again
+    when it is needed.
 
     Raises:
         UsageError: nothing was chosen, or a key matches no entry or several.
@@ -78,13 +79,18 @@ def clear(
     if older_than is not None and not everything:
         limit = time.time() - older_than * 86400
         chosen += [e for e in there if e.used < limit and e not in chosen]
-    if not dry_run:
-        for entry in chosen:
-            discard(entry.path)
-            for end in ("-journal", "-wal", "-shm"):
-                with contextlib.suppress(OSError):
-                    entry.path.with_name(entry.path.name + end).unlink()
-    return chosen
+    if dry_run:
+        return chosen
+    deleted = []
+    for entry in chosen:
+        if entry.kind == videos.FOLDER and entry.path.is_file() and not videos.delete_unused(entry.path):
+            continue
+        discard(entry.path)
+        deleted.append(entry)
+        for end in ("-journal", "-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                entry.path.with_name(entry.path.name + end).unlink()
+    return deleted
 
 
 def _find_entry(there: Iterable[Entry], key: str) -> Entry:

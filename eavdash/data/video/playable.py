@@ -23,6 +23,7 @@ import numpy as np
 import soundfile
 
 from eavdash.data.audio import reading as audio
+from eavdash.data.cache import videos
 from eavdash.data.recording import split_item, stamp
 from eavdash.data.video.decoding import is_still, open_video
 from eavdash.data.video.muxing import (
@@ -40,6 +41,7 @@ from eavdash.data.video.muxing import (
     sound_track,
 )
 from eavdash.errors import DataError
+from eavdash.store.private import private_file, private_folder
 
 VERSION = 1  # increment it when the same recordings give different files
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif")  # supported by browsers
@@ -125,17 +127,19 @@ def _image(path: str, cache: Path) -> Path:
 
 
 def _cached_file(cache: Path, suffix: str, cuts: Sequence[Cut | None], write: Callable[[Path], None]) -> Path:
-    """The file in the cache, written under a temporary name if it does not exist."""
+    """The file in the cache, written under a temporary name if it does not exist; unused copies make room for it."""
     content = [VERSION, *((cut, stamp(cut.path)) for cut in cuts if cut is not None)]
-    folder = cache / "videos"
+    folder = cache / videos.FOLDER
     file = folder / f"{hashlib.sha256(repr(content).encode()).hexdigest()[:32]}{suffix}"
     if file.exists():
+        videos.mark_used(file)
         return file
     temporary = file.with_name(f".{file.stem}.{os.getpid()}-{threading.get_ident()}{suffix}")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write(temporary)
+        private_folder(cache, videos.FOLDER)
+        write(private_file(temporary))
         temporary.replace(file)
+        videos.trim(folder)
     except OSError as error:  # FFmpeg's errors are OSErrors if the system has a number for them
         if isinstance(error, av.error.FFmpegError) and error.errno not in CANNOT_WRITE:
             raise

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from eavdash import passwords
 from eavdash.config.schema import Execution
 from eavdash.errors import IntegrityError, QueueError, sentence
 from eavdash.jobs.executors import JOB_VARIABLE, Exit, Leases
@@ -202,9 +203,10 @@ def worker_command() -> tuple[str, ...]:
 def worker_environment(threads: int) -> dict[str, str]:
     """Return this process's environment with a worker's thread counts and this copy of the package on its path.
 
-    Variables of another worker's job are removed: the scheduler may have been started from inside one.
+    Variables of another worker's job are removed (the scheduler may have been started from inside one), and so are the
+    passwords of the queue's database, which a worker does not need.
     """
-    own = (JOB_VARIABLE, LOCK_VARIABLE, RUN_VARIABLE)
+    own = (JOB_VARIABLE, LOCK_VARIABLE, RUN_VARIABLE, *passwords.VARIABLES)
     return {name: value for name, value in python_environment(threads).items() if name not in own}
 
 

@@ -15,6 +15,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from eavdash import passwords
+
 #: Maximum age in seconds of the shared job list.
 LISTING_AGE = 1.0
 #: Seconds during which a rejection by sbatch holds for all submissions with the same options.
@@ -31,8 +33,6 @@ NO_ANSWER = re.compile(
 FOREIGN = ("SLURM_", "SBATCH_", "SQUEUE_", "SCANCEL_", "SCONTROL_", "SINFO_", "DBOS_")
 #: Exceptions: they select the cluster and authenticate the user.
 KEPT = {"SLURM_CONF", "SLURM_JWT", "SLURM_CLUSTERS"}
-#: Credentials of the queue's database, which a worker does not need.
-SECRET = {"EAVDASH_QUEUE", "PGPASSWORD"}
 #: States of a job that has ended; in any other state it is alive or waits.
 ENDED_STATES = {
     "BOOT_FAIL",
@@ -137,7 +137,7 @@ def clean_environment(environment: os._Environ[str] | dict[str, str]) -> dict[st
     return {
         name: value
         for name, value in environment.items()
-        if name in KEPT or not (name.startswith(FOREIGN) or name in SECRET)
+        if name in KEPT or not (name.startswith(FOREIGN) or name in passwords.VARIABLES)
     }
 
 

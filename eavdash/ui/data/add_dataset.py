@@ -14,7 +14,7 @@ import streamlit as st
 
 from eavdash.errors import EavdashError
 from eavdash.store import datasets
-from eavdash.text import plural
+from eavdash.text import markdown, plural
 from eavdash.ui import actions, theme, widgets
 from eavdash.ui.data.candidate import NO_FILE, PICTURE, UPLOAD_LIMIT, Candidate, DatasetForm, check
 from eavdash.ui.figures import health as figures
@@ -100,7 +100,7 @@ def _read_form() -> DatasetForm:
 def _show_candidate(candidate: Candidate) -> None:
     """Show the outcome of the check: counts, problems and the first trial."""
     counts, problems = candidate.counts, candidate.problems
-    classes = widgets.escape_markdown(", ".join(candidate.classes))
+    classes = markdown(", ".join(candidate.classes))
     st.success(
         f"{plural(int(counts['Trials'].sum()), 'trial')} of {plural(len(counts), 'subject')} in "
         f"{len(candidate.classes)} classes ({classes}): this dataset can be added."
@@ -114,7 +114,7 @@ def _show_candidate(candidate: Candidate) -> None:
     st.dataframe(counts, hide_index=True, key=f"{PAGE}_counts", height="content" if len(counts) < 6 else 220)
     preview = candidate.preview
     first_trial = f"subject {preview.subject}, trial {preview.trial} ({preview.label})"
-    st.markdown(f"First trial: {widgets.escape_markdown(first_trial)}")
+    st.markdown(f"First trial: {markdown(first_trial)}")
     vision, audio, eeg = st.columns(3)
     with vision:
         if candidate.picture is not None and preview.vision:
@@ -127,7 +127,7 @@ def _show_candidate(candidate: Candidate) -> None:
             figure = figures.small_wave(sound.low, sound.high)
             widgets.chart(figure, f"{PAGE}_wave", "Waveform envelope of the first trial's audio.")
             note = preview.notes.get("audio", "")
-            st.caption(f"Audio, {sound.duration:.1f} s" + (f" ({note})" if note else ""))
+            st.caption(f"Audio, {sound.duration:.1f} s" + (f" ({markdown(note)})" if note else ""))
         else:
             _show_missing("audio", preview.errors)
     with eeg:
@@ -141,7 +141,7 @@ def _show_candidate(candidate: Candidate) -> None:
 def _show_missing(modality: str, errors: Mapping[str, str]) -> None:
     """Show why the first trial has no preview of a modality."""
     if error := errors.get(modality):
-        st.error(widgets.escape_markdown(error))
+        st.error(markdown(error))
     else:
         st.caption(f"{theme.label(modality)}: not recorded in this trial")
 

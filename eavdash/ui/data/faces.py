@@ -11,8 +11,8 @@ import streamlit as st
 
 from eavdash.config.convert import from_dict
 from eavdash.config.presets import preset
+from eavdash.text import visible
 from eavdash.ui import cached_data, widgets
-from eavdash.ui.figures import health_tables as tables
 
 if TYPE_CHECKING:
     from eavdash.data.table import TrialTable
@@ -28,7 +28,7 @@ def contact_sheet(path: str, table: TrialTable) -> None:
         return
     st.subheader("Faces", anchor=False)
     left, right = st.columns([3, 1], vertical_alignment="bottom")
-    subject = left.selectbox("Subject", with_video, key=f"{PAGE}_sheet_subject", format_func=tables.displayable)
+    subject = left.selectbox("Subject", with_video, key=f"{PAGE}_sheet_subject", format_func=visible)
     right.button("Show the faces", key=f"{PAGE}_sheet_go", on_click=_ask_for_sheet, args=(path,), width="stretch")
     if st.session_state.get(f"{PAGE}_sheet") != (path, subject):
         st.caption("The vision encoder's input for each trial: frames cropped around the detected face.")

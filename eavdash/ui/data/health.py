@@ -15,7 +15,7 @@ import streamlit as st
 from eavdash.config.choices import MODALITIES
 from eavdash.errors import EavdashError
 from eavdash.store import checkpoints_root, datasets
-from eavdash.text import plural
+from eavdash.text import markdown, plural, visible
 from eavdash.ui import cached_data, theme, widgets
 from eavdash.ui.data import add_dataset
 from eavdash.ui.figures import health as figures
@@ -163,9 +163,9 @@ def findings(found: Sequence[Finding]) -> None:
     for f in rows[:FINDINGS_SHOWN]:
         source = ", ".join(filter(None, [f.subject and f"subject {f.subject}", f.modality and theme.label(f.modality)]))
         badge = f":{tables.BADGES[f.severity]}-badge[{tables.SEVERITIES[f.severity]}]"
-        head = f"{badge} **{widgets.escape_markdown(source)}:**" if source else badge
-        remedy = f"  \n  *{widgets.escape_markdown(f.remedy)}*" if f.remedy else ""
-        lines.append(f"- {head} {widgets.escape_markdown(f.message)}{remedy}")
+        head = f"{badge} **{markdown(source)}:**" if source else badge
+        remedy = f"  \n  *{markdown(f.remedy)}*" if f.remedy else ""
+        lines.append(f"- {head} {markdown(f.message)}{remedy}")
     if lines:
         st.markdown("\n".join(lines))
     if len(rows) > FINDINGS_SHOWN:
@@ -241,7 +241,7 @@ def recordings(report: HealthReport) -> None:
             index=None,
             placeholder="All",
             key=f"{PAGE}_recordings_subject",
-            format_func=tables.displayable,
+            format_func=visible,
         )
         table = tables.recordings_table(report.recordings, str(modality), subject or "")
         st.dataframe(table, hide_index=True, column_config=PINNED, key=f"{PAGE}_recordings")

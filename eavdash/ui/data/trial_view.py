@@ -16,6 +16,8 @@ import streamlit as st
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import EavdashError
 from eavdash.store import checkpoints_root
+from eavdash.store.private import cache_folder
+from eavdash.text import markdown
 from eavdash.ui import cached_data, theme, widgets
 from eavdash.ui.figures import data as figures
 from eavdash.ui.player import Overlay, PlayerTrial, player
@@ -34,7 +36,7 @@ def choose_trial(table: TrialTable) -> pd.Series | None:
     subject = containers[0].selectbox("Subject", table.subjects, key=f"{PAGE}_subject")
     rows = table.frame[table.frame["subject"] == subject]
     if subject in table.problems:
-        st.error(widgets.escape_markdown(table.problems[subject]))
+        st.error(markdown(table.problems[subject]))
     for column, container in zip(columns, containers[1:], strict=False):
         options = list(dict.fromkeys(rows[column]))
         key = f"{PAGE}_{column}"
@@ -71,19 +73,19 @@ def show_trial(row: Mapping[Any, Any], config: StudyConfig, overlays: Sequence[O
     playable = None
     try:
         with st.spinner("Preparing the recording for the browser"):
-            playable = cached_data.playable(preview, checkpoints_root() / ".cache")
+            playable = cached_data.playable(preview, cache_folder(checkpoints_root()))
     except EavdashError as error:
-        st.error(widgets.escape_markdown(error))
+        st.error(markdown(error))
     if preview.vision or preview.audio or preview.eeg:
         with widgets.show_errors():
             moment = player(PlayerTrial(preview, playable), f"{PAGE}_player", overlays)
         st.caption(
-            widgets.escape_markdown(_moment_sentence(preview, config, moment))
+            markdown(_moment_sentence(preview, config, moment))
             if moment is not None
             else _format_sentence(preview, config)
         )
     for modality, sentence in preview.errors.items():
-        st.error(widgets.escape_markdown(f"{theme.label(modality)}: {sentence}"))
+        st.error(markdown(f"{theme.label(modality)}: {sentence}"))
     _show_missing(preview)
 
 
@@ -147,4 +149,4 @@ def _show_missing(preview: TrialPreview) -> None:
     if missing:
         st.caption(f"{', '.join(theme.label(m) for m in missing)}: not recorded in this trial.")
     for modality, note in preview.notes.items():
-        st.caption(widgets.escape_markdown(f"{theme.label(modality)}: {note}."))
+        st.caption(markdown(f"{theme.label(modality)}: {note}."))

@@ -15,7 +15,7 @@ import streamlit as st
 
 from eavdash.results import attention
 from eavdash.store import StudyDir
-from eavdash.text import natural_order
+from eavdash.text import markdown, natural_order
 from eavdash.ui import cached_results, theme, widgets
 from eavdash.ui.figures import attention as figures
 
@@ -34,10 +34,10 @@ def study_heads(study: StudyDir, fused: pd.DataFrame) -> None:
     """Show the heads of a study's fusion runs, averaged over the selected decisions of ``fused``."""
     found = cached_results.attention_heads(study)
     for problem in found.problems:
-        st.error(widgets.escape_markdown(problem))
+        st.error(markdown(problem))
     if found.without:
         more = f" and {len(found.without) - 3} more" if len(found.without) > 3 else ""
-        st.info(widgets.escape_markdown(OLDER.format(which=", ".join(found.without[:3]) + more)))
+        st.info(markdown(OLDER.format(which=", ".join(found.without[:3]) + more)))
     chosen = _filtered(fused) if len(found.table) else fused.head(0)
     table = attention.of_trials(found.table, chosen)
     if table.empty:

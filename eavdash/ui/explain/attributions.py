@@ -6,11 +6,13 @@ eeg (channel, time). ``eavdash.ui.figures.explain`` draws them.
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
 
+from eavdash.text import code, markdown
 from eavdash.ui import cached_explanations, theme, widgets
 from eavdash.ui.explain import attention_heads
 from eavdash.ui.figures import attention
@@ -34,17 +36,18 @@ def show_attributions(explanation: Explanation) -> None:
             numbers,
             default=0,
             required=True,
-            format_func=lambda w: figures.window_name(explanation.windows[w]),
+            format_func=lambda w: markdown(figures.window_name(explanation.windows[w])),
             key="explain_trial_window",
         )
     for line in figures.receipt_lines(explanation.receipts, window):
-        st.caption(widgets.escape_markdown(line))
+        st.caption(markdown(line))
     st.caption("The charts show means over small cells; the stored arrays have every pixel, time step and sample.")
     if explanation.receipts["completeness"][window]["relative_gap"] > LARGE_GAP:
-        which = f"{explanation.study} --subject {explanation.subject} --trial {explanation.trial}"
+        command = ["eavdash", "explain", explanation.study]
+        command += ["--subject", explanation.subject, "--trial", explanation.trial, "--steps", "256"]
         st.warning(
             "These attributions do not add up to the decision, so the maps are not reliable. Use more steps: "
-            f"`eavdash explain {which} --steps 256`"
+            + code(shlex.join(command))
         )
     present = explanation.windows[window]["modalities"]
     draw = {"vision": _vision, "audio": _audio, "eeg": _eeg}
@@ -95,4 +98,4 @@ def _eeg(explanation: Explanation, window: int) -> None:
         if isinstance(picture, bytes):
             st.image(picture, caption="Scalp: attributions summed over the window", width=320)
         else:
-            st.caption(widgets.escape_markdown(picture))
+            st.caption(markdown(picture))

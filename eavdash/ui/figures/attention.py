@@ -85,7 +85,7 @@ def attention_groups(rows: pd.DataFrame, by: str) -> go.Figure:
     for column in columns:
         if rows[column].notna().any():
             shares = means.loc[order, column].tolist()
-            fig.add_trace(_share(column.removeprefix("attention_"), [f"{v}<br>n = {counts[v]}" for v in order], shares))
+            fig.add_trace(_share(column.removeprefix("attention_"), [f"{v}\nn = {counts[v]}" for v in order], shares))
     fig.update_yaxes(title="Mean attention share, %", range=[0, 100])
     fig.update_xaxes(type="category")
     return fig

@@ -13,7 +13,6 @@ import plotly.graph_objects as go
 
 from eavdash.config.choices import MODALITIES
 from eavdash.ui import theme
-from eavdash.ui.figures.health_tables import displayable
 
 if TYPE_CHECKING:
     from eavdash.data.preview import VideoPreview
@@ -29,10 +28,11 @@ def label_balance(labels: pd.DataFrame) -> go.Figure:
     for row in labels.to_dict("records"):
         fig.add_trace(
             go.Bar(
-                x=[displayable(name) for name in names],
+                x=names,
                 y=[row[name] for name in names],
                 marker={"color": theme.GREY, "line": {"color": "rgba(255,255,255,0.8)", "width": 0.5}},
-                hovertemplate=f"subject {displayable(row['subject'])}: %{{y}} trials of %{{x}}<extra></extra>",
+                customdata=[str(row["subject"])] * len(names),
+                hovertemplate="subject %{customdata}: %{y} trials of %{x}<extra></extra>",
             )
         )
     fig.update_xaxes(type="category")
@@ -50,7 +50,7 @@ def durations(recordings: pd.DataFrame) -> go.Figure:
         by = rows.groupby("subject", sort=False)["duration"].agg(["min", "median", "max", "size"])
         fig.add_trace(
             go.Scatter(
-                x=[displayable(s) for s in by.index],
+                x=[str(s) for s in by.index],
                 y=by["median"],
                 error_y={
                     "type": "data",
@@ -83,7 +83,7 @@ def faces(recordings: pd.DataFrame) -> go.Figure | None:
     fig = theme.figure(300, showlegend=False)
     fig.add_trace(
         go.Bar(
-            x=[displayable(s) for s in by.index],
+            x=[str(s) for s in by.index],
             y=100 * by["faces_found"] / by["faces_looked"],
             marker={"color": theme.colour("vision")},
             customdata=by,

@@ -1,7 +1,7 @@
 """Tables and downloads of a dataset's health report.
 
-In: an ``eavdash.health.HealthReport``. Out: frames with display columns, whose texts are valid UTF-8 (file names need
-not be), and CSV and JSON with the unchanged values of the report.
+In: an ``eavdash.health.HealthReport``. Out: frames with display columns, whose texts can be displayed (file names need
+not be UTF-8), CSV for spreadsheets, and JSON with the unchanged values of the report.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from eavdash.config.choices import MODALITIES
-from eavdash.text import plural
+from eavdash.text import csv_for_people, plural, visible
 from eavdash.ui import theme
 
 if TYPE_CHECKING:
@@ -66,11 +66,6 @@ MEASURES = {
 }
 
 
-def displayable(text: object) -> str:
-    """Return a text as valid UTF-8: invalid bytes of a file name become question marks."""
-    return str(text).encode("utf-8", "replace").decode("utf-8")
-
-
 def severities(findings: Sequence[Finding]) -> str:
     """Count the findings by severity, such as ``2 errors, 3 notes``; empty if there are none."""
     numbers = {word: sum(f.severity == severity for f in findings) for severity, word in SEVERITIES.items()}
@@ -111,7 +106,7 @@ def findings_table(findings: Sequence[Finding]) -> pd.DataFrame:
     columns = {"severity": "Severity", "subject": "Subject", "modality": "Modality", "message": "Finding"}
     columns |= {"remedy": "What to do", "file": "File"}
     rows = [[SEVERITIES.get(f.severity, f.severity), *(getattr(f, c) for c in list(columns)[1:])] for f in findings]
-    return pd.DataFrame([[displayable(text) for text in row] for row in rows], columns=list(columns.values()))
+    return pd.DataFrame([[visible(text) for text in row] for row in rows], columns=list(columns.values()))
 
 
 def findings_csv(report: HealthReport) -> bytes:
@@ -147,7 +142,7 @@ def recordings_table(recordings: pd.DataFrame, modality: str, subject: str = "")
                 table[heading] = (values.mul(100) if share else values).map(_rounded)
         elif (values != "").any():
             table[heading] = values
-    table["File"] = _relative_paths([displayable(file) for file in rows["file"]])
+    table["File"] = _relative_paths([visible(file) for file in rows["file"]])
     return _displayable_frame(table).reset_index(drop=True)
 
 
@@ -166,7 +161,7 @@ def outlook_table(outlook: pd.DataFrame) -> pd.DataFrame:
 def outlook_problems(outlook: pd.DataFrame) -> list[str]:
     """Return the problems of protocols without repetitions, prefixed with the protocol's name."""
     rows = outlook[outlook["problem"] != ""]
-    problems = zip(rows["protocol"], map(displayable, rows["problem"]), strict=True)
+    problems = zip(rows["protocol"], map(visible, rows["problem"]), strict=True)
     return list(dict.fromkeys(text if text.startswith("protocol ") else f"{name}: {text}" for name, text in problems))
 
 
@@ -200,10 +195,10 @@ def _relative_paths(files: Sequence[str]) -> list[str]:
 
 
 def _csv(frame: pd.DataFrame) -> bytes:
-    return frame.to_csv(index=False).encode("utf-8", "surrogateescape")
+    return csv_for_people(frame).encode("utf-8", "surrogateescape")
 
 
 def _displayable_frame(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the frame with all texts as valid UTF-8."""
+    """Return the frame with all texts as they can be displayed."""
     texts = [c for c in frame if not pd.api.types.is_numeric_dtype(frame[c])]
-    return frame.assign(**{str(c): [displayable(v) for v in frame[c]] for c in texts})
+    return frame.assign(**{str(c): [visible(v) for v in frame[c]] for c in texts})

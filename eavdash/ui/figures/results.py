@@ -135,7 +135,7 @@ def confusion_matrix(counts: pd.DataFrame, stage: str) -> go.Figure:
     values = counts.to_numpy(float)
     share = values / np.maximum(values.sum(axis=1, keepdims=True), 1)
     text = [
-        [f"{100 * s:.0f} %<br>{int(c)}" for s, c in zip(*row, strict=True)] for row in zip(share, values, strict=True)
+        [f"{100 * s:.0f} %\n{int(c)}" for s, c in zip(*row, strict=True)] for row in zip(share, values, strict=True)
     ]
     fig = theme.figure(340)
     fig.add_trace(
@@ -171,7 +171,8 @@ def paired_lines(scores: pd.DataFrame, a: str, b: str) -> go.Figure:
                 mode="lines+markers",
                 line={"color": theme.GREY, "width": 1},
                 marker={"color": [theme.colour(b), theme.colour(a)], "size": 9},
-                hovertemplate=f"subject {subject}, %{{x}}: %{{y:.1f}} %<extra></extra>",
+                customdata=[subject, subject],
+                hovertemplate="subject %{customdata}, %{x}: %{y:.1f} %<extra></extra>",
             )
         )
     fig.update_yaxes(title="Accuracy, %", range=[0, 105])

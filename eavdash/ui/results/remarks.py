@@ -11,6 +11,7 @@ import streamlit as st
 
 from eavdash.store import StudyDir
 from eavdash.studies import probing
+from eavdash.text import markdown
 from eavdash.ui import actions, cached_results, widgets
 
 PAGE = "results_subjects"
@@ -38,7 +39,7 @@ def show_remarks(study: StudyDir) -> None:
         _watch_probing(study, tuple(missing))
     elif missing:
         if now.reason:
-            st.error(widgets.escape_markdown(f"Probing failed: {now.reason}"))
+            st.error(markdown(f"Probing failed: {now.reason}"))
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(f"Not probed yet: {', '.join(missing)}.", width="content")
             st.button(

@@ -19,6 +19,7 @@ from eavdash.errors import EavdashError, StudyConflictError
 from eavdash.store import StudyDir, checkpoints_root
 from eavdash.studies import extend
 from eavdash.studies.write import Plan
+from eavdash.text import markdown
 from eavdash.ui import actions, cached_runs, widgets
 from eavdash.ui.training import preprocessing_form
 
@@ -129,14 +130,14 @@ def plan_or_conflict(path: str, name: str, config: StudyConfig, selection: Selec
                 raise
             conflict = error
     free = extend.free_name(root, name)
-    st.error(f"The study {widgets.escape_markdown(name)} exists with other settings: give the new study another name.")
-    st.caption(f"Changes from {widgets.escape_markdown(name)} to the form:")
+    st.error(f"The study {markdown(name)} exists with other settings: give the new study another name.")
+    st.caption(f"Changes from {markdown(name)} to the form:")
     more = len(conflict.differences) - SHOWN
     widgets.bullet_list([*conflict.differences[:SHOWN], *([f"and {more} more"] if more > 0 else [])])
     buttons = st.container(horizontal=True)
-    buttons.button(f"Name it {free}", type="primary", on_click=_rename, args=(free,), key=f"{PAGE}_free_name")
+    buttons.button(f"Name it {markdown(free)}", type="primary", on_click=_rename, args=(free,), key=f"{PAGE}_free_name")
     buttons.button(
-        f"Use the settings of {name}",
+        f"Use the settings of {markdown(name)}",
         help="Subjects, folds and seeds can then be added to it.",
         on_click=copy_study_settings,
         args=(StudyDir(root / name), name),
@@ -158,10 +159,10 @@ def show_differences(plan: Plan) -> None:
     lines += differences(old["selection"], plan.document["selection"])
     lines += differences({"dataset": old["dataset"]["path"]}, {"dataset": plan.document["dataset"]["path"]})
     if lines:
-        st.markdown(f"**Differences from {widgets.escape_markdown(study.name)}**")
+        st.markdown(f"**Differences from {markdown(study.name)}**")
         widgets.bullet_list(lines)
     else:
-        st.caption(f"Only the name differs from {widgets.escape_markdown(study.name)}.")
+        st.caption(f"Only the name differs from {markdown(study.name)}.")
 
 
 def _rename(name: str) -> None:

@@ -13,7 +13,7 @@ import streamlit as st
 from eavdash.config.choices import EXECUTORS
 from eavdash.config.schema import Execution
 from eavdash.errors import EavdashError
-from eavdash.ui import widgets
+from eavdash.text import markdown
 
 LABELS = {"local": "This machine", "ray": "Ray cluster", "slurm": "SLURM"}
 SHARES = (1, 2, 3, 4, 6, 12)
@@ -77,8 +77,8 @@ def check_button(root: Path, settings: Execution, page: str) -> None:
         except EavdashError as error:
             unmet, notes = [str(error)], []
     for line in unmet:
-        st.error(widgets.escape_markdown(line))
+        st.error(markdown(line))
     for line in notes:
-        st.info(widgets.escape_markdown(line))
+        st.info(markdown(line))
     if not unmet:
         st.success(f"{LABELS[settings.executor]}: ready to compute runs.")

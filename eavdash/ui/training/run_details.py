@@ -15,7 +15,7 @@ import streamlit as st
 from eavdash.errors import EavdashError
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.status import RunStatus
-from eavdash.text import plural, size
+from eavdash.text import markdown, plural, size
 from eavdash.ui import actions, cached_runs, widgets
 from eavdash.ui.figures import training as figures
 from eavdash.ui.training import logs
@@ -48,7 +48,7 @@ def show_curves(study: StudyDir, rows: list[dict[Any, Any]]) -> None:
             widgets.chart(chart, f"{PAGE}_all_{quantity}", f"{quantity} per epoch ({split}) of {', '.join(drawn)}")
     missing = [name for name, (_, metrics) in drawn.items() if not any(f"{prefix}loss" in m for m in metrics)]
     if missing:
-        st.caption(widgets.escape_markdown(f"No {split} curve yet: {', '.join(missing)}."))
+        st.caption(markdown(f"No {split} curve yet: {', '.join(missing)}."))
     if len(rows) > OVERLAID:
         st.caption(f"The charts show the first {OVERLAID} runs.")
 
@@ -56,7 +56,7 @@ def show_curves(study: StudyDir, rows: list[dict[Any, Any]]) -> None:
 def show_run(study: StudyDir, row: Mapping[Any, Any], tested: Mapping[tuple[str, int], int]) -> None:
     """Show one run: its state and reason, curves, resource usage, earlier attempts and log."""
     run, stage = study.run(row["run"]), str(row["stage"])
-    st.subheader(widgets.escape_markdown(figures.short_name(row)), anchor=False)
+    st.subheader(markdown(figures.short_name(row)), anchor=False)
     st.markdown(figures.run_summary(row, tested.get((row["subject"], row["fold"]), 0)))
     try:
         status = run.status()
@@ -65,11 +65,11 @@ def show_run(study: StudyDir, row: Mapping[Any, Any], tested: Mapping[tuple[str,
     if row["shown"] in ("done", "damaged"):
         show_damage(study, run)
     elif row["shown"] == "failed" and (problem := run.unreadable()):
-        st.error(widgets.escape_markdown(problem))
+        st.error(markdown(problem))
     else:
         show_reason(row, status.unusable)
     if usage := usage_sentence(row):
-        st.caption(widgets.escape_markdown(usage))
+        st.caption(markdown(usage))
     metrics = run.metrics()
     for column, quantity in zip(st.columns(2), ("loss", "accuracy"), strict=True) if metrics else ():
         with column:
@@ -85,7 +85,7 @@ def show_reason(row: Mapping[Any, Any], unusable: bool) -> None:
     """Show the reason of a run's state, and the remedy."""
     text = " ".join(filter(None, (str(row["reason"]), remedy(row, unusable))))
     if text:
-        (st.error if row["shown"] in ("failed", "not responding") else st.info)(widgets.escape_markdown(text))
+        (st.error if row["shown"] in ("failed", "not responding") else st.info)(markdown(text))
 
 
 def remedy(row: Mapping[Any, Any], unusable: bool) -> str:
@@ -107,7 +107,7 @@ def show_damage(study: StudyDir, run: RunDir) -> None:
     """Show the damaged files of a finished run, and a button to train it again."""
     if problems := cached_runs.damaged_files(run):
         for problem in problems:
-            st.error(widgets.escape_markdown(problem))
+            st.error(markdown(problem))
         st.button(
             "Train again",
             help="Starts over from the first epoch and writes these files again.",
@@ -158,4 +158,4 @@ def show_log(run: RunDir, expanded: bool) -> None:
             st.code("\n".join(found.lines), language=None, height=400 if len(found.lines) > 20 else "content")
         where = "" if found.whole else f" in the last {size(logs.BOUND)}"
         more = f"; the last {len(found.lines)} are shown" if found.count > len(found.lines) else ""
-        st.caption(widgets.escape_markdown(f"{plural(found.count, 'line')} with “{text}”{where}{more}."))
+        st.caption(markdown(f"{plural(found.count, 'line')} with “{text}”{where}{more}."))

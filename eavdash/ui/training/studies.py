@@ -17,7 +17,7 @@ from eavdash.errors import EavdashError
 from eavdash.store import StudyDir
 from eavdash.studies import extend, verify
 from eavdash.studies.runs import CROSS_SUBJECT
-from eavdash.text import natural_order, plural, size
+from eavdash.text import markdown, natural_order, plural, size
 from eavdash.ui import actions, allowing, cached_data, cached_runs, widgets
 from eavdash.ui.training import copy_settings
 
@@ -63,7 +63,7 @@ def study_table(shown: pd.DataFrame) -> str | None:
     total = size(int(shown["bytes"].sum()))
     st.caption(f"{plural(len(shown), 'study takes', 'studies take')} {total}. Select one for its actions.")
     for problem in filter(None, shown["problem"]):
-        st.error(widgets.escape_markdown(problem))
+        st.error(markdown(problem))
     return st.selectbox("Selected study", names, index=None, placeholder="Choose a study", key=CHOICE)
 
 
@@ -99,7 +99,7 @@ def state_text(row: Mapping[Any, Any]) -> str:
 
 def study_head(row: Mapping[Any, Any]) -> None:
     """Show the name and the properties of the selected study."""
-    st.subheader(row["study"], anchor=False)
+    st.subheader(markdown(row["study"]), anchor=False)
     facts = [
         f"Created {row['created'][:10]}" if row["created"] else "",
         f"preset {row['preset']}" if row["preset"] else "",
@@ -108,7 +108,7 @@ def study_head(row: Mapping[Any, Any]) -> None:
         size(row["bytes"]),
         f"of which {size(row['resume_bytes'])} to resume runs" if row["resume_bytes"] else "",
     ]
-    st.caption(widgets.escape_markdown(" · ".join(filter(None, facts))))
+    st.caption(markdown(" · ".join(filter(None, facts))))
 
 
 def study_buttons(study: StudyDir, row: Mapping[Any, Any]) -> None:
@@ -157,10 +157,10 @@ def show_verification(study: StudyDir) -> None:
     if name != study.name or not isinstance(found, verify.Verification):
         return
     if not found.damaged:
-        (st.success if found.files else st.info)(f"{widgets.escape_markdown(found.sentence)}.")
+        (st.success if found.files else st.info)(f"{markdown(found.sentence)}.")
     else:
         more = f", the first {DAMAGED_SHOWN} of them" if len(found.damaged) > DAMAGED_SHOWN else ""
-        st.error(f"{widgets.escape_markdown(found.sentence)}{more}.")
+        st.error(f"{markdown(found.sentence)}{more}.")
         widgets.bullet_list([damage.reason for damage in found.damaged[:DAMAGED_SHOWN]])
         if names := sorted({d.run for d in found.damaged if d.run and d.file not in verify.RECORDS}):
             st.button(
@@ -170,9 +170,7 @@ def show_verification(study: StudyDir) -> None:
                 key=f"{PAGE}_again",
             )
     if found.unchecked:
-        st.caption(
-            widgets.escape_markdown(f"Not verified, as they have no checksums: {', '.join(found.unchecked[:5])}")
-        )
+        st.caption(markdown(f"Not verified, as they have no checksums: {', '.join(found.unchecked[:5])}"))
 
 
 def extension_form(study: StudyDir, row: Mapping[Any, Any]) -> None:
@@ -239,9 +237,9 @@ def archive_form(study: StudyDir, row: Mapping[Any, Any]) -> None:
             st.button("Archive", on_click=actions.archive, args=(study, drop), key=f"{PAGE}_archive")
         st.divider()
         typed_key = f"{PAGE}_delete_name"
-        typed = st.text_input(f"Type {widgets.escape_markdown(study.name)} to delete it permanently", key=typed_key)
+        typed = st.text_input(f"Type {markdown(study.name)} to delete it permanently", key=typed_key)
         st.button(
-            f"Delete {study.name}",
+            f"Delete {markdown(study.name)}",
             disabled=typed.strip() != study.name,
             on_click=actions.delete,
             args=(study, typed_key),
