@@ -118,7 +118,7 @@ class Explanation:
 
 def explanation_name(run: RunDir, subject: str, trial: str) -> str:
     """Return the name of a trial's explanation: the trial, prefixed by the subject if the run tests several."""
-    return trial if run.config().get("subject") else f"{subject}/{trial}"
+    return trial if run.config().subject else f"{subject}/{trial}"
 
 
 def save_explanation(run: RunDir, explanation: Explanation) -> None:

@@ -14,8 +14,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from eavdash.config.convert import from_dict
-from eavdash.config.schema import StudyConfig
+from eavdash.config.convert import recorded_config
 from eavdash.errors import EavdashError, IntegrityError, UsageError
 from eavdash.results.columns import column
 from eavdash.results.statistics import MIN_TRIALS, chance_line
@@ -79,7 +78,7 @@ def time_only(study: StudyDir) -> Finding:
     import pandas as pd
 
     document = study.study()
-    config: StudyConfig = from_dict(document["config"])
+    config = recorded_config(document)
     splits = pd.read_csv(study.splits_file, dtype=str, keep_default_na=False)
     scores = time_scores(splits, column(study, "label"), config.protocol.name in ACROSS)
     if scores.empty:
@@ -91,7 +90,7 @@ def time_only(study: StudyDir) -> Finding:
         float((scores["accuracy"] * scores["n"]).sum() / n),
         n,
         int(scores["n"].min()),
-        len(document["classes"]),
+        len(document.classes),
         float(scores["majority"].mean()),
         subjects={row.subject: row.accuracy for row in scores.itertuples(index=False)},
     )

@@ -15,23 +15,23 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import from_json
 
 from eavdash.errors import IntegrityError
+from eavdash.store.atomic import write_json
 
 #: Size in bytes above which a file is not read; study.json with 10,000 recordings has 3 MB.
 MAX_BYTES = 64 * 2**20
 REMEDY = "restore it or train the study again"
 #: A whole number that every program which reads JSON, and every table, can hold.
 Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
+Texts = Annotated[tuple[str, ...], Field(strict=False)]  # a list in JSON
+Numbers = Annotated[tuple[Whole, ...], Field(strict=False)]
+#: Default of a key that is written only once it has a value, because earlier versions take a null for one.
+UNWRITTEN: Any = Field(default=None, exclude_if=lambda value: value is None)
 
 
-class Record(BaseModel):
-    """Base of the records. ``schema_version`` grows when a key changes its meaning, not when a key is added.
+class Part(BaseModel):
+    """Base of what is nested in a record: an object without a file, and so without a version, of its own."""
 
-    A subclass sets ``title`` in its ``model_config``: what the file is called in messages, with its article.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
-
-    schema_version: Whole = 1
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True, ser_json_inf_nan="constants")
 
     @model_validator(mode="before")
     @classmethod
@@ -54,6 +54,15 @@ class Record(BaseModel):
         return self.model_dump(mode="json")
 
 
+class Record(Part):
+    """Base of the records. ``schema_version`` grows when a key changes its meaning, not when a key is added.
+
+    A subclass sets ``title`` in its ``model_config``: what the file is called in messages, with its article.
+    """
+
+    schema_version: Whole = 1
+
+
 SomeRecord = TypeVar("SomeRecord", bound=Record)
 
 
@@ -70,7 +79,9 @@ def read_record(path: Path, kind: type[SomeRecord], remedy: str = REMEDY) -> Som
         where = ".".join(str(part) for part in first["loc"])
         value = "" if first["type"] == "json_invalid" else f" {_shortened(repr(first['input']))}"
         found = f"{where}{value}: {first['msg']}" if where else first["msg"]
-        raise IntegrityError.at(path, expected=str(kind.model_config.get("title", "a JSON object")), found=found, remedy=remedy) from error
+        raise IntegrityError.at(
+            path, expected=str(kind.model_config.get("title", "a JSON object")), found=found, remedy=remedy
+        ) from error
     if record.schema_version > kind.model_fields["schema_version"].default:
         raise IntegrityError.at(
             path,
@@ -79,6 +90,15 @@ def read_record(path: Path, kind: type[SomeRecord], remedy: str = REMEDY) -> Som
             remedy="open it with the version of eavdash that wrote it, or a later one",
         )
     return record
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write a record with the keys that this version does not know, atomically.
+
+    Raises:
+        TrainingError: the file cannot be written.
+    """
+    write_json(path, record.document())
 
 
 def read_json(path: Path, remedy: str = REMEDY) -> Any:

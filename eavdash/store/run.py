@@ -12,8 +12,9 @@ from typing import Any
 
 from eavdash.errors import IntegrityError, QueueError
 from eavdash.store.atomic import is_locked, locked_file, sha256, write_json
+from eavdash.store.documents import RunConfig
 from eavdash.store.paths import RunPaths
-from eavdash.store.record import read_json
+from eavdash.store.record import read_json, read_record, write_record
 from eavdash.store.status import TRANSITIONS, validation_error, with_attempt, with_liveness
 
 #: Reason of a run that was never queued.
@@ -35,9 +36,17 @@ class RunDir(RunPaths):
         """Return another run of the same study."""
         return RunDir(self.path.with_name(name))
 
-    def config(self) -> dict[str, Any]:
-        """Return the content of config.json."""
-        return self._read_record(self.config_file)
+    def config(self) -> RunConfig:
+        """Return the content of config.json.
+
+        Raises:
+            IntegrityError: it is missing or damaged.
+        """
+        return read_record(self.config_file, RunConfig, self._remedy)
+
+    def describe(self, **fields: Any) -> None:
+        """Change fields of config.json, which describe the model and its inputs."""
+        write_record(self.config_file, self.config().replace(**fields))
 
     def status(self) -> dict[str, Any]:
         """Return the content of status.json as last written; :meth:`live_status` adds what can be observed now."""
@@ -63,13 +72,18 @@ class RunDir(RunPaths):
             return str(error)
         return ""
 
+    @property
+    def _remedy(self) -> str:
+        """What to do about a damaged record: such a run cannot be restarted, only created again."""
+        return f"remove this folder and create the run again: eavdash extend {self.study.name}"
+
     def _read_record(self, file: Path, validate: Callable[[dict[str, Any]], str] = lambda _: "") -> dict[str, Any]:
         """Return the content of config.json or status.json.
 
         Raises:
             IntegrityError: it is missing or damaged. Such a run cannot be restarted, only created again.
         """
-        remedy = f"remove this folder and create the run again: eavdash extend {self.study.name}"
+        remedy = self._remedy
         found = read_json(file, remedy)
         if not isinstance(found, dict):
             raise IntegrityError.at(file, expected="a JSON object", found=type(found).__name__, remedy=remedy)
@@ -77,11 +91,11 @@ class RunDir(RunPaths):
             raise IntegrityError.at(file, expected="a valid status", found=error, remedy=remedy)
         return found
 
-    def create(self, config: dict[str, Any]) -> None:
+    def create(self, config: RunConfig) -> None:
         """Create the folder with config.json and an initial status (queued); an existing run is not changed."""
         self.path.mkdir(parents=True, exist_ok=True)
         if not self.config_file.exists():
-            write_json(self.config_file, config)
+            write_record(self.config_file, config)
         if not self.status_file.exists():
             write_json(self.status_file, {"state": "queued", "attempt": 0, "epoch": 0, "epochs": 0, "reason": PLANNED})
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from eavdash.errors import EavdashError, IntegrityError
 from eavdash.store import StudyDir
@@ -46,7 +45,7 @@ class Verification:
         wrong = sum(bool(d.run) and d.file not in RECORDS for d in self.damaged)
         none = self.runs - self.checked - len(self.unchecked) - unread
         parts = [f"{files}: {f'{wrong} damaged' if wrong else 'all unchanged'}"]
-        parts += ["study.json cannot be read"] if any(not d.run for d in self.damaged) else []
+        parts += [f"{d.file} cannot be read" for d in self.damaged if not d.run]
         parts += [f"{unread} of {self.runs} runs cannot be read"] if unread else []
         parts += [f"{none} of {self.runs} runs {'has' if none == 1 else 'have'} no files yet"] if none else []
         return "; ".join(parts)
@@ -57,22 +56,23 @@ def verify(study: StudyDir, report: Callable[[int, int, str], object] | None = N
     damaged: list[Damage] = []
     unchecked: list[str] = []
     files = checked = 0
-    try:
-        study.study()
-    except IntegrityError as error:
-        damaged.append(Damage("", study.study_file.name, str(error)))
+    for record, read in ((study.study_file, study.study), (study.control_file, study.control)):
+        try:
+            read()
+        except IntegrityError as error:
+            damaged.append(Damage("", record.name, str(error)))
     runs = study.runs()
     for number, run in enumerate(runs):
         if report is not None:
             report(number, len(runs), run.name)
-        status: dict[str, Any] = {}
-        for file, read in zip(RECORDS, (run.config, run.status), strict=True):
-            try:
-                status = read()
-            except EavdashError as error:
-                # Such a run cannot be restarted; it has to be made again, as the error says.
-                damaged.append(Damage(run.name, file, str(error)))
-                break
+        file = run.config_file
+        try:
+            run.config()
+            file = run.status_file
+            status = run.status()
+        except EavdashError as error:
+            # Such a run cannot be restarted; it has to be made again, as the error says.
+            damaged.append(Damage(run.name, file.name, str(error)))
         else:
             names = sorted(dict(status.get("checksums") or {}))
             checked += bool(names)

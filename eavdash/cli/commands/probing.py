@@ -60,7 +60,7 @@ def _run_probe(study: store.StudyDir, name: str, device: str) -> dict[str, objec
     if name == "shuffled":
         shuffled = shuffled_labels(study, device=device)
         more = {key: asdict(shuffled)[key] for key in ("stage", "fold", "subjects")}
-        classes = len(study.study()["classes"])
+        classes = len(study.study().classes)
         return probes.finding(name, shuffled.accuracy, shuffled.n, shuffled.units, classes, shuffled.majority, **more)
     identity = subject_identity(study, device=device)
     more = {key: asdict(identity)[key] for key in ("stage", "of", "subjects")}
