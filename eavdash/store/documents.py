@@ -73,7 +73,7 @@ class Control(Record):
 
 
 class RunInput(Part):
-    """What a run was trained on: the windows of an encoder, or the features that a fusion joins."""
+    """Input of a run: the windows of an encoder, or the features that a fusion joins."""
 
     channels: Texts = EMPTY  # names of the EEG channels
     samples: Whole | None = UNWRITTEN  # of EEG per window
@@ -97,7 +97,7 @@ class ModelSpec(Part):  # type: ignore[no-redef]  # the plugin takes the key for
 
 
 class RunImport(Part):
-    """Where the weights of an imported run come from."""
+    """Origin of the weights of an imported run."""
 
     file: str
     sha256: str

@@ -74,7 +74,7 @@ class RunDir(RunPaths):
 
     @property
     def _remedy(self) -> str:
-        """What to do about a damaged record: such a run cannot be restarted, only created again."""
+        """Remedy of a damaged record: such a run cannot be restarted, only created again."""
         return f"remove this folder and create the run again: eavdash extend {self.study.name}"
 
     def _read_record(self, file: Path, validate: Callable[[dict[str, Any]], str] = lambda _: "") -> dict[str, Any]:

@@ -21,6 +21,7 @@ from eavdash.config.convert import to_dict
 from eavdash.config.presets import preset
 from eavdash.store import RunDir, StudyDir, unit_name
 from eavdash.store.atomic import write_atomic, write_json
+from eavdash.store.documents import RunConfig
 
 CLASSES = ("Anger", "Calmness", "Happiness", "Neutral", "Sadness")
 SKILL = {"vision": 0.72, "audio": 0.55, "eeg": 0.45, "fusion": 0.8}
@@ -99,18 +100,20 @@ def make_study(
                 for stage, run_name in names.items():
                     run = study.run(run_name)
                     run.create(
-                        {
-                            "study": name,
-                            "run": run_name,
-                            "unit": unit_name(subject),
-                            "stage": stage,
-                            "fold": fold,
-                            "seed": number,
-                            "subject": subject,
-                            "classes": list(classes),
-                            "parents": {m: names[m] for m in MODALITIES if m in names} if stage == "fusion" else {},
-                            "config": document["config"],
-                        }
+                        RunConfig.model_validate(
+                            {
+                                "study": name,
+                                "run": run_name,
+                                "unit": unit_name(subject),
+                                "stage": stage,
+                                "fold": fold,
+                                "seed": number,
+                                "subject": subject,
+                                "classes": list(classes),
+                                "parents": {m: names[m] for m in MODALITIES if m in names} if stage == "fusion" else {},
+                                "config": document["config"],
+                            }
+                        )
                     )
                     rng = np.random.default_rng([seed, number, fold, *run_name.encode()])
                     state = states.get(run_name, states.get("*", "done"))
@@ -294,7 +297,7 @@ def make_explanation(study: StudyDir, run: str, subject: str, trial: str, window
     attributions = {m: rng.normal(0, 0.1, shape).astype(np.float32) for m, shape in shapes.items()}
     attributions["vision"] += blob.astype(np.float32)
     attributions["eeg"][:, 7:9, 100:300] += 0.5
-    k = len(study.study()["classes"])
+    k = len(study.study().classes)
     p = rng.dirichlet(np.ones(k), windows)
     maps = rng.dirichlet((2, 2, 2), (windows, 2, 4, 3))
     return Explanation(
@@ -306,7 +309,7 @@ def make_explanation(study: StudyDir, run: str, subject: str, trial: str, window
         trial=trial,
         label="Anger",
         predicted="Anger",
-        classes=tuple(study.study()["classes"]),
+        classes=study.study().classes,
         modalities=MODALITIES,
         windows=tuple(
             {

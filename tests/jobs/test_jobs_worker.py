@@ -16,7 +16,7 @@ from eavdash.jobs.queue import cancel, submit, wait
 from eavdash.jobs.scheduler import main as run_scheduler
 from eavdash.processes import with_package
 from eavdash.store import locks
-from eavdash.store.atomic import write_json
+from eavdash.store.record import write_record
 from eavdash.store.status import HEARTBEAT_EVERY
 
 
@@ -68,8 +68,8 @@ def test_a_worker_by_hand_stops_and_resumes(lab, by_hand):
     assert run.status()["state"] == "cancelled"
     assert run.status()["reason"] == "stopped by hand"
     config = run.config()
-    config["standin"]["epochs"] = run.status()["epoch"] + 1
-    write_json(run.config_file, config)
+    config.standin["epochs"] = run.status()["epoch"] + 1
+    write_record(run.config_file, config)
     assert by_hand(run).wait(30) == 0
     assert run.status()["state"] == "done"
     assert run.status()["attempt"] == 2

@@ -102,7 +102,7 @@ def test_extensions_within_the_frozen_table_do_not_open_the_dataset(
     for name in ("splits_file", "trials_file", "table_file"):
         assert getattr(study, name).read_bytes() == getattr(twin, name).read_bytes()
     for key in ("dataset", "classes", "selection"):
-        assert study.study()[key] == twin.study()[key]
+        assert getattr(study.study(), key) == getattr(twin.study(), key)
     assert facts(study.run("s02-audio-fold1-seed1")) == facts(twin.run("s02-audio-fold1-seed1"))
 
 
@@ -210,5 +210,5 @@ def test_a_link_to_the_dataset_may_be_changed_later(tmp_path: Path) -> None:
     link.unlink()
     link.symlink_to(tmp_path / "two")
     assert facts(study.run("s01-audio")) == before
-    assert study.study()["dataset"]["path"] == str(tmp_path / "one")
+    assert study.study().dataset.path == str(tmp_path / "one")
     assert read_frozen(StudyDir(study.path).table_file).root == tmp_path / "one"

@@ -13,7 +13,7 @@ from eavdash.errors import UsageError
 from eavdash.explain.explanation import save_explanation
 from eavdash.results import probes, tables
 from eavdash.store import StudyDir
-from eavdash.store.atomic import write_json
+from eavdash.store.record import write_record
 from eavdash.studies import probing
 from eavdash.ui import widgets
 
@@ -352,8 +352,8 @@ def test_probes_that_cannot_be_started_show_the_reason(checkpoints: Path, monkey
 def test_a_transductive_study_is_marked_wherever_accuracies_are_shown(checkpoints: Path) -> None:
     study = make_study(checkpoints)
     document = study.study()
-    document["config"]["protocol"]["subject_scaling"] = True
-    write_json(study.study_file, document)
+    document.config["protocol"]["subject_scaling"] = True
+    write_record(study.study_file, document)
     for page in (*RESULTS[:2], "monitor"):
         assert "transductive" in " ".join(e.label for e in open_page(page).expander)
 
