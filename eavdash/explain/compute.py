@@ -21,7 +21,7 @@ from eavdash.data.windows import WindowSet
 from eavdash.errors import TableError, UsageError
 from eavdash.explain.attention import layer_maps, modality_map, shares
 from eavdash.explain.attributions import Completeness, integrated_gradients
-from eavdash.explain.explanation import Explanation
+from eavdash.explain.explanation import ExplainedWindow, Explanation, Receipts
 from eavdash.explain.fused import FusedModel, FusedModelOutput, encoder_runs, load_fused_model
 from eavdash.results.decision import log_probabilities, normalised
 from eavdash.store import RunDir, StudyDir
@@ -74,13 +74,13 @@ def compute(
         classes=classes,
         modalities=model.modalities,
         windows=tuple(
-            {
-                "window": w.number,
-                "start": w.start,
-                "stop": w.stop,
-                "predicted": classes[int(p.argmax())],
-                "modalities": list(w.inputs),
-            }
+            ExplainedWindow(
+                window=w.number,
+                start=w.start,
+                stop=w.stop,
+                predicted=classes[int(p.argmax())],
+                modalities=tuple(w.inputs),
+            )
             for w, p in zip(windows, found, strict=True)
         ),
         window_probabilities=probabilities,
@@ -93,15 +93,15 @@ def compute(
         maps=_stacked([layer_maps(d) for d in outputs]),
         channels=tuple(sets["eeg"].meta["channels"]) if "eeg" in sets else (),
         rate=float(sets["eeg"].meta["rate"]) if "eeg" in sets else 0.0,
-        receipts={
-            "steps": steps,
-            "target": classes[target],
-            "output": "logit",
-            "baselines": {m: _BASELINES[m] for m in sets},
-            "completeness": [c.to_dict() for c in completeness],
-            "reproduction": _reproduction(run, subject, trial, classes, windows, found),
-            "checksums": {r.name: sha256(r.model_file) for r in (run, *encoder_runs(study, run).values())},
-        },
+        receipts=Receipts(
+            steps=steps,
+            target=classes[target],
+            output="logit",
+            baselines={m: _BASELINES[m] for m in sets},
+            completeness=[c.to_dict() for c in completeness],
+            reproduction=_reproduction(run, subject, trial, classes, windows, found),
+            checksums={r.name: sha256(r.model_file) for r in (run, *encoder_runs(study, run).values())},
+        ),
     )
 
 

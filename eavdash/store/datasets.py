@@ -10,26 +10,39 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import json
+import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
-from eavdash.errors import IntegrityError, TableError, UsageError
+from pydantic import ConfigDict, Field
+
+from eavdash.errors import TableError, UsageError
 from eavdash.store import slug
-from eavdash.store.atomic import file_lock, write_atomic, write_json
+from eavdash.store.atomic import file_lock, write_atomic
+from eavdash.store.record import Part, Record, read_record, write_record
 
 #: The columns of a trial table that name files.
 PATH_COLUMNS = ("eeg", "audio", "video")
 NAME_LENGTH = 60
 
 
-@dataclass(frozen=True)
-class Dataset:
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Dataset(Part):
     """Name and absolute path of a dataset folder or trial table."""
 
-    name: str
-    path: str
+    name: Text
+    path: Text
+
+
+class DatasetList(Record):
+    """The content of ``.datasets.json``."""
+
+    model_config = ConfigDict(title="the list of datasets")
+
+    datasets: Annotated[tuple[Dataset, ...], Field(strict=False)] = ()
 
 
 def list_file(root: Path) -> Path:
@@ -43,22 +56,7 @@ def list_datasets(root: Path) -> list[Dataset]:
     Raises:
         IntegrityError: the list is damaged.
     """
-    file = list_file(root)
-    try:
-        rows = json.loads(file.read_text(encoding="utf-8"))["datasets"]
-        found = [Dataset(row["name"], row["path"]) for row in rows]
-        if not all(isinstance(text, str) and text for d in found for text in (d.name, d.path)):
-            raise TypeError("a name or path that is not text")
-    except FileNotFoundError:
-        return []
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise IntegrityError.at(
-            file,
-            expected="the list of datasets",
-            found=f"{type(error).__name__}: {error}",
-            remedy="fix it, or delete it and add the datasets again (recordings are not touched)",
-        ) from error
-    return sorted(found, key=lambda d: d.name.casefold())
+    return sorted(_read(root).datasets, key=lambda d: d.name.casefold())
 
 
 def check_name(root: Path, name: str) -> str:
@@ -87,7 +85,7 @@ def add(root: Path, name: str, path: str | Path) -> Dataset:
         IntegrityError: the list is damaged; it is not changed.
         TrainingError: the checkpoints folder is not writable.
     """
-    made = Dataset(name, str(Path(path).expanduser().absolute()))
+    made = Dataset(name=name, path=str(Path(path).expanduser().absolute()))
     with _locked(root):
         check_name(root, name)
         check_path(root, made.path)
@@ -179,8 +177,17 @@ def _name_error(expected: str, found: str) -> Exception:
     return UsageError.at("dataset name", expected=expected, found=found, remedy="choose another name")
 
 
+def _read(root: Path) -> DatasetList:
+    file = list_file(root)
+    if not os.path.lexists(file):
+        return DatasetList()
+    remedy = "fix it, or delete it and add the datasets again (recordings are not touched)"
+    return read_record(file, DatasetList, remedy)
+
+
 def _write(root: Path, datasets: list[Dataset]) -> None:
-    write_json(list_file(root), {"datasets": [asdict(d) for d in sorted(datasets, key=lambda d: d.name.casefold())]})
+    ordered = sorted(datasets, key=lambda d: d.name.casefold())
+    write_record(list_file(root), _read(root).replace(datasets=ordered))
 
 
 @contextlib.contextmanager

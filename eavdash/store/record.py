@@ -24,6 +24,8 @@ REMEDY = "restore it or train the study again"
 Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
 Texts = Annotated[tuple[str, ...], Field(strict=False)]  # a list in JSON
 Numbers = Annotated[tuple[Whole, ...], Field(strict=False)]
+#: ``schema_version`` of a record whose earlier readers refuse that key: written from the second version on.
+FIRST: Any = Field(default=1, exclude_if=lambda value: value == 1)
 #: Default of a key that is written only once it has a value, because earlier versions take a null for one.
 UNWRITTEN: Any = Field(default=None, exclude_if=lambda value: value is None)
 
@@ -77,8 +79,8 @@ def read_record(path: Path, kind: type[SomeRecord], remedy: str = REMEDY) -> Som
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        value = "" if first["type"] == "json_invalid" else f" {_shortened(repr(first['input']))}"
-        found = f"{where}{value}: {first['msg']}" if where else first["msg"]
+        value = "" if first["type"] == "json_invalid" else _shortened(repr(first["input"]))
+        found = ": ".join(filter(None, [" ".join(filter(None, [where, value])), first["msg"]]))
         raise IntegrityError.at(
             path, expected=str(kind.model_config.get("title", "a JSON object")), found=found, remedy=remedy
         ) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from eavdash.config.convert import recorded_config
 from eavdash.errors import EavdashError, IntegrityError
 from eavdash.store import StudyDir
 from eavdash.text import plural
@@ -56,7 +57,8 @@ def verify(study: StudyDir, report: Callable[[int, int, str], object] | None = N
     damaged: list[Damage] = []
     unchecked: list[str] = []
     files = checked = 0
-    for record, read in ((study.study_file, study.study), (study.control_file, study.control)):
+    checks = (study.study_file, lambda: recorded_config(study.study())), (study.control_file, study.control)
+    for record, read in checks:
         try:
             read()
         except IntegrityError as error:

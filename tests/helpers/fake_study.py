@@ -287,7 +287,7 @@ def write_parquet(path: Path, frame: pd.DataFrame) -> None:
 
 def make_explanation(study: StudyDir, run: str, subject: str, trial: str, windows: int = 2) -> Any:
     """Make an explanation of a trial with plausible shapes; the second window has no audio."""
-    from eavdash.explain.explanation import Explanation
+    from eavdash.explain.explanation import ExplainedWindow, Explanation, Receipts
     from eavdash.store.atomic import sha256
 
     rng = np.random.default_rng(0)
@@ -312,13 +312,13 @@ def make_explanation(study: StudyDir, run: str, subject: str, trial: str, window
         classes=study.study().classes,
         modalities=MODALITIES,
         windows=tuple(
-            {
-                "window": w,
-                "start": 5.0 * w,
-                "stop": 5.0 * w + 5,
-                "predicted": "Anger",
-                "modalities": list(MODALITIES) if w != 1 else ["vision", "eeg"],
-            }
+            ExplainedWindow(
+                window=w,
+                start=5.0 * w,
+                stop=5.0 * w + 5,
+                predicted="Anger",
+                modalities=MODALITIES if w != 1 else ("vision", "eeg"),
+            )
             for w in range(windows)
         ),
         window_probabilities={"fusion": p},
@@ -339,13 +339,12 @@ def make_explanation(study: StudyDir, run: str, subject: str, trial: str, window
         maps=maps,
         channels=channels,
         rate=100.0,
-        receipts={
-            "steps": 32,
-            "target": "Anger",
-            "output": "logit",
-            "baselines": {"vision": "mid-grey pixels", "audio": "the mean spectrum", "eeg": "each channel's mean"},
-            "completeness": [{"gap": 0.01, "relative_gap": 0.004}] * windows,
-            "reproduction": 1e-7,
-            "checksums": {run: sha256(study.run(run).model_file)},
-        },
+        receipts=Receipts(
+            steps=32,
+            target="Anger",
+            baselines={"vision": "mid-grey pixels", "audio": "the mean spectrum", "eeg": "each channel's mean"},
+            completeness=[{"gap": 0.01, "relative_gap": 0.004}] * windows,
+            reproduction=1e-7,
+            checksums={run: sha256(study.run(run).model_file)},
+        ),
     )

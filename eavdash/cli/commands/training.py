@@ -135,8 +135,10 @@ def status(options: argparse.Namespace) -> int:
     if frame.empty:
         console.info(f"no studies in {root}; make one with: eavdash train, or eavdash demo")
     else:
-        shown = frame.assign(marks=frame["marks"].map("; ".join))
-        console.print_table(shown if any(shown["problem"]) else shown.drop(columns="problem"), "table")
+        marks = frame["marks"].map("; ".join)
+        console.print_table(frame.drop(columns="problem").assign(marks=marks), "table")
+        for problem in filter(None, frame["problem"]):
+            console.error(problem)
     if hidden := len(all_studies) - len(studies):
         console.note_archived(hidden)
     return 0

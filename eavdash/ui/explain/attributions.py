@@ -40,13 +40,13 @@ def show_attributions(explanation: Explanation) -> None:
     for line in figures.receipt_lines(explanation.receipts, window):
         st.caption(widgets.escape_markdown(line))
     st.caption("The charts show means over small cells; the stored arrays have every pixel, time step and sample.")
-    if explanation.receipts["completeness"][window]["relative_gap"] > LARGE_GAP:
+    if explanation.receipts.completeness[window]["relative_gap"] > LARGE_GAP:
         which = f"{explanation.study} --subject {explanation.subject} --trial {explanation.trial}"
         st.warning(
             "These attributions do not add up to the decision, so the maps are not reliable. Use more steps: "
             f"`eavdash explain {which} --steps 256`"
         )
-    present = explanation.windows[window]["modalities"]
+    present = explanation.windows[window].modalities
     draw = {"vision": _vision, "audio": _audio, "eeg": _eeg}
     for modality in present:
         st.markdown(f"**{theme.label(modality)}**: {_QUESTIONS[modality]}")
