@@ -11,7 +11,6 @@ be inherent in a recording (a face reveals the person) rather than a mistake.
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from typing import Any
@@ -34,12 +33,12 @@ class Finding(Part):
     """The accuracy of a probe compared with chance; further keys say what was classified."""
 
     sentence: str
-    accuracy: float = math.nan
-    n: Whole = 0  # classified items
+    accuracy: float
+    n: Whole  # classified items
     independent: Whole = 0
-    line: float = math.nan  # accuracy above which guessing is rejected
-    above: bool = False
-    chance: float = math.nan
+    line: float  # accuracy above which guessing is rejected
+    above: bool
+    chance: float | None = UNWRITTEN
     stage: str | None = UNWRITTEN  # whose encoder was trained again
     of: str | None = UNWRITTEN  # what the classifier of the subject read
     made: str | None = UNWRITTEN  # ISO 8601

@@ -6,6 +6,7 @@ bounded.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,6 +88,13 @@ def study_damage(study: StudyDir) -> str:
         stat = file.stat() if file.exists() else None
         stamp.append((file.name, stat.st_size if stat else -1, stat.st_mtime_ns if stat else -1))
     return _study_damage(str(study.path), tuple(stamp))
+
+
+def paused(study: StudyDir) -> bool:
+    """Return True if the study is paused; False if that is unknown, as :func:`study_damage` says."""
+    with contextlib.suppress(IntegrityError):
+        return study.paused
+    return False
 
 
 def search_log(run: RunDir, text: str) -> logs.LogMatches:
