@@ -35,7 +35,7 @@ class ExplainedWindow(Part):
 
 
 class Receipts(Part):
-    """How an explanation was computed: what later readers can check."""
+    """Facts about the computation of an explanation that a reader can check."""
 
     steps: Whole
     target: str  # the class whose logit is attributed

@@ -42,7 +42,7 @@ class DatasetList(Record):
 
     model_config = ConfigDict(title="the list of datasets")
 
-    datasets: Annotated[tuple[Dataset, ...], Field(strict=False)] = ()
+    datasets: Annotated[tuple[Dataset, ...], Field(strict=False)]
 
 
 def list_file(root: Path) -> Path:
@@ -85,10 +85,9 @@ def add(root: Path, name: str, path: str | Path) -> Dataset:
         IntegrityError: the list is damaged; it is not changed.
         TrainingError: the checkpoints folder is not writable.
     """
-    made = Dataset(name=name, path=str(Path(path).expanduser().absolute()))
+    absolute = str(Path(path).expanduser().absolute())
     with _locked(root):
-        check_name(root, name)
-        check_path(root, made.path)
+        made = Dataset(name=check_name(root, name), path=check_path(root, absolute))
         _write(root, [*list_datasets(root), made])
     return made
 
@@ -180,7 +179,7 @@ def _name_error(expected: str, found: str) -> Exception:
 def _read(root: Path) -> DatasetList:
     file = list_file(root)
     if not os.path.lexists(file):
-        return DatasetList()
+        return DatasetList(datasets=())
     remedy = "fix it, or delete it and add the datasets again (recordings are not touched)"
     return read_record(file, DatasetList, remedy)
 

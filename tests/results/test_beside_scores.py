@@ -40,15 +40,15 @@ def study_of(root: Path, label_of: dict[int, str], folds: int = 5) -> StudyDir:
 def test_time_only_score_is_high_only_if_labels_follow_time(tmp_path: Path) -> None:
     blocks = study_of(tmp_path / "a", {n: CLASSES[n // 10] for n in range(50)})
     found = probes.time_only(blocks)
-    assert found["above"]
-    assert found["accuracy"] >= 0.8
-    assert f"{100 * found['accuracy']:.0f} %" in found["sentence"]
-    assert f"n = {found['n']}" in found["sentence"]
+    assert found.above
+    assert found.accuracy >= 0.8
+    assert f"{100 * found.accuracy:.0f} %" in found.sentence
+    assert f"n = {found.n}" in found.sentence
     order = np.random.default_rng(0).permutation(50)
     mixed = study_of(tmp_path / "b", {n: CLASSES[int(order[n]) % 5] for n in range(50)})
     found = probes.time_only(mixed)
-    assert not found["above"]
-    assert found["n"] == found["independent"] == 50
+    assert not found.above
+    assert found.n == found.independent == 50
 
 
 def test_other_subjects_vote_only_across_subjects() -> None:

@@ -143,7 +143,7 @@ def test_a_dataset_below_the_given_folder_and_an_interrupted_relocation(
         raise OSError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(relocate, "write_json", fail)
+        patch.setattr(relocate, "write_record", fail)
         with pytest.raises(OSError, match="full"):
             relocate.relocate(study, tmp_path / "new")
     assert study.study().dataset.path == str(tmp_path / "old")
