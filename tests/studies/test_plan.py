@@ -239,11 +239,11 @@ def test_pooled_runs_come_first_and_all_subjects_start_from_them(tmp_path: Path)
     made = plan(table(tmp_path, subjects=2, video=True), "pilot", config, Selection(folds=(0, 1)), tmp_path / "c")
     assert made.runs[:4] == ["all-vision-fold0", "all-audio-fold0", "all-vision-fold1", "all-audio-fold1"]
     by_name = {run.name: run.config for run in made.planned}
-    assert by_name["all-audio-fold1"]["pooled"] is True
-    assert (by_name["all-audio-fold1"]["subject"], by_name["all-audio-fold1"]["parents"]) == ("", {})
-    assert by_name["s02-audio-fold1"]["parents"] == {"audio": "all-audio-fold1"}
-    assert by_name["s02-fusion-fold1"]["parents"] == {"vision": "s02-vision-fold1", "audio": "s02-audio-fold1"}
-    assert "pooled" not in by_name["s02-audio-fold1"]
+    assert by_name["all-audio-fold1"].pooled is True
+    assert (by_name["all-audio-fold1"].subject, by_name["all-audio-fold1"].parents) == ("", {})
+    assert by_name["s02-audio-fold1"].parents == {"audio": "all-audio-fold1"}
+    assert by_name["s02-fusion-fold1"].parents == {"vision": "s02-vision-fold1", "audio": "s02-audio-fold1"}
+    assert "pooled" not in by_name["s02-audio-fold1"].document()
 
 
 def test_pooled_needs_more_than_one_subject_and_keeps_them(tmp_path: Path) -> None:
