@@ -139,5 +139,5 @@ def test_a_pooled_and_standardised_study_is_scored_and_explained(tmp_path: Path)
     trial = pd.read_csv(plan.study.splits_file, dtype=str).query("subject == '2' and fold == '0' and split == 'test'")
     made = explain_trial(plan.study, "2", trial["trial"].iloc[0], steps=4)
     assert made.run == "s02-fusion"
-    assert made.receipts["reproduction"] < 1e-4
+    assert made.receipts.reproduction < 1e-4
     assert 1e-6 < np.abs(made.inputs["eeg"]).max() < 1e-2  # volt, as recorded

@@ -154,7 +154,7 @@ def test_heterogeneous_subjects_are_trained_separately(table: Path, tmp_path: Pa
         tested = frame.loc[frame["split"] == "test", "trial"]
         for trial in sorted(set(tested))[:2]:
             made = explain_trial(study, subject, str(trial), steps=1)
-            assert made.receipts["reproduction"] < 1e-5
+            assert made.receipts.reproduction < 1e-5
             assert json.dumps(made.summary())
 
 
