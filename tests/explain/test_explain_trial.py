@@ -64,7 +64,7 @@ def test_an_explanation_is_complete(explanation: Explanation) -> None:
     assert explanation.stage == "fusion"
     assert explanation.classes == LABELS
     assert explanation.modalities == MODALITIES
-    assert [(w["window"], w["start"], w["stop"]) for w in explanation.windows] == [(0, 0.0, 1.0), (1, 1.0, 2.0)]
+    assert [(w.window, w.start, w.stop) for w in explanation.windows] == [(0, 0.0, 1.0), (1, 1.0, 2.0)]
     assert explanation.inputs["vision"].shape == (2, 1, 32, 32, 3)
     assert explanation.attributions["vision"].shape == (2, 1, 32, 32)
     for modality in ("audio", "eeg"):
@@ -139,7 +139,7 @@ def test_a_trial_without_audio_is_explained_by_the_other_modalities(study: Study
     assert set(explanation.attributions) == {"vision", "eeg"}
     assert explanation.shares["audio"] == 0
     assert sum(explanation.shares.values()) == pytest.approx(1, abs=1e-5)
-    assert explanation.windows[0]["modalities"] == ["vision", "eeg"]
+    assert explanation.windows[0].modalities == ("vision", "eeg")
 
 
 def test_only_a_run_that_tested_the_trial_explains_it(study: StudyDir) -> None:

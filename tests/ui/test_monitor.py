@@ -118,7 +118,7 @@ def test_a_finished_run_without_its_files_is_not_shown_as_done(
     }
     assert "4 runs: 2 done, 1 failed, 1 damaged" in page_text(page)
     click(page, "s01-audio")
-    assert "expected JSON" in page_text(page).replace("\\", "")
+    assert "Invalid JSON" in page_text(page).replace("\\", "")
     assert "press Retry" not in page_text(page)
     click(page, "s01-eeg")
     assert page_text(page).replace("\\", "").count("found none; train the run again") == 1
