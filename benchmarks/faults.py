@@ -143,7 +143,7 @@ def compute_undisturbed(study: StudyDir) -> None:
     """Compute every run in this process, one after another."""
     from eavdash.training.run import train_run
 
-    for run in sorted(study.runs(), key=lambda run: bool(run.config().get("parents"))):
+    for run in sorted(study.runs(), key=lambda run: bool(run.config().parents)):
         run.transition("running")
         train_run(run, device="cpu", threads=1)
         run.transition("done", checksums=run.seal())

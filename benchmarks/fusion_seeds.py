@@ -33,7 +33,7 @@ def main() -> None:
     for name in options.studies:
         study = find_study(checkpoints_root(options.checkpoints), name)
         tables.append(scores(study, baselines=True))
-        noise = noise_of(Path(study.study()["dataset"]["path"]))
+        noise = noise_of(Path(study.study().dataset.path))
         fused = trials(study, ["fusion"])
         for subject, rows in fused.groupby("subject"):
             attention = {m: float(rows[f"attention_{m}"].mean()) for m in ("vision", "audio", "eeg")}

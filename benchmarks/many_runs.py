@@ -23,9 +23,13 @@ from eavdash.jobs.queue import cancel, pause, prioritise, resume, submit
 from eavdash.jobs.queue_database import queue_database
 from eavdash.jobs.snapshot import snapshot
 from eavdash.store import StudyDir, locks
-from eavdash.store.atomic import write_json
+from eavdash.store.record import write_record
 
-STANDIN = Path(__file__).resolve().parents[1] / "tests" / "jobs" / "standin_worker.py"
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+STANDIN = TESTS / "jobs" / "standin_worker.py"
+sys.path.insert(0, str(TESTS / "helpers"))
+
+from documents import run_config, study_document  # noqa: E402
 
 
 def main() -> None:
@@ -78,7 +82,7 @@ def measure(study: StudyDir, runs: int, seconds: float) -> dict[str, Any]:
 def make(study: StudyDir, count: int) -> int:
     """Plan about ``count`` runs, an encoder per modality and their fusion for each subject and seed."""
     study.path.mkdir(parents=True)
-    write_json(study.study_file, {"name": study.name})
+    write_record(study.study_file, study_document(study.name))
     made = 0
     seeds = max(1, -(-count // (42 * 4)))
     for subject in range(1, 43):
@@ -89,9 +93,8 @@ def make(study: StudyDir, count: int) -> int:
                 if made >= count:
                     return made
                 run = study.run(f"{scope}-{stage}-seed{seed}")
-                content = {"unit": scope, "subject": str(subject), "stage": stage, "fold": 0, "seed": seed}
                 needed = parents if stage == "fusion" else {}
-                run.create({**content, "parents": needed, "standin": {"epochs": 1, "seconds": 0.0}})
+                run.create(run_config(run.name, seed=seed, parents=needed, standin={"epochs": 1, "seconds": 0.0}))
                 made += 1
     return made
 

@@ -54,6 +54,7 @@ def make_study(root: Path, name: str, subjects: int, folds: int) -> StudyDir:
         "selection": {"subjects": [str(s) for s in range(1, subjects + 1)], "folds": [*range(folds)], "seeds": [0]},
         "dataset": {"path": "/nowhere", "kind": "eav", "simulated": True},
         "classes": ["a", "b"],
+        "naming": {"fold": None if folds > 1 else 0, "seed": 0},
     }
     study.study_file.write_text(json.dumps(document))
     rows = [f"{s},{t},{t},{f},test" for s in range(1, subjects + 1) for f in range(folds) for t in range(20)]
@@ -66,7 +67,8 @@ def make_study(root: Path, name: str, subjects: int, folds: int) -> StudyDir:
                 run = study.run(f"{scope}-{stage}" + (f"-fold{fold}" if folds > 1 else ""))
                 run.path.mkdir()
                 facts = {"unit": scope, "stage": stage, "fold": fold, "seed": 0, "subject": str(subject)}
-                run.config_file.write_text(json.dumps({"run": run.name, **facts, "parents": {}, "config": config}))
+                facts |= {"study": name, "run": run.name, "classes": ["a", "b"], "parents": {}, "config": config}
+                run.config_file.write_text(json.dumps(facts))
                 state = "running" if number < RUNNING else "queued" if number % 3 == 0 else "done"
                 run.status_file.write_text(json.dumps(status(state, now, host)))
                 for name in WRITTEN if state == "done" else ():

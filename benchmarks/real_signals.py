@@ -28,7 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from eavdash.config.choices import COLUMN
-from eavdash.config.convert import from_dict
+from eavdash.config.convert import recorded_config
 from eavdash.data.eeg.bandpower import band_power
 from eavdash.data.inputs import load_windows
 from eavdash.data.table import open_table, select
@@ -85,8 +85,8 @@ def features(windows: WindowSet) -> np.ndarray:
 def regression(study: StudyDir, modality: str) -> pd.DataFrame:
     """Return test rows like an encoder's predictions, with stage ``logistic``, over the folds of ``study``."""
     document = study.study()
-    config, classes = from_dict(document["config"]), document["classes"]
-    frame = select(open_table(document["dataset"]["path"]), config).frame
+    config, classes = recorded_config(document), document.classes
+    frame = select(open_table(document.dataset.path), config).frame
     windows = load_windows(frame[frame[COLUMN[modality]] != ""], modality, config, study.cache_dir)
     index = windows.index.reset_index(drop=True)
     x = features(windows)

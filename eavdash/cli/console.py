@@ -180,14 +180,19 @@ def _pairs(values: dict[str, Any]) -> str:
 
 
 def studies_frame(studies: Sequence[StudyDir], snapshot: Callable[[StudyDir], pd.DataFrame]) -> pd.DataFrame:
-    """Return one row per study with the number of its runs in each state."""
+    """Return one row per study with the number of its runs in each state, and why it cannot be read, if it cannot."""
+    from eavdash.studies.overview import damage
+
     rows = []
     for study in studies:
         frame = snapshot(study)
         counts = Counter(frame["shown"]) if len(frame) else Counter()
         states = ", ".join(f"{n} {state}" for state, n in counts.most_common())
-        rows.append({"study": study.name, "runs": len(frame), "done": counts.get("done", 0), "states": states})
-    return pd.DataFrame(rows, columns=["study", "runs", "done", "states"])
+        if problem := damage(study):
+            states = ", ".join(filter(None, ["damaged", states]))
+        counted = {"runs": len(frame), "done": counts.get("done", 0), "states": states}
+        rows.append({"study": study.name, **counted, "problem": problem})
+    return pd.DataFrame(rows, columns=["study", "runs", "done", "states", "problem"])
 
 
 @contextmanager

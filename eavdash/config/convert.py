@@ -17,7 +17,7 @@ from typing import Any
 from eavdash.config.choices import STAGES
 from eavdash.config.schema import Execution, StudyConfig, TrainConfigs
 from eavdash.config.setting import KINDS
-from eavdash.errors import ConfigError
+from eavdash.errors import ConfigError, IntegrityError
 
 
 def execution_of(recorded: Mapping[str, Any]) -> Execution:
@@ -77,6 +77,32 @@ def from_dict(data: dict[str, Any]) -> StudyConfig:
         ConfigError: a key is unknown or a value has the wrong type.
     """
     return typing.cast(StudyConfig, _build(StudyConfig, _with_recipe(data), "configuration"))
+
+
+class Recorded(typing.Protocol):
+    """A record with a study's settings as JSON, and the name of its file."""
+
+    @property
+    def config(self) -> dict[str, Any]: ...
+    @property
+    def source(self) -> str: ...
+
+
+def recorded_config(record: Recorded) -> StudyConfig:
+    """Return the study configuration in a study's or a run's record.
+
+    Raises:
+        IntegrityError: a setting is unknown or has the wrong type.
+    """
+    try:
+        return from_dict(record.config)
+    except ConfigError as error:
+        raise IntegrityError.at(
+            f"{record.source}, {error.where}",
+            expected=error.expected,
+            found=error.found,
+            remedy="restore the file, or train the study again",
+        ) from error
 
 
 def _with_recipe(data: Any) -> Any:

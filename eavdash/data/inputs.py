@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from eavdash.config.schema import StudyConfig
+from eavdash.data.cache.content import AboutWindows, WindowSetRecord
 from eavdash.data.cache.digests import Digests
 from eavdash.data.cache.folders import ArrayWriter, cached, check_disk_space, open_array
 from eavdash.data.cache.window_set_spec import WindowSetSpec, naming_trial, trial_duration, window_set_spec
@@ -29,8 +30,7 @@ from eavdash.data.readers.pool import ReaderPool, jobs_within, release_files
 from eavdash.data.recording import split_item
 from eavdash.data.windows import INDEX_COLUMNS, WindowSet
 from eavdash.errors import IntegrityError, RecordingError
-from eavdash.store.atomic import write_json
-from eavdash.store.record import read_json
+from eavdash.store.record import read_record, write_record
 
 __all__ = ["load_windows", "make_windows", "trial_duration"]
 
@@ -80,11 +80,11 @@ def make_windows(spec: WindowSetSpec, pool: ReaderPool, report: Report | None = 
 
 def _read(folder: Path, spec: WindowSetSpec) -> WindowSet:
     """The arrays of ``folder`` with the names and labels of the requested trials."""
-    made = read_json(folder / "meta.json")
+    made = read_record(folder / "meta.json", WindowSetRecord, "delete the folder, it will be made again")
     values, mask, spans = (open_array(folder / f"{name}.npy") for name in ("values", "mask", "spans"))
     try:
-        meta = {**made["axes"], "key": spec.key}
-        meta["facts"] = [[spec.rows[n].subject, spec.rows[n].trial, facts] for n, facts in made["facts"]]
+        meta = {**made.axes, "key": spec.key}
+        meta["facts"] = [[spec.rows[n].subject, spec.rows[n].trial, facts] for n, facts in made.facts]
         index = _index(spec.rows, spans)
     except (KeyError, TypeError, IndexError, ValueError) as error:
         raise IntegrityError.at(
@@ -131,7 +131,7 @@ def _write(folder: Path, spec: WindowSetSpec, pool: ReaderPool, report: Report |
             if report is not None:
                 report(place + 1, len(rows))
     _check_unchanged(spec)
-    write_json(folder / "meta.json", {"axes": reader.meta, "facts": facts, "about": _about(spec)})
+    write_record(folder / "meta.json", WindowSetRecord(axes=reader.meta, facts=tuple(facts), about=_about(spec)))
 
 
 def _readings(spec: WindowSetSpec, pool: ReaderPool) -> Generator[Reading]:
@@ -176,15 +176,14 @@ def _check_unchanged(spec: WindowSetSpec) -> None:
                     )
 
 
-def _about(spec: WindowSetSpec) -> dict[str, Any]:
-    """The description of the set for the listing of the cache."""
+def _about(spec: WindowSetSpec) -> AboutWindows:
     rows = spec.rows
-    return {
-        "modality": spec.modality,
-        "dataset": commonpath([Path(split_item(row.path)[0]).absolute().parent for row in rows]),
-        "subjects": list(dict.fromkeys(row.subject for row in rows)),
-        "trials": len(rows),
-        "windows": spec.count,
-        "settings": {"window": spec.window, **spec.reader.settings},
-        "made": time.time(),
-    }
+    return AboutWindows(
+        modality=spec.modality,
+        dataset=commonpath([Path(split_item(row.path)[0]).absolute().parent for row in rows]),
+        subjects=tuple(dict.fromkeys(row.subject for row in rows)),
+        trials=len(rows),
+        windows=spec.count,
+        settings={"window": spec.window, **spec.reader.settings},
+        made=time.time(),
+    )

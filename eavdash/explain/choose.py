@@ -23,12 +23,12 @@ def testing_run(study: StudyDir, subject: str, trial: str, fold: int | None, see
     candidates = []
     for run in finished:
         config = run.config()
-        if config.get("subject") not in ("", None, subject):
+        if config.subject not in ("", subject):
             continue
-        if fold not in (None, config["fold"]) or seed not in (None, config["seed"]):
+        if fold not in (None, config.fold) or seed not in (None, config.seed):
             continue
-        order = ("fusion", *MODALITIES).index(config["stage"])
-        candidates.append((order, int(config["fold"]), int(config["seed"]), run))
+        order = ("fusion", *MODALITIES).index(config.stage)
+        candidates.append((order, config.fold, config.seed, run))
     for _, _, _, run in sorted(candidates, key=lambda c: c[:3]):
         split = _split(run, subject, trial)
         if split == "test":

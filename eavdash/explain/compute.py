@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from eavdash.config.choices import COLUMN
-from eavdash.config.convert import from_dict
+from eavdash.config.convert import recorded_config
 from eavdash.config.schema import StudyConfig
 from eavdash.data.frozen import planned_table
 from eavdash.data.inputs import load_windows
@@ -21,7 +21,7 @@ from eavdash.data.windows import WindowSet
 from eavdash.errors import TableError, UsageError
 from eavdash.explain.attention import layer_maps, modality_map, shares
 from eavdash.explain.attributions import Completeness, integrated_gradients
-from eavdash.explain.explanation import Explanation
+from eavdash.explain.explanation import ExplainedWindow, Explanation, Receipts
 from eavdash.explain.fused import FusedModel, FusedModelOutput, encoder_runs, load_fused_model
 from eavdash.results.decision import log_probabilities, normalised
 from eavdash.store import RunDir, StudyDir
@@ -48,15 +48,15 @@ def compute(
 ) -> Explanation:
     """Compute the explanation of a trial by ``run``; only the cache of windows is written."""
     info = run.config()
-    classes = tuple(info["classes"])
+    classes = info.classes
     where = _device(device)
     model = load_fused_model(study, run, where)
-    row = _row(study, from_dict(info["config"]), subject, trial)
+    row = _row(study, recorded_config(info), subject, trial)
     sets = _window_sets(study, run, row)
     windows = _windows(sets, where)
     with torch.no_grad():
         outputs = [model.predict(w.inputs, w.masks) for w in windows]
-    stage = str(info["stage"])
+    stage = info.stage
     probabilities = _probabilities(stage, sets, outputs, len(classes))
     trial_probabilities = {s: normalised(np.nanmean(log_probabilities(p), axis=0)) for s, p in probabilities.items()}
     target = int(trial_probabilities[stage].argmax())
@@ -74,13 +74,13 @@ def compute(
         classes=classes,
         modalities=model.modalities,
         windows=tuple(
-            {
-                "window": w.number,
-                "start": w.start,
-                "stop": w.stop,
-                "predicted": classes[int(p.argmax())],
-                "modalities": list(w.inputs),
-            }
+            ExplainedWindow(
+                window=w.number,
+                start=w.start,
+                stop=w.stop,
+                predicted=classes[int(p.argmax())],
+                modalities=tuple(w.inputs),
+            )
             for w, p in zip(windows, found, strict=True)
         ),
         window_probabilities=probabilities,
@@ -93,15 +93,15 @@ def compute(
         maps=_stacked([layer_maps(d) for d in outputs]),
         channels=tuple(sets["eeg"].meta["channels"]) if "eeg" in sets else (),
         rate=float(sets["eeg"].meta["rate"]) if "eeg" in sets else 0.0,
-        receipts={
-            "steps": steps,
-            "target": classes[target],
-            "output": "logit",
-            "baselines": {m: _BASELINES[m] for m in sets},
-            "completeness": [c.to_dict() for c in completeness],
-            "reproduction": _reproduction(run, subject, trial, classes, windows, found),
-            "checksums": {r.name: sha256(r.model_file) for r in (run, *encoder_runs(study, run).values())},
-        },
+        receipts=Receipts(
+            steps=steps,
+            target=classes[target],
+            output="logit",
+            baselines={m: _BASELINES[m] for m in sets},
+            completeness=[c.to_dict() for c in completeness],
+            reproduction=_reproduction(run, subject, trial, classes, windows, found),
+            checksums={r.name: sha256(r.model_file) for r in (run, *encoder_runs(study, run).values())},
+        ),
     )
 
 
@@ -127,7 +127,7 @@ def _device(name: str) -> torch.device:
 
 def _row(study: StudyDir, config: StudyConfig, subject: str, trial: str) -> pd.DataFrame:
     """Return the trial's row of the trial table, as a frame of one row."""
-    path = study.study()["dataset"]["path"]
+    path = study.study().dataset.path
     frame = select(planned_table(study.table_file, path, (subject,)), config, (subject,)).frame
     row = frame[frame["trial"] == trial].reset_index(drop=True)
     if len(row) != 1:
@@ -147,11 +147,11 @@ def _window_sets(study: StudyDir, run: RunDir, row: pd.DataFrame) -> dict[str, W
         if row[COLUMN[modality]].iloc[0] == "":
             continue
         info = encoder.config()
-        config = from_dict(info["config"])
+        config = recorded_config(info)
         if modality == "eeg":
-            config = replace(config, eeg=replace(config.eeg, channels=tuple(info["input"]["channels"])))
+            config = replace(config, eeg=replace(config.eeg, channels=info.input.channels))
         windows = load_windows(row, modality, config, study.cache_dir)
-        if statistics := info["input"].get("subject_scaling"):
+        if statistics := info.input.subject_scaling:
             windows = standardise(windows, statistics)
         sets[modality] = windows
     return sets

@@ -8,19 +8,65 @@ from __future__ import annotations
 import io
 import zipfile
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import ConfigDict, Field
 
 from eavdash.errors import IntegrityError
 from eavdash.explain.attention import mean_maps
 from eavdash.store import RunDir
-from eavdash.store.atomic import sha256, write_atomic, write_json
-from eavdash.store.record import read_json
+from eavdash.store.atomic import sha256, write_atomic
+from eavdash.store.record import FIRST, Part, Record, Texts, Whole, read_record, write_record
 
 METHODS = ("integrated_gradients",)
 _ATTENTION = ("attention", "map", "maps")
 _ARRAYS = ("attributions", "inputs", "masks", "window_probabilities", "trial_probabilities")
+
+
+class ExplainedWindow(Part):
+    """One window: its number, its span in seconds, its predicted class and the modalities that it has."""
+
+    window: Whole
+    start: float
+    stop: float
+    predicted: str
+    modalities: Texts
+
+
+class Receipts(Part):
+    """Facts about the computation of an explanation that a reader can check."""
+
+    steps: Whole
+    target: str  # the class whose logit is attributed
+    output: str = "logit"
+    baselines: dict[str, str] = Field(default_factory=dict)  # modality → input from which attributions are measured
+    completeness: list[dict[str, float]] = Field(default_factory=list)  # per window
+    reproduction: float | None = None  # largest difference to the stored probabilities; None: none are stored
+    checksums: dict[str, str]  # run → checksum of its model
+
+
+class ExplanationDocument(Record):
+    """The content of an explanation's .json: everything but its arrays, whose checksum it has."""
+
+    model_config = ConfigDict(title="an explanation")
+
+    schema_version: Whole = FIRST
+    study: str
+    run: str
+    stage: str
+    method: str
+    subject: str
+    trial: str
+    label: str
+    predicted: str
+    classes: Texts
+    modalities: Texts
+    windows: Annotated[tuple[ExplainedWindow, ...], Field(strict=False)]
+    channels: Texts
+    rate: float
+    receipts: Receipts
+    arrays: str
 
 
 @dataclass(frozen=True)
@@ -42,7 +88,7 @@ class Explanation:
     predicted: str  # for the trial; also the class whose logit is attributed
     classes: tuple[str, ...]
     modalities: tuple[str, ...]
-    windows: tuple[dict[str, Any], ...]  # window, start, stop (seconds), predicted, modalities present
+    windows: tuple[ExplainedWindow, ...]
     window_probabilities: dict[str, np.ndarray]  # stage → (W, K), NaN where the stage has no recording
     trial_probabilities: dict[str, np.ndarray]  # stage → (K,)
     attributions: dict[str, np.ndarray]
@@ -52,7 +98,7 @@ class Explanation:
     map: np.ndarray | None  # (W, M, M)
     channels: tuple[str, ...]  # of the EEG
     rate: float  # Hz, of the EEG windows; 0 without EEG
-    receipts: dict[str, Any]  # steps, target, completeness per window, reproduction, model checksums
+    receipts: Receipts
     maps: np.ndarray | None = None  # (W, layers, heads, M, M), whose mean is ``map``; None in older files
 
     @property
@@ -91,7 +137,7 @@ class Explanation:
 
     def summary(self) -> dict[str, Any]:
         """Return the numbers of the explanation as a JSON-ready dictionary."""
-        completeness = self.receipts["completeness"]
+        completeness = self.receipts.completeness
         return {
             "study": self.study,
             "run": self.run,
@@ -112,13 +158,13 @@ class Explanation:
             "attribution": self.sums,
             "completeness_gap": [c["gap"] for c in completeness],
             "completeness_relative_gap": [c["relative_gap"] for c in completeness],
-            "reproduction": self.receipts["reproduction"],
+            "reproduction": self.receipts.reproduction,
         }
 
 
 def explanation_name(run: RunDir, subject: str, trial: str) -> str:
     """Return the name of a trial's explanation: the trial, prefixed by the subject if the run tests several."""
-    return trial if run.config().get("subject") else f"{subject}/{trial}"
+    return trial if run.config().subject else f"{subject}/{trial}"
 
 
 def save_explanation(run: RunDir, explanation: Explanation) -> None:
@@ -134,7 +180,7 @@ def save_explanation(run: RunDir, explanation: Explanation) -> None:
     np.savez_compressed(buffer, **arrays)
     write_atomic(arrays_file, lambda file: file.write(buffer.getbuffer()))
     fields = {k: v for k, v in vars(explanation).items() if k not in (*_ARRAYS, *_ATTENTION)}
-    write_json(receipts_file, {**fields, "arrays": sha256(arrays_file)})
+    write_record(receipts_file, ExplanationDocument(**fields, arrays=sha256(arrays_file)))
 
 
 def load_explanation(run: RunDir, trial: str, method: str = METHODS[0]) -> Explanation | None:
@@ -146,13 +192,13 @@ def load_explanation(run: RunDir, trial: str, method: str = METHODS[0]) -> Expla
     arrays_file, receipts_file = run.explain_files(trial, method)
     if not arrays_file.exists() or not receipts_file.exists():
         return None
-    fields = dict(read_json(receipts_file))
+    remedy = "delete the file and explain the trial again"
+    document = read_record(receipts_file, ExplanationDocument, remedy)
     # An explanation of earlier weights does not apply to this model.
-    for name, checksum in fields["receipts"]["checksums"].items():
+    for name, checksum in document.receipts.checksums.items():
         if run.sibling(name).status().checksums.get("model.safetensors", checksum) != checksum:
             return None
-    remedy = "delete the file and explain the trial again"
-    if fields.pop("arrays") != sha256(arrays_file):
+    if document.arrays != sha256(arrays_file):
         raise IntegrityError.at(
             arrays_file,
             expected=f"the checksum in {receipts_file.name}",
@@ -170,6 +216,5 @@ def load_explanation(run: RunDir, trial: str, method: str = METHODS[0]) -> Expla
                     found[kind] = stored[name]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise IntegrityError.at(arrays_file, expected="arrays", found=str(error), remedy=remedy) from error
-    for name in ("classes", "modalities", "windows", "channels"):
-        fields[name] = tuple(fields[name])
+    fields = {name: getattr(document, name) for name in Explanation.__dataclass_fields__ if name not in found}
     return Explanation(**fields, **found)

@@ -70,24 +70,24 @@ def load_fused_model(study: StudyDir, run: RunDir, device: str | torch.device = 
     Raises:
         IntegrityError: weights are missing, damaged, or do not match their configuration.
     """
-    specs = run.config().get("encoders")
-    if specs:  # fine-tuned together with the fusion
-        own = nn.ModuleDict({modality: build(spec) for modality, spec in specs.items()})
+    config = run.config()
+    if config.encoders:  # fine-tuned together with the fusion
+        own = nn.ModuleDict({modality: build(spec.document()) for modality, spec in config.encoders.items()})
         load_weights(own, run.verify("encoders.safetensors"))
         encoders = dict(own.items())
     else:
         encoders = {modality: _load(each) for modality, each in encoder_runs(study, run).items()}
-    fusion = _load(run) if run.config()["stage"] == "fusion" else None
+    fusion = _load(run) if config.stage == "fusion" else None
     return FusedModel(encoders, fusion).to(device)  # type: ignore[arg-type]
 
 
 def encoder_runs(study: StudyDir, run: RunDir) -> dict[str, RunDir]:
     """Return, by modality, the run in which each encoder of ``run`` was trained alone."""
     config = run.config()
-    if config["stage"] != "fusion":
-        return {config["stage"]: run}
-    return {m: study.run(config["parents"][m]) for m in config["input"]["modalities"]}
+    if config.stage != "fusion":
+        return {config.stage: run}
+    return {m: study.run(config.parents[m]) for m in config.input.modalities}
 
 
 def _load(run: RunDir) -> nn.Module:
-    return load_weights(build(run.config()["model"]), run.verify("model.safetensors"))
+    return load_weights(build(run.config().architecture), run.verify("model.safetensors"))

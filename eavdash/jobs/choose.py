@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from eavdash.errors import IntegrityError
 from eavdash.jobs.dependencies import parents
@@ -70,10 +70,10 @@ def by_depth(runs: Sequence[RunDir], parents_first: bool) -> list[list[RunDir]]:
 
 def depth(run: RunDir) -> int:
     """Return 0 for a fusion, 1 for another run that has parents, 2 for a run without parents."""
-    config: dict[str, Any] = {}
     with contextlib.suppress(IntegrityError):
         config = run.config()
-    return 2 if not config.get("parents") else int(config.get("stage") != "fusion")
+        return int(config.stage != "fusion") if config.parents else 2
+    return 2
 
 
 def with_parents(runs: list[RunDir]) -> list[RunDir]:

@@ -17,7 +17,7 @@ from eavdash.store.status import RunStatus
 
 def parents(run: RunDir) -> list[RunDir]:
     """Return the runs that must be done before this one."""
-    return [run.sibling(name) for name in dict(run.config().get("parents") or {}).values()]
+    return [run.sibling(name) for name in run.config().parents.values()]
 
 
 def children(run: RunDir) -> list[RunDir]:
@@ -35,7 +35,7 @@ def _waiting(study: Path, _changed: int) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for run in StudyDir(study).runs():
         try:
-            for parent in dict(run.config().get("parents") or {}).values():
+            for parent in run.config().parents.values():
                 found.setdefault(parent, []).append(run.name)
         except IntegrityError:
             continue

@@ -21,6 +21,7 @@ from eavdash.errors import EavdashError
 from eavdash.jobs.slots import GPU_PARTS, need_of, this_machine
 from eavdash.jobs.snapshot import snapshot
 from eavdash.store import studies
+from eavdash.store.documents import RunConfig
 from eavdash.text import plural
 
 #: Settings of a run that do not change the duration of an epoch.
@@ -116,7 +117,7 @@ def study_time_left(table: pd.DataFrame, left: pd.Series | None = None) -> Estim
 
 
 def plan_time_left(
-    root: Path, dataset: str, config: Mapping[str, Any], runs: Sequence[Mapping[str, Any]], parallel_runs: int
+    root: Path, dataset: str, config: Mapping[str, Any], runs: Sequence[RunConfig], parallel_runs: int
 ) -> Estimate:
     """Return the time that new runs would take, from finished runs of the same kind on the same recordings.
 
@@ -127,8 +128,8 @@ def plan_time_left(
     for study in studies(root):
         try:
             document = study.study()
-            same = [s for s in STAGES if _setting(document["config"], s) == _setting(config, s)]
-            if document["dataset"]["path"] != dataset or not same:
+            same = [s for s in STAGES if _setting(document.config, s) == _setting(config, s)]
+            if document.dataset.path != dataset or not same:
                 continue
         except (EavdashError, KeyError, TypeError):
             continue  # a damaged study is reported elsewhere
@@ -140,7 +141,7 @@ def plan_time_left(
     if not tables or not runs:
         return Estimate(None if runs else 0.0, parallel_runs)
     known = pace(pd.concat(tables, ignore_index=True))["epoch"]
-    planned = pd.DataFrame([(str(r["stage"]), str(r["subject"] or "")) for r in runs], columns=["stage", "subject"])
+    planned = pd.DataFrame([(r.stage, r.subject) for r in runs], columns=["stage", "subject"])
     epochs = planned["stage"].map({s: int(config["train"][s]["epochs"]) for s in STAGES})
     seconds = (kinds(planned).map(known) * epochs).dropna()
     if seconds.empty:

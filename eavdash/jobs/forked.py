@@ -14,18 +14,41 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from eavdash.processes import python_module
 
 #: Bytes of a message: the environment of a process is in it.
 LARGEST = 2**20
-#: Key of the message that the preloaded process sends once its libraries are loaded.
-READY = "ready"
+Message = TypeVar("Message", "ForkRequest", "ForkMessage")
 #: Seconds that the preloaded process may take to answer.
 ANSWER_WITHIN = 30.0
+
+
+@dataclass(frozen=True)
+class ForkRequest:
+    """Request for a worker of ``run``; the descriptors that travel with it are its output, its lock, then leases."""
+
+    number: int
+    run: str
+    environment: dict[str, str]
+    lock_variable: str
+    folder: str  # in which it works
+
+
+@dataclass(frozen=True)
+class ForkMessage:
+    """Message of the preloaded process about process ``pid``.
+
+    With a ``number``: the worker of that request was started; with a ``code``: that worker has ended; with neither: the
+    preloaded process itself has loaded its libraries.
+    """
+
+    pid: int
+    number: int | None = None
+    code: int | None = None
 
 
 @dataclass
@@ -102,11 +125,7 @@ class Preloaded:
             if not self._ready or self._connection is None:
                 return None
             number = next(self._numbers)
-            message = {
-                **{"id": number, "run": run, "environment": environment},
-                **{"lock_variable": lock_variable, "folder": str(Path.cwd())},
-            }
-            data = json.dumps(message).encode()
+            data = encoded(ForkRequest(number, run, environment, lock_variable, str(Path.cwd())))
             if len(data) > LARGEST:
                 return None
             try:
@@ -123,19 +142,19 @@ class Preloaded:
     def _listen(self, connection: socket.socket) -> None:
         """Take in the process's messages until it ends."""
         while True:
-            message, _ = receive(connection)
+            message, _ = receive(connection, ForkMessage)
             with self._changed:
                 if message is None:
                     self._ready = False
                     for process in self._processes.values():
                         process.lost = True
-                elif READY in message:
+                elif message.number is not None:
+                    process = ForkedProcess(message.pid)
+                    self._started[message.number] = self._processes[process.pid] = process
+                elif message.code is None:
                     self._ready = True
-                elif "id" in message:
-                    process = ForkedProcess(message["pid"])
-                    self._started[message["id"]] = self._processes[process.pid] = process
-                elif ended := self._processes.pop(message["pid"], None):
-                    ended.returncode = message["code"]
+                elif ended := self._processes.pop(message.pid, None):
+                    ended.returncode = message.code
                 self._changed.notify_all()
             if message is None:
                 with contextlib.suppress(OSError):
@@ -143,10 +162,15 @@ class Preloaded:
                 return
 
 
-def receive(connection: socket.socket) -> tuple[dict[str, Any] | None, list[int]]:
+def encoded(message: ForkRequest | ForkMessage) -> bytes:
+    """Return a message as it is sent."""
+    return json.dumps(asdict(message)).encode()
+
+
+def receive(connection: socket.socket, kind: type[Message]) -> tuple[Message | None, list[int]]:
     """Return the next message and its descriptors; None if the other end is closed."""
     try:
         data, descriptors, _, _ = socket.recv_fds(connection, LARGEST, 64)
     except ConnectionError:
         return None, []
-    return (json.loads(data) if data else None), list(descriptors)
+    return (kind(**json.loads(data)) if data else None), list(descriptors)

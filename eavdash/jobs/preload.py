@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import os
 import random
 import selectors
@@ -24,9 +23,9 @@ import sys
 import threading
 import traceback
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from eavdash.jobs.forked import READY, receive
+from eavdash.jobs.forked import ForkMessage, ForkRequest, encoded, receive
 from eavdash.store import locks
 
 #: Loaded before the first worker: what runs import sooner or later.
@@ -63,7 +62,7 @@ def serve(connection: socket.socket) -> None:
     wake.setblocking(False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake.fileno())
-    _send(connection, {READY: os.getpid()})
+    _send(connection, ForkMessage(os.getpid()))
     with selectors.DefaultSelector() as selector:
         selector.register(connection, selectors.EVENT_READ)
         selector.register(woken, selectors.EVENT_READ)
@@ -74,25 +73,25 @@ def serve(connection: socket.socket) -> None:
                     while woken.recv(4096):
                         pass
                 for pid, code in _ended():
-                    _send(connection, {"pid": pid, "code": code})
+                    _send(connection, ForkMessage(pid, code=code))
             if connection in ready:
-                message, descriptors = receive(connection)
-                if message is None:
+                request, descriptors = receive(connection, ForkRequest)
+                if request is None:
                     return
                 pid = os.fork()
                 if not pid:
                     selector.close()
                     for each in (connection, woken, wake):
                         each.close()
-                    _become_worker(message, descriptors)
+                    _become_worker(request, descriptors)
                 for descriptor in descriptors:
                     os.close(descriptor)
-                _send(connection, {"id": message["id"], "pid": pid})
+                _send(connection, ForkMessage(pid, number=request.number))
 
 
-def _send(connection: socket.socket, message: dict[str, Any]) -> None:
+def _send(connection: socket.socket, message: ForkMessage) -> None:
     with contextlib.suppress(OSError):  # the scheduler is gone: the next receive ends this process
-        connection.sendall(json.dumps(message).encode())
+        connection.sendall(encoded(message))
 
 
 def _ended() -> list[tuple[int, int]]:
@@ -112,7 +111,7 @@ def _ended() -> list[tuple[int, int]]:
         codes.append((found.si_pid, os.waitstatus_to_exitcode(status)))
 
 
-def _become_worker(message: dict[str, Any], descriptors: list[int]) -> NoReturn:
+def _become_worker(request: ForkRequest, descriptors: list[int]) -> NoReturn:
     """Turn this fork into the worker of a run, as if it had been started by its command."""
     code = 1
     try:
@@ -130,11 +129,11 @@ def _become_worker(message: dict[str, Any], descriptors: list[int]) -> NoReturn:
         for descriptor in (lock, *leases):
             os.set_inheritable(descriptor, True)
         os.environ.clear()
-        os.environ.update(message["environment"] | {message["lock_variable"]: str(lock)})
-        os.chdir(message["folder"])
-        locks.tag_process(message["run"])
+        os.environ.update(request.environment | {request.lock_variable: str(lock)})
+        os.chdir(request.folder)
+        locks.tag_process(request.run)
         random.seed()  # a started process has a state of its own
-        code = worker.main([message["run"]])
+        code = worker.main([request.run])
     except BaseException:
         traceback.print_exc()
     finally:

@@ -206,7 +206,7 @@ class RunSupervisor:
 def _memory_key(run: RunDir) -> tuple[str, str]:
     """Return study and stage: runs with the same pair need about the same memory."""
     with contextlib.suppress(IntegrityError):
-        return run.study.name, str(run.config().get("stage"))
+        return run.study.name, run.config().stage
     return run.study.name, ""
 
 

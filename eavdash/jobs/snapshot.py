@@ -23,9 +23,10 @@ import numpy as np
 import pandas as pd
 
 from eavdash.config.choices import STAGES
-from eavdash.errors import EavdashError, IntegrityError
+from eavdash.errors import IntegrityError
 from eavdash.jobs.obstacle import obstacle
 from eavdash.store import RunDir, StudyDir, unit_name
+from eavdash.store.documents import Naming, RunConfig
 from eavdash.store.run import PLANNED
 from eavdash.store.status import LiveStatus, RunStatus, Usage
 
@@ -242,18 +243,17 @@ def _by_name(run: RunDir) -> tuple[Any, ...]:
     if found is None:
         return "", "", "", 0, 0
     unit, stage, fold, seed = found.groups()
-    document: dict[str, Any] = {}
-    with contextlib.suppress(EavdashError, TypeError, ValueError):
+    subject, naming = "", Naming()
+    with contextlib.suppress(IntegrityError):
         document = StudyDir.of(run).study()
-    naming, selection = document.get("naming") or {}, document.get("selection") or {}
-    subject = next((s for s in selection.get("subjects") or () if unit_name(s) == unit), "")
-    return unit, subject, stage, int(fold or naming.get("fold") or 0), int(seed or naming.get("seed") or 0)
+        subject = next((s for s in document.selection.subjects if unit_name(s) == unit), "")
+        naming = document.naming
+    return unit, subject, stage, int(fold or naming.fold or 0), int(seed or naming.seed or 0)
 
 
-def _configured(config: dict[str, Any]) -> tuple[Any, ...]:
+def _configured(config: RunConfig) -> tuple[Any, ...]:
     """Return the values of config.json that the table has: unit, subject, stage, fold, seed."""
-    texts = (str(config.get(key) or "") for key in ("unit", "subject", "stage"))
-    return (*texts, int(config.get("fold") or 0), int(config.get("seed") or 0))
+    return config.unit, config.subject, config.stage, config.fold, config.seed
 
 
 def _row(name: str, configured: tuple[Any, ...], live: LiveStatus) -> tuple[Any, ...]:

@@ -116,6 +116,8 @@ def _give_up(run: RunDir) -> None:
 
 
 def may_start(run: RunDir) -> bool:
-    """Return True if the runs of this run's study may start now."""
-    control = StudyDir.of(run).control()
-    return not control["paused"] and not control["archived"]
+    """Return True if the runs of this run's study may start now; False if control.json is damaged."""
+    with contextlib.suppress(IntegrityError):
+        control = StudyDir.of(run).control()
+        return not control.paused and not control.archived
+    return False

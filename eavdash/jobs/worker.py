@@ -116,7 +116,7 @@ def _compute(run: RunDir, by_hand: bool) -> int:
     mine = status.only("attempt", "submission")
     try:
         # Not those of the process that happened to start the scheduler.
-        set_data_folders(dict(StudyDir(run.study.path).study().get("dataset") or {}).get("folders"))
+        set_data_folders(StudyDir.of(run).study().dataset.folders)
         with Heartbeat(run, mine):
             _train(run, status.execution)
         run.transition("done", expect=mine, checksums=run.seal(), finished=time.time(), reason="")

@@ -37,7 +37,7 @@ def heads(study: StudyDir) -> Heads:
     problems: list[str] = []
     for run in study.runs():
         try:
-            if run.config()["stage"] != "fusion" or run.status().state != "done":
+            if run.config().stage != "fusion" or run.status().state != "done":
                 continue
             if not run.attention_file.exists() and "attention.parquet" not in run.status().checksums:
                 without.append(run.name)

@@ -23,7 +23,7 @@ def epoch_gain(study: StudyDir) -> pd.DataFrame:
             status = run.status()
             if status.state == "done" and status.honest_accuracy is not None:
                 accuracy, honest = status.accuracy or 0.0, status.honest_accuracy
-                rows.append((str(run.config()["stage"]), accuracy, honest, accuracy - honest))
+                rows.append((run.config().stage, accuracy, honest, accuracy - honest))
         except (EavdashError, KeyError, TypeError, ValueError):
             continue  # the tables of scores report damaged runs
     if not rows:

@@ -1,16 +1,13 @@
 """Marks shown with a study's scores: reasons why they are biased or not comparable.
 
-In: study.json. Out: marks, each a short text and its reasons.
+In: a study's configuration. Out: marks, each a short text and its reasons.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from eavdash.config.convert import from_dict
 from eavdash.config.schema import StudyConfig
-from eavdash.errors import IntegrityError
 from eavdash.results import paper
 
 
@@ -56,23 +53,6 @@ JOINT = Mark(
         "encoders frozen.",
     ),
 )
-
-
-def marks(document: dict[str, Any]) -> tuple[Mark, ...]:
-    """Return the marks of a study from the content of study.json.
-
-    Raises:
-        IntegrityError: the document has no configuration.
-        ConfigError: its configuration is invalid.
-    """
-    if not isinstance(document.get("config"), dict):
-        raise IntegrityError.at(
-            f"study.json of {document.get('name') or 'a study'}",
-            expected="the study's configuration",
-            found="none",
-            remedy="restore the file, or train the study again",
-        )
-    return marks_of(from_dict(document["config"]))
 
 
 def marks_of(config: StudyConfig) -> tuple[Mark, ...]:

@@ -11,22 +11,48 @@ be inherent in a recording (a face reveals the person) rather than a mistake.
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
-from eavdash.config.convert import from_dict
-from eavdash.config.schema import StudyConfig
+from pydantic import ConfigDict
+
+from eavdash.config.convert import recorded_config
 from eavdash.errors import EavdashError, IntegrityError, UsageError
 from eavdash.results.columns import column
 from eavdash.results.statistics import MIN_TRIALS, chance_line
 from eavdash.results.timeonly import time_scores
 from eavdash.store import StudyDir
-from eavdash.store.atomic import write_json
-from eavdash.store.record import read_json
+from eavdash.store.record import FIRST, UNWRITTEN, Part, Record, Whole, read_record, write_record
 
 PROBES = ("shuffled", "time", "identity")
 ACROSS = ("loso", "subject-kfold")
-Finding = dict[str, Any]
+
+
+class Finding(Part):
+    """The accuracy of a probe compared with chance; further keys say what was classified."""
+
+    sentence: str
+    accuracy: float
+    n: Whole  # classified items
+    independent: Whole = 0
+    line: float  # accuracy above which guessing is rejected
+    above: bool
+    chance: float | None = UNWRITTEN
+    stage: str | None = UNWRITTEN  # whose encoder was trained again
+    of: str | None = UNWRITTEN  # what the classifier of the subject read
+    made: str | None = UNWRITTEN  # ISO 8601
+
+
+class Findings(Record):
+    """The content of probes.json."""
+
+    model_config = ConfigDict(title="findings of probes")
+
+    schema_version: Whole = FIRST
+    shuffled: Finding | None = UNWRITTEN
+    time: Finding | None = UNWRITTEN
+    identity: Finding | None = UNWRITTEN
 
 
 def read(study: StudyDir) -> dict[str, Finding]:
@@ -35,25 +61,25 @@ def read(study: StudyDir) -> dict[str, Finding]:
     Raises:
         IntegrityError: the file is damaged.
     """
-    if not study.probes_file.exists():
-        return {}
-    found = read_json(study.probes_file)
-    if not isinstance(found, dict) or not all(isinstance(f, dict) and "sentence" in f for f in found.values()):
-        raise IntegrityError.at(
-            study.probes_file,
-            expected="findings of probes",
-            found="other content",
-            remedy=f"delete it and run eavdash probe {study.name}",
-        )
-    return {name: found[name] for name in PROBES if name in found}
+    return _by_probe(_read(study))
 
 
 def keep(study: StudyDir, found: dict[str, Finding]) -> dict[str, Finding]:
     """Add findings to the stored ones, replacing those of the same probes."""
     made = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-    every = {**read(study), **{name: {**finding, "made": made} for name, finding in found.items()}}
-    write_json(study.probes_file, every)
-    return every
+    every = _read(study).replace(**{name: finding.replace(made=made) for name, finding in found.items()})
+    write_record(study.probes_file, every)
+    return _by_probe(every)
+
+
+def _read(study: StudyDir) -> Findings:
+    if not os.path.lexists(study.probes_file):
+        return Findings()
+    return read_record(study.probes_file, Findings, f"delete it and run eavdash probe {study.name}")
+
+
+def _by_probe(findings: Findings) -> dict[str, Finding]:
+    return {name: found for name in PROBES if (found := getattr(findings, name)) is not None}
 
 
 def finding(
@@ -66,8 +92,17 @@ def finding(
         classes: number of classes. majority: share of the most frequent class among the items.
     """
     line = chance_line(independent, classes, majority=majority)
-    made = {"accuracy": accuracy, "n": n, "independent": independent, "line": line, "above": accuracy > line, **more}
-    return {**made, "chance": max(1 / classes, majority), "sentence": _sentence(name, made)}
+    made = Finding(
+        sentence="",
+        accuracy=accuracy,
+        n=n,
+        independent=independent,
+        line=line,
+        above=bool(accuracy > line),
+        chance=max(1 / classes, majority),
+        **more,
+    )
+    return made.replace(sentence=_sentence(name, made))
 
 
 def time_only(study: StudyDir) -> Finding:
@@ -79,7 +114,7 @@ def time_only(study: StudyDir) -> Finding:
     import pandas as pd
 
     document = study.study()
-    config: StudyConfig = from_dict(document["config"])
+    config = recorded_config(document)
     splits = pd.read_csv(study.splits_file, dtype=str, keep_default_na=False)
     scores = time_scores(splits, column(study, "label"), config.protocol.name in ACROSS)
     if scores.empty:
@@ -91,7 +126,7 @@ def time_only(study: StudyDir) -> Finding:
         float((scores["accuracy"] * scores["n"]).sum() / n),
         n,
         int(scores["n"].min()),
-        len(document["classes"]),
+        len(document.classes),
         float(scores["majority"].mean()),
         subjects={row.subject: row.accuracy for row in scores.itertuples(index=False)},
     )
@@ -114,27 +149,25 @@ def sentences(study: StudyDir) -> list[str]:
     except EavdashError as error:
         if isinstance(error, IntegrityError):
             return [str(error)]
-    return [str(found[name]["sentence"]) for name in PROBES if name in found]
+    return [found[name].sentence for name in PROBES if name in found]
 
 
 def _sentence(name: str, found: Finding) -> str:
-    score, line = f"{100 * found['accuracy']:.0f} %", f"{100 * found['line']:.0f} %"
+    score, line = f"{100 * found.accuracy:.0f} %", f"{100 * found.line:.0f} %"
     if name == "shuffled":
-        result = (
-            f"With shuffled labels, {found['stage']} scores {score} (n = {found['n']} trials, chance line {line}): "
-        )
-        if found["above"]:
+        result = f"With shuffled labels, {found.stage} scores {score} (n = {found.n} trials, chance line {line}): "
+        if found.above:
             return result + "above chance, so training and test share something other than the emotion."
-        if found["independent"] < MIN_TRIALS:
+        if found.independent < MIN_TRIALS:
             return result + "at chance, but there are too few groups to detect a small leak."
         return result + "at chance, as expected."
     if name == "time":
         position = "A trial's position in the session alone (by the order of trial names)"
-        result = f"{position} scores {score} (n = {found['n']} trials, chance line {line}): "
-        if found["above"]:
+        result = f"{position} scores {score} (n = {found.n} trials, chance line {line}): "
+        if found.above:
             return result + "time predicts the emotion here, so accuracies must be compared with this score."
         return result + "time does not predict the emotion under this protocol."
-    result = f"A linear classifier identifies the subject with {score} from {found['of']} (chance line {line}): "
-    if found["above"]:
+    result = f"A linear classifier identifies the subject with {score} from {found.of} (chance line {line}): "
+    if found.above:
         return result + "within-subject scores say nothing about new subjects."
     return result + "subjects cannot be distinguished."

@@ -54,7 +54,7 @@ def predictions(
             if run.status().state != "done":
                 continue
             config = run.config()
-            stage, scope = str(config["stage"]), (str(config["unit"]), int(config["fold"]), int(config["seed"]))
+            stage, scope = config.stage, (config.unit, config.fold, config.seed)
             own = _read(run, "predictions.parquet").assign(run=run.name, stage=stage) if stage in wanted else None
             if own is not None:
                 frames.append(own)

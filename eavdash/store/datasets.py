@@ -10,32 +10,45 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import json
+import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
-from eavdash.errors import IntegrityError, TableError, UsageError
+from pydantic import ConfigDict, Field
+
+from eavdash.errors import TableError, UsageError
 from eavdash.store import slug
-from eavdash.store.atomic import file_lock, write_atomic, write_json
+from eavdash.store.atomic import file_lock, write_atomic
 from eavdash.store.private import private_folder
+from eavdash.store.record import UNWRITTEN, FromList, Part, Record, Texts, read_record, write_record
 
 #: The columns of a trial table that name files.
 PATH_COLUMNS = ("eeg", "audio", "video")
 NAME_LENGTH = 60
 
 
-@dataclass(frozen=True)
-class Dataset:
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Dataset(Part):
     """Name and absolute path of a dataset folder or trial table.
 
     ``folders``: further folders that its recordings lie in, which the app may read; None in a list of an earlier
     version.
     """
 
-    name: str
-    path: str
-    folders: tuple[str, ...] | None = None
+    name: Text
+    path: Text
+    folders: Texts | None = UNWRITTEN
+
+
+class DatasetList(Record):
+    """The content of ``.datasets.json``."""
+
+    model_config = ConfigDict(title="the list of datasets")
+
+    datasets: Annotated[tuple[Dataset, ...], FromList]
 
 
 def list_file(root: Path) -> Path:
@@ -49,25 +62,9 @@ def list_datasets(root: Path) -> list[Dataset]:
     Raises:
         IntegrityError: the list is damaged.
     """
-    file = list_file(root)
-    try:
-        rows = json.loads(file.read_text(encoding="utf-8"))["datasets"]
-        found = [
-            Dataset(row["name"], row["path"], None if row.get("folders") is None else tuple(row["folders"]))
-            for row in rows
-        ]
-        if not all(isinstance(text, str) and text for d in found for text in (d.name, d.path, *(d.folders or ()))):
-            raise TypeError("a name or path that is not text")
-    except (FileNotFoundError, PermissionError):  # none, or another user's
+    if os.path.lexists(list_file(root)) and not os.access(list_file(root), os.R_OK):
         return []
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise IntegrityError.at(
-            file,
-            expected="the list of datasets",
-            found=f"{type(error).__name__}: {error}",
-            remedy="fix it, or delete it and add the datasets again (recordings are not touched)",
-        ) from error
-    return sorted(found, key=lambda d: d.name.casefold())
+    return sorted(_read(root).datasets, key=lambda d: d.name.casefold())
 
 
 def check_name(root: Path, name: str) -> str:
@@ -96,10 +93,10 @@ def add(root: Path, name: str, path: str | Path, folders: Iterable[str] | None =
         IntegrityError: the list is damaged; it is not changed.
         TrainingError: the checkpoints folder is not writable.
     """
-    made = Dataset(name, str(Path(path).expanduser().absolute()), None if folders is None else tuple(folders))
+    absolute = str(Path(path).expanduser().absolute())
     with _locked(root):
-        check_name(root, name)
-        check_path(root, made.path)
+        further = None if folders is None else tuple(folders)
+        made = Dataset(name=check_name(root, name), path=check_path(root, absolute), folders=further)
         _write(root, [*list_datasets(root), made])
     return made
 
@@ -112,7 +109,7 @@ def keep_folders(root: Path, name: str, folders: Iterable[str]) -> None:
     """
     with _locked(root):
         every = list_datasets(root)
-        kept = [replace(d, folders=tuple(folders)) if d.name == name and d.folders is None else d for d in every]
+        kept = [d.replace(folders=tuple(folders)) if d.name == name and d.folders is None else d for d in every]
         _write(root, kept)
 
 
@@ -200,12 +197,17 @@ def _name_error(expected: str, found: str) -> Exception:
     return UsageError.at("dataset name", expected=expected, found=found, remedy="choose another name")
 
 
+def _read(root: Path) -> DatasetList:
+    file = list_file(root)
+    if not os.path.lexists(file):
+        return DatasetList(datasets=())
+    remedy = "fix it, or delete it and add the datasets again (recordings are not touched)"
+    return read_record(file, DatasetList, remedy)
+
+
 def _write(root: Path, datasets: list[Dataset]) -> None:
-    write_json(
-        list_file(root),
-        {"datasets": [asdict(d) for d in sorted(datasets, key=lambda d: d.name.casefold())]},
-        private=True,
-    )
+    ordered = sorted(datasets, key=lambda d: d.name.casefold())
+    write_record(list_file(root), _read(root).replace(datasets=ordered), private=True)
 
 
 @contextlib.contextmanager

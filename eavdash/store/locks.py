@@ -11,27 +11,26 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
+from eavdash.errors import IntegrityError
 from eavdash.store.atomic import host as this_host
+from eavdash.store.record import Record, Whole, read_record
 
 
-@dataclass(frozen=True)
-class Owner:
-    """A process; its start time distinguishes it from a later one with the same id."""
+class Owner(Record):
+    """A process; the time at which it was ``born`` distinguishes it from a later one with the same id."""
 
-    pid: int
-    start_time: float
+    pid: Whole
+    born: float
     host: str
 
     @property
     def alive(self) -> bool:
         """True if it runs on this machine and is not a zombie."""
-        return self.host == this_host() and process_start_time(self.pid) == self.start_time
+        return self.host == this_host() and process_start_time(self.pid) == self.born
 
 
 def process_start_time(pid: int) -> float | None:
@@ -107,9 +106,8 @@ def acquire(path: Path, timeout: float = 0.5) -> int | None:
 def sign(descriptor: int, pid: int | None = None) -> None:
     """Write into a lock file that process ``pid`` holds it; None: the holder is not known yet."""
     text = b""
-    if pid is not None:
-        owner = {"pid": pid, "born": process_start_time(pid), "host": this_host()}
-        text = json.dumps(owner).encode()
+    if pid is not None and (born := process_start_time(pid)) is not None:
+        text = Owner(pid=pid, born=born, host=this_host()).model_dump_json().encode()
     # With a full disk the file stays empty, but the lock is held.
     with contextlib.suppress(OSError):
         os.ftruncate(descriptor, 0)
@@ -118,8 +116,6 @@ def sign(descriptor: int, pid: int | None = None) -> None:
 
 def owner(path: Path) -> Owner | None:
     """Return the process that the lock file names; None if it names none (yet)."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        return Owner(int(data["pid"]), float(data["born"]), str(data["host"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    with contextlib.suppress(IntegrityError):
+        return read_record(path, Owner)
+    return None

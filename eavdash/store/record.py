@@ -15,20 +15,27 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, mode
 from pydantic_core import from_json
 
 from eavdash.errors import IntegrityError, VersionError
+from eavdash.store.atomic import write_json
 
 #: Size in bytes above which a file is not read; study.json with 10,000 recordings has 3 MB.
 MAX_BYTES = 64 * 2**20
 REMEDY = "restore it or train the study again"
 #: A whole number that every program which reads JSON, and every table, can hold.
 Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
-#: A tuple may be given as a list, as in JSON; its items are still checked strictly.
+#: A list in JSON is a tuple here; its items are still checked strictly.
 FromList = Strict(False)
+Texts = Annotated[tuple[str, ...], FromList]
+Numbers = Annotated[tuple[Whole, ...], FromList]
+#: ``schema_version`` of a record whose earlier readers refuse that key: written from the second version on.
+FIRST: Any = Field(default=1, exclude_if=lambda value: value == 1)
+#: Default of a key that is written only once it has a value, because earlier versions take a null for one.
+UNWRITTEN: Any = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class Part(BaseModel):
-    """A frozen part of a record; keys that it does not declare are kept."""
+    """Base of what is nested in a record: an object without a file, and so without a version, of its own."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True, ser_json_inf_nan="constants")
 
     @model_validator(mode="before")
     @classmethod
@@ -46,6 +53,10 @@ class Part(BaseModel):
             raise TypeError(f"{type(self).__name__} has no field {', '.join(sorted(unknown))}")
         return self.model_validate({**dict(self), **fields})
 
+    def document(self) -> dict[str, Any]:
+        """Return the content for a JSON file."""
+        return self.model_dump(mode="json")
+
     def only(self, *names: str) -> dict[str, Any]:
         """Return the values of some fields by name."""
         return {name: getattr(self, name) for name in names}
@@ -58,10 +69,6 @@ class Record(Part):
     """
 
     schema_version: Whole = 1
-
-    def document(self) -> dict[str, Any]:
-        """Return the content for a JSON file."""
-        return self.model_dump(mode="json")
 
 
 SomeRecord = TypeVar("SomeRecord", bound=Record)
@@ -87,6 +94,15 @@ def read_record(path: Path, kind: type[SomeRecord], remedy: str = REMEDY) -> Som
             remedy="open it with the version of eavdash that wrote it, or a later one",
         )
     return record
+
+
+def write_record(path: Path, record: Record, *, private: bool = False) -> None:
+    """Write a record with the keys that this version does not know, as :func:`eavdash.store.atomic.write_atomic`.
+
+    Raises:
+        TrainingError: the file cannot be written.
+    """
+    write_json(path, record.document(), private=private)
 
 
 def read_json(path: Path, remedy: str = REMEDY) -> Any:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from eavdash.errors import IntegrityError, QueueError, TrainingError, VersionError
-from eavdash.store.atomic import is_locked, locked_file, sha256, write_json
+from eavdash.store.atomic import is_locked, locked_file, sha256
+from eavdash.store.documents import RunConfig
 from eavdash.store.paths import RunPaths
-from eavdash.store.record import read_json, read_record
+from eavdash.store.record import read_record, write_record
 from eavdash.store.status import TRANSITIONS, LiveStatus, RunStatus, observed
 
 CHANGEABLE = "fix its permissions, or free some disk space"
@@ -35,17 +36,18 @@ class RunDir(RunPaths):
         """Return another run of the same study."""
         return RunDir(self.path.with_name(name))
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> RunConfig:
         """Return the content of config.json.
 
         Raises:
             IntegrityError: it is missing or damaged.
         """
-        found = read_json(self.config_file, self._remedy)
-        if not isinstance(found, dict):
-            kind = type(found).__name__
-            raise IntegrityError.at(self.config_file, expected="a JSON object", found=kind, remedy=self._remedy)
-        return found
+        remedy = f"remove this folder and create the run again: eavdash extend {self.study.name}"
+        return read_record(self.config_file, RunConfig, remedy)
+
+    def describe(self, **fields: Any) -> None:
+        """Change fields of config.json, which describe the model and its inputs."""
+        write_record(self.config_file, self.config().replace(**fields))
 
     def status(self) -> RunStatus:
         """Return the content of status.json as last written; :meth:`live_status` adds what can be observed now.
@@ -76,15 +78,11 @@ class RunDir(RunPaths):
             return str(error)
         return ""
 
-    @property
-    def _remedy(self) -> str:
-        return f"remove this folder and create the run again: eavdash extend {self.study.name}"
-
-    def create(self, config: dict[str, Any]) -> None:
+    def create(self, config: RunConfig) -> None:
         """Create the folder with config.json and an initial status (queued); an existing run is not changed."""
         self.path.mkdir(parents=True, exist_ok=True)
         if not self.config_file.exists():
-            write_json(self.config_file, config)
+            write_record(self.config_file, config)
         if not self.status_file.exists():
             self._write(RunStatus(state="queued", reason=PLANNED))
 
@@ -140,7 +138,7 @@ class RunDir(RunPaths):
             return self._write(status.changed_to(state, self._with_sizes(fields)))
 
     def _write(self, status: RunStatus) -> RunStatus:
-        write_json(self.status_file, status.document())
+        write_record(self.status_file, status)
         return status
 
     def _check(self, status: RunStatus, expect: Mapping[str, Any] | None) -> None:

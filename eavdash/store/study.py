@@ -7,13 +7,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from eavdash.errors import IntegrityError, UsageError
-from eavdash.store.atomic import locked_file, write_json
+from eavdash.store.atomic import locked_file
+from eavdash.store.documents import Control, StudyDocument
 from eavdash.store.names import check_study_name
 from eavdash.store.paths import StudyPaths
-from eavdash.store.record import read_json
+from eavdash.store.record import read_record, write_record
 from eavdash.store.run import RunDir
 
 
@@ -30,27 +30,41 @@ class StudyDir(StudyPaths):
     def exists(self) -> bool:
         return self.study_file.exists()
 
-    def study(self) -> dict[str, Any]:
-        """Return the content of study.json."""
-        return dict(read_json(self.study_file))
+    def study(self) -> StudyDocument:
+        """Return the content of study.json.
 
-    def control(self) -> dict[str, Any]:
-        """Return ``paused`` and ``archived``, both False by default."""
-        try:
-            found = read_json(self.control_file) if self.control_file.exists() else {}
-        except IntegrityError:
-            found = {}  # fall back to the defaults
-        return {"paused": False, "archived": False, **(found if isinstance(found, dict) else {})}
+        Raises:
+            IntegrityError: it is missing or damaged.
+        """
+        return read_record(self.study_file, StudyDocument)
+
+    def control(self) -> Control:
+        """Return what was switched on for the whole study; nothing by default.
+
+        Raises:
+            IntegrityError: control.json is damaged.
+        """
+        if not os.path.lexists(self.control_file):
+            return Control()
+        return read_record(self.control_file, Control, "delete it: the study is then neither paused nor archived")
 
     @property
     def paused(self) -> bool:
         """True if none of its runs may start."""
-        return bool(self.control()["paused"])
+        return self.control().paused
 
     @property
     def archived(self) -> bool:
         """True if it is excluded from lists and from the queue."""
-        return bool(self.control()["archived"])
+        return self.control().archived
+
+    @property
+    def listed(self) -> bool:
+        """True if lists show it: it is not archived, or damaged so that this is unknown."""
+        try:
+            return not self.archived
+        except IntegrityError:
+            return True
 
     def refuse_archived(self) -> None:
         """Check that the study is not archived: such a study gets no new runs, and none of its runs may start.
@@ -66,11 +80,15 @@ class StudyDir(StudyPaths):
                 remedy=f"unarchive it first: eavdash unarchive {self.name}",
             )
 
-    def set_control(self, **fields: Any) -> dict[str, Any]:
-        """Change fields of control.json."""
+    def set_control(self, **fields: bool) -> Control:
+        """Change fields of control.json.
+
+        Raises:
+            IntegrityError: it is damaged.
+        """
         with self._lock():
-            control = {**self.control(), **fields}
-            write_json(self.control_file, control)
+            control = self.control().replace(**fields)
+            write_record(self.control_file, control)
             return control
 
     @contextlib.contextmanager

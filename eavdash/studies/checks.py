@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from eavdash.config.convert import differences, from_dict, to_dict
+from eavdash.config.convert import differences, recorded_config, to_dict
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import ConfigError, SplitError, StudyConflictError, UsageError
 from eavdash.store import StudyDir
+from eavdash.store.documents import StudyDocument
 from eavdash.store.readable import check_readable
 
 
@@ -64,13 +64,13 @@ def missing_pretraining_notes(config: StudyConfig) -> list[str]:
     ]
 
 
-def refuse_other_subjects(study: StudyDir, old: dict[str, Any], subjects: Sequence[str]) -> None:
+def refuse_other_subjects(study: StudyDir, old: StudyDocument, subjects: Sequence[str]) -> None:
     """Check that the subjects of a cross-subject study have not changed.
 
     Raises:
         StudyConflictError: they differ from those in its earlier document.
     """
-    before = list(old["selection"]["subjects"])
+    before = old.selection.subjects
     if sorted(before) != sorted(subjects):
         raise StudyConflictError.at(
             study.study_file,
@@ -101,20 +101,18 @@ def chosen_folds(splits: pd.DataFrame, wanted: Sequence[int], problems: dict[str
     return list(wanted) or existing
 
 
-def refuse_conflict(study: StudyDir, old: dict[str, Any], new: dict[str, Any], found: dict[str, str]) -> None:
+def refuse_conflict(study: StudyDir, old: StudyDocument, new: StudyDocument, found: dict[str, str]) -> None:
     """Check that a study's configuration, classes and recordings are unchanged.
 
     Raises:
         StudyConflictError: they have changed; its ``differences`` list the changes.
     """
-    before = to_dict(from_dict(old["config"]))  # settings added later get their defaults
-    if before["eeg"]["bad_channels"] == new["config"]["eeg"]["bad_channels"] == "keep":
-        before["eeg"]["bad_rules"] = new["config"]["eeg"][
-            "bad_rules"
-        ]  # without effect; older studies have no such setting
-    changed = differences(before, new["config"])
-    changed += differences({"classes": old["classes"]}, {"classes": new["classes"]})
-    recorded = old["dataset"]["fingerprint"]
+    before = to_dict(recorded_config(old))  # settings added later get their defaults
+    if before["eeg"]["bad_channels"] == new.config["eeg"]["bad_channels"] == "keep":
+        before["eeg"]["bad_rules"] = new.config["eeg"]["bad_rules"]  # no effect; older studies have no such setting
+    changed = differences(before, new.config)
+    changed += differences({"classes": list(old.classes)}, {"classes": list(new.classes)})
+    recorded = old.dataset.fingerprint
     changed += [f"recordings of subject {s} have changed" for s, h in found.items() if recorded.get(s, h) != h]
     if changed:
         conflict = StudyConflictError.at(

@@ -7,9 +7,9 @@ study.json, and tables that keep the rows of the other subjects.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -17,6 +17,7 @@ from eavdash.config.choices import COLUMN
 from eavdash.config.convert import to_dict
 from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import IntegrityError
+from eavdash.store.documents import Naming, RecordedDataset, RecordedSelection, StudyDocument
 from eavdash.store.provenance import git_commit, versions
 from eavdash.store.readable import data_folders
 
@@ -24,15 +25,15 @@ if TYPE_CHECKING:
     from eavdash.data.table import TrialTable
 
 
-def run_naming(folds: Sequence[int], seeds: Sequence[int]) -> dict[str, int | None]:
+def run_naming(folds: Sequence[int], seeds: Sequence[int]) -> Naming:
     """Return the fold and the seed without a suffix in run names: the only one at creation, else None.
 
     Later additions do not change it.
     """
-    return {
-        "fold": folds[0] if len(folds) == 1 else None,
-        "seed": seeds[0] if len(seeds) == 1 else None,
-    }
+    return Naming(
+        fold=folds[0] if len(folds) == 1 else None,
+        seed=seeds[0] if len(seeds) == 1 else None,
+    )
 
 
 def make_document(
@@ -43,34 +44,50 @@ def make_document(
     selection: Selection,
     subjects: Sequence[str],
     folds: Sequence[int],
-    classes: list[str],
-    naming: dict[str, Any],
-    old: dict[str, Any] | None,
-) -> dict[str, Any]:
-    """Return the content of study.json without the recordings' fingerprints; ``old`` is its earlier content, if any."""
-    before = old["selection"] if old else {"subjects": [], "folds": [], "seeds": []}
-    return {
-        "name": name,
-        "created": old["created"] if old else time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "config": to_dict(config),
-        "selection": {
-            "subjects": list(dict.fromkeys([*before["subjects"], *subjects])),
-            "folds": sorted({*before["folds"], *folds}),
-            "seeds": sorted({*before["seeds"], *selection.seeds}),
-        },
-        "dataset": {
-            "path": str(root.expanduser().resolve()),
-            "kind": table.kind,
-            "simulated": table.simulated,
-            "trials": len(table.frame),
-            # Planned by the app: its runs may read no more than the app.
-            **({} if (folders := data_folders()) is None else {"folders": list(folders)}),
-        },
-        "classes": classes,
-        "naming": naming,
-        "versions": old["versions"] if old else versions(),
-        "git_commit": old["git_commit"] if old else git_commit(),
-    }
+    classes: Sequence[str],
+    fingerprint: Mapping[str, str],
+    old: StudyDocument | None,
+) -> StudyDocument:
+    """Return the content of study.json; ``old`` is its earlier content, if any, of which unknown keys are kept.
+
+    ``fingerprint``: hashes of the recordings, by subject; those of other subjects are kept.
+    """
+    dataset = RecordedDataset(
+        path=str(root.expanduser().resolve()),
+        kind=table.kind,
+        simulated=table.simulated,
+        trials=len(table.frame),
+        fingerprint=dict(fingerprint),
+        folders=data_folders(),
+    )
+    if old is None:
+        return StudyDocument(
+            name=name,
+            created=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            config=to_dict(config),
+            selection=RecordedSelection(
+                subjects=tuple(dict.fromkeys(subjects)),
+                folds=tuple(sorted({*folds})),
+                seeds=tuple(sorted({*selection.seeds})),
+            ),
+            dataset=dataset,
+            classes=tuple(classes),
+            naming=run_naming(folds, selection.seeds),
+            versions=versions(),
+            git_commit=git_commit(),
+        )
+    before, kept = old.selection, old.dataset.fingerprint
+    return old.replace(
+        name=name,
+        config=to_dict(config),
+        selection=before.replace(
+            subjects=tuple(dict.fromkeys([*before.subjects, *subjects])),
+            folds=tuple(sorted({*before.folds, *folds})),
+            seeds=tuple(sorted({*before.seeds, *selection.seeds})),
+        ),
+        dataset=old.dataset.replace(**{**dict(dataset), "fingerprint": {**kept, **fingerprint}}),
+        classes=tuple(classes),
+    )
 
 
 def result_columns(trials: pd.DataFrame) -> pd.DataFrame:

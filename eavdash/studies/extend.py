@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from eavdash.config.convert import differences, execution_of, from_dict, to_dict, with_settings
+from eavdash.config.convert import differences, execution_of, recorded_config, to_dict, with_settings
 from eavdash.config.schema import Execution, Selection, StudyConfig
 from eavdash.errors import IntegrityError, UsageError
 from eavdash.jobs import queue
 from eavdash.store import RunDir, StudyDir, check_study_name
+from eavdash.store.documents import StudyDocument
 from eavdash.store.status import RunStatus
 from eavdash.studies.plan import Plan, plan
 from eavdash.studies.write import prepare, retry
@@ -79,14 +79,14 @@ def clone(
             root, expected="a new study's name", found=f"{name!r}, which exists", remedy=f"try {free_name(root, name)}"
         )
     document = study.study()
-    before = from_dict(document["config"])
+    before = recorded_config(document)
     config = with_settings(before, settings)
     if folds is None and config.protocol != before.protocol:
         folds = ()
     chosen = _selection(document, subjects, folds, seeds)
-    new = (prepare if write else plan)(document["dataset"]["path"], name, config, chosen, root)
+    new = (prepare if write else plan)(document.dataset.path, name, config, chosen, root)
     changed = differences(to_dict(before), to_dict(config))
-    changed += differences(document["selection"], new.document["selection"])
+    changed += differences(document.selection.document(), new.document.selection.document())
     return Clone(new, tuple(changed))
 
 
@@ -143,32 +143,32 @@ def extend(
 
 def _plan_arguments(
     study: StudyDir,
-    document: dict[str, Any],
+    document: StudyDocument,
     subjects: Sequence[str] | None,
     folds: Sequence[int] | None,
     seeds: Sequence[int] | None,
 ) -> tuple[str, str, StudyConfig, Selection, Path]:
     """Return the arguments of :func:`plan` for the study's selection with the additions."""
-    old = document["selection"]
+    old = document.selection
     if subjects:
-        subjects = [*old["subjects"], *subjects]
+        subjects = [*old.subjects, *subjects]
     if folds:
-        folds = sorted({*old["folds"], *folds})
-    chosen = _selection(document, subjects, folds, sorted({*old["seeds"], *(seeds or ())}))
-    return document["dataset"]["path"], study.name, from_dict(document["config"]), chosen, study.path.parent
+        folds = sorted({*old.folds, *folds})
+    chosen = _selection(document, subjects, folds, sorted({*old.seeds, *(seeds or ())}))
+    return document.dataset.path, study.name, recorded_config(document), chosen, study.path.parent
 
 
 def _selection(
-    document: dict[str, Any],
+    document: StudyDocument,
     subjects: Sequence[str] | None,
     folds: Sequence[int] | None,
     seeds: Sequence[int] | None,
 ) -> Selection:
-    old = document["selection"]
+    old = document.selection
     return Selection(
-        tuple(dict.fromkeys(old["subjects"] if subjects is None else subjects)),
-        tuple(old["folds"] if folds is None else folds),
-        tuple(seeds or old["seeds"]),
+        tuple(dict.fromkeys(old.subjects if subjects is None else subjects)),
+        tuple(old.folds if folds is None else folds),
+        tuple(seeds or old.seeds),
     )
 
 

@@ -128,7 +128,7 @@ def _score_encoder(context: RunContext, model: nn.Module) -> None:
             context.run.name, expected=f"{context.stage} recordings", found="none", remedy="leave its file out"
         )
     shape = stage1.shape_of(windows.values)
-    kwargs = context.run.config()["model"]["kwargs"]
+    kwargs = context.run.config().architecture["kwargs"]
     sizes = {"vision": ("size", "size"), "audio": ("mels", "mels"), "eeg": ("channels", "channels")}
     ours, theirs = sizes[context.stage]
     found = len(shape[ours]) if context.stage == "eeg" else shape[ours]
@@ -154,9 +154,9 @@ def _score_encoder(context: RunContext, model: nn.Module) -> None:
 
 def _score_fusion(context: RunContext, model: nn.Module) -> None:
     parts, left_out = {}, []
-    for modality, name in context.info["parents"].items():
+    for modality, name in context.info.parents.items():
         parent = context.run.sibling(name)
-        windows = read_windows(context, modality, parent.config()["input"].get("channels", ()))
+        windows = read_windows(context, modality, parent.config().input.channels)
         if windows is not None:
             parts[modality] = features(parent, windows, context.device)
             left_out += windows.missing

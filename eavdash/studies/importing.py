@@ -79,7 +79,7 @@ def import_checkpoint(
     for one in models.values():
         reorder_classes(one, rows)
     plan = prepare(root, name, config, Selection((subject,)), checkpoints)
-    names = {run.config["stage"]: run.name for run in plan.planned if not run.problem}
+    names = {run.config.stage: run.name for run in plan.planned if not run.problem}
     if missing := [stage for stage in stages if stage not in names]:
         reasons = [*(run.problem for run in plan.planned if run.problem), *plan.left_out.values(), *plan.notes]
         raise DataError(reasons[0] if reasons else f"{root}: there are no recordings for {', '.join(missing)}.")

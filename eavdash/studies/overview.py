@@ -16,9 +16,11 @@ from typing import Any
 
 import pandas as pd
 
+from eavdash.config.convert import recorded_config
 from eavdash.errors import EavdashError, IntegrityError
 from eavdash.jobs.snapshot import results_fingerprint
 from eavdash.store import RunDir, StudyDir, studies
+from eavdash.store.documents import Control
 from eavdash.studies.archive import sweep
 
 COLUMNS = {
@@ -73,25 +75,20 @@ def overview(root: Path, archived: bool = False) -> pd.DataFrame:
     Columns: study, runs, done, states (number of runs in each displayed state), never_queued (planned runs that were
     never submitted), open (submitted runs that have not ended), bytes (of all files), resume_bytes (of the checkpoints
     from which unfinished runs would resume), created (ISO 8601), changed (latest modification, seconds since 1970),
-    dataset (its path), protocol, preset, simulated, paused, archived, and problem (why study.json cannot be read; empty
-    otherwise).
+    dataset (its path), protocol, preset, simulated, paused, archived, and problem (why study.json or control.json
+    cannot be read; empty otherwise).
     """
     sweep(root)
-    rows = []
-    for study in studies(root):
-        control = study.control()
-        if archived or not control["archived"]:
-            rows.append(_row(study, control))
+    rows = [_row(study) for study in studies(root) if archived or study.listed]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
-def _row(study: StudyDir, control: dict[str, Any]) -> dict[str, Any]:
-    problem, document = "", dict[str, Any]()
-    try:
-        document = study.study()
-    except IntegrityError as error:
-        problem = str(error)
-    config, dataset = dict(document.get("config") or {}), dict(document.get("dataset") or {})
+def damage(study: StudyDir) -> str:
+    """Return why study.json or control.json cannot be read, in one sentence; empty if both can."""
+    return str(_recorded(study)["problem"])
+
+
+def _row(study: StudyDir) -> dict[str, Any]:
     states: Counter[str] = Counter()
     never = size = resume = unfinished = 0
     changed = 0.0
@@ -119,16 +116,28 @@ def _row(study: StudyDir, control: dict[str, Any]) -> dict[str, Any]:
         "open": unfinished,
         "bytes": size,
         "resume_bytes": resume,
-        "created": str(document.get("created") or ""),
         "changed": changed,
-        "dataset": str(dataset.get("path") or ""),
-        "protocol": str(dict(config.get("protocol") or {}).get("name") or ""),
-        "preset": str(config.get("preset") or ""),
-        "simulated": bool(dataset.get("simulated")),
-        "paused": bool(control["paused"]),
-        "archived": bool(control["archived"]),
-        "problem": problem,
+        **_recorded(study),
     }
+
+
+def _recorded(study: StudyDir) -> dict[str, Any]:
+    """Return the columns from study.json and control.json."""
+    problem, control = "", Control()
+    try:
+        control = study.control()
+    except IntegrityError as error:
+        problem = str(error)
+    facts: dict[str, Any] = {"created": "", "dataset": "", "protocol": "", "preset": "", "simulated": False}
+    try:
+        document = study.study()
+        facts |= {"created": document.created, "dataset": document.dataset.path}
+        facts |= {"simulated": document.dataset.simulated}
+        config = recorded_config(document)
+        facts |= {"protocol": config.protocol.name, "preset": config.preset}
+    except IntegrityError as error:
+        problem = problem or str(error)
+    return {**facts, "paused": control.paused, "archived": control.archived, "problem": problem}
 
 
 def _scan(path: str, stamp: int) -> _RunScan | None:

@@ -14,13 +14,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import DataError, SplitError
 from eavdash.store import StudyDir, check_study_name
+from eavdash.store.documents import StudyDocument
 from eavdash.studies.checks import (
     chosen_folds,
     missing_pretraining_notes,
@@ -29,7 +30,7 @@ from eavdash.studies.checks import (
     refuse_other_subjects,
     refuse_unknown_encoders,
 )
-from eavdash.studies.document import make_document, merge_rows, result_columns, run_naming
+from eavdash.studies.document import make_document, merge_rows, result_columns
 from eavdash.studies.runs import CROSS_SUBJECT, PlannedRun, make_runs, recorded_stages
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Plan:
     """The planned content of a study. ``left_out``: run that is not made → reason (no recordings of a modality)."""
 
     study: StudyDir
-    document: dict[str, Any]  # study.json
+    document: StudyDocument
     splits: pd.DataFrame
     trials: pd.DataFrame  # subject, trial, label and the additional columns of the trial table, as text
     planned: tuple[PlannedRun, ...]
@@ -119,14 +120,13 @@ def plan(
     problems = {**chosen.problems, **splits.problems}
 
     folds = chosen_folds(splits.frame, selection.folds, problems)
-    naming = old["naming"] if old else run_naming(folds, selection.seeds)
-    document = make_document(name, Path(root), table, config, selection, subjects, folds, classes, naming, old)
-    recorded = old["dataset"]["fingerprint"] if old else {}
+    recorded = old.dataset.fingerprint if old else {}
     every = fingerprint(everyone)
     found = {s: every[s] for s in chosen.subjects}
+    usable = {s: h for s, h in found.items() if s not in problems}
+    document = make_document(name, Path(root), table, config, selection, subjects, folds, classes, usable, old)
     if old and reused:
-        document["dataset"] = dict(old["dataset"])
-    document["dataset"]["fingerprint"] = {**recorded, **{s: h for s, h in found.items() if s not in problems}}
+        document = document.replace(dataset=old.dataset.replace(fingerprint=document.dataset.fingerprint))
     if old:
         refuse_conflict(study, old, document, found)
     # Links are resolved as in the document, so that a link that is changed later does not change the study.
@@ -141,7 +141,7 @@ def plan(
         reason = reason or (f"{table.root}: {'; '.join(unrecorded)}." if unrecorded else "")
         raise SplitError(reason or f"{table.root}: nothing to train; choose other stages, subjects or folds.")
     notes = (*table.notes, *splits.notes, *unrecorded, *missing_pretraining_notes(config))
-    all_subjects = document["selection"]["subjects"]
+    all_subjects = document.selection.subjects
     tables = (
         merge_rows(study.splits_file, splits.frame[_SPLIT_COLUMNS], all_subjects),
         merge_rows(study.trials_file, result_columns(trials), all_subjects),
@@ -149,7 +149,7 @@ def plan(
     return Plan(study, document, *tables, tuple(planned), left_out, notes, rows)
 
 
-def _has_usable(frozen: TrialTable, old: dict[str, Any], subjects: Sequence[str]) -> bool:
+def _has_usable(frozen: TrialTable, old: StudyDocument, subjects: Sequence[str]) -> bool:
     """Return True if the frozen table suffices to plan ``subjects``, none of which could not be used so far."""
-    unusable = set(old["selection"]["subjects"]) - set(old["dataset"]["fingerprint"])
+    unusable = set(old.selection.subjects) - set(old.dataset.fingerprint)
     return bool(subjects) and set(subjects) <= set(frozen.subjects) - unusable

@@ -18,14 +18,23 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eavdash.errors import EavdashError, QueueError
+from eavdash.errors import EavdashError, IntegrityError, QueueError
 from eavdash.processes import python_environment, python_module
 from eavdash.store import StudyDir, locks
-from eavdash.store.atomic import is_locked, write_json
-from eavdash.store.record import read_json
+from eavdash.store.atomic import is_locked
+from eavdash.store.record import Record, read_record, write_record
 
 #: Environment variable with the number of the inherited descriptor that holds the lock.
 LOCK_VARIABLE = "EAVDASH_PROBE_LOCK_FD"
+
+
+class ProbingStatus(Record):
+    """The content of probe-status.json."""
+
+    state: str = ""  # running, failed or done
+    doing: str = ""  # the current probe
+    started: float = 0.0  # seconds since the epoch
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,13 +51,12 @@ def probing_state(study: StudyDir) -> ProbingState:
     """Return the state of a study's probing; the lock counts more than the status file."""
     running = is_locked(study.probe_lock_file)
     status = _read_status(study)
-    probe, started = str(status.get("doing") or ""), float(status.get("started") or 0)
     if running:
-        return ProbingState(True, probe, started)
-    if status.get("state") == "failed":
-        return ProbingState(False, probe, started, str(status.get("reason") or "no reason was recorded"))
-    if status.get("state") == "running":
-        return ProbingState(False, probe, started, _crash_reason(study))
+        return ProbingState(True, status.doing, status.started)
+    if status.state == "failed":
+        return ProbingState(False, status.doing, status.started, status.reason or "no reason was recorded")
+    if status.state == "running":
+        return ProbingState(False, status.doing, status.started, _crash_reason(study))
     return ProbingState()
 
 
@@ -146,16 +154,16 @@ def _inherited_lock(study: StudyDir) -> int | None:
     return None
 
 
-def _read_status(study: StudyDir) -> dict[str, Any]:
+def _read_status(study: StudyDir) -> ProbingStatus:
     """Return the content of probe-status.json, empty if it is missing or damaged."""
-    with contextlib.suppress(EavdashError, TypeError, ValueError):
-        return dict(read_json(study.probe_status_file))
-    return {}
+    with contextlib.suppress(IntegrityError):
+        return read_record(study.probe_status_file, ProbingStatus)
+    return ProbingStatus()
 
 
 def _update_status(study: StudyDir, **fields: Any) -> None:
     """Change fields of probe-status.json; only the holder of the lock writes it."""
-    write_json(study.probe_status_file, {**_read_status(study), **fields})
+    write_record(study.probe_status_file, _read_status(study).replace(**fields))
 
 
 def _remove_scratch(study: StudyDir) -> None:

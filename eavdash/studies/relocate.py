@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eavdash.config.choices import COLUMN
-from eavdash.config.convert import from_dict
+from eavdash.config.convert import recorded_config
 from eavdash.data.frozen import frozen_bytes, read_frozen, rerooted
 from eavdash.data.table import TrialTable, file_of, fingerprint
 from eavdash.errors import UsageError
 from eavdash.store import StudyDir, find_study
-from eavdash.store.atomic import is_locked, write_atomic, write_json
+from eavdash.store.atomic import is_locked, write_atomic
+from eavdash.store.record import write_record
 from eavdash.studies.archive import active_runs
 from eavdash.studies.write import planner_lock
 
@@ -52,9 +53,9 @@ def relocate(study: StudyDir, root: str | Path) -> Relocation:
                 remedy=f"plan it again with its settings: eavdash train {after} --study {study.name}",
             )
         document = study.study()
-        before = document["dataset"]["path"]
+        before = document.dataset.path
         table = _at(read_frozen(study.table_file), Path(before), after)
-        columns = [COLUMN[m] for m in from_dict(document["config"]).modalities]
+        columns = [COLUMN[m] for m in recorded_config(document).modalities]
         files = {file_of(entry) for column in columns for entry in table.frame[column] if entry}
         for file in sorted(files):
             if not os.path.isfile(file):  # noqa: PTH113 -- returns False instead of raising
@@ -65,7 +66,7 @@ def relocate(study: StudyDir, root: str | Path) -> Relocation:
                     remedy="copy the whole dataset there, or give the folder that holds it now",
                 )
         found = fingerprint(table)
-        recorded = document["dataset"]["fingerprint"]
+        recorded = document.dataset.fingerprint
         if changed := [s for s, h in recorded.items() if found.get(s, h) != h]:
             raise UsageError.at(
                 after,
@@ -74,8 +75,9 @@ def relocate(study: StudyDir, root: str | Path) -> Relocation:
                 remedy="copy them again, or train a new study on them",
             )
         write_atomic(study.table_file, lambda file: file.write(frozen_bytes(table)))
-        dataset = {key: value for key, value in document["dataset"].items() if key != "folders"}
-        write_json(study.study_file, {**document, "dataset": {**dataset, "path": str(after)}})
+        write_record(
+            study.study_file, document.replace(dataset=document.dataset.replace(path=str(after), folders=None))
+        )
     return Relocation(before, str(after), len(files))
 
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from eavdash.config.choices import COLUMN, MODALITIES, STAGES
+from eavdash.config.convert import recorded_config
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import SplitError
 from eavdash.store import unit_name
+from eavdash.store.documents import Naming, RunConfig, StudyDocument
 
 CROSS_SUBJECT = ("loso", "subject-kfold")
 
@@ -25,7 +26,7 @@ class PlannedRun:
     """One run of a plan: its name, the content of its config.json, and the reason if it cannot start."""
 
     name: str
-    config: dict[str, Any]
+    config: RunConfig
     problem: str = ""
 
 
@@ -45,7 +46,7 @@ def recorded_stages(config: StudyConfig, trials: pd.DataFrame) -> tuple[list[str
 
 
 def make_runs(
-    document: dict[str, Any],
+    document: StudyDocument,
     stages: Sequence[str],
     trials: pd.DataFrame,
     splits: pd.DataFrame,
@@ -58,13 +59,14 @@ def make_runs(
 
     ``problems``: reasons of the subjects that cannot be used; their runs are planned but cannot start.
     """
-    cross = document["config"]["protocol"]["name"] in CROSS_SUBJECT
+    protocol = recorded_config(document).protocol
+    cross = protocol.name in CROSS_SUBJECT
     modalities = [m for m in MODALITIES if m in stages]
     planned: list[PlannedRun] = []
     left_out: dict[str, str] = {}
     merged = splits.merge(trials[["subject", "trial", *COLUMN.values()]], on=["subject", "trial"])
     pooled: dict[tuple[int, int], dict[str, str]] = {}  # fold, seed → modality → run of all subjects
-    if document["config"]["protocol"]["pooled"]:
+    if protocol.pooled:
         runs, pooled = _pooled(document, modalities, merged, folds, seeds)
         planned += runs
     for subject in [""] if cross else subjects:
@@ -73,7 +75,7 @@ def make_runs(
         for fold in folds:
             rows = mine[mine["fold"] == fold]
             for seed in seeds:
-                names = {s: _run_name(subject, s, fold, seed, document["naming"]) for s in stages}
+                names = {s: _run_name(subject, s, fold, seed, document.naming) for s in stages}
                 missing = {} if problem else _missing(rows, modalities, subject, fold)
                 left_out |= {names[m]: reason for m, reason in missing.items()}
                 parents = {m: names[m] for m in modalities if m not in missing}
@@ -91,7 +93,7 @@ def make_runs(
 
 
 def _pooled(
-    document: dict[str, Any],
+    document: StudyDocument,
     modalities: Sequence[str],
     rows: pd.DataFrame,
     folds: Sequence[int],
@@ -120,29 +122,29 @@ def _pooled(
             for modality in modalities:
                 if (train[COLUMN[modality]] == "").all():
                     continue
-                name = _run_name("", modality, fold, seed, document["naming"])
+                name = _run_name("", modality, fold, seed, document.naming)
                 names.setdefault((fold, seed), {})[modality] = name
                 content = _content(document, name, modality, fold, seed, "", {})
-                runs.append(PlannedRun(name, {**content, "pooled": True}))
+                runs.append(PlannedRun(name, content.replace(pooled=True)))
     return runs, names
 
 
 def _content(
-    document: dict[str, Any], name: str, stage: str, fold: int, seed: int, subject: str, parents: dict[str, str]
-) -> dict[str, Any]:
+    document: StudyDocument, name: str, stage: str, fold: int, seed: int, subject: str, parents: dict[str, str]
+) -> RunConfig:
     """Return a run's config.json; ``subject`` is empty for a run on all subjects."""
-    return {
-        "study": document["name"],
-        "run": name,
-        "unit": unit_name(subject) if subject else "all",
-        "stage": stage,
-        "fold": fold,
-        "seed": seed,
-        "subject": subject,
-        "classes": document["classes"],
-        "parents": parents,
-        "config": document["config"],
-    }
+    return RunConfig(
+        study=document.name,
+        run=name,
+        unit=unit_name(subject) if subject else "all",
+        stage=stage,
+        fold=fold,
+        seed=seed,
+        subject=subject,
+        classes=document.classes,
+        parents=parents,
+        config=document.config,
+    )
 
 
 def _missing(rows: pd.DataFrame, modalities: Sequence[str], subject: str, fold: int) -> dict[str, str]:
@@ -157,8 +159,8 @@ def _missing(rows: pd.DataFrame, modalities: Sequence[str], subject: str, fold: 
     return reasons
 
 
-def _run_name(subject: str, stage: str, fold: int, seed: int, naming: dict[str, Any]) -> str:
+def _run_name(subject: str, stage: str, fold: int, seed: int, naming: Naming) -> str:
     unit = unit_name(subject) if subject else "all"
-    fold_part = "" if naming["fold"] == fold else f"-fold{fold}"
-    seed_part = "" if naming["seed"] == seed else f"-seed{seed}"
+    fold_part = "" if naming.fold == fold else f"-fold{fold}"
+    seed_part = "" if naming.seed == seed else f"-seed{seed}"
     return f"{unit}-{stage}{fold_part}{seed_part}"

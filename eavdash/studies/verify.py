@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from eavdash.config.convert import recorded_config
 from eavdash.errors import EavdashError, IntegrityError
 from eavdash.store import StudyDir
 from eavdash.text import plural
@@ -45,7 +46,7 @@ class Verification:
         wrong = sum(bool(d.run) and d.file not in RECORDS for d in self.damaged)
         none = self.runs - self.checked - len(self.unchecked) - unread
         parts = [f"{files}: {f'{wrong} damaged' if wrong else 'all unchanged'}"]
-        parts += ["study.json cannot be read"] if any(not d.run for d in self.damaged) else []
+        parts += [f"{d.file} cannot be read" for d in self.damaged if not d.run]
         parts += [f"{unread} of {self.runs} runs cannot be read"] if unread else []
         parts += [f"{none} of {self.runs} runs {'has' if none == 1 else 'have'} no files yet"] if none else []
         return "; ".join(parts)
@@ -56,37 +57,39 @@ def verify(study: StudyDir, report: Callable[[int, int, str], object] | None = N
     damaged: list[Damage] = []
     unchecked: list[str] = []
     files = checked = 0
-    try:
-        study.study()
-    except IntegrityError as error:
-        damaged.append(Damage("", study.study_file.name, str(error)))
+    checks = (study.study_file, lambda: recorded_config(study.study())), (study.control_file, study.control)
+    for record, read in checks:
+        try:
+            read()
+        except IntegrityError as error:
+            damaged.append(Damage("", record.name, str(error)))
     runs = study.runs()
     for number, run in enumerate(runs):
         if report is not None:
             report(number, len(runs), run.name)
-        file = run.config_file.name
+        file = run.config_file
         try:
             run.config()
-            file = run.status_file.name
+            file = run.status_file
             status = run.status()
         except EavdashError as error:
             # Such a run cannot be restarted; it has to be made again, as the error says.
-            damaged.append(Damage(run.name, file, str(error)))
-            continue
-        names = sorted(status.checksums)
-        checked += bool(names)
-        if status.state == "done" and not names:
-            if lost := run.damage(status):
-                damaged.append(Damage(run.name, run.predictions_file.name, lost))
-            else:
-                unchecked.append(run.name)
-        for name in names:
-            files += 1
-            try:
-                run.verify(name)
-            except (EavdashError, OSError) as error:
-                if run.status().checksums == status.checksums:  # otherwise it was restarted meanwhile
-                    damaged.append(Damage(run.name, name, str(error)))
+            damaged.append(Damage(run.name, file.name, str(error)))
+        else:
+            names = sorted(status.checksums)
+            checked += bool(names)
+            if status.state == "done" and not names:
+                if lost := run.damage(status):
+                    damaged.append(Damage(run.name, run.predictions_file.name, lost))
+                else:
+                    unchecked.append(run.name)
+            for name in names:
+                files += 1
+                try:
+                    run.verify(name)
+                except (EavdashError, OSError) as error:
+                    if run.status().checksums == status.checksums:  # otherwise it was restarted meanwhile
+                        damaged.append(Damage(run.name, name, str(error)))
     if report is not None:
         report(len(runs), len(runs), "")
     return Verification(len(runs), checked, files, tuple(damaged), tuple(unchecked))

@@ -10,11 +10,12 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from eavdash.config.convert import from_dict
+from eavdash.config.convert import recorded_config
 from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import DataError, IntegrityError, UsageError
 from eavdash.store import StudyDir, find_study
-from eavdash.store.atomic import file_lock, write_atomic, write_json
+from eavdash.store.atomic import file_lock, write_atomic
+from eavdash.store.record import write_record
 from eavdash.studies.plan import Plan, plan
 
 __all__ = ["PLAN_LOCK", "Plan", "plan", "planner_lock", "prepare", "refresh", "retry"]
@@ -53,7 +54,7 @@ def prepare(
         for file, rows in ((made.study.splits_file, made.splits), (made.study.trials_file, made.trials)):
             _write_changed(file, rows.to_csv(index=False).encode())
         if not made.study.exists or made.study.study() != made.document:
-            write_json(made.study.study_file, made.document)
+            write_record(made.study.study_file, made.document)
         for planned in made.planned:
             run = made.study.run(planned.name)
             run.create(planned.config)
@@ -63,7 +64,7 @@ def prepare(
             if planned.problem and status.state == "queued":
                 run.transition("failed", reason=planned.problem, unusable=True)
             elif not planned.problem and status.unusable:
-                write_json(run.config_file, planned.config)
+                write_record(run.config_file, planned.config)
                 run.transition("queued", reason="", unusable=False)
         return made
 
@@ -71,12 +72,12 @@ def prepare(
 def refresh(study: StudyDir) -> Plan:
     """Plan a study again without changes, so that subjects whose recordings were fixed become usable."""
     document = study.study()
-    selection = document["selection"]
+    selection = document.selection
     return prepare(
-        document["dataset"]["path"],
+        document.dataset.path,
         study.name,
-        from_dict(document["config"]),
-        Selection(tuple(selection["subjects"]), tuple(selection["folds"]), tuple(selection["seeds"])),
+        recorded_config(document),
+        Selection(selection.subjects, selection.folds, selection.seeds),
         study.path.parent,
         existing=True,
     )

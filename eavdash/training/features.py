@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from eavdash.config.convert import from_dict
+from eavdash.config.convert import recorded_config
 from eavdash.config.schema import Execution
 from eavdash.models import build
 from eavdash.models.base import Encoder
@@ -56,7 +56,7 @@ def load_encoder(run: RunDir) -> Encoder:
         IntegrityError: the weights are missing or damaged.
     """
     path = run.verify("model.safetensors")
-    model = cast(Encoder, build.build(run.config()["model"]))
+    model = cast(Encoder, build.build(run.config().architecture))
     build.load_weights(model, path)
     return model.eval().requires_grad_(False)
 
@@ -112,14 +112,14 @@ def _compute(
 def _setting(run: RunDir) -> str:
     """Return the configured precision of the stage of ``run``."""
     info = run.config()
-    return from_dict(info["config"]).training(str(info["stage"])).precision
+    return recorded_config(info).training(info.stage).precision
 
 
 def _key(run: RunDir, windows: Windows, device: torch.device, precision: str) -> str:
     order = windows.index[["subject", "trial", "window", "row"]].to_csv(index=False)
     what: list[Any] = [
         sha256(run.verify("model.safetensors")),
-        run.config()["model"],
+        run.config().architecture,
         windows.values.meta["key"],
         order,
         device.type,  # a GPU rounds differently

@@ -76,8 +76,8 @@ def shuffled_labels(
         SplitError: no permutation of the labels leaves every class in training.
     """
     runs = _encoders(study)
-    stage, fold = str(runs[0].config()["stage"]), int(runs[0].config()["fold"])
-    chosen = [run for run in runs if run.config()["stage"] == stage and run.config()["fold"] == fold]
+    stage, fold = runs[0].config().stage, runs[0].config().fold
+    chosen = [run for run in runs if run.config().stage == stage and run.config().fold == fold]
     chosen = _one_per_subject(chosen)[:subjects]
     hits: list[np.ndarray] = []
     labels: list[str] = []
@@ -122,9 +122,9 @@ def subject_identity(study: StudyDir, *, subjects: int = 10, device: str = "cpu"
     run = _encoders(study)[0]
     where = torch.device(device)
     with reproducible(where, threads):
-        within = bool(run.config()["subject"])
+        within = bool(run.config().subject)
         context = open_run_context(run, where, subjects=_subjects(study)[:subjects] if within else ())
-        windows = read_windows(context, context.stage, () if within else run.config()["input"].get("channels", ()))
+        windows = read_windows(context, context.stage, () if within else run.config().input.channels)
         if windows is None:
             raise DataError.at(
                 run.name, expected=f"{context.stage} recordings", found="none", remedy="repair the dataset"
@@ -165,8 +165,8 @@ def _encoders(study: StudyDir) -> list[RunDir]:
     found = []
     for run in study.runs():
         config = run.config()
-        if config["stage"] in MODALITIES and not config.get("pooled") and run.status().state == "done":
-            found.append((CHEAPEST.index(config["stage"]), int(config["fold"]), int(config["seed"]), run.name, run))
+        if config.stage in MODALITIES and not config.pooled and run.status().state == "done":
+            found.append((CHEAPEST.index(config.stage), config.fold, config.seed, run.name, run))
     if not found:
         raise UsageError.at(
             study.path,
@@ -186,7 +186,7 @@ def _one_per_subject(runs: Sequence[RunDir]) -> list[RunDir]:
     """Return the first run of each subject; other seeds would repeat it."""
     first: dict[str, RunDir] = {}
     for run in runs:
-        first.setdefault(str(run.config()["subject"]), run)
+        first.setdefault(run.config().subject, run)
     return list(first.values())
 
 
@@ -198,7 +198,7 @@ def _scratch(run: RunDir) -> Iterator[RunDir]:
     try:
         made = RunDir(folder / run.name)
         # Train from scratch: a pooled run has been trained on the true labels.
-        made.create({**run.config(), "parents": {}})
+        made.create(run.config().replace(parents={}))
         yield made
     finally:
         shutil.rmtree(folder, ignore_errors=True)

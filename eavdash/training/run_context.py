@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from eavdash.config.choices import COLUMN
-from eavdash.config.convert import from_dict, to_dict
+from eavdash.config.convert import from_dict, recorded_config, to_dict
 from eavdash.config.schema import Execution, StudyConfig, TrainConfig
 from eavdash.data import standardise
 from eavdash.data.frozen import planned_table
@@ -24,7 +24,7 @@ from eavdash.data.table import natural_sort, select
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError, SplitError, TrainingError
 from eavdash.store import RunDir, StudyDir
-from eavdash.store.atomic import write_json
+from eavdash.store.documents import RunConfig
 from eavdash.training.loop import Report
 from eavdash.training.seeds import Seeder, seeder
 
@@ -37,7 +37,7 @@ class RunContext:
     """Everything a run is trained with. ``trials`` has the trial table's columns and ``split``, in natural order."""
 
     run: RunDir
-    info: dict[str, Any]  # config.json
+    info: RunConfig
     config: StudyConfig
     trials: pd.DataFrame
     device: torch.device
@@ -47,20 +47,20 @@ class RunContext:
 
     @property
     def stage(self) -> str:
-        return str(self.info["stage"])
+        return self.info.stage
 
     @property
     def fold(self) -> int:
-        return int(self.info["fold"])
+        return self.info.fold
 
     @property
     def study_seed(self) -> int:
         """One of the study's seeds."""
-        return int(self.info["seed"])
+        return self.info.seed
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return tuple(self.info["classes"])
+        return self.info.classes
 
     @property
     def settings(self) -> TrainConfig:
@@ -72,7 +72,7 @@ class RunContext:
 
     def describe(self, **keys: Any) -> None:
         """Add keys about the model and its inputs to config.json."""
-        write_json(self.run.config_file, {**self.run.config(), **keys})
+        self.run.describe(**keys)
 
     def mark_start(self, epoch: int) -> None:
         """Write the epoch after which the run starts to status.json: 0 if there is no usable state to resume from."""
@@ -114,30 +114,30 @@ def open_run_context(
         EavdashError: a file of the study is damaged, or the dataset no longer matches the study.
     """
     info = run.config()
-    config = from_dict(info["config"])
+    config = recorded_config(info)
     file = run.study.splits_file
     try:
         splits = pd.read_csv(file, dtype=str, keep_default_na=False)
-        splits = splits[splits["fold"].astype(int) == int(info["fold"])]
+        splits = splits[splits["fold"].astype(int) == info.fold]
     except (OSError, ValueError, KeyError) as error:
         raise SplitError.at(
             file, expected="the study's splits", found=str(error), remedy="plan the study again"
         ) from error
     if subjects:
         splits = splits[splits["subject"].isin(subjects)]
-    elif info.get("subject"):
-        splits = splits[splits["subject"] == info["subject"]]
+    elif info.subject:
+        splits = splits[splits["subject"] == info.subject]
     # A pooled run, from whose weights every subject starts, must not see any test trials.
-    splits = splits[splits["split"].isin(SPLITS[:2] if info.get("pooled") else SPLITS)]
+    splits = splits[splits["split"].isin(SPLITS[:2] if info.pooled else SPLITS)]
     selected = tuple(dict.fromkeys(splits["subject"]))
     if not selected:
         raise SplitError.at(
             file,
-            expected=f"trials of fold {info['fold']}" + (f" of subject {info['subject']}" if info["subject"] else ""),
+            expected=f"trials of fold {info.fold}" + (f" of subject {info.subject}" if info.subject else ""),
             found="none",
             remedy="plan the study again with eavdash train",
         )
-    dataset = StudyDir.of(run).study()["dataset"]["path"]
+    dataset = StudyDir.of(run).study().dataset.path
     frame = select(planned_table(run.study.table_file, dataset, selected), config, selected).frame
     trials = frame.merge(splits[["subject", "trial", "split"]], on=["subject", "trial"], validate="one_to_one")
     if len(trials) != len(splits):
@@ -278,8 +278,9 @@ def window_counts(index: pd.DataFrame) -> dict[str, int]:
 def signature(context: RunContext, *data: str) -> str:
     """Return a hash of everything that a resume state depends on: configuration, trials, and cache keys of the data."""
     keys = ("stage", "fold", "seed", "subject", "classes", "parents")
-    task = {key: context.info.get(key) for key in keys}
+    document = context.info.document()
+    task = {key: document[key] for key in keys}
     trials = context.trials[["subject", "trial", "label", "split"]].to_csv(index=False)
     # Hashing the whole configuration is safe, because a study's configuration never changes.
-    text = json.dumps([task, context.info["config"], trials, data], sort_keys=True)
+    text = json.dumps([task, context.info.config, trials, data], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

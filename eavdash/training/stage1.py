@@ -80,7 +80,7 @@ def train_encoder(context: RunContext) -> None:
         StoppedError: the run was asked to stop.
     """
     parent = parent_run(context)
-    windows = read_windows(context, context.stage, parent.config()["input"].get("channels", ()) if parent else ())
+    windows = read_windows(context, context.stage, parent.config().input.channels if parent else ())
     if windows is None:
         raise DataError.at(
             context.run.name,
@@ -162,7 +162,7 @@ def _predictions(
 
 def parent_run(context: RunContext) -> RunDir | None:
     """Return the run of all subjects (``protocol.pooled``) whose weights initialise this one, if any."""
-    name = (context.info.get("parents") or {}).get(context.stage)
+    name = context.info.parents.get(context.stage)
     return context.run.sibling(name) if name else None
 
 

@@ -93,7 +93,7 @@ def train_fusion(context: RunContext) -> None:
         joint, micro_batch = fine_tune(
             context, whole, last, train, validation, fitted, signature(context, "joint", *encoders)
         )
-        context.describe(encoders={m: _parent(context, m).config()["model"] for m in windows}, joint=joint.to_dict())
+        context.describe(encoders={m: _parent(context, m).config().model for m in windows}, joint=joint.to_dict())
         build.save_weights(whole.encoders, context.run.encoders_file)
         best = len(fitted.history) + joint.epoch if joint.epoch else best
         epochs = len(fitted.history) + joint.epochs
@@ -271,17 +271,17 @@ def _trained(context: RunContext, kind: str, source: FeatureSource, train: Seque
 
 
 def _parent(context: RunContext, modality: str) -> Any:
-    return context.run.sibling(context.info["parents"][modality])
+    return context.run.sibling(context.info.parents[modality])
 
 
 def _windows(context: RunContext) -> tuple[dict[str, Windows], list[dict[str, str]]]:
     """Return the windows of each parent's modality, and the trials without any modality."""
     parts = {}
     gone: dict[tuple[str, str], int] = {}
-    for modality in context.info["parents"]:
+    for modality in context.info.parents:
         parent = _parent(context, modality)
         parent.verify("model.safetensors")
-        windows = read_windows(context, modality, parent.config()["input"].get("channels", ()))
+        windows = read_windows(context, modality, parent.config().input.channels)
         if windows is None:
             continue
         for trial in windows.missing:
@@ -294,7 +294,7 @@ def _windows(context: RunContext) -> tuple[dict[str, Windows], list[dict[str, st
 
 def _reliabilities(context: RunContext) -> dict[str, Reliability]:
     rates = {}
-    for modality in context.info["parents"]:
+    for modality in context.info.parents:
         predictions = pd.read_parquet(_parent(context, modality).verify("predictions.parquet"))
         rates[modality] = reliability(predictions, context.classes)
     return rates

@@ -57,13 +57,13 @@ def _trust_study(study: StudyDir, _changed: tuple[int, ...]) -> None:
 
     try:
         document = study.study()
-        weights = [dict(part).get("weights") for part in document["config"].values() if isinstance(part, dict)]
-        path = str(document["dataset"]["path"])
+        weights = [part.get("weights") for part in document.config.values() if isinstance(part, dict)]
+        path = document.dataset.path
         add_data_folders([path, *(str(Path(w).parent) for w in weights if w)])
         with lent(None):
-            table = planned_table(study.table_file, path, document["selection"]["subjects"])
+            table = planned_table(study.table_file, path, document.selection.subjects)
         add_data_folders(folders_of(table, path, follow=False))
-    except (EavdashError, OSError, KeyError, TypeError):  # reported where the study is shown
+    except (EavdashError, OSError):  # reported where the study is shown
         return
 
 

@@ -6,6 +6,7 @@ bounded.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,6 +81,22 @@ def damaged_files(run: RunDir) -> list[str]:
     return _damaged_files(str(run.path), tuple(stamp), tuple(sorted(checksums.items())))
 
 
+def study_damage(study: StudyDir) -> str:
+    """Return why study.json or control.json cannot be read, or an empty string; each file is read once."""
+    stamp = []
+    for file in (study.study_file, study.control_file):
+        stat = file.stat() if file.exists() else None
+        stamp.append((file.name, stat.st_size if stat else -1, stat.st_mtime_ns if stat else -1))
+    return _study_damage(str(study.path), tuple(stamp))
+
+
+def paused(study: StudyDir) -> bool:
+    """Return True if the study is paused; False if that is unknown, as :func:`study_damage` says."""
+    with contextlib.suppress(IntegrityError):
+        return study.paused
+    return False
+
+
 def search_log(run: RunDir, text: str) -> logs.LogMatches:
     """Return the lines of a run's log that contain ``text``; the log is searched again when it has grown."""
     stat = run.log_file.stat()
@@ -116,6 +133,11 @@ def _damaged_files(path: str, stamp: Stamp, checksums: tuple[tuple[str, str], ..
         except IntegrityError as error:
             problems.append(str(error))
     return problems
+
+
+@st.cache_data(max_entries=4096, show_spinner=False)
+def _study_damage(path: str, stamp: Stamp) -> str:
+    return studies_overview.damage(StudyDir(Path(path)))
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

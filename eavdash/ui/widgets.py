@@ -14,10 +14,12 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from eavdash.config.convert import recorded_config
 from eavdash.errors import EavdashError, OutsideError
 from eavdash.results import marks
 from eavdash.results.statistics import too_few
 from eavdash.store import StudyDir, checkpoints_root, datasets, studies
+from eavdash.store.documents import StudyDocument
 from eavdash.text import markdown
 from eavdash.ui import actions, allowing, cached_runs, theme
 from eavdash.ui.figures import plain, training
@@ -41,7 +43,7 @@ def study_picker(root: Path) -> None:
     every = studies(root)
     # An archived study is listed only while it is the selected one.
     selected = (st.session_state.get("study"), st.query_params.get("study"))
-    names = [s.name for s in every if s.name in selected or not s.archived]
+    names = [s.name for s in every if s.name in selected or s.listed]
     if not names:
         reason = f"All {len(every)} studies are archived" if every else "No study yet"
         st.sidebar.caption(f"{reason} in {markdown(root)}.")
@@ -51,8 +53,18 @@ def study_picker(root: Path) -> None:
             st.sidebar.warning(f"There is no study {markdown(missing)} in {markdown(root)}; this is the newest one.")
         newest = max(names, key=lambda n: StudyDir(root / n).study_file.stat().st_mtime)
         st.session_state["study"] = newest
+    if (chosen := current_study()) is not None and (problem := cached_runs.study_damage(chosen)):
+        st.sidebar.error(markdown(problem))
     # index=None keeps the name in the URL even when it is the first of the list.
-    st.sidebar.selectbox("Study", names, index=None, key="study", bind="query-params", placeholder="Choose a study")
+    st.sidebar.selectbox(
+        "Study",
+        names,
+        index=None,
+        format_func=lambda name: f"{name} (damaged)" if cached_runs.study_damage(StudyDir(root / name)) else name,
+        key="study",
+        bind="query-params",
+        placeholder="Choose a study",
+    )
 
 
 def current_study() -> StudyDir | None:
@@ -66,7 +78,7 @@ def current_dataset() -> str:
     """Return the path of the current study's dataset, or an empty string."""
     study = current_study()
     with show_errors():
-        return str(study.study()["dataset"]["path"]) if study else ""
+        return study.study().dataset.path if study else ""
 
 
 def dataset_input(key: str, container: Any = st) -> str:
@@ -117,7 +129,7 @@ def page_head(title: str, question: str) -> None:
     st.caption(question)
 
 
-def study_page(title: str, question: str) -> tuple[StudyDir, dict[str, Any]]:
+def study_page(title: str, question: str) -> tuple[StudyDir, StudyDocument]:
     """Show the head and the notices of a page about the current study; return the study and its document.
 
     Without a study, show the first steps and end the page.
@@ -131,9 +143,9 @@ def study_page(title: str, question: str) -> tuple[StudyDir, dict[str, Any]]:
     assert study is not None  # for the type checker: st.stop() has ended the script
     with show_errors():
         document = study.study()
-    simulated_banner(bool(document["dataset"].get("simulated")))
+    simulated_banner(document.dataset.simulated)
     with show_errors():
-        study_marks = marks.marks(document)
+        study_marks = marks.marks_of(recorded_config(document))
     for number, mark in enumerate(study_marks):
         with st.expander(f"**{mark.text}**", key=f"parts_mark_{number}"):
             bullet_list(mark.why)
@@ -200,7 +212,7 @@ def require_results(study: StudyDir, table: pd.DataFrame) -> None:
             st.info(f"Not all runs are done; only finished ones are shown. {line}.")
         elif waiting.empty:
             st.error(f"No run of this study has finished, and none is waiting or running. {line}. {STUCK}")
-        elif study.paused and set(waiting["shown"]) <= {"queued", "blocked"}:
+        elif cached_runs.paused(study) and set(waiting["shown"]) <= {"queued", "blocked"}:
             st.info(f"This study is paused: results appear here once it is resumed and a run is done. {line}.")
         else:
             st.info(f"Results appear here as soon as the first run is done. {line}.")

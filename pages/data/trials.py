@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from eavdash.config.convert import from_dict
+from eavdash.config.convert import recorded_config
 from eavdash.config.presets import preset
 from eavdash.text import markdown
 from eavdash.ui import cached_data, widgets
@@ -16,7 +16,7 @@ widgets.require_dataset(path)
 with widgets.show_errors():
     table = cached_data.dataset(path)
     study = widgets.current_study()
-    config = from_dict(study.study()["config"]) if study else preset("quick")
+    config = recorded_config(study.study()) if study else preset("quick")
 widgets.show_refused(table, "data_trials")
 widgets.simulated_banner(table.simulated)
 row = trial_view.choose_trial(table)

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from eavdash.config.convert import recorded_config
 from eavdash.ui import cached_results, theme, widgets
 from eavdash.ui.explain import attention_heads
 from eavdash.ui.figures import attention as figures
@@ -11,7 +12,7 @@ trials = cached_results.trials(study)
 widgets.require_results(study, trials)
 fused = figures.decisions_with_attention(trials)
 if fused.empty:
-    st.info(figures.no_attention_note(document["config"]["fusion"]["kind"], "fusion" in set(trials["stage"])))
+    st.info(figures.no_attention_note(recorded_config(document).fusion.kind, "fusion" in set(trials["stage"])))
     st.stop()
 
 mean = figures.mean_shares(fused)

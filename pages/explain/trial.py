@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from eavdash.config.convert import recorded_config
 from eavdash.text import markdown
 from eavdash.ui import cached_explanations, cached_results, theme, widgets
 from eavdash.ui.explain import attributions, choose_trial
@@ -23,13 +24,13 @@ fused = attention.decisions_with_attention(rows)
 left, right = st.columns(2)
 with left:
     st.subheader("Probabilities", anchor=False)
-    chart = figures.probabilities(rows, document["classes"])
+    chart = figures.probabilities(rows, document.classes)
     widgets.chart(chart, "explain_trial_probabilities", "Probability of each class by stage.")
     st.caption(f"Mean over the trial's windows (n = {int(first['windows'])}) in log-probability.")
 with right:
     st.subheader("Attention", anchor=False)
     if fused.empty:
-        st.info(attention.no_attention_note(document["config"]["fusion"]["kind"], "fusion" in set(rows["stage"])))
+        st.info(attention.no_attention_note(recorded_config(document).fusion.kind, "fusion" in set(rows["stage"])))
     else:
         windows = cached_results.windows(study, subject, trial)
         mine = windows[(windows["run"] == fused["run"].iloc[0])]

@@ -14,7 +14,7 @@ study, document = widgets.study_page(
 )
 trial_scores = cached_results.scores(study)
 widgets.require_results(study, trial_scores)
-classes, eav = document["classes"], document["dataset"]["kind"] == "eav"
+classes, eav = document.classes, document.dataset.kind == "eav"
 
 left, middle, right = st.columns([2, 1.2, 2], vertical_alignment="bottom")
 level = left.segmented_control(
@@ -50,7 +50,7 @@ widgets.sample_size_note(trial_scores)
 remarks.show_remarks(study)
 if overlay:
     with st.expander("Before comparing with the paper", expanded=True, key="results_subjects_caveats"):
-        widgets.bullet_list([*paper.SIMULATED_CAVEAT[: document["dataset"]["simulated"]], *paper.CAVEATS])
+        widgets.bullet_list([*paper.SIMULATED_CAVEAT[: document.dataset.simulated], *paper.CAVEATS])
 st.dataframe(figures.score_table(scores), hide_index=True, key="results_subjects_table")
 name = f"{study.name}-{level}.csv"
 st.download_button("Download as CSV", csv_for_people(scores), name, "text/csv", key="results_subjects_download")

@@ -185,7 +185,7 @@ def test_runs_of_all_subjects_cannot_be_selected_by_subject(
     checkpoints: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for run_of_all in make_study(checkpoints, "across", protocol="loso", states={"*": "failed"}).runs():
-        write_json(run_of_all.config_file, {**run_of_all.config(), "subject": None})
+        write_json(run_of_all.config_file, {**run_of_all.config().document(), "subject": None})
     assert run("retry", "across", "--subject", "1", "--checkpoints", checkpoints) == 2
     error = capsys.readouterr().err
     for option in ("eavdash: --subject: ", "--fold", "--stage", "--run"):

@@ -175,7 +175,7 @@ def test_relocating_prints_the_new_place_or_the_missing_recording(
     places = {"before": str(tmp_path / "old" / "trials.csv"), "after": str(tmp_path / "new")}
     found = as_json(capsys, "relocate", "pilot", str(tmp_path / "new"))
     assert found == {"study": "pilot", **places, "files": 30}
-    assert study.study()["dataset"]["path"] == str(tmp_path / "new")
+    assert study.study().dataset.path == str(tmp_path / "new")
     assert main(["relocate", "pilot", str(tmp_path / "new" / "trials.csv")]) == 0
     assert str(tmp_path / "new" / "trials.csv") in printed(capsys)[1]
     assert main(["relocate", "none", str(tmp_path / "new")]) == 2

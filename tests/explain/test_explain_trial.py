@@ -64,7 +64,7 @@ def test_an_explanation_is_complete(explanation: Explanation) -> None:
     assert explanation.stage == "fusion"
     assert explanation.classes == LABELS
     assert explanation.modalities == MODALITIES
-    assert [(w["window"], w["start"], w["stop"]) for w in explanation.windows] == [(0, 0.0, 1.0), (1, 1.0, 2.0)]
+    assert [(w.window, w.start, w.stop) for w in explanation.windows] == [(0, 0.0, 1.0), (1, 1.0, 2.0)]
     assert explanation.inputs["vision"].shape == (2, 1, 32, 32, 3)
     assert explanation.attributions["vision"].shape == (2, 1, 32, 32)
     for modality in ("audio", "eeg"):
@@ -88,7 +88,7 @@ def test_an_explanation_is_complete(explanation: Explanation) -> None:
 
 
 def test_probabilities_equal_the_tested_ones(study: StudyDir, explanation: Explanation) -> None:
-    assert explanation.receipts["reproduction"] < 1e-5
+    assert explanation.receipts.reproduction < 1e-5
     assert set(explanation.trial_probabilities) == {"vision", "audio", "eeg", "fusion"}
     for stage, windows in explanation.window_probabilities.items():
         frame = pd.read_parquet(study.run(f"s01-{stage}").predictions_file)
@@ -97,13 +97,13 @@ def test_probabilities_equal_the_tested_ones(study: StudyDir, explanation: Expla
 
 
 def test_receipts_hold_the_completeness_of_the_attributions(explanation: Explanation) -> None:
-    for number, receipt in enumerate(explanation.receipts["completeness"]):
+    for number, receipt in enumerate(explanation.receipts.completeness):
         total = sum(float(a[number].astype(np.float64).sum()) for a in explanation.attributions.values())
         assert receipt["total"] == pytest.approx(total, abs=1e-3)
         assert receipt["gap"] == pytest.approx(abs(total - receipt["output"] + receipt["baseline"]), abs=1e-3)
         assert receipt["gap"] < 0.1
-    assert explanation.receipts["steps"] == 32
-    assert explanation.receipts["target"] == explanation.predicted
+    assert explanation.receipts.steps == 32
+    assert explanation.receipts.target == explanation.predicted
 
 
 def test_it_is_stored_and_loaded_without_torch(study: StudyDir, explanation: Explanation) -> None:
@@ -139,7 +139,7 @@ def test_a_trial_without_audio_is_explained_by_the_other_modalities(study: Study
     assert set(explanation.attributions) == {"vision", "eeg"}
     assert explanation.shares["audio"] == 0
     assert sum(explanation.shares.values()) == pytest.approx(1, abs=1e-5)
-    assert explanation.windows[0]["modalities"] == ["vision", "eeg"]
+    assert explanation.windows[0].modalities == ("vision", "eeg")
 
 
 def test_only_a_run_that_tested_the_trial_explains_it(study: StudyDir) -> None:
@@ -193,4 +193,4 @@ def test_without_fusion_the_single_modality_is_explained(tmp_path: Path) -> None
     assert explanation.attention is None
     assert explanation.shares == {}
     assert set(explanation.attributions) == set(explanation.trial_probabilities) == {"audio"}
-    assert explanation.receipts["completeness"][0]["gap"] < 0.1
+    assert explanation.receipts.completeness[0]["gap"] < 0.1

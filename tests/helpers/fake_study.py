@@ -21,6 +21,7 @@ from eavdash.config.convert import to_dict
 from eavdash.config.presets import preset
 from eavdash.store import RunDir, StudyDir, unit_name
 from eavdash.store.atomic import write_atomic, write_json
+from eavdash.store.documents import RunConfig
 
 CLASSES = ("Anger", "Calmness", "Happiness", "Neutral", "Sadness")
 SKILL = {"vision": 0.72, "audio": 0.55, "eeg": 0.45, "fusion": 0.8}
@@ -99,18 +100,20 @@ def make_study(
                 for stage, run_name in names.items():
                     run = study.run(run_name)
                     run.create(
-                        {
-                            "study": name,
-                            "run": run_name,
-                            "unit": unit_name(subject),
-                            "stage": stage,
-                            "fold": fold,
-                            "seed": number,
-                            "subject": subject,
-                            "classes": list(classes),
-                            "parents": {m: names[m] for m in MODALITIES if m in names} if stage == "fusion" else {},
-                            "config": document["config"],
-                        }
+                        RunConfig.model_validate(
+                            {
+                                "study": name,
+                                "run": run_name,
+                                "unit": unit_name(subject),
+                                "stage": stage,
+                                "fold": fold,
+                                "seed": number,
+                                "subject": subject,
+                                "classes": list(classes),
+                                "parents": {m: names[m] for m in MODALITIES if m in names} if stage == "fusion" else {},
+                                "config": document["config"],
+                            }
+                        )
                     )
                     rng = np.random.default_rng([seed, number, fold, *run_name.encode()])
                     state = states.get(run_name, states.get("*", "done"))
@@ -284,7 +287,7 @@ def write_parquet(path: Path, frame: pd.DataFrame) -> None:
 
 def make_explanation(study: StudyDir, run: str, subject: str, trial: str, windows: int = 2) -> Any:
     """Make an explanation of a trial with plausible shapes; the second window has no audio."""
-    from eavdash.explain.explanation import Explanation
+    from eavdash.explain.explanation import ExplainedWindow, Explanation, Receipts
     from eavdash.store.atomic import sha256
 
     rng = np.random.default_rng(0)
@@ -294,7 +297,7 @@ def make_explanation(study: StudyDir, run: str, subject: str, trial: str, window
     attributions = {m: rng.normal(0, 0.1, shape).astype(np.float32) for m, shape in shapes.items()}
     attributions["vision"] += blob.astype(np.float32)
     attributions["eeg"][:, 7:9, 100:300] += 0.5
-    k = len(study.study()["classes"])
+    k = len(study.study().classes)
     p = rng.dirichlet(np.ones(k), windows)
     maps = rng.dirichlet((2, 2, 2), (windows, 2, 4, 3))
     return Explanation(
@@ -306,16 +309,16 @@ def make_explanation(study: StudyDir, run: str, subject: str, trial: str, window
         trial=trial,
         label="Anger",
         predicted="Anger",
-        classes=tuple(study.study()["classes"]),
+        classes=study.study().classes,
         modalities=MODALITIES,
         windows=tuple(
-            {
-                "window": w,
-                "start": 5.0 * w,
-                "stop": 5.0 * w + 5,
-                "predicted": "Anger",
-                "modalities": list(MODALITIES) if w != 1 else ["vision", "eeg"],
-            }
+            ExplainedWindow(
+                window=w,
+                start=5.0 * w,
+                stop=5.0 * w + 5,
+                predicted="Anger",
+                modalities=MODALITIES if w != 1 else ("vision", "eeg"),
+            )
             for w in range(windows)
         ),
         window_probabilities={"fusion": p},
@@ -336,13 +339,12 @@ def make_explanation(study: StudyDir, run: str, subject: str, trial: str, window
         maps=maps,
         channels=channels,
         rate=100.0,
-        receipts={
-            "steps": 32,
-            "target": "Anger",
-            "output": "logit",
-            "baselines": {"vision": "mid-grey pixels", "audio": "the mean spectrum", "eeg": "each channel's mean"},
-            "completeness": [{"gap": 0.01, "relative_gap": 0.004}] * windows,
-            "reproduction": 1e-7,
-            "checksums": {run: sha256(study.run(run).model_file)},
-        },
+        receipts=Receipts(
+            steps=32,
+            target="Anger",
+            baselines={"vision": "mid-grey pixels", "audio": "the mean spectrum", "eeg": "each channel's mean"},
+            completeness=[{"gap": 0.01, "relative_gap": 0.004}] * windows,
+            reproduction=1e-7,
+            checksums={run: sha256(study.run(run).model_file)},
+        ),
     )

@@ -71,7 +71,7 @@ def study(root: Path, data: Path) -> StudyDir:
     splits.to_csv(made.splits_file, index=False)
     kinds = [f"{NAME}\x1b[2J" if n % 2 else "=evil" for n in range(len(splits))]
     splits[["subject", "trial"]].assign(**{COLUMN: kinds}).to_csv(made.trials_file, index=False)
-    fusion = next(run for run in made.runs() if run.config()["stage"] == "fusion" and run.config()["subject"] == NAME)
+    fusion = next(run for run in made.runs() if run.config().stage == "fusion" and run.config().subject == NAME)
     made_here = make_explanation(made, fusion.name, NAME, f"{NAME} 2")
     windows = tuple({**window, "predicted": LABELS[0]} for window in made_here.windows)
     channels = tuple(f"{NAME} {n}" for n in range(len(made_here.channels)))

@@ -12,12 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from documents import run_config, study_document
+
 from eavdash.config.choices import MODALITIES
 from eavdash.jobs.queue import scheduler_alive
 from eavdash.jobs.queue_database import queue_database
 from eavdash.jobs.snapshot import snapshot
 from eavdash.store import RunDir, StudyDir, locks
-from eavdash.store.atomic import write_json
+from eavdash.store.record import write_record
 
 STANDIN = Path(__file__).resolve().parents[1] / "jobs" / "standin_worker.py"
 
@@ -29,25 +31,13 @@ class Lab:
         self.root = root
         self.study = StudyDir(root / "tried")
         self.study.path.mkdir(parents=True)
-        write_json(self.study.study_file, {"name": "tried"})
+        write_record(self.study.study_file, study_document("tried"))
 
     def run(self, name: str, parents: tuple[str, ...] = (), **standin: Any) -> RunDir:
         """Create a run; standin_worker.py lists the options of its training."""
-        unit, stage = name.split("-")[:2]
         run = self.study.run(name)
-        run.create(
-            {
-                "run": name,
-                "unit": unit,
-                "subject": unit[1:].lstrip("0"),
-                "stage": stage,
-                "fold": 0,
-                "seed": 0,
-                "classes": ["a", "b"],
-                "parents": {parent.split("-")[1]: parent for parent in parents},
-                "standin": {"epochs": 3, "seconds": 0.05, **standin},
-            }
-        )
+        needed = {parent.split("-")[1]: parent for parent in parents}
+        run.create(run_config(name, parents=needed, standin={"epochs": 3, "seconds": 0.05, **standin}))
         return run
 
     def subject(self, number: int, **standin: Any) -> list[RunDir]:
@@ -113,14 +103,14 @@ class Lab:
 def change_standin(run: RunDir, **standin: Any) -> None:
     """Change the options of a run's stand-in training."""
     config = run.config()
-    config["standin"].update(standin)
-    write_json(run.config_file, config)
+    config.standin.update(standin)
+    write_record(run.config_file, config)
 
 
 def expected_weights(run: RunDir) -> bytes:
     """Return the weights of a stand-in run that computes every epoch once and in order."""
     chain = hashlib.sha256(run.name.encode()).hexdigest()
-    for epoch in range(1, run.config()["standin"]["epochs"] + 1):
+    for epoch in range(1, run.config().standin["epochs"] + 1):
         chain = hashlib.sha256(f"{chain}{epoch}".encode()).hexdigest()
     return chain.encode()
 

@@ -82,7 +82,7 @@ def test_a_study_with_dependencies_is_computed_once(case: ExecutorCase) -> None:
         status = run.status()
         assert run.model_file.read_bytes() == expected_weights(run)
         assert status.execution["executor"] == case.execution.executor
-        for parent in run.config()["parents"].values():
+        for parent in run.config().parents.values():
             assert case.lab.study.run(parent).status().finished <= status.started
     assert case.empty()
 

@@ -32,7 +32,7 @@ from eavdash.store import run as run_files
 
 def train_run(run: RunDir, **_: Any) -> bool:
     """Count to the number of epochs, resuming from resume.pt."""
-    plan = run.config()["standin"]
+    plan = run.config().standin
     if plan.get("deaf"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if plan.get("child"):

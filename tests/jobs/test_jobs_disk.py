@@ -19,7 +19,7 @@ from test_jobs_training import recordings
 from eavdash.config.schema import AudioConfig, Selection, StudyConfig, TrainConfig, TrainConfigs
 from eavdash.errors import TrainingError
 from eavdash.jobs.queue import retry, submit, wait
-from eavdash.store import atomic
+from eavdash.store.record import write_record
 from eavdash.studies.write import prepare
 
 
@@ -75,8 +75,8 @@ def test_a_full_disk_at_any_write_fails_the_run_with_a_reason_and_it_can_be_retr
             status = run.status()
             assert (status.state, "disk" in status.reason) == ("failed", True), status.reason
             full += 1
-            plan["standin"]["fill"] = 0
-            atomic.write_json(run.config_file, plan)
+            plan.standin["fill"] = 0
+            write_record(run.config_file, plan)
             assert retry(lab.study, [run.name]) == [run.name]
         ballast.unlink(missing_ok=True)
         assert set(wait(lab.study, [run.name], timeout=60)["state"]) == {"done"}

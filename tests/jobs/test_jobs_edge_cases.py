@@ -9,9 +9,10 @@ import subprocess
 import sys
 
 import pytest
+from failing import fails
 from lab import expected_weights
 
-from eavdash.errors import TrainingError
+from eavdash.errors import IntegrityError, TrainingError
 from eavdash.jobs.broker import Broker
 from eavdash.jobs.executors import get_executor
 from eavdash.jobs.queue import cancel, pause, resume, scheduler_alive, submit, wait
@@ -78,10 +79,16 @@ def test_a_run_that_cannot_be_started_has_a_reason_and_does_not_delay_others(lab
     assert set(wait(lab.study, timeout=60)["state"]) == {"done"}
 
 
-@pytest.mark.parametrize("text", ["", "null", "5", "[]"])
-def test_an_unreadable_control_file_means_the_defaults(lab, text):
+@pytest.mark.parametrize("text", ["", "null", "5", "[]", '{"paused": 1}'])
+def test_no_run_starts_while_the_control_file_is_unreadable(lab, text):
+    run = lab.run("s01-vision")
     lab.study.control_file.write_text(text)
-    assert lab.study.control() == {"paused": False, "archived": False}
+    with fails(IntegrityError, where="control.json", remedy="delete it"):
+        submit(lab.study)
+    assert run.status()["state"] == "queued"
+    lab.study.control_file.unlink()
+    submit(lab.study)
+    assert set(wait(lab.study, timeout=60)["state"]) == {"done"}
 
 
 def test_an_unwritable_run_does_not_prevent_others_from_being_cancelled_or_computed(lab, monkeypatch):

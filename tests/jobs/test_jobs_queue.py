@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from documents import study_document
 from failing import fails
 from lab import change_standin
 
@@ -21,7 +22,7 @@ from eavdash.jobs.queue import ensure_scheduler, retry, scheduler_alive, submit,
 from eavdash.jobs.queue_database import queue_database
 from eavdash.jobs.snapshot import snapshot
 from eavdash.store import StudyDir
-from eavdash.store.atomic import write_json
+from eavdash.store.record import write_record
 
 SUBMIT = """
 import sys
@@ -188,7 +189,7 @@ def test_a_study_deleted_while_it_is_computed_ends_quietly(lab, monkeypatch):
     assert launches == {"s01-vision": 1}
     # The scheduler keeps running, and the same name can be used again.
     lab.study.path.mkdir()
-    write_json(lab.study.study_file, {"name": "tried"})
+    write_record(lab.study.study_file, study_document("tried"))
     lab.run("s01-vision")
     lab.run("s01-fusion", ("s01-vision",))
     submit(lab.study)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from failing import fails
-from lab import expected_weights
+from lab import change_standin, expected_weights
 
 from eavdash.cli.main import main
 from eavdash.config.schema import Execution
@@ -17,7 +17,6 @@ from eavdash.jobs import executors
 from eavdash.jobs.choose import unreadable
 from eavdash.jobs.queue import cancel, move, pause, prioritise, resume, retry, submit, wait
 from eavdash.store import status
-from eavdash.store.atomic import write_json
 
 
 def test_a_paused_study_starts_no_run_and_resumes_where_it_stopped(lab, monkeypatch):
@@ -209,7 +208,7 @@ def test_an_unreadable_run_does_not_delay_others(lab, capsys):
     submit(lab.study)
     wait(lab.study, timeout=120)
     for run in others:
-        write_json(run.config_file, {**run.config(), "standin": {"epochs": 2, "seconds": 0.05}})
+        change_standin(run, epochs=2, seconds=0.05, fail="")
     broken.config_file.write_text("{")
     blind.status_file.write_text("[]")
     names = [run.name for run in others]

@@ -18,6 +18,7 @@ from eavdash.processes import with_package
 from eavdash.store import locks
 from eavdash.store.atomic import write_json
 from eavdash.store.readable import data_folders
+from eavdash.store.record import write_record
 from eavdash.store.status import HEARTBEAT_EVERY
 
 
@@ -69,8 +70,8 @@ def test_a_worker_by_hand_stops_and_resumes(lab, by_hand):
     assert run.status().state == "cancelled"
     assert run.status().reason == "stopped by hand"
     config = run.config()
-    config["standin"]["epochs"] = run.status().epoch + 1
-    write_json(run.config_file, config)
+    config.standin["epochs"] = run.status().epoch + 1
+    write_record(run.config_file, config)
     assert by_hand(run).wait(30) == 0
     assert run.status().state == "done"
     assert run.status().attempt == 2

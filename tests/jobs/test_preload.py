@@ -18,7 +18,7 @@ from eavdash.jobs.executors.local import RUN_VARIABLE, LocalExecutor, worker_env
 from eavdash.jobs.forked import ForkedProcess
 from eavdash.jobs.worker import STOPPED
 from eavdash.store import RunDir, StudyDir, locks
-from eavdash.store.atomic import write_json
+from eavdash.store.record import write_record
 from eavdash.studies.write import prepare
 
 CPU = Execution(device="cpu")
@@ -66,8 +66,8 @@ def ended(executor: LocalExecutor, job: Any) -> Exit:
 def slowly(run: RunDir) -> None:
     """Make a run long enough to be caught."""
     config = run.config()
-    config["config"]["train"]["audio"]["epochs"] = 100_000
-    write_json(run.config_file, config)
+    config.config["train"]["audio"]["epochs"] = 100_000
+    write_record(run.config_file, config)
 
 
 def test_a_forked_worker_ends_with_the_weights_of_a_started_one(executor: LocalExecutor, study: StudyDir) -> None:
@@ -80,7 +80,7 @@ def test_a_forked_worker_ends_with_the_weights_of_a_started_one(executor: LocalE
     assert "epoch 4 of 4" in forked.log_file.read_text()
     assert not forked.locked()
     # The same run once more by its command: of another executor, whose preloaded process was never launched.
-    write_json(started.config_file, forked.config() | {"fold": 0})
+    write_record(started.config_file, forked.config().replace(fold=0))
     plain = LocalExecutor()
     job = start(plain, started)
     assert not isinstance(job.process, ForkedProcess)
@@ -114,9 +114,7 @@ def test_a_killed_forked_worker_and_a_failed_one_are_told_apart(executor: LocalE
     until(lambda: killed.status().epoch >= 1)
     os.kill(job.process.pid, signal.SIGKILL)
     assert ended(executor, job) == Exit(-signal.SIGKILL)
-    config = broken.config()
-    config["fold"] = 77
-    write_json(broken.config_file, config)
+    write_record(broken.config_file, broken.config().replace(fold=77))
     assert ended(executor, start(executor, broken)) == Exit(1)
     assert broken.status().state == "failed"
 

@@ -66,7 +66,7 @@ def test_a_node_without_the_storage_is_reported(probe: Probe, tmp_path: Path) ->
         ({"torch": "0.1"}, "found torch 0.1"),
         ({"python": "3.8.1"}, "found python 3.8.1"),
         ({"eavdash": "x"}, "the same eavdash"),
-        ({"import": "No module named 'eavdash'"}, "No module named"),
+        ({"missing": "No module named 'eavdash'"}, "No module named"),
         ({"gpu": False}, "a GPU that torch can use"),
     ],
 )

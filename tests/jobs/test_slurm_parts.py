@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from documents import run_config
 from failing import fails
 
 from eavdash.config.schema import Execution
@@ -177,7 +178,7 @@ def commands(tmp_path, monkeypatch):
 
 def a_run(tmp_path: Path, number: int = 1) -> RunDir:
     run = RunDir(tmp_path / "checkpoints" / "tried" / f"s{number:02d}-vision")
-    run.create({"run": run.name})
+    run.create(run_config(run.name))
     return run
 
 

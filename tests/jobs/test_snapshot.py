@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from documents import run_config
 from fake_study import make_study
 
 from eavdash.jobs import snapshot as module
@@ -72,7 +73,7 @@ def test_runs_come_and_go(tmp_path: Path) -> None:
     (study.path / "s01-file").write_text("no folder")
     assert list(displayed_states(study)) == ["s01-audio", "s01-eeg"]
     shutil.rmtree(study.run("s01-audio").path)
-    study.run("s02-eeg").create({"unit": "s02", "subject": "2", "stage": "eeg", "fold": 0, "seed": 0})
+    study.run("s02-eeg").create(run_config("s02-eeg"))
     assert list(displayed_states(study)) == ["s01-eeg", "s02-eeg"]
     assert list(module._study_cache(study).runs) == ["s01-eeg", "s02-eeg"]
     # Replaced by another study of the same name: no row of the old one is left.

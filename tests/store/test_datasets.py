@@ -93,7 +93,7 @@ def test_a_damaged_list_is_named_and_not_changed(root: Path, text: str) -> None:
         lambda: datasets.add(root, "b", "/b"),
         lambda: datasets.remove(root, "a"),
     ):
-        with fails(IntegrityError, where=".datasets.json", found="Error: "):
+        with fails(IntegrityError, where=".datasets.json", remedy="delete it"):
             act()
     assert file.read_text() == text
 
@@ -131,7 +131,7 @@ def test_an_interrupted_write_keeps_the_old_list(root: Path, tmp_path: Path, mon
         (path.parent / f".{path.name}.half.tmp").write_text("{")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(datasets, "write_json", die)
+    monkeypatch.setattr(datasets, "write_record", die)
     with pytest.raises(KeyboardInterrupt):
         datasets.add(root, "next", tmp_path / "next")
     assert [d.name for d in datasets.list_datasets(root)] == ["pilot"]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
+from documents import run_config
 from failing import fails
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +25,7 @@ from eavdash.store.atomic import file_lock, is_locked, write_atomic, write_json
 @pytest.fixture
 def run(tmp_path: Path) -> RunDir:
     made = RunDir(tmp_path / "study" / "s01-eeg")
-    made.create({"run": "s01-eeg"})
+    made.create(run_config("s01-eeg"))
     return made
 
 
@@ -89,8 +90,8 @@ def test_every_state_can_be_reached_and_only_by_legal_steps(run: RunDir) -> None
 
 def test_creating_a_run_again_changes_nothing(run: RunDir) -> None:
     run.transition("running", epoch=3)
-    run.create({"run": "other"})
-    assert run.config() == {"run": "s01-eeg"}
+    run.create(run_config("other"))
+    assert run.config() == run_config("s01-eeg")
     assert run.status().epoch == 3
 
 

@@ -23,8 +23,8 @@ def test_a_clone_has_the_changes_and_lists_them(tmp_path: Path) -> None:
     study = prepare(table(tmp_path), "pilot", config, Selection(("1", "2"), (0, 1), (0, 3)), tmp_path / "c").study
     made = extend.clone(study, "wider", ["audio.width=32"], seeds=(5,))
     assert made.differences == ("audio.width: 64 → 32", "seeds: [0, 3] → [5]")
-    assert made.plan.document["config"]["train"]["audio"]["epochs"] == 7
-    assert made.plan.document["selection"] == {"subjects": ["1", "2"], "folds": [0, 1], "seeds": [5]}
+    assert made.plan.document.config["train"]["audio"]["epochs"] == 7
+    assert made.plan.document.selection.document() == {"subjects": ["1", "2"], "folds": [0, 1], "seeds": [5]}
     assert not (tmp_path / "c" / "wider").exists()
     extend.clone(study, "wider", ["audio.width=32"], seeds=(5,), write=True)
     assert len(StudyDir(tmp_path / "c" / "wider").runs()) == 4
@@ -34,8 +34,8 @@ def test_a_clone_has_the_changes_and_lists_them(tmp_path: Path) -> None:
 def test_with_another_protocol_a_clone_takes_all_of_its_folds(tmp_path: Path) -> None:
     study = prepare(table(tmp_path, 4), "pilot", AUDIO, Selection(folds=(3,)), tmp_path / "c").study
     made = extend.clone(study, "people", ["protocol.name=subject-kfold", "protocol.folds=3"])
-    assert made.plan.document["selection"]["folds"] == [0, 1, 2]
-    assert extend.clone(study, "all", folds=()).plan.document["selection"]["folds"] == [0, 1, 2, 3, 4]
+    assert made.plan.document.selection.folds == (0, 1, 2)
+    assert extend.clone(study, "all", folds=()).plan.document.selection.folds == (0, 1, 2, 3, 4)
 
 
 def test_a_clone_needs_a_new_name(tmp_path: Path) -> None:
@@ -74,8 +74,8 @@ def test_only_runs_never_submitted_are_queued(tmp_path: Path, submitted: list) -
     # A second call has nothing left to queue.
     assert extend.extend(study, seeds=(1,)).queued == ()
     assert len(submitted) == 1
-    assert study.study()["selection"] == {"subjects": ["1", "2"], "folds": [0], "seeds": [0, 1]}
-    assert study.study()["config"] == to_dict(AUDIO)
+    assert study.study().selection.document() == {"subjects": ["1", "2"], "folds": [0], "seeds": [0, 1]}
+    assert study.study().config == to_dict(AUDIO)
     # All subjects and all folds: existing runs keep their names and states.
     more = extend.extend(study, subjects=(), folds=())
     assert len(more.plan.runs) == 3 * 5 * 2

@@ -103,7 +103,7 @@ def test_extensions_within_the_frozen_table_do_not_open_the_dataset(
     for name in ("splits_file", "trials_file", "table_file"):
         assert getattr(study, name).read_bytes() == getattr(twin, name).read_bytes()
     for key in ("dataset", "classes", "selection"):
-        assert study.study()[key] == twin.study()[key]
+        assert getattr(study.study(), key) == getattr(twin.study(), key)
     assert facts(study.run("s02-audio-fold1-seed1")) == facts(twin.run("s02-audio-fold1-seed1"))
 
 
@@ -211,7 +211,7 @@ def test_a_link_to_the_dataset_may_be_changed_later(tmp_path: Path) -> None:
     link.unlink()
     link.symlink_to(tmp_path / "two")
     assert facts(study.run("s01-audio")) == before
-    assert study.study()["dataset"]["path"] == str(tmp_path / "one")
+    assert study.study().dataset.path == str(tmp_path / "one")
     assert read_frozen(StudyDir(study.path).table_file).root == tmp_path / "one"
 
 
@@ -221,10 +221,10 @@ def test_a_study_planned_by_the_app_keeps_its_data_folders(tmp_path: Path, monke
     monkeypatch.setenv(VARIABLE, "[]")  # restored afterwards
     set_data_folders(None)
     free = prepare(tmp_path / "a", "free", AUDIO, Selection(("1",), (0,)), tmp_path / "c").study
-    assert "folders" not in free.study()["dataset"]
+    assert "folders" not in free.study().document()["dataset"]
     set_data_folders([tmp_path / "a"])
     bound = prepare(tmp_path / "a", "bound", AUDIO, Selection(("1",), (0,)), tmp_path / "c").study
-    assert bound.study()["dataset"]["folders"] == [str((tmp_path / "a").resolve())]
+    assert bound.study().dataset.folders == (str((tmp_path / "a").resolve()),)
     set_data_folders([tmp_path / "other"])
     with fails(OutsideError, where=str(tmp_path / "a")):
         prepare(tmp_path / "a", "more", AUDIO, Selection(("1",), (0,)), tmp_path / "c")

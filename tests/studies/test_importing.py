@@ -174,10 +174,10 @@ def test_the_study_decides_as_the_published_models_do(published: Published, tmp_
         status = run.status()
         assert status.state == "done"
         assert set(status.checksums) >= {"model.safetensors", "predictions.parquet"}
-        assert run.config()["imported"]["file"].endswith(f"{run.config()['stage']}.pth")
+        assert run.config().imported.file.endswith(f"{run.config().stage}.pth")
     document = study.study()
-    assert (document["config"]["preset"], document["config"]["protocol"]["name"]) == ("paper", "paper")
-    assert document["config"]["vision"]["width"] == 64
+    assert (document.config["preset"], document.config["protocol"]["name"]) == ("paper", "paper")
+    assert document.config["vision"]["width"] == 64
 
 
 def test_it_is_scored_like_any_other_study(
@@ -301,6 +301,6 @@ def test_full_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = installed(Published(tmp_path / "published", FULL), monkeypatch)
     study = import_checkpoint(made.folder, "theirs", "1", made.files, tmp_path / "checkpoints", device="cpu")
     agree(made, tmp_path / "checkpoints", trials=1)
-    assert study.study()["config"]["audio"]["frames"] == 1024
-    kwargs = study.run("s01-fusion").config()["model"]["kwargs"]
+    assert study.study().config["audio"]["frames"] == 1024
+    kwargs = study.run("s01-fusion").config().model.kwargs
     assert kwargs["dims"] == {"vision": 768, "audio": 768, "eeg": 60}

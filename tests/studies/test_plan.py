@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from eavdash.errors import (
     UsageError,
 )
 from eavdash.store import StudyDir
+from eavdash.store.record import write_record
 from eavdash.studies.plan import plan
 from eavdash.studies.write import prepare, refresh
 
@@ -40,8 +40,8 @@ def test_one_fold_and_one_seed_have_no_suffix_and_keep_none_when_more_are_added(
         *("s02-audio", "s02-audio-seed3", "s02-audio-fold1", "s02-audio-fold1-seed3"),
     ]
     assert more.existing == more.runs
-    selection = more.study.study()["selection"]
-    assert selection == {"subjects": ["1", "2"], "folds": [0, 1], "seeds": [0, 3]}
+    selection = more.study.study().selection
+    assert selection.document() == {"subjects": ["1", "2"], "folds": [0, 1], "seeds": [0, 3]}
     splits = pd.read_csv(more.study.splits_file, dtype=str)
     assert set(splits["subject"]) == {"1", "2"}
     assert not splits.duplicated(["subject", "trial", "fold"]).any()
@@ -66,7 +66,7 @@ def test_fusion_waits_for_the_modalities_that_were_recorded(tmp_path: Path) -> N
     frame.to_csv(root, index=False)
     config = preset("quick")
     made = plan(root, "pilot", config, Selection(folds=(0,)), tmp_path / "c")
-    parents = {run.name: run.config["parents"] for run in made.planned if run.config["stage"] == "fusion"}
+    parents = {run.name: run.config.parents for run in made.planned if run.config.stage == "fusion"}
     assert parents == {
         "s01-fusion": {"vision": "s01-vision", "audio": "s01-audio"},
         "s02-fusion": {"audio": "s02-audio"},
@@ -79,7 +79,7 @@ def test_fusion_waits_for_the_modalities_that_were_recorded(tmp_path: Path) -> N
 
 def test_a_single_modality_has_no_fusion(tmp_path: Path) -> None:
     made = plan(table(tmp_path), "pilot", preset("quick"), Selection(folds=(0,)), tmp_path / "c")
-    assert {run.config["stage"] for run in made.planned} == {"audio"}
+    assert {run.config.stage for run in made.planned} == {"audio"}
     assert not made.left_out
     assert [note for note in made.notes if "fusion" in note and "audio" in note]
 
@@ -120,7 +120,7 @@ def test_a_dataset_that_moved_is_still_the_same(tmp_path: Path) -> None:
     prepare(root, "pilot", AUDIO, Selection(), tmp_path / "c")
     (tmp_path / "a").rename(tmp_path / "b")
     made = prepare(tmp_path / "b" / "trials.csv", "pilot", AUDIO, Selection(), tmp_path / "c")
-    assert made.study.study()["dataset"]["path"] == str(tmp_path / "b" / "trials.csv")
+    assert made.study.study().dataset.path == str(tmp_path / "b" / "trials.csv")
 
 
 def test_a_subject_that_cannot_be_used_fails_alone_until_it_is_fixed(tmp_path: Path) -> None:
@@ -239,11 +239,11 @@ def test_pooled_runs_come_first_and_all_subjects_start_from_them(tmp_path: Path)
     made = plan(table(tmp_path, subjects=2, video=True), "pilot", config, Selection(folds=(0, 1)), tmp_path / "c")
     assert made.runs[:4] == ["all-vision-fold0", "all-audio-fold0", "all-vision-fold1", "all-audio-fold1"]
     by_name = {run.name: run.config for run in made.planned}
-    assert by_name["all-audio-fold1"]["pooled"] is True
-    assert (by_name["all-audio-fold1"]["subject"], by_name["all-audio-fold1"]["parents"]) == ("", {})
-    assert by_name["s02-audio-fold1"]["parents"] == {"audio": "all-audio-fold1"}
-    assert by_name["s02-fusion-fold1"]["parents"] == {"vision": "s02-vision-fold1", "audio": "s02-audio-fold1"}
-    assert "pooled" not in by_name["s02-audio-fold1"]
+    assert by_name["all-audio-fold1"].pooled is True
+    assert (by_name["all-audio-fold1"].subject, by_name["all-audio-fold1"].parents) == ("", {})
+    assert by_name["s02-audio-fold1"].parents == {"audio": "all-audio-fold1"}
+    assert by_name["s02-fusion-fold1"].parents == {"vision": "s02-vision-fold1", "audio": "s02-audio-fold1"}
+    assert "pooled" not in by_name["s02-audio-fold1"].document()
 
 
 def test_pooled_needs_more_than_one_subject_and_keeps_them(tmp_path: Path) -> None:
@@ -281,8 +281,8 @@ def test_a_study_from_before_the_rules_of_bad_channels_goes_on(tmp_path: Path, b
     config = with_settings(AUDIO, [f"eeg.bad_channels={bad}"])
     made = prepare(root, "pilot", config, Selection(), tmp_path / "c")
     document = made.study.study()
-    del document["config"]["eeg"]["bad_rules"]
-    made.study.study_file.write_text(json.dumps(document))
+    del document.config["eeg"]["bad_rules"]
+    write_record(made.study.study_file, document)
     if not conflict:
         assert prepare(root, "pilot", config, Selection(), tmp_path / "c").runs == made.runs
         return

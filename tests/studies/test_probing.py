@@ -92,7 +92,7 @@ def test_of_several_simultaneous_starts_one_probes(study: StudyDir, home: Path) 
     assert (home / "started").read_text() == "x"
     assert probing.probing_state(study) == probing.ProbingState(), study.probe_log_file.read_text()
     assert list(probes.read(study)) == ["time"]
-    assert probes.read(study)["time"]["sentence"] in study.probe_log_file.read_text()
+    assert probes.read(study)["time"].sentence in study.probe_log_file.read_text()
 
 
 def test_the_command_line_reports_a_running_probing(study: StudyDir, capsys: pytest.CaptureFixture[str]) -> None:

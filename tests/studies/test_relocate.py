@@ -59,9 +59,7 @@ def test_a_moved_dataset_gets_its_new_paths_and_stays_the_same(
         str(tmp_path / "old"), str(tmp_path / given), files=30
     )
     after = moved.study()
-    assert after["dataset"].pop("path") == str(tmp_path / given)
-    before["dataset"].pop("path")
-    assert after == before
+    assert after == before.replace(dataset=before.dataset.replace(path=str(tmp_path / given)))
     changed = {path for path, bytes_ in content(moved).items() if results[path] != bytes_}
     assert changed == {moved.study_file, moved.table_file}
     frame = read_frozen(moved.table_file).frame
@@ -70,7 +68,7 @@ def test_a_moved_dataset_gets_its_new_paths_and_stays_the_same(
     extend.extend(moved, folds=(1,))
     refresh(moved)
     extend.extend(moved, subjects=())
-    assert moved.study()["dataset"]["fingerprint"].keys() == {"1", "2", "3"}
+    assert moved.study().dataset.fingerprint.keys() == {"1", "2", "3"}
     # Relocating once more to the same place changes nothing.
     results = content(moved)
     relocate.relocate(moved, tmp_path / given)
@@ -150,12 +148,12 @@ def test_a_dataset_below_the_given_folder_and_an_interrupted_relocation(
         raise OSError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(relocate, "write_json", fail)
+        patch.setattr(relocate, "write_record", fail)
         with pytest.raises(OSError, match="full"):
             relocate.relocate(study, tmp_path / "new")
-    assert study.study()["dataset"]["path"] == str(tmp_path / "old")
+    assert study.study().dataset.path == str(tmp_path / "old")
     relocate.relocate(study, tmp_path / "new")
-    assert study.study()["dataset"]["path"] == str(tmp_path / "new")
+    assert study.study().dataset.path == str(tmp_path / "new")
     assert read_frozen(study.table_file).root == tmp_path / "new" / "data" / "EAV"
     assert mark(study, "s01-vision") == before
     shutil.move(tmp_path / "new" / "data", tmp_path / "far")

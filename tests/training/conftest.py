@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from documents import run_config, study_document
 
 from eavdash.config import schema as cfg
 from eavdash.config.choices import COLUMN, MODALITIES
@@ -15,7 +16,7 @@ from eavdash.config.convert import to_dict
 from eavdash.config.schema import StudyConfig, TrainConfig
 from eavdash.data.windows import WindowSet
 from eavdash.store import RunDir, StudyDir
-from eavdash.store.atomic import write_json
+from eavdash.store.record import write_record
 from eavdash.training import run_context
 
 CLASSES = ("joy", "calm", "anger")
@@ -104,26 +105,14 @@ class Sandbox:
         self.trials.to_csv(data / "trials.csv", index=False)
         study = StudyDir(self.folder / "checkpoints" / name)
         study.path.mkdir(parents=True, exist_ok=True)
-        write_json(study.study_file, {"name": name, "dataset": {"path": str(data)}, "classes": list(CLASSES)})
+        write_record(study.study_file, study_document(name, dataset={"path": str(data)}, classes=list(CLASSES)))
         self.splits.to_csv(study.splits_file, index=False)
 
         def run(stage: str) -> RunDir:
             made = study.run(f"s01-{stage}")
             parents = {m: f"s01-{m}" for m in MODALITIES} if stage == "fusion" else {}
-            made.create(
-                {
-                    "study": name,
-                    "run": made.name,
-                    "unit": "s01",
-                    "stage": stage,
-                    "fold": 0,
-                    "seed": seed,
-                    "subject": "1",
-                    "classes": list(CLASSES),
-                    "parents": parents,
-                    "config": to_dict(config),
-                }
-            )
+            fields = {"study": name, "seed": seed, "classes": CLASSES, "parents": parents}
+            made.create(run_config(made.name, **fields, config=to_dict(config)))
             return made
 
         return run

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from documents import run_config
 
 from eavdash.config import schema as cfg
 from eavdash.config.convert import to_dict, with_epochs
@@ -93,10 +94,9 @@ def context(folder: Path, seed: int, made: Subject, fusion: cfg.FusionConfig, ep
     for modality, table in made.predictions.items():
         parent = study.run(f"s01-{modality}")
         parents[modality] = parent.name
-        parent.create({"stage": modality, "input": {}, "model": {}})
+        parent.create(run_config(parent.name))
         parent.model_file.write_bytes(b"drawn")
         evaluate.write(parent.predictions_file, table)
     run = study.run("s01-fusion")
-    info = {"stage": "fusion", "fold": 0, "seed": seed, "subject": "1", "classes": list(EMOTIONS), "parents": parents}
-    run.create({**info, "config": to_dict(config)})
+    run.create(run_config(run.name, seed=seed, classes=EMOTIONS, parents=parents, config=to_dict(config)))
     return RunContext(run, run.config(), config, made.trials, torch.device("cpu"))

@@ -300,7 +300,7 @@ def test_failed_compilation_is_only_logged(sandbox, tiny_config, content, monkey
     run = sandbox.study(tiny_config(2), "compiled")("audio")
     train_run(run, execution=Execution(compile=True))
     assert "torch.compile failed (no compiler here)" in caplog.text
-    assert run.config()["computed"]["compile"] is False
+    assert run.config().computed["compile"] is False
     assert content(run) == content(plain)
 
 
@@ -318,5 +318,5 @@ def test_a_compiled_model_is_used_and_its_weights_keep_their_names(sandbox, tiny
     run = sandbox.study(tiny_config(1))("audio")
     train_run(run, execution=Execution(compile=True))
     assert calls
-    assert run.config()["computed"] == {"device": "cpu", "precision": "float32", "compile": True}
-    build.load_weights(build.build(run.config()["model"]), run.model_file)
+    assert run.config().computed == {"device": "cpu", "precision": "float32", "compile": True}
+    build.load_weights(build.build(run.config().architecture), run.model_file)

@@ -40,7 +40,7 @@ def test_on_a_cpu_auto_changes_no_bit(sandbox, tiny_config, content):
     for precision in ("auto", "float32"):
         run = sandbox.study(tiny_config(2, precision=precision), precision)("audio")
         train_run(run)
-        assert run.config()["computed"] == {"device": "cpu", "precision": "float32"}
+        assert run.config().computed == {"device": "cpu", "precision": "float32"}
         runs.append(content(run))
     assert runs[0] == runs[1]
 
@@ -52,7 +52,7 @@ def test_bf16_trains_every_encoder_and_is_not_float32(sandbox, tiny_config, stag
         run = sandbox.study(tiny_config(3, precision=precision), precision)(stage)
         train_run(run)
         runs[precision] = run
-    assert runs["bf16"].config()["computed"]["precision"] == "bf16"
+    assert runs["bf16"].config().computed["precision"] == "bf16"
     one, two = (np.array([row["loss"] for row in runs[p].metrics()]) for p in runs)
     assert (one != two).any()
     assert one == pytest.approx(two, rel=0.1)

@@ -42,7 +42,7 @@ def fine_tuning(config: StudyConfig, path: Path, epochs: int, head_epochs: int) 
 def test_the_head_is_trained_alone_first(sandbox, tiny_config, checkpoint, epochs, head_epochs, frozen):
     run = sandbox.study(fine_tuning(tiny_config(), checkpoint, epochs, head_epochs))("vision")
     train_run(run)
-    spec = run.config()["model"]
+    spec = run.config().architecture
     assert (spec["kwargs"]["width"], spec["kwargs"]["depth"], spec["kwargs"]["mlp_ratio"]) == (24, 2, 2.0)
     model = build.load_weights(build.build(spec), run.model_file)
     published = transformers.ViTForImageClassification.from_pretrained(checkpoint).vit.embeddings
@@ -65,7 +65,7 @@ def test_an_eeg_encoder_starts_only_from_the_same_encoder(sandbox, tiny_config):
     train_run(first)
     config = with_settings(tiny_config(1), [f"eeg.weights={first.model_file}"])
     started = open_run_context(sandbox.study(config, "second")("eeg"), torch.device("cpu"))
-    spec = first.config()["model"]
+    spec = first.config().architecture
     kept, found = load_file(first.model_file), new_encoder(started, spec).state_dict()
     assert all(torch.equal(found[name], tensor) for name, tensor in kept.items())
     with fails(ConfigError, where=str(first.model_file), found=("unused", "more")):

@@ -88,7 +88,7 @@ def test_identity_is_above_chance_only_if_subjects_differ(sandbox, tiny_config, 
         run = sandbox.study(tiny_config(2), name)("eeg")
         if across:
             pooled = run.sibling("all-eeg")
-            pooled.create({**run.config(), "run": "all-eeg", "unit": "all", "subject": ""})
+            pooled.create(run.config().replace(run="all-eeg", unit="all", subject=""))
             train_run(pooled)
             done(pooled)
         else:

@@ -36,7 +36,7 @@ def people(sandbox):
 def pooled(first: RunDir, name: str = "all-eeg", seed: int = 0) -> RunDir:
     """Create the run over all subjects beside a run of subject 1."""
     run = first.sibling(name)
-    run.create({**first.config(), "run": name, "unit": "all", "subject": "", "seed": seed, "pooled": True})
+    run.create(first.config().replace(run=name, unit="all", subject="", seed=seed, pooled=True))
     return run
 
 
@@ -62,7 +62,7 @@ def test_a_subject_starts_from_the_pooled_run(people, tiny_config, caplog):
     all_subjects = pooled(alone, seed=7)
     train_run(all_subjects)
     own = alone.sibling("s01-eeg-own")
-    own.create({**alone.config(), "run": own.name, "parents": {"eeg": all_subjects.name}})
+    own.create(alone.config().replace(run=own.name, parents={"eeg": all_subjects.name}))
     for run in (alone, own):
         train_run(run)
     warned = [r.args[0] for r in caplog.records if "pretrained" in r.message]
@@ -98,7 +98,7 @@ def test_standardised_subjects_have_the_same_scale(people, tiny_config):
         subjects = made.values.index["subject"].to_numpy()
         spread = {s: float(np.std(made.values.values[np.flatnonzero(subjects == s)])) for s in "12"}
         found[scaled] = spread["2"] / spread["1"]
-        assert ("subject_scaling" in run.config()["input"]) == scaled
+        assert (run.config().input.subject_scaling is not None) == scaled
         assert made.values.meta["key"].endswith("-by-subject") == scaled
     assert found[False] == pytest.approx(5, rel=0.1)
     assert found[True] == pytest.approx(1, rel=0.1)
@@ -139,5 +139,5 @@ def test_a_pooled_and_standardised_study_is_scored_and_explained(tmp_path: Path)
     trial = pd.read_csv(plan.study.splits_file, dtype=str).query("subject == '2' and fold == '0' and split == 'test'")
     made = explain_trial(plan.study, "2", trial["trial"].iloc[0], steps=4)
     assert made.run == "s02-fusion"
-    assert made.receipts["reproduction"] < 1e-4
+    assert made.receipts.reproduction < 1e-4
     assert 1e-6 < np.abs(made.inputs["eeg"]).max() < 1e-2  # volt, as recorded

@@ -98,14 +98,14 @@ def test_the_test_epoch_is_chosen_only_when_asked_and_its_gain_is_shown(sandbox,
     train_run(chosen)
     assert honest.status().best_epoch == 10
     assert honest.status().honest_accuracy is None
-    assert honest.config()["epoch_chosen_by"] == "last"
+    assert honest.config().epoch_chosen_by == "last"
     assert "test_accuracy" not in honest.metrics()[0]
     status = chosen.status()
     curve = [row["test_accuracy"] for row in chosen.metrics()]
     assert status.best_epoch == curve.index(max(curve)) + 1
     assert max(curve) > curve[-1]  # otherwise this test shows nothing
     assert status.honest_accuracy == honest.status().accuracy
-    assert chosen.config()["epoch_chosen_by"] == "test"
+    assert chosen.config().epoch_chosen_by == "test"
     rows = pd.read_parquet(chosen.predictions_file).query("split == 'test' and frame == -1")
     assert (rows["predicted"] == rows["label"]).mean() == pytest.approx(max(curve))
     again = content(chosen)

@@ -74,7 +74,7 @@ def test_rejected_windows_are_dropped_from_training_only(rejecting, tiny_config)
     marked = {"joy0-0": [0, 1], "anger2-0": [1]}
     run = rejecting(marked).study(_config(tiny_config))("eeg")
     train_run(run)
-    assert run.config()["input"]["windows"] == {"train": 35, "validation": 12, "test": 12}
+    assert run.config().input.windows == {"train": 35, "validation": 12, "test": 12}
     predictions = pd.read_parquet(run.predictions_file)
     assert (predictions["split"] == "test").sum() == 12
     assert {"0", "1"} == set(predictions.loc[predictions["trial"] == "joy0-0", "window"].astype(str))
@@ -104,7 +104,7 @@ def test_fusion_keeps_the_other_modalities_of_a_rejected_window(rejecting, tiny_
     run = rejecting({"anger2-0": [1]}).study(_config(tiny_config))
     for stage in (*MODALITIES, "fusion"):
         train_run(run(stage))
-    assert run("fusion").config()["input"]["windows"]["train"] == 36
+    assert run("fusion").config().input.windows["train"] == 36
     rows = pd.read_parquet(run("fusion").predictions_file)
     row = rows[(rows["trial"] == "anger2-0") & (rows["window"] == 1) & (rows["frame"] == -1)]
     assert row["attention_eeg"].item() == 0

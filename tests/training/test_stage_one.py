@@ -44,8 +44,8 @@ def test_files_of_a_run(sandbox, tiny_config, stage):
     part = windows[windows["split"] == "validation"]
     assert (part["predicted"] == part["label"]).mean() == pytest.approx(best["validation_accuracy"])
     config = run.config()
-    assert config["input"]["windows"] == {"train": 36, "validation": 12, "test": 12}
-    model = build.build(config["model"])
+    assert config.input.windows == {"train": 36, "validation": 12, "test": 12}
+    model = build.build(config.architecture)
     build.load_weights(model, run.model_file)
 
 
@@ -132,7 +132,7 @@ def test_trials_without_the_modality_are_left_out_and_listed(sandbox, tiny_confi
     sandbox.trials.loc[sandbox.trials["trial"] == "joy3-0", "audio"] = ""
     run = sandbox.study(tiny_config(1))("audio")
     train_run(run)
-    assert run.config()["left_out"] == [{"subject": "1", "trial": "joy3-0", "reason": "no audio recording"}]
+    assert run.config().left_out == [{"subject": "1", "trial": "joy3-0", "reason": "no audio recording"}]
     assert "joy3-0" not in set(pd.read_parquet(run.predictions_file)["trial"])
 
 

@@ -65,11 +65,11 @@ def test_files_of_a_fusion(sandbox, tiny_config, kind):
     if kind != "attention":
         same = baselines[baselines["stage"] == f"fusion:{kind}"][P].to_numpy()
         assert np.array_equal(same, windows[P].to_numpy())
-    given = run("fusion").config()["input"]
-    assert given["modalities"] == ["vision", "audio", "eeg"]
-    assert set(given["reliability"]["eeg"]) == {"training", "validation", "chance", "replaced"}
+    given = run("fusion").config().input
+    assert given.modalities == ("vision", "audio", "eeg")
+    assert set(given.reliability["eeg"]) == {"training", "validation", "chance", "replaced"}
     if kind == "paper":
-        assert all(r["replaced"] == 0 for r in given["reliability"].values())
+        assert all(r["replaced"] == 0 for r in given.reliability.values())
 
 
 def test_frozen_encoders_do_not_change(sandbox, tiny_config):
@@ -158,7 +158,7 @@ def test_trials_without_a_modality_are_used(sandbox, tiny_config):
         assert np.allclose(others, 1, atol=1e-5)
         assert (kept.loc[absent, f"head{head}_audio"] == 0).all()
     reason = "no recording or training window of any modality"
-    assert run("fusion").config()["left_out"] == [{"subject": "1", "trial": "calm4-1", "reason": reason}]
+    assert run("fusion").config().left_out == [{"subject": "1", "trial": "calm4-1", "reason": reason}]
 
 
 def test_test_labels_change_nothing_in_a_fusion(sandbox, tiny_config):

@@ -132,10 +132,10 @@ def test_files_record_the_lack_of_validation(sandbox, tiny_config, caplog):
     config = dataclasses.replace(config, fusion=dataclasses.replace(config.fusion, calibrate=True))
     run = fused(sandbox, config)
     config = run.config()
-    assert config["baselines"]["fusion:best"]["by"] == "training windows"
-    assert config["baselines"]["fusion:calibrated"]["by"].startswith("nothing")
-    assert set(config["baselines"]["fusion:calibrated"]["temperatures"].values()) == {1.0}
-    assert config["calibration"] == {"temperature": 1.0, "windows": 0, "before": None, "after": None}
+    assert config.baselines["fusion:best"]["by"] == "training windows"
+    assert config.baselines["fusion:calibrated"]["by"].startswith("nothing")
+    assert set(config.baselines["fusion:calibrated"]["temperatures"].values()) == {1.0}
+    assert config.calibration == {"temperature": 1.0, "windows": 0, "before": None, "after": None}
     assert "not calibrated" in caplog.text
     table = pd.read_parquet(run.baselines_file).set_index("stage")
     assert table.loc["fusion:calibrated", P].to_numpy() == pytest.approx(table.loc["fusion:mean", P].to_numpy())
@@ -146,11 +146,11 @@ def test_a_calibrated_fusion_predicts_with_its_stored_temperature(sandbox, tiny_
     plain = tiny_config(2, kind)
     config = dataclasses.replace(plain, fusion=dataclasses.replace(plain.fusion, calibrate=True))
     before, after = fused(sandbox, plain, "plain"), fused(sandbox, config, "calibrated")
-    calibration = after.config()["calibration"]
+    calibration = after.config().calibration
     assert calibration["temperature"] != 1.0
     assert calibration["windows"] == 12
     assert calibration["after"] <= calibration["before"]
-    model = build.load_weights(build.build(after.config()["model"]), after.model_file)
+    model = build.load_weights(build.build(after.config().architecture), after.model_file)
     assert float(model.get_buffer("temperature")) == pytest.approx(calibration["temperature"])
     tables = [pd.read_parquet(r.predictions_file) for r in (before, after)]
     tables = [t[t["frame"] == -1].reset_index(drop=True) for t in tables]

@@ -47,7 +47,7 @@ def test_the_fusion_run_holds_the_whole_model_and_the_encoders_runs_do_not_chang
     assert train_run(run("fusion"))
     fusion = run("fusion")
     assert {m: run(m).model_file.read_bytes() for m in MODALITIES} == before
-    result = fusion.config()["joint"]
+    result = fusion.config().joint
     assert result["beyond_the_paper"] is True
     assert (result["epochs"], result["epoch"] > 0) == (3, True)
     assert result["after"] < result["before"]
@@ -101,7 +101,7 @@ def test_a_model_that_would_get_worse_is_not_changed(sandbox, tiny_config):
     for run in (first, second):
         encoders(run)
         assert train_run(run("fusion"))
-    result = second("fusion").config()["joint"]
+    result = second("fusion").config().joint
     assert (result["epoch"], result["after"]) == (0, result["before"])
     assert all(r["validation_loss"] > result["before"] for r in second("fusion").metrics() if "phase" in r)
     assert second("fusion").model_file.read_bytes() == first("fusion").model_file.read_bytes()
@@ -109,7 +109,7 @@ def test_a_model_that_would_get_worse_is_not_changed(sandbox, tiny_config):
     model = load_fused_model(second("fusion").study, second("fusion"))
     assert all(_same(model.encoders[m], load_encoder(second(m))) for m in MODALITIES)
     assert not first("fusion").encoders_file.exists()
-    assert "encoders" not in first("fusion").config()
+    assert first("fusion").config().encoders is None
     tables = [pd.read_parquet(r("fusion").baselines_file)[P].to_numpy() for r in (first, second)]
     assert np.array_equal(*tables)  # they use the original encoders
 
@@ -135,7 +135,7 @@ def test_absent_recordings_and_no_validation(sandbox, tiny_config):
     run = sandbox.study(joint(tiny_config, 1e-2))
     encoders(run)
     assert train_run(run("fusion"))
-    result = run("fusion").config()["joint"]
+    result = run("fusion").config().joint
     assert (result["epoch"], result["before"], result["after"]) == (2, None, None)  # the last epoch
     predictions = pd.read_parquet(run("fusion").predictions_file)
     absent = predictions["trial"].isin(["joy3-0", "calm4-1", "anger0-0"])
@@ -155,7 +155,7 @@ def test_replaced_windows_teach_the_fusion_and_not_the_encoder(sandbox, tiny_con
         source.corrupted = lambda name, rows, _, moved=replaced: rows.roll(1) if moved and name == "eeg" else rows
         model = JointModel(
             {m: load_encoder(run(m)).requires_grad_(True) for m in windows},
-            build.build(run("fusion").config()["model"]),
+            build.build(run("fusion").config().architecture),
         )
         rows = torch.tensor(train[:8])
         output = JointSource(source, windows, ()).output(model, rows, generator(0))

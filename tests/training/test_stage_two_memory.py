@@ -53,7 +53,7 @@ def sources(sandbox, tiny_config, kind):
     joined = stage2.join_features({m: stage2.features(run(m), w, context.device) for m, w in windows.items()})
     labels, train = labels_of(joined.index, context.classes), rows_of(joined.index, "train")
     features = stage2.FeatureSource(joined, labels, train, {"eeg": 0.5}, context.device)
-    fusion = build.build(run("fusion").config()["model"])
+    fusion = build.build(run("fusion").config().architecture)
     build.load_weights(fusion, run("fusion").model_file)
     model = JointModel({m: load_encoder(run(m)).requires_grad_(True) for m in windows}, fusion)
     joint = JointSource(features, windows, MODALITIES)
@@ -125,7 +125,7 @@ def test_out_of_memory_halves_until_it_fits(sandbox, tiny_config, content, monke
     assert content(found("fusion")) == content(asked("fusion"))
     if joint:
         assert found("fusion").encoders_file.read_bytes() == asked("fusion").encoders_file.read_bytes()
-        assert found("fusion").config()["joint"]["epoch"] > 0
+        assert found("fusion").config().joint["epoch"] > 0
     assert max(limits.sizes) == 8  # tried first
 
 
@@ -175,7 +175,7 @@ def test_compiling_reaches_encoders_and_fusion(sandbox, tiny_config, content, mo
     monkeypatch.setattr(nn.Module, "compile", counted)
     train_run(compiled("fusion"), execution=Execution(compile=True))
     config = compiled("fusion").config()
-    assert config["computed"]["compile"] is config["joint"]["compile"] is works
+    assert config.computed["compile"] is config.joint["compile"] is works
     assert content(compiled("fusion")) == content(plain("fusion"))
     if works:
         expected = {

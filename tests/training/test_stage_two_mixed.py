@@ -111,7 +111,7 @@ def check(run: RunDir) -> None:
     frame, config = windows(run), run.config()
     splits = pd.read_csv(run.study.splits_file, dtype=str)
     mine = splits[(splits["fold"] == "0") & splits["subject"].isin(set(frame["subject"]))]
-    modalities = config["input"]["modalities"]
+    modalities = config.input.modalities
     read = {COLUMN[m] for m in modalities}
     keys = [(s, int(t)) for s, t in mine[["subject", "trial"]].itertuples(index=False)]
     there = {(s, t) for s, t in keys if read - absent(s, t)}
@@ -137,16 +137,16 @@ def test_heterogeneous_subjects_are_trained_separately(table: Path, tmp_path: Pa
     fusions = {s: study.run(f"s0{s}-fusion") for s in "123"}
     for run in fusions.values():
         check(run)
-    assert fusions["1"].config()["input"]["modalities"] == ["vision", "audio", "eeg"]
-    assert fusions["3"].config()["input"]["modalities"] == ["vision", "eeg"]
-    channels = {s: study.run(f"s0{s}-eeg").config()["input"]["channels"] for s in "123"}
+    assert fusions["1"].config().input.modalities == ("vision", "audio", "eeg")
+    assert fusions["3"].config().input.modalities == ("vision", "eeg")
+    channels = {s: study.run(f"s0{s}-eeg").config().input.channels for s in "123"}
     assert [len(channels[s]) for s in "123"] == [30, 11, 4]
     counts = {s: windows(run).groupby("trial").size() for s, run in fusions.items()}
     assert set(counts["1"]) == {1}
     assert set(counts["2"]) == {3}  # 5.2 s are 2.6 windows
     assert set(counts["3"]) == {1, 3}
     assert {"subject 2 trial 6"} == {
-        f"subject {x['subject']} trial {x['trial']}" for r in fusions.values() for x in r.config()["left_out"]
+        f"subject {x['subject']} trial {x['trial']}" for r in fusions.values() for x in r.config().left_out
     }
     assert set(tables.scores(study, baselines=True)["stage"]) == {*STAGES, *tables.BASELINES}
     for subject, run in fusions.items():
@@ -154,7 +154,7 @@ def test_heterogeneous_subjects_are_trained_separately(table: Path, tmp_path: Pa
         tested = frame.loc[frame["split"] == "test", "trial"]
         for trial in sorted(set(tested))[:2]:
             made = explain_trial(study, subject, str(trial), steps=1)
-            assert made.receipts["reproduction"] < 1e-5
+            assert made.receipts.reproduction < 1e-5
             assert json.dumps(made.summary())
 
 
@@ -162,5 +162,5 @@ def test_heterogeneous_subjects_are_trained_together(table: Path, tmp_path: Path
     study, left_out = train(table, "across", tmp_path, "protocol.name=subject-kfold", "protocol.folds=3")
     run = study.run("all-fusion")
     check(run)
-    assert study.run("all-eeg").config()["input"]["channels"] == ["C3", "Cz", "C4"]  # common to all subjects
+    assert study.run("all-eeg").config().input.channels == ("C3", "Cz", "C4")  # common to all subjects
     assert not left_out or set(left_out) == {"all-audio"}

@@ -23,7 +23,7 @@ def frozen(app, checkpoints: Path, name: str) -> dict:
     """Queue the form's study and return its stored configuration."""
     app.button(key="training_launch_queue").click().run()
     assert not app.exception
-    return find_study(checkpoints, name).study()["config"]
+    return find_study(checkpoints, name).study().config
 
 
 def test_every_setting_is_recorded_in_the_study(sounds: Path, checkpoints: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from documents import run_config
 from fake_study import make_study
 from test_pages import checkpoints, open_page, page_text
 
@@ -117,7 +118,7 @@ def test_a_finished_run_without_its_files_is_not_shown_as_done(
     }
     assert "4 runs: 2 done, 1 failed, 1 damaged" in page_text(page)
     click(page, "s01-audio")
-    assert "expected JSON" in page_text(page).replace("\\", "")
+    assert "Invalid JSON" in page_text(page).replace("\\", "")
     assert "press Retry" not in page_text(page)
     click(page, "s01-eeg")
     assert page_text(page).replace("\\", "").count("found none; train the run again") == 1
@@ -319,11 +320,11 @@ def test_a_plan_has_an_estimated_time(tmp_path: Path, monkeypatch: pytest.Monkey
     study = make_study(tmp_path, subjects=("1",), stages=("audio",), dataset="/data/EAV")
     study.run("s01-audio").update(from_epoch=0, started=1000.0, finished=2200.0)  # 12 epochs of 100 s
     monkeypatch.setattr(cached_runs, "parallel_runs", lambda settings: 2)
-    runs = [study.run("s01-audio").config(), *({"stage": s, "subject": "2"} for s in ("audio", "eeg"))]
+    runs = [study.run("s01-audio").config(), *(run_config(f"s02-{stage}") for stage in ("audio", "eeg"))]
     names = ("s01-audio", "s02-audio", "s02-eeg")
     planned = tuple(PlannedRun(name, config) for name, config in zip(names, runs, strict=True))
     plan = Plan(study, study.study(), pd.DataFrame(), pd.DataFrame(), planned, {}, (), None)
-    epochs = study.study()["config"]["train"]["audio"]["epochs"]
+    epochs = study.study().config["train"]["audio"]["epochs"]
     text = launch_form.time_sentence(plan, Execution())
     assert text.startswith(f"Time: at least {estimates.duration(100 * epochs)} with 2 runs at a time, ")
     assert "some stages are not counted" in text

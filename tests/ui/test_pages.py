@@ -13,7 +13,7 @@ from eavdash.errors import UsageError
 from eavdash.explain.explanation import save_explanation
 from eavdash.results import probes, tables
 from eavdash.store import StudyDir
-from eavdash.store.atomic import write_json
+from eavdash.store.record import write_record
 from eavdash.studies import probing
 from eavdash.ui import widgets
 
@@ -291,13 +291,13 @@ def test_remarks_on_accuracies_are_shown(checkpoints: Path) -> None:
     labels["condition"] = ["Speaking" if int(t) % 4 else "Listening" for t in labels["trial"]]
     labels.to_csv(study.trials_file, index=False)
     text = page_text(open_page("subjects"))
-    assert probes.time_only(study)["sentence"] in text
+    assert probes.time_only(study).sentence in text
     assert "Not probed yet: shuffled, identity" in text
     probes.keep(study, {"shuffled": probes.finding("shuffled", 0.9, 30, 20, 5, 0.2, stage="audio")})
     for run in study.runs():
         run.update(honest_accuracy=float(run.status().accuracy) - 0.1)
     text = page_text(open_page("subjects"))
-    assert probes.read(study)["shuffled"]["sentence"] in text
+    assert probes.read(study)["shuffled"].sentence in text
     assert "10.0 points" in text
     page = open_page("statistics")
     page.selectbox(key="results_statistics_split").select("condition").run()
@@ -332,7 +332,7 @@ def test_probes_are_started_watched_and_shown_without_the_command_line(
     probes.keep(study, found)
     app.run()
     assert not app.error
-    assert probes.read(study)["identity"]["sentence"] in page_text(app)
+    assert probes.read(study)["identity"].sentence in page_text(app)
     assert "Not probed yet" not in page_text(app)
 
 
@@ -352,8 +352,8 @@ def test_probes_that_cannot_be_started_show_the_reason(checkpoints: Path, monkey
 def test_a_transductive_study_is_marked_wherever_accuracies_are_shown(checkpoints: Path) -> None:
     study = make_study(checkpoints)
     document = study.study()
-    document["config"]["protocol"]["subject_scaling"] = True
-    write_json(study.study_file, document)
+    document.config["protocol"]["subject_scaling"] = True
+    write_record(study.study_file, document)
     for page in (*RESULTS[:2], "monitor"):
         assert "transductive" in " ".join(e.label for e in open_page(page).expander)
 

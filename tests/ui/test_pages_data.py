@@ -98,7 +98,7 @@ def test_a_study_is_planned_and_launched_once(sounds: Path, checkpoints: Path, m
     study = find_study(checkpoints, "voices")
     assert [runs for _, runs in asked] == [[r.name for r in study.runs()]] * 2
     assert len(study.runs()) == 4
-    assert study.study()["config"]["stages"] == ["audio"]
+    assert study.study().config["stages"] == ["audio"]
     assert "exist already" in page_text(app)
 
 

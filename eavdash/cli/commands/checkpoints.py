@@ -30,7 +30,7 @@ def import_checkpoint(options: argparse.Namespace) -> int:
         settings=options.settings,
         device=options.device,
     )
-    notes = [note for run in study.runs() for note in run.config().get("imported", {}).get("notes", [])]
+    notes = [note for run in study.runs() if (imported := run.config().imported) for note in imported.notes]
     if options.json:
         scores = read_scores(root, study.name).to_dict(orient="records")
         console.print_json({"study": study.name, "path": str(study.path), "notes": notes, "scores": scores})

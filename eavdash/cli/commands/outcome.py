@@ -11,6 +11,7 @@ import pandas as pd
 from eavdash import store
 from eavdash.cli import console
 from eavdash.cli.commands.chosen import study_of
+from eavdash.config.convert import recorded_config
 from eavdash.errors import EavdashError, UsageError
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def study_marks(study: store.StudyDir) -> tuple[Mark, ...]:
     from eavdash.results import marks
 
     try:
-        return marks.marks(study.study())
+        return marks.marks_of(recorded_config(study.study()))
     except EavdashError as error:
         console.error(str(error))
         return ()
@@ -96,7 +97,7 @@ def _note_unfinished(study: store.StudyDir) -> None:
         tally = ", ".join(f"{count} {state}" for state, count in states.value_counts().items())
         console.info(f"note: not all runs are done; the scores contain only finished runs ({tally})")
     try:
-        simulated = bool(study.study()["dataset"].get("simulated"))
+        simulated = study.study().dataset.simulated
     except EavdashError:
         return  # reported with the marks
     if simulated:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from eavdash import store
 from eavdash.cli import console
 from eavdash.cli.commands.chosen import study_of
 from eavdash.errors import EavdashError, UsageError
+
+if TYPE_CHECKING:
+    from eavdash.results.probes import Finding
 
 
 def probe(options: argparse.Namespace) -> int:
@@ -37,10 +41,10 @@ def probe(options: argparse.Namespace) -> int:
             except EavdashError as error:
                 failed.append(error)
         if options.json:
-            console.print_json(results)
+            console.print_json({name: result.document() for name, result in results.items()})
         else:
             for result in results.values():
-                console.output(result["sentence"])
+                console.output(result.sentence)
         for other in dict.fromkeys(str(error) for error in failed[1:] if str(error) != str(failed[0])):
             console.error(other)
         if failed:
@@ -48,7 +52,7 @@ def probe(options: argparse.Namespace) -> int:
     return 0
 
 
-def _run_probe(study: store.StudyDir, name: str, device: str) -> dict[str, object]:
+def _run_probe(study: store.StudyDir, name: str, device: str) -> Finding:
     from eavdash.results import probes
 
     if name == "time":
@@ -60,7 +64,7 @@ def _run_probe(study: store.StudyDir, name: str, device: str) -> dict[str, objec
     if name == "shuffled":
         shuffled = shuffled_labels(study, device=device)
         more = {key: asdict(shuffled)[key] for key in ("stage", "fold", "subjects")}
-        classes = len(study.study()["classes"])
+        classes = len(study.study().classes)
         return probes.finding(name, shuffled.accuracy, shuffled.n, shuffled.units, classes, shuffled.majority, **more)
     identity = subject_identity(study, device=device)
     more = {key: asdict(identity)[key] for key in ("stage", "of", "subjects")}

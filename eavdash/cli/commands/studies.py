@@ -6,7 +6,8 @@ import argparse
 import contextlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from eavdash import store
 from eavdash.cli import console
@@ -31,7 +32,7 @@ def studies(options: argparse.Namespace) -> int:
         console.print_table(
             table.assign(
                 progress=[f"{done} of {runs}" for done, runs in zip(table["done"], table["runs"], strict=True)],
-                states=[", ".join(f"{n} {state}" for state, n in states.items()) for states in table["states"]],
+                states=[_states(row) for row in table.to_dict(orient="records")],
                 size=[size(number) for number in table["bytes"]],
                 changed=[time.strftime("%Y-%m-%d %H:%M", time.localtime(at)) for at in table["changed"]],
                 created=[text[:10] for text in table["created"]],
@@ -50,6 +51,11 @@ def studies(options: argparse.Namespace) -> int:
     if hidden := len(every) - len(table):
         console.note_archived(hidden)
     return 0
+
+
+def _states(row: Mapping[Any, Any]) -> str:
+    counts = [f"{n} {state}" for state, n in row["states"].items()]
+    return ", ".join(["damaged", *counts] if row["problem"] else counts)
 
 
 def clone(options: argparse.Namespace) -> int:
@@ -200,7 +206,7 @@ def _subjects(text: str, study: store.StudyDir) -> Sequence[str] | None:
             if not missing:
                 return chosen
     # Others may have been added to the dataset since the study was planned.
-    return subjects_of(text, study.study()["dataset"]["path"])
+    return subjects_of(text, study.study().dataset.path)
 
 
 def _numbers(text: str, option: str) -> Sequence[int] | None:

@@ -127,16 +127,20 @@ def status(options: argparse.Namespace) -> int:
         show_states(study, snapshot(study), options.json)
         return 0
     all_studies = store.studies(root)
-    studies = [study for study in all_studies if not study.archived]
+    studies = [study for study in all_studies if study.listed]
     frame = console.studies_frame(studies, snapshot)
-    frame["marks"] = [[mark.text for mark in study_marks(study)] for study in studies]
+    whole = zip(studies, frame["problem"], strict=True)
+    frame["marks"] = [[] if problem else [mark.text for mark in study_marks(study)] for study, problem in whole]
     if options.json:
         console.print_json(frame.to_dict(orient="records"))
         return 0
     if frame.empty:
         console.info(f"no studies in {root}; make one with: eavdash train, or eavdash demo")
     else:
-        console.print_table(frame.assign(marks=frame["marks"].map("; ".join)), "table")
+        marks = frame["marks"].map("; ".join)
+        console.print_table(frame.drop(columns="problem").assign(marks=marks), "table")
+        for problem in filter(None, frame["problem"]):
+            console.error(problem)
     if hidden := len(all_studies) - len(studies):
         console.note_archived(hidden)
     return 0
@@ -206,16 +210,20 @@ def show_obstacle(root: Path) -> None:
 def show_states(study: store.StudyDir, frame: pd.DataFrame, as_json: bool) -> None:
     """Print a study's runs with time left, accuracy and the study's marks (in JSON: a list of texts in every row)."""
     from eavdash.jobs import estimates
+    from eavdash.studies.overview import damage
 
     left = estimates.seconds_left(frame)
+    if problem := damage(study):
+        console.error(problem)
     if as_json:
-        marks = [mark.text for mark in study_marks(study)]
+        marks = [] if problem else [mark.text for mark in study_marks(study)]
         frame = frame.assign(left=left)
         console.print_json([{**row, "marks": marks} for row in frame.to_dict(orient="records")])
         return
-    note_marks(study)
-    if study.archived:
+    if not problem:
+        note_marks(study)
+    if not problem and study.archived:
         console.info(f"{study.name} is archived: no run of it starts; restore it with: eavdash unarchive {study.name}")
-    elif study.paused:
+    elif not problem and study.paused:
         console.info(f"{study.name} is paused: no run of it starts; resume it with: eavdash resume {study.name}")
     console.print_table(frame.assign(left=[estimates.duration(s) if s > 0 else "" for s in left]), "table")

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from eavdash.data.cache import digests, videos
+from eavdash.data.cache.content import WindowSetRecord
 from eavdash.data.cache.folders import abandoned, discard
 from eavdash.errors import IntegrityError, UsageError
-from eavdash.store.record import read_json
+from eavdash.store.record import read_record
 
 UNFINISHED = "unfinished"
 _KINDS = {
@@ -138,18 +139,18 @@ def _size(stats: Iterable[Any]) -> int:
 def _windows(folder: Path) -> str:
     """Modality, dataset and settings of a window set."""
     try:
-        about = read_json(folder / "meta.json")["about"]
-        subjects, settings = about["subjects"], about["settings"]
-        who = ", ".join(subjects[:_MOST_NAMES]) + (
-            f" and {len(subjects) - _MOST_NAMES} more" if len(subjects) > _MOST_NAMES else ""
-        )
-        how = ", ".join(f"{name} {_value(value)}" for name, value in settings.items() if value not in ("", [], None))
-        return (
-            f"{about['modality']} of subject{'s' * (len(subjects) > 1)} {who}: {about['trials']} trials, "
-            f"{about['windows']} windows; {how}; from {about['dataset']}"
-        )
-    except (IntegrityError, KeyError, TypeError, AttributeError):
+        about = read_record(folder / "meta.json", WindowSetRecord).about
+    except IntegrityError:
+        about = None
+    if about is None:
         return "windows made by an earlier version, or damaged"
+    more = len(about.subjects) - _MOST_NAMES
+    who = ", ".join(about.subjects[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+    how = ", ".join(f"{name} {_value(value)}" for name, value in about.settings.items() if value not in ("", [], None))
+    return (
+        f"{about.modality} of subject{'s' * (len(about.subjects) > 1)} {who}: {about.trials} trials, "
+        f"{about.windows} windows; {how}; from {about.dataset}"
+    )
 
 
 def _value(value: Any) -> str:

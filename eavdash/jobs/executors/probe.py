@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import platform
 import re
@@ -19,13 +18,15 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+
+from pydantic import ValidationError
 
 import eavdash
 from eavdash.config.schema import Execution
 from eavdash.errors import sentence
 from eavdash.jobs.queue_database import queue_folder
 from eavdash.store import locks
+from eavdash.store.record import Part
 
 LIBRARIES = ("torch", "numpy")
 #: What runs on a node. Arguments: the file to read, its expected content, the file to write, "gpu" if torch must see
@@ -44,7 +45,7 @@ try:
         import torch
         found["gpu"] = torch.cuda.is_available()
 except ImportError as error:
-    found["import"] = str(error)
+    found["missing"] = str(error)
 for name in libraries:
     try:
         found[name] = metadata.version(name)
@@ -69,6 +70,19 @@ except OSError as error:
 print("eavdash-probe", json.dumps(found))
 sys.exit(1)
 """
+
+
+class Answer(Part):
+    """Answer of a node; ``storage`` and ``missing`` say why it cannot use the folder or import the package."""
+
+    python: str
+    torch: str = "none"
+    numpy: str = "none"
+    eavdash: str = ""  # digest of its copy
+    gpu: bool = True  # False: torch sees none, though one was asked for
+    storage: str = ""
+    unlocked: bool = False  # it does not see the lock of the checking process
+    missing: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,26 +113,27 @@ class Probe:
         environment = f"Python {platform.python_version()} with eavdash at {sys.executable}"
         same = "give each node the same environment at the same path, or keep it on storage that all nodes share"
         try:
-            found: dict[str, Any] = json.loads(answer)
-        except ValueError:
+            found = Answer.model_validate_json(answer)
+        except ValidationError:
             return [sentence(where, environment, answer.strip().rstrip("."), same)]
         problems = []
-        if "storage" in found:
-            problems.append(self.unshared(where, found["storage"]))
-        if "unlocked" in found:
+        if found.storage:
+            problems.append(self.unshared(where, found.storage))
+        if found.unlocked:
             expected = f"to see locks (flock) of other machines in {self.root}"
             remedy = 'use a file system with locks (docs/cluster.md, "File systems without locks")'
             problems.append(sentence(where, expected, "none", remedy))
-        if "import" in found:
-            return [*problems, sentence(where, environment, found["import"], same)]
+        if found.missing:
+            return [*problems, sentence(where, environment, found.missing, same)]
         mine = {name: metadata.version(name) for name in LIBRARIES} | {"python": platform.python_version()}
-        differing = [name for name, version in mine.items() if found[name] != version]
+        theirs = {name: str(getattr(found, name)) for name in mine}
+        differing = [name for name, version in mine.items() if theirs[name] != version]
         if differing:
-            expected, others = (", ".join(f"{name} {of[name]}" for name in differing) for of in (mine, found))
+            expected, others = (", ".join(f"{name} {of[name]}" for name in differing) for of in (mine, theirs))
             problems.append(sentence(where, expected, others, same))
-        if found["eavdash"] != digest():
+        if found.eavdash != digest():
             problems.append(sentence(where, "the same eavdash as here", "another version", same))
-        if not found.get("gpu", True):
+        if not found.gpu:
             remedy = "choose a partition with GPUs (--slurm partition=..., --slurm gres=gpu:1) or --device cpu"
             problems.append(sentence(where, "a GPU that torch can use", "none", remedy))
         return problems

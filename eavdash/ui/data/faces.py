@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from eavdash.config.convert import from_dict
+from eavdash.config.convert import recorded_config
 from eavdash.config.presets import preset
 from eavdash.text import visible
 from eavdash.ui import cached_data, widgets
@@ -35,7 +35,7 @@ def contact_sheet(path: str, table: TrialTable) -> None:
         return
     study = widgets.current_study()
     with widgets.show_errors():
-        config = from_dict(study.study()["config"]) if study else preset("quick")
+        config = recorded_config(study.study()) if study else preset("quick")
         sheet = cached_data.contact_sheet(path, subject, config)
     st.image(sheet)
     st.caption(

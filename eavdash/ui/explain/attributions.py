@@ -42,14 +42,14 @@ def show_attributions(explanation: Explanation) -> None:
     for line in figures.receipt_lines(explanation.receipts, window):
         st.caption(markdown(line))
     st.caption("The charts show means over small cells; the stored arrays have every pixel, time step and sample.")
-    if explanation.receipts["completeness"][window]["relative_gap"] > LARGE_GAP:
+    if explanation.receipts.completeness[window]["relative_gap"] > LARGE_GAP:
         command = ["eavdash", "explain", explanation.study]
         command += ["--subject", explanation.subject, "--trial", explanation.trial, "--steps", "256"]
         st.warning(
             "These attributions do not add up to the decision, so the maps are not reliable. Use more steps: "
             + code(shlex.join(command))
         )
-    present = explanation.windows[window]["modalities"]
+    present = explanation.windows[window].modalities
     draw = {"vision": _vision, "audio": _audio, "eeg": _eeg}
     for modality in present:
         st.markdown(f"**{theme.label(modality)}**: {_QUESTIONS[modality]}")

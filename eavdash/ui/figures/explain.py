@@ -7,14 +7,17 @@ symmetric about zero: red supports the explained class, blue opposes it.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from eavdash.ui import theme
+
+if TYPE_CHECKING:
+    from eavdash.explain.explanation import ExplainedWindow, Receipts
 
 #: Attributions are drawn as means over this many cells, as those of single pixels are too fine to see.
 FRAME_CELLS = (16, 16)  # height, width
@@ -42,29 +45,29 @@ def probabilities(rows: pd.DataFrame, classes: Sequence[str]) -> go.Figure:
     return fig
 
 
-def receipt_lines(receipts: Mapping[str, Any], window: int) -> list[str]:
+def receipt_lines(receipts: Receipts, window: int) -> list[str]:
     """Return the checks of an explanation: completeness of this window, baselines, and reproduction of the test."""
-    window_gap = receipts["completeness"][window]
+    window_gap = receipts.completeness[window]
     lines = [
         f"Completeness gap of this window: {window_gap['gap']:.3g} logits ({100 * window_gap['relative_gap']:.2g} % of "
-        f"the explained difference; 0 if the attributions add up exactly), {receipts['steps']} steps, for "
-        f"{receipts['target']}.",
-        "Baselines: " + ", ".join(f"{theme.label(m)} {text}" for m, text in receipts["baselines"].items()) + ".",
+        f"the explained difference; 0 if the attributions add up exactly), {receipts.steps} steps, for "
+        f"{receipts.target}.",
+        "Baselines: " + ", ".join(f"{theme.label(m)} {text}" for m, text in receipts.baselines.items()) + ".",
     ]
-    if receipts.get("reproduction") is not None:
-        lines.append(f"Largest difference from the test's probabilities: {receipts['reproduction']:.2g}.")
+    if receipts.reproduction is not None:
+        lines.append(f"Largest difference from the test's probabilities: {receipts.reproduction:.2g}.")
     return lines
 
 
-def window_span(window: Mapping[str, Any]) -> tuple[float, float]:
+def window_span(window: ExplainedWindow) -> tuple[float, float]:
     """Return start and stop of a window in seconds."""
-    return float(window["start"]), float(window["stop"])
+    return window.start, window.stop
 
 
-def window_name(window: Mapping[str, Any]) -> str:
+def window_name(window: ExplainedWindow) -> str:
     """Return a window's label, such as ``0–5 s: Anger``."""
     start, stop = window_span(window)
-    return f"{start:g}–{stop:g} s: {window['predicted']}"
+    return f"{start:g}–{stop:g} s: {window.predicted}"
 
 
 def frame_overlays(frames: np.ndarray, heat: np.ndarray, scale: float, enlarge: int = 160) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import Any
 import streamlit as st
 
 from eavdash.config.choices import MODALITIES
-from eavdash.config.convert import differences, from_dict, to_dict
+from eavdash.config.convert import differences, recorded_config, to_dict
 from eavdash.config.presets import PRESETS, preset
 from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import EavdashError, StudyConflictError
@@ -58,8 +58,8 @@ def base_config() -> StudyConfig:
     study = source_study()
     if study is not None:
         try:
-            return from_dict(study.study()["config"])
-        except (EavdashError, KeyError):
+            return recorded_config(study.study())
+        except EavdashError:
             pass  # deleted or damaged meanwhile: use a preset
     if st.session_state.get(f"{PAGE}_preset") not in PRESETS:
         st.session_state[f"{PAGE}_preset"] = "quick"
@@ -74,13 +74,13 @@ def study_values() -> dict[str, Any]:
         return {}
     try:
         document = study.study()
-        config, selection = from_dict(document["config"]), document["selection"]
-    except (EavdashError, KeyError):
+        config, selection = recorded_config(document), document.selection
+    except EavdashError:
         return {}
     return {
-        "subjects": list(selection["subjects"]),
-        "folds": ",".join(map(str, selection["folds"])) or "all",
-        "seeds": ",".join(map(str, selection["seeds"])),
+        "subjects": list(selection.subjects),
+        "folds": ",".join(map(str, selection.folds)) or "all",
+        "seeds": ",".join(map(str, selection.seeds)),
         **{f"{m}_weights": config.modality(m).weights for m in MODALITIES},
     }
 
@@ -90,8 +90,8 @@ def copy_study_settings(study: StudyDir, name: str) -> None:
 
     st.session_state[SOURCE] = st.session_state[f"{PAGE}_preset"] = f"{_PREFIX}{study.name}"
     try:
-        st.session_state[f"{PAGE}_dataset"] = study.study()["dataset"]["path"]
-    except (EavdashError, KeyError) as error:
+        st.session_state[f"{PAGE}_dataset"] = study.study().dataset.path
+    except EavdashError as error:
         st.session_state[actions.MESSAGE] = ("error", str(error))
         return
     st.session_state[f"{PAGE}_name"] = name
@@ -154,10 +154,10 @@ def show_differences(plan: Plan) -> None:
         return
     with widgets.show_errors():
         old = study.study()
-        before = to_dict(from_dict(old["config"]))
-    lines = differences(before, plan.document["config"])
-    lines += differences(old["selection"], plan.document["selection"])
-    lines += differences({"dataset": old["dataset"]["path"]}, {"dataset": plan.document["dataset"]["path"]})
+        before = to_dict(recorded_config(old))
+    lines = differences(before, plan.document.config)
+    lines += differences(old.selection.document(), plan.document.selection.document())
+    lines += differences({"dataset": old.dataset.path}, {"dataset": plan.document.dataset.path})
     if lines:
         st.markdown(f"**Differences from {markdown(study.name)}**")
         widgets.bullet_list(lines)

@@ -125,7 +125,7 @@ def plan_table(plan: Plan) -> pd.DataFrame:
     existing = set(plan.existing)
     rows = []
     for stage in STAGES:
-        runs = [run for run in plan.planned if run.config["stage"] == stage]
+        runs = [run for run in plan.planned if run.config.stage == stage]
         if runs:
             rows.append(
                 {
@@ -133,9 +133,9 @@ def plan_table(plan: Plan) -> pd.DataFrame:
                     "runs": len(runs),
                     "exist already": sum(run.name in existing for run in runs),
                     "cannot start": sum(bool(run.problem) for run in runs),
-                    "subjects": len({run.config["subject"] for run in runs} - {""}) or "all",
-                    "folds": len({run.config["fold"] for run in runs}),
-                    "seeds": len({run.config["seed"] for run in runs}),
+                    "subjects": len({run.config.subject for run in runs} - {""}) or "all",
+                    "folds": len({run.config.fold for run in runs}),
+                    "seeds": len({run.config.seed for run in runs}),
                 }
             )
     return pd.DataFrame(rows)
@@ -158,7 +158,7 @@ def time_sentence(plan: Plan, settings: Execution) -> str:
     new = [run.config for run in plan.planned if run.name not in existing and not run.problem]
     if not new:
         return ""
-    config, dataset = plan.document["config"], str(plan.document["dataset"]["path"])
+    config, dataset = plan.document.config, plan.document.dataset.path
     estimate = estimates.plan_time_left(
         plan.study.path.parent, dataset, config, new, cached_runs.parallel_runs(settings)
     )
@@ -177,9 +177,9 @@ def left_out_reasons(plan: Plan) -> list[str]:
 
 def _test_trials_sentence(plan: Plan) -> str:
     rows = plan.splits[
-        (plan.splits["split"] == "test") & plan.splits["fold"].isin({r.config["fold"] for r in plan.planned})
+        (plan.splits["split"] == "test") & plan.splits["fold"].isin({r.config.fold for r in plan.planned})
     ]
-    subjects = {run.config["subject"] for run in plan.planned if run.config["subject"]}
+    subjects = {run.config.subject for run in plan.planned if run.config.subject}
     rows = rows[rows["subject"].isin(subjects)] if subjects else rows
     counts = rows.drop_duplicates(["subject", "trial"]).groupby("subject").size()
     if counts.empty:

@@ -13,7 +13,7 @@ import streamlit as st
 
 from eavdash.jobs import estimates
 from eavdash.store import StudyDir
-from eavdash.ui import actions, monitor, theme
+from eavdash.ui import actions, cached_runs, monitor, theme
 from eavdash.ui.figures import training as figures
 
 PAGE = "training_monitor"
@@ -25,7 +25,7 @@ def progress(study: StudyDir, table: pd.DataFrame) -> None:
     """Show the study's progress as text, bar and tab title, with the buttons for pause and notification."""
     st.set_page_config(page_title=figures.tab_title(table))
     tally = figures.tally(table)
-    ended, paused = bool(table["ended"].all()), study.paused
+    ended, paused = bool(table["ended"].all()), cached_runs.paused(study)
     left = figures.study_time_left(table, estimates.study_time_left(table, table["left"]))
     first, second, third = st.columns([5, 1, 2], vertical_alignment="center")
     first.markdown(f"**{tally}**" + (f"  \n{left}" if left else ""))

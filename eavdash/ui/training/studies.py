@@ -87,7 +87,7 @@ def display_table(shown: pd.DataFrame) -> pd.DataFrame:
 def state_text(row: Mapping[Any, Any]) -> str:
     """Return a study's state beyond its progress as text."""
     words = [word for word in ("archived", "paused") if row[word]]
-    words += ["cannot be read"] if row["problem"] else []
+    words += ["damaged"] if row["problem"] else []
     queued = row["states"].get("queued", 0) - row["never_queued"]
     counts = {"done": row["done"], **row["states"], "queued": queued, "never queued": row["never_queued"]}
     if row["runs"] and set(row["states"]) == {"done"}:
@@ -182,9 +182,9 @@ def extension_form(study: StudyDir, row: Mapping[Any, Any]) -> None:
         return
     with panel:
         try:
-            selection = study.study()["selection"]
+            selection = study.study().selection
             table = cached_data.dataset(row["dataset"])
-            more = [s for s in natural_order([*table.subjects, *table.problems]) if s not in set(selection["subjects"])]
+            more = [s for s in natural_order([*table.subjects, *table.problems]) if s not in set(selection.subjects)]
         except EavdashError as error:
             widgets.show_error(error, PAGE)
             return
@@ -197,9 +197,9 @@ def extension_form(study: StudyDir, row: Mapping[Any, Any]) -> None:
             placeholder="Fixed across subjects" if fixed else "None" if more else "All included",
             key=f"{PAGE}_subjects",
         )
-        so_far = {axis: f"{', '.join(map(str, selection[axis]))} so far" for axis in ("folds", "seeds")}
-        folds = middle.text_input("More folds", placeholder=so_far["folds"], key=f"{PAGE}_folds")
-        seeds = right.text_input("More seeds", placeholder=so_far["seeds"], key=f"{PAGE}_seeds")
+        so_far = [f"{', '.join(map(str, numbers))} so far" for numbers in (selection.folds, selection.seeds)]
+        folds = middle.text_input("More folds", placeholder=so_far[0], key=f"{PAGE}_folds")
+        seeds = right.text_input("More seeds", placeholder=so_far[1], key=f"{PAGE}_seeds")
         ended = row["states"].get("failed", 0) + row["states"].get("cancelled", 0)
         again = bool(ended) and st.checkbox(f"Also {ended} failed or cancelled", key=f"{PAGE}_ended")
         try:
