@@ -85,7 +85,7 @@ def test_no_run_starts_while_the_control_file_is_unreadable(lab, text):
     lab.study.control_file.write_text(text)
     with fails(IntegrityError, where="control.json", remedy="delete it"):
         submit(lab.study)
-    assert run.status()["state"] == "queued"
+    assert run.status().state == "queued"
     lab.study.control_file.unlink()
     submit(lab.study)
     assert set(wait(lab.study, timeout=60)["state"]) == {"done"}

@@ -189,7 +189,7 @@ def test_a_password_is_used_but_neither_stored_nor_shown_nor_an_argument(shared,
     assert secret.encode() not in arguments
     queue_all(lab)
     assert set(wait_without_scheduler(lab)) == {"done"}
-    assert run.status()["state"] == "done"
+    assert run.status().state == "done"
     files = [file for file in lab.root.rglob("*") if file.is_file()]
     assert any(file.suffix == ".log" for file in files)
     assert not [file for file in files if secret.encode() in file.read_bytes()]
