@@ -27,6 +27,7 @@ import pandas as pd
 from eavdash.config.schema import ProtocolConfig
 from eavdash.data.table import natural_sort
 from eavdash.errors import SplitError
+from eavdash.limits import SPLIT_ROWS
 from eavdash.text import natural_key, natural_order
 
 COLUMNS = ("subject", "trial", "group", "fold", "split")
@@ -50,9 +51,11 @@ def make_splits(trials: pd.DataFrame, protocol: ProtocolConfig) -> Splits:
     """Make the folds of ``trials`` under a protocol. Subjects may have different numbers of folds.
 
     Raises:
-        SplitError: a protocol over subjects has fewer than 3 subjects, or there is only one label.
+        SplitError: a protocol over subjects has fewer than 3 subjects, there is only one label, or the folds would have
+            more than :data:`~eavdash.limits.SPLIT_ROWS` rows.
     """
     trials = natural_sort(trials[["subject", "trial", "label", "group"]])
+    _refuse_too_many_rows(trials, protocol)
     if protocol.name in ("loso", "subject-kfold"):
         return _across(trials, protocol)
     parts, problems, notes = [], {}, []
@@ -69,6 +72,22 @@ def make_splits(trials: pd.DataFrame, protocol: ProtocolConfig) -> Splits:
     if protocol.name != "paper":
         check_splits(frame)
     return Splits(frame, problems, tuple(notes))
+
+
+def _refuse_too_many_rows(trials: pd.DataFrame, protocol: ProtocolConfig) -> None:
+    """Check the number of rows, trials x folds, before they are made."""
+    across = protocol.name in ("loso", "subject-kfold")
+    units = trials.groupby(lambda _: "") if across else trials.groupby("subject")
+    folds = units["subject" if across else "group"].nunique()
+    if protocol.name != "loso":
+        folds = folds.clip(upper=1 if protocol.name == "paper" else protocol.folds)
+    if (rows := int((folds * units.size()).sum())) > SPLIT_ROWS:
+        raise SplitError.at(
+            f"protocol {protocol.name}",
+            expected=f"at most {SPLIT_ROWS:,} trials over all folds",
+            found=f"{rows:,}: {len(trials):,} trials in up to {int(folds.max()):,} folds",
+            remedy="set a smaller protocol.folds, or choose fewer subjects or another protocol",
+        )
 
 
 def check_splits(frame: pd.DataFrame) -> None:
@@ -135,7 +154,12 @@ def _labels_by_group(trials: pd.DataFrame) -> dict[str, list[str]]:
 def _deal(by_group: dict[str, list[str]], folds: int) -> dict[str, int]:
     main = {group: _main_label(labels) for group, labels in by_group.items()}
     classes = {label for labels in by_group.values() for label in labels}
-    for count in range(min(folds, len(main)), 1, -1):
+    # With more folds, some would be empty before groups move, and some would not test every class afterwards.
+    most = max(
+        max(Counter(main.values()).values()),
+        min(sum(label in labels for labels in by_group.values()) for label in classes),
+    )
+    for count in range(min(folds, len(main), most), 1, -1):
         seen: Counter[str] = Counter()
         fold = {}
         for group, label in main.items():
@@ -180,7 +204,7 @@ def _within(subject: str, rows: pd.DataFrame, protocol: ProtocolConfig) -> tuple
     fold = deal(rows, protocol.folds)
     lacking = _lacking(rows, fold)
     if lacking:
-        smaller = next((k for k in range(protocol.folds - 1, 1, -1) if not _lacking(rows, deal(rows, k))), 0)
+        smaller = next((k for k in range(min(protocol.folds, groups) - 1, 1, -1) if not _lacking(rows, deal(rows, k))), 0)
         remedy = f"set protocol.folds={smaller}" if smaller else "record the class in more groups or leave it out"
         raise SplitError.at(
             f"subject {subject}", expected="every class in training in every fold", found=lacking, remedy=remedy

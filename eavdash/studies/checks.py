@@ -5,8 +5,8 @@ In: a configuration, a study, its earlier document. Out: an error with a remedy,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,7 +14,9 @@ import pandas as pd
 from eavdash.config.convert import differences, from_dict, to_dict
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import ConfigError, SplitError, StudyConflictError, UsageError
+from eavdash.limits import RUNS
 from eavdash.store import StudyDir
+from eavdash.text import plural, shortened
 
 
 def refuse_missing_weights(config: StudyConfig) -> None:
@@ -25,11 +27,11 @@ def refuse_missing_weights(config: StudyConfig) -> None:
     """
     for modality in config.modalities:
         path = config.modality(modality).weights
-        if path and not Path(path).exists():
+        if path and not os.path.exists(path):  # noqa: PTH110 -- returns False for an impossible name
             raise ConfigError.at(
                 f"{modality}.weights",
                 expected="a checkpoint's folder or file",
-                found=f"nothing at {path}",
+                found=f"nothing at {shortened(path)}",
                 remedy="correct the path",
             )
 
@@ -97,6 +99,22 @@ def chosen_folds(splits: pd.DataFrame, wanted: Sequence[int], problems: dict[str
     if not existing:
         raise SplitError(next(iter(problems.values()), "no trial could be assigned to a fold."))
     return list(wanted) or existing
+
+
+def refuse_too_many_runs(subjects: int, folds: int, seeds: int, stages: int) -> None:
+    """Check the number of a plan's runs before they are made.
+
+    Raises:
+        UsageError: there are more than :data:`~eavdash.limits.RUNS`.
+    """
+    if (runs := subjects * folds * seeds * stages) > RUNS:
+        parts = (plural(subjects, "subject"), plural(folds, "fold"), plural(seeds, "seed"), plural(stages, "stage"))
+        raise UsageError.at(
+            "the plan",
+            expected=f"at most {RUNS:,} runs",
+            found=f"{runs:,}: {' x '.join(parts)}",
+            remedy="ask for fewer folds, seeds or subjects (protocol.folds, --folds, --seeds, --subjects)",
+        )
 
 
 def refuse_conflict(study: StudyDir, old: dict[str, Any], new: dict[str, Any], found: dict[str, str]) -> None:
