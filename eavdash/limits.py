@@ -31,5 +31,15 @@ PICTURE_PIXELS = 100_000_000  #: of a still image
 ARRAY_VALUES = 200_000_000  #: numbers in one array of a .mat or pickle
 HEADER_BYTES = 10 * 2**20  #: of a text or JSON header, which is read as a whole
 
+#: A compressed part of a file may unfold to so many times its size, or to so many bytes: constant numbers compress a
+#: thousandfold, recordings and weights less than tenfold.
+UNFOLD, UNFOLD_BYTES = 100, 64 * 2**20
+
+
+def unfolds(packed: int, declared: int) -> bool:
+    """Return True if ``packed`` bytes of a file declare more content than compressed recordings have."""
+    return declared > max(UNFOLD_BYTES, UNFOLD * packed)
+
+
 # Weights.
 WEIGHTS_BYTES = 16 * 2**30

@@ -14,6 +14,7 @@ from eavdash.explain.explanation import METHODS, Explanation, save_explanation
 from eavdash.store import StudyDir
 
 STEPS = 32
+MOST_STEPS = 1_000  # the quadrature takes the square of it in memory
 
 
 def explain_trial(

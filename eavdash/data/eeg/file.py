@@ -7,8 +7,11 @@ BDF files, which MNE accepts silently, are detected here.
 
 from __future__ import annotations
 
+import contextlib
 import re
+import struct
 import warnings
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,10 +21,13 @@ import numpy as np
 
 from eavdash.data.eeg import electrodes
 from eavdash.data.eeg.signal import EegInfo, EegSignal
-from eavdash.data.recording import sample_range, stamp, unreadable
+from eavdash.data.formats.eav_mat import storage_problem
+from eavdash.data.recording import refuse_beyond, sample_range, stamp, unreadable
 from eavdash.errors import EavdashError, RecordingError
+from eavdash.limits import CHANNELS, EEG_VALUES, HEADER_BYTES, SECONDS, unfolds
 
 _NUMBERED = re.compile(r"(.+)-[0-9]+")
+_BRAINVISION_CHANNELS = re.compile(rb"^\s*NumberOfChannels\s*=\s*([0-9]{1,18})", re.IGNORECASE | re.MULTILINE)
 
 
 def file_info(path: str) -> EegInfo:
@@ -50,6 +56,7 @@ def read_file(path: str, start: float | None, stop: float | None, references: Se
         rate = float(raw.info["sfreq"])
         first, last = sample_range(path, int(raw.n_times), rate, start, stop)
         rows = [*names.values(), *kept.values()]
+        refuse_beyond(path, "samples of all channels in a trial", (last - first) * len(rows), EEG_VALUES)
         try:
             data = raw.get_data(picks=rows, start=first, stop=last, verbose="ERROR")
         except Exception as error:  # each format's reader raises its own errors
@@ -68,6 +75,8 @@ def _channels(path: str, raw: Any) -> tuple[dict[str, int], dict[str, int]]:
         raise unreadable(path, "an EEG recording that MNE reads", error) from error
     if not raw.n_times or not rate > 0:
         raise RecordingError.at(path, expected="a recording", found="no samples", remedy="copy it again")
+    refuse_beyond(path, "channels", len(raw.ch_names), CHANNELS)
+    refuse_beyond(path, "seconds", raw.n_times / rate, SECONDS)
     # MNE numbers channels of equal names: Fp1-0, Fp1-1, which are not electrodes and would be ignored.
     stems = Counter(match[1] for match in map(_NUMBERED.fullmatch, raw.ch_names) if match)
     twice = [name for name, count in stems.items() if count > 1 and electrodes.on_scalp(electrodes.canonical(name))]
@@ -118,6 +127,7 @@ class _OpenRecording:
     def __enter__(self) -> Any:
         import mne
 
+        _check_size(Path(self.path))
         if missing := _edf_missing_bytes(Path(self.path)):
             raise RecordingError.at(
                 self.path,
@@ -137,6 +147,40 @@ class _OpenRecording:
     def __exit__(self, *details: object) -> None:
         self.raw.close()
         self.quiet.__exit__(None, None, None)
+
+
+def _check_size(path: Path) -> None:
+    """Check the size that a header declares, before MNE reads it, which takes minutes or gigabytes if it is too large.
+
+    Raises:
+        RecordingError: it declares too many channels or seconds, or unfolds to too much.
+    """
+    suffix, name = path.suffix.lower(), str(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(256)
+            file.seek(-4, 2)
+            unfolded = int.from_bytes(file.read(), "little")  # of a .gz, modulo 4 GiB
+    except OSError:
+        return  # a folder, or MNE reports the error
+    if suffix in (".vhdr", ".ahdr"):
+        refuse_beyond(name, "bytes of header", path.stat().st_size, HEADER_BYTES)
+        declared = _BRAINVISION_CHANNELS.search(path.read_bytes())
+        refuse_beyond(name, "channels", int(declared[1]) if declared else 0, CHANNELS)
+    elif suffix in (".edf", ".bdf"):
+        with contextlib.suppress(ValueError):  # MNE reports the error
+            refuse_beyond(name, "channels", int(head[252:256]), CHANNELS)
+            refuse_beyond(name, "seconds", int(head[236:244]) * float(head[244:252]), SECONDS)
+    elif head.startswith(b"\x89HDF"):  # unfolds, and no format of EEG that MNE reads
+        raise RecordingError.at(name, expected="an EEG recording", found="an HDF5 file", remedy="convert it")
+    wrong = ""
+    if suffix == ".set":
+        with contextlib.suppress(struct.error, zlib.error):  # MNE reports the error
+            wrong = storage_problem(path, EEG_VALUES)
+    if suffix == ".gz" and unfolds(size := path.stat().st_size, unfolded):
+        wrong = f"{size:,} bytes that unfold to {unfolded:,}"
+    if wrong:
+        raise RecordingError.at(name, expected="EEG that can be read", found=wrong, remedy="export it again")
 
 
 def _edf_missing_bytes(path: Path) -> int:

@@ -15,8 +15,9 @@ from typing import Any
 import av
 import numpy as np
 
-from eavdash.data.recording import stamp, unreadable
+from eavdash.data.recording import refuse_beyond, stamp, unreadable
 from eavdash.errors import RecordingError
+from eavdash.limits import FRAME_PIXELS, PICTURE_PIXELS
 
 #: Seconds for which the last frame is used beyond its own time; a later time is an error.
 END_TOLERANCE = 0.5
@@ -93,7 +94,8 @@ def key_frames(path: str, count: int) -> Iterator[Any]:
 def open_video(path: str) -> Iterator[tuple[Any, Any]]:
     """Open the PyAV container and its first video stream; errors inside the block become RecordingErrors."""
     try:
-        with av.open(path) as container:
+        # FFmpeg decodes a frame to open some files: it gets the limit too.
+        with av.open(path, options={"max_pixels": str(PICTURE_PIXELS)}) as container:
             if container.format.name == "tty":  # FFmpeg renders any text file as a video
                 raise RecordingError.at(path, expected="a video", found="text", remedy="fix the path")
             # A stream without a decoder has a truncated header.
@@ -102,6 +104,15 @@ def open_video(path: str) -> Iterator[tuple[Any, Any]]:
                     path, expected="a video", found="no decodable picture", remedy="copy the file again"
                 )
             stream = container.streams.video[0]
+            most = PICTURE_PIXELS if is_still(container) else FRAME_PIXELS
+            pixels = stream.codec_context.width * stream.codec_context.height
+            if not pixels and is_still(container):
+                expected = f"a picture of at most {most:,} pixels"
+                raise RecordingError.at(
+                    path, expected=expected, found="none, or a larger one", remedy="export it again, or leave it out"
+                )
+            refuse_beyond(path, "pixels in a frame", pixels, most)
+            stream.codec_context.options = {"max_pixels": str(most)}  # also if the size changes
             stream.thread_type = "AUTO"
             yield container, stream
     except (av.error.FFmpegError, UnicodeDecodeError) as error:
