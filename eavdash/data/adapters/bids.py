@@ -24,6 +24,7 @@ from typing import Any
 import pandas as pd
 
 from eavdash.data.adapters.base import Adapted, Adapter, listed, search, shown
+from eavdash.data.formats.tablefile import csv_rows
 from eavdash.data.recording import stamp
 from eavdash.errors import DataError, EavdashError, RecordingError, TableError
 
@@ -242,9 +243,9 @@ def _tsv(path: Path) -> list[dict[str, Any]]:
         TableError: it cannot be read.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        header, *rows = [row for _, row in csv_rows(path, delimiter="\t", quoting=csv.QUOTE_NONE) if row] or [[]]
+        return [dict(zip(header, row, strict=False)) for row in rows]
+    except (UnicodeDecodeError, OSError) as error:
         found = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         raise TableError.at(
             path, expected="a table that can be read", found=found.rstrip("."), remedy="copy the file again"
