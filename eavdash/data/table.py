@@ -29,6 +29,7 @@ from eavdash.data.adapters.base import DEPTH, check_name, listing
 from eavdash.data.formats.tablefile import check_frame, read_table
 from eavdash.data.recording import split_item
 from eavdash.errors import ConfigError, TableError, UsageError, sentence
+from eavdash.limits import HEADER_BYTES
 from eavdash.text import natural_key, natural_order
 
 FILE_COLUMNS = ("eeg", "audio", "video")
@@ -267,8 +268,9 @@ def _filtered(frame: pd.DataFrame, table: TrialTable, condition: str) -> pd.Data
 
 def _simulated(folder: Path) -> bool:
     try:
-        truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        with (folder / "truth.json").open(encoding="utf-8") as file:
+            truth = json.loads(file.read(HEADER_BYTES))
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(truth, dict) and truth.get("simulated") is True
 

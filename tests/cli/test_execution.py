@@ -34,7 +34,7 @@ def test_options_become_the_execution(monkeypatch):
     assert seen == [Execution(device="cpu", compile=True, memory=3.5)]
 
 
-@pytest.mark.parametrize("value", ["-1", "nan"])
+@pytest.mark.parametrize("value", ["-1", "nan", "inf", "1e400"])
 def test_a_negative_memory_limit_is_refused(capsys, value):
     assert main(["train", "data", "--study", "x", "--memory", value]) == 2
     error = capsys.readouterr().err
