@@ -160,6 +160,8 @@ def _build(cls: Any, data: Any, where: str) -> Any:
             if hint is float and isinstance(value, int) and not isinstance(value, bool):
                 value = float(value) if abs(value) < 2**1000 else math.inf if value > 0 else -math.inf
             if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
-                raise ConfigError.at(setting, expected=KINDS[hint], found=shortened(repr(value)), remedy="correct the value")
+                raise ConfigError.at(
+                    setting, expected=KINDS[hint], found=shortened(repr(value)), remedy="correct the value"
+                )
             values[key] = value
     return cls(**values)

@@ -204,7 +204,9 @@ def _within(subject: str, rows: pd.DataFrame, protocol: ProtocolConfig) -> tuple
     fold = deal(rows, protocol.folds)
     lacking = _lacking(rows, fold)
     if lacking:
-        smaller = next((k for k in range(min(protocol.folds, groups) - 1, 1, -1) if not _lacking(rows, deal(rows, k))), 0)
+        smaller = next(
+            (k for k in range(min(protocol.folds, groups) - 1, 1, -1) if not _lacking(rows, deal(rows, k))), 0
+        )
         remedy = f"set protocol.folds={smaller}" if smaller else "record the class in more groups or leave it out"
         raise SplitError.at(
             f"subject {subject}", expected="every class in training in every fold", found=lacking, remedy=remedy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import shutil
 from collections.abc import Callable
@@ -254,4 +255,4 @@ def test_one_array_many_times_is_not_stacked(tmp_path: Path) -> None:
     path = tmp_path / "subject_01_aud.pkl"
     path.write_bytes(pickle.dumps([[sound] * 1_000_000, [0] * 1_000_000, [sound], [0]]))
     with fails(RecordingError, where=str(path), found="something else"):
-        eav_pickle.outline(str(path), (80_000,))
+        eav_pickles.outline(str(path), (80_000,))

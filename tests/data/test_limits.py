@@ -240,7 +240,8 @@ def test_a_trial_is_refused_by_its_samples_not_by_those_of_its_file(
 def flac(path: Path, samples: int, rate: int = 8000) -> str:
     """The header of a FLAC file with one channel of 16 bits."""
     about = (rate << 44) | (15 << 36) | samples
-    path.write_bytes(b"fLaC\x80\0\0\x22" + struct.pack(">HH", 4096, 4096) + bytes(6) + about.to_bytes(8, "big") + bytes(16))
+    head = b"fLaC\x80\0\0\x22" + struct.pack(">HH", 4096, 4096) + bytes(6)
+    path.write_bytes(head + about.to_bytes(8, "big") + bytes(16))
     return str(path)
 
 

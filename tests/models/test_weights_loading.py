@@ -298,7 +298,11 @@ def test_a_layer_of_a_large_number_makes_no_deep_model(tmp_path: Path) -> None:
         architecture(tmp_path, "vision")
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"num_attention_heads": 1' + "0" * 5000 + "}", '{"max_length": 1e12}'])
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, '{"num_attention_heads": 1' + "0" * 5000 + "}", '{"max_length": 1000000000000}'],
+    ids=["depth", "digits", "size"],
+)
 def test_a_config_json_of_odd_numbers_or_depth_is_refused(tmp_path: Path, text: str) -> None:
     save_file(checkpoint("ast"), tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(text)

@@ -40,11 +40,11 @@ def mat_arrays(path: str | Path) -> dict[str, tuple[int, ...]]:
     if path.exists() and not path.is_file():
         raise _unreadable(path, OSError("not a file but a folder, a pipe or a device"))  # opening a pipe would block
     try:
+        if wrong := storage_problem(path):  # first: SciPy unfolds 128 kB at a time to find the headers
+            raise ValueError(wrong)
         found = scipy.io.whosmat(path)
         arrays = {name: tuple(map(int, shape)) for name, shape, kind in found if kind in _NUMBERS}
         missing = _missing_bytes(path)
-        if not missing and (wrong := storage_problem(path)):
-            raise ValueError(wrong)
     except Exception as error:  # scipy raises many errors for damaged bytes (ValueError, TypeError, zlib.error ...)
         raise _unreadable(path, error) from error
     if missing:

@@ -153,7 +153,10 @@ def csv_rows(path: Path, **dialect: Any) -> Iterator[tuple[int, list[str]]]:
                 check_size(path, rows=number, columns=len(row), cells=cells)
                 yield reader.line_num, row
         except csv.Error as error:
-            where_row, remedy = f"{path}, line {max(1, reader.line_num)}", "close the quotation mark, or save the table again"
+            where_row, remedy = (
+                f"{path}, line {max(1, reader.line_num)}",
+                "close the quotation mark, or save the table again",
+            )
             raise TableError.at(where_row, expected="a CSV file", found=str(error), remedy=remedy) from error
 
 

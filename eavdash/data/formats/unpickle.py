@@ -126,7 +126,7 @@ class _Unpickler(pickle._Unpickler):
 
     def load_reduce(self: Any) -> None:
         """Make one call of the stream, and count what it makes: copies of texts, bytes and sets."""
-        super().load_reduce()
+        pickle._Unpickler.load_reduce(self)  # type: ignore[attr-defined]
         made = self.stack[-1]
         self.left -= sys.getsizeof(made) if isinstance(made, (bytes, bytearray, set, frozenset)) else 0
         _refuse_copies(self.left)
