@@ -25,9 +25,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from eavdash.config.schema import ProtocolConfig
+from eavdash.data.split_size import refuse_too_many_rows
 from eavdash.data.table import natural_sort
 from eavdash.errors import SplitError
-from eavdash.limits import SPLIT_ROWS
 from eavdash.text import natural_key, natural_order
 
 COLUMNS = ("subject", "trial", "group", "fold", "split")
@@ -55,7 +55,7 @@ def make_splits(trials: pd.DataFrame, protocol: ProtocolConfig) -> Splits:
             more than :data:`~eavdash.limits.SPLIT_ROWS` rows.
     """
     trials = natural_sort(trials[["subject", "trial", "label", "group"]])
-    _refuse_too_many_rows(trials, protocol)
+    refuse_too_many_rows(trials, protocol)
     if protocol.name in ("loso", "subject-kfold"):
         return _across(trials, protocol)
     parts, problems, notes = [], {}, []
@@ -72,22 +72,6 @@ def make_splits(trials: pd.DataFrame, protocol: ProtocolConfig) -> Splits:
     if protocol.name != "paper":
         check_splits(frame)
     return Splits(frame, problems, tuple(notes))
-
-
-def _refuse_too_many_rows(trials: pd.DataFrame, protocol: ProtocolConfig) -> None:
-    """Check the number of rows, trials x folds, before they are made."""
-    across = protocol.name in ("loso", "subject-kfold")
-    units = trials.groupby(lambda _: "") if across else trials.groupby("subject")
-    folds = units["subject" if across else "group"].nunique()
-    if protocol.name != "loso":
-        folds = folds.clip(upper=1 if protocol.name == "paper" else protocol.folds)
-    if (rows := int((folds * units.size()).sum())) > SPLIT_ROWS:
-        raise SplitError.at(
-            f"protocol {protocol.name}",
-            expected=f"at most {SPLIT_ROWS:,} trials over all folds",
-            found=f"{rows:,}: {len(trials):,} trials in up to {int(folds.max()):,} folds",
-            remedy="set a smaller protocol.folds, or choose fewer subjects or another protocol",
-        )
 
 
 def check_splits(frame: pd.DataFrame) -> None:

@@ -243,7 +243,7 @@ def test_the_trials_of_all_folds_are_counted_before_they_are_made(name: str, mon
     table = eav_trials(3)
     protocol = ProtocolConfig(name=name, folds=1_000_000)
     made = make_splits(table, protocol)
-    monkeypatch.setattr("eavdash.data.splits.SPLIT_ROWS", 299)
+    monkeypatch.setattr("eavdash.data.split_size.SPLIT_ROWS", 299)
     rows = {"paper": 300, "loso": 900, "subject-kfold": 900}.get(name, 6000)
     assert len(made.frame) <= rows
     with fails(SplitError, where=name, expected="299", found=f"{rows:,}", remedy="protocol.folds"):
