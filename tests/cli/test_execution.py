@@ -77,3 +77,9 @@ def test_benchmarks_print_one_json_line_and_a_table(monkeypatch, capsys, name, a
     for row in found.get("rows", []):
         assert row.get("head_phase_ratio", 1) > 0
         assert row.get("of_peak", 1) > 0
+
+
+@pytest.mark.parametrize(("option", "value"), [("--threads", "99999"), ("--ram", "inf")])
+def test_numbers_beyond_any_machine_are_refused(capsys, option, value):
+    assert main(["train", "data", "--study", "x", option, value]) == 2
+    assert value in capsys.readouterr().err
