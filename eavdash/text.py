@@ -48,12 +48,22 @@ _LATEX = {
 def natural_key(text: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
     """A sort key that puts "2" before "10" and "s2" before "s10"; different texts never compare equal."""
     parts = re.findall(r"[0-9]+|[^0-9]+", text)
-    return tuple((0, int(p), "") if "0" <= p[0] <= "9" else (1, 0, p.casefold()) for p in parts), text
+    return tuple(_number_key(p.lstrip("0")) if "0" <= p[0] <= "9" else (1, 0, p.casefold()) for p in parts), text
+
+
+def _number_key(digits: str) -> tuple[int, int, str]:
+    """Sort key of a number of any length: Python converts no more than 4,300 digits."""
+    return 0, len(digits), digits
 
 
 def natural_order(texts: Iterable[str]) -> tuple[str, ...]:
     """The distinct texts in natural order."""
     return tuple(sorted({str(t) for t in texts}, key=natural_key))
+
+
+def shortened(text: str, most: int = 200) -> str:
+    """Return a text of at most ``most`` characters."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def plural(number: int, noun: str, nouns: str = "") -> str:

@@ -51,3 +51,8 @@ def test_a_noun_with_another_plural() -> None:
 )
 def test_bytes(number: int, text: str) -> None:
     assert size(number) == text
+
+
+def test_numbers_of_any_length_are_in_natural_order() -> None:
+    long = "9" * 5000
+    assert natural_order([f"1{long}", long, "10", "9", "010"]) == ("9", "010", "10", long, f"1{long}")

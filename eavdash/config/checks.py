@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from eavdash.config.choices import ENCODERS, LIBRARIES, MODALITIES, STAGES
 from eavdash.config.setting import Setting, value_of
 from eavdash.errors import ConfigError
+from eavdash.text import shortened
 
 if TYPE_CHECKING:
     from eavdash.config.schema import EegConfig, StudyConfig
@@ -28,7 +29,7 @@ def check(config: StudyConfig, settings: Mapping[str, Setting]) -> None:
 
     def need(ok: bool, where: str, expected: str, found: Any) -> None:
         if not ok:
-            raise ConfigError.at(where, expected=expected, found=repr(found), remedy="change the setting")
+            raise ConfigError.at(where, expected=expected, found=shortened(repr(found)), remedy="change the setting")
 
     for key, setting in settings.items():
         value = value_of(config, key)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -18,6 +19,7 @@ from eavdash.config.choices import STAGES
 from eavdash.config.schema import Execution, StudyConfig, TrainConfigs
 from eavdash.config.setting import KINDS
 from eavdash.errors import ConfigError, IntegrityError
+from eavdash.text import shortened
 
 
 def execution_of(recorded: Mapping[str, Any]) -> Execution:
@@ -38,16 +40,17 @@ def with_settings(config: StudyConfig, settings: Iterable[str]) -> StudyConfig:
     data = to_dict(config)
     for setting in settings:
         key, eq, text = setting.partition("=")
+        where = f"--set {shortened(setting)}"
         *parents, last = key.strip().split(".")
         node: Any = data
         for part in parents:
             node = node.get(part) if isinstance(node, dict) else None
         if not eq:
-            remedy = f"give it a value, as in {key.strip()}=..."
-            raise ConfigError.at(f"--set {setting}", expected="key=value", found="no =", remedy=remedy)
+            remedy = f"give it a value, as in {shortened(key.strip())}=..."
+            raise ConfigError.at(where, expected="key=value", found="no =", remedy=remedy)
         if key.strip() == "preset":
             raise ConfigError.at(
-                f"--set {setting}",
+                where,
                 expected="a setting",
                 found="the name of the preset that all settings start from",
                 remedy="choose it with --preset; the rules of its optimisation alone are train.recipe",
@@ -56,12 +59,12 @@ def with_settings(config: StudyConfig, settings: Iterable[str]) -> StudyConfig:
             known = _keys(to_dict(config))
             near = difflib.get_close_matches(key.strip(), known, n=3, cutoff=0.6)
             raise ConfigError.at(
-                f"--set {setting}",
+                where,
                 expected="key=value with a key of the configuration",
-                found=f"{key!r}",
+                found=repr(shortened(key)),
                 remedy=f"did you mean {' or '.join(near)}" if near else f"use one of {', '.join(known)}",
             )
-        node[last] = _parse(text.strip(), node[last], setting)
+        node[last] = _parse(text.strip(), node[last], where)
     return from_dict(data)
 
 
@@ -141,7 +144,7 @@ def _keys(data: dict[str, Any], prefix: str = "") -> list[str]:
     return keys
 
 
-def _parse(text: str, like: Any, setting: str) -> Any:
+def _parse(text: str, like: Any, where: str) -> Any:
     try:
         if isinstance(like, bool):
             return {"true": True, "false": False, "1": True, "0": False}[text.lower()]
@@ -151,7 +154,7 @@ def _parse(text: str, like: Any, setting: str) -> Any:
             return float(text)
     except (ValueError, KeyError):
         kind = KINDS[type(like)]
-        raise ConfigError.at(f"--set {setting}", expected=kind, found=repr(text), remedy=f"give {kind}") from None
+        raise ConfigError.at(where, expected=kind, found=repr(shortened(text)), remedy=f"give {kind}") from None
     if isinstance(like, list):
         return [part.strip() for part in text.split(",") if part.strip()]
     return text
@@ -180,8 +183,10 @@ def _build(cls: Any, data: Any, where: str) -> Any:
             values[key] = value
         else:
             if hint is float and isinstance(value, int) and not isinstance(value, bool):
-                value = float(value)
+                value = float(value) if abs(value) < 2**1000 else math.inf if value > 0 else -math.inf
             if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
-                raise ConfigError.at(setting, expected=KINDS[hint], found=repr(value), remedy="correct the value")
+                raise ConfigError.at(
+                    setting, expected=KINDS[hint], found=shortened(repr(value)), remedy="correct the value"
+                )
             values[key] = value
     return cls(**values)

@@ -6,6 +6,11 @@ import re
 from collections.abc import Callable, Sequence
 
 from eavdash.errors import UsageError
+from eavdash.limits import NUMBERS
+from eavdash.text import shortened
+
+#: A whole number of at most 18 digits, and a range of two; Python converts no more than 4,300.
+_RANGE = re.compile(r"\s*(\d{1,18})(?:\s*-\s*(\d{1,18}))?\s*")
 
 
 def parse_subjects(
@@ -21,12 +26,12 @@ def parse_subjects(
     chosen: list[str] = []
     missing: list[str] = []
     for part in filter(None, (p.strip() for p in text.split(","))):
-        bounds = re.fullmatch(r"(\d+)-(\d+)", part)
-        if part in available or not bounds:
+        bounds = _RANGE.fullmatch(part)
+        if part in available or not bounds or not bounds[2]:
             (chosen if part in available else missing).append(part)
             continue
         low, high = int(bounds[1]), int(bounds[2])
-        inside = [s for s in available if s.isdigit() and low <= int(s) <= high]
+        inside = [s for s in available if s.isdecimal() and len(s) <= 18 and low <= int(s) <= high]
         if not inside:
             missing.append(part)
         elif len({int(s) for s in inside}) < high - low + 1:
@@ -35,7 +40,7 @@ def parse_subjects(
     if missing:
         remedy = "choose existing subjects, or leave the option out for all"
         raise UsageError.at(
-            option, expected=f"some of {_shortened(available)}", found=", ".join(missing), remedy=remedy
+            option, expected=f"some of {_shortened(available)}", found=shortened(", ".join(missing)), remedy=remedy
         )
     if not chosen:
         raise UsageError.at(option, expected="at least one subject", found=repr(text), remedy="name at least one")
@@ -51,14 +56,19 @@ def parse_numbers(text: str, option: str) -> tuple[int, ...]:
     """Return ``0,1,4`` or ``0-4`` as integers; ``all`` is the empty tuple.
 
     Raises:
-        UsageError: the text is anything else.
+        UsageError: the text is anything else, or names more than :data:`~eavdash.limits.NUMBERS`.
     """
     if text.strip() == "all":
         return ()
     numbers: list[int] = []
     for part in text.split(","):
-        bounds = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
-        if not bounds:
-            raise UsageError.at(option, expected="numbers such as 0,1 or 0-4", found=repr(text), remedy="correct it")
-        numbers += range(int(bounds[1]), int(bounds[2] or bounds[1]) + 1)
+        bounds = _RANGE.fullmatch(part)
+        found = repr(shortened(text))
+        asked = range(int(bounds[1]), int(bounds[2] or bounds[1]) + 1) if bounds else range(0)
+        if not asked:
+            raise UsageError.at(option, expected="numbers such as 0,1 or 0-4", found=found, remedy="correct it")
+        if (count := len(numbers) + asked.stop - asked.start) > NUMBERS:
+            expected = f"at most {NUMBERS:,} numbers"
+            raise UsageError.at(option, expected=expected, found=f"{count:,} in {found}", remedy="ask for fewer")
+        numbers += asked
     return tuple(dict.fromkeys(numbers))

@@ -83,6 +83,21 @@ def _sample(time: float, rate: float) -> int:
     return round(min(max(time, -_LONGEST), _LONGEST) * rate)
 
 
+def refuse_beyond(path: str, what: str, found: float, most: float) -> None:
+    """Check what a recording's header declares, before so much is read.
+
+    Raises:
+        RecordingError: it is more than ``most``, or not a number.
+    """
+    if not found <= most:
+        raise RecordingError.at(
+            path,
+            expected=f"at most {most:,} {what}",
+            found=f"{found:,.15g}",
+            remedy="copy the file again, cut it into shorter ones, or leave it out",
+        )
+
+
 def unreadable(
     path: str, expected: str, error: Exception, kind: type[RecordingError] = RecordingError
 ) -> RecordingError:

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from eavdash.config.schema import ProtocolConfig
+from eavdash.data.split_size import refuse_too_many_rows
 from eavdash.data.table import natural_sort
 from eavdash.errors import SplitError
 from eavdash.text import natural_key, natural_order
@@ -50,9 +51,11 @@ def make_splits(trials: pd.DataFrame, protocol: ProtocolConfig) -> Splits:
     """Make the folds of ``trials`` under a protocol. Subjects may have different numbers of folds.
 
     Raises:
-        SplitError: a protocol over subjects has fewer than 3 subjects, or there is only one label.
+        SplitError: a protocol over subjects has fewer than 3 subjects, there is only one label, or the folds would have
+            more than :data:`~eavdash.limits.SPLIT_ROWS` rows.
     """
     trials = natural_sort(trials[["subject", "trial", "label", "group"]])
+    refuse_too_many_rows(trials, protocol)
     if protocol.name in ("loso", "subject-kfold"):
         return _across(trials, protocol)
     parts, problems, notes = [], {}, []
@@ -135,7 +138,12 @@ def _labels_by_group(trials: pd.DataFrame) -> dict[str, list[str]]:
 def _deal(by_group: dict[str, list[str]], folds: int) -> dict[str, int]:
     main = {group: _main_label(labels) for group, labels in by_group.items()}
     classes = {label for labels in by_group.values() for label in labels}
-    for count in range(min(folds, len(main)), 1, -1):
+    # With more folds, some would be empty before groups move, and some would not test every class afterwards.
+    most = max(
+        max(Counter(main.values()).values()),
+        min(sum(label in labels for labels in by_group.values()) for label in classes),
+    )
+    for count in range(min(folds, len(main), most), 1, -1):
         seen: Counter[str] = Counter()
         fold = {}
         for group, label in main.items():
@@ -180,7 +188,9 @@ def _within(subject: str, rows: pd.DataFrame, protocol: ProtocolConfig) -> tuple
     fold = deal(rows, protocol.folds)
     lacking = _lacking(rows, fold)
     if lacking:
-        smaller = next((k for k in range(protocol.folds - 1, 1, -1) if not _lacking(rows, deal(rows, k))), 0)
+        smaller = next(
+            (k for k in range(min(protocol.folds, groups) - 1, 1, -1) if not _lacking(rows, deal(rows, k))), 0
+        )
         remedy = f"set protocol.folds={smaller}" if smaller else "record the class in more groups or leave it out"
         raise SplitError.at(
             f"subject {subject}", expected="every class in training in every fold", found=lacking, remedy=remedy

@@ -29,6 +29,7 @@ from eavdash.data.adapters.base import DEPTH, check_name, listing
 from eavdash.data.formats.tablefile import check_frame, read_table
 from eavdash.data.recording import split_item
 from eavdash.errors import ConfigError, EavdashError, OutsideError, TableError, UsageError, sentence
+from eavdash.limits import HEADER_BYTES
 from eavdash.store.readable import check_readable, data_folders, is_readable, open_readable
 from eavdash.text import natural_key, natural_order
 
@@ -280,8 +281,8 @@ def _filtered(frame: pd.DataFrame, table: TrialTable, condition: str) -> pd.Data
 def _simulated(folder: Path) -> bool:
     try:
         with open_readable(folder / "truth.json") as file:
-            truth = json.load(file)
-    except (OSError, ValueError, EavdashError):
+            truth = json.loads(file.read(HEADER_BYTES))
+    except (OSError, ValueError, RecursionError, EavdashError):
         return False
     return isinstance(truth, dict) and truth.get("simulated") is True
 

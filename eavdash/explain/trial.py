@@ -14,6 +14,7 @@ from eavdash.explain.explanation import METHODS, Explanation, save_explanation
 from eavdash.store import StudyDir
 
 STEPS = 32
+MOST_STEPS = 1_000  # the quadrature takes the square of it in memory
 
 
 def explain_trial(
@@ -38,8 +39,8 @@ def explain_trial(
 
     if method not in METHODS:
         raise UsageError.at("method", expected=", ".join(METHODS), found=repr(method), remedy="choose one")
-    if steps < 1:
-        raise UsageError.at("steps", expected="at least 1", found=str(steps), remedy="choose more")
+    if not 1 <= steps <= MOST_STEPS:
+        raise UsageError.at("steps", expected=f"1 to {MOST_STEPS:,}", found=str(steps), remedy="choose among these")
     made = compute(study, testing_run(study, subject, trial, fold, seed), subject, trial, method, device, steps)
     save_explanation(study.run(made.run), made)
     return made

@@ -22,6 +22,7 @@ PREFIXES = {"vision": "vit.", "audio": "audio_spectrogram_transformer."}
 #: ``model_type`` in config.json, and the family's name in messages.
 _FAMILIES = {"vision": ("vit", "a ViT"), "audio": ("audio-spectrogram-transformer", "an AST")}
 _REMEDY = "use a ViT or AST classifier as saved by Hugging Face"
+_LARGEST = 100_000  # of any number in config.json
 HEAD_WIDTH = 64  # of every published ViT and AST
 AST_STRIDE, AST_MELS, AST_FRAMES = 10, 128, 1024  # of the published AST
 #: ``hidden_act`` → timm's name of the same function; "" is the exact GELU, which both families have by default.
@@ -50,10 +51,12 @@ def architecture(path: str | Path, modality: str) -> dict[str, Any]:
     settings = checkpoint_settings(file, modality)
     width = int(kernel[0])
     fc1 = named["encoder.layer.0.intermediate.dense.weight"]
-    layers = {int(found[1]) for name in named if (found := re.match(r"encoder\.layer\.(\d+)\.", name))}
+    layers = {int(found[1]) for name in named if (found := re.match(r"encoder\.layer\.(\d{1,9})\.", name))}
+    if (last := max(layers)) >= len(layers):
+        raise tensor_error(file, f"every layer up to {last}", f"{len(layers)} of them", [], _REMEDY)
     sizes: dict[str, Any] = {
         "width": width,
-        "depth": max(layers) + 1,
+        "depth": last + 1,
         "heads": _heads(file, width, settings),
         "mlp_ratio": _ratio(fc1.shape[0], width),
         "eps": float(settings.get("layer_norm_eps", 1e-12)),
@@ -88,8 +91,8 @@ def checkpoint_settings(file: Path, modality: str) -> dict[str, Any]:
     for key in (*_WHOLE, "layer_norm_eps"):
         value = settings.get(key, 1)
         kind, called = (int, "an integer") if key in _WHOLE else ((int, float), "a number")
-        if isinstance(value, bool) or not isinstance(value, kind) or not value > 0:
-            wanted = "square images" if isinstance(value, list) else f"{called} above 0"
+        if isinstance(value, bool) or not isinstance(value, kind) or not 0 < value <= _LARGEST:
+            wanted = "square images" if isinstance(value, list) else f"{called} above 0 and at most {_LARGEST:,}"
             raise ConfigError.at(where, expected=f"{wanted} for {key}", found=repr(value), remedy=_REMEDY)
     act = settings.get("hidden_act", "gelu")
     if act not in _ACTIVATIONS:

@@ -10,8 +10,10 @@ If there is a SHA256SUMS beside the file (eavdash fetch-weights writes it), the 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from eavdash.errors import ConfigError, IntegrityError
+from eavdash.limits import HEADER_BYTES, WEIGHTS_BYTES
 from eavdash.store.atomic import CHECKSUMS, sha256
 from eavdash.store.readable import check_readable, open_readable, reason_of
 
@@ -42,6 +45,7 @@ _IN_MEMORY = {
     "mlp.fc2": "output.dense",
 }
 _WRAPPERS = ("module.", "model.", "_orig_mod.")  # of DataParallel, of a class around the model, of torch.compile
+_SAVE_AGAIN = "save the state_dict again, or fetch the checkpoint again"
 _NESTED = ("state_dict", "model_state_dict", "model")
 
 
@@ -61,6 +65,7 @@ def read_tensors(path: Path) -> tuple[Path, dict[str, Tensor]]:
 def _read(file: Path) -> dict[str, Tensor]:
     """Return the tensors of one file under its own names."""
     check_readable(file)
+    _check_size(file)
     _verify(file)
     try:
         if file.suffix == ".safetensors":
@@ -89,17 +94,45 @@ def _read(file: Path) -> dict[str, Tensor]:
             found=type(content).__name__,
             remedy="save only the state_dict",
         )
+    for name, tensor in content.items():  # a view can repeat one number any number of times
+        dense = tensor.layout is torch.strided
+        if not dense or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise tensor_error(file, "every number in the file", f"{name!r} of fewer ones", [], _SAVE_AGAIN)
     return content
+
+
+def _check_size(file: Path) -> None:
+    """Check the size that a file declares, before it is read.
+
+    Raises:
+        ConfigError: it is larger than any encoder, or unfolds to more than it has.
+    """
+    most, found = WEIGHTS_BYTES, 0
+    with contextlib.suppress(OSError, zipfile.BadZipFile, ValueError):  # the reader reports the error
+        size = found = file.stat().st_size
+        with file.open("rb") as opened:
+            if file.suffix == ".safetensors" and size <= most:
+                most, found = HEADER_BYTES, int.from_bytes(opened.read(8), "little")
+            elif file.name.endswith(INDEX):
+                most = HEADER_BYTES
+            elif size <= most and zipfile.is_zipfile(opened):
+                # Torch stores tensors uncompressed.
+                with zipfile.ZipFile(opened) as parts:
+                    most, found = size, sum(part.file_size for part in parts.infolist())
+    if found > most:
+        expected, what = f"weights of at most {most:,} bytes", f"{found:,} declared"
+        raise ConfigError.at(file, expected=expected, found=what, remedy=_SAVE_AGAIN)
 
 
 def _parts(index: Path) -> dict[str, Tensor]:
     """Return the tensors of a sharded checkpoint, each of which must be in the file that the index names."""
+    _check_size(index)
     _verify(index)
     remedy = "fetch all files of the checkpoint again"
     try:
         with open_readable(index) as file:
-            listed = dict(json.load(file)["weight_map"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+            listed = dict(json.loads(file.read(HEADER_BYTES))["weight_map"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError.at(index, expected="a weight_map", found=reason_of(error, index), remedy=remedy) from error
     found: dict[str, Tensor] = {}
     for name in sorted({str(part) for part in listed.values()}):
@@ -164,10 +197,10 @@ def read_settings(file: Path) -> dict[str, Any]:
     path = file.parent / "config.json"
     try:
         with open_readable(path) as opened:
-            settings = json.load(opened)
+            settings = json.loads(opened.read(HEADER_BYTES))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError.at(
             path,
             expected="the checkpoint's settings as JSON",

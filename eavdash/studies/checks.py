@@ -5,17 +5,19 @@ In: a configuration, a study, its earlier document. Out: an error with a remedy,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 
 from eavdash.config.convert import differences, recorded_config, to_dict
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import ConfigError, SplitError, StudyConflictError, UsageError
+from eavdash.limits import RUNS
 from eavdash.store import StudyDir
 from eavdash.store.documents import StudyDocument
 from eavdash.store.readable import check_readable
+from eavdash.text import plural, shortened
 
 
 def refuse_missing_weights(config: StudyConfig) -> None:
@@ -27,11 +29,11 @@ def refuse_missing_weights(config: StudyConfig) -> None:
     """
     for modality in config.modalities:
         path = config.modality(modality).weights
-        if path and check_readable(path) and not Path(path).exists():
+        if path and check_readable(path) and not os.path.exists(path):  # noqa: PTH110 -- returns False for an impossible name
             raise ConfigError.at(
                 f"{modality}.weights",
                 expected="a checkpoint's folder or file",
-                found=f"nothing at {path}",
+                found=f"nothing at {shortened(path)}",
                 remedy="correct the path",
             )
 
@@ -99,6 +101,22 @@ def chosen_folds(splits: pd.DataFrame, wanted: Sequence[int], problems: dict[str
     if not existing:
         raise SplitError(next(iter(problems.values()), "no trial could be assigned to a fold."))
     return list(wanted) or existing
+
+
+def refuse_too_many_runs(subjects: int, folds: int, seeds: int, stages: int) -> None:
+    """Check the number of a plan's runs before they are made.
+
+    Raises:
+        UsageError: there are more than :data:`~eavdash.limits.RUNS`.
+    """
+    if (runs := subjects * folds * seeds * stages) > RUNS:
+        parts = (plural(subjects, "subject"), plural(folds, "fold"), plural(seeds, "seed"), plural(stages, "stage"))
+        raise UsageError.at(
+            "the plan",
+            expected=f"at most {RUNS:,} runs",
+            found=f"{runs:,}: {' x '.join(parts)}",
+            remedy="ask for fewer folds, seeds or subjects (protocol.folds, --folds, --seeds, --subjects)",
+        )
 
 
 def refuse_conflict(study: StudyDir, old: StudyDocument, new: StudyDocument, found: dict[str, str]) -> None:

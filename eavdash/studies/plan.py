@@ -28,6 +28,7 @@ from eavdash.studies.checks import (
     refuse_conflict,
     refuse_missing_weights,
     refuse_other_subjects,
+    refuse_too_many_runs,
     refuse_unknown_encoders,
 )
 from eavdash.studies.document import make_document, merge_rows, result_columns
@@ -84,6 +85,7 @@ def plan(
     """
     from eavdash.data.frozen import merged, read_frozen, rerooted
     from eavdash.data.gates import check_study
+    from eavdash.data.readers import READERS
     from eavdash.data.splits import make_splits
     from eavdash.data.table import fingerprint, open_table, select
     from eavdash.text import natural_order
@@ -91,6 +93,8 @@ def plan(
     study = StudyDir(checkpoints / check_study_name(name))
     refuse_missing_weights(config)
     refuse_unknown_encoders(config)
+    for modality in config.modalities:
+        READERS[modality](config).check_size()
     old = study.study() if study.exists else None
     study.refuse_archived()
     before = read_frozen(study.table_file) if old and study.table_file.exists() else None
@@ -134,6 +138,8 @@ def plan(
     rows = reused or merged(fresh, before, {s for s, h in recorded.items() if every.get(s) != h})
 
     stages, unrecorded = recorded_stages(config, trials)
+    cross = config.protocol.name in CROSS_SUBJECT
+    refuse_too_many_runs(1 if cross else len(subjects), len(folds), len(selection.seeds), len(stages))
     planned, left_out = make_runs(document, stages, trials, splits.frame, subjects, folds, selection.seeds, problems)
     left_out |= {f"subject {s}": p for s, p in chosen.problems.items() if s not in subjects}
     if not any(not run.problem for run in planned):

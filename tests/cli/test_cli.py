@@ -238,6 +238,8 @@ def test_a_study_from_recordings_to_explanation(
     assert "pilot" in capsys.readouterr().out
     assert run("logs", "pilot/s01-eeg", "--lines", "2", *folder) == 0
     assert len(capsys.readouterr().out.splitlines()) <= 2
+    assert run("logs", "pilot/s01-eeg", "--lines", str(10**30), *folder) == 0
+    assert capsys.readouterr().out
 
     assert run("explain", "pilot", "--subject", "1", "--trial", "1", "--json", *folder) == 0
     summary = json.loads(capsys.readouterr().out)

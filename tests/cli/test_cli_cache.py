@@ -108,3 +108,9 @@ def test_an_interruption_is_one_sentence(root: Path, tmp_path: Path, monkeypatch
 def test_clearing_nothing_is_wrong_usage(tmp_path: Path) -> None:
     with fails(UsageError, where="cache"):
         clear_cache(_options(tmp_path, keys=[], older_than=None, all=False))
+
+
+@pytest.mark.parametrize("jobs", [-1, 10**9])
+def test_an_impossible_number_of_processes_is_refused(root: Path, tmp_path: Path, jobs: int) -> None:
+    with fails(UsageError, where="--jobs", expected="1,024", found=str(jobs)):
+        build_cache(_options(tmp_path, root=str(root), subjects=None, jobs=jobs), CONFIG)

@@ -34,7 +34,7 @@ def test_options_become_the_execution(monkeypatch):
     assert seen == [Execution(device="cpu", compile=True, memory=3.5)]
 
 
-@pytest.mark.parametrize("value", ["-1", "nan"])
+@pytest.mark.parametrize("value", ["-1", "nan", "inf", "1e400"])
 def test_a_negative_memory_limit_is_refused(capsys, value):
     assert main(["train", "data", "--study", "x", "--memory", value]) == 2
     error = capsys.readouterr().err
@@ -77,3 +77,9 @@ def test_benchmarks_print_one_json_line_and_a_table(monkeypatch, capsys, name, a
     for row in found.get("rows", []):
         assert row.get("head_phase_ratio", 1) > 0
         assert row.get("of_peak", 1) > 0
+
+
+@pytest.mark.parametrize(("option", "value"), [("--threads", "99999"), ("--ram", "inf")])
+def test_numbers_beyond_any_machine_are_refused(capsys, option, value):
+    assert main(["train", "data", "--study", "x", option, value]) == 2
+    assert value in capsys.readouterr().err

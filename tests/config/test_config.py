@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,9 @@ from eavdash.config.choices import STAGES
 from eavdash.config.convert import differences, from_dict, to_dict, with_epochs, with_settings
 from eavdash.config.presets import PRESETS, preset
 from eavdash.config.reference import reference
-from eavdash.config.schema import SETTINGS
+from eavdash.config.schema import SETTINGS, StudyConfig
 from eavdash.config.setting import value_of
-from eavdash.errors import ConfigError
+from eavdash.errors import ConfigError, UsageError
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -141,3 +142,34 @@ def test_every_setting_has_a_sentence_and_the_presets_are_within_bounds() -> Non
 def test_the_reference_in_the_docs_is_that_of_the_schema() -> None:
     page = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
     assert page.read_text(encoding="utf-8") == reference(), "write it again: python -m eavdash.config.reference"
+
+
+ODD = ("nan", "inf", "-inf", "-1", "0", "1e-12", "1e12", "1e400", "9" * 5000, "", "💥", "0x10")
+
+
+@pytest.mark.parametrize("key", SETTINGS)
+def test_any_value_of_a_setting_is_within_its_bounds_or_refused_in_one_sentence(key: str) -> None:
+    config = StudyConfig()
+    for text in ODD:
+        refusal, value = None, value_of(config, key)
+        try:
+            value = value_of(with_settings(config, [f"{key}={text}"]), key)
+        except UsageError as error:
+            refusal = error
+        assert refusal is None or (refusal.exit_code == 2 and refusal.where and len(str(refusal)) < 1500)
+        assert SETTINGS[key].bounds.hold(value)
+        assert not isinstance(value, float) or math.isfinite(value)
+
+
+@pytest.mark.parametrize("key", [key for key, setting in SETTINGS.items() if setting.kind in (int, float)])
+def test_every_number_has_a_least_and_a_largest_value(key: str) -> None:
+    bounds = SETTINGS[key].bounds
+    assert not bounds.hold(-math.inf)
+    assert not bounds.hold(math.inf)
+    assert not bounds.hold(math.nan)
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), math.inf, math.nan])
+def test_a_number_in_json_that_no_float_holds_is_refused(value: float) -> None:
+    with fails(ConfigError, where="window", found="inf" if value == value else "nan"):
+        from_dict({**to_dict(StudyConfig()), "window": value})

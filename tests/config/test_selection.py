@@ -43,6 +43,20 @@ def test_an_empty_selection_is_an_error(text: str) -> None:
 def test_numbers() -> None:
     assert parse_numbers("all", "--folds") == ()
     assert parse_numbers("0,2-4,2", "--folds") == (0, 2, 3, 4)
-    for text in ("", "a", "-1", "1.5", "1,,2"):
+    for text in ("", "a", "-1", "1.5", "1,,2", "5-3", "9" * 19):
         with fails(UsageError, where="--folds", found=repr(text)):
             parse_numbers(text, "--folds")
+
+
+@pytest.mark.parametrize("text", ["0-999999999", "0-9999,10000", "5,0-9999", f"0-{'9' * 18}"])
+def test_a_long_list_is_counted_before_it_is_made(text: str) -> None:
+    with fails(UsageError, where="--seeds", expected="10,000", found=text, remedy="fewer"):
+        parse_numbers(text, "--seeds")
+    assert len(parse_numbers("0-9999", "--seeds")) == 10_000
+
+
+def test_a_number_that_python_does_not_convert_is_no_subject() -> None:
+    for text in ("9" * 5000, f"1-{'9' * 5000}"):
+        with fails(UsageError, where="--subjects", found="999..."):
+            parse_subjects(text, ["1", "2"])
+    assert parse_subjects("1-2", ["1", "\N{SUPERSCRIPT TWO}"]) == ("1",)

@@ -236,3 +236,21 @@ def test_real_tables(real_data: Path) -> None:
         splits = make_splits(frame, CONVERSATION)
         assert not splits.problems
         assert fold_numbers(splits.frame) == tuple(range(folds))
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_the_trials_of_all_folds_are_counted_before_they_are_made(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = eav_trials(3)
+    protocol = ProtocolConfig(name=name, folds=1_000_000)
+    made = make_splits(table, protocol)
+    monkeypatch.setattr("eavdash.data.split_size.SPLIT_ROWS", 299)
+    rows = {"paper": 300, "loso": 900, "subject-kfold": 900}.get(name, 6000)
+    assert len(made.frame) <= rows
+    with fails(SplitError, where=name, expected="299", found=f"{rows:,}", remedy="protocol.folds"):
+        make_splits(table, protocol)
+
+
+def test_a_class_of_one_group_ends_the_search_for_fewer_folds() -> None:
+    table = trials(*((str(n), "a", str(n)) for n in range(8)), ("8", "b", "8"))
+    splits = make_splits(table, ProtocolConfig(folds=1_000_000))
+    assert list(splits.problems) == ["1"]

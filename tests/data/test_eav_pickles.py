@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import shutil
 from collections.abc import Callable
@@ -247,3 +248,11 @@ def test_other_files_are_noted_and_none_at_all_is_an_error(root: Path) -> None:
     (root / "EEG" / "subject_07_vis.pkl").touch()
     with fails(TableError, where=str(root), expected="subject_01_eeg.pkl"):
         open_table(root)
+
+
+def test_one_array_many_times_is_not_stacked(tmp_path: Path) -> None:
+    sound = np.zeros(80_000, "f4")
+    path = tmp_path / "subject_01_aud.pkl"
+    path.write_bytes(pickle.dumps([[sound] * 1_000_000, [0] * 1_000_000, [sound], [0]]))
+    with fails(RecordingError, where=str(path), found="something else"):
+        eav_pickles.outline(str(path), (80_000,))

@@ -79,7 +79,7 @@ def test_trial_outside_the_array(tmp_path: Path, cube: np.ndarray, trial: int) -
         (np.zeros((30, 1000, 4)), "(30, 1000, 4)"),
         (np.zeros((1000, 31, 4)), "(1000, 31, 4)"),
         (np.zeros((1000, 30)), "no three-dimensional array"),
-        (np.full((600, 30, 2), "a"), "values"),
+        (np.full((600, 30, 2), "a"), "no three-dimensional array of numbers"),
         (np.zeros((600, 30, 2), complex), "complex"),
     ],
 )

@@ -384,3 +384,40 @@ def test_outline_of_a_stream_with_a_large_frame_is_read_whole(tmp_path: Path) ->
     assert len(body) > unpickle.OUTLINE
     assert load_arrays(path, outline=True) == content
     assert next(pickletools.genops(path.read_bytes()))[0].name == "PROTO"
+
+
+def encoded_often(text: bytes, times: int) -> bytes:
+    """A list of ``times`` copies of a text's bytes, the text itself in the stream once."""
+    once = b"X" + struct.pack("<I", len(text)) + text + b"q\x00X\x06\x00\x00\x00latin1q\x01"
+    return b"\x80\x02]q\x02(" + once + b"c_codecs\nencode\nq\x030" + b"h\x03h\x00h\x01\x86R" * times + b"e."
+
+
+def test_copies_of_a_text_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "x.pkl"
+    path.write_bytes(encoded_often(b"a" * 1_000_000, 5))
+    assert len(load_arrays(path)) == 7
+    path.write_bytes(encoded_often(b"a" * 1_000_000, 10_000))
+    tracemalloc.start()
+    try:
+        with fails(RecordingError, where=str(path), found="copies"):
+            load_arrays(path)
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_outline_of_an_array_has_no_more_numbers_than_its_bytes(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.pkl", np.zeros(2_000_000, "u1"))
+    data = path.read_bytes()
+    shape = struct.pack("<I", 2_000_000)
+    assert data.count(b"J" + shape) == 1
+    path.write_bytes(data.replace(b"J" + shape, b"J" + struct.pack("<I", 2_000_000_000)))
+    with fails(RecordingError, where=str(path), found="2000000000"):
+        load_arrays(path, outline=True)
+
+
+def test_a_file_larger_than_any_is_not_read(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.pkl", [1])
+    os.truncate(path, 10**10)
+    with fails(RecordingError, where=str(path), found="10,000,000,000 bytes"):
+        load_arrays(path)

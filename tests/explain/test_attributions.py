@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from failing import fails
 from torch import Tensor, nn
 
 from eavdash.config.schema import StudyConfig, VisionConfig
+from eavdash.errors import UsageError
 from eavdash.explain.attention import modality_map, shares
 from eavdash.explain.attributions import Completeness, along_path, integrated_gradients
 from eavdash.explain.fused import FusedModel
+from eavdash.explain.trial import explain_trial
 from eavdash.models.base import Encoder, EncoderOutput
 from eavdash.models.build import build, encoder_spec, fusion_spec
+from eavdash.store import StudyDir
 
 SHAPES = {
     "vision": {"frames": 2, "size": 16},
@@ -167,3 +173,9 @@ def test_attention_shares_sum_to_one() -> None:
     assert found.shape == (1, 4, 3)
     assert found.sum(-1) == pytest.approx(1)
     assert between.sum(-1) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("steps", [0, 1_001, 10**9])
+def test_the_number_of_steps_has_bounds(tmp_path: Path, steps: int) -> None:
+    with fails(UsageError, where="steps", expected="1 to 1,000", found=str(steps)):
+        explain_trial(StudyDir(tmp_path), "1", "1", steps=steps)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import struct
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from torch.nn import functional as F
 from eavdash.errors import ConfigError
 from eavdash.models.architecture import architecture
 from eavdash.models.ast import AudioSpectrogramTransformer
+from eavdash.models.tensorfiles import read_tensors
 from eavdash.models.vit import FrameViT
 from eavdash.models.weights import load_hf_ast, load_hf_vit
 
@@ -259,3 +263,48 @@ def test_damage_anywhere_in_a_file_is_an_error_of_ours(tmp_path: Path) -> None:
         except ConfigError:
             refused += 1
     assert refused == 150
+
+
+def test_weights_that_declare_or_unfold_to_more_than_the_file_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(struct.pack("<Q", 90_000_000) + b"{}")
+    with fails(ConfigError, where=str(path), expected="10,485,760", found="90,000,000"):
+        read_tensors(path)
+    os.truncate(path, 10**11)
+    with fails(ConfigError, where=str(path), expected="17,179,869,184", found="100,000,000,000"):
+        read_tensors(path)
+    packed = tmp_path / "model.pt"
+    torch.save({"a": torch.zeros(1_000_000)}, tmp_path / "plain.pt")
+    assert len(read_tensors(tmp_path / "plain.pt")[1]["a"]) == 1_000_000
+    with zipfile.ZipFile(tmp_path / "plain.pt") as plain, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as parts:
+        for name in plain.namelist():
+            parts.writestr(name, plain.read(name))
+    with fails(ConfigError, where=str(packed), found="4,00"):
+        read_tensors(packed)
+
+
+def test_a_tensor_that_repeats_its_numbers_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.save({"a": torch.zeros(1).expand(10**6, 10**6)}, path)
+    with fails(ConfigError, where=str(path), found="'a'"):
+        read_tensors(path)
+
+
+def test_a_layer_of_a_large_number_makes_no_deep_model(tmp_path: Path) -> None:
+    tensors = checkpoint("vit")
+    tensors["vit.encoder.layer.99999999.output.dense.bias"] = torch.zeros(WIDTH)
+    save_file(tensors, tmp_path / "model.safetensors")
+    with fails(ConfigError, where="model.safetensors", expected="99999999", found=f"{DEPTH + 1}"):
+        architecture(tmp_path, "vision")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, '{"num_attention_heads": 1' + "0" * 5000 + "}", '{"max_length": 1000000000000}'],
+    ids=["depth", "digits", "size"],
+)
+def test_a_config_json_of_odd_numbers_or_depth_is_refused(tmp_path: Path, text: str) -> None:
+    save_file(checkpoint("ast"), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(text)
+    with fails(ConfigError, where="config.json"):
+        architecture(tmp_path, "audio")

@@ -290,3 +290,28 @@ def test_a_study_from_before_the_rules_of_bad_channels_goes_on(tmp_path: Path, b
         prepare(root, "pilot", config, Selection(), tmp_path / "c")
     earlier = with_settings(config, ["eeg.bad_rules=prep"])
     assert prepare(root, "pilot", earlier, Selection(), tmp_path / "c").runs == made.runs
+
+
+def test_the_runs_of_a_plan_are_counted_before_they_are_made(tmp_path: Path) -> None:
+    root = table(tmp_path)
+    seeds = tuple(range(10_000))
+    with fails(
+        UsageError,
+        expected="100,000 runs",
+        found=("150,000", "3 subjects", "5 folds", "10,000 seeds", "1 stage"),
+        remedy="--seeds",
+    ):
+        plan(root, "pilot", AUDIO, Selection(seeds=seeds), tmp_path / "c")
+    assert len(plan(root, "pilot", AUDIO, Selection(("1",), (0,), seeds[:20]), tmp_path / "c").runs) == 20
+
+
+def test_a_window_that_no_memory_holds_is_refused(tmp_path: Path) -> None:
+    large = with_settings(AUDIO, ["window=86400", "audio.mels=4096"])
+    with fails(ConfigError, where="window", expected="4.3 GB", found="audio", remedy="shorter window"):
+        plan(tmp_path / "absent", "pilot", large, Selection(), tmp_path / "c")
+
+
+@pytest.mark.parametrize("path", ["9" * 5000, "a\0b", "absent"])
+def test_weights_at_an_impossible_path_are_missing(tmp_path: Path, path: str) -> None:
+    with fails(ConfigError, where="audio.weights", found="nothing at"):
+        plan(tmp_path, "pilot", with_settings(AUDIO, [f"audio.weights={path}"]), Selection(), tmp_path / "c")

@@ -20,7 +20,7 @@ from eavdash.cli import console
 from eavdash.cli.commands.chosen import subjects_of
 from eavdash.cli.commands.training import study_config
 from eavdash.config.schema import StudyConfig
-from eavdash.errors import DataError
+from eavdash.errors import DataError, UsageError
 from eavdash.store.private import cache_folder
 from eavdash.text import size
 
@@ -72,6 +72,9 @@ def build_cache(options: argparse.Namespace, config: StudyConfig) -> int:
     """
     from eavdash.data.cache.prepare import estimate, prepare, sets
 
+    if not 0 <= options.jobs <= 1024:
+        found = str(options.jobs)
+        raise UsageError.at("--jobs", expected="0 to 1,024", found=found, remedy="leave it out")
     subjects = subjects_of(options.subjects, options.root)
     cache, jobs = _cache(options), options.jobs or _processors()
     planned, problems = sets(options.root, config, subjects)

@@ -9,6 +9,7 @@ from eavdash import store
 from eavdash.cli import console
 from eavdash.config.schema import Execution
 from eavdash.errors import UsageError
+from eavdash.text import shortened
 
 
 def check_setup(options: argparse.Namespace) -> None:
@@ -31,14 +32,14 @@ def execution_settings(options: argparse.Namespace) -> Execution:
     """
     shares = (1, 2, 3, 4, 6, 12)
     for name, valid, expected in (
-        ("memory", options.memory >= 0, "GiB, 0 or more"),
-        ("ram", options.ram >= 0, "GiB, 0 or more"),
-        ("threads", options.threads >= 1, "1 or more"),
+        ("memory", 0 <= options.memory <= 1_000_000, "GiB, from 0 to 1,000,000"),
+        ("ram", 0 <= options.ram <= 1_000_000, "GiB, from 0 to 1,000,000"),
+        ("threads", 1 <= options.threads <= 4096, "from 1 to 4,096"),
         ("runs-per-gpu", options.runs_per_gpu in shares, f"one of {', '.join(map(str, shares))}"),
         ("priority", abs(options.priority) <= 10_000, "a number from -10000 to 10000"),
     ):
         if not valid:
-            found = str(getattr(options, name.replace("-", "_")))
+            found = shortened(str(getattr(options, name.replace("-", "_"))))
             raise UsageError.at(f"--{name}", expected=expected, found=found, remedy="correct it")
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", options.device):
         raise UsageError.at(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter, deque
 from dataclasses import replace
 from pathlib import Path
@@ -159,7 +160,7 @@ def logs(options: argparse.Namespace) -> int:
         console.info(f"{options.run} has no log yet (state: {run.live_status().shown})")
         return 0
     with run.log_file.open(encoding="utf-8", errors="replace") as file:
-        for line in deque(file, maxlen=options.lines) if options.lines > 0 else file:
+        for line in deque(file, maxlen=min(options.lines, sys.maxsize)) if options.lines > 0 else file:
             print(visible(line, keep="\n\t"), end="")
     return 0
 

@@ -14,7 +14,6 @@ only when they are read, and by `eavdash check`.
 from __future__ import annotations
 
 import csv
-import io
 import math
 import re
 import warnings
@@ -25,6 +24,7 @@ from typing import Any
 import pandas as pd
 
 from eavdash.data.adapters.base import Adapted, Adapter, listed, search, shown
+from eavdash.data.formats.tablefile import csv_rows
 from eavdash.data.recording import stamp
 from eavdash.errors import DataError, EavdashError, RecordingError, TableError
 from eavdash.store.readable import open_readable, reason_of
@@ -244,9 +244,9 @@ def _tsv(path: Path) -> list[dict[str, Any]]:
         TableError: it cannot be read.
     """
     try:
-        with open_readable(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
-            return list(csv.DictReader(text, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        header, *rows = [row for _, row in csv_rows(path, delimiter="\t", quoting=csv.QUOTE_NONE) if row] or [[]]
+        return [dict(zip(header, row, strict=False)) for row in rows]
+    except (UnicodeDecodeError, OSError) as error:
         found = getattr(error, "strerror", None) or reason_of(error, path)
         raise TableError.at(
             path, expected="a table that can be read", found=found, remedy="copy the file again"

@@ -22,8 +22,9 @@ from eavdash.data.audio import files as soundfiles
 from eavdash.data.audio import track as soundtrack
 from eavdash.data.audio.samples import BLOCK, Sound
 from eavdash.data.polyphase import Decimator
-from eavdash.data.recording import sample_range, split_item, stamp
+from eavdash.data.recording import refuse_beyond, sample_range, split_item, stamp
 from eavdash.errors import RecordingError
+from eavdash.limits import SOUND_VALUES
 from eavdash.store.readable import open_readable
 
 FRAME_LENGTH = 25.0  # milliseconds of sound in a frame of the spectrogram
@@ -57,6 +58,7 @@ def read_audio(path: str, start: float | None = None, stop: float | None = None,
     """
     sound = open_sound(path)
     first, last = sample_range(path, sound.length, sound.rate, start, stop)
+    refuse_beyond(path, f"samples at {rate} Hz in a trial", (last - first) * rate // sound.rate, SOUND_VALUES)
     return _resample(_mono(sound, first, last), sound.rate, rate)
 
 

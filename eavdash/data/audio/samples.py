@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eavdash.data.recording import refuse_beyond
 from eavdash.errors import EavdashError, RecordingError
+from eavdash.limits import SECONDS
 
 #: Samples (over all channels) read at once: 4 MiB.
 BLOCK = 2**20
@@ -40,6 +42,7 @@ class Sound:
             )
         if self.length <= 0:
             raise RecordingError.at(self.path, expected="a recording", found="no samples", remedy="copy it again")
+        refuse_beyond(self.path, "seconds", self.length / self.rate, SECONDS)
 
 
 def truncated(path: str, expected: str, found: str) -> EavdashError:

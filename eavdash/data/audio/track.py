@@ -21,6 +21,7 @@ from eavdash.data.audio.samples import Sound, truncated
 from eavdash.data.recording import END_TOLERANCE, stamp, unreadable
 from eavdash.data.video.decoding import open_container
 from eavdash.errors import EavdashError, RecordingError
+from eavdash.limits import FRAME_PIXELS
 
 _PROMISE_TOLERANCE = 0.5  # seconds by which a track may end before the time in its header
 _SAME_TIME = 0.02  # seconds: containers round packet times, so smaller gaps do not count
@@ -53,7 +54,7 @@ def open_track(path: str) -> Sound:
 def _opened(path: str) -> Iterator[tuple[Any, Any]]:
     """Open the container and its first sound track; errors inside the block become RecordingErrors."""
     try:
-        with open_container(path) as container:
+        with open_container(path, FRAME_PIXELS) as container:
             stream = next((s for s in container.streams.audio if s.codec_context is not None), None)
             if stream is None:
                 what = "an unknown codec" if container.streams.audio else "none"
@@ -96,6 +97,7 @@ def _first_picture(container: Any) -> float | None:
     for stream in container.streams.video:
         if stream.codec_context is None or stream.disposition & Disposition.attached_pic:
             continue
+        stream.codec_context.options = {"max_pixels": str(FRAME_PIXELS)}
         try:
             frame = next(container.decode(stream), None)
         except av.error.FFmpegError:

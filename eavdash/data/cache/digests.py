@@ -236,7 +236,9 @@ def files_of(path: str) -> list[Path]:
 def _referenced_files(header: Path) -> list[Path]:
     found = []
     with contextlib.suppress(OSError):
-        for line in header.read_bytes()[:10_000].splitlines():
+        with header.open("rb") as file:
+            lines = file.read(10_000).splitlines()
+        for line in lines:
             key, _, value = line.partition(b"=")
             if key.strip().lower() in (b"datafile", b"markerfile") and value.strip():
                 name = os.fsdecode(value.strip()).replace("$b", header.stem)

@@ -32,6 +32,7 @@ from eavdash.data.recording import seconds, split_item
 from eavdash.data.video import reading as video
 from eavdash.data.windows import tile
 from eavdash.errors import DataError, RecordingError
+from eavdash.limits import WINDOWS
 from eavdash.text import natural_key
 
 #: Increment it when the same recordings and settings give different arrays: old caches are then not used.
@@ -87,8 +88,16 @@ class WindowSetSpec:
                     name = f"{VERSION} seconds {self.modality} {digest}{suffix}#{item or ''}"
                     whole = known.fact(name, lambda path=row.path: _recording_seconds(path, self.modality))  # type: ignore[misc]
                     length = _trial_seconds(row.path, whole, row.start, row.stop)
-                # A still image has no duration: it gives one window.
-                found.append(tile(self.window if length == float("inf") else length, self.window))
+                    # A still image has no duration: it gives one window.
+                    length = self.window if length == float("inf") else length
+                    if length > WINDOWS * self.window:
+                        raise RecordingError.at(
+                            row.path,
+                            expected=f"at most {WINDOWS:,} windows of a trial",
+                            found=f"{length:,.0f} s in windows of {self.window:g} s",
+                            remedy="set a longer window, or cut the trial with start and stop",
+                        )
+                found.append(tile(length, self.window))
         return tuple(found)
 
     @property
@@ -118,6 +127,7 @@ class WindowSetSpec:
             DataError: the recordings do not match.
         """
         self.reader.prepare(list(self.rows))
+        self.reader.check_size()
 
 
 def window_set_spec(
@@ -129,8 +139,11 @@ def window_set_spec(
 
     Raises:
         DataError: no trial has the modality.
+        ConfigError: a window is too large.
         RecordingError: a file is missing, empty or cannot be read; the message names the trial.
     """
+    reader = READERS[modality](config)
+    reader.check_size()
     rows = _rows(trials, COLUMN[modality])
     if not rows:
         raise DataError.at(
@@ -150,7 +163,7 @@ def window_set_spec(
             with naming_trial(row):
                 digests[file] = next(found)
     contents = tuple((digests[file], Path(file).suffix.lower(), item) for file, item in items)
-    return WindowSetSpec(modality, tuple(rows), contents, READERS[modality](config), config.window, cache)
+    return WindowSetSpec(modality, tuple(rows), contents, reader, config.window, cache)
 
 
 def trial_duration(path: str, modality: str, start: float | None = None, stop: float | None = None) -> float:

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import re
+import struct
 import warnings
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,11 +24,14 @@ import numpy as np
 
 from eavdash.data.eeg import electrodes
 from eavdash.data.eeg.signal import EegInfo, EegSignal
-from eavdash.data.recording import sample_range, stamp, unreadable
+from eavdash.data.formats.eav_mat import storage_problem
+from eavdash.data.recording import refuse_beyond, sample_range, stamp, unreadable
 from eavdash.errors import EavdashError, OutsideError, RecordingError
+from eavdash.limits import CHANNELS, EEG_VALUES, HEADER_BYTES, SECONDS, unfolds
 from eavdash.store.readable import check_readable, checked_opens, open_readable
 
 _NUMBERED = re.compile(r"(.+)-[0-9]+")
+_BRAINVISION_CHANNELS = re.compile(rb"^\s*NumberOfChannels\s*=\s*([0-9]{1,18})", re.IGNORECASE | re.MULTILINE)
 
 
 def file_info(path: str) -> EegInfo:
@@ -55,6 +60,7 @@ def read_file(path: str, start: float | None, stop: float | None, references: Se
         rate = float(raw.info["sfreq"])
         first, last = sample_range(path, int(raw.n_times), rate, start, stop)
         rows = [*names.values(), *kept.values()]
+        refuse_beyond(path, "samples of all channels in a trial", (last - first) * len(rows), EEG_VALUES)
         try:
             data = raw.get_data(picks=rows, start=first, stop=last, verbose="ERROR")
         except OutsideError:
@@ -75,6 +81,8 @@ def _channels(path: str, raw: Any) -> tuple[dict[str, int], dict[str, int]]:
         raise unreadable(path, "an EEG recording that MNE reads", error) from error
     if not raw.n_times or not rate > 0:
         raise RecordingError.at(path, expected="a recording", found="no samples", remedy="copy it again")
+    refuse_beyond(path, "channels", len(raw.ch_names), CHANNELS)
+    refuse_beyond(path, "seconds", raw.n_times / rate, SECONDS)
     # MNE numbers channels of equal names: Fp1-0, Fp1-1, which are not electrodes and would be ignored.
     stems = Counter(match[1] for match in map(_NUMBERED.fullmatch, raw.ch_names) if match)
     twice = [name for name, count in stems.items() if count > 1 and electrodes.on_scalp(electrodes.canonical(name))]
@@ -129,6 +137,7 @@ class _OpenRecording:
         import mne
 
         _refuse_references(self.path)
+        _check_size(Path(self.path))
         if missing := _edf_missing_bytes(Path(self.path)):
             raise RecordingError.at(
                 self.path,
@@ -156,10 +165,10 @@ class _OpenRecording:
 
 
 def _refuse_references(path: str) -> None:
-    """Refuse an HDF5 file with content in other files: its library opens them where no check sees it.
+    """Refuse an HDF5 file that unfolds to too much, or with content in other files, which are opened unchecked.
 
     Raises:
-        RecordingError: it refers to another file.
+        RecordingError: it does, or refers to another file.
     """
     if not _is_hdf5(path):
         return
@@ -168,6 +177,7 @@ def _refuse_references(path: str) -> None:
 
         with h5py.File(path, "r") as file:
             seen: set[int] = set()
+            values = 0
             groups: list[Any] = [file]
             while groups:
                 group = groups.pop()
@@ -179,6 +189,8 @@ def _refuse_references(path: str) -> None:
                         raise RecordingError.at(
                             path, expected="a whole file", found="content in another", remedy="export it as one file"
                         )
+                    values += found.size or 0 if isinstance(found, h5py.Dataset) else 0
+                    refuse_beyond(path, "numbers in an HDF5 file", values, EEG_VALUES)
                     if isinstance(found, h5py.Group) and (at := h5py.h5o.get_info(found.id).addr) not in seen:
                         seen.add(at)
                         groups.append(found)
@@ -197,6 +209,40 @@ def _is_hdf5(path: str) -> bool:
             if file.read(8) == b"\x89HDF\r\n\x1a\n":
                 return True
     return False
+
+
+def _check_size(path: Path) -> None:
+    """Check the size that a header declares, before MNE reads it, which takes minutes or gigabytes if it is too large.
+
+    Raises:
+        RecordingError: it declares too many channels or seconds, or unfolds to too much.
+    """
+    suffix, name = path.suffix.lower(), str(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(256)
+            file.seek(-4, 2)
+            unfolded = int.from_bytes(file.read(), "little")  # of a .gz, modulo 4 GiB
+    except OSError:
+        return  # a folder, or MNE reports the error
+    if suffix in (".vhdr", ".ahdr"):
+        refuse_beyond(name, "bytes of header", path.stat().st_size, HEADER_BYTES)
+        declared = _BRAINVISION_CHANNELS.search(path.read_bytes())
+        refuse_beyond(name, "channels", int(declared[1]) if declared else 0, CHANNELS)
+    elif suffix in (".edf", ".bdf"):
+        with contextlib.suppress(ValueError):  # MNE reports the error
+            refuse_beyond(name, "channels", int(head[252:256]), CHANNELS)
+            refuse_beyond(name, "seconds", int(head[236:244]) * float(head[244:252]), SECONDS)
+    elif head.startswith(b"\x89HDF") and suffix != ".set":  # unfolds, and no format of EEG that MNE reads
+        raise RecordingError.at(name, expected="an EEG recording", found="an HDF5 file", remedy="convert it")
+    wrong = ""
+    if suffix == ".set":
+        with contextlib.suppress(struct.error, zlib.error), path.open("rb") as file:  # MNE reports the error
+            wrong = storage_problem(file, EEG_VALUES)
+    if suffix == ".gz" and unfolds(size := path.stat().st_size, unfolded):
+        wrong = f"{size:,} bytes that unfold to {unfolded:,}"
+    if wrong:
+        raise RecordingError.at(name, expected="EEG that can be read", found=wrong, remedy="export it again")
 
 
 def _edf_missing_bytes(path: Path) -> int:

@@ -77,6 +77,6 @@ def _wrong_layout(file: str, found: str) -> EavdashError:
     return RecordingError.at(
         file,
         expected="one numeric array of shape (time at 500 Hz, 30 channels, trials)",
-        found=found or "no three-dimensional array",
+        found=found or "no three-dimensional array of numbers",
         remedy="copy the file from the dataset again, or put its axes in this order",
     )

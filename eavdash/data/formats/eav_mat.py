@@ -7,6 +7,7 @@ that the file itself states.
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import scipy.io
 
 from eavdash.errors import EavdashError, OutsideError, RecordingError
+from eavdash.limits import ARRAY_VALUES, unfolds
 from eavdash.store.readable import open_readable, reason_of
 
 #: Order of the emotions in the label matrix: row 2i is listening to emotion i, row 2i + 1 speaking with emotion i.
@@ -26,21 +28,26 @@ _HEADER = 128  # bytes before the first data element
 #: Classes of arrays of numbers, the types in which their elements may be stored, and the flag of complex ones (MATLAB's
 #: MAT-file format, tables 1-1 and 1-3).
 _NUMERIC, _STORED, _COMPLEX = range(6, 16), frozenset({1, 2, 3, 4, 5, 6, 7, 9, 12, 13}), 0x800
+_NUMBERS = frozenset({"double", "single", "logical"} | {f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64)})
 _COMPRESSED, _ENOUGH = 15, 4096  # bytes of an element that contain everything before its values
 
 
 def mat_arrays(path: str | Path) -> dict[str, tuple[int, ...]]:
-    """Read the shape of each array of a .mat file, from its headers alone.
+    """Read the shape of each array of numbers in a .mat file, from its headers alone.
 
     Raises:
-        RecordingError: it is missing, not MATLAB v5, damaged or truncated.
+        RecordingError: it is missing, not MATLAB v5, damaged or truncated, holds complex numbers, or is too large.
     """
     path = Path(path)
     if path.exists() and not path.is_file():
         raise _unreadable(path, OSError("not a file but a folder, a pipe or a device"))  # opening a pipe would block
     try:
         with open_readable(path) as file:
-            arrays = {name: tuple(map(int, shape)) for name, shape, _ in scipy.io.whosmat(file)}  # type: ignore[arg-type]
+            if wrong := storage_problem(file):  # first: SciPy unfolds 128 kB at a time to find the headers
+                raise ValueError(wrong)
+            file.seek(0)
+            found = scipy.io.whosmat(file)  # type: ignore[arg-type]
+            arrays = {name: tuple(map(int, shape)) for name, shape, kind in found if kind in _NUMBERS}
             missing = _missing_bytes(file)
     except OutsideError:
         raise
@@ -57,16 +64,13 @@ def mat_arrays(path: str | Path) -> dict[str, tuple[int, ...]]:
 
 
 def read_array(path: str | Path, name: str) -> np.ndarray:
-    """Read one array of a .mat file, as stored; other MATLAB values have dtype object.
+    """Read one of the arrays that :func:`mat_arrays` lists, as stored.
 
     Raises:
-        RecordingError: the file cannot be read, or holds complex numbers.
+        RecordingError: the file cannot be read.
     """
     try:
         with open_readable(path) as file:
-            if wrong := _storage_problem(file):
-                raise ValueError(wrong)
-            file.seek(0)
             return np.asarray(scipy.io.loadmat(file, variable_names=[name])[name])  # type: ignore[arg-type]
     except OutsideError:
         raise
@@ -90,13 +94,9 @@ def read_labels(path: Path) -> list[tuple[str, str]]:
     name = "label" if "label" in matrices else next(iter(matrices), "")
     rows = len(EMOTIONS) * len(CONDITIONS)
     if not name or matrices[name][0] != rows or matrices[name][1] == 0:
-        found = f"shape {matrices[name]}" if name else "no matrix"
+        found = f"shape {matrices[name]}" if name else "no matrix of numbers"
         raise RecordingError.at(path, expected=f"a label matrix of shape ({rows}, trials)", found=found, remedy=remedy)
     matrix = read_array(path, name)
-    if matrix.ndim != 2 or matrix.dtype.kind not in "biuf":
-        kind = {"U": "text", "S": "text", "O": "cells or a sparse matrix", "V": "a structure"}
-        found = kind.get(matrix.dtype.kind, f"{matrix.dtype.name} values")
-        raise RecordingError.at(path, expected="a label matrix of numbers", found=found, remedy=remedy)
     ones = (matrix != 0).sum(axis=0)
     wrong = np.flatnonzero((ones != 1) | ~np.isin(matrix, (0, 1)).all(axis=0))
     if len(wrong):
@@ -157,10 +157,11 @@ def _missing_bytes(file: BinaryIO) -> int:
     return max(0, end - size)
 
 
-def _storage_problem(file: BinaryIO) -> str:
-    """The fault in a file's storage of numeric arrays, or "".
+def storage_problem(file: BinaryIO, most: int = ARRAY_VALUES) -> str:
+    """The fault in a file's storage of arrays of at most ``most`` numbers, or "" (also if it is not MATLAB v5).
 
-    SciPy does not validate the types of elements: one damaged byte would crash the process.
+    SciPy does not validate the types of elements: one damaged byte would crash the process. Nor does it limit what a
+    compressed element unfolds to.
     """
     order = {b"IM": "<", b"MI": ">"}.get(file.read(_HEADER)[-2:])
     while order and len(tag := file.read(8)) == 8:
@@ -168,14 +169,22 @@ def _storage_problem(file: BinaryIO) -> str:
         following = file.tell() + size
         body = file.read(min(size, _ENOUGH))
         if kind == _COMPRESSED:
-            body = zlib.decompressobj().decompress(body, _ENOUGH)[8:]
-        if wrong := _invalid_storage(body, order):
+            body = zlib.decompressobj().decompress(body, _ENOUGH)
+            if len(body) >= 8 and unfolds(size, declared := struct.unpack_from(f"{order}I", body, 4)[0]):
+                return _too_much(declared, size)
+            body = body[8:]
+        if wrong := _invalid_storage(body, order, size, most):
             return wrong
         file.seek(following)
     return ""
 
 
-def _invalid_storage(body: bytes, order: str) -> str:
+def _too_much(declared: int, packed: int) -> str:
+    return f"{packed:,} bytes that unfold to {declared:,}"
+
+
+def _invalid_storage(body: bytes, order: str, packed: int, most: int) -> str:
+    """The fault of one element, from its first bytes; ``packed``: its size in the file."""
     at = 0
     for part in ("flags", "dimensions", "name", "values"):
         if at + 16 > len(body):
@@ -185,6 +194,12 @@ def _invalid_storage(body: bytes, order: str) -> str:
             return ""
         if part == "flags" and flags & _COMPLEX:
             return "complex numbers"
+        if part == "dimensions":
+            count = math.prod(struct.unpack_from(f"{order}{min(size, len(body) - at - 8) // 4}I", body, at + 8))
+            if count > most:
+                return f"an array of {count:,} numbers, more than {most:,}"
+        if part == "values" and not kind >> 16 and unfolds(packed, size):
+            return _too_much(size, packed)
         if part == "values" and (stored := kind & 0xFFFF if kind >> 16 else kind) not in _STORED:
             return f"numbers stored as type {stored}, which does not exist"
         # The flags always take 16 bytes, as in SciPy; small elements are stored in their tag.

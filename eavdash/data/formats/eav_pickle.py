@@ -20,6 +20,7 @@ from eavdash.data.eeg.electrodes import EAV_CHANNELS
 from eavdash.data.formats.unpickle import load_arrays
 from eavdash.data.recording import stamp
 from eavdash.errors import EavdashError, RecordingError
+from eavdash.limits import ARRAY_VALUES
 
 if TYPE_CHECKING:
     from eavdash.data.eeg.arrays import ArrayInfo
@@ -159,7 +160,10 @@ def _stacked(x: Any) -> np.ndarray | None:
     if isinstance(x, np.ndarray) and x.dtype != object:
         return x
     try:
-        stacked = np.stack([np.asarray(item) for item in x])
+        items = [np.asarray(item) for item in x]
+        if sum(item.size for item in items) > ARRAY_VALUES:  # the same one many times
+            return None
+        stacked = np.stack(items)
     except (TypeError, ValueError):
         return None
     return stacked if stacked.dtype != object else None

@@ -13,18 +13,19 @@ import math
 import os
 import re
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pandas as pd
 
 from eavdash.errors import OutsideError, TableError
+from eavdash.limits import LINE, SECONDS, TABLE_BYTES, TABLE_CELLS, TABLE_COLUMNS, TABLE_ROWS
 from eavdash.store.readable import open_readable, reason_of
 
 REQUIRED = ("subject", "trial", "label")
 RECORDINGS = ("eeg", "audio", "video")
 OPTIONAL = ("group", "start", "stop")
-LONGEST = 1e6  # seconds: larger times are milliseconds or mistakes
 _PATH_LIMIT, _NAME_LIMIT = 4095, 255  # bytes, of a path and of each of its parts
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -39,7 +40,7 @@ def read_table(path: Path) -> pd.DataFrame:
         TableError: unreadable, empty, a column missing, a name missing, a (subject, trial) twice, or impossible times.
     """
     header, rows = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
-    return _check_rows(path, header, rows, "line", LONGEST)
+    return _check_rows(path, header, rows, "line", SECONDS)
 
 
 def check_frame(where: str | Path, frame: pd.DataFrame) -> pd.DataFrame:
@@ -105,19 +106,14 @@ def _check_rows(
 
 def _csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header and (line number, cells) of a CSV file; without pandas, which shifts or fills lines of a wrong length."""
+    rows: list[tuple[int, list[str]]] = []
     try:
-        with open_readable(path) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
-            reader = csv.reader(text, strict=True)
-            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
+        for number, row in csv_rows(path, strict=True):
+            if any(map(str.strip, row)):
+                rows.append((number, [cell.strip() for cell in row]))
     except UnicodeDecodeError as error:
         found = f"byte 0x{error.object[error.start]:02x} that is not"
         raise TableError.at(path, expected="UTF-8 text", found=found, remedy="save the table as UTF-8 CSV") from error
-    except csv.Error as error:
-        where_row, remedy = (
-            f"{path}, line {reader.line_num}",
-            "close the quotation mark, or save the table as CSV again",
-        )
-        raise TableError.at(where_row, expected="a CSV file", found=str(error), remedy=remedy) from error
     except OSError as error:
         found = error.strerror or str(error)
         raise TableError.at(path, expected="a CSV file", found=found, remedy="fix its permissions") from error
@@ -133,11 +129,73 @@ def _csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     return header, rows[1:]
 
 
+def csv_rows(path: Path, **dialect: Any) -> Iterator[tuple[int, list[str]]]:
+    """Yield (number of its last line, cells) of each row of a text file.
+
+    Raises:
+        TableError: it is not such a file, or has more bytes, rows, columns or cells than a table may have.
+        UnicodeDecodeError, OSError: it cannot be read.
+    """
+    cells, taken = 0, 0
+
+    def lines(file: TextIO) -> Iterator[str]:
+        nonlocal taken
+        while line := file.readline(LINE + 1):
+            taken += len(line)
+            if taken > LINE:
+                raise csv.Error(f"a row of more than {LINE:,} characters")
+            yield line
+
+    with open_readable(path) as source, io.TextIOWrapper(source, encoding="utf-8-sig", newline="") as file:
+        check_size(path, size=os.fstat(source.fileno()).st_size)
+        reader = csv.reader(lines(file), **dialect)
+        try:
+            for number, row in enumerate(reader):
+                taken, cells = 0, cells + len(row)
+                check_size(path, rows=number, columns=len(row), cells=cells)
+                yield reader.line_num, row
+        except csv.Error as error:
+            where_row, remedy = (
+                f"{path}, line {max(1, reader.line_num)}",
+                "close the quotation mark, or save the table again",
+            )
+            raise TableError.at(where_row, expected="a CSV file", found=str(error), remedy=remedy) from error
+
+
+def check_size(path: Path, rows: int = 0, columns: int = 0, cells: int = 0, size: int = 0) -> None:
+    """Check the size of a table, before more of it is read.
+
+    Raises:
+        TableError: a number exceeds its limit (:mod:`eavdash.limits`).
+    """
+    for what, found, most in (
+        ("rows", rows, TABLE_ROWS),
+        ("columns", columns, TABLE_COLUMNS),
+        ("cells", cells, TABLE_CELLS),
+        ("bytes", size, TABLE_BYTES),
+    ):
+        if found > most:
+            remedy = "keep only the trials and columns that are needed, or make several tables"
+            raise TableError.at(path, expected=f"at most {most:,} {what}", found=f"{found:,}", remedy=remedy)
+
+
 def _parquet(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    from pyarrow import parquet, types
+
     try:
-        with open_readable(path) as file:
-            frame = pd.read_parquet(file)
-    except OutsideError:
+        with open_readable(path) as source, parquet.ParquetFile(source) as file:
+            about, columns = file.metadata, file.schema_arrow
+            check_size(path, about.num_rows, about.num_columns, about.num_rows * about.num_columns)
+            groups = [about.row_group(n) for n in range(about.num_row_groups)]
+            parts = [group.column(n) for group in groups for n in range(group.num_columns)]
+            # A list has any number of values in a row.
+            cells, size = sum(part.num_values for part in parts), sum(part.total_uncompressed_size for part in parts)
+            check_size(path, cells=cells, size=size)
+        # Texts that occur many times are in the file once: they share memory too.
+        texts = [c.name for c in columns if types.is_string(c.type) or types.is_large_string(c.type)]
+        with open_readable(path) as source, parquet.ParquetFile(source, read_dictionary=texts) as file:
+            frame = file.read().to_pandas()
+    except (OutsideError, TableError):
         raise
     except Exception as error:  # pyarrow's errors share no base
         found = reason_of(error, path)
@@ -172,7 +230,7 @@ def _times(where_row: str, start: str, stop: str, longest: float) -> tuple[float
         except ValueError:
             value = math.inf
         if text and (not 0 <= value <= longest or math.isinf(value)):
-            expected = f"{column} in seconds, 0 to {LONGEST:.0f}, or nothing"
+            expected = f"{column} in seconds, 0 to {SECONDS}, or nothing"
             raise TableError.at(where_row, expected=expected, found=repr(_shorten(text)), remedy="correct it")
         seconds.append(value)
     if seconds[1] <= (0.0 if math.isnan(seconds[0]) else seconds[0]):

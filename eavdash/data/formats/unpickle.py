@@ -7,7 +7,8 @@ pointers in the stream) is never reached. The stand-ins only record the parts of
 afterwards.
 
 A malicious file cannot run code. A damaged one, with arbitrary lengths and numbers, is rejected before it allocates
-more memory than its size; a malicious one can still exhaust memory, by referring to the same bytes many times.
+more memory than its size; one that copies the same bytes many times, before the copies are :data:`_COPIES` times its
+size.
 """
 
 from __future__ import annotations
@@ -25,11 +26,14 @@ import numpy as np
 from eavdash.data.formats.pickle_parts import MODULES, STAND_INS, Array, Dtype, Scalar, UnsafePickleError
 from eavdash.data.recording import stamp, unreadable
 from eavdash.errors import OutsideError, RecordingError
+from eavdash.limits import ARRAY_VALUES, UNFOLD_BYTES
 from eavdash.store.readable import open_readable
 
 #: Payloads larger than this (bytes) are skipped if only the outline is requested.
 OUTLINE = 1 << 20
+_MOST = 8 * ARRAY_VALUES  # bytes of a file
 _DEPTH = 50  # levels of nested containers
+_COPIES = 4  # times a file's size, or UNFOLD_BYTES, that copies of its texts and bytes may take
 _PLAIN = (str, bytes, bool, int, float, complex, np.number, np.bool_, np.character)
 
 
@@ -76,8 +80,12 @@ def load_arrays(path: str | Path, *, outline: bool = False) -> Any:
 def _load(path: Path, outline: bool) -> Any:
     with open_readable(path) as file:
         size = os.fstat(file.fileno()).st_size
-        content = _Unpickler(_Stream(file, size, outline), encoding="latin1").load()
-    return _Rebuild(outline)(content)
+        if size > _MOST:
+            raise ValueError(f"{size:,} bytes, more than {_MOST:,}")
+        unpickler = _Unpickler(_Stream(file, size, outline), encoding="latin1")
+        unpickler.left = max(UNFOLD_BYTES, _COPIES * size)
+        content = unpickler.load()
+    return _Rebuild(outline, unpickler.left)(content)
 
 
 class _Stream:
@@ -104,6 +112,7 @@ class _Stream:
 # damaged byte can make it allocate gigabytes.
 class _Unpickler(pickle._Unpickler):
     dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
+    left: int  # bytes that calls in the stream may still make
 
     def find_class(self, module: str, name: str) -> Any:
         make = STAND_INS.get((MODULES.get(module, module), name))
@@ -122,14 +131,27 @@ class _Unpickler(pickle._Unpickler):
         (length,) = struct.unpack("<Q", self.read(8))
         self.append(self.read(length))
 
+    def load_reduce(self: Any) -> None:
+        """Make one call of the stream, and count what it makes: copies of texts, bytes and sets."""
+        pickle._Unpickler.load_reduce(self)  # type: ignore[attr-defined]
+        made = self.stack[-1]
+        self.left -= sys.getsizeof(made) if isinstance(made, (bytes, bytearray, set, frozenset)) else 0
+        _refuse_copies(self.left)
+
     dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
+    dispatch[pickle.REDUCE[0]] = load_reduce
+
+
+def _refuse_copies(left: int) -> None:
+    if left < 0:
+        raise UnsafePickleError(f"copies of its own content of more than {_COPIES} times its size")
 
 
 class _Rebuild:
     """Replaces each stand-in by the array that it records; each object once, however often it is referenced."""
 
-    def __init__(self, outline: bool) -> None:
-        self.outline = outline
+    def __init__(self, outline: bool, left: int) -> None:
+        self.outline, self.left = outline, left
         self.done: dict[int, tuple[Any, Any]] = {}  # by identity; the original is kept so that it stays unique
         self.open: set[int] = set()
 
@@ -170,12 +192,17 @@ class _Rebuild:
         raw = array.raw
         if isinstance(raw, list):
             raise UnsafePickleError("numbers in a form that numpy does not write")
+        # A text of bytes that was skipped is longer: its length is that in UTF-8.
+        skipped = self.outline and len(raw) > max(OUTLINE, count * dtype.itemsize)
+        if len(raw) != count * dtype.itemsize and not skipped:
+            raise ValueError(f"{len(raw)} bytes for an array of {count} times {dtype.itemsize}")
         if self.outline and len(raw) > OUTLINE:
             shape = array.shape if array.axes is None else tuple(array.shape[int(axis)] for axis in array.axes)
             return np.broadcast_to(np.zeros((), dtype), shape)
-        raw = raw.encode("latin1") if isinstance(raw, str) else raw  # Python 2's strings were bytes
-        if len(raw) != count * dtype.itemsize:
-            raise ValueError(f"{len(raw)} bytes for an array of {count} times {dtype.itemsize}")
+        if isinstance(raw, str):  # Python 2's strings were bytes
+            self.left -= len(raw)
+            _refuse_copies(self.left)
+            raw = raw.encode("latin1")
         if count and not dtype.itemsize:
             raise ValueError("an array of items without a byte")
         values = np.frombuffer(raw, dtype) if count else np.zeros(0, dtype)

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 
 from eavdash.config.schema import StudyConfig
+from eavdash.errors import ConfigError
+from eavdash.limits import WINDOW_BYTES
+from eavdash.text import size
 
 Span = tuple[float, float]
 
@@ -68,6 +71,19 @@ class Reader(ABC):
     def prepare(self, rows: list[TrialRow]) -> None:
         """Read all recordings' headers before the first recording is read."""
         return
+
+    def check_size(self) -> None:
+        """Check the size of one window's values, before any is made.
+
+        Raises:
+            ConfigError: it exceeds :data:`~eavdash.limits.WINDOW_BYTES`.
+        """
+        # EEG has no channels before prepare().
+        shape = tuple(max(1, length) for length in self.shape)
+        if (found := prod(shape) * np.dtype(self.dtype).itemsize) > WINDOW_BYTES:
+            what = f"{size(found)} of {self.modality}: {' x '.join(f'{length:,}' for length in shape)} numbers"
+            remedy = f"set a shorter window, or smaller sizes and rates under {self.modality}"
+            raise ConfigError.at("window", expected=f"at most {size(WINDOW_BYTES)}", found=what, remedy=remedy)
 
     @property
     @abstractmethod

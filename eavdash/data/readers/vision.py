@@ -29,7 +29,6 @@ class VisionReader(Reader):
         self.vision = config.vision
         self.rate, self.size = config.vision.frames_per_second, config.vision.size
         self.pixels = 640 * 480  # of the largest frame, known after prepare()
-        self.offsets = (np.arange(max(1, round(self.window * self.rate))) + 0.5) / self.rate
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -50,11 +49,11 @@ class VisionReader(Reader):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (len(self.offsets), self.size, self.size, 3)
+        return (self.steps, self.size, self.size, 3)
 
     @property
     def steps(self) -> int:
-        return len(self.offsets)
+        return max(1, round(self.window * self.rate))
 
     def prepare(self, rows: list[TrialRow]) -> None:
         infos = [video.video_info(row.path) for row in rows]
@@ -70,7 +69,8 @@ class VisionReader(Reader):
     def read(self, row: TrialRow, spans: list[Span]) -> Reading:
         first = np.array([begin for begin, _ in spans])[:, None]
         length = np.array([end - begin for begin, end in spans])[:, None]
-        times, mask = first + self.offsets, self.offsets < length
+        offsets = (np.arange(self.steps) + 0.5) / self.rate
+        times, mask = first + offsets, offsets < length
         # A window that ends before its first frame's time is read at its middle, so that none is without a frame.
         blind = ~mask.any(axis=1)
         times[blind, 0], mask[blind, 0] = (first + length / 2)[blind, 0], True

@@ -15,8 +15,9 @@ from typing import Any
 import av
 import numpy as np
 
-from eavdash.data.recording import stamp, unreadable
+from eavdash.data.recording import refuse_beyond, stamp, unreadable
 from eavdash.errors import RecordingError
+from eavdash.limits import FRAME_PIXELS, PICTURE_PIXELS
 from eavdash.store.readable import check_readable
 
 #: Seconds for which the last frame is used beyond its own time; a later time is an error.
@@ -115,6 +116,15 @@ def open_video(path: str) -> Iterator[tuple[Any, Any]]:
                     path, expected="a video", found="no decodable picture", remedy="copy the file again"
                 )
             stream = container.streams.video[0]
+            most = PICTURE_PIXELS if is_still(container) else FRAME_PIXELS
+            pixels = stream.codec_context.width * stream.codec_context.height
+            if not pixels and is_still(container):
+                expected = f"a picture of at most {most:,} pixels"
+                raise RecordingError.at(
+                    path, expected=expected, found="none, or a larger one", remedy="export it again, or leave it out"
+                )
+            refuse_beyond(path, "pixels in a frame", pixels, most)
+            stream.codec_context.options = {"max_pixels": str(most)}  # also if the size changes
             stream.thread_type = "AUTO"
             yield container, stream
     except (av.error.FFmpegError, UnicodeDecodeError) as error:
@@ -122,15 +132,17 @@ def open_video(path: str) -> Iterator[tuple[Any, Any]]:
 
 
 @contextmanager
-def open_container(path: str) -> Iterator[Any]:
+def open_container(path: str, pixels: int = PICTURE_PIXELS) -> Iterator[Any]:
     """Open a file of any format that has its content in itself: playlists would have FFmpeg open other files.
+
+    ``pixels``: the most in a frame, which FFmpeg decodes to open some files.
 
     Raises:
         OutsideError: the file may not be read, or was replaced by a link to such a file.
         av.error.FFmpegError: it cannot be opened.
     """
     check_readable(path)
-    with av.open(path, options={"format_whitelist": _ONE_FILE}) as container:
+    with av.open(path, options={"format_whitelist": _ONE_FILE, "max_pixels": str(pixels)}) as container:
         if container.format.name == "image2" and "%" in path:  # names a sequence of files
             raise RecordingError.at(path, expected="a name without %", found="one", remedy="rename the image")
         yield container

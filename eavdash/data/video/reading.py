@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import av
 import numpy as np
 
-from eavdash.data.recording import split_item, stamp
+from eavdash.data.recording import refuse_beyond, split_item, stamp
 from eavdash.data.video.decoding import (
     END_TOLERANCE,
     SAME_TIME,
@@ -27,6 +27,7 @@ from eavdash.data.video.decoding import (
     truncated,
 )
 from eavdash.errors import RecordingError
+from eavdash.limits import SECONDS
 
 #: Frames, or bytes of frames, given to a tracker as one batch, which halves the time of face detection.
 BATCH_FRAMES = 16
@@ -158,6 +159,7 @@ def _info(path: str, _stamp: tuple[int, int]) -> VideoInfo:
         first, last, count = _extent(container, stream)
     if not count or last <= first:
         raise RecordingError.at(path, expected="a video", found="no frames", remedy="copy it again")
+    refuse_beyond(path, "seconds", last - first, SECONDS)
     if promised > last - first + END_TOLERANCE:
         raise truncated(path, f"{promised:.2f} s as in its header", last - first)
     if whole > last + END_TOLERANCE and whole > _latest(path) + END_TOLERANCE:
