@@ -244,14 +244,14 @@ def _missing_files(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, str
     A file that may not be read counts as missing.
     """
     there: dict[str, bool] = {}
-    restricted = data_folders() is not None
+    restricted, folders = data_folders() is not None, dict[str, bool]()
     missing: dict[str, list[str]] = {}
     for column in columns:
         cells = (frame[c].to_numpy(dtype=object) for c in ("subject", column))
         for subject, entry in zip(*cells, strict=True):
             file = file_of(entry)
             if file and file not in there:
-                may = not restricted or is_readable(file)
+                may = not restricted or is_readable(file, folders)
                 there[file] = may and os.path.isfile(file)  # noqa: PTH113 -- returns False instead of raising
             if file and not there[file]:
                 files = missing.setdefault(subject, [])

@@ -128,8 +128,17 @@ def check_readable(path: str | Path) -> str:
     raise error
 
 
-def is_readable(path: str | Path) -> bool:
-    """Return True if :func:`check_readable` accepts a path."""
+def is_readable(path: str | Path, known: dict[str, bool] | None = None) -> bool:
+    """Return True if :func:`check_readable` accepts a path.
+
+    ``known``: answers about folders, to be filled and used again for many files, which are checked again when opened.
+    """
+    folder, name = os.path.split(path)
+    if known is not None and not name.startswith(".") and not os.path.islink(path):  # noqa: PTH114
+        if folder not in known:
+            known[folder] = is_readable(folder)
+        if known[folder]:
+            return True
     try:
         check_readable(path)
     except OutsideError:

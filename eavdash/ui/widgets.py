@@ -55,12 +55,13 @@ def study_picker(root: Path) -> None:
         st.session_state["study"] = newest
     if (chosen := current_study()) is not None and (problem := cached_runs.study_damage(chosen)):
         st.sidebar.error(markdown(problem))
+    damaged = {name for name in names if cached_runs.study_damage(StudyDir(root / name))}
     # index=None keeps the name in the URL even when it is the first of the list.
     st.sidebar.selectbox(
         "Study",
         names,
         index=None,
-        format_func=lambda name: f"{name} (damaged)" if cached_runs.study_damage(StudyDir(root / name)) else name,
+        format_func=lambda name: f"{name} (damaged)" if name in damaged else name,
         key="study",
         bind="query-params",
         placeholder="Choose a study",

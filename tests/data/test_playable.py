@@ -182,5 +182,9 @@ def test_copies_are_private_and_marked_as_used(tmp_path: Path) -> None:
     assert made is not None
     assert [stat.S_IMODE(p.stat().st_mode) for p in (made, made.parent, made.parent.parent)] == [0o600, 0o700, 0o700]
     os.utime(made, (1, 1))
+    old = made.with_name("old.wav")
+    old.write_bytes(b"")
+    os.utime(old, (1, 1))
     assert playable.playable(None, Cut(path, 0.0, 0.5), tmp_path / ".cache").media == made
     assert (made.stat().st_atime > 1, made.stat().st_mtime) == (True, 1)
+    assert not old.exists(), "the folder is trimmed also when nothing is made"

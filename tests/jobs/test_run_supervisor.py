@@ -214,7 +214,7 @@ def test_locks_are_exclusive_signed_and_robust_against_polling(tmp_path):
     os.close(lock)
     assert not is_locked(file)
     assert not locks.Owner(pid=os.getpid(), born=-1.0, host=os.uname().nodename).alive  # same id, other start time
-    assert not locks.Owner(os.getpid(), locks.process_start_time(os.getpid()), "elsewhere").alive
+    assert not locks.Owner(pid=os.getpid(), born=locks.process_start_time(os.getpid()), host="elsewhere").alive
 
     stopped = threading.Event()
 

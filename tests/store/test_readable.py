@@ -144,6 +144,16 @@ def test_folders_are_added_and_lent(data: Path) -> None:
     assert readable.data_folders() is None
 
 
+def test_many_files_are_checked_by_their_folders(data: Path) -> None:
+    (data / "link.wav").symlink_to(data.parent / "secret.txt")
+    (data / "inside.wav").symlink_to(data / "a.wav")
+    files = {"a.wav": True, "link.wav": False, "inside.wav": True, ".env": False, "..": False, "../secret.txt": False}
+    known: dict[str, bool] = {}
+    for name, answer in files.items():
+        assert readable.is_readable(f"{data}/{name}", known) is answer, name
+    assert known == {str(data): True, f"{data}/..": False}
+
+
 def test_a_long_list_of_folders_is_shortened_to_those_above() -> None:
     made = readable.outermost(f"/data/lab/s{n}/rec" for n in range(1000))
     assert made == ["/data/lab"]

@@ -77,7 +77,7 @@ def test_an_unreadable_study_is_marked_and_can_be_deleted(checkpoints: Path) -> 
     torn.study_file.write_text("{")
     app = chosen("torn", study="whole")
     assert any("study.json" in e.value and "JSON" in e.value for e in app.error)
-    assert app.dataframe(key="training_studies_table").value["State"].tolist() == ["cannot be read", "done"]
+    assert app.dataframe(key="training_studies_table").value["State"].tolist() == ["damaged", "done"]
     assert app.button(key="training_studies_clone").disabled
     app.text_input(key="training_studies_delete_name").set_value("torn").run()
     app.button(key="training_studies_delete").click().run()
@@ -227,9 +227,9 @@ def test_a_clone_starts_with_every_setting_of_the_study(voices: StudyDir, checkp
     app.button(key="training_launch_queue").click().run()
     assert not app.exception
     made = StudyDir(checkpoints / "voices-2").study()
-    assert made["config"]["audio"]["width"] == 32
-    assert made["config"]["train"]["audio"]["epochs"] == 7
-    assert made["selection"] == {"subjects": ["anna"], "folds": [0], "seeds": [3, 4]}
+    assert made.config["audio"]["width"] == 32
+    assert made.config["train"]["audio"]["epochs"] == 7
+    assert made.selection.document() == {"subjects": ["anna"], "folds": [0], "seeds": [3, 4]}
     # Back to a preset: nothing of the study is left.
     app.selectbox(key="training_launch_preset").select("quick").run()
     assert app.text_input(key="training_launch_where").value == ""

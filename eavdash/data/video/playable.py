@@ -133,6 +133,7 @@ def _cached_file(cache: Path, suffix: str, cuts: Sequence[Cut | None], write: Ca
     file = folder / f"{hashlib.sha256(repr(content).encode()).hexdigest()[:32]}{suffix}"
     if file.exists():
         videos.mark_used(file)
+        videos.trim(folder)
         return file
     temporary = file.with_name(f".{file.stem}.{os.getpid()}-{threading.get_ident()}{suffix}")
     try:
