@@ -7,7 +7,7 @@ each full run the scheduler is started again if runs wait and it has died.
 import streamlit as st
 
 from eavdash.store import checkpoints_root
-from eavdash.ui import actions, widgets
+from eavdash.ui import cached_runs, widgets
 
 st.set_page_config(page_title="eavdash", layout="wide")
 
@@ -34,6 +34,6 @@ page = st.navigation(
 )
 root = checkpoints_root()
 widgets.study_picker(root)
-if problem := actions.ensure_scheduler(root):
+if problem := cached_runs.ensure_scheduler(root):
     st.error(widgets.escape_markdown(problem))
 page.run()

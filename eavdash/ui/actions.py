@@ -138,17 +138,6 @@ def open_study(study: StudyDir) -> None:
     st.session_state["study"] = study.name
 
 
-def ensure_scheduler(root: Path) -> str:
-    """Start the scheduler if runs wait and none is alive; return the problem, or an empty string."""
-    from eavdash.jobs import queue
-
-    try:
-        queue.ensure_scheduler(root)
-    except EavdashError as error:
-        return str(error)
-    return ""
-
-
 def _run_action(action: Callable[[], Any], text: str | Callable[[Any], str]) -> None:
     """Run an action and leave its message, which may be made from the outcome, or its error."""
     try:

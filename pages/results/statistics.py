@@ -8,7 +8,7 @@ from eavdash.ui import cached_results, theme, widgets
 from eavdash.ui.figures import results as figures
 
 study, document = widgets.study_page("Statistics", "Is fusion better than the best single modality?")
-scores = cached_results.scores(study, baselines=True)
+scores = cached_results.scores(study, "trial", True)
 widgets.require_results(study, scores)
 
 comparisons = statistics.fusion_comparisons(scores)

@@ -12,7 +12,7 @@ from eavdash.ui.results import remarks
 study, document = widgets.study_page(
     "Accuracy per subject", "How well is each subject's emotion recognised, and from which modality?"
 )
-trial_scores = cached_results.scores(study)
+trial_scores = cached_results.scores(study, "trial", False)
 widgets.require_results(study, trial_scores)
 classes, eav = document["classes"], document["dataset"]["kind"] == "eav"
 
