@@ -65,7 +65,9 @@ def print_table(frame: pd.DataFrame, form: str, title: str = "") -> None:
     elif form == "csv":
         print(frame.to_csv(index=False), end="")
     elif form == "latex":
-        print(_latex(frame))
+        columns = "l" * len(frame.columns)
+        text = frame.to_latex(index=False, escape=True, float_format="%.3f", na_rep="", column_format=columns)
+        print(text, end="")
     else:
         if "shown" in frame.columns:
             frame = frame[[c for c in RUN_COLUMNS if c in frame.columns]].rename(columns={"shown": "state"})
@@ -243,19 +245,6 @@ def _cell(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def _latex(frame: pd.DataFrame) -> str:
-    """Return a booktabs tabular; pandas' own needs Jinja."""
-
-    def escape(value: Any) -> str:
-        return "".join("\\textbackslash{}" if c == "\\" else f"\\{c}" if c in "&%$#_{}" else c for c in _cell(value))
-
-    lines = ["\\begin{tabular}{" + "l" * len(frame.columns) + "}", "\\toprule"]
-    lines.append(" & ".join(escape(str(c)) for c in frame.columns) + " \\\\")
-    lines.append("\\midrule")
-    lines += [" & ".join(escape(v) for v in row) + " \\\\" for row in frame.itertuples(index=False)]
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
 
 
 def _strict(data: Any) -> Any:

@@ -8,6 +8,7 @@ from eavdash import store
 from eavdash.cli import console
 from eavdash.cli.commands.chosen import study_of
 from eavdash.errors import EavdashError, UsageError
+from eavdash.text import parts
 
 
 def probe(options: argparse.Namespace) -> int:
@@ -16,7 +17,7 @@ def probe(options: argparse.Namespace) -> int:
     from eavdash.studies import probing
 
     study = study_of(options)
-    names = tuple(dict.fromkeys(part.strip() for part in options.probes.split(",") if part.strip()))
+    names = tuple(dict.fromkeys(parts(options.probes)))
     if not names or not set(names) <= set(probes.PROBES):
         raise UsageError.at(
             "--probes",
