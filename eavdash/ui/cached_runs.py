@@ -14,7 +14,7 @@ import streamlit as st
 
 from eavdash.config.schema import Execution, Selection, StudyConfig
 from eavdash.errors import EavdashError, IntegrityError
-from eavdash.jobs import estimates
+from eavdash.jobs import estimates, queue
 from eavdash.jobs import snapshot as run_states
 from eavdash.store import RunDir, StudyDir
 from eavdash.studies import extend, write
@@ -45,8 +45,6 @@ def extension(
 
 def ensure_scheduler(root: Path) -> str:
     """Start the scheduler if runs wait and none is alive; return the problem, or an empty string."""
-    from eavdash.jobs import queue
-
     try:
         queue.ensure_scheduler(root)
     except EavdashError as error:

@@ -47,14 +47,7 @@ if splittable := columns.columns(study):
 st.subheader("Confusion matrix", anchor=False)
 trials = cached_results.trials(study)
 stages = list(dict.fromkeys(trials["stage"]))
-stage = st.segmented_control(
-    "Stage",
-    stages,
-    default=stages[-1],
-    required=True,
-    format_func=theme.label,
-    key="results_statistics_stage",
-)
+stage = widgets.segments("Stage", stages, "results_statistics_stage", theme.label, default=stages[-1])
 subjects = natural_order(trials["subject"])
 subject = st.selectbox(
     "Subject", subjects, index=None, placeholder="All subjects together", key="results_statistics_subject"
