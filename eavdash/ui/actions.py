@@ -40,12 +40,12 @@ def launch(
         st.session_state["study"] = name
         return len(plan.runs)
 
-    _run_action(queue_runs, lambda runs: f"Queued: {plural(runs, 'run')} of the study {name}.")
+    run_action(queue_runs, lambda runs: f"Queued: {plural(runs, 'run')} of the study {name}.")
 
 
 def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> None:
     """Cancel runs, or all runs of a study."""
-    _run_action(
+    run_action(
         lambda: queue.cancel(study, runs),
         lambda _: f"Cancelled: {_run_names(study, runs)}.{_skipped_runs(study, runs, False)}",
     )
@@ -53,7 +53,7 @@ def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> None:
 
 def retry(study: StudyDir, runs: Sequence[str] | None = None) -> None:
     """Queue failed and cancelled runs again."""
-    _run_action(
+    run_action(
         lambda: write.retry(study, runs),
         lambda _: f"Queued again: {_run_names(study, runs)}.{_skipped_runs(study, runs, True)}",
     )
@@ -61,18 +61,18 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None) -> None:
 
 def pause(study: StudyDir) -> None:
     """Pause a study: no further run of it starts."""
-    _run_action(lambda: queue.pause(study), f"{study.name} is paused: running runs continue, no others start.")
+    run_action(lambda: queue.pause(study), f"{study.name} is paused: running runs continue, no others start.")
 
 
 def resume(study: StudyDir) -> None:
     """Resume a paused study."""
-    _run_action(lambda: queue.resume(study), f"{study.name} is resumed.")
+    run_action(lambda: queue.resume(study), f"{study.name} is resumed.")
 
 
 def prioritise(study: StudyDir, runs: Sequence[str] | None, key: str) -> None:
     """Set the priority of waiting runs to the value of the widget ``key``."""
     priority = int(st.session_state[key])
-    _run_action(lambda: queue.prioritise(study, runs, priority), f"Priority {priority}: {_run_names(study, runs)}.")
+    run_action(lambda: queue.prioritise(study, runs, priority), f"Priority {priority}: {_run_names(study, runs)}.")
 
 
 def probe(study: StudyDir, names: Sequence[str]) -> None:
@@ -87,7 +87,7 @@ def extend(
     study: StudyDir, subjects: Sequence[str], folds: Sequence[int] | None, seeds: Sequence[int] | None, again: bool
 ) -> None:
     """Add subjects, folds or seeds and queue the new runs; ``again``: also failed and cancelled runs."""
-    _run_action(
+    run_action(
         lambda: extension.extend(study, tuple(subjects) or None, folds, seeds, retry_ended=again),
         lambda made: (
             f"{study.name}: {plural(len(made.queued), 'run is', 'runs are')} queued"
@@ -98,7 +98,7 @@ def extend(
 
 def archive(study: StudyDir, drop_resume: bool) -> None:
     """Archive a study."""
-    _run_action(
+    run_action(
         lambda: archives.archive(study, drop_resume),
         lambda freed: f"{study.name} is archived" + (f"; {size(freed)} were freed." if freed else "."),
     )
@@ -106,13 +106,13 @@ def archive(study: StudyDir, drop_resume: bool) -> None:
 
 def unarchive(study: StudyDir) -> None:
     """Take a study out of the archive."""
-    _run_action(lambda: archives.unarchive(study), f"{study.name} is no longer archived.")
+    run_action(lambda: archives.unarchive(study), f"{study.name} is no longer archived.")
 
 
 def delete(study: StudyDir, typed_key: str) -> None:
     """Delete a study if its name was typed in the field ``typed_key``."""
     typed = str(st.session_state.get(typed_key) or "").strip()
-    _run_action(lambda: archives.delete(study, typed), f"{study.name} is deleted.")
+    run_action(lambda: archives.delete(study, typed), f"{study.name} is deleted.")
 
 
 def open_study(study: StudyDir) -> None:
@@ -120,7 +120,7 @@ def open_study(study: StudyDir) -> None:
     st.session_state["study"] = study.name
 
 
-def _run_action(action: Callable[[], Any], text: str | Callable[[Any], str]) -> None:
+def run_action(action: Callable[[], Any], text: str | Callable[[Any], str]) -> None:
     """Run an action and leave its message, which may be made from the outcome, or its error."""
     try:
         outcome = action()
