@@ -66,6 +66,11 @@ def shortened(text: str, most: int = 200) -> str:
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
+def parts(text: str) -> tuple[str, ...]:
+    """Return the parts of a list such as ``a, b`` without blanks and empty parts."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def plural(number: int, noun: str, nouns: str = "") -> str:
     """Return a number with its noun, such as ``1 trial``, ``1,200 trials`` or, with ``nouns``, ``2 studies``."""
     return f"{number:,} {noun if number == 1 else nouns or f'{noun}s'}"

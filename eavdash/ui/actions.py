@@ -14,7 +14,13 @@ import streamlit as st
 
 from eavdash.config.schema import Execution, Selection, StudyConfig
 from eavdash.errors import EavdashError
+from eavdash.jobs import queue
+from eavdash.jobs.choose import unreadable
+from eavdash.jobs.preflight import require_preflight
 from eavdash.store import StudyDir
+from eavdash.studies import archive as archives
+from eavdash.studies import extend as extension
+from eavdash.studies import probing, write
 from eavdash.text import plural, size
 from eavdash.ui import cached_runs
 
@@ -26,26 +32,20 @@ def launch(
     root: str, name: str, config: StudyConfig, selection: Selection, execution: Execution, checkpoints: Path
 ) -> None:
     """Write the study and queue its runs, then make it the current study."""
-    from eavdash.jobs import queue
-    from eavdash.jobs.preflight import require_preflight
-    from eavdash.studies.write import prepare
 
-    try:
+    def queue_runs() -> int:
         require_preflight(checkpoints, execution)
-        plan = prepare(root, name, config, selection, checkpoints)
+        plan = write.prepare(root, name, config, selection, checkpoints)
         queue.submit(plan.study, plan.runs, execution)
-    except EavdashError as error:
-        st.session_state[MESSAGE] = ("error", str(error))
-        return
-    st.session_state["study"] = name
-    st.session_state[MESSAGE] = ("queued", f"Queued: {plural(len(plan.runs), 'run')} of the study {name}.")
+        st.session_state["study"] = name
+        return len(plan.runs)
+
+    run_action(queue_runs, lambda runs: f"Queued: {plural(runs, 'run')} of the study {name}.")
 
 
 def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> None:
     """Cancel runs, or all runs of a study."""
-    from eavdash.jobs import queue
-
-    _run_action(
+    run_action(
         lambda: queue.cancel(study, runs),
         lambda _: f"Cancelled: {_run_names(study, runs)}.{_skipped_runs(study, runs, False)}",
     )
@@ -53,9 +53,7 @@ def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> None:
 
 def retry(study: StudyDir, runs: Sequence[str] | None = None) -> None:
     """Queue failed and cancelled runs again."""
-    from eavdash.studies import write
-
-    _run_action(
+    run_action(
         lambda: write.retry(study, runs),
         lambda _: f"Queued again: {_run_names(study, runs)}.{_skipped_runs(study, runs, True)}",
     )
@@ -63,30 +61,22 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None) -> None:
 
 def pause(study: StudyDir) -> None:
     """Pause a study: no further run of it starts."""
-    from eavdash.jobs import queue
-
-    _run_action(lambda: queue.pause(study), f"{study.name} is paused: running runs continue, no others start.")
+    run_action(lambda: queue.pause(study), f"{study.name} is paused: running runs continue, no others start.")
 
 
 def resume(study: StudyDir) -> None:
     """Resume a paused study."""
-    from eavdash.jobs import queue
-
-    _run_action(lambda: queue.resume(study), f"{study.name} is resumed.")
+    run_action(lambda: queue.resume(study), f"{study.name} is resumed.")
 
 
 def prioritise(study: StudyDir, runs: Sequence[str] | None, key: str) -> None:
     """Set the priority of waiting runs to the value of the widget ``key``."""
-    from eavdash.jobs import queue
-
     priority = int(st.session_state[key])
-    _run_action(lambda: queue.prioritise(study, runs, priority), f"Priority {priority}: {_run_names(study, runs)}.")
+    run_action(lambda: queue.prioritise(study, runs, priority), f"Priority {priority}: {_run_names(study, runs)}.")
 
 
 def probe(study: StudyDir, names: Sequence[str]) -> None:
     """Start the leakage probes of a study in the background, unless they are running."""
-    from eavdash.studies import probing
-
     try:
         probing.start_probing(study, names)
     except EavdashError as error:
@@ -97,40 +87,32 @@ def extend(
     study: StudyDir, subjects: Sequence[str], folds: Sequence[int] | None, seeds: Sequence[int] | None, again: bool
 ) -> None:
     """Add subjects, folds or seeds and queue the new runs; ``again``: also failed and cancelled runs."""
-    from eavdash.studies import extend
-
-    _run_action(
-        lambda: extend.extend(study, tuple(subjects) or None, folds, seeds, retry_ended=again),
-        lambda extension: (
-            f"{study.name}: {plural(len(extension.queued), 'run is', 'runs are')} queued"
-            + (f", {len(extension.again)} again." if again else ".")
+    run_action(
+        lambda: extension.extend(study, tuple(subjects) or None, folds, seeds, retry_ended=again),
+        lambda made: (
+            f"{study.name}: {plural(len(made.queued), 'run is', 'runs are')} queued"
+            + (f", {len(made.again)} again." if again else ".")
         ),
     )
 
 
 def archive(study: StudyDir, drop_resume: bool) -> None:
     """Archive a study."""
-    from eavdash.studies import archive
-
-    _run_action(
-        lambda: archive.archive(study, drop_resume),
+    run_action(
+        lambda: archives.archive(study, drop_resume),
         lambda freed: f"{study.name} is archived" + (f"; {size(freed)} were freed." if freed else "."),
     )
 
 
 def unarchive(study: StudyDir) -> None:
     """Take a study out of the archive."""
-    from eavdash.studies import archive
-
-    _run_action(lambda: archive.unarchive(study), f"{study.name} is no longer archived.")
+    run_action(lambda: archives.unarchive(study), f"{study.name} is no longer archived.")
 
 
 def delete(study: StudyDir, typed_key: str) -> None:
     """Delete a study if its name was typed in the field ``typed_key``."""
-    from eavdash.studies import archive
-
     typed = str(st.session_state.get(typed_key) or "").strip()
-    _run_action(lambda: archive.delete(study, typed), f"{study.name} is deleted.")
+    run_action(lambda: archives.delete(study, typed), f"{study.name} is deleted.")
 
 
 def open_study(study: StudyDir) -> None:
@@ -138,7 +120,7 @@ def open_study(study: StudyDir) -> None:
     st.session_state["study"] = study.name
 
 
-def _run_action(action: Callable[[], Any], text: str | Callable[[Any], str]) -> None:
+def run_action(action: Callable[[], Any], text: str | Callable[[Any], str]) -> None:
     """Run an action and leave its message, which may be made from the outcome, or its error."""
     try:
         outcome = action()
@@ -150,8 +132,6 @@ def _run_action(action: Callable[[], Any], text: str | Callable[[Any], str]) -> 
 
 def _skipped_runs(study: StudyDir, runs: Sequence[str] | None, whole: bool) -> str:
     """Return sentences about the runs that were skipped because their files cannot be read."""
-    from eavdash.jobs.choose import unreadable
-
     skipped = unreadable(study, runs, whole)
     return "".join(f" {name} was left as it is: {reason}" for name, reason in skipped.items())
 

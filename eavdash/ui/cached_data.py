@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from eavdash.config.convert import from_dict, to_dict
 from eavdash.config.schema import StudyConfig
 from eavdash.store import checkpoints_root
 from eavdash.store.private import cache_folder
 from eavdash.ui import allowing
-from eavdash.ui.cached_results import Stamp
+from eavdash.ui.cached_results import MISSING, file_stamp
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -40,15 +39,21 @@ def disk_space_sentence(path: str, config: StudyConfig, subjects: Sequence[str],
     return estimate(planned, config, cache_folder(root)).sentence
 
 
+@st.cache_data(ttl=60, max_entries=4, show_spinner=False)
 def disk_use(root: Path) -> tuple[int, int]:
     """Return the bytes used under the checkpoints folder and the bytes free on its disk."""
-    return _disk_use(str(root))
+    existing = next(p for p in (root, *root.parents) if p.exists())
+    used = sum(p.stat().st_size for p in root.rglob("*") if p.is_file() and not p.is_symlink())
+    return used, shutil.disk_usage(existing).free
 
 
+@st.cache_data(ttl=60, max_entries=8, show_spinner="Reading the trial table")
 def dataset(path: str) -> TrialTable:
     """Return the trial table of a dataset folder or file; it is read again after a minute."""
+    from eavdash.data.table import open_table
+
     allowing.trust_dataset(checkpoints_root(), path)
-    return _dataset(path)
+    return open_table(path)
 
 
 def health_report(path: str, report: Callable[[int, int], None] | None = None) -> HealthReport:
@@ -78,21 +83,28 @@ def cached_health_report(path: str) -> HealthReport | None:
 def forget_health_report(path: str) -> None:
     """Make :func:`health_report` scan a dataset again; unchanged files are not opened."""
     _reports().pop(path, None)
-    _dataset.clear(path)
+    dataset.clear(path)
 
 
+@st.cache_data(ttl=600, max_entries=8, show_spinner="Detecting faces", show_time=True)
 def contact_sheet(path: str, subject: str, config: StudyConfig) -> Image:
     """Return a picture with the faces of a subject's trials."""
-    return _contact_sheet(path, subject, to_dict(config))
+    from eavdash.data.video import contact_sheet
+
+    frame = dataset(path).frame
+    return contact_sheet.contact_sheet(frame[(frame["subject"] == subject) & (frame["video"] != "")], config)
 
 
 def preview(row: Mapping[Any, Any], config: StudyConfig, part: int = 0) -> TrialPreview:
     """Return the player's preview of a row of the trial table; it is read again when the recordings change."""
-    columns = ("subject", "trial", "label", "start", "stop", "eeg", "audio", "video")
-    values = {c: row[c] for c in columns}
+    from eavdash.data.table import file_of
+
+    files = ("eeg", "audio", "video")
+    values = {c: row[c] for c in ("subject", "trial", "label", "start", "stop", *files)}
+    stamps = [file_stamp(Path(file_of(str(row[c])))) if row[c] else MISSING for c in files]
     # Hashed here, as Streamlit's hash requires UTF-8 and file names need not be UTF-8.
-    content = repr((values, _files_stamp(row))).encode("utf-8", "backslashreplace")
-    return _preview(hashlib.sha256(content).hexdigest(), values, to_dict(config), part)
+    content = repr((values, stamps)).encode("utf-8", "backslashreplace")
+    return _preview(hashlib.sha256(content).hexdigest(), values, config, part)
 
 
 def playable(trial: TrialPreview, folder: Path) -> Playable:
@@ -105,47 +117,14 @@ def playable(trial: TrialPreview, folder: Path) -> Playable:
     return playable.playable(pictures, Cut(sound.path, sound.start, sound.duration) if sound else None, folder)
 
 
-def _files_stamp(row: Mapping[Any, Any]) -> Stamp:
-    from eavdash.data.table import file_of
-
-    stamps = []
-    for column in ("eeg", "audio", "video"):
-        file = Path(file_of(str(row[column] or "")))
-        stat = file.stat() if row[column] and file.exists() else None
-        stamps.append((column, stat.st_size if stat else -1, stat.st_mtime_ns if stat else -1))
-    return tuple(stamps)
-
-
-@st.cache_data(ttl=60, max_entries=4, show_spinner=False)
-def _disk_use(root: str) -> tuple[int, int]:
-    existing = next(p for p in (Path(root), *Path(root).parents) if p.exists())
-    used = sum(p.stat().st_size for p in Path(root).rglob("*") if p.is_file() and not p.is_symlink())
-    return used, shutil.disk_usage(existing).free
-
-
-@st.cache_data(ttl=60, max_entries=8, show_spinner="Reading the trial table")
-def _dataset(path: str) -> TrialTable:
-    from eavdash.data.table import open_table
-
-    return open_table(path)
-
-
 @st.cache_resource(show_spinner=False)
 def _reports() -> dict[str, HealthReport]:
     """Reports by path, oldest first, at most :data:`REPORTS`; not ``cache_data``, as a scan draws its progress."""
     return {}
 
 
-@st.cache_data(ttl=600, max_entries=8, show_spinner="Detecting faces", show_time=True)
-def _contact_sheet(path: str, subject: str, config: dict[str, Any]) -> Image:
-    from eavdash.data.video import contact_sheet
-
-    frame = _dataset(path).frame
-    return contact_sheet.contact_sheet(frame[(frame["subject"] == subject) & (frame["video"] != "")], from_dict(config))
-
-
 @st.cache_data(ttl=600, max_entries=6, show_spinner="Reading the recordings")
-def _preview(key: str, _row: dict[str, Any], config: dict[str, Any], part: int) -> TrialPreview:
+def _preview(key: str, _row: dict[str, Any], config: StudyConfig, part: int) -> TrialPreview:
     from eavdash.data.preview import trial_preview
 
-    return trial_preview(_row, from_dict(config), part)
+    return trial_preview(_row, config, part)

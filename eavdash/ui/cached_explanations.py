@@ -6,15 +6,15 @@ torch and mne are imported inside functions.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
 
 from eavdash.store import RunDir, StudyDir
+from eavdash.ui.cached_results import MISSING, Stamp, file_stamp
+from eavdash.ui.figures import explain as figures
 
 if TYPE_CHECKING:
     from eavdash.explain.explanation import Explanation
@@ -27,11 +27,8 @@ def explanation(run: RunDir, subject: str, trial: str) -> Explanation | None:
     from eavdash.explain.explanation import explanation_name
 
     name = explanation_name(run, subject, trial)
-    arrays, receipts = run.explain_files(name, METHOD)
-    if not (arrays.exists() and receipts.exists()):
-        return None
-    stamp = tuple(file.stat().st_mtime_ns for file in (arrays, receipts, run.status_file))
-    return _explanation(str(run.path), name, stamp)
+    stamps = [file_stamp(file) for file in (*run.explain_files(name, METHOD), run.status_file)]
+    return None if MISSING in stamps[:2] else _explanation(run, name, stamps)
 
 
 def compute_explanation(study: StudyDir, subject: str, trial: str, fold: int, seed: int) -> None:
@@ -41,21 +38,14 @@ def compute_explanation(study: StudyDir, subject: str, trial: str, fold: int, se
     explain_trial(study, subject, trial, fold=fold, seed=seed, method=METHOD)
 
 
+@st.cache_data(max_entries=32, show_spinner=False, hash_funcs={np.ndarray: np.ndarray.tobytes})
 def scalp(values: np.ndarray, channels: Sequence[str]) -> bytes | str:
-    """Return the scalp map of one value per channel as PNG, or a sentence if none can be drawn."""
-    values = np.ascontiguousarray(values, dtype=np.float64)
-    return _scalp(hashlib.sha256(values.tobytes()).hexdigest(), tuple(channels), values)
+    """Return the scalp map of one float64 value per channel as PNG, or a sentence if none can be drawn."""
+    return figures.scalp(values, channels)
 
 
 @st.cache_data(max_entries=4, show_spinner="Reading the explanation")
-def _explanation(run: str, trial: str, stamp: tuple[int, ...]) -> Explanation | None:
+def _explanation(run: RunDir, trial: str, stamps: list[Stamp]) -> Explanation | None:
     from eavdash.explain.explanation import load_explanation
 
-    return load_explanation(RunDir(Path(run)), trial, METHOD)
-
-
-@st.cache_data(max_entries=32, show_spinner=False)
-def _scalp(key: str, channels: tuple[str, ...], _values: np.ndarray) -> bytes | str:
-    from eavdash.ui.figures import explain
-
-    return explain.scalp(_values, channels)
+    return load_explanation(run, trial, METHOD)

@@ -15,58 +15,75 @@ import streamlit as st
 from eavdash.results import attention, columns, epochs, probes, tables
 from eavdash.store import StudyDir
 
-Stamp = tuple[tuple[str, int, int], ...]
+Stamp = tuple[int, int]
+MISSING: Stamp = (-1, -1)
 
 
-def results_stamp(study: StudyDir) -> Stamp:
-    """Return the times of the files on which a study's results depend: its runs' predictions and states."""
-    stamps = []
-    for run in study.runs():
-        try:
-            predictions, status = run.predictions_file.stat(), run.status_file.stat()
-        except OSError:
-            continue
-        stamps.append((run.name, predictions.st_mtime_ns, status.st_mtime_ns))
-    return tuple(stamps)
+def file_stamp(file: Path) -> Stamp:
+    """Return a file's size and time, which change with its content; :data:`MISSING` if there is none."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return MISSING
+    return stat.st_size, stat.st_mtime_ns
 
 
-def predictions(study: StudyDir, baselines: bool = False) -> pd.DataFrame:
+def results_key(study: StudyDir) -> tuple[object, ...]:
+    """Return what a study's results depend on: the predictions and states of the runs that have predictions."""
+    stamps = ((run, file_stamp(run.predictions_file)) for run in study.runs())
+    return str(study.path), [(r.name, of, file_stamp(r.status_file)) for r, of in stamps if of != MISSING]
+
+
+def _remarks_key(study: StudyDir) -> tuple[object, ...]:
+    return results_key(study), *map(file_stamp, (study.probes_file, study.splits_file, study.trials_file))
+
+
+def _attention_key(study: StudyDir) -> tuple[object, ...]:
+    return results_key(study), [file_stamp(run.attention_file) for run in study.runs()]
+
+
+@st.cache_data(max_entries=4, show_spinner="Reading the results", hash_funcs={StudyDir: results_key})
+def predictions(study: StudyDir, baselines: bool) -> pd.DataFrame:
     """Return the test predictions of all finished runs."""
-    return _predictions(str(study.path), results_stamp(study), baselines)
+    return tables.predictions(study, baselines=baselines)
 
 
-def scores(study: StudyDir, level: str = "trial", baselines: bool = False) -> pd.DataFrame:
+@st.cache_data(max_entries=16, show_spinner="Reading the results", hash_funcs={StudyDir: results_key})
+def scores(study: StudyDir, level: str, baselines: bool) -> pd.DataFrame:
     """Return ``tables.scores``; problems with files are in ``attrs``."""
-    return _scores(str(study.path), results_stamp(study), level, baselines)
+    rows = predictions(study, baselines)
+    table = tables.score_table(rows, level)
+    table.attrs["problems"] = rows.attrs["problems"]
+    return table
 
 
-def scores_by_column(study: StudyDir, column: str, level: str = "trial") -> pd.DataFrame:
+def scores_by_column(study: StudyDir, column: str) -> pd.DataFrame:
     """Return ``tables.scores`` split by an additional column of the trial table."""
-    return tables.score_table(predictions(study), level, split=columns.column(study, column))
+    return tables.score_table(predictions(study, False), "trial", split=columns.column(study, column))
 
 
+@st.cache_data(max_entries=16, show_spinner=False, hash_funcs={StudyDir: _remarks_key})
 def remarks(study: StudyDir) -> tuple[list[str], list[str]]:
     """Return the remarks on a study's accuracy, and the names of probes that were not run yet."""
-    files = (study.probes_file, study.splits_file, study.trials_file)
-    times = tuple((f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.exists())
-    return _remarks(str(study.path), (*results_stamp(study), *times))
+    gain = epochs.gain_sentence(epochs.epoch_gain(study))
+    return [*filter(None, [gain]), *probes.sentences(study)], probes.missing(study)
 
 
+@st.cache_data(max_entries=4, show_spinner="Reading the results", hash_funcs={StudyDir: results_key})
 def trials(study: StudyDir) -> pd.DataFrame:
     """Return ``tables.trials``."""
-    return _trials(str(study.path), results_stamp(study))
+    return tables.trials(study)
 
 
+@st.cache_data(max_entries=2, show_spinner="Reading the attention", hash_funcs={StudyDir: _attention_key})
 def attention_heads(study: StudyDir) -> attention.Heads:
     """Return ``results.attention.heads``: the fusions' attention by layer and head."""
-    files = (run.attention_file for run in study.runs())
-    times = tuple((f.parent.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.exists())
-    return _attention_heads(str(study.path), (*results_stamp(study), *times))
+    return attention.heads(study)
 
 
 def windows(study: StudyDir, subject: str, trial: str) -> pd.DataFrame:
     """Return ``tables.windows`` of one trial."""
-    return tables.windows_of(predictions(study), subject, trial)
+    return tables.windows_of(predictions(study, False), subject, trial)
 
 
 def majority(study: StudyDir) -> dict[str, float]:
@@ -75,48 +92,14 @@ def majority(study: StudyDir) -> dict[str, float]:
     return {str(s): float(labels.value_counts(normalize=True).max()) for s, labels in table.groupby("subject")["label"]}
 
 
+@st.cache_data(
+    max_entries=16, show_spinner=False, hash_funcs={StudyDir: lambda s: (str(s.path), file_stamp(s.splits_file))}
+)
 def test_trial_counts(study: StudyDir) -> dict[tuple[str, int], int]:
     """Return the number of test trials by subject and fold (subject "": all subjects)."""
-    try:
-        stamp = study.splits_file.stat().st_mtime_ns
-    except FileNotFoundError:
+    if not study.splits_file.exists():
         return {}
-    return _test_trial_counts(str(study.splits_file), stamp)
-
-
-@st.cache_data(max_entries=4, show_spinner="Reading the results")
-def _predictions(path: str, stamp: Stamp, baselines: bool) -> pd.DataFrame:
-    return tables.predictions(StudyDir(Path(path)), baselines=baselines)
-
-
-@st.cache_data(max_entries=16, show_spinner="Reading the results")
-def _scores(path: str, stamp: Stamp, level: str, baselines: bool) -> pd.DataFrame:
-    rows = _predictions(path, stamp, baselines)
-    table = tables.score_table(rows, level)
-    table.attrs["problems"] = rows.attrs["problems"]
-    return table
-
-
-@st.cache_data(max_entries=16, show_spinner=False)
-def _remarks(path: str, stamp: Stamp) -> tuple[list[str], list[str]]:
-    study = StudyDir(Path(path))
-    gain = epochs.gain_sentence(epochs.epoch_gain(study))
-    return [*filter(None, [gain]), *probes.sentences(study)], probes.missing(study)
-
-
-@st.cache_data(max_entries=4, show_spinner="Reading the results")
-def _trials(path: str, stamp: Stamp) -> pd.DataFrame:
-    return tables.trials(StudyDir(Path(path)))
-
-
-@st.cache_data(max_entries=2, show_spinner="Reading the attention")
-def _attention_heads(path: str, stamp: Stamp) -> attention.Heads:
-    return attention.heads(StudyDir(Path(path)))
-
-
-@st.cache_data(max_entries=16, show_spinner=False)
-def _test_trial_counts(path: str, stamp: int) -> dict[tuple[str, int], int]:
-    splits = pd.read_csv(path, dtype={"subject": str, "fold": int}, keep_default_na=False)
+    splits = pd.read_csv(study.splits_file, dtype={"subject": str, "fold": int}, keep_default_na=False)
     rows = splits[splits["split"] == "test"]
     counts = Counter(zip(rows["subject"], rows["fold"].astype(int), strict=True))
     return {**counts, **Counter(("", fold) for fold in rows["fold"].astype(int))}

@@ -7,6 +7,7 @@ figures follow light and dark mode.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import plotly.graph_objects as go
@@ -72,8 +73,11 @@ def colour(stage: str) -> str:
     return COLOURS.get(stage, GREY)
 
 
-def figure(height: int = 360, **layout: Any) -> go.Figure:
-    """Return an empty figure with the legend below and automatic margins; pages write the titles."""
+def figure(height: int, x: Mapping[str, Any], y: Mapping[str, Any], **layout: Any) -> go.Figure:
+    """Return an empty figure with the legend below, automatic margins and the properties of its axes.
+
+    Pages write the titles.
+    """
     fig = go.Figure()
     fig.update_layout(
         height=height,
@@ -88,8 +92,8 @@ def figure(height: int = 360, **layout: Any) -> go.Figure:
             "title": None,
             "traceorder": "normal",
         },
-        xaxis={"automargin": True},
-        yaxis={"automargin": True},
+        xaxis={"automargin": True, **x},
+        yaxis={"automargin": True, **y},
         **layout,
     )
     return fig

@@ -5,7 +5,7 @@ Tables come from the ``cached_*`` modules, figures from ``eavdash.ui.figures``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -249,6 +249,17 @@ def chart(figure: go.Figure, key: str, alt: str, **options: Any) -> Any:
     return st.plotly_chart(
         plain.escape(figure), key=key, alt=alt, width="stretch", config=theme.CHART_CONFIG, **options
     )
+
+
+def kept(page: str, name: str) -> dict[str, str]:
+    """Return the key arguments of a page's widget whose value is kept while other pages are shown."""
+    return {"key": f"{page}_{name}", "persist_state": "session"}
+
+
+def segments(title: str, options: Sequence[Any], key: str, label: Callable[[Any], str] = str, **more: Any) -> Any:
+    """Show a segmented control in which one option, at first the first one, is always selected; return that option."""
+    more = {"default": options[0], "format_func": label, **more}
+    return more.pop("container", st).segmented_control(title, options, required=True, key=key, **more)
 
 
 def selected_points(event: Any) -> list[dict[str, Any]]:

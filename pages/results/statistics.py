@@ -8,7 +8,7 @@ from eavdash.ui import cached_results, theme, widgets
 from eavdash.ui.figures import results as figures
 
 study, document = widgets.study_page("Statistics", "Is fusion better than the best single modality?")
-scores = cached_results.scores(study, baselines=True)
+scores = cached_results.scores(study, "trial", True)
 widgets.require_results(study, scores)
 
 comparisons = statistics.fusion_comparisons(scores)
@@ -47,14 +47,7 @@ if splittable := columns.columns(study):
 st.subheader("Confusion matrix", anchor=False)
 trials = cached_results.trials(study)
 stages = list(dict.fromkeys(trials["stage"]))
-stage = st.segmented_control(
-    "Stage",
-    stages,
-    default=stages[-1],
-    required=True,
-    format_func=theme.label,
-    key="results_statistics_stage",
-)
+stage = widgets.segments("Stage", stages, "results_statistics_stage", theme.label, default=stages[-1])
 subjects = natural_order(trials["subject"])
 subject = st.selectbox(
     "Subject", subjects, index=None, placeholder="All subjects together", key="results_statistics_subject"

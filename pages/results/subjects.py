@@ -12,13 +12,13 @@ from eavdash.ui.results import remarks
 study, document = widgets.study_page(
     "Accuracy per subject", "How well is each subject's emotion recognised, and from which modality?"
 )
-trial_scores = cached_results.scores(study)
+trial_scores = cached_results.scores(study, "trial", False)
 widgets.require_results(study, trial_scores)
 classes, eav = document.classes, document.dataset.kind == "eav"
 
 left, middle, right = st.columns([2, 1.2, 2], vertical_alignment="bottom")
-level = left.segmented_control(
-    "Scored per", tables.LEVELS, default="trial", required=True, key="results_subjects_level", help=widgets.LEVEL_HELP
+level = widgets.segments(
+    "Scored per", tables.LEVELS, "results_subjects_level", default="trial", help=widgets.LEVEL_HELP, container=left
 )
 sort = right.selectbox("Sort by", ["subject", *trial_scores["stage"].unique()], key="results_subjects_sort")
 with middle:

@@ -162,5 +162,5 @@ def test_p_values_are_never_zero(p: float, text: str) -> None:
 
 
 def test_legends_do_not_depend_on_labels() -> None:
-    legend = theme.figure().layout.legend
+    legend = theme.figure(360, {}, {}).layout.legend
     assert (legend.yref, legend.y) == ("container", 0)

@@ -23,7 +23,7 @@ from eavdash.jobs.snapshot import snapshot
 from eavdash.store import StudyDir
 from eavdash.studies.plan import Plan
 from eavdash.studies.runs import PlannedRun
-from eavdash.ui import actions, cached_runs, monitor
+from eavdash.ui import cached_runs, monitor
 from eavdash.ui.figures import training
 from eavdash.ui.training import launch_form, logs, run_details
 
@@ -342,7 +342,7 @@ def test_an_open_page_restarts_a_dead_scheduler(
         raise QueueError(f"{root}: expected a running scheduler, found none; see its log.")
 
     make_study(checkpoints, states={"*": "queued"})
-    monkeypatch.setattr(actions, "ensure_scheduler", lambda root: "")  # what app.py does on a full run
+    monkeypatch.setattr(cached_runs, "ensure_scheduler", lambda root: "")  # what app.py does on a full run
     monkeypatch.setattr("eavdash.jobs.queue.ensure_scheduler", dead)
     page = open_page("monitor")
     page.run()

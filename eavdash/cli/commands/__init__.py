@@ -14,35 +14,3 @@ from eavdash.cli.commands.recordings import check, make_demo
 from eavdash.cli.commands.steering import cancel, move, pause, prioritise, resume, retry
 from eavdash.cli.commands.studies import archive, clone, delete, extend, relocate, studies, unarchive, verify
 from eavdash.cli.commands.training import logs, status, train
-
-__all__ = [
-    "app",
-    "archive",
-    "cache",
-    "cancel",
-    "check",
-    "check_setup",
-    "clone",
-    "delete",
-    "demo",
-    "executors",
-    "explain",
-    "extend",
-    "fetch_weights",
-    "import_checkpoint",
-    "logs",
-    "make_demo",
-    "move",
-    "pause",
-    "prioritise",
-    "probe",
-    "relocate",
-    "results",
-    "resume",
-    "retry",
-    "status",
-    "studies",
-    "train",
-    "unarchive",
-    "verify",
-]

@@ -10,6 +10,7 @@ from eavdash import store
 from eavdash.cli import console
 from eavdash.cli.commands.outcome import read_scores
 from eavdash.config.choices import STAGES
+from eavdash.text import parts
 
 
 def import_checkpoint(options: argparse.Namespace) -> int:
@@ -25,8 +26,8 @@ def import_checkpoint(options: argparse.Namespace) -> int:
         options.subject,
         files,
         root,
-        labels=_parts(options.labels) or LABELS,
-        order=_parts(options.order),
+        labels=parts(options.labels) or LABELS,
+        order=parts(options.order),
         settings=options.settings,
         device=options.device,
     )
@@ -57,7 +58,3 @@ def fetch_weights(options: argparse.Namespace) -> int:
         console.info(f"this file was not verified; to require exactly this file, add --sha256 {fetched.sha256}")
     console.info(f"use it with: --set vision.weights={fetched.folder} (or audio.weights)")
     return 0
-
-
-def _parts(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())

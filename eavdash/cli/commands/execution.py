@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import fields
 
 from eavdash import store
 from eavdash.cli import console
@@ -61,18 +62,8 @@ def execution_settings(options: argparse.Namespace) -> Execution:
             raise UsageError.at(
                 "--slurm", expected="name=value, such as partition=gpu", found=repr(option), remedy="correct it"
             )
-    return Execution(
-        device=options.device,
-        executor=options.executor,
-        threads=options.threads,
-        compile=options.compile,
-        memory=options.memory,
-        priority=options.priority,
-        runs_per_gpu=options.runs_per_gpu,
-        ram=options.ram,
-        ray_address=options.ray_address,
-        slurm=tuple(options.slurm),
-    )
+    values = {field.name: getattr(options, field.name) for field in fields(Execution)}
+    return Execution(**{**values, "slurm": tuple(options.slurm)})
 
 
 def executors(options: argparse.Namespace) -> int:

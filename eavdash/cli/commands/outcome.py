@@ -13,6 +13,7 @@ from eavdash.cli import console
 from eavdash.cli.commands.chosen import study_of
 from eavdash.config.convert import recorded_config
 from eavdash.errors import EavdashError, UsageError
+from eavdash.text import parts
 
 if TYPE_CHECKING:
     from eavdash.results.marks import Mark
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 def results(options: argparse.Namespace) -> int:
     """Print the scores on test trials."""
-    by = tuple(part.strip() for part in options.by.split(",") if part.strip())
+    by = parts(options.by)
     if not set(by) <= {"fold", "seed"}:
         raise UsageError.at("--by", expected="fold, seed or both", found=repr(options.by), remedy="choose among them")
     root = store.checkpoints_root(options.checkpoints)

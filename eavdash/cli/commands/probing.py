@@ -9,6 +9,7 @@ from eavdash import store
 from eavdash.cli import console
 from eavdash.cli.commands.chosen import study_of
 from eavdash.errors import EavdashError, UsageError
+from eavdash.text import parts
 
 if TYPE_CHECKING:
     from eavdash.results.probes import Finding
@@ -20,7 +21,7 @@ def probe(options: argparse.Namespace) -> int:
     from eavdash.studies import probing
 
     study = study_of(options)
-    names = tuple(dict.fromkeys(part.strip() for part in options.probes.split(",") if part.strip()))
+    names = tuple(dict.fromkeys(parts(options.probes)))
     if not names or not set(names) <= set(probes.PROBES):
         raise UsageError.at(
             "--probes",

@@ -19,7 +19,7 @@ from eavdash.config.convert import with_epochs, with_settings
 from eavdash.config.presets import preset
 from eavdash.config.schema import Execution, Selection, StudyConfig
 from eavdash.errors import UsageError
-from eavdash.text import visible
+from eavdash.text import parts, visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,8 +106,7 @@ def study_config(options: argparse.Namespace) -> StudyConfig:
     """Return the configuration of the options of ``train``."""
     config = preset(options.preset)
     if options.stages:
-        names = tuple(part.strip() for part in options.stages.split(",") if part.strip())
-        config = replace(config, stages=names)
+        config = replace(config, stages=parts(options.stages))
     if options.protocol:
         config = replace(config, protocol=replace(config.protocol, name=options.protocol))
     if options.where:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
@@ -149,22 +148,20 @@ def _show_missing(modality: str, errors: Mapping[str, str]) -> None:
 def _add(root: Path, candidate: Candidate, path_key: str) -> None:
     """Add the checked dataset to the list, select it on the page, and clear the form."""
     entries = candidate.form
-    try:
+
+    def add() -> None:
         datasets.check_name(root, entries.name)
         path: str | Path = entries.path
         if candidate.text:
             path = datasets.save_table(root, entries.name, candidate.text, "")
         added = datasets.add(root, entries.name, path, candidate.folders)
-    except EavdashError as error:
-        st.session_state[actions.MESSAGE] = ("error", str(error))
-        return
-    fresh: Mapping[str, Any] = {f"{PAGE}_name": "", f"{PAGE}_path": "", f"{PAGE}_base": "", path_key: added.path}
-    for key, value in fresh.items():
-        st.session_state[key] = value
-    st.session_state[f"{PAGE}_round"] = st.session_state.get(f"{PAGE}_round", 0) + 1
-    st.session_state.pop(f"{PAGE}_outcome", None)
-    st.session_state[f"{PAGE}_open"] = False
-    st.session_state[actions.MESSAGE] = ("added", f"{added.name} is in the list of datasets.")
+        fresh = {f"{PAGE}_name": "", f"{PAGE}_path": "", f"{PAGE}_base": "", f"{PAGE}_open": False}
+        for key, value in {**fresh, path_key: added.path}.items():
+            st.session_state[key] = value
+        st.session_state[f"{PAGE}_round"] = st.session_state.get(f"{PAGE}_round", 0) + 1
+        st.session_state.pop(f"{PAGE}_outcome", None)
+
+    actions.run_action(add, f"{entries.name} is in the list of datasets.")
 
 
 def _removal_form(root: Path) -> None:
@@ -193,13 +190,9 @@ def _removal_form(root: Path) -> None:
 
 def _remove(root: Path, name: str) -> None:
     """Remove a dataset from the list."""
-    try:
+
+    def remove() -> None:
         datasets.remove(root, name)
-    except EavdashError as error:
-        st.session_state[actions.MESSAGE] = ("error", str(error))
-        return
-    st.session_state[f"{PAGE}_remove_name"] = None
-    st.session_state[actions.MESSAGE] = (
-        "removed",
-        f"{name} was removed from the list; its recordings are unchanged.",
-    )
+        st.session_state[f"{PAGE}_remove_name"] = None
+
+    actions.run_action(remove, f"{name} was removed from the list; its recordings are unchanged.")

@@ -193,27 +193,28 @@ def subject_counts(report: HealthReport) -> None:
 def distributions(report: HealthReport) -> None:
     """Show label balance, durations and detected faces."""
     of = "Speaking trials" if report.kind == "eav" else "Trials"
-    shown = [
-        (f"{of} per label", f"{PAGE}_labels", f"{of} per label, stacked over subjects.")
-        if not report.labels.empty
-        else None,
-        ("Durations", f"{PAGE}_durations", "Median duration per subject and modality, with minimum and maximum.")
-        if report.recordings["duration"].notna().any()
-        else None,
-        ("Faces detected", f"{PAGE}_faces", "Share of each subject's checked frames in which a face was detected.")
-        if (report.recordings["faces_looked"] > 0).any()
-        else None,
-    ]
+    labels, files = report.labels, report.recordings
+    shown = (
+        (not labels.empty, f"{of} per label", "labels", f"{of} per label, stacked over subjects."),
+        (
+            files["duration"].notna().any(),
+            *("Durations", "durations", "Median duration per subject and modality, with minimum and maximum."),
+        ),
+        (
+            (files["faces_looked"] > 0).any(),
+            *("Faces detected", "faces", "Share of each subject's checked frames in which a face was detected."),
+        ),
+    )
     draw = {
-        f"{PAGE}_labels": lambda: figures.label_balance(report.labels),
-        f"{PAGE}_durations": lambda: figures.durations(report.recordings),
-        f"{PAGE}_faces": lambda: figures.faces(report.recordings),
+        "labels": lambda: figures.label_balance(labels),
+        "durations": lambda: figures.durations(files),
+        "faces": lambda: figures.faces(files),
     }
-    drawn = [item for item in shown if item]
-    for column, (title, key, alt) in zip(st.columns(max(1, len(drawn))), drawn, strict=False):
+    drawn = [item for there, *item in shown if there]
+    for column, (title, name, alt) in zip(st.columns(max(1, len(drawn))), drawn, strict=False):
         with column:
             st.subheader(title, anchor=False)
-            widgets.chart(draw[key](), key, alt)
+            widgets.chart(draw[name](), f"{PAGE}_{name}", alt)
 
 
 def recordings(report: HealthReport) -> None:
@@ -226,14 +227,7 @@ def recordings(report: HealthReport) -> None:
     with panel:
         there = [m for m in MODALITIES if (report.recordings["modality"] == m).any()]
         left, right = st.columns(2)
-        modality = left.segmented_control(
-            "Modality",
-            there,
-            default=there[0],
-            format_func=theme.label,
-            required=True,
-            key=f"{PAGE}_recordings_modality",
-        )
+        modality = widgets.segments("Modality", there, f"{PAGE}_recordings_modality", theme.label, container=left)
         names = list(dict.fromkeys(report.recordings["subject"]))
         subject = right.selectbox(
             "Subject",
@@ -261,9 +255,7 @@ def protocol_folds(report: HealthReport) -> None:
     panel = st.expander("Fold by fold", key=f"{PAGE}_folds_open", on_change="rerun")
     if panel.open:
         with panel:
-            protocol = st.segmented_control(
-                "Protocol", names, default=names[0], required=True, key=f"{PAGE}_folds_protocol"
-            )
+            protocol = widgets.segments("Protocol", names, f"{PAGE}_folds_protocol")
             st.dataframe(tables.folds_table(report.split_preview, str(protocol)), hide_index=True, key=f"{PAGE}_folds")
 
 

@@ -81,14 +81,7 @@ def _show_heads(modalities: Sequence[str], shares: np.ndarray, maps: np.ndarray,
     st.markdown("**Attention between modalities, before the decision**")
     layer = 0
     if len(maps) > 1:
-        layer = st.segmented_control(
-            "Layer",
-            range(len(maps)),
-            default=0,
-            required=True,
-            format_func=lambda number: str(number + 1),
-            key=f"{page}_layer",
-        )
+        layer = widgets.segments("Layer", range(len(maps)), f"{page}_layer", lambda number: str(number + 1))
     for first in range(0, maps.shape[1], MAPS_PER_ROW):
         for head, container in enumerate(st.columns(MAPS_PER_ROW), start=first):
             if head < maps.shape[1]:

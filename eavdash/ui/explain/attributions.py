@@ -31,14 +31,8 @@ def show_attributions(explanation: Explanation) -> None:
     numbers = list(range(len(explanation.windows)))
     window = numbers[0]
     if len(numbers) > 1:
-        window = st.segmented_control(
-            "Window",
-            numbers,
-            default=0,
-            required=True,
-            format_func=lambda w: markdown(figures.window_name(explanation.windows[w])),
-            key="explain_trial_window",
-        )
+        names = [markdown(figures.window_name(window)) for window in explanation.windows]
+        window = widgets.segments("Window", numbers, "explain_trial_window", names.__getitem__)
     for line in figures.receipt_lines(explanation.receipts, window):
         st.caption(markdown(line))
     st.caption("The charts show means over small cells; the stored arrays have every pixel, time step and sample.")

@@ -11,6 +11,7 @@ import streamlit as st
 from eavdash.config.choices import MODALITIES
 from eavdash.text import natural_order
 from eavdash.ui import actions, theme
+from eavdash.ui.widgets import kept
 
 OUTCOMES = ("all", "right", "wrong")
 
@@ -27,16 +28,15 @@ def choose_trial(trials: pd.DataFrame) -> pd.DataFrame:
         st.session_state["explain_trial_subject"], st.session_state["explain_trial_trial"] = target
         st.session_state["explain_trial_outcome"], st.session_state["explain_trial_emotion"] = "all", None
     first, second, third, fourth = st.columns([1.2, 1.3, 1.5, 2], vertical_alignment="bottom")
-    subject = first.selectbox("Subject", subjects, key="explain_trial_subject", persist_state="session")
+    subject = first.selectbox("Subject", subjects, **kept("explain_trial", "subject"))
     st.session_state.setdefault("explain_trial_outcome", "all")
-    outcome = second.selectbox("Decision", OUTCOMES, key="explain_trial_outcome", persist_state="session")
+    outcome = second.selectbox("Decision", OUTCOMES, **kept("explain_trial", "outcome"))
     emotion = third.selectbox(
         "Emotion",
         natural_order(trials["label"].tolist()),
         index=None,
         placeholder="All",
-        key="explain_trial_emotion",
-        persist_state="session",
+        **kept("explain_trial", "emotion"),
     )
     mine = trials[trials["subject"] == subject]
     stage = deciding_stage(mine)
@@ -51,8 +51,7 @@ def choose_trial(trials: pd.DataFrame) -> pd.DataFrame:
         f"Trial ({len(names)} match)",
         names,
         format_func=lambda t: f"{t} ({labels.get(t, '')})",
-        key="explain_trial_trial",
-        persist_state="session",
+        **kept("explain_trial", "trial"),
     )
     rows = mine[mine["trial"] == trial]
     versions = list(dict.fromkeys(zip(rows["fold"].tolist(), rows["seed"].tolist(), strict=True)))

@@ -5,7 +5,7 @@ In: tables of ``eavdash.results`` and arrays of shares. Out: Plotly figures, tab
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -19,15 +19,9 @@ from eavdash.ui import theme
 
 def attention_windows(rows: pd.DataFrame) -> go.Figure:
     """Draw stacked bars of attention shares, window by window; ``rows``: fusion's rows of ``tables.windows``."""
-    fig = theme.figure(280, barmode="stack")
+    shares = {m: rows[f"attention_{m}"] for m in MODALITIES if f"attention_{m}" in rows}
     names = [f"window {int(w) + 1}" for w in rows["window"]]
-    for modality in MODALITIES:
-        column = f"attention_{modality}"
-        if column in rows and rows[column].notna().any():
-            fig.add_trace(_share(modality, names, rows[column].tolist()))
-    fig.update_yaxes(title="Attention share, %", range=[0, 100])
-    fig.update_xaxes(type="category")
-    return fig
+    return _stacked(280, "Attention share, %", names, {m: s.tolist() for m, s in shares.items() if s.notna().any()})
 
 
 def decisions_with_attention(trials: pd.DataFrame) -> pd.DataFrame:
@@ -81,31 +75,22 @@ def attention_groups(rows: pd.DataFrame, by: str) -> go.Figure:
     rows = rows.assign(**{by: rows[by].astype(str)})
     means, counts = rows.groupby(by)[columns].mean(), rows.groupby(by).size()
     order = list(natural_order(means.index))
-    fig = theme.figure(340, barmode="stack")
-    for column in columns:
-        if rows[column].notna().any():
-            shares = means.loc[order, column].tolist()
-            fig.add_trace(_share(column.removeprefix("attention_"), [f"{v}\nn = {counts[v]}" for v in order], shares))
-    fig.update_yaxes(title="Mean attention share, %", range=[0, 100])
-    fig.update_xaxes(type="category")
-    return fig
+    shown = [c for c in columns if rows[c].notna().any()]
+    shares = {c.removeprefix("attention_"): means.loc[order, c].tolist() for c in shown}
+    return _stacked(340, "Mean attention share, %", [f"{v}\nn = {counts[v]}" for v in order], shares)
 
 
 def head_shares(values: np.ndarray, modalities: Sequence[str]) -> go.Figure:
     """Draw stacked bars of ``values`` (head, modality), the class token's attention shares, and of their mean."""
     values = np.asarray(values)
-    fig = theme.figure(300, barmode="stack")
     names = [*(f"head {h + 1}" for h in range(len(values))), "mean"]
-    for modality, shares in zip(modalities, np.vstack([values, values.mean(axis=0)]).T, strict=True):
-        fig.add_trace(_share(modality, names, shares.tolist()))
-    fig.update_yaxes(title="Attention share, %", range=[0, 100])
-    fig.update_xaxes(type="category")
-    return fig
+    shares = np.vstack([values, values.mean(axis=0)]).T.tolist()
+    return _stacked(300, "Attention share, %", names, dict(zip(modalities, shares, strict=True)))
 
 
 def attention_map(values: np.ndarray, modalities: Sequence[str]) -> go.Figure:
     """Draw the attention between modalities: ``values`` (query, key), rows sum to one; NaN rows stay empty."""
-    fig = theme.figure(280)
+    fig = theme.figure(280, {"title": "attends to"}, {"title": "Modality", "autorange": "reversed"})
     names = [theme.label(m) for m in modalities]
     fig.add_trace(
         go.Heatmap(
@@ -120,16 +105,20 @@ def attention_map(values: np.ndarray, modalities: Sequence[str]) -> go.Figure:
             hovertemplate="%{y} attends to %{x}: %{z:.1f} %<extra></extra>",
         )
     )
-    fig.update_xaxes(title="attends to")
-    fig.update_yaxes(title="Modality", autorange="reversed")
     return fig
 
 
-def _share(modality: str, names: Sequence[str], shares: Sequence[float]) -> go.Bar:
-    return go.Bar(
-        name=theme.label(modality),
-        x=list(names),
-        y=[100 * s for s in shares],
-        marker_color=theme.colour(modality),
-        hovertemplate=f"{theme.label(modality)}: %{{y:.1f}} %<extra></extra>",
-    )
+def _stacked(height: int, title: str, names: Sequence[str], shares: Mapping[str, Sequence[float]]) -> go.Figure:
+    """Draw one bar per name, stacked from the modalities' ``shares``."""
+    fig = theme.figure(height, {"type": "category"}, {"title": title, "range": [0, 100]}, barmode="stack")
+    for modality, values in shares.items():
+        fig.add_trace(
+            go.Bar(
+                name=theme.label(modality),
+                x=list(names),
+                y=[100 * s for s in values],
+                marker_color=theme.colour(modality),
+                hovertemplate=f"{theme.label(modality)}: %{{y:.1f}} %<extra></extra>",
+            )
+        )
+    return fig

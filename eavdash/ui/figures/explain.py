@@ -28,7 +28,7 @@ _COLUMNS = 600  # time steps of a spectrogram that are sent to the browser
 
 def probabilities(rows: pd.DataFrame, classes: Sequence[str]) -> go.Figure:
     """Draw grouped bars of the probability per class and stage; ``rows``: one row of ``tables.trials`` per stage."""
-    fig = theme.figure(320, barmode="group")
+    fig = theme.figure(320, {"type": "category"}, {"title": "Probability, %", "range": [0, 105]}, barmode="group")
     for row in rows.to_dict("records"):
         stage = str(row["stage"])
         fig.add_trace(
@@ -40,8 +40,6 @@ def probabilities(rows: pd.DataFrame, classes: Sequence[str]) -> go.Figure:
                 hovertemplate=f"{theme.label(stage)}, %{{x}}: %{{y:.1f}} %<extra></extra>",
             )
         )
-    fig.update_xaxes(type="category")
-    fig.update_yaxes(title="Probability, %", range=[0, 105])
     return fig
 
 
@@ -89,7 +87,7 @@ def frame_overlays(frames: np.ndarray, heat: np.ndarray, scale: float, enlarge: 
 
 def logmel_overlay(logmel: np.ndarray, heat: np.ndarray, start: float, stop: float) -> go.Figure:
     """Draw a log-mel spectrogram (time, mel) in grey, overlaid with its attributions of the same shape."""
-    fig = theme.figure(280)
+    fig = theme.figure(280, {"title": "Time, s"}, {"title": "Mel band"})
     base, mels = cell_means(logmel, _COLUMNS, 10**6), np.shape(heat)[1]
     heat = cell_means(heat, *AUDIO_CELLS)
     scale = colour_limit(heat)
@@ -110,8 +108,6 @@ def logmel_overlay(logmel: np.ndarray, heat: np.ndarray, start: float, stop: flo
             hovertemplate="%{x:.2f} s, mel %{y}: %{z:.2g}<extra></extra>",
         )
     )
-    fig.update_xaxes(title="Time, s")
-    fig.update_yaxes(title="Mel band")
     return fig
 
 
@@ -119,7 +115,8 @@ def eeg_heat(heat: np.ndarray, channels: Sequence[str], start: float, stop: floa
     """Draw the attributions (channel, time) of the EEG."""
     heat = cell_means(heat, 10**6, EEG_STEPS)
     scale = colour_limit(heat)
-    fig = theme.figure(max(260, 14 * len(channels) + 80))
+    rows = {"autorange": "reversed", "type": "category", "dtick": 1, "tickfont": {"size": 10}}
+    fig = theme.figure(max(260, 14 * len(channels) + 80), {"title": "Time, s"}, rows)
     fig.add_trace(
         go.Heatmap(
             z=heat,
@@ -132,8 +129,6 @@ def eeg_heat(heat: np.ndarray, channels: Sequence[str], start: float, stop: floa
             hovertemplate="%{y} %{x:.2f} s: %{z:.2g}<extra></extra>",
         )
     )
-    fig.update_xaxes(title="Time, s")
-    fig.update_yaxes(autorange="reversed", type="category", dtick=1, tickfont={"size": 10})
     return fig
 
 

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 
 _SMALL = 130  # pixels, height of a preview
 _SMALL_CHANNELS = 8
+_SUBJECTS = {"type": "category", "title": "Subject"}  # an axis
 
 
 def label_balance(labels: pd.DataFrame) -> go.Figure:
     """Draw the trials per label, subjects stacked; ``labels``: a column subject, then one per label."""
     names = [str(c) for c in labels.columns if c != "subject"]
-    fig = theme.figure(300, barmode="stack", showlegend=False)
+    fig = theme.figure(300, {"type": "category"}, {"title": "Trials"}, barmode="stack", showlegend=False)
     for row in labels.to_dict("records"):
         fig.add_trace(
             go.Bar(
@@ -35,14 +36,14 @@ def label_balance(labels: pd.DataFrame) -> go.Figure:
                 hovertemplate="subject %{customdata}: %{y} trials of %{x}<extra></extra>",
             )
         )
-    fig.update_xaxes(type="category")
-    fig.update_yaxes(title="Trials")
     return fig
 
 
 def durations(recordings: pd.DataFrame) -> go.Figure:
     """Draw the median duration in seconds per subject and modality, with a bar from minimum to maximum."""
-    fig = theme.figure(300, scattermode="group", scattergap=0.3)
+    y = {"title": "Duration, s", "rangemode": "tozero"}
+    fig = theme.figure(300, _SUBJECTS, y, scattermode="group", scattergap=0.3)
+    fig.update_layout(margin_b=64)
     for modality in MODALITIES:
         rows = recordings[(recordings["modality"] == modality) & recordings["duration"].notna()]
         if rows.empty:
@@ -68,9 +69,6 @@ def durations(recordings: pd.DataFrame) -> go.Figure:
                 "%{customdata[2]} recordings)",
             )
         )
-    fig.update_xaxes(type="category", title="Subject")
-    fig.update_yaxes(title="Duration, s", rangemode="tozero")
-    fig.update_layout(margin_b=64)
     return fig
 
 
@@ -80,7 +78,7 @@ def faces(recordings: pd.DataFrame) -> go.Figure | None:
     if rows.empty:
         return None
     by = rows.groupby("subject", sort=False)[["faces_found", "faces_looked"]].sum()
-    fig = theme.figure(300, showlegend=False)
+    fig = theme.figure(300, _SUBJECTS, {"title": "Frames with a face, %", "range": [0, 100]}, showlegend=False)
     fig.add_trace(
         go.Bar(
             x=[str(s) for s in by.index],
@@ -90,8 +88,6 @@ def faces(recordings: pd.DataFrame) -> go.Figure | None:
             hovertemplate="subject %{x}: %{y:.0f} % (%{customdata[0]} of %{customdata[1]} frames)<extra></extra>",
         )
     )
-    fig.update_xaxes(type="category", title="Subject")
-    fig.update_yaxes(title="Frames with a face, %", range=[0, 100])
     return fig
 
 
@@ -127,8 +123,5 @@ def small_eeg(microvolt: np.ndarray) -> go.Figure:
 
 
 def _small() -> go.Figure:
-    fig = theme.figure(_SMALL, showlegend=False)
-    fig.update_layout(margin={"l": 0, "r": 0, "t": 0, "b": 0})
-    fig.update_xaxes(visible=False)
-    fig.update_yaxes(visible=False)
-    return fig
+    fig = theme.figure(_SMALL, {"visible": False}, {"visible": False}, showlegend=False)
+    return fig.update_layout(margin={"l": 0, "r": 0, "t": 0, "b": 0})

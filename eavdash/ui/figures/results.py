@@ -137,7 +137,9 @@ def confusion_matrix(counts: pd.DataFrame, stage: str) -> go.Figure:
     text = [
         [f"{100 * s:.0f} %\n{int(c)}" for s, c in zip(*row, strict=True)] for row in zip(share, values, strict=True)
     ]
-    fig = theme.figure(340)
+    x = {"title": "Predicted", "type": "category", "showgrid": False}
+    y = {"title": "Label", "type": "category", "showgrid": False, "autorange": "reversed"}
+    fig = theme.figure(340, x, y)
     fig.add_trace(
         go.Heatmap(
             z=100 * share,
@@ -153,15 +155,13 @@ def confusion_matrix(counts: pd.DataFrame, stage: str) -> go.Figure:
             hovertemplate="%{y} predicted as %{x}: %{text}<extra></extra>",
         )
     )
-    fig.update_xaxes(title="Predicted", type="category", showgrid=False)
-    fig.update_yaxes(title="Label", type="category", autorange="reversed", showgrid=False)
     return fig
 
 
 def paired_lines(scores: pd.DataFrame, a: str, b: str) -> go.Figure:
     """Draw one line per subject from stage ``b`` to stage ``a``."""
     wide = scores.pivot(index="subject", columns="stage", values="accuracy")[[b, a]].dropna()
-    fig = theme.figure(320, showlegend=False)
+    fig = theme.figure(320, {}, {"title": "Accuracy, %", "range": [0, 105]}, showlegend=False)
     pairs = {str(s): values.tolist() for s, values in zip(wide.index, wide.to_numpy(float), strict=True)}
     for subject in natural_order(pairs):
         fig.add_trace(
@@ -175,7 +175,6 @@ def paired_lines(scores: pd.DataFrame, a: str, b: str) -> go.Figure:
                 hovertemplate="subject %{customdata}, %{x}: %{y:.1f} %<extra></extra>",
             )
         )
-    fig.update_yaxes(title="Accuracy, %", range=[0, 105])
     return fig
 
 

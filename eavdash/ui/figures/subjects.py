@@ -32,43 +32,37 @@ def subject_bars(
     stages = list(dict.fromkeys(scores.sort_values("stage", key=stage_rank)["stage"]))
     trials = {(r["subject"], r["stage"]): int(r["n"]) for r in independent.to_dict("records")}
     order = [*subjects] or natural_order(shown["subject"].tolist())
-    fig = theme.figure(440, barmode="group", bargap=0.22, bargroupgap=0.04)
     mean = averages(shown)
+    names = [*order, *[AVERAGE] * (len(mean) > 0)]
+    x = {"title": "Subject", "type": "category", "categoryorder": "array", "categoryarray": names}
+    y = {"title": "Accuracy, %", "range": [0, 105], "tickvals": [0, 20, 40, 60, 80, 100]}
+    fig = theme.figure(440, x, y, barmode="group", bargap=0.22, bargroupgap=0.04)
     for stage in stages:
         fig.add_trace(_bars(stage, shown[shown["stage"] == stage], trials, mean))
     if paper is not None:
         for stage in [s for s in stages if s in set(paper["stage"])]:
             fig.add_trace(_hollow(stage, paper[(paper["stage"] == stage) & paper["subject"].isin(order)]))
     _add_chance(fig, order, trials, classes, majority)
-    fig.update_yaxes(title="Accuracy, %", range=[0, 105], tickvals=[0, 20, 40, 60, 80, 100])
-    fig.update_xaxes(
-        title="Subject", type="category", categoryorder="array", categoryarray=[*order, *[AVERAGE] * (len(mean) > 0)]
-    )
     return fig
 
 
 def _bars(stage: str, rows: pd.DataFrame, trials: dict[tuple[str, str], int], mean: pd.DataFrame) -> go.Bar:
-    names, values, up, down, custom = [], [], [], [], []
+    bars = []  # name, accuracy, distance to the interval's upper and lower end, customdata
     for row in rows.to_dict("records"):
-        n = trials.get((row["subject"], stage), 0)
-        low, high = wilson(row["accuracy"] * n, n)
-        names.append(row["subject"])
-        values.append(row["accuracy"])
-        up.append(high - row["accuracy"])
-        down.append(row["accuracy"] - low)
-        custom.append([row["subject"], stage, f"n = {row['n']}", f"95 % interval {100 * low:.0f}–{100 * high:.0f} %"])
+        name, value, n = row["subject"], row["accuracy"], trials.get((row["subject"], stage), 0)
+        low, high = wilson(value * n, n)
+        custom = [name, stage, f"n = {row['n']}", f"95 % interval {100 * low:.0f}–{100 * high:.0f} %"]
+        bars.append((name, value, high - value, value - low, custom))
     for row in mean[mean["stage"] == stage].to_dict("records"):
         spread = 0.0 if row["sd"] != row["sd"] else float(row["sd"])
-        names.append(AVERAGE)
-        values.append(float(row["accuracy"]))
-        up.append(spread)
-        down.append(spread)
-        custom.append([AVERAGE, stage, f"{row['subjects']} subjects", f"± {100 * spread:.1f} (sd over subjects)"])
+        custom = [AVERAGE, stage, f"{row['subjects']} subjects", f"± {100 * spread:.1f} (sd over subjects)"]
+        bars.append((AVERAGE, float(row["accuracy"]), spread, spread, custom))
+    names, values, up, down, customs = zip(*bars, strict=True) if bars else ((),) * 5
     return go.Bar(
         name=theme.label(stage),
         x=names,
         y=[100 * v for v in values],
-        customdata=custom,
+        customdata=customs,
         offsetgroup=stage,
         marker={"color": theme.colour(stage)},
         error_y={

@@ -215,10 +215,8 @@ def short_name(row: Mapping[str, Any]) -> str:
 
 
 def _axes(quantity: str) -> go.Figure:
-    fig = theme.figure(280)
-    fig.update_xaxes(title="Epoch", rangemode="tozero")
-    fig.update_yaxes(title="Accuracy, %" if quantity == "accuracy" else "Loss", rangemode="tozero")
-    return fig
+    y = {"title": "Accuracy, %" if quantity == "accuracy" else "Loss", "rangemode": "tozero"}
+    return theme.figure(280, {"title": "Epoch", "rangemode": "tozero"}, y)
 
 
 def _add_curve(fig: go.Figure, metrics: Sequence[Mapping[str, Any]], key: str, name: str, line: dict[str, Any]) -> None:

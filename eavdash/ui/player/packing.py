@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eavdash.ui import theme
+from eavdash.ui.figures.explain import cell_means
 
 if TYPE_CHECKING:
     from eavdash.data.preview import AudioPreview, EegPreview, TrialPreview
@@ -143,24 +144,13 @@ def _overlay(n: int, overlay: Overlay, preview: TrialPreview, arrays: Arrays) ->
     keep = np.unique(np.linspace(0, len(times) - 1, min(len(times), _MAX_STEPS)).round().astype(int))
     values, times = values[keep], times[keep]
     if overlay.lane in ("video", "spectrogram"):
-        values = _reduced(values)
+        values = cell_means(values, _CELLS if overlay.lane == "video" else len(values), _CELLS)
     strongest = float(np.percentile(np.abs(values), 99.5)) or float(np.abs(values).max()) or 1.0
     arrays[f"overlay{n}"] = np.clip(np.round(values / strongest * 127), -127, 127).astype(np.int8)
     arrays[f"overlay{n}times"] = times.astype(np.float32)
     if overlay.boxes is not None:
         arrays[f"overlay{n}boxes"] = np.asarray(overlay.boxes, np.float32)[keep]
     return {"lane": overlay.lane, "label": overlay.label, "opacity": overlay.opacity}
-
-
-def _reduced(values: np.ndarray) -> np.ndarray:
-    """Return means over at most ``_CELLS`` cells of each axis but the first."""
-    for axis in range(1, values.ndim):
-        length = values.shape[axis]
-        edges = np.linspace(0, length, min(_CELLS, length) + 1).astype(int)
-        shape = [1] * values.ndim
-        shape[axis] = -1
-        values = np.add.reduceat(values, edges[:-1], axis=axis) / np.diff(edges).reshape(shape)
-    return values
 
 
 def _bytes(values: np.ndarray, low: float, high: float) -> np.ndarray:

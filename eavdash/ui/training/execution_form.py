@@ -5,8 +5,8 @@ Out: a :class:`eavdash.config.schema.Execution`, and on request a check of the e
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
@@ -14,6 +14,7 @@ from eavdash.config.choices import EXECUTORS
 from eavdash.config.schema import Execution
 from eavdash.errors import EavdashError
 from eavdash.text import markdown
+from eavdash.ui.widgets import kept
 
 LABELS = {"local": "This machine", "ray": "Ray cluster", "slurm": "SLURM"}
 SHARES = (1, 2, 3, 4, 6, 12)
@@ -22,9 +23,7 @@ SHARES = (1, 2, 3, 4, 6, 12)
 def form(page: str) -> Execution:
     """Show the settings under keys ``<page>_…`` and return their values."""
 
-    def key(name: str) -> dict[str, Any]:
-        return {"key": f"{page}_{name}", "persist_state": "session"}
-
+    key = partial(kept, page)
     with st.expander("Where and how it is computed", key=f"{page}_placing"):
         first, second, third = st.columns(3)
         executor = str(first.selectbox("Computed by", EXECUTORS, format_func=LABELS.__getitem__, **key("executor")))

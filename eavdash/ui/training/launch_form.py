@@ -23,6 +23,7 @@ from eavdash.text import plural
 from eavdash.ui import cached_runs, theme
 from eavdash.ui.training import copy_settings, execution_form, preprocessing_form
 from eavdash.ui.training.copy_settings import PROTOCOL_OPTIONS, apply_preset, form_defaults
+from eavdash.ui.widgets import kept
 
 PAGE = "training_launch"
 PRESET_LABELS = {"quick": "quick: small models for a laptop", "paper": "paper: the published configuration"}
@@ -78,22 +79,22 @@ def form(subjects: Sequence[str], conditions: bool) -> Request:
         choices = copy_settings.preset_choices()
         titles = {choice: copy_settings.choice_label(choice) or PRESET_LABELS[choice] for choice in choices}
         _select("Preset", choices, "preset", titles, on_change=apply_preset)
-        chosen = st.multiselect("Subjects", subjects, placeholder="All subjects", **_key("subjects"))
-        stages = st.multiselect("Stages", STAGES, format_func=theme.label, **_key("stages"))
+        chosen = st.multiselect("Subjects", subjects, placeholder="All subjects", **kept(PAGE, "subjects"))
+        stages = st.multiselect("Stages", STAGES, format_func=theme.label, **kept(PAGE, "stages"))
         kind = _select("Fusion", FUSIONS, "fusion", FUSION_HELP)
     with right:
         protocol = _select("Protocol", PROTOCOLS, "protocol", PROTOCOL_HELP)
         first, second = st.columns(2)
-        count = first.number_input("Number of folds", 2, max(50, base.protocol.folds), **_key("fold_count"))
-        folds = second.text_input("Folds to run", help="`all`, or numbers from 0 such as `0,1`", **_key("folds"))
+        count = first.number_input("Number of folds", 2, max(50, base.protocol.folds), **kept(PAGE, "fold_count"))
+        folds = second.text_input("Folds to run", help="`all`, or numbers from 0 such as `0,1`", **kept(PAGE, "folds"))
         first, second = st.columns(2)
         texts = {"placeholder": "The preset's", "help": "The same number for every stage."}
-        epochs = first.number_input("Epochs", 1, 10_000, None, **texts, **_key("epochs"))
-        seeds = second.text_input("Seeds", help="Numbers such as `0,1,2`", **_key("seeds"))
+        epochs = first.number_input("Epochs", 1, 10_000, None, **texts, **kept(PAGE, "epochs"))
+        seeds = second.text_input("Seeds", help="Numbers such as `0,1,2`", **kept(PAGE, "seeds"))
     settings = [f"protocol.name={protocol}", f"protocol.folds={count}", f"fusion.kind={kind}"]
     with st.expander("Options of the protocol", key=f"{PAGE}_protocol_options"):
         for name, title in PROTOCOL_OPTIONS.items():
-            chosen_option = st.checkbox(title, help=SETTINGS[f"protocol.{name}"].help, **_key(name))
+            chosen_option = st.checkbox(title, help=SETTINGS[f"protocol.{name}"].help, **kept(PAGE, name))
             settings.append(f"protocol.{name}={str(chosen_option).lower()}")
     with st.expander("Encoders and pretrained weights", key=f"{PAGE}_encoders"):
         for modality in MODALITIES:
@@ -105,7 +106,7 @@ def form(subjects: Sequence[str], conditions: bool) -> Request:
                 f"Weights of {theme.label(modality)}",
                 placeholder="Empty: train from scratch",
                 help=SETTINGS[f"{modality}.weights"].help,
-                **_key(f"{modality}_weights"),
+                **kept(PAGE, f"{modality}_weights"),
             )
             settings += [f"{modality}.encoder={encoder}", f"{modality}.weights={weights.strip()}"]
     where, prepared = preprocessing_form.form(PAGE, conditions, base)
@@ -188,10 +189,5 @@ def _test_trials_sentence(plan: Plan) -> str:
     return f"Each subject is tested on n = {low if low == high else f'{low} to {high}'} trials."
 
 
-def _key(name: str) -> dict[str, Any]:
-    """Return a widget's key arguments; its value is kept while other pages are shown."""
-    return {"key": f"{PAGE}_{name}", "persist_state": "session"}
-
-
 def _select(title: str, options: Sequence[str], name: str, labels: dict[str, str], **more: Any) -> str:
-    return str(st.selectbox(title, options, format_func=lambda v: labels.get(v, v), **_key(name), **more))
+    return str(st.selectbox(title, options, format_func=lambda v: labels.get(v, v), **kept(PAGE, name), **more))

@@ -6,11 +6,14 @@ and the filter on the trial table. The preset sets the defaults.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import streamlit as st
 
 from eavdash.config.schema import SETTINGS, StudyConfig
+from eavdash.text import parts
+from eavdash.ui.widgets import kept
 
 CONDITIONS = {"speaking": ("auto",), "listening": ("condition=Listening",), "speaking and listening": ()}
 #: The filter of a study whose settings were copied, if it is none of these.
@@ -49,9 +52,7 @@ def form(page: str, conditions: bool, base: StudyConfig) -> tuple[tuple[str, ...
         base: the configuration that the form starts from.
     """
 
-    def key(name: str) -> dict[str, Any]:
-        return {"key": f"{page}_{name}", "persist_state": "session"}
-
+    key = partial(kept, page)
     with st.expander("Trials and preprocessing", key=f"{page}_preprocessing"):
         left, right = st.columns(2)
         if conditions:
@@ -62,7 +63,7 @@ def form(page: str, conditions: bool, base: StudyConfig) -> tuple[tuple[str, ...
             typed = left.text_input(
                 "Only trials where", help="`column=value`, separated by commas; empty: all trials.", **key("where")
             )
-            where = tuple(part.strip() for part in typed.split(",") if part.strip()) or (base.where and ("auto",))
+            where = parts(typed) or (base.where and ("auto",))
         crop = right.selectbox(
             "Frames are cropped to",
             list(CROPS),

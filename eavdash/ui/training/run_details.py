@@ -37,9 +37,7 @@ def show_curves(study: StudyDir, rows: list[dict[Any, Any]]) -> None:
     """Show the curves of several runs in one chart."""
     st.subheader(f"{len(rows)} runs", anchor=False)
     labels = {"validation": "Validation", "training": "Training"}
-    split = st.segmented_control(
-        "Curves of", list(labels), default="validation", format_func=labels.get, key=f"{PAGE}_split", required=True
-    )
+    split = widgets.segments("Curves of", list(labels), f"{PAGE}_split", labels.__getitem__)
     drawn = {figures.short_name(row): (str(row["stage"]), study.run(row["run"]).metrics()) for row in rows[:OVERLAID]}
     prefix = "validation_" if split == "validation" else ""
     for column, quantity in zip(st.columns(2), ("loss", "accuracy"), strict=True):
