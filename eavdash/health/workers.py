@@ -2,7 +2,7 @@
 
 In: requests. Out: pairs of request and answer, in order of completion. A file that crashes its process
 (:mod:`eavdash.health.measures.worker`) or exceeds its time limit has that as its problem. Delegated to
-data/process_pool.py: the processes.
+processes/pool.py: the processes.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from eavdash.data.process_pool import Ended, ProcessPool
 from eavdash.errors import sentence
 from eavdash.health.measures.base import MeasureRequest
 from eavdash.processes import python_module
+from eavdash.processes.pool import Ended, ProcessPool
 
 #: Time limit of any file in seconds, and bytes per additional second: the speed of a slow network drive.
 LIMIT, BYTES_PER_SECOND = 120.0, 2**21

@@ -13,10 +13,10 @@ from dataclasses import asdict
 from typing import Any
 
 from eavdash.config.convert import to_dict
-from eavdash.data.process_pool import Answer, Ended, ProcessPool
 from eavdash.data.readers.base import Reader, Reading, Span, TrialRow
 from eavdash.errors import EavdashError, RecordingError
 from eavdash.processes import python_module
+from eavdash.processes.pool import Answer, Ended, ProcessPool
 
 Task = tuple[TrialRow, list[Span]]
 #: Memory limit (bytes) of the caller and the processes together, for datasets of any size ...
