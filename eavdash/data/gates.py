@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -184,7 +183,7 @@ def _compare_files(
     doubtful = [same for same in alike.values() if len(same) > 1 and _meet(same, files, where, within)]
     if not doubtful:
         return
-    found = _digests([file for same in doubtful for file in same], cache)
+    found = digests([file for same in doubtful for file in same], cache if cache.is_dir() else None)
     for same in doubtful:
         first: dict[str, list[str]] = {}
         for file in same:
@@ -193,13 +192,6 @@ def _compare_files(
                     for two in files[file]:
                         _check_pair(modality, one, two, where, within, f"the same content in {other} and {file}")
             first[found[file]].append(file)
-
-
-def _digests(files: list[str], cache: Path) -> dict[str, str]:
-    if cache.is_dir():
-        return digests(files, cache)
-    with tempfile.TemporaryDirectory() as nowhere:
-        return digests(files, Path(nowhere))
 
 
 @functools.lru_cache(maxsize=100_000)

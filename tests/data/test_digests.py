@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from failing import fails
 
+from eavdash.data.cache import database
 from eavdash.data.cache import digests as module
 from eavdash.data.cache.digests import FILE, Digests, digest, digests, files_of
 from eavdash.errors import RecordingError
@@ -169,7 +170,7 @@ def test_a_damaged_memory_costs_time_and_nothing_else(tmp_path: Path, hashed: li
 
 
 def test_a_memory_that_another_process_keeps_locked(tmp_path: Path, hashed: list[str], monkeypatch) -> None:
-    monkeypatch.setattr(module, "_WAIT", 0.1)
+    monkeypatch.setattr(database, "_WAIT", 0.1)
     path = _file(tmp_path / "a.wav")
     right = digest(path, tmp_path)
     other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
