@@ -17,6 +17,7 @@ from eavdash.data.eeg import electrodes
 from eavdash.data.eeg import mat as eeg_mat
 from eavdash.data.eeg import reading as eeg
 from eavdash.data.eeg.arrays import ArrayInfo
+from eavdash.data.recording import release
 from eavdash.errors import DataError, RecordingError
 
 TIME, TRIALS = 1000, 3
@@ -24,9 +25,9 @@ TIME, TRIALS = 1000, 3
 
 @pytest.fixture(autouse=True)
 def _release_files():
-    eeg.release()
+    release()
     yield
-    eeg.release()
+    release()
 
 
 @pytest.fixture
@@ -211,7 +212,7 @@ def test_slow_recordings_lower_the_pass_band() -> None:
 
 def test_filtering_does_not_cross_a_trials_border(tmp_path: Path, cube: np.ndarray) -> None:
     def filtered(array: np.ndarray) -> np.ndarray:
-        eeg.release()
+        release()
         return eeg.prepare_eeg(eeg.read_eeg(mat(tmp_path / "a.mat", array) + "#2"), EegConfig()).data
 
     before = filtered(cube)

@@ -13,7 +13,7 @@ from failing import fails
 from made_media import movie, steps, wav
 from PIL import Image
 
-from eavdash.data.formats import eav_pickle as eav_pickles
+from eavdash.data.recording import release
 from eavdash.data.video import decoding
 from eavdash.data.video import reading as video
 from eavdash.errors import RecordingError
@@ -150,7 +150,7 @@ def pickled(tmp_path: Path) -> str:
     with (tmp_path / "subject_01_vis.pkl").open("wb") as file:
         pickle.dump([pictures[:5], np.arange(5), pictures[5:], np.arange(2)], file)
     yield str(tmp_path / "subject_01_vis.pkl")
-    eav_pickles.release()
+    release()
 
 
 def test_published_pictures_are_taken_by_time_as_they_are(pickled: str) -> None:

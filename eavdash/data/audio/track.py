@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import av
@@ -18,7 +18,7 @@ import numpy as np
 from av.stream import Disposition
 
 from eavdash.data.audio.samples import Sound, truncated
-from eavdash.data.recording import END_TOLERANCE, stamp, unreadable
+from eavdash.data.recording import END_TOLERANCE, per_file, unreadable
 from eavdash.errors import EavdashError, RecordingError
 
 _PROMISE_TOLERANCE = 0.5  # seconds by which a track may end before the time in its header
@@ -44,7 +44,7 @@ def open_track(path: str) -> Sound:
     Raises:
         RecordingError: it cannot be decoded, has no sound track, or ends before the time in its header.
     """
-    track = _probe(path, stamp(path))
+    track = _probe(path)
     return Sound(path, track.rate, track.length, track.channels, partial(_blocks, path, track))
 
 
@@ -67,8 +67,8 @@ def _opened(path: str) -> Iterator[tuple[Any, Any]]:
         raise unreadable(path, "a decodable sound track", error) from error
 
 
-@lru_cache(maxsize=1024)
-def _probe(path: str, _stamp: tuple[int, int]) -> _Track:
+@per_file(1024)
+def _probe(path: str) -> _Track:
     with _opened(path) as (container, stream):
         # With some codecs the header states half of the decoded rate.
         frame = next(container.decode(stream), None)

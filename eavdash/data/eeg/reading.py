@@ -9,7 +9,6 @@ or anything that ``mne.io.read_raw`` reads (:mod:`eavdash.data.eeg.file`), with 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from math import ceil
 
 import numpy as np
@@ -21,7 +20,7 @@ from eavdash.data.eeg import published as eeg_published
 from eavdash.data.eeg.file import choose_channels, file_info, read_file
 from eavdash.data.eeg.prepare import Prepared, check_published, prepare, prepare_eeg, reference_channels
 from eavdash.data.eeg.signal import EegInfo, EegSignal
-from eavdash.data.recording import sample_range, split_item, stamp
+from eavdash.data.recording import per_file, sample_range, split_item
 from eavdash.errors import DataError, RecordingError
 
 __all__ = [
@@ -33,20 +32,25 @@ __all__ = [
     "prepare_eeg",
     "read_eeg",
     "read_prepared",
-    "release",
 ]
 
 #: Minimum share of a study's channels that a recording must have; the rest can be interpolated.
 RECORDED = 0.75
 
 
+@per_file(1024)
 def eeg_info(path: str) -> EegInfo:
     """Read duration, rate and channels of a recording from its header.
 
     Raises:
         RecordingError: it cannot be read or has no EEG channel.
     """
-    return _info(path, stamp(path))
+    file, number = split_item(path)
+    if not eeg_arrays.is_array(file, number) or number is None:
+        return file_info(file)
+    info = eeg_arrays.array_info(file, number)
+    names, others = choose_channels(file, info.channels)
+    return EegInfo(info.samples / info.rate, info.rate, tuple(names), tuple(others))
 
 
 def read_eeg(
@@ -147,22 +151,6 @@ def common_channels(
                 remedy="name the channels alike or leave the recording out",
             )
     return names or tuple(common)
-
-
-def release() -> None:
-    """Release the cached array file (about half a gigabyte for a subject of EAV) and what was computed from it."""
-    eeg_arrays.release()
-    eeg_published.release()
-
-
-@lru_cache(maxsize=1024)
-def _info(path: str, _stamp: tuple[int, int]) -> EegInfo:
-    file, number = split_item(path)
-    if not eeg_arrays.is_array(file, number) or number is None:
-        return file_info(file)
-    info = eeg_arrays.array_info(file, number)
-    names, others = choose_channels(file, info.channels)
-    return EegInfo(info.samples / info.rate, info.rate, tuple(names), tuple(others))
 
 
 def _check_wanted(path: str, found: Sequence[str], names: Sequence[str], interpolate: bool) -> None:

@@ -84,13 +84,6 @@ class ReaderPool(ProcessPool):
                 place += 1
 
 
-def release_files() -> None:
-    """Release the file that this process's readers cache, up to half a gigabyte."""
-    from eavdash.data.eeg import reading as eeg
-
-    eeg.release()
-
-
 def _process_died(row: TrialRow, code: int) -> EavdashError:
     name = f"with exit code {code}"
     if -code in {*signal.Signals}:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any
 
 import av
 import numpy as np
 
-from eavdash.data.recording import stamp, unreadable
+from eavdash.data.recording import per_file, unreadable
 from eavdash.errors import RecordingError
 
 #: Seconds for which the last frame is used beyond its own time; a later time is an error.
@@ -37,7 +36,7 @@ def shown_frames(path: str, times: list[float]) -> Iterator[tuple[Any, list[int]
     Raises:
         RecordingError: the file cannot be decoded, or ends more than half a second before the last time.
     """
-    done, index = 0, _index(path, stamp(path))
+    done, index = 0, _index(path)
     if index is not None:
         begins, step = index
         after = np.searchsorted(begins, begins[0] + (np.array(times) + SAME_TIME) / step, side="right")
@@ -113,8 +112,8 @@ def is_still(container: Any) -> bool:
     return bool(container.format.name.endswith("_pipe") or container.format.name == "image2")
 
 
-@lru_cache(maxsize=8)
-def _index(path: str, _stamp: tuple[int, int]) -> tuple[np.ndarray, float] | None:
+@per_file(8)
+def _index(path: str) -> tuple[np.ndarray, float] | None:
     """Sorted time stamps of all frames, and their unit in seconds; None if they are incomplete or not needed."""
     with open_video(path) as (container, stream):
         if stream.codec_context.name not in _SKIPPABLE or not _seekable(container):

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from eavdash.data.recording import stamp, unreadable
+from eavdash.data.recording import release, stamp, unreadable
 from eavdash.errors import EavdashError
 from eavdash.health.measures.base import Facts, Measure, MeasureRequest, Part
 
@@ -44,8 +44,6 @@ def measure_file(request: MeasureRequest) -> dict[str, Any]:
         return answer | failure(request.file, error)
     answer["parts"] = [_guarded(request.file, part, part_of) for part in request.parts]
     if request.parts and request.parts[0].number is not None:
-        from eavdash.data.eeg.arrays import release
-
         release()  # else half a gigabyte of an EAV file would stay in memory
     return answer
 
