@@ -102,7 +102,7 @@ def test_packets_whose_times_are_not_the_frames(tmp_path: Path, monkeypatch: pyt
     """From the first frame that is not as the index promised, it is not believed any more."""
     path = moving(tmp_path / "a.mp4", **B_FRAMES)
     right = video.read_frames(path, SPARSE, 32)
-    stamps, unit = decoding._index(path, decoding.stamp(path))
+    stamps, unit = decoding._index(path)
     for wrong in (stamps + 1, stamps - 1000, stamps[:40]):
         monkeypatch.setattr(decoding, "_index", lambda *_, wrong=wrong: (wrong, unit))
         assert np.array_equal(video.read_frames(path, SPARSE, 32), right)
