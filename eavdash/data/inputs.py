@@ -23,7 +23,7 @@ import pandas as pd
 from eavdash.config.schema import StudyConfig
 from eavdash.data.cache.digests import Digests
 from eavdash.data.cache.folders import ArrayWriter, cached, check_disk_space, open_array
-from eavdash.data.cache.window_set_spec import WindowSetSpec, naming_trial, trial_duration, window_set_spec
+from eavdash.data.cache.window_set_spec import WindowSetSpec, naming_trial, window_set_spec
 from eavdash.data.readers import Reader, Reading, TrialRow
 from eavdash.data.readers.pool import ReaderPool, jobs_within
 from eavdash.data.recording import release, split_item
@@ -31,8 +31,6 @@ from eavdash.data.windows import INDEX_COLUMNS, WindowSet
 from eavdash.errors import IntegrityError, RecordingError
 from eavdash.store.atomic import write_json
 from eavdash.store.record import read_json
-
-__all__ = ["load_windows", "make_windows", "trial_duration"]
 
 Report = Callable[[int, int], None]
 KIND = "windows"  # of cache entry

@@ -165,17 +165,15 @@ def _printable(finding: Finding) -> Finding:
 
 def _faces(table: TrialTable, config: StudyConfig, faces: bool) -> tuple[bool, list[Finding]]:
     """True to search for faces; findings with the reason if that is requested but impossible."""
-    from eavdash.data.video.faces import available, detector_name
+    from eavdash.data.video.faces import detector_name
 
     if not faces or config.vision.crop != "face" or not (table.frame["video"] != "").any():
         return False, []
-    if available():
-        return True, []
     try:
         detector_name()
     except EavdashError as error:
         return False, rules.from_errors("info", [("", str(error))])
-    return False, []
+    return True, []
 
 
 def _layout(table: TrialTable) -> list[Finding]:

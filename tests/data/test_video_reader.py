@@ -50,7 +50,7 @@ def test_late_frames_of_a_long_video_are_found_by_seeking(tmp_path: Path, monkey
     late = [12.0, 12.34, 15.0, 19.9]
     sought = video.read_frames(path, late, 16)
     assert steps(sought) == [120 % 24, 123 % 24, 150 % 24, 199 % 24]
-    monkeypatch.setattr(decoding, "_SEEK_FROM", float("inf"))
+    monkeypatch.setattr(decoding, "SEEK_FROM", float("inf"))
     assert np.array_equal(video.read_frames(path, late, 16), sought)
 
 

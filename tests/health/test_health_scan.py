@@ -120,16 +120,19 @@ def _zombie(pid: int) -> bool:
 
 def test_large_arrays_are_read_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "LARGE", 5)
-    todo = workers._Pending(asked(tmp_path, "a.mat", "b.mat", "c.wav"))
-    first, other = todo.take(), todo.take()
-    assert first is not None
-    assert other is not None
-    assert (Path(first.file).name, Path(other.file).name) == ("a.mat", "c.wav")
-    todo.done(other)
-    assert todo.take() is None  # b.mat waits for a.mat
-    todo.done(first)
-    assert todo.take() is not None
-    assert todo.take() is None
+
+    def answers(_: Any, take: Any) -> Iterator[Any]:
+        first, other = take(), take()
+        assert take() is None
+        yield other[0], ({}, [])
+        assert take() is None  # b.mat waits for a.mat
+        yield first[0], ({}, [])
+        yield take()[0], ({}, [])
+        assert take() is None
+
+    monkeypatch.setattr(workers.ProcessPool, "answers", answers)
+    done = workers.run(asked(tmp_path, "a.mat", "b.mat", "c.wav"), processes=2)
+    assert [Path(request.file).name for request, _ in done] == ["c.wav", "a.mat", "b.mat"]
 
 
 def test_the_process_that_measures_answers_and_ends(tmp_path: Path) -> None:

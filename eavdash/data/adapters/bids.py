@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from eavdash.data.adapters.base import Adapted, Adapter, ScannedSubject, adapted, glance, listed, search, shown
+from eavdash.data.cache.digests import referenced_files
 from eavdash.data.recording import stamp
 from eavdash.errors import DataError, EavdashError, RecordingError, TableError
 
@@ -165,10 +166,10 @@ def _check_file(file: Path) -> None:
         RecordingError.from_os(file, expected="a file that can be read", remedy="fix its permissions"),
         file.open("rb") as stream,
     ):
-        head = stream.read(1 << 16)
+        stream.read(1)
     if file.suffix.lower() == ".vhdr":
-        for name in re.findall(r"(?im)^(?:data|marker)file=(.+?)\s*$", head.decode("utf-8", "replace")):
-            stamp(str(file.with_name(name.replace("$b", file.stem))))
+        for other in referenced_files(file):
+            stamp(str(other))
 
 
 def _trials(subject: BidsSubject, file: Path, stem: str, task: str, events: Path | None) -> list[dict[str, object]]:

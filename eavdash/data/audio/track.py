@@ -19,13 +19,12 @@ from av.stream import Disposition
 
 from eavdash.data.audio.samples import Sound, truncated
 from eavdash.data.recording import END_TOLERANCE, per_file, unreadable
+from eavdash.data.video.decoding import SEEK_FROM, SEEK_MARGIN, packet_times, seekable
 from eavdash.errors import EavdashError, RecordingError
 
 _PROMISE_TOLERANCE = 0.5  # seconds by which a track may end before the time in its header
 _SAME_TIME = 0.02  # seconds: containers round packet times, so smaller gaps do not count
 _MOST_SILENCE = 60.0  # seconds of gaps beyond the length of the sound itself: more means damaged time stamps
-_SEEK_FROM, _SEEK_MARGIN = 4.0, 1.0  # seconds
-_SEEKABLE = ("mp4", "matroska")  # containers with an index
 
 
 @dataclass(frozen=True)
@@ -109,12 +108,7 @@ def _end(path: str, container: Any, stream: Any) -> float:
     """The end of the track (seconds), from its packets: headers of real files are too often wrong."""
     first, last, latest, sounding = float("inf"), float("-inf"), float("-inf"), 0.0
     matroska = "matroska" in container.format.name
-    for packet in container.demux() if matroska else container.demux(stream):
-        stamped = packet.pts if packet.pts is not None else packet.dts
-        if not packet.size or stamped is None:
-            continue
-        length = float((packet.duration or 0) * packet.time_base)
-        begin = float(stamped * packet.time_base)
+    for packet, begin, length in packet_times(container, None if matroska else stream):
         latest = max(latest, begin + length)
         if packet.stream.index == stream.index:
             first, last, sounding = min(first, begin), max(last, begin + length), sounding + length
@@ -159,8 +153,8 @@ def _decoded(path: str, track: _Track, time: float) -> Iterator[tuple[float | No
     with _opened(path) as (container, stream):
         frames = container.decode(stream)
         frame = next(frames, None)
-        if time - track.origin > _SEEK_FROM and any(name in container.format.name for name in _SEEKABLE):
-            container.seek(int((time - _SEEK_MARGIN) / stream.time_base), stream=stream)
+        if time - track.origin > SEEK_FROM and seekable(container):
+            container.seek(int((time - SEEK_MARGIN) / stream.time_base), stream=stream)
             frames = container.decode(stream)
             frame = next(frames, None)
             if frame is None or frame.time is None or frame.time > time:

@@ -117,14 +117,14 @@ class Digests(Database):
         """
         stamp(path)  # raises if it is missing or empty
         rows = self.query(
-            "SELECT digest FROM files WHERE (path, size, modified, changed) = (?, ?, ?, ?)", *_file_state(path)
+            "SELECT digest FROM files WHERE (path, size, modified, changed) = (?, ?, ?, ?)", *file_state(path)
         )
         found = rows[0][0] if rows else None
         return found if isinstance(found, str) and len(found) == _LENGTH else None
 
     def learn(self, path: str, value: str, state: _FileState) -> str:
         """Store the digest of a recording if its ``state`` did not change during hashing; return the digest."""
-        if time.time_ns() - max(state[2:]) > SETTLED * 1e9 and state == _file_state(path):
+        if time.time_ns() - max(state[2:]) > SETTLED * 1e9 and state == file_state(path):
             self.add("files", *state, value)
         return value
 
@@ -147,7 +147,7 @@ def files_of(path: str) -> list[Path]:
     suffix = file.suffix.lower()
     others: list[Path] = []
     if suffix in (".vhdr", ".ahdr"):
-        others = _referenced_files(file)
+        others = referenced_files(file)
     elif suffix == ".fif":
         parts = (file.with_name(f"{file.stem}-{n}{file.suffix}") for n in count(1))
         others = list(takewhile(Path.is_file, parts))
@@ -156,7 +156,8 @@ def files_of(path: str) -> list[Path]:
     return [file, *sorted(p for p in others if p.is_file())]
 
 
-def _referenced_files(header: Path) -> list[Path]:
+def referenced_files(header: Path) -> list[Path]:
+    """The files that a header of BrainVision names."""
     found = []
     with contextlib.suppress(OSError):
         for line in header.read_bytes()[:10_000].splitlines():
@@ -167,7 +168,7 @@ def _referenced_files(header: Path) -> list[Path]:
     return found
 
 
-def _file_state(path: str) -> _FileState:
+def file_state(path: str) -> _FileState:
     """A recording's path, total size, and latest modification and change time (nanoseconds) of all its files."""
     files = files_of(path)
     stats = []
@@ -181,7 +182,7 @@ def _file_state(path: str) -> _FileState:
 
 def _hash(path: str) -> _Hashed:
     """Hash a recording's content; return the digest and the state of its files before they were read."""
-    state = _file_state(path)
+    state = file_state(path)
     parts = []
     for file in files_of(path):
         try:

@@ -80,16 +80,6 @@ def array_info(file: str, number: int) -> ArrayInfo:
     return info
 
 
-def array_trial(file: str, number: int) -> tuple[np.ndarray, ArrayInfo]:
-    """Read one trial, (channel, time) float64 volt, and the file's properties.
-
-    Raises:
-        RecordingError: as :func:`array_info`.
-    """
-    info = array_info(file, number)
-    return source_of(file).trial(file, number), info
-
-
 def source_of(file: str) -> ArraySource:
     """The module that reads this kind of file."""
     return cast(ArraySource, import_module(SOURCES[Path(file).suffix.lower()]))

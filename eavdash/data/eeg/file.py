@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def file_info(path: str) -> EegInfo:
         RecordingError: it cannot be read or has no EEG channel.
     """
     stamp(path)
-    with _OpenRecording(path) as raw:
+    with _opened(path) as raw:
         names, others = _channels(path, raw)
         rate = float(raw.info["sfreq"])
         return EegInfo(float(raw.n_times / rate), rate, tuple(names), tuple(others))
@@ -44,7 +45,7 @@ def read_file(path: str, start: float | None, stop: float | None, references: Se
         RecordingError: unreadable, or outside the file.
     """
     stamp(path)
-    with _OpenRecording(path) as raw:
+    with _opened(path) as raw:
         names, others = _channels(path, raw)
         kept = {name: others[name] for name in references if name in others}
         rate = float(raw.info["sfreq"])
@@ -108,35 +109,25 @@ def _ambiguous_channels(path: str, found: str) -> EavdashError:
     )
 
 
-class _OpenRecording:
-    """Context manager of an MNE recording, without warnings, closed afterwards; errors become RecordingErrors."""
+@contextmanager
+def _opened(path: str) -> Iterator[Any]:
+    """Open an MNE recording, without warnings; what its reader raises becomes a RecordingError."""
+    import mne
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.quiet = warnings.catch_warnings()
-
-    def __enter__(self) -> Any:
-        import mne
-
-        if missing := _edf_missing_bytes(Path(self.path)):
-            raise RecordingError.at(
-                self.path,
-                expected="as many samples as the header states",
-                found=f"a file that ends {missing} bytes too early",
-                remedy="copy it again",
-            )
-        self.quiet.__enter__()
-        warnings.simplefilter("ignore")
+    if missing := _edf_missing_bytes(Path(path)):
+        raise RecordingError.at(
+            path,
+            expected="as many samples as the header states",
+            found=f"a file that ends {missing} bytes too early",
+            remedy="copy it again",
+        )
+    with warnings.catch_warnings(action="ignore"):
         try:
-            self.raw = mne.io.read_raw(self.path, preload=False, verbose="ERROR")
+            raw = mne.io.read_raw(path, preload=False, verbose="ERROR")
         except Exception as error:  # each format's reader raises its own errors
-            self.quiet.__exit__(None, None, None)
-            raise unreadable(self.path, "an EEG recording that MNE reads", error) from error
-        return self.raw
-
-    def __exit__(self, *details: object) -> None:
-        self.raw.close()
-        self.quiet.__exit__(None, None, None)
+            raise unreadable(path, "an EEG recording that MNE reads", error) from error
+        with closing(raw):
+            yield raw
 
 
 def _edf_missing_bytes(path: Path) -> int:

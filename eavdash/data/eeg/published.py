@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,8 +61,7 @@ def published_trial(
 def causal_chain(signal: EegSignal, config: EegConfig) -> EegSignal:
     """Apply the same two steps to ``signal`` alone."""
     low, high = edges(config.low, config.high, signal.rate, config.rate)
-    data = signal.data.astype(np.float64)
-    data = resample(data, signal.rate, config.rate, pad="constant")
+    data = resample(signal.data.astype(np.float64), signal.rate, config.rate, pad="constant")
     data = _filter_forward(_design_filter(low, high, config.rate), data)
     return EegSignal(data.astype(np.float32), config.rate, signal.channels)
 
@@ -72,11 +70,6 @@ def resample_only(signal: EegSignal, config: EegConfig) -> EegSignal:
     """Resample a signal that the chain has already processed to ``config.rate``."""
     data = resample(signal.data.astype(np.float64), signal.rate, config.rate)
     return EegSignal(data.astype(np.float32), config.rate, signal.channels)
-
-
-def is_preprocessed(file: str) -> bool:
-    """True if a file already contains the result of the chain."""
-    return Path(file).suffix.lower() == ".pkl"
 
 
 @per_file(1)

@@ -18,21 +18,10 @@ from eavdash.data.eeg import arrays as eeg_arrays
 from eavdash.data.eeg import electrodes
 from eavdash.data.eeg import published as eeg_published
 from eavdash.data.eeg.file import choose_channels, file_info, read_file
-from eavdash.data.eeg.prepare import Prepared, check_published, prepare, prepare_eeg, reference_channels
+from eavdash.data.eeg.prepare import Prepared, check_published, prepare, reference_channels
 from eavdash.data.eeg.signal import EegInfo, EegSignal
 from eavdash.data.recording import per_file, sample_range, split_item
 from eavdash.errors import DataError, RecordingError
-
-__all__ = [
-    "EegInfo",
-    "EegSignal",
-    "Prepared",
-    "common_channels",
-    "eeg_info",
-    "prepare_eeg",
-    "read_eeg",
-    "read_prepared",
-]
 
 #: Minimum share of a study's channels that a recording must have; the rest can be interpolated.
 RECORDED = 0.75
@@ -68,10 +57,10 @@ def read_eeg(
     check_reference(path, eeg_info(path), references)
     file, number = split_item(path)
     if number is not None and eeg_arrays.is_array(file, number):
-        data, info = eeg_arrays.array_trial(file, number)
+        info = eeg_arrays.array_info(file, number)
         names, others = choose_channels(file, info.channels)
         first, last = sample_range(path, info.samples, info.rate, start, stop)
-        cut = data[:, first:last].astype(np.float32)
+        cut = eeg_arrays.source_of(file).trial(file, number)[:, first:last].astype(np.float32)
         beside = {name: cut[others[name]] for name in references if name in others}
         signal = EegSignal(cut[list(names.values())], info.rate, tuple(names), beside)
     else:
@@ -103,7 +92,7 @@ def read_prepared(
             eeg_arrays.array_info(file, number)
             signal = eeg_published.published_trial(file, number, config, start, stop, threads)
             return Prepared(signal.pick(tuple(channels) or signal.channels))
-        if eeg_published.is_preprocessed(file):
+        if file.lower().endswith(".pkl"):
             signal = read_eeg(path, start, stop)
             return Prepared(eeg_published.resample_only(signal.pick(tuple(channels) or signal.channels), config))
     signal = read_eeg(path, start, stop, reference_channels(config.reference))

@@ -134,13 +134,11 @@ def _check_content(file: str, loaded: Any, shape: tuple[int, ...]) -> PickledWin
 def _values(file: str, name: str, x: Any, shape: tuple[int, ...]) -> np.ndarray:
     """The windows as one array of numbers, (window, *shape)."""
     values = _stacked(x)
-    kinds = "u" if shape == _FRAMES else "iuf"
-    if values is None or values.shape[1:] != shape or values.dtype.kind not in kinds:
+    kind = "uint8" if shape == _FRAMES else "numbers"
+    fits = values is not None and (values.dtype == np.uint8 if kind == "uint8" else values.dtype.kind in "iuf")
+    if values is None or values.shape[1:] != shape or not fits:
         found = "something else" if values is None else f"shape {values.shape} of {values.dtype.name}"
-        kind = "uint8" if shape == _FRAMES else "numbers"
         raise _wrong_content(file, f"{name} of shape (windows, {', '.join(map(str, shape))}) of {kind}", found)
-    if shape == _FRAMES and values.dtype != np.uint8:
-        raise _wrong_content(file, f"{name} of uint8", values.dtype.name)
     return values
 
 

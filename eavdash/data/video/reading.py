@@ -22,8 +22,10 @@ from eavdash.data.video.decoding import (
     is_still,
     key_frames,
     open_video,
+    packet_times,
     shown_frames,
     truncated,
+    usual_interval,
 )
 from eavdash.errors import RecordingError
 
@@ -163,22 +165,15 @@ def resized(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
 def _latest(path: str) -> float:
     """The end (seconds) of the last packet of any stream."""
     with open_video(path) as (container, _):
-        packets = ((p.pts if p.pts is not None else p.dts, p) for p in container.demux() if p.size)
-        ends = [float((at + (p.duration or 0)) * p.time_base) for at, p in packets if at is not None]
-    return max(ends, default=0.0)
+        return max((begin + length for _, begin, length in packet_times(container)), default=0.0)
 
 
 def _extent(container: Any, stream: Any) -> tuple[float, float, int]:
     """Time of the first frame, end of the last one (seconds), and the number of frames."""
-    usual = float(1 / (stream.average_rate or stream.guessed_rate or 25))
-    first, last, count = float("inf"), float("-inf"), 0
-    for packet in container.demux(stream):
-        stamped = packet.pts if packet.pts is not None else packet.dts
-        if packet.size and stamped is not None:
-            begin = float(stamped * packet.time_base)
-            length = float(packet.duration * packet.time_base) if packet.duration else usual
-            first, last, count = min(first, begin), max(last, begin + length), count + 1
-    return first, last, count
+    usual = usual_interval(stream)
+    spans = [(begin, begin + (length or usual)) for _, begin, length in packet_times(container, stream)]
+    first, last = min((s[0] for s in spans), default=0.0), max((s[1] for s in spans), default=0.0)
+    return first, last, len(spans)
 
 
 def _upright(path: str, times: list[float]) -> Iterator[tuple[np.ndarray, list[int]]]:

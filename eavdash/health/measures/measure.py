@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -57,22 +58,10 @@ def failure(file: str, error: Exception) -> dict[str, str]:
 
 def _measure(request: MeasureRequest) -> Measure:
     """The measures of a request's column; imported when first needed, as decoders are slow to import."""
-    column = request.column
-    if column == "audio":
-        from eavdash.health.measures import audio
-
-        return audio.measure
-    if column == "video":
-        from eavdash.health.measures import video
-
-        return video.measure
-    if column == "faces":
-        from eavdash.health.measures import video
-
-        return video.measure_faces
-    from eavdash.health.measures import eeg
-
-    return partial(eeg.measure, mains=request.mains)
+    module, name = ("video", "measure_faces") if request.column == "faces" else (request.column, "measure")
+    measure = getattr(import_module(f"eavdash.health.measures.{module}"), name)
+    found: Measure = partial(measure, mains=request.mains) if request.column == "eeg" else measure
+    return found
 
 
 def _guarded(file: str, part: Part, part_of: Callable[[Part], Facts]) -> Facts:
