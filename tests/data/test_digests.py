@@ -47,6 +47,14 @@ def test_it_is_the_hash_of_the_content(tmp_path: Path) -> None:
     assert digest(f"{_file(tmp_path / 'a.mat')}#41", tmp_path) == digest(path, tmp_path)
 
 
+def test_without_a_cache_it_is_the_same_and_nothing_is_written(tmp_path: Path) -> None:
+    path = _file(tmp_path / "a.wav")
+    before = sorted(tmp_path.iterdir())
+    assert digest(path, None) == digests([path], None)[path]
+    assert sorted(tmp_path.iterdir()) == before
+    assert digest(path, None) == digest(path, tmp_path / "cache")
+
+
 def test_a_file_is_hashed_once(tmp_path: Path, hashed: list[str]) -> None:
     path = _file(tmp_path / "a.wav")
     assert digest(path, tmp_path / "c") == digest(path, tmp_path / "c")

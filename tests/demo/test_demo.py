@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import struct
+import sys
 from pathlib import Path
 
 import av
@@ -17,7 +18,7 @@ import soundfile
 from failing import fails
 from scipy.io import loadmat
 
-from eavdash.demo import files, make_demo
+from eavdash.demo import files, make, make_demo
 from eavdash.demo.plan import EMOTIONS, MODALITIES, DemoSize, label_of
 from eavdash.errors import DataError, UsageError
 
@@ -218,3 +219,17 @@ def test_impossible_requests(tmp_path: Path, subjects: int, seed: int) -> None:
     with fails(UsageError, found=str(seed if seed < 0 else subjects)):
         make_demo(tmp_path, subjects=subjects, seed=seed, size=TINY)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_cannot_write_or_is_killed_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "EAV" / "EAV"
+    (root / ".subject1.partial" / "EEG").parent.mkdir(parents=True)
+    monkeypatch.setattr(make.shutil, "rmtree", lambda *_, **__: None)
+    (root / ".subject1.partial" / "EEG").touch()
+    with fails(UsageError, where="EEG", expected="a writable folder"):
+        make_demo(tmp_path, subjects=1, size=TINY, workers=2)
+    monkeypatch.setattr(make, "python_module", lambda *_: [sys.executable, "-c", "raise SystemExit(3)"])
+    with fails(DataError, where=str(root), found="killed"):
+        make_demo(tmp_path, subjects=1, size=TINY, workers=2)
