@@ -120,7 +120,8 @@ def _finished_tasks(root: Path, plans: list[SubjectPlan], size: DemoSize, worker
             return plan, {"root": str(root), "folder": str(_partial(root, plan)), **given}, 0.0
         return None
 
-    with ProcessPool(python_module("eavdash.demo.worker"), workers) as pool:
+    # The number of threads changes the last bits of a matrix product: as many as here, so that the files are the same.
+    with ProcessPool(python_module("eavdash.demo.worker"), workers, threads=0) as pool:
         for plan, answer in pool.answers(take):
             if isinstance(answer, Exception):
                 raise answer
