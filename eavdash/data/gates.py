@@ -12,9 +12,7 @@ error. Delegated to cache/digests.py: hashes of whole files, remembered.
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -24,7 +22,7 @@ import pandas as pd
 from eavdash.config.choices import COLUMN
 from eavdash.config.schema import ProtocolConfig
 from eavdash.data.cache.digests import digests
-from eavdash.data.recording import END_TOLERANCE, split_item
+from eavdash.data.recording import END_TOLERANCE, per_file, split_item
 from eavdash.data.splits import check_splits
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError, SplitError
@@ -181,11 +179,11 @@ def _compare_files(
     for size, same in by_size.items():
         if len(same) > 1:
             for file in same:
-                alike.setdefault((size, _sample(file, size, Path(file).stat().st_mtime_ns)), []).append(file)
+                alike.setdefault((size, _sample(file, size)), []).append(file)
     doubtful = [same for same in alike.values() if len(same) > 1 and _meet(same, files, where, within)]
     if not doubtful:
         return
-    found = _digests([file for same in doubtful for file in same], cache)
+    found = digests([file for same in doubtful for file in same], cache if cache.is_dir() else None)
     for same in doubtful:
         first: dict[str, list[str]] = {}
         for file in same:
@@ -196,16 +194,9 @@ def _compare_files(
             first[found[file]].append(file)
 
 
-def _digests(files: list[str], cache: Path) -> dict[str, str]:
-    if cache.is_dir():
-        return digests(files, cache)
-    with tempfile.TemporaryDirectory() as nowhere:
-        return digests(files, Path(nowhere))
-
-
-@functools.lru_cache(maxsize=100_000)
-def _sample(file: str, size: int, _changed: int) -> str:
-    """Hash three pieces of a file; remembered by this process until the file changes."""
+@per_file(100_000)
+def _sample(file: str, size: int) -> str:
+    """Hash three pieces of a file."""
     found = hashlib.sha256()
     with open_readable(file) as opened:
         for position in (0, max(0, size // 2), max(0, size - _SAMPLE)):

@@ -24,15 +24,13 @@ from eavdash.config.schema import StudyConfig
 from eavdash.data.cache.content import AboutWindows, WindowSetRecord
 from eavdash.data.cache.digests import Digests
 from eavdash.data.cache.folders import ArrayWriter, cached, check_disk_space, open_array
-from eavdash.data.cache.window_set_spec import WindowSetSpec, naming_trial, trial_duration, window_set_spec
+from eavdash.data.cache.window_set_spec import WindowSetSpec, naming_trial, window_set_spec
 from eavdash.data.readers import Reader, Reading, TrialRow
-from eavdash.data.readers.pool import ReaderPool, jobs_within, release_files
-from eavdash.data.recording import split_item
+from eavdash.data.readers.pool import ReaderPool, jobs_within
+from eavdash.data.recording import release, split_item
 from eavdash.data.windows import INDEX_COLUMNS, WindowSet
 from eavdash.errors import IntegrityError, RecordingError
 from eavdash.store.record import read_record, write_record
-
-__all__ = ["load_windows", "make_windows", "trial_duration"]
 
 Report = Callable[[int, int], None]
 KIND = "windows"  # of cache entry
@@ -73,7 +71,7 @@ def make_windows(spec: WindowSetSpec, pool: ReaderPool, report: Report | None = 
         try:
             _write(folder, spec, pool, report)
         finally:
-            release_files()
+            release()
 
     return cached(spec.cache, KIND, spec.key, write, lambda folder: _read(folder, spec))
 

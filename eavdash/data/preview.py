@@ -17,10 +17,10 @@ import numpy as np
 from eavdash.config.choices import COLUMN
 from eavdash.config.schema import StudyConfig
 from eavdash.data.audio import reading as audio
+from eavdash.data.cache.window_set_spec import trial_duration
 from eavdash.data.eeg import reading as eeg
 from eavdash.data.eeg.bandpower import BandPower, band_power
 from eavdash.data.eeg.scalp import MIN_ELECTRODES, ScalpMap, front_to_back, scalp_map
-from eavdash.data.inputs import trial_duration
 from eavdash.data.recording import seconds
 from eavdash.data.video import reading as video
 from eavdash.errors import EavdashError

@@ -10,10 +10,16 @@ from __future__ import annotations
 import math
 import re
 import stat
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from eavdash.errors import OutsideError, RecordingError
 from eavdash.store.readable import check_readable, reason_of
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 #: Seconds by which a stop may exceed the end of the file: tables contain rounded times.
 END_TOLERANCE = 0.05
@@ -51,6 +57,54 @@ def stamp(path: str) -> tuple[int, int]:
     if found.st_size == 0:
         raise RecordingError.at(file, expected="a recording", found="a file of 0 bytes", remedy="copy it again")
     return found.st_size, found.st_mtime_ns
+
+
+class PerFile(Generic[P, T]):
+    """A function of a recording's path that keeps its last results until the file changes."""
+
+    def __init__(self, function: Callable[Concatenate[str, P], T], count: int) -> None:
+        self._kept: Any = lru_cache(count)(lambda path, _stamp, *further, **named: function(path, *further, **named))
+        self.cache_info, self.cache_clear = self._kept.cache_info, self._kept.cache_clear
+
+    def __call__(self, path: str, *further: P.args, **named: P.kwargs) -> T:
+        result: T = self._kept(path, stamp(path), *further, **named)
+        return result
+
+
+_CONTENTS: list[Callable[[], None]] = []
+
+
+def per_file(count: int) -> Callable[[Callable[Concatenate[str, P], T]], PerFile[P, T]]:
+    """Decorator: keep the last ``count`` results of a function until the file, its first argument, changes.
+
+    A single result is taken for the file's content, up to half a gigabyte, which :func:`release` drops. The function
+    also raises as :func:`stamp`.
+    """
+
+    def decorate(function: Callable[Concatenate[str, P], T]) -> PerFile[P, T]:
+        kept = PerFile(function, count)
+        if count == 1:
+            _CONTENTS.append(kept.cache_clear)
+        return kept
+
+    return decorate
+
+
+def release() -> None:
+    """Release the content of the files that were read last."""
+    for clear in _CONTENTS:
+        clear()
+
+
+def check_item(path: str, number: int | None, count: int, what: str = "trial") -> None:
+    """Raise a RecordingError if a file of ``count`` items has none of this ``number`` (from 1)."""
+    if not 1 <= (number or 0) <= count:
+        raise RecordingError.at(
+            path,
+            expected=f"a {what} from 1 to {count}",
+            found=f"{what} {number}",
+            remedy=f"correct the number, or copy the file again if a {what} is missing from it",
+        )
 
 
 def seconds(value: float | None) -> float | None:

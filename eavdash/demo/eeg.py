@@ -15,14 +15,8 @@ from scipy import fft
 
 from eavdash.demo.plan import DemoSize, TrialPlan, envelope, random
 
-# fmt: off
-CHANNELS = (
-    "Fp1", "Fp2", "F7", "F3", "Fz", "F4", "F8",
-    "FC5", "FC1", "FC2", "FC6", "T7", "C3", "Cz", "C4", "T8",
-    "CP5", "CP1", "CP2", "CP6", "P7", "P3", "Pz", "P4", "P8",
-    "PO9", "O1", "Oz", "O2", "PO10",
-)
-# fmt: on
+_NAMES = "Fp1 Fp2 F7 F3 Fz F4 F8 FC5 FC1 FC2 FC6 T7 C3 Cz C4 T8 CP5 CP1 CP2 CP6 P7 P3 Pz P4 P8 PO9 O1 Oz O2 PO10"
+CHANNELS = tuple(_NAMES.split())
 #: Emotion → electrode → band (Hz) with increased power.
 BANDS: dict[str, dict[str, tuple[float, float]]] = {
     "Neutral": {"C3": (9.0, 13.0), "C4": (9.0, 13.0)},
@@ -99,15 +93,7 @@ def eeg_trial(plan: TrialPlan, head: Head, size: DemoSize) -> np.ndarray:
     signal += (rng.uniform(0.5, 2.0) * np.sin(2 * np.pi * MAINS * times + rng.uniform(0, 6))).astype(np.float32)
     for moment in rng.uniform(0, size.seconds, rng.poisson(size.seconds / 6)):
         blink = (rng.uniform(60, 120) * np.exp(-(((times - moment) / 0.08) ** 2))).astype(np.float32)
-        for name, share in (
-            ("Fp1", 1.0),
-            ("Fp2", 1.0),
-            ("F7", 0.4),
-            ("F8", 0.4),
-            ("F3", 0.3),
-            ("Fz", 0.3),
-            ("F4", 0.3),
-        ):
+        for name, share in BLINK.items():
             signal[CHANNELS.index(name)] += np.float32(share) * blink
     signal += head.offset[:, None]
 

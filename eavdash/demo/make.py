@@ -7,21 +7,19 @@ that is renamed when complete. Other files are never changed or deleted.
 
 from __future__ import annotations
 
-import multiprocessing
-import multiprocessing.connection
 import os
 import shutil
-import signal
-import threading
-from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from eavdash.demo import files
 from eavdash.demo.plan import FULL, SMALL, DemoSize, SubjectPlan, made_with, plan_subject, truth
 from eavdash.errors import DataError, IntegrityError, TrainingError, UsageError
+from eavdash.processes import python_module
+from eavdash.processes.pool import Ended, ProcessPool
 from eavdash.store.atomic import file_lock, write_json
 from eavdash.store.record import read_json
 
@@ -56,19 +54,25 @@ def make_demo(
     size = size or (FULL if full else SMALL)
     _check_request(subjects, seed)
     root = Path(folder).expanduser().resolve() / "EAV" / "EAV"
-    try:
+    with writing_errors(root):
         root.mkdir(parents=True, exist_ok=True)
         with file_lock(root / ".making.lock", wait=False) as alone:
             if not alone:
-                found, remedy = "a running one", "wait for it to finish"
-                raise UsageError.at(
-                    root, expected="no other process making recordings here", found=found, remedy=remedy
-                )
+                expected, remedy = "no other process making recordings here", "wait for it to finish"
+                raise UsageError.at(root, expected=expected, found="a running one", remedy=remedy)
             return _make(root, subjects, seed, size, workers or _processors(), report or (lambda *_: None))
+
+
+@contextmanager
+def writing_errors(root: Path) -> Iterator[None]:
+    """Raise the errors of :func:`make_demo` for files below ``root`` that cannot be written."""
+    try:
+        yield
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
-        where = error.filename or root
         found = error.strerror or str(error)
-        raise UsageError.at(where, expected="a writable folder", found=found, remedy=_REMEDY) from error
+        raise UsageError.at(
+            error.filename or root, expected="a writable folder", found=found, remedy=_REMEDY
+        ) from error
     except (OSError, TrainingError) as error:  # the store raises TrainingError if a file cannot be written
         cause = error if isinstance(error, OSError) else error.__cause__
         raise DataError.at(
@@ -76,13 +80,6 @@ def make_demo(
             expected="disk space for the recordings",
             found=getattr(cause, "strerror", None) or str(cause),
             remedy="free some disk space or give another folder, then run it again, which keeps complete subjects",
-        ) from error
-    except BrokenProcessPool as error:
-        raise DataError.at(
-            root,
-            expected="processes that finish their work",
-            found="a killed process, perhaps out of memory",
-            remedy="run it again, which keeps complete subjects",
         ) from error
 
 
@@ -96,50 +93,46 @@ def _make(root: Path, subjects: int, seed: int, size: DemoSize, workers: int, re
     pieces = len(_tasks(wanted[0]))
     done, total = (len(wanted) - len(missing)) * pieces, len(wanted) * pieces
     report(done, total, "simulated recordings")
-    if not missing:
-        return root
-
-    def finished(plan: SubjectPlan, left: int) -> None:
-        nonlocal done
-        done += 1
-        if left == 0:
-            _partial(root, plan).rename(_folder(root, plan))
-        report(done, total, f"subject {plan.subject}")
-
     for plan in missing:  # an interrupted subject starts again; only this module uses the hidden name
         shutil.rmtree(_partial(root, plan), ignore_errors=True)
-    if workers == 1:
-        for plan in missing:
-            tasks = _tasks(plan)
-            for left, task in zip(range(len(tasks) - 1, -1, -1), tasks, strict=True):
-                _run_task(_partial(root, plan), plan, task, size)
-                finished(plan, left)
-    else:
-        _in_parallel(root, missing, size, workers, finished)
+    left = {plan.subject: pieces for plan in missing}
+    for plan in _finished_tasks(root, missing, size, workers):
+        done += 1
+        left[plan.subject] -= 1
+        if not left[plan.subject]:
+            _partial(root, plan).rename(_folder(root, plan))
+        report(done, total, f"subject {plan.subject}")
     return root
 
 
-def _in_parallel(
-    root: Path, plans: list[SubjectPlan], size: DemoSize, workers: int, finished: Callable[[SubjectPlan, int], None]
-) -> None:
-    # spawn, not fork: the caller may be a server with threads.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
-    try:
-        futures: dict[Future[None], SubjectPlan] = {}
-        left: dict[int, int] = {}
-        for plan in plans:
-            tasks = _tasks(plan)
-            left[plan.subject] = len(tasks)
-            for task in tasks:
-                futures[pool.submit(_run_task, _partial(root, plan), plan, task, size)] = plan
-        for future in as_completed(futures):
-            future.result()
-            plan = futures[future]
-            left[plan.subject] -= 1
-            finished(plan, left[plan.subject])
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+def _finished_tasks(root: Path, plans: list[SubjectPlan], size: DemoSize, workers: int) -> Iterator[SubjectPlan]:
+    """Do all tasks of these subjects; after each, yield its subject's plan."""
+    tasks = ((plan, task) for plan in plans for task in _tasks(plan))
+    if workers == 1:
+        for plan, task in tasks:
+            run_task(_partial(root, plan), plan, task, size)
+            yield plan
+        return
+
+    def take() -> tuple[SubjectPlan, dict[str, Any], float] | None:
+        for plan, task in tasks:
+            given = {"seed": plan.trials[0].seed, "subject": plan.subject, "size": asdict(size), "task": task}
+            return plan, {"root": str(root), "folder": str(_partial(root, plan)), **given}, 0.0
+        return None
+
+    # The number of threads changes the last bits of a matrix product: as many as here, so that the files are the same.
+    with ProcessPool(python_module("eavdash.demo.worker"), workers, threads=0) as pool:
+        for plan, answer in pool.answers(take):
+            if isinstance(answer, Exception):
+                raise answer
+            if isinstance(answer, Ended):
+                raise DataError.at(
+                    root,
+                    expected="processes that finish their work",
+                    found="a killed process, perhaps out of memory",
+                    remedy="run it again, which keeps complete subjects",
+                )
+            yield plan
 
 
 def _tasks(plan: SubjectPlan) -> list[tuple[int, int]]:
@@ -147,24 +140,12 @@ def _tasks(plan: SubjectPlan) -> list[tuple[int, int]]:
     return [(0, 0), *((first, first + CHUNK) for first in range(0, len(plan.trials), CHUNK))]
 
 
-def _run_task(folder: Path, plan: SubjectPlan, task: tuple[int, int], size: DemoSize) -> None:
+def run_task(folder: Path, plan: SubjectPlan, task: tuple[int, int], size: DemoSize) -> None:
+    """Write the files of one task into the subject's folder."""
     if task == (0, 0):
         files.write_eeg(folder, plan, size)
     else:
         files.write_media(folder, plan.trials[slice(*task)], size)
-
-
-def _start_worker() -> None:
-    """Initialise a new process: leave Ctrl-C to the parent, and end when the parent has ended."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            multiprocessing.connection.wait([parent.sentinel])
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _known_subjects(root: Path, settings: dict[str, Any]) -> int:

@@ -22,7 +22,6 @@ from eavdash.health import pairing, rules, tables
 from eavdash.health.protocols import split_preview
 from eavdash.health.report import NUMBERS, SEVERITIES, TEXTS, Finding, HealthReport, no_split_preview, printable
 from eavdash.health.scan import Scan, measure_requests, measure_table, scan
-from eavdash.store.atomic import sha256
 from eavdash.text import natural_order
 
 _COLUMNS = [*TEXTS[:5], *NUMBERS, *TEXTS[5:]]
@@ -166,17 +165,15 @@ def _printable(finding: Finding) -> Finding:
 
 def _faces(table: TrialTable, config: StudyConfig, faces: bool) -> tuple[bool, list[Finding]]:
     """True to search for faces; findings with the reason if that is requested but impossible."""
-    from eavdash.data.video.faces import available, detector_name
+    from eavdash.data.video.faces import detector_name
 
     if not faces or config.vision.crop != "face" or not (table.frame["video"] != "").any():
         return False, []
-    if available():
-        return True, []
     try:
         detector_name()
     except EavdashError as error:
         return False, rules.from_errors("info", [("", str(error))])
-    return False, []
+    return True, []
 
 
 def _layout(table: TrialTable) -> list[Finding]:
@@ -192,12 +189,12 @@ def _layout(table: TrialTable) -> list[Finding]:
 
 def _digest(cache: Path | None) -> Callable[[str], str]:
     """A function that hashes the content of a file; an unreadable file is equal to no other."""
-    from eavdash.data.cache.digests import digest, files_of
+    from eavdash.data.cache.digests import digest
 
     def of(path: str) -> str:
         try:
-            return digest(path, cache) if cache else " ".join(sha256(file) for file in files_of(path))
-        except (EavdashError, OSError):
+            return digest(path, cache)
+        except EavdashError:
             return path
 
     return of

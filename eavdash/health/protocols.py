@@ -16,23 +16,23 @@ from eavdash.config.schema import StudyConfig
 from eavdash.data.splits import fold_numbers, make_splits
 from eavdash.data.table import TrialTable, select
 from eavdash.errors import EavdashError
-from eavdash.health.report import SPLIT_PREVIEW_COLUMNS, no_split_preview
+from eavdash.health.report import SPLIT_PREVIEW_COLUMNS
 from eavdash.text import natural_order
 
 
 def split_preview(table: TrialTable, config: StudyConfig, broken: Iterable[tuple[str, str]] = ()) -> pd.DataFrame:
     """Preview the splits, one row per protocol and fold; ``broken`` are (subject, trial) that are left out."""
-    rows: list[dict[str, object]] = []
+    rows: list[tuple[object, ...]] = []
     left_out = set(broken)
     for name in PROTOCOLS:
         try:
             rows += _of(table, replace(config, protocol=replace(config.protocol, name=name)), left_out)
         except EavdashError as error:
-            rows.append(_row(name, -1, problem=str(error)))
-    return pd.DataFrame(rows, columns=list(SPLIT_PREVIEW_COLUMNS)) if rows else no_split_preview()
+            rows.append((name, -1, 0, 0, 0, 0, str(error)))
+    return pd.DataFrame(rows, columns=list(SPLIT_PREVIEW_COLUMNS))
 
 
-def _of(table: TrialTable, config: StudyConfig, left_out: set[tuple[str, str]]) -> list[dict[str, object]]:
+def _of(table: TrialTable, config: StudyConfig, left_out: set[tuple[str, str]]) -> list[tuple[object, ...]]:
     name = config.protocol.name
     chosen = select(table, config)
     frame = chosen.frame
@@ -42,20 +42,14 @@ def _of(table: TrialTable, config: StudyConfig, left_out: set[tuple[str, str]]) 
     problems = {**chosen.problems, **splits.problems}
     gone = natural_order(set(frame["subject"]) - set(splits.frame["subject"]) - set(problems))
     problems |= {s: f"subject {s}: no usable trial; see the findings." for s in gone}
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for fold in fold_numbers(splits.frame):
         part = splits.frame[splits.frame["fold"] == fold]
         counts = part["split"].value_counts()
-        train, validation, test = (int(counts.get(split, 0)) for split in ("train", "validation", "test"))
-        rows.append(_row(name, fold, part["subject"].nunique(), train, validation, test))
+        trials = (int(counts.get(split, 0)) for split in ("train", "validation", "test"))
+        rows.append((name, fold, part["subject"].nunique(), *trials, ""))
     if problems:
         first = next(iter(problems.values()))
         more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
-        rows.append(_row(name, -1, len(problems), problem=first + more))
+        rows.append((name, -1, len(problems), 0, 0, 0, first + more))
     return rows
-
-
-def _row(
-    protocol: str, fold: int, subjects: int = 0, train: int = 0, validation: int = 0, test: int = 0, problem: str = ""
-) -> dict[str, object]:
-    return dict(zip(SPLIT_PREVIEW_COLUMNS, (protocol, fold, subjects, train, validation, test, problem), strict=True))

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from eavdash.config.choices import COLUMN, MODALITIES
-from eavdash.data.cache.digests import files_of
+from eavdash.data.cache.digests import file_state
 from eavdash.data.recording import seconds, split_item, stamp
 from eavdash.data.table import missing_file
 from eavdash.errors import EavdashError, OutsideError
@@ -112,10 +112,10 @@ def scan(
 
 def _stamp(request: MeasureRequest) -> tuple[int, int]:
     """Total size and latest modification time of a recording's files."""
-    size, changed = stamp(request.file)
-    others = files_of(request.file)[1:] if request.column == "eeg" else []
-    stats = [other.stat() for other in others]
-    return size + sum(s.st_size for s in stats), max([changed, *(s.st_mtime_ns for s in stats)])
+    if request.column != "eeg":
+        return stamp(request.file)
+    stamp(request.file)  # raises if it is missing or empty
+    return file_state(request.file)[1:3]
 
 
 def _missing_answer(file: str, error: Exception) -> dict[str, Any]:

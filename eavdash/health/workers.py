@@ -2,7 +2,7 @@
 
 In: requests. Out: pairs of request and answer, in order of completion. A file that crashes its process
 (:mod:`eavdash.health.measures.worker`) or exceeds its time limit has that as its problem. Delegated to
-data/process_pool.py: the processes.
+processes/pool.py: the processes.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from eavdash.data.process_pool import Ended, ProcessPool
 from eavdash.errors import sentence
 from eavdash.health.measures.base import MeasureRequest
 from eavdash.processes import python_module
+from eavdash.processes.pool import Ended, ProcessPool
 
 #: Time limit of any file in seconds, and bytes per additional second: the speed of a slow network drive.
 LIMIT, BYTES_PER_SECOND = 120.0, 2**21
@@ -41,39 +41,25 @@ def run(
     An answer's ``kind`` is "crash" or "limit" if the process ended without one.
     """
     count = processes or max(1, min(len(os.sched_getaffinity(0)), _MOST, -(-len(requests) // _FILES_PER_PROCESS)))
-    todo = _Pending(requests)
+    large = deque(x for x in requests if _is_large(x.file))
+    rest = deque(x for x in requests if not _is_large(x.file))
+    reading: set[MeasureRequest] = set()  # one large array at the most
 
     def take() -> tuple[tuple[MeasureRequest, float], dict[str, Any], float] | None:
-        if (request := todo.take()) is None:
+        if large and not reading:
+            request = large.popleft()
+            reading.add(request)
+        elif rest:
+            request = rest.popleft()
+        else:
             return None
         seconds = limit + _size(request.file) / BYTES_PER_SECOND
         return (request, seconds), asdict(request), seconds
 
     with ProcessPool(command, count) as pool:
         for (request, seconds), answer in pool.answers(take):
-            todo.done(request)
+            reading.discard(request)
             yield request, answer[0] if isinstance(answer, tuple) else _failed(request.file, answer, seconds)
-
-
-class _Pending:
-    """The pending requests, handed out so that large arrays are never read at the same time."""
-
-    def __init__(self, requests: Sequence[MeasureRequest]) -> None:
-        self._large = deque(x for x in requests if _is_large(x.file))
-        self._rest = deque(x for x in requests if not _is_large(x.file))
-        self._reading: MeasureRequest | None = None
-
-    def take(self) -> MeasureRequest | None:
-        """Take the next request; None while there is none that may be measured now."""
-        if self._large and self._reading is None:
-            self._reading = self._large.popleft()
-            return self._reading
-        return self._rest.popleft() if self._rest else None
-
-    def done(self, request: MeasureRequest) -> None:
-        """Let another large file be read if this was the one."""
-        if request is self._reading:
-            self._reading = None
 
 
 def _is_large(file: str) -> bool:

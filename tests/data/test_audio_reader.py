@@ -205,7 +205,7 @@ def test_items_of_published_pickles(tmp_path: Path) -> None:
         assert np.array_equal(audio.read_audio(f"{path}#{n}"), waves[n - 1])
     assert np.array_equal(audio.read_audio(f"{path}#2", 1, 2.5), waves[1, 16000:40000])
     assert audio.read_audio(f"{path}#2", rate=8000).shape == (40000,)
-    for entry, found in ((f"{path}#4", "item 4"), (f"{path}#0", "item 0"), (str(path), "no number")):
+    for entry, found in ((f"{path}#4", "window 4"), (f"{path}#0", "window 0"), (str(path), "no number")):
         with fails(RecordingError, where=entry, found=found):
             audio.audio_duration(entry)
 

@@ -20,7 +20,7 @@ from failing import fails
 from eavdash.config.presets import preset
 from eavdash.data.adapters import eav
 from eavdash.data.table import open_table, select
-from eavdash.errors import DataError, TableError
+from eavdash.errors import TableError
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +42,9 @@ def root(original: Path, tmp_path: Path) -> Path:
 
 
 def test_rows_pair_by_number_alone(root: Path) -> None:
-    frame, problems = eav.read_eav(root)
-    assert not problems
+    found = eav.read(root)
+    frame = found.frame
+    assert not found.problems
     assert frame["subject"].unique().tolist() == ["1", "2", "10"]
     assert len(frame) == 600
     for row in frame.to_dict("records"):
@@ -146,12 +147,11 @@ DAMAGE: list[tuple[Callable[[Path], object], str]] = [
 def test_damage_stops_its_subject_alone(root: Path, damage: Callable[[Path], object], words: str) -> None:
     whole = open_table(root).frame
     damage(root / "subject1")
-    _, problems = eav.read_eav(root)
+    problems = eav.read(root).problems
     assert list(problems) == ["1"]
-    assert isinstance(problems["1"], DataError)
     table = open_table(root)
     assert list(table.problems) == ["1"]
-    assert re.search(words, str(problems["1"]))
+    assert re.search(words, problems["1"])
     assert str(root) in table.problems["1"]
     chosen = select(table, preset("quick"))
     assert chosen.subjects == ("2", "10")
@@ -188,15 +188,16 @@ def test_single_files_may_be_absent(root: Path) -> None:
 
 def test_without_label_file_names_are_trusted_but_compared(root: Path) -> None:
     (root / "subject1" / "EEG" / "subject1_eeg_label.mat").unlink()
-    frame, problems = eav.read_eav(root)
-    assert not problems
+    found = eav.read(root)
+    frame = found.frame
+    assert not found.problems
     assert frame["label"].tolist()[:200] == [eav_files.trial(n)[1] for n in range(1, 201)]
     video = eav_files.video_name(8)
     rename(root / "subject1" / "Video", video, video.replace("Anger", "Calmness"))
-    assert "expected Speaking Calmness as" in str(eav.read_eav(root)[1]["1"])
+    assert "expected Speaking Calmness as" in eav.read(root).problems["1"]
 
 
 def test_several_faults_are_counted(root: Path) -> None:
     cut(root / "subject1" / "EEG" / "subject1_eeg.mat")
     rename(root / "subject1" / "Video", VIDEO, VIDEO.replace("007", "201"))
-    assert "(1 more" in str(eav.read_eav(root)[1]["1"])
+    assert "(1 more" in eav.read(root).problems["1"]

@@ -17,6 +17,7 @@ from eavdash.config.presets import preset
 from eavdash.config.schema import ProtocolConfig
 from eavdash.data.eeg import electrodes
 from eavdash.data.formats import deap_pickle
+from eavdash.data.recording import release
 from eavdash.data.splits import make_splits
 from eavdash.data.table import expected_recordings, file_of, open_table, select
 from eavdash.errors import RecordingError, TableError
@@ -65,7 +66,7 @@ def test_eeg_is_in_volt_and_in_genevas_order(root: Path) -> None:
     for number in (0, 5):
         with fails(RecordingError, where=f"s01.dat#{number}", expected="1 to 4", found=str(number)):
             deap_pickle.trial(f"{root}/s01.dat", number)
-    deap_pickle.release()
+    release()
 
 
 def test_arousal_as_the_label(root: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from failing import fails
 
+from eavdash.data.cache import database
 from eavdash.data.cache import digests as module
 from eavdash.data.cache.digests import FILE, Digests, digest, digests, files_of
 from eavdash.errors import RecordingError
@@ -44,6 +45,14 @@ def test_it_is_the_hash_of_the_content(tmp_path: Path) -> None:
     path = _file(tmp_path / "a.wav")
     assert digest(path, tmp_path) == hashlib.sha256(b"content").hexdigest()[:32]
     assert digest(f"{_file(tmp_path / 'a.mat')}#41", tmp_path) == digest(path, tmp_path)
+
+
+def test_without_a_cache_it_is_the_same_and_nothing_is_written(tmp_path: Path) -> None:
+    path = _file(tmp_path / "a.wav")
+    before = sorted(tmp_path.iterdir())
+    assert digest(path, None) == digests([path], None)[path]
+    assert sorted(tmp_path.iterdir()) == before
+    assert digest(path, None) == digest(path, tmp_path / "cache")
 
 
 def test_a_file_is_hashed_once(tmp_path: Path, hashed: list[str]) -> None:
@@ -169,7 +178,7 @@ def test_a_damaged_memory_costs_time_and_nothing_else(tmp_path: Path, hashed: li
 
 
 def test_a_memory_that_another_process_keeps_locked(tmp_path: Path, hashed: list[str], monkeypatch) -> None:
-    monkeypatch.setattr(module, "_WAIT", 0.1)
+    monkeypatch.setattr(database, "_WAIT", 0.1)
     path = _file(tmp_path / "a.wav")
     right = digest(path, tmp_path)
     other = sqlite3.connect(tmp_path / FILE, isolation_level=None)

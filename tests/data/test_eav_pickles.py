@@ -20,6 +20,7 @@ from failing import fails
 from eavdash.config.presets import preset
 from eavdash.config.schema import ProtocolConfig
 from eavdash.data.formats import eav_pickle as eav_pickles
+from eavdash.data.recording import release
 from eavdash.data.splits import make_splits
 from eavdash.data.table import file_of, open_table, select
 from eavdash.errors import RecordingError, TableError
@@ -81,7 +82,7 @@ def test_reading_gives_the_window_of_the_row(root: Path) -> None:
 
 def test_one_file_is_kept_and_a_changed_one_is_read_again(root: Path) -> None:
     file = root / "EEG" / "subject_01_eeg.pkl"
-    eav_pickles.release()
+    release()
     assert eav_pickles.trial(str(file), 1)[0, 0] == 1e-6
     eav_pickles.trial(str(file), 2)
     eav_pickles.sound(str(root / "Audio" / "subject_01_aud.pkl"), 1)
@@ -92,7 +93,7 @@ def test_one_file_is_kept_and_a_changed_one_is_read_again(root: Path) -> None:
     pickled(file, value)
     os.utime(file, (1, 1))
     assert eav_pickles.trial(str(file), 1)[0, 0] == pytest.approx(6e-6)
-    eav_pickles.release()
+    release()
     assert eav_pickles._content.cache_info().currsize == 0
 
 
@@ -230,7 +231,7 @@ def test_windows_as_lists_and_objects(tmp_path: Path) -> None:
     objects[:] = list(windows)
     for form in (list(windows), objects, windows.tolist()[:1] * 40):
         file = pickled(tmp_path / "EEG" / "subject_03_eeg.pkl", value(tr_x=form))
-        eav_pickles.release()
+        release()
         assert eav_pickles.trial(str(file), 1)[3, 4] == pytest.approx(1e-6)
         assert len(open_table(tmp_path).frame) == 60
 

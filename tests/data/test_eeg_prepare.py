@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from eeg_fields import EAV, changed, field
+from eeg_fields import EAV, changed, field, prepare_eeg
 from failing import fails
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -16,7 +16,7 @@ from made_media import fif, sine, trials
 from eavdash.config.schema import EegConfig, StudyConfig
 from eavdash.data.eeg import reading as eeg
 from eavdash.data.eeg.filters import harmonics, notch
-from eavdash.data.eeg.prepare import clip, exceeding, prepare, prepare_eeg, reference_channels, rereference
+from eavdash.data.eeg.prepare import clip, exceeding, prepare, reference_channels, rereference
 from eavdash.data.eeg.signal import EegSignal
 from eavdash.data.inputs import load_windows
 from eavdash.data.readers import READERS

@@ -21,6 +21,7 @@ from eavdash.data.eeg.arrays import ArrayInfo
 from eavdash.data.eeg.electrodes import EAV_CHANNELS
 from eavdash.data.inputs import load_windows
 from eavdash.data.readers import READERS, TrialRow
+from eavdash.data.recording import release
 from eavdash.errors import ConfigError, DataError, RecordingError
 
 PUBLISHED = EegConfig(chain="published", low=0.5, high=45.0, rate=100.0)
@@ -29,9 +30,9 @@ TIME, TRIALS = 2500, 6
 
 @pytest.fixture(autouse=True)
 def _release_files():
-    eeg.release()
+    release()
     yield
-    eeg.release()
+    release()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from eeg_fields import prepare_eeg
 from failing import fails
 from made_media import fif, mat, sine
 
@@ -17,6 +18,7 @@ from eavdash.data.eeg import electrodes
 from eavdash.data.eeg import mat as eeg_mat
 from eavdash.data.eeg import reading as eeg
 from eavdash.data.eeg.arrays import ArrayInfo
+from eavdash.data.recording import release
 from eavdash.errors import DataError, RecordingError
 
 TIME, TRIALS = 1000, 3
@@ -24,9 +26,9 @@ TIME, TRIALS = 1000, 3
 
 @pytest.fixture(autouse=True)
 def _release_files():
-    eeg.release()
+    release()
     yield
-    eeg.release()
+    release()
 
 
 @pytest.fixture
@@ -189,7 +191,7 @@ def test_missing_file(tmp_path: Path) -> None:
 def test_sine_in_the_band_stays_and_mains_hum_goes() -> None:
     wave = np.stack([sine(10, 10, 500), sine(60, 10, 500), np.full(5000, 1.0)]) * 1e-5
     signal = eeg.EegSignal(wave.astype(np.float32), 500.0, ("Fz", "Cz", "Pz"))
-    clean = eeg.prepare_eeg(signal, EegConfig())
+    clean = prepare_eeg(signal, EegConfig())
     assert clean.data.shape == (3, 1000)
     middle = clean.data[:, 200:800]
     np.testing.assert_allclose(middle[0], sine(10, 10, 100)[200:800] * 1e-5, atol=2e-7)
@@ -199,20 +201,20 @@ def test_sine_in_the_band_stays_and_mains_hum_goes() -> None:
 @pytest.mark.parametrize(("rate", "target", "length"), [(500, 100, 501), (128, 100, 1957), (100, 100, 2505)])
 def test_resampled_length(rate: float, target: float, length: int) -> None:
     signal = eeg.EegSignal(np.random.default_rng(0).normal(0, 1e-5, (1, 2505)).astype("float32"), rate, ("Cz",))
-    assert eeg.prepare_eeg(signal, EegConfig(rate=target)).data.shape == (1, length)
+    assert prepare_eeg(signal, EegConfig(rate=target)).data.shape == (1, length)
 
 
 def test_slow_recordings_lower_the_pass_band() -> None:
     signal = eeg.EegSignal(np.random.default_rng(0).normal(0, 1e-5, (1, 640)).astype("float32"), 64.0, ("Cz",))
-    assert np.isfinite(eeg.prepare_eeg(signal, EegConfig()).data).all()
+    assert np.isfinite(prepare_eeg(signal, EegConfig()).data).all()
     with fails(DataError, expected="40 Hz", found="64 Hz", remedy="eeg.low"):
-        eeg.prepare_eeg(signal, EegConfig(low=40))
+        prepare_eeg(signal, EegConfig(low=40))
 
 
 def test_filtering_does_not_cross_a_trials_border(tmp_path: Path, cube: np.ndarray) -> None:
     def filtered(array: np.ndarray) -> np.ndarray:
-        eeg.release()
-        return eeg.prepare_eeg(eeg.read_eeg(mat(tmp_path / "a.mat", array) + "#2"), EegConfig()).data
+        release()
+        return prepare_eeg(eeg.read_eeg(mat(tmp_path / "a.mat", array) + "#2"), EegConfig()).data
 
     before = filtered(cube)
     cube[:, :, [0, 2]] = 1e6

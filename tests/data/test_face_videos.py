@@ -86,7 +86,7 @@ def test_the_first_face_comes_late(drawn: np.ndarray, tmp_path: Path) -> None:
     assert np.array_equal(frames[:5], centred[:5]), "the centre square until then"
     assert (tracker.found, tracker.checked) == (5, 10)
     seen = on_wall(drawn, 200, 100)
-    expected = video.crop(seen, Tracker(PLAIN).step(seen, 0.0), 48)
+    expected = video.crop(seen, Tracker(PLAIN).steps([seen], [0.0])[0], 48)
     assert np.abs(frames[9].astype(int) - expected).mean() < 10
     assert np.abs(centred[9].astype(int) - expected).mean() > 20
 
@@ -123,7 +123,7 @@ def test_a_face_that_lies_on_its_side_in_the_file(real: np.ndarray, tmp_path: Pa
     tracker = Tracker(PLAIN)
     frames = video.read_frames(str(path), [0.1, 0.5], 64, tracker)
     assert (tracker.found, tracker.checked) == (2, 2)
-    expected = tracker.step(upright, 9.0)
+    expected = tracker.steps([upright], [9.0])[0]
     assert np.abs(frames[0].astype(int) - video.crop(upright, expected, 64)).mean() < 4
     assert faces.face_share(str(path), 2) == (2, 2)
 

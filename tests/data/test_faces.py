@@ -32,7 +32,7 @@ def scripted(detections: Sequence[Sequence[Face]]) -> faces.Detector:
 
 def squares(detections: Sequence[Sequence[Face]], settings: VisionConfig = PLAIN, picture: np.ndarray = EMPTY) -> list:
     tracker = Tracker(settings, scripted(detections))
-    return [tracker.step(picture, float(time)) for time in range(len(detections))]
+    return [tracker.steps([picture], [float(time)])[0] for time in range(len(detections))]
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_detection_runs_when_it_is_due() -> None:
         for k in range(15):
             seen.append(k / 5 + 0.1)
             checked = tracker.checked
-            tracker.step(EMPTY, seen[-1])
+            tracker.steps([EMPTY], [seen[-1]])
             if tracker.checked == checked:
                 seen.pop()
         assert seen == pytest.approx(expected)
@@ -135,15 +135,15 @@ def test_detection_runs_when_it_is_due() -> None:
 def test_a_detection_that_does_not_move_the_square_is_not_counted() -> None:
     tracker = Tracker(PLAIN, scripted([[HERE], [AWAY], [], [HERE]]))
     for time in range(4):
-        tracker.step(EMPTY, float(time))
+        tracker.steps([EMPTY], [float(time)])
     assert (tracker.found, tracker.checked) == (2, 4)
 
 
 def test_a_picture_of_another_size_begins_a_new_track() -> None:
     tracker = Tracker(PLAIN, scripted([[HERE], []]))
-    tracker.step(EMPTY, 0.0)
+    tracker.steps([EMPTY], [0.0])
     small = np.zeros((50, 60, 3), np.uint8)
-    assert tracker.step(small, 1.0) == centre_square(small)
+    assert tracker.steps([small], [1.0])[0] == centre_square(small)
 
 
 # --- the detector ---
@@ -215,11 +215,9 @@ def test_the_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     with fails(DataError, where="vision.crop=face", remedy=("facenet-pytorch==2.5.3", "vision.crop=centre")):
         faces.find_faces([EMPTY])
     monkeypatch.setattr(faces, "_PACKAGE", "no-such-package-of-faces")
-    assert not faces.available()
     with fails(DataError, where="vision.crop=face", remedy="vision.crop=centre"):
         faces.detector_name()
 
 
-def test_available() -> None:
-    assert faces.available()
+def test_the_detector_is_named_with_its_version() -> None:
     assert "facenet-pytorch 2.5" in faces.detector_name()

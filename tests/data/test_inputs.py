@@ -15,8 +15,9 @@ from PIL import Image
 from eavdash.config.schema import AudioConfig, EegConfig, StudyConfig, VisionConfig
 from eavdash.data import readers
 from eavdash.data.audio import reading as audio
+from eavdash.data.cache.window_set_spec import trial_duration
 from eavdash.data.eeg import mat as eeg_mat
-from eavdash.data.inputs import load_windows, trial_duration
+from eavdash.data.inputs import load_windows
 from eavdash.data.windows import INDEX_COLUMNS
 from eavdash.errors import DataError, RecordingError
 

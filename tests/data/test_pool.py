@@ -17,12 +17,12 @@ from failing import fails
 from made_media import fif, mat, movie, trials, wav
 
 from eavdash.config.schema import AudioConfig, EegConfig, StudyConfig, VisionConfig
-from eavdash.data import process_pool as module
 from eavdash.data.cache.window_set_spec import window_set_spec
 from eavdash.data.inputs import load_windows
 from eavdash.data.readers import READERS, TrialRow
 from eavdash.data.readers.pool import LIBRARIES, MEMORY, PROCESS, ReaderPool, jobs_within
 from eavdash.errors import RecordingError
+from eavdash.processes import pool as module
 
 CONFIG = StudyConfig(
     window=1.0,
@@ -140,7 +140,7 @@ import pandas as pd
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
 sys.path[:0] = {tests!r}
 from test_pool import CONFIG
-from eavdash.data import process_pool as module
+from eavdash.processes import pool as module
 from eavdash.data.inputs import load_windows
 table = pd.read_pickle({table!r})
 table = pd.concat([table.assign(subject=str(n)) for n in range(200)])

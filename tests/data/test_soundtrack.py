@@ -92,7 +92,7 @@ def test_sound_alone_in_containers_that_only_ffmpeg_reads(tmp_path: Path, suffix
 def test_late_segments_of_a_long_clip_are_found_by_seeking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = clip(tmp_path / "a.mp4", np.random.default_rng(0).uniform(-0.5, 0.5, 48000 * 12), pictures=PICTURES)
     sought = audio.read_audio(path, 8, 11, 48000)
-    monkeypatch.setattr(soundtrack, "_SEEK_FROM", float("inf"))
+    monkeypatch.setattr(soundtrack, "SEEK_FROM", float("inf"))
     assert np.array_equal(audio.read_audio(path, 8, 11, 48000), sought)
     assert len(sought) == 144000
 

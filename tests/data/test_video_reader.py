@@ -13,7 +13,7 @@ from failing import fails
 from made_media import movie, steps, wav
 from PIL import Image
 
-from eavdash.data.formats import eav_pickle as eav_pickles
+from eavdash.data.recording import release
 from eavdash.data.video import decoding
 from eavdash.data.video import reading as video
 from eavdash.errors import RecordingError
@@ -50,7 +50,7 @@ def test_late_frames_of_a_long_video_are_found_by_seeking(tmp_path: Path, monkey
     late = [12.0, 12.34, 15.0, 19.9]
     sought = video.read_frames(path, late, 16)
     assert steps(sought) == [120 % 24, 123 % 24, 150 % 24, 199 % 24]
-    monkeypatch.setattr(decoding, "_SEEK_FROM", float("inf"))
+    monkeypatch.setattr(decoding, "SEEK_FROM", float("inf"))
     assert np.array_equal(video.read_frames(path, late, 16), sought)
 
 
@@ -102,7 +102,7 @@ def test_packets_whose_times_are_not_the_frames(tmp_path: Path, monkeypatch: pyt
     """From the first frame that is not as the index promised, it is not believed any more."""
     path = moving(tmp_path / "a.mp4", **B_FRAMES)
     right = video.read_frames(path, SPARSE, 32)
-    stamps, unit = decoding._index(path, decoding.stamp(path))
+    stamps, unit = decoding._index(path)
     for wrong in (stamps + 1, stamps - 1000, stamps[:40]):
         monkeypatch.setattr(decoding, "_index", lambda *_, wrong=wrong: (wrong, unit))
         assert np.array_equal(video.read_frames(path, SPARSE, 32), right)
@@ -150,7 +150,7 @@ def pickled(tmp_path: Path) -> str:
     with (tmp_path / "subject_01_vis.pkl").open("wb") as file:
         pickle.dump([pictures[:5], np.arange(5), pictures[5:], np.arange(2)], file)
     yield str(tmp_path / "subject_01_vis.pkl")
-    eav_pickles.release()
+    release()
 
 
 def test_published_pictures_are_taken_by_time_as_they_are(pickled: str) -> None:

@@ -8,6 +8,8 @@ import json
 import re
 import shutil
 import struct
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -17,8 +19,8 @@ import soundfile
 from failing import fails
 from scipy.io import loadmat
 
-from eavdash.demo import files, make_demo
-from eavdash.demo.plan import EMOTIONS, MODALITIES, DemoSize, label_of
+from eavdash.demo import files, make, make_demo
+from eavdash.demo.plan import EMOTIONS, MODALITIES, DemoSize, label_of, plan_subject
 from eavdash.errors import DataError, UsageError
 
 TINY = DemoSize(seconds=1.0, eeg_rate=100, audio_rate=8000, width=48, height=32, fps=4)
@@ -218,3 +220,25 @@ def test_impossible_requests(tmp_path: Path, subjects: int, seed: int) -> None:
     with fails(UsageError, found=str(seed if seed < 0 else subjects)):
         make_demo(tmp_path, subjects=subjects, seed=seed, size=TINY)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_that_cannot_write_or_is_killed_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "EAV" / "EAV"
+    (root / ".subject1.partial" / "EEG").parent.mkdir(parents=True)
+    monkeypatch.setattr(make.shutil, "rmtree", lambda *_, **__: None)
+    (root / ".subject1.partial" / "EEG").touch()
+    with fails(UsageError, where="EEG", expected="a writable folder"):
+        make_demo(tmp_path, subjects=1, size=TINY, workers=2)
+    monkeypatch.setattr(make, "python_module", lambda *_: [sys.executable, "-c", "raise SystemExit(3)"])
+    with fails(DataError, where=str(root), found="killed"):
+        make_demo(tmp_path, subjects=1, size=TINY, workers=2)
+
+
+def test_processes_make_the_same_eeg_as_this_one(tmp_path: Path) -> None:
+    size = replace(TINY, seconds=5.0, eeg_rate=500, fps=1)
+    root = make_demo(tmp_path, subjects=1, size=size, workers=2)
+    files.write_eeg(tmp_path / "here", plan_subject(0, 1, size), size)
+    name = "EEG/subject1_eeg.mat"
+    assert (tmp_path / "here" / name).read_bytes() == (root / "subject1" / name).read_bytes()

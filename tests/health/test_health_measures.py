@@ -16,7 +16,7 @@ import pytest
 import scipy.io
 import soundfile
 
-from eavdash.health.measures import audio, base, eeg
+from eavdash.health.measures import audio, eeg
 from eavdash.health.measures.base import MeasureRequest, Part
 from eavdash.health.measures.measure import measure_file
 
@@ -29,12 +29,12 @@ def seen(column: str, file: object, part: Part | None = None) -> dict[str, objec
     return answer["parts"][0]
 
 
-def test_runs_of_true_values_are_found_at_any_position() -> None:
-    true = np.array([[1, 1, 0, 1, 1, 1, 0, 1, 1, 1, 1], [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]], dtype=bool)
-    expected = np.array([[0, 0, 0, 1, 1, 1, 0, 1, 1, 1, 1], [0] * 11], dtype=bool)
-    assert (base.runs_of_true(true, 3) == expected).all()
-    assert not base.runs_of_true(true, 12).any()
-    assert not base.runs_of_true(np.zeros((2, 0), bool), 3).any()
+def test_plateaus_are_counted_at_any_position() -> None:
+    wave = np.array([[1, 1, 0, 1, 1, 1, 0, 1, 1, 1, 1], [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]], dtype=np.float32)
+    assert audio._plateaus(wave.T, 1.0) == 7
+    assert audio._plateaus(wave[:, :3].T, 1.0) == 0
+    assert audio._plateaus(np.ones((3, 2), np.float32), 1.0) == 6
+    assert audio._plateaus(np.zeros((0, 2), np.float32), 1.0) == 0
 
 
 @pytest.mark.parametrize("subtype", ["FLOAT", "PCM_16", "PCM_24", "PCM_U8"])

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from eavdash.config.schema import EegConfig
 from eavdash.data.eeg import electrodes
+from eavdash.data.eeg.prepare import clip, prepare
 from eavdash.data.eeg.signal import EegSignal
 
 EAV = electrodes.EAV_CHANNELS
+
+
+def prepare_eeg(signal: EegSignal, config: EegConfig) -> EegSignal:
+    """The trial as an encoder reads it: all steps, clipping too."""
+    return clip(prepare(signal, config).signal, config.clip)
 
 
 def field(

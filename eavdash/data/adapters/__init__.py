@@ -34,10 +34,6 @@ def adapt(path: Path) -> tuple[str, Path, Adapted] | None:
     for adapter in BUILT_IN:
         if (root := adapter.find(path)) is not None:
             check_name(root)
-            if shown(root) != str(root):
-                raise TableError.at(
-                    shown(root), expected="a path in UTF-8", found="other bytes", remedy="rename the folder"
-                )
             return adapter.kind, root, adapter.read(root)
     failures: list[str] = []
     for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):

@@ -10,14 +10,14 @@ folder once (so cyclic links end), and does not depend on the order in which a d
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from eavdash.errors import TableError
+from eavdash.errors import EavdashError, TableError
 from eavdash.store.readable import check_readable
 
 #: Depth below the given folder to which a dataset is searched for, and the maximum number of folders visited.
@@ -38,6 +38,28 @@ class Adapted:
     frame: pd.DataFrame
     problems: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+
+@dataclass
+class ScannedSubject:
+    """One subject's rows, the ``errors`` that make them unusable, and ``notes``."""
+
+    subject: str
+    folder: Path
+    rows: list[dict[str, object]] = field(default_factory=list)
+    errors: list[EavdashError] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def adapted(subjects: Sequence[ScannedSubject], columns: Sequence[str], further: str) -> Adapted:
+    """Return the dataset of scanned subjects; ``further``: what is said of a subject's errors after the first."""
+    problems = {}
+    for s in subjects:
+        if s.errors:
+            more = f" ({len(s.errors) - 1} more{further}.)" if len(s.errors) > 1 else ""
+            problems[s.subject] = f"{s.errors[0]}{more}"
+    frame = pd.DataFrame([row for s in subjects for row in s.rows], columns=list(columns))
+    return Adapted(frame, problems, tuple(note for s in subjects for note in s.notes))
 
 
 @dataclass(frozen=True)
@@ -72,7 +94,7 @@ def search(path: Path, holds: Callable[[Path], bool], what: str) -> Path | None:
             return found[0]
         below = []
         for folder in level:
-            for child in _folders(folder):
+            for child in sorted(glance(folder)[0], key=lambda f: (f.is_symlink(), f.name)):  # links last
                 identity = _identity(child)
                 if identity not in seen and len(seen) < FOLDERS:
                     seen.add(identity)
@@ -97,6 +119,14 @@ def listed(folder: Path) -> tuple[list[Path], list[Path]]:
     return folders, files
 
 
+def glance(folder: Path) -> tuple[list[Path], list[Path]]:
+    """List a folder as :func:`listed`; nothing if it cannot be listed."""
+    try:
+        return listed(folder)
+    except TableError:
+        return [], []
+
+
 def listing(folder: Path) -> AbstractContextManager[None]:
     """Context manager that raises TableError for a folder that cannot be listed."""
     return TableError.from_os(shown(folder), expected="a readable folder", remedy="fix its permissions or the path")
@@ -118,14 +148,6 @@ def shown(path: str | Path) -> str:
         return os.fsencode(path).decode("utf-8", "backslashreplace")
     except UnicodeEncodeError:  # not a valid file name
         return str(path).encode("utf-8", "backslashreplace").decode()
-
-
-def _folders(folder: Path) -> list[Path]:
-    """The subfolders of a folder, real ones before links; none if it cannot be listed."""
-    try:
-        return sorted(listed(folder)[0], key=lambda f: (f.is_symlink(), f.name))
-    except (TableError, OSError):
-        return []
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -21,9 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from eavdash.data.adapters.base import Adapted, Adapter, listed, search, shown
+from eavdash.data.adapters.base import Adapted, Adapter, ScannedSubject, adapted, glance, listed, search, shown
+from eavdash.data.cache.digests import referenced_files
 from eavdash.data.formats.tablefile import csv_rows
 from eavdash.data.recording import stamp
 from eavdash.errors import DataError, EavdashError, RecordingError, TableError
@@ -40,15 +39,10 @@ _NOTHING = ("", "n/a", "nan")
 
 
 @dataclass
-class BidsSubject:
-    """One subject's rows and the run of each, the errors that make it unusable, and notes."""
+class BidsSubject(ScannedSubject):
+    """One subject, with the run of each row."""
 
-    subject: str
-    folder: Path
-    rows: list[dict[str, object]] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
-    errors: list[EavdashError] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 def find(path: Path) -> Path | None:
@@ -74,23 +68,14 @@ def read(root: Path) -> Adapted:
             found=f"none of {len(subjects)} subjects",
             remedy="point at a BIDS dataset of EEG",
         )
-    problems = {}
-    for s in subjects:
-        if s.errors:
-            more = f" ({len(s.errors) - 1} more in this subject.)" if len(s.errors) > 1 else ""
-            problems[s.subject] = f"{s.errors[0]}{more}"
-    frame = pd.DataFrame([row for s in subjects for row in s.rows], columns=list(COLUMNS))
-    return Adapted(frame, problems, tuple(note for s in subjects for note in s.notes))
+    return adapted(subjects, COLUMNS, " in this subject")
 
 
 ADAPTER = Adapter("bids", find, read)
 
 
 def _is_root(folder: Path) -> bool:
-    try:
-        folders, files = listed(folder)
-    except TableError:
-        return False
+    folders, files = glance(folder)
     described = any(file.name == "dataset_description.json" for file in files)
     return described and any(child.name.startswith("sub-") for child in folders)
 
@@ -183,10 +168,10 @@ def _check_file(file: Path) -> None:
         RecordingError.from_os(file, expected="a file that can be read", remedy="fix its permissions"),
         open_readable(file) as stream,
     ):
-        head = stream.read(1 << 16)
+        stream.read(1)
     if file.suffix.lower() == ".vhdr":
-        for name in re.findall(r"(?im)^(?:data|marker)file=(.+?)\s*$", head.decode("utf-8", "replace")):
-            stamp(str(file.with_name(name.replace("$b", file.stem))))
+        for other in referenced_files(file):
+            stamp(str(other))
 
 
 def _trials(subject: BidsSubject, file: Path, stem: str, task: str, events: Path | None) -> list[dict[str, object]]:

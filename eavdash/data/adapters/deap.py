@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from eavdash.data.adapters.base import Adapted, Adapter, listed, search, shown
+from eavdash.data.adapters.base import Adapted, Adapter, glance, listed, search, shown
 from eavdash.data.formats.deap_pickle import BASELINE, RATINGS, ratings
-from eavdash.errors import RecordingError, TableError
+from eavdash.errors import RecordingError
 from eavdash.store.readable import open_readable
 
 COLUMNS = ("subject", "trial", "label", "start", "eeg", *RATINGS)
@@ -68,7 +68,7 @@ def read(root: Path) -> Adapted:
                     **{name: f"{value:g}" for name, value in zip(RATINGS, rated, strict=True)},
                 }
             )
-    if any(_FACES.match(p.name) for p in (*folders, *files, *_beside(root))):
+    if any(_FACES.match(p.name) for p in (*folders, *files, *glance(root.parent)[0])):
         notes.append(
             f"{root}: face videos are not paired: they are numbered by order of presentation, the arrays by music video"
         )
@@ -78,19 +78,8 @@ def read(root: Path) -> Adapted:
 ADAPTER = Adapter("deap", find, read)
 
 
-def _beside(root: Path) -> list[Path]:
-    try:
-        return listed(root.parent)[0]
-    except TableError:
-        return []
-
-
 def _holds_files(folder: Path) -> bool:
-    try:
-        files = [file for file in listed(folder)[1] if _NAME.match(file.name)]
-    except TableError:
-        return False
-    return any(_starts_like_a_pickle(file) for file in files)
+    return any(_starts_like_a_pickle(file) for file in glance(folder)[1] if _NAME.match(file.name))
 
 
 def _starts_like_a_pickle(file: Path) -> bool:

@@ -13,15 +13,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from eavdash.data.adapters.base import Adapted, Adapter, listed, search, shown
+from eavdash.data.adapters.base import Adapted, Adapter, ScannedSubject, adapted, glance, listed, search, shown
 from eavdash.data.formats.eav_mat import EMOTIONS, eeg_shape, read_labels
-from eavdash.errors import DataError, EavdashError, TableError
+from eavdash.errors import DataError, TableError
 
 TRIALS = 200
 TRIALS_PER_CONVERSATION = 10
@@ -45,15 +44,8 @@ class Media:
     emotion: str
 
 
-@dataclass
-class EavSubject:
-    """One subject's rows, the ``errors`` that make them unusable, and ``notes``."""
-
-    subject: str
-    folder: Path
-    rows: list[dict[str, object]] = field(default_factory=list)
-    errors: list[EavdashError] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+class EavSubject(ScannedSubject):
+    """One subject, with short ways to record what is wrong."""
 
     def fail(self, where: Path, expected: str, found: str, remedy: str) -> None:
         """Record a contradiction in this subject's files."""
@@ -82,57 +74,29 @@ def scan(root: str | Path) -> list[EavSubject]:
     return [_scan_subject(number, folders[number]) for number in sorted(folders)]
 
 
-def read_eav(root: str | Path) -> tuple[pd.DataFrame, dict[str, DataError]]:
-    """Read the trials of an EAV root (columns :data:`COLUMNS`) and, by subject, the error that makes it unusable.
-
-    A subject with an error keeps the rows derived from its file names, for inspection.
-    """
-    subjects = scan(root)
-    return frame_of(subjects), {s.subject: first_error(s.errors) for s in subjects if s.errors}
-
-
-def frame_of(subjects: list[EavSubject]) -> pd.DataFrame:
-    """The rows of scanned subjects as one table with columns :data:`COLUMNS`."""
-    return pd.DataFrame([row for s in subjects for row in s.rows], columns=list(COLUMNS))
+def read(root: Path) -> Adapted:
+    """Read the trials of an EAV root; a subject with an error keeps the rows derived from its file names."""
+    found = adapted(scan(root), COLUMNS, ", which `eavdash check` lists")
+    further = tuple(
+        f"{shown(folder)}: further EAV subjects, not read; move them to the folder of the others to read them"
+        for folder in glance(root)[0]
+        if not _SUBJECT.match(folder.name) and _holds_subjects(folder)
+    )
+    return replace(found, notes=found.notes + further)
 
 
-def first_error(errors: list[EavdashError]) -> DataError:
-    """The first of a subject's errors, with the number of further ones."""
-    more = f" ({len(errors) - 1} more, which `eavdash check` lists.)" if len(errors) > 1 else ""
-    return DataError(f"{errors[0]}{more}")
-
-
-def _read(root: Path) -> Adapted:
-    subjects = scan(root)
-    problems = {s.subject: str(first_error(s.errors)) for s in subjects if s.errors}
-    notes = [note for s in subjects for note in s.notes]
-    for folder in _safe_folders(root):
-        if not _SUBJECT.match(folder.name) and _holds_subjects(folder):
-            notes.append(
-                f"{shown(folder)}: further EAV subjects, not read; move them to the folder of the others to read them"
-            )
-    return Adapted(frame_of(subjects), problems, tuple(notes))
-
-
-ADAPTER = Adapter("eav", eav_root, _read)
-
-
-def _safe_folders(folder: Path) -> list[Path]:
-    try:
-        return listed(folder)[0]
-    except TableError:
-        return []
+ADAPTER = Adapter("eav", eav_root, read)
 
 
 def _holds_subjects(folder: Path) -> bool:
-    return any(_SUBJECT.match(f.name) and any(True for _ in _parts(_inner(f))) for f in _safe_folders(folder))
+    return any(_SUBJECT.match(f.name) and any(True for _ in _parts(_inner(f))) for f in glance(folder)[0])
 
 
 def _inner(folder: Path) -> Path:
     """The folder of a subject's parts: its own or, if it was unzipped into a folder of the same name, the inner one."""
     if not any(True for _ in _parts(folder)):
         same = _SUBJECT.match(folder.name)
-        for child in _safe_folders(folder):
+        for child in glance(folder)[0]:
             match = _SUBJECT.match(child.name)
             if match and same and match[1] == same[1]:
                 return child
@@ -141,7 +105,7 @@ def _inner(folder: Path) -> Path:
 
 def _parts(folder: Path) -> Iterator[tuple[str, Path]]:
     """The subject's EEG, audio and video folders, in any capitalisation."""
-    for child in _safe_folders(folder):
+    for child in glance(folder)[0]:
         if child.name.lower() in ("eeg", "audio", "video"):
             yield child.name.lower(), child
 

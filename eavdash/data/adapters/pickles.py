@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from eavdash.data.adapters.base import Adapted, Adapter, listed, search, shown
+from eavdash.data.adapters.base import Adapted, Adapter, glance, listed, search, shown
 from eavdash.data.formats.eav_pickle import EMOTIONS, SHAPES, PickledWindows, outline
 from eavdash.errors import RecordingError, TableError
 
@@ -72,12 +72,8 @@ def read(root: Path) -> Adapted:
         for n, label in enumerate((EMOTIONS[k] for k in content.classes), start=1):
             rows.append(
                 {
-                    **{
-                        "subject": subject,
-                        "trial": str(n),
-                        "label": label,
-                        "group": groups[n - 1] if groups else "all",
-                    },
+                    **{"subject": subject, "trial": str(n), "label": label},
+                    "group": groups[n - 1] if groups else "all",
                     **{c: f"{files[number][c]}#{n}" if c in contents else "" for c, _ in FOLDERS.values()},
                     "split_published": "train" if n <= len(content.train) else "test",
                 }
@@ -96,20 +92,11 @@ ADAPTER = Adapter("eav-pickles", find, read)
 
 
 def _folders(folder: Path) -> list[Path]:
-    try:
-        return [f for f in listed(folder)[0] if f.name.lower() in FOLDERS]
-    except TableError:
-        return []
+    return [f for f in glance(folder)[0] if f.name.lower() in FOLDERS]
 
 
 def _holds_pickles(folder: Path) -> bool:
-    for part in _folders(folder):
-        try:
-            if any(_NAME.match(file.name) for file in listed(part)[1]):
-                return True
-        except TableError:
-            continue
-    return False
+    return any(_NAME.match(file.name) for part in _folders(folder) for file in glance(part)[1])
 
 
 def _files(root: Path, notes: list[str]) -> tuple[dict[int, dict[str, Path]], dict[int, Path]]:

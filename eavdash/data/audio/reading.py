@@ -22,7 +22,7 @@ from eavdash.data.audio import files as soundfiles
 from eavdash.data.audio import track as soundtrack
 from eavdash.data.audio.samples import BLOCK, Sound
 from eavdash.data.polyphase import Decimator
-from eavdash.data.recording import refuse_beyond, sample_range, split_item, stamp
+from eavdash.data.recording import check_item, refuse_beyond, sample_range, split_item, stamp
 from eavdash.errors import RecordingError
 from eavdash.limits import SOUND_VALUES
 from eavdash.store.readable import open_readable
@@ -148,21 +148,8 @@ def _pickled(path: str, file: str, number: int | None) -> Sound:
     def blocks(first: int, last: int) -> Iterator[np.ndarray]:
         yield eav_pickles.sound(file, number)[first:last, None]
 
-    length, items = _pickled_sounds(file, stamp(file))
-    if not 1 <= number <= items:
-        raise RecordingError.at(
-            path, expected=f"an item from 1 to {items}", found=f"item {number}", remedy="correct the number"
-        )
-    return Sound(path, eav_pickles.SOUND_RATE, length, 1, blocks)
-
-
-@lru_cache(maxsize=64)
-def _pickled_sounds(file: str, _stamp: tuple[int, int]) -> tuple[int, int]:
-    """Samples per item and the number of items, without reading them."""
-    from eavdash.data.formats import eav_pickle as eav_pickles
-
-    shape = eav_pickles.SHAPES["aud"]
-    return shape[0], len(eav_pickles.outline(file, shape))
+    check_item(path, number, eav_pickles.windows_in(file, "aud"), "window")
+    return Sound(path, eav_pickles.SOUND_RATE, eav_pickles.SHAPES["aud"][0], 1, blocks)
 
 
 def _mono(sound: Sound, first: int, last: int) -> Iterator[np.ndarray]:

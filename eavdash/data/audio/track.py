@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import av
@@ -18,16 +18,14 @@ import numpy as np
 from av.stream import Disposition
 
 from eavdash.data.audio.samples import Sound, truncated
-from eavdash.data.recording import END_TOLERANCE, stamp, unreadable
-from eavdash.data.video.decoding import open_container
+from eavdash.data.recording import END_TOLERANCE, per_file, unreadable
+from eavdash.data.video.decoding import SEEK_FROM, SEEK_MARGIN, open_container, packet_times, seekable
 from eavdash.errors import EavdashError, RecordingError
 from eavdash.limits import FRAME_PIXELS
 
 _PROMISE_TOLERANCE = 0.5  # seconds by which a track may end before the time in its header
 _SAME_TIME = 0.02  # seconds: containers round packet times, so smaller gaps do not count
 _MOST_SILENCE = 60.0  # seconds of gaps beyond the length of the sound itself: more means damaged time stamps
-_SEEK_FROM, _SEEK_MARGIN = 4.0, 1.0  # seconds
-_SEEKABLE = ("mp4", "matroska")  # containers with an index
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ def open_track(path: str) -> Sound:
     Raises:
         RecordingError: it cannot be decoded, has no sound track, or ends before the time in its header.
     """
-    track = _probe(path, stamp(path))
+    track = _probe(path)
     return Sound(path, track.rate, track.length, track.channels, partial(_blocks, path, track))
 
 
@@ -69,8 +67,8 @@ def _opened(path: str) -> Iterator[tuple[Any, Any]]:
         raise unreadable(path, "a decodable sound track", error) from error
 
 
-@lru_cache(maxsize=1024)
-def _probe(path: str, _stamp: tuple[int, int]) -> _Track:
+@per_file(1024)
+def _probe(path: str) -> _Track:
     with _opened(path) as (container, stream):
         # With some codecs the header states half of the decoded rate.
         frame = next(container.decode(stream), None)
@@ -112,12 +110,7 @@ def _end(path: str, container: Any, stream: Any) -> float:
     """The end of the track (seconds), from its packets: headers of real files are too often wrong."""
     first, last, latest, sounding = float("inf"), float("-inf"), float("-inf"), 0.0
     matroska = "matroska" in container.format.name
-    for packet in container.demux() if matroska else container.demux(stream):
-        stamped = packet.pts if packet.pts is not None else packet.dts
-        if not packet.size or stamped is None:
-            continue
-        length = float((packet.duration or 0) * packet.time_base)
-        begin = float(stamped * packet.time_base)
+    for packet, begin, length in packet_times(container, None if matroska else stream):
         latest = max(latest, begin + length)
         if packet.stream.index == stream.index:
             first, last, sounding = min(first, begin), max(last, begin + length), sounding + length
@@ -162,8 +155,8 @@ def _decoded(path: str, track: _Track, time: float) -> Iterator[tuple[float | No
     with _opened(path) as (container, stream):
         frames = container.decode(stream)
         frame = next(frames, None)
-        if time - track.origin > _SEEK_FROM and any(name in container.format.name for name in _SEEKABLE):
-            container.seek(int((time - _SEEK_MARGIN) / stream.time_base), stream=stream)
+        if time - track.origin > SEEK_FROM and seekable(container):
+            container.seek(int((time - SEEK_MARGIN) / stream.time_base), stream=stream)
             frames = container.decode(stream)
             frame = next(frames, None)
             if frame is None or frame.time is None or frame.time > time:

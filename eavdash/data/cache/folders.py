@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import psutil
 
 from eavdash.errors import DataError, IntegrityError
 from eavdash.store.private import FOLDER, close_to_others, private_folder
@@ -174,7 +175,7 @@ def abandoned(path: Path) -> bool:
     """
     maker = _WRITER.search(path.name)
     if maker and maker["node"] == os.uname().nodename:
-        return not _is_alive(int(maker["process"]))
+        return not psutil.pid_exists(int(maker["process"]))
     with contextlib.suppress(OSError):
         return time.time() - path.stat().st_mtime > _ABANDONED
     return False
@@ -183,16 +184,6 @@ def abandoned(path: Path) -> bool:
 def _writer_id() -> str:
     """The suffix of a temporary name: process, thread and machine."""
     return f"{os.getpid()}-{threading.get_ident()}@{os.uname().nodename}"
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _sweep(parent: Path) -> None:

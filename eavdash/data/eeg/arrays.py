@@ -8,7 +8,6 @@ In: ``file#n``, item n (from 1) of a file whose suffix selects its source: ``.ma
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Protocol, cast
 
 import numpy as np
 
+from eavdash.data.recording import check_item
 from eavdash.errors import RecordingError
 
 #: Suffix (lower case) → module, imported when first needed: each imports its own reader.
@@ -39,10 +39,7 @@ class ArrayInfo:
 
 
 class ArraySource(Protocol):
-    """Reads one kind of file; both functions raise a RecordingError if they cannot.
-
-    A source that caches the last file may have a third function, ``release()``, which drops it.
-    """
+    """Reads one kind of file; both functions raise a RecordingError if they cannot."""
 
     def info(self, file: str) -> ArrayInfo:
         """The file's properties, from as little of it as possible."""
@@ -79,34 +76,10 @@ def array_info(file: str, number: int) -> ArrayInfo:
         RecordingError: it cannot be read, or has no such trial.
     """
     info = source_of(file).info(file)
-    if not 1 <= number <= info.trials:
-        raise RecordingError.at(
-            f"{file}#{number}",
-            expected=f"a trial from 1 to {info.trials}",
-            found=f"trial {number}",
-            remedy="correct the number, or copy the file again if trials are missing from it",
-        )
+    check_item(f"{file}#{number}", number, info.trials)
     return info
-
-
-def array_trial(file: str, number: int) -> tuple[np.ndarray, ArrayInfo]:
-    """Read one trial, (channel, time) float64 volt, and the file's properties.
-
-    Raises:
-        RecordingError: as :func:`array_info`.
-    """
-    info = array_info(file, number)
-    return source_of(file).trial(file, number), info
 
 
 def source_of(file: str) -> ArraySource:
     """The module that reads this kind of file."""
     return cast(ArraySource, import_module(SOURCES[Path(file).suffix.lower()]))
-
-
-def release() -> None:
-    """Release the files cached by the sources (a subject of EAV is about half a gigabyte)."""
-    for name in SOURCES.values():
-        release_source = getattr(sys.modules.get(name), "release", None)
-        if release_source is not None:
-            release_source()

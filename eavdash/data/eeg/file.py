@@ -1,8 +1,8 @@
 """EEG recordings that MNE reads: one file, one recording.
 
 In: a path, and start and stop in seconds. Out: an :class:`~eavdash.data.eeg.signal.EegSignal` in volt with canonical
-channel names, or the properties in the header. Delegated to ``mne.io.read_raw``: every file format. Truncated EDF and
-BDF files, which MNE accepts silently, are detected here.
+channel names, or the properties in the header. Delegated to ``mne.io.read_raw``: every file format; to guard.py:
+truncated and oversized files, which MNE would accept silently.
 
 A recording may name further files: BrainVision's, EEGLAB's and split FIF headers, and references inside HDF5. Each must
 be readable by the rules of :mod:`eavdash.store.readable`, in whatever format and however it is spelled.
@@ -10,28 +10,24 @@ be readable by the rules of :mod:`eavdash.store.readable`, in whatever format an
 
 from __future__ import annotations
 
-import contextlib
 import re
-import struct
 import warnings
-import zlib
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import Any
 
 import numpy as np
 
 from eavdash.data.eeg import electrodes
+from eavdash.data.eeg.guard import check_before_opening
 from eavdash.data.eeg.signal import EegInfo, EegSignal
-from eavdash.data.formats.eav_mat import storage_problem
 from eavdash.data.recording import refuse_beyond, sample_range, stamp, unreadable
 from eavdash.errors import EavdashError, OutsideError, RecordingError
-from eavdash.limits import CHANNELS, EEG_VALUES, HEADER_BYTES, SECONDS, unfolds
-from eavdash.store.readable import check_readable, checked_opens, open_readable
+from eavdash.limits import CHANNELS, EEG_VALUES, SECONDS
+from eavdash.store.readable import check_readable, checked_opens
 
 _NUMBERED = re.compile(r"(.+)-[0-9]+")
-_BRAINVISION_CHANNELS = re.compile(rb"^\s*NumberOfChannels\s*=\s*([0-9]{1,18})", re.IGNORECASE | re.MULTILINE)
 
 
 def file_info(path: str) -> EegInfo:
@@ -41,7 +37,7 @@ def file_info(path: str) -> EegInfo:
         RecordingError: it cannot be read or has no EEG channel.
     """
     stamp(path)
-    with _OpenRecording(path) as raw:
+    with _opened(path) as raw:
         names, others = _channels(path, raw)
         rate = float(raw.info["sfreq"])
         return EegInfo(float(raw.n_times / rate), rate, tuple(names), tuple(others))
@@ -54,7 +50,7 @@ def read_file(path: str, start: float | None, stop: float | None, references: Se
         RecordingError: unreadable, or outside the file.
     """
     stamp(path)
-    with _OpenRecording(path) as raw:
+    with _opened(path) as raw:
         names, others = _channels(path, raw)
         kept = {name: others[name] for name in references if name in others}
         rate = float(raw.info["sfreq"])
@@ -123,142 +119,22 @@ def _ambiguous_channels(path: str, found: str) -> EavdashError:
     )
 
 
-class _OpenRecording:
-    """Context manager of an MNE recording, without warnings, closed afterwards; errors become RecordingErrors.
+@contextmanager
+def _opened(path: str) -> Iterator[Any]:
+    """Open an MNE recording, without warnings; what its reader raises becomes a RecordingError.
 
     Every file that MNE opens meanwhile is checked.
     """
+    import mne
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.quiet = contextlib.ExitStack()
-
-    def __enter__(self) -> Any:
-        import mne
-
-        _refuse_references(self.path)
-        _check_size(Path(self.path))
-        if missing := _edf_missing_bytes(Path(self.path)):
-            raise RecordingError.at(
-                self.path,
-                expected="as many samples as the header states",
-                found=f"a file that ends {missing} bytes too early",
-                remedy="copy it again",
-            )
-        self.quiet.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")
+    check_before_opening(path)
+    with warnings.catch_warnings(action="ignore"), checked_opens(mne.get_config_path()):
         try:
-            self.quiet.enter_context(checked_opens(mne.get_config_path()))
-            self.raw = mne.io.read_raw(self.path, preload=False, verbose="ERROR")
+            raw = mne.io.read_raw(path, preload=False, verbose="ERROR")
         except OutsideError:
-            self.quiet.close()
             raise
         except Exception as error:  # each format's reader raises its own errors
-            self.quiet.close()
-            raise unreadable(self.path, "an EEG recording that MNE reads", error) from error
-        return self.raw
-
-    def __exit__(self, *details: object) -> None:
-        self.raw.close()
-        self.quiet.close()
-        check_readable(self.path)  # not replaced by a link while it was read
-
-
-def _refuse_references(path: str) -> None:
-    """Refuse an HDF5 file that unfolds to too much, or with content in other files, which are opened unchecked.
-
-    Raises:
-        RecordingError: it does, or refers to another file.
-    """
-    if not _is_hdf5(path):
-        return
-    try:
-        import h5py
-
-        with h5py.File(path, "r") as file:
-            seen: set[int] = set()
-            values = 0
-            groups: list[Any] = [file]
-            while groups:
-                group = groups.pop()
-                for name in group:
-                    link = group.get(name, getlink=True)
-                    found: Any = group[name] if isinstance(link, h5py.HardLink) else None
-                    outside = isinstance(found, h5py.Dataset) and (found.external or found.is_virtual)
-                    if isinstance(link, h5py.ExternalLink) or outside:
-                        raise RecordingError.at(
-                            path, expected="a whole file", found="content in another", remedy="export it as one file"
-                        )
-                    values += found.size or 0 if isinstance(found, h5py.Dataset) else 0
-                    refuse_beyond(path, "numbers in an HDF5 file", values, EEG_VALUES)
-                    if isinstance(found, h5py.Group) and (at := h5py.h5o.get_info(found.id).addr) not in seen:
-                        seen.add(at)
-                        groups.append(found)
-    except (ImportError, OSError, KeyError, ValueError, RuntimeError):
-        return  # MNE reports the reason
-
-
-def _is_hdf5(path: str) -> bool:
-    """True if HDF5's signature is at the beginning of the file or after a block before it."""
-    with (
-        RecordingError.from_os(path, expected="a recording", remedy="fix its permissions"),
-        open_readable(path) as file,
-    ):
-        for at in (0, *(512 * 2**n for n in range(12))):
-            file.seek(at)
-            if file.read(8) == b"\x89HDF\r\n\x1a\n":
-                return True
-    return False
-
-
-def _check_size(path: Path) -> None:
-    """Check the size that a header declares, before MNE reads it, which takes minutes or gigabytes if it is too large.
-
-    Raises:
-        RecordingError: it declares too many channels or seconds, or unfolds to too much.
-    """
-    suffix, name = path.suffix.lower(), str(path)
-    try:
-        with path.open("rb") as file:
-            head = file.read(256)
-            file.seek(-4, 2)
-            unfolded = int.from_bytes(file.read(), "little")  # of a .gz, modulo 4 GiB
-    except OSError:
-        return  # a folder, or MNE reports the error
-    if suffix in (".vhdr", ".ahdr"):
-        refuse_beyond(name, "bytes of header", path.stat().st_size, HEADER_BYTES)
-        declared = _BRAINVISION_CHANNELS.search(path.read_bytes())
-        refuse_beyond(name, "channels", int(declared[1]) if declared else 0, CHANNELS)
-    elif suffix in (".edf", ".bdf"):
-        with contextlib.suppress(ValueError):  # MNE reports the error
-            refuse_beyond(name, "channels", int(head[252:256]), CHANNELS)
-            refuse_beyond(name, "seconds", int(head[236:244]) * float(head[244:252]), SECONDS)
-    elif head.startswith(b"\x89HDF") and suffix != ".set":  # unfolds, and no format of EEG that MNE reads
-        raise RecordingError.at(name, expected="an EEG recording", found="an HDF5 file", remedy="convert it")
-    wrong = ""
-    if suffix == ".set":
-        with contextlib.suppress(struct.error, zlib.error), path.open("rb") as file:  # MNE reports the error
-            wrong = storage_problem(file, EEG_VALUES)
-    if suffix == ".gz" and unfolds(size := path.stat().st_size, unfolded):
-        wrong = f"{size:,} bytes that unfold to {unfolded:,}"
-    if wrong:
-        raise RecordingError.at(name, expected="EEG that can be read", found=wrong, remedy="export it again")
-
-
-def _edf_missing_bytes(path: Path) -> int:
-    """Number of bytes missing from an EDF or BDF file by its header; 0 for complete files and other formats.
-
-    MNE would silently read the rest. A header with an unknown length (-1) cannot be checked.
-    """
-    width = {".edf": 2, ".bdf": 3}.get(path.suffix.lower())
-    if width is None:
-        return 0
-    try:
-        with open_readable(path) as file:
-            header = file.read(256)
-            start, records, signals = int(header[184:192]), int(header[236:244]), int(header[252:256])
-            file.seek(256 + signals * 216)
-            samples = sum(int(file.read(8)) for _ in range(signals))
-    except (ValueError, OSError):
-        return 0  # not a valid header: MNE reports the error
-    return max(0, start + max(0, records) * samples * width - path.stat().st_size)
+            raise unreadable(path, "an EEG recording that MNE reads", error) from error
+        with closing(raw):
+            yield raw
+    check_readable(path)  # not replaced by a link while it was read

@@ -7,14 +7,12 @@ file contains neither unit nor rate; its values are in the range of microvolt (h
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 
 from eavdash.data.eeg.arrays import ArrayInfo
 from eavdash.data.eeg.electrodes import EAV_CHANNELS
 from eavdash.data.formats.eav_mat import mat_arrays, read_array
-from eavdash.data.recording import stamp
+from eavdash.data.recording import per_file
 from eavdash.errors import EavdashError, RecordingError
 
 EAV_RATE = 500.0  # Hz
@@ -23,23 +21,18 @@ EAV_UNIT = 1e-6  # volt
 
 def info(file: str) -> ArrayInfo:
     """The file's properties, from its headers (see :class:`eavdash.data.eeg.arrays.ArraySource`)."""
-    time, _, trials = mat_shape(file, stamp(file))[1]
+    time, _, trials = mat_shape(file)[1]
     return ArrayInfo(time, EAV_RATE, EAV_CHANNELS, trials)
 
 
 def trial(file: str, number: int) -> np.ndarray:
-    """Read trial ``number`` (from 1): (30, time) float64 volt; the file stays in memory until :func:`release`."""
+    """Read trial ``number`` (from 1): (30, time) float64 volt; the file stays in memory."""
     with np.errstate(invalid="ignore"):  # of NaN, which is rejected later
-        return mat_array(file, stamp(file))[:, :, number - 1].T.astype(np.float64) * EAV_UNIT
+        return mat_array(file)[:, :, number - 1].T.astype(np.float64) * EAV_UNIT
 
 
-def release() -> None:
-    """Release the cached array."""
-    mat_array.cache_clear()
-
-
-@lru_cache(maxsize=64)
-def mat_shape(file: str, _stamp: tuple[int, int]) -> tuple[str, tuple[int, ...]]:
+@per_file(64)
+def mat_shape(file: str) -> tuple[str, tuple[int, ...]]:
     """Name and shape of a file's only three-dimensional array, from its headers.
 
     Raises:
@@ -54,23 +47,20 @@ def mat_shape(file: str, _stamp: tuple[int, int]) -> tuple[str, tuple[int, ...]]
     return name, cubes[name]
 
 
-def read_cube(file: str, file_stamp: tuple[int, int]) -> np.ndarray:
+def read_cube(file: str) -> np.ndarray:
     """Read the array of a file, (time, channel, trial) as stored, without the cache.
 
     Raises:
         RecordingError: as :func:`mat_shape`.
     """
-    name, _ = mat_shape(file, file_stamp)
+    name, _ = mat_shape(file)
     array = read_array(file, name)
     if array.dtype.kind not in "iuf":
         raise _wrong_layout(file, f"{name}, which holds {array.dtype.name} values")
     return array
 
 
-@lru_cache(maxsize=1)
-def mat_array(file: str, file_stamp: tuple[int, int]) -> np.ndarray:
-    """Read as :func:`read_cube`, with the array of the last file cached."""
-    return read_cube(file, file_stamp)
+mat_array = per_file(1)(read_cube)
 
 
 def _wrong_layout(file: str, found: str) -> EavdashError:

@@ -78,11 +78,6 @@ def prepare(signal: EegSignal, config: EegConfig, channels: Sequence[str] = ()) 
     return Prepared(EegSignal(data.astype(np.float32), config.rate, signal.channels), repaired, left)
 
 
-def prepare_eeg(signal: EegSignal, config: EegConfig, channels: Sequence[str] = ()) -> EegSignal:
-    """Apply all steps: :func:`prepare`, then :func:`clip`."""
-    return clip(prepare(signal, config, channels).signal, config.clip)
-
-
 def reference_channels(reference: str) -> tuple[str, ...]:
     """The channels (canonical) joined by "+" in ``eeg.reference``; none for "" and "average".
 

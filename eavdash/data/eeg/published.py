@@ -18,8 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +29,7 @@ from eavdash.data.eeg.filters import edges, rate_too_low, resample
 from eavdash.data.eeg.mat import EAV_RATE, EAV_UNIT, mat_shape, read_cube
 from eavdash.data.eeg.signal import EegSignal
 from eavdash.data.polyphase import Decimator
-from eavdash.data.recording import sample_range, stamp
+from eavdash.data.recording import per_file, sample_range
 from eavdash.errors import RecordingError
 
 ORDER = 5
@@ -52,8 +50,8 @@ def published_trial(
     Raises:
         RecordingError: it cannot be read, or a sample of *any* trial is not finite: the filter would propagate it.
     """
-    samples = mat_shape(file, stamp(file))[1][0]
-    whole = _filtered(file, stamp(file), config.rate, config.low, config.high, threads)
+    samples = mat_shape(file)[1][0]
+    whole = _filtered(file, config.rate, config.low, config.high, threads)
     begin, end = (round((number - 1 + k) * samples * config.rate / EAV_RATE) for k in (0, 1))
     data = whole[:, begin:end]
     first, last = sample_range(f"{file}#{number}", data.shape[1], config.rate, start, stop)
@@ -63,8 +61,7 @@ def published_trial(
 def causal_chain(signal: EegSignal, config: EegConfig) -> EegSignal:
     """Apply the same two steps to ``signal`` alone."""
     low, high = edges(config.low, config.high, signal.rate, config.rate)
-    data = signal.data.astype(np.float64)
-    data = resample(data, signal.rate, config.rate, pad="constant")
+    data = resample(signal.data.astype(np.float64), signal.rate, config.rate, pad="constant")
     data = _filter_forward(_design_filter(low, high, config.rate), data)
     return EegSignal(data.astype(np.float32), config.rate, signal.channels)
 
@@ -75,23 +72,13 @@ def resample_only(signal: EegSignal, config: EegConfig) -> EegSignal:
     return EegSignal(data.astype(np.float32), config.rate, signal.channels)
 
 
-def is_preprocessed(file: str) -> bool:
-    """True if a file already contains the result of the chain."""
-    return Path(file).suffix.lower() == ".pkl"
-
-
-def release() -> None:
-    """Release the cached filtered signal."""
-    _filtered.cache_clear()
-
-
-@lru_cache(maxsize=1)
-def _filtered(file: str, file_stamp: tuple[int, int], rate: float, low: float, high: float, threads: int) -> np.ndarray:
+@per_file(1)
+def _filtered(file: str, rate: float, low: float, high: float, threads: int) -> np.ndarray:
     """(30, time of all trials) float32 volt."""
     if high >= rate / 2:  # the edge is not lowered: that would be another chain
         raise rate_too_low(high, rate, "eeg.high")
     sections = _design_filter(low, high, rate)
-    cube = read_cube(file, file_stamp)
+    cube = read_cube(file)
     time, channels, trials = cube.shape
     whole = np.empty((channels, round(trials * time * rate / EAV_RATE)), np.float32)
     slower = _downsampler(rate)

@@ -9,7 +9,6 @@ or anything that ``mne.io.read_raw`` reads (:mod:`eavdash.data.eeg.file`), with 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from math import ceil
 
 import numpy as np
@@ -19,34 +18,28 @@ from eavdash.data.eeg import arrays as eeg_arrays
 from eavdash.data.eeg import electrodes
 from eavdash.data.eeg import published as eeg_published
 from eavdash.data.eeg.file import choose_channels, file_info, read_file
-from eavdash.data.eeg.prepare import Prepared, check_published, prepare, prepare_eeg, reference_channels
+from eavdash.data.eeg.prepare import Prepared, check_published, prepare, reference_channels
 from eavdash.data.eeg.signal import EegInfo, EegSignal
-from eavdash.data.recording import sample_range, split_item, stamp
+from eavdash.data.recording import per_file, sample_range, split_item
 from eavdash.errors import DataError, RecordingError
-
-__all__ = [
-    "EegInfo",
-    "EegSignal",
-    "Prepared",
-    "common_channels",
-    "eeg_info",
-    "prepare_eeg",
-    "read_eeg",
-    "read_prepared",
-    "release",
-]
 
 #: Minimum share of a study's channels that a recording must have; the rest can be interpolated.
 RECORDED = 0.75
 
 
+@per_file(1024)
 def eeg_info(path: str) -> EegInfo:
     """Read duration, rate and channels of a recording from its header.
 
     Raises:
         RecordingError: it cannot be read or has no EEG channel.
     """
-    return _info(path, stamp(path))
+    file, number = split_item(path)
+    if not eeg_arrays.is_array(file, number) or number is None:
+        return file_info(file)
+    info = eeg_arrays.array_info(file, number)
+    names, others = choose_channels(file, info.channels)
+    return EegInfo(info.samples / info.rate, info.rate, tuple(names), tuple(others))
 
 
 def read_eeg(
@@ -64,10 +57,10 @@ def read_eeg(
     check_reference(path, eeg_info(path), references)
     file, number = split_item(path)
     if number is not None and eeg_arrays.is_array(file, number):
-        data, info = eeg_arrays.array_trial(file, number)
+        info = eeg_arrays.array_info(file, number)
         names, others = choose_channels(file, info.channels)
         first, last = sample_range(path, info.samples, info.rate, start, stop)
-        cut = data[:, first:last].astype(np.float32)
+        cut = eeg_arrays.source_of(file).trial(file, number)[:, first:last].astype(np.float32)
         beside = {name: cut[others[name]] for name in references if name in others}
         signal = EegSignal(cut[list(names.values())], info.rate, tuple(names), beside)
     else:
@@ -99,7 +92,7 @@ def read_prepared(
             eeg_arrays.array_info(file, number)
             signal = eeg_published.published_trial(file, number, config, start, stop, threads)
             return Prepared(signal.pick(tuple(channels) or signal.channels))
-        if eeg_published.is_preprocessed(file):
+        if file.lower().endswith(".pkl"):
             signal = read_eeg(path, start, stop)
             return Prepared(eeg_published.resample_only(signal.pick(tuple(channels) or signal.channels), config))
     signal = read_eeg(path, start, stop, reference_channels(config.reference))
@@ -147,22 +140,6 @@ def common_channels(
                 remedy="name the channels alike or leave the recording out",
             )
     return names or tuple(common)
-
-
-def release() -> None:
-    """Release the cached array file (about half a gigabyte for a subject of EAV) and what was computed from it."""
-    eeg_arrays.release()
-    eeg_published.release()
-
-
-@lru_cache(maxsize=1024)
-def _info(path: str, _stamp: tuple[int, int]) -> EegInfo:
-    file, number = split_item(path)
-    if not eeg_arrays.is_array(file, number) or number is None:
-        return file_info(file)
-    info = eeg_arrays.array_info(file, number)
-    names, others = choose_channels(file, info.channels)
-    return EegInfo(info.samples / info.rate, info.rate, tuple(names), tuple(others))
 
 
 def _check_wanted(path: str, found: Sequence[str], names: Sequence[str], interpolate: bool) -> None:

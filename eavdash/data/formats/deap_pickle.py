@@ -10,13 +10,12 @@ The last file is cached (103 MB), so that reading all its trials opens it once.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eavdash.data.formats.unpickle import load_arrays
-from eavdash.data.recording import stamp
+from eavdash.data.recording import check_item, per_file
 from eavdash.errors import EavdashError, RecordingError
 
 if TYPE_CHECKING:
@@ -43,13 +42,17 @@ def ratings(file: str) -> np.ndarray:
     return _check_content(file, load_arrays(file, outline=True))[1]
 
 
+@per_file(64)
 def info(file: str) -> ArrayInfo:
     """The file's properties, without reading its samples.
 
     Raises:
         RecordingError: as :func:`ratings`.
     """
-    return _info(file, stamp(file))
+    from eavdash.data.eeg.arrays import ArrayInfo  # which imports this module
+
+    data, _ = _check_content(file, load_arrays(file, outline=True))
+    return ArrayInfo(data.shape[2], RATE, CHANNELS, len(data))
 
 
 def trial(file: str, number: int) -> np.ndarray:
@@ -58,32 +61,13 @@ def trial(file: str, number: int) -> np.ndarray:
     Raises:
         RecordingError: as :func:`ratings`, or there is no such trial.
     """
-    data = _data(file, stamp(file))
-    if not 1 <= number <= len(data):
-        raise RecordingError.at(
-            f"{file}#{number}",
-            expected=f"a trial from 1 to {len(data)}",
-            found=f"trial {number}",
-            remedy="correct the number, or copy the file again if trials are missing from it",
-        )
+    data = _data(file)
+    check_item(f"{file}#{number}", number, len(data))
     return data[number - 1, : len(CHANNELS)].astype(np.float64) * UNIT
 
 
-def release() -> None:
-    """Release the cached file."""
-    _data.cache_clear()
-
-
-@lru_cache(maxsize=64)
-def _info(file: str, _stamp: tuple[int, int]) -> ArrayInfo:
-    from eavdash.data.eeg.arrays import ArrayInfo  # which imports this module
-
-    data, _ = _check_content(file, load_arrays(file, outline=True))
-    return ArrayInfo(data.shape[2], RATE, CHANNELS, len(data))
-
-
-@lru_cache(maxsize=1)
-def _data(file: str, _stamp: tuple[int, int]) -> np.ndarray:
+@per_file(1)
+def _data(file: str) -> np.ndarray:
     return _check_content(file, load_arrays(file))[0]
 
 

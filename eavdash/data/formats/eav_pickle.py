@@ -11,14 +11,13 @@ The last file is cached (up to 250 MB), so that reading all its windows opens it
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from eavdash.data.eeg.electrodes import EAV_CHANNELS
 from eavdash.data.formats.unpickle import load_arrays
-from eavdash.data.recording import stamp
+from eavdash.data.recording import check_item, per_file
 from eavdash.errors import EavdashError, RecordingError
 from eavdash.limits import ARRAY_VALUES
 
@@ -49,6 +48,12 @@ class PickledWindows:
         return len(self.classes)
 
 
+@per_file(64)
+def windows_in(file: str, ending: str) -> int:
+    """The number of windows in a file of this ``ending`` (:data:`SHAPES`), without reading them."""
+    return len(outline(file, SHAPES[ending]))
+
+
 def outline(file: str, shape: tuple[int, ...]) -> PickledWindows:
     """Read shapes and classes of a file whose windows have ``shape``; the windows themselves are not read and are
     zeros.
@@ -59,13 +64,16 @@ def outline(file: str, shape: tuple[int, ...]) -> PickledWindows:
     return _check_content(file, load_arrays(file, outline=True), shape)
 
 
+@per_file(64)
 def info(file: str) -> ArrayInfo:
     """The properties of an EEG file, without reading its samples.
 
     Raises:
         RecordingError: as :func:`outline`.
     """
-    return _info(file, stamp(file))
+    from eavdash.data.eeg.arrays import ArrayInfo  # which imports this module
+
+    return ArrayInfo(_EEG[1], EEG_RATE, EAV_CHANNELS, len(outline(file, _EEG)))
 
 
 def trial(file: str, number: int) -> np.ndarray:
@@ -95,32 +103,14 @@ def frames(file: str, number: int) -> np.ndarray:
     return _window(file, number, _FRAMES).astype(np.uint8)
 
 
-def release() -> None:
-    """Release the cached file."""
-    _content.cache_clear()
-
-
-@lru_cache(maxsize=64)
-def _info(file: str, _stamp: tuple[int, int]) -> ArrayInfo:
-    from eavdash.data.eeg.arrays import ArrayInfo  # which imports this module
-
-    return ArrayInfo(_EEG[1], EEG_RATE, EAV_CHANNELS, len(outline(file, _EEG)))
-
-
-@lru_cache(maxsize=1)
-def _content(file: str, _stamp: tuple[int, int], shape: tuple[int, ...]) -> PickledWindows:
+@per_file(1)
+def _content(file: str, shape: tuple[int, ...]) -> PickledWindows:
     return _check_content(file, load_arrays(file), shape)
 
 
 def _window(file: str, number: int, shape: tuple[int, ...]) -> np.ndarray:
-    content = _content(file, stamp(file), shape)
-    if not 1 <= number <= len(content):
-        raise RecordingError.at(
-            f"{file}#{number}",
-            expected=f"a window from 1 to {len(content)}",
-            found=f"window {number}",
-            remedy="correct the number, or copy the file again if windows are missing from it",
-        )
+    content = _content(file, shape)
+    check_item(f"{file}#{number}", number, len(content), "window")
     before = len(content.train)
     return np.asarray(content.train[number - 1] if number <= before else content.test[number - 1 - before])
 
@@ -145,13 +135,11 @@ def _check_content(file: str, loaded: Any, shape: tuple[int, ...]) -> PickledWin
 def _values(file: str, name: str, x: Any, shape: tuple[int, ...]) -> np.ndarray:
     """The windows as one array of numbers, (window, *shape)."""
     values = _stacked(x)
-    kinds = "u" if shape == _FRAMES else "iuf"
-    if values is None or values.shape[1:] != shape or values.dtype.kind not in kinds:
+    kind = "uint8" if shape == _FRAMES else "numbers"
+    fits = values is not None and (values.dtype == np.uint8 if kind == "uint8" else values.dtype.kind in "iuf")
+    if values is None or values.shape[1:] != shape or not fits:
         found = "something else" if values is None else f"shape {values.shape} of {values.dtype.name}"
-        kind = "uint8" if shape == _FRAMES else "numbers"
         raise _wrong_content(file, f"{name} of shape (windows, {', '.join(map(str, shape))}) of {kind}", found)
-    if shape == _FRAMES and values.dtype != np.uint8:
-        raise _wrong_content(file, f"{name} of uint8", values.dtype.name)
     return values
 
 

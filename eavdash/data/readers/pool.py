@@ -13,10 +13,10 @@ from dataclasses import asdict
 from typing import Any
 
 from eavdash.config.convert import to_dict
-from eavdash.data.process_pool import Answer, Ended, ProcessPool
 from eavdash.data.readers.base import Reader, Reading, Span, TrialRow
 from eavdash.errors import EavdashError, RecordingError
 from eavdash.processes import python_module
+from eavdash.processes.pool import Answer, Ended, ProcessPool
 
 Task = tuple[TrialRow, list[Span]]
 #: Memory limit (bytes) of the caller and the processes together, for datasets of any size ...
@@ -82,13 +82,6 @@ class ReaderPool(ProcessPool):
                 facts, (values, mask) = found
                 yield Reading(values, mask, facts)
                 place += 1
-
-
-def release_files() -> None:
-    """Release the file that this process's readers cache, up to half a gigabyte."""
-    from eavdash.data.eeg import reading as eeg
-
-    eeg.release()
 
 
 def _process_died(row: TrialRow, code: int) -> EavdashError:

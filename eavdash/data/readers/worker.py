@@ -1,4 +1,4 @@
-"""The program of a :class:`~eavdash.data.readers.pool.ReaderPool` (:mod:`eavdash.data.worker_program`).
+"""The program of a :class:`~eavdash.data.readers.pool.ReaderPool` (:mod:`eavdash.processes.program`).
 
 ``python -m eavdash.data.readers.worker MODALITY DESCRIPTOR`` loads the libraries for reading that modality once, so
 that all processes share their memory (half a gigabyte). In: requests: the reader's configuration, a trial, the spans
@@ -16,7 +16,7 @@ from typing import Any
 
 from eavdash.config.convert import from_dict
 from eavdash.data.readers import READERS, Reader, TrialRow
-from eavdash.data.worker_program import Answer, serve
+from eavdash.processes.program import Answer, serve
 
 _LIBRARIES = {
     "vision": ("torch", "facenet_pytorch.models.mtcnn"),

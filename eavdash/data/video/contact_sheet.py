@@ -17,7 +17,7 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from eavdash.config.schema import StudyConfig, VisionConfig
-from eavdash.data.inputs import trial_duration
+from eavdash.data.cache.window_set_spec import trial_duration
 from eavdash.data.recording import seconds
 from eavdash.data.video import reading as video
 from eavdash.data.video.faces import Tracker

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any
 
 import av
 import numpy as np
 
-from eavdash.data.recording import refuse_beyond, stamp, unreadable
+from eavdash.data.recording import per_file, refuse_beyond, unreadable
 from eavdash.errors import RecordingError
 from eavdash.limits import FRAME_PIXELS, PICTURE_PIXELS
 from eavdash.store.readable import check_readable
@@ -24,9 +23,8 @@ from eavdash.store.readable import check_readable
 END_TOLERANCE = 0.5
 #: Seconds: less than the interval of any two frames, more than a container's rounding.
 SAME_TIME = 1e-4
-_SEEK_FROM = 4.0  # seconds: before this, decoding from the start is as fast as seeking
-_SEEK_MARGIN = 1.0
-_SEEKABLE = ("mp4", "matroska")  # containers with an index of their key frames
+SEEK_FROM = 4.0  # seconds: before this, decoding from the start is as fast as seeking
+SEEK_MARGIN = 1.0
 #: Formats that name other files or addresses, and devices.
 _SEVERAL_FILES = {"concat", "dash", "hls", "imf", "lavfi", "rtp", "rtp_mpegts", "rtsp", "sap", "sdp", "vobsub"}
 _SEVERAL_FILES |= {
@@ -51,7 +49,7 @@ def shown_frames(path: str, times: list[float]) -> Iterator[tuple[Any, list[int]
     Raises:
         RecordingError: the file cannot be decoded, or ends more than half a second before the last time.
     """
-    done, index = 0, _index(path, stamp(path))
+    done, index = 0, _index(path)
     if index is not None:
         begins, step = index
         after = np.searchsorted(begins, begins[0] + (np.array(times) + SAME_TIME) / step, side="right")
@@ -101,6 +99,37 @@ def key_frames(path: str, count: int) -> Iterator[Any]:
     with open_video(path) as (container, stream):
         stream.codec_context.skip_frame = "NONKEY"
         yield from (frame for frame in container.decode(stream) if frame.pts in chosen)
+
+
+def timed_frames(path: str, start: float) -> Iterator[tuple[float, Any]]:
+    """Yield (seconds from the first picture, frame) of a video, from ``start`` or earlier.
+
+    Raises:
+        RecordingError: the file cannot be decoded.
+    """
+    with open_video(path) as (container, stream):
+        yield from ((begin, frame) for begin, _, frame in _decode(container, stream, start, None))
+
+
+def packet_times(container: Any, stream: Any = None) -> Iterator[tuple[Any, float, float]]:
+    """Yield the packets of a stream (None: of all) that have content and a time: with begin and length in seconds.
+
+    The length is 0 if it is unknown.
+    """
+    for packet in container.demux(*((stream,) if stream is not None else ())):
+        stamped = packet.pts if packet.pts is not None else packet.dts
+        if packet.size and stamped is not None:
+            yield packet, float(stamped * packet.time_base), float((packet.duration or 0) * packet.time_base)
+
+
+def usual_interval(stream: Any) -> float:
+    """Seconds between two frames, by the header."""
+    return float(1 / (stream.average_rate or stream.guessed_rate or 25))
+
+
+def seekable(container: Any) -> bool:
+    """True for a container with an index of its key frames."""
+    return any(name in container.format.name for name in ("mp4", "matroska"))
 
 
 @contextmanager
@@ -154,11 +183,11 @@ def is_still(container: Any) -> bool:
     return bool(container.format.name.endswith("_pipe") or container.format.name == "image2")
 
 
-@lru_cache(maxsize=8)
-def _index(path: str, _stamp: tuple[int, int]) -> tuple[np.ndarray, float] | None:
+@per_file(8)
+def _index(path: str) -> tuple[np.ndarray, float] | None:
     """Sorted time stamps of all frames, and their unit in seconds; None if they are incomplete or not needed."""
     with open_video(path) as (container, stream):
-        if stream.codec_context.name not in _SKIPPABLE or not _seekable(container):
+        if stream.codec_context.name not in _SKIPPABLE or not seekable(container):
             return None
         try:
             stamps = [packet.pts for packet in container.demux(stream) if packet.size and not packet.is_discard]
@@ -173,18 +202,18 @@ def _decode(
     container: Any, stream: Any, from_time: float, needed: set[int] | None
 ) -> Iterator[tuple[float, float, Any]]:
     """(time from the first frame, duration, frame) in order of presentation, from ``from_time`` or earlier."""
-    usual = float(1 / (stream.average_rate or stream.guessed_rate or 25))
+    usual = usual_interval(stream)
     decoded = _frames(container, stream, needed)
     frame = next(decoded, None)
     if frame is None:
         return
     origin = float(frame.time or 0.0) if needed is None else float(min(needed) * stream.time_base)
-    if from_time > _SEEK_FROM and _seekable(container):
-        target = origin + from_time - _SEEK_MARGIN
+    if from_time > SEEK_FROM and seekable(container):
+        target = origin + from_time - SEEK_MARGIN
         container.seek(int(target / stream.time_base), stream=stream)
         decoded = _frames(container, stream, needed)
         frame = next(decoded, None)
-        if frame is None or frame.time is None or frame.time > target + _SEEK_MARGIN:
+        if frame is None or frame.time is None or frame.time > target + SEEK_MARGIN:
             container.seek(int(origin / stream.time_base), stream=stream)
             decoded = _frames(container, stream, needed)
             frame = next(decoded, None)
@@ -204,10 +233,6 @@ def _frames(container: Any, stream: Any, needed: set[int] | None) -> Iterator[An
         if needed is not None:
             stream.codec_context.skip_frame = "DEFAULT" if packet.pts is None or packet.pts in needed else "NONREF"
         yield from packet.decode()
-
-
-def _seekable(container: Any) -> bool:
-    return any(name in container.format.name for name in _SEEKABLE)
 
 
 def truncated(path: str, expected: str, end: float) -> Exception:

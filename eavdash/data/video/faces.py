@@ -106,12 +106,10 @@ class Tracker:
         self._smoothed = (0.0, 0.0, 0.0)  # smoothed centre and side
         self._shape: tuple[int, ...] = ()
 
-    def step(self, rgb: np.ndarray, time: float) -> Square:
-        """Return the square to crop from the next frame (height, width, 3) uint8, upright, at ``time`` (seconds)."""
-        return self.steps([rgb], [time])[0]
-
     def steps(self, pictures: Sequence[np.ndarray], times: Sequence[float]) -> list[Square]:
-        """Return the squares of the next frames, detected as a batch; the result is the same as frame by frame.
+        """Return the squares to crop from the next frames (height, width, 3) uint8, upright, at ``times`` (seconds).
+
+        They are detected as a batch; the result is the same as frame by frame.
 
         Raises:
             DataError: the detector's package is not installed.
@@ -185,15 +183,6 @@ def face_share(path: str, checks: int = 5) -> tuple[int, int]:
         return 0, 0
     found = find_faces(list(video.spread_pictures(path, checks)))
     return sum(map(bool, found)), len(found)
-
-
-def available() -> bool:
-    """True if the detector's package is installed."""
-    try:
-        version(_PACKAGE)
-    except PackageNotFoundError:
-        return False
-    return True
 
 
 def detector_name() -> str:

@@ -18,13 +18,11 @@ import numpy as np
 from eavdash.data.audio import reading as audio
 from eavdash.data.recording import split_item
 from eavdash.data.video import reading as video
-from eavdash.data.video.decoding import open_video
+from eavdash.data.video.decoding import open_video, seekable, timed_frames
 from eavdash.errors import RecordingError
 
 RATE = 48000  # Hz, of the sound in the videos
 CLOCK = Fraction(1, 90000)  # seconds: time base of the videos
-_SEEK_FROM = 4.0  # seconds: before this, decoding from the start is as fast as seeking
-_SEEKABLE = ("mp4", "matroska")  # containers with an index of their key frames
 _ITEM_SIZE = 224  # pixels: side of pictures from arrays
 SAME_TIME = 1e-3  # seconds: more than a container's rounding
 CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES)
@@ -48,7 +46,7 @@ def key_frame_before(pictures: Cut) -> float | None:
     if split_item(pictures.path)[1] is not None:
         return None
     with open_video(pictures.path) as (container, stream):
-        if not is_browser_codec(stream) or not any(name in container.format.name for name in _SEEKABLE):
+        if not is_browser_codec(stream) or not seekable(container):
             return None
         packets = _from_key_frame(container, stream, pictures.start)
         first = next(packets, None)
@@ -111,7 +109,7 @@ def _shown(pictures: Cut) -> Iterator[tuple[float, Any]]:
         return
     # A picture is shown until the next one begins: the last one before the start comes first.
     before: Any = None
-    for begin, frame in _timed(pictures.path, pictures.start):
+    for begin, frame in timed_frames(pictures.path, pictures.start):
         if begin >= pictures.stop:
             break
         if begin <= pictures.start + SAME_TIME:
@@ -123,23 +121,6 @@ def _shown(pictures: Cut) -> Iterator[tuple[float, Any]]:
         yield begin - pictures.start, _upright(frame)
     if before is not None:
         yield 0.0, _upright(before)
-
-
-def _timed(path: str, start: float) -> Iterator[tuple[float, Any]]:
-    """(seconds from the first picture, frame) of a video, from ``start`` or earlier."""
-    with open_video(path) as (container, stream):
-        usual = float(1 / (stream.average_rate or stream.guessed_rate or 25))
-        origin: float | None = None
-        if start > _SEEK_FROM and any(name in container.format.name for name in _SEEKABLE):
-            origin = _origin(stream)
-            container.seek(int((origin + start) / stream.time_base), stream=stream)
-        begin = 0.0
-        for frame in container.decode(stream):
-            origin = float(frame.time or 0.0) if origin is None else origin
-            # A frame without a time stamp follows the one before it.
-            begin = float(frame.time) - origin if frame.time is not None else begin
-            yield begin, frame
-            begin += float(frame.duration * frame.time_base) if frame.duration and frame.time_base else usual
 
 
 def _upright(frame: Any) -> Any:

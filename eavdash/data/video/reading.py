@@ -10,21 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Protocol
 
 import av
 import numpy as np
 
-from eavdash.data.recording import refuse_beyond, split_item, stamp
+from eavdash.data.recording import check_item, per_file, refuse_beyond, split_item, stamp
 from eavdash.data.video.decoding import (
     END_TOLERANCE,
     SAME_TIME,
     is_still,
     key_frames,
     open_video,
+    packet_times,
     shown_frames,
     truncated,
+    usual_interval,
 )
 from eavdash.errors import RecordingError
 from eavdash.limits import SECONDS
@@ -59,6 +60,7 @@ class VideoInfo:
         return self.duration == 0
 
 
+@per_file(16384)
 def video_info(path: str) -> VideoInfo:
     """Read duration and size from the file's packets: headers of real files are too often wrong. Nothing is decoded.
 
@@ -66,7 +68,24 @@ def video_info(path: str) -> VideoInfo:
         RecordingError: it cannot be opened, has no picture, or ends more than half a second before the time in its
             header.
     """
-    return _info(path, stamp(path))
+    if holds_faces(path):
+        return _pickle_info(path)
+    with open_video(path) as (container, stream):
+        width, height = stream.codec_context.width, stream.codec_context.height
+        if is_still(container):
+            return VideoInfo(0.0, 0.0, width, height, 1)
+        promised = float(stream.duration * stream.time_base) if stream.duration else 0.0
+        # Matroska states only the length of the whole file.
+        whole = (container.duration or 0) / av.time_base if "matroska" in container.format.name else 0.0
+        first, last, count = _extent(container, stream)
+    if not count or last <= first:
+        raise RecordingError.at(path, expected="a video", found="no frames", remedy="copy it again")
+    refuse_beyond(path, "seconds", last - first, SECONDS)
+    if promised > last - first + END_TOLERANCE:
+        raise truncated(path, f"{promised:.2f} s as in its header", last - first)
+    if whole > last + END_TOLERANCE and whole > _latest(path) + END_TOLERANCE:
+        raise truncated(path, f"{whole:.2f} s as in its header", last)
+    return VideoInfo(last - first, count / (last - first), width, height, count)
 
 
 def read_frames(path: str, times: Sequence[float], size: int, tracker: CropTracker | None = None) -> np.ndarray:
@@ -145,47 +164,18 @@ def resized(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.asarray(small[0].permute(1, 2, 0).numpy())
 
 
-@lru_cache(maxsize=16384)
-def _info(path: str, _stamp: tuple[int, int]) -> VideoInfo:
-    if holds_faces(path):
-        return _pickle_info(path)
-    with open_video(path) as (container, stream):
-        width, height = stream.codec_context.width, stream.codec_context.height
-        if is_still(container):
-            return VideoInfo(0.0, 0.0, width, height, 1)
-        promised = float(stream.duration * stream.time_base) if stream.duration else 0.0
-        # Matroska states only the length of the whole file.
-        whole = (container.duration or 0) / av.time_base if "matroska" in container.format.name else 0.0
-        first, last, count = _extent(container, stream)
-    if not count or last <= first:
-        raise RecordingError.at(path, expected="a video", found="no frames", remedy="copy it again")
-    refuse_beyond(path, "seconds", last - first, SECONDS)
-    if promised > last - first + END_TOLERANCE:
-        raise truncated(path, f"{promised:.2f} s as in its header", last - first)
-    if whole > last + END_TOLERANCE and whole > _latest(path) + END_TOLERANCE:
-        raise truncated(path, f"{whole:.2f} s as in its header", last)
-    return VideoInfo(last - first, count / (last - first), width, height, count)
-
-
 def _latest(path: str) -> float:
     """The end (seconds) of the last packet of any stream."""
     with open_video(path) as (container, _):
-        packets = ((p.pts if p.pts is not None else p.dts, p) for p in container.demux() if p.size)
-        ends = [float((at + (p.duration or 0)) * p.time_base) for at, p in packets if at is not None]
-    return max(ends, default=0.0)
+        return max((begin + length for _, begin, length in packet_times(container)), default=0.0)
 
 
 def _extent(container: Any, stream: Any) -> tuple[float, float, int]:
     """Time of the first frame, end of the last one (seconds), and the number of frames."""
-    usual = float(1 / (stream.average_rate or stream.guessed_rate or 25))
-    first, last, count = float("inf"), float("-inf"), 0
-    for packet in container.demux(stream):
-        stamped = packet.pts if packet.pts is not None else packet.dts
-        if packet.size and stamped is not None:
-            begin = float(stamped * packet.time_base)
-            length = float(packet.duration * packet.time_base) if packet.duration else usual
-            first, last, count = min(first, begin), max(last, begin + length), count + 1
-    return first, last, count
+    usual = usual_interval(stream)
+    spans = [(begin, begin + (length or usual)) for _, begin, length in packet_times(container, stream)]
+    first, last = min((s[0] for s in spans), default=0.0), max((s[1] for s in spans), default=0.0)
+    return first, last, len(spans)
 
 
 def _upright(path: str, times: list[float]) -> Iterator[tuple[np.ndarray, list[int]]]:
@@ -221,18 +211,9 @@ def _pickle_info(path: str) -> VideoInfo:
     from eavdash.data.formats import eav_pickle as eav_pickles
 
     file, number = split_item(path)
-    if not 1 <= (number or 0) <= _windows_in(file, stamp(file)):
-        eav_pickles.frames(file, number or 0)  # raises
+    check_item(path, number, eav_pickles.windows_in(file, "vis"), "window")
     count, height, width = eav_pickles.SHAPES["vis"][:3]
     return VideoInfo(count / eav_pickles.FRAMES_PER_SECOND, eav_pickles.FRAMES_PER_SECOND, width, height, count)
-
-
-@lru_cache(maxsize=64)
-def _windows_in(file: str, _stamp: tuple[int, int]) -> int:
-    """Number of windows in a published pickle; their pictures are not read."""
-    from eavdash.data.formats import eav_pickle as eav_pickles
-
-    return len(eav_pickles.outline(file, eav_pickles.SHAPES["vis"]))
 
 
 def _pickled(path: str, times: list[float]) -> Iterator[tuple[np.ndarray, list[int]]]:

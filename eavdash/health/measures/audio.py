@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eavdash.errors import sentence
-from eavdash.health.measures.base import Facts, Part, content_hash, runs_of_true
+from eavdash.health.measures.base import Facts, Part, content_hash
 
 if TYPE_CHECKING:
     from eavdash.data.audio.samples import Sound
@@ -60,7 +60,7 @@ def of_blocks(blocks: Iterator[np.ndarray], rate: int) -> Facts:
     """Measure level, clipping and silence over all blocks of one segment."""
     channels, samples, not_finite = 0, 0, 0
     total, squares, peak, silent, pieces = 0.0, 0.0, 0.0, 0, 0
-    high, low, clipped = -np.inf, np.inf, {"high": 0, "low": 0}
+    extremes, clipped = {1: -np.inf, -1: -np.inf}, {1: 0, -1: 0}  # of the wave and of its negative
     for block in _joined(blocks, rate):
         channels = block.shape[1]
         samples += len(block)
@@ -72,14 +72,13 @@ def of_blocks(blocks: Iterator[np.ndarray], rate: int) -> Facts:
         total += float(block.sum(dtype=np.float64))
         squares += float(np.square(block, dtype=np.float64).sum())
         # A later block may have larger extremes than those before it: restart the count.
-        for side, sign in (("high", 1), ("low", -1)):
+        for sign, known in extremes.items():
             extreme = float((sign * block).max())
-            known = high if side == "high" else -low
             if extreme > known + SAME:
-                clipped[side] = 0
-            known = max(known, extreme)
-            high, low = (known, low) if side == "high" else (high, -known)
-            clipped[side] += _plateaus(sign * block, known) if known >= FULL_SCALE else 0
+                clipped[sign] = 0
+            extremes[sign] = max(known, extreme)
+            if extremes[sign] >= FULL_SCALE:
+                clipped[sign] += _plateaus(sign * block, extremes[sign])
         step = max(2, round(SILENCE * rate))
         whole = len(block) // step
         if whole:
@@ -96,7 +95,7 @@ def of_blocks(blocks: Iterator[np.ndarray], rate: int) -> Facts:
     return {
         **{"duration": samples / rate, "rate": float(rate), "channels": channels, "samples": samples},
         **{"not_finite": not_finite, "peak": peak, "rms": float(10 * np.log10(power)) if power > 0 else -np.inf},
-        **{"clipped": (clipped["high"] + clipped["low"]) / values, "silent": silent / pieces if pieces else 0.0},
+        **{"clipped": sum(clipped.values()) / values, "silent": silent / pieces if pieces else 0.0},
     }
 
 
@@ -114,4 +113,8 @@ def _joined(blocks: Iterator[np.ndarray], rate: int) -> Iterator[np.ndarray]:
 
 def _plateaus(block: np.ndarray, extreme: float) -> int:
     """Number of samples of (time, channel) at ``extreme``, :data:`PLATEAU` or more in a row."""
-    return int(runs_of_true(np.greater_equal(block.T, extreme - SAME), PLATEAU).sum())
+    from scipy.ndimage import binary_opening
+
+    high = np.greater_equal(block.T, extreme - SAME)
+    high = high[high.sum(axis=1) >= PLATEAU]  # of a clean signal, none
+    return int(binary_opening(high, np.ones((1, PLATEAU), bool)).sum()) if len(high) else 0

@@ -1,4 +1,4 @@
-"""Common definitions of the measures: parts of files, requests, runs of equal samples, hashes.
+"""Common definitions of the measures: parts of files, requests, hashes.
 
 In: paths and times, no recordings. Out: the requests that the check sends to the measuring processes.
 """
@@ -57,22 +57,3 @@ Measure = Callable[[str, Sequence[Part]], tuple[Facts, Callable[[Part], Facts]]]
 def content_hash(array: np.ndarray) -> str:
     """Hash an array's values; copies of an item have equal hashes."""
     return hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=16).hexdigest()
-
-
-def runs_of_true(true: np.ndarray, least: int) -> np.ndarray:
-    """(row, time) bool: True within runs of at least ``least`` true values."""
-    found = np.zeros_like(true)
-    rows = np.flatnonzero(true.sum(axis=-1) >= least)  # of a clean signal, none
-    if len(rows):
-        found[rows] = _runs_of_true(true[rows], least)
-    return found
-
-
-def _runs_of_true(true: np.ndarray, least: int) -> np.ndarray:
-    count = np.cumsum(true, axis=-1)
-    count = np.concatenate([np.zeros_like(count[..., :1]), count], axis=-1)
-    full = count[..., least:] - count[..., :-least] == least  # the windows of that length which are all true
-    edges = np.zeros((*true.shape[:-1], true.shape[-1] + 1), dtype=np.int64)
-    edges[..., : full.shape[-1]] += full
-    edges[..., least:] -= full
-    return np.cumsum(edges, axis=-1)[..., :-1] > 0

@@ -13,9 +13,10 @@ import os
 import re
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from typing import Any
 
-from eavdash.data.recording import stamp, unreadable
+from eavdash.data.recording import release, stamp, unreadable
 from eavdash.errors import EavdashError, OutsideError
 from eavdash.health.measures.base import Facts, Measure, MeasureRequest, Part
 from eavdash.store.readable import open_readable
@@ -46,8 +47,6 @@ def measure_file(request: MeasureRequest) -> dict[str, Any]:
         return answer | failure(request.file, error)
     answer["parts"] = [_guarded(request.file, part, part_of) for part in request.parts]
     if request.parts and request.parts[0].number is not None:
-        from eavdash.data.eeg.arrays import release
-
         release()  # else half a gigabyte of an EAV file would stay in memory
     return answer
 
@@ -63,22 +62,10 @@ def failure(file: str, error: Exception) -> dict[str, str]:
 
 def _measure(request: MeasureRequest) -> Measure:
     """The measures of a request's column; imported when first needed, as decoders are slow to import."""
-    column = request.column
-    if column == "audio":
-        from eavdash.health.measures import audio
-
-        return audio.measure
-    if column == "video":
-        from eavdash.health.measures import video
-
-        return video.measure
-    if column == "faces":
-        from eavdash.health.measures import video
-
-        return video.measure_faces
-    from eavdash.health.measures import eeg
-
-    return partial(eeg.measure, mains=request.mains)
+    module, name = ("video", "measure_faces") if request.column == "faces" else (request.column, "measure")
+    measure = getattr(import_module(f"eavdash.health.measures.{module}"), name)
+    found: Measure = partial(measure, mains=request.mains) if request.column == "eeg" else measure
+    return found
 
 
 def _guarded(file: str, part: Part, part_of: Callable[[Part], Facts]) -> Facts:

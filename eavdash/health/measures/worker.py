@@ -1,4 +1,4 @@
-"""The program of the measuring processes (:mod:`eavdash.data.worker_program`).
+"""The program of the measuring processes (:mod:`eavdash.processes.program`).
 
 In: requests: column, file, parts, mains. Out: their answers. The output of decoders is discarded.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from eavdash.data.worker_program import Answer, serve
 from eavdash.health.measures.base import MeasureRequest, Part
 from eavdash.health.measures.measure import measure_file
+from eavdash.processes.program import Answer, serve
 
 
 def answer(request: dict[str, Any]) -> Answer:

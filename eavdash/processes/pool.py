@@ -2,10 +2,10 @@
 
 In: requests, JSON-ready dictionaries. Out: answers in order of completion: a JSON-ready dictionary and arrays, an
 error, or how the process ended instead. A process that crashes or exceeds its time limit costs one answer and is
-replaced. Delegated to worker_program.py: the program that is started.
+replaced. Delegated to program.py: the program that is started.
 
 The processes are forked from a separate program (not from the caller, which may be a server with threads), so that they
-share the memory of the libraries that it loads. They use one thread each and form their own session, so that only the
+share the memory of the libraries that it loads. They form their own session, so that only the
 caller receives Ctrl-C. When the caller ends, in whatever way, the program's control socket closes, and it kills its
 processes and itself.
 """
@@ -25,8 +25,8 @@ from math import inf
 from multiprocessing.connection import wait
 from typing import Any, Self, TypeVar
 
-from eavdash.data.worker_program import Answer, rebuild, receive, send
 from eavdash.processes import python_environment
+from eavdash.processes.program import Answer, rebuild, receive, send
 
 Key = TypeVar("Key")
 _GRACE = 5.0  # seconds after which a process that ignores its alarm is killed
@@ -44,12 +44,15 @@ class Ended:
 class ProcessPool:
     """A context manager of up to ``jobs`` processes, started when first needed.
 
-    ``command`` starts the program, which calls :func:`eavdash.data.worker_program.serve`.
+    ``command`` starts the program, which calls :func:`eavdash.processes.program.serve`; ``threads``: of each process's
+    libraries, 0: as many as in this process.
     """
 
-    def __init__(self, command: Sequence[str], jobs: int, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str], jobs: int, environment: dict[str, str] | None = None, threads: int = 1
+    ) -> None:
         self.command, self.jobs = tuple(command), jobs
-        self._environment = python_environment(1, **(environment or {}))
+        self._environment = python_environment(threads, **(environment or {}))
         self._program: _Program | None = None
         self._idle: list[_Process] = []
 

@@ -1,0 +1,29 @@
+"""The program of the processes that make the demo dataset (:mod:`eavdash.processes.program`).
+
+In: requests: the dataset's root, a subject's folder, the arguments of its plan, and a task. Out: the task's files.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from eavdash.demo.make import run_task, writing_errors
+from eavdash.demo.plan import DemoSize, plan_subject
+from eavdash.processes.program import Answer, serve
+
+_plan = lru_cache(maxsize=2)(plan_subject)
+
+
+def answer(request: dict[str, Any]) -> Answer:
+    """Do one task."""
+    size = DemoSize(**request["size"])
+    first, last = request["task"]
+    with writing_errors(Path(request["root"])):
+        run_task(Path(request["folder"]), _plan(request["seed"], request["subject"], size), (first, last), size)
+    return {}, []
+
+
+if __name__ == "__main__":
+    serve(answer)
