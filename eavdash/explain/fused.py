@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -72,13 +73,12 @@ def load_fused_model(study: StudyDir, run: RunDir, device: str | torch.device = 
     """
     specs = run.config().get("encoders")
     if specs:  # fine-tuned together with the fusion
-        own = nn.ModuleDict({modality: build(spec) for modality, spec in specs.items()})
-        load_weights(own, run.verify("encoders.safetensors"))
-        encoders = dict(own.items())
+        encoders: dict[str, Encoder] = {modality: build(spec) for modality, spec in specs.items()}
+        load_weights(nn.ModuleDict(encoders), run.verify("encoders.safetensors"))
     else:
         encoders = {modality: _load(each) for modality, each in encoder_runs(study, run).items()}
     fusion = _load(run) if run.config()["stage"] == "fusion" else None
-    return FusedModel(encoders, fusion).to(device)  # type: ignore[arg-type]
+    return FusedModel(encoders, fusion).to(device)
 
 
 def encoder_runs(study: StudyDir, run: RunDir) -> dict[str, RunDir]:
@@ -89,5 +89,5 @@ def encoder_runs(study: StudyDir, run: RunDir) -> dict[str, RunDir]:
     return {m: study.run(config["parents"][m]) for m in config["input"]["modalities"]}
 
 
-def _load(run: RunDir) -> nn.Module:
+def _load(run: RunDir) -> Any:
     return load_weights(build(run.config()["model"]), run.verify("model.safetensors"))

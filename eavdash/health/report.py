@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -155,9 +156,8 @@ def write_csv(report: HealthReport, folder: str | Path) -> list[Path]:
     }
     written = []
     for name, frame in frames.items():
-        content = frame.to_csv(index=False).encode()
         path = folder / f"{name}.csv"
-        write_atomic(path, lambda file, content=content: file.write(content))  # type: ignore[misc]
+        write_atomic(path, methodcaller("write", frame.to_csv(index=False).encode()))
         written.append(path)
     return written
 

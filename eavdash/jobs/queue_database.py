@@ -93,7 +93,7 @@ class QueueDatabase:
         def create() -> None:
             if self.file is not None:
                 self._write_ahead()
-            DBOS.migrate(self.url, **({"schema": self.schema} if self.schema else {}))
+            DBOS.migrate(self.url, schema=self.schema or "dbos")
 
         with file_lock(self.home / "made.lock"):
             try:

@@ -118,21 +118,20 @@ def _download(model: str, name: str, revision: str, folder: Path, endpoint: str 
     Raises:
         DataError: the file is not available; the cause is huggingface_hub's error.
     """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HTTPError, LocalEntryNotFoundError
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub import errors, hf_hub_download
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()
     where = f"{model} at {revision[:12]}"
     try:
         return Path(hf_hub_download(model, name, revision=revision, local_dir=folder, endpoint=endpoint))
-    except LocalEntryNotFoundError as error:  # its cause is the failed transfer
+    except errors.LocalEntryNotFoundError as error:  # its cause is the failed transfer
         raise _hub_error(where, name, error) from error
-    except EntryNotFoundError as error:
+    except errors.EntryNotFoundError as error:
         raise DataError.at(
             where, expected=f"a file {name}", found="none", remedy="choose a revision that has it"
         ) from error
-    except (HTTPError, OSError) as error:
+    except (errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]  # of the HTTP library it uses
         raise _hub_error(where, name, error) from error
 
 

@@ -181,14 +181,14 @@ def _translate(named: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str
     return found, unknown
 
 
-def _check_settings(file: Path, backbone: nn.Module, modality: str, remedy: str) -> None:
+def _check_settings(file: Path, backbone: Any, modality: str, remedy: str) -> None:
     """Compare settings that do not follow from shapes with the checkpoint's config.json, if there is one."""
     settings = checkpoint_settings(file, modality)
-    strides = backbone.patch_embed.proj.stride  # type: ignore[union-attr]
-    ours: dict[str, Any] = {"num_attention_heads": backbone.blocks[0].attn.num_heads}  # type: ignore[union-attr, index]
-    ours |= {"layer_norm_eps": backbone.norm.eps}  # type: ignore[union-attr]
+    strides = backbone.patch_embed.proj.stride
+    ours: dict[str, Any] = {"num_attention_heads": backbone.blocks[0].attn.num_heads}
+    ours |= {"layer_norm_eps": backbone.norm.eps}
     if modality == "audio":
-        ours |= {"frequency_stride": strides[0], "time_stride": strides[1]}  # type: ignore[index]
+        ours |= {"frequency_stride": strides[0], "time_stride": strides[1]}
     for key, value in ours.items():
         if settings.get(key, value) != value:
             raise ConfigError.at(

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -112,7 +112,7 @@ def _encoder(stage: str, file: Path, tensors: Mapping[str, Tensor]) -> Imported:
     if stage == "eeg":
         sizes, found = yin_tensors(file, tensors)
         spec = {"name": "yin", "kwargs": {**sizes, "heads": 4, "dropout": 0.1}}
-        model = cast(Encoder, build.build(spec))
+        model: Encoder = build.build(spec)
         model.set_scaling(torch.zeros(sizes["channels"]), torch.full((sizes["channels"],), MICROVOLT))
         scaling = {name: model.get_buffer(name) for name in ("shift", "scale")}
         fill(file, model, {**found, **scaling}, [], "give the EEG encoder of the reference method, trained alone")
@@ -122,12 +122,12 @@ def _encoder(stage: str, file: Path, tensors: Mapping[str, Tensor]) -> Imported:
     classes = len(tensors[last]) if last in tensors else len(LABELS)  # a missing head is reported when it is loaded
     if stage == "vision":
         spec = {"name": "vit", "kwargs": {"classes": classes, **sizes, "dropout": 0.0, "temporal": 0}}
-        vit = cast(FrameViT, build.build(spec))
+        vit: FrameViT = build.build(spec)
         left_out = load_hf_vit(vit, file, head=True)
         return Imported(stage, file, vit.eval(), spec, left_out)
     padded = {"pad_to": sizes["frames"], "silence": "zero"}
     spec = {"name": "ast", "kwargs": {"classes": classes, **sizes, "dropout": 0.0, **padded}}
-    ast = cast(AudioSpectrogramTransformer, build.build(spec))
+    ast: AudioSpectrogramTransformer = build.build(spec)
     left_out = load_hf_ast(ast, file, head=True)
     return Imported(stage, file, ast.eval(), spec, left_out)
 
@@ -165,5 +165,6 @@ def _config(models: Mapping[str, Imported], stages: tuple[str, ...], settings: S
         part = config.modality(stage)
         # The file determines the number of EEG channels, the configuration their names.
         known = {k: v for k, v in one.spec["kwargs"].items() if hasattr(part, k) and k != "channels"}
-        config = replace(config, **{stage: replace(part, **known)})  # type: ignore[arg-type]
+        read: dict[str, Any] = {stage: replace(part, **known)}
+        config = replace(config, **read)
     return config

@@ -13,7 +13,7 @@ import zipfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,7 +55,7 @@ def load_encoder(run: RunDir) -> Encoder:
         IntegrityError: the weights are missing or damaged.
     """
     path = run.verify("model.safetensors")
-    model = cast(Encoder, build.build(run.config()["model"]))
+    model: Encoder = build.build(run.config()["model"])
     build.load_weights(model, path)
     return model.eval().requires_grad_(False)
 

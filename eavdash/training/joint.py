@@ -54,7 +54,8 @@ class JointModel(nn.Module):
         self, tokens: Mapping[str, Tensor], masks: Mapping[str, Tensor], encoder_logits: Mapping[str, Tensor]
     ) -> FusionOutput:
         """Return the fusion of the encoders' outputs."""
-        return self.fusion(tokens, masks, encoder_logits)
+        fused: FusionOutput = self.fusion(tokens, masks, encoder_logits)
+        return fused
 
 
 @dataclass(frozen=True)

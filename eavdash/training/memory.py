@@ -86,8 +86,7 @@ def in_micro_batches(rows: Tensor, micro_batch: MicroBatchSize, compute: Callabl
 
 def release() -> None:
     """Release cached GPU memory. Call it after the error is handled: its traceback references the tensors."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+    torch.cuda.empty_cache()
 
 
 def peak_memory(work: Callable[[], object], device: torch.device) -> int:

@@ -47,7 +47,7 @@ def save(path: Path, state: dict[str, Any], signature: str) -> None:
     def write(file: BinaryIO) -> None:
         file.write(b"0" * _DIGITS + b"\n")
         hashing = _Hashing(file)
-        torch.save({"signature": signature, "state": state}, hashing)  # type: ignore[arg-type]
+        torch.save({"signature": signature, "state": state}, hashing)  # type: ignore[arg-type]  # torch only writes and flushes
         file.seek(0)
         file.write(hashing.digest.hexdigest().encode())
 

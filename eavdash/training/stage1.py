@@ -169,7 +169,7 @@ def parent_run(context: RunContext) -> RunDir | None:
 def new_encoder(context: RunContext, spec: dict[str, Any]) -> Encoder:
     """Build the encoder with the weights of the run of all subjects, the configured weights, or random ones."""
     torch.manual_seed(context.seed("init"))
-    model = cast(Encoder, build.build(spec))
+    model: Encoder = build.build(spec)
     if parent := parent_run(context):
         build.load_weights(model, parent.verify("model.safetensors"))
         log.info("%s: starts from the weights of %s", context.run.name, parent.name)

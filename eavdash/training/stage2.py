@@ -136,7 +136,7 @@ def _fit(
 ) -> tuple[Fusion, Fitted]:
     """Train a fusion of ``spec`` on the features; without ``checkpoint`` nothing is written or reported."""
     torch.manual_seed(context.seed("init"))
-    model = cast(Fusion, build.build(spec))
+    model: Fusion = build.build(spec)
     if spec["name"] != "paper":
         for name, x in source.joined.tokens.items():
             valid = x[torch.as_tensor(train)][source.joined.masks[name][torch.as_tensor(train)]].double()

@@ -126,7 +126,7 @@ def _accumulate(
                 loss, items = cross_entropy(output, truth, smoothing), 1
             else:
                 loss, items = _partial_loss(output, truth, smoothing, batch.items)
-        loss.backward()
+        torch.autograd.backward(loss)
         total += loss.detach()
         correct += (output.logits.detach().argmax(1) == truth).sum()
         count += items

@@ -13,8 +13,9 @@ from dataclasses import asdict
 from typing import Any
 
 from eavdash.config.convert import to_dict
-from eavdash.data.process_pool import Answer, Ended, ProcessPool
+from eavdash.data.process_pool import Ended, ProcessPool
 from eavdash.data.readers.base import Reader, Reading, Span, TrialRow
+from eavdash.data.worker_program import Answer
 from eavdash.errors import EavdashError, RecordingError
 from eavdash.processes import python_module
 

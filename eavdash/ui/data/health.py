@@ -7,8 +7,9 @@ In: a dataset's path and its ``eavdash.health.HealthReport``, from the ``cached_
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -129,7 +130,7 @@ def summary(path: str, report: HealthReport) -> None:
             # Made on click: the table of a full-size dataset has several megabytes.
             st.download_button(
                 name,
-                lambda make=make: make(report),
+                partial(make, report),
                 file,
                 mime,
                 key=f"{PAGE}_export_{file.replace('.', '_')}",
@@ -204,7 +205,7 @@ def distributions(report: HealthReport) -> None:
         if (report.recordings["faces_looked"] > 0).any()
         else None,
     ]
-    draw = {
+    draw: dict[str, Callable[[], Any]] = {
         f"{PAGE}_labels": lambda: figures.label_balance(report.labels),
         f"{PAGE}_durations": lambda: figures.durations(report.recordings),
         f"{PAGE}_faces": lambda: figures.faces(report.recordings),

@@ -87,8 +87,8 @@ def form(subjects: Sequence[str], conditions: bool) -> Request:
         count = first.number_input("Number of folds", 2, max(50, base.protocol.folds), **_key("fold_count"))
         folds = second.text_input("Folds to run", help="`all`, or numbers from 0 such as `0,1`", **_key("folds"))
         first, second = st.columns(2)
-        texts = {"placeholder": "The preset's", "help": "The same number for every stage."}
-        epochs = first.number_input("Epochs", 1, 10_000, None, **texts, **_key("epochs"))
+        same = "The same number for every stage."
+        epochs = first.number_input("Epochs", 1, 10_000, None, placeholder="The preset's", help=same, **_key("epochs"))
         seeds = second.text_input("Seeds", help="Numbers such as `0,1,2`", **_key("seeds"))
     settings = [f"protocol.name={protocol}", f"protocol.folds={count}", f"fusion.kind={kind}"]
     with st.expander("Options of the protocol", key=f"{PAGE}_protocol_options"):

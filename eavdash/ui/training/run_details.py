@@ -35,9 +35,13 @@ def show_runs(study: StudyDir, table: pd.DataFrame, tested: Mapping[tuple[str, i
 def show_curves(study: StudyDir, rows: list[dict[Any, Any]]) -> None:
     """Show the curves of several runs in one chart."""
     st.subheader(f"{len(rows)} runs", anchor=False)
-    labels = {"validation": "Validation", "training": "Training"}
     split = st.segmented_control(
-        "Curves of", list(labels), default="validation", format_func=labels.get, key=f"{PAGE}_split", required=True
+        "Curves of",
+        ["validation", "training"],
+        default="validation",
+        format_func=str.capitalize,
+        key=f"{PAGE}_split",
+        required=True,
     )
     drawn = {figures.short_name(row): (str(row["stage"]), study.run(row["run"]).metrics()) for row in rows[:OVERLAID]}
     prefix = "validation_" if split == "validation" else ""
