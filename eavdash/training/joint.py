@@ -27,8 +27,10 @@ from torch import Tensor, nn
 from eavdash.models.base import Encoder
 from eavdash.models.fusion import Fusion, FusionOutput
 from eavdash.training import inputs
+from eavdash.training.checkpoint import Checkpoint
 from eavdash.training.fusion_features import FeatureSource, model_output
-from eavdash.training.loop import RECIPES, Checkpoint, Fitted, ModelOutput, fit, measure
+from eavdash.training.loading import ModelOutput, Source
+from eavdash.training.loop import RECIPES, Fitted, fit, measure
 from eavdash.training.memory import MicroBatchSize
 from eavdash.training.run_context import RunContext, Windows
 from eavdash.training.seeds import Seeder
@@ -75,7 +77,7 @@ class Joint:
         return {**result, **({} if compiled is None else {"compile": compiled}), "beyond_the_paper": True}
 
 
-class JointSource:
+class JointSource(Source):
     """Source of the windows of all modalities, for encoders and fusion trained together.
 
     Args:
@@ -88,10 +90,6 @@ class JointSource:
         self.features, self.windows, self.augment = features, windows, frozenset(augment)
         self.labels: Tensor = features.labels
         self.rows = {m: _rows(features.joined.index, windows[m].index) for m in features.joined.tokens}
-
-    def output(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> ModelOutput:
-        """Return the output of a :class:`JointModel` for windows ``rows``."""
-        return self.forward(model, self.load(model, rows, augment))
 
     def load(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> tuple[Tensor, ...]:
         """Return windows, masks, presence and ownership per modality, on the CPU.
@@ -111,7 +109,6 @@ class JointSource:
         return tuple(loaded)
 
     def forward(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> ModelOutput:
-        """Return the output of a :class:`JointModel` for loaded windows."""
         assert isinstance(model, JointModel)
         device, joined = self.features.device, self.features.joined
         tokens, masks, encoder_logits = {}, {}, {}
@@ -129,10 +126,6 @@ class JointSource:
             masks[name][present] = encoded.mask
             encoder_logits[name][present] = _stop_borrowed_gradient(encoded.logits, own).to(frozen_logits.dtype)
         return model_output(model(tokens, masks, encoder_logits), masks)
-
-    def items(self, loaded: tuple[Tensor, ...]) -> None:
-        """Return None: the output of a fusion is never ``ordered``."""
-        return None
 
 
 def fine_tune(
@@ -181,7 +174,7 @@ def fine_tune(
             context.device,
             context.run.name,
         )
-        at_first = measure(model, source, validation, batch, settings.precision, micro_batch, context.run.name)[0]
+        at_first = measure(model, source, validation, micro_batch, settings.precision, context.run.name)[0]
     checkpoint = Checkpoint(
         context.run.joint_resume_file, context.run.metrics_file, signature, before.history, "joint", context.mark_start
     )

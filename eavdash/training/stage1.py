@@ -16,7 +16,9 @@ from eavdash.models import build, weights
 from eavdash.models.base import Encoder
 from eavdash.store import RunDir
 from eavdash.training import evaluate, headphase, inputs
-from eavdash.training.loop import RECIPES, Checkpoint, Fitted, ModelOutput, fit
+from eavdash.training.checkpoint import Checkpoint
+from eavdash.training.loading import ModelOutput, Source
+from eavdash.training.loop import RECIPES, Fitted, fit
 from eavdash.training.precision import resolve_precision
 from eavdash.training.run_context import (
     RunContext,
@@ -33,16 +35,12 @@ from eavdash.training.scaling import fit_scaling
 log = logging.getLogger(__name__)
 
 
-class WindowSource:
+class WindowSource(Source):
     """Source of the windows of one modality."""
 
     def __init__(self, windows: Windows, labels: Tensor, device: torch.device, augment: bool) -> None:
         self.windows, self.labels, self.device, self.augment = windows, labels, device, augment
         self.at = torch.as_tensor(windows.index["row"].to_numpy(copy=True))
-
-    def output(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> ModelOutput:
-        """Return the encoder's output for windows ``rows`` of the index, augmented if a generator is given."""
-        return self.forward(model, self.load(model, rows, augment))
 
     def load(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> tuple[Tensor, ...]:
         """Return windows ``rows`` and their masks on the CPU; frames that are not augmented are still bytes."""
@@ -53,7 +51,6 @@ class WindowSource:
         return x, mask
 
     def forward(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> ModelOutput:
-        """Return the encoder's output for loaded windows."""
         return headphase.model_output(model(*self._on_device(loaded)))
 
     def items(self, loaded: tuple[Tensor, ...]) -> Tensor:
@@ -62,7 +59,6 @@ class WindowSource:
         return headphase.items(mask) if self.windows.values.modality == "vision" else torch.ones_like(mask[:, 0]).long()
 
     def frozen_features(self, model: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Return the frozen part's features of windows ``rows`` and their mask; None if the encoder cannot be split."""
         x, mask = self._on_device(self.load(model, rows, None))
         features = cast(Encoder, model).forward_features(x, mask)
         return None if features is None else (features, mask)

@@ -27,12 +27,13 @@ from eavdash.models.layers import mean_log_softmax
 from eavdash.store.atomic import sha256
 from eavdash.training import baselines, evaluate
 from eavdash.training.calibration import Calibration, fit_temperature
+from eavdash.training.checkpoint import Checkpoint
 from eavdash.training.features import features, load_encoder
 from eavdash.training.fusion_features import FeatureSource, join_features
 from eavdash.training.joint import JointModel, JointSource, fine_tune
-from eavdash.training.loop import RECIPES, Checkpoint, Fitted, ModelOutput, Source, fit
-from eavdash.training.memory import MicroBatchSize, in_micro_batches
-from eavdash.training.precision import autocast, device_of, resolve_precision
+from eavdash.training.loading import Source
+from eavdash.training.loop import RECIPES, Fitted, fit
+from eavdash.training.memory import MicroBatchSize
 from eavdash.training.reliability import Reliability, reliability
 from eavdash.training.run_context import (
     RunContext,
@@ -45,6 +46,7 @@ from eavdash.training.run_context import (
     window_counts,
 )
 from eavdash.training.stage1 import finish, numerics
+from eavdash.training.step import outputs
 
 log = logging.getLogger(__name__)
 
@@ -185,29 +187,15 @@ def _calibrate(
     return fitted
 
 
-@torch.no_grad()
 def fit_temperature_on(
-    model: nn.Module,
-    source: Source,
-    rows: Sequence[int],
-    micro_batch: MicroBatchSize,
-    name: str,
-    precision: str = "auto",
+    model: nn.Module, source: Source, rows: Sequence[int], micro_batch: MicroBatchSize, name: str, precision: str
 ) -> Calibration:
     """Fit the temperature of a model's logits, or of its frame logits if it has any, on the windows ``rows``.
 
     ``precision``: that of the stage, so that the temperature is fitted on the logits that are tested.
     """
-    model.eval()
-    device = device_of(model)
-
-    def compute(part: Tensor) -> ModelOutput:
-        with autocast(resolve_precision(precision, device), device):
-            return source.output(model, part, None)
-
-    held = torch.as_tensor(rows, dtype=torch.int64)
-    parts = in_micro_batches(held, micro_batch, compute, name)
-    labels = source.labels[held]
+    parts = outputs(model, source, rows, micro_batch, precision, name)
+    labels = source.labels[torch.as_tensor(rows, dtype=torch.int64)]
     if not parts or parts[0].frame_logits is None:
         return fit_temperature(torch.cat([p.logits for p in parts]) if parts else torch.zeros(0, 1), labels)
     frames = torch.cat([cast(Tensor, p.frame_logits) for p in parts])
