@@ -23,7 +23,7 @@ from torch import Tensor
 from eavdash.config.convert import from_dict
 from eavdash.config.schema import Execution
 from eavdash.models import build
-from eavdash.models.base import Encoder
+from eavdash.models.base import Encoder, to_encoder_input
 from eavdash.store import RunDir
 from eavdash.store.atomic import sha256, write_atomic
 from eavdash.training import inputs
@@ -95,7 +95,7 @@ def _compute(
     def compute(part: Tensor) -> dict[str, np.ndarray]:
         x, mask = inputs.raw(windows.values, part)
         with torch.no_grad(), autocast(precision, device):
-            encoded = model(inputs.to_encoder_input(windows.values.modality, x.to(device)), mask.to(device))
+            encoded = model(to_encoder_input(windows.values.modality, x.to(device)), mask.to(device))
         found = {"tokens": encoded.tokens.float(), "mask": encoded.mask, "logits": encoded.logits.float()}
         return {key: value.cpu().numpy() for key, value in found.items()}
 

@@ -24,7 +24,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from eavdash.models.base import Encoder
+from eavdash.models.base import Encoder, to_encoder_input
 from eavdash.models.fusion import Fusion, FusionOutput
 from eavdash.training import inputs
 from eavdash.training.checkpoint import Checkpoint
@@ -104,7 +104,7 @@ class JointSource(Source):
             x, mask = inputs.raw(self.windows[name].values, self.rows[name][at[here]])
             if augment is not None and name in self.augment and here.any():
                 encoder = cast(JointModel, model).encoders[name]
-                x, mask = inputs.augment(name, inputs.to_encoder_input(name, x), mask, encoder, augment)
+                x, mask = inputs.augment(name, to_encoder_input(name, x), mask, encoder, augment)
             loaded += [_scatter(x, here), _scatter(mask, here), here, at == rows]
         return tuple(loaded)
 
@@ -120,7 +120,7 @@ class JointSource(Source):
             if not here.any():
                 continue
             x, mask, own = (values[here].to(device, non_blocking=True) for values in (x, mask, own))
-            encoded = model.encoders[name](inputs.to_encoder_input(name, x), mask)
+            encoded = model.encoders[name](to_encoder_input(name, x), mask)
             present = here.to(device)
             tokens[name][present] = _stop_borrowed_gradient(encoded.tokens, own).to(frozen.dtype)
             masks[name][present] = encoded.mask

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -116,7 +116,7 @@ def fit(
         model.load_state_dict({**model.state_dict(), **state["model"]})
         history = list(state["history"])
         best_epoch, best_score = int(state["best_epoch"]), float(state["best_loss"])
-        micro_batch.restore(state.get("pieces", micro_batch.to_dict()))
+        micro_batch = MicroBatchSize(**state.get("pieces", asdict(micro_batch)))
     if checkpoint:
         checkpoint.write_metrics(history)
         checkpoint.on_start(len(checkpoint.before) + len(history))
@@ -167,7 +167,7 @@ def fit(
                 "model": _weights(model, head_only),
                 "optimiser": optimiser.state_dict(),
                 "history": history,
-                "pieces": micro_batch.to_dict(),
+                "pieces": asdict(micro_batch),
             }
             kept = {k: best[k] for k in content["model"]}  # the new parts alone while only these have changed
             content |= {"best": kept, "best_epoch": best_epoch, "best_loss": best_score}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pandas as pd
@@ -13,7 +14,7 @@ from eavdash.config.schema import TrainConfig
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError
 from eavdash.models import build, weights
-from eavdash.models.base import Encoder
+from eavdash.models.base import Encoder, to_encoder_input
 from eavdash.store import RunDir
 from eavdash.training import evaluate, headphase, inputs
 from eavdash.training.checkpoint import Checkpoint
@@ -47,7 +48,7 @@ class WindowSource(Source):
         x, mask = inputs.raw(self.windows.values, self.at[rows])
         if augment is not None and self.augment:
             modality = self.windows.values.modality
-            x, mask = inputs.augment(modality, inputs.to_encoder_input(modality, x), mask, model, augment)
+            x, mask = inputs.augment(modality, to_encoder_input(modality, x), mask, model, augment)
         return x, mask
 
     def forward(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> ModelOutput:
@@ -65,7 +66,7 @@ class WindowSource(Source):
 
     def _on_device(self, loaded: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         x, mask = (tensor.to(self.device, non_blocking=True) for tensor in loaded)
-        return inputs.to_encoder_input(self.windows.values.modality, x), mask
+        return to_encoder_input(self.windows.values.modality, x), mask
 
 
 def train_encoder(context: RunContext) -> None:
@@ -153,7 +154,14 @@ def _predictions(
     predicted = evaluate.predict(
         model, source, range(len(index)), fitted.micro_batch.evaluation, fitted.precision, context.run.name
     )
-    return evaluate.table(index, predicted, context.classes, context.fold, context.study_seed)
+    return table_of(context, index, predicted)
+
+
+def table_of(
+    context: RunContext, index: pd.DataFrame, predicted: evaluate.Predictions, modalities: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Return the run's table of predictions for the windows of ``index``, with the attention of ``modalities``."""
+    return evaluate.table(index, predicted, context.classes, context.fold, context.study_seed, modalities)
 
 
 def parent_run(context: RunContext) -> RunDir | None:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, cast
 
 import pandas as pd
@@ -45,7 +46,7 @@ from eavdash.training.run_context import (
     signature,
     window_counts,
 )
-from eavdash.training.stage1 import finish, numerics
+from eavdash.training.stage1 import finish, numerics, table_of
 from eavdash.training.step import outputs
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ def train_fusion(context: RunContext) -> None:
             "modalities": list(joined.tokens),
             "dims": joined.dims,
             "windows": window_counts(joined.index),
-            "reliability": {m: {**rate.to_dict(), "replaced": replaced[m]} for m, rate in rates.items()},
+            "reliability": {m: {**asdict(rate), "replaced": replaced[m]} for m, rate in rates.items()},
         },
         left_out=missing,
         computed=numerics(context),
@@ -85,13 +86,12 @@ def train_fusion(context: RunContext) -> None:
         context.run.resume_file, context.run.metrics_file, signature(context, *encoders), on_start=context.mark_start
     )
     model, fitted = _fit(context, spec, source, train, checkpoint)
-    tables = _Tables(context, joined.index, tuple(joined.tokens))
     whole: nn.Module = model
     last: Source = source
     best, epochs, micro_batch = fitted.best_epoch, context.settings.epochs, fitted.micro_batch
     if context.config.fusion.joint_epochs:
         whole = JointModel({m: load_encoder(_parent(context, m)) for m in windows}, model)
-        last = _joint(context, source, windows)
+        last = JointSource(source, windows, [m for m in windows if context.config.training(m).augment])
         joint, micro_batch = fine_tune(
             context, whole, last, train, validation, fitted, signature(context, "joint", *encoders)
         )
@@ -101,32 +101,18 @@ def train_fusion(context: RunContext) -> None:
         epochs = len(fitted.history) + joint.epochs
     if context.config.fusion.calibrate:
         calibration = _calibrate(context, model, whole, last, validation, micro_batch)
-        context.describe(calibration=calibration.to_dict())
+        context.describe(calibration=asdict(calibration))
     every = range(len(joined.index))
     predicted = evaluate.predict(
         whole, last, every, micro_batch.evaluation, context.settings.precision, context.run.name
     )
-    predictions = tables.table(predicted, attention=True)
+    predictions = table_of(context, joined.index, predicted, tuple(joined.tokens))
     heads = evaluate.attention_table(joined.index, predicted, context.fold, context.study_seed, tuple(joined.tokens))
     if heads is not None:
         evaluate.write(context.run.attention_file, heads)
-    evaluate.write(context.run.baselines_file, _baselines(context, tables, source, train, validation, predictions))
+    evaluate.write(context.run.baselines_file, _baselines(context, source, train, validation, predictions))
     finish(context, model, predictions, best)
     context.run.update(epochs=epochs)
-
-
-@dataclass(frozen=True)
-class _Tables:
-    """Builds prediction tables for the windows of one run."""
-
-    context: RunContext
-    index: pd.DataFrame
-    modalities: tuple[str, ...]
-
-    def table(self, predicted: evaluate.Predictions, attention: bool = False) -> pd.DataFrame:
-        context = self.context
-        shares = self.modalities if attention else ()
-        return evaluate.table(self.index, predicted, context.classes, context.fold, context.study_seed, shares)
 
 
 def _fit(
@@ -162,10 +148,6 @@ def _fit(
     if checkpoint and fitted.compiled is not None:
         context.describe(computed={**numerics(context), "compile": fitted.compiled})
     return model, fitted
-
-
-def _joint(context: RunContext, source: FeatureSource, windows: dict[str, Windows]) -> JointSource:
-    return JointSource(source, windows, [m for m in windows if context.config.training(m).augment])
 
 
 def _calibrate(
@@ -207,7 +189,6 @@ def fit_temperature_on(
 
 def _baselines(
     context: RunContext,
-    tables: _Tables,
     source: FeatureSource,
     train: Sequence[int],
     validation: Sequence[int],
@@ -215,20 +196,21 @@ def _baselines(
 ) -> pd.DataFrame:
     """Return rows like the predictions' window rows for each baseline, with the column ``stage``."""
     joined = source.joined
+    table = partial(table_of, context, joined.index)
     given = joined.logits, joined.masks
     ranking = baselines.rank(*given, source.labels, train, validation)
     temperatures = baselines.temperatures(*given, source.labels, validation)
     made = {
-        "fusion:best": tables.table(baselines.best_single(*given, ranking.order)),
-        "fusion:mean": tables.table(baselines.mean_of_modalities(*given)),
-        "fusion:calibrated": tables.table(baselines.calibrated_mean(*given, temperatures)),
-        "majority": tables.table(baselines.majority(joined.index, context.classes)),
+        "fusion:best": table(baselines.best_single(*given, ranking.order)),
+        "fusion:mean": table(baselines.mean_of_modalities(*given)),
+        "fusion:calibrated": table(baselines.calibrated_mean(*given, temperatures)),
+        "majority": table(baselines.majority(joined.index, context.classes)),
     }
     for kind, name in baselines.TRAINED.items():
         if kind == context.config.fusion.kind:  # the run itself is this baseline
             made[name] = predictions[predictions["frame"] == -1]
         else:
-            made[name] = tables.table(_trained(context, kind, source, train))
+            made[name] = table(_trained(context, kind, source, train))
     context.describe(
         baselines={
             "fusion:best": ranking.to_dict(),
