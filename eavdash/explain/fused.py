@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from eavdash.models.base import Encoder, EncoderOutput
 from eavdash.models.build import build, load_weights
-from eavdash.models.fusion import Fusion, FusionOutput
+from eavdash.models.fusion import Fusion, FusionOutput, Tensors
 from eavdash.store import RunDir, StudyDir
 
 
@@ -38,7 +38,7 @@ class FusedModel(nn.Module):
         self.fusion = fusion
         self.eval().requires_grad_(False)
 
-    def predict(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> FusedModelOutput:
+    def predict(self, inputs: Tensors, masks: Tensors) -> FusedModelOutput:
         """Run encoders and fusion on encoder inputs and masks, one entry per present modality."""
         encoded: dict[str, EncoderOutput] = {
             m: self.encoders[m](inputs[m], masks[m]) for m in self.modalities if m in inputs

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from eavdash.errors import ConfigError
-from eavdash.models.fusion import Fusion, FusionOutput
+from eavdash.models.fusion import Fusion, FusionOutput, Tensors
 from eavdash.models.layers import MaskedSoftmax, masked_mean, sinusoids
 
 _NEGLIGIBLE = 1e-30
@@ -80,12 +80,7 @@ class AttentionFusion(Fusion):
         self.softmax = MaskedSoftmax()
         self.gain = nn.Parameter(torch.ones(()))
 
-    def forward(
-        self,
-        tokens: Mapping[str, Tensor],
-        masks: Mapping[str, Tensor],
-        encoder_logits: Mapping[str, Tensor] | None = None,
-    ) -> FusionOutput:
+    def forward(self, tokens: Tensors, masks: Tensors, encoder_logits: Tensors | None = None) -> FusionOutput:
         if encoder_logits is None:
             raise ConfigError.at(
                 "attention fusion", expected="the encoders' logits", found="none", remedy="pass encoder_logits"
@@ -117,7 +112,7 @@ class AttentionFusion(Fusion):
         )
         return FusionOutput(logits, shares, torch.stack(maps, dim=1) if maps else None)
 
-    def _pooled_log_probabilities(self, encoder_logits: Mapping[str, Tensor], shares: Tensor) -> Tensor:
+    def _pooled_log_probabilities(self, encoder_logits: Tensors, shares: Tensor) -> Tensor:
         """Return the log (B, K) of the encoders' probabilities weighted by ``shares`` (B, M); 0 if all shares are 0.
 
         Logits without a share are not read. Summing in log space avoids underflow.

@@ -17,7 +17,6 @@ Vision and audio are Hugging Face models, whose names are fixed (models/weights.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from torch import Tensor
 
 from eavdash.errors import ConfigError
 from eavdash.models.tensorfiles import tensor_error
+from eavdash.text import natural_order
 
 _PROJECTION = ".in_proj_weight"
 _HEAD = (
@@ -59,7 +59,7 @@ def yin_tensors(file: Path, tensors: Mapping[str, Tensor]) -> tuple[dict[str, An
 
     convolutions = _modules(n for n, t in tensors.items() if n.endswith("weight") and t.ndim == 3)
     norms = _modules(n for n in tensors if n.endswith("running_mean"))
-    blocks = _natural({n.removesuffix(_PROJECTION).rpartition(".")[0] for n in tensors if n.endswith(_PROJECTION)})
+    blocks = _modules(n.removesuffix(_PROJECTION) for n in tensors if n.endswith(_PROJECTION))
     _count(file, _HEAD, "two convolutions", convolutions, 2)
     _count(file, _HEAD, "two batch normalisations", norms, 2)
     for name, target in zip(convolutions, ("stem.0", "stem.4"), strict=True):
@@ -186,16 +186,8 @@ def _prefix(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str | N
     return whole[0] if whole else None
 
 
-def _modules(names: Iterable[str]) -> list[str]:
-    return _natural({name.rpartition(".")[0] for name in names})
-
-
-def _natural(names: Iterable[str]) -> list[str]:
-    return sorted(names, key=lambda name: [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in _parts(name)])
-
-
-def _parts(name: str) -> list[str]:
-    return [part for part in re.split(r"(\d+)", name) if part]
+def _modules(names: Iterable[str]) -> tuple[str, ...]:
+    return natural_order(name.rpartition(".")[0] for name in names)
 
 
 def _count(file: Path, what: tuple[str, str], expected: str, found: Sequence[str], count: int) -> None:

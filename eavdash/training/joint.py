@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from eavdash.models.base import Encoder, to_encoder_input
-from eavdash.models.fusion import Fusion, FusionOutput
+from eavdash.models.fusion import Fusion, FusionOutput, Tensors
 from eavdash.training import inputs
 from eavdash.training.checkpoint import Checkpoint
 from eavdash.training.fusion_features import FeatureSource, model_output
@@ -52,9 +52,7 @@ class JointModel(nn.Module):
         for part in (*self.encoders.values(), self.fusion):
             part.compile(*args, **kwargs)
 
-    def forward(
-        self, tokens: Mapping[str, Tensor], masks: Mapping[str, Tensor], encoder_logits: Mapping[str, Tensor]
-    ) -> FusionOutput:
+    def forward(self, tokens: Tensors, masks: Tensors, encoder_logits: Tensors) -> FusionOutput:
         """Return the fusion of the encoders' outputs."""
         fused: FusionOutput = self.fusion(tokens, masks, encoder_logits)
         return fused
