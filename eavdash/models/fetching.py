@@ -10,7 +10,6 @@ Files are assembled in a temporary folder beside the final one, which is then re
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import tempfile
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eavdash.errors import DataError, IntegrityError, UsageError
-from eavdash.store.atomic import CHECKSUMS, sha256
+from eavdash.store.atomic import CHECKSUMS, sha256, write_atomic
 
 #: In order of preference; a .bin file is loaded without unpickling objects.
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -72,11 +71,8 @@ def fetch(
                 remedy="check which of the two is right before using this model; nothing was kept",
             )
         shutil.move(path, ready / name)
-        lines = [f"{sha256(ready / n)}  {n}\n" for n in (CONFIG, name)]
-        with (ready / CHECKSUMS).open("w", encoding="utf-8") as file:
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
+        lines = "".join(f"{sha256(ready / n)}  {n}\n" for n in (CONFIG, name))
+        write_atomic(ready / CHECKSUMS, lambda file: file.write(lines.encode()))
         ready.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -2,8 +2,8 @@
 
 In: frames (B, F, 3, H, W) in 0..1 and their mask. Out: see eavdash/models/frames.py; a frame's feature is the model's
 pooled output before its classifier (``num_classes=0``). :data:`FAMILIES` lists the supported families. The model is
-built with random weights; :func:`eavdash.models.weights.load_timm` loads weights from a local file. Pixels are scaled
-with the mean and standard deviation of the model's timm configuration, until training fits others.
+built with random weights; :func:`eavdash.models.weights.load_pretrained` loads those of a local file. Pixels are
+scaled with the mean and standard deviation of the model's timm configuration, until training fits others.
 """
 
 from __future__ import annotations

@@ -48,56 +48,29 @@ _HEADS = {
 _QKV = ("query", "key", "value")
 
 
-def load_hf_vit(encoder: FrameViT, path: str | Path, head: bool = False) -> list[str]:
-    """Load a ``ViTForImageClassification`` or ``ViTModel`` checkpoint and return the tensors left out.
+def load_pretrained(encoder: Encoder, path: str | Path, head: bool = False) -> list[str]:
+    """Load a checkpoint of the encoder's family and return the tensors left out: its own classifier or pooler.
 
-    ``head``: load its classifier too, which must have the encoder's number of classes.
+    The families are ``ViTForImageClassification`` or ``ViTModel``, ``ASTForAudioClassification`` or ``ASTModel``, and
+    the same model of timm under timm's names. There are no published checkpoints of EEG encoders: the file is one of
+    ours, including head and input scaling.
 
-    Raises:
-        ConfigError: the file cannot be read, or a tensor is unknown, missing, or of another shape.
-    """
-    return _load(encoder, encoder.vit, Path(path), "vision", head)
-
-
-def load_hf_ast(encoder: AudioSpectrogramTransformer, path: str | Path, head: bool = False) -> list[str]:
-    """Load an ``ASTForAudioClassification`` or ``ASTModel`` checkpoint and return the tensors left out.
-
-    ``head``: load its classifier too, which must have the encoder's number of classes.
+    Args:
+        head: load the classifier of a ViT or AST too, which must have the encoder's number of classes.
 
     Raises:
         ConfigError: the file cannot be read, or a tensor is unknown, missing, or of another shape.
     """
-    return _load(encoder, encoder.ast, Path(path), "audio", head)
-
-
-def load_timm(encoder: TimmViT, path: str | Path) -> list[str]:
-    """Load a checkpoint of the same timm model, under timm's names, and return its classifier, which is left out.
-
-    Raises:
-        ConfigError: the file cannot be read, or a tensor is unknown, missing, or of another shape.
-    """
-    file, tensors = read_tensors(Path(path))
-    left_out = sorted(name for name in tensors if re.match(r"head(_dist)?\.(weight|bias)$", name))
-    found = {name: tensor for name, tensor in tensors.items() if name not in left_out}
-    fill(file, encoder.vit, found, [], "use weights of the same timm model and set vision.size to match them")
-    return left_out
-
-
-def load_pretrained(encoder: Encoder, path: str | Path) -> list[str]:
-    """Load a checkpoint of the encoder's family and return the tensors left out.
-
-    There are no published checkpoints of EEG encoders: the file is one of ours, including head and input scaling.
-
-    Raises:
-        ConfigError: the file cannot be read, or a tensor is unknown, missing, or of another shape.
-    """
-    if isinstance(encoder, TimmViT):
-        return load_timm(encoder, path)
     if isinstance(encoder, FrameViT):
-        return load_hf_vit(encoder, path)
+        return _load(encoder, encoder.vit, Path(path), "vision", head)
     if isinstance(encoder, AudioSpectrogramTransformer):
-        return load_hf_ast(encoder, path)
+        return _load(encoder, encoder.ast, Path(path), "audio", head)
     file, tensors = read_tensors(Path(path))
+    if isinstance(encoder, TimmViT):
+        left_out = sorted(name for name in tensors if re.match(r"head(_dist)?\.(weight|bias)$", name))
+        found = {name: tensor for name, tensor in tensors.items() if name not in left_out}
+        fill(file, encoder.vit, found, [], "use weights of the same timm model and set vision.size to match them")
+        return left_out
     fill(file, encoder, tensors, [], "use weights of the same encoder, trained on the same channels and classes")
     return []
 
