@@ -36,7 +36,7 @@ from torch.nn import functional as F
 from eavdash.config.schema import TrainConfig
 from eavdash.data.windows import WindowSet
 from eavdash.models import build
-from eavdash.models.base import Encoder
+from eavdash.models.base import Encoder, to_encoder_input
 from eavdash.models.fusion import Fusion
 from eavdash.training import inputs, loop
 from eavdash.training.features import Features, _compute
@@ -105,7 +105,8 @@ def run_published_loop(
             for name, encoder in made.encoders.items():
                 parts = []
                 for some in pairs.split(CHUNK):
-                    x, mask = inputs.tensors(made.windows[name].values, some[:, 0])
+                    x, mask = inputs.raw(made.windows[name].values, some[:, 0])
+                    x = to_encoder_input(name, x)
                     if name == "vision":
                         x, mask = (v[torch.arange(len(some)), some[:, 1]][:, None] for v in (x, mask))
                     parts.append(encoder(x, mask).tokens.mean(dim=1, keepdim=True))

@@ -28,15 +28,16 @@ from eavdash.config.presets import preset
 from eavdash.config.schema import Execution
 from eavdash.models import build
 from eavdash.training import headphase
-from eavdash.training.loading import stream
-from eavdash.training.loop import PUBLISHED, ModelOutput, fit
+from eavdash.training.fusion_features import model_output
+from eavdash.training.loading import ModelOutput, Source, stream
+from eavdash.training.loop import PUBLISHED, fit
 from eavdash.training.memory import MicroBatchSize
 from eavdash.training.precision import resolve_precision
 from eavdash.training.seeds import reproducible, seeder
 from eavdash.training.step import gradients
 
 
-class RandomFeatures:
+class RandomFeatures(Source):
     """Source of random features for the published fusion."""
 
     def __init__(self, count: int, dims: dict[str, int], frames: int, device: torch.device) -> None:
@@ -44,14 +45,16 @@ class RandomFeatures:
         length = {"vision": frames, "audio": 1, "eeg": 1}
         self.tokens = {m: torch.randn(count, length[m], d) for m, d in dims.items()}
 
-    def output(self, model: Any, rows: torch.Tensor, augment: torch.Generator | None) -> ModelOutput:
-        """Return the fusion's output for windows ``rows``."""
-        tokens = {m: t[rows].to(self.device) for m, t in self.tokens.items()}
+    def load(self, model: Any, rows: torch.Tensor, augment: torch.Generator | None) -> tuple[torch.Tensor, ...]:
+        """Return the tokens of windows ``rows`` for one modality after another."""
+        return tuple(t[rows] for t in self.tokens.values())
+
+    def forward(self, model: Any, loaded: tuple[torch.Tensor, ...]) -> ModelOutput:
+        """Return the fusion's output for loaded tokens."""
+        tokens = {m: t.to(self.device) for m, t in zip(self.tokens, loaded, strict=True)}
         masks = {m: torch.ones(t.shape[:2], dtype=torch.bool, device=self.device) for m, t in tokens.items()}
-        encoder_logits = {m: torch.zeros(len(rows), machine.CLASSES, device=self.device) for m in tokens}
-        fused = model(tokens, masks, encoder_logits)
-        frames = masks["vision"] if fused.frame_logits is not None else None
-        return ModelOutput(fused.logits, fused.frame_logits, frames)
+        encoder_logits = {m: torch.zeros(len(t), machine.CLASSES, device=self.device) for m, t in tokens.items()}
+        return model_output(model(tokens, masks, encoder_logits), masks)
 
 
 def epoch_seconds(model: Any, source: Any, count: int, stage: str, head: bool, options: argparse.Namespace) -> float:

@@ -249,9 +249,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = parser().parse_args(argv)
     from eavdash.cli import commands
+    from eavdash.cli.commands.execution import check_setup
 
     try:
-        commands.check_setup(options)
+        check_setup(options)
         return int(getattr(commands, options.handler)(options) or 0)
     except EavdashError as error:
         print(visible(f"eavdash: {error}"), file=sys.stderr)

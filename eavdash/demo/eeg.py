@@ -53,7 +53,7 @@ def markers(emotion: str) -> dict[str, Any]:
 
 def position(channel: str) -> tuple[float, float]:
     """Approximate position of a 10-20 electrode seen from above: (right, front) in head radii."""
-    row, column = re.fullmatch(r"([A-Za-z]+?)(z|\d+)", channel).groups()  # type: ignore[union-attr]
+    row, column = re.findall(r"^([A-Za-z]+?)(z|\d+)$", channel)[0]
     if column == "z":
         return 0.0, _FRONT[row]
     odd = int(column) % 2
@@ -102,7 +102,7 @@ def eeg_trial(plan: TrialPlan, head: Head, size: DemoSize) -> np.ndarray:
     for name, (low, high) in BANDS[expression.emotion].items():
         inside = ((frequencies >= low) & (frequencies <= high)).astype(float)
         signal[CHANNELS.index(name)] += on * _noise(rng, inside, 1, samples)[0]
-    return signal.T
+    return np.asarray(signal.T)
 
 
 def _noise(rng: np.random.Generator, spectrum: np.ndarray, rows: int, samples: int) -> np.ndarray:

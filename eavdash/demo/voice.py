@@ -113,7 +113,8 @@ def voice_trial(speech: list[Syllable], plan: TrialPlan, speaker: Speaker, size:
         begin = int(syllable.start * rate)
         sound = _synthesise(syllable, speaker, rng, rate)
         wave[begin : begin + len(sound)] += sound[: len(wave) - begin]
-    return np.clip(wave, -1, 1)
+    np.clip(wave, -1, 1, out=wave)
+    return wave
 
 
 def _style(plan: TrialPlan, time: float, loudness: float) -> SpeakingStyle:
@@ -152,7 +153,7 @@ def _synthesise(syllable: Syllable, speaker: Speaker, rng: np.random.Generator, 
     attack, release = np.clip(along / 0.18, 0, 1), np.clip((1 - along) / 0.3, 0, 1)
     sound *= np.minimum(attack, release)
     level = LEVEL * 10 ** (style.loudness / 20)
-    return (sound * (level / (np.sqrt(np.mean(sound**2)) + 1e-9))).astype(np.float32)
+    return np.asarray(sound * (level / (np.sqrt(np.mean(sound**2)) + 1e-9)), np.float32)
 
 
 def _resonance(frequency: float, bandwidth: float, rate: int) -> list[float]:

@@ -7,7 +7,7 @@ gap. The integral is a sum over ``steps`` points, so the gap measures the numeri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -16,6 +16,7 @@ from captum.attr import IntegratedGradients
 from torch import Tensor
 
 from eavdash.explain.fused import FusedModel
+from eavdash.models.fusion import Tensors
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,7 @@ class Completeness:
 
 
 def integrated_gradients(
-    model: FusedModel,
-    inputs: Mapping[str, Tensor],
-    masks: Mapping[str, Tensor],
-    target: int,
-    steps: int = 32,
-    batch: int = 8,
+    model: FusedModel, inputs: Tensors, masks: Tensors, target: int, steps: int = 32, batch: int = 8
 ) -> tuple[dict[str, Tensor], Completeness]:
     """Compute the attributions of the logit of class ``target`` for one window.
 

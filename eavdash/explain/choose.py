@@ -54,7 +54,7 @@ def _asked(fold: int | None, seed: int | None) -> str:
     return "".join(f" of {name} {value}" for name, value in (("fold", fold), ("seed", seed)) if value is not None)
 
 
-def _found(other_splits: list[str], candidates: list, finished: list[RunDir]) -> str:
+def _found(other_splits: list[str], candidates: list[tuple[int, int, int, RunDir]], finished: list[RunDir]) -> str:
     if other_splits:
         return ", ".join(other_splits[:3])
     if candidates:

@@ -19,10 +19,10 @@ from eavdash.data.standardise import raw_values, standardise
 from eavdash.data.table import select
 from eavdash.data.windows import WindowSet
 from eavdash.errors import TableError, UsageError
-from eavdash.explain.attention import layer_maps, modality_map, shares
 from eavdash.explain.attributions import Completeness, integrated_gradients
 from eavdash.explain.explanation import ExplainedWindow, Explanation, Receipts
 from eavdash.explain.fused import FusedModel, FusedModelOutput, encoder_runs, load_fused_model
+from eavdash.models.base import to_encoder_input
 from eavdash.results.decision import log_probabilities, normalised
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.atomic import sha256
@@ -78,19 +78,19 @@ def compute(
                 window=w.number,
                 start=w.start,
                 stop=w.stop,
-                predicted=classes[int(p.argmax())],
+                predicted=classes[c],
                 modalities=tuple(w.inputs),
             )
-            for w, p in zip(windows, found, strict=True)
+            for w, c in zip(windows, found.argmax(axis=1).tolist(), strict=True)
         ),
         window_probabilities=probabilities,
         trial_probabilities=trial_probabilities,
         attributions=attributions,
         inputs={m: _aligned(s, raw_values(s), windows) for m, s in sets.items()},
         masks={m: _aligned(s, s.mask, windows) for m, s in sets.items()},
-        attention=_stacked([shares(d) for d in outputs]),
-        map=_stacked([modality_map(d) for d in outputs]),
-        maps=_stacked([layer_maps(d) for d in outputs]),
+        attention=_stacked([d.fused.attention for d in outputs]),
+        map=_stacked([d.fused.map for d in outputs]),
+        maps=_stacked([d.fused.maps for d in outputs]),
         channels=tuple(sets["eeg"].meta["channels"]) if "eeg" in sets else (),
         rate=float(sets["eeg"].meta["rate"]) if "eeg" in sets else 0.0,
         receipts=Receipts(
@@ -167,19 +167,14 @@ def _windows(sets: Mapping[str, WindowSet], device: torch.device) -> list[_Windo
     for number in sorted(rows_by_number):
         rows = rows_by_number[number]
         spans = [sets[m].index.iloc[i][["start", "stop"]].astype(float) for m, i in rows.items()]
-        inputs = {m: _tensor(sets[m], i).to(device) for m, i in rows.items()}
+        inputs = {
+            m: to_encoder_input(m, torch.from_numpy(np.array(sets[m].values[i : i + 1]))).to(device)
+            for m, i in rows.items()
+        }
         masks = {m: torch.from_numpy(np.array(sets[m].mask[i : i + 1])).to(device) for m, i in rows.items()}
         start, stop = min(s["start"] for s in spans), max(s["stop"] for s in spans)
         made.append(_Window(number, float(start), float(stop), rows, inputs, masks))
     return made
-
-
-def _tensor(windows: WindowSet, row: int) -> Tensor:
-    """Return one window as encoder input (models/base.py)."""
-    x = torch.from_numpy(np.array(windows.values[row : row + 1]))
-    if windows.modality == "vision":
-        return x.permute(0, 1, 4, 2, 3).to(torch.float32) / 255
-    return x.to(torch.float32)
 
 
 def _aligned(windows: WindowSet, values: np.ndarray, every: list[_Window]) -> np.ndarray:
@@ -223,8 +218,8 @@ def _softmax(logits: Tensor) -> np.ndarray:
     return np.asarray(logits.double().softmax(-1).cpu().numpy()[0])
 
 
-def _stacked(parts: list[np.ndarray | None]) -> np.ndarray | None:
-    given = [p for p in parts if p is not None]
+def _stacked(parts: list[Tensor | None]) -> np.ndarray | None:
+    given = [p.detach().float().cpu().numpy() for p in parts if p is not None]
     return np.concatenate(given) if given else None
 
 

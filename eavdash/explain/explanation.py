@@ -14,7 +14,6 @@ import numpy as np
 from pydantic import ConfigDict, Field
 
 from eavdash.errors import IntegrityError
-from eavdash.explain.attention import mean_maps
 from eavdash.store import RunDir
 from eavdash.store.atomic import sha256, write_atomic
 from eavdash.store.record import FIRST, Part, Record, Texts, Whole, read_record, write_record
@@ -94,8 +93,9 @@ class Explanation:
     attributions: dict[str, np.ndarray]
     inputs: dict[str, np.ndarray]
     masks: dict[str, np.ndarray]
-    attention: np.ndarray | None  # (W, heads, M)
-    map: np.ndarray | None  # (W, M, M)
+    # Attention is over all modalities of the model, 0 where one is absent; None for a fusion without any.
+    attention: np.ndarray | None  # (W, heads, M), the class token's, which sums to 1 over modalities
+    map: np.ndarray | None  # (W, M, M), of the row modality to the column modality; rows of present ones sum to 1
     channels: tuple[str, ...]  # of the EEG
     rate: float  # Hz, of the EEG windows; 0 without EEG
     receipts: Receipts
@@ -138,15 +138,9 @@ class Explanation:
     def summary(self) -> dict[str, Any]:
         """Return the numbers of the explanation as a JSON-ready dictionary."""
         completeness = self.receipts.completeness
+        names = ("study", "run", "subject", "trial", "label", "predicted", "stage", "method")
         return {
-            "study": self.study,
-            "run": self.run,
-            "subject": self.subject,
-            "trial": self.trial,
-            "label": self.label,
-            "predicted": self.predicted,
-            "stage": self.stage,
-            "method": self.method,
+            **{name: getattr(self, name) for name in names},
             "windows": len(self.windows),
             "probabilities": {
                 s: dict(zip(self.classes, p.round(4).tolist(), strict=True))
@@ -162,6 +156,15 @@ class Explanation:
         }
 
 
+def mean_maps(maps: np.ndarray) -> np.ndarray:
+    """Average over the windows that have the row's modality: (layer, head, modality, modality) float64.
+
+    Rows of a modality that no window has are 0.
+    """
+    rows = (maps.sum(axis=-1, dtype=np.float64) > 0.5)[..., None]  # present rows sum to 1, absent ones to 0
+    return np.asarray(maps.sum(axis=0, dtype=np.float64) / np.maximum(rows.sum(axis=0), 1))
+
+
 def explanation_name(run: RunDir, subject: str, trial: str) -> str:
     """Return the name of a trial's explanation: the trial, prefixed by the subject if the run tests several."""
     return trial if run.config().subject else f"{subject}/{trial}"
@@ -173,9 +176,7 @@ def save_explanation(run: RunDir, explanation: Explanation) -> None:
     arrays_file, receipts_file = run.explain_files(name, explanation.method)
     arrays_file.parent.mkdir(parents=True, exist_ok=True)
     arrays = {f"{kind}.{key}": value for kind in _ARRAYS for key, value in getattr(explanation, kind).items()}
-    for kind in _ATTENTION:
-        if getattr(explanation, kind) is not None:
-            arrays[kind] = getattr(explanation, kind)
+    arrays |= {kind: value for kind in _ATTENTION if (value := getattr(explanation, kind)) is not None}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     write_atomic(arrays_file, lambda file: file.write(buffer.getbuffer()))
@@ -199,12 +200,8 @@ def load_explanation(run: RunDir, trial: str, method: str = METHODS[0]) -> Expla
         if run.sibling(name).status().checksums.get("model.safetensors", checksum) != checksum:
             return None
     if document.arrays != sha256(arrays_file):
-        raise IntegrityError.at(
-            arrays_file,
-            expected=f"the checksum in {receipts_file.name}",
-            found="a different checksum",
-            remedy=remedy,
-        )
+        expected = f"the checksum in {receipts_file.name}"
+        raise IntegrityError.at(arrays_file, expected=expected, found="a different checksum", remedy=remedy)
     found: dict[str, Any] = {kind: {} for kind in _ARRAYS} | dict.fromkeys(_ATTENTION)
     try:
         with np.load(arrays_file, allow_pickle=False) as stored:

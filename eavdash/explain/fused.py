@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from eavdash.models.base import Encoder, EncoderOutput
 from eavdash.models.build import build, load_weights
-from eavdash.models.fusion import Fusion, FusionOutput
+from eavdash.models.fusion import Fusion, FusionOutput, Tensors
 from eavdash.store import RunDir, StudyDir
 
 
@@ -37,7 +38,7 @@ class FusedModel(nn.Module):
         self.fusion = fusion
         self.eval().requires_grad_(False)
 
-    def predict(self, inputs: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> FusedModelOutput:
+    def predict(self, inputs: Tensors, masks: Tensors) -> FusedModelOutput:
         """Run encoders and fusion on encoder inputs and masks, one entry per present modality."""
         encoded: dict[str, EncoderOutput] = {
             m: self.encoders[m](inputs[m], masks[m]) for m in self.modalities if m in inputs
@@ -72,13 +73,12 @@ def load_fused_model(study: StudyDir, run: RunDir, device: str | torch.device = 
     """
     config = run.config()
     if config.encoders:  # fine-tuned together with the fusion
-        own = nn.ModuleDict({modality: build(spec.document()) for modality, spec in config.encoders.items()})
-        load_weights(own, run.verify("encoders.safetensors"))
-        encoders = dict(own.items())
+        encoders: dict[str, Encoder] = {m: build(spec.document()) for m, spec in config.encoders.items()}
+        load_weights(nn.ModuleDict(encoders), run.verify("encoders.safetensors"))
     else:
         encoders = {modality: _load(each) for modality, each in encoder_runs(study, run).items()}
     fusion = _load(run) if config.stage == "fusion" else None
-    return FusedModel(encoders, fusion).to(device)  # type: ignore[arg-type]
+    return FusedModel(encoders, fusion).to(device)
 
 
 def encoder_runs(study: StudyDir, run: RunDir) -> dict[str, RunDir]:
@@ -89,5 +89,5 @@ def encoder_runs(study: StudyDir, run: RunDir) -> dict[str, RunDir]:
     return {m: study.run(config.parents[m]) for m in config.input.modalities}
 
 
-def _load(run: RunDir) -> nn.Module:
+def _load(run: RunDir) -> Any:
     return load_weights(build(run.config().architecture), run.verify("model.safetensors"))

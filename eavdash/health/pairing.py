@@ -184,7 +184,8 @@ def channels(names: dict[str, tuple[str, list[str]]], rates: pd.Series) -> list[
 def eav_numbers(recordings: pd.DataFrame) -> list[Finding]:
     """EAV's files whose second number contradicts the first by EAV's naming; only the first number pairs files."""
     findings = []
-    for modality, rule in (("vision", lambda n: (n - 1) % 20 + 1), ("audio", lambda n: 2 * -(-n // 40))):
+    rules: dict[str, Callable[[int], int]] = {"vision": lambda n: (n - 1) % 20 + 1, "audio": lambda n: 2 * -(-n // 40)}
+    for modality, rule in rules.items():
         of = recordings[recordings["modality"] == modality]
         matches = of["path"].map(lambda path: _EAV_NAME.match(Path(path).name))
         wrong = of[[bool(m) and int(m[2]) != rule(int(m[1])) for m in matches]]

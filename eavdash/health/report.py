@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ def write_csv(report: HealthReport, folder: str | Path) -> list[Path]:
     for name, frame in frames.items():
         content = csv_for_people(frame).encode("utf-8", "surrogateescape")
         path = folder / f"{name}.csv"
-        write_atomic(path, lambda file, content=content: file.write(content))  # type: ignore[misc]
+        write_atomic(path, methodcaller("write", content))
         written.append(path)
     return written
 

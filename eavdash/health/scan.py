@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def scan(
     requests: Sequence[MeasureRequest],
     cache: Path | None,
     report: Callable[[int, int], None] | None = None,
-    run: Callable[[Sequence[MeasureRequest]], Iterator[tuple[MeasureRequest, dict[str, Any]]]] = workers.run,
+    run: Callable[[Sequence[MeasureRequest]], Generator[tuple[MeasureRequest, dict[str, Any]]]] = workers.run,
 ) -> Scan:
     """Answer all requests; ``report(done, of)`` is called after each file that has to be opened.
 
@@ -98,7 +98,7 @@ def scan(
         done.reused = len(stamps) - len(todo)
         if report:
             report(len(requests) - len(todo), len(requests))
-        with contextlib.closing(run(todo)) as answers:  # type: ignore[type-var]
+        with contextlib.closing(run(todo)) as answers:
             for request, answer in answers:
                 done.answers[request.column, request.file] = answer
                 done.scanned += 1

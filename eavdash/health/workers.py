@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ def run(
     limit: float = LIMIT,
     command: Sequence[str] = COMMAND,
     processes: int | None = None,
-) -> Iterator[tuple[MeasureRequest, dict[str, Any]]]:
+) -> Generator[tuple[MeasureRequest, dict[str, Any]]]:
     """Yield each request with its answer, as they complete. ``processes``: by default, by the number of cores.
 
     An answer's ``kind`` is "crash" or "limit" if the process ended without one.

@@ -103,7 +103,7 @@ class QueueDatabase:
                 self._write_ahead()
             # The only function of DBOS that takes no engine; it is given the passwords as part of the address.
             address = sqlalchemy.make_url(self.url).update_query_dict(dict(self.secrets))
-            DBOS.migrate(address.render_as_string(False), **({"schema": self.schema} if self.schema else {}))
+            DBOS.migrate(address.render_as_string(False), schema=self.schema or "dbos")
 
         with file_lock(self.home / "made.lock"):
             try:

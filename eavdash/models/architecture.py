@@ -132,21 +132,13 @@ def _embeddings(file: Path, named: dict[str, Tensor], modality: str) -> tuple[tu
 def _heads(file: Path, width: int, settings: dict[str, Any]) -> int:
     heads = settings.get("num_attention_heads")
     if heads is None and width % HEAD_WIDTH:
-        raise ConfigError.at(
-            file.parent / "config.json",
-            expected=f"num_attention_heads, which does not follow from the shapes in {file.name}",
-            found="none",
-            remedy="put the checkpoint's own config.json beside it",
-        )
-    heads = heads or width // HEAD_WIDTH
-    if width % heads:
-        raise ConfigError.at(
-            file.parent / "config.json",
-            expected=f"num_attention_heads to divide the width {width}",
-            found=str(heads),
-            remedy="put the checkpoint's own config.json beside it",
-        )
-    return int(heads)
+        expected = f"num_attention_heads, which does not follow from the shapes in {file.name}"
+    elif width % (heads := heads or width // HEAD_WIDTH):
+        expected = f"num_attention_heads to divide the width {width}"
+    else:
+        return int(heads)
+    remedy = "put the checkpoint's own config.json beside it"
+    raise ConfigError.at(file.parent / "config.json", expected=expected, found=str(heads or "none"), remedy=remedy)
 
 
 def _ratio(hidden: int, width: int) -> float:

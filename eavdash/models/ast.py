@@ -75,7 +75,7 @@ class AudioSpectrogramTransformer(Encoder):
         self.silence = silence
         self.pool = pool
         self.grid = (positions(mels, stride, patch), positions(frames, time_stride, patch))  # frequency, time
-        self.ast = VisionTransformerDistilled(
+        self.ast = VisionTransformerDistilled(  # type: ignore[no-untyped-call]  # timm types no parameter of it
             img_size=(self.grid[0] * patch, self.grid[1] * patch),
             patch_size=patch,
             in_chans=1,
@@ -119,13 +119,13 @@ class AudioSpectrogramTransformer(Encoder):
         silence = self.scaled(torch.zeros_like(x)) if self.silence == "zero" else torch.zeros_like(x)
         x = torch.where(filled[:, :, None], self.scaled(x), silence)
         x = self.ast.patch_embed(x.transpose(1, 2)[:, None])  # (B, frequency * time, D)
-        prefix = torch.cat([self.ast.cls_token, self.ast.dist_token], dim=1).expand(len(x), -1, -1)
+        prefix = torch.cat([self.ast.get_parameter("cls_token"), self.ast.dist_token], dim=1).expand(len(x), -1, -1)
         x = torch.cat([prefix, x], dim=1) + self._positions(x.shape[1])
         x = self.ast.norm(self.ast.blocks(self.ast.norm_pre(self.ast.pos_drop(x))))
         if self.pool == "mean":
             return x[:, 2:].mean(dim=1, keepdim=True)
         if self.pool == "bands":
-            rows = x[:, 2:].unflatten(1, (self.grid[0], -1))  # (B, frequency, time, D)
+            rows = torch.unflatten(x[:, 2:], 1, (self.grid[0], -1))  # (B, frequency, time, D)
             return torch.cat([rows.mean(dim=2), (rows.var(dim=2, correction=0) + SPREAD_FLOOR).sqrt()], dim=1)
         return self.ast.forward_head(x, pre_logits=True)[:, None]
 
@@ -146,7 +146,7 @@ class AudioSpectrogramTransformer(Encoder):
                 found=f"{used}",
                 remedy="use shorter windows, or train a model for this length",
             )
-        embedding = self.ast.pos_embed
+        embedding = self.ast.get_parameter("pos_embed")
         start = columns // 2 - used // 2
-        grid = embedding[:, 2:].unflatten(1, (rows, columns))[:, :, start : start + used]
+        grid = torch.unflatten(embedding[:, 2:], 1, (rows, columns))[:, :, start : start + used]
         return torch.cat([embedding[:, :2], grid.flatten(1, 2)], dim=1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from eavdash.errors import ConfigError
-from eavdash.models.fusion import Fusion, FusionOutput
+from eavdash.models.fusion import Fusion, FusionOutput, Tensors
 from eavdash.models.layers import MaskedSoftmax, masked_mean, sinusoids
 
 _NEGLIGIBLE = 1e-30
@@ -36,9 +36,9 @@ class ModalityAttention(nn.Module):
 
     def forward(self, x: Tensor, lengths: Sequence[int], mask: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Map ``x`` (B, T, D) of all modalities in order to the same shape and attention weights (B, heads, T, T)."""
-        parts = self.norm(x).split(list(lengths), dim=1)
+        parts = torch.split(self.norm(x), list(lengths), dim=1)
         qkv = torch.cat([self.qkv[m](part) for m, part in zip(self.modalities, parts, strict=True)], dim=1)
-        q, k, v = qkv.unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (B, heads, T, D / heads)
+        q, k, v = torch.unflatten(qkv, 2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each (B, heads, T, D / heads)
         scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1]) + bias[:, None, None, :]
         weights = self.softmax(scores, mask[:, None, None, :])
         x = x + self.dropout(self.proj((weights @ v).transpose(1, 2).flatten(2)))
@@ -80,12 +80,7 @@ class AttentionFusion(Fusion):
         self.softmax = MaskedSoftmax()
         self.gain = nn.Parameter(torch.ones(()))
 
-    def forward(
-        self,
-        tokens: Mapping[str, Tensor],
-        masks: Mapping[str, Tensor],
-        encoder_logits: Mapping[str, Tensor] | None = None,
-    ) -> FusionOutput:
+    def forward(self, tokens: Tensors, masks: Tensors, encoder_logits: Tensors | None = None) -> FusionOutput:
         if encoder_logits is None:
             raise ConfigError.at(
                 "attention fusion", expected="the encoders' logits", found="none", remedy="pass encoder_logits"
@@ -106,10 +101,10 @@ class AttentionFusion(Fusion):
             x, weights = layer(x, lengths, mask, bias)
             maps.append(self._modality_map(weights, lengths, valid))  # (B, heads, M, M)
         query = self.class_query.view(1, self.heads, 1, -1)
-        key = self.key(self.norm(x)).unflatten(2, (self.heads, -1)).transpose(1, 2)
+        key = torch.unflatten(self.key(self.norm(x)), 2, (self.heads, -1)).transpose(1, 2)
         scores = query @ key.transpose(-1, -2) / math.sqrt(key.shape[-1]) + bias[:, None, None, :]
         weights = self.softmax(scores, mask[:, None, None, :])  # (B, heads, 1, T)
-        shares = torch.stack([part.sum(dim=-1) for part in weights[:, :, 0].split(lengths, dim=-1)], dim=-1)
+        shares = torch.stack([part.sum(dim=-1) for part in torch.split(weights[:, :, 0], lengths, dim=-1)], dim=-1)
         logits = (
             self.gain
             * self._pooled_log_probabilities(encoder_logits, shares.mean(dim=1))
@@ -117,7 +112,7 @@ class AttentionFusion(Fusion):
         )
         return FusionOutput(logits, shares, torch.stack(maps, dim=1) if maps else None)
 
-    def _pooled_log_probabilities(self, encoder_logits: Mapping[str, Tensor], shares: Tensor) -> Tensor:
+    def _pooled_log_probabilities(self, encoder_logits: Tensors, shares: Tensor) -> Tensor:
         """Return the log (B, K) of the encoders' probabilities weighted by ``shares`` (B, M); 0 if all shares are 0.
 
         Logits without a share are not read. Summing in log space avoids underflow.
@@ -135,7 +130,7 @@ class AttentionFusion(Fusion):
 
     def _modality_map(self, weights: Tensor, lengths: list[int], valid: list[Tensor]) -> Tensor:
         """Reduce token weights (B, heads, T, T) to (B, heads, M, M): sum over key tokens, mean over query tokens."""
-        columns = [part.sum(dim=-1) for part in weights.split(lengths, dim=-1)]
-        rows = torch.stack(columns, dim=-1).split(lengths, dim=2)  # each (B, heads, T of the modality, M)
+        columns = [part.sum(dim=-1) for part in torch.split(weights, lengths, dim=-1)]
+        rows = torch.split(torch.stack(columns, dim=-1), lengths, dim=2)  # each (B, heads, T of the modality, M)
         means = [masked_mean(row.transpose(1, 2), mask) for row, mask in zip(rows, valid, strict=True)]
         return torch.stack(means, dim=2)

@@ -29,6 +29,13 @@ class EncoderOutput:
     ordered: bool = False  # True if the window's logits depend on the order of its frames
 
 
+def to_encoder_input(modality: str, x: Tensor) -> Tensor:
+    """Convert stored windows to encoder input on their device; converted ones are returned unchanged."""
+    if modality == "vision" and x.dtype == torch.uint8:
+        return x.permute(0, 1, 4, 2, 3).to(torch.float32) / 255  # (B, F, 3, H, W) in 0..1
+    return x.to(torch.float32)
+
+
 class Encoder(nn.Module):
     """Base of the encoders: input scaling, and the split into pretrained and new parts.
 

@@ -88,7 +88,7 @@ def classifier(name: str, classes: int, channels: int, samples: int, rate: float
     try:
         with warnings.catch_warnings(record=True) as remarks:
             warnings.simplefilter("always")
-            made = _models()[name](**window)
+            made: nn.Module = _models()[name](**window)
     except Exception as error:  # models raise all kinds of errors for windows that they do not support
         raise _unusable(name, error) from error
     texts = (str(remark.message) for remark in remarks if issubclass(remark.category, UserWarning))

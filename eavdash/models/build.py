@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -29,6 +29,7 @@ from eavdash.models.vit import FrameViT
 from eavdash.models.yin import YinEncoder
 from eavdash.store.atomic import write_atomic
 
+Module = TypeVar("Module", bound=nn.Module)
 MODULES: dict[str, type[nn.Module]] = {
     "vit": FrameViT,
     "timm": TimmViT,
@@ -92,8 +93,8 @@ def fusion_spec(config: StudyConfig, classes: int, dims: Mapping[str, int], kind
     return {"name": kind, "kwargs": kwargs}
 
 
-def build(spec: Mapping[str, Any]) -> nn.Module:
-    """Build the module of a spec, with random weights from torch's current seed.
+def build(spec: Mapping[str, Any]) -> Any:
+    """Return the module of a spec, of its class in ``MODULES``, with random weights from torch's current seed.
 
     Raises:
         ConfigError: there is no such architecture, or it does not accept these settings.
@@ -114,7 +115,7 @@ def save_weights(module: nn.Module, path: Path) -> None:
     write_atomic(path, lambda file: file.write(save(tensors)))
 
 
-def load_weights(module: nn.Module, path: Path) -> nn.Module:
+def load_weights(module: Module, path: Path) -> Module:
     """Load the weights of :func:`save_weights` strictly, and return ``module``.
 
     Raises:

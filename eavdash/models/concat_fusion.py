@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from eavdash.models.fusion import Fusion, FusionOutput
+from eavdash.models.fusion import Fusion, FusionOutput, Tensors
 from eavdash.models.layers import masked_mean
 
 
@@ -28,12 +28,7 @@ class ConcatFusion(Fusion):
             nn.Linear(sum(dims.values()) + len(dims), width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, classes)
         )
 
-    def forward(
-        self,
-        tokens: Mapping[str, Tensor],
-        masks: Mapping[str, Tensor],
-        encoder_logits: Mapping[str, Tensor] | None = None,
-    ) -> FusionOutput:
+    def forward(self, tokens: Tensors, masks: Tensors, encoder_logits: Tensors | None = None) -> FusionOutput:
         values, valid = self._read(tokens, masks)
         present = torch.stack([mask.any(dim=1) for mask in valid], dim=1).to(values[0].dtype)  # (B, M)
         parts = [masked_mean(x, mask) for x, mask in zip(values, valid, strict=True)]

@@ -112,11 +112,11 @@ class EEGformer(Encoder):
                 found=f"{samples}",
                 remedy="use longer windows, a higher eeg.rate or a smaller eeg.width",
             )
-        power = F.conv1d(x.reshape(-1, 1, samples), self._kernel()).square().unflatten(0, (batch, channels))
+        power = torch.unflatten(F.conv1d(x.reshape(-1, 1, samples), self._kernel()).square(), 0, (batch, channels))
         # A filtered sample is valid if the first and the last sample under its kernel were recorded.
         valid = (mask[:, LOST:] & mask[:, : samples - LOST])[:, None, None].to(x.dtype)
         share = F.adaptive_avg_pool1d(valid.flatten(1, 2), self.width)[:, None]  # (B, 1, 1, D)
-        power = F.adaptive_avg_pool1d((power * valid).flatten(1, 2), self.width).unflatten(1, (channels, -1))
+        power = torch.unflatten(F.adaptive_avg_pool1d((power * valid).flatten(1, 2), self.width), 1, (channels, -1))
         usual = self.get_buffer("usual_power")
         if self.training and bool(valid.any()):
             mean = power.sum(dim=(0, 3)) / share.sum()

@@ -10,7 +10,6 @@ Files are assembled in a temporary folder beside the final one, which is then re
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import tempfile
@@ -18,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eavdash.errors import DataError, IntegrityError, UsageError
-from eavdash.store.atomic import CHECKSUMS, sha256
+from eavdash.store.atomic import CHECKSUMS, sha256, write_atomic
 
 #: In order of preference; a .bin file is loaded without unpickling objects.
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -72,11 +71,8 @@ def fetch(
                 remedy="check which of the two is right before using this model; nothing was kept",
             )
         shutil.move(path, ready / name)
-        lines = [f"{sha256(ready / n)}  {n}\n" for n in (CONFIG, name)]
-        with (ready / CHECKSUMS).open("w", encoding="utf-8") as file:
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
+        lines = "".join(f"{sha256(ready / n)}  {n}\n" for n in (CONFIG, name))
+        write_atomic(ready / CHECKSUMS, lambda file: file.write(lines.encode()))
         ready.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -118,21 +114,20 @@ def _download(model: str, name: str, revision: str, folder: Path, endpoint: str 
     Raises:
         DataError: the file is not available; the cause is huggingface_hub's error.
     """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HTTPError, LocalEntryNotFoundError
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub import errors, hf_hub_download
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()
     where = f"{model} at {revision[:12]}"
     try:
         return Path(hf_hub_download(model, name, revision=revision, local_dir=folder, endpoint=endpoint))
-    except LocalEntryNotFoundError as error:  # its cause is the failed transfer
+    except errors.LocalEntryNotFoundError as error:  # its cause is the failed transfer
         raise _hub_error(where, name, error) from error
-    except EntryNotFoundError as error:
+    except errors.EntryNotFoundError as error:
         raise DataError.at(
             where, expected=f"a file {name}", found="none", remedy="choose a revision that has it"
         ) from error
-    except (HTTPError, OSError) as error:
+    except (errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]  # of the HTTP library it uses
         raise _hub_error(where, name, error) from error
 
 

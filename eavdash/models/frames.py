@@ -44,7 +44,7 @@ class FrameEncoder(Encoder):
     def forward_features(self, x: Tensor, mask: Tensor) -> Tensor:
         """Return the features (B, F, D) of every frame on its own; masked frames are replaced by zeros."""
         x = torch.where(mask[:, :, None, None, None], self.scaled(x), torch.zeros((), dtype=x.dtype, device=x.device))
-        return self.vit(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        return torch.unflatten(self.vit(x.flatten(0, 1)), 0, x.shape[:2])
 
     def forward_head(self, features: Tensor, mask: Tensor) -> EncoderOutput:
         """Apply the temporal layers, if any, and the head to ``features`` (B, F, D)."""

@@ -20,6 +20,9 @@ from torch import Tensor, nn
 
 from eavdash.errors import ConfigError
 
+#: By modality.
+Tensors = Mapping[str, Tensor]
+
 
 @dataclass
 class FusionOutput:
@@ -78,15 +81,10 @@ class Fusion(nn.Module):
             )
         self.get_buffer("temperature").fill_(temperature)
 
-    def forward(
-        self,
-        tokens: Mapping[str, Tensor],
-        masks: Mapping[str, Tensor],
-        encoder_logits: Mapping[str, Tensor] | None = None,
-    ) -> FusionOutput:
+    def forward(self, tokens: Tensors, masks: Tensors, encoder_logits: Tensors | None = None) -> FusionOutput:
         raise NotImplementedError
 
-    def _read(self, tokens: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    def _read(self, tokens: Tensors, masks: Tensors) -> tuple[list[Tensor], list[Tensor]]:
         """Return scaled tokens (B, T, D) and masks (B, T) per modality, with zeros where the mask is False."""
         given = next((tokens[m] for m in self.modalities if m in tokens), None)
         if given is None:

@@ -63,7 +63,8 @@ class SelfAttention(nn.Module):
             mask = (mask | ~mask.any(dim=1, keepdim=True))[:, None, None, :]
         dropout = self.dropout if self.training else 0.0
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
-        return self.proj(out.transpose(1, 2).reshape(batch, tokens, width))
+        x = self.proj(out.transpose(1, 2).reshape(batch, tokens, width))
+        return x
 
 
 class Block(nn.Module):
@@ -98,9 +99,11 @@ class Block(nn.Module):
         first, second = (1.0, 1.0) if self.gates is None else self.gates
         if self.norm_first:
             x = x + first * self.dropout(self.attention(self.norm1(x), mask))
-            return x + second * self.dropout(self.feedforward(self.norm2(x)))
-        x = self.norm1(x + first * self.dropout(self.attention(x, mask)))
-        return self.norm2(x + second * self.dropout(self.feedforward(x)))
+            x = x + second * self.dropout(self.feedforward(self.norm2(x)))
+        else:
+            x = self.norm1(x + first * self.dropout(self.attention(x, mask)))
+            x = self.norm2(x + second * self.dropout(self.feedforward(x)))
+        return x
 
 
 def sinusoids(count: int, width: int) -> Tensor:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from eavdash.models.fusion import Fusion, FusionOutput
+from eavdash.models.fusion import Fusion, FusionOutput, Tensors
 from eavdash.models.layers import masked_mean, mean_log_softmax
 
 
@@ -31,12 +31,7 @@ class PaperFusion(Fusion):
         self.reduce = nn.Linear(width, 512)
         self.head = nn.Sequential(nn.Linear(512, 256), nn.ReLU(), nn.Dropout(dropout), nn.Linear(256, classes))
 
-    def forward(
-        self,
-        tokens: Mapping[str, Tensor],
-        masks: Mapping[str, Tensor],
-        encoder_logits: Mapping[str, Tensor] | None = None,
-    ) -> FusionOutput:
+    def forward(self, tokens: Tensors, masks: Tensors, encoder_logits: Tensors | None = None) -> FusionOutput:
         values, valid = self._read(tokens, masks)
         batch, frames = len(values[0]), 1
         if "vision" in self.modalities:

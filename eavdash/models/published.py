@@ -172,7 +172,7 @@ def reorder_rows(head: Tensor, order: Sequence[int]) -> Tensor:
 
 def _reordered(weight: Tensor, dims: Mapping[str, int], order: Sequence[str]) -> Tensor:
     """Reorder the columns of ``weight`` (3 D, D) from ``order`` to the order of ``dims``."""
-    parts = dict(zip(order, weight.split([dims[m] for m in order], dim=1), strict=True))
+    parts = dict(zip(order, torch.split(weight, [dims[m] for m in order], dim=1), strict=True))
     return torch.cat([parts[m] for m in dims], dim=1)
 
 

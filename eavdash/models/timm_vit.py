@@ -2,14 +2,15 @@
 
 In: frames (B, F, 3, H, W) in 0..1 and their mask. Out: see eavdash/models/frames.py; a frame's feature is the model's
 pooled output before its classifier (``num_classes=0``). :data:`FAMILIES` lists the supported families. The model is
-built with random weights; :func:`eavdash.models.weights.load_timm` loads weights from a local file. Pixels are scaled
-with the mean and standard deviation of the model's timm configuration, until training fits others.
+built with random weights; :func:`eavdash.models.weights.load_pretrained` loads those of a local file. Pixels are
+scaled with the mean and standard deviation of the model's timm configuration, until training fits others.
 """
 
 from __future__ import annotations
 
 import difflib
 import math
+from typing import Any
 
 import timm
 import torch
@@ -31,13 +32,13 @@ class TimmViT(FrameEncoder):
 
     def __init__(self, classes: int, model: str, size: int, dropout: float = 0.0, temporal: int = 0) -> None:
         vit = image_model(model, size, dropout)
-        width = int(vit.num_features)  # type: ignore[arg-type]
+        width = int(vit.num_features)
         super().__init__(vit, classes, width, _heads(vit, width), temporal, dropout)
         stated = vit.pretrained_cfg
-        self.set_scaling(torch.tensor(stated["mean"]), torch.tensor(stated["std"]))  # type: ignore[index]
+        self.set_scaling(torch.tensor(stated["mean"]), torch.tensor(stated["std"]))
 
 
-def image_model(name: str, size: int, dropout: float = 0.0) -> nn.Module:
+def image_model(name: str, size: int, dropout: float = 0.0) -> Any:
     """Return the timm model with random weights.
 
     Raises:
@@ -45,7 +46,7 @@ def image_model(name: str, size: int, dropout: float = 0.0) -> nn.Module:
     """
     check_name(name)
     try:
-        model = timm.create_model(name, pretrained=False, num_classes=0, img_size=size, proj_drop_rate=dropout)
+        model: Any = timm.create_model(name, pretrained=False, num_classes=0, img_size=size, proj_drop_rate=dropout)
         patch = model.patch_embed.patch_size
         patches = patch if isinstance(patch, tuple) else (patch, patch)
         if any(size % p for p in patches):

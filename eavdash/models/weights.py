@@ -48,56 +48,29 @@ _HEADS = {
 _QKV = ("query", "key", "value")
 
 
-def load_hf_vit(encoder: FrameViT, path: str | Path, head: bool = False) -> list[str]:
-    """Load a ``ViTForImageClassification`` or ``ViTModel`` checkpoint and return the tensors left out.
+def load_pretrained(encoder: Encoder, path: str | Path, head: bool = False) -> list[str]:
+    """Load a checkpoint of the encoder's family and return the tensors left out: its own classifier or pooler.
 
-    ``head``: load its classifier too, which must have the encoder's number of classes.
+    The families are ``ViTForImageClassification`` or ``ViTModel``, ``ASTForAudioClassification`` or ``ASTModel``, and
+    the same model of timm under timm's names. There are no published checkpoints of EEG encoders: the file is one of
+    ours, including head and input scaling.
 
-    Raises:
-        ConfigError: the file cannot be read, or a tensor is unknown, missing, or of another shape.
-    """
-    return _load(encoder, encoder.vit, Path(path), "vision", head)
-
-
-def load_hf_ast(encoder: AudioSpectrogramTransformer, path: str | Path, head: bool = False) -> list[str]:
-    """Load an ``ASTForAudioClassification`` or ``ASTModel`` checkpoint and return the tensors left out.
-
-    ``head``: load its classifier too, which must have the encoder's number of classes.
+    Args:
+        head: load the classifier of a ViT or AST too, which must have the encoder's number of classes.
 
     Raises:
         ConfigError: the file cannot be read, or a tensor is unknown, missing, or of another shape.
     """
-    return _load(encoder, encoder.ast, Path(path), "audio", head)
-
-
-def load_timm(encoder: TimmViT, path: str | Path) -> list[str]:
-    """Load a checkpoint of the same timm model, under timm's names, and return its classifier, which is left out.
-
-    Raises:
-        ConfigError: the file cannot be read, or a tensor is unknown, missing, or of another shape.
-    """
-    file, tensors = read_tensors(Path(path))
-    left_out = sorted(name for name in tensors if re.match(r"head(_dist)?\.(weight|bias)$", name))
-    found = {name: tensor for name, tensor in tensors.items() if name not in left_out}
-    fill(file, encoder.vit, found, [], "use weights of the same timm model and set vision.size to match them")
-    return left_out
-
-
-def load_pretrained(encoder: Encoder, path: str | Path) -> list[str]:
-    """Load a checkpoint of the encoder's family and return the tensors left out.
-
-    There are no published checkpoints of EEG encoders: the file is one of ours, including head and input scaling.
-
-    Raises:
-        ConfigError: the file cannot be read, or a tensor is unknown, missing, or of another shape.
-    """
-    if isinstance(encoder, TimmViT):
-        return load_timm(encoder, path)
     if isinstance(encoder, FrameViT):
-        return load_hf_vit(encoder, path)
+        return _load(encoder, encoder.vit, Path(path), "vision", head)
     if isinstance(encoder, AudioSpectrogramTransformer):
-        return load_hf_ast(encoder, path)
+        return _load(encoder, encoder.ast, Path(path), "audio", head)
     file, tensors = read_tensors(Path(path))
+    if isinstance(encoder, TimmViT):
+        left_out = sorted(name for name in tensors if re.match(r"head(_dist)?\.(weight|bias)$", name))
+        found = {name: tensor for name, tensor in tensors.items() if name not in left_out}
+        fill(file, encoder.vit, found, [], "use weights of the same timm model and set vision.size to match them")
+        return left_out
     fill(file, encoder, tensors, [], "use weights of the same encoder, trained on the same channels and classes")
     return []
 
@@ -181,14 +154,14 @@ def _translate(named: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str
     return found, unknown
 
 
-def _check_settings(file: Path, backbone: nn.Module, modality: str, remedy: str) -> None:
+def _check_settings(file: Path, backbone: Any, modality: str, remedy: str) -> None:
     """Compare settings that do not follow from shapes with the checkpoint's config.json, if there is one."""
     settings = checkpoint_settings(file, modality)
-    strides = backbone.patch_embed.proj.stride  # type: ignore[union-attr]
-    ours: dict[str, Any] = {"num_attention_heads": backbone.blocks[0].attn.num_heads}  # type: ignore[union-attr, index]
-    ours |= {"layer_norm_eps": backbone.norm.eps}  # type: ignore[union-attr]
+    strides = backbone.patch_embed.proj.stride
+    ours: dict[str, Any] = {"num_attention_heads": backbone.blocks[0].attn.num_heads}
+    ours |= {"layer_norm_eps": backbone.norm.eps}
     if modality == "audio":
-        ours |= {"frequency_stride": strides[0], "time_stride": strides[1]}  # type: ignore[index]
+        ours |= {"frequency_stride": strides[0], "time_stride": strides[1]}
     for key, value in ours.items():
         if settings.get(key, value) != value:
             raise ConfigError.at(

@@ -13,10 +13,12 @@ import numpy as np
 import pandas as pd
 
 from eavdash.config.choices import MODALITIES
-from eavdash.errors import EavdashError, IntegrityError
-from eavdash.store import RunDir, StudyDir
+from eavdash.errors import EavdashError
+from eavdash.results.tables import problem_of, read_table
+from eavdash.store import StudyDir
 
 _KEYS = ["run", "subject", "trial", "fold", "seed"]
+_SHARES = "head<h>_<modality>"
 _SHARE = re.compile(r"head(\d+)_([a-z]+)")
 _MAP = re.compile(r"layer(\d+)_head(\d+)_([a-z]+)_([a-z]+)")
 
@@ -42,9 +44,10 @@ def heads(study: StudyDir) -> Heads:
             if not run.attention_file.exists() and "attention.parquet" not in run.status().checksums:
                 without.append(run.name)
             else:
-                parts.append(_read(run).assign(run=run.name))
+                table = read_table(run, "attention.parquet", ("subject", "trial", "window", "fold", "seed"), _SHARES)
+                parts.append(table.assign(run=run.name))
         except (EavdashError, KeyError) as error:
-            problems.append(str(error) if isinstance(error, EavdashError) else f"{run.path}: {error} is missing.")
+            problems.append(problem_of(run, error))
     table = _by_trial(pd.concat(parts, ignore_index=True)) if parts else pd.DataFrame(columns=_KEYS)
     return Heads(table, tuple(without), tuple(problems))
 
@@ -101,20 +104,3 @@ def _by_trial(rows: pd.DataFrame) -> pd.DataFrame:
         rows[columns] = rows[columns].where(present)
     weights = [c for c in rows.columns if _SHARE.fullmatch(c) or _MAP.fullmatch(c)]
     return rows.groupby(_KEYS, sort=False)[weights].mean().reset_index()
-
-
-def _read(run: RunDir) -> pd.DataFrame:
-    """Read the run's attention.parquet and check its checksum and columns."""
-    path = run.verify("attention.parquet")
-    remedy = f"train the run again: eavdash retry {run.study.name} --run {run.name}"
-    try:
-        frame = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise IntegrityError.at(path, expected="a parquet table", found=reason, remedy=remedy) from error
-    missing = [c for c in ("subject", "trial", "window", "fold", "seed") if c not in frame.columns]
-    if missing or not modalities(frame):
-        found = f"no {', '.join(missing) or 'head<h>_<modality>'}"
-        expected = "the columns subject, trial, window, fold, seed and head<h>_<modality>"
-        raise IntegrityError.at(path, expected=expected, found=found, remedy=remedy)
-    return frame

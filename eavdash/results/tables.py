@@ -11,6 +11,7 @@ distinct items, so that more seeds never look like more data.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -55,17 +56,18 @@ def predictions(
                 continue
             config = run.config()
             stage, scope = config.stage, (config.unit, config.fold, config.seed)
-            own = _read(run, "predictions.parquet").assign(run=run.name, stage=stage) if stage in wanted else None
-            if own is not None:
+            own = None
+            if stage in wanted:
+                own = read_table(run, "predictions.parquet", _NEEDED, "p_<label>").assign(run=run.name, stage=stage)
                 frames.append(own)
             if stage == "fusion" and any(name in wanted for name in BASELINES) and run.baselines_file.exists():
-                rows = _read(run, "baselines.parquet", "stage").assign(run=run.name)
+                rows = read_table(run, "baselines.parquet", (*_NEEDED, "stage"), "p_<label>").assign(run=run.name)
                 frames.append(rows[rows["stage"].isin(wanted)])
                 fused.add(scope)
             elif stage != "fusion" and own is not None and "majority" in wanted:
                 alone.setdefault(scope, own)
         except (EavdashError, KeyError) as error:
-            problems.append(str(error) if isinstance(error, EavdashError) else f"{run.path}: {error} is missing.")
+            problems.append(problem_of(run, error))
     frames += [_majority(rows) for scope, rows in alone.items() if scope not in fused]
     if not frames:
         empty = pd.DataFrame(columns=["study", "run", "stage", *_NEEDED])
@@ -184,27 +186,33 @@ def attention_columns(frame: pd.DataFrame) -> list[str]:
     return [c for c in frame.columns if c.startswith("attention_") and frame[c].notna().any()]
 
 
-def _read(run: RunDir, name: str, *extra: str) -> pd.DataFrame:
-    """Read a result file and check its checksum and columns."""
+def read_table(run: RunDir, name: str, needed: Sequence[str], values: str) -> pd.DataFrame:
+    """Read a result file of a run and check its checksum and columns.
+
+    Args:
+        needed: columns that it must have.
+        values: the names of its further columns, of which it must have at least one, such as ``p_<label>``.
+
+    Raises:
+        IntegrityError: it is missing, damaged, or lacks columns.
+    """
     path = run.verify(name)
+    remedy = f"train the run again: eavdash retry {run.study.name} --run {run.name}"
     try:
         frame = pd.read_parquet(path)
     except (OSError, ValueError) as error:
-        raise IntegrityError.at(
-            path,
-            expected="a parquet table",
-            found=str(error).splitlines()[0].rstrip("."),
-            remedy=f"train the run again: eavdash retry {run.study.name} --run {run.name}",
-        ) from error
-    missing = [c for c in (*_NEEDED, *extra) if c not in frame.columns]
-    if missing or not any(c.startswith("p_") for c in frame.columns):
-        raise IntegrityError.at(
-            path,
-            expected=f"the columns {', '.join((*_NEEDED, *extra))} and p_<label>",
-            found=f"no {', '.join(missing) or 'p_<label>'}",
-            remedy=f"train the run again: eavdash retry {run.study.name} --run {run.name}",
-        )
+        found = str(error).splitlines()[0].rstrip(".")
+        raise IntegrityError.at(path, expected="a parquet table", found=found, remedy=remedy) from error
+    missing = [c for c in needed if c not in frame.columns]
+    if missing or not any(re.fullmatch(re.sub("<[a-z]+>", ".+", values), c) for c in frame.columns):
+        expected, found = f"the columns {', '.join(needed)} and {values}", f"no {', '.join(missing) or values}"
+        raise IntegrityError.at(path, expected=expected, found=found, remedy=remedy)
     return frame
+
+
+def problem_of(run: RunDir, error: EavdashError | KeyError) -> str:
+    """Return the message about a run whose files cannot be used."""
+    return str(error) if isinstance(error, EavdashError) else f"{run.path}: {error} is missing."
 
 
 def _majority(rows: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -27,12 +27,10 @@ from eavdash.data.table import open_table, select
 from eavdash.errors import DataError, UsageError
 from eavdash.models import build
 from eavdash.models.architecture import architecture
-from eavdash.models.ast import AudioSpectrogramTransformer
 from eavdash.models.base import Encoder
 from eavdash.models.published import fusion_tensors, yin_tensors
 from eavdash.models.tensorfiles import read_tensors
-from eavdash.models.vit import FrameViT
-from eavdash.models.weights import fill, load_hf_ast, load_hf_vit
+from eavdash.models.weights import fill, load_pretrained
 from eavdash.store import StudyDir
 from eavdash.studies.imported_runs import LABELS, MICROVOLT, Imported, class_rows, finish_run, reorder_classes
 from eavdash.studies.write import prepare
@@ -108,11 +106,10 @@ def _check_request(stages: Sequence[str], files: Mapping[str, Path], order: Sequ
 
 def _encoder(stage: str, file: Path, tensors: Mapping[str, Tensor]) -> Imported:
     """Return the encoder of a file, with its own classifier."""
-    left_out: list[str] = []
     if stage == "eeg":
         sizes, found = yin_tensors(file, tensors)
         spec = {"name": "yin", "kwargs": {**sizes, "heads": 4, "dropout": 0.1}}
-        model = cast(Encoder, build.build(spec))
+        model: Encoder = build.build(spec)
         model.set_scaling(torch.zeros(sizes["channels"]), torch.full((sizes["channels"],), MICROVOLT))
         scaling = {name: model.get_buffer(name) for name in ("shift", "scale")}
         fill(file, model, {**found, **scaling}, [], "give the EEG encoder of the reference method, trained alone")
@@ -120,16 +117,12 @@ def _encoder(stage: str, file: Path, tensors: Mapping[str, Tensor]) -> Imported:
     sizes = architecture(file, stage)
     last = "classifier.weight" if stage == "vision" else "classifier.dense.weight"
     classes = len(tensors[last]) if last in tensors else len(LABELS)  # a missing head is reported when it is loaded
-    if stage == "vision":
-        spec = {"name": "vit", "kwargs": {"classes": classes, **sizes, "dropout": 0.0, "temporal": 0}}
-        vit = cast(FrameViT, build.build(spec))
-        left_out = load_hf_vit(vit, file, head=True)
-        return Imported(stage, file, vit.eval(), spec, left_out)
-    padded = {"pad_to": sizes["frames"], "silence": "zero"}
-    spec = {"name": "ast", "kwargs": {"classes": classes, **sizes, "dropout": 0.0, **padded}}
-    ast = cast(AudioSpectrogramTransformer, build.build(spec))
-    left_out = load_hf_ast(ast, file, head=True)
-    return Imported(stage, file, ast.eval(), spec, left_out)
+    kwargs: dict[str, Any] = {"classes": classes, **sizes, "dropout": 0.0}
+    kwargs |= {"temporal": 0} if stage == "vision" else {"pad_to": sizes["frames"], "silence": "zero"}
+    spec = {"name": "vit" if stage == "vision" else "ast", "kwargs": kwargs}
+    model = build.build(spec)
+    left_out = load_pretrained(model, file, head=True)
+    return Imported(stage, file, model.eval(), spec, left_out)
 
 
 def _fusion(
@@ -165,5 +158,6 @@ def _config(models: Mapping[str, Imported], stages: tuple[str, ...], settings: S
         part = config.modality(stage)
         # The file determines the number of EEG channels, the configuration their names.
         known = {k: v for k, v in one.spec["kwargs"].items() if hasattr(part, k) and k != "channels"}
-        config = replace(config, **{stage: replace(part, **known)})  # type: ignore[arg-type]
+        read: dict[str, Any] = {stage: replace(part, **known)}
+        config = replace(config, **read)
     return config

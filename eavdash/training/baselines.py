@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from eavdash.models.fusion import Tensors
 from eavdash.training.calibration import Calibration, fit_temperature
 from eavdash.training.evaluate import Predictions
 
@@ -34,7 +35,7 @@ BASELINES = ("fusion:best", "fusion:mean", "fusion:calibrated", "fusion:concat",
 TRAINED = {"concat": "fusion:concat", "paper": "fusion:paper"}
 
 
-def mean_of_modalities(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Predictions:
+def mean_of_modalities(logits: Tensors, masks: Tensors) -> Predictions:
     """Return each window's mean softmax over its present modalities; uniform without any. ``logits``: (window, K)."""
     weights = np.stack([m.any(dim=1).double().numpy() for m in masks.values()])  # (M, window)
     each = np.stack([logits[m].double().softmax(-1).numpy() for m in masks])  # (M, window, K)
@@ -43,9 +44,7 @@ def mean_of_modalities(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor]
     return Predictions(np.where(total > 0, mean, 1 / each.shape[2]))
 
 
-def temperatures(
-    logits: Mapping[str, Tensor], masks: Mapping[str, Tensor], labels: Tensor, validation: Sequence[int]
-) -> dict[str, Calibration]:
+def temperatures(logits: Tensors, masks: Tensors, labels: Tensor, validation: Sequence[int]) -> dict[str, Calibration]:
     """Fit a temperature per modality on the validation windows that have it."""
     rows = torch.as_tensor(validation, dtype=torch.int64)
     found = {}
@@ -55,9 +54,7 @@ def temperatures(
     return found
 
 
-def calibrated_mean(
-    logits: Mapping[str, Tensor], masks: Mapping[str, Tensor], fitted: Mapping[str, Calibration]
-) -> Predictions:
+def calibrated_mean(logits: Tensors, masks: Tensors, fitted: Mapping[str, Calibration]) -> Predictions:
     """Return :func:`mean_of_modalities` of the logits divided by their temperatures."""
     return mean_of_modalities({m: x.double() / fitted[m].temperature for m, x in logits.items()}, masks)
 
@@ -75,13 +72,7 @@ class Ranking:
         return {"chosen": self.order[0], "by": f"{self.split} windows", "accuracy": self.accuracy}
 
 
-def rank(
-    logits: Mapping[str, Tensor],
-    masks: Mapping[str, Tensor],
-    labels: Tensor,
-    train: Sequence[int],
-    validation: Sequence[int],
-) -> Ranking:
+def rank(logits: Tensors, masks: Tensors, labels: Tensor, train: Sequence[int], validation: Sequence[int]) -> Ranking:
     """Rank modalities by accuracy on the validation windows that have them; break ties by cross-entropy, then order."""
     rows = torch.as_tensor(validation if len(validation) else train, dtype=torch.int64)
     accuracy: dict[str, float | None] = {}
@@ -97,7 +88,7 @@ def rank(
     return Ranking(tuple(order), "validation" if len(validation) else "training", accuracy)
 
 
-def best_single(logits: Mapping[str, Tensor], masks: Mapping[str, Tensor], order: Sequence[str]) -> Predictions:
+def best_single(logits: Tensors, masks: Tensors, order: Sequence[str]) -> Predictions:
     """Return each window's softmax of the first modality of ``order`` that it has; uniform without any."""
     classes = next(iter(logits.values())).shape[1]
     out = np.full((len(next(iter(masks.values()))), classes), 1 / classes)

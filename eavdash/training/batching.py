@@ -39,7 +39,7 @@ def batches(order: Tensor, size: int) -> list[Tensor]:
 
     Batch normalisation cannot be trained on one window.
     """
-    parts = list(order.split(size))
+    parts = list(torch.split(order, size))
     if len(parts) > 1 and len(parts[-1]) == 1:
         parts[-2:] = [torch.cat(parts[-2:])]
     return parts

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -33,10 +33,6 @@ class Calibration:
     windows: int  # validation windows used for the fit; 0: there were none and the temperature is 1
     before: float | None = None
     after: float | None = None
-
-    def to_dict(self) -> dict[str, float | int | None]:
-        """Return the entry of config.json."""
-        return asdict(self)
 
 
 NONE = Calibration(1.0, 0)

@@ -12,15 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor, nn
 
 from eavdash.results.decision import mean_logs
 from eavdash.store.atomic import write_atomic
-from eavdash.training.loop import Source
-from eavdash.training.memory import MicroBatchSize, in_micro_batches
-from eavdash.training.precision import autocast, device_of, resolve_precision
-from eavdash.training.step import ModelOutput, check_finite
+from eavdash.training.loading import Source
+from eavdash.training.memory import MicroBatchSize
+from eavdash.training.step import check_finite, outputs
 
 #: Columns that identify a window and its label.
 KEYS = ("subject", "trial", "group", "label", "window")
@@ -37,7 +35,6 @@ class Predictions:
     maps: np.ndarray | None = None  # (n, layers, heads, modality, modality)
 
 
-@torch.no_grad()
 def predict(
     model: nn.Module, source: Source, rows: Sequence[int], batch: int, precision: str = "auto", name: str = "evaluation"
 ) -> Predictions:
@@ -51,15 +48,7 @@ def predict(
     Raises:
         TrainingError: a logit is not a finite number.
     """
-    model.eval()
-    device = device_of(model)
-    precision = resolve_precision(precision, device)
-
-    def compute(part: Tensor) -> ModelOutput:
-        with autocast(precision, device):
-            return source.output(model, part, None)
-
-    parts = in_micro_batches(torch.as_tensor(rows, dtype=torch.int64), MicroBatchSize(batch, batch), compute, name)
+    parts = outputs(model, source, rows, MicroBatchSize(batch, batch), precision, name)
     for part in parts:
         check_finite(float(part.logits.abs().max()), name, "logit of the trained model")
     frames = [_softmax(p.frame_logits) for p in parts if p.frame_logits is not None]

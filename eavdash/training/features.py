@@ -13,7 +13,7 @@ import zipfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ from torch import Tensor
 from eavdash.config.convert import recorded_config
 from eavdash.config.schema import Execution
 from eavdash.models import build
-from eavdash.models.base import Encoder
+from eavdash.models.base import Encoder, to_encoder_input
 from eavdash.store import RunDir
 from eavdash.store.atomic import sha256, write_atomic
 from eavdash.store.private import private_folder
@@ -56,7 +56,7 @@ def load_encoder(run: RunDir) -> Encoder:
         IntegrityError: the weights are missing or damaged.
     """
     path = run.verify("model.safetensors")
-    model = cast(Encoder, build.build(run.config().architecture))
+    model: Encoder = build.build(run.config().architecture)
     build.load_weights(model, path)
     return model.eval().requires_grad_(False)
 
@@ -96,7 +96,7 @@ def _compute(
     def compute(part: Tensor) -> dict[str, np.ndarray]:
         x, mask = inputs.raw(windows.values, part)
         with torch.no_grad(), autocast(precision, device):
-            encoded = model(inputs.to_encoder_input(windows.values.modality, x.to(device)), mask.to(device))
+            encoded = model(to_encoder_input(windows.values.modality, x.to(device)), mask.to(device))
         found = {"tokens": encoded.tokens.float(), "mask": encoded.mask, "logits": encoded.logits.float()}
         return {key: value.cpu().numpy() for key, value in found.items()}
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from eavdash.models.fusion import FusionOutput
 from eavdash.training.features import Features
-from eavdash.training.loop import ModelOutput
+from eavdash.training.loading import ModelOutput, Source
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def model_output(fused: FusionOutput, masks: Mapping[str, Tensor]) -> ModelOutpu
     return ModelOutput(fused.logits, fused.frame_logits, frames, fused.attention, fused.maps)
 
 
-class FeatureSource:
+class FeatureSource(Source):
     """Source of fusion features; training batches are corrupted with the probabilities ``replaced``."""
 
     def __init__(
@@ -84,10 +84,6 @@ class FeatureSource:
         self.joined, self.labels, self.device, self.replaced = joined, labels, device, dict(replaced)
         self.donors = {m: torch.as_tensor(train)[joined.present(m)[torch.as_tensor(train)]] for m in joined.tokens}
 
-    def output(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> ModelOutput:
-        """Return the fusion's output for windows ``rows``; a generator replaces some windows by others."""
-        return self.forward(model, self.load(model, rows, augment))
-
     def load(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> tuple[Tensor, ...]:
         """Return tokens, mask and logits of windows ``rows`` for one modality after another, on the CPU."""
         loaded: list[Tensor] = []
@@ -97,16 +93,11 @@ class FeatureSource:
         return tuple(loaded)
 
     def forward(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> ModelOutput:
-        """Return the fusion's output for loaded features."""
         tokens, masks, encoder_logits = {}, {}, {}
         for number, name in enumerate(self.joined.tokens):
             part = [values.to(self.device, non_blocking=True) for values in loaded[3 * number : 3 * number + 3]]
             tokens[name], masks[name], encoder_logits[name] = part
         return model_output(model(tokens, masks, encoder_logits), masks)
-
-    def items(self, loaded: tuple[Tensor, ...]) -> None:
-        """Return None: the output of a fusion is never ``ordered``."""
-        return None
 
     def corrupted(self, modality: str, rows: Tensor, random: torch.Generator) -> Tensor:
         """Replace some of ``rows`` by random training windows with the modality; absent ones stay absent."""

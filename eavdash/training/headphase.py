@@ -22,9 +22,10 @@ from torch import Tensor, nn
 
 from eavdash.config.schema import Execution
 from eavdash.models.base import Encoder
+from eavdash.training.loading import ModelOutput, Source
 from eavdash.training.memory import MicroBatchSize, in_micro_batches
 from eavdash.training.precision import autocast, device_of
-from eavdash.training.step import ModelOutput, check_finite
+from eavdash.training.step import check_finite
 from eavdash.training.warmup import DEFAULT_EXECUTION, limit_frozen_to_budget
 
 log = logging.getLogger(__name__)
@@ -42,18 +43,23 @@ def freeze(model: nn.Module) -> None:
         part.train().requires_grad_(True)
 
 
-class Unaugmented:
+class Unaugmented(Source):
     """A source without its augmentation."""
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: Source) -> None:
         self.source, self.labels = source, source.labels
 
-    def output(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> ModelOutput:
-        """Return the model's output for windows ``rows``, never augmented."""
-        return cast(ModelOutput, self.source.output(model, rows, None))
+    def load(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> tuple[Tensor, ...]:
+        return self.source.load(model, rows, None)
+
+    def forward(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> ModelOutput:
+        return self.source.forward(model, loaded)
+
+    def items(self, loaded: tuple[Tensor, ...]) -> Tensor | None:
+        return self.source.items(loaded)
 
 
-class CachedFeatures:
+class CachedFeatures(Source):
     """Source of cached features: ``features`` and ``mask`` are those of windows ``rows``, in that order."""
 
     def __init__(self, labels: Tensor, rows: Tensor, features: Tensor, mask: Tensor, device: torch.device) -> None:
@@ -62,22 +68,15 @@ class CachedFeatures:
         self.at[rows] = torch.arange(len(rows))
 
     def load(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> tuple[Tensor, ...]:
-        """Return features (B, T, D) and mask of windows ``rows``."""
         at = self.at[rows]
         return self.features[at], self.mask[at]
 
     def forward(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> ModelOutput:
-        """Return the output of the new parts for loaded features."""
         features, mask = (tensor.to(self.device, non_blocking=True) for tensor in loaded)
         return model_output(cast(Encoder, model).forward_head(features, mask))
 
     def items(self, loaded: tuple[Tensor, ...]) -> Tensor:
-        """Return the loss items per window: its recorded frames, at least one."""
         return items(loaded[1])
-
-    def output(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> ModelOutput:
-        """Return the output of the new parts for windows ``rows``."""
-        return self.forward(model, self.load(model, rows, augment))
 
 
 def fingerprint(model: nn.Module) -> str:
@@ -101,7 +100,7 @@ def items(mask: Tensor) -> Tensor:
 
 def head_source(
     model: nn.Module,
-    source: Any,
+    source: Source,
     rows: Sequence[int],
     micro_batch: MicroBatchSize,
     precision: str,
@@ -114,16 +113,15 @@ def head_source(
         TrainingError: a feature is not a finite number.
     """
     device = device_of(model)
-    frozen_features = getattr(source, "frozen_features", None)
 
     def compute(part: Tensor) -> tuple[Tensor, Tensor] | None:
         with torch.no_grad(), autocast(precision, device):
-            found = frozen_features(model, part) if frozen_features else None
+            found = source.frozen_features(model, part)
         return None if found is None else (found[0].cpu(), found[1].cpu())
 
     freeze(model)
     wanted = torch.as_tensor(sorted(set(rows)), dtype=torch.int64)
-    if frozen_features is None or compute(wanted[:1]) is None:
+    if compute(wanted[:1]) is None:
         log.info("%s: this encoder cannot be split; each head-only epoch computes its frozen part again", name)
         return Unaugmented(source)
     limit_frozen_to_budget(compute, wanted, micro_batch, execution, device, name)

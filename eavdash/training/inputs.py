@@ -14,24 +14,11 @@ from torch import Tensor, nn
 from eavdash.data.windows import WindowSet
 
 
-def tensors(windows: WindowSet, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Return windows ``rows`` as encoder input (models/base.py), on the CPU, with their masks."""
-    x, mask = raw(windows, rows)
-    return to_encoder_input(windows.modality, x), mask
-
-
 def raw(windows: WindowSet, rows: Tensor) -> tuple[Tensor, Tensor]:
     """Return windows ``rows`` as stored, on the CPU; frames are bytes, a quarter of the size of float32."""
     index = rows.numpy()
     values, mask = np.array(windows.values[index]), np.array(windows.mask[index], dtype=bool)
     return torch.from_numpy(values), torch.from_numpy(mask)
-
-
-def to_encoder_input(modality: str, x: Tensor) -> Tensor:
-    """Convert stored windows to encoder input on their device; converted ones are returned unchanged."""
-    if modality == "vision" and x.dtype == torch.uint8:
-        return x.permute(0, 1, 4, 2, 3).to(torch.float32) / 255  # (B, F, 3, H, W) in 0..1
-    return x.to(torch.float32)
 
 
 def augment(modality: str, x: Tensor, mask: Tensor, model: nn.Module, random: torch.Generator) -> tuple[Tensor, Tensor]:

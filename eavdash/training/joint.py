@@ -24,11 +24,13 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from eavdash.models.base import Encoder
-from eavdash.models.fusion import Fusion, FusionOutput
+from eavdash.models.base import Encoder, to_encoder_input
+from eavdash.models.fusion import Fusion, FusionOutput, Tensors
 from eavdash.training import inputs
+from eavdash.training.checkpoint import Checkpoint
 from eavdash.training.fusion_features import FeatureSource, model_output
-from eavdash.training.loop import RECIPES, Checkpoint, Fitted, ModelOutput, fit, measure
+from eavdash.training.loading import ModelOutput, Source
+from eavdash.training.loop import RECIPES, Fitted, fit, measure
 from eavdash.training.memory import MicroBatchSize
 from eavdash.training.run_context import RunContext, Windows
 from eavdash.training.seeds import Seeder
@@ -50,11 +52,10 @@ class JointModel(nn.Module):
         for part in (*self.encoders.values(), self.fusion):
             part.compile(*args, **kwargs)
 
-    def forward(
-        self, tokens: Mapping[str, Tensor], masks: Mapping[str, Tensor], encoder_logits: Mapping[str, Tensor]
-    ) -> FusionOutput:
+    def forward(self, tokens: Tensors, masks: Tensors, encoder_logits: Tensors) -> FusionOutput:
         """Return the fusion of the encoders' outputs."""
-        return self.fusion(tokens, masks, encoder_logits)
+        fused: FusionOutput = self.fusion(tokens, masks, encoder_logits)
+        return fused
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Joint:
         return {**result, **({} if compiled is None else {"compile": compiled}), "beyond_the_paper": True}
 
 
-class JointSource:
+class JointSource(Source):
     """Source of the windows of all modalities, for encoders and fusion trained together.
 
     Args:
@@ -87,10 +88,6 @@ class JointSource:
         self.features, self.windows, self.augment = features, windows, frozenset(augment)
         self.labels: Tensor = features.labels
         self.rows = {m: _rows(features.joined.index, windows[m].index) for m in features.joined.tokens}
-
-    def output(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> ModelOutput:
-        """Return the output of a :class:`JointModel` for windows ``rows``."""
-        return self.forward(model, self.load(model, rows, augment))
 
     def load(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> tuple[Tensor, ...]:
         """Return windows, masks, presence and ownership per modality, on the CPU.
@@ -105,12 +102,11 @@ class JointSource:
             x, mask = inputs.raw(self.windows[name].values, self.rows[name][at[here]])
             if augment is not None and name in self.augment and here.any():
                 encoder = cast(JointModel, model).encoders[name]
-                x, mask = inputs.augment(name, inputs.to_encoder_input(name, x), mask, encoder, augment)
+                x, mask = inputs.augment(name, to_encoder_input(name, x), mask, encoder, augment)
             loaded += [_scatter(x, here), _scatter(mask, here), here, at == rows]
         return tuple(loaded)
 
     def forward(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> ModelOutput:
-        """Return the output of a :class:`JointModel` for loaded windows."""
         assert isinstance(model, JointModel)
         device, joined = self.features.device, self.features.joined
         tokens, masks, encoder_logits = {}, {}, {}
@@ -122,16 +118,12 @@ class JointSource:
             if not here.any():
                 continue
             x, mask, own = (values[here].to(device, non_blocking=True) for values in (x, mask, own))
-            encoded = model.encoders[name](inputs.to_encoder_input(name, x), mask)
+            encoded = model.encoders[name](to_encoder_input(name, x), mask)
             present = here.to(device)
             tokens[name][present] = _stop_borrowed_gradient(encoded.tokens, own).to(frozen.dtype)
             masks[name][present] = encoded.mask
             encoder_logits[name][present] = _stop_borrowed_gradient(encoded.logits, own).to(frozen_logits.dtype)
         return model_output(model(tokens, masks, encoder_logits), masks)
-
-    def items(self, loaded: tuple[Tensor, ...]) -> None:
-        """Return None: the output of a fusion is never ``ordered``."""
-        return None
 
 
 def fine_tune(
@@ -180,7 +172,7 @@ def fine_tune(
             context.device,
             context.run.name,
         )
-        at_first = measure(model, source, validation, batch, settings.precision, micro_batch, context.run.name)[0]
+        at_first = measure(model, source, validation, micro_batch, settings.precision, context.run.name)[0]
     checkpoint = Checkpoint(
         context.run.joint_resume_file, context.run.metrics_file, signature, before.history, "joint", context.mark_start
     )

@@ -1,19 +1,18 @@
-"""Loading of an epoch's batches, prefetched by a background thread for a GPU and split into micro-batches.
+"""The windows of a run: their source, and the batches of an epoch, which a background thread prefetches for a GPU.
 
-A source with ``load`` returns its windows as tensors, augmented if requested: a step that ran out of memory is repeated
-on the same tensors, and augmentation does not depend on the micro-batch size. For any other source the generator is
-rewound to repeat the same draws.
+A source loads windows as tensors, augmented if requested, and computes the model's output for them separately: a step
+that ran out of memory is repeated on the same tensors, and augmentation does not depend on the micro-batch size.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,24 +21,48 @@ T = TypeVar("T")
 PREFETCH = 2  # batches
 
 
-@runtime_checkable
-class Loading(Protocol):
-    """A source that loads windows separately from running the model."""
+@dataclass
+class ModelOutput:
+    """Output of an encoder or a fusion for a batch of windows."""
 
+    logits: Tensor  # (B, K)
+    frame_logits: Tensor | None = None  # (B, F, K) if frames are classified on their own
+    frame_mask: Tensor | None = None  # (B, F) bool, with frame_logits
+    attention: Tensor | None = None  # (B, heads, modality), of fusion
+    maps: Tensor | None = None  # (B, layers, heads, modality, modality), of fusion
+    ordered: bool = False  # True if the logits depend on the frames' order and have their own term in the loss
+
+
+class Source(ABC):
+    """The windows of a run, and the model's output for some of them."""
+
+    labels: Tensor  # (window,) int64, class indices, on the CPU
+
+    @abstractmethod
     def load(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> tuple[Tensor, ...]:
-        """Return the tensors of windows ``rows`` on the CPU; the first axis of each is the window."""
-        ...
+        """Return the tensors of windows ``rows`` (int64 indices) on the CPU; the first axis of each is the window.
 
-    def forward(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> Any:
+        ``augment`` is given for training batches only.
+        """
+
+    @abstractmethod
+    def forward(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> ModelOutput:
         """Return the model's output for loaded windows."""
-        ...
 
     def items(self, loaded: tuple[Tensor, ...]) -> Tensor | None:
         """Return the number of loss items per window (B,): its recorded frames, at least one.
 
         Return None if the output is never ``ordered``: only ordered outputs need the numbers in advance.
         """
-        ...
+        return None
+
+    def frozen_features(self, model: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Return the features of the encoder's frozen part and their mask; None if the encoder cannot be split."""
+        return None
+
+    def output(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> ModelOutput:
+        """Return the model's output for windows ``rows``."""
+        return self.forward(model, self.load(model, rows, augment))
 
 
 @dataclass(frozen=True)
@@ -47,25 +70,25 @@ class Batch:
     """Windows of one optimisation step."""
 
     rows: Tensor  # (B,) int64
-    forward: Callable[[slice], Any]  # output for some of them; a step calls it from first to last, possibly again
+    forward: Callable[[slice], ModelOutput]  # output for some of them
     items: Tensor | None = None  # (B,) loss items per window, if known in advance
 
 
 @contextmanager
 def stream(
-    model: nn.Module, source: Any, parts: Iterable[Tensor], random: torch.Generator | None, device: torch.device
+    model: nn.Module, source: Source, parts: Iterable[Tensor], random: torch.Generator | None, device: torch.device
 ) -> Iterator[Iterator[Batch]]:
     """Yield the batches ``parts`` in order; for a GPU the next ones are prefetched into page-locked memory."""
-    if not isinstance(source, Loading):
-        yield (_unloaded(model, source, rows, random) for rows in parts)
-        return
     pin = device.type == "cuda"
 
     def load(rows: Tensor) -> Batch:
         loaded = source.load(model, rows, random)
         if pin:
             loaded = tuple(tensor.pin_memory() for tensor in loaded)
-        forward = partial(_forward, source, model, loaded)
+
+        def forward(part: slice) -> ModelOutput:
+            return source.forward(model, tuple(tensor[part] for tensor in loaded))
+
         return Batch(rows, forward, source.items(loaded))
 
     if not pin:
@@ -73,21 +96,6 @@ def stream(
         return
     with prefetch(load, parts) as batches:
         yield batches
-
-
-def _forward(source: Loading, model: nn.Module, loaded: tuple[Tensor, ...], part: slice) -> Any:
-    return source.forward(model, tuple(tensor[part] for tensor in loaded))
-
-
-def _unloaded(model: nn.Module, source: Any, rows: Tensor, random: torch.Generator | None) -> Batch:
-    start = None if random is None else random.get_state()
-
-    def forward(part: slice) -> Any:
-        if random is not None and start is not None and not part.start:
-            random.set_state(start)
-        return source.output(model, rows[part], random)
-
-    return Batch(rows, forward)
 
 
 @contextmanager

@@ -18,8 +18,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,35 +29,19 @@ from eavdash.config.schema import Execution, TrainConfig
 from eavdash.training import headphase, resume, warmup
 from eavdash.training.batching import epoch_batches
 from eavdash.training.checkpoint import Checkpoint
-from eavdash.training.loading import stream
-from eavdash.training.memory import MicroBatchSize, in_micro_batches
+from eavdash.training.loading import Source, stream
+from eavdash.training.memory import MicroBatchSize
 from eavdash.training.optimiser import optimiser_of
-from eavdash.training.precision import autocast, device_of, resolve_precision
+from eavdash.training.precision import device_of, resolve_precision
 from eavdash.training.seeds import Seeder, generator
-from eavdash.training.step import ModelOutput, check_finite, check_gradients, cross_entropy, gradients
+from eavdash.training.step import check_finite, check_gradients, gradients, outputs
 from eavdash.training.warmup import DEFAULT_EXECUTION
-
-__all__ = ["RECIPES", "Checkpoint", "Fitted", "ModelOutput", "Recipe", "Source", "cross_entropy", "fit", "measure"]
 
 Report = Callable[[dict[str, Any]], None]
 
 
 class StoppedError(Exception):
     """Raised when ``should_stop()`` returns True; finished epochs are in resume.pt."""
-
-
-class Source(Protocol):
-    """The windows of a run, and the model's output for some of them.
-
-    A source with ``load`` (:class:`eavdash.training.loading.Loading`) is prefetched for a GPU; one with
-    ``frozen_features`` lets head-only epochs cache the features of the encoder's frozen part.
-    """
-
-    labels: Tensor  # (window,) int64, class indices, on the CPU
-
-    def output(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> ModelOutput:
-        """Return the output for windows ``rows`` (int64 indices); ``augment`` is given for training batches only."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -132,7 +116,7 @@ def fit(
         model.load_state_dict({**model.state_dict(), **state["model"]})
         history = list(state["history"])
         best_epoch, best_score = int(state["best_epoch"]), float(state["best_loss"])
-        micro_batch.restore(state.get("pieces", micro_batch.to_dict()))
+        micro_batch = MicroBatchSize(**state.get("pieces", asdict(micro_batch)))
     if checkpoint:
         checkpoint.write_metrics(history)
         checkpoint.on_start(len(checkpoint.before) + len(history))
@@ -167,11 +151,11 @@ def fit(
         row |= {"validation_loss": None, "validation_accuracy": None}
         score: float | None = None
         if len(validation):
-            score, accuracy = measure(model, current, validation, settings.batch, precision, micro_batch, name)
+            score, accuracy = measure(model, current, validation, micro_batch, precision, name)
             row |= {"validation_loss": score, "validation_accuracy": accuracy}
             check_finite(score, f"{name}, epoch {epoch}", "validation loss")
         if len(test):
-            loss, row["test_accuracy"] = measure(model, current, test, settings.batch, precision, micro_batch, name)
+            loss, row["test_accuracy"] = measure(model, current, test, micro_batch, precision, name)
             check_finite(loss, f"{name}, epoch {epoch}", "test loss")
             score = -row["test_accuracy"]
         if score is None or score < best_score:
@@ -183,7 +167,7 @@ def fit(
                 "model": _weights(model, head_only),
                 "optimiser": optimiser.state_dict(),
                 "history": history,
-                "pieces": micro_batch.to_dict(),
+                "pieces": asdict(micro_batch),
             }
             kept = {k: best[k] for k in content["model"]}  # the new parts alone while only these have changed
             content |= {"best": kept, "best_epoch": best_epoch, "best_loss": best_score}
@@ -249,33 +233,17 @@ def _epoch(
     return total / shown, correct / shown, rate
 
 
-@torch.no_grad()
 def measure(
-    model: nn.Module,
-    source: Source,
-    rows: Sequence[int],
-    batch: int,
-    precision: str = "auto",
-    micro_batch: MicroBatchSize | None = None,
-    name: str = "validation",
+    model: nn.Module, source: Source, rows: Sequence[int], micro_batch: MicroBatchSize, precision: str, name: str
 ) -> tuple[float, float]:
     """Return mean cross-entropy and accuracy per window in evaluation mode."""
-    model.eval()
-    device = device_of(model)
-    precision = resolve_precision(precision, device)
-
-    def compute(part: Tensor) -> tuple[float, int]:
-        with autocast(precision, device):
-            logits = source.output(model, part, None).logits
-        labels = source.labels[part].to(logits.device)
-        loss = float(F.cross_entropy(logits.double(), labels, reduction="sum"))
-        return loss, int((logits.argmax(1) == labels).sum())
-
-    size = micro_batch or MicroBatchSize(batch, batch)
-    parts = in_micro_batches(torch.as_tensor(rows, dtype=torch.int64), size, compute, name)
+    parts = outputs(model, source, rows, micro_batch, precision, name)
+    labels = source.labels[torch.as_tensor(rows, dtype=torch.int64)]
     total, correct = 0.0, 0
-    for loss, right in parts:
-        total, correct = total + loss, correct + right
+    for part, given in zip(parts, torch.split(labels, [len(part.logits) for part in parts]), strict=True):
+        truth = given.to(part.logits.device)
+        total += float(F.cross_entropy(part.logits.double(), truth, reduction="sum"))
+        correct += int((part.logits.argmax(1) == truth).sum())
     return total / len(rows), correct / len(rows)
 
 

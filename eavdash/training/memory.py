@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -33,14 +33,6 @@ class MicroBatchSize:
         """Return the configured sizes (``micro_batch`` 0: the whole batch)."""
         size = min(micro_batch, batch) if micro_batch else batch
         return cls(size, size)
-
-    def to_dict(self) -> dict[str, int]:
-        """Return the entry of resume.pt."""
-        return asdict(self)
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Restore the sizes from :meth:`to_dict`."""
-        self.training, self.evaluation = int(state["training"]), int(state["evaluation"])
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -86,8 +78,7 @@ def in_micro_batches(rows: Tensor, micro_batch: MicroBatchSize, compute: Callabl
 
 def release() -> None:
     """Release cached GPU memory. Call it after the error is handled: its traceback references the tensors."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+    torch.cuda.empty_cache()
 
 
 def peak_memory(work: Callable[[], object], device: torch.device) -> int:

@@ -131,15 +131,14 @@ def subject_identity(study: StudyDir, *, subjects: int = 10, device: str = "cpu"
             )
         index = windows.index
         if within:
-            values, of = (
-                _simple_features(windows.values, index["row"].to_numpy()),
-                f"simple features of {context.stage}",
-            )
+            of = f"simple features of {context.stage}"
+            values = _simple_features(windows.values, index["row"].to_numpy())
         else:
             made = features(run, windows, where)
             kept = made.mask.unsqueeze(-1)
             mean = (made.tokens * kept).sum(1) / kept.sum(1).clamp_min(1)
-            values, of = mean.numpy().astype(np.float64), f"the {context.stage} encoder's features"
+            of = f"the {context.stage} encoder's features"
+            values = mean.numpy().astype(np.float64)
     people = tuple(dict.fromkeys(index["subject"]))
     if len(people) < 2:
         raise UsageError.at(
@@ -250,10 +249,5 @@ def _simple_features(windows: WindowSet, rows: np.ndarray) -> np.ndarray:
 
 def _every_other(index: pd.DataFrame) -> np.ndarray:
     """Return (window,) bool, True for windows of every other group of each subject, in the order of the index."""
-    numbers: dict[tuple[str, str], int] = {}
-    count: dict[str, int] = {}
-    for subject, group in zip(index["subject"], index["group"], strict=True):
-        if (subject, group) not in numbers:
-            numbers[subject, group] = count.get(subject, 0)
-            count[subject] = numbers[subject, group] + 1
-    return np.array([numbers[k] % 2 == 0 for k in zip(index["subject"], index["group"], strict=True)], dtype=bool)
+    numbers = index.groupby("subject", sort=False)["group"].transform(lambda groups: pd.factorize(groups)[0])
+    return (numbers % 2 == 0).to_numpy(dtype=bool)

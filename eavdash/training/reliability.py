@@ -17,7 +17,7 @@ chance. Test windows are not used. Without validation windows q is 0.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -30,10 +30,6 @@ class Reliability:
     validation: float | None
     chance: float
     replaced: float
-
-    def to_dict(self) -> dict[str, float | None]:
-        """Return the entry of config.json."""
-        return asdict(self)
 
 
 def reliability(predictions: pd.DataFrame, classes: Sequence[str]) -> Reliability:

@@ -47,7 +47,7 @@ def save(path: Path, state: dict[str, Any], signature: str) -> None:
     def write(file: BinaryIO) -> None:
         file.write(b"0" * _DIGITS + b"\n")
         hashing = _Hashing(file)
-        torch.save({"signature": signature, "state": state}, hashing)  # type: ignore[arg-type]
+        torch.save({"signature": signature, "state": state}, hashing)  # type: ignore[arg-type]  # torch only writes and flushes
         file.seek(0)
         file.write(hashing.digest.hexdigest().encode())
 
@@ -58,22 +58,15 @@ def load(path: Path, signature: str) -> dict[str, Any] | None:
     """Load the state saved under ``signature``, on the CPU; return None, with a log line, if it cannot be used."""
     try:
         content = path.read_bytes()
+        checksum, archive = content[:_DIGITS], content[_DIGITS + 1 :]
+        if hashlib.sha256(archive).hexdigest().encode() != checksum:
+            raise ValueError("checksum mismatch: it is damaged")
+        data = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
+        if data["signature"] != signature:
+            raise ValueError("it belongs to other data or another configuration")
+        return dict(data["state"])
     except FileNotFoundError:
         return None
-    except OSError as error:
-        log.warning("Cannot read %s (%s); the run starts over.", path, error)
+    except (OSError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError, ValueError, EOFError) as error:
+        log.warning("Cannot use %s (%s); the run starts over.", path, error)
         return None
-    checksum, archive = content[:_DIGITS], content[_DIGITS + 1 :]
-    if hashlib.sha256(archive).hexdigest().encode() != checksum:
-        log.warning("%s is damaged (checksum mismatch); the run starts over.", path)
-        return None
-    try:
-        data = torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
-        found, state = data["signature"], dict(data["state"])
-    except (RuntimeError, pickle.UnpicklingError, KeyError, TypeError, ValueError, EOFError) as error:
-        log.warning("Cannot read %s (%s); the run starts over.", path, error)
-        return None
-    if found != signature:
-        log.warning("%s belongs to other data or another configuration; the run starts over.", path)
-        return None
-    return state

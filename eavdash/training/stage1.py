@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pandas as pd
@@ -13,10 +14,12 @@ from eavdash.config.schema import TrainConfig
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError
 from eavdash.models import build, weights
-from eavdash.models.base import Encoder
+from eavdash.models.base import Encoder, to_encoder_input
 from eavdash.store import RunDir
 from eavdash.training import evaluate, headphase, inputs
-from eavdash.training.loop import RECIPES, Checkpoint, Fitted, ModelOutput, fit
+from eavdash.training.checkpoint import Checkpoint
+from eavdash.training.loading import ModelOutput, Source
+from eavdash.training.loop import RECIPES, Fitted, fit
 from eavdash.training.precision import resolve_precision
 from eavdash.training.run_context import (
     RunContext,
@@ -33,27 +36,22 @@ from eavdash.training.scaling import fit_scaling
 log = logging.getLogger(__name__)
 
 
-class WindowSource:
+class WindowSource(Source):
     """Source of the windows of one modality."""
 
     def __init__(self, windows: Windows, labels: Tensor, device: torch.device, augment: bool) -> None:
         self.windows, self.labels, self.device, self.augment = windows, labels, device, augment
         self.at = torch.as_tensor(windows.index["row"].to_numpy(copy=True))
 
-    def output(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> ModelOutput:
-        """Return the encoder's output for windows ``rows`` of the index, augmented if a generator is given."""
-        return self.forward(model, self.load(model, rows, augment))
-
     def load(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> tuple[Tensor, ...]:
         """Return windows ``rows`` and their masks on the CPU; frames that are not augmented are still bytes."""
         x, mask = inputs.raw(self.windows.values, self.at[rows])
         if augment is not None and self.augment:
             modality = self.windows.values.modality
-            x, mask = inputs.augment(modality, inputs.to_encoder_input(modality, x), mask, model, augment)
+            x, mask = inputs.augment(modality, to_encoder_input(modality, x), mask, model, augment)
         return x, mask
 
     def forward(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> ModelOutput:
-        """Return the encoder's output for loaded windows."""
         return headphase.model_output(model(*self._on_device(loaded)))
 
     def items(self, loaded: tuple[Tensor, ...]) -> Tensor:
@@ -62,14 +60,13 @@ class WindowSource:
         return headphase.items(mask) if self.windows.values.modality == "vision" else torch.ones_like(mask[:, 0]).long()
 
     def frozen_features(self, model: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Return the frozen part's features of windows ``rows`` and their mask; None if the encoder cannot be split."""
         x, mask = self._on_device(self.load(model, rows, None))
         features = cast(Encoder, model).forward_features(x, mask)
         return None if features is None else (features, mask)
 
     def _on_device(self, loaded: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         x, mask = (tensor.to(self.device, non_blocking=True) for tensor in loaded)
-        return inputs.to_encoder_input(self.windows.values.modality, x), mask
+        return to_encoder_input(self.windows.values.modality, x), mask
 
 
 def train_encoder(context: RunContext) -> None:
@@ -157,7 +154,14 @@ def _predictions(
     predicted = evaluate.predict(
         model, source, range(len(index)), fitted.micro_batch.evaluation, fitted.precision, context.run.name
     )
-    return evaluate.table(index, predicted, context.classes, context.fold, context.study_seed)
+    return table_of(context, index, predicted)
+
+
+def table_of(
+    context: RunContext, index: pd.DataFrame, predicted: evaluate.Predictions, modalities: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Return the run's table of predictions for the windows of ``index``, with the attention of ``modalities``."""
+    return evaluate.table(index, predicted, context.classes, context.fold, context.study_seed, modalities)
 
 
 def parent_run(context: RunContext) -> RunDir | None:
@@ -169,7 +173,7 @@ def parent_run(context: RunContext) -> RunDir | None:
 def new_encoder(context: RunContext, spec: dict[str, Any]) -> Encoder:
     """Build the encoder with the weights of the run of all subjects, the configured weights, or random ones."""
     torch.manual_seed(context.seed("init"))
-    model = cast(Encoder, build.build(spec))
+    model: Encoder = build.build(spec)
     if parent := parent_run(context):
         build.load_weights(model, parent.verify("model.safetensors"))
         log.info("%s: starts from the weights of %s", context.run.name, parent.name)

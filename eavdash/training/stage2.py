@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, cast
 
 import pandas as pd
@@ -27,12 +28,13 @@ from eavdash.models.layers import mean_log_softmax
 from eavdash.store.atomic import sha256
 from eavdash.training import baselines, evaluate
 from eavdash.training.calibration import Calibration, fit_temperature
+from eavdash.training.checkpoint import Checkpoint
 from eavdash.training.features import features, load_encoder
 from eavdash.training.fusion_features import FeatureSource, join_features
 from eavdash.training.joint import JointModel, JointSource, fine_tune
-from eavdash.training.loop import RECIPES, Checkpoint, Fitted, ModelOutput, Source, fit
-from eavdash.training.memory import MicroBatchSize, in_micro_batches
-from eavdash.training.precision import autocast, device_of, resolve_precision
+from eavdash.training.loading import Source
+from eavdash.training.loop import RECIPES, Fitted, fit
+from eavdash.training.memory import MicroBatchSize
 from eavdash.training.reliability import Reliability, reliability
 from eavdash.training.run_context import (
     RunContext,
@@ -44,7 +46,8 @@ from eavdash.training.run_context import (
     signature,
     window_counts,
 )
-from eavdash.training.stage1 import finish, numerics
+from eavdash.training.stage1 import finish, numerics, table_of
+from eavdash.training.step import outputs
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +75,7 @@ def train_fusion(context: RunContext) -> None:
             "modalities": list(joined.tokens),
             "dims": joined.dims,
             "windows": window_counts(joined.index),
-            "reliability": {m: {**rate.to_dict(), "replaced": replaced[m]} for m, rate in rates.items()},
+            "reliability": {m: {**asdict(rate), "replaced": replaced[m]} for m, rate in rates.items()},
         },
         left_out=missing,
         computed=numerics(context),
@@ -83,13 +86,12 @@ def train_fusion(context: RunContext) -> None:
         context.run.resume_file, context.run.metrics_file, signature(context, *encoders), on_start=context.mark_start
     )
     model, fitted = _fit(context, spec, source, train, checkpoint)
-    tables = _Tables(context, joined.index, tuple(joined.tokens))
     whole: nn.Module = model
     last: Source = source
     best, epochs, micro_batch = fitted.best_epoch, context.settings.epochs, fitted.micro_batch
     if context.config.fusion.joint_epochs:
         whole = JointModel({m: load_encoder(_parent(context, m)) for m in windows}, model)
-        last = _joint(context, source, windows)
+        last = JointSource(source, windows, [m for m in windows if context.config.training(m).augment])
         joint, micro_batch = fine_tune(
             context, whole, last, train, validation, fitted, signature(context, "joint", *encoders)
         )
@@ -99,32 +101,18 @@ def train_fusion(context: RunContext) -> None:
         epochs = len(fitted.history) + joint.epochs
     if context.config.fusion.calibrate:
         calibration = _calibrate(context, model, whole, last, validation, micro_batch)
-        context.describe(calibration=calibration.to_dict())
+        context.describe(calibration=asdict(calibration))
     every = range(len(joined.index))
     predicted = evaluate.predict(
         whole, last, every, micro_batch.evaluation, context.settings.precision, context.run.name
     )
-    predictions = tables.table(predicted, attention=True)
+    predictions = table_of(context, joined.index, predicted, tuple(joined.tokens))
     heads = evaluate.attention_table(joined.index, predicted, context.fold, context.study_seed, tuple(joined.tokens))
     if heads is not None:
         evaluate.write(context.run.attention_file, heads)
-    evaluate.write(context.run.baselines_file, _baselines(context, tables, source, train, validation, predictions))
+    evaluate.write(context.run.baselines_file, _baselines(context, source, train, validation, predictions))
     finish(context, model, predictions, best)
     context.run.update(epochs=epochs)
-
-
-@dataclass(frozen=True)
-class _Tables:
-    """Builds prediction tables for the windows of one run."""
-
-    context: RunContext
-    index: pd.DataFrame
-    modalities: tuple[str, ...]
-
-    def table(self, predicted: evaluate.Predictions, attention: bool = False) -> pd.DataFrame:
-        context = self.context
-        shares = self.modalities if attention else ()
-        return evaluate.table(self.index, predicted, context.classes, context.fold, context.study_seed, shares)
 
 
 def _fit(
@@ -136,7 +124,7 @@ def _fit(
 ) -> tuple[Fusion, Fitted]:
     """Train a fusion of ``spec`` on the features; without ``checkpoint`` nothing is written or reported."""
     torch.manual_seed(context.seed("init"))
-    model = cast(Fusion, build.build(spec))
+    model: Fusion = build.build(spec)
     if spec["name"] != "paper":
         for name, x in source.joined.tokens.items():
             valid = x[torch.as_tensor(train)][source.joined.masks[name][torch.as_tensor(train)]].double()
@@ -162,10 +150,6 @@ def _fit(
     return model, fitted
 
 
-def _joint(context: RunContext, source: FeatureSource, windows: dict[str, Windows]) -> JointSource:
-    return JointSource(source, windows, [m for m in windows if context.config.training(m).augment])
-
-
 def _calibrate(
     context: RunContext,
     fusion: Fusion,
@@ -185,29 +169,15 @@ def _calibrate(
     return fitted
 
 
-@torch.no_grad()
 def fit_temperature_on(
-    model: nn.Module,
-    source: Source,
-    rows: Sequence[int],
-    micro_batch: MicroBatchSize,
-    name: str,
-    precision: str = "auto",
+    model: nn.Module, source: Source, rows: Sequence[int], micro_batch: MicroBatchSize, name: str, precision: str
 ) -> Calibration:
     """Fit the temperature of a model's logits, or of its frame logits if it has any, on the windows ``rows``.
 
     ``precision``: that of the stage, so that the temperature is fitted on the logits that are tested.
     """
-    model.eval()
-    device = device_of(model)
-
-    def compute(part: Tensor) -> ModelOutput:
-        with autocast(resolve_precision(precision, device), device):
-            return source.output(model, part, None)
-
-    held = torch.as_tensor(rows, dtype=torch.int64)
-    parts = in_micro_batches(held, micro_batch, compute, name)
-    labels = source.labels[held]
+    parts = outputs(model, source, rows, micro_batch, precision, name)
+    labels = source.labels[torch.as_tensor(rows, dtype=torch.int64)]
     if not parts or parts[0].frame_logits is None:
         return fit_temperature(torch.cat([p.logits for p in parts]) if parts else torch.zeros(0, 1), labels)
     frames = torch.cat([cast(Tensor, p.frame_logits) for p in parts])
@@ -219,7 +189,6 @@ def fit_temperature_on(
 
 def _baselines(
     context: RunContext,
-    tables: _Tables,
     source: FeatureSource,
     train: Sequence[int],
     validation: Sequence[int],
@@ -227,20 +196,21 @@ def _baselines(
 ) -> pd.DataFrame:
     """Return rows like the predictions' window rows for each baseline, with the column ``stage``."""
     joined = source.joined
+    table = partial(table_of, context, joined.index)
     given = joined.logits, joined.masks
     ranking = baselines.rank(*given, source.labels, train, validation)
     temperatures = baselines.temperatures(*given, source.labels, validation)
     made = {
-        "fusion:best": tables.table(baselines.best_single(*given, ranking.order)),
-        "fusion:mean": tables.table(baselines.mean_of_modalities(*given)),
-        "fusion:calibrated": tables.table(baselines.calibrated_mean(*given, temperatures)),
-        "majority": tables.table(baselines.majority(joined.index, context.classes)),
+        "fusion:best": table(baselines.best_single(*given, ranking.order)),
+        "fusion:mean": table(baselines.mean_of_modalities(*given)),
+        "fusion:calibrated": table(baselines.calibrated_mean(*given, temperatures)),
+        "majority": table(baselines.majority(joined.index, context.classes)),
     }
     for kind, name in baselines.TRAINED.items():
         if kind == context.config.fusion.kind:  # the run itself is this baseline
             made[name] = predictions[predictions["frame"] == -1]
         else:
-            made[name] = tables.table(_trained(context, kind, source, train))
+            made[name] = table(_trained(context, kind, source, train))
     context.describe(
         baselines={
             "fusion:best": ranking.to_dict(),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,21 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eavdash.errors import TrainingError
-from eavdash.training.loading import Batch
-from eavdash.training.memory import MicroBatchSize, halve, out_of_memory, peak_memory, release
-from eavdash.training.precision import autocast, device_of
-
-
-@dataclass
-class ModelOutput:
-    """Output of an encoder or a fusion for a batch of windows."""
-
-    logits: Tensor  # (B, K)
-    frame_logits: Tensor | None = None  # (B, F, K) if frames are classified on their own
-    frame_mask: Tensor | None = None  # (B, F) bool, with frame_logits
-    attention: Tensor | None = None  # (B, heads, modality), of fusion
-    maps: Tensor | None = None  # (B, layers, heads, modality, modality), of fusion
-    ordered: bool = False  # True if the logits depend on the frames' order and have their own term in the loss
+from eavdash.training.loading import Batch, ModelOutput, Source
+from eavdash.training.memory import MicroBatchSize, halve, in_micro_batches, out_of_memory, peak_memory, release
+from eavdash.training.precision import autocast, device_of, resolve_precision
 
 
 @dataclass(frozen=True)
@@ -64,7 +52,7 @@ def _partial_loss(output: ModelOutput, labels: Tensor, smoothing: float, items: 
     logits, truth = _items(output, labels)
     loss = F.cross_entropy(logits, truth, label_smoothing=smoothing, reduction="sum")
     if output.ordered and output.frame_logits is not None:
-        assert items is not None, "a source with ordered outputs must implement Loading"
+        assert items is not None, "a source with ordered outputs must count their items"
         windows = F.cross_entropy(output.logits, labels, label_smoothing=smoothing, reduction="sum")
         loss = (loss + windows * (float(items.sum()) / len(items))) / 2
     return loss, len(truth)
@@ -126,7 +114,7 @@ def _accumulate(
                 loss, items = cross_entropy(output, truth, smoothing), 1
             else:
                 loss, items = _partial_loss(output, truth, smoothing, batch.items)
-        loss.backward()
+        torch.autograd.backward(loss)
         total += loss.detach()
         correct += (output.logits.detach().argmax(1) == truth).sum()
         count += items
@@ -143,6 +131,25 @@ def _spans(count: int, size: int) -> list[slice]:
     if size > 1 and len(starts) > 1 and count - starts[-1] == 1:
         starts.pop()
     return [slice(a, b) for a, b in zip(starts, [*starts[1:], count], strict=True)]
+
+
+@torch.no_grad()
+def outputs(
+    model: nn.Module, source: Source, rows: Sequence[int], micro_batch: MicroBatchSize, precision: str, name: str
+) -> list[ModelOutput]:
+    """Return the model's output for windows ``rows``, in their order and in evaluation mode, per micro-batch.
+
+    ``precision``: ``TrainConfig.precision`` of the stage that trained the model.
+    """
+    model.eval()
+    device = device_of(model)
+    precision = resolve_precision(precision, device)
+
+    def compute(part: Tensor) -> ModelOutput:
+        with autocast(precision, device):
+            return source.output(model, part, None)
+
+    return in_micro_batches(torch.as_tensor(rows, dtype=torch.int64), micro_batch, compute, name)
 
 
 def check_gradients(model: nn.Module, clip: float, where: str) -> None:

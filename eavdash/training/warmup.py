@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from eavdash.config.schema import Execution
-from eavdash.training.loading import Batch, stream
+from eavdash.training.loading import Batch, Source, stream
 from eavdash.training.memory import MicroBatchSize, largest_fitting, out_of_memory, peak_memory
 from eavdash.training.precision import device_of
 from eavdash.training.step import dry_run_step, gradients, optimiser_bytes, peak
@@ -25,7 +24,7 @@ DEFAULT_EXECUTION = Execution()  # no memory budget
 
 def limit_to_budget(
     model: nn.Module,
-    source: Any,
+    source: Source,
     train: Sequence[int],
     micro_batch: MicroBatchSize,
     execution: Execution,
@@ -78,7 +77,7 @@ def _largest_fitting(peak: Callable[[int], int], execution: Execution, most: int
 
 
 def compile_model(
-    model: nn.Module, source: Any, train: Sequence[int], micro_batch: MicroBatchSize, precision: str, name: str
+    model: nn.Module, source: Source, train: Sequence[int], micro_batch: MicroBatchSize, precision: str, name: str
 ) -> bool:
     """Compile ``model`` in place with torch.compile; return False, with a log line, if that fails."""
     model.compile()
@@ -104,7 +103,7 @@ def uncompile(model: nn.Module) -> None:
         part._compiled_call_impl = None
 
 
-def _first(model: nn.Module, source: Any, train: Sequence[int], count: int) -> tuple[Batch, Tensor]:
+def _first(model: nn.Module, source: Source, train: Sequence[int], count: int) -> tuple[Batch, Tensor]:
     rows = torch.as_tensor(train[:count], dtype=torch.int64)
     with stream(model, source, [rows], None, torch.device("cpu")) as batches:
         return next(iter(batches)), source.labels[rows]

@@ -251,7 +251,7 @@ def chart(figure: go.Figure, key: str, alt: str, **options: Any) -> Any:
     )
 
 
-def kept(page: str, name: str) -> dict[str, str]:
+def kept(page: str, name: str) -> dict[str, Any]:
     """Return the key arguments of a page's widget whose value is kept while other pages are shown."""
     return {"key": f"{page}_{name}", "persist_state": "session"}
 

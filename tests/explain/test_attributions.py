@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from eavdash.config.schema import StudyConfig, VisionConfig
 from eavdash.errors import UsageError
-from eavdash.explain.attention import modality_map, shares
 from eavdash.explain.attributions import Completeness, along_path, integrated_gradients
 from eavdash.explain.fused import FusedModel
 from eavdash.explain.trial import explain_trial
@@ -130,8 +129,8 @@ def test_a_single_modality_is_a_model_too(modality: str) -> None:
     assert set(found) == {modality}
     assert receipt.gap < 0.01 * abs(receipt.output - receipt.baseline) + 1e-3
     output = model.predict(only, masks)
-    assert shares(output) is None
-    assert modality_map(output) is None
+    assert output.fused.attention is None
+    assert output.fused.map is None
 
 
 class OneSpot(Encoder):
@@ -167,12 +166,12 @@ def test_completeness_detects_a_wrong_total() -> None:
 
 def test_attention_shares_sum_to_one() -> None:
     model, (inputs, masks) = make(), window()
-    found, between = shares(model.predict(inputs, masks)), modality_map(model.predict(inputs, masks))
-    assert found is not None
-    assert between is not None
-    assert found.shape == (1, 4, 3)
-    assert found.sum(-1) == pytest.approx(1)
-    assert between.sum(-1) == pytest.approx(1)
+    fused = model.predict(inputs, masks).fused
+    assert fused.attention is not None
+    assert fused.map is not None
+    assert fused.attention.shape == (1, 4, 3)
+    assert fused.attention.sum(-1).numpy() == pytest.approx(1)
+    assert fused.map.sum(-1).numpy() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("steps", [0, 1_001, 10**9])

@@ -20,7 +20,7 @@ from eavdash.errors import DataError, IntegrityError, UsageError
 from eavdash.models.architecture import architecture
 from eavdash.models.fetching import fetch
 from eavdash.models.vit import FrameViT
-from eavdash.models.weights import load_hf_vit
+from eavdash.models.weights import load_pretrained
 
 MODEL, REVISION = "lab/faces", "0123456789abcdef0123456789abcdef01234567"
 
@@ -118,14 +118,14 @@ def test_fetched_weights_load_and_are_verified_each_time(hub: Hub, tmp_path: Pat
     assert fetched.sha256 == checksum(hub)
     assert [p.name for p in tmp_path.iterdir()] == ["w"]  # nothing else is left
     model = FrameViT(3, **architecture(fetched.folder, "vision"))
-    load_hf_vit(model, fetched.folder)
+    load_pretrained(model, fetched.folder)
     assert torch.equal(model.vit.norm.weight, random_vit()["vit.layernorm.weight"])
     weights = fetched.folder / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1  # one bit of one number: it would load without any error
     weights.write_bytes(content)
     with fails(IntegrityError, where=str(weights), expected=(checksum(hub)[:12], "SHA256SUMS")):
-        load_hf_vit(model, fetched.folder)
+        load_pretrained(model, fetched.folder)
 
 
 def test_another_checksum_keeps_nothing(hub: Hub, tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_a_bin_file_is_downloaded_if_there_is_no_safetensors(hub: Hub, tmp_path:
     hub.files["pytorch_model.bin"] = (tmp_path / "made.bin").read_bytes()
     fetched = fetch(MODEL, REVISION, None, tmp_path / "w", endpoint=hub.url)
     assert fetched.file == "pytorch_model.bin"
-    load_hf_vit(FrameViT(3, **architecture(fetched.folder, "vision")), fetched.folder)
+    load_pretrained(FrameViT(3, **architecture(fetched.folder, "vision")), fetched.folder)
 
 
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])

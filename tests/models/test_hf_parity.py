@@ -13,7 +13,7 @@ from eavdash.data.audio.reading import logmel
 from eavdash.models.architecture import architecture
 from eavdash.models.ast import AUDIOSET_SCALE, AUDIOSET_SHIFT, AudioSpectrogramTransformer
 from eavdash.models.vit import FrameViT
-from eavdash.models.weights import load_hf_ast, load_hf_vit
+from eavdash.models.weights import load_pretrained
 
 transformers = pytest.importorskip("transformers")
 CLASSES = 5
@@ -72,7 +72,7 @@ def test_vit_equals_hugging_faces(tmp_path: Path, sizes: dict, form: str) -> Non
     theirs = hf_vit(**sizes)
     folder = saved(theirs, tmp_path, form)
     ours = FrameViT(CLASSES, **architecture(folder, "vision")).eval()
-    assert load_hf_vit(ours, folder, head=True) == []
+    assert load_pretrained(ours, folder, head=True) == []
     frames = torch.rand(4, 3, sizes["image_size"], sizes["image_size"], generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = theirs(pixel_values=(frames - 0.5) / 0.5).logits
@@ -94,7 +94,7 @@ def test_ast_equals_hugging_faces(tmp_path: Path, sizes: dict, form: str) -> Non
     theirs = hf_ast(**sizes)
     folder = saved(theirs, tmp_path, form)
     ours = AudioSpectrogramTransformer(CLASSES, **architecture(folder, "audio")).eval()
-    assert load_hf_ast(ours, folder, head=True) == []
+    assert load_pretrained(ours, folder, head=True) == []
     length, mels = sizes["max_length"], sizes["num_mel_bins"]
     scaled = torch.randn(3, length, mels, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
@@ -109,7 +109,7 @@ def test_full_sizes_agree_too(tmp_path: Path) -> None:
     """ViT-B/16 and AST base in their published sizes, with random weights."""
     vit = hf_vit()
     ours: nn.Module = FrameViT(CLASSES, **architecture(saved(vit, tmp_path / "vit", "safetensors"), "vision")).eval()
-    load_hf_vit(ours, tmp_path / "vit", head=True)
+    load_pretrained(ours, tmp_path / "vit", head=True)
     image = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
         expected = vit(pixel_values=(image - 0.5) / 0.5).logits
@@ -118,7 +118,7 @@ def test_full_sizes_agree_too(tmp_path: Path) -> None:
     del vit, ours
     ast = hf_ast()
     ours = AudioSpectrogramTransformer(CLASSES, **architecture(saved(ast, tmp_path / "ast", "bin"), "audio")).eval()
-    load_hf_ast(ours, tmp_path / "ast", head=True)
+    load_pretrained(ours, tmp_path / "ast", head=True)
     sound = torch.randn(1, 1024, 128, generator=torch.Generator().manual_seed(4))
     with torch.no_grad():
         expected = ast(input_values=sound).logits
@@ -135,7 +135,7 @@ def test_a_model_without_head_is_loaded_except_its_pooler(tmp_path: Path) -> Non
     model = randomised(transformers.ViTModel(transformers.ViTConfig(**SMALL, image_size=32, patch_size=16)))
     folder = saved(model, tmp_path, "safetensors")
     ours = FrameViT(CLASSES, **architecture(folder, "vision")).eval()
-    assert load_hf_vit(ours, folder) == ["pooler.dense.bias", "pooler.dense.weight"]
+    assert load_pretrained(ours, folder) == ["pooler.dense.bias", "pooler.dense.weight"]
     frame = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(5))
     with torch.no_grad():
         expected = model(pixel_values=(frame - 0.5) / 0.5).last_hidden_state[:, 0]

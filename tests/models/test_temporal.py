@@ -16,8 +16,10 @@ from eavdash.models.build import build, encoder_spec, load_weights, save_weights
 from eavdash.models.layers import Block
 from eavdash.models.temporal import TemporalTransformer
 from eavdash.models.vit import FrameViT
-from eavdash.training.loop import ModelOutput, Recipe, cross_entropy, fit
+from eavdash.training.loading import ModelOutput, Source
+from eavdash.training.loop import Recipe, fit
 from eavdash.training.seeds import seeder
+from eavdash.training.step import cross_entropy
 
 FRAMES = 6
 
@@ -149,7 +151,7 @@ def test_loss_is_the_mean_of_both() -> None:
     assert torch.allclose(found, (alone + F.cross_entropy(logits, labels)) / 2)
 
 
-class Direction:
+class Direction(Source):
     """Windows that differ only in the direction of their change in brightness."""
 
     def __init__(self, count: int) -> None:
@@ -159,9 +161,15 @@ class Direction:
         noise = torch.rand(count, FRAMES, 3, 16, 16, generator=torch.Generator().manual_seed(2))
         self.x = (light[:, :, None, None, None] + 0.05 * noise).clamp(0, 1)
 
-    def output(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> ModelOutput:
-        made = model(self.x[rows], torch.ones(len(rows), FRAMES, dtype=torch.bool))
+    def load(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> tuple[Tensor, ...]:
+        return self.x[rows], torch.ones(len(rows), FRAMES, dtype=torch.bool)
+
+    def forward(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> ModelOutput:
+        made = model(*loaded)
         return ModelOutput(made.logits, made.frame_logits, made.mask, ordered=made.ordered)
+
+    def items(self, loaded: tuple[Tensor, ...]) -> Tensor:
+        return loaded[1].sum(dim=1)
 
 
 @pytest.mark.parametrize(("temporal", "learns"), [(1, True), (0, False)])

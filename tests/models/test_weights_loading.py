@@ -20,7 +20,7 @@ from eavdash.models.architecture import architecture
 from eavdash.models.ast import AudioSpectrogramTransformer
 from eavdash.models.tensorfiles import read_tensors
 from eavdash.models.vit import FrameViT
-from eavdash.models.weights import load_hf_ast, load_hf_vit
+from eavdash.models.weights import load_pretrained
 
 WIDTH, DEPTH, HEADS = 24, 2, 3
 
@@ -100,7 +100,7 @@ def test_vit_equals_a_computation_by_hand(tmp_path: Path, form: str) -> None:
     path = tmp_path / ("pytorch_model.bin" if form == "bin" else "model.safetensors")
     torch.save(tensors, path) if form == "bin" else save_file(tensors, path)
     model = vit().eval()
-    assert load_hf_vit(model, tmp_path if form == "folder" else path) == ["classifier.bias", "classifier.weight"]
+    assert load_pretrained(model, tmp_path if form == "folder" else path) == ["classifier.bias", "classifier.weight"]
     x = torch.rand(1, 1, 3, 32, 32)
     projection = "vit.embeddings.patch_embeddings.projection."
     patches = F.conv2d((x[0] - 0.5) / 0.5, tensors[projection + "weight"], tensors[projection + "bias"], stride=16)
@@ -114,7 +114,7 @@ def test_ast_equals_a_computation_by_hand(tmp_path: Path) -> None:
     tensors = checkpoint("ast")
     save_file(tensors, tmp_path / "model.safetensors")
     model = ast().eval()
-    assert len(load_hf_ast(model, tmp_path)) == 4
+    assert len(load_pretrained(model, tmp_path)) == 4
     x = torch.randn(1, 64, 32)
     name = "audio_spectrogram_transformer.embeddings.patch_embeddings.projection."
     scaled = ((x + 4.2677393) / (2 * 4.5689974)).transpose(1, 2)[:, None]
@@ -128,7 +128,7 @@ def test_ast_equals_a_computation_by_hand(tmp_path: Path) -> None:
 def test_a_model_without_a_classifier_and_prefix_loads_too(tmp_path: Path) -> None:
     tensors = {n.removeprefix("vit."): t for n, t in checkpoint("vit").items() if not n.startswith("classifier")}
     save_file(tensors, tmp_path / "model.safetensors")
-    assert load_hf_vit(vit(), tmp_path) == []
+    assert load_pretrained(vit(), tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_every_tensor_is_accounted_for(tmp_path: Path, change: str, facts: dict)
     model = vit()
     before = {n: t.clone() for n, t in model.state_dict().items()}
     with fails(ConfigError, where="model.safetensors", remedy="vision.size", **facts):
-        load_hf_vit(model, tmp_path)
+        load_pretrained(model, tmp_path)
     assert all(torch.equal(t, before[n]) for n, t in model.state_dict().items())
 
 
@@ -165,7 +165,7 @@ def test_heads_are_compared_with_the_settings_beside_the_file(tmp_path: Path) ->
     save_file(checkpoint("vit"), tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({"num_attention_heads": 4}))
     with fails(ConfigError, where="config.json", expected="num_attention_heads 3", found="4"):
-        load_hf_vit(vit(), tmp_path)
+        load_pretrained(vit(), tmp_path)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not weights", "pickle"])
@@ -176,7 +176,7 @@ def test_unreadable_files_are_named(tmp_path: Path, content: bytes | str | None)
     elif isinstance(content, bytes):
         path.write_bytes(content)
     with fails(ConfigError, where=str(path), expected=".safetensors") as refused:
-        load_hf_vit(vit(), path)
+        load_pretrained(vit(), path)
     assert "weights_only" not in str(refused.value)  # torch would advise unpickling the file
 
 
@@ -225,7 +225,7 @@ def test_quantised_and_infinite_weights_are_refused(tmp_path: Path, kind: str) -
     save_file(tensors, tmp_path / "model.safetensors")
     found = "int8" if kind == "int8" else "infinite"
     with fails(ConfigError, where="model.safetensors", expected="'blocks.1.mlp.fc2.weight'", found=found):
-        load_hf_vit(vit(), tmp_path)
+        load_pretrained(vit(), tmp_path)
 
 
 @pytest.mark.parametrize("change", ["lost part", "unlisted", "elsewhere"])
@@ -248,7 +248,7 @@ def test_an_incomplete_sharded_checkpoint_is_refused(tmp_path: Path, change: str
         "elsewhere": {"where": "index.json", "found": "'../b"},
     }
     with fails(ConfigError, **facts[change]):
-        load_hf_vit(vit(), tmp_path)
+        load_pretrained(vit(), tmp_path)
 
 
 def test_damage_anywhere_in_a_file_is_an_error_of_ours(tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ def test_damage_anywhere_in_a_file_is_an_error_of_ours(tmp_path: Path) -> None:
     for position in torch.randint(len(whole), (150,), generator=random).tolist():
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 255]) + whole[position + 1 :])
         try:
-            load_hf_vit(vit(), path)
+            load_pretrained(vit(), path)
         except ConfigError:
             refused += 1
     assert refused == 150

@@ -14,21 +14,28 @@ from eavdash.models import build
 from eavdash.models.base import Encoder
 from eavdash.training import headphase
 from eavdash.training.headphase import CachedFeatures, Unaugmented
-from eavdash.training.loop import PUBLISHED, ModelOutput, Recipe, fit
+from eavdash.training.loading import Source
+from eavdash.training.loop import PUBLISHED, Recipe, fit
 from eavdash.training.memory import MicroBatchSize
 from eavdash.training.run import train_run
 
 
-class Windows:
+class Windows(Source):
     """Random windows as tensors; ``encoded`` counts the windows passed to the frozen part."""
 
     def __init__(self, x: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor) -> None:
         self.x, self.mask, self.labels, self.encoded, self.draws = x, mask, labels, 0, 0
 
-    def output(self, model, rows, augment) -> ModelOutput:
+    def load(self, model, rows, augment):
         if augment is not None:
             self.draws += 1
-        return headphase.model_output(model(self.x[rows], self.mask[rows]))
+        return self.x[rows], self.mask[rows]
+
+    def forward(self, model, loaded):
+        return headphase.model_output(model(*loaded))
+
+    def items(self, loaded):
+        return headphase.items(loaded[1])
 
     def frozen_features(self, model, rows):
         self.encoded += len(rows)
@@ -40,9 +47,9 @@ def encoder(modality: str, dropout: float = 0.0) -> Encoder:
     torch.manual_seed(0)
     if modality == "vision":
         sizes = {"size": 16, "patch": 8, "width": 16, "depth": 1, "heads": 2, "temporal": 1}
-        return build.build({"name": "vit", "kwargs": {"classes": 3, "dropout": dropout, **sizes}})  # type: ignore[return-value]
+        return build.build({"name": "vit", "kwargs": {"classes": 3, "dropout": dropout, **sizes}})
     sizes = {"mels": 16, "frames": 40, "stride": 8, "width": 16, "depth": 1, "heads": 2}
-    return build.build({"name": "ast", "kwargs": {"classes": 3, "dropout": dropout, **sizes}})  # type: ignore[return-value]
+    return build.build({"name": "ast", "kwargs": {"classes": 3, "dropout": dropout, **sizes}})
 
 
 def windows(modality: str) -> Windows:

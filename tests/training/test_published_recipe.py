@@ -14,6 +14,7 @@ from eavdash.config.presets import preset
 from eavdash.config.schema import StudyConfig, TrainConfig
 from eavdash.models.base import Encoder, EncoderOutput
 from eavdash.training import loop
+from eavdash.training.loading import ModelOutput, Source
 from eavdash.training.optimiser import optimiser_of
 from eavdash.training.run import train_run
 
@@ -66,11 +67,14 @@ class Constant(Encoder):
         return EncoderOutput(x[:, None], mask, 0 * self.head(x))
 
 
-class Ones:
+class Ones(Source):
     labels = torch.tensor([0, 1] * 4)
 
-    def output(self, model, rows, augment):
-        return loop.ModelOutput(model(torch.ones(len(rows), 1), torch.ones(len(rows), 1).bool()).logits)
+    def load(self, model, rows, augment):
+        return torch.ones(len(rows), 1), torch.ones(len(rows), 1).bool()
+
+    def forward(self, model, loaded):
+        return ModelOutput(model(*loaded).logits)
 
 
 @pytest.mark.parametrize(("test", "expected"), [((4, 5), 6 + 3), ((), 20)])

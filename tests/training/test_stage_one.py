@@ -15,9 +15,11 @@ from eavdash.errors import DataError, SplitError, TrainingError
 from eavdash.models import build
 from eavdash.models.base import Encoder, EncoderOutput
 from eavdash.training import batching, inputs, loop
+from eavdash.training.loading import ModelOutput, Source
 from eavdash.training.run import train_run
 from eavdash.training.scaling import fit_scaling
 from eavdash.training.seeds import generator
+from eavdash.training.step import cross_entropy
 
 
 @pytest.mark.parametrize("stage", ["vision", "audio", "eeg"])
@@ -167,15 +169,18 @@ def test_earlier_of_two_equal_epochs_is_kept_and_patience_ends_a_run():
         def forward(self, x, mask):
             return EncoderOutput(x[:, None], mask, 0 * self.head(x))
 
-    class Source:
+    class Ones(Source):
         labels = torch.tensor([0, 1] * 4)
 
-        def output(self, model, rows, augment):
-            return loop.ModelOutput(model(torch.ones(len(rows), 1), torch.ones(len(rows), 1).bool()).logits)
+        def load(self, model, rows, augment):
+            return torch.ones(len(rows), 1), torch.ones(len(rows), 1).bool()
+
+        def forward(self, model, loaded):
+            return ModelOutput(model(*loaded).logits)
 
     settings = TrainConfig(epochs=20, batch=3, patience=4)
     result = loop.fit(
-        Constant(), Source(), [0, 1, 2, 3], [4, 5], settings, name="x", seed=lambda *a: 1, rules=loop.Recipe()
+        Constant(), Ones(), [0, 1, 2, 3], [4, 5], settings, name="x", seed=lambda *a: 1, rules=loop.Recipe()
     )
     assert (result.best_epoch, len(result.history)) == (1, 5)
 
@@ -198,7 +203,7 @@ def test_loss_counts_recorded_frames_and_frameless_windows_once():
     torch.manual_seed(0)
     frames, windows = torch.randn(2, 3, 4), torch.randn(2, 4)
     mask = torch.tensor([[True, True, False], [False, False, False]])
-    loss = loop.cross_entropy(loop.ModelOutput(windows, frames, mask), torch.tensor([1, 2]))
+    loss = cross_entropy(ModelOutput(windows, frames, mask), torch.tensor([1, 2]))
     parts = [-frames[0, 0].log_softmax(0)[1], -frames[0, 1].log_softmax(0)[1], -windows[1].log_softmax(0)[2]]
     assert loss.item() == pytest.approx(float(sum(parts)) / 3, rel=1e-6)
 

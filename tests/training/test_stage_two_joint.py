@@ -14,6 +14,7 @@ from eavdash.config.choices import MODALITIES
 from eavdash.errors import IntegrityError
 from eavdash.explain.fused import load_fused_model
 from eavdash.models import build
+from eavdash.models.base import to_encoder_input
 from eavdash.training import inputs, stage2
 from eavdash.training.features import load_encoder
 from eavdash.training.joint import JointModel, JointSource
@@ -87,11 +88,11 @@ def _decide(sandbox, run, model):
     """Run the model on every window, in the order of the predictions."""
     context = open_run_context(run("fusion"), torch.device("cpu"))
     windows, _ = stage2._windows(context)
-    given = {
-        m: inputs.tensors(w.values, torch.as_tensor(w.index["row"].to_numpy(copy=True))) for m, w in windows.items()
-    }
+    given = {m: inputs.raw(w.values, torch.as_tensor(w.index["row"].to_numpy(copy=True))) for m, w in windows.items()}
     with torch.no_grad():
-        output = model.predict({m: g[0] for m, g in given.items()}, {m: g[1] for m, g in given.items()})
+        output = model.predict(
+            {m: to_encoder_input(m, g[0]) for m, g in given.items()}, {m: g[1] for m, g in given.items()}
+        )
     return output.fused.logits.double().softmax(1).numpy()
 
 

@@ -7,7 +7,7 @@ does not wait for torch.
 from eavdash.cli.commands.cache import cache
 from eavdash.cli.commands.checkpoints import fetch_weights, import_checkpoint
 from eavdash.cli.commands.dashboard import app, demo
-from eavdash.cli.commands.execution import check_setup, executors
+from eavdash.cli.commands.execution import executors
 from eavdash.cli.commands.outcome import explain, results
 from eavdash.cli.commands.probing import probe
 from eavdash.cli.commands.recordings import check, make_demo

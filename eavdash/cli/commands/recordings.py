@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from eavdash import store
@@ -61,7 +62,7 @@ def _contact_sheets(root: str, config: StudyConfig, folder: Path) -> list[Path]:
         if len(rows):
             sheet = contact_sheet(rows, config)
             path = folder / f"{store.unit_name(subject)}.png"
-            write_atomic(path, lambda file, sheet=sheet: sheet.save(file, "PNG"))  # type: ignore[misc]
+            write_atomic(path, partial(sheet.save, format="PNG"))
             written.append(path)
     return written
 

@@ -173,7 +173,7 @@ def _decoded(path: str, track: _Track, time: float) -> Iterator[tuple[float | No
 
 def _samples(frame: Any) -> np.ndarray:
     """A decoded piece as (time, channel) float32."""
-    array = frame.to_ndarray()
+    array: np.ndarray = frame.to_ndarray()
     array = array.T if frame.format.is_planar else array.reshape(-1, len(frame.layout.channels))
     if array.dtype.kind == "f":
         return np.asarray(array, np.float32)

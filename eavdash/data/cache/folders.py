@@ -130,11 +130,12 @@ def open_array(path: Path) -> np.ndarray:
         IntegrityError: it is missing or shorter than its header states.
     """
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise IntegrityError.at(
             path, expected="a complete array", found=str(error), remedy="delete its folder, it will be made again"
         ) from error
+    return array
 
 
 def _make(folder: Path, write: Callable[[Path], None]) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ class WindowSetSpec:
             for row, (digest, suffix, item) in zip(self.rows, self.contents, strict=True):
                 with naming_trial(row):
                     name = f"{VERSION} seconds {self.modality} {digest}{suffix}#{item or ''}"
-                    whole = known.fact(name, lambda path=row.path: _recording_seconds(path, self.modality))  # type: ignore[misc]
+                    whole = known.fact(name, partial(_recording_seconds, row.path, self.modality))
                     length = _trial_seconds(row.path, whole, row.start, row.stop)
                     # A still image has no duration: it gives one window.
                     length = self.window if length == float("inf") else length

@@ -66,7 +66,7 @@ def spline_weights(wanted: tuple[str, ...], given: tuple[str, ...]) -> np.ndarra
     # MNE interpolates recordings: interpolating unit vectors gives the weights.
     single = mne.EvokedArray(np.eye(len(info["ch_names"])), info, verbose="ERROR")
     single.interpolate_bads(origin=tuple(centre), method={"eeg": "spline"}, verbose="ERROR")
-    weights = single.data[len(given) :, : len(given)].copy()
+    weights: np.ndarray = single.data[len(given) :, : len(given)].copy()
     weights.flags.writeable = False  # it is cached
     return weights
 

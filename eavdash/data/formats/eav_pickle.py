@@ -168,7 +168,7 @@ def _classes(file: str, name: str, y: Any) -> np.ndarray:
     if rows.ndim == 2 and rows.shape[1] == len(EMOTIONS):
         if not (np.isin(rows, (0, 1)).all() and (rows.sum(axis=1) == 1).all()):
             raise _wrong_content(file, expected, "rows that are not one-hot")
-        return rows.argmax(axis=1).astype(np.int64)
+        return np.asarray(rows.argmax(axis=1), np.int64)
     numbers = rows.reshape(-1) if rows.ndim == 1 or rows.shape[1] == 1 else None
     if numbers is None or not np.isin(numbers, range(len(EMOTIONS))).all():
         odd = f"shape {rows.shape}" if numbers is None else f"{numbers[~np.isin(numbers, range(len(EMOTIONS)))][0]}"

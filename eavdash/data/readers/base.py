@@ -53,7 +53,7 @@ class Reader(ABC):
     """
 
     modality: str
-    dtype: Any
+    dtype: type[np.generic]
     #: Threads for reading one trial, used if several processes do not fit into memory.
     threads: int = 1
     #: The names of the channels to read, chosen by :meth:`prepare`.

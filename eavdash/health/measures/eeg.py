@@ -119,4 +119,6 @@ def _relative_power(frequencies: np.ndarray, power: np.ndarray, mains: float) ->
     if not len(frequencies) or frequencies[-1] < mains + BESIDE[0] or beside.sum() < 4:
         return np.full(len(power), np.nan)
     level = power[:, beside].mean(axis=1)
-    return np.divide(power[:, at].mean(axis=1), level, out=np.ones(len(power)), where=level > 0)
+    relative = np.ones(len(power))
+    np.divide(power[:, at].mean(axis=1), level, out=relative, where=level > 0)
+    return relative

@@ -117,7 +117,7 @@ def _pictures(file: str, wanted: list[float], keys: list[float]) -> Facts:
 
     chosen: list[Any] = []
     if len(keys) >= _ENOUGH:
-        positions = sorted({min(range(len(keys)), key=lambda n, t=t: abs(keys[n] - t)) for t in wanted})  # type: ignore[misc]
+        positions = sorted({int(np.abs(np.subtract(keys, t)).argmin()) for t in wanted})
         with open_video(file) as (container, stream):
             chosen = list(_key_pictures(container, stream, [keys[n] for n in positions]))
     if len(chosen) < min(_ENOUGH, len(wanted)):
@@ -148,12 +148,11 @@ def _key_pictures(container: Any, stream: Any, times: list[float]) -> Iterator[A
 
 
 def _small(frame: Any) -> np.ndarray:
-    picture: np.ndarray = frame.reformat(width=_WIDTH, height=_HEIGHT, format="rgb24").to_ndarray()
-    return picture
+    return np.asarray(frame.reformat(width=_WIDTH, height=_HEIGHT, format="rgb24").to_ndarray())
 
 
 def _grey(picture: np.ndarray) -> np.ndarray:
-    return picture.astype(np.float32).mean(axis=2)
+    return np.asarray(picture.astype(np.float32).mean(axis=2))
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:

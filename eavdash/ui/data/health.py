@@ -7,8 +7,9 @@ In: a dataset's path and its ``eavdash.health.HealthReport``, from the ``cached_
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
@@ -129,7 +130,7 @@ def summary(path: str, report: HealthReport) -> None:
             # Made on click: the table of a full-size dataset has several megabytes.
             st.download_button(
                 name,
-                lambda make=make: make(report),
+                partial(make, report),
                 file,
                 mime,
                 key=f"{PAGE}_export_{file.replace('.', '_')}",
@@ -205,7 +206,7 @@ def distributions(report: HealthReport) -> None:
             *("Faces detected", "faces", "Share of each subject's checked frames in which a face was detected."),
         ),
     )
-    draw = {
+    draw: dict[str, Callable[[], Any]] = {
         "labels": lambda: figures.label_balance(labels),
         "durations": lambda: figures.durations(files),
         "faces": lambda: figures.faces(files),

@@ -57,7 +57,8 @@ def choose_trial(table: TrialTable) -> pd.Series | None:
     buttons = containers[-1].container(horizontal=True)
     _neighbour_button(buttons, "Previous", names, position - 1)
     _neighbour_button(buttons, "Next", names, position + 1)
-    return rows[rows["trial"] == trial].iloc[0]
+    row: pd.Series = rows[rows["trial"] == trial].iloc[0]
+    return row
 
 
 @st.fragment

@@ -49,7 +49,7 @@ def study_heads(study: StudyDir, fused: pd.DataFrame) -> None:
 
 def trial_heads(explanation: Explanation) -> None:
     """Show the heads of one explained trial, averaged over its windows."""
-    from eavdash.explain.attention import mean_maps
+    from eavdash.explain.explanation import mean_maps
 
     if explanation.attention is None or explanation.maps is None:
         return

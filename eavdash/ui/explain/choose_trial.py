@@ -53,7 +53,7 @@ def choose_trial(trials: pd.DataFrame) -> pd.DataFrame:
         format_func=lambda t: f"{t} ({labels.get(t, '')})",
         **kept("explain_trial", "trial"),
     )
-    rows = mine[mine["trial"] == trial]
+    rows: pd.DataFrame = mine[mine["trial"] == trial]
     versions = list(dict.fromkeys(zip(rows["fold"].tolist(), rows["seed"].tolist(), strict=True)))
     if len(versions) > 1:
         fold, seed = st.selectbox(

@@ -88,8 +88,10 @@ def form(subjects: Sequence[str], conditions: bool) -> Request:
         count = first.number_input("Number of folds", 2, max(50, base.protocol.folds), **kept(PAGE, "fold_count"))
         folds = second.text_input("Folds to run", help="`all`, or numbers from 0 such as `0,1`", **kept(PAGE, "folds"))
         first, second = st.columns(2)
-        texts = {"placeholder": "The preset's", "help": "The same number for every stage."}
-        epochs = first.number_input("Epochs", 1, 10_000, None, **texts, **kept(PAGE, "epochs"))
+        same = "The same number for every stage."
+        epochs = first.number_input(
+            "Epochs", 1, 10_000, None, placeholder="The preset's", help=same, **kept(PAGE, "epochs")
+        )
         seeds = second.text_input("Seeds", help="Numbers such as `0,1,2`", **kept(PAGE, "seeds"))
     settings = [f"protocol.name={protocol}", f"protocol.folds={count}", f"fusion.kind={kind}"]
     with st.expander("Options of the protocol", key=f"{PAGE}_protocol_options"):

@@ -82,7 +82,7 @@ def run_buttons(study: StudyDir, table: pd.DataFrame, chosen: pd.DataFrame) -> N
     first, second, third, fourth = st.columns([2, 1, 1, 1], vertical_alignment="bottom")
     # A new widget for each selection, so that the buttons act on the new selection by default.
     key = f"{PAGE}_scope_{st.session_state.get(TURN, 0)}"
-    scope = first.selectbox("Cancel or retry", list(scopes), format_func=scopes.get, key=key)
+    scope = first.selectbox("Cancel or retry", list(scopes), format_func=scopes.__getitem__, key=key)
     kind, _, value = str(scope).partition(" ")
     rows = {"chosen": chosen, "all": table}.get(kind, table[table[kind] == value] if value else table)
     names = None if kind == "all" else rows["run"].tolist()

@@ -67,12 +67,12 @@ def form(page: str, conditions: bool, base: StudyConfig) -> tuple[tuple[str, ...
         crop = right.selectbox(
             "Frames are cropped to",
             list(CROPS),
-            format_func=CROPS.get,
+            format_func=CROPS.__getitem__,
             help=SETTINGS["vision.crop"].help,
             **key("crop"),
         )
         sound = left.checkbox("Trials without an audio file use their video's sound track", **key("from_video"))
-        chain = right.selectbox("EEG is filtered", list(CHAINS), format_func=CHAINS.get, **key("chain"))
+        chain = right.selectbox("EEG is filtered", list(CHAINS), format_func=CHAINS.__getitem__, **key("chain"))
         numbers = {}
         for column, (name, title) in zip(st.columns(len(_EEG_NUMBERS)), _EEG_NUMBERS.items(), strict=True):
             setting = SETTINGS[f"eeg.{name}"]
@@ -80,7 +80,7 @@ def form(page: str, conditions: bool, base: StudyConfig) -> tuple[tuple[str, ...
             numbers[name] = column.number_input(title, 0.0, most, help=setting.help, **key(f"eeg_{name}"))
         left, right = st.columns(2)
         reference = left.text_input("EEG reference", help=SETTINGS["eeg.reference"].help, **key("reference"))
-        bad = right.selectbox("Bad EEG channels are", list(BAD), format_func=BAD.get, **key("bad_channels"))
+        bad = right.selectbox("Bad EEG channels are", list(BAD), format_func=BAD.__getitem__, **key("bad_channels"))
     settings = [f"eeg.{name}={value!r}" for name, value in numbers.items()]
     settings += [f"eeg.reference={reference.strip()}", f"eeg.bad_channels={bad}", f"eeg.chain={chain}"]
     settings += [f"vision.crop={crop}", f"audio.from_video={str(sound).lower()}"]

@@ -64,7 +64,8 @@ def study_table(shown: pd.DataFrame) -> str | None:
     st.caption(f"{plural(len(shown), 'study takes', 'studies take')} {total}. Select one for its actions.")
     for problem in filter(None, shown["problem"]):
         st.error(markdown(problem))
-    return st.selectbox("Selected study", names, index=None, placeholder="Choose a study", key=CHOICE)
+    selected: str | None = st.selectbox("Selected study", names, index=None, placeholder="Choose a study", key=CHOICE)
+    return selected
 
 
 def display_table(shown: pd.DataFrame) -> pd.DataFrame:
