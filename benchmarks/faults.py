@@ -1,17 +1,22 @@
 """Fault injection: kill -9 of workers, the scheduler and the app at random moments of a study with real training.
 
-``python benchmarks/faults.py [--subjects 42] [--kills 100] [--minutes 40]`` makes small recordings of three modalities,
-computes every run of a study once without the queue (the undisturbed weights), then queues the same study and kills
-processes until it is done: a worker, the scheduler, the app, or all of them. The app is a process that does the same as
-every full run of app.py: it starts the scheduler if necessary and polls all runs. It is restarted after each kill.
+``python benchmarks/faults.py [--subjects 42] [--kills 100] [--troubles 20] [--minutes 40]`` makes small recordings of
+three modalities, computes every run of a study once without the queue (the undisturbed weights), then queues the same
+study and kills processes until it is done: a worker, the scheduler, the app, or all of them. The app is a process that
+does the same as every full run of app.py: it starts the scheduler if necessary and polls all runs. It is restarted
+after each kill. In between come troubles of :data:`TROUBLE` seconds: the scheduler is stopped (SIGSTOP), or the disk is
+filled (with the rights to mount one). All the time a thread compares the shown states with the processes.
 
 It prints one JSON line and a table with the number of runs that did not finish, were launched more often than kills
-explain, differ from the undisturbed weights, or left a process behind. The exit code is 1 if any of these is not 0.
+explain, differ from the undisturbed weights, left a process behind, or whose state was shown wrongly for longer than
+:data:`PATIENCE` seconds: running without a process, or queued without a reason during a trouble. The exit code is 1 if
+any of these is not 0.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -20,8 +25,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +41,7 @@ from eavdash.jobs.queue_database import queue_database
 from eavdash.jobs.snapshot import snapshot
 from eavdash.processes import with_package
 from eavdash.store import StudyDir, locks
+from eavdash.store.status import HEARTBEAT_EVERY, HEARTBEAT_LOST
 from eavdash.studies.write import prepare
 
 REPO = Path(__file__).resolve().parents[1]
@@ -50,27 +58,94 @@ while True:
     time.sleep(1)
 """
 KINDS = ("worker",) * 6 + ("scheduler",) * 2 + ("app", "all")
+#: Seconds that a trouble lasts, and that a state may be shown after it has become wrong: one lost heartbeat.
+TROUBLE, PATIENCE = 20.0, HEARTBEAT_LOST + HEARTBEAT_EVERY
+#: Size of the disk that is filled.
+DISK = "3g"
+
+
+class Watch(threading.Thread):
+    """Thread that compares the shown states of a study with its processes, twice a second."""
+
+    def __init__(self, study: StudyDir) -> None:
+        super().__init__(daemon=True)
+        self.study, self.trouble, self.done = study, threading.Event(), threading.Event()
+        self.longest: dict[str, float] = {"running": 0.0, "queued": 0.0}
+        self._since: dict[tuple[str, str], float] = {}
+
+    def run(self) -> None:
+        while not self.done.wait(0.5):
+            wrong = set()
+            for row in snapshot(self.study).itertuples():
+                if row.shown == "running" and not self.study.run(row.run).locked():
+                    wrong.add((row.run, "running"))
+                if row.state == "queued" and not row.reason and self.trouble.is_set():
+                    wrong.add((row.run, "queued"))
+            now = time.monotonic()
+            self._since = {which: self._since.get(which, now) for which in wrong}
+            for (_, kind), since in self._since.items():
+                self.longest[kind] = max(self.longest[kind], now - since)
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[bool]:
+    """Mount a disk of its own on a folder if this user may; yield whether it is one."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(folder)]
+    mounted = os.geteuid() == 0 and subprocess.run(command, capture_output=True).returncode == 0
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Fill a disk to the last byte; return the file that does."""
+    ballast = folder / "ballast"
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while file.write(bytes(2**20)) == 2**20:
+            pass
+        while file.write(b"x"):
+            pass
+    return ballast
 
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--subjects", type=int, default=42, help="(default: %(default)s)")
     options.add_argument("--kills", type=int, default=100, help="number of kills (default: %(default)s)")
+    options.add_argument("--troubles", type=int, default=20, help="(default: %(default)s)")
     options.add_argument("--minutes", type=float, default=40, help="time limit (default: %(default)s)")
     options.add_argument("--seed", type=int, default=0, help="seed of the kills (default: %(default)s)")
     given = options.parse_args()
     logging.getLogger().setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
-        figures = measure(Path(folder), given.subjects, given.kills, 60 * given.minutes, random.Random(given.seed))
+        disturbed = Path(folder) / "disturbed"
+        with small_disk(disturbed) as disk:
+            figures = measure(
+                Path(folder),
+                given.subjects,
+                (given.kills, given.troubles),
+                60 * given.minutes,
+                random.Random(given.seed),
+                disk,
+            )
     print(json.dumps(figures))
     for name, value in figures.items():
         print(f"{name:40} {value}")
-    wrong = ("not done", "lost", "unexplained launches", "weights differ", "processes left")
+    wrong = ("not done", "lost", "unexplained launches", "weights differ", "processes left", "states wrong for long")
     return int(any(figures[name] for name in wrong))
 
 
-def measure(folder: Path, subjects: int, kills: int, seconds: float, rng: random.Random) -> dict[str, Any]:
-    """Compute the study undisturbed, then with kills, and compare."""
+def measure(
+    folder: Path, subjects: int, faults: tuple[int, int], seconds: float, rng: random.Random, disk: bool
+) -> dict[str, Any]:
+    """Compute the study undisturbed, then with ``faults`` (kills, troubles), and compare.
+
+    ``disk``: the disturbed study has a disk of its own, which may be filled.
+    """
+    kills, troubles = faults
     sys.path.insert(0, str(REPO / "tests" / "helpers"))
     from recordings import FAST, make_recordings
 
@@ -88,9 +163,12 @@ def measure(folder: Path, subjects: int, kills: int, seconds: float, rng: random
     submit(disturbed, execution=Execution(device="cpu"))
     app = start_app(disturbed)
     done: Counter[str] = Counter()
+    had: Counter[str] = Counter()
     killed: Counter[str] = Counter()  # run → its killed workers
     log = disturbed.path.parent / ".queue" / "conductor.log"
     next_kill = 0.0
+    watch = Watch(disturbed)
+    watch.start()
     try:
         while time.monotonic() - started < seconds:
             states = snapshot(disturbed)
@@ -100,6 +178,9 @@ def measure(folder: Path, subjects: int, kills: int, seconds: float, rng: random
             left = int((~states["ended"]).sum())
             if kills > done.total() and time.monotonic() >= next_kill:
                 kind = rng.choice(KINDS)
+                due = kills // max(1, troubles)
+                if troubles and done.total() % due == due - 1 and sum(had.values()) < troubles:
+                    had[make_trouble(disturbed, watch, disk and bool(sum(had.values()) % 2))] += 1
                 if kind in ("app", "all"):
                     os.killpg(app.pid, signal.SIGKILL)
                     app.wait()
@@ -113,6 +194,8 @@ def measure(folder: Path, subjects: int, kills: int, seconds: float, rng: random
                 next_kill = time.monotonic() + rng.uniform(0.0, 2 * min(5.0, 2.5 * pace))
             time.sleep(rng.uniform(0.05, 0.3))
     finally:
+        watch.done.set()
+        watch.join()
         os.killpg(app.pid, signal.SIGKILL)
         app.wait()
     disturbed_seconds = time.monotonic() - started
@@ -130,6 +213,10 @@ def measure(folder: Path, subjects: int, kills: int, seconds: float, rng: random
         "kills": done.total(),
         "kills of": dict(done),
         "workers killed": killed.total(),
+        "troubles": dict(had),
+        "longest shown running without a process, s": round(watch.longest["running"], 1),
+        "longest queued without a reason in trouble, s": round(watch.longest["queued"], 1),
+        "states wrong for long": sum(seconds > PATIENCE for seconds in watch.longest.values()),
         "launches": starts.total(),
         "unexplained launches": sum(max(0, starts[run] - 1 - killed[run]) for run in final["run"]),
         "weights differ": sum(differs(reference, disturbed, run) for run in final["run"]),
@@ -154,6 +241,24 @@ def start_app(study: StudyDir) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-P", "-c", APP, str(study.path)], start_new_session=True, env=with_package(dict(os.environ))
     )
+
+
+def make_trouble(study: StudyDir, watch: Watch, full: bool) -> str:
+    """Fill the disk, or stop the scheduler, for a while; return which it was."""
+    root = study.path.parent
+    owner = locks.owner(queue_database(root).lock_file)
+    stopped = owner is not None and owner.alive and not full
+    ballast = fill(root) if full else None
+    if stopped and owner is not None:
+        os.kill(owner.pid, signal.SIGSTOP)
+    watch.trouble.set()
+    time.sleep(TROUBLE)
+    watch.trouble.clear()
+    if ballast is not None:
+        ballast.unlink()
+    if stopped and owner is not None:
+        os.kill(owner.pid, signal.SIGCONT)
+    return "full disk" if full else "stopped scheduler" if stopped else "no scheduler"
 
 
 def kill_scheduler(study: StudyDir) -> None:
