@@ -155,5 +155,5 @@ def csv_for_people(frame: pd.DataFrame) -> str:
         if kind.kind not in "biufcmM":
             # As objects: pandas' own texts must be UTF-8, and names of files need not.
             cells = pd.Series([cell(value) for value in frame.iloc[:, n]], frame.index, dtype=object)
-            safe.isetitem(n, cells)  # type: ignore[arg-type]
+            safe.isetitem(n, cells)  # type: ignore[arg-type]  # a list of cells is one
     return str(safe.to_csv(index=False))

@@ -137,7 +137,7 @@ class QueueDatabase:
                     (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             except sqlite3.DatabaseError as error:
                 if not is_damaged(error):
-                    return  # locked for long, or the disk is full: whoever uses it reports that
+                    return  # locked for long, or the disk is full: its users report that
                 answer = str(error)
             if answer == "ok":
                 return

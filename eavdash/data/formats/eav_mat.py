@@ -46,7 +46,7 @@ def mat_arrays(path: str | Path) -> dict[str, tuple[int, ...]]:
             if wrong := storage_problem(file):  # first: SciPy unfolds 128 kB at a time to find the headers
                 raise ValueError(wrong)
             file.seek(0)
-            found = scipy.io.whosmat(file)  # type: ignore[arg-type]
+            found = scipy.io.whosmat(file)  # type: ignore[arg-type]  # takes files too
             arrays = {name: tuple(map(int, shape)) for name, shape, kind in found if kind in _NUMBERS}
             missing = _missing_bytes(file)
     except OutsideError:
@@ -71,7 +71,7 @@ def read_array(path: str | Path, name: str) -> np.ndarray:
     """
     try:
         with open_readable(path) as file:
-            return np.asarray(scipy.io.loadmat(file, variable_names=[name])[name])  # type: ignore[arg-type]
+            return np.asarray(scipy.io.loadmat(file, variable_names=[name])[name])  # type: ignore[arg-type]  # takes files too
     except OutsideError:
         raise
     except Exception as error:  # as in mat_arrays
