@@ -10,11 +10,12 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from fake_study import make_explanation, make_study
+from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 from eavdash.cli.main import main
@@ -208,12 +209,17 @@ def _command_fault(command: list[str], capsys: pytest.CaptureFixture[str]) -> st
     return "" if code in (0, 1, 2) else f"exit code {code}"
 
 
-def _page_fault(page: str, study: str) -> str:
+def _page_faults(pages: Sequence[str], study: str) -> dict[str, str]:
+    """Return what is wrong with each page that is; the pages are opened one after another in one session."""
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
     app.query_params["study"] = study
-    app.run()
-    app.switch_page(page).run()
-    return "; ".join(f"{each.message}" for each in app.exception)
+    config.set_option("client.showErrorDetails", "full")
+    found = {}
+    for page in pages:
+        app.switch_page(page).run()
+        if app.exception:
+            found[page] = "; ".join(str(each.message) for each in app.exception)
+    return found
 
 
 @pytest.mark.slow
@@ -226,10 +232,8 @@ def test_no_command_and_no_page_answers_damage_with_a_traceback(
     for damage in (*DAMAGES, *REPLACED):
         root = folder()
         _damaged(root, file, damage)
-        for page in PAGES:
-            tried += 1
-            if fault := _page_fault(page, DAMAGED):
-                faults.append((damage, page, fault))
+        tried += len(PAGES)
+        faults += [(damage, page, fault) for page, fault in _page_faults(PAGES, DAMAGED).items()]
         try:
             reconcile(root, Broker(root))
         except Exception as error:
@@ -255,5 +259,6 @@ def test_a_planted_traceback_is_found(
         planted.setattr("eavdash.cli.console.studies_frame", lambda *_: 1 / 0)
         assert "ZeroDivisionError" in _command_fault(["status"], capsys)
         planted.setattr("eavdash.ui.cached_runs.snapshot", lambda *_: 1 / 0)
-        assert "division" in _page_fault("pages/training/monitor.py", DAMAGED)
+        page = "pages/training/monitor.py"
+        assert "division" in _page_faults([page], DAMAGED)[page]
     assert _command_fault(["status"], capsys) == ""
