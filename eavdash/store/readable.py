@@ -35,7 +35,23 @@ _IN_MEMORY = "/dev/shm"  # a disk in memory, where recordings may lie
 _MOST_FOLDERS = 200  # the list is part of the environment, which has a size limit
 _QUOTED = 4 * 2**20  # bytes of a file that are compared with a message about it
 #: Words of messages that also occur in honest files.
-_USUAL = frozenset({"data", "error", "file", "float", "format", "header", "line", "name", "string", "type", "version"})
+_USUAL = frozenset(
+    {
+        "array",
+        "bytes",
+        "data",
+        "error",
+        "file",
+        "float",
+        "format",
+        "header",
+        "line",
+        "name",
+        "string",
+        "type",
+        "version",
+    }
+)
 
 #: Further folders of this thread or task; None: no restriction.
 _lent: ContextVar[tuple[str, ...] | None] = ContextVar("lent", default=())

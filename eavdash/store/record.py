@@ -84,7 +84,9 @@ def read_record(path: Path, kind: type[SomeRecord], remedy: str = REMEDY) -> Som
     try:
         record = kind.model_validate_json(_content(path, remedy))
     except ValidationError as error:
-        title = "JSON" if error.errors()[0]["type"] == "json_invalid" else kind.model_config["title"] or kind.__name__
+        title = (
+            "JSON" if error.errors()[0]["type"] == "json_invalid" else kind.model_config.get("title") or kind.__name__
+        )
         raise IntegrityError.at(path, expected=title, found=_first_fault(error), remedy=remedy) from error
     if record.schema_version > kind.model_fields["schema_version"].default:
         raise VersionError.at(

@@ -16,7 +16,6 @@ from eavdash.jobs.queue import cancel, submit, wait
 from eavdash.jobs.scheduler import main as run_scheduler
 from eavdash.processes import with_package
 from eavdash.store import locks
-from eavdash.store.atomic import write_json
 from eavdash.store.readable import data_folders
 from eavdash.store.record import write_record
 from eavdash.store.status import HEARTBEAT_EVERY
@@ -166,8 +165,8 @@ def test_a_study_on_another_disk_uses_the_cache_beside_the_other_studies(lab, mo
 @pytest.mark.parametrize("folders", [["/data"], None])
 def test_a_worker_reads_what_its_study_may_not_what_the_scheduler_may(lab, monkeypatch, folders):
     document = lab.study.study()
-    document.setdefault("dataset", {})["folders"] = folders
-    write_json(lab.study.study_file, document)
+    bound = document.dataset.replace(folders=None if folders is None else tuple(folders))
+    write_record(lab.study.study_file, document.replace(dataset=bound))
     seen = []
     monkeypatch.setattr(module, "_train", lambda run, _: seen.append(data_folders()))
     monkeypatch.setenv("EAVDASH_RUN", "")

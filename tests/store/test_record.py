@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from documents import run_config
 from failing import fails
 from pydantic import ConfigDict, ValidationError
 
@@ -104,7 +105,7 @@ def test_a_replaced_value_is_checked() -> None:
 def test_a_status_of_an_earlier_version_is_written_back_with_its_own_keys(tmp_path: Path) -> None:
     """Keys with null stood there for what is left out now; keys of other versions stay, also inside others."""
     run = RunDir(tmp_path / "study" / "s01-eeg")
-    run.create({"stage": "eeg"})
+    run.create(run_config("s01-eeg"))
     before = {
         "state": "running",
         "attempt": 1,

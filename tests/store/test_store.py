@@ -40,7 +40,7 @@ def run(tmp_path: Path) -> RunDir:
 )
 def test_an_invalid_status_is_refused(run: RunDir, status: dict[str, object], found: str) -> None:
     write_json(run.status_file, status)
-    with fails(IntegrityError, where="status.json", found=found, remedy="eavdash extend study"):
+    with fails(IntegrityError, where="status.json", found=found, remedy="eavdash retry study"):
         run.status()
     with fails(IntegrityError, where="status.json", found=found):
         run.transition("queued")

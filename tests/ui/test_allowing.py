@@ -17,6 +17,7 @@ from eavdash.cli.main import main
 from eavdash.data.table import open_table
 from eavdash.store import datasets
 from eavdash.store.readable import VARIABLE, data_folders, is_readable
+from eavdash.store.record import write_record
 from eavdash.ui import allowing
 
 __all__ = ["checkpoints"]
@@ -111,12 +112,11 @@ def test_a_dataset_that_an_earlier_version_added_keeps_opening(lab: Path, checkp
 def test_a_study_keeps_opening_its_recordings_but_follows_no_new_link(lab: Path, checkpoints: Path) -> None:
     study = make_study(checkpoints, "mine")
     document = study.study()
-    document["dataset"]["path"] = table(lab)
     secret = lab.parent / "secret"
     secret.mkdir()
     (lab / "0.wav").rename(secret / "0.wav")
     (lab / "0.wav").symlink_to(secret / "0.wav")
-    study.study_file.write_text(json.dumps(document))
+    write_record(study.study_file, document.replace(dataset=document.dataset.replace(path=table(lab))))
     study.table_file.unlink(missing_ok=True)
     allowing.start(checkpoints, study)
     assert is_readable(lab / "1.wav")

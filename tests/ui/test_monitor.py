@@ -342,9 +342,10 @@ def test_an_open_page_restarts_a_dead_scheduler(
         raise QueueError(f"{root}: expected a running scheduler, found none; see its log.")
 
     make_study(checkpoints, states={"*": "queued"})
-    monkeypatch.setattr(cached_runs, "ensure_scheduler", lambda root: "")  # what app.py does on a full run
-    monkeypatch.setattr("eavdash.jobs.queue.ensure_scheduler", dead)
     page = open_page("monitor")
+    monkeypatch.setattr("eavdash.jobs.obstacle.ensure_scheduler", dead)
+    cached_runs.scheduler_problem.clear()
+    page.run()
     page.run()
     assert any("running scheduler" in e.value for e in page.error)
-    assert asked == [checkpoints]  # not at every poll
+    assert asked == [checkpoints] * 3  # twice by app.py, and once by the page, which is not at every poll
