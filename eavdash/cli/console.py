@@ -76,9 +76,7 @@ def print_table(frame: pd.DataFrame, form: str, title: str = "") -> None:
     elif form == "csv":
         print(visible(csv_for_people(frame), keep="\n"), end="")
     elif form == "latex":
-        columns = "l" * len(frame.columns)
-        text = frame.to_latex(index=False, escape=True, float_format="%.3f", na_rep="", column_format=columns)
-        print(text, end="")
+        print(_latex(frame))
     else:
         if "shown" in frame.columns:
             frame = frame[[c for c in RUN_COLUMNS if c in frame.columns]].rename(columns={"shown": "state"})
