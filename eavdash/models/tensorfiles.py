@@ -178,8 +178,13 @@ def _verify(file: Path) -> None:
     try:
         with open_readable(sums) as opened:
             lines = opened.read(HEADER_BYTES).decode("utf-8", "replace").splitlines()
-    except OSError:
+    except FileNotFoundError:
         return
+    except OSError as error:
+        remedy = "fetch the weights again"
+        raise IntegrityError.at(
+            sums, expected="checksums", found=error.strerror or str(error), remedy=remedy
+        ) from error
     expected = {name.strip().lstrip("*"): digest for digest, _, name in (line.partition(" ") for line in lines)}
     if file.name in expected and (found := sha256(file)) != expected[file.name].lower():
         raise IntegrityError.at(

@@ -18,7 +18,7 @@ from eavdash.config.convert import with_epochs, with_settings
 from eavdash.config.presets import preset
 from eavdash.config.schema import Execution, Selection, StudyConfig
 from eavdash.errors import IntegrityError, UsageError
-from eavdash.store.regular import last_lines, pieces
+from eavdash.store.regular import last_lines, pieces, require_regular
 from eavdash.text import parts, visible
 
 if TYPE_CHECKING:
@@ -159,9 +159,10 @@ def logs(options: argparse.Namespace) -> int:
         console.info(f"{options.run} has no log yet (state: {run.live_status().shown})")
         return 0
     with IntegrityError.from_os(run.log_file, expected="a log", remedy="remove it; a retry writes a new one"):
-        lines = (f"{line}\n" for line in last_lines(run.log_file, options.lines)) if options.lines > 0 else None
-        for line in pieces(run.log_file) if lines is None else lines:
-            print(visible(line, keep="\n\t"), end="")
+        require_regular(run.log_file)
+    last = options.lines > 0
+    for line in (f"{line}\n" for line in last_lines(run.log_file, options.lines)) if last else pieces(run.log_file):
+        print(visible(line, keep="\n\t"), end="")
     return 0
 
 
