@@ -20,6 +20,7 @@ from eavdash.errors import QueueError
 from eavdash.jobs.queue_database import queue_database, queue_folder
 from eavdash.processes import python_environment, python_module
 from eavdash.store.atomic import file_lock, is_locked, locked_file
+from eavdash.store.regular import last_lines
 
 if TYPE_CHECKING:
     from eavdash.jobs.broker import Broker
@@ -77,7 +78,7 @@ def scheduler_error(root: Path, expected: str) -> QueueError:
     log = root / ".queue" / "conductor.log"
     found = "no log"
     with contextlib.suppress(OSError):
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        lines = last_lines(log, 1)
         found = repr(lines[-1]) if lines else "an empty log"
     return QueueError.at(root, expected=expected, found=found, remedy=f"see {log}")
 

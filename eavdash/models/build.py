@@ -28,6 +28,7 @@ from eavdash.models.timm_vit import TimmViT
 from eavdash.models.vit import FrameViT
 from eavdash.models.yin import YinEncoder
 from eavdash.store.atomic import write_atomic
+from eavdash.store.regular import require_regular
 
 Module = TypeVar("Module", bound=nn.Module)
 MODULES: dict[str, type[nn.Module]] = {
@@ -123,7 +124,7 @@ def load_weights(module: Module, path: Path) -> Module:
     """
     remedy = "restore the file or train the run again"
     try:
-        tensors = load_file(path)
+        tensors = load_file(require_regular(path))
     except (OSError, SafetensorError) as error:
         raise IntegrityError.at(path, expected="weights", found=str(error) or "none", remedy=remedy) from error
     try:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import zipfile
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ from eavdash.errors import ConfigError, IntegrityError
 from eavdash.limits import HEADER_BYTES, WEIGHTS_BYTES
 from eavdash.store.atomic import CHECKSUMS, sha256
 from eavdash.store.readable import check_readable, open_readable, reason_of
+from eavdash.store.regular import require_regular
 
 INDEX = ".index.json"  # of a sharded checkpoint: maps tensors to files
 FILES = (
@@ -69,7 +71,7 @@ def _read(file: Path) -> dict[str, Tensor]:
     _verify(file)
     try:
         if file.suffix == ".safetensors":
-            return load_file(file)
+            return load_file(require_regular(file))
         with open_readable(file) as opened:
             content = torch.load(opened, map_location="cpu", weights_only=True)
     except Exception as error:  # readers raise all kinds of errors for damaged or foreign files
@@ -108,17 +110,17 @@ def _check_size(file: Path) -> None:
         ConfigError: it is larger than any encoder, or unfolds to more than it has.
     """
     most, found = WEIGHTS_BYTES, 0
-    with contextlib.suppress(OSError, zipfile.BadZipFile, ValueError):  # the reader reports the error
-        size = found = file.stat().st_size
-        with file.open("rb") as opened:
-            if file.suffix == ".safetensors" and size <= most:
-                most, found = HEADER_BYTES, int.from_bytes(opened.read(8), "little")
-            elif file.name.endswith(INDEX):
-                most = HEADER_BYTES
-            elif size <= most and zipfile.is_zipfile(opened):
-                # Torch stores tensors uncompressed.
-                with zipfile.ZipFile(opened) as parts:
-                    most, found = size, sum(part.file_size for part in parts.infolist())
+    # Whatever cannot be read is reported by the reader.
+    with contextlib.suppress(OSError, zipfile.BadZipFile, ValueError), open_readable(file) as opened:
+        size = found = os.fstat(opened.fileno()).st_size
+        if file.suffix == ".safetensors" and size <= most:
+            most, found = HEADER_BYTES, int.from_bytes(opened.read(8), "little")
+        elif file.name.endswith(INDEX):
+            most = HEADER_BYTES
+        elif size <= most and zipfile.is_zipfile(opened):
+            # Torch stores tensors uncompressed.
+            with zipfile.ZipFile(opened) as parts:
+                most, found = size, sum(part.file_size for part in parts.infolist())
     if found > most:
         expected, what = f"weights of at most {most:,} bytes", f"{found:,} declared"
         raise ConfigError.at(file, expected=expected, found=what, remedy=_SAVE_AGAIN)
@@ -175,9 +177,14 @@ def _verify(file: Path) -> None:
     sums = file.parent / CHECKSUMS
     try:
         with open_readable(sums) as opened:
-            lines = opened.read().decode("utf-8", "replace").splitlines()
-    except OSError:
+            lines = opened.read(HEADER_BYTES).decode("utf-8", "replace").splitlines()
+    except FileNotFoundError:
         return
+    except OSError as error:
+        remedy = "fetch the weights again"
+        raise IntegrityError.at(
+            sums, expected="checksums", found=error.strerror or str(error), remedy=remedy
+        ) from error
     expected = {name.strip().lstrip("*"): digest for digest, _, name in (line.partition(" ") for line in lines)}
     if file.name in expected and (found := sha256(file)) != expected[file.name].lower():
         raise IntegrityError.at(

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 
 from eavdash.errors import IntegrityError, TrainingError, sentence
 from eavdash.store.private import private_file
+from eavdash.store.regular import open_regular
 
 #: Name of a folder's checksum file, in the format of ``sha256sum``.
 CHECKSUMS = "SHA256SUMS"
@@ -78,8 +79,12 @@ def write_json(path: Path, data: Any, *, private: bool = False) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Return the hexadecimal SHA-256 of a file's content."""
-    with path.open("rb") as file:
+    """Return the hexadecimal SHA-256 of a regular file's content.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file.
+    """
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

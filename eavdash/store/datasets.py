@@ -185,7 +185,7 @@ def save_table(root: Path, name: str, text: str, base: str | Path) -> Path:
         while True:
             stem = slug(name) if number == 1 else f"{slug(name)}-{number}"
             path = root / ".datasets" / stem / "trials.csv"
-            if not path.exists() or path.read_bytes() == content:
+            if not path.exists() or (path.is_file() and path.read_bytes() == content):
                 break
             number += 1
         private_folder(root / ".datasets", stem)

@@ -7,7 +7,6 @@ sentence, whatever it contains.
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
@@ -16,6 +15,7 @@ from pydantic_core import from_json
 
 from eavdash.errors import IntegrityError, VersionError
 from eavdash.store.atomic import write_json
+from eavdash.store.regular import open_regular
 
 #: Size in bytes above which a file is not read; study.json with 10,000 recordings has 3 MB.
 MAX_BYTES = 64 * 2**20
@@ -122,13 +122,12 @@ def read_json(path: Path, remedy: str = REMEDY) -> Any:
 
 def _content(path: Path, remedy: str) -> bytes:
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):  # opening a FIFO would wait for a writer
-            raise IntegrityError.at(path, expected="a regular file", found="another kind of file", remedy=remedy)
-        if found.st_size > MAX_BYTES:
+        with open_regular(path) as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
             limit = f"a file of at most {MAX_BYTES} bytes"
-            raise IntegrityError.at(path, expected=limit, found=f"{found.st_size} bytes", remedy=remedy)
-        return path.read_bytes()
+            raise IntegrityError.at(path, expected=limit, found="a larger one", remedy=remedy)
+        return content
     except FileNotFoundError:
         raise IntegrityError.at(path, expected="a file", found="none", remedy=remedy) from None
     except OSError as error:

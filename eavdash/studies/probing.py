@@ -23,6 +23,7 @@ from eavdash.processes import python_environment, python_module
 from eavdash.store import StudyDir, locks
 from eavdash.store.atomic import is_locked
 from eavdash.store.record import Record, read_record, write_record
+from eavdash.store.regular import last_lines
 
 #: Environment variable with the number of the inherited descriptor that holds the lock.
 LOCK_VARIABLE = "EAVDASH_PROBE_LOCK_FD"
@@ -177,7 +178,7 @@ def _remove_scratch(study: StudyDir) -> None:
 def _crash_reason(study: StudyDir) -> str:
     """Return the reason of a probing that ended without recording one: the last line of its log."""
     with contextlib.suppress(OSError):
-        lines = study.probe_log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        lines = last_lines(study.probe_log_file, 1)
         if lines:
             return f"its process ended early; the last line of {study.probe_log_file}: {lines[-1]}"
     return "its process ended early."

@@ -16,6 +16,7 @@ from eavdash.errors import DataError, IntegrityError, UsageError
 from eavdash.store import StudyDir, find_study
 from eavdash.store.atomic import file_lock, write_atomic
 from eavdash.store.record import write_record
+from eavdash.store.regular import open_regular
 from eavdash.studies.plan import Plan, plan
 
 __all__ = ["PLAN_LOCK", "Plan", "plan", "planner_lock", "prepare", "refresh", "retry"]
@@ -118,7 +119,12 @@ def _unusable(study: StudyDir, names: Collection[str]) -> dict[str, str]:
 
 def _write_changed(path: Path, content: bytes) -> None:
     """Write the file, unless it has this content already."""
-    if not path.exists() or path.read_bytes() != content:
+    try:
+        with open_regular(path) as file:
+            same = file.read(len(content) + 1) == content
+    except OSError:
+        same = False  # writing reports what is wrong
+    if not same:
         write_atomic(path, lambda file: file.write(content))
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,8 @@ from eavdash.config import selection
 from eavdash.config.convert import with_epochs, with_settings
 from eavdash.config.presets import preset
 from eavdash.config.schema import Execution, Selection, StudyConfig
-from eavdash.errors import UsageError
+from eavdash.errors import IntegrityError, UsageError
+from eavdash.store.regular import last_lines, pieces, require_regular
 from eavdash.text import parts, visible
 
 if TYPE_CHECKING:
@@ -158,9 +158,11 @@ def logs(options: argparse.Namespace) -> int:
     if not run.log_file.exists():
         console.info(f"{options.run} has no log yet (state: {run.live_status().shown})")
         return 0
-    with run.log_file.open(encoding="utf-8", errors="replace") as file:
-        for line in deque(file, maxlen=min(options.lines, sys.maxsize)) if options.lines > 0 else file:
-            print(visible(line, keep="\n\t"), end="")
+    with IntegrityError.from_os(run.log_file, expected="a log", remedy="remove it; a retry writes a new one"):
+        require_regular(run.log_file)
+    last = options.lines > 0
+    for line in (f"{line}\n" for line in last_lines(run.log_file, options.lines)) if last else pieces(run.log_file):
+        print(visible(line, keep="\n\t"), end="")
     return 0
 
 
