@@ -90,10 +90,12 @@ def queue_session(root: Path) -> Iterator[Broker]:
     Raises:
         QueueError: this user may not use the queue, or the disk is full.
     """
+    from eavdash.jobs import clusters
     from eavdash.jobs.broker import Broker
 
     root = root.resolve()
     with _session_lock(root):
+        clusters.known(root)  # before the database: a queue without a list is an earlier version's
         broker = Broker(root)
         try:
             yield broker

@@ -103,9 +103,7 @@ def locked_file(folder: Path, name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def file_lock(
-    path: Path, *, shared: bool = False, wait: bool = True, seconds: float | None = None
-) -> Iterator[bool]:
+def file_lock(path: Path, *, shared: bool = False, wait: bool = True, seconds: float | None = None) -> Iterator[bool]:
     """Hold a lock (``flock``) on a file, which is made if it is missing; wait until it is free.
 
     Without ``wait`` the block gets False, and no lock, if another process holds one. ``seconds``: how long to wait, as

@@ -147,7 +147,9 @@ class LocalExecutor:
                     raise QueueError.at(
                         job.run.path,
                         expected="a job of this machine",
-                        found=f"process {owner.pid}, which does not compute this run" if here else f"one of {owner.host}",
+                        found=f"process {owner.pid}, which does not compute this run"
+                        if here
+                        else f"one of {owner.host}",
                         remedy="end the process that holds the run's .lock" if here else "cancel it on that machine",
                     )
             elif not (terminated and time.monotonic() < deadline):
