@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field
 from eavdash.errors import IntegrityError
 from eavdash.store import RunDir
 from eavdash.store.atomic import sha256, write_atomic
+from eavdash.store.own_files import refuse_link
 from eavdash.store.record import FIRST, Part, Record, Texts, Whole, read_record, write_record
 from eavdash.store.regular import open_regular
 
@@ -175,7 +176,9 @@ def save_explanation(run: RunDir, explanation: Explanation) -> None:
     """Write the arrays, then the receipts, which include the arrays' checksum."""
     name = explanation_name(run, explanation.subject, explanation.trial)
     arrays_file, receipts_file = run.explain_files(name, explanation.method)
-    arrays_file.parent.mkdir(parents=True, exist_ok=True)
+    with IntegrityError.from_os(arrays_file.parent, expected="a folder of the run", remedy="remove the link"):
+        arrays_file.parent.mkdir(parents=True, exist_ok=True)
+        refuse_link(arrays_file.parent)
     arrays = {f"{kind}.{key}": value for kind in _ARRAYS for key, value in getattr(explanation, kind).items()}
     arrays |= {kind: value for kind in _ATTENTION if (value := getattr(explanation, kind)) is not None}
     buffer = io.BytesIO()

@@ -20,6 +20,7 @@ from eavdash.errors import QueueError
 from eavdash.jobs.queue_database import queue_database, queue_folder
 from eavdash.processes import python_environment, python_module
 from eavdash.store.atomic import file_lock, is_locked, locked_file
+from eavdash.store.own_files import own_file
 from eavdash.store.regular import last_lines
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def ensure_scheduler(root: Path, timeout: float = 60.0) -> bool:
 def _start(root: Path, log: Path) -> subprocess.Popen[bytes]:
     if log.exists() and log.stat().st_size > 1_000_000:
         log.replace(log.with_suffix(".log.1"))
-    with log.open("ab") as output:
+    with own_file(log, "ab") as output:
         return subprocess.Popen(
             python_module("eavdash.jobs.scheduler", str(root)),
             stdin=subprocess.DEVNULL,
@@ -90,10 +91,12 @@ def queue_session(root: Path) -> Iterator[Broker]:
     Raises:
         QueueError: this user may not use the queue, or the disk is full.
     """
+    from eavdash.jobs import clusters
     from eavdash.jobs.broker import Broker
 
     root = root.resolve()
     with _session_lock(root):
+        clusters.known(root)  # before the database: a queue without a list is an earlier version's
         broker = Broker(root)
         try:
             yield broker

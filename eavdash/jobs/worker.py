@@ -33,6 +33,7 @@ from eavdash.jobs.tasks import new_request_id
 from eavdash.jobs.usage import Meter
 from eavdash.store import RunDir, StudyDir, locks
 from eavdash.store.atomic import boot_clock, host
+from eavdash.store.own_files import own_file
 from eavdash.store.readable import set_data_folders
 from eavdash.store.status import HEARTBEAT_EVERY, JobRecord, RunStatus
 
@@ -186,8 +187,8 @@ def _mark_running(run: RunDir, by_hand: bool) -> RunStatus:
             run.transition("queued", expect=expect, reason="its executor restarted it")
         fields |= {"attempt": status.attempt + 1, "started": time.time(), "finished": None}
         started = run.transition("running", expect={"state": "queued", **expect}, reason="", **fields)
-        with contextlib.suppress(OSError), run.log_file.open("a", encoding="utf-8") as log:
-            log.write(heading(run, f"{os.environ[JOB_VARIABLE]} on {host()}"))
+        with contextlib.suppress(OSError), own_file(run.log_file, "ab") as log:
+            log.write(heading(run, f"{os.environ[JOB_VARIABLE]} on {host()}").encode())
         return started
     if by_hand:
         fields |= {"attempt": status.attempt + 1, "started": time.time(), "finished": None}

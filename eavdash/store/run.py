@@ -11,6 +11,7 @@ from typing import Any
 from eavdash.errors import IntegrityError, QueueError, TrainingError, VersionError
 from eavdash.store.atomic import is_locked, locked_file, sha256
 from eavdash.store.documents import EpochRow, RunConfig
+from eavdash.store.own_files import refuse_link
 from eavdash.store.paths import RunPaths
 from eavdash.store.record import read_record, write_record
 from eavdash.store.regular import read_end
@@ -42,8 +43,19 @@ class RunDir(RunPaths):
         Raises:
             IntegrityError: it is missing or damaged.
         """
+        self.refuse_link()
         remedy = f"remove this folder and create the run again: eavdash extend {self.study.name}"
         return read_record(self.config_file, RunConfig, remedy)
+
+    def refuse_link(self) -> None:
+        """Check that the run's folder is not a symbolic link: files of its names elsewhere are not to be changed.
+
+        Raises:
+            IntegrityError: it is one.
+        """
+        remedy = "replace the link by the folder; a whole study may be a link"
+        with IntegrityError.from_os(self.path, expected="a run's folder", remedy=remedy):
+            refuse_link(self.path)
 
     def describe(self, **fields: Any) -> None:
         """Change fields of config.json, which describe the model and its inputs."""
@@ -55,6 +67,7 @@ class RunDir(RunPaths):
         Raises:
             IntegrityError: it is missing or damaged (:meth:`restore_status`).
         """
+        self.refuse_link()
         retry = f"restore it and resume the run: eavdash retry {self.study.name} --run {self.name}"
         return read_record(self.status_file, RunStatus, retry)
 
@@ -81,6 +94,7 @@ class RunDir(RunPaths):
     def create(self, config: RunConfig) -> None:
         """Create the folder with config.json and an initial status (queued); an existing run is not changed."""
         self.path.mkdir(parents=True, exist_ok=True)
+        self.refuse_link()
         if not self.config_file.exists():
             write_record(self.config_file, config)
         if not self.status_file.exists():
@@ -91,7 +105,7 @@ class RunDir(RunPaths):
 
         The damaged file is kept as status.json.damaged. Nothing is done while a process computes the run.
         """
-        if not self.config_file.exists() or self.locked():
+        if not self.config_file.exists() or self.path.is_symlink() or self.locked():
             return
         with self._status_lock():
             try:

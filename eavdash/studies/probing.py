@@ -22,6 +22,7 @@ from eavdash.errors import EavdashError, IntegrityError, QueueError
 from eavdash.processes import python_environment, python_module
 from eavdash.store import StudyDir, locks
 from eavdash.store.atomic import is_locked
+from eavdash.store.own_files import own_file
 from eavdash.store.record import Record, read_record, write_record
 from eavdash.store.regular import last_lines
 
@@ -50,8 +51,8 @@ class ProbingState:
 
 def probing_state(study: StudyDir) -> ProbingState:
     """Return the state of a study's probing; the lock counts more than the status file."""
-    running = is_locked(study.probe_lock_file)
     status = _read_status(study)
+    running = is_locked(study.probe_lock_file, unknown=status.state == "running")
     if running:
         return ProbingState(True, status.doing, status.started)
     if status.state == "failed":
@@ -77,7 +78,7 @@ def start_probing(study: StudyDir, names: Sequence[str]) -> bool:
         remedy = f"run eavdash probe {study.name}"
         with (
             QueueError.from_os(study.path, expected="a new process for the probes", remedy=remedy),
-            study.probe_log_file.open("wb") as log,
+            own_file(study.probe_log_file, "wb") as log,
         ):
             process = subprocess.Popen(
                 python_module("eavdash", *command),

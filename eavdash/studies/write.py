@@ -13,6 +13,7 @@ from pathlib import Path
 from eavdash.config.convert import recorded_config
 from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import DataError, IntegrityError, UsageError
+from eavdash.jobs.queue_database import queue_folder
 from eavdash.store import StudyDir, find_study
 from eavdash.store.atomic import file_lock, write_atomic
 from eavdash.store.record import write_record
@@ -22,6 +23,8 @@ from eavdash.studies.plan import Plan, plan
 __all__ = ["PLAN_LOCK", "Plan", "plan", "planner_lock", "prepare", "refresh", "retry"]
 #: Under ``.queue``: held by a process that writes or removes a study's folder.
 PLAN_LOCK = "plan.lock"
+#: Seconds to wait for another planner, which reads the headers of all recordings.
+PLANNER_WAIT = 600.0
 
 
 def prepare(
@@ -133,12 +136,11 @@ def planner_lock(checkpoints: Path) -> Iterator[None]:
     """Hold the lock that allows one planner per checkpoints folder: two tabs that launch at once make one study.
 
     Raises:
-        UsageError: the folder is not writable.
+        UsageError: the folder is not writable. TrainingError: another planner takes longer than :data:`PLANNER_WAIT`.
     """
-    folder = checkpoints / ".queue"
     remedy = "choose another with --checkpoints"
     with ExitStack() as stack:
         with UsageError.from_os(checkpoints, expected="a writable folder", remedy=remedy):
-            folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(file_lock(folder / PLAN_LOCK))
+            folder = queue_folder(checkpoints)
+            stack.enter_context(file_lock(folder / PLAN_LOCK, seconds=PLANNER_WAIT))
         yield
