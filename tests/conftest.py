@@ -20,7 +20,8 @@ _skips: list[str] = []
 def app_folders(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The app reads the temporary folders; what the command line does is not restricted."""
+    """The app reads the temporary folders; what the command line does is not restricted. Secrets are not the user's."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
     monkeypatch.delenv(VARIABLE, raising=False)
     if request.path.parent.name in ("ui", "browser_tests"):
         monkeypatch.setenv(VARIABLE, json.dumps([str(tmp_path_factory.getbasetemp().resolve())]))

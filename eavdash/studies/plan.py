@@ -22,6 +22,7 @@ from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import DataError, SplitError
 from eavdash.store import StudyDir, check_study_name
 from eavdash.store.documents import StudyDocument
+from eavdash.store.names import check_unit_names
 from eavdash.store.readable import check_readable
 from eavdash.studies.checks import (
     chosen_folds,
@@ -132,6 +133,7 @@ def plan(
     found = {s: every[s] for s in chosen.subjects}
     usable = {s: h for s, h in found.items() if s not in problems}
     document = make_document(name, Path(root), table, config, selection, subjects, folds, classes, usable, old)
+    check_unit_names(document.selection.subjects)
     if old and reused:
         document = document.replace(dataset=old.dataset.replace(fingerprint=document.dataset.fingerprint))
     if old:
