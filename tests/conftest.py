@@ -18,8 +18,11 @@ _skips: list[str] = []
 
 
 @pytest.fixture(autouse=True)
-def app_folders(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The app reads the temporary folders; what the command line does is not restricted."""
+def app_folders(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """The app reads the temporary folders; what the command line does is not restricted. Secrets are not the user's."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
     os.environ.pop(VARIABLE, None)
     if request.path.parent.name in ("ui", "browser_tests"):
         os.environ[VARIABLE] = json.dumps([str(tmp_path_factory.getbasetemp().resolve())])

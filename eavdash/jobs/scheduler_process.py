@@ -21,6 +21,7 @@ from eavdash.jobs.queue_database import queue_database, queue_folder
 from eavdash.processes import python_environment, python_module
 from eavdash.store.atomic import file_lock, is_locked, locked_file
 from eavdash.store.own_files import own_file
+from eavdash.store.readable import VARIABLE
 from eavdash.store.regular import last_lines
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def ensure_scheduler(root: Path, timeout: float = 60.0) -> bool:
 def _start(root: Path, log: Path) -> subprocess.Popen[bytes]:
     if log.exists() and log.stat().st_size > 1_000_000:
         log.replace(log.with_suffix(".log.1"))
+    # It starts runs for all: each is restricted by the request for it, not by the process that starts the scheduler.
+    environment = {name: value for name, value in python_environment().items() if name != VARIABLE}
     with own_file(log, "ab") as output:
         return subprocess.Popen(
             python_module("eavdash.jobs.scheduler", str(root)),
@@ -70,7 +73,7 @@ def _start(root: Path, log: Path) -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
             cwd=root,
-            env=python_environment(),
+            env=environment,
         )
 
 

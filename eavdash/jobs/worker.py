@@ -34,7 +34,7 @@ from eavdash.jobs.usage import Meter
 from eavdash.store import RunDir, StudyDir, locks
 from eavdash.store.atomic import boot_clock, host
 from eavdash.store.own_files import own_file
-from eavdash.store.readable import set_data_folders
+from eavdash.store.readable import restrict_data_folders
 from eavdash.store.status import HEARTBEAT_EVERY, JobRecord, RunStatus
 
 STOPPED = 128 + signal.SIGTERM
@@ -116,8 +116,9 @@ def _compute(run: RunDir, by_hand: bool) -> int:
     status = _mark_running(run, by_hand)
     mine = status.only("attempt", "submission")
     try:
-        # Not those of the process that happened to start the scheduler.
-        set_data_folders(StudyDir.of(run).study().dataset.folders)
+        # What neither the planner nor the one who asked for the run may read, a document cannot add.
+        restrict_data_folders(status.folders)
+        restrict_data_folders(StudyDir.of(run).study().dataset.folders)
         with Heartbeat(run, mine):
             _train(run, status.execution)
         run.transition("done", expect=mine, checksums=run.seal(), finished=time.time(), reason="")

@@ -27,12 +27,13 @@ from pathlib import Path
 from typing import Any
 
 from eavdash.errors import EavdashError, OutsideError, UsageError
+from eavdash.store.secret import state_folders
 
 #: JSON list of absolute paths; absent: no restriction.
 VARIABLE = "EAVDASH_DATA"
 SYSTEM = ("/proc", "/sys", "/dev")
 _IN_MEMORY = "/dev/shm"  # a disk in memory, where recordings may lie
-_MOST_FOLDERS = 200  # the list is part of the environment, which has a size limit
+_MOST_BYTES = 100_000  # of the list, as one variable of the environment has a size limit
 _QUOTED = 4 * 2**20  # bytes of a file that are compared with a message about it
 #: Words of messages that also occur in honest files.
 _USUAL = frozenset(
@@ -52,6 +53,9 @@ _USUAL = frozenset(
         "version",
     }
 )
+
+#: git-annex keeps the content of datasets there, in the repository itself or in that of a submodule.
+_ANNEX = re.compile(r"/\.git/(?:modules/(?:[^/]+/)+?)?annex/objects(?=/|$)")
 
 #: Further folders of this thread or task; None: no restriction.
 _lent: ContextVar[tuple[str, ...] | None] = ContextVar("lent", default=())
@@ -78,10 +82,27 @@ def set_data_folders(folders: Iterable[str | Path] | None) -> None:
 
 
 def add_data_folders(folders: Iterable[str | Path]) -> None:
-    """Add to the data folders of this process, if it is restricted."""
+    """Add to the data folders of this process, if it is restricted; they must be chosen by its owner.
+
+    What has no room is left out: it is refused when it is opened.
+    """
     with _changing:
         if (text := os.environ.get(VARIABLE)) is not None:
-            set_data_folders((*_parsed(text), *folders))
+            # Those before are resolved already: one that was replaced by a link must not take its target along.
+            before, added = _parsed(text), outermost(map(_resolved, folders))
+            while len(text := json.dumps(outermost((*before, *added)))) > _MOST_BYTES and added:
+                del added[-1 - len(added) // 10 :]
+            os.environ[VARIABLE] = text
+
+
+def restrict_data_folders(folders: Iterable[str] | None) -> None:
+    """Restrict this process to what both its data folders and ``folders`` cover; None: change nothing."""
+    if folders is None:
+        return
+    mine, others = data_folders(), [_resolved(folder) for folder in folders]
+    if mine is not None:
+        others = [a if covers(b, a) else b for a in mine for b in others if covers(a, b) or covers(b, a)]
+    set_data_folders(others)
 
 
 @contextmanager
@@ -95,18 +116,21 @@ def lent(folder: str | Path | None) -> Iterator[None]:
 
 
 def outermost(folders: Iterable[str]) -> list[str]:
-    """Return the folders that the others do not cover; of more than a couple of hundred, the folders above them."""
-    found = sorted(set(folders), key=lambda folder: folder.split("/"))
-    while True:
-        kept: list[str] = []
-        for folder in found:
-            if not any(_below(folder, other) and not _hidden(folder, other) for other in kept):
-                kept.append(folder)
-        deepest = max((folder.count("/") for folder in kept), default=0)
-        if len(kept) <= _MOST_FOLDERS or deepest <= 2:
-            return kept[:_MOST_FOLDERS]
-        above = {os.path.dirname(f) if f.count("/") == deepest else f for f in kept}  # noqa: PTH120
-        found = sorted(above, key=lambda folder: folder.split("/"))
+    """Return the resolved folders that the others do not cover."""
+    kept: list[str] = []
+    above: list[str] = []  # of those kept, the ones that hold the folder: in this order they come right before it
+    for folder in sorted(set(folders), key=lambda folder: folder.split("/")):
+        while above and not _below(folder, above[-1]):
+            above.pop()
+        if not any(covers(other, folder) for other in above):
+            kept.append(folder)
+            above.append(folder)
+    return kept
+
+
+def covers(folder: str, real: str) -> bool:
+    """Return True if a data folder lets a resolved path be read: it is below it, and nothing there is hidden."""
+    return _below(real, folder) and not _hidden(real, folder)
 
 
 def check_readable(path: str | Path) -> str:
@@ -127,7 +151,7 @@ def check_readable(path: str | Path) -> str:
             remedy="give another path",
         )
     folders = data_folders()
-    if folders is None or any(_below(real, folder) and not _hidden(real, folder) for folder in folders):
+    if folders is None or any(covers(folder, real) for folder in folders):
         return real
     inside = any(_below(real, folder) for folder in folders)
     linked = f", a link to {_shown(real)}" if os.path.abspath(path) != real else ""  # noqa: PTH100
@@ -228,16 +252,14 @@ def _below(real: str, folder: str) -> bool:
 
 
 def _hidden(real: str, folder: str) -> bool:
-    """True if a part of the path below ``folder`` is hidden; git-annex keeps the content of datasets in .git/annex."""
-    parts = real[len(folder) :].split("/")
-    return any(part.startswith(".") and not (part == ".git" and "annex" in parts) for part in parts)
+    """True if a part of the path below ``folder`` is hidden, except the folder of git-annex's content."""
+    return "/." in _ANNEX.sub("", real[len(folder.rstrip("/")) :])
 
 
 def _never(real: str) -> bool:
     if any(_below(real, folder) for folder in SYSTEM):
         return not _below(real, _IN_MEMORY)
-    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")  # noqa: PTH111
-    return _below(real, _resolved(os.path.join(state, "eavdash")))  # noqa: PTH118
+    return any(_below(real, _resolved(folder)) for folder in state_folders())
 
 
 def _shown(path: str | Path) -> str:

@@ -22,6 +22,8 @@ from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import DataError, SplitError
 from eavdash.store import StudyDir, check_study_name
 from eavdash.store.documents import StudyDocument
+from eavdash.store.names import check_unit_names
+from eavdash.store.readable import check_readable
 from eavdash.studies.checks import (
     chosen_folds,
     missing_pretraining_notes,
@@ -80,6 +82,7 @@ def plan(
     Raises:
         UsageError: a name, subject, fold or seed is invalid; ``StudyConflictError`` if the name is taken.
         IntegrityError: a file of the study is damaged.
+        OutsideError: the dataset may not be read.
         DataError, SplitError: no subject can be trained (with the reason of the first one), or a check of
             ``eavdash.data.gates`` fails.
     """
@@ -91,6 +94,7 @@ def plan(
     from eavdash.text import natural_order
 
     study = StudyDir(checkpoints / check_study_name(name))
+    check_readable(root)  # also where its frozen table is enough
     refuse_missing_weights(config)
     refuse_unknown_encoders(config)
     for modality in config.modalities:
@@ -129,6 +133,7 @@ def plan(
     found = {s: every[s] for s in chosen.subjects}
     usable = {s: h for s, h in found.items() if s not in problems}
     document = make_document(name, Path(root), table, config, selection, subjects, folds, classes, usable, old)
+    check_unit_names(document.selection.subjects)
     if old and reused:
         document = document.replace(dataset=old.dataset.replace(fingerprint=document.dataset.fingerprint))
     if old:

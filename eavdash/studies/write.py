@@ -16,6 +16,7 @@ from eavdash.errors import DataError, IntegrityError, UsageError
 from eavdash.jobs.queue_database import queue_folder
 from eavdash.store import StudyDir, find_study
 from eavdash.store.atomic import file_lock, write_atomic
+from eavdash.store.readable import check_readable
 from eavdash.store.record import write_record
 from eavdash.store.regular import open_regular
 from eavdash.studies.plan import Plan, plan
@@ -93,11 +94,12 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None) -> list[str]:
     Returns the names of the queued runs.
 
     Raises:
-        DataError: none of the named runs has recordings that can be used.
+        DataError: none of the named runs has recordings that can be used. OutsideError: the dataset may not be read.
     """
     from eavdash.jobs import queue
 
     study.refuse_archived()
+    check_readable(study.study().dataset.path)
     names = set(runs) if runs is not None else {r.name for r in study.runs()}
     for name in names:
         study.run(name).restore_status()

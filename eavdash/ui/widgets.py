@@ -21,7 +21,7 @@ from eavdash.results.statistics import too_few
 from eavdash.store import StudyDir, checkpoints_root, datasets, studies
 from eavdash.store.documents import StudyDocument
 from eavdash.text import markdown
-from eavdash.ui import actions, allowing, cached_runs, theme
+from eavdash.ui import actions, allowing, cached_runs, edge, theme
 from eavdash.ui.figures import plain, training
 from eavdash.ui.figures.results import clicked_subject
 
@@ -182,7 +182,7 @@ def show_error(error: EavdashError, key: str, forget: str = "") -> None:
     """
     st.error(markdown(error))
     folder = error.folder if isinstance(error, OutsideError) else ""
-    if folder and allowing.is_local():
+    if folder and edge.is_private():
         st.markdown(f"This folder is outside of those that the app may read: {markdown(folder)}")
         st.button("Allow it", on_click=allowing.allow, args=(folder, forget), key=f"{key}_allow")
 
@@ -234,8 +234,11 @@ def sample_size_note(scores: pd.DataFrame) -> None:
 def show_message() -> None:
     """Show the outcome of the last button once."""
     kind, text = st.session_state.pop(actions.MESSAGE, ("", ""))
-    if kind == "error":
+    if isinstance(text, EavdashError):
+        show_error(text, "message")
+    elif kind == "error":
         st.error(markdown(text))
+    if kind == "error":
         st.toast(markdown(text), duration="long")  # the button may be far below the message
     elif kind:
         st.success(markdown(text))

@@ -54,8 +54,10 @@ def _contact_sheets(root: str, config: StudyConfig, folder: Path) -> list[Path]:
     from eavdash.data.table import open_table
     from eavdash.data.video.contact_sheet import contact_sheet
     from eavdash.store.atomic import write_atomic
+    from eavdash.store.names import check_unit_names
 
     table = open_table(root)
+    check_unit_names(table.subjects)
     written = []
     for subject in table.subjects:
         rows = table.frame[(table.frame["subject"] == subject) & (table.frame["video"] != "")]
