@@ -141,6 +141,8 @@ def make_folder(folder: str | Path) -> Path:
 def write_csv(report: HealthReport, folder: str | Path) -> list[Path]:
     """Write subjects, labels, findings, modalities, outlook and recordings, each as a .csv, into ``folder``.
 
+    Of a dataset that cannot be opened there are only findings.
+
     Raises:
         UsageError: the folder cannot be made.
         TrainingError: a file cannot be written.
@@ -157,6 +159,8 @@ def write_csv(report: HealthReport, folder: str | Path) -> list[Path]:
     }
     written = []
     for name, frame in frames.items():
+        if name != "findings" and report.table.empty:
+            continue
         content = csv_for_people(frame).encode("utf-8", "surrogateescape")
         path = folder / f"{name}.csv"
         write_atomic(path, methodcaller("write", content))

@@ -121,9 +121,9 @@ def status(options: argparse.Namespace) -> int:
     from eavdash.jobs.snapshot import snapshot
 
     root = store.checkpoints_root(options.checkpoints)
+    study = study_of(options) if options.study else None
     show_obstacle(root)
-    if options.study:
-        study = study_of(options)
+    if study is not None:
         show_states(study, snapshot(study), options.json)
         return 0
     all_studies = store.studies(root)
