@@ -40,7 +40,7 @@ _PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "
 _out = _Terminal(**_PLAIN, width=None if sys.stdout.isatty() else 200)
 _err = _Terminal(**_PLAIN, stderr=True)
 #: Columns of a run that the table shows; the others are in --json.
-RUN_COLUMNS = ("run", "shown", "epoch", "epochs", "left", "accuracy", "attempt", "reason")
+RUN_COLUMNS = ("run", "tested", "shown", "epoch", "epochs", "left", "accuracy", "attempt", "reason")
 
 
 def info(text: str) -> None:
@@ -83,7 +83,9 @@ def print_table(frame: pd.DataFrame, form: str, title: str = "") -> None:
         info(f"{title}: none" if title else "nothing to show")
     else:
         if "shown" in frame.columns:
-            frame = frame[[c for c in RUN_COLUMNS if c in frame.columns]].rename(columns={"shown": "state"})
+            empty = "tested" if "tested" in frame.columns and not frame["tested"].any() else ""
+            frame = frame[[c for c in RUN_COLUMNS if c in frame.columns and c != empty]]
+            frame = frame.rename(columns={"shown": "state"})
         table = Table(title=visible(title) or None, title_justify="left")
         for name in frame.columns:
             number = pd.api.types.is_numeric_dtype(frame[name])
@@ -250,7 +252,8 @@ def _run_line(row: dict[Any, Any]) -> str:
     accuracy = row.get("accuracy")
     known = accuracy is not None and not pd.isna(accuracy)
     detail = f"accuracy {float(str(accuracy)):.2f}" if known else str(row.get("reason") or "")
-    return f"{row['run']}: {row['shown']}{', ' if detail else ''}{detail}"
+    tested = f", {row['tested']}" if row.get("tested") else ""
+    return f"{row['run']}{tested}: {row['shown']}{', ' if detail else ''}{detail}"
 
 
 def _progress() -> Progress:
