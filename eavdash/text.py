@@ -116,6 +116,20 @@ def figure_text(text: str) -> str:
     return shown.replace("$", "&#36;").replace("%{", "&#37;{").replace("\n", "<br>")
 
 
+def is_utf8(text: str) -> bool:
+    """Return False for a text with bytes that are not UTF-8, as names of files may have: no document can hold it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def printable(text: str) -> str:
+    """Escape bytes that are not UTF-8 in ``text``, so that it can be printed and stored."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def no_formula(text: str) -> str:
     """Return a text with ``'`` before it if a spreadsheet would read a formula; numbers stay as they are."""
     return f"'{text}" if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text) else text

@@ -17,7 +17,7 @@ import pandas as pd
 from eavdash.data.eeg.bad import KINDS
 from eavdash.errors import UsageError
 from eavdash.store.atomic import write_atomic
-from eavdash.text import csv_for_people
+from eavdash.text import csv_for_people, printable
 
 SEVERITIES = ("error", "warning", "info")
 #: Columns of :attr:`HealthReport.recordings` that are text; all others are numbers, NaN where they do not apply.
@@ -184,8 +184,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return printable(value) if isinstance(value, str) else value
-
-
-def printable(text: str) -> str:
-    """Escape bytes that are not UTF-8 in ``text``, so that it can be printed and stored."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

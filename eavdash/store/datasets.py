@@ -22,6 +22,7 @@ from eavdash.store import slug
 from eavdash.store.atomic import file_lock, write_atomic
 from eavdash.store.private import private_folder
 from eavdash.store.record import UNWRITTEN, FromList, Part, Record, Texts, read_record, write_record
+from eavdash.text import is_utf8, printable
 
 #: The columns of a trial table that name files.
 PATH_COLUMNS = ("eeg", "audio", "video")
@@ -96,6 +97,8 @@ def add(root: Path, name: str, path: str | Path, folders: Iterable[str] | None =
     absolute = str(Path(path).expanduser().absolute())
     with _locked(root):
         further = None if folders is None else tuple(folders)
+        for folder in further or ():
+            _check_storable(folder)
         made = Dataset(name=check_name(root, name), path=check_path(root, absolute), folders=further)
         _write(root, [*list_datasets(root), made])
     return made
@@ -117,8 +120,9 @@ def check_path(root: Path, path: str) -> str:
     """Return ``path`` if it is not in the list yet.
 
     Raises:
-        UsageError: it is in the list; the message gives its name.
+        UsageError: it is in the list, and the message gives its name; or it cannot be written into one.
     """
+    _check_storable(path)
     for other in list_datasets(root):
         if other.path == str(Path(path).expanduser().absolute()):
             raise UsageError.at(
@@ -191,6 +195,13 @@ def save_table(root: Path, name: str, text: str, base: str | Path) -> Path:
         private_folder(root / ".datasets", stem)
         write_atomic(path, lambda file: file.write(content), private=True)
     return path
+
+
+def _check_storable(path: str) -> None:
+    if not is_utf8(path):
+        raise UsageError.at(
+            printable(path), expected="a path in UTF-8", found="other bytes", remedy="rename the folder"
+        )
 
 
 def _name_error(expected: str, found: str) -> Exception:

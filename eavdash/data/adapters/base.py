@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from eavdash.errors import EavdashError, TableError
+from eavdash.errors import EavdashError, TableError, UsageError
 from eavdash.store.readable import check_readable
+from eavdash.text import is_utf8
 
 #: Depth below the given folder to which a dataset is searched for, and the maximum number of folders visited.
 DEPTH = 8
@@ -151,13 +152,24 @@ def listing(folder: Path) -> AbstractContextManager[None]:
 
 
 def check_name(path: Path) -> None:
-    """Make sure that a path can be stored and shown.
+    """Make sure that a path, and the one that its links lead to, can be stored and shown.
 
     Raises:
-        TableError: it holds bytes that are not UTF-8.
+        UsageError: one holds bytes that are not UTF-8.
     """
-    if shown(path) != str(path):
-        raise TableError.at(shown(path), expected="a path in UTF-8", found="other bytes", remedy="rename the folder")
+    for name in (str(path), resolved(path)):
+        if not is_utf8(name):
+            raise UsageError.at(
+                shown(name), expected="a path in UTF-8", found="other bytes", remedy="rename the folder"
+            )
+
+
+def resolved(path: Path) -> str:
+    """Return a path without links; itself if it is impossible."""
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):
+        return str(path)
 
 
 def shown(path: str | Path) -> str:
