@@ -215,7 +215,6 @@ def test_runs_of_all_subjects_cannot_be_selected_by_subject(
         assert option in error
 
 
-@pytest.mark.slow
 def test_a_study_from_recordings_to_explanation(
     tmp_path: Path, checkpoints: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
