@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: Characters that move the cursor, end the line or turn the direction of what follows, those that Unicode gives no
-#: picture (Default_Ignorable_Code_Point: joiners, marks of direction, fillers, selectors, tags; annotations and the blank
-#: of Braille besides), and bytes that are not UTF-8.
+#: picture (Default_Ignorable_Code_Point: joiners, marks of direction, fillers, selectors, tags; annotations and
+#: Braille's blank besides), and bytes that are not UTF-8.
 _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     "\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
@@ -36,19 +36,6 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#$|~:&]|^[-+=]|(?<=\d)[.)](?=\s))")
 #: First characters of a formula, also in their wide forms, and of what a spreadsheet removes to find one.
 _FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-    # After the end of a row, these would be its optional argument.
-    "[": "{[}",
-    "*": "{*}",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-}
 
 
 @functools.lru_cache(maxsize=100_000)
@@ -137,9 +124,18 @@ def figure_text(text: str) -> str:
     return shown.replace("$", "&#36;").replace("%{", "&#37;{").replace("\n", "<br>")
 
 
-def latex(text: object) -> str:
-    """Return a text as LaTeX that typesets it as it is, also as the first cell of a table's row."""
-    return "".join(_LATEX.get(character, character) for character in visible(text))
+def is_utf8(text: str) -> bool:
+    """Return False for a text with bytes that are not UTF-8, as names of files may have: no document can hold it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def printable(text: str) -> str:
+    """Escape bytes that are not UTF-8 in ``text``, so that it can be printed and stored."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def no_formula(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from eavdash.config.choices import ENCODERS, LIBRARIES, MODALITIES, STAGES
 from eavdash.config.setting import Setting, value_of
 from eavdash.errors import ConfigError
-from eavdash.text import shortened
+from eavdash.text import is_utf8, shortened
 
 if TYPE_CHECKING:
     from eavdash.config.schema import EegConfig, StudyConfig
@@ -34,6 +34,8 @@ def check(config: StudyConfig, settings: Mapping[str, Setting]) -> None:
     for key, setting in settings.items():
         value = value_of(config, key)
         need(setting.bounds.hold(value), key, str(setting.bounds), value)
+        texts = value if isinstance(value, tuple) else (value,)
+        need(all(is_utf8(text) for text in texts if isinstance(text, str)), key, "text in UTF-8", value)
     _stages(config, need)
     _protocol(config, need)
     for name in MODALITIES:

@@ -20,9 +20,9 @@ from eavdash.data.table import NAMED_RECORDING, TrialTable, expected_recordings,
 from eavdash.errors import EavdashError, sentence
 from eavdash.health import pairing, rules, tables
 from eavdash.health.protocols import split_preview
-from eavdash.health.report import NUMBERS, SEVERITIES, TEXTS, Finding, HealthReport, no_split_preview, printable
+from eavdash.health.report import NUMBERS, SEVERITIES, TEXTS, Finding, HealthReport, no_split_preview
 from eavdash.health.scan import Scan, measure_requests, measure_table, scan
-from eavdash.text import natural_order
+from eavdash.text import natural_order, printable
 
 _COLUMNS = [*TEXTS[:5], *NUMBERS, *TEXTS[5:]]
 _T = TypeVar("_T")

@@ -17,7 +17,7 @@ import pandas as pd
 from eavdash.data.eeg.bad import KINDS
 from eavdash.errors import UsageError
 from eavdash.store.atomic import write_atomic
-from eavdash.text import csv_for_people
+from eavdash.text import csv_for_people, printable
 
 SEVERITIES = ("error", "warning", "info")
 #: Columns of :attr:`HealthReport.recordings` that are text; all others are numbers, NaN where they do not apply.
@@ -141,6 +141,8 @@ def make_folder(folder: str | Path) -> Path:
 def write_csv(report: HealthReport, folder: str | Path) -> list[Path]:
     """Write subjects, labels, findings, modalities, outlook and recordings, each as a .csv, into ``folder``.
 
+    Of a dataset that cannot be opened there are only findings.
+
     Raises:
         UsageError: the folder cannot be made.
         TrainingError: a file cannot be written.
@@ -157,6 +159,8 @@ def write_csv(report: HealthReport, folder: str | Path) -> list[Path]:
     }
     written = []
     for name, frame in frames.items():
+        if name != "findings" and report.table.empty:
+            continue
         content = csv_for_people(frame).encode("utf-8", "surrogateescape")
         path = folder / f"{name}.csv"
         write_atomic(path, methodcaller("write", content))
@@ -180,8 +184,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return printable(value) if isinstance(value, str) else value
-
-
-def printable(text: str) -> str:
-    """Escape bytes that are not UTF-8 in ``text``, so that it can be printed and stored."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -51,29 +51,41 @@ _SAVE_AGAIN = "save the state_dict again, or fetch the checkpoint again"
 _NESTED = ("state_dict", "model_state_dict", "model")
 
 
-def read_tensors(path: Path) -> tuple[Path, dict[str, Tensor]]:
+def read_tensors(path: Path, *, values: bool = True) -> tuple[Path, dict[str, Tensor]]:
     """Return the checkpoint file that ``path`` names or contains (the index of a sharded one), and its tensors by name.
+
+    Without ``values`` the tensors are on the device "meta", and of most files only the headers are read.
 
     Raises:
         ConfigError: it cannot be read, or contains anything but tensors.
-        IntegrityError: it does not match its SHA256SUMS.
+        IntegrityError: it does not match its SHA256SUMS (only checked with ``values``).
     """
     file = path
     if path.is_dir():
         file = next((path / name for name in FILES if (path / name).is_file()), path / FILES[0])
-    return file, unwrap(_parts(file) if file.name.endswith(INDEX) else _read(file))
+    return file, unwrap(_parts(file, values) if file.name.endswith(INDEX) else _read(file, values))
 
 
-def _read(file: Path) -> dict[str, Tensor]:
+def _read(file: Path, values: bool) -> dict[str, Tensor]:
     """Return the tensors of one file under its own names."""
     check_readable(file)
     _check_size(file)
-    _verify(file)
+    if values:
+        _verify(file)
+    found = _load(file, mapped=not values)
+    return found if values else {name: tensor.to("meta") for name, tensor in found.items()}
+
+
+def _load(file: Path, mapped: bool) -> dict[str, Tensor]:
+    """Return the tensors of one file; ``mapped``: in memory that is read when it is used, if the format allows it."""
     try:
         if file.suffix == ".safetensors":
-            return load_file(require_regular(file))
-        with open_readable(file) as opened:
-            content = torch.load(opened, map_location="cpu", weights_only=True)
+            return load_file(require_regular(file))  # mapped in any case
+        if mapped and zipfile.is_zipfile(require_regular(file)):
+            content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        else:
+            with open_readable(file) as opened:
+                content = torch.load(opened, map_location="cpu", weights_only=True)
     except Exception as error:  # readers raise all kinds of errors for damaged or foreign files
         found = reason_of(error, file)[:200]
         if file.suffix != ".safetensors" and not isinstance(error, OSError):
@@ -126,10 +138,11 @@ def _check_size(file: Path) -> None:
         raise ConfigError.at(file, expected=expected, found=what, remedy=_SAVE_AGAIN)
 
 
-def _parts(index: Path) -> dict[str, Tensor]:
+def _parts(index: Path, values: bool) -> dict[str, Tensor]:
     """Return the tensors of a sharded checkpoint, each of which must be in the file that the index names."""
     _check_size(index)
-    _verify(index)
+    if values:
+        _verify(index)
     remedy = "fetch all files of the checkpoint again"
     try:
         with open_readable(index) as file:
@@ -140,7 +153,7 @@ def _parts(index: Path) -> dict[str, Tensor]:
     for name in sorted({str(part) for part in listed.values()}):
         if Path(name).name != name or name.endswith(INDEX):
             raise ConfigError.at(index, expected="names of files in the same folder", found=repr(name), remedy=remedy)
-        for tensor, value in _read(index.parent / name).items():
+        for tensor, value in _read(index.parent / name, values).items():
             if listed.get(tensor) != name:
                 raise tensor_error(
                     index, "every tensor in the file that the index names", f"{tensor!r} in {name}", [], remedy

@@ -29,6 +29,7 @@ from eavdash.store.atomic import file_lock, write_atomic
 from eavdash.store.private import private_folder
 from eavdash.store.record import UNWRITTEN, FromList, Part, Record, Texts, read_record, write_record
 from eavdash.store.secret import user_secret
+from eavdash.text import is_utf8, printable
 
 #: The columns of a trial table that name files.
 PATH_COLUMNS = ("eeg", "audio", "video")
@@ -112,6 +113,8 @@ def add(root: Path, name: str, path: str | Path, folders: Iterable[str] | None =
     """
     absolute = str(Path(path).expanduser().absolute())
     with _locked(root):
+        for folder in folders or ():
+            _check_storable(folder)
         made = Dataset(name=check_name(root, name), path=check_path(root, absolute))
         if folders is not None:
             made = _sealed(made, folders)
@@ -136,8 +139,9 @@ def check_path(root: Path, path: str) -> str:
     """Return ``path`` if it is not in the list yet.
 
     Raises:
-        UsageError: it is in the list; the message gives its name.
+        UsageError: it is in the list, and the message gives its name; or it cannot be written into one.
     """
+    _check_storable(path)
     for other in list_datasets(root):
         if other.path == str(Path(path).expanduser().absolute()):
             raise UsageError.at(
@@ -222,6 +226,13 @@ def _seal(path: str, folders: Iterable[str]) -> str:
     with contextlib.suppress(UsageError):
         return hmac.new(user_secret(SECRET), json.dumps([path, *folders]).encode(), hashlib.sha256).hexdigest()
     return ""
+
+
+def _check_storable(path: str) -> None:
+    if not is_utf8(path):
+        raise UsageError.at(
+            printable(path), expected="a path in UTF-8", found="other bytes", remedy="rename the folder"
+        )
 
 
 def _name_error(expected: str, found: str) -> Exception:

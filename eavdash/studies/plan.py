@@ -28,12 +28,12 @@ from eavdash.studies.checks import (
     chosen_folds,
     missing_pretraining_notes,
     refuse_conflict,
-    refuse_missing_weights,
     refuse_other_subjects,
     refuse_too_many_runs,
-    refuse_unknown_encoders,
 )
 from eavdash.studies.document import make_document, merge_rows, result_columns
+from eavdash.studies.encoders import refuse_missing_weights, refuse_unfit_encoders, refuse_unknown_encoders
+from eavdash.studies.lengths import short_trials_notes
 from eavdash.studies.runs import CROSS_SUBJECT, PlannedRun, make_runs, recorded_stages
 
 if TYPE_CHECKING:
@@ -151,7 +151,10 @@ def plan(
         reason = next((run.problem for run in planned if run.problem), None) or next(iter(left_out.values()), "")
         reason = reason or (f"{table.root}: {'; '.join(unrecorded)}." if unrecorded else "")
         raise SplitError(reason or f"{table.root}: nothing to train; choose other stages, subjects or folds.")
-    notes = (*table.notes, *splits.notes, *unrecorded, *missing_pretraining_notes(config))
+    together = cross or config.protocol.pooled
+    unfit = refuse_unfit_encoders(config, trials, len(classes), together) if old is None else []
+    short = short_trials_notes(trials, config)
+    notes = (*table.notes, *splits.notes, *unrecorded, *missing_pretraining_notes(config), *unfit, *short)
     all_subjects = document.selection.subjects
     tables = (
         merge_rows(study.splits_file, splits.frame[_SPLIT_COLUMNS], all_subjects),

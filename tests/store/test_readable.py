@@ -93,7 +93,7 @@ def test_secrets_are_never_read_whatever_names_their_folder(
     user_secret("cookie")
     monkeypatch.setenv("XDG_STATE_HOME", state if state != "/elsewhere" else str(tmp_path / "elsewhere"))
     readable.set_data_folders(["/"])
-    made = [path for path in tmp_path.rglob("cookie")]
+    made = list(tmp_path.rglob("cookie"))
     assert len(made) == (2 if state == "/elsewhere" else 1)
     for path in made:
         with fails(OutsideError, found="secrets"):
@@ -184,8 +184,10 @@ def test_many_folders_never_become_those_above(data: Path) -> None:
     readable.add_data_folders(many)
     assert len(os.environ[readable.VARIABLE]) <= 100_000
     kept = readable.data_folders()
-    assert kept is not None and set(kept) < {str(data), *many}
-    assert str(data) in kept and many[0] in kept
+    assert kept is not None
+    assert set(kept) < {str(data), *many}
+    assert str(data) in kept
+    assert many[0] in kept
     assert readable.outermost(["/a/b", "/a/b-c", "/a/b/d", "/a/b/.d"]) == ["/a/b", "/a/b/.d", "/a/b-c"]
 
 

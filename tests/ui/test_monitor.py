@@ -20,6 +20,7 @@ from eavdash.config.schema import Execution
 from eavdash.errors import QueueError
 from eavdash.jobs import estimates
 from eavdash.jobs.snapshot import snapshot
+from eavdash.jobs.tested import with_tested
 from eavdash.store import StudyDir
 from eavdash.studies.plan import Plan
 from eavdash.studies.runs import PlannedRun
@@ -72,7 +73,7 @@ def scope(page: Any) -> Any:
 
 def looked_at(study: StudyDir) -> Any:
     table = snapshot(study)
-    return table.assign(left=estimates.seconds_left(table))
+    return with_tested(table, study).assign(left=estimates.seconds_left(table))
 
 
 def test_the_grid_shows_every_state_in_words(checkpoints: Path, drawn: list[dict[str, Any]]) -> None:

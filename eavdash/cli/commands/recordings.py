@@ -38,12 +38,12 @@ def check(options: argparse.Namespace) -> int:
             report, split_preview=report.split_preview[report.split_preview["protocol"] == options.protocol]
         )
     written = write_csv(report, options.csv) if options.csv else []
-    if options.contact_sheet:
-        written += _contact_sheets(options.root, config, Path(options.contact_sheet))
     if options.json:
         console.print_json(report.to_dict())
     else:
         console.print_health(report)
+    if options.contact_sheet and len(report.table):  # the findings say why a dataset cannot be opened
+        written += _contact_sheets(options.root, config, Path(options.contact_sheet))
     for path in written:
         console.info(f"written: {path}")
     return 0 if report.ok else 1

@@ -121,9 +121,9 @@ def status(options: argparse.Namespace) -> int:
     from eavdash.jobs.snapshot import snapshot
 
     root = store.checkpoints_root(options.checkpoints)
+    study = study_of(options) if options.study else None
     show_obstacle(root)
-    if options.study:
-        study = study_of(options)
+    if study is not None:
         show_states(study, snapshot(study), options.json)
         return 0
     all_studies = store.studies(root)
@@ -180,6 +180,7 @@ def queue_and_wait(
     Returns True if a run did not succeed.
     """
     from eavdash.jobs import queue
+    from eavdash.jobs.tested import with_tested
     from eavdash.studies import write
 
     plan = write.prepare(recordings, name, config, chosen, root)
@@ -189,7 +190,7 @@ def queue_and_wait(
         write.retry(plan.study)
     console.info(f"runs continue in the background if this command ends; stop them with: eavdash cancel {name}")
     with console.run_progress() as report:
-        queue.wait(plan.study, plan.runs, report=report, warn=console.error)
+        queue.wait(plan.study, plan.runs, lambda runs: report(with_tested(runs, plan.study)), warn=console.error)
     return _any_failed(plan.study, plan.runs)
 
 
@@ -212,9 +213,10 @@ def show_obstacle(root: Path) -> None:
 def show_states(study: store.StudyDir, frame: pd.DataFrame, as_json: bool) -> None:
     """Print a study's runs with time left, accuracy and the study's marks (in JSON: a list of texts in every row)."""
     from eavdash.jobs import estimates
+    from eavdash.jobs.tested import with_tested
     from eavdash.studies.overview import damage
 
-    left = estimates.seconds_left(frame)
+    frame, left = with_tested(frame, study), estimates.seconds_left(frame)
     if problem := damage(study):
         console.error(problem)
     if as_json:

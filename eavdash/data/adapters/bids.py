@@ -100,7 +100,7 @@ def _scan_subject(root: Path, folder: Path) -> BidsSubject:
             if sidecars["eeg"] is None:
                 subject.notes.append(f"{file}: no _eeg.json in its folder or above")
         except EavdashError as error:
-            subject.errors.append(error)
+            subject.add(error, "eeg")
     if not subject.rows and not subject.errors:
         subject.notes.append(f"{shown(folder)}: no EEG recording, subject left out")
     several = len(set(subject.runs)) > 1
@@ -118,7 +118,7 @@ def _recordings(subject: BidsSubject) -> list[Path]:
                 if part.name == "eeg":
                     files += [f for f in listed(part)[1] if f.stem.endswith("_eeg") and f.suffix.lower() in EXTENSIONS]
     except TableError as error:
-        subject.errors.append(error)
+        subject.add(error, "eeg")
     return files
 
 

@@ -144,7 +144,7 @@ def window_set_spec(
     """
     reader = READERS[modality](config)
     reader.check_size()
-    rows = _rows(trials, COLUMN[modality])
+    rows = trial_rows(trials, modality)
     if not rows:
         raise DataError.at(
             f"column {COLUMN[modality]}",
@@ -213,7 +213,9 @@ def _trial_seconds(path: str, whole: float, start: float | None, stop: float | N
     return float(end - begin)
 
 
-def _rows(trials: pd.DataFrame, column: str) -> list[TrialRow]:
+def trial_rows(trials: pd.DataFrame, modality: str) -> list[TrialRow]:
+    """Return the trials that have a modality, in natural order of subject and trial."""
+    column = COLUMN[modality]
     kept = trials[trials[column] != ""]
     columns: list[Any] = [kept[name] for name in ("subject", "trial", "group", "label", column, "start", "stop")]
     rows = [

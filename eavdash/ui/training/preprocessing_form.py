@@ -13,7 +13,7 @@ import streamlit as st
 
 from eavdash.config.schema import SETTINGS, StudyConfig
 from eavdash.text import parts
-from eavdash.ui.widgets import kept
+from eavdash.ui.draft import kept
 
 CONDITIONS = {"speaking": ("auto",), "listening": ("condition=Listening",), "speaking and listening": ()}
 #: The filter of a study whose settings were copied, if it is none of these.
