@@ -75,7 +75,8 @@ def open_sound(path: str) -> Sound:
     unknown_format = None
     if not _is_video(file):
         try:
-            return soundfiles.open_file(file)
+            if (sound := soundfiles.open_file(file)) is not None:
+                return sound
         except soundfiles.UnknownFormatError as error:
             unknown_format = error
     try:
