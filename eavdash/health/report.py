@@ -26,7 +26,8 @@ NUMBERS = (
     *("bytes", "start", "duration", "rate", "channels", "samples", "not_finite"),
     *("peak", "rms", "clipped", "silent"),  # sound
     *("amplitude", *KINDS, "line_noise", "line_frequency"),  # EEG
-    *("frames", "width", "height", "rotation", "variable_rate", "longest_gap", "sound_track", "sound_offset"),  # video
+    *("frames", "width", "height", "rotation", "mirrored"),  # video
+    *("variable_rate", "longest_gap", "sound_track", "sound_offset"),
     *("brightness", "black", "frozen", "faces_found", "faces_looked"),
 )
 #: Columns of :attr:`HealthReport.modalities` with a minimum and a maximum.
@@ -73,7 +74,7 @@ class HealthReport:
     duration (s), rate (Hz; frames per second), peak and rms (of full scale; dB below it), shares in 0..1 (clipped,
     silent, black, frozen), numbers of bad channels by kind (flat, saturated, noisy, weak, uncorrelated, and their
     names), amplitude (µV), line_noise (power at line_frequency relative to neighbouring frequencies), rotation
-    (degrees), longest_gap (s), 1 or 0 (variable_rate, sound_track), sound_offset (s, of the sound track relative to the
+    (degrees), longest_gap (s), 1 or 0 (mirrored, variable_rate, sound_track), sound_offset (s, of the sound track relative to the
     picture), brightness (0..255), frames with a face and frames checked for one.
 
     ``split_preview``: per protocol and fold, the number of subjects and of trials for training, validation and test

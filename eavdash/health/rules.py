@@ -141,8 +141,8 @@ def rules(config: StudyConfig) -> list[Rule]:
             "rotated video",
             "info",
             "nothing, as frames are rotated upright",
-            lambda f: f["rotation"].fillna(0) != 0,
-            lambda r: f"by {r['rotation']:.0f} degrees",
+            lambda f: (f["rotation"].fillna(0) != 0) | (f["mirrored"] > 0),
+            lambda r: f"by {r['rotation']:.0f} degrees{', mirrored' if r['mirrored'] > 0 else ''}",
         ),
         Rule(
             video,
