@@ -15,6 +15,7 @@ from typing import Any
 import av
 import numpy as np
 
+from eavdash.config.choices import MIX
 from eavdash.data.audio import reading as audio
 from eavdash.data.recording import split_item
 from eavdash.data.video import reading as video
@@ -31,11 +32,12 @@ CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES)
 
 @dataclass(frozen=True)
 class Cut:
-    """The segment of ``duration`` seconds from ``start`` on of a recording."""
+    """The segment of ``duration`` seconds from ``start`` on of a recording; of a sound, as ``channel`` is heard."""
 
     path: str
     start: float
     duration: float
+    channel: str = MIX
 
     @property
     def stop(self) -> float:
@@ -130,7 +132,7 @@ def _shown(pictures: Cut) -> Iterator[tuple[float, Any]]:
 def cut_sound(sound: Cut, lead: float, rate: int) -> np.ndarray:
     """The segment (time,) and ``lead`` seconds before it, silent where the recording has no sound."""
     begin = max(0.0, sound.start - lead)
-    wave = audio.read_audio(sound.path, begin, sound.stop, rate)
+    wave = audio.read_audio(sound.path, begin, sound.stop, rate, sound.channel)
     return np.pad(wave, (round((lead - (sound.start - begin)) * rate), 0))
 
 

@@ -64,12 +64,16 @@ def display_of(path: str) -> Display:
 def upright(frame: Any, display: Display) -> np.ndarray:
     """Return the picture that is shown of a frame: (height, width, 3) uint8 RGB."""
     left, top, right, bottom = display.margins
-    picture = np.asarray(frame.to_ndarray(format="rgb24"))[top : frame.height - bottom, left : frame.width - right]
-    if display.aspect != 1:
-        height, wide = picture.shape[0], max(1, round(picture.shape[1] * display.aspect))
-        square = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-        picture = square.to_ndarray(format="rgb24", width=wide, height=height, interpolation="BICUBIC")
     a, b, c, d = _matrix(frame)
+    if any(display.margins):
+        within = slice(top, frame.height - bottom), slice(left, frame.width - right)
+        shown = np.ascontiguousarray(frame.to_ndarray(format="rgb24")[within])
+        frame = av.VideoFrame.from_ndarray(shown, format="rgb24")
+    square = {}
+    if display.aspect != 1:
+        wide = max(1, round(frame.width * display.aspect))
+        square = {"width": wide, "height": frame.height, "interpolation": "BICUBIC"}
+    picture = np.asarray(frame.to_ndarray(format="rgb24", **square))
     if abs(a) + abs(d) < abs(b) + abs(c):
         picture = picture.transpose(1, 0, 2)
         a, d = c, b
