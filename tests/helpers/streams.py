@@ -28,7 +28,8 @@ def encoded(path: Path, wave: np.ndarray, codec: str, rate: int = RATE, form: st
         planar = stream.codec_context.format.name
         for at in range(0, len(wave), 1152):
             part = wave[None, at : at + 1152]
-            part = part if planar.startswith("flt") else (part * 32767).astype(np.int16 if "16" in planar else np.int32)
+            if not planar.startswith("flt"):
+                part = (part * (2.0**15 if "16" in planar else 2.0**31)).astype(np.int16 if "16" in planar else np.int32)
             frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(part), planar, "mono")
             frame.rate, frame.pts = rate, at
             out.mux(stream.encode(frame))

@@ -194,11 +194,13 @@ def _decoded(path: str, track: _Track, time: float) -> Iterator[tuple[float | No
                 container.seek(int(min(0.0, track.origin) / stream.time_base), stream=stream)
                 frames = container.decode(stream)
                 frame = next(frames, None)
+        untimed = False
         while frame is not None:
             if frame.sample_rate != track.rate:
                 found = f"{frame.sample_rate} Hz after {track.rate} Hz"
                 raise RecordingError.at(path, expected="one sampling rate", found=found, remedy="export the file again")
-            yield frame.time, _samples(frame)
+            yield None if untimed else frame.time, _samples(frame)
+            untimed = container.format.name == "mp3"  # without times of its own: FFmpeg counts what it skips, too
             frame = next(frames, None)
 
 
