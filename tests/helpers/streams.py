@@ -140,18 +140,19 @@ def with_aperture(path: Path, width: int, height: int, right: int = 0, down: int
 
 
 def with_pixel_crop(path: Path, sides: Sequence[int]) -> Path:
-    """Hide pixels at left, top, right and bottom of a Matroska file's only track; its segment has an unknown size."""
+    """Hide pixels at left, top, right and bottom of a Matroska file's only track."""
     data = bytearray(path.read_bytes())
     crops = b"".join(
         struct.pack(">HBB", name, 0x81, side) for name, side in zip((0x54CC, 0x54BB, 0x54DD, 0x54AA), sides, strict=True)
     )
-    at = data.index(b"\xb0", data.index(b"\xe0", data.index(b"\x16\x54\xae\x6b")))  # PixelWidth, in Video
-    data[at:at] = crops
-    for name in (b"\x16\x54\xae\x6b", b"\xae", b"\xe0"):
-        place = data.index(name, data.index(b"\x16\x54\xae\x6b")) + len(name)
+    at = data.index(b"\x16\x54\xae\x6b", data.index(b"\x16\x54\xae\x6b") + 4)  # the first one is in the index
+    for name in (b"\x16\x54\xae\x6b", b"\xae", b"\xe0"):  # tracks, track, video
+        place = data.index(name, at) + len(name)
         bits = 9 - data[place].bit_length()
         size = int.from_bytes(data[place : place + bits]) & (1 << 7 * bits) - 1
         data[place : place + bits] = (size + len(crops) | 1 << 7 * bits).to_bytes(bits)
+        at = place + bits
+    data[at:at] = crops
     path.write_bytes(data)
     return path
 
