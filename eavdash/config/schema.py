@@ -87,8 +87,8 @@ class AudioConfig:
     from_video: bool = setting(False, "Use the video's sound track for trials without an audio file.")
     channel: str = setting(
         "mix",
-        "Channel of a recording that is heard: the mean of all (mix), left, right, its number from 1, or the loudest one "
-        "of each trial (loudest).",
+        "Channel of a recording that is heard: the mean of all (mix), left, right, its number from 1, or the loudest "
+        "one of each trial (loudest).",
     )
     rate: int = setting(16000, "Sampling rate, in Hz.", at_least=8_000, at_most=192_000)
     mels: int = setting(128, "Mel bands.", at_least=1, at_most=4_096)

@@ -24,7 +24,14 @@ SILENCE = np.zeros_like(VOICE)
 
 def test_each_choice_is_what_it_says(tmp_path: Path) -> None:
     path = channels(tmp_path / "a.wav", OTHER, VOICE, SILENCE)
-    for choice, expected in {"left": OTHER, "1": OTHER, "right": VOICE, "2": VOICE, "loudest": VOICE, "3": SILENCE}.items():
+    for choice, expected in {
+        "left": OTHER,
+        "1": OTHER,
+        "right": VOICE,
+        "2": VOICE,
+        "loudest": VOICE,
+        "3": SILENCE,
+    }.items():
         np.testing.assert_array_equal(read_audio(path, channel=choice), expected, err_msg=choice)
     mixed = np.stack([OTHER, VOICE, SILENCE], axis=1).mean(axis=1)
     np.testing.assert_array_equal(read_audio(path), mixed)

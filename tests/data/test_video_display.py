@@ -74,7 +74,9 @@ def test_non_square_pixels_are_scaled_before_turning(tmp_path: Path, matrix: tup
     assert (info.width, info.height) == (128, 64)
 
 
-@pytest.mark.parametrize(("wide", "high", "width"), [(1, 2, 48), (12, 11, 105), (1001, 1000, 96), (1, 1, 96), (3, 1, 288)])
+@pytest.mark.parametrize(
+    ("wide", "high", "width"), [(1, 2, 48), (12, 11, 105), (1001, 1000, 96), (1, 1, 96), (3, 1, 288)]
+)
 def test_pixel_shapes(tmp_path: Path, wide: int, high: int, width: int) -> None:
     path = with_pixel_shape(film(tmp_path / "a.mp4"), wide, high)
     alike(shown(path), scaled(picture(), width), 4)

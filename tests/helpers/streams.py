@@ -29,7 +29,8 @@ def encoded(path: Path, wave: np.ndarray, codec: str, rate: int = RATE, form: st
         for at in range(0, len(wave), 1152):
             part = wave[None, at : at + 1152]
             if not planar.startswith("flt"):
-                part = (part * (2.0**15 if "16" in planar else 2.0**31)).astype(np.int16 if "16" in planar else np.int32)
+                scale, kind = (2.0**15, np.int16) if "16" in planar else (2.0**31, np.int32)
+                part = (part * scale).astype(kind)
             frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(part), planar, "mono")
             frame.rate, frame.pts = rate, at
             out.mux(stream.encode(frame))
@@ -142,9 +143,8 @@ def with_aperture(path: Path, width: int, height: int, right: int = 0, down: int
 def with_pixel_crop(path: Path, sides: Sequence[int]) -> Path:
     """Hide pixels at left, top, right and bottom of a Matroska file's only track."""
     data = bytearray(path.read_bytes())
-    crops = b"".join(
-        struct.pack(">HBB", name, 0x81, side) for name, side in zip((0x54CC, 0x54BB, 0x54DD, 0x54AA), sides, strict=True)
-    )
+    names = (0x54CC, 0x54BB, 0x54DD, 0x54AA)
+    crops = b"".join(struct.pack(">HBB", name, 0x81, side) for name, side in zip(names, sides, strict=True))
     at = data.index(b"\x16\x54\xae\x6b", data.index(b"\x16\x54\xae\x6b") + 4)  # the first one is in the index
     for name in (b"\x16\x54\xae\x6b", b"\xae", b"\xe0"):  # tracks, track, video
         place = data.index(name, at) + len(name)
