@@ -1,4 +1,4 @@
-"""Which channel of a recording is heard: the setting ``audio.channel``.
+"""The channel of a recording that is heard: the setting ``audio.channel``.
 
 In: a sound and a segment of it. Out: the channel's number, or None for the mean of all.
 """

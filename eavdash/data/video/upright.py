@@ -27,7 +27,7 @@ _PLAIN = (1, 0, 0, 1)  # (a, b, c, d) of a display matrix: a pixel (x, y) is sho
 
 @dataclass(frozen=True)
 class Display:
-    """What a file says about all of its frames.
+    """The statements of a file about all of its frames.
 
     ``aspect``: width of a pixel in heights; ``margins``: pixels that are not shown; ``width`` and ``height``: those of
     the picture before it is turned.
