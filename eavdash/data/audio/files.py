@@ -22,7 +22,6 @@ from eavdash.data.audio.samples import BLOCK, Sound, truncated
 from eavdash.data.audio.track import packet_seconds
 from eavdash.data.recording import per_file, unreadable
 from eavdash.errors import RecordingError
-from eavdash.limits import SECONDS
 from eavdash.store.readable import check_readable, open_readable
 
 #: Suffixes of files that only libsndfile is expected to read: its error is the one to show.
@@ -37,6 +36,7 @@ _OGG_FIRST, _OGG_LAST = 2, 4  # flags of a stream's first and last page
 _OGG_TAIL = 2**16 + 2**12  # bytes: more than a page of Ogg
 #: Samples that a decoder may leave out of an MP3 at both ends: the encoder's delay and padding.
 _PADDING = 4 * 1152
+_COUNTLESS = 2**62  # samples: libsndfile says 2**63 - 1 where a file states no number
 
 
 class UnknownFormatError(RecordingError):
@@ -69,7 +69,7 @@ def _header(path: str) -> tuple[int, int, int] | None:
         for stated, rest in _CUT.findall(log):
             if int(stated) > int(rest) and not _is_unknown(int(stated)):
                 raise truncated(path, f"{stated} bytes", rest)
-    if not marked or not 0 < length <= SECONDS * max(1, rate):
+    if not marked or not 0 < length < _COUNTLESS:
         return None
     counted = packet_seconds(path) if codec.startswith("MPEG") else None
     if counted is not None:  # None: also if FFmpeg does not read it
