@@ -64,7 +64,7 @@ def _build_report(
     if config.audio.from_video:
         table = replace(table, frame=with_sound_tracks(table.frame))
     faces, notes = _faces(table, config, faces)
-    requests = measure_requests(table.frame, faces, config.eeg.notch)
+    requests = measure_requests(table.frame, faces, config.eeg.notch, config.audio.channel)
     done = findings.guarded("scanning", lambda: scan(requests, cache, _wrap_report(report)), Scan())
     rows = findings.guarded("collecting measures", lambda: measure_table(table.frame, requests, done.answers), None)
     if rows is None:

@@ -24,9 +24,10 @@ SEVERITIES = ("error", "warning", "info")
 TEXTS = ("subject", "trial", "label", "modality", "file", *(f"{kind}_channels" for kind in KINDS), "problem")
 NUMBERS = (
     *("bytes", "start", "duration", "rate", "channels", "samples", "not_finite"),
-    *("peak", "rms", "clipped", "silent"),  # sound
+    *("peak", "rms", "clipped", "silent", "loudest", "second", "likeness"),  # sound
     *("amplitude", *KINDS, "line_noise", "line_frequency"),  # EEG
-    *("frames", "width", "height", "rotation", "variable_rate", "longest_gap", "sound_track", "sound_offset"),  # video
+    *("frames", "width", "height", "rotation", "mirrored"),  # video
+    *("variable_rate", "longest_gap", "sound_track", "sound_offset"),
     *("brightness", "black", "frozen", "faces_found", "faces_looked"),
 )
 #: Columns of :attr:`HealthReport.modalities` with a minimum and a maximum.
@@ -70,11 +71,12 @@ class HealthReport:
     ``recordings``: one row per trial and modality that has an entry in the trial table: subject, trial, label,
     modality, file (the entry, with the item number in files of many trials), problem (the reason why it cannot be used,
     or "") and the measures of the trial's segment (:data:`NUMBERS`; NaN where not applicable or not measured): start,
-    duration (s), rate (Hz; frames per second), peak and rms (of full scale; dB below it), shares in 0..1 (clipped,
-    silent, black, frozen), numbers of bad channels by kind (flat, saturated, noisy, weak, uncorrelated, and their
-    names), amplitude (µV), line_noise (power at line_frequency relative to neighbouring frequencies), rotation
-    (degrees), longest_gap (s), 1 or 0 (variable_rate, sound_track), sound_offset (s, of the sound track relative to the
-    picture), brightness (0..255), frames with a face and frames checked for one.
+    duration (s), rate (Hz; frames per second), peak and rms (of full scale; dB below it) of what the model hears,
+    loudest (dB, of the loudest channel), second (dB by which the next one is lower) and likeness (their correlation),
+    shares in 0..1 (clipped, silent, black, frozen), numbers of bad channels by kind (flat, saturated, noisy, weak,
+    uncorrelated, and their names), amplitude (µV), line_noise (power at line_frequency relative to neighbouring
+    frequencies), rotation (degrees), longest_gap (s), 1 or 0 (mirrored, variable_rate, sound_track), sound_offset (s,
+    of the sound track relative to the picture), brightness (0..255), frames with a face and frames checked for one.
 
     ``split_preview``: per protocol and fold, the number of subjects and of trials for training, validation and test
     ("outlook" in exports). A row of fold -1 counts the subjects that a protocol cannot split, or has no subject if the

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from eavdash.config.choices import COLUMN, MODALITIES
+from eavdash.config.choices import COLUMN, MIX, MODALITIES
 from eavdash.data.cache.digests import file_state
 from eavdash.data.recording import seconds, split_item, stamp
 from eavdash.data.table import missing_file
@@ -48,10 +48,10 @@ def part_of(entry: str, start: float | None, stop: float | None) -> tuple[str, P
     return file, Part(number, seconds(start), seconds(stop))
 
 
-def measure_requests(frame: pd.DataFrame, faces: bool, mains: float = 0.0) -> list[MeasureRequest]:
+def measure_requests(frame: pd.DataFrame, faces: bool, mains: float = 0.0, channel: str = MIX) -> list[MeasureRequest]:
     """The requests for each file of a column and, with ``faces``, a second one for each video.
 
-    ``mains``: Hz that the study's notch removes from EEG; 0: none.
+    ``mains``: Hz that the study's notch removes from EEG; 0: none. ``channel``: the one of a sound that it hears.
     """
     found: list[MeasureRequest] = []
     for column in COLUMN.values():
@@ -61,7 +61,8 @@ def measure_requests(frame: pd.DataFrame, faces: bool, mains: float = 0.0) -> li
                 file, part = part_of(entry, start, stop)
                 parts.setdefault(file, {})[part] = None
         hum = mains if column == "eeg" else 0.0
-        found += [MeasureRequest(column, file, tuple(of), hum) for file, of in parts.items()]
+        one = channel if column == "audio" else MIX
+        found += [MeasureRequest(column, file, tuple(of), hum, one) for file, of in parts.items()]
         if faces and column == "video":
             # Items of an array are already cropped to the face.
             whole = [file for file, of in parts.items() if all(p.number is None for p in of)]

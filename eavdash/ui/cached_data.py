@@ -115,7 +115,8 @@ def playable(trial: TrialPreview, folder: Path) -> Playable:
 
     video, sound = trial.vision, trial.audio
     pictures = Cut(video.path, video.start, video.duration) if video else None
-    return playable.playable(pictures, Cut(sound.path, sound.start, sound.duration) if sound else None, folder)
+    heard = Cut(sound.path, sound.start, sound.duration, sound.channel) if sound else None
+    return playable.playable(pictures, heard, folder)
 
 
 @st.cache_resource(show_spinner=False)

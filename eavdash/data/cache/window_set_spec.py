@@ -36,7 +36,7 @@ from eavdash.limits import WINDOWS
 from eavdash.text import natural_key
 
 #: Increment it when the same recordings and settings give different arrays: old caches are then not used.
-VERSION = 2
+VERSION = 3
 _PAST_END = 0.5  # seconds
 
 

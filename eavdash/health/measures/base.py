@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from eavdash.config.choices import MIX
+
 
 @dataclass(frozen=True)
 class Part:
@@ -34,20 +36,23 @@ class Part:
 class MeasureRequest:
     """A request to measure the ``parts`` (each once) of ``file``, as recordings of ``column``.
 
-    ``mains``: Hz that the study's notch removes from EEG before it looks for bad channels; 0: none.
+    ``mains``: Hz that the study's notch removes from EEG before it looks for bad channels; 0: none. ``channel``: the
+    channel of a sound that the study hears.
     """
 
     column: str
     file: str
     parts: tuple[Part, ...]
     mains: float = 0.0
+    channel: str = MIX
 
     @property
     def signature(self) -> str:
-        """The key of parts and mains: "" for a whole file as recorded, a hash for any others."""
-        if self.parts == (Part(),) and not self.mains:
+        """The key of parts, mains and channel: "" for a whole file as recorded, a hash for any others."""
+        if self.parts == (Part(),) and not self.mains and self.channel == MIX:
             return ""
-        return hashlib.blake2b(repr((self.parts, self.mains)).encode(), digest_size=8).hexdigest()
+        key = (self.parts, self.mains, *([self.channel] if self.channel != MIX else []))
+        return hashlib.blake2b(repr(key).encode(), digest_size=8).hexdigest()
 
 
 Facts = dict[str, Any]

@@ -64,7 +64,11 @@ def _measure(request: MeasureRequest) -> Measure:
     """The measures of a request's column; imported when first needed, as decoders are slow to import."""
     module, name = ("video", "measure_faces") if request.column == "faces" else (request.column, "measure")
     measure = getattr(import_module(f"eavdash.health.measures.{module}"), name)
-    found: Measure = partial(measure, mains=request.mains) if request.column == "eeg" else measure
+    if request.column == "eeg":
+        measure = partial(measure, mains=request.mains)
+    elif request.column == "audio":
+        measure = partial(measure, channel=request.channel)
+    found: Measure = measure
     return found
 
 

@@ -1,6 +1,6 @@
 """The program of the measuring processes (:mod:`eavdash.processes.program`).
 
-In: requests: column, file, parts, mains. Out: their answers. The output of decoders is discarded.
+In: requests: the fields of a :class:`MeasureRequest`. Out: their answers. The output of decoders is discarded.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from eavdash.processes.program import Answer, serve
 def answer(request: dict[str, Any]) -> Answer:
     """Measure one file."""
     parts = tuple(Part(**part) for part in request["parts"])
-    return measure_file(MeasureRequest(request["column"], request["file"], parts, request["mains"])), []
+    return measure_file(MeasureRequest(**{**request, "parts": parts})), []
 
 
 if __name__ == "__main__":
