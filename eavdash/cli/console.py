@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eavdash.store import StudyDir
-from eavdash.text import csv_for_people, json_text, plural, visible
+from eavdash.text import csv_for_people, json_text, latex, plural, visible
 
 if TYPE_CHECKING:
     from eavdash.health.report import HealthReport
@@ -269,6 +269,15 @@ def _cell(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _latex(frame: pd.DataFrame) -> str:
+    """Return a booktabs tabular; pandas' own needs Jinja."""
+    lines = ["\\begin{tabular}{" + "l" * len(frame.columns) + "}", "\\toprule"]
+    lines.append(" & ".join(latex(c) for c in frame.columns) + " \\\\")
+    lines.append("\\midrule")
+    lines += [" & ".join(latex(_cell(v)) for v in row) + " \\\\" for row in frame.itertuples(index=False)]
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
 
 
 def _strict(data: Any) -> Any:

@@ -39,7 +39,9 @@ def _tested(file: Path, _changed: int, _size: int) -> dict[int, str]:
     splits = pd.read_csv(file, usecols=["subject", "fold", "split"], dtype=str, keep_default_na=False)
     everyone = splits["subject"].nunique()
     of = splits[splits["split"] == "test"].groupby("fold")["subject"].unique()
-    return {int(fold): in_words(subjects, int(fold)) for fold, subjects in of.items() if len(subjects) < everyone}
+    return {
+        int(str(fold)): in_words(subjects, int(str(fold))) for fold, subjects in of.items() if len(subjects) < everyone
+    }
 
 
 def in_words(subjects: Iterable[str], fold: int) -> str:
