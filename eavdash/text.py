@@ -36,6 +36,19 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#$|~:&]|^[-+=]|(?<=\d)[.)](?=\s))")
 #: First characters of a formula, also in their wide forms, and of what a spreadsheet removes to find one.
 _FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    # After the end of a row, these would be its optional argument.
+    "[": "{[}",
+    "*": "{*}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+}
 
 
 @functools.lru_cache(maxsize=100_000)
@@ -136,6 +149,11 @@ def is_utf8(text: str) -> bool:
 def printable(text: str) -> str:
     """Escape bytes that are not UTF-8 in ``text``, so that it can be printed and stored."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def latex(text: object) -> str:
+    """Return a text as LaTeX that typesets it as it is, also as the first cell of a table's row."""
+    return "".join(_LATEX.get(character, character) for character in visible(text))
 
 
 def no_formula(text: str) -> str:
