@@ -26,7 +26,8 @@ from torch import Tensor
 from eavdash.errors import ConfigError, IntegrityError
 from eavdash.limits import HEADER_BYTES, WEIGHTS_BYTES
 from eavdash.store.atomic import CHECKSUMS, sha256
-from eavdash.store.readable import check_readable, open_readable, reason_of
+from eavdash.store.quoting import reason_of
+from eavdash.store.readable import check_readable, open_readable
 from eavdash.store.regular import require_regular
 
 INDEX = ".index.json"  # of a sharded checkpoint: maps tensors to files

@@ -26,7 +26,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from eavdash.errors import EavdashError, OutsideError, UsageError
+from eavdash.errors import OutsideError, UsageError
 from eavdash.store.secret import state_folders
 
 #: JSON list of absolute paths; absent: no restriction.
@@ -34,26 +34,6 @@ VARIABLE = "EAVDASH_DATA"
 SYSTEM = ("/proc", "/sys", "/dev")
 _IN_MEMORY = "/dev/shm"  # a disk in memory, where recordings may lie
 _MOST_BYTES = 100_000  # of the list, as one variable of the environment has a size limit
-_QUOTED = 4 * 2**20  # bytes of a file that are compared with a message about it
-#: Words of messages that also occur in honest files.
-_USUAL = frozenset(
-    {
-        "array",
-        "bytes",
-        "data",
-        "error",
-        "file",
-        "float",
-        "format",
-        "header",
-        "line",
-        "name",
-        "string",
-        "type",
-        "version",
-    }
-)
-
 #: git-annex keeps the content of datasets there, in the repository itself or in that of a submodule.
 _ANNEX = re.compile(r"/\.git/(?:modules/(?:[^/]+/)+?)?annex/objects(?=/|$)")
 
@@ -145,7 +125,7 @@ def check_readable(path: str | Path) -> str:
         return os.fsdecode(path)
     if _never(real):
         raise OutsideError.at(
-            _shown(path),
+            shown(path),
             expected="a dataset, a recording or weights",
             found="a file of the system, or one of eavdash's own secrets",
             remedy="give another path",
@@ -154,15 +134,15 @@ def check_readable(path: str | Path) -> str:
     if folders is None or any(covers(folder, real) for folder in folders):
         return real
     inside = any(_below(real, folder) for folder in folders)
-    linked = f", a link to {_shown(real)}" if os.path.abspath(path) != real else ""  # noqa: PTH100
-    named = [_shown(f) for f in folders if "/." not in f]
+    linked = f", a link to {shown(real)}" if os.path.abspath(path) != real else ""  # noqa: PTH100
+    named = [shown(f) for f in folders if "/." not in f]
     # By its name alone: whether there is such a file is nothing to tell.
     folder = os.path.dirname(real) if os.path.splitext(real)[1] else real  # noqa: PTH120, PTH122
     error = OutsideError.at(
-        _shown(path),
+        shown(path),
         expected=f"a path in a folder that the app may read ({', '.join(named[:5]) or 'none'})",
         found=f"{'a hidden one' if inside else 'one outside of them'}{linked}",
-        remedy=f"allow {_shown(folder)} in the app if it runs on your computer, or start it with --data",
+        remedy=f"allow {shown(folder)} in the app if it runs on your computer, or start it with --data",
     )
     error.folder = folder
     raise error
@@ -223,25 +203,6 @@ def checked_opens(*further: str) -> Iterator[None]:
         _watched.paths = before
 
 
-def reason_of(error: Exception, file: str | Path) -> str:
-    """Return type and message of an error about a file; the type alone if the message quotes what is in the file.
-
-    A file that is not what it was taken for may be anybody's: parsers quote the lines that they do not understand.
-    """
-    name, text = type(error).__name__, str(error)
-    message = " ".join(f"{name}: {text}".split()).rstrip(".")
-    plain = re.sub(r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)", " ", text.replace(_shown(file), " "))
-    words = {word.lower() for word in re.findall(r"\w{4,}", plain)} - _USUAL
-    if not words:
-        return message
-    try:
-        with open_readable(file) as opened:
-            content = opened.read(_QUOTED).replace(b"\0", b"").lower()
-    except (OSError, ValueError, EavdashError):
-        return message if isinstance(error, OSError) else name
-    return name if any(word.encode() in content for word in words) else message
-
-
 def _resolved(path: str | Path) -> str:
     """The path without links and ``..``; of two slashes at its beginning, which POSIX allows, one."""
     return "/" + os.path.realpath(os.fsdecode(path)).lstrip("/")
@@ -262,7 +223,7 @@ def _never(real: str) -> bool:
     return any(_below(real, _resolved(folder)) for folder in state_folders())
 
 
-def _shown(path: str | Path) -> str:
+def shown(path: str | Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 

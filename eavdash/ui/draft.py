@@ -1,4 +1,4 @@
-"""What was typed into a form, for the same tab after a reload: Streamlit starts a new session then.
+"""Drafts of forms, for the same tab after a reload: Streamlit starts a new session then.
 
 In: the form's widgets, whose keys :func:`kept` gave. Out: their values in the new session. They stay in this process's
 memory under a random name that the tab's address carries; a tab that is opened without it has an empty form.

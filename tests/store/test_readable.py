@@ -11,7 +11,8 @@ from failing import fails
 
 from eavdash.errors import OutsideError, RecordingError, TableError, UsageError
 from eavdash.store import readable
-from eavdash.store.readable import check_readable, open_readable, reason_of
+from eavdash.store.quoting import reason_of
+from eavdash.store.readable import check_readable, open_readable
 from eavdash.store.secret import user_secret
 
 SECRET = "API_TOKEN=hunter2secret\nHOME=/home/somebody\n"

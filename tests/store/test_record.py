@@ -80,11 +80,11 @@ def test_other_kinds_of_files_are_refused(file: Path, monkeypatch: pytest.Monkey
     with fails(IntegrityError, where=str(file), expected="a file", found="none"):
         read_json(file)
     os.mkfifo(file)
-    with fails(IntegrityError, where=str(file), expected="a regular file"):  # reading would wait for a writer
+    with fails(IntegrityError, where=str(file), found="not a regular file"):  # reading would wait for a writer
         read_json(file)
     file.unlink()
     file.mkdir()
-    with fails(IntegrityError, where=str(file), expected="a regular file"):
+    with fails(IntegrityError, where=str(file), found="not a regular file"):
         read_json(file)
     file.rmdir()
     file.write_text('{"a": 1}')

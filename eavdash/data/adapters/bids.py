@@ -26,7 +26,8 @@ from eavdash.data.cache.digests import referenced_files
 from eavdash.data.formats.tablefile import csv_rows
 from eavdash.data.recording import stamp
 from eavdash.errors import DataError, EavdashError, RecordingError, TableError
-from eavdash.store.readable import open_readable, reason_of
+from eavdash.store.quoting import reason_of
+from eavdash.store.readable import open_readable
 
 COLUMNS = (
     *("subject", "trial", "label", "group", "start", "stop", "eeg"),

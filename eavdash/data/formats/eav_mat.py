@@ -18,7 +18,8 @@ import scipy.io
 
 from eavdash.errors import EavdashError, OutsideError, RecordingError
 from eavdash.limits import ARRAY_VALUES, unfolds
-from eavdash.store.readable import open_readable, reason_of
+from eavdash.store.quoting import reason_of
+from eavdash.store.readable import open_readable
 
 #: Order of the emotions in the label matrix: row 2i is listening to emotion i, row 2i + 1 speaking with emotion i.
 EMOTIONS = ("Neutral", "Sadness", "Anger", "Happiness", "Calmness")
