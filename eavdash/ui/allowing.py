@@ -88,7 +88,8 @@ def folders_of(table: TrialTable, path: str, follow: bool = True) -> list[str]:
 
     ``follow``: of the files behind links. A link that was made after its file was checked must not be followed.
     """
-    from eavdash.data.table import FILE_COLUMNS, file_of
+    from eavdash.data.named_files import file_of
+    from eavdash.data.table import FILE_COLUMNS
 
     files = {file_of(entry) for column in FILE_COLUMNS for entry in table.frame[column] if entry}
     if follow:
@@ -104,7 +105,8 @@ def check_recordings(table: TrialTable) -> None:
     Raises:
         OutsideError: it may not; ``folder`` is the one that holds all that are refused.
     """
-    from eavdash.data.table import FILE_COLUMNS, file_of
+    from eavdash.data.named_files import file_of
+    from eavdash.data.table import FILE_COLUMNS
 
     if not table.problems or data_folders() is None:
         return

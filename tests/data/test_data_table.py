@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from eavdash.config.presets import preset
 from eavdash.config.schema import StudyConfig
+from eavdash.data.named_files import file_of
 from eavdash.data.recording import split_item
-from eavdash.data.table import expected_recordings, file_of, fingerprint, open_table, select
+from eavdash.data.table import expected_recordings, fingerprint, open_table, select
 from eavdash.errors import ConfigError, TableError, UsageError
 
 HEADER = "subject,trial,label,group,start,stop,eeg,audio,video\n"
