@@ -226,7 +226,7 @@ class ProtocolConfig:
 
 @dataclass(frozen=True)
 class NamesConfig:
-    """How names in the trial table are written (data/spelling.py)."""
+    """The spelling of names in the trial table (data/spelling.py)."""
 
     labels: str = setting(
         "written",

@@ -1,4 +1,4 @@
-"""How labels, subjects and groups are written: Unicode forms, case, blanks and numbers.
+"""The spelling of labels, subjects and groups: Unicode forms, case, blanks and numbers.
 
 In: rows of a trial table and :class:`~eavdash.config.schema.NamesConfig`. Out: the rows with names written alike, and
 sentences about names that differ in nothing else. Each name is rewritten by itself, whatever others there are, so that

@@ -212,7 +212,7 @@ def test_no_upload_is_one_sentence(checkpoints: Path) -> None:
     app.text_input(key="data_health_new_name").set_value("Pilot")
     app.radio(key="data_health_new_source").set_value("Upload a trial table").run()
     app.button(key="data_health_new_check").click().run()
-    assert "expected a .csv or .parquet file, found no file" in page_text(app)
+    assert ".parquet, .xlsx, found no file" in page_text(app)
 
 
 def test_200_megabytes_are_refused_before_they_are_read(checkpoints: Path) -> None:

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from eavdash.errors import TableError
 from eavdash.limits import LINE, TABLE_BYTES, TABLE_CELLS, TABLE_COLUMNS, TABLE_ROWS
@@ -32,6 +32,7 @@ _MARKS = {
 _SEP = re.compile(r'"?sep=([^\w\s"]|\t)"?\s*', re.IGNORECASE)
 #: A letter of several bytes in UTF-8, which Windows-1252 shows as signs that no word has.
 _SEQUENCE = re.compile(rb"[\xc3-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}")
+_CHUNK = 2**20
 _UNDEFINED = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
 
 
@@ -140,16 +141,26 @@ def _encoding(path: Path) -> str:
         for first, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
             if len(head) > 8 and not any(head[first::2]) and all(head[1 - first :: 2]):
                 return encoding
-        source.seek(0)
-        content = source.read(TABLE_BYTES)
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError:
-        # Bytes that Windows-1252 lacks, or letters of UTF-8 as well: no reading of the file is right.
-        if _UNDEFINED.search(content) or _SEQUENCE.search(content):
-            raise
-        return "cp1252"
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        try:
+            for block in _blocks(source):
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            # Bytes that Windows-1252 lacks, or letters of UTF-8 as well: no reading of the file is right.
+            before = b""
+            for block in _blocks(source):
+                if _UNDEFINED.search(block) or _SEQUENCE.search(before + block):
+                    raise
+                before = block[-2:]
+            return "cp1252"
     return "utf-8-sig"
+
+
+def _blocks(source: BinaryIO) -> Iterator[bytes]:
+    source.seek(0)
+    while block := source.read(_CHUNK):
+        yield block
 
 
 def _separator(path: Path, encoding: str, known: Callable[[list[str]], int]) -> tuple[str, bool]:
