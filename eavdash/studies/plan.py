@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from eavdash.config.convert import recorded_config
 from eavdash.config.schema import NamesConfig, Selection, StudyConfig
 from eavdash.errors import DataError, SplitError
 from eavdash.store import StudyDir, check_study_name
@@ -97,7 +98,7 @@ def plan(
     for modality in config.modalities:
         READERS[modality](config).check_size()
     old = study.study() if study.exists else None
-    if old and "names" not in old.config and config.names == StudyConfig().names:
+    if old and config.names == StudyConfig().names and recorded_config(old).names == NamesConfig():
         config = replace(config, names=NamesConfig())  # a study of an earlier version keeps its names as written
     study.refuse_archived()
     before = read_frozen(study.table_file) if old and study.table_file.exists() else None

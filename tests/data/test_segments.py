@@ -44,7 +44,11 @@ def clips(folder: Path) -> None:
 
 def table(folder: Path, columns: str, row: str) -> Path:
     """A table with a row per trial; ``row`` is evaluated for each ``t``."""
-    lines = [re.sub(r"\{(.*?)\}", lambda m: f"{eval(m[1], {'t': t}):g}", row) for t in range(TRIALS)]
+
+    def cells(t: int) -> str:
+        return re.sub(r"\{(.*?)\}", lambda found: f"{eval(found[1], {'t': t}):g}", row)
+
+    lines = [cells(t) for t in range(TRIALS)]
     (folder / "trials.csv").write_text("\n".join([f"subject,trial,label,{columns}", *lines]) + "\n")
     return folder / "trials.csv"
 
@@ -105,7 +109,9 @@ def test_the_player_shows_each_recording_from_its_own_start(tmp_path: Path) -> N
     path = table(tmp_path, columns, "1,{t},{t%2},long_raw.fif,{t}.wav,long.mp4,{4*t},{4*t+4},1,{4*t+0.5},{4*t+4.5}")
     shown = trial_preview(dict(open_table(path).frame.iloc[2]), CONFIG)
     assert shown.errors == {}
-    assert shown.vision and shown.audio and shown.eeg
+    assert shown.vision
+    assert shown.audio
+    assert shown.eeg
     assert (shown.vision.start, shown.vision.duration) == (8.5, 4.0)
     assert (shown.audio.start, shown.audio.duration) == (0.0, 4.0)
     assert shown.eeg.duration == 4.0
@@ -222,3 +228,24 @@ def test_further_text_of_an_earlier_version_stays_without_a_meaning(tmp_path: Pa
     both = merged(table, old, ["1"]).frame
     assert [segment(row, "eeg") for row in both.to_dict("records")] == [(0.0, 4.0), (5.0, 8.0)]
     assert math.isnan(both["eeg_start"][0])
+
+
+def test_the_example_of_the_docs_is_read(tmp_path: Path) -> None:
+    docs = (Path(__file__).parents[2] / "docs" / "adapters.md").read_text(encoding="utf-8")
+    (example,) = [block for block in re.findall(r"```csv\n(.*?)```", docs, re.DOTALL) if "eeg_offset" in block]
+    (tmp_path / "trials.csv").write_text(example)
+    signal = np.zeros(30 * 250)
+    begins = {"1": 2.5, "2": 8.5, "3": 14.5, "4": 22.5}
+    for trial, begin in begins.items():
+        wav(tmp_path / f"anna-{trial}.wav", sine(200 + 100 * int(trial), LENGTH, 16000, 0.5))
+        first = round(begin * 250)
+        signal[first : first + LENGTH * 250] = sine(6 + 2 * int(trial), LENGTH, 250, 20e-6)
+    fif(tmp_path / "anna_raw.fif", np.stack([signal * (1 + n / 10) for n in range(len(NAMES))]), NAMES)
+    table = open_table(tmp_path)
+    assert (len(table.frame), table.problems, table.notes) == (4, {}, ())
+    windows = load_windows(table.frame, "eeg", CONFIG, tmp_path / "cache")
+    peaks = np.abs(np.fft.rfft(windows.values[:, 0], axis=-1)).argmax(axis=-1) / 2
+    assert peaks.tolist() == [8, 8, 10, 10, 12, 12, 14, 14]
+    assert len(load_windows(table.frame, "audio", CONFIG, tmp_path / "cache").values) == 8
+    report = check_dataset(tmp_path, config=CONFIG)
+    assert report.ok, report.findings
