@@ -21,8 +21,6 @@ OPTIONAL = ("group", "start", "stop")
 #: For each recording its own start, stop and offset, which a table may have.
 CLOCKS = {r: (f"{r}_start", f"{r}_stop", f"{r}_offset") for r in RECORDINGS}
 CLOCK_COLUMNS = tuple(name for names in CLOCKS.values() for name in names)
-#: Columns of a trial table in a header that make it one; the first line of any other file is not shown.
-IS_TABLE = 2
 KNOWN = frozenset((*REQUIRED, *OPTIONAL, *RECORDINGS, *CLOCK_COLUMNS))
 #: A table to fill in: one long EEG file and a sound per trial, then files per trial.
 TEMPLATE = (
@@ -47,7 +45,7 @@ def known_in(names: Iterable[str], columns: Mapping[str, str]) -> int:
 def among(header: Iterable[str]) -> str:
     """Name the columns of what is a table; the first line of any other file is not quoted."""
     names = [name for name in header if name]
-    if known_in(names, {}) < IS_TABLE:
+    if not KNOWN & set(names) and known_in(names, {}) < 2:
         return " and none of the others: this is no trial table"
     return f" among {shortened(', '.join(names))}"
 

@@ -171,7 +171,9 @@ def _separator(path: Path, encoding: str, known: Callable[[list[str]], int]) -> 
             return match[1], True
         while line and not line.strip(' \t\r\n",;|'):
             line = file.readline(LINE)
-    return max(SEPARATORS, key=lambda s: known([cell.strip(' "\r\n\t') for cell in line.split(s)])), False
+    counts = {s: known([cell.strip(' "\r\n\t') for cell in line.split(s)]) for s in SEPARATORS}
+    # One word of ours in a line with semicolons makes no table: its line is not taken apart, and so never quoted.
+    return max(SEPARATORS, key=lambda s: counts[s] if s == "," or counts[s] > 1 else 0), False
 
 
 def _guessed(path: Path, rows: list[tuple[int, list[str]]]) -> str:

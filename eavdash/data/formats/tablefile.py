@@ -60,7 +60,7 @@ def _cells(path: Path, columns: Mapping[str, str], by_width: bool = False) -> Ce
     if kind != "text":
         return read_parquet(path) if kind == "parquet" else read_xlsx(path)
     known = partial(known_in, columns=columns)
-    return read_delimited(path, lambda names: (known(names) or -1) * 10_000 + len(names) if by_width else known(names))
+    return read_delimited(path, lambda names: known(names) * 10_000 + len(names) if by_width else known(names))
 
 
 def check_frame(where: str | Path, frame: pd.DataFrame) -> pd.DataFrame:

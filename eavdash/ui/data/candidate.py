@@ -113,7 +113,7 @@ def header(form: DatasetForm) -> tuple[str, ...]:
 
     The first line of a file on the server is shown only if it has a trial table's columns: it may be any file.
     """
-    from eavdash.data.formats.columns import IS_TABLE, known_in
+    from eavdash.data.formats.columns import known_in
     from eavdash.data.formats.tablefile import header_of
 
     try:
@@ -121,7 +121,7 @@ def header(form: DatasetForm) -> tuple[str, ...]:
             path = Path(form.path).expanduser()
             small = path.is_file() and path.stat().st_size <= UPLOAD_LIMIT * 2**20
             names = header_of(path) if form.path and small else ()
-            return names if known_in(names, {}) >= IS_TABLE else ()
+            return names if known_in(names, {}) >= 2 else ()
         with _sent(form) as uploaded:
             return header_of(uploaded)
     except (EavdashError, OSError):  # reported by the check
