@@ -11,7 +11,14 @@ import sys
 from collections.abc import Callable, Sequence
 
 from eavdash import __version__
-from eavdash.cli.options import add_data_folders, add_execution, add_run_commands, add_run_selection, add_serving
+from eavdash.cli.options import (
+    add_data_folders,
+    add_execution,
+    add_merging,
+    add_run_commands,
+    add_run_selection,
+    add_serving,
+)
 from eavdash.config.choices import PROTOCOLS
 from eavdash.errors import EavdashError
 from eavdash.text import visible
@@ -63,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     )
     check.add_argument("--protocol", choices=PROTOCOLS, help="show only the folds of this protocol")
     check.add_argument("--set", dest="settings", action="append", default=[], metavar="key=value", help="one setting")
+    add_merging(check)
 
     _cache(command("cache", "List, clear or fill the cache of preprocessed recordings.", folder, as_json))
 
@@ -233,6 +241,7 @@ def _dataset(train: argparse.ArgumentParser) -> None:
     )
     train.add_argument("--protocol", choices=PROTOCOLS, help="default: the preset's")
     train.add_argument("--epochs", type=int, metavar="N", help="number of epochs of every stage")
+    add_merging(train)
 
 
 def _train(train: argparse.ArgumentParser) -> None:

@@ -39,6 +39,18 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_merging(parser: argparse.ArgumentParser) -> None:
+    """Add the options that take labels, or subjects, as one where only their spelling differs: two settings."""
+    for what, example in (("labels", "Happy, happy"), ("subjects", "S01, s01")):
+        parser.add_argument(
+            f"--merge-{what}",
+            dest="settings",
+            action="append_const",
+            const=f"names.{what}=merged",
+            help=f"take {what} that differ only in case, blanks or zeros as one ({example}; 1, 1.0)",
+        )
+
+
 def add_data_folders(parser: argparse.ArgumentParser) -> None:
     """Add the option for the folders that the dashboard may read."""
     parser.add_argument(

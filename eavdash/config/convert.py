@@ -79,7 +79,7 @@ def from_dict(data: dict[str, Any]) -> StudyConfig:
     Raises:
         ConfigError: a key is unknown or a value has the wrong type.
     """
-    return typing.cast(StudyConfig, _build(StudyConfig, _with_recipe(data), "configuration"))
+    return typing.cast(StudyConfig, _build(StudyConfig, _with_names(_with_recipe(data)), "configuration"))
 
 
 class Recorded(typing.Protocol):
@@ -114,6 +114,11 @@ def _with_recipe(data: Any) -> Any:
     if not isinstance(train, dict) or "recipe" in train:
         return data
     return {**data, "train": {**train, "recipe": "published" if data.get("preset") == "paper" else "default"}}
+
+
+def _with_names(data: Any) -> Any:
+    """Add the spelling of names to the configuration of a study made before ``names``, when they stayed as written."""
+    return {**data, "names": {}} if isinstance(data, dict) and "names" not in data else data
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

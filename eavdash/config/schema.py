@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from eavdash.config.checks import check
-from eavdash.config.choices import FUSIONS, MODALITIES, PRECISIONS, PROTOCOLS, RECIPES, STAGES
+from eavdash.config.choices import FUSIONS, MODALITIES, PRECISIONS, PROTOCOLS, RECIPES, SPELLINGS, STAGES
 from eavdash.config.setting import setting, settings_of
 
 #: Minimum steps per epoch of the preset quick's encoders: 30 epochs give 240 steps even with few windows.
@@ -230,6 +230,18 @@ class ProtocolConfig:
 
 
 @dataclass(frozen=True)
+class NamesConfig:
+    """The spelling of names in the trial table (data/spelling.py)."""
+
+    labels: str = setting(
+        "written",
+        "Labels as written, in one Unicode form, or merged: also without differences in case, blanks and numbers.",
+        choices=SPELLINGS,
+    )
+    subjects: str = setting("written", "Subjects and groups, likewise.", choices=SPELLINGS)
+
+
+@dataclass(frozen=True)
 class StudyConfig:
     """The settings that are fixed when a study is created."""
 
@@ -239,6 +251,7 @@ class StudyConfig:
     where: tuple[str, ...] = setting(
         ("auto",), "Filters `column=value` on the trial table; auto: EAV's speaking trials."
     )
+    names: NamesConfig = field(default_factory=lambda: NamesConfig(labels="unicode", subjects="unicode"))
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
     vision: VisionConfig = field(default_factory=VisionConfig)
     audio: AudioConfig = field(default_factory=lambda: AudioConfig(pool="bands"))  # works best with few recordings

@@ -8,12 +8,14 @@ afterwards; workers and explanations read the frozen rows and run no adapter. De
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
+from eavdash.data.segments import own_times
 from eavdash.data.table import FILE_COLUMNS, TrialTable, natural_sort, open_table
 from eavdash.errors import IntegrityError
 from eavdash.store.regular import open_regular
@@ -88,9 +90,11 @@ def merged(new: TrialTable, old: TrialTable | None, keep: Collection[str]) -> Tr
     frame = new.frame[~new.frame["subject"].isin(list(keep))].reset_index(drop=True)
     problems = {s: text for s, text in new.problems.items() if s not in keep}
     if old is not None and len(kept := old.frame[old.frame["subject"].isin(list(keep))]):
+        # Of an earlier version: text without a meaning, beside times now.
+        kept = kept.assign(**{c: math.nan for c in own_times(frame) if c in kept and c not in own_times(kept)})
         frame = natural_sort(pd.concat([frame, kept]))
         # A further column that one of the tables lacks is empty there.
-        frame = frame.fillna({c: "" for c in frame.columns if c not in ("start", "stop")})
+        frame = frame.fillna({c: "" for c in frame.columns if c not in ("start", "stop", *own_times(frame))})
     return replace(new, frame=frame, problems=problems)
 
 

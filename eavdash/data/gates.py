@@ -23,6 +23,7 @@ from eavdash.config.choices import COLUMN
 from eavdash.config.schema import ProtocolConfig
 from eavdash.data.cache.digests import digests
 from eavdash.data.recording import END_TOLERANCE, per_file, split_item
+from eavdash.data.segments import in_file
 from eavdash.data.splits import check_splits
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError, SplitError
@@ -70,7 +71,7 @@ def check_pairing(trials: pd.DataFrame, modalities: Sequence[str]) -> None:
         )
     for modality in modalities:
         column = COLUMN[modality]
-        rows = trials[trials[column] != ""]
+        rows = in_file(trials[trials[column] != ""], column)
         shared = rows[rows.duplicated([column, "start", "stop"], keep=False)]
         for (path, *_), same in shared.groupby([column, "start", "stop"], sort=False, dropna=False):
             if same["label"].nunique() > 1:
@@ -116,7 +117,7 @@ def check_duplicates(
     """
     where = _splits_by_trial(splits)
     for modality in modalities:
-        rows = trials[trials[COLUMN[modality]] != ""]
+        rows = in_file(trials[trials[COLUMN[modality]] != ""], COLUMN[modality])
         items: dict[str, list[tuple[_Trial, float, float]]] = {}
         files: dict[str, list[_Trial]] = {}
         columns = ("subject", "trial", COLUMN[modality], "start", "stop")

@@ -21,7 +21,7 @@ from eavdash.data.cache.window_set_spec import trial_duration
 from eavdash.data.eeg import reading as eeg
 from eavdash.data.eeg.bandpower import BandPower, band_power
 from eavdash.data.eeg.scalp import MIN_ELECTRODES, ScalpMap, front_to_back, scalp_map
-from eavdash.data.recording import seconds
+from eavdash.data.segments import segment
 from eavdash.data.video import reading as video
 from eavdash.errors import EavdashError
 
@@ -117,15 +117,16 @@ def trial_preview(row: Mapping[Any, Any], config: StudyConfig, part: int = 0) ->
     ``part``: number of the segment of :data:`LIMIT` seconds, from 0. If there is a video but no sound file, the video's
     sound track is shown.
     """
-    start, stop = seconds(row["start"]) or 0.0, seconds(row["stop"])
     errors: dict[str, str] = {}
     notes: dict[str, str] = {}
     lengths = [0.0]
 
-    def attempt(modality: str, make: Callable[[Segment], Preview], path: str) -> Preview | None:
+    def attempt(modality: str, make: Callable[[Segment], Preview], path: str, column: str = "") -> Preview | None:
         if not path:
             return None
         try:
+            first, stop = segment(row, column or COLUMN[modality])
+            start = first or 0.0
             length = trial_duration(path, modality, start, stop)
             if math.isfinite(length):
                 lengths.append(length)
@@ -143,7 +144,7 @@ def trial_preview(row: Mapping[Any, Any], config: StudyConfig, part: int = 0) ->
     vision = attempt("vision", _vision, paths["vision"])
     sound = attempt("audio", _audio, paths["audio"])
     if not paths["audio"] and vision is not None and not vision.info.still:
-        sound = attempt("audio", _audio, paths["vision"])
+        sound = attempt("audio", _audio, paths["vision"], COLUMN["vision"])
         if errors.pop("audio", None) is None and sound is not None:
             notes["audio"] = "the video's own sound track"
     eeg_part = attempt("eeg", _eeg, paths["eeg"])

@@ -13,30 +13,34 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from stat import S_ISREG
 from typing import Any
 
 import pandas as pd
 
 from eavdash.config.choices import COLUMN, MODALITIES
-from eavdash.config.schema import StudyConfig
+from eavdash.config.schema import NamesConfig, StudyConfig
 from eavdash.data.adapters import KINDS, adapt
 from eavdash.data.adapters.base import DEPTH, check_name, listing
+from eavdash.data.formats.columns import CLOCK_COLUMNS, CLOCKS
 from eavdash.data.formats.tablefile import check_frame, read_table
+from eavdash.data.named_files import absolute, file_of, missing_files, with_slashes
 from eavdash.data.recording import split_item
-from eavdash.errors import ConfigError, EavdashError, OutsideError, TableError, UsageError, sentence
+from eavdash.data.segments import own_times
+from eavdash.data.spelling import respelled, spell, spellings
+from eavdash.errors import ConfigError, EavdashError, TableError, UsageError
 from eavdash.limits import HEADER_BYTES
-from eavdash.store.readable import check_readable, data_folders, is_readable, open_readable
+from eavdash.store.readable import check_readable, open_readable
 from eavdash.text import natural_key, natural_order
 
 FILE_COLUMNS = ("eeg", "audio", "video")
 _FILES = ("trials.csv", "trials.parquet")
-#: Expectation in the sentence of :func:`missing_file`.
-NAMED_RECORDING = "the recording named in the trial table"
+#: Tables that are read only where no adapter recognises their folder: earlier versions knew only :data:`_FILES`.
+_FURTHER_FILES = ("trials.xlsx", "trials.tsv", "trials.txt")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +50,10 @@ class TrialTable:
     ``frame``: one row per trial in natural order of (subject, trial); columns subject, trial, label, group (text; the
     trial's own name where the table gives no group), start, stop (seconds, NaN = whole file), eeg, audio, video
     (absolute path as text, "" = not recorded; ``x.mat#41`` is item 41 of a file with many), then further columns as
-    text. ``kind``: "table", "eav", "eav-pickles", "bids", "deap" or the kind of an external adapter. ``problems``: for
-    each unusable subject, one sentence; its known rows stay in ``frame`` until :func:`select`. ``faults``: subject →
-    modality → sentence, where only these modalities of a subject of ``problems`` are unusable.
+    text, except recordings' own times (:mod:`eavdash.data.segments`). ``kind``: "table", "eav", "eav-pickles", "bids",
+    "deap" or the kind of an external adapter. ``problems``: for each unusable subject, one sentence; its known rows
+    stay in ``frame`` until :func:`select`. ``faults``: subject → modality → sentence, where only these modalities of a
+    subject of ``problems`` are unusable.
     """
 
     frame: pd.DataFrame
@@ -77,11 +82,6 @@ def natural_sort(frame: pd.DataFrame, columns: Sequence[str] = ("subject", "tria
     return frame.iloc[sorted(range(len(frame)), key=keys.__getitem__)].reset_index(drop=True)
 
 
-def file_of(entry: str) -> str:
-    """The file that an entry of a path column names: ``x.mat`` for ``x.mat#41``."""
-    return split_item(entry)[0]
-
-
 def open_table(path: str | Path) -> TrialTable:
     """Open the trial table of a dataset folder or table file; a table in the folder takes precedence over adapters.
 
@@ -97,11 +97,15 @@ def open_table(path: str | Path) -> TrialTable:
         if source is None and path.exists():
             with os.scandir(path):  # a folder that cannot be listed is not an empty one
                 pass
-    if source is not None:
-        return _finish(read_table(source), source.parent, "table", {}, [], (source.parent,))
-    if not path.exists():
+    if source is None and not path.exists():
         raise TableError.at(path, expected="a dataset folder or a trial table", found="nothing", remedy="fix the path")
-    if (adapted := adapt(path)) is None:
+    adapted = adapt(path) if source is None else None
+    if adapted is None and source is None:
+        source = next((p for p in (path / n for n in _FURTHER_FILES) if p.is_file()), None)
+    if source is not None:
+        frame, notes = read_table(source)
+        return _finish(frame, source.parent, "table", {}, list(notes), (source.parent,))
+    if adapted is None:
         raise TableError.at(
             path,
             expected=f"{_FILES[0]} or a dataset of a known kind ({KINDS}) at most {DEPTH} levels down",
@@ -128,10 +132,28 @@ def expected_recordings(table: TrialTable) -> dict[str, pd.Series]:
     return wanted
 
 
+def spelled(table: TrialTable, names: NamesConfig) -> TrialTable:
+    """Return the table with labels, subjects and groups written as ``names`` demands.
+
+    Raises:
+        TableError: a trial of two subjects that become one has the same name.
+    """
+    frame = respelled(table.frame, names)
+    subjects = {s: spell(s, names.subjects) for s in table.problems}
+    if frame is table.frame and all(s == new for s, new in subjects.items()):
+        return table
+    missing = missing_files(table.frame, FILE_COLUMNS)
+    problems = {subjects[s]: text for s, text in table.problems.items() if missing.get(s) != text}
+    frame = natural_sort(frame)
+    problems = missing_files(frame, FILE_COLUMNS) | problems
+    return replace(table, frame=frame, problems={s: problems[s] for s in natural_order(problems)})
+
+
 def select(table: TrialTable, config: StudyConfig, subjects: Sequence[str] = ()) -> TrialTable:
     """Select the trials of a study: those that match ``config.where``, of ``subjects`` (all if empty) that are usable.
 
-    With ``audio.from_video``, a trial without a sound file uses its video's sound track.
+    Names are written as ``config.names`` demands, here and in the result. With ``audio.from_video``, a trial without a
+    sound file uses its video's sound track.
 
     ``problems`` of the result are those of the chosen subjects in the configured modalities: a missing video or damaged
     EEG does not exclude a subject from a study of sounds.
@@ -141,6 +163,8 @@ def select(table: TrialTable, config: StudyConfig, subjects: Sequence[str] = ())
             column of the table.
         TableError: nothing is left.
     """
+    table = spelled(table, config.names)
+    subjects = list(dict.fromkeys(spell(s, config.names.subjects) for s in subjects))
     known = natural_order([*table.subjects, *table.problems])
     unknown = [s for s in subjects if s not in known]
     if unknown:
@@ -154,14 +178,14 @@ def select(table: TrialTable, config: StudyConfig, subjects: Sequence[str] = ())
     wanted = set(subjects or known)
     frame = frame[frame["subject"].isin(wanted)]
     for condition in config.where:
-        frame = _filtered(frame, table, condition)
+        frame = _filtered(frame, table, condition, config.names)
     if config.audio.from_video:
         frame = with_sound_tracks(frame)
-    everywhere = _missing_files(table.frame[table.frame["subject"].isin(list(table.problems))], FILE_COLUMNS)
+    everywhere = missing_files(table.frame[table.frame["subject"].isin(list(table.problems))], FILE_COLUMNS)
     problems = {s: text for s, text in table.problems.items() if everywhere.get(s) != text and s not in table.faults}
     read = {"vision", *config.modalities} if config.audio.from_video else set(config.modalities)
     problems |= {s: next(f[m] for m in f if m in read) for s, f in table.faults.items() if read & set(f)}
-    for subject, text in _missing_files(frame, [COLUMN[m] for m in config.modalities]).items():
+    for subject, text in missing_files(frame, [COLUMN[m] for m in config.modalities]).items():
         problems.setdefault(subject, text)
     problems = {s: problems[s] for s in natural_order(problems) if s in wanted}
     usable = frame[~frame["subject"].isin(list(problems))]
@@ -185,31 +209,18 @@ def fingerprint(table: TrialTable) -> dict[str, str]:
     lines: dict[str, list[list[Any]]] = {}
     names = ("subject", "trial", "label", "group", *FILE_COLUMNS, "start", "stop")
     prefix = f"{table.root}/"
-    for subject, *cells in zip(*(table.frame[c].to_numpy(dtype=object) for c in names), strict=True):
+    own = own_times(table.frame)
+    for subject, *cells in zip(*(table.frame[c].to_numpy(dtype=object) for c in (*names, *own)), strict=True):
         for n in (3, 4, 5):
             if entry := cells[n]:
                 file = file_of(entry)
                 if file not in sizes:
                     sizes[file] = _size(file)
                 cells[n] = [entry.removeprefix(prefix), sizes[file]]
-        lines.setdefault(subject, []).append([*cells[:6], *(None if pd.isna(time) else time for time in cells[6:])])
+        times = [None if pd.isna(time) else time for time in cells[6:]]
+        further = {name: time for name, time in zip(own, times[2:], strict=True) if time is not None}
+        lines.setdefault(subject, []).append([*cells[:6], *times[:2], *([further] if further else [])])
     return {s: hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16] for s, rows in lines.items()}
-
-
-def missing_file(path: str) -> str:
-    """The sentence about a recording in the table that is missing on disk, not accessible, or that may not be read."""
-    found = "no file"
-    try:
-        check_readable(path)
-    except OutsideError as error:
-        return str(error)
-    try:
-        found = found if S_ISREG(Path(path).stat().st_mode) else "a folder, a pipe or a device"
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError) as error:
-        found = getattr(error, "strerror", None) or str(error)
-    return sentence(path, NAMED_RECORDING, found, "copy the file there or correct the table")
 
 
 def _finish(
@@ -217,62 +228,40 @@ def _finish(
 ) -> TrialTable:
     frame["group"] = frame["group"].where(frame["group"] != "", frame["trial"])
     for column in FILE_COLUMNS:
-        frame[column] = [_absolute(root, entry) for entry in frame[column].to_numpy(dtype=object)]
-    texts = [c for c in frame.columns if c not in ("start", "stop")]
-    frame = natural_sort(frame.astype({**dict.fromkeys(texts, "str"), "start": "float64", "stop": "float64"}))
+        frame[column] = [absolute(root, entry) for entry in frame[column].to_numpy(dtype=object)]
+        if kind == "table":
+            frame[column] = [with_slashes(entry) for entry in frame[column].to_numpy(dtype=object)]
+    times = [c for c in frame.columns if c in ("start", "stop", *CLOCK_COLUMNS)]
+    texts = [c for c in frame.columns if c not in times]
+    frame = natural_sort(frame.astype({**dict.fromkeys(texts, "str"), **dict.fromkeys(times, "float64")}))
     empty = frame[(frame[list(FILE_COLUMNS)] == "").all(axis=1)]
     if len(empty):
         first = empty.iloc[0]
         notes = [*notes, f"{root}: {len(empty)} trials without a recording, first {first['subject']}/{first['trial']}"]
-    for subject, text in _missing_files(frame, FILE_COLUMNS).items():
+    for subject, text in missing_files(frame, FILE_COLUMNS).items():
         problems.setdefault(subject, text)
     simulated = any(_simulated(folder) for folder in marked)
     return TrialTable(frame, root, kind, simulated, tuple(notes), {s: problems[s] for s in natural_order(problems)})
 
 
-def _absolute(root: Path, entry: str) -> str:
-    plain = (
-        entry.startswith("/") and "//" not in entry and "/./" not in entry
-    )  # fast path: a table of all of EAV has 20,000 paths
-    return entry if plain or not entry else str(root / entry)
-
-
 def with_sound_tracks(frame: pd.DataFrame) -> pd.DataFrame:
     """Use the video as sound where there is no sound file; items of an array file have no sound track."""
     silent = (frame["audio"] == "") & frame["video"].map(lambda entry: bool(entry) and split_item(entry)[1] is None)
-    return frame.assign(audio=frame["audio"].where(~silent, frame["video"]))
+    columns = {"audio": frame["audio"].where(~silent, frame["video"])}
+    own = own_times(frame)
+    for name, of_video in zip(CLOCKS["audio"], CLOCKS["video"], strict=True):
+        # The track has the clock of its video.
+        if name in own or of_video in own:
+            here, there = (frame[c] if c in own else pd.Series(math.nan, frame.index) for c in (name, of_video))
+            columns[name] = here.where(~silent, there)
+    return frame.assign(**columns)
 
 
-def _missing_files(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, str]:
-    """Per subject, a sentence about the first missing file and the number of further ones.
-
-    A file that may not be read counts as missing.
-    """
-    there: dict[str, bool] = {}
-    restricted, folders = data_folders() is not None, dict[str, bool]()
-    missing: dict[str, list[str]] = {}
-    for column in columns:
-        cells = (frame[c].to_numpy(dtype=object) for c in ("subject", column))
-        for subject, entry in zip(*cells, strict=True):
-            file = file_of(entry)
-            if file and file not in there:
-                may = not restricted or is_readable(file, folders)
-                there[file] = may and os.path.isfile(file)  # noqa: PTH113 -- returns False instead of raising
-            if file and not there[file]:
-                files = missing.setdefault(subject, [])
-                if file not in files:
-                    files.append(file)
-    return {
-        subject: missing_file(files[0]) + (f" ({len(files) - 1} more are missing.)" if len(files) > 1 else "")
-        for subject, files in missing.items()
-    }
-
-
-def _filtered(frame: pd.DataFrame, table: TrialTable, condition: str) -> pd.DataFrame:
+def _filtered(frame: pd.DataFrame, table: TrialTable, condition: str, names: NamesConfig) -> pd.DataFrame:
     if condition == "auto":
         return frame[frame["condition"] == "Speaking"] if table.kind == "eav" else frame
     column, equals, value = (part.strip() for part in condition.partition("="))
-    columns = [c for c in frame.columns if c not in ("start", "stop", *FILE_COLUMNS)]
+    columns = [c for c in frame.columns if c not in ("start", "stop", *own_times(frame), *FILE_COLUMNS)]
     if not equals or column not in columns:
         raise ConfigError.at(
             f"where {condition!r}",
@@ -280,7 +269,8 @@ def _filtered(frame: pd.DataFrame, table: TrialTable, condition: str) -> pd.Data
             found=repr(column),
             remedy="change the filter",
         )
-    return frame[frame[column].isin({value, *(part.strip() for part in value.split("|"))})]
+    how = spellings(names).get(column, "written")
+    return frame[frame[column].isin({spell(part.strip(), how) for part in (value, *value.split("|"))})]
 
 
 def _simulated(folder: Path) -> bool:

@@ -16,7 +16,9 @@ from typing import TypeVar
 import pandas as pd
 
 from eavdash.config.schema import StudyConfig
-from eavdash.data.table import NAMED_RECORDING, TrialTable, expected_recordings, open_table, with_sound_tracks
+from eavdash.data.named_files import NAMED_RECORDING
+from eavdash.data.spelling import doubts
+from eavdash.data.table import TrialTable, expected_recordings, open_table, spelled, with_sound_tracks
 from eavdash.errors import EavdashError, sentence
 from eavdash.health import pairing, rules, tables
 from eavdash.health.protocols import split_preview
@@ -61,6 +63,8 @@ def _build_report(
     faces: bool,
 ) -> HealthReport:
     findings = FindingCollector()
+    unclear = doubts(table.frame, config.names)
+    table = spelled(table, config.names)
     if config.audio.from_video:
         table = replace(table, frame=with_sound_tracks(table.frame))
     faces, notes = _faces(table, config, faces)
@@ -87,6 +91,7 @@ def _build_report(
     findings.add("sound tracks", lambda: _tracks(table, rows, config))
     if table.kind == "eav":
         findings.add("file names", lambda: pairing.eav_numbers(rows))
+    findings += rules.from_errors("warning", [("", text) for text in unclear])
     findings.add("labels", lambda: tables.balance(labels))
     broken = rows[~intact & rows["modality"].isin(config.modalities)]
     pairs = list(zip(broken["subject"], broken["trial"], strict=True))

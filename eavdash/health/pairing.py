@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from eavdash.config.choices import COLUMN, MODALITIES
+from eavdash.data.cache.window_set_spec import OWN_TIMES
 from eavdash.data.recording import END_TOLERANCE
 from eavdash.data.table import TrialTable
 from eavdash.health.report import Finding, records
@@ -52,7 +53,7 @@ def outside(recordings: pd.DataFrame) -> pd.Series:
         row = recordings.iloc[int(n)]
         texts.iloc[int(n)] = (
             f"subject {row['subject']}, trial {row['trial']}: {start[n]:g} to {to:g} s is outside the "
-            f"{length[n]:.2f} s of {row['path']}; correct start and stop in the trial table."
+            f"{length[n]:.2f} s of {row['path']}; {OWN_TIMES}."
         )
     return texts
 

@@ -17,8 +17,9 @@ import pandas as pd
 
 from eavdash.config.choices import COLUMN, MIX, MODALITIES
 from eavdash.data.cache.digests import file_state
+from eavdash.data.named_files import missing_file
 from eavdash.data.recording import seconds, split_item, stamp
-from eavdash.data.table import missing_file
+from eavdash.data.segments import in_file, segment
 from eavdash.errors import EavdashError, OutsideError
 from eavdash.health import workers
 from eavdash.health.measures.base import MeasureRequest, Part
@@ -56,7 +57,8 @@ def measure_requests(frame: pd.DataFrame, faces: bool, mains: float = 0.0, chann
     found: list[MeasureRequest] = []
     for column in COLUMN.values():
         parts: dict[str, dict[Part, None]] = {}
-        for entry, start, stop in zip(frame[column], frame["start"], frame["stop"], strict=True):
+        rows = in_file(frame, column)
+        for entry, start, stop in zip(rows[column], rows["start"], rows["stop"], strict=True):
             if entry:
                 file, part = part_of(entry, start, stop)
                 parts.setdefault(file, {})[part] = None
@@ -138,8 +140,8 @@ def measure_table(
     """Tabulate one row per trial and modality with an entry: the columns of HealthReport.recordings and :data:`EXTRAS`.
 
     ``kind`` is the kind of problem, which concerns the whole file rather than the trial if ``whole``; ``path`` and
-    ``number`` are the entry's, ``stop`` the table's, ``length`` the whole file's; equal ``content`` means equal array
-    items, and only files with an equal ``sample`` can be equal.
+    ``number`` are the entry's, ``start`` and ``stop`` those in the file, ``length`` the whole file's; equal ``content``
+    means equal array items, and only files with an equal ``sample`` can be equal.
     """
     part_numbers = {(w.column, w.file): {part: n for n, part in enumerate(w.parts)} for w in requests}
     rows = []
@@ -148,7 +150,7 @@ def measure_table(
             entry = trial[COLUMN[modality]]
             if not entry:
                 continue
-            file, part = part_of(entry, trial["start"], trial["stop"])
+            file, part = part_of(entry, *segment(trial, COLUMN[modality]))
             answer = answers.get((COLUMN[modality], file), {})
             found = _part_measures(answer, part_numbers.get((COLUMN[modality], file), {}).get(part))
             if modality == "vision":

@@ -92,7 +92,9 @@ def make_document(
 
 def result_columns(trials: pd.DataFrame) -> pd.DataFrame:
     """Return subject, trial, label and the additional columns of a trial table, by which results can be split."""
-    known = {"group", "start", "stop", *COLUMN.values()}
+    from eavdash.data.segments import own_times
+
+    known = {"group", "start", "stop", *own_times(trials), *COLUMN.values()}
     first = ["subject", "trial", "label"]
     return trials[[*first, *(c for c in trials.columns if c not in known and c not in first)]]
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from eavdash.config.schema import Selection, StudyConfig
+from eavdash.config.convert import recorded_config
+from eavdash.config.schema import NamesConfig, Selection, StudyConfig
 from eavdash.errors import DataError, SplitError
 from eavdash.store import StudyDir, check_study_name
 from eavdash.store.documents import StudyDocument
@@ -89,6 +90,7 @@ def plan(
     from eavdash.data.frozen import merged, read_frozen, rerooted
     from eavdash.data.gates import check_study
     from eavdash.data.readers import READERS
+    from eavdash.data.spelling import doubts
     from eavdash.data.splits import make_splits
     from eavdash.data.table import fingerprint, open_table, select
     from eavdash.text import natural_order
@@ -100,6 +102,8 @@ def plan(
     for modality in config.modalities:
         READERS[modality](config).check_size()
     old = study.study() if study.exists else None
+    if old and config.names == StudyConfig().names and recorded_config(old).names == NamesConfig():
+        config = replace(config, names=NamesConfig())  # a study of an earlier version keeps its names as written
     study.refuse_archived()
     before = read_frozen(study.table_file) if old and study.table_file.exists() else None
     reused = before if frozen and before and old and _has_usable(before, old, selection.subjects) else None
@@ -153,8 +157,8 @@ def plan(
         raise SplitError(reason or f"{table.root}: nothing to train; choose other stages, subjects or folds.")
     together = cross or config.protocol.pooled
     unfit = refuse_unfit_encoders(config, trials, len(classes), together) if old is None else []
-    short = short_trials_notes(trials, config)
-    notes = (*table.notes, *splits.notes, *unrecorded, *missing_pretraining_notes(config), *unfit, *short)
+    unclear, short = doubts(everyone.frame, config.names), short_trials_notes(trials, config)
+    notes = (*table.notes, *unclear, *splits.notes, *unrecorded, *missing_pretraining_notes(config), *unfit, *short)
     all_subjects = document.selection.subjects
     tables = (
         merge_rows(study.splits_file, splits.frame[_SPLIT_COLUMNS], all_subjects),

@@ -13,7 +13,8 @@ from pathlib import Path
 from eavdash.config.choices import COLUMN
 from eavdash.config.convert import recorded_config
 from eavdash.data.frozen import frozen_bytes, read_frozen, rerooted
-from eavdash.data.table import TrialTable, file_of, fingerprint
+from eavdash.data.named_files import file_of
+from eavdash.data.table import TrialTable, fingerprint
 from eavdash.errors import UsageError
 from eavdash.store import StudyDir, find_study
 from eavdash.store.atomic import is_locked, write_atomic

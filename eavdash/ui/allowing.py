@@ -66,7 +66,8 @@ def folders_of(table: TrialTable, path: str = "") -> list[str]:
 
     Of more than :data:`MOST_FOLDERS`, those above them that the app may read too.
     """
-    from eavdash.data.table import FILE_COLUMNS, file_of
+    from eavdash.data.named_files import file_of
+    from eavdash.data.table import FILE_COLUMNS
 
     files = {file_of(entry) for column in FILE_COLUMNS for entry in table.frame[column] if entry}
     found = {os.path.dirname(os.path.realpath(file)) for file in files}  # noqa: PTH120
@@ -86,7 +87,8 @@ def check_recordings(table: TrialTable) -> None:
     Raises:
         OutsideError: it may not; ``folder`` is the one that holds all that are refused.
     """
-    from eavdash.data.table import FILE_COLUMNS, file_of
+    from eavdash.data.named_files import file_of
+    from eavdash.data.table import FILE_COLUMNS
 
     if not table.problems or data_folders() is None:
         return

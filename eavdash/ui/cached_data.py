@@ -98,10 +98,12 @@ def contact_sheet(path: str, subject: str, config: StudyConfig) -> Image:
 
 def preview(row: Mapping[Any, Any], config: StudyConfig, part: int = 0) -> TrialPreview:
     """Return the player's preview of a row of the trial table; it is read again when the recordings change."""
-    from eavdash.data.table import file_of
+    from eavdash.data.formats.columns import CLOCK_COLUMNS
+    from eavdash.data.named_files import file_of
 
     files = ("eeg", "audio", "video")
-    values = {c: row[c] for c in ("subject", "trial", "label", "start", "stop", *files)}
+    own = [c for c in CLOCK_COLUMNS if c in row]
+    values = {c: row[c] for c in ("subject", "trial", "label", "start", "stop", *files, *own)}
     stamps = [file_stamp(Path(file_of(str(row[c])))) if row[c] else MISSING for c in files]
     # Hashed here, as Streamlit's hash requires UTF-8 and file names need not be UTF-8.
     content = repr((values, stamps)).encode("utf-8", "backslashreplace")

@@ -157,3 +157,20 @@ def test_a_table_without_rows_is_a_line_and_no_empty_grid(capsys: pytest.Capture
     assert capsys.readouterr() == ("", "Recordings: none\nnothing to show\n")
     console.print_table(pd.DataFrame({"subject": []}), "csv")
     assert capsys.readouterr().out == "subject\n"
+
+
+def test_labels_that_differ_in_case_are_warned_of_and_merged_by_an_option(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = dataset / "trials.csv"
+    table.write_text(table.read_text().replace("1,0,a,", "1,0,A,"))
+    assert run(dataset, tmp_path) == 0
+    assert "'A' in 1 trial" in capsys.readouterr().out
+    assert run(dataset, tmp_path, "--merge-labels", "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert list(report["labels"][0]) == ["subject", "a", "b"]
+    train = ["train", str(dataset), "--study", "s", "--stages", "audio", "--checkpoints", str(tmp_path / "c")]
+    assert main([*train, "--dry-run", "--json"]) == 0
+    assert any("--merge-labels" in note for note in json.loads(capsys.readouterr().out)["notes"])
+    assert main([*train, "--dry-run", "--json", "--merge-labels"]) == 0
+    assert not any("--merge-labels" in note for note in json.loads(capsys.readouterr().out)["notes"])

@@ -17,9 +17,10 @@ from eavdash.config.presets import preset
 from eavdash.config.schema import ProtocolConfig
 from eavdash.data.eeg import electrodes
 from eavdash.data.formats import deap_pickle
+from eavdash.data.named_files import file_of
 from eavdash.data.recording import release
 from eavdash.data.splits import make_splits
-from eavdash.data.table import expected_recordings, file_of, open_table, select
+from eavdash.data.table import expected_recordings, open_table, select
 from eavdash.errors import RecordingError, TableError
 
 

@@ -21,9 +21,10 @@ from failing import fails
 from eavdash.config.presets import preset
 from eavdash.config.schema import ProtocolConfig
 from eavdash.data.formats import eav_pickle as eav_pickles
+from eavdash.data.named_files import file_of
 from eavdash.data.recording import release
 from eavdash.data.splits import make_splits
-from eavdash.data.table import file_of, open_table, select
+from eavdash.data.table import open_table, select
 from eavdash.errors import RecordingError, TableError
 
 

@@ -25,7 +25,7 @@ from eavdash.data.adapters import bids
 from eavdash.data.audio.reading import audio_duration, read_audio
 from eavdash.data.cache.window_set_spec import window_set_spec
 from eavdash.data.eeg.reading import eeg_info, read_eeg
-from eavdash.data.formats import tablefile
+from eavdash.data.formats import workbook
 from eavdash.data.formats.eav_mat import mat_arrays, read_labels
 from eavdash.data.formats.tablefile import read_table
 from eavdash.data.table import open_table
@@ -95,11 +95,11 @@ def test_a_long_text_that_occurs_often_in_parquet_is_in_memory_once(tmp_path: Pa
     pool = pa.proxy_memory_pool(usual)
     pa.set_memory_pool(pool)
     try:
-        columns, rows = tablefile._parquet(path)
+        read = workbook.read_parquet(path)
     finally:
         pa.set_memory_pool(usual)
     assert pool.max_memory() < count * len(note) / 10
-    assert all(cells[columns.index("note")] == note for _, cells in rows)
+    assert all(cells[read.header.index("note")] == note for _, cells in read.rows)
 
 
 def test_a_csv_line_is_read_only_to_its_limit(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_csv_table_is_refused_before_it_is_read_as_a_whole(
 def test_rows_and_cells_of_a_csv_table_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, expected: str
 ) -> None:
-    monkeypatch.setattr(f"eavdash.data.formats.tablefile.{name}", 5)
+    monkeypatch.setattr(f"eavdash.data.formats.delimited.{name}", 5)
     path = tmp_path / "trials.csv"
     path.write_text(",".join(HEADER) + "".join(f"\n1,{n},a,a.wav" for n in range(6)))
     with fails(TableError, where=str(path), expected=expected, found=""):

@@ -292,6 +292,46 @@ def test_a_study_from_before_the_rules_of_bad_channels_goes_on(tmp_path: Path, b
     assert prepare(root, "pilot", earlier, Selection(), tmp_path / "c").runs == made.runs
 
 
+def test_a_study_from_before_the_spelling_of_names_goes_on_as_it_was(tmp_path: Path) -> None:
+    """Two Unicode forms of a label are two classes there, in it and in what is added to it."""
+    root = table(tmp_path)
+    file = root / "trials.csv" if root.is_dir() else root
+    lines = file.read_text(encoding="utf-8").replace(",happy", ",fröhlich").splitlines()
+    labels = sorted({line.split(",")[2] for line in lines[1:]})
+    composed, decomposed = "fröhlich", "fro\u0308hlich"
+    lines = [line.replace(f",{labels[0]}", f",{composed}").replace(f",{labels[1]}", f",{decomposed}") for line in lines]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with fails(DataError, expected="two classes"):
+        plan(root, "new", AUDIO, Selection(), tmp_path / "c")
+    earlier = with_settings(AUDIO, ["names.labels=written", "names.subjects=written"])
+    made = prepare(root, "pilot", earlier, Selection(("1",)), tmp_path / "c")
+    frozen = made.study.table_file.read_bytes()
+    document = made.study.study()
+    del document.config["names"]
+    write_record(made.study.study_file, document)
+    again = prepare(root, "pilot", AUDIO, Selection(("1",)), tmp_path / "c")
+    assert (again.runs, made.study.table_file.read_bytes()) == (made.runs, frozen)
+    assert set(again.document.classes) == {composed, decomposed}
+    added = prepare(root, "pilot", AUDIO, Selection(("2",)), tmp_path / "c")
+    assert set(added.trials["label"]) == {composed, decomposed}
+    merging = with_settings(AUDIO, ["names.labels=merged"])
+    with fails(DataError, expected="two classes"):
+        plan(root, "pilot", merging, Selection(("1",)), tmp_path / "c")
+
+
+def test_names_that_may_be_the_same_are_noted_in_the_plan(tmp_path: Path) -> None:
+    root = table(tmp_path)
+    file = root / "trials.csv" if root.is_dir() else root
+    label = file.read_text(encoding="utf-8").splitlines()[1].split(",")[2]
+    file.write_text(file.read_text(encoding="utf-8").replace(f",{label}", f",{label.upper()}", 1), encoding="utf-8")
+    notes = plan(root, "pilot", AUDIO, Selection(), tmp_path / "c").notes
+    assert any(repr(label.upper()) in note and "--merge-labels" in note for note in notes)
+    merging = with_settings(AUDIO, ["names.labels=merged"])
+    made = plan(root, "merged", merging, Selection(), tmp_path / "c")
+    assert not any("--merge-labels" in note for note in made.notes)
+    assert label.lower() in made.document.classes
+
+
 def test_the_runs_of_a_plan_are_counted_before_they_are_made(tmp_path: Path) -> None:
     root = table(tmp_path)
     seeds = tuple(range(10_000))

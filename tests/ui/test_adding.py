@@ -212,7 +212,7 @@ def test_no_upload_is_one_sentence(checkpoints: Path) -> None:
     app.text_input(key="data_health_new_name").set_value("Pilot")
     app.radio(key="data_health_new_source").set_value("Upload a trial table").run()
     app.button(key="data_health_new_check").click().run()
-    assert "expected a .csv or .parquet file, found no file" in page_text(app)
+    assert ".parquet, .xlsx, found no file" in page_text(app)
 
 
 def test_200_megabytes_are_refused_before_they_are_read(checkpoints: Path) -> None:
@@ -239,3 +239,76 @@ def test_removing_deletes_only_the_name(checkpoints: Path, sounds: Path) -> None
     assert datasets.list_datasets(checkpoints) == []
     assert "Sounds was removed" in page_text(app)
     assert sorted((p, p.stat().st_mtime_ns) for p in sounds.rglob("*")) == before
+
+
+def test_the_template_can_be_downloaded(checkpoints: Path) -> None:
+    app = open_page("health")
+    assert "Download a template" in [b.proto.label for b in app.get("download_button")]
+
+
+def mapped(app: AppTest, columns: dict[str, str]) -> None:
+    """Choose the file's names for these columns."""
+    for name, own in columns.items():
+        field = next(s for s in app.selectbox if s.label == name)
+        field.set_value(own)
+
+
+LAB = "Person;Clip;mood;Subject;Sound\nanna;0;calm;x;anna_0.wav\nanna;1;loud;y;anna_1.wav\n"
+COLUMNS = {"subject": "Person", "trial": "Clip", "label": "mood", "audio": "Sound"}
+
+
+@pytest.mark.parametrize("upload", [True, False])
+def test_columns_of_other_names_are_chosen_on_the_page(checkpoints: Path, sounds: Path, upload: bool) -> None:
+    app = open_page("health")
+    app.text_input(key="data_health_new_name").set_value("Lab")
+    if upload:
+        app.radio(key="data_health_new_source").set_value("Upload a trial table").run()
+        app.file_uploader[0].upload("lab.csv", LAB.encode("utf-16"))
+        app.text_input(key="data_health_new_base").set_value(str(sounds))
+    else:
+        (sounds / "lab.csv").write_text(LAB.replace("Clip", "trial"))
+        app.text_input(key="data_health_new_path").set_value(str(sounds / "lab.csv"))
+    app.toggle(key="data_health_new_mapping").set_value(True).run()
+    assert not app.exception
+    fields = {s.label: s.value for s in app.selectbox}
+    assert fields["subject"] == "Subject"  # its own name is the first choice
+    assert fields["label"] is fields["eeg_offset"] is None
+    mapped(app, COLUMNS if upload else {**COLUMNS, "trial": "trial"})
+    app.button(key="data_health_new_check").click().run()
+    assert can_be_added(app), page_text(app)
+    app.button(key="data_health_new_add").click().run()
+    assert not app.exception
+    (dataset,) = datasets.list_datasets(checkpoints)
+    assert dataset.path == str(checkpoints / ".datasets" / "Lab" / "trials.csv")
+    frame = open_table(dataset.path).frame
+    assert frame["audio"].tolist() == [str(sounds / "anna_0.wav"), str(sounds / "anna_1.wav")]
+    assert frame[["subject", "label"]].to_numpy().tolist() == [["anna", "calm"], ["anna", "loud"]]
+
+
+def test_the_first_line_of_any_file_is_not_offered_as_columns(checkpoints: Path, sounds: Path) -> None:
+    secret = sounds / "notes.txt"
+    secret.write_text("password;secret\n1;2\n")
+    assert candidate.header(DatasetForm("x", path=str(secret))) == ()
+    sent = DatasetForm("x", file="notes.csv", content=secret.read_bytes(), size=20)
+    assert candidate.header(sent) == ("password", "secret")  # of a file that the user sent
+
+
+def test_an_uploaded_workbook_is_kept_as_a_table(checkpoints: Path, sounds: Path) -> None:
+    pytest.importorskip("openpyxl")
+    content = io.BytesIO()
+    pd.read_csv(sounds / "trials.csv").assign(start=[0.0, None, 0.5, None]).to_excel(content, index=False)
+    app = entered(open_page("health"), "Book", upload=("Mine.XLSX", content.getvalue()), base=str(sounds))
+    assert can_be_added(app), page_text(app)
+    app.button(key="data_health_new_add").click().run()
+    (dataset,) = datasets.list_datasets(checkpoints)
+    assert open_table(dataset.path).frame["start"].notna().sum() == 2
+
+
+def test_names_that_may_be_the_same_and_guesses_are_shown(checkpoints: Path, sounds: Path) -> None:
+    table = f"{HEAD}\nanna,0,fröh,anna_0.wav\nanna,1,FRÖH,anna_1.wav\n".encode("cp1252")
+    app = entered(open_page("health"), "Names", upload=("t.csv", table), base=str(sounds))
+    assert can_be_added(app)
+    text = page_text(app)
+    assert "Windows-1252" in text
+    assert "/tmp/" not in text.replace(str(sounds.parent), "")
+    assert "one spelling of each label" in text

@@ -29,6 +29,7 @@ from eavdash.data.cache.folders import key_of
 from eavdash.data.eeg import reading as eeg
 from eavdash.data.readers import READERS, Reader, Span, TrialRow
 from eavdash.data.recording import seconds, split_item
+from eavdash.data.segments import in_file
 from eavdash.data.video import reading as video
 from eavdash.data.windows import tile
 from eavdash.errors import DataError, RecordingError
@@ -38,6 +39,11 @@ from eavdash.text import natural_key
 #: Increment it when the same recordings and settings give different arrays: old caches are then not used.
 VERSION = 3
 _PAST_END = 0.5  # seconds
+#: Remedy for a trial outside of a recording.
+OWN_TIMES = (
+    "correct start and stop in the trial table; where only some of a trial's files are long, give those their own "
+    "columns, such as eeg_start and eeg_stop"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +214,7 @@ def _trial_seconds(path: str, whole: float, start: float | None, stop: float | N
             path,
             expected=f"a segment from {begin:g} s to {end:g} s",
             found=f"a recording of {whole:g} s",
-            remedy="correct start and stop in the trial table",
+            remedy=OWN_TIMES,
         )
     return float(end - begin)
 
@@ -216,7 +222,7 @@ def _trial_seconds(path: str, whole: float, start: float | None, stop: float | N
 def trial_rows(trials: pd.DataFrame, modality: str) -> list[TrialRow]:
     """Return the trials that have a modality, in natural order of subject and trial."""
     column = COLUMN[modality]
-    kept = trials[trials[column] != ""]
+    kept = in_file(trials[trials[column] != ""], column)
     columns: list[Any] = [kept[name] for name in ("subject", "trial", "group", "label", column, "start", "stop")]
     rows = [
         TrialRow(subject, trial, group, label, path, seconds(start), seconds(stop))

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from eavdash.config.schema import StudyConfig, VisionConfig
 from eavdash.data.cache.window_set_spec import trial_duration
-from eavdash.data.recording import seconds
+from eavdash.data.segments import segment
 from eavdash.data.video import reading as video
 from eavdash.data.video.faces import Tracker
 from eavdash.errors import RecordingError
@@ -69,8 +69,9 @@ def _tile(row: pd.Series[Any], vision: VisionConfig) -> tuple[np.ndarray | None,
         return None, "no video"
     tracker = Tracker(replace(vision, detect_every=0.0)) if vision.crop == "face" else None
     try:
-        start = seconds(row["start"]) or 0.0
-        duration = trial_duration(path, "vision", start, seconds(row["stop"]))
+        first, stop = segment(row, "video")
+        start = first or 0.0
+        duration = trial_duration(path, "vision", start, stop)
         checks = 1 if duration == float("inf") else CHECKS
         times = [start + (k + 0.5) / checks * (0.0 if checks == 1 else duration) for k in range(checks)]
         pictures = video.read_frames(path, times, TILE, tracker)

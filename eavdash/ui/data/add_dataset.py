@@ -15,7 +15,8 @@ from eavdash.errors import EavdashError
 from eavdash.store import datasets
 from eavdash.text import markdown, plural
 from eavdash.ui import actions, theme, widgets
-from eavdash.ui.data.candidate import NO_FILE, PICTURE, UPLOAD_LIMIT, Candidate, DatasetForm, check
+from eavdash.ui.data import column_names
+from eavdash.ui.data.candidate import NO_FILE, PICTURE, TYPES, UPLOAD_LIMIT, Candidate, DatasetForm, check
 from eavdash.ui.figures import health as figures
 
 PAGE = "data_health_new"
@@ -29,7 +30,8 @@ def form(root: Path, path_key: str) -> None:
     ``path_key``: the key of the page's dataset field, which selects an added dataset.
     """
     st.caption("Datasets in the list can be selected by name on every page. Recordings are not copied.")
-    entries = _read_form()
+    column_names.template(PAGE)
+    entries = column_names.with_columns(_read_form(), PAGE)
     buttons = st.container(horizontal=True)
     if buttons.button("Check it", key=f"{PAGE}_check"):
         with st.spinner("Reading the table and the first trial"):
@@ -79,8 +81,8 @@ def _read_form() -> DatasetForm:
     left, right = st.columns(2)
     # Only a new key clears this field.
     uploaded = left.file_uploader(
-        "Trial table (.csv or .parquet)",
-        type=["csv", "parquet"],
+        "Trial table (text, Excel or parquet)",
+        type=list(TYPES),
         max_upload_size=UPLOAD_LIMIT,
         key=f"{PAGE}_upload_{st.session_state.get(f'{PAGE}_round', 0)}",
     )
@@ -110,6 +112,9 @@ def _show_candidate(candidate: Candidate) -> None:
             f"{plural(len(problems), 'subject is', 'subjects are')} left out of studies because of problems{first}:"
         )
         widgets.bullet_list(problems[:PROBLEMS_SHOWN])
+    if candidate.notes:
+        st.warning("Please look at this first. Names that are the same can be taken as one on training / launch:")
+        widgets.bullet_list(candidate.notes[:PROBLEMS_SHOWN])
     st.dataframe(counts, hide_index=True, key=f"{PAGE}_counts", height="content" if len(counts) < 6 else 220)
     preview = candidate.preview
     first_trial = f"subject {preview.subject}, trial {preview.trial} ({preview.label})"
@@ -155,7 +160,8 @@ def _add(root: Path, candidate: Candidate, path_key: str) -> None:
         if candidate.text:
             path = datasets.save_table(root, entries.name, candidate.text, "")
         added = datasets.add(root, entries.name, path, candidate.folders)
-        fresh = {f"{PAGE}_name": "", f"{PAGE}_path": "", f"{PAGE}_base": "", f"{PAGE}_open": False}
+        fresh: dict[str, str | bool] = dict.fromkeys((f"{PAGE}_{field}" for field in ("name", "path", "base")), "")
+        fresh |= {f"{PAGE}_open": False, f"{PAGE}_mapping": False}
         for key, value in {**fresh, path_key: added.path}.items():
             st.session_state[key] = value
         st.session_state[f"{PAGE}_round"] = st.session_state.get(f"{PAGE}_round", 0) + 1

@@ -6,7 +6,10 @@ trial, or an error. Only an uploaded table is written, to a temporary folder tha
 
 from __future__ import annotations
 
+import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,13 +31,17 @@ if TYPE_CHECKING:
     from eavdash.data.table import TrialTable
 
 UPLOAD_LIMIT = 5  # MB; the trial table of all of EAV has less than 2
+TYPES = ("csv", "tsv", "txt", "parquet", "xlsx")
 NO_FILE = "(none)"
 PICTURE = 160  # pixels, the side of the first trial's picture
 
 
 @dataclass(frozen=True)
 class DatasetForm:
-    """The form's entries: a name, and either a path or an uploaded file with the base folder of its paths."""
+    """The form's entries: a name, and either a path or an uploaded file with the base folder of its paths.
+
+    ``columns``: pairs of a trial table's column and the file's name for it, where they differ.
+    """
 
     name: str
     path: str = ""
@@ -42,13 +49,16 @@ class DatasetForm:
     content: bytes = b""
     size: int = 0
     base: str = ""
+    columns: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
     """A dataset that can be added.
 
-    ``text``: an uploaded table with absolute paths; empty for a path. ``folders``: its own and those of its recordings.
+    ``text``: the table to keep, with absolute paths and a trial table's columns; empty for a path that is read as it
+    is. ``folders``: its own and those of its recordings. ``notes``: what was unusual in the table, and names that may
+    be the same.
     """
 
     form: DatasetForm
@@ -60,6 +70,7 @@ class Candidate:
     preview: TrialPreview
     picture: np.ndarray | None  # (height, width, 3) uint8
     folders: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def check(root: Path, form: DatasetForm) -> Candidate:
@@ -69,15 +80,17 @@ def check(root: Path, form: DatasetForm) -> Candidate:
         EavdashError: the name, the path, the table or the first trial cannot be used.
     """
     from eavdash.data.preview import trial_preview
+    from eavdash.data.spelling import doubts
 
     datasets.check_name(root, form.name)
-    text, table = _from_path(root, form) if not form.file else _from_upload(form)
+    text, table, notes = _from_path(root, form) if not form.file else _from_upload(form)
     allowing.check_recordings(table)
     usable = table.frame[~table.frame["subject"].isin(list(table.problems))]
     if usable.empty:
         raise TableError(next(iter(table.problems.values()), f"{table.root}: this dataset has no trials."))
     row = usable.to_dict("records")[most_complete(usable)]
-    preview = trial_preview({str(k): v for k, v in row.items()}, preset("quick"))
+    config = preset("quick")
+    preview = trial_preview({str(k): v for k, v in row.items()}, config)
     if not (preview.vision or preview.audio or preview.eeg):
         raise TableError(next(iter(preview.errors.values()), f"{form.path or form.file}: no trial has a recording."))
     picture = _picture(preview)
@@ -90,11 +103,32 @@ def check(root: Path, form: DatasetForm) -> Candidate:
         tuple(table.problems.values()),
         preview,
         picture,
-        tuple(allowing.folders_of(table, form.path)),
+        tuple(allowing.folders_of(table, os.devnull if text else form.path)),
+        (*notes, *doubts(table.frame, config.names)),
     )
 
 
-def _from_path(root: Path, form: DatasetForm) -> tuple[str, TrialTable]:
+def header(form: DatasetForm) -> tuple[str, ...]:
+    """Return the names of the columns of the form's table, to choose from; empty where there is none to read.
+
+    The first line of a file on the server is shown only if it has a trial table's columns: it may be any file.
+    """
+    from eavdash.data.formats.columns import known_in
+    from eavdash.data.formats.tablefile import header_of
+
+    try:
+        if not form.file:
+            path = Path(form.path).expanduser()
+            small = path.is_file() and path.stat().st_size <= UPLOAD_LIMIT * 2**20
+            names = header_of(path) if form.path and small else ()
+            return names if known_in(names, {}) >= 2 else ()
+        with _sent(form) as uploaded:
+            return header_of(uploaded)
+    except (EavdashError, OSError):  # reported by the check
+        return ()
+
+
+def _from_path(root: Path, form: DatasetForm) -> tuple[str, TrialTable, tuple[str, ...]]:
     from eavdash.data.table import open_table
 
     if not form.path:
@@ -102,14 +136,14 @@ def _from_path(root: Path, form: DatasetForm) -> tuple[str, TrialTable]:
             "dataset", expected="a folder or a trial table", found="none", remedy="enter its path on the server"
         )
     datasets.check_path(root, form.path)
-    return "", open_table(form.path)
+    if form.columns:
+        path = Path(form.path).expanduser().absolute()
+        return _copied(path, form, str(path.parent))
+    table = open_table(form.path)
+    return "", table, table.notes
 
 
-def _from_upload(form: DatasetForm) -> tuple[str, TrialTable]:
-    """Return the uploaded table with absolute paths as CSV, and opened as a trial table."""
-    from eavdash.data.formats.tablefile import read_table
-    from eavdash.data.table import open_table
-
+def _from_upload(form: DatasetForm) -> tuple[str, TrialTable, tuple[str, ...]]:
     if form.size > UPLOAD_LIMIT * 2**20:
         raise UsageError.at(
             form.file,
@@ -117,26 +151,49 @@ def _from_upload(form: DatasetForm) -> tuple[str, TrialTable]:
             found=size(form.size),
             remedy="copy it to the server and enter its path",
         )
-    suffix = Path(form.file).suffix.lower()
-    if suffix not in (".csv", ".parquet"):
+    if Path(form.file).suffix.lower().removeprefix(".") not in TYPES:
         found = "no file" if form.file == NO_FILE else form.file
         raise UsageError.at(
             "trial table",
-            expected="a .csv or .parquet file",
+            expected=f"a file with the suffix .{', .'.join(TYPES)}",
             found=found,
             remedy=f"choose a file of at most {UPLOAD_LIMIT} MB",
         )
+    with _sent(form) as uploaded:
+        return _copied(uploaded, form, form.base)
+
+
+@contextmanager
+def _sent(form: DatasetForm) -> Iterator[Path]:
+    """The uploaded file, in a folder that the block may read."""
     with tempfile.TemporaryDirectory() as folder, lent(folder):
-        uploaded, table = Path(folder, f"sent{suffix}"), Path(folder, "trials.csv")
-        try:
-            uploaded.write_bytes(form.content)
-            frame = read_table(uploaded)
-            text = datasets.absolute_paths(frame.to_csv(index=False, lineterminator="\n"), form.base)
+        uploaded = Path(folder, f"sent{Path(form.file).suffix.lower()}")
+        uploaded.write_bytes(form.content)
+        yield uploaded
+
+
+def _copied(source: Path, form: DatasetForm, base: str) -> tuple[str, TrialTable, tuple[str, ...]]:
+    """Return a table with absolute paths and the usual columns as CSV, opened, and notes on how it was read."""
+    from eavdash.data.formats.tablefile import read_table
+    from eavdash.data.table import open_table
+
+    def named(text: str) -> str:
+        # The user knows the file by its own name, not by the temporary one.
+        return text.replace(str(source), form.file or form.path)
+
+    try:
+        frame, notes = read_table(source, dict(form.columns))
+        text = datasets.absolute_paths(frame.to_csv(index=False, lineterminator="\n"), base)
+        with tempfile.TemporaryDirectory() as folder, lent(folder):
+            table = Path(folder, "trials.csv")
             table.write_text(text, encoding="utf-8", newline="")
-            return text, open_table(table)
-        except TableError as error:
-            # The user knows the file by its own name, not by the temporary one.
-            raise TableError(str(error).replace(str(uploaded), form.file).replace(str(table), form.file)) from error
+            try:
+                opened = open_table(table)
+            except TableError as error:
+                raise TableError(str(error).replace(str(table), str(source))) from error
+        return text, opened, tuple(map(named, notes))
+    except TableError as error:
+        raise TableError(named(str(error))) from error
 
 
 def _counts(table: TrialTable) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from eavdash.config.choices import COLUMN
+from eavdash.data.formats.columns import CLOCK_COLUMNS
 
 
 def most_complete(rows: pd.DataFrame) -> int:
@@ -20,5 +21,5 @@ def most_complete(rows: pd.DataFrame) -> int:
 
 def trial_facts(row: Mapping[Any, Any]) -> str:
     """Return a trial's columns in one line, such as label and group, without files and times."""
-    left_out = {"subject", "trial", "eeg", "audio", "video", "start", "stop"}
+    left_out = {"subject", "trial", "eeg", "audio", "video", "start", "stop", *CLOCK_COLUMNS}
     return " · ".join(f"{key} {value}" for key, value in row.items() if key not in left_out and str(value))

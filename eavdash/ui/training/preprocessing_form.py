@@ -26,6 +26,7 @@ CHANNELS = {
     "right": "the right channel",
     "loudest": "each trial's loudest channel",
 }
+SPELLINGS = {"written": "as written", "unicode": "in one Unicode form", "merged": "merged: Happy and happy, 1 and 1.0"}
 BAD = {"keep": "kept", "interpolate": "detected and interpolated"}
 _EEG_NUMBERS = {
     "low": "From, Hz",
@@ -41,6 +42,8 @@ def defaults(base: StudyConfig) -> dict[str, Any]:
     return {
         "condition": next((name for name, where in CONDITIONS.items() if where == base.where), OWN),
         "where": "" if base.where == ("auto",) else ", ".join(base.where),
+        "names_labels": base.names.labels,
+        "names_subjects": base.names.subjects,
         "from_video": base.audio.from_video,
         "channel": base.audio.channel,
         "crop": base.vision.crop,
@@ -96,7 +99,17 @@ def form(page: str, conditions: bool, base: StudyConfig) -> tuple[tuple[str, ...
         left, right = st.columns(2)
         reference = left.text_input("EEG reference", help=SETTINGS["eeg.reference"].help, **key("reference"))
         bad = right.selectbox("Bad EEG channels are", list(BAD), format_func=BAD.__getitem__, **key("bad_channels"))
-    settings = [f"eeg.{name}={value!r}" for name, value in numbers.items()]
+        names = {}
+        for column, name in ((left, "labels"), (right, "subjects")):
+            names[name] = column.selectbox(
+                f"Spelling of {name}",
+                list(SPELLINGS),
+                format_func=SPELLINGS.__getitem__,
+                help=SETTINGS[f"names.{name}"].help,
+                **key(f"names_{name}"),
+            )
+    settings = [f"names.{name}={value}" for name, value in names.items()]
+    settings += [f"eeg.{name}={value!r}" for name, value in numbers.items()]
     settings += [f"eeg.reference={reference.strip()}", f"eeg.bad_channels={bad}", f"eeg.chain={chain}"]
     settings += [f"audio.channel={channel}", f"vision.crop={crop}", f"audio.from_video={str(sound).lower()}"]
     return where, settings
