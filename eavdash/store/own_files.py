@@ -58,7 +58,7 @@ def own_file(path: Path, mode: str) -> Any:
     Raises:
         OSError: as :func:`open_own`.
     """
-    return open(path, mode, opener=lambda name, flags: open_own(Path(name), flags))  # noqa: PTH123, SIM115
+    return open(path, mode, opener=lambda name, flags: open_own(Path(name), flags))
 
 
 def new_file(path: Path, mode: int = 0o666) -> Any:
