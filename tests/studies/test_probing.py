@@ -199,7 +199,8 @@ def test_another_user_who_may_not_ask_for_the_lock_sees_the_recorded_state(
     def refused(*_: object) -> int:
         raise PermissionError
 
-    monkeypatch.setattr("eavdash.store.atomic.open_lock", refused)
-    assert not probing.probing_state(study).running
-    write_record(study.probe_status_file, probing.ProbingStatus(state="running", doing="order"))
-    assert probing.probing_state(study).running
+    with monkeypatch.context() as other_user:
+        other_user.setattr("eavdash.store.atomic.open_lock", refused)
+        assert not probing.probing_state(study).running
+        write_record(study.probe_status_file, probing.ProbingStatus(state="running", doing="order"))
+        assert probing.probing_state(study).running
