@@ -1,4 +1,4 @@
-"""What a visitor without a cookie may cost the server: connections, time and lines of its log.
+"""Limits on what a visitor without a cookie costs the server: connections, time and lines of its log.
 
 A connection waits while no request of it is being answered. One that waits longer than :data:`SECONDS` is closed,
 however many bytes of a header it has sent, and of more than :func:`most_waiting` the one that has waited longest. The
@@ -85,7 +85,7 @@ class Config(uvicorn.Config):
 
 
 class SeldomRepeated(logging.Filter):
-    """Filter that lets each message, or each type of exception, pass once a minute: whoever connects can cause some."""
+    """Filter that lets each message, or each type of exception, pass once a minute: any visitor can cause some."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from eavdash.errors import QueueError
 from eavdash.jobs import estimates
 from eavdash.jobs.snapshot import snapshot
 from eavdash.store import StudyDir
+from eavdash.store.regular import read_end
 from eavdash.studies.plan import Plan
 from eavdash.studies.runs import PlannedRun
 from eavdash.ui import cached_runs, monitor
@@ -285,7 +287,7 @@ def test_a_log_search_ignores_case(checkpoints: Path, drawn: list[dict[str, Any]
 def test_a_large_log_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "log.txt"
     path.write_text("".join(f"line {n} of many\n" for n in range(2000)))
-    monkeypatch.setattr(logs, "BOUND", 5000)
+    monkeypatch.setattr(logs, "read_end", partial(read_end, size=5000))
     found = logs.search(path, "LINE")
     assert not found.whole
     assert 0 < found.count < 400
