@@ -74,10 +74,12 @@ def plan(
     checkpoints: Path,
     *,
     frozen: bool = False,
+    imported: bool = False,
 ) -> Plan:
     """Plan a study without writing anything.
 
-    ``frozen``: do not open the dataset if the study's frozen table has all subjects of the selection.
+    ``frozen``: do not open the dataset if the study's frozen table has all subjects of the selection. ``imported``: its
+    models exist and are not built from the settings.
 
     Raises:
         UsageError: a name, subject, fold or seed is invalid; ``StudyConflictError`` if the name is taken.
@@ -152,7 +154,8 @@ def plan(
         reason = reason or (f"{table.root}: {'; '.join(unrecorded)}." if unrecorded else "")
         raise SplitError(reason or f"{table.root}: nothing to train; choose other stages, subjects or folds.")
     together = cross or config.protocol.pooled
-    unfit = refuse_unfit_encoders(config, trials, len(classes), together) if old is None else []
+    built = old is None and not imported
+    unfit = refuse_unfit_encoders(config, trials, len(classes), together) if built else []
     short = short_trials_notes(trials, config)
     notes = (*table.notes, *splits.notes, *unrecorded, *missing_pretraining_notes(config), *unfit, *short)
     all_subjects = document.selection.subjects
