@@ -36,6 +36,7 @@ _OGG_FIRST, _OGG_LAST = 2, 4  # flags of a stream's first and last page
 _OGG_TAIL = 2**16 + 2**12  # bytes: more than a page of Ogg
 #: Samples that a decoder may leave out of an MP3 at both ends: the encoder's delay and padding.
 _PADDING = 4 * 1152
+_RESERVOIR = 32 * 1152  # samples before one of an MP3 that may be needed to decode it
 _COUNTLESS = 2**62  # samples: libsndfile says 2**63 - 1 where a file states no number
 
 
@@ -96,10 +97,14 @@ def _blocks(path: str, first: int, last: int) -> Iterator[np.ndarray]:
 
 
 def _seek(file: soundfile.SoundFile, first: int) -> None:
-    """Go to a sample, by reading up to it in a format without a way to seek, such as GSM."""
+    """Go to a sample: by reading up to it where there is no way to seek, as in GSM, or where that loses samples.
+
+    A frame of MP3 continues in the bytes of those before it, without which it would be decoded as silence.
+    """
     if file.seekable():
-        file.seek(first)
-        return
+        before = max(0, first - _RESERVOIR) if file.subtype.startswith("MPEG") else first
+        file.seek(before)
+        first -= before
     while first > 0:
         first -= len(file.read(min(first, max(1, BLOCK // file.channels)), "float32")) or first
 
