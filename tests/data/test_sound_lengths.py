@@ -14,6 +14,7 @@ from failing import fails
 from PIL import Image
 from streams import RATE, encoded, id3, replaced, speech, wav_of, without_end_mark
 
+from eavdash.data.audio import files
 from eavdash.data.audio.reading import audio_duration, read_audio
 from eavdash.errors import RecordingError
 from eavdash.health.measures.base import MeasureRequest, Part
@@ -141,6 +142,14 @@ def test_joined_files_are_read_to_their_end(tmp_path: Path, name: str, make: Cal
     wave = read_audio(str(path))
     assert len(wave) / RATE == pytest.approx(16.0, abs=0.3)
     assert level(wave[8 * RATE :])[0] == pytest.approx(level(WAVE)[0], rel=0.1)
+
+
+def test_an_mp3_is_the_same_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(mp3(tmp_path / "a.mp3", quality=4, write_xing="1"))
+    whole = read_audio(path)
+    assert np.abs(whole[96000:100000]).max() > 1e-3
+    monkeypatch.setattr(files, "BLOCK", 4096)
+    np.testing.assert_allclose(read_audio(path), whole, atol=1e-6)  # a decoder restarts with other rounding
 
 
 def test_an_mp3_that_was_cut_from_a_stream_begins_within_a_frame(tmp_path: Path) -> None:
