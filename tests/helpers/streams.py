@@ -21,10 +21,15 @@ def speech(seconds: float = 8.0) -> np.ndarray:
     return wave.astype(np.float32)
 
 
-def encoded(path: Path, wave: np.ndarray, codec: str, rate: int = RATE, form: str = "", **options: str) -> Path:
-    """A mono sound; options of the codec and of the container."""
-    with av.open(str(path), "w", format=form or None, options=options) as out:
+def encoded(
+    path: Path, wave: np.ndarray, codec: str, rate: int = RATE, quality: float | None = None, **options: str
+) -> Path:
+    """A mono sound, of a variable bit rate with ``quality``; options of the codec and of the container."""
+    with av.open(str(path), "w", options=options) as out:
         stream = out.add_stream(codec, rate=rate, layout="mono", options=options)
+        if quality is not None:
+            stream.codec_context.qscale = True
+            stream.codec_context.global_quality = round(118 * quality)
         planar = stream.codec_context.format.name
         for at in range(0, len(wave), 1152):
             part = wave[None, at : at + 1152]
