@@ -159,7 +159,7 @@ def _as_pipe(file: Path) -> None:
 
 def _as_link(file: Path) -> None:
     file.unlink()
-    file.symlink_to("/nowhere")
+    file.symlink_to("/nowhere/else")  # in no folder: SQLite makes the file that a link names
 
 
 def _as_loop(file: Path) -> None:
