@@ -139,6 +139,27 @@ class EegConfig:
     )
     clip: float = setting(0.0, "Amplitude in µV at which signals are clipped; 0: none.", at_least=0, at_most=1e9)
     channels: tuple[str, ...] = setting((), "Channels to read; empty: the scalp channels that all recordings share.")
+    montage: str = setting(
+        "10-05",
+        "Which channels are EEG: electrodes of the 10-05 system, a BioSemi cap or an EGI net, and pairs of them (auto), "
+        "all that the file calls EEG (file), or as in earlier versions (10-05).",
+        choices=("auto", "file", "10-05"),
+    )
+    repeated: str = setting(
+        "leave-out",
+        "A channel's name that stands more than once in a file: leave all of them out, or read the first.",
+        choices=("leave-out", "first"),
+    )
+    gaps: str = setting(
+        "ignore",
+        "A trial with a gap of an interrupted recording (EDF+D): refuse it, or count samples as if there were no gaps, "
+        "as earlier versions did (ignore).",
+        choices=("refuse", "ignore"),
+    )
+    marked_channels: bool = setting(
+        False, "Count channels that a recording or BIDS marks as bad among those that bad_channels interpolates."
+    )
+    reject_marked: bool = setting(False, "Leave training windows under a BAD annotation out.")
     filters: int = setting(8, "EEGformer's C: filters of its convolutions.", at_least=1, at_most=10_000)
     width: int = _width(32, "EEGformer's D: width of the transformers.")
     depth: int = _layers(1, "Blocks in each of EEGformer's three transformers.")
@@ -237,7 +258,11 @@ class StudyConfig:
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
     vision: VisionConfig = field(default_factory=VisionConfig)
     audio: AudioConfig = field(default_factory=lambda: AudioConfig(pool="bands"))  # works best with few recordings
-    eeg: EegConfig = field(default_factory=lambda: EegConfig(bad_rules="all"))
+    eeg: EegConfig = field(
+        default_factory=lambda: EegConfig(
+            bad_rules="all", montage="auto", gaps="refuse", marked_channels=True, reject_marked=True
+        )
+    )
     fusion: FusionConfig = field(default_factory=FusionConfig)
     train: TrainConfigs = field(default_factory=TrainConfigs)
 
