@@ -17,7 +17,10 @@ from typing import Any
 
 from eavdash.config.checks import check
 from eavdash.config.choices import FUSIONS, MODALITIES, PRECISIONS, PROTOCOLS, RECIPES, STAGES
+from eavdash.config.execution import Execution, Selection
 from eavdash.config.setting import setting, settings_of
+
+__all__ = ["Execution", "Selection"]  # beside what is defined here
 
 #: Minimum steps per epoch of the preset quick's encoders: 30 epochs give 240 steps even with few windows.
 EPOCH_STEPS = 8
@@ -141,8 +144,8 @@ class EegConfig:
     channels: tuple[str, ...] = setting((), "Channels to read; empty: the scalp channels that all recordings share.")
     montage: str = setting(
         "10-05",
-        "Which channels are EEG: electrodes of the 10-05 system, a BioSemi cap or an EGI net, and pairs of them (auto), "
-        "all that the file calls EEG (file), or as in earlier versions (10-05).",
+        "Which channels are EEG: electrodes of the 10-05 system, a BioSemi cap or an EGI net, and pairs of electrodes "
+        "(auto), all that the file calls EEG (file), or as in earlier versions (10-05).",
         choices=("auto", "file", "10-05"),
     )
     repeated: str = setting(
@@ -285,28 +288,3 @@ class StudyConfig:
 
 #: The settings of a study by their dotted keys: ``SETTINGS["eeg.low"].help``.
 SETTINGS = settings_of(StudyConfig)
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The part of a study that is run. ``subjects`` and ``folds`` empty: all of them."""
-
-    subjects: tuple[str, ...] = ()
-    folds: tuple[int, ...] = ()
-    seeds: tuple[int, ...] = (0,)
-
-
-@dataclass(frozen=True)
-class Execution:
-    """The way runs are computed; never part of a study's identity."""
-
-    device: str = "auto"  # auto, cpu, cuda, cuda:1 ...
-    executor: str = "local"
-    threads: int = 1  # torch threads per worker
-    compile: bool = False  # torch.compile
-    memory: float = 0.0  # GiB of device memory that a batch may use; 0: all of it
-    priority: int = 0  # higher starts first, among the runs of all studies
-    runs_per_gpu: int = 1  # runs that share a GPU, each with its share of the memory
-    ram: float = 0.0  # GiB of main memory that a run needs; 0: as much as earlier runs of its stage used
-    ray_address: str = ""  # address of the Ray head; empty: RAY_API_SERVER_ADDRESS, or this machine
-    slurm: tuple[str, ...] = ()  # options of sbatch, such as "partition=gpu" or "time=04:00:00"

@@ -198,9 +198,8 @@ def _eeg(segment: Segment) -> EegPreview:
     rate = min(EEG_RATE, eeg.eeg_info(segment.path, EegRules.of(segment.config.eeg)).rate)
     settings = replace(segment.config.eeg, chain="trial", rate=rate)
     ready = eeg.read_prepared(segment.path, segment.start, segment.stop, settings)
-    signal = ready.signal.pick(
-        [ready.signal.channels[n] for n in front_to_back(ready.signal.channels, ready.signal.system)]
-    )
+    names = ready.signal.channels
+    signal = ready.signal.pick([names[n] for n in front_to_back(names, ready.signal.system)])
     microvolt = (signal.data * MICROVOLT).astype(np.float32)
     scalp = scalp_map(signal.channels, signal.system)
     without = [name for n, name in enumerate(signal.channels) if scalp is None or n not in scalp.electrodes]

@@ -1,8 +1,8 @@
 """A recording's file: its path and item number, its stamp, and the sample range of a segment.
 
 In: a path of the trial table (``x.mat#41`` names item 41 of a file with many: MATLAB's .mat, EAV's published .pkl,
-DEAP's .dat, epochs in .set and .fif) and start and stop in seconds, None or NaN for the file's own. Out: checked paths, stamps and sample
-numbers, or a :class:`RecordingError` in one sentence.
+DEAP's .dat, epochs in .set and .fif) and start and stop in seconds, None or NaN for the file's own. Out: checked paths,
+stamps and sample numbers, or a :class:`RecordingError` in one sentence.
 """
 
 from __future__ import annotations

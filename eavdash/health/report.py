@@ -7,6 +7,7 @@ A :class:`HealthReport` is printed by `eavdash check`, shown by the health page,
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from operator import methodcaller
 from pathlib import Path
@@ -25,7 +26,7 @@ TEXTS = ("subject", "trial", "label", "modality", "file", *(f"{kind}_channels" f
 NUMBERS = (
     *("bytes", "start", "duration", "rate", "channels", "samples", "not_finite"),
     *("peak", "rms", "clipped", "silent"),  # sound
-    *("amplitude", *KINDS, "line_noise", "line_frequency"),  # EEG
+    *("amplitude", *KINDS, "line_noise", "line_frequency", "marked"),  # EEG
     *("frames", "width", "height", "rotation", "variable_rate", "longest_gap", "sound_track", "sound_offset"),  # video
     *("brightness", "black", "frozen", "faces_found", "faces_looked"),
 )
@@ -44,6 +45,18 @@ class Finding:
     file: str
     message: str
     remedy: str
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One kind of finding about ``modalities``: the rows that it ``applies`` to, and a text to ``describe`` each."""
+
+    modalities: tuple[str, ...]
+    what: str
+    severity: str
+    remedy: str
+    applies: Callable[[pd.DataFrame], pd.Series]
+    describe: Callable[[dict[str, Any]], str]
 
 
 def no_recordings() -> pd.DataFrame:
@@ -72,8 +85,8 @@ class HealthReport:
     or "") and the measures of the trial's segment (:data:`NUMBERS`; NaN where not applicable or not measured): start,
     duration (s), rate (Hz; frames per second), peak and rms (of full scale; dB below it), shares in 0..1 (clipped,
     silent, black, frozen), numbers of bad channels by kind (flat, saturated, noisy, weak, uncorrelated, and their
-    names), amplitude (µV), line_noise (power at line_frequency relative to neighbouring frequencies), rotation
-    (degrees), longest_gap (s), 1 or 0 (variable_rate, sound_track), sound_offset (s, of the sound track relative to the
+    names), amplitude (µV), line_noise (power at line_frequency relative to neighbouring frequencies), marked
+    (seconds under a BAD annotation), rotation (degrees), longest_gap (s), 1 or 0 (variable_rate, sound_track), sound_offset (s, of the sound track relative to the
     picture), brightness (0..255), frames with a face and frames checked for one.
 
     ``split_preview``: per protocol and fold, the number of subjects and of trials for training, validation and test

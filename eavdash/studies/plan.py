@@ -32,6 +32,7 @@ from eavdash.studies.checks import (
     refuse_unknown_encoders,
 )
 from eavdash.studies.document import make_document, merge_rows, result_columns
+from eavdash.studies.eeg_headers import eeg_headers
 from eavdash.studies.runs import CROSS_SUBJECT, PlannedRun, make_runs, recorded_stages
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ def plan(
         )
     splits = make_splits(trials, config.protocol)
     check_study(trials, splits.frame, config.protocol, config.modalities, study.cache_dir)
-    problems = {**chosen.problems, **splits.problems}
+    header_notes, refused = eeg_headers(trials, config)
+    problems = {**refused, **chosen.problems, **splits.problems}
 
     folds = chosen_folds(splits.frame, selection.folds, problems)
     recorded = old.dataset.fingerprint if old else {}
@@ -146,7 +148,7 @@ def plan(
         reason = next((run.problem for run in planned if run.problem), None) or next(iter(left_out.values()), "")
         reason = reason or (f"{table.root}: {'; '.join(unrecorded)}." if unrecorded else "")
         raise SplitError(reason or f"{table.root}: nothing to train; choose other stages, subjects or folds.")
-    notes = (*table.notes, *splits.notes, *unrecorded, *missing_pretraining_notes(config))
+    notes = (*table.notes, *splits.notes, *unrecorded, *missing_pretraining_notes(config), *header_notes)
     all_subjects = document.selection.subjects
     tables = (
         merge_rows(study.splits_file, splits.frame[_SPLIT_COLUMNS], all_subjects),

@@ -182,9 +182,8 @@ def trial_duration(
     Raises:
         RecordingError: the file cannot be read, or does not contain the segment.
     """
-    return _trial_seconds(
-        path, _recording_seconds(path, modality, config or StudyConfig()), seconds(start), seconds(stop)
-    )
+    whole = _recording_seconds(path, modality, config or StudyConfig())
+    return _trial_seconds(path, whole, seconds(start), seconds(stop))
 
 
 @contextmanager

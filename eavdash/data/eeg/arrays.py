@@ -68,6 +68,8 @@ def is_array(file: str, number: int | None) -> bool:
     if suffix not in SOURCES or (number is None and suffix in _ALSO_MNE):
         return False
     if number is None:
+        if suffix == ".mat":
+            source_of(file).info(file)  # a layout that no number selects from is named first
         raise RecordingError.at(
             file,
             expected=f"an item number, as in x{suffix}#41",

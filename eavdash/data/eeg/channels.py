@@ -20,14 +20,15 @@ from dataclasses import dataclass, replace
 
 from eavdash.data.eeg import electrodes
 from eavdash.data.eeg.signal import EegRules
-from eavdash.errors import RecordingError
+from eavdash.errors import ChannelsError, RecordingError
 
 _PREFIX = re.compile(r"^(?:EEG|POL)(?:[ _.:-]+|(?=[A-Z]{1,3}[0-9zZ]))", re.IGNORECASE)
 _UNIT = re.compile(r"\s*[(\[/]\s*(?:[munµμ]?V|microvolts?)\s*[)\]]?\s*$", re.IGNORECASE)
 _NUMBERED = re.compile(r"(.+)-[0-9]+")
 #: Names of what is recorded beside EEG, at the beginning of a word.
 _ELSEWHERE = re.compile(
-    r"(?<![a-z])(?:[a-z]?(?:eog|emg|ecg|ekg)|[hv]eo[lrud]?(?![a-z])|[lr]oc(?![a-z])|[xyz]?acc|gyr|magn?(?:et|[ _.]?[xyz]|$)|"
+    r"(?<![a-z])(?:[a-z]?(?:eog|emg|ecg|ekg)|[hv]eo[lrud]?(?![a-z])|[lr]oc(?![a-z])|[xyz]?acc|gyr|"
+    r"mag(?:net|[ _.]?[xyz]|$)|"
     r"mot[ ._]|[ce]q[ ._]|pow[ ._]|pm[ ._]|gsr|eda(?![a-z])|scr(?![a-z])|erg[0-9]|resp|flow|thor|abd|snor|sp?o2|et?co2|"
     r"plet|ppg|bvp|pulse|heart|hr(?![a-z])|ibi|temp(?![a-z]*o)|photic|photo|light|audio|mic(?![a-z])|mark|trig|stat|stim|"
     r"sti[ _]|event|annot|time|count|sampl|packet|batt|interp|dc ?[0-9]|aux|ana[0-9]|bip[0-9]|burst|suppr|chin|leg|"
@@ -154,7 +155,7 @@ def _by_system(path: str, names: Sequence[str], eeg: Sequence[int], rules: EegRu
     beside = [row for row in other if _is_elsewhere(named[row], bool(known))]
     passed = [row for row in other if row not in set(beside)]
     if len(passed) > len(known) > 0:
-        raise RecordingError.at(
+        raise ChannelsError.at(
             path,
             expected="electrodes of one system that MNE has positions of",
             found=f"{len(known)} of {len(known) + len(passed)} EEG channels with such a name "

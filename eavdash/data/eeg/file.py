@@ -23,15 +23,12 @@ from eavdash.data.eeg.channels import Chosen, choose_channels
 from eavdash.data.eeg.guard import check_before_opening
 from eavdash.data.eeg.interrupted import Timeline, locate, timeline
 from eavdash.data.eeg.sidecar import Sidecar, sidecar
-from eavdash.data.eeg.signal import EegInfo, EegRules, EegSignal, Remarks
+from eavdash.data.eeg.signal import PACKAGE, EegInfo, EegRules, EegSignal, Remarks
 from eavdash.data.formats.companions import foreign_companion, header_of
 from eavdash.data.recording import refuse_beyond, sample_range, stamp, unreadable
 from eavdash.errors import OutsideError, RecordingError
 from eavdash.limits import CHANNELS, EEG_VALUES, SECONDS
 from eavdash.store.readable import check_readable, checked_opens
-
-#: Expectation in the sentence about a package that MNE needs for a format; once it is there, the file is fine.
-PACKAGE = "a package that MNE needs for this format"
 
 
 def file_info(path: str, rules: EegRules) -> EegInfo:

@@ -10,6 +10,9 @@ import numpy as np
 from eavdash.config.schema import EegConfig
 from eavdash.data.eeg.electrodes import TEN
 
+#: Expectation in the sentence about a package that MNE needs for a format; once it is there, the file is fine.
+PACKAGE = "a package that MNE needs for this format"
+
 
 @dataclass(frozen=True)
 class EegRules:
@@ -23,6 +26,12 @@ class EegRules:
     def of(cls, config: EegConfig) -> EegRules:
         """Return the rules in a study's settings."""
         return cls(config.montage, config.repeated, config.gaps)
+
+
+def differing(config: EegConfig) -> tuple[tuple[str, str], ...]:
+    """Return the rules in a study's settings that differ from the presets', by name."""
+    rules, usual = vars(EegRules.of(config)), vars(EegRules())
+    return tuple((name, value) for name, value in rules.items() if value != usual[name])
 
 
 @dataclass(frozen=True)

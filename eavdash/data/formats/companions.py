@@ -13,11 +13,8 @@ import os
 from itertools import count, takewhile
 from pathlib import Path
 
-import numpy as np
-
-from eavdash.data.formats.eav_mat import storage_problem
-from eavdash.data.recording import FOLDERS, folder_files, per_file, split_item
-from eavdash.limits import EEG_VALUES
+from eavdash.data.formats.eeglab import samples_name
+from eavdash.data.recording import FOLDERS, folder_files, split_item
 from eavdash.store.readable import open_readable
 
 _BRAINVISION = (".vhdr", ".ahdr")
@@ -25,9 +22,6 @@ _BRAINVISION = (".vhdr", ".ahdr")
 _BESIDE = {".eeg": (".pnt", ".log", ".21e"), ".lay": (".dat",), ".cdt": (".cdt.dpa", ".cdt.dpo")}
 #: Data files that tables name instead of the header, and the header's suffix.
 _HEADERS = {".eeg": ".vhdr", ".vmrk": ".vhdr", ".avg": ".ahdr", ".amrk": ".ahdr", ".fdt": ".set"}
-#: A .set that names its .fdt is smaller: it holds the header alone.
-_HEADER_ALONE = 2**28
-_NAME = 4096  # characters of a file's name
 
 
 def header_of(path: str) -> str:
@@ -79,6 +73,13 @@ def foreign_companion(path: str) -> Path | None:
     return named if any(map(Path.is_file, own)) else None
 
 
+def epoch_samples(path: str) -> Path | None:
+    """The file with the samples of an EEGLAB header; None if the header has them."""
+    file = Path(path)
+    others = [one for one in files_of(path) if one != file]
+    return others[0] if others and _named_samples(file) else None
+
+
 def referenced_files(header: Path) -> list[Path]:
     """The files that a header of BrainVision names."""
     found = _brainvision(header)
@@ -107,46 +108,10 @@ def _named_samples(file: Path) -> Path | None:
     if suffix != ".set":
         return None
     with contextlib.suppress(Exception):  # damaged bytes raise anything; MNE reports the reason
-        if name := _eeglab_samples(str(file)):
+        if name := samples_name(str(file)):
             return file.parent / name
     return None
 
 
 def _own(file: Path, end: str) -> list[Path]:
     return [file.with_name(file.stem + e) for e in dict.fromkeys((end, end.lower(), end.upper()))]
-
-
-@per_file(1024)
-def _eeglab_samples(path: str) -> str:
-    """The name of the file with the samples in an EEGLAB header; "" if the samples are in the header itself."""
-    import scipy.io
-
-    if Path(path).stat().st_size > _HEADER_ALONE:
-        return ""
-    with open_readable(path) as file:
-        if file.read(4) == b"\x89HDF" or b"MATLAB 7.3" in file.read(112):
-            return _hdf5_samples(path)
-        file.seek(0)
-        if storage_problem(file, EEG_VALUES):
-            return ""
-        file.seek(0)
-        found = scipy.io.loadmat(  # type: ignore[call-overload]
-            file, variable_names=["EEG", "data"], squeeze_me=True, struct_as_record=False
-        )
-    data = getattr(found["EEG"], "data", None) if "EEG" in found else found.get("data")
-    return data if isinstance(data, str) else ""
-
-
-def _hdf5_samples(path: str) -> str:
-    import h5py
-
-    with h5py.File(path, "r") as file:
-        where = file
-        for name in ("EEG", "data") if "EEG" in file else ("data",):
-            if not isinstance(where.get(name, getlink=True), h5py.HardLink):
-                return ""  # content of another file, which is refused before MNE reads it
-            where = where[name]
-        elsewhere = bool(where.external) or where.is_virtual
-        if elsewhere or where.dtype != np.uint16 or where.size > _NAME:
-            return ""
-        return "".join(map(chr, np.asarray(where).ravel()))

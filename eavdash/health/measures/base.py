@@ -34,20 +34,23 @@ class Part:
 class MeasureRequest:
     """A request to measure the ``parts`` (each once) of ``file``, as recordings of ``column``.
 
-    ``mains``: Hz that the study's notch removes from EEG before it looks for bad channels; 0: none.
+    ``mains``: Hz that the study's notch removes from EEG before it looks for bad channels; 0: none. ``rules``: those of
+    the study's :class:`~eavdash.data.eeg.signal.EegRules` that differ from the presets', by name.
     """
 
     column: str
     file: str
     parts: tuple[Part, ...]
     mains: float = 0.0
+    rules: tuple[tuple[str, str], ...] = ()
 
     @property
     def signature(self) -> str:
-        """The key of parts and mains: "" for a whole file as recorded, a hash for any others."""
-        if self.parts == (Part(),) and not self.mains:
+        """The key of parts, mains and rules: "" for a whole file as recorded, a hash for any others."""
+        if self.parts == (Part(),) and not self.mains and not self.rules:
             return ""
-        return hashlib.blake2b(repr((self.parts, self.mains)).encode(), digest_size=8).hexdigest()
+        key = (self.parts, self.mains, *self.rules)
+        return hashlib.blake2b(repr(key).encode(), digest_size=8).hexdigest()
 
 
 Facts = dict[str, Any]

@@ -16,7 +16,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from eavdash.data.recording import release, stamp, unreadable
+from eavdash.data.recording import release, samples_file, stamp, unreadable
 from eavdash.errors import EavdashError, OutsideError
 from eavdash.health.measures.base import Facts, Measure, MeasureRequest, Part
 from eavdash.store.readable import open_readable
@@ -64,7 +64,11 @@ def _measure(request: MeasureRequest) -> Measure:
     """The measures of a request's column; imported when first needed, as decoders are slow to import."""
     module, name = ("video", "measure_faces") if request.column == "faces" else (request.column, "measure")
     measure = getattr(import_module(f"eavdash.health.measures.{module}"), name)
-    found: Measure = partial(measure, mains=request.mains) if request.column == "eeg" else measure
+    if request.column == "eeg":
+        from eavdash.data.eeg.signal import EegRules
+
+        measure = partial(measure, mains=request.mains, rules=EegRules(**dict(request.rules)))
+    found: Measure = measure
     return found
 
 
@@ -81,6 +85,6 @@ def _finite(facts: Facts) -> Facts:
 
 
 def _sample(file: str, size: int) -> str:
-    with open_readable(file) as stream:
+    with open_readable(samples_file(file)) as stream:
         stream.seek(max(0, size // 2 - SAMPLE // 2), os.SEEK_SET)
         return hashlib.blake2b(stream.read(SAMPLE), digest_size=16).hexdigest()
