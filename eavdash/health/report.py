@@ -85,9 +85,9 @@ class HealthReport:
     or "") and the measures of the trial's segment (:data:`NUMBERS`; NaN where not applicable or not measured): start,
     duration (s), rate (Hz; frames per second), peak and rms (of full scale; dB below it), shares in 0..1 (clipped,
     silent, black, frozen), numbers of bad channels by kind (flat, saturated, noisy, weak, uncorrelated, and their
-    names), amplitude (µV), line_noise (power at line_frequency relative to neighbouring frequencies), marked
-    (seconds under a BAD annotation), rotation (degrees), longest_gap (s), 1 or 0 (variable_rate, sound_track), sound_offset (s, of the sound track relative to the
-    picture), brightness (0..255), frames with a face and frames checked for one.
+    names), amplitude (µV), line_noise (power at line_frequency relative to neighbouring frequencies), marked (seconds
+    under a BAD annotation), rotation (degrees), longest_gap (s), 1 or 0 (variable_rate, sound_track), sound_offset (s,
+    of the sound track relative to the picture), brightness (0..255), frames with a face and frames checked for one.
 
     ``split_preview``: per protocol and fold, the number of subjects and of trials for training, validation and test
     ("outlook" in exports). A row of fold -1 counts the subjects that a protocol cannot split, or has no subject if the

@@ -50,7 +50,7 @@ def _notes(found: Mapping[str, EegInfo], config: StudyConfig) -> list[str]:
         references.setdefault(remarks.reference, []).append(subject)
         every = plural(len(info.channels) + left, "EEG channel")
         said = {
-            f"{left} of {every} passed over ({_some(remarks.passed)}), as no electrode that is read has their name": left,
+            f"{left} of {every} passed over ({_some(remarks.passed)}), whose names are of no known electrode": left,
             f"names of EEG channels more than once ({_some(remarks.repeated)}), {how}": remarks.repeated,
             "an interrupted EEG recording, whose trials with a gap are refused": remarks.gaps,
             f"an EEG header that names the samples of another recording, {remarks.companion}": remarks.companion,
