@@ -1,7 +1,7 @@
 """Findings about the headers of EEG files: channels that are not read, references, marks, gaps, companions.
 
 In: per file its subject and what its header says (:class:`eavdash.data.eeg.signal.Remarks`, as the scan remembers it),
-and the configuration. Out: findings, one per subject and kind; equal ones of several subjects become one.
+and the configuration. Out: findings, one per subject and kind.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def findings(headers: Iterable[Header], config: EegConfig) -> list[Finding]:
             if with_it:
                 count = "" if len(with_it) == len(of) else f" in {len(with_it)} of {plural(len(of), 'file')}"
                 texts = examples(list(dict.fromkeys(_text(name, header) for header in with_it)))
-                found.append(Finding(severity, subject, "eeg", "", f"{what}{count} ({texts})", remedy))
+                found.append(Finding(severity, subject, "eeg", with_it[0].file, f"{what}{count} ({texts})", remedy))
     return found
 
 

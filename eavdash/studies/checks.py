@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
 from eavdash.config.convert import differences, recorded_config, to_dict
-from eavdash.config.schema import StudyConfig
+from eavdash.config.schema import EegConfig, StudyConfig
 from eavdash.errors import ConfigError, SplitError, StudyConflictError, UsageError
 from eavdash.limits import RUNS
 from eavdash.store import StudyDir
 from eavdash.store.documents import StudyDocument
 from eavdash.store.readable import check_readable
 from eavdash.text import plural, shortened
+
+#: Settings of EEG that were added later and decide arrays.
+LATER = ("montage", "repeated", "gaps", "marked_channels", "reject_marked")
 
 
 def refuse_missing_weights(config: StudyConfig) -> None:
@@ -117,6 +121,16 @@ def refuse_too_many_runs(subjects: int, folds: int, seeds: int, stages: int) -> 
             found=f"{runs:,}: {' x '.join(parts)}",
             remedy="ask for fewer folds, seeds or subjects (protocol.folds, --folds, --seeds, --subjects)",
         )
+
+
+def keep_earlier(config: StudyConfig, old: StudyDocument) -> StudyConfig:
+    """Return ``config`` with the earlier values of settings that decide arrays and that a study's record lacks.
+
+    The presets' values of such settings would change what the study's runs have read.
+    """
+    recorded = old.config.get("eeg", {})
+    earlier = {name: getattr(EegConfig(), name) for name in LATER if name not in recorded}
+    return replace(config, eeg=replace(config.eeg, **earlier)) if earlier else config
 
 
 def refuse_conflict(study: StudyDir, old: StudyDocument, new: StudyDocument, found: dict[str, str]) -> None:

@@ -24,6 +24,7 @@ from eavdash.store import StudyDir, check_study_name
 from eavdash.store.documents import StudyDocument
 from eavdash.studies.checks import (
     chosen_folds,
+    keep_earlier,
     missing_pretraining_notes,
     refuse_conflict,
     refuse_missing_weights,
@@ -97,6 +98,7 @@ def plan(
     for modality in config.modalities:
         READERS[modality](config).check_size()
     old = study.study() if study.exists else None
+    config = keep_earlier(config, old) if old else config
     study.refuse_archived()
     before = read_frozen(study.table_file) if old and study.table_file.exists() else None
     reused = before if frozen and before and old and _has_usable(before, old, selection.subjects) else None

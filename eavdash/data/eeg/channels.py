@@ -189,7 +189,7 @@ def _is_electrode(name: str, system: str) -> bool:
 
 def _is_elsewhere(name: str, beside_known: bool) -> bool:
     """True if a name is of something else than EEG, or of nothing; external inputs are only beside known ones."""
-    nothing = not any(character.isalnum() for character in name)
+    nothing = not any(character.isalnum() for character in re.sub(r"-[0-9]+$", "", name))
     return nothing or bool(_ELSEWHERE.search(name)) or (beside_known and bool(_EXTERNAL.fullmatch(name)))
 
 

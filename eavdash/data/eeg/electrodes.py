@@ -60,6 +60,8 @@ def system_of(names: Iterable[str]) -> str:
     numbers = {name: int(name[1:]) for name in upper if re.fullmatch(r"[A-H][0-9]{1,3}", name)}
     found = {TEN: sum(on_scalp(standard(name)) for name in upper)}
     banks = [_BANK * (ord(name[0]) - ord("A")) + n for name, n in numbers.items() if 1 <= n <= _BANK]
+    if not any(name[0] == "A" for name in numbers):  # the first bank is never missing, and EGI's letter is the fifth
+        banks = []
     nets = [n for name, n in numbers.items() if name[0] == "E" and n >= 1]
     for caps, electrodes, reference in ((_BIOSEMI, banks, 0), (_EGI, nets, 1)):
         fitting = [cap for count, cap in caps.items() if electrodes and max(electrodes) <= count + reference]
