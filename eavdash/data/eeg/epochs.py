@@ -16,7 +16,7 @@ from eavdash.data.eeg.guard import check_before_opening
 from eavdash.data.formats import eeglab
 from eavdash.data.formats.companions import epoch_samples
 from eavdash.data.recording import per_file, refuse_beyond, unreadable
-from eavdash.errors import OutsideError
+from eavdash.errors import EavdashError
 from eavdash.limits import CHANNELS, EEG_VALUES
 from eavdash.store.readable import check_readable, checked_opens
 
@@ -41,20 +41,19 @@ def _read(file: str) -> tuple[ArrayInfo, np.ndarray]:
     import mne
 
     check_before_opening(file)
+    fif = Path(file).suffix.lower() == ".fif"
     with warnings.catch_warnings(action="ignore"), checked_opens(mne.get_config_path()):
         try:
-            if Path(file).suffix.lower() == ".set" and not eeglab.is_hdf5(file):
+            if not fif and not eeglab.is_hdf5(file):
                 read = eeglab.read_epochs(file, epoch_samples(file))
                 kinds, bad, names, rate, data = read.kinds, (), read.channels, read.rate, read.data
             else:
-                hdf5 = Path(file).suffix.lower() == ".set"
-                epochs = (
-                    mne.io.read_epochs_eeglab(file, verbose="ERROR") if hdf5 else mne.read_epochs(file, verbose="ERROR")
-                )
+                read_epochs = mne.read_epochs if fif else mne.io.read_epochs_eeglab
+                epochs = read_epochs(file, verbose="ERROR")
                 kinds, bad = tuple(epochs.get_channel_types()), tuple(epochs.info["bads"])
                 names, rate = tuple(epochs.ch_names), float(epochs.info["sfreq"])
                 data = epochs.get_data(copy=False, verbose="ERROR")
-        except OutsideError:
+        except EavdashError:
             raise
         except Exception as error:  # readers raise errors of their own
             raise unreadable(file, "epochs, as an item number follows the file's name", error) from error

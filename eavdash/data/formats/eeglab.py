@@ -15,6 +15,7 @@ import numpy as np
 
 from eavdash.data.formats.eav_mat import storage_problem
 from eavdash.data.recording import per_file
+from eavdash.errors import RecordingError
 from eavdash.limits import EEG_VALUES
 from eavdash.store.readable import open_readable
 
@@ -52,12 +53,18 @@ def read_epochs(path: str, samples: Path | None) -> Epochs:
     """Read an epoched file; ``samples``: the file that has its samples, None if it has them itself.
 
     Raises:
-        ValueError: it has no epochs, or other numbers of samples or channels than it states.
+        RecordingError: it has no epochs.
+        ValueError: it has other numbers of samples or channels than it states.
     """
     fields = _fields(path)
     shape = tuple(int(fields[name]) for name in ("nbchan", "pnts", "trials"))
     if shape[2] <= 1:
-        raise ValueError("a continuous recording, which has no numbered epochs")
+        raise RecordingError.at(
+            path,
+            expected="epochs, as an item number follows the file's name",
+            found="a continuous recording",
+            remedy="take the number away, and give start and stop in the trial table",
+        )
     if samples is None:
         values = np.asarray(fields["data"], dtype=np.float64).reshape(shape)
     else:
