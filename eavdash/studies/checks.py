@@ -123,14 +123,18 @@ def refuse_too_many_runs(subjects: int, folds: int, seeds: int, stages: int) -> 
         )
 
 
-def keep_earlier(config: StudyConfig, old: StudyDocument) -> StudyConfig:
+def keep_earlier(config: StudyConfig, old: StudyDocument) -> tuple[StudyConfig, list[str]]:
     """Return ``config`` with the earlier values of settings that decide arrays and that a study's record lacks.
 
-    The presets' values of such settings would change what the study's runs have read.
+    The presets' values of such settings would change what the study's runs have read. A note says which were changed.
     """
     recorded = old.config.get("eeg", {})
     earlier = {name: getattr(EegConfig(), name) for name in LATER if name not in recorded}
-    return replace(config, eeg=replace(config.eeg, **earlier)) if earlier else config
+    changed = [f"eeg.{name}={value}" for name, value in earlier.items() if getattr(config.eeg, name) != value]
+    if not changed:
+        return config, []
+    note = f"{old.name} was made by an earlier version, whose settings stay: {', '.join(changed)}"
+    return replace(config, eeg=replace(config.eeg, **earlier)), [note] if "eeg" in config.modalities else []
 
 
 def refuse_conflict(study: StudyDir, old: StudyDocument, new: StudyDocument, found: dict[str, str]) -> None:

@@ -98,7 +98,7 @@ def plan(
     for modality in config.modalities:
         READERS[modality](config).check_size()
     old = study.study() if study.exists else None
-    config = keep_earlier(config, old) if old else config
+    config, kept = keep_earlier(config, old) if old else (config, [])
     study.refuse_archived()
     before = read_frozen(study.table_file) if old and study.table_file.exists() else None
     reused = before if frozen and before and old and _has_usable(before, old, selection.subjects) else None
@@ -150,7 +150,7 @@ def plan(
         reason = next((run.problem for run in planned if run.problem), None) or next(iter(left_out.values()), "")
         reason = reason or (f"{table.root}: {'; '.join(unrecorded)}." if unrecorded else "")
         raise SplitError(reason or f"{table.root}: nothing to train; choose other stages, subjects or folds.")
-    notes = (*table.notes, *splits.notes, *unrecorded, *missing_pretraining_notes(config), *header_notes)
+    notes = (*table.notes, *splits.notes, *unrecorded, *missing_pretraining_notes(config), *header_notes, *kept)
     all_subjects = document.selection.subjects
     tables = (
         merge_rows(study.splits_file, splits.frame[_SPLIT_COLUMNS], all_subjects),

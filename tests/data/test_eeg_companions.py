@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import mne
@@ -137,6 +138,15 @@ def test_a_folder_without_samples_is_named(tmp_path: Path) -> None:
         (folder / "info.xml").write_text("<x/>")
     (tmp_path / "trials.csv").write_text("subject,trial,label,eeg\n1,1,a,a.mff\n")
     assert open_table(tmp_path).problems == {}
+
+
+def test_a_package_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "a.mff"
+    folder.mkdir()
+    (folder / "signal1.bin").write_bytes(bytes(100))
+    monkeypatch.setitem(sys.modules, "mffpy", None)
+    with fails(RecordingError, where="a.mff", expected="package", found="no mffpy", remedy="pip install mffpy"):
+        eeg_info(str(folder))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("mffpy") is None, reason="mffpy, which reads EGI's folders, is optional")

@@ -32,7 +32,7 @@ _ELSEWHERE = re.compile(
     r"mot[ ._]|[ce]q[ ._]|pow[ ._]|pm[ ._]|gsr|eda(?![a-z])|scr(?![a-z])|erg[0-9]|resp|flow|thor|abd|snor|sp?o2|et?co2|"
     r"plet|ppg|bvp|pulse|heart|hr(?![a-z])|ibi|temp(?![a-z]*o)|photic|photo|light|audio|mic(?![a-z])|mark|trig|stat|stim|"
     r"sti[ _]|event|annot|time|count|sampl|packet|batt|interp|dc ?[0-9]|aux|ana[0-9]|bip[0-9]|burst|suppr|chin|leg|"
-    r"position|quality|rawcq|ref(?:erence)?$|gnd$|ground)",
+    r"position|quality|rawcq|ground)|^(?:ref(?:erence)?|gnd)$",
     re.IGNORECASE,
 )
 _EXTERNAL = re.compile(r"EXG? ?[0-9]+|EXT(?:ERNAL)? ?[0-9]+", re.IGNORECASE)

@@ -11,6 +11,7 @@ be readable by the rules of :mod:`eavdash.store.readable`, in whatever format an
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -29,6 +30,8 @@ from eavdash.data.recording import refuse_beyond, sample_range, stamp, unreadabl
 from eavdash.errors import OutsideError, RecordingError
 from eavdash.limits import CHANNELS, EEG_VALUES, SECONDS
 from eavdash.store.readable import check_readable, checked_opens
+
+_INSTALL = re.compile(r"^\s*pip install ([\w.-]+)$", re.MULTILINE)
 
 
 def file_info(path: str, rules: EegRules) -> EegInfo:
@@ -51,7 +54,7 @@ def file_info(path: str, rules: EegRules) -> EegInfo:
             chosen.reference,
             _marked(raw, chosen, beside),
             (*_bad_spans(raw, line), *beside.spans),
-            line.gaps if line else (),
+            _gaps(path),
             foreign.name if foreign else "",
         )
         duration = line.stretches[-1].stop if line else float(raw.n_times / rate)
@@ -95,6 +98,15 @@ def read_file(
 
 def _timeline(path: str, rules: EegRules) -> Timeline | None:
     return timeline(path) if rules.gaps == "refuse" else None
+
+
+def _gaps(path: str) -> tuple[tuple[float, float], ...]:
+    """The gaps of a file, also if they are ignored in counting."""
+    try:
+        line = timeline(path)
+    except RecordingError:  # records in another order, which only matters where they are counted
+        return ()
+    return line.gaps if line else ()
 
 
 def _channels(path: str, raw: Any, rules: EegRules, beside: Sidecar) -> Chosen:
@@ -143,9 +155,10 @@ def _opened(path: str) -> Iterator[Any]:
             raw = mne.io.read_raw(header, preload=False, verbose="ERROR")
         except OutsideError:
             raise
-        except ImportError as error:
-            raise RecordingError.at(path, expected=PACKAGE, found=_first_line(error), remedy="install it") from error
         except Exception as error:  # each format's reader raises its own errors
+            if package := _INSTALL.search(str(error)):
+                remedy = f"run: pip install {package[1]}"
+                raise RecordingError.at(path, expected=PACKAGE, found=f"no {package[1]}", remedy=remedy) from error
             if _has_epochs(path, error):
                 raise RecordingError.at(
                     path,
@@ -163,7 +176,3 @@ def _has_epochs(path: str, error: Exception) -> bool:
     """True if MNE refuses a file because its samples are epochs."""
     eeglab = path.lower().endswith(".set") and isinstance(error, TypeError) and "trials" in str(error)
     return eeglab or path.lower().endswith(("-epo.fif", "_epo.fif"))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0].partition(", but")[0] or type(error).__name__

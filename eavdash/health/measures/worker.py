@@ -1,6 +1,6 @@
 """The program of the measuring processes (:mod:`eavdash.processes.program`).
 
-In: requests: column, file, parts, mains. Out: their answers. The output of decoders is discarded.
+In: requests: column, file, parts, mains, rules. Out: their answers. The output of decoders is discarded.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from eavdash.processes.program import Answer, serve
 def answer(request: dict[str, Any]) -> Answer:
     """Measure one file."""
     parts = tuple(Part(**part) for part in request["parts"])
-    return measure_file(MeasureRequest(request["column"], request["file"], parts, request["mains"])), []
+    rules = tuple((name, value) for name, value in request["rules"])
+    return measure_file(MeasureRequest(request["column"], request["file"], parts, request["mains"], rules)), []
 
 
 if __name__ == "__main__":
