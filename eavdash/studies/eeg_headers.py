@@ -19,6 +19,9 @@ from eavdash.text import natural_order, plural
 if TYPE_CHECKING:
     from eavdash.data.eeg.signal import EegInfo
 
+#: Arrays, whose channels are those of their dataset; some would have to be read as a whole.
+_KNOWN = (".mat", ".pkl", ".dat")
+
 
 def eeg_headers(trials: pd.DataFrame, config: StudyConfig) -> tuple[list[str], dict[str, str]]:
     """Return the notes of a plan about EEG headers, and by subject why its channels cannot be read.
@@ -27,11 +30,14 @@ def eeg_headers(trials: pd.DataFrame, config: StudyConfig) -> tuple[list[str], d
     """
     from eavdash.data.eeg.reading import eeg_info
     from eavdash.data.eeg.signal import EegRules
+    from eavdash.data.recording import split_item
 
     refused: dict[str, str] = {}
     found: dict[str, EegInfo] = {}
     rows = trials[trials["eeg"] != ""].drop_duplicates("subject") if "eeg" in config.modalities else trials.iloc[:0]
     for subject, path in zip(rows["subject"], rows["eeg"], strict=True):
+        if split_item(path)[0].lower().endswith(_KNOWN):
+            continue
         try:
             found[str(subject)] = eeg_info(path, EegRules.of(config.eeg))
         except ChannelsError as error:

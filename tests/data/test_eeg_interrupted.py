@@ -86,3 +86,12 @@ def test_records_that_go_back_in_time_are_refused(tmp_path: Path) -> None:
     path = edf(tmp_path / "a.edf", noise(19, 4), TEN20, kind="EDF+D", onsets=[0, 1, 0.5, 3])
     with fails(RecordingError, where="a.edf", found=("record 3 at 0.5 s", "ends at 2 s")):
         read_eeg(path, 0, 1)
+
+
+def test_records_without_a_time_are_refused(tmp_path: Path) -> None:
+    path = Path(edf(tmp_path / "a.edf", noise(19, 4), TEN20, kind="EDF+D", onsets=[0, 1, 20, 21]))
+    path.write_bytes(path.read_bytes().replace(b"+20\x14\x14", bytes(5)))
+    with fails(RecordingError, where="a.edf", found="1 of 4 records", remedy="eeg.gaps=ignore"):
+        read_eeg(str(path), 0, 1)
+    assert read_eeg(str(path), 0, 1, rules=IGNORING).data.shape == (19, 100)
+    assert eeg_info(str(path), IGNORING).remarks.gaps == ()

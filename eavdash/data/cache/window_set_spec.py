@@ -60,7 +60,9 @@ class WindowSetSpec:
     def key(self) -> str:
         """The key of the arrays; equal keys mean equal arrays."""
         segments = [(*content, row.start, row.stop) for content, row in zip(self.contents, self.rows, strict=True)]
-        beside = {n: text for n, row in enumerate(self.rows) if (text := self.reader.beside(split_item(row.path)[0]))}
+        files = [split_item(row.path)[0] for row in self.rows]
+        texts = {file: self.reader.beside(file) for file in dict.fromkeys(files)}
+        beside = {n: texts[file] for n, file in enumerate(files) if texts[file]}
         return key_of(
             {
                 **({"beside": beside} if beside else {}),

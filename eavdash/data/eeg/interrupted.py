@@ -51,7 +51,7 @@ def timeline(path: str) -> Timeline | None:
     """Read when each record of a file begins; None if it is not interrupted (or no such format).
 
     Raises:
-        RecordingError: the records do not follow each other in time.
+        RecordingError: records state no time, or do not follow each other.
     """
     if Path(path).suffix.lower() not in (".edf", ".bdf"):
         return None
@@ -81,7 +81,12 @@ def _timeline(path: str) -> Timeline | None:
     matches = [_ONSET.match(text) for text in texts]
     onsets = [float(match[1]) for match in matches if match]
     if len(onsets) != records:
-        return None
+        raise RecordingError.at(
+            path,
+            expected="the time of each record of an interrupted recording (EDF+D)",
+            found=f"{records - len(onsets)} of {records} records without one",
+            remedy="export the recording again, or set eeg.gaps=ignore if it has no gaps",
+        )
     step = length / max(n for n, name in zip(samples, names, strict=True) if name not in _ANNOTATIONS)
     first, stretches, opened = onsets[0], list[Stretch](), 0
     for record, onset in enumerate(onsets):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from eavdash.data.formats.eeglab import samples_name
 from eavdash.data.recording import FOLDERS, folder_files, split_item
-from eavdash.store.readable import open_readable
+from eavdash.store.readable import check_readable, open_readable
 
 _BRAINVISION = (".vhdr", ".ahdr")
 #: Suffixes of the companions in the same folder, for formats that do not name them.
@@ -55,18 +55,30 @@ def files_of(path: str) -> list[Path]:
 
 
 def missing_companion(path: str) -> Path | None:
-    """The file with a recording's samples that its header names and that does not exist, if so."""
+    """The file with a recording's samples that its header names and that does not exist, if so.
+
+    Raises:
+        OutsideError: it may not be read; whether it exists is not told.
+    """
     file = Path(header_of(path))
     named = _named_samples(file)
+    if named is not None:
+        check_readable(named)
     if file.suffix.lower() == ".set" and any(map(Path.is_file, _own(file, ".fdt"))):
         return None  # MNE reads that one instead
     return None if named is None or named.is_file() else named
 
 
 def foreign_companion(path: str) -> Path | None:
-    """The file with a recording's samples if the header names another one than that of its own name, which exists."""
+    """The file with a recording's samples if the header names another one than that of its own name, which exists.
+
+    Raises:
+        OutsideError: it may not be read.
+    """
     file = Path(header_of(path))
     named = _named_samples(file)
+    if named is not None:
+        check_readable(named)
     if named is None or not named.is_file() or named.stem == file.stem:
         return None
     own = _own(file, named.suffix)
