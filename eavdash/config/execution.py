@@ -1,4 +1,4 @@
-"""What is run of a study, and how: never part of its identity."""
+"""The part of a study that is run, and the way it is run: never part of its identity."""
 
 from __future__ import annotations
 

@@ -210,7 +210,7 @@ def _channels(rows: pd.DataFrame, done: Scan) -> list[Finding]:
 
 
 def _headers(rows: pd.DataFrame, done: Scan) -> Iterable[eeg_headers.Header]:
-    """What is known of each EEG file whose header could be read."""
+    """Yield what is known of each EEG file whose header could be read."""
     eeg = rows[rows["modality"] == "eeg"].drop_duplicates("path")
     for path, subject in zip(eeg["path"], eeg["subject"], strict=True):
         answer = done.answers.get(("eeg", path), {})

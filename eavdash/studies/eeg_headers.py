@@ -1,4 +1,4 @@
-"""What EEG headers say before a study is made: channels that are passed over, references, interrupted recordings.
+"""Notes about EEG headers before a study is made: channels that are passed over, references, interrupted recordings.
 
 In: the trials of a plan and its configuration. Out: notes, and for each subject whose channels would be refused the
 sentence about it. Only the first EEG file of each subject is opened, as a subject's files come from one device;

@@ -113,6 +113,11 @@ def test_spellings_of_one_electrode(name: str, electrode: str, against: str) -> 
     assert canonical(name, EegRules()) == electrode
 
 
+def test_a_difference_of_both_ears_is_no_channel_that_is_passed_over() -> None:
+    found = chosen([*TEN20, "EEG A2-A1"])
+    assert (found.passed, [*found.others]) == ((), ["A2-A1"])
+
+
 @pytest.mark.parametrize("name", ["EEG A2-A1", "CQ.Fp1", "POW.Fp1.Alpha", "Fp1 Quality", "EEG 1", "Fp"])
 def test_names_that_are_no_electrode(name: str) -> None:
     assert [*chosen(["Fz", "Cz", "Pz", name]).read] == ["Fz", "Cz", "Pz"]

@@ -1,4 +1,4 @@
-"""Which channels of a recording are read, and what they are called.
+"""The choice of the channels that are read from a recording, and their names.
 
 In: the names and types of a file's channels. Out: a :class:`Chosen`. The name forms of recording software are
 understood ("EEG.Fp1", "EEG Fp1-Ref", "Fp1 (uV)", "Fp1-Pz" where Pz is everyone's reference, "T3"), and the systems of
@@ -35,6 +35,7 @@ _ELSEWHERE = re.compile(
     r"position|quality|rawcq|ground)|^(?:ref(?:erence)?|gnd)$",
     re.IGNORECASE,
 )
+_BETWEEN_EARS = re.compile(r"[AM][12]-[AM][12]")
 _EXTERNAL = re.compile(r"EXG? ?[0-9]+|EXT(?:ERNAL)? ?[0-9]+", re.IGNORECASE)
 _SHOWN = 5
 _RULES = EegRules()
@@ -190,6 +191,7 @@ def _is_electrode(name: str, system: str) -> bool:
 def _is_elsewhere(name: str, beside_known: bool) -> bool:
     """True if a name is of something else than EEG, or of nothing; external inputs are only beside known ones."""
     nothing = not any(character.isalnum() for character in re.sub(r"-[0-9]+$", "", name))
+    nothing = nothing or bool(_BETWEEN_EARS.fullmatch(name))
     return nothing or bool(_ELSEWHERE.search(name)) or (beside_known and bool(_EXTERNAL.fullmatch(name)))
 
 

@@ -31,10 +31,11 @@ from eavdash.errors import OutsideError, RecordingError
 from eavdash.limits import CHANNELS, EEG_VALUES, SECONDS
 from eavdash.store.readable import check_readable, checked_opens
 
+_RULES = EegRules()
 _INSTALL = re.compile(r"^\s*pip install ([\w.-]+)$", re.MULTILINE)
 
 
-def file_info(path: str, rules: EegRules) -> EegInfo:
+def file_info(path: str, rules: EegRules = _RULES) -> EegInfo:
     """Read duration, rate and channels from the header.
 
     Raises:

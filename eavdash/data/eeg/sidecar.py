@@ -1,4 +1,4 @@
-"""What BIDS writes beside a recording: the status and type of its channels, and its bad segments.
+"""Files that BIDS has beside a recording: the status and type of its channels, and its bad segments.
 
 In: the path of ``sub-01_..._eeg.edf``. Out: a :class:`Sidecar` from ``..._channels.tsv`` and ``..._events.tsv``, found
 by BIDS's inheritance: beside the recording or in a folder above, with no entity that the recording lacks. Files of

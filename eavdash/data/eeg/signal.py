@@ -57,7 +57,7 @@ class EegSignal:
 
 @dataclass(frozen=True)
 class Remarks:
-    """What a header says beside its channels, to be reported.
+    """Remarks about a header, to be reported.
 
     ``passed``: EEG channels that are not read, as no system has an electrode of their name; ``skipped``: those whose
     name is of something else (ECG, accelerometer); ``repeated``: names that stand more than once; ``reference``: what

@@ -71,7 +71,7 @@ class Reader(ABC):
         """The settings that the arrays depend on, JSON-ready."""
 
     def beside(self, path: str) -> str:
-        """What the arrays depend on beside the recording's own files and :attr:`settings`; "": nothing."""
+        """Text of what the arrays depend on beside the recording's own files and :attr:`settings`; "": nothing."""
         return ""
 
     def prepare(self, rows: list[TrialRow]) -> None:

@@ -58,7 +58,7 @@ class EegReader(Reader):
         }
 
     def beside(self, path: str) -> str:
-        """What BIDS says beside a recording, as far as the arrays depend on it."""
+        """Text of what BIDS says beside a recording, as far as the arrays depend on it."""
         found = sidecar(path)
         bad = found.bad if self.config.marked_channels and self.config.bad_channels != "keep" else ()
         types = sorted(found.types.items()) if self.rules.montage != "10-05" else []
