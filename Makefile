@@ -4,15 +4,20 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEMO_FLAGS ?=
 
-.PHONY: demo test postgres test-ray test-slurm lint install browser clean-demo
+.PHONY: demo test test-slow postgres test-ray test-slurm lint install browser clean-demo
 
 demo: $(VENV)/.installed
 	$(BIN)/eavdash demo $(DEMO_FLAGS)
 
 # In two processes; what a browser sees has the machine to itself.
 test: $(VENV)/.installed-dev browser
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not browser and not ray and not slurm"
-	$(BIN)/python -m pytest -m browser
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not browser and not ray and not slurm"
+	$(BIN)/python -m pytest -m "browser and not slow"
+
+# Simulations, fuzzing, and the first hour in a browser: minutes each.
+test-slow: $(VENV)/.installed-dev browser
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not browser"
+	$(BIN)/python -m pytest -m "slow and browser"
 
 # A Postgres for the tests of several machines with one queue; without one they are skipped.
 postgres:

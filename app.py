@@ -37,7 +37,7 @@ page = st.navigation(
 )
 root = checkpoints_root()
 widgets.study_picker(root)
-allowing.start(root, widgets.current_study())
+allowing.start(root)
 if problem := start_scheduler(root):
     st.error(markdown(problem))
 page.run()

@@ -9,6 +9,7 @@ the command line in ``cli.console``; a page wraps each name in :func:`markdown`.
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Characters that move the cursor, end the line or turn the direction of what follows, and bytes that are not UTF-8.
-_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+#: Characters that move the cursor, end the line or turn the direction of what follows; those that have no picture
+#: (Unicode's Default_Ignorable_Code_Point: joiners, fillers, selectors, tags; annotations and Braille's blank);
+#: and bytes that are not UTF-8.
+_UNSEEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff\ud800-\udfff]"
+)
 _ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 #: After Markdown is parsed, Streamlit still makes links of addresses, pictures of ``:names:`` and symbols of ``--`` in
 #: the text; only a character inside them prevents it. This one has no width and no break.
@@ -87,7 +94,7 @@ def size(number: int) -> str:
 
 
 def visible(text: object, keep: str = "") -> str:
-    """Return a text with control characters, bidirectional overrides and invalid bytes as escapes, such as ``\\x1b``.
+    """Return a text with what cannot be seen as escapes: control characters (``\\x1b``), joiners, invalid bytes.
 
     ``keep``: control characters that stay, such as line ends in a text of our own.
     """
@@ -99,14 +106,15 @@ def visible(text: object, keep: str = "") -> str:
         code = ord(character)
         if 0xDC80 <= code <= 0xDCFF:
             code -= 0xDC00  # a byte of a file name that is not UTF-8
-        return _ESCAPES.get(character) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
+        plain = f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}"
+        return _ESCAPES.get(character, plain)
 
     return _UNSEEN.sub(escape, str(text))
 
 
 def json_text(document: str) -> str:
     """Return a JSON document with JSON's own escapes for what :func:`visible` escapes; its content stays the same."""
-    return _UNSEEN.sub(lambda found: found[0] if found[0] in "\n\t\r" else f"\\u{ord(found[0]):04x}", document)
+    return _UNSEEN.sub(lambda found: found[0] if found[0] in "\n\t\r" else json.dumps(found[0])[1:-1], document)
 
 
 def markdown(text: object) -> str:
@@ -127,6 +135,20 @@ def figure_text(text: str) -> str:
     """Return a text of a Plotly figure as it is: no tag, template or formula. A line end becomes Plotly's ``<br>``."""
     shown = visible(text, keep="\n").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return shown.replace("$", "&#36;").replace("%{", "&#37;{").replace("\n", "<br>")
+
+
+def is_utf8(text: str) -> bool:
+    """Return False for a text with bytes that are not UTF-8, as names of files may have: no document can hold it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def printable(text: str) -> str:
+    """Escape bytes that are not UTF-8 in ``text``, so that it can be printed and stored."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def latex(text: object) -> str:
@@ -155,5 +177,5 @@ def csv_for_people(frame: pd.DataFrame) -> str:
         if kind.kind not in "biufcmM":
             # As objects: pandas' own texts must be UTF-8, and names of files need not.
             cells = pd.Series([cell(value) for value in frame.iloc[:, n]], frame.index, dtype=object)
-            safe.isetitem(n, cells)  # type: ignore[arg-type]
+            safe.isetitem(n, cells)  # type: ignore[arg-type]  # a list of cells is one
     return str(safe.to_csv(index=False))

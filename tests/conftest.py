@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,14 @@ _skips: list[str] = []
 @pytest.fixture(autouse=True)
 def app_folders(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The app reads the temporary folders; what the command line does is not restricted."""
-    monkeypatch.delenv(VARIABLE, raising=False)
+) -> Iterator[None]:
+    """The app reads the temporary folders; what the command line does is not restricted. Secrets are not the user's."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
+    os.environ.pop(VARIABLE, None)
     if request.path.parent.name in ("ui", "browser_tests"):
-        monkeypatch.setenv(VARIABLE, json.dumps([str(tmp_path_factory.getbasetemp().resolve())]))
+        os.environ[VARIABLE] = json.dumps([str(tmp_path_factory.getbasetemp().resolve())])
+    yield
+    os.environ.pop(VARIABLE, None)  # also what the tested code has set: fixtures of modules are made before this one
 
 
 @pytest.fixture(scope="session")

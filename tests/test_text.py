@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import sys
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eavdash.text import natural_key, natural_order, plural, size
+from eavdash.text import json_text, markdown, natural_key, natural_order, plural, size, visible
 
 
 @given(st.lists(st.text(max_size=6), unique=True))
@@ -56,3 +60,31 @@ def test_bytes(number: int, text: str) -> None:
 def test_numbers_of_any_length_are_in_natural_order() -> None:
     long = "9" * 5000
     assert natural_order([f"1{long}", long, "10", "9", "010"]) == ("9", "010", "10", long, f"1{long}")
+
+
+UNSEEN = {
+    "joiners": "\u200b\u200c\u200d\u2060\ufeff",
+    "marks of direction": "\u200e\u200f\u061c\u202a\u2066",
+    "hyphens and selectors": "\u00ad\u034f\ufe0f\U000e0100",
+    "fillers": "\u115f\u3164\uffa0\u2800\u180e",
+    "tags": "\U000e0001\U000e0041\U000e007f",
+}
+
+
+@pytest.mark.parametrize("kind", UNSEEN)
+def test_what_cannot_be_seen_is_an_escape(kind: str) -> None:
+    for character in UNSEEN[kind]:
+        shown = visible(f"a{character}b")
+        assert shown == f"a{character.encode('unicode_escape').decode()}b"
+        assert character not in markdown(f"a{character}b")
+        document = json.dumps({"name": f"a{character}b"}, ensure_ascii=False)
+        assert character not in json_text(document)
+        assert json.loads(json_text(document)) == json.loads(document)
+
+
+def test_everything_that_can_be_seen_stays() -> None:
+    every = [chr(code) for code in range(sys.maxunicode + 1)]
+    for kind in ("L", "N", "P", "S", "Zs"):
+        blank = {"\u115f", "\u1160", "\u3164", "\uffa0", "\u2800"}
+        seen = "".join(c for c in every if unicodedata.category(c).startswith(kind) and c not in blank)
+        assert visible(seen) == seen

@@ -40,7 +40,7 @@ _PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "
 _out = _Terminal(**_PLAIN, width=None if sys.stdout.isatty() else 200)
 _err = _Terminal(**_PLAIN, stderr=True)
 #: Columns of a run that the table shows; the others are in --json.
-RUN_COLUMNS = ("run", "shown", "epoch", "epochs", "left", "accuracy", "attempt", "reason")
+RUN_COLUMNS = ("run", "tested", "shown", "epoch", "epochs", "left", "accuracy", "attempt", "reason")
 
 
 def info(text: str) -> None:
@@ -70,18 +70,20 @@ def print_json(data: Any) -> None:
 
 
 def print_table(frame: pd.DataFrame, form: str, title: str = "") -> None:
-    """Print a frame as a text table, or as csv, json or latex."""
+    """Print a frame as a text table, or as csv, json or latex; as text, a frame without rows is a line that says so."""
     if form == "json":
         print_json(frame.to_dict(orient="records"))
     elif form == "csv":
         print(visible(csv_for_people(frame), keep="\n"), end="")
     elif form == "latex":
-        columns = "l" * len(frame.columns)
-        text = frame.to_latex(index=False, escape=True, float_format="%.3f", na_rep="", column_format=columns)
-        print(text, end="")
+        print(_latex(frame))
+    elif frame.empty:
+        info(f"{title}: none" if title else "nothing to show")
     else:
         if "shown" in frame.columns:
-            frame = frame[[c for c in RUN_COLUMNS if c in frame.columns]].rename(columns={"shown": "state"})
+            empty = "tested" if "tested" in frame.columns and not frame["tested"].any() else ""
+            frame = frame[[c for c in RUN_COLUMNS if c in frame.columns and c != empty]]
+            frame = frame.rename(columns={"shown": "state"})
         table = Table(title=visible(title) or None, title_justify="left")
         for name in frame.columns:
             number = pd.api.types.is_numeric_dtype(frame[name])
@@ -199,14 +201,19 @@ def studies_frame(studies: Sequence[StudyDir], snapshot: Callable[[StudyDir], pd
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Show a progress bar; yields ``report(done, total, what)``."""
-    with _progress() as progress:
-        task = progress.add_task(title, total=None, what="", visible=False)  # hidden until the first report
+    """Show a progress bar; yields ``report(done, total, what)``. Nothing is printed before the first report."""
+    progress = _progress()
+    task = progress.add_task(title, total=None, what="")
 
-        def report(done: int, total: int, what: str = "") -> None:
-            progress.update(task, completed=done, total=total, what=visible(what), visible=True)
+    def report(done: int, total: int, what: str = "") -> None:
+        progress.start()
+        progress.update(task, completed=done, total=total, what=visible(what))
 
+    try:
         yield report
+    finally:
+        if progress.live.is_started:  # stop() would print an empty line
+            progress.stop()
 
 
 @contextmanager
@@ -243,7 +250,8 @@ def _run_line(row: dict[Any, Any]) -> str:
     accuracy = row.get("accuracy")
     known = accuracy is not None and not pd.isna(accuracy)
     detail = f"accuracy {float(str(accuracy)):.2f}" if known else str(row.get("reason") or "")
-    return f"{row['run']}: {row['shown']}{', ' if detail else ''}{detail}"
+    tested = f", {row['tested']}" if row.get("tested") else ""
+    return f"{row['run']}{tested}: {row['shown']}{', ' if detail else ''}{detail}"
 
 
 def _progress() -> Progress:
@@ -265,7 +273,6 @@ def _cell(value: Any) -> str:
 
 def _latex(frame: pd.DataFrame) -> str:
     """Return a booktabs tabular; pandas' own needs Jinja."""
-
     lines = ["\\begin{tabular}{" + "l" * len(frame.columns) + "}", "\\toprule"]
     lines.append(" & ".join(latex(c) for c in frame.columns) + " \\\\")
     lines.append("\\midrule")

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from eavdash.config.choices import ENCODERS, LIBRARIES, MODALITIES, STAGES
+from eavdash.config.choices import CHANNELS, ENCODERS, LIBRARIES, MODALITIES, MOST_CHANNELS, STAGES
 from eavdash.config.setting import Setting, value_of
 from eavdash.errors import ConfigError
-from eavdash.text import shortened
+from eavdash.text import is_utf8, shortened
 
 if TYPE_CHECKING:
     from eavdash.config.schema import EegConfig, StudyConfig
@@ -34,6 +34,8 @@ def check(config: StudyConfig, settings: Mapping[str, Setting]) -> None:
     for key, setting in settings.items():
         value = value_of(config, key)
         need(setting.bounds.hold(value), key, str(setting.bounds), value)
+        texts = value if isinstance(value, tuple) else (value,)
+        need(all(is_utf8(text) for text in texts if isinstance(text, str)), key, "text in UTF-8", value)
     _stages(config, need)
     _protocol(config, need)
     for name in MODALITIES:
@@ -49,6 +51,10 @@ def check(config: StudyConfig, settings: Mapping[str, Setting]) -> None:
     if config.vision.encoder in ENCODERS["vision"] and not config.vision.weights:
         whole = config.vision.size % config.vision.patch == 0
         need(whole, "vision.size", "a multiple of vision.patch", config.vision.size)
+    channel = config.audio.channel
+    numbered = channel.isascii() and channel.isdecimal() and 1 <= int(channel[:9]) <= MOST_CHANNELS
+    choices = f"one of {', '.join(CHANNELS)}, or a number from 1 to {MOST_CHANNELS:,}"
+    need(channel in CHANNELS or (numbered and len(channel) < 5), "audio.channel", choices, channel)
     if not config.audio.weights:
         need(config.audio.mels >= 16, "audio.mels", "at least 16, the height of a patch", config.audio.mels)
     _eeg(config.eeg, need)

@@ -6,6 +6,11 @@ MODALITIES = ("vision", "audio", "eeg")
 STAGES = (*MODALITIES, "fusion")
 #: The column of the trial table with each modality's file.
 COLUMN = {"vision": "video", "audio": "audio", "eeg": "eeg"}
+#: The values of ``audio.channel`` besides a channel's number, and the numbers that two of them stand for.
+MIX, LOUDEST = "mix", "loudest"
+CHANNELS = (MIX, "left", "right", LOUDEST)
+CHANNEL_NUMBERS = {"left": 1, "right": 2}
+MOST_CHANNELS = 1024
 PROTOCOLS = ("conversation", "blocks", "paper", "loso", "subject-kfold")
 ENCODERS = {"vision": ("vit",), "audio": ("ast",), "eeg": ("eegformer", "yin")}
 #: Prefixes of library encoders: ``timm:deit_tiny_patch16_224``, ``braindecode:EEGNet`` (an optional extra).

@@ -88,6 +88,11 @@ class AudioConfig:
     encoder: str = setting("ast", "Encoder of the spectrogram: ast.")
     weights: str = setting("", "Folder or file of a Hugging Face AST checkpoint; empty: train from scratch.")
     from_video: bool = setting(False, "Use the video's sound track for trials without an audio file.")
+    channel: str = setting(
+        "mix",
+        "Channel of a recording that is heard: the mean of all (mix), left, right, its number from 1, or the loudest "
+        "one of each trial (loudest).",
+    )
     rate: int = setting(16000, "Sampling rate, in Hz.", at_least=8_000, at_most=192_000)
     mels: int = setting(128, "Mel bands.", at_least=1, at_most=4_096)
     frames: int = _count(0, "Length of the spectrogram in frames of 10 ms; 0: the window's own length.", at_least=0)

@@ -16,6 +16,7 @@ import pandas as pd
 
 from eavdash.data.table import FILE_COLUMNS, TrialTable, natural_sort, open_table
 from eavdash.errors import IntegrityError
+from eavdash.store.regular import open_regular
 
 #: Key of the parquet metadata: all of a trial table but its rows, as JSON.
 _ABOUT = b"eavdash"
@@ -50,11 +51,13 @@ def read_frozen(file: Path, subjects: Sequence[str] = ()) -> TrialTable:
 
     chosen = [("subject", "in", list(subjects))] if subjects else None
     try:
-        with file.open("rb") as source:  # as a path, its folders' names could be taken for partitions
+        with open_regular(file) as source:  # as a path, its folders' names could be taken for partitions
             rows = parquet.read_table(source, filters=chosen, page_checksum_verification=True)
         about = json.loads(rows.schema.metadata[_ABOUT])
         frame = rows.to_pandas()
-        if lost := {"subject", "trial", "label", "group", "start", "stop", *FILE_COLUMNS} - set(frame.columns):
+        needed = {"subject", "trial", "label", "group", "start", "stop", *FILE_COLUMNS}
+        needed |= {"condition"} if about["kind"] == "eav" else set()
+        if lost := needed - set(frame.columns):
             raise ValueError(f"no column {min(lost)}")
         root, kind, simulated = Path(about["root"]), str(about["kind"]), bool(about["simulated"])
         return TrialTable(frame, root, kind, simulated, tuple(about["notes"]), dict(about["problems"]))

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from eavdash.config.choices import COLUMN
+from eavdash.config.choices import COLUMN, MIX
 from eavdash.config.schema import StudyConfig
 from eavdash.data.audio import reading as audio
 from eavdash.data.cache.window_set_spec import trial_duration
@@ -67,6 +67,7 @@ class AudioPreview:
     low: np.ndarray  # (bin,) float32, least sample of the bin, -1..1
     high: np.ndarray  # (bin,)
     logmel: np.ndarray  # (time, mel) float32, not scaled; times are those of the frames' middles
+    channel: str = MIX  # as audio.channel
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ def _vision(segment: Segment) -> VideoPreview:
 
 def _audio(segment: Segment) -> AudioPreview:
     rate = segment.config.audio.rate
-    wave = audio.read_audio(segment.path, segment.start, segment.stop, rate)
+    wave = audio.read_audio(segment.path, segment.start, segment.stop, rate, segment.config.audio.channel)
     low, high = envelope(wave)
     energies = audio.logmel(wave, rate, segment.config.audio.mels)
     duration = len(wave) / rate
@@ -190,7 +191,7 @@ def _audio(segment: Segment) -> AudioPreview:
         # For a bin without a frame, reduceat returns the one at its border.
         counts = np.maximum(1, np.diff(firsts, append=len(energies)))[:, None]
         energies = (np.add.reduceat(energies, firsts, axis=0, dtype=np.float64) / counts).astype(np.float32)
-    return AudioPreview(segment.path, segment.start, duration, low, high, energies)
+    return AudioPreview(segment.path, segment.start, duration, low, high, energies, segment.config.audio.channel)
 
 
 def _eeg(segment: Segment) -> EegPreview:

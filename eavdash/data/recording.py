@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from eavdash.errors import OutsideError, RecordingError
-from eavdash.store.readable import check_readable, reason_of
+from eavdash.store.quoting import reason_of
+from eavdash.store.readable import check_readable
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -47,7 +47,8 @@ class TrialTable:
     trial's own name where the table gives no group), start, stop (seconds, NaN = whole file), eeg, audio, video
     (absolute path as text, "" = not recorded; ``x.mat#41`` is item 41 of a file with many), then further columns as
     text. ``kind``: "table", "eav", "eav-pickles", "bids", "deap" or the kind of an external adapter. ``problems``: for
-    each unusable subject, one sentence; its known rows stay in ``frame`` until :func:`select`.
+    each unusable subject, one sentence; its known rows stay in ``frame`` until :func:`select`. ``faults``: subject →
+    modality → sentence, where only these modalities of a subject of ``problems`` are unusable.
     """
 
     frame: pd.DataFrame
@@ -56,6 +57,7 @@ class TrialTable:
     simulated: bool = False
     notes: tuple[str, ...] = ()
     problems: dict[str, str] = field(default_factory=dict)
+    faults: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -110,7 +112,8 @@ def open_table(path: str | Path) -> TrialTable:
     frame = check_frame(root, content.frame)
     if not len(frame) and not content.problems:
         raise TableError.at(root, expected=f"trials ({kind})", found="none", remedy="copy the dataset again")
-    return _finish(frame, root, kind, dict(content.problems), list(content.notes), (root, path))
+    made = _finish(frame, root, kind, dict(content.problems), list(content.notes), (root, path))
+    return replace(made, faults={s: dict(of) for s, of in content.faults.items()})
 
 
 def expected_recordings(table: TrialTable) -> dict[str, pd.Series]:
@@ -130,8 +133,8 @@ def select(table: TrialTable, config: StudyConfig, subjects: Sequence[str] = ())
 
     With ``audio.from_video``, a trial without a sound file uses its video's sound track.
 
-    ``problems`` of the result are those of the chosen subjects in the configured modalities: a missing video does not
-    exclude a subject from a study of sounds.
+    ``problems`` of the result are those of the chosen subjects in the configured modalities: a missing video or damaged
+    EEG does not exclude a subject from a study of sounds.
 
     Raises:
         UsageError: a subject is not in the table, or a filter is not ``column=value`` (or ``column=value|other``) of a
@@ -155,7 +158,9 @@ def select(table: TrialTable, config: StudyConfig, subjects: Sequence[str] = ())
     if config.audio.from_video:
         frame = with_sound_tracks(frame)
     everywhere = _missing_files(table.frame[table.frame["subject"].isin(list(table.problems))], FILE_COLUMNS)
-    problems = {s: text for s, text in table.problems.items() if everywhere.get(s) != text}
+    problems = {s: text for s, text in table.problems.items() if everywhere.get(s) != text and s not in table.faults}
+    read = {"vision", *config.modalities} if config.audio.from_video else set(config.modalities)
+    problems |= {s: next(f[m] for m in f if m in read) for s, f in table.faults.items() if read & set(f)}
     for subject, text in _missing_files(frame, [COLUMN[m] for m in config.modalities]).items():
         problems.setdefault(subject, text)
     problems = {s: problems[s] for s in natural_order(problems) if s in wanted}
@@ -171,7 +176,7 @@ def select(table: TrialTable, config: StudyConfig, subjects: Sequence[str] = ())
             found=f"none among {len(table.frame)} trials",
             remedy="relax the filter or choose other subjects",
         )
-    return replace(table, frame=usable.reset_index(drop=True), problems=problems)
+    return replace(table, frame=usable.reset_index(drop=True), problems=problems, faults={})
 
 
 def fingerprint(table: TrialTable) -> dict[str, str]:

@@ -16,7 +16,9 @@ from pydantic import ConfigDict, Field
 from eavdash.errors import IntegrityError
 from eavdash.store import RunDir
 from eavdash.store.atomic import sha256, write_atomic
+from eavdash.store.own_files import refuse_link
 from eavdash.store.record import FIRST, Part, Record, Texts, Whole, read_record, write_record
+from eavdash.store.regular import open_regular
 
 METHODS = ("integrated_gradients",)
 _ATTENTION = ("attention", "map", "maps")
@@ -174,7 +176,9 @@ def save_explanation(run: RunDir, explanation: Explanation) -> None:
     """Write the arrays, then the receipts, which include the arrays' checksum."""
     name = explanation_name(run, explanation.subject, explanation.trial)
     arrays_file, receipts_file = run.explain_files(name, explanation.method)
-    arrays_file.parent.mkdir(parents=True, exist_ok=True)
+    with IntegrityError.from_os(arrays_file.parent, expected="a folder of the run", remedy="remove the link"):
+        arrays_file.parent.mkdir(parents=True, exist_ok=True)
+        refuse_link(arrays_file.parent)
     arrays = {f"{kind}.{key}": value for kind in _ARRAYS for key, value in getattr(explanation, kind).items()}
     arrays |= {kind: value for kind in _ATTENTION if (value := getattr(explanation, kind)) is not None}
     buffer = io.BytesIO()
@@ -199,12 +203,14 @@ def load_explanation(run: RunDir, trial: str, method: str = METHODS[0]) -> Expla
     for name, checksum in document.receipts.checksums.items():
         if run.sibling(name).status().checksums.get("model.safetensors", checksum) != checksum:
             return None
-    if document.arrays != sha256(arrays_file):
+    with IntegrityError.from_os(arrays_file, expected="a file that can be read", remedy=remedy):
+        checksum = sha256(arrays_file)
+    if document.arrays != checksum:
         expected = f"the checksum in {receipts_file.name}"
         raise IntegrityError.at(arrays_file, expected=expected, found="a different checksum", remedy=remedy)
     found: dict[str, Any] = {kind: {} for kind in _ARRAYS} | dict.fromkeys(_ATTENTION)
     try:
-        with np.load(arrays_file, allow_pickle=False) as stored:
+        with open_regular(arrays_file) as file, np.load(file, allow_pickle=False) as stored:
             for name in stored.files:
                 kind, _, key = name.partition(".")
                 if key:

@@ -20,9 +20,9 @@ from eavdash.data.table import NAMED_RECORDING, TrialTable, expected_recordings,
 from eavdash.errors import EavdashError, sentence
 from eavdash.health import eeg_headers, pairing, rules, tables
 from eavdash.health.protocols import split_preview
-from eavdash.health.report import NUMBERS, SEVERITIES, TEXTS, Finding, HealthReport, no_split_preview, printable
+from eavdash.health.report import NUMBERS, SEVERITIES, TEXTS, Finding, HealthReport, no_split_preview
 from eavdash.health.scan import Scan, measure_requests, measure_table, scan
-from eavdash.text import natural_order
+from eavdash.text import natural_order, printable
 
 _COLUMNS = [*TEXTS[:5], *NUMBERS, *TEXTS[5:]]
 _T = TypeVar("_T")
@@ -64,7 +64,7 @@ def _build_report(
     if config.audio.from_video:
         table = replace(table, frame=with_sound_tracks(table.frame))
     faces, notes = _faces(table, config, faces)
-    requests = measure_requests(table.frame, faces, config.eeg.notch, config.eeg)
+    requests = measure_requests(table.frame, faces, config)
     done = findings.guarded("scanning", lambda: scan(requests, cache, _wrap_report(report)), Scan())
     rows = findings.guarded("collecting measures", lambda: measure_table(table.frame, requests, done.answers), None)
     if rows is None:

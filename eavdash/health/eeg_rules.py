@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from eavdash.config.schema import StudyConfig
 from eavdash.data.eeg.bad import KINDS
-from eavdash.health.report import Rule
+from eavdash.health.rule import Rule
 
 #: µV, standard deviation. Scalp EEG has about 5 to 50, with drifts some hundreds; values beyond mean another unit.
 AMPLITUDE = (0.5, 10_000.0)

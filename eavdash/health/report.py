@@ -7,7 +7,6 @@ A :class:`HealthReport` is printed by `eavdash check`, shown by the health page,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from operator import methodcaller
 from pathlib import Path
@@ -18,16 +17,17 @@ import pandas as pd
 from eavdash.data.eeg.bad import KINDS
 from eavdash.errors import UsageError
 from eavdash.store.atomic import write_atomic
-from eavdash.text import csv_for_people
+from eavdash.text import csv_for_people, printable
 
 SEVERITIES = ("error", "warning", "info")
 #: Columns of :attr:`HealthReport.recordings` that are text; all others are numbers, NaN where they do not apply.
 TEXTS = ("subject", "trial", "label", "modality", "file", *(f"{kind}_channels" for kind in KINDS), "problem")
 NUMBERS = (
     *("bytes", "start", "duration", "rate", "channels", "samples", "not_finite"),
-    *("peak", "rms", "clipped", "silent"),  # sound
+    *("peak", "rms", "clipped", "silent", "loudest", "second", "likeness"),  # sound
     *("amplitude", *KINDS, "line_noise", "line_frequency", "marked"),  # EEG
-    *("frames", "width", "height", "rotation", "variable_rate", "longest_gap", "sound_track", "sound_offset"),  # video
+    *("frames", "width", "height", "rotation", "mirrored"),  # video
+    *("variable_rate", "longest_gap", "sound_track", "sound_offset"),
     *("brightness", "black", "frozen", "faces_found", "faces_looked"),
 )
 #: Columns of :attr:`HealthReport.modalities` with a minimum and a maximum.
@@ -45,18 +45,6 @@ class Finding:
     file: str
     message: str
     remedy: str
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One kind of finding about ``modalities``: the rows that it ``applies`` to, and a text to ``describe`` each."""
-
-    modalities: tuple[str, ...]
-    what: str
-    severity: str
-    remedy: str
-    applies: Callable[[pd.DataFrame], pd.Series]
-    describe: Callable[[dict[str, Any]], str]
 
 
 def no_recordings() -> pd.DataFrame:
@@ -83,10 +71,12 @@ class HealthReport:
     ``recordings``: one row per trial and modality that has an entry in the trial table: subject, trial, label,
     modality, file (the entry, with the item number in files of many trials), problem (the reason why it cannot be used,
     or "") and the measures of the trial's segment (:data:`NUMBERS`; NaN where not applicable or not measured): start,
-    duration (s), rate (Hz; frames per second), peak and rms (of full scale; dB below it), shares in 0..1 (clipped,
-    silent, black, frozen), numbers of bad channels by kind (flat, saturated, noisy, weak, uncorrelated, and their
-    names), amplitude (µV), line_noise (power at line_frequency relative to neighbouring frequencies), marked (seconds
-    under a BAD annotation), rotation (degrees), longest_gap (s), 1 or 0 (variable_rate, sound_track), sound_offset (s,
+    duration (s), rate (Hz; frames per second), peak and rms (of full scale; dB below it) of what the model hears,
+    loudest (dB, of the loudest channel), second (dB by which the next one is lower) and likeness (their correlation),
+    shares in 0..1 (clipped, silent, black, frozen), numbers of bad channels by kind (flat, saturated, noisy, weak,
+    uncorrelated, and their names), amplitude (µV), line_noise (power at line_frequency relative to neighbouring
+    frequencies), marked (seconds under a BAD annotation), rotation (degrees), longest_gap (s), 1 or 0 (mirrored,
+    variable_rate, sound_track), sound_offset (s,
     of the sound track relative to the picture), brightness (0..255), frames with a face and frames checked for one.
 
     ``split_preview``: per protocol and fold, the number of subjects and of trials for training, validation and test
@@ -154,6 +144,8 @@ def make_folder(folder: str | Path) -> Path:
 def write_csv(report: HealthReport, folder: str | Path) -> list[Path]:
     """Write subjects, labels, findings, modalities, outlook and recordings, each as a .csv, into ``folder``.
 
+    Of a dataset that cannot be opened there are only findings.
+
     Raises:
         UsageError: the folder cannot be made.
         TrainingError: a file cannot be written.
@@ -170,6 +162,8 @@ def write_csv(report: HealthReport, folder: str | Path) -> list[Path]:
     }
     written = []
     for name, frame in frames.items():
+        if name != "findings" and report.table.empty:
+            continue
         content = csv_for_people(frame).encode("utf-8", "surrogateescape")
         path = folder / f"{name}.csv"
         write_atomic(path, methodcaller("write", content))
@@ -193,8 +187,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return printable(value) if isinstance(value, str) else value
-
-
-def printable(text: str) -> str:
-    """Escape bytes that are not UTF-8 in ``text``, so that it can be printed and stored."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

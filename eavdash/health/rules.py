@@ -6,27 +6,22 @@ modality and kind, with a count and the first examples: 200 noisy trials are one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from eavdash.config.choices import MODALITIES
 from eavdash.config.schema import StudyConfig
 from eavdash.health.eeg_rules import eeg_rules
-from eavdash.health.report import Finding, Rule, records
+from eavdash.health.report import Finding, records
+from eavdash.health.rule import Rule, share
+from eavdash.health.sound_rules import sound_rules
 from eavdash.text import natural_order
 
 #: Number of examples in a finding, and the maximum number of broken files of a kind that are listed one by one.
 EXAMPLES = 3
 
-#: A thousandth of a sound's samples on a plateau at full scale is 20 ms of 20 s, audible as crackling.
-CLIPPED = 0.001
-#: Gated pauses are silent too, but pauses do not fill half of a recording.
-SILENT = 0.5
-#: dB relative to full scale. A calm voice reaches -53 in RAVDESS; below -60 16 bits resolve only 10 steps.
-QUIET = -60.0
 #: Share of black pictures among those checked, and of the time without motion: fades and pauses are shorter.
 BLACK = 0.5
 FROZEN = 0.5
@@ -42,45 +37,18 @@ SHORT = 0.5
 
 def rules(config: StudyConfig) -> list[Rule]:
     """The rules for a study with this configuration."""
-    sound, video = ("audio",), ("vision",)
-    wanted = config.audio.rate
+    video = ("vision",)
     return [
-        Rule(
-            sound, "digital silence", "warning", "check that the microphone was on", _silent, _share("silent", "of it")
-        ),
-        Rule(
-            sound,
-            "very quiet sound",
-            "warning",
-            "check the microphone's level, or find a louder copy",
-            lambda f: (f["rms"] < QUIET) & ~_silent(f),
-            lambda r: f"{r['rms']:.0f} dB below full scale".replace("-", ""),
-        ),
-        Rule(
-            sound,
-            "clipped sound",
-            "warning",
-            "lower the microphone's level for further recordings, and leave badly clipped trials out",
-            lambda f: (f["clipped"] >= CLIPPED) & ~_silent(f),
-            _share("clipped", "of its samples"),
-        ),
-        Rule(
-            sound,
-            f"sound sampled below {wanted} Hz",
-            "info",
-            f"nothing, but frequencies above half of the recorded rate stay empty at audio.rate {wanted}",
-            lambda f: f["rate"] < wanted,
-            lambda r: f"{r['rate']:g} Hz",
-        ),
+        *sound_rules(config),
         *eeg_rules(config),
-        Rule(video, "black video", "warning", "check the camera", _black, _share("black", "of the pictures checked")),
+        Rule(video, "black video", "warning", "check the camera", _black, share("black", "of the pictures checked")),
         Rule(
             video,
             "frozen video",
             "warning",
             "check the camera's file, as a frozen picture does not show expressions",
             lambda f: (f["frozen"] >= FROZEN) & ~_black(f),
-            _share("frozen", "of it without motion"),
+            share("frozen", "of it without motion"),
         ),
         Rule(
             video,
@@ -103,8 +71,8 @@ def rules(config: StudyConfig) -> list[Rule]:
             "rotated video",
             "info",
             "nothing, as frames are rotated upright",
-            lambda f: f["rotation"].fillna(0) != 0,
-            lambda r: f"by {r['rotation']:.0f} degrees",
+            lambda f: (f["rotation"].fillna(0) != 0) | (f["mirrored"] > 0),
+            lambda r: f"by {r['rotation']:.0f} degrees{', mirrored' if r['mirrored'] > 0 else ''}",
         ),
         Rule(
             video,
@@ -203,10 +171,6 @@ def from_errors(severity: str, errors: Iterable[tuple[str, str]]) -> list[Findin
     return [Finding(severity, subject, "", "", *split_remedy(text)) for subject, text in errors]
 
 
-def _silent(frame: pd.DataFrame) -> pd.Series:
-    return frame["silent"] >= SILENT
-
-
 def _black(frame: pd.DataFrame) -> pd.Series:
     return frame["black"] >= BLACK
 
@@ -216,7 +180,3 @@ def _short(frame: pd.DataFrame) -> pd.Series:
     whole = frame["stop"].isna() & (frame["start"] == 0) & frame["duration"].notna()
     usual = frame["duration"].where(whole).groupby(frame["subject"]).transform("median")
     return whole & (frame["duration"] < SHORT * usual)
-
-
-def _share(column: str, of: str) -> Callable[[dict[str, Any]], str]:
-    return lambda row: f"{100 * row[column]:.{0 if row[column] >= 0.1 else 1}f} % {of}"

@@ -18,8 +18,10 @@ from eavdash.store.status import JobRecord, RunStatus
 
 
 def fail(run: RunDir, request_id: str | None, reason: str) -> None:
-    """Mark a waiting run as failed because it can never be computed."""
-    expect = {"state": "queued", "submission": request_id}
+    """Mark a run without a process as failed because it can never be computed."""
+    if (status := current_status(run, request_id, "queued", "running")) is None:
+        return
+    expect = status.only("state", "submission", "cancel", "attempt")
     with contextlib.suppress(QueueError):
         run.transition("failed", expect=expect, reason=reason, finished=time.time(), job=None)
 

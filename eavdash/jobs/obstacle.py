@@ -1,6 +1,6 @@
-"""What keeps the queue of a checkpoints folder from going on: a stopped scheduler, or a full disk.
+"""Obstacles of the queue of a checkpoints folder: a stopped scheduler, or a full disk.
 
-The scheduler writes a sign of life into ``.queue/conductor.beat`` every two seconds, in place, so that it can do so on
+The scheduler writes a sign of life into ``.queue/scheduler.beat`` every two seconds, in place, so that it can do so on
 a full disk. It counts as stopped if its file is older than :data:`eavdash.store.status.HEARTBEAT_LOST` seconds while it
 holds its lock, by a clock that all processes of the machine share.
 """
@@ -78,7 +78,7 @@ class SignOfLife:
 
 def beat_file(database: QueueDatabase) -> Path:
     """Return the file with the sign of life of this machine's scheduler."""
-    return database.lock_file.with_suffix(".beat")
+    return database.home / (f"scheduler-{host()}.beat" if database.shared else "scheduler.beat")
 
 
 def start_scheduler(root: Path) -> str:

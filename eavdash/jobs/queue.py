@@ -42,22 +42,27 @@ __all__ = [
 MAX_RESTARTS = 5
 
 
-def submit(study: StudyDir, runs: Sequence[str] | None = None, execution: Execution = DEFAULT) -> None:
+def submit(
+    study: StudyDir, runs: Sequence[str] | None = None, execution: Execution = DEFAULT, *, given: bool = True
+) -> None:
     """Queue runs and the parents that they need, with the settings of ``execution``.
 
     Runs that are done, failed, cancelled or running are not changed (see :func:`retry`). Runs of a paused study wait
-    until it is resumed.
+    until it is resumed. ``given``: the user gave these settings; otherwise they come from the files of a study, and a
+    cluster must have been asked for before (:mod:`eavdash.jobs.clusters`).
 
     Raises:
         UsageError: there is no run of one of the names, or the study is archived.
         IntegrityError: none of the runs can be read.
         QueueError: the scheduler cannot be started.
     """
-    from eavdash.jobs import requests, tasks
+    from eavdash.jobs import clusters, requests, tasks
 
     chosen = with_parents(choose_runs(study, runs))
     with queue_session(study.path.parent) as broker:
         study.refuse_archived()
+        if given:
+            clusters.remember(study.path.parent, execution)
         for_each(chosen, lambda run: requests.submit(run, execution))
         tasks.activate(broker, chosen)
     ensure_scheduler(study.path.parent)
@@ -75,7 +80,7 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None, execution: Executi
         IntegrityError: none of the runs can be read.
         QueueError: the scheduler cannot be started.
     """
-    from eavdash.jobs import requests, tasks
+    from eavdash.jobs import clusters, requests, tasks
 
     chosen = with_parents(choose_runs(study, runs))
     if runs is not None:
@@ -85,6 +90,8 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None, execution: Executi
             names |= {run.name for run in waiting}
     with queue_session(study.path.parent) as broker:
         study.refuse_archived()
+        if execution is not None:
+            clusters.remember(study.path.parent, execution)
         named = {*(runs or ()), *(name for run in chosen for name in requests.damaged_parents(run))}
         again: dict[str, bool] = {}
         for group in by_depth(chosen, parents_first=True):
@@ -176,6 +183,10 @@ def move(study: StudyDir, runs: Sequence[str] | None, execution: Execution) -> N
         UsageError: there is no run of one of the names, or the study is archived.
         QueueError: the scheduler cannot be started.
     """
+    from eavdash.jobs import clusters
+
+    with QueueError.from_os(study.path.parent / ".queue", expected="a queue that you may use", remedy="ask its owner"):
+        clusters.remember(study.path.parent, execution)
     _change_execution(study, runs, lambda _: execution, f"moved to {execution.executor}")
 
 

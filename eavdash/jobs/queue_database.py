@@ -137,7 +137,7 @@ class QueueDatabase:
                     (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             except sqlite3.DatabaseError as error:
                 if not is_damaged(error):
-                    return  # locked for long, or the disk is full: whoever uses it reports that
+                    return  # locked for long, or the disk is full: its users report that
                 answer = str(error)
             if answer == "ok":
                 return
@@ -194,9 +194,19 @@ class QueueDatabase:
 
 
 def queue_folder(root: Path) -> Path:
-    """Return the folder of a queue's files, created if needed; private, because it decides what is executed."""
+    """Return the folder of a queue's files, created if needed; private, because it decides what is executed.
+
+    Raises:
+        QueueError: it is a symbolic link, or has one in it, to what is not the queue's. OSError: it cannot be made.
+    """
     folder = root / ".queue"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with os.scandir(folder) as entries:
+        links = [folder] if folder.is_symlink() else [Path(entry.path) for entry in entries if entry.is_symlink()]
+    if links:
+        raise QueueError.at(
+            links[0], expected="a file or folder of the queue", found="a symbolic link", remedy="remove the link"
+        )
     if folder.stat().st_mode & 0o077:
         folder.chmod(0o700)
     return folder

@@ -18,6 +18,7 @@ from eavdash.errors import IntegrityError, QueueError
 from eavdash.jobs.dependencies import obstacles, parents, waiting_reason
 from eavdash.jobs.tasks import new_request_id, train_id
 from eavdash.store import CHECKED_FILES, RunDir
+from eavdash.store.readable import data_folders
 from eavdash.store.status import RunStatus
 
 
@@ -173,6 +174,7 @@ def _request(run: RunDir, status: RunStatus, execution: Execution | None) -> Non
         state, reason = "blocked", waiting_reason([*waiting, *lost])
     fields: dict[str, Any] = {
         "submission": new_request_id(),
+        "folders": data_folders(),
         "execution": dataclasses.asdict(execution or execution_of(status.execution)),
         "cancel": None,
         "halt": None,

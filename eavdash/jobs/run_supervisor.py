@@ -18,6 +18,7 @@ from typing import Any
 
 from eavdash.config.convert import execution_of
 from eavdash.errors import EavdashError, IntegrityError, QueueError, TrainingError, UsageError
+from eavdash.jobs import clusters
 from eavdash.jobs.broker import Broker
 from eavdash.jobs.claiming import assign_job, claim, current_status, fail, is_current, update_waiting_reason
 from eavdash.jobs.dependencies import release_children
@@ -53,7 +54,7 @@ class RunSupervisor:
                 # and reconciling brings it back later.
                 return
             try:
-                executor = self._executor(status)
+                executor = self._executor(run, status)
                 try:
                     job = executor.find(run)
                 except QueueError as error:
@@ -78,7 +79,7 @@ class RunSupervisor:
                 # Cancelled, deleted or started by another process in the meantime, or the executor does not answer.
                 time.sleep(0.1 if execution_of(status.execution).executor == "local" else 1)
             except UsageError as error:
-                fail(run, request_id, str(error))  # unknown executor
+                fail(run, request_id, str(error))  # unknown executor, or a cluster that nobody asked for
             except (TrainingError, OSError) as error:
                 failed_starts += 1
                 log_line(f"{study}/{name}: {error}")
@@ -90,11 +91,14 @@ class RunSupervisor:
         run = StudyDir(self.root / study).run(name)
         while (status := current_status(run, request_id, "running", "queued", cancel=True)) is not None:
             try:
-                executor = self._executor(status)
+                executor = self._executor(run, status)
                 job = executor.find(run)
                 if job is not None:
                     log_line(f"{study}/{name}: stopping")
                     executor.stop(job)
+                self._write_outcome(run, request_id, Exit())
+            except UsageError as error:
+                log_line(f"{study}/{name}: {error}")  # its job is none of this queue's: there is nothing to end
                 self._write_outcome(run, request_id, Exit())
             except (EavdashError, OSError) as error:
                 log_line(f"{study}/{name}: {error}")  # the executor does not answer, or the job does not end: try again
@@ -102,8 +106,13 @@ class RunSupervisor:
         activate(self.broker, [run])  # it may have been stopped to resume elsewhere
         self._release_children(run)
 
-    def _executor(self, status: RunStatus) -> Executor:
-        """Return the executor that has the run's job, or else the one that will compute it."""
+    def _executor(self, run: RunDir, status: RunStatus) -> Executor:
+        """Return the executor that has the run's job, or else the one that will compute it.
+
+        Raises:
+            UsageError: there is none of that name, or this queue was not asked to use it for the run.
+        """
+        clusters.check(run, status)
         return self.get_executor(status.job.executor if status.job else execution_of(status.execution).executor)
 
     def _start(
@@ -116,6 +125,7 @@ class RunSupervisor:
             return current_status(run, request_id, "queued") is not None and may_start(run)
 
         if executor.has_queue:
+            clusters.remember(self.root, settings)  # the address that the environment names now may change
             try:
                 job = executor.start(run, settings, Leases(), lambda: assign_job(run, request_id))
             except QueueError as error:

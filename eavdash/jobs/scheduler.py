@@ -18,6 +18,7 @@ from pathlib import Path
 from sqlalchemy.exc import OperationalError
 
 from eavdash.errors import EavdashError
+from eavdash.jobs import clusters
 from eavdash.jobs.broker import Broker
 from eavdash.jobs.executors import get_executor
 from eavdash.jobs.obstacle import SignOfLife
@@ -45,6 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         if lock is None:
             return 0
         locks.sign(lock, os.getpid())
+        clusters.known(root)
         broker = Broker(root)
         supervisor = RunSupervisor(root, broker, get_executor, Slots(database.slots, machine))
         broker.serve({"train": supervisor.train, "stop": supervisor.stop}, machine.cores, cluster)
@@ -106,6 +108,7 @@ def _restart(root: Path, lock: int) -> None:
     if _has_unfinished(root):
         log_line(f"{root}: the queue is gone, starting a new one")
         os.close(lock)
+        clusters.known(root)  # what this process knows of them
         mark_busy(root)
         ensure_scheduler(root)
     os._exit(0)

@@ -20,6 +20,9 @@ from eavdash.errors import QueueError
 from eavdash.jobs.queue_database import queue_database, queue_folder
 from eavdash.processes import python_environment, python_module
 from eavdash.store.atomic import file_lock, is_locked, locked_file
+from eavdash.store.own_files import own_file
+from eavdash.store.readable import VARIABLE
+from eavdash.store.regular import last_lines
 
 if TYPE_CHECKING:
     from eavdash.jobs.broker import Broker
@@ -60,7 +63,9 @@ def ensure_scheduler(root: Path, timeout: float = 60.0) -> bool:
 def _start(root: Path, log: Path) -> subprocess.Popen[bytes]:
     if log.exists() and log.stat().st_size > 1_000_000:
         log.replace(log.with_suffix(".log.1"))
-    with log.open("ab") as output:
+    # It starts runs for all: each is restricted by the request for it, not by the process that starts the scheduler.
+    environment = {name: value for name, value in python_environment().items() if name != VARIABLE}
+    with own_file(log, "ab") as output:
         return subprocess.Popen(
             python_module("eavdash.jobs.scheduler", str(root)),
             stdin=subprocess.DEVNULL,
@@ -68,7 +73,7 @@ def _start(root: Path, log: Path) -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
             cwd=root,
-            env=python_environment(),
+            env=environment,
         )
 
 
@@ -77,7 +82,7 @@ def scheduler_error(root: Path, expected: str) -> QueueError:
     log = root / ".queue" / "conductor.log"
     found = "no log"
     with contextlib.suppress(OSError):
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        lines = last_lines(log, 1)
         found = repr(lines[-1]) if lines else "an empty log"
     return QueueError.at(root, expected=expected, found=found, remedy=f"see {log}")
 
@@ -89,10 +94,12 @@ def queue_session(root: Path) -> Iterator[Broker]:
     Raises:
         QueueError: this user may not use the queue, or the disk is full.
     """
+    from eavdash.jobs import clusters
     from eavdash.jobs.broker import Broker
 
     root = root.resolve()
     with _session_lock(root):
+        clusters.known(root)  # before the database: a queue without a list is an earlier version's
         broker = Broker(root)
         try:
             yield broker

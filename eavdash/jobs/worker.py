@@ -33,7 +33,8 @@ from eavdash.jobs.tasks import new_request_id
 from eavdash.jobs.usage import Meter
 from eavdash.store import RunDir, StudyDir, locks
 from eavdash.store.atomic import boot_clock, host
-from eavdash.store.readable import set_data_folders
+from eavdash.store.own_files import own_file
+from eavdash.store.readable import restrict_data_folders
 from eavdash.store.status import HEARTBEAT_EVERY, JobRecord, RunStatus
 
 STOPPED = 128 + signal.SIGTERM
@@ -115,8 +116,9 @@ def _compute(run: RunDir, by_hand: bool) -> int:
     status = _mark_running(run, by_hand)
     mine = status.only("attempt", "submission")
     try:
-        # Not those of the process that happened to start the scheduler.
-        set_data_folders(StudyDir.of(run).study().dataset.folders)
+        # What neither the planner nor the one who asked for the run may read, a document cannot add.
+        restrict_data_folders(status.folders)
+        restrict_data_folders(StudyDir.of(run).study().dataset.folders)
         with Heartbeat(run, mine):
             _train(run, status.execution)
         run.transition("done", expect=mine, checksums=run.seal(), finished=time.time(), reason="")
@@ -186,8 +188,8 @@ def _mark_running(run: RunDir, by_hand: bool) -> RunStatus:
             run.transition("queued", expect=expect, reason="its executor restarted it")
         fields |= {"attempt": status.attempt + 1, "started": time.time(), "finished": None}
         started = run.transition("running", expect={"state": "queued", **expect}, reason="", **fields)
-        with contextlib.suppress(OSError), run.log_file.open("a", encoding="utf-8") as log:
-            log.write(heading(run, f"{os.environ[JOB_VARIABLE]} on {host()}"))
+        with contextlib.suppress(OSError), own_file(run.log_file, "ab") as log:
+            log.write(heading(run, f"{os.environ[JOB_VARIABLE]} on {host()}").encode())
         return started
     if by_hand:
         fields |= {"attempt": status.attempt + 1, "started": time.time(), "finished": None}

@@ -45,7 +45,7 @@ def architecture(path: str | Path, modality: str) -> dict[str, Any]:
     Raises:
         ConfigError: the file cannot be read, is of another family, or needs an operation that our encoder lacks.
     """
-    file, tensors = read_tensors(Path(path))
+    file, tensors = read_tensors(Path(path), values=False)
     named = {name.removeprefix(PREFIXES[modality]): tensor for name, tensor in tensors.items()}
     kernel, positions = _embeddings(file, named, modality)
     settings = checkpoint_settings(file, modality)

@@ -22,12 +22,13 @@ from eavdash.models.ast import AudioSpectrogramTransformer
 from eavdash.models.attention_fusion import AttentionFusion
 from eavdash.models.braindecode_eeg import BraindecodeEncoder
 from eavdash.models.concat_fusion import ConcatFusion
-from eavdash.models.eegformer import EEGformer
+from eavdash.models.eegformer import EEGformer, check_samples
 from eavdash.models.paper_fusion import PaperFusion
 from eavdash.models.timm_vit import TimmViT
 from eavdash.models.vit import FrameViT
 from eavdash.models.yin import YinEncoder
 from eavdash.store.atomic import write_atomic
+from eavdash.store.regular import require_regular
 
 Module = TypeVar("Module", bound=nn.Module)
 MODULES: dict[str, type[nn.Module]] = {
@@ -66,6 +67,7 @@ def encoder_spec(modality: str, config: StudyConfig, classes: int, shape: Mappin
     else:
         kwargs = {"channels": len(shape["channels"])}
         if part.encoder == "eegformer":
+            check_samples(int(shape["samples"]), part.width)
             kwargs |= {"filters": part.filters, "segments": part.segments}
             kwargs |= {"rate": part.rate, "band": [part.low, part.high]}
     kwargs |= {"width": part.width, "depth": part.depth, "heads": part.heads, "dropout": part.dropout}
@@ -123,7 +125,7 @@ def load_weights(module: Module, path: Path) -> Module:
     """
     remedy = "restore the file or train the run again"
     try:
-        tensors = load_file(path)
+        tensors = load_file(require_regular(path))
     except (OSError, SafetensorError) as error:
         raise IntegrityError.at(path, expected="weights", found=str(error) or "none", remedy=remedy) from error
     try:

@@ -105,13 +105,7 @@ class EEGformer(Encoder):
     def _log_power(self, x: Tensor, mask: Tensor) -> Tensor:
         """Return the log-power (B, S, C, D) of the filtered channels relative to its mean; 0 in padded segments."""
         batch, channels, samples = x.shape
-        if samples < LOST + self.width:
-            raise ConfigError.at(
-                "EEG window",
-                expected=f"at least {LOST + self.width} samples",
-                found=f"{samples}",
-                remedy="use longer windows, a higher eeg.rate or a smaller eeg.width",
-            )
+        check_samples(samples, self.width)
         power = torch.unflatten(F.conv1d(x.reshape(-1, 1, samples), self._kernel()).square(), 0, (batch, channels))
         # A filtered sample is valid if the first and the last sample under its kernel were recorded.
         valid = (mask[:, LOST:] & mask[:, : samples - LOST])[:, None, None].to(x.dtype)
@@ -144,6 +138,21 @@ class EEGformer(Encoder):
         for block in blocks:
             x = block(x)
         return x.view(shape).movedim(2, axis)
+
+
+def check_samples(samples: int, width: int) -> None:
+    """Check the length of a window.
+
+    Raises:
+        ConfigError: it is too short for convolutions without padding and ``width`` segments.
+    """
+    if samples < LOST + width:
+        raise ConfigError.at(
+            "EEG window",
+            expected=f"at least {LOST + width} samples",
+            found=f"{samples}",
+            remedy="use longer windows, a higher eeg.rate or a smaller eeg.width",
+        )
 
 
 def oscillations(filters: int, rate: float, band: tuple[float, float]) -> list[Tensor]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import zipfile
 from collections.abc import Mapping
@@ -25,7 +26,9 @@ from torch import Tensor
 from eavdash.errors import ConfigError, IntegrityError
 from eavdash.limits import HEADER_BYTES, WEIGHTS_BYTES
 from eavdash.store.atomic import CHECKSUMS, sha256
-from eavdash.store.readable import check_readable, open_readable, reason_of
+from eavdash.store.quoting import reason_of
+from eavdash.store.readable import check_readable, open_readable
+from eavdash.store.regular import require_regular
 
 INDEX = ".index.json"  # of a sharded checkpoint: maps tensors to files
 FILES = (
@@ -49,29 +52,41 @@ _SAVE_AGAIN = "save the state_dict again, or fetch the checkpoint again"
 _NESTED = ("state_dict", "model_state_dict", "model")
 
 
-def read_tensors(path: Path) -> tuple[Path, dict[str, Tensor]]:
+def read_tensors(path: Path, *, values: bool = True) -> tuple[Path, dict[str, Tensor]]:
     """Return the checkpoint file that ``path`` names or contains (the index of a sharded one), and its tensors by name.
+
+    Without ``values`` the tensors are on the device "meta", and of most files only the headers are read.
 
     Raises:
         ConfigError: it cannot be read, or contains anything but tensors.
-        IntegrityError: it does not match its SHA256SUMS.
+        IntegrityError: it does not match its SHA256SUMS (only checked with ``values``).
     """
     file = path
     if path.is_dir():
         file = next((path / name for name in FILES if (path / name).is_file()), path / FILES[0])
-    return file, unwrap(_parts(file) if file.name.endswith(INDEX) else _read(file))
+    return file, unwrap(_parts(file, values) if file.name.endswith(INDEX) else _read(file, values))
 
 
-def _read(file: Path) -> dict[str, Tensor]:
+def _read(file: Path, values: bool) -> dict[str, Tensor]:
     """Return the tensors of one file under its own names."""
     check_readable(file)
     _check_size(file)
-    _verify(file)
+    if values:
+        _verify(file)
+    found = _load(file, mapped=not values)
+    return found if values else {name: tensor.to("meta") for name, tensor in found.items()}
+
+
+def _load(file: Path, mapped: bool) -> dict[str, Tensor]:
+    """Return the tensors of one file; ``mapped``: in memory that is read when it is used, if the format allows it."""
     try:
         if file.suffix == ".safetensors":
-            return load_file(file)
-        with open_readable(file) as opened:
-            content = torch.load(opened, map_location="cpu", weights_only=True)
+            return load_file(require_regular(file))  # mapped in any case
+        if mapped and zipfile.is_zipfile(require_regular(file)):
+            content = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        else:
+            with open_readable(file) as opened:
+                content = torch.load(opened, map_location="cpu", weights_only=True)
     except Exception as error:  # readers raise all kinds of errors for damaged or foreign files
         found = reason_of(error, file)[:200]
         if file.suffix != ".safetensors" and not isinstance(error, OSError):
@@ -108,26 +123,27 @@ def _check_size(file: Path) -> None:
         ConfigError: it is larger than any encoder, or unfolds to more than it has.
     """
     most, found = WEIGHTS_BYTES, 0
-    with contextlib.suppress(OSError, zipfile.BadZipFile, ValueError):  # the reader reports the error
-        size = found = file.stat().st_size
-        with file.open("rb") as opened:
-            if file.suffix == ".safetensors" and size <= most:
-                most, found = HEADER_BYTES, int.from_bytes(opened.read(8), "little")
-            elif file.name.endswith(INDEX):
-                most = HEADER_BYTES
-            elif size <= most and zipfile.is_zipfile(opened):
-                # Torch stores tensors uncompressed.
-                with zipfile.ZipFile(opened) as parts:
-                    most, found = size, sum(part.file_size for part in parts.infolist())
+    # Whatever cannot be read is reported by the reader.
+    with contextlib.suppress(OSError, zipfile.BadZipFile, ValueError), open_readable(file) as opened:
+        size = found = os.fstat(opened.fileno()).st_size
+        if file.suffix == ".safetensors" and size <= most:
+            most, found = HEADER_BYTES, int.from_bytes(opened.read(8), "little")
+        elif file.name.endswith(INDEX):
+            most = HEADER_BYTES
+        elif size <= most and zipfile.is_zipfile(opened):
+            # Torch stores tensors uncompressed.
+            with zipfile.ZipFile(opened) as parts:
+                most, found = size, sum(part.file_size for part in parts.infolist())
     if found > most:
         expected, what = f"weights of at most {most:,} bytes", f"{found:,} declared"
         raise ConfigError.at(file, expected=expected, found=what, remedy=_SAVE_AGAIN)
 
 
-def _parts(index: Path) -> dict[str, Tensor]:
+def _parts(index: Path, values: bool) -> dict[str, Tensor]:
     """Return the tensors of a sharded checkpoint, each of which must be in the file that the index names."""
     _check_size(index)
-    _verify(index)
+    if values:
+        _verify(index)
     remedy = "fetch all files of the checkpoint again"
     try:
         with open_readable(index) as file:
@@ -138,7 +154,7 @@ def _parts(index: Path) -> dict[str, Tensor]:
     for name in sorted({str(part) for part in listed.values()}):
         if Path(name).name != name or name.endswith(INDEX):
             raise ConfigError.at(index, expected="names of files in the same folder", found=repr(name), remedy=remedy)
-        for tensor, value in _read(index.parent / name).items():
+        for tensor, value in _read(index.parent / name, values).items():
             if listed.get(tensor) != name:
                 raise tensor_error(
                     index, "every tensor in the file that the index names", f"{tensor!r} in {name}", [], remedy
@@ -175,9 +191,14 @@ def _verify(file: Path) -> None:
     sums = file.parent / CHECKSUMS
     try:
         with open_readable(sums) as opened:
-            lines = opened.read().decode("utf-8", "replace").splitlines()
-    except OSError:
+            lines = opened.read(HEADER_BYTES).decode("utf-8", "replace").splitlines()
+    except FileNotFoundError:
         return
+    except OSError as error:
+        remedy = "fetch the weights again"
+        raise IntegrityError.at(
+            sums, expected="checksums", found=error.strerror or str(error), remedy=remedy
+        ) from error
     expected = {name.strip().lstrip("*"): digest for digest, _, name in (line.partition(" ") for line in lines)}
     if file.name in expected and (found := sha256(file)) != expected[file.name].lower():
         raise IntegrityError.at(

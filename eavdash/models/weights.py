@@ -48,7 +48,7 @@ _HEADS = {
 _QKV = ("query", "key", "value")
 
 
-def load_pretrained(encoder: Encoder, path: str | Path, head: bool = False) -> list[str]:
+def load_pretrained(encoder: Encoder, path: str | Path, head: bool = False, *, values: bool = True) -> list[str]:
     """Load a checkpoint of the encoder's family and return the tensors left out: its own classifier or pooler.
 
     The families are ``ViTForImageClassification`` or ``ViTModel``, ``ASTForAudioClassification`` or ``ASTModel``, and
@@ -57,15 +57,16 @@ def load_pretrained(encoder: Encoder, path: str | Path, head: bool = False) -> l
 
     Args:
         head: load the classifier of a ViT or AST too, which must have the encoder's number of classes.
+        values: False for an encoder on the device "meta": names and shapes are compared, nothing is loaded.
 
     Raises:
         ConfigError: the file cannot be read, or a tensor is unknown, missing, or of another shape.
     """
     if isinstance(encoder, FrameViT):
-        return _load(encoder, encoder.vit, Path(path), "vision", head)
+        return _load(encoder, encoder.vit, Path(path), "vision", head, values)
     if isinstance(encoder, AudioSpectrogramTransformer):
-        return _load(encoder, encoder.ast, Path(path), "audio", head)
-    file, tensors = read_tensors(Path(path))
+        return _load(encoder, encoder.ast, Path(path), "audio", head, values)
+    file, tensors = read_tensors(Path(path), values=values)
     if isinstance(encoder, TimmViT):
         left_out = sorted(name for name in tensors if re.match(r"head(_dist)?\.(weight|bias)$", name))
         found = {name: tensor for name, tensor in tensors.items() if name not in left_out}
@@ -75,10 +76,10 @@ def load_pretrained(encoder: Encoder, path: str | Path, head: bool = False) -> l
     return []
 
 
-def _load(encoder: Encoder, backbone: nn.Module, path: Path, modality: str, head: bool) -> list[str]:
+def _load(encoder: Encoder, backbone: nn.Module, path: Path, modality: str, head: bool, values: bool) -> list[str]:
     remedy = f"set {modality}.size, patch, stride, width, depth and heads to match the checkpoint, or use another one"
     remedy = remedy.replace("size, patch, stride", "size, patch" if modality == "vision" else "stride")
-    file, tensors = read_tensors(path)
+    file, tensors = read_tensors(path, values=values)
     _check_settings(file, backbone, modality, remedy)
     prefix = PREFIXES[modality]
     own = sorted(name for name in tensors if name.startswith("classifier."))
@@ -117,7 +118,7 @@ def fill(file: Path, module: nn.Module, found: dict[str, Tensor], unknown: list[
         if tensor.shape != wanted[name].shape:
             shapes = f"shape {tuple(wanted[name].shape)} for {name!r}", f"{tuple(tensor.shape)}"
             raise ConfigError.at(file, expected=shapes[0], found=shapes[1], remedy=remedy)
-        if wanted[name].is_floating_point() and not _numbers(tensor):
+        if wanted[name].is_floating_point() and not _numbers(tensor, known=not wanted[name].is_meta):
             kind = str(tensor.dtype).removeprefix("torch.")
             kind = "infinite or NaN values" if tensor.is_floating_point() else kind
             wanted_kind = f"floating-point numbers for {name!r}"
@@ -127,10 +128,10 @@ def fill(file: Path, module: nn.Module, found: dict[str, Tensor], unknown: list[
     module.load_state_dict(found, strict=True)
 
 
-def _numbers(tensor: Tensor) -> bool:
-    """Return True for plain, finite floating-point numbers."""
-    plain = tensor.layout == torch.strided and not tensor.is_meta and tensor.is_floating_point()
-    return plain and bool(torch.isfinite(tensor).all())
+def _numbers(tensor: Tensor, known: bool) -> bool:
+    """Return True for plain, finite floating-point numbers; for plain ones if their values are not ``known``."""
+    plain = tensor.layout == torch.strided and tensor.is_meta != known and tensor.is_floating_point()
+    return plain and (not known or bool(torch.isfinite(tensor).all()))
 
 
 def _translate(named: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:

@@ -19,7 +19,7 @@ from pydantic import ConfigDict
 
 from eavdash.config.convert import recorded_config
 from eavdash.errors import EavdashError, IntegrityError, UsageError
-from eavdash.results.columns import column
+from eavdash.results.columns import column, study_table
 from eavdash.results.statistics import MIN_TRIALS, chance_line
 from eavdash.results.timeonly import time_scores
 from eavdash.store import StudyDir
@@ -111,11 +111,9 @@ def time_only(study: StudyDir) -> Finding:
     Raises:
         UsageError: the study stores no labels, or no trial is tested.
     """
-    import pandas as pd
-
     document = study.study()
     config = recorded_config(document)
-    splits = pd.read_csv(study.splits_file, dtype=str, keep_default_na=False)
+    splits = study_table(study.splits_file, ("subject", "trial", "fold", "split"))
     scores = time_scores(splits, column(study, "label"), config.protocol.name in ACROSS)
     if scores.empty:
         raise UsageError.at(study.path, expected="tested trials", found="none", remedy="plan the study again")

@@ -22,6 +22,7 @@ from eavdash.errors import EavdashError, IntegrityError, UsageError
 from eavdash.results.columns import column
 from eavdash.results.decision import mean_logs, normalised
 from eavdash.store import RunDir, StudyDir
+from eavdash.store.regular import open_regular
 from eavdash.text import natural_order
 
 LEVELS = ("trial", "window", "frame")
@@ -199,7 +200,8 @@ def read_table(run: RunDir, name: str, needed: Sequence[str], values: str) -> pd
     path = run.verify(name)
     remedy = f"train the run again: eavdash retry {run.study.name} --run {run.name}"
     try:
-        frame = pd.read_parquet(path)
+        with open_regular(path) as source:
+            frame = pd.read_parquet(source)
     except (OSError, ValueError) as error:
         found = str(error).splitlines()[0].rstrip(".")
         raise IntegrityError.at(path, expected="a parquet table", found=found, remedy=remedy) from error

@@ -6,6 +6,7 @@ Also this machine's name and its monotonic clock, both written into files that m
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -19,7 +20,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from eavdash.errors import IntegrityError, TrainingError, sentence
-from eavdash.store.private import private_file
+from eavdash.store.own_files import new_file, open_lock, wait_for_lock
+from eavdash.store.private import FILE
+from eavdash.store.regular import open_regular
 
 #: Name of a folder's checksum file, in the format of ``sha256sum``.
 CHECKSUMS = "SHA256SUMS"
@@ -37,7 +40,7 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], Any], *, private: bool 
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
-        with (private_file(temporary) if private else temporary).open("wb") as file:
+        with new_file(temporary, FILE if private else 0o666) as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -78,8 +81,12 @@ def write_json(path: Path, data: Any, *, private: bool = False) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Return the hexadecimal SHA-256 of a file's content."""
-    with path.open("rb") as file:
+    """Return the hexadecimal SHA-256 of a regular file's content.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file.
+    """
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -88,7 +95,7 @@ def locked_file(folder: Path, name: str) -> Iterator[None]:
     """Hold the exclusive lock on a file of ``folder``; wait until it is free.
 
     Raises:
-        IntegrityError: the folder is gone. TrainingError: the folder is not writable.
+        IntegrityError: the folder is gone. TrainingError: the folder is not writable, or the lock is not free in time.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -101,37 +108,48 @@ def locked_file(folder: Path, name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def file_lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[bool]:
+def file_lock(path: Path, *, shared: bool = False, wait: bool = True, seconds: float | None = None) -> Iterator[bool]:
     """Hold a lock (``flock``) on a file, which is made if it is missing; wait until it is free.
 
-    Without ``wait`` the block gets False, and no lock, if another process holds one.
+    Without ``wait`` the block gets False, and no lock, if another process holds one. ``seconds``: how long to wait, as
+    for :func:`eavdash.store.own_files.wait_for_lock`.
 
     Raises:
-        OSError: the file cannot be opened.
+        OSError: the file cannot be opened. TrainingError: another process holds the lock for too long.
     """
-    with path.open("ab") as file:
+    descriptor = open_lock(path)
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    try:
         try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+            if wait:
+                wait_for_lock(path, descriptor, kind, seconds)
+            else:
+                fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
             held = True
         except BlockingIOError:
             held = False
         yield held
+    finally:
+        os.close(descriptor)
 
 
-def is_locked(path: Path) -> bool:
-    """Return True if a process holds the lock (``flock``) on a file, or if this user may not open the file."""
+def is_locked(path: Path, unknown: bool = True) -> bool:
+    """Return True if a process holds the lock (``flock``) on a file; ``unknown`` if this user may not open the file."""
     try:
-        file = path.open("rb")
+        descriptor = open_lock(path, os.O_RDONLY)
     except PermissionError:
+        return unknown
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL, errno.ENXIO):
+            return False  # missing, or nothing that this program would lock
+        raise
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return False
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        return False
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def host() -> str:

@@ -3,13 +3,19 @@
 ``.datasets.json`` maps names to paths; an uploaded table is kept as ``.datasets/<name>/trials.csv`` with absolute
 paths. The recordings themselves are never copied, written or removed. The list is replaced atomically and under a lock,
 so that concurrent additions are all kept. List and tables are private (:mod:`eavdash.store.private`).
+
+A dataset's folders carry a seal, a keyed digest by a secret of this user: the app reads them without asking, and a list
+that was copied from elsewhere must not decide that.
 """
 
 from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
+import hmac
 import io
+import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,10 +28,13 @@ from eavdash.store import slug
 from eavdash.store.atomic import file_lock, write_atomic
 from eavdash.store.private import private_folder
 from eavdash.store.record import UNWRITTEN, FromList, Part, Record, Texts, read_record, write_record
+from eavdash.store.secret import user_secret
+from eavdash.text import is_utf8, printable
 
 #: The columns of a trial table that name files.
 PATH_COLUMNS = ("eeg", "audio", "video")
 NAME_LENGTH = 60
+SECRET = "dataset-secret"
 
 
 Text = Annotated[str, Field(min_length=1)]
@@ -34,13 +43,22 @@ Text = Annotated[str, Field(min_length=1)]
 class Dataset(Part):
     """Name and absolute path of a dataset folder or trial table.
 
-    ``folders``: further folders that its recordings lie in, which the app may read; None in a list of an earlier
-    version.
+    ``folders``: its own and further folders that its recordings lie in, which the app may read; None in a list of an
+    earlier version. ``seal``: of path and folders; without it the folders are not trusted.
     """
 
     name: Text
     path: Text
     folders: Texts | None = UNWRITTEN
+    seal: str | None = UNWRITTEN
+
+    @property
+    def trusted(self) -> tuple[str, ...]:
+        """The folders that the app may read; none if they were not sealed on this machine, or without those that links
+        have replaced since."""
+        if not self.seal or not hmac.compare_digest(self.seal.encode(), _seal(self.path, self.folders or ()).encode()):
+            return ()
+        return tuple(folder for folder in self.folders or () if os.path.realpath(folder) == folder)
 
 
 class DatasetList(Record):
@@ -86,7 +104,7 @@ def check_name(root: Path, name: str) -> str:
 
 
 def add(root: Path, name: str, path: str | Path, folders: Iterable[str] | None = None) -> Dataset:
-    """Add a dataset to the list, with the further folders of its recordings.
+    """Add a dataset to the list, with the resolved folders of its recordings, which the app may read from then on.
 
     Raises:
         UsageError: the name is invalid or taken, or the path is in the list under another name.
@@ -95,30 +113,35 @@ def add(root: Path, name: str, path: str | Path, folders: Iterable[str] | None =
     """
     absolute = str(Path(path).expanduser().absolute())
     with _locked(root):
-        further = None if folders is None else tuple(folders)
-        made = Dataset(name=check_name(root, name), path=check_path(root, absolute), folders=further)
+        for folder in folders or ():
+            _check_storable(folder)
+        made = Dataset(name=check_name(root, name), path=check_path(root, absolute))
+        if folders is not None:
+            made = _sealed(made, folders)
         _write(root, [*list_datasets(root), made])
     return made
 
 
 def keep_folders(root: Path, name: str, folders: Iterable[str]) -> None:
-    """Write the folders of a dataset's recordings into a list of an earlier version, which has none.
+    """Write the folders of a dataset's recordings into a list whose own are not trusted (:attr:`Dataset.trusted`).
 
     Raises:
         IntegrityError: the list is damaged. UsageError: it is not writable.
     """
     with _locked(root):
         every = list_datasets(root)
-        kept = [d.replace(folders=tuple(folders)) if d.name == name and d.folders is None else d for d in every]
-        _write(root, kept)
+        kept = [_sealed(d, folders) if d.name == name and not d.trusted else d for d in every]
+        if kept != every:
+            _write(root, kept)
 
 
 def check_path(root: Path, path: str) -> str:
     """Return ``path`` if it is not in the list yet.
 
     Raises:
-        UsageError: it is in the list; the message gives its name.
+        UsageError: it is in the list, and the message gives its name; or it cannot be written into one.
     """
+    _check_storable(path)
     for other in list_datasets(root):
         if other.path == str(Path(path).expanduser().absolute()):
             raise UsageError.at(
@@ -185,12 +208,31 @@ def save_table(root: Path, name: str, text: str, base: str | Path) -> Path:
         while True:
             stem = slug(name) if number == 1 else f"{slug(name)}-{number}"
             path = root / ".datasets" / stem / "trials.csv"
-            if not path.exists() or path.read_bytes() == content:
+            if not path.exists() or (path.is_file() and path.read_bytes() == content):
                 break
             number += 1
         private_folder(root / ".datasets", stem)
         write_atomic(path, lambda file: file.write(content), private=True)
     return path
+
+
+def _sealed(dataset: Dataset, folders: Iterable[str]) -> Dataset:
+    chosen = tuple(folders)
+    return dataset.replace(folders=chosen, seal=_seal(dataset.path, chosen) or None)
+
+
+def _seal(path: str, folders: Iterable[str]) -> str:
+    """The keyed digest of a dataset's path and folders; empty if this user has no place for a secret."""
+    with contextlib.suppress(UsageError):
+        return hmac.new(user_secret(SECRET), json.dumps([path, *folders]).encode(), hashlib.sha256).hexdigest()
+    return ""
+
+
+def _check_storable(path: str) -> None:
+    if not is_utf8(path):
+        raise UsageError.at(
+            printable(path), expected="a path in UTF-8", found="other bytes", remedy="rename the folder"
+        )
 
 
 def _name_error(expected: str, found: str) -> Exception:

@@ -6,7 +6,7 @@ them.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
@@ -108,6 +108,18 @@ class RunImport(Part):
     left_out: Texts = ()
     notes: Texts = ()
     labels: Texts = ()
+
+
+class EpochRow(Part):
+    """One line of metrics.jsonl: what training measured after an epoch; None: there was nothing to measure."""
+
+    epoch: Annotated[Whole, Field(ge=0)]
+    loss: float | None = None
+    accuracy: float | None = None
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+    test_accuracy: float | None = None
+    seconds: float | None = None
 
 
 class RunConfig(Record):

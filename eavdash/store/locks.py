@@ -17,6 +17,7 @@ from pathlib import Path
 
 from eavdash.errors import IntegrityError
 from eavdash.store.atomic import host as this_host
+from eavdash.store.own_files import open_lock
 from eavdash.store.record import Record, Whole, read_record
 
 
@@ -67,6 +68,19 @@ def pids_with_env(variable: str, value: str) -> list[int]:
     return found
 
 
+def has_open(pid: int, path: Path) -> bool:
+    """Return True if a process has this very file open, as every holder of a run's lock has."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error, OSError):
+        ours = path.lstat()
+        for opened in psutil.Process(pid).open_files():
+            with contextlib.suppress(OSError):
+                if os.path.samestat(ours, os.stat(opened.path)):  # noqa: PTH116 - a path from the system
+                    return True
+    return False
+
+
 def tag_process(value: str) -> None:
     """Name this process after ``value`` for :func:`pids_with_env` (Linux); its forks inherit the name."""
     with contextlib.suppress(OSError):
@@ -81,10 +95,13 @@ def acquire(path: Path, timeout: float = 0.5) -> int | None:
     """Return a descriptor of ``path`` with an exclusive lock; None if another process holds the lock.
 
     ``timeout`` in seconds should outlast :func:`is_locked` of other processes, which takes the lock for an instant.
+
+    Raises:
+        OSError: the file cannot be opened, or is a link or another kind of file.
     """
     deadline = time.monotonic() + timeout
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = open_lock(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -98,7 +115,7 @@ def acquire(path: Path, timeout: float = 0.5) -> int | None:
             raise
         # The file may have been deleted or replaced before it was locked; such a lock excludes no other process.
         with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
+            if os.path.samestat(os.fstat(descriptor), path.lstat()):
                 return descriptor
         os.close(descriptor)
 

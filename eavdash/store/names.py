@@ -5,9 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from eavdash.errors import UsageError
+from eavdash.text import shortened
+
+#: Characters of a :func:`slug`; file systems allow 255 bytes, and stage, fold, seed or method are added.
+LONGEST = 200
 
 
 def checkpoints_root(given: str | Path | None = None) -> Path:
@@ -32,15 +37,39 @@ def checkpoints_folder(given: str | Path | None = None) -> Path:
 
 
 def slug(text: str) -> str:
-    """Return a name that is safe in a path (letters, digits, dot, dash, underscore) and unique to the text."""
+    """Return a name for a path (letters, digits, dot, dash, underscore), of at most :data:`LONGEST` characters.
+
+    A text that is such a name stays as it is. Different texts get different names, except those made to collide.
+    """
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "x"
+    if safe == text and len(text) <= LONGEST:
+        return safe
     # Two texts may map to the same name ("a b", "a/b"): a few digits of a hash distinguish them.
-    return safe if safe == text else f"{safe}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    return f"{safe[: LONGEST - 7]}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}"
 
 
 def unit_name(subject: str) -> str:
     """Return a subject's part of a run name: ``s01`` for integers, ``s-<slug>`` otherwise."""
-    return f"s{int(subject):02d}" if re.fullmatch(r"0|[1-9]\d*", subject) else f"s-{slug(subject)}"
+    number = len(subject) <= LONGEST and re.fullmatch(r"0|[1-9]\d*", subject)
+    return f"s{int(subject):02d}" if number else f"s-{slug(subject)}"
+
+
+def check_unit_names(subjects: Iterable[str]) -> None:
+    """Check that no two subjects get the same :func:`unit_name`, by which their files are told apart.
+
+    Raises:
+        UsageError: two do.
+    """
+    units: dict[str, str] = {}
+    for subject in dict.fromkeys(subjects):
+        other = units.setdefault(unit_name(subject), subject)
+        if other != subject:
+            raise UsageError.at(
+                f"subject {shortened(subject)!r}",
+                expected="a name whose files no other subject has",
+                found=f"{unit_name(subject)!r}, which is also that of {shortened(other)!r}",
+                remedy="rename one of the two",
+            )
 
 
 def check_study_name(name: str) -> str:

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from eavdash.errors import DataError
+from eavdash.store.own_files import open_own, refuse_link
 
 FOLDER, FILE = 0o700, 0o600
 _NAME = ".cache"
@@ -20,9 +21,12 @@ _OURS = (_NAME, ".datasets")
 
 
 def cache_folder(root: Path) -> Path:
-    """Return the cache of a checkpoints folder: ``.cache``, or ``.cache-<user id>`` if that is another user's."""
+    """Return the cache of a folder: ``.cache``, or ``.cache-<user id>`` if that is a link or another user's.
+
+    Modes are changed and entries deleted in a cache, which must not happen to what a link leads to.
+    """
     usual = root / _NAME
-    return usual if _is_mine(usual) else root / f"{_NAME}-{os.geteuid()}"
+    return usual if not usual.is_symlink() and _is_mine(usual) else root / f"{_NAME}-{os.geteuid()}"
 
 
 def private_folder(top: Path, *parts: str) -> Path:
@@ -31,11 +35,12 @@ def private_folder(top: Path, *parts: str) -> Path:
     A ``top`` of ours that others could read, as earlier versions made it, is closed with all that is in it.
 
     Raises:
-        DataError: it belongs to another user. OSError: it cannot be made.
+        DataError: it belongs to another user, or is a link to another folder. OSError: it cannot be made.
     """
     top.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         top.mkdir(mode=FOLDER)
+    _refuse_link(top)
     if not _is_mine(top):
         raise DataError.at(
             top,
@@ -50,17 +55,22 @@ def private_folder(top: Path, *parts: str) -> Path:
     for part in parts:
         folder = folder / part
         folder.mkdir(mode=FOLDER, exist_ok=True)
+        _refuse_link(folder)
     return folder
+
+
+def _refuse_link(folder: Path) -> None:
+    with DataError.from_os(folder, expected="a folder of your own", remedy="remove the link"):
+        refuse_link(folder)
 
 
 def private_file(path: Path) -> Path:
     """Make ``path`` an empty file that only its owner may read, unless it exists; for libraries that write by name.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be made, or is a link or another kind of file.
     """
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE))
+    os.close(open_own(path, os.O_RDONLY | os.O_CREAT, FILE))
     return path
 
 
@@ -75,7 +85,8 @@ def close_to_others(top: Path) -> None:
 
 def _close(path: Path, mode: int) -> None:
     with contextlib.suppress(OSError):
-        if not path.is_symlink() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        found = path.lstat().st_mode
+        if not stat.S_ISLNK(found) and stat.S_IMODE(found) & 0o077:
             path.chmod(mode)
 
 

@@ -26,16 +26,16 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from eavdash.errors import EavdashError, OutsideError, UsageError
+from eavdash.errors import OutsideError, UsageError
+from eavdash.store.secret import state_folders
 
 #: JSON list of absolute paths; absent: no restriction.
 VARIABLE = "EAVDASH_DATA"
 SYSTEM = ("/proc", "/sys", "/dev")
 _IN_MEMORY = "/dev/shm"  # a disk in memory, where recordings may lie
-_MOST_FOLDERS = 200  # the list is part of the environment, which has a size limit
-_QUOTED = 4 * 2**20  # bytes of a file that are compared with a message about it
-#: Words of messages that also occur in honest files.
-_USUAL = frozenset({"data", "error", "file", "float", "format", "header", "line", "name", "string", "type", "version"})
+_MOST_BYTES = 100_000  # of the list, as one variable of the environment has a size limit
+#: git-annex keeps the content of datasets there, in the repository itself or in that of a submodule.
+_ANNEX = re.compile(r"/\.git/(?:modules/(?:[^/]+/)+?)?annex/objects(?=/|$)")
 
 #: Further folders of this thread or task; None: no restriction.
 _lent: ContextVar[tuple[str, ...] | None] = ContextVar("lent", default=())
@@ -62,10 +62,27 @@ def set_data_folders(folders: Iterable[str | Path] | None) -> None:
 
 
 def add_data_folders(folders: Iterable[str | Path]) -> None:
-    """Add to the data folders of this process, if it is restricted."""
+    """Add to the data folders of this process, if it is restricted; they must be chosen by its owner.
+
+    What has no room is left out: it is refused when it is opened.
+    """
     with _changing:
         if (text := os.environ.get(VARIABLE)) is not None:
-            set_data_folders((*_parsed(text), *folders))
+            # Those before are resolved already: one that was replaced by a link must not take its target along.
+            before, added = _parsed(text), outermost(map(_resolved, folders))
+            while len(text := json.dumps(outermost((*before, *added)))) > _MOST_BYTES and added:
+                del added[-1 - len(added) // 10 :]
+            os.environ[VARIABLE] = text
+
+
+def restrict_data_folders(folders: Iterable[str] | None) -> None:
+    """Restrict this process to what both its data folders and ``folders`` cover; None: change nothing."""
+    if folders is None:
+        return
+    mine, others = data_folders(), [_resolved(folder) for folder in folders]
+    if mine is not None:
+        others = [a if covers(b, a) else b for a in mine for b in others if covers(a, b) or covers(b, a)]
+    set_data_folders(others)
 
 
 @contextmanager
@@ -79,18 +96,21 @@ def lent(folder: str | Path | None) -> Iterator[None]:
 
 
 def outermost(folders: Iterable[str]) -> list[str]:
-    """Return the folders that the others do not cover; of more than a couple of hundred, the folders above them."""
-    found = sorted(set(folders), key=lambda folder: folder.split("/"))
-    while True:
-        kept: list[str] = []
-        for folder in found:
-            if not any(_below(folder, other) and not _hidden(folder, other) for other in kept):
-                kept.append(folder)
-        deepest = max((folder.count("/") for folder in kept), default=0)
-        if len(kept) <= _MOST_FOLDERS or deepest <= 2:
-            return kept[:_MOST_FOLDERS]
-        above = {os.path.dirname(f) if f.count("/") == deepest else f for f in kept}  # noqa: PTH120
-        found = sorted(above, key=lambda folder: folder.split("/"))
+    """Return the resolved folders that the others do not cover."""
+    kept: list[str] = []
+    above: list[str] = []  # of those kept, the ones that hold the folder: in this order they come right before it
+    for folder in sorted(set(folders), key=lambda folder: folder.split("/")):
+        while above and not _below(folder, above[-1]):
+            above.pop()
+        if not any(covers(other, folder) for other in above):
+            kept.append(folder)
+            above.append(folder)
+    return kept
+
+
+def covers(folder: str, real: str) -> bool:
+    """Return True if a data folder lets a resolved path be read: it is below it, and nothing there is hidden."""
+    return _below(real, folder) and not _hidden(real, folder)
 
 
 def check_readable(path: str | Path) -> str:
@@ -105,24 +125,24 @@ def check_readable(path: str | Path) -> str:
         return os.fsdecode(path)
     if _never(real):
         raise OutsideError.at(
-            _shown(path),
+            shown(path),
             expected="a dataset, a recording or weights",
             found="a file of the system, or one of eavdash's own secrets",
             remedy="give another path",
         )
     folders = data_folders()
-    if folders is None or any(_below(real, folder) and not _hidden(real, folder) for folder in folders):
+    if folders is None or any(covers(folder, real) for folder in folders):
         return real
     inside = any(_below(real, folder) for folder in folders)
-    linked = f", a link to {_shown(real)}" if os.path.abspath(path) != real else ""  # noqa: PTH100
-    named = [_shown(f) for f in folders if "/." not in f]
+    linked = f", a link to {shown(real)}" if os.path.abspath(path) != real else ""  # noqa: PTH100
+    named = [shown(f) for f in folders if "/." not in f]
     # By its name alone: whether there is such a file is nothing to tell.
     folder = os.path.dirname(real) if os.path.splitext(real)[1] else real  # noqa: PTH120, PTH122
     error = OutsideError.at(
-        _shown(path),
+        shown(path),
         expected=f"a path in a folder that the app may read ({', '.join(named[:5]) or 'none'})",
         found=f"{'a hidden one' if inside else 'one outside of them'}{linked}",
-        remedy=f"allow {_shown(folder)} in the app if it runs on your computer, or start it with --data",
+        remedy=f"allow {shown(folder)} in the app if it runs on your computer, or start it with --data",
     )
     error.folder = folder
     raise error
@@ -183,25 +203,6 @@ def checked_opens(*further: str) -> Iterator[None]:
         _watched.paths = before
 
 
-def reason_of(error: Exception, file: str | Path) -> str:
-    """Return type and message of an error about a file; the type alone if the message quotes what is in the file.
-
-    A file that is not what it was taken for may be anybody's: parsers quote the lines that they do not understand.
-    """
-    name, text = type(error).__name__, str(error)
-    message = " ".join(f"{name}: {text}".split()).rstrip(".")
-    plain = re.sub(r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)", " ", text.replace(_shown(file), " "))
-    words = {word.lower() for word in re.findall(r"\w{4,}", plain)} - _USUAL
-    if not words:
-        return message
-    try:
-        with open_readable(file) as opened:
-            content = opened.read(_QUOTED).replace(b"\0", b"").lower()
-    except (OSError, ValueError, EavdashError):
-        return message if isinstance(error, OSError) else name
-    return name if any(word.encode() in content for word in words) else message
-
-
 def _resolved(path: str | Path) -> str:
     """The path without links and ``..``; of two slashes at its beginning, which POSIX allows, one."""
     return "/" + os.path.realpath(os.fsdecode(path)).lstrip("/")
@@ -212,19 +213,17 @@ def _below(real: str, folder: str) -> bool:
 
 
 def _hidden(real: str, folder: str) -> bool:
-    """True if a part of the path below ``folder`` is hidden; git-annex keeps the content of datasets in .git/annex."""
-    parts = real[len(folder) :].split("/")
-    return any(part.startswith(".") and not (part == ".git" and "annex" in parts) for part in parts)
+    """True if a part of the path below ``folder`` is hidden, except the folder of git-annex's content."""
+    return "/." in _ANNEX.sub("", real[len(folder.rstrip("/")) :])
 
 
 def _never(real: str) -> bool:
     if any(_below(real, folder) for folder in SYSTEM):
         return not _below(real, _IN_MEMORY)
-    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")  # noqa: PTH111
-    return _below(real, _resolved(os.path.join(state, "eavdash")))  # noqa: PTH118
+    return any(_below(real, _resolved(folder)) for folder in state_folders())
 
 
-def _shown(path: str | Path) -> str:
+def shown(path: str | Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,11 @@ from typing import Any
 
 from eavdash.errors import IntegrityError, QueueError, TrainingError, VersionError
 from eavdash.store.atomic import is_locked, locked_file, sha256
-from eavdash.store.documents import RunConfig
+from eavdash.store.documents import EpochRow, RunConfig
+from eavdash.store.own_files import refuse_link
 from eavdash.store.paths import RunPaths
 from eavdash.store.record import read_record, write_record
+from eavdash.store.regular import read_end
 from eavdash.store.status import TRANSITIONS, LiveStatus, RunStatus, observed
 
 CHANGEABLE = "fix its permissions, or free some disk space"
@@ -42,8 +43,19 @@ class RunDir(RunPaths):
         Raises:
             IntegrityError: it is missing or damaged.
         """
+        self.refuse_link()
         remedy = f"remove this folder and create the run again: eavdash extend {self.study.name}"
         return read_record(self.config_file, RunConfig, remedy)
+
+    def refuse_link(self) -> None:
+        """Check that the run's folder is not a symbolic link: files of its names elsewhere are not to be changed.
+
+        Raises:
+            IntegrityError: it is one.
+        """
+        remedy = "replace the link by the folder; a whole study may be a link"
+        with IntegrityError.from_os(self.path, expected="a run's folder", remedy=remedy):
+            refuse_link(self.path)
 
     def describe(self, **fields: Any) -> None:
         """Change fields of config.json, which describe the model and its inputs."""
@@ -55,6 +67,7 @@ class RunDir(RunPaths):
         Raises:
             IntegrityError: it is missing or damaged (:meth:`restore_status`).
         """
+        self.refuse_link()
         retry = f"restore it and resume the run: eavdash retry {self.study.name} --run {self.name}"
         return read_record(self.status_file, RunStatus, retry)
 
@@ -81,6 +94,7 @@ class RunDir(RunPaths):
     def create(self, config: RunConfig) -> None:
         """Create the folder with config.json and an initial status (queued); an existing run is not changed."""
         self.path.mkdir(parents=True, exist_ok=True)
+        self.refuse_link()
         if not self.config_file.exists():
             write_record(self.config_file, config)
         if not self.status_file.exists():
@@ -91,7 +105,7 @@ class RunDir(RunPaths):
 
         The damaged file is kept as status.json.damaged. Nothing is done while a process computes the run.
         """
-        if not self.config_file.exists() or self.locked():
+        if not self.config_file.exists() or self.path.is_symlink() or self.locked():
             return
         with self._status_lock():
             try:
@@ -102,7 +116,7 @@ class RunDir(RunPaths):
                 with TrainingError.from_os(self.path, expected="a folder that can be changed", remedy=CHANGEABLE):
                     if self.status_file.exists():
                         self.status_file.replace(self.status_file.with_name("status.json.damaged"))
-                epoch = max((int(row.get("epoch") or 0) for row in self.metrics()), default=0)
+                epoch = max((row["epoch"] for row in self.metrics()), default=0)
                 reason = f"its status was damaged and has been restored: {error}"
                 self._write(RunStatus(state="failed", epoch=epoch, reason=reason))
 
@@ -197,9 +211,12 @@ class RunDir(RunPaths):
         """
         path = self.path / name
         expected = self.status().checksums.get(name)
-        if not path.exists():
-            raise self._missing_file(name)
-        found = sha256(path)
+        try:
+            found = sha256(path)
+        except FileNotFoundError:
+            raise self._missing_file(name) from None
+        except OSError as error:
+            raise self._damaged_file(name, "a file that can be read", error.strerror or str(error)) from error
         if expected is not None and found != expected:
             raise self._damaged_file(name, f"checksum {expected[:12]}", f"{found[:12]} (the file is damaged)")
         return path
@@ -209,15 +226,18 @@ class RunDir(RunPaths):
         return is_locked(self.lock_file)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the rows of metrics.jsonl; an incomplete last line is skipped."""
+        """Return the rows of metrics.jsonl that are :class:`~eavdash.store.documents.EpochRow`; others are skipped.
+
+        Of a file that is longer than training writes, the last rows; of one that cannot be read, none.
+        """
         try:
-            text = self.metrics_file.read_text(encoding="utf-8")
-        except FileNotFoundError:
+            content, _ = read_end(self.metrics_file)
+        except OSError:
             return []
         rows = []
-        for line in text.splitlines():
+        for line in content.splitlines():
             with contextlib.suppress(ValueError):
-                rows.append(json.loads(line))
+                rows.append(EpochRow.model_validate_json(line).model_dump(exclude_unset=True))
         return rows
 
     @contextlib.contextmanager

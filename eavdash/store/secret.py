@@ -18,17 +18,25 @@ from eavdash.errors import UsageError
 BYTES = 32
 
 
+def state_folders() -> tuple[Path, ...]:
+    """Return the folders that may hold files of :func:`private_folder`, which need not exist; the first is in use.
+
+    The second is that of processes without ``XDG_STATE_HOME``.
+    """
+    usual = Path(os.path.expanduser("~/.local/state/eavdash"))  # noqa: PTH111 -- does not raise without a home
+    given = Path(os.environ.get("XDG_STATE_HOME", ""))
+    return (given / "eavdash", usual) if given.is_absolute() else (usual,)
+
+
 def private_folder() -> Path:
     """Return this user's folder for private files, made with mode 0700 if it is missing.
 
     Raises:
         UsageError: it cannot be made, is not a folder of this user, or other users have access to it.
     """
-    given = Path(os.environ.get("XDG_STATE_HOME", ""))
-    home = given if given.is_absolute() else Path.home() / ".local" / "state"
-    folder = home / "eavdash"
+    folder = state_folders()[0]
     with UsageError.from_os(folder, expected="a folder that you can write", remedy="set XDG_STATE_HOME to another"):
-        home.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
         _check(folder, folder.lstat(), stat.S_ISDIR, "a folder with mode 0700 that is yours")
     return folder

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import ConfigDict, Field
 
 from eavdash.store.atomic import boot_clock, disk_full, host, is_locked
-from eavdash.store.record import FromList, Part, Record, Whole
+from eavdash.store.record import UNWRITTEN, FromList, Part, Record, Texts, Whole
 
 State = Literal["queued", "blocked", "running", "done", "failed", "cancelled"]
 STATES: tuple[State, ...] = get_args(State)
@@ -82,6 +82,7 @@ class RunStatus(Record):
     reason: str = ""
     submission: str | None = None  # id of the request that queued the run; None: it was never queued
     task: str | None = None  # distinguishes a task from a lost one of the same request
+    folders: Texts | None = UNWRITTEN  # that who requested it may read; None: all
     execution: dict[str, Any] = Field(default={})  # settings: config.convert.execution_of
     cancel: str | bool | None = None  # id of a request to stop its job
     halt: str | None = None  # why the job is stopped, if it is to be resumed

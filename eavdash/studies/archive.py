@@ -8,15 +8,19 @@ what a crash leaves there.
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from eavdash.errors import IntegrityError, QueueError, UsageError
+from eavdash.errors import EavdashError, IntegrityError, QueueError, UsageError
+from eavdash.jobs.queue_database import queue_folder
 from eavdash.jobs.scheduler_process import queue_closed
 from eavdash.store import StudyDir, find_study
 from eavdash.store.atomic import file_lock, is_locked
+from eavdash.store.own_files import refuse_link
 from eavdash.studies.write import PLAN_LOCK, planner_lock
 
 DELETED = ".deleted"
@@ -98,6 +102,7 @@ def delete(study: StudyDir, confirm: str) -> None:
         hidden = root / DELETED / f"{study.name}-{secrets.token_hex(4)}"
         with _removable(study.path):
             hidden.parent.mkdir(exist_ok=True)
+            _check_deleted(hidden.parent)
             study.path.rename(hidden)
         # A worker started by hand, or a probing, takes neither lock and may have begun since the check.
         if refusal := _refusal(StudyDir(hidden), study, "deleted"):
@@ -110,17 +115,30 @@ def delete(study: StudyDir, confirm: str) -> None:
 
 def sweep(root: Path) -> None:
     """Remove what an interrupted deletion has left behind; files that cannot be removed stay."""
-    if not (root / DELETED).is_dir():
-        return
+    try:
+        _check_deleted(root / DELETED)
+    except OSError:
+        return  # none, or not made by a deletion
     # A deletion holds the planner's lock while it may still undo the move; with the lock held, all is safe to remove.
     try:
-        with file_lock(root / ".queue" / PLAN_LOCK, wait=False) as alone:
+        with file_lock(queue_folder(root) / PLAN_LOCK, wait=False) as alone:
             leftovers = list((root / DELETED).iterdir()) if alone else []
-    except OSError:
+    except (EavdashError, OSError):
         return
     for folder in leftovers:
         with contextlib.suppress(OSError):
             _remove(folder)
+
+
+def _check_deleted(folder: Path) -> None:
+    """Check that what is in ``.deleted`` was put there by this program.
+
+    Raises:
+        OSError: it is missing, a link to another folder, or another user's.
+    """
+    refuse_link(folder)
+    if folder.stat().st_uid not in (os.geteuid(), folder.parent.stat().st_uid):
+        raise OSError(errno.EPERM, "another user's folder", str(folder))
 
 
 @contextlib.contextmanager
@@ -137,7 +155,8 @@ def _exclusive(study: StudyDir) -> Iterator[None]:
 
 
 def _resume_files(study: StudyDir) -> list[Path]:
-    return [file for run in study.runs() for file in (run.resume_file, run.joint_resume_file)]
+    runs = [run for run in study.runs() if not run.path.is_symlink()]
+    return [file for run in runs for file in (run.resume_file, run.joint_resume_file)]
 
 
 def _refuse_if_busy(study: StudyDir, action: str) -> None:

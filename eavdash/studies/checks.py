@@ -1,11 +1,10 @@
-"""Checks of a plan: missing files, unknown encoders, and conflicts with the existing study.
+"""Checks of a plan: its size, and conflicts with the existing study; encoders.py has those of the encoders.
 
 In: a configuration, a study, its earlier document. Out: an error with a remedy, or nothing.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,51 +12,14 @@ import pandas as pd
 
 from eavdash.config.convert import differences, recorded_config, to_dict
 from eavdash.config.schema import EegConfig, StudyConfig
-from eavdash.errors import ConfigError, SplitError, StudyConflictError, UsageError
+from eavdash.errors import SplitError, StudyConflictError, UsageError
 from eavdash.limits import RUNS
 from eavdash.store import StudyDir
 from eavdash.store.documents import StudyDocument
-from eavdash.store.readable import check_readable
-from eavdash.text import plural, shortened
+from eavdash.text import plural
 
 #: Settings of EEG that were added later and decide arrays.
 LATER = ("montage", "repeated", "gaps", "marked_channels", "reject_marked")
-
-
-def refuse_missing_weights(config: StudyConfig) -> None:
-    """Check that the pretrained weights of all encoders exist, before anything is queued.
-
-    Raises:
-        ConfigError: a setting's path does not exist.
-        OutsideError: it may not be read.
-    """
-    for modality in config.modalities:
-        path = config.modality(modality).weights
-        if path and check_readable(path) and not os.path.exists(path):  # noqa: PTH110 -- returns False for an impossible name
-            raise ConfigError.at(
-                f"{modality}.weights",
-                expected="a checkpoint's folder or file",
-                found=f"nothing at {shortened(path)}",
-                remedy="correct the path",
-            )
-
-
-def refuse_unknown_encoders(config: StudyConfig) -> None:
-    """Check the names of library encoders; a library is imported only if one of its encoders is used.
-
-    Raises:
-        ConfigError: the library has no encoder of that name.
-    """
-    for modality in config.modalities:
-        prefix, colon, name = config.modality(modality).encoder.partition(":")
-        if colon and prefix == "timm":
-            from eavdash.models import timm_vit
-
-            timm_vit.check_name(name)
-        elif colon:
-            from eavdash.models import braindecode_eeg
-
-            braindecode_eeg.check_name(name)
 
 
 def missing_pretraining_notes(config: StudyConfig) -> list[str]:

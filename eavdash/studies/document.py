@@ -16,7 +16,7 @@ import pandas as pd
 from eavdash.config.choices import COLUMN
 from eavdash.config.convert import to_dict
 from eavdash.config.schema import Selection, StudyConfig
-from eavdash.errors import IntegrityError
+from eavdash.results.columns import study_table
 from eavdash.store.documents import Naming, RecordedDataset, RecordedSelection, StudyDocument
 from eavdash.store.provenance import git_commit, versions
 from eavdash.store.readable import data_folders
@@ -105,16 +105,6 @@ def merge_rows(file: Path, rows: pd.DataFrame, subjects: Sequence[str]) -> pd.Da
     """
     if not file.exists() or set(subjects) <= set(rows["subject"]):
         return rows.reset_index(drop=True)
-    try:
-        old = pd.read_csv(file, dtype=str, keep_default_na=False)
-        if "fold" in rows.columns:
-            old = old.astype({"fold": int})
-        others = old[~old["subject"].isin(set(rows["subject"]))]
-    except (ValueError, KeyError) as error:
-        raise IntegrityError.at(
-            file,
-            expected="a table of the study's subjects",
-            found=str(error),
-            remedy=f"remove it and make it again with eavdash extend {file.parent.name}",
-        ) from error
+    old = study_table(file, [name for name in ("subject", "fold") if name in rows.columns])
+    others = old[~old["subject"].isin(set(rows["subject"]))]
     return pd.concat([others, rows], ignore_index=True) if len(others) else rows.reset_index(drop=True)

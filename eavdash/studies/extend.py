@@ -134,7 +134,7 @@ def extend(
     extended = prepare(*_plan_arguments(study, document, subjects, folds, seeds), existing=True, frozen=True)
     queued = _never_submitted(study, extended.runs)
     if queued:
-        queue.submit(study, queued, execution or latest_execution(study))
+        queue.submit(study, queued, execution or latest_execution(study), given=execution is not None)
     again: list[str] = []
     if retry_ended and (ended := _ended(study, extended.runs)):
         again = retry(study, ended)

@@ -20,6 +20,7 @@ from eavdash.errors import DataError, EavdashError, UsageError
 from eavdash.models.published import reorder_rows
 from eavdash.store import RunDir, locks
 from eavdash.store.atomic import host, sha256
+from eavdash.text import printable
 from eavdash.training import baselines, evaluate, stage1
 from eavdash.training.features import features
 from eavdash.training.fusion_features import FeatureSource, join_features
@@ -45,7 +46,7 @@ class Imported:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the origin of the weights, for config.json."""
-        named = {"file": str(self.file), "sha256": sha256(self.file)}
+        named = {"file": printable(str(self.file)), "sha256": sha256(self.file)}
         return {**named, "left_out": self.left_out, "notes": self.notes}
 
 

@@ -22,18 +22,20 @@ from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import DataError, SplitError
 from eavdash.store import StudyDir, check_study_name
 from eavdash.store.documents import StudyDocument
+from eavdash.store.names import check_unit_names
+from eavdash.store.readable import check_readable
 from eavdash.studies.checks import (
     chosen_folds,
     keep_earlier,
     missing_pretraining_notes,
     refuse_conflict,
-    refuse_missing_weights,
     refuse_other_subjects,
     refuse_too_many_runs,
-    refuse_unknown_encoders,
 )
 from eavdash.studies.document import make_document, merge_rows, result_columns
 from eavdash.studies.eeg_headers import eeg_headers
+from eavdash.studies.encoders import refuse_missing_weights, refuse_unfit_encoders, refuse_unknown_encoders
+from eavdash.studies.lengths import short_trials_notes
 from eavdash.studies.runs import CROSS_SUBJECT, PlannedRun, make_runs, recorded_stages
 
 if TYPE_CHECKING:
@@ -74,14 +76,17 @@ def plan(
     checkpoints: Path,
     *,
     frozen: bool = False,
+    imported: bool = False,
 ) -> Plan:
     """Plan a study without writing anything.
 
-    ``frozen``: do not open the dataset if the study's frozen table has all subjects of the selection.
+    ``frozen``: do not open the dataset if the study's frozen table has all subjects of the selection. ``imported``: its
+    models exist and are not built from the settings.
 
     Raises:
         UsageError: a name, subject, fold or seed is invalid; ``StudyConflictError`` if the name is taken.
         IntegrityError: a file of the study is damaged.
+        OutsideError: the dataset may not be read.
         DataError, SplitError: no subject can be trained (with the reason of the first one), or a check of
             ``eavdash.data.gates`` fails.
     """
@@ -93,6 +98,7 @@ def plan(
     from eavdash.text import natural_order
 
     study = StudyDir(checkpoints / check_study_name(name))
+    check_readable(root)  # also where its frozen table is enough
     refuse_missing_weights(config)
     refuse_unknown_encoders(config)
     for modality in config.modalities:
@@ -133,6 +139,7 @@ def plan(
     found = {s: every[s] for s in chosen.subjects}
     usable = {s: h for s, h in found.items() if s not in problems}
     document = make_document(name, Path(root), table, config, selection, subjects, folds, classes, usable, old)
+    check_unit_names(document.selection.subjects)
     if old and reused:
         document = document.replace(dataset=old.dataset.replace(fingerprint=document.dataset.fingerprint))
     if old:
@@ -150,7 +157,11 @@ def plan(
         reason = next((run.problem for run in planned if run.problem), None) or next(iter(left_out.values()), "")
         reason = reason or (f"{table.root}: {'; '.join(unrecorded)}." if unrecorded else "")
         raise SplitError(reason or f"{table.root}: nothing to train; choose other stages, subjects or folds.")
-    notes = (*table.notes, *splits.notes, *unrecorded, *missing_pretraining_notes(config), *header_notes, *kept)
+    together = cross or config.protocol.pooled
+    built = old is None and not imported
+    unfit = refuse_unfit_encoders(config, trials, len(classes), together) if built else []
+    further = (*unfit, *short_trials_notes(trials, config), *header_notes, *kept)
+    notes = (*table.notes, *splits.notes, *unrecorded, *missing_pretraining_notes(config), *further)
     all_subjects = document.selection.subjects
     tables = (
         merge_rows(study.splits_file, splits.frame[_SPLIT_COLUMNS], all_subjects),

@@ -22,7 +22,9 @@ from eavdash.errors import EavdashError, IntegrityError, QueueError
 from eavdash.processes import python_environment, python_module
 from eavdash.store import StudyDir, locks
 from eavdash.store.atomic import is_locked
+from eavdash.store.own_files import own_file
 from eavdash.store.record import Record, read_record, write_record
+from eavdash.store.regular import last_lines
 
 #: Environment variable with the number of the inherited descriptor that holds the lock.
 LOCK_VARIABLE = "EAVDASH_PROBE_LOCK_FD"
@@ -49,8 +51,8 @@ class ProbingState:
 
 def probing_state(study: StudyDir) -> ProbingState:
     """Return the state of a study's probing; the lock counts more than the status file."""
-    running = is_locked(study.probe_lock_file)
     status = _read_status(study)
+    running = is_locked(study.probe_lock_file, unknown=status.state == "running")
     if running:
         return ProbingState(True, status.doing, status.started)
     if status.state == "failed":
@@ -76,7 +78,7 @@ def start_probing(study: StudyDir, names: Sequence[str]) -> bool:
         remedy = f"run eavdash probe {study.name}"
         with (
             QueueError.from_os(study.path, expected="a new process for the probes", remedy=remedy),
-            study.probe_log_file.open("wb") as log,
+            own_file(study.probe_log_file, "wb") as log,
         ):
             process = subprocess.Popen(
                 python_module("eavdash", *command),
@@ -177,7 +179,7 @@ def _remove_scratch(study: StudyDir) -> None:
 def _crash_reason(study: StudyDir) -> str:
     """Return the reason of a probing that ended without recording one: the last line of its log."""
     with contextlib.suppress(OSError):
-        lines = study.probe_log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        lines = last_lines(study.probe_log_file, 1)
         if lines:
             return f"its process ended early; the last line of {study.probe_log_file}: {lines[-1]}"
     return "its process ended early."

@@ -15,6 +15,7 @@ from eavdash.config.choices import COLUMN, MODALITIES, STAGES
 from eavdash.config.convert import recorded_config
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import SplitError
+from eavdash.jobs.tested import in_words
 from eavdash.store import unit_name
 from eavdash.store.documents import Naming, RunConfig, StudyDocument
 
@@ -151,11 +152,12 @@ def _missing(rows: pd.DataFrame, modalities: Sequence[str], subject: str, fold: 
     """Return the modalities that cannot be trained or tested for this subject and fold, with the reason."""
     reasons = {}
     who = f"subject {subject}" if subject else "the subjects"
+    of = f"fold {fold}" if subject else in_words(rows["subject"][rows["split"] == "test"].unique(), fold)
     for modality in modalities:
         recorded = rows[rows[COLUMN[modality]] != ""]
         for split in ("train", "test"):
             if (recorded["split"] != split).all():
-                reasons[modality] = f"no {modality} recording of {who} among the {split} trials of fold {fold}"
+                reasons[modality] = f"no {modality} recording of {who} among the {split} trials of {of}"
     return reasons
 
 

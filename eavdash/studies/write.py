@@ -13,14 +13,19 @@ from pathlib import Path
 from eavdash.config.convert import recorded_config
 from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import DataError, IntegrityError, UsageError
+from eavdash.jobs.queue_database import queue_folder
 from eavdash.store import StudyDir, find_study
 from eavdash.store.atomic import file_lock, write_atomic
+from eavdash.store.readable import check_readable
 from eavdash.store.record import write_record
+from eavdash.store.regular import open_regular
 from eavdash.studies.plan import Plan, plan
 
 __all__ = ["PLAN_LOCK", "Plan", "plan", "planner_lock", "prepare", "refresh", "retry"]
 #: Under ``.queue``: held by a process that writes or removes a study's folder.
 PLAN_LOCK = "plan.lock"
+#: Seconds to wait for another planner, which reads the headers of all recordings.
+PLANNER_WAIT = 600.0
 
 
 def prepare(
@@ -32,12 +37,13 @@ def prepare(
     *,
     existing: bool = False,
     frozen: bool = False,
+    imported: bool = False,
 ) -> Plan:
     """Plan a study and write its files and a folder per run. A second call changes nothing.
 
     A run whose subject cannot be used is written as failed with the reason, and queued again once the reason is gone.
-    ``existing``: require the study to exist, so that one deleted meanwhile is not made again. ``frozen``: as for
-    :func:`plan`.
+    ``existing``: require the study to exist, so that one deleted meanwhile is not made again. ``frozen`` and
+    ``imported``: as for :func:`plan`.
 
     Raises:
         As :func:`plan`; UsageError if ``existing`` and the study does not exist.
@@ -47,7 +53,7 @@ def prepare(
     with planner_lock(checkpoints):
         if existing:
             find_study(checkpoints, name)
-        made = plan(root, name, config, selection, checkpoints, frozen=frozen)
+        made = plan(root, name, config, selection, checkpoints, frozen=frozen, imported=imported)
         made.study.path.mkdir(parents=True, exist_ok=True)
         # The splits must not name a trial that the frozen table lacks.
         _write_changed(made.study.table_file, frozen_bytes(made.table))
@@ -89,11 +95,12 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None) -> list[str]:
     Returns the names of the queued runs.
 
     Raises:
-        DataError: none of the named runs has recordings that can be used.
+        DataError: none of the named runs has recordings that can be used. OutsideError: the dataset may not be read.
     """
     from eavdash.jobs import queue
 
     study.refuse_archived()
+    check_readable(study.study().dataset.path)
     names = set(runs) if runs is not None else {r.name for r in study.runs()}
     for name in names:
         study.run(name).restore_status()
@@ -118,7 +125,12 @@ def _unusable(study: StudyDir, names: Collection[str]) -> dict[str, str]:
 
 def _write_changed(path: Path, content: bytes) -> None:
     """Write the file, unless it has this content already."""
-    if not path.exists() or path.read_bytes() != content:
+    try:
+        with open_regular(path) as file:
+            same = file.read(len(content) + 1) == content
+    except OSError:
+        same = False  # writing reports what is wrong
+    if not same:
         write_atomic(path, lambda file: file.write(content))
 
 
@@ -127,12 +139,11 @@ def planner_lock(checkpoints: Path) -> Iterator[None]:
     """Hold the lock that allows one planner per checkpoints folder: two tabs that launch at once make one study.
 
     Raises:
-        UsageError: the folder is not writable.
+        UsageError: the folder is not writable. TrainingError: another planner takes longer than :data:`PLANNER_WAIT`.
     """
-    folder = checkpoints / ".queue"
     remedy = "choose another with --checkpoints"
     with ExitStack() as stack:
         with UsageError.from_os(checkpoints, expected="a writable folder", remedy=remedy):
-            folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(file_lock(folder / PLAN_LOCK))
+            folder = queue_folder(checkpoints)
+            stack.enter_context(file_lock(folder / PLAN_LOCK, seconds=PLANNER_WAIT))
         yield

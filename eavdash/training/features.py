@@ -27,6 +27,7 @@ from eavdash.models.base import Encoder, to_encoder_input
 from eavdash.store import RunDir
 from eavdash.store.atomic import sha256, write_atomic
 from eavdash.store.private import private_folder
+from eavdash.store.regular import open_regular
 from eavdash.training import inputs
 from eavdash.training.memory import MicroBatchSize, in_micro_batches
 from eavdash.training.precision import autocast, resolve_precision
@@ -130,7 +131,7 @@ def _key(run: RunDir, windows: Windows, device: torch.device, precision: str) ->
 
 def _read(file: Path) -> dict[str, np.ndarray] | None:
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with open_regular(file) as source, np.load(source, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in ("tokens", "mask", "logits")}
     except FileNotFoundError:
         return None

@@ -21,6 +21,7 @@ import torch
 from eavdash.config.choices import MODALITIES
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError, SplitError, UsageError
+from eavdash.results.columns import study_table
 from eavdash.results.decision import mean_logs
 from eavdash.store import RunDir, StudyDir
 from eavdash.text import natural_order
@@ -178,7 +179,7 @@ def _encoders(study: StudyDir) -> list[RunDir]:
 
 def _subjects(study: StudyDir) -> tuple[str, ...]:
     """Return the subjects of the study's splits, in natural order."""
-    return natural_order(pd.read_csv(study.splits_file, dtype=str, keep_default_na=False)["subject"])
+    return natural_order(study_table(study.splits_file, ("subject",))["subject"])
 
 
 def _one_per_subject(runs: Sequence[RunDir]) -> list[RunDir]:

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import torch
 
 from eavdash.store.atomic import write_atomic
+from eavdash.store.regular import open_regular
 
 log = logging.getLogger(__name__)
 _DIGITS = 64  # of a hexadecimal SHA-256
@@ -57,7 +58,8 @@ def save(path: Path, state: dict[str, Any], signature: str) -> None:
 def load(path: Path, signature: str) -> dict[str, Any] | None:
     """Load the state saved under ``signature``, on the CPU; return None, with a log line, if it cannot be used."""
     try:
-        content = path.read_bytes()
+        with open_regular(path) as file:
+            content = file.read()
         checksum, archive = content[:_DIGITS], content[_DIGITS + 1 :]
         if hashlib.sha256(archive).hexdigest().encode() != checksum:
             raise ValueError("checksum mismatch: it is damaged")

@@ -22,7 +22,8 @@ from eavdash.data.gates import check_windows
 from eavdash.data.inputs import load_windows
 from eavdash.data.table import natural_sort, select
 from eavdash.data.windows import WindowSet
-from eavdash.errors import DataError, SplitError, TrainingError
+from eavdash.errors import DataError, IntegrityError, SplitError, TrainingError
+from eavdash.results.columns import study_table
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.documents import RunConfig
 from eavdash.training.loop import Report
@@ -117,12 +118,11 @@ def open_run_context(
     config = recorded_config(info)
     file = run.study.splits_file
     try:
-        splits = pd.read_csv(file, dtype=str, keep_default_na=False)
-        splits = splits[splits["fold"].astype(int) == info.fold]
-    except (OSError, ValueError, KeyError) as error:
-        raise SplitError.at(
-            file, expected="the study's splits", found=str(error), remedy="plan the study again"
-        ) from error
+        splits = study_table(file, ("subject", "trial", "fold", "split"))
+    except IntegrityError as error:
+        remedy = "plan the study again"
+        raise SplitError.at(file, expected="the study's splits", found=error.found, remedy=remedy) from error
+    splits = splits[splits["fold"] == info.fold]
     if subjects:
         splits = splits[splits["subject"].isin(subjects)]
     elif info.subject:

@@ -24,7 +24,7 @@ from eavdash.studies import probing, write
 from eavdash.text import plural, size
 from eavdash.ui import cached_runs
 
-MESSAGE = "message"  # session state: (kind, text) for the next page run
+MESSAGE = "message"  # session state: (kind, text or error) for the next page run
 TARGET = "explain_target"  # session state: (subject, trial) for the page One trial
 
 
@@ -126,7 +126,7 @@ def run_action(action: Callable[[], Any], text: str | Callable[[Any], str]) -> N
         outcome = action()
         st.session_state[MESSAGE] = ("success", text if isinstance(text, str) else text(outcome))
     except EavdashError as error:
-        st.session_state[MESSAGE] = ("error", str(error))
+        st.session_state[MESSAGE] = ("error", error)
     cached_runs.refresh()
 
 

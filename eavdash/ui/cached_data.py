@@ -52,8 +52,9 @@ def dataset(path: str) -> TrialTable:
     """Return the trial table of a dataset folder or file; it is read again after a minute."""
     from eavdash.data.table import open_table
 
-    allowing.trust_dataset(checkpoints_root(), path)
-    return open_table(path)
+    table = open_table(path)
+    allowing.remember(checkpoints_root(), path, table)
+    return table
 
 
 def health_report(path: str, report: Callable[[int, int], None] | None = None) -> HealthReport:
@@ -114,7 +115,8 @@ def playable(trial: TrialPreview, folder: Path) -> Playable:
 
     video, sound = trial.vision, trial.audio
     pictures = Cut(video.path, video.start, video.duration) if video else None
-    return playable.playable(pictures, Cut(sound.path, sound.start, sound.duration) if sound else None, folder)
+    heard = Cut(sound.path, sound.start, sound.duration, sound.channel) if sound else None
+    return playable.playable(pictures, heard, folder)
 
 
 @st.cache_resource(show_spinner=False)

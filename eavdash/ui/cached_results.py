@@ -99,7 +99,7 @@ def test_trial_counts(study: StudyDir) -> dict[tuple[str, int], int]:
     """Return the number of test trials by subject and fold (subject "": all subjects)."""
     if not study.splits_file.exists():
         return {}
-    splits = pd.read_csv(study.splits_file, dtype={"subject": str, "fold": int}, keep_default_na=False)
+    splits = columns.study_table(study.splits_file, ("subject", "fold", "split"))
     rows = splits[splits["split"] == "test"]
     counts = Counter(zip(rows["subject"], rows["fold"].astype(int), strict=True))
     return {**counts, **Counter(("", fold) for fold in rows["fold"].astype(int))}

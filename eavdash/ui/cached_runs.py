@@ -17,6 +17,7 @@ from eavdash.config.schema import Execution, Selection, StudyConfig
 from eavdash.errors import IntegrityError
 from eavdash.jobs import estimates, obstacle
 from eavdash.jobs import snapshot as run_states
+from eavdash.jobs.tested import with_tested
 from eavdash.store import RunDir, StudyDir
 from eavdash.studies import extend, write
 from eavdash.studies import overview as studies_overview
@@ -115,4 +116,4 @@ def overview(root: Path) -> pd.DataFrame:
 @st.cache_resource(ttl=0.4, max_entries=16, show_spinner=False)  # not copied, unlike data: up to 10,000 rows
 def _snapshot(study: StudyDir) -> pd.DataFrame:
     table = run_states.snapshot(study)
-    return table.assign(left=estimates.seconds_left(table))
+    return with_tested(table, study).assign(left=estimates.seconds_left(table))

@@ -167,6 +167,15 @@ def check_exposure() -> None:
     )
 
 
+def is_private() -> bool:
+    """Return True if only those who have the token reach the app, and only on this machine.
+
+    A further allowed host is the name of a proxy, which lets others in.
+    """
+    served = (str(st.get_option("server.address") or ""), *(st.get_option("server.allowedHosts") or ("*",)))
+    return _has_token and all(map(is_loopback, served))
+
+
 def is_loopback(address: str) -> bool:
     """Return True if only this machine reaches an address."""
     try:

@@ -1,10 +1,10 @@
 """The dashboard's server: ``python -m eavdash.ui.server app.py [options]``; ``eavdash app`` starts it.
 
-It differs from the command ``streamlit run`` in four points. A token or a cookie is needed to enter
-(:mod:`eavdash.ui.edge`), and the address with the token is printed here. Recordings are served by a separate route
-(:mod:`eavdash.ui.media`). Until app.py has run once, Streamlit treats the folder ``pages`` as its older kind of
-multi-page app and shows "Page not found" if the first request is a link to a page; here routing by app.py is set in
-advance.
+It differs from the command ``streamlit run`` in five points. A token or a cookie is needed to enter
+(:mod:`eavdash.ui.edge`), and the address with the token is printed here. Connections without a request are few and
+short (:mod:`eavdash.ui.connections`). Recordings are served by a separate route (:mod:`eavdash.ui.media`). Until app.py
+has run once, Streamlit treats the folder ``pages`` as its older kind of multi-page app and shows "Page not found" if
+the first request is a link to a page; here routing by app.py is set in advance.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import logging
 import os
 import secrets
 import sys
@@ -27,7 +26,7 @@ from urllib.parse import urlencode
 
 from eavdash.errors import EavdashError
 from eavdash.store.secret import private_folder, user_secret
-from eavdash.ui import edge, media
+from eavdash.ui import connections, edge, media
 
 COOKIE_SECRET = "cookie-secret"
 
@@ -61,14 +60,14 @@ def main(arguments: Sequence[str]) -> int:
     @asynccontextmanager
     async def announced(_app: Any) -> AsyncIterator[None]:
         """Print, and open, the address while the app is served."""
-        # Uvicorn would print an address without the token, and the path of every websocket.
-        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+        connections.quieten(asyncio.get_running_loop())
         url = address(options.address, options.allowed_hosts, token)
         print(f"dashboard: {url}   (Ctrl-C closes it; jobs continue)", flush=True)
         async with opened(url) if options.open else contextlib.nullcontext():
             yield
 
     PagesManager.uses_pages_directory = False
+    connections.install()
     sys.argv = [options.script]  # Streamlit takes the folder of the script from it
     settings = {
         **from_environment(),

@@ -21,7 +21,8 @@ from eavdash.results.statistics import too_few
 from eavdash.store import StudyDir, checkpoints_root, datasets, studies
 from eavdash.store.documents import StudyDocument
 from eavdash.text import markdown
-from eavdash.ui import actions, allowing, cached_runs, theme
+from eavdash.ui import actions, allowing, cached_runs, edge, theme
+from eavdash.ui.draft import kept
 from eavdash.ui.figures import plain, training
 from eavdash.ui.figures.results import clicked_subject
 
@@ -82,12 +83,12 @@ def current_dataset() -> str:
         return study.study().dataset.path if study else ""
 
 
-def dataset_input(key: str, container: Any = st) -> str:
-    """Show the field for a dataset (from the list, of the current study, or a typed path) and return its path.
+def dataset_input(page: str, name: str, container: Any = st) -> str:
+    """Show a page's field for a dataset (from the list, of the current study, or a typed path) and return its path.
 
     The path is empty if there is none. The value is kept while other pages are shown.
     """
-    current = current_dataset()
+    key, current = f"{page}_{name}", current_dataset()
     listed = {}
     try:
         listed = {d.path: d.name for d in datasets.list_datasets(checkpoints_root())}
@@ -109,8 +110,7 @@ def dataset_input(key: str, container: Any = st) -> str:
         "table (trials.csv). Empty: the dataset of the current study.",
         accept_new_options=True,
         filter_mode="contains",
-        key=key,
-        persist_state="session",
+        **kept(page, name),
     )
     return chosen or current
 
@@ -182,7 +182,7 @@ def show_error(error: EavdashError, key: str, forget: str = "") -> None:
     """
     st.error(markdown(error))
     folder = error.folder if isinstance(error, OutsideError) else ""
-    if folder and allowing.is_local():
+    if folder and edge.is_private():
         st.markdown(f"This folder is outside of those that the app may read: {markdown(folder)}")
         st.button("Allow it", on_click=allowing.allow, args=(folder, forget), key=f"{key}_allow")
 
@@ -234,8 +234,11 @@ def sample_size_note(scores: pd.DataFrame) -> None:
 def show_message() -> None:
     """Show the outcome of the last button once."""
     kind, text = st.session_state.pop(actions.MESSAGE, ("", ""))
-    if kind == "error":
+    if isinstance(text, EavdashError):
+        show_error(text, "message")
+    elif kind == "error":
         st.error(markdown(text))
+    if kind == "error":
         st.toast(markdown(text), duration="long")  # the button may be far below the message
     elif kind:
         st.success(markdown(text))
@@ -249,11 +252,6 @@ def chart(figure: go.Figure, key: str, alt: str, **options: Any) -> Any:
     return st.plotly_chart(
         plain.escape(figure), key=key, alt=alt, width="stretch", config=theme.CHART_CONFIG, **options
     )
-
-
-def kept(page: str, name: str) -> dict[str, Any]:
-    """Return the key arguments of a page's widget whose value is kept while other pages are shown."""
-    return {"key": f"{page}_{name}", "persist_state": "session"}
 
 
 def segments(title: str, options: Sequence[Any], key: str, label: Callable[[Any], str] = str, **more: Any) -> Any:

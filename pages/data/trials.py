@@ -11,7 +11,7 @@ from eavdash.ui.figures import data as figures
 
 widgets.page_head("Trials", "What was recorded in this trial?")
 widgets.show_message()
-path = widgets.dataset_input("data_trials_path")
+path = widgets.dataset_input("data_trials", "path")
 widgets.require_dataset(path)
 with widgets.show_errors():
     table = cached_data.dataset(path)

@@ -5,19 +5,18 @@ import streamlit as st
 from eavdash.results.marks import marks_of
 from eavdash.store import checkpoints_root
 from eavdash.text import markdown, plural, size
-from eavdash.ui import actions, cached_data, widgets
+from eavdash.ui import actions, cached_data, draft, widgets
 from eavdash.ui.training import copy_settings, execution_form, launch_form
 
 widgets.page_head("Set up a study", "What should be trained, on which recordings, and how should it be tested?")
 widgets.show_message()
 root = checkpoints_root()
+draft.keep("training_launch", also=[copy_settings.SOURCE])
 launch_form.initialise()
 
 left, right = st.columns([2, 1])
-path = widgets.dataset_input("training_launch_dataset", left)
-name = right.text_input(
-    "Study name", placeholder="my-study", key="training_launch_name", persist_state="session"
-).strip()
+path = widgets.dataset_input("training_launch", "dataset", left)
+name = right.text_input("Study name", placeholder="my-study", **draft.kept("training_launch", "name")).strip()
 
 widgets.require_dataset(path)
 with widgets.show_errors():

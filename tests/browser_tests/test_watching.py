@@ -16,7 +16,7 @@ from serving import served
 
 from eavdash.store import RunDir
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser]
 SECOND = 1000  # Playwright counts in milliseconds
 #: Records notifications instead of showing them.
 RECORD = """

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from pathlib import Path
 
 import hostile
 import pytest
 from fake_study import make_study
 from recordings import FAST, LABELS, make_recordings
+from short_sounds import table
 
 from eavdash.cli import commands
 from eavdash.cli.main import main, parser
@@ -122,6 +124,27 @@ def test_a_missing_dataset_is_exit_code_1(tmp_path: Path, capsys: pytest.Capture
     assert f"eavdash: {tmp_path / 'none'}: " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "value"), [("dataset", ""), ("--set", "eeg.reference=\udcff"), ("--where", "label=\udcff")]
+)
+def test_text_that_is_not_utf_8_is_one_sentence_and_exit_code_2(
+    tmp_path: Path, checkpoints: Path, capsys: pytest.CaptureFixture[str], option: str, value: str
+) -> None:
+    (tmp_path / "data").mkdir()
+    table(tmp_path / "data")
+    data = (tmp_path / "data").rename(tmp_path / (os.fsdecode(b"data\xff") if option == "dataset" else "other"))
+    (tmp_path / "link").symlink_to(data)
+    options = () if option == "dataset" else (option, value)
+    assert (
+        run("train", tmp_path / "link", "--study", "p", "--stages", "audio", *options, "--checkpoints", checkpoints)
+        == 2
+    )
+    printed = capsys.readouterr().err
+    assert printed.count("UTF-8") == 1
+    assert len(printed.splitlines()) == 1
+    assert not list(checkpoints.glob("*/study.json"))
+
+
 def test_check_reports_broken_files_with_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = make_recordings(tmp_path / "data", subjects=1)
     folder = ("--checkpoints", tmp_path / "c")
@@ -192,7 +215,6 @@ def test_runs_of_all_subjects_cannot_be_selected_by_subject(
         assert option in error
 
 
-@pytest.mark.slow
 def test_a_study_from_recordings_to_explanation(
     tmp_path: Path, checkpoints: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

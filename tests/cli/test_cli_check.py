@@ -138,3 +138,22 @@ def test_a_dataset_that_cannot_be_opened_is_one_sentence_and_no_table(
     assert [line.split(":")[0] for line in lines] == ["error", "1 error"]
     assert str(folder) in lines[0]
     assert not err.strip()
+
+
+def test_a_dataset_that_cannot_be_opened_gives_its_error_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nowhere = tmp_path / "nowhere"
+    assert run(nowhere, tmp_path, "--csv", str(tmp_path / "csv"), "--contact-sheet", str(tmp_path / "sheets")) == 1
+    out, err = capsys.readouterr()
+    assert [line.partition(": ")[0] for line in out.splitlines()] == ["error", "1 error"]
+    assert err.splitlines() == [f"written: {tmp_path}/csv/findings.csv"]
+    assert [file.name for file in (tmp_path / "csv").iterdir()] == ["findings.csv"]
+
+
+def test_a_table_without_rows_is_a_line_and_no_empty_grid(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_table(pd.DataFrame({"subject": []}), "table", title="Recordings")
+    console.print_table(pd.DataFrame({"subject": []}), "table")
+    assert capsys.readouterr() == ("", "Recordings: none\nnothing to show\n")
+    console.print_table(pd.DataFrame({"subject": []}), "csv")
+    assert capsys.readouterr().out == "subject\n"

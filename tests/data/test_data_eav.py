@@ -8,6 +8,7 @@ import random
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import eav_files
@@ -157,6 +158,50 @@ def test_damage_stops_its_subject_alone(root: Path, damage: Callable[[Path], obj
     assert chosen.subjects == ("2", "10")
     others = whole[(whole["subject"] != "1") & (whole["condition"] == "Speaking")].reset_index(drop=True)
     pd.testing.assert_frame_equal(chosen.frame, others)
+
+
+ONE_MODALITY: list[tuple[Callable[[Path], object], str]] = [
+    (lambda f: cut(f / "EEG/subject1_eeg.mat"), "eeg"),
+    (lambda f: cut(f / "EEG/subject1_eeg.mat", 0), "eeg"),
+    (lambda f: cut(f / "EEG/subject1_eeg_label.mat"), "eeg"),
+    (lambda f: scipy.io.savemat(f / "EEG/subject1_eeg.mat", {"seg": np.zeros((3, 3))}), "eeg"),
+    (lambda f: rename(f / "EEG", "subject1_eeg.mat", "subject3_eeg.mat"), "eeg"),
+    (lambda f: rename(f / "Video", VIDEO, VIDEO.replace("Anger", "Fear")), "vision"),
+    (lambda f: (f / "Video" / VIDEO.replace("Trial_07", "Trial_09")).touch(), "vision"),
+]
+
+
+@pytest.mark.parametrize(("damage", "modality"), ONE_MODALITY)
+def test_damage_of_one_modality_refuses_only_studies_that_train_it(
+    root: Path, damage: Callable[[Path], object], modality: str
+) -> None:
+    whole = open_table(root).frame
+    damage(root / "subject1")
+    table = open_table(root)
+    assert table.faults == {"1": {modality: table.problems["1"]}}
+    for stage in ("vision", "audio", "eeg"):
+        chosen = select(table, replace(preset("quick"), stages=(stage,)))
+        assert chosen.problems == ({"1": table.problems["1"]} if stage == modality else {})
+        assert chosen.subjects == (("2", "10") if stage == modality else ("1", "2", "10"))
+    sounds = select(table, replace(preset("quick"), stages=("audio",))).frame
+    speaking = whole[whole["condition"] == "Speaking"].reset_index(drop=True)
+    columns = ["subject", "trial", "label", "audio"]
+    pd.testing.assert_frame_equal(sounds[columns], speaking[columns])
+
+
+def test_names_against_the_labels_refuse_every_modality(root: Path) -> None:
+    rename(root / "subject1" / "Video", VIDEO, VIDEO.replace("Anger", "Sadness"))
+    table = open_table(root)
+    assert table.faults == {}
+    assert list(select(table, replace(preset("quick"), stages=("eeg",))).problems) == ["1"]
+
+
+def test_a_sound_track_needs_its_video(root: Path) -> None:
+    rename(root / "subject1" / "Video", VIDEO, VIDEO.replace("Anger", "Fear"))
+    config = replace(preset("quick"), stages=("audio",))
+    assert select(open_table(root), config).problems == {}
+    config = replace(config, audio=replace(config.audio, from_video=True))
+    assert list(select(open_table(root), config).problems) == ["1"]
 
 
 def test_fewer_trials_are_a_note(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pickle
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,16 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "twice": (lambda f: shutil.copy(f / EEG, f / "EEG/subject_1_eeg.pkl"), "one such file of subject 1"),
     "link": (lambda f: [(f / EEG).unlink(), (f / EEG).symlink_to("/nowhere")], "found No such file"),
 }
+
+
+def test_a_damaged_modality_refuses_only_studies_that_train_it(root: Path) -> None:
+    array_files.input_images(root.parent, 2, kinds="eeg")
+    pickled(root / EEG, [1, 2])
+    table = open_table(root)
+    assert table.faults == {"1": {"eeg": table.problems["1"]}}
+    sounds = select(table, replace(preset("quick"), stages=("audio",)))
+    assert (sounds.subjects, sounds.problems) == (("1", "2"), {})
+    assert select(table, replace(preset("quick"), stages=("eeg",))).problems == table.problems
 
 
 @pytest.mark.parametrize("name", DAMAGE)

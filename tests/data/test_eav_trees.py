@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from eavdash.config.presets import preset
 from eavdash.data.adapters.eav import eav_root
 from eavdash.data.table import TrialTable, fingerprint, open_table, select
-from eavdash.errors import EavdashError, TableError
+from eavdash.errors import EavdashError, TableError, UsageError
 
 ROOT_EXTRAS = (
     "subjects.tsv",
@@ -272,19 +272,22 @@ def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
         path.mkdir(exist_ok=True)
     eav_files.make_subject(tmp_path / odd / "EAV", trials=10)
     for path in (tmp_path / odd, tmp_path / odd / "EAV"):
-        with fails(TableError, where=r"\xff\xfe", expected="UTF-8") as error:
+        with fails(UsageError, where=r"\xff\xfe", expected="UTF-8") as error:
             open_table(path)
         str(error.value).encode()
     (tmp_path / "EAV" / "subject1").rename(tmp_path / "EAV" / "gone")
     (tmp_path / "EAV" / "gone").rename(tmp_path / odd / "subject9")
-    with fails(TableError, expected="UTF-8"):
+    with fails(UsageError, expected="UTF-8"):
         open_table(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / odd)
+    with fails(UsageError, where=r"\xff\xfe", expected="UTF-8"):
+        open_table(tmp_path / "link")
 
 
 @pytest.mark.parametrize("path", ["a\0b", "x" * 300, "~no-such-user/x", "\ud800"])
 def test_paths_that_cannot_be(tmp_path: Path, path: str) -> None:
     with fails(
-        TableError,
+        UsageError if path == "\ud800" else TableError,
         where=("x" * 300 if path.startswith("x") else Path(path).name.encode("utf-8", "backslashreplace").decode()),
     ):
         open_table(path)

@@ -183,7 +183,6 @@ def test_the_reader_counts_the_whole_file(tmp_path: Path, cube: np.ndarray) -> N
     assert reader.bytes_of(5) > cube.nbytes
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from Linux's /proc")
 def test_a_subject_of_eav_stays_under_a_gigabyte(tmp_path: Path) -> None:
     """The largest file there is: 20 s at 500 Hz, 30 channels, 200 trials in float64, 480 MB."""

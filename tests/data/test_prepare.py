@@ -95,7 +95,7 @@ def test_a_prepared_study_reads_nothing(
             continue
         job = open_run_context(run, torch.device("cpu"))
         for modality in config.modalities if job.stage == "fusion" else [job.stage]:
-            if job.stage != "fusion" or modality in job.info["parents"]:
+            if job.stage != "fusion" or modality in job.info.parents:
                 windows = read_windows(job, modality)
                 assert windows is not None
                 asked.add(windows.values.meta["key"])

@@ -57,8 +57,8 @@ def test_late_frames_of_a_long_video_are_found_by_seeking(tmp_path: Path, monkey
 def test_only_wanted_frames_are_converted(tmp_path: Path, monkeypatch) -> None:
     path = movie(tmp_path / "a.mp4", REGULAR)
     converted = []
-    whole = video._rgb
-    monkeypatch.setattr(video, "_rgb", lambda *a: converted.append(a) or whole(*a))
+    whole = video.upright
+    monkeypatch.setattr(video, "upright", lambda *a: converted.append(a) or whole(*a))
     video.read_frames(path, [0.5, 0.51, 0.52, 1.0], 16)
     assert len(converted) == 2
 

@@ -91,8 +91,10 @@ def test_the_server_holds_what_its_sessions_may_play(folder: Path, monkeypatch: 
     media.register(path, "one", "")
     assert videos.trim(folder) == []
     alive.remove("one")
-    media.register(folder / "other.mp4", "two", "")
+    media.register(copy(folder, "other.mp4", 0), "two", "")
     assert videos.trim(folder) == [path]
+    for held in media._held.values():
+        held.close()
 
 
 @pytest.mark.parametrize("value", ["x", "0", "-1", "inf", "nan"])

@@ -136,7 +136,6 @@ def test_truth_speaks_of_every_trial(demo: Path) -> None:
             assert bool(planted["place"]) == (planted["emotion"] != "Neutral" or planted["modality"] == "eeg")
 
 
-@pytest.mark.slow
 def test_same_seed_same_bytes_however_many_processes(demo: Path, tmp_path: Path) -> None:
     again = make_demo(tmp_path, subjects=2, size=TINY, workers=2)
     assert _contents(again) == _contents(demo)

@@ -106,7 +106,7 @@ CASES = [
     Dataset("NUL in a path", csv(HEADER + "1,1,a,,,,,a\0.wav,\n"), "without control characters|line contains NUL"),
     Dataset("a line break in a label", csv(HEADER + '1,1,"a\nb",,,,,a.wav,\n'), "without control characters"),
     Dataset("a path of 10,000 characters", row("1", "2", "a", "", "", "", "", LONG, ""), "of 10000 characters"),
-    Dataset("a field of a megabyte", csv(HEADER + f"1,1,{'y' * 2**20},,,,,a.wav,\n"), "field larger than field limit"),
+    Dataset("a field of a megabyte", csv(HEADER + f"1,1,{'y' * 2**20},,,,,a.wav,\n"), "a row of more than"),
     Dataset("a quotation mark left open", csv(HEADER + '1,1,"a,,,,,a.wav,\n1,2,b,,,,,a.wav,\n'), "quotation mark"),
     Dataset("a folder as table", unreadable_folder, "neither|known kind"),
     Dataset("a table that is a link to itself", looped, "found nothing"),

@@ -73,9 +73,10 @@ def study(root: Path, data: Path) -> StudyDir:
     splits[["subject", "trial"]].assign(**{COLUMN: kinds}).to_csv(made.trials_file, index=False)
     fusion = next(run for run in made.runs() if run.config().stage == "fusion" and run.config().subject == NAME)
     made_here = make_explanation(made, fusion.name, NAME, f"{NAME} 2")
-    windows = tuple({**window, "predicted": LABELS[0]} for window in made_here.windows)
+    windows = tuple(window.replace(predicted=LABELS[0]) for window in made_here.windows)
     channels = tuple(f"{NAME} {n}" for n in range(len(made_here.channels)))
-    receipts = {**made_here.receipts, "target": LABELS[0], "completeness": [{"gap": 9.0, "relative_gap": 0.9}] * 2}
+    gaps = [{"gap": 9.0, "relative_gap": 0.9}] * 2
+    receipts = made_here.receipts.replace(target=LABELS[0], completeness=gaps)
     save_explanation(fusion, replace(made_here, windows=windows, channels=channels, receipts=receipts, label=LABELS[0]))
     return made
 

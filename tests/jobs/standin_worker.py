@@ -45,7 +45,7 @@ def train_run(run: RunDir, **_: Any) -> bool:
     if plan.get("crash"):
         raise ValueError("no such thing")
     if plan.get("full"):
-        run_files.write_json = no_space
+        run_files.write_record = no_space
     if plan.get("fill"):
         atomic.write_atomic = filling(run.study.path / "ballast", plan["fill"])
     epoch, chain = 0, hashlib.sha256(run.name.encode()).hexdigest()
@@ -74,10 +74,10 @@ def filling(ballast: Path, number: int) -> Callable[..., None]:
     """Return a ``write_atomic`` that fills the disk of ``ballast`` before the ``number``-th file is written."""
     write, count = atomic.write_atomic, itertools.count(1)
 
-    def write_atomic(path: Path, content: Callable[..., Any]) -> None:
+    def write_atomic(path: Path, content: Callable[..., Any], **options: Any) -> None:
         if next(count) == number and not ballast.exists():
             fill(ballast)
-        write(path, content)
+        write(path, content, **options)
 
     return write_atomic
 

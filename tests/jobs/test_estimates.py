@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from documents import run_config
 from fake_study import make_study
 
 from eavdash.config.convert import to_dict, with_settings
@@ -90,12 +91,14 @@ def test_a_plan_is_estimated_from_finished_runs_of_the_same_kind(tmp_path: Path)
     for run in study.runs():
         run.update(from_epoch=0, started=1000.0, finished=1120.0)  # 12 epochs of 10 s
     config = to_dict(with_settings(preset("quick"), ["train.vision.epochs=5", "train.audio.learning_rate=0.1"]))
-    runs = [{"stage": "vision", "subject": "2"}, {"stage": "vision", "subject": "3"}]
+    runs = [run_config(f"s{n:02d}-vision", stage="vision", subject=str(n)) for n in (2, 3)]
     estimate = plan_time_left(tmp_path, "/data/EAV", config, runs, parallel_runs=2)
     assert (estimate.seconds, estimate.at_least) == (50, False)
     assert "2 finished runs" in estimate.basis
     assert "before" in estimate.basis
-    assert plan_time_left(tmp_path, "/data/EAV", config, [*runs, {"stage": "eeg", "subject": "2"}], 2).at_least
+    assert plan_time_left(
+        tmp_path, "/data/EAV", config, [*runs, run_config("s02-eeg", stage="eeg", subject="2")], 2
+    ).at_least
     assert plan_time_left(tmp_path, "/data/other", config, runs, 2).seconds is None
     wider = to_dict(with_settings(preset("quick"), ["vision.width=128"]))
     assert plan_time_left(tmp_path, "/data/EAV", wider, runs, 2).seconds is None

@@ -93,7 +93,7 @@ def test_no_run_starts_while_the_control_file_is_unreadable(lab, text):
 
 def test_an_unwritable_run_does_not_prevent_others_from_being_cancelled_or_computed(lab, monkeypatch):
     first, locked, other = (lab.run(f"s0{n}-vision") for n in (1, 2, 3))
-    write = run_files.write_json
+    write = run_files.write_record
 
     def refused(path, data):
         if path.parent == locked.path:
@@ -102,7 +102,7 @@ def test_an_unwritable_run_does_not_prevent_others_from_being_cancelled_or_compu
 
     for run in (first, locked, other):
         run.update(submission="x")
-    monkeypatch.setattr(run_files, "write_json", refused)
+    monkeypatch.setattr(run_files, "write_record", refused)
     monkeypatch.setattr("time.sleep", lambda _: None)
     monkeypatch.setattr("eavdash.jobs.queue.ensure_scheduler", lambda _: False)
     with pytest.raises(TrainingError, match="read-only"):

@@ -7,10 +7,12 @@ import threading
 import time
 
 import pytest
+from documents import study_document
 
 from eavdash.errors import EavdashError, UsageError
 from eavdash.jobs.queue import cancel, submit, wait
 from eavdash.store import StudyDir, studies
+from eavdash.store.record import write_record
 from eavdash.studies.archive import archive, delete
 
 
@@ -37,7 +39,7 @@ def test_of_a_concurrent_submission_and_deletion_only_one_takes_effect(lab):
     for number in range(8):
         study = StudyDir(lab.root / f"round{number}")
         study.path.mkdir()
-        (study.path / "study.json").write_text("{}")
+        write_record(study.study_file, study_document(study.name))
         lab.study = study
         runs = lab.subject(1, epochs=1, seconds=0.01)
         outcome: dict[str, Exception | None] = {}

@@ -25,7 +25,6 @@ from eavdash.store import RunDir
 
 pytestmark = [
     pytest.mark.ray,
-    pytest.mark.slow,
     pytest.mark.skipif(bool(ray_head.missing()), reason="ray is not installed"),
     pytest.mark.skipif(sys.platform != "linux", reason="a second node needs a second loopback address"),
     # From Ray's libraries.

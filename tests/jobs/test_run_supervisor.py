@@ -118,7 +118,9 @@ def test_an_outdated_task_does_not_change_the_run(lab):
 
 def test_an_executor_that_does_not_answer_is_named_and_polled_again(lab, monkeypatch):
     run = lab.run("s01-vision")
-    run.update(submission="x", job={"executor": "slurm", "name": "eavdash-1"}, execution={"executor": "slurm"})
+    run.update(
+        submission="x", job={"executor": "slurm", "name": "eavdash-tried-s01-vision-1"}, execution={"executor": "slurm"}
+    )
     reasons = []
 
     class Silent(OneJob):
@@ -146,15 +148,15 @@ def test_an_executor_that_does_not_answer_is_named_and_polled_again(lab, monkeyp
 
 def test_the_state_is_written_as_soon_as_there_is_disk_space(lab, monkeypatch):
     run = lab.run("s01-vision")
-    write, refused = run_files.write_json, []
+    write, refused = run_files.write_record, []
 
     def full(path, data):
-        if data.get("state") == "failed" and len(refused) < 2:
+        if data.state == "failed" and len(refused) < 2:
             refused.append(path)
             raise TrainingError("no space")
         write(path, data)
 
-    monkeypatch.setattr(run_files, "write_json", full)
+    monkeypatch.setattr(run_files, "write_record", full)
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     _, status = supervise(lab, run, errno.ENOSPC)
     assert status.state == "failed"
@@ -199,7 +201,7 @@ def test_a_change_is_refused_if_the_run_has_changed(lab):
     run.update(submission="x")
     with fails(QueueError, where="status.json", expected=("submission", "'y'"), found="'x'"):
         run.transition("running", expect={"submission": "y"})
-    assert run.transition("running", expect={"submission": "x", "cancel": None})["state"] == "running"
+    assert run.transition("running", expect={"submission": "x", "cancel": None}).state == "running"
 
 
 def test_locks_are_exclusive_signed_and_robust_against_polling(tmp_path):

@@ -14,7 +14,7 @@ from eavdash.data.table import natural_sort
 from eavdash.errors import UsageError
 from eavdash.results import tables
 from eavdash.store import StudyDir
-from eavdash.store.atomic import write_json
+from eavdash.store.record import write_record
 
 P = [f"p_{c}" for c in ("a", "b")]
 
@@ -23,7 +23,7 @@ def rewrite(study: StudyDir, run: str, frame: pd.DataFrame) -> None:
     """Replace a run's predictions, checksum included."""
     folder = study.run(run)
     write_parquet(folder.predictions_file, frame)
-    write_json(folder.status_file, {**folder.status(), "checksums": folder.seal()})
+    write_record(folder.status_file, folder.status().replace(checksums=folder.seal()))
 
 
 def rows(*items: tuple[str, int, int, str, float], seed: int = 0, fold: int = 0) -> pd.DataFrame:

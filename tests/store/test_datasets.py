@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,15 @@ def test_an_added_dataset_is_listed_until_it_is_removed(root: Path, tmp_path: Pa
     ]
     datasets.remove(root, "pilot")
     assert [d.name for d in datasets.list_datasets(root)] == ["EAV, whole"]
+
+
+def test_a_path_that_is_not_utf_8_is_one_sentence(root: Path, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"data\xff")
+    with fails(UsageError, where=r"data\xff", expected="UTF-8"):
+        datasets.add(root, "odd", odd)
+    with fails(UsageError, where=r"data\xff", expected="UTF-8"):
+        datasets.add(root, "odd", tmp_path / "table", [str(odd)])
+    assert datasets.list_datasets(root) == []
 
 
 def test_a_relative_path_is_kept_absolute(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

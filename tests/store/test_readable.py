@@ -11,7 +11,9 @@ from failing import fails
 
 from eavdash.errors import OutsideError, RecordingError, TableError, UsageError
 from eavdash.store import readable
-from eavdash.store.readable import check_readable, open_readable, reason_of
+from eavdash.store.quoting import reason_of
+from eavdash.store.readable import check_readable, open_readable
+from eavdash.store.secret import user_secret
 
 SECRET = "API_TOKEN=hunter2secret\nHOME=/home/somebody\n"
 
@@ -66,13 +68,37 @@ def test_a_refusal_does_not_tell_what_exists(data: Path) -> None:
 
 
 def test_hidden_files_are_refused_except_those_of_git_annex(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    annexed = data / ".git" / "annex" / "objects" / "a.wav"
-    assert check_readable(annexed) == str(annexed)
-    for path in (data / ".git" / "config", data / ".ssh" / "id", data / "sub" / ".env"):
+    for folder in (data / ".git", data / "annex" / "sub" / ".git", data / ".git" / "modules" / "a" / "b"):
+        annexed = folder / "annex" / "objects" / "Xx" / "SHA256E-s5--0.wav" / "SHA256E-s5--0.wav"
+        assert check_readable(annexed) == str(annexed)
+    for path in (
+        *(data / ".git" / "config", data / ".ssh" / "id", data / "sub" / ".env", data / "annex" / ".git" / "config"),
+        *(data / "annex" / "objects" / ".git" / "config", data / ".git" / "annex" / "creds" / "s3"),
+        *(data / ".git" / "modules" / "annex" / "objects" / "x", data / ".git" / "annex" / "objects" / ".env"),
+    ):
         with fails(OutsideError, found="hidden"):
             check_readable(path)
     monkeypatch.setenv(readable.VARIABLE, json.dumps([str(data / ".ssh")]))
     assert check_readable(data / ".ssh" / "id"), "a hidden folder may be a data folder itself"
+
+
+@pytest.mark.parametrize("state", ["relative", "", "/elsewhere"])
+def test_secrets_are_never_read_whatever_names_their_folder(
+    tmp_path: Path, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", state if state != "/elsewhere" else str(tmp_path / "elsewhere"))
+    user_secret("cookie")
+    monkeypatch.setenv("XDG_STATE_HOME", "")
+    user_secret("cookie")
+    monkeypatch.setenv("XDG_STATE_HOME", state if state != "/elsewhere" else str(tmp_path / "elsewhere"))
+    readable.set_data_folders(["/"])
+    made = list(tmp_path.rglob("cookie"))
+    assert len(made) == (2 if state == "/elsewhere" else 1)
+    for path in made:
+        with fails(OutsideError, found="secrets"):
+            check_readable(path)
 
 
 @pytest.mark.parametrize("restricted", [True, False])
@@ -154,10 +180,41 @@ def test_many_files_are_checked_by_their_folders(data: Path) -> None:
     assert known == {str(data): True, f"{data}/..": False}
 
 
-def test_a_long_list_of_folders_is_shortened_to_those_above() -> None:
-    made = readable.outermost(f"/data/lab/s{n}/rec" for n in range(1000))
-    assert made == ["/data/lab"]
-    assert readable.outermost(["/a/b", "/a/b-c", "/a/b/d"]) == ["/a/b", "/a/b-c"]
+def test_many_folders_never_become_those_above(data: Path) -> None:
+    many = [f"{data.parent}/lab/s{n}/rec" for n in range(10_000)]
+    readable.add_data_folders(many)
+    assert len(os.environ[readable.VARIABLE]) <= 100_000
+    kept = readable.data_folders()
+    assert kept is not None
+    assert {str(data), many[0]} < set(kept) < {str(data), *many}
+    assert readable.outermost(["/a/b", "/a/b-c", "/a/b/d", "/a/b/.d"]) == ["/a/b", "/a/b/.d", "/a/b-c"]
+
+
+def test_a_folder_that_a_link_replaced_is_not_followed_when_another_is_added(data: Path) -> None:
+    data.rename(data.parent / "old")
+    data.symlink_to("/etc")
+    readable.add_data_folders([data.parent / "old"])
+    assert not readable.is_readable("/etc/passwd")
+
+
+@pytest.mark.parametrize(
+    ("mine", "others", "both"),
+    [
+        (["/a", "/b"], ["/"], ["/a", "/b"]),
+        (["/a"], ["/a/b", "/c"], ["/a/b"]),
+        (["/a"], ["/a/.b"], []),
+        (["/a"], [], []),
+        (["/a"], None, ["/a"]),
+        (None, ["/a"], ["/a"]),
+        (None, None, None),
+    ],
+)
+def test_a_restriction_never_widens(
+    data: Path, mine: list[str] | None, others: list[str] | None, both: list[str] | None
+) -> None:
+    readable.set_data_folders(mine)
+    readable.restrict_data_folders(others)
+    assert readable.data_folders() == (None if both is None else tuple(both))
 
 
 @pytest.mark.parametrize("text", ["/data", '["data"]', "[1]", "{}"])

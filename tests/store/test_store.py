@@ -20,6 +20,7 @@ from eavdash import store
 from eavdash.errors import IntegrityError, QueueError, TrainingError, UsageError
 from eavdash.store import RunDir, StudyDir, status
 from eavdash.store.atomic import file_lock, is_locked, write_atomic, write_json
+from eavdash.store.names import check_unit_names
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def run(tmp_path: Path) -> RunDir:
 )
 def test_an_invalid_status_is_refused(run: RunDir, status: dict[str, object], found: str) -> None:
     write_json(run.status_file, status)
-    with fails(IntegrityError, where="status.json", found=found, remedy="eavdash extend study"):
+    with fails(IntegrityError, where="status.json", found=found, remedy="eavdash retry study"):
         run.status()
     with fails(IntegrityError, where="status.json", found=found):
         run.transition("queued")
@@ -51,6 +52,21 @@ def test_an_invalid_status_is_refused(run: RunDir, status: dict[str, object], fo
 )
 def test_unit_names(subject: str, name: str) -> None:
     assert store.unit_name(subject) == name
+
+
+@pytest.mark.parametrize("text", ["a" * 5000, "a " * 5000, "\u00e4" * 5000, "9" * 5000])
+def test_a_long_name_becomes_one_that_file_systems_take(text: str) -> None:
+    assert len(store.slug(text)) <= 200
+    assert store.unit_name(text) != store.unit_name(text + text[-1])
+    assert len(f"{store.unit_name(text)}-vision-fold99-seed4294967295") < 240
+    assert store.slug("a" * 200) == "a" * 200
+
+
+def test_subjects_that_share_a_run_folder_are_refused() -> None:
+    other = store.slug("a b")
+    check_unit_names(["a b", "a/b", "1", "01", "1"])
+    with fails(UsageError, where=repr(other), found=(f"s-{other}", "'a b'"), remedy="rename"):
+        check_unit_names(["a b", "1", other])
 
 
 @given(st.text(min_size=1), st.text(min_size=1))

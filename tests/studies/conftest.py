@@ -15,7 +15,7 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], Executio
     """The runs submitted to a fake queue; like the real one, it gives each run a submission token."""
     asked: list[tuple[list[str], Execution]] = []
 
-    def submit(study: StudyDir, runs: list[str], execution: Execution) -> None:
+    def submit(study: StudyDir, runs: list[str], execution: Execution, *, given: bool = True) -> None:
         asked.append((list(runs), execution))
         for name in runs:
             settings = {"device": execution.device, "threads": execution.threads}

@@ -21,7 +21,7 @@ from eavdash.data.frozen import read_frozen
 from eavdash.data.table import open_table, select
 from eavdash.errors import IntegrityError, TableError, UsageError
 from eavdash.store import StudyDir, locks
-from eavdash.store.atomic import write_json
+from eavdash.store.record import write_record
 from eavdash.studies import extend, relocate
 from eavdash.studies.relocate import Relocation
 from eavdash.studies.write import prepare, refresh
@@ -51,15 +51,14 @@ def test_a_moved_dataset_gets_its_new_paths_and_stays_the_same(
     tmp_path: Path, moved: StudyDir, submitted: list, given: str
 ) -> None:
     restricted = moved.study()
-    restricted["dataset"]["folders"] = [str(tmp_path / "old")]
-    write_json(moved.study_file, restricted)
+    dataset = restricted.dataset.replace(folders=(str(tmp_path / "old"),))
+    write_record(moved.study_file, restricted.replace(dataset=dataset))
     before, results = moved.study(), content(moved)
-    del before["dataset"]["folders"]  # the owner has chosen another place
     assert relocate.relocate(moved, tmp_path / given) == Relocation(
         str(tmp_path / "old"), str(tmp_path / given), files=30
     )
     after = moved.study()
-    assert after == before.replace(dataset=before.dataset.replace(path=str(tmp_path / given)))
+    assert after == before.replace(dataset=before.dataset.replace(path=str(tmp_path / given), folders=None))
     changed = {path for path, bytes_ in content(moved).items() if results[path] != bytes_}
     assert changed == {moved.study_file, moved.table_file}
     frame = read_frozen(moved.table_file).frame

@@ -40,7 +40,7 @@ def test_damaged_files_are_named_with_a_remedy(tmp_path: Path) -> None:
     ]
     assert "eavdash retry demo --run s01-eeg" in found.damaged[0].reason
     assert "predictions.parquet" in found.damaged[1].reason
-    assert "eavdash extend demo" in found.damaged[2].reason
+    assert "eavdash retry demo" in found.damaged[2].reason
     assert found.unchecked == ("s03-eeg",)
     first, second = found.sentence.split("; ")
     assert first.endswith("of 10 runs: 2 damaged")

@@ -325,5 +325,5 @@ def test_a_damaged_list_is_reported_and_does_not_stop_the_page(
     checkpoints.mkdir()
     datasets.list_file(checkpoints).write_text("{")
     app = health(table, data_health_new_open=panel)
-    assert ".datasets.json: expected the list of datasets" in page_text(app)
+    assert ".datasets.json: expected JSON" in page_text(app)
     assert app.dataframe

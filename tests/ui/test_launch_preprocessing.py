@@ -34,13 +34,14 @@ def test_every_setting_is_recorded_in_the_study(sounds: Path, checkpoints: Path)
     app.text_input(key="training_launch_reference").set_value("average")
     app.selectbox(key="training_launch_bad_channels").select("interpolate")
     app.selectbox(key="training_launch_crop").select("centre")
+    app.selectbox(key="training_launch_channel").select("loudest")
     app.checkbox(key="training_launch_from_video").check()
     config = frozen(app.run(), checkpoints, "voices")
     eeg = config["eeg"]
     assert (eeg["notch"], eeg["low"], eeg["reject"], eeg["clip"]) == (50.0, 1.0, 150.0, 0.0)
     assert (eeg["reference"], eeg["bad_channels"], eeg["chain"]) == ("average", "interpolate", "trial")
     assert config["vision"]["crop"] == "centre"
-    assert config["audio"]["from_video"] is True
+    assert (config["audio"]["from_video"], config["audio"]["channel"]) == (True, "loudest")
     assert config["where"] == ["auto"]
 
 

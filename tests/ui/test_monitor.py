@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from eavdash.config.schema import Execution
 from eavdash.errors import QueueError
 from eavdash.jobs import estimates
 from eavdash.jobs.snapshot import snapshot
+from eavdash.jobs.tested import with_tested
 from eavdash.store import StudyDir
+from eavdash.store.regular import read_end
 from eavdash.studies.plan import Plan
 from eavdash.studies.runs import PlannedRun
 from eavdash.ui import cached_runs, monitor
@@ -72,7 +75,7 @@ def scope(page: Any) -> Any:
 
 def looked_at(study: StudyDir) -> Any:
     table = snapshot(study)
-    return table.assign(left=estimates.seconds_left(table))
+    return with_tested(table, study).assign(left=estimates.seconds_left(table))
 
 
 def test_the_grid_shows_every_state_in_words(checkpoints: Path, drawn: list[dict[str, Any]]) -> None:
@@ -285,7 +288,7 @@ def test_a_log_search_ignores_case(checkpoints: Path, drawn: list[dict[str, Any]
 def test_a_large_log_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "log.txt"
     path.write_text("".join(f"line {n} of many\n" for n in range(2000)))
-    monkeypatch.setattr(logs, "BOUND", 5000)
+    monkeypatch.setattr(logs, "read_end", partial(read_end, size=5000))
     found = logs.search(path, "LINE")
     assert not found.whole
     assert 0 < found.count < 400
@@ -342,9 +345,10 @@ def test_an_open_page_restarts_a_dead_scheduler(
         raise QueueError(f"{root}: expected a running scheduler, found none; see its log.")
 
     make_study(checkpoints, states={"*": "queued"})
-    monkeypatch.setattr(cached_runs, "ensure_scheduler", lambda root: "")  # what app.py does on a full run
-    monkeypatch.setattr("eavdash.jobs.queue.ensure_scheduler", dead)
     page = open_page("monitor")
+    monkeypatch.setattr("eavdash.jobs.obstacle.ensure_scheduler", dead)
+    cached_runs.scheduler_problem.clear()
+    page.run()
     page.run()
     assert any("running scheduler" in e.value for e in page.error)
-    assert asked == [checkpoints]  # not at every poll
+    assert asked == [checkpoints] * 3  # twice by app.py, and once by the page, which is not at every poll

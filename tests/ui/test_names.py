@@ -91,7 +91,7 @@ def test_every_figure_passes_the_one_function() -> None:
 
 
 def test_a_figure_without_special_names_stays_as_it_is() -> None:
-    figure = widgets.theme.figure(300)
+    figure = widgets.theme.figure(300, {}, {})
     figure.add_bar(x=["1", "2"], y=[1, 2], name="Vision", hovertemplate="%{x}<br>%{y}<extra></extra>")
     before = figure.to_json()
     assert plain.escape(figure).to_json() == before

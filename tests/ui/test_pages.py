@@ -263,7 +263,7 @@ def test_a_scheduler_that_cannot_start_is_reported(checkpoints: Path, monkeypatc
         raise QueueError(f"{root}: expected a running scheduler, found none; see its log.")
 
     make_study(checkpoints)
-    monkeypatch.setattr("eavdash.jobs.queue.ensure_scheduler", broken)
+    monkeypatch.setattr("eavdash.jobs.obstacle.ensure_scheduler", broken)
     assert any("running scheduler" in e.value for e in open_page("subjects").error)
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from failing import fails
 
 from eavdash.errors import OutsideError, RecordingError
-from eavdash.ui import edge, media, server
+from eavdash.ui import connections, edge, media, server
 
 CONTENT = bytes(range(256)) * 40
 SESSION, COOKIE = "a-session", "2|00000000|00112233445566778899aabbccddeeff|1700000000"
@@ -38,6 +39,7 @@ def test_app_py_routes_from_the_first_request_on(tmp_path: Path, monkeypatch: py
             raise KeyboardInterrupt  # as uvicorn ends after Ctrl-C
 
     monkeypatch.setattr(PagesManager, "uses_pages_directory", None)
+    monkeypatch.setattr(uvicorn, "Config", uvicorn.Config)
     monkeypatch.setattr(streamlit, "App", App)
     monkeypatch.setattr(bootstrap, "load_config_options", lambda settings: None)
     monkeypatch.setattr(sys, "argv", ["pytest"])
@@ -48,6 +50,7 @@ def test_app_py_routes_from_the_first_request_on(tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("STREAMLIT_SERVER_MAX_UPLOAD_SIZE", "7")
     assert server.main(["app.py", "--address", "127.0.0.1", "--port", "8501", "--allowed-hosts", "a", "b"]) == 0
     assert PagesManager.uses_pages_directory is False
+    assert uvicorn.Config is connections.Config
     assert [route.path for route in served["routes"]] == ["/eavdash-media/{token:path}"]
     assert [part.cls for part in served["middleware"]] == [edge.Edge]
     assert (served["server.allowedHosts"], served["server.address"]) == (["a", "b"], "127.0.0.1")

@@ -15,6 +15,7 @@ from eavdash.config.presets import preset
 from eavdash.config.schema import Selection
 from eavdash.errors import UsageError
 from eavdash.store.readable import set_data_folders
+from eavdash.text import is_utf8
 
 DEMO_STUDY = "demo"
 
@@ -54,4 +55,7 @@ def _data_folders(options: argparse.Namespace) -> list[Path]:
     for folder in folders:
         if not folder.is_dir():
             raise UsageError.at("--data", expected="a folder", found=f"none at {folder}", remedy="correct the path")
+        if not is_utf8(str(folder.resolve())):
+            found = f"{folder}, which leads to other bytes"
+            raise UsageError.at("--data", expected="a folder whose path is UTF-8", found=found, remedy="rename it")
     return folders

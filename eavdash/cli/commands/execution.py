@@ -42,7 +42,7 @@ def execution_settings(options: argparse.Namespace) -> Execution:
         if not valid:
             found = shortened(str(getattr(options, name.replace("-", "_"))))
             raise UsageError.at(f"--{name}", expected=expected, found=found, remedy="correct it")
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", options.device):
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", options.device):
         raise UsageError.at(
             "--device", expected="auto, cpu, cuda or cuda:N", found=repr(options.device), remedy="correct it"
         )

@@ -38,12 +38,12 @@ def check(options: argparse.Namespace) -> int:
             report, split_preview=report.split_preview[report.split_preview["protocol"] == options.protocol]
         )
     written = write_csv(report, options.csv) if options.csv else []
-    if options.contact_sheet:
-        written += _contact_sheets(options.root, config, Path(options.contact_sheet))
     if options.json:
         console.print_json(report.to_dict())
     else:
         console.print_health(report)
+    if options.contact_sheet and len(report.table):  # the findings say why a dataset cannot be opened
+        written += _contact_sheets(options.root, config, Path(options.contact_sheet))
     for path in written:
         console.info(f"written: {path}")
     return 0 if report.ok else 1
@@ -54,8 +54,10 @@ def _contact_sheets(root: str, config: StudyConfig, folder: Path) -> list[Path]:
     from eavdash.data.table import open_table
     from eavdash.data.video.contact_sheet import contact_sheet
     from eavdash.store.atomic import write_atomic
+    from eavdash.store.names import check_unit_names
 
     table = open_table(root)
+    check_unit_names(table.subjects)
     written = []
     for subject in table.subjects:
         rows = table.frame[(table.frame["subject"] == subject) & (table.frame["video"] != "")]

@@ -75,7 +75,7 @@ def clone(options: argparse.Namespace) -> int:
     )
     queued = options.queue and not options.dry_run
     if queued:
-        queue.submit(new.plan.study, new.plan.runs, extend.latest_execution(study))
+        queue.submit(new.plan.study, new.plan.runs, extend.latest_execution(study), given=False)
     if options.json:
         console.print_json({**plan_dict(new.plan), "differences": list(new.differences), "queued": queued})
         return 0

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,8 @@ from eavdash.config import selection
 from eavdash.config.convert import with_epochs, with_settings
 from eavdash.config.presets import preset
 from eavdash.config.schema import Execution, Selection, StudyConfig
-from eavdash.errors import UsageError
+from eavdash.errors import IntegrityError, UsageError
+from eavdash.store.regular import last_lines, pieces, require_regular
 from eavdash.text import parts, visible
 
 if TYPE_CHECKING:
@@ -121,9 +121,9 @@ def status(options: argparse.Namespace) -> int:
     from eavdash.jobs.snapshot import snapshot
 
     root = store.checkpoints_root(options.checkpoints)
+    study = study_of(options) if options.study else None
     show_obstacle(root)
-    if options.study:
-        study = study_of(options)
+    if study is not None:
         show_states(study, snapshot(study), options.json)
         return 0
     all_studies = store.studies(root)
@@ -158,9 +158,11 @@ def logs(options: argparse.Namespace) -> int:
     if not run.log_file.exists():
         console.info(f"{options.run} has no log yet (state: {run.live_status().shown})")
         return 0
-    with run.log_file.open(encoding="utf-8", errors="replace") as file:
-        for line in deque(file, maxlen=min(options.lines, sys.maxsize)) if options.lines > 0 else file:
-            print(visible(line, keep="\n\t"), end="")
+    with IntegrityError.from_os(run.log_file, expected="a log", remedy="remove it; a retry writes a new one"):
+        require_regular(run.log_file)
+    last = options.lines > 0
+    for line in (f"{line}\n" for line in last_lines(run.log_file, options.lines)) if last else pieces(run.log_file):
+        print(visible(line, keep="\n\t"), end="")
     return 0
 
 
@@ -178,6 +180,7 @@ def queue_and_wait(
     Returns True if a run did not succeed.
     """
     from eavdash.jobs import queue
+    from eavdash.jobs.tested import with_tested
     from eavdash.studies import write
 
     plan = write.prepare(recordings, name, config, chosen, root)
@@ -187,7 +190,7 @@ def queue_and_wait(
         write.retry(plan.study)
     console.info(f"runs continue in the background if this command ends; stop them with: eavdash cancel {name}")
     with console.run_progress() as report:
-        queue.wait(plan.study, plan.runs, report=report, warn=console.error)
+        queue.wait(plan.study, plan.runs, lambda runs: report(with_tested(runs, plan.study)), warn=console.error)
     return _any_failed(plan.study, plan.runs)
 
 
@@ -210,9 +213,10 @@ def show_obstacle(root: Path) -> None:
 def show_states(study: store.StudyDir, frame: pd.DataFrame, as_json: bool) -> None:
     """Print a study's runs with time left, accuracy and the study's marks (in JSON: a list of texts in every row)."""
     from eavdash.jobs import estimates
+    from eavdash.jobs.tested import with_tested
     from eavdash.studies.overview import damage
 
-    left = estimates.seconds_left(frame)
+    frame, left = with_tested(frame, study), estimates.seconds_left(frame)
     if problem := damage(study):
         console.error(problem)
     if as_json:

@@ -10,6 +10,7 @@ adapter.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def adapt(path: Path) -> tuple[str, Path, Adapted] | None:
             root = Path(found).absolute()
             check_name(root)
             adapted = _read(entry, adapter, root)
-            return adapter.kind, root, Adapted(adapted.frame, adapted.problems, (*adapted.notes, *failures))
+            return adapter.kind, root, replace(adapted, notes=(*adapted.notes, *failures))
     if failures:
         more = f" ({len(failures) - 1} more adapters failed.)" if len(failures) > 1 else ""
         raise TableError(failures[0] + more)

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from eavdash.errors import EavdashError, TableError
+from eavdash.errors import EavdashError, TableError, UsageError
 from eavdash.store.readable import check_readable
+from eavdash.text import is_utf8
 
 #: Depth below the given folder to which a dataset is searched for, and the maximum number of folders visited.
 DEPTH = 8
@@ -32,34 +33,52 @@ class Adapted:
     ``frame``: one row per trial with columns subject, trial, label and at least one of eeg, audio, video (absolute path
     or relative to the root; "" = not recorded); group, start, stop (seconds, NaN = the file's own) where needed;
     further columns as filters. ``problems``: subject → a sentence with the reason why it cannot be used. ``notes``:
-    further remarks.
+    further remarks. ``faults``: subject → modality → such a sentence, for the subjects of ``problems`` of which only
+    these modalities cannot be used.
     """
 
     frame: pd.DataFrame
     problems: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    faults: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass
 class ScannedSubject:
-    """One subject's rows, the ``errors`` that make them unusable, and ``notes``."""
+    """One subject's rows, the ``errors`` that make them unusable, and ``notes``.
+
+    ``concerns``: for each error the modality whose recordings it is about; "" for one about the whole subject.
+    """
 
     subject: str
     folder: Path
     rows: list[dict[str, object]] = field(default_factory=list)
     errors: list[EavdashError] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    concerns: list[str] = field(default_factory=list)
+
+    def add(self, error: EavdashError, modality: str = "") -> None:
+        """Record an error, which makes the whole subject unusable or only its recordings of one modality."""
+        self.errors.append(error)
+        self.concerns.append(modality)
 
 
 def adapted(subjects: Sequence[ScannedSubject], columns: Sequence[str], further: str) -> Adapted:
     """Return the dataset of scanned subjects; ``further``: what is said of a subject's errors after the first."""
-    problems = {}
+    problems, faults = dict[str, str](), dict[str, dict[str, str]]()
     for s in subjects:
         if s.errors:
-            more = f" ({len(s.errors) - 1} more{further}.)" if len(s.errors) > 1 else ""
-            problems[s.subject] = f"{s.errors[0]}{more}"
+            problems[s.subject] = _first(s.errors, further)
+        if s.errors and s.rows and all(s.concerns):
+            of = {m: [e for e, about in zip(s.errors, s.concerns, strict=True) if about == m] for m in s.concerns}
+            faults[s.subject] = {modality: _first(errors, further) for modality, errors in of.items()}
     frame = pd.DataFrame([row for s in subjects for row in s.rows], columns=list(columns))
-    return Adapted(frame, problems, tuple(note for s in subjects for note in s.notes))
+    return Adapted(frame, problems, tuple(note for s in subjects for note in s.notes), faults)
+
+
+def _first(errors: Sequence[EavdashError], further: str) -> str:
+    more = f" ({len(errors) - 1} more{further}.)" if len(errors) > 1 else ""
+    return f"{errors[0]}{more}"
 
 
 @dataclass(frozen=True)
@@ -133,13 +152,24 @@ def listing(folder: Path) -> AbstractContextManager[None]:
 
 
 def check_name(path: Path) -> None:
-    """Make sure that a path can be stored and shown.
+    """Make sure that a path, and the one that its links lead to, can be stored and shown.
 
     Raises:
-        TableError: it holds bytes that are not UTF-8.
+        UsageError: one holds bytes that are not UTF-8.
     """
-    if shown(path) != str(path):
-        raise TableError.at(shown(path), expected="a path in UTF-8", found="other bytes", remedy="rename the folder")
+    for name in (str(path), resolved(path)):
+        if not is_utf8(name):
+            raise UsageError.at(
+                shown(name), expected="a path in UTF-8", found="other bytes", remedy="rename the folder"
+            )
+
+
+def resolved(path: Path) -> str:
+    """Return a path without links; itself if it is impossible."""
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):
+        return str(path)
 
 
 def shown(path: str | Path) -> str:

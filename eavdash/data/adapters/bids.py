@@ -26,7 +26,8 @@ from eavdash.data.formats.companions import referenced_files
 from eavdash.data.formats.tablefile import csv_rows
 from eavdash.data.recording import stamp
 from eavdash.errors import DataError, EavdashError, RecordingError, TableError
-from eavdash.store.readable import open_readable, reason_of
+from eavdash.store.quoting import reason_of
+from eavdash.store.readable import open_readable
 
 COLUMNS = (
     *("subject", "trial", "label", "group", "start", "stop", "eeg"),
@@ -100,7 +101,7 @@ def _scan_subject(root: Path, folder: Path) -> BidsSubject:
             if sidecars["eeg"] is None:
                 subject.notes.append(f"{file}: no _eeg.json in its folder or above")
         except EavdashError as error:
-            subject.errors.append(error)
+            subject.add(error, "eeg")
     if not subject.rows and not subject.errors:
         subject.notes.append(f"{shown(folder)}: no EEG recording, subject left out")
     several = len(set(subject.runs)) > 1
@@ -118,7 +119,7 @@ def _recordings(subject: BidsSubject) -> list[Path]:
                 if part.name == "eeg":
                     files += [f for f in listed(part)[1] if f.stem.endswith("_eeg") and f.suffix.lower() in EXTENSIONS]
     except TableError as error:
-        subject.errors.append(error)
+        subject.add(error, "eeg")
     return files
 
 

@@ -22,6 +22,8 @@ from eavdash.data.adapters.base import Adapted, Adapter, ScannedSubject, adapted
 from eavdash.data.formats.eav_mat import EMOTIONS, eeg_shape, read_labels
 from eavdash.errors import DataError, TableError
 
+#: Folder of a kind of files → modality.
+_OF = {"eeg": "eeg", "audio": "audio", "video": "vision"}
 TRIALS = 200
 TRIALS_PER_CONVERSATION = 10
 COLUMNS = (
@@ -47,9 +49,9 @@ class Media:
 class EavSubject(ScannedSubject):
     """One subject, with short ways to record what is wrong."""
 
-    def fail(self, where: Path, expected: str, found: str, remedy: str) -> None:
-        """Record a contradiction in this subject's files."""
-        self.errors.append(DataError.at(where, expected=expected, found=found, remedy=remedy))
+    def fail(self, where: Path, expected: str, found: str, remedy: str, modality: str = "") -> None:
+        """Record a contradiction in this subject's files, or in those of one modality."""
+        self.add(DataError.at(where, expected=expected, found=found, remedy=remedy), modality)
 
     def ignore(self, path: Path) -> None:
         """Record a file or folder that is not read."""
@@ -110,12 +112,12 @@ def _parts(folder: Path) -> Iterator[tuple[str, Path]]:
             yield child.name.lower(), child
 
 
-def _files(subject: EavSubject, folder: Path | None) -> list[Path]:
-    """The files of one of the subject's folders; a folder that cannot be listed is an error of the subject."""
+def _files(subject: EavSubject, folder: Path | None, modality: str = "") -> list[Path]:
+    """The files of one of the subject's folders; a folder that cannot be listed is an error of its modality."""
     try:
         folders, files = listed(folder) if folder else ([], [])
     except TableError as error:
-        subject.errors.append(error)
+        subject.add(error, modality)
         return []
     for inside in folders:
         subject.ignore(inside)
@@ -131,7 +133,7 @@ def _scan_subject(number: int, folders: list[Path]) -> EavSubject:
     for kind, folder in _parts(subject.folder):
         if kind in parts:
             names = f"{parts[kind].name}, {folder.name}"
-            subject.fail(subject.folder, f"one {kind} folder", names, "put their files into one folder")
+            subject.fail(subject.folder, f"one {kind} folder", names, "put their files into one folder", _OF[kind])
         parts.setdefault(kind, folder)
     if not parts:
         _files(subject, subject.folder)  # records the reason if it cannot be listed
@@ -162,20 +164,24 @@ def _scan_subject(number: int, folders: list[Path]) -> EavSubject:
 
 
 def _scan_eeg(subject: EavSubject, folder: Path | None) -> tuple[Path | None, int, list[tuple[str, str]] | None]:
-    """The EEG file (None if missing or unreadable), its number of trials, and the labels of the label matrix."""
+    """The EEG file (None if missing or unreadable), its number of trials, and the labels of the label matrix.
+
+    Sounds and videos have their labels in their names too, so that what is wrong here concerns the EEG alone.
+    """
     files: dict[bool, list[Path]] = {False: [], True: []}
-    for path in _files(subject, folder):
+    for path in _files(subject, folder, "eeg"):
         match = _EEG.match(path.name)
         if not match:
             subject.ignore(path)
             continue
         if match[1] and match[1] != subject.subject:
-            subject.fail(path, f"a file of subject {subject.subject}", f"subject {match[1]}'s", "move it to its folder")
+            expected = f"a file of subject {subject.subject}"
+            subject.fail(path, expected, f"subject {match[1]}'s", "move it to its folder", "eeg")
         files[bool(match[2])].append(path)
     for paths in files.values():
         if len(paths) > 1:
             names = ", ".join(p.name for p in paths)
-            subject.fail(paths[0].parent, "one such file", names, "remove the one that does not belong")
+            subject.fail(paths[0].parent, "one such file", names, "remove the one that does not belong", "eeg")
     eeg: Path | None = files[False][0] if files[False] else None
     trials, labels = 0, None
     try:
@@ -184,15 +190,16 @@ def _scan_eeg(subject: EavSubject, folder: Path | None) -> tuple[Path | None, in
         elif eeg:
             subject.notes.append(f"{eeg}: no label file in its folder, labels are taken from the file names")
     except DataError as error:
-        subject.errors.append(error)
+        subject.add(error, "eeg")
     try:
         trials = eeg_shape(eeg)[2] if eeg else 0
     except DataError as error:
-        subject.errors.append(error)
+        subject.add(error, "eeg")
         eeg = None
     if eeg and labels and len(labels) != trials:
         found = f"{len(labels)} labels in {files[True][0].name}"
-        subject.fail(eeg, f"a label for each of its {trials} trials", found, "copy both files from the dataset again")
+        expected = f"a label for each of its {trials} trials"
+        subject.fail(eeg, expected, found, "copy both files from the dataset again", "eeg")
     return eeg, trials, labels
 
 
@@ -200,17 +207,18 @@ def _scan_media(subject: EavSubject, folder: Path | None, kind: str) -> dict[int
     """The sounds or videos of a subject by number NNN."""
     suffix = {"audio": "wav", "video": "mp4"}[kind]
     files: dict[int, Media] = {}
-    for path in _files(subject, folder):
+    for path in _files(subject, folder, _OF[kind]):
         match = _MEDIA.match(path.name)
         if not match or match[4].lower() != suffix:
             subject.ignore(path)
             continue
         file = Media(path, int(match[1]), match[2].capitalize(), match[3].capitalize())
         if file.emotion not in EMOTIONS:
-            subject.fail(path, f"one of {', '.join(EMOTIONS)}", file.emotion, "correct the file's name")
+            subject.fail(path, f"one of {', '.join(EMOTIONS)}", file.emotion, "correct the file's name", _OF[kind])
         elif file.number in files:
             found = f"{files[file.number].path.name} too"
-            subject.fail(path, f"one {kind} file of trial {file.number}", found, "remove the one that does not belong")
+            expected = f"one {kind} file of trial {file.number}"
+            subject.fail(path, expected, found, "remove the one that does not belong", _OF[kind])
         else:
             files[file.number] = file
     return files

@@ -23,7 +23,7 @@ from eavdash.data.adapters.base import Adapted, Adapter, glance, listed, search,
 from eavdash.data.formats.eav_pickle import EMOTIONS, SHAPES, PickledWindows, outline
 from eavdash.errors import RecordingError, TableError
 
-#: Folder of each modality's files → column of the trial table, end of the file names.
+#: Folder of each modality's files, named like the modality → column of the trial table, end of the file names.
 FOLDERS = {"eeg": ("eeg", "eeg"), "audio": ("audio", "aud"), "vision": ("video", "vis")}
 COLUMNS = ("subject", "trial", "label", "group", "eeg", "audio", "video", "split_published")
 WINDOWS_PER_TRIAL = 4
@@ -41,27 +41,28 @@ def find(path: Path) -> Path | None:
 
 
 def read(root: Path) -> Adapted:
-    """Read one row per window of every subject; contradictory or unreadable files are a problem of their subject."""
+    """Read one row per window of every subject; contradictory files are a problem of their subject, and an unreadable
+    or second one of its modality.
+    """
     notes: list[str] = []
     files, doubled = _files(root, notes)
     rows: list[dict[str, object]] = []
     problems: dict[str, str] = {}
+    faults: dict[str, dict[str, str]] = {}
     for number in sorted(files):
         subject = str(number)
+        contents, unreadable = _contents(files[number], doubled.get(number, {}), subject)
         try:
-            if number in doubled:
-                raise RecordingError.at(
-                    doubled[number],
-                    expected=f"one such file of subject {subject}",
-                    found="a second one",
-                    remedy="remove the one that does not belong",
-                )
-            mine = files[number]
-            contents = {c: outline(str(mine[c]), SHAPES[end]) for c, end in FOLDERS.values() if c in mine}
             _check_alike(files[number], contents)
         except RecordingError as error:
             problems[subject] = str(error)
             continue
+        if unreadable:
+            problems[subject] = next(iter(unreadable.values()))
+        if not contents:
+            continue
+        if unreadable:
+            faults[subject] = unreadable
         content = next(iter(contents.values()))
         groups = _groups(content)
         if groups is None:
@@ -85,7 +86,7 @@ def read(root: Path) -> Adapted:
             root, expected="subject_01_eeg.pkl ...", found="none that can be read", remedy="copy the dataset again"
         )
     first = f"{root}: published pickles without the names of trials: {UNVERIFIED}; prefer the raw recordings"
-    return Adapted(pd.DataFrame(rows, columns=list(COLUMNS)), problems, (first, *notes))
+    return Adapted(pd.DataFrame(rows, columns=list(COLUMNS)), problems, (first, *notes), faults)
 
 
 ADAPTER = Adapter("eav-pickles", find, read)
@@ -99,10 +100,32 @@ def _holds_pickles(folder: Path) -> bool:
     return any(_NAME.match(file.name) for part in _folders(folder) for file in glance(part)[1])
 
 
-def _files(root: Path, notes: list[str]) -> tuple[dict[int, dict[str, Path]], dict[int, Path]]:
-    """The file of each subject by column, and a subject's second file of a kind. Other files are noted."""
+def _contents(
+    files: dict[str, Path], doubled: dict[str, Path], subject: str
+) -> tuple[dict[str, PickledWindows], dict[str, str]]:
+    """The outlines of one subject's files by column; for each modality without one, the reason."""
+    contents: dict[str, PickledWindows] = {}
+    unreadable: dict[str, str] = {}
+    for modality, (column, end) in FOLDERS.items():
+        try:
+            if column in doubled:
+                raise RecordingError.at(
+                    doubled[column],
+                    expected=f"one such file of subject {subject}",
+                    found="a second one",
+                    remedy="remove the one that does not belong",
+                )
+            if column in files:
+                contents[column] = outline(str(files[column]), SHAPES[end])
+        except RecordingError as error:
+            unreadable[modality] = str(error)
+    return contents, unreadable
+
+
+def _files(root: Path, notes: list[str]) -> tuple[dict[int, dict[str, Path]], dict[int, dict[str, Path]]]:
+    """The file of each subject by column, and a subject's second file of a column. Other files are noted."""
     files: dict[int, dict[str, Path]] = {}
-    doubled: dict[int, Path] = {}
+    doubled: dict[int, dict[str, Path]] = {}
     for part in _folders(root):
         column, end = FOLDERS[part.name.lower()]
         try:
@@ -115,7 +138,7 @@ def _files(root: Path, notes: list[str]) -> tuple[dict[int, dict[str, Path]], di
             if not match or match[2].lower() != end:
                 notes.append(f"{shown(path)}: not one of the published pickles, ignored")
             elif column in files.setdefault(int(match[1]), {}):
-                doubled.setdefault(int(match[1]), path)
+                doubled.setdefault(int(match[1]), {}).setdefault(column, path)
             else:
                 files[int(match[1])][column] = path
     return files, doubled

@@ -18,8 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+from eavdash.config.choices import MIX
 from eavdash.data.audio import files as soundfiles
 from eavdash.data.audio import track as soundtrack
+from eavdash.data.audio.channels import chosen_channel, heard
 from eavdash.data.audio.samples import BLOCK, Sound
 from eavdash.data.polyphase import Decimator
 from eavdash.data.recording import check_item, refuse_beyond, sample_range, split_item, stamp
@@ -48,18 +50,23 @@ def audio_duration(path: str) -> float:
     return float(sound.length / sound.rate)
 
 
-def read_audio(path: str, start: float | None = None, stop: float | None = None, rate: int = 16000) -> np.ndarray:
+def read_audio(
+    path: str, start: float | None = None, stop: float | None = None, rate: int = 16000, channel: str = MIX
+) -> np.ndarray:
     """Read the sound from ``start`` to ``stop`` (seconds; None: the file's own): (time,) float32 in -1..1 at ``rate``.
 
-    Channels are averaged. Times in a video count from its first frame; gaps in its track are silence.
+    ``channel``: as the setting ``audio.channel``; by default channels are averaged. Times in a video count
+    from its first frame; gaps in its track are silence.
 
     Raises:
-        RecordingError: unreadable, truncated, without sound, outside the file, or with samples that are not finite.
+        RecordingError: unreadable, truncated, without sound or that channel, outside the file, or with samples that
+            are not finite.
     """
     sound = open_sound(path)
     first, last = sample_range(path, sound.length, sound.rate, start, stop)
     refuse_beyond(path, f"samples at {rate} Hz in a trial", (last - first) * rate // sound.rate, SOUND_VALUES)
-    return _resample(_mono(sound, first, last), sound.rate, rate)
+    heard_one = chosen_channel(sound, channel, first, last)
+    return _resample(_mono(sound, first, last, heard_one), sound.rate, rate)
 
 
 def open_sound(path: str) -> Sound:
@@ -75,7 +82,8 @@ def open_sound(path: str) -> Sound:
     unknown_format = None
     if not _is_video(file):
         try:
-            return soundfiles.open_file(file)
+            if (sound := soundfiles.open_file(file)) is not None:
+                return sound
         except soundfiles.UnknownFormatError as error:
             unknown_format = error
     try:
@@ -152,8 +160,8 @@ def _pickled(path: str, file: str, number: int | None) -> Sound:
     return Sound(path, eav_pickles.SOUND_RATE, eav_pickles.SHAPES["aud"][0], 1, blocks)
 
 
-def _mono(sound: Sound, first: int, last: int) -> Iterator[np.ndarray]:
-    """The mean of the channels in pieces of about :data:`BLOCK` samples.
+def _mono(sound: Sound, first: int, last: int, channel: int | None) -> Iterator[np.ndarray]:
+    """One channel, or the mean of all, in pieces of about :data:`BLOCK` samples.
 
     Raises:
         RecordingError: some samples are not finite; raised after the last piece, when their number is known.
@@ -161,12 +169,13 @@ def _mono(sound: Sound, first: int, last: int) -> Iterator[np.ndarray]:
     bad, first_bad, at, yielded = 0, 0, first, first
     held: list[np.ndarray] = []
     for block in sound.blocks(first, last):
-        wrong = np.flatnonzero(~np.isfinite(block).all(axis=1))
+        used = block if channel is None else block[:, [channel]]
+        wrong = np.flatnonzero(~np.isfinite(used).all(axis=1))
         if len(wrong):
             first_bad = first_bad if bad else at + int(wrong[0])
             bad += len(wrong)
         at += len(block)
-        held.append(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1))
+        held.append(heard(block, channel))
         if at - yielded >= BLOCK:
             yield np.concatenate(held)
             held, yielded = [], at

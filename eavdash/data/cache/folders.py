@@ -25,6 +25,7 @@ import psutil
 
 from eavdash.errors import DataError, IntegrityError
 from eavdash.store.private import FOLDER, close_to_others, private_folder
+from eavdash.store.regular import require_regular
 from eavdash.text import size
 
 #: Disk space to keep free: this share of the bytes to be written, and a fixed number of bytes.
@@ -130,7 +131,7 @@ def open_array(path: Path) -> np.ndarray:
         IntegrityError: it is missing or shorter than its header states.
     """
     try:
-        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: np.ndarray = np.load(require_regular(path), mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise IntegrityError.at(
             path, expected="a complete array", found=str(error), remedy="delete its folder, it will be made again"

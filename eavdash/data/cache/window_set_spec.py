@@ -37,7 +37,7 @@ from eavdash.limits import WINDOWS
 from eavdash.text import natural_key
 
 #: Increment it when the same recordings and settings give different arrays: old caches are then not used.
-VERSION = 2
+VERSION = 3
 _PAST_END = 0.5  # seconds
 
 
@@ -149,7 +149,7 @@ def window_set_spec(
     """
     reader = READERS[modality](config)
     reader.check_size()
-    rows = _rows(trials, COLUMN[modality])
+    rows = trial_rows(trials, modality)
     if not rows:
         raise DataError.at(
             f"column {COLUMN[modality]}",
@@ -227,7 +227,9 @@ def _trial_seconds(path: str, whole: float, start: float | None, stop: float | N
     return float(end - begin)
 
 
-def _rows(trials: pd.DataFrame, column: str) -> list[TrialRow]:
+def trial_rows(trials: pd.DataFrame, modality: str) -> list[TrialRow]:
+    """Return the trials that have a modality, in natural order of subject and trial."""
+    column = COLUMN[modality]
     kept = trials[trials[column] != ""]
     columns: list[Any] = [kept[name] for name in ("subject", "trial", "group", "label", column, "start", "stop")]
     rows = [

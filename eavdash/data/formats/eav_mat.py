@@ -18,7 +18,8 @@ import scipy.io
 
 from eavdash.errors import EavdashError, OutsideError, RecordingError
 from eavdash.limits import ARRAY_VALUES, unfolds
-from eavdash.store.readable import open_readable, reason_of
+from eavdash.store.quoting import reason_of
+from eavdash.store.readable import open_readable
 
 #: Order of the emotions in the label matrix: row 2i is listening to emotion i, row 2i + 1 speaking with emotion i.
 EMOTIONS = ("Neutral", "Sadness", "Anger", "Happiness", "Calmness")
@@ -60,7 +61,7 @@ def mat_variables(path: str | Path) -> dict[str, tuple[tuple[int, ...], str]]:
             if wrong := storage_problem(file):  # first: SciPy unfolds 128 kB at a time to find the headers
                 raise ValueError(wrong)
             file.seek(0)
-            found = scipy.io.whosmat(file)  # type: ignore[arg-type]
+            found = scipy.io.whosmat(file)  # type: ignore[arg-type]  # takes files too
             variables = {name: (tuple(map(int, shape)), str(kind)) for name, shape, kind in found}
             missing = _missing_bytes(file)
     except OutsideError:
@@ -85,7 +86,7 @@ def read_array(path: str | Path, name: str) -> np.ndarray:
     """
     try:
         with open_readable(path) as file:
-            return np.asarray(scipy.io.loadmat(file, variable_names=[name])[name])  # type: ignore[arg-type]
+            return np.asarray(scipy.io.loadmat(file, variable_names=[name])[name])  # type: ignore[arg-type]  # takes files too
     except OutsideError:
         raise
     except Exception as error:  # as in mat_arrays

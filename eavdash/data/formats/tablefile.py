@@ -21,7 +21,8 @@ import pandas as pd
 
 from eavdash.errors import OutsideError, TableError
 from eavdash.limits import LINE, SECONDS, TABLE_BYTES, TABLE_CELLS, TABLE_COLUMNS, TABLE_ROWS
-from eavdash.store.readable import open_readable, reason_of
+from eavdash.store.quoting import reason_of
+from eavdash.store.readable import open_readable
 
 REQUIRED = ("subject", "trial", "label")
 RECORDINGS = ("eeg", "audio", "video")

@@ -118,7 +118,7 @@ class _Unpickler(pickle._Unpickler):
         make = STAND_INS.get((MODULES.get(module, module), name))
         if make is None:
             # Any text that begins with a "c" names an object: only what is one in a pickle is quoted.
-            known = self.proto >= 2 or module.partition(".")[0] in sys.stdlib_module_names  # type: ignore[attr-defined]
+            known = self.proto >= 2 or module.partition(".")[0] in sys.stdlib_module_names  # type: ignore[attr-defined]  # private
             named = f"the Python object {module}.{name}" if known else "a Python object"
             raise UnsafePickleError(f"{named}, which was neither imported nor run")
         return make
@@ -133,7 +133,7 @@ class _Unpickler(pickle._Unpickler):
 
     def load_reduce(self: Any) -> None:
         """Make one call of the stream, and count what it makes: copies of texts, bytes and sets."""
-        pickle._Unpickler.load_reduce(self)  # type: ignore[attr-defined]
+        pickle._Unpickler.load_reduce(self)  # type: ignore[attr-defined]  # private
         made = self.stack[-1]
         self.left -= sys.getsizeof(made) if isinstance(made, (bytes, bytearray, set, frozenset)) else 0
         _refuse_copies(self.left)

@@ -22,13 +22,15 @@ class AudioReader(Reader):
 
     def __init__(self, config: StudyConfig) -> None:
         super().__init__(config)
-        self.rate, self.mels = config.audio.rate, config.audio.mels
+        self.rate, self.mels, self.channel = config.audio.rate, config.audio.mels, config.audio.channel
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"rate": self.rate, "mels": self.mels}
+        return {**self.meta, "channel": self.channel}
 
-    meta = settings
+    @property
+    def meta(self) -> dict[str, Any]:
+        return {"rate": self.rate, "mels": self.mels}
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -39,7 +41,7 @@ class AudioReader(Reader):
         return max(1, audio.frames_of(self.window, self.rate))
 
     def read(self, row: TrialRow, spans: list[Span]) -> Reading:
-        wave = audio.read_audio(row.path, row.start, row.stop, self.rate)
+        wave = audio.read_audio(row.path, row.start, row.stop, self.rate, self.channel)
         values = np.full((len(spans), *self.shape), audio.SILENCE, dtype=self.dtype)
         mask = np.zeros((len(spans), self.steps), dtype=bool)
         for k, (begin, end) in enumerate(spans):

@@ -13,6 +13,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.stream import Disposition
 
 from eavdash.data.recording import per_file, refuse_beyond, unreadable
 from eavdash.errors import RecordingError
@@ -36,6 +37,7 @@ _SEVERAL_FILES |= {
     "video4linux2,v4l2",
     "x11grab",
 }  # or devices
+_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 _ONE_FILE = ",".join(sorted(av.formats_available - _SEVERAL_FILES))
 #: Codecs in which non-reference frames are marked as such; in HEVC and VP9 that depends on temporal layers.
 _SKIPPABLE = ("h264",)
@@ -114,11 +116,11 @@ def timed_frames(path: str, start: float) -> Iterator[tuple[float, Any]]:
 def packet_times(container: Any, stream: Any = None) -> Iterator[tuple[Any, float, float]]:
     """Yield the packets of a stream (None: of all) that have content and a time: with begin and length in seconds.
 
-    The length is 0 if it is unknown.
+    The length is 0 if it is unknown. Packets that are decoded but not shown, as before a cut, are left out.
     """
     for packet in container.demux(*((stream,) if stream is not None else ())):
         stamped = packet.pts if packet.pts is not None else packet.dts
-        if packet.size and stamped is not None:
+        if packet.size and stamped is not None and not packet.is_discard:
             yield packet, float(stamped * packet.time_base), float((packet.duration or 0) * packet.time_base)
 
 
@@ -139,12 +141,11 @@ def open_video(path: str) -> Iterator[tuple[Any, Any]]:
         with open_container(path) as container:
             if container.format.name == "tty":  # FFmpeg renders any text file as a video
                 raise RecordingError.at(path, expected="a video", found="text", remedy="fix the path")
-            # A stream without a decoder has a truncated header.
-            if not container.streams.video or container.streams.video[0].codec_context is None:
-                raise RecordingError.at(
-                    path, expected="a video", found="no decodable picture", remedy="copy the file again"
-                )
-            stream = container.streams.video[0]
+            stream = first_video(container)
+            if stream is None:
+                cover = any(s.disposition & _PICTURES for s in container.streams.video)
+                found = "a cover picture alone" if cover else "no decodable picture"
+                raise RecordingError.at(path, expected="a video", found=found, remedy="copy the file again")
             most = PICTURE_PIXELS if is_still(container) else FRAME_PIXELS
             pixels = stream.codec_context.width * stream.codec_context.height
             if not pixels and is_still(container):
@@ -176,6 +177,13 @@ def open_container(path: str, pixels: int = PICTURE_PIXELS) -> Iterator[Any]:
             raise RecordingError.at(path, expected="a name without %", found="one", remedy="rename the image")
         yield container
         check_readable(path)
+
+
+def first_video(container: Any) -> Any:
+    """The first video stream that is no cover or thumbnail; None if there is none, or its header is cut short."""
+    streams = [stream for stream in container.streams.video if not stream.disposition & _PICTURES]
+    # A stream without a decoder has a truncated header.
+    return streams[0] if streams and streams[0].codec_context is not None else None
 
 
 def is_still(container: Any) -> bool:

@@ -15,10 +15,12 @@ from typing import Any
 import av
 import numpy as np
 
+from eavdash.config.choices import MIX
 from eavdash.data.audio import reading as audio
 from eavdash.data.recording import split_item
 from eavdash.data.video import reading as video
 from eavdash.data.video.decoding import open_video, seekable, timed_frames
+from eavdash.data.video.upright import browsers_show, display_of, upright_frame
 from eavdash.errors import RecordingError
 
 RATE = 48000  # Hz, of the sound in the videos
@@ -30,11 +32,12 @@ CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES)
 
 @dataclass(frozen=True)
 class Cut:
-    """The segment of ``duration`` seconds from ``start`` on of a recording."""
+    """The segment of ``duration`` seconds from ``start`` on of a recording; of a sound, as ``channel`` is heard."""
 
     path: str
     start: float
     duration: float
+    channel: str = MIX
 
     @property
     def stop(self) -> float:
@@ -43,14 +46,16 @@ class Cut:
 
 def key_frame_before(pictures: Cut) -> float | None:
     """Time (from the first picture) of the last key frame before the segment; None: packets cannot be copied."""
-    if split_item(pictures.path)[1] is not None:
+    if split_item(pictures.path)[1] is not None or not browsers_show(pictures.path):
         return None
     with open_video(pictures.path) as (container, stream):
         if not is_browser_codec(stream) or not seekable(container):
             return None
         packets = _from_key_frame(container, stream, pictures.start)
         first = next(packets, None)
-        return None if first is None else max(0.0, _time_of(first) - _origin(stream))
+        if first is None or first.is_discard:  # a copy would show what a cut has hidden
+            return None
+        return max(0.0, _time_of(first) - _origin(stream))
 
 
 def _from_key_frame(container: Any, stream: Any, start: float) -> Iterator[Any]:
@@ -107,6 +112,7 @@ def _shown(pictures: Cut) -> Iterator[tuple[float, Any]]:
         for time, array in zip(times, video.read_frames(pictures.path, list(times), _ITEM_SIZE), strict=True):
             yield time - pictures.start, av.VideoFrame.from_ndarray(array, format="rgb24")
         return
+    display = display_of(pictures.path)
     # A picture is shown until the next one begins: the last one before the start comes first.
     before: Any = None
     for begin, frame in timed_frames(pictures.path, pictures.start):
@@ -116,25 +122,17 @@ def _shown(pictures: Cut) -> Iterator[tuple[float, Any]]:
             before = frame
             continue
         if before is not None:
-            yield 0.0, _upright(before)
+            yield 0.0, upright_frame(before, display)
             before = None
-        yield begin - pictures.start, _upright(frame)
+        yield begin - pictures.start, upright_frame(frame, display)
     if before is not None:
-        yield 0.0, _upright(before)
-
-
-def _upright(frame: Any) -> Any:
-    turns = round(frame.rotation / 90) % 4
-    if not turns:
-        return frame
-    array = np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns))
-    return av.VideoFrame.from_ndarray(array, format="rgb24")
+        yield 0.0, upright_frame(before, display)
 
 
 def cut_sound(sound: Cut, lead: float, rate: int) -> np.ndarray:
     """The segment (time,) and ``lead`` seconds before it, silent where the recording has no sound."""
     begin = max(0.0, sound.start - lead)
-    wave = audio.read_audio(sound.path, begin, sound.stop, rate)
+    wave = audio.read_audio(sound.path, begin, sound.stop, rate, sound.channel)
     return np.pad(wave, (round((lead - (sound.start - begin)) * rate), 0))
 
 

@@ -40,10 +40,11 @@ from eavdash.data.video.muxing import (
     sound_packets,
     sound_track,
 )
+from eavdash.data.video.upright import browsers_show
 from eavdash.errors import DataError
 from eavdash.store.private import private_file, private_folder
 
-VERSION = 1  # increment it when the same recordings give different files
+VERSION = 2  # increment it when the same recordings give different files
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif")  # supported by browsers
 
 
@@ -71,7 +72,11 @@ def playable(pictures: Cut | None, sound: Cut | None, cache: Path) -> Playable:
         with open_video(pictures.path) as (container, stream):
             if is_still(container):
                 image, pictures = _image(pictures.path, cache), None
-            elif _plays_in_browsers(container, stream) and (sound is None or sound.path == pictures.path):
+            elif (
+                _plays_in_browsers(container, stream)
+                and browsers_show(pictures.path)
+                and (sound is None or sound.path == pictures.path)
+            ):
                 return Playable(Path(pictures.path), True, pictures.start)
     if pictures is not None:
         return _muxed(pictures, sound, cache)

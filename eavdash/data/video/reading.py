@@ -27,12 +27,14 @@ from eavdash.data.video.decoding import (
     truncated,
     usual_interval,
 )
+from eavdash.data.video.upright import display_of, upright
 from eavdash.errors import RecordingError
 from eavdash.limits import SECONDS
 
 #: Frames, or bytes of frames, given to a tracker as one batch, which halves the time of face detection.
 BATCH_FRAMES = 16
 BATCH_BYTES = 64_000_000
+_FRAMES_ALONE = {"av1", "h264", "hevc", "m4v", "mjpeg", "mpegvideo", "vvc"}
 
 Square = tuple[int, int, int]  # left, top, side in pixels
 
@@ -46,7 +48,10 @@ class CropTracker(Protocol):
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """Properties of a video: ``duration`` in seconds (0 for a still image), mean rate, pixels, number of frames."""
+    """Properties of a video: ``duration`` in seconds (0 for a still image), mean rate, pixels, number of frames.
+
+    ``width`` and ``height`` are those of square pixels, before the picture is turned.
+    """
 
     duration: float
     frames_per_second: float
@@ -70,11 +75,14 @@ def video_info(path: str) -> VideoInfo:
     """
     if holds_faces(path):
         return _pickle_info(path)
+    shown = display_of(path)
+    width, height = shown.width, shown.height
     with open_video(path) as (container, stream):
-        width, height = stream.codec_context.width, stream.codec_context.height
         if is_still(container):
             return VideoInfo(0.0, 0.0, width, height, 1)
-        promised = float(stream.duration * stream.time_base) if stream.duration else 0.0
+        # A file of frames alone states no length: FFmpeg guesses one from the bit rate.
+        guessed = container.format.name in _FRAMES_ALONE
+        promised = float(stream.duration * stream.time_base) if stream.duration and not guessed else 0.0
         # Matroska states only the length of the whole file.
         whole = (container.duration or 0) / av.time_base if "matroska" in container.format.name else 0.0
         first, last, count = _extent(container, stream)
@@ -132,7 +140,7 @@ def spread_pictures(path: str, count: int) -> Iterator[np.ndarray]:
     if not info.still:
         for frame in key_frames(path, count):
             given += 1
-            yield _rgb(frame)
+            yield upright(frame, display_of(path))
     if not given:
         middles = [0.0] if info.still else [(k + 0.5) / count * info.duration for k in range(count)]
         yield from (picture for picture, _ in _upright(path, middles))
@@ -180,8 +188,9 @@ def _extent(container: Any, stream: Any) -> tuple[float, float, int]:
 
 def _upright(path: str, times: list[float]) -> Iterator[tuple[np.ndarray, list[int]]]:
     """Each frame shown at some sorted times, (height, width, 3) uint8 RGB, with the indices of those times."""
+    display = display_of(path)
     for frame, positions in shown_frames(path, times):
-        yield _rgb(frame), positions
+        yield upright(frame, display), positions
 
 
 def _batched(shown: Iterator[tuple[np.ndarray, list[int]]], most: int) -> Iterator[list[tuple[np.ndarray, list[int]]]]:
@@ -194,11 +203,6 @@ def _batched(shown: Iterator[tuple[np.ndarray, list[int]]], most: int) -> Iterat
             some = []
     if some:
         yield some
-
-
-def _rgb(frame: Any) -> np.ndarray:
-    """(height, width, 3) uint8, rotated upright by the file's metadata."""
-    return np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4)
 
 
 def holds_faces(path: str) -> bool:

@@ -1,8 +1,9 @@
-"""Measures of a sound: level, clipping, silence, non-finite samples.
+"""Measures of a sound: level, clipping, silence, non-finite samples; what its channels have in common.
 
 In: any file that is read as sound (:mod:`eavdash.data.audio.reading`), and segments of it. Out: numbers; a recording is
-measured block by block, at its own rate, so that hours of sound take no more memory than a minute. Delegated to
-``open_sound``: the samples.
+measured block by block, at its own rate, so that hours of sound take no more memory than a minute. Level and silence
+are those of what the model hears (``audio.channel``), clipping is that of any of the channels in it. Delegated to
+``open_sound``: the samples; to data/audio/channels.py: the choice of the channel.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eavdash.config.choices import MIX
 from eavdash.errors import sentence
 from eavdash.health.measures.base import Facts, Part, content_hash
 
@@ -28,21 +30,27 @@ SAME = 0.5 / 2**15
 SILENCE = 0.05
 
 
-def measure(file: str, parts: Sequence[Part]) -> tuple[Facts, Callable[[Part], Facts]]:
-    """Return facts of the whole file, and a function that measures a part of it."""
+def measure(file: str, parts: Sequence[Part], channel: str = MIX) -> tuple[Facts, Callable[[Part], Facts]]:
+    """Return facts of the whole file, and a function that measures a part of it as ``audio.channel`` hears it."""
     from eavdash.data.audio.reading import open_sound
 
     if parts and parts[0].number is not None:
-        return {}, lambda part: _part(open_sound(part.entry(file)), part)
+        return {}, lambda part: _part(open_sound(part.entry(file)), part, channel)
     sound = open_sound(file)
-    return {"length": sound.length / sound.rate}, lambda part: _part(sound, part)
+    return {"length": sound.length / sound.rate}, lambda part: _part(sound, part, channel)
 
 
-def _part(sound: Sound, part: Part) -> Facts:
+def _part(sound: Sound, part: Part, channel: str) -> Facts:
     """Measure a segment; for an array item, hash its samples too."""
     first = round((part.start or 0.0) * sound.rate)
     last = min(sound.length, round(part.stop * sound.rate) if part.stop is not None else sound.length)
-    facts = of_blocks(sound.blocks(first, last) if first < last else iter(()), sound.rate)
+    if first < last:
+        from eavdash.data.audio.channels import chosen_channel
+
+        facts = of_blocks(sound.blocks(first, last), sound.rate, chosen_channel(sound, channel, first, last))
+        facts |= _of_channels(sound, first, last) if sound.channels > 1 else {}
+    else:
+        facts = of_blocks(iter(()), sound.rate)
     if facts.get("not_finite"):
         facts["problem"] = sentence(
             sound.path,
@@ -56,21 +64,47 @@ def _part(sound: Sound, part: Part) -> Facts:
     return facts
 
 
-def of_blocks(blocks: Iterator[np.ndarray], rate: int) -> Facts:
-    """Measure level, clipping and silence over all blocks of one segment."""
-    channels, samples, not_finite = 0, 0, 0
+def _of_channels(sound: Sound, first: int, last: int) -> Facts:
+    """Level of the loudest channel (dB of full scale), and what the two loudest have in common.
+
+    ``second``: dB by which the second one is less loud; ``likeness``: their correlation.
+    """
+    from eavdash.data.audio.channels import covariance
+
+    shared = covariance(sound.blocks(first, last), sound.channels)
+    powers = np.diag(shared)
+    one, two = np.argsort(-powers, kind="stable")[:2]
+    if not powers[one] > 0:
+        return {}
+    facts: Facts = {"loudest": float(10 * np.log10(powers[one]))}
+    if powers[two] > 0:
+        facts["second"] = float(10 * np.log10(powers[one] / powers[two]))
+        facts["likeness"] = float(shared[one, two] / np.sqrt(powers[one] * powers[two]))
+    return facts
+
+
+def of_blocks(blocks: Iterator[np.ndarray], rate: int, channel: int | None = None) -> Facts:
+    """Measure level, clipping and silence over all blocks of one segment; ``channel``: of one channel (None: of the
+    mean of all).
+    """
+    from eavdash.data.audio.channels import heard
+
+    channels, samples, values, not_finite = 0, 0, 0, 0
     total, squares, peak, silent, pieces = 0.0, 0.0, 0.0, 0, 0
     extremes, clipped = {1: -np.inf, -1: -np.inf}, {1: 0, -1: 0}  # of the wave and of its negative
     for block in _joined(blocks, rate):
         channels = block.shape[1]
+        block = block if channel is None else block[:, [channel]]
         samples += len(block)
         bad = ~np.isfinite(block)
         if bad.any():
             not_finite += int(bad.any(axis=1).sum())
             block = np.where(bad, 0, block)
-        peak = max(peak, float(np.abs(block).max()))
-        total += float(block.sum(dtype=np.float64))
-        squares += float(np.square(block, dtype=np.float64).sum())
+        wave = heard(block, None)
+        peak = max(peak, float(np.abs(wave).max()))
+        total += float(wave.sum(dtype=np.float64))
+        squares += float(np.square(wave, dtype=np.float64).sum())
+        values += block.size
         # A later block may have larger extremes than those before it: restart the count.
         for sign, known in extremes.items():
             extreme = float((sign * block).max())
@@ -82,16 +116,14 @@ def of_blocks(blocks: Iterator[np.ndarray], rate: int) -> Facts:
         step = max(2, round(SILENCE * rate))
         whole = len(block) // step
         if whole:
-            cut = block[: whole * step].reshape(whole, step, channels)
-            silent += int((np.ptp(cut, axis=1) == 0).all(axis=1).sum())
+            cut = wave[: whole * step].reshape(whole, step)
+            silent += int((np.ptp(cut, axis=1) == 0).sum())
             pieces += whole
-        elif not np.ptp(block, axis=0).any():
+        elif not np.ptp(wave):
             silent, pieces = silent + 1, pieces + 1
-    values = samples * channels
-    if not values:
+    if not samples:
         return {"samples": 0, "duration": 0.0}
-    mean = total / values
-    power = max(0.0, squares / values - mean**2)
+    power = max(0.0, squares / samples - (total / samples) ** 2)
     return {
         **{"duration": samples / rate, "rate": float(rate), "channels": channels, "samples": samples},
         **{"not_finite": not_finite, "peak": peak, "rms": float(10 * np.log10(power)) if power > 0 else -np.inf},

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from eavdash.config.choices import MIX
+
 
 @dataclass(frozen=True)
 class Part:
@@ -34,22 +36,24 @@ class Part:
 class MeasureRequest:
     """A request to measure the ``parts`` (each once) of ``file``, as recordings of ``column``.
 
-    ``mains``: Hz that the study's notch removes from EEG before it looks for bad channels; 0: none. ``rules``: those of
-    the study's :class:`~eavdash.data.eeg.signal.EegRules` that differ from the presets', by name.
+    ``mains``: Hz that the study's notch removes from EEG before it looks for bad channels; 0: none. ``channel``: the
+    channel of a sound that the study hears. ``rules``: those of the study's
+    :class:`~eavdash.data.eeg.signal.EegRules` that differ from the presets', by name.
     """
 
     column: str
     file: str
     parts: tuple[Part, ...]
     mains: float = 0.0
+    channel: str = MIX
     rules: tuple[tuple[str, str], ...] = ()
 
     @property
     def signature(self) -> str:
-        """The key of parts, mains and rules: "" for a whole file as recorded, a hash for any others."""
-        if self.parts == (Part(),) and not self.mains and not self.rules:
+        """The key of parts, mains, channel and rules: "" for a whole file as recorded, a hash for any others."""
+        if self.parts == (Part(),) and not self.mains and self.channel == MIX and not self.rules:
             return ""
-        key = (self.parts, self.mains, *self.rules)
+        key = (self.parts, self.mains, *([self.channel] if self.channel != MIX else []), *self.rules)
         return hashlib.blake2b(repr(key).encode(), digest_size=8).hexdigest()
 
 

@@ -68,6 +68,8 @@ def _measure(request: MeasureRequest) -> Measure:
         from eavdash.data.eeg.signal import EegRules
 
         measure = partial(measure, mains=request.mains, rules=EegRules(**dict(request.rules)))
+    elif request.column == "audio":
+        measure = partial(measure, channel=request.channel)
     found: Measure = measure
     return found
 

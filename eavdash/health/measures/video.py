@@ -96,7 +96,7 @@ def _packet_times(file: str) -> tuple[np.ndarray, np.ndarray, Facts]:
         units = {s.index: float(s.time_base) for s in (stream, *tracks)}
         for packet in container.demux(stream, *tracks):
             stamped = packet.pts if packet.pts is not None else packet.dts
-            if not packet.size or stamped is None:
+            if not packet.size or stamped is None or packet.is_discard:
                 continue
             begin = stamped * units[packet.stream.index]
             if packet.stream.index == stream.index:
@@ -114,6 +114,7 @@ def _packet_times(file: str) -> tuple[np.ndarray, np.ndarray, Facts]:
 def _pictures(file: str, wanted: list[float], keys: list[float]) -> Facts:
     """Measure brightness and rotation of some pictures of a segment, and the frozen share of it."""
     from eavdash.data.video.decoding import open_video, shown_frames
+    from eavdash.data.video.upright import turn_of
 
     chosen: list[Any] = []
     if len(keys) >= _ENOUGH:
@@ -125,7 +126,8 @@ def _pictures(file: str, wanted: list[float], keys: list[float]) -> Facts:
     if not chosen:
         return {}
     small = [_small(frame) for frame in chosen]
-    facts = {"rotation": float(round(chosen[0].rotation) % 360), **_brightness(small)}
+    turn, mirrored = turn_of(chosen[0])
+    facts = {"rotation": float(turn), "mirrored": float(mirrored), **_brightness(small)}
     if len(small) < 2:
         return facts
     if not any(_same(_grey(a), _grey(b)) for a, b in pairwise(small)):

@@ -1,6 +1,6 @@
 """The program of the measuring processes (:mod:`eavdash.processes.program`).
 
-In: requests: column, file, parts, mains, rules. Out: their answers. The output of decoders is discarded.
+In: requests: the fields of a :class:`MeasureRequest`. Out: their answers. The output of decoders is discarded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def answer(request: dict[str, Any]) -> Answer:
     """Measure one file."""
     parts = tuple(Part(**part) for part in request["parts"])
     rules = tuple((name, value) for name, value in request["rules"])
-    return measure_file(MeasureRequest(request["column"], request["file"], parts, request["mains"], rules)), []
+    return measure_file(MeasureRequest(**{**request, "parts": parts, "rules": rules})), []
 
 
 if __name__ == "__main__":

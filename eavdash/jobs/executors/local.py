@@ -25,6 +25,7 @@ from eavdash.jobs.forked import ForkedProcess, Preloaded
 from eavdash.processes import python_environment, python_module
 from eavdash.store import RunDir, locks
 from eavdash.store.atomic import host, is_locked
+from eavdash.store.own_files import own_file
 
 #: Environment variable with the number of the inherited descriptor that holds the run's lock.
 LOCK_VARIABLE = "EAVDASH_LOCK_FD"
@@ -63,9 +64,9 @@ class LocalExecutor:
             return None
         try:
             locks.sign(lock, None)
-            claim()
             mine = {LOCK_VARIABLE: str(lock), RUN_VARIABLE: str(run.path), **leases.environment}
-            with run.log_file.open("ab") as log:
+            with own_file(run.log_file, "ab") as log:  # before the claim: a run without a log has not started
+                claim()
                 log.write(heading(run, f"{settings.threads} threads").encode())
                 log.flush()
                 process = self._launch(run, settings.threads, mine, log.fileno(), (lock, *leases.descriptors))
@@ -135,19 +136,23 @@ class LocalExecutor:
         terminated = killed = False
         while self._is_alive(job):
             owner = self._owner(job)
-            if owner is None or owner.host != host():
-                # No owner in the lock file, or this machine had another name: find the processes by the run's folder.
+            if owner is None or not _computes(owner, job.run):
+                # No owner in the lock file, or not this run's (this machine had another name, or the file came from
+                # elsewhere): find the processes by the run's folder.
                 killed |= _kill_leftovers(job.run)
                 if killed and not job.run.locked():
                     return
-                if owner is not None and not killed:
+                if owner is not None and not killed and time.monotonic() > deadline and self._is_alive(job):
+                    here = owner.host == host()
                     raise QueueError.at(
                         job.run.path,
                         expected="a job of this machine",
-                        found=f"one of {owner.host}",
-                        remedy="cancel it on that machine",
+                        found=f"process {owner.pid}, which does not compute this run"
+                        if here
+                        else f"one of {owner.host}",
+                        remedy="end the process that holds the run's .lock" if here else "cancel it on that machine",
                     )
-            elif owner.alive and not (terminated and time.monotonic() < deadline):
+            elif not (terminated and time.monotonic() < deadline):
                 _signal_group(owner.pid, signal.SIGKILL if terminated else signal.SIGTERM)
                 terminated = True
             time.sleep(0.05)
@@ -208,6 +213,16 @@ def worker_environment(threads: int) -> dict[str, str]:
     """
     own = (JOB_VARIABLE, LOCK_VARIABLE, RUN_VARIABLE, *passwords.VARIABLES)
     return {name: value for name, value in python_environment(threads).items() if name not in own}
+
+
+def _computes(owner: locks.Owner, run: RunDir) -> bool:
+    """Return True if a process on record is alive and known as this run's: by its environment, or as it holds the lock.
+
+    The record alone is no proof: the lock file may have been copied with the run's folder, or written by others.
+    """
+    if not owner.alive:
+        return False
+    return locks.has_open(owner.pid, run.lock_file) or owner.pid in locks.pids_with_env(RUN_VARIABLE, str(run.path))
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:

@@ -40,6 +40,8 @@ from eavdash.jobs.slots import SHARE_VARIABLE
 from eavdash.processes import THREAD_VARIABLES, with_package
 from eavdash.store import RunDir, locks
 from eavdash.store.atomic import host
+from eavdash.store.own_files import own_file
+from eavdash.store.regular import last_lines
 
 #: Seconds without a heartbeat after which a worker counts as dead if Ray does not know its state.
 HEARTBEAT_TIMEOUT = 15.0
@@ -79,6 +81,8 @@ class RayExecutor:
         given = run.status().job
         if given is None:
             return None  # cancelled in the meantime
+        with QueueError.from_os(run.log_file, expected="a log that can be written", remedy="remove it"):
+            own_file(run.log_file, "ab").close()  # its cluster opens it by name
         job = Job(run, given.name, address_of(settings.ray_address))
         head = self.head(job.address)
         head.jobs()  # raises if there is no head; one request serves all threads
@@ -274,7 +278,7 @@ def _startup_error(run: RunDir, row: Any) -> str:
     if _state(run) != "queued":
         return ""
     with contextlib.suppress(OSError):
-        lines = run.log_file.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()
+        lines = last_lines(run.log_file, 1)
         if lines and not lines[-1].startswith("---"):
             return f"its worker could not start: {lines[-1][:300]}"
     lines = str(row.message or "").rstrip().splitlines() or ["no reason given"]

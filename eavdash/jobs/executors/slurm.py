@@ -36,6 +36,7 @@ from eavdash.jobs.executors.slurm_commands import (
 )
 from eavdash.jobs.executors.slurm_options import options
 from eavdash.store import RunDir
+from eavdash.store.own_files import own_file
 
 #: Final states of a job that is not at fault.
 EXTERNAL_CAUSES = {"BOOT_FAIL", "NODE_FAIL", "PREEMPTED"}
@@ -92,6 +93,8 @@ class SlurmExecutor:
         job = Job(run, run.status().job_name)
         if job.name == before and self._live_jobs(job):
             return job  # an earlier scheduler submitted it and was killed before the answer
+        with QueueError.from_os(run.log_file, expected="a log that can be written", remedy="remove it"):
+            own_file(run.log_file, "ab").close()  # its cluster opens it by name
         own = ["--requeue", f"--job-name={job.name}", *log_options(run.log_file)]
         variables = {RUN_VARIABLE: str(run.path), JOB_VARIABLE: job.name, **leases.environment}
         script = batch_script((*self.command, str(run.path)), variables)

@@ -6,7 +6,6 @@ trial, or an error. Only an uploaded table is written, to a temporary folder tha
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,8 +48,7 @@ class DatasetForm:
 class Candidate:
     """A dataset that can be added.
 
-    ``text``: an uploaded table with absolute paths; empty for a path. ``folders``: those of its recordings that are not
-    in its own folder.
+    ``text``: an uploaded table with absolute paths; empty for a path. ``folders``: its own and those of its recordings.
     """
 
     form: DatasetForm
@@ -92,7 +90,7 @@ def check(root: Path, form: DatasetForm) -> Candidate:
         tuple(table.problems.values()),
         preview,
         picture,
-        tuple(allowing.folders_of(table, form.path or os.devnull)),
+        tuple(allowing.folders_of(table, form.path)),
     )
 
 

@@ -11,7 +11,7 @@ import streamlit as st
 from eavdash.config.choices import MODALITIES
 from eavdash.text import natural_order
 from eavdash.ui import actions, theme
-from eavdash.ui.widgets import kept
+from eavdash.ui.draft import kept
 
 OUTCOMES = ("all", "right", "wrong")
 

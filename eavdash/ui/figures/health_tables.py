@@ -40,6 +40,9 @@ MEASURES = {
     "rms": ("RMS, dB", False),
     "clipped": ("Clipped, %", True),
     "silent": ("Silent, %", True),
+    "loudest": ("RMS of the loudest channel, dB", False),
+    "second": ("Next channel lower by, dB", False),
+    "likeness": ("Correlation of channels", False),
     "amplitude": ("Amplitude, µV", False),
     "flat": ("Flat channels", False),
     "flat_channels": ("Names of flat channels", False),
@@ -62,6 +65,7 @@ MEASURES = {
     "sound_track": ("Sound track", False),
     "sound_offset": ("Audio delay, s", False),
     "rotation": ("Rotation, °", False),
+    "mirrored": ("Mirrored", False),
     "bytes": ("Bytes", False),
 }
 

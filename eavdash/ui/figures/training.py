@@ -40,6 +40,7 @@ def grid_lines(table: pd.DataFrame, text: str = "", states: Collection[str] = ()
     folds, seeds = table["fold"].nunique() > 1, table["seed"].nunique() > 1
     # Lists are faster here, as up to 10,000 rows are read one by one.
     column = {name: table[name].tolist() for name in ("unit", "subject", "fold", "seed", "stage", "shown")}
+    tested = dict(zip(zip(column["unit"], column["fold"], strict=True), table["tested"].tolist(), strict=True))
     rank = {unit: n for n, unit in enumerate(natural_order(table["unit"].unique().tolist()))}
     subject_of, shown = dict(zip(column["unit"], column["subject"], strict=True)), column["shown"]
     found: dict[tuple[int, int, int], dict[str, int]] = {}
@@ -49,12 +50,19 @@ def grid_lines(table: pd.DataFrame, text: str = "", states: Collection[str] = ()
     units = list(rank)
     lines = []
     for (unit, fold, seed), runs in sorted(found.items()):
-        subject = subject_of[units[unit]]
-        if not _subject_matches(subject, text) or (states and not any(shown[n] in states for n in runs.values())):
+        subject, people = subject_of[units[unit]], tested[units[unit], fold]
+        matches = any(_subject_matches(s, text) for s in ([subject] if subject else _names(people)))
+        if not matches or (states and not any(shown[n] in states for n in runs.values())):
             continue
-        name = (subject or "all") + (f" · fold {fold}" if folds else "") + (f" · seed {seed}" if seeds else "")
+        name = people or (subject or "all") + (f" · fold {fold}" if folds else "")
+        name += f" · seed {seed}" if seeds else ""
         lines.append(Line(subject, name, runs))
     return lines
+
+
+def _names(people: str) -> list[str]:
+    """Return the subjects in a text such as ``test subjects 3, 7 (fold 1)``."""
+    return people.partition(" (")[0].removeprefix("test subject").removeprefix("s").strip().split(", ")
 
 
 def _subject_matches(subject: str, text: str) -> bool:
@@ -207,10 +215,11 @@ def overlaid_curves(runs: Mapping[str, tuple[str, Sequence[Mapping[str, Any]]]],
 
 
 def short_name(row: Mapping[str, Any]) -> str:
-    """Return a run's name in a legend, such as ``1 · fold 2 · Vision``."""
+    """Return a run's name in a legend, such as ``1 · fold 2 · Vision`` or ``test subject 7 (fold 6) · Vision``."""
     fold = re.search(r"-fold\d+", row["run"])
     seed = re.search(r"-seed\d+", row["run"])
-    parts = [row["subject"] or "all", fold and f"fold {row['fold']}", seed and f"seed {row['seed']}"]
+    scope = [row["tested"]] if row["tested"] else [row["subject"] or "all", fold and f"fold {row['fold']}"]
+    parts = [*scope, seed and f"seed {row['seed']}"]
     return " · ".join([*filter(None, parts), theme.label(row["stage"])])
 
 

@@ -14,7 +14,7 @@ from eavdash.config.choices import EXECUTORS
 from eavdash.config.schema import Execution
 from eavdash.errors import EavdashError
 from eavdash.text import markdown
-from eavdash.ui.widgets import kept
+from eavdash.ui.draft import kept
 
 LABELS = {"local": "This machine", "ray": "Ray cluster", "slurm": "SLURM"}
 SHARES = (1, 2, 3, 4, 6, 12)

@@ -21,9 +21,9 @@ from eavdash.jobs import estimates
 from eavdash.studies.write import Plan
 from eavdash.text import plural
 from eavdash.ui import cached_runs, theme
+from eavdash.ui.draft import kept
 from eavdash.ui.training import copy_settings, execution_form, preprocessing_form
 from eavdash.ui.training.copy_settings import PROTOCOL_OPTIONS, apply_preset, form_defaults
-from eavdash.ui.widgets import kept
 
 PAGE = "training_launch"
 PRESET_LABELS = {"quick": "quick: small models for a laptop", "paper": "paper: the published configuration"}

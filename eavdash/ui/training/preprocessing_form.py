@@ -13,13 +13,19 @@ import streamlit as st
 
 from eavdash.config.schema import SETTINGS, StudyConfig
 from eavdash.text import parts
-from eavdash.ui.widgets import kept
+from eavdash.ui.draft import kept
 
 CONDITIONS = {"speaking": ("auto",), "listening": ("condition=Listening",), "speaking and listening": ()}
 #: The filter of a study whose settings were copied, if it is none of these.
 OWN = "as in that study"
 CHAINS = {"trial": "each trial separately", "published": "as published: causal, across trial boundaries"}
 CROPS = {"face": "the detected and tracked face", "centre": "the largest centred square"}
+CHANNELS = {
+    "mix": "the mean of all channels",
+    "left": "the left channel",
+    "right": "the right channel",
+    "loudest": "each trial's loudest channel",
+}
 BAD = {"keep": "kept", "interpolate": "detected and interpolated"}
 _EEG_NUMBERS = {
     "low": "From, Hz",
@@ -36,6 +42,7 @@ def defaults(base: StudyConfig) -> dict[str, Any]:
         "condition": next((name for name, where in CONDITIONS.items() if where == base.where), OWN),
         "where": "" if base.where == ("auto",) else ", ".join(base.where),
         "from_video": base.audio.from_video,
+        "channel": base.audio.channel,
         "crop": base.vision.crop,
         "chain": base.eeg.chain,
         "bad_channels": base.eeg.bad_channels,
@@ -72,6 +79,14 @@ def form(page: str, conditions: bool, base: StudyConfig) -> tuple[tuple[str, ...
             **key("crop"),
         )
         sound = left.checkbox("Trials without an audio file use their video's sound track", **key("from_video"))
+        channel = left.selectbox(
+            "Sound is read from",
+            list(CHANNELS),
+            format_func=lambda value: CHANNELS.get(value, f"channel {value}"),
+            help=f"{SETTINGS['audio.channel'].help} Type a number for another channel.",
+            accept_new_options=True,
+            **key("channel"),
+        )
         chain = right.selectbox("EEG is filtered", list(CHAINS), format_func=CHAINS.__getitem__, **key("chain"))
         numbers = {}
         for column, (name, title) in zip(st.columns(len(_EEG_NUMBERS)), _EEG_NUMBERS.items(), strict=True):
@@ -83,5 +98,5 @@ def form(page: str, conditions: bool, base: StudyConfig) -> tuple[tuple[str, ...
         bad = right.selectbox("Bad EEG channels are", list(BAD), format_func=BAD.__getitem__, **key("bad_channels"))
     settings = [f"eeg.{name}={value!r}" for name, value in numbers.items()]
     settings += [f"eeg.reference={reference.strip()}", f"eeg.bad_channels={bad}", f"eeg.chain={chain}"]
-    settings += [f"vision.crop={crop}", f"audio.from_video={str(sound).lower()}"]
+    settings += [f"audio.channel={channel}", f"vision.crop={crop}", f"audio.from_video={str(sound).lower()}"]
     return where, settings

@@ -6,7 +6,6 @@ In: rows of the queue's snapshot. The runs' files are read each time; slow resul
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -14,6 +13,7 @@ import streamlit as st
 
 from eavdash.errors import EavdashError
 from eavdash.store import RunDir, StudyDir
+from eavdash.store.regular import BOUND, read_end
 from eavdash.store.status import RunStatus
 from eavdash.text import markdown, plural, size
 from eavdash.ui import actions, cached_runs, widgets
@@ -133,14 +133,15 @@ def usage_sentence(row: Mapping[Any, Any]) -> str:
 def show_log(run: RunDir, expanded: bool) -> None:
     """Show the last lines of a run's log, a search, and a download."""
     with st.expander("Log", expanded=expanded, key=f"{PAGE}_log"):
-        if not run.log_file.exists():
-            st.caption("The log is empty.")
+        if not run.log_file.is_file():
+            st.caption("The log is not a file." if run.log_file.exists() else "The log is empty.")
             return
         left, right = st.columns([3, 1], vertical_alignment="bottom")
         text = left.text_input("Search in the log", placeholder="warning", key=f"{PAGE}_log_search").strip()
         right.download_button(
             "Download",
-            data=partial(run.log_file.read_bytes),
+            help=f"At most the last {size(BOUND)}.",
+            data=lambda: read_end(run.log_file)[0],
             file_name=f"{run.study.name}-{run.name}-log.txt",
             mime="text/plain",
             on_click="ignore",
@@ -154,6 +155,6 @@ def show_log(run: RunDir, expanded: bool) -> None:
         found = cached_runs.search_log(run, text)
         if found.lines:
             st.code("\n".join(found.lines), language=None, height=400 if len(found.lines) > 20 else "content")
-        where = "" if found.whole else f" in the last {size(logs.BOUND)}"
+        where = "" if found.whole else f" in the last {size(BOUND)}"
         more = f"; the last {len(found.lines)} are shown" if found.count > len(found.lines) else ""
         st.caption(markdown(f"{plural(found.count, 'line')} with “{text}”{where}{more}."))

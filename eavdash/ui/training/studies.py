@@ -18,7 +18,7 @@ from eavdash.store import StudyDir
 from eavdash.studies import extend, verify
 from eavdash.studies.runs import CROSS_SUBJECT
 from eavdash.text import markdown, natural_order, plural, size
-from eavdash.ui import actions, allowing, cached_data, cached_runs, widgets
+from eavdash.ui import actions, cached_data, cached_runs, widgets
 from eavdash.ui.training import copy_settings
 
 PAGE = "training_studies"
@@ -114,7 +114,6 @@ def study_head(row: Mapping[Any, Any]) -> None:
 
 def study_buttons(study: StudyDir, row: Mapping[Any, Any]) -> None:
     """Show the buttons to open, clone, pause or resume, and verify a study."""
-    allowing.trust_study(study)
     container = st.container(horizontal=True)
     if study == widgets.current_study():
         container.page_link(widgets.MONITOR, label="Watch its runs")

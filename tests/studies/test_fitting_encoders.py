@@ -1,0 +1,115 @@
+"""Encoders that do not fit their checkpoint or windows are found while planning, and short trials are remarked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from failing import fails
+from made_media import fif
+from recordings import make_recordings
+from safetensors.torch import save_file
+from short_sounds import AUDIO, table
+
+from eavdash.config.convert import with_settings
+from eavdash.config.presets import preset
+from eavdash.config.schema import Selection, StudyConfig
+from eavdash.errors import ConfigError, EavdashError
+from eavdash.models import build
+from eavdash.studies.plan import Plan, plan
+
+STAGES = {stage: replace(preset("quick"), stages=(stage,)) for stage in ("vision", "audio", "eeg")}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two subjects with all three modalities."""
+    return make_recordings(tmp_path_factory.mktemp("data"))
+
+
+def planned(root: Path, config: StudyConfig, folder: Path) -> Plan:
+    return plan(root, "pilot", config, Selection(), folder / "c")
+
+
+def saved(path: Path, tensors: dict[str, torch.Tensor]) -> Path:
+    """Write tensors in the format of the file's suffix."""
+    if path.suffix == ".safetensors":
+        save_file(tensors, path)
+    else:
+        torch.save(tensors, path, _use_new_zipfile_serialization=path.suffix != ".bin")
+    return path
+
+
+def eeg_weights(path: Path, classes: int, channels: int) -> Path:
+    shape = {"channels": ["x"] * channels, "samples": 500}
+    return saved(path, build.build(build.encoder_spec("eeg", STAGES["eeg"], classes, shape)).state_dict())
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "weights.pt", "weights.bin"])
+@pytest.mark.parametrize("stage", ["vision", "audio", "eeg"])
+def test_a_foreign_checkpoint_is_refused(dataset: Path, tmp_path: Path, stage: str, name: str) -> None:
+    file = saved(tmp_path / name, {"fc.weight": torch.zeros(2, 2)})
+    config = with_settings(STAGES[stage], [f"{stage}.weights={file}"])
+    with fails(ConfigError, where=str(file), found="fc.weight" if stage == "eeg" else "embeddings"):
+        planned(dataset, config, tmp_path)
+    assert not (tmp_path / "c").exists()
+
+
+def test_only_headers_are_read(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = eeg_weights(tmp_path / "model.safetensors", 3, 30)
+    config = with_settings(STAGES["eeg"], [f"eeg.weights={file}"])
+    monkeypatch.setattr(torch, "isfinite", lambda _: pytest.fail("values were read"))
+    made = planned(dataset, config, tmp_path)
+    assert made.runs
+    assert not [note for note in made.notes if "fit" in note]
+
+
+@pytest.mark.parametrize(
+    ("stage", "settings", "facts"),
+    [
+        ("audio", ["audio.frames=8"], {"where": "audio.frames", "found": "8"}),
+        ("eeg", ["window=0.5"], {"where": "EEG window", "found": "50"}),
+        ("eeg", ["eeg.channels=Foo"], {"expected": "Foo", "remedy": "eeg.channels"}),
+        ("eeg", ["eeg.reference=M1"], {"expected": "M1", "remedy": "eeg.reference"}),
+        ("vision", ["vision.encoder=timm:deit_tiny_patch16_224", "vision.size=33"], {"where": "vision.size"}),
+    ],
+)
+def test_settings_that_no_recording_fits_are_refused(
+    dataset: Path, tmp_path: Path, stage: str, settings: list[str], facts: dict[str, str]
+) -> None:
+    with fails(EavdashError, **facts):
+        planned(dataset, with_settings(STAGES[stage], settings), tmp_path)
+
+
+def test_weights_that_fit_some_subjects_are_noted_for_the_others(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    names = ["Fz", "Cz", "Pz", "Oz"]
+    rows = []
+    for subject, channels in ((1, names), (2, names[:3])):
+        for n in range(6):
+            fif(tmp_path / f"{subject}-{n}.fif", rng.normal(0, 1e-5, (len(channels), 1500)), channels)
+            trial = {"subject": subject, "trial": n, "label": "ab"[n % 2], "group": n // 2}
+            rows.append({**trial, "eeg": f"{subject}-{n}.fif"})
+    pd.DataFrame(rows).to_csv(tmp_path / "trials.csv", index=False)
+    file = eeg_weights(tmp_path / "eeg.safetensors", 2, 4)
+    made = planned(tmp_path, with_settings(STAGES["eeg"], [f"eeg.weights={file}"]), tmp_path)
+    notes = [note for note in made.notes if "does not fit" in note]
+    assert len(notes) == 1
+    assert "subject 2" in notes[0]
+    assert str(file) in notes[0]
+
+
+def test_trials_shorter_than_the_window_are_counted(tmp_path: Path) -> None:
+    root = table(tmp_path)  # 30 sounds of 0.1 s
+    notes = planned(root, with_settings(AUDIO, ["window=0.2"]), tmp_path).notes
+    assert len([n for n in notes if all(fact in n for fact in ("30 of 30 trials", "0.2 s", "0.1 s"))]) == 1
+    frame = pd.read_csv(root).assign(start=0.0, stop=0.1)
+    frame.loc[0, "stop"] = 0.05
+    frame.to_csv(root, index=False)
+    notes = planned(root, with_settings(AUDIO, ["window=0.1"]), tmp_path).notes
+    assert [n for n in notes if "1 of 30 trials" in n and "0.05 s" in n]
+    assert not [n for n in planned(root, with_settings(AUDIO, ["window=0.05"]), tmp_path).notes if "shorter" in n]
