@@ -17,7 +17,10 @@ from typing import Any
 
 from eavdash.config.checks import check
 from eavdash.config.choices import FUSIONS, MODALITIES, PRECISIONS, PROTOCOLS, RECIPES, STAGES
+from eavdash.config.execution import Execution, Selection
 from eavdash.config.setting import setting, settings_of
+
+__all__ = ["Execution", "Selection"]  # beside what is defined here
 
 #: Minimum steps per epoch of the preset quick's encoders: 30 epochs give 240 steps even with few windows.
 EPOCH_STEPS = 8
@@ -144,6 +147,27 @@ class EegConfig:
     )
     clip: float = setting(0.0, "Amplitude in µV at which signals are clipped; 0: none.", at_least=0, at_most=1e9)
     channels: tuple[str, ...] = setting((), "Channels to read; empty: the scalp channels that all recordings share.")
+    montage: str = setting(
+        "10-05",
+        "Which channels are EEG: electrodes of the 10-05 system, a BioSemi cap or an EGI net, and pairs of electrodes "
+        "(auto), all that the file calls EEG (file), or as in earlier versions (10-05).",
+        choices=("auto", "file", "10-05"),
+    )
+    repeated: str = setting(
+        "leave-out",
+        "A channel's name that stands more than once in a file: leave all of them out, or read the first.",
+        choices=("leave-out", "first"),
+    )
+    gaps: str = setting(
+        "ignore",
+        "A trial with a gap of an interrupted recording (EDF+D): refuse it, or count samples as if there were no gaps, "
+        "as earlier versions did (ignore).",
+        choices=("refuse", "ignore"),
+    )
+    marked_channels: bool = setting(
+        False, "Count channels that a recording or BIDS marks as bad among those that bad_channels interpolates."
+    )
+    reject_marked: bool = setting(False, "Leave training windows under a BAD annotation out.")
     filters: int = setting(8, "EEGformer's C: filters of its convolutions.", at_least=1, at_most=10_000)
     width: int = _width(32, "EEGformer's D: width of the transformers.")
     depth: int = _layers(1, "Blocks in each of EEGformer's three transformers.")
@@ -242,7 +266,11 @@ class StudyConfig:
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
     vision: VisionConfig = field(default_factory=VisionConfig)
     audio: AudioConfig = field(default_factory=lambda: AudioConfig(pool="bands"))  # works best with few recordings
-    eeg: EegConfig = field(default_factory=lambda: EegConfig(bad_rules="all"))
+    eeg: EegConfig = field(
+        default_factory=lambda: EegConfig(
+            bad_rules="all", montage="auto", gaps="refuse", marked_channels=True, reject_marked=True
+        )
+    )
     fusion: FusionConfig = field(default_factory=FusionConfig)
     train: TrainConfigs = field(default_factory=TrainConfigs)
 
@@ -265,28 +293,3 @@ class StudyConfig:
 
 #: The settings of a study by their dotted keys: ``SETTINGS["eeg.low"].help``.
 SETTINGS = settings_of(StudyConfig)
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The part of a study that is run. ``subjects`` and ``folds`` empty: all of them."""
-
-    subjects: tuple[str, ...] = ()
-    folds: tuple[int, ...] = ()
-    seeds: tuple[int, ...] = (0,)
-
-
-@dataclass(frozen=True)
-class Execution:
-    """The way runs are computed; never part of a study's identity."""
-
-    device: str = "auto"  # auto, cpu, cuda, cuda:1 ...
-    executor: str = "local"
-    threads: int = 1  # torch threads per worker
-    compile: bool = False  # torch.compile
-    memory: float = 0.0  # GiB of device memory that a batch may use; 0: all of it
-    priority: int = 0  # higher starts first, among the runs of all studies
-    runs_per_gpu: int = 1  # runs that share a GPU, each with its share of the memory
-    ram: float = 0.0  # GiB of main memory that a run needs; 0: as much as earlier runs of its stage used
-    ray_address: str = ""  # address of the Ray head; empty: RAY_API_SERVER_ADDRESS, or this machine
-    slurm: tuple[str, ...] = ()  # options of sbatch, such as "partition=gpu" or "time=04:00:00"

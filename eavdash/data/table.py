@@ -27,7 +27,7 @@ from eavdash.config.schema import StudyConfig
 from eavdash.data.adapters import KINDS, adapt
 from eavdash.data.adapters.base import DEPTH, check_name, listing
 from eavdash.data.formats.tablefile import check_frame, read_table
-from eavdash.data.recording import split_item
+from eavdash.data.recording import is_there, samples_file, split_item
 from eavdash.errors import ConfigError, EavdashError, OutsideError, TableError, UsageError, sentence
 from eavdash.limits import HEADER_BYTES
 from eavdash.store.readable import check_readable, data_folders, is_readable, open_readable
@@ -257,7 +257,7 @@ def _missing_files(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, str
             file = file_of(entry)
             if file and file not in there:
                 may = not restricted or is_readable(file, folders)
-                there[file] = may and os.path.isfile(file)  # noqa: PTH113 -- returns False instead of raising
+                there[file] = may and is_there(file)
             if file and not there[file]:
                 files = missing.setdefault(subject, [])
                 if file not in files:
@@ -294,6 +294,6 @@ def _simulated(folder: Path) -> bool:
 
 def _size(file: str) -> int:
     try:
-        return Path(file).stat().st_size
+        return samples_file(file).stat().st_size
     except OSError:
         return -1

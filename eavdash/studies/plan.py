@@ -26,12 +26,14 @@ from eavdash.store.names import check_unit_names
 from eavdash.store.readable import check_readable
 from eavdash.studies.checks import (
     chosen_folds,
+    keep_earlier,
     missing_pretraining_notes,
     refuse_conflict,
     refuse_other_subjects,
     refuse_too_many_runs,
 )
 from eavdash.studies.document import make_document, merge_rows, result_columns
+from eavdash.studies.eeg_headers import eeg_headers
 from eavdash.studies.encoders import refuse_missing_weights, refuse_unfit_encoders, refuse_unknown_encoders
 from eavdash.studies.lengths import short_trials_notes
 from eavdash.studies.runs import CROSS_SUBJECT, PlannedRun, make_runs, recorded_stages
@@ -102,6 +104,7 @@ def plan(
     for modality in config.modalities:
         READERS[modality](config).check_size()
     old = study.study() if study.exists else None
+    config, kept = keep_earlier(config, old) if old else (config, [])
     study.refuse_archived()
     before = read_frozen(study.table_file) if old and study.table_file.exists() else None
     reused = before if frozen and before and old and _has_usable(before, old, selection.subjects) else None
@@ -127,7 +130,8 @@ def plan(
         )
     splits = make_splits(trials, config.protocol)
     check_study(trials, splits.frame, config.protocol, config.modalities, study.cache_dir)
-    problems = {**chosen.problems, **splits.problems}
+    header_notes, refused = eeg_headers(trials, config)
+    problems = {**refused, **chosen.problems, **splits.problems}
 
     folds = chosen_folds(splits.frame, selection.folds, problems)
     recorded = old.dataset.fingerprint if old else {}
@@ -156,8 +160,8 @@ def plan(
     together = cross or config.protocol.pooled
     built = old is None and not imported
     unfit = refuse_unfit_encoders(config, trials, len(classes), together) if built else []
-    short = short_trials_notes(trials, config)
-    notes = (*table.notes, *splits.notes, *unrecorded, *missing_pretraining_notes(config), *unfit, *short)
+    further = (*unfit, *short_trials_notes(trials, config), *header_notes, *kept)
+    notes = (*table.notes, *splits.notes, *unrecorded, *missing_pretraining_notes(config), *further)
     all_subjects = document.selection.subjects
     tables = (
         merge_rows(study.splits_file, splits.frame[_SPLIT_COLUMNS], all_subjects),
