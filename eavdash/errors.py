@@ -5,6 +5,7 @@ EavdashError                 exit code 1: the work failed
 ├── DataError                recordings or their table cannot be used
 │   ├── TableError           the trial table or the dataset's layout
 │   ├── RecordingError       one file (unreadable, truncated, NaN, wrong shape ...)
+│   │   └── ChannelsError    its channels are not those of a known EEG system
 │   └── OutsideError         a file or folder that may not be read, as a table or as a recording
 ├── SplitError               a protocol cannot be applied to these trials
 ├── TrainingError            the computation failed (non-finite loss, disk full ...)
@@ -73,6 +74,10 @@ class TableError(DataError):
 
 class RecordingError(DataError):
     """One recording cannot be read or has unexpected content."""
+
+
+class ChannelsError(RecordingError):
+    """A recording's channels are not known well enough to choose among them."""
 
 
 class OutsideError(TableError, RecordingError):

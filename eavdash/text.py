@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Characters that move the cursor, end the line or turn the direction of what follows, those that Unicode gives no
-#: picture (Default_Ignorable_Code_Point: joiners, marks of direction, fillers, selectors, tags; annotations and
-#: Braille's blank besides), and bytes that are not UTF-8.
+#: Characters that move the cursor, end the line or turn the direction of what follows; those that have no picture
+#: (Unicode's Default_Ignorable_Code_Point: joiners, fillers, selectors, tags; annotations and Braille's blank);
+#: and bytes that are not UTF-8.
 _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     "\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"

@@ -159,7 +159,7 @@ def _as_pipe(file: Path) -> None:
 
 def _as_link(file: Path) -> None:
     file.unlink()
-    file.symlink_to("/nowhere")
+    file.symlink_to("/nowhere/else")  # in no folder: SQLite makes the file that a link names
 
 
 def _as_loop(file: Path) -> None:
@@ -191,7 +191,7 @@ def _damages(file: str) -> list[str]:
 def write_tables(study: StudyDir) -> None:
     """Write trials.csv and trials.parquet of a study as planning does; no recording exists."""
     splits = pd.read_csv(study.splits_file, dtype=str)
-    frame = splits[["subject", "trial", "group"]].assign(label="Anger", start=0.0, stop=20.0)
+    frame = splits[["subject", "trial", "group"]].assign(condition="Speaking", label="Anger", start=0.0, stop=20.0)
     frame = frame.assign(eeg="/nowhere/EAV/a.mat#1", audio="/nowhere/EAV/a.wav", video="/nowhere/EAV/a.mp4")
     frame["label"] = [CLASSES[number % len(CLASSES)] for number in range(len(frame))]
     study.table_file.write_bytes(frozen_bytes(TrialTable(frame, Path("/nowhere/EAV"), "eav")))

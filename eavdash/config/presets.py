@@ -39,7 +39,19 @@ def _paper() -> StudyConfig:
         audio=AudioConfig(
             frames=1024, scaling="ast", stride=10, pool="class", width=768, depth=12, heads=12, dropout=0.0
         ),
-        eeg=EegConfig(encoder="yin", chain="published", bad_rules="all", width=60, depth=6, heads=4, dropout=0.1),
+        eeg=EegConfig(
+            encoder="yin",
+            chain="published",
+            bad_rules="all",
+            montage="auto",
+            gaps="refuse",
+            marked_channels=True,
+            reject_marked=True,
+            width=60,
+            depth=6,
+            heads=4,
+            dropout=0.1,
+        ),
         fusion=FusionConfig(kind="paper", dropout=0.5, modality_dropout=0.0),
         train=TrainConfigs(
             vision=TrainConfig(  # 4 windows of 25 frames: 100 frames per batch; published: 64 to 128

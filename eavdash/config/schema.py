@@ -13,41 +13,24 @@ from __future__ import annotations
 
 import typing
 from dataclasses import dataclass, field
-from typing import Any
 
+from eavdash.config.bounded import (
+    count_setting,
+    heads_setting,
+    layers_setting,
+    learning_rate_setting,
+    share_setting,
+    width_setting,
+)
 from eavdash.config.checks import check
 from eavdash.config.choices import FUSIONS, MODALITIES, PRECISIONS, PROTOCOLS, RECIPES, SPELLINGS, STAGES
+from eavdash.config.execution import Execution, Selection
 from eavdash.config.setting import setting, settings_of
+
+__all__ = ["Execution", "Selection"]  # beside what is defined here
 
 #: Minimum steps per epoch of the preset quick's encoders: 30 epochs give 240 steps even with few windows.
 EPOCH_STEPS = 8
-
-
-# Bounds that several settings share. They are wide: they stop typing errors that would fill memory or never end.
-
-
-def _count(default: int, text: str, at_least: int = 1) -> Any:
-    return setting(default, text, at_least=at_least, at_most=1_000_000)
-
-
-def _layers(default: int, text: str = "Layers of the transformer.") -> Any:
-    return setting(default, text, at_least=1, at_most=200)
-
-
-def _width(default: int, text: str = "Width of the transformer.") -> Any:
-    return setting(default, text, at_least=1, at_most=16_384)
-
-
-def _heads(default: int) -> Any:
-    return setting(default, "Attention heads; they divide the width.", at_least=1, at_most=16_384)
-
-
-def _share(default: float, text: str) -> Any:
-    return setting(default, text, at_least=0, below=1)
-
-
-def _learning_rate(default: float, text: str) -> Any:
-    return setting(default, text, above=0, at_most=1_000)
 
 
 @dataclass(frozen=True)
@@ -66,16 +49,16 @@ class VisionConfig:
     detect_every: float = setting(
         1.0, "Seconds between face detections; 0: at every frame that is read.", at_least=0, at_most=3_600
     )
-    smoothing: float = _share(0.5, "Weight of the face's previous position in the tracked one; 0: no smoothing.")
+    smoothing: float = share_setting(0.5, "Weight of the face's previous position in the tracked one; 0: no smoothing.")
     size: int = setting(64, "Side of the square pictures, in pixels.", at_least=1, at_most=4_096)
     patch: int = setting(8, "Side of a patch, in pixels.", at_least=1, at_most=4_096)
-    width: int = _width(64)
-    depth: int = _layers(4)
-    heads: int = _heads(4)
+    width: int = width_setting(64)
+    depth: int = layers_setting(4)
+    heads: int = heads_setting(4)
     temporal: int = setting(
         1, "Transformer layers over the sequence of frames; 0: frames are averaged.", at_least=0, at_most=200
     )
-    dropout: float = _share(0.1, "Dropout.")
+    dropout: float = share_setting(0.1, "Dropout.")
 
 
 @dataclass(frozen=True)
@@ -92,7 +75,9 @@ class AudioConfig:
     )
     rate: int = setting(16000, "Sampling rate, in Hz.", at_least=8_000, at_most=192_000)
     mels: int = setting(128, "Mel bands.", at_least=1, at_most=4_096)
-    frames: int = _count(0, "Length of the spectrogram in frames of 10 ms; 0: the window's own length.", at_least=0)
+    frames: int = count_setting(
+        0, "Length of the spectrogram in frames of 10 ms; 0: the window's own length.", at_least=0
+    )
     scaling: str = setting(
         "training",
         "Scaling per mel band: by the training windows, or by AudioSet's constants (ast).",
@@ -104,10 +89,10 @@ class AudioConfig:
         "Pooling of the patch tokens: per frequency band, over all, or the class token as published.",
         choices=("bands", "mean", "class"),
     )
-    width: int = _width(64)
-    depth: int = _layers(4)
-    heads: int = _heads(4)
-    dropout: float = _share(0.1, "Dropout.")
+    width: int = width_setting(64)
+    depth: int = layers_setting(4)
+    heads: int = heads_setting(4)
+    dropout: float = share_setting(0.1, "Dropout.")
 
 
 @dataclass(frozen=True)
@@ -144,12 +129,33 @@ class EegConfig:
     )
     clip: float = setting(0.0, "Amplitude in µV at which signals are clipped; 0: none.", at_least=0, at_most=1e9)
     channels: tuple[str, ...] = setting((), "Channels to read; empty: the scalp channels that all recordings share.")
+    montage: str = setting(
+        "10-05",
+        "Which channels are EEG: electrodes of the 10-05 system, a BioSemi cap or an EGI net, and pairs of electrodes "
+        "(auto), all that the file calls EEG (file), or as in earlier versions (10-05).",
+        choices=("auto", "file", "10-05"),
+    )
+    repeated: str = setting(
+        "leave-out",
+        "A channel's name that stands more than once in a file: leave all of them out, or read the first.",
+        choices=("leave-out", "first"),
+    )
+    gaps: str = setting(
+        "ignore",
+        "A trial with a gap of an interrupted recording (EDF+D): refuse it, or count samples as if there were no gaps, "
+        "as earlier versions did (ignore).",
+        choices=("refuse", "ignore"),
+    )
+    marked_channels: bool = setting(
+        False, "Count channels that a recording or BIDS marks as bad among those that bad_channels interpolates."
+    )
+    reject_marked: bool = setting(False, "Leave training windows under a BAD annotation out.")
     filters: int = setting(8, "EEGformer's C: filters of its convolutions.", at_least=1, at_most=10_000)
-    width: int = _width(32, "EEGformer's D: width of the transformers.")
-    depth: int = _layers(1, "Blocks in each of EEGformer's three transformers.")
-    heads: int = _heads(4)
+    width: int = width_setting(32, "EEGformer's D: width of the transformers.")
+    depth: int = layers_setting(1, "Blocks in each of EEGformer's three transformers.")
+    heads: int = heads_setting(4)
     segments: int = setting(10, "EEGformer's M: segments of a window.", at_least=1, at_most=10_000)
-    dropout: float = _share(0.1, "Dropout.")
+    dropout: float = share_setting(0.1, "Dropout.")
 
 
 @dataclass(frozen=True)
@@ -157,39 +163,39 @@ class FusionConfig:
     """The fusion of the modalities' tokens into one decision."""
 
     kind: str = setting("attention", "Kind of fusion.", choices=FUSIONS)
-    width: int = _width(64, "Common width of the projected tokens.")
-    heads: int = _heads(4)
-    depth: int = _layers(1, "Layers of attention between modalities.")
-    dropout: float = _share(0.2, "Dropout.")
-    modality_dropout: float = _share(0.2, "Probability of hiding a modality of a training window.")
+    width: int = width_setting(64, "Common width of the projected tokens.")
+    heads: int = heads_setting(4)
+    depth: int = layers_setting(1, "Layers of attention between modalities.")
+    dropout: float = share_setting(0.2, "Dropout.")
+    modality_dropout: float = share_setting(0.2, "Probability of hiding a modality of a training window.")
     match_reliability: bool = setting(
         True, "Train on features as reliable as those of unseen trials (training/reliability.py)."
     )
     calibrate: bool = setting(False, "Divide the logits by a temperature fitted on validation windows.")
-    joint_epochs: int = _count(
+    joint_epochs: int = count_setting(
         0, "Epochs of joint fine-tuning of encoders and fusion afterwards; not in the paper.", at_least=0
     )
-    joint_learning_rate: float = _learning_rate(1e-5, "Learning rate of the joint fine-tuning.")
+    joint_learning_rate: float = learning_rate_setting(1e-5, "Learning rate of the joint fine-tuning.")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """Optimisation of one stage."""
 
-    epochs: int = _count(30, "Epochs.")
-    batch: int = _count(16, "Windows per batch.")
-    epoch_steps: int = _count(
+    epochs: int = count_setting(30, "Epochs.")
+    batch: int = count_setting(16, "Windows per batch.")
+    epoch_steps: int = count_setting(
         1, "Minimum steps per epoch: few windows make smaller batches, then several passes (training/batching.py)."
     )
-    learning_rate: float = _learning_rate(1e-3, "Learning rate.")
+    learning_rate: float = learning_rate_setting(1e-3, "Learning rate.")
     weight_decay: float = setting(0.01, "Weight decay.", at_least=0, at_most=1_000)
-    head_epochs: int = _count(0, "Initial epochs that train only the head (pretrained encoders).", at_least=0)
-    head_learning_rate: float = _learning_rate(5e-4, "Learning rate of the head-only epochs.")
-    patience: int = _count(
+    head_epochs: int = count_setting(0, "Initial epochs that train only the head (pretrained encoders).", at_least=0)
+    head_learning_rate: float = learning_rate_setting(5e-4, "Learning rate of the head-only epochs.")
+    patience: int = count_setting(
         0, "Epochs without a better validation loss before stopping; 0: never stop early.", at_least=0
     )
     augment: bool = setting(True, "Augment training windows.")
-    micro_batch: int = _count(
+    micro_batch: int = count_setting(
         0, "Windows in memory at once, with gradient accumulation; 0: the whole batch.", at_least=0
     )
     precision: str = setting(
@@ -255,7 +261,11 @@ class StudyConfig:
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
     vision: VisionConfig = field(default_factory=VisionConfig)
     audio: AudioConfig = field(default_factory=lambda: AudioConfig(pool="bands"))  # works best with few recordings
-    eeg: EegConfig = field(default_factory=lambda: EegConfig(bad_rules="all"))
+    eeg: EegConfig = field(
+        default_factory=lambda: EegConfig(
+            bad_rules="all", montage="auto", gaps="refuse", marked_channels=True, reject_marked=True
+        )
+    )
     fusion: FusionConfig = field(default_factory=FusionConfig)
     train: TrainConfigs = field(default_factory=TrainConfigs)
 
@@ -278,28 +288,3 @@ class StudyConfig:
 
 #: The settings of a study by their dotted keys: ``SETTINGS["eeg.low"].help``.
 SETTINGS = settings_of(StudyConfig)
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The part of a study that is run. ``subjects`` and ``folds`` empty: all of them."""
-
-    subjects: tuple[str, ...] = ()
-    folds: tuple[int, ...] = ()
-    seeds: tuple[int, ...] = (0,)
-
-
-@dataclass(frozen=True)
-class Execution:
-    """The way runs are computed; never part of a study's identity."""
-
-    device: str = "auto"  # auto, cpu, cuda, cuda:1 ...
-    executor: str = "local"
-    threads: int = 1  # torch threads per worker
-    compile: bool = False  # torch.compile
-    memory: float = 0.0  # GiB of device memory that a batch may use; 0: all of it
-    priority: int = 0  # higher starts first, among the runs of all studies
-    runs_per_gpu: int = 1  # runs that share a GPU, each with its share of the memory
-    ram: float = 0.0  # GiB of main memory that a run needs; 0: as much as earlier runs of its stage used
-    ray_address: str = ""  # address of the Ray head; empty: RAY_API_SERVER_ADDRESS, or this machine
-    slurm: tuple[str, ...] = ()  # options of sbatch, such as "partition=gpu" or "time=04:00:00"

@@ -57,7 +57,9 @@ def read_frozen(file: Path, subjects: Sequence[str] = ()) -> TrialTable:
             rows = parquet.read_table(source, filters=chosen, page_checksum_verification=True)
         about = json.loads(rows.schema.metadata[_ABOUT])
         frame = rows.to_pandas()
-        if lost := {"subject", "trial", "label", "group", "start", "stop", *FILE_COLUMNS} - set(frame.columns):
+        needed = {"subject", "trial", "label", "group", "start", "stop", *FILE_COLUMNS}
+        needed |= {"condition"} if about["kind"] == "eav" else set()
+        if lost := needed - set(frame.columns):
             raise ValueError(f"no column {min(lost)}")
         root, kind, simulated = Path(about["root"]), str(about["kind"]), bool(about["simulated"])
         return TrialTable(frame, root, kind, simulated, tuple(about["notes"]), dict(about["problems"]))

@@ -22,7 +22,7 @@ import pandas as pd
 from eavdash.config.choices import COLUMN
 from eavdash.config.schema import ProtocolConfig
 from eavdash.data.cache.digests import digests
-from eavdash.data.recording import END_TOLERANCE, per_file, split_item
+from eavdash.data.recording import END_TOLERANCE, per_file, samples_file, split_item
 from eavdash.data.segments import in_file
 from eavdash.data.splits import check_splits
 from eavdash.data.windows import WindowSet
@@ -176,7 +176,7 @@ def _compare_files(
     alike: dict[tuple[int, str], list[str]] = {}
     by_size: dict[int, list[str]] = {}
     for file in files:
-        by_size.setdefault(Path(file).stat().st_size, []).append(file)
+        by_size.setdefault(samples_file(file).stat().st_size, []).append(file)
     for size, same in by_size.items():
         if len(same) > 1:
             for file in same:
@@ -199,7 +199,7 @@ def _compare_files(
 def _sample(file: str, size: int) -> str:
     """Hash three pieces of a file."""
     found = hashlib.sha256()
-    with open_readable(file) as opened:
+    with open_readable(samples_file(file)) as opened:
         for position in (0, max(0, size // 2), max(0, size - _SAMPLE)):
             opened.seek(position)
             found.update(opened.read(_SAMPLE))

@@ -13,7 +13,7 @@ from stat import S_ISREG
 
 import pandas as pd
 
-from eavdash.data.recording import split_item
+from eavdash.data.recording import is_there, split_item
 from eavdash.errors import OutsideError, sentence
 from eavdash.store.readable import check_readable, data_folders, is_readable
 
@@ -57,7 +57,7 @@ def missing_files(frame: pd.DataFrame, columns: Sequence[str]) -> dict[str, str]
             file = file_of(entry)
             if file and file not in there:
                 may = not restricted or is_readable(file, folders)
-                there[file] = may and os.path.isfile(file)  # noqa: PTH113 -- returns False instead of raising
+                there[file] = may and is_there(file)
             if file and not there[file]:
                 files = missing.setdefault(subject, [])
                 if file not in files:

@@ -21,6 +21,7 @@ from eavdash.data.cache.window_set_spec import trial_duration
 from eavdash.data.eeg import reading as eeg
 from eavdash.data.eeg.bandpower import BandPower, band_power
 from eavdash.data.eeg.scalp import MIN_ELECTRODES, ScalpMap, front_to_back, scalp_map
+from eavdash.data.eeg.signal import EegRules
 from eavdash.data.segments import segment
 from eavdash.data.video import reading as video
 from eavdash.errors import EavdashError
@@ -127,7 +128,7 @@ def trial_preview(row: Mapping[Any, Any], config: StudyConfig, part: int = 0) ->
         try:
             first, stop = segment(row, column or COLUMN[modality])
             start = first or 0.0
-            length = trial_duration(path, modality, start, stop)
+            length = trial_duration(path, modality, start, stop, config)
             if math.isfinite(length):
                 lengths.append(length)
                 if length <= part * LIMIT:
@@ -196,12 +197,13 @@ def _audio(segment: Segment) -> AudioPreview:
 
 def _eeg(segment: Segment) -> EegPreview:
     # The published chain filters across trials: it needs a subject's whole file and distorts a single trial.
-    rate = min(EEG_RATE, eeg.eeg_info(segment.path).rate)
+    rate = min(EEG_RATE, eeg.eeg_info(segment.path, EegRules.of(segment.config.eeg)).rate)
     settings = replace(segment.config.eeg, chain="trial", rate=rate)
     ready = eeg.read_prepared(segment.path, segment.start, segment.stop, settings)
-    signal = ready.signal.pick([ready.signal.channels[n] for n in front_to_back(ready.signal.channels)])
+    names = ready.signal.channels
+    signal = ready.signal.pick([names[n] for n in front_to_back(names, ready.signal.system)])
     microvolt = (signal.data * MICROVOLT).astype(np.float32)
-    scalp = scalp_map(signal.channels)
+    scalp = scalp_map(signal.channels, signal.system)
     without = [name for n, name in enumerate(signal.channels) if scalp is None or n not in scalp.electrodes]
     notes = []
     if scalp is None:

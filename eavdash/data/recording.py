@@ -1,17 +1,19 @@
 """A recording's file: its path and item number, its stamp, and the sample range of a segment.
 
 In: a path of the trial table (``x.mat#41`` names item 41 of a file with many: MATLAB's .mat, EAV's published .pkl,
-DEAP's .dat) and start and stop in seconds, None or NaN for the file's own. Out: checked paths, stamps and sample
-numbers, or a :class:`RecordingError` in one sentence.
+DEAP's .dat, epochs in .set and .fif) and start and stop in seconds, None or NaN for the file's own. Out: checked paths,
+stamps and sample numbers, or a :class:`RecordingError` in one sentence.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import re
 import stat
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
@@ -25,11 +27,14 @@ T = TypeVar("T")
 #: Seconds by which a stop may exceed the end of the file: tables contain rounded times.
 END_TOLERANCE = 0.05
 _LONGEST = 1e9  # seconds, longer than any recording: an impossible time must not become an infinite sample number
-_ITEM = re.compile(r"(.+\.(?:mat|pkl|dat))#([0-9]{1,9})", re.IGNORECASE | re.DOTALL)
+_ITEM = re.compile(r"(.+\.(?:mat|pkl|dat|set|fif))#([0-9]{1,9})", re.IGNORECASE | re.DOTALL)
+#: Recordings that are folders (EGI's, MEF3's), and the file that EGI's must have.
+FOLDERS, _EGI_SAMPLES = frozenset({".mff", ".mefd"}), "signal1.bin"
+_MOST_FILES = 10_000  # of such a folder
 
 
 def split_item(path: str) -> tuple[str, int | None]:
-    """Split ``x.mat#41``, ``x.pkl#41`` or ``x.dat#41`` into file and item number (from 1); other paths give (path,
+    """Split ``x.mat#41`` into file and item number (from 1); also .pkl, .dat, .set and .fif. Other paths give (path,
     None).
     """
     match = _ITEM.fullmatch(path)
@@ -37,7 +42,7 @@ def split_item(path: str) -> tuple[str, int | None]:
 
 
 def stamp(path: str) -> tuple[int, int]:
-    """Return size in bytes and modification time in nanoseconds of a recording's file.
+    """Return size in bytes and modification time in nanoseconds of a recording's file, or of a folder's files.
 
     Raises:
         OutsideError: it may not be read.
@@ -52,12 +57,49 @@ def stamp(path: str) -> tuple[int, int]:
         raise RecordingError.at(
             file, expected="a recording", found=reason, remedy="fix the path in the trial table"
         ) from None
+    if stat.S_ISDIR(found.st_mode) and file.suffix.lower() in FOLDERS:
+        return _folder_stamp(file)
     if not stat.S_ISREG(found.st_mode):
         what = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or a device"
         raise RecordingError.at(file, expected="a recording", found=what, remedy="fix the path in the trial table")
     if found.st_size == 0:
         raise RecordingError.at(file, expected="a recording", found="a file of 0 bytes", remedy="copy it again")
     return found.st_size, found.st_mtime_ns
+
+
+def is_there(path: str) -> bool:
+    """True if a recording's file, or its folder, exists."""
+    folder = Path(path).suffix.lower() in FOLDERS and os.path.isdir(path)  # noqa: PTH112 -- returns False, as below
+    return folder or os.path.isfile(path)  # noqa: PTH113 -- returns False instead of raising
+
+
+def samples_file(path: str) -> Path:
+    """The file with a recording's samples: the recording itself, or the largest one of a folder."""
+    file = Path(split_item(path)[0])
+    if file.suffix.lower() not in FOLDERS or not file.is_dir():
+        return file
+    return max(folder_files(file), key=lambda one: one.stat().st_size, default=file)
+
+
+def folder_files(folder: Path) -> list[Path]:
+    """The files of a recording that is a folder, in order of their names; hidden ones are no part of it."""
+    files = (one for one in islice(folder.rglob("*"), _MOST_FILES) if one.is_file() and not one.name.startswith("."))
+    return sorted(files)
+
+
+def _folder_stamp(folder: Path) -> tuple[int, int]:
+    files = folder_files(folder)
+    stats = [one.stat() for one in files]
+    egi = folder.suffix.lower() == ".mff"
+    if not sum(found.st_size for found in stats) or (egi and not (folder / _EGI_SAMPLES).is_file()):
+        names = ", ".join(one.name for one in files[:5])
+        raise RecordingError.at(
+            folder,
+            expected=f"a folder with {_EGI_SAMPLES}, EGI's file of samples" if egi else "a folder with a recording",
+            found=f"no such file among {names}" if names else "an empty folder",
+            remedy="copy the whole folder again",
+        )
+    return sum(found.st_size for found in stats), max(found.st_mtime_ns for found in stats)
 
 
 class PerFile(Generic[P, T]):

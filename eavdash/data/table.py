@@ -29,7 +29,7 @@ from eavdash.data.adapters.base import DEPTH, check_name, listing
 from eavdash.data.formats.columns import CLOCK_COLUMNS, CLOCKS
 from eavdash.data.formats.tablefile import check_frame, read_table
 from eavdash.data.named_files import absolute, file_of, missing_files, with_slashes
-from eavdash.data.recording import split_item
+from eavdash.data.recording import samples_file, split_item
 from eavdash.data.segments import own_times
 from eavdash.data.spelling import respelled, spell, spellings
 from eavdash.errors import ConfigError, EavdashError, TableError, UsageError
@@ -284,6 +284,6 @@ def _simulated(folder: Path) -> bool:
 
 def _size(file: str) -> int:
     try:
-        return Path(file).stat().st_size
+        return samples_file(file).stat().st_size
     except OSError:
         return -1

@@ -20,7 +20,7 @@ from eavdash.data.named_files import NAMED_RECORDING
 from eavdash.data.spelling import doubts
 from eavdash.data.table import TrialTable, expected_recordings, open_table, spelled, with_sound_tracks
 from eavdash.errors import EavdashError, sentence
-from eavdash.health import pairing, rules, tables
+from eavdash.health import eeg_headers, pairing, rules, tables
 from eavdash.health.protocols import split_preview
 from eavdash.health.report import NUMBERS, SEVERITIES, TEXTS, Finding, HealthReport, no_split_preview
 from eavdash.health.scan import Scan, measure_requests, measure_table, scan
@@ -68,7 +68,7 @@ def _build_report(
     if config.audio.from_video:
         table = replace(table, frame=with_sound_tracks(table.frame))
     faces, notes = _faces(table, config, faces)
-    requests = measure_requests(table.frame, faces, config.eeg.notch, config.audio.channel)
+    requests = measure_requests(table.frame, faces, config)
     done = findings.guarded("scanning", lambda: scan(requests, cache, _wrap_report(report)), Scan())
     rows = findings.guarded("collecting measures", lambda: measure_table(table.frame, requests, done.answers), None)
     if rows is None:
@@ -88,6 +88,7 @@ def _build_report(
     findings.add("overlaps", lambda: pairing.overlaps(rows))
     findings.add("copies", lambda: pairing.copies(rows, _digest(cache)))
     findings.add("channels", lambda: _channels(rows[intact], done))
+    findings.add("EEG headers", lambda: eeg_headers.findings(_headers(rows, done), config.eeg))
     findings.add("sound tracks", lambda: _tracks(table, rows, config))
     if table.kind == "eav":
         findings.add("file names", lambda: pairing.eav_numbers(rows))
@@ -193,12 +194,13 @@ def _layout(table: TrialTable) -> list[Finding]:
 
 
 def _digest(cache: Path | None) -> Callable[[str], str]:
-    """A function that hashes the content of a file; an unreadable file is equal to no other."""
+    """A function that hashes the content of a file; one that is unreadable or incomplete is equal to no other."""
     from eavdash.data.cache.digests import digest
+    from eavdash.data.formats.companions import missing_companion
 
     def of(path: str) -> str:
         try:
-            return digest(path, cache)
+            return path if missing_companion(path) else digest(path, cache)
         except EavdashError:
             return path
 
@@ -210,6 +212,15 @@ def _channels(rows: pd.DataFrame, done: Scan) -> list[Finding]:
     subjects = dict(zip(eeg["path"], eeg["subject"], strict=True))
     answers = {path: done.answers.get(("eeg", path), {}).get("names", []) for path in subjects}
     return pairing.channels({p: (subjects[p], names) for p, names in answers.items() if names}, eeg["rate"])
+
+
+def _headers(rows: pd.DataFrame, done: Scan) -> Iterable[eeg_headers.Header]:
+    """Yield what is known of each EEG file whose header could be read."""
+    eeg = rows[rows["modality"] == "eeg"].drop_duplicates("path")
+    for path, subject in zip(eeg["path"], eeg["subject"], strict=True):
+        answer = done.answers.get(("eeg", path), {})
+        if names := answer.get("names", []):
+            yield eeg_headers.Header(subject, path, len(names), answer["system"], answer["remarks"])
 
 
 def _tracks(table: TrialTable, rows: pd.DataFrame, config: StudyConfig) -> list[Finding]:

@@ -25,7 +25,7 @@ TEXTS = ("subject", "trial", "label", "modality", "file", *(f"{kind}_channels" f
 NUMBERS = (
     *("bytes", "start", "duration", "rate", "channels", "samples", "not_finite"),
     *("peak", "rms", "clipped", "silent", "loudest", "second", "likeness"),  # sound
-    *("amplitude", *KINDS, "line_noise", "line_frequency"),  # EEG
+    *("amplitude", *KINDS, "line_noise", "line_frequency", "marked"),  # EEG
     *("frames", "width", "height", "rotation", "mirrored"),  # video
     *("variable_rate", "longest_gap", "sound_track", "sound_offset"),
     *("brightness", "black", "frozen", "faces_found", "faces_looked"),
@@ -75,7 +75,8 @@ class HealthReport:
     loudest (dB, of the loudest channel), second (dB by which the next one is lower) and likeness (their correlation),
     shares in 0..1 (clipped, silent, black, frozen), numbers of bad channels by kind (flat, saturated, noisy, weak,
     uncorrelated, and their names), amplitude (µV), line_noise (power at line_frequency relative to neighbouring
-    frequencies), rotation (degrees), longest_gap (s), 1 or 0 (mirrored, variable_rate, sound_track), sound_offset (s,
+    frequencies), marked (seconds under a BAD annotation), rotation (degrees), longest_gap (s), 1 or 0 (mirrored,
+    variable_rate, sound_track), sound_offset (s,
     of the sound track relative to the picture), brightness (0..255), frames with a face and frames checked for one.
 
     ``split_preview``: per protocol and fold, the number of subjects and of trials for training, validation and test

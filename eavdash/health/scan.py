@@ -16,7 +16,9 @@ from typing import Any
 import pandas as pd
 
 from eavdash.config.choices import COLUMN, MIX, MODALITIES
+from eavdash.config.schema import StudyConfig
 from eavdash.data.cache.digests import file_state
+from eavdash.data.eeg.signal import PACKAGE, differing
 from eavdash.data.named_files import missing_file
 from eavdash.data.recording import seconds, split_item, stamp
 from eavdash.data.segments import in_file, segment
@@ -28,7 +30,7 @@ from eavdash.health.memory import MeasureCache
 from eavdash.health.report import NUMBERS, TEXTS, no_recordings, records
 
 #: Kinds of temporary failures: another scan measures the file again.
-_PASSING = ("crash", "limit", "ImportError", "MemoryError", REFUSED)
+_PASSING = ("crash", "limit", "ImportError", "MemoryError", PACKAGE, REFUSED)
 
 Key = tuple[str, str]  # column ("faces" for the search for faces), file
 
@@ -49,11 +51,12 @@ def part_of(entry: str, start: float | None, stop: float | None) -> tuple[str, P
     return file, Part(number, seconds(start), seconds(stop))
 
 
-def measure_requests(frame: pd.DataFrame, faces: bool, mains: float = 0.0, channel: str = MIX) -> list[MeasureRequest]:
+def measure_requests(frame: pd.DataFrame, faces: bool, config: StudyConfig | None = None) -> list[MeasureRequest]:
     """The requests for each file of a column and, with ``faces``, a second one for each video.
 
-    ``mains``: Hz that the study's notch removes from EEG; 0: none. ``channel``: the one of a sound that it hears.
+    ``config``: the settings of the study that would read them (None: those of the preset quick).
     """
+    config = config or StudyConfig()
     found: list[MeasureRequest] = []
     for column in COLUMN.values():
         parts: dict[str, dict[Part, None]] = {}
@@ -62,9 +65,10 @@ def measure_requests(frame: pd.DataFrame, faces: bool, mains: float = 0.0, chann
             if entry:
                 file, part = part_of(entry, start, stop)
                 parts.setdefault(file, {})[part] = None
-        hum = mains if column == "eeg" else 0.0
-        one = channel if column == "audio" else MIX
-        found += [MeasureRequest(column, file, tuple(of), hum, one) for file, of in parts.items()]
+        hum = config.eeg.notch if column == "eeg" else 0.0
+        hears = config.audio.channel if column == "audio" else MIX
+        rules = differing(config.eeg) if column == "eeg" else ()
+        found += [MeasureRequest(column, file, tuple(of), hum, hears, rules) for file, of in parts.items()]
         if faces and column == "video":
             # Items of an array are already cropped to the face.
             whole = [file for file, of in parts.items() if all(p.number is None for p in of)]

@@ -74,11 +74,12 @@ def check(run: RunDir, status: RunStatus) -> None:
     if not missing or not (missing := missing - known(run.path.parent.parent)):
         return
     kind = QueueError if run.locked() else UsageError
+    retry = f"eavdash retry {run.study.name} --run {run.name} --executor {settings.executor}"
     raise kind.at(
         run.path,
         expected="a cluster, options and a job that were asked for in this checkpoints folder",
         found=", ".join(map(repr, sorted(missing))),
-        remedy=f"give them yourself: eavdash retry {run.study.name} --run {run.name} --executor {settings.executor}",
+        remedy=f"give the settings yourself: {retry}",
     )
 
 

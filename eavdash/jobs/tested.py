@@ -1,4 +1,4 @@
-"""Whom the runs across subjects are tested on: their names say only the fold.
+"""The subjects that runs across subjects are tested on: their names say only the fold.
 
 In: a study's splits.csv and the snapshot of its runs. Out: the snapshot with one more column.
 """
@@ -39,9 +39,8 @@ def _tested(file: Path, _changed: int, _size: int) -> dict[int, str]:
     splits = pd.read_csv(file, usecols=["subject", "fold", "split"], dtype=str, keep_default_na=False)
     everyone = splits["subject"].nunique()
     of = splits[splits["split"] == "test"].groupby("fold")["subject"].unique()
-    return {
-        int(str(fold)): in_words(subjects, int(str(fold))) for fold, subjects in of.items() if len(subjects) < everyone
-    }
+    folds = {int(str(fold)): subjects for fold, subjects in of.items() if len(subjects) < everyone}
+    return {fold: in_words(subjects, fold) for fold, subjects in folds.items()}
 
 
 def in_words(subjects: Iterable[str], fold: int) -> str:

@@ -21,7 +21,7 @@ _OURS = (_NAME, ".datasets")
 
 
 def cache_folder(root: Path) -> Path:
-    """Return a checkpoints folder's cache: ``.cache``, or ``.cache-<user id>`` if that is a link or another user's.
+    """Return the cache of a folder: ``.cache``, or ``.cache-<user id>`` if that is a link or another user's.
 
     Modes are changed and entries deleted in a cache, which must not happen to what a link leads to.
     """

@@ -7,6 +7,7 @@ sentence, whatever it contains.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
@@ -84,9 +85,8 @@ def read_record(path: Path, kind: type[SomeRecord], remedy: str = REMEDY) -> Som
     try:
         record = kind.model_validate_json(_content(path, remedy))
     except ValidationError as error:
-        title = (
-            "JSON" if error.errors()[0]["type"] == "json_invalid" else kind.model_config.get("title") or kind.__name__
-        )
+        title = kind.model_config.get("title") or kind.__name__
+        title = "JSON" if error.errors()[0]["type"] == "json_invalid" else title
         raise IntegrityError.at(path, expected=title, found=_first_fault(error), remedy=remedy) from error
     if record.schema_version > kind.model_fields["schema_version"].default:
         raise VersionError.at(
@@ -123,15 +123,15 @@ def read_json(path: Path, remedy: str = REMEDY) -> Any:
 def _content(path: Path, remedy: str) -> bytes:
     try:
         with open_regular(path) as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            limit = f"a file of at most {MAX_BYTES} bytes"
-            raise IntegrityError.at(path, expected=limit, found="a larger one", remedy=remedy)
-        return content
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_BYTES:
+                limit = f"a file of at most {MAX_BYTES} bytes"
+                raise IntegrityError.at(path, expected=limit, found=f"{size} bytes", remedy=remedy)
+            return file.read(MAX_BYTES)
     except FileNotFoundError:
         raise IntegrityError.at(path, expected="a file", found="none", remedy=remedy) from None
     except OSError as error:
-        raise IntegrityError.at(path, expected="a readable file", found=str(error), remedy=remedy) from error
+        raise IntegrityError.at(path, expected="a regular file", found=str(error), remedy=remedy) from error
 
 
 def _first_fault(error: ValidationError) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 from eavdash.errors import IntegrityError, QueueError, TrainingError, VersionError
 from eavdash.store.atomic import is_locked, locked_file, sha256
 from eavdash.store.documents import EpochRow, RunConfig
@@ -237,7 +239,9 @@ class RunDir(RunPaths):
         rows = []
         for line in content.splitlines():
             with contextlib.suppress(ValueError):
-                rows.append(EpochRow.model_validate_json(line).model_dump(exclude_unset=True))
+                row = from_json(line)
+                EpochRow.model_validate(row)
+                rows.append(row)
         return rows
 
     @contextlib.contextmanager

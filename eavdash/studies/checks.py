@@ -6,16 +6,20 @@ In: a configuration, a study, its earlier document. Out: an error with a remedy,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
 from eavdash.config.convert import differences, recorded_config, to_dict
-from eavdash.config.schema import StudyConfig
+from eavdash.config.schema import EegConfig, StudyConfig
 from eavdash.errors import SplitError, StudyConflictError, UsageError
 from eavdash.limits import RUNS
 from eavdash.store import StudyDir
 from eavdash.store.documents import StudyDocument
 from eavdash.text import plural
+
+#: Settings of EEG that were added later and decide arrays.
+LATER = ("montage", "repeated", "gaps", "marked_channels", "reject_marked")
 
 
 def missing_pretraining_notes(config: StudyConfig) -> list[str]:
@@ -79,6 +83,20 @@ def refuse_too_many_runs(subjects: int, folds: int, seeds: int, stages: int) -> 
             found=f"{runs:,}: {' x '.join(parts)}",
             remedy="ask for fewer folds, seeds or subjects (protocol.folds, --folds, --seeds, --subjects)",
         )
+
+
+def keep_earlier(config: StudyConfig, old: StudyDocument) -> tuple[StudyConfig, list[str]]:
+    """Return ``config`` with the earlier values of settings that decide arrays and that a study's record lacks.
+
+    The presets' values of such settings would change what the study's runs have read. A note says which were changed.
+    """
+    recorded = old.config.get("eeg", {})
+    earlier = {name: getattr(EegConfig(), name) for name in LATER if name not in recorded}
+    changed = [f"eeg.{name}={value}" for name, value in earlier.items() if getattr(config.eeg, name) != value]
+    if not changed:
+        return config, []
+    note = f"{old.name} was made by an earlier version, whose settings stay: {', '.join(changed)}"
+    return replace(config, eeg=replace(config.eeg, **earlier)), [note] if "eeg" in config.modalities else []
 
 
 def refuse_conflict(study: StudyDir, old: StudyDocument, new: StudyDocument, found: dict[str, str]) -> None:

@@ -76,7 +76,7 @@ def import_checkpoint(
     rows = class_rows(labels, table.classes)
     for one in models.values():
         reorder_classes(one, rows)
-    plan = prepare(root, name, config, Selection((subject,)), checkpoints)
+    plan = prepare(root, name, config, Selection((subject,)), checkpoints, imported=True)
     names = {run.config.stage: run.name for run in plan.planned if not run.problem}
     if missing := [stage for stage in stages if stage not in names]:
         reasons = [*(run.problem for run in plan.planned if run.problem), *plan.left_out.values(), *plan.notes]

@@ -53,6 +53,6 @@ def _seconds(row: dict[str, Any], config: StudyConfig) -> float:
     if row["stop"] > begin:
         return float(row["stop"]) - begin
     try:
-        return trial_duration(row[COLUMN[modality]], modality, row["start"], row["stop"])
+        return trial_duration(row[COLUMN[modality]], modality, row["start"], row["stop"], config)
     except EavdashError:
         return 0.0

@@ -27,12 +27,14 @@ from eavdash.store.names import check_unit_names
 from eavdash.store.readable import check_readable
 from eavdash.studies.checks import (
     chosen_folds,
+    keep_earlier,
     missing_pretraining_notes,
     refuse_conflict,
     refuse_other_subjects,
     refuse_too_many_runs,
 )
 from eavdash.studies.document import make_document, merge_rows, result_columns
+from eavdash.studies.eeg_headers import eeg_headers
 from eavdash.studies.encoders import refuse_missing_weights, refuse_unfit_encoders, refuse_unknown_encoders
 from eavdash.studies.lengths import short_trials_notes
 from eavdash.studies.runs import CROSS_SUBJECT, PlannedRun, make_runs, recorded_stages
@@ -75,10 +77,12 @@ def plan(
     checkpoints: Path,
     *,
     frozen: bool = False,
+    imported: bool = False,
 ) -> Plan:
     """Plan a study without writing anything.
 
-    ``frozen``: do not open the dataset if the study's frozen table has all subjects of the selection.
+    ``frozen``: do not open the dataset if the study's frozen table has all subjects of the selection. ``imported``: its
+    models exist and are not built from the settings.
 
     Raises:
         UsageError: a name, subject, fold or seed is invalid; ``StudyConflictError`` if the name is taken.
@@ -102,6 +106,7 @@ def plan(
     for modality in config.modalities:
         READERS[modality](config).check_size()
     old = study.study() if study.exists else None
+    config, kept = keep_earlier(config, old) if old else (config, [])
     if old and config.names == StudyConfig().names and recorded_config(old).names == NamesConfig():
         config = replace(config, names=NamesConfig())  # a study of an earlier version keeps its names as written
     study.refuse_archived()
@@ -129,7 +134,8 @@ def plan(
         )
     splits = make_splits(trials, config.protocol)
     check_study(trials, splits.frame, config.protocol, config.modalities, study.cache_dir)
-    problems = {**chosen.problems, **splits.problems}
+    header_notes, refused = eeg_headers(trials, config)
+    problems = {**refused, **chosen.problems, **splits.problems}
 
     folds = chosen_folds(splits.frame, selection.folds, problems)
     recorded = old.dataset.fingerprint if old else {}
@@ -156,9 +162,11 @@ def plan(
         reason = reason or (f"{table.root}: {'; '.join(unrecorded)}." if unrecorded else "")
         raise SplitError(reason or f"{table.root}: nothing to train; choose other stages, subjects or folds.")
     together = cross or config.protocol.pooled
-    unfit = refuse_unfit_encoders(config, trials, len(classes), together) if old is None else []
-    unclear, short = doubts(everyone.frame, config.names), short_trials_notes(trials, config)
-    notes = (*table.notes, *unclear, *splits.notes, *unrecorded, *missing_pretraining_notes(config), *unfit, *short)
+    built = old is None and not imported
+    unfit = refuse_unfit_encoders(config, trials, len(classes), together) if built else []
+    further = (*unfit, *short_trials_notes(trials, config), *header_notes, *kept)
+    unclear = doubts(everyone.frame, config.names)
+    notes = (*table.notes, *unclear, *splits.notes, *unrecorded, *missing_pretraining_notes(config), *further)
     all_subjects = document.selection.subjects
     tables = (
         merge_rows(study.splits_file, splits.frame[_SPLIT_COLUMNS], all_subjects),

@@ -37,12 +37,13 @@ def prepare(
     *,
     existing: bool = False,
     frozen: bool = False,
+    imported: bool = False,
 ) -> Plan:
     """Plan a study and write its files and a folder per run. A second call changes nothing.
 
     A run whose subject cannot be used is written as failed with the reason, and queued again once the reason is gone.
-    ``existing``: require the study to exist, so that one deleted meanwhile is not made again. ``frozen``: as for
-    :func:`plan`.
+    ``existing``: require the study to exist, so that one deleted meanwhile is not made again. ``frozen`` and
+    ``imported``: as for :func:`plan`.
 
     Raises:
         As :func:`plan`; UsageError if ``existing`` and the study does not exist.
@@ -52,7 +53,7 @@ def prepare(
     with planner_lock(checkpoints):
         if existing:
             find_study(checkpoints, name)
-        made = plan(root, name, config, selection, checkpoints, frozen=frozen)
+        made = plan(root, name, config, selection, checkpoints, frozen=frozen, imported=imported)
         made.study.path.mkdir(parents=True, exist_ok=True)
         # The splits must not name a trial that the frozen table lacks.
         _write_changed(made.study.table_file, frozen_bytes(made.table))

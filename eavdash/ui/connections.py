@@ -1,4 +1,4 @@
-"""Limits of what a visitor without a cookie costs the server: connections, time and lines of its log.
+"""Limits on what a visitor without a cookie costs the server: connections, time and lines of its log.
 
 A connection waits while no request of it is being answered. One that waits longer than :data:`SECONDS` is closed,
 however many bytes of a header it has sent, and of more than :func:`most_waiting` the one that has waited longest. The

@@ -26,7 +26,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def submitted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
     requests: list[tuple[str, list[str]]] = []
 
-    def submit(study: StudyDir, runs: list[str], _execution: object) -> None:
+    def submit(study: StudyDir, runs: list[str], _execution: object, *, given: bool = True) -> None:
         requests.append((study.name, list(runs)))
         for name in runs:
             study.run(name).update(submission="1")

@@ -14,12 +14,14 @@ import eav_files
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.io
 import soundfile
 from failing import fails
 
 from eavdash.config.presets import preset
 from eavdash.data import adapters
 from eavdash.data.adapters.base import Adapted, Adapter
+from eavdash.data.eeg.reading import read_eeg
 from eavdash.data.inputs import load_windows
 from eavdash.data.table import open_table, select
 from eavdash.errors import EavdashError, TableError
@@ -213,3 +215,14 @@ def test_what_an_adapter_gives_is_made_a_trial_table(tmp_path: Path, register: R
 def test_real_entry_points_are_found(tmp_path: Path) -> None:
     with fails(TableError, found="neither"):
         open_table(tmp_path)
+
+
+def test_the_documented_conversion_of_matrices_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The script under "Matrices without a header", on two matrices as SEED has them."""
+    data = np.random.default_rng(0).normal(0, 20, (2, 62, 800))
+    scipy.io.savemat(tmp_path / "1_20131027.mat", {f"djc_eeg{n + 1}": data[n] for n in range(2)})
+    monkeypatch.chdir(tmp_path)
+    exec(block("# matrices.py"), {})
+    signal = read_eeg(str(tmp_path / "1_20131027-2_raw.fif"))
+    assert (signal.rate, signal.data.shape) == (200.0, (62, 800))
+    np.testing.assert_allclose(signal.data, data[1] * 1e-6, rtol=1e-5)

@@ -155,7 +155,12 @@ def test_the_rules_are_part_of_a_windows_key_only_where_they_matter() -> None:
 
     names = {"chain", "rate", "low", "high", "notch", "bad_channels", "reject", "clip", "reference", "channels"}
     keeping = with_settings(NEW, ["eeg.bad_rules=prep"])
+    earlier = {"montage": "10-05", "gaps": "ignore", "marked_channels": "false", "reject_marked": "false"}
+    settings = [f"eeg.{name}={value}" for name, value in earlier.items()]
     for same in (NEW, keeping, EARLIER):
-        assert set(READERS["eeg"](same).settings) == names, "the keys of earlier versions"
+        assert set(READERS["eeg"](with_settings(same, settings)).settings) == names, "the keys of earlier versions"
+    later = {"montage", "gaps", "reject_marked"}
+    assert set(READERS["eeg"](NEW).settings) == names | later
+    assert set(READERS["eeg"](EARLIER).settings) == names | later | {"marked_channels"}
     assert READERS["eeg"](NEW).settings == READERS["eeg"](keeping).settings
     assert READERS["eeg"](REPLACING).settings == {**READERS["eeg"](EARLIER).settings, "bad_rules": "all"}

@@ -115,6 +115,13 @@ def waves(path: str) -> None:
     assert abs(eeg_info(path).duration - 3) < 0.02
 
 
+def two_channels(path: str) -> None:
+    """Cz and Oz of :data:`WAVES`, as Fp1 stands twice."""
+    signal = read_eeg(path)
+    assert signal.channels == ("Cz", "Oz")
+    np.testing.assert_allclose(signal.data, WAVES[2:], atol=1e-7)
+
+
 def cube(number: int, times: int, path: str) -> None:
     """A trial of ``times`` :data:`CUBE`."""
     signal = read_eeg(path)
@@ -168,7 +175,14 @@ CASES = [
     Recording("edf header alone", "header.edf", changed(edf, lambda d: d[:256]), "MNE|too early"),
     Recording("edf of no bytes", "nothing.edf", text(b""), "0 bytes"),
     Recording("edf without channels", "channels.edf", lambda p: edf(p, ()), "MNE|channel"),
-    Recording("edf with a channel twice", "twice.edf", lambda p: edf(p, ("Fp1", "Fp1", "Cz", "Oz")), "Fp1"),
+    Recording(
+        "edf with a channel twice",
+        "twice.edf",
+        lambda p: edf(p, ("Fp1", "Fp1", "Cz", "Oz")),
+        "more than once.*Fp1",
+        "warning",
+        content=two_channels,
+    ),
     Recording(
         "edf at 0 Hz",
         "0.edf",
@@ -186,8 +200,10 @@ CASES = [
     Recording(
         "fif of one sample", "one_raw.fif", lambda p: raw(p, WAVES[:, :1]), "flat|short", "warning", "one step of"
     ),
-    Recording("brainvision without its samples", "nodata.vhdr", lambda p: vision(p, "header marker"), "MNE"),
-    Recording("brainvision's markers alone", "only.vmrk", lambda p: vision(p.with_suffix(".vhdr"), "marker"), "MNE"),
+    Recording("brainvision without its samples", "nodata.vhdr", lambda p: vision(p, "header marker"), "nodata.eeg"),
+    Recording(
+        "brainvision's markers alone", "only.vmrk", lambda p: vision(p.with_suffix(".vhdr"), "marker"), "only.vhdr"
+    ),
     Recording("random bytes as EEGLAB", "random.set", text(np.random.default_rng(4).bytes(5000)), "MNE"),
     Recording("random bytes as GDF", "random.gdf", text(np.random.default_rng(5).bytes(5000)), "MNE"),
     Recording("EEG of an unknown kind", "a.xyz", text("1,2,3\n"), "MNE"),

@@ -21,10 +21,15 @@ def speech(seconds: float = 8.0) -> np.ndarray:
     return wave.astype(np.float32)
 
 
-def encoded(path: Path, wave: np.ndarray, codec: str, rate: int = RATE, form: str = "", **options: str) -> Path:
-    """A mono sound; options of the codec and of the container."""
-    with av.open(str(path), "w", format=form or None, options=options) as out:
+def encoded(
+    path: Path, wave: np.ndarray, codec: str, rate: int = RATE, quality: float | None = None, **options: str
+) -> Path:
+    """A mono sound, of a variable bit rate with ``quality``; options of the codec and of the container."""
+    with av.open(str(path), "w", options=options) as out:
         stream = out.add_stream(codec, rate=rate, layout="mono", options=options)
+        if quality is not None:
+            stream.codec_context.qscale = True
+            stream.codec_context.global_quality = round(118 * quality)
         planar = stream.codec_context.format.name
         for at in range(0, len(wave), 1152):
             part = wave[None, at : at + 1152]
@@ -147,9 +152,13 @@ def with_pixel_crop(path: Path, sides: Sequence[int]) -> Path:
     crops = b"".join(struct.pack(">HBB", name, 0x81, side) for name, side in zip(names, sides, strict=True))
     at = data.index(b"\x16\x54\xae\x6b", data.index(b"\x16\x54\xae\x6b") + 4)  # the first one is in the index
     for name in (b"\x16\x54\xae\x6b", b"\xae", b"\xe0"):  # tracks, track, video
-        place = data.index(name, at) + len(name)
-        bits = 9 - data[place].bit_length()
-        size = int.from_bytes(data[place : place + bits]) & (1 << 7 * bits) - 1
+        while True:
+            place = at + 9 - data[at].bit_length()
+            bits = 9 - data[place].bit_length()
+            size = int.from_bytes(data[place : place + bits]) & (1 << 7 * bits) - 1
+            if data[at:place] == name:
+                break
+            at = place + bits + size
         data[place : place + bits] = (size + len(crops) | 1 << 7 * bits).to_bytes(bits)
         at = place + bits
     data[at:at] = crops

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import signal
@@ -11,12 +12,15 @@ import time
 
 import pytest
 
+from eavdash.config.schema import Execution
+from eavdash.jobs import requests, scheduler_process
 from eavdash.jobs import worker as module
 from eavdash.jobs.queue import cancel, submit, wait
 from eavdash.jobs.scheduler import main as run_scheduler
 from eavdash.processes import with_package
 from eavdash.store import locks
-from eavdash.store.readable import data_folders
+from eavdash.store.atomic import write_json
+from eavdash.store.readable import data_folders, set_data_folders
 from eavdash.store.record import write_record
 from eavdash.store.status import HEARTBEAT_EVERY
 
@@ -162,17 +166,41 @@ def test_a_study_on_another_disk_uses_the_cache_beside_the_other_studies(lab, mo
     assert caches == [lab.root / ".cache"]
 
 
-@pytest.mark.parametrize("folders", [["/data"], None])
-def test_a_worker_reads_what_its_study_may_not_what_the_scheduler_may(lab, monkeypatch, folders):
-    document = lab.study.study()
-    bound = document.dataset.replace(folders=None if folders is None else tuple(folders))
-    write_record(lab.study.study_file, document.replace(dataset=bound))
+@pytest.mark.parametrize(
+    ("asked", "planned", "may"),
+    [
+        (["/data"], ["/"], ("/data",)),
+        (["/data"], None, ("/data",)),
+        (["/data"], ["/data/a", "/root"], ("/data/a",)),
+        (["/data"], ["/root"], ()),
+        (None, ["/data"], ("/data",)),
+        (None, None, None),
+    ],
+)
+def test_a_worker_reads_what_its_requester_may_and_a_study_adds_nothing(lab, monkeypatch, asked, planned, may):
+    document = json.loads(lab.study.study_file.read_text())
+    document["dataset"]["folders"] = planned
+    write_json(lab.study.study_file, document)
     seen = []
     monkeypatch.setattr(module, "_train", lambda run, _: seen.append(data_folders()))
     monkeypatch.setenv("EAVDASH_RUN", "")
+    run = lab.run("s01-vision")
+    monkeypatch.setenv("EAVDASH_DATA", "[]")  # restored afterwards
+    set_data_folders(asked)
+    requests.submit(run, Execution())
+    assert run.status().folders == (None if asked is None else tuple(asked))
+    set_data_folders(None)  # as in the scheduler
+    assert module.main([str(run.path)]) == 0
+    assert seen == [may]
+
+
+def test_a_scheduler_and_its_workers_are_not_restricted_by_who_starts_it(tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(scheduler_process.subprocess, "Popen", lambda *_, env, **__: given.append(env))
     monkeypatch.setenv("EAVDASH_DATA", '["/of/the/app"]')
-    assert module.main([str(lab.run("s01-vision").path)]) == 0
-    assert seen == [tuple(folders) if folders else None]
+    scheduler_process._start(tmp_path, tmp_path / "log")
+    assert "PATH" in given[0]
+    assert "EAVDASH_DATA" not in given[0]
 
 
 def test_heartbeats_continue_after_the_disk_was_unavailable(lab, monkeypatch):

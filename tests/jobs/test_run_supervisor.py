@@ -118,7 +118,9 @@ def test_an_outdated_task_does_not_change_the_run(lab):
 
 def test_an_executor_that_does_not_answer_is_named_and_polled_again(lab, monkeypatch):
     run = lab.run("s01-vision")
-    run.update(submission="x", job={"executor": "slurm", "name": "eavdash-1"}, execution={"executor": "slurm"})
+    run.update(
+        submission="x", job={"executor": "slurm", "name": "eavdash-tried-s01-vision-1"}, execution={"executor": "slurm"}
+    )
     reasons = []
 
     class Silent(OneJob):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from failing import fails
 
+from eavdash.data.cache import listing
 from eavdash.data.cache.digests import FILE, Digests
 from eavdash.data.cache.folders import ArrayWriter, cached
 from eavdash.errors import DataError
@@ -112,3 +113,33 @@ def test_the_list_of_datasets_and_its_tables_are_private(tmp_path: Path) -> None
     datasets.add(root, "pilot", table)
     assert readable_by_others(root / ".datasets") == []
     assert mode(datasets.list_file(root)) == 0o600
+
+
+def test_modes_and_entries_of_what_a_linked_cache_leads_to_stay(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o755)
+    (home / ".config").mkdir(mode=0o755)
+    (home / ".config" / "letter").touch(mode=0o644)
+    os.utime(home / ".config", (0, 0))  # as old as what a killed process has left behind
+    (tmp_path / ".cache").symlink_to(home)
+    own = cache_folder(tmp_path)
+    assert own.name == f".cache-{os.geteuid()}"
+    fill(own)
+    (own / "linked").symlink_to(home)
+    (own / "videos").symlink_to(home)
+    listing.clear(own, everything=True)
+    with fails(DataError, where=".cache", found="symbolic link"):
+        private_folder(tmp_path / ".cache")
+    private_folder(own)
+    (own / "windows").mkdir(exist_ok=True)
+    (own / "windows").rmdir()
+    (own / "windows").symlink_to(home)
+    with fails(DataError, where="windows", found="symbolic link"):
+        private_folder(own, "windows")
+    with fails(DataError, found="symbolic link"):
+        cached(own, "windows", "key", lambda folder: None, lambda folder: folder)
+    (own / FILE).symlink_to(home / ".config" / "letter")
+    with Digests(own) as known:
+        known.fact("length", lambda: 1.0)
+    assert (mode(home), mode(home / ".config"), mode(home / ".config" / "letter")) == (0o755, 0o755, 0o644)
+    assert (home / ".config" / "letter").read_bytes() == b""

@@ -249,3 +249,30 @@ def test_a_process_with_an_old_document_does_not_restore_a_deleted_study(
         with fails(UsageError, expected="'pilot'", found="none"):
             act()
     assert not study.path.exists()
+
+
+@pytest.mark.parametrize("planted", ["deleted", "queue"])
+def test_what_a_link_leads_to_is_not_deleted(tmp_path: Path, planted: str) -> None:
+    root, home = tmp_path / "c", tmp_path / "home"
+    (home / "thesis").mkdir(parents=True)
+    study = make_study(root)
+    if planted == "deleted":
+        (root / ".deleted").symlink_to(home)
+    else:
+        (root / ".queue").symlink_to(home)
+        (root / ".deleted" / "demo-00000000").mkdir(parents=True)
+    home.chmod(0o755)
+    archive.sweep(root)
+    with fails(QueueError, found="symbolic link"):
+        archive.delete(study, "demo")
+    assert ([path.name for path in home.iterdir()], home.stat().st_mode & 0o777) == (["thesis"], 0o755)
+    assert study.exists
+
+
+def test_checkpoints_are_not_dropped_through_a_linked_run(tmp_path: Path) -> None:
+    study, other = make_study(tmp_path, "demo"), make_study(tmp_path / "elsewhere", "other")
+    kept = other.run("s01-audio").resume_file
+    kept.write_bytes(b"r")
+    (study.path / "s09-audio").symlink_to(kept.parent)
+    assert archive.archive(study, drop_resume=True) == archive.resume_bytes(study) == 0
+    assert kept.exists()

@@ -22,6 +22,7 @@ from eavdash.errors import QueueError, UsageError
 from eavdash.results import probes
 from eavdash.store import StudyDir, locks
 from eavdash.store.atomic import is_locked
+from eavdash.store.record import write_record
 from eavdash.studies import probing
 
 #: Replaces Python in a started probing: records the start and waits for the file ``go``.
@@ -180,3 +181,26 @@ def test_a_descriptor_of_another_file_is_not_used_as_the_lock(study: StudyDir, m
     with probing.probing_lock(study):
         assert is_locked(study.probe_lock_file)
     assert not is_locked(study.probe_lock_file)
+
+
+def test_the_output_of_probes_is_not_written_through_a_link(study: StudyDir, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("keep")
+    study.probe_log_file.symlink_to(precious)
+    with fails(QueueError, where=study.name, found="symbolic link"):
+        probing.start_probing(study, ["order"])
+    assert precious.read_text() == "keep"
+    assert not is_locked(study.probe_lock_file)
+
+
+def test_another_user_who_may_not_ask_for_the_lock_sees_the_recorded_state(
+    study: StudyDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> int:
+        raise PermissionError
+
+    with monkeypatch.context() as other_user:
+        other_user.setattr("eavdash.store.atomic.open_lock", refused)
+        assert not probing.probing_state(study).running
+        write_record(study.probe_status_file, probing.ProbingStatus(state="running", doing="order"))
+        assert probing.probing_state(study).running

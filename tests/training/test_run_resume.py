@@ -10,6 +10,7 @@ import torch
 from failing import fails
 
 from eavdash.errors import TrainingError
+from eavdash.store import atomic
 from eavdash.training import resume
 from eavdash.training.run import train_run
 
@@ -175,15 +176,15 @@ def test_disk_full_keeps_the_last_epoch(sandbox, tiny_config, content, monkeypat
 @pytest.mark.parametrize("file", ["model.safetensors", "predictions.parquet"])
 def test_disk_full_at_the_end_keeps_the_state(sandbox, tiny_config, monkeypatch, file):
     run = sandbox.study(tiny_config(2))("eeg")
-    real = type(run.path).open
+    real = atomic.new_file
 
-    def opened(path, mode="r", *args, **kwargs):
-        if "w" in mode and file in path.name:
+    def opened(path, *args):
+        if file in path.name:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return real(path, mode, *args, **kwargs)
+        return real(path, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(run.path), "open", opened)
+        patch.setattr(atomic, "new_file", opened)
         with fails(TrainingError, where=file, found="No space left"):
             train_run(run)
     assert run.resume_file.exists()

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from eavdash.jobs import estimates
 from eavdash.jobs.snapshot import snapshot
 from eavdash.jobs.tested import with_tested
 from eavdash.store import StudyDir
+from eavdash.store.regular import read_end
 from eavdash.studies.plan import Plan
 from eavdash.studies.runs import PlannedRun
 from eavdash.ui import cached_runs, monitor
@@ -286,7 +288,7 @@ def test_a_log_search_ignores_case(checkpoints: Path, drawn: list[dict[str, Any]
 def test_a_large_log_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "log.txt"
     path.write_text("".join(f"line {n} of many\n" for n in range(2000)))
-    monkeypatch.setattr(logs, "BOUND", 5000)
+    monkeypatch.setattr(logs, "read_end", partial(read_end, size=5000))
     found = logs.search(path, "LINE")
     assert not found.whole
     assert 0 < found.count < 400

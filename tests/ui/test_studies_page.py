@@ -26,7 +26,7 @@ __all__ = ["checkpoints", "sounds"]
 def submitted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
     asked: list[tuple[str, list[str]]] = []
 
-    def submit(study: StudyDir, runs: list[str], _execution: object) -> None:
+    def submit(study: StudyDir, runs: list[str], _execution: object, *, given: bool = True) -> None:
         asked.append((study.name, list(runs)))
         for name in runs:
             study.run(name).update(submission="1")

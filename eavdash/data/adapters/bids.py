@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from eavdash.data.adapters.base import Adapted, Adapter, ScannedSubject, adapted, glance, listed, search, shown
-from eavdash.data.cache.digests import referenced_files
+from eavdash.data.formats.companions import referenced_files
 from eavdash.data.formats.delimited import csv_rows
 from eavdash.data.recording import stamp
 from eavdash.errors import DataError, EavdashError, RecordingError, TableError

@@ -36,6 +36,9 @@ _OGG_FIRST, _OGG_LAST = 2, 4  # flags of a stream's first and last page
 _OGG_TAIL = 2**16 + 2**12  # bytes: more than a page of Ogg
 #: Samples that a decoder may leave out of an MP3 at both ends: the encoder's delay and padding.
 _PADDING = 4 * 1152
+#: Samples before one of an MP3 that may be needed to decode it: frames continue in the bytes of those before them, and
+#: are silent without these.
+_RESERVOIR = 32 * 1152
 _COUNTLESS = 2**62  # samples: libsndfile says 2**63 - 1 where a file states no number
 
 
@@ -84,9 +87,18 @@ def _blocks(path: str, first: int, last: int) -> Iterator[np.ndarray]:
         check_readable(path)
         with soundfile.SoundFile(_name(path)) as file:
             check_readable(path)
-            _seek(file, first)
+            most = max(1, BLOCK // file.channels)
+            before = _RESERVOIR if file.subtype.startswith("MPEG") else 0
+            if file.seekable():
+                file.seek(max(0, first - before))
+            else:  # as in GSM
+                _skip(file, first, most)
             while first < last:
-                samples = file.read(min(last - first, max(1, BLOCK // file.channels)), "float32", always_2d=True)
+                # soundfile seeks after each read, so that the next block of an MP3 begins like a part of it.
+                lead = min(first, before)
+                if before:
+                    file.seek(first - lead)
+                samples = file.read(lead + min(last - first, most), "float32", always_2d=True)[lead:]
                 if not len(samples):
                     raise truncated(path, f"{last} samples", f"{first}")
                 first += len(samples)
@@ -95,13 +107,9 @@ def _blocks(path: str, first: int, last: int) -> Iterator[np.ndarray]:
         raise unreadable(path, "readable samples", error) from error
 
 
-def _seek(file: soundfile.SoundFile, first: int) -> None:
-    """Go to a sample, by reading up to it in a format without a way to seek, such as GSM."""
-    if file.seekable():
-        file.seek(first)
-        return
-    while first > 0:
-        first -= len(file.read(min(first, max(1, BLOCK // file.channels)), "float32")) or first
+def _skip(file: soundfile.SoundFile, count: int, most: int) -> None:
+    while count > 0:
+        count -= len(file.read(min(count, most), "float32")) or count
 
 
 def _name(path: str) -> str | bytes:

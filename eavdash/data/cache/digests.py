@@ -18,11 +18,11 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import count, takewhile
 from pathlib import Path
 
 from eavdash.data.cache.database import Database
-from eavdash.data.recording import split_item, stamp, unreadable
+from eavdash.data.formats.companions import files_of
+from eavdash.data.recording import stamp, unreadable
 from eavdash.errors import RecordingError
 from eavdash.store.readable import open_readable
 
@@ -37,9 +37,6 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size, modified, changed, digest TEXT) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value REAL) WITHOUT ROWID",
 )
-
-#: Recordings of several files: for a suffix, the suffixes of the companion files in the same folder.
-_BESIDE = {".set": (".fdt",), ".eeg": (".pnt", ".log", ".21e"), ".lay": (".dat",), ".cdt": (".cdt.dpa", ".cdt.dpo")}
 
 
 def digest(path: str, cache: Path | None) -> str:
@@ -137,38 +134,6 @@ class Digests(Database):
         value = float(find())
         self.add("facts", name, value)
         return value
-
-
-def files_of(path: str) -> list[Path]:
-    """The files of a recording: the one in the table, and its companion files, if any.
-
-    BrainVision's header names them; those of EEGLAB, split FIF, Nihon Kohden, Persyst and Curry are in the same folder.
-    """
-    file = Path(split_item(path)[0])
-    suffix = file.suffix.lower()
-    others: list[Path] = []
-    if suffix in (".vhdr", ".ahdr"):
-        others = referenced_files(file)
-    elif suffix == ".fif":
-        parts = (file.with_name(f"{file.stem}-{n}{file.suffix}") for n in count(1))
-        others = list(takewhile(Path.is_file, parts))
-    elif suffix in _BESIDE:
-        others = [file.with_name(file.stem + e) for end in _BESIDE[suffix] for e in (end, end.upper())]
-    return [file, *sorted(p for p in others if p.is_file())]
-
-
-def referenced_files(header: Path) -> list[Path]:
-    """The files that a header of BrainVision names."""
-    found = []
-    with contextlib.suppress(OSError):
-        with open_readable(header) as file:
-            lines = file.read(10_000).splitlines()
-        for line in lines:
-            key, _, value = line.partition(b"=")
-            if key.strip().lower() in (b"datafile", b"markerfile") and value.strip():
-                name = os.fsdecode(value.strip()).replace("$b", header.stem)
-                found.append(header.with_name(name) if "/" not in name else header.parent / name)
-    return found
 
 
 def file_state(path: str) -> _FileState:

@@ -47,7 +47,7 @@ def entries(cache: Path) -> list[Entry]:
     """List a cache, longest unused first; unfinished entries only if their process has ended."""
     found = []
     for top in _inside(cache):
-        if top.is_dir():
+        if top.is_dir() and not top.is_symlink():
             found += [_entry(top.name, path) for path in _inside(top) if _is_listed(path)]
         elif _is_listed(top) and not top.name.endswith(("-journal", "-wal", "-shm")):
             found.append(_entry(top.name, top))

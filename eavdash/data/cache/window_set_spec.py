@@ -27,6 +27,7 @@ from eavdash.data.audio import reading as audio
 from eavdash.data.cache.digests import Digests
 from eavdash.data.cache.folders import key_of
 from eavdash.data.eeg import reading as eeg
+from eavdash.data.eeg.signal import EegRules
 from eavdash.data.readers import READERS, Reader, Span, TrialRow
 from eavdash.data.recording import seconds, split_item
 from eavdash.data.segments import in_file
@@ -65,8 +66,12 @@ class WindowSetSpec:
     def key(self) -> str:
         """The key of the arrays; equal keys mean equal arrays."""
         segments = [(*content, row.start, row.stop) for content, row in zip(self.contents, self.rows, strict=True)]
+        files = [split_item(row.path)[0] for row in self.rows]
+        texts = {file: self.reader.beside(file) for file in dict.fromkeys(files)}
+        beside = {n: texts[file] for n, file in enumerate(files) if texts[file]}
         return key_of(
             {
+                **({"beside": beside} if beside else {}),
                 "version": VERSION,
                 "modality": self.modality,
                 "window": self.window,
@@ -91,8 +96,8 @@ class WindowSetSpec:
         with Digests(self.cache) as known:
             for row, (digest, suffix, item) in zip(self.rows, self.contents, strict=True):
                 with naming_trial(row):
-                    name = f"{VERSION} seconds {self.modality} {digest}{suffix}#{item or ''}"
-                    whole = known.fact(name, partial(_recording_seconds, row.path, self.modality))
+                    name = f"{VERSION} seconds {self.modality} {digest}{suffix}#{item or ''}{self.reader.counting}"
+                    whole = known.fact(name, partial(_recording_seconds, row.path, self.modality, self.reader.study))
                     length = _trial_seconds(row.path, whole, row.start, row.stop)
                     # A still image has no duration: it gives one window.
                     length = self.window if length == float("inf") else length
@@ -172,14 +177,21 @@ def window_set_spec(
     return WindowSetSpec(modality, tuple(rows), contents, reader, config.window, cache)
 
 
-def trial_duration(path: str, modality: str, start: float | None = None, stop: float | None = None) -> float:
+def trial_duration(
+    path: str,
+    modality: str,
+    start: float | None = None,
+    stop: float | None = None,
+    config: StudyConfig | None = None,
+) -> float:
     """Duration (seconds) of one trial in one modality: from ``start`` to ``stop``, or to the file's end if stop is
     empty.
 
     Raises:
         RecordingError: the file cannot be read, or does not contain the segment.
     """
-    return _trial_seconds(path, _recording_seconds(path, modality), seconds(start), seconds(stop))
+    whole = _recording_seconds(path, modality, config or StudyConfig())
+    return _trial_seconds(path, whole, seconds(start), seconds(stop))
 
 
 @contextmanager
@@ -196,12 +208,14 @@ def naming_trial(row: TrialRow) -> Iterator[None]:
         ) from error
 
 
-def _recording_seconds(path: str, modality: str) -> float:
+def _recording_seconds(path: str, modality: str, config: StudyConfig) -> float:
     """Seconds of the whole recording; infinite for a still image."""
     if modality == "vision":
         info = video.video_info(path)
         return float("inf") if info.still else info.duration
-    return audio.audio_duration(path) if modality == "audio" else eeg.eeg_info(path).duration
+    if modality == "audio":
+        return audio.audio_duration(path)
+    return eeg.eeg_info(path, EegRules.of(config.eeg)).duration
 
 
 def _trial_seconds(path: str, whole: float, start: float | None, stop: float | None) -> float:

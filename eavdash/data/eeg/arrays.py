@@ -1,7 +1,8 @@
 """EEG in array files: many trials in one file, without a header that MNE could read.
 
 In: ``file#n``, item n (from 1) of a file whose suffix selects its source: ``.mat`` is EAV's
-(:mod:`eavdash.data.eeg.mat`), ``.pkl`` one of EAV's published pickles, ``.dat`` one of DEAP's. Out: one trial,
+(:mod:`eavdash.data.eeg.mat`), ``.pkl`` one of EAV's published pickles, ``.dat`` one of DEAP's, ``.set`` and ``.fif``
+have epochs. Out: one trial,
 (channel, time) float64 volt, and the properties common to all trials. A source is a module with the two functions of
 :class:`ArraySource`, registered in :data:`SOURCES`.
 """
@@ -23,19 +24,26 @@ SOURCES = {
     ".mat": "eavdash.data.eeg.mat",
     ".pkl": "eavdash.data.formats.eav_pickle",
     ".dat": "eavdash.data.formats.deap_pickle",
+    ".set": "eavdash.data.eeg.epochs",
+    ".fif": "eavdash.data.eeg.epochs",
 }
-#: Suffixes that MNE reads too (CURRY's and BCI2000's .dat): without an item number MNE reads them.
-_ALSO_MNE = frozenset({".dat"})
+#: Suffixes that MNE reads too, as one recording (also CURRY's and BCI2000's .dat), if there is no item number.
+_ALSO_MNE = frozenset({".dat", ".set", ".fif"})
 
 
 @dataclass(frozen=True)
 class ArrayInfo:
-    """The common properties of a file's ``trials``: ``samples`` each, at ``rate`` Hz, of ``channels``."""
+    """The common properties of a file's ``trials``: ``samples`` each, at ``rate`` Hz, of ``channels``.
+
+    ``kinds``: the channels' types in MNE's spelling (None: all are EEG). ``bad``: channels that are marked as bad.
+    """
 
     samples: int
     rate: float
     channels: tuple[str, ...]
     trials: int
+    kinds: tuple[str, ...] | None = None
+    bad: tuple[str, ...] = ()
 
 
 class ArraySource(Protocol):
@@ -60,6 +68,8 @@ def is_array(file: str, number: int | None) -> bool:
     if suffix not in SOURCES or (number is None and suffix in _ALSO_MNE):
         return False
     if number is None:
+        if suffix == ".mat":
+            source_of(file).info(file)  # a layout that no number selects from is named first
         raise RecordingError.at(
             file,
             expected=f"an item number, as in x{suffix}#41",

@@ -81,7 +81,7 @@ def bad_channels(signal: EegSignal, mains: float = 0.0, rules: str = "all") -> d
         data = notch(seen.data.astype(np.float64), seen.rate, mains) if mains else seen.data
         data = band(data, seen.rate, _COMPARED_BAND[0], min(_COMPARED_BAND[1], 0.45 * seen.rate))
         faults |= _deviating(data, moving, everything)
-        faults |= _uncorrelated(data, seen.rate, moving, faults)
+        faults |= _uncorrelated(data, seen, faults)
     return {name: faults[name] for name in signal.channels if name in faults}
 
 
@@ -97,7 +97,7 @@ def interpolate(signal: EegSignal, lacking: Sequence[str], bad: Sequence[str]) -
     Bad channels that are not in the montage are kept. So are all bad ones if less than half of the electrodes would
     remain, too few to interpolate from.
     """
-    placed = [name for name in signal.channels if electrodes.on_scalp(name)]
+    placed = [name for name in signal.channels if electrodes.on_scalp(name, signal.system)]
     poor = [name for name in placed if name in bad]
     if len(placed) - len(poor) < GOOD * (len(placed) + len(lacking)):
         poor = []
@@ -107,7 +107,7 @@ def interpolate(signal: EegSignal, lacking: Sequence[str], bad: Sequence[str]) -
     channels = (*signal.channels, *lacking)
     data = np.concatenate([signal.data, np.zeros((len(lacking), signal.data.shape[1]), signal.data.dtype)])
     sources = signal.data[[signal.channels.index(name) for name in given]].astype(np.float64)
-    data[[channels.index(name) for name in wanted]] = electrodes.spline_weights(wanted, given) @ sources
+    data[[channels.index(name) for name in wanted]] = electrodes.spline_weights(wanted, given, signal.system) @ sources
     return replace(signal, data=data, channels=channels), wanted
 
 
@@ -149,13 +149,13 @@ def _deviating(data: np.ndarray, channels: Sequence[str], everything: bool) -> d
     return faults
 
 
-def _uncorrelated(data: np.ndarray, rate: float, channels: Sequence[str], found: dict[str, Fault]) -> dict[str, Fault]:
-    rows = [row for row, name in enumerate(channels) if name not in found]
-    names = [channels[row] for row in rows]
+def _uncorrelated(data: np.ndarray, seen: EegSignal, found: dict[str, Fault]) -> dict[str, Fault]:
+    rows = [row for row, name in enumerate(seen.channels) if name not in found]
+    names = [seen.channels[row] for row in rows]
     if len(rows) < ENOUGH:
         return {}
-    near = _neighbours(names)
-    seconds = max(1, int(data.shape[1] / rate))
+    near = _neighbours(names, seen.system)
+    seconds = max(1, int(data.shape[1] / seen.rate))
     best = []
     for part in np.array_split(data[rows], seconds, axis=1):
         part = part - part.mean(axis=1, keepdims=True)
@@ -169,12 +169,12 @@ def _uncorrelated(data: np.ndarray, rate: float, channels: Sequence[str], found:
     }
 
 
-def _neighbours(names: Sequence[str]) -> np.ndarray:
+def _neighbours(names: Sequence[str], system: str) -> np.ndarray:
     """(channel, channel) bool: True where the column is a neighbour of the row; never the channel itself."""
     others = ~np.eye(len(names), dtype=bool)
-    if not all(map(electrodes.on_scalp, names)):
+    if not all(electrodes.on_scalp(name, system) for name in names):
         return others
-    where = electrodes.directions(names)
+    where = electrodes.directions(names, system)
     closeness = np.where(others, where @ where.T, -np.inf)
     border = np.sort(closeness, axis=1)[:, -NEIGHBOURS, None]
     return np.asarray(closeness >= border)

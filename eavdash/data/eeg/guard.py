@@ -12,12 +12,17 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from eavdash.data.formats.companions import header_of, missing_companion
 from eavdash.data.formats.eav_mat import storage_problem
 from eavdash.data.recording import refuse_beyond
 from eavdash.errors import RecordingError
 from eavdash.limits import CHANNELS, EEG_VALUES, HEADER_BYTES, SECONDS, unfolds
 from eavdash.store.readable import open_readable
 
+#: How files of Nihon Kohden begin, which are .eeg too and need no header.
+_NIHON = (b"EEG-", b"DAE-", b"QI-4")
+#: Data files that are nothing without their header, and its suffix.
+_HEADLESS = {".eeg": ".vhdr", ".vmrk": ".vhdr", ".fdt": ".set"}
 _BRAINVISION_CHANNELS = re.compile(rb"^\s*NumberOfChannels\s*=\s*([0-9]{1,18})", re.IGNORECASE | re.MULTILINE)
 
 
@@ -28,6 +33,10 @@ def check_before_opening(path: str) -> None:
         OutsideError: it may not be read.
         RecordingError: it refers to other files that no check sees, declares or unfolds to too much, or is truncated.
     """
+    path = header_of(path)
+    _refuse_missing(path)
+    if Path(path).is_dir():
+        return
     _refuse_references(path)
     _check_size(Path(path))
     if missing := _edf_missing_bytes(Path(path)):
@@ -36,6 +45,40 @@ def check_before_opening(path: str) -> None:
             expected="as many samples as the header states",
             found=f"a file that ends {missing} bytes too early",
             remedy="copy it again",
+        )
+
+
+def _refuse_missing(path: str) -> None:
+    """Refuse a header without its samples, and samples without their header.
+
+    Raises:
+        RecordingError: a companion is missing.
+    """
+    file = Path(path)
+    if missing := missing_companion(path):
+        own = file.with_suffix(missing.suffix)
+        there = f", but {own.name}" if own.is_file() else ""
+        fix = f"write DataFile={own.name} into the header, a text file" if there else "copy it there"
+        raise RecordingError.at(
+            path,
+            expected=f"the file of its samples that it names, {missing.name}",
+            found=f"no such file{there}",
+            remedy=f"{fix}, or give the files the names that they had when they were written",
+        )
+    header = _HEADLESS.get(file.suffix.lower())
+    if header is None:
+        return
+    with (
+        RecordingError.from_os(path, expected="a recording", remedy="fix its permissions"),
+        open_readable(path) as opened,
+    ):
+        head = opened.read(4)
+    if header != ".vhdr" or head not in _NIHON:
+        raise RecordingError.at(
+            path,
+            expected=f"its header {file.with_suffix(header).name} beside it",
+            found="this file alone",
+            remedy="copy the header there and name it in the trial table",
         )
 
 

@@ -11,12 +11,16 @@ import numpy as np
 
 from eavdash.data.eeg.arrays import ArrayInfo
 from eavdash.data.eeg.electrodes import EAV_CHANNELS
-from eavdash.data.formats.eav_mat import mat_arrays, read_array
+from eavdash.data.formats.eav_mat import is_numeric, mat_variables, read_array
 from eavdash.data.recording import per_file
 from eavdash.errors import EavdashError, RecordingError
 
 EAV_RATE = 500.0  # Hz
 EAV_UNIT = 1e-6  # volt
+#: What to do with another dataset's matrices.
+CONVERT = 'convert each trial to a .fif with its rate and names (docs/adapters.md, "Matrices without a header")'
+
+Variables = dict[str, tuple[tuple[int, ...], str]]
 
 
 def info(file: str) -> ArrayInfo:
@@ -38,12 +42,14 @@ def mat_shape(file: str) -> tuple[str, tuple[int, ...]]:
     Raises:
         RecordingError: it cannot be read, or has no such array, several, or one of another shape.
     """
-    cubes = {name: shape for name, shape in mat_arrays(file).items() if len(shape) == 3}
+    variables = mat_variables(file)
+    cubes = {name: shape for name, (shape, kind) in variables.items() if len(shape) == 3 and is_numeric(kind)}
     name = next(iter(cubes), "")
     time, channels, trials = cubes.get(name, (0, 0, 0))
     # No trial is shorter than a second: a shorter first axis means a different order of axes.
     if len(cubes) != 1 or channels != len(EAV_CHANNELS) or time < EAV_RATE or trials < 1:
-        raise _wrong_layout(file, " and ".join(f"{name} {shape}" for name, shape in cubes.items()))
+        found = " and ".join(f"{name} {shape}" for name, shape in cubes.items())
+        raise _wrong_layout(file, found) if _is_eav(variables) else _other_layout(file, variables)
     return name, cubes[name]
 
 
@@ -61,6 +67,39 @@ def read_cube(file: str) -> np.ndarray:
 
 
 mat_array = per_file(1)(read_cube)
+
+
+def _is_eav(variables: Variables) -> bool:
+    """True if a file is meant to be EAV's: by the array's name, or 30 channels on some axis."""
+    shapes = [shape for shape, _ in variables.values() if len(shape) == 3]
+    return not variables or bool({"seg", "seg1"} & {*variables}) or any(len(EAV_CHANNELS) in shape for shape in shapes)
+
+
+def _other_layout(file: str, variables: Variables) -> EavdashError:
+    """The error for another dataset's .mat: what is in it, and what reads it."""
+    found, remedy = f"{_listed(variables)}, without a sampling rate and names of channels", CONVERT
+    stems: dict[tuple[str, int], list[str]] = {}
+    for name, (shape, kind) in variables.items():
+        if len(shape) == 2 and min(shape) > 1 and is_numeric(kind):
+            stems.setdefault((name.rstrip("0123456789"), min(shape)), []).append(name)
+    (_, channels), trials = max(stems.items(), key=lambda item: len(item[1]), default=(("", 0), []))
+    if "EEG" in variables or {"nbchan", "srate", "chanlocs"} <= {*variables}:
+        found, remedy = "EEGLAB's structure", "name the file .set, as EEGLAB does"
+    elif {"data", "labels"} <= {*variables} and len(variables["data"][0]) == 3:
+        found = f"data {variables['data'][0]} and labels {variables['labels'][0]}, as in DEAP's matrices"
+        remedy = "use DEAP's data_preprocessed_python, which is read as it is, or convert it as docs/adapters.md shows"
+    elif len(trials) > 1:
+        first = " x ".join(map(str, variables[trials[0]][0]))
+        found = (
+            f"{len(trials)} matrices, {trials[0]} to {trials[-1]}, of {channels} channels (the first is {first}), "
+            "one for each trial as in SEED, without a sampling rate and names of channels"
+        )
+    return RecordingError.at(file, expected="EEG with its sampling rate and channels", found=found, remedy=remedy)
+
+
+def _listed(variables: Variables) -> str:
+    texts = [f"{name} ({kind}, {' x '.join(map(str, shape))})" for name, (shape, kind) in variables.items()]
+    return ", ".join(texts[:5]) + (f" and {len(texts) - 5} more" if len(texts) > 5 else "")
 
 
 def _wrong_layout(file: str, found: str) -> EavdashError:

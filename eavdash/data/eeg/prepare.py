@@ -66,6 +66,8 @@ def prepare(signal: EegSignal, config: EegConfig, channels: Sequence[str] = ()) 
     bad: dict[str, Fault] = {}
     if config.bad_channels == "interpolate":
         bad = bad_channels(signal, config.notch, config.bad_rules)
+        if config.marked_channels:
+            bad = {name: Fault("marked", "marked as bad in the recording") for name in signal.marked} | bad
         lacking = [name for name in channels if name not in signal.channels]
         signal, interpolated = interpolate(signal, lacking, list(bad))
     signal = _pick_channels(rereference(signal, config.reference), channels)
@@ -127,6 +129,19 @@ def exceeding(signal: EegSignal, spans: Sequence[tuple[float, float]], limit: fl
         return []
     cuts = [signal.data[:, round(a * signal.rate) : round(b * signal.rate)] for a, b in spans]
     return [n for n, cut in enumerate(cuts) if cut.size and np.ptp(cut, axis=1).max() > limit * MICROVOLT]
+
+
+def touching(spans: Sequence[tuple[float, float]], bad: Sequence[tuple[float, float]], start: float) -> list[int]:
+    """Numbers of the windows (``spans``, seconds from the trial's ``start``) that a time of ``bad`` (seconds) touches.
+
+    A mark without a duration touches the window that it is in.
+    """
+
+    def touches(window: tuple[float, float], mark: tuple[float, float]) -> bool:
+        begin, end = start + window[0], start + window[1]
+        return mark[0] < end and (mark[1] > begin or mark[0] == mark[1] == begin)
+
+    return [n for n, window in enumerate(spans) if any(touches(window, mark) for mark in bad)]
 
 
 def clip(signal: EegSignal, limit: float) -> EegSignal:

@@ -8,7 +8,7 @@ or anything that ``mne.io.read_raw`` reads (:mod:`eavdash.data.eeg.file`), with 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
 
 import numpy as np
@@ -17,18 +17,21 @@ from eavdash.config.schema import EegConfig
 from eavdash.data.eeg import arrays as eeg_arrays
 from eavdash.data.eeg import electrodes
 from eavdash.data.eeg import published as eeg_published
-from eavdash.data.eeg.file import choose_channels, file_info, read_file
+from eavdash.data.eeg.channels import canonical, choose_channels
+from eavdash.data.eeg.file import file_info, read_file
 from eavdash.data.eeg.prepare import Prepared, check_published, prepare, reference_channels
-from eavdash.data.eeg.signal import EegInfo, EegSignal
+from eavdash.data.eeg.signal import EegInfo, EegRules, EegSignal, Remarks
 from eavdash.data.recording import per_file, sample_range, split_item
 from eavdash.errors import DataError, RecordingError
 
 #: Minimum share of a study's channels that a recording must have; the rest can be interpolated.
 RECORDED = 0.75
+#: The rules of today's presets, for what no study's settings decide.
+RULES = EegRules()
 
 
 @per_file(1024)
-def eeg_info(path: str) -> EegInfo:
+def eeg_info(path: str, rules: EegRules = RULES) -> EegInfo:
     """Read duration, rate and channels of a recording from its header.
 
     Raises:
@@ -36,35 +39,43 @@ def eeg_info(path: str) -> EegInfo:
     """
     file, number = split_item(path)
     if not eeg_arrays.is_array(file, number) or number is None:
-        return file_info(file)
+        return file_info(file, rules)
     info = eeg_arrays.array_info(file, number)
-    names, others = choose_channels(file, info.channels)
-    return EegInfo(info.samples / info.rate, info.rate, tuple(names), tuple(others))
+    chosen = choose_channels(file, info.channels, info.kinds, rules)
+    remarks = Remarks(chosen.passed, chosen.skipped, chosen.repeated, chosen.reference, _marked(info, chosen.read))
+    length = info.samples / info.rate
+    return EegInfo(length, info.rate, tuple(chosen.read), tuple(chosen.others), chosen.system, remarks)
 
 
 def read_eeg(
-    path: str, start: float | None = None, stop: float | None = None, references: Sequence[str] = ()
+    path: str,
+    start: float | None = None,
+    stop: float | None = None,
+    references: Sequence[str] = (),
+    rules: EegRules = RULES,
 ) -> EegSignal:
     """Read the EEG between ``start`` and ``stop`` (seconds; None: the file's own), as recorded.
 
-    Only scalp channels are kept if there is at least one; else every channel of type EEG. Further channels named in
-    ``references`` (canonical) are in the signal's ``others``.
+    :mod:`eavdash.data.eeg.channels` says which channels are kept. Further channels named in ``references`` (canonical)
+    are in the signal's ``others``.
 
     Raises:
-        RecordingError: unreadable, truncated, wrong shape, outside the file, not finite in the segment, or without one
-            of the ``references``.
+        RecordingError: unreadable, truncated, wrong shape, outside the file or in a gap of it, not finite in the
+            segment, or without one of the ``references``.
     """
-    check_reference(path, eeg_info(path), references)
+    check_reference(path, eeg_info(path, rules), references)
     file, number = split_item(path)
     if number is not None and eeg_arrays.is_array(file, number):
         info = eeg_arrays.array_info(file, number)
-        names, others = choose_channels(file, info.channels)
+        chosen = choose_channels(file, info.channels, info.kinds, rules)
+        names, others = chosen.read, chosen.others
         first, last = sample_range(path, info.samples, info.rate, start, stop)
         cut = eeg_arrays.source_of(file).trial(file, number)[:, first:last].astype(np.float32)
         beside = {name: cut[others[name]] for name in references if name in others}
-        signal = EegSignal(cut[list(names.values())], info.rate, tuple(names), beside)
+        data = cut[list(names.values())]
+        signal = EegSignal(data, info.rate, tuple(names), beside, chosen.system, _marked(info, names))
     else:
-        signal, first = read_file(file, start, stop, references)
+        signal, first = read_file(file, start, stop, references, rules)
     _check_finite(path, signal, first)
     return signal
 
@@ -86,6 +97,7 @@ def read_prepared(
         DataError: as :func:`eavdash.data.eeg.prepare.prepare`.
     """
     file, number = split_item(path)
+    rules = EegRules.of(config)
     if config.chain == "published" and number is not None:
         check_published(config)
         if file.lower().endswith(".mat"):
@@ -93,9 +105,9 @@ def read_prepared(
             signal = eeg_published.published_trial(file, number, config, start, stop, threads)
             return Prepared(signal.pick(tuple(channels) or signal.channels))
         if file.lower().endswith(".pkl"):
-            signal = read_eeg(path, start, stop)
+            signal = read_eeg(path, start, stop, rules=rules)
             return Prepared(eeg_published.resample_only(signal.pick(tuple(channels) or signal.channels), config))
-    signal = read_eeg(path, start, stop, reference_channels(config.reference))
+    signal = read_eeg(path, start, stop, reference_channels(config.reference), rules)
     return prepare(signal, config, channels)
 
 
@@ -112,7 +124,11 @@ def check_reference(path: str, info: EegInfo, references: Sequence[str]) -> None
 
 
 def common_channels(
-    paths: Iterable[str], wanted: Sequence[str] = (), interpolate: bool = False, references: Sequence[str] = ()
+    paths: Iterable[str],
+    wanted: Sequence[str] = (),
+    interpolate: bool = False,
+    references: Sequence[str] = (),
+    rules: EegRules = RULES,
 ) -> tuple[str, ...]:
     """Choose the channels to read from all of these recordings.
 
@@ -122,15 +138,25 @@ def common_channels(
 
     Raises:
         DataError: a requested channel is missing from a recording and cannot be interpolated, a recording lacks one of
-            the ``references``, or the recordings have no channel in common.
+            the ``references``, or the recordings have no channel in common or electrodes of different systems, whose
+            equal names are different places.
     """
-    names = tuple(dict.fromkeys(electrodes.canonical(name) for name in wanted))
+    names = tuple(dict.fromkeys(canonical(name, rules) for name in wanted))
     common: list[str] = []
+    system = ""
     # The trials of one file share their channels: read each header once.
     for n, path in enumerate({split_item(path)[0]: path for path in paths}.values()):
-        info = eeg_info(path)
+        info = eeg_info(path, rules)
         check_reference(path, info, references)
-        _check_wanted(path, info.channels, names, interpolate)
+        system = system or info.system
+        if info.system != system:
+            raise DataError.at(
+                path,
+                expected=f"electrodes of the system {system}, as in the recordings before",
+                found=info.system,
+                remedy="study these recordings separately, or give equal places equal names",
+            )
+        _check_wanted(path, info, names, interpolate)
         common = list(info.channels) if n == 0 else [name for name in common if name in info.channels]
         if not common and not names:
             raise DataError.at(
@@ -142,7 +168,12 @@ def common_channels(
     return names or tuple(common)
 
 
-def _check_wanted(path: str, found: Sequence[str], names: Sequence[str], interpolate: bool) -> None:
+def _marked(info: eeg_arrays.ArrayInfo, read: Mapping[str, int]) -> tuple[str, ...]:
+    return tuple(name for name, row in read.items() if info.channels[row] in info.bad)
+
+
+def _check_wanted(path: str, info: EegInfo, names: Sequence[str], interpolate: bool) -> None:
+    found = info.channels
     missing = [name for name in names if name not in found]
     if not missing:
         return
@@ -150,16 +181,16 @@ def _check_wanted(path: str, found: Sequence[str], names: Sequence[str], interpo
     if not interpolate:
         remedy = "change eeg.channels, set eeg.bad_channels to interpolate, or leave the recording out"
         raise RecordingError.at(path, expected=expected, found=lacks, remedy=remedy)
-    unknown = [name for name in missing if not electrodes.on_scalp(name)]
+    unknown = [name for name in missing if not electrodes.on_scalp(name, info.system)]
     if unknown:
         raise RecordingError.at(
             path,
             expected=expected,
-            found=f"no {', '.join(unknown)}, which cannot be interpolated: the 10-05 montage has no such electrode",
+            found=f"no {', '.join(unknown)}, which cannot be interpolated: {info.system} has no such electrode",
             remedy="change eeg.channels or leave the recording out",
         )
     enough = ceil(RECORDED * len(names))
-    placed = [name for name in found if electrodes.on_scalp(name)]
+    placed = [name for name in found if electrodes.on_scalp(name, info.system)]
     if len(names) - len(missing) < enough or len(placed) < 4:
         raise RecordingError.at(
             path,

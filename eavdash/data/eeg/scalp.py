@@ -1,7 +1,7 @@
 """Scalp maps: interpolation of values at electrodes over the head.
 
 In: canonical channel names. Out: their positions seen from above (nose up), and the weights that interpolate the values
-at the electrodes on a grid over the head. Delegated to MNE: the positions of its 10-05 montage.
+at the electrodes on a grid over the head. Delegated to MNE: the positions of its montages.
 
 The interpolation uses spherical splines (Perrin et al. 1989, https://doi.org/10.1016/0013-4694(89)90180-6) of order 4;
 a constant stays constant, and the field matches the electrodes' values except for a slight smoothing that keeps it
@@ -16,7 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from eavdash.data.eeg.electrodes import MONTAGE
+from eavdash.data.eeg.electrodes import TEN, montage, system_of
 
 MIN_ELECTRODES = 4  # electrodes needed for a field
 GRID = 56  # cells along each side
@@ -48,9 +48,12 @@ class ScalpMap:
 
 
 @lru_cache(maxsize=8)
-def scalp_map(channels: tuple[str, ...]) -> ScalpMap | None:
-    """The map of those ``channels`` that have a standard position; None if they are too few."""
-    directions = _electrode_directions()
+def scalp_map(channels: tuple[str, ...], system: str = "") -> ScalpMap | None:
+    """The map of those ``channels`` that have a position in ``system`` ("": the one that most of them belong to).
+
+    None if they are too few.
+    """
+    directions = _electrode_directions(system or system_of(channels))
     used = tuple(n for n, name in enumerate(channels) if name in directions)
     if len(used) < MIN_ELECTRODES:
         return None
@@ -64,9 +67,14 @@ def scalp_map(channels: tuple[str, ...]) -> ScalpMap | None:
     return ScalpMap(used, positions, extent, cells, _weights(used_directions, grid))
 
 
-def front_to_back(channels: tuple[str, ...]) -> list[int]:
-    """Indices of ``channels`` from the forehead to the neck, each row from left to right; unknown ones last."""
-    directions = _electrode_directions()
+def front_to_back(channels: tuple[str, ...], system: str = TEN) -> list[int]:
+    """Indices of ``channels`` from the forehead to the neck, each row from left to right; unknown ones last.
+
+    Other systems than 10-05 have no rows: their channels stay in the file's order.
+    """
+    if system != TEN:
+        return list(range(len(channels)))
+    directions = _electrode_directions(system)
     rows = {name: n for n, names in enumerate(ROWS) for name in names.split()}
 
     def rank(n: int) -> tuple[float, float, int]:
@@ -76,12 +84,10 @@ def front_to_back(channels: tuple[str, ...]) -> list[int]:
     return sorted(range(len(channels)), key=rank)
 
 
-@lru_cache(maxsize=1)
-def _electrode_directions() -> dict[str, np.ndarray]:
-    """Unit vectors (right, nose, up) of all electrodes of the montage, from the centre of the fitted sphere."""
-    import mne
-
-    found = mne.channels.make_standard_montage(MONTAGE).get_positions()["ch_pos"]
+@lru_cache(maxsize=16)
+def _electrode_directions(system: str) -> dict[str, np.ndarray]:
+    """Unit vectors (right, nose, up) of all electrodes of the system, from the centre of the fitted sphere."""
+    found = montage(system).get_positions()["ch_pos"]
     points = np.array(list(found.values()))
     solution = np.linalg.lstsq(np.column_stack([2 * points, np.ones(len(points))]), (points**2).sum(axis=1))[0]
     vectors = points - solution[:3]

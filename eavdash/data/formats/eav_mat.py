@@ -39,6 +39,20 @@ def mat_arrays(path: str | Path) -> dict[str, tuple[int, ...]]:
     Raises:
         RecordingError: it is missing, not MATLAB v5, damaged or truncated, holds complex numbers, or is too large.
     """
+    return {name: shape for name, (shape, kind) in mat_variables(path).items() if is_numeric(kind)}
+
+
+def is_numeric(kind: str) -> bool:
+    """True for MATLAB's classes of numbers."""
+    return kind in _NUMBERS
+
+
+def mat_variables(path: str | Path) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Read the shape and MATLAB's class of each variable in a .mat file, from its headers alone.
+
+    Raises:
+        RecordingError: as :func:`mat_arrays`.
+    """
     path = Path(path)
     if path.exists() and not path.is_file():
         raise _unreadable(path, OSError("not a file but a folder, a pipe or a device"))  # opening a pipe would block
@@ -48,7 +62,7 @@ def mat_arrays(path: str | Path) -> dict[str, tuple[int, ...]]:
                 raise ValueError(wrong)
             file.seek(0)
             found = scipy.io.whosmat(file)  # type: ignore[arg-type]  # takes files too
-            arrays = {name: tuple(map(int, shape)) for name, shape, kind in found if kind in _NUMBERS}
+            variables = {name: (tuple(map(int, shape)), str(kind)) for name, shape, kind in found}
             missing = _missing_bytes(file)
     except OutsideError:
         raise
@@ -61,7 +75,7 @@ def mat_arrays(path: str | Path) -> dict[str, tuple[int, ...]]:
             found=f"one that ends {missing} bytes too early",
             remedy="copy the file from the dataset again",
         )
-    return arrays
+    return variables
 
 
 def read_array(path: str | Path, name: str) -> np.ndarray:
@@ -136,7 +150,9 @@ def _unreadable(path: Path, error: Exception) -> EavdashError:
         path,
         expected="a readable MATLAB v5 file",
         found=found,
-        remedy="copy the file from the dataset again",
+        remedy="save it in MATLAB with the option -v7"
+        if found == "MATLAB v7.3"
+        else "copy the file from the dataset again",
     )
 
 

@@ -18,7 +18,8 @@ import pandas as pd
 from eavdash.data.formats.delimited import Cells, check_size
 from eavdash.errors import OutsideError, TableError
 from eavdash.limits import unfolds
-from eavdash.store.readable import open_readable, reason_of
+from eavdash.store.quoting import reason_of
+from eavdash.store.readable import open_readable
 from eavdash.text import shortened
 
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"

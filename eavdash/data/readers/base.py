@@ -56,6 +56,8 @@ class Reader(ABC):
     dtype: type[np.generic]
     #: Threads for reading one trial, used if several processes do not fit into memory.
     threads: int = 1
+    #: How the length of a recording is counted, where that is a setting; part of the name of a remembered length.
+    counting: str = ""
     #: The names of the channels to read, chosen by :meth:`prepare`.
     channels: tuple[str, ...] = ()
 
@@ -67,6 +69,10 @@ class Reader(ABC):
     @abstractmethod
     def settings(self) -> dict[str, Any]:
         """The settings that the arrays depend on, JSON-ready."""
+
+    def beside(self, path: str) -> str:
+        """Text of what the arrays depend on beside the recording's own files and :attr:`settings`; "": nothing."""
+        return ""
 
     def prepare(self, rows: list[TrialRow]) -> None:
         """Read all recordings' headers before the first recording is read."""

@@ -37,7 +37,8 @@ class MeasureRequest:
     """A request to measure the ``parts`` (each once) of ``file``, as recordings of ``column``.
 
     ``mains``: Hz that the study's notch removes from EEG before it looks for bad channels; 0: none. ``channel``: the
-    channel of a sound that the study hears.
+    channel of a sound that the study hears. ``rules``: those of the study's
+    :class:`~eavdash.data.eeg.signal.EegRules` that differ from the presets', by name.
     """
 
     column: str
@@ -45,13 +46,14 @@ class MeasureRequest:
     parts: tuple[Part, ...]
     mains: float = 0.0
     channel: str = MIX
+    rules: tuple[tuple[str, str], ...] = ()
 
     @property
     def signature(self) -> str:
-        """The key of parts, mains and channel: "" for a whole file as recorded, a hash for any others."""
-        if self.parts == (Part(),) and not self.mains and self.channel == MIX:
+        """The key of parts, mains, channel and rules: "" for a whole file as recorded, a hash for any others."""
+        if self.parts == (Part(),) and not self.mains and self.channel == MIX and not self.rules:
             return ""
-        key = (self.parts, self.mains, *([self.channel] if self.channel != MIX else []))
+        key = (self.parts, self.mains, *([self.channel] if self.channel != MIX else []), *self.rules)
         return hashlib.blake2b(repr(key).encode(), digest_size=8).hexdigest()
 
 

@@ -9,10 +9,12 @@ bad and why, as in preprocessing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 
 import numpy as np
 
 from eavdash.data.eeg.bad import KINDS, Fault, bad_channels
+from eavdash.data.eeg.signal import EegRules
 from eavdash.health.measures.base import Facts, Part, content_hash
 
 #: Line noise: power within AT Hz of the mains frequency, relative to power BESIDE[0] to BESIDE[1] Hz away from it.
@@ -22,9 +24,13 @@ BESIDE = (2.0, 6.0)
 _SPECTRUM = 2.0  # seconds per piece of the spectrum: half a Hz of resolution
 _SEGMENT = 300.0  # seconds read at once
 _MICROVOLT = 1e6
+_MOMENT = 1e-3  # seconds
+_RULES = EegRules()
 
 
-def measure(file: str, parts: Sequence[Part], mains: float = 0.0) -> tuple[Facts, Callable[[Part], Facts]]:
+def measure(
+    file: str, parts: Sequence[Part], mains: float = 0.0, rules: EegRules = _RULES
+) -> tuple[Facts, Callable[[Part], Facts]]:
     """Return facts of the whole file, and a function that measures a part of it.
 
     Bad channels are those without the ``mains`` (Hz; 0: as recorded), which the study's notch removes. A part longer
@@ -32,16 +38,18 @@ def measure(file: str, parts: Sequence[Part], mains: float = 0.0) -> tuple[Facts
     """
     from eavdash.data.eeg.reading import eeg_info
 
-    info = eeg_info(parts[0].entry(file) if parts else file)
-    facts: Facts = {"length": info.duration, "names": list(info.channels)}
-    return facts, lambda part: _part(file, part, mains)
+    info = eeg_info(parts[0].entry(file) if parts else file, rules)
+    facts: Facts = {"length": info.duration, "names": list(info.channels), "system": info.system}
+    facts["remarks"] = {name: value for name, value in asdict(info.remarks).items() if value}
+    return facts, lambda part: _part(file, part, mains, rules)
 
 
-def _part(file: str, part: Part, mains: float) -> Facts:
+def _part(file: str, part: Part, mains: float, rules: EegRules) -> Facts:
     from eavdash.data.eeg.reading import eeg_info, read_eeg
 
     entry = part.entry(file)
-    length = eeg_info(entry).duration
+    info = eeg_info(entry, rules)
+    length = info.duration
     start, stop = part.start or 0.0, min(part.stop or length, length)
     found: list[tuple[int, dict[str, np.ndarray]]] = []
     names: tuple[str, ...] = ()
@@ -49,7 +57,7 @@ def _part(file: str, part: Part, mains: float) -> Facts:
     rate, hashed = 0.0, ""
     while start < stop:
         upto = stop if stop - start < 1.5 * _SEGMENT else start + _SEGMENT
-        signal = read_eeg(entry, start, upto)
+        signal = read_eeg(entry, start, upto, rules=rules)
         names, rate = signal.channels, signal.rate
         found.append((signal.data.shape[1], of_signal(signal.data, rate)))
         faults = {**bad_channels(signal, mains), **faults}
@@ -73,9 +81,22 @@ def _part(file: str, part: Part, mains: float) -> Facts:
         "amplitude": float(np.median(mean["amplitude"][connected])) if connected.any() else 0.0,
         **{kind: len(of) for kind, of in bad.items()},
         **{f"{kind}_channels": ", ".join(of) for kind, of in bad.items()},
+        "marked": _overlap(info.remarks.spans, part.start or 0.0, stop),
         **_line_noise({f: mean[f"noise{f:.0f}"][connected] for f in MAINS}),
         **({"content": hashed} if hashed else {}),
     }
+
+
+def _overlap(spans: Sequence[tuple[float, float]], start: float, stop: float) -> float:
+    """Seconds between ``start`` and ``stop`` that are under one of the ``spans``, which may overlap; marks of no length
+    count as a moment.
+    """
+    total, upto = 0.0, start
+    for begin, end in sorted(spans):
+        if begin <= stop and end >= start:
+            total += max(0.0, min(end, stop) - max(begin, upto)) or _MOMENT * (begin == end)
+            upto = max(upto, min(end, stop))
+    return total
 
 
 def _line_noise(noise: dict[float, np.ndarray]) -> Facts:

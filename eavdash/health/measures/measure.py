@@ -16,7 +16,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from eavdash.data.recording import release, stamp, unreadable
+from eavdash.data.recording import release, samples_file, stamp, unreadable
 from eavdash.errors import EavdashError, OutsideError
 from eavdash.health.measures.base import Facts, Measure, MeasureRequest, Part
 from eavdash.store.readable import open_readable
@@ -65,7 +65,9 @@ def _measure(request: MeasureRequest) -> Measure:
     module, name = ("video", "measure_faces") if request.column == "faces" else (request.column, "measure")
     measure = getattr(import_module(f"eavdash.health.measures.{module}"), name)
     if request.column == "eeg":
-        measure = partial(measure, mains=request.mains)
+        from eavdash.data.eeg.signal import EegRules
+
+        measure = partial(measure, mains=request.mains, rules=EegRules(**dict(request.rules)))
     elif request.column == "audio":
         measure = partial(measure, channel=request.channel)
     found: Measure = measure
@@ -85,6 +87,6 @@ def _finite(facts: Facts) -> Facts:
 
 
 def _sample(file: str, size: int) -> str:
-    with open_readable(file) as stream:
+    with open_readable(samples_file(file)) as stream:
         stream.seek(max(0, size // 2 - SAMPLE // 2), os.SEEK_SET)
         return hashlib.blake2b(stream.read(SAMPLE), digest_size=16).hexdigest()

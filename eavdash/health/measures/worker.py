@@ -16,7 +16,8 @@ from eavdash.processes.program import Answer, serve
 def answer(request: dict[str, Any]) -> Answer:
     """Measure one file."""
     parts = tuple(Part(**part) for part in request["parts"])
-    return measure_file(MeasureRequest(**{**request, "parts": parts})), []
+    rules = tuple((name, value) for name, value in request["rules"])
+    return measure_file(MeasureRequest(**{**request, "parts": parts, "rules": rules})), []
 
 
 if __name__ == "__main__":

@@ -64,9 +64,9 @@ class LocalExecutor:
             return None
         try:
             locks.sign(lock, None)
-            claim()
             mine = {LOCK_VARIABLE: str(lock), RUN_VARIABLE: str(run.path), **leases.environment}
-            with own_file(run.log_file, "ab") as log:
+            with own_file(run.log_file, "ab") as log:  # before the claim: a run without a log has not started
+                claim()
                 log.write(heading(run, f"{settings.threads} threads").encode())
                 log.flush()
                 process = self._launch(run, settings.threads, mine, log.fileno(), (lock, *leases.descriptors))

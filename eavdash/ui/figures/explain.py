@@ -135,21 +135,22 @@ def eeg_heat(heat: np.ndarray, channels: Sequence[str], start: float, stop: floa
 def scalp(values: np.ndarray, channels: Sequence[str]) -> bytes | str:
     """Draw a scalp map (PNG) of one value per channel with ``mne.viz.plot_topomap``; a sentence if that is impossible.
 
-    Electrodes are at the positions of the standard 10-05 montage; other channels are left out.
+    Electrodes are at the positions of their system, 10-05 or a maker's; other channels are left out.
     """
     import mne
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from eavdash.data.eeg.electrodes import MONTAGE
+    from eavdash.data.eeg.electrodes import montage, system_of
 
-    positions = mne.channels.make_standard_montage(MONTAGE).get_positions()["ch_pos"]
+    system = montage(system_of(channels))
+    positions = system.get_positions()["ch_pos"]
     known = [i for i, name in enumerate(channels) if name in positions]
     if len(known) < 4:
         return f"No scalp map: it needs 4 channels with a standard position, found {len(known)} of {len(channels)}."
     names = [channels[i] for i in known]
     info = mne.create_info(names, 100.0, "eeg")
-    info.set_montage(MONTAGE, verbose="error")
+    info.set_montage(system, verbose="error")
     data = np.asarray(values, float)[known]
     scale = float(np.abs(data).max()) or 1.0
     fig = Figure(figsize=(3.4, 3.2), dpi=140)

@@ -1,0 +1,80 @@
+"""Notes about EEG headers before a study is made: channels that are passed over, references, interrupted recordings.
+
+In: the trials of a plan and its configuration. Out: notes, and for each subject whose channels would be refused the
+sentence about it. Only the first EEG file of each subject is opened, as a subject's files come from one device;
+`eavdash check` opens all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from eavdash.config.schema import StudyConfig
+from eavdash.errors import ChannelsError, EavdashError
+from eavdash.text import natural_order, plural
+
+if TYPE_CHECKING:
+    from eavdash.data.eeg.signal import EegInfo
+
+#: Arrays, whose channels are those of their dataset; some would have to be read as a whole.
+_KNOWN = (".mat", ".pkl", ".dat")
+
+
+def eeg_headers(trials: pd.DataFrame, config: StudyConfig) -> tuple[list[str], dict[str, str]]:
+    """Return the notes of a plan about EEG headers, and by subject why its channels cannot be read.
+
+    A file that cannot be read for another reason says nothing here.
+    """
+    from eavdash.data.eeg.reading import eeg_info
+    from eavdash.data.eeg.signal import EegRules
+    from eavdash.data.recording import split_item
+
+    refused: dict[str, str] = {}
+    found: dict[str, EegInfo] = {}
+    rows = trials[trials["eeg"] != ""].drop_duplicates("subject") if "eeg" in config.modalities else trials.iloc[:0]
+    for subject, path in zip(rows["subject"], rows["eeg"], strict=True):
+        if split_item(path)[0].lower().endswith(_KNOWN):
+            continue
+        try:
+            found[str(subject)] = eeg_info(path, EegRules.of(config.eeg))
+        except ChannelsError as error:
+            refused[str(subject)] = str(error)
+        except EavdashError:
+            continue
+    return _notes(found, config), refused
+
+
+def _notes(found: Mapping[str, EegInfo], config: StudyConfig) -> list[str]:
+    texts: dict[str, list[str]] = {}
+    references: dict[str, list[str]] = {}
+    how = "the first is read" if config.eeg.repeated == "first" else "left out (eeg.repeated)"
+    for subject, info in found.items():
+        remarks, left = info.remarks, len(info.remarks.passed)
+        references.setdefault(remarks.reference, []).append(subject)
+        every = plural(len(info.channels) + left, "EEG channel")
+        said = {
+            f"{left} of {every} passed over ({_some(remarks.passed)}), whose names are of no known electrode": left,
+            f"names of EEG channels more than once ({_some(remarks.repeated)}), {how}": remarks.repeated,
+            "an interrupted EEG recording, whose trials with a gap are refused": remarks.gaps,
+            f"an EEG header that names the samples of another recording, {remarks.companion}": remarks.companion,
+        }
+        for text in (text for text, is_so in said.items() if is_so):
+            texts.setdefault(text, []).append(subject)
+    notes = [f"{_whose(subjects)}: {text}; see `eavdash check`" for text, subjects in texts.items()]
+    if len([name for name in references if name]) > 1 and not config.eeg.reference:
+        parts = "; ".join(f"{name or 'not named'}: {_whose(of)}" for name, of in references.items())
+        notes.append(f"EEG recorded against different references ({parts}); eeg.reference=average gives all the same")
+    return notes
+
+
+def _whose(subjects: list[str]) -> str:
+    names = natural_order(subjects)
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"subject{'s' * (len(names) > 1)} {', '.join(names[:5])}{more}"
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
