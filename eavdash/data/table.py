@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from stat import S_ISREG
@@ -125,13 +125,15 @@ def expected_recordings(table: TrialTable) -> dict[str, pd.Series]:
     return wanted
 
 
-def select(table: TrialTable, config: StudyConfig, subjects: Sequence[str] = ()) -> TrialTable:
+def select(
+    table: TrialTable, config: StudyConfig, subjects: Sequence[str] = (), unchecked: Collection[str] = ()
+) -> TrialTable:
     """Select the trials of a study: those that match ``config.where``, of ``subjects`` (all if empty) that are usable.
 
     With ``audio.from_video``, a trial without a sound file uses its video's sound track.
 
     ``problems`` of the result are those of the chosen subjects in the configured modalities: a missing video does not
-    exclude a subject from a study of sounds.
+    exclude a subject from a study of sounds. The files of the subjects ``unchecked`` may be missing.
 
     Raises:
         UsageError: a subject is not in the table, or a filter is not ``column=value`` (or ``column=value|other``) of a
@@ -156,7 +158,8 @@ def select(table: TrialTable, config: StudyConfig, subjects: Sequence[str] = ())
         frame = with_sound_tracks(frame)
     everywhere = _missing_files(table.frame[table.frame["subject"].isin(list(table.problems))], FILE_COLUMNS)
     problems = {s: text for s, text in table.problems.items() if everywhere.get(s) != text}
-    for subject, text in _missing_files(frame, [COLUMN[m] for m in config.modalities]).items():
+    present = frame[~frame["subject"].isin(list(unchecked))]
+    for subject, text in _missing_files(present, [COLUMN[m] for m in config.modalities]).items():
         problems.setdefault(subject, text)
     problems = {s: problems[s] for s in natural_order(problems) if s in wanted}
     usable = frame[~frame["subject"].isin(list(problems))]

@@ -16,12 +16,13 @@ from typing import TypeVar
 import pandas as pd
 
 from eavdash.config.schema import StudyConfig
-from eavdash.data.table import NAMED_RECORDING, TrialTable, expected_recordings, open_table, with_sound_tracks
+from eavdash.data.table import NAMED_RECORDING, TrialTable, expected_recordings, open_table
 from eavdash.errors import EavdashError, sentence
 from eavdash.health import pairing, rules, tables
+from eavdash.health.look import measured, with_tracks
 from eavdash.health.protocols import split_preview
 from eavdash.health.report import NUMBERS, SEVERITIES, TEXTS, Finding, HealthReport, no_split_preview, printable
-from eavdash.health.scan import Scan, measure_requests, measure_table, scan
+from eavdash.health.scan import Scan, measure_requests, scan
 from eavdash.text import natural_order
 
 _COLUMNS = [*TEXTS[:5], *NUMBERS, *TEXTS[5:]]
@@ -61,16 +62,13 @@ def _build_report(
     faces: bool,
 ) -> HealthReport:
     findings = FindingCollector()
-    if config.audio.from_video:
-        table = replace(table, frame=with_sound_tracks(table.frame))
+    table = with_tracks(table, config)
     faces, notes = _faces(table, config, faces)
     requests = measure_requests(table.frame, faces, config.eeg.notch)
     done = findings.guarded("scanning", lambda: scan(requests, cache, _wrap_report(report)), Scan())
-    rows = findings.guarded("collecting measures", lambda: measure_table(table.frame, requests, done.answers), None)
+    rows = findings.guarded("collecting measures", lambda: measured(table.frame, requests, done), None)
     if rows is None:
-        rows = measure_table(table.frame.iloc[:0], [], {})
-    rows["problem"] = rows["problem"].where(rows["problem"] != "", pairing.outside(rows))
-    rows.loc[(rows["problem"] != "") & (rows["kind"] == ""), "kind"] = "outside"
+        rows = measured(table.frame.iloc[:0], [], Scan())
     intact = rows["problem"] == ""
     wanted = expected_recordings(table)
     usable = tables.usable(table.frame, rows[intact])

@@ -1,0 +1,81 @@
+"""Trials whose recording proves unreadable only while a run reads it.
+
+In: a run's trials. Out: the windows of those that can be read, and the others with the reason, for the run's
+config.json. Planning leaves out what the health check finds; what changes afterwards, or what only the reader of the
+study's own settings refuses, is found here. Studies that were planned without that check fail instead, as they always
+did. Delegated to data/inputs.py: which trials those are.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from eavdash.config.choices import COLUMN
+from eavdash.data.inputs import unreadable_trials
+from eavdash.data.unusable import kind_of
+from eavdash.data.windows import WindowSet
+from eavdash.errors import OutsideError, RecordingError
+from eavdash.store import StudyDir
+
+if TYPE_CHECKING:
+    from eavdash.training.run_context import RunContext
+
+log = logging.getLogger(__name__)
+Entry = dict[str, str]
+
+
+def load_readable(
+    context: RunContext, modality: str, load: Callable[..., WindowSet]
+) -> tuple[pd.DataFrame, WindowSet, list[Entry]]:
+    """Return the trials with this modality that can be read, their windows, and the others: subject, trial, reason, kind.
+
+    Trials that the run of this modality has left out are left out here too. ``load``:
+    :func:`eavdash.data.inputs.load_windows`.
+
+    Raises:
+        RecordingError: more than half of a subject's trials cannot be read; of a run over several subjects, such a
+            subject is left out.
+    """
+    trials = context.trials[context.trials[COLUMN[modality]] != ""]
+    parent = context.info.parents.get(modality)
+    known = context.run.sibling(parent).config().left_out if parent else None
+    entries = [entry for entry in known or () if entry.get("kind")]
+    trials = _rest(trials, {(entry["subject"], entry["trial"]) for entry in entries})
+    cache = context.run.study.cache_dir
+    try:
+        return trials, load(trials.drop(columns="split"), modality, context.config, cache), entries
+    except RecordingError as error:
+        if isinstance(error, OutsideError) or StudyDir.of(context.run).study().left_out is None:
+            raise
+        found = unreadable_trials(trials, modality, context.config, cache)
+        gone = _with_subjects(trials, found)
+        left = _rest(trials, set(gone))
+        if not found or not {"train", "test"} & set(trials["split"]) <= set(left["split"]):
+            raise
+        if context.info.subject and len(gone) > len(found):
+            raise
+    for (subject, trial), reason in gone.items():
+        log.warning("%s: trial %s of subject %s is left out: %s", context.run.name, trial, subject, reason)
+        entries.append({"subject": subject, "trial": trial, "reason": str(reason), "kind": kind_of(reason.expected)})
+    return left, load(left.drop(columns="split"), modality, context.config, cache), entries
+
+
+def _rest(trials: pd.DataFrame, gone: set[tuple[str, str]]) -> pd.DataFrame:
+    keys = zip(trials["subject"], trials["trial"], strict=True)
+    return trials[[key not in gone for key in keys]].reset_index(drop=True)
+
+
+def _with_subjects(
+    trials: pd.DataFrame, found: dict[tuple[str, str], RecordingError]
+) -> dict[tuple[str, str], RecordingError]:
+    """Add the other trials of the subjects of whom more than half cannot be read."""
+    gone = dict(found)
+    for subject, mine in trials.groupby("subject", sort=False):
+        bad = [error for (who, _), error in found.items() if who == subject]
+        if 2 * len(bad) > len(mine):
+            gone |= {(str(subject), trial): found.get((str(subject), trial), bad[0]) for trial in mine["trial"]}
+    return gone
