@@ -1,9 +1,9 @@
 """Recordings that cannot be used, by kind, and the trials and subjects that a study leaves out because of them.
 
 In: rows of a trial table, and the recordings that cannot be used: found by the health check before planning, or by a
-run while it reads. Out: the rows that are left, and which subjects have too few of them. A trial is left out as a whole,
-so that all stages of a subject are trained and tested on the same trials, unless its kind is to be kept: then the trial
-is used as if that recording had not been made.
+run while it reads. Out: the rows that are left, and which subjects have too few of them. A trial is left out as a
+whole, so that all stages of a subject are trained and tested on the same trials, unless its kind is to be kept: then
+the trial is used as if that recording had not been made.
 """
 
 from __future__ import annotations
@@ -40,11 +40,15 @@ def kind_of(found: str) -> str:
     return "outside" if found.startswith(("the segment from", "a segment from")) else "unreadable"
 
 
+def rows_without(frame: pd.DataFrame, gone: Collection[tuple[str, str]]) -> pd.DataFrame:
+    """Return the rows without the trials ``gone`` (subject, trial), numbered from 0."""
+    keys = zip(frame["subject"], frame["trial"], strict=True)
+    return frame[pd.Series([key not in gone for key in keys], frame.index, bool)].reset_index(drop=True)
+
+
 def usable_rows(frame: pd.DataFrame, recordings: Collection[LeftOutRecording]) -> pd.DataFrame:
     """Return the rows without the trials of ``recordings``; trials that are kept lose the recording's path."""
-    gone = {(r.subject, r.trial) for r in recordings if not r.kept}
-    keys = list(zip(frame["subject"], frame["trial"], strict=True))
-    frame = frame[[key not in gone for key in keys]].reset_index(drop=True)
+    frame = rows_without(frame, {(r.subject, r.trial) for r in recordings if not r.kept})
     keys = list(zip(frame["subject"], frame["trial"], strict=True))
     for modality in {r.modality for r in recordings if r.kept}:
         blank = {(r.subject, r.trial) for r in recordings if r.kept and r.modality == modality}

@@ -81,7 +81,8 @@ def predictions(
     if split is not None:
         frame = frame[frame["split"] == split]
     if unread:  # all stages of a subject are compared on the same trials
-        frame = frame[[key not in unread for key in zip(frame["subject"], frame["trial"], strict=True)]]
+        keys = zip(frame["subject"], frame["trial"], strict=True)
+        frame = frame[pd.Series([key not in unread for key in keys], frame.index, bool)]
     frame.insert(0, "study", study.name)
     first = ["study", "run", "stage", *_NEEDED]
     frame = frame[[*first, *(c for c in frame.columns if c not in first)]].reset_index(drop=True)

@@ -79,7 +79,8 @@ def usable_trials(
 ) -> Usable:
     """Return the trials of ``subjects`` (all if empty) that a study can use; files are looked at only where needed.
 
-    ``wanted``: kinds that are not given are those with which ``old``, the study as it is, was planned. ``report(done, of)`` counts files.
+    ``wanted``: kinds that are not given are those with which ``old``, the study as it is, was planned.
+    ``report(done, of)`` counts files.
 
     Raises:
         UsageError: a kind is unknown; ``StudyConflictError`` if the study was planned with others.

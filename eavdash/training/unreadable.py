@@ -16,7 +16,7 @@ import pandas as pd
 
 from eavdash.config.choices import COLUMN
 from eavdash.data.inputs import unreadable_trials
-from eavdash.data.unusable import kind_of
+from eavdash.data.unusable import kind_of, rows_without
 from eavdash.data.windows import WindowSet
 from eavdash.errors import OutsideError, RecordingError
 from eavdash.store import StudyDir
@@ -31,10 +31,10 @@ Entry = dict[str, str]
 def load_readable(
     context: RunContext, modality: str, load: Callable[..., WindowSet]
 ) -> tuple[pd.DataFrame, WindowSet, list[Entry]]:
-    """Return the trials with this modality that can be read, their windows, and the others: subject, trial, reason, kind.
+    """Return the trials with this modality that can be read, their windows, and entries for config.json on the others.
 
-    Trials that the run of this modality has left out are left out here too. ``load``:
-    :func:`eavdash.data.inputs.load_windows`.
+    An entry has subject, trial, reason and kind. Trials that the run of this modality has left out are left out here
+    too. ``load``: :func:`eavdash.data.inputs.load_windows`.
 
     Raises:
         RecordingError: more than half of a subject's trials cannot be read; of a run over several subjects, such a
@@ -44,7 +44,7 @@ def load_readable(
     parent = context.info.parents.get(modality)
     known = context.run.sibling(parent).config().left_out if parent else None
     entries = [entry for entry in known or () if entry.get("kind")]
-    trials = _rest(trials, {(entry["subject"], entry["trial"]) for entry in entries})
+    trials = rows_without(trials, {(entry["subject"], entry["trial"]) for entry in entries})
     cache = context.run.study.cache_dir
     try:
         return trials, load(trials.drop(columns="split"), modality, context.config, cache), entries
@@ -53,7 +53,7 @@ def load_readable(
             raise
         found = unreadable_trials(trials, modality, context.config, cache)
         gone = _with_subjects(trials, found)
-        left = _rest(trials, set(gone))
+        left = rows_without(trials, gone)
         if not found or not {"train", "test"} & set(trials["split"]) <= set(left["split"]):
             raise
         if context.info.subject and len(gone) > len(found):
@@ -62,11 +62,6 @@ def load_readable(
         log.warning("%s: trial %s of subject %s is left out: %s", context.run.name, trial, subject, reason)
         entries.append({"subject": subject, "trial": trial, "reason": str(reason), "kind": kind_of(reason.expected)})
     return left, load(left.drop(columns="split"), modality, context.config, cache), entries
-
-
-def _rest(trials: pd.DataFrame, gone: set[tuple[str, str]]) -> pd.DataFrame:
-    keys = zip(trials["subject"], trials["trial"], strict=True)
-    return trials[[key not in gone for key in keys]].reset_index(drop=True)
 
 
 def _with_subjects(
