@@ -95,7 +95,8 @@ def too_few(frame: pd.DataFrame, recordings: Collection[LeftOutRecording]) -> di
                 f"subject {subject}",
                 expected="at least half of its trials and every class",
                 found=f"{found}; the first is {of[0].reason.rstrip('.')}",
-                remedy="repair the recordings, or leave the subject or the modality out",
+                remedy=f"repair the recordings, leave out the subject or {of[0].modality}, or use the trials without "
+                f"that recording (--keep {of[0].kind})",
             )
         )
     return problems

@@ -61,7 +61,7 @@ class LeftOutRecording(Part):
 
 
 class LeftOut(Part):
-    """What a study leaves out: recordings of used subjects, and whole subjects with the reason.
+    """Trials that a study leaves out: recordings of used subjects, and whole subjects with the reason.
 
     ``trials``: the number of trials, before any was left out, of each subject whose recordings were checked.
     """

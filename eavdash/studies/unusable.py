@@ -1,4 +1,4 @@
-"""What a study leaves out: trials whose recordings cannot be used, and subjects with too few others.
+"""Trials and subjects that a study leaves out: trials whose recordings cannot be used, and subjects with too few others.
 
 In: a trial table, a configuration, and for a study that exists what it left out before. Out: the usable trials, and the
 record for study.json. Delegated to health/look.py: which recordings cannot be used; to data/unusable.py: what is left.
@@ -27,7 +27,7 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Unusable:
-    """What becomes of recordings that cannot be used.
+    """The decision about recordings that cannot be used.
 
     ``strict``: planning is refused. ``leave_out``: kinds of findings whose trials are left out too. ``keep``: kinds
     whose trials are used without the recording.

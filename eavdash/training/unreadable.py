@@ -16,10 +16,11 @@ import pandas as pd
 
 from eavdash.config.choices import COLUMN
 from eavdash.data.inputs import unreadable_trials
-from eavdash.data.unusable import kind_of, rows_without
+from eavdash.data.unusable import kind_of, rows_without, too_few
 from eavdash.data.windows import WindowSet
-from eavdash.errors import OutsideError, RecordingError
+from eavdash.errors import DataError, OutsideError, RecordingError
 from eavdash.store import StudyDir
+from eavdash.store.documents import LeftOutRecording
 
 if TYPE_CHECKING:
     from eavdash.training.run_context import RunContext
@@ -37,8 +38,9 @@ def load_readable(
     too. ``load``: :func:`eavdash.data.inputs.load_windows`.
 
     Raises:
-        RecordingError: more than half of a subject's trials cannot be read; of a run over several subjects, such a
-            subject is left out.
+        DataError: more than half of the subject's trials cannot be read, or all of a class; of a run over several
+            subjects, such a subject is left out.
+        RecordingError: each trial can be read alone, or the study was planned without checking them.
     """
     trials = context.trials[context.trials[COLUMN[modality]] != ""]
     parent = context.info.parents.get(modality)
@@ -52,25 +54,24 @@ def load_readable(
         if isinstance(error, OutsideError) or StudyDir.of(context.run).study().left_out is None:
             raise
         found = unreadable_trials(trials, modality, context.config, cache)
-        gone = _with_subjects(trials, found)
-        left = rows_without(trials, gone)
-        if not found or not {"train", "test"} & set(trials["split"]) <= set(left["split"]):
+        records = [
+            LeftOutRecording(subject=s, trial=t, modality=modality, kind=kind_of(e.expected), reason=str(e))
+            for (s, t), e in found.items()
+        ]
+        problems = too_few(trials, records)
+        left = rows_without(trials, found)
+        left = left[~left["subject"].isin(list(problems))].reset_index(drop=True)
+        if not found:
             raise
-        if context.info.subject and len(gone) > len(found):
-            raise
-    for (subject, trial), reason in gone.items():
+        if (context.info.subject and problems) or not {"train", "test"} & set(trials["split"]) <= set(left["split"]):
+            raise DataError(problems.get(context.info.subject) or str(error)) from error
+    kinds = {(r.subject, r.trial): r for r in records}
+    kept = set(zip(left["subject"], left["trial"], strict=True))
+    for subject, trial in zip(trials["subject"], trials["trial"], strict=True):
+        if (subject, trial) in kept:
+            continue
+        record = kinds.get((subject, trial))
+        kind, reason = (record.kind, record.reason) if record else ("subject", problems[subject])
         log.warning("%s: trial %s of subject %s is left out: %s", context.run.name, trial, subject, reason)
-        entries.append({"subject": subject, "trial": trial, "reason": str(reason), "kind": kind_of(reason.expected)})
+        entries.append({"subject": subject, "trial": trial, "reason": reason, "kind": kind})
     return left, load(left.drop(columns="split"), modality, context.config, cache), entries
-
-
-def _with_subjects(
-    trials: pd.DataFrame, found: dict[tuple[str, str], RecordingError]
-) -> dict[tuple[str, str], RecordingError]:
-    """Add the other trials of the subjects of whom more than half cannot be read."""
-    gone = dict(found)
-    for subject, mine in trials.groupby("subject", sort=False):
-        bad = [error for (who, _), error in found.items() if who == subject]
-        if 2 * len(bad) > len(mine):
-            gone |= {(str(subject), trial): found.get((str(subject), trial), bad[0]) for trial in mine["trial"]}
-    return gone

@@ -38,8 +38,8 @@ def spoil(folder: Path, name: str, how: str) -> None:
 def segments(root: Path, names: dict[str, float]) -> None:
     """Give the trials of subject 1 that ``names`` lists a stop in seconds."""
     rows = pd.read_csv(root, dtype=str, keep_default_na=False)
-    rows["start"] = ["0" if (s, t) in [("1", n) for n in names] else "" for s, t in zip(rows.subject, rows.trial)]
-    rows["stop"] = [str(names[t]) if s == "1" and t in names else "" for s, t in zip(rows.subject, rows.trial)]
+    stops = rows["trial"].map(names).where(rows["subject"] == "1")
+    rows = rows.assign(start=stops.where(stops.isna(), 0), stop=stops)
     rows.to_csv(root, index=False)
 
 
@@ -190,11 +190,13 @@ def test_a_subject_that_was_left_out_comes_in_when_it_is_repaired(tmp_path: Path
         spoil(tmp_path, path.stem, "missing")
     study = prepare(root, "pilot", AUDIO, Selection(folds=(0,)), tmp_path / "c").study
     assert study.run("s02-audio").status().unusable
+    assert "2-0-calm.wav" in study.run("s02-audio").status().reason
     for path, content in kept.items():
         path.write_bytes(content)
     made = refresh(study)
     assert record(made) == LeftOut(trials={"1": 10, "2": 10, "3": 10})
     assert study.run("s02-audio").status().state == "queued"
+    assert set(pd.read_csv(study.splits_file, dtype=str)["subject"]) == {"1", "2", "3"}
 
 
 def test_the_comparison_with_a_clone_names_the_trials_that_differ(tmp_path: Path) -> None:
