@@ -19,7 +19,7 @@ from eavdash.config.schema import StudyConfig
 from eavdash.data.table import NAMED_RECORDING, TrialTable, expected_recordings, open_table
 from eavdash.errors import EavdashError, sentence
 from eavdash.health import pairing, rules, tables
-from eavdash.health.look import measured, with_tracks
+from eavdash.health.look import broken, measured, with_tracks
 from eavdash.health.protocols import split_preview
 from eavdash.health.report import NUMBERS, SEVERITIES, TEXTS, Finding, HealthReport, no_split_preview, printable
 from eavdash.health.scan import Scan, measure_requests, scan
@@ -86,9 +86,8 @@ def _build_report(
     if table.kind == "eav":
         findings.add("file names", lambda: pairing.eav_numbers(rows))
     findings.add("labels", lambda: tables.balance(labels))
-    broken = rows[~intact & rows["modality"].isin(config.modalities)]
-    pairs = list(zip(broken["subject"], broken["trial"], strict=True))
-    preview = findings.guarded("the split preview", lambda: split_preview(table, config, pairs), no_split_preview())
+    gone = broken(rows, config)
+    preview = findings.guarded("the split preview", lambda: split_preview(table, config, gone), no_split_preview())
     findings += _notes(table.notes)
     if done.problem:
         remedy = "choose another cache folder, as every check now opens all files again"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -85,12 +86,8 @@ def unusable(
     """
     requests = requests_of(table, config, chosen, config.modalities)
     rows = measured(chosen, requests, scan(requests, cache, report))
-    rows = rows[rows["modality"].isin(config.modalities)]
-    broken = rows["problem"] != ""
-    found = {
-        (r["subject"], r["trial"], r["modality"]): (kind_of(r["kind"]), r["problem"]) for r in records(rows[broken])
-    }
-    intact = rows[~broken]
+    found = {(r.subject, r.trial, r.modality): r for r in broken(rows, config)}
+    intact = rows[(rows["problem"] == "") & rows["modality"].isin(config.modalities)]
     for kind in findings:
         for rule in rules.rules(config):
             if rule.what != FINDINGS[kind]:
@@ -98,8 +95,16 @@ def unusable(
             of = intact[intact["modality"].isin(rule.modalities)]
             for r in records(of[rule.applies(of)]):
                 text = f"subject {r['subject']}, trial {r['trial']}: {rule.what} ({rule.describe(r)})"
-                found.setdefault((r["subject"], r["trial"], r["modality"]), (kind, text))
-    return [
-        LeftOutRecording(subject=subject, trial=trial, modality=modality, kind=kind, reason=reason)
-        for (subject, trial, modality), (kind, reason) in found.items()
-    ]
+                new = LeftOutRecording(**_cell(r), kind=kind, reason=text)
+                found.setdefault((new.subject, new.trial, new.modality), new)
+    return list(found.values())
+
+
+def broken(rows: pd.DataFrame, config: StudyConfig) -> list[LeftOutRecording]:
+    """Return the recordings of the configured modalities that have a problem, from the measures of every recording."""
+    of = rows[(rows["problem"] != "") & rows["modality"].isin(config.modalities)]
+    return [LeftOutRecording(**_cell(r), kind=kind_of(r["kind"]), reason=r["problem"]) for r in records(of)]
+
+
+def _cell(row: dict[str, Any]) -> dict[str, str]:
+    return {key: row[key] for key in ("subject", "trial", "modality")}

@@ -1,4 +1,4 @@
-"""Trials and subjects that a study leaves out: trials whose recordings cannot be used, and subjects with too few others.
+"""Trials and subjects that a study leaves out, as their recordings, or too many of them, cannot be used.
 
 In: a trial table, a configuration, and for a study that exists what it left out before. Out: the usable trials, and the
 record for study.json. Delegated to health/look.py: which recordings cannot be used; to data/unusable.py: what is left.
@@ -117,6 +117,19 @@ def usable_trials(
         raise DataError(f"{next(iter(problems.values()))}{more}")
     gone = {s: reason for s, reason in record.subjects.items() if s not in settled}
     return Usable(without(everyone, found, gone), chosen, record, tuple(found))
+
+
+def first_look(
+    table: TrialTable, config: StudyConfig, subjects: Sequence[str], cache: Path | None, report: Report | None = None
+) -> None:
+    """Look at the recordings of a study, so that planning it finds them remembered in ``cache``.
+
+    Raises:
+        As :func:`eavdash.data.table.select`.
+    """
+    from eavdash.health.look import unusable
+
+    unusable(table, config, select(table, config, subjects, unchecked=table.subjects).frame, cache, report)
 
 
 def _kept(
