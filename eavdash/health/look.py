@@ -95,7 +95,7 @@ def unusable(
             of = intact[intact["modality"].isin(rule.modalities)]
             for r in records(of[rule.applies(of)]):
                 text = f"subject {r['subject']}, trial {r['trial']}: {rule.what} ({rule.describe(r)})"
-                new = LeftOutRecording(**_cell(r), kind=kind, reason=text)
+                new = _record(r, kind, text)
                 found.setdefault((new.subject, new.trial, new.modality), new)
     return list(found.values())
 
@@ -103,8 +103,10 @@ def unusable(
 def broken(rows: pd.DataFrame, config: StudyConfig) -> list[LeftOutRecording]:
     """Return the recordings of the configured modalities that have a problem, from the measures of every recording."""
     of = rows[(rows["problem"] != "") & rows["modality"].isin(config.modalities)]
-    return [LeftOutRecording(**_cell(r), kind=kind_of(r["kind"]), reason=r["problem"]) for r in records(of)]
+    return [_record(r, kind_of(r["kind"]), r["problem"]) for r in records(of)]
 
 
-def _cell(row: dict[str, Any]) -> dict[str, str]:
-    return {key: row[key] for key in ("subject", "trial", "modality")}
+def _record(row: dict[str, Any], kind: str, reason: str) -> LeftOutRecording:
+    return LeftOutRecording(
+        subject=row["subject"], trial=row["trial"], modality=row["modality"], kind=kind, reason=reason
+    )
