@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from eavdash.store.documents import LeftOut, LeftOutRecording, RunConfig
 from eavdash.text import natural_order, plural
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SHOWN = 3  # examples in a sentence
 
