@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from eavdash.results.left_out import sentences
 from eavdash.store import StudyDir
 from eavdash.text import csv_for_people, json_text, latex, plural, visible
 
@@ -94,8 +95,8 @@ def print_table(frame: pd.DataFrame, form: str, title: str = "") -> None:
 
 
 def print_plan(made: Plan) -> None:
-    """Print the runs of a plan, the runs that it leaves out, and its notes."""
-    for note in made.notes:
+    """Print the runs of a plan, the trials and runs that it leaves out, and its notes."""
+    for note in (*made.notes, *sentences(made.document.left_out)):
         info(f"note: {note}")
     by_reason: dict[str, list[str]] = {}
     for name, reason in made.left_out.items():
@@ -103,9 +104,8 @@ def print_plan(made: Plan) -> None:
     for reason, names in by_reason.items():
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         info(f"left out: {', '.join(names[:3])}{more}: {reason}")
-    for run in made.planned:
-        if run.problem:
-            error(f"{run.name} cannot start: {run.problem}")
+    for name, problem in made.problems.items():
+        error(f"{name} cannot start: {problem}")
     info(f"study {made.study.name}: {plural(len(made.runs), 'run')} in {made.study.path}")
 
 
@@ -200,8 +200,8 @@ def studies_frame(studies: Sequence[StudyDir], snapshot: Callable[[StudyDir], pd
 
 
 @contextmanager
-def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Show a progress bar; yields ``report(done, total, what)``. Nothing is printed before the first report."""
+def progress_bar(title: str) -> Iterator[Callable[..., None]]:
+    """Show a progress bar; yields ``report(done, total, what="")``. Nothing is printed before the first report."""
     progress = _progress()
     task = progress.add_task(title, total=None, what="")
 

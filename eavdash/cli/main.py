@@ -18,6 +18,7 @@ from eavdash.cli.options import (
     add_run_commands,
     add_run_selection,
     add_serving,
+    add_unusable,
 )
 from eavdash.config.choices import PROTOCOLS
 from eavdash.errors import EavdashError
@@ -250,7 +251,10 @@ def _train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--folds", default="all", metavar="all|0,1")
     train.add_argument("--seeds", default="0", metavar="0,1")
     add_execution(train)
-    train.add_argument("--dry-run", action="store_true", help="print the runs; write nothing")
+    add_unusable(train)
+    train.add_argument(
+        "--dry-run", action="store_true", help="print the runs; exit code 1 if one could not be computed"
+    )
     train.add_argument("--wait", action="store_true", help="wait for all runs to end; exit code 1 if one failed")
 
 

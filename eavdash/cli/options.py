@@ -39,6 +39,17 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_unusable(parser: argparse.ArgumentParser) -> None:
+    """Add the options for trials whose recordings cannot be used."""
+    group = parser.add_argument_group("trials whose recordings cannot be used (default: left out by name)")
+    group.add_argument("--strict", action="store_true", help="refuse to train if there is one")
+    for option, text in (
+        ("--leave-out", "also leave out trials with these findings, such as silent or black"),
+        ("--keep", "use trials of these kinds without that recording, such as not-finite"),
+    ):
+        group.add_argument(option, nargs="+", action="extend", default=[], metavar="REASON", help=text)
+
+
 def add_merging(parser: argparse.ArgumentParser) -> None:
     """Add the options that take labels, or subjects, as one where only their spelling differs: two settings."""
     for what, example in (("labels", "Happy, happy"), ("subjects", "S01, s01")):

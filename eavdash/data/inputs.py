@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from eavdash.config.choices import COLUMN
 from eavdash.config.schema import StudyConfig
 from eavdash.data.cache.content import AboutWindows, WindowSetRecord
 from eavdash.data.cache.digests import Digests
@@ -29,7 +30,7 @@ from eavdash.data.readers import Reader, Reading, TrialRow
 from eavdash.data.readers.pool import ReaderPool, jobs_within
 from eavdash.data.recording import release, split_item
 from eavdash.data.windows import INDEX_COLUMNS, WindowSet
-from eavdash.errors import IntegrityError, RecordingError
+from eavdash.errors import IntegrityError, OutsideError, RecordingError
 from eavdash.store.record import read_record, write_record
 
 Report = Callable[[int, int], None]
@@ -58,6 +59,34 @@ def load_windows(
     """
     with ReaderPool(jobs) as pool:
         return make_windows(window_set_spec(trials, modality, config, cache, jobs), pool, report)
+
+
+def unreadable_trials(
+    trials: pd.DataFrame, modality: str, config: StudyConfig, cache: Path
+) -> dict[tuple[str, str], RecordingError]:
+    """Read each trial alone, and return those that cannot be read: (subject, trial) → why.
+
+    For trials that :func:`load_windows` has refused together; nothing is written.
+
+    Raises:
+        OutsideError: a file may not be read.
+    """
+    found: dict[tuple[str, str], RecordingError] = {}
+    recorded = trials[trials[COLUMN[modality]] != ""]
+    for place in range(len(recorded)):
+        row = recorded.iloc[[place]]
+        try:
+            spec = window_set_spec(row, modality, config, cache)
+            with naming_trial(spec.rows[0]):
+                spec.prepare()
+                reading = spec.reader.read(spec.rows[0], spec.spans[0])
+                _check(reading, spec.rows[0], spec.reader, spec.spans[0][-1][1])
+        except OutsideError:
+            raise
+        except RecordingError as error:
+            found[str(row["subject"].iloc[0]), str(row["trial"].iloc[0])] = error
+    release()
+    return found
 
 
 def make_windows(spec: WindowSetSpec, pool: ReaderPool, report: Report | None = None) -> WindowSet:

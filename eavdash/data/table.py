@@ -15,7 +15,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -149,14 +149,16 @@ def spelled(table: TrialTable, names: NamesConfig) -> TrialTable:
     return replace(table, frame=frame, problems={s: problems[s] for s in natural_order(problems)})
 
 
-def select(table: TrialTable, config: StudyConfig, subjects: Sequence[str] = ()) -> TrialTable:
+def select(
+    table: TrialTable, config: StudyConfig, subjects: Sequence[str] = (), unchecked: Collection[str] = ()
+) -> TrialTable:
     """Select the trials of a study: those that match ``config.where``, of ``subjects`` (all if empty) that are usable.
 
     Names are written as ``config.names`` demands, here and in the result. With ``audio.from_video``, a trial without a
     sound file uses its video's sound track.
 
     ``problems`` of the result are those of the chosen subjects in the configured modalities: a missing video or damaged
-    EEG does not exclude a subject from a study of sounds.
+    EEG does not exclude a subject from a study of sounds. The files of the subjects ``unchecked`` may be missing.
 
     Raises:
         UsageError: a subject is not in the table, or a filter is not ``column=value`` (or ``column=value|other``) of a
@@ -185,7 +187,8 @@ def select(table: TrialTable, config: StudyConfig, subjects: Sequence[str] = ())
     problems = {s: text for s, text in table.problems.items() if everywhere.get(s) != text and s not in table.faults}
     read = {"vision", *config.modalities} if config.audio.from_video else set(config.modalities)
     problems |= {s: next(f[m] for m in f if m in read) for s, f in table.faults.items() if read & set(f)}
-    for subject, text in missing_files(frame, [COLUMN[m] for m in config.modalities]).items():
+    present = frame[~frame["subject"].isin(list(unchecked))]
+    for subject, text in missing_files(present, [COLUMN[m] for m in config.modalities]).items():
         problems.setdefault(subject, text)
     problems = {s: problems[s] for s in natural_order(problems) if s in wanted}
     usable = frame[~frame["subject"].isin(list(problems))]

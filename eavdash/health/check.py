@@ -18,12 +18,13 @@ import pandas as pd
 from eavdash.config.schema import StudyConfig
 from eavdash.data.named_files import NAMED_RECORDING
 from eavdash.data.spelling import doubts
-from eavdash.data.table import TrialTable, expected_recordings, open_table, spelled, with_sound_tracks
+from eavdash.data.table import TrialTable, expected_recordings, open_table, spelled
 from eavdash.errors import EavdashError, sentence
 from eavdash.health import eeg_headers, pairing, rules, tables
+from eavdash.health.look import broken, measured, with_tracks
 from eavdash.health.protocols import split_preview
 from eavdash.health.report import NUMBERS, SEVERITIES, TEXTS, Finding, HealthReport, no_split_preview
-from eavdash.health.scan import Scan, measure_requests, measure_table, scan
+from eavdash.health.scan import Scan, measure_requests, scan
 from eavdash.text import natural_order, printable
 
 _COLUMNS = [*TEXTS[:5], *NUMBERS, *TEXTS[5:]]
@@ -64,17 +65,13 @@ def _build_report(
 ) -> HealthReport:
     findings = FindingCollector()
     unclear = doubts(table.frame, config.names)
-    table = spelled(table, config.names)
-    if config.audio.from_video:
-        table = replace(table, frame=with_sound_tracks(table.frame))
+    table = with_tracks(spelled(table, config.names), config)
     faces, notes = _faces(table, config, faces)
     requests = measure_requests(table.frame, faces, config)
     done = findings.guarded("scanning", lambda: scan(requests, cache, _wrap_report(report)), Scan())
-    rows = findings.guarded("collecting measures", lambda: measure_table(table.frame, requests, done.answers), None)
+    rows = findings.guarded("collecting measures", lambda: measured(table.frame, requests, done), None)
     if rows is None:
-        rows = measure_table(table.frame.iloc[:0], [], {})
-    rows["problem"] = rows["problem"].where(rows["problem"] != "", pairing.outside(rows))
-    rows.loc[(rows["problem"] != "") & (rows["kind"] == ""), "kind"] = "outside"
+        rows = measured(table.frame.iloc[:0], [], Scan())
     intact = rows["problem"] == ""
     wanted = expected_recordings(table)
     usable = tables.usable(table.frame, rows[intact])
@@ -94,9 +91,8 @@ def _build_report(
         findings.add("file names", lambda: pairing.eav_numbers(rows))
     findings += rules.from_errors("warning", [("", text) for text in unclear])
     findings.add("labels", lambda: tables.balance(labels))
-    broken = rows[~intact & rows["modality"].isin(config.modalities)]
-    pairs = list(zip(broken["subject"], broken["trial"], strict=True))
-    preview = findings.guarded("the split preview", lambda: split_preview(table, config, pairs), no_split_preview())
+    gone = broken(rows, config)
+    preview = findings.guarded("the split preview", lambda: split_preview(table, config, gone), no_split_preview())
     findings += _notes(table.notes)
     if done.problem:
         remedy = "choose another cache folder, as every check now opens all files again"

@@ -6,7 +6,7 @@ eavdash.data.splits, which a study calls in the same way: the preview matches th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -15,31 +15,33 @@ from eavdash.config.choices import COLUMN, PROTOCOLS
 from eavdash.config.schema import StudyConfig
 from eavdash.data.splits import fold_numbers, make_splits
 from eavdash.data.table import TrialTable, select
+from eavdash.data.unusable import too_few, usable_rows
 from eavdash.errors import EavdashError
 from eavdash.health.report import SPLIT_PREVIEW_COLUMNS
+from eavdash.store.documents import LeftOutRecording
 from eavdash.text import natural_order
 
 
-def split_preview(table: TrialTable, config: StudyConfig, broken: Iterable[tuple[str, str]] = ()) -> pd.DataFrame:
-    """Preview the splits, one row per protocol and fold; ``broken`` are (subject, trial) that are left out."""
+def split_preview(table: TrialTable, config: StudyConfig, broken: Sequence[LeftOutRecording] = ()) -> pd.DataFrame:
+    """Preview the splits, one row per protocol and fold; trials of ``broken`` are left out."""
     rows: list[tuple[object, ...]] = []
-    left_out = set(broken)
     for name in PROTOCOLS:
         try:
-            rows += _of(table, replace(config, protocol=replace(config.protocol, name=name)), left_out)
+            rows += _of(table, replace(config, protocol=replace(config.protocol, name=name)), broken)
         except EavdashError as error:
             rows.append((name, -1, 0, 0, 0, 0, str(error)))
     return pd.DataFrame(rows, columns=list(SPLIT_PREVIEW_COLUMNS))
 
 
-def _of(table: TrialTable, config: StudyConfig, left_out: set[tuple[str, str]]) -> list[tuple[object, ...]]:
+def _of(table: TrialTable, config: StudyConfig, broken: Sequence[LeftOutRecording]) -> list[tuple[object, ...]]:
     name = config.protocol.name
-    chosen = select(table, config)
+    chosen = select(table, config, unchecked=table.subjects)
     frame = chosen.frame
     has_any = (frame[[COLUMN[m] for m in config.modalities]] != "").any(axis=1)
-    usable = [key not in left_out for key in zip(frame["subject"], frame["trial"], strict=True)]
-    splits = make_splits(frame[has_any & pd.Series(usable, frame.index, bool)], config.protocol)
-    problems = {**chosen.problems, **splits.problems}
+    few = too_few(frame, broken)
+    rest = usable_rows(frame[has_any & ~frame["subject"].isin(list(few))], broken)
+    splits = make_splits(rest, config.protocol)
+    problems = {**chosen.problems, **few, **splits.problems}
     gone = natural_order(set(frame["subject"]) - set(splits.frame["subject"]) - set(problems))
     problems |= {s: f"subject {s}: no usable trial; see the findings." for s in gone}
     rows: list[tuple[object, ...]] = []

@@ -31,6 +31,7 @@ from eavdash.jobs.executors.local import LOCK_VARIABLE, RUN_VARIABLE, heading
 from eavdash.jobs.slots import SHARE_VARIABLE
 from eavdash.jobs.tasks import new_request_id
 from eavdash.jobs.usage import Meter
+from eavdash.results.left_out import found_sentence
 from eavdash.store import RunDir, StudyDir, locks
 from eavdash.store.atomic import boot_clock, host
 from eavdash.store.own_files import own_file
@@ -121,7 +122,8 @@ def _compute(run: RunDir, by_hand: bool) -> int:
         restrict_data_folders(StudyDir.of(run).study().dataset.folders)
         with Heartbeat(run, mine):
             _train(run, status.execution)
-        run.transition("done", expect=mine, checksums=run.seal(), finished=time.time(), reason="")
+        left_out = found_sentence(run.config())
+        run.transition("done", expect=mine, checksums=run.seal(), finished=time.time(), reason=left_out)
         # Only now: a run that is killed before it is done must be able to resume.
         run.resume_file.unlink(missing_ok=True)
         run.joint_resume_file.unlink(missing_ok=True)

@@ -1,14 +1,18 @@
 """Marks shown with a study's scores: reasons why they are biased or not comparable.
 
-In: a study's configuration. Out: marks, each a short text and its reasons.
+In: a study's configuration, and what it leaves out. Out: marks, each a short text and its reasons.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from eavdash.config.convert import recorded_config
 from eavdash.config.schema import StudyConfig
 from eavdash.results import paper
+from eavdash.results.left_out import count, sentences
+from eavdash.store.documents import StudyDocument
+from eavdash.text import plural
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,16 @@ JOINT = Mark(
         "encoders frozen.",
     ),
 )
+
+
+def study_marks(document: StudyDocument) -> tuple[Mark, ...]:
+    """Return the marks of a study: of its configuration, and of what it leaves out."""
+    left_out = document.left_out
+    people = left_out.subjects if left_out else {}
+    texts = [count(left_out), f"{plural(len(people), 'subject')} left out" if people else ""]
+    text = ", ".join(filter(None, texts))
+    more = (Mark(text or "trials used without a recording", tuple(why)),) if (why := sentences(left_out)) else ()
+    return (*marks_of(recorded_config(document)), *more)
 
 
 def marks_of(config: StudyConfig) -> tuple[Mark, ...]:

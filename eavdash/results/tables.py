@@ -21,6 +21,7 @@ from eavdash.config.choices import STAGES
 from eavdash.errors import EavdashError, IntegrityError, UsageError
 from eavdash.results.columns import column
 from eavdash.results.decision import mean_logs, normalised
+from eavdash.results.left_out import found_by
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.regular import open_regular
 from eavdash.text import natural_order
@@ -44,19 +45,22 @@ def predictions(
 
     ``split=None`` returns all splits. With ``baselines`` the rows of the fusion runs' baselines.parquet follow, with
     the stages of :data:`BASELINES`; without a fusion, the class shares of an encoder's training trials are the majority
-    baseline. Only test rows of different runs may be compared.
+    baseline. Only test rows of different runs may be compared. Trials that a run could not read are in no run's rows;
+    ``frame.attrs["unread"]`` has their subject and trial.
     """
     frames: list[pd.DataFrame] = []
     problems: list[str] = []
     wanted = [*STAGES, *(BASELINES if baselines else ())] if stages is None else list(stages)
     fused: set[tuple[str, int, int]] = set()
     alone: dict[tuple[str, int, int], pd.DataFrame] = {}  # an encoder's rows by scope, fold and seed
+    unread: set[tuple[str, str]] = set()  # trials that a run could not read
     for run in study.runs():
         try:
             if run.status().state != "done":
                 continue
             config = run.config()
             stage, scope = config.stage, (config.unit, config.fold, config.seed)
+            unread |= found_by(config)
             own = None
             if stage in wanted:
                 own = read_table(run, "predictions.parquet", _NEEDED, "p_<label>").assign(run=run.name, stage=stage)
@@ -72,15 +76,18 @@ def predictions(
     frames += [_majority(rows) for scope, rows in alone.items() if scope not in fused]
     if not frames:
         empty = pd.DataFrame(columns=["study", "run", "stage", *_NEEDED])
-        empty.attrs["problems"] = problems
+        empty.attrs |= {"problems": problems, "unread": sorted(unread)}
         return empty
     frame = pd.concat(frames, ignore_index=True)
     if split is not None:
         frame = frame[frame["split"] == split]
+    if unread:  # all stages of a subject are compared on the same trials
+        keys = zip(frame["subject"], frame["trial"], strict=True)
+        frame = frame[pd.Series([key not in unread for key in keys], frame.index, bool)]
     frame.insert(0, "study", study.name)
     first = ["study", "run", "stage", *_NEEDED]
     frame = frame[[*first, *(c for c in frame.columns if c not in first)]].reset_index(drop=True)
-    frame.attrs["problems"] = problems
+    frame.attrs |= {"problems": problems, "unread": sorted(unread)}
     return frame
 
 
@@ -92,7 +99,7 @@ def trials(study: StudyDir, stages: Sequence[str] | None = None, *, baselines: b
     """
     rows = predictions(study, stages, baselines=baselines)
     table = _order(_trials(rows))
-    table.attrs["problems"] = rows.attrs["problems"]
+    table.attrs.update(rows.attrs)
     return table
 
 
@@ -120,7 +127,7 @@ def scores(
             raise UsageError.at(name, expected=f"one of {', '.join(allowed)}", found=repr(value), remedy="choose one")
     rows = predictions(study, baselines=baselines)
     table = score_table(rows, level, by, column(study, split) if split else None)
-    table.attrs["problems"] = rows.attrs["problems"]
+    table.attrs.update(rows.attrs)
     return table
 
 

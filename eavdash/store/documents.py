@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field
 
 from eavdash.errors import IntegrityError
-from eavdash.store.record import UNWRITTEN, Numbers, Part, Record, Texts, Whole
+from eavdash.store.record import UNWRITTEN, FromList, Numbers, Part, Record, Texts, Whole
 
 #: Default of a list that is written only if it is not empty.
 EMPTY: Any = Field(default=(), exclude_if=lambda value: not value)
@@ -46,6 +46,33 @@ class Naming(Part):
     seed: Whole | None = None
 
 
+class LeftOutRecording(Part):
+    """A recording that cannot be used, because of which its trial is left out.
+
+    ``kind``: one of ``eavdash.data.unusable.KINDS``, or of the findings that the study leaves out.
+    """
+
+    subject: str
+    trial: str
+    modality: str
+    kind: str
+    reason: str
+    kept: bool = False  # True: the trial is used without this recording
+
+
+class LeftOut(Part):
+    """Trials that a study leaves out: recordings of used subjects, and whole subjects with the reason.
+
+    ``trials``: the number of trials, before any was left out, of each subject whose recordings were checked.
+    """
+
+    trials: dict[str, Whole] = Field(default_factory=dict)
+    recordings: Annotated[tuple[LeftOutRecording, ...], FromList] = ()
+    subjects: dict[str, str] = Field(default_factory=dict)
+    leave_out: Texts = ()  # kinds of findings whose trials are left out too
+    keep: Texts = ()  # kinds whose trials are used without the recording
+
+
 class StudyDocument(Record):
     """The content of study.json."""
 
@@ -58,6 +85,7 @@ class StudyDocument(Record):
     dataset: RecordedDataset
     classes: Texts
     naming: Naming
+    left_out: LeftOut | None = UNWRITTEN  # None: planned by a version that did not check the recordings
     versions: dict[str, str] = Field(default_factory=dict)
     git_commit: str = ""
 
@@ -140,7 +168,9 @@ class RunConfig(Record):
     pooled: bool | None = UNWRITTEN  # True: it is trained on all subjects, and theirs start from its weights
     model: ModelSpec | None = UNWRITTEN
     input: RunInput = Field(default=RunInput(), exclude_if=lambda value: value == RunInput())
-    left_out: list[dict[str, str]] | None = UNWRITTEN  # trials that it could not use, with the reason
+    left_out: list[dict[str, str]] | None = (
+        UNWRITTEN  # trials that it could not use, with the reason; a kind: found only by the run
+    )
     computed: dict[str, Any] | None = UNWRITTEN  # device and precision
     epoch_chosen_by: str | None = UNWRITTEN
     encoders: dict[str, ModelSpec] | None = UNWRITTEN  # that were fine-tuned together with the fusion

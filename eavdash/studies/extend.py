@@ -14,6 +14,7 @@ from eavdash.config.convert import differences, execution_of, recorded_config, t
 from eavdash.config.schema import Execution, Selection, StudyConfig
 from eavdash.errors import IntegrityError, UsageError
 from eavdash.jobs import queue
+from eavdash.results import left_out
 from eavdash.store import RunDir, StudyDir, check_study_name
 from eavdash.store.documents import StudyDocument
 from eavdash.store.status import RunStatus
@@ -87,6 +88,7 @@ def clone(
     new = (prepare if write else plan)(document.dataset.path, name, config, chosen, root)
     changed = differences(to_dict(before), to_dict(config))
     changed += differences(document.selection.document(), new.document.selection.document())
+    changed += left_out.differences(document.left_out, new.document.left_out)
     return Clone(new, tuple(changed))
 
 

@@ -11,7 +11,7 @@ frozen in ``trials.parquet``: the rows of a subject that has runs cannot change.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +41,7 @@ from eavdash.studies.runs import CROSS_SUBJECT, PlannedRun, make_runs, recorded_
 
 if TYPE_CHECKING:
     from eavdash.data.table import TrialTable
+    from eavdash.studies.unusable import Unusable
 
 _SPLIT_COLUMNS = ["subject", "trial", "group", "fold", "split"]
 
@@ -64,6 +65,11 @@ class Plan:
         return [run.name for run in self.planned]
 
     @property
+    def problems(self) -> dict[str, str]:
+        """Return the runs that cannot start, with the reason."""
+        return {run.name: run.problem for run in self.planned if run.problem}
+
+    @property
     def existing(self) -> list[str]:
         """Return the names of the :attr:`runs` that exist already."""
         return [name for name in self.runs if self.study.run(name).config_file.exists()]
@@ -78,11 +84,14 @@ def plan(
     *,
     frozen: bool = False,
     imported: bool = False,
+    unusable: Unusable | None = None,
+    report: Callable[[int, int], None] | None = None,
 ) -> Plan:
-    """Plan a study without writing anything.
+    """Plan a study without writing anything; the recordings of new subjects are looked at, as by the health check.
 
     ``frozen``: do not open the dataset if the study's frozen table has all subjects of the selection. ``imported``: its
-    models exist and are not built from the settings.
+    models exist and are not built from the settings. ``unusable``: what becomes of trials that cannot be used.
+    ``report(done, of)`` counts the files that are looked at.
 
     Raises:
         UsageError: a name, subject, fold or seed is invalid; ``StudyConflictError`` if the name is taken.
@@ -96,7 +105,8 @@ def plan(
     from eavdash.data.readers import READERS
     from eavdash.data.spelling import doubts
     from eavdash.data.splits import make_splits
-    from eavdash.data.table import fingerprint, open_table, select
+    from eavdash.data.table import fingerprint, open_table
+    from eavdash.studies.unusable import usable_trials
     from eavdash.text import natural_order
 
     study = StudyDir(checkpoints / check_study_name(name))
@@ -113,8 +123,9 @@ def plan(
     before = read_frozen(study.table_file) if old and study.table_file.exists() else None
     reused = before if frozen and before and old and _has_usable(before, old, selection.subjects) else None
     table = reused or open_table(root)
-    everyone = select(table, config)
-    chosen = select(table, config, selection.subjects)
+    remembered = study.cache_dir if checkpoints.is_dir() else None  # planning makes no folder of studies
+    looked = usable_trials(table, config, selection.subjects, remembered, unusable, old, report)
+    everyone, chosen = looked.everyone, looked.chosen
     # Subjects that cannot be used stay in the order; their runs are made as failed runs with a reason.
     subjects = list(natural_order([*chosen.subjects, *chosen.problems]))
     if config.protocol.name in CROSS_SUBJECT or config.protocol.pooled:
@@ -144,13 +155,15 @@ def plan(
     usable = {s: h for s, h in found.items() if s not in problems}
     document = make_document(name, Path(root), table, config, selection, subjects, folds, classes, usable, old)
     check_unit_names(document.selection.subjects)
+    document = document.replace(left_out=looked.record)
     if old and reused:
         document = document.replace(dataset=old.dataset.replace(fingerprint=document.dataset.fingerprint))
     if old:
         refuse_conflict(study, old, document, found)
     # Links are resolved as in the document, so that a link that is changed later does not change the study.
     fresh = rerooted(everyone, Path(os.path.realpath(table.root)))
-    rows = reused or merged(fresh, before, {s for s, h in recorded.items() if every.get(s) != h})
+    unlike = {s for s, h in recorded.items() if every.get(s) != h}
+    rows = looked.of(reused) if reused else merged(fresh, before, unlike)
 
     stages, unrecorded = recorded_stages(config, trials)
     cross = config.protocol.name in CROSS_SUBJECT

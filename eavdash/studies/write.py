@@ -6,9 +6,10 @@ In: the arguments of :func:`eavdash.studies.plan`. Out: ``study.json``, ``trials
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eavdash.config.convert import recorded_config
 from eavdash.config.schema import Selection, StudyConfig
@@ -20,6 +21,9 @@ from eavdash.store.readable import check_readable
 from eavdash.store.record import write_record
 from eavdash.store.regular import open_regular
 from eavdash.studies.plan import Plan, plan
+
+if TYPE_CHECKING:
+    from eavdash.studies.unusable import Unusable
 
 __all__ = ["PLAN_LOCK", "Plan", "plan", "planner_lock", "prepare", "refresh", "retry"]
 #: Under ``.queue``: held by a process that writes or removes a study's folder.
@@ -38,12 +42,14 @@ def prepare(
     existing: bool = False,
     frozen: bool = False,
     imported: bool = False,
+    unusable: Unusable | None = None,
+    report: Callable[[int, int], None] | None = None,
 ) -> Plan:
     """Plan a study and write its files and a folder per run. A second call changes nothing.
 
     A run whose subject cannot be used is written as failed with the reason, and queued again once the reason is gone.
-    ``existing``: require the study to exist, so that one deleted meanwhile is not made again. ``frozen`` and
-    ``imported``: as for :func:`plan`.
+    ``existing``: require the study to exist, so that one deleted meanwhile is not made again. ``frozen``, ``imported``,
+    ``unusable`` and ``report``: as for :func:`plan`.
 
     Raises:
         As :func:`plan`; UsageError if ``existing`` and the study does not exist.
@@ -53,7 +59,13 @@ def prepare(
     with planner_lock(checkpoints):
         if existing:
             find_study(checkpoints, name)
-        made = plan(root, name, config, selection, checkpoints, frozen=frozen, imported=imported)
+        made = plan(
+            *(root, name, config, selection, checkpoints),
+            frozen=frozen,
+            imported=imported,
+            unusable=unusable,
+            report=report,
+        )
         made.study.path.mkdir(parents=True, exist_ok=True)
         # The splits must not name a trial that the frozen table lacks.
         _write_changed(made.study.table_file, frozen_bytes(made.table))

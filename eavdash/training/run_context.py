@@ -28,6 +28,7 @@ from eavdash.store import RunDir, StudyDir
 from eavdash.store.documents import RunConfig
 from eavdash.training.loop import Report
 from eavdash.training.seeds import Seeder, seeder
+from eavdash.training.unreadable import load_readable
 
 log = logging.getLogger(__name__)
 SPLITS = ("train", "validation", "test")
@@ -157,7 +158,8 @@ def read_windows(context: RunContext, modality: str, channels: Sequence[str] = (
 
     ``channels`` selects the EEG channels on which an encoder was trained. Training windows rejected by ``eeg.reject``
     are dropped; validation and test keep all windows, since dropping would make them easier. With
-    ``protocol.subject_scaling`` EEG and audio are standardised with all windows of each subject.
+    ``protocol.subject_scaling`` EEG and audio are standardised with all windows of each subject. Trials whose recording
+    proves unreadable are left out, as planning left out those that it found (:mod:`eavdash.training.unreadable`).
 
     Raises:
         SplitError: a window of the run's own stage is in two splits.
@@ -171,14 +173,14 @@ def read_windows(context: RunContext, modality: str, channels: Sequence[str] = (
     if not recorded.any():
         return None
     config = context.config
-    trials = context.trials[recorded].reset_index(drop=True)
-    values = load_windows(trials.drop(columns="split"), modality, config, context.run.study.cache_dir)
+    trials, values, unreadable = load_readable(context, modality, load_windows)
+    missing += unreadable
     if channels and tuple(values.meta["channels"]) != tuple(channels):
         config = from_dict({**to_dict(config), "eeg": {**to_dict(config)["eeg"], "channels": list(channels)}})
         values = load_windows(trials.drop(columns="split"), modality, config, context.run.study.cache_dir)
     values = _standardised(context, values)
     # Positions among all trials give fusion the same order in every modality, also where recordings are missing.
-    order = trials[["subject", "trial", "split"]].assign(place=np.flatnonzero(recorded))
+    order = context.trials[["subject", "trial", "split"]].assign(place=np.arange(len(context.trials)))
     index = values.index.reset_index(drop=True)
     index = index.assign(row=np.arange(len(index))).merge(order, on=["subject", "trial"], validate="many_to_one")
     index = index.sort_values(["place", "window"], kind="stable").reset_index(drop=True)

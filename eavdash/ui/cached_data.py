@@ -34,9 +34,11 @@ REPORTS = 4  # health reports in memory; that of the whole EAV dataset takes abo
 def disk_space_sentence(path: str, config: StudyConfig, subjects: Sequence[str], root: Path) -> str:
     """Return a sentence about the disk space that a study's window sets need; not cached."""
     from eavdash.data.cache.prepare import estimate, sets
+    from eavdash.studies.unusable import usable_trials
 
-    planned, _ = sets(path, config, subjects)
-    return estimate(planned, config, cache_folder(root)).sentence
+    cache = cache_folder(root)
+    planned, _ = sets(path, config, subjects, lambda table: usable_trials(table, config, subjects, cache).chosen)
+    return estimate(planned, config, cache).sentence
 
 
 @st.cache_data(ttl=60, max_entries=4, show_spinner=False)

@@ -53,7 +53,7 @@ def scores(study: StudyDir, level: str, baselines: bool) -> pd.DataFrame:
     """Return ``tables.scores``; problems with files are in ``attrs``."""
     rows = predictions(study, baselines)
     table = tables.score_table(rows, level)
-    table.attrs["problems"] = rows.attrs["problems"]
+    table.attrs.update(rows.attrs)
     return table
 
 

@@ -14,9 +14,8 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from eavdash.config.convert import recorded_config
 from eavdash.errors import EavdashError, OutsideError
-from eavdash.results import marks
+from eavdash.results import left_out, marks
 from eavdash.results.statistics import too_few
 from eavdash.store import StudyDir, checkpoints_root, datasets, studies
 from eavdash.store.documents import StudyDocument
@@ -146,7 +145,7 @@ def study_page(title: str, question: str) -> tuple[StudyDir, StudyDocument]:
         document = study.study()
     simulated_banner(document.dataset.simulated)
     with show_errors():
-        study_marks = marks.marks_of(recorded_config(document))
+        study_marks = marks.study_marks(document)
     for number, mark in enumerate(study_marks):
         with st.expander(f"**{mark.text}**", key=f"parts_mark_{number}"):
             bullet_list(mark.why)
@@ -196,9 +195,11 @@ def show_refused(table: TrialTable, key: str) -> None:
 
 
 def show_problems(frame: pd.DataFrame) -> None:
-    """Show a table's messages about damaged files."""
+    """Show a table's messages about damaged files and unread trials."""
     for problem in frame.attrs.get("problems", []):
         st.error(markdown(problem))
+    if unread := left_out.unread_sentence(frame):
+        st.warning(markdown(unread))
 
 
 def require_results(study: StudyDir, table: pd.DataFrame) -> None:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from eavdash.results import paper, tables
+from eavdash.results import left_out, paper, tables
 from eavdash.text import csv_for_people, markdown, natural_order
 from eavdash.ui import actions, cached_results, theme, widgets
 from eavdash.ui.figures import results as figures
@@ -52,8 +52,8 @@ if overlay:
     with st.expander("Before comparing with the paper", expanded=True, key="results_subjects_caveats"):
         widgets.bullet_list([*paper.SIMULATED_CAVEAT[: document.dataset.simulated], *paper.CAVEATS])
 st.dataframe(figures.score_table(scores), hide_index=True, key="results_subjects_table")
-name = f"{study.name}-{level}.csv"
-st.download_button("Download as CSV", csv_for_people(scores), name, "text/csv", key="results_subjects_download")
+counted = csv_for_people(left_out.with_counts(scores, document.left_out))
+st.download_button("Download as CSV", counted, f"{study.name}-{level}.csv", "text/csv", key="results_subjects_download")
 
 st.subheader("Trials of one subject", anchor=False)
 subject = st.selectbox(

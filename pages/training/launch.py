@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from eavdash.results.left_out import sentences
 from eavdash.results.marks import marks_of
 from eavdash.store import checkpoints_root
 from eavdash.text import markdown, plural, size
@@ -35,8 +36,11 @@ st.subheader("What will run", anchor=False)
 if not name:
     st.info("Enter a study name to see its runs.")
     st.stop()
+launch_form.look(path, name, request.config, request.selection.subjects, root)
 plan = copy_settings.plan_or_conflict(path, name, request.config, request.selection, root)
 st.markdown(launch_form.plan_sentence(plan))
+for sentence in sentences(plan.document.left_out):
+    st.warning(markdown(sentence))
 copy_settings.show_differences(plan)
 if plan.existing and plan.study == widgets.current_study():
     st.page_link(widgets.MONITOR, label="Watch the runs")

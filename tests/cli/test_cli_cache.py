@@ -54,7 +54,7 @@ def _listed(tmp_path: Path, capsys) -> list[dict]:
 def test_build_list_and_clear(root: Path, tmp_path: Path, capsys) -> None:
     estimate = _build(root, tmp_path, capsys, dry_run=True)
     assert (estimate["missing_sets"], estimate["sets"], estimate["windows"]) == (2, 2, 16)
-    assert [entry["kind"] for entry in _listed(tmp_path, capsys)] == ["digests"]
+    assert [entry["kind"] for entry in _listed(tmp_path, capsys)] == ["scan", "digests"]
     _build(root, tmp_path, capsys, subjects="2")
     windows = [entry for entry in _listed(tmp_path, capsys) if entry["kind"] == "windows"]
     assert len(windows) == 1
@@ -91,8 +91,9 @@ def test_text_output(root: Path, tmp_path: Path, capsys) -> None:
 
 
 def test_subjects_that_cannot_be_used_are_listed(root: Path, tmp_path: Path, capsys) -> None:
-    (root / "2-3.wav").unlink()
-    assert "2-3.wav" in _build(root, tmp_path, capsys)["left_out"]["2"]
+    for path in sorted(root.glob("2-*.wav")):
+        path.unlink()
+    assert "2-" in _build(root, tmp_path, capsys)["left_out"]["2"]
 
 
 def test_an_interruption_is_one_sentence(root: Path, tmp_path: Path, monkeypatch) -> None:

@@ -305,10 +305,13 @@ def test_the_split_preview_is_what_a_study_would_plan(tmp_path: Path) -> None:
     (tmp_path / "0.wav").write_bytes(b"broken")  # its trials are gone, those of others stay
     broken = report_on(tmp_path, *lines).split_preview
     assert (broken[broken["protocol"] == "conversation"][["train", "validation", "test"]].sum(axis=1) == 22).all()
-    (tmp_path / "0.wav").unlink()  # missing files exclude their subjects, which the preview reports
+    (tmp_path / "0.wav").unlink()
+    pd.testing.assert_frame_equal(report_on(tmp_path, *lines).split_preview, broken)
+    for n in range(0, 12, 2):  # a class is gone: the subjects are excluded, which the preview reports
+        (tmp_path / f"{n}.wav").unlink(missing_ok=True)
     gone = report_on(tmp_path, *lines).split_preview
     assert (gone["fold"] == -1).all()
-    assert gone["problem"].str.contains("0.wav").all()
+    assert gone["problem"][gone["protocol"] == "conversation"].str.contains("none of a is left").all()
 
 
 def test_subjects_that_a_protocol_cannot_split_are_counted(tmp_path: Path) -> None:

@@ -101,11 +101,15 @@ def test_failed_and_cancelled_runs_are_queued_only_on_request(
 
 def test_a_subject_that_was_fixed_is_queued(tmp_path: Path, submitted: list) -> None:
     root = table(tmp_path)
-    (tmp_path / "2-3-calm.wav").rename(tmp_path / "hidden.wav")
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    for path in tmp_path.glob("2-*-calm.wav"):
+        path.rename(hidden / path.name)
     study = prepare(root, "pilot", AUDIO, Selection(folds=(0,)), tmp_path / "c").study
     assert set(extend.plan_extension(study).queued) == {"s01-audio", "s03-audio"}
     assert set(extend.extend(study, retry_ended=True).queued) == {"s01-audio", "s03-audio"}
-    (tmp_path / "hidden.wav").rename(tmp_path / "2-3-calm.wav")
+    for path in hidden.glob("*.wav"):
+        path.rename(tmp_path / path.name)
     assert extend.extend(study).queued == ("s02-audio",)
 
 

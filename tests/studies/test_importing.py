@@ -27,6 +27,9 @@ from eavdash.studies.imported_runs import LABELS
 from eavdash.studies.importing import import_checkpoint
 from eavdash.training import run_context
 
+#: The recordings of these tests are names only; their windows are made up.
+pytestmark = pytest.mark.usefixtures("all_usable")
+
 transformers = pytest.importorskip("transformers")
 
 

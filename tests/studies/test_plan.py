@@ -27,7 +27,7 @@ from eavdash.errors import (
 from eavdash.store import StudyDir
 from eavdash.store.record import write_record
 from eavdash.studies.plan import plan
-from eavdash.studies.write import prepare, refresh
+from eavdash.studies.write import prepare
 
 
 def test_one_fold_and_one_seed_have_no_suffix_and_keep_none_when_more_are_added(tmp_path: Path) -> None:
@@ -59,6 +59,7 @@ def test_planning_writes_nothing_and_preparing_twice_changes_nothing(tmp_path: P
     assert {p: p.read_bytes() for p in study.path.rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.usefixtures("all_usable")
 def test_fusion_waits_for_the_modalities_that_were_recorded(tmp_path: Path) -> None:
     root = table(tmp_path, subjects=2, video=True)
     frame = pd.read_csv(root, dtype=str, keep_default_na=False)
@@ -121,19 +122,6 @@ def test_a_dataset_that_moved_is_still_the_same(tmp_path: Path) -> None:
     (tmp_path / "a").rename(tmp_path / "b")
     made = prepare(tmp_path / "b" / "trials.csv", "pilot", AUDIO, Selection(), tmp_path / "c")
     assert made.study.study().dataset.path == str(tmp_path / "b" / "trials.csv")
-
-
-def test_a_subject_that_cannot_be_used_fails_alone_until_it_is_fixed(tmp_path: Path) -> None:
-    root = table(tmp_path)
-    (tmp_path / "2-3-calm.wav").rename(tmp_path / "hidden.wav")
-    made = prepare(root, "pilot", AUDIO, Selection(folds=(0,)), tmp_path / "c")
-    states = {name: made.study.run(name).status().state for name in made.runs}
-    assert states == {"s01-audio": "queued", "s02-audio": "failed", "s03-audio": "queued"}
-    assert "2-3-calm.wav" in made.study.run("s02-audio").status().reason
-    (tmp_path / "hidden.wav").rename(tmp_path / "2-3-calm.wav")
-    refresh(made.study)
-    assert made.study.run("s02-audio").status().state == "queued"
-    assert "2" in set(pd.read_csv(made.study.splits_file, dtype=str)["subject"])
 
 
 @pytest.mark.parametrize(("selection", "missing"), [(Selection(("7",)), "7"), (Selection(folds=(9,)), "9")])
@@ -209,7 +197,7 @@ def test_the_same_recording_in_two_splits_stops_the_study(tmp_path: Path, checkp
     for fact in ("audio", "0-calm", "subject 2", "2-3-calm.wav"):
         assert fact in f"{caught.value.where} {caught.value.found}"
     assert not (there / "pilot").exists()
-    assert (there / ".cache").exists() == (checkpoints != "new")
+    assert not list(there.glob("*.json"))
 
 
 def test_a_recording_of_two_labels_stops_the_study(tmp_path: Path) -> None:
@@ -234,6 +222,7 @@ def test_additional_columns_are_kept_with_the_study(tmp_path: Path) -> None:
     assert set(kept.loc[kept["label"] == "calm", "condition"]) == {"speaking"}
 
 
+@pytest.mark.usefixtures("all_usable")
 def test_pooled_runs_come_first_and_all_subjects_start_from_them(tmp_path: Path) -> None:
     config = with_settings(replace(preset("quick"), stages=("vision", "audio", "fusion")), ["protocol.pooled=true"])
     made = plan(table(tmp_path, subjects=2, video=True), "pilot", config, Selection(folds=(0, 1)), tmp_path / "c")

@@ -131,6 +131,7 @@ def test_studies_without_a_usable_table_are_refused(tmp_path: Path, moved: Study
         relocate.relocate(StudyDir(tmp_path / "c" / "other"), tmp_path / "new")
 
 
+@pytest.mark.usefixtures("all_usable")
 def test_a_dataset_below_the_given_folder_and_an_interrupted_relocation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

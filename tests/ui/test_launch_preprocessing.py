@@ -91,3 +91,15 @@ def test_the_disk_space_of_windows_is_shown_on_request(sounds: Path, checkpoints
     assert sentence.startswith("Windows: needs ")
     assert "1 of 1 window sets are not in the cache, 8 windows" in sentence
     assert not list(checkpoints.glob("*/study.json"))
+
+
+def test_trials_that_cannot_be_used_are_named_before_a_study_is_queued(sounds: Path, checkpoints: Path) -> None:
+    # One sound is empty.
+    app = fill_in(open_page("launch", {"training_launch_dataset": str(sounds)}), "voices")
+    app.multiselect(key="training_launch_subjects").set_value([]).run()
+    (warning,) = app.warning
+    assert warning.value.replace("\\", "") == "1 of 16 trials left out: 1 unreadable in audio (trial 7 of subject bo)."
+    frozen(app, checkpoints, "voices")
+    left_out = find_study(checkpoints, "voices").study().left_out
+    assert left_out is not None
+    assert [(r.subject, r.trial, r.kind) for r in left_out.recordings] == [("bo", "7", "unreadable")]

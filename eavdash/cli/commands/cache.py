@@ -71,13 +71,17 @@ def build_cache(options: argparse.Namespace, config: StudyConfig) -> int:
     ``config`` is the configuration of the study (``training.study_config``).
     """
     from eavdash.data.cache.prepare import estimate, prepare, sets
+    from eavdash.studies.unusable import usable_trials
 
     if not 0 <= options.jobs <= 1024:
         found = str(options.jobs)
         raise UsageError.at("--jobs", expected="0 to 1,024", found=found, remedy="leave it out")
     subjects = subjects_of(options.subjects, options.root)
     cache, jobs = _cache(options), options.jobs or _processors()
-    planned, problems = sets(options.root, config, subjects)
+    with console.progress_bar("checking the recordings") as look:
+        planned, problems = sets(
+            options.root, config, subjects, lambda t: usable_trials(t, config, subjects, cache, report=look).chosen
+        )
     if not options.json:
         for subject, problem in problems.items():
             console.error(f"subject {subject} is left out: {problem}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,6 @@ import pandas as pd
 from eavdash import store
 from eavdash.cli import console
 from eavdash.cli.commands.chosen import study_of
-from eavdash.config.convert import recorded_config
 from eavdash.errors import EavdashError, UsageError
 from eavdash.text import parts
 
@@ -65,10 +65,16 @@ def read_scores(
 ) -> pd.DataFrame:
     """Return a study's scores; problems with single runs are printed."""
     from eavdash.results import tables
+    from eavdash.results.left_out import unread_sentence, with_counts
 
-    frame = tables.scores(store.find_study(root, name), level=level, by=by, baselines=baselines, split=split)
+    study = store.find_study(root, name)
+    frame = tables.scores(study, level=level, by=by, baselines=baselines, split=split)
     for problem in frame.attrs.get("problems", []):
         console.error(problem)
+    if unread := unread_sentence(frame):
+        console.info(f"note: {unread}")
+    with contextlib.suppress(EavdashError):  # reported with the marks
+        frame = with_counts(frame, study.study().left_out)
     return frame
 
 
@@ -77,7 +83,7 @@ def study_marks(study: store.StudyDir) -> tuple[Mark, ...]:
     from eavdash.results import marks
 
     try:
-        return marks.marks_of(recorded_config(study.study()))
+        return marks.study_marks(study.study())
     except EavdashError as error:
         console.error(str(error))
         return ()
@@ -120,9 +126,12 @@ def _note_remarks(study: store.StudyDir) -> None:
 
 def _test_trials(study: store.StudyDir, baselines: bool) -> pd.DataFrame:
     from eavdash.results import tables
+    from eavdash.results.left_out import unread_sentence
 
     frame = tables.trials(study, baselines=baselines)
     for problem in frame.attrs.get("problems", []):
         console.error(problem)
+    if unread := unread_sentence(frame):
+        console.info(f"note: {unread}")
     columns = ["subject", "trial", "stage", "label", "predicted", "correct", "confidence", "fold", "seed"]
     return frame[columns]

@@ -19,12 +19,13 @@ from eavdash.config.presets import preset
 from eavdash.config.schema import Execution, Selection, StudyConfig
 from eavdash.errors import IntegrityError, UsageError
 from eavdash.store.regular import last_lines, pieces, require_regular
-from eavdash.text import parts, visible
+from eavdash.text import parts, plural, visible
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from eavdash.studies.plan import Plan
+    from eavdash.studies.unusable import Unusable
 
 
 def train(options: argparse.Namespace) -> int:
@@ -32,6 +33,7 @@ def train(options: argparse.Namespace) -> int:
     from eavdash.jobs import queue
     from eavdash.jobs.preflight import preflight, require_preflight
     from eavdash.studies import write
+    from eavdash.studies.unusable import Unusable
 
     config = study_config(options)
     chosen = Selection(
@@ -39,21 +41,27 @@ def train(options: argparse.Namespace) -> int:
         selection.parse_numbers(options.folds, "--folds"),
         selection.parse_numbers(options.seeds, "--seeds") or (0,),
     )
+    unusable = Unusable(options.strict, tuple(options.leave_out), tuple(options.keep))
     root = store.checkpoints_root(options.checkpoints)
     if options.dry_run:
-        # The other executors are checked by a job, which a dry run does not start.
         settings = execution_settings(options)
-        unmet = preflight(root, settings)[0] if settings.executor == "local" else [_not_checked(settings.executor)]
-        return _dry_run(write.plan(options.root, options.study, config, chosen, root), options.json, unmet)
+        local = settings.executor == "local"
+        # The other executors are checked by a job, which a dry run does not start.
+        unmet = preflight(root, settings)[0] if local else [_not_checked(settings.executor)]
+        with console.progress_bar("checking the recordings") as report:
+            plan = write.plan(options.root, options.study, config, chosen, root, unusable=unusable, report=report)
+        _show_dry_run(plan, options.json, unmet)
+        return 1 if plan.problems or (local and unmet) else 0
     execution = execution_settings(options)
     for note in require_preflight(root, execution):
         console.info(note)
     if options.wait and not options.json:
-        failed = queue_and_wait(options.root, options.study, config, chosen, root, execution)
+        failed = queue_and_wait(options.root, options.study, config, chosen, root, execution, unusable=unusable)
         note_marks(store.find_study(root, options.study))
         console.print_table(read_scores(root, options.study), "table", title=f"{options.study}: test trials")
         return 1 if failed else 0
-    plan = write.prepare(options.root, options.study, config, chosen, root)
+    with console.progress_bar("checking the recordings") as report:
+        plan = write.prepare(options.root, options.study, config, chosen, root, unusable=unusable, report=report)
     queue.submit(plan.study, plan.runs, execution)
     failed = False
     if options.wait:
@@ -74,17 +82,18 @@ def train(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _dry_run(plan: Plan, as_json: bool, unmet: list[str]) -> int:
+def _show_dry_run(plan: Plan, as_json: bool, unmet: list[str]) -> None:
     """Print the plan and what the executor is missing."""
     if as_json:
-        console.print_json({**plan_dict(plan), "existing": plan.existing, "unmet": unmet})
+        console.print_json({**plan_dict(plan), "existing": plan.existing, "unmet": unmet, "problems": plan.problems})
     else:
         console.print_plan(plan)
-        new = len(plan.runs) - len(plan.existing)
+        new = len(set(plan.runs) - set(plan.existing) - set(plan.problems))
         for line in unmet:
             console.error(line)
+        if plan.problems:
+            console.error(f"{plural(len(plan.problems), 'run')} of {len(plan.runs)} could not be computed")
         console.info(f"nothing was written; without --dry-run {new} of them would be queued")
-    return 0
 
 
 def _not_checked(executor: str) -> str:
@@ -93,11 +102,14 @@ def _not_checked(executor: str) -> str:
 
 def plan_dict(plan: Plan) -> dict[str, Any]:
     """Return a plan for --json."""
+    left_out = plan.document.left_out
     return {
         "study": plan.study.name,
         "path": str(plan.study.path),
         "runs": plan.runs,
         "left_out": plan.left_out,
+        "left_out_trials": [r.document() for r in left_out.recordings] if left_out else [],
+        "left_out_subjects": left_out.subjects if left_out else {},
         "notes": list(plan.notes),
     }
 
@@ -174,6 +186,7 @@ def queue_and_wait(
     root: Path,
     execution: Execution | None = None,
     again: bool = False,
+    unusable: Unusable | None = None,
 ) -> bool:
     """Queue a study (``again``: also its failed and cancelled runs) and show its progress until it ends.
 
@@ -183,7 +196,8 @@ def queue_and_wait(
     from eavdash.jobs.tested import with_tested
     from eavdash.studies import write
 
-    plan = write.prepare(recordings, name, config, chosen, root)
+    with console.progress_bar("checking the recordings") as look:
+        plan = write.prepare(recordings, name, config, chosen, root, unusable=unusable, report=look)
     console.print_plan(plan)
     queue.submit(plan.study, plan.runs, execution or Execution())
     if again:

@@ -22,7 +22,7 @@ from eavdash.data.cache.window_set_spec import WindowSetSpec, window_set_spec
 from eavdash.data.inputs import make_windows
 from eavdash.data.readers.pool import ReaderPool
 from eavdash.data.splits import make_splits
-from eavdash.data.table import open_table, select
+from eavdash.data.table import TrialTable, open_table, select
 from eavdash.errors import DataError, SplitError
 from eavdash.text import natural_order, size
 
@@ -30,6 +30,7 @@ from eavdash.text import natural_order, size
 USED = ("train", "validation", "test")
 ACROSS = ("loso", "subject-kfold")
 Report = Callable[[int, int, str], None]
+Usable = Callable[[TrialTable], TrialTable]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,15 +69,16 @@ class Estimate:
 
 
 def sets(
-    root: str | Path, config: StudyConfig, subjects: Sequence[str] = ()
+    root: str | Path, config: StudyConfig, subjects: Sequence[str] = (), usable: Usable | None = None
 ) -> tuple[list[PlannedSet], dict[str, str]]:
     """List the window sets needed by the runs of a study of these subjects (all if empty), and the reason for each
-    unusable subject.
+    unusable subject. ``usable``: from the dataset's table the trials that the study uses; None: all that are selected.
 
     Raises:
         UsageError, TableError, SplitError: there is nothing to train.
     """
-    chosen = select(open_table(root), config, subjects)
+    table = open_table(root)
+    chosen = usable(table) if usable else select(table, config, subjects)
     splits = make_splits(chosen.frame, config.protocol)
     planned: dict[tuple[str, ...], PlannedSet] = {}
     for subject in [""] if config.protocol.name in ACROSS else natural_order(splits.frame["subject"]):

@@ -6,7 +6,6 @@ In: a dataset's path and its ``eavdash.health.HealthReport``, from the ``cached_
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from eavdash.config.choices import MODALITIES
 from eavdash.errors import EavdashError
 from eavdash.store import checkpoints_root, datasets
 from eavdash.text import markdown, plural, visible
-from eavdash.ui import cached_data, theme, widgets
+from eavdash.ui import cached_data, scanning, theme, widgets
 from eavdash.ui.data import add_dataset
 from eavdash.ui.figures import health as figures
 from eavdash.ui.figures import health_tables as tables
@@ -28,15 +27,6 @@ if TYPE_CHECKING:
 PAGE = "data_health"
 PINNED = {"Subject": st.column_config.Column(pinned=True)}  # stays in view on a phone
 FINDINGS_SHOWN = 10  # shown as text; the table below has all of them
-PROGRESS_INTERVAL = 0.2  # seconds between two updates of the progress bar
-
-
-class _ManyFilesError(Exception):
-    """Ends a long scan that the user has not confirmed."""
-
-    def __init__(self, done: int, of: int) -> None:
-        super().__init__(f"{done} of {of} files are known")
-        self.done, self.of = done, of
 
 
 def datasets_panel(path: str) -> None:
@@ -62,46 +52,10 @@ def datasets_panel(path: str) -> None:
 
 
 def scan_with_progress(path: str) -> HealthReport:
-    """Return the report of a dataset, with a progress bar while its files are scanned.
-
-    A scan that would open more than ``widgets.CHECK_AT_ONCE`` new files needs a confirmation. It can be stopped; the
-    scanned files are kept, and the next scan resumes there.
-    """
+    """Return the report of a dataset, with a progress bar while its files are scanned."""
     if (cached := cached_data.cached_health_report(path)) is not None:
         return cached
-    go, seen = f"{PAGE}_go {path}", f"{PAGE}_seen {path}"
-    # Two fixed containers, and one button for start and stop: no stale element stays beside a new one.
-    above, below = st.empty(), st.empty()
-    bar = above.progress(0.0, "Checking the recordings")
-    if st.session_state.get(go):
-        below.button("Stop", key=f"{PAGE}_start", on_click=_set_requested, args=(go, False))
-    updated = 0.0
-
-    def progress(done: int, of: int) -> None:
-        nonlocal updated
-        if not updated and not st.session_state.get(go) and of - done > widgets.CHECK_AT_ONCE:
-            raise _ManyFilesError(done, of)
-        if updated and done < of and time.monotonic() - updated < PROGRESS_INTERVAL:
-            return
-        updated = time.monotonic()
-        st.session_state[seen] = True
-        text = f"Checking the recordings: {done:,} of {of:,} files" if done < of else "Comparing the recordings"
-        bar.progress(done / max(1, of), text)
-
-    try:
-        report = cached_data.health_report(path, progress)
-    except _ManyFilesError as many:
-        if st.session_state.get(seen):
-            above.info(f"The check was stopped: {many.done:,} of {many.of:,} files are checked. It resumes from there.")
-        else:
-            above.info(f"{many.of:,} files: the first check takes a few minutes.")
-        label = "Continue" if st.session_state.get(seen) else "Check them"
-        below.button(label, type="primary", key=f"{PAGE}_start", on_click=_set_requested, args=(go, True))
-        st.stop()
-    above.empty()
-    below.empty()
-    st.session_state.pop(seen, None)
-    return report
+    return scanning.scan_with_progress(PAGE, path, partial(cached_data.health_report, path))
 
 
 def summary(path: str, report: HealthReport) -> None:
@@ -258,8 +212,3 @@ def protocol_folds(report: HealthReport) -> None:
         with panel:
             protocol = widgets.segments("Protocol", names, f"{PAGE}_folds_protocol")
             st.dataframe(tables.folds_table(report.split_preview, str(protocol)), hide_index=True, key=f"{PAGE}_folds")
-
-
-def _set_requested(key: str, requested: bool) -> None:
-    """Record whether the scan is requested."""
-    st.session_state[key] = requested

@@ -16,6 +16,7 @@ from eavdash.config.convert import differences, recorded_config, to_dict
 from eavdash.config.presets import PRESETS, preset
 from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import EavdashError, StudyConflictError
+from eavdash.results import left_out
 from eavdash.store import StudyDir, checkpoints_root
 from eavdash.studies import extend
 from eavdash.studies.write import Plan
@@ -157,6 +158,7 @@ def show_differences(plan: Plan) -> None:
         before = to_dict(recorded_config(old))
     lines = differences(before, plan.document.config)
     lines += differences(old.selection.document(), plan.document.selection.document())
+    lines += left_out.differences(old.left_out, plan.document.left_out)
     lines += differences({"dataset": old.dataset.path}, {"dataset": plan.document.dataset.path})
     if lines:
         st.markdown(f"**Differences from {markdown(study.name)}**")

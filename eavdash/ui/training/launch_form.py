@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -18,12 +20,16 @@ from eavdash.config.convert import with_epochs, with_settings
 from eavdash.config.schema import SETTINGS, Execution, Selection, StudyConfig
 from eavdash.config.selection import parse_numbers
 from eavdash.jobs import estimates
+from eavdash.store import StudyDir
+from eavdash.store.private import cache_folder
+from eavdash.studies.unusable import first_look
 from eavdash.studies.write import Plan
 from eavdash.text import plural
-from eavdash.ui import cached_runs, theme
+from eavdash.ui import cached_data, cached_runs, scanning, theme
 from eavdash.ui.draft import kept
 from eavdash.ui.training import copy_settings, execution_form, preprocessing_form
 from eavdash.ui.training.copy_settings import PROTOCOL_OPTIONS, apply_preset, form_defaults
+from eavdash.ui.widgets import show_errors
 
 PAGE = "training_launch"
 PRESET_LABELS = {"quick": "quick: small models for a laptop", "paper": "paper: the published configuration"}
@@ -123,6 +129,19 @@ def form(subjects: Sequence[str], conditions: bool) -> Request:
     )
 
 
+def look(path: str, name: str, config: StudyConfig, subjects: Sequence[str], root: Path) -> None:
+    """Look at the recordings once, with progress, before the plan of a new study names those that cannot be used."""
+    seen = st.session_state.setdefault(f"{PAGE}_looked", set())
+    read = (config.modalities, config.where, config.audio.from_video, config.eeg.notch)
+    if StudyDir(root / name).exists or (path, tuple(subjects), read) in seen:
+        return
+    with show_errors():
+        table = cached_data.dataset(path)
+        scan = partial(first_look, table, config, subjects, cache_folder(root))
+        scanning.scan_with_progress(PAGE, path, scan)
+    seen.add((path, tuple(subjects), read))
+
+
 def plan_table(plan: Plan) -> pd.DataFrame:
     """Return the number of a plan's runs per stage, of existing ones and of those that cannot start."""
     existing = set(plan.existing)
@@ -174,8 +193,7 @@ def time_sentence(plan: Plan, settings: Execution) -> str:
 
 def left_out_reasons(plan: Plan) -> list[str]:
     """Return sentences about runs that are left out or cannot start."""
-    problems = {run.problem: "" for run in plan.planned if run.problem}
-    return [*problems, *(f"{name}: {reason}" for name, reason in plan.left_out.items())]
+    return [*dict.fromkeys(plan.problems.values()), *(f"{name}: {reason}" for name, reason in plan.left_out.items())]
 
 
 def _test_trials_sentence(plan: Plan) -> str:
