@@ -96,7 +96,7 @@ def _fields(path: str) -> dict[str, Any]:
         if wrong := storage_problem(file, EEG_VALUES):
             raise ValueError(wrong)
         file.seek(0)
-        found: dict[str, Any] = scipy.io.loadmat(file, squeeze_me=True, struct_as_record=False)  # type: ignore[arg-type]
+        found: dict[str, Any] = scipy.io.loadmat(file, squeeze_me=True, struct_as_record=False)  # type: ignore[arg-type]  # takes files too
     return dict(vars(found["EEG"])) if "EEG" in found else found
 
 
