@@ -13,7 +13,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import sqlite3
+import stat
 import time
 import uuid
 from collections.abc import Mapping
@@ -129,16 +131,18 @@ class QueueDatabase:
         Nothing is lost: the runs' files record what is queued, and reconciling adds their tasks again. A scheduler that
         still uses the damaged file notices the exchange (:meth:`identity`).
         """
-        if self.file is None or not self.file.exists():
+        if self.file is None or not os.path.lexists(self.file):
             return
         with file_lock(self.home / "made.lock"):
-            try:
-                with contextlib.closing(sqlite3.connect(self.file, timeout=30)) as connection:
-                    (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            except sqlite3.DatabaseError as error:
-                if not is_damaged(error):
-                    return  # locked for long, or the disk is full: its users report that
-                answer = str(error)
+            answer = "no regular file"
+            if stat.S_ISREG(self.file.lstat().st_mode):
+                try:
+                    with contextlib.closing(sqlite3.connect(self.file, timeout=30)) as connection:
+                        (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+                except sqlite3.DatabaseError as error:
+                    if not is_damaged(error):
+                        return  # locked for long, or the disk is full: its users report that
+                    answer = str(error)
             if answer == "ok":
                 return
             self._set_aside()
@@ -155,7 +159,11 @@ class QueueDatabase:
         assert self.file is not None
         for ending in ("-wal", "-shm"):
             self.file.with_name(self.file.name + ending).unlink(missing_ok=True)
-        self.file.replace(self.file.with_name(f"{self.file.name}.damaged"))
+        kept = self.file.with_name(f"{self.file.name}.damaged")
+        if kept.is_dir() and not kept.is_symlink():
+            shutil.rmtree(kept)
+        kept.unlink(missing_ok=True)
+        self.file.rename(kept)
 
     def _write_ahead(self) -> None:
         """Switch the file to write-ahead logging, so that readers do not wait for writers; the setting persists.

@@ -199,8 +199,13 @@ def _study_cache(study: StudyDir) -> _StudyCache:
 def _names(folder: os.PathLike[str]) -> list[str]:
     """Return the names of a study's folders that may be runs, sorted."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and _is_folder(entry))
     return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """True for a folder, and a link to one; a link that leads nowhere or to itself is none."""
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path))  # noqa: PTH112
 
 
 def _stamp(path: str) -> Stamp | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from eavdash.errors import EavdashError
 from eavdash.store import StudyDir
 from eavdash.text import natural_order
 
@@ -30,7 +31,7 @@ def tested(study: StudyDir) -> dict[int, str]:
     try:
         found = study.splits_file.stat()
         return _tested(study.splits_file, found.st_mtime_ns, found.st_size)
-    except (OSError, ValueError, KeyError):  # a damaged file is reported where its numbers are shown
+    except (EavdashError, OSError, ValueError, KeyError):  # a damaged file is reported where its numbers are shown
         return {}
 
 
