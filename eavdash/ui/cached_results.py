@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from eavdash.errors import IntegrityError
 from eavdash.results import attention, columns, epochs, probes, tables
 from eavdash.store import StudyDir
 
@@ -96,10 +97,11 @@ def majority(study: StudyDir) -> dict[str, float]:
     max_entries=16, show_spinner=False, hash_funcs={StudyDir: lambda s: (str(s.path), file_stamp(s.splits_file))}
 )
 def test_trial_counts(study: StudyDir) -> dict[tuple[str, int], int]:
-    """Return the number of test trials by subject and fold (subject "": all subjects)."""
-    if not study.splits_file.exists():
+    """Return the number of test trials by subject and fold (subject "": all subjects); none of a damaged file."""
+    try:
+        splits = columns.study_table(study.splits_file, ("subject", "fold", "split"))
+    except IntegrityError:
         return {}
-    splits = columns.study_table(study.splits_file, ("subject", "fold", "split"))
     rows = splits[splits["split"] == "test"]
     counts = Counter(zip(rows["subject"], rows["fold"].astype(int), strict=True))
     return {**counts, **Counter(("", fold) for fold in rows["fold"].astype(int))}

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from eavdash.errors import EavdashError
 from eavdash.results import columns, statistics, tables
 from eavdash.text import markdown, natural_order, plural
 from eavdash.ui import cached_results, theme, widgets
@@ -32,7 +33,12 @@ else:
         )
         st.caption(f"Accuracy per trial, n = {plural(best.subjects, 'subject')}.")
 
-if splittable := columns.columns(study):
+try:
+    splittable = columns.columns(study)
+except EavdashError as error:
+    st.error(markdown(error))
+    splittable = []
+if splittable:
     st.subheader("Differences between kinds of trials", anchor=False)
     column = st.selectbox("Split by", splittable, index=None, placeholder="A column", key="results_statistics_split")
     if column:
