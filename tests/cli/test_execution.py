@@ -26,7 +26,7 @@ def test_options_become_the_execution(monkeypatch):
     class Plan:
         study, runs = None, ()
 
-    monkeypatch.setattr(write, "prepare", lambda *args: Plan)
+    monkeypatch.setattr(write, "prepare", lambda *args, **options: Plan)
     monkeypatch.setattr(queue, "submit", lambda study, runs, execution: seen.append(execution))
     monkeypatch.setattr("eavdash.cli.console.print_plan", lambda plan: None)
     command = ["train", "data", "--study", "x", "--device", "cpu", "--compile", "--memory", "3.5"]

@@ -61,6 +61,7 @@ MEASURES = {
     "black": ("Black, %", True),
     "frozen": ("Frozen, %", True),
     "longest_gap": ("Longest gap, s", False),
+    "marked": ("Marked bad, s", False),
     "variable_rate": ("Variable rate", False),
     "sound_track": ("Sound track", False),
     "sound_offset": ("Audio delay, s", False),
