@@ -39,7 +39,7 @@ def served(
     environment = {
         **os.environ,
         "EAVDASH_CHECKPOINTS": str(folder / "checkpoints"),
-        "EAVDASH_DATA": json.dumps([str(folder.resolve())]),
+        "EAVDASH_DATA": json.dumps([str(folder.resolve().parent)]),
         "PYTHONPATH": str(APP.parent),
         "PYTHONUNBUFFERED": "1",
         "XDG_STATE_HOME": str(folder / "state"),
