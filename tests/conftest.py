@@ -39,6 +39,12 @@ def real_data() -> Path:
     return folder
 
 
+@pytest.fixture
+def all_usable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let planning find every recording usable, whatever is in the files."""
+    monkeypatch.setattr("eavdash.health.look.unusable", lambda *_: [])
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Remember why tests were skipped."""
     if report.skipped and not hasattr(report, "wasxfail"):

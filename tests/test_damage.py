@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from damage import fifo
+from damage import folder as folder_in_place
 from fake_study import CLASSES, make_explanation, make_study
 from streamlit import config
 from streamlit.testing.v1 import AppTest
@@ -148,16 +150,6 @@ OF_TEXT: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def _as_folder(file: Path) -> None:
-    file.unlink()
-    file.mkdir()
-
-
-def _as_pipe(file: Path) -> None:
-    file.unlink()
-    os.mkfifo(file)
-
-
 def _as_link(file: Path) -> None:
     file.unlink()
     file.symlink_to("/nowhere/else")  # in no folder: SQLite makes the file that a link names
@@ -175,8 +167,8 @@ def _as_device(file: Path) -> None:
 
 REPLACED = {
     "missing": Path.unlink,
-    "a folder": _as_folder,
-    "a pipe": _as_pipe,
+    "a folder": folder_in_place,
+    "a pipe": fifo,
     "a dead link": _as_link,
     "a loop": _as_loop,
     "a device": _as_device,

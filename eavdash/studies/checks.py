@@ -11,7 +11,7 @@ from dataclasses import replace
 import pandas as pd
 
 from eavdash.config.convert import differences, recorded_config, to_dict
-from eavdash.config.schema import EegConfig, StudyConfig
+from eavdash.config.schema import EegConfig, NamesConfig, StudyConfig
 from eavdash.errors import SplitError, StudyConflictError, UsageError
 from eavdash.limits import RUNS
 from eavdash.store import StudyDir
@@ -90,6 +90,8 @@ def keep_earlier(config: StudyConfig, old: StudyDocument) -> tuple[StudyConfig, 
 
     The presets' values of such settings would change what the study's runs have read. A note says which were changed.
     """
+    if config.names == StudyConfig().names and recorded_config(old).names == NamesConfig():
+        config = replace(config, names=NamesConfig())  # its names stay as written
     recorded = old.config.get("eeg", {})
     earlier = {name: getattr(EegConfig(), name) for name in LATER if name not in recorded}
     changed = [f"eeg.{name}={value}" for name, value in earlier.items() if getattr(config.eeg, name) != value]

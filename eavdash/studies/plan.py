@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from eavdash.config.convert import recorded_config
-from eavdash.config.schema import NamesConfig, Selection, StudyConfig
+from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import DataError, SplitError
 from eavdash.store import StudyDir, check_study_name
 from eavdash.store.documents import StudyDocument
@@ -117,8 +116,6 @@ def plan(
         READERS[modality](config).check_size()
     old = study.study() if study.exists else None
     config, kept = keep_earlier(config, old) if old else (config, [])
-    if old and config.names == StudyConfig().names and recorded_config(old).names == NamesConfig():
-        config = replace(config, names=NamesConfig())  # a study of an earlier version keeps its names as written
     study.refuse_archived()
     before = read_frozen(study.table_file) if old and study.table_file.exists() else None
     reused = before if frozen and before and old and _has_usable(before, old, selection.subjects) else None

@@ -20,13 +20,8 @@ from eavdash.studies.plan import plan
 from eavdash.studies.write import prepare
 from eavdash.ui.figures import training
 
+pytestmark = pytest.mark.usefixtures("all_usable")
 LOSO = with_settings(AUDIO, ["protocol.name=loso"])
-
-
-@pytest.fixture(autouse=True)
-def all_usable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let planning find every recording usable, whatever is in the files."""
-    monkeypatch.setattr("eavdash.health.look.unusable", lambda *_: [])
 
 
 @pytest.fixture

@@ -23,9 +23,3 @@ def submitted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], Executio
 
     monkeypatch.setattr("eavdash.jobs.queue.submit", submit)
     return asked
-
-
-@pytest.fixture
-def all_usable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let planning find every recording usable, whatever is in the files."""
-    monkeypatch.setattr("eavdash.health.look.unusable", lambda *_: [])
