@@ -201,8 +201,8 @@ def test_a_run_that_reaches_its_time_limit_resumes(case: ExecutorCase, slurm: Cl
     slurm.command("scontrol", "update", f"jobid={number}", "EndTime=now+1")  # takes effect within half a minute
     case.lab.until(lambda: run.status().attempt == 2)
     (first, *_) = run.status().history
-    assert first["reason"].startswith(f"SLURM job {number}: ")
-    assert "time limit of 00:01:00" in first["reason"]
+    assert first.reason.startswith(f"SLURM job {number}: ")
+    assert "time limit of 00:01:00" in first.reason
     assert set(case.done()["state"]) == {"done"}
     assert run.model_file.read_bytes() == expected_weights(run)
     assert case.lab.launches() == {"s01-vision": 2}
