@@ -79,9 +79,13 @@ class Lab:
         return int(self.until(process))
 
     def scheduler_pid(self) -> int:
-        """Return the process id of the scheduler."""
-        owner = self.until(lambda: locks.owner(queue_database(self.root).lock_file))
-        return int(owner.pid)
+        """Return the process id of the scheduler; one that has just started may not have signed its lock yet."""
+
+        def living() -> locks.Owner | None:
+            owner = locks.owner(queue_database(self.root).lock_file)
+            return owner if owner and owner.alive else None
+
+        return int(self.until(living).pid)
 
     def kill_scheduler(self) -> None:
         os.kill(self.scheduler_pid(), signal.SIGKILL)
