@@ -26,7 +26,7 @@ def unreadable(study: StudyDir, runs: Sequence[str] | None = None, whole: bool =
         try:
             run.status()
             if whole:
-                run.config()
+                run.place()
         except IntegrityError as error:
             found[run.name] = str(error)
     return found
@@ -71,20 +71,21 @@ def by_depth(runs: Sequence[RunDir], parents_first: bool) -> list[list[RunDir]]:
 def depth(run: RunDir) -> int:
     """Return 0 for a fusion, 1 for another run that has parents, 2 for a run without parents."""
     with contextlib.suppress(IntegrityError):
-        config = run.config()
-        return int(config.stage != "fusion") if config.parents else 2
+        place = run.place()
+        return int(place.stage != "fusion") if place.parents else 2
     return 2
 
 
 def with_parents(runs: list[RunDir]) -> list[RunDir]:
-    """Return the runs, each preceded by the parents that it needs."""
+    """Return the runs, which can be read, each preceded by the parents that it needs."""
+    readable = {run.name for run in runs}
     needed: dict[str, RunDir] = {}
 
     def add(run: RunDir) -> None:
         if run.name in needed:
             return
         for parent in parents(run):
-            if not parent.unreadable():
+            if parent.name in readable or not parent.unreadable():
                 add(parent)
         needed[run.name] = run
 

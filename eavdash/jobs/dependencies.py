@@ -17,7 +17,7 @@ from eavdash.store.status import RunStatus
 
 def parents(run: RunDir) -> list[RunDir]:
     """Return the runs that must be done before this one."""
-    return [run.sibling(name) for name in run.config().parents.values()]
+    return [run.sibling(name) for name in run.place().parents]
 
 
 def children(run: RunDir) -> list[RunDir]:
@@ -35,7 +35,7 @@ def _waiting(study: Path, _changed: int) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for run in StudyDir(study).runs():
         try:
-            for parent in run.config().parents.values():
+            for parent in run.place().parents:
                 found.setdefault(parent, []).append(run.name)
         except IntegrityError:
             continue
@@ -50,7 +50,7 @@ def obstacles(run: RunDir) -> tuple[list[str], dict[str, str]]:
         try:
             status = parent.status()
             if status.state in ("queued", "blocked"):
-                parent.config()  # a run without a readable config.json is never computed
+                parent.place()  # a run without a readable config.json is never computed
         except IntegrityError as error:
             lost[parent.name] = f"{parent.name} cannot be read: {error}"
             continue

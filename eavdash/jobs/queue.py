@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 from eavdash.config.schema import Execution
@@ -63,8 +64,8 @@ def submit(
         study.refuse_archived()
         if given:
             clusters.remember(study.path.parent, execution)
-        for_each(chosen, lambda run: requests.submit(run, execution))
-        tasks.activate(broker, chosen)
+        asked = for_each(chosen, lambda run: requests.submit(run, execution))
+        tasks.activate(broker, chosen, fresh=list(compress(chosen, asked)))
     ensure_scheduler(study.path.parent)
 
 
@@ -98,7 +99,7 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None, execution: Executi
             done = for_each(group, lambda run: requests.retry(run, execution, named=run.name in named))
             again |= zip((run.name for run in group), done, strict=True)
         queued = [run for run in chosen if again[run.name]]
-        tasks.activate(broker, queued)
+        tasks.activate(broker, queued, fresh=queued)
     ensure_scheduler(study.path.parent)
     return [run.name for run in queued]
 
@@ -133,7 +134,7 @@ def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> list[str]:
         for group in groups:
             for_each(group, cancel_run)
         broker.cancel([task for ids in dropped.values() for task in ids or ()])
-        tasks.activate(broker, chosen)
+        tasks.activate(broker, [run for run in chosen if dropped.get(run.name) == []])  # the others have ended
         for run in chosen:
             if dropped.get(run.name):
                 release_children(run)
@@ -210,7 +211,7 @@ def _change_execution(
         study.refuse_archived()
         dropped = for_each(chosen, lambda run: requests.change_execution(run, change, stop_reason))
         broker.cancel([task for ids in dropped for task in ids])
-        tasks.activate(broker, chosen)
+        tasks.activate(broker, chosen, fresh=list(compress(chosen, dropped)))
     ensure_scheduler(study.path.parent)
 
 

@@ -22,13 +22,15 @@ from eavdash.store.readable import data_folders
 from eavdash.store.status import RunStatus
 
 
-def submit(run: RunDir, execution: Execution) -> None:
-    """Give a queued run its request id, unless another caller already did."""
+def submit(run: RunDir, execution: Execution) -> bool:
+    """Give a queued run its request id, unless another caller already did; return True if this call did."""
     status = run.status()
     if status.state != "queued" or status.submission:
-        return
+        return False
     with contextlib.suppress(QueueError):
         _request(run, status, execution)
+        return True
+    return False
 
 
 def retry(run: RunDir, execution: Execution | None, named: bool) -> bool:

@@ -54,24 +54,26 @@ def stop_task(run: RunDir, status: RunStatus, shared: bool = False) -> Task:
     return Task(name, "stop", run.study.name, run.name, request_id, urgent_queue(where), 1)
 
 
-def activate(broker: Broker, runs: list[RunDir], dead: Collection[str] = ()) -> None:
+def activate(broker: Broker, runs: list[RunDir], dead: Collection[str] = (), fresh: Collection[RunDir] = ()) -> None:
     """Make sure that each of these runs, if it was submitted and is unfinished, has a task in the queue.
 
     Tasks that were started by schedulers of ``dead`` machines count as lost. Runs of a paused study get no task other
-    than one to stop them.
+    than one to stop them. ``fresh``: those of the runs whose request id the caller has just made, so that no task of
+    theirs can have been lost.
     """
     shared = broker.database.shared
-    asked = {run: task for run in runs if (task := _task(run, shared)) is not None}
+    new = set(fresh)
+    asked = {run: task for run in runs if run not in new and (task := _task(run, shared)) is not None}
     known = broker.states([task.id for task in asked.values()], dead)
     missing = []
-    for run in asked:
+    for run in runs:
+        if run not in new and (run not in asked or known.get(asked[run].id)):
+            continue
         try:
             # Read the status after the queue: a task ends only once the state is written, so a run that is still
             # unfinished now and had no task then has lost its task.
             task = _task(run, shared)
-            if task is None or known.get(task.id):
-                continue
-            if task.id in known:
+            if task is not None and task.id in known:
                 status = run.status()
                 # No new request id for a running run: its worker would take it for another attempt.
                 key = "cancel" if status.cancel else "task" if status.state == "running" else "submission"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
@@ -31,6 +33,13 @@ CHECKED_FILES = (
 )
 
 
+class Place(NamedTuple):
+    """A run's place among the runs of its study, as config.json says."""
+
+    stage: str
+    parents: tuple[str, ...]  # names of the runs that must be done before it
+
+
 @dataclass(frozen=True)
 class RunDir(RunPaths):
     """One run's folder, ``checkpoints/<study>/<run>``: the content of its files and the changes of its state."""
@@ -48,6 +57,21 @@ class RunDir(RunPaths):
         self.refuse_link()
         remedy = f"remove this folder and create the run again: eavdash extend {self.study.name}"
         return read_record(self.config_file, RunConfig, remedy)
+
+    def place(self) -> Place:
+        """Return the stage and the parents; config.json is read again only once it has changed.
+
+        Raises:
+            IntegrityError: as :meth:`config`.
+        """
+        self.refuse_link()
+        file = str(self.config_file)
+        try:
+            found = os.stat(file)  # noqa: PTH116 - called for each of thousands of runs
+        except OSError:
+            self.config()  # raises, with the reason
+            raise
+        return _place(file, (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
 
     def refuse_link(self) -> None:
         """Check that the run's folder is not a symbolic link: files of its names elsewhere are not to be changed.
@@ -87,7 +111,7 @@ class RunDir(RunPaths):
     def unreadable(self) -> str:
         """Return why config.json or status.json cannot be read, with the remedy; empty if both can."""
         try:
-            self.config()
+            self.place()
             self.status()
         except IntegrityError as error:
             return str(error)
@@ -253,3 +277,10 @@ class RunDir(RunPaths):
         """
         with locked_file(self.path, ".status.lock"):
             yield
+
+
+@lru_cache(maxsize=50_000)
+def _place(file: str, _stamp: tuple[int, ...]) -> Place:
+    """Return the place of the run whose config.json is ``file``; an error is not remembered."""
+    config = RunDir(Path(file).parent).config()
+    return Place(config.stage, tuple(config.parents.values()))
