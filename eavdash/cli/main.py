@@ -139,6 +139,8 @@ def parser() -> argparse.ArgumentParser:
     fetch.add_argument("--sha256", default="", metavar="HEX", help="expected checksum of the weights")
     fetch.add_argument("--out", metavar="DIR", help="output folder (default: weights/OWNER--NAME)")
 
+    command("encoders", "List the encoders: input, licence, size, what each needs, and what is installed.", as_json)
+
     app = command("app", "Open the dashboard on 127.0.0.1.", folder)
     add_serving(app)
     add_data_folders(app)

@@ -12,6 +12,7 @@ from eavdash.config.convert import with_settings
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import ConfigError
 from eavdash.models.catalogue import CATALOGUE, Entry, entry_of, names, offered
+from eavdash.models.reference import DOCS, page, table
 
 EACH = pytest.mark.parametrize("entry", CATALOGUE, ids=[f"{e.modality}-{e.name}" for e in CATALOGUE])
 
@@ -80,3 +81,29 @@ def test_weights_of_a_folder_are_at_hand_if_it_is_named() -> None:
     assert vit
     assert yin
     assert (vit.at_hand(), vit.at_hand("weights/vit"), yin.at_hand("weights/yin")) == (False, True, False)
+
+
+def test_the_table_in_the_docs_is_that_of_the_catalogue() -> None:
+    assert (DOCS / "models.md").read_text(encoding="utf-8") == page(), "write it: python -m eavdash.models.reference"
+
+
+def test_the_table_has_a_row_per_encoder_and_only_measured_accuracies() -> None:
+    measured = """
+| data | protocol | model | accuracy, % | n |
+|---|---|---|---|---|
+| speech | loso | ast | 34.0 | 144 |
+| speech | loso | logistic regression | 44.4 | 144 |
+| eeg | loso | braindecode:EEGNet | 50.0 | 36 |
+
+| model | accuracy, % |
+|---|---|
+| yin | 99.0 |
+"""
+    rows = {line.split("|")[1].strip(" `"): line.split("|")[-2].strip() for line in table(measured).splitlines()[2:]}
+    assert list(rows) == [f"{entry.modality}.encoder={entry.name}" for entry in offered()]
+    assert rows["audio.encoder=ast"] == "speech, loso: 34.0 (n = 144)"
+    assert rows["eeg.encoder=braindecode:NAME"] == "braindecode:EEGNet, eeg, loso: 50.0 (n = 36)"
+    assert {setting for setting, accuracy in rows.items() if accuracy} == {
+        "audio.encoder=ast",
+        "eeg.encoder=braindecode:NAME",
+    }
