@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from eavdash.config.convert import recorded_config
 from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import DataError, SplitError
 from eavdash.store import StudyDir, check_study_name
@@ -105,16 +106,18 @@ def plan(
     from eavdash.data.spelling import doubts
     from eavdash.data.splits import make_splits
     from eavdash.data.table import fingerprint, open_table
+    from eavdash.models.automatic import resolved
     from eavdash.studies.unusable import usable_trials
     from eavdash.text import natural_order
 
     study = StudyDir(checkpoints / check_study_name(name))
     check_readable(root)  # also where its frozen table is enough
     refuse_missing_weights(config)
+    old = study.study() if study.exists else None
+    config, encoders = resolved(config, recorded_config(old) if old else None)
     refuse_unknown_encoders(config)
     for modality in config.modalities:
         READERS[modality](config).check_size()
-    old = study.study() if study.exists else None
     config, kept = keep_earlier(config, old) if old else (config, [])
     study.refuse_archived()
     before = read_frozen(study.table_file) if old and study.table_file.exists() else None
@@ -176,7 +179,15 @@ def plan(
     unfit = refuse_unfit_encoders(config, trials, len(classes), together) if built else []
     further = (*unfit, *short_trials_notes(trials, config), *header_notes, *kept)
     unclear = doubts(everyone.frame, config.names)
-    notes = (*table.notes, *unclear, *splits.notes, *unrecorded, *missing_pretraining_notes(config), *further)
+    notes = (
+        *encoders,
+        *table.notes,
+        *unclear,
+        *splits.notes,
+        *unrecorded,
+        *missing_pretraining_notes(config),
+        *further,
+    )
     all_subjects = document.selection.subjects
     tables = (
         merge_rows(study.splits_file, splits.frame[_SPLIT_COLUMNS], all_subjects),
