@@ -24,3 +24,10 @@ RECIPES = ("default", "published")
 SPELLINGS = ("written", "unicode", "merged")
 FUSIONS = ("attention", "concat", "paper")
 EXECUTORS = ("local", "ray", "slurm")
+#: What may become of trials whose recordings cannot be used, besides being left out by name: options of ``train``, also
+#: in the launch form.
+UNUSABLE = {
+    "--strict": "refuse to train if there is one",
+    "--leave-out": "also leave out trials with these findings, such as silent or black",
+    "--keep": "use trials of these kinds without that recording, such as not-finite",
+}

@@ -21,6 +21,7 @@ from eavdash.config.schema import (
     VisionConfig,
 )
 from eavdash.errors import ConfigError
+from eavdash.text import plural
 
 
 def _quick() -> StudyConfig:
@@ -98,6 +99,18 @@ PRESET_HELP = {
     "trials per person",
     "paper": "the published configuration, with a GPU and weights: to compare with the published figures",
 }
+#: Trials per person up to which encoders that are trained from scratch are hardly worth it, and from which they are.
+FEW, MANY = 60, 200
+#: Trials per person below which a person's own folds are too small.
+TOO_FEW = 20
+
+
+def advice(subjects: int, trials: int) -> str:
+    """Return a sentence about which preset to take for so many subjects with about ``trials`` trials each."""
+    name = "frozen" if trials <= FEW else "frozen or quick, compared on validation trials" if trials < MANY else "quick"
+    across = ", across subjects (protocol loso or subject-kfold)" if trials < TOO_FEW and subjects > 2 else ""
+    each = plural(subjects, "subject") + f" with about {plural(trials, 'trial')} each"
+    return f"{each}: take {name}{across}. " + "; ".join(f"{key}: {text}" for key, text in PRESET_HELP.items()) + "."
 
 
 def preset(name: str) -> StudyConfig:

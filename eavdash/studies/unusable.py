@@ -25,6 +25,13 @@ from eavdash.store.documents import LeftOut, LeftOutRecording, StudyDocument
 Report = Callable[[int, int], None]
 
 
+def kinds() -> dict[str, str]:
+    """Return the kinds of recordings that a study may leave out or keep trials of, and what is found."""
+    from eavdash.health.look import FINDINGS
+
+    return {**KINDS, **FINDINGS}
+
+
 @dataclass(frozen=True)
 class Unusable:
     """The decision about recordings that cannot be used.
@@ -43,10 +50,8 @@ class Unusable:
         Raises:
             UsageError: one is unknown.
         """
-        from eavdash.health.look import FINDINGS
-
-        every = {**KINDS, **FINDINGS}
-        for option, given, known in (("--leave-out", self.leave_out, every), ("--keep", self.keep, every)):
+        known = kinds()
+        for option, given in (("--leave-out", self.leave_out), ("--keep", self.keep)):
             if wrong := [kind for kind in given if kind not in known]:
                 raise UsageError.at(
                     option, expected=f"some of {', '.join(known)}", found=", ".join(wrong), remedy="choose among them"
