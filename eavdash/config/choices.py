@@ -12,6 +12,8 @@ CHANNELS = (MIX, "left", "right", LOUDEST)
 CHANNEL_NUMBERS = {"left": 1, "right": 2}
 MOST_CHANNELS = 1024
 PROTOCOLS = ("conversation", "blocks", "paper", "loso", "subject-kfold")
+#: Those whose folds are over subjects.
+ACROSS = ("loso", "subject-kfold")
 ENCODERS = {"vision": ("vit",), "audio": ("ast",), "eeg": ("eegformer", "yin")}
 #: An encoder that planning chooses by what is at hand (models/automatic.py); no study's record has it.
 AUTO = "auto"

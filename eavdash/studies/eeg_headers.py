@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from eavdash.config.choices import ACROSS
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import ChannelsError, EavdashError
 from eavdash.text import natural_order, plural
@@ -49,22 +50,22 @@ def eeg_headers(trials: pd.DataFrame, config: StudyConfig) -> tuple[list[str], d
 
 
 def differing_channels(
-    trials: pd.DataFrame, config: StudyConfig, electrodes: Mapping[str, Electrodes], together: bool
+    trials: pd.DataFrame, config: StudyConfig, electrodes: Mapping[str, Electrodes]
 ) -> tuple[list[str], dict[str, str]]:
     """Return notes about EEG files with other channels than the rest, and by subject why they cannot be read together.
 
     Args:
         electrodes: of the files, as far as they were looked at; a subject with others says nothing.
-        together: one encoder is trained on the files of all subjects.
 
     Raises:
-        DataError: ``together``, and the files of all subjects have no channel in common.
+        DataError: one encoder is trained on all subjects, whose files have no channel in common.
     """
     from eavdash.data.eeg.reading import common_channels
     from eavdash.data.eeg.signal import EegRules
     from eavdash.data.recording import split_item
     from eavdash.health.pairing import channels
 
+    together = config.protocol.pooled or config.protocol.name in ACROSS
     rows = trials[trials["eeg"] != ""] if "eeg" in config.modalities and not config.eeg.channels else trials.iloc[:0]
     notes: list[str] = []
     refused: dict[str, str] = {}

@@ -128,10 +128,8 @@ def plan(
     everyone, chosen = looked.everyone, looked.chosen
     # Subjects that cannot be used stay in the order; their runs are made as failed runs with a reason.
     subjects = list(natural_order([*chosen.subjects, *chosen.problems]))
-    cross = config.protocol.name in CROSS_SUBJECT
-    together = cross or config.protocol.pooled
-    if together:
-        if cross:
+    if config.protocol.name in CROSS_SUBJECT or config.protocol.pooled:
+        if config.protocol.name in CROSS_SUBJECT:
             subjects = list(chosen.subjects)
         if old is not None:
             refuse_other_subjects(study, old, subjects)
@@ -148,7 +146,7 @@ def plan(
     splits = make_splits(trials, config.protocol)
     check_study(trials, splits.frame, config.protocol, config.modalities, study.cache_dir)
     header_notes, refused = eeg_headers(trials, config)
-    differing, unlike_eeg = differing_channels(trials, config, looked.electrodes, together)
+    differing, unlike_eeg = differing_channels(trials, config, looked.electrodes)
     problems = {**unlike_eeg, **refused, **chosen.problems, **splits.problems}
 
     folds = chosen_folds(splits.frame, selection.folds, problems)
@@ -169,6 +167,7 @@ def plan(
     rows = looked.of(reused) if reused else merged(fresh, before, unlike)
 
     stages, unrecorded = recorded_stages(config, trials)
+    cross = config.protocol.name in CROSS_SUBJECT
     refuse_too_many_runs(1 if cross else len(subjects), len(folds), len(selection.seeds), len(stages))
     planned, left_out = make_runs(document, stages, trials, splits.frame, subjects, folds, selection.seeds, problems)
     left_out |= {f"subject {s}": p for s, p in chosen.problems.items() if s not in subjects}
@@ -176,6 +175,7 @@ def plan(
         reason = next((run.problem for run in planned if run.problem), None) or next(iter(left_out.values()), "")
         reason = reason or (f"{table.root}: {'; '.join(unrecorded)}." if unrecorded else "")
         raise SplitError(reason or f"{table.root}: nothing to train; choose other stages, subjects or folds.")
+    together = cross or config.protocol.pooled
     built = old is None and not imported
     unfit = refuse_unfit_encoders(config, trials, len(classes), together) if built else []
     further = (*unfit, *short_trials_notes(trials, config), *header_notes, *differing, *kept)

@@ -100,6 +100,7 @@ def test_files_with_fewer_channels_are_noted_at_planning(tmp_path: Path) -> None
 def test_a_later_file_with_unknown_channels_is_left_out_at_planning(tmp_path: Path) -> None:
     root = dataset(tmp_path / "data", {"1": TEN20[:9]})
     other_channels(root, "1", 4, ["Cz", "p1x", "p2x", "p3x"])
-    left_out = plan(root, "pilot", EEG, Selection(), tmp_path / "c").document.left_out
+    config = with_settings(EEG, ["protocol.folds=2"])
+    left_out = plan(root, "pilot", config, Selection(), tmp_path / "c").document.left_out
     assert left_out is not None
     assert [(r.subject, r.trial, r.modality) for r in left_out.recordings] == [("1", "4", "eeg")]
