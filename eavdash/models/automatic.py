@@ -20,7 +20,7 @@ from eavdash.errors import ConfigError
 from eavdash.models.catalogue import entry_of, offered
 
 #: The settings that a choice decides, besides the stage's training.
-_DECIDED = {"vision": ("encoder", "size"), "audio": ("encoder", "mels", "scaling"), "eeg": ("encoder",)}
+_DECIDED = {"vision": ("encoder", "size", "temporal"), "audio": ("encoder", "mels", "scaling"), "eeg": ("encoder",)}
 
 
 def resolved(config: StudyConfig, earlier: StudyConfig | None = None) -> tuple[StudyConfig, list[str]]:
@@ -78,13 +78,17 @@ def _chosen(config: StudyConfig, modality: str) -> tuple[dict[str, Any], str]:
 def _vision(config: StudyConfig, path: str) -> dict[str, Any]:
     from eavdash.models.architecture import architecture
 
-    saved = _settings(path)
-    wanted = config.vision.size if config.vision.size != preset("quick").vision.size else 0
+    saved, quick = _settings(path), preset("quick").vision
+    own: dict[str, Any]
     if name := saved.get("architecture"):  # as timm writes it
         shape = saved["pretrained_cfg"].get("input_size") if isinstance(saved.get("pretrained_cfg"), dict) else None
-        own = shape[-1] if isinstance(shape, list) and shape else config.vision.size
-        return {"encoder": f"timm:{name}", "size": wanted or own}
-    return {"encoder": "vit", "size": wanted or architecture(path, "vision")["size"]}
+        own = {"encoder": f"timm:{name}", "size": shape[-1] if isinstance(shape, list) and shape else quick.size}
+    else:
+        own = {"encoder": "vit", "size": architecture(path, "vision")["size"]}
+    # Layers over time are in no checkpoint: a frozen encoder would keep them random.
+    own["temporal"] = 0
+    asked = {name: getattr(config.vision, name) for name in ("size", "temporal")}
+    return {**own, **{name: value for name, value in asked.items() if value != getattr(quick, name)}}
 
 
 def _audio(config: StudyConfig, path: str) -> dict[str, Any]:

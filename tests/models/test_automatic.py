@@ -100,10 +100,10 @@ def test_weights_of_timm_name_their_model(tmp_path: Path, saved: dict, size: int
     for path in (tmp_path, tmp_path / "model.safetensors"):
         config, (sentence, *_) = resolved(with_settings(preset("frozen"), [f"vision.weights={path}"]))
         assert (config.vision.encoder, config.vision.size) == ("timm:vit_small_patch16_dinov3", size)
-        assert is_frozen(config, "vision")
+        assert (is_frozen(config, "vision"), config.vision.temporal) == (True, 0)
         assert sentence.startswith("vision: encoder timm:vit_small_patch16_dinov3 (")
-    larger = with_settings(preset("frozen"), [f"vision.weights={tmp_path}", "vision.size=128"])
-    assert resolved(larger)[0].vision.size == 128
+    larger = with_settings(preset("frozen"), [f"vision.weights={tmp_path}", "vision.size=128", "vision.temporal=2"])
+    assert (resolved(larger)[0].vision.size, resolved(larger)[0].vision.temporal) == (128, 2)
 
 
 @pytest.mark.usefixtures("at_hand")
