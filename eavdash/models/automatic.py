@@ -8,6 +8,7 @@ of the preset ``quick``, trained as there.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,8 @@ def is_pretrained(config: StudyConfig, modality: str) -> bool:
 
 def _chosen(config: StudyConfig, modality: str) -> tuple[dict[str, Any], str]:
     """Return the settings that decide a modality's encoder by what is at hand, and why it is this one."""
-    if path := config.modality(modality).weights:
+    path = config.modality(modality).weights
+    if path and os.path.exists(path):  # noqa: PTH110 -- returns False for an impossible name; planning refuses it
         settings = {"vision": _vision, "audio": _audio, "eeg": _eeg}[modality](config, path)
         return {f"{modality}.{key}": value for key, value in settings.items()}, f"from {path}"
     for entry in offered(modality):

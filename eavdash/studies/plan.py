@@ -112,9 +112,9 @@ def plan(
 
     study = StudyDir(checkpoints / check_study_name(name))
     check_readable(root)  # also where its frozen table is enough
-    refuse_missing_weights(config)
     old = study.study() if study.exists else None
     config, encoders = resolved(config, recorded_config(old) if old else None)
+    refuse_missing_weights(config)
     refuse_unknown_encoders(config)
     for modality in config.modalities:
         READERS[modality](config).check_size()

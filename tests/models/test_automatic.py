@@ -97,6 +97,7 @@ def test_a_study_keeps_its_choices_whatever_is_at_hand_later(at_hand: dict[str, 
 def test_weights_of_timm_name_their_model(tmp_path: Path, saved: dict, size: int) -> None:
     settings = {"architecture": "vit_small_patch16_dinov3", **saved}
     (tmp_path / "config.json").write_text(json.dumps(settings))
+    (tmp_path / "model.safetensors").touch()
     for path in (tmp_path, tmp_path / "model.safetensors"):
         config, (sentence, *_) = resolved(with_settings(preset("frozen"), [f"vision.weights={path}"]))
         assert (config.vision.encoder, config.vision.size) == ("timm:vit_small_patch16_dinov3", size)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from failing import fails
 from short_sounds import table
 
 from eavdash.cli.main import main
@@ -12,6 +13,7 @@ from eavdash.config.choices import AUTO
 from eavdash.config.convert import recorded_config, with_settings
 from eavdash.config.presets import preset
 from eavdash.config.schema import Selection
+from eavdash.errors import ConfigError
 from eavdash.models import automatic
 from eavdash.store import StudyDir
 from eavdash.studies.extend import plan_extension
@@ -55,3 +57,10 @@ def test_an_encoder_of_random_numbers_that_stays_frozen_is_noted(tmp_path: Path)
     config = with_settings(FROZEN, ["audio.encoder=ast"])
     made = plan(table(tmp_path), "pilot", config, Selection(("1",), (0,)), tmp_path / "c")
     assert [note for note in made.notes if "random numbers" in note]
+
+
+def test_missing_weights_are_refused_as_with_any_preset(tmp_path: Path) -> None:
+    for name in ("ast", "\0"):
+        config = with_settings(FROZEN, [f"audio.weights={tmp_path / name}"])
+        with fails(ConfigError, where="audio.weights"):
+            plan(table(tmp_path), "pilot", config, Selection(), tmp_path / "c")
