@@ -15,8 +15,6 @@ PROTOCOLS = ("conversation", "blocks", "paper", "loso", "subject-kfold")
 #: Those whose folds are over subjects.
 ACROSS = ("loso", "subject-kfold")
 ENCODERS = {"vision": ("vit",), "audio": ("ast",), "eeg": ("eegformer", "yin")}
-#: An encoder that planning chooses by what is at hand (models/automatic.py); no study's record has it.
-AUTO = "auto"
 #: Prefixes of library encoders: ``timm:deit_tiny_patch16_224``, ``braindecode:EEGNet`` (an optional extra).
 LIBRARIES = {"vision": "timm:", "eeg": "braindecode:"}
 PRECISIONS = ("auto", "float32", "bf16")
@@ -26,6 +24,8 @@ RECIPES = ("default", "published")
 SPELLINGS = ("written", "unicode", "merged")
 FUSIONS = ("attention", "concat", "paper")
 EXECUTORS = ("local", "ray", "slurm")
+#: An encoder that planning chooses by what is at hand (models/automatic.py); no study's record has it.
+AUTO = "auto"
 #: What may become of trials whose recordings cannot be used, besides being left out by name: options of ``train``, also
 #: in the launch form.
 UNUSABLE = {
