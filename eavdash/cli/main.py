@@ -21,6 +21,7 @@ from eavdash.cli.options import (
     add_unusable,
 )
 from eavdash.config.choices import PROTOCOLS
+from eavdash.config.presets import PRESET_HELP
 from eavdash.errors import EavdashError
 from eavdash.text import visible
 
@@ -139,6 +140,8 @@ def parser() -> argparse.ArgumentParser:
     fetch.add_argument("--sha256", default="", metavar="HEX", help="expected checksum of the weights")
     fetch.add_argument("--out", metavar="DIR", help="output folder (default: weights/OWNER--NAME)")
 
+    command("encoders", "List the encoders: input, licence, size, what each needs, and what is installed.", as_json)
+
     app = command("app", "Open the dashboard on 127.0.0.1.", folder)
     add_serving(app)
     add_data_folders(app)
@@ -232,7 +235,8 @@ def _dataset(train: argparse.ArgumentParser) -> None:
     train.add_argument("root", help="dataset folder (EAV at any level) or trial table")
     train.add_argument("--subjects", metavar="1-42", help="default: all")
     train.add_argument("--stages", default="", metavar="S,S", help="default: the preset's (vision,audio,eeg,fusion)")
-    train.add_argument("--preset", default="quick", help="quick or paper (default: %(default)s)")
+    presets = "; ".join(f"{name}: {text}" for name, text in PRESET_HELP.items())
+    train.add_argument("--preset", default="quick", help=f"{presets} (default: %(default)s)")
     train.add_argument("--set", dest="settings", action="append", default=[], metavar="key=value", help="one setting")
     train.add_argument(
         "--where",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 
-from eavdash.config.choices import EXECUTORS, STAGES
+from eavdash.config.choices import EXECUTORS, STAGES, UNUSABLE
 
 
 def add_execution(parser: argparse.ArgumentParser) -> None:
@@ -42,12 +42,9 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
 def add_unusable(parser: argparse.ArgumentParser) -> None:
     """Add the options for trials whose recordings cannot be used."""
     group = parser.add_argument_group("trials whose recordings cannot be used (default: left out by name)")
-    group.add_argument("--strict", action="store_true", help="refuse to train if there is one")
-    for option, text in (
-        ("--leave-out", "also leave out trials with these findings, such as silent or black"),
-        ("--keep", "use trials of these kinds without that recording, such as not-finite"),
-    ):
-        group.add_argument(option, nargs="+", action="extend", default=[], metavar="REASON", help=text)
+    group.add_argument("--strict", action="store_true", help=UNUSABLE["--strict"])
+    for option in ("--leave-out", "--keep"):
+        group.add_argument(option, nargs="+", action="extend", default=[], metavar="REASON", help=UNUSABLE[option])
 
 
 def add_merging(parser: argparse.ArgumentParser) -> None:

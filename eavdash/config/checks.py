@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from eavdash.config.choices import CHANNELS, ENCODERS, LIBRARIES, MODALITIES, MOST_CHANNELS, STAGES
+from eavdash.config.choices import AUTO, CHANNELS, ENCODERS, LIBRARIES, MODALITIES, MOST_CHANNELS, STAGES
 from eavdash.config.setting import Setting, value_of
 from eavdash.errors import ConfigError
 from eavdash.text import is_utf8, shortened
@@ -43,7 +43,7 @@ def check(config: StudyConfig, settings: Mapping[str, Setting]) -> None:
         library = LIBRARIES.get(name, "")
         known = ", ".join(ENCODERS[name]) + (f" or {library}NAME" if library else "")
         named = bool(library) and encoder.startswith(library) and encoder != library
-        need(encoder in ENCODERS[name] or named, f"{name}.encoder", f"one of {known}", encoder)
+        need(encoder in (*ENCODERS[name], AUTO) or named, f"{name}.encoder", f"one of {known}", encoder)
     for name in (*MODALITIES, "fusion"):
         part = config.fusion if name == "fusion" else config.modality(name)
         need(part.width % part.heads == 0, f"{name}.width", f"a multiple of {name}.heads ({part.heads})", part.width)

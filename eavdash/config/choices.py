@@ -12,6 +12,8 @@ CHANNELS = (MIX, "left", "right", LOUDEST)
 CHANNEL_NUMBERS = {"left": 1, "right": 2}
 MOST_CHANNELS = 1024
 PROTOCOLS = ("conversation", "blocks", "paper", "loso", "subject-kfold")
+#: Those whose folds are over subjects.
+ACROSS = ("loso", "subject-kfold")
 ENCODERS = {"vision": ("vit",), "audio": ("ast",), "eeg": ("eegformer", "yin")}
 #: Prefixes of library encoders: ``timm:deit_tiny_patch16_224``, ``braindecode:EEGNet`` (an optional extra).
 LIBRARIES = {"vision": "timm:", "eeg": "braindecode:"}
@@ -22,3 +24,12 @@ RECIPES = ("default", "published")
 SPELLINGS = ("written", "unicode", "merged")
 FUSIONS = ("attention", "concat", "paper")
 EXECUTORS = ("local", "ray", "slurm")
+#: An encoder that planning chooses by what is at hand (models/automatic.py); no study's record has it.
+AUTO = "auto"
+#: What may become of trials whose recordings cannot be used, besides being left out by name: options of ``train``, also
+#: in the launch form.
+UNUSABLE = {
+    "--strict": "refuse to train if there is one",
+    "--leave-out": "also leave out trials with these findings, such as silent or black",
+    "--keep": "use trials of these kinds without that recording, such as not-finite",
+}

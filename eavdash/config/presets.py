@@ -1,7 +1,15 @@
-"""The presets: ``quick`` is small enough for a laptop, ``paper`` is the configuration of Yin et al. (2025)."""
+"""The presets, and when to take which.
+
+``quick`` is small enough for a laptop, ``frozen`` is quick with pretrained encoders where they are at hand
+(models/automatic.py), ``paper`` is the configuration of Yin et al. (2025).
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+from eavdash.config.choices import AUTO, MODALITIES
 from eavdash.config.schema import (
     AudioConfig,
     EegConfig,
@@ -13,6 +21,7 @@ from eavdash.config.schema import (
     VisionConfig,
 )
 from eavdash.errors import ConfigError
+from eavdash.text import plural
 
 
 def _quick() -> StudyConfig:
@@ -69,7 +78,39 @@ def _paper() -> StudyConfig:
     )
 
 
-PRESETS = {"quick": _quick, "paper": _paper}
+#: The settings by which the preset ``frozen`` trains nothing but an encoder's last layer, and their values.
+FROZEN: dict[str, Any] = (
+    {"fit": "linear"} if hasattr(TrainConfig(), "fit") else {"head_epochs": TrainConfig().epochs, "augment": False}
+)
+
+
+def _frozen() -> StudyConfig:
+    quick = _quick()
+    parts: dict[str, Any] = {m: replace(quick.modality(m), encoder=AUTO) for m in MODALITIES}
+    stages: dict[str, Any] = {m: replace(getattr(quick.train, m), **FROZEN) for m in MODALITIES}
+    return replace(quick, preset="frozen", **parts, train=replace(quick.train, **stages))
+
+
+PRESETS = {"quick": _quick, "frozen": _frozen, "paper": _paper}
+#: What each preset is, and when to take it.
+PRESET_HELP = {
+    "quick": "small encoders from scratch, on a laptop: to try everything, or with hundreds of trials per person",
+    "frozen": "pretrained encoders as they are where their weights are at hand, minutes on a laptop: with 20 to 60 "
+    "trials per person",
+    "paper": "the published configuration, with a GPU and weights: to compare with the published figures",
+}
+#: Trials per person up to which encoders that are trained from scratch are hardly worth it, and from which they are.
+FEW, MANY = 60, 200
+#: Trials per person below which a person's own folds are too small.
+TOO_FEW = 20
+
+
+def advice(subjects: int, trials: int) -> str:
+    """Return a sentence about which preset to take for so many subjects with about ``trials`` trials each."""
+    name = "frozen" if trials <= FEW else "frozen or quick, compared on validation trials" if trials < MANY else "quick"
+    across = ", across subjects (protocol loso or subject-kfold)" if trials < TOO_FEW and subjects > 2 else ""
+    each = plural(subjects, "subject") + f" with about {plural(trials, 'trial')} each"
+    return f"{each}: take {name}{across}. " + "; ".join(f"{key}: {text}" for key, text in PRESET_HELP.items()) + "."
 
 
 def preset(name: str) -> StudyConfig:

@@ -15,7 +15,8 @@ HEAD = """# Settings
 
 Every setting of a study, as `--set key=value` takes it and the launch form offers it, with the values of the presets.
 `python -m eavdash.config.reference` writes this page from `eavdash/config/schema.py`. A study keeps its settings for
-good; a study made before a setting existed keeps the behaviour of then.
+good; a study made before a setting existed keeps the behaviour of then. An encoder `auto` (the preset frozen's) is
+chosen when a study is planned, by the weights that are at hand: [models.md](models.md#the-preset-frozen).
 """
 
 

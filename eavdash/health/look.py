@@ -40,6 +40,14 @@ FINDINGS = {
 }
 
 
+@dataclass(frozen=True)
+class Electrodes:
+    """The system and the names of the channels that are read from an EEG file."""
+
+    system: str
+    names: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Look:
     """``rows``: one per recording, as :func:`~eavdash.health.scan.measure_table`; ``scan``: the answers per file."""
@@ -80,13 +88,19 @@ def unusable(
     cache: Path | None,
     report: Report | None = None,
     findings: Collection[str] = (),
+    electrodes: dict[str, Electrodes] | None = None,
 ) -> list[LeftOutRecording]:
     """Return the recordings of the configured modalities that the trials ``chosen`` cannot use.
 
     ``findings``: kinds of :data:`FINDINGS` that count as unusable too. ``report(done, of)`` counts files.
+    ``electrodes`` is filled with those of each EEG file that could be read.
     """
     requests = requests_of(table, config, chosen, config.modalities)
-    rows = measured(chosen, requests, scan(requests, cache, report))
+    answers = scan(requests, cache, report)
+    rows = measured(chosen, requests, answers)
+    for (column, file), answer in answers.answers.items():
+        if electrodes is not None and column == COLUMN["eeg"] and answer.get("names"):
+            electrodes[file] = Electrodes(answer["system"], tuple(answer["names"]))
     found = {(r.subject, r.trial, r.modality): r for r in broken(rows, config)}
     intact = rows[(rows["problem"] == "") & rows["modality"].isin(config.modalities)]
     for kind in findings:

@@ -14,6 +14,7 @@ from eavdash.config.convert import differences, recorded_config, to_dict
 from eavdash.config.schema import EegConfig, NamesConfig, StudyConfig
 from eavdash.errors import SplitError, StudyConflictError, UsageError
 from eavdash.limits import RUNS
+from eavdash.models.automatic import is_frozen, is_pretrained
 from eavdash.store import StudyDir
 from eavdash.store.documents import StudyDocument
 from eavdash.text import plural
@@ -23,13 +24,23 @@ LATER = ("montage", "repeated", "gaps", "marked_channels", "reject_marked")
 
 
 def missing_pretraining_notes(config: StudyConfig) -> list[str]:
-    """Return a note for each encoder that is configured for fine-tuning but has no pretrained weights."""
-    return [
-        f"{m}: the settings fine-tune pretrained weights (learning rate {config.training(m).learning_rate:g}), but "
-        f"{m}.weights is empty; trained from scratch it will hardly learn, so set {m}.weights"
-        for m in config.modalities
-        if config.training(m).head_epochs and not config.modality(m).weights
-    ]
+    """Return a note for each encoder that is configured to be fine-tuned or frozen but has no pretrained weights."""
+    notes = []
+    for m in config.modalities:
+        if is_pretrained(config, m):
+            continue
+        if is_frozen(config, m):
+            notes.append(
+                f"{m}: the settings keep the encoder {config.modality(m).encoder} as it is, but {m}.weights is empty; "
+                f"without pretrained weights it is one of random numbers, so set {m}.weights"
+            )
+        elif config.training(m).head_epochs:
+            rate = config.training(m).learning_rate
+            notes.append(
+                f"{m}: the settings fine-tune pretrained weights (learning rate {rate:g}), but {m}.weights is empty; "
+                f"trained from scratch it will hardly learn, so set {m}.weights"
+            )
+    return notes
 
 
 def refuse_other_subjects(study: StudyDir, old: StudyDocument, subjects: Sequence[str]) -> None:

@@ -1,8 +1,8 @@
 """Notes about EEG headers before a study is made: channels that are passed over, references, interrupted recordings.
 
 In: the trials of a plan and its configuration. Out: notes, and for each subject whose channels would be refused the
-sentence about it. Only the first EEG file of each subject is opened, as a subject's files come from one device;
-`eavdash check` opens all of them.
+sentence about it. Of each subject only the first EEG file is opened here, as a subject's files come from one device;
+whether the others have the same channels is known from the look at every recording (health/look.py).
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from eavdash.config.choices import ACROSS
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import ChannelsError, EavdashError
 from eavdash.text import natural_order, plural
 
 if TYPE_CHECKING:
     from eavdash.data.eeg.signal import EegInfo
+    from eavdash.health.look import Electrodes
 
 #: Arrays, whose channels are those of their dataset; some would have to be read as a whole.
 _KNOWN = (".mat", ".pkl", ".dat")
@@ -45,6 +47,45 @@ def eeg_headers(trials: pd.DataFrame, config: StudyConfig) -> tuple[list[str], d
         except EavdashError:
             continue
     return _notes(found, config), refused
+
+
+def differing_channels(
+    trials: pd.DataFrame, config: StudyConfig, electrodes: Mapping[str, Electrodes]
+) -> tuple[list[str], dict[str, str]]:
+    """Return notes about EEG files with other channels than the rest, and by subject why they cannot be read together.
+
+    Args:
+        electrodes: of the files, as far as they were looked at; a subject with others says nothing.
+
+    Raises:
+        DataError: one encoder is trained on all subjects, whose files have no channel in common.
+    """
+    from eavdash.data.eeg.reading import common_channels
+    from eavdash.data.eeg.signal import EegRules
+    from eavdash.data.recording import split_item
+    from eavdash.health.pairing import channels
+
+    together = config.protocol.pooled or config.protocol.name in ACROSS
+    rows = trials[trials["eeg"] != ""] if "eeg" in config.modalities and not config.eeg.channels else trials.iloc[:0]
+    notes: list[str] = []
+    refused: dict[str, str] = {}
+    for scope, of in rows.groupby(pd.Series("", rows.index) if together else rows["subject"], sort=False):
+        files = {split_item(path)[0]: str(subject) for path, subject in zip(of["eeg"], of["subject"], strict=True)}
+        if not electrodes.keys() >= files.keys():
+            continue
+        try:
+            systems = {electrodes[file].system for file in files}
+            if len(systems) > 1 or not set.intersection(*(set(electrodes[file].names) for file in files)):
+                common_channels(of["eeg"], rules=EegRules.of(config.eeg))
+        except EavdashError as error:
+            if together:
+                raise
+            refused |= dict.fromkeys(files.values(), str(error))
+            continue
+        named = {file: (subject, list(electrodes[file].names)) for file, subject in files.items()}
+        whose = f"subject {scope}: " if scope else ""
+        notes += [f"{whose}{f.message}; {f.remedy}" for f in channels(named, pd.Series(dtype=float))]
+    return notes, refused
 
 
 def _notes(found: Mapping[str, EegInfo], config: StudyConfig) -> list[str]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from eavdash.config.convert import recorded_config
 from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import DataError, SplitError
 from eavdash.store import StudyDir, check_study_name
@@ -33,7 +34,7 @@ from eavdash.studies.checks import (
     refuse_too_many_runs,
 )
 from eavdash.studies.document import make_document, merge_rows, result_columns
-from eavdash.studies.eeg_headers import eeg_headers
+from eavdash.studies.eeg_headers import differing_channels, eeg_headers
 from eavdash.studies.encoders import refuse_missing_weights, refuse_unfit_encoders, refuse_unknown_encoders
 from eavdash.studies.lengths import short_trials_notes
 from eavdash.studies.runs import CROSS_SUBJECT, PlannedRun, make_runs, recorded_stages
@@ -105,16 +106,18 @@ def plan(
     from eavdash.data.spelling import doubts
     from eavdash.data.splits import make_splits
     from eavdash.data.table import fingerprint, open_table
+    from eavdash.models.automatic import resolved
     from eavdash.studies.unusable import usable_trials
     from eavdash.text import natural_order
 
     study = StudyDir(checkpoints / check_study_name(name))
     check_readable(root)  # also where its frozen table is enough
+    old = study.study() if study.exists else None
+    config, encoders = resolved(config, recorded_config(old) if old else None)
     refuse_missing_weights(config)
     refuse_unknown_encoders(config)
     for modality in config.modalities:
         READERS[modality](config).check_size()
-    old = study.study() if study.exists else None
     config, kept = keep_earlier(config, old) if old else (config, [])
     study.refuse_archived()
     before = read_frozen(study.table_file) if old and study.table_file.exists() else None
@@ -143,7 +146,8 @@ def plan(
     splits = make_splits(trials, config.protocol)
     check_study(trials, splits.frame, config.protocol, config.modalities, study.cache_dir)
     header_notes, refused = eeg_headers(trials, config)
-    problems = {**refused, **chosen.problems, **splits.problems}
+    differing, unlike_eeg = differing_channels(trials, config, looked.electrodes)
+    problems = {**unlike_eeg, **refused, **chosen.problems, **splits.problems}
 
     folds = chosen_folds(splits.frame, selection.folds, problems)
     recorded = old.dataset.fingerprint if old else {}
@@ -174,9 +178,17 @@ def plan(
     together = cross or config.protocol.pooled
     built = old is None and not imported
     unfit = refuse_unfit_encoders(config, trials, len(classes), together) if built else []
-    further = (*unfit, *short_trials_notes(trials, config), *header_notes, *kept)
+    further = (*unfit, *short_trials_notes(trials, config), *header_notes, *differing, *kept)
     unclear = doubts(everyone.frame, config.names)
-    notes = (*table.notes, *unclear, *splits.notes, *unrecorded, *missing_pretraining_notes(config), *further)
+    notes = (
+        *encoders,
+        *table.notes,
+        *unclear,
+        *splits.notes,
+        *unrecorded,
+        *missing_pretraining_notes(config),
+        *further,
+    )
     all_subjects = document.selection.subjects
     tables = (
         merge_rows(study.splits_file, splits.frame[_SPLIT_COLUMNS], all_subjects),

@@ -10,8 +10,9 @@ not check the recordings has no such record and is planned as before.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -22,7 +23,17 @@ from eavdash.errors import DataError, StudyConflictError, UsageError
 from eavdash.results.left_out import sentences
 from eavdash.store.documents import LeftOut, LeftOutRecording, StudyDocument
 
+if TYPE_CHECKING:
+    from eavdash.health.look import Electrodes
+
 Report = Callable[[int, int], None]
+
+
+def kinds() -> dict[str, str]:
+    """Return the kinds of recordings that a study may leave out or keep trials of, and what is found."""
+    from eavdash.health.look import FINDINGS
+
+    return {**KINDS, **FINDINGS}
 
 
 @dataclass(frozen=True)
@@ -43,10 +54,8 @@ class Unusable:
         Raises:
             UsageError: one is unknown.
         """
-        from eavdash.health.look import FINDINGS
-
-        every = {**KINDS, **FINDINGS}
-        for option, given, known in (("--leave-out", self.leave_out, every), ("--keep", self.keep, every)):
+        known = kinds()
+        for option, given in (("--leave-out", self.leave_out), ("--keep", self.keep)):
             if wrong := [kind for kind in given if kind not in known]:
                 raise UsageError.at(
                     option, expected=f"some of {', '.join(known)}", found=", ".join(wrong), remedy="choose among them"
@@ -55,12 +64,16 @@ class Unusable:
 
 @dataclass(frozen=True, eq=False)
 class Usable:
-    """``everyone`` and ``chosen``: the usable trials of all subjects and of the chosen ones; ``record``: the rest."""
+    """``everyone`` and ``chosen``: the usable trials of all subjects and of the chosen ones; ``record``: the rest.
+
+    ``electrodes``: of the EEG files that were looked at.
+    """
 
     everyone: TrialTable
     chosen: TrialTable
     record: LeftOut | None
     new: tuple[LeftOutRecording, ...] = ()
+    electrodes: dict[str, Electrodes] = field(default_factory=dict)
 
     def of(self, table: TrialTable) -> TrialTable:
         """Return the rows of a frozen table that the study uses; a table without anything to leave out is the same."""
@@ -100,7 +113,8 @@ def usable_trials(
     everyone = select(rest, config, unchecked=new)
     chosen = select(rest, config, subjects, unchecked=new)
     frame = chosen.frame[chosen.frame["subject"].isin(list(new))]
-    found = unusable(table, config, frame, cache, report, policy.leave_out) if len(frame) else []
+    electrodes: dict[str, Electrodes] = {}
+    found = unusable(table, config, frame, cache, report, policy.leave_out, electrodes) if len(frame) else []
     found = _kept(frame, found, config, policy.keep)
     problems = too_few(frame, found)
     record = _merged(known, frame, found, problems, policy)
@@ -116,7 +130,7 @@ def usable_trials(
         more = f" ({len(problems) - 1} more subjects are left out.)" if len(problems) > 1 else ""
         raise DataError(f"{next(iter(problems.values()))}{more}")
     gone = {s: reason for s, reason in record.subjects.items() if s not in settled}
-    return Usable(without(everyone, found, gone), chosen, record, tuple(found))
+    return Usable(without(everyone, found, gone), chosen, record, tuple(found), electrodes)
 
 
 def first_look(

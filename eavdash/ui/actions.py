@@ -21,6 +21,7 @@ from eavdash.store import StudyDir
 from eavdash.studies import archive as archives
 from eavdash.studies import extend as extension
 from eavdash.studies import probing, write
+from eavdash.studies.unusable import Unusable
 from eavdash.text import plural, size
 from eavdash.ui import cached_runs
 
@@ -29,13 +30,19 @@ TARGET = "explain_target"  # session state: (subject, trial) for the page One tr
 
 
 def launch(
-    root: str, name: str, config: StudyConfig, selection: Selection, execution: Execution, checkpoints: Path
+    root: str,
+    name: str,
+    config: StudyConfig,
+    selection: Selection,
+    execution: Execution,
+    checkpoints: Path,
+    unusable: Unusable | None = None,
 ) -> None:
     """Write the study and queue its runs, then make it the current study."""
 
     def queue_runs() -> int:
         require_preflight(checkpoints, execution)
-        plan = write.prepare(root, name, config, selection, checkpoints)
+        plan = write.prepare(root, name, config, selection, checkpoints, unusable=unusable)
         queue.submit(plan.study, plan.runs, execution)
         st.session_state["study"] = name
         return len(plan.runs)

@@ -21,6 +21,7 @@ from eavdash.jobs.tested import with_tested
 from eavdash.store import RunDir, StudyDir
 from eavdash.studies import extend, write
 from eavdash.studies import overview as studies_overview
+from eavdash.studies.unusable import Unusable
 from eavdash.ui.cached_results import Stamp, file_stamp
 from eavdash.ui.training import logs
 
@@ -102,9 +103,11 @@ def parallel_runs(settings: Execution) -> int:
 
 
 @st.cache_data(ttl=15, max_entries=8, show_spinner="Planning")
-def plan(root: str, name: str, config: StudyConfig, selection: Selection, checkpoints: Path) -> write.Plan:
+def plan(
+    root: str, name: str, config: StudyConfig, selection: Selection, checkpoints: Path, unusable: Unusable
+) -> write.Plan:
     """Return the plan of a study; nothing is written."""
-    return write.plan(root, name, config, selection, checkpoints)
+    return write.plan(root, name, config, selection, checkpoints, unusable=unusable)
 
 
 @st.cache_data(ttl=5, max_entries=4, show_spinner="Reading the studies")

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from eavdash.config.convert import recorded_config
 from eavdash.results.left_out import sentences
 from eavdash.results.marks import marks_of
 from eavdash.store import checkpoints_root
@@ -29,6 +30,7 @@ st.caption(
     f"{len(table.classes)} classes: "
     f"{markdown(', '.join(table.classes))}."
 )
+st.caption(markdown(launch_form.preset_advice(table)))
 with widgets.show_errors():
     request = launch_form.form(table.subjects, conditions="condition" in table.frame)
 
@@ -37,7 +39,8 @@ if not name:
     st.info("Enter a study name to see its runs.")
     st.stop()
 launch_form.look(path, name, request.config, request.selection.subjects, root)
-plan = copy_settings.plan_or_conflict(path, name, request.config, request.selection, root)
+plan = copy_settings.plan_or_conflict(path, name, request.config, request.selection, root, request.unusable)
+planned = recorded_config(plan.document)
 st.markdown(launch_form.plan_sentence(plan))
 for sentence in sentences(plan.document.left_out):
     st.warning(markdown(sentence))
@@ -55,19 +58,19 @@ if st.button(
     key="training_launch_room",
 ):
     with st.spinner("Checking the recordings ..."), widgets.show_errors():
-        st.info(f"Windows: {cached_data.disk_space_sentence(path, request.config, request.selection.subjects, root)}.")
+        st.info(f"Windows: {cached_data.disk_space_sentence(path, planned, request.selection.subjects, root)}.")
 execution_form.check_button(root, request.execution, "training_launch")
 if reasons := launch_form.left_out_reasons(plan):
     with st.expander(f"Left out or unable to start ({len(reasons)})", key="training_launch_left_out"):
         widgets.bullet_list(reasons)
 for note in plan.notes:
     st.caption(markdown(note))
-for mark in marks_of(request.config):
+for mark in marks_of(planned):
     st.warning(markdown(mark.sentence))
 st.button(
     "Queue this study",
     type="primary",
     on_click=actions.launch,
-    args=(path, name, request.config, request.selection, request.execution, root),
+    args=(path, name, request.config, request.selection, request.execution, root, request.unusable),
     key="training_launch_queue",
 )

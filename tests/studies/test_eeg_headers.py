@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from eeg_files import TEN20, edf, noise
+from failing import fails
 
 from eavdash.config.convert import with_settings
 from eavdash.config.presets import preset
@@ -67,3 +68,39 @@ def test_a_study_of_an_earlier_version_keeps_how_it_reads(tmp_path: Path) -> Non
     assert {name: recorded[name] for name in LATER} == {name: getattr(EegConfig(), name) for name in LATER}
     assert any("eeg.montage=10-05" in note for note in again.notes)
     assert preset("paper").eeg.montage == preset("quick").eeg.montage == "auto"
+
+
+def other_channels(root: Path, subject: str, trial: int, channels: list[str]) -> None:
+    """Record one trial again with other channels."""
+    edf(root / f"{subject}-{trial}.edf", noise(len(channels), 2, seed=99), channels)
+
+
+def test_a_later_file_without_a_common_channel_is_found_at_planning(tmp_path: Path) -> None:
+    root = dataset(tmp_path / "data", {"1": TEN20[:9], "2": TEN20[:9], "3": TEN20[:9]})
+    other_channels(root, "2", 4, TEN20[9:])
+    made = plan(root, "pilot", EEG, Selection(), tmp_path / "c")
+    problems = {run.config.unit: run.problem for run in made.planned}
+    assert [unit for unit, problem in problems.items() if problem] == ["s02"]
+    assert "2-4.edf" in problems["s02"]
+    assert TEN20[9] in problems["s02"]
+    across = with_settings(EEG, ["protocol.name=loso"])
+    with fails(DataError, where="2-4.edf", found=TEN20[9]):
+        plan(root, "across", across, Selection(), tmp_path / "c")
+
+
+def test_files_with_fewer_channels_are_noted_at_planning(tmp_path: Path) -> None:
+    root = dataset(tmp_path / "data", {"1": TEN20[:9], "2": TEN20[:9]})
+    assert not [note for note in plan(root, "q", EEG, Selection(), tmp_path / "c").notes if "channels" in note]
+    other_channels(root, "2", 4, TEN20[:7])
+    (note,) = [note for note in plan(root, "pilot", EEG, Selection(), tmp_path / "c").notes if "channels" in note]
+    for fact in ("subject 2", "7 of 9", "6 files", f"{TEN20[8]} in 1"):
+        assert fact in note
+
+
+def test_a_later_file_with_unknown_channels_is_left_out_at_planning(tmp_path: Path) -> None:
+    root = dataset(tmp_path / "data", {"1": TEN20[:9]})
+    other_channels(root, "1", 4, ["Cz", "p1x", "p2x", "p3x"])
+    config = with_settings(EEG, ["protocol.folds=2"])
+    left_out = plan(root, "pilot", config, Selection(), tmp_path / "c").document.left_out
+    assert left_out is not None
+    assert [(r.subject, r.trial, r.modality) for r in left_out.recordings] == [("1", "4", "eeg")]

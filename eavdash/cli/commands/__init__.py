@@ -7,6 +7,7 @@ does not wait for torch.
 from eavdash.cli.commands.cache import cache
 from eavdash.cli.commands.checkpoints import fetch_weights, import_checkpoint
 from eavdash.cli.commands.dashboard import app, demo
+from eavdash.cli.commands.encoders import encoders
 from eavdash.cli.commands.execution import executors
 from eavdash.cli.commands.outcome import explain, results
 from eavdash.cli.commands.probing import probe

@@ -71,8 +71,12 @@ def build_cache(options: argparse.Namespace, config: StudyConfig) -> int:
     ``config`` is the configuration of the study (``training.study_config``).
     """
     from eavdash.data.cache.prepare import estimate, prepare, sets
+    from eavdash.models.automatic import resolved
     from eavdash.studies.unusable import usable_trials
 
+    config, encoders = resolved(config)
+    for sentence in encoders:
+        console.info(f"note: {sentence}")
     if not 0 <= options.jobs <= 1024:
         found = str(options.jobs)
         raise UsageError.at("--jobs", expected="0 to 1,024", found=found, remedy="leave it out")

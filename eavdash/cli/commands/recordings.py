@@ -21,8 +21,9 @@ def check(options: argparse.Namespace) -> int:
     """Print the health report of a dataset; on request, write CSV files and a picture of each subject's faces."""
     from eavdash.health.check import check_dataset
     from eavdash.health.report import make_folder, write_csv
+    from eavdash.models.automatic import resolved
 
-    config = with_settings(preset(options.preset), options.settings)
+    config, _ = resolved(with_settings(preset(options.preset), options.settings))
     if options.protocol:
         config = replace(config, protocol=replace(config.protocol, name=options.protocol))
     cache = cache_folder(store.checkpoints_root(options.checkpoints))

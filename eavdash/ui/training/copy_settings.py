@@ -19,10 +19,11 @@ from eavdash.errors import EavdashError, StudyConflictError
 from eavdash.results import left_out
 from eavdash.store import StudyDir, checkpoints_root
 from eavdash.studies import extend
+from eavdash.studies.unusable import Unusable
 from eavdash.studies.write import Plan
 from eavdash.text import markdown
 from eavdash.ui import actions, cached_runs, widgets
-from eavdash.ui.training import preprocessing_form
+from eavdash.ui.training import preprocessing_form, unusable_form
 
 PAGE = "training_launch"
 #: Session state: the additional preset choice ``study:<name>``.
@@ -83,6 +84,7 @@ def study_values() -> dict[str, Any]:
         "folds": ",".join(map(str, selection.folds)) or "all",
         "seeds": ",".join(map(str, selection.seeds)),
         **{f"{m}_weights": config.modality(m).weights for m in MODALITIES},
+        **unusable_form.defaults(document.left_out),
     }
 
 
@@ -118,14 +120,17 @@ def form_defaults(config: StudyConfig) -> dict[str, Any]:
         "seeds": "0",
         **{f"{m}_encoder": config.modality(m).encoder for m in MODALITIES},
         **preprocessing_form.defaults(config),
+        **unusable_form.defaults(),
     }
 
 
-def plan_or_conflict(path: str, name: str, config: StudyConfig, selection: Selection, root: Path) -> Plan:
+def plan_or_conflict(
+    path: str, name: str, config: StudyConfig, selection: Selection, root: Path, unusable: Unusable
+) -> Plan:
     """Return the plan of the form; if the name is taken, show the differences and solutions, and end the page."""
     with widgets.show_errors():
         try:
-            return cached_runs.plan(path, name, config, selection, root)
+            return cached_runs.plan(path, name, config, selection, root, unusable)
         except StudyConflictError as error:
             if not error.differences:
                 raise

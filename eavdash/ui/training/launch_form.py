@@ -7,32 +7,38 @@ other widget.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import streamlit as st
 
-from eavdash.config.choices import ENCODERS, FUSIONS, MODALITIES, PROTOCOLS, STAGES
+from eavdash.config.choices import FUSIONS, PROTOCOLS, STAGES
 from eavdash.config.convert import with_epochs, with_settings
+from eavdash.config.presets import PRESET_HELP, advice
 from eavdash.config.schema import SETTINGS, Execution, Selection, StudyConfig
 from eavdash.config.selection import parse_numbers
+from eavdash.errors import EavdashError
 from eavdash.jobs import estimates
 from eavdash.store import StudyDir
 from eavdash.store.private import cache_folder
-from eavdash.studies.unusable import first_look
+from eavdash.studies.unusable import Unusable, first_look
 from eavdash.studies.write import Plan
 from eavdash.text import plural
 from eavdash.ui import cached_data, cached_runs, scanning, theme
 from eavdash.ui.draft import kept
-from eavdash.ui.training import copy_settings, execution_form, preprocessing_form
+from eavdash.ui.training import copy_settings, encoder_form, execution_form, preprocessing_form, unusable_form
 from eavdash.ui.training.copy_settings import PROTOCOL_OPTIONS, apply_preset, form_defaults
 from eavdash.ui.widgets import show_errors
 
+if TYPE_CHECKING:
+    from eavdash.data.table import TrialTable
+
 PAGE = "training_launch"
-PRESET_LABELS = {"quick": "quick: small models for a laptop", "paper": "paper: the published configuration"}
+PRESET_LABELS = {name: f"{name}: {text.partition(':')[0]}" for name, text in PRESET_HELP.items()}
 PROTOCOL_HELP = {
     "conversation": "conversation: within a subject, no conversation in both train and test",
     "blocks": "blocks: as conversation, and neighbouring trials of a class stay together (stricter)",
@@ -45,12 +51,6 @@ FUSION_HELP = {
     "concat": "concat: concatenation and MLP",
     "paper": "paper: the published single-token layer",
 }
-ENCODER_LABELS = {
-    "vit": "ViT on frames",
-    "ast": "AST on log-mel",
-    "eegformer": "EEGformer",
-    "yin": "published EEG transformer",
-}
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class Request:
     config: StudyConfig
     selection: Selection
     execution: Execution
+    unusable: Unusable
 
 
 def initialise() -> None:
@@ -104,29 +105,30 @@ def form(subjects: Sequence[str], conditions: bool) -> Request:
         for name, title in PROTOCOL_OPTIONS.items():
             chosen_option = st.checkbox(title, help=SETTINGS[f"protocol.{name}"].help, **kept(PAGE, name))
             settings.append(f"protocol.{name}={str(chosen_option).lower()}")
-    with st.expander("Encoders and pretrained weights", key=f"{PAGE}_encoders"):
-        for modality in MODALITIES:
-            first, second = st.columns([1, 2])
-            with first:
-                known = tuple(dict.fromkeys([*ENCODERS[modality], base.modality(modality).encoder]))
-                encoder = _select(theme.label(modality), known, f"{modality}_encoder", ENCODER_LABELS)
-            weights = second.text_input(
-                f"Weights of {theme.label(modality)}",
-                placeholder="Empty: train from scratch",
-                help=SETTINGS[f"{modality}.weights"].help,
-                **kept(PAGE, f"{modality}_weights"),
-            )
-            settings += [f"{modality}.encoder={encoder}", f"{modality}.weights={weights.strip()}"]
+    settings += encoder_form.form(PAGE, base)
     where, prepared = preprocessing_form.form(PAGE, conditions, base)
     if set(stages) != set(base.stages):
         base = replace(base, stages=tuple(s for s in STAGES if s in stages))
     base = replace(base, where=where)
+    unusable = unusable_form.form(PAGE)
     config = with_settings(base, [*settings, *prepared])
     return Request(
         with_epochs(config, int(epochs)) if epochs else config,
         Selection(tuple(chosen), parse_numbers(folds, "Folds to run"), parse_numbers(seeds, "Seeds")),
         execution_form.form(PAGE),
+        unusable,
     )
+
+
+def preset_advice(table: TrialTable) -> str:
+    """Return a sentence about which preset to take, from the trials that a study of this dataset uses by default."""
+    from eavdash.data.table import select
+
+    frame = table.frame
+    with suppress(EavdashError):
+        frame = select(table, StudyConfig(), unchecked=table.subjects).frame
+    counts = frame.groupby("subject").size()
+    return advice(len(counts), int(counts.median())) if len(counts) else ""
 
 
 def look(path: str, name: str, config: StudyConfig, subjects: Sequence[str], root: Path) -> None:

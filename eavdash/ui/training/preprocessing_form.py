@@ -28,6 +28,26 @@ CHANNELS = {
 }
 SPELLINGS = {"written": "as written", "unicode": "in one Unicode form", "merged": "merged: Happy and happy, 1 and 1.0"}
 BAD = {"keep": "kept", "interpolate": "detected and interpolated"}
+#: Settings of EEG with a few values: the widget's title, and words for each value.
+_EEG_CHOICES = {
+    "montage": (
+        "Which channels are EEG",
+        {
+            "auto": "electrodes of the 10-05 system, BioSemi or EGI, and pairs of them",
+            "file": "all that the file calls EEG",
+            "10-05": "names of the 10-05 system, as in earlier versions",
+        },
+    ),
+    "repeated": ("EEG channels of the same name", {"leave-out": "all are left out", "first": "the first is read"}),
+    "gaps": (
+        "EEG trials with a gap of the recording",
+        {"refuse": "refused", "ignore": "read as if there were no gap, as in earlier versions"},
+    ),
+}
+_EEG_SWITCHES = {
+    "marked_channels": "Channels that the recording marks as bad are bad",
+    "reject_marked": "Training windows under a BAD annotation are left out",
+}
 _EEG_NUMBERS = {
     "low": "From, Hz",
     "high": "To, Hz",
@@ -51,6 +71,7 @@ def defaults(base: StudyConfig) -> dict[str, Any]:
         "bad_channels": base.eeg.bad_channels,
         "reference": base.eeg.reference,
         **{f"eeg_{name}": float(getattr(base.eeg, name)) for name in _EEG_NUMBERS},
+        **{f"eeg_{name}": getattr(base.eeg, name) for name in (*_EEG_CHOICES, *_EEG_SWITCHES)},
     }
 
 
@@ -99,6 +120,15 @@ def form(page: str, conditions: bool, base: StudyConfig) -> tuple[tuple[str, ...
         left, right = st.columns(2)
         reference = left.text_input("EEG reference", help=SETTINGS["eeg.reference"].help, **key("reference"))
         bad = right.selectbox("Bad EEG channels are", list(BAD), format_func=BAD.__getitem__, **key("bad_channels"))
+        eeg: dict[str, str] = {}
+        for column, (name, (title, words)) in zip((left, right, left), _EEG_CHOICES.items(), strict=True):
+            text = SETTINGS[f"eeg.{name}"].help
+            eeg[name] = column.selectbox(
+                title, list(words), format_func=words.__getitem__, help=text, **key(f"eeg_{name}")
+            )
+        for name, title in _EEG_SWITCHES.items():
+            chosen = right.checkbox(title, help=SETTINGS[f"eeg.{name}"].help, **key(f"eeg_{name}"))
+            eeg[name] = str(chosen).lower()
         names = {}
         for column, name in ((left, "labels"), (right, "subjects")):
             names[name] = column.selectbox(
@@ -109,7 +139,7 @@ def form(page: str, conditions: bool, base: StudyConfig) -> tuple[tuple[str, ...
                 **key(f"names_{name}"),
             )
     settings = [f"names.{name}={value}" for name, value in names.items()]
-    settings += [f"eeg.{name}={value!r}" for name, value in numbers.items()]
+    settings += [f"eeg.{name}={value}" for name, value in ({**numbers, **eeg}).items()]
     settings += [f"eeg.reference={reference.strip()}", f"eeg.bad_channels={bad}", f"eeg.chain={chain}"]
     settings += [f"audio.channel={channel}", f"vision.crop={crop}", f"audio.from_video={str(sound).lower()}"]
     return where, settings

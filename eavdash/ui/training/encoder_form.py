@@ -1,0 +1,58 @@
+"""The launch form's widgets for the encoders and their weights, with the words of the catalogue of encoders.
+
+In: the session's widgets (keys ``training_launch_*``). Out: settings for :func:`eavdash.config.convert.with_settings`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import streamlit as st
+
+from eavdash.config.choices import AUTO, LIBRARIES, MODALITIES
+from eavdash.config.schema import SETTINGS, StudyConfig
+from eavdash.models.catalogue import entry_of, offered
+from eavdash.text import markdown
+from eavdash.ui import theme
+from eavdash.ui.draft import kept
+
+AUTOMATIC = "chosen by the weights that are at hand"
+
+
+def form(page: str, base: StudyConfig) -> list[str]:
+    """Show an encoder, its weights and what it needs for each modality; return ``key=value`` settings."""
+    settings = []
+    with st.expander("Encoders and pretrained weights", key=f"{page}_encoders"):
+        for modality in MODALITIES:
+            first, second = st.columns([1, 2])
+            known = [value for entry in offered(modality) for value in entry.values]
+            typed_before = st.session_state.get(f"{page}_{modality}_encoder")
+            typed = bool(LIBRARIES.get(modality))
+            chosen = first.selectbox(
+                theme.label(modality),
+                list(dict.fromkeys(filter(None, [*known, base.modality(modality).encoder, typed_before]))),
+                format_func=partial(label, modality),
+                help=f"{SETTINGS[f'{modality}.encoder'].help}{' Another name can be typed.' if typed else ''}",
+                accept_new_options=typed,
+                **kept(page, f"{modality}_encoder"),
+            )
+            encoder = str(chosen or "").strip()
+            weights = second.text_input(
+                f"Weights of {theme.label(modality)}",
+                placeholder="Empty: none",
+                help=SETTINGS[f"{modality}.weights"].help,
+                **kept(page, f"{modality}_weights"),
+            )
+            if entry := entry_of(modality, encoder):
+                st.caption(markdown(entry.summary))
+            settings += [f"{modality}.encoder={encoder}", f"{modality}.weights={weights.strip()}"]
+    return settings
+
+
+def label(modality: str, encoder: str) -> str:
+    """Return an encoder's name with the catalogue's words."""
+    if encoder == AUTO:
+        return f"{AUTO}: {AUTOMATIC}"
+    entry = entry_of(modality, encoder)
+    missing = " (not installed)" if entry and entry.missing else ""
+    return f"{encoder}: {entry.title}{missing}" if entry else encoder
