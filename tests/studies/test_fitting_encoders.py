@@ -103,6 +103,18 @@ def test_weights_that_fit_some_subjects_are_noted_for_the_others(tmp_path: Path)
     assert str(file) in notes[0]
 
 
+def test_a_linear_fit_needs_an_encoder_that_ends_with_a_linear_layer(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = with_settings(STAGES["audio"], ["train.audio.fit=linear"])
+    assert planned(dataset, config, tmp_path).document.config["train"]["audio"]["fit"] == "linear"
+    assert planned(dataset, STAGES["audio"], tmp_path).document.config["train"]["audio"]["fit"] == "gradient"
+    convolution = torch.nn.Conv1d(4, 2, 1)
+    monkeypatch.setattr(build, "build", lambda spec: type("Made", (), {"head": convolution})())
+    with fails(ConfigError, where="train.audio.fit", expected="gradient", found="linear"):
+        planned(dataset, config, tmp_path)
+
+
 def test_trials_shorter_than_the_window_are_counted(tmp_path: Path) -> None:
     root = table(tmp_path)  # 30 sounds of 0.1 s
     notes = planned(root, with_settings(AUDIO, ["window=0.2"]), tmp_path).notes
