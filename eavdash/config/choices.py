@@ -12,7 +12,7 @@ CHANNELS = (MIX, "left", "right", LOUDEST)
 CHANNEL_NUMBERS = {"left": 1, "right": 2}
 MOST_CHANNELS = 1024
 PROTOCOLS = ("conversation", "blocks", "paper", "loso", "subject-kfold")
-ENCODERS = {"vision": ("vit",), "audio": ("ast",), "eeg": ("eegformer", "yin")}
+ENCODERS = {"vision": ("vit",), "audio": ("ast",), "eeg": ("eegformer", "yin", "tangent")}
 #: Prefixes of library encoders: ``timm:deit_tiny_patch16_224``, ``braindecode:EEGNet`` (an optional extra).
 LIBRARIES = {"vision": "timm:", "eeg": "braindecode:"}
 PRECISIONS = ("auto", "float32", "bf16")

@@ -99,7 +99,9 @@ class AudioConfig:
 class EegConfig:
     """A window's EEG, its preprocessing (data/eeg/prepare.py) and its encoder."""
 
-    encoder: str = setting("eegformer", "Encoder: eegformer, yin, or braindecode:NAME, a classifier of braindecode.")
+    encoder: str = setting(
+        "eegformer", "Encoder: eegformer, yin, tangent, or braindecode:NAME, a classifier of braindecode."
+    )
     weights: str = setting("", "Folder or file of published weights; empty: train from scratch.")
     chain: str = setting(
         "trial",
@@ -151,7 +153,7 @@ class EegConfig:
     )
     reject_marked: bool = setting(False, "Leave training windows under a BAD annotation out.")
     filters: int = setting(8, "EEGformer's C: filters of its convolutions.", at_least=1, at_most=10_000)
-    width: int = width_setting(32, "EEGformer's D: width of the transformers.")
+    width: int = width_setting(32, "EEGformer's D: width of the transformers; tangent's width of a band's token.")
     depth: int = layers_setting(1, "Blocks in each of EEGformer's three transformers.")
     heads: int = heads_setting(4)
     segments: int = setting(10, "EEGformer's M: segments of a window.", at_least=1, at_most=10_000)

@@ -31,7 +31,7 @@ from eavdash.training.run_context import (
     signature,
     window_counts,
 )
-from eavdash.training.scaling import fit_scaling
+from eavdash.training.scaling import fit_features, fit_scaling
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +106,8 @@ def train_encoder(context: RunContext) -> None:
     if scaling is not None:
         model.set_scaling(*scaling)
     model.to(context.device)
+    if parent is None:
+        fit_features(model, windows.values, rows)
     by_test = context.config.protocol.test_epoch
     context.describe(
         computed=numerics(context),

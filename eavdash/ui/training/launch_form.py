@@ -50,6 +50,7 @@ ENCODER_LABELS = {
     "ast": "AST on log-mel",
     "eegformer": "EEGformer",
     "yin": "published EEG transformer",
+    "tangent": "tangent space and band power",
 }
 
 
