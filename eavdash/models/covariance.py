@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -60,7 +61,8 @@ def filtered(x: Tensor, filters: Tensor) -> Tensor:
     taps = filters.shape[-1]
     size = x.shape[-1] + taps - 1
     spectrum = torch.fft.rfft(x, size)[:, None] * torch.fft.rfft(filters, size)[None, :, None]
-    return torch.fft.irfft(spectrum, size)[..., taps // 2 : taps // 2 + x.shape[-1]]
+    found: Tensor = torch.fft.irfft(spectrum, size)
+    return found[..., taps // 2 : taps // 2 + x.shape[-1]]
 
 
 def covariances(x: Tensor, mask: Tensor) -> Tensor:
@@ -84,17 +86,23 @@ class _Logarithm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor) -> Tensor:
-        values, vectors = torch.linalg.eigh(matrix)
-        values = values.clamp_min(_TINY)
+        values, vectors = _eigen(matrix)
         ctx.save_for_backward(values, vectors)
         return (vectors * values.log()[..., None, :]) @ vectors.mT
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # torch types no parameter of it
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        values, vectors = ctx.saved_tensors
+        values: Tensor = ctx.saved_tensors[0]
+        vectors: Tensor = ctx.saved_tensors[1]
         inner = vectors.mT @ ((gradient + gradient.mT) / 2) @ vectors
         return vectors @ (inner * _slopes(values)) @ vectors.mT
+
+
+def _eigen(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Return positive eigenvalues (..., C) and eigenvectors (..., C, C) of symmetric matrices."""
+    values, vectors = torch.linalg.eigh(matrix)
+    return values.clamp_min(_TINY), vectors
 
 
 def _slopes(values: Tensor) -> Tensor:
@@ -108,15 +116,15 @@ def _slopes(values: Tensor) -> Tensor:
 
 def logarithm(matrix: Tensor) -> Tensor:
     """Return the matrix logarithm of symmetric positive definite matrices (..., C, C)."""
-    found: Tensor = _Logarithm.apply((matrix + matrix.mT) / 2)
+    found: Tensor = _Logarithm.apply((matrix + matrix.mT) / 2)  # type: ignore[no-untyped-call]  # torch's own
     return found
 
 
 @torch.no_grad()
 def inverse_root(matrix: Tensor) -> Tensor:
     """Return the inverse square root of symmetric positive definite matrices (..., C, C); no gradients pass."""
-    values, vectors = torch.linalg.eigh((matrix + matrix.mT) / 2)
-    return (vectors * values.clamp_min(_TINY).rsqrt()[..., None, :]) @ vectors.mT
+    values, vectors = _eigen((matrix + matrix.mT) / 2)
+    return (vectors * values.rsqrt()[..., None, :]) @ vectors.mT
 
 
 def tangent_vectors(matrix: Tensor, whitening: Tensor) -> Tensor:
@@ -137,6 +145,6 @@ def geometric_mean(matrices: Tensor) -> Tensor:
     """Return the affine-invariant mean (C, C) of symmetric positive definite matrices (N, C, C)."""
     from pyriemann.geometry.mean import mean_riemann
 
-    with warnings.catch_warnings():
+    with threadpool_limits(1), warnings.catch_warnings():  # the same result with any number of threads
         warnings.filterwarnings("ignore", "Convergence not reached")  # a reference need not be exact
         return torch.as_tensor(mean_riemann(matrices.cpu().numpy())).to(matrices)

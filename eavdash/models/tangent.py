@@ -117,7 +117,7 @@ class TangentEncoder(Encoder):
             float64 arrays (band, S), (band, S, S), (band, S) and (band, S); without any recorded sample those of the
             training windows.
         """
-        return self._statistics(self._measured(zip(x.split(_AT_ONCE), mask.split(_AT_ONCE), strict=True)))
+        return self._statistics(self._measured(zip(torch.split(x, _AT_ONCE), torch.split(mask, _AT_ONCE), strict=True)))
 
     @torch.no_grad()
     def fit_features(self, parts: Iterable[Sequence[Any]]) -> None:

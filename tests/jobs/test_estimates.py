@@ -102,6 +102,8 @@ def test_a_plan_is_estimated_from_finished_runs_of_the_same_kind(tmp_path: Path)
     assert plan_time_left(tmp_path, "/data/other", config, runs, 2).seconds is None
     wider = to_dict(with_settings(preset("quick"), ["vision.width=128"]))
     assert plan_time_left(tmp_path, "/data/EAV", wider, runs, 2).seconds is None
+    linear = to_dict(with_settings(preset("quick"), ["train.vision.fit=linear", "train.audio.fit=linear"]))
+    assert plan_time_left(tmp_path, "/data/EAV", linear, runs, 2).seconds is None
     assert plan_time_left(tmp_path, "/data/EAV", config, [], 2).seconds == 0
 
 
