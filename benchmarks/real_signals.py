@@ -58,7 +58,7 @@ class Experiment:
 
 def experiments() -> list[Experiment]:
     """Return the experiments that can be run; braindecode's EEGNet only if it is installed."""
-    encoders = ["eegformer", "yin"] + ["braindecode:EEGNet"] * bool(importlib.util.find_spec("braindecode"))
+    encoders = ["eegformer", "yin", "tangent"] + ["braindecode:EEGNet"] * bool(importlib.util.find_spec("braindecode"))
     speech = [Experiment("speech", "audio", protocol, "ast") for protocol in ("conversation", "loso")]
     return speech + [Experiment("eeg", "eeg", p, e) for p in ("conversation", "loso") for e in encoders]
 

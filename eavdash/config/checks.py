@@ -58,6 +58,7 @@ def check(config: StudyConfig, settings: Mapping[str, Setting]) -> None:
     if not config.audio.weights:
         need(config.audio.mels >= 16, "audio.mels", "at least 16, the height of a patch", config.audio.mels)
     _eeg(config.eeg, need)
+    _fit(config, need)
 
 
 def _stages(config: StudyConfig, need: Need) -> None:
@@ -77,6 +78,26 @@ def _eeg(eeg: EegConfig, need: Need) -> None:
         for name in ("notch", "reference", "bad_channels", "clip"):
             usual, value = getattr(type(eeg)(), name), getattr(eeg, name)
             need(value == usual, f"eeg.{name}", f'{usual!r}: the chain "published" has no such step', value)
+
+
+def _fit(config: StudyConfig, need: Need) -> None:
+    """Check that a linear fit is asked for only where there is one encoder that stays frozen."""
+    fusion = config.train.fusion.fit
+    need(fusion != "linear", "train.fusion.fit", "gradient: a fusion has no frozen encoder of its own", fusion)
+    reason = gradients_needed(config)
+    for name in config.modalities:
+        need(not reason or getattr(config.train, name).fit != "linear", f"train.{name}.fit", reason, "linear")
+
+
+def gradients_needed(config: StudyConfig) -> str:
+    """Return why the encoders of a study cannot be fitted linearly, as what is expected instead; empty if they can."""
+    if config.protocol.pooled:
+        return "gradient: protocol.pooled trains each subject's encoder further"
+    if config.protocol.test_epoch:
+        return "gradient: protocol.test_epoch chooses among epochs"
+    if "fusion" in config.stages and config.fusion.joint_epochs:
+        return "gradient: fusion.joint_epochs trains the encoders further"
+    return ""
 
 
 def _protocol(config: StudyConfig, need: Need) -> None:

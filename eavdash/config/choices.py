@@ -14,12 +14,14 @@ MOST_CHANNELS = 1024
 PROTOCOLS = ("conversation", "blocks", "paper", "loso", "subject-kfold")
 #: Those whose folds are over subjects.
 ACROSS = ("loso", "subject-kfold")
-ENCODERS = {"vision": ("vit",), "audio": ("ast",), "eeg": ("eegformer", "yin")}
+ENCODERS = {"vision": ("vit",), "audio": ("ast",), "eeg": ("eegformer", "yin", "tangent")}
 #: Prefixes of library encoders: ``timm:deit_tiny_patch16_224``, ``braindecode:EEGNet`` (an optional extra).
 LIBRARIES = {"vision": "timm:", "eeg": "braindecode:"}
 PRECISIONS = ("auto", "float32", "bf16")
 #: What a stage's optimisation does besides AdamW (training/loop.py).
 RECIPES = ("default", "published")
+#: How a stage is fitted; ``auto`` becomes one of the others when a study is planned (config/fitting.py).
+FITS = ("auto", "gradient", "linear")
 #: How labels and subjects are written: as they are, in one Unicode form, or without differences in case and the like.
 SPELLINGS = ("written", "unicode", "merged")
 FUSIONS = ("attention", "concat", "paper")

@@ -136,8 +136,8 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> l
 def with_epochs(config: StudyConfig, epochs: int) -> StudyConfig:
     """Return ``config`` with the same number of epochs in every stage (head-only epochs never exceed it)."""
     stages: dict[str, Any] = {
-        s: replace(config.training(s), epochs=epochs, head_epochs=min(config.training(s).head_epochs, epochs))
-        for s in STAGES
+        s: replace(one, epochs=epochs, head_epochs=min(one.head_epochs, epochs))
+        for s, one in ((s, getattr(config.train, s)) for s in STAGES)
     }
     return replace(config, train=TrainConfigs(**stages, recipe=config.train.recipe))
 

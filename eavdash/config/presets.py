@@ -64,14 +64,28 @@ def _paper() -> StudyConfig:
         fusion=FusionConfig(kind="paper", dropout=0.5, modality_dropout=0.0),
         train=TrainConfigs(
             vision=TrainConfig(  # 4 windows of 25 frames: 100 frames per batch; published: 64 to 128
-                epochs=15, batch=4, head_epochs=10, head_learning_rate=5e-4, learning_rate=5e-6, augment=False
+                epochs=15,
+                batch=4,
+                head_epochs=10,
+                head_learning_rate=5e-4,
+                learning_rate=5e-6,
+                augment=False,
+                fit="auto",
             ),
             audio=TrainConfig(
-                epochs=30, batch=32, head_epochs=20, head_learning_rate=5e-4, learning_rate=5e-6, augment=False
+                epochs=30,
+                batch=32,
+                head_epochs=20,
+                head_learning_rate=5e-4,
+                learning_rate=5e-6,
+                augment=False,
+                fit="auto",
             ),
             # AdamW without decay is the published Adam. As published, early stopping starts after epoch 150
             # (training/loop.py) and uses test trials, so only with protocol.test_epoch; otherwise all 300 epochs run.
-            eeg=TrainConfig(epochs=300, batch=32, learning_rate=1e-3, weight_decay=0.0, patience=15, augment=False),
+            eeg=TrainConfig(
+                epochs=300, batch=32, learning_rate=1e-3, weight_decay=0.0, patience=15, augment=False, fit="auto"
+            ),
             fusion=TrainConfig(epochs=10, batch=128, learning_rate=3e-4, augment=False),
             recipe="published",
         ),

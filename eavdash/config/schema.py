@@ -12,7 +12,7 @@ own class is the value with which studies without this setting were made, so tha
 from __future__ import annotations
 
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from eavdash.config.bounded import (
     count_setting,
@@ -23,7 +23,7 @@ from eavdash.config.bounded import (
     width_setting,
 )
 from eavdash.config.checks import check
-from eavdash.config.choices import FUSIONS, MODALITIES, PRECISIONS, PROTOCOLS, RECIPES, SPELLINGS, STAGES
+from eavdash.config.choices import FITS, FUSIONS, MODALITIES, PRECISIONS, PROTOCOLS, RECIPES, SPELLINGS, STAGES
 from eavdash.config.execution import Execution, Selection
 from eavdash.config.setting import setting, settings_of
 
@@ -99,7 +99,9 @@ class AudioConfig:
 class EegConfig:
     """A window's EEG, its preprocessing (data/eeg/prepare.py) and its encoder."""
 
-    encoder: str = setting("eegformer", "Encoder: eegformer, yin, or braindecode:NAME, a classifier of braindecode.")
+    encoder: str = setting(
+        "eegformer", "Encoder: eegformer, yin, tangent, or braindecode:NAME, a classifier of braindecode."
+    )
     weights: str = setting("", "Folder or file of published weights; empty: train from scratch.")
     chain: str = setting(
         "trial",
@@ -151,7 +153,7 @@ class EegConfig:
     )
     reject_marked: bool = setting(False, "Leave training windows under a BAD annotation out.")
     filters: int = setting(8, "EEGformer's C: filters of its convolutions.", at_least=1, at_most=10_000)
-    width: int = width_setting(32, "EEGformer's D: width of the transformers.")
+    width: int = width_setting(32, "EEGformer's D: width of the transformers; tangent's width of a band's token.")
     depth: int = layers_setting(1, "Blocks in each of EEGformer's three transformers.")
     heads: int = heads_setting(4)
     segments: int = setting(10, "EEGformer's M: segments of a window.", at_least=1, at_most=10_000)
@@ -198,6 +200,12 @@ class TrainConfig:
     micro_batch: int = count_setting(
         0, "Windows in memory at once, with gradient accumulation; 0: the whole batch.", at_least=0
     )
+    fit: str = setting(
+        "gradient",
+        "Fit of the stage: by gradients over epochs, or of a frozen encoder's last linear layer alone, by a regression "
+        "whose L2 is chosen on validation windows (linear); auto: linear for tangent, otherwise gradient.",
+        choices=FITS,
+    )
     precision: str = setting(
         "auto", "Number format: auto is bf16 on devices where it is fast, float32 elsewhere.", choices=PRECISIONS
     )
@@ -207,9 +215,9 @@ class TrainConfig:
 class TrainConfigs:
     """One :class:`TrainConfig` per stage, and the recipe that they share."""
 
-    vision: TrainConfig = field(default_factory=lambda: TrainConfig(epoch_steps=EPOCH_STEPS))
-    audio: TrainConfig = field(default_factory=lambda: TrainConfig(epoch_steps=EPOCH_STEPS))
-    eeg: TrainConfig = field(default_factory=lambda: TrainConfig(epoch_steps=EPOCH_STEPS))
+    vision: TrainConfig = field(default_factory=lambda: TrainConfig(epoch_steps=EPOCH_STEPS, fit="auto"))
+    audio: TrainConfig = field(default_factory=lambda: TrainConfig(epoch_steps=EPOCH_STEPS, fit="auto"))
+    eeg: TrainConfig = field(default_factory=lambda: TrainConfig(epoch_steps=EPOCH_STEPS, fit="auto"))
     # The fusion is small and learns from cached features: an epoch costs a fraction of an encoder's.
     fusion: TrainConfig = field(default_factory=lambda: TrainConfig(epochs=60, learning_rate=3e-3))
     recipe: str = setting(
@@ -282,8 +290,9 @@ class StudyConfig:
         return typing.cast("VisionConfig | AudioConfig | EegConfig", getattr(self, name))
 
     def training(self, stage: str) -> TrainConfig:
-        """Return the optimisation settings of one stage."""
-        return typing.cast(TrainConfig, getattr(self.train, stage))
+        """Return the optimisation settings of one stage; a linear fit is one epoch without others before it."""
+        settings = typing.cast(TrainConfig, getattr(self.train, stage))
+        return replace(settings, epochs=1, head_epochs=0, patience=0) if settings.fit == "linear" else settings
 
 
 #: The settings of a study by their dotted keys: ``SETTINGS["eeg.low"].help``.

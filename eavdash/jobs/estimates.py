@@ -142,7 +142,8 @@ def plan_time_left(
         return Estimate(None if runs else 0.0, parallel_runs)
     known = pace(pd.concat(tables, ignore_index=True))["epoch"]
     planned = pd.DataFrame([(r.stage, r.subject) for r in runs], columns=["stage", "subject"])
-    epochs = planned["stage"].map({s: int(config["train"][s]["epochs"]) for s in STAGES})
+    trained = {s: config["train"][s] for s in STAGES}
+    epochs = planned["stage"].map({s: 1 if t.get("fit") == "linear" else int(t["epochs"]) for s, t in trained.items()})
     seconds = (kinds(planned).map(known) * epochs).dropna()
     if seconds.empty:
         return Estimate(None, parallel_runs)
@@ -170,7 +171,8 @@ def max_parallel_runs(settings: Execution) -> int:
 def _setting(config: Mapping[str, Any], stage: str) -> Any:
     """Return the settings that the duration of a stage's epoch depends on."""
     parts = [config[m] for m in MODALITIES] + [config["fusion"]] if stage == "fusion" else [config[stage]]
-    sizes = [{k: v for k, v in part.items() if k not in _PACE_NEUTRAL} for part in (*parts, config["train"][stage])]
+    parts.append({"fit": "gradient", **config["train"][stage]})  # older studies do not say how they are fitted
+    sizes = [{k: v for k, v in part.items() if k not in _PACE_NEUTRAL} for part in parts]
     return [config["window"], config["where"], config["protocol"], sizes]
 
 

@@ -36,6 +36,13 @@ def to_encoder_input(modality: str, x: Tensor) -> Tensor:
     return x.to(torch.float32)
 
 
+def last_linear(head: nn.Module) -> nn.Linear | None:
+    """Return the linear layer, with a bias, that gives a head's output; None if the head ends with another layer."""
+    layers = [part for part in head.modules() if next(part.parameters(recurse=False), None) is not None]
+    last = layers[-1] if layers else None
+    return last if isinstance(last, nn.Linear) and last.bias is not None else None
+
+
 class Encoder(nn.Module):
     """Base of the encoders: input scaling, and the split into pretrained and new parts.
 

@@ -24,6 +24,7 @@ from eavdash.models.braindecode_eeg import BraindecodeEncoder
 from eavdash.models.concat_fusion import ConcatFusion
 from eavdash.models.eegformer import EEGformer, check_samples
 from eavdash.models.paper_fusion import PaperFusion
+from eavdash.models.tangent import TangentEncoder, bands_for
 from eavdash.models.timm_vit import TimmViT
 from eavdash.models.vit import FrameViT
 from eavdash.models.yin import YinEncoder
@@ -37,6 +38,7 @@ MODULES: dict[str, type[nn.Module]] = {
     "ast": AudioSpectrogramTransformer,
     "eegformer": EEGformer,
     "yin": YinEncoder,
+    "tangent": TangentEncoder,
     "braindecode": BraindecodeEncoder,
     "attention": AttentionFusion,
     "concat": ConcatFusion,
@@ -66,6 +68,10 @@ def encoder_spec(modality: str, config: StudyConfig, classes: int, shape: Mappin
         kwargs = _audio(config, int(shape["frames"]), int(shape["mels"]), published)
     else:
         kwargs = {"channels": len(shape["channels"])}
+        if part.encoder == "tangent":
+            bands = bands_for(kwargs["channels"], int(shape["samples"]), part.rate, part.low, part.high)
+            kwargs |= {"rate": part.rate, "bands": bands, "width": part.width}
+            return {"name": "tangent", "kwargs": {"classes": classes, **kwargs}}
         if part.encoder == "eegformer":
             check_samples(int(shape["samples"]), part.width)
             kwargs |= {"filters": part.filters, "segments": part.segments}

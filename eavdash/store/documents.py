@@ -173,6 +173,7 @@ class RunConfig(Record):
     )
     computed: dict[str, Any] | None = UNWRITTEN  # device and precision
     epoch_chosen_by: str | None = UNWRITTEN
+    linear: dict[str, Any] | None = UNWRITTEN  # penalty of a linear fit, and what chose it
     encoders: dict[str, ModelSpec] | None = UNWRITTEN  # that were fine-tuned together with the fusion
     joint: dict[str, Any] | None = UNWRITTEN
     calibration: dict[str, Any] | None = UNWRITTEN

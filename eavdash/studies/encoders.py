@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from eavdash.config.choices import COLUMN, LIBRARIES
+from eavdash.config.fitting import LINEAR
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import ConfigError, EavdashError
 from eavdash.store.readable import check_readable
@@ -82,6 +83,7 @@ def refuse_unfit_encoders(config: StudyConfig, trials: pd.DataFrame, classes: in
         reader = READERS[modality](config)
         assert reader.settings  # asks for the face detector
         named = bool(part.weights) or part.encoder.startswith(LIBRARIES.get(modality, ":"))
+        named = named or part.encoder in LINEAR or config.training(modality).fit == "linear"
         if modality == "eeg":
             references = config.eeg.reference not in ("", "average")
             if named or config.eeg.channels or references or reader.steps < config.eeg.width + _AMPLE:
@@ -125,9 +127,17 @@ def _fit(config: StudyConfig, modality: str, classes: int, shape: Mapping[str, A
     import torch
 
     from eavdash.models import build, weights
+    from eavdash.models.base import last_linear
 
     spec = build.encoder_spec(modality, config, classes, shape)
     with torch.device("meta"):
         encoder = build.build(spec)
+    if config.training(modality).fit == "linear" and last_linear(encoder.head) is None:
+        raise ConfigError.at(
+            f"train.{modality}.fit",
+            expected=f"gradient: {config.modality(modality).encoder} does not end with one linear layer",
+            found="linear",
+            remedy=f"set train.{modality}.fit=gradient or choose another encoder",
+        )
     if path := config.modality(modality).weights:
         weights.load_pretrained(encoder, path, values=False)

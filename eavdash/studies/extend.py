@@ -86,7 +86,7 @@ def clone(
         folds = ()
     chosen = _selection(document, subjects, folds, seeds)
     new = (prepare if write else plan)(document.dataset.path, name, config, chosen, root)
-    changed = differences(to_dict(before), to_dict(config))
+    changed = differences(to_dict(before), new.document.config)
     changed += differences(document.selection.document(), new.document.selection.document())
     changed += left_out.differences(document.left_out, new.document.left_out)
     return Clone(new, tuple(changed))

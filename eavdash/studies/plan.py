@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from eavdash.config.convert import recorded_config
+from eavdash.config.fitting import with_fit
 from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import DataError, SplitError
 from eavdash.store import StudyDir, check_study_name
@@ -118,6 +119,7 @@ def plan(
     refuse_unknown_encoders(config)
     for modality in config.modalities:
         READERS[modality](config).check_size()
+    config = with_fit(config)
     config, kept = keep_earlier(config, old) if old else (config, [])
     study.refuse_archived()
     before = read_frozen(study.table_file) if old and study.table_file.exists() else None

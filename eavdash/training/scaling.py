@@ -18,6 +18,10 @@ from torch import Tensor
 
 from eavdash.data.standardise import mean_and_robust_std, mean_and_std
 from eavdash.data.windows import WindowSet
+from eavdash.models.base import Encoder
+from eavdash.training import inputs
+
+_AT_ONCE = 32  # windows in memory for the statistics of features
 
 
 def fit_scaling(windows: WindowSet, rows: Sequence[int], fitted: bool = True) -> tuple[Tensor, Tensor] | None:
@@ -43,6 +47,12 @@ def fit_scaling(windows: WindowSet, rows: Sequence[int], fitted: bool = True) ->
         parts = _colours(windows, chosen)
     shift, scale = np.array(parts, dtype=np.float64).T
     return torch.from_numpy(shift.astype(np.float32)), torch.from_numpy(scale.astype(np.float32))
+
+
+def fit_features(model: Encoder, windows: WindowSet, rows: Sequence[int]) -> None:
+    """Fit the standardisation of the encoder's own features, if it has one, on the training windows ``rows``."""
+    if (fit := getattr(model, "fit_features", None)) is not None:
+        fit(inputs.raw(windows, part) for part in torch.split(torch.as_tensor(sorted(rows)), _AT_ONCE))
 
 
 def _colours(windows: WindowSet, rows: np.ndarray) -> list[tuple[float, float]]:

@@ -16,7 +16,7 @@ from eavdash.errors import DataError
 from eavdash.models import build, weights
 from eavdash.models.base import Encoder, to_encoder_input
 from eavdash.store import RunDir
-from eavdash.training import evaluate, headphase, inputs
+from eavdash.training import evaluate, frozen, headphase, inputs
 from eavdash.training.checkpoint import Checkpoint
 from eavdash.training.loading import ModelOutput, Source
 from eavdash.training.loop import RECIPES, Fitted, fit
@@ -31,7 +31,7 @@ from eavdash.training.run_context import (
     signature,
     window_counts,
 )
-from eavdash.training.scaling import fit_scaling
+from eavdash.training.scaling import fit_features, fit_scaling
 
 log = logging.getLogger(__name__)
 
@@ -106,35 +106,47 @@ def train_encoder(context: RunContext) -> None:
     if scaling is not None:
         model.set_scaling(*scaling)
     model.to(context.device)
+    if parent is None:
+        fit_features(model, windows.values, rows)
     by_test = context.config.protocol.test_epoch
     context.describe(
         computed=numerics(context),
         epoch_chosen_by="test" if by_test else "validation" if validation else "last",
     )
     source = WindowSource(windows, labels_of(index, context.classes), context.device, context.settings.augment)
-    # Head-only epochs save only the head, so their state is valid only for the same initial weights.
-    initial = headphase.fingerprint(model) if parent or is_pretrained(context) else ""
-    fitted = fit(
-        model,
-        source,
-        train,
-        validation,
-        context.settings,
-        name=context.run.name,
-        seed=context.seed,
-        rules=RECIPES[context.config.train.recipe],
-        head_epochs=head_epochs(context),
-        test=rows_of(index, "test") if by_test else (),
-        execution=context.execution,
-        checkpoint=Checkpoint(
+    linear = context.settings.fit == "linear"
+    # Epochs that train only the head save only the head, so their state is valid only for the same initial weights.
+    initial = headphase.fingerprint(model) if parent or linear or is_pretrained(context) else ""
+    shared: dict[str, Any] = {
+        "name": context.run.name,
+        "execution": context.execution,
+        "checkpoint": Checkpoint(
             context.run.resume_file,
             context.run.metrics_file,
             signature(context, str(windows.values.meta["key"]), initial),
             on_start=context.mark_start,
         ),
-        report=context.epoch_done,
-        should_stop=context.should_stop,
-    )
+        "report": context.epoch_done,
+        "should_stop": context.should_stop,
+    }
+    if linear:
+        fitted, chosen = frozen.fit_head(
+            model, source, train, validation, context.settings, groups=frozen.groups_of(index), **shared
+        )
+        context.describe(linear=chosen)
+    else:
+        fitted = fit(
+            model,
+            source,
+            train,
+            validation,
+            context.settings,
+            seed=context.seed,
+            rules=RECIPES[context.config.train.recipe],
+            head_epochs=head_epochs(context),
+            test=rows_of(index, "test") if by_test else (),
+            **shared,
+        )
     if fitted.compiled is not None:
         context.describe(computed={**numerics(context), "compile": fitted.compiled})
     predictions = _predictions(context, model, source, index, fitted)

@@ -15,6 +15,7 @@ from eavdash.config.presets import preset
 from eavdash.config.schema import Execution
 from eavdash.jobs.estimates import duration, max_parallel_runs, plan_time_left, seconds_left, study_time_left
 from eavdash.jobs.snapshot import snapshot
+from eavdash.store.record import write_record
 
 
 @pytest.fixture
@@ -103,6 +104,25 @@ def test_a_plan_is_estimated_from_finished_runs_of_the_same_kind(tmp_path: Path)
     wider = to_dict(with_settings(preset("quick"), ["vision.width=128"]))
     assert plan_time_left(tmp_path, "/data/EAV", wider, runs, 2).seconds is None
     assert plan_time_left(tmp_path, "/data/EAV", config, [], 2).seconds == 0
+
+
+@pytest.mark.parametrize("recorded", ["linear", None])
+def test_a_linear_fit_is_one_epoch_of_another_kind(tmp_path: Path, recorded: str | None) -> None:
+    study = make_study(tmp_path, "before", subjects=("1",), stages=("vision",), dataset="/data/EAV")
+    for run in study.runs():
+        run.update(from_epoch=0, epoch=12, started=1000.0, finished=1120.0)
+    document = study.study()
+    config = to_dict(with_settings(preset("quick"), ["train.vision.fit=linear"]))
+    before = to_dict(with_settings(preset("quick"), ["train.vision.fit=linear"]))
+    if recorded is None:  # a study of an earlier version, which was fitted by gradients
+        del before["train"]["vision"]["fit"]
+    write_record(study.study_file, document.replace(config=before))
+    runs = [run_config("s02-vision", stage="vision", subject="2")]
+    seconds = plan_time_left(tmp_path, "/data/EAV", config, runs, 1).seconds
+    assert seconds == (10 if recorded else None)
+    config["train"]["vision"]["fit"] = "gradient"
+    seconds = plan_time_left(tmp_path, "/data/EAV", config, runs, 1).seconds
+    assert seconds == (None if recorded else 300)
 
 
 @pytest.mark.parametrize(

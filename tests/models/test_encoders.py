@@ -21,12 +21,19 @@ SHAPES = {
     "audio": {"frames": 120, "mels": 128},
     "eeg": {"channels": ["Fz", "Cz", "Pz"], "samples": 150},
 }
-CASES = [("vision", "vit"), ("audio", "ast"), ("audio", "ast, mean"), ("eeg", "eegformer"), ("eeg", "yin")]
+CASES = [
+    ("vision", "vit"),
+    ("audio", "ast"),
+    ("audio", "ast, mean"),
+    ("eeg", "eegformer"),
+    ("eeg", "yin"),
+    ("eeg", "tangent"),
+]
 
 
 def config_for(modality: str, name: str) -> StudyConfig:
     if modality == "eeg":
-        return StudyConfig(eeg=EegConfig(encoder=name))
+        return StudyConfig(eeg=EegConfig(encoder=name, low=2.0))
     quick = StudyConfig()
     return replace(quick, audio=replace(quick.audio, pool="mean")) if name == "ast, mean" else quick
 
@@ -61,7 +68,7 @@ def test_shapes(modality: str, name: str) -> None:
     model = make(modality, name)
     x, mask = batch(modality)
     made = model(x, mask)
-    tokens = 3 if modality == "vision" else 1
+    tokens = {"vit": 3, "tangent": 6}.get(name, 1)
     assert made.tokens.shape == (2, tokens, model.feature_dim)
     assert made.mask.shape == (2, tokens)
     assert made.mask.dtype == torch.bool

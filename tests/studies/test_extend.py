@@ -11,6 +11,7 @@ from failing import fails
 from short_sounds import AUDIO, table
 
 from eavdash.config.convert import to_dict, with_settings
+from eavdash.config.fitting import with_fit
 from eavdash.config.schema import Execution, Selection
 from eavdash.errors import ConfigError, StudyConflictError, UsageError
 from eavdash.store import StudyDir
@@ -75,7 +76,7 @@ def test_only_runs_never_submitted_are_queued(tmp_path: Path, submitted: list) -
     assert extend.extend(study, seeds=(1,)).queued == ()
     assert len(submitted) == 1
     assert study.study().selection.document() == {"subjects": ["1", "2"], "folds": [0], "seeds": [0, 1]}
-    assert study.study().config == to_dict(AUDIO)
+    assert study.study().config == to_dict(with_fit(AUDIO))
     # All subjects and all folds: existing runs keep their names and states.
     more = extend.extend(study, subjects=(), folds=())
     assert len(more.plan.runs) == 3 * 5 * 2

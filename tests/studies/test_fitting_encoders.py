@@ -103,6 +103,43 @@ def test_weights_that_fit_some_subjects_are_noted_for_the_others(tmp_path: Path)
     assert str(file) in notes[0]
 
 
+def test_a_linear_fit_needs_an_encoder_that_ends_with_a_linear_layer(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = with_settings(STAGES["audio"], ["train.audio.fit=linear"])
+    assert planned(dataset, config, tmp_path).document.config["train"]["audio"]["fit"] == "linear"
+    assert planned(dataset, STAGES["audio"], tmp_path).document.config["train"]["audio"]["fit"] == "gradient"
+    convolution = torch.nn.Conv1d(4, 2, 1)
+    monkeypatch.setattr(build, "build", lambda spec: type("Made", (), {"head": convolution})())
+    with fails(ConfigError, where="train.audio.fit", expected="gradient", found="linear"):
+        planned(dataset, config, tmp_path)
+
+
+def test_tangent_is_fitted_linearly_unless_asked_otherwise(dataset: Path, tmp_path: Path) -> None:
+    def fit(*settings: str) -> str:
+        config = with_settings(STAGES["eeg"], ["eeg.encoder=tangent", *settings])
+        return str(planned(dataset, config, tmp_path).document.config["train"]["eeg"]["fit"])
+
+    assert fit() == "linear"
+    assert fit("train.eeg.fit=gradient") == "gradient"
+    assert fit("protocol.pooled=true") == "gradient"  # each subject's encoder is trained further
+
+
+@pytest.mark.parametrize(
+    ("setting", "where"),
+    [
+        ("window=0.5", "EEG window"),
+        ("eeg.low=44.5", "eeg.low"),
+        ("eeg.rate=2.5", "eeg.low"),
+        ("eeg.channels=Fz", "eeg."),
+    ],
+)
+def test_windows_that_tangent_cannot_read_are_refused(dataset: Path, tmp_path: Path, setting: str, where: str) -> None:
+    config = with_settings(STAGES["eeg"], ["eeg.encoder=tangent", setting])
+    with fails(ConfigError, where=where):
+        planned(dataset, config, tmp_path)
+
+
 def test_trials_shorter_than_the_window_are_counted(tmp_path: Path) -> None:
     root = table(tmp_path)  # 30 sounds of 0.1 s
     notes = planned(root, with_settings(AUDIO, ["window=0.2"]), tmp_path).notes
