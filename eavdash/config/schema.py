@@ -63,10 +63,12 @@ class VisionConfig:
 
 @dataclass(frozen=True)
 class AudioConfig:
-    """A window's log-mel spectrogram and its encoder."""
+    """A window's sound and its encoder."""
 
-    encoder: str = setting("ast", "Encoder of the spectrogram: ast.")
-    weights: str = setting("", "Folder or file of a Hugging Face AST checkpoint; empty: train from scratch.")
+    encoder: str = setting("ast", "Encoder: ast, or voice, a speaker encoder that is trained already (docs/models.md).")
+    weights: str = setting(
+        "", "Folder or file of a Hugging Face AST checkpoint, or of voice's own; empty: from scratch, or the package's."
+    )
     from_video: bool = setting(False, "Use the video's sound track for trials without an audio file.")
     channel: str = setting(
         "mix",

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from eavdash.config.choices import LIBRARIES, MODALITIES
+from eavdash.config.choices import LIBRARIES, MODALITIES, PACKAGED
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import ConfigError, IntegrityError
 from eavdash.models.architecture import architecture
@@ -26,6 +26,7 @@ from eavdash.models.eegformer import EEGformer, check_samples
 from eavdash.models.paper_fusion import PaperFusion
 from eavdash.models.timm_vit import TimmViT
 from eavdash.models.vit import FrameViT
+from eavdash.models.voice import VoiceEncoder
 from eavdash.models.yin import YinEncoder
 from eavdash.store.atomic import write_atomic
 from eavdash.store.regular import require_regular
@@ -35,6 +36,7 @@ MODULES: dict[str, type[nn.Module]] = {
     "vit": FrameViT,
     "timm": TimmViT,
     "ast": AudioSpectrogramTransformer,
+    "voice": VoiceEncoder,
     "eegformer": EEGformer,
     "yin": YinEncoder,
     "braindecode": BraindecodeEncoder,
@@ -59,6 +61,8 @@ def encoder_spec(modality: str, config: StudyConfig, classes: int, shape: Mappin
     if modality not in MODALITIES:
         raise ConfigError.at("modality", expected=", ".join(MODALITIES), found=repr(modality), remedy="choose one")
     part: Any = config.modality(modality)
+    if part.encoder in PACKAGED:
+        return {"name": part.encoder, "kwargs": {"classes": classes}}
     published = architecture(part.weights, modality) if part.weights and modality != "eeg" else {}
     if modality == "vision":
         kwargs = {"size": part.size, "patch": part.patch, "temporal": part.temporal}

@@ -14,6 +14,7 @@ from eavdash.config.convert import differences, recorded_config, to_dict
 from eavdash.config.schema import EegConfig, NamesConfig, StudyConfig
 from eavdash.errors import SplitError, StudyConflictError, UsageError
 from eavdash.limits import RUNS
+from eavdash.models.packaged import is_pretrained
 from eavdash.store import StudyDir
 from eavdash.store.documents import StudyDocument
 from eavdash.text import plural
@@ -28,7 +29,7 @@ def missing_pretraining_notes(config: StudyConfig) -> list[str]:
         f"{m}: the settings fine-tune pretrained weights (learning rate {config.training(m).learning_rate:g}), but "
         f"{m}.weights is empty; trained from scratch it will hardly learn, so set {m}.weights"
         for m in config.modalities
-        if config.training(m).head_epochs and not config.modality(m).weights
+        if config.training(m).head_epochs and not is_pretrained(config, m)
     ]
 
 

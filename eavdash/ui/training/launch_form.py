@@ -48,6 +48,7 @@ FUSION_HELP = {
 ENCODER_LABELS = {
     "vit": "ViT on frames",
     "ast": "AST on log-mel",
+    "voice": "Speaker encoder (pretrained)",
     "eegformer": "EEGformer",
     "yin": "published EEG transformer",
 }
