@@ -247,7 +247,9 @@ def test_encoders_of_sound_that_hear_something_else_have_windows_of_their_own(fo
     assert windows.meta.items() >= {"rate": 16000, "mels": 40, "front_end": "voice"}.items()
     assert windows.mask[0].all()
     assert windows.meta["key"] != _key(_table(folder), tmp_path / "cache")
-    assert windows.meta["key"] == _key(_table(folder), tmp_path / "cache", config=replace(voice, audio=AudioConfig(encoder="voice")))
+    assert windows.meta["key"] == _key(
+        _table(folder), tmp_path / "cache", config=replace(voice, audio=AudioConfig(encoder="voice"))
+    )
 
 
 def test_keys_of_log_mel_windows_are_those_of_earlier_versions(folder: Path, tmp_path: Path) -> None:

@@ -138,5 +138,5 @@ def test_voices_need_the_package_with_their_weights(dataset: Path, tmp_path: Pat
 
 
 def test_the_app_reads_the_packages_weights_though_they_are_in_no_data_folder(dataset: Path, tmp_path: Path) -> None:
-    set_data_folders([dataset, tmp_path])
+    set_data_folders([dataset.parent, tmp_path])
     assert planned(dataset, VOICE, tmp_path).runs
