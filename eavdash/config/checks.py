@@ -62,6 +62,8 @@ def check(config: StudyConfig, settings: Mapping[str, Setting]) -> None:
         f"{rate}, with which {config.audio.encoder} was trained",
         config.audio.rate,
     )
+    given = config.audio.encoder != "wav2vec2" or bool(config.audio.weights)
+    need(given, "audio.weights", "the folder of a wav2vec 2.0, HuBERT or WavLM model", config.audio.weights)
     if not config.audio.weights and config.audio.encoder not in FRONT_ENDS:
         need(config.audio.mels >= 16, "audio.mels", "at least 16, the height of a patch", config.audio.mels)
     _eeg(config.eeg, need)

@@ -12,14 +12,14 @@ CHANNELS = (MIX, "left", "right", LOUDEST)
 CHANNEL_NUMBERS = {"left": 1, "right": 2}
 MOST_CHANNELS = 1024
 PROTOCOLS = ("conversation", "blocks", "paper", "loso", "subject-kfold")
-ENCODERS = {"vision": ("vit",), "audio": ("ast", "voice"), "eeg": ("eegformer", "yin")}
+ENCODERS = {"vision": ("vit",), "audio": ("ast", "voice", "wav2vec2"), "eeg": ("eegformer", "yin")}
 #: Prefixes of library encoders: ``timm:deit_tiny_patch16_224``, ``braindecode:EEGNet`` (an optional extra).
 LIBRARIES = {"vision": "timm:", "eeg": "braindecode:"}
 #: What an encoder of sound hears, where it is not the log-mel spectrogram (data/audio/front_ends.py).
 LOGMEL = "logmel"
-FRONT_ENDS = {"voice": "voice"}
+FRONT_ENDS = {"voice": "voice", "wav2vec2": "wave"}
 #: The only sampling rate of these encoders, in Hz.
-RATES = {"voice": 16_000}
+RATES = {"voice": 16_000, "wav2vec2": 16_000}
 #: Encoders whose weights come inside an installed package (models/packaged.py), so that they are always pretrained.
 PACKAGED = ("voice",)
 PRECISIONS = ("auto", "float32", "bf16")

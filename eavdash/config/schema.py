@@ -65,9 +65,12 @@ class VisionConfig:
 class AudioConfig:
     """A window's sound and its encoder."""
 
-    encoder: str = setting("ast", "Encoder: ast, or voice, a speaker encoder that is trained already (docs/models.md).")
+    encoder: str = setting(
+        "ast", "Encoder: ast, voice (a pretrained speaker encoder) or wav2vec2 (also HuBERT, WavLM)."
+    )
     weights: str = setting(
-        "", "Folder or file of a Hugging Face AST checkpoint, or of voice's own; empty: from scratch, or the package's."
+        "",
+        "Folder or file of the encoder's Hugging Face checkpoint; empty: from scratch, or voice's own.",
     )
     from_video: bool = setting(False, "Use the video's sound track for trials without an audio file.")
     channel: str = setting(

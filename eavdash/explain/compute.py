@@ -30,6 +30,8 @@ from eavdash.store.atomic import sha256
 
 #: Maximum number of input values processed by the model at a time.
 _BATCH_NUMBERS = 4_000_000
+#: How many input values of other encoders a sample of sound counts as: wide convolutions read it.
+_PER_SAMPLE = 16
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def compute(
 _BASELINES = {
     "vision": "the colour that the input scaling was fitted to (mid-grey for pretrained encoders)",
     "audio": "the mean spectrum that the input scaling was fitted to",
-    "wave": "silence",
+    "wave": "white noise as loud as the window",
     "eeg": "each channel's mean over the training windows",
 }
 
@@ -201,7 +203,7 @@ def _attribute(
     found: dict[str, np.ndarray] = {}
     receipts = []
     for i, window in enumerate(windows):
-        numbers = sum(x.numel() for x in window.inputs.values())
+        numbers = sum(x.numel() * (_PER_SAMPLE if _heard(model, m) == "wave" else 1) for m, x in window.inputs.items())
         batch = max(1, min(steps, _BATCH_NUMBERS // numbers))
         values, receipt = integrated_gradients(model, window.inputs, window.masks, target, steps, batch)
         receipts.append(receipt)

@@ -28,6 +28,8 @@ from eavdash.models.tensorfiles import read_tensors, tensor_error
 from eavdash.models.timm_vit import TimmViT
 from eavdash.models.vit import FrameViT
 from eavdash.models.voice import VoiceEncoder
+from eavdash.models.wave import WaveEncoder
+from eavdash.models.wave_weights import wave_tensors
 from eavdash.store.readable import lent
 
 _EMBEDDINGS = {
@@ -79,6 +81,10 @@ def load_pretrained(encoder: Encoder, path: str | Path, head: bool = False, *, v
         found = {n.removeprefix("lstm."): t for n, t in tensors.items() if n.startswith("lstm.")}
         unknown = sorted(n for n in tensors if not n.startswith("lstm.") and n not in left_out)
         fill(file, encoder.lstm, found, unknown, "use the speaker encoder's own file, pretrained.pt of Resemblyzer")
+        return left_out
+    if isinstance(encoder, WaveEncoder):
+        found, unknown, left_out = wave_tensors(tensors, len(encoder.mix))
+        fill(file, encoder.net, found, unknown, "use the model whose config.json is in the same folder")
         return left_out
     if isinstance(encoder, TimmViT):
         left_out = sorted(name for name in tensors if re.match(r"head(_dist)?\.(weight|bias)$", name))

@@ -4,7 +4,7 @@
   blink or a loose electrode in a few windows does not affect the rest of the channel.
 * audio: per mel band, mean and standard deviation of the log energies. With ``audio.scaling = ast`` the encoder keeps
   AudioSet's constants, with which the published AST was trained.
-  An encoder of voices does not apply it; its features are standardised instead (:func:`fit_features`).
+  An encoder of voices or samples does not apply it; its features are standardised instead (:func:`fit_features`).
 * vision: per colour, mean and standard deviation of the pixels. Faces in front of a plain wall use a small part of the
   range, and on -1..1 a transformer hardly learns from scratch. A pretrained encoder keeps 0.5 and 0.5.
 """
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eavdash.config.choices import FRONT_ENDS
+from eavdash.config.choices import FRONT_ENDS, LOGMEL
 from eavdash.config.schema import StudyConfig
 from eavdash.data.standardise import mean_and_robust_std, mean_and_std
 from eavdash.data.windows import WindowSet
@@ -56,7 +56,8 @@ def fit_scaling(windows: WindowSet, rows: Sequence[int], fitted: bool = True) ->
 def keeps_scaling(config: StudyConfig, modality: str) -> bool:
     """Return True if the encoder of a modality keeps the input scaling of its pretraining."""
     if modality == "audio":
-        return config.audio.scaling == "ast" and config.audio.encoder not in FRONT_ENDS
+        heard = FRONT_ENDS.get(config.audio.encoder, LOGMEL)
+        return heard == "wave" or (heard == LOGMEL and config.audio.scaling == "ast")
     return packaged.is_pretrained(config, modality)
 
 

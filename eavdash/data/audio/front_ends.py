@@ -7,7 +7,8 @@ its encoder (``FRONT_ENDS`` in config/choices.py):
 * ``voice``: the logarithm of the power in 40 mel bands, frames of 25 ms every 10 ms, of a trial that is made louder to
   -30 dBFS where it is quieter. The speaker encoder of the package Resemblyzer was trained with that power itself,
   which the encoder makes of it again (models/voice.py); pauses are not cut out, so that times stay those of the
-  recording.
+  recording;
+* ``wave``: the samples themselves, at 16 kHz, which networks such as wav2vec 2.0 read (models/wave.py).
 
 Delegated to torchaudio: the filter banks.
 """
@@ -103,10 +104,29 @@ class VoiceMel(FrontEnd):
         return np.ascontiguousarray(power.clamp_min(_VOICE_FLOOR).log().T.numpy(), dtype=np.float32)
 
 
+class Wave(FrontEnd):
+    """The samples as one band, for networks that read sound itself."""
+
+    rate, bands = VOICE_RATE, 1
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        return {"rate": self.rate, "mels": self.bands, "front_end": "wave"}
+
+    def steps(self, seconds: float) -> int:
+        samples = round(seconds * self.rate)
+        return samples if samples >= _VOICE_FRAME else 0
+
+    def values(self, wave: np.ndarray) -> np.ndarray:
+        return wave[: self.steps(len(wave) / self.rate), None].astype(np.float32)
+
+
 def front_end(config: AudioConfig) -> FrontEnd:
     """Return the front end of the configured encoder."""
     kind = FRONT_ENDS.get(config.encoder, LOGMEL)
-    return VoiceMel() if kind == "voice" else LogMel(config.rate, config.mels)
+    if kind == LOGMEL:
+        return LogMel(config.rate, config.mels)
+    return VoiceMel() if kind == "voice" else Wave()
 
 
 def voice_hertz() -> list[float]:

@@ -122,6 +122,21 @@ def logmel_overlay(
     return fig
 
 
+def wave_heat(wave: np.ndarray, heat: np.ndarray, start: float, stop: float) -> go.Figure:
+    """Draw the attributions of samples (time,), summed over small cells, as a line above the loudness of the sound."""
+    cells = min(AUDIO_CELLS[0], len(wave))
+    size = len(wave) / cells
+    line = cell_means(heat[None], 1, cells)[0] * size
+    loud = np.sqrt(cell_means(np.square(wave, dtype=float)[None], 1, cells)[0])
+    limit = colour_limit(line)
+    fig = theme.figure(280, {"title": "Time, s"}, {"title": "Attribution, logits"})
+    x = _centres(start, stop, cells)
+    scaled = limit * loud / (float(loud.max()) or 1.0)
+    fig.add_trace(go.Scatter(x=x, y=scaled, mode="lines", line={"color": "#bbbbbb"}, name="loudness", hoverinfo="skip"))
+    fig.add_trace(go.Scatter(x=x, y=line, mode="lines", name="attribution", hovertemplate="%{x:.2f} s: %{y:.2g}"))
+    return fig
+
+
 def eeg_heat(heat: np.ndarray, channels: Sequence[str], start: float, stop: float) -> go.Figure:
     """Draw the attributions (channel, time) of the EEG."""
     heat = cell_means(heat, 10**6, EEG_STEPS)

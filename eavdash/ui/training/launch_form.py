@@ -49,6 +49,7 @@ ENCODER_LABELS = {
     "vit": "ViT on frames",
     "ast": "AST on log-mel",
     "voice": "Speaker encoder (pretrained)",
+    "wav2vec2": "wav2vec 2.0, HuBERT, WavLM",
     "eegformer": "EEGformer",
     "yin": "published EEG transformer",
 }
