@@ -7,7 +7,7 @@ training windows, or by a person's own statistics (:meth:`StateEncoder.person_st
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -81,17 +81,17 @@ class StateEncoder(Encoder):
         return {"shift": shift, "scale": drawn.sqrt()}
 
     @torch.no_grad()
-    def fit_features(self, windows: Iterable[tuple[Tensor, Tensor]]) -> None:
+    def fit_features(self, windows: Iterable[Sequence[Tensor]]) -> None:
         """Set the standardisation of the features by batches ``x`` (B, L, band), ``mask`` of training windows."""
         shift, scale = self._statistics(windows)
         self.get_buffer("feature_shift").copy_(shift)
         self.get_buffer("feature_scale").copy_(torch.where(scale > 1e-6, scale, torch.ones_like(scale)))
 
-    def _statistics(self, windows: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    def _statistics(self, windows: Iterable[Sequence[Tensor]]) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation (2 W,) of the features over windows, in evaluation mode."""
         device, training, each = self.get_buffer("feature_shift").device, self.training, []
         self.eval()
-        for x, mask in windows:
+        for x, mask, *_ in windows:
             held = mask.to(device)
             each.append(mean_and_spread(self.states(x.to(device, torch.float32), held), self.heard(held)))
         self.train(training)

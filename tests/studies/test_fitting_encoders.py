@@ -140,3 +140,21 @@ def test_voices_need_the_package_with_their_weights(dataset: Path, tmp_path: Pat
 def test_the_app_reads_the_packages_weights_though_they_are_in_no_data_folder(dataset: Path, tmp_path: Path) -> None:
     set_data_folders([dataset.parent, tmp_path])
     assert planned(dataset, VOICE, tmp_path).runs
+
+
+def test_a_folder_of_a_wave_model_is_checked_while_planning(dataset: Path, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    transformers.utils.logging.disable_progress_bar()
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    sizes |= {"conv_dim": [8, 8], "conv_kernel": [10, 4], "conv_stride": [5, 4], "num_feat_extract_layers": 2}
+    sizes |= {"num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2}
+    torch.manual_seed(0)
+    transformers.HubertModel(transformers.HubertConfig(**sizes)).save_pretrained(tmp_path / "hubert")
+    config = with_settings(STAGES["audio"], ["audio.encoder=wav2vec2", f"audio.weights={tmp_path / 'hubert'}"])
+    assert planned(dataset, config, tmp_path).runs
+    foreign = saved(tmp_path / "model.safetensors", {"fc.weight": torch.zeros(2, 2)})
+    with fails(ConfigError, where="config.json", expected="model_type"):
+        planned(dataset, with_settings(config, [f"audio.weights={foreign}"]), tmp_path)
+    (tmp_path / "hubert" / "config.json").write_text('{"model_type": "vit"}')
+    with fails(ConfigError, where="config.json", expected="hubert", found="vit"):
+        planned(dataset, config, tmp_path)

@@ -148,6 +148,17 @@ def test_mel_bands_of_known_frequency_are_labelled_in_hertz() -> None:
     assert explain.logmel_overlay(values, values, 0, 0.03).layout.yaxis.title.text == "Mel band"
 
 
+def test_attributions_of_samples_are_a_line_that_sums_to_them() -> None:
+    random = np.random.default_rng(0)
+    wave, heat = random.normal(size=16_050), random.normal(size=16_050)
+    fig = explain.wave_heat(wave, heat, 2.0, 3.0)
+    line = fig.data[1]
+    assert len(line.x) == len(line.y) <= 100
+    assert 2 < line.x[0] < line.x[-1] < 3
+    assert np.sum(line.y) == pytest.approx(heat.sum(), abs=0.5)
+    assert np.isfinite(explain.wave_heat(np.zeros(500), np.zeros(500), 0, 1).data[0].y).all()
+
+
 def test_cells_are_means() -> None:
     values = np.arange(48.0).reshape(1, 6, 8)
     assert explain.cell_means(values, 3, 2).shape == (1, 3, 2)
