@@ -17,7 +17,7 @@ _WORKING = 96 * 2**20  # bytes: a block of samples during decoding and resamplin
 
 
 class AudioReader(Reader):
-    """What the configured encoder hears of each window: (step, band) of its front end."""
+    """Reader of sound through the configured encoder's front end: windows of (step, band)."""
 
     modality, dtype = "audio", np.float32
 
