@@ -44,11 +44,12 @@ lint: $(VENV)/.installed-dev
 install: $(VENV)/.installed
 
 # The marks are made last, so that an interrupted installation is taken up again.
-$(VENV)/.installed: requirements.txt pyproject.toml
+$(VENV)/.installed: requirements.txt requirements-voice.txt pyproject.toml
 	python3 -c 'import sys; assert sys.version_info >= (3, 11), "eavdash needs Python 3.11 or newer"'
 	test -x $(BIN)/python || python3 -m venv $(VENV)
 	@echo "Installing into $(VENV) (torch and its libraries are about 5 GB; this takes some minutes) ..."
 	$(PIP) install -q -r requirements.txt
+	$(PIP) install -q --no-deps -r requirements-voice.txt
 	$(PIP) install -q --no-deps -e .
 	touch $@
 

@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from eavdash.config.choices import AUTO, CHANNELS, ENCODERS, LIBRARIES, MODALITIES, MOST_CHANNELS, STAGES
+from eavdash.config.choices import (
+    AUTO,
+    CHANNELS,
+    ENCODERS,
+    FRONT_ENDS,
+    LIBRARIES,
+    MODALITIES,
+    MOST_CHANNELS,
+    RATES,
+    STAGES,
+)
 from eavdash.config.setting import Setting, value_of
 from eavdash.errors import ConfigError
 from eavdash.text import is_utf8, shortened
@@ -55,7 +65,16 @@ def check(config: StudyConfig, settings: Mapping[str, Setting]) -> None:
     numbered = channel.isascii() and channel.isdecimal() and 1 <= int(channel[:9]) <= MOST_CHANNELS
     choices = f"one of {', '.join(CHANNELS)}, or a number from 1 to {MOST_CHANNELS:,}"
     need(channel in CHANNELS or (numbered and len(channel) < 5), "audio.channel", choices, channel)
-    if not config.audio.weights:
+    rate = RATES.get(config.audio.encoder, config.audio.rate)
+    need(
+        config.audio.rate == rate,
+        "audio.rate",
+        f"{rate}, with which {config.audio.encoder} was trained",
+        config.audio.rate,
+    )
+    given = config.audio.encoder != "wav2vec2" or bool(config.audio.weights)
+    need(given, "audio.weights", "the folder of a wav2vec 2.0, HuBERT or WavLM model", config.audio.weights)
+    if not config.audio.weights and config.audio.encoder not in FRONT_ENDS:
         need(config.audio.mels >= 16, "audio.mels", "at least 16, the height of a patch", config.audio.mels)
     _eeg(config.eeg, need)
     _fit(config, need)

@@ -14,9 +14,16 @@ MOST_CHANNELS = 1024
 PROTOCOLS = ("conversation", "blocks", "paper", "loso", "subject-kfold")
 #: Those whose folds are over subjects.
 ACROSS = ("loso", "subject-kfold")
-ENCODERS = {"vision": ("vit",), "audio": ("ast",), "eeg": ("eegformer", "yin", "tangent")}
+ENCODERS = {"vision": ("vit",), "audio": ("ast", "voice", "wav2vec2"), "eeg": ("eegformer", "yin", "tangent")}
 #: Prefixes of library encoders: ``timm:deit_tiny_patch16_224``, ``braindecode:EEGNet`` (an optional extra).
 LIBRARIES = {"vision": "timm:", "eeg": "braindecode:"}
+#: What an encoder of sound hears, where it is not the log-mel spectrogram (data/audio/front_ends.py).
+LOGMEL = "logmel"
+FRONT_ENDS = {"voice": "voice", "wav2vec2": "wave"}
+#: The only sampling rate of these encoders, in Hz.
+RATES = {"voice": 16_000, "wav2vec2": 16_000}
+#: Encoders whose weights come inside an installed package (models/packaged.py), so that they are always pretrained.
+PACKAGED = ("voice",)
 PRECISIONS = ("auto", "float32", "bf16")
 #: What a stage's optimisation does besides AdamW (training/loop.py).
 RECIPES = ("default", "published")

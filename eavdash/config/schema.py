@@ -63,10 +63,15 @@ class VisionConfig:
 
 @dataclass(frozen=True)
 class AudioConfig:
-    """A window's log-mel spectrogram and its encoder."""
+    """A window's sound and its encoder."""
 
-    encoder: str = setting("ast", "Encoder of the spectrogram: ast.")
-    weights: str = setting("", "Folder or file of a Hugging Face AST checkpoint; empty: train from scratch.")
+    encoder: str = setting(
+        "ast", "Encoder: ast, voice (a pretrained speaker encoder) or wav2vec2 (also HuBERT, WavLM)."
+    )
+    weights: str = setting(
+        "",
+        "Folder or file of the encoder's Hugging Face checkpoint; empty: from scratch, or voice's own.",
+    )
     from_video: bool = setting(False, "Use the video's sound track for trials without an audio file.")
     channel: str = setting(
         "mix",

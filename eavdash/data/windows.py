@@ -23,12 +23,13 @@ class WindowSet:
     ``values`` and ``mask`` (True where there is data) by modality:
 
     * vision: (window, frame, height, width, 3) uint8 RGB; mask (window, frame)
-    * audio: (window, time, mel) float32 log-mel energies, 10 ms steps, not scaled; mask (window, time)
+    * audio: (window, time, mel) float32 log-mel energies, 10 ms steps, not scaled, or what another front end gives
+      (data/audio/front_ends.py); mask (window, time)
     * eeg: (window, channel, time) float32 volt; mask (window, time)
 
     ``index`` has one row per window: subject, trial, group, label (strings), window (int from 0), start and stop
     (seconds from the trial's start). ``meta`` describes the axes: eeg ``channels`` and ``rate``, vision
-    ``frames_per_second``, audio ``rate`` and ``mels``.
+    ``frames_per_second``, audio ``rate``, ``mels`` and ``front_end`` (absent: log-mel).
     """
 
     modality: str

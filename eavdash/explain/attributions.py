@@ -7,13 +7,14 @@ gap. The integral is a sum over ``steps`` points, so the gap measures the numeri
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 
 import torch
 from captum.attr import IntegratedGradients
-from torch import Tensor
+from torch import Tensor, nn
 
 from eavdash.explain.fused import FusedModel
 from eavdash.models.fusion import Tensors
@@ -60,12 +61,27 @@ def integrated_gradients(
     values = tuple(inputs[m] for m in names)
     fixed = tuple(masks[m] for m in names)
     baselines = tuple(model.baseline(m, x) for m, x in zip(names, values, strict=True))
-    attributions = along_path(partial(model, names), values, baselines, fixed, target, steps, batch)
+    with recurrent_gradients(model):
+        attributions = along_path(partial(model, names), values, baselines, fixed, target, steps, batch)
     with torch.no_grad():
         output, baseline = (float(model(names, *x, *fixed)[0, target]) for x in (values, baselines))
     total = float(sum(a.double().sum() for a in attributions))
     found = {m: a.sum(dim=2) if m == "vision" else a for m, a in zip(names, attributions, strict=True)}
     return found, Completeness(output, baseline, total)
+
+
+@contextmanager
+def recurrent_gradients(model: nn.Module) -> Iterator[None]:
+    """Switch cuDNN off in the block if the model has recurrent layers: in evaluation mode it gives them no gradient."""
+    if not any(isinstance(part, nn.RNNBase) for part in model.modules()):
+        yield
+        return
+    before = torch.backends.cudnn.enabled
+    torch.backends.cudnn.enabled = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.enabled = before
 
 
 def along_path(

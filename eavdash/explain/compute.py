@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from eavdash.config.choices import COLUMN
+from eavdash.config.choices import COLUMN, LOGMEL
 from eavdash.config.convert import recorded_config
 from eavdash.config.schema import StudyConfig
 from eavdash.data.frozen import planned_table
@@ -22,13 +23,15 @@ from eavdash.errors import TableError, UsageError
 from eavdash.explain.attributions import Completeness, integrated_gradients
 from eavdash.explain.explanation import ExplainedWindow, Explanation, Receipts
 from eavdash.explain.fused import FusedModel, FusedModelOutput, encoder_runs, load_fused_model
-from eavdash.models.base import to_encoder_input
+from eavdash.models.base import Encoder, to_encoder_input
 from eavdash.results.decision import log_probabilities, normalised
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.atomic import sha256
 
 #: Maximum number of input values processed by the model at a time.
 _BATCH_NUMBERS = 4_000_000
+#: How many input values of other encoders a sample of sound counts as: wide convolutions read it.
+_PER_SAMPLE = 16
 
 
 @dataclass(frozen=True)
@@ -92,12 +95,13 @@ def compute(
         map=_stacked([d.fused.map for d in outputs]),
         maps=_stacked([d.fused.maps for d in outputs]),
         channels=tuple(sets["eeg"].meta["channels"]) if "eeg" in sets else (),
+        front_end=sets["audio"].meta.get("front_end", LOGMEL) if "audio" in sets else LOGMEL,
         rate=float(sets["eeg"].meta["rate"]) if "eeg" in sets else 0.0,
         receipts=Receipts(
             steps=steps,
             target=classes[target],
             output="logit",
-            baselines={m: _BASELINES[m] for m in sets},
+            baselines={m: _BASELINES[_heard(model, m)] for m in sets},
             completeness=[c.to_dict() for c in completeness],
             reproduction=_reproduction(run, subject, trial, classes, windows, found),
             checksums={r.name: sha256(r.model_file) for r in (run, *encoder_runs(study, run).values())},
@@ -108,8 +112,15 @@ def compute(
 _BASELINES = {
     "vision": "the colour that the input scaling was fitted to (mid-grey for pretrained encoders)",
     "audio": "the mean spectrum that the input scaling was fitted to",
+    "wave": "white noise as loud as the window",
     "eeg": "each channel's mean over the training windows",
 }
+
+
+def _heard(model: FusedModel, modality: str) -> str:
+    """Return the key of the baseline's description: what the encoder hears if that is not the log-mel spectrogram."""
+    domain = str(cast(Encoder, model.encoders[modality]).domain)
+    return modality if domain == Encoder.domain else domain
 
 
 def _device(name: str) -> torch.device:
@@ -192,7 +203,7 @@ def _attribute(
     found: dict[str, np.ndarray] = {}
     receipts = []
     for i, window in enumerate(windows):
-        numbers = sum(x.numel() for x in window.inputs.values())
+        numbers = sum(x.numel() * (_PER_SAMPLE if _heard(model, m) == "wave" else 1) for m, x in window.inputs.items())
         batch = max(1, min(steps, _BATCH_NUMBERS // numbers))
         values, receipt = integrated_gradients(model, window.inputs, window.masks, target, steps, batch)
         receipts.append(receipt)

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import ConfigDict, Field
 
+from eavdash.config.choices import LOGMEL
 from eavdash.errors import IntegrityError
 from eavdash.store import RunDir
 from eavdash.store.atomic import sha256, write_atomic
@@ -66,6 +67,7 @@ class ExplanationDocument(Record):
     windows: Annotated[tuple[ExplainedWindow, ...], Field(strict=False)]
     channels: Texts
     rate: float
+    front_end: str = LOGMEL  # earlier files lack it
     receipts: Receipts
     arrays: str
 
@@ -75,8 +77,8 @@ class Explanation:
     """Explanation of one trial with W windows in order, M ``modalities`` and K ``classes``.
 
     Arrays by modality cover all windows, with zeros where a window lacks the modality:
-    ``inputs`` vision (W, F, H, W, 3) uint8, audio (W, L, mel) log-mel, eeg (W, C, T) volt; ``masks`` True where
-    recorded; ``attributions`` in logits, vision (W, F, H, W), audio (W, L, mel), eeg (W, C, T).
+    ``inputs`` vision (W, F, H, W, 3) uint8, audio (W, L, mel) as ``front_end`` gives it, eeg (W, C, T) volt;
+    ``masks`` True where recorded; ``attributions`` in logits, vision (W, F, H, W), audio (W, L, mel), eeg (W, C, T).
     """
 
     study: str
@@ -102,6 +104,7 @@ class Explanation:
     rate: float  # Hz, of the EEG windows; 0 without EEG
     receipts: Receipts
     maps: np.ndarray | None = None  # (W, layers, heads, M, M), whose mean is ``map``; None in older files
+    front_end: str = LOGMEL  # what the audio encoder hears (data/audio/front_ends.py)
 
     @property
     def shares(self) -> dict[str, float]:

@@ -60,9 +60,15 @@ class FusedModel(nn.Module):
         """Return the baseline of the attributions, shaped like ``x``: the input that scaling maps to zeros.
 
         It is the mean colour of the training frames for vision (mid-grey for pretrained encoders), the training
-        windows' mean spectrum for audio (AudioSet's mean if its constants are used), and each channel's mean for EEG.
+        windows' mean spectrum for audio (AudioSet's mean if its constants are used), and each
+        channel's mean for EEG. For encoders of samples it is white noise, the same every time, as loud as ``x``: such
+        networks normalise loudness, so that nothing changes on the way from silence except at its very beginning.
         """
-        return self.encoders[modality].get_buffer("shift").expand_as(x)
+        encoder = self.encoders[modality]
+        if encoder.domain == "wave":
+            noise = torch.randn(x.shape[1:], generator=torch.Generator().manual_seed(0)).to(x)
+            return noise * x.square().mean(dim=1, keepdim=True).sqrt()
+        return encoder.get_buffer("shift").expand_as(x)
 
 
 def load_fused_model(study: StudyDir, run: RunDir, device: str | torch.device = "cpu") -> FusedModel:

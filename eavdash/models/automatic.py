@@ -53,8 +53,8 @@ def is_frozen(config: StudyConfig, stage: str) -> bool:
     return getattr(train, "fit", "") == "linear" or train.head_epochs >= train.epochs
 
 
-def is_pretrained(config: StudyConfig, modality: str) -> bool:
-    """Return True if an encoder starts from pretrained weights or fixed features."""
+def has_features(config: StudyConfig, modality: str) -> bool:
+    """Return True if an encoder has features before it is trained: from pretrained weights, or fixed ones."""
     entry = entry_of(modality, config.modality(modality).encoder)
     return bool(config.modality(modality).weights) or (entry is not None and entry.weights == "included")
 
@@ -96,9 +96,8 @@ def _vision(config: StudyConfig, path: str) -> dict[str, Any]:
 def _audio(config: StudyConfig, path: str) -> dict[str, Any]:
     from eavdash.models.architecture import architecture
 
-    entry = entry_of("audio", str(_settings(path).get("model_type")))
-    if entry is not None and entry.offered:
-        return {"encoder": entry.name}
+    if _settings(path).get("model_type") in ("wav2vec2", "hubert", "wavlm"):
+        return {"encoder": "wav2vec2"}
     by_subject = str(config.protocol.subject_scaling) not in ("False", "off")
     scaling = config.audio.scaling if by_subject else "ast"
     return {"encoder": "ast", "mels": architecture(path, "audio")["mels"], "scaling": scaling}

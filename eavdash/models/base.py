@@ -3,7 +3,7 @@
 An encoder is an ``nn.Module`` called as ``encoder(x, mask) -> EncoderOutput`` with
 
 * vision: ``x`` (B, F, 3, H, W) float32 in 0..1, ``mask`` (B, F) bool
-* audio: ``x`` (B, L, mel) float32 log-mel energies, ``mask`` (B, L) bool
+* audio: ``x`` (B, L, mel) float32 log-mel energies, or what :attr:`Encoder.domain` says, ``mask`` (B, L) bool
 * eeg: ``x`` (B, channel, time) float32 volt, ``mask`` (B, time) bool
 
 It scales its input with buffers set by :meth:`Encoder.set_scaling`, so a checkpoint is complete and attributions refer
@@ -51,6 +51,8 @@ class Encoder(nn.Module):
 
     feature_dim: int
     head: nn.Module
+    #: What an encoder of sound hears: logarithms of energy (log) or samples (wave).
+    domain = "log"
 
     def __init__(self, shift_shape: tuple[int, ...]) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from eavdash.config.choices import LIBRARIES, MODALITIES
+from eavdash.config.choices import FRONT_ENDS, LIBRARIES, MODALITIES
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import ConfigError, IntegrityError
 from eavdash.models.architecture import architecture
@@ -27,6 +27,9 @@ from eavdash.models.paper_fusion import PaperFusion
 from eavdash.models.tangent import TangentEncoder, bands_for
 from eavdash.models.timm_vit import TimmViT
 from eavdash.models.vit import FrameViT
+from eavdash.models.voice import VoiceEncoder
+from eavdash.models.wave import WaveEncoder
+from eavdash.models.wave_weights import wave_architecture
 from eavdash.models.yin import YinEncoder
 from eavdash.store.atomic import write_atomic
 from eavdash.store.regular import require_regular
@@ -36,6 +39,8 @@ MODULES: dict[str, type[nn.Module]] = {
     "vit": FrameViT,
     "timm": TimmViT,
     "ast": AudioSpectrogramTransformer,
+    "voice": VoiceEncoder,
+    "wav2vec2": WaveEncoder,
     "eegformer": EEGformer,
     "yin": YinEncoder,
     "tangent": TangentEncoder,
@@ -61,6 +66,9 @@ def encoder_spec(modality: str, config: StudyConfig, classes: int, shape: Mappin
     if modality not in MODALITIES:
         raise ConfigError.at("modality", expected=", ".join(MODALITIES), found=repr(modality), remedy="choose one")
     part: Any = config.modality(modality)
+    if part.encoder in FRONT_ENDS:  # their sizes are those of their weights alone
+        own = wave_architecture(part.weights) if part.encoder == "wav2vec2" else {}
+        return {"name": part.encoder, "kwargs": {"classes": classes, **own}}
     published = architecture(part.weights, modality) if part.weights and modality != "eeg" else {}
     if modality == "vision":
         kwargs = {"size": part.size, "patch": part.patch, "temporal": part.temporal}

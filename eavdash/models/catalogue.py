@@ -67,15 +67,6 @@ class Entry:
         return f"Reads {self.expects}. Licence: {self.licence}. Size: {self.size}. Trained {self.trained}. {needs}"
 
 
-_speech = partial(
-    Entry,
-    modality="audio",
-    expects="raw wave, 16 kHz",
-    size="95 M (base)",
-    needs="audio.weights=FOLDER, saved by Hugging Face",
-    trained="frozen from audio.weights",
-    weights="required",
-)
 _table = partial(
     Entry,
     "table",
@@ -129,9 +120,17 @@ CATALOGUE = (
         package="Resemblyzer",
         file="pretrained.pt",
     ),
-    _speech("wav2vec2", title="wav2vec 2.0", licence="the checkpoint's (base: Apache-2.0)"),
-    _speech("hubert", title="HuBERT", licence="the checkpoint's (base: Apache-2.0)"),
-    _speech("wavlm", title="WavLM", licence="the checkpoint's own"),
+    Entry(
+        "wav2vec2",
+        "audio",
+        "wav2vec 2.0, HuBERT or WavLM",
+        "raw wave, 16 kHz",
+        "the checkpoint's (base models of wav2vec 2.0 and HuBERT: Apache-2.0)",
+        "95 M (base)",
+        needs="audio.weights=FOLDER, saved by Hugging Face",
+        trained="frozen or fine-tuned from audio.weights",
+        weights="required",
+    ),
     Entry(
         "eegformer",
         "eeg",

@@ -49,7 +49,7 @@ _IN_MEMORY = {
 }
 _WRAPPERS = ("module.", "model.", "_orig_mod.")  # of DataParallel, of a class around the model, of torch.compile
 _SAVE_AGAIN = "save the state_dict again, or fetch the checkpoint again"
-_NESTED = ("state_dict", "model_state_dict", "model")
+_NESTED = ("state_dict", "model_state_dict", "model_state", "model")
 
 
 def read_tensors(path: Path, *, values: bool = True) -> tuple[Path, dict[str, Tensor]]:

@@ -1,4 +1,4 @@
-"""Loading of pretrained weights from Hugging Face checkpoints of ViT and AST, and from timm's, into our encoders.
+"""Loading of pretrained weights from checkpoints of ViT and AST, timm's and a speaker encoder's, into our encoders.
 
 In: a folder or file with a checkpoint (tensorfiles.py reads it) and an encoder of its sizes (architecture.py). Out:
 the encoder, changed in place, and the names of the tensors left out: the checkpoint's own classifier or pooler. Every
@@ -11,19 +11,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from eavdash.config.schema import StudyConfig
 from eavdash.errors import ConfigError
 from eavdash.models.architecture import PREFIXES, checkpoint_settings
 from eavdash.models.ast import AudioSpectrogramTransformer
 from eavdash.models.base import Encoder
+from eavdash.models.packaged import weights_path
 from eavdash.models.tensorfiles import read_tensors, tensor_error
 from eavdash.models.timm_vit import TimmViT
 from eavdash.models.vit import FrameViT
+from eavdash.models.voice import VoiceEncoder
+from eavdash.models.wave import WaveEncoder
+from eavdash.models.wave_weights import wave_tensors
+from eavdash.store.readable import lent
 
 _EMBEDDINGS = {
     "embeddings.cls_token": "cls_token",
@@ -46,6 +53,8 @@ _HEADS = {
     "audio": {"classifier.layernorm": "0.", "classifier.dense": "1."},
 }
 _QKV = ("query", "key", "value")
+#: Of a speaker encoder: the layer that makes its embedding, and its loss.
+_SPEAKERS = r"linear\.(weight|bias)|similarity_(weight|bias)"
 
 
 def load_pretrained(encoder: Encoder, path: str | Path, head: bool = False, *, values: bool = True) -> list[str]:
@@ -67,6 +76,16 @@ def load_pretrained(encoder: Encoder, path: str | Path, head: bool = False, *, v
     if isinstance(encoder, AudioSpectrogramTransformer):
         return _load(encoder, encoder.ast, Path(path), "audio", head, values)
     file, tensors = read_tensors(Path(path), values=values)
+    if isinstance(encoder, VoiceEncoder):
+        left_out = sorted(name for name in tensors if re.fullmatch(_SPEAKERS, name))
+        found = {n.removeprefix("lstm."): t for n, t in tensors.items() if n.startswith("lstm.")}
+        unknown = sorted(n for n in tensors if not n.startswith("lstm.") and n not in left_out)
+        fill(file, encoder.lstm, found, unknown, "use the speaker encoder's own file, pretrained.pt of Resemblyzer")
+        return left_out
+    if isinstance(encoder, WaveEncoder):
+        found, unknown, left_out = wave_tensors(tensors, len(encoder.mix))
+        fill(file, encoder.net, found, unknown, "use the model whose config.json is in the same folder")
+        return left_out
     if isinstance(encoder, TimmViT):
         left_out = sorted(name for name in tensors if re.match(r"head(_dist)?\.(weight|bias)$", name))
         found = {name: tensor for name, tensor in tensors.items() if name not in left_out}
@@ -74,6 +93,21 @@ def load_pretrained(encoder: Encoder, path: str | Path, head: bool = False, *, v
         return left_out
     fill(file, encoder, tensors, [], "use weights of the same encoder, trained on the same channels and classes")
     return []
+
+
+def load_configured(
+    encoder: Encoder, config: StudyConfig, modality: str, *, values: bool = True
+) -> tuple[str, list[str]]:
+    """Load the weights with which an encoder starts; return their path, "" if there are none, and what was left out.
+
+    Raises:
+        ConfigError: as :func:`load_pretrained` and :func:`eavdash.models.packaged.weights_path`.
+    """
+    path = weights_path(config, modality)
+    if not path:
+        return "", []
+    with nullcontext() if config.modality(modality).weights else lent(Path(path).parent):
+        return path, load_pretrained(encoder, path, values=values)
 
 
 def _load(encoder: Encoder, backbone: nn.Module, path: Path, modality: str, head: bool, values: bool) -> list[str]:

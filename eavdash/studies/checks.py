@@ -14,7 +14,7 @@ from eavdash.config.convert import differences, recorded_config, to_dict
 from eavdash.config.schema import EegConfig, NamesConfig, StudyConfig
 from eavdash.errors import SplitError, StudyConflictError, UsageError
 from eavdash.limits import RUNS
-from eavdash.models.automatic import is_frozen, is_pretrained
+from eavdash.models.automatic import has_features, is_frozen
 from eavdash.store import StudyDir
 from eavdash.store.documents import StudyDocument
 from eavdash.text import plural
@@ -27,7 +27,7 @@ def missing_pretraining_notes(config: StudyConfig) -> list[str]:
     """Return a note for each encoder that is configured to be fine-tuned or frozen but has no pretrained weights."""
     notes = []
     for m in config.modalities:
-        if is_pretrained(config, m):
+        if has_features(config, m):
             continue
         if is_frozen(config, m):
             notes.append(

@@ -27,11 +27,14 @@ def refuse_missing_weights(config: StudyConfig) -> None:
     """Check that the pretrained weights of all encoders exist, before anything is queued.
 
     Raises:
-        ConfigError: a setting's path does not exist.
+        ConfigError: a setting's path does not exist, or a package that contains an encoder's weights is missing.
         OutsideError: it may not be read.
     """
+    from eavdash.models.packaged import weights_path
+
     for modality in config.modalities:
         path = config.modality(modality).weights
+        weights_path(config, modality)  # asks for the package that contains them
         if path and check_readable(path) and not os.path.exists(path):  # noqa: PTH110 -- returns False for an impossible name
             raise ConfigError.at(
                 f"{modality}.weights",
@@ -74,6 +77,7 @@ def refuse_unfit_encoders(config: StudyConfig, trials: pd.DataFrame, classes: in
         DataError: a package is missing that crops faces, or no subject's EEG has the channels.
     """
     from eavdash.data.readers import READERS
+    from eavdash.models.packaged import is_pretrained
 
     notes: list[str] = []
     for modality in config.modalities:
@@ -82,14 +86,14 @@ def refuse_unfit_encoders(config: StudyConfig, trials: pd.DataFrame, classes: in
             continue
         reader = READERS[modality](config)
         assert reader.settings  # asks for the face detector
-        named = bool(part.weights) or part.encoder.startswith(LIBRARIES.get(modality, ":"))
+        named = is_pretrained(config, modality) or part.encoder.startswith(LIBRARIES.get(modality, ":"))
         named = named or part.encoder in LINEAR or config.training(modality).fit == "linear"
         if modality == "eeg":
             references = config.eeg.reference not in ("", "average")
             if named or config.eeg.channels or references or reader.steps < config.eeg.width + _AMPLE:
                 notes += _unfit_subjects(config, trials, classes, together)
         elif named or (modality == "audio" and 0 < config.audio.frames < reader.steps):
-            size = {"size": config.vision.size} if modality == "vision" else {"mels": config.audio.mels}
+            size = {"size": config.vision.size} if modality == "vision" else {"mels": reader.shape[1]}
             _fit(config, modality, classes, {"frames": reader.steps, **size})
     return notes
 
@@ -139,5 +143,4 @@ def _fit(config: StudyConfig, modality: str, classes: int, shape: Mapping[str, A
             found="linear",
             remedy=f"set train.{modality}.fit=gradient or choose another encoder",
         )
-    if path := config.modality(modality).weights:
-        weights.load_pretrained(encoder, path, values=False)
+    weights.load_configured(encoder, config, modality, values=False)

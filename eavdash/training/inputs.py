@@ -28,7 +28,7 @@ def augment(modality: str, x: Tensor, mask: Tensor, model: nn.Module, random: to
     if modality == "vision":
         return _vision(x, random), mask
     if modality == "audio":
-        return _audio(x, mask, shift, random)
+        return _audio(x, mask, shift, random, getattr(model, "domain", "log"))
     return _eeg(x, mask, shift, scale, random)
 
 
@@ -44,14 +44,16 @@ def _vision(x: Tensor, random: torch.Generator) -> Tensor:
     return (mirrored * light[:, None, None, None, None]).clamp_(0, 1)
 
 
-def _audio(x: Tensor, mask: Tensor, shift: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+def _audio(
+    x: Tensor, mask: Tensor, shift: Tensor, random: torch.Generator, domain: str = "log"
+) -> tuple[Tensor, Tensor]:
     """Change the gain by up to 2 dB; set a time segment and a range of mel bands (up to 1/8 each) to the mean.
 
-    ``x`` is (B, L, mel).
+    ``x`` is (B, L, mel), logarithms of energy, or samples with the ``domain`` "wave".
     """
     windows, length, mels = x.shape
     gain = (torch.rand(windows, generator=random) - 0.5) * 0.92  # natural log of power: 0.46 is 2 dB
-    x = x + gain[:, None, None]
+    x = x + gain[:, None, None] if domain == "log" else x * (gain / 2).exp()[:, None, None]
     quiet = shift.expand(mels)
     hidden = _segment(windows, length, random)[:, :, None] | _segment(windows, mels, random)[:, None, :]
     return torch.where(hidden & mask[:, :, None], quiet, x), mask

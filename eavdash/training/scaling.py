@@ -4,6 +4,7 @@
   blink or a loose electrode in a few windows does not affect the rest of the channel.
 * audio: per mel band, mean and standard deviation of the log energies. With ``audio.scaling = ast`` the encoder keeps
   AudioSet's constants, with which the published AST was trained.
+  An encoder of voices or samples does not apply it; its features are standardised instead (:func:`fit_features`).
 * vision: per colour, mean and standard deviation of the pixels. Faces in front of a plain wall use a small part of the
   range, and on -1..1 a transformer hardly learns from scratch. A pretrained encoder keeps 0.5 and 0.5.
 """
@@ -16,8 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eavdash.config.choices import FRONT_ENDS, LOGMEL
+from eavdash.config.schema import StudyConfig
 from eavdash.data.standardise import mean_and_robust_std, mean_and_std
 from eavdash.data.windows import WindowSet
+from eavdash.models import packaged
 from eavdash.models.base import Encoder
 from eavdash.training import inputs
 
@@ -47,6 +51,14 @@ def fit_scaling(windows: WindowSet, rows: Sequence[int], fitted: bool = True) ->
         parts = _colours(windows, chosen)
     shift, scale = np.array(parts, dtype=np.float64).T
     return torch.from_numpy(shift.astype(np.float32)), torch.from_numpy(scale.astype(np.float32))
+
+
+def keeps_scaling(config: StudyConfig, modality: str) -> bool:
+    """Return True if the encoder of a modality keeps the input scaling of its pretraining."""
+    if modality == "audio":
+        heard = FRONT_ENDS.get(config.audio.encoder, LOGMEL)
+        return heard == "wave" or (heard == LOGMEL and config.audio.scaling == "ast")
+    return packaged.is_pretrained(config, modality)
 
 
 def fit_features(model: Encoder, windows: WindowSet, rows: Sequence[int]) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from eavdash.config.schema import TrainConfig
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError
-from eavdash.models import build, weights
+from eavdash.models import build, packaged, weights
 from eavdash.models.base import Encoder, to_encoder_input
 from eavdash.store import RunDir
 from eavdash.training import evaluate, frozen, headphase, inputs
@@ -31,7 +31,7 @@ from eavdash.training.run_context import (
     signature,
     window_counts,
 )
-from eavdash.training.scaling import fit_features, fit_scaling
+from eavdash.training.scaling import fit_features, fit_scaling, keeps_scaling
 
 log = logging.getLogger(__name__)
 
@@ -99,10 +99,7 @@ def train_encoder(context: RunContext) -> None:
 
     model = new_encoder(context, spec)
     rows = [int(r) for r in index["row"].to_numpy()[train]]
-    fitted_scaling = (
-        context.config.audio.scaling == "training" if context.stage == "audio" else not is_pretrained(context)
-    )
-    scaling = fit_scaling(windows.values, rows, fitted_scaling)
+    scaling = fit_scaling(windows.values, rows, not keeps_scaling(context.config, context.stage))
     if scaling is not None:
         model.set_scaling(*scaling)
     model.to(context.device)
@@ -190,16 +187,15 @@ def new_encoder(context: RunContext, spec: dict[str, Any]) -> Encoder:
         build.load_weights(model, parent.verify("model.safetensors"))
         log.info("%s: starts from the weights of %s", context.run.name, parent.name)
         return model
-    path = context.config.modality(context.stage).weights
+    path, left_out = weights.load_configured(model, context.config, context.stage)
     if path:
-        left_out = weights.load_pretrained(model, path)
         log.info("%s: loaded the weights of %s, left out %s", context.run.name, path, ", ".join(left_out) or "nothing")
     return model
 
 
 def is_pretrained(context: RunContext) -> bool:
-    """Return True if the configuration names pretrained weights for the encoder."""
-    return bool(context.config.modality(context.stage).weights)
+    """Return True if the encoder starts from pretrained weights, which it has itself or the configuration names."""
+    return packaged.is_pretrained(context.config, context.stage)
 
 
 def head_epochs(context: RunContext) -> int:

@@ -238,3 +238,20 @@ def test_lengths_are_remembered_by_content(folder: Path, tmp_path: Path, monkeyp
     shutil.copytree(folder, tmp_path / "copy")
     monkeypatch.setattr("eavdash.data.audio.reading.audio_duration", lambda path: pytest.fail("opened again"))
     assert window_set_spec(_table(tmp_path / "copy"), "audio", CONFIG, cache).spans == first
+
+
+def test_encoders_of_sound_that_hear_something_else_have_windows_of_their_own(folder: Path, tmp_path: Path) -> None:
+    voice = replace(CONFIG, audio=AudioConfig(encoder="voice", mels=16))
+    windows = load_windows(_table(folder), "audio", voice, tmp_path / "cache")
+    assert windows.values.shape[1:] == (101, 40)
+    assert windows.meta.items() >= {"rate": 16000, "mels": 40, "front_end": "voice"}.items()
+    assert windows.mask[0].all()
+    assert windows.meta["key"] != _key(_table(folder), tmp_path / "cache")
+    assert windows.meta["key"] == _key(
+        _table(folder), tmp_path / "cache", config=replace(voice, audio=AudioConfig(encoder="voice"))
+    )
+
+
+def test_keys_of_log_mel_windows_are_those_of_earlier_versions(folder: Path, tmp_path: Path) -> None:
+    spec = window_set_spec(_table(folder), "audio", CONFIG, tmp_path)
+    assert spec.reader.settings == {"rate": 16000, "mels": 16, "channel": "mix"}

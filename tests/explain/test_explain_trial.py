@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from failing import fails
 from fake_study import make_study
 from recordings import FAST, LABELS, make_recordings
+from safetensors.torch import load_file
 
 from eavdash.config.choices import MODALITIES
 from eavdash.config.convert import with_epochs, with_settings
@@ -21,7 +23,9 @@ from eavdash.errors import IntegrityError, UsageError
 from eavdash.explain.choose import testing_run as run_testing
 from eavdash.explain.explanation import Explanation, load_explanation
 from eavdash.explain.trial import explain_trial
-from eavdash.store import StudyDir
+from eavdash.models.packaged import voice_weights
+from eavdash.models.tensorfiles import read_tensors
+from eavdash.store import RunDir, StudyDir
 from eavdash.studies.write import prepare
 from eavdash.training.run import train_run
 
@@ -51,7 +55,11 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> StudyDir:
 
 
 def trials_tested(study: StudyDir) -> list[str]:
-    frame = pd.read_parquet(study.run("s01-fusion").predictions_file)
+    return trials_tested_by(study.run("s01-fusion"))
+
+
+def trials_tested_by(run: RunDir) -> list[str]:
+    frame = pd.read_parquet(run.predictions_file)
     return list(dict.fromkeys(frame.loc[frame["split"] == "test", "trial"]))
 
 
@@ -194,3 +202,22 @@ def test_without_fusion_the_single_modality_is_explained(tmp_path: Path) -> None
     assert explanation.shares == {}
     assert set(explanation.attributions) == set(explanation.trial_probabilities) == {"audio"}
     assert explanation.receipts.completeness[0]["gap"] < 0.1
+
+
+def test_voices_are_trained_frozen_and_explained_in_hertz(tmp_path: Path) -> None:
+    table = make_recordings(tmp_path / "data", subjects=1)
+    settings = ("stages=audio", "audio.encoder=voice", "train.audio.head_epochs=2")
+    study = train(table, "voice", tmp_path / "checkpoints", settings)
+    run = study.run("s01-audio")
+    kept, published = load_file(run.model_file), read_tensors(voice_weights())[1]
+    assert all(torch.equal(kept[n], t) for n, t in published.items() if n.startswith("lstm."))
+    assert kept["feature_scale"].unique().numel() > 100
+    made = explain_trial(study, "1", trials_tested_by(run)[0], steps=8)
+    assert made.front_end == "voice"
+    assert made.attributions["audio"].shape[1:] == (101, 40)
+    assert "mean spectrum" in made.receipts.baselines["audio"]
+    assert made.receipts.reproduction is not None
+    assert made.receipts.reproduction < 1e-4
+    stored = load_explanation(run, made.trial)
+    assert stored is not None
+    assert stored.front_end == "voice"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from eavdash.config.presets import preset
 from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import ConfigError, EavdashError
 from eavdash.models import build
+from eavdash.store.readable import set_data_folders
 from eavdash.studies.plan import Plan, plan
 
 STAGES = {stage: replace(preset("quick"), stages=(stage,)) for stage in ("vision", "audio", "eeg")}
@@ -150,3 +152,46 @@ def test_trials_shorter_than_the_window_are_counted(tmp_path: Path) -> None:
     notes = planned(root, with_settings(AUDIO, ["window=0.1"]), tmp_path).notes
     assert [n for n in notes if "1 of 30 trials" in n and "0.05 s" in n]
     assert not [n for n in planned(root, with_settings(AUDIO, ["window=0.05"]), tmp_path).notes if "shorter" in n]
+
+
+VOICE = with_settings(STAGES["audio"], ["audio.encoder=voice"])
+
+
+def test_voices_need_the_package_with_their_weights(dataset: Path, tmp_path: Path, monkeypatch) -> None:
+    assert planned(dataset, VOICE, tmp_path).runs
+
+    def missing(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "files", missing)
+    with fails(ConfigError, where="voice", expected="Resemblyzer", remedy="pip install --no-deps Resemblyzer==0.1.4"):
+        planned(dataset, VOICE, tmp_path)
+    with fails(ConfigError, where="audio.weights", found="nothing at"):
+        planned(dataset, with_settings(VOICE, [f"audio.weights={tmp_path / 'none.pt'}"]), tmp_path)
+    foreign = saved(tmp_path / "weights.pt", {"lstm.weight_ih_l0": torch.zeros(2, 2)})
+    with fails(ConfigError, where=str(foreign), expected="every tensor"):
+        planned(dataset, with_settings(VOICE, [f"audio.weights={foreign}"]), tmp_path)
+    assert not (tmp_path / "c").exists()
+
+
+def test_the_app_reads_the_packages_weights_though_they_are_in_no_data_folder(dataset: Path, tmp_path: Path) -> None:
+    set_data_folders([dataset.parent, tmp_path])
+    assert planned(dataset, VOICE, tmp_path).runs
+
+
+def test_a_folder_of_a_wave_model_is_checked_while_planning(dataset: Path, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    transformers.utils.logging.disable_progress_bar()
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    sizes |= {"conv_dim": [8, 8], "conv_kernel": [10, 4], "conv_stride": [5, 4], "num_feat_extract_layers": 2}
+    sizes |= {"num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2}
+    torch.manual_seed(0)
+    transformers.HubertModel(transformers.HubertConfig(**sizes)).save_pretrained(tmp_path / "hubert")
+    config = with_settings(STAGES["audio"], ["audio.encoder=wav2vec2", f"audio.weights={tmp_path / 'hubert'}"])
+    assert planned(dataset, config, tmp_path).runs
+    foreign = saved(tmp_path / "model.safetensors", {"fc.weight": torch.zeros(2, 2)})
+    with fails(ConfigError, where="config.json", expected="model_type"):
+        planned(dataset, with_settings(config, [f"audio.weights={foreign}"]), tmp_path)
+    (tmp_path / "hubert" / "config.json").write_text('{"model_type": "vit"}')
+    with fails(ConfigError, where="config.json", expected="hubert", found="vit"):
+        planned(dataset, config, tmp_path)

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 import pytest
 from fake_study import make_study
 
+from eavdash.data.audio.front_ends import voice_hertz
 from eavdash.results import paper, tables
 from eavdash.results.statistics import chance_line, fusion_comparisons
 from eavdash.ui import theme
@@ -134,6 +135,28 @@ def test_long_spectrograms_are_thinned_and_keep_their_mean() -> None:
     fig = explain.logmel_overlay(values, values, 0, 30)
     assert np.shape(fig.data[0].z)[1] <= 600
     assert np.mean(fig.data[0].z) == pytest.approx(values.mean())
+
+
+def test_mel_bands_of_known_frequency_are_labelled_in_hertz() -> None:
+    values = np.arange(120, dtype=float).reshape(3, 40)
+    hertz = voice_hertz()
+    fig = explain.logmel_overlay(values, values, 0, 0.03, hertz)
+    assert fig.layout.yaxis.title.text == "Frequency, Hz"
+    assert dict(zip(fig.layout.yaxis.tickvals, fig.layout.yaxis.ticktext, strict=True))[12] == f"{hertz[12]:,.0f}"
+    assert np.shape(fig.data[1].z) == (40, 3)  # one row per band
+    assert fig.data[1].text[12][0] == f"{hertz[12]:,.0f} Hz"
+    assert explain.logmel_overlay(values, values, 0, 0.03).layout.yaxis.title.text == "Mel band"
+
+
+def test_attributions_of_samples_are_a_line_that_sums_to_them() -> None:
+    random = np.random.default_rng(0)
+    wave, heat = random.normal(size=16_050), random.normal(size=16_050)
+    fig = explain.wave_heat(wave, heat, 2.0, 3.0)
+    line = fig.data[1]
+    assert len(line.x) == len(line.y) <= 100
+    assert 2 < line.x[0] < line.x[-1] < 3
+    assert np.sum(line.y) == pytest.approx(heat.sum(), abs=0.5)
+    assert np.isfinite(explain.wave_heat(np.zeros(500), np.zeros(500), 0, 1).data[0].y).all()
 
 
 def test_cells_are_means() -> None:

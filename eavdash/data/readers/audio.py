@@ -1,4 +1,4 @@
-"""Spectrograms of windows."""
+"""Spectrograms of windows, and what else encoders of sound hear."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from eavdash.config.schema import StudyConfig
 from eavdash.data.audio import reading as audio
+from eavdash.data.audio.front_ends import front_end
 from eavdash.data.readers.base import Reader, Reading, Span, TrialRow
 from eavdash.data.windows import tile
 
@@ -16,13 +17,13 @@ _WORKING = 96 * 2**20  # bytes: a block of samples during decoding and resamplin
 
 
 class AudioReader(Reader):
-    """The log-mel spectrogram of each window."""
+    """Reader of sound through the configured encoder's front end: windows of (step, band)."""
 
     modality, dtype = "audio", np.float32
 
     def __init__(self, config: StudyConfig) -> None:
         super().__init__(config)
-        self.rate, self.mels, self.channel = config.audio.rate, config.audio.mels, config.audio.channel
+        self.front_end, self.channel = front_end(config.audio), config.audio.channel
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -30,27 +31,27 @@ class AudioReader(Reader):
 
     @property
     def meta(self) -> dict[str, Any]:
-        return {"rate": self.rate, "mels": self.mels}
+        return self.front_end.meta
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (self.steps, self.mels)
+        return (self.steps, self.front_end.bands)
 
     @property
     def steps(self) -> int:
-        return max(1, audio.frames_of(self.window, self.rate))
+        return max(1, self.front_end.steps(self.window))
 
     def read(self, row: TrialRow, spans: list[Span]) -> Reading:
-        wave = audio.read_audio(row.path, row.start, row.stop, self.rate, self.channel)
-        values = np.full((len(spans), *self.shape), audio.SILENCE, dtype=self.dtype)
+        front, rate = self.front_end, self.front_end.rate
+        wave = front.of_trial(audio.read_audio(row.path, row.start, row.stop, rate, self.channel))
+        values = np.full((len(spans), *self.shape), front.fill, dtype=self.dtype)
         mask = np.zeros((len(spans), self.steps), dtype=bool)
         for k, (begin, end) in enumerate(spans):
-            energies = audio.logmel(wave[round(begin * self.rate) : round(end * self.rate)], self.rate, self.mels)
-            energies = energies[: self.steps]
-            values[k, : len(energies)], mask[k, : len(energies)] = energies, True
+            made = front.values(wave[round(begin * rate) : round(end * rate)])[: self.steps]
+            values[k, : len(made)], mask[k, : len(made)] = made, True
         return Reading(values, mask)
 
     def bytes_of(self, seconds: float) -> int:
         """The waveform, twice while its pieces are joined, and the windows made from it."""
         windows = len(tile(seconds, self.window)) * prod(self.shape) * np.dtype(self.dtype).itemsize
-        return _WORKING + 2 * round(seconds * self.rate) * 4 + windows
+        return _WORKING + 2 * round(seconds * self.front_end.rate) * 4 + windows

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
+from eavdash.data.audio.front_ends import voice_hertz
 from eavdash.text import code, markdown
 from eavdash.ui import cached_explanations, theme, widgets
 from eavdash.ui.explain import attention_heads
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 LARGE_GAP = 0.1  # relative completeness gap above which the page warns
 MAX_FRAMES = 10  # frames shown per window, evenly spaced
-_QUESTIONS = {"vision": "where in the frames", "audio": "where in the spectrogram", "eeg": "which channels, and when"}
+_QUESTIONS = {"vision": "where in the frames", "audio": "where in the sound", "eeg": "which channels, and when"}
 
 
 def show_attributions(explanation: Explanation) -> None:
@@ -74,10 +75,13 @@ def _vision(explanation: Explanation, window: int) -> None:
 
 def _audio(explanation: Explanation, window: int) -> None:
     start, stop = figures.window_span(explanation.windows[window])
-    chart = figures.logmel_overlay(
-        explanation.inputs["audio"][window], explanation.attributions["audio"][window], start, stop
-    )
-    widgets.chart(chart, "explain_trial_audio", "Attributions over the log-mel spectrogram.")
+    heard, heat = explanation.inputs["audio"][window], explanation.attributions["audio"][window]
+    if explanation.front_end == "wave":
+        chart = figures.wave_heat(heard[:, 0], heat[:, 0], start, stop)
+    else:
+        hertz = voice_hertz() if explanation.front_end == "voice" else ()
+        chart = figures.logmel_overlay(heard, heat, start, stop, hertz)
+    widgets.chart(chart, "explain_trial_audio", "Attributions over the sound.")
 
 
 def _eeg(explanation: Explanation, window: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -85,11 +85,21 @@ def frame_overlays(frames: np.ndarray, heat: np.ndarray, scale: float, enlarge: 
     return np.asarray((1 - alpha) * grey + alpha * np.where(strength > 0, red, blue)).astype(np.uint8)
 
 
-def logmel_overlay(logmel: np.ndarray, heat: np.ndarray, start: float, stop: float) -> go.Figure:
-    """Draw a log-mel spectrogram (time, mel) in grey, overlaid with its attributions of the same shape."""
-    fig = theme.figure(280, {"title": "Time, s"}, {"title": "Mel band"})
+def logmel_overlay(
+    logmel: np.ndarray, heat: np.ndarray, start: float, stop: float, hertz: Sequence[float] = ()
+) -> go.Figure:
+    """Draw a log-mel spectrogram (time, mel) in grey, overlaid with its attributions of the same shape.
+
+    ``hertz``: the centre of each mel band, for the labels of the axis; without it bands are counted.
+    """
+    axis: dict[str, Any] = {"title": "Mel band"}
     base, mels = cell_means(logmel, _COLUMNS, 10**6), np.shape(heat)[1]
-    heat = cell_means(heat, *AUDIO_CELLS)
+    heat = cell_means(heat, *(AUDIO_CELLS if not hertz else (AUDIO_CELLS[0], mels)))
+    if hertz:
+        shown = range(0, mels, 6)
+        labels = [f"{hertz[n]:,.0f}" for n in shown]
+        axis = {"title": "Frequency, Hz", "tickvals": list(shown), "ticktext": labels}
+    fig = theme.figure(280, {"title": "Time, s"}, axis)
     scale = colour_limit(heat)
     fig.add_trace(
         go.Heatmap(
@@ -105,9 +115,25 @@ def logmel_overlay(logmel: np.ndarray, heat: np.ndarray, start: float, stop: flo
             zmax=scale,
             colorscale=[[0, "rgba(5,113,176,0.95)"], [0.5, "rgba(160,160,160,0)"], [1, "rgba(202,0,32,0.95)"]],
             colorbar={"thickness": 8, "exponentformat": "e"},
-            hovertemplate="%{x:.2f} s, mel %{y}: %{z:.2g}<extra></extra>",
+            text=[[f"{band:,.0f} Hz"] * len(heat) for band in hertz] or None,
+            hovertemplate=f"%{{x:.2f}} s, {'%{text}' if hertz else 'mel %{y}'}: %{{z:.2g}}<extra></extra>",
         )
     )
+    return fig
+
+
+def wave_heat(wave: np.ndarray, heat: np.ndarray, start: float, stop: float) -> go.Figure:
+    """Draw the attributions of samples (time,), summed over small cells, as a line above the loudness of the sound."""
+    cells = min(AUDIO_CELLS[0], len(wave))
+    size = len(wave) / cells
+    line = cell_means(heat[None], 1, cells)[0] * size
+    loud = np.sqrt(cell_means(np.square(wave, dtype=float)[None], 1, cells)[0])
+    limit = colour_limit(line)
+    fig = theme.figure(280, {"title": "Time, s"}, {"title": "Attribution, logits"})
+    x = _centres(start, stop, cells)
+    scaled = limit * loud / (float(loud.max()) or 1.0)
+    fig.add_trace(go.Scatter(x=x, y=scaled, mode="lines", line={"color": "#bbbbbb"}, name="loudness", hoverinfo="skip"))
+    fig.add_trace(go.Scatter(x=x, y=line, mode="lines", name="attribution", hovertemplate="%{x:.2f} s: %{y:.2g}"))
     return fig
 
 
