@@ -69,8 +69,8 @@ class WindowSource(Source):
         return to_encoder_input(self.windows.values.modality, x), mask
 
 
-def train_encoder(context: RunContext) -> None:
-    """Train the encoder of the run's stage and write its files.
+def train_encoder(context: RunContext) -> Windows:
+    """Train the encoder of the run's stage, write its files, and return the windows.
 
     Raises:
         EavdashError: the recordings or the files of the run are unusable.
@@ -97,15 +97,7 @@ def train_encoder(context: RunContext) -> None:
         described["subject_scaling"] = windows.values.meta["subject_scaling"]
     context.describe(model=spec, input=described, left_out=windows.missing)
 
-    model = new_encoder(context, spec)
-    rows = [int(r) for r in index["row"].to_numpy()[train]]
-    fitted_scaling = (
-        context.config.audio.scaling == "training" if context.stage == "audio" else not is_pretrained(context)
-    )
-    scaling = fit_scaling(windows.values, rows, fitted_scaling)
-    if scaling is not None:
-        model.set_scaling(*scaling)
-    model.to(context.device)
+    model = untrained(context, spec, windows)
     by_test = context.config.protocol.test_epoch
     context.describe(
         computed=numerics(context),
@@ -146,6 +138,7 @@ def train_encoder(context: RunContext) -> None:
         honest["honest_accuracy"] = evaluate.trial_accuracy(last, context.classes)[0]
         model.load_state_dict(best)
     finish(context, model, predictions, fitted.best_epoch, **honest)
+    return windows
 
 
 def _predictions(
@@ -183,6 +176,19 @@ def new_encoder(context: RunContext, spec: dict[str, Any]) -> Encoder:
         left_out = weights.load_pretrained(model, path)
         log.info("%s: loaded the weights of %s, left out %s", context.run.name, path, ", ".join(left_out) or "nothing")
     return model
+
+
+def untrained(context: RunContext, spec: dict[str, Any], windows: Windows) -> Encoder:
+    """Return the encoder with which training starts, its input scaling fitted on the training windows."""
+    model = new_encoder(context, spec)
+    rows = [int(r) for r in windows.index["row"].to_numpy()[rows_of(windows.index, "train")]]
+    fitted_scaling = (
+        context.config.audio.scaling == "training" if context.stage == "audio" else not is_pretrained(context)
+    )
+    scaling = fit_scaling(windows.values, rows, fitted_scaling)
+    if scaling is not None:
+        model.set_scaling(*scaling)
+    return model.to(context.device)
 
 
 def is_pretrained(context: RunContext) -> bool:
