@@ -120,7 +120,7 @@ def fusion_comparisons(scores: pd.DataFrame) -> list[Comparison]:
 def encoder_comparisons(scores: pd.DataFrame) -> list[Comparison]:
     """Compare each encoder with the baselines beside it; those of a stage from the best to the worst.
 
-    The p values are corrected over the list by Holm's method. ``scores``: a table from ``tables.scores`` with baselines.
+    The p values are corrected over the list by Holm's method. ``scores``: from ``tables.scores``, with baselines.
     """
     wide = scores.pivot_table(index="subject", columns="stage", values="accuracy")
     out: list[Comparison] = []

@@ -40,7 +40,6 @@ LABELS = {
     "fusion:attention": "Attention",
     "fusion:transformer": "Transformer",
     "majority": "Majority class",
-},
 }
 #: Baselines beside an encoder: their names, and how much white is mixed into the encoder's colour.
 BESIDE = {

@@ -10,6 +10,7 @@ import pytest
 from failing import fails
 from fake_study import CLASSES, make_study, write_parquet
 
+from eavdash.config.choices import STAGES
 from eavdash.data.table import natural_sort
 from eavdash.errors import UsageError
 from eavdash.results import tables

@@ -21,9 +21,10 @@ from eavdash.ui import theme
 
 AVERAGE = "average"
 METHOD_NOTE = (
-    "Differences are fusion minus the other stage, over the same subjects, with the interval of Student's t. p: two-sided "
-    "Wilcoxon signed-rank test with Holm correction over the rows. Effect: rank-biserial correlation, from -1 to 1. The "
-    "best modality is chosen by the same test scores, which favours it, so a gain of fusion over it is conservative."
+    "Differences are fusion minus the other stage, over the same subjects; their interval is Student's. p: two-sided "
+    "Wilcoxon signed-rank test with Holm correction over the rows. Effect: rank-biserial correlation, from -1 to 1. "
+    "The best modality is chosen by the same test scores, which favours it, so a gain of fusion over it is "
+    "conservative."
 )
 
 
