@@ -17,6 +17,7 @@ import pandas as pd
 
 from eavdash.config.choices import MODALITIES
 from eavdash.results.tables import BESIDE
+from eavdash.text import plural
 
 #: With five pairs the smallest two-sided p of the signed-rank test is 2/32 = 0.0625: it can never pass 5 %.
 MIN_SUBJECTS = 6
@@ -126,7 +127,8 @@ def encoder_comparisons(scores: pd.DataFrame) -> list[Comparison]:
     out: list[Comparison] = []
     for stage in (m for m in MODALITIES if m in wide.columns):
         mine = [_paired(wide[stage], stage, wide[name], name) for name in BESIDE[stage] if name in wide.columns]
-        out += sorted(mine, key=lambda c: -c.mean_b)
+        # Of equal ones, first those of the recording itself, which say more than "frozen features" or a guess.
+        out += sorted(mine, key=lambda c: (-round(c.mean_b, 12), c.b.endswith((":linear", ":time", ":majority"))))
     return _corrected(out)
 
 
@@ -144,17 +146,13 @@ def behind(scores: pd.DataFrame) -> list[str]:
         if c.difference > 0 and not c.low <= 0:
             continue
         how = "does not beat" if c.difference <= 0 else "is not clearly better than"
-        interval = "too few for an interval" if math.isnan(c.low) else _points_between(c.low, c.high)
-        people = f"{c.subjects} subject{'s' * (c.subjects != 1)}"
+        interval = f"95 % interval {100 * c.low:+.1f} to {100 * c.high:+.1f}"
         sentences.append(
             f"The {c.a} encoder ({100 * c.mean_a:.1f} %) {how} the simple baseline {c.b} ({100 * c.mean_b:.1f} %): "
-            f"{100 * c.difference:+.1f} points over {people}, {interval}."
+            f"{100 * c.difference:+.1f} points over {plural(c.subjects, 'subject')}, "
+            f"{'too few for an interval' if math.isnan(c.low) else interval}."
         )
     return sentences
-
-
-def _points_between(low: float, high: float) -> str:
-    return f"95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
 
 
 def _paired(first: pd.Series, a: str, second: pd.Series, b: str) -> Comparison:

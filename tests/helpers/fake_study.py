@@ -354,3 +354,13 @@ def make_explanation(study: StudyDir, run: str, subject: str, trial: str, window
             checksums={run: sha256(study.run(run).model_file)},
         ),
     )
+
+
+def perfect_baselines(study: StudyDir, stage: str) -> None:
+    """Make every baseline beside the runs of a stage right about every window."""
+    for run in study.runs():
+        if run.config().stage == stage:
+            rows = pd.read_parquet(run.baselines_file)
+            right = {f"p_{c}": (rows["label"] == c).astype(float) for c in run.config().classes}
+            write_parquet(run.baselines_file, rows.assign(**right, predicted=rows["label"]))
+            run.update(checksums=run.seal())
