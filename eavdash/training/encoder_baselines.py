@@ -30,6 +30,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from eavdash.data.standardise import MODALITIES
 from eavdash.data.summaries import Band, summary
 from eavdash.errors import TrainingError
 from eavdash.models.base import Encoder
@@ -80,8 +81,9 @@ def write_baselines(context: RunContext, windows: Windows) -> None:
             continue
         log.info("%s: computed the baseline %s in %.1f s", context.run.name, name, time.monotonic() - start)
         tables.append(table_of(context, windows.index, evaluate.Predictions(probabilities)).assign(stage=name))
-    evaluate.write(context.run.baselines_file, pd.concat(tables, ignore_index=True))
     context.describe(baselines=notes)
+    if tables:
+        evaluate.write(context.run.baselines_file, pd.concat(tables, ignore_index=True))
 
 
 def _makers(context: RunContext, windows: Windows) -> dict[str, Callable[[], Made]]:
@@ -92,15 +94,14 @@ def _makers(context: RunContext, windows: Windows) -> dict[str, Callable[[], Mad
         return summary(windows.values, name, band, context.run.study.cache_dir)
 
     def simple(name: str) -> Made:
-        values = np.asarray(read(name)[index["row"].to_numpy()])
-        return _classified(context, index, values if stage == "vision" else _by_person(context, index, values))
+        return _classified(context, index, _by_person(context, windows, read(name)))
 
     return {
         f"{stage}:majority": lambda: (majority(index, context.classes).windows, {}),
         f"{stage}:time": lambda: (_by_time(context, index), {}),
         f"{stage}:linear": lambda: _classified(context, index, _encoded(context, windows)),
         "eeg:bandpower": lambda: simple("bandpower"),
-        "eeg:tangent": lambda: _classified(context, index, _tangents(context, index, read("covariances"))),
+        "eeg:tangent": lambda: _classified(context, index, _tangents(context, windows, read("covariances"))),
         "audio:logmel": lambda: simple("logmel"),
         "vision:crops": lambda: simple("crops"),
     }
@@ -140,33 +141,40 @@ def _classified(context: RunContext, index: pd.DataFrame, features: np.ndarray) 
     return probabilities, {"features": width, "strength": fit.strength, "chosen_by": fit.chosen_by}
 
 
-def _people(context: RunContext, index: pd.DataFrame) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return each person's windows, and those that its statistics are of; empty unless the protocol scales by person.
+def _people(context: RunContext, windows: Windows) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return each person's windows (positions in the index), and the rows of the window set for its statistics.
 
-    These are its calibration windows if there are any, otherwise all of its windows, without their labels.
+    These are the rows of its trials for calibration if the study has such trials, otherwise all of its rows; for
+    somebody without any, the training rows. Empty unless the protocol scales this modality by person.
     """
-    if str(context.config.protocol.subject_scaling) in ("False", "off"):
-        return {}
-    who, calibration = index["subject"].to_numpy(dtype=object), (index["split"] == "calibration").to_numpy()
-    people = {}
-    for name in dict.fromkeys(who):
-        own = who == name
-        chosen = own & calibration
-        people[str(name)] = np.flatnonzero(own), np.flatnonzero(chosen if chosen.any() else own)
+    if windows.values.modality not in MODALITIES or str(context.config.protocol.subject_scaling) in ("False", "off"):
+        return []
+    aside = context.trials.loc[context.trials["split"] == "calibration", ["subject", "trial"]]
+    every, index = windows.values.index, windows.index
+    known = np.ones(len(every), dtype=bool)
+    if len(aside):
+        known = pd.MultiIndex.from_frame(every[["subject", "trial"]]).isin(pd.MultiIndex.from_frame(aside))
+    train = index["row"].to_numpy()[rows_of(index, "train")]
+    people = []
+    for subject in dict.fromkeys(index["subject"]):
+        rows = np.flatnonzero(known & (every["subject"] == subject).to_numpy())
+        people.append((np.flatnonzero(index["subject"] == subject), rows if len(rows) else train))
     return people
 
 
-def _by_person(context: RunContext, index: pd.DataFrame, features: np.ndarray) -> np.ndarray:
-    """Standardise ``features`` (window, D) by person if the protocol does; few windows give only a shift."""
-    features = features.copy()
-    for own, known in _people(context, index).values():
-        shift, scale = features[known].mean(axis=0), features[known].std(axis=0)
-        scale = np.where((scale > 0) & (len(known) >= FEWEST), scale, 1.0)
-        features[own] = (features[own] - shift) / scale
+def _by_person(context: RunContext, windows: Windows, values: np.ndarray) -> np.ndarray:
+    """Return the features of the windows from ``values`` (row, D), standardised by person if the protocol does that.
+
+    Few windows of a person give only a shift.
+    """
+    features = np.asarray(values[windows.index["row"].to_numpy()])
+    for own, known in _people(context, windows):
+        shift, scale = values[known].mean(axis=0), values[known].std(axis=0)
+        features[own] = (features[own] - shift) / np.where((scale > 0) & (len(known) >= FEWEST), scale, 1.0)
     return features
 
 
-def _tangents(context: RunContext, index: pd.DataFrame, covariances: np.ndarray) -> np.ndarray:
+def _tangents(context: RunContext, windows: Windows, covariances: np.ndarray) -> np.ndarray:
     """Return tangent vectors (window, band * C (C + 1) / 2) float32 of ``covariances`` (row, band, C, C).
 
     The point of tangency is the mean of the training windows or, if the protocol scales by person, of each person's.
@@ -174,18 +182,18 @@ def _tangents(context: RunContext, index: pd.DataFrame, covariances: np.ndarray)
     from pyriemann.geometry.mean import mean_logeuclid
     from pyriemann.geometry.tangentspace import tangent_space
 
-    rows = index["row"].to_numpy()
+    rows = windows.index["row"].to_numpy()
     bands, channels = covariances.shape[1:3]
     width = channels * (channels + 1) // 2
     _check_size(context, len(rows), bands * width)
-    every, train = np.arange(len(rows)), np.asarray(rows_of(index, "train"))
-    parts = list(_people(context, index).values()) or [(every, train)]
+    parts = _people(context, windows) or [(np.arange(len(rows)), rows[rows_of(windows.index, "train")])]
     out = np.empty((len(rows), bands * width), dtype=np.float32)
     with threadpool_limits(1):
         for band in range(bands):
-            own = np.asarray(covariances[:, band][rows])
-            for asked, known in parts:
-                out[asked, band * width : (band + 1) * width] = tangent_space(own[asked], mean_logeuclid(own[known]))
+            of_band = np.asarray(covariances[:, band])
+            for own, known in parts:
+                vectors = tangent_space(of_band[rows[own]], mean_logeuclid(of_band[known]))
+                out[own, band * width : (band + 1) * width] = vectors
     return out
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from eavdash.data.summaries import summary
+from eavdash.data.windows import WindowSet
 from eavdash.results import tables
 from eavdash.results.tables import BESIDE
 from eavdash.store import StudyDir
@@ -161,6 +163,27 @@ def test_a_person_far_away_is_moved_by_its_own_windows(sandbox, tiny_config, mon
         scores[scaled] = [accuracy(rows_of(run), name) for name in ("eeg:bandpower", "eeg:tangent")]
     assert max(scores[False]) < 0.7
     assert min(scores[True]) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("setting", "shift"),
+    [("calibration:1", [0, 0, 100, 100]), ("all", [10, 10, 10, 104, 104, 104]), ("off", [0] * 6), (False, [0] * 6)],
+)
+def test_the_statistics_of_a_person_are_those_that_the_protocol_allows(setting, shift):
+    """With trials for calibration they come from those alone, which are in no index of scored windows."""
+    every = pd.DataFrame({"subject": ["1"] * 3 + ["2"] * 3, "trial": list("abc") * 2})
+    splits = ["calibration", "test", "test", "calibration", "train", "train"]
+    trials = every.assign(split=splits if setting == "calibration:1" else ["test"] * 3 + ["train"] * 3)
+    index = trials.assign(row=np.arange(6), label="x", group="g", window=0)
+    index = index[index["split"] != "calibration"].reset_index(drop=True)
+    protocol = SimpleNamespace(subject_scaling=setting)
+    context = SimpleNamespace(config=SimpleNamespace(protocol=protocol), trials=trials)
+    values = np.array([[0.0], [10], [20], [100], [104], [108]])
+    windows = run_context.Windows(WindowSet("eeg", every, values, np.ones((6, 1), dtype=bool)), index)
+    found = encoder_baselines._by_person(context, windows, values)
+    assert found[:, 0].tolist() == (values[index["row"], 0] - shift).tolist()  # too few for a spread
+    pictures = run_context.Windows(WindowSet("vision", every, values, np.ones((6, 1), dtype=bool)), index)
+    assert (encoder_baselines._by_person(context, pictures, values) == values[index["row"]]).all()
 
 
 def test_wide_features_are_refused_and_many_windows_are_thinned(sandbox, tiny_config, monkeypatch):
