@@ -106,7 +106,7 @@ def parser() -> argparse.ArgumentParser:
     results.add_argument("--level", choices=("trial", "window", "frame"), default="trial")
     results.add_argument("--by", default="", metavar="fold,seed", help="also split by fold, seed or both")
     results.add_argument("--split", default="", metavar="COLUMN", help="also split by a column of the trial table")
-    results.add_argument("--baselines", action="store_true", help="add the baselines of the fusion")
+    results.add_argument("--baselines", action="store_true", help="add the baselines of encoders and fusion")
     results.add_argument("--trials", action="store_true", help="print every test trial instead of scores")
     results.add_argument("--format", choices=("table", "csv", "json", "latex"), default="table")
 

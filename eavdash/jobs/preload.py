@@ -35,7 +35,9 @@ LIBRARIES = (
     "eavdash.data.readers.audio",
     "eavdash.data.readers.vision",
     "scipy.signal",
-    "sklearn",
+    "sklearn.linear_model",
+    "sklearn.model_selection",
+    "pyriemann.geometry.tangentspace",
     "pyarrow.parquet",
     "safetensors.torch",
 )

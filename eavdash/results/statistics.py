@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from eavdash.config.choices import MODALITIES
+from eavdash.results.tables import BESIDE
+from eavdash.text import plural
 
 #: With five pairs the smallest two-sided p of the signed-rank test is 2/32 = 0.0625: it can never pass 5 %.
 MIN_SUBJECTS = 6
@@ -80,6 +82,8 @@ class Comparison:
     worse: int
     p: float  # NaN: too few subjects
     effect: float  # rank-biserial, -1..1; NaN: too few subjects
+    low: float  # 95 % interval of the mean difference (Student's t over subjects); NaN: too few subjects
+    high: float
     p_holm: float = math.nan
 
 
@@ -87,11 +91,12 @@ def compare(a: str, first: Sequence[float], b: str, second: Sequence[float]) -> 
     """Compare paired accuracies by Wilcoxon's signed-rank test; no p below :data:`MIN_SUBJECTS` pairs."""
     x, y = np.asarray(first, float), np.asarray(second, float)
     gap = np.round(x - y, 12)  # equal scores must remain ties despite rounding errors
-    p = effect = math.nan
+    p = effect = low = high = math.nan
     if len(gap) >= MIN_SUBJECTS:
         p, effect = _signed_rank(gap)
+        low, high = _interval(gap)
     mean = (float(x.mean()), float(y.mean()), float(gap.mean())) if len(gap) else (math.nan,) * 3
-    return Comparison(a, b, len(gap), *mean, int((gap > 0).sum()), int((gap < 0).sum()), p, effect)
+    return Comparison(a, b, len(gap), *mean, int((gap > 0).sum()), int((gap < 0).sum()), p, effect, low, high)
 
 
 def fusion_comparisons(scores: pd.DataFrame) -> list[Comparison]:
@@ -110,12 +115,56 @@ def fusion_comparisons(scores: pd.DataFrame) -> list[Comparison]:
     best = str(wide[common].mean().idxmax())
     rivals = {best: wide[best], "each subject's best": wide[singles].max(axis=1)}
     rivals |= {name: wide[name] for name in wide.columns if name.startswith("fusion:")}
-    out = []
-    for name, column in rivals.items():
-        pair = pd.DataFrame({"a": wide["fusion"], "b": column}).dropna()
-        out.append(compare("fusion", pair["a"].tolist(), name, pair["b"].tolist()))
-    corrected = holm([c.p for c in out])
-    return [Comparison(**{**c.__dict__, "p_holm": p}) for c, p in zip(out, corrected, strict=True)]
+    return _corrected([_paired(wide["fusion"], "fusion", column, name) for name, column in rivals.items()])
+
+
+def encoder_comparisons(scores: pd.DataFrame) -> list[Comparison]:
+    """Compare each encoder with the baselines beside it; those of a stage from the best to the worst.
+
+    The p values are corrected over the list by Holm's method. ``scores``: from ``tables.scores``, with baselines.
+    """
+    wide = scores.pivot_table(index="subject", columns="stage", values="accuracy")
+    out: list[Comparison] = []
+    for stage in (m for m in MODALITIES if m in wide.columns):
+        mine = [_paired(wide[stage], stage, wide[name], name) for name in BESIDE[stage] if name in wide.columns]
+        # Of equal ones, first those of the recording itself, which say more than "frozen features" or a guess.
+        out += sorted(mine, key=lambda c: (-round(c.mean_b, 12), c.b.endswith((":linear", ":time", ":majority"))))
+    return _corrected(out)
+
+
+def behind(scores: pd.DataFrame) -> list[str]:
+    """Return a sentence for each encoder that is not clearly better than the best of its baselines.
+
+    "Best" is chosen on the test scores, which favours the baseline: a gain over it is conservative. ``STAGE:time`` is
+    left out, because it reads no recording and has a sentence of its own (:mod:`eavdash.results.probes`).
+    """
+    sentences = []
+    seen: set[str] = set()
+    for c in encoder_comparisons(scores):
+        if c.a in seen or not c.subjects or c.b.endswith(":time"):
+            continue
+        seen.add(c.a)
+        if c.difference > 0 and not c.low <= 0:
+            continue
+        how = "does not beat" if c.difference <= 0 else "is not clearly better than"
+        interval = f"95 % interval {100 * c.low:+.1f} to {100 * c.high:+.1f}"
+        sentences.append(
+            f"The {c.a} encoder ({100 * c.mean_a:.1f} %) {how} the simple baseline {c.b} ({100 * c.mean_b:.1f} %): "
+            f"{100 * c.difference:+.1f} points over {plural(c.subjects, 'subject')}, "
+            f"{'too few for an interval' if math.isnan(c.low) else interval}."
+        )
+    return sentences
+
+
+def _paired(first: pd.Series, a: str, second: pd.Series, b: str) -> Comparison:
+    """Compare two columns over the subjects that have both."""
+    pair = pd.DataFrame({"a": first, "b": second}).dropna()
+    return compare(a, pair["a"].tolist(), b, pair["b"].tolist())
+
+
+def _corrected(comparisons: list[Comparison]) -> list[Comparison]:
+    corrected = holm([c.p for c in comparisons])
+    return [replace(c, p_holm=p) for c, p in zip(comparisons, corrected, strict=True)]
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -138,3 +187,11 @@ def _signed_rank(gap: np.ndarray) -> tuple[float, float]:
     effect = float((ranks[gap > 0].sum() - ranks[gap < 0].sum()) / ranks.sum())
     # Exact if all ranks are distinct; with ties scipy's "auto" enumerates or approximates.
     return float(wilcoxon(gap).pvalue), effect
+
+
+def _interval(gap: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of ``gap``."""
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(len(gap) - 1, 0.975) * gap.std(ddof=1) / math.sqrt(len(gap)))
+    return float(gap.mean()) - half, float(gap.mean()) + half

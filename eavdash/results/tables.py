@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from eavdash.config.choices import STAGES
+from eavdash.config.choices import FUSIONS, STAGES
 from eavdash.errors import EavdashError, IntegrityError, UsageError
 from eavdash.results.columns import column
 from eavdash.results.decision import mean_logs, normalised
@@ -27,7 +27,14 @@ from eavdash.store.regular import open_regular
 from eavdash.text import natural_order
 
 LEVELS = ("trial", "window", "frame")
-BASELINES = ("fusion:best", "fusion:mean", "fusion:calibrated", "fusion:concat", "fusion:paper", "majority")
+#: What a run of each stage may write into baselines.parquet, in the order of tables; a fusion's is never its own kind.
+BESIDE = {
+    "vision": ("vision:majority", "vision:time", "vision:linear", "vision:crops"),
+    "audio": ("audio:majority", "audio:time", "audio:linear", "audio:logmel"),
+    "eeg": ("eeg:majority", "eeg:time", "eeg:linear", "eeg:bandpower", "eeg:tangent"),
+    "fusion": ("fusion:best", "fusion:mean", "fusion:calibrated", *(f"fusion:{kind}" for kind in FUSIONS), "majority"),
+}
+BASELINES = tuple(name for names in BESIDE.values() for name in names)
 SCORE_COLUMNS = ("study", "subject", "stage", "level", "n", "accuracy", "balanced_accuracy", "macro_f1")
 #: Columns that together identify one tested item of a level.
 _ITEM = {"trial": ["trial"], "window": ["trial", "window"], "frame": ["trial", "window", "frame"]}
@@ -43,10 +50,10 @@ def predictions(
 ) -> pd.DataFrame:
     """Return the predictions of every finished run: ``study``, ``run``, ``stage``, the columns of predictions.parquet.
 
-    ``split=None`` returns all splits. With ``baselines`` the rows of the fusion runs' baselines.parquet follow, with
-    the stages of :data:`BASELINES`; without a fusion, the class shares of an encoder's training trials are the majority
-    baseline. Only test rows of different runs may be compared. Trials that a run could not read are in no run's rows;
-    ``frame.attrs["unread"]`` has their subject and trial.
+    ``split=None`` returns all splits. With ``baselines`` the rows of the runs' baselines.parquet follow, with the
+    stages of :data:`BASELINES` (earlier versions wrote this file only for a fusion); without a fusion, the class shares
+    of an encoder's training trials are the majority baseline. Only test rows of different runs may be compared. Trials
+    that a run could not read are in no run's rows; ``frame.attrs["unread"]`` has their subject and trial.
     """
     frames: list[pd.DataFrame] = []
     problems: list[str] = []
@@ -65,11 +72,12 @@ def predictions(
             if stage in wanted:
                 own = read_table(run, "predictions.parquet", _NEEDED, "p_<label>").assign(run=run.name, stage=stage)
                 frames.append(own)
-            if stage == "fusion" and any(name in wanted for name in BASELINES) and run.baselines_file.exists():
+            if any(name in wanted for name in BESIDE[stage]) and run.baselines_file.exists():
                 rows = read_table(run, "baselines.parquet", (*_NEEDED, "stage"), "p_<label>").assign(run=run.name)
                 frames.append(rows[rows["stage"].isin(wanted)])
-                fused.add(scope)
-            elif stage != "fusion" and own is not None and "majority" in wanted:
+                if stage == "fusion":
+                    fused.add(scope)
+            if stage != "fusion" and own is not None and "majority" in wanted:
                 alone.setdefault(scope, own)
         except (EavdashError, KeyError) as error:
             problems.append(problem_of(run, error))

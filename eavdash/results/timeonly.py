@@ -13,6 +13,7 @@ from collections import Counter
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from eavdash.text import natural_order
 
@@ -31,23 +32,15 @@ def time_scores(splits: pd.DataFrame, labels: pd.DataFrame, across: bool, neighb
     rows = splits[["subject", "trial", "fold", "split"]].merge(
         labels[["subject", "trial", "label"]], on=["subject", "trial"]
     )
-    positions: dict[tuple[str, str], int] = {}
-    for subject, of in rows.groupby("subject", sort=False):
-        positions |= {(str(subject), trial): n for n, trial in enumerate(natural_order(of["trial"]))}
-    rows = rows.assign(position=[positions[key] for key in zip(rows["subject"], rows["trial"], strict=True)])
+    places = positions(rows)
     hits: dict[str, list[bool]] = {}
     for _, part in rows.groupby("fold" if across else ["fold", "subject"], sort=True):
-        train = part[part["split"] == "train"]
+        train, test = part[part["split"] == "train"], part[part["split"] == "test"]
         if train.empty:
             continue
-        known, label_of = train["position"].to_numpy(), train["label"].to_numpy(dtype=object)
-        for row in part[part["split"] == "test"].itertuples(index=False):
-            distance = np.abs(known - row.position)
-            limit = np.unique(distance)[:neighbours][-1]
-            votes = Counter(label_of[distance <= limit])
-            hits.setdefault(str(row.subject), []).append(
-                min(votes, key=lambda label: (-votes[label], label)) == row.label
-            )
+        nearest = votes(places[train.index], train["label"], places[test.index], neighbours)
+        for subject, label, count in zip(test["subject"], test["label"], nearest, strict=True):
+            hits.setdefault(str(subject), []).append(min(count, key=lambda name: (-count[name], name)) == label)
     tested = rows[rows["split"] == "test"].drop_duplicates(["subject", "trial"])
     out = []
     for subject in natural_order(hits):
@@ -55,3 +48,24 @@ def time_scores(splits: pd.DataFrame, labels: pd.DataFrame, across: bool, neighb
         share = float(own.value_counts(normalize=True).max())
         out.append((subject, len(own), float(np.mean(hits[subject])), share))
     return pd.DataFrame(out, columns=["subject", "n", "accuracy", "majority"])
+
+
+def positions(rows: pd.DataFrame) -> pd.Series:
+    """Return each row's position in its subject's session, by the natural order of the trials' names, from 0."""
+    places: dict[tuple[str, str], int] = {}
+    for subject, of in rows.groupby("subject", sort=False):
+        places |= {(str(subject), trial): n for n, trial in enumerate(natural_order(of["trial"]))}
+    return pd.Series([places[key] for key in zip(rows["subject"], rows["trial"], strict=True)], rows.index, dtype=int)
+
+
+def votes(known: ArrayLike, labels: ArrayLike, asked: ArrayLike, neighbours: int = 1) -> list[Counter[str]]:
+    """Return for each position ``asked`` the labels of the training trials nearest to it; ``known``: their positions.
+
+    ``neighbours``: number of distinct distances in time whose trials vote.
+    """
+    places, names = np.asarray(known), np.asarray(labels, dtype=object)
+    out = []
+    for position in np.asarray(asked):
+        distance = np.abs(places - position)
+        out.append(Counter(names[distance <= np.unique(distance)[:neighbours][-1]]))
+    return out

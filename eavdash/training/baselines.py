@@ -4,7 +4,7 @@
 * ``fusion:mean``: the mean of the encoders' softmaxes,
 * ``fusion:calibrated``: the same after temperature scaling of each encoder's logits on the validation windows, which
   gives overconfident encoders little weight,
-* ``fusion:concat``: concatenation with an MLP, and ``fusion:paper``: the published layer, both trained like the fusion
+* ``fusion:KIND``: every kind of fusion other than the run's own, trained like the fusion
   (:mod:`eavdash.training.stage2`),
 * ``majority``: the class shares of the training trials.
 
@@ -25,14 +25,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from eavdash.config.choices import FUSIONS
 from eavdash.models.fusion import Tensors
 from eavdash.training.calibration import Calibration, fit_temperature
 from eavdash.training.evaluate import Predictions
 
-#: Values of the column ``stage`` of baselines.parquet and of every table of results.
-BASELINES = ("fusion:best", "fusion:mean", "fusion:calibrated", "fusion:concat", "fusion:paper", "majority")
-#: The trained ones, by kind of fusion.
-TRAINED = {"concat": "fusion:concat", "paper": "fusion:paper"}
+#: Kinds of fusion that are trained beside another; the names of their rows.
+TRAINED = {kind: f"fusion:{kind}" for kind in FUSIONS}
 
 
 def mean_of_modalities(logits: Tensors, masks: Tensors) -> Predictions:

@@ -1,8 +1,9 @@
 """Entry point of the worker process: trains and tests one run.
 
 In: a run folder with config.json inside a study with study.json and splits.csv. Out: in that folder config.json with
-``model``, ``input`` and ``left_out`` added, metrics.jsonl and resume.pt while training, then model.safetensors,
-predictions.parquet and, for fusion, baselines.parquet and attention.parquet. The caller manages the run's state.
+``model``, ``input``, ``left_out`` and ``baselines`` added, metrics.jsonl and resume.pt while training, then
+model.safetensors, predictions.parquet, baselines.parquet and, for fusion, attention.parquet. The caller manages the
+run's state.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from eavdash.config.schema import Execution
 from eavdash.errors import TrainingError
 from eavdash.store import RunDir
+from eavdash.training.encoder_baselines import write_baselines
 from eavdash.training.loop import Report, StoppedError
 from eavdash.training.memory import out_of_memory
 from eavdash.training.run_context import open_run_context
@@ -53,7 +55,10 @@ def train_run(
         if execution is not None:
             context = replace(context, execution=execution)
         try:
-            (train_fusion if context.stage == "fusion" else train_encoder)(context)
+            if context.stage == "fusion":
+                train_fusion(context)
+            else:
+                write_baselines(context, train_encoder(context))
         except StoppedError:
             return False
         except (RuntimeError, MemoryError) as error:

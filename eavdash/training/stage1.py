@@ -69,8 +69,8 @@ class WindowSource(Source):
         return to_encoder_input(self.windows.values.modality, x), mask
 
 
-def train_encoder(context: RunContext) -> None:
-    """Train the encoder of the run's stage and write its files.
+def train_encoder(context: RunContext) -> Windows:
+    """Train the encoder of the run's stage, write its files, and return the windows.
 
     Raises:
         EavdashError: the recordings or the files of the run are unusable.
@@ -97,14 +97,7 @@ def train_encoder(context: RunContext) -> None:
         described["subject_scaling"] = windows.values.meta["subject_scaling"]
     context.describe(model=spec, input=described, left_out=windows.missing)
 
-    model = new_encoder(context, spec)
-    rows = [int(r) for r in index["row"].to_numpy()[train]]
-    scaling = fit_scaling(windows.values, rows, not keeps_scaling(context.config, context.stage))
-    if scaling is not None:
-        model.set_scaling(*scaling)
-    model.to(context.device)
-    if parent is None:
-        fit_features(model, windows.values, rows)
+    model = untrained(context, spec, windows)
     by_test = context.config.protocol.test_epoch
     context.describe(
         computed=numerics(context),
@@ -155,6 +148,7 @@ def train_encoder(context: RunContext) -> None:
         honest["honest_accuracy"] = evaluate.trial_accuracy(last, context.classes)[0]
         model.load_state_dict(best)
     finish(context, model, predictions, fitted.best_epoch, **honest)
+    return windows
 
 
 def _predictions(
@@ -190,6 +184,19 @@ def new_encoder(context: RunContext, spec: dict[str, Any]) -> Encoder:
     path, left_out = weights.load_configured(model, context.config, context.stage)
     if path:
         log.info("%s: loaded the weights of %s, left out %s", context.run.name, path, ", ".join(left_out) or "nothing")
+    return model
+
+
+def untrained(context: RunContext, spec: dict[str, Any], windows: Windows) -> Encoder:
+    """Return the encoder with which training starts, its input scaling fitted on the training windows."""
+    model = new_encoder(context, spec)
+    rows = [int(r) for r in windows.index["row"].to_numpy()[rows_of(windows.index, "train")]]
+    scaling = fit_scaling(windows.values, rows, not keeps_scaling(context.config, context.stage))
+    if scaling is not None:
+        model.set_scaling(*scaling)
+    model.to(context.device)
+    if parent_run(context) is None:
+        fit_features(model, windows.values, rows)
     return model
 
 

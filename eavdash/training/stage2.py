@@ -25,6 +25,7 @@ from eavdash.config.schema import StudyConfig
 from eavdash.models import build
 from eavdash.models.fusion import Fusion
 from eavdash.models.layers import mean_log_softmax
+from eavdash.results.tables import BESIDE
 from eavdash.store.atomic import sha256
 from eavdash.training import baselines, evaluate
 from eavdash.training.calibration import Calibration, fit_temperature
@@ -110,7 +111,7 @@ def train_fusion(context: RunContext) -> None:
     heads = evaluate.attention_table(joined.index, predicted, context.fold, context.study_seed, tuple(joined.tokens))
     if heads is not None:
         evaluate.write(context.run.attention_file, heads)
-    evaluate.write(context.run.baselines_file, _baselines(context, source, train, validation, predictions))
+    evaluate.write(context.run.baselines_file, _baselines(context, source, train, validation))
     finish(context, model, predictions, best)
     context.run.update(epochs=epochs)
 
@@ -188,11 +189,7 @@ def fit_temperature_on(
 
 
 def _baselines(
-    context: RunContext,
-    source: FeatureSource,
-    train: Sequence[int],
-    validation: Sequence[int],
-    predictions: pd.DataFrame,
+    context: RunContext, source: FeatureSource, train: Sequence[int], validation: Sequence[int]
 ) -> pd.DataFrame:
     """Return rows like the predictions' window rows for each baseline, with the column ``stage``."""
     joined = source.joined
@@ -207,9 +204,7 @@ def _baselines(
         "majority": table(baselines.majority(joined.index, context.classes)),
     }
     for kind, name in baselines.TRAINED.items():
-        if kind == context.config.fusion.kind:  # the run itself is this baseline
-            made[name] = predictions[predictions["frame"] == -1]
-        else:
+        if kind != context.config.fusion.kind:
             made[name] = table(_trained(context, kind, source, train))
     context.describe(
         baselines={
@@ -220,7 +215,7 @@ def _baselines(
             },
         }
     )
-    return pd.concat([made[b].assign(stage=b) for b in baselines.BASELINES], ignore_index=True)
+    return pd.concat([made[b].assign(stage=b) for b in BESIDE["fusion"] if b in made], ignore_index=True)
 
 
 def _trained(context: RunContext, kind: str, source: FeatureSource, train: Sequence[int]) -> evaluate.Predictions:

@@ -13,7 +13,7 @@ import pandas as pd
 import streamlit as st
 
 from eavdash.errors import IntegrityError
-from eavdash.results import attention, columns, epochs, probes, tables
+from eavdash.results import attention, columns, epochs, probes, statistics, tables
 from eavdash.store import StudyDir
 
 Stamp = tuple[int, int]
@@ -67,7 +67,8 @@ def scores_by_column(study: StudyDir, column: str) -> pd.DataFrame:
 def remarks(study: StudyDir) -> tuple[list[str], list[str]]:
     """Return the remarks on a study's accuracy, and the names of probes that were not run yet."""
     gain = epochs.gain_sentence(epochs.epoch_gain(study))
-    return [*filter(None, [gain]), *probes.sentences(study)], probes.missing(study)
+    lost = statistics.behind(scores(study, "trial", True))
+    return [*lost, *filter(None, [gain]), *probes.sentences(study)], probes.missing(study)
 
 
 @st.cache_data(max_entries=4, show_spinner="Reading the results", hash_funcs={StudyDir: results_key})

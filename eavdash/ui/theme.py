@@ -22,6 +22,8 @@ COLOURS = {
     "fusion:calibrated": "#E8C3AC",
     "fusion:concat": "#B8896F",
     "fusion:paper": "#9C4A12",
+    "fusion:attention": "#C97B4A",
+    "fusion:transformer": "#7F3A0C",
     "majority": "#9A9A9A",
 }
 GREY = "#8A8A8A"
@@ -35,7 +37,19 @@ LABELS = {
     "fusion:calibrated": "Calibrated mean",
     "fusion:concat": "Concatenation",
     "fusion:paper": "Published layer",
+    "fusion:attention": "Attention",
+    "fusion:transformer": "Transformer",
     "majority": "Majority class",
+}
+#: Baselines beside an encoder: their names, and how much white is mixed into the encoder's colour.
+BESIDE = {
+    "linear": ("frozen features", 0.3),
+    "tangent": ("tangent space", 0.45),
+    "bandpower": ("band power", 0.6),
+    "logmel": ("log-mel", 0.6),
+    "crops": ("crops", 0.6),
+    "time": ("time alone", 0.75),
+    "majority": ("majority class", 0.85),
 }
 #: Readable on light and dark backgrounds; the state is always shown as text too.
 STATE_COLOURS = {
@@ -65,11 +79,19 @@ SHARES = (
 
 def label(stage: str) -> str:
     """Return a stage's display name."""
+    encoder, _, name = stage.partition(":")
+    if stage not in LABELS and encoder in LABELS and name in BESIDE:
+        return f"{LABELS[encoder]}: {BESIDE[name][0]}"
     return LABELS.get(stage, stage)
 
 
 def colour(stage: str) -> str:
     """Return a stage's colour."""
+    encoder, _, name = stage.partition(":")
+    if stage not in COLOURS and encoder in COLOURS and name in BESIDE:
+        white = BESIDE[name][1]
+        parts = (int(COLOURS[encoder][at : at + 2], 16) for at in (1, 3, 5))
+        return "#" + "".join(f"{round(part + white * (255 - part)):02X}" for part in parts)
     return COLOURS.get(stage, GREY)
 
 

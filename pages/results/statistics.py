@@ -33,6 +33,11 @@ else:
         )
         st.caption(f"Accuracy per trial, n = {plural(best.subjects, 'subject')}.")
 
+if beside := statistics.encoder_comparisons(scores):
+    st.subheader("Encoders and their baselines", anchor=False)
+    widgets.bullet_list(statistics.behind(scores))
+    st.dataframe(figures.comparison_table(beside), hide_index=True, key="results_statistics_encoders")
+
 try:
     splittable = columns.columns(study)
 except EavdashError as error:

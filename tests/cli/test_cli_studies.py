@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from fake_study import make_study
+from fake_study import make_study, perfect_baselines
 from short_sounds import AUDIO, table
 
 from eavdash.cli.main import main
@@ -205,3 +205,35 @@ def test_a_damaged_study_is_exit_code_1_with_the_remedy(root: Path, capsys: pyte
     assert "eavdash retry demo --run s01-eeg" in err
     found = as_json(capsys, "verify", "demo", code=1)
     assert [(d["run"], d["file"]) for d in found["damaged"]] == [("s01-eeg", "model.safetensors")]
+
+
+def test_results_name_an_encoder_behind_its_baselines(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = make_study(root, "first")
+    perfect_baselines(study, "eeg")
+    for more in ((), ("--baselines",), ("--by", "fold")):
+        assert main(["results", "first", *more]) == 0
+        out, err = printed(capsys)
+        assert "The eeg encoder" in err
+        assert "does not beat the simple baseline" in err
+        assert ("eeg:tangent" in out) == (more == ("--baselines",))
+    (row, *_) = [r for r in as_json(capsys, "results", "first", "--baselines") if r["stage"] == "eeg:bandpower"]
+    assert row["accuracy"] == 1
+    make_study(root, "older", beside=False)
+    assert main(["results", "older", "--baselines"]) == 0
+    out, err = printed(capsys)
+    assert "encoder" not in err
+    assert "fusion:concat" in out
+    assert "eeg:" not in out
+
+
+def test_damaged_baselines_are_reported_and_the_rest_is_shown(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = make_study(root, "first", stages=("audio", "eeg"))
+    content = study.run("s01-eeg").baselines_file.read_bytes()
+    study.run("s01-eeg").baselines_file.write_bytes(content[:-1] + b"x")
+    assert main(["results", "first", "--baselines"]) == 0
+    out, err = printed(capsys)
+    assert "baselines.parquet" in err
+    assert "eeg:tangent" in out
+    rows = as_json(capsys, "results", "first", "--baselines")
+    assert {r["subject"] for r in rows if r["stage"] == "eeg:tangent"} == {"2", "3"}
+    assert {r["subject"] for r in rows if r["stage"] == "eeg"} == {"1", "2", "3"}

@@ -16,7 +16,7 @@ from eavdash.config.presets import FROZEN, preset
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import ConfigError
 from eavdash.models import automatic
-from eavdash.models.automatic import is_frozen, is_pretrained, resolved
+from eavdash.models.automatic import is_frozen, has_features, resolved
 from eavdash.models.catalogue import Entry, entry_of
 
 
@@ -132,6 +132,6 @@ def test_weights_of_an_eeg_encoder_without_its_name_are_refused(tmp_path: Path) 
 
 
 def test_pretrained_is_what_has_weights_or_needs_none() -> None:
-    assert not is_pretrained(StudyConfig(), "audio")
-    assert is_pretrained(with_settings(StudyConfig(), ["audio.weights=weights/ast"]), "audio")
+    assert not has_features(StudyConfig(), "audio")
+    assert has_features(with_settings(StudyConfig(), ["audio.weights=weights/ast"]), "audio")
     assert set(FROZEN) <= set(to_dict(StudyConfig())["train"]["audio"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fake_study import CLASSES, make_explanation, make_study
+from fake_study import CLASSES, make_explanation, make_study, perfect_baselines
 from streamlit.testing.v1 import AppTest
 
 from eavdash.errors import UsageError
@@ -175,6 +175,29 @@ def test_levels_baselines_and_the_papers_table(checkpoints: Path) -> None:
     app.button_group(key="results_subjects_level").set_value("frame").run()
     assert not app.exception
     assert app.dataframe[0].value.columns.tolist() == ["subject", "Vision"]
+
+
+def test_encoders_behind_their_baselines_are_named_and_compared(checkpoints: Path) -> None:
+    perfect_baselines(make_study(checkpoints, stages=("audio", "eeg")), "eeg")
+    text = page_text(open_page("subjects"))
+    assert "The eeg encoder" in text
+    assert "The audio encoder" not in text
+    app = open_page("statistics")
+    assert "The eeg encoder" in page_text(app)
+    table = app.dataframe[0].value  # without a fusion the only one
+    assert {"Audio: log-mel", "EEG: tangent space", "EEG: majority class"} <= set(table["against"])
+    assert set(table["95 % interval"]) == {"too few"}
+
+
+def test_a_study_of_an_earlier_version_has_no_baselines_beside_its_encoders(checkpoints: Path) -> None:
+    make_study(checkpoints, beside=False)
+    app = open_page("subjects")
+    app.toggle(key="results_subjects_baselines").set_value(True).run()
+    assert not app.exception
+    assert "Concatenation" in app.dataframe[0].value.columns
+    assert not [c for c in app.dataframe[0].value.columns if c.startswith("EEG:")]
+    assert "encoder (" not in page_text(app)
+    assert [set(d.value["stage"]) for d in open_page("statistics").dataframe] == [{"Fusion"}]
 
 
 def test_a_clicked_bar_shows_that_subjects_trials_and_a_trial_leads_to_its_explanation(checkpoints: Path) -> None:

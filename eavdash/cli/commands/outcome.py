@@ -112,12 +112,14 @@ def _note_unfinished(study: store.StudyDir) -> None:
 
 
 def _note_remarks(study: store.StudyDir) -> None:
-    """Print the study's marks, the gain from choosing the epoch on test trials, and the results of its probes."""
-    from eavdash.results import probes
+    """Print the study's marks, encoders behind their baselines, the gain of the test epoch, and results of probes."""
+    from eavdash.results import probes, statistics, tables
     from eavdash.results.epochs import epoch_gain, gain_sentence
 
     _note_unfinished(study)
     note_marks(study)
+    for sentence in statistics.behind(tables.scores(study, baselines=True)):
+        console.info(f"note: {sentence}")
     if gain := gain_sentence(epoch_gain(study)):
         console.info(f"note: {gain}")
     for sentence in probes.sentences(study):

@@ -22,6 +22,7 @@ from eavdash.store.record import read_record
 UNFINISHED = "unfinished"
 _KINDS = {
     "features": "features of a run's windows, computed by a trained encoder",
+    "summaries": "simple features of a run's windows, for the baselines beside its encoder",
     videos.FOLDER: "a copy of a video that browsers can play",
     "scan.sqlite": "measures of each recording, from checks",
     digests.FILE: "digests of the recordings",

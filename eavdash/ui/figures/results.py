@@ -13,16 +13,18 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from eavdash.config.choices import STAGES
 from eavdash.results.statistics import Comparison
-from eavdash.results.tables import attention_columns, summarise
+from eavdash.results.tables import BASELINES, attention_columns, summarise
 from eavdash.text import natural_order
 from eavdash.ui import theme
 
 AVERAGE = "average"
 METHOD_NOTE = (
-    "Differences are fusion minus the other stage, over the same subjects. p: two-sided Wilcoxon signed-rank test with "
-    "Holm correction over the rows. Effect: rank-biserial correlation, from -1 to 1. The best modality is chosen by "
-    "the same test scores, which favours it, so a gain of fusion over it is conservative."
+    "Differences are fusion minus the other stage, over the same subjects; their interval is Student's. p: two-sided "
+    "Wilcoxon signed-rank test with Holm correction over the rows. Effect: rank-biserial correlation, from -1 to 1. "
+    "The best modality is chosen by the same test scores, which favours it, so a gain of fusion over it is "
+    "conservative."
 )
 
 
@@ -109,11 +111,15 @@ def comparison_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
     few = "too few"
     return pd.DataFrame(
         {
-            "fusion against": [theme.label(c.b) for c in comparisons],
+            "stage": [theme.label(c.a) for c in comparisons],
+            "against": [theme.label(c.b) for c in comparisons],
             "subjects": [c.subjects for c in comparisons],
-            "fusion": [theme.percent(c.mean_a, 1) for c in comparisons],
+            "accuracy": [theme.percent(c.mean_a, 1) for c in comparisons],
             "other": [theme.percent(c.mean_b, 1) for c in comparisons],
             "difference": [f"{100 * c.difference:+.1f} points" for c in comparisons],
+            "95 % interval": [
+                few if math.isnan(c.low) else f"{100 * c.low:+.1f} to {100 * c.high:+.1f}" for c in comparisons
+            ],
             "better / worse": [f"{c.better} / {c.worse}" for c in comparisons],
             "p (Holm)": [few if math.isnan(c.p_holm) else theme.p_value(c.p_holm) for c in comparisons],
             "effect": [few if math.isnan(c.effect) else f"{c.effect:+.2f}" for c in comparisons],
@@ -180,7 +186,7 @@ def paired_lines(scores: pd.DataFrame, a: str, b: str) -> go.Figure:
 
 def stage_rank(column: pd.Series) -> pd.Series:
     """Return the position of each stage in the display order."""
-    return column.map({stage: position for position, stage in enumerate(theme.COLOURS)})
+    return column.map({stage: position for position, stage in enumerate((*STAGES, *BASELINES))})
 
 
 def _average(row: Mapping[Hashable, Any]) -> str:
