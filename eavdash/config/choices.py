@@ -20,5 +20,5 @@ PRECISIONS = ("auto", "float32", "bf16")
 RECIPES = ("default", "published")
 #: How labels and subjects are written: as they are, in one Unicode form, or without differences in case and the like.
 SPELLINGS = ("written", "unicode", "merged")
-FUSIONS = ("attention", "concat", "paper")
+FUSIONS = ("attention", "transformer", "concat", "paper")
 EXECUTORS = ("local", "ray", "slurm")

@@ -27,7 +27,15 @@ from eavdash.store.regular import open_regular
 from eavdash.text import natural_order
 
 LEVELS = ("trial", "window", "frame")
-BASELINES = ("fusion:best", "fusion:mean", "fusion:calibrated", "fusion:concat", "fusion:paper", "majority")
+BASELINES = (
+    "fusion:best",
+    "fusion:mean",
+    "fusion:calibrated",
+    "fusion:transformer",
+    "fusion:concat",
+    "fusion:paper",
+    "majority",
+)
 SCORE_COLUMNS = ("study", "subject", "stage", "level", "n", "accuracy", "balanced_accuracy", "macro_f1")
 #: Columns that together identify one tested item of a level.
 _ITEM = {"trial": ["trial"], "window": ["trial", "window"], "frame": ["trial", "window", "frame"]}

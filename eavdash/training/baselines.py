@@ -4,8 +4,8 @@
 * ``fusion:mean``: the mean of the encoders' softmaxes,
 * ``fusion:calibrated``: the same after temperature scaling of each encoder's logits on the validation windows, which
   gives overconfident encoders little weight,
-* ``fusion:concat``: concatenation with an MLP, and ``fusion:paper``: the published layer, both trained like the fusion
-  (:mod:`eavdash.training.stage2`),
+* ``fusion:transformer``: attention over all tokens with an MLP, ``fusion:concat``: concatenation with an MLP, and
+  ``fusion:paper``: the published layer, all trained like the fusion (:mod:`eavdash.training.stage2`),
 * ``majority``: the class shares of the training trials.
 
 Nothing is chosen or fitted on test windows. Encoders have memorised their training windows, so without validation
@@ -30,9 +30,17 @@ from eavdash.training.calibration import Calibration, fit_temperature
 from eavdash.training.evaluate import Predictions
 
 #: Values of the column ``stage`` of baselines.parquet and of every table of results.
-BASELINES = ("fusion:best", "fusion:mean", "fusion:calibrated", "fusion:concat", "fusion:paper", "majority")
+BASELINES = (
+    "fusion:best",
+    "fusion:mean",
+    "fusion:calibrated",
+    "fusion:transformer",
+    "fusion:concat",
+    "fusion:paper",
+    "majority",
+)
 #: The trained ones, by kind of fusion.
-TRAINED = {"concat": "fusion:concat", "paper": "fusion:paper"}
+TRAINED = {"transformer": "fusion:transformer", "concat": "fusion:concat", "paper": "fusion:paper"}
 
 
 def mean_of_modalities(logits: Tensors, masks: Tensors) -> Predictions:

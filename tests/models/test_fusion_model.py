@@ -16,7 +16,8 @@ from eavdash.models.paper_fusion import PaperFusion
 
 DIMS = {"vision": 12, "audio": 10, "eeg": 7}
 COUNTS = {"vision": 25, "audio": 2, "eeg": 1}
-KINDS = ("attention", "concat", "paper")
+ATTENDING = ("attention", "transformer")
+KINDS = (*ATTENDING, "concat", "paper")
 
 
 def make(kind: str = "attention", seed: int = 0, **settings: float) -> Fusion:
@@ -43,8 +44,9 @@ def ask(model: Fusion, tokens: dict[str, Tensor], masks: dict[str, Tensor]) -> F
     return model(tokens, masks, {m: torch.randn(count, 5, generator=random) for m in DIMS})
 
 
-def test_attention_sums_to_one_over_present_modalities() -> None:
-    model = make()
+@pytest.mark.parametrize("kind", ATTENDING)
+def test_attention_sums_to_one_over_present_modalities(kind: str) -> None:
+    model = make(kind)
     tokens, masks = windows()
     masks["audio"][1] = False
     masks["vision"][2, 20:] = False
@@ -60,9 +62,10 @@ def test_attention_sums_to_one_over_present_modalities() -> None:
     assert (made.map * (1 - present[:, None])).abs().max() == 0
 
 
+@pytest.mark.parametrize("kind", ATTENDING)
 @pytest.mark.parametrize("count", [1, 20, 25])
-def test_uniform_attention_is_one_share_per_modality_for_any_number_of_tokens(count: int) -> None:
-    model = make()
+def test_uniform_attention_is_one_share_per_modality_for_any_number_of_tokens(count: int, kind: str) -> None:
+    model = make(kind)
     with torch.no_grad():
         model.class_query.zero_()
         for layer in model.layers:
@@ -78,9 +81,10 @@ def test_uniform_attention_is_one_share_per_modality_for_any_number_of_tokens(co
     assert torch.allclose(ask(model, tokens, masks).attention, torch.tensor([0.5, 0.5, 0.0]), atol=1e-6)
 
 
-def test_a_new_fusion_attends_uniformly() -> None:
+@pytest.mark.parametrize("kind", ATTENDING)
+def test_a_new_fusion_attends_uniformly(kind: str) -> None:
     torch.manual_seed(0)
-    model = AttentionFusion(DIMS).eval()
+    model = build(fusion_spec(StudyConfig(fusion=FusionConfig(kind=kind)), 5, DIMS)).eval()
     assert torch.allclose(ask(model, *windows()).attention, torch.tensor(1 / 3), atol=1e-6)
 
 
@@ -106,7 +110,7 @@ def test_absent_is_the_same_as_wholly_masked(kind: str) -> None:
     without = {m: t for m, t in tokens.items() if m != "eeg"}
     first, second = ask(model, tokens, masks), ask(model, without, masks)
     assert torch.allclose(first.logits, second.logits, atol=1e-6)
-    assert kind != "attention" or torch.equal(second.attention[..., 2], torch.zeros(4, 4))
+    assert kind not in ATTENDING or torch.equal(second.attention[..., 2], torch.zeros(4, 4))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -123,7 +127,7 @@ def test_windows_without_any_modality_get_the_same_finite_logits(kind: str) -> N
         assert (made.map[:2] == 0).all()
 
 
-@pytest.mark.parametrize("kind", ["attention", "concat"])
+@pytest.mark.parametrize("kind", [*ATTENDING, "concat"])
 def test_modality_dropout_is_for_training_and_never_hides_everything(kind: str) -> None:
     model = make(kind, modality_dropout=0.9)
     tokens, masks = windows(200)
@@ -139,8 +143,9 @@ def test_modality_dropout_is_for_training_and_never_hides_everything(kind: str) 
     assert not nothing.any()
 
 
-def test_order_of_frames_matters_and_any_number_works() -> None:
-    model = make()
+@pytest.mark.parametrize("kind", ATTENDING)
+def test_order_of_frames_matters_and_any_number_works(kind: str) -> None:
+    model = make(kind)
     tokens, masks = windows()
     turned = {**tokens, "vision": tokens["vision"].flip(1)}
     assert not torch.allclose(ask(model, tokens, masks).logits, ask(model, turned, masks).logits)

@@ -36,7 +36,7 @@ def encoders(run):
         made.update(checksums=made.seal())
 
 
-@pytest.mark.parametrize("kind", ["attention", "concat", "paper"])
+@pytest.mark.parametrize("kind", ["attention", "transformer", "concat", "paper"])
 def test_files_of_a_fusion(sandbox, tiny_config, kind):
     run = sandbox.study(tiny_config(2, kind))
     encoders(run)
@@ -46,7 +46,7 @@ def test_files_of_a_fusion(sandbox, tiny_config, kind):
     assert windows["split"].value_counts().to_dict() == {"train": 36, "validation": 12, "test": 12}
     assert (len(predictions) > len(windows)) == (kind == "paper")
     shares = [c for c in predictions if c.startswith("attention_")]
-    if kind == "attention":
+    if kind in ("attention", "transformer"):
         assert shares == ["attention_vision", "attention_audio", "attention_eeg"]
         assert np.allclose(predictions[shares].sum(axis=1), 1, atol=1e-5)
         kept = pd.read_parquet(run("fusion").attention_file)

@@ -41,7 +41,8 @@ PROTOCOL_HELP = {
     "subject-kfold": "subject-kfold: folds of subjects",
 }
 FUSION_HELP = {
-    "attention": "attention: tokens per modality, with attention shares",
+    "attention": "attention: attention shares weight the encoders' opinions",
+    "transformer": "transformer: attention over features and MLP, with attention shares",
     "concat": "concat: concatenation and MLP",
     "paper": "paper: the published single-token layer",
 }
