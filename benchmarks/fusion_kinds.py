@@ -8,13 +8,13 @@ lines. Lines that FILE has are not computed again: stop it at any time and start
 A subject has ``windows`` training windows, a third as many validation windows and 400 test windows, one per trial. A
 feature is a random linear image of three things: evidence for the label (one-hot times the modality's strength, with
 unit noise), a hidden bit, and noise that says nothing. An encoder has memorised its training windows, few of them more
-than many: there, the label adds to the evidence. The encoder's logits are three times the evidence, so it is
-overconfident. The fusions are trained by stage 2 itself, in the quick preset.
+than many: there, the label adds to the evidence. One that was ``frozen`` from the start has not. The encoder's logits
+are three times the evidence, so it is overconfident. The fusions are trained by stage 2 itself, in the quick preset.
 
 * ``weak``: five classes, each modality alone right in about 40, 80 and 47 % of new windows,
 * ``noise``: five classes, one modality (another for each subject) says nothing, the others are right in about 65 %,
 * ``pair``: two classes; the label is whether the hidden bits of vision and audio differ, EEG alone is right in 65 %,
-* ``pair-unmatched``: the same with ``fusion.match_reliability=false``.
+* ``pair-frozen`` and ``weak-frozen``: the same as ``pair`` and ``weak`` with frozen encoders.
 """
 
 from __future__ import annotations
@@ -57,14 +57,15 @@ class Scenario:
     strength: tuple[float, float, float]  # of vision, audio and EEG
     pair: bool = False  # the label is the XOR of vision's and audio's hidden bit
     rotate: bool = False  # the strengths move by one modality from subject to subject
-    match: bool = True
+    frozen: bool = False
 
 
 SCENARIOS = {
     "weak": Scenario(5, (0.95, 2.45, 1.2)),
     "noise": Scenario(5, (1.8, 1.8, 0.0), rotate=True),
     "pair": Scenario(2, (0.0, 0.0, 0.55), pair=True),
-    "pair-unmatched": Scenario(2, (0.0, 0.0, 0.55), pair=True, match=False),
+    "weak-frozen": Scenario(5, (0.95, 2.45, 1.2), frozen=True),
+    "pair-frozen": Scenario(2, (0.0, 0.0, 0.55), pair=True, frozen=True),
 }
 
 
@@ -77,7 +78,8 @@ def simulated(scenario: Scenario, windows: int, subject: int) -> FusionFeatures:
     index = pd.DataFrame({"subject": str(subject), "trial": [f"{i}" for i in range(len(split))], "group": "0"})
     index = index.assign(label=[f"c{k}" for k in label], window=0, split=split, place=index.index)
     truth = np.eye(scenario.classes)[label]
-    memorised = truth * (MEMORY * np.sqrt(60 / windows) * (split == "train"))[:, None]
+    memory = 0.0 if scenario.frozen else MEMORY * np.sqrt(60 / windows)
+    memorised = truth * (memory * (split == "train"))[:, None]
     strengths = np.roll(scenario.strength, subject) if scenario.rotate else np.array(scenario.strength)
     tokens, masks, logits = {}, {}, {}
     for name, strength in zip(MODALITIES, strengths, strict=True):
@@ -107,7 +109,7 @@ def measure(scenario: str, windows: int, subject: int, folder: Path) -> dict[str
     train, validation, test = (rows_of(joined.index, s) for s in ("train", "validation", "test"))
     found = {m: evaluate.Predictions(x.double().softmax(1).numpy()) for m, x in joined.logits.items()}
     rates = {m: reliability(evaluate.table(joined.index, p, classes, 0, 0), classes) for m, p in found.items()}
-    replaced = {m: rate.replaced if rules.match else 0.0 for m, rate in rates.items()}
+    replaced = {m: rate.replaced for m, rate in rates.items()}
     given = joined.logits, joined.masks
     ranking = baselines.rank(*given, labels, train, validation)
     found["best"] = baselines.best_single(*given, ranking.order)

@@ -1,7 +1,9 @@
 """Fusion by a transformer: shared attention over the tokens of all modalities, and an MLP on what it gathers.
 
 It is the fusion that Yin et al. (2025) describe: flattened features, projected to tokens of one width, multi-head
-attention over all of them, and an MLP to the classes. Their published layer (paper_fusion.py) has one token only.
+attention over all of them, and an MLP to the classes. Their published layer (paper_fusion.py) has one token only. Ours
+adds the MLP's output to the encoders' own opinions: without them it memorised the training windows of one subject
+(docs/evaluation.md).
 """
 
 from __future__ import annotations
@@ -9,19 +11,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from eavdash.errors import ConfigError
 from eavdash.models.fusion import FusionOutput, Tensors
 from eavdash.models.token_attention import TokenAttention
 
 
 class TransformerFusion(TokenAttention):
-    """An MLP on the values that a class token gathers from the tokens of all modalities, after shared self-attention.
+    """An MLP on the values that a class token gathers from all tokens, added to the encoders' weighted opinions.
 
-    It reads the features and not the encoders' opinions, so it also learns what only two modalities together tell. An
-    attention share is the part of the gathered value that comes from the positions of a modality; it is no weight of
-    an opinion, because the tokens have been mixed before and the MLP is not linear. With every modality absent the
-    output does not depend on the window.
+    Tokens attend to each other with the same query, key and value for all modalities. The output is
+
+        gain * sum over modalities of share * log(encoder's probabilities) + MLP(gathered values).
+
+    The MLP's last layer starts at zero, so a new fusion is the normalised geometric mean of the encoders'
+    probabilities; the MLP then learns what features say beyond opinions, such as a label that only two modalities
+    together tell. A share weights the opinion of its modality and the values gathered from its tokens, which have
+    been mixed with those of the other modalities before. With every modality absent the output does not depend on the
+    window.
     """
 
     def __init__(
@@ -38,9 +46,28 @@ class TransformerFusion(TokenAttention):
         super().__init__(dims, width, heads, depth, dropout, modality_dropout, calibrated, shared=True)
         self.value = nn.Linear(width, width)
         self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, classes))
+        nn.init.zeros_(self.head[-1].weight)
+        nn.init.zeros_(self.head[-1].bias)
+        self.gain = nn.Parameter(torch.ones(()))
 
     def forward(self, tokens: Tensors, masks: Tensors, encoder_logits: Tensors | None = None) -> FusionOutput:
+        if encoder_logits is None:
+            raise ConfigError.at(
+                "transformer fusion", expected="the encoders' logits", found="none", remedy="pass encoder_logits"
+            )
         attended = self.attend(tokens, masks)
         value = torch.unflatten(self.value(attended.tokens), 2, (self.heads, -1)).transpose(1, 2)  # (B, heads, T, D)
-        pooled = (attended.weights[:, :, None] @ value).flatten(1)  # (B, width)
-        return FusionOutput(self.head(pooled) / self.get_buffer("temperature"), attended.shares, attended.maps)
+        gathered = (attended.weights[:, :, None] @ value).flatten(1)  # (B, width)
+        opinions = self._weighted_log_probabilities(encoder_logits, attended.shares.mean(dim=1))
+        logits = (self.gain * opinions + self.head(gathered)) / self.get_buffer("temperature")
+        return FusionOutput(logits, attended.shares, attended.maps)
+
+    def _weighted_log_probabilities(self, encoder_logits: Tensors, shares: Tensor) -> Tensor:
+        """Return the encoders' log-probabilities (B, K) weighted by ``shares`` (B, M); those without are not read."""
+        terms = []
+        for i, name in enumerate(self.modalities):
+            if name in encoder_logits:
+                share = shares[:, i, None]
+                logits = torch.where(share > 0, encoder_logits[name], share.new_zeros(()))
+                terms.append(share * logits.log_softmax(dim=1))
+        return torch.stack(terms).sum(dim=0)
