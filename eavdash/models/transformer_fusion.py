@@ -28,7 +28,8 @@ class TransformerFusion(TokenAttention):
     The MLP's last layer starts at zero, so a new fusion is the normalised geometric mean of the encoders'
     probabilities; the MLP then learns what features say beyond opinions, such as a label that only two modalities
     together tell. A share weights the opinion of its modality and the values gathered from its tokens, which have
-    been mixed with those of the other modalities before. With every modality absent the output does not depend on the
+    been mixed with those of the other modalities before. With few training
+    windows the shares hardly leave 1/m (docs/evaluation.md). With every modality absent the output does not depend on the
     window.
     """
 
@@ -46,8 +47,8 @@ class TransformerFusion(TokenAttention):
         super().__init__(dims, width, heads, depth, dropout, modality_dropout, calibrated, shared=True)
         self.value = nn.Linear(width, width)
         self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, classes))
-        nn.init.zeros_(self.head[-1].weight)
-        nn.init.zeros_(self.head[-1].bias)
+        for parameter in self.head[-1].parameters():
+            nn.init.zeros_(parameter)
         self.gain = nn.Parameter(torch.ones(()))
 
     def forward(self, tokens: Tensors, masks: Tensors, encoder_logits: Tensors | None = None) -> FusionOutput:
