@@ -28,9 +28,8 @@ class TransformerFusion(TokenAttention):
     The MLP's last layer starts at zero, so a new fusion is the normalised geometric mean of the encoders'
     probabilities; the MLP then learns what features say beyond opinions, such as a label that only two modalities
     together tell. A share weights the opinion of its modality and the values gathered from its tokens, which have
-    been mixed with those of the other modalities before. With few training
-    windows the shares hardly leave 1/m (docs/evaluation.md). With every modality absent the output does not depend on the
-    window.
+    been mixed with those of the other modalities before. With few training windows the shares hardly leave 1/m
+    (docs/evaluation.md). With every modality absent the output does not depend on the window.
     """
 
     def __init__(
