@@ -31,7 +31,7 @@ RECIPES = ("default", "published")
 FITS = ("auto", "gradient", "linear")
 #: How labels and subjects are written: as they are, in one Unicode form, or without differences in case and the like.
 SPELLINGS = ("written", "unicode", "merged")
-FUSIONS = ("attention", "concat", "paper")
+FUSIONS = ("attention", "transformer", "concat", "paper")
 EXECUTORS = ("local", "ray", "slurm")
 #: An encoder that planning chooses by what is at hand (models/automatic.py); no study's record has it.
 AUTO = "auto"

@@ -26,6 +26,7 @@ from eavdash.models.eegformer import EEGformer, check_samples
 from eavdash.models.paper_fusion import PaperFusion
 from eavdash.models.tangent import TangentEncoder, bands_for
 from eavdash.models.timm_vit import TimmViT
+from eavdash.models.transformer_fusion import TransformerFusion
 from eavdash.models.vit import FrameViT
 from eavdash.models.voice import VoiceEncoder
 from eavdash.models.wave import WaveEncoder
@@ -48,6 +49,7 @@ MODULES: dict[str, type[nn.Module]] = {
     "attention": AttentionFusion,
     "concat": ConcatFusion,
     "paper": PaperFusion,
+    "transformer": TransformerFusion,
 }
 
 
@@ -101,8 +103,9 @@ def fusion_spec(config: StudyConfig, classes: int, dims: Mapping[str, int], kind
         kwargs |= {"width": fusion.width, "modality_dropout": fusion.modality_dropout}
     if kind != "concat":
         kwargs["heads"] = fusion.heads
-    if kind == "attention":
+    if kind in ("attention", "transformer"):
         kwargs["depth"] = fusion.depth
+    if kind == "attention":
         del kwargs["classes"]  # it averages the encoders' probabilities, for any number of classes
     if fusion.calibrate:
         kwargs["calibrated"] = True

@@ -5,8 +5,9 @@ In: ``tokens`` {modality: (B, T, D)} and ``masks`` {modality: (B, T) bool}, and 
 content is never read. Only the attention fusion reads ``encoder_logits``.
 Out: :class:`FusionOutput`; its modality axis follows ``module.modalities``.
 
-Three kinds: attention_fusion.py (the default), concat_fusion.py (a baseline) and paper_fusion.py (the single-token
-layer of Yin et al. 2025, which has no attention across modalities). Each can hold a ``temperature`` that divides its
+Four kinds: attention_fusion.py (the default), transformer_fusion.py (the fusion that Yin et al. 2025 describe),
+concat_fusion.py (without attention) and paper_fusion.py (the layer of their code: a single token, so no attention
+across modalities). Each can hold a ``temperature`` that divides its
 logits (Guo et al. 2017, arXiv:1706.04599), fitted after training (eavdash/training/calibration.py).
 """
 

@@ -27,7 +27,7 @@ from eavdash.store.regular import open_regular
 from eavdash.text import natural_order
 
 LEVELS = ("trial", "window", "frame")
-#: What a run of each stage may write into baselines.parquet, in the order of tables; a fusion's is never its own kind.
+#: What a run of each stage may write into baselines.parquet, in the order of tables.
 BESIDE = {
     "vision": ("vision:majority", "vision:time", "vision:linear", "vision:crops"),
     "audio": ("audio:majority", "audio:time", "audio:linear", "audio:logmel"),

@@ -204,7 +204,9 @@ def _baselines(
         "majority": table(baselines.majority(joined.index, context.classes)),
     }
     for kind, name in baselines.TRAINED.items():
-        if kind != context.config.fusion.kind:
+        if kind == context.config.fusion.kind:  # the run itself is this baseline, without its attention shares
+            made[name] = predictions.loc[predictions["frame"] == -1, made["majority"].columns]
+        else:
             made[name] = table(_trained(context, kind, source, train))
     context.describe(
         baselines={

@@ -9,6 +9,7 @@ import torch
 from failing import fails
 from torch import Tensor, nn
 
+from eavdash.config.choices import FUSIONS
 from eavdash.config.schema import StudyConfig, VisionConfig
 from eavdash.errors import UsageError
 from eavdash.explain.attributions import Completeness, along_path, integrated_gradients
@@ -66,7 +67,7 @@ def test_exact_on_a_linear_function_for_any_number_of_steps() -> None:
         assert torch.allclose(value, w[2] * (x - base), atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["attention", "concat", "paper"])
+@pytest.mark.parametrize("kind", FUSIONS)
 def test_attributions_add_up_to_the_logit(kind: str) -> None:
     model, (inputs, masks) = make(kind), window()
     found, receipt = integrated_gradients(model, inputs, masks, target=1, steps=STEPS, batch=50)
@@ -164,8 +165,9 @@ def test_completeness_detects_a_wrong_total() -> None:
     assert bad.to_dict()["relative_gap"] == pytest.approx(0.4)
 
 
-def test_attention_shares_sum_to_one() -> None:
-    model, (inputs, masks) = make(), window()
+@pytest.mark.parametrize("kind", ["attention", "transformer"])
+def test_attention_shares_sum_to_one(kind: str) -> None:
+    model, (inputs, masks) = make(kind), window()
     fused = model.predict(inputs, masks).fused
     assert fused.attention is not None
     assert fused.map is not None

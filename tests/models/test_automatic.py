@@ -16,7 +16,7 @@ from eavdash.config.presets import FROZEN, preset
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import ConfigError
 from eavdash.models import automatic
-from eavdash.models.automatic import is_frozen, has_features, resolved
+from eavdash.models.automatic import has_features, is_frozen, resolved
 from eavdash.models.catalogue import Entry, entry_of
 
 

@@ -13,10 +13,12 @@ from eavdash.models.attention_fusion import AttentionFusion
 from eavdash.models.build import build, fusion_spec
 from eavdash.models.fusion import Fusion, FusionOutput
 from eavdash.models.paper_fusion import PaperFusion
+from eavdash.models.transformer_fusion import TransformerFusion
 
 DIMS = {"vision": 12, "audio": 10, "eeg": 7}
 COUNTS = {"vision": 25, "audio": 2, "eeg": 1}
-KINDS = ("attention", "concat", "paper")
+ATTENDING = ("attention", "transformer")
+KINDS = (*ATTENDING, "concat", "paper")
 
 
 def make(kind: str = "attention", seed: int = 0, **settings: float) -> Fusion:
@@ -43,8 +45,9 @@ def ask(model: Fusion, tokens: dict[str, Tensor], masks: dict[str, Tensor]) -> F
     return model(tokens, masks, {m: torch.randn(count, 5, generator=random) for m in DIMS})
 
 
-def test_attention_sums_to_one_over_present_modalities() -> None:
-    model = make()
+@pytest.mark.parametrize("kind", ATTENDING)
+def test_attention_sums_to_one_over_present_modalities(kind: str) -> None:
+    model = make(kind)
     tokens, masks = windows()
     masks["audio"][1] = False
     masks["vision"][2, 20:] = False
@@ -60,9 +63,10 @@ def test_attention_sums_to_one_over_present_modalities() -> None:
     assert (made.map * (1 - present[:, None])).abs().max() == 0
 
 
+@pytest.mark.parametrize("kind", ATTENDING)
 @pytest.mark.parametrize("count", [1, 20, 25])
-def test_uniform_attention_is_one_share_per_modality_for_any_number_of_tokens(count: int) -> None:
-    model = make()
+def test_uniform_attention_is_one_share_per_modality_for_any_number_of_tokens(count: int, kind: str) -> None:
+    model = make(kind)
     with torch.no_grad():
         model.class_query.zero_()
         for layer in model.layers:
@@ -78,9 +82,10 @@ def test_uniform_attention_is_one_share_per_modality_for_any_number_of_tokens(co
     assert torch.allclose(ask(model, tokens, masks).attention, torch.tensor([0.5, 0.5, 0.0]), atol=1e-6)
 
 
-def test_a_new_fusion_attends_uniformly() -> None:
+@pytest.mark.parametrize("kind", ATTENDING)
+def test_a_new_fusion_attends_uniformly(kind: str) -> None:
     torch.manual_seed(0)
-    model = AttentionFusion(DIMS).eval()
+    model = build(fusion_spec(StudyConfig(fusion=FusionConfig(kind=kind)), 5, DIMS)).eval()
     assert torch.allclose(ask(model, *windows()).attention, torch.tensor(1 / 3), atol=1e-6)
 
 
@@ -106,7 +111,7 @@ def test_absent_is_the_same_as_wholly_masked(kind: str) -> None:
     without = {m: t for m, t in tokens.items() if m != "eeg"}
     first, second = ask(model, tokens, masks), ask(model, without, masks)
     assert torch.allclose(first.logits, second.logits, atol=1e-6)
-    assert kind != "attention" or torch.equal(second.attention[..., 2], torch.zeros(4, 4))
+    assert kind not in ATTENDING or torch.equal(second.attention[..., 2], torch.zeros(4, 4))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -123,7 +128,7 @@ def test_windows_without_any_modality_get_the_same_finite_logits(kind: str) -> N
         assert (made.map[:2] == 0).all()
 
 
-@pytest.mark.parametrize("kind", ["attention", "concat"])
+@pytest.mark.parametrize("kind", [*ATTENDING, "concat"])
 def test_modality_dropout_is_for_training_and_never_hides_everything(kind: str) -> None:
     model = make(kind, modality_dropout=0.9)
     tokens, masks = windows(200)
@@ -139,8 +144,9 @@ def test_modality_dropout_is_for_training_and_never_hides_everything(kind: str) 
     assert not nothing.any()
 
 
-def test_order_of_frames_matters_and_any_number_works() -> None:
-    model = make()
+@pytest.mark.parametrize("kind", ATTENDING)
+def test_order_of_frames_matters_and_any_number_works(kind: str) -> None:
+    model = make(kind)
     tokens, masks = windows()
     turned = {**tokens, "vision": tokens["vision"].flip(1)}
     assert not torch.allclose(ask(model, tokens, masks).logits, ask(model, turned, masks).logits)
@@ -213,6 +219,55 @@ def test_a_new_fusion_is_the_mean_of_the_softmaxes_of_present_modalities() -> No
     assert torch.allclose(model(tokens, masks, encoder_logits).logits.softmax(1), expected, atol=1e-6)
 
 
+def test_a_new_transformer_is_the_geometric_mean_of_the_opinions_of_present_modalities() -> None:
+    torch.manual_seed(0)
+    model = TransformerFusion(DIMS, 5).eval()
+    tokens, masks = windows()
+    encoder_logits = {m: torch.randn(4, 5) for m in DIMS}
+    masks["eeg"][2:] = False
+    encoder_logits["eeg"][2:] = float("nan")
+    logs = {m: o.log_softmax(1) for m, o in encoder_logits.items()}
+    expected = (logs["vision"] + logs["audio"]) / 2
+    expected[:2] = sum(logs[m][:2] for m in DIMS) / 3
+    assert torch.allclose(model(tokens, masks, encoder_logits).logits, expected, atol=1e-5)
+
+
+def test_the_transformer_reads_features_with_one_query_key_and_value_for_all_modalities() -> None:
+    model = make("transformer")
+    assert all(list(layer.qkv) == ["all"] for layer in model.layers)
+    tokens, masks = windows()
+    flat = {m: torch.zeros(4, 5) for m in DIMS}
+    first = model(tokens, masks, flat).logits
+    for name in DIMS:  # opinions are flat: what changes comes from features
+        moved = {**tokens, name: tokens[name] + 1}
+        assert (model(moved, masks, flat).logits - first).abs().max() > 1e-3
+
+
+def test_gradients_through_the_transformer_are_finite_and_absent_modalities_get_none() -> None:
+    model = make("transformer", modality_dropout=0.0).train()
+    tokens, masks = windows()
+    masks["audio"][0], masks["vision"][1], masks["eeg"][1] = False, False, False
+    for mask in masks.values():
+        mask[3] = False
+    tokens = {m: t.requires_grad_() for m, t in tokens.items()}
+    encoder_logits = {m: (1000.0 * torch.randn(4, 5)).requires_grad_() for m in DIMS}
+    made = model(tokens, masks, encoder_logits)
+    made.logits.square().mean().backward()
+    assert made.logits.isfinite().all()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    assert encoder_logits["audio"].grad[0].abs().max() == 0
+    assert tokens["audio"].grad[0].abs().max() == 0
+    assert tokens["audio"].grad[2].abs().max() > 0
+
+
+@pytest.mark.parametrize("kind", ATTENDING)
+def test_dropout_never_touches_the_attention_that_is_returned(kind: str) -> None:
+    model = make(kind, dropout=0.9, modality_dropout=0.0).train()
+    made = ask(model, *windows())
+    assert torch.allclose(made.attention.sum(-1), torch.ones(4, 4), atol=1e-5)
+    assert torch.allclose(made.maps.sum(-1), torch.ones(4, 1, 4, 3), atol=1e-5)
+
+
 def test_confident_logits_without_attention_have_no_effect_and_every_gradient_is_finite() -> None:
     model = make().train()
     tokens, masks = windows()
@@ -265,6 +320,7 @@ def test_maps_are_shares_per_layer_and_head_and_the_map_is_their_mean() -> None:
     assert torch.allclose(made.maps[0, 0, :, 0, 1], found, atol=1e-6)
 
 
-def test_attention_without_encoder_logits_is_refused() -> None:
-    with fails(ConfigError, where="attention fusion", found="none", remedy="encoder_logits"):
-        AttentionFusion(DIMS)(*windows())
+@pytest.mark.parametrize("kind", ATTENDING)
+def test_attention_without_encoder_logits_is_refused(kind: str) -> None:
+    with fails(ConfigError, where=f"{kind} fusion", found="none", remedy="encoder_logits"):
+        make(kind)(*windows())

@@ -36,7 +36,7 @@ def encoders(run):
         made.update(checksums=made.seal())
 
 
-@pytest.mark.parametrize("kind", ["attention", "concat", "paper"])
+@pytest.mark.parametrize("kind", ["attention", "transformer", "concat", "paper"])
 def test_files_of_a_fusion(sandbox, tiny_config, kind):
     run = sandbox.study(tiny_config(2, kind))
     encoders(run)
@@ -46,7 +46,7 @@ def test_files_of_a_fusion(sandbox, tiny_config, kind):
     assert windows["split"].value_counts().to_dict() == {"train": 36, "validation": 12, "test": 12}
     assert (len(predictions) > len(windows)) == (kind == "paper")
     shares = [c for c in predictions if c.startswith("attention_")]
-    if kind == "attention":
+    if kind in ("attention", "transformer"):
         assert shares == ["attention_vision", "attention_audio", "attention_eeg"]
         assert np.allclose(predictions[shares].sum(axis=1), 1, atol=1e-5)
         kept = pd.read_parquet(run("fusion").attention_file)
@@ -58,8 +58,9 @@ def test_files_of_a_fusion(sandbox, tiny_config, kind):
         assert shares == []
         assert not run("fusion").attention_file.exists()
     baselines = pd.read_parquet(run("fusion").baselines_file)
-    others = [name for name in tables.BESIDE["fusion"] if name != f"fusion:{kind}"]  # never its own kind
-    assert baselines["stage"].value_counts(sort=False).to_dict() == dict.fromkeys(others, 60)
+    assert baselines["stage"].value_counts(sort=False).to_dict() == dict.fromkeys(tables.BESIDE["fusion"], 60)
+    own = baselines.loc[baselines["stage"] == f"fusion:{kind}", P]
+    assert own.reset_index(drop=True).equals(windows[P].reset_index(drop=True))
     assert np.allclose(baselines[P].sum(axis=1), 1)
     assert [c for c in baselines if c != "stage"] == [c for c in predictions if c not in shares]
     given = run("fusion").config().input

@@ -39,7 +39,7 @@ def encoders(run):
     return {m: run(m).model_file.read_bytes() for m in MODALITIES}
 
 
-@pytest.mark.parametrize("kind", ["attention", "paper"])
+@pytest.mark.parametrize("kind", ["attention", "transformer", "paper"])
 def test_the_fusion_run_holds_the_whole_model_and_the_encoders_runs_do_not_change(sandbox, tiny_config, kind):
     config = joint(tiny_config, 1e-3, 3, kind, calibrate=True)
     once = dataclasses.replace(config.train.fusion, epochs=1, learning_rate=1e-5)  # far from converged

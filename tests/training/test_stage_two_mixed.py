@@ -127,7 +127,7 @@ def check(run: RunDir) -> None:
     assert ((shares == 0) == gone).all()
     baselines = pd.read_parquet(run.baselines_file)
     assert (baselines.groupby("stage").size() == len(frame)).all()
-    assert set(baselines["stage"]) == set(tables.BESIDE["fusion"]) - {"fusion:attention"}
+    assert set(baselines["stage"]) == set(tables.BESIDE["fusion"])
 
 
 def test_heterogeneous_subjects_are_trained_separately(table: Path, tmp_path: Path) -> None:

@@ -56,7 +56,11 @@ class ConstantKey(nn.Linear):
 
 
 def evaluate_fusions(
-    folder: Path, patch: pytest.MonkeyPatch, seeds: tuple[int, ...], spoil: Callable[[Features_], Features_]
+    folder: Path,
+    patch: pytest.MonkeyPatch,
+    seeds: tuple[int, ...],
+    spoil: Callable[[Features_], Features_],
+    kind: str = "attention",
 ) -> pd.DataFrame:
     """Return one row per seed and subject: accuracies per test window, the noise modality and the shares."""
     patch.setattr(stage2, "features", lambda run, windows, device, execution: windows)
@@ -72,7 +76,7 @@ def evaluate_fusions(
             made = simulated.subject(seed, number)
             given = spoil(made.features)
             patch.setattr(stage2, "_windows", lambda context, given=given: (given, []))
-            context = simulated.context(folder / f"{seed}-{number}", seed, made, cfg.FusionConfig(), EPOCHS)
+            context = simulated.context(folder / f"{seed}-{number}", seed, made, cfg.FusionConfig(kind=kind), EPOCHS)
             with reproducible(torch.device("cpu"), 1):
                 stage2.train_fusion(context)
             fused = pd.read_parquet(context.run.predictions_file)

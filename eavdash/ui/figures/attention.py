@@ -49,7 +49,7 @@ def no_attention_note(kind: str, trained: bool) -> str:
     if kind == "paper":
         return (
             "This study uses the published fusion layer, which attends to a single token: its attention is always 1 "
-            "and shows nothing about modalities. Train a study with fusion “attention” to see shares."
+            "and shows nothing about modalities. Train a study with fusion “attention” or “transformer” to see shares."
         )
     return "This study's fusion concatenates the modalities and has no attention to show."
 

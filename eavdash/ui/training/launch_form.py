@@ -47,7 +47,8 @@ PROTOCOL_HELP = {
     "subject-kfold": "subject-kfold: folds of subjects",
 }
 FUSION_HELP = {
-    "attention": "attention: tokens per modality, with attention shares",
+    "attention": "attention: shares weight opinions; the safest if a modality may be noise",
+    "transformer": "transformer: opinions multiplied, and an MLP on features; better if every modality is weak",
     "concat": "concat: concatenation and MLP",
     "paper": "paper: the published single-token layer",
 }

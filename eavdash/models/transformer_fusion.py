@@ -1,0 +1,73 @@
+"""Fusion by a transformer: shared attention over the tokens of all modalities, and an MLP on what it gathers.
+
+It is the fusion that Yin et al. (2025) describe: flattened features, projected to tokens of one width, multi-head
+attention over all of them, and an MLP to the classes. Their published layer (paper_fusion.py) has one token only. Ours
+adds the MLP's output to the encoders' own opinions: without them it memorised the training windows of one subject
+(docs/evaluation.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from eavdash.errors import ConfigError
+from eavdash.models.fusion import FusionOutput, Tensors
+from eavdash.models.token_attention import TokenAttention
+
+
+class TransformerFusion(TokenAttention):
+    """An MLP on the values that a class token gathers from all tokens, added to the encoders' weighted opinions.
+
+    Tokens attend to each other with the same query, key and value for all modalities. The output is
+
+        gain * sum over modalities of share * log(encoder's probabilities) + MLP(gathered values).
+
+    The MLP's last layer starts at zero, so a new fusion is the normalised geometric mean of the encoders'
+    probabilities; the MLP then learns what features say beyond opinions, such as a label that only two modalities
+    together tell. A share weights the opinion of its modality and the values gathered from its tokens, which have
+    been mixed with those of the other modalities before. With few training windows the shares hardly leave 1/m
+    (docs/evaluation.md). With every modality absent the output does not depend on the window.
+    """
+
+    def __init__(
+        self,
+        dims: Mapping[str, int],
+        classes: int,
+        width: int = 64,
+        heads: int = 4,
+        depth: int = 1,
+        dropout: float = 0.2,
+        modality_dropout: float = 0.2,
+        calibrated: bool = False,
+    ) -> None:
+        super().__init__(dims, width, heads, depth, dropout, modality_dropout, calibrated, shared=True)
+        self.value = nn.Linear(width, width)
+        self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, classes))
+        for parameter in self.head[-1].parameters():
+            nn.init.zeros_(parameter)
+        self.gain = nn.Parameter(torch.ones(()))
+
+    def forward(self, tokens: Tensors, masks: Tensors, encoder_logits: Tensors | None = None) -> FusionOutput:
+        if encoder_logits is None:
+            raise ConfigError.at(
+                "transformer fusion", expected="the encoders' logits", found="none", remedy="pass encoder_logits"
+            )
+        attended = self.attend(tokens, masks)
+        value = torch.unflatten(self.value(attended.tokens), 2, (self.heads, -1)).transpose(1, 2)  # (B, heads, T, D)
+        gathered = (attended.weights[:, :, None] @ value).flatten(1)  # (B, width)
+        opinions = self._weighted_log_probabilities(encoder_logits, attended.shares.mean(dim=1))
+        logits = (self.gain * opinions + self.head(gathered)) / self.get_buffer("temperature")
+        return FusionOutput(logits, attended.shares, attended.maps)
+
+    def _weighted_log_probabilities(self, encoder_logits: Tensors, shares: Tensor) -> Tensor:
+        """Return the encoders' log-probabilities (B, K) weighted by ``shares`` (B, M); those without are not read."""
+        terms = []
+        for i, name in enumerate(self.modalities):
+            if name in encoder_logits:
+                share = shares[:, i, None]
+                logits = torch.where(share > 0, encoder_logits[name], share.new_zeros(()))
+                terms.append(share * logits.log_softmax(dim=1))
+        return torch.stack(terms).sum(dim=0)
