@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from eavdash.config.choices import CHANNELS, ENCODERS, LIBRARIES, MODALITIES, MOST_CHANNELS, STAGES
+from eavdash.config import scaling
+from eavdash.config.choices import ACROSS, CHANNELS, ENCODERS, LIBRARIES, MODALITIES, MOST_CHANNELS, STAGES
 from eavdash.config.setting import Setting, value_of
 from eavdash.errors import ConfigError
 from eavdash.text import is_utf8, shortened
@@ -82,7 +83,15 @@ def _eeg(eeg: EegConfig, need: Need) -> None:
 def _protocol(config: StudyConfig, need: Need) -> None:
     """Check the settings that depend on the protocol."""
     protocol = config.protocol
-    across = protocol.name in ("loso", "subject-kfold")
+    across = protocol.name in ACROSS
+    given = protocol.subject_scaling
+    need(scaling.is_valid(given), "protocol.subject_scaling", scaling.VALUES, given)
+    need(
+        across or not scaling.calibration_trials(given),
+        "protocol.subject_scaling",
+        f"off or all: trials are kept for calibration only under {' and '.join(ACROSS)}, not under {protocol.name}",
+        given,
+    )
     need(
         not (protocol.pooled and across),
         "protocol.pooled",
@@ -95,7 +104,7 @@ def _protocol(config: StudyConfig, need: Need) -> None:
         f"false: only the protocol paper chooses the epoch on the test trials, not {protocol.name}",
         protocol.test_epoch,
     )
-    constants = protocol.subject_scaling and "audio" in config.stages and config.audio.scaling == "ast"
+    constants = given != scaling.OFF and "audio" in config.stages and config.audio.scaling == "ast"
     need(
         not constants,
         "audio.scaling",

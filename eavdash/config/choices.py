@@ -12,6 +12,8 @@ CHANNELS = (MIX, "left", "right", LOUDEST)
 CHANNEL_NUMBERS = {"left": 1, "right": 2}
 MOST_CHANNELS = 1024
 PROTOCOLS = ("conversation", "blocks", "paper", "loso", "subject-kfold")
+#: Those whose folds are over subjects.
+ACROSS = ("loso", "subject-kfold")
 ENCODERS = {"vision": ("vit",), "audio": ("ast",), "eeg": ("eegformer", "yin")}
 #: Prefixes of library encoders: ``timm:deit_tiny_patch16_224``, ``braindecode:EEGNet`` (an optional extra).
 LIBRARIES = {"vision": "timm:", "eeg": "braindecode:"}

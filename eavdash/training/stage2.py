@@ -25,6 +25,7 @@ from eavdash.config.schema import StudyConfig
 from eavdash.models import build
 from eavdash.models.fusion import Fusion
 from eavdash.models.layers import mean_log_softmax
+from eavdash.models.people import read_people
 from eavdash.store.atomic import sha256
 from eavdash.training import baselines, evaluate
 from eavdash.training.calibration import Calibration, fit_temperature
@@ -91,7 +92,8 @@ def train_fusion(context: RunContext) -> None:
     best, epochs, micro_batch = fitted.best_epoch, context.settings.epochs, fitted.micro_batch
     if context.config.fusion.joint_epochs:
         whole = JointModel({m: load_encoder(_parent(context, m)) for m in windows}, model)
-        last = JointSource(source, windows, [m for m in windows if context.config.training(m).augment])
+        augment = [m for m in windows if context.config.training(m).augment]
+        last = JointSource(source, windows, augment, {m: read_people(_parent(context, m)) for m in windows})
         joint, micro_batch = fine_tune(
             context, whole, last, train, validation, fitted, signature(context, "joint", *encoders)
         )

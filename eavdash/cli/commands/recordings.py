@@ -22,9 +22,10 @@ def check(options: argparse.Namespace) -> int:
     from eavdash.health.check import check_dataset
     from eavdash.health.report import make_folder, write_csv
 
-    config = with_settings(preset(options.preset), options.settings)
+    config = preset(options.preset)
     if options.protocol:
         config = replace(config, protocol=replace(config.protocol, name=options.protocol))
+    config = with_settings(config, options.settings)
     cache = cache_folder(store.checkpoints_root(options.checkpoints))
     for folder in (options.csv, options.contact_sheet):
         if folder:
