@@ -14,7 +14,7 @@ from eavdash.config.choices import COLUMN
 from eavdash.config.scaling import calibration_trials
 from eavdash.config.schema import ProtocolConfig
 from eavdash.errors import ConfigError
-from eavdash.text import natural_order
+from eavdash.text import natural_order, plural
 
 SETTING = "protocol.subject_scaling"
 
@@ -36,6 +36,15 @@ def calibration_rows(trials: pd.DataFrame, protocol: ProtocolConfig) -> pd.Serie
             remedy="set a smaller number, or leave out subjects with few trials",
         )
     return trials.groupby("subject").cumcount() < count
+
+
+def calibration_notes(splits: pd.DataFrame, protocol: ProtocolConfig) -> list[str]:
+    """Return a remark on how many trials are kept for calibration; none if none are."""
+    trials = splits.drop_duplicates(["subject", "trial"])
+    kept = int((trials["split"] == "calibration").sum())
+    each = calibration_trials(protocol.subject_scaling)
+    counted = f"{kept:,} of {plural(len(trials), 'trial')}, the first {each} of each subject,"
+    return [f"{counted} are for calibration: neither trained on nor scored"] if kept else []
 
 
 def refuse_uncalibrated(trials: pd.DataFrame, protocol: ProtocolConfig, modalities: Sequence[str]) -> None:

@@ -100,7 +100,7 @@ def plan(
         DataError, SplitError: no subject can be trained (with the reason of the first one), or a check of
             ``eavdash.data.gates`` fails.
     """
-    from eavdash.data.calibration import refuse_uncalibrated
+    from eavdash.data.calibration import calibration_notes, refuse_uncalibrated
     from eavdash.data.frozen import merged, read_frozen, rerooted
     from eavdash.data.gates import check_study
     from eavdash.data.readers import READERS
@@ -177,7 +177,13 @@ def plan(
     together = cross or config.protocol.pooled
     built = old is None and not imported
     unfit = refuse_unfit_encoders(config, trials, len(classes), together) if built else []
-    further = (*unfit, *short_trials_notes(trials, config), *header_notes, *kept)
+    further = (
+        *unfit,
+        *calibration_notes(splits.frame, config.protocol),
+        *short_trials_notes(trials, config),
+        *header_notes,
+        *kept,
+    )
     unclear = doubts(everyone.frame, config.names)
     notes = (*table.notes, *unclear, *splits.notes, *unrecorded, *missing_pretraining_notes(config), *further)
     all_subjects = document.selection.subjects
