@@ -258,7 +258,7 @@ def test_a_class_of_one_group_ends_the_search_for_fewer_folds() -> None:
     assert list(splits.problems) == ["1"]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(tables(), st.integers(2, 6), st.sampled_from(ACROSS), st.integers(1, 8))
 def test_the_first_trials_of_each_person_are_for_calibration(
     table: pd.DataFrame, folds: int, name: str, count: int

@@ -18,7 +18,7 @@ from eavdash.config.presets import preset
 from eavdash.config.scaling import OTHERS
 from eavdash.config.schema import ProtocolConfig, Selection
 from eavdash.data.splits import make_splits
-from eavdash.errors import DataError, IntegrityError
+from eavdash.errors import DataError, IntegrityError, UsageError
 from eavdash.explain.fused import load_fused_model
 from eavdash.explain.trial import explain_trial
 from eavdash.models.people import People, of_people, read_people
@@ -279,6 +279,8 @@ def test_a_study_with_calibration_is_planned_scored_and_explained(tmp_path: Path
     assert made.receipts.scaled_as_others == ()
     assert 1e-6 < np.abs(made.inputs["eeg"]).max() < 1e-2  # volt, as recorded
     assert np.abs(made.attributions["eeg"]).max() > 0
+    with fails(UsageError, found="calibration", remedy="another trial"):
+        explain_trial(plan.study, "1", "2", steps=4)
     alone = plan.study.run("all-eeg")
     stranger, known = (load_fused_model(plan.study, alone, subject=s) for s in ("stranger", "1"))
     assert all(torch.equal(v[0], read_people(alone).values[k][-1]) for k, v in stranger.people["eeg"].items())
