@@ -104,7 +104,9 @@ def _protocol(config: StudyConfig, need: Need) -> None:
         f"false: only the protocol paper chooses the epoch on the test trials, not {protocol.name}",
         protocol.test_epoch,
     )
-    constants = given != scaling.OFF and "audio" in config.stages and config.audio.scaling == "ast"
+    constants = (
+        given != scaling.OFF and "audio" in config.stages and config.audio.scaling == config.audio.encoder == "ast"
+    )
     need(
         not constants,
         "audio.scaling",

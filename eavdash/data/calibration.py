@@ -38,13 +38,20 @@ def calibration_rows(trials: pd.DataFrame, protocol: ProtocolConfig) -> pd.Serie
     return trials.groupby("subject").cumcount() < count
 
 
-def calibration_notes(splits: pd.DataFrame, protocol: ProtocolConfig) -> list[str]:
-    """Return a remark on how many trials are kept for calibration; none if none are."""
-    trials = splits.drop_duplicates(["subject", "trial"])
-    kept = int((trials["split"] == "calibration").sum())
+def calibration_notes(trials: pd.DataFrame, protocol: ProtocolConfig) -> list[str]:
+    """Return remarks on the trials that are kept for calibration: how many, and whether they are of one label only."""
     each = calibration_trials(protocol.subject_scaling)
-    counted = f"{kept:,} of {plural(len(trials), 'trial')}, the first {each} of each subject,"
-    return [f"{counted} are for calibration: neither trained on nor scored"] if kept else []
+    if not each:
+        return []
+    kept = trials[calibration_rows(trials, protocol)]
+    counted = f"{len(kept):,} of {plural(len(trials), 'trial')}, the first {each} of each subject,"
+    labels = kept.groupby("subject")["label"].nunique()
+    alike = (
+        f"all trials for calibration of {(labels == 1).sum()} of {plural(len(labels), 'subject')} have one label, so "
+        "their statistics are that label's: name trials in the order of recording, if they are sorted by label now"
+    )
+    first = f"{counted} are for calibration: neither trained on nor scored"
+    return [first, alike] if each > 1 and (labels == 1).any() else [first]
 
 
 def refuse_uncalibrated(trials: pd.DataFrame, protocol: ProtocolConfig, modalities: Sequence[str]) -> None:

@@ -179,7 +179,7 @@ def plan(
     unfit = refuse_unfit_encoders(config, trials, len(classes), together) if built else []
     further = (
         *unfit,
-        *calibration_notes(splits.frame, config.protocol),
+        *calibration_notes(trials, config.protocol),
         *short_trials_notes(trials, config),
         *header_notes,
         *kept,

@@ -360,6 +360,12 @@ def test_calibration_is_checked_and_counted_before_anything_is_written(tmp_path:
     made = plan(root, "known", across, Selection(), there)
     assert any("12 of 30 trials, the first 4 of each subject" in note for note in made.notes)
     assert (made.splits["split"] == "calibration").sum() == 3 * 12
+    assert not any("one label" in note for note in made.notes)
+    spoken = pd.read_csv(root)
+    by_label = spoken.assign(trial=spoken["label"] + "-" + spoken["group"])
+    by_label.to_csv(tmp_path / "sorted.csv", index=False)
+    made = plan(tmp_path / "sorted.csv", "known", across, Selection(), there)
+    assert any("3 of 3 subjects have one label" in note for note in made.notes)
     few = with_settings(across, ["protocol.subject_scaling=calibration:10"])
     with fails(ConfigError, where="protocol.subject_scaling", expected="subject 1: 10", found="calibration:10"):
         plan(root, "known", few, Selection(), there)
