@@ -4,8 +4,8 @@ In: a run's windows and trials, later its encoder. Out: windows standardised by 
 encoder with ``person_statistics`` (models/base.py), unchanged windows and :class:`~eavdash.models.people.People`.
 
 The statistics come from all windows of a person (``all``) or from those of its trials for calibration, which people
-that are trained on have too, so that all are scaled alike. Whoever has no such window, for instance because a recording
-proved unreadable, gets the mean of the statistics of the people that were trained on, and the log says so.
+that are trained on have too, so that all are scaled alike. A person without such a window, for instance because a
+recording proved unreadable, gets the mean of the statistics of the people that were trained on, and the log says so.
 
 An encoder's statistics are computed once, before it is trained, so that what it learns fits them and a run that is
 resumed has the same ones. They are kept with the run: fusions, explanations and later predictions use those.
