@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from eavdash.health.report import counted_parts
 from eavdash.results.left_out import sentences
 from eavdash.store import StudyDir
 from eavdash.text import csv_for_people, json_text, latex, plural, visible
@@ -145,7 +146,7 @@ def _health_tables(report: HealthReport) -> None:
     rows = []
     for protocol, folds in report.split_preview.groupby("protocol", sort=False):
         made = folds[folds["fold"] >= 0]
-        spans = {c: span(made[c].min(), made[c].max()) for c in ("subjects", "train", "validation", "test")}
+        spans = {c: span(made[c].min(), made[c].max()) for c in ("subjects", *counted_parts(report.split_preview))}
         rows.append(
             {"protocol": protocol, "folds": len(made), **spans, "problem": "; ".join(filter(None, folds["problem"]))}
         )

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from eavdash.config import scaling
 from eavdash.config.choices import (
+    ACROSS,
     AUTO,
     CHANNELS,
     ENCODERS,
@@ -122,7 +124,15 @@ def gradients_needed(config: StudyConfig) -> str:
 def _protocol(config: StudyConfig, need: Need) -> None:
     """Check the settings that depend on the protocol."""
     protocol = config.protocol
-    across = protocol.name in ("loso", "subject-kfold")
+    across = protocol.name in ACROSS
+    given = protocol.subject_scaling
+    need(scaling.is_valid(given), "protocol.subject_scaling", scaling.VALUES, given)
+    need(
+        across or not scaling.calibration_trials(given),
+        "protocol.subject_scaling",
+        f"off or all: trials are kept for calibration only under {' and '.join(ACROSS)}, not under {protocol.name}",
+        given,
+    )
     need(
         not (protocol.pooled and across),
         "protocol.pooled",
@@ -135,7 +145,9 @@ def _protocol(config: StudyConfig, need: Need) -> None:
         f"false: only the protocol paper chooses the epoch on the test trials, not {protocol.name}",
         protocol.test_epoch,
     )
-    constants = protocol.subject_scaling and "audio" in config.stages and config.audio.scaling == "ast"
+    constants = (
+        given != scaling.OFF and "audio" in config.stages and config.audio.scaling == config.audio.encoder == "ast"
+    )
     need(
         not constants,
         "audio.scaling",

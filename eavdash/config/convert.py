@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from eavdash.config import scaling
 from eavdash.config.choices import STAGES
 from eavdash.config.schema import Execution, StudyConfig, TrainConfigs
 from eavdash.config.setting import KINDS
@@ -79,7 +80,9 @@ def from_dict(data: dict[str, Any]) -> StudyConfig:
     Raises:
         ConfigError: a key is unknown or a value has the wrong type.
     """
-    return typing.cast(StudyConfig, _build(StudyConfig, _with_names(_with_recipe(data)), "configuration"))
+    return typing.cast(
+        StudyConfig, _build(StudyConfig, _with_scaling(_with_names(_with_recipe(data))), "configuration")
+    )
 
 
 class Recorded(typing.Protocol):
@@ -119,6 +122,14 @@ def _with_recipe(data: Any) -> Any:
 def _with_names(data: Any) -> Any:
     """Add the spelling of names to the configuration of a study made before ``names``, when they stayed as written."""
     return {**data, "names": {}} if isinstance(data, dict) and "names" not in data else data
+
+
+def _with_scaling(data: Any) -> Any:
+    """Replace the switch that ``protocol.subject_scaling`` was in earlier versions by the mode that it stands for."""
+    protocol = data.get("protocol") if isinstance(data, dict) else None
+    if not isinstance(protocol, dict) or "subject_scaling" not in protocol:
+        return data
+    return {**data, "protocol": {**protocol, "subject_scaling": scaling.current(protocol["subject_scaling"])}}
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

@@ -241,7 +241,11 @@ class ProtocolConfig:
         5, "Folds at most; limited by the number of groups (or subjects).", at_least=2, at_most=1_000_000
     )
     test_share: float = setting(0.3, "Share of test trials of the protocol paper.", above=0, below=1)
-    subject_scaling: bool = setting(False, "Standardise each subject with all of its unlabelled windows; transductive.")
+    subject_scaling: str = setting(
+        "off",
+        "Scale each person's EEG and audio by that person's own unlabelled trials: not at all (off), by the first K, "
+        "which are then not scored (calibration:K, across subjects only), or by all (all; transductive).",
+    )
     pooled: bool = setting(
         False, "Train on all subjects' training trials of the fold first, then fine-tune per subject."
     )

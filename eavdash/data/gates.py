@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from eavdash.config.choices import COLUMN
+from eavdash.config.choices import ACROSS, COLUMN
 from eavdash.config.schema import ProtocolConfig
 from eavdash.data.cache.digests import digests
 from eavdash.data.recording import END_TOLERANCE, per_file, samples_file, split_item
@@ -50,7 +50,7 @@ def check_study(
     """
     check_pairing(trials, modalities)
     check_disjoint(splits, protocol)
-    alone = protocol.name not in ("loso", "subject-kfold") and not protocol.pooled
+    alone = protocol.name not in ACROSS and not protocol.pooled
     check_duplicates(trials, splits, modalities, cache, alone)
 
 
@@ -93,8 +93,8 @@ def check_disjoint(splits: pd.DataFrame, protocol: ProtocolConfig) -> None:
     """
     by_trial = splits.assign(group=splits["subject"] + "\x1f" + splits["trial"])
     check_splits(by_trial if protocol.name == "paper" else splits)
-    if protocol.name in ("loso", "subject-kfold"):
-        used = splits[splits["split"] != "unused"]
+    if protocol.name in ACROSS:
+        used = splits[~splits["split"].isin(["unused", "calibration"])]
         counts = used.groupby(["fold", "subject"])["split"].nunique()
         if (counts > 1).any():
             fold, subject = counts[counts > 1].index[0]

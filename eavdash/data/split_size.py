@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from eavdash.config.choices import ACROSS
 from eavdash.config.schema import ProtocolConfig
 from eavdash.errors import SplitError
 from eavdash.limits import SPLIT_ROWS
@@ -18,7 +19,7 @@ def refuse_too_many_rows(trials: pd.DataFrame, protocol: ProtocolConfig) -> None
     Raises:
         SplitError: there are more than :data:`~eavdash.limits.SPLIT_ROWS`.
     """
-    across = protocol.name in ("loso", "subject-kfold")
+    across = protocol.name in ACROSS
     units = trials.groupby(lambda _: "") if across else trials.groupby("subject")
     folds = units["subject" if across else "group"].nunique()
     if protocol.name != "loso":

@@ -11,7 +11,7 @@ split.
   EAV these are three folds of 8, 8 and 4 speaking trials per class.
 * ``paper`` (Yin et al. 2025): per class and in order, the first 70 % train, the rest tests; a note counts the trials of
   conversations that straddle the border.
-* ``loso``, ``subject-kfold``: folds over subjects.
+* ``loso``, ``subject-kfold``: folds over subjects, whose first trials may be kept for scaling (calibration.py).
 
 The order of the rows does not matter: subjects, trials and labels are taken in natural order.
 """
@@ -24,14 +24,16 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from eavdash.config.choices import ACROSS
 from eavdash.config.schema import ProtocolConfig
+from eavdash.data.calibration import calibration_rows
 from eavdash.data.split_size import refuse_too_many_rows
 from eavdash.data.table import natural_sort
 from eavdash.errors import SplitError
 from eavdash.text import natural_key, natural_order
 
 COLUMNS = ("subject", "trial", "group", "fold", "split")
-SPLITS = ("train", "validation", "test", "unused")
+SPLITS = ("train", "validation", "test", "calibration", "unused")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +58,7 @@ def make_splits(trials: pd.DataFrame, protocol: ProtocolConfig) -> Splits:
     """
     trials = natural_sort(trials[["subject", "trial", "label", "group"]])
     refuse_too_many_rows(trials, protocol)
-    if protocol.name in ("loso", "subject-kfold"):
+    if protocol.name in ACROSS:
         return _across(trials, protocol)
     parts, problems, notes = [], {}, []
     for subject in natural_order(trials["subject"]):
@@ -68,14 +70,13 @@ def make_splits(trials: pd.DataFrame, protocol: ProtocolConfig) -> Splits:
         else:
             parts.append(part)
             notes += [note] if note else []
-    frame = _frame(parts)
     if protocol.name != "paper":
-        check_splits(frame)
-    return Splits(frame, problems, tuple(notes))
+        check_splits(_frame(parts))
+    return Splits(_frame(parts), problems, tuple(notes))
 
 
 def check_splits(frame: pd.DataFrame) -> None:
-    """Check that no group (and so no trial) is in two splits of one fold, and no trial is listed twice.
+    """Check that no group is in two splits of one fold, trials for calibration aside, and no trial is listed twice.
 
     Raises:
         SplitError: one is.
@@ -83,7 +84,7 @@ def check_splits(frame: pd.DataFrame) -> None:
     used = frame[frame["split"] != "unused"]
     counts = {
         "trial": used.groupby(["fold", "subject", "trial"])["split"].size(),
-        "group": used.groupby(["fold", "subject", "group"])["split"].nunique(),
+        "group": used[used["split"] != "calibration"].groupby(["fold", "subject", "group"])["split"].nunique(),
     }
     for what, count in counts.items():
         if (count > 1).any():
@@ -226,8 +227,7 @@ def _assigned(fold: pd.Series, k: int, count: int) -> pd.Series:
 
 
 def _folds(rows: pd.DataFrame, fold: pd.Series, count: int) -> pd.DataFrame:
-    parts = [rows.assign(fold=k, split=_assigned(fold, k, count)) for k in range(count)]
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat([rows.assign(fold=k, split=_assigned(fold, k, count)) for k in range(count)], ignore_index=True)
 
 
 def _paper(subject: str, rows: pd.DataFrame, protocol: ProtocolConfig) -> tuple[pd.DataFrame, str]:
@@ -263,10 +263,11 @@ def _across(trials: pd.DataFrame, protocol: ProtocolConfig) -> Splits:
     _need_two_classes(f"protocol {protocol.name}", trials)
     count = len(subjects) if protocol.name == "loso" else min(protocol.folds, len(subjects))
     fold = trials["subject"].map({s: i % count for i, s in enumerate(subjects)})
+    aside = calibration_rows(trials, protocol)
     parts, problems = [], {}
     for k in range(count):
-        split = _assigned(fold, k, count)
-        missing = natural_order(set(trials["label"]) - set(trials["label"][split == "train"]))
+        split = _assigned(fold, k, count).mask(aside, "calibration")
+        missing = natural_order(set(trials["label"][~aside]) - set(trials["label"][split == "train"]))
         if missing:
             for subject in natural_order(trials["subject"][split == "test"]):
                 problems[subject] = str(
@@ -279,8 +280,7 @@ def _across(trials: pd.DataFrame, protocol: ProtocolConfig) -> Splits:
                 )
         else:
             parts.append(trials.assign(fold=k, split=split))
-    frame = _frame(parts)
-    check_splits(frame)
+    check_splits(frame := _frame(parts))
     notes = ("two folds over subjects leave no subject for validation, so epochs are fixed",) if count == 2 else ()
     return Splits(frame, problems, notes)
 

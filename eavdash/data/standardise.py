@@ -1,21 +1,24 @@
-"""Standardisation of each subject's windows to mean 0 and spread 1, by that subject's own windows without their labels.
+"""Standardisation of each subject's windows to mean 0 and spread 1, by some of its own windows without their labels.
 
 In: a window set of EEG or sound, and statistics per subject. Out: a window set of the same shape, without unit, whose
 values are computed when they are read. Pictures are not standardised: their colours depend little on the person.
 
-Statistics of a test subject's own windows are *transductive*: they are known only after all of them are recorded.
-Scores obtained with them are marked accordingly.
+Statistics of all of a test subject's windows are *transductive*: they are known only after all of them are recorded.
+Those of trials that are kept for calibration are known before. Scores obtained with them are marked accordingly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 
+from eavdash.config.scaling import OTHERS
 from eavdash.data.windows import WindowSet
+from eavdash.errors import DataError
+from eavdash.text import natural_order
 
 MODALITIES = ("audio", "eeg")
 _MAD_TO_STD = 1.4826
@@ -42,15 +45,17 @@ class StandardisedArray:
         return self[:].astype(dtype or self.dtype, copy=False)
 
 
-def subject_statistics(windows: WindowSet) -> Statistics:
-    """Compute shift and scale of every subject over the unmasked part of all of its windows; float32 values.
+def subject_statistics(
+    windows: WindowSet, rows_of: Mapping[str, np.ndarray], trained: Collection[str] = ()
+) -> Statistics:
+    """Compute shift and scale of every subject over the unmasked part of its windows ``rows_of``; float32 values.
+
+    Others get the mean of the statistics of the subjects ``trained``, under the name OTHERS of config/scaling.py.
 
     eeg: mean and robust standard deviation per channel; audio: mean and standard deviation per mel band.
     """
-    subjects = windows.index["subject"].to_numpy(dtype=object)
     found: Statistics = {}
-    for subject in dict.fromkeys(subjects):
-        rows = np.flatnonzero(subjects == subject)
+    for subject, rows in rows_of.items():
         mask = np.asarray(windows.mask[rows], dtype=bool)
         eeg = windows.modality == "eeg"
         measure = mean_and_robust_std if eeg else mean_and_std
@@ -60,12 +65,26 @@ def subject_statistics(windows: WindowSet) -> Statistics:
         ]
         shift, scale = np.array(parts, dtype=np.float32).T
         found[str(subject)] = {"shift": shift.tolist(), "scale": scale.tolist()}
+    if known := [found[subject] for subject in found if subject in trained]:
+        names = ("shift", "scale")
+        found[OTHERS] = {name: list(np.mean([each[name] for each in known], axis=0).tolist()) for name in names}
     return found
 
 
 def standardise(windows: WindowSet, statistics: Mapping[str, Mapping[str, list[float]]]) -> WindowSet:
-    """Standardise the windows by their subjects' statistics; ``meta`` is kept, with ``subject_scaling`` set."""
-    subjects = windows.index["subject"].tolist()
+    """Standardise the windows by their subjects' statistics; ``meta`` is kept, with ``subject_scaling`` set.
+
+    Raises:
+        DataError: there are none of a subject, and none for others.
+    """
+    subjects = [s if s in statistics else OTHERS for s in windows.index["subject"].tolist()]
+    if OTHERS in subjects and OTHERS not in statistics:  # a run of an earlier version keeps none
+        raise DataError.at(
+            f"{windows.modality} windows",
+            expected=f"people whose statistics the run has ({', '.join(statistics)})",
+            found=", ".join(natural_order(set(windows.index["subject"]) - set(statistics))),
+            remedy="choose trials of the run's own people, or train it again",
+        )
 
     def rows(name: str) -> np.ndarray:
         values = np.array([statistics[s][name] for s in subjects], dtype=np.float32)  # (window, channel or mel)

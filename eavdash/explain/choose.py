@@ -5,7 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from eavdash.config.choices import MODALITIES
-from eavdash.errors import UsageError
+from eavdash.config.scaling import CALIBRATION
+from eavdash.errors import IntegrityError, UsageError
+from eavdash.results.columns import study_table
 from eavdash.store import RunDir, StudyDir
 
 
@@ -35,12 +37,24 @@ def testing_run(study: StudyDir, subject: str, trial: str, fold: int | None, see
             return run
         if split:
             other_splits.append(f"a {split} trial of {run.name}")
+    if candidates and _for_calibration(study, subject, trial):
+        other_splits.append("a trial for calibration, which no run scores")
     raise UsageError.at(
         f"study {study.name}, subject {subject}, trial {trial}",
         expected="a finished run" + _asked(fold, seed) + " that tested this trial",
         found=_found(other_splits, candidates, finished),
         remedy=f"train the fold that tests it, or choose another trial (see eavdash status {study.name})",
     )
+
+
+def _for_calibration(study: StudyDir, subject: str, trial: str) -> bool:
+    """Return True if the study keeps the trial for calibration; False if its splits cannot be read."""
+    try:
+        splits = study_table(study.splits_file, ("subject", "trial", "split"))
+    except IntegrityError:
+        return False
+    here = (splits["subject"] == subject) & (splits["trial"] == trial)
+    return bool((splits["split"][here] == CALIBRATION).any())
 
 
 def _split(run: RunDir, subject: str, trial: str) -> str:

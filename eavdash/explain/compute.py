@@ -24,6 +24,7 @@ from eavdash.explain.attributions import Completeness, integrated_gradients
 from eavdash.explain.explanation import ExplainedWindow, Explanation, Receipts
 from eavdash.explain.fused import FusedModel, FusedModelOutput, encoder_runs, load_fused_model
 from eavdash.models.base import Encoder, to_encoder_input
+from eavdash.models.people import read_people
 from eavdash.results.decision import log_probabilities, normalised
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.atomic import sha256
@@ -53,7 +54,7 @@ def compute(
     info = run.config()
     classes = info.classes
     where = _device(device)
-    model = load_fused_model(study, run, where)
+    model = load_fused_model(study, run, where, subject)
     row = _row(study, recorded_config(info), subject, trial)
     sets = _window_sets(study, run, row)
     windows = _windows(sets, where)
@@ -102,6 +103,7 @@ def compute(
             target=classes[target],
             output="logit",
             baselines={m: _BASELINES[_heard(model, m)] for m in sets},
+            scaled_as_others=tuple(m for m, each in encoder_runs(study, run).items() if _unknown(each, subject)),
             completeness=[c.to_dict() for c in completeness],
             reproduction=_reproduction(run, subject, trial, classes, windows, found),
             checksums={r.name: sha256(r.model_file) for r in (run, *encoder_runs(study, run).values())},
@@ -121,6 +123,12 @@ def _heard(model: FusedModel, modality: str) -> str:
     """Return the key of the baseline's description: what the encoder hears if that is not the log-mel spectrogram."""
     domain = str(cast(Encoder, model.encoders[modality]).domain)
     return modality if domain == Encoder.domain else domain
+
+
+def _unknown(encoder: RunDir, subject: str) -> bool:
+    """Return True if the encoder was trained on people scaled by their statistics, and has none of this one."""
+    known = encoder.config().input.subject_scaling or read_people(encoder).names
+    return bool(known) and subject not in known
 
 
 def _device(name: str) -> torch.device:

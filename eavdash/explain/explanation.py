@@ -43,6 +43,8 @@ class Receipts(Part):
     target: str  # the class whose logit is attributed
     output: str = "logit"
     baselines: dict[str, str] = Field(default_factory=dict)  # modality → input from which attributions are measured
+    #: Modalities scaled by the statistics of the training people, as the run has none of this person.
+    scaled_as_others: Texts = ()
     completeness: list[dict[str, float]] = Field(default_factory=list)  # per window
     reproduction: float | None = None  # largest difference to the stored probabilities; None: none are stored
     checksums: dict[str, str]  # run → checksum of its model

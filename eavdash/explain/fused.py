@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from eavdash.models.base import Encoder, EncoderOutput
 from eavdash.models.build import build, load_weights
 from eavdash.models.fusion import Fusion, FusionOutput, Tensors
+from eavdash.models.people import read_people
 from eavdash.store import RunDir, StudyDir
 
 
@@ -29,10 +30,17 @@ class FusedModelOutput:
 
 
 class FusedModel(nn.Module):
-    """Encoders and their fusion. If ``fusion`` is None there is a single encoder, whose logits are the output."""
+    """Encoders and their fusion. If ``fusion`` is None there is a single encoder, whose logits are the output.
 
-    def __init__(self, encoders: Mapping[str, Encoder], fusion: Fusion | None) -> None:
+    ``people``: by modality, the statistics of the person whose windows are given, for encoders that scale their own
+    features: (1, ...) each.
+    """
+
+    def __init__(
+        self, encoders: Mapping[str, Encoder], fusion: Fusion | None, people: Mapping[str, Tensors] | None = None
+    ) -> None:
         super().__init__()
+        self.people = {m: found for m, found in (people or {}).items() if found}
         self.modalities = tuple(encoders)
         self.encoders = nn.ModuleDict(encoders)
         self.fusion = fusion
@@ -41,7 +49,9 @@ class FusedModel(nn.Module):
     def predict(self, inputs: Tensors, masks: Tensors) -> FusedModelOutput:
         """Run encoders and fusion on encoder inputs and masks, one entry per present modality."""
         encoded: dict[str, EncoderOutput] = {
-            m: self.encoders[m](inputs[m], masks[m]) for m in self.modalities if m in inputs
+            m: self.encoders[m](inputs[m], masks[m], **self._person(m, inputs[m]))
+            for m in self.modalities
+            if m in inputs
         }
         if self.fusion is None:
             only = encoded[self.modalities[0]]
@@ -49,6 +59,13 @@ class FusedModel(nn.Module):
         tokens, valid = {m: e.tokens for m, e in encoded.items()}, {m: e.mask for m, e in encoded.items()}
         encoder_logits = {m: e.logits for m, e in encoded.items()}
         return FusedModelOutput(self.fusion(tokens, valid, encoder_logits), encoded)
+
+    def _person(self, modality: str, x: Tensor) -> dict[str, Any]:
+        """Return the person's statistics for each window of ``x``, as the encoder's keyword argument, if it has any."""
+        if modality not in self.people:
+            return {}
+        found = self.people[modality]
+        return {"person": {name: v.to(x.device).expand(len(x), *v.shape[1:]) for name, v in found.items()}}
 
     def forward(self, names: tuple[str, ...], *arguments: Tensor) -> Tensor:
         """Return window logits (B, K); ``arguments`` are the inputs of the modalities ``names``, then their masks."""
@@ -71,8 +88,10 @@ class FusedModel(nn.Module):
         return encoder.get_buffer("shift").expand_as(x)
 
 
-def load_fused_model(study: StudyDir, run: RunDir, device: str | torch.device = "cpu") -> FusedModel:
-    """Load the model of ``run``.
+def load_fused_model(
+    study: StudyDir, run: RunDir, device: str | torch.device = "cpu", subject: str | None = None
+) -> FusedModel:
+    """Load the model of ``run`` for windows of a ``subject``; None: encoders use what they fitted on training windows.
 
     Raises:
         IntegrityError: weights are missing, damaged, or do not match their configuration.
@@ -84,7 +103,9 @@ def load_fused_model(study: StudyDir, run: RunDir, device: str | torch.device = 
     else:
         encoders = {modality: _load(each) for modality, each in encoder_runs(study, run).items()}
     fusion = _load(run) if config.stage == "fusion" else None
-    return FusedModel(encoders, fusion).to(device)
+    people = {m: read_people(each) for m, each in encoder_runs(study, run).items()} if subject is not None else {}
+    own = {m: dict(zip(p.values, p.tensors(p.places([subject or ""])), strict=True)) for m, p in people.items()}
+    return FusedModel(encoders, fusion, own).to(device)
 
 
 def encoder_runs(study: StudyDir, run: RunDir) -> dict[str, RunDir]:

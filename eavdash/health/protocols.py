@@ -1,4 +1,4 @@
-"""Preview of the splits: the number of trials for training, validation and test under each protocol.
+"""Preview of the splits: the number of trials for training, validation, test and scaling under each protocol.
 
 In: a trial table, a configuration and the unusable recordings. Out: the split preview of HealthReport. Delegated to
 eavdash.data.splits, which a study calls in the same way: the preview matches the study.
@@ -11,13 +11,14 @@ from dataclasses import replace
 
 import pandas as pd
 
-from eavdash.config.choices import COLUMN, PROTOCOLS
+from eavdash.config import scaling
+from eavdash.config.choices import ACROSS, COLUMN, PROTOCOLS
 from eavdash.config.schema import StudyConfig
 from eavdash.data.splits import fold_numbers, make_splits
 from eavdash.data.table import TrialTable, select
 from eavdash.data.unusable import too_few, usable_rows
 from eavdash.errors import EavdashError
-from eavdash.health.report import SPLIT_PREVIEW_COLUMNS
+from eavdash.health.report import PARTS, SPLIT_PREVIEW_COLUMNS
 from eavdash.store.documents import LeftOutRecording
 from eavdash.text import natural_order
 
@@ -26,10 +27,13 @@ def split_preview(table: TrialTable, config: StudyConfig, broken: Sequence[LeftO
     """Preview the splits, one row per protocol and fold; trials of ``broken`` are left out."""
     rows: list[tuple[object, ...]] = []
     for name in PROTOCOLS:
+        protocol = replace(config.protocol, name=name)
+        if name not in ACROSS and scaling.calibration_trials(protocol.subject_scaling):
+            protocol = replace(protocol, subject_scaling=scaling.OFF)
         try:
-            rows += _of(table, replace(config, protocol=replace(config.protocol, name=name)), broken)
+            rows += _of(table, replace(config, protocol=protocol), broken)
         except EavdashError as error:
-            rows.append((name, -1, 0, 0, 0, 0, str(error)))
+            rows.append((name, -1, 0, *(0 for _ in PARTS), str(error)))
     return pd.DataFrame(rows, columns=list(SPLIT_PREVIEW_COLUMNS))
 
 
@@ -48,10 +52,10 @@ def _of(table: TrialTable, config: StudyConfig, broken: Sequence[LeftOutRecordin
     for fold in fold_numbers(splits.frame):
         part = splits.frame[splits.frame["fold"] == fold]
         counts = part["split"].value_counts()
-        trials = (int(counts.get(split, 0)) for split in ("train", "validation", "test"))
+        trials = (int(counts.get(split, 0)) for split in PARTS)
         rows.append((name, fold, part["subject"].nunique(), *trials, ""))
     if problems:
         first = next(iter(problems.values()))
         more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
-        rows.append((name, -1, len(problems), 0, 0, 0, first + more))
+        rows.append((name, -1, len(problems), *(0 for _ in PARTS), first + more))
     return rows

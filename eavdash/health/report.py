@@ -32,7 +32,9 @@ NUMBERS = (
 )
 #: Columns of :attr:`HealthReport.modalities` with a minimum and a maximum.
 RANGES = ("duration", "rate", "channels", "frames")
-SPLIT_PREVIEW_COLUMNS = ("protocol", "fold", "subjects", "train", "validation", "test", "problem")
+#: The splits that a preview counts; the last only where a study keeps trials for scaling.
+PARTS = ("train", "validation", "test", "calibration")
+SPLIT_PREVIEW_COLUMNS = ("protocol", "fold", "subjects", *PARTS, "problem")
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,11 @@ def no_recordings() -> pd.DataFrame:
     return pd.DataFrame(
         {**dict.fromkeys(TEXTS, pd.Series(dtype="str")), **dict.fromkeys(NUMBERS, pd.Series(dtype=float))}
     )
+
+
+def counted_parts(preview: pd.DataFrame) -> tuple[str, ...]:
+    """The columns of a split preview with numbers of trials that are worth showing."""
+    return PARTS if "calibration" in preview and preview["calibration"].any() else PARTS[:-1]
 
 
 def no_split_preview() -> pd.DataFrame:
@@ -79,9 +86,9 @@ class HealthReport:
     variable_rate, sound_track), sound_offset (s,
     of the sound track relative to the picture), brightness (0..255), frames with a face and frames checked for one.
 
-    ``split_preview``: per protocol and fold, the number of subjects and of trials for training, validation and test
-    ("outlook" in exports). A row of fold -1 counts the subjects that a protocol cannot split, or has no subject if the
-    protocol is impossible; ``problem`` has the reason.
+    ``split_preview``: per protocol and fold, the number of subjects and of trials for training, validation, test
+    and calibration ("outlook" in exports). A row of fold -1 counts the subjects that a protocol cannot split, or has no
+    subject if the protocol is impossible; ``problem`` has the reason.
 
     ``scanned`` and ``reused``: files measured now, and files known from an earlier scan.
     """

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from eavdash.config.choices import MODALITIES, STAGES
+from eavdash.config.convert import recorded_config, to_dict
 from eavdash.config.schema import Execution
 from eavdash.errors import EavdashError
 from eavdash.jobs.slots import GPU_PARTS, need_of, this_machine
@@ -128,7 +129,8 @@ def plan_time_left(
     for study in studies(root):
         try:
             document = study.study()
-            same = [s for s in STAGES if _setting(document.config, s) == _setting(config, s)]
+            made_with = to_dict(recorded_config(document))  # of an earlier version too
+            same = [s for s in STAGES if _setting(made_with, s) == _setting(config, s)]
             if document.dataset.path != dataset or not same:
                 continue
         except (EavdashError, KeyError, TypeError):

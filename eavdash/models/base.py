@@ -6,6 +6,10 @@ An encoder is an ``nn.Module`` called as ``encoder(x, mask) -> EncoderOutput`` w
 * audio: ``x`` (B, L, mel) float32 log-mel energies, or what :attr:`Encoder.domain` says, ``mask`` (B, L) bool
 * eeg: ``x`` (B, channel, time) float32 volt, ``mask`` (B, time) bool
 
+An encoder that scales its own features by person has ``person_statistics(x, mask) -> dict[str, Tensor]`` of all the
+given windows of one person, and takes ``person`` in ``forward`` and ``forward_features``: those statistics of each
+window's person, with a leading batch axis. Without ``person`` it uses buffers fitted on all training windows.
+
 It scales its input with buffers set by :meth:`Encoder.set_scaling`, so a checkpoint is complete and attributions refer
 to the recording in its original unit.
 """

@@ -53,6 +53,11 @@ MODULES: dict[str, type[nn.Module]] = {
 }
 
 
+def scales_people(encoder: str) -> bool:
+    """Return True if the encoder of this name scales its own features by person (models/base.py)."""
+    return hasattr(MODULES.get(encoder.partition(":")[0]), "person_statistics")
+
+
 def encoder_spec(modality: str, config: StudyConfig, classes: int, shape: Mapping[str, Any]) -> dict[str, Any]:
     """Return the spec of a modality's encoder.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from eavdash.config import scaling
 from eavdash.config.convert import recorded_config
 from eavdash.config.schema import StudyConfig
 from eavdash.results import paper
@@ -36,6 +37,19 @@ TRANSDUCTIVE = Mark(
         "session before it classifies any part of it.",
     ),
 )
+
+
+def calibrated(trials: int) -> Mark:
+    """Return the mark of scores of people of whom a number of ``trials`` is known."""
+    return Mark(
+        f"calibration with {plural(trials, 'trial')}",
+        (
+            f"{plural(trials, 'unlabelled trial')} of each person {'is' if trials == 1 else 'are'} used for scaling "
+            "and not scored.",
+        ),
+    )
+
+
 TEST_EPOCH = Mark(
     "epoch chosen on the test trials: not an estimate",
     (
@@ -72,10 +86,12 @@ def study_marks(document: StudyDocument) -> tuple[Mark, ...]:
 def marks_of(config: StudyConfig) -> tuple[Mark, ...]:
     """Return the marks of a configuration."""
     protocol = config.protocol
+    kept = scaling.calibration_trials(protocol.subject_scaling)
     every = (
         (protocol.name == "paper", Mark(paper.MARK, paper.WHY)),
         (protocol.test_epoch, TEST_EPOCH),
-        (protocol.subject_scaling, TRANSDUCTIVE),
+        (protocol.subject_scaling == scaling.ALL, TRANSDUCTIVE),
+        (kept > 0, calibrated(kept)),
         (protocol.pooled, POOLED),
         ("fusion" in config.stages and config.fusion.joint_epochs > 0, JOINT),
     )

@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import ConfigDict
 
+from eavdash.config.choices import ACROSS
 from eavdash.config.convert import recorded_config
 from eavdash.errors import EavdashError, IntegrityError, UsageError
 from eavdash.results.columns import column, study_table
@@ -26,7 +27,6 @@ from eavdash.store import StudyDir
 from eavdash.store.record import FIRST, UNWRITTEN, Part, Record, Whole, read_record, write_record
 
 PROBES = ("shuffled", "time", "identity")
-ACROSS = ("loso", "subject-kfold")
 
 
 class Finding(Part):

@@ -126,6 +126,11 @@ class RunPaths:
         return self.path / "encoders.safetensors"
 
     @property
+    def people_file(self) -> Path:
+        """Statistics of each person for an encoder that scales its own features; only of such a run."""
+        return self.path / "person_statistics.safetensors"
+
+    @property
     def resume_file(self) -> Path:
         return self.path / "resume.pt"
 

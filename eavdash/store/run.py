@@ -27,6 +27,7 @@ PLANNED = "planned, not in the queue yet"
 CHECKED_FILES = (
     "model.safetensors",
     "encoders.safetensors",
+    "person_statistics.safetensors",
     "predictions.parquet",
     "baselines.parquet",
     "attention.parquet",

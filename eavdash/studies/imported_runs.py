@@ -140,10 +140,7 @@ def _score_encoder(context: RunContext, model: nn.Module) -> None:
             found=str(found),
             remedy="import it with the recordings on which it was trained",
         )
-    described = {**shape, "key": windows.values.meta["key"], "windows": window_counts(windows.index)}
-    if "rate" in windows.values.meta:
-        described["rate"] = windows.values.meta["rate"]
-    context.describe(input=described, left_out=windows.missing)
+    context.describe(input=stage1.described_input(windows), left_out=windows.missing)
     source = stage1.WindowSource(windows, labels_of(windows.index, context.classes), context.device, augment=False)
     predicted = evaluate.predict(
         model, source, range(len(windows.index)), context.settings.batch, context.settings.precision

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from eavdash.config.choices import ACROSS
 from eavdash.config.convert import recorded_config
 from eavdash.config.fitting import with_fit
 from eavdash.config.schema import Selection, StudyConfig
@@ -38,7 +39,7 @@ from eavdash.studies.document import make_document, merge_rows, result_columns
 from eavdash.studies.eeg_headers import differing_channels, eeg_headers
 from eavdash.studies.encoders import refuse_missing_weights, refuse_unfit_encoders, refuse_unknown_encoders
 from eavdash.studies.lengths import short_trials_notes
-from eavdash.studies.runs import CROSS_SUBJECT, PlannedRun, make_runs, recorded_stages
+from eavdash.studies.runs import PlannedRun, make_runs, recorded_stages
 
 if TYPE_CHECKING:
     from eavdash.data.table import TrialTable
@@ -101,6 +102,7 @@ def plan(
         DataError, SplitError: no subject can be trained (with the reason of the first one), or a check of
             ``eavdash.data.gates`` fails.
     """
+    from eavdash.data.calibration import calibration_notes, refuse_uncalibrated
     from eavdash.data.frozen import merged, read_frozen, rerooted
     from eavdash.data.gates import check_study
     from eavdash.data.readers import READERS
@@ -130,8 +132,8 @@ def plan(
     everyone, chosen = looked.everyone, looked.chosen
     # Subjects that cannot be used stay in the order; their runs are made as failed runs with a reason.
     subjects = list(natural_order([*chosen.subjects, *chosen.problems]))
-    if config.protocol.name in CROSS_SUBJECT or config.protocol.pooled:
-        if config.protocol.name in CROSS_SUBJECT:
+    if config.protocol.name in ACROSS or config.protocol.pooled:
+        if config.protocol.name in ACROSS:
             subjects = list(chosen.subjects)
         if old is not None:
             refuse_other_subjects(study, old, subjects)
@@ -146,6 +148,7 @@ def plan(
             remedy="check the labels and the filter `where`",
         )
     splits = make_splits(trials, config.protocol)
+    refuse_uncalibrated(trials, config.protocol, config.modalities)
     check_study(trials, splits.frame, config.protocol, config.modalities, study.cache_dir)
     header_notes, refused = eeg_headers(trials, config)
     differing, unlike_eeg = differing_channels(trials, config, looked.electrodes)
@@ -169,7 +172,7 @@ def plan(
     rows = looked.of(reused) if reused else merged(fresh, before, unlike)
 
     stages, unrecorded = recorded_stages(config, trials)
-    cross = config.protocol.name in CROSS_SUBJECT
+    cross = config.protocol.name in ACROSS
     refuse_too_many_runs(1 if cross else len(subjects), len(folds), len(selection.seeds), len(stages))
     planned, left_out = make_runs(document, stages, trials, splits.frame, subjects, folds, selection.seeds, problems)
     left_out |= {f"subject {s}": p for s, p in chosen.problems.items() if s not in subjects}
@@ -180,7 +183,14 @@ def plan(
     together = cross or config.protocol.pooled
     built = old is None and not imported
     unfit = refuse_unfit_encoders(config, trials, len(classes), together) if built else []
-    further = (*unfit, *short_trials_notes(trials, config), *header_notes, *differing, *kept)
+    further = (
+        *unfit,
+        *calibration_notes(trials, config.protocol),
+        *short_trials_notes(trials, config),
+        *header_notes,
+        *differing,
+        *kept,
+    )
     unclear = doubts(everyone.frame, config.names)
     notes = (
         *encoders,

@@ -11,15 +11,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from eavdash.config.choices import COLUMN, MODALITIES, STAGES
+from eavdash.config.choices import ACROSS, COLUMN, MODALITIES, STAGES
 from eavdash.config.convert import recorded_config
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import SplitError
 from eavdash.jobs.tested import in_words
 from eavdash.store import unit_name
 from eavdash.store.documents import Naming, RunConfig, StudyDocument
-
-CROSS_SUBJECT = ("loso", "subject-kfold")
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def make_runs(
     ``problems``: reasons of the subjects that cannot be used; their runs are planned but cannot start.
     """
     protocol = recorded_config(document).protocol
-    cross = protocol.name in CROSS_SUBJECT
+    cross = protocol.name in ACROSS
     modalities = [m for m in MODALITIES if m in stages]
     planned: list[PlannedRun] = []
     left_out: dict[str, str] = {}

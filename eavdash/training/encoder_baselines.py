@@ -34,6 +34,7 @@ from eavdash.data.standardise import MODALITIES
 from eavdash.data.summaries import Band, summary
 from eavdash.errors import TrainingError
 from eavdash.models.base import Encoder
+from eavdash.models.people import read_people
 from eavdash.results.tables import BESIDE
 from eavdash.results.timeonly import positions, votes
 from eavdash.training import evaluate
@@ -205,7 +206,8 @@ def _encoded(context: RunContext, windows: Windows) -> np.ndarray:
     """
     model = untrained(context, context.run.config().architecture, windows)
     model.eval().requires_grad_(False)
-    source = WindowSource(windows, labels_of(windows.index, context.classes), context.device, False)
+    labels, people = labels_of(windows.index, context.classes), read_people(context.run)
+    source = WindowSource(windows, labels, context.device, False, people)
     precision = resolve_precision(context.settings.precision, context.device)
 
     def compute(part: Tensor) -> np.ndarray:

@@ -24,6 +24,7 @@ from eavdash.config.convert import recorded_config
 from eavdash.config.schema import Execution
 from eavdash.models import build
 from eavdash.models.base import Encoder, to_encoder_input
+from eavdash.models.people import People, read_people
 from eavdash.store import RunDir
 from eavdash.store.atomic import sha256, write_atomic
 from eavdash.store.private import private_folder
@@ -75,7 +76,8 @@ def features(run: RunDir, windows: Windows, device: torch.device, execution: Exe
     file = run.study.cache_dir / FOLDER / f"{_key(run, windows, device, precision)}.npz"
     arrays = _read(file)
     if arrays is None:
-        arrays = _compute(load_encoder(run).to(device), windows, device, BATCH, precision, run.name, execution)
+        model, people = load_encoder(run).to(device), read_people(run)
+        arrays = _compute(model, windows, device, BATCH, precision, run.name, execution, people)
         private_folder(file.parent.parent, FOLDER)
         save = partial(np.savez, tokens=arrays["tokens"], mask=arrays["mask"], logits=arrays["logits"])
         write_atomic(file, save, private=True)
@@ -91,13 +93,17 @@ def _compute(
     precision: str,
     name: str,
     execution: Execution = DEFAULT_EXECUTION,
+    people: People | None = None,
 ) -> dict[str, np.ndarray]:
     rows = torch.as_tensor(windows.index["row"].to_numpy(copy=True))
+    people, places = people or People(), torch.zeros(len(windows.values), dtype=torch.int64)  # by row of the values
+    places[rows] = people.places(windows.index["subject"])
 
     def compute(part: Tensor) -> dict[str, np.ndarray]:
         x, mask = inputs.raw(windows.values, part)
         with torch.no_grad(), autocast(precision, device):
-            encoded = model(to_encoder_input(windows.values.modality, x.to(device)), mask.to(device))
+            person = people.keyword([value.to(device) for value in people.tensors(places[part])])
+            encoded = model(to_encoder_input(windows.values.modality, x.to(device)), mask.to(device), **person)
         found = {"tokens": encoded.tokens.float(), "mask": encoded.mask, "logits": encoded.logits.float()}
         return {key: value.cpu().numpy() for key, value in found.items()}
 
@@ -125,6 +131,7 @@ def _key(run: RunDir, windows: Windows, device: torch.device, precision: str) ->
         order,
         device.type,  # a GPU rounds differently
         *([precision] if precision != "float32" else []),
+        *([sha256(run.people_file)] if run.people_file.exists() else []),
     ]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from eavdash.models.base import Encoder, to_encoder_input
 from eavdash.models.fusion import Fusion, FusionOutput, Tensors
+from eavdash.models.people import People
 from eavdash.training import inputs
 from eavdash.training.checkpoint import Checkpoint
 from eavdash.training.fusion_features import FeatureSource, model_output
@@ -81,16 +82,25 @@ class JointSource(Source):
     Args:
         features: source of stage 2 with the frozen features of the same windows. It defines their order, the shapes of
             their tokens, and the replacement of windows in training batches.
+        people: statistics of people for the encoders that scale their own features.
         augment: modalities whose training windows are augmented, as in stage 1.
     """
 
-    def __init__(self, features: FeatureSource, windows: Mapping[str, Windows], augment: Sequence[str]) -> None:
+    def __init__(
+        self,
+        features: FeatureSource,
+        windows: Mapping[str, Windows],
+        augment: Sequence[str],
+        people: Mapping[str, People] | None = None,
+    ) -> None:
         self.features, self.windows, self.augment = features, windows, frozenset(augment)
+        self.people = {m: (people or {}).get(m, People()) for m in features.joined.tokens}
+        self.places = {m: each.places(features.joined.index["subject"]) for m, each in self.people.items()}
         self.labels: Tensor = features.labels
         self.rows = {m: _rows(features.joined.index, windows[m].index) for m in features.joined.tokens}
 
     def load(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> tuple[Tensor, ...]:
-        """Return windows, masks, presence and ownership per modality, on the CPU.
+        """Return windows, masks, presence, ownership and statistics of people per modality, on the CPU.
 
         Presence is True where the modality was recorded (zeros elsewhere), ownership where the window was not replaced
         by another one. Frames that are not augmented are still bytes.
@@ -104,21 +114,26 @@ class JointSource(Source):
                 encoder = cast(JointModel, model).encoders[name]
                 x, mask = inputs.augment(name, to_encoder_input(name, x), mask, encoder, augment)
             loaded += [_scatter(x, here), _scatter(mask, here), here, at == rows]
+            loaded += self.people[name].tensors(self.places[name][at])
         return tuple(loaded)
 
     def forward(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> ModelOutput:
         assert isinstance(model, JointModel)
         device, joined = self.features.device, self.features.joined
         tokens, masks, encoder_logits = {}, {}, {}
-        for number, (name, (frozen, frozen_mask, frozen_logits)) in enumerate(joined.parts().items()):
-            x, mask, here, own = loaded[4 * number : 4 * number + 4]
+        rest = list(loaded)
+        for name, (frozen, frozen_mask, frozen_logits) in joined.parts().items():
+            people = self.people[name]
+            x, mask, here, own, *statistics = rest[: 4 + len(people)]
+            del rest[: 4 + len(people)]
             tokens[name] = frozen.new_zeros((len(here), *frozen.shape[1:]), device=device)
             masks[name] = frozen_mask.new_zeros((len(here), *frozen_mask.shape[1:]), device=device)
             encoder_logits[name] = frozen_logits.new_zeros((len(here), *frozen_logits.shape[1:]), device=device)
             if not here.any():
                 continue
             x, mask, own = (values[here].to(device, non_blocking=True) for values in (x, mask, own))
-            encoded = model.encoders[name](to_encoder_input(name, x), mask)
+            person = people.keyword([value[here].to(device, non_blocking=True) for value in statistics])
+            encoded = model.encoders[name](to_encoder_input(name, x), mask, **person)
             present = here.to(device)
             tokens[name][present] = _stop_borrowed_gradient(encoded.tokens, own).to(frozen.dtype)
             masks[name][present] = encoded.mask

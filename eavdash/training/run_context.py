@@ -6,17 +6,17 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
+from eavdash.config import scaling
 from eavdash.config.choices import COLUMN
 from eavdash.config.convert import from_dict, recorded_config, to_dict
 from eavdash.config.schema import Execution, StudyConfig, TrainConfig
-from eavdash.data import standardise
 from eavdash.data.frozen import planned_table
 from eavdash.data.gates import check_windows
 from eavdash.data.inputs import load_windows
@@ -27,11 +27,13 @@ from eavdash.results.columns import study_table
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.documents import RunConfig
 from eavdash.training.loop import Report
+from eavdash.training.person_scaling import scaled_by_person
 from eavdash.training.seeds import Seeder, seeder
 from eavdash.training.unreadable import load_readable
 
 log = logging.getLogger(__name__)
-SPLITS = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test")  # of the windows that are trained on or scored
+READ = (*SPLITS, scaling.CALIBRATION)
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,8 @@ class Windows:
     values: WindowSet
     index: pd.DataFrame  # canonical order; columns of the predictions and `row`, the row of `values`
     missing: list[dict[str, str]] = field(default_factory=list)  # trials without this recording
+    #: Rows of ``values`` from which an encoder that scales its own features takes each person's statistics.
+    people: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def open_run_context(
@@ -129,7 +133,7 @@ def open_run_context(
     elif info.subject:
         splits = splits[splits["subject"] == info.subject]
     # A pooled run, from whose weights every subject starts, must not see any test trials.
-    splits = splits[splits["split"].isin(SPLITS[:2] if info.pooled else SPLITS)]
+    splits = splits[splits["split"].isin(SPLITS[:2] if info.pooled else READ)]
     selected = tuple(dict.fromkeys(splits["subject"]))
     if not selected:
         raise SplitError.at(
@@ -158,8 +162,9 @@ def read_windows(context: RunContext, modality: str, channels: Sequence[str] = (
 
     ``channels`` selects the EEG channels on which an encoder was trained. Training windows rejected by ``eeg.reject``
     are dropped; validation and test keep all windows, since dropping would make them easier. With
-    ``protocol.subject_scaling`` EEG and audio are standardised with all windows of each subject. Trials whose recording
-    proves unreadable are left out, as planning left out those that it found (:mod:`eavdash.training.unreadable`).
+    ``protocol.subject_scaling`` EEG and audio are scaled by person (:mod:`eavdash.training.person_scaling`); windows of
+    trials for calibration are in ``values`` only. Trials whose recording proves unreadable are left out, as planning
+    left out those that it found (:mod:`eavdash.training.unreadable`).
 
     Raises:
         SplitError: a window of the run's own stage is in two splits.
@@ -178,7 +183,7 @@ def read_windows(context: RunContext, modality: str, channels: Sequence[str] = (
     if channels and tuple(values.meta["channels"]) != tuple(channels):
         config = from_dict({**to_dict(config), "eeg": {**to_dict(config)["eeg"], "channels": list(channels)}})
         values = load_windows(trials.drop(columns="split"), modality, config, context.run.study.cache_dir)
-    values = _standardised(context, values)
+    values, people = scaled_by_person(values, context.trials, config, context.run.name)
     # Positions among all trials give fusion the same order in every modality, also where recordings are missing.
     order = context.trials[["subject", "trial", "split"]].assign(place=np.arange(len(context.trials)))
     index = values.index.reset_index(drop=True)
@@ -186,17 +191,9 @@ def read_windows(context: RunContext, modality: str, channels: Sequence[str] = (
     index = index.sort_values(["place", "window"], kind="stable").reset_index(drop=True)
     if modality == context.stage:  # the runs of its encoders have already checked the windows of a fusion
         check_windows(values, index)
+    index = index[index["split"] != scaling.CALIBRATION].reset_index(drop=True)
     index, lost = _without_rejected(context, values, index)
-    return Windows(values, index, missing + lost)
-
-
-def _standardised(context: RunContext, values: WindowSet) -> WindowSet:
-    """Standardise the windows with each subject's own statistics if the protocol requires it."""
-    if not context.config.protocol.subject_scaling or values.modality not in standardise.MODALITIES:
-        return values
-    made = standardise.standardise(values, standardise.subject_statistics(values))
-    # The values differ from those of the original key, so results computed from them need another key.
-    return replace(made, meta={**made.meta, "key": f"{values.meta['key']}-by-subject"})
+    return Windows(values, index, missing + lost, people)
 
 
 def _without_rejected(

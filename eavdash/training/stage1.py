@@ -15,11 +15,13 @@ from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError
 from eavdash.models import build, packaged, weights
 from eavdash.models.base import Encoder, to_encoder_input
+from eavdash.models.people import People
 from eavdash.store import RunDir
 from eavdash.training import evaluate, frozen, headphase, inputs
 from eavdash.training.checkpoint import Checkpoint
 from eavdash.training.loading import ModelOutput, Source
 from eavdash.training.loop import RECIPES, Fitted, fit
+from eavdash.training.person_scaling import statistics_of_people
 from eavdash.training.precision import resolve_precision
 from eavdash.training.run_context import (
     RunContext,
@@ -37,22 +39,30 @@ log = logging.getLogger(__name__)
 
 
 class WindowSource(Source):
-    """Source of the windows of one modality."""
+    """Source of the windows of one modality, with the statistics of their ``people``."""
 
-    def __init__(self, windows: Windows, labels: Tensor, device: torch.device, augment: bool) -> None:
+    def __init__(
+        self, windows: Windows, labels: Tensor, device: torch.device, augment: bool, people: People | None = None
+    ) -> None:
         self.windows, self.labels, self.device, self.augment = windows, labels, device, augment
+        self.people = people or People()
+        self.places = self.people.places(windows.index["subject"])
         self.at = torch.as_tensor(windows.index["row"].to_numpy(copy=True))
 
     def load(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> tuple[Tensor, ...]:
-        """Return windows ``rows`` and their masks on the CPU; frames that are not augmented are still bytes."""
+        """Return windows ``rows``, their masks and the statistics of their people, on the CPU.
+
+        Frames that are not augmented are still bytes.
+        """
         x, mask = inputs.raw(self.windows.values, self.at[rows])
         if augment is not None and self.augment:
             modality = self.windows.values.modality
             x, mask = inputs.augment(modality, to_encoder_input(modality, x), mask, model, augment)
-        return x, mask
+        return x, mask, *self.people.tensors(self.places[rows])
 
     def forward(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> ModelOutput:
-        return headphase.model_output(model(*self._on_device(loaded)))
+        x, mask, person = self._on_device(loaded)
+        return headphase.model_output(model(x, mask, **person))
 
     def items(self, loaded: tuple[Tensor, ...]) -> Tensor:
         """Return the loss items (B,): recorded frames per window for vision, otherwise one."""
@@ -60,13 +70,13 @@ class WindowSource(Source):
         return headphase.items(mask) if self.windows.values.modality == "vision" else torch.ones_like(mask[:, 0]).long()
 
     def frozen_features(self, model: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor] | None:
-        x, mask = self._on_device(self.load(model, rows, None))
-        features = cast(Encoder, model).forward_features(x, mask)
+        x, mask, person = self._on_device(self.load(model, rows, None))
+        features = cast(Encoder, model).forward_features(x, mask, **person)
         return None if features is None else (features, mask)
 
-    def _on_device(self, loaded: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        x, mask = (tensor.to(self.device, non_blocking=True) for tensor in loaded)
-        return to_encoder_input(self.windows.values.modality, x), mask
+    def _on_device(self, loaded: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, dict[str, Any]]:
+        x, mask, *statistics = (tensor.to(self.device, non_blocking=True) for tensor in loaded)
+        return to_encoder_input(self.windows.values.modality, x), mask, self.people.keyword(statistics)
 
 
 def train_encoder(context: RunContext) -> Windows:
@@ -88,22 +98,18 @@ def train_encoder(context: RunContext) -> Windows:
     index = windows.index
     check_training(context, index)
     train, validation = rows_of(index, "train"), rows_of(index, "validation")
-    shape = shape_of(windows.values)
-    spec = build.encoder_spec(context.stage, context.config, len(context.classes), shape)
-    described: dict[str, Any] = {**shape, "key": windows.values.meta["key"], "windows": window_counts(index)}
-    if "rate" in windows.values.meta:
-        described["rate"] = windows.values.meta["rate"]
-    if "subject_scaling" in windows.values.meta:
-        described["subject_scaling"] = windows.values.meta["subject_scaling"]
-    context.describe(model=spec, input=described, left_out=windows.missing)
+    spec = build.encoder_spec(context.stage, context.config, len(context.classes), shape_of(windows.values))
+    context.describe(model=spec, input=described_input(windows), left_out=windows.missing)
 
     model = untrained(context, spec, windows)
+    people = statistics_of_people(model, windows.values, windows.people, context.trials, context.device)
+    people.save(context.run)
     by_test = context.config.protocol.test_epoch
     context.describe(
         computed=numerics(context),
         epoch_chosen_by="test" if by_test else "validation" if validation else "last",
     )
-    source = WindowSource(windows, labels_of(index, context.classes), context.device, context.settings.augment)
+    source = WindowSource(windows, labels_of(index, context.classes), context.device, context.settings.augment, people)
     linear = context.settings.fit == "linear"
     # Epochs that train only the head save only the head, so their state is valid only for the same initial weights.
     initial = headphase.fingerprint(model) if parent or linear or is_pretrained(context) else ""
@@ -232,6 +238,13 @@ def shape_of(windows: WindowSet) -> dict[str, Any]:
     if windows.modality == "audio":
         return {"frames": shape[1], "mels": shape[2]}
     return {"channels": list(windows.meta["channels"]), "samples": shape[2]}
+
+
+def described_input(windows: Windows) -> dict[str, Any]:
+    """Return the windows' shape, key, number per split, rate and people's statistics, for config.json."""
+    meta = windows.values.meta
+    kept: dict[str, Any] = {key: meta[key] for key in ("rate", "subject_scaling") if key in meta}
+    return {**shape_of(windows.values), "key": meta["key"], "windows": window_counts(windows.index), **kept}
 
 
 def numerics(context: RunContext) -> dict[str, Any]:

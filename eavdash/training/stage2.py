@@ -25,6 +25,7 @@ from eavdash.config.schema import StudyConfig
 from eavdash.models import build
 from eavdash.models.fusion import Fusion
 from eavdash.models.layers import mean_log_softmax
+from eavdash.models.people import read_people
 from eavdash.results.tables import BESIDE
 from eavdash.store.atomic import sha256
 from eavdash.training import baselines, evaluate
@@ -92,7 +93,8 @@ def train_fusion(context: RunContext) -> None:
     best, epochs, micro_batch = fitted.best_epoch, context.settings.epochs, fitted.micro_batch
     if context.config.fusion.joint_epochs:
         whole = JointModel({m: load_encoder(_parent(context, m)) for m in windows}, model)
-        last = JointSource(source, windows, [m for m in windows if context.config.training(m).augment])
+        augment = [m for m in windows if context.config.training(m).augment]
+        last = JointSource(source, windows, augment, {m: read_people(_parent(context, m)) for m in windows})
         joint, micro_batch = fine_tune(
             context, whole, last, train, validation, fitted, signature(context, "joint", *encoders)
         )
@@ -111,7 +113,7 @@ def train_fusion(context: RunContext) -> None:
     heads = evaluate.attention_table(joined.index, predicted, context.fold, context.study_seed, tuple(joined.tokens))
     if heads is not None:
         evaluate.write(context.run.attention_file, heads)
-    evaluate.write(context.run.baselines_file, _baselines(context, source, train, validation))
+    evaluate.write(context.run.baselines_file, _baselines(context, source, train, validation, predictions))
     finish(context, model, predictions, best)
     context.run.update(epochs=epochs)
 
@@ -189,7 +191,11 @@ def fit_temperature_on(
 
 
 def _baselines(
-    context: RunContext, source: FeatureSource, train: Sequence[int], validation: Sequence[int]
+    context: RunContext,
+    source: FeatureSource,
+    train: Sequence[int],
+    validation: Sequence[int],
+    predictions: pd.DataFrame,
 ) -> pd.DataFrame:
     """Return rows like the predictions' window rows for each baseline, with the column ``stage``."""
     joined = source.joined

@@ -24,7 +24,6 @@ COLOURS = {
     "fusion:concat": "#B8896F",
     "fusion:paper": "#9C4A12",
     "fusion:attention": "#C97B4A",
-    "fusion:transformer": "#7F3A0C",
     "majority": "#9A9A9A",
 }
 GREY = "#8A8A8A"
@@ -36,7 +35,6 @@ LABELS = {
     "fusion:best": "Best single modality",
     "fusion:mean": "Mean of softmaxes",
     "fusion:calibrated": "Calibrated mean",
-    "fusion:transformer": "Transformer fusion",
     "fusion:concat": "Concatenation",
     "fusion:paper": "Published layer",
     "fusion:attention": "Attention",

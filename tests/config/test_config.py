@@ -62,6 +62,8 @@ def test_settings_change_what_they_name_and_nothing_else() -> None:
         "vision.size=65",
         "vision.heads=3",
         "protocol.name=random",
+        "protocol.subject_scaling=some",
+        "protocol.subject_scaling=calibration:x",
         "stages=audio,audio",
         "stages=smell",
         "stages=fusion",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import eav_files
@@ -11,12 +12,13 @@ from failing import fails
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eavdash.config.choices import PROTOCOLS
+from eavdash.config.choices import ACROSS, PROTOCOLS
 from eavdash.config.presets import preset
 from eavdash.config.schema import ProtocolConfig
+from eavdash.data.gates import check_disjoint
 from eavdash.data.splits import check_splits, fold_numbers, group_folds, make_splits
 from eavdash.data.table import open_table, select
-from eavdash.errors import SplitError
+from eavdash.errors import ConfigError, SplitError
 
 CONVERSATION = ProtocolConfig()
 EAV_BLOCKS = [{*range(6), 9, 10}, set(range(11, 19)), {6, 7, 8, 19}]
@@ -254,3 +256,42 @@ def test_a_class_of_one_group_ends_the_search_for_fewer_folds() -> None:
     table = trials(*((str(n), "a", str(n)) for n in range(8)), ("8", "b", "8"))
     splits = make_splits(table, ProtocolConfig(folds=1_000_000))
     assert list(splits.problems) == ["1"]
+
+
+@settings(deadline=None, max_examples=40)
+@given(tables(), st.integers(2, 6), st.sampled_from(ACROSS), st.integers(1, 8))
+def test_the_first_trials_of_each_person_are_for_calibration(
+    table: pd.DataFrame, folds: int, name: str, count: int
+) -> None:
+    protocol = ProtocolConfig(name, folds=folds, subject_scaling=f"calibration:{count}")
+    fewest = table.groupby("subject").size().min()
+    try:
+        splits = make_splits(table, protocol)
+    except SplitError:
+        return
+    except ConfigError:
+        assert fewest <= count
+        return
+    assert fewest > count
+    check_disjoint(splits.frame, protocol)
+    without = make_splits(table, replace(protocol, subject_scaling="off")).frame
+    keys = ["fold", "subject", "trial"]
+    both = splits.frame.merge(without, on=keys, suffixes=("", "_without"), validate="one_to_one")
+    for _, rows in both.groupby(["fold", "subject"]):
+        aside = rows["split"] == "calibration"
+        assert aside.tolist() == [True] * count + [False] * (len(rows) - count)
+        assert (rows["split"] == rows["split_without"])[~aside].all()
+    for _, rows in splits.frame.merge(table, on=["subject", "trial"]).groupby("fold"):
+        scored = rows[rows["split"] != "calibration"]
+        assert set(scored["label"]) == set(scored.loc[scored["split"] == "train", "label"])
+
+
+def test_a_class_that_calibration_takes_from_training_leaves_the_fold_out() -> None:
+    rows = [("0", "a", "x"), *((str(n), "b", "x") for n in range(1, 5))]
+    table = pd.concat([trials(*rows, subject=s) for s in "123"] + [trials(*rows[::-1], subject="4")])
+    table.loc[(table["subject"] == "4") & (table["trial"] == "4"), "label"] = "a"
+    assert not make_splits(table, ProtocolConfig("loso")).problems
+    splits = make_splits(table, ProtocolConfig("loso", subject_scaling="calibration:1"))
+    assert set(splits.problems) == {"3", "4"}, "4 alone has class a left, and is not trained on there"
+    with fails(ConfigError, where="protocol.subject_scaling", expected="subject 1: 5", found="calibration:5"):
+        make_splits(table, ProtocolConfig("loso", subject_scaling="calibration:5"))

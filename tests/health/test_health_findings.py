@@ -22,6 +22,7 @@ from eavdash.health import pairing, rules
 from eavdash.health.check import check_dataset
 from eavdash.health.report import NUMBERS, TEXTS, HealthReport, write_csv
 from eavdash.health.scan import EXTRAS
+from eavdash.ui.figures.health_tables import folds_table, outlook_table
 
 NAMES = ["Fp1", "Fp2", "C3", "Cz"]
 
@@ -312,6 +313,22 @@ def test_the_split_preview_is_what_a_study_would_plan(tmp_path: Path) -> None:
     gone = report_on(tmp_path, *lines).split_preview
     assert (gone["fold"] == -1).all()
     assert gone["problem"][gone["protocol"] == "conversation"].str.contains("none of a is left").all()
+
+
+def test_the_split_preview_counts_trials_for_calibration_across_subjects_only(tmp_path: Path) -> None:
+    for name in range(3):
+        for n in range(4):
+            made_media.wav(tmp_path / f"{name}-{n}.wav", voice(1, seed=10 * name + n))
+    lines = [f"{s},{n},{'ab'[n % 2]},{n // 2},,,,{s}-{n}.wav," for s in range(3) for n in range(4)]
+    settings = ("protocol.name=loso", "protocol.subject_scaling=calibration:1")
+    preview = report_on(tmp_path, *lines, settings=settings).split_preview
+    assert (preview.loc[preview["protocol"] == "loso", "calibration"] == 3).all()
+    assert preview.loc[preview["protocol"] == "conversation", "calibration"].sum() == 0
+    assert "Calibration" in folds_table(preview, "loso")
+    assert "Calibration trials" in outlook_table(preview)
+    few = report_on(tmp_path, *lines, settings=(settings[0], "protocol.subject_scaling=calibration:4")).split_preview
+    assert few["problem"][few["protocol"] == "loso"].str.contains("calibration:4").all()
+    assert "Calibration trials" not in outlook_table(few)
 
 
 def test_subjects_that_a_protocol_cannot_split_are_counted(tmp_path: Path) -> None:

@@ -185,8 +185,7 @@ def _bring_to(
     run.model_file.write_bytes(b"weights")
     accuracy = float((frame["label"] == frame["predicted"]).mean())
     if stage == "fusion" or beside:
-        own = [name for name in BESIDE[stage] if name != f"fusion:{fusion}"]
-        write_parquet(run.baselines_file, baseline_rows(frame, classes, rng, own))
+        write_parquet(run.baselines_file, baseline_rows(frame, classes, rng, BESIDE[stage]))
     if stage == "fusion" and fusion == "attention":
         write_parquet(run.attention_file, attention_rows(frame))
     run.transition("done", checksums=run.seal(), accuracy=accuracy, finished=time.time(), peak=510_000_000)

@@ -104,6 +104,10 @@ def test_a_plan_is_estimated_from_finished_runs_of_the_same_kind(tmp_path: Path)
     wider = to_dict(with_settings(preset("quick"), ["vision.width=128"]))
     assert plan_time_left(tmp_path, "/data/EAV", wider, runs, 2).seconds is None
     assert plan_time_left(tmp_path, "/data/EAV", config, [], 2).seconds == 0
+    document = study.study()
+    document.config["protocol"]["subject_scaling"] = False  # as earlier versions wrote "off"
+    write_record(study.study_file, document)
+    assert plan_time_left(tmp_path, "/data/EAV", config, runs, 2).seconds == 50
 
 
 @pytest.mark.parametrize("recorded", ["linear", None])

@@ -105,6 +105,11 @@ def test_every_option_that_biases_a_score_is_marked() -> None:
     assert found[2] == "transductive"
     assert len(found) == 5
     assert all(mark.sentence.startswith(mark.text) for mark in marks.marks_of(bent))
+    assert marks.marks_of(with_settings(base, ["protocol.subject_scaling=off"])) == ()
+    (known,) = marks.marks_of(with_settings(base, ["protocol.name=loso", "protocol.subject_scaling=calibration:8"]))
+    assert known.sentence.startswith(
+        "calibration with 8 trials: 8 unlabelled trials of each person are used for scaling"
+    )
 
 
 def test_status_shows_the_marks_beside_accuracies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -255,6 +255,13 @@ def test_pooled_needs_more_than_one_subject_and_keeps_them(tmp_path: Path) -> No
             "audio.scaling",
             ("training", "protocol.subject_scaling"),
         ),
+        (
+            ["protocol.name=loso", "protocol.subject_scaling=calibration:4", "audio.scaling=ast"],
+            "audio.scaling",
+            ("training", "protocol.subject_scaling"),
+        ),
+        (["protocol.subject_scaling=calibration:4"], "protocol.subject_scaling", ("loso", "conversation")),
+        (["protocol.subject_scaling=calibration:0"], "protocol.subject_scaling", ("off, all", "calibration:K")),
     ],
 )
 def test_settings_that_conflict_with_a_protocol_are_refused(
@@ -344,3 +351,42 @@ def test_a_window_that_no_memory_holds_is_refused(tmp_path: Path) -> None:
 def test_weights_at_an_impossible_path_are_missing(tmp_path: Path, path: str) -> None:
     with fails(ConfigError, where="audio.weights", found="nothing at"):
         plan(tmp_path, "pilot", with_settings(AUDIO, [f"audio.weights={path}"]), Selection(), tmp_path / "c")
+
+
+@pytest.mark.usefixtures("all_usable")
+def test_calibration_is_checked_and_counted_before_anything_is_written(tmp_path: Path) -> None:
+    root, there = table(tmp_path, video=True), tmp_path / "c"
+    across = with_settings(AUDIO, ["protocol.name=loso", "protocol.subject_scaling=calibration:4"])
+    made = plan(root, "known", across, Selection(), there)
+    assert any("12 of 30 trials, the first 4 of each subject" in note for note in made.notes)
+    assert (made.splits["split"] == "calibration").sum() == 3 * 12
+    assert not any("one label" in note for note in made.notes)
+    spoken = pd.read_csv(root)
+    by_label = spoken.assign(trial=spoken["label"] + "-" + spoken["group"])
+    by_label.to_csv(tmp_path / "sorted.csv", index=False)
+    made = plan(tmp_path / "sorted.csv", "known", across, Selection(), there)
+    assert any("3 of 3 subjects have one label" in note for note in made.notes)
+    few = with_settings(across, ["protocol.subject_scaling=calibration:10"])
+    with fails(ConfigError, where="protocol.subject_scaling", expected="subject 1: 10", found="calibration:10"):
+        plan(root, "known", few, Selection(), there)
+    rows = pd.read_csv(root)
+    silent = (rows["subject"] == 2) & rows["trial"].isin(["0-calm", "0-tense", "1-calm", "1-tense"])
+    rows.assign(audio=rows["audio"].mask(silent)).to_csv(root, index=False)
+    both = with_settings(across, ["stages=audio,vision"])
+    with fails(ConfigError, where="protocol.subject_scaling", expected="audio", found="subject 2"):
+        plan(root, "known", both, Selection(), there)
+    assert not there.exists()
+
+
+def test_a_study_of_an_earlier_version_is_extended_with_the_same_scaling(tmp_path: Path) -> None:
+    for given, now in ((False, "off"), (True, "all")):
+        config = with_settings(AUDIO, [f"protocol.subject_scaling={now}"])
+        study = prepare(table(tmp_path), now, config, Selection(("1",)), tmp_path / "c").study
+        document = study.study()
+        document.config["protocol"]["subject_scaling"] = given
+        write_record(study.study_file, document)
+        more = prepare(table(tmp_path), now, config, Selection(("1", "2")), tmp_path / "c")
+        assert {run.config.subject for run in more.planned} == {"1", "2"}
+        with fails(StudyConflictError, found="protocol.subject_scaling"):
+            other = with_settings(config, [f"protocol.subject_scaling={'all' if now == 'off' else 'off'}"])
+            prepare(table(tmp_path), now, other, Selection(("1",)), tmp_path / "c")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from test_pages import checkpoints, open_page, page_text
 from test_pages_data import fill_in, sounds
 
+from eavdash.config.convert import recorded_config
 from eavdash.store import find_study
+from eavdash.ui.training import copy_settings
 
 __all__ = ["checkpoints", "sounds"]
 
@@ -103,3 +107,30 @@ def test_trials_that_cannot_be_used_are_named_before_a_study_is_queued(sounds: P
     left_out = find_study(checkpoints, "voices").study().left_out
     assert left_out is not None
     assert [(r.subject, r.trial, r.kind) for r in left_out.recordings] == [("bo", "7", "unreadable")]
+
+
+def test_scaling_of_people_is_a_choice_of_three_with_its_number(sounds: Path, checkpoints: Path) -> None:
+    table = pd.read_csv(sounds / "trials.csv")
+    third = table[table["subject"] == "anna"].assign(subject="cleo", audio=[f"c{n}.wav" for n in range(8)])
+    for n in range(8):  # other sounds than anna's
+        samples = np.random.default_rng(9 + n).normal(0, 0.1, 16000).astype(np.float32)
+        soundfile.write(sounds / f"c{n}.wav", samples, 16000)
+    pd.concat([table, third]).to_csv(sounds / "trials.csv", index=False)
+    app = fill_in(open_page("launch", {"training_launch_dataset": str(sounds)}), "known")
+    assert len(app.selectbox(key="training_launch_scaling").options) == 2, "within a person there is no calibration"
+    app.multiselect(key="training_launch_subjects").set_value([])
+    app.selectbox(key="training_launch_protocol").select("loso").run()
+    app.selectbox(key="training_launch_scaling").select("calibration").run()
+    app.number_input(key="training_launch_calibration").set_value(3).run()
+    assert any("calibration with 3 trials" in e.value for e in app.warning)
+    assert "9 of 23 trials, the first 3 of each subject" in page_text(app)
+    assert frozen(app, checkpoints, "known")["protocol"]["subject_scaling"] == "calibration:3"
+    app = open_page("launch", {"training_launch_dataset": str(sounds)})
+    copied = copy_settings.form_defaults(recorded_config(find_study(checkpoints, "known").study()))
+    assert (copied["scaling"], copied["calibration"]) == ("calibration", 3)
+    app.number_input(key="training_launch_fold_count")
+    app.selectbox(key="training_launch_protocol").select("loso").run()
+    app.selectbox(key="training_launch_scaling").select("calibration").run()
+    app.selectbox(key="training_launch_protocol").select("conversation").run()
+    assert app.selectbox(key="training_launch_scaling").value == "off"
+    assert not app.exception

@@ -23,9 +23,10 @@ def check(options: argparse.Namespace) -> int:
     from eavdash.health.report import make_folder, write_csv
     from eavdash.models.automatic import resolved
 
-    config, _ = resolved(with_settings(preset(options.preset), options.settings))
+    config = preset(options.preset)
     if options.protocol:
         config = replace(config, protocol=replace(config.protocol, name=options.protocol))
+    config, _ = resolved(with_settings(config, options.settings))
     cache = cache_folder(store.checkpoints_root(options.checkpoints))
     for folder in (options.csv, options.contact_sheet):
         if folder:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from eavdash.config.choices import COLUMN
+from eavdash.config.choices import ACROSS, COLUMN
 from eavdash.config.schema import StudyConfig
 from eavdash.data.cache.folders import check_disk_space, free_bytes
 from eavdash.data.cache.window_set_spec import WindowSetSpec, window_set_spec
@@ -27,8 +27,7 @@ from eavdash.errors import DataError, SplitError
 from eavdash.text import natural_order, size
 
 #: The splits whose trials a run reads.
-USED = ("train", "validation", "test")
-ACROSS = ("loso", "subject-kfold")
+USED = ("train", "validation", "test", "calibration")
 Report = Callable[[int, int, str], None]
 Usable = Callable[[TrialTable], TrialTable]
 

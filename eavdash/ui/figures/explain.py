@@ -52,6 +52,9 @@ def receipt_lines(receipts: Receipts, window: int) -> list[str]:
         f"{receipts.target}.",
         "Baselines: " + ", ".join(f"{theme.label(m)} {text}" for m, text in receipts.baselines.items()) + ".",
     ]
+    if receipts.scaled_as_others:
+        named = ", ".join(map(theme.label, receipts.scaled_as_others))
+        lines.append(f"Scaled by the statistics of the people trained on, as there are none of this person: {named}.")
     if receipts.reproduction is not None:
         lines.append(f"Largest difference from the test's probabilities: {receipts.reproduction:.2g}.")
     return lines

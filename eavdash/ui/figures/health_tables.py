@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from eavdash.config.choices import MODALITIES
+from eavdash.health.report import counted_parts
 from eavdash.text import csv_for_people, plural, visible
 from eavdash.ui import theme
 
@@ -158,7 +159,7 @@ def outlook_table(outlook: pd.DataFrame) -> pd.DataFrame:
         folds = rows[rows["fold"] >= 0]
         line: dict[str, Any] = {"Protocol": protocol, "Folds": int(folds["fold"].nunique())}
         line |= {"Subjects": _range(folds["subjects"])}
-        line |= {f"{part.capitalize()} trials": _range(folds[part]) for part in ("train", "validation", "test")}
+        line |= {f"{part.capitalize()} trials": _range(folds[part]) for part in counted_parts(outlook)}
         lines.append(line)
     return _displayable_frame(pd.DataFrame(lines))
 
@@ -173,7 +174,7 @@ def outlook_problems(outlook: pd.DataFrame) -> list[str]:
 def folds_table(outlook: pd.DataFrame, protocol: str) -> pd.DataFrame:
     """Return every fold of a protocol."""
     rows = outlook[(outlook["protocol"] == protocol) & (outlook["fold"] >= 0)]
-    columns = ["fold", "subjects", "train", "validation", "test", "problem"]
+    columns = ["fold", "subjects", *counted_parts(outlook), "problem"]
     if not (rows["problem"] != "").any():
         columns.remove("problem")
     return _displayable_frame(rows[columns]).rename(columns=str.capitalize).reset_index(drop=True)

@@ -23,14 +23,13 @@ from eavdash.studies.unusable import Unusable
 from eavdash.studies.write import Plan
 from eavdash.text import markdown
 from eavdash.ui import actions, cached_runs, widgets
-from eavdash.ui.training import preprocessing_form, unusable_form
+from eavdash.ui.training import preprocessing_form, scaling_form, unusable_form
 
 PAGE = "training_launch"
 #: Session state: the additional preset choice ``study:<name>``.
 SOURCE = f"{PAGE}_origin"
 _PREFIX = "study:"
 PROTOCOL_OPTIONS = {
-    "subject_scaling": "Standardise each subject (transductive)",
     "pooled": "Train on all subjects first, then fine-tune per subject",
     "test_epoch": "Choose the epoch on the test trials, as published (protocol paper only)",
 }
@@ -116,6 +115,7 @@ def form_defaults(config: StudyConfig) -> dict[str, Any]:
         "fold_count": config.protocol.folds,
         "folds": "all",
         **{name: getattr(config.protocol, name) for name in PROTOCOL_OPTIONS},
+        **scaling_form.defaults(config),
         "epochs": None,
         "seeds": "0",
         **{f"{m}_encoder": config.modality(m).encoder for m in MODALITIES},

@@ -30,7 +30,14 @@ from eavdash.studies.write import Plan
 from eavdash.text import plural
 from eavdash.ui import cached_data, cached_runs, scanning, theme
 from eavdash.ui.draft import kept
-from eavdash.ui.training import copy_settings, encoder_form, execution_form, preprocessing_form, unusable_form
+from eavdash.ui.training import (
+    copy_settings,
+    encoder_form,
+    execution_form,
+    preprocessing_form,
+    scaling_form,
+    unusable_form,
+)
 from eavdash.ui.training.copy_settings import PROTOCOL_OPTIONS, apply_preset, form_defaults
 from eavdash.ui.widgets import show_errors
 
@@ -103,6 +110,7 @@ def form(subjects: Sequence[str], conditions: bool) -> Request:
         seeds = second.text_input("Seeds", help="Numbers such as `0,1,2`", **kept(PAGE, "seeds"))
     settings = [f"protocol.name={protocol}", f"protocol.folds={count}", f"fusion.kind={kind}"]
     with st.expander("Options of the protocol", key=f"{PAGE}_protocol_options"):
+        settings.append(scaling_form.form(PAGE, protocol))
         for name, title in PROTOCOL_OPTIONS.items():
             chosen_option = st.checkbox(title, help=SETTINGS[f"protocol.{name}"].help, **kept(PAGE, name))
             settings.append(f"protocol.{name}={str(chosen_option).lower()}")

@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from eavdash.config.choices import ACROSS
 from eavdash.config.selection import parse_numbers
 from eavdash.errors import EavdashError
 from eavdash.store import StudyDir
 from eavdash.studies import extend, verify
-from eavdash.studies.runs import CROSS_SUBJECT
 from eavdash.text import markdown, natural_order, plural, size
 from eavdash.ui import actions, cached_data, cached_runs, widgets
 from eavdash.ui.training import copy_settings
@@ -188,7 +188,7 @@ def extension_form(study: StudyDir, row: Mapping[Any, Any]) -> None:
         except EavdashError as error:
             widgets.show_error(error, PAGE)
             return
-        fixed = row["protocol"] in CROSS_SUBJECT
+        fixed = row["protocol"] in ACROSS
         left, middle, right = st.columns(3)
         subjects = left.multiselect(
             "More subjects",
