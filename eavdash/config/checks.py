@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from eavdash.config.choices import CHANNELS, ENCODERS, LIBRARIES, MODALITIES, MOST_CHANNELS, STAGES
+from eavdash.config.choices import CHANNELS, ENCODERS, LIBRARIES, MODALITIES, MOST_CHANNELS, STAGES, TABLE
 from eavdash.config.setting import Setting, value_of
 from eavdash.errors import ConfigError
 from eavdash.text import is_utf8, shortened
@@ -48,7 +48,7 @@ def check(config: StudyConfig, settings: Mapping[str, Setting]) -> None:
         part = config.fusion if name == "fusion" else config.modality(name)
         need(part.width % part.heads == 0, f"{name}.width", f"a multiple of {name}.heads ({part.heads})", part.width)
     # Models of a library and checkpoints have patch sizes of their own.
-    if config.vision.encoder in ENCODERS["vision"] and not config.vision.weights:
+    if config.vision.encoder == "vit" and not config.vision.weights:
         whole = config.vision.size % config.vision.patch == 0
         need(whole, "vision.size", "a multiple of vision.patch", config.vision.size)
     channel = config.audio.channel
@@ -96,6 +96,7 @@ def _protocol(config: StudyConfig, need: Need) -> None:
         protocol.test_epoch,
     )
     constants = protocol.subject_scaling and "audio" in config.stages and config.audio.scaling == "ast"
+    constants = constants and config.audio.encoder != TABLE
     need(
         not constants,
         "audio.scaling",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+#: The encoder of recordings that are tables of features.
+TABLE = "table"
 MODALITIES = ("vision", "audio", "eeg")
 STAGES = (*MODALITIES, "fusion")
 #: The column of the trial table with each modality's file.
@@ -12,7 +14,7 @@ CHANNELS = (MIX, "left", "right", LOUDEST)
 CHANNEL_NUMBERS = {"left": 1, "right": 2}
 MOST_CHANNELS = 1024
 PROTOCOLS = ("conversation", "blocks", "paper", "loso", "subject-kfold")
-ENCODERS = {"vision": ("vit",), "audio": ("ast",), "eeg": ("eegformer", "yin")}
+ENCODERS = {"vision": ("vit", TABLE), "audio": ("ast", TABLE), "eeg": ("eegformer", "yin")}
 #: Prefixes of library encoders: ``timm:deit_tiny_patch16_224``, ``braindecode:EEGNet`` (an optional extra).
 LIBRARIES = {"vision": "timm:", "eeg": "braindecode:"}
 PRECISIONS = ("auto", "float32", "bf16")

@@ -1,6 +1,6 @@
 """Standardisation of each subject's windows to mean 0 and spread 1, by that subject's own windows without their labels.
 
-In: a window set of EEG or sound, and statistics per subject. Out: a window set of the same shape, without unit, whose
+In: a window set of EEG, sound or tables of features, and statistics per subject. Out: a window set of the same shape, without unit, whose
 values are computed when they are read. Pictures are not standardised: their colours depend little on the person.
 
 Statistics of a test subject's own windows are *transductive*: they are known only after all of them are recorded.
@@ -15,9 +15,11 @@ from typing import Any, cast
 
 import numpy as np
 
+from eavdash.config.choices import TABLE
 from eavdash.data.windows import WindowSet
 
-MODALITIES = ("audio", "eeg")
+#: Kinds of windows that are standardised.
+KINDS = ("audio", "eeg", TABLE)
 _MAD_TO_STD = 1.4826
 #: For each subject shift and scale per channel (eeg, volt) or mel band (audio), as JSON keeps them.
 Statistics = dict[str, dict[str, list[float]]]
@@ -45,14 +47,15 @@ class StandardisedArray:
 def subject_statistics(windows: WindowSet) -> Statistics:
     """Compute shift and scale of every subject over the unmasked part of all of its windows; float32 values.
 
-    eeg: mean and robust standard deviation per channel; audio: mean and standard deviation per mel band.
+    eeg: mean and robust standard deviation per channel; audio and tables: mean and standard deviation per mel band or
+    column.
     """
     subjects = windows.index["subject"].to_numpy(dtype=object)
     found: Statistics = {}
     for subject in dict.fromkeys(subjects):
         rows = np.flatnonzero(subjects == subject)
         mask = np.asarray(windows.mask[rows], dtype=bool)
-        eeg = windows.modality == "eeg"
+        eeg = windows.kind == "eeg"
         measure = mean_and_robust_std if eeg else mean_and_std
         parts = [
             measure(np.asarray(windows.values[rows, n] if eeg else windows.values[rows, :, n])[mask])
@@ -69,7 +72,7 @@ def standardise(windows: WindowSet, statistics: Mapping[str, Mapping[str, list[f
 
     def rows(name: str) -> np.ndarray:
         values = np.array([statistics[s][name] for s in subjects], dtype=np.float32)  # (window, channel or mel)
-        return values[:, :, None] if windows.modality == "eeg" else values[:, None, :]
+        return values[:, :, None] if windows.kind == "eeg" else values[:, None, :]
 
     values = StandardisedArray(windows.values, rows("shift"), rows("scale"))
     return replace(windows, values=cast(np.ndarray, values), meta={**windows.meta, "subject_scaling": statistics})

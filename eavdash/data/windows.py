@@ -25,10 +25,12 @@ class WindowSet:
     * vision: (window, frame, height, width, 3) uint8 RGB; mask (window, frame)
     * audio: (window, time, mel) float32 log-mel energies, 10 ms steps, not scaled; mask (window, time)
     * eeg: (window, channel, time) float32 volt; mask (window, time)
+    * of the kind ``table``, in any of them: (window, step, column) float32 features in their own units; mask (window,
+      step)
 
     ``index`` has one row per window: subject, trial, group, label (strings), window (int from 0), start and stop
     (seconds from the trial's start). ``meta`` describes the axes: eeg ``channels`` and ``rate``, vision
-    ``frames_per_second``, audio ``rate`` and ``mels``.
+    ``frames_per_second``, audio ``rate`` and ``mels``, tables ``columns`` and ``rate``.
     """
 
     modality: str
@@ -39,6 +41,11 @@ class WindowSet:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    @property
+    def kind(self) -> str:
+        """What the values are: "table", or the modality's own (pictures, spectrograms, EEG)."""
+        return str(self.meta.get("kind", self.modality))
 
 
 def tile(duration: float, window: float) -> list[tuple[float, float]]:

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from eavdash.config.choices import COLUMN
+from eavdash.config.choices import COLUMN, TABLE
 from eavdash.config.convert import recorded_config
 from eavdash.config.schema import StudyConfig
 from eavdash.data.frozen import planned_table
@@ -93,11 +93,12 @@ def compute(
         maps=_stacked([d.fused.maps for d in outputs]),
         channels=tuple(sets["eeg"].meta["channels"]) if "eeg" in sets else (),
         rate=float(sets["eeg"].meta["rate"]) if "eeg" in sets else 0.0,
+        columns={m: tuple(s.meta["columns"]) for m, s in sets.items() if s.kind == TABLE},
         receipts=Receipts(
             steps=steps,
             target=classes[target],
             output="logit",
-            baselines={m: _BASELINES[m] for m in sets},
+            baselines={m: _BASELINES[s.kind] for m, s in sets.items()},
             completeness=[c.to_dict() for c in completeness],
             reproduction=_reproduction(run, subject, trial, classes, windows, found),
             checksums={r.name: sha256(r.model_file) for r in (run, *encoder_runs(study, run).values())},
@@ -109,6 +110,7 @@ _BASELINES = {
     "vision": "the colour that the input scaling was fitted to (mid-grey for pretrained encoders)",
     "audio": "the mean spectrum that the input scaling was fitted to",
     "eeg": "each channel's mean over the training windows",
+    TABLE: "each column's mean over the training windows",
 }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import numpy as np
@@ -66,6 +66,7 @@ class ExplanationDocument(Record):
     windows: Annotated[tuple[ExplainedWindow, ...], Field(strict=False)]
     channels: Texts
     rate: float
+    columns: dict[str, Texts] = Field(default_factory=dict)  # modality → those of its table of features
     receipts: Receipts
     arrays: str
 
@@ -76,7 +77,8 @@ class Explanation:
 
     Arrays by modality cover all windows, with zeros where a window lacks the modality:
     ``inputs`` vision (W, F, H, W, 3) uint8, audio (W, L, mel) log-mel, eeg (W, C, T) volt; ``masks`` True where
-    recorded; ``attributions`` in logits, vision (W, F, H, W), audio (W, L, mel), eeg (W, C, T).
+    recorded; ``attributions`` in logits, vision (W, F, H, W), audio (W, L, mel), eeg (W, C, T). A modality in
+    ``columns`` has tables of features (W, L, column), and attributions of the same shape.
     """
 
     study: str
@@ -101,6 +103,7 @@ class Explanation:
     channels: tuple[str, ...]  # of the EEG
     rate: float  # Hz, of the EEG windows; 0 without EEG
     receipts: Receipts
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by modality, of tables of features
     maps: np.ndarray | None = None  # (W, layers, heads, M, M), whose mean is ``map``; None in older files
 
     @property

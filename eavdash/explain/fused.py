@@ -60,7 +60,8 @@ class FusedModel(nn.Module):
         """Return the baseline of the attributions, shaped like ``x``: the input that scaling maps to zeros.
 
         It is the mean colour of the training frames for vision (mid-grey for pretrained encoders), the training
-        windows' mean spectrum for audio (AudioSet's mean if its constants are used), and each channel's mean for EEG.
+        windows' mean spectrum for audio (AudioSet's mean if its constants are used), each channel's mean for EEG and
+        each column's for tables of features.
         """
         return self.encoders[modality].get_buffer("shift").expand_as(x)
 

@@ -5,6 +5,7 @@ An encoder is an ``nn.Module`` called as ``encoder(x, mask) -> EncoderOutput`` w
 * vision: ``x`` (B, F, 3, H, W) float32 in 0..1, ``mask`` (B, F) bool
 * audio: ``x`` (B, L, mel) float32 log-mel energies, ``mask`` (B, L) bool
 * eeg: ``x`` (B, channel, time) float32 volt, ``mask`` (B, time) bool
+* a table of features, in any modality: ``x`` (B, L, column) float32, ``mask`` (B, L) bool
 
 It scales its input with buffers set by :meth:`Encoder.set_scaling`, so a checkpoint is complete and attributions refer
 to the recording in its original unit.

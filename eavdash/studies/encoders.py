@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from eavdash.config.choices import COLUMN, LIBRARIES
+from eavdash.config.choices import COLUMN, LIBRARIES, TABLE
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import ConfigError, EavdashError
 from eavdash.store.readable import check_readable
@@ -72,17 +72,22 @@ def refuse_unfit_encoders(config: StudyConfig, trials: pd.DataFrame, classes: in
         ConfigError: an encoder does not support the windows, or its checkpoint does not fit.
         DataError: a package is missing that crops faces, or no subject's EEG has the channels.
     """
-    from eavdash.data.readers import READERS
+    from eavdash.data.cache.window_set_spec import trial_rows
+    from eavdash.data.readers import reader_of
 
     notes: list[str] = []
     for modality in config.modalities:
         part = config.modality(modality)
         if (trials[COLUMN[modality]] == "").all():
             continue
-        reader = READERS[modality](config)
+        reader = reader_of(modality, config)
         assert reader.settings  # asks for the face detector
         named = bool(part.weights) or part.encoder.startswith(LIBRARIES.get(modality, ":"))
-        if modality == "eeg":
+        if part.encoder == TABLE:
+            if part.weights:
+                reader.prepare(trial_rows(trials, modality)[:1])
+                _fit(config, modality, classes, {"columns": reader.channels})
+        elif modality == "eeg":
             references = config.eeg.reference not in ("", "average")
             if named or config.eeg.channels or references or reader.steps < config.eeg.width + _AMPLE:
                 notes += _unfit_subjects(config, trials, classes, together)

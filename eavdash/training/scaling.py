@@ -6,6 +6,7 @@
   AudioSet's constants, with which the published AST was trained.
 * vision: per colour, mean and standard deviation of the pixels. Faces in front of a plain wall use a small part of the
   range, and on -1..1 a transformer hardly learns from scratch. A pretrained encoder keeps 0.5 and 0.5.
+* tables of features: per column, as for eeg, since one lost face gives wild numbers.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from eavdash.config.choices import TABLE
 from eavdash.data.standardise import mean_and_robust_std, mean_and_std
 from eavdash.data.windows import WindowSet
 
+_TOGETHER = 32  # columns of a table
+
 
 def fit_scaling(windows: WindowSet, rows: Sequence[int], fitted: bool = True) -> tuple[Tensor, Tensor] | None:
-    """Fit shift and scale, float32: (channel,) for eeg, (mel,) for audio, (3,) for vision.
+    """Fit shift and scale, float32: (channel,) for eeg, (mel,) for audio, (3,) for vision, (column,) for tables.
 
     Return None if the encoder keeps its own scaling.
 
@@ -29,20 +33,31 @@ def fit_scaling(windows: WindowSet, rows: Sequence[int], fitted: bool = True) ->
         rows: the training windows, as rows of ``windows``.
         fitted: False if audio and images must be scaled as in the encoder's pretraining.
     """
-    if not fitted and windows.modality != "eeg":
+    if not fitted and windows.kind not in ("eeg", TABLE):
         return None
     chosen = np.sort(np.asarray(rows))
     mask = np.asarray(windows.mask[chosen], dtype=bool)
-    if windows.modality == "eeg":
+    if windows.kind == "eeg":
         parts = [
             mean_and_robust_std(np.asarray(windows.values[chosen, c])[mask]) for c in range(windows.values.shape[1])
         ]
-    elif windows.modality == "audio":
+    elif windows.kind == TABLE:
+        parts = _columns(windows, chosen, mask)
+    elif windows.kind == "audio":
         parts = [mean_and_std(np.asarray(windows.values[chosen, :, m])[mask]) for m in range(windows.values.shape[2])]
     else:
         parts = _colours(windows, chosen)
     shift, scale = np.array(parts, dtype=np.float64).T
     return torch.from_numpy(shift.astype(np.float32)), torch.from_numpy(scale.astype(np.float32))
+
+
+def _columns(windows: WindowSet, rows: np.ndarray, mask: np.ndarray) -> list[tuple[float, float]]:
+    """Return mean and robust standard deviation of each column, some columns at a time to read the rows few times."""
+    found = []
+    for first in range(0, windows.values.shape[2], _TOGETHER):
+        values = np.asarray(windows.values[rows, :, first : first + _TOGETHER])[mask]
+        found += [mean_and_robust_std(column) for column in values.T]
+    return found
 
 
 def _colours(windows: WindowSet, rows: np.ndarray) -> list[tuple[float, float]]:

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from eavdash.config.choices import TABLE
 from eavdash.config.schema import TrainConfig
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError
@@ -47,8 +48,8 @@ class WindowSource(Source):
         """Return windows ``rows`` and their masks on the CPU; frames that are not augmented are still bytes."""
         x, mask = inputs.raw(self.windows.values, self.at[rows])
         if augment is not None and self.augment:
-            modality = self.windows.values.modality
-            x, mask = inputs.augment(modality, to_encoder_input(modality, x), mask, model, augment)
+            values = self.windows.values
+            x, mask = inputs.augment(values.kind, to_encoder_input(values.modality, x), mask, model, augment)
         return x, mask
 
     def forward(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> ModelOutput:
@@ -57,7 +58,7 @@ class WindowSource(Source):
     def items(self, loaded: tuple[Tensor, ...]) -> Tensor:
         """Return the loss items (B,): recorded frames per window for vision, otherwise one."""
         mask = loaded[1]
-        return headphase.items(mask) if self.windows.values.modality == "vision" else torch.ones_like(mask[:, 0]).long()
+        return headphase.items(mask) if self.windows.values.kind == "vision" else torch.ones_like(mask[:, 0]).long()
 
     def frozen_features(self, model: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor] | None:
         x, mask = self._on_device(self.load(model, rows, None))
@@ -100,7 +101,7 @@ def train_encoder(context: RunContext) -> None:
     model = new_encoder(context, spec)
     rows = [int(r) for r in index["row"].to_numpy()[train]]
     fitted_scaling = (
-        context.config.audio.scaling == "training" if context.stage == "audio" else not is_pretrained(context)
+        context.config.audio.scaling == "training" if windows.values.kind == "audio" else not is_pretrained(context)
     )
     scaling = fit_scaling(windows.values, rows, fitted_scaling)
     if scaling is not None:
@@ -212,9 +213,11 @@ def head_epochs(context: RunContext) -> int:
 def shape_of(windows: WindowSet) -> dict[str, Any]:
     """Return the shape of the windows, for :func:`eavdash.models.build.encoder_spec`."""
     shape = windows.values.shape
-    if windows.modality == "vision":
+    if windows.kind == TABLE:
+        return {"frames": shape[1], "columns": list(windows.meta["columns"])}
+    if windows.kind == "vision":
         return {"frames": shape[1], "size": shape[2]}
-    if windows.modality == "audio":
+    if windows.kind == "audio":
         return {"frames": shape[1], "mels": shape[2]}
     return {"channels": list(windows.meta["channels"]), "samples": shape[2]}
 
