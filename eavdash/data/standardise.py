@@ -1,7 +1,8 @@
 """Standardisation of each subject's windows to mean 0 and spread 1, by that subject's own windows without their labels.
 
-In: a window set of EEG, sound or tables of features, and statistics per subject. Out: a window set of the same shape, without unit, whose
-values are computed when they are read. Pictures are not standardised: their colours depend little on the person.
+In: a window set of EEG, sound or tables of features, and statistics per subject. Out: a window set of the same shape,
+without unit, whose values are computed when they are read. Pictures are not standardised: their colours depend little
+on the person.
 
 Statistics of a test subject's own windows are *transductive*: they are known only after all of them are recorded.
 Scores obtained with them are marked accordingly.

@@ -21,6 +21,7 @@ from eavdash.store.record import FIRST, Part, Record, Texts, Whole, read_record,
 from eavdash.store.regular import open_regular
 
 METHODS = ("integrated_gradients",)
+STRONGEST = 20  # columns in a summary
 _ATTENTION = ("attention", "map", "maps")
 _ARRAYS = ("attributions", "inputs", "masks", "window_probabilities", "trial_probabilities")
 
@@ -140,6 +141,18 @@ class Explanation:
         """Sum of the attributions per modality, averaged over the windows, in logits."""
         return {m: float(a.astype(np.float64).sum() / len(self.windows)) for m, a in self.attributions.items()}
 
+    @property
+    def column_sums(self) -> dict[str, float]:
+        """Sums of the attributions of the :data:`STRONGEST` columns of tables of features, as :attr:`sums`."""
+        sums = {
+            f"{modality} {name}": float(value / len(self.windows))
+            for modality, names in self.columns.items()
+            for name, value in zip(
+                names, self.attributions[modality].sum(axis=(0, 1), dtype=np.float64).tolist(), strict=True
+            )
+        }
+        return {name: sums[name] for name in sorted(sums, key=lambda n: -abs(sums[n]))[:STRONGEST]}
+
     def summary(self) -> dict[str, Any]:
         """Return the numbers of the explanation as a JSON-ready dictionary."""
         completeness = self.receipts.completeness
@@ -155,6 +168,7 @@ class Explanation:
             "attention_by_head": self.head_shares,
             "attention_by_layer": self.layer_maps,
             "attribution": self.sums,
+            **({"attribution_by_column": self.column_sums} if self.columns else {}),
             "completeness_gap": [c["gap"] for c in completeness],
             "completeness_relative_gap": [c["relative_gap"] for c in completeness],
             "reproduction": self.receipts.reproduction,

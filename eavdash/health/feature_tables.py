@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -21,6 +22,8 @@ from eavdash.health.report import Finding
 from eavdash.health.scan import Scan
 from eavdash.text import plural, shortened
 
+#: Of the measures, by file.
+Answers = dict[str, dict[str, Any]]
 #: Modalities whose recordings may be tables.
 MODALITIES = tuple(modality for modality, names in ENCODERS.items() if TABLE in names)
 
@@ -33,9 +36,9 @@ def differing(rows: pd.DataFrame, done: Scan) -> pd.Series:
         counts = Counter(frozenset(columns) for columns in names.values())
         most = counts.most_common(1)[0][0]
         usual = next(columns for columns in names.values() if frozenset(columns) == most)
-        for index, path in of["path"].items():
+        for index, path in zip(of.index, of["path"], strict=True):
             if frozenset(names[path]) != most:
-                texts[index] = str(other_columns(path, names[path], usual, modality, "most tables"))
+                texts.at[index] = str(other_columns(path, names[path], usual, modality, "most tables"))
     return texts
 
 
@@ -60,10 +63,11 @@ def other_kind(rows: pd.DataFrame, config: StudyConfig) -> pd.Series:
                 found=f"{encoder}, which reads {'tables of features' if wants else 'none'}",
                 remedy=f"set {column}={usual if wants else TABLE}, or name other files in column {COLUMN[modality]}",
             )
-        for index, path in wrong["path"].items():
+        for index, path in zip(wrong.index, wrong["path"], strict=True):
             expected = f"a table of features ({', '.join(SUFFIXES)})" if wants else "a recording"
             found = f"{Path(path).suffix or 'no suffix'}, which {column}={encoder} does not read"
-            texts[index] = sentence(path, expected, found, "leave the trial out, or name a file like those of the others")
+            remedy = "leave the trial out, or name a file like those of the others"
+            texts.at[index] = sentence(path, expected, found, remedy)
     return texts
 
 
@@ -79,7 +83,7 @@ def refuse_constant(rows: pd.DataFrame, done: Scan, config: StudyConfig) -> None
             name, value = next(iter(still.items()))
             more = f" ({len(still) - 1} more columns likewise)" if len(still) > 1 else ""
             columns = config.modality(modality).table.columns  # type: ignore[union-attr]  # EEG has no tables
-            without = ",".join([*(columns or ("*",)), *(f"-{name}" for name in still)]) if len(still) < 20 else "..."
+            without = ",".join([*columns, *(f"-{name}" for name in still)]) if len(still) < 20 else "..."
             raise ConfigError.at(
                 f"{modality}.table.columns, of {plural(len(answers), 'table')} such as {of['path'].iloc[0]}",
                 expected="features that change",
@@ -99,7 +103,7 @@ def findings(rows: pd.DataFrame, done: Scan, config: StudyConfig) -> list[Findin
         found.append(Finding("info", "", modality, of["path"].iloc[0], f"{message} ({shortened(listed)})", remedy))
         for name, value in list(_constant(answers).items())[:5]:
             message = f"column {shortened(name, 60)!r} is {value:g} in every row of all tables"
-            remedy = f"leave it out with {modality}.table.columns=*,-{name}"
+            remedy = f"leave it out with {modality}.table.columns=-{name}"
             found.append(Finding("warning", "", modality, of["path"].iloc[0], message, remedy))
         noted = {path: answer["note"] for path, answer in answers.items() if answer.get("note")}
         if noted:
@@ -110,7 +114,7 @@ def findings(rows: pd.DataFrame, done: Scan, config: StudyConfig) -> list[Findin
     return found
 
 
-def _tables(rows: pd.DataFrame, done: Scan) -> Iterator[tuple[str, pd.DataFrame, dict[str, dict[str, object]]]]:
+def _tables(rows: pd.DataFrame, done: Scan) -> Iterator[tuple[str, pd.DataFrame, Answers]]:
     """Yield each modality with readable tables: its rows without a problem, and the answer per file."""
     for modality in MODALITIES:
         of = rows[(rows["modality"] == modality) & (rows["problem"] == "")]
@@ -122,7 +126,7 @@ def _tables(rows: pd.DataFrame, done: Scan) -> Iterator[tuple[str, pd.DataFrame,
             yield modality, of, answers
 
 
-def _constant(answers: dict[str, dict[str, object]]) -> dict[str, float]:
+def _constant(answers: Answers) -> dict[str, float]:
     """Return the columns that have one and the same value in all files."""
     still: dict[str, float] | None = None
     for answer in answers.values():

@@ -50,7 +50,8 @@ class TableTransformer(Encoder):
         x = LIMIT * torch.tanh(x / LIMIT)
         rows, valid = self._steps(x).flatten(0, 1), self._steps(mask).flatten(0, 1)  # (B * T, step, C), (B * T, step)
         statistics = torch.unflatten(torch.cat(_mean_and_spread(rows, valid), dim=1), 0, (len(x), -1))
-        return self.temporal(self.embed(statistics), self._steps(mask).any(dim=2))
+        tokens: Tensor = self.temporal(self.embed(statistics), self._steps(mask).any(dim=2))
+        return tokens
 
     def forward_head(self, features: Tensor, mask: Tensor) -> EncoderOutput:
         """Classify a window by mean and spread of its tokens (B, T, width)."""

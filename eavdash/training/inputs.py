@@ -67,7 +67,7 @@ def _audio(x: Tensor, mask: Tensor, shift: Tensor, random: torch.Generator) -> t
 def _table(x: Tensor, mask: Tensor, scale: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
     """Add noise of a tenth of the scale, and mask a segment of up to 1/8 of the window; ``x`` is (B, L, column)."""
     x = x + 0.1 * scale * torch.randn(x.shape, generator=random)
-    kept = mask & ~_segment(*mask.shape, random)
+    kept = mask & ~_segment(mask.shape[0], mask.shape[1], random)
     return x, torch.where(kept.any(dim=1, keepdim=True), kept, mask)
 
 

@@ -235,7 +235,7 @@ def _with_shuffled_labels(context: RunContext) -> pd.DataFrame:
 
 
 def _simple_features(windows: WindowSet, rows: np.ndarray) -> np.ndarray:
-    """Return (window, feature): log-power per EEG channel, or mean and standard deviation per mel band, colour or column."""
+    """Return (window, feature): log-power per EEG channel, or mean and spread per mel band, colour or column."""
     found = []
     for row in rows:
         values = np.asarray(windows.values[int(row)], dtype=np.float64)

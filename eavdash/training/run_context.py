@@ -158,8 +158,9 @@ def read_windows(context: RunContext, modality: str, channels: Sequence[str] = (
 
     ``channels`` selects the EEG channels on which an encoder was trained. Training windows rejected by ``eeg.reject``
     are dropped; validation and test keep all windows, since dropping would make them easier. With
-    ``protocol.subject_scaling`` EEG, sound and tables are standardised with all windows of each subject. Trials whose recording
-    proves unreadable are left out, as planning left out those that it found (:mod:`eavdash.training.unreadable`).
+    ``protocol.subject_scaling`` EEG, sound and tables are standardised with all windows of each subject. Trials whose
+    recording proves unreadable are left out, as planning left out those that it found
+    (:mod:`eavdash.training.unreadable`).
 
     Raises:
         SplitError: a window of the run's own stage is in two splits.

@@ -96,7 +96,9 @@ def feature_places(where: str, header: Sequence[str], settings: FeatureTableConf
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name.casefold(), pattern.strip().casefold()) for pattern in patterns)
+    lower = name.casefold()
+    # openSMILE's names have brackets, which in a pattern stand for one of several letters.
+    return any(lower == p or fnmatchcase(lower, p) for p in (pattern.strip().casefold() for pattern in patterns))
 
 
 def _among(header: Sequence[str]) -> str:

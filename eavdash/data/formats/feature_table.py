@@ -158,17 +158,18 @@ class _Columns:
 
     def times(self, place: int, per_second: float) -> np.ndarray:
         """Return a column (row,) of seconds float64."""
-        texts = [row[place] for _, row in self.cells.rows]
-        if not any(":" in text for text in texts):
+        if not any(":" in row[place] for _, row in self.cells.rows):
             return self.numbers(place) / per_second
-        return np.array([self._clock(line, row[place], place) for line, row in self.cells.rows]) / per_second
+        return np.array([self._clock(line, row[place], place) for line, row in self.cells.rows])
 
     def sure(self) -> np.ndarray:
         """Return which rows (row,) bool the program was sure of; all where it does not say."""
         places = [place_of(self.cells.header, name) for name in (SUCCESS, CONFIDENCE)]
         columns = [self.numbers(place) for place in places if place is not None]
         every = np.ones(len(self.cells.rows), dtype=bool)
-        return np.logical_and.reduce([every, *(np.nan_to_num(column) >= SURE for column in columns)])
+        for column in columns:
+            every &= np.nan_to_num(column) >= SURE
+        return every
 
     def has_numbers(self, place: int) -> bool:
         """Return True if a cell of a column is a number, which names of files are not."""

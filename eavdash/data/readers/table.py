@@ -58,7 +58,7 @@ class TableReader(Reader):
 
     @property
     def steps(self) -> int:
-        return max(1, round(self.window * self.table.rate))
+        return max(1, round(self.window * float(self.table.rate)))
 
     def prepare(self, rows: list[TrialRow]) -> None:
         """Read the columns of all tables.

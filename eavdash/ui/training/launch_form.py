@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from eavdash.config.choices import ENCODERS, FUSIONS, MODALITIES, PROTOCOLS, STAGES
+from eavdash.config.choices import ENCODERS, FUSIONS, MODALITIES, PROTOCOLS, STAGES, TABLE
 from eavdash.config.convert import with_epochs, with_settings
 from eavdash.config.schema import SETTINGS, Execution, Selection, StudyConfig
 from eavdash.config.selection import parse_numbers
@@ -28,7 +28,7 @@ from eavdash.text import plural
 from eavdash.ui import cached_data, cached_runs, scanning, theme
 from eavdash.ui.draft import kept
 from eavdash.ui.training import copy_settings, execution_form, preprocessing_form
-from eavdash.ui.training.copy_settings import PROTOCOL_OPTIONS, apply_preset, form_defaults
+from eavdash.ui.training.copy_settings import PROTOCOL_OPTIONS, TABLE_SETTINGS, apply_preset, form_defaults
 from eavdash.ui.widgets import show_errors
 
 PAGE = "training_launch"
@@ -50,6 +50,7 @@ ENCODER_LABELS = {
     "ast": "AST on log-mel",
     "eegformer": "EEGformer",
     "yin": "published EEG transformer",
+    TABLE: "a table of features",
 }
 
 
@@ -117,6 +118,8 @@ def form(subjects: Sequence[str], conditions: bool) -> Request:
                 **kept(PAGE, f"{modality}_weights"),
             )
             settings += [f"{modality}.encoder={encoder}", f"{modality}.weights={weights.strip()}"]
+            if encoder == TABLE:
+                settings += _table_settings(modality)
     where, prepared = preprocessing_form.form(PAGE, conditions, base)
     if set(stages) != set(base.stages):
         base = replace(base, stages=tuple(s for s in STAGES if s in stages))
@@ -129,10 +132,22 @@ def form(subjects: Sequence[str], conditions: bool) -> Request:
     )
 
 
+def _table_settings(modality: str) -> list[str]:
+    """Show the settings of the tables of features of a modality, and return them."""
+    settings = []
+    for column, (name, title) in zip(st.columns(len(TABLE_SETTINGS)), TABLE_SETTINGS.items(), strict=True):
+        key = f"{modality}.table.{name}"
+        title = f"{title} of {theme.label(modality)}"
+        typed = column.text_input(title, help=SETTINGS[key].help, **kept(PAGE, f"{modality}_table_{name}"))
+        settings.append(f"{key}={typed.strip()}")
+    return settings
+
+
 def look(path: str, name: str, config: StudyConfig, subjects: Sequence[str], root: Path) -> None:
     """Look at the recordings once, with progress, before the plan of a new study names those that cannot be used."""
     seen = st.session_state.setdefault(f"{PAGE}_looked", set())
-    read = (config.modalities, config.where, config.audio.from_video, config.eeg.notch)
+    tables = [(part.encoder == TABLE, part.table) for part in (config.vision, config.audio)]
+    read = (config.modalities, config.where, config.audio.from_video, config.eeg.notch, *tables)
     if StudyDir(root / name).exists or (path, tuple(subjects), read) in seen:
         return
     with show_errors():
