@@ -9,7 +9,7 @@ from eavdash.config.setting import setting
 
 @dataclass(frozen=True)
 class FeatureTableConfig:
-    """How the encoder ``table`` reads a table of features; other encoders ignore it."""
+    """The reading of a table of features by the encoder ``table``; other encoders ignore it."""
 
     time: str = setting(
         "",

@@ -44,7 +44,7 @@ class WindowSet:
 
     @property
     def kind(self) -> str:
-        """What the values are: "table", or the modality's own (pictures, spectrograms, EEG)."""
+        """The kind of the values: "table", or the modality's own (pictures, spectrograms, EEG)."""
         return str(self.meta.get("kind", self.modality))
 
 

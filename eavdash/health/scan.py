@@ -82,7 +82,7 @@ def measure_requests(frame: pd.DataFrame, faces: bool, config: StudyConfig | Non
 
 
 def _table_rules(column: str, config: StudyConfig) -> tuple[tuple[str, str], ...]:
-    """How the study reads the tables of a column, for :func:`eavdash.health.measures.table.measure`."""
+    """The study's settings for the tables of a column, as :func:`eavdash.health.measures.table.measure` takes them."""
     table = (config.vision if column == COLUMN["vision"] else config.audio).table
     return ("time", table.time), ("columns", "\n".join(table.columns))
 

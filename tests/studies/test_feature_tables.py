@@ -109,7 +109,9 @@ def test_tables_without_times_are_refused_at_planning(root: Path) -> None:
 def test_a_column_that_never_changes_is_refused_and_can_be_left_out(root: Path) -> None:
     for path in root.parent.glob("*_of.csv"):
         change(path, "AU12_c", "0.00")
-    with fails(ConfigError, where=("vision.table.columns", "_of.csv"), found="AU12_c", remedy="vision.table.columns=-AU12_c"):
+    with fails(
+        ConfigError, where=("vision.table.columns", "_of.csv"), found="AU12_c", remedy="vision.table.columns=-AU12_c"
+    ):
         planned(root)
     assert planned(root, "vision.table.columns=-AU12_c").runs
 

@@ -73,7 +73,7 @@ class FeatureTable:
 
 @dataclass(frozen=True)
 class FeatureTableInfo:
-    """What is known of a table without its rows."""
+    """A table without its rows."""
 
     columns: tuple[str, ...]
     duration: float

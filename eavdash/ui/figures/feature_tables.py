@@ -48,10 +48,11 @@ def feature_lines(
             go.Scatter(
                 x=np.asarray(times)[keep],
                 y=scaled[:, n] - n,
-                customdata=np.stack([np.full(len(keep), columns[n], dtype=object), shown[:, n]], axis=1),
+                name=columns[n],
+                customdata=shown[:, n],
                 mode="lines",
                 line={"color": theme.colour(modality), "width": 1},
-                hovertemplate="%{customdata[0]} at %{x:.2f} s: %{customdata[1]:.3g}<extra></extra>",
+                hovertemplate="%{fullData.name} at %{x:.2f} s: %{customdata:.3g}<extra></extra>",
             )
         )
     return fig
