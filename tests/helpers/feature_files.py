@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-UNITS = ("AU01_r", "AU04_r", "AU06_r", "AU12_r", "AU45_r", "AU12_c")
+UNITS = ("AU01_r", "AU04_r", "AU06_r", "AU12_r", "AU45_r", "AU46_c")
 RATE = 30.0  # rows per second
 LABELS = ("calm", "happy")
 

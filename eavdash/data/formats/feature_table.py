@@ -35,7 +35,7 @@ from eavdash.data.formats.workbook import kind_of, read_parquet, read_xlsx
 from eavdash.data.recording import per_file
 from eavdash.errors import OutsideError, RecordingError, TableError
 from eavdash.limits import SECONDS
-from eavdash.text import shortened
+from eavdash.text import natural_key, shortened
 
 #: Least confidence of a row that counts as recorded.
 SURE = 0.5
@@ -48,7 +48,7 @@ _CLOCK = re.compile(r"(?:(\d{1,6}) days? )?(?:(\d{1,6}):)?(\d{1,2}):(\d{1,2}(?:\
 
 @dataclass(frozen=True, eq=False)
 class FeatureTable:
-    """The rows of one file (of one face), in the order of their times.
+    """The rows of one file (of one face), in the order of their times; columns in natural order, not the file's.
 
     ``times`` (row,) float64, seconds; ``values`` (row, column) float32, 0 where not recorded; ``recorded`` (row,) bool;
     ``note``: what was chosen among several faces, or "".
@@ -109,6 +109,8 @@ def read_feature_table(path: str, settings: FeatureTableConfig) -> FeatureTable:
     times = reader.times(place, per_second)
     sure = reader.sure()
     places = _numeric(reader, feature_places(path, cells.header, settings))
+    # Files may differ in their order, and a model of one must read another.
+    places = sorted(places, key=lambda n: natural_key(cells.header[n]))
     names = tuple(cells.header[n] for n in places)
     values = np.stack([reader.numbers(n) for n in places], axis=1)
     recorded = sure & ~np.isnan(values).all(axis=1)
