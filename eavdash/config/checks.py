@@ -60,7 +60,7 @@ def check(config: StudyConfig, settings: Mapping[str, Setting]) -> None:
         part = config.fusion if name == "fusion" else config.modality(name)
         need(part.width % part.heads == 0, f"{name}.width", f"a multiple of {name}.heads ({part.heads})", part.width)
     # Models of a library and checkpoints have patch sizes of their own.
-    if config.vision.encoder in ENCODERS["vision"] and not config.vision.weights:
+    if config.vision.encoder == "vit" and not config.vision.weights:
         whole = config.vision.size % config.vision.patch == 0
         need(whole, "vision.size", "a multiple of vision.patch", config.vision.size)
     channel = config.audio.channel

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+#: The encoder of recordings that are tables of features.
+TABLE = "table"
 MODALITIES = ("vision", "audio", "eeg")
 STAGES = (*MODALITIES, "fusion")
 #: The column of the trial table with each modality's file.
@@ -14,7 +16,11 @@ MOST_CHANNELS = 1024
 PROTOCOLS = ("conversation", "blocks", "paper", "loso", "subject-kfold")
 #: Those whose folds are over subjects.
 ACROSS = ("loso", "subject-kfold")
-ENCODERS = {"vision": ("vit",), "audio": ("ast", "voice", "wav2vec2"), "eeg": ("eegformer", "yin", "tangent")}
+ENCODERS = {
+    "vision": ("vit", TABLE),
+    "audio": ("ast", "voice", "wav2vec2", TABLE),
+    "eeg": ("eegformer", "yin", "tangent"),
+}
 #: Prefixes of library encoders: ``timm:deit_tiny_patch16_224``, ``braindecode:EEGNet`` (an optional extra).
 LIBRARIES = {"vision": "timm:", "eeg": "braindecode:"}
 #: What an encoder of sound hears, where it is not the log-mel spectrogram (data/audio/front_ends.py).

@@ -25,6 +25,7 @@ from eavdash.config.bounded import (
 from eavdash.config.checks import check
 from eavdash.config.choices import FITS, FUSIONS, MODALITIES, PRECISIONS, PROTOCOLS, RECIPES, SPELLINGS, STAGES
 from eavdash.config.execution import Execution, Selection
+from eavdash.config.feature_table import FeatureTableConfig
 from eavdash.config.setting import setting, settings_of
 
 __all__ = ["Execution", "Selection"]  # beside what is defined here
@@ -37,7 +38,7 @@ EPOCH_STEPS = 8
 class VisionConfig:
     """A window's video frames and their encoder."""
 
-    encoder: str = setting("vit", "Encoder: vit, or timm:NAME, a ViT-like model of timm, which has its own sizes.")
+    encoder: str = setting("vit", "Encoder: vit, timm:NAME, a ViT-like model of timm with its own sizes, or table.")
     weights: str = setting(
         "", "Folder or file of a Hugging Face ViT checkpoint or of timm weights; empty: train from scratch."
     )
@@ -59,6 +60,7 @@ class VisionConfig:
         1, "Transformer layers over the sequence of frames; 0: frames are averaged.", at_least=0, at_most=200
     )
     dropout: float = share_setting(0.1, "Dropout.")
+    table: FeatureTableConfig = field(default_factory=FeatureTableConfig)
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,10 @@ class AudioConfig:
     """A window's sound and its encoder."""
 
     encoder: str = setting(
-        "ast", "Encoder: ast, voice (a pretrained speaker encoder) or wav2vec2 (also HuBERT, WavLM)."
+        "ast", "Encoder: ast, voice (of speakers, pretrained), wav2vec2 (or HuBERT, WavLM) or table."
     )
     weights: str = setting(
-        "",
-        "Folder or file of the encoder's Hugging Face checkpoint; empty: from scratch, or voice's own.",
+        "", "Folder or file of the encoder's Hugging Face checkpoint; empty: from scratch, or voice's own."
     )
     from_video: bool = setting(False, "Use the video's sound track for trials without an audio file.")
     channel: str = setting(
@@ -98,6 +99,7 @@ class AudioConfig:
     depth: int = layers_setting(4)
     heads: int = heads_setting(4)
     dropout: float = share_setting(0.1, "Dropout.")
+    table: FeatureTableConfig = field(default_factory=FeatureTableConfig)
 
 
 @dataclass(frozen=True)

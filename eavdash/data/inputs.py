@@ -175,7 +175,8 @@ def _readings(spec: WindowSetSpec, pool: ReaderPool) -> Generator[Reading]:
 
 
 def _check(reading: Reading, row: TrialRow, reader: Reader, stop: float) -> None:
-    if not reading.mask.any(axis=1).all():
+    there = reading.mask.any(axis=1)
+    if not (there.any() if reader.gaps else there.all()):
         raise RecordingError.at(
             row.path,
             expected=f"enough of a recording for one step of {reader.modality}",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,6 +23,8 @@ from eavdash.data.eeg import reading as eeg
 from eavdash.data.eeg.bandpower import BandPower, band_power
 from eavdash.data.eeg.scalp import MIN_ELECTRODES, ScalpMap, front_to_back, scalp_map
 from eavdash.data.eeg.signal import EegRules
+from eavdash.data.formats.feature_columns import is_feature_table
+from eavdash.data.formats.feature_table import read_feature_table
 from eavdash.data.segments import segment
 from eavdash.data.video import reading as video
 from eavdash.errors import EavdashError
@@ -31,7 +34,7 @@ WAVE_BINS = 2400
 SPECTROGRAM_BINS = 800
 EEG_RATE = 250.0  # Hz
 MICROVOLT = 1e6  # per volt
-Preview = TypeVar("Preview", "VideoPreview", "AudioPreview", "EegPreview")
+Preview = TypeVar("Preview", "VideoPreview", "AudioPreview", "EegPreview", "TablePreview")
 
 
 @dataclass(frozen=True)
@@ -87,11 +90,26 @@ class EegPreview:
     note: str
 
 
+@dataclass(frozen=True, eq=False)
+class TablePreview:
+    """Rows of a table of features from ``times`` (row,), seconds from the preview's start.
+
+    ``values`` (row, column) float32, NaN where not recorded; ``note``: which of several faces is read, or "".
+    """
+
+    duration: float
+    columns: tuple[str, ...]
+    times: np.ndarray
+    values: np.ndarray
+    note: str = ""
+
+
 @dataclass(frozen=True)
 class TrialPreview:
     """``duration`` seconds of a trial from second ``begin`` on, of ``length`` in all (0: no recording has a length).
 
-    ``errors`` has a sentence for each unreadable modality, ``notes`` a remark for each modality that needs one.
+    ``tables`` has the modalities whose recordings are tables of features; ``errors`` a sentence for each unreadable
+    modality, ``notes`` a remark for each modality that needs one.
     """
 
     subject: str
@@ -103,6 +121,7 @@ class TrialPreview:
     vision: VideoPreview | None = None
     audio: AudioPreview | None = None
     eeg: EegPreview | None = None
+    tables: dict[str, TablePreview] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
 
@@ -142,14 +161,21 @@ def trial_preview(row: Mapping[Any, Any], config: StudyConfig, part: int = 0) ->
             return None
 
     paths = {modality: str(row[column] or "") for modality, column in COLUMN.items()}
+    tables = {}
+    for modality in [m for m, path in paths.items() if m != "eeg" and is_feature_table(path)]:
+        table = attempt(modality, partial(_table, modality), paths[modality])
+        paths[modality] = ""
+        if table is not None:
+            tables[modality] = table
     vision = attempt("vision", _vision, paths["vision"])
     sound = attempt("audio", _audio, paths["audio"])
-    if not paths["audio"] and vision is not None and not vision.info.still:
+    if not row[COLUMN["audio"]] and vision is not None and not vision.info.still:
         sound = attempt("audio", _audio, paths["vision"], COLUMN["vision"])
         if errors.pop("audio", None) is None and sound is not None:
             notes["audio"] = "the video's own sound track"
     eeg_part = attempt("eeg", _eeg, paths["eeg"])
-    durations = [p.duration for p in (vision, sound, eeg_part) if p is not None and math.isfinite(p.duration)]
+    shown = (vision, sound, eeg_part, *tables.values())
+    durations = [p.duration for p in shown if p is not None and math.isfinite(p.duration)]
     return TrialPreview(
         subject=str(row["subject"]),
         trial=str(row["trial"]),
@@ -160,6 +186,7 @@ def trial_preview(row: Mapping[Any, Any], config: StudyConfig, part: int = 0) ->
         vision=vision,
         audio=sound,
         eeg=eeg_part,
+        tables=tables,
         errors=errors,
         notes=notes,
     )
@@ -193,6 +220,15 @@ def _audio(segment: Segment) -> AudioPreview:
         counts = np.maximum(1, np.diff(firsts, append=len(energies)))[:, None]
         energies = (np.add.reduceat(energies, firsts, axis=0, dtype=np.float64) / counts).astype(np.float32)
     return AudioPreview(segment.path, segment.start, duration, low, high, energies, segment.config.audio.channel)
+
+
+def _table(modality: str, segment: Segment) -> TablePreview:
+    part: Any = segment.config.modality(modality)
+    table = read_feature_table(segment.path, part.table)
+    stop = table.duration if segment.stop is None else segment.stop
+    inside = (table.times >= segment.start) & (table.times < stop)
+    values = np.where(table.recorded[inside, None], table.values[inside], np.nan)
+    return TablePreview(stop - segment.start, table.columns, table.times[inside] - segment.start, values, table.note)
 
 
 def _eeg(segment: Segment) -> EegPreview:

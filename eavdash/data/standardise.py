@@ -1,7 +1,8 @@
 """Standardisation of each subject's windows to mean 0 and spread 1, by some of its own windows without their labels.
 
-In: a window set of EEG or sound, and statistics per subject. Out: a window set of the same shape, without unit, whose
-values are computed when they are read. Pictures are not standardised: their colours depend little on the person.
+In: a window set of EEG, sound or tables of features, and statistics per subject. Out: a window set of the same shape,
+without unit, whose values are computed when they are read. Pictures are not standardised: their colours depend little
+on the person.
 
 Statistics of all of a test subject's windows are *transductive*: they are known only after all of them are recorded.
 Those of trials that are kept for calibration are known before. Scores obtained with them are marked accordingly.
@@ -15,12 +16,14 @@ from typing import Any, cast
 
 import numpy as np
 
+from eavdash.config.choices import TABLE
 from eavdash.config.scaling import OTHERS
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError
 from eavdash.text import natural_order
 
-MODALITIES = ("audio", "eeg")
+#: Kinds of windows that are standardised.
+KINDS = ("audio", "eeg", TABLE)
 _MAD_TO_STD = 1.4826
 #: For each subject shift and scale per channel (eeg, volt) or mel band (audio), as JSON keeps them.
 Statistics = dict[str, dict[str, list[float]]]
@@ -52,12 +55,13 @@ def subject_statistics(
 
     Others get the mean of the statistics of the subjects ``trained``, under the name OTHERS of config/scaling.py.
 
-    eeg: mean and robust standard deviation per channel; audio: mean and standard deviation per mel band.
+    eeg: mean and robust standard deviation per channel; audio and tables: mean and standard deviation per mel band or
+    column.
     """
     found: Statistics = {}
     for subject, rows in rows_of.items():
         mask = np.asarray(windows.mask[rows], dtype=bool)
-        eeg = windows.modality == "eeg"
+        eeg = windows.kind == "eeg"
         measure = mean_and_robust_std if eeg else mean_and_std
         parts = [
             measure(np.asarray(windows.values[rows, n] if eeg else windows.values[rows, :, n])[mask])
@@ -88,7 +92,7 @@ def standardise(windows: WindowSet, statistics: Mapping[str, Mapping[str, list[f
 
     def rows(name: str) -> np.ndarray:
         values = np.array([statistics[s][name] for s in subjects], dtype=np.float32)  # (window, channel or mel)
-        return values[:, :, None] if windows.modality == "eeg" else values[:, None, :]
+        return values[:, :, None] if windows.kind == "eeg" else values[:, None, :]
 
     values = StandardisedArray(windows.values, rows("shift"), rows("scale"))
     return replace(windows, values=cast(np.ndarray, values), meta={**windows.meta, "subject_scaling": statistics})

@@ -27,6 +27,7 @@ from eavdash.config.schema import NamesConfig, StudyConfig
 from eavdash.data.adapters import KINDS, adapt
 from eavdash.data.adapters.base import DEPTH, check_name, listing
 from eavdash.data.formats.columns import CLOCK_COLUMNS, CLOCKS
+from eavdash.data.formats.feature_columns import is_feature_table
 from eavdash.data.formats.tablefile import check_frame, read_table
 from eavdash.data.named_files import absolute, file_of, missing_files, with_slashes
 from eavdash.data.recording import samples_file, split_item
@@ -248,8 +249,8 @@ def _finish(
 
 
 def with_sound_tracks(frame: pd.DataFrame) -> pd.DataFrame:
-    """Use the video as sound where there is no sound file; items of an array file have no sound track."""
-    silent = (frame["audio"] == "") & frame["video"].map(lambda entry: bool(entry) and split_item(entry)[1] is None)
+    """Use the video as sound where there is no sound file; items of an array file and tables have no sound track."""
+    silent = (frame["audio"] == "") & frame["video"].map(_has_track)
     columns = {"audio": frame["audio"].where(~silent, frame["video"])}
     own = own_times(frame)
     for name, of_video in zip(CLOCKS["audio"], CLOCKS["video"], strict=True):
@@ -258,6 +259,10 @@ def with_sound_tracks(frame: pd.DataFrame) -> pd.DataFrame:
             here, there = (frame[c] if c in own else pd.Series(math.nan, frame.index) for c in (name, of_video))
             columns[name] = here.where(~silent, there)
     return frame.assign(**columns)
+
+
+def _has_track(entry: str) -> bool:
+    return bool(entry) and split_item(entry)[1] is None and not is_feature_table(entry)
 
 
 def _filtered(frame: pd.DataFrame, table: TrialTable, condition: str, names: NamesConfig) -> pd.DataFrame:

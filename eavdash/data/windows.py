@@ -26,10 +26,13 @@ class WindowSet:
     * audio: (window, time, mel) float32 log-mel energies, 10 ms steps, not scaled, or what another front end gives
       (data/audio/front_ends.py); mask (window, time)
     * eeg: (window, channel, time) float32 volt; mask (window, time)
+    * of the kind ``table``, in any of them: (window, step, column) float32 features in their own units; mask (window,
+      step)
 
     ``index`` has one row per window: subject, trial, group, label (strings), window (int from 0), start and stop
     (seconds from the trial's start). ``meta`` describes the axes: eeg ``channels`` and ``rate``, vision
-    ``frames_per_second``, audio ``rate``, ``mels`` and ``front_end`` (absent: log-mel).
+    ``frames_per_second``, audio ``rate``, ``mels`` and ``front_end`` (absent: log-mel), tables ``columns`` and
+    ``rate``.
     """
 
     modality: str
@@ -40,6 +43,11 @@ class WindowSet:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    @property
+    def kind(self) -> str:
+        """The kind of the values: "table", or the modality's own (pictures, spectrograms, EEG)."""
+        return str(self.meta.get("kind", self.modality))
 
 
 def tile(duration: float, window: float) -> list[tuple[float, float]]:

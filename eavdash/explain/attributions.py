@@ -55,7 +55,7 @@ def integrated_gradients(
         batch: points computed at a time.
 
     Returns:
-        Attributions (vision summed over the colours: (1, F, H, W)), and their completeness.
+        Attributions (pictures summed over the colours: (1, F, H, W)), and their completeness.
     """
     names = tuple(m for m in model.modalities if m in inputs)
     values = tuple(inputs[m] for m in names)
@@ -66,7 +66,7 @@ def integrated_gradients(
     with torch.no_grad():
         output, baseline = (float(model(names, *x, *fixed)[0, target]) for x in (values, baselines))
     total = float(sum(a.double().sum() for a in attributions))
-    found = {m: a.sum(dim=2) if m == "vision" else a for m, a in zip(names, attributions, strict=True)}
+    found = {m: a.sum(dim=2) if a.ndim == 5 else a for m, a in zip(names, attributions, strict=True)}
     return found, Completeness(output, baseline, total)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from eavdash.config.choices import COLUMN, LOGMEL
+from eavdash.config.choices import COLUMN, LOGMEL, TABLE
 from eavdash.config.convert import recorded_config
 from eavdash.config.schema import StudyConfig
 from eavdash.data.frozen import planned_table
@@ -98,11 +98,12 @@ def compute(
         channels=tuple(sets["eeg"].meta["channels"]) if "eeg" in sets else (),
         front_end=sets["audio"].meta.get("front_end", LOGMEL) if "audio" in sets else LOGMEL,
         rate=float(sets["eeg"].meta["rate"]) if "eeg" in sets else 0.0,
+        columns={m: tuple(s.meta["columns"]) for m, s in sets.items() if s.kind == TABLE},
         receipts=Receipts(
             steps=steps,
             target=classes[target],
             output="logit",
-            baselines={m: _BASELINES[_heard(model, m)] for m in sets},
+            baselines={m: _BASELINES[_heard(model, m, s.kind)] for m, s in sets.items()},
             scaled_as_others=tuple(m for m, each in encoder_runs(study, run).items() if _unknown(each, subject)),
             completeness=[c.to_dict() for c in completeness],
             reproduction=_reproduction(run, subject, trial, classes, windows, found),
@@ -116,13 +117,14 @@ _BASELINES = {
     "audio": "the mean spectrum that the input scaling was fitted to",
     "wave": "white noise as loud as the window",
     "eeg": "each channel's mean over the training windows",
+    TABLE: "each column's mean over the training windows",
 }
 
 
-def _heard(model: FusedModel, modality: str) -> str:
+def _heard(model: FusedModel, modality: str, kind: str) -> str:
     """Return the key of the baseline's description: what the encoder hears if that is not the log-mel spectrogram."""
     domain = str(cast(Encoder, model.encoders[modality]).domain)
-    return modality if domain == Encoder.domain else domain
+    return kind if domain == Encoder.domain else domain
 
 
 def _unknown(encoder: RunDir, subject: str) -> bool:
@@ -211,7 +213,10 @@ def _attribute(
     found: dict[str, np.ndarray] = {}
     receipts = []
     for i, window in enumerate(windows):
-        numbers = sum(x.numel() * (_PER_SAMPLE if _heard(model, m) == "wave" else 1) for m, x in window.inputs.items())
+        numbers = sum(
+            x.numel() * (_PER_SAMPLE if _heard(model, m, sets[m].kind) == "wave" else 1)
+            for m, x in window.inputs.items()
+        )
         batch = max(1, min(steps, _BATCH_NUMBERS // numbers))
         values, receipt = integrated_gradients(model, window.inputs, window.masks, target, steps, batch)
         receipts.append(receipt)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from eavdash.store.record import FIRST, Part, Record, Texts, Whole, read_record,
 from eavdash.store.regular import open_regular
 
 METHODS = ("integrated_gradients",)
+STRONGEST = 20  # columns in a summary
 _ATTENTION = ("attention", "map", "maps")
 _ARRAYS = ("attributions", "inputs", "masks", "window_probabilities", "trial_probabilities")
 
@@ -70,6 +71,7 @@ class ExplanationDocument(Record):
     channels: Texts
     rate: float
     front_end: str = LOGMEL  # earlier files lack it
+    columns: dict[str, Texts] = Field(default_factory=dict)  # modality → those of its table of features
     receipts: Receipts
     arrays: str
 
@@ -81,6 +83,7 @@ class Explanation:
     Arrays by modality cover all windows, with zeros where a window lacks the modality:
     ``inputs`` vision (W, F, H, W, 3) uint8, audio (W, L, mel) as ``front_end`` gives it, eeg (W, C, T) volt;
     ``masks`` True where recorded; ``attributions`` in logits, vision (W, F, H, W), audio (W, L, mel), eeg (W, C, T).
+    A modality in ``columns`` has tables of features (W, L, column), and attributions of the same shape.
     """
 
     study: str
@@ -105,6 +108,7 @@ class Explanation:
     channels: tuple[str, ...]  # of the EEG
     rate: float  # Hz, of the EEG windows; 0 without EEG
     receipts: Receipts
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by modality, of tables of features
     maps: np.ndarray | None = None  # (W, layers, heads, M, M), whose mean is ``map``; None in older files
     front_end: str = LOGMEL  # what the audio encoder hears (data/audio/front_ends.py)
 
@@ -142,6 +146,18 @@ class Explanation:
         """Sum of the attributions per modality, averaged over the windows, in logits."""
         return {m: float(a.astype(np.float64).sum() / len(self.windows)) for m, a in self.attributions.items()}
 
+    @property
+    def column_sums(self) -> dict[str, float]:
+        """Sums of the attributions of the :data:`STRONGEST` columns of tables of features, as :attr:`sums`."""
+        sums = {
+            f"{modality} {name}": float(value / len(self.windows))
+            for modality, names in self.columns.items()
+            for name, value in zip(
+                names, self.attributions[modality].sum(axis=(0, 1), dtype=np.float64).tolist(), strict=True
+            )
+        }
+        return {name: sums[name] for name in sorted(sums, key=lambda n: -abs(sums[n]))[:STRONGEST]}
+
     def summary(self) -> dict[str, Any]:
         """Return the numbers of the explanation as a JSON-ready dictionary."""
         completeness = self.receipts.completeness
@@ -157,6 +173,7 @@ class Explanation:
             "attention_by_head": self.head_shares,
             "attention_by_layer": self.layer_maps,
             "attribution": self.sums,
+            **({"attribution_by_column": self.column_sums} if self.columns else {}),
             "completeness_gap": [c["gap"] for c in completeness],
             "completeness_relative_gap": [c["relative_gap"] for c in completeness],
             "reproduction": self.receipts.reproduction,

@@ -77,9 +77,10 @@ class FusedModel(nn.Module):
         """Return the baseline of the attributions, shaped like ``x``: the input that scaling maps to zeros.
 
         It is the mean colour of the training frames for vision (mid-grey for pretrained encoders), the training
-        windows' mean spectrum for audio (AudioSet's mean if its constants are used), and each
-        channel's mean for EEG. For encoders of samples it is white noise, the same every time, as loud as ``x``: such
-        networks normalise loudness, so that nothing changes on the way from silence except at its very beginning.
+        windows' mean spectrum for audio (AudioSet's mean if its constants are used), each channel's mean for EEG and
+        each column's for tables of features. For encoders of samples it is white noise, the same every time, as loud
+        as ``x``: such networks normalise loudness, so that nothing changes on the way from silence except at its very
+        beginning.
         """
         encoder = self.encoders[modality]
         if encoder.domain == "wave":

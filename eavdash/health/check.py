@@ -16,11 +16,12 @@ from typing import TypeVar
 import pandas as pd
 
 from eavdash.config.schema import StudyConfig
+from eavdash.data.formats.feature_columns import is_feature_table
 from eavdash.data.named_files import NAMED_RECORDING
 from eavdash.data.spelling import doubts
 from eavdash.data.table import TrialTable, expected_recordings, open_table, spelled
 from eavdash.errors import EavdashError, sentence
-from eavdash.health import eeg_headers, pairing, rules, tables
+from eavdash.health import eeg_headers, feature_tables, pairing, rules, tables
 from eavdash.health.look import broken, measured, with_tracks
 from eavdash.health.protocols import split_preview
 from eavdash.health.report import NUMBERS, SEVERITIES, TEXTS, Finding, HealthReport, no_split_preview
@@ -86,6 +87,7 @@ def _build_report(
     findings.add("copies", lambda: pairing.copies(rows, _digest(cache)))
     findings.add("channels", lambda: _channels(rows[intact], done))
     findings.add("EEG headers", lambda: eeg_headers.findings(_headers(rows, done), config.eeg))
+    findings.add("tables of features", lambda: feature_tables.findings(rows, done, config))
     findings.add("sound tracks", lambda: _tracks(table, rows, config))
     if table.kind == "eav":
         findings.add("file names", lambda: pairing.eav_numbers(rows))
@@ -169,7 +171,8 @@ def _faces(table: TrialTable, config: StudyConfig, faces: bool) -> tuple[bool, l
     """True to search for faces; findings with the reason if that is requested but impossible."""
     from eavdash.data.video.faces import detector_name
 
-    if not faces or config.vision.crop != "face" or not (table.frame["video"] != "").any():
+    videos = table.frame["video"].map(lambda entry: bool(entry) and not is_feature_table(entry))
+    if not faces or config.vision.crop != "face" or not videos.any():
         return False, []
     try:
         detector_name()

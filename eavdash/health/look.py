@@ -19,7 +19,7 @@ from eavdash.config.schema import StudyConfig
 from eavdash.data.named_files import file_of
 from eavdash.data.table import TrialTable, with_sound_tracks
 from eavdash.data.unusable import kind_of
-from eavdash.health import pairing, rules
+from eavdash.health import feature_tables, pairing, rules
 from eavdash.health.measures.base import MeasureRequest
 from eavdash.health.report import records
 from eavdash.health.scan import Scan, measure_requests, measure_table, scan
@@ -78,7 +78,7 @@ def measured(frame: pd.DataFrame, requests: Sequence[MeasureRequest], answers: S
     rows = measure_table(frame, requests, answers.answers)
     rows["problem"] = rows["problem"].where(rows["problem"] != "", pairing.outside(rows))
     rows.loc[(rows["problem"] != "") & (rows["kind"] == ""), "kind"] = "outside"
-    return rows
+    return _with_problems(rows, feature_tables.differing(rows, answers))
 
 
 def unusable(
@@ -94,6 +94,10 @@ def unusable(
 
     ``findings``: kinds of :data:`FINDINGS` that count as unusable too. ``report(done, of)`` counts files.
     ``electrodes`` is filled with those of each EEG file that could be read.
+
+    Raises:
+        ConfigError: all recordings of a modality are of another kind than its encoder reads, or a column of its tables
+            of features never changes.
     """
     requests = requests_of(table, config, chosen, config.modalities)
     answers = scan(requests, cache, report)
@@ -101,6 +105,8 @@ def unusable(
     for (column, file), answer in answers.answers.items():
         if electrodes is not None and column == COLUMN["eeg"] and answer.get("names"):
             electrodes[file] = Electrodes(answer["system"], tuple(answer["names"]))
+    rows = _with_problems(rows, feature_tables.other_kind(rows, config))
+    feature_tables.refuse_constant(rows, answers, config)
     found = {(r.subject, r.trial, r.modality): r for r in broken(rows, config)}
     intact = rows[(rows["problem"] == "") & rows["modality"].isin(config.modalities)]
     for kind in findings:
@@ -119,6 +125,12 @@ def broken(rows: pd.DataFrame, config: StudyConfig) -> list[LeftOutRecording]:
     """Return the recordings of the configured modalities that have a problem, from the measures of every recording."""
     of = rows[(rows["problem"] != "") & rows["modality"].isin(config.modalities)]
     return [_record(r, kind_of(r["kind"]), r["problem"]) for r in records(of)]
+
+
+def _with_problems(rows: pd.DataFrame, problems: pd.Series) -> pd.DataFrame:
+    """Return the rows with the ``problems`` of tables of features; those that have one keep it."""
+    new = (problems != "") & (rows["problem"] == "")
+    return rows.assign(problem=rows["problem"].mask(new, problems), kind=rows["kind"].mask(new, "another table"))
 
 
 def _record(row: dict[str, Any], kind: str, reason: str) -> LeftOutRecording:

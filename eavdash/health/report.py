@@ -29,6 +29,7 @@ NUMBERS = (
     *("frames", "width", "height", "rotation", "mirrored"),  # video
     *("variable_rate", "longest_gap", "sound_track", "sound_offset"),
     *("brightness", "black", "frozen", "faces_found", "faces_looked"),
+    *("rows", "row_rate", "columns", "recorded"),  # tables of features
 )
 #: Columns of :attr:`HealthReport.modalities` with a minimum and a maximum.
 RANGES = ("duration", "rate", "channels", "frames")
@@ -84,7 +85,8 @@ class HealthReport:
     uncorrelated, and their names), amplitude (µV), line_noise (power at line_frequency relative to neighbouring
     frequencies), marked (seconds under a BAD annotation), rotation (degrees), longest_gap (s), 1 or 0 (mirrored,
     variable_rate, sound_track), sound_offset (s,
-    of the sound track relative to the picture), brightness (0..255), frames with a face and frames checked for one.
+    of the sound track relative to the picture), brightness (0..255), frames with a face and frames checked for one;
+    of tables of features: rows, their rate (Hz), columns, and the share of rows (0..1) that are recorded.
 
     ``split_preview``: per protocol and fold, the number of subjects and of trials for training, validation, test
     and calibration ("outlook" in exports). A row of fold -1 counts the subjects that a protocol cannot split, or has no

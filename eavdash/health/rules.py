@@ -31,6 +31,8 @@ GAP, GAP_TIMES = 1.0, 3.0
 SOUND_OFFSET = 0.5
 #: Minimum share of the checked pictures with a face.
 FACES = 0.5
+#: Minimum share of the rows of a table of features that are recorded: a face was found, and numbers are there.
+RECORDED = 0.5
 #: A whole recording shorter than this share of the subject's median has probably been truncated.
 SHORT = 0.5
 
@@ -81,6 +83,14 @@ def rules(config: StudyConfig) -> list[Rule]:
             "nothing, as sound is read in sync with the pictures and padded with silence",
             lambda f: f["sound_offset"].abs() > SOUND_OFFSET,
             lambda r: f"the sound {abs(r['sound_offset']):.2f} s {'later' if r['sound_offset'] > 0 else 'earlier'}",
+        ),
+        Rule(
+            ("vision", "audio"),
+            "few recorded rows",
+            "warning",
+            "check the recording from which the features were extracted, as the rest of the trial is masked",
+            lambda f: f["recorded"] < RECORDED,
+            share("recorded", "of its rows"),
         ),
         *(
             [

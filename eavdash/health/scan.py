@@ -19,6 +19,7 @@ from eavdash.config.choices import COLUMN, MIX, MODALITIES
 from eavdash.config.schema import StudyConfig
 from eavdash.data.cache.digests import file_state
 from eavdash.data.eeg.signal import PACKAGE, differing
+from eavdash.data.formats.feature_columns import is_feature_table
 from eavdash.data.named_files import missing_file
 from eavdash.data.recording import seconds, split_item, stamp
 from eavdash.data.segments import in_file, segment
@@ -68,12 +69,22 @@ def measure_requests(frame: pd.DataFrame, faces: bool, config: StudyConfig | Non
         hum = config.eeg.notch if column == "eeg" else 0.0
         hears = config.audio.channel if column == "audio" else MIX
         rules = differing(config.eeg) if column == "eeg" else ()
-        found += [MeasureRequest(column, file, tuple(of), hum, hears, rules) for file, of in parts.items()]
+        for file, of in parts.items():
+            if column != "eeg" and is_feature_table(file):
+                found.append(MeasureRequest(column, file, tuple(of), rules=_table_rules(column, config)))
+            else:
+                found.append(MeasureRequest(column, file, tuple(of), hum, hears, rules))
         if faces and column == "video":
             # Items of an array are already cropped to the face.
-            whole = [file for file, of in parts.items() if all(p.number is None for p in of)]
+            whole = [f for f, of in parts.items() if all(p.number is None for p in of) and not is_feature_table(f)]
             found += [MeasureRequest("faces", file, (Part(),)) for file in whole]
     return found
+
+
+def _table_rules(column: str, config: StudyConfig) -> tuple[tuple[str, str], ...]:
+    """The study's settings for the tables of a column, as :func:`eavdash.health.measures.table.measure` takes them."""
+    table = (config.vision if column == COLUMN["vision"] else config.audio).table
+    return ("time", table.time), ("columns", "\n".join(table.columns))
 
 
 def scan(

@@ -5,6 +5,7 @@ An encoder is an ``nn.Module`` called as ``encoder(x, mask) -> EncoderOutput`` w
 * vision: ``x`` (B, F, 3, H, W) float32 in 0..1, ``mask`` (B, F) bool
 * audio: ``x`` (B, L, mel) float32 log-mel energies, or what :attr:`Encoder.domain` says, ``mask`` (B, L) bool
 * eeg: ``x`` (B, channel, time) float32 volt, ``mask`` (B, time) bool
+* a table of features, in any modality: ``x`` (B, L, column) float32, ``mask`` (B, L) bool
 
 An encoder that scales its own features by person has ``person_statistics(x, mask) -> dict[str, Tensor]`` of all the
 given windows of one person, and takes ``person`` in ``forward`` and ``forward_features``: those statistics of each

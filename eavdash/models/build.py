@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from eavdash.config.choices import FRONT_ENDS, LIBRARIES, MODALITIES
+from eavdash.config.choices import FRONT_ENDS, LIBRARIES, MODALITIES, TABLE
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import ConfigError, IntegrityError
 from eavdash.models.architecture import architecture
@@ -24,6 +24,7 @@ from eavdash.models.braindecode_eeg import BraindecodeEncoder
 from eavdash.models.concat_fusion import ConcatFusion
 from eavdash.models.eegformer import EEGformer, check_samples
 from eavdash.models.paper_fusion import PaperFusion
+from eavdash.models.table import TableTransformer, step_of
 from eavdash.models.tangent import TangentEncoder, bands_for
 from eavdash.models.timm_vit import TimmViT
 from eavdash.models.transformer_fusion import TransformerFusion
@@ -46,6 +47,7 @@ MODULES: dict[str, type[nn.Module]] = {
     "yin": YinEncoder,
     "tangent": TangentEncoder,
     "braindecode": BraindecodeEncoder,
+    TABLE: TableTransformer,
     "attention": AttentionFusion,
     "concat": ConcatFusion,
     "paper": PaperFusion,
@@ -63,13 +65,15 @@ def encoder_spec(modality: str, config: StudyConfig, classes: int, shape: Mappin
 
     Args:
         shape: shape of the windows: eeg ``channels`` (names) and ``samples``; audio ``frames`` and ``mels``; vision
-            ``frames`` and ``size``.
+            ``frames`` and ``size``; a table of features ``columns`` (names).
 
     Raises:
         ConfigError: the configured encoder does not support windows of that shape.
     """
     if modality in LIBRARIES and config.modality(modality).encoder.startswith(LIBRARIES[modality]):
         return _of_a_library(modality, config, classes, shape)
+    if modality in MODALITIES and config.modality(modality).encoder == TABLE:
+        return _of_a_table(config.modality(modality), classes, shape)
     if modality not in MODALITIES:
         raise ConfigError.at("modality", expected=", ".join(MODALITIES), found=repr(modality), remedy="choose one")
     part: Any = config.modality(modality)
@@ -168,6 +172,13 @@ def _of_a_library(modality: str, config: StudyConfig, classes: int, shape: Mappi
     else:
         kwargs |= {"channels": len(shape["channels"]), "samples": int(shape["samples"]), "rate": config.eeg.rate}
     return {"name": library, "kwargs": kwargs}
+
+
+def _of_a_table(part: Any, classes: int, shape: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the spec of the encoder of a table of features; ``part``: the modality's configuration."""
+    sizes = {"columns": len(shape["columns"]), "step": step_of(part.table.rate)}
+    sizes |= {"width": part.width, "depth": part.depth, "heads": part.heads}
+    return {"name": TABLE, "kwargs": {"classes": classes, **sizes, "dropout": part.dropout}}
 
 
 def _check_windows(path: str, modality: str, asked: Mapping[str, Any], sizes: Mapping[str, Any]) -> None:

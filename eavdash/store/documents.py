@@ -108,6 +108,7 @@ class RunInput(Part):
     """Input of a run: the windows of an encoder, or the features that a fusion joins."""
 
     channels: Texts = EMPTY  # names of the EEG channels
+    columns: Texts | None = UNWRITTEN  # names of the columns of a table of features
     samples: Whole | None = UNWRITTEN  # of EEG per window
     frames: Whole | None = UNWRITTEN  # of video or audio per window
     mels: Whole | None = UNWRITTEN

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from eavdash.config.choices import COLUMN, LIBRARIES
+from eavdash.config.choices import COLUMN, LIBRARIES, TABLE
 from eavdash.config.fitting import LINEAR
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import ConfigError, EavdashError
@@ -76,7 +76,8 @@ def refuse_unfit_encoders(config: StudyConfig, trials: pd.DataFrame, classes: in
         ConfigError: an encoder does not support the windows, or its checkpoint does not fit.
         DataError: a package is missing that crops faces, or no subject's EEG has the channels.
     """
-    from eavdash.data.readers import READERS
+    from eavdash.data.cache.window_set_spec import trial_rows
+    from eavdash.data.readers import reader_of
     from eavdash.models.packaged import is_pretrained
 
     notes: list[str] = []
@@ -84,11 +85,15 @@ def refuse_unfit_encoders(config: StudyConfig, trials: pd.DataFrame, classes: in
         part = config.modality(modality)
         if (trials[COLUMN[modality]] == "").all():
             continue
-        reader = READERS[modality](config)
+        reader = reader_of(modality, config)
         assert reader.settings  # asks for the face detector
         named = is_pretrained(config, modality) or part.encoder.startswith(LIBRARIES.get(modality, ":"))
         named = named or part.encoder in LINEAR or config.training(modality).fit == "linear"
-        if modality == "eeg":
+        if part.encoder == TABLE:
+            if part.weights:
+                reader.prepare(trial_rows(trials, modality)[:1])
+                _fit(config, modality, classes, {"columns": reader.channels})
+        elif modality == "eeg":
             references = config.eeg.reference not in ("", "average")
             if named or config.eeg.channels or references or reader.steps < config.eeg.width + _AMPLE:
                 notes += _unfit_subjects(config, trials, classes, together)

@@ -105,7 +105,7 @@ def plan(
     from eavdash.data.calibration import calibration_notes, refuse_uncalibrated
     from eavdash.data.frozen import merged, read_frozen, rerooted
     from eavdash.data.gates import check_study
-    from eavdash.data.readers import READERS
+    from eavdash.data.readers import reader_of
     from eavdash.data.spelling import doubts
     from eavdash.data.splits import make_splits
     from eavdash.data.table import fingerprint, open_table
@@ -120,7 +120,7 @@ def plan(
     refuse_missing_weights(config)
     refuse_unknown_encoders(config)
     for modality in config.modalities:
-        READERS[modality](config).check_size()
+        reader_of(modality, config).check_size()
     config = with_fit(config)
     config, kept = keep_earlier(config, old) if old else (config, [])
     study.refuse_archived()

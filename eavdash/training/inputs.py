@@ -1,7 +1,8 @@
 """Input tensors of the encoders from stored windows, with light augmentation of training batches.
 
 Augmentation keeps the emotion recognisable: a mirrored or slightly brighter face, a slightly louder voice with a short
-segment and a few mel bands masked, EEG with some noise and a silent electrode. All random draws come from the
+segment and a few mel bands masked, EEG with some noise and a silent electrode, features with some noise and a short
+segment that was not recorded. All random draws come from the
 generator of the epoch.
 """
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from eavdash.config.choices import TABLE
 from eavdash.data.windows import WindowSet
 
 
@@ -21,14 +23,19 @@ def raw(windows: WindowSet, rows: Tensor) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(values), torch.from_numpy(mask)
 
 
-def augment(modality: str, x: Tensor, mask: Tensor, model: nn.Module, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return an augmented copy of a training batch; amounts follow the input scaling of ``model``."""
+def augment(kind: str, x: Tensor, mask: Tensor, model: nn.Module, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return an augmented copy of a training batch; amounts follow the input scaling of ``model``.
+
+    ``kind``: as :attr:`eavdash.data.windows.WindowSet.kind`.
+    """
     shift = model.get_buffer("shift").detach().cpu().reshape(-1)
     scale = model.get_buffer("scale").detach().cpu().reshape(-1)
-    if modality == "vision":
+    if kind == "vision":
         return _vision(x, random), mask
-    if modality == "audio":
+    if kind == "audio":
         return _audio(x, mask, shift, random, getattr(model, "domain", "log"))
+    if kind == TABLE:
+        return _table(x, mask, scale, random)
     return _eeg(x, mask, shift, scale, random)
 
 
@@ -57,6 +64,13 @@ def _audio(
     quiet = shift.expand(mels)
     hidden = _segment(windows, length, random)[:, :, None] | _segment(windows, mels, random)[:, None, :]
     return torch.where(hidden & mask[:, :, None], quiet, x), mask
+
+
+def _table(x: Tensor, mask: Tensor, scale: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Add noise of a tenth of the scale, and mask a segment of up to 1/8 of the window; ``x`` is (B, L, column)."""
+    x = x + 0.1 * scale * torch.randn(x.shape, generator=random)
+    kept = mask & ~_segment(mask.shape[0], mask.shape[1], random)
+    return x, torch.where(kept.any(dim=1, keepdim=True), kept, mask)
 
 
 def _segment(windows: int, length: int, random: torch.Generator) -> Tensor:

@@ -112,7 +112,8 @@ class JointSource(Source):
             x, mask = inputs.raw(self.windows[name].values, self.rows[name][at[here]])
             if augment is not None and name in self.augment and here.any():
                 encoder = cast(JointModel, model).encoders[name]
-                x, mask = inputs.augment(name, to_encoder_input(name, x), mask, encoder, augment)
+                kind = self.windows[name].values.kind
+                x, mask = inputs.augment(kind, to_encoder_input(name, x), mask, encoder, augment)
             loaded += [_scatter(x, here), _scatter(mask, here), here, at == rows]
             loaded += self.people[name].tensors(self.places[name][at])
         return tuple(loaded)

@@ -47,7 +47,7 @@ def scaled_by_person(
     """
     setting = config.protocol.subject_scaling
     itself = build.scales_people(config.modality(values.modality).encoder)
-    if setting == scaling.OFF or not (itself or values.modality in standardise.MODALITIES):
+    if setting == scaling.OFF or not (itself or values.kind in standardise.KINDS):
         return values, {}
     keys, key = values.index[["subject", "trial"]].reset_index(drop=True), "by-subject"
     if scaling.calibration_trials(setting):

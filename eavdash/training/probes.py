@@ -235,15 +235,15 @@ def _with_shuffled_labels(context: RunContext) -> pd.DataFrame:
 
 
 def _simple_features(windows: WindowSet, rows: np.ndarray) -> np.ndarray:
-    """Return (window, feature): log-power per EEG channel, or mean and standard deviation per mel band or colour."""
+    """Return (window, feature): log-power per EEG channel, or mean and spread per mel band, colour or column."""
     found = []
     for row in rows:
         values = np.asarray(windows.values[int(row)], dtype=np.float64)
         mask = np.asarray(windows.mask[int(row)], dtype=bool)
-        if windows.modality == "eeg":
+        if windows.kind == "eeg":
             found.append(np.log(values[:, mask].var(axis=1) + 1e-30))
         else:
-            valid = values[mask].reshape(-1, values.shape[-1])
+            valid = values[mask].reshape(-1, values.shape[-1]) if mask.any() else np.zeros((1, values.shape[-1]))
             found.append(np.concatenate([valid.mean(axis=0), valid.std(axis=0)]))
     return np.stack(found)
 

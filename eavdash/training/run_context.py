@@ -162,9 +162,9 @@ def read_windows(context: RunContext, modality: str, channels: Sequence[str] = (
 
     ``channels`` selects the EEG channels on which an encoder was trained. Training windows rejected by ``eeg.reject``
     are dropped; validation and test keep all windows, since dropping would make them easier. With
-    ``protocol.subject_scaling`` EEG and audio are scaled by person (:mod:`eavdash.training.person_scaling`); windows of
-    trials for calibration are in ``values`` only. Trials whose recording proves unreadable are left out, as planning
-    left out those that it found (:mod:`eavdash.training.unreadable`).
+    ``protocol.subject_scaling`` EEG, sound and tables are scaled by person (:mod:`eavdash.training.person_scaling`);
+    windows of trials for calibration are in ``values`` only. Trials whose recording proves unreadable are left out, as
+    planning left out those that it found (:mod:`eavdash.training.unreadable`).
 
     Raises:
         SplitError: a window of the run's own stage is in two splits.
@@ -210,24 +210,20 @@ def _without_rejected(
     rejected = marked & (index["split"] == "train").to_numpy()
     if not rejected.any():
         return index, []
-    log.info(
-        "%s: %d of %d training windows exceed %g µV peak to peak and are not used",
-        context.run.name,
-        rejected.sum(),
-        (index["split"] == "train").sum(),
-        context.config.eeg.reject,
-    )
+    limit, count = context.config.eeg.reject, (index["split"] == "train").sum()
+    what = f"exceed {limit:g} µV peak to peak" if values.kind == "eeg" else "have no recorded row"
+    log.info("%s: %d of %d training windows %s and are not used", context.run.name, rejected.sum(), count, what)
     kept = index[~rejected].reset_index(drop=True)
     if not (kept["split"] == "train").any():
         raise DataError.at(
             context.run.name,
-            expected=f"training windows within {context.config.eeg.reject:g} µV peak to peak",
-            found=f"none: all {rejected.sum()} exceed it",
-            remedy="raise eeg.reject or set it to 0",
+            expected=f"training windows that do not {what}",
+            found=f"none: all {rejected.sum()} do",
+            remedy="raise eeg.reject or set it to 0" if values.kind == "eeg" else "extract the features again",
         )
     gone = index[rejected].merge(kept[["subject", "trial"]], how="left", indicator=True)
     gone = gone.loc[gone["_merge"] == "left_only", ["subject", "trial"]].drop_duplicates()
-    reason = f"every window exceeds eeg.reject ({context.config.eeg.reject:g} µV)"
+    reason = f"every window exceeds eeg.reject ({limit:g} µV)" if values.kind == "eeg" else f"all windows {what}"
     return kept, [{"subject": s, "trial": t, "reason": reason} for s, t in gone.itertuples(index=False)]
 
 

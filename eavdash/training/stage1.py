@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from eavdash.config.choices import TABLE
 from eavdash.config.schema import TrainConfig
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError
@@ -56,8 +57,8 @@ class WindowSource(Source):
         """
         x, mask = inputs.raw(self.windows.values, self.at[rows])
         if augment is not None and self.augment:
-            modality = self.windows.values.modality
-            x, mask = inputs.augment(modality, to_encoder_input(modality, x), mask, model, augment)
+            values = self.windows.values
+            x, mask = inputs.augment(values.kind, to_encoder_input(values.modality, x), mask, model, augment)
         return x, mask, *self.people.tensors(self.places[rows])
 
     def forward(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> ModelOutput:
@@ -67,7 +68,7 @@ class WindowSource(Source):
     def items(self, loaded: tuple[Tensor, ...]) -> Tensor:
         """Return the loss items (B,): recorded frames per window for vision, otherwise one."""
         mask = loaded[1]
-        return headphase.items(mask) if self.windows.values.modality == "vision" else torch.ones_like(mask[:, 0]).long()
+        return headphase.items(mask) if self.windows.values.kind == "vision" else torch.ones_like(mask[:, 0]).long()
 
     def frozen_features(self, model: nn.Module, rows: Tensor) -> tuple[Tensor, Tensor] | None:
         x, mask, person = self._on_device(self.load(model, rows, None))
@@ -233,9 +234,11 @@ def head_epochs(context: RunContext) -> int:
 def shape_of(windows: WindowSet) -> dict[str, Any]:
     """Return the shape of the windows, for :func:`eavdash.models.build.encoder_spec`."""
     shape = windows.values.shape
-    if windows.modality == "vision":
+    if windows.kind == TABLE:
+        return {"frames": shape[1], "columns": list(windows.meta["columns"])}
+    if windows.kind == "vision":
         return {"frames": shape[1], "size": shape[2]}
-    if windows.modality == "audio":
+    if windows.kind == "audio":
         return {"frames": shape[1], "mels": shape[2]}
     return {"channels": list(windows.meta["channels"]), "samples": shape[2]}
 

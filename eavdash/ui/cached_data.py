@@ -95,7 +95,7 @@ def contact_sheet(path: str, subject: str, config: StudyConfig) -> Image:
     from eavdash.data.video import contact_sheet
 
     frame = dataset(path).frame
-    return contact_sheet.contact_sheet(frame[(frame["subject"] == subject) & (frame["video"] != "")], config)
+    return contact_sheet.contact_sheet(contact_sheet.with_pictures(frame[frame["subject"] == subject]), config)
 
 
 def preview(row: Mapping[Any, Any], config: StudyConfig, part: int = 0) -> TrialPreview:

@@ -188,7 +188,7 @@ def test_the_error_of_a_listed_path_names_the_dataset(checkpoints: Path, sounds:
 @pytest.mark.parametrize(
     ("file", "content", "base", "expected"),
     [
-        ("t.csv", b"", "", "t.csv: expected a header and trials, found an empty file"),
+        ("t.csv", b"", "", "t.csv: expected a header and rows, found an empty file"),
         ("t.csv", b"\xff\xfe\x00", "", "t.csv: expected UTF-8 text"),
         ("t.parquet", b"nonsense", "", "t.parquet: expected a parquet file"),
         ("t.csv", f"{HEAD}\na,1,calm,x.wav\n".encode(), "", "x.wav: expected the folder"),

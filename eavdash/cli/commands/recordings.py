@@ -54,7 +54,7 @@ def check(options: argparse.Namespace) -> int:
 def _contact_sheets(root: str, config: StudyConfig, folder: Path) -> list[Path]:
     """Write one picture per subject with videos."""
     from eavdash.data.table import open_table
-    from eavdash.data.video.contact_sheet import contact_sheet
+    from eavdash.data.video.contact_sheet import contact_sheet, with_pictures
     from eavdash.store.atomic import write_atomic
     from eavdash.store.names import check_unit_names
 
@@ -62,7 +62,7 @@ def _contact_sheets(root: str, config: StudyConfig, folder: Path) -> list[Path]:
     check_unit_names(table.subjects)
     written = []
     for subject in table.subjects:
-        rows = table.frame[(table.frame["subject"] == subject) & (table.frame["video"] != "")]
+        rows = with_pictures(table.frame[table.frame["subject"] == subject])
         if len(rows):
             sheet = contact_sheet(rows, config)
             path = folder / f"{store.unit_name(subject)}.png"

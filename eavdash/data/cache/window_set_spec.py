@@ -28,7 +28,9 @@ from eavdash.data.cache.digests import Digests
 from eavdash.data.cache.folders import key_of
 from eavdash.data.eeg import reading as eeg
 from eavdash.data.eeg.signal import EegRules
-from eavdash.data.readers import READERS, Reader, Span, TrialRow
+from eavdash.data.formats.feature_columns import is_feature_table
+from eavdash.data.formats.feature_table import feature_table_info
+from eavdash.data.readers import Reader, Span, TrialRow, reader_of
 from eavdash.data.recording import seconds, split_item
 from eavdash.data.segments import in_file
 from eavdash.data.video import reading as video
@@ -153,7 +155,7 @@ def window_set_spec(
         ConfigError: a window is too large.
         RecordingError: a file is missing, empty or cannot be read; the message names the trial.
     """
-    reader = READERS[modality](config)
+    reader = reader_of(modality, config)
     reader.check_size()
     rows = trial_rows(trials, modality)
     if not rows:
@@ -210,6 +212,9 @@ def naming_trial(row: TrialRow) -> Iterator[None]:
 
 def _recording_seconds(path: str, modality: str, config: StudyConfig) -> float:
     """Seconds of the whole recording; infinite for a still image."""
+    if modality != "eeg" and is_feature_table(path):
+        part: Any = config.modality(modality)
+        return feature_table_info(path, part.table).duration
     if modality == "vision":
         info = video.video_info(path)
         return float("inf") if info.still else info.duration

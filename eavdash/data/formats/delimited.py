@@ -70,7 +70,7 @@ def read_delimited(path: Path, known: Callable[[list[str]], int]) -> Cells:
         found = error.strerror or str(error)
         raise TableError.at(path, expected="a CSV file", found=found, remedy="fix its permissions") from error
     if not rows:
-        raise TableError.at(path, expected="a header and trials", found="an empty file", remedy="save the table again")
+        raise TableError.at(path, expected="a header and rows", found="an empty file", remedy="save the table again")
     notes = (_guessed(path, rows),) if encoding == "cp1252" and known(rows[0][1]) else ()
     return _rectangular(path, rows, separator, notes)
 
@@ -121,7 +121,7 @@ def check_size(path: Path, rows: int = 0, columns: int = 0, cells: int = 0, size
         ("bytes", size, TABLE_BYTES),
     ):
         if found > most:
-            remedy = "keep only the trials and columns that are needed, or make several tables"
+            remedy = "keep only the rows and columns that are needed, or make several tables"
             raise TableError.at(path, expected=f"at most {most:,} {what}", found=f"{found:,}", remedy=remedy)
 
 

@@ -42,7 +42,7 @@ def kind_of(path: Path) -> str:
         head = b""
     if head == _OLE:
         found = "a spreadsheet in Excel's old format, or with a password"
-        raise TableError.at(path, expected="a trial table", found=found, remedy=f"{_CSV}, without a password")
+        raise TableError.at(path, expected="a table", found=found, remedy=f"{_CSV}, without a password")
     return "xlsx" if head == _ZIP or path.suffix.lower() in (".xlsx", ".xlsm") else "text"
 
 
@@ -125,7 +125,7 @@ def read_xlsx(path: Path) -> Cells:
         found = reason_of(error, path)
         raise TableError.at(path, expected="an .xlsx workbook", found=found, remedy=_CSV) from error
     if not rows:
-        raise TableError.at(path, expected="a header and trials", found="an empty sheet", remedy="save the table again")
+        raise TableError.at(path, expected="a header and rows", found="an empty sheet", remedy="save the table again")
     width = max(len(row) for _, row in rows)
     rows = [(n, [*row, *[""] * (width - len(row))]) for n, row in rows]
     others = [name for n, name in enumerate(names) if n != chosen]

@@ -58,8 +58,10 @@ class Reader(ABC):
     threads: int = 1
     #: How the length of a recording is counted, where that is a setting; part of the name of a remembered length.
     counting: str = ""
-    #: The names of the channels to read, chosen by :meth:`prepare`.
+    #: The names of the channels (or columns) to read, chosen by :meth:`prepare`.
     channels: tuple[str, ...] = ()
+    #: True if a trial may have windows without any data, as long as one of them has some.
+    gaps: bool = False
 
     def __init__(self, config: StudyConfig) -> None:
         self.study = config
@@ -84,7 +86,7 @@ class Reader(ABC):
         Raises:
             ConfigError: it exceeds :data:`~eavdash.limits.WINDOW_BYTES`.
         """
-        # EEG has no channels before prepare().
+        # EEG and tables have no channels before prepare().
         shape = tuple(max(1, length) for length in self.shape)
         if (found := prod(shape) * np.dtype(self.dtype).itemsize) > WINDOW_BYTES:
             what = f"{size(found)} of {self.modality}: {' x '.join(f'{length:,}' for length in shape)} numbers"

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from eavdash.config.convert import from_dict
-from eavdash.data.readers import READERS, Reader, TrialRow
+from eavdash.data.readers import Reader, TrialRow, reader_of
 from eavdash.processes.program import Answer, serve
 
 _LIBRARIES = {
@@ -41,7 +41,7 @@ def answer(request: dict[str, Any]) -> Answer:
 @lru_cache(maxsize=1)
 def _reader(settings: str) -> Reader:
     modality, study, channels = json.loads(settings)
-    reader = READERS[modality](from_dict(study))
+    reader = reader_of(modality, from_dict(study))
     reader.channels = tuple(channels)
     return reader
 

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from eavdash.config.schema import StudyConfig, VisionConfig
 from eavdash.data.cache.window_set_spec import trial_duration
+from eavdash.data.formats.feature_columns import is_feature_table
 from eavdash.data.segments import segment
 from eavdash.data.video import reading as video
 from eavdash.data.video.faces import Tracker
@@ -30,6 +31,11 @@ CAPTION = 20  # pixels below a tile
 _GAP = 10
 _TEXT = 14  # pixels
 _WHITE, _BLACK, _GREY_INK, _EMPTY = (255, 255, 255), (20, 20, 20), (100, 100, 100), (200, 200, 200)
+
+
+def with_pictures(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a trial table that have a video, which tables of features are not."""
+    return rows[rows["video"].map(lambda entry: bool(entry) and not is_feature_table(entry)).astype(bool)]
 
 
 def contact_sheet(rows: pd.DataFrame, config: StudyConfig, limit: int = 60) -> Image.Image:

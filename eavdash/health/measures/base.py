@@ -38,7 +38,8 @@ class MeasureRequest:
 
     ``mains``: Hz that the study's notch removes from EEG before it looks for bad channels; 0: none. ``channel``: the
     channel of a sound that the study hears. ``rules``: those of the study's
-    :class:`~eavdash.data.eeg.signal.EegRules` that differ from the presets', by name.
+    :class:`~eavdash.data.eeg.signal.EegRules` that differ from the presets', or for a table of features how the study
+    reads it, by name.
     """
 
     column: str

@@ -16,6 +16,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
+from eavdash.data.formats.feature_columns import is_feature_table
 from eavdash.data.recording import release, samples_file, stamp, unreadable
 from eavdash.errors import EavdashError, OutsideError
 from eavdash.health.measures.base import Facts, Measure, MeasureRequest, Part
@@ -46,7 +47,7 @@ def measure_file(request: MeasureRequest) -> dict[str, Any]:
     except Exception as error:  # decoders may raise anything on damaged bytes, and one file must not end the scan
         return answer | failure(request.file, error)
     answer["parts"] = [_guarded(request.file, part, part_of) for part in request.parts]
-    if request.parts and request.parts[0].number is not None:
+    if request.parts and (request.parts[0].number is not None or is_feature_table(request.file)):
         release()  # else half a gigabyte of an EAV file would stay in memory
     return answer
 
@@ -62,9 +63,13 @@ def failure(file: str, error: Exception) -> dict[str, str]:
 
 def _measure(request: MeasureRequest) -> Measure:
     """The measures of a request's column; imported when first needed, as decoders are slow to import."""
+    table = request.column != "eeg" and is_feature_table(request.file)
     module, name = ("video", "measure_faces") if request.column == "faces" else (request.column, "measure")
+    module = "table" if table else module
     measure = getattr(import_module(f"eavdash.health.measures.{module}"), name)
-    if request.column == "eeg":
+    if table:
+        measure = partial(measure, **dict(request.rules))
+    elif request.column == "eeg":
         from eavdash.data.eeg.signal import EegRules
 
         measure = partial(measure, mains=request.mains, rules=EegRules(**dict(request.rules)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -17,7 +18,11 @@ from eavdash.text import markdown, plural
 from eavdash.ui import actions, theme, widgets
 from eavdash.ui.data import column_names
 from eavdash.ui.data.candidate import NO_FILE, PICTURE, TYPES, UPLOAD_LIMIT, Candidate, DatasetForm, check
+from eavdash.ui.figures import feature_tables
 from eavdash.ui.figures import health as figures
+
+if TYPE_CHECKING:
+    from eavdash.data.preview import TrialPreview
 
 PAGE = "data_health_new"
 SERVER, UPLOAD = "A path on the server", "Upload a trial table"
@@ -125,7 +130,7 @@ def _show_candidate(candidate: Candidate) -> None:
             st.image(candidate.picture, width=PICTURE)
             st.caption(figures.video_summary(preview.vision))
         else:
-            _show_missing("vision", preview.errors)
+            _show_table_or_missing("vision", preview)
     with audio:
         if sound := preview.audio:
             figure = figures.small_wave(sound.low, sound.high)
@@ -133,13 +138,23 @@ def _show_candidate(candidate: Candidate) -> None:
             note = preview.notes.get("audio", "")
             st.caption(f"Audio, {sound.duration:.1f} s" + (f" ({markdown(note)})" if note else ""))
         else:
-            _show_missing("audio", preview.errors)
+            _show_table_or_missing("audio", preview)
     with eeg:
         if signal := preview.eeg:
             widgets.chart(figures.small_eeg(signal.microvolt), f"{PAGE}_eeg", "Some EEG channels of the first trial.")
             st.caption(f"EEG, {len(signal.channels)} channels, {signal.duration:.1f} s")
         else:
             _show_missing("eeg", preview.errors)
+
+
+def _show_table_or_missing(modality: str, preview: TrialPreview) -> None:
+    """Show a small preview of the first trial's table of features, or why there is none."""
+    if (table := preview.tables.get(modality)) is None or not len(table.times):
+        _show_missing(modality, preview.errors)
+        return
+    figure = feature_tables.feature_lines(table.columns, table.times, table.values, modality, small=True)
+    widgets.chart(figure, f"{PAGE}_{modality}_table", "Some features of the first trial's table.")
+    st.caption(f"{theme.label(modality)}, {plural(len(table.columns), 'feature')} of a table, {table.duration:.1f} s")
 
 
 def _show_missing(modality: str, errors: Mapping[str, str]) -> None:

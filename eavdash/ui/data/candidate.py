@@ -91,7 +91,7 @@ def check(root: Path, form: DatasetForm) -> Candidate:
     row = usable.to_dict("records")[most_complete(usable)]
     config = preset("quick")
     preview = trial_preview({str(k): v for k, v in row.items()}, config)
-    if not (preview.vision or preview.audio or preview.eeg):
+    if not (preview.vision or preview.audio or preview.eeg or preview.tables):
         raise TableError(next(iter(preview.errors.values()), f"{form.path or form.file}: no trial has a recording."))
     picture = _picture(preview)
     return Candidate(

@@ -11,6 +11,7 @@ import streamlit as st
 
 from eavdash.config.convert import recorded_config
 from eavdash.config.presets import preset
+from eavdash.data.formats.feature_columns import is_feature_table
 from eavdash.text import visible
 from eavdash.ui import cached_data, widgets
 
@@ -23,7 +24,8 @@ PAGE = "data_health"
 
 def contact_sheet(path: str, table: TrialTable) -> None:
     """Show the faces of one subject's trials, on request."""
-    with_video = [s for s in table.subjects if (table.frame["video"][table.frame["subject"] == s] != "").any()]
+    videos = table.frame["video"].map(lambda entry: bool(entry) and not is_feature_table(entry)).astype(bool)
+    with_video = [s for s in table.subjects if videos[table.frame["subject"] == s].any()]
     if not with_video:
         return
     st.subheader("Faces", anchor=False)

@@ -17,13 +17,14 @@ from eavdash.config.schema import StudyConfig
 from eavdash.errors import EavdashError
 from eavdash.store import checkpoints_root
 from eavdash.store.private import cache_folder
-from eavdash.text import markdown
+from eavdash.text import markdown, plural
 from eavdash.ui import cached_data, theme, widgets
 from eavdash.ui.figures import data as figures
+from eavdash.ui.figures import feature_tables
 from eavdash.ui.player import Overlay, PlayerTrial, player
 
 if TYPE_CHECKING:
-    from eavdash.data.preview import TrialPreview
+    from eavdash.data.preview import TablePreview, TrialPreview
     from eavdash.data.table import TrialTable
 
 PAGE = "data_trials"
@@ -85,6 +86,8 @@ def show_trial(row: Mapping[Any, Any], config: StudyConfig, overlays: Sequence[O
             if moment is not None
             else _format_sentence(preview, config)
         )
+    for modality, table in preview.tables.items():
+        _show_table(modality, table, preview.begin)
     for modality, sentence in preview.errors.items():
         st.error(markdown(f"{theme.label(modality)}: {sentence}"))
     _show_missing(preview)
@@ -143,9 +146,23 @@ def _moment_sentence(preview: TrialPreview, config: StudyConfig, moment: float) 
     return " · ".join(words)
 
 
+def _show_table(modality: str, table: TablePreview, begin: float) -> None:
+    """Show the columns of a table of features over time; ``begin``: seconds of the trial before the preview."""
+    st.markdown(f"**{theme.label(modality)}**: {plural(len(table.columns), 'feature')} of a table")
+    if not len(table.times):
+        st.caption("No rows in this part of the trial.")
+        return
+    figure = feature_tables.feature_lines(table.columns, begin + table.times, table.values, modality)
+    widgets.chart(figure, f"{PAGE}_{modality}_table", f"Features of {theme.label(modality)} over time.")
+    most = feature_tables.LINES
+    more = f" The first {most} of {len(table.columns)} columns." if len(table.columns) > most else ""
+    note = f" In the table are {markdown(table.note)}." if table.note else ""
+    st.caption(f"Each line from its least to its largest value; gaps were not recorded.{more}{note}")
+
+
 def _show_missing(preview: TrialPreview) -> None:
     """Show the modalities that were not recorded, and the notes about the others."""
-    previews = {"vision": preview.vision, "audio": preview.audio, "eeg": preview.eeg}
+    previews = {"vision": preview.vision, "audio": preview.audio, "eeg": preview.eeg, **preview.tables}
     missing = [m for m, part in previews.items() if part is None and m not in preview.errors and m not in preview.notes]
     if missing:
         st.caption(f"{', '.join(theme.label(m) for m in missing)}: not recorded in this trial.")

@@ -1,7 +1,7 @@
 """The attributions of one trial, window by window: frames, spectrogram, EEG and scalp, with the completeness gap.
 
 In: an ``eavdash.explain.explanation.Explanation``. Shapes per window: vision (frame, height, width), audio (time, mel),
-eeg (channel, time). ``eavdash.ui.figures.explain`` draws them.
+eeg (channel, time), tables of features (time, column). ``eavdash.ui.figures.explain`` draws them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from eavdash.data.audio.front_ends import voice_hertz
 from eavdash.text import code, markdown
 from eavdash.ui import cached_explanations, theme, widgets
 from eavdash.ui.explain import attention_heads
-from eavdash.ui.figures import attention
+from eavdash.ui.figures import attention, feature_tables
 from eavdash.ui.figures import explain as figures
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ def show_attributions(explanation: Explanation) -> None:
     present = explanation.windows[window].modalities
     draw = {"vision": _vision, "audio": _audio, "eeg": _eeg}
     for modality in present:
+        if modality in explanation.columns:
+            _table(explanation, window, modality)
+            continue
         st.markdown(f"**{theme.label(modality)}**: {_QUESTIONS[modality]}")
         draw[modality](explanation, window)
     if missing := [theme.label(m) for m in explanation.modalities if m not in present]:
@@ -82,6 +85,19 @@ def _audio(explanation: Explanation, window: int) -> None:
         hertz = voice_hertz() if explanation.front_end == "voice" else ()
         chart = figures.logmel_overlay(heard, heat, start, stop, hertz)
     widgets.chart(chart, "explain_trial_audio", "Attributions over the sound.")
+
+
+def _table(explanation: Explanation, window: int, modality: str) -> None:
+    """Show the attributions of a table of features by column and time; of many columns, the strongest."""
+    start, stop = figures.window_span(explanation.windows[window])
+    heat = explanation.attributions[modality][window].astype(np.float64)
+    columns = explanation.columns[modality]
+    shown = feature_tables.strongest(heat)
+    st.markdown(f"**{theme.label(modality)}**: which features, and when")
+    chart = figures.eeg_heat(heat[:, shown].T, [columns[n] for n in shown], start, stop)
+    widgets.chart(chart, f"explain_trial_{modality}", f"Attributions of {theme.label(modality)} by feature and time.")
+    if len(shown) < len(columns):
+        st.caption(f"The {len(shown)} features with the largest attributions, of {len(columns)}.")
 
 
 def _eeg(explanation: Explanation, window: int) -> None:

@@ -141,7 +141,7 @@ def wave_heat(wave: np.ndarray, heat: np.ndarray, start: float, stop: float) -> 
 
 
 def eeg_heat(heat: np.ndarray, channels: Sequence[str], start: float, stop: float) -> go.Figure:
-    """Draw the attributions (channel, time) of the EEG."""
+    """Draw the attributions (channel, time) of the EEG, or of a table of features (column, time)."""
     heat = cell_means(heat, 10**6, EEG_STEPS)
     scale = colour_limit(heat)
     rows = {"autorange": "reversed", "type": "category", "dtick": 1, "tickfont": {"size": 10}}

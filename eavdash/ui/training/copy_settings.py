@@ -14,7 +14,7 @@ import streamlit as st
 from eavdash.config.choices import MODALITIES
 from eavdash.config.convert import differences, recorded_config, to_dict
 from eavdash.config.presets import PRESETS, preset
-from eavdash.config.schema import Selection, StudyConfig
+from eavdash.config.schema import AudioConfig, Selection, StudyConfig, VisionConfig
 from eavdash.errors import EavdashError, StudyConflictError
 from eavdash.results import left_out
 from eavdash.store import StudyDir, checkpoints_root
@@ -33,6 +33,7 @@ PROTOCOL_OPTIONS = {
     "pooled": "Train on all subjects first, then fine-tune per subject",
     "test_epoch": "Choose the epoch on the test trials, as published (protocol paper only)",
 }
+TABLE_SETTINGS = {"columns": "Feature columns", "time": "Time column"}
 #: Maximum number of differences shown; each subject with changed recordings is one.
 SHOWN = 12
 
@@ -108,6 +109,7 @@ def apply_preset() -> None:
 
 def form_defaults(config: StudyConfig) -> dict[str, Any]:
     """Return the widgets' values for a configuration, by the last part of their keys."""
+    with_tables: dict[str, VisionConfig | AudioConfig] = {"vision": config.vision, "audio": config.audio}
     return {
         "stages": list(config.stages),
         "fusion": config.fusion.kind,
@@ -119,6 +121,8 @@ def form_defaults(config: StudyConfig) -> dict[str, Any]:
         "epochs": None,
         "seeds": "0",
         **{f"{m}_encoder": config.modality(m).encoder for m in MODALITIES},
+        **{f"{m}_table_columns": ",".join(part.table.columns) for m, part in with_tables.items()},
+        **{f"{m}_table_time": part.table.time for m, part in with_tables.items()},
         **preprocessing_form.defaults(config),
         **unusable_form.defaults(),
     }

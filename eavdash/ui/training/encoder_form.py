@@ -9,12 +9,13 @@ from functools import partial
 
 import streamlit as st
 
-from eavdash.config.choices import AUTO, LIBRARIES, MODALITIES
+from eavdash.config.choices import AUTO, LIBRARIES, MODALITIES, TABLE
 from eavdash.config.schema import SETTINGS, StudyConfig
 from eavdash.models.catalogue import entry_of, offered
 from eavdash.text import markdown
 from eavdash.ui import theme
 from eavdash.ui.draft import kept
+from eavdash.ui.training.copy_settings import TABLE_SETTINGS
 
 AUTOMATIC = "chosen by the weights that are at hand"
 
@@ -46,6 +47,19 @@ def form(page: str, base: StudyConfig) -> list[str]:
             if entry := entry_of(modality, encoder):
                 st.caption(markdown(entry.summary))
             settings += [f"{modality}.encoder={encoder}", f"{modality}.weights={weights.strip()}"]
+            if encoder == TABLE:
+                settings += _table_settings(page, modality)
+    return settings
+
+
+def _table_settings(page: str, modality: str) -> list[str]:
+    """Show the settings of the tables of features of a modality, and return them."""
+    settings = []
+    for column, (name, title) in zip(st.columns(len(TABLE_SETTINGS)), TABLE_SETTINGS.items(), strict=True):
+        key = f"{modality}.table.{name}"
+        title = f"{title} of {theme.label(modality)}"
+        typed = column.text_input(title, help=SETTINGS[key].help, **kept(page, f"{modality}_table_{name}"))
+        settings.append(f"{key}={typed.strip()}")
     return settings
 
 

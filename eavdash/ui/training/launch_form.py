@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import streamlit as st
 
-from eavdash.config.choices import FUSIONS, PROTOCOLS, STAGES
+from eavdash.config.choices import FUSIONS, PROTOCOLS, STAGES, TABLE
 from eavdash.config.convert import with_epochs, with_settings
 from eavdash.config.presets import PRESET_HELP, advice
 from eavdash.config.schema import SETTINGS, Execution, Selection, StudyConfig
@@ -143,7 +143,8 @@ def preset_advice(table: TrialTable) -> str:
 def look(path: str, name: str, config: StudyConfig, subjects: Sequence[str], root: Path) -> None:
     """Look at the recordings once, with progress, before the plan of a new study names those that cannot be used."""
     seen = st.session_state.setdefault(f"{PAGE}_looked", set())
-    read = (config.modalities, config.where, config.audio.from_video, config.eeg.notch)
+    tables = [(part.encoder == TABLE, part.table) for part in (config.vision, config.audio)]
+    read = (config.modalities, config.where, config.audio.from_video, config.eeg.notch, *tables)
     if StudyDir(root / name).exists or (path, tuple(subjects), read) in seen:
         return
     with show_errors():
