@@ -108,7 +108,7 @@ def compute(
 _BASELINES = {
     "vision": "the colour that the input scaling was fitted to (mid-grey for pretrained encoders)",
     "audio": "the mean spectrum that the input scaling was fitted to",
-    "eeg": "each channel's mean over the training windows",
+    "eeg": "each channel's mean over the training windows (no signal for encoders with an input scale of their own)",
 }
 
 

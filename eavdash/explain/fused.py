@@ -7,7 +7,8 @@ evaluation mode.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,11 +57,20 @@ class FusedModel(nn.Module):
         inputs = dict(zip(names, arguments[:count], strict=True))
         return self.predict(inputs, dict(zip(names, arguments[count:], strict=True))).fused.logits
 
+    @contextmanager
+    def holding(self, inputs: Tensors, masks: Tensors) -> Iterator[None]:
+        """Hold what the encoders' scaling takes from these windows themselves (models/eeg_scales.py)."""
+        with ExitStack() as held:
+            for modality, x in inputs.items():
+                held.enter_context(self.encoders[modality].holding(x, masks[modality]))
+            yield
+
     def baseline(self, modality: str, x: Tensor) -> Tensor:
         """Return the baseline of the attributions, shaped like ``x``: the input that scaling maps to zeros.
 
         It is the mean colour of the training frames for vision (mid-grey for pretrained encoders), the training
-        windows' mean spectrum for audio (AudioSet's mean if its constants are used), and each channel's mean for EEG.
+        windows' mean spectrum for audio (AudioSet's mean if its constants are used), and each channel's mean for EEG (no
+        signal if the encoder has an input scale of its own).
         """
         return self.encoders[modality].get_buffer("shift").expand_as(x)
 

@@ -15,7 +15,8 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,22 @@ def unwrap(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     while found and (prefix := next((p for p in _WRAPPERS if all(n.startswith(p) for n in found)), "")):
         found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
     return {_file_name(name): tensor for name, tensor in found.items()}
+
+
+def without_prefix(tensors: Mapping[str, Tensor], wanted: Container[str]) -> dict[str, Tensor]:
+    """Remove the prefix that classes around a model left before most of the names that ``wanted`` has.
+
+    Names without it, such as those of a head beside the model, stay as they are.
+    """
+    votes = Counter(
+        name[:start]
+        for name in tensors
+        for start in (0, *(dot.end() for dot in re.finditer(r"\.", name)))
+        if name[start:] in wanted
+    )
+    prefix = max(votes, key=lambda found: (votes[found], -len(found)), default="")
+    plain = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return plain if len(plain) == len(tensors) else dict(tensors)
 
 
 def _file_name(name: str) -> str:
