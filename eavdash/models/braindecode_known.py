@@ -1,8 +1,8 @@
 """What braindecode's published models were trained on: their sampling rate, the scale of their input, their own parts.
 
 In: the name of a model and the settings of a study. Out: the keyword arguments of
-:class:`eavdash.models.braindecode_eeg.BraindecodeEncoder`, among them what a folder of published weights determines (the
-``config.json`` beside the file), or an error that names the setting to use.
+:class:`eavdash.models.braindecode_eeg.BraindecodeEncoder`, among them what published weights determine (the config.json
+beside the file), or an error that names the setting to use.
 
 Rates and scales are those of braindecode's documentation and of the models' own repositories. They are used with
 published weights; from scratch any rate is allowed and channels are scaled by the training windows, as for any encoder.

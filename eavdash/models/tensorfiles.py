@@ -1,8 +1,8 @@
 """Tensors by name from a checkpoint file, read without unpickling objects.
 
-In: a folder with model.safetensors or pytorch_model.bin, in one file or in shards with an index, or such a file
-(.safetensors, .bin, .pt, .pth). Out: its tensors, without the prefixes of wrappers around the model, and the
-config.json beside it. Newer releases of transformers name the same tensors differently in memory
+In: a folder with model.safetensors or pytorch_model.bin, in one file or in shards with an index, or with a single such
+file (.safetensors, .bin, .pt, .pth), or that file. Out: its tensors, without the prefixes of wrappers around the model,
+and the config.json beside it. Newer releases of transformers name the same tensors differently in memory
 (``layers.0.attention.q_proj``); both names are read.
 
 If there is a SHA256SUMS beside the file (eavdash fetch-weights writes it), the file must match it.
@@ -49,6 +49,7 @@ _IN_MEMORY = {
     "mlp.fc2": "output.dense",
 }
 _WRAPPERS = ("module.", "model.", "_orig_mod.")  # of DataParallel, of a class around the model, of torch.compile
+_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 _SAVE_AGAIN = "save the state_dict again, or fetch the checkpoint again"
 _NESTED = ("state_dict", "model_state_dict", "model")
 
@@ -64,7 +65,10 @@ def read_tensors(path: Path, *, values: bool = True) -> tuple[Path, dict[str, Te
     """
     file = path
     if path.is_dir():
-        file = next((path / name for name in FILES if (path / name).is_file()), path / FILES[0])
+        usual = [path / name for name in FILES if (path / name).is_file()]
+        check_readable(path)
+        only = [] if usual else [found for found in path.iterdir() if found.suffix in _SUFFIXES]
+        file = next(iter(usual), only[0] if len(only) == 1 else path / FILES[0])
     return file, unwrap(_parts(file, values) if file.name.endswith(INDEX) else _read(file, values))
 
 
