@@ -69,8 +69,8 @@ class FusedModel(nn.Module):
         """Return the baseline of the attributions, shaped like ``x``: the input that scaling maps to zeros.
 
         It is the mean colour of the training frames for vision (mid-grey for pretrained encoders), the training
-        windows' mean spectrum for audio (AudioSet's mean if its constants are used), and each channel's mean for EEG (no
-        signal if the encoder has an input scale of its own).
+        windows' mean spectrum for audio (AudioSet's mean if its constants are used), and each channel's mean for EEG
+        (no signal if the encoder has an input scale of its own).
         """
         return self.encoders[modality].get_buffer("shift").expand_as(x)
 

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from eavdash.errors import ConfigError
 from eavdash.models.base import Encoder, EncoderOutput
-from eavdash.models.braindecode_known import INTERPOLATED, as_arguments, known
+from eavdash.models.braindecode_known import as_arguments, known
 from eavdash.models.eeg_scales import CLIP, VOLTS, WindowScale
 
 log = logging.getLogger(__name__)
@@ -64,9 +64,11 @@ class BraindecodeEncoder(Encoder):
             self.get_buffer("scale").fill_(VOLTS[unit])
         self.window_scale = WindowScale(unit) if unit in ("percentile", "range") else None
         net = classifier(model, classes, channels, samples, rate, names, positions, options or {})
-        self.electrodes = nn.Identity()  # interpolates electrodes, before scaling by the numbers of a window
-        if model.startswith(INTERPOLATED):
-            self.electrodes, net.interpolation_layer = net.interpolation_layer, None
+        # Electrodes are interpolated before a window is scaled by its own numbers.
+        layer: Any = net._modules.get("interpolation_layer")
+        self.electrodes: nn.Module = layer or nn.Identity()
+        if layer is not None:
+            net._modules["interpolation_layer"] = None
         takes = inspect.signature(net.forward).parameters
         self.arguments: dict[str, Any] = {"ch_names": list(names)} if "ch_names" in takes and names else {}
         last = getattr(net, "final_layer", None)

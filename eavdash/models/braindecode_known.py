@@ -44,8 +44,8 @@ KNOWN = {
     "BENDR": Known(256, "range"),
     "BIOT": Known(200, "percentile"),
     "CBraMod": Known(200, "uV/100", 200),
-    "CodeBrain": Known(200, "uV/100", 200),
-    "EEGDINO": Known(200, "uV/100", 200),
+    "CodeBrain": Known(200, "uV/100"),  # it cuts off what its patch does not divide
+    "EEGDINO": Known(200, "uV/100"),  # it pads what its patch does not divide
     "EEGPT": Known(256, "z", own=r"chan_proj\..+"),
     "Labram": Known(200, "uV/100", 200),
     "REVE": Known(200, "z15"),
@@ -55,7 +55,9 @@ KNOWN = {
 ELECTRODES = ("DGCNN", "Labram", "REVE", "SignalJEPA", "SignalJEPA_Contextual", "ZUNA")
 #: Settings in a config.json that describe the windows or the output, which are those of the study.
 _WINDOWS = frozenset({"n_outputs", "n_chans", "chs_info", "n_times", "input_window_seconds", "sfreq"})
-_OUTPUT = frozenset({"return_encoder_output", "return_feature", "final_layer", "braindecode_version"})
+_OUTPUT = frozenset(
+    {"return_encoder_output", "return_feature", "return_features", "final_layer", "braindecode_version"}
+)
 #: REVE's bank of electrode positions: its file, and the folder that braindecode reads it from.
 REVE_FILES, REVE_FOLDER = ("reve_positions.json", "positions.json"), "REVE_POSITIONS_PATH"
 
@@ -76,7 +78,7 @@ def encoder_kwargs(config: StudyConfig, model: str, cls: type, channels: Sequenc
     kwargs: dict[str, Any] = {"channels": len(channels), "samples": samples, "rate": eeg.rate}
     if facts and samples % facts.patch and eeg.rate != facts.rate:
         raise _rate_error(model, facts.rate, eeg.rate)
-    if facts and model != "CodeBrain" and samples % facts.patch:  # CodeBrain cuts the rest off
+    if facts and samples % facts.patch:
         seconds = facts.patch / eeg.rate
         raise ConfigError.at(
             "window",
@@ -131,8 +133,8 @@ def options(file: Path, settings: Mapping[str, Any], cls: type) -> dict[str, Any
     Raises:
         ConfigError: the class has no such setting, or its value is not plain.
     """
-    parameters = inspect.signature(cls.__init__).parameters
-    base = inspect.signature(cls.__mro__[1].__init__).parameters if cls.__name__.startswith(INTERPOLATED) else {}
+    parameters = inspect.signature(cls).parameters
+    base = inspect.signature(cls.__mro__[1]).parameters if cls.__name__.startswith(INTERPOLATED) else {}
     found = {}
     for name, value in settings.items():
         if name in _WINDOWS | _OUTPUT or name.startswith("_"):

@@ -218,6 +218,12 @@ def test_what_does_not_fit_the_weights_is_said_while_planning(changed: dict, fac
         build(spec_of(arguments.pop("name"), folder, **arguments))
 
 
+def test_windows_that_no_patch_divides_name_the_rate_also_from_scratch() -> None:
+    with fails(ConfigError, where="eeg.rate", found="100", remedy="eeg.rate=200"):
+        spec_of("CBraMod", "", rate=100.0, seconds=5)
+    assert spec_of("CodeBrain", "", rate=100.0, seconds=5)  # cuts the rest off
+
+
 def test_weights_of_other_channels_or_without_a_tensor_are_refused(tmp_path: Path) -> None:
     small = SMALL["InterpolatedBIOT"][0]
     folder = publish(tmp_path, theirs("BIOT", [*NAMES, "Oz"], **small))
