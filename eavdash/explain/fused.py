@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +62,7 @@ class FusedModel(nn.Module):
         """Hold what the encoders' scaling takes from these windows themselves (models/eeg_scales.py)."""
         with ExitStack() as held:
             for modality, x in inputs.items():
-                held.enter_context(self.encoders[modality].holding(x, masks[modality]))
+                held.enter_context(cast(Encoder, self.encoders[modality]).holding(x, masks[modality]))
             yield
 
     def baseline(self, modality: str, x: Tensor) -> Tensor:

@@ -107,7 +107,7 @@ def _load_braindecode(file: Path, encoder: BraindecodeEncoder, tensors: dict[str
     if times in found and times in wanted and found[times].shape[1] > wanted[times].shape[1]:
         found[times] = found[times][:, : wanted[times].shape[1]]
     fill(file, net, found, [], _remedy(encoder.model))
-    encoder.trained_anew = (net.chan_proj,) if any(n.startswith("chan_proj.") for n in anew) else ()
+    encoder.trained_anew = (net.get_submodule("chan_proj"),) if any(n.startswith("chan_proj.") for n in anew) else ()
     return sorted(left_out)
 
 

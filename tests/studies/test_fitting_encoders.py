@@ -114,7 +114,7 @@ def test_published_eeg_weights_are_checked_while_planning(dataset: Path, tmp_pat
     ]
     with warnings.catch_warnings(action="ignore"):
         theirs = getattr(models, name.replace("InterpolatedLaBraM", "Labram"))(
-            n_times=1000, sfreq=200, n_outputs=2, chs_info=electrodes, **small
+            n_chans=3, n_times=1000, sfreq=200, n_outputs=2, chs_info=electrodes, **small
         )
     folder = tmp_path / "weights"
     folder.mkdir()
