@@ -37,11 +37,7 @@ EPOCH_STEPS = 8
 class VisionConfig:
     """A window's video frames and their encoder."""
 
-    encoder: str = setting(
-        "vit",
-        "Encoder: vit, or timm:NAME, a ViT-like or convolutional model of timm such as timm:vit_small_patch16_dinov3, "
-        "which has its own sizes.",
-    )
+    encoder: str = setting("vit", "Encoder: vit, or timm:NAME (such as vit_small_patch16_dinov3), with its own sizes.")
     weights: str = setting(
         "", "Folder or file of a Hugging Face ViT checkpoint or of timm weights; empty: train from scratch."
     )
@@ -104,11 +100,7 @@ class EegConfig:
     """A window's EEG, its preprocessing (data/eeg/prepare.py) and its encoder."""
 
     encoder: str = setting("eegformer", "Encoder: eegformer, yin, or braindecode:NAME, a classifier of braindecode.")
-    weights: str = setting(
-        "",
-        "Folder or file of braindecode's published weights for braindecode:NAME, or of an encoder trained here; empty: "
-        "train from scratch.",
-    )
+    weights: str = setting("", "Weights published for braindecode:NAME, or trained here; empty: train from scratch.")
     chain: str = setting(
         "trial",
         "Filter each trial separately, or EAV's own chain across trial boundaries (published).",
@@ -159,10 +151,7 @@ class EegConfig:
     )
     reject_marked: bool = setting(False, "Leave training windows under a BAD annotation out.")
     tokens: str = setting(
-        "whole",
-        "What a model of braindecode with published weights hands on: the mean of its features (pooled), or all of "
-        "them (whole).",
-        choices=("pooled", "whole"),
+        "whole", "Features of braindecode's pretrained models: their mean, or all.", choices=("pooled", "whole")
     )
     filters: int = setting(8, "EEGformer's C: filters of its convolutions.", at_least=1, at_most=10_000)
     width: int = width_setting(32, "EEGformer's D: width of the transformers.")

@@ -1,4 +1,4 @@
-"""What braindecode's published models were trained on: their sampling rate, the scale of their input, their own parts.
+"""Facts about braindecode's published models: sampling rate, scale of the input, and parts made for the electrodes.
 
 In: the name of a model and the settings of a study. Out: the keyword arguments of
 :class:`eavdash.models.braindecode_eeg.BraindecodeEncoder`, among them what published weights determine (the config.json
