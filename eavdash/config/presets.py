@@ -56,6 +56,7 @@ def _paper() -> StudyConfig:
             gaps="refuse",
             marked_channels=True,
             reject_marked=True,
+            tokens="pooled",
             width=60,
             depth=6,
             heads=4,

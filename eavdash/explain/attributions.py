@@ -61,10 +61,10 @@ def integrated_gradients(
     values = tuple(inputs[m] for m in names)
     fixed = tuple(masks[m] for m in names)
     baselines = tuple(model.baseline(m, x) for m, x in zip(names, values, strict=True))
-    with recurrent_gradients(model):
+    with model.holding(inputs, masks), recurrent_gradients(model):
         attributions = along_path(partial(model, names), values, baselines, fixed, target, steps, batch)
-    with torch.no_grad():
-        output, baseline = (float(model(names, *x, *fixed)[0, target]) for x in (values, baselines))
+        with torch.no_grad():
+            output, baseline = (float(model(names, *x, *fixed)[0, target]) for x in (values, baselines))
     total = float(sum(a.double().sum() for a in attributions))
     found = {m: a.sum(dim=2) if a.ndim == 5 else a for m, a in zip(names, attributions, strict=True)}
     return found, Completeness(output, baseline, total)

@@ -116,7 +116,7 @@ _BASELINES = {
     "vision": "the colour that the input scaling was fitted to (mid-grey for pretrained encoders)",
     "audio": "the mean spectrum that the input scaling was fitted to",
     "wave": "white noise as loud as the window",
-    "eeg": "each channel's mean over the training windows",
+    "eeg": "each channel's mean over the training windows (no signal for encoders with an input scale of their own)",
     TABLE: "each column's mean over the training windows",
 }
 

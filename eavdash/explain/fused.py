@@ -7,9 +7,10 @@ evaluation mode.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -73,14 +74,22 @@ class FusedModel(nn.Module):
         inputs = dict(zip(names, arguments[:count], strict=True))
         return self.predict(inputs, dict(zip(names, arguments[count:], strict=True))).fused.logits
 
+    @contextmanager
+    def holding(self, inputs: Tensors, masks: Tensors) -> Iterator[None]:
+        """Hold what the encoders' scaling takes from these windows themselves (models/eeg_scales.py)."""
+        with ExitStack() as held:
+            for modality, x in inputs.items():
+                held.enter_context(cast(Encoder, self.encoders[modality]).holding(x, masks[modality]))
+            yield
+
     def baseline(self, modality: str, x: Tensor) -> Tensor:
         """Return the baseline of the attributions, shaped like ``x``: the input that scaling maps to zeros.
 
         It is the mean colour of the training frames for vision (mid-grey for pretrained encoders), the training
-        windows' mean spectrum for audio (AudioSet's mean if its constants are used), each channel's mean for EEG and
-        each column's for tables of features. For encoders of samples it is white noise, the same every time, as loud
-        as ``x``: such networks normalise loudness, so that nothing changes on the way from silence except at its very
-        beginning.
+        windows' mean spectrum for audio (AudioSet's mean if its constants are used), each channel's mean for EEG (no
+        signal if the encoder has an input scale of its own) and each column's for tables of features. For encoders of
+        samples it is white noise, the same every time, as loud as ``x``: such networks normalise loudness, so that
+        nothing changes on the way from silence except at its very beginning.
         """
         encoder = self.encoders[modality]
         if encoder.domain == "wave":

@@ -17,6 +17,7 @@ to the recording in its original unit.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -77,6 +78,10 @@ class Encoder(nn.Module):
     def scaled(self, x: Tensor) -> Tensor:
         """Return ``x`` after input scaling."""
         return (x - self.get_buffer("shift")) / self.get_buffer("scale")
+
+    def holding(self, x: Tensor, mask: Tensor) -> AbstractContextManager[None]:
+        """Hold what the scaling takes from the window ``x`` itself while attributions follow a path of windows."""
+        return nullcontext()
 
     def forward_features(self, x: Tensor, mask: Tensor) -> Tensor | None:
         """Return the features (B, T, D) that :meth:`forward_head` takes, computed without any of the ``new_parts``.

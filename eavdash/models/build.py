@@ -20,7 +20,8 @@ from eavdash.errors import ConfigError, IntegrityError
 from eavdash.models.architecture import architecture
 from eavdash.models.ast import AudioSpectrogramTransformer
 from eavdash.models.attention_fusion import AttentionFusion
-from eavdash.models.braindecode_eeg import BraindecodeEncoder
+from eavdash.models.braindecode_eeg import BraindecodeEncoder, model_class
+from eavdash.models.braindecode_known import encoder_kwargs
 from eavdash.models.concat_fusion import ConcatFusion
 from eavdash.models.eegformer import EEGformer, check_samples
 from eavdash.models.paper_fusion import PaperFusion
@@ -170,7 +171,7 @@ def _of_a_library(modality: str, config: StudyConfig, classes: int, shape: Mappi
         vision = config.vision
         kwargs |= {"size": vision.size, "dropout": vision.dropout, "temporal": vision.temporal}
     else:
-        kwargs |= {"channels": len(shape["channels"]), "samples": int(shape["samples"]), "rate": config.eeg.rate}
+        kwargs |= encoder_kwargs(config, name, model_class(name), shape["channels"], int(shape["samples"]))
     return {"name": library, "kwargs": kwargs}
 
 

@@ -1,8 +1,8 @@
 """Tensors by name from a checkpoint file, read without unpickling objects.
 
-In: a folder with model.safetensors or pytorch_model.bin, in one file or in shards with an index, or such a file
-(.safetensors, .bin, .pt, .pth). Out: its tensors, without the prefixes of wrappers around the model, and the
-config.json beside it. Newer releases of transformers name the same tensors differently in memory
+In: a folder with model.safetensors or pytorch_model.bin, in one file or in shards with an index, or with a single such
+file (.safetensors, .bin, .pt, .pth), or that file. Out: its tensors, without the prefixes of wrappers around the model,
+and the config.json beside it. Newer releases of transformers name the same tensors differently in memory
 (``layers.0.attention.q_proj``); both names are read.
 
 If there is a SHA256SUMS beside the file (eavdash fetch-weights writes it), the file must match it.
@@ -15,7 +15,8 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ _IN_MEMORY = {
     "mlp.fc2": "output.dense",
 }
 _WRAPPERS = ("module.", "model.", "_orig_mod.")  # of DataParallel, of a class around the model, of torch.compile
+_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 _SAVE_AGAIN = "save the state_dict again, or fetch the checkpoint again"
 _NESTED = ("state_dict", "model_state_dict", "model_state", "model")
 
@@ -63,7 +65,10 @@ def read_tensors(path: Path, *, values: bool = True) -> tuple[Path, dict[str, Te
     """
     file = path
     if path.is_dir():
-        file = next((path / name for name in FILES if (path / name).is_file()), path / FILES[0])
+        usual = [path / name for name in FILES if (path / name).is_file()]
+        check_readable(path)
+        only = [] if usual else [found for found in path.iterdir() if found.suffix in _SUFFIXES]
+        file = next(iter(usual), only[0] if len(only) == 1 else path / FILES[0])
     return file, unwrap(_parts(file, values) if file.name.endswith(INDEX) else _read(file, values))
 
 
@@ -173,6 +178,22 @@ def unwrap(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     while found and (prefix := next((p for p in _WRAPPERS if all(n.startswith(p) for n in found)), "")):
         found = {name.removeprefix(prefix): tensor for name, tensor in found.items()}
     return {_file_name(name): tensor for name, tensor in found.items()}
+
+
+def without_prefix(tensors: Mapping[str, Tensor], wanted: Container[str]) -> dict[str, Tensor]:
+    """Remove the prefix that classes around a model left before most of the names that ``wanted`` has.
+
+    Names without it, such as those of a head beside the model, stay as they are.
+    """
+    votes = Counter(
+        name[:start]
+        for name in tensors
+        for start in (0, *(dot.end() for dot in re.finditer(r"\.", name)))
+        if name[start:] in wanted
+    )
+    prefix = max(votes, key=lambda found: (votes[found], -len(found)), default="")
+    plain = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return plain if len(plain) == len(tensors) else dict(tensors)
 
 
 def _file_name(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Loading of pretrained weights from checkpoints of ViT and AST, timm's and a speaker encoder's, into our encoders.
+"""Loading of pretrained weights: Hugging Face checkpoints of ViT and AST, and those of timm, braindecode and voices.
 
 In: a folder or file with a checkpoint (tensorfiles.py reads it) and an encoder of its sizes (architecture.py). Out:
 the encoder, changed in place, and the names of the tensors left out: the checkpoint's own classifier or pooler. Every
@@ -23,9 +23,11 @@ from eavdash.errors import ConfigError
 from eavdash.models.architecture import PREFIXES, checkpoint_settings
 from eavdash.models.ast import AudioSpectrogramTransformer
 from eavdash.models.base import Encoder
+from eavdash.models.braindecode_eeg import BraindecodeEncoder, braindecode_names
+from eavdash.models.braindecode_known import INTERPOLATED, is_own, known
 from eavdash.models.packaged import weights_path
-from eavdash.models.tensorfiles import read_tensors, tensor_error
-from eavdash.models.timm_vit import TimmViT
+from eavdash.models.tensorfiles import read_tensors, tensor_error, without_prefix
+from eavdash.models.timm_vit import TimmViT, resampled
 from eavdash.models.vit import FrameViT
 from eavdash.models.voice import VoiceEncoder
 from eavdash.models.wave import WaveEncoder
@@ -52,6 +54,13 @@ _HEADS = {
     "vision": {"classifier": ""},
     "audio": {"classifier.layernorm": "0.", "classifier.dense": "1."},
 }
+#: Names in braindecode's files: heads; what follows from the electrodes; weight norm as in older versions of torch.
+_HEAD = re.compile(r"(head|heads|classifier|cls_head|lm_head\w*|fc|linear_probe|predictor|reconstructor)\.")
+_OF_WINDOWS = re.compile(r"(^|\.)(chans_id|encoder\.index|interpolation_layer\.matrix)$")
+_NORMED = {
+    ".weight_g": ".parametrizations.weight.original0",
+    ".weight_v": ".parametrizations.weight.original1",
+}
 _QKV = ("query", "key", "value")
 #: Of a speaker encoder: the layer that makes its embedding, and its loss.
 _SPEAKERS = r"linear\.(weight|bias)|similarity_(weight|bias)"
@@ -61,8 +70,8 @@ def load_pretrained(encoder: Encoder, path: str | Path, head: bool = False, *, v
     """Load a checkpoint of the encoder's family and return the tensors left out: its own classifier or pooler.
 
     The families are ``ViTForImageClassification`` or ``ViTModel``, ``ASTForAudioClassification`` or ``ASTModel``, and
-    the same model of timm under timm's names. There are no published checkpoints of EEG encoders: the file is one of
-    ours, including head and input scaling.
+    the same model of timm or braindecode under the library's names. Any other file for EEG is one of ours, including
+    head and input scaling.
 
     Args:
         head: load the classifier of a ViT or AST too, which must have the encoder's number of classes.
@@ -87,10 +96,11 @@ def load_pretrained(encoder: Encoder, path: str | Path, head: bool = False, *, v
         fill(file, encoder.net, found, unknown, "use the model whose config.json is in the same folder")
         return left_out
     if isinstance(encoder, TimmViT):
-        left_out = sorted(name for name in tensors if re.match(r"head(_dist)?\.(weight|bias)$", name))
-        found = {name: tensor for name, tensor in tensors.items() if name not in left_out}
-        fill(file, encoder.vit, found, [], "use weights of the same timm model and set vision.size to match them")
+        found, left_out = resampled(encoder.vit, without_prefix(tensors, encoder.vit.state_dict()))
+        fill(file, encoder.vit, found, [], "use weights of the same timm model, and a vision.size that it supports")
         return left_out
+    if isinstance(encoder, BraindecodeEncoder) and not is_own(tensors):
+        return _load_braindecode(file, encoder, tensors)
     fill(file, encoder, tensors, [], "use weights of the same encoder, trained on the same channels and classes")
     return []
 
@@ -108,6 +118,38 @@ def load_configured(
         return "", []
     with nullcontext() if config.modality(modality).weights else lent(Path(path).parent):
         return path, load_pretrained(encoder, path, values=values)
+
+
+def _load_braindecode(file: Path, encoder: BraindecodeEncoder, tensors: dict[str, Tensor]) -> list[str]:
+    """Fill a model of braindecode from a published file; heads, and what follows from its electrodes, are left out."""
+    net, facts = encoder.net, known(encoder.model)
+    wanted = net.state_dict()
+    named = without_prefix(tensors, wanted)
+    renamed = getattr(net, "mapping", None) or {}  # of names in older versions
+    for name in [n for n in named if n not in wanted]:
+        new = renamed.get(name) or next((name.replace(a, b) for a, b in _NORMED.items() if name.endswith(a)), name)
+        if new in wanted and new not in named:
+            named[new] = named.pop(name)
+    left_out = {n for n in named if _OF_WINDOWS.search(n) or n.startswith("final_layer.")}
+    left_out |= {n for n in named if n not in wanted and _HEAD.match(n)}
+    ours = {n for n in wanted if _OF_WINDOWS.search(n) or n.startswith("final_layer.")}
+    of_electrodes = {n for n in wanted if facts and facts.own and re.fullmatch(facts.own, n)}
+    anew = {n for n in of_electrodes if n not in named or named[n].shape != wanted[n].shape}
+    left_out |= anew & set(named)
+    found = {n: t for n, t in named.items() if n not in left_out} | {n: wanted[n] for n in ours | anew}
+    times = "temporal_embedding"  # of longer windows: one for each second
+    if times in found and times in wanted and found[times].shape[1] > wanted[times].shape[1]:
+        found[times] = found[times][:, : wanted[times].shape[1]]
+    fill(file, net, found, [], _remedy(encoder.model))
+    encoder.trained_anew = (net.get_submodule("chan_proj"),) if any(n.startswith("chan_proj.") for n in anew) else ()
+    return sorted(left_out)
+
+
+def _remedy(model: str) -> str:
+    other = INTERPOLATED + {"Labram": "LaBraM"}.get(model, model)
+    has = other in braindecode_names()
+    electrodes = f", or braindecode:{other} for weights of other electrodes" if has else " and the same electrodes"
+    return f"use weights of braindecode:{model}{electrodes}, in a folder with their config.json"
 
 
 def _load(encoder: Encoder, backbone: nn.Module, path: Path, modality: str, head: bool, values: bool) -> list[str]:

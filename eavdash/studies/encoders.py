@@ -115,11 +115,16 @@ def _unfit_subjects(config: StudyConfig, trials: pd.DataFrame, classes: int, tog
     rows = trial_rows(trials, "eeg")
     scopes = {"": rows} if together else {s: [r for r in rows if r.subject == s] for s in {r.subject for r in rows}}
     unfit: dict[str, EavdashError] = {}
+    fits: set[tuple[str, ...]] = set()  # large models take seconds to build
     for subject in natural_order(scopes):
         reader = READERS["eeg"](config)
         try:
             reader.prepare(scopes[subject])
-            _fit(config, "eeg", classes, {"channels": reader.channels, "samples": reader.steps})
+            shape = {"channels": reader.channels, "samples": reader.steps}
+            key = (*reader.channels, str(reader.steps))
+            if key not in fits:
+                _fit(config, "eeg", classes, shape)
+                fits.add(key)
         except EavdashError as error:
             unfit[subject] = error
     if len(unfit) == len(scopes):
@@ -139,8 +144,13 @@ def _fit(config: StudyConfig, modality: str, classes: int, shape: Mapping[str, A
     from eavdash.models.base import last_linear
 
     spec = build.encoder_spec(modality, config, classes, shape)
-    with torch.device("meta"):
-        encoder = build.build(spec)
+    try:
+        with torch.device("meta"):
+            encoder = build.build(spec)
+    except ConfigError as error:
+        if not _needs_numbers(error):
+            raise
+        encoder = build.build(spec).to("meta")
     if config.training(modality).fit == "linear" and last_linear(encoder.head) is None:
         raise ConfigError.at(
             f"train.{modality}.fit",
@@ -149,3 +159,8 @@ def _fit(config: StudyConfig, modality: str, classes: int, shape: Mapping[str, A
             remedy=f"set train.{modality}.fit=gradient or choose another encoder",
         )
     weights.load_configured(encoder, config, modality, values=False)
+
+
+def _needs_numbers(error: BaseException) -> bool:
+    """Return True if a model could not be built because it computes with numbers, which "meta" has not."""
+    return "meta tensors" in str(error.__cause__)

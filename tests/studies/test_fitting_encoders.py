@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -140,6 +142,34 @@ def test_windows_that_tangent_cannot_read_are_refused(dataset: Path, tmp_path: P
     config = with_settings(STAGES["eeg"], ["eeg.encoder=tangent", setting])
     with fails(ConfigError, where=where):
         planned(dataset, config, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["CBraMod", "InterpolatedLaBraM"])
+def test_published_eeg_weights_are_checked_while_planning(dataset: Path, tmp_path: Path, name: str) -> None:
+    models = pytest.importorskip("braindecode.models")
+    small = {"n_layer": 1} if name == "CBraMod" else {"num_layers": 1}
+    electrodes = [
+        {"ch_name": n, "kind": "eeg", "loc": [0.01 * i, 0.02, 0.09]} for i, n in enumerate(("Fp1", "F3", "Cz"))
+    ]
+    with warnings.catch_warnings(action="ignore"):
+        theirs = getattr(models, name.replace("InterpolatedLaBraM", "Labram"))(
+            n_chans=3, n_times=1000, sfreq=200, n_outputs=2, chs_info=electrodes, **small
+        )
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    saved(folder / "weights.pth", theirs.state_dict())
+    (folder / "config.json").write_text(json.dumps(theirs.get_config()))
+    chosen = [f"eeg.encoder=braindecode:{name}", f"eeg.weights={folder}"]
+    with fails(ConfigError, where="eeg.rate", found="100", remedy="set eeg.rate=200"):
+        planned(dataset, with_settings(STAGES["eeg"], chosen), tmp_path)
+    fitting = with_settings(STAGES["eeg"], [*chosen, "eeg.rate=200"])
+    assert planned(dataset, fitting, tmp_path).runs
+    saved(
+        folder / "weights.pth",
+        {n: t for n, t in theirs.state_dict().items() if "blocks" not in n and "layers" not in n},
+    )
+    with fails(ConfigError, where="weights.pth", found="no tensor", remedy=f"braindecode:{name}"):
+        planned(dataset, fitting, tmp_path)
 
 
 def test_trials_shorter_than_the_window_are_counted(tmp_path: Path) -> None:
