@@ -55,7 +55,7 @@ def source(modality: str, size: str, count: int, device: torch.device) -> Window
         samples = 100 if size == "tiny" else SAMPLES
         values = random.normal(0, 1, (count, CHANNELS, samples)).astype(np.float32)
         mask = np.ones((count, samples), dtype=bool)
-    index = pd.DataFrame({"row": np.arange(count)})
+    index = pd.DataFrame({"subject": "1", "row": np.arange(count)})
     windows = Windows(WindowSet(modality, index, values, mask), index)
     labels = torch.from_numpy(np.arange(count) % CLASSES)
     return WindowSource(windows, labels, device, augment=False)

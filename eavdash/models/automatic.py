@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from eavdash.config import scaling
 from eavdash.config.choices import AUTO, MODALITIES
 from eavdash.config.convert import with_settings
 from eavdash.config.presets import FROZEN, preset
@@ -98,9 +99,8 @@ def _audio(config: StudyConfig, path: str) -> dict[str, Any]:
 
     if _settings(path).get("model_type") in ("wav2vec2", "hubert", "wavlm"):
         return {"encoder": "wav2vec2"}
-    by_subject = str(config.protocol.subject_scaling) not in ("False", "off")
-    scaling = config.audio.scaling if by_subject else "ast"
-    return {"encoder": "ast", "mels": architecture(path, "audio")["mels"], "scaling": scaling}
+    own = config.audio.scaling if config.protocol.subject_scaling != scaling.OFF else "ast"
+    return {"encoder": "ast", "mels": architecture(path, "audio")["mels"], "scaling": own}
 
 
 def _eeg(config: StudyConfig, path: str) -> dict[str, Any]:

@@ -124,10 +124,10 @@ class BraindecodeEncoder(Encoder):
         x = self._in_unit(x, mask)
         if self.window_scale is not None:
             x = torch.where(mask[:, None], self.window_scale(x, mask), torch.zeros((), dtype=x.dtype, device=x.device))
-        made = self.net(x, **self.arguments)
+        made: Any = self.net(x, **self.arguments)
+        features: Tensor = made["features"] if self.pooled else made
         if not self.pooled:
-            return made  # type: ignore[no-any-return]
-        features: Tensor = made["features"]
+            return features
         return features.flatten(1, -2).mean(dim=1) if features.ndim > 2 else features
 
     def _in_unit(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -136,7 +136,8 @@ class BraindecodeEncoder(Encoder):
         if self.unit in CLIP:
             x = x.clamp(-CLIP[self.unit], CLIP[self.unit])
         x = torch.where(mask[:, None], x, torch.zeros((), dtype=x.dtype, device=x.device))
-        return self.electrodes(x)  # type: ignore[no-any-return]
+        known: Tensor = self.electrodes(x)
+        return known
 
     def _try(self, model: str, channels: int, samples: int) -> int:
         """Return D, determined by encoding an empty window in evaluation mode."""
@@ -206,7 +207,7 @@ def electrodes(model: str, names: Sequence[str]) -> list[dict[str, Any]]:
             remedy="leave these channels out with eeg.channels, or use an encoder that needs no positions",
         )
     return [
-        {"ch_name": name, "kind": "eeg", "loc": np.mean(np.stack(parts), axis=0)}  # type: ignore[arg-type]
+        {"ch_name": name, "kind": "eeg", "loc": np.mean(np.stack([part for part in parts if part is not None]), axis=0)}
         for name, parts in pairs.items()
     ]
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from torch import nn
 
+from eavdash.config import scaling
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import ConfigError
 from eavdash.limits import HEADER_BYTES
@@ -117,7 +118,7 @@ def _of_weights(config: StudyConfig, model: str, cls: type, facts: Known | None,
     if isinstance(rate, int | float) and rate != config.eeg.rate:
         raise _rate_error(model, rate, config.eeg.rate)
     scale = facts.scale if facts else ""
-    if scale.startswith("uV") and config.protocol.subject_scaling not in (False, "off"):
+    if scale.startswith("uV") and config.protocol.subject_scaling != scaling.OFF:
         raise ConfigError.at(
             "protocol.subject_scaling",
             expected=f"off: braindecode:{model} was trained on microvolts",

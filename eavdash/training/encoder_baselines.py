@@ -30,6 +30,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from eavdash.config import scaling
 from eavdash.data.standardise import KINDS
 from eavdash.data.summaries import Band, summary
 from eavdash.errors import TrainingError
@@ -148,7 +149,7 @@ def _people(context: RunContext, windows: Windows) -> list[tuple[np.ndarray, np.
     These are the rows of its trials for calibration if the study has such trials, otherwise all of its rows; for
     somebody without any, the training rows. Empty unless the protocol scales this modality by person.
     """
-    if windows.values.kind not in KINDS or str(context.config.protocol.subject_scaling) in ("False", "off"):
+    if windows.values.kind not in KINDS or context.config.protocol.subject_scaling == scaling.OFF:
         return []
     aside = context.trials.loc[context.trials["split"] == "calibration", ["subject", "trial"]]
     every, index = windows.values.index, windows.index

@@ -131,7 +131,7 @@ def test_summaries_are_read_from_the_cache_by_key_and_band(tmp_path: Path, monke
 def test_summaries_are_of_the_raw_values(tmp_path: Path) -> None:
     """Standardised windows have no microvolts, and baselines scale their features themselves."""
     windows = window_set("eeg", sines(10, 10))
-    scaled = standardise(windows, subject_statistics(windows))
+    scaled = standardise(windows, subject_statistics(windows, {"1": np.arange(len(windows))}))
     scaled = dataclasses.replace(scaled, meta={**scaled.meta, "key": "other"})
     pair = [summary(w, "bandpower", WIDE, tmp_path) for w in (windows, scaled)]
     assert np.array_equal(*pair)

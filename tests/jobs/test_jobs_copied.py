@@ -123,7 +123,7 @@ def test_settings_that_a_user_gives_are_used_and_those_of_files_are_not(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("eavdash.jobs.queue.ensure_scheduler", lambda root: False)
-    monkeypatch.setattr(tasks, "activate", lambda broker, runs: None)
+    monkeypatch.setattr(tasks, "activate", lambda broker, runs, **_: None)
     runs = [lab.run(f"s0{number}-vision") for number in range(1, 6)]
     given = [
         Execution(executor="slurm", slurm=("partition=a",)),

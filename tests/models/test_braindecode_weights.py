@@ -244,7 +244,7 @@ def test_weights_of_other_channels_or_without_a_tensor_are_refused(tmp_path: Pat
 def test_microvolts_need_recordings_in_their_own_unit(tmp_path: Path) -> None:
     folder = publish(tmp_path, theirs("CBraMod", **SMALL["CBraMod"][0]))
     config = StudyConfig(
-        protocol=ProtocolConfig(name="loso", subject_scaling=True),
+        protocol=ProtocolConfig(name="loso", subject_scaling="all"),
         eeg=EegConfig(encoder="braindecode:CBraMod", weights=str(folder), rate=200.0),
     )
     with fails(ConfigError, where="protocol.subject_scaling", remedy="protocol.subject_scaling=off"):

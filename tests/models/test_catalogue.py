@@ -28,7 +28,9 @@ def test_an_entry_is_offered_exactly_if_the_configuration_accepts_it(entry: Entr
         assert entry_of(entry.modality, value) is entry
         accepted = True
         try:
-            with_settings(StudyConfig(), [f"{entry.modality}.encoder={value}"])
+            weights = "somewhere" if entry.weights == "required" else ""
+            given = [f"{entry.modality}.encoder={value}", f"{entry.modality}.weights={weights}"]
+            with_settings(StudyConfig(), given)
         except ConfigError:
             accepted = False
         assert accepted == entry.offered

@@ -154,20 +154,20 @@ def test_a_person_far_away_is_moved_by_its_own_windows(sandbox, tiny_config, mon
 
     monkeypatch.setattr(run_context, "load_windows", loud)
     scores = {}
-    for scaled in (False, True):
+    for scaled in ("off", "all"):
         config = tiny_config(1)
         protocol = dataclasses.replace(config.protocol, name="loso", subject_scaling=scaled)
         run = sandbox.study(dataclasses.replace(config, protocol=protocol), f"scaled-{scaled}")("eeg")
         run.describe(subject="", unit="all")
         assert train_run(run)
         scores[scaled] = [accuracy(rows_of(run), name) for name in ("eeg:bandpower", "eeg:tangent")]
-    assert max(scores[False]) < 0.7
-    assert min(scores[True]) > 0.9
+    assert max(scores["off"]) < 0.7
+    assert min(scores["all"]) > 0.9
 
 
 @pytest.mark.parametrize(
     ("setting", "shift"),
-    [("calibration:1", [0, 0, 100, 100]), ("all", [10, 10, 10, 104, 104, 104]), ("off", [0] * 6), (False, [0] * 6)],
+    [("calibration:1", [0, 0, 100, 100]), ("all", [10, 10, 10, 104, 104, 104]), ("off", [0] * 6)],
 )
 def test_the_statistics_of_a_person_are_those_that_the_protocol_allows(setting, shift):
     """With trials for calibration they come from those alone, which are in no index of scored windows."""

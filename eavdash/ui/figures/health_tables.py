@@ -68,6 +68,10 @@ MEASURES = {
     "sound_offset": ("Audio delay, s", False),
     "rotation": ("Rotation, °", False),
     "mirrored": ("Mirrored", False),
+    "rows": ("Rows", False),
+    "row_rate": ("Rows per second", False),
+    "columns": ("Columns", False),
+    "recorded": ("Recorded, %", True),
     "bytes": ("Bytes", False),
 }
 
