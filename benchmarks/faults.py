@@ -5,7 +5,8 @@ three modalities, computes every run of a study once without the queue (the undi
 study and kills processes until it is done: a worker, the scheduler, the app, or all of them. The app is a process that
 does the same as every full run of app.py: it starts the scheduler if necessary and polls all runs. It is restarted
 after each kill. In between come troubles of :data:`TROUBLE` seconds: the scheduler is stopped (SIGSTOP), or the disk is
-filled (with the rights to mount one). All the time a thread compares the shown states with the processes.
+filled (with the rights to mount one). Runs that fail because the disk is full are retried once it is not, as their
+message asks. All the time a thread compares the shown states with the processes.
 
 It prints one JSON line and a table with the number of runs that did not finish, were launched more often than kills
 explain, differ from the undisturbed weights, left a process behind, or whose state was shown wrongly for longer than
@@ -36,7 +37,7 @@ from eavdash.config.convert import with_epochs, with_settings
 from eavdash.config.presets import preset
 from eavdash.config.schema import Execution, Selection
 from eavdash.jobs.exit_state import MAX_KILLS
-from eavdash.jobs.queue import submit
+from eavdash.jobs.queue import retry, submit
 from eavdash.jobs.queue_database import queue_database
 from eavdash.jobs.snapshot import snapshot
 from eavdash.processes import with_package
@@ -165,6 +166,7 @@ def measure(
     done: Counter[str] = Counter()
     had: Counter[str] = Counter()
     killed: Counter[str] = Counter()  # run → its killed workers
+    retried: Counter[str] = Counter()  # run → its attempts that failed because the disk was full
     log = disturbed.path.parent / ".queue" / "conductor.log"
     next_kill = 0.0
     watch = Watch(disturbed)
@@ -172,7 +174,9 @@ def measure(
     try:
         while time.monotonic() - started < seconds:
             states = snapshot(disturbed)
-            if bool(states["ended"].all()):
+            full = states["run"][(states["state"] == "failed") & states["reason"].str.contains("disk is full")].tolist()
+            retried.update(retry(disturbed, full) if full else ())
+            if not full and bool(states["ended"].all()):
                 break
             # Spread the kills over the remaining work, so that the last runs are hit as well.
             left = int((~states["ended"]).sum())
@@ -214,11 +218,12 @@ def measure(
         "kills of": dict(done),
         "workers killed": killed.total(),
         "troubles": dict(had),
+        "retried after a full disk": retried.total(),
         "longest shown running without a process, s": round(watch.longest["running"], 1),
         "longest queued without a reason in trouble, s": round(watch.longest["queued"], 1),
         "states wrong for long": sum(seconds > PATIENCE for seconds in watch.longest.values()),
         "launches": starts.total(),
-        "unexplained launches": sum(max(0, starts[run] - 1 - killed[run]) for run in final["run"]),
+        "unexplained launches": sum(max(0, starts[run] - 1 - killed[run] - retried[run]) for run in final["run"]),
         "weights differ": sum(differs(reference, disturbed, run) for run in final["run"]),
         "processes left": sum(bool(locks.pids_with_env("EAVDASH_RUN", str(run.path))) for run in disturbed.runs()),
         "undisturbed, one process, s": round(reference_seconds),

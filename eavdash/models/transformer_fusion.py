@@ -23,12 +23,14 @@ class TransformerFusion(TokenAttention):
 
     Tokens attend to each other with the same query, key and value for all modalities. The output is
 
-        gain * sum over modalities of share * log(encoder's probabilities) + MLP(gathered values).
+        gain * sum over modalities of share * log(encoder's calibrated probabilities) + MLP(gathered values).
 
-    The MLP's last layer starts at zero, so a new fusion is the normalised geometric mean of the encoders'
-    probabilities; the MLP then learns what features say beyond opinions, such as a label that only two modalities
-    together tell. A share weights the opinion of its modality and the values gathered from its tokens, which have
-    been mixed with those of the other modalities before. With few training windows the shares hardly leave 1/m
+    Each encoder's logits are divided by a temperature fitted on validation windows (Guo et al. 2017), so that an
+    overconfident encoder does not outweigh the others and one that guesses says nothing. The MLP's last layer starts
+    at zero, so a new fusion is the normalised geometric mean of these probabilities, which adds up the evidence of
+    independent modalities; the MLP then learns what features say beyond opinions, such as a label that only two
+    modalities together tell. A share weights the opinion of its modality and the values gathered from its tokens, which
+    have been mixed with those of the other modalities before. With few training windows the shares hardly leave 1/m
     (docs/evaluation.md). With every modality absent the output does not depend on the window.
     """
 
@@ -49,6 +51,12 @@ class TransformerFusion(TokenAttention):
         for parameter in self.head[-1].parameters():
             nn.init.zeros_(parameter)
         self.gain = nn.Parameter(torch.ones(()))
+        self.register_buffer("temperatures", torch.ones(len(self.modalities)))
+
+    def set_temperatures(self, temperatures: Mapping[str, float]) -> None:
+        """Set the temperature, above 0, that divides the logits of each modality's encoder."""
+        values = [temperatures[name] for name in self.modalities]
+        self.get_buffer("temperatures").copy_(torch.tensor(values))
 
     def forward(self, tokens: Tensors, masks: Tensors, encoder_logits: Tensors | None = None) -> FusionOutput:
         if encoder_logits is None:
@@ -64,10 +72,10 @@ class TransformerFusion(TokenAttention):
 
     def _weighted_log_probabilities(self, encoder_logits: Tensors, shares: Tensor) -> Tensor:
         """Return the encoders' log-probabilities (B, K) weighted by ``shares`` (B, M); those without are not read."""
-        terms = []
+        terms, temperatures = [], self.get_buffer("temperatures")
         for i, name in enumerate(self.modalities):
             if name in encoder_logits:
                 share = shares[:, i, None]
                 logits = torch.where(share > 0, encoder_logits[name], share.new_zeros(()))
-                terms.append(share * logits.log_softmax(dim=1))
+                terms.append(share * (logits / temperatures[i]).log_softmax(dim=1))
         return torch.stack(terms).sum(dim=0)

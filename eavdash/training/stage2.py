@@ -26,6 +26,7 @@ from eavdash.models import build
 from eavdash.models.fusion import Fusion
 from eavdash.models.layers import mean_log_softmax
 from eavdash.models.people import read_people
+from eavdash.models.transformer_fusion import TransformerFusion
 from eavdash.results.tables import BESIDE
 from eavdash.store.atomic import sha256
 from eavdash.training import baselines, evaluate
@@ -133,6 +134,10 @@ def _fit(
             valid = x[torch.as_tensor(train)][source.joined.masks[name][torch.as_tensor(train)]].double()
             shift, scale = valid.mean(dim=0), valid.std(dim=0, correction=0)
             model.set_scaling(name, shift.float(), torch.where(scale > 0, scale, 1.0).float())
+    if isinstance(model, TransformerFusion):
+        validation = rows_of(source.joined.index, "validation")
+        fit_of = baselines.temperatures(source.joined.logits, source.joined.masks, source.labels, validation)
+        model.set_temperatures({name: found.temperature for name, found in fit_of.items()})
     model.to(context.device)
     fitted = fit(
         model,
