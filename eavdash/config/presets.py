@@ -94,16 +94,15 @@ def _paper() -> StudyConfig:
 
 
 #: The settings by which the preset ``frozen`` trains nothing but an encoder's last layer, and their values.
-FROZEN: dict[str, Any] = (
-    {"fit": "linear"} if hasattr(TrainConfig(), "fit") else {"head_epochs": TrainConfig().epochs, "augment": False}
-)
+FROZEN: dict[str, Any] = {"fit": "linear"}
 
 
 def _frozen() -> StudyConfig:
     quick = _quick()
     parts: dict[str, Any] = {m: replace(quick.modality(m), encoder=AUTO) for m in MODALITIES}
     stages: dict[str, Any] = {m: replace(getattr(quick.train, m), **FROZEN) for m in MODALITIES}
-    return replace(quick, preset="frozen", **parts, train=replace(quick.train, **stages))
+    fusion = replace(quick.fusion, kind="transformer")  # the most accurate of docs/evaluation.md
+    return replace(quick, preset="frozen", **parts, fusion=fusion, train=replace(quick.train, **stages))
 
 
 PRESETS = {"quick": _quick, "frozen": _frozen, "paper": _paper}

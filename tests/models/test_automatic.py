@@ -44,7 +44,8 @@ def test_the_preset_leaves_every_encoder_open() -> None:
 @pytest.mark.usefixtures("at_hand")
 def test_without_pretrained_weights_every_stage_is_that_of_quick() -> None:
     config, sentences = resolved(preset("frozen"))
-    assert differences(to_dict(preset("quick")), to_dict(config)) == ["preset: 'quick' → 'frozen'"]
+    fused = "fusion.kind: 'attention' → 'transformer'"
+    assert differences(to_dict(preset("quick")), to_dict(config)) == [fused, "preset: 'quick' → 'frozen'"]
     assert [sentence.partition(":")[0] for sentence in sentences] == list(MODALITIES)
     assert all("no pretrained weights" in sentence for sentence in sentences)
 

@@ -226,7 +226,9 @@ def test_a_new_transformer_is_the_geometric_mean_of_the_opinions_of_present_moda
     encoder_logits = {m: torch.randn(4, 5) for m in DIMS}
     masks["eeg"][2:] = False
     encoder_logits["eeg"][2:] = float("nan")
-    logs = {m: o.log_softmax(1) for m, o in encoder_logits.items()}
+    temperatures = {"vision": 2.0, "audio": 1.0, "eeg": 0.5}
+    model.set_temperatures(temperatures)
+    logs = {m: (o / temperatures[m]).log_softmax(1) for m, o in encoder_logits.items()}
     expected = (logs["vision"] + logs["audio"]) / 2
     expected[:2] = sum(logs[m][:2] for m in DIMS) / 3
     assert torch.allclose(model(tokens, masks, encoder_logits).logits, expected, atol=1e-5)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from failing import fails
+from safetensors.torch import load_file
 
 from eavdash.config import schema as cfg
 from eavdash.config.choices import MODALITIES
@@ -58,6 +59,11 @@ def test_files_of_a_fusion(sandbox, tiny_config, kind):
         assert shares == []
         assert not run("fusion").attention_file.exists()
     baselines = pd.read_parquet(run("fusion").baselines_file)
+    if kind == "transformer":  # its opinions have the temperatures of the calibrated mean
+        temperatures = run("fusion").config().baselines["fusion:calibrated"]["temperatures"]
+        stored = load_file(run("fusion").model_file)["temperatures"]
+        assert stored.tolist() == pytest.approx([temperatures[m] for m in ("vision", "audio", "eeg")])
+        assert stored.min() != 1
     assert baselines["stage"].value_counts(sort=False).to_dict() == dict.fromkeys(tables.BESIDE["fusion"], 60)
     own = baselines.loc[baselines["stage"] == f"fusion:{kind}", P]
     assert own.reset_index(drop=True).equals(windows[P].reset_index(drop=True))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LARGE_GAP = 0.1  # relative completeness gap above which the page warns
 MAX_FRAMES = 10  # frames shown per window, evenly spaced
-_QUESTIONS = {"vision": "where in the frames", "audio": "where in the sound", "eeg": "which channels, and when"}
+_QUESTIONS = {"vision": "where in the frames", "audio": "where in the spectrogram", "eeg": "which channels, and when"}
 
 
 def show_attributions(explanation: Explanation) -> None:
@@ -50,7 +50,10 @@ def show_attributions(explanation: Explanation) -> None:
         if modality in explanation.columns:
             _table(explanation, window, modality)
             continue
-        st.markdown(f"**{theme.label(modality)}**: {_QUESTIONS[modality]}")
+        question = (
+            "when in the sound" if modality == "audio" and explanation.front_end == "wave" else _QUESTIONS[modality]
+        )
+        st.markdown(f"**{theme.label(modality)}**: {question}")
         draw[modality](explanation, window)
     if missing := [theme.label(m) for m in explanation.modalities if m not in present]:
         st.caption(f"Not recorded in this window: {', '.join(missing)}.")

@@ -54,8 +54,8 @@ PROTOCOL_HELP = {
     "subject-kfold": "subject-kfold: folds of subjects",
 }
 FUSION_HELP = {
-    "attention": "attention: shares weight opinions; the safest if a modality may be noise",
-    "transformer": "transformer: opinions multiplied, and an MLP on features; better if every modality is weak",
+    "attention": "attention: shares weight opinions, and say how much each modality weighed",
+    "transformer": "transformer: calibrated opinions multiplied, and an MLP; the most accurate in simulations",
     "concat": "concat: concatenation and MLP",
     "paper": "paper: the published single-token layer",
 }
