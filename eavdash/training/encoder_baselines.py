@@ -34,14 +34,14 @@ from eavdash.config import scaling
 from eavdash.data.standardise import KINDS
 from eavdash.data.summaries import Band, summary
 from eavdash.errors import TrainingError
-from eavdash.models.base import Encoder
+from eavdash.models.base import last_linear
 from eavdash.models.people import read_people
 from eavdash.results.tables import BESIDE
 from eavdash.results.timeonly import positions, votes
 from eavdash.training import evaluate
 from eavdash.training.baselines import majority
+from eavdash.training.frozen import input_of
 from eavdash.training.linear import LinearFit, fit_linear
-from eavdash.training.loading import Source
 from eavdash.training.loop import StoppedError
 from eavdash.training.memory import MicroBatchSize, in_micro_batches
 from eavdash.training.precision import autocast, device_of, resolve_precision
@@ -202,42 +202,25 @@ def _tangents(context: RunContext, windows: Windows, covariances: np.ndarray) ->
 def _encoded(context: RunContext, windows: Windows) -> np.ndarray:
     """Return the features (window, D) float32 of the encoder with which training starts, in evaluation mode.
 
-    They are those of its pretrained part, the mean over recorded frames if there is one per frame; of an encoder that
-    cannot be split, the input of its last layer.
+    They are what reaches its last linear layer, the mean over recorded frames if each is classified on its own; of an
+    encoder whose head ends with another layer, what reaches the head.
     """
     model = untrained(context, context.run.config().architecture, windows)
     model.eval().requires_grad_(False)
+    layer = last_linear(model.head) or model.head
     labels, people = labels_of(windows.index, context.classes), read_people(context.run)
     source = WindowSource(windows, labels, context.device, False, people)
     precision = resolve_precision(context.settings.precision, context.device)
 
     def compute(part: Tensor) -> np.ndarray:
         with torch.no_grad(), autocast(precision, device_of(model)):
-            return head_features(model, source, part).float().cpu().numpy()
+            return input_of(layer, model, source, part).flatten(1).float().cpu().numpy()
 
     rows = torch.arange(len(windows.index))
     _check_size(context, len(rows), compute(rows[:1]).shape[1])
     micro_batch = MicroBatchSize(BATCH, BATCH)
     limit_frozen_to_budget(compute, rows, micro_batch, context.execution, context.device, context.run.name)
     return np.concatenate(in_micro_batches(rows, micro_batch, compute, context.run.name))
-
-
-def head_features(model: Encoder, source: Source, rows: Tensor) -> Tensor:
-    """Return the features (B, D) of windows ``rows`` that a linear classifier can take; see :func:`_encoded`."""
-    found = source.frozen_features(model, rows)
-    if found is None:
-        caught: list[Tensor] = []
-        hook = model.head.register_forward_pre_hook(lambda _, given: caught.append(given[0]))
-        try:
-            source.output(model, rows, None)
-        finally:
-            hook.remove()
-        return caught[0].flatten(1)
-    features, mask = found  # (B, T, D), and the mask of the input
-    if features.shape[1] == 1 or mask.shape[1] != features.shape[1]:  # not one per recorded frame
-        return features.flatten(1)
-    kept = mask[:, :, None].to(features.dtype)
-    return (features * kept).sum(dim=1) / kept.sum(dim=1).clamp_min(1)
 
 
 def _check_size(context: RunContext, windows: int, width: int) -> None:

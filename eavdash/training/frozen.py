@@ -146,19 +146,14 @@ def _inputs_of(
     precision: str,
     name: str,
 ) -> np.ndarray:
-    """Return the input (window, D) of ``layer`` in evaluation mode, of frames its mean over the recorded ones."""
+    """Return the input (window, D) of ``layer`` in evaluation mode."""
     model.eval()
     device = device_of(model)
-    seen: list[Tensor] = []  # the layer may also classify single frames; the window's own call comes last
 
     @torch.no_grad()
     def compute(part: Tensor) -> Tensor:
-        seen.clear()
         with autocast(precision, device):
-            output = source.output(model, part, None)
-        found = seen[-1].float()
-        if output.frame_mask is not None:
-            found = masked_mean(found, output.frame_mask)
+            found = input_of(layer, model, source, part).float()
         if found.shape != (len(part), layer.in_features):
             raise TrainingError.at(
                 name,
@@ -168,9 +163,16 @@ def _inputs_of(
             )
         return found.cpu()
 
+    parts = in_micro_batches(torch.as_tensor(rows, dtype=torch.int64), micro_batch, compute, name)
+    return torch.cat(parts).numpy()
+
+
+def input_of(layer: nn.Module, model: nn.Module, source: Source, rows: Tensor) -> Tensor:
+    """Return what reaches a layer of ``model`` for windows ``rows``; of frames, the mean over the recorded ones."""
+    seen: list[Tensor] = []  # the layer may also classify single frames; the window's own call comes last
     handle = layer.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
     try:
-        parts = in_micro_batches(torch.as_tensor(rows, dtype=torch.int64), micro_batch, compute, name)
+        output = source.output(model, rows, None)
     finally:
         handle.remove()
-    return torch.cat(parts).numpy()
+    return seen[-1] if output.frame_mask is None else masked_mean(seen[-1].float(), output.frame_mask)
