@@ -41,7 +41,7 @@ from eavdash.jobs.queue import retry, submit
 from eavdash.jobs.queue_database import queue_database
 from eavdash.jobs.snapshot import snapshot
 from eavdash.processes import with_package
-from eavdash.store import StudyDir, locks
+from eavdash.store import RunDir, StudyDir, locks
 from eavdash.store.status import HEARTBEAT_EVERY, HEARTBEAT_LOST
 from eavdash.studies.write import prepare
 
@@ -174,7 +174,7 @@ def measure(
     try:
         while time.monotonic() - started < seconds:
             states = snapshot(disturbed)
-            full = states["run"][(states["state"] == "failed") & states["reason"].str.contains("disk is full")].tolist()
+            full = states["run"][(states["state"] == "failed") & states["reason"].str.contains("disk")].tolist()
             retried.update(retry(disturbed, full) if full else ())
             if not full and bool(states["ended"].all()):
                 break
@@ -205,6 +205,7 @@ def measure(
     disturbed_seconds = time.monotonic() - started
     time.sleep(3)
     final = snapshot(disturbed)
+    explained = {run: 1 + killed[run] + ended_by_disk(disturbed.run(run)) for run in final["run"]}
     starts = Counter(
         line.split()[2].split(":")[0].partition("/")[2] for line in log.read_text().splitlines() if ": started" in line
     )
@@ -223,12 +224,17 @@ def measure(
         "longest queued without a reason in trouble, s": round(watch.longest["queued"], 1),
         "states wrong for long": sum(seconds > PATIENCE for seconds in watch.longest.values()),
         "launches": starts.total(),
-        "unexplained launches": sum(max(0, starts[run] - 1 - killed[run] - retried[run]) for run in final["run"]),
+        "unexplained launches": sum(max(0, starts[run] - most) for run, most in explained.items()),
         "weights differ": sum(differs(reference, disturbed, run) for run in final["run"]),
         "processes left": sum(bool(locks.pids_with_env("EAVDASH_RUN", str(run.path))) for run in disturbed.runs()),
         "undisturbed, one process, s": round(reference_seconds),
         "with kills, s": round(disturbed_seconds),
     }
+
+
+def ended_by_disk(run: RunDir) -> int:
+    """Return the number of attempts that a full disk ended."""
+    return sum("disk" in attempt.reason for attempt in run.status().history)
 
 
 def compute_undisturbed(study: StudyDir) -> None:

@@ -136,12 +136,14 @@ def behind(scores: pd.DataFrame) -> list[str]:
     """Return a sentence for each encoder that is not clearly better than the best of its baselines.
 
     "Best" is chosen on the test scores, which favours the baseline: a gain over it is conservative. ``STAGE:time`` is
-    left out, because it reads no recording and has a sentence of its own (:mod:`eavdash.results.probes`).
+    left out, because it reads no recording and has a sentence of its own (:mod:`eavdash.results.probes`). A frozen
+    encoder with a linear fit is its own ``STAGE:linear``, so a tie with that says nothing.
     """
     sentences = []
     seen: set[str] = set()
     for c in encoder_comparisons(scores):
-        if c.a in seen or not c.subjects or c.b.endswith(":time"):
+        itself = c.b.endswith(":linear") and c.difference == 0
+        if c.a in seen or not c.subjects or c.b.endswith(":time") or itself:
             continue
         seen.add(c.a)
         if c.difference > 0 and not c.low <= 0:

@@ -123,5 +123,6 @@ def test_an_encoder_ahead_of_its_baselines_and_one_without_any_are_not_named() -
     assert st.behind(beside([0.8, 0.82] * 4, tangent=[0.6] * 8)) == []
     assert st.behind(beside([0.8, 0.82], tangent=[0.6] * 2)) == []  # too few to say more
     assert st.behind(beside([0.8] * 8)) == []
+    assert st.behind(beside([0.8, 0.82] * 4, linear=[0.8, 0.82] * 4, tangent=[0.6] * 8)) == []  # a linear fit itself
     assert st.behind(beside([0.8, 0.82] * 4, tangent=[0.6] * 8, time=[1.0] * 8)) == []  # the probe has its own sentence
     assert st.behind(pd.DataFrame(columns=["subject", "stage", "accuracy"])) == []
