@@ -41,7 +41,8 @@ def encoders(run):
 
 @pytest.mark.parametrize("kind", ["attention", "transformer", "paper"])
 def test_the_fusion_run_holds_the_whole_model_and_the_encoders_runs_do_not_change(sandbox, tiny_config, kind):
-    config = joint(tiny_config, 1e-3, 3, kind, calibrate=True)
+    rate = 3e-4 if kind == "transformer" else 1e-3  # it starts calibrated: larger steps only make it worse
+    config = joint(tiny_config, rate, 3, kind, calibrate=True)
     once = dataclasses.replace(config.train.fusion, epochs=1, learning_rate=1e-5)  # far from converged
     run = sandbox.study(dataclasses.replace(config, train=dataclasses.replace(config.train, fusion=once)))
     before = encoders(run)
