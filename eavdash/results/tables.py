@@ -74,7 +74,8 @@ def predictions(
                 frames.append(own)
             if any(name in wanted for name in BESIDE[stage]) and run.baselines_file.exists():
                 rows = read_table(run, "baselines.parquet", (*_NEEDED, "stage"), "p_<label>").assign(run=run.name)
-                frames.append(rows[rows["stage"].isin(wanted)])
+                itself = f"fusion:{config.config.get('fusion', {}).get('kind')}"  # it is no rival of the fusion
+                frames.append(rows[rows["stage"].isin(wanted) & (rows["stage"] != itself)])
                 if stage == "fusion":
                     fused.add(scope)
             if stage != "fusion" and own is not None and "majority" in wanted:

@@ -5,7 +5,7 @@
 * ``fusion:calibrated``: the same after temperature scaling of each encoder's logits on the validation windows, which
   gives overconfident encoders little weight,
 * ``fusion:KIND``: every kind of fusion, trained like the fusion (:mod:`eavdash.training.stage2`); the run's own kind is
-  the run itself,
+  the run itself, and no table of results repeats it,
 * ``majority``: the class shares of the training trials.
 
 Nothing is chosen or fitted on test windows. Encoders have memorised their training windows, so without validation
