@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from eavdash.errors import ConfigError
 from eavdash.models.fusion import FusionOutput, Tensors
 from eavdash.models.token_attention import TokenAttention
 
@@ -24,6 +23,8 @@ class AttentionFusion(TokenAttention):
     memorised the few dozen trials of one subject. With every modality absent the output is uniform.
     """
 
+    kind = "attention"
+
     def __init__(
         self,
         dims: Mapping[str, int],
@@ -38,27 +39,20 @@ class AttentionFusion(TokenAttention):
         self.gain = nn.Parameter(torch.ones(()))
 
     def forward(self, tokens: Tensors, masks: Tensors, encoder_logits: Tensors | None = None) -> FusionOutput:
-        if encoder_logits is None:
-            raise ConfigError.at(
-                "attention fusion", expected="the encoders' logits", found="none", remedy="pass encoder_logits"
-            )
         attended = self.attend(tokens, masks)
         pooled = self._pooled_log_probabilities(encoder_logits, attended.shares.mean(dim=1))
         logits = self.gain * pooled / self.get_buffer("temperature")
         return FusionOutput(logits, attended.shares, attended.maps)
 
-    def _pooled_log_probabilities(self, encoder_logits: Tensors, shares: Tensor) -> Tensor:
+    def _pooled_log_probabilities(self, encoder_logits: Tensors | None, shares: Tensor) -> Tensor:
         """Return the log (B, K) of the encoders' probabilities weighted by ``shares`` (B, M); 0 if all shares are 0.
 
-        Logits without a share are not read. Summing in log space avoids underflow.
+        Summing in log space avoids underflow.
         """
         terms = []
-        for i, name in enumerate(self.modalities):
-            if name in encoder_logits:
-                share = shares[:, i, None]
-                logits = torch.where(share > 0, encoder_logits[name], share.new_zeros(()))
-                # An absent modality gets a negligible weight instead of 0, so that the gradient stays finite.
-                weight = torch.where(share > 0, share, torch.full_like(share, _NEGLIGIBLE)).log()
-                terms.append(weight + logits.log_softmax(dim=1))
+        for _, share, logits in self.opinions(encoder_logits, shares):
+            # An absent modality gets a negligible weight instead of 0, so that the gradient stays finite.
+            weight = torch.where(share > 0, share, torch.full_like(share, _NEGLIGIBLE)).log()
+            terms.append(weight + logits.log_softmax(dim=1))
         pooled = torch.stack(terms).logsumexp(dim=0)
         return torch.where((shares > 0).any(dim=1, keepdim=True), pooled, torch.zeros_like(pooled))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from eavdash.errors import ConfigError
 from eavdash.models.fusion import Fusion, Tensors
 from eavdash.models.layers import MaskedSoftmax, masked_mean, sinusoids
 
@@ -65,6 +66,8 @@ class TokenAttention(Fusion):
     With ``shared`` all modalities have the same query, key and value; otherwise each has its own.
     """
 
+    kind: str  # as fusion.kind names it
+
     def __init__(
         self,
         dims: Mapping[str, int],
@@ -112,6 +115,22 @@ class TokenAttention(Fusion):
         weights = self.softmax(scores, mask[:, None, None, :])[:, :, 0]  # (B, heads, T)
         shares = torch.stack([part.sum(dim=-1) for part in torch.split(weights, lengths, dim=-1)], dim=-1)
         return Attended(x, weights, shares, torch.stack(maps, dim=1) if maps else None)
+
+    def opinions(self, encoder_logits: Tensors | None, shares: Tensor) -> list[tuple[int, Tensor, Tensor]]:
+        """Return place, share (B, 1) and encoder's logits (B, K) of each modality; those without a share are not read.
+
+        ``shares``: (B, M), the mean over the heads.
+
+        Raises:
+            ConfigError: the encoders' logits are missing.
+        """
+        if encoder_logits is None:
+            raise ConfigError.at(
+                f"{self.kind} fusion", expected="the encoders' logits", found="none", remedy="pass encoder_logits"
+            )
+        zero = shares.new_zeros(())
+        given = [(i, shares[:, i, None], encoder_logits.get(name)) for i, name in enumerate(self.modalities)]
+        return [(i, share, torch.where(share > 0, x, zero)) for i, share, x in given if x is not None]
 
     def _modality_map(self, weights: Tensor, lengths: list[int], valid: list[Tensor]) -> Tensor:
         """Reduce token weights (B, heads, T, T) to (B, heads, M, M): sum over key tokens, mean over query tokens."""

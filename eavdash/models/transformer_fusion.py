@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from eavdash.errors import ConfigError
 from eavdash.models.fusion import FusionOutput, Tensors
 from eavdash.models.token_attention import TokenAttention
 
@@ -33,6 +32,8 @@ class TransformerFusion(TokenAttention):
     have been mixed with those of the other modalities before. With few training windows the shares hardly leave 1/m
     (docs/evaluation.md). With every modality absent the output does not depend on the window.
     """
+
+    kind = "transformer"
 
     def __init__(
         self,
@@ -59,23 +60,11 @@ class TransformerFusion(TokenAttention):
         self.get_buffer("temperatures").copy_(torch.tensor(values))
 
     def forward(self, tokens: Tensors, masks: Tensors, encoder_logits: Tensors | None = None) -> FusionOutput:
-        if encoder_logits is None:
-            raise ConfigError.at(
-                "transformer fusion", expected="the encoders' logits", found="none", remedy="pass encoder_logits"
-            )
         attended = self.attend(tokens, masks)
         value = torch.unflatten(self.value(attended.tokens), 2, (self.heads, -1)).transpose(1, 2)  # (B, heads, T, D)
         gathered = (attended.weights[:, :, None] @ value).flatten(1)  # (B, width)
-        opinions = self._weighted_log_probabilities(encoder_logits, attended.shares.mean(dim=1))
-        logits = (self.gain * opinions + self.head(gathered)) / self.get_buffer("temperature")
+        temperatures = self.get_buffer("temperatures")
+        given = self.opinions(encoder_logits, attended.shares.mean(dim=1))
+        weighted = torch.stack([share * (x / temperatures[i]).log_softmax(dim=1) for i, share, x in given]).sum(dim=0)
+        logits = (self.gain * weighted + self.head(gathered)) / self.get_buffer("temperature")
         return FusionOutput(logits, attended.shares, attended.maps)
-
-    def _weighted_log_probabilities(self, encoder_logits: Tensors, shares: Tensor) -> Tensor:
-        """Return the encoders' log-probabilities (B, K) weighted by ``shares`` (B, M); those without are not read."""
-        terms, temperatures = [], self.get_buffer("temperatures")
-        for i, name in enumerate(self.modalities):
-            if name in encoder_logits:
-                share = shares[:, i, None]
-                logits = torch.where(share > 0, encoder_logits[name], share.new_zeros(()))
-                terms.append(share * (logits / temperatures[i]).log_softmax(dim=1))
-        return torch.stack(terms).sum(dim=0)
