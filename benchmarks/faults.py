@@ -205,7 +205,7 @@ def measure(
     disturbed_seconds = time.monotonic() - started
     time.sleep(3)
     final = snapshot(disturbed)
-    explained = {run: 1 + killed[run] + ended_by_disk(disturbed.run(run)) for run in final["run"]}
+    explained = {run: 1 + killed[run] + ended_by_disk(disturbed.run(run), log.read_text()) for run in final["run"]}
     starts = Counter(
         line.split()[2].split(":")[0].partition("/")[2] for line in log.read_text().splitlines() if ": started" in line
     )
@@ -232,9 +232,10 @@ def measure(
     }
 
 
-def ended_by_disk(run: RunDir) -> int:
-    """Return the number of attempts that a full disk ended."""
-    return sum("disk" in attempt.reason for attempt in run.status().history)
+def ended_by_disk(run: RunDir, log: str) -> int:
+    """Return the number of attempts that a full disk ended, by their reason or, if none could be written, the log."""
+    named = sum("disk" in attempt.reason for attempt in run.status().history)
+    return named + sum(f"{run.status_file}: " in line and "No space left" in line for line in log.splitlines())
 
 
 def compute_undisturbed(study: StudyDir) -> None:

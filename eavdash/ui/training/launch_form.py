@@ -54,8 +54,8 @@ PROTOCOL_HELP = {
     "subject-kfold": "subject-kfold: folds of subjects",
 }
 FUSION_HELP = {
-    "attention": "attention: shares weight opinions, and say how much each modality weighed",
-    "transformer": "transformer: calibrated opinions multiplied, and an MLP; the most accurate in simulations",
+    "attention": "attention: shares weight the opinions, and are shown",
+    "transformer": "transformer: calibrated opinions and an MLP on features",
     "concat": "concat: concatenation and MLP",
     "paper": "paper: the published single-token layer",
 }
