@@ -102,7 +102,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _compute(run, by_hand)
     except EavdashError as error:
         _print_error(f"eavdash: {error}")
-        return error.exit_code
+        unwritten = isinstance(error, TrainingError) and isinstance(error.__cause__, OSError)
+        return _unwritten(error) if unwritten else error.exit_code
     except Stopped:
         return STOPPED
 
@@ -230,14 +231,19 @@ def _print_error(text: str) -> None:
 
 
 def _fail(run: RunDir, mine: dict[str, Any], reason: str) -> int:
-    """Write why the run failed; if that cannot be written, the exit code tells the scheduler the reason."""
+    """Write why the run failed; return the exit code."""
     try:
         run.transition("failed", expect=mine, reason=reason, finished=time.time())
         return 1
     except TrainingError as error:
-        cause = error.__cause__
-        full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
-        return errno.ENOSPC if full else errno.EIO
+        return _unwritten(error)
+
+
+def _unwritten(error: EavdashError) -> int:
+    """Return the exit code that tells the scheduler why a state could not be written."""
+    cause = error.__cause__
+    full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
+    return errno.ENOSPC if full else errno.EIO
 
 
 def _on_sigterm(_number: int, _frame: FrameType | None) -> None:

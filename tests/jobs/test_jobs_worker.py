@@ -15,6 +15,8 @@ import pytest
 from eavdash.config.schema import Execution
 from eavdash.jobs import requests, scheduler_process
 from eavdash.jobs import worker as module
+from eavdash.jobs.executors import Exit
+from eavdash.jobs.exit_state import EXIT_REASONS, state_after_exit
 from eavdash.jobs.queue import cancel, submit, wait
 from eavdash.jobs.scheduler import main as run_scheduler
 from eavdash.processes import with_package
@@ -119,6 +121,22 @@ def test_a_full_disk_is_named_by_the_scheduler(lab):
     assert "the disk is full" in table.loc["s01-vision", "reason"]
     assert table.loc["s02-vision", "state"] == "done"
     assert run.status().attempt == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, errno.ENOSPC), (errno.EACCES, errno.EIO)])
+def test_a_worker_that_cannot_even_mark_its_run_says_why_by_its_exit_code(lab, monkeypatch, number, code):
+    """As one that is started again while the disk is full: the run is still "running" from the attempt before."""
+    run = lab.run("s01-vision")
+    run.transition("running")
+    monkeypatch.setenv("EAVDASH_RUN", "")
+
+    def unwritable(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("eavdash.store.atomic.os.fsync", unwritable)
+    assert module.main([str(run.path)]) == code
+    assert run.status().state == "running"
+    assert state_after_exit(run.status(), Exit(code), counted=True)[1]["reason"].startswith(EXIT_REASONS[code])
 
 
 def test_a_worker_that_was_replaced_writes_no_result(lab, monkeypatch):
