@@ -195,7 +195,9 @@ def test_it_is_scored_like_any_other_study(
     assert {row["stage"] for row in printed["scores"]} == {"vision", "audio", "eeg", "fusion"}
     assert main(["results", "theirs", "--baselines", "--format", "json", *where]) == 0
     stages = {row["stage"] for row in json.loads(capsys.readouterr().out)}
-    assert {"fusion:mean", "fusion:best", "fusion:paper", "majority"} <= stages
+    # The imported fusion is the published layer, so that layer is not listed as its rival.
+    assert {"fusion:mean", "fusion:best", "fusion:calibrated", "majority"} <= stages
+    assert "fusion:paper" not in stages
     assert main(["status", "theirs", *where]) == 0
     # Once more under the same name: it is there.
     assert main([*command, *given, f"--fusion={published.file('fusion')}", "--device", "cpu"]) == 2
