@@ -15,8 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from eavdash.errors import EavdashError
 from eavdash.jobs.broker import Broker
 from eavdash.jobs.executors import get_executor
+from eavdash.jobs.queue_tasks import activate
 from eavdash.jobs.run_supervisor import log_line
-from eavdash.jobs.tasks import activate
 from eavdash.store import RunDir, studies
 from eavdash.store.atomic import host
 

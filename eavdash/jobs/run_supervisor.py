@@ -24,8 +24,8 @@ from eavdash.jobs.claiming import assign_job, claim, current_status, fail, is_cu
 from eavdash.jobs.dependencies import release_children
 from eavdash.jobs.executors import Executor, Exit, Leases
 from eavdash.jobs.exit_state import EXIT_REASONS, state_after_exit
+from eavdash.jobs.queue_tasks import activate, may_start
 from eavdash.jobs.slots import Slots, need_of
-from eavdash.jobs.tasks import activate, may_start
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.status import RunStatus
 

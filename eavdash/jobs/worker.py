@@ -28,8 +28,8 @@ from eavdash.config.convert import execution_of
 from eavdash.errors import EavdashError, IntegrityError, QueueError, TrainingError, UsageError
 from eavdash.jobs.executors import JOB_VARIABLE
 from eavdash.jobs.executors.local import LOCK_VARIABLE, RUN_VARIABLE, heading
+from eavdash.jobs.queue_tasks import new_request_id
 from eavdash.jobs.slots import SHARE_VARIABLE
-from eavdash.jobs.tasks import new_request_id
 from eavdash.jobs.usage import Meter
 from eavdash.results.left_out import found_sentence
 from eavdash.store import RunDir, StudyDir, locks

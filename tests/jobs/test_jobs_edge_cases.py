@@ -16,11 +16,11 @@ from eavdash.errors import IntegrityError, TrainingError
 from eavdash.jobs.broker import Broker
 from eavdash.jobs.executors import get_executor
 from eavdash.jobs.queue import cancel, pause, resume, scheduler_alive, submit, wait
+from eavdash.jobs.queue_tasks import activate, train_task
 from eavdash.jobs.reconcile import reconcile
 from eavdash.jobs.requests import suspend
 from eavdash.jobs.run_supervisor import RunSupervisor
 from eavdash.jobs.slots import Machine, Slots
-from eavdash.jobs.tasks import activate, train_task
 from eavdash.store import StudyDir, locks
 from eavdash.store import run as run_files
 
@@ -36,7 +36,7 @@ submit(StudyDir(Path(sys.argv[1])))
 STRANGER = """
 import contextlib, io, os, sys
 from eavdash.cli.main import main
-from eavdash.jobs import broker, queue, requests, tasks
+from eavdash.jobs import broker, queue, queue_tasks, requests
 from eavdash.studies.write import retry
 root = sys.argv[1]
 def run(*command):
