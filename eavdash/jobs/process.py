@@ -1,4 +1,4 @@
-"""What the processes of runs and of background tasks share: heartbeat, end on SIGTERM, the lock that they inherit.
+"""Common parts of the processes of runs and background tasks: heartbeat, end on SIGTERM, the lock that they inherit.
 
 SIGTERM ends such a process at once: the sender of the signal writes the new state.
 """
