@@ -51,7 +51,8 @@ WAITS = "waits until a core of this machine is free"
 def submit_task(root: Path, command: Sequence[str], *, title: str, study: str = "") -> TaskDir:
     """Queue a command; return its task, or the unfinished task of the same command if there is one.
 
-    ``command``: the words after ``eavdash``, without ``--checkpoints``; relative paths in it are those of this process.
+    ``command``: the words after ``eavdash``, without ``--checkpoints``; relative paths in it are those of this process,
+    and words that people have typed follow a ``--``.
     ``title``: shown to people. ``study``: the study that the task is about. Finished tasks beyond the newest
     :data:`KEPT` are deleted.
 

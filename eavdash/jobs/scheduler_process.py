@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eavdash.errors import QueueError
+from eavdash.jobs.executors.local import RUN_VARIABLE
 from eavdash.jobs.queue_database import queue_database, queue_folder
 from eavdash.processes import python_environment, python_module
 from eavdash.store.atomic import file_lock, is_locked, locked_file
 from eavdash.store.own_files import own_file
 from eavdash.store.readable import VARIABLE
 from eavdash.store.regular import last_lines
+from eavdash.store.task import TASK_VARIABLE
 
 if TYPE_CHECKING:
     from eavdash.jobs.broker import Broker
@@ -64,7 +66,9 @@ def _start(root: Path, log: Path) -> subprocess.Popen[bytes]:
     if log.exists() and log.stat().st_size > 1_000_000:
         log.replace(log.with_suffix(".log.1"))
     # It starts runs for all: each is restricted by the request for it, not by the process that starts the scheduler.
-    environment = {name: value for name, value in python_environment().items() if name != VARIABLE}
+    # Nor does it belong to a task that starts it, with which it would be ended.
+    foreign = (VARIABLE, RUN_VARIABLE, TASK_VARIABLE)
+    environment = {name: value for name, value in python_environment().items() if name not in foreign}
     with own_file(log, "ab") as output:
         return subprocess.Popen(
             python_module("eavdash.jobs.scheduler", str(root)),

@@ -215,10 +215,12 @@ def test_a_worker_reads_what_its_requester_may_and_a_study_adds_nothing(lab, mon
 def test_a_scheduler_and_its_workers_are_not_restricted_by_who_starts_it(tmp_path, monkeypatch):
     given = []
     monkeypatch.setattr(scheduler_process.subprocess, "Popen", lambda *_, env, **__: given.append(env))
-    monkeypatch.setenv("EAVDASH_DATA", '["/of/the/app"]')
+    foreign = {"EAVDASH_DATA": '["/of/the/app"]', "EAVDASH_RUN": "/a/task", "EAVDASH_TASK": "/a/task"}
+    for name, value in foreign.items():
+        monkeypatch.setenv(name, value)
     scheduler_process._start(tmp_path, tmp_path / "log")
     assert "PATH" in given[0]
-    assert "EAVDASH_DATA" not in given[0]
+    assert not foreign.keys() & given[0].keys()
 
 
 def test_heartbeats_continue_after_the_disk_was_unavailable(lab, monkeypatch):
