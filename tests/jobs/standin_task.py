@@ -2,8 +2,8 @@
 
 The task's last word is JSON: ``steps`` and ``seconds`` per step, ``child`` (start a child that runs for minutes),
 ``say`` (a last line on standard error), ``exit`` (the exit code), ``crash``, ``deaf`` (ignore SIGTERM), ``die_at``
-(kill itself with signal 9 at that step). Each start adds a line to launches.txt in the checkpoints folder, each end one
-to ended.txt.
+(kill itself with signal 9 at that step), ``until`` (end early once that file is in the checkpoints folder). Each start
+adds a line to launches.txt in the checkpoints folder, each end one to ended.txt.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ def main() -> int:
     if plan.get("child"):
         (root / "child.txt").write_text(str(subprocess.Popen(["sleep", "600"]).pid))
     for step in range(plan.get("steps", 1)):
+        if plan.get("until") and (root / plan["until"]).exists():
+            break
         if plan.get("die_at") == step:
             os.kill(os.getpid(), signal.SIGKILL)
         report_progress(step, plan.get("steps", 1), f"step {step}")

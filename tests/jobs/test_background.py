@@ -146,26 +146,35 @@ def test_a_task_waits_for_the_slot_of_a_run_but_not_for_the_runs_that_wait(
     lab: Lab, start: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EAVDASH_SLOTS", "1")
-    runs = [lab.run(f"s0{n}-vision", epochs=10) for n in (1, 2, 3)]
+    runs = [lab.run(f"s0{n}-vision", epochs=100) for n in (1, 2, 3)]
     submit(lab.study)
-    lab.until(lambda: any(run.status().state == "running" for run in runs))
-    task = start()
-    assert task.status().state == "queued"
-    assert ended(lab, task).state == "done"
-    assert [run.status().state for run in runs].count("queued") >= 1
-    lab.until(lambda: all(run.status().state == "done" for run in runs))
+    first = lab.until(lambda: next((run for run in runs if run.status().state == "running"), None))
+    task = start(steps=10, seconds=0.1)
+    together = []
+
+    def is_done() -> bool:
+        together.append(task.locked() and any(run.locked() for run in runs))
+        return task.status().ended
+
+    lab.until(is_done)
+    assert task.status().state == "done"
+    assert not any(together)
+    assert first.status().state == "done"
+    assert [run.status().state for run in runs].count("done") == 1
 
 
 def test_a_task_goes_on_while_its_scheduler_is_killed(lab: Lab, start: Submit) -> None:
-    task = start(steps=30, seconds=0.1)
+    task = start(steps=10_000, until="go")
     pid = under_way(lab, task)
     lab.kill_scheduler()
     assert task.live_status().shown == "running"
-    again = start(steps=30, seconds=0.1)  # the same command: starts a scheduler, which takes the task up
-    assert again == task
-    assert ended(lab, task).state == "done"
-    assert task.status().pid == pid
-    assert launches(lab) == [task.id]
+    other = start()  # starts a scheduler, which takes both up
+    assert ended(lab, other).state == "done"
+    assert task.status().state == "running"
+    (lab.root / "go").touch()
+    status = ended(lab, task)
+    assert (status.state, status.pid, status.attempt, status.interrupted) == ("done", pid, 1, 0)
+    assert launches(lab) == [task.id, other.id]
 
 
 def test_a_task_that_died_with_its_scheduler_is_started_again_once(lab: Lab, start: Submit) -> None:
