@@ -61,7 +61,7 @@ class Completeness:
 
     @property
     def explained(self) -> float:
-        """How far the output is from that at the baseline, |output - baseline|."""
+        """The distance of the output from that at the baseline, |output - baseline|."""
         return abs(self.output - self.baseline)
 
     @property

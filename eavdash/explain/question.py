@@ -22,7 +22,7 @@ METHOD = "expected_gradients"  # the default
 
 @dataclass(frozen=True)
 class Question:
-    """What to explain about a trial's decision; ``baseline`` empty: the method's default."""
+    """Question about a trial's decision; ``baseline`` empty: the method's default."""
 
     method: str = METHOD
     target: str = PREDICTED

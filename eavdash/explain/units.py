@@ -1,4 +1,4 @@
-"""What the explained number of a model is, in words: it depends on how its last layer makes logits."""
+"""Unit of the explained number of a model, in words: it depends on how its last layer makes logits."""
 
 from __future__ import annotations
 
