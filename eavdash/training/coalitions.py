@@ -33,6 +33,7 @@ from eavdash.training.additive import additive_part
 from eavdash.training.baselines import majority
 from eavdash.training.fusion_features import FusionFeatures
 from eavdash.training.loading import ModelOutput, Source
+from eavdash.training.precision import resolve_precision
 from eavdash.training.run_context import RunContext, rows_of
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ MASKED, MEANS = "masked", "training means"
 KEYS = ("subject", "trial", "window")
 #: Largest difference from the stored probabilities that rounding explains.
 ROUNDING = 1e-4
+#: The same in bf16, or where the run was computed on another device.
+COARSE_ROUNDING = 0.02
 
 
 def write_coalitions(
@@ -72,7 +75,8 @@ def write_coalitions(
             found="other windows" if difference == float("inf") else f"a difference of {difference:.2g}",
             remedy="restore the recordings that it was trained on, or train the run again",
         )
-    if difference > ROUNDING:
+    fine = resolve_precision(context.settings.precision, context.device) == "float32"
+    if difference > (ROUNDING if fine else COARSE_ROUNDING):
         log.warning("%s: shapley.parquet differs from the predictions by %.2g", context.run.name, difference)
     write_atomic(context.run.shapley_file, lambda file: table.to_parquet(file, index=False, compression="zstd"))
     found = additive_part(mixing, context.classes, context.seed("additive"))

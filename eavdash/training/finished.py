@@ -19,7 +19,7 @@ from eavdash.models.fusion import Fusion
 from eavdash.models.people import read_people
 from eavdash.store import RunDir
 from eavdash.store.atomic import sha256
-from eavdash.training.coalitions import ROUNDING, write_coalitions
+from eavdash.training.coalitions import COARSE_ROUNDING, ROUNDING, write_coalitions
 from eavdash.training.features import features
 from eavdash.training.fusion_features import FeatureSource, FusionFeatures, join_features
 from eavdash.training.joint import JointModel, JointSource, joint_features
@@ -27,9 +27,6 @@ from eavdash.training.parents import parent, windows_of_parents
 from eavdash.training.run import torch_device
 from eavdash.training.run_context import RunContext, labels_of, open_run_context, rows_of
 from eavdash.training.seeds import reproducible
-
-#: Largest difference from the stored probabilities where the run was computed on another device, or in bf16.
-OTHER_ROUNDING = 0.02
 
 
 def add_coalitions(run: RunDir, device: str = "cpu", threads: int = 1) -> None:
@@ -56,7 +53,7 @@ def add_coalitions(run: RunDir, device: str = "cpu", threads: int = 1) -> None:
         fusion, joined = load_finished(context)
         before = info.computed or {}
         same = before.get("device", "cpu") == where.type and before.get("precision", "float32") == "float32"
-        write_coalitions(context, fusion, joined, predictions, ROUNDING if same else OTHER_ROUNDING)
+        write_coalitions(context, fusion, joined, predictions, ROUNDING if same else COARSE_ROUNDING)
     if status.checksums:
         checksums = {**status.checksums, run.shapley_file.name: sha256(run.shapley_file)}
         run.update({"state": "done", "checksums": status.checksums}, checksums=checksums)
