@@ -37,7 +37,7 @@ from eavdash.training.precision import resolve_precision
 from eavdash.training.run_context import RunContext, rows_of
 
 log = logging.getLogger(__name__)
-BATCH = 256  # windows at once, without gradients; fewer if they do not fit into memory
+BATCH = 256  # windows at once, without gradients, where training has not found how many fit
 MASKED, MEANS = "masked", "training means"
 KEYS = ("subject", "trial", "window")
 #: Largest difference from the stored probabilities that rounding explains.
@@ -52,6 +52,7 @@ def write_coalitions(
     joined: FusionFeatures,
     predictions: pd.DataFrame,
     tolerance: float | None = None,
+    batch: int = BATCH,
 ) -> None:
     """Write shapley.parquet of a trained fusion and describe it in config.json.
 
@@ -59,12 +60,13 @@ def write_coalitions(
         joined: the features of all windows on which ``fusion`` was trained and tested.
         predictions: the run's, whose test windows the coalitions of all present modalities reproduce.
         tolerance: difference of probabilities above which nothing is written; None: it is logged.
+        batch: windows at once; fewer if they do not fit into memory.
 
     Raises:
         TrainingError: a logit is not a finite number.
         IntegrityError: the difference is above ``tolerance``.
     """
-    mixing = Mixing(fusion, joined, context)
+    mixing = Mixing(fusion, joined, context, batch)
     table = coalition_table(mixing, context.classes)
     tested = predictions[(predictions["split"] == "test") & (predictions["frame"] == -1)]
     difference = reproduction(table, tested, context.classes)
@@ -91,8 +93,8 @@ class Mixing(Source):
     :meth:`probabilities` takes ``at`` (row, modality): the window that supplies each modality, -1 for none.
     """
 
-    def __init__(self, fusion: Fusion, joined: FusionFeatures, context: RunContext) -> None:
-        self.fusion, self.joined, self.context = fusion, joined, context
+    def __init__(self, fusion: Fusion, joined: FusionFeatures, context: RunContext, batch: int = BATCH) -> None:
+        self.fusion, self.joined, self.context, self.batch = fusion, joined, context, batch
         self.modalities = tuple(joined.tokens)
         self.labels = torch.zeros(0, dtype=torch.int64)  # not trained on
         self.at = torch.zeros(0, len(self.modalities), dtype=torch.int64)
@@ -114,7 +116,7 @@ class Mixing(Source):
         self.at = at
         settings = self.context.settings
         name = self.context.run.name
-        return evaluate.predict(self.fusion, self, range(len(at)), BATCH, settings.precision, name).windows
+        return evaluate.predict(self.fusion, self, range(len(at)), self.batch, settings.precision, name).windows
 
     def load(self, model: nn.Module, rows: Tensor, augment: torch.Generator | None) -> tuple[Tensor, ...]:
         """Return tokens, mask and logits for one modality after another, on the CPU."""

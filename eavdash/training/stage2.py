@@ -118,7 +118,7 @@ def train_fusion(context: RunContext) -> None:
     size, precision = micro_batch.evaluation, context.settings.precision
     if isinstance(whole, JointModel) and isinstance(last, JointSource):
         joined = joint_features(whole, last, size, precision, context.run.name)
-    write_coalitions(context, model, joined, predictions)
+    write_coalitions(context, model, joined, predictions, batch=size)
     finish(context, model, predictions, best)
     context.run.update(epochs=epochs)
 
