@@ -111,6 +111,11 @@ class RunPaths:
         return self.path / "attention.parquet"
 
     @property
+    def shapley_file(self) -> Path:
+        """Log-probabilities of each test window from every coalition of its modalities; only of a fusion."""
+        return self.path / "shapley.parquet"
+
+    @property
     def model_file(self) -> Path:
         return self.path / "model.safetensors"
 
@@ -162,6 +167,7 @@ class RunPaths:
         """Return the paths, as :meth:`explain_files`, of all explanations that may be of a trial, in order."""
         found = sorted(self.explain_dir.glob(f"{slug(trial)}-*.json"))
         return [(path.with_suffix(".npz"), path) for path in found if path.with_suffix(".npz").exists()]
+
 
 #: Folder of the background tasks in a checkpoints folder.
 TASKS = ".tasks"

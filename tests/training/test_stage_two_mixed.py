@@ -125,6 +125,14 @@ def check(run: RunDir) -> None:
     )
     assert gone.any() or set(frame["subject"]) == {"3"}
     assert ((shares == 0) == gone).all()
+    assert config.coalitions.reproduction < 1e-5
+    seen = (
+        pd.read_parquet(run.shapley_file)
+        .groupby(["subject", "trial"])["coalition"]
+        .agg(lambda c: set("+".join(c).split("+")))
+    )
+    for (subject, trial), names in seen.items():
+        assert not {COLUMN[m] for m in names if m} & absent(subject, int(trial))
     baselines = pd.read_parquet(run.baselines_file)
     assert (baselines.groupby("stage").size() == len(frame)).all()
     assert set(baselines["stage"]) == set(tables.BESIDE["fusion"])
