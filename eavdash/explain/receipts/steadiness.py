@@ -1,0 +1,67 @@
+"""Stability and sensitivity: a window that differs by a little noise has nearly the same map.
+
+Stability is the rank correlation of the map with maps of noisy windows (Alvarez-Melis & Jaakkola 2018 ask the same of
+the map's values); sensitivity is Captum's ``sensitivity_max`` (Yeh et al. 2019), the largest change of the map's values
+relative to the map. The maps of the noisy windows are computed again by the method, so that a map that was stretched,
+mixed up or computed for another class differs from them.
+"""
+
+from __future__ import annotations
+
+from captum.metrics import sensitivity_max
+from torch import Tensor
+
+from eavdash.explain.check_record import Check, graded
+from eavdash.explain.receipts.noise import NOISE
+from eavdash.explain.receipts.question import NOISY_COPIES, ExplainedInputs, ExplainedWindowInputs
+from eavdash.explain.receipts.ranks import rank_correlation
+from eavdash.models.fusion import Tensors
+
+STABLE, UNSTABLE = 0.8, 0.5
+CALM, NERVOUS = 0.5, 1.0
+
+
+def stability(question: ExplainedInputs) -> Check:
+    """Correlate the ranks of the map's cells with those of the maps of noisy copies of the window."""
+    if not question.strongest:
+        return question.nothing("stability")
+    found = [
+        rank_correlation(window.cell_values, noisy)
+        for window, (_, maps) in zip(question.strongest, question.noisy, strict=True)
+        for noisy in window.cells.sums(maps)
+    ]
+    value = sum(found) / len(found)
+    reason = (
+        f"The order of the map's cells correlates by {value:.2f} (lowest {min(found):.2f}) with those of {len(found)} "
+        f"maps of windows with noise of {NOISE:.0%} of each modality's own spread."
+    )
+    return Check(
+        name="stability", value=value, threshold=STABLE, verdict=graded(value, STABLE, UNSTABLE), reason=reason
+    )
+
+
+def sensitivity(question: ExplainedInputs) -> Check:
+    """Return the largest change of the map, relative to it, among noisy copies of the window."""
+    if not question.strongest:
+        return question.nothing("sensitivity")
+    found = [_change(w, *noisy) for w, noisy in zip(question.strongest, question.noisy, strict=True)]
+    value = max(found)
+    reason = (
+        f"Noise of {NOISE:.0%} of each modality's own spread changes the map by at most {value:.0%} of its norm, over "
+        f"{NOISY_COPIES * len(found)} noisy windows."
+    )
+    return Check(name="sensitivity", value=value, threshold=CALM, verdict=graded(value, CALM, NERVOUS), reason=reason)
+
+
+def _change(window: ExplainedWindowInputs, copies: Tensors, maps: Tensors) -> float:
+    """Return Captum's sensitivity of one window, given its noisy copies and their maps."""
+    names = tuple(window.attributions)
+    inputs = tuple(window.inputs[m] for m in names)
+
+    def explanation(asked: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple((window.attributions if asked is inputs else maps)[m].float() for m in names)
+
+    def noisy(_: object) -> tuple[Tensor, ...]:
+        return tuple(copies[m] for m in names)
+
+    return float(sensitivity_max(explanation, inputs, noisy, n_perturb_samples=NOISY_COPIES))
