@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from eavdash.store.record import Part
+from eavdash.store.record import FromList, Part
 
 Verdict = Literal["pass", "doubtful", "fail", "not run"]
-#: From the best verdict to the worst; a check that was not run says nothing about the map.
+#: From the best verdict to the worst, after "not run", which says nothing about the map.
 VERDICTS: tuple[Verdict, ...] = ("not run", "pass", "doubtful", "fail")
 
 
@@ -25,14 +25,15 @@ class Check(Part):
     reason: str
 
 
+Checks = Annotated[tuple[Check, ...], FromList]
+
+
 def worst(checks: Iterable[Check]) -> Verdict:
-    """Return the worst verdict: fail before doubtful before pass; "not run" if there is no other."""
+    """Return the worst verdict: fail, then doubtful, then pass; "not run" if there is no other."""
     return max((check.verdict for check in checks), key=VERDICTS.index, default="not run")
 
 
-def graded(value: float, good: float, poor: float) -> Verdict:
-    """Return pass at ``good`` or better, fail beyond ``poor``; values grow better from ``poor`` towards ``good``."""
-    sign = 1 if good >= poor else -1
-    if sign * value >= sign * good:
-        return "pass"
-    return "doubtful" if sign * value >= sign * poor else "fail"
+def verdict_of(checks: Iterable[Check]) -> dict[str, Any]:
+    """Return the outcomes as JSON: the worst verdict, and each check's with its numbers and reason."""
+    found = tuple(checks)
+    return {"verdict": worst(found), "checks": [check.document() for check in found]}

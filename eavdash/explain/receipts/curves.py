@@ -13,12 +13,11 @@ from torch import Tensor
 
 from eavdash.explain.check_record import Check, Verdict
 from eavdash.explain.receipts.question import ExplainedInputs, ExplainedWindowInputs
+from eavdash.explain.receipts.registry import CHECKS
 
 RANDOM_ORDERS = 10
 #: Shares of the cells that are replaced along a curve; none and all would be the same for every order.
 LEVELS = tuple(k / 6 for k in range(1, 6))
-#: Share of the random orders that a map must beat with each replacement.
-GOOD = 1.0
 REPLACEMENTS = {"baseline": "the method's baseline", "training": "a training window"}
 
 
@@ -33,37 +32,40 @@ def insertion(question: ExplainedInputs) -> Check:
 
 
 def _check(question: ExplainedInputs, name: str) -> Check:
+    kind = CHECKS[name]
     if not question.strongest:
         return question.nothing(name)
-    beaten, texts = {}, []
+    if any(window.training is None for window in question.strongest):
+        return kind.not_run("The run has no training windows, which are the second replacement.")
+    beaten, texts = [], []
     for replacement, text in REPLACEMENTS.items():
         own, others = areas(question, replacement)[name]
         better = own < others if name == "deletion" else own > others
-        beaten[replacement] = float(better.double().mean())
+        beaten.append(float(better.double().mean()))
         mean = float(others.mean())
-        texts.append(f"with {text} {int(better.sum())} of {RANDOM_ORDERS} (mean {own:.3f} against {mean:.3f} logits)")
-    verdict: Verdict = ("fail", "doubtful", "pass")[sum(share >= GOOD for share in beaten.values())]
-    done = "replaced" if name == "deletion" else "put back"
-    reason = f"Cells {done} in the map's order beat random orders: {'; '.join(texts)}."
-    return Check(name=name, value=min(beaten.values()), threshold=GOOD, verdict=verdict, reason=reason)
+        texts.append(f"with {text} {int(better.sum())} of {RANDOM_ORDERS} (mean {own:.3f} against {mean:.3f})")
+    verdict: Verdict = ("fail", "doubtful", "pass")[sum(share >= kind.good for share in beaten)]
+    done = "Replacing cells" if name == "deletion" else "Putting cells back"
+    return kind.found(verdict, min(beaten), f"{done} in the map's order beats random orders: {'; '.join(texts)}.")
 
 
 def areas(question: ExplainedInputs, replacement: str) -> dict[str, tuple[float, Tensor]]:
     """Return, for deletion and insertion, the mean of the map's curve and those of random orders (RANDOM_ORDERS,)."""
-    return question.kept(f"areas {replacement}", lambda: _areas(question, replacement))
+    found: dict[str, tuple[float, Tensor]] = question.kept(replacement, lambda: _areas(question, replacement))
+    return found
 
 
 def _areas(question: ExplainedInputs, replacement: str) -> dict[str, tuple[float, Tensor]]:
     found = []
     for number, window in enumerate(question.strongest):
-        random = question.generator(2, number)
+        random = question.generator("orders", number)
         # A random order put back is the same as its reverse replaced: one set of random curves serves both.
         values = window.cell_values
         ranks = [_ranks(window, v) for v in (-values, values)]
         ranks += [_ranks(window, torch.rand(len(values), generator=random)) for _ in range(RANDOM_ORDERS)]
         every = torch.stack(ranks)[:, None, :]  # (order, 1, cell) in 0..1
         removed = every < torch.tensor(LEVELS, dtype=torch.float64)[None, :, None]
-        by = window.baselines if replacement == "baseline" else window.training
+        by = window.training if replacement == "training" and window.training is not None else window.baselines
         scores = question.scores(window, removed.flatten(0, 1), by)
         found.append(scores.reshape(len(ranks), len(LEVELS)).mean(dim=1))
     mean = torch.stack(found).mean(dim=0)

@@ -12,13 +12,13 @@ import torch
 from captum.metrics import infidelity as captum_infidelity
 from torch import Tensor
 
-from eavdash.explain.check_record import Check, graded
+from eavdash.explain.check_record import Check
 from eavdash.explain.receipts.question import ExplainedInputs, ExplainedWindowInputs
+from eavdash.explain.receipts.registry import CHECKS
 
 SAMPLES = 32
 #: Smallest and largest share of the cells that are replaced at a time.
 SHARES = (0.1, 0.9)
-GOOD, POOR = 0.5, 1.0
 _SMALL = 1e-12
 
 
@@ -28,14 +28,14 @@ def infidelity(question: ExplainedInputs) -> Check:
         return question.nothing("infidelity")
     error = change = 0.0
     for number, window in enumerate(question.strongest):
-        one, another = _errors(question, window, question.generator(3, number))
+        one, another = _errors(question, window, question.generator("sets", number))
         error, change = error + one, change + another
     value = error / max(change, _SMALL) if error > _SMALL else 0.0
     reason = (
         f"The squared error of the map's predictions for {SAMPLES} random sets of replaced cells per window is "
         f"{value:.2f} of the squared changes of the explained number (0: exact, 1: as good as no map)."
     )
-    return Check(name="infidelity", value=value, threshold=GOOD, verdict=graded(value, GOOD, POOR), reason=reason)
+    return CHECKS["infidelity"].graded(value, reason)
 
 
 def _errors(question: ExplainedInputs, window: ExplainedWindowInputs, random: torch.Generator) -> tuple[float, float]:

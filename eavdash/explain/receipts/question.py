@@ -1,4 +1,4 @@
-"""What the checks of an explanation are given: the model, its inputs, the maps, and how to compute a map again.
+"""What the checks of a map are given: the model, its inputs, the maps, and how to compute a map again.
 
 Shapes: tensors are batches of one window, as encoders take them (models/base.py); maps are the attributions of
 :mod:`eavdash.explain.attributions`, vision (1, F, H, W) summed over the colours, others shaped like the input.
@@ -6,7 +6,7 @@ Shapes: tensors are batches of one window, as encoders take them (models/base.py
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,20 +15,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eavdash.explain.attributions import Output
 from eavdash.explain.check_record import Check
 from eavdash.explain.explanation import NOTHING
 from eavdash.explain.fused import FusedModel
 from eavdash.explain.receipts.cells import Cells
 from eavdash.explain.receipts.noise import with_noise
+from eavdash.explain.receipts.registry import CHECKS
 from eavdash.models.fusion import Tensors
+from eavdash.models.seeds import Seeder, generator, seeder
 
 #: Maximum number of a trial's windows that the model is asked about: those in which most is explained.
 MOST_WINDOWS = 2
 #: Noisy copies of a window whose maps are computed again.
 NOISY_COPIES = 2
-#: Maximum number of input values in one pass of the model.
-_PASS_NUMBERS = 4_000_000
-_MOST_AT_ONCE = 32
+#: Maximum number of input values in one pass of the model, and of windows.
+_PASS_NUMBERS, _PASS_WINDOWS = 4_000_000, 32
 
 Attribute = Callable[[Tensors, Tensors], Mapping[str, Tensor]]
 
@@ -41,9 +43,9 @@ class ExplainedWindowInputs:
     masks: Tensors
     attributions: Tensors
     baselines: Tensors  # the method's baseline, or the mean of its baselines; shaped like the inputs
-    training: Tensors  # a training window
     output: float  # the explained number of the window
     baseline: float  # the same at the baseline, or its mean over the method's baselines
+    training: Tensors | None = None  # a training window; None: the run has none
 
     @property
     def explained(self) -> float:
@@ -63,18 +65,17 @@ class ExplainedWindowInputs:
 
 @dataclass(frozen=True)
 class ExplainedInputs:
-    """The explanation of one trial as a question to its model: the class ``target``, or its lead over ``against``.
+    """The explanation of one trial as a question to its model.
 
     ``attribute`` computes the map of a window again by the same method for the same question (inputs, masks → map).
     """
 
     model: FusedModel
-    windows: tuple[ExplainedWindowInputs, ...]
-    target: int
+    windows: Sequence[ExplainedWindowInputs]
+    output: Output
     attribute: Attribute
-    against: int | None = None
-    seed: int = 0
-    _kept: dict[str, Any] = field(default_factory=dict, repr=False)
+    seed: Seeder = seeder(0, 0, "receipts")
+    _kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def strongest(self) -> tuple[ExplainedWindowInputs, ...]:
@@ -84,15 +85,13 @@ class ExplainedInputs:
 
     def nothing(self, name: str) -> Check:
         """Return the outcome of a check that cannot be made because no window has anything to explain."""
-        reason = f"In no window does the output differ by {NOTHING} or more from that at the baseline."
-        return Check(name=name, verdict="not run", reason=reason)
+        return CHECKS[name].not_run(
+            f"Nothing to explain: in no window is the output {NOTHING} or more away from that at the baseline."
+        )
 
-    def generator(self, *purpose: int) -> torch.Generator:
-        """Return a random generator that depends on the seed and the purpose only."""
-        seed = self.seed
-        for number in purpose:
-            seed = (seed * 1_000_003 + number + 1) % 2**31
-        return torch.Generator().manual_seed(seed)
+    def generator(self, purpose: str, window: int) -> torch.Generator:
+        """Return a random generator that depends on the seed, the purpose and the window only."""
+        return generator(self.seed("receipts", purpose, window))
 
     def kept(self, key: str, compute: Callable[[], Any]) -> Any:
         """Return what ``compute`` returned the first time; two checks may share it."""
@@ -103,7 +102,7 @@ class ExplainedInputs:
     def batch(self, window: ExplainedWindowInputs) -> int:
         """Return the number of variants of a window that the model takes at once."""
         numbers = sum(x.numel() for x in window.inputs.values())
-        return max(1, min(_MOST_AT_ONCE, _PASS_NUMBERS // max(1, numbers)))
+        return max(1, min(_PASS_WINDOWS, _PASS_NUMBERS // max(1, numbers)))
 
     @contextmanager
     def asking(self, window: ExplainedWindowInputs) -> Iterator[None]:
@@ -115,8 +114,7 @@ class ExplainedInputs:
         """Return the explained number (B,) float64 of one batch of variants; call it inside :meth:`asking`."""
         count = len(next(iter(inputs.values())))
         masks = {m: window.masks[m].expand(count, *window.masks[m].shape[1:]) for m in inputs}
-        logits = self.model.predict(inputs, masks).fused.logits.double().cpu()
-        return logits[:, self.target] - (0 if self.against is None else logits[:, self.against])
+        return self.output.of(self.model.predict(inputs, masks).fused.logits.double().cpu())
 
     def scores(self, window: ExplainedWindowInputs, removed: Tensor, by: Tensors) -> Tensor:
         """Return the explained number (B,) of a window with the cells ``removed`` (B, cell) bool taken from ``by``."""
@@ -132,11 +130,11 @@ class ExplainedInputs:
         """For each of the ``strongest`` windows :data:`NOISY_COPIES` of it, and their maps, as batches."""
         found = []
         for number, window in enumerate(self.strongest):
-            random = self.generator(1, number)
+            random = self.generator("noise", number)
             copies = [with_noise(window.inputs, window.masks, random) for _ in range(NOISY_COPIES)]
             found.append((_together(copies), _together([self.attribute(copy, window.masks) for copy in copies])))
         return tuple(found)
 
 
-def _together(parts: list[Any]) -> Tensors:
+def _together(parts: Sequence[Tensors]) -> Tensors:
     return {m: torch.cat([part[m] for part in parts]) for m in parts[0]}

@@ -11,14 +11,12 @@ from __future__ import annotations
 from captum.metrics import sensitivity_max
 from torch import Tensor
 
-from eavdash.explain.check_record import Check, graded
+from eavdash.explain.check_record import Check
 from eavdash.explain.receipts.noise import NOISE
 from eavdash.explain.receipts.question import NOISY_COPIES, ExplainedInputs, ExplainedWindowInputs
 from eavdash.explain.receipts.ranks import rank_correlation
+from eavdash.explain.receipts.registry import CHECKS
 from eavdash.models.fusion import Tensors
-
-STABLE, UNSTABLE = 0.8, 0.5
-CALM, NERVOUS = 0.5, 1.0
 
 
 def stability(question: ExplainedInputs) -> Check:
@@ -35,9 +33,7 @@ def stability(question: ExplainedInputs) -> Check:
         f"The order of the map's cells correlates by {value:.2f} (lowest {min(found):.2f}) with those of {len(found)} "
         f"maps of windows with noise of {NOISE:.0%} of each modality's own spread."
     )
-    return Check(
-        name="stability", value=value, threshold=STABLE, verdict=graded(value, STABLE, UNSTABLE), reason=reason
-    )
+    return CHECKS["stability"].graded(value, reason)
 
 
 def sensitivity(question: ExplainedInputs) -> Check:
@@ -50,7 +46,7 @@ def sensitivity(question: ExplainedInputs) -> Check:
         f"Noise of {NOISE:.0%} of each modality's own spread changes the map by at most {value:.0%} of its norm, over "
         f"{NOISY_COPIES * len(found)} noisy windows."
     )
-    return Check(name="sensitivity", value=value, threshold=CALM, verdict=graded(value, CALM, NERVOUS), reason=reason)
+    return CHECKS["sensitivity"].graded(value, reason)
 
 
 def _change(window: ExplainedWindowInputs, copies: Tensors, maps: Tensors) -> float:
