@@ -78,7 +78,7 @@ class Cells:
 
 
 def time_axis(modality: str, shape: torch.Size, samples: int) -> int:
-    """Return the axis of time in a map's ``shape`` (without batch): the last of EEG signals, the first of all others."""
+    """Return the axis of time in a map's ``shape`` (without batch): the last of EEG signals, the first of others."""
     return 1 if modality == "eeg" and len(shape) == 2 and shape[1] == samples else 0
 
 

@@ -1,9 +1,9 @@
 """Deletion and insertion (Petsiuk et al. 2018) by a map's order of cells, against random orders.
 
 Deletion replaces cells in the map's order, from those that favour the class most; insertion puts them back in that
-order, the same share of every modality's cells at a time, so that a map does not pass by knowing the modality alone. The
-explained number is averaged over the levels of a curve: the lower in deletion, and the higher in insertion, the better
-the order. There are two replacements, because each method looks best with its own baseline.
+order, the same share of every modality's cells at a time, so that a map does not pass by knowing the modality alone.
+The explained number is averaged over the levels of a curve: the lower in deletion, and the higher in insertion, the
+better the order. There are two replacements, because each method looks best with its own baseline.
 """
 
 from __future__ import annotations

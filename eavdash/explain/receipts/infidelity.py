@@ -2,8 +2,8 @@
 
 Random sets of cells are replaced by the baseline. The map predicts that the explained number falls by the sum of its
 values there; infidelity is the mean squared error of that prediction, here divided by the mean square of the actual
-changes: 0 for a perfect map (any linear model), 1 for a map that predicts nothing. Replacing by the baseline is the same
-step in every modality, whatever its unit.
+changes: 0 for a perfect map (any linear model), 1 for a map that predicts nothing. Replacing by the baseline is the
+same step in every modality, whatever its unit.
 """
 
 from __future__ import annotations

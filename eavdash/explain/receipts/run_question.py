@@ -15,6 +15,9 @@ from eavdash.explain.receipts.ranks import rank_correlation
 from eavdash.models.fusion import Tensors
 from eavdash.models.seeds import Seeder, seeder
 
+#: Seeds of the checks where a run gives none.
+DRAWS = seeder(0, 0, "receipts")
+
 
 @dataclass(frozen=True)
 class RunWindow:
@@ -40,7 +43,7 @@ class RunQuestion:
     correct: int = 0
     trials: int = 0
     line: float = 1.0
-    seed: Seeder = seeder(0, 0, "receipts")
+    seed: Seeder = DRAWS
 
     @cached_property
     def maps(self) -> tuple[Tensors, ...]:
