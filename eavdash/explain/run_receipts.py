@@ -6,9 +6,11 @@ from pydantic import ConfigDict, Field
 
 from eavdash.explain.check_record import Check, Checks
 from eavdash.explain.explanation import Explanation
-from eavdash.store import RunDir
+from eavdash.store import RunDir, StudyDir
 from eavdash.store.record import FIRST, Numbers, Record, Texts, Whole, read_record, write_record
 
+#: Other seeds whose maps are compared at most.
+OTHER_SEEDS = 2
 _REMEDY = "delete the file and check the run again: eavdash receipts"
 
 
@@ -55,3 +57,15 @@ def all_checks(run: RunDir, explanation: Explanation) -> tuple[Check, ...]:
     """
     found = load_run_receipts(run)
     return (*explanation.receipts.checks, *(found.checks if found else ()))
+
+
+def other_seeds(study: StudyDir, run: RunDir) -> list[RunDir]:
+    """Return finished runs of the same stage, subject and fold with other seeds."""
+    mine, found = run.config(), []
+    for other in study.runs():
+        if other.name == run.name or other.unreadable() or other.status().state != "done":
+            continue
+        config = other.config()
+        if config.only("stage", "subject", "fold") == mine.only("stage", "subject", "fold"):
+            found.append(other)
+    return sorted(found, key=lambda each: each.config().seed)[:OTHER_SEEDS]

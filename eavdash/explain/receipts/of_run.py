@@ -21,7 +21,7 @@ from eavdash.explain.receipts.of_trial import quickly
 from eavdash.explain.receipts.registry import check_run
 from eavdash.explain.receipts.run_question import RunQuestion, RunWindow
 from eavdash.explain.recordings import trial_row, trial_windows, window_sets
-from eavdash.explain.run_receipts import RunReceipts, save_run_receipts
+from eavdash.explain.run_receipts import RunReceipts, other_seeds, save_run_receipts
 from eavdash.explain.training_windows import training_windows
 from eavdash.explain.window_method import WindowMethod
 from eavdash.models.fusion import Tensors
@@ -31,8 +31,8 @@ from eavdash.results.statistics import chance_line
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.atomic import sha256
 
-#: Test windows, each of another trial, and other seeds, whose maps are compared.
-WINDOWS, OTHER_SEEDS = 4, 2
+#: Test windows, each of another trial, whose maps are compared.
+WINDOWS = 4
 
 
 def check_and_save(study: StudyDir, run: RunDir, device: str = "cpu") -> RunReceipts:
@@ -67,7 +67,7 @@ def _check(study: StudyDir, run: RunDir, where: torch.device) -> RunReceipts:
         first = trial_windows(sets, where)[0]
         windows.append(RunWindow(first.inputs, first.masks, info.classes.index(str(predicted))))
         names.append(f"{subject}/{trial}/{first.number}")
-    others = _other_seeds(study, run)
+    others = other_seeds(study, run)
     asked = [run, *encoder_runs(study, run).values(), *others]
     asked += [each for other in others for each in encoder_runs(study, other).values()]
 
@@ -111,15 +111,3 @@ def _method(study: StudyDir, run: RunDir, model: FusedModel, where: torch.device
     except UsageError:
         return WindowMethod(model), METHODS[0]
     return WindowMethod(model, trained, drawn), METHOD
-
-
-def _other_seeds(study: StudyDir, run: RunDir) -> list[RunDir]:
-    """Return finished runs of the same stage, subject and fold with other seeds."""
-    mine, found = run.config(), []
-    for other in study.runs():
-        if other.name == run.name or other.unreadable() or other.status().state != "done":
-            continue
-        config = other.config()
-        if config.only("stage", "subject", "fold") == mine.only("stage", "subject", "fold"):
-            found.append(other)
-    return sorted(found, key=lambda each: each.config().seed)[:OTHER_SEEDS]
