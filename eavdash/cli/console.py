@@ -160,7 +160,9 @@ def print_explanation(summary: dict[str, Any]) -> None:
             _attention(value)
             continue
         if key == "receipts":
-            _receipts(value)
+            output(f"receipts: {value['verdict']}")
+            for each in value["checks"]:
+                output(f"  {each['verdict']}: {each['name']}: {each['reason']}")
             continue
         if isinstance(value, dict):
             value = _pairs(value)
@@ -180,13 +182,6 @@ def _attention(maps: dict[str, dict[str, dict[str, float]]]) -> None:
         for query, shares in queries.items()
     ]
     print_table(pd.DataFrame(rows), "table", title="attention_by_layer: how much each modality attends to each")
-
-
-def _receipts(found: dict[str, Any]) -> None:
-    """Print the worst verdict on a map, and each check's with its reason."""
-    output(f"receipts: {found['verdict']}{' (do not rely on this map)' if found['verdict'] == 'fail' else ''}")
-    for check in found["checks"]:
-        output(f"  {check['verdict']:<8}  {check['name']}: {check['reason']}")
 
 
 def _pairs(values: dict[str, Any]) -> str:
