@@ -7,11 +7,13 @@ Out: attributions shaped like the inputs, which sum over all modalities to the o
 With one baseline these are integrated gradients (Sundararajan et al. 2017), with several their mean: expected gradients
 (Erion et al. 2021). Those are usually estimated at one random point of each path; here each path is integrated as for
 integrated gradients, so that completeness holds and nothing but the choice of the windows is random. The integral is a
-sum over points, so the gap measures the numerical error; points are doubled until it is small.
+sum over points, so the gap measures the numerical error. Where the output changes is known on every part of a path: the
+part with the largest gap is halved, each half with as many points, until the gap of the whole is small.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,7 +27,6 @@ from eavdash.models.fusion import Tensors
 
 #: The gap that is small: the larger of a share of |output - baseline| and of a number of logits.
 GAP_SHARE, GAP = 0.05, 0.05
-WORST = 4  # of several paths, the quarter with the largest gaps gets more points before the gap is measured again
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Points:
-    """Points of the quadrature on each path: ``first``, doubled up to ``most`` until the gap is small."""
+    """Points of the quadrature: ``first`` on each path, then on each half of a part, up to ``most`` on all together."""
 
     first: int
     most: int
@@ -92,6 +93,24 @@ class Completeness:
         }
 
 
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A part of the path from baseline ``path``, from ``begin`` to ``end`` of 0..1, with its attributions."""
+
+    path: int
+    begin: float
+    end: float
+    lower: float  # the output at its begin
+    upper: float
+    values: tuple[Tensor, ...]
+    total: float  # sum of its attributions
+
+    @property
+    def gap(self) -> float:
+        """The absolute gap to the change of the output."""
+        return abs(self.total - (self.upper - self.lower))
+
+
 @dataclass(frozen=True)
 class Attributed:
     """Attributions of one window, (1, ...) as the inputs, pictures summed over the colours: (1, F, H, W)."""
@@ -134,33 +153,38 @@ def attribute(
     def function(*arguments: Tensor) -> Tensor:
         return output.of(model(names, *arguments))
 
-    def along(start: tuple[Tensor, ...], count: int) -> tuple[Tensor, ...]:
-        return along_path(function, values, start, fixed, None, count, min(batch, count))
+    def at(path: int, place: float) -> tuple[Tensor, ...]:
+        """Return the inputs at a place of 0..1 on a path."""
+        if place in (0, 1):
+            return values if place else starts[path]
+        return tuple(torch.lerp(begin, x, place) for begin, x in zip(starts[path], values, strict=True))
+
+    def part(path: int, begin: float, end: float, lower: float, upper: float) -> Part:
+        ends = at(path, end), at(path, begin)
+        found = along_path(function, *ends, fixed, None, points.first, min(batch, points.first))
+        return Part(path, begin, end, lower, upper, found, float(sum(a.double().sum() for a in found)))
 
     with model.holding(inputs, masks), recurrent_gradients(model):
         with torch.no_grad():
             reached = float(function(*values, *fixed)[0])
             begun = [model.predict(dict(zip(names, start, strict=True)), masks) for start in starts]
         lower = [float(output.of(each.fused.logits)[0]) for each in begun]
-        counts = [points.first] * len(starts)
-        paths = [along(start, points.first) for start in starts]
+        parts = [part(n, 0.0, 1.0, low, reached) for n, low in enumerate(lower)]
         while True:
-            totals = [float(sum(a.double().sum() for a in path)) for path in paths]
-            found = Completeness(reached, _mean(lower), _mean(totals), max(counts))
-            gaps = [abs(total - (reached - low)) for low, total in zip(lower, totals, strict=True)]
-            again = [n for n in range(len(gaps)) if gaps[n] >= found.tolerance and 2 * counts[n] <= points.most]
-            again = sorted(again, key=lambda n: -gaps[n])[: max(1, len(gaps) // WORST)]
-            if found.small or not again:
+            steps = points.first * max(Counter(each.path for each in parts).values())
+            total = sum(each.total for each in parts) / len(starts)
+            found = Completeness(reached, sum(lower) / len(starts), total, steps)
+            if found.small or points.first * (len(parts) + 1) > points.most:
                 break
-            for n in again:
-                counts[n] *= 2
-                paths[n] = along(starts[n], counts[n])
-    means = (torch.stack(parts).mean(dim=0) for parts in zip(*paths, strict=True))
-    return Attributed(dict(zip(names, means, strict=True)), found, begun)
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
+            worst = max(parts, key=lambda each: each.gap)
+            middle = (worst.begin + worst.end) / 2
+            with torch.no_grad():
+                between = float(function(*at(worst.path, middle), *fixed)[0])
+            parts.remove(worst)
+            parts.append(part(worst.path, worst.begin, middle, worst.lower, between))
+            parts.append(part(worst.path, middle, worst.end, between, worst.upper))
+    sums = (torch.stack(each).sum(dim=0) / len(starts) for each in zip(*(p.values for p in parts), strict=True))
+    return Attributed(dict(zip(names, sums, strict=True)), found, begun)
 
 
 @contextmanager
