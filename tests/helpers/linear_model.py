@@ -81,9 +81,7 @@ def explained(model: FusedModel, seeds: tuple[int, ...] = (1, 2), output: Output
         gaps = found.completeness
         training = window(100 + seed)[0]
         windows.append(
-            ExplainedWindowInputs(
-                inputs, masks, found.values, baselines(inputs), gaps.output, gaps.baseline, training
-            )
+            ExplainedWindowInputs(inputs, masks, found.values, baselines(inputs), gaps.output, gaps.baseline, training)
         )
     return ExplainedInputs(model, windows, output, mapped)
 

@@ -18,22 +18,35 @@ from eavdash.explain.receipts.ranks import rank_correlation
 from eavdash.explain.receipts.registry import CHECKS
 from eavdash.models.fusion import Tensors
 
+#: Share of the map's magnitude from which on a modality's order of cells is compared.
+MATTERS = 0.1
+
 
 def stability(question: ExplainedInputs) -> Check:
-    """Correlate the ranks of the map's cells with those of the maps of noisy copies of the window."""
+    """Correlate the ranks of the map's cells with those of noisy copies of the window, in each modality that matters.
+
+    The value is that of the modality whose cells keep their order least. One with less than :data:`MATTERS` of the
+    map's magnitude is left out: it decides nothing, so its order is the order of rounding.
+    """
     if not question.strongest:
         return question.nothing("stability")
-    found = [
-        rank_correlation(window.cell_values, noisy)
-        for window, (_, maps) in zip(question.strongest, question.noisy, strict=True)
-        for noisy in window.cells.sums(maps)
-    ]
-    value = sum(found) / len(found)
+    found: dict[str, list[float]] = {}
+    for window, (_, maps) in zip(question.strongest, question.noisy, strict=True):
+        sizes = {m: float(a.double().abs().sum()) for m, a in window.attributions.items()}
+        for place, modality in enumerate(window.cells.labels):
+            if sizes[modality] < MATTERS * sum(sizes.values()):
+                continue
+            here = window.cells.modality == place
+            for noisy in window.cells.sums(maps):
+                found.setdefault(modality, []).append(rank_correlation(window.cell_values[here], noisy[here]))
+    means = {m: sum(values) / len(values) for m, values in found.items()}
+    least = min(means, key=means.__getitem__)
+    texts = ", ".join(f"{m} {mean:.2f}" for m, mean in means.items())
     reason = (
-        f"The order of the map's cells correlates by {value:.2f} (lowest {min(found):.2f}) with those of {len(found)} "
-        f"maps of windows with noise of {NOISE:.0%} of each modality's own spread."
+        f"With noise of {NOISE:.0%} of each modality's own spread the order of a map's cells correlates with the map's "
+        f"own by {texts}, over {NOISY_COPIES * len(question.strongest)} noisy windows."
     )
-    return CHECKS["stability"].graded(value, reason)
+    return CHECKS["stability"].graded(means[least], reason)
 
 
 def sensitivity(question: ExplainedInputs) -> Check:

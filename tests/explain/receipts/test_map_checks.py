@@ -70,8 +70,9 @@ def test_sensitivity_of_a_linear_model_is_that_of_its_input(question: ExplainedI
         for copy in range(2):
             change = torch.cat(
                 [
-                    (question.attribute({k: x[copy : copy + 1] for k, x in copies.items()}, window.masks)[m] - a)
-                    .flatten()
+                    (
+                        question.attribute({k: x[copy : copy + 1] for k, x in copies.items()}, window.masks)[m] - a
+                    ).flatten()
                     for m, a in weights.items()
                 ]
             )
@@ -96,9 +97,7 @@ def shuffled(_: str, found: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("defect", [stretched, swapped, shuffled])
-def test_a_map_with_misplaced_values_fails(
-    question: ExplainedInputs, defect: Callable[[str, Tensor], Tensor]
-) -> None:
+def test_a_map_with_misplaced_values_fails(question: ExplainedInputs, defect: Callable[[str, Tensor], Tensor]) -> None:
     maps = [{m: defect(m, a) for m, a in window.attributions.items()} for window in question.windows]
     found = by_name(check_explanation(with_maps(question, maps)))
     assert worst(found.values()) == "fail"
