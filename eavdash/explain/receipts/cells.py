@@ -42,7 +42,7 @@ class Cells:
             mask = masks[modality][0].cpu()
             grid = _grid(modality, found.shape[1:], len(mask))
             recorded = _recorded(modality, found.shape[1:], mask)
-            used = grid[recorded].unique()
+            used = torch.unique(grid[recorded])
             number = torch.full((int(grid.max()) + 1,), -1)
             number[used] = torch.arange(len(used)) + first
             labels[modality] = torch.where(recorded, number[grid], -1)
@@ -53,17 +53,12 @@ class Cells:
 
     def sums(self, maps: Tensors) -> Tensor:
         """Return the sum (B, count) float64 of each map (B, ...) in each cell."""
-        total = 0
+        total = torch.zeros((), dtype=torch.float64)
         for modality, labels in self.labels.items():
             values = maps[modality].detach().double().cpu().flatten(1)
             bins = torch.zeros(len(values), self.count + 1, dtype=torch.float64)
             total = total + bins.index_add(1, labels.flatten(), values)[:, :-1]
-        return torch.as_tensor(total)
-
-    def sizes(self) -> Tensor:
-        """Return the number of elements (count,) in each cell."""
-        every = torch.cat([labels.flatten() for labels in self.labels.values()])
-        return torch.bincount(every, minlength=self.count + 1)[:-1]
+        return total
 
     def replaced(self, inputs: Tensors, by: Mapping[str, Tensor], removed: Tensor) -> dict[str, Tensor]:
         """Return ``inputs`` (1, ...), as a batch of B, with the cells ``removed`` (B, count) bool taken from ``by``."""
@@ -89,6 +84,7 @@ def _recorded(modality: str, shape: torch.Size, mask: Tensor) -> Tensor:
 
 def _grid(modality: str, shape: torch.Size, samples: int) -> Tensor:
     """Return the number of the cell of each element, counted from 0 in this modality."""
+    groups: tuple[int, ...]
     if len(shape) == 3:
         groups = (_FRAMES, _PATCHES, _PATCHES)
     elif time_axis(modality, shape, samples) == 1:

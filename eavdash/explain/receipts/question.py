@@ -124,7 +124,7 @@ class ExplainedInputs:
         with self.asking(window):
             parts = [
                 self.function(window, window.cells.replaced(window.inputs, by, part))
-                for part in removed.split(self.batch(window))
+                for part in torch.split(removed, self.batch(window))
             ]
         return torch.cat(parts)
 

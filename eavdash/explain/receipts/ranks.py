@@ -17,6 +17,7 @@ def rank_correlation(a: Tensor, b: Tensor) -> float:
 
 def _ranks(values: Tensor) -> Tensor:
     """Return ranks (float64) of a vector."""
-    _, place, count = values.double().unique(return_inverse=True, return_counts=True)
+    _, place, count = torch.unique(values.double(), return_inverse=True, return_counts=True)
     last = count.cumsum(0).double()
-    return (last - (count.double() - 1) / 2)[place]
+    ranks: Tensor = (last - (count.double() - 1) / 2)[place]
+    return ranks

@@ -19,7 +19,7 @@ from eavdash.explain.receipts.registry import CHECKS
 from eavdash.models.fusion import Tensors
 
 #: Share of the map's magnitude from which on a modality's order of cells is compared.
-MATTERS = 0.1
+MATTERS = 0.02
 
 
 def stability(question: ExplainedInputs) -> Check:

@@ -66,7 +66,7 @@ def guessing(table: Path) -> StudyDir:
 
 @pytest.fixture(scope="module")
 def explanation(study: StudyDir) -> Explanation:
-    return explain_trial(study, "1", tested(study.runs()[0]))
+    return explain_trial(study, "1", trial_of(study.runs()[0]))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def receipts(study: StudyDir) -> RunReceipts:
     return check_and_save(study, study.runs()[0])
 
 
-def tested(run: RunDir) -> str:
+def trial_of(run: RunDir) -> str:
     frame = pd.read_parquet(run.predictions_file)
     return str(frame.loc[frame["split"] == "test", "trial"].iloc[0])
 
@@ -99,7 +99,7 @@ def test_a_good_model_passes(study: StudyDir, explanation: Explanation, receipts
 def test_a_model_of_shuffled_labels_fails(guessing: StudyDir) -> None:
     run = guessing.runs()[0]
     check_and_save(guessing, run)
-    made = explain_trial(guessing, "1", tested(run))
+    made = explain_trial(guessing, "1", trial_of(run))
     assert worst(all_checks(run, made)) == "fail"
     assert by_name(all_checks(run, made))["decisions"].verdict == "fail"
 
@@ -115,7 +115,7 @@ def test_checks_are_stored_with_the_map_and_in_its_summary(study: StudyDir, expl
 
 
 def test_without_receipts_nothing_is_checked(study: StudyDir) -> None:
-    made = explain_trial(study, "1", tested(study.runs()[0]), target="true", steps=2, receipts=False)
+    made = explain_trial(study, "1", trial_of(study.runs()[0]), target="true", steps=2, receipts=False)
     assert made.receipts.checks == ()
     assert made.summary()["receipts"] == {"verdict": "not run", "checks": []}
 
