@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from recordings import FAST, make_recordings
 
+from eavdash.config.choices import MODALITIES
+from eavdash.config.convert import with_settings
+from eavdash.config.presets import preset
 from eavdash.data.audio.front_ends import LogMel, VoiceMel
 from eavdash.data.axes import frequencies_of, times_of
+from eavdash.data.inputs import load_windows
+from eavdash.data.table import open_table
 from eavdash.data.windows import WindowSet, tile
 
 
@@ -65,3 +72,18 @@ def test_a_planted_tone_lights_the_band_and_the_rows_that_the_axes_name(front: L
     loud = times_of(found)[0][rows[:, band] > rows[:, band].max() - 2]
     assert loud[0] == pytest.approx(2, abs=0.03)
     assert loud[-1] == pytest.approx(3, abs=0.03)
+
+
+def test_the_axes_of_a_recorded_short_window_end_with_the_recording(tmp_path: Path) -> None:
+    trials = open_table(make_recordings(tmp_path / "data", subjects=1)).frame.iloc[[0]]
+    config = with_settings(preset("quick"), (*FAST, "window=1.25", "vision.frames_per_second=4"))
+    steps = {"vision": 0.25, "audio": 0.01, "eeg": 0.01}
+    for modality in MODALITIES:  # 2 s: windows from 0 and from 1.25 s
+        found = load_windows(trials, modality, config, tmp_path / "cache")
+        times = times_of(found)
+        assert times.shape == found.mask.shape
+        assert np.array_equal(np.isnan(times), ~found.mask), modality
+        last = times[1][found.mask[1]]
+        assert last[0] == pytest.approx(1.375 if modality == "vision" else 1.25), modality
+        assert np.diff(last) == pytest.approx(steps[modality]), modality
+        assert 2 - 4 * steps[modality] < last[-1] < 2, modality

@@ -306,7 +306,7 @@ def test_voices_are_trained_frozen_and_explained_in_hertz(tmp_path: Path) -> Non
     kept, published = load_file(run.model_file), read_tensors(voice_weights())[1]
     assert all(torch.equal(kept[n], t) for n, t in published.items() if n.startswith("lstm."))
     assert kept["feature_scale"].unique().numel() > 100
-    made = explain_trial(study, "1", trials_tested_by(run)[0], steps=8)
+    made = explain_trial(study, "1", trials_tested_by(run)[0], method="integrated_gradients", steps=8)
     assert made.front_end == "voice"
     assert made.attributions["audio"].shape[1:] == (101, 40)
     assert "mean spectrum" in made.receipts.baselines["audio"]
