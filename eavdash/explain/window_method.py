@@ -24,7 +24,7 @@ _PER_SAMPLE = 16
 
 @dataclass(frozen=True)
 class WindowMethod:
-    """How the map of a window is computed: from the mean input, in the modalities ``drawn`` from training windows."""
+    """Computation of the map of a window: from the mean input, in the modalities ``drawn`` from training windows."""
 
     model: FusedModel
     trained: TrainingWindows | None = None

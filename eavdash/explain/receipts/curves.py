@@ -65,7 +65,7 @@ def _areas(question: ExplainedInputs, replacement: str) -> dict[str, tuple[float
         ranks += [_ranks(window, torch.rand(len(values), generator=random)) for _ in range(RANDOM_ORDERS)]
         every = torch.stack(ranks)[:, None, :]  # (order, 1, cell) in 0..1
         removed = every < torch.tensor(LEVELS, dtype=torch.float64)[None, :, None]
-        by = window.training if replacement == "training" and window.training is not None else window.baselines
+        by = window.training if replacement == "training" and window.training is not None else window.mean_baseline
         scores = question.scores(window, removed.flatten(0, 1), by)
         found.append(scores.reshape(len(ranks), len(LEVELS)).mean(dim=1))
     mean = torch.stack(found).mean(dim=0)

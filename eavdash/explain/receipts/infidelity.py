@@ -16,7 +16,8 @@ from eavdash.explain.check_record import Check
 from eavdash.explain.receipts.question import ExplainedInputs, ExplainedWindowInputs
 from eavdash.explain.receipts.registry import CHECKS
 
-SAMPLES = 32
+#: Random sets of cells per window, if the method has one baseline, and if it has several.
+SETS, SETS_EACH = 32, 12
 #: Smallest and largest share of the cells that are replaced at a time.
 SHARES = (0.1, 0.9)
 _SMALL = 1e-12
@@ -32,49 +33,35 @@ def infidelity(question: ExplainedInputs) -> Check:
         error, change = error + one, change + another
     value = error / max(change, _SMALL) if error > _SMALL else 0.0
     reason = (
-        f"The squared error of the map's predictions for {SAMPLES} random sets of replaced cells per window is "
-        f"{value:.2f} of the squared changes of the explained number (0: exact, 1: as good as no map)."
+        f"The squared error of the map's predictions for random sets of replaced cells is {value:.2f} of the squared "
+        "changes of the output (0: exact, 1: as good as no map)."
     )
     return CHECKS["infidelity"].graded(value, reason)
 
 
 def _errors(question: ExplainedInputs, window: ExplainedWindowInputs, random: torch.Generator) -> tuple[float, float]:
-    """Return the infidelity of one window and the mean square of the output's changes."""
-    names = tuple(window.attributions)
-    cells = window.cells
-    shares = torch.linspace(*SHARES, SAMPLES)[:, None]
-    removed = torch.rand(SAMPLES, cells.count, generator=random) < shares
-    zeros = {m: torch.zeros_like(x) for m, x in window.inputs.items()}
-    ones = {m: torch.ones_like(x) for m, x in window.inputs.items()}
-    place, calls, changes = 0, 0, []
+    """Return the infidelity of one window and the mean square of the output's changes.
 
-    def perturb(inputs: tuple[Tensor, ...] | Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        nonlocal place
-        count = len(inputs[0] if isinstance(inputs, tuple) else inputs)
-        part = removed[place : place + count]
-        place += count
-        # Attributions are already multiplied by input - baseline, so a replaced element counts 1.
-        counted = cells.replaced(zeros, ones, part)
-        changed = cells.replaced(window.inputs, window.baselines, part)
-        return tuple(counted[m] for m in names), tuple(changed[m] for m in names)
+    Captum sees the window as its cells: 1 where a cell is kept, 0 where it is replaced. So the map's prediction for a
+    set of cells is the sum of its values there. The output is averaged over the method's baselines, as the map is.
+    """
+    count = len(next(iter(window.baselines.values())))
+    shares = torch.linspace(*SHARES, SETS if count == 1 else SETS_EACH)[:, None]
+    removed = torch.rand(len(shares), window.cells.count, generator=random) < shares
+    changes: list[Tensor] = []
 
-    def function(*inputs: Tensor) -> Tensor:
-        nonlocal calls
-        found = question.function(window, dict(zip(names, inputs, strict=True)))
-        if calls % 2 == 0:  # Captum asks for the changed windows, then for the window itself
-            changes.append(found)
-        calls += 1
-        return found
+    def perturb(kept: Tensor) -> tuple[Tensor, Tensor]:
+        gone = removed.to(kept)
+        return gone, kept - gone
 
-    maps = tuple(_spread_over_colours(window.attributions[m], window.inputs[m]) for m in names)
-    inputs = tuple(window.inputs[m] for m in names)
-    with question.asking(window):
-        value = captum_infidelity(
-            function, perturb, inputs, maps, n_perturb_samples=SAMPLES, max_examples_per_batch=question.batch(window)
-        )
-    return float(value), float((torch.cat(changes) - window.output).square().mean())
+    def function(kept: Tensor) -> Tensor:
+        if bool(kept.all()):
+            return torch.full((len(kept),), window.output, dtype=torch.float64)
+        draws = [{m: x[n : n + 1] for m, x in window.baselines.items()} for n in range(count)]
+        scores = torch.stack([question.scores(window, kept == 0, draw) for draw in draws]).mean(dim=0)
+        changes.append(scores - window.output)
+        return scores
 
-
-def _spread_over_colours(found: Tensor, x: Tensor) -> Tensor:
-    """Return a map in the shape of its input ``x``: equal parts for the three colours of a pixel."""
-    return found if found.ndim == x.ndim else (found[:, :, None] / x.shape[2]).expand_as(x)
+    whole = torch.ones(1, window.cells.count, dtype=torch.float64)
+    value = captum_infidelity(function, perturb, whole, window.cell_values[None], n_perturb_samples=len(shares))
+    return float(value), float(torch.cat(changes).square().mean())

@@ -35,7 +35,7 @@ def check_trial(
             inputs=window.inputs,
             masks=window.masks,
             attributions=each.values,
-            baselines={m: x.mean(dim=0, keepdim=True) for m, x in method.baselines(window.inputs).items()},
+            baselines=method.baselines(window.inputs),
             output=each.completeness.output,
             baseline=each.completeness.baseline,
             training=None if training is None else one_of(training, window, method, number, seed),

@@ -1,4 +1,4 @@
-"""What the checks of a map are given: the model, its inputs, the maps, and how to compute a map again.
+"""Input of the checks of a map: the model, its inputs, the maps, and how to compute a map again.
 
 Shapes: tensors are batches of one window, as encoders take them (models/base.py); maps are the attributions of
 :mod:`eavdash.explain.attributions`, vision (1, F, H, W) summed over the colours, others shaped like the input.
@@ -45,15 +45,20 @@ class ExplainedWindowInputs:
     inputs: Tensors
     masks: Tensors
     attributions: Tensors
-    baselines: Tensors  # the method's baseline, or the mean of its baselines; shaped like the inputs
+    baselines: Tensors  # the method's D baselines, (D, ...) as the inputs
     output: float  # the explained number of the window
     baseline: float  # the same at the baseline, or its mean over the method's baselines
     training: Tensors | None = None  # a training window; None: the run has none
 
     @property
     def explained(self) -> float:
-        """What the map distributes: |output - baseline|."""
+        """Amount that the map distributes, |output - baseline|."""
         return abs(self.output - self.baseline)
+
+    @cached_property
+    def mean_baseline(self) -> Tensors:
+        """The mean of the baselines, shaped like the inputs."""
+        return {m: x.mean(dim=0, keepdim=True) for m, x in self.baselines.items()}
 
     @cached_property
     def cells(self) -> Cells:

@@ -1,4 +1,4 @@
-"""What the checks of a run are given: its model, some test windows, and how to compute their maps with any model."""
+"""Input of the checks of a run: its model, some test windows, and how to compute their maps with any model."""
 
 from __future__ import annotations
 

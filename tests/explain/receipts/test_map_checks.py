@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -156,7 +157,7 @@ def test_cells_leave_masked_samples_out_and_keep_every_sum(question: ExplainedIn
     total += float(window.attributions["eeg"][..., :25].double().sum())
     assert float(cells.sums(window.attributions).sum()) == pytest.approx(total, abs=1e-9)
     everything = torch.ones(1, cells.count, dtype=torch.bool)
-    replaced = cells.replaced(window.inputs, window.baselines, everything)
+    replaced = cells.replaced(window.inputs, window.mean_baseline, everything)
     assert torch.equal(replaced["vision"], window.baselines["vision"])
     assert torch.equal(replaced["eeg"][..., :25], window.baselines["eeg"][..., :25])
     assert torch.equal(replaced["eeg"][..., 25:], window.inputs["eeg"][..., 25:])
@@ -201,5 +202,7 @@ def test_the_worst_verdict_is_that_of_all() -> None:
 def test_every_check_has_a_function_and_words(name: str) -> None:
     kind = CHECKS[name]
     assert callable(kind.function)
-    assert kind.label
     assert kind.asks.endswith("?")
+    document = (Path(__file__).parents[3] / "docs" / "receipts.md").read_text(encoding="utf-8")
+    assert f"| {kind.label} | {kind.asks} |" in document
+    assert kind.source in document
