@@ -17,7 +17,7 @@ from eavdash.explain.receipts.question import ExplainedInputs, ExplainedWindowIn
 from eavdash.explain.receipts.registry import CHECKS
 
 #: Random sets of cells per window, if the method has one baseline, and if it has several.
-SETS, SETS_EACH = 32, 12
+SETS, SETS_EACH = 32, 8
 #: Smallest and largest share of the cells that are replaced at a time.
 SHARES = (0.1, 0.9)
 _SMALL = 1e-12
