@@ -125,6 +125,13 @@ def parser() -> argparse.ArgumentParser:
         "explain", "Explain decisions on test trials: write attributions and attention to files.", folder, as_json
     )
     add_explaining(explain)
+    receipts = command(
+        "receipts", "Check finished runs: do their maps depend on what was learned? Kept beside them.", folder, as_json
+    )
+    receipts.add_argument("study")
+    receipts.add_argument("--run", action="append", metavar="R", help="one run (may be repeated; default: all)")
+    receipts.add_argument("--again", action="store_true", help="also check runs again that have receipts")
+    receipts.add_argument("--device", default="cpu")
 
     _checkpoints(
         command(

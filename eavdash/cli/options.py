@@ -81,6 +81,9 @@ def add_explaining(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--steps", type=int, default=0, metavar="N", help="steps of each integral (default: as many as it needs)"
     )
+    parser.add_argument(
+        "--no-receipts", action="store_true", help="do not check the maps, which takes longer than computing them"
+    )
 
 
 def add_merging(parser: argparse.ArgumentParser) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import cast
 
 import numpy as np
@@ -17,46 +17,56 @@ from eavdash.data.recording import release
 from eavdash.data.standardise import raw_values
 from eavdash.data.windows import WindowSet
 from eavdash.errors import UsageError
-from eavdash.explain.attributions import Attributed, Output, Points, attribute
+from eavdash.explain.attributions import Attributed, Output
 from eavdash.explain.baselines import kind_for
+from eavdash.explain.devices import device_of
 from eavdash.explain.explanation import ExplainedWindow, Explanation, Receipts, StoredExplanation
 from eavdash.explain.fused import FusedModel, FusedModelOutput, encoder_runs, load_fused_model
+from eavdash.explain.receipts.of_trial import check_trial
 from eavdash.explain.recordings import TrialWindow, aligned, trial_row, trial_windows, window_sets
 from eavdash.explain.training_windows import TrainingWindows, training_windows
 from eavdash.explain.units import unit_of
+from eavdash.explain.window_method import WindowMethod
 from eavdash.models.base import Encoder
 from eavdash.models.people import read_people
-from eavdash.models.seeds import reproducible
+from eavdash.models.seeds import reproducible, seeder
 from eavdash.results.decision import log_probabilities, normalised
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.atomic import sha256
 
-#: Points of the quadrature on a path from one baseline, and on each of several, whose errors partly cancel.
-FIRST_STEPS, FIRST_STEPS_EACH = 32, 4
-ADAPTIVE_STEPS = 512  # points that are not exceeded by doubling
-#: Maximum number of input values processed by the model at a time.
-_BATCH_NUMBERS = 4_000_000
-#: How many input values of other encoders a sample of sound counts as: wide convolutions read it.
-_PER_SAMPLE = 16
-
 
 def compute(
-    study: StudyDir, run: RunDir, subject: str, trial: str, asked: StoredExplanation, device: str, steps: int
+    study: StudyDir,
+    run: RunDir,
+    subject: str,
+    trial: str,
+    asked: StoredExplanation,
+    device: str,
+    steps: int,
+    receipts: bool = True,
 ) -> Explanation:
     """Compute the explanation of a trial by ``run`` with the deterministic settings of training, on one thread.
 
     Only the cache of windows is written, and nothing is kept in memory. ``steps`` 0: as many as completeness needs.
+    ``receipts``: check the maps too (receipts/).
     """
-    where = _device(device)
+    where = device_of(device)
     try:
         with reproducible(where, threads=1):
-            return _compute(study, run, subject, trial, asked, where, steps)
+            return _compute(study, run, subject, trial, asked, where, steps, receipts)
     finally:
         release()
 
 
 def _compute(
-    study: StudyDir, run: RunDir, subject: str, trial: str, asked: StoredExplanation, where: torch.device, steps: int
+    study: StudyDir,
+    run: RunDir,
+    subject: str,
+    trial: str,
+    asked: StoredExplanation,
+    where: torch.device,
+    steps: int,
+    receipts: bool,
 ) -> Explanation:
     info = run.config()
     classes = info.classes
@@ -70,9 +80,15 @@ def _compute(
     probabilities = _probabilities(stage, sets, [[each] for each in outputs], len(classes))
     trial_probabilities = {s: normalised(np.nanmean(log_probabilities(p), axis=0)) for s, p in probabilities.items()}
     drawn = tuple(m for m in sets if kind_for(m, asked.baseline) == "training")
-    trained = training_windows(study, run, drawn, where) if drawn else None
+    trained = _trained(study, run, drawn, tuple(sets) if receipts else drawn, where)
     output = Output(classes.index(asked.target), classes.index(asked.against) if asked.against else None)
-    found = [_attribute(model, sets, w, output, trained, drawn, steps) for w in windows]
+    method = WindowMethod(model, trained, drawn, steps)
+    found = [method.attribute(w.inputs, w.masks, output) for w in windows]
+    checks = (
+        check_trial(method, windows, found, output, trained, seeder(info.seed, info.fold, info.stage))
+        if receipts
+        else ()
+    )
     unit = unit_of(model, contrast=bool(asked.against))
     own = probabilities[stage]
     return Explanation(
@@ -122,9 +138,10 @@ def _compute(
             baselines={m: _TRAINING if m in drawn else _BASELINES[_heard(model, m, s.kind)] for m, s in sets.items()},
             scaled_as_others=tuple(m for m, each in encoder_runs(study, run).items() if _unknown(each, subject)),
             completeness=[each.completeness.to_dict() for each in found],
-            training_windows=trained.names if trained is not None else (),
+            training_windows=trained.names if trained is not None and drawn else (),
             reproduction=_reproduction(run, subject, trial, classes, windows, own),
             checksums={r.name: sha256(r.model_file) for r in (run, *encoder_runs(study, run).values())},
+            checks=checks,
         ),
     )
 
@@ -151,43 +168,16 @@ def _unknown(encoder: RunDir, subject: str) -> bool:
     return bool(known) and subject not in known
 
 
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def _trained(
+    study: StudyDir, run: RunDir, drawn: tuple[str, ...], wanted: tuple[str, ...], where: torch.device
+) -> TrainingWindows | None:
+    """Return training windows in the ``wanted`` modalities; None if the method draws none and the run has none."""
     try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError.at(
-            "device", expected="auto, cpu or a CUDA device of this machine", found=repr(name), remedy="choose one"
-        ) from error
-    return device
-
-
-def _attribute(
-    model: FusedModel,
-    sets: Mapping[str, WindowSet],
-    window: TrialWindow,
-    output: Output,
-    trained: TrainingWindows | None,
-    drawn: Sequence[str],
-    steps: int,
-) -> Attributed:
-    """Attribute the output for one window, from the mean input or from each training window where ``drawn`` says so."""
-    baselines = {m: model.baseline(m, x) for m, x in window.inputs.items()}
-    first = FIRST_STEPS
-    if trained is not None and set(drawn) & set(window.inputs):
-        count, first = len(trained.names), FIRST_STEPS_EACH
-        baselines = {
-            m: trained.baseline(m, mean) if m in drawn else mean.expand(count, *mean.shape[1:])
-            for m, mean in baselines.items()
-        }
-    numbers = sum(
-        x.numel() * (_PER_SAMPLE if _heard(model, m, sets[m].kind) == "wave" else 1) for m, x in window.inputs.items()
-    )
-    points = Points(steps, steps) if steps else Points(first, ADAPTIVE_STEPS)
-    batch = max(1, _BATCH_NUMBERS // numbers)
-    return attribute(model, window.inputs, window.masks, output, baselines, points, batch)
+        return training_windows(study, run, wanted, where) if wanted else None
+    except UsageError:
+        if drawn:
+            raise
+        return None
 
 
 def _attributions(sets: Mapping[str, WindowSet], found: list[Attributed]) -> dict[str, np.ndarray]:

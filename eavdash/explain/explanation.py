@@ -15,6 +15,7 @@ import numpy as np
 
 from eavdash.config.choices import LOGMEL
 from eavdash.errors import IntegrityError
+from eavdash.explain.check_record import verdict_of
 from eavdash.explain.records import ExplainedWindow, ExplanationDocument, Receipts, StoredExplanation
 from eavdash.store import RunDir
 from eavdash.store.atomic import sha256, write_atomic
@@ -176,6 +177,7 @@ class Explanation:
             "nothing_to_explain": list(self.nothing_to_explain),
             "steps": self.receipts.steps,
             "reproduction": self.receipts.reproduction,
+            "receipts": verdict_of(self.receipts.checks),
         }
 
     def _by_class(self, probabilities: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:

@@ -7,6 +7,7 @@ from typing import Annotated, NamedTuple
 from pydantic import ConfigDict, Field
 
 from eavdash.config.choices import LOGMEL
+from eavdash.explain.check_record import Checks
 from eavdash.store.record import FIRST, Part, Record, Texts, Whole
 
 
@@ -44,6 +45,7 @@ class Receipts(Part):
     training_windows: Texts = ()  # subject/trial/window of those that serve as baselines
     reproduction: float | None = None  # largest difference to the stored probabilities; None: none are stored
     checksums: dict[str, str]  # run → checksum of its model
+    checks: Checks = ()  # receipts/registry.py; empty in earlier files
 
 
 class ExplanationDocument(Record):

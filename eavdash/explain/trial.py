@@ -31,6 +31,7 @@ def explain_trial(
     baseline: str = "",
     device: str = "cpu",
     steps: int = 0,
+    receipts: bool = True,
 ) -> Explanation:
     """Compute and store the explanation of a trial by the (first) run that tested it.
 
@@ -39,6 +40,7 @@ def explain_trial(
         against: another class to contrast it with, or ``true`` or ``runner-up``; empty: none.
         baseline: as :data:`~eavdash.explain.baselines.BASELINES`; empty: the method's first.
         steps: points of the quadrature on each path; 0: as many as completeness needs.
+        receipts: check the maps too (receipts/registry.py).
 
     Raises:
         UsageError: there is no such method, stage or class, or no finished run has tested the trial.
@@ -52,7 +54,7 @@ def explain_trial(
         expected = f"1 to {MOST_STEPS:,}, or 0 for as many as needed"
         raise UsageError.at("steps", expected=expected, found=str(steps), remedy="choose among these")
     run = testing_run(study, subject, trial, fold, seed, stage)
-    made = compute(study, run, subject, trial, question.of(run, subject, trial), device, steps)
+    made = compute(study, run, subject, trial, question.of(run, subject, trial), device, steps, receipts)
     save_explanation(run, made)
     return made
 

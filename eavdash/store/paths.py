@@ -147,6 +147,11 @@ class RunPaths:
         return self.path / ".lock"
 
     @property
+    def receipts_file(self) -> Path:
+        """Checks of the run's explanations that are made once for all of them."""
+        return self.path / "receipts.json"
+
+    @property
     def explain_dir(self) -> Path:
         return self.path / "explain"
 

@@ -71,15 +71,22 @@ def _explained(
         with contextlib.suppress(IntegrityError):  # what is damaged is computed again
             if (stored := find_explanation(study, subject, trial, **asked)) is not None:
                 return stored, True
-    return explain_trial(study, subject, trial, **asked, device=options.device, steps=options.steps), False
+    more = {"device": options.device, "steps": options.steps, "receipts": not options.no_receipts}
+    return explain_trial(study, subject, trial, **asked, **more), False
 
 
 def _summary(study: store.StudyDir, made: Explanation, stored: bool) -> dict[str, Any]:
+    from eavdash.explain.check_record import verdict_of
     from eavdash.explain.explanation import explanation_name
+    from eavdash.explain.run_receipts import all_checks
 
     run = study.run(made.run)
+    checks = made.receipts.checks
+    with contextlib.suppress(IntegrityError):  # eavdash receipts makes damaged ones again
+        checks = all_checks(run, made)
     files = run.explain_files(explanation_name(run, made.subject, made.trial), *made.stored)
-    return made.summary() | {"files": [str(path) for path in files], "stored_before": stored}
+    found = {"receipts": verdict_of(checks), "files": [str(path) for path in files], "stored_before": stored}
+    return made.summary() | found
 
 
 def _chosen(study: store.StudyDir, options: argparse.Namespace) -> list[tuple[str, str]]:
@@ -124,4 +131,5 @@ def _line(summary: dict[str, Any]) -> str:
     against = f" against {summary['against']}" if summary["against"] else ""
     sums = ", ".join(f"{modality} {value:+.2f}" for modality, value in summary["attribution"].items())
     before = " (stored before)" if summary["stored_before"] else ""
-    return f"{_name(summary['subject'], summary['trial'])}: {summary['target']}{against}: {sums}{before}"
+    receipts = f"; receipts: {summary['receipts']['verdict']}"
+    return f"{_name(summary['subject'], summary['trial'])}: {summary['target']}{against}: {sums}{receipts}{before}"
