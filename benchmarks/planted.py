@@ -19,23 +19,24 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from eavdash.explain.baselines import BASELINES, kind_for
-from eavdash.explain.recordings import trial_row
-from eavdash.explain.training_windows import TrainingWindows, training_windows
 
 from eavdash.config.convert import recorded_config
 from eavdash.config.schema import VisionConfig
 from eavdash.data.segments import segment
 from eavdash.data.video.crops import crop_boxes
+from eavdash.explain.baselines import BASELINES, kind_for
 from eavdash.explain.explanation import Explanation, explanation_name, load_explanation
 from eavdash.explain.fused import FusedModel, encoder_runs, load_fused_model
 from eavdash.explain.pointing import Axes, Pointing, Truth, by_frequency, point, point_frequency, read_truth, table
+from eavdash.explain.recordings import trial_row
+from eavdash.explain.training_windows import TrainingWindows, training_windows
 from eavdash.explain.trial import explain_trial
 from eavdash.models.base import to_encoder_input
 from eavdash.results import tables
 from eavdash.store import RunDir, StudyDir, checkpoints_root, find_study
 
 CPU = torch.device("cpu")
+NOWHERE = np.zeros((0, 0, 4))
 
 
 def differences(model: FusedModel, trained: TrainingWindows | None, made: Explanation, modality: str) -> np.ndarray:
@@ -72,11 +73,9 @@ def pointings(
         distance = np.abs(difference).mean(axis=1)
         axes = Axes(
             made.times[modality],
-            made.channels if modality == "eeg" else (),
+            made.channels,
             made.frequencies.get(modality, np.zeros(0)),
-            boxes(study, made, recorded_config(vision.config()).vision)
-            if modality == "vision" and vision
-            else Axes.crops,
+            boxes(study, made, recorded_config(vision.config()).vision) if modality == "vision" and vision else NOWHERE,
         )
         control = distance.sum(axis=2) if modality == "vision" else distance
         yield from zip(point(modality, values, axes, planted), point(modality, control, axes, planted), strict=True)

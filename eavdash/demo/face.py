@@ -77,7 +77,7 @@ def markers(emotion: str) -> dict[str, Any]:
 
 
 def regions(person: Appearance, size: DemoSize) -> dict[str, list[list[float]]]:
-    """Where the parts of the face are in the frame: boxes (left, top, right, bottom), fractions of width and height."""
+    """Boxes of the parts of the face (left, top, right, bottom) in fractions of the frame's width and height."""
     unit = ZOOM * size.height / 240
 
     def box(x: float, edges: tuple[int, ...]) -> list[float]:

@@ -26,7 +26,7 @@ _MAT_TEXT = 116  # bytes of free text at the beginning of a MATLAB v5 file
 
 
 def places(seed: int, subject: int, size: DemoSize) -> dict[str, Any]:
-    """Where in a subject's recordings the places named by the markers are: parts of the face, and cues of the voice."""
+    """The places that the markers name, in a subject's recordings: parts of the face, and cues of the voice."""
     return {**face.regions(face.appearance(seed, subject), size), **voice.bands(voice.speaker(seed, subject))}
 
 

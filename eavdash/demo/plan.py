@@ -80,7 +80,7 @@ FULL = DemoSize(seconds=20.0, audio_rate=48000, width=640, height=480, fps=30, e
 
 @dataclass(frozen=True)
 class Planting:
-    """What is planted. The default is that of recordings made before there was a choice.
+    """The choices of what is planted. The default is that of recordings made before there was a choice.
 
     ``plant``: one of :data:`PLANTS`. ``cues``: the properties of the voice that express the emotion; without any, the
     voice is a control that carries nothing.

@@ -73,7 +73,7 @@ def markers(emotion: str) -> dict[str, Any]:
 
 
 def bands(speaker: Speaker) -> dict[str, list[float]]:
-    """Where in the spectrum (Hz) a speaker's cues are: the fundamental, and the formants. The others are everywhere."""
+    """The bands (Hz) of a speaker's cues: of the fundamental, and of the formants. The others are everywhere."""
     tones = [style.pitch + side * (1 + style.melody) for style in VOICES.values() for side in (-1, 1)]
     low, high = (speaker.pitch * 2 ** (tone / 12) for tone in (min(tones), max(tones)))
     factors = [speaker.tract * style.formants for style in VOICES.values()]

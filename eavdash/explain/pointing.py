@@ -41,7 +41,7 @@ class Planted:
 
 @dataclass(frozen=True)
 class Truth:
-    """What truth.json says: (subject, trial) → modality → planted expression, and subject → modality → reliability."""
+    """The content of truth.json: (subject, trial) → modality → expression, and subject → modality → reliability."""
 
     planted: dict[tuple[str, str], dict[str, Planted]]
     reliability: dict[str, dict[str, float]]

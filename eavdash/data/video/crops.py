@@ -1,4 +1,4 @@
-"""Where in a video's frame the pictures of an encoder were cropped.
+"""Places in a video's frame from which the pictures of an encoder were cropped.
 
 In: a video, times and the settings of vision. Out: a box per picture. The frames are read and the face is followed as
 when the windows were made (reading.py, faces.py), so the boxes are those of the windows.
