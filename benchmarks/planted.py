@@ -8,13 +8,15 @@ For each method and baseline it prints how often the highest attribution lies wh
 the decided emotion is (:mod:`eavdash.explain.pointing`), with Wilson's interval, chance, and the same of a control that
 knows no model: the distance of the input from the baseline. A modality counts in a trial if it is no noise in that
 subject and expresses the decided emotion in that trial. Explanations that are stored are not computed again, so an
-interrupted benchmark continues; ``--trials N`` takes the first N of each subject.
+interrupted benchmark continues; ``--trials N`` takes the first N of each subject, ``--steps N`` computes faster than
+completeness asks for.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +50,11 @@ def differences(model: FusedModel, trained: TrainingWindows | None, made: Explan
     return (x[:, None] - trained.baseline(modality, mean[:1])).numpy()
 
 
+@lru_cache(maxsize=3)
+def drawn_windows(study: StudyDir, run: str, modality: str) -> TrainingWindows:
+    return training_windows(study, study.run(run), (modality,), CPU)
+
+
 def boxes(study: StudyDir, made: Explanation, vision: VisionConfig) -> np.ndarray:
     """Return where in the frame the pictures of a trial are: (W, F, 4), NaN where none was recorded."""
     times = made.times["vision"]
@@ -58,17 +65,16 @@ def boxes(study: StudyDir, made: Explanation, vision: VisionConfig) -> np.ndarra
     return found
 
 
-def pointings(
-    study: StudyDir, run: RunDir, model: FusedModel, made: Explanation, truth: Truth
-) -> Iterator[tuple[Pointing, Pointing]]:
+def pointings(study: StudyDir, run: RunDir, made: Explanation, truth: Truth) -> Iterator[tuple[Pointing, Pointing]]:
     """Yield every measure of one explanation, and the same of its control."""
+    model = load_fused_model(study, run, CPU, made.subject)
     vision = encoder_runs(study, run).get("vision")
     for modality, values in made.attributions.items():
         planted = truth.evidence(made.subject, made.trial, modality, made.target)
         if planted is None:
             continue
         mean = kind_for(modality, made.baseline) == "mean"
-        trained = None if mean else training_windows(study, run, (modality,), CPU)
+        trained = None if mean else drawn_windows(study, run.name, modality)
         difference = differences(model, trained, made, modality)
         distance = np.abs(difference).mean(axis=1)
         axes = Axes(
@@ -92,6 +98,7 @@ def main() -> None:
     parser.add_argument("--truth", type=Path, help="instead of the truth.json beside the recordings")
     parser.add_argument("--baselines", default="mean,training", help="of mean, training, mixed (default: %(default)s)")
     parser.add_argument("--trials", type=int, default=1000, help="at most so many of each subject")
+    parser.add_argument("--steps", type=int, default=0, help="points of the quadrature on each path (0: adaptive)")
     parser.add_argument("--checkpoints")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -106,20 +113,13 @@ def main() -> None:
     methods = {baseline: method for method, offered in BASELINES.items() for baseline in offered}
     for baseline in options.baselines.split(","):
         found: list[tuple[Pointing, Pointing]] = []
-        for run_name, subject, trial in zip(chosen["run"], chosen["subject"], chosen["trial"], strict=True):
-            run, method = study.run(run_name), methods[baseline]
-            name = explanation_name(run, subject, trial)
-            made = next(
-                (
-                    each
-                    for each in (
-                        load_explanation(run, name, method, label, "", baseline) for label in run.config().classes
-                    )
-                    if each is not None
-                ),
-                None,
-            ) or explain_trial(study, subject, trial, method=method, baseline=baseline)
-            found += pointings(study, run, load_fused_model(study, run, CPU, subject), made, truth)
+        for row in chosen.itertuples():
+            run, method = study.run(row.run), methods[baseline]
+            name = explanation_name(run, row.subject, row.trial)
+            made = load_explanation(run, name, method, row.label, "", baseline) or explain_trial(
+                study, row.subject, row.trial, method=method, baseline=baseline, steps=options.steps
+            )
+            found += pointings(study, run, made, truth)
         for row in table([p for p, _ in found], [c for _, c in found]).itertuples():
             print(
                 f"| {methods[baseline].replace('_', ' ')}, {baseline} | {row.modality} | {row.measure} | "
