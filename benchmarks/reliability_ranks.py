@@ -2,7 +2,7 @@
 
     eavdash make-demo graded --subjects 9
     eavdash train graded/EAV/EAV --study graded --subjects 4-9 --folds 0 --wait
-    python benchmarks/reliability_ranks.py graded
+    python benchmarks/reliability_ranks.py graded          # several studies are taken together
 
 From the fourth subject on, the modalities follow the label never, sometimes and mostly, in every order (the study's
 recordings have a truth.json that says how often). Per subject and modality the benchmark takes the mean attention share
@@ -72,27 +72,30 @@ def rank_correlation(cells: pd.DataFrame, measure: str) -> tuple[float, float, f
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("studies", nargs="+")
+    parser.add_argument("studies", nargs="+", help="studies of different subjects, which are taken together")
     parser.add_argument("--checkpoints")
     options = parser.parse_args()
-    print("| study | measure | subjects × modalities | Spearman | 95 % interval over subjects | lowest is the noise |")
-    print("|---|---|---|---|---|---|")
+    parts = []
     for name in options.studies:
         study = find_study(checkpoints_root(options.checkpoints), name)
-        cells = measured(study).join(planted(Path(study.study().dataset.path)), how="left").reset_index()
-        for measure, words in MEASURES.items():
-            known = cells.dropna(subset=[measure, "reliability"])
-            if known.empty:
-                continue
-            value, low, high = rank_correlation(known, measure)
-            lowest = known.loc[known.groupby("subject")[measure].idxmin(), "reliability"] == 0
-            subjects = known["subject"].nunique()
-            print(
-                f"| {name} | {words} | {subjects} × {len(known) // subjects} = {len(known)} | {value:.2f} "
-                f"| {low:.2f} to {high:.2f} | {lowest.sum()}/{len(lowest)} |"
-            )
-        print()
-        print(cells.round(3).to_string(index=False))
+        cells = measured(study).join(planted(Path(study.study().dataset.path))).reset_index()
+        parts.append(cells.assign(subject=name + " " + cells["subject"]))
+    every = pd.concat(parts, ignore_index=True)
+    print("| measure | subjects × modalities | Spearman | 95 % interval over subjects | lowest is the noise |")
+    print("|---|---|---|---|---|")
+    for measure, words in MEASURES.items():
+        known = every.dropna(subset=[measure, "reliability"])
+        if known.empty:
+            continue
+        value, low, high = rank_correlation(known, measure)
+        lowest = known.loc[known.groupby("subject")[measure].idxmin(), "reliability"] == 0
+        subjects = known["subject"].nunique()
+        print(
+            f"| {words} | {subjects} × {len(known) // subjects} = {len(known)} | {value:.2f} "
+            f"| {low:.2f} to {high:.2f} | {lowest.sum()}/{len(lowest)} |"
+        )
+    print()
+    print(every.round(3).to_string(index=False))
 
 
 if __name__ == "__main__":
