@@ -149,6 +149,13 @@ def add_run_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", default="", metavar="0,1", help="only runs with these seeds")
 
 
+def add_shapley(parser: argparse.ArgumentParser) -> None:
+    """Add the options for Shapley values, which are computed for finished fusion runs that lack them."""
+    parser.add_argument("study")
+    parser.add_argument("--run", action="append", metavar="R", help="one run (may be repeated; default: all)")
+    parser.add_argument("--device", default="cpu", help="for what has to be computed (default: %(default)s)")
+
+
 def add_run_commands(
     command: Callable[..., argparse.ArgumentParser], parents: Sequence[argparse.ArgumentParser]
 ) -> None:
