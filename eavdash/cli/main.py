@@ -16,6 +16,7 @@ from eavdash.cli.options import (
     add_execution,
     add_explaining,
     add_merging,
+    add_planting,
     add_run_commands,
     add_run_selection,
     add_serving,
@@ -84,6 +85,7 @@ def parser() -> argparse.ArgumentParser:
     make.add_argument("--subjects", type=int, default=3, metavar="N", help="number of subjects (default: %(default)s)")
     make.add_argument("--full", action="store_true", help="EAV's real sizes: 20 s trials, 640x480 video at 30 fps")
     make.add_argument("--seed", type=int, default=0, help="seed of the simulation (default: %(default)s)")
+    add_planting(make)
 
     _train(command("train", "Queue the runs of a study; they run in the background.", folder, as_json))
 

@@ -12,6 +12,23 @@ from collections.abc import Callable, Sequence
 from eavdash.config.choices import EXECUTORS, STAGES, UNUSABLE
 
 
+def add_planting(parser: argparse.ArgumentParser) -> None:
+    """Add the options for what simulated recordings contain."""
+    parser.add_argument(
+        "--plant",
+        default="",
+        metavar="NAME",
+        help="how often the modalities follow the label, from the fourth subject on: graded (one never, one sometimes, "
+        "one mostly; the default) or varied (one never, two mostly)",
+    )
+    parser.add_argument(
+        "--cues",
+        metavar="NAMES",
+        help="what the voice expresses emotions by: pitch, loudness, rate, formants, separated by commas, or none, a "
+        "control (default: all)",
+    )
+
+
 def add_execution(parser: argparse.ArgumentParser) -> None:
     """Add the options for where and how runs are computed."""
     group = parser.add_argument_group("where and how runs are computed")

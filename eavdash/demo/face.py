@@ -38,6 +38,8 @@ FACES = {
     "Calmness": FaceShape(mouth_curve=6.0, mouth_width=26.0, brow_slope=-3.0, brow_height=-2.0, eye_opening=1.5),
 }
 _PART = {"mouth": "mouth", "brow": "brows", "eye": "eyes"}
+#: How far the parts reach in any expression (left, top, right, bottom), across from the head's centre or from each eye.
+REGIONS = {"mouth": (-40, 28, 40, 68), "brows": (-18, -50, 18, -10), "eyes": (-18, -26, 18, 3)}
 JITTER = {"mouth_curve": 0.8, "mouth_width": 0.6, "brow_slope": 0.8, "brow_height": 0.6, "eye_opening": 0.3}
 ZOOM = 1.2  # the camera is close
 MARGIN = 12  # units around the frame for the head's sway
@@ -72,6 +74,21 @@ def markers(emotion: str) -> dict[str, Any]:
     own, plain = dataclasses.asdict(FACES[emotion]), dataclasses.asdict(FaceShape())
     changed = [_PART[name.split("_")[0]] for name in own if own[name] != plain[name]]
     return {"place": list(dict.fromkeys(changed))}
+
+
+def regions(person: Appearance, size: DemoSize) -> dict[str, list[list[float]]]:
+    """Boxes of the parts of the face (left, top, right, bottom) in fractions of the frame's width and height."""
+    unit = ZOOM * size.height / 240
+
+    def box(x: float, edges: tuple[int, ...]) -> list[float]:
+        left, top, right, bottom = edges
+        across = [size.width / 2 + unit * (person.centre[0] + x + edge) for edge in (left, right)]
+        down = [size.height / 2 + unit * (person.centre[1] + edge) for edge in (top, bottom)]
+        corners = (across[0] / size.width, down[0] / size.height, across[1] / size.width, down[1] / size.height)
+        return [round(corner, 4) for corner in corners]
+
+    sides = (-person.eye_distance, person.eye_distance)
+    return {name: [box(x, edges) for x in ((0.0,) if name == "mouth" else sides)] for name, edges in REGIONS.items()}
 
 
 def appearance(seed: int, subject: int) -> Appearance:

@@ -25,6 +25,11 @@ _MAT_HEADER = b"MATLAB 5.0 MAT-file, simulated by eavdash"
 _MAT_TEXT = 116  # bytes of free text at the beginning of a MATLAB v5 file
 
 
+def places(seed: int, subject: int, size: DemoSize) -> dict[str, Any]:
+    """The places that the markers name, in a subject's recordings: parts of the face, and cues of the voice."""
+    return {**face.regions(face.appearance(seed, subject), size), **voice.bands(voice.speaker(seed, subject))}
+
+
 def video_name(trial: TrialPlan) -> str:
     """File name of a trial's video; TT counts within blocks of 20 trials."""
     return f"{trial.number:03d}_Trial_{(trial.number - 1) % 20 + 1:02d}_{trial.condition}_{trial.label}.mp4"

@@ -4,12 +4,15 @@ In: a seed, a subject's number and a size. Out: a :class:`SubjectPlan`, and :fun
 The order of trials is EAV's: 20 conversations of 10 trials, two Neutral ones and eight of one emotion, listening and
 speaking in turn (https://doi.org/10.1038/s41597-024-03838-4).
 
-The difficulty is set by :data:`DIFFICULTY` alone. Each modality is drawn independently, so errors are independent.
+The difficulty is set by :data:`DIFFICULTY` alone. Each modality is drawn independently, so errors are independent. A
+:class:`Planting` says how reliable the modalities are from the fourth subject on, and by which properties the voice
+expresses an emotion.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +53,12 @@ DIFFICULTY = {
 }
 #: The modality that is unrelated to the label, for subjects 1, 2, 3, 4 ... in turn.
 NOISE = ("eeg", "audio", "vision")
+#: How reliable the modalities are from the fourth subject on; the first three subjects are the same in each.
+PLANTS = ("graded", "varied")
+#: Ranges of the reliability by plant. The noise modality has 0; the other two take these, in an order that changes.
+_RANGES = {"graded": ((0.35, 0.65), (0.75, 1.0)), "varied": ((0.7, 1.0), (0.7, 1.0))}
+#: Properties of the voice that can express an emotion.
+CUES = ("pitch", "loudness", "rate", "formants")
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,18 @@ class DemoSize:
 
 SMALL = DemoSize()
 FULL = DemoSize(seconds=20.0, audio_rate=48000, width=640, height=480, fps=30, extra_frames=3)
+
+
+@dataclass(frozen=True)
+class Planting:
+    """The choices of what is planted. The default is that of recordings made before there was a choice.
+
+    ``plant``: one of :data:`PLANTS`. ``cues``: the properties of the voice that express the emotion; without any, the
+    voice is a control that carries nothing.
+    """
+
+    plant: str = "varied"
+    cues: tuple[str, ...] = CUES
 
 
 @dataclass(frozen=True)
@@ -93,6 +114,7 @@ class TrialPlan:
     label: str
     speaking: bool
     expressions: dict[str, Expression]
+    cues: tuple[str, ...] = CUES  # of the voice
 
     @property
     def condition(self) -> str:
@@ -126,9 +148,9 @@ def label_of(number: int) -> str:
     return "Neutral" if position < 2 else CONVERSATIONS[conversation]
 
 
-def plan_subject(seed: int, subject: int, size: DemoSize) -> SubjectPlan:
+def plan_subject(seed: int, subject: int, size: DemoSize, planting: Planting = Planting()) -> SubjectPlan:
     """Plan one subject (counted from 1)."""
-    reliability = _reliability(seed, subject)
+    reliability = _reliability(seed, subject, planting.plant)
     trials = []
     for number in range(1, TRIALS + 1):
         speaking = number % 2 == 0
@@ -137,7 +159,7 @@ def plan_subject(seed: int, subject: int, size: DemoSize) -> SubjectPlan:
             for modality in MODALITIES
             if speaking or modality == "eeg"  # a listener's face is idle and the voice is not recorded
         }
-        trials.append(TrialPlan(seed, subject, number, label_of(number), speaking, expressions))
+        trials.append(TrialPlan(seed, subject, number, label_of(number), speaking, expressions, planting.cues))
     return SubjectPlan(subject, reliability, tuple(trials))
 
 
@@ -151,13 +173,25 @@ def envelope(expression: Expression | None, times: np.ndarray, ramp: float = 0.3
     return 0.5 - 0.5 * np.cos(np.pi * np.minimum(rise, fall))
 
 
-def truth(seed: int, plans: list[SubjectPlan], size: DemoSize, markers: dict[str, Any]) -> dict[str, Any]:
-    """The content of truth.json; ``markers[modality](emotion)`` describes an emotion's markers."""
+def truth(
+    seed: int,
+    plans: list[SubjectPlan],
+    size: DemoSize,
+    planting: Planting,
+    markers: dict[str, Any],
+    places: Callable[[int, int, DemoSize], dict[str, Any]],
+) -> dict[str, Any]:
+    """The content of truth.json.
+
+    ``markers[modality](emotion)`` describes an emotion's markers, ``places(seed, subject, size)`` where in the
+    subject's recordings they are.
+    """
     return {
         "simulated": True,
         "seed": seed,
-        "made_with": made_with(seed, size),
+        "made_with": made_with(seed, size, planting),
         "reliability": {str(p.subject): p.reliability for p in plans},
+        "places": {str(p.subject): places(seed, p.subject, size) for p in plans},
         "trials": [
             {
                 "subject": str(plan.subject),
@@ -165,7 +199,11 @@ def truth(seed: int, plans: list[SubjectPlan], size: DemoSize, markers: dict[str
                 "label": trial.label,
                 "condition": trial.condition,
                 "planted": [
-                    {"modality": modality, **dataclasses.asdict(expression), **markers[modality](expression.emotion)}
+                    {
+                        "modality": modality,
+                        **dataclasses.asdict(expression),
+                        **_marked(modality, expression, trial, markers),
+                    }
                     for modality, expression in trial.expressions.items()
                 ],
             }
@@ -175,17 +213,34 @@ def truth(seed: int, plans: list[SubjectPlan], size: DemoSize, markers: dict[str
     }
 
 
-def made_with(seed: int, size: DemoSize) -> dict[str, Any]:
+def _marked(modality: str, expression: Expression, trial: TrialPlan, markers: dict[str, Any]) -> dict[str, Any]:
+    """Return the markers of an expression; the voice has those of its cues."""
+    found: dict[str, Any] = markers[modality](expression.emotion)
+    if modality == "audio":
+        found["place"] = [cue for cue in found["place"] if cue in trial.cues]
+    return found
+
+
+def made_with(seed: int, size: DemoSize, planting: Planting) -> dict[str, Any]:
     """The settings that must agree to add subjects to existing recordings."""
-    return {"version": VERSION, "seed": seed, **dataclasses.asdict(size)}
+    settings = {"plant": planting.plant, "cues": list(planting.cues)}
+    return {"version": VERSION, "seed": seed, **dataclasses.asdict(size), **settings}
 
 
-def _reliability(seed: int, subject: int) -> dict[str, float]:
-    rng = random(seed, subject, "reliability")
+def _reliability(seed: int, subject: int, plant: str) -> dict[str, float]:
     noise = NOISE[(subject - 1) % len(NOISE)]
     # The first three subjects are fully reliable, so that each contrast with the noise modality is clear.
-    varied = {m: 1.0 if subject <= len(NOISE) else round(float(rng.uniform(0.7, 1.0)), 2) for m in MODALITIES}
-    return {m: 0.0 if m == noise else varied[m] for m in MODALITIES}
+    if subject <= len(NOISE):
+        return {m: float(m != noise) for m in MODALITIES}
+    rng = random(seed, subject, "reliability")
+    drawn = {m: float(rng.uniform()) for m in MODALITIES}
+    others = [m for m in MODALITIES if m != noise]
+    if (subject - 1) // len(NOISE) % 2 == 0:
+        others.reverse()
+    ranges = dict(zip(others, _RANGES[plant], strict=True))
+    return {
+        m: round(ranges[m][0] + (ranges[m][1] - ranges[m][0]) * drawn[m], 2) if m in ranges else 0.0 for m in MODALITIES
+    }
 
 
 def _express(

@@ -37,7 +37,8 @@ VOICES = {
     "Happiness": SpeakingStyle(pitch=7.0, melody=4.0, loudness=4.0, rate=1.15, formants=1.12, brightness=0.3),
     "Calmness": SpeakingStyle(pitch=-4.0, melody=0.3, loudness=-2.0, rate=0.8, formants=0.98, brightness=-0.4),
 }
-_PROPERTY = {"pitch": "pitch", "melody": "pitch", "brightness": "formants"}
+#: The cue (:data:`~eavdash.demo.plan.CUES`) to which a field of a style belongs, where it has another name.
+_CUE = {"melody": "pitch", "brightness": "formants"}
 #: First formants of five vowels (Hz), for a vocal tract of average length.
 VOWELS = ((730, 1090, 2440), (530, 1840, 2480), (300, 2250, 3000), (570, 840, 2410), (320, 870, 2240))
 LEVEL = 0.06  # root mean square of a syllable at 0 dB
@@ -67,8 +68,20 @@ class Syllable:
 def markers(emotion: str) -> dict[str, Any]:
     """The markers of an emotion: the properties of the voice that it changes ("place")."""
     own, plain = dataclasses.asdict(VOICES[emotion]), dataclasses.asdict(SpeakingStyle())
-    changed = [_PROPERTY.get(name, name) for name in own if own[name] != plain[name]]
+    changed = [_CUE.get(name, name) for name in own if own[name] != plain[name]]
     return {"place": list(dict.fromkeys(changed))}
+
+
+def bands(speaker: Speaker) -> dict[str, list[float]]:
+    """The bands (Hz) of a speaker's cues: of the fundamental, and of the formants. The others are everywhere."""
+    tones = [style.pitch + side * (1 + style.melody) for style in VOICES.values() for side in (-1, 1)]
+    low, high = (speaker.pitch * 2 ** (tone / 12) for tone in (min(tones), max(tones)))
+    factors = [speaker.tract * style.formants for style in VOICES.values()]
+    formants = [frequency for vowel in VOWELS for frequency in vowel]
+    return {
+        "pitch": [round(low, 1), round(high, 1)],
+        "formants": [round(min(formants) * min(factors), 1), round(max(formants) * max(factors), 1)],
+    }
 
 
 def speaker(seed: int, subject: int) -> Speaker:
@@ -124,6 +137,8 @@ def _style(plan: TrialPlan, time: float, loudness: float) -> SpeakingStyle:
     plain, target = SpeakingStyle(), VOICES[expression.emotion if expression else "Neutral"]
     mixed = {
         field.name: (1 - share) * getattr(plain, field.name) + share * getattr(target, field.name)
+        if _CUE.get(field.name, field.name) in plan.cues
+        else getattr(plain, field.name)
         for field in dataclasses.fields(SpeakingStyle)
     }
     mixed["loudness"] += loudness

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eavdash.demo.make import run_task, writing_errors
-from eavdash.demo.plan import DemoSize, plan_subject
+from eavdash.demo.plan import DemoSize, Planting, plan_subject
 from eavdash.processes.program import Answer, serve
 
 _plan = lru_cache(maxsize=2)(plan_subject)
@@ -19,9 +19,11 @@ _plan = lru_cache(maxsize=2)(plan_subject)
 def answer(request: dict[str, Any]) -> Answer:
     """Do one task."""
     size = DemoSize(**request["size"])
+    planting = Planting(request["plant"], tuple(request["cues"]))
     first, last = request["task"]
     with writing_errors(Path(request["root"])):
-        run_task(Path(request["folder"]), _plan(request["seed"], request["subject"], size), (first, last), size)
+        plan = _plan(request["seed"], request["subject"], size, planting)
+        run_task(Path(request["folder"]), plan, (first, last), size)
     return {}, []
 
 

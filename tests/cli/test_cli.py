@@ -66,6 +66,8 @@ def test_every_command_has_a_handler() -> None:
         ("results", "nothing"),
         ("explain", "nothing", "--subject", "1", "--trial", "1"),
         ("make-demo", "{data}/demo", "--subjects", "0"),
+        ("make-demo", "{data}/demo", "--plant", "steep"),
+        ("make-demo", "{data}/demo", "--cues", "pitch,smell"),
     ],
 )
 def test_wrong_usage_is_one_sentence_and_exit_code_2(

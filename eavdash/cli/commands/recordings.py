@@ -73,7 +73,10 @@ def _contact_sheets(root: str, config: StudyConfig, folder: Path) -> list[Path]:
 
 def make_demo(options: argparse.Namespace) -> int:
     """Make simulated recordings."""
-    folder = simulate(Path(options.folder), options.subjects, full=options.full, seed=options.seed)
+    cues = None if options.cues is None else tuple(name for name in options.cues.split(",") if name != "none")
+    folder = simulate(
+        Path(options.folder), options.subjects, full=options.full, seed=options.seed, plant=options.plant, cues=cues
+    )
     if options.json:
         console.print_json({"root": str(folder), "subjects": options.subjects, "simulated": True})
     else:
@@ -81,15 +84,17 @@ def make_demo(options: argparse.Namespace) -> int:
     return 0
 
 
-def simulate(folder: Path, subjects: int, *, full: bool, seed: int) -> Path:
+def simulate(
+    folder: Path, subjects: int, *, full: bool, seed: int, plant: str = "", cues: tuple[str, ...] | None = None
+) -> Path:
     """Make simulated recordings in ``folder`` and return the dataset's path.
 
     Raises:
-        UsageError: the number of subjects is out of range.
+        UsageError: the number of subjects is out of range, or there is no such plant or cue.
     """
     from eavdash import demo
 
     if not 1 <= subjects <= 999:
         raise UsageError.at("--subjects", expected="between 1 and 999", found=str(subjects), remedy="choose another")
     with console.progress_bar("demo recordings") as report:
-        return demo.make_demo(folder, subjects=subjects, full=full, seed=seed, report=report)
+        return demo.make_demo(folder, subjects, full, seed, report, plant=plant, cues=cues)

@@ -1,0 +1,174 @@
+"""The pointing game: a perfect map hits, a random one hits by chance, a map on wrong axes loses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from failing import fails
+
+from eavdash.demo.files import MARKERS, places
+from eavdash.demo.plan import SMALL, Planting, plan_subject, truth
+from eavdash.errors import IntegrityError
+from eavdash.explain.pointing import Axes, Planted, Pointing, by_frequency, point, point_frequency, read_truth, table
+
+CHANNELS = ("Fz", "C3", "Cz", "C4", "Pz", "O1", "Oz", "O2")
+HERTZ = np.linspace(40, 4000, 24)
+TIMES = {  # of two windows of 5 s
+    "vision": np.array([[0.5, 1.5, 2.5, 3.5, 4.5], [5.5, 6.5, 7.5, 8.5, 9.5]]),
+    "audio": np.stack([np.arange(50) / 10, 5 + np.arange(50) / 10]),
+    "eeg": np.stack([np.arange(100) / 20, 5 + np.arange(100) / 20]),
+}
+#: The picture is the right half of the frame.
+CROPS = np.tile([0.5, 0.0, 1.0, 1.0], (2, 5, 1))
+AXES = {
+    "vision": Axes(TIMES["vision"], crops=CROPS),
+    "audio": Axes(TIMES["audio"], frequencies=HERTZ),
+    "eeg": Axes(TIMES["eeg"], channels=CHANNELS),
+}
+PLANTED = {
+    "vision": Planted("Anger", 6.0, 9.0, {"mouth": [[0.7, 0.6, 0.85, 0.8]], "eyes": [[0.6, 0.2, 0.65, 0.3]]}),
+    "audio": Planted("Anger", 6.0, 9.0, {"pitch": (100.0, 300.0), "loudness": None}),
+    "eeg": Planted("Calmness", 6.0, 9.0, {"O1": (8.0, 12.0), "Oz": (8.0, 12.0)}),
+}
+
+
+def perfect(modality: str) -> np.ndarray:
+    """A map that is 1 where and when the expression is, and 0 elsewhere, made without the code that is tested."""
+    if modality == "vision":
+        found = np.zeros((2, 5, 20, 20))
+        found[1, 1:4, 12:16, 8:14] = 1  # the mouth in the picture: 0.4 to 0.7 across, 0.6 to 0.8 down
+        return found
+    if modality == "audio":
+        found = np.zeros((2, 50, len(HERTZ)))
+        found[1, 10:41, 1] = 1  # 212 Hz
+        return found
+    found = np.zeros((2, len(CHANNELS), 100))
+    found[1, 5, 20:80] = 1
+    return found
+
+
+def hits(points: tuple[Pointing, ...]) -> dict[str, bool]:
+    return {p.measure: p.hit for p in points}
+
+
+@pytest.mark.parametrize("modality", AXES)
+def test_a_perfect_map_hits_everything(modality: str) -> None:
+    found = point(modality, perfect(modality), AXES[modality], PLANTED[modality])
+    assert len(found) == 2
+    assert all(p.hit and 0 < p.chance < 0.5 for p in found)
+
+
+@pytest.mark.parametrize("modality", AXES)
+def test_random_maps_hit_by_chance(modality: str) -> None:
+    random = np.random.default_rng(0)
+    shape = perfect(modality).shape
+    found = table(
+        p for _ in range(400) for p in point(modality, random.normal(size=shape), AXES[modality], PLANTED[modality])
+    )
+    assert (found["n"] == 400).all()
+    assert ((found["share"] - found["chance"]).abs() < 0.08).all()
+    assert (found["low"] < found["chance"]).all()
+    assert (found["chance"] < found["high"]).all()
+
+
+def test_chance_is_the_share_of_the_map() -> None:
+    place, both = point("vision", perfect("vision"), AXES["vision"], PLANTED["vision"])
+    assert place.chance == pytest.approx((4 * 6 + 2 * 2) / 400)
+    assert both.chance == pytest.approx(place.chance * 0.3)
+    assert point("eeg", perfect("eeg"), AXES["eeg"], PLANTED["eeg"])[0].chance == 2 / 8
+
+
+def test_a_stretched_time_axis_loses() -> None:
+    """The last 1.5 s of a 6.5 s trial, drawn over a whole window of which most is padding."""
+    for modality, measure in (
+        ("vision", "region and time"),
+        ("audio", "pitch band and time"),
+        ("eeg", "electrode x time"),
+    ):
+        rate = {"vision": 1, "audio": 10, "eeg": 20}[modality]
+        last = 5 + np.arange(5 * rate) / rate + (0.5 if modality == "vision" else 0.0)
+        known = np.where(last < 6.5, last, np.nan)
+        stretched = np.where(last < 6.5, 5 + (last - 5) * 0.3, np.nan)
+        shown = replace(PLANTED[modality], start=6.0 if modality != "vision" else 5.4, stop=6.5)
+        values = np.zeros_like(perfect(modality))
+        values[1] = np.roll(
+            perfect(modality)[1], {"vision": -1, "audio": 1, "eeg": 0}[modality], axis=0 if modality != "eeg" else 1
+        )
+        for name, axis, hit in (("right", known, True), ("stretched", stretched, False)):
+            axes = replace(AXES[modality], times=np.stack([TIMES[modality][0], axis]))
+            assert hits(point(modality, values, axes, shown))[measure] == hit, (modality, name)
+
+
+def test_swapped_channels_bands_and_crops_lose() -> None:
+    swapped = replace(AXES["eeg"], channels=CHANNELS[::-1])
+    assert set(hits(point("eeg", perfect("eeg"), swapped, PLANTED["eeg"])).values()) == {False}
+    reversed_bands = replace(AXES["audio"], frequencies=HERTZ[::-1])
+    assert hits(point("audio", perfect("audio"), reversed_bands, PLANTED["audio"])) == {
+        "time": True,
+        "pitch band and time": False,
+    }
+    elsewhere = replace(AXES["vision"], crops=CROPS[..., [1, 1, 0, 3]])  # the left half
+    assert not hits(point("vision", perfect("vision"), elsewhere, PLANTED["vision"]))["region"]
+
+
+def test_padding_is_never_the_highest() -> None:
+    for modality in AXES:
+        times = TIMES[modality].copy()
+        times[0] = np.nan
+        values = perfect(modality)
+        values[0] = 9.0
+        assert all(p.hit for p in point(modality, values, replace(AXES[modality], times=times), PLANTED[modality]))
+
+
+def test_frequencies_keep_the_sums_and_find_a_sine() -> None:
+    random = np.random.default_rng(1)
+    difference = random.normal(size=(2, 8, 101)).astype(np.float32)
+    gradient = random.normal(size=(2, 8, 101)).astype(np.float32)
+    for length in (100, 101):
+        attributions = difference[..., :length] * gradient[..., :length]
+        found = by_frequency(attributions, difference[..., :length], 50.0)
+        assert found.sum(axis=1) == pytest.approx(attributions.sum(axis=(0, 2)), rel=1e-4)
+    wave = np.sin(2 * np.pi * 9.0 * np.arange(400) / 100) * np.ones((1, 8, 1))
+    rest = 0.1 * np.random.default_rng(2).normal(size=wave.shape)
+    weight = np.zeros((1, 8, 1))
+    weight[0, 5] = 1.0
+    found = by_frequency((wave + rest) * wave * weight, wave + rest, 100.0)
+    assert np.unravel_index(found.argmax(), found.shape) == (5, 4)  # O1, 8 to 10 Hz
+    assert point_frequency(found, CHANNELS, PLANTED["eeg"]).hit
+    assert not point_frequency(np.roll(found, 5, axis=1), CHANNELS, PLANTED["eeg"]).hit
+    assert not point_frequency(found, CHANNELS[::-1], PLANTED["eeg"]).hit
+
+
+def test_a_table_has_intervals_and_controls() -> None:
+    made = [Pointing("eeg", "electrode", hit, 0.1) for hit in (True, True, True, False)]
+    row = table(made, [Pointing("eeg", "electrode", False, 0.1)] * 2).iloc[0]
+    assert (row["hits"], row["n"], row["share"], row["control"]) == (3, 4, 0.75, 0.0)
+    assert (round(row["low"], 2), round(row["high"], 2)) == (0.3, 0.95)
+    assert np.isnan(table(made).iloc[0]["control"])
+
+
+def test_truth_tells_the_evidence(tmp_path: Path) -> None:
+    plans = [plan_subject(0, subject, SMALL) for subject in (1, 2)]
+    content = truth(0, plans, SMALL, Planting(), MARKERS, places)
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps(content))
+    found = read_truth(path)
+    assert len(found.planted) == 400
+    for trial in plans[0].trials:
+        for modality, shown in trial.expressions.items():
+            evidence = found.evidence("1", str(trial.number), modality, shown.emotion)
+            if modality == "eeg" or not MARKERS[modality](shown.emotion)["place"]:
+                assert evidence is None  # noise in this subject; nothing to see
+            else:
+                assert (evidence.start, evidence.stop) == (shown.start, shown.stop)
+                assert set(evidence.where) == set(MARKERS[modality](shown.emotion)["place"])
+            assert found.evidence("1", str(trial.number), modality, "Boredom") is None
+    assert found.evidence("9", "1", "eeg", "Anger") is None
+    del content["places"]
+    path.write_text(json.dumps(content))
+    with fails(IntegrityError, where="truth.json", expected="places", remedy="make-demo"):
+        read_truth(path)
