@@ -99,7 +99,9 @@ def findings(rows: pd.DataFrame, done: Scan, config: StudyConfig) -> list[Findin
         names = next(iter(answers.values()))["names"]
         listed = f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
         message = f"{plural(len(of), 'recording is', 'recordings are')} tables of {plural(len(names), 'feature')}"
-        remedy = f"train on them with {modality}.encoder={TABLE}"
+        used = config.modality(modality).encoder == TABLE
+        remedy = f"nothing: {modality}.encoder={TABLE} reads them" if used else ""
+        remedy = remedy or f"train on them with {modality}.encoder={TABLE}"
         found.append(Finding("info", "", modality, of["path"].iloc[0], f"{message} ({shortened(listed)})", remedy))
         for name, value in list(_constant(answers).items())[:5]:
             message = f"column {shortened(name, 60)!r} is {value:g} in every row of all tables"

@@ -2,7 +2,7 @@
 
 In: a configuration, and that of the study if it exists. Out: the configuration with an encoder for each modality, and a
 sentence about each choice. An encoder whose pretrained weights are at hand is chosen: that of ``MODALITY.weights`` as
-its config.json names it, otherwise one that needs no such folder (catalogue.py). Where there is none, it is the encoder
+its folder names it, otherwise one that needs no such folder (catalogue.py). Where there is none, it is the encoder
 of the preset ``quick``, trained as there.
 """
 
@@ -22,7 +22,7 @@ from eavdash.errors import ConfigError
 from eavdash.models.catalogue import entry_of, offered
 
 #: The settings that a choice decides, besides the stage's training.
-_DECIDED = {"vision": ("encoder", "size", "temporal"), "audio": ("encoder", "mels", "scaling"), "eeg": ("encoder",)}
+_DECIDED = {"vision": ("encoder", "size", "temporal"), "audio": ("encoder", "mels", "scaling"), "eeg": ("encoder", "rate")}
 
 
 def resolved(config: StudyConfig, earlier: StudyConfig | None = None) -> tuple[StudyConfig, list[str]]:
@@ -104,6 +104,14 @@ def _audio(config: StudyConfig, path: str) -> dict[str, Any]:
 
 
 def _eeg(config: StudyConfig, path: str) -> dict[str, Any]:
+    from eavdash.models.braindecode_known import known
+    from eavdash.models.named_weights import eeg_encoder_of
+
+    if encoder := eeg_encoder_of(Path(path)):
+        facts = known(encoder.partition(":")[2])
+        rate = _settings(path).get("sfreq") or (facts.rate if facts else None)
+        own = isinstance(rate, int | float) and config.eeg.rate == preset("quick").eeg.rate
+        return {"encoder": encoder, "rate": rate if own else config.eeg.rate}
     raise ConfigError.at(
         "eeg.encoder",
         expected=f"the encoder whose weights {path} holds",
