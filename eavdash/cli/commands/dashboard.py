@@ -6,6 +6,7 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eavdash import store
 from eavdash.cli import console, serve
@@ -19,6 +20,9 @@ from eavdash.errors import UsageError
 from eavdash.store.readable import set_data_folders
 from eavdash.text import is_utf8
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 DEMO_STUDY = "demo"
 
 
@@ -30,9 +34,7 @@ def demo(options: argparse.Namespace) -> int:
     recordings = simulate(Path(options.out), options.subjects, full=False, seed=0)
     subjects = tuple(str(number) for number in range(1, options.subjects + 1))
     failed = queue_and_wait(recordings, DEMO_STUDY, _demo_config(root), Selection(subjects, folds=(0,)), root, again=True)
-    console.print_table(
-        read_scores(root, DEMO_STUDY, baselines=True), "table", title="Simulated recordings, fold 0, test trials"
-    )
+    _print_scores(read_scores(root, DEMO_STUDY, baselines=True))
     if options.serve:
         set_data_folders([*data, recordings])
         serve.serve(root, serving)
@@ -44,6 +46,16 @@ def _demo_config(root: Path) -> StudyConfig:
     """Return the preset ``quick``, with the fusion of the demo's study if there is one, made by an earlier version."""
     study, config = store.StudyDir(root / DEMO_STUDY), preset("quick")
     return replace(config, fusion=recorded_config(study.study()).fusion) if study.exists else config
+
+
+def _print_scores(scores: pd.DataFrame) -> None:
+    """Print each subject's scores, and the means of the baselines, of which there are dozens per subject."""
+    from eavdash.results.tables import BASELINES, summarise
+
+    beside = scores["stage"].isin(BASELINES)
+    console.print_table(scores[~beside], "table", title="Simulated recordings, fold 0, test trials")
+    means = summarise(scores[beside]).drop(columns=["study", "level"])
+    console.print_table(means, "table", title="Baselines on the same trials, means over subjects")
 
 
 def app(options: argparse.Namespace) -> int:
