@@ -48,7 +48,7 @@ def other_kind(rows: pd.DataFrame, config: StudyConfig) -> pd.Series:
     Raises:
         ConfigError: that is true of all recordings of a modality.
     """
-    texts = pd.Series("", rows.index, dtype="str")
+    texts, kinds = pd.Series("", rows.index, dtype="str"), ", ".join(SUFFIXES)
     for modality in set(MODALITIES) & set(config.modalities):
         of = rows[rows["modality"] == modality]
         encoder, usual = config.modality(modality).encoder, ENCODERS[modality][0]
@@ -60,11 +60,11 @@ def other_kind(rows: pd.DataFrame, config: StudyConfig) -> pd.Series:
             raise ConfigError.at(
                 f"{column}, of {plural(len(of), 'recording')} such as {first}",
                 expected=f"an encoder of {'recordings' if wants else 'tables of features'}",
-                found=f"{encoder}, which reads {'tables of features' if wants else 'none'}",
+                found=f"{encoder}, which reads {f'tables of features ({kinds})' if wants else 'none'}",
                 remedy=f"set {column}={usual if wants else TABLE}, or name other files in column {COLUMN[modality]}",
             )
         for index, path in zip(wrong.index, wrong["path"], strict=True):
-            expected = f"a table of features ({', '.join(SUFFIXES)})" if wants else "a recording"
+            expected = f"a table of features ({kinds})" if wants else "a recording"
             found = f"{Path(path).suffix or 'no suffix'}, which {column}={encoder} does not read"
             remedy = "leave the trial out, or name a file like those of the others"
             texts.at[index] = sentence(path, expected, found, remedy)
@@ -89,6 +89,24 @@ def refuse_constant(rows: pd.DataFrame, done: Scan, config: StudyConfig) -> None
                 expected="features that change",
                 found=f"column {shortened(name, 60)!r} with {value:g} in every row{more}",
                 remedy=f"leave it out: --set '{modality}.table.columns={shortened(without)}'",
+            )
+
+
+def refuse_sparse(rows: pd.DataFrame, done: Scan, config: StudyConfig) -> None:
+    """Check that the tables have a row per window, which times in other units than seconds have not.
+
+    Raises:
+        ConfigError: the rows of all tables of a modality are farther apart.
+    """
+    for modality, of, answers in _tables(rows, done):
+        apart = 1 / float(of["row_rate"].max())
+        if apart > config.window and modality in config.modalities and config.modality(modality).encoder == TABLE:
+            time = config.modality(modality).table.time  # type: ignore[union-attr]  # EEG has no tables
+            raise ConfigError.at(
+                f"{modality}.table.time, of {plural(len(answers), 'table')} such as {of['path'].iloc[0]}",
+                expected=f"times in seconds, with a row in each window of {config.window:g} s",
+                found=f"a row every {apart:g} s",
+                remedy=f"set {modality}.table.time={time or 'NAME'}/1000 if it has milliseconds, or longer windows",
             )
 
 

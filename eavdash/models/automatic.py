@@ -16,13 +16,17 @@ from eavdash.config import scaling
 from eavdash.config.choices import AUTO, MODALITIES
 from eavdash.config.convert import with_settings
 from eavdash.config.presets import FROZEN, preset
-from eavdash.config.schema import StudyConfig
+from eavdash.config.schema import SETTINGS, StudyConfig
 from eavdash.config.setting import value_of
 from eavdash.errors import ConfigError
 from eavdash.models.catalogue import entry_of, offered
 
 #: The settings that a choice decides, besides the stage's training.
-_DECIDED = {"vision": ("encoder", "size", "temporal"), "audio": ("encoder", "mels", "scaling"), "eeg": ("encoder", "rate")}
+_DECIDED = {
+    "vision": ("encoder", "size", "temporal"),
+    "audio": ("encoder", "mels", "scaling"),
+    "eeg": ("encoder", "rate"),
+}
 
 
 def resolved(config: StudyConfig, earlier: StudyConfig | None = None) -> tuple[StudyConfig, list[str]]:
@@ -110,7 +114,8 @@ def _eeg(config: StudyConfig, path: str) -> dict[str, Any]:
     if encoder := eeg_encoder_of(Path(path)):
         facts = known(encoder.partition(":")[2])
         rate = _settings(path).get("sfreq") or (facts.rate if facts else None)
-        own = isinstance(rate, int | float) and config.eeg.rate == preset("quick").eeg.rate
+        known_rate = isinstance(rate, int | float) and SETTINGS["eeg.rate"].bounds.hold(rate)
+        own = known_rate and config.eeg.rate == preset("quick").eeg.rate
         return {"encoder": encoder, "rate": rate if own else config.eeg.rate}
     raise ConfigError.at(
         "eeg.encoder",

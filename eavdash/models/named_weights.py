@@ -1,12 +1,13 @@
 """The EEG encoder whose weights a folder holds, by what the folder says about itself.
 
-In: the folder or file that ``eeg.weights`` names. Out: a value of ``eeg.encoder``. An encoder trained by eavdash is named
-by its run's config.json. The config.json of braindecode has a model's settings without its name; that is among the tags
-of the model card (README.md) that braindecode writes beside it, or part of the folder's name.
+In: the folder or file that ``eeg.weights`` names. Out: a value of ``eeg.encoder``. An encoder trained by eavdash is
+named by its run's config.json. The config.json of braindecode has a model's settings without its name; that is among
+the tags of the model card (README.md) that braindecode writes beside it, or part of the folder's name.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def eeg_encoder_of(path: Path) -> str:
 
     names = {name.lower(): name for name in sorted(braindecode_names())}
     parts = re.split(r"[^a-z0-9]+", folder.resolve().name.lower())
-    pairs = ["".join(pair) for pair in zip(parts, parts[1:], strict=False)]  # signal-jepa
+    pairs = ["".join(pair) for pair in itertools.pairwise(parts)]  # signal-jepa
     for texts in (_tags(folder), [*parts, *pairs]):
         found = {names[text.lower()] for text in texts if text.lower() in names}
         if len(found) == 1:

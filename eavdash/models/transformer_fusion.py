@@ -24,11 +24,12 @@ class TransformerFusion(TokenAttention):
 
         gain * sum over modalities of weight * log(encoder's calibrated probabilities) + MLP(gathered values),
 
-    where the weight is the class token's attention to that modality, averaged over heads. Each encoder's logits are divided by a temperature fitted on validation windows (Guo et al. 2017), so that an
-    overconfident encoder does not outweigh the others and one that guesses says nothing. The MLP's last layer starts
-    at zero, so a new fusion is the normalised geometric mean of these probabilities, which adds up the evidence of
-    independent modalities; the MLP then learns what features say beyond opinions, such as a label that only two
-    modalities together tell. With every modality absent the output does not depend on the window.
+    where the weight is the class token's attention to that modality, averaged over heads. Each encoder's logits are
+    divided by a temperature fitted on validation windows (Guo et al. 2017), so that an overconfident encoder does not
+    outweigh the others and one that guesses says nothing. The MLP's last layer starts at zero, so a new fusion is the
+    normalised geometric mean of these probabilities, which adds up the evidence of independent modalities; the MLP then
+    learns what features say beyond opinions, such as a label that only two modalities together tell. With every
+    modality absent the output does not depend on the window.
 
     A modality's share is that of its encoder's logits in the weighted sum: per head, attention / temperature, divided
     by its sum over the modalities. So an encoder that guesses, and is divided by a high temperature, has a small share

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-import json
 import pandas as pd
 import pytest
 from fake_study import CLASSES, make_explanation, make_study, perfect_baselines

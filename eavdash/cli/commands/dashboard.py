@@ -33,7 +33,8 @@ def demo(options: argparse.Namespace) -> int:
     data = _data_folders(options)
     recordings = simulate(Path(options.out), options.subjects, full=False, seed=0)
     subjects = tuple(str(number) for number in range(1, options.subjects + 1))
-    failed = queue_and_wait(recordings, DEMO_STUDY, _demo_config(root), Selection(subjects, folds=(0,)), root, again=True)
+    chosen = Selection(subjects, folds=(0,))
+    failed = queue_and_wait(recordings, DEMO_STUDY, _demo_config(root), chosen, root, again=True)
     _print_scores(read_scores(root, DEMO_STUDY, baselines=True))
     if options.serve:
         set_data_folders([*data, recordings])

@@ -49,7 +49,7 @@ def time_place(where: str, header: Sequence[str], settings: FeatureTableConfig) 
     """Return the place of the column of times, and how many of its numbers are a second.
 
     Raises:
-        RecordingError: there is none.
+        RecordingError: there is none, or its name stands twice.
     """
     name, per_second = settings.time.strip(), 1.0
     if name and name not in header and (counted := _COUNTED.fullmatch(name)):
@@ -63,6 +63,9 @@ def time_place(where: str, header: Sequence[str], settings: FeatureTableConfig) 
             remedy="name it with vision.table.time or audio.table.time, or NAME/N where it counts N per second, "
             "as frame/30",
         )
+    if [usual(other) for other in header].count(usual(header[place])) > 1:
+        found = f"{shortened(header[place])!r} twice"
+        raise RecordingError.at(where, expected="one column of times", found=found, remedy="rename or leave out one")
     return place, per_second
 
 

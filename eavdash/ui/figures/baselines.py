@@ -68,4 +68,4 @@ def means_note(scores: pd.DataFrame) -> str:
     """Return the sentence about what the points and intervals of :func:`baseline_means` are."""
     subjects = scores["subject"].nunique()
     of = "Student's, over subjects" if subjects >= MIN_SUBJECTS else "Wilson's, over the test trials of all subjects"
-    return f"Means over {plural(subjects, 'subject')} with 95 % intervals ({of}). Diamonds: what this study has trained."
+    return f"Means over {plural(subjects, 'subject')} with 95 % intervals ({of}). Diamonds: the stages themselves."
