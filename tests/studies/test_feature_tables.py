@@ -174,6 +174,12 @@ def test_times_in_milliseconds_are_refused_with_the_setting_for_them(root: Path)
     assert planned(root, "vision.table.time=timestamp/1000").runs
 
 
+@pytest.mark.parametrize("column", ["frame", "timestamp"])
+def test_counters_alone_are_no_features(root: Path, column: str) -> None:
+    with pytest.raises(DataError, match=f"found only the times and counters {column}"):
+        planned(root, f"vision.table.columns={column}")
+
+
 def test_a_second_column_of_times_and_numbers_beyond_float32_are_named(root: Path) -> None:
     path = root.parent / "s1-3_of.csv"
     header, rows = read(path)
