@@ -33,7 +33,7 @@ def baseline_means(scores: pd.DataFrame, independent: pd.DataFrame) -> go.Figure
     for name in order:
         values = scores.loc[scores["stage"] == name, "accuracy"]
         mean, n = float(values.mean()), int(trials.get(name, 0))
-        low, high = mean_interval(values) if len(values) >= MIN_SUBJECTS else wilson(mean * n, n)
+        low, high = mean_interval(values.tolist()) if len(values) >= MIN_SUBJECTS else wilson(mean * n, n)
         low, high = max(0.0, low), min(1.0, high)
         fig.add_trace(
             go.Scatter(
