@@ -47,6 +47,7 @@ TOKENS = {"vision": (5, 64), "audio": (1, 64), "eeg": (1, 32)}  # of the quick p
 MEMORY = 2.0  # added evidence in 60 training windows; it falls with the root of their number
 KEYS = ["scenario", "windows", "subject"]
 WITHOUT_TRAINING = ("best", "mean", "calibrated")
+DEFAULT = preset("quick").fusion.kind
 
 
 @dataclass(frozen=True)
@@ -125,20 +126,20 @@ def measure(scenario: str, windows: int, subject: int, folder: Path) -> dict[str
 
 
 def summary(table: pd.DataFrame) -> str:
-    """Return the Markdown table of means, and of the differences from the kind ``attention`` with 95 % intervals."""
+    """Return the Markdown table of means, and of the differences from the preset's kind with 95 % intervals."""
     lines = []
-    rivals = [*(k for k in FUSIONS if k != "attention"), *WITHOUT_TRAINING]
+    rivals = [*(k for k in FUSIONS if k != DEFAULT), *WITHOUT_TRAINING]
     for (scenario, windows), rows in table.groupby(["scenario", "windows"], sort=False):
-        pairs = [compare(k, rows[k].tolist(), "attention", rows["attention"].tolist()) for k in rivals]
+        pairs = [compare(k, rows[k].tolist(), DEFAULT, rows[DEFAULT].tolist()) for k in rivals]
         corrected = holm([c.p for c in pairs])
-        cells = [f"{100 * rows['attention'].mean():.1f}"]
+        cells = [f"{100 * rows[DEFAULT].mean():.1f}"]
         for name, pair, p in zip(rivals, pairs, corrected, strict=True):
-            gap = 100 * (rows[name] - rows["attention"])
+            gap = 100 * (rows[name] - rows[DEFAULT])
             half = student.ppf(0.975, len(gap) - 1) * gap.std(ddof=1) / np.sqrt(len(gap)) if len(gap) > 1 else np.nan
             cells.append(f"{100 * pair.mean_a:.1f} ({gap.mean():+.1f} ± {half:.1f}{'*' if p < 0.05 else ''})")
         alone = ", ".join(f"{100 * rows[m].mean():.0f}" for m in MODALITIES)
         lines.append(f"| {scenario} | {windows} | {len(rows)} | {alone} | {' | '.join(cells)} |")
-    head = ["scenario", "training windows", "n", "vision, audio, EEG", "attention", *rivals]
+    head = ["scenario", "training windows", "n", "vision, audio, EEG", DEFAULT, *rivals]
     return "\n".join([f"| {' | '.join(head)} |", "|" + "---|" * len(head), *lines])
 
 

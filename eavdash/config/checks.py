@@ -105,20 +105,32 @@ def _fit(config: StudyConfig, need: Need) -> None:
     """Check that a linear fit is asked for only where there is one encoder that stays frozen."""
     fusion = config.train.fusion.fit
     need(fusion != "linear", "train.fusion.fit", "gradient: a fusion has no frozen encoder of its own", fusion)
-    reason = gradients_needed(config)
-    for name in config.modalities:
-        need(not reason or getattr(config.train, name).fit != "linear", f"train.{name}.fit", reason, "linear")
+    linear = [f"train.{name}.fit" for name in config.modalities if getattr(config.train, name).fit == "linear"]
+    key = gradients_needed(config)
+    if linear and key:
+        usual, reason = _NEED_GRADIENTS[key]
+        kept = "the preset frozen keeps" if config.preset == "frozen" else f"{linear[0]}=linear keeps"
+        other = "take another preset" if config.preset == "frozen" else f"{', '.join(linear)} to gradient"
+        raise ConfigError.at(
+            key,
+            expected=f"{usual}: {kept} pretrained encoders as they are, and {key} {reason}",
+            found=str(value_of(config, key)).lower(),
+            remedy=f"set {key}={usual}, or {other}",
+        )
+
+
+#: Settings with which no encoder can be fitted linearly: the value without that effect, and what they do.
+_NEED_GRADIENTS = {
+    "protocol.pooled": ("false", "trains each subject's encoder further"),
+    "protocol.test_epoch": ("false", "chooses among epochs, of which a linear fit has one"),
+    "fusion.joint_epochs": ("0", "trains the encoders further"),
+}
 
 
 def gradients_needed(config: StudyConfig) -> str:
-    """Return why the encoders of a study cannot be fitted linearly, as what is expected instead; empty if they can."""
-    if config.protocol.pooled:
-        return "gradient: protocol.pooled trains each subject's encoder further"
-    if config.protocol.test_epoch:
-        return "gradient: protocol.test_epoch chooses among epochs"
-    if "fusion" in config.stages and config.fusion.joint_epochs:
-        return "gradient: fusion.joint_epochs trains the encoders further"
-    return ""
+    """Return the setting by which the encoders of a study cannot be fitted linearly; empty if they can."""
+    keys = [key for key in _NEED_GRADIENTS if value_of(config, key)]
+    return next((key for key in keys if "fusion" in config.stages or not key.startswith("fusion")), "")
 
 
 def _protocol(config: StudyConfig, need: Need) -> None:

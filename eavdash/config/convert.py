@@ -81,7 +81,7 @@ def from_dict(data: dict[str, Any]) -> StudyConfig:
         ConfigError: a key is unknown or a value has the wrong type.
     """
     return typing.cast(
-        StudyConfig, _build(StudyConfig, _with_scaling(_with_names(_with_recipe(data))), "configuration")
+        StudyConfig, _build(StudyConfig, _with_scaling(_with_parts(_with_recipe(data))), "configuration")
     )
 
 
@@ -119,9 +119,12 @@ def _with_recipe(data: Any) -> Any:
     return {**data, "train": {**train, "recipe": "published" if data.get("preset") == "paper" else "default"}}
 
 
-def _with_names(data: Any) -> Any:
-    """Add the spelling of names to the configuration of a study made before ``names``, when they stayed as written."""
-    return {**data, "names": {}} if isinstance(data, dict) and "names" not in data else data
+def _with_parts(data: Any) -> Any:
+    """Add the parts that a record lacks and whose settings then differ from those of the preset ``quick``.
+
+    Names stayed as written, and the fusion was ``attention``.
+    """
+    return {"names": {}, "fusion": {}, **data} if isinstance(data, dict) else data
 
 
 def _with_scaling(data: Any) -> Any:

@@ -101,8 +101,7 @@ def _frozen() -> StudyConfig:
     quick = _quick()
     parts: dict[str, Any] = {m: replace(quick.modality(m), encoder=AUTO) for m in MODALITIES}
     stages: dict[str, Any] = {m: replace(getattr(quick.train, m), **FROZEN) for m in MODALITIES}
-    fusion = replace(quick.fusion, kind="transformer")  # the most accurate of docs/evaluation.md
-    return replace(quick, preset="frozen", **parts, fusion=fusion, train=replace(quick.train, **stages))
+    return replace(quick, preset="frozen", **parts, train=replace(quick.train, **stages))
 
 
 PRESETS = {"quick": _quick, "frozen": _frozen, "paper": _paper}

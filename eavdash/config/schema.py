@@ -152,7 +152,7 @@ class StudyConfig:
             bad_rules="all", montage="auto", gaps="refuse", marked_channels=True, reject_marked=True, tokens="pooled"
         )
     )
-    fusion: FusionConfig = field(default_factory=FusionConfig)
+    fusion: FusionConfig = field(default_factory=lambda: FusionConfig(kind="transformer"))  # docs/evaluation.md
     train: TrainConfigs = field(default_factory=TrainConfigs)
 
     def __post_init__(self) -> None:

@@ -23,7 +23,7 @@ def calibration_rows(trials: pd.DataFrame, protocol: ProtocolConfig) -> pd.Serie
     """Return True for the first K trials of each subject; ``trials`` are in natural order.
 
     Raises:
-        ConfigError: a subject would have no trial left.
+        ConfigError: a subject, or a label, would have no trial left.
     """
     count = calibration_trials(protocol.subject_scaling)
     number = trials.groupby("subject").size()
@@ -35,7 +35,15 @@ def calibration_rows(trials: pd.DataFrame, protocol: ProtocolConfig) -> pd.Serie
             found=protocol.subject_scaling,
             remedy="set a smaller number, or leave out subjects with few trials",
         )
-    return trials.groupby("subject").cumcount() < count
+    aside = trials.groupby("subject").cumcount() < count
+    if lost := natural_order(set(trials["label"]) - set(trials["label"][~aside])):
+        raise ConfigError.at(
+            SETTING,
+            expected="trials of every label beside those for calibration",
+            found=f"{protocol.subject_scaling}, which leaves no trial of {' or '.join(lost)}",
+            remedy="set a smaller number, or name trials in the order of recording, if they are sorted by label now",
+        )
+    return aside
 
 
 def calibration_notes(trials: pd.DataFrame, protocol: ProtocolConfig) -> list[str]:

@@ -48,7 +48,7 @@ def other_kind(rows: pd.DataFrame, config: StudyConfig) -> pd.Series:
     Raises:
         ConfigError: that is true of all recordings of a modality.
     """
-    texts = pd.Series("", rows.index, dtype="str")
+    texts, kinds = pd.Series("", rows.index, dtype="str"), ", ".join(SUFFIXES)
     for modality in set(MODALITIES) & set(config.modalities):
         of = rows[rows["modality"] == modality]
         encoder, usual = config.modality(modality).encoder, ENCODERS[modality][0]
@@ -60,11 +60,11 @@ def other_kind(rows: pd.DataFrame, config: StudyConfig) -> pd.Series:
             raise ConfigError.at(
                 f"{column}, of {plural(len(of), 'recording')} such as {first}",
                 expected=f"an encoder of {'recordings' if wants else 'tables of features'}",
-                found=f"{encoder}, which reads {'tables of features' if wants else 'none'}",
+                found=f"{encoder}, which reads {f'tables of features ({kinds})' if wants else 'none'}",
                 remedy=f"set {column}={usual if wants else TABLE}, or name other files in column {COLUMN[modality]}",
             )
         for index, path in zip(wrong.index, wrong["path"], strict=True):
-            expected = f"a table of features ({', '.join(SUFFIXES)})" if wants else "a recording"
+            expected = f"a table of features ({kinds})" if wants else "a recording"
             found = f"{Path(path).suffix or 'no suffix'}, which {column}={encoder} does not read"
             remedy = "leave the trial out, or name a file like those of the others"
             texts.at[index] = sentence(path, expected, found, remedy)
@@ -92,6 +92,24 @@ def refuse_constant(rows: pd.DataFrame, done: Scan, config: StudyConfig) -> None
             )
 
 
+def refuse_sparse(rows: pd.DataFrame, done: Scan, config: StudyConfig) -> None:
+    """Check that the tables have a row per window, which times in other units than seconds have not.
+
+    Raises:
+        ConfigError: the rows of all tables of a modality are farther apart.
+    """
+    for modality, of, answers in _tables(rows, done):
+        apart = 1 / float(of["row_rate"].max())
+        if apart > config.window and modality in config.modalities and config.modality(modality).encoder == TABLE:
+            time = config.modality(modality).table.time  # type: ignore[union-attr]  # EEG has no tables
+            raise ConfigError.at(
+                f"{modality}.table.time, of {plural(len(answers), 'table')} such as {of['path'].iloc[0]}",
+                expected=f"times in seconds, with a row in each window of {config.window:g} s",
+                found=f"a row every {apart:g} s",
+                remedy=f"set {modality}.table.time={time or 'NAME'}/1000 if it has milliseconds, or longer windows",
+            )
+
+
 def findings(rows: pd.DataFrame, done: Scan, config: StudyConfig) -> list[Finding]:
     """Return the findings about tables: how to train on them, faces that are not read, columns that never change."""
     found = []
@@ -99,7 +117,9 @@ def findings(rows: pd.DataFrame, done: Scan, config: StudyConfig) -> list[Findin
         names = next(iter(answers.values()))["names"]
         listed = f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
         message = f"{plural(len(of), 'recording is', 'recordings are')} tables of {plural(len(names), 'feature')}"
-        remedy = f"train on them with {modality}.encoder={TABLE}"
+        used = config.modality(modality).encoder == TABLE
+        remedy = f"nothing: {modality}.encoder={TABLE} reads them" if used else ""
+        remedy = remedy or f"train on them with {modality}.encoder={TABLE}"
         found.append(Finding("info", "", modality, of["path"].iloc[0], f"{message} ({shortened(listed)})", remedy))
         for name, value in list(_constant(answers).items())[:5]:
             message = f"column {shortened(name, 60)!r} is {value:g} in every row of all tables"

@@ -97,7 +97,7 @@ def unusable(
 
     Raises:
         ConfigError: all recordings of a modality are of another kind than its encoder reads, or a column of its tables
-            of features never changes.
+            of features never changes, or their rows are farther apart than a window is long.
     """
     requests = requests_of(table, config, chosen, config.modalities)
     answers = scan(requests, cache, report)
@@ -107,6 +107,7 @@ def unusable(
             electrodes[file] = Electrodes(answer["system"], tuple(answer["names"]))
     rows = _with_problems(rows, feature_tables.other_kind(rows, config))
     feature_tables.refuse_constant(rows, answers, config)
+    feature_tables.refuse_sparse(rows, answers, config)
     found = {(r.subject, r.trial, r.modality): r for r in broken(rows, config)}
     intact = rows[(rows["problem"] == "") & rows["modality"].isin(config.modalities)]
     for kind in findings:

@@ -2,7 +2,7 @@
 
 In: a configuration, and that of the study if it exists. Out: the configuration with an encoder for each modality, and a
 sentence about each choice. An encoder whose pretrained weights are at hand is chosen: that of ``MODALITY.weights`` as
-its config.json names it, otherwise one that needs no such folder (catalogue.py). Where there is none, it is the encoder
+its folder names it, otherwise one that needs no such folder (catalogue.py). Where there is none, it is the encoder
 of the preset ``quick``, trained as there.
 """
 
@@ -16,13 +16,17 @@ from eavdash.config import scaling
 from eavdash.config.choices import AUTO, MODALITIES
 from eavdash.config.convert import with_settings
 from eavdash.config.presets import FROZEN, preset
-from eavdash.config.schema import StudyConfig
+from eavdash.config.schema import SETTINGS, StudyConfig
 from eavdash.config.setting import value_of
 from eavdash.errors import ConfigError
 from eavdash.models.catalogue import entry_of, offered
 
 #: The settings that a choice decides, besides the stage's training.
-_DECIDED = {"vision": ("encoder", "size", "temporal"), "audio": ("encoder", "mels", "scaling"), "eeg": ("encoder",)}
+_DECIDED = {
+    "vision": ("encoder", "size", "temporal"),
+    "audio": ("encoder", "mels", "scaling"),
+    "eeg": ("encoder", "rate"),
+}
 
 
 def resolved(config: StudyConfig, earlier: StudyConfig | None = None) -> tuple[StudyConfig, list[str]]:
@@ -104,6 +108,15 @@ def _audio(config: StudyConfig, path: str) -> dict[str, Any]:
 
 
 def _eeg(config: StudyConfig, path: str) -> dict[str, Any]:
+    from eavdash.models.braindecode_known import known
+    from eavdash.models.named_weights import eeg_encoder_of
+
+    if encoder := eeg_encoder_of(Path(path)):
+        facts = known(encoder.partition(":")[2])
+        rate = _settings(path).get("sfreq") or (facts.rate if facts else None)
+        known_rate = isinstance(rate, int | float) and SETTINGS["eeg.rate"].bounds.hold(rate)
+        own = known_rate and config.eeg.rate == preset("quick").eeg.rate
+        return {"encoder": encoder, "rate": rate if own else config.eeg.rate}
     raise ConfigError.at(
         "eeg.encoder",
         expected=f"the encoder whose weights {path} holds",

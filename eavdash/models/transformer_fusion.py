@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from eavdash.models.fusion import FusionOutput, Tensors
 from eavdash.models.token_attention import TokenAttention
@@ -22,15 +22,19 @@ class TransformerFusion(TokenAttention):
 
     Tokens attend to each other with the same query, key and value for all modalities. The output is
 
-        gain * sum over modalities of share * log(encoder's calibrated probabilities) + MLP(gathered values).
+        gain * sum over modalities of weight * log(encoder's calibrated probabilities) + MLP(gathered values),
 
-    Each encoder's logits are divided by a temperature fitted on validation windows (Guo et al. 2017), so that an
-    overconfident encoder does not outweigh the others and one that guesses says nothing. The MLP's last layer starts
-    at zero, so a new fusion is the normalised geometric mean of these probabilities, which adds up the evidence of
-    independent modalities; the MLP then learns what features say beyond opinions, such as a label that only two
-    modalities together tell. A share weights the opinion of its modality and the values gathered from its tokens, which
-    have been mixed with those of the other modalities before. With few training windows the shares hardly leave 1/m
-    (docs/evaluation.md). With every modality absent the output does not depend on the window.
+    where the weight is the class token's attention to that modality, averaged over heads. Each encoder's logits are
+    divided by a temperature fitted on validation windows (Guo et al. 2017), so that an overconfident encoder does not
+    outweigh the others and one that guesses says nothing. The MLP's last layer starts at zero, so a new fusion is the
+    normalised geometric mean of these probabilities, which adds up the evidence of independent modalities; the MLP then
+    learns what features say beyond opinions, such as a label that only two modalities together tell. With every
+    modality absent the output does not depend on the window.
+
+    A modality's share is that of its encoder's logits in the weighted sum: per head, attention / temperature, divided
+    by its sum over the modalities. So an encoder that guesses, and is divided by a high temperature, has a small share
+    although the attention to its tokens hardly leaves 1/m with few training windows. The MLP's part of the output is in
+    no share; Shapley values of the modalities contain it.
     """
 
     kind = "transformer"
@@ -67,4 +71,9 @@ class TransformerFusion(TokenAttention):
         given = self.opinions(encoder_logits, attended.shares.mean(dim=1))
         weighted = torch.stack([share * (x / temperatures[i]).log_softmax(dim=1) for i, share, x in given]).sum(dim=0)
         logits = (self.gain * weighted + self.head(gathered)) / self.get_buffer("temperature")
-        return FusionOutput(logits, attended.shares, attended.maps)
+        return FusionOutput(logits, self._shares(attended.shares), attended.maps)
+
+    def _shares(self, attention: Tensor) -> Tensor:
+        """Return the shares of the encoders' logits in the output for the ``attention`` (B, heads, M) to modalities."""
+        weights = attention / self.get_buffer("temperatures")
+        return weights / weights.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)

@@ -94,7 +94,7 @@ def compare(a: str, first: Sequence[float], b: str, second: Sequence[float]) -> 
     p = effect = low = high = math.nan
     if len(gap) >= MIN_SUBJECTS:
         p, effect = _signed_rank(gap)
-        low, high = _interval(gap)
+        low, high = mean_interval(gap)
     mean = (float(x.mean()), float(y.mean()), float(gap.mean())) if len(gap) else (math.nan,) * 3
     return Comparison(a, b, len(gap), *mean, int((gap > 0).sum()), int((gap < 0).sum()), p, effect, low, high)
 
@@ -191,9 +191,10 @@ def _signed_rank(gap: np.ndarray) -> tuple[float, float]:
     return float(wilcoxon(gap).pvalue), effect
 
 
-def _interval(gap: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % interval of the mean of ``gap``."""
+def mean_interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
+    """Return the 95 % interval (Student's t) of the mean of two values or more, one per subject."""
     from scipy.special import stdtrit
 
-    half = float(stdtrit(len(gap) - 1, 0.975) * gap.std(ddof=1) / math.sqrt(len(gap)))
-    return float(gap.mean()) - half, float(gap.mean()) + half
+    x = np.asarray(values, float)
+    half = float(stdtrit(len(x) - 1, 0.975) * x.std(ddof=1) / math.sqrt(len(x)))
+    return float(x.mean()) - half, float(x.mean()) + half

@@ -3,7 +3,8 @@
 * ``STAGE:majority``: the class shares of the training trials,
 * ``STAGE:time``: the labels of the training trials nearest in the session (:mod:`eavdash.results.timeonly`),
 * ``STAGE:linear``: a linear classifier of the encoder's features with the weights with which training starts: what a
-  pretrained encoder gives frozen, or an encoder without pretraining gives with random weights,
+  pretrained encoder gives frozen, or an encoder without pretraining gives with random weights; where that is how the
+  run itself is fitted (``train.STAGE.fit=linear``), its own predictions,
 * ``eeg:bandpower``, ``eeg:tangent``, ``audio:logmel``, ``vision:crops``: a linear classifier of simple features
   (:mod:`eavdash.data.summaries`). The tangent space is that of each frequency band's covariance matrices at their
   log-Euclidean mean over the training windows (Barachant et al. 2012, IEEE Trans. Biomed. Eng. 59:920).
@@ -89,7 +90,7 @@ def write_baselines(context: RunContext, windows: Windows) -> None:
 
 
 def _makers(context: RunContext, windows: Windows) -> dict[str, Callable[[], Made]]:
-    stage, index = context.stage, windows.index
+    stage, index, own = context.stage, windows.index, context.settings.fit == "linear"
 
     def read(name: str) -> np.ndarray:
         band = Band(context.config.eeg.low, context.config.eeg.high)
@@ -101,7 +102,7 @@ def _makers(context: RunContext, windows: Windows) -> dict[str, Callable[[], Mad
     return {
         f"{stage}:majority": lambda: (majority(index, context.classes).windows, {}),
         f"{stage}:time": lambda: (_by_time(context, index), {}),
-        f"{stage}:linear": lambda: _classified(context, index, _encoded(context, windows)),
+        f"{stage}:linear": lambda: _itself(context) if own else _classified(context, index, _encoded(context, windows)),
         "eeg:bandpower": lambda: simple("bandpower"),
         "eeg:tangent": lambda: _classified(context, index, _tangents(context, windows, read("covariances"))),
         "audio:logmel": lambda: simple("logmel"),
@@ -197,6 +198,13 @@ def _tangents(context: RunContext, windows: Windows, covariances: np.ndarray) ->
                 vectors = tangent_space(of_band[rows[own]], mean_logeuclid(of_band[known]))
                 out[own, band * width : (band + 1) * width] = vectors
     return out
+
+
+def _itself(context: RunContext) -> Made:
+    """Return the probabilities of the run itself, a linear classifier of its frozen encoder's features."""
+    table = pd.read_parquet(context.run.predictions_file)
+    rows = table.loc[table["frame"] == -1, [f"p_{name}" for name in context.classes]]
+    return rows.to_numpy(dtype=np.float64), {"by": "the run itself, which is fitted so"}
 
 
 def _encoded(context: RunContext, windows: Windows) -> np.ndarray:

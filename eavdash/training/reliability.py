@@ -11,15 +11,24 @@ windows, which the encoder has not seen:
 
 ``accuracy_by_chance`` is the probability that the prediction for one training window matches the label of another.
 Accuracies are estimated with one added count per class (Laplace smoothing), which shrinks those of few windows towards
-chance. Test windows are not used. Without validation windows q is 0.
+chance. Test windows are not used.
+
+q is 0 where nothing has been memorised: if the accuracy on training windows is not above that on validation windows, or
+not above what guessing explains (two standard errors). In the second case the equation would divide by a difference of
+almost 0 and replace every window, although the modality may tell something together with another one. Without
+validation windows q is 0 too.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
+
+#: Standard errors by which training accuracy must exceed that of guessing before windows count as memorised.
+BEYOND_GUESSING = 2.0
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,8 @@ def reliability(predictions: pd.DataFrame, classes: Sequence[str]) -> Reliabilit
     if validation.empty:
         return Reliability(on_train, None, chance, 0.0)
     on_validation = _rate(validation, len(classes))
-    if on_train <= max(chance, on_validation):
+    guessing = chance + BEYOND_GUESSING * math.sqrt(chance * (1 - chance) / len(train))
+    if on_train <= max(guessing, on_validation):
         return Reliability(on_train, on_validation, chance, 0.0)
     share = (on_train - on_validation) / (on_train - chance)
     return Reliability(on_train, on_validation, chance, min(1.0, max(0.0, share)))

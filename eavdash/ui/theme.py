@@ -72,8 +72,8 @@ CHART_CONFIG: dict[str, Any] = {
 }
 #: Shown with all attention shares.
 SHARES = (
-    "Attention shares are the weights of the modalities in the fused decision; with m modalities, equal weights are "
-    "1/m. A weight alone does not show what the decision depends on; see the attributions."
+    "Attention shares are the weights of the encoders' opinions in the fused decision; with m modalities, equal "
+    "weights are 1/m. A weight alone does not show what the decision depends on; see the attributions."
 )
 
 

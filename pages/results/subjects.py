@@ -7,7 +7,7 @@ from eavdash.text import csv_for_people, markdown, natural_order
 from eavdash.ui import actions, cached_results, theme, widgets
 from eavdash.ui.figures import results as figures
 from eavdash.ui.figures.subjects import subject_bars
-from eavdash.ui.results import remarks
+from eavdash.ui.results import baselines_panel, remarks
 
 study, document = widgets.study_page(
     "Accuracy per subject", "How well is each subject's emotion recognised, and from which modality?"
@@ -31,15 +31,10 @@ scores = cached_results.scores(study, level, baselines)
 if scores.empty:
     st.info("No stage of this study scores single frames. Choose another level.")
     st.stop()
+trained, published = cached_results.scores(study, level, False), paper.table1() if overlay else None
+order = figures.subject_order(trial_scores, sort, chosen)
 event = widgets.chart(
-    subject_bars(
-        scores,
-        cached_results.scores(study, "trial", baselines),
-        len(classes),
-        cached_results.majority(study),
-        paper.table1() if overlay else None,
-        figures.subject_order(trial_scores, sort, chosen),
-    ),
+    subject_bars(trained, trial_scores, len(classes), cached_results.majority(study), published, order),
     "results_subjects_chart",
     "Bars of accuracy per subject and stage, with 95 % intervals, the chance line and the average over subjects.",
     on_select=lambda: widgets.select_clicked_subject("results_subjects_chart", "results_subjects_subject"),
@@ -48,6 +43,8 @@ event = widgets.chart(
 st.caption(figures.legend_note(level, trial_scores))
 widgets.sample_size_note(trial_scores)
 remarks.show_remarks(study)
+if baselines:
+    baselines_panel.show(scores, cached_results.scores(study, "trial", True), order)
 if overlay:
     with st.expander("Before comparing with the paper", expanded=True, key="results_subjects_caveats"):
         widgets.bullet_list([*paper.SIMULATED_CAVEAT[: document.dataset.simulated], *paper.CAVEATS])

@@ -238,7 +238,7 @@ def test_a_study_from_recordings_to_explanation(
 
     assert run("results", "pilot", "--baselines", "--format", "json", *folder) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert {row["stage"] for row in rows} == {"vision", "audio", "eeg", "fusion", *BASELINES} - {"fusion:attention"}
+    assert {row["stage"] for row in rows} == {"vision", "audio", "eeg", "fusion", *BASELINES} - {"fusion:transformer"}
     for row in rows:
         assert row["n"] == len(LABELS)
         assert 0 <= row["accuracy"] <= 1

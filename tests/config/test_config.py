@@ -135,6 +135,14 @@ def test_a_study_made_before_the_recipe_keeps_the_one_that_its_preset_decided(na
     assert from_dict(old).train.recipe == recipe
 
 
+def test_a_record_without_a_fusion_was_made_with_attention_though_quick_takes_the_transformer() -> None:
+    assert [preset(name).fusion.kind for name in PRESETS] == ["transformer", "transformer", "paper"]
+    whole = to_dict(preset("quick"))
+    without = {key: value for key, value in whole.items() if key != "fusion"}
+    for old in (without, {**whole, "fusion": {"width": 64}}):
+        assert from_dict(old).fusion.kind == "attention"
+
+
 def test_every_setting_has_a_sentence_and_the_presets_are_within_bounds() -> None:
     for key, entry in SETTINGS.items():
         assert entry.help.endswith("."), key

@@ -44,8 +44,7 @@ def test_the_preset_leaves_every_encoder_open() -> None:
 @pytest.mark.usefixtures("at_hand")
 def test_without_pretrained_weights_every_stage_is_that_of_quick() -> None:
     config, sentences = resolved(preset("frozen"))
-    fused = "fusion.kind: 'attention' → 'transformer'"
-    assert differences(to_dict(preset("quick")), to_dict(config)) == [fused, "preset: 'quick' → 'frozen'"]
+    assert differences(to_dict(preset("quick")), to_dict(config)) == ["preset: 'quick' → 'frozen'"]
     assert [sentence.partition(":")[0] for sentence in sentences] == list(MODALITIES)
     assert all("no pretrained weights" in sentence for sentence in sentences)
 
@@ -124,6 +123,38 @@ def test_weights_of_a_vit_or_ast_give_its_input(tmp_path: Path) -> None:
     assert (config.audio.encoder, config.audio.mels, config.audio.scaling) == ("ast", 64, "ast")
     assert is_frozen(config, "vision")
     assert is_frozen(config, "audio")
+
+
+CARD = "---\nlibrary_name: braindecode\ntags:\n- braindecode\n- eeg\n- CBraMod\n---\n\n# Labram is another model\n"
+
+
+@pytest.mark.parametrize(
+    ("folder", "config", "card", "encoder", "rate"),
+    [
+        ("w", {"n_chans": 4}, CARD, "braindecode:CBraMod", 200.0),
+        ("w", {"sfreq": 128}, CARD, "braindecode:CBraMod", 128.0),
+        ("braindecode--cbramod-pretrained", {}, "", "braindecode:CBraMod", 200.0),
+        ("signal-jepa", {}, "no front matter: Labram", "braindecode:SignalJEPA", 128.0),
+        ("w", {"model": {"name": "braindecode", "kwargs": {"model": "EEGNet"}}}, "", "braindecode:EEGNet", 100.0),
+        ("w", {"model": {"name": "yin", "kwargs": {}}}, "", "yin", 100.0),
+    ],
+)
+@pytest.mark.usefixtures("at_hand")
+def test_weights_of_an_eeg_encoder_name_it_and_its_rate(
+    tmp_path: Path, folder: str, config: dict, card: str, encoder: str, rate: float
+) -> None:
+    pytest.importorskip("braindecode")
+    weights = tmp_path / folder
+    weights.mkdir()
+    (weights / "config.json").write_text(json.dumps(config))
+    (weights / "model.safetensors").touch()
+    if card:
+        (weights / "README.md").write_text(card)
+    for path in (weights, weights / "model.safetensors"):
+        chosen, _ = resolved(with_settings(preset("frozen"), [f"eeg.weights={path}", "stages=eeg"]))
+        assert (chosen.eeg.encoder, chosen.eeg.rate, is_frozen(chosen, "eeg")) == (encoder, rate, True)
+    asked = with_settings(preset("frozen"), [f"eeg.weights={weights}", "stages=eeg", "eeg.rate=250"])
+    assert resolved(asked)[0].eeg.rate == 250
 
 
 @pytest.mark.usefixtures("at_hand")

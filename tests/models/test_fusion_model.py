@@ -234,6 +234,30 @@ def test_a_new_transformer_is_the_geometric_mean_of_the_opinions_of_present_moda
     assert torch.allclose(model(tokens, masks, encoder_logits).logits, expected, atol=1e-5)
 
 
+def test_a_share_of_the_transformer_is_that_of_the_encoders_logits_in_its_output() -> None:
+    model = make("transformer")
+    assert isinstance(model, TransformerFusion)
+    tokens, masks = windows()
+    masks["audio"][1] = False
+    encoder_logits = {m: torch.randn(4, 5).requires_grad_() for m in DIMS}
+    plain = model(tokens, masks, encoder_logits)
+    temperatures = {"vision": 8.0, "audio": 1.0, "eeg": 0.5}
+    model.set_temperatures(temperatures)
+    made = model(tokens, masks, encoder_logits)
+    weights = plain.attention / torch.tensor(list(temperatures.values()))  # temperatures of 1 show the attention itself
+    assert torch.allclose(made.attention, weights / weights.sum(-1, keepdim=True))
+    assert torch.allclose(made.attention.sum(-1), torch.ones(4, 4))
+    assert (made.attention[1, :, 1] == 0).all()
+    # With uniform attention all heads agree, and at flat opinions the output's slopes are the shares.
+    with torch.no_grad():
+        model.class_query.zero_()
+    flat = model(tokens, masks, {m: 1e-3 * x for m, x in encoder_logits.items()})
+    slopes = torch.autograd.grad(flat.logits[:, 0].sum(), list(encoder_logits.values()))
+    size = torch.stack([s[:, 0].abs() for s in slopes], dim=1)
+    assert torch.allclose(size / size.sum(1, keepdim=True), flat.attention[:, 0], atol=1e-3)
+    assert flat.attention[0, 0, 0] < 0.05
+
+
 def test_the_transformer_reads_features_with_one_query_key_and_value_for_all_modalities() -> None:
     model = make("transformer")
     assert all(list(layer.qkv) == ["all"] for layer in model.layers)

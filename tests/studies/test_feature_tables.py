@@ -163,6 +163,42 @@ def test_windows_without_a_row_are_tested_but_not_trained_on(root: Path) -> None
     assert not len(middle[middle["split"] == "train"])
 
 
+def test_times_in_milliseconds_are_refused_with_the_setting_for_them(root: Path) -> None:
+    for path in root.parent.glob("*_of.csv"):
+        header, rows = read(path)
+        for row in rows:
+            row[2] = f"{1000 * float(row[2]):.0f}"
+        write(path, header, rows)
+    with fails(ConfigError, where="vision.table.time", found="a row every 33", remedy="vision.table.time=NAME/1000"):
+        planned(root)
+    assert planned(root, "vision.table.time=timestamp/1000").runs
+
+
+@pytest.mark.parametrize("column", ["frame", "timestamp"])
+def test_counters_alone_are_no_features(root: Path, column: str) -> None:
+    with pytest.raises(DataError, match=f"found only the times and counters {column}"):
+        planned(root, f"vision.table.columns={column}")
+
+
+def test_a_second_column_of_times_and_numbers_beyond_float32_are_named(root: Path) -> None:
+    path = root.parent / "s1-3_of.csv"
+    header, rows = read(path)
+    write(path, [*header, " Timestamp"], [[*row, row[2]] for row in rows])
+    change(root.parent / "s1-5_of.csv", "AU04_r", "3e38", 7)
+    left = planned(root).document.left_out
+    assert left
+    reasons = {recording.trial: recording.reason for recording in left.recordings}
+    assert set(reasons) == {"3", "5"}
+    assert "'timestamp' twice" in reasons["3"]
+    assert "3e+38 in column 'AU04_r'" in reasons["5"]
+
+
+def test_the_advice_to_read_tables_is_for_those_who_do_not(root: Path) -> None:
+    report = check_dataset(root, config=config())
+    (remedy,) = (f.remedy for f in report.findings if "tables of 6 features" in f.message)
+    assert remedy == "nothing: vision.encoder=table reads them"
+
+
 def test_the_health_check_knows_tables(root: Path) -> None:
     change(root.parent / "s1-3_of.csv", "success", "0", slice(0, 120))
     change(root.parent / "s1-5_of.csv", "AU04_r", None)

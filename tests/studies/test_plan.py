@@ -369,6 +369,9 @@ def test_calibration_is_checked_and_counted_before_anything_is_written(tmp_path:
     few = with_settings(across, ["protocol.subject_scaling=calibration:10"])
     with fails(ConfigError, where="protocol.subject_scaling", expected="subject 1: 10", found="calibration:10"):
         plan(root, "known", few, Selection(), there)
+    half = with_settings(across, ["protocol.subject_scaling=calibration:5"])
+    with fails(ConfigError, where="protocol.subject_scaling", expected="every label", found="no trial of calm"):
+        plan(tmp_path / "sorted.csv", "known", half, Selection(), there)
     rows = pd.read_csv(root)
     silent = (rows["subject"] == 2) & rows["trial"].isin(["0-calm", "0-tense", "1-calm", "1-tense"])
     rows.assign(audio=rows["audio"].mask(silent)).to_csv(root, index=False)

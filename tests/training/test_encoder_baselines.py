@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from eavdash.config.convert import with_settings
 from eavdash.data.summaries import summary
 from eavdash.data.windows import WindowSet
 from eavdash.results import tables
@@ -216,3 +217,13 @@ def test_frozen_features_are_those_before_training(sandbox, tiny_config):
     train_run(longer)
     name = "vision:linear"
     assert first.loc[first["stage"] == name, P].equals(rows_of(longer).loc[first["stage"] == name, P])
+
+
+def test_a_run_with_a_linear_fit_is_its_own_linear_baseline(sandbox, tiny_config, monkeypatch):
+    monkeypatch.setattr(encoder_baselines, "_encoded", lambda *_: pytest.fail("computed again"))
+    run = trained(sandbox, with_settings(tiny_config(1), ["train.vision.fit=linear"]), "vision")
+    own = pd.read_parquet(run.predictions_file)
+    own = own.loc[own["frame"] == -1, P].reset_index(drop=True)
+    rows = rows_of(run)
+    assert rows.loc[rows["stage"] == "vision:linear", P].reset_index(drop=True).equals(own)
+    assert "itself" in run.config().baselines["vision:linear"]["by"]

@@ -227,12 +227,12 @@ def test_the_choice_is_resolved_and_older_studies_keep_gradients():
     ("settings", "where", "expected"),
     [
         (["train.fusion.fit=linear"], "train.fusion.fit", "fusion"),
-        (["train.eeg.fit=linear", "protocol.pooled=true"], "train.eeg.fit", "pooled"),
-        (["train.audio.fit=linear", "fusion.joint_epochs=2"], "train.audio.fit", "joint_epochs"),
+        (["train.eeg.fit=linear", "protocol.pooled=true"], "protocol.pooled", "train.eeg.fit=linear"),
+        (["train.audio.fit=linear", "fusion.joint_epochs=2"], "fusion.joint_epochs", "train.audio.fit=linear"),
         (
             ["train.audio.fit=linear", "protocol.name=paper", "protocol.test_epoch=true"],
-            "train.audio.fit",
-            "test_epoch",
+            "protocol.test_epoch",
+            "train.audio.fit=linear",
         ),
         (["train.audio.fit=quadratic"], "train.audio.fit", "linear"),
     ],
@@ -240,6 +240,19 @@ def test_the_choice_is_resolved_and_older_studies_keep_gradients():
 def test_fits_that_make_no_sense_are_refused(settings, where, expected):
     with fails(ConfigError, where=where, expected=expected):
         with_settings(StudyConfig(), settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "key", "value"),
+    [
+        (["protocol.pooled=true"], "protocol.pooled", "false"),
+        (["protocol.name=paper", "protocol.test_epoch=true"], "protocol.test_epoch", "false"),
+        (["fusion.joint_epochs=3"], "fusion.joint_epochs", "0"),
+    ],
+)
+def test_the_preset_frozen_names_the_setting_that_would_train_its_encoders(settings, key, value):
+    with fails(ConfigError, where=key, expected="preset frozen", remedy=(f"{key}={value}", "another preset")):
+        with_settings(preset("frozen"), settings)
 
 
 def test_the_last_linear_layer_of_a_head():

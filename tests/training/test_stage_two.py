@@ -203,6 +203,12 @@ def test_replaced_share_solves_its_equation():
     assert few > many  # fewer validation windows: less trust
 
 
+@pytest.mark.parametrize(("train", "validation"), [(0.26, 0.25), (0.28, 0.25), (0.3, 0.2), (0.25, 0.25)])
+def test_nothing_is_replaced_where_nothing_has_been_memorised(train: float, validation: float) -> None:
+    assert reliability(predicted(train, validation), "abcd").replaced == 0
+    assert reliability(predicted(train + 0.15, 0.2), "abcd").replaced > 0.9  # beyond guessing: memorised noise
+
+
 def synthetic() -> tuple[FusionFeatures, dict[str, float]]:
     """Features of simulated encoders: `eeg` has memorised its training windows and is uninformative on others."""
     random = np.random.default_rng(0)

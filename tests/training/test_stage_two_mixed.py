@@ -156,7 +156,7 @@ def test_heterogeneous_subjects_are_trained_separately(table: Path, tmp_path: Pa
     assert {"subject 2 trial 6"} == {
         f"subject {x['subject']} trial {x['trial']}" for r in fusions.values() for x in r.config().left_out
     }
-    assert set(tables.scores(study, baselines=True)["stage"]) == {*STAGES, *tables.BASELINES} - {"fusion:attention"}
+    assert set(tables.scores(study, baselines=True)["stage"]) == {*STAGES, *tables.BASELINES} - {"fusion:transformer"}
     for subject, run in fusions.items():
         frame = windows(run)
         tested = frame.loc[frame["split"] == "test", "trial"]

@@ -12,9 +12,10 @@ from fake_study import make_study
 
 from eavdash.data.audio.front_ends import voice_hertz
 from eavdash.results import paper, tables
-from eavdash.results.statistics import chance_line, fusion_comparisons
+from eavdash.results.statistics import chance_line, fusion_comparisons, mean_interval, wilson
 from eavdash.ui import theme
 from eavdash.ui.figures import attention, data, explain, results, training
+from eavdash.ui.figures.baselines import baseline_means, means_note
 from eavdash.ui.figures.subjects import subject_bars
 
 
@@ -45,6 +46,25 @@ def test_one_subject_is_no_average(scores: pd.DataFrame) -> None:
     assert results.score_table(alone)["subject"].tolist() == ["2"]
     assert "average" not in results.legend_note("trial", alone)
     assert "average" in results.legend_note("trial", scores)
+
+
+@pytest.mark.parametrize("subjects", [3, 7])
+def test_baselines_are_means_beside_their_stage_with_an_interval(tmp_path: Path, subjects: int) -> None:
+    study = make_study(tmp_path, subjects=tuple(map(str, range(1, subjects + 1))), trials=20)
+    scores = tables.scores(study, baselines=True)
+    fig = baseline_means(scores, scores)
+    names = [trace.name for trace in fig.data]
+    assert names[:2] == ["Vision", "Vision: majority class"]
+    assert names[names.index("Fusion") + 1] == "Best single modality"
+    assert len(names) == len(set(names)) == scores["stage"].nunique()
+    points = {trace.name: trace for trace in fig.data}
+    values = scores.loc[scores["stage"] == "vision:crops", "accuracy"]
+    point = points["Vision: crops"]
+    assert point.x[0] == pytest.approx(100 * values.mean())
+    low, high = mean_interval(values) if subjects > 5 else wilson(values.mean() * 20 * subjects, 20 * subjects)
+    assert point.customdata[0][2:] == pytest.approx([100 * low, 100 * high])
+    assert point.error_x.array[0] == pytest.approx(100 * (high - values.mean()))
+    assert ("Student" in means_note(scores)) == (subjects > 5)
 
 
 def test_the_chance_line_is_that_of_the_trials(scores: pd.DataFrame) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -169,6 +170,10 @@ def test_levels_baselines_and_the_papers_table(checkpoints: Path) -> None:
     app.toggle(key="results_subjects_baselines").set_value(True)
     app.toggle(key="results_subjects_paper").set_value(True).run()
     assert "Mean of softmaxes" in app.dataframe[0].value.columns
+    drawn = {chart.key: json.loads(chart.proto.spec)["data"] for chart in app.get("plotly_chart")}
+    bars = [trace["name"] for trace in drawn["results_subjects_chart"] if trace["type"] == "bar"]
+    assert not [name for name in bars if "Mean" in name or "majority" in name.casefold()]
+    assert "Mean of softmaxes" in {trace["name"] for trace in drawn["results_subjects_baselines_chart"]}
     assert "not comparable" in page_text(app)
     app.button_group(key="results_subjects_level").set_value("frame").run()
     assert not app.exception

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eavdash import store
 from eavdash.cli import console, serve
 from eavdash.cli.commands.outcome import read_scores
 from eavdash.cli.commands.recordings import simulate
 from eavdash.cli.commands.training import queue_and_wait
+from eavdash.config.convert import recorded_config
 from eavdash.config.presets import preset
-from eavdash.config.schema import Selection
+from eavdash.config.schema import Selection, StudyConfig
 from eavdash.errors import UsageError
 from eavdash.store.readable import set_data_folders
 from eavdash.text import is_utf8
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DEMO_STUDY = "demo"
 
@@ -27,15 +33,30 @@ def demo(options: argparse.Namespace) -> int:
     data = _data_folders(options)
     recordings = simulate(Path(options.out), options.subjects, full=False, seed=0)
     subjects = tuple(str(number) for number in range(1, options.subjects + 1))
-    failed = queue_and_wait(recordings, DEMO_STUDY, preset("quick"), Selection(subjects, folds=(0,)), root, again=True)
-    console.print_table(
-        read_scores(root, DEMO_STUDY, baselines=True), "table", title="Simulated recordings, fold 0, test trials"
-    )
+    chosen = Selection(subjects, folds=(0,))
+    failed = queue_and_wait(recordings, DEMO_STUDY, _demo_config(root), chosen, root, again=True)
+    _print_scores(read_scores(root, DEMO_STUDY, baselines=True))
     if options.serve:
         set_data_folders([*data, recordings])
         serve.serve(root, serving)
     console.info(f"open the dashboard with: {sys.argv[0]} app --checkpoints {root}")
     return 1 if failed else 0
+
+
+def _demo_config(root: Path) -> StudyConfig:
+    """Return the preset ``quick``, with the fusion of the demo's study if there is one, made by an earlier version."""
+    study, config = store.StudyDir(root / DEMO_STUDY), preset("quick")
+    return replace(config, fusion=recorded_config(study.study()).fusion) if study.exists else config
+
+
+def _print_scores(scores: pd.DataFrame) -> None:
+    """Print each subject's scores, and the means of the baselines, of which there are dozens per subject."""
+    from eavdash.results.tables import BASELINES, summarise
+
+    beside = scores["stage"].isin(BASELINES)
+    console.print_table(scores[~beside], "table", title="Simulated recordings, fold 0, test trials")
+    means = summarise(scores[beside]).drop(columns=["study", "level"])
+    console.print_table(means, "table", title="Baselines on the same trials, means over subjects")
 
 
 def app(options: argparse.Namespace) -> int:

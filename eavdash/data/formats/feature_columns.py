@@ -28,6 +28,8 @@ _OTHERS = (
     *("end", "stop", "offset", "duration", "frameheight", "framewidth", "unnamed:_0"),
     *("label", "labels", "class", "target", "subject", "participant", "trial", "group", "session", "identity"),
 )
+#: What only counts the rows: the same in every trial, so that nothing can be told from it.
+_COUNTERS = frozenset((*TIMES, "frame", "frame_number", "frameindex", "frame_index", "index", "row", "approx_time"))
 _NO_FEATURES = frozenset((*TIMES, *FACES, SUCCESS, CONFIDENCE, *_OTHERS, ""))
 #: ``NAME/N``: a column that counts N per second.
 _COUNTED = re.compile(r"(.+)/\s*(\d+(?:\.\d+)?)\s*")
@@ -49,7 +51,7 @@ def time_place(where: str, header: Sequence[str], settings: FeatureTableConfig) 
     """Return the place of the column of times, and how many of its numbers are a second.
 
     Raises:
-        RecordingError: there is none.
+        RecordingError: there is none, or its name stands twice.
     """
     name, per_second = settings.time.strip(), 1.0
     if name and name not in header and (counted := _COUNTED.fullmatch(name)):
@@ -63,6 +65,9 @@ def time_place(where: str, header: Sequence[str], settings: FeatureTableConfig) 
             remedy="name it with vision.table.time or audio.table.time, or NAME/N where it counts N per second, "
             "as frame/30",
         )
+    if [usual(other) for other in header].count(usual(header[place])) > 1:
+        found = f"{shortened(header[place])!r} twice"
+        raise RecordingError.at(where, expected="one column of times", found=found, remedy="rename or leave out one")
     return place, per_second
 
 
@@ -79,12 +84,13 @@ def feature_places(where: str, header: Sequence[str], settings: FeatureTableConf
         for n, name in enumerate(header)
         if (_matches(name, wanted) if wanted else usual(name) not in _NO_FEATURES) and not _matches(name, without)
     ]
-    if not chosen:
+    if all(usual(header[n]) in _COUNTERS for n in chosen):  # or none is chosen
+        none = f"none{_among(header)}"
         asked = f"columns of features that match {shortened(', '.join(settings.columns))}"
         raise RecordingError.at(
             where,
             expected=asked if settings.columns else "columns of features beside the times",
-            found=f"none{_among(header)}",
+            found=f"only the times and counters {', '.join(header[n] for n in chosen)}" if chosen else none,
             remedy="correct vision.table.columns or audio.table.columns",
         )
     names = [header[n] for n in chosen]

@@ -39,6 +39,8 @@ from eavdash.text import natural_key, shortened
 
 #: Least confidence of a row that counts as recorded.
 SURE = 0.5
+#: Larger numbers are no features: their squares are infinite in float32.
+LARGEST = 1e18
 _EMPTY = frozenset(("", "nan", "na", "n/a", "none", "null"))
 _TRUTH = {"true": 1.0, "false": 0.0}
 _COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
@@ -272,14 +274,15 @@ def _check_values(
             found=f"none of {len(recorded):,}",
             remedy="leave the trial out, or extract its features again",
         )
-    wrong = np.argwhere(~np.isfinite(values))
+    wrong = np.argwhere(~(np.abs(values) <= LARGEST))
     if len(wrong):
         row, column = map(int, wrong[0])
+        value = float(values[row, column])
+        what = "no number" if math.isnan(value) else "an infinite number" if math.isinf(value) else f"{value:g}"
         raise RecordingError.at(
             f"{path}, line {lines[row]}",
             expected="finite samples in each recorded row",
-            found=f"{'no number' if math.isnan(values[row, column]) else 'an infinite number'} in column "
-            f"{shortened(names[column], 60)!r}",
+            found=f"{what} in column {shortened(names[column], 60)!r}",
             remedy="extract the features again, or leave the column out (table.columns)",
         )
     rows = values[recorded]

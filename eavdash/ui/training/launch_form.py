@@ -54,8 +54,8 @@ PROTOCOL_HELP = {
     "subject-kfold": "subject-kfold: folds of subjects",
 }
 FUSION_HELP = {
-    "attention": "attention: shares weight the opinions, and are shown",
-    "transformer": "transformer: calibrated opinions and an MLP on features",
+    "transformer": "transformer: shares weight calibrated opinions, and an MLP reads features (most accurate)",
+    "attention": "attention: shares weight opinions, nothing else decides",
     "concat": "concat: concatenation and MLP",
     "paper": "paper: the published single-token layer",
 }

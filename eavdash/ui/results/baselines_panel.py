@@ -1,0 +1,28 @@
+"""The panel of the baselines on the page of subjects: their means, beside the stage whose windows they read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from eavdash.results.tables import BASELINES
+from eavdash.ui import widgets
+from eavdash.ui.figures.baselines import baseline_means, means_note
+
+PAGE = "results_subjects"
+
+
+def show(scores: pd.DataFrame, independent: pd.DataFrame, subjects: Sequence[str]) -> None:
+    """Show the means over ``subjects``; ``scores``: with baselines, ``independent``: the same at level trial."""
+    shown = scores[scores["subject"].isin(subjects)]
+    if not shown["stage"].isin(BASELINES).any():
+        return
+    st.markdown("**Baselines**")
+    widgets.chart(
+        baseline_means(shown, independent),
+        f"{PAGE}_baselines_chart",
+        "Mean accuracy of each stage and of its baselines, with 95 % intervals.",
+    )
+    st.caption(means_note(shown))
