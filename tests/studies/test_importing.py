@@ -21,11 +21,12 @@ from eavdash.config.schema import StudyConfig
 from eavdash.data.windows import WindowSet
 from eavdash.errors import ConfigError, DataError, UsageError
 from eavdash.models.ast import AUDIOSET_SCALE, AUDIOSET_SHIFT
-from eavdash.results import scores
+from eavdash.results import scores, shapley
 from eavdash.store import find_study
 from eavdash.studies.imported_runs import LABELS
 from eavdash.studies.importing import import_checkpoint
 from eavdash.training import run_context
+from eavdash.training.finished import add_coalitions
 
 #: The recordings of these tests are names only; their windows are made up.
 pytestmark = pytest.mark.usefixtures("all_usable")
@@ -178,6 +179,14 @@ def test_the_study_decides_as_the_published_models_do(published: Published, tmp_
         assert status.state == "done"
         assert set(status.checksums) >= {"model.safetensors", "predictions.parquet"}
         assert run.config().imported.file.endswith(f"{run.config().stage}.pth")
+    fusion = study.run("s01-fusion")
+    assert "shapley.parquet" in fusion.status().checksums
+    assert (made := fusion.config().coalitions).absent == "training means"
+    assert made.reproduction < 1e-5
+    fusion.shapley_file.unlink()
+    fusion.update(checksums={k: v for k, v in fusion.status().checksums.items() if k != "shapley.parquet"})
+    add_coalitions(fusion)
+    assert shapley.coalitions(study).without == ()
     document = study.study()
     assert (document.config["preset"], document.config["protocol"]["name"]) == ("paper", "paper")
     assert document.config["vision"]["width"] == 64
