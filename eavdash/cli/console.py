@@ -160,6 +160,11 @@ def print_explanation(summary: dict[str, Any]) -> None:
         if key == "attention_by_layer" and value:
             _attention(value)
             continue
+        if key == "receipts":
+            output(f"receipts: {value['verdict']}")
+            for each in value["checks"]:
+                output(f"  {each['verdict']}: {each['name']}: {each['reason']}")
+            continue
         if isinstance(value, dict):
             value = _pairs(value)
         elif isinstance(value, (list, tuple)):

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from eavdash.config.choices import FUSIONS
 from eavdash.config.schema import StudyConfig, VisionConfig
 from eavdash.errors import UsageError
-from eavdash.explain.attributions import Completeness, along_path, integrated_gradients
+from eavdash.explain.attributions import Completeness, Output, Points, along_path, attribute, integrated_gradients
 from eavdash.explain.fused import FusedModel
 from eavdash.explain.trial import explain_trial
+from eavdash.explain.units import unit_of
 from eavdash.models.base import Encoder, EncoderOutput
 from eavdash.models.build import build, encoder_spec, fusion_spec
 from eavdash.store import StudyDir
@@ -79,6 +80,44 @@ def test_attributions_add_up_to_the_logit(kind: str) -> None:
     assert receipt.total == pytest.approx(sum(float(v.double().sum()) for v in found.values()), abs=1e-4)
     assert sum(float(v.abs().sum()) for v in found.values()) > 0.1
     assert receipt.gap < 0.01 * abs(receipt.output - receipt.baseline) + 1e-3
+
+
+@pytest.mark.parametrize("contrast", [False, True])
+@pytest.mark.parametrize("kind", FUSIONS)
+def test_expected_gradients_add_up_in_each_kind_of_fusion(kind: str, contrast: bool) -> None:
+    model, (inputs, masks) = make(kind), window()
+    random = torch.Generator().manual_seed(5)
+    draws = {m: torch.cat([x, x.flip(-1)]) + torch.rand(2, *x.shape[1:], generator=random) for m, x in inputs.items()}
+    output = Output(1, 3 if contrast else None)
+    found = attribute(model, inputs, masks, output, draws, Points(2, 512), batch=64)
+    receipt = found.completeness
+    assert receipt.small
+    assert receipt.total == pytest.approx(sum(float(v.double().sum()) for v in found.values.values()), abs=1e-3)
+    logits = model.predict(inputs, masks).fused.logits[0].double()
+    at_draws = model.predict(draws, {m: mask.expand(2, -1) for m, mask in masks.items()}).fused.logits.double()
+    if contrast:  # the difference of two logits is that of their log-probabilities
+        chances, draws_chances = logits.log_softmax(0), at_draws.log_softmax(1)
+        assert receipt.output == pytest.approx(float(chances[1] - chances[3]), abs=1e-4)
+        assert receipt.baseline == pytest.approx(float((draws_chances[:, 1] - draws_chances[:, 3]).mean()), abs=1e-4)
+    else:
+        assert (receipt.output, receipt.baseline) == pytest.approx(
+            (float(logits[1]), float(at_draws[:, 1].mean())), abs=1e-4
+        )
+
+
+def test_units_say_what_is_explained() -> None:
+    model, (inputs, masks) = make("attention"), window()
+    gain = model.fusion.gain.detach()  # type: ignore[union-attr]  # of this fusion
+    logits = model.predict(inputs, masks).fused.logits
+    assert unit_of(model) == "log-probability before normalisation"
+    assert torch.allclose((logits / gain).exp().sum(), torch.ones(()), atol=1e-5), "probabilities, but for the gain"
+    assert unit_of(make("paper")) == "mean log-probability of the frames"
+    assert unit_of(make("paper", ("audio", "eeg"))) == "logit"
+    assert {unit_of(make(kind)) for kind in ("concat", "transformer")} == {"logit"}
+    assert {m: unit_of(make(None, (m,))) for m in SHAPES} == {
+        **{"vision": "mean log-probability of the frames", "audio": "logit", "eeg": "logit"},
+    }
+    assert unit_of(make("concat"), contrast=True) == "difference of logits"
 
 
 def test_more_steps_leave_a_smaller_gap() -> None:
@@ -176,7 +215,7 @@ def test_attention_shares_sum_to_one(kind: str) -> None:
     assert fused.map.sum(-1).numpy() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("steps", [0, 1_001, 10**9])
+@pytest.mark.parametrize("steps", [-1, 1_001, 10**9])
 def test_the_number_of_steps_has_bounds(tmp_path: Path, steps: int) -> None:
     with fails(UsageError, where="steps", expected="1 to 1,000", found=str(steps)):
         explain_trial(StudyDir(tmp_path), "1", "1", steps=steps)

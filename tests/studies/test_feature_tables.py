@@ -139,7 +139,7 @@ def test_training_fusion_and_explanation(tmp_path: Path) -> None:
     assert scores[["vision", "audio", "fusion"]].min() >= 0.8
     frame = pd.read_parquet(study.run("s-s1-fusion").predictions_file)
     trial = str(frame.loc[frame["split"] == "test", "trial"].iloc[0])
-    made = explain_trial(study, "s1", trial)
+    made = explain_trial(study, "s1", trial, method="integrated_gradients", steps=32)
     assert made.columns == {"vision": UNITS, "audio": ("F0final_sma", "jitterLocal_sma", "pcm_RMSenergy_sma")}
     assert made.attributions["vision"].shape == (3, 50, len(UNITS))
     assert max(one["relative_gap"] for one in made.receipts.completeness) < 0.01
@@ -147,7 +147,7 @@ def test_training_fusion_and_explanation(tmp_path: Path) -> None:
     strongest = sorted(made.column_sums, key=lambda name: -abs(made.column_sums[name]))
     assert {"vision AU06_r", "vision AU12_r"} & set(strongest[:4])
     assert made.summary()["attribution_by_column"] == made.column_sums
-    again = load_explanation(study.run("s-s1-fusion"), trial)
+    again = load_explanation(study.run("s-s1-fusion"), trial, *made.stored)
     assert again is not None
     assert again.columns == made.columns
     assert np.array_equal(again.attributions["vision"], made.attributions["vision"])

@@ -39,7 +39,8 @@ def test_a_wave_model_is_fine_tuned_fused_and_explained(tmp_path: Path) -> None:
     assert dims is not None
     assert dims["audio"] == 2 * 16
     frame = pd.read_parquet(plan.study.run("s01-audio").predictions_file)
-    made = explain_trial(plan.study, "1", frame.loc[frame["split"] == "test", "trial"].iloc[0], steps=8)
+    trial = frame.loc[frame["split"] == "test", "trial"].iloc[0]
+    made = explain_trial(plan.study, "1", trial, method="integrated_gradients", steps=8)
     assert made.front_end == "wave"
     assert made.attributions["audio"].shape == made.inputs["audio"].shape
     assert made.inputs["audio"].shape[2] == 1
