@@ -168,6 +168,11 @@ class RunPaths:
             stem = f"{slug(trial)}-{slug(stem)[-6:]}"
         return self.explain_dir / f"{stem}.npz", self.explain_dir / f"{stem}.json"
 
+    def explanations(self, trial: str) -> list[tuple[Path, Path]]:
+        """Return the paths, as :meth:`explain_files`, of all explanations that may be of a trial, in order."""
+        found = sorted(self.explain_dir.glob(f"{slug(trial)}-*.json"))
+        return [(path.with_suffix(".npz"), path) for path in found if path.with_suffix(".npz").exists()]
+
 
 #: Folder of the background tasks in a checkpoints folder.
 TASKS = ".tasks"
@@ -200,7 +205,3 @@ class TaskPaths:
     @property
     def lock_file(self) -> Path:
         return self.path / ".lock"
-    def explanations(self, trial: str) -> list[tuple[Path, Path]]:
-        """Return the paths, as :meth:`explain_files`, of all explanations that may be of a trial, in order."""
-        found = sorted(self.explain_dir.glob(f"{slug(trial)}-*.json"))
-        return [(path.with_suffix(".npz"), path) for path in found if path.with_suffix(".npz").exists()]
