@@ -19,8 +19,8 @@ from eavdash.cli.options import (
     add_run_commands,
     add_run_selection,
     add_serving,
-    add_tasks,
     add_shapley,
+    add_tasks,
     add_unusable,
 )
 from eavdash.config.choices import PROTOCOLS
