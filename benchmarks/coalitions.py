@@ -25,7 +25,7 @@ from eavdash.training.additive import additive_part
 from eavdash.training.coalitions import Mixing, coalition_table
 from eavdash.training.finished import load_finished
 from eavdash.training.run_context import open_run_context
-from eavdash.training.seeds import reproducible
+from eavdash.models.seeds import reproducible
 
 T = TypeVar("T")
 
