@@ -36,7 +36,7 @@ _AREA = (
 
 
 class _Style(NamedTuple):
-    """How the maps of a window are drawn."""
+    """Style of the maps of a window."""
 
     limits: dict[str, float]  # by modality, the value with the full colour
     electrode: float  # the same of the scalp map, per electrode

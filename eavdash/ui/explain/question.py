@@ -35,7 +35,7 @@ _ROLES = {_PREDICTED: "predicted", _LABEL: "the label", _RUNNER_UP: "runner-up"}
 
 @dataclass(frozen=True)
 class Question:
-    """What a map is to explain: the decision of a stage's run on a trial, by which method."""
+    """Question that a map answers: the decision of a stage's run on a trial, and a method."""
 
     stage: str
     run: RunDir
