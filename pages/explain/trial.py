@@ -1,57 +1,31 @@
-"""One test trial: the predictions of all stages, the attention of fusion, and attributions in the recordings."""
+"""One test trial: what was decided, from which modality, and from where in its recordings."""
 
 import streamlit as st
 
-from eavdash.config.convert import recorded_config
 from eavdash.text import markdown
-from eavdash.ui import cached_explanations, cached_results, theme, widgets
-from eavdash.ui.explain import attributions, choose_trial
-from eavdash.ui.figures import attention
-from eavdash.ui.figures import explain as figures
+from eavdash.ui import address, cached_results, widgets
+from eavdash.ui.explain import attributions, choose_trial, from_modality, question
 
-study, document = widgets.study_page("One trial", "What does the decision on this trial depend on?")
+study, document = widgets.study_page("One trial", "What was decided, from which modality, and from where?")
+widgets.show_message()
 trials = cached_results.trials(study)
 widgets.require_results(study, trials)
+names = (*choose_trial.NAMES, *question.NAMES, *attributions.NAMES)
+address.read(choose_trial.PAGE, names)
 rows = choose_trial.choose_trial(trials)
 if rows.empty:
-    st.info("No trial matches. Choose another subject, decision or emotion.")
+    address.write(choose_trial.PAGE, names)
+    word = choose_trial.label_word(document.classes)
+    st.info(f"No trial matches. Choose another subject, decision or {word}.")
     st.stop()
-first = rows.iloc[0]
-subject, trial, fold, seed = first["subject"], first["trial"], int(first["fold"]), int(first["seed"])
-st.markdown(f"**{markdown(choose_trial.decision_sentence(rows))}**")
+st.subheader(markdown(choose_trial.decision_sentence(rows)), anchor=False)
+from_modality.show(study, document, rows)
 
-fused = attention.decisions_with_attention(rows)
-left, right = st.columns(2)
-with left:
-    st.subheader("Probabilities", anchor=False)
-    chart = figures.probabilities(rows, document.classes)
-    widgets.chart(chart, "explain_trial_probabilities", "Probability of each class by stage.")
-    st.caption(f"Mean over the trial's windows (n = {int(first['windows'])}) in log-probability.")
-with right:
-    st.subheader("Attention", anchor=False)
-    if fused.empty:
-        st.info(attention.no_attention_note(recorded_config(document).fusion.kind, "fusion" in set(rows["stage"])))
-    else:
-        windows = cached_results.windows(study, subject, trial)
-        mine = windows[(windows["run"] == fused["run"].iloc[0])]
-        chart = attention.attention_windows(mine)
-        widgets.chart(chart, "explain_trial_attention", "Attention share of each modality, window by window.")
-        shares = ", ".join(f"{theme.label(m)} {theme.percent(s)}" for m, s in attention.mean_shares(fused).items())
-        st.caption(f"Over the trial: {shares}. {theme.SHARES}")
-
-st.subheader("Attributions", anchor=False)
-run = study.run(rows[rows["stage"] == choose_trial.deciding_stage(rows)]["run"].iloc[0])
-st.caption(
-    f"Integrated gradients of the decision of {markdown(run.name)}: red supports the class, blue opposes it. They are "
-    "computed once on this machine and kept with the run."
-)
+st.subheader("From where", anchor=False)
+asked = question.ask(study, rows, document.classes)
+address.write(choose_trial.PAGE, names)
 with widgets.show_errors():
-    found = cached_explanations.explanation(run, subject, trial)
-    if found is None:
-        st.caption("This takes a few seconds with the quick preset, and longer with full-size encoders.")
-        if not st.button("Compute attributions", type="primary", key="explain_trial_compute"):
-            st.stop()
-        with st.spinner("Computing attributions"):
-            cached_explanations.compute_explanation(study, subject, trial, fold, seed)
-        st.rerun()
-attributions.show_attributions(found)
+    found = asked.answer()
+question.offer(study, rows, asked, found is not None)
+if found is not None:
+    attributions.show_attributions(study, found)

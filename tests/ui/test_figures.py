@@ -10,11 +10,10 @@ import plotly.graph_objects as go
 import pytest
 from fake_study import make_study
 
-from eavdash.data.audio.front_ends import voice_hertz
 from eavdash.results import paper, tables
 from eavdash.results.statistics import chance_line, fusion_comparisons, mean_interval, wilson
 from eavdash.ui import theme
-from eavdash.ui.figures import attention, data, explain, results, training
+from eavdash.ui.figures import attention, data, explain, results, scalps, training, window_maps
 from eavdash.ui.figures.baselines import baseline_means, means_note
 from eavdash.ui.figures.subjects import subject_bars
 
@@ -150,49 +149,33 @@ def test_overlay_marks_where_the_attribution_is() -> None:
     assert picture[0, 0].tolist() == [100, 100, 100]
 
 
-def test_long_spectrograms_are_thinned_and_keep_their_mean() -> None:
-    values = np.arange(3000, dtype=float)[:, None] * np.ones((1, 4))
-    fig = explain.logmel_overlay(values, values, 0, 30)
-    assert np.shape(fig.data[0].z)[1] <= 600
-    assert np.mean(fig.data[0].z) == pytest.approx(values.mean())
-
-
-def test_mel_bands_of_known_frequency_are_labelled_in_hertz() -> None:
-    values = np.arange(120, dtype=float).reshape(3, 40)
-    hertz = voice_hertz()
-    fig = explain.logmel_overlay(values, values, 0, 0.03, hertz)
-    assert fig.layout.yaxis.title.text == "Frequency, Hz"
-    assert dict(zip(fig.layout.yaxis.tickvals, fig.layout.yaxis.ticktext, strict=True))[12] == f"{hertz[12]:,.0f}"
-    assert np.shape(fig.data[1].z) == (40, 3)  # one row per band
-    assert fig.data[1].text[12][0] == f"{hertz[12]:,.0f} Hz"
-    assert explain.logmel_overlay(values, values, 0, 0.03).layout.yaxis.title.text == "Mel band"
-
-
-def test_attributions_of_samples_are_a_line_that_sums_to_them() -> None:
+def test_attributions_of_samples_are_a_line_whose_mean_is_their_sum() -> None:
     random = np.random.default_rng(0)
-    wave, heat = random.normal(size=16_050), random.normal(size=16_050)
-    fig = explain.wave_heat(wave, heat, 2.0, 3.0)
+    wave, heat = random.normal(size=(16_050, 1)), random.normal(size=(16_050, 1))
+    times = 2 + np.arange(16_050) / 16_050
+    fig = explain.wave_heat(window_maps.WindowMap(heat * heat.size, wave, times, 0.0), 1.0, "logits per area")
     line = fig.data[1]
     assert len(line.x) == len(line.y) <= 100
     assert 2 < line.x[0] < line.x[-1] < 3
-    assert np.sum(line.y) == pytest.approx(heat.sum(), abs=0.5)
-    assert np.isfinite(explain.wave_heat(np.zeros(500), np.zeros(500), 0, 1).data[0].y).all()
+    assert np.mean(line.y) == pytest.approx(heat.sum(), abs=0.5)
+    silent = window_maps.WindowMap(np.zeros((500, 1)), np.zeros((500, 1)), times[:500], 0.0)
+    assert np.isfinite(explain.wave_heat(silent, 1.0, "").data[0].y).all()
 
 
 def test_cells_are_means() -> None:
     values = np.arange(48.0).reshape(1, 6, 8)
-    assert explain.cell_means(values, 3, 2).shape == (1, 3, 2)
-    assert explain.cell_means(values, 3, 2)[0, 0, 0] == pytest.approx(values[0, :2, :4].mean())
-    assert explain.cell_means(values, 5, 3)[0, 0, 0] == pytest.approx(values[0, 0, :2].mean())
-    assert (explain.cell_means(values, 100, 100) == values).all()
+    assert window_maps.cell_means(values, 3, 2).shape == (1, 3, 2)
+    assert window_maps.cell_means(values, 3, 2)[0, 0, 0] == pytest.approx(values[0, :2, :4].mean())
+    assert window_maps.cell_means(values, 5, 3)[0, 0, 0] == pytest.approx(values[0, 0, :2].mean())
+    assert (window_maps.cell_means(values, 100, 100) == values).all()
 
 
 def test_scalp_map_or_a_reason() -> None:
     names = ["Fp1", "Fp2", "C3", "C4", "O1", "O2", "EXG"]
-    picture = explain.scalp(np.arange(7.0), names)
+    picture = scalps.scalp(np.arange(7.0), names, 6.0, "logits", False, "")
     assert isinstance(picture, bytes)
     assert picture.startswith(b"\x89PNG")
-    assert "needs 4" in str(explain.scalp(np.zeros(2), ["Cz", "EXG"]))
+    assert "needs 4" in str(scalps.scalp(np.zeros(2), ["Cz", "EXG"], 1.0, "", True, ""))
 
 
 def test_recordings() -> None:

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from fake_study import CLASSES, make_explanation, make_study, perfect_baselines
+from fake_study import CLASSES, make_study, perfect_baselines
 from streamlit.testing.v1 import AppTest
 
-from eavdash.explain.explanation import save_explanation
-from eavdash.results import probes, tables
+from eavdash.results import probes
 from eavdash.store import StudyDir
 from eavdash.store.record import write_record
 from eavdash.ui import widgets
@@ -215,6 +214,7 @@ def test_a_clicked_bar_shows_that_subjects_trials_and_a_trial_leads_to_its_expla
     assert app.title[0].value == "One trial"
     assert app.selectbox(key="explain_trial_subject").value == "2"
     assert app.selectbox(key="explain_trial_trial").value == "4"
+    assert "Subject 2, trial 4, label" in app.subheader[0].value
 
 
 def test_statistics_test_eight_subjects_but_not_three(checkpoints: Path) -> None:
@@ -226,48 +226,6 @@ def test_statistics_test_eight_subjects_but_not_three(checkpoints: Path) -> None
     app = open_page("statistics", {"study": "larger"})
     assert "Too few" not in page_text(app)
     assert app.success
-
-
-def test_choosing_a_trial_by_outcome_and_emotion(checkpoints: Path) -> None:
-    study = make_study(checkpoints)
-    app = open_page("trial")
-    right = tables.trials(study, ["fusion"]).query("correct").iloc[0]
-    app.selectbox(key="explain_trial_subject").select(right["subject"])
-    app.selectbox(key="explain_trial_outcome").select("right")
-    app.selectbox(key="explain_trial_emotion").select(right["label"]).run()
-    assert f"Fusion predicts {right['label']}" in page_text(app)
-    assert ", right." in page_text(app)
-    assert app.button(key="explain_trial_compute").label == "Compute attributions"
-
-
-def test_a_stored_explanation_is_shown_with_its_receipts(checkpoints: Path) -> None:
-    study = make_study(checkpoints)
-    save_explanation(study.run("s01-fusion"), make_explanation(study, "s01-fusion", "1", "2"))
-    app = open_page("trial")
-    text = page_text(app)
-    assert "Completeness gap of this window: 0.01 logits" in text
-    assert "Attention between modalities" in text
-    assert "explain_trial_compute" not in [b.key for b in app.button]
-    app.button_group(key="explain_trial_window").set_value(1).run()
-    assert not app.exception
-    assert "Not recorded in this window: Audio" in page_text(app)
-
-
-def test_attributions_are_computed_on_request(checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    study = make_study(checkpoints)
-    asked = []
-
-    def compute(study: StudyDir, subject: str, trial: str, **options: object) -> None:
-        asked.append((subject, trial, options["fold"], options["seed"]))
-        save_explanation(study.run("s01-fusion"), make_explanation(study, "s01-fusion", subject, trial))
-
-    monkeypatch.setattr("eavdash.explain.trial.explain_trial", compute)
-    app = open_page("trial")
-    app.button(key="explain_trial_compute").click().run()
-    app.run()
-    assert "Completeness gap" in page_text(app)
-    assert asked == [("1", "2", 0, 0)]
-    assert study.run("s01-fusion").explain_dir.is_dir()
 
 
 @pytest.mark.parametrize(

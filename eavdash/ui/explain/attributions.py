@@ -1,118 +1,155 @@
-"""The attributions of one trial, window by window: frames, spectrogram, EEG and scalp, with the completeness gap.
+"""The attributions of one trial, window by window: frames, spectrogram, EEG and scalp, with their receipts.
 
-In: an ``eavdash.explain.explanation.Explanation``. Shapes per window: vision (frame, height, width), audio (time, mel),
-eeg (channel, time), tables of features (time, column). ``eavdash.ui.figures.explain`` draws them.
+In: an ``eavdash.explain.explanation.Explanation``. ``eavdash.ui.figures`` draws its maps, all on one scale unless
+asked otherwise, the modality that contributes most first.
 """
 
 from __future__ import annotations
 
-import shlex
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import streamlit as st
 
 from eavdash.data.audio.front_ends import voice_hertz
-from eavdash.text import code, markdown
+from eavdash.store import StudyDir
+from eavdash.text import markdown
 from eavdash.ui import cached_explanations, theme, widgets
-from eavdash.ui.explain import attention_heads
-from eavdash.ui.figures import attention, feature_tables
+from eavdash.ui.explain import attention_heads, receipts
+from eavdash.ui.explain.choose_trial import PAGE
+from eavdash.ui.figures import attention, feature_tables, window_maps
 from eavdash.ui.figures import explain as figures
+from eavdash.ui.figures.window_maps import WindowMap
 
 if TYPE_CHECKING:
     from eavdash.explain.explanation import Explanation
 
-LARGE_GAP = 0.1  # relative completeness gap above which the page warns
+NAMES = ("window", "scale")  # of the widgets, also in the address
 MAX_FRAMES = 10  # frames shown per window, evenly spaced
+SCALES = {"common": "one scale for all", "own": "each its own"}
 _QUESTIONS = {"vision": "where in the frames", "audio": "where in the spectrogram", "eeg": "which channels, and when"}
+_AREA = (
+    "Colours are {unit} per area: a map of one colour would add that number to the decision. Red supports {class_}, "
+    "blue opposes it{scale}. Charts show means over small cells; the stored arrays have all values."
+)
 
 
-def show_attributions(explanation: Explanation) -> None:
-    """Show the attributions, their completeness, and the attention of a trial's windows."""
-    numbers = list(range(len(explanation.windows)))
-    window = numbers[0]
-    if len(numbers) > 1:
-        names = [markdown(figures.window_name(window)) for window in explanation.windows]
-        window = widgets.segments("Window", numbers, "explain_trial_window", names.__getitem__)
-    for line in figures.receipt_lines(explanation.receipts, window):
-        st.caption(markdown(line))
-    st.caption("The charts show means over small cells; the stored arrays have every pixel, time step and sample.")
-    if explanation.receipts.completeness[window]["relative_gap"] > LARGE_GAP:
-        command = ["eavdash", "explain", explanation.study]
-        command += ["--subject", explanation.subject, "--trial", explanation.trial, "--steps", "256"]
-        st.warning(
-            "These attributions do not add up to the decision, so the maps are not reliable. Use more steps: "
-            + code(shlex.join(command))
-        )
-    present = explanation.windows[window].modalities
+class _Style(NamedTuple):
+    """Style of the maps of a window."""
+
+    limits: dict[str, float]  # by modality, the value with the full colour
+    electrode: float  # the same of the scalp map, per electrode
+    unit: str  # at colour bars
+    failed: str  # why the maps are not to be believed; empty otherwise
+
+
+def show_attributions(study: StudyDir, opened: cached_explanations.Opened) -> None:
+    """Show the attributions, their receipts, and the attention of a trial's windows."""
+    explanation = opened.explanation
+    numbers = [str(n) for n in range(len(explanation.windows))]
+    left, right = st.columns([3, 1.4], vertical_alignment="bottom")
+    names = [markdown(figures.window_name(each)) for each in explanation.windows]
+    window = int(_segments("Window", numbers, "window", lambda n: names[int(n)], left))
+    scale = _segments("Colours", list(SCALES), "scale", SCALES.__getitem__, right)
+    st.caption(markdown(receipts.baseline_sentence(explanation, window)))
+    failed = receipts.show_receipts(study, explanation, window)
+    if explanation.nothing_to_explain[window]:
+        st.info(markdown(receipts.nothing_sentence(explanation, window)))
+    else:
+        _maps(opened, window, scale, failed)
+    _show_attention(explanation, window)
+
+
+def _segments(title: str, options: list[str], name: str, label: Callable[[str], str], container: Any) -> str:
+    key = f"{PAGE}_{name}"
+    if st.session_state.get(key) not in options:
+        st.session_state[key] = options[0]
+    chosen: str = widgets.segments(title, options, key, label, container=container, default=None)
+    return chosen
+
+
+def _maps(opened: cached_explanations.Opened, window: int, scale: str, failed: str) -> None:
+    explanation, limits = opened.explanation, opened.limits
+    unit = receipts.short_unit(explanation)
+    if scale == "common":
+        limits = dict.fromkeys(limits, max(limits.values(), default=1.0))
+    style = _Style(limits, opened.electrodes.get(scale, 1.0), f"{unit} per area", failed)
+    rest = "; all maps share one scale, so that a pale map contributes little" if scale == "common" else ""
+    class_ = explanation.target + (f" rather than {explanation.against}" if explanation.against else "")
+    st.caption(markdown(_AREA.format(unit=explanation.unit, class_=class_, scale=rest)))
     draw = {"vision": _vision, "audio": _audio, "eeg": _eeg}
-    for modality in present:
-        if modality in explanation.columns:
-            _table(explanation, window, modality)
-            continue
-        question = (
-            "when in the sound" if modality == "audio" and explanation.front_end == "wave" else _QUESTIONS[modality]
-        )
-        st.markdown(f"**{theme.label(modality)}**: {question}")
-        draw[modality](explanation, window)
+    for modality, total in window_maps.totals(explanation, window).items():
+        table = modality in explanation.columns
+        wave = modality == "audio" and explanation.front_end == "wave"
+        question = "which features, and when" if table else "when in the sound" if wave else _QUESTIONS[modality]
+        st.markdown(f"**{theme.label(modality)}** ({total:+.2f} {unit}): {question}")
+        shown = window_maps.window_map(explanation, modality, window)
+        if table:
+            _table(explanation, modality, shown, style)
+        elif len(shown.times):
+            draw[modality](explanation, shown, style)
+    present = explanation.windows[window].modalities
     if missing := [theme.label(m) for m in explanation.modalities if m not in present]:
         st.caption(f"Not recorded in this window: {', '.join(missing)}.")
+
+
+def _vision(explanation: Explanation, shown: WindowMap, style: _Style) -> None:
+    places = np.unique(np.linspace(0, len(shown.times) - 1, min(MAX_FRAMES, len(shown.times))).astype(int))
+    limit, failed = style.limits["vision"], bool(style.failed)
+    pictures = figures.frame_overlays(shown.values[places], shown.heat[places], limit, framed=failed)
+    captions = [f"{shown.times[n]:.1f} s" + (" · not reliable" if failed else "") for n in places]
+    alt = [f"Attributions over the frame at {shown.times[n]:.1f} seconds." for n in places]
+    st.image(list(pictures), caption=captions, width=140, alt=alt)
+    chart = figures.colour_bar(limit, style.unit)
+    with st.container(width=420):
+        widgets.chart(chart, f"{PAGE}_vision_bar", "Colours of the attributions over frames.")
+
+
+def _audio(explanation: Explanation, shown: WindowMap, style: _Style) -> None:
+    if explanation.front_end == "wave":
+        chart = figures.wave_heat(shown, style.limits["audio"], style.unit)
+    else:
+        hertz = explanation.frequencies.get("audio", voice_hertz() if explanation.front_end == "voice" else ())
+        chart = figures.logmel_overlay(shown, style.limits["audio"], style.unit, hertz)
+    widgets.chart(figures.mark_failed(chart, style.failed), f"{PAGE}_audio", "Attributions over the sound.")
+
+
+def _table(explanation: Explanation, modality: str, shown: WindowMap, style: _Style) -> None:
+    """Show the attributions of a table of features by column and time; of many columns, the strongest."""
+    columns = explanation.columns[modality]
+    places = feature_tables.strongest(shown.heat)
+    some = WindowMap(shown.heat[:, places], shown.values, shown.times, shown.total)
+    chart = figures.row_heat(some, [columns[n] for n in places], style.limits[modality], style.unit)
+    alt = f"Attributions of {theme.label(modality)} by feature and time."
+    widgets.chart(figures.mark_failed(chart, style.failed), f"{PAGE}_{modality}", alt)
+    if len(places) < len(columns):
+        st.caption(f"The {len(places)} features with the largest attributions, of {len(columns)}.")
+
+
+def _eeg(explanation: Explanation, shown: WindowMap, style: _Style) -> None:
+    left, right = st.columns([3, 2], vertical_alignment="center")
+    with left:
+        chart = figures.row_heat(shown, explanation.channels, style.limits["eeg"], style.unit)
+        chart = figures.mark_failed(chart, style.failed)
+        widgets.chart(chart, f"{PAGE}_eeg", "Attributions by channel and time.")
+    with right:
+        sums = shown.heat.mean(axis=0) / shown.heat.shape[1]  # (channel,) logits
+        dark = st.context.theme.type == "dark"
+        unit = style.unit.replace("per area", "per electrode")
+        picture = cached_explanations.scalp(sums, explanation.channels, style.electrode, unit, dark, style.failed)
+        if isinstance(picture, bytes):
+            alt = "Scalp map of the attributions of each electrode, summed over the window."
+            st.image(picture, caption="Scalp: sums over the window", width=340, alt=alt)
+        else:
+            st.caption(markdown(picture))
+
+
+def _show_attention(explanation: Explanation, window: int) -> None:
     if explanation.map is not None:
         st.markdown("**Attention between modalities**")
         chart = attention.attention_map(explanation.map[window], explanation.modalities)
         with st.columns([1, 1])[0]:
-            widgets.chart(chart, "explain_trial_map", "Modality by modality attention of this window.")
+            widgets.chart(chart, f"{PAGE}_map", "Modality by modality attention of this window.")
         st.caption("Each row: the attention of that modality's query. Rows sum to 100 %.")
     attention_heads.trial_heads(explanation)
-
-
-def _vision(explanation: Explanation, window: int) -> None:
-    heat = explanation.attributions["vision"]
-    recorded = np.flatnonzero(explanation.masks["vision"][window])
-    if not len(recorded):
-        return
-    chosen = recorded[np.unique(np.linspace(0, len(recorded) - 1, min(MAX_FRAMES, len(recorded))).astype(int))]
-    frames = explanation.inputs["vision"][window][chosen]
-    pictures = figures.frame_overlays(
-        frames, heat[window][chosen], figures.colour_limit(figures.cell_means(heat, *figures.FRAME_CELLS))
-    )
-    st.image(list(pictures), caption=[f"frame {i + 1}" for i in chosen], width=140)
-
-
-def _audio(explanation: Explanation, window: int) -> None:
-    start, stop = figures.window_span(explanation.windows[window])
-    heard, heat = explanation.inputs["audio"][window], explanation.attributions["audio"][window]
-    if explanation.front_end == "wave":
-        chart = figures.wave_heat(heard[:, 0], heat[:, 0], start, stop)
-    else:
-        hertz = voice_hertz() if explanation.front_end == "voice" else ()
-        chart = figures.logmel_overlay(heard, heat, start, stop, hertz)
-    widgets.chart(chart, "explain_trial_audio", "Attributions over the sound.")
-
-
-def _table(explanation: Explanation, window: int, modality: str) -> None:
-    """Show the attributions of a table of features by column and time; of many columns, the strongest."""
-    start, stop = figures.window_span(explanation.windows[window])
-    heat = explanation.attributions[modality][window].astype(np.float64)
-    columns = explanation.columns[modality]
-    shown = feature_tables.strongest(heat)
-    st.markdown(f"**{theme.label(modality)}**: which features, and when")
-    chart = figures.eeg_heat(heat[:, shown].T, [columns[n] for n in shown], start, stop)
-    widgets.chart(chart, f"explain_trial_{modality}", f"Attributions of {theme.label(modality)} by feature and time.")
-    if len(shown) < len(columns):
-        st.caption(f"The {len(shown)} features with the largest attributions, of {len(columns)}.")
-
-
-def _eeg(explanation: Explanation, window: int) -> None:
-    start, stop = figures.window_span(explanation.windows[window])
-    heat = explanation.attributions["eeg"][window].astype(np.float64)
-    left, right = st.columns([3, 2], vertical_alignment="center")
-    with left:
-        chart = figures.eeg_heat(heat, explanation.channels, start, stop)
-        widgets.chart(chart, "explain_trial_eeg", "Attributions by channel and time.")
-    with right:
-        picture = cached_explanations.scalp(heat.sum(axis=1), explanation.channels)
-        if isinstance(picture, bytes):
-            st.image(picture, caption="Scalp: attributions summed over the window", width=320)
-        else:
-            st.caption(markdown(picture))

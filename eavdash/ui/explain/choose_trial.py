@@ -1,9 +1,14 @@
-"""The selection of one test trial by subject, outcome and emotion, and the sentence about its decision.
+"""The selection of one test trial by subject, outcome and label, and the headline about its decision.
 
-In: a table of ``tables.trials``. Out: the rows of one trial, fold and seed, one per stage.
+In: a table of ``tables.trials``. Out: the rows of one trial, fold and seed, one per stage. The values of the widgets
+are the only selection: a widget whose value no longer exists gets another before it is shown, so that what it shows is
+what the page explains.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -13,7 +18,16 @@ from eavdash.text import natural_order
 from eavdash.ui import actions, theme
 from eavdash.ui.draft import kept
 
+PAGE = "explain_trial"
 OUTCOMES = ("all", "right", "wrong")
+NAMES = ("subject", "outcome", "label", "trial", "model")  # of the widgets, also in the address
+_EMOTIONS = (
+    "anger angry anxiety anxious boredom bored calm calmness contempt disgust disgusted excitement excited "
+    "fear fearful frustration frustrated happiness happy inspiration joy neutral relaxed sad sadness surprise "
+    "surprised tenderness"
+)
+#: Names of classes that are emotions.
+EMOTIONS = frozenset(_EMOTIONS.split())
 
 
 def choose_trial(trials: pd.DataFrame) -> pd.DataFrame:
@@ -25,42 +39,54 @@ def choose_trial(trials: pd.DataFrame) -> pd.DataFrame:
     subjects = natural_order(trials["subject"].tolist())
     target = st.session_state.pop(actions.TARGET, None)
     if target and target[0] in subjects:
-        st.session_state["explain_trial_subject"], st.session_state["explain_trial_trial"] = target
-        st.session_state["explain_trial_outcome"], st.session_state["explain_trial_emotion"] = "all", None
+        asked = {"subject": target[0], "trial": target[1], "outcome": "all", "label": None}
+        st.session_state.update({f"{PAGE}_{name}": value for name, value in asked.items()})
     first, second, third, fourth = st.columns([1.2, 1.3, 1.5, 2], vertical_alignment="bottom")
-    subject = first.selectbox("Subject", subjects, **kept("explain_trial", "subject"))
-    st.session_state.setdefault("explain_trial_outcome", "all")
-    outcome = second.selectbox("Decision", OUTCOMES, **kept("explain_trial", "outcome"))
-    emotion = third.selectbox(
-        "Emotion",
-        natural_order(trials["label"].tolist()),
-        index=None,
-        placeholder="All",
-        **kept("explain_trial", "emotion"),
-    )
+    subject = choose(first, "Subject", subjects, "subject")
+    outcome = choose(second, "Decision", OUTCOMES, "outcome")
+    labels = natural_order(trials["label"].tolist())
+    label = choose(third, label_word(labels).capitalize(), labels, "label", index=None, placeholder="All")
     mine = trials[trials["subject"] == subject]
     stage = deciding_stage(mine)
-    matches = mine[(mine["stage"] == stage) & ((mine["label"] == emotion) if emotion else True)]
+    matches = mine[(mine["stage"] == stage) & ((mine["label"] == label) if label else True)]
     if outcome != "all":
         matches = matches[matches["correct"] == (outcome == "right")]
     names = natural_order(matches["trial"].tolist())
-    if st.session_state.get("explain_trial_trial") not in names:
-        st.session_state.pop("explain_trial_trial", None)
-    labels = dict(zip(matches["trial"], matches["label"], strict=True))
-    trial = fourth.selectbox(
-        f"Trial ({len(names)} match)",
-        names,
-        format_func=lambda t: f"{t} ({labels.get(t, '')})",
-        **kept("explain_trial", "trial"),
-    )
+    labels_by_trial = dict(zip(matches["trial"], matches["label"], strict=True))
+    title = f"Trial ({len(names)} match)"
+    trial = choose(fourth, title, names, "trial", lambda name: f"{name} ({labels_by_trial.get(name, '')})")
     rows: pd.DataFrame = mine[mine["trial"] == trial]
-    versions = list(dict.fromkeys(zip(rows["fold"].tolist(), rows["seed"].tolist(), strict=True)))
+    versions = {f"{fold}-{seed}": (fold, seed) for fold, seed in zip(rows["fold"], rows["seed"], strict=True)}
     if len(versions) > 1:
-        fold, seed = st.selectbox(
-            "Model", versions, format_func=lambda v: f"fold {v[0]}, seed {v[1]}", key="explain_trial_version"
+        version = choose(
+            st, "Model", list(versions), "model", lambda v: "fold {}, seed {}".format(*versions.get(v, ("", "")))
         )
-        rows = rows[(rows["fold"] == fold) & (rows["seed"] == seed)]
+        rows = rows[(rows["fold"] == versions[version][0]) & (rows["seed"] == versions[version][1])]
     return rows
+
+
+def choose(
+    container: Any,
+    title: str,
+    options: Sequence[str],
+    name: str,
+    label: Callable[[str], str] = str,
+    **more: Any,
+) -> Any:
+    """Show a selectbox whose value is always one of ``options`` (None: of no options, or with ``index=None``).
+
+    Its value is kept in the session and set before it is shown: Streamlit would show the old value otherwise, as a
+    browser does not take over a default once the user has chosen.
+    """
+    key = f"{PAGE}_{name}"
+    if st.session_state.get(key) not in options:
+        st.session_state[key] = options[0] if options and more.get("index", 0) is not None else None
+    return container.selectbox(title, options, format_func=label, **kept(PAGE, name), **more)
+
+
+def label_word(classes: Sequence[str]) -> str:
+    """Return what the classes are: ``emotion``, or ``label`` unless all of them are names of emotions."""
+    return "emotion" if all(name.casefold() in EMOTIONS for name in classes) else "label"
 
 
 def deciding_stage(rows: pd.DataFrame) -> str:
@@ -70,7 +96,10 @@ def deciding_stage(rows: pd.DataFrame) -> str:
 
 
 def decision_sentence(rows: pd.DataFrame) -> str:
-    """Return a sentence about the trial's decision."""
+    """Return the headline: which trial it is, its label, and whether the decision about it is right."""
     row = rows[rows["stage"] == deciding_stage(rows)].iloc[0]
-    outcome = "right" if row["correct"] else f"wrong: the label is {row['label']}"
-    return f"{theme.label(row['stage'])} predicts {row['predicted']} ({theme.percent(row['confidence'])}), {outcome}."
+    outcome = "right" if row["correct"] else "wrong"
+    return (
+        f"Subject {row['subject']}, trial {row['trial']}, label {row['label']}: {theme.label(row['stage'])} predicts "
+        f"{row['predicted']} ({theme.percent(row['confidence'])}), {outcome}."
+    )
