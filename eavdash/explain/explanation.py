@@ -5,75 +5,47 @@ In: an :class:`Explanation`, or its name. Out: its files, or the explanation. Ne
 
 from __future__ import annotations
 
+import contextlib
 import io
 import zipfile
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import ConfigDict, Field
 
 from eavdash.config.choices import LOGMEL
 from eavdash.errors import IntegrityError
+from eavdash.explain.records import ExplainedWindow, ExplanationDocument, Receipts, StoredExplanation
 from eavdash.store import RunDir
 from eavdash.store.atomic import sha256, write_atomic
 from eavdash.store.own_files import refuse_link
-from eavdash.store.record import FIRST, Part, Record, Texts, Whole, read_record, write_record
+from eavdash.store.record import read_record, write_record
 from eavdash.store.regular import open_regular
 
+__all__ = [
+    "METHODS",
+    "NOTHING",
+    "ExplainedWindow",
+    "Explanation",
+    "ExplanationDocument",
+    "Receipts",
+    "StoredExplanation",
+    "explanation_name",
+    "load_explanation",
+    "mean_maps",
+    "save_explanation",
+    "stored_explanations",
+]
+
 METHODS = ("integrated_gradients",)
+NOTHING = 0.1  # logits: a window whose output differs less from that at the baseline leaves nothing to explain
 STRONGEST = 20  # columns in a summary
+_REMEDY = "delete the file and explain the trial again"
 _ATTENTION = ("attention", "map", "maps")
-_ARRAYS = ("attributions", "inputs", "masks", "window_probabilities", "trial_probabilities")
-
-
-class ExplainedWindow(Part):
-    """One window: its number, its span in seconds, its predicted class and the modalities that it has."""
-
-    window: Whole
-    start: float
-    stop: float
-    predicted: str
-    modalities: Texts
-
-
-class Receipts(Part):
-    """Facts about the computation of an explanation that a reader can check."""
-
-    steps: Whole
-    target: str  # the class whose logit is attributed
-    output: str = "logit"
-    baselines: dict[str, str] = Field(default_factory=dict)  # modality → input from which attributions are measured
-    #: Modalities scaled by the statistics of the training people, as the run has none of this person.
-    scaled_as_others: Texts = ()
-    completeness: list[dict[str, float]] = Field(default_factory=list)  # per window
-    reproduction: float | None = None  # largest difference to the stored probabilities; None: none are stored
-    checksums: dict[str, str]  # run → checksum of its model
-
-
-class ExplanationDocument(Record):
-    """The content of an explanation's .json: everything but its arrays, whose checksum it has."""
-
-    model_config = ConfigDict(title="an explanation")
-
-    schema_version: Whole = FIRST
-    study: str
-    run: str
-    stage: str
-    method: str
-    subject: str
-    trial: str
-    label: str
-    predicted: str
-    classes: Texts
-    modalities: Texts
-    windows: Annotated[tuple[ExplainedWindow, ...], Field(strict=False)]
-    channels: Texts
-    rate: float
-    front_end: str = LOGMEL  # earlier files lack it
-    columns: dict[str, Texts] = Field(default_factory=dict)  # modality → those of its table of features
-    receipts: Receipts
-    arrays: str
+_ARRAYS = (
+    *("attributions", "inputs", "masks", "window_probabilities", "trial_probabilities"),
+    *("baseline_probabilities", "times", "frequencies"),
+)
 
 
 @dataclass(frozen=True)
@@ -82,8 +54,9 @@ class Explanation:
 
     Arrays by modality cover all windows, with zeros where a window lacks the modality:
     ``inputs`` vision (W, F, H, W, 3) uint8, audio (W, L, mel) as ``front_end`` gives it, eeg (W, C, T) volt;
-    ``masks`` True where recorded; ``attributions`` in logits, vision (W, F, H, W), audio (W, L, mel), eeg (W, C, T).
+    ``masks`` True where recorded; ``attributions`` in ``unit``, vision (W, F, H, W), audio (W, L, mel), eeg (W, C, T).
     A modality in ``columns`` has tables of features (W, L, column), and attributions of the same shape.
+    ``times`` (W, L) are seconds from the trial's start of each frame, row or sample, NaN where masked.
     """
 
     study: str
@@ -93,7 +66,7 @@ class Explanation:
     subject: str
     trial: str
     label: str
-    predicted: str  # for the trial; also the class whose logit is attributed
+    predicted: str  # for the trial
     classes: tuple[str, ...]
     modalities: tuple[str, ...]
     windows: tuple[ExplainedWindow, ...]
@@ -111,6 +84,30 @@ class Explanation:
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by modality, of tables of features
     maps: np.ndarray | None = None  # (W, layers, heads, M, M), whose mean is ``map``; None in older files
     front_end: str = LOGMEL  # what the audio encoder hears (data/audio/front_ends.py)
+    target: str = ""  # the class that is explained
+    against: str = ""  # the class that it is contrasted with; empty: none
+    baseline: str = "mean"  # explain/baselines.py
+    unit: str = "logit"  # what is attributed
+    baseline_probabilities: dict[str, np.ndarray] = field(default_factory=dict)  # stage → (W, K); not in older files
+    times: dict[str, np.ndarray] = field(default_factory=dict)  # not in older files
+    frequencies: dict[str, np.ndarray] = field(default_factory=dict)  # modality → (mel,) Hz; not in older files
+
+    @property
+    def stored(self) -> StoredExplanation:
+        """The question that it answers, by which :func:`load_explanation` finds it again."""
+        if not self.target:
+            return StoredExplanation(self.method)
+        return StoredExplanation(self.method, self.target, self.against, self.baseline)
+
+    @property
+    def nothing_to_explain(self) -> tuple[bool, ...]:
+        """For each window, True if its output is less than :data:`NOTHING` away from that at the baseline."""
+        explained = [c.get("explained", abs(c.get("output", np.inf) - c.get("baseline", 0.0))) for c in self._gaps]
+        return tuple(value < NOTHING for value in explained)
+
+    @property
+    def _gaps(self) -> list[dict[str, float]]:
+        return self.receipts.completeness
 
     @property
     def shares(self) -> dict[str, float]:
@@ -143,7 +140,7 @@ class Explanation:
 
     @property
     def sums(self) -> dict[str, float]:
-        """Sum of the attributions per modality, averaged over the windows, in logits."""
+        """Sum of the attributions per modality, averaged over the windows, in ``unit``."""
         return {m: float(a.astype(np.float64).sum() / len(self.windows)) for m, a in self.attributions.items()}
 
     @property
@@ -160,24 +157,29 @@ class Explanation:
 
     def summary(self) -> dict[str, Any]:
         """Return the numbers of the explanation as a JSON-ready dictionary."""
-        completeness = self.receipts.completeness
-        names = ("study", "run", "subject", "trial", "label", "predicted", "stage", "method")
+        about = ("study", "run", "subject", "trial", "label", "predicted", "stage", "method")
+        asked = ("target", "against", "baseline", "unit")
         return {
-            **{name: getattr(self, name) for name in names},
+            **{name: getattr(self, name) for name in (*about, *asked)},
             "windows": len(self.windows),
-            "probabilities": {
-                s: dict(zip(self.classes, p.round(4).tolist(), strict=True))
-                for s, p in self.trial_probabilities.items()
-            },
+            "probabilities": self._by_class(self.trial_probabilities),
+            "baseline_probabilities": self._by_class(
+                {s: np.nanmean(p, axis=0) for s, p in self.baseline_probabilities.items()}
+            ),
             "attention": self.shares,
             "attention_by_head": self.head_shares,
             "attention_by_layer": self.layer_maps,
             "attribution": self.sums,
             **({"attribution_by_column": self.column_sums} if self.columns else {}),
-            "completeness_gap": [c["gap"] for c in completeness],
-            "completeness_relative_gap": [c["relative_gap"] for c in completeness],
+            "completeness_gap": [c["gap"] for c in self._gaps],
+            "completeness_relative_gap": [c["relative_gap"] for c in self._gaps],
+            "nothing_to_explain": list(self.nothing_to_explain),
+            "steps": self.receipts.steps,
             "reproduction": self.receipts.reproduction,
         }
+
+    def _by_class(self, probabilities: dict[str, np.ndarray]) -> dict[str, dict[str, float]]:
+        return {s: dict(zip(self.classes, p.round(4).tolist(), strict=True)) for s, p in probabilities.items()}
 
 
 def mean_maps(maps: np.ndarray) -> np.ndarray:
@@ -197,7 +199,7 @@ def explanation_name(run: RunDir, subject: str, trial: str) -> str:
 def save_explanation(run: RunDir, explanation: Explanation) -> None:
     """Write the arrays, then the receipts, which include the arrays' checksum."""
     name = explanation_name(run, explanation.subject, explanation.trial)
-    arrays_file, receipts_file = run.explain_files(name, explanation.method)
+    arrays_file, receipts_file = run.explain_files(name, *explanation.stored)
     with IntegrityError.from_os(arrays_file.parent, expected="a folder of the run", remedy="remove the link"):
         arrays_file.parent.mkdir(parents=True, exist_ok=True)
         refuse_link(arrays_file.parent)
@@ -210,26 +212,43 @@ def save_explanation(run: RunDir, explanation: Explanation) -> None:
     write_record(receipts_file, ExplanationDocument(**fields, arrays=sha256(arrays_file)))
 
 
-def load_explanation(run: RunDir, trial: str, method: str = METHODS[0]) -> Explanation | None:
+def stored_explanations(run: RunDir, name: str) -> list[StoredExplanation]:
+    """Return what the stored explanations named ``name`` answer, for the run's current weights; no array is read.
+
+    An explanation whose metadata cannot be read is left out: explaining the trial again replaces it.
+    """
+    found = []
+    for arrays_file, receipts_file in run.explanations(name):
+        with contextlib.suppress(IntegrityError):
+            document = read_record(receipts_file, ExplanationDocument, _REMEDY)
+            question = StoredExplanation(document.method, document.target, document.against, document.baseline)
+            question = question if document.target else StoredExplanation(document.method)
+            if run.explain_files(name, *question) == (arrays_file, receipts_file) and _applies(run, document):
+                found.append(question)
+    return found
+
+
+def load_explanation(
+    run: RunDir, trial: str, method: str = METHODS[0], target: str = "", against: str = "", baseline: str = ""
+) -> Explanation | None:
     """Load the explanation named ``trial`` (see :func:`explanation_name`); None if there is none for this model.
+
+    Without a target and a baseline it is that of an earlier version, of the predicted class.
 
     Raises:
         IntegrityError: its files are damaged.
     """
-    arrays_file, receipts_file = run.explain_files(trial, method)
+    arrays_file, receipts_file = run.explain_files(trial, method, target, against, baseline)
     if not arrays_file.exists() or not receipts_file.exists():
         return None
-    remedy = "delete the file and explain the trial again"
-    document = read_record(receipts_file, ExplanationDocument, remedy)
-    # An explanation of earlier weights does not apply to this model.
-    for name, checksum in document.receipts.checksums.items():
-        if run.sibling(name).status().checksums.get("model.safetensors", checksum) != checksum:
-            return None
-    with IntegrityError.from_os(arrays_file, expected="a file that can be read", remedy=remedy):
+    document = read_record(receipts_file, ExplanationDocument, _REMEDY)
+    if not _applies(run, document):
+        return None
+    with IntegrityError.from_os(arrays_file, expected="a file that can be read", remedy=_REMEDY):
         checksum = sha256(arrays_file)
     if document.arrays != checksum:
         expected = f"the checksum in {receipts_file.name}"
-        raise IntegrityError.at(arrays_file, expected=expected, found="a different checksum", remedy=remedy)
+        raise IntegrityError.at(arrays_file, expected=expected, found="a different checksum", remedy=_REMEDY)
     found: dict[str, Any] = {kind: {} for kind in _ARRAYS} | dict.fromkeys(_ATTENTION)
     try:
         with open_regular(arrays_file) as file, np.load(file, allow_pickle=False) as stored:
@@ -240,6 +259,14 @@ def load_explanation(run: RunDir, trial: str, method: str = METHODS[0]) -> Expla
                 else:
                     found[kind] = stored[name]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise IntegrityError.at(arrays_file, expected="arrays", found=str(error), remedy=remedy) from error
+        raise IntegrityError.at(arrays_file, expected="arrays", found=str(error), remedy=_REMEDY) from error
     fields = {name: getattr(document, name) for name in Explanation.__dataclass_fields__ if name not in found}
-    return Explanation(**fields, **found)
+    return Explanation(**{**fields, "target": document.target or document.receipts.target}, **found)
+
+
+def _applies(run: RunDir, document: ExplanationDocument) -> bool:
+    """Return False for an explanation of earlier weights."""
+    return all(
+        run.sibling(name).status().checksums.get("model.safetensors", checksum) == checksum
+        for name, checksum in document.receipts.checksums.items()
+    )

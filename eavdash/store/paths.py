@@ -11,6 +11,9 @@ from pathlib import Path
 from eavdash.store.names import slug
 from eavdash.store.private import cache_folder
 
+#: Characters of the name of an explanation's files, without the ending; file systems allow 255 bytes.
+_LONGEST_STEM = 225
+
 
 @dataclass(frozen=True)
 class StudyPaths:
@@ -151,7 +154,20 @@ class RunPaths:
     def explain_dir(self) -> Path:
         return self.path / "explain"
 
-    def explain_files(self, trial: str, method: str) -> tuple[Path, Path]:
-        """Return the paths of one explanation's arrays (.npz) and metadata (.json)."""
-        stem = f"{slug(trial)}-{method}"
+    def explain_files(
+        self, trial: str, method: str, target: str = "", against: str = "", baseline: str = ""
+    ) -> tuple[Path, Path]:
+        """Return the paths of one explanation's arrays (.npz) and metadata (.json).
+
+        Those of earlier versions have neither a target, which is a class or two of them, nor a baseline.
+        """
+        classes = "~".join(slug(name) for name in (target, against) if name)
+        stem = "-".join(part for part in (slug(trial), method, classes, baseline) if part)
+        if len(stem) > _LONGEST_STEM:
+            stem = f"{slug(trial)}-{slug(stem)[-6:]}"
         return self.explain_dir / f"{stem}.npz", self.explain_dir / f"{stem}.json"
+
+    def explanations(self, trial: str) -> list[tuple[Path, Path]]:
+        """Return the paths, as :meth:`explain_files`, of all explanations that may be of a trial, in order."""
+        found = sorted(self.explain_dir.glob(f"{slug(trial)}-*.json"))
+        return [(path.with_suffix(".npz"), path) for path in found if path.with_suffix(".npz").exists()]
