@@ -33,6 +33,7 @@ from eavdash.config import schema as cfg
 from eavdash.config.choices import FUSIONS, MODALITIES
 from eavdash.config.convert import to_dict
 from eavdash.config.presets import preset
+from eavdash.models.seeds import reproducible
 from eavdash.results.statistics import compare, holm
 from eavdash.store import StudyDir
 from eavdash.store.documents import RunConfig
@@ -40,7 +41,6 @@ from eavdash.training import baselines, evaluate, stage2
 from eavdash.training.fusion_features import FeatureSource, FusionFeatures
 from eavdash.training.reliability import reliability
 from eavdash.training.run_context import RunContext, labels_of, rows_of
-from eavdash.training.seeds import reproducible
 
 TESTED, NUISANCES, OVERCONFIDENCE = 400, 8, 3.0
 TOKENS = {"vision": (5, 64), "audio": (1, 64), "eeg": (1, 32)}  # of the quick preset's encoders

@@ -38,11 +38,11 @@ from eavdash.data.windows import WindowSet
 from eavdash.models import build
 from eavdash.models.base import Encoder, to_encoder_input
 from eavdash.models.fusion import Fusion
+from eavdash.models.seeds import seeder
 from eavdash.training import inputs, loop
 from eavdash.training.features import Features, _compute
 from eavdash.training.fusion_features import FeatureSource, FusionFeatures, join_features
 from eavdash.training.run_context import Windows
-from eavdash.training.seeds import seeder
 
 CLASSES = tuple("abcde")
 BATCH = 128  # frames, as published

@@ -27,13 +27,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from eavdash.config.presets import preset
 from eavdash.config.schema import Execution
 from eavdash.models import build
+from eavdash.models.seeds import reproducible, seeder
 from eavdash.training import headphase
 from eavdash.training.fusion_features import model_output
 from eavdash.training.loading import ModelOutput, Source, stream
 from eavdash.training.loop import PUBLISHED, fit
 from eavdash.training.memory import MicroBatchSize
 from eavdash.training.precision import resolve_precision
-from eavdash.training.seeds import reproducible, seeder
 from eavdash.training.step import gradients
 
 

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import pandas as pd
 
-from eavdash.config.choices import MODALITIES
+from eavdash.config.choices import MODALITIES, STAGES
 from eavdash.config.scaling import CALIBRATION
 from eavdash.errors import IntegrityError, UsageError
 from eavdash.results.columns import study_table
 from eavdash.store import RunDir, StudyDir
 
 
-def testing_run(study: StudyDir, subject: str, trial: str, fold: int | None, seed: int | None) -> RunDir:
+def testing_run(
+    study: StudyDir,
+    subject: str,
+    trial: str,
+    fold: int | None,
+    seed: int | None,
+    stage: str = "",  # noqa: PT028 - this is no test
+) -> RunDir:
     """Return the finished run whose predictions contain the trial as a test trial.
 
-    Fusion comes before the single modalities (in canonical order), then lower folds and seeds before higher ones. Runs
-    with unreadable files are skipped; other checks report them.
+    Without a ``stage`` fusion comes before the single modalities (in canonical order), then lower folds and seeds
+    before higher ones. Runs with unreadable files are skipped; other checks report them.
 
     Raises:
-        UsageError: there is none; the message lists the runs there are.
+        UsageError: there is none; the message lists the runs there are. Or there is no such stage.
     """
+    if stage and stage not in STAGES:
+        raise UsageError.at("stage", expected=", ".join(STAGES), found=repr(stage), remedy="choose one")
     finished = [r for r in study.runs() if not r.unreadable() and r.status().state == "done"]
     other_splits: list[str] = []
     candidates = []
@@ -27,7 +36,7 @@ def testing_run(study: StudyDir, subject: str, trial: str, fold: int | None, see
         config = run.config()
         if config.subject not in ("", subject):
             continue
-        if fold not in (None, config.fold) or seed not in (None, config.seed):
+        if fold not in (None, config.fold) or seed not in (None, config.seed) or stage not in ("", config.stage):
             continue
         order = ("fusion", *MODALITIES).index(config.stage)
         candidates.append((order, config.fold, config.seed, run))
@@ -41,7 +50,7 @@ def testing_run(study: StudyDir, subject: str, trial: str, fold: int | None, see
         other_splits.append("a trial for calibration, which no run scores")
     raise UsageError.at(
         f"study {study.name}, subject {subject}, trial {trial}",
-        expected="a finished run" + _asked(fold, seed) + " that tested this trial",
+        expected="a finished run" + _asked(fold, seed, stage) + " that tested this trial",
         found=_found(other_splits, candidates, finished),
         remedy=f"train the fold that tests it, or choose another trial (see eavdash status {study.name})",
     )
@@ -64,8 +73,9 @@ def _split(run: RunDir, subject: str, trial: str) -> str:
     return "" if rows.empty else str(rows.iloc[0])
 
 
-def _asked(fold: int | None, seed: int | None) -> str:
-    return "".join(f" of {name} {value}" for name, value in (("fold", fold), ("seed", seed)) if value is not None)
+def _asked(fold: int | None, seed: int | None, stage: str) -> str:
+    asked = (("fold", fold), ("seed", seed), ("stage", stage or None))
+    return "".join(f" of {name} {value}" for name, value in asked if value is not None)
 
 
 def _found(other_splits: list[str], candidates: list[tuple[int, int, int, RunDir]], finished: list[RunDir]) -> str:
@@ -75,5 +85,5 @@ def _found(other_splits: list[str], candidates: list[tuple[int, int, int, RunDir
         names = ", ".join(run.name for *_, run in candidates[:3])
         return f"{names}, without this trial"
     if finished:
-        return f"finished runs of other subjects, folds or seeds ({', '.join(r.name for r in finished[:3])})"
+        return f"finished runs of other subjects, stages, folds or seeds ({', '.join(r.name for r in finished[:3])})"
     return "no finished run"

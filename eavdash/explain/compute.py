@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import numpy as np
@@ -11,70 +10,80 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from eavdash.config.choices import COLUMN, LOGMEL, TABLE
+from eavdash.config.choices import LOGMEL, TABLE
 from eavdash.config.convert import recorded_config
-from eavdash.config.schema import StudyConfig
-from eavdash.data.frozen import planned_table
-from eavdash.data.inputs import load_windows
-from eavdash.data.standardise import raw_values, standardise
-from eavdash.data.table import select
+from eavdash.data.axes import frequencies_of, times_of
+from eavdash.data.recording import release
+from eavdash.data.standardise import raw_values
 from eavdash.data.windows import WindowSet
-from eavdash.errors import TableError, UsageError
-from eavdash.explain.attributions import Completeness, integrated_gradients
-from eavdash.explain.explanation import ExplainedWindow, Explanation, Receipts
+from eavdash.errors import UsageError
+from eavdash.explain.attributions import Attributed, Output, Points, attribute
+from eavdash.explain.baselines import kind_for
+from eavdash.explain.explanation import ExplainedWindow, Explanation, Receipts, StoredExplanation
 from eavdash.explain.fused import FusedModel, FusedModelOutput, encoder_runs, load_fused_model
-from eavdash.models.base import Encoder, to_encoder_input
+from eavdash.explain.recordings import TrialWindow, aligned, trial_row, trial_windows, window_sets
+from eavdash.explain.training_windows import TrainingWindows, training_windows
+from eavdash.explain.units import unit_of
+from eavdash.models.base import Encoder
 from eavdash.models.people import read_people
+from eavdash.models.seeds import reproducible
 from eavdash.results.decision import log_probabilities, normalised
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.atomic import sha256
 
+#: Points of the quadrature on a path from one baseline, and on each of several, whose errors partly cancel.
+FIRST_STEPS, FIRST_STEPS_EACH = 32, 4
+ADAPTIVE_STEPS = 512  # points that are not exceeded by doubling
 #: Maximum number of input values processed by the model at a time.
 _BATCH_NUMBERS = 4_000_000
 #: How many input values of other encoders a sample of sound counts as: wide convolutions read it.
 _PER_SAMPLE = 16
 
 
-@dataclass(frozen=True)
-class _Window:
-    """Encoder input of one window: a batch of one per present modality."""
-
-    number: int
-    start: float
-    stop: float
-    rows: dict[str, int]  # row of each modality's window set
-    inputs: dict[str, Tensor]
-    masks: dict[str, Tensor]
-
-
 def compute(
-    study: StudyDir, run: RunDir, subject: str, trial: str, method: str, device: str, steps: int
+    study: StudyDir, run: RunDir, subject: str, trial: str, asked: StoredExplanation, device: str, steps: int
 ) -> Explanation:
-    """Compute the explanation of a trial by ``run``; only the cache of windows is written."""
+    """Compute the explanation of a trial by ``run`` with the deterministic settings of training, on one thread.
+
+    Only the cache of windows is written, and nothing is kept in memory. ``steps`` 0: as many as completeness needs.
+    """
+    where = _device(device)
+    try:
+        with reproducible(where, threads=1):
+            return _compute(study, run, subject, trial, asked, where, steps)
+    finally:
+        release()
+
+
+def _compute(
+    study: StudyDir, run: RunDir, subject: str, trial: str, asked: StoredExplanation, where: torch.device, steps: int
+) -> Explanation:
     info = run.config()
     classes = info.classes
-    where = _device(device)
     model = load_fused_model(study, run, where, subject)
-    row = _row(study, recorded_config(info), subject, trial)
-    sets = _window_sets(study, run, row)
-    windows = _windows(sets, where)
+    row = trial_row(study, recorded_config(info), subject, trial)
+    sets = window_sets(study, run, row)
+    windows = trial_windows(sets, where)
     with torch.no_grad():
         outputs = [model.predict(w.inputs, w.masks) for w in windows]
     stage = info.stage
-    probabilities = _probabilities(stage, sets, outputs, len(classes))
+    probabilities = _probabilities(stage, sets, [[each] for each in outputs], len(classes))
     trial_probabilities = {s: normalised(np.nanmean(log_probabilities(p), axis=0)) for s, p in probabilities.items()}
-    target = int(trial_probabilities[stage].argmax())
-    attributions, completeness = _attribute(model, sets, windows, target, steps)
-    found = probabilities[stage]
+    drawn = tuple(m for m in sets if kind_for(m, asked.baseline) == "training")
+    trained = training_windows(study, run, drawn, where) if drawn else None
+    output = Output(classes.index(asked.target), classes.index(asked.against) if asked.against else None)
+    found = [_attribute(model, sets, w, output, trained, drawn, steps) for w in windows]
+    unit = unit_of(model, contrast=bool(asked.against))
+    own = probabilities[stage]
     return Explanation(
         study=study.name,
         run=run.name,
         stage=stage,
-        method=method,
+        method=asked.method,
         subject=subject,
         trial=trial,
         label=str(row["label"].iloc[0]),
-        predicted=classes[target],
+        predicted=classes[int(trial_probabilities[stage].argmax())],
         classes=classes,
         modalities=model.modalities,
         windows=tuple(
@@ -85,13 +94,13 @@ def compute(
                 predicted=classes[c],
                 modalities=tuple(w.inputs),
             )
-            for w, c in zip(windows, found.argmax(axis=1).tolist(), strict=True)
+            for w, c in zip(windows, own.argmax(axis=1).tolist(), strict=True)
         ),
         window_probabilities=probabilities,
         trial_probabilities=trial_probabilities,
-        attributions=attributions,
-        inputs={m: _aligned(s, raw_values(s), windows) for m, s in sets.items()},
-        masks={m: _aligned(s, s.mask, windows) for m, s in sets.items()},
+        attributions=_attributions(sets, found),
+        inputs={m: aligned(s, raw_values(s), windows) for m, s in sets.items()},
+        masks={m: aligned(s, s.mask, windows) for m, s in sets.items()},
         attention=_stacked([d.fused.attention for d in outputs]),
         map=_stacked([d.fused.map for d in outputs]),
         maps=_stacked([d.fused.maps for d in outputs]),
@@ -99,19 +108,28 @@ def compute(
         front_end=sets["audio"].meta.get("front_end", LOGMEL) if "audio" in sets else LOGMEL,
         rate=float(sets["eeg"].meta["rate"]) if "eeg" in sets else 0.0,
         columns={m: tuple(s.meta["columns"]) for m, s in sets.items() if s.kind == TABLE},
+        target=asked.target,
+        against=asked.against,
+        baseline=asked.baseline,
+        unit=unit,
+        baseline_probabilities=_probabilities(stage, sets, [each.at_baselines for each in found], len(classes)),
+        times={m: aligned(s, times_of(s), windows, np.nan) for m, s in sets.items()},
+        frequencies={m: hertz for m, s in sets.items() if (hertz := frequencies_of(s)) is not None},
         receipts=Receipts(
-            steps=steps,
-            target=classes[target],
-            output="logit",
-            baselines={m: _BASELINES[_heard(model, m, s.kind)] for m, s in sets.items()},
+            steps=max(each.completeness.steps for each in found),
+            target=asked.target,
+            output=unit,
+            baselines={m: _TRAINING if m in drawn else _BASELINES[_heard(model, m, s.kind)] for m, s in sets.items()},
             scaled_as_others=tuple(m for m, each in encoder_runs(study, run).items() if _unknown(each, subject)),
-            completeness=[c.to_dict() for c in completeness],
-            reproduction=_reproduction(run, subject, trial, classes, windows, found),
+            completeness=[each.completeness.to_dict() for each in found],
+            training_windows=trained.names if trained is not None else (),
+            reproduction=_reproduction(run, subject, trial, classes, windows, own),
             checksums={r.name: sha256(r.model_file) for r in (run, *encoder_runs(study, run).values())},
         ),
     )
 
 
+_TRAINING = "windows that the run was trained on"
 _BASELINES = {
     "vision": "the colour that the input scaling was fitted to (mid-grey for pretrained encoders)",
     "audio": "the mean spectrum that the input scaling was fitted to",
@@ -146,95 +164,54 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _row(study: StudyDir, config: StudyConfig, subject: str, trial: str) -> pd.DataFrame:
-    """Return the trial's row of the trial table, as a frame of one row."""
-    path = study.study().dataset.path
-    frame = select(planned_table(study.table_file, path, (subject,)), config, (subject,)).frame
-    row = frame[frame["trial"] == trial].reset_index(drop=True)
-    if len(row) != 1:
-        raise TableError.at(
-            path,
-            expected=f"one trial {trial} of subject {subject}, as when the study was planned",
-            found=f"{len(row)}",
-            remedy="restore the dataset",
-        )
-    return row
-
-
-def _window_sets(study: StudyDir, run: RunDir, row: pd.DataFrame) -> dict[str, WindowSet]:
-    """Return the trial's windows in each recorded modality of the model, with the EEG channels used in training."""
-    sets = {}
-    for modality, encoder in encoder_runs(study, run).items():
-        if row[COLUMN[modality]].iloc[0] == "":
-            continue
-        info = encoder.config()
-        config = recorded_config(info)
-        if modality == "eeg":
-            config = replace(config, eeg=replace(config.eeg, channels=info.input.channels))
-        windows = load_windows(row, modality, config, study.cache_dir)
-        if statistics := info.input.subject_scaling:
-            windows = standardise(windows, statistics)
-        sets[modality] = windows
-    return sets
-
-
-def _windows(sets: Mapping[str, WindowSet], device: torch.device) -> list[_Window]:
-    """Return the windows in order of their numbers, each with the modalities that are long enough."""
-    rows_by_number: dict[int, dict[str, int]] = {}
-    for modality, windows in sets.items():
-        for row, number in enumerate(windows.index["window"]):
-            rows_by_number.setdefault(int(number), {})[modality] = row
-    made = []
-    for number in sorted(rows_by_number):
-        rows = rows_by_number[number]
-        spans = [sets[m].index.iloc[i][["start", "stop"]].astype(float) for m, i in rows.items()]
-        inputs = {
-            m: to_encoder_input(m, torch.from_numpy(np.array(sets[m].values[i : i + 1]))).to(device)
-            for m, i in rows.items()
-        }
-        masks = {m: torch.from_numpy(np.array(sets[m].mask[i : i + 1])).to(device) for m, i in rows.items()}
-        start, stop = min(s["start"] for s in spans), max(s["stop"] for s in spans)
-        made.append(_Window(number, float(start), float(stop), rows, inputs, masks))
-    return made
-
-
-def _aligned(windows: WindowSet, values: np.ndarray, every: list[_Window]) -> np.ndarray:
-    """Align the ``values`` of one modality to the windows of all modalities, with zeros where a window lacks it."""
-    out = np.zeros((len(every), *values.shape[1:]), dtype=values.dtype)
-    for i, window in enumerate(every):
-        if windows.modality in window.rows:
-            out[i] = values[window.rows[windows.modality]]
-    return out
-
-
 def _attribute(
-    model: FusedModel, sets: Mapping[str, WindowSet], windows: list[_Window], target: int, steps: int
-) -> tuple[dict[str, np.ndarray], list[Completeness]]:
-    found: dict[str, np.ndarray] = {}
-    receipts = []
-    for i, window in enumerate(windows):
-        numbers = sum(
-            x.numel() * (_PER_SAMPLE if _heard(model, m, sets[m].kind) == "wave" else 1)
-            for m, x in window.inputs.items()
-        )
-        batch = max(1, min(steps, _BATCH_NUMBERS // numbers))
-        values, receipt = integrated_gradients(model, window.inputs, window.masks, target, steps, batch)
-        receipts.append(receipt)
-        for modality, value in values.items():
+    model: FusedModel,
+    sets: Mapping[str, WindowSet],
+    window: TrialWindow,
+    output: Output,
+    trained: TrainingWindows | None,
+    drawn: Sequence[str],
+    steps: int,
+) -> Attributed:
+    """Attribute the output for one window, from the mean input or from each training window where ``drawn`` says so."""
+    baselines = {m: model.baseline(m, x) for m, x in window.inputs.items()}
+    first = FIRST_STEPS
+    if trained is not None and set(drawn) & set(window.inputs):
+        count, first = len(trained.names), FIRST_STEPS_EACH
+        baselines = {
+            m: trained.baseline(m, mean) if m in drawn else mean.expand(count, *mean.shape[1:])
+            for m, mean in baselines.items()
+        }
+    numbers = sum(
+        x.numel() * (_PER_SAMPLE if _heard(model, m, sets[m].kind) == "wave" else 1) for m, x in window.inputs.items()
+    )
+    points = Points(steps, steps) if steps else Points(first, ADAPTIVE_STEPS)
+    batch = max(1, _BATCH_NUMBERS // numbers)
+    return attribute(model, window.inputs, window.masks, output, baselines, points, batch)
+
+
+def _attributions(sets: Mapping[str, WindowSet], found: list[Attributed]) -> dict[str, np.ndarray]:
+    """Return the attributions of all windows by modality, with zeros where a window lacks it."""
+    arrays: dict[str, np.ndarray] = {}
+    for i, each in enumerate(found):
+        for modality, value in each.values.items():
             array = value[0].float().cpu().numpy()
-            found.setdefault(modality, np.zeros((len(windows), *array.shape), dtype=np.float32))[i] = array
-    return {m: found[m] for m in sets}, receipts
+            arrays.setdefault(modality, np.zeros((len(found), *array.shape), dtype=np.float32))[i] = array
+    return {m: arrays[m] for m in sets}
 
 
 def _probabilities(
-    stage: str, sets: Mapping[str, WindowSet], outputs: list[FusedModelOutput], classes: int
+    stage: str, sets: Mapping[str, WindowSet], outputs: list[list[FusedModelOutput]], classes: int
 ) -> dict[str, np.ndarray]:
-    """Return probabilities (window, class) float64 of each encoder and of the explained stage."""
-    found = {m: np.full((len(outputs), classes), np.nan) for m in sets}
-    for i, one in enumerate(outputs):
-        for modality, encoded in one.encoded.items():
-            found[modality][i] = _softmax(encoded.logits)
-    found[stage] = np.stack([_softmax(one.fused.logits) for one in outputs])
+    """Return probabilities (window, class) float64 of each encoder and of the explained stage.
+
+    ``outputs`` has one or several of each window, whose probabilities are averaged.
+    """
+    found = {m: np.full((len(outputs), classes), np.nan) for m in (*sets, stage)}
+    for i, several in enumerate(outputs):
+        for modality in several[0].encoded:
+            found[modality][i] = np.mean([_softmax(one.encoded[modality].logits) for one in several], axis=0)
+        found[stage][i] = np.mean([_softmax(one.fused.logits) for one in several], axis=0)
     return found
 
 
@@ -248,7 +225,7 @@ def _stacked(parts: list[Tensor | None]) -> np.ndarray | None:
 
 
 def _reproduction(
-    run: RunDir, subject: str, trial: str, classes: tuple[str, ...], windows: list[_Window], found: np.ndarray
+    run: RunDir, subject: str, trial: str, classes: tuple[str, ...], windows: list[TrialWindow], found: np.ndarray
 ) -> float | None:
     """Return the largest difference between these probabilities and those in the run's predictions."""
     frame = pd.read_parquet(run.verify("predictions.parquet"))

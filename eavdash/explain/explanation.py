@@ -37,7 +37,7 @@ __all__ = [
     "stored_explanations",
 ]
 
-METHODS = ("integrated_gradients",)
+METHODS = ("integrated_gradients", "expected_gradients")
 NOTHING = 0.1  # logits: a window whose output differs less from that at the baseline leaves nothing to explain
 STRONGEST = 20  # columns in a summary
 _REMEDY = "delete the file and explain the trial again"

@@ -32,7 +32,7 @@ class ExplainedWindow(Part):
 class Receipts(Part):
     """Facts about the computation of an explanation that a reader can check."""
 
-    steps: Whole  # points of the quadrature, all draws of the baseline together; of the window with most
+    steps: Whole  # points of the quadrature on the path with most
     target: str  # the class whose logit is attributed
     output: str = "logit"
     baselines: dict[str, str] = Field(default_factory=dict)  # modality → input from which attributions are measured

@@ -1,19 +1,19 @@
 """Explanation of one trial: probabilities per modality and fusion, attention, and attributions of the inputs.
 
-In: a study with a finished run that *tested* the trial. Out: an :class:`Explanation`, stored as arrays (.npz) and
-receipts (.json) in that run's folder. Loading one needs neither torch nor the recordings.
+In: a study with a finished run that *tested* the trial, and a question. Out: an :class:`Explanation`, stored as arrays
+(.npz) and receipts (.json) in that run's folder. Loading one needs neither torch nor the recordings.
 
-The explained prediction is the fusion's, or a single modality's if the study has no finished fusion; the explained
-class is the one predicted for the trial.
+The explained prediction is that of ``stage``; without one it is the fusion's, or a single modality's if the study has
+no finished fusion. A modality alone is explained by the run in which its encoder was trained.
 """
 
 from __future__ import annotations
 
 from eavdash.errors import UsageError
-from eavdash.explain.explanation import METHODS, Explanation, save_explanation
+from eavdash.explain.explanation import Explanation, save_explanation
+from eavdash.explain.question import METHOD, PREDICTED, Question
 from eavdash.store import StudyDir
 
-STEPS = 32
 MOST_STEPS = 1_000  # the quadrature takes the square of it in memory
 
 
@@ -24,23 +24,34 @@ def explain_trial(
     *,
     fold: int | None = None,
     seed: int | None = None,
-    method: str = METHODS[0],
+    stage: str = "",
+    method: str = METHOD,
+    target: str = PREDICTED,
+    against: str = "",
+    baseline: str = "",
     device: str = "cpu",
-    steps: int = STEPS,
+    steps: int = 0,
 ) -> Explanation:
     """Compute and store the explanation of a trial by the (first) run that tested it.
 
+    Args:
+        target: the class to explain: ``predicted`` for the trial, ``true``, or a class.
+        against: another class to contrast it with, or ``true`` or ``runner-up``; empty: none.
+        baseline: as :data:`~eavdash.explain.baselines.BASELINES`; empty: the method's first.
+        steps: points of the quadrature on each path; 0: as many as completeness needs.
+
     Raises:
-        UsageError: there is no such method, or no finished run has tested the trial.
+        UsageError: there is no such method, stage or class, or no finished run has tested the trial.
         EavdashError: the run's files are damaged, or the recordings cannot be read.
     """
     from eavdash.explain.choose import testing_run
     from eavdash.explain.compute import compute
 
-    if method not in METHODS:
-        raise UsageError.at("method", expected=", ".join(METHODS), found=repr(method), remedy="choose one")
-    if not 1 <= steps <= MOST_STEPS:
-        raise UsageError.at("steps", expected=f"1 to {MOST_STEPS:,}", found=str(steps), remedy="choose among these")
-    made = compute(study, testing_run(study, subject, trial, fold, seed), subject, trial, method, device, steps)
-    save_explanation(study.run(made.run), made)
+    question = Question(method, target, against, baseline)
+    if not 0 <= steps <= MOST_STEPS:
+        expected = f"1 to {MOST_STEPS:,}, or 0 for as many as needed"
+        raise UsageError.at("steps", expected=expected, found=str(steps), remedy="choose among these")
+    run = testing_run(study, subject, trial, fold, seed, stage)
+    made = compute(study, run, subject, trial, question.of(run, subject, trial), device, steps)
+    save_explanation(run, made)
     return made

@@ -29,13 +29,13 @@ from eavdash.models import build
 from eavdash.models.architecture import architecture
 from eavdash.models.base import Encoder
 from eavdash.models.published import fusion_tensors, yin_tensors
+from eavdash.models.seeds import reproducible
 from eavdash.models.tensorfiles import read_tensors
 from eavdash.models.weights import fill, load_pretrained
 from eavdash.store import StudyDir
 from eavdash.studies.imported_runs import LABELS, MICROVOLT, Imported, class_rows, finish_run, reorder_classes
 from eavdash.studies.write import prepare
 from eavdash.training.run import torch_device
-from eavdash.training.seeds import reproducible
 
 
 def import_checkpoint(

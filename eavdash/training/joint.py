@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from eavdash.models.base import Encoder, to_encoder_input
 from eavdash.models.fusion import Fusion, FusionOutput, Tensors
 from eavdash.models.people import People
+from eavdash.models.seeds import Seeder
 from eavdash.training import inputs
 from eavdash.training.checkpoint import Checkpoint
 from eavdash.training.fusion_features import FeatureSource, model_output
@@ -34,7 +35,6 @@ from eavdash.training.loading import ModelOutput, Source
 from eavdash.training.loop import RECIPES, Fitted, fit, measure
 from eavdash.training.memory import MicroBatchSize
 from eavdash.training.run_context import RunContext, Windows
-from eavdash.training.seeds import Seeder
 from eavdash.training.warmup import limit_frozen_to_budget
 
 log = logging.getLogger(__name__)

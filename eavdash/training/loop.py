@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eavdash.config.schema import Execution, TrainConfig
+from eavdash.models.seeds import Seeder, generator
 from eavdash.training import headphase, resume, warmup
 from eavdash.training.batching import epoch_batches
 from eavdash.training.checkpoint import Checkpoint
@@ -33,7 +34,6 @@ from eavdash.training.loading import Source, stream
 from eavdash.training.memory import MicroBatchSize
 from eavdash.training.optimiser import optimiser_of
 from eavdash.training.precision import device_of, resolve_precision
-from eavdash.training.seeds import Seeder, generator
 from eavdash.training.step import check_finite, check_gradients, gradients, outputs
 from eavdash.training.warmup import DEFAULT_EXECUTION
 

@@ -21,13 +21,13 @@ import torch
 from eavdash.config.choices import MODALITIES
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError, SplitError, UsageError
+from eavdash.models.seeds import generator, reproducible, seeder
 from eavdash.results.columns import study_table
 from eavdash.results.decision import mean_logs
 from eavdash.store import RunDir, StudyDir
 from eavdash.text import natural_order
 from eavdash.training.features import features
 from eavdash.training.run_context import RunContext, check_training, open_run_context, read_windows
-from eavdash.training.seeds import generator, reproducible, seeder
 from eavdash.training.stage1 import train_encoder
 
 #: Encoders in order of training time, the fastest first.

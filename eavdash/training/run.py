@@ -15,12 +15,12 @@ import torch
 
 from eavdash.config.schema import Execution
 from eavdash.errors import TrainingError
+from eavdash.models.seeds import reproducible
 from eavdash.store import RunDir
 from eavdash.training.encoder_baselines import write_baselines
 from eavdash.training.loop import Report, StoppedError
 from eavdash.training.memory import out_of_memory
 from eavdash.training.run_context import open_run_context
-from eavdash.training.seeds import reproducible
 from eavdash.training.stage1 import train_encoder
 from eavdash.training.stage2 import train_fusion
 

@@ -23,12 +23,12 @@ from eavdash.data.inputs import load_windows
 from eavdash.data.table import natural_sort, select
 from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError, IntegrityError, SplitError, TrainingError
+from eavdash.models.seeds import Seeder, seeder
 from eavdash.results.columns import study_table
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.documents import RunConfig
 from eavdash.training.loop import Report
 from eavdash.training.person_scaling import scaled_by_person
-from eavdash.training.seeds import Seeder, seeder
 from eavdash.training.unreadable import load_readable
 
 log = logging.getLogger(__name__)

@@ -14,11 +14,11 @@ from eavdash.config.presets import preset
 from eavdash.config.schema import StudyConfig, TrainConfig, VisionConfig
 from eavdash.models.build import build, encoder_spec, load_weights, save_weights
 from eavdash.models.layers import Block
+from eavdash.models.seeds import seeder
 from eavdash.models.temporal import TemporalTransformer
 from eavdash.models.vit import FrameViT
 from eavdash.training.loading import ModelOutput, Source
 from eavdash.training.loop import Recipe, fit
-from eavdash.training.seeds import seeder
 from eavdash.training.step import cross_entropy
 
 FRAMES = 6

@@ -18,7 +18,7 @@ from eavdash.config.schema import Selection
 from eavdash.data.frozen import read_frozen
 from eavdash.data.table import open_table, select
 from eavdash.errors import IntegrityError, OutsideError, StudyConflictError
-from eavdash.explain.compute import _row
+from eavdash.explain.recordings import trial_row
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.readable import VARIABLE, set_data_folders
 from eavdash.studies import extend
@@ -82,7 +82,7 @@ def test_a_queued_run_trains_on_the_frozen_rows_bit_for_bit(tmp_path: Path, edit
     for name in ("model_file", "predictions_file"):
         one, other = (getattr(s.run("s01-audio"), name).read_bytes() for s in (study, twin))
         assert one == other, name
-    assert _row(study, SMALL, "1", "3-calm").equals(frame[frame["trial"] == "3-calm"].reset_index(drop=True))
+    assert trial_row(study, SMALL, "1", "3-calm").equals(frame[frame["trial"] == "3-calm"].reset_index(drop=True))
 
 
 def test_extensions_within_the_frozen_table_do_not_open_the_dataset(
@@ -169,7 +169,7 @@ def test_a_study_without_the_file_reads_its_dataset_until_it_is_planned_again(tm
     ):
         study.table_file.unlink()
         assert facts(run) == before
-        assert len(_row(study, AUDIO, "1", "3-calm")) == 1
+        assert len(trial_row(study, AUDIO, "1", "3-calm")) == 1
         again()
         assert study.table_file.read_bytes() == frozen
     # A subject whose rows no longer are those of its runs is not frozen as if they were.
@@ -188,7 +188,7 @@ def test_a_damaged_file_stops_runs_and_plans_and_is_made_again_once_removed(tmp_
     study.table_file.write_bytes(good[:-20])
     for read in (
         lambda: facts(study.run("s01-audio")),
-        lambda: _row(study, AUDIO, "1", "3-calm"),
+        lambda: trial_row(study, AUDIO, "1", "3-calm"),
         lambda: extend.extend(study, folds=(1,)),
         lambda: prepare(root, "pilot", AUDIO, Selection(("1",), (0,)), tmp_path / "c"),
     ):

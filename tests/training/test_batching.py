@@ -13,9 +13,9 @@ from eavdash.config.choices import MODALITIES, STAGES
 from eavdash.config.convert import from_dict, to_dict, with_settings
 from eavdash.config.presets import preset
 from eavdash.errors import ConfigError
+from eavdash.models.seeds import generator
 from eavdash.training import batching
 from eavdash.training.run import train_run
-from eavdash.training.seeds import generator
 
 QUICK = preset("quick").train.eeg
 

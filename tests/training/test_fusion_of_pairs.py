@@ -11,9 +11,9 @@ import torch
 from eavdash.config.presets import preset
 from eavdash.config.schema import FusionConfig, StudyConfig
 from eavdash.models import build
+from eavdash.models.seeds import reproducible, seeder
 from eavdash.training.fusion_features import FeatureSource, FusionFeatures
 from eavdash.training.loop import RECIPES, fit, measure
-from eavdash.training.seeds import reproducible, seeder
 
 DIMS = {"vision": 12, "audio": 8, "eeg": 6}
 COUNTS = {"vision": 4, "audio": 2, "eeg": 1}

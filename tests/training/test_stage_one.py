@@ -14,11 +14,11 @@ from eavdash.data.windows import WindowSet
 from eavdash.errors import DataError, SplitError, TrainingError
 from eavdash.models import build
 from eavdash.models.base import Encoder, EncoderOutput
+from eavdash.models.seeds import generator
 from eavdash.training import batching, inputs, loop
 from eavdash.training.loading import ModelOutput, Source
 from eavdash.training.run import train_run
 from eavdash.training.scaling import fit_scaling
-from eavdash.training.seeds import generator
 from eavdash.training.step import cross_entropy
 
 

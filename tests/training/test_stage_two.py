@@ -17,6 +17,7 @@ from eavdash.config.presets import preset
 from eavdash.config.schema import TrainConfig
 from eavdash.errors import IntegrityError
 from eavdash.models import build
+from eavdash.models.seeds import generator, seeder
 from eavdash.results import tables
 from eavdash.training import evaluate, loop, stage2
 from eavdash.training.baselines import majority, mean_of_modalities
@@ -25,7 +26,6 @@ from eavdash.training.fusion_features import FusionFeatures
 from eavdash.training.reliability import reliability
 from eavdash.training.run import train_run
 from eavdash.training.run_context import open_run_context, read_windows
-from eavdash.training.seeds import generator, seeder
 
 P = ["p_joy", "p_calm", "p_anger"]
 

@@ -15,12 +15,12 @@ from eavdash.errors import IntegrityError
 from eavdash.explain.fused import load_fused_model
 from eavdash.models import build
 from eavdash.models.base import to_encoder_input
+from eavdash.models.seeds import generator
 from eavdash.training import inputs, stage2
 from eavdash.training.features import load_encoder
 from eavdash.training.joint import JointModel, JointSource
 from eavdash.training.run import train_run
 from eavdash.training.run_context import labels_of, open_run_context, rows_of
-from eavdash.training.seeds import generator
 
 P = ["p_joy", "p_calm", "p_anger"]
 

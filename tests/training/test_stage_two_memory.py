@@ -16,6 +16,7 @@ from eavdash.models import build
 from eavdash.models.ast import AudioSpectrogramTransformer
 from eavdash.models.attention_fusion import AttentionFusion
 from eavdash.models.paper_fusion import PaperFusion
+from eavdash.models.seeds import generator
 from eavdash.training import stage2, step, warmup
 from eavdash.training.features import load_encoder
 from eavdash.training.joint import JointModel, JointSource
@@ -23,7 +24,6 @@ from eavdash.training.loading import stream
 from eavdash.training.memory import MicroBatchSize
 from eavdash.training.run import train_run
 from eavdash.training.run_context import labels_of, open_run_context, rows_of
-from eavdash.training.seeds import generator
 
 FULL = torch.OutOfMemoryError("CUDA out of memory. Tried")
 

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from eavdash.config import schema as cfg
 from eavdash.models.attention_fusion import AttentionFusion
+from eavdash.models.seeds import generator, reproducible
 from eavdash.training import evaluate, stage2
 from eavdash.training.features import Features
-from eavdash.training.seeds import generator, reproducible
 
 pytestmark = pytest.mark.slow
 SEEDS = (20, 21, 22)  # not used in the design of the fusion

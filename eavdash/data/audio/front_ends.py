@@ -129,6 +129,13 @@ def front_end(config: AudioConfig) -> FrontEnd:
     return VoiceMel() if kind == "voice" else Wave()
 
 
+def step_seconds(kind: str, rate: int) -> float:
+    """Return the seconds from one step of a front end at ``rate`` Hz to the next; ``kind`` as in FRONT_ENDS."""
+    if kind == LOGMEL:
+        return audio.shift_samples(rate) / rate
+    return (_VOICE_SHIFT if kind == "voice" else 1) / rate
+
+
 def voice_hertz() -> list[float]:
     """Return the centre of each of :class:`VoiceMel`'s bands in Hz: evenly spaced on Slaney's scale of mel."""
     linear, step = 200 / 3, np.log(6.4) / 27  # Hz per mel up to 1 kHz, logarithm per mel above

@@ -31,6 +31,7 @@ from eavdash.store.readable import open_readable
 
 FRAME_LENGTH = 25.0  # milliseconds of sound in a frame of the spectrogram
 FRAME_SHIFT = 10.0  # milliseconds between frames
+_LOWEST = 20.0  # Hz, the lower edge of the filter bank
 #: Log-mel energy of digital silence: the filter bank takes log(max(energy, float32's epsilon)).
 SILENCE = float(np.log(np.finfo(np.float32).eps))
 _LARGEST_FILTER = 2**23  # taps of a resampling filter: rates without a common divisor would need gigabytes
@@ -126,6 +127,18 @@ def frames_of(duration: float, rate: int) -> int:
     """The number of frames that :func:`logmel` returns for ``duration`` seconds."""
     samples, length = round(duration * rate), _samples(FRAME_LENGTH, rate)
     return 0 if samples < length else 1 + (samples - length) // _samples(FRAME_SHIFT, rate)
+
+
+def shift_samples(rate: int) -> int:
+    """The number of samples from one frame of :func:`logmel` to the next."""
+    return _samples(FRAME_SHIFT, rate)
+
+
+def mel_hertz(rate: int, mels: int) -> list[float]:
+    """Return the centre of each mel band of :func:`logmel` in Hz, as Kaldi's filter bank places them from 20 Hz on."""
+    low, high = (1127 * np.log1p(hertz / 700) for hertz in (_LOWEST, rate / 2))
+    mel = np.linspace(low, high, mels + 2)[1:-1]
+    return [float(value) for value in 700 * np.expm1(mel / 1127)]
 
 
 def _samples(milliseconds: float, rate: int) -> int:
