@@ -14,6 +14,7 @@ from eavdash import __version__
 from eavdash.cli.options import (
     add_data_folders,
     add_execution,
+    add_explaining,
     add_merging,
     add_run_commands,
     add_run_selection,
@@ -116,18 +117,9 @@ def parser() -> argparse.ArgumentParser:
     probe.add_argument("--device", default="cpu")
 
     explain = command(
-        "explain", "Explain the decision on one trial: write attributions and attention to files.", folder, as_json
+        "explain", "Explain decisions on test trials: write attributions and attention to files.", folder, as_json
     )
-    explain.add_argument("study")
-    explain.add_argument("--subject", required=True)
-    explain.add_argument("--trial", required=True)
-    explain.add_argument("--method", default="integrated_gradients", choices=("integrated_gradients",))
-    explain.add_argument("--fold", type=int)
-    explain.add_argument("--seed", type=int)
-    explain.add_argument("--device", default="cpu")
-    explain.add_argument(
-        "--steps", type=int, default=32, metavar="N", help="steps of the integral; more are more accurate (default: 32)"
-    )
+    add_explaining(explain)
 
     _checkpoints(
         command(

@@ -47,6 +47,42 @@ def add_unusable(parser: argparse.ArgumentParser) -> None:
         group.add_argument(option, nargs="+", action="extend", default=[], metavar="REASON", help=UNUSABLE[option])
 
 
+def add_explaining(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``explain``: which trials, and what to explain about them."""
+    parser.add_argument("study")
+    parser.add_argument("--subject", help="required with --trial")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--trial", metavar="T", help="one trial")
+    which.add_argument(
+        "--trials", metavar="all|wrong|T,T", help="several test trials, of all subjects unless one is named"
+    )
+    parser.add_argument("--stage", default="", choices=STAGES, help="a modality alone (default: the fusion, if any)")
+    parser.add_argument(
+        "--method",
+        default="expected_gradients",
+        choices=("expected_gradients", "integrated_gradients"),
+        help="default: %(default)s",
+    )
+    parser.add_argument(
+        "--target", default="predicted", metavar="CLASS", help="predicted, true or a class (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--against",
+        default="",
+        metavar="CLASS",
+        help="contrast it with true, runner-up or a class (default: with none)",
+    )
+    parser.add_argument(
+        "--baseline", default="", choices=("mean", "training", "mixed"), help="default: the method's first"
+    )
+    parser.add_argument("--fold", type=int)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--steps", type=int, default=0, metavar="N", help="steps of each integral (default: as many as it needs)"
+    )
+
+
 def add_merging(parser: argparse.ArgumentParser) -> None:
     """Add the options that take labels, or subjects, as one where only their spelling differs: two settings."""
     for what, example in (("labels", "Happy, happy"), ("subjects", "S01, s01")):

@@ -10,7 +10,7 @@ no finished fusion. A modality alone is explained by the run in which its encode
 from __future__ import annotations
 
 from eavdash.errors import UsageError
-from eavdash.explain.explanation import Explanation, save_explanation
+from eavdash.explain.explanation import Explanation, explanation_name, load_explanation, save_explanation
 from eavdash.explain.question import METHOD, PREDICTED, Question
 from eavdash.store import StudyDir
 
@@ -55,3 +55,28 @@ def explain_trial(
     made = compute(study, run, subject, trial, question.of(run, subject, trial), device, steps)
     save_explanation(run, made)
     return made
+
+
+def find_explanation(
+    study: StudyDir,
+    subject: str,
+    trial: str,
+    *,
+    fold: int | None = None,
+    seed: int | None = None,
+    stage: str = "",
+    method: str = METHOD,
+    target: str = PREDICTED,
+    against: str = "",
+    baseline: str = "",
+) -> Explanation | None:
+    """Return the stored explanation that :func:`explain_trial` would compute; None if there is none for this model.
+
+    Raises:
+        UsageError: as :func:`explain_trial`. IntegrityError: its files are damaged.
+    """
+    from eavdash.explain.choose import testing_run
+
+    question = Question(method, target, against, baseline)
+    run = testing_run(study, subject, trial, fold, seed, stage)
+    return load_explanation(run, explanation_name(run, subject, trial), *question.of(run, subject, trial))

@@ -176,7 +176,7 @@ def test_attention_shares_sum_to_one(kind: str) -> None:
     assert fused.map.sum(-1).numpy() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("steps", [0, 1_001, 10**9])
+@pytest.mark.parametrize("steps", [-1, 1_001, 10**9])
 def test_the_number_of_steps_has_bounds(tmp_path: Path, steps: int) -> None:
     with fails(UsageError, where="steps", expected="1 to 1,000", found=str(steps)):
         explain_trial(StudyDir(tmp_path), "1", "1", steps=steps)

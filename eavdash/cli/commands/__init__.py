@@ -9,7 +9,8 @@ from eavdash.cli.commands.checkpoints import fetch_weights, import_checkpoint
 from eavdash.cli.commands.dashboard import app, demo
 from eavdash.cli.commands.encoders import encoders
 from eavdash.cli.commands.execution import executors
-from eavdash.cli.commands.outcome import explain, results
+from eavdash.cli.commands.explaining import explain
+from eavdash.cli.commands.outcome import results
 from eavdash.cli.commands.probing import probe
 from eavdash.cli.commands.recordings import check, make_demo
 from eavdash.cli.commands.steering import cancel, move, pause, prioritise, resume, retry

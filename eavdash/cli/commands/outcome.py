@@ -1,4 +1,4 @@
-"""``results`` and ``explain``: the scores of a study, and explanations of its decisions."""
+"""``results``: the scores of a study."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pandas as pd
 
 from eavdash import store
 from eavdash.cli import console
-from eavdash.cli.commands.chosen import study_of
 from eavdash.errors import EavdashError, UsageError
 from eavdash.text import parts
 
@@ -31,32 +30,6 @@ def results(options: argparse.Namespace) -> int:
         frame = read_scores(root, options.study, options.level, by, options.baselines, options.split)
     _note_remarks(store.find_study(root, options.study))
     console.print_table(frame, "json" if options.json else options.format)
-    return 0
-
-
-def explain(options: argparse.Namespace) -> int:
-    """Explain the decision on one trial and list the files."""
-    from eavdash.explain.explanation import explanation_name
-    from eavdash.explain.trial import explain_trial
-
-    study = study_of(options)
-    made = explain_trial(
-        study,
-        options.subject,
-        options.trial,
-        fold=options.fold,
-        seed=options.seed,
-        method=options.method,
-        device=options.device,
-        steps=options.steps,
-    )
-    run = study.run(made.run)
-    files = run.explain_files(explanation_name(run, made.subject, made.trial), made.method)
-    summary = made.summary() | {"files": [str(path) for path in files]}
-    if options.json:
-        console.print_json(summary)
-    else:
-        console.print_explanation(summary)
     return 0
 
 

@@ -1,0 +1,127 @@
+"""``explain``: explanations of decisions on one trial or several."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from eavdash import store
+from eavdash.cli import console
+from eavdash.cli.commands.chosen import study_of
+from eavdash.config.choices import MODALITIES
+from eavdash.errors import EavdashError, IntegrityError, UsageError
+from eavdash.store.task import report_progress
+from eavdash.text import parts, plural
+
+if TYPE_CHECKING:
+    from eavdash.explain.explanation import Explanation
+
+
+def explain(options: argparse.Namespace) -> int:
+    """Explain the decision on one trial, or on each of several, and list the files.
+
+    What is stored already is not computed again. Of several trials, one that fails does not stop the others.
+    """
+    study = study_of(options)
+    if options.trials is None:
+        if options.subject is None:
+            raise UsageError.at("--subject", expected="the trial's subject", found="none", remedy="name it")
+        report_progress(0, 1, _name(options.subject, options.trial))
+        summary = _summary(study, *_explained(study, options.subject, options.trial, options))
+        report_progress(1, 1)
+        if options.json:
+            console.print_json(summary)
+        else:
+            console.print_explanation(summary)
+        return 0
+    trials = _chosen(study, options)
+    found: list[dict[str, Any]] = []
+    failed = 0
+    for done, (subject, trial) in enumerate(trials):
+        report_progress(done, len(trials), _name(subject, trial))
+        try:
+            found.append(_summary(study, *_explained(study, subject, trial, options)))
+        except EavdashError as error:
+            failed += 1
+            console.error(str(error))
+            found.append({"subject": subject, "trial": trial, "error": str(error)})
+        else:
+            if not options.json:
+                console.output(_line(found[-1]))
+    report_progress(len(trials), len(trials))
+    if options.json:
+        console.print_json(found)
+    elif not trials:
+        console.info("there is no such trial to explain")
+    if failed:
+        console.error(f"{plural(failed, 'trial')} of {len(trials)} could not be explained")
+    return 1 if failed else 0
+
+
+def _explained(
+    study: store.StudyDir, subject: str, trial: str, options: argparse.Namespace
+) -> tuple[Explanation, bool]:
+    """Return the explanation, and True if it was stored already; a number of steps is always computed."""
+    from eavdash.explain.trial import explain_trial, find_explanation
+
+    asked = {name: getattr(options, name) for name in ("fold", "seed", "stage", "method", "target", "against")}
+    asked["baseline"] = options.baseline
+    if not options.steps:
+        with contextlib.suppress(IntegrityError):  # what is damaged is computed again
+            if (stored := find_explanation(study, subject, trial, **asked)) is not None:
+                return stored, True
+    return explain_trial(study, subject, trial, **asked, device=options.device, steps=options.steps), False
+
+
+def _summary(study: store.StudyDir, made: Explanation, stored: bool) -> dict[str, Any]:
+    from eavdash.explain.explanation import explanation_name
+
+    run = study.run(made.run)
+    files = run.explain_files(explanation_name(run, made.subject, made.trial), *made.stored)
+    return made.summary() | {"files": [str(path) for path in files], "stored_before": stored}
+
+
+def _chosen(study: store.StudyDir, options: argparse.Namespace) -> list[tuple[str, str]]:
+    """Return subject and trial of the chosen test trials, in the order of the tables.
+
+    Raises:
+        UsageError: a trial of the list was not tested.
+    """
+    from eavdash.results import tables
+
+    table = tables.trials(study, [options.stage] if options.stage else None)
+    for problem in table.attrs.get("problems", []):
+        console.error(problem)
+    for name in ("subject", "fold", "seed"):
+        if (value := getattr(options, name)) is not None:
+            table = table[table[name] == value]
+    # Of each trial the row of the run that explains it (eavdash/explain/choose.py).
+    rank = table["stage"].map(("fusion", *MODALITIES).index)
+    table = table.assign(rank=rank).sort_values(["rank", "fold", "seed"], kind="stable")
+    table = table.drop_duplicates(["subject", "trial"]).sort_index()
+    if options.trials == "wrong":
+        table = table[~table["correct"].astype(bool)]
+    elif options.trials != "all":
+        names = parts(options.trials)
+        if lacking := [name for name in names if name not in set(table["trial"])]:
+            where = "--trials" if options.subject is None else f"--trials of subject {options.subject}"
+            raise UsageError.at(
+                where,
+                expected="all, wrong, or trials that a finished run has tested",
+                found=", ".join(lacking),
+                remedy=f"choose among those of eavdash results {study.name} --trials",
+            )
+        table = table[table["trial"].isin(names)]
+    return list(zip(table["subject"].astype(str), table["trial"].astype(str), strict=True))
+
+
+def _name(subject: str, trial: str) -> str:
+    return f"subject {subject}, trial {trial}"
+
+
+def _line(summary: dict[str, Any]) -> str:
+    against = f" against {summary['against']}" if summary["against"] else ""
+    sums = ", ".join(f"{modality} {value:+.2f}" for modality, value in summary["attribution"].items())
+    before = " (stored before)" if summary["stored_before"] else ""
+    return f"{_name(summary['subject'], summary['trial'])}: {summary['target']}{against}: {sums}{before}"
