@@ -22,6 +22,7 @@ from rich.text import Text
 from eavdash.health.report import counted_parts
 from eavdash.results.left_out import sentences
 from eavdash.store import StudyDir
+from eavdash.store.task import report_progress
 from eavdash.text import csv_for_people, json_text, latex, plural, visible
 
 if TYPE_CHECKING:
@@ -202,13 +203,17 @@ def studies_frame(studies: Sequence[StudyDir], snapshot: Callable[[StudyDir], pd
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[..., None]]:
-    """Show a progress bar; yields ``report(done, total, what="")``. Nothing is printed before the first report."""
+    """Show a progress bar; yields ``report(done, total, what="")``. Nothing is printed before the first report.
+
+    In the process of a background task it is the task's progress too.
+    """
     progress = _progress()
     task = progress.add_task(title, total=None, what="")
 
     def report(done: int, total: int, what: str = "") -> None:
         progress.start()
         progress.update(task, completed=done, total=total, what=visible(what))
+        report_progress(done, total, f"{title} {what}".strip())
 
     try:
         yield report

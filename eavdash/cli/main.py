@@ -19,6 +19,7 @@ from eavdash.cli.options import (
     add_run_commands,
     add_run_selection,
     add_serving,
+    add_tasks,
     add_unusable,
 )
 from eavdash.config.choices import PROTOCOLS
@@ -101,6 +102,8 @@ def parser() -> argparse.ArgumentParser:
     logs = command("logs", "Print the log of a run.", folder)
     logs.add_argument("run", metavar="STUDY/RUN")
     logs.add_argument("--lines", type=int, default=0, metavar="N", help="only the last N lines")
+
+    add_tasks(command, (folder, as_json))
 
     results = command("results", "Print the accuracy on test trials per subject and stage.", folder, as_json)
     results.add_argument("study")

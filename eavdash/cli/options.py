@@ -132,6 +132,13 @@ def add_run_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", default="", metavar="0,1", help="only runs with these seeds")
 
 
+def add_tasks(command: Callable[..., argparse.ArgumentParser], parents: Sequence[argparse.ArgumentParser]) -> None:
+    """Add the command for background tasks."""
+    tasks = command("tasks", "List the background tasks, or cancel, retry or read one.", *parents)
+    tasks.add_argument("action", nargs="?", choices=("list", "cancel", "retry", "log"), default="list")
+    tasks.add_argument("task", nargs="?", metavar="ID", help="as in the list, such as probe-7")
+
+
 def add_run_commands(
     command: Callable[..., argparse.ArgumentParser], parents: Sequence[argparse.ArgumentParser]
 ) -> None:

@@ -28,13 +28,17 @@ VERSION = "1"
 ACTIVE = ("ENQUEUED", "PENDING")
 #: Seconds between two polls of a queue.
 POLL = 0.2
-#: Runs that wait for slots of a machine; runs that are submitted to an executor with its own queue.
-SLOTTED, CLUSTER = "slotted", "cluster"
+#: Runs that wait for slots of a machine; runs that are submitted to an executor with its own queue; background tasks,
+#: which wait for slots too, but not for the runs that are queued before them.
+SLOTTED, CLUSTER, BACKGROUND = "slotted", "cluster", "background"
 
 
 @dataclass(frozen=True)
 class Task:
-    """One action (``kind``: train or stop) for one run. ``queue``: its DBOS queue; lower ``priority`` goes first."""
+    """One action (``kind``) for one run: train or stop; for a background task (no ``study``): task or stop_task.
+
+    ``queue``: its DBOS queue; lower ``priority`` goes first.
+    """
 
     id: str
     kind: str
@@ -121,7 +125,8 @@ class Broker:
     def serve(self, actions: dict[str, Callable[[str, str, str | None], None]], slots: int, cluster: int) -> None:
         """Start to execute tasks in threads of this process, and resume those that a dead scheduler had started.
 
-        At most ``slots`` runs of this machine and ``cluster`` runs of other executors are processed at once.
+        At most ``slots`` runs and as many background tasks of this machine, and ``cluster`` runs of other executors,
+        are processed at once.
         """
         from dbos import DBOS, DBOSPortableJSONSerializer
 
@@ -146,6 +151,7 @@ class Broker:
         for name, limit in (
             (SLOTTED, slots),
             (CLUSTER, cluster),
+            (BACKGROUND, slots),
             (urgent_queue(""), None),
             (urgent_queue(host()), None),
         ):

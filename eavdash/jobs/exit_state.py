@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from eavdash.jobs.executors import Exit
-from eavdash.jobs.tasks import new_request_id
+from eavdash.jobs.queue_tasks import new_request_id
 from eavdash.store.status import RunStatus
 
 #: Number of consecutive kills, without a finished epoch in between, after which a run fails.

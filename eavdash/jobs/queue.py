@@ -57,7 +57,7 @@ def submit(
         IntegrityError: none of the runs can be read.
         QueueError: the scheduler cannot be started.
     """
-    from eavdash.jobs import clusters, requests, tasks
+    from eavdash.jobs import clusters, queue_tasks, requests
 
     chosen = with_parents(choose_runs(study, runs))
     with queue_session(study.path.parent) as broker:
@@ -65,7 +65,7 @@ def submit(
         if given:
             clusters.remember(study.path.parent, execution)
         asked = for_each(chosen, lambda run: requests.submit(run, execution))
-        tasks.activate(broker, chosen, fresh=list(compress(chosen, asked)))
+        queue_tasks.activate(broker, chosen, fresh=list(compress(chosen, asked)))
     ensure_scheduler(study.path.parent)
 
 
@@ -81,7 +81,7 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None, execution: Executi
         IntegrityError: none of the runs can be read.
         QueueError: the scheduler cannot be started.
     """
-    from eavdash.jobs import clusters, requests, tasks
+    from eavdash.jobs import clusters, queue_tasks, requests
 
     chosen = with_parents(choose_runs(study, runs))
     if runs is not None:
@@ -99,7 +99,7 @@ def retry(study: StudyDir, runs: Sequence[str] | None = None, execution: Executi
             done = for_each(group, lambda run: requests.retry(run, execution, named=run.name in named))
             again |= zip((run.name for run in group), done, strict=True)
         queued = [run for run in chosen if again[run.name]]
-        tasks.activate(broker, queued, fresh=queued)
+        queue_tasks.activate(broker, queued, fresh=queued)
     ensure_scheduler(study.path.parent)
     return [run.name for run in queued]
 
@@ -116,7 +116,7 @@ def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> list[str]:
         TrainingError: one status.json cannot be written; the other runs were cancelled.
         QueueError: the scheduler cannot be started.
     """
-    from eavdash.jobs import requests, tasks
+    from eavdash.jobs import queue_tasks, requests
 
     # Children first; otherwise their reason would become that their parent was cancelled.
     groups = by_depth(choose_runs(study, runs, whole=False), parents_first=False)
@@ -134,7 +134,7 @@ def cancel(study: StudyDir, runs: Sequence[str] | None = None) -> list[str]:
         for group in groups:
             for_each(group, cancel_run)
         broker.cancel([task for ids in dropped.values() for task in ids or ()])
-        tasks.activate(broker, [run for run in chosen if dropped.get(run.name) == []])  # the others have ended
+        queue_tasks.activate(broker, [run for run in chosen if dropped.get(run.name) == []])  # the others have ended
         for run in chosen:
             if dropped.get(run.name):
                 release_children(run)
@@ -150,14 +150,14 @@ def pause(study: StudyDir, now: bool = False) -> None:
     Raises:
         QueueError: the scheduler cannot be started.
     """
-    from eavdash.jobs import requests, tasks
+    from eavdash.jobs import queue_tasks, requests
 
     study.set_control(paused=True)
     runs = choose_runs(study, None, whole=False)
     with queue_session(study.path.parent) as broker:
         dropped = for_each(runs, lambda run: requests.suspend(run, "paused", waiting_only=not now))
         broker.cancel([task for ids in dropped for task in ids])
-        tasks.activate(broker, runs)
+        queue_tasks.activate(broker, runs)
     ensure_scheduler(study.path.parent)
 
 
@@ -168,12 +168,12 @@ def resume(study: StudyDir) -> None:
         UsageError: the study is archived.
         QueueError: the scheduler cannot be started.
     """
-    from eavdash.jobs import tasks
+    from eavdash.jobs import queue_tasks
 
     with queue_session(study.path.parent) as broker:
         study.refuse_archived()
         study.set_control(paused=False)
-        tasks.activate(broker, study.runs())
+        queue_tasks.activate(broker, study.runs())
     ensure_scheduler(study.path.parent)
 
 
@@ -204,14 +204,14 @@ def prioritise(study: StudyDir, runs: Sequence[str] | None, priority: int) -> No
 def _change_execution(
     study: StudyDir, runs: Sequence[str] | None, change: Callable[[Execution], Execution], stop_reason: str = ""
 ) -> None:
-    from eavdash.jobs import requests, tasks
+    from eavdash.jobs import queue_tasks, requests
 
     chosen = choose_runs(study, runs, whole=False)
     with queue_session(study.path.parent) as broker:
         study.refuse_archived()
         dropped = for_each(chosen, lambda run: requests.change_execution(run, change, stop_reason))
         broker.cancel([task for ids in dropped for task in ids])
-        tasks.activate(broker, chosen, fresh=list(compress(chosen, dropped)))
+        queue_tasks.activate(broker, chosen, fresh=list(compress(chosen, dropped)))
     ensure_scheduler(study.path.parent)
 
 

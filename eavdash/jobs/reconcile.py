@@ -6,6 +6,7 @@ lost. Every unfinished run without a task therefore gets one.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -13,21 +14,23 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from eavdash.errors import EavdashError
+from eavdash.jobs.background import activate_tasks
 from eavdash.jobs.broker import Broker
 from eavdash.jobs.executors import get_executor
+from eavdash.jobs.queue_tasks import activate
 from eavdash.jobs.run_supervisor import log_line
-from eavdash.jobs.tasks import activate
 from eavdash.store import RunDir, studies
 from eavdash.store.atomic import host
+from eavdash.store.task import TaskDir, tasks
 
 #: Errors that concern the queue as a whole.
 UNAVAILABLE = (EavdashError, OSError, SQLAlchemyError)
 
 
 def reconcile(root: Path, broker: Broker) -> None:
-    """Give every submitted, unfinished run of a checkpoints folder its task, and end orphaned runs.
+    """Give every submitted, unfinished run or background task of a checkpoints folder its task, and end orphaned runs.
 
-    A run or study that cannot be handled is named in the scheduler's log and does not stop the others.
+    A run, task or study that cannot be handled is named in the scheduler's log and does not stop the others.
     """
     dead = broker.database.dead_hosts()
     for study in studies(root):
@@ -44,6 +47,14 @@ def reconcile(root: Path, broker: Broker) -> None:
                     raise
                 except Exception as error:
                     log_line(f"{run.path} is skipped: {type(error).__name__}: {error}")
+    for task in tasks(root):
+        try:
+            _end_stopped(task, dead)
+            activate_tasks(broker, [task], dead)
+        except UNAVAILABLE:
+            raise
+        except Exception as error:
+            log_line(f"{task.path} is skipped: {type(error).__name__}: {error}")
 
 
 def _reconcile(runs: list[RunDir], broker: Broker, dead: Collection[str]) -> None:
@@ -68,3 +79,14 @@ def _close_orphan(run: RunDir, dead: Collection[str]) -> None:
             run.transition("cancelled", expect=expect, finished=time.time(), reason=reason, job=None)
     except EavdashError:
         return
+
+
+def _end_stopped(task: TaskDir, dead: Collection[str]) -> None:
+    """Mark a task as cancelled whose machine died before its scheduler could stop it."""
+    if not dead:
+        return
+    with contextlib.suppress(EavdashError):
+        live = task.live_status()
+        if live.status.cancel and live.status.host in dead and live.shown == "not responding":
+            expect = live.status.only("state", "attempt")
+            task.transition("cancelled", expect=expect, finished=time.time(), reason="cancelled; its machine is gone")

@@ -16,7 +16,7 @@ from eavdash.config.convert import execution_of
 from eavdash.config.schema import Execution
 from eavdash.errors import IntegrityError, QueueError
 from eavdash.jobs.dependencies import obstacles, parents, waiting_reason
-from eavdash.jobs.tasks import new_request_id, train_id
+from eavdash.jobs.queue_tasks import new_request_id, train_id
 from eavdash.store import CHECKED_FILES, RunDir
 from eavdash.store.readable import data_folders
 from eavdash.store.status import RunStatus

@@ -24,8 +24,8 @@ from eavdash.jobs.claiming import assign_job, claim, current_status, fail, is_cu
 from eavdash.jobs.dependencies import release_children
 from eavdash.jobs.executors import Executor, Exit, Leases
 from eavdash.jobs.exit_state import EXIT_REASONS, state_after_exit
+from eavdash.jobs.queue_tasks import activate, may_start
 from eavdash.jobs.slots import Slots, need_of
-from eavdash.jobs.tasks import activate, may_start
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.status import RunStatus
 
@@ -182,20 +182,12 @@ class RunSupervisor:
             log_line(f"{run.path}: {error}")  # reconciling will repeat it
 
     def _watch(self, run: RunDir, request_id: str | None, executor: Executor, job: Any) -> Exit:
-        """Poll the job until it ends and return its exit; stop a job whose run was deleted or replaced."""
-        polls = 0
-        pause = 1.0 if executor.has_queue else 0.1
-        while (ended := executor.poll(job)) is None:
-            polls += 1
-            if polls * pause >= 1:
-                polls = 0
-                if not is_current(run, request_id):
-                    log_line(f"{run.path}: gone, stopping its job")
-                    executor.stop(job)
-                elif executor.has_queue:
-                    update_waiting_reason(run, request_id, executor.waiting_reason(job))
-            time.sleep(pause)
-        return ended
+        def is_wanted() -> bool:
+            if (wanted := is_current(run, request_id)) and executor.has_queue:
+                update_waiting_reason(run, request_id, executor.waiting_reason(job))
+            return wanted
+
+        return watch(executor, job, run.path, is_wanted, 1.0 if executor.has_queue else 0.1)
 
     def _write_outcome(self, run: RunDir, request_id: str | None, ended: Exit, counted: bool = True) -> None:
         """Write the state of a run whose job has ended without writing one."""
@@ -210,7 +202,21 @@ class RunSupervisor:
             log_line(f"{run.study.name}/{run.name}: {state}{': ' if fields['reason'] else ''}{fields['reason']}")
             return True
 
-        _retry_until_written(write)
+        retry_until_written(write)
+
+
+def watch(executor: Executor, job: Any, path: Path, is_wanted: Callable[[], bool], pause: float = 0.1) -> Exit:
+    """Poll a job until it ends and return its exit; stop it once its folder was deleted or is another request's."""
+    polls = 0
+    while (ended := executor.poll(job)) is None:
+        polls += 1
+        if polls * pause >= 1:
+            polls = 0
+            if not is_wanted():
+                log_line(f"{path}: gone, stopping its job")
+                executor.stop(job)
+        time.sleep(pause)
+    return ended
 
 
 def _memory_key(run: RunDir) -> tuple[str, str]:
@@ -220,7 +226,7 @@ def _memory_key(run: RunDir) -> tuple[str, str]:
     return run.study.name, ""
 
 
-def _retry_until_written(write: Callable[[], bool]) -> bool:
+def retry_until_written(write: Callable[[], bool]) -> bool:
     """Call ``write`` until it succeeds, also over a time in which the disk is full."""
     logged = ""
     while True:

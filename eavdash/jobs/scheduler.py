@@ -9,11 +9,14 @@ most ``EAVDASH_CLUSTER_JOBS`` (200) jobs in Ray or SLURM at once.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.exc import OperationalError
 
@@ -27,9 +30,12 @@ from eavdash.jobs.reconcile import reconcile
 from eavdash.jobs.run_supervisor import RunSupervisor, log_line
 from eavdash.jobs.scheduler_process import ensure_scheduler, mark_busy
 from eavdash.jobs.slots import Slots, cluster_jobs, idle_seconds, this_machine
+from eavdash.jobs.task_supervisor import TaskSupervisor
 from eavdash.passwords import guard_output
 from eavdash.store import locks, studies
 from eavdash.store.atomic import file_lock
+from eavdash.store.status_folder import StatusFolder
+from eavdash.store.task import tasks
 
 #: Minimum seconds between two reconciliations of all runs with the queue.
 RECONCILE_EVERY = 30.0
@@ -48,8 +54,13 @@ def main(arguments: list[str] | None = None) -> int:
         locks.sign(lock, os.getpid())
         clusters.known(root)
         broker = Broker(root)
-        supervisor = RunSupervisor(root, broker, get_executor, Slots(database.slots, machine))
-        broker.serve({"train": supervisor.train, "stop": supervisor.stop}, machine.cores, cluster)
+        slots = Slots(database.slots, machine)
+        runs, background = RunSupervisor(root, broker, get_executor, slots), TaskSupervisor(root, slots)
+        broker.serve(
+            {"train": runs.train, "stop": runs.stop, "task": background.run, "stop_task": background.stop},
+            machine.cores,
+            cluster,
+        )
         life = SignOfLife(database)
         with life.running():
             _serve(root, broker, lock, life, idle_seconds())
@@ -115,10 +126,12 @@ def _restart(root: Path, lock: int) -> None:
 
 
 def _has_unfinished(root: Path) -> bool:
-    """Return True if a submitted run has not ended; runs that are being deleted do not count."""
-    for run in (run for study in studies(root) for run in study.runs()):
+    """Return True if a submitted run or a task has not ended; runs that are being deleted do not count."""
+    runs = (run for study in studies(root) for run in study.runs())
+    folders: Iterable[StatusFolder[Any]] = itertools.chain(runs, tasks(root))
+    for folder in folders:
         with contextlib.suppress(EavdashError, OSError):
-            status = run.status()
+            status = folder.status()
             if status.submission and status.state in ("queued", "running"):
                 return True
     return False

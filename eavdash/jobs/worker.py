@@ -11,78 +11,47 @@ SIGTERM ends it at once: the last finished epoch is on disk, and the sender of t
 from __future__ import annotations
 
 import contextlib
-import errno
 import faulthandler
 import logging
 import os
-import signal
 import sys
-import threading
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType, TracebackType
 from typing import Any
 
 from eavdash.config.convert import execution_of
-from eavdash.errors import EavdashError, IntegrityError, QueueError, TrainingError, UsageError
+from eavdash.errors import EavdashError, QueueError, TrainingError, UsageError
 from eavdash.jobs.executors import JOB_VARIABLE
-from eavdash.jobs.executors.local import LOCK_VARIABLE, RUN_VARIABLE, heading
+from eavdash.jobs.executors.local import RUN_VARIABLE, heading
+from eavdash.jobs.process import (
+    STOPPED,
+    Heartbeat,
+    Stopped,
+    inherited_lock,
+    leave,
+    print_error,
+    stop_on_sigterm,
+    terminated,
+    unwritten,
+)
+from eavdash.jobs.queue_tasks import new_request_id
 from eavdash.jobs.slots import SHARE_VARIABLE
-from eavdash.jobs.tasks import new_request_id
 from eavdash.jobs.usage import Meter
 from eavdash.results.left_out import found_sentence
 from eavdash.store import RunDir, StudyDir, locks
 from eavdash.store.atomic import boot_clock, host
 from eavdash.store.own_files import own_file
 from eavdash.store.readable import restrict_data_folders
-from eavdash.store.status import HEARTBEAT_EVERY, JobRecord, RunStatus
-
-STOPPED = 128 + signal.SIGTERM
-
-
-class Stopped(BaseException):
-    """SIGTERM was received; not an ``Exception``, so that no handler of failures catches it."""
-
-
-_terminated = threading.Event()
-
-
-class Heartbeat:
-    """Context manager that writes heartbeats into status.json from a thread."""
-
-    def __init__(self, run: RunDir, mine: dict[str, Any]) -> None:
-        self.run, self._mine = run, mine
-        self._meter = Meter()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _beat(self) -> None:
-        while not self._stop.wait(HEARTBEAT_EVERY):
-            try:
-                usage = self._meter.now()
-                self.run.update(self._mine, heartbeat=time.time(), beat=boot_clock(), usage=usage, peak=usage.peak)
-            except (IntegrityError, QueueError):
-                # The run was deleted, or another attempt has replaced this one.
-                os.kill(os.getpid(), signal.SIGTERM)
-                return
-            except (EavdashError, OSError):
-                continue  # the disk is full or unavailable for a moment; the training reports it when it writes
+from eavdash.store.status import JobRecord, RunStatus
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Compute the run and return the exit code: 0 if it is done."""
     faulthandler.enable()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    _terminated.clear()
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    stop_on_sigterm()
     given = arguments if arguments is not None else sys.argv[1:]
     try:
         if len(given) != 1:
@@ -101,9 +70,9 @@ def main(arguments: list[str] | None = None) -> int:
         by_hand = _acquire_lock(run, timeout=0.5 if job is None else 60.0) and job is None
         return _compute(run, by_hand)
     except EavdashError as error:
-        _print_error(f"eavdash: {error}")
-        unwritten = isinstance(error, TrainingError) and isinstance(error.__cause__, OSError)
-        return _unwritten(error) if unwritten else error.exit_code
+        print_error(f"eavdash: {error}")
+        lost = isinstance(error, TrainingError) and isinstance(error.__cause__, OSError)
+        return unwritten(error) if lost else error.exit_code
     except Stopped:
         return STOPPED
 
@@ -121,7 +90,7 @@ def _compute(run: RunDir, by_hand: bool) -> int:
         # What neither the planner nor the one who asked for the run may read, a document cannot add.
         restrict_data_folders(status.folders)
         restrict_data_folders(StudyDir.of(run).study().dataset.folders)
-        with Heartbeat(run, mine):
+        with Heartbeat(run, mine, _observed(Meter())):
             _train(run, status.execution)
         left_out = found_sentence(run.config())
         run.transition("done", expect=mine, checksums=run.seal(), finished=time.time(), reason=left_out)
@@ -132,11 +101,21 @@ def _compute(run: RunDir, by_hand: bool) -> int:
     except (Stopped, KeyboardInterrupt):
         return _stop(run, by_hand)
     except Exception as error:
-        if _terminated.is_set():  # a library has turned the interruption into an error of its own
+        if terminated():  # a library has turned the interruption into an error of its own
             return _stop(run, by_hand)
         own = isinstance(error, EavdashError)
-        _print_error(f"eavdash: {error}" if own else traceback.format_exc())
+        print_error(f"eavdash: {error}" if own else traceback.format_exc())
         return _fail(run, mine, str(error) if own else f"{type(error).__name__}: {error}")
+
+
+def _observed(meter: Meter) -> Callable[[], dict[str, Any]]:
+    """Return a function that measures the usage for a heartbeat."""
+
+    def fields() -> dict[str, Any]:
+        usage = meter.now()
+        return {"usage": usage, "peak": usage.peak}
+
+    return fields
 
 
 def _stop(run: RunDir, by_hand: bool) -> int:
@@ -154,14 +133,8 @@ def _acquire_lock(run: RunDir, timeout: float = 0.5) -> bool:
     """
     if not run.config_file.exists():
         raise UsageError.at(run.path, expected="a run's folder with config.json", found="none", remedy="plan it first")
-    inherited = os.environ.pop(LOCK_VARIABLE, None)
-    if inherited is not None:
-        try:
-            if os.path.samestat(os.fstat(int(inherited)), run.lock_file.stat()):
-                locks.sign(int(inherited), os.getpid())
-                return False
-        except (OSError, ValueError):
-            pass  # the variable came from elsewhere
+    if inherited_lock(run):
+        return False
     lock = locks.acquire(run.lock_file, timeout)
     if lock is None:
         owner = locks.owner(run.lock_file)
@@ -224,37 +197,14 @@ def _train(run: RunDir, execution: dict[str, Any]) -> None:
     train_run(run, device=device, threads=settings.threads, execution=settings)
 
 
-def _print_error(text: str) -> None:
-    """Write a line to the run's log; a full disk is ignored."""
-    with contextlib.suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
-
-
 def _fail(run: RunDir, mine: dict[str, Any], reason: str) -> int:
     """Write why the run failed; return the exit code."""
     try:
         run.transition("failed", expect=mine, reason=reason, finished=time.time())
         return 1
     except TrainingError as error:
-        return _unwritten(error)
-
-
-def _unwritten(error: EavdashError) -> int:
-    """Return the exit code that tells the scheduler why a state could not be written."""
-    cause = error.__cause__
-    full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
-    return errno.ENOSPC if full else errno.EIO
-
-
-def _on_sigterm(_number: int, _frame: FrameType | None) -> None:
-    _terminated.set()
-    raise Stopped
+        return unwritten(error)
 
 
 if __name__ == "__main__":
-    code = main()
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
-        sys.stderr.flush()
-    # Not sys.exit: library threads that hang during cleanup must not keep a finished run's slot.
-    os._exit(code)
+    leave(main())

@@ -1,6 +1,7 @@
-"""Paths of the files of a study and of a run; no other module spells these names.
+"""Paths of the files of a study, a run and a background task; no other module spells these names.
 
-Nothing is read here: the content of the files is defined by :mod:`eavdash.store.study` and :mod:`eavdash.store.run`.
+Nothing is read here: the content of the files is defined by :mod:`eavdash.store.study`, :mod:`eavdash.store.run` and
+:mod:`eavdash.store.task`.
 """
 
 from __future__ import annotations
@@ -55,18 +56,8 @@ class StudyPaths:
 
     @property
     def probe_lock_file(self) -> Path:
-        """Lock of the process that runs the study's leakage probes."""
+        """Lock of the process that runs the study's leakage probes (eavdash probe)."""
         return self.path / ".probe.lock"
-
-    @property
-    def probe_status_file(self) -> Path:
-        """Progress of the leakage probes, or the reason of their failure."""
-        return self.path / "probe-status.json"
-
-    @property
-    def probe_log_file(self) -> Path:
-        """Output of leakage probes that run in the background."""
-        return self.path / "probe.log"
 
     @property
     def probe_scratch(self) -> str:
@@ -171,3 +162,35 @@ class RunPaths:
         """Return the paths, as :meth:`explain_files`, of all explanations that may be of a trial, in order."""
         found = sorted(self.explain_dir.glob(f"{slug(trial)}-*.json"))
         return [(path.with_suffix(".npz"), path) for path in found if path.with_suffix(".npz").exists()]
+
+#: Folder of the background tasks in a checkpoints folder.
+TASKS = ".tasks"
+
+
+@dataclass(frozen=True)
+class TaskPaths:
+    """The files of one background task, ``checkpoints/.tasks/<id>``; all of them are private."""
+
+    root: Path  # the checkpoints folder
+    id: str
+
+    @property
+    def path(self) -> Path:
+        return self.root / TASKS / self.id
+
+    @property
+    def name(self) -> str:
+        return self.id
+
+    @property
+    def status_file(self) -> Path:
+        return self.path / "status.json"
+
+    @property
+    def log_file(self) -> Path:
+        """Output of the task's process."""
+        return self.path / "log.txt"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.path / ".lock"

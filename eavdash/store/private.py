@@ -17,7 +17,7 @@ from eavdash.store.own_files import open_own, refuse_link
 
 FOLDER, FILE = 0o700, 0o600
 _NAME = ".cache"
-_OURS = (_NAME, ".datasets")
+_OURS = (_NAME, ".datasets", ".tasks")
 
 
 def cache_folder(root: Path) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,14 +11,15 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
-from eavdash.errors import IntegrityError, QueueError, TrainingError, VersionError
-from eavdash.store.atomic import is_locked, locked_file, sha256
+from eavdash.errors import IntegrityError, TrainingError, VersionError
+from eavdash.store.atomic import sha256
 from eavdash.store.documents import EpochRow, RunConfig
 from eavdash.store.own_files import refuse_link
 from eavdash.store.paths import RunPaths
 from eavdash.store.record import read_record, write_record
 from eavdash.store.regular import read_end
-from eavdash.store.status import TRANSITIONS, LiveStatus, RunStatus, observed
+from eavdash.store.status import LiveStatus, RunStatus, observed
+from eavdash.store.status_folder import StatusFolder
 
 CHANGEABLE = "fix its permissions, or free some disk space"
 #: Reason of a run that was never queued.
@@ -42,7 +42,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RunDir(RunPaths):
+class RunDir(RunPaths, StatusFolder[RunStatus]):
     """One run's folder, ``checkpoints/<study>/<run>``: the content of its files and the changes of its state."""
 
     def sibling(self, name: str) -> RunDir:
@@ -147,56 +147,11 @@ class RunDir(RunPaths):
                 reason = f"its status was damaged and has been restored: {error}"
                 self._write(RunStatus(state="failed", epoch=epoch, reason=reason))
 
-    def update(self, expect: Mapping[str, Any] | None = None, /, **fields: Any) -> RunStatus:
-        """Change fields of status.json other than the state, provided that the fields of ``expect`` still match.
-
-        Raises:
-            QueueError: a field of ``expect`` has another value by now.
-        """
-        if "state" in fields:
-            raise QueueError(f"{self.path}: use transition() to change the state, not update().")
-        with self._status_lock():
-            status = self.status()
-            self._check(status, expect)
-            return self._write(status.replace(**self._with_sizes(fields)))
-
-    def transition(self, state: str, *, expect: Mapping[str, Any] | None = None, **fields: Any) -> RunStatus:
-        """Change the state and other fields, provided that the fields of ``expect`` still match.
-
-        Raises:
-            QueueError: the change is not in :data:`TRANSITIONS`, or a field of ``expect`` has another value by now.
-        """
-        with self._status_lock():
-            status = self.status()
-            self._check(status, expect)
-            if state != status.state and state not in TRANSITIONS[status.state]:
-                raise QueueError.at(
-                    self.status_file,
-                    expected=f"one of {', '.join(sorted(TRANSITIONS[status.state]))} after {status.state}",
-                    found=state,
-                    remedy="check the run's status: its state has changed in the meantime",
-                )
-            return self._write(status.changed_to(state, self._with_sizes(fields)))
-
-    def _write(self, status: RunStatus) -> RunStatus:
-        write_record(self.status_file, status)
-        return status
-
-    def _check(self, status: RunStatus, expect: Mapping[str, Any] | None) -> None:
-        for key, value in (expect or {}).items():
-            if (found := getattr(status, key)) != value:
-                raise QueueError.at(
-                    self.status_file,
-                    expected=f"{key} {value!r}",
-                    found=repr(found),
-                    remedy="check the run's status: it has changed in the meantime",
-                )
-
     def seal(self) -> dict[str, str]:
         """Return the checksums of the existing result files, for status.json."""
         return {name: sha256(self.path / name) for name in CHECKED_FILES if (self.path / name).exists()}
 
-    def _with_sizes(self, fields: dict[str, Any]) -> dict[str, Any]:
+    def _completed(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Return the fields; if they have checksums, with the sizes of those files, which are quick to check later."""
         if "checksums" not in fields:
             return fields
@@ -248,10 +203,6 @@ class RunDir(RunPaths):
             raise self._damaged_file(name, f"checksum {expected[:12]}", f"{found[:12]} (the file is damaged)")
         return path
 
-    def locked(self) -> bool:
-        """Return True if a process holds this run's lock."""
-        return is_locked(self.lock_file)
-
     def metrics(self) -> list[dict[str, Any]]:
         """Return the rows of metrics.jsonl that are :class:`~eavdash.store.documents.EpochRow`; others are skipped.
 
@@ -268,16 +219,6 @@ class RunDir(RunPaths):
                 EpochRow.model_validate(row)
                 rows.append(row)
         return rows
-
-    @contextlib.contextmanager
-    def _status_lock(self) -> Iterator[None]:
-        """Serialise read-modify-write of status.json between threads and processes of one machine.
-
-        Raises:
-            IntegrityError: the run's folder is gone.
-        """
-        with locked_file(self.path, ".status.lock"):
-            yield
 
 
 @lru_cache(maxsize=50_000)

@@ -1,5 +1,7 @@
 """The status of a run: its fields, the legal changes of its state, the history of attempts, and liveness.
 
+:class:`JobStatus` and the changes of state also hold for background tasks (:mod:`eavdash.store.task`).
+
 "Paused" is not a state of a run but of its study. "Not responding" is not a state either: it is derived here from the
 run's lock and heartbeat. "Damaged" (done, but a result file is missing or changed) is derived by
 :meth:`eavdash.store.RunDir.live_status`.
@@ -12,7 +14,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import ConfigDict, Field
 
@@ -70,21 +72,46 @@ class Attempt(Part):
     reason: str = ""
 
 
-class RunStatus(Record):
-    """The content of status.json. Times are in seconds since 1970, accuracies are fractions of the test trials."""
-
-    model_config = ConfigDict(title="a run's status")
+class JobStatus(Record):
+    """The fields that the statuses of runs and of background tasks share. Times are in seconds since 1970."""
 
     state: State
     attempt: Whole = 0
+    reason: str = ""
+    submission: str | None = None  # id of the request that queued it; None: it was never queued
+    task: str | None = None  # distinguishes a task of the queue from a lost one of the same request
+    folders: Texts | None = UNWRITTEN  # that who requested it may read; None: all
+    cancel: str | bool | None = None  # id of a request to stop its process or job
+    changed: float | None = None
+    started: float | None = None
+    finished: float | None = None
+    heartbeat: float | None = None
+    beat: Annotated[tuple[str, float], FromList] | None = None  # boot id and seconds since boot of the last heartbeat
+    host: str | None = None
+    pid: Whole | None = None
+
+    @property
+    def ended(self) -> bool:
+        """True if it will not change by itself."""
+        return self.state in ("done", "failed", "cancelled")
+
+    def document(self) -> dict[str, Any]:
+        """Return the content for status.json, without the fields that are None."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def changed_to(self, state: str, fields: Mapping[str, Any]) -> Self:
+        """Return the status after a change to ``state`` with ``fields``."""
+        return self.replace(**fields, state=state, changed=time.time())
+
+
+class RunStatus(JobStatus):
+    """The content of a run's status.json. Accuracies are fractions of the test trials."""
+
+    model_config = ConfigDict(title="a run's status")
+
     epoch: Whole = 0
     epochs: Whole = 0
-    reason: str = ""
-    submission: str | None = None  # id of the request that queued the run; None: it was never queued
-    task: str | None = None  # distinguishes a task from a lost one of the same request
-    folders: Texts | None = UNWRITTEN  # that who requested it may read; None: all
     execution: dict[str, Any] = Field(default={})  # settings: config.convert.execution_of
-    cancel: str | bool | None = None  # id of a request to stop its job
     halt: str | None = None  # why the job is stopped, if it is to be resumed
     job: JobRecord | None = None
     launch: Whole = 0
@@ -92,14 +119,7 @@ class RunStatus(Record):
     unusable: bool = False  # its recordings cannot be used
     kills: Whole = 0
     killed_epoch: Whole = -1
-    changed: float | None = None
-    started: float | None = None
-    finished: float | None = None
     from_epoch: Whole = 0
-    heartbeat: float | None = None
-    beat: Annotated[tuple[str, float], FromList] | None = None  # boot id and seconds since boot of the last heartbeat
-    host: str | None = None
-    pid: Whole | None = None
     usage: Usage = Usage()
     peak: Whole | None = None
     accuracy: float | None = None
@@ -113,20 +133,16 @@ class RunStatus(Record):
     @property
     def ended(self) -> bool:
         """True if the run will not change by itself: it has ended, or a parent that will not finish blocks it."""
-        return (self.state == "blocked" and bool(self.blocked_by)) or self.state in ("done", "failed", "cancelled")
+        return (self.state == "blocked" and bool(self.blocked_by)) or super().ended
 
     @property
     def job_name(self) -> str:
         """The name of its job in the executor's queue; empty if it has none."""
         return self.job.name if self.job else ""
 
-    def document(self) -> dict[str, Any]:
-        """Return the content for status.json, without the fields that are None."""
-        return self.model_dump(mode="json", exclude_none=True)
-
-    def changed_to(self, state: str, fields: Mapping[str, Any]) -> RunStatus:
+    def changed_to(self, state: str, fields: Mapping[str, Any]) -> Self:
         """Return the status after a change to ``state`` with ``fields``; an attempt that it ends joins the history."""
-        after = self.replace(**fields, state=state, changed=time.time())
+        after = super().changed_to(state, fields)
         if self.state != "running" or state == "running":
             return after
         attempt = Attempt(
@@ -159,7 +175,7 @@ def observed(path: Path, status: RunStatus) -> LiveStatus:
     here = status.host == host()
     if here and not is_locked(path / ".lock"):
         reason = "its process is gone; the queue will resume it from the last finished epoch"
-    elif (age := _age(path, status, here)) > HEARTBEAT_LOST:
+    elif (age := seconds_silent(path, status, here)) > HEARTBEAT_LOST:
         reason = (
             f"no heartbeat for {age:.0f} s: its process is stopped or its machine is busy; wait until it continues, "
             "or cancel and retry it: the last finished epoch is kept"
@@ -169,7 +185,7 @@ def observed(path: Path, status: RunStatus) -> LiveStatus:
     return LiveStatus(status, "not responding", disk_full(path) or reason)  # on a full disk no heartbeat can be written
 
 
-def _age(path: Path, status: RunStatus, here: bool) -> float:
+def seconds_silent(path: Path, status: JobStatus, here: bool) -> float:
     """Return the seconds since the last heartbeat, independent of changes to any machine's clock."""
     heartbeat = status.heartbeat or 0.0
     boot, now = boot_clock()

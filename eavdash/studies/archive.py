@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from eavdash.errors import EavdashError, IntegrityError, QueueError, UsageError
+from eavdash.jobs.background import running_tasks
 from eavdash.jobs.queue_database import queue_folder
 from eavdash.jobs.scheduler_process import queue_closed
 from eavdash.store import StudyDir, find_study
@@ -172,6 +173,13 @@ def _refusal(folder: StudyDir, study: StudyDir, action: str) -> UsageError | Non
             expected=f"no running probing of a study to be {action}",
             found="a running one",
             remedy=f"wait until it is done, see eavdash results {study.name}",
+        )
+    if running := running_tasks(study):
+        return UsageError.at(
+            study.path,
+            expected=f"no running task about a study to be {action}",
+            found=", ".join(running[:3]),
+            remedy=f"cancel it first with eavdash tasks cancel {running[0]}",
         )
     if not (active := active_runs(folder)):
         return None

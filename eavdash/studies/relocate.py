@@ -16,6 +16,7 @@ from eavdash.data.frozen import frozen_bytes, read_frozen, rerooted
 from eavdash.data.named_files import file_of
 from eavdash.data.table import TrialTable, fingerprint
 from eavdash.errors import UsageError
+from eavdash.jobs.background import running_tasks
 from eavdash.store import StudyDir, find_study
 from eavdash.store.atomic import is_locked, write_atomic
 from eavdash.store.record import write_record
@@ -107,6 +108,7 @@ def _refuse_if_running(study: StudyDir) -> None:
     running = [name for name, state in active_runs(study).items() if state == "running"]
     if is_locked(study.probe_lock_file):
         running.append("its probes")
+    running += running_tasks(study)
     if running:
         raise UsageError.at(
             study.path,

@@ -20,7 +20,7 @@ from eavdash.jobs.preflight import require_preflight
 from eavdash.store import StudyDir
 from eavdash.studies import archive as archives
 from eavdash.studies import extend as extension
-from eavdash.studies import probing, write
+from eavdash.studies import write
 from eavdash.studies.unusable import Unusable
 from eavdash.text import plural, size
 from eavdash.ui import cached_runs
@@ -80,14 +80,6 @@ def prioritise(study: StudyDir, runs: Sequence[str] | None, key: str) -> None:
     """Set the priority of waiting runs to the value of the widget ``key``."""
     priority = int(st.session_state[key])
     run_action(lambda: queue.prioritise(study, runs, priority), f"Priority {priority}: {_run_names(study, runs)}.")
-
-
-def probe(study: StudyDir, names: Sequence[str]) -> None:
-    """Start the leakage probes of a study in the background, unless they are running."""
-    try:
-        probing.start_probing(study, names)
-    except EavdashError as error:
-        st.session_state[MESSAGE] = ("error", str(error))
 
 
 def extend(

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from eavdash.text import markdown
-from eavdash.ui import cached_results, cached_runs, widgets
+from eavdash.ui import cached_results, cached_runs, tasks, widgets
 from eavdash.ui.training import monitor_page, run_details
 
 study, document = widgets.study_page("Runs", "What is running, what is done, and what went wrong?")
@@ -13,6 +13,7 @@ study, document = widgets.study_page("Runs", "What is running, what is done, and
 def live() -> None:
     """Show the grid and the selected runs; polled, so that a change is on the screen within two seconds."""
     widgets.show_message()
+    tasks.overview(study.path.parent, monitor_page.PAGE)
     snapshot = cached_runs.snapshot(study)
     if snapshot.empty:
         st.info("This study has no runs yet.")

@@ -20,6 +20,7 @@ from eavdash.jobs.queue_database import queue_database
 from eavdash.jobs.snapshot import snapshot
 from eavdash.store import RunDir, StudyDir, locks
 from eavdash.store.record import write_record
+from eavdash.store.task import tasks
 
 STANDIN = Path(__file__).resolve().parents[1] / "jobs" / "standin_worker.py"
 
@@ -92,8 +93,9 @@ class Lab:
         self.until(lambda: not scheduler_alive(self.root))
 
     def processes(self) -> list[int]:
-        """Return the ids of all live processes of workers and of their children."""
-        return [pid for run in self.study.path.glob("*-*") for pid in locks.pids_with_env("EAVDASH_RUN", str(run))]
+        """Return the ids of all live processes of workers, of background tasks, and of their children."""
+        folders = [*self.study.path.glob("*-*"), *(task.path for task in tasks(self.root))]
+        return [pid for folder in folders for pid in locks.pids_with_env("EAVDASH_RUN", str(folder))]
 
     def close(self) -> None:
         """Kill the scheduler and all remaining processes."""

@@ -26,8 +26,7 @@ from typing import Any
 
 from eavdash.errors import TrainingError
 from eavdash.jobs import worker
-from eavdash.store import RunDir, atomic
-from eavdash.store import run as run_files
+from eavdash.store import RunDir, atomic, status_folder
 
 
 def train_run(run: RunDir, **_: Any) -> bool:
@@ -45,7 +44,7 @@ def train_run(run: RunDir, **_: Any) -> bool:
     if plan.get("crash"):
         raise ValueError("no such thing")
     if plan.get("full"):
-        run_files.write_record = no_space
+        status_folder.write_record = no_space
     if plan.get("fill"):
         atomic.write_atomic = filling(run.study.path / "ballast", plan["fill"])
     epoch, chain = 0, hashlib.sha256(run.name.encode()).hexdigest()

@@ -15,7 +15,7 @@ from lab import Lab
 
 from eavdash.config.schema import Execution
 from eavdash.errors import QueueError, UsageError
-from eavdash.jobs import clusters, tasks
+from eavdash.jobs import clusters, queue_tasks
 from eavdash.jobs.executors import slurm
 from eavdash.jobs.executors.local import Job, LocalExecutor
 from eavdash.jobs.queue import move, queue_session, retry, submit, wait
@@ -123,7 +123,7 @@ def test_settings_that_a_user_gives_are_used_and_those_of_files_are_not(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("eavdash.jobs.queue.ensure_scheduler", lambda root: False)
-    monkeypatch.setattr(tasks, "activate", lambda broker, runs, **_: None)
+    monkeypatch.setattr(queue_tasks, "activate", lambda broker, runs, **_: None)
     runs = [lab.run(f"s0{number}-vision") for number in range(1, 6)]
     given = [
         Execution(executor="slurm", slurm=("partition=a",)),

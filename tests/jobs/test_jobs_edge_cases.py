@@ -16,13 +16,12 @@ from eavdash.errors import IntegrityError, TrainingError
 from eavdash.jobs.broker import Broker
 from eavdash.jobs.executors import get_executor
 from eavdash.jobs.queue import cancel, pause, resume, scheduler_alive, submit, wait
+from eavdash.jobs.queue_tasks import activate, train_task
 from eavdash.jobs.reconcile import reconcile
 from eavdash.jobs.requests import suspend
 from eavdash.jobs.run_supervisor import RunSupervisor
 from eavdash.jobs.slots import Machine, Slots
-from eavdash.jobs.tasks import activate, train_task
-from eavdash.store import StudyDir, locks
-from eavdash.store import run as run_files
+from eavdash.store import StudyDir, locks, status_folder
 
 DEAF = """
 import signal, sys
@@ -36,7 +35,7 @@ submit(StudyDir(Path(sys.argv[1])))
 STRANGER = """
 import contextlib, io, os, sys
 from eavdash.cli.main import main
-from eavdash.jobs import broker, queue, requests, tasks
+from eavdash.jobs import broker, queue, queue_tasks, requests
 from eavdash.studies.write import retry
 root = sys.argv[1]
 def run(*command):
@@ -93,7 +92,7 @@ def test_no_run_starts_while_the_control_file_is_unreadable(lab, text):
 
 def test_an_unwritable_run_does_not_prevent_others_from_being_cancelled_or_computed(lab, monkeypatch):
     first, locked, other = (lab.run(f"s0{n}-vision") for n in (1, 2, 3))
-    write = run_files.write_record
+    write = status_folder.write_record
 
     def refused(path, data):
         if path.parent == locked.path:
@@ -102,7 +101,7 @@ def test_an_unwritable_run_does_not_prevent_others_from_being_cancelled_or_compu
 
     for run in (first, locked, other):
         run.update(submission="x")
-    monkeypatch.setattr(run_files, "write_record", refused)
+    monkeypatch.setattr(status_folder, "write_record", refused)
     monkeypatch.setattr("time.sleep", lambda _: None)
     monkeypatch.setattr("eavdash.jobs.queue.ensure_scheduler", lambda _: False)
     with pytest.raises(TrainingError, match="read-only"):

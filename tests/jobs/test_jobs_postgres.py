@@ -198,13 +198,13 @@ def test_a_password_is_used_but_neither_stored_nor_shown_nor_an_argument(shared,
 def queue_all(lab):
     """Queue all runs without starting a scheduler on this machine."""
     from eavdash.config.schema import Execution
-    from eavdash.jobs import requests, tasks
+    from eavdash.jobs import queue_tasks, requests
     from eavdash.jobs.scheduler_process import queue_session
 
     with queue_session(lab.root) as broker:
         for run in lab.study.runs():
             requests.submit(run, Execution())
-        tasks.activate(broker, lab.study.runs())
+        queue_tasks.activate(broker, lab.study.runs())
 
 
 def wait_without_scheduler(lab):

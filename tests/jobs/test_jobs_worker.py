@@ -223,7 +223,7 @@ def test_a_scheduler_and_its_workers_are_not_restricted_by_who_starts_it(tmp_pat
 
 def test_heartbeats_continue_after_the_disk_was_unavailable(lab, monkeypatch):
     run = lab.run("s01-vision")
-    monkeypatch.setattr(module, "HEARTBEAT_EVERY", 0.01)
+    monkeypatch.setattr("eavdash.jobs.process.HEARTBEAT_EVERY", 0.01)
     real, calls = type(run).update, []
 
     def unavailable(self, *given, **fields):

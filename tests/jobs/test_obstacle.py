@@ -16,7 +16,7 @@ from lab import expected_weights
 
 from eavdash.cli.main import main
 from eavdash.errors import VersionError
-from eavdash.jobs import obstacle, reconcile, tasks
+from eavdash.jobs import obstacle, queue_tasks, reconcile
 from eavdash.jobs.queue import cancel, retry, submit, wait
 from eavdash.jobs.queue_database import queue_database
 from eavdash.jobs.snapshot import snapshot
@@ -114,14 +114,14 @@ def test_a_run_that_cannot_be_handled_does_not_stop_the_others(lab, monkeypatch,
     bad, good = lab.run("s01-vision"), lab.run("s02-vision")
     for run in (bad, good):
         run.update(submission="x", reason="")
-    whole = tasks._task
+    whole = queue_tasks._task
 
     def fail(run, shared):
         if run.name == bad.name:
             raise RecursionError("deep")
         return whole(run, shared)
 
-    monkeypatch.setattr(tasks, "_task", fail)
+    monkeypatch.setattr(queue_tasks, "_task", fail)
     added: list[str] = []
     database = SimpleNamespace(dead_hosts=list, shared=False)
     queue = SimpleNamespace(

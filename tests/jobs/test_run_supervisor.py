@@ -16,8 +16,7 @@ from eavdash.jobs.executors import Exit, get_executor
 from eavdash.jobs.exit_state import MAX_KILLS
 from eavdash.jobs.run_supervisor import RunSupervisor
 from eavdash.jobs.slots import Machine, Need, Slots, slot_count
-from eavdash.store import locks
-from eavdash.store import run as run_files
+from eavdash.store import locks, status_folder
 from eavdash.store.atomic import is_locked
 
 
@@ -148,7 +147,7 @@ def test_an_executor_that_does_not_answer_is_named_and_polled_again(lab, monkeyp
 
 def test_the_state_is_written_as_soon_as_there_is_disk_space(lab, monkeypatch):
     run = lab.run("s01-vision")
-    write, refused = run_files.write_record, []
+    write, refused = status_folder.write_record, []
 
     def full(path, data):
         if data.state == "failed" and len(refused) < 2:
@@ -156,7 +155,7 @@ def test_the_state_is_written_as_soon_as_there_is_disk_space(lab, monkeypatch):
             raise TrainingError("no space")
         write(path, data)
 
-    monkeypatch.setattr(run_files, "write_record", full)
+    monkeypatch.setattr(status_folder, "write_record", full)
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     _, status = supervise(lab, run, errno.ENOSPC)
     assert status.state == "failed"

@@ -18,7 +18,6 @@ from eavdash.store import RunDir, StudyDir, datasets, locks
 from eavdash.store.atomic import write_json
 from eavdash.store.documents import RunConfig, StudyDocument
 from eavdash.store.record import write_record
-from eavdash.studies import probing
 
 
 def with_unknown(value: Any, depth: int = 0) -> Any:
@@ -120,10 +119,6 @@ def test_unknown_keys_survive_in_the_other_records(tmp_path: Path) -> None:
     assert (found["time"], found["later"]) == (old, {"sentence": "l"})
     # An earlier version takes every key of this file for a finding.
     assert set(found) == {"time", "identity", "later"}
-    write_json(study.probe_status_file, {"state": "failed", "reason": "r", "later": 1})
-    with probing.probing_lock(study):
-        pass
-    assert json.loads(study.probe_status_file.read_text())["later"] == 1
 
 
 def test_null_is_missing_and_a_missing_key_is_named(tmp_path: Path) -> None:

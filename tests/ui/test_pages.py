@@ -9,12 +9,10 @@ import pytest
 from fake_study import CLASSES, make_explanation, make_study, perfect_baselines
 from streamlit.testing.v1 import AppTest
 
-from eavdash.errors import UsageError
 from eavdash.explain.explanation import save_explanation
 from eavdash.results import probes, tables
 from eavdash.store import StudyDir
 from eavdash.store.record import write_record
-from eavdash.studies import probing
 from eavdash.ui import widgets
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -328,48 +326,6 @@ def test_remarks_on_accuracies_are_shown(checkpoints: Path) -> None:
     kinds = next(t.value for t in page.dataframe if "condition" in t.value.columns)
     assert kinds["condition"].tolist() == ["Listening", "Speaking"]
     assert kinds["Fusion"].str.contains("n = ").all()
-
-
-def test_probes_are_started_watched_and_shown_without_the_command_line(
-    checkpoints: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    study = make_study(checkpoints, stages=("audio", "fusion"))
-    asked: list[tuple[str, list[str]]] = []
-    monkeypatch.setattr(
-        "eavdash.studies.probing.start_probing", lambda study, names: asked.append((study.name, list(names)))
-    )
-    app = open_page("subjects")
-    app.button(key="results_subjects_probe").click().run()
-    assert asked == [("demo", ["shuffled", "identity"])]
-    with probing.probing_lock(study) as set_probe:
-        set_probe("shuffled")
-        app.run()
-        assert "Probing, for 0 s: training an encoder on shuffled labels" in page_text(app)
-        assert "results_subjects_probe" not in [b.key for b in app.button]
-    with pytest.raises(UsageError), probing.probing_lock(study):
-        raise UsageError("/data/x: expected recordings, found none; correct the path.")
-    app.run()
-    assert any("Probing failed: /data/x: expected" in e.value.replace("\\", "") for e in app.error)
-    assert app.button(key="results_subjects_probe").label == "Probe again"
-    found = {name: probes.finding(name, 0.2, 30, 20, 5, 0.2, stage="audio", of="x") for name in probes.PROBES}
-    probes.keep(study, found)
-    app.run()
-    assert not app.error
-    assert probes.read(study)["identity"].sentence in page_text(app)
-    assert "Not probed yet" not in page_text(app)
-
-
-def test_probes_that_cannot_be_started_show_the_reason(checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_study(checkpoints, stages=("audio",))
-
-    def forbidden(path: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr("eavdash.store.locks.acquire", forbidden)
-    app = open_page("subjects")
-    app.button(key="results_subjects_probe").click().run()
-    assert not app.exception
-    assert any("found Permission denied" in e.value for e in app.error)
 
 
 def test_a_transductive_study_is_marked_wherever_accuracies_are_shown(checkpoints: Path) -> None:

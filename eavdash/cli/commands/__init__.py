@@ -15,4 +15,5 @@ from eavdash.cli.commands.probing import probe
 from eavdash.cli.commands.recordings import check, make_demo
 from eavdash.cli.commands.steering import cancel, move, pause, prioritise, resume, retry
 from eavdash.cli.commands.studies import archive, clone, delete, extend, relocate, studies, unarchive, verify
+from eavdash.cli.commands.tasks import tasks
 from eavdash.cli.commands.training import logs, status, train

@@ -9,10 +9,17 @@ from eavdash import store
 from eavdash.cli import console
 from eavdash.cli.commands.chosen import study_of
 from eavdash.errors import EavdashError, UsageError
+from eavdash.store.task import report_progress
 from eavdash.text import parts
 
 if TYPE_CHECKING:
     from eavdash.results.probes import Finding
+
+DOING = {
+    "shuffled": "training an encoder on shuffled labels",
+    "time": "predicting the label from a trial's position in the session",
+    "identity": "predicting the subject of a window",
+}
 
 
 def probe(options: argparse.Namespace) -> int:
@@ -29,11 +36,11 @@ def probe(options: argparse.Namespace) -> int:
             found=repr(options.probes),
             remedy="choose among them",
         )
-    with probing.probing_lock(study) as set_probe:
+    with probing.probing_lock(study):
         results = probes.read(study)
         failed: list[EavdashError] = []
-        for name in names:
-            set_probe(name)
+        for number, name in enumerate(names):
+            report_progress(number, len(names), DOING[name])
             if not options.json:
                 console.info(f"{name} …")
             try:
@@ -41,6 +48,7 @@ def probe(options: argparse.Namespace) -> int:
                 results = probes.keep(study, {name: _run_probe(study, name, options.device)})
             except EavdashError as error:
                 failed.append(error)
+        report_progress(len(names), len(names))
         if options.json:
             console.print_json({name: result.document() for name, result in results.items()})
         else:

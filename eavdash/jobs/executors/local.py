@@ -1,4 +1,4 @@
-"""Executor for this machine: one process per run, in its own session, so that it outlives the scheduler.
+"""Executor for this machine: one process per run or task, in its own session, so that it outlives the scheduler.
 
 The worker inherits the run's lock and its slots as open descriptors; no other process keeps them open, so the kernel
 frees them exactly when the job is dead. A held lock shows that the job is alive, even if its scheduler is not.
@@ -23,10 +23,14 @@ from eavdash.errors import IntegrityError, QueueError, sentence
 from eavdash.jobs.executors import JOB_VARIABLE, Exit, Leases
 from eavdash.jobs.forked import ForkedProcess, Preloaded
 from eavdash.processes import python_environment, python_module
-from eavdash.store import RunDir, locks
+from eavdash.store import locks
 from eavdash.store.atomic import host, is_locked
 from eavdash.store.own_files import own_file
+from eavdash.store.status_folder import StatusFolder
+from eavdash.store.task import TASK_VARIABLE
 
+#: A run, or a background task: the process of either is started, found and ended alike.
+Work = StatusFolder[Any]
 #: Environment variable with the number of the inherited descriptor that holds the run's lock.
 LOCK_VARIABLE = "EAVDASH_LOCK_FD"
 #: Environment variable with the run's folder. It identifies every process that a worker starts; ids of processes and
@@ -41,7 +45,7 @@ PRELOADED_THREADS = 1
 class Job:
     """A worker's process. ``process`` is None if another scheduler or a user started it."""
 
-    run: RunDir
+    run: Work
     owner: locks.Owner | None
     process: subprocess.Popen[bytes] | ForkedProcess | None = None
 
@@ -56,7 +60,7 @@ class LocalExecutor:
     grace: float = 2.0
     preloaded: Preloaded = field(default_factory=Preloaded)
 
-    def start(self, run: RunDir, settings: Execution, leases: Leases, claim: Callable[[], Any]) -> Job | None:
+    def start(self, run: Work, settings: Execution, leases: Leases, claim: Callable[[], Any]) -> Job | None:
         """See :class:`eavdash.jobs.executors.Executor`."""
         # Pages test locks all the time, and the children of a dead job may take a moment to exit.
         lock = locks.acquire(run.lock_file, timeout=2.0)
@@ -76,7 +80,7 @@ class LocalExecutor:
             os.close(lock)
 
     def _launch(
-        self, run: RunDir, threads: int, mine: dict[str, str], output: int, inherited: tuple[int, ...]
+        self, run: Work, threads: int, mine: dict[str, str], output: int, inherited: tuple[int, ...]
     ) -> subprocess.Popen[bytes] | ForkedProcess:
         """Start the worker: as a fork of the preloaded process where that is ready, or by its command."""
         environment = worker_environment(threads) | mine
@@ -95,7 +99,7 @@ class LocalExecutor:
             env=environment,
         )
 
-    def find(self, run: RunDir) -> Job | None:
+    def find(self, run: Work) -> Job | None:
         """See :class:`eavdash.jobs.executors.Executor`."""
         if is_locked(run.lock_file) or _runs_elsewhere(run):
             return Job(run, locks.owner(run.lock_file))
@@ -194,7 +198,7 @@ class LocalExecutor:
         return True
 
 
-def heading(run: RunDir, how: str) -> str:
+def heading(run: Work, how: str) -> str:
     """Return the first line of an attempt in a run's log."""
     return f"--- attempt {run.status().attempt}, {time.strftime('%Y-%m-%d %H:%M:%S')}, {how}\n"
 
@@ -211,11 +215,11 @@ def worker_environment(threads: int) -> dict[str, str]:
     Variables of another worker's job are removed (the scheduler may have been started from inside one), and so are the
     passwords of the queue's database, which a worker does not need.
     """
-    own = (JOB_VARIABLE, LOCK_VARIABLE, RUN_VARIABLE, *passwords.VARIABLES)
+    own = (JOB_VARIABLE, LOCK_VARIABLE, RUN_VARIABLE, TASK_VARIABLE, *passwords.VARIABLES)
     return {name: value for name, value in python_environment(threads).items() if name not in own}
 
 
-def _computes(owner: locks.Owner, run: RunDir) -> bool:
+def _computes(owner: locks.Owner, run: Work) -> bool:
     """Return True if a process on record is alive and known as this run's: by its environment, or as it holds the lock.
 
     The record alone is no proof: the lock file may have been copied with the run's folder, or written by others.
@@ -243,15 +247,15 @@ def _signal_group(pid: int, number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def _runs_elsewhere(run: RunDir) -> bool:
+def _runs_elsewhere(run: Work) -> bool:
     """Return True if the heartbeat shows that another machine, whose lock may be invisible here, computes the run."""
     with contextlib.suppress(IntegrityError):
         live = run.live_status()
-        return live.shown == "running" and live.status.host != host()
+        return bool(live.shown == "running" and live.status.host != host())
     return False
 
 
-def _kill_leftovers(run: RunDir) -> bool:
+def _kill_leftovers(run: Work) -> bool:
     """Kill the remaining processes of a dead worker; return True if there were any."""
     found = locks.pids_with_env(RUN_VARIABLE, str(run.path))
     for pid in found:

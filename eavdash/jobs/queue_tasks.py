@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar
 
 from eavdash.config.convert import execution_of
 from eavdash.errors import EavdashError, IntegrityError
@@ -16,7 +17,9 @@ from eavdash.jobs.broker import CLUSTER, SLOTTED, Broker, Task, urgent_queue
 from eavdash.jobs.dependencies import parents, unblock
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.status import RunStatus
+from eavdash.store.status_folder import StatusFolder
 
+SomeWork = TypeVar("SomeWork", bound=StatusFolder[Any])
 #: DBOS priorities start at 1 and the lowest goes first; a user's priorities are centred at 0, the highest first.
 _MIDDLE, _LARGEST = 100_000, 10_000
 
@@ -54,16 +57,23 @@ def stop_task(run: RunDir, status: RunStatus, shared: bool = False) -> Task:
     return Task(name, "stop", run.study.name, run.name, request_id, urgent_queue(where), 1)
 
 
-def activate(broker: Broker, runs: list[RunDir], dead: Collection[str] = (), fresh: Collection[RunDir] = ()) -> None:
+def activate(
+    broker: Broker,
+    runs: Sequence[SomeWork],
+    dead: Collection[str] = (),
+    fresh: Collection[SomeWork] = (),
+    needed: Callable[[SomeWork, bool], Task | None] | None = None,
+) -> None:
     """Make sure that each of these runs, if it was submitted and is unfinished, has a task in the queue.
 
     Tasks that were started by schedulers of ``dead`` machines count as lost. Runs of a paused study get no task other
     than one to stop them. ``fresh``: those of the runs whose request id the caller has just made, so that no task of
-    theirs can have been lost.
+    theirs can have been lost. ``needed``: returns the task that one needs now, for other work than runs.
     """
     shared = broker.database.shared
     new = set(fresh)
-    asked = {run: task for run in runs if run not in new and (task := _task(run, shared)) is not None}
+    need: Callable[[Any, bool], Task | None] = needed or _task
+    asked = {run: task for run in runs if run not in new and (task := need(run, shared)) is not None}
     known = broker.states([task.id for task in asked.values()], dead)
     missing = []
     for run in runs:
@@ -72,14 +82,14 @@ def activate(broker: Broker, runs: list[RunDir], dead: Collection[str] = (), fre
         try:
             # Read the status after the queue: a task ends only once the state is written, so a run that is still
             # unfinished now and had no task then has lost its task.
-            task = _task(run, shared)
+            task = need(run, shared)
             if task is not None and task.id in known:
                 status = run.status()
                 # No new request id for a running run: its worker would take it for another attempt.
                 key = "cancel" if status.cancel else "task" if status.state == "running" else "submission"
                 expect = status.only("state", "submission", "cancel")
                 run.transition(status.state, expect=expect, **{key: new_request_id()})
-                task = _task(run, shared)
+                task = need(run, shared)
             missing += [task] if task is not None else []
         except EavdashError:
             continue  # deleted, not writable now, or changed by another process, which adds the task
