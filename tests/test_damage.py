@@ -52,7 +52,7 @@ FILES = [
     f"{DAMAGED}/s01-eeg/status.json {DAMAGED}/s01-eeg/metrics.jsonl",
     f"{DAMAGED}/s01-eeg/config.json {DAMAGED}/s01-eeg/log.txt",
     *(f"{DAMAGED}/s01-fusion/{name}" for name in ("status.json", "predictions.parquet", "attention.parquet")),
-    f"{DAMAGED}/s01-fusion/baselines.parquet",
+    *(f"{DAMAGED}/s01-fusion/{name}" for name in ("baselines.parquet", "shapley.parquet")),
     *(f"{DAMAGED}/s01-fusion/explain/*{ending}" for ending in (".json", ".npz")),
 ]
 COMMANDS = [
@@ -76,6 +76,7 @@ COMMANDS = [
     ["relocate", DAMAGED, "/nowhere/else"],
     ["explain", DAMAGED, "--subject", "1", "--trial", "1"],
     ["probe", DAMAGED, "--probes", "time"],
+    ["shapley", DAMAGED, "--json"],
     ["cache", "list"],
     ["archive", DAMAGED],
     ["unarchive", DAMAGED],

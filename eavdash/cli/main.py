@@ -19,6 +19,7 @@ from eavdash.cli.options import (
     add_run_commands,
     add_run_selection,
     add_serving,
+    add_shapley,
     add_tasks,
     add_unusable,
 )
@@ -119,6 +120,7 @@ def parser() -> argparse.ArgumentParser:
     probe.add_argument("--probes", default="shuffled,time,identity", metavar="P,P", help="default: %(default)s")
     probe.add_argument("--device", default="cpu")
 
+    add_shapley(command("shapley", "Print what each modality adds to the decisions of the fusion.", folder, as_json))
     explain = command(
         "explain", "Explain decisions on test trials: write attributions and attention to files.", folder, as_json
     )

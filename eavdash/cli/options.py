@@ -139,6 +139,13 @@ def add_tasks(command: Callable[..., argparse.ArgumentParser], parents: Sequence
     tasks.add_argument("task", nargs="?", metavar="ID", help="as in the list, such as probe-7")
 
 
+def add_shapley(parser: argparse.ArgumentParser) -> None:
+    """Add the options for Shapley values, which are computed for finished fusion runs that lack them."""
+    parser.add_argument("study")
+    parser.add_argument("--run", action="append", metavar="R", help="one run (may be repeated; default: all)")
+    parser.add_argument("--device", default="cpu", help="for what has to be computed (default: %(default)s)")
+
+
 def add_run_commands(
     command: Callable[..., argparse.ArgumentParser], parents: Sequence[argparse.ArgumentParser]
 ) -> None:

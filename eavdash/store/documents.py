@@ -139,6 +139,34 @@ class RunImport(Part):
     labels: Texts = ()
 
 
+class AdditivePart(Part):
+    """The sum of functions of one modality each that is nearest to a fusion on its test windows (Hessel & Lee 2020).
+
+    ``windows``: those that have every modality; ``mixtures``: how many of its mixtures with others each was in.
+    Accuracies are per window. ``unchanged``: windows that the sum classifies like the fusion; ``variance``: the part of
+    the fusion's variance over these mixtures that the sum explains.
+    """
+
+    windows: Whole
+    mixtures: Whole
+    accuracy: float
+    additive_accuracy: float
+    unchanged: float
+    variance: float
+
+
+class CoalitionReport(Part):
+    """The making of shapley.parquet.
+
+    ``absent``: what stands for a modality outside a coalition; ``reproduction``: the largest difference of the
+    probabilities of all present modalities to those in predictions.parquet.
+    """
+
+    absent: str
+    reproduction: float
+    additive: AdditivePart | None = UNWRITTEN  # None: fewer than two modalities, or than two windows that have all
+
+
 class EpochRow(Part):
     """One line of metrics.jsonl: what training measured after an epoch; None: there was nothing to measure."""
 
@@ -179,6 +207,7 @@ class RunConfig(Record):
     joint: dict[str, Any] | None = UNWRITTEN
     calibration: dict[str, Any] | None = UNWRITTEN
     baselines: dict[str, Any] | None = UNWRITTEN
+    coalitions: CoalitionReport | None = UNWRITTEN  # None: without shapley.parquet
     imported: RunImport | None = UNWRITTEN
 
     @property

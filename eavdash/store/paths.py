@@ -111,6 +111,11 @@ class RunPaths:
         return self.path / "attention.parquet"
 
     @property
+    def shapley_file(self) -> Path:
+        """Log-probabilities of each test window from every coalition of its modalities; only of a fusion."""
+        return self.path / "shapley.parquet"
+
+    @property
     def model_file(self) -> Path:
         return self.path / "model.safetensors"
 

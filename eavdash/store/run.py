@@ -31,6 +31,7 @@ CHECKED_FILES = (
     "predictions.parquet",
     "baselines.parquet",
     "attention.parquet",
+    "shapley.parquet",
 )
 
 

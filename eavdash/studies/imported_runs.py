@@ -17,11 +17,13 @@ import torch
 from torch import nn
 
 from eavdash.errors import DataError, EavdashError, UsageError
+from eavdash.models.fusion import Fusion
 from eavdash.models.published import reorder_rows
 from eavdash.store import RunDir, locks
 from eavdash.store.atomic import host, sha256
 from eavdash.text import printable
 from eavdash.training import baselines, evaluate, stage1
+from eavdash.training.coalitions import write_coalitions
 from eavdash.training.features import features
 from eavdash.training.fusion_features import FeatureSource, join_features
 from eavdash.training.run_context import RunContext, labels_of, open_run_context, read_windows, rows_of, window_counts
@@ -183,4 +185,5 @@ def _score_fusion(context: RunContext, model: nn.Module) -> None:
     tables = [evaluate.table(joined.index, d, *where).assign(stage=stage) for stage, d in made.items()]
     tables.append(predictions[predictions["frame"] == -1].assign(stage="fusion:paper"))  # the run itself is that
     evaluate.write(context.run.baselines_file, pd.concat(tables, ignore_index=True))
+    write_coalitions(context, cast(Fusion, model), joined, predictions)
     stage1.finish(context, model, predictions, 0)

@@ -30,10 +30,11 @@ from eavdash.models.people import People
 from eavdash.models.seeds import Seeder
 from eavdash.training import inputs
 from eavdash.training.checkpoint import Checkpoint
-from eavdash.training.fusion_features import FeatureSource, model_output
+from eavdash.training.fusion_features import FeatureSource, FusionFeatures, model_output
 from eavdash.training.loading import ModelOutput, Source
 from eavdash.training.loop import RECIPES, Fitted, fit, measure
-from eavdash.training.memory import MicroBatchSize
+from eavdash.training.memory import MicroBatchSize, in_micro_batches
+from eavdash.training.precision import autocast, resolve_precision
 from eavdash.training.run_context import RunContext, Windows
 from eavdash.training.warmup import limit_frozen_to_budget
 
@@ -120,8 +121,17 @@ class JointSource(Source):
 
     def forward(self, model: nn.Module, loaded: tuple[Tensor, ...]) -> ModelOutput:
         assert isinstance(model, JointModel)
+        tokens, masks, encoder_logits = self.encode(model, loaded)
+        return model_output(model(tokens, masks, encoder_logits), masks)
+
+    def encode(
+        self, model: JointModel, loaded: tuple[Tensor, ...]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+        """Return the encoders' tokens, masks and logits for loaded windows, as the fusion takes them."""
         device, joined = self.features.device, self.features.joined
-        tokens, masks, encoder_logits = {}, {}, {}
+        tokens: dict[str, Tensor] = {}
+        masks: dict[str, Tensor] = {}
+        encoder_logits: dict[str, Tensor] = {}
         rest = list(loaded)
         for name, (frozen, frozen_mask, frozen_logits) in joined.parts().items():
             people = self.people[name]
@@ -139,7 +149,7 @@ class JointSource(Source):
             tokens[name][present] = _stop_borrowed_gradient(encoded.tokens, own).to(frozen.dtype)
             masks[name][present] = encoded.mask
             encoder_logits[name][present] = _stop_borrowed_gradient(encoded.logits, own).to(frozen_logits.dtype)
-        return model_output(model(tokens, masks, encoder_logits), masks)
+        return tokens, masks, encoder_logits
 
 
 def fine_tune(
@@ -221,6 +231,23 @@ def fine_tune(
         model.load_state_dict(start)
         return Joint(settings.epochs, 0, at_first, at_first, fitted.compiled), fitted.micro_batch
     return Joint(settings.epochs, fitted.best_epoch, at_first, after, fitted.compiled), fitted.micro_batch
+
+
+@torch.no_grad()
+def joint_features(model: JointModel, source: JointSource, batch: int, precision: str, name: str) -> FusionFeatures:
+    """Return the features of every window from the encoders of ``model``, on the CPU, ``batch`` windows at once."""
+    model.eval()
+    device = source.features.device
+    precision = resolve_precision(precision, device)
+
+    def compute(rows: Tensor) -> list[dict[str, Tensor]]:
+        with autocast(precision, device):
+            encoded = source.encode(model, source.load(model, rows, None))
+        return [{m: value.cpu() for m, value in part.items()} for part in encoded]
+
+    index = source.features.joined.index
+    parts = in_micro_batches(torch.arange(len(index)), MicroBatchSize(batch, batch), compute, name)
+    return FusionFeatures(index, *({m: torch.cat([p[i][m] for p in parts]) for m in source.rows} for i in range(3)))
 
 
 @torch.no_grad()

@@ -2,8 +2,8 @@
 
 In: a run folder with config.json inside a study with study.json and splits.csv. Out: in that folder config.json with
 ``model``, ``input``, ``left_out`` and ``baselines`` added, metrics.jsonl and resume.pt while training, then
-model.safetensors, predictions.parquet, baselines.parquet and, for fusion, attention.parquet. The caller manages the
-run's state.
+model.safetensors, predictions.parquet, baselines.parquet and, for fusion, attention.parquet and shapley.parquet. The
+caller manages the run's state.
 """
 
 from __future__ import annotations

@@ -32,19 +32,19 @@ from eavdash.store.atomic import sha256
 from eavdash.training import baselines, evaluate
 from eavdash.training.calibration import Calibration, fit_temperature
 from eavdash.training.checkpoint import Checkpoint
+from eavdash.training.coalitions import write_coalitions
 from eavdash.training.features import features, load_encoder
 from eavdash.training.fusion_features import FeatureSource, join_features
-from eavdash.training.joint import JointModel, JointSource, fine_tune
+from eavdash.training.joint import JointModel, JointSource, fine_tune, joint_features
 from eavdash.training.loading import Source
 from eavdash.training.loop import RECIPES, Fitted, fit
 from eavdash.training.memory import MicroBatchSize
+from eavdash.training.parents import parent, windows_of_parents
 from eavdash.training.reliability import Reliability, reliability
 from eavdash.training.run_context import (
     RunContext,
-    Windows,
     check_training,
     labels_of,
-    read_windows,
     rows_of,
     signature,
     window_counts,
@@ -62,9 +62,9 @@ def train_fusion(context: RunContext) -> None:
         EavdashError: an encoder is missing or damaged, or the files of the run are unusable.
         StoppedError: the run was asked to stop.
     """
-    windows, missing = _windows(context)
+    windows, missing = windows_of_parents(context)
     joined = join_features(
-        {m: features(_parent(context, m), w, context.device, context.execution) for m, w in windows.items()}
+        {m: features(parent(context, m), w, context.device, context.execution) for m, w in windows.items()}
     )
     check_training(context, joined.index)
     train, validation = rows_of(joined.index, "train"), rows_of(joined.index, "validation")
@@ -84,7 +84,7 @@ def train_fusion(context: RunContext) -> None:
         computed=numerics(context),
     )
     source = FeatureSource(joined, labels_of(joined.index, context.classes), train, replaced, context.device)
-    encoders = [f"{m} {sha256(_parent(context, m).model_file)}" for m in joined.tokens]
+    encoders = [f"{m} {sha256(parent(context, m).model_file)}" for m in joined.tokens]
     checkpoint = Checkpoint(
         context.run.resume_file, context.run.metrics_file, signature(context, *encoders), on_start=context.mark_start
     )
@@ -93,13 +93,13 @@ def train_fusion(context: RunContext) -> None:
     last: Source = source
     best, epochs, micro_batch = fitted.best_epoch, context.settings.epochs, fitted.micro_batch
     if context.config.fusion.joint_epochs:
-        whole = JointModel({m: load_encoder(_parent(context, m)) for m in windows}, model)
+        whole = JointModel({m: load_encoder(parent(context, m)) for m in windows}, model)
         augment = [m for m in windows if context.config.training(m).augment]
-        last = JointSource(source, windows, augment, {m: read_people(_parent(context, m)) for m in windows})
+        last = JointSource(source, windows, augment, {m: read_people(parent(context, m)) for m in windows})
         joint, micro_batch = fine_tune(
             context, whole, last, train, validation, fitted, signature(context, "joint", *encoders)
         )
-        context.describe(encoders={m: _parent(context, m).config().model for m in windows}, joint=joint.to_dict())
+        context.describe(encoders={m: parent(context, m).config().model for m in windows}, joint=joint.to_dict())
         build.save_weights(whole.encoders, context.run.encoders_file)
         best = len(fitted.history) + joint.epoch if joint.epoch else best
         epochs = len(fitted.history) + joint.epochs
@@ -115,6 +115,10 @@ def train_fusion(context: RunContext) -> None:
     if heads is not None:
         evaluate.write(context.run.attention_file, heads)
     evaluate.write(context.run.baselines_file, _baselines(context, source, train, validation, predictions))
+    size, precision = micro_batch.evaluation, context.settings.precision
+    if isinstance(whole, JointModel) and isinstance(last, JointSource):
+        joined = joint_features(whole, last, size, precision, context.run.name)
+    write_coalitions(context, model, joined, predictions)
     finish(context, model, predictions, best)
     context.run.update(epochs=epochs)
 
@@ -248,31 +252,9 @@ def _trained(context: RunContext, kind: str, source: FeatureSource, train: Seque
     return evaluate.Predictions(predicted.windows)
 
 
-def _parent(context: RunContext, modality: str) -> Any:
-    return context.run.sibling(context.info.parents[modality])
-
-
-def _windows(context: RunContext) -> tuple[dict[str, Windows], list[dict[str, str]]]:
-    """Return the windows of each parent's modality, and the trials without any modality."""
-    parts = {}
-    gone: dict[tuple[str, str], int] = {}
-    for modality in context.info.parents:
-        parent = _parent(context, modality)
-        parent.verify("model.safetensors")
-        windows = read_windows(context, modality, parent.config().input.channels)
-        if windows is None:
-            continue
-        for trial in windows.missing:
-            gone[trial["subject"], trial["trial"]] = gone.get((trial["subject"], trial["trial"]), 0) + 1
-        parts[modality] = windows
-    wholly = [k for k, count in gone.items() if count == len(parts)]
-    reason = "no recording or training window of any modality"
-    return parts, [{"subject": s, "trial": t, "reason": reason} for s, t in wholly]
-
-
 def _reliabilities(context: RunContext) -> dict[str, Reliability]:
     rates = {}
     for modality in context.info.parents:
-        predictions = pd.read_parquet(_parent(context, modality).verify("predictions.parquet"))
+        predictions = pd.read_parquet(parent(context, modality).verify("predictions.parquet"))
         rates[modality] = reliability(predictions, context.classes)
     return rates

@@ -188,6 +188,8 @@ def _bring_to(
         write_parquet(run.baselines_file, baseline_rows(frame, classes, rng, BESIDE[stage]))
     if stage == "fusion" and fusion == "attention":
         write_parquet(run.attention_file, attention_rows(frame))
+    if stage == "fusion":
+        write_parquet(run.shapley_file, coalition_rows(frame))
     run.transition("done", checksums=run.seal(), accuracy=accuracy, finished=time.time(), peak=510_000_000)
 
 
@@ -283,6 +285,26 @@ def attention_rows(fused: pd.DataFrame, layers: int = 1) -> pd.DataFrame:
                 for key, values in zip(MODALITIES, row.T, strict=True):
                     out[f"layer{layer + 1}_head{head + 1}_{query}_{key}"] = values
     return out
+
+
+def coalition_rows(fused: pd.DataFrame) -> pd.DataFrame:
+    """Make shapley.parquet for a fusion run's predictions: all three modalities give these, none a fifth per class."""
+    tested = fused[(fused["split"] == "test") & (fused["frame"] == -1)].reset_index(drop=True)
+    columns = [c for c in tested.columns if c.startswith("p_")]
+    whole = np.log(tested[columns].to_numpy(float))
+    empty = np.full_like(whole, -np.log(len(columns)))
+    rng = np.random.default_rng(len(tested))
+    weights = np.array([0.6, 0.3, 0.1])
+    parts = []
+    for bits in range(8):
+        inside = np.array([bits >> number & 1 for number in range(3)], dtype=bool)
+        value = empty + weights[inside].sum() * (whole - empty)
+        value = value + (rng.normal(0, 0.05, whole.shape) if 0 < bits < 7 else 0)
+        part = tested[["subject", "trial", "window"]].iloc[np.repeat(np.arange(len(tested)), len(columns))]
+        part = part.assign(**{"class": np.tile([c[2:] for c in columns], len(tested))})
+        name = "+".join(m for m, member in zip(MODALITIES, inside, strict=True) if member)
+        parts.append(part.assign(coalition=name, value=value.ravel().astype(np.float32)))
+    return pd.concat(parts, ignore_index=True)
 
 
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:

@@ -19,6 +19,7 @@ from eavdash.models.seeds import generator
 from eavdash.training import inputs, stage2
 from eavdash.training.features import load_encoder
 from eavdash.training.joint import JointModel, JointSource
+from eavdash.training.parents import windows_of_parents
 from eavdash.training.run import train_run
 from eavdash.training.run_context import labels_of, open_run_context, rows_of
 
@@ -88,7 +89,7 @@ def _same(a, b):
 def _decide(sandbox, run, model):
     """Run the model on every window, in the order of the predictions."""
     context = open_run_context(run("fusion"), torch.device("cpu"))
-    windows, _ = stage2._windows(context)
+    windows, _ = windows_of_parents(context)
     given = {m: inputs.raw(w.values, torch.as_tensor(w.index["row"].to_numpy(copy=True))) for m, w in windows.items()}
     with torch.no_grad():
         output = model.predict(
@@ -149,7 +150,7 @@ def test_replaced_windows_teach_the_fusion_and_not_the_encoder(sandbox, tiny_con
     encoders(run)
     train_run(run("fusion"))
     context = open_run_context(run("fusion"), torch.device("cpu"))
-    windows, _ = stage2._windows(context)
+    windows, _ = windows_of_parents(context)
     joined = stage2.join_features({m: stage2.features(run(m), w, context.device) for m, w in windows.items()})
     train = rows_of(joined.index, "train")
     source = stage2.FeatureSource(joined, labels_of(joined.index, context.classes), train, {}, torch.device("cpu"))

@@ -22,6 +22,7 @@ from eavdash.training.features import load_encoder
 from eavdash.training.joint import JointModel, JointSource
 from eavdash.training.loading import stream
 from eavdash.training.memory import MicroBatchSize
+from eavdash.training.parents import windows_of_parents
 from eavdash.training.run import train_run
 from eavdash.training.run_context import labels_of, open_run_context, rows_of
 
@@ -49,7 +50,7 @@ def sources(sandbox, tiny_config, kind):
     encoders(run)
     train_run(run("fusion"))
     context = open_run_context(run("fusion"), torch.device("cpu"))
-    windows, _ = stage2._windows(context)
+    windows, _ = windows_of_parents(context)
     joined = stage2.join_features({m: stage2.features(run(m), w, context.device) for m, w in windows.items()})
     labels, train = labels_of(joined.index, context.classes), rows_of(joined.index, "train")
     features = stage2.FeatureSource(joined, labels, train, {"eeg": 0.5}, context.device)

@@ -13,6 +13,7 @@ from eavdash.cli.commands.explaining import explain
 from eavdash.cli.commands.outcome import results
 from eavdash.cli.commands.probing import probe
 from eavdash.cli.commands.recordings import check, make_demo
+from eavdash.cli.commands.shapley import shapley
 from eavdash.cli.commands.steering import cancel, move, pause, prioritise, resume, retry
 from eavdash.cli.commands.studies import archive, clone, delete, extend, relocate, studies, unarchive, verify
 from eavdash.cli.commands.tasks import tasks
