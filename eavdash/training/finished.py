@@ -17,6 +17,7 @@ from eavdash.models import build
 from eavdash.models.base import Encoder
 from eavdash.models.fusion import Fusion
 from eavdash.models.people import read_people
+from eavdash.models.seeds import reproducible
 from eavdash.store import RunDir
 from eavdash.store.atomic import sha256
 from eavdash.training.coalitions import ROUNDING, write_coalitions
@@ -26,7 +27,6 @@ from eavdash.training.joint import JointModel, JointSource, joint_features
 from eavdash.training.parents import parent, windows_of_parents
 from eavdash.training.run import torch_device
 from eavdash.training.run_context import RunContext, labels_of, open_run_context, rows_of
-from eavdash.training.seeds import reproducible
 
 #: Largest difference from the stored probabilities where the run was computed on another device, or in bf16.
 OTHER_ROUNDING = 0.02

@@ -18,7 +18,7 @@ from eavdash.ui import theme
 from eavdash.ui.figures.agreement_words import MEASURE_LABELS, interval_text, question_label, sample_text
 
 SYMBOLS = {"attention": "circle", "shapley": "diamond-open", "attribution": "x-thin-open"}
-GAP = 0.04  # between panels
+GAP = 0.06  # between panels
 MANY = 12  # rows from which on they are closer together
 LONGEST = 24  # characters of a group's name beside its row
 DRAWN = 600  # decisions in a scatter plot, three points each; more would hide one another
@@ -58,7 +58,13 @@ def share_dots(means: pd.DataFrame, order: Sequence[str]) -> go.Figure:
     width = (1 - GAP * (len(modalities) - 1)) / len(modalities)
     for number, modality in enumerate(modalities):
         left, axis = number * (width + GAP), str(number + 1) if number else ""
-        x = {"domain": [left, left + width], "range": [-4, 104], "tickvals": [0, 50, 100], "side": "top"}
+        x = {
+            "domain": [left, left + width],
+            "range": [-4, 104],
+            "tickvals": [0, 50, 100],
+            "side": "top",
+            "tickfont": {"size": 11},
+        }
         fig.update_layout({f"xaxis{axis}": {**x, "title": f"{theme.label(modality)}, %", "zeroline": False}})
         mine = 100 * means[means["modality"] == modality].pivot(index="group", columns="measure", values="share")
         mine = mine.reindex(order)
