@@ -158,19 +158,32 @@ def means(attention: tuple[float, ...], shapley: tuple[float, ...]) -> pd.DataFr
     return pd.concat(parts, ignore_index=True)
 
 
+def said(*subjects: pd.DataFrame, kind: str = "attention") -> list[str]:
+    """Return the page's sentences about subjects with as many decisions each."""
+    table = pd.concat([rows.assign(group=str(n + 1)) for n, rows in enumerate(subjects)])
+    overall = table.groupby(["measure", "modality"], sort=False)["share"].mean().reset_index().assign(group="", n=9)
+    return words.answer(overall, table, kind)
+
+
 def test_disagreement_is_said_and_explained_by_the_kind_of_fusion() -> None:
     for kind, reason in (("attention", "weight of an encoder's opinion"), ("transformer", "were mixed")):
-        first, second = words.answer(means((0.93, 0.05, 0.02), (0.62, 0.3, 0.08)), kind)
-        assert (
-            first
-            == "By Shapley values the fused decisions rest most on Vision (62 %), then Audio (30 %) and EEG (8 %)."
-        )
+        first, second = said(means((0.93, 0.05, 0.02), (0.62, 0.3, 0.08)), kind=kind)
+        assert first.endswith("rest most on Vision (62 %), then Audio (30 %) and EEG (8 %).")
         assert second.startswith("Attention says Vision 93 %, Shapley 62 %.")
         assert reason in second
-    _, second = words.answer(means((0.6, 0.3, 0.1), (0.62, 0.3, 0.08)), "attention")
-    assert "no share differs by more than 2 points" in second
-    _, second = words.answer(means((0.4, 0.41, 0.19), (0.42, 0.39, 0.19)), "attention")
+    _, second = said(means((0.6, 0.3, 0.1), (0.62, 0.3, 0.08)))
+    assert second == "On average attention says much the same: no share differs by more than 2 points."
+    _, second = said(means((0.4, 0.41, 0.19), (0.42, 0.39, 0.19)))
     assert second.startswith("Attention says Vision 40 %, Shapley 42 %.")  # another modality comes first
+
+
+def test_a_mean_over_subjects_does_not_hide_their_disagreement() -> None:
+    first, second = means((0.8, 0.1, 0.1), (0.5, 0.4, 0.1)), means((0.5, 0.4, 0.1), (0.75, 0.15, 0.1))
+    sentence = said(first, second, means((0.6, 0.2, 0.2), (0.6, 0.2, 0.2)))[1]
+    assert sentence.startswith("On average attention says much the same: no share differs by more than 2 points.")
+    assert "In 2 of 3 subjects a share differs by 10 points or more, most for subject 1" in sentence
+    assert "attention says Vision 80 %, Shapley 50 %." in sentence
+    assert "weight of an encoder's opinion" in sentence
 
 
 def test_forty_two_subjects_are_one_row_each_and_sorted() -> None:

@@ -31,7 +31,8 @@ def show_answer(found: Compared, kind: str) -> None:
     means = agreement.mean_shares(found.table)
     shares = words.by_measure(means)
     valued = found.table[found.table[[f"shapley_{m}" for m in MODALITIES]].notna().any(axis=1)]
-    for number, sentence in enumerate(words.answer(agreement.mean_shares(valued), kind)):
+    said = words.answer(agreement.mean_shares(valued), agreement.mean_shares(valued, "subject"), kind)
+    for number, sentence in enumerate(said):
         st.markdown(sentence if number else f"**{sentence}**")
     names = [m for m in MODALITIES if m in set(means["modality"])]
     for column, modality in zip(st.columns(max(len(names), 1)), names, strict=False):

@@ -12,7 +12,7 @@ import pandas as pd
 
 from eavdash.config.choices import MODALITIES
 from eavdash.results.agreement import ENOUGH, measures
-from eavdash.text import plural
+from eavdash.text import markdown, plural
 from eavdash.ui import theme
 
 MEASURE_LABELS = {"attention": "Attention", "shapley": "Shapley", "attribution": "Attributions"}
@@ -40,10 +40,10 @@ AGREEMENT_NOTE = (
 )
 
 
-def answer(means: pd.DataFrame, kind: str) -> list[str]:
+def answer(means: pd.DataFrame, subjects: pd.DataFrame, kind: str) -> list[str]:
     """Return sentences on which modality the decisions rest, and how far attention says the same.
 
-    ``means``: of ``agreement.mean_shares`` over all decisions; ``kind``: of fusion.
+    ``means``, ``subjects``: of ``agreement.mean_shares`` over all decisions and by subject; ``kind``: of fusion.
     """
     shares = by_measure(means)
     if "shapley" not in shares:
@@ -53,19 +53,35 @@ def answer(means: pd.DataFrame, kind: str) -> list[str]:
     listed = [f"{theme.label(m)} ({theme.percent(values[m])})" for m in ranked]
     rest = f", then {' and '.join(listed[1:])}" if listed[1:] else ""
     sentences = [f"By Shapley values the fused decisions rest most on {listed[0]}{rest}."]
-    if "attention" in shares and len(ranked) > 1:
-        gaps = {m: shares["attention"].get(m, 0.0) - values[m] for m in values}
-        widest = max(gaps, key=lambda m: abs(gaps[m]))
-        top = max(shares["attention"], key=lambda m: shares["attention"][m])
-        if abs(gaps[widest]) < APART and top == ranked[0]:
-            sentences.append(f"Attention says much the same: no share differs by more than {_points(gaps[widest])}.")
-        else:
-            said = theme.percent(shares["attention"].get(widest, 0.0))
-            sentences.append(
-                f"Attention says {theme.label(widest)} {said}, Shapley {theme.percent(values[widest])}. "
-                f"{MEANING.get(kind, '')}".strip()
-            )
-    return sentences
+    if "attention" not in shares or len(ranked) < 2:
+        return sentences
+    said, gap, modality = _widest(shares)
+    same = gap < APART and max(shares["attention"], key=lambda m: shares["attention"][m]) == ranked[0]
+    if same:
+        text = f"On average attention says much the same: no share differs by more than {_points(gap)}."
+    else:
+        text = f"Attention says {theme.label(modality)} {said}."
+    each = {str(subject): _widest(by_measure(rows)) for subject, rows in subjects.groupby("group", sort=False)}
+    apart = [subject for subject in each if each[subject][1] >= APART]
+    if apart and len(each) > 1:
+        most = max(apart, key=lambda subject: each[subject][1])
+        text += (
+            f" In {len(apart)} of {plural(len(each), 'subject')} a share differs by {_points(APART)} or more, most for "
+            f"subject {markdown(most)}: attention says {theme.label(each[most][2])} {each[most][0]}."
+        )
+    meaning = MEANING.get(kind, "") if apart or not same else ""
+    return [*sentences, f"{text} {meaning}".strip()]
+
+
+def _widest(shares: Mapping[str, Mapping[str, float]]) -> tuple[str, float, str]:
+    """Return where attention and Shapley differ most: both shares as text, the difference, the modality."""
+    attention, values = (shares.get(measure, {}) for measure in ("attention", "shapley"))
+    names = [m for m in MODALITIES if m in attention or m in values]
+    if not attention or not values:
+        return "", 0.0, ""
+    modality = max(names, key=lambda m: abs(attention.get(m, 0.0) - values.get(m, 0.0)))
+    first, second = attention.get(modality, 0.0), values.get(modality, 0.0)
+    return f"{theme.percent(first)}, Shapley {theme.percent(second)}", abs(first - second), modality
 
 
 def additive_sentence(share: float) -> str:
