@@ -74,7 +74,7 @@ def attribution_sums(study: StudyDir) -> AttributionSums:
 
 @dataclass(frozen=True)
 class _Sums:
-    """What this module needs of one explanation."""
+    """The part of one explanation that this module needs."""
 
     subject: str
     trial: str

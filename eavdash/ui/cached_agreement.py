@@ -21,7 +21,7 @@ from eavdash.ui.cached_results import file_stamp
 
 @dataclass(frozen=True)
 class Compared:
-    """What the measures say about a study's fused decisions."""
+    """Shares that the measures give the modalities in a study's fused decisions, and what is missing."""
 
     table: pd.DataFrame  # of ``agreement.decisions``
     without: tuple[str, ...]  # finished fusion runs without Shapley values

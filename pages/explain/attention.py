@@ -1,4 +1,4 @@
-"""Which modality the fused decisions rest on: attention shares beside Shapley values and attributions."""
+"""The modalities on which the fused decisions rest: attention shares beside Shapley values and attributions."""
 
 import streamlit as st
 
