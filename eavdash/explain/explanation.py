@@ -211,7 +211,7 @@ def save_explanation(run: RunDir, explanation: Explanation) -> None:
     np.savez_compressed(buffer, **arrays)
     write_atomic(arrays_file, lambda file: file.write(buffer.getbuffer()))
     fields = {k: v for k, v in vars(explanation).items() if k not in (*_ARRAYS, *_ATTENTION)}
-    write_record(receipts_file, ExplanationDocument(**fields, arrays=sha256(arrays_file)))
+    write_record(receipts_file, ExplanationDocument(**fields, sums=explanation.sums, arrays=sha256(arrays_file)))
 
 
 def stored_explanations(run: RunDir, name: str) -> list[StoredExplanation]:

@@ -73,5 +73,6 @@ class ExplanationDocument(Record):
     against: str = ""
     baseline: str = "mean"
     unit: str = "logit"
+    sums: dict[str, float] | None = None  # modality → sum of its attributions; earlier files lack it
     receipts: Receipts
     arrays: str

@@ -127,13 +127,10 @@ def test_curves_leave_out_missing_values() -> None:
     assert [t.name for t in fig.data] == ["training"]
 
 
-def test_attention_shares_fill_the_bar(tmp_path: Path) -> None:
+def test_decisions_with_attention_are_those_of_fusion(tmp_path: Path) -> None:
     trials = tables.trials(make_study(tmp_path))
     fused = attention.decisions_with_attention(trials)
-    fig = attention.attention_groups(fused, "label")
-    total = np.sum([t.y for t in fig.data], axis=0)
-    assert np.allclose(total, 100)
-    assert all("n = 6" in x for x in fig.data[0].x)
+    assert len(fused) == 30
     assert sum(attention.mean_shares(fused).values()) == pytest.approx(1)
     assert attention.decisions_with_attention(trials[trials["stage"] == "eeg"]).empty
 

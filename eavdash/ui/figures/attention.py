@@ -13,7 +13,6 @@ import plotly.graph_objects as go
 
 from eavdash.config.choices import MODALITIES
 from eavdash.results.tables import attention_columns
-from eavdash.text import natural_order
 from eavdash.ui import theme
 
 
@@ -58,26 +57,6 @@ def mean_shares(rows: pd.DataFrame) -> dict[str, float]:
     """Return the mean attention share per modality."""
     columns = attention_columns(rows)
     return {m: float(rows[f"attention_{m}"].mean()) for m in MODALITIES if f"attention_{m}" in columns}
-
-
-def attention_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the fused decisions as a table, shares in per cent."""
-    columns = attention_columns(rows)
-    out = rows[["subject", "trial", "label", "predicted", "outcome", "fold", "seed"]].copy()
-    for column in columns:
-        out[f"{theme.label(column.removeprefix('attention_'))}, %"] = (100 * rows[column]).round(0)
-    return out
-
-
-def attention_groups(rows: pd.DataFrame, by: str) -> go.Figure:
-    """Draw stacked bars of mean attention shares per value of the column ``by``, labelled with n trials."""
-    columns = [f"attention_{m}" for m in MODALITIES if f"attention_{m}" in rows]
-    rows = rows.assign(**{by: rows[by].astype(str)})
-    means, counts = rows.groupby(by)[columns].mean(), rows.groupby(by).size()
-    order = list(natural_order(means.index))
-    shown = [c for c in columns if rows[c].notna().any()]
-    shares = {c.removeprefix("attention_"): means.loc[order, c].tolist() for c in shown}
-    return _stacked(340, "Mean attention share, %", [f"{v}\nn = {counts[v]}" for v in order], shares)
 
 
 def head_shares(values: np.ndarray, modalities: Sequence[str]) -> go.Figure:
