@@ -1,6 +1,6 @@
 """Time and size of shapley.parquet, and the additive part of each fusion on some and on all mixtures.
 
-    python benchmarks/coalitions.py STUDY [--checkpoints checkpoints]
+    python benchmarks/coalitions.py STUDY [--checkpoints checkpoints] [--batch 256]
 
 Prints a line per finished fusion run of the study, whose features must be in the cache or computable; the study is not
 changed. CPU seconds of one thread.
@@ -23,7 +23,7 @@ from eavdash.models.seeds import reproducible
 from eavdash.results import shapley
 from eavdash.store import RunDir
 from eavdash.training.additive import additive_part
-from eavdash.training.coalitions import Mixing, coalition_table
+from eavdash.training.coalitions import BATCH, Mixing, coalition_table
 from eavdash.training.finished import load_finished
 from eavdash.training.run_context import open_run_context
 
@@ -36,12 +36,12 @@ def timed(work: Callable[[], T]) -> tuple[float, T]:
     return time.process_time() - start, found
 
 
-def measure(run: RunDir) -> str:
+def measure(run: RunDir, batch: int) -> str:
     cpu = torch.device("cpu")
     with reproducible(cpu, 1):
         context = open_run_context(run, cpu)
         loading, (fusion, joined) = timed(lambda: load_finished(context))
-        mixing, classes = Mixing(fusion, joined, context), context.classes
+        mixing, classes = Mixing(fusion, joined, context, batch), context.classes
         coalitions, table = timed(lambda: coalition_table(mixing, classes))
         adding, some = timed(lambda: additive_part(mixing, classes, context.seed("additive")))
         passes = len(table[table["coalition"] != ""]) // len(classes)
@@ -74,8 +74,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study")
     parser.add_argument("--checkpoints")
+    parser.add_argument("--batch", type=int, default=BATCH, help="windows at once (default: %(default)s)")
     options = parser.parse_args()
     for each in store.find_study(store.checkpoints_root(options.checkpoints), options.study).runs():
         if each.config().stage == "fusion" and each.status().state == "done":
-            print(measure(each))
+            print(measure(each, options.batch))
     print(size())
