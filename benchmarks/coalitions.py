@@ -19,13 +19,13 @@ import torch
 
 from eavdash import store
 from eavdash.config.choices import MODALITIES
+from eavdash.models.seeds import reproducible
 from eavdash.results import shapley
 from eavdash.store import RunDir
 from eavdash.training.additive import additive_part
 from eavdash.training.coalitions import Mixing, coalition_table
 from eavdash.training.finished import load_finished
 from eavdash.training.run_context import open_run_context
-from eavdash.models.seeds import reproducible
 
 T = TypeVar("T")
 
