@@ -7,9 +7,8 @@
 From the fourth subject on, the modalities follow the label never, sometimes and mostly, in every order (the study's
 recordings have a truth.json that says how often). Per subject and modality the benchmark takes the mean attention share
 of the test trials, and the mean |Shapley value| of the decided class over the test windows (log-probabilities), and
-prints Spearman's rank correlation of each with the planted reliability. Beside them stands the accuracy of the encoder
-alone: no measure can rank better than the encoders have learned. Intervals (95 %) are bootstrapped over subjects, as
-the three modalities of a subject are not independent.
+prints Spearman's rank correlation of each with the planted reliability, and of the accuracy of the encoder alone.
+Intervals (95 %) are bootstrapped over subjects, as the three modalities of a subject are not independent.
 """
 
 from __future__ import annotations
@@ -41,9 +40,9 @@ def planted(dataset: Path) -> pd.Series:
 def measured(study: StudyDir) -> pd.DataFrame:
     """Return a row per (subject, modality) with the columns of :data:`MEASURES`; NaN where there is none."""
     trials = tables.trials(study)
-    alone = trials[trials["stage"].isin(MODALITIES)]
-    accuracy = (alone["predicted"] == alone["label"]).groupby([alone["subject"], alone["stage"]]).mean()
     fused = trials[trials["stage"] == "fusion"]
+    alone = trials[trials["stage"].isin(MODALITIES) & trials["subject"].isin(fused["subject"])]
+    accuracy = (alone["predicted"] == alone["label"]).groupby([alone["subject"], alone["stage"]]).mean()
     shares = {m: fused.groupby("subject")[f"attention_{m}"].mean() for m in MODALITIES if f"attention_{m}" in fused}
     found = {"accuracy": accuracy.rename_axis(KEYS)}
     if shares:
