@@ -168,6 +168,7 @@ class RunPaths:
         found = sorted(self.explain_dir.glob(f"{slug(trial)}-*.json"))
         return [(path.with_suffix(".npz"), path) for path in found if path.with_suffix(".npz").exists()]
 
+
 #: Folder of the background tasks in a checkpoints folder.
 TASKS = ".tasks"
 
