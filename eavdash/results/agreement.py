@@ -156,7 +156,7 @@ def _orders(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return the rank correlation over the modalities of each trial; NaN if it has fewer than two, or all are tied."""
     a, b = _centred_ranks(x), _centred_ranks(y)
     spread = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
-    return np.divide((a * b).sum(axis=1), spread, out=np.full(len(x), np.nan), where=spread > 0)
+    return np.asarray(np.divide((a * b).sum(axis=1), spread, out=np.full(len(x), np.nan), where=spread > 0))
 
 
 def _centred_ranks(values: np.ndarray) -> np.ndarray:

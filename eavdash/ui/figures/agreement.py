@@ -37,7 +37,8 @@ def group_order(means: pd.DataFrame, by: str, sort: str = "") -> list[str]:
         return names
     wide = means.pivot(index="group", columns=["measure", "modality"], values="share")
     if sort == "difference":
-        rank = (wide["attention"] - wide["shapley"]).abs().max(axis=1)
+        gaps = pd.DataFrame(wide["attention"]) - pd.DataFrame(wide["shapley"])
+        rank = gaps.abs().max(axis=1)
     else:
         rank = wide[("shapley" if "shapley" in wide else wide.columns[0][0], sort)]
     rank = rank.fillna(-1.0)
@@ -67,7 +68,7 @@ def share_dots(means: pd.DataFrame, order: Sequence[str]) -> go.Figure:
         }
         fig.update_layout({f"xaxis{axis}": {**x, "title": f"{theme.label(modality)}, %", "zeroline": False}})
         mine = 100 * means[means["modality"] == modality].pivot(index="group", columns="measure", values="share")
-        mine = mine.reindex(order)
+        mine = mine.reindex(list(order))
         if {"attention", "shapley"} <= set(mine.columns):
             fig.add_trace(_joined(mine, axis))
         for measure in [m for m in MEASURES if m in mine.columns]:
@@ -121,7 +122,7 @@ def share_scatter(table: pd.DataFrame, first: str, second: str) -> go.Figure:
 
     ``table``: of ``agreement.decisions``. At most :data:`DRAWN` decisions are drawn, chosen by a seed.
     """
-    rows = table[_both(table, first, second).any(axis=1)]
+    rows = table.iloc[np.flatnonzero(_both(table, first, second).any(axis=1))]
     rows = rows.sample(DRAWN, random_state=0).sort_index() if len(rows) > DRAWN else rows
     axes = [{"title": f"{MEASURE_LABELS[m]}, share in %", "range": [-3, 103]} for m in (first, second)]
     fig = theme.figure(460, axes[0], axes[1])
@@ -154,7 +155,7 @@ def share_scatter(table: pd.DataFrame, first: str, second: str) -> go.Figure:
 def _both(table: pd.DataFrame, first: str, second: str) -> np.ndarray:
     """Return where both measures have a share: (decision, modality)."""
     x, y = (table[[f"{measure}_{m}" for m in MODALITIES]].to_numpy(float) for measure in (first, second))
-    return np.isfinite(x) & np.isfinite(y)
+    return np.asarray(np.isfinite(x) & np.isfinite(y))
 
 
 def _joined(mine: pd.DataFrame, axis: str) -> go.Scatter:

@@ -97,7 +97,7 @@ def additive_sentence(share: float) -> str:
 def by_measure(means: pd.DataFrame) -> dict[str, dict[str, float]]:
     """Return measure → modality → share, of ``agreement.mean_shares`` over all decisions."""
     return {
-        measure: dict(zip(rows["modality"], rows["share"].astype(float), strict=True))
+        str(measure): dict(zip(rows["modality"], rows["share"].astype(float), strict=True))
         for measure, rows in means.groupby("measure", sort=False)
     }
 
@@ -110,12 +110,11 @@ def pair_label(first: str, second: str) -> str:
 def agreement_table(found: pd.DataFrame) -> pd.DataFrame:
     """Return the correlations of ``agreement.agreements`` or ``orders_by`` as texts."""
     rows = found.to_dict("records")
-    first = {"group": found["group"]} if "group" in found else {}
-    if not first:
-        first = {"correlation": [question_label(r["question"], r["modality"]) for r in rows]}
+    grouped = "group" in found
+    names = [str(r["group"]) if grouped else question_label(r["question"], r["modality"]) for r in rows]
     return pd.DataFrame(
         {
-            **first,
+            "group" if grouped else "correlation": names,
             "rho": ["–" if r["rho"] != r["rho"] else f"{r['rho']:+.2f}" for r in rows],
             "95 % interval": [interval_text(r).removeprefix("95 % interval ") for r in rows],
             "n": [sample_text(r) for r in rows],
