@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from eavdash.config.choices import STAGES
+from eavdash.explain.records import StoredExplanation
 from eavdash.store import RunDir, StudyDir, checkpoints_root
 from eavdash.ui import cached_explanations, tasks, theme
 from eavdash.ui.explain.choose_trial import PAGE, choose
@@ -47,7 +49,7 @@ class Question:
     baseline: str
     predicted: str  # class
 
-    def answered(self, stored: cached_explanations.Stored) -> bool:
+    def answered(self, stored: StoredExplanation) -> bool:
         """Return True if a stored explanation answers it; those of earlier versions explain the predicted class."""
         target, baseline = stored.target or self.predicted, stored.baseline or "mean"
         return (self.method, self.target, self.against, self.baseline) == (
@@ -72,7 +74,7 @@ class Question:
 class _Roles:
     """The classes by their role in a stage's decision on the trial, which lasts from trial to trial."""
 
-    row: Mapping[str, object]
+    row: Mapping[Any, Any]
     classes: Sequence[str]
 
     @property
@@ -162,7 +164,7 @@ def offer(study: StudyDir, rows: pd.DataFrame, question: Question, found: bool) 
 
 
 def _list_stored(
-    stored: Sequence[tuple[str, cached_explanations.Stored]], roles: Mapping[str, _Roles], question: Question
+    stored: Sequence[tuple[str, StoredExplanation]], roles: Mapping[str, _Roles], question: Question
 ) -> None:
     """Show what is stored for this trial; a click opens it."""
     places = {n: question.stage == stage and question.answered(each) for n, (stage, each) in enumerate(stored)}
@@ -173,13 +175,14 @@ def _list_stored(
 
     def open_stored() -> None:
         if (number := st.session_state.get(key)) is not None:
-            _take(_choices(*stored[number], roles))
+            stage, chosen = stored[number]
+            _take(_choices(stage, chosen, roles))
 
     names = [_describe(stage, each, roles[stage].predicted) for stage, each in stored]
     st.pills("Stored maps", list(places), format_func=names.__getitem__, key=key, on_change=open_stored)
 
 
-def _choices(stage: str, stored: cached_explanations.Stored, roles: Mapping[str, _Roles]) -> dict[str, str | None]:
+def _choices(stage: str, stored: StoredExplanation, roles: Mapping[str, _Roles]) -> dict[str, str | None]:
     """Return the values of the controls that ask for a stored explanation."""
     target = stored.target or roles[stage].predicted
     return {
@@ -201,7 +204,7 @@ def _take(choices: Mapping[str, str | None]) -> None:
     st.session_state.update({f"{PAGE}_{name}": value for name, value in choices.items()})
 
 
-def _describe(stage: str, stored: cached_explanations.Stored, predicted: str) -> str:
+def _describe(stage: str, stored: StoredExplanation, predicted: str) -> str:
     rather = f" rather than {stored.against}" if stored.against else ""
     method = stored.method.replace("_", " ") + f", {stored.baseline or 'mean'}"
     return f"{_stage_name(stage)}: {stored.target or predicted}{rather} ({method})"

@@ -97,7 +97,7 @@ def colour_bar(scale: float, unit: str) -> go.Figure:
     return fig
 
 
-def logmel_overlay(shown: WindowMap, scale: float, unit: str, hertz: Sequence[float] = ()) -> go.Figure:
+def logmel_overlay(shown: WindowMap, scale: float, unit: str, hertz: Sequence[float] | np.ndarray = ()) -> go.Figure:
     """Draw a log-mel spectrogram (time, mel) in grey, overlaid with its attributions.
 
     ``hertz``: the centre of each mel band, for the labels of the axis; without it bands are counted.
@@ -181,9 +181,9 @@ def _bar(unit: str) -> dict[str, Any]:
 
 def _centres(length: int, count: int) -> np.ndarray:
     """Return the means of the indices of ``count`` equal cells, as :func:`cell_means` makes them."""
-    return cell_means(np.arange(length)[None], 1, count)[0]
+    return np.asarray(cell_means(np.arange(length)[None], 1, count)[0])
 
 
 def _cell_times(times: np.ndarray, count: int) -> np.ndarray:
     """Return the mean time of each of ``count`` equal cells."""
-    return cell_means(times[None], 1, count)[0]
+    return np.asarray(cell_means(times[None], 1, count)[0])
