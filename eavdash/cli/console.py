@@ -6,7 +6,6 @@ Results go to standard output, everything else to standard error.
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -19,11 +18,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from eavdash.cli.formats import cell, latex_table, strict
 from eavdash.health.report import counted_parts
 from eavdash.results.left_out import sentences
 from eavdash.store import StudyDir
 from eavdash.store.task import report_progress
-from eavdash.text import csv_for_people, json_text, latex, plural, visible
+from eavdash.text import csv_for_people, json_text, plural, visible
 
 if TYPE_CHECKING:
     from eavdash.health.report import HealthReport
@@ -69,7 +69,7 @@ def note_archived(archived: int) -> None:
 
 def print_json(data: Any) -> None:
     """Print ``data`` as strict JSON (NaN becomes null) on standard output; unseen characters as JSON's escapes."""
-    print(json_text(json.dumps(_strict(data), indent=2, ensure_ascii=False, default=str)))
+    print(json_text(json.dumps(strict(data), indent=2, ensure_ascii=False, default=str)))
 
 
 def print_table(frame: pd.DataFrame, form: str, title: str = "") -> None:
@@ -79,7 +79,7 @@ def print_table(frame: pd.DataFrame, form: str, title: str = "") -> None:
     elif form == "csv":
         print(visible(csv_for_people(frame), keep="\n"), end="")
     elif form == "latex":
-        print(_latex(frame))
+        print(latex_table(frame))
     elif frame.empty:
         info(f"{title}: none" if title else "nothing to show")
     else:
@@ -92,7 +92,7 @@ def print_table(frame: pd.DataFrame, form: str, title: str = "") -> None:
             number = pd.api.types.is_numeric_dtype(frame[name])
             table.add_column(visible(name), justify="right" if number else "left", overflow="fold")
         for row in frame.itertuples(index=False):
-            table.add_row(*(visible(_cell(value)) for value in row))
+            table.add_row(*(visible(cell(value)) for value in row))
         _out.print(table)
 
 
@@ -168,8 +168,8 @@ def print_explanation(summary: dict[str, Any]) -> None:
         if isinstance(value, dict):
             value = _pairs(value)
         elif isinstance(value, (list, tuple)):
-            value = ", ".join(_cell(v) for v in value)
-        output(f"{key}: {_cell(value)}")
+            value = ", ".join(cell(v) for v in value)
+        output(f"{key}: {cell(value)}")
 
 
 def _attention(maps: dict[str, dict[str, dict[str, float]]]) -> None:
@@ -187,7 +187,7 @@ def _attention(maps: dict[str, dict[str, dict[str, float]]]) -> None:
 
 def _pairs(values: dict[str, Any]) -> str:
     """Return ``vision 0.5, audio 0.5``; nested dictionaries are in brackets: ``head 1 (vision 0.5 …)``."""
-    return ", ".join(f"{k} ({_pairs(v)})" if isinstance(v, dict) else f"{k} {_cell(v)}" for k, v in values.items())
+    return ", ".join(f"{k} ({_pairs(v)})" if isinstance(v, dict) else f"{k} {cell(v)}" for k, v in values.items())
 
 
 def studies_frame(studies: Sequence[StudyDir], snapshot: Callable[[StudyDir], pd.DataFrame]) -> pd.DataFrame:
@@ -274,30 +274,3 @@ def _progress() -> Progress:
         TextColumn("{task.fields[what]}", markup=False),
     )
     return Progress(*columns, console=_err, disable=False, transient=False)
-
-
-def _cell(value: Any) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def _latex(frame: pd.DataFrame) -> str:
-    """Return a booktabs tabular; pandas' own needs Jinja."""
-    lines = ["\\begin{tabular}{" + "l" * len(frame.columns) + "}", "\\toprule"]
-    lines.append(" & ".join(latex(c) for c in frame.columns) + " \\\\")
-    lines.append("\\midrule")
-    lines += [" & ".join(latex(_cell(v)) for v in row) + " \\\\" for row in frame.itertuples(index=False)]
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
-
-
-def _strict(data: Any) -> Any:
-    if isinstance(data, dict):
-        return {str(k): _strict(v) for k, v in data.items()}
-    if isinstance(data, (list, tuple)):
-        return [_strict(v) for v in data]
-    if hasattr(data, "item") and getattr(data, "ndim", 0) == 0:
-        data = data.item()
-    if data is pd.NA or (isinstance(data, float) and not math.isfinite(data)):
-        return None
-    return data
