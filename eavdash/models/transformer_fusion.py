@@ -31,10 +31,10 @@ class TransformerFusion(TokenAttention):
     learns what features say beyond opinions, such as a label that only two modalities together tell. With every
     modality absent the output does not depend on the window.
 
-    A modality's share is that of its encoder's logits in the weighted sum: per head, attention / temperature, divided
-    by its sum over the modalities. So an encoder that guesses, and is divided by a high temperature, has a small share
-    although the attention to its tokens hardly leaves 1/m with few training windows. The MLP's part of the output is in
-    no share; Shapley values of the modalities contain it.
+    A modality's share is that of its encoder's opinion in the weighted sum: per head, attention times the opinion's
+    typical size (root mean square of its centred, calibrated logits on validation windows), divided by its sum over the
+    modalities. So an encoder that guesses has a small share although the attention to its tokens hardly leaves 1/m with
+    few training windows. The MLP's part of the output is in no share; Shapley values of the modalities contain it.
     """
 
     kind = "transformer"
@@ -57,11 +57,14 @@ class TransformerFusion(TokenAttention):
             nn.init.zeros_(parameter)
         self.gain = nn.Parameter(torch.ones(()))
         self.register_buffer("temperatures", torch.ones(len(self.modalities)))
+        self.register_buffer("sizes", torch.ones(len(self.modalities)))
 
-    def set_temperatures(self, temperatures: Mapping[str, float]) -> None:
-        """Set the temperature, above 0, that divides the logits of each modality's encoder."""
-        values = [temperatures[name] for name in self.modalities]
-        self.get_buffer("temperatures").copy_(torch.tensor(values))
+    def set_opinions(self, temperatures: Mapping[str, float], sizes: Mapping[str, float] | None = None) -> None:
+        """Set the temperature, above 0, that divides each encoder's logits, and the typical size of its opinion."""
+        for buffer, found in (("temperatures", temperatures), ("sizes", sizes)):
+            if found is not None:
+                values = [found[name] for name in self.modalities]
+                self.get_buffer(buffer).copy_(torch.tensor(values))
 
     def forward(self, tokens: Tensors, masks: Tensors, encoder_logits: Tensors | None = None) -> FusionOutput:
         attended = self.attend(tokens, masks)
@@ -74,6 +77,6 @@ class TransformerFusion(TokenAttention):
         return FusionOutput(logits, self._shares(attended.shares), attended.maps)
 
     def _shares(self, attention: Tensor) -> Tensor:
-        """Return the shares of the encoders' logits in the output for the ``attention`` (B, heads, M) to modalities."""
-        weights = attention / self.get_buffer("temperatures")
+        """Return the shares of the opinions in the output for the ``attention`` (B, heads, M) to modalities."""
+        weights = attention * self.get_buffer("sizes")
         return weights / weights.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)

@@ -50,6 +50,7 @@ from eavdash.training.run_context import (
     window_counts,
 )
 from eavdash.training.stage1 import finish, numerics, table_of
+from eavdash.training.start import gain
 from eavdash.training.step import outputs
 
 log = logging.getLogger(__name__)
@@ -139,15 +140,18 @@ def _fit(
             shift, scale = valid.mean(dim=0), valid.std(dim=0, correction=0)
             model.set_scaling(name, shift.float(), torch.where(scale > 0, scale, 1.0).float())
     if isinstance(model, TransformerFusion):
-        validation = rows_of(source.joined.index, "validation")
-        fit_of = baselines.temperatures(source.joined.logits, source.joined.masks, source.labels, validation)
-        model.set_temperatures({name: found.temperature for name, found in fit_of.items()})
+        known = rows_of(source.joined.index, "validation")
+        fit_of = baselines.temperatures(source.joined.logits, source.joined.masks, source.labels, known)
+        opinions = {name: found.temperature for name, found in fit_of.items()}
+        model.set_opinions(opinions, baselines.sizes(source.joined.logits, source.joined.masks, opinions, known))
     model.to(context.device)
+    validation = rows_of(source.joined.index, "validation")
+    began = {name: value.clone() for name, value in model.state_dict().items()}
     fitted = fit(
         model,
         source,
         train,
-        rows_of(source.joined.index, "validation"),
+        validation,
         context.settings,
         name=context.run.name,
         seed=context.seed,
@@ -159,7 +163,41 @@ def _fit(
     )
     if checkpoint and fitted.compiled is not None:
         context.describe(computed={**numerics(context), "compile": fitted.compiled})
+    if isinstance(model, TransformerFusion):
+        fitted = _kept_if_better(context, model, began, source, validation, fitted)
     return model, fitted
+
+
+def _kept_if_better(
+    context: RunContext,
+    model: Fusion,
+    began: dict[str, Tensor],
+    source: FeatureSource,
+    validation: Sequence[int],
+    fitted: Fitted,
+) -> Fitted:
+    """Give the model the weights that it began with unless training was clearly better on the validation windows."""
+
+    def logits() -> Tensor:
+        parts = outputs(model, source, validation, fitted.micro_batch, context.settings.precision, context.run.name)
+        return torch.cat([p.logits for p in parts]) if parts else torch.zeros(0, 1)
+
+    trained = {name: value.clone() for name, value in model.state_dict().items()}
+    after = logits()
+    model.load_state_dict(began)
+    index = source.joined.index.iloc[list(validation)]
+    labels = source.labels[torch.as_tensor(validation, dtype=torch.int64)]
+    found = gain(logits(), after, labels, (index["subject"] + "/" + index["trial"]).tolist())
+    if not found.clear:
+        log.info(
+            "%s: training gained %.3f ± %.3f in log-loss on validation trials; the fusion stays as it began",
+            context.run.name,
+            found.mean,
+            found.error,
+        )
+        return replace(fitted, best_epoch=0)
+    model.load_state_dict(trained)
+    return fitted
 
 
 def _calibrate(

@@ -14,6 +14,7 @@ from eavdash.models.build import build, fusion_spec
 from eavdash.models.fusion import Fusion, FusionOutput
 from eavdash.models.paper_fusion import PaperFusion
 from eavdash.models.transformer_fusion import TransformerFusion
+from eavdash.training import baselines
 
 DIMS = {"vision": 12, "audio": 10, "eeg": 7}
 COUNTS = {"vision": 25, "audio": 2, "eeg": 1}
@@ -227,35 +228,40 @@ def test_a_new_transformer_is_the_geometric_mean_of_the_opinions_of_present_moda
     masks["eeg"][2:] = False
     encoder_logits["eeg"][2:] = float("nan")
     temperatures = {"vision": 2.0, "audio": 1.0, "eeg": 0.5}
-    model.set_temperatures(temperatures)
+    model.set_opinions(temperatures)
     logs = {m: (o / temperatures[m]).log_softmax(1) for m, o in encoder_logits.items()}
     expected = (logs["vision"] + logs["audio"]) / 2
     expected[:2] = sum(logs[m][:2] for m in DIMS) / 3
     assert torch.allclose(model(tokens, masks, encoder_logits).logits, expected, atol=1e-5)
 
 
-def test_a_share_of_the_transformer_is_that_of_the_encoders_logits_in_its_output() -> None:
+def test_a_share_of_the_transformer_is_that_of_the_encoders_opinion_in_its_output() -> None:
     model = make("transformer")
     assert isinstance(model, TransformerFusion)
     tokens, masks = windows()
     masks["audio"][1] = False
-    encoder_logits = {m: torch.randn(4, 5).requires_grad_() for m in DIMS}
+    encoder_logits = {m: torch.randn(4, 5) for m in DIMS}
     plain = model(tokens, masks, encoder_logits)
-    temperatures = {"vision": 8.0, "audio": 1.0, "eeg": 0.5}
-    model.set_temperatures(temperatures)
+    sizes = {"vision": 0.1, "audio": 1.0, "eeg": 2.0}
+    model.set_opinions(dict.fromkeys(DIMS, 1.0), sizes)
     made = model(tokens, masks, encoder_logits)
-    weights = plain.attention / torch.tensor(list(temperatures.values()))  # temperatures of 1 show the attention itself
+    assert torch.equal(made.logits, plain.logits)  # shares describe the output and do not change it
+    weights = plain.attention * torch.tensor(list(sizes.values()))  # sizes of 1 show the attention itself
     assert torch.allclose(made.attention, weights / weights.sum(-1, keepdim=True))
     assert torch.allclose(made.attention.sum(-1), torch.ones(4, 4))
     assert (made.attention[1, :, 1] == 0).all()
-    # With uniform attention all heads agree, and at flat opinions the output's slopes are the shares.
-    with torch.no_grad():
-        model.class_query.zero_()
-    flat = model(tokens, masks, {m: 1e-3 * x for m, x in encoder_logits.items()})
-    slopes = torch.autograd.grad(flat.logits[:, 0].sum(), list(encoder_logits.values()))
-    size = torch.stack([s[:, 0].abs() for s in slopes], dim=1)
-    assert torch.allclose(size / size.sum(1, keepdim=True), flat.attention[:, 0], atol=1e-3)
-    assert flat.attention[0, 0, 0] < 0.05
+
+
+def test_an_encoder_that_guesses_has_a_small_share_whether_it_is_sure_or_not() -> None:
+    labels = torch.arange(60) % 5
+    knows = torch.nn.functional.one_hot(labels, 5) * 3.0 + 0.1 * torch.randn(60, 5)
+    logits = {"vision": knows, "audio": 0.01 * torch.randn(60, 5), "eeg": 8 * torch.randn(60, 5)}
+    masks = {m: torch.ones(60, 1, dtype=torch.bool) for m in logits}
+    fitted = {m: f.temperature for m, f in baselines.temperatures(logits, masks, labels, range(60)).items()}
+    sizes = baselines.sizes(logits, masks, fitted, range(60))
+    assert sizes is not None
+    assert max(sizes["audio"], sizes["eeg"]) < 0.2 * sizes["vision"]
+    assert baselines.sizes(logits, masks, fitted, []) is None
 
 
 def test_the_transformer_reads_features_with_one_query_key_and_value_for_all_modalities() -> None:

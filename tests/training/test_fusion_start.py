@@ -1,0 +1,32 @@
+"""A fusion that training has not clearly improved on validation trials stays as it began."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from eavdash.training.start import gain
+
+
+def test_a_gain_counts_by_trials_and_must_exceed_its_error() -> None:
+    random = torch.Generator().manual_seed(0)
+    labels = torch.arange(40) % 5
+    before = torch.randn(40, 5, generator=random)
+    right = before + 4 * torch.nn.functional.one_hot(labels, 5)
+    trials = [str(i // 2) for i in range(40)]
+    assert gain(before, right, labels, trials).clear
+    assert not gain(right, before, labels, trials).clear
+    assert not gain(before, before, labels, trials).clear
+    # One lucky trial: the mean improves, but not more than its error.
+    lucky = before.clone()
+    lucky[:2] = right[:2]
+    found = gain(before, lucky, labels, trials)
+    assert found.mean > 0
+    assert not found.clear
+    # The windows of a trial are alike: ten copies of each are no more evidence.
+    copies = gain(before.repeat(10, 1), lucky.repeat(10, 1), labels.repeat(10), trials * 10)
+    assert (copies.mean, copies.error) == pytest.approx((found.mean, found.error))
+
+
+def test_without_validation_trials_training_is_kept() -> None:
+    assert gain(torch.zeros(0, 5), torch.zeros(0, 5), torch.zeros(0, dtype=torch.int64), []).clear
