@@ -6,10 +6,13 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 HOME = Path(__file__).resolve().parents[1]
 
@@ -96,3 +99,52 @@ def test_the_dashboard_runs_from_an_empty_folder(installed: Path, tmp_path: Path
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def _requirements(name: str) -> list[Requirement]:
+    """Return the requirements of a file, without options and comments; those of a lock file with their markers."""
+    lines = (line.split(" #")[0].rstrip(" \\") for line in (HOME / name).read_text().splitlines())
+    return [Requirement(line.split(" --hash")[0]) for line in lines if line[:1].isalpha()]
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+@pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
+def test_the_lock_holds_what_is_required(name: str, python: str) -> None:
+    system = {"python_version": python, "python_full_version": f"{python}.0", "sys_platform": "linux"}
+    pinned: dict[str, str] = {}
+    for line in _requirements(f"{name}.lock"):
+        if line.marker is None or line.marker.evaluate(system):
+            key = canonicalize_name(line.name)
+            assert key not in pinned, f"{key} is pinned twice for Python {python}"
+            (pin,) = line.specifier
+            assert pin.operator == "==", line
+            pinned[key] = pin.version
+    for wanted in _requirements(f"{name}.txt"):
+        assert wanted.specifier.contains(pinned[canonicalize_name(wanted.name)]), f"run `make lock`: {wanted}"
+
+
+def test_the_locks_agree_and_name_no_index() -> None:
+    small, large = ({str(line) for line in _requirements(f"{n}.lock")} for n in ("requirements", "requirements-dev"))
+    assert small <= large
+    for name in ("requirements.lock", "requirements-dev.lock"):
+        text = (HOME / name).read_text()
+        assert "://" not in text
+        assert "\n--" not in text
+        for block in re.split(r"\n(?=\w)", text)[1:]:
+            assert "--hash=sha256:" in block, block
+
+
+def test_every_direct_requirement_has_its_licence_named() -> None:
+    said = (HOME / "docs" / "licences.md").read_text().lower()
+    names = {
+        line.name
+        for f in ("requirements", "requirements-dev", "requirements-voice")
+        for line in _requirements(f"{f}.txt")
+    }
+    stubs = {name for name in names if "stubs" in name or name.startswith("types-")}
+    assert [name for name in sorted(names - stubs) if re.search(rf"\b{re.escape(name.lower())}\b", said) is None] == []
+
+
+def test_the_citation_names_this_version() -> None:
+    version = tomllib.loads((HOME / "pyproject.toml").read_text())["project"]["version"]
+    assert f"\nversion: {version}\n" in (HOME / "CITATION.cff").read_text()
