@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEMO_FLAGS ?=
 
-.PHONY: demo test test-slow postgres test-ray test-slurm lint install browser clean-demo
+.PHONY: demo test test-slow postgres test-ray test-slurm lint install lock browser clean-demo
 
 demo: $(VENV)/.installed
 	$(BIN)/eavdash demo $(DEMO_FLAGS)
@@ -44,17 +44,17 @@ lint: $(VENV)/.installed-dev
 install: $(VENV)/.installed
 
 # The marks are made last, so that an interrupted installation is taken up again.
-$(VENV)/.installed: requirements.txt requirements-voice.txt pyproject.toml
+$(VENV)/.installed: requirements.lock requirements-voice.txt pyproject.toml
 	python3 -c 'import sys; assert sys.version_info >= (3, 11), "eavdash needs Python 3.11 or newer"'
 	test -x $(BIN)/python || python3 -m venv $(VENV)
 	@echo "Installing into $(VENV) (torch and its libraries are about 5 GB; this takes some minutes) ..."
-	$(PIP) install -q -r requirements.txt
-	$(PIP) install -q --no-deps -r requirements-voice.txt
+	$(PIP) install -q --require-hashes -r requirements.lock
+	$(PIP) install -q --require-hashes --no-deps -r requirements-voice.txt
 	$(PIP) install -q --no-deps -e .
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
-	$(PIP) install -q -r requirements-dev.txt
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
+	$(PIP) install -q --require-hashes -r requirements-dev.lock
 	touch $@
 
 # A Chromium that is already there is used; otherwise the system's package, otherwise Playwright's own.
@@ -63,6 +63,14 @@ browser: $(VENV)/.installed-dev
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \
 	  $(BIN)/python -m playwright install chromium || \
 	  echo "no Chromium could be installed: the browser tests will be skipped"
+
+# The exact releases that `make demo` and `make test` install, with checksums; they name no index.
+COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --no-emit-find-links --custom-compile-command "make lock"
+lock: $(VENV)/.installed
+	$(PIP) install -q uv
+	$(COMPILE) requirements.txt -o requirements.lock
+	$(COMPILE) requirements-dev.txt -c requirements.lock -o requirements-dev.lock
 
 clean-demo:
 	rm -rf demo-data checkpoints/demo

@@ -14,7 +14,10 @@ from typing import NoReturn
 from eavdash.errors import UsageError
 from eavdash.processes import python_environment, python_module
 
-APP = Path(__file__).resolve().parents[2] / "app.py"
+_PACKAGE = Path(__file__).resolve().parents[1]
+#: The router: inside an installed package, or at the top level of a checkout.
+_INSTALLED = _PACKAGE / "_app" / "app.py"
+APP = _INSTALLED if _INSTALLED.exists() else _PACKAGE.parent / "app.py"
 ADDRESS = "127.0.0.1"
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 
@@ -115,10 +118,10 @@ def serve(checkpoints: Path, serving: Serving) -> NoReturn:
     """Replace this process by the server, which prints its address; queued jobs continue when it ends.
 
     Raises:
-        UsageError: ``app.py`` is missing (installed without the checkout), or no port is free.
+        UsageError: ``app.py`` is missing, or no port is free.
     """
     if not APP.exists():
-        raise UsageError.at(APP, expected="the dashboard's app.py", found="no file", remedy="run from a checkout")
+        raise UsageError.at(APP, expected="the dashboard's app.py", found="no file", remedy="install eavdash again")
     arguments = serving.command(has_screen())
     if not serving.token:
         print("--no-token: every user of this machine can open the dashboard and act in your name", flush=True)
