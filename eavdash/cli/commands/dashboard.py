@@ -16,7 +16,7 @@ from eavdash.cli.commands.training import queue_and_wait
 from eavdash.config.convert import recorded_config
 from eavdash.config.presets import preset
 from eavdash.config.schema import Selection, StudyConfig
-from eavdash.errors import UsageError
+from eavdash.errors import EavdashError, UsageError
 from eavdash.store.readable import set_data_folders
 from eavdash.text import is_utf8
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DEMO_STUDY = "demo"
+#: Subjects of whom the demo explains the first test trial, which the page One trial opens with.
+EXPLAINED = 3
 
 
 def demo(options: argparse.Namespace) -> int:
@@ -36,11 +38,29 @@ def demo(options: argparse.Namespace) -> int:
     chosen = Selection(subjects, folds=(0,))
     failed = queue_and_wait(recordings, DEMO_STUDY, _demo_config(root), chosen, root, again=True)
     _print_scores(read_scores(root, DEMO_STUDY, baselines=True))
+    _explain_some(store.StudyDir(root / DEMO_STUDY))
     if options.serve:
         set_data_folders([*data, recordings])
         serve.serve(root, serving)
     console.info(f"open the dashboard with: {sys.argv[0]} app --checkpoints {root}")
     return 1 if failed else 0
+
+
+def _explain_some(study: store.StudyDir) -> None:
+    """Explain the first test trial of the first subjects, unless that is stored; what fails is reported."""
+    from eavdash.explain.trial import explain_trial, find_explanation
+    from eavdash.results import tables
+
+    first = tables.trials(study).drop_duplicates("subject").head(EXPLAINED)
+    with console.progress_bar("explaining") as report:
+        for done, (subject, trial) in enumerate(zip(first["subject"], first["trial"], strict=True)):
+            report(done, len(first), f"trial {trial} of subject {subject}")
+            try:
+                if find_explanation(study, subject, trial) is None:
+                    explain_trial(study, subject, trial)
+            except EavdashError as error:
+                console.error(str(error))
+        report(len(first), len(first))
 
 
 def _demo_config(root: Path) -> StudyConfig:
