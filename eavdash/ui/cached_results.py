@@ -13,7 +13,7 @@ import pandas as pd
 import streamlit as st
 
 from eavdash.errors import IntegrityError
-from eavdash.results import attention, columns, epochs, probes, statistics, tables
+from eavdash.results import attention, columns, comparisons, epochs, probes, tables
 from eavdash.store import StudyDir
 
 Stamp = tuple[int, int]
@@ -37,6 +37,10 @@ def results_key(study: StudyDir) -> tuple[object, ...]:
 
 def _remarks_key(study: StudyDir) -> tuple[object, ...]:
     return results_key(study), *map(file_stamp, (study.probes_file, study.splits_file, study.trials_file))
+
+
+def _question_key(study: StudyDir) -> tuple[object, ...]:
+    return results_key(study), [run.name for run in study.runs()]
 
 
 def _attention_key(study: StudyDir) -> tuple[object, ...]:
@@ -67,8 +71,20 @@ def scores_by_column(study: StudyDir, column: str) -> pd.DataFrame:
 def remarks(study: StudyDir) -> tuple[list[str], list[str]]:
     """Return the remarks on a study's accuracy, and the names of probes that were not run yet."""
     gain = epochs.gain_sentence(epochs.epoch_gain(study))
-    lost = statistics.behind(scores(study, "trial", True))
-    return [*lost, *filter(None, [gain]), *probes.sentences(study)], probes.missing(study)
+    return [*behind(study), *filter(None, [gain]), *probes.sentences(study)], probes.missing(study)
+
+
+@st.cache_data(max_entries=16, show_spinner=False, hash_funcs={StudyDir: results_key})
+def behind(study: StudyDir) -> list[str]:
+    """Return a sentence for each encoder that is not clearly better than its baselines."""
+    return comparisons.behind(tables.trial_table(predictions(study, True)))
+
+
+@st.cache_data(max_entries=16, show_spinner="Comparing", hash_funcs={StudyDir: _question_key})
+def question(study: StudyDir) -> comparisons.Question:
+    """Return what may be concluded from a study's results."""
+    every = tables.trial_table(predictions(study, True))
+    return comparisons.ask(every, comparisons.validation(study), comparisons.unfinished(study))
 
 
 @st.cache_data(max_entries=4, show_spinner="Reading the results", hash_funcs={StudyDir: results_key})

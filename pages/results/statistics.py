@@ -1,42 +1,47 @@
-"""The comparison of fusion with the single modalities, paired over subjects; no test if there are too few of them."""
+"""The declared question, is fusion better than the best single modality; and the comparisons that stand beside it."""
 
 import streamlit as st
 
+from eavdash.config.choices import ACROSS
+from eavdash.config.convert import recorded_config
 from eavdash.errors import EavdashError
-from eavdash.results import columns, statistics, tables
+from eavdash.results import columns, tables
 from eavdash.text import markdown, natural_order, plural
 from eavdash.ui import cached_results, theme, widgets
+from eavdash.ui.figures import comparisons
 from eavdash.ui.figures import results as figures
 
 study, document = widgets.study_page("Statistics", "Is fusion better than the best single modality?")
 scores = cached_results.scores(study, "trial", True)
 widgets.require_results(study, scores)
 
-comparisons = statistics.fusion_comparisons(scores)
-if not comparisons:
+question = cached_results.question(study)
+if question.primary is None and not question.why_not:
     st.info("A comparison needs finished runs of fusion and of at least one single modality.")
+elif question.why_not:
+    st.warning(markdown(question.why_not))
 else:
-    best = comparisons[0]
-    few = statistics.too_few(subjects=best.subjects)
-    if few:
-        st.warning(markdown(few))
-    else:
-        st.success(markdown(figures.comparison_sentence(best)))
-    st.dataframe(figures.comparison_table(comparisons), hide_index=True, key="results_statistics_table")
-    left, right = st.columns([3, 2])
-    right.caption(figures.METHOD_NOTE)
-    with left:
-        widgets.chart(
-            figures.paired_lines(scores, "fusion", best.b),
-            "results_statistics_paired",
-            f"One line per subject from the accuracy of {best.b} to that of fusion.",
+    st.success(markdown(comparisons.verdict(question)))
+widgets.bullet_list(comparisons.question_notes(question, recorded_config(document).protocol.name in ACROSS))
+if question.primary is not None:
+    st.dataframe(comparisons.primary_table(question), hide_index=True, key="results_statistics_primary")
+    widgets.chart(
+        comparisons.paired_lines(scores, "fusion", question.primary.b),
+        "results_statistics_paired",
+        f"One line per subject from the accuracy of {question.primary.b} to that of fusion.",
+    )
+    st.caption(f"Accuracy per trial, n = {plural(question.primary.subjects, 'subject')}.")
+for name, title in (("fusion", "Fusion and what stands beside it"), ("", "Encoders and their baselines")):
+    rows = [c for c in question.secondary if (c.a == "fusion") == bool(name)]
+    if rows:
+        st.subheader(title, anchor=False)
+        if not name:
+            widgets.bullet_list(cached_results.behind(study))
+        st.dataframe(
+            comparisons.comparison_table(rows), hide_index=True, key=f"results_statistics_{name or 'encoders'}"
         )
-        st.caption(f"Accuracy per trial, n = {plural(best.subjects, 'subject')}.")
-
-if beside := statistics.encoder_comparisons(scores):
-    st.subheader("Encoders and their baselines", anchor=False)
-    widgets.bullet_list(statistics.behind(scores))
-    st.dataframe(figures.comparison_table(beside), hide_index=True, key="results_statistics_encoders")
+if question.secondary:
+    st.caption(comparisons.METHOD_NOTE)
 
 try:
     splittable = columns.columns(study)

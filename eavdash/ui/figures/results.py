@@ -1,11 +1,10 @@
-"""Tables and figures of the results: accuracy per subject and stage, averages, confusion, paired comparison.
+"""Tables and figures of the results: accuracy per subject and stage, averages, confusion.
 
 In: tables of ``eavdash.results``. Accuracies are fractions and are shown in per cent.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -14,18 +13,11 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from eavdash.config.choices import STAGES
-from eavdash.results.statistics import Comparison
 from eavdash.results.tables import BASELINES, attention_columns, summarise
 from eavdash.text import natural_order
 from eavdash.ui import theme
 
 AVERAGE = "average"
-METHOD_NOTE = (
-    "Differences are fusion minus the other stage, over the same subjects; their interval is Student's. p: two-sided "
-    "Wilcoxon signed-rank test with Holm correction over the rows. Effect: rank-biserial correlation, from -1 to 1. "
-    "The best modality is chosen by the same test scores, which favours it, so a gain of fusion over it is "
-    "conservative."
-)
 
 
 def score_table(scores: pd.DataFrame) -> pd.DataFrame:
@@ -106,36 +98,6 @@ def trial_table(trials: pd.DataFrame, subject: str) -> pd.DataFrame:
     return wide.sort_values("trial", key=lambda c: c.map(rank), kind="stable").reset_index(drop=True)
 
 
-def comparison_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
-    """Return the comparisons as texts; "too few" if there were too few subjects for a test."""
-    few = "too few"
-    return pd.DataFrame(
-        {
-            "stage": [theme.label(c.a) for c in comparisons],
-            "against": [theme.label(c.b) for c in comparisons],
-            "subjects": [c.subjects for c in comparisons],
-            "accuracy": [theme.percent(c.mean_a, 1) for c in comparisons],
-            "other": [theme.percent(c.mean_b, 1) for c in comparisons],
-            "difference": [f"{100 * c.difference:+.1f} points" for c in comparisons],
-            "95 % interval": [
-                few if math.isnan(c.low) else f"{100 * c.low:+.1f} to {100 * c.high:+.1f}" for c in comparisons
-            ],
-            "better / worse": [f"{c.better} / {c.worse}" for c in comparisons],
-            "p (Holm)": [few if math.isnan(c.p_holm) else theme.p_value(c.p_holm) for c in comparisons],
-            "effect": [few if math.isnan(c.effect) else f"{c.effect:+.2f}" for c in comparisons],
-        }
-    )
-
-
-def comparison_sentence(c: Comparison) -> str:
-    """Return a sentence about a comparison with enough subjects."""
-    other = theme.label(c.b)
-    how = f"{100 * c.difference:+.1f} points over {c.subjects} subjects, {theme.p_value(c.p_holm)} after Holm"
-    if c.p_holm >= 0.05:
-        return f"There is no significant difference between fusion and {other} ({how})."
-    return f"Fusion is {'better' if c.difference > 0 else 'worse'} than {other}, the best single modality ({how})."
-
-
 def confusion_matrix(counts: pd.DataFrame, stage: str) -> go.Figure:
     """Draw labels against predictions: each row's share as colour, share and count as text."""
     values = counts.to_numpy(float)
@@ -161,26 +123,6 @@ def confusion_matrix(counts: pd.DataFrame, stage: str) -> go.Figure:
             hovertemplate="%{y} predicted as %{x}: %{text}<extra></extra>",
         )
     )
-    return fig
-
-
-def paired_lines(scores: pd.DataFrame, a: str, b: str) -> go.Figure:
-    """Draw one line per subject from stage ``b`` to stage ``a``."""
-    wide = scores.pivot(index="subject", columns="stage", values="accuracy")[[b, a]].dropna()
-    fig = theme.figure(320, {}, {"title": "Accuracy, %", "range": [0, 105]}, showlegend=False)
-    pairs = {str(s): values.tolist() for s, values in zip(wide.index, wide.to_numpy(float), strict=True)}
-    for subject in natural_order(pairs):
-        fig.add_trace(
-            go.Scatter(
-                x=[theme.label(b), theme.label(a)],
-                y=[100 * value for value in pairs[subject]],
-                mode="lines+markers",
-                line={"color": theme.GREY, "width": 1},
-                marker={"color": [theme.colour(b), theme.colour(a)], "size": 9},
-                customdata=[subject, subject],
-                hovertemplate="subject %{customdata}, %{x}: %{y:.1f} %<extra></extra>",
-            )
-        )
     return fig
 
 
