@@ -158,7 +158,7 @@ def missing(study: StudyDir) -> list[str]:
 
 
 def sentences(study: StudyDir) -> list[str]:
-    """Return the sentences shown beside the study's accuracy: findings, and the time-only score of the tested trials."""
+    """Return the sentences shown beside the accuracy: findings, and the time-only score of the tested trials."""
     try:
         found = {**read(study), "time": time_only(study)}
     except EavdashError as error:

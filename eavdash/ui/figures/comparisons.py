@@ -73,7 +73,8 @@ def verdict(question: Question) -> str:
     )
     if c.p >= ALPHA:
         return f"No difference between fusion and {other}, the modality chosen by validation, can be told ({how})."
-    return f"Fusion is {'better' if c.difference > 0 else 'worse'} than {other}, the modality chosen by validation ({how})."
+    better = "better" if c.difference > 0 else "worse"
+    return f"Fusion is {better} than {other}, the modality chosen by validation ({how})."
 
 
 def question_notes(question: Question, across: bool) -> list[str]:
