@@ -34,7 +34,7 @@ from eavdash.config.choices import FUSIONS, MODALITIES
 from eavdash.config.convert import to_dict
 from eavdash.config.presets import preset
 from eavdash.models.seeds import reproducible
-from eavdash.results.statistics import compare, holm
+from eavdash.results.paired import compare, holm
 from eavdash.store import StudyDir
 from eavdash.store.documents import RunConfig
 from eavdash.training import baselines, evaluate, stage2

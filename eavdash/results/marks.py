@@ -1,17 +1,19 @@
 """Marks shown with a study's scores: reasons why they are biased or not comparable.
 
-In: a study's configuration, and what it leaves out. Out: marks, each a short text and its reasons.
+In: a study's configuration, its splits, and what it leaves out. Out: marks, each a short text and its reasons.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from eavdash.config import scaling
 from eavdash.config.convert import recorded_config
 from eavdash.config.schema import StudyConfig
 from eavdash.results import paper
+from eavdash.results.columns import study_table
 from eavdash.results.left_out import count, sentences
+from eavdash.store import StudyDir
 from eavdash.store.documents import StudyDocument
 from eavdash.text import plural
 
@@ -57,6 +59,13 @@ TEST_EPOCH = Mark(
         "the scores.",
     ),
 )
+PUBLISHED = Mark(
+    paper.MARK,
+    (
+        "There is no validation set: nothing can be chosen, not even the number of epochs, without looking at the test "
+        "trials.",
+    ),
+)
 POOLED = Mark(
     "pooled",
     (
@@ -73,14 +82,42 @@ JOINT = Mark(
 )
 
 
-def study_marks(document: StudyDocument) -> tuple[Mark, ...]:
-    """Return the marks of a study: of its configuration, and of what it leaves out."""
+def study_marks(document: StudyDocument, study: StudyDir | None = None) -> tuple[Mark, ...]:
+    """Return the marks of a study: of its configuration, and of what it leaves out.
+
+    With ``study`` the mark of the published protocol counts the test trials of its own splits that share a group with
+    training trials; the publication's own figures stand beside its Table I alone
+    (:data:`eavdash.results.paper.CAVEATS`).
+    """
     left_out = document.left_out
     people = left_out.subjects if left_out else {}
     texts = [count(left_out), f"{plural(len(people), 'subject')} left out" if people else ""]
     text = ", ".join(filter(None, texts))
     more = (Mark(text or "trials used without a recording", tuple(why)),) if (why := sentences(left_out)) else ()
-    return (*marks_of(recorded_config(document)), *more)
+    found = (*marks_of(recorded_config(document)), *more)
+    if study is None or PUBLISHED not in found:
+        return found
+    counted = replace(PUBLISHED, why=(*PUBLISHED.why, *filter(None, [shared_groups(study)])))
+    return tuple(counted if mark == PUBLISHED else mark for mark in found)
+
+
+def shared_groups(study: StudyDir) -> str:
+    """Return how many test trials share a group with training trials of the same fold; empty if none does.
+
+    Raises:
+        IntegrityError: the splits cannot be read.
+    """
+    splits = study_table(study.splits_file, ("subject", "trial", "group", "fold", "split"))
+    keys = ["subject", "group", "fold"]
+    train = splits.loc[splits["split"] == "train", keys].drop_duplicates()
+    tested = splits[splits["split"] == "test"]
+    shared = len(tested.merge(train, on=keys))
+    if not shared:
+        return ""
+    return (
+        f"{shared} of {plural(len(tested), 'test trial')} share a group, such as a conversation, with training trials: "
+        "what is alike within a group counts as recognised."
+    )
 
 
 def marks_of(config: StudyConfig) -> tuple[Mark, ...]:
@@ -88,7 +125,7 @@ def marks_of(config: StudyConfig) -> tuple[Mark, ...]:
     protocol = config.protocol
     kept = scaling.calibration_trials(protocol.subject_scaling)
     every = (
-        (protocol.name == "paper", Mark(paper.MARK, paper.WHY)),
+        (protocol.name == "paper", PUBLISHED),
         (protocol.test_epoch, TEST_EPOCH),
         (protocol.subject_scaling == scaling.ALL, TRANSDUCTIVE),
         (kept > 0, calibrated(kept)),

@@ -11,10 +11,12 @@ be inherent in a recording (a face reveals the person) rather than a mistake.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import Any
 
+import pandas as pd
 from pydantic import ConfigDict
 
 from eavdash.config.choices import ACROSS
@@ -106,7 +108,9 @@ def finding(
 
 
 def time_only(study: StudyDir) -> Finding:
-    """Run the probe ``time`` on the study's splits and labels.
+    """Run the probe ``time`` on the study's splits and labels: on the trials and folds that finished runs have tested.
+
+    Before any run is done, on all that are planned.
 
     Raises:
         UsageError: the study stores no labels, or no trial is tested.
@@ -114,6 +118,7 @@ def time_only(study: StudyDir) -> Finding:
     document = study.study()
     config = recorded_config(document)
     splits = study_table(study.splits_file, ("subject", "trial", "fold", "split"))
+    splits = splits[(splits["split"] != "test") | _tested(study, splits)]
     scores = time_scores(splits, column(study, "label"), config.protocol.name in ACROSS)
     if scores.empty:
         raise UsageError.at(study.path, expected="tested trials", found="none", remedy="plan the study again")
@@ -130,6 +135,25 @@ def time_only(study: StudyDir) -> Finding:
     )
 
 
+def by_subject(found: Finding) -> dict[str, float]:
+    """Return the accuracies by subject of a finding of :func:`time_only`; empty for other probes."""
+    return dict((found.model_extra or {}).get("subjects", {}))
+
+
+def _tested(study: StudyDir, splits: pd.DataFrame) -> pd.Series:
+    """Return which rows of the splits belong to a fold (and subject) that a finished run tested."""
+    done: set[tuple[str, int]] = set()
+    for run in study.runs():
+        with contextlib.suppress(EavdashError):
+            if run.status().state == "done":
+                config = run.config()
+                done.add((config.subject, config.fold))
+    if not done:
+        return pd.Series(True, splits.index)
+    keys = zip(splits["subject"], splits["fold"], strict=True)
+    return pd.Series([(s, f) in done or ("", f) in done for s, f in keys], splits.index)
+
+
 def missing(study: StudyDir) -> list[str]:
     """Return the probes that have not been run; the time-only score is always available."""
     try:
@@ -139,11 +163,9 @@ def missing(study: StudyDir) -> list[str]:
 
 
 def sentences(study: StudyDir) -> list[str]:
-    """Return the sentences shown beside the study's accuracy: its findings, and always the time-only score."""
+    """Return the sentences shown beside the accuracy: findings, and the time-only score of the tested trials."""
     try:
-        found = read(study)
-        if "time" not in found:
-            found = {**found, "time": time_only(study)}
+        found = {**read(study), "time": time_only(study)}
     except EavdashError as error:
         if isinstance(error, IntegrityError):
             return [str(error)]

@@ -5,7 +5,7 @@ runs are not included; a run with damaged files is left out and reported in ``fr
 messages that pages and the command line show.
 
 A trial's probabilities are the normalised exponential of the mean log-probabilities of its windows, for each fold and
-seed. An accuracy is computed per seed over the test items of all folds and then averaged over seeds; ``n`` counts
+seed. Each test item counts once, however many seeds have decided it: its decisions share its weight. ``n`` counts
 distinct items, so that more seeds never look like more data.
 """
 
@@ -106,7 +106,11 @@ def trials(study: StudyDir, stages: Sequence[str] | None = None, *, baselines: b
     Columns: study, run, stage, subject, trial, group, label, predicted, correct, confidence, fold, seed, windows, then
     ``p_<label>`` (sum to one) and ``attention_<modality>`` (mean over the windows; empty if a stage has none).
     """
-    rows = predictions(study, stages, baselines=baselines)
+    return trial_table(predictions(study, stages, baselines=baselines))
+
+
+def trial_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return :func:`trials` of rows of :func:`predictions` in memory."""
     table = _order(_trials(rows))
     table.attrs.update(rows.attrs)
     return table
@@ -156,9 +160,8 @@ def score_table(
     keys = ["study", "subject", "stage", *([values] if kind else []), *by]
     out = []
     for key, group in items.groupby(keys, sort=False):
-        seeds = [_score(part) for _, part in group.groupby("seed")]
-        n = len(group[_ITEM[level]].drop_duplicates())
-        out.append((*key, level, n, *np.mean(seeds, axis=0).tolist()))
+        decisions = group.groupby(_ITEM[level])["label"].transform("size").to_numpy(float)
+        out.append((*key, level, round((1 / decisions).sum()), *_score(group, 1 / decisions)))
     return _order(pd.DataFrame(out, columns=columns), kind)
 
 
@@ -257,16 +260,16 @@ def _trials(rows: pd.DataFrame) -> pd.DataFrame:
     return table[[*first, *p, *attention]]
 
 
-def _score(part: pd.DataFrame) -> tuple[float, float, float]:
-    """Return accuracy, balanced accuracy and macro F1 of the rows of one seed."""
+def _score(part: pd.DataFrame, weight: np.ndarray) -> tuple[float, float, float]:
+    """Return accuracy, balanced accuracy and macro F1 of rows of this ``weight``."""
     label, predicted = part["label"].to_numpy(), part["predicted"].to_numpy()
     classes, codes = np.unique(np.concatenate([label, predicted]).astype(str), return_inverse=True)
     true, guess = codes[: len(label)], codes[len(label) :]
     table = np.zeros((len(classes), len(classes)))
-    np.add.at(table, (true, guess), 1)
+    np.add.at(table, (true, guess), weight)
     hits, labelled, guessed = np.diag(table), table.sum(axis=1), table.sum(axis=0)
     recall = hits[labelled > 0] / labelled[labelled > 0]
-    return float(hits.sum() / len(label)), float(recall.mean()), float((2 * hits / (labelled + guessed)).mean())
+    return float(hits.sum() / weight.sum()), float(recall.mean()), float((2 * hits / (labelled + guessed)).mean())
 
 
 def _rank(column: pd.Series) -> pd.Series:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from eavdash.errors import IntegrityError
-from eavdash.results import attention, columns, epochs, probes, statistics, tables
+from eavdash.errors import EavdashError, IntegrityError
+from eavdash.results import attention, columns, comparisons, epochs, groups, probes, tables
 from eavdash.store import StudyDir
 
 Stamp = tuple[int, int]
@@ -39,6 +39,10 @@ def _remarks_key(study: StudyDir) -> tuple[object, ...]:
     return results_key(study), *map(file_stamp, (study.probes_file, study.splits_file, study.trials_file))
 
 
+def _question_key(study: StudyDir) -> tuple[object, ...]:
+    return results_key(study), [run.name for run in study.runs()]
+
+
 def _attention_key(study: StudyDir) -> tuple[object, ...]:
     return results_key(study), [file_stamp(run.attention_file) for run in study.runs()]
 
@@ -58,6 +62,22 @@ def scores(study: StudyDir, level: str, baselines: bool) -> pd.DataFrame:
     return table
 
 
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs={StudyDir: results_key})
+def independent(study: StudyDir, baselines: bool) -> pd.DataFrame:
+    """Return subject, stage and n: how many independent trials the test trials are worth."""
+    found = groups.effective_trials(tables.trial_table(predictions(study, baselines)))
+    return pd.DataFrame([(*key, n) for key, n in found.items()], columns=["subject", "stage", "n"])
+
+
+@st.cache_data(max_entries=8, show_spinner=False, hash_funcs={StudyDir: _remarks_key})
+def time_only(study: StudyDir) -> dict[str, float]:
+    """Return the accuracy of guessing from a trial's position, by subject; empty if it cannot be told."""
+    try:
+        return probes.by_subject(probes.time_only(study))
+    except EavdashError:
+        return {}
+
+
 def scores_by_column(study: StudyDir, column: str) -> pd.DataFrame:
     """Return ``tables.scores`` split by an additional column of the trial table."""
     return tables.score_table(predictions(study, False), "trial", split=columns.column(study, column))
@@ -67,8 +87,20 @@ def scores_by_column(study: StudyDir, column: str) -> pd.DataFrame:
 def remarks(study: StudyDir) -> tuple[list[str], list[str]]:
     """Return the remarks on a study's accuracy, and the names of probes that were not run yet."""
     gain = epochs.gain_sentence(epochs.epoch_gain(study))
-    lost = statistics.behind(scores(study, "trial", True))
-    return [*lost, *filter(None, [gain]), *probes.sentences(study)], probes.missing(study)
+    return [*behind(study), *filter(None, [gain]), *probes.sentences(study)], probes.missing(study)
+
+
+@st.cache_data(max_entries=16, show_spinner=False, hash_funcs={StudyDir: results_key})
+def behind(study: StudyDir) -> list[str]:
+    """Return a sentence for each encoder that is not clearly better than its baselines."""
+    return comparisons.behind(tables.trial_table(predictions(study, True)))
+
+
+@st.cache_data(max_entries=16, show_spinner="Comparing", hash_funcs={StudyDir: _question_key})
+def question(study: StudyDir) -> comparisons.Question:
+    """Return what may be concluded from a study's results."""
+    every = tables.trial_table(predictions(study, True))
+    return comparisons.ask(every, comparisons.validation(study), comparisons.unfinished(study))
 
 
 @st.cache_data(max_entries=4, show_spinner="Reading the results", hash_funcs={StudyDir: results_key})

@@ -145,7 +145,7 @@ def study_page(title: str, question: str) -> tuple[StudyDir, StudyDocument]:
         document = study.study()
     simulated_banner(document.dataset.simulated)
     with show_errors():
-        study_marks = marks.study_marks(document)
+        study_marks = marks.study_marks(document, study)
     for number, mark in enumerate(study_marks):
         with st.expander(f"**{mark.text}**", key=f"parts_mark_{number}"):
             bullet_list(mark.why)
@@ -227,7 +227,7 @@ def require_results(study: StudyDir, table: pd.DataFrame) -> None:
 
 def sample_size_note(scores: pd.DataFrame) -> None:
     """Show a note if there are too few trials or subjects for a conclusion; ``scores`` at level trial."""
-    reasons = [too_few(trials=int(scores["n"].min())), too_few(subjects=int(scores["subject"].nunique()))]
+    reasons = [too_few(int(scores["n"].min()))]
     for reason in filter(None, reasons):
         st.caption(markdown(reason))
 

@@ -1,42 +1,19 @@
-"""The comparison of fusion with the single modalities, paired over subjects; no test if there are too few of them."""
+"""The declared question, is fusion better than the best single modality; and the comparisons that stand beside it."""
 
 import streamlit as st
 
 from eavdash.errors import EavdashError
-from eavdash.results import columns, statistics, tables
-from eavdash.text import markdown, natural_order, plural
+from eavdash.results import columns, tables
+from eavdash.text import markdown, natural_order
 from eavdash.ui import cached_results, theme, widgets
 from eavdash.ui.figures import results as figures
+from eavdash.ui.results import questions
 
 study, document = widgets.study_page("Statistics", "Is fusion better than the best single modality?")
 scores = cached_results.scores(study, "trial", True)
 widgets.require_results(study, scores)
 
-comparisons = statistics.fusion_comparisons(scores)
-if not comparisons:
-    st.info("A comparison needs finished runs of fusion and of at least one single modality.")
-else:
-    best = comparisons[0]
-    few = statistics.too_few(subjects=best.subjects)
-    if few:
-        st.warning(markdown(few))
-    else:
-        st.success(markdown(figures.comparison_sentence(best)))
-    st.dataframe(figures.comparison_table(comparisons), hide_index=True, key="results_statistics_table")
-    left, right = st.columns([3, 2])
-    right.caption(figures.METHOD_NOTE)
-    with left:
-        widgets.chart(
-            figures.paired_lines(scores, "fusion", best.b),
-            "results_statistics_paired",
-            f"One line per subject from the accuracy of {best.b} to that of fusion.",
-        )
-        st.caption(f"Accuracy per trial, n = {plural(best.subjects, 'subject')}.")
-
-if beside := statistics.encoder_comparisons(scores):
-    st.subheader("Encoders and their baselines", anchor=False)
-    widgets.bullet_list(statistics.behind(scores))
-    st.dataframe(figures.comparison_table(beside), hide_index=True, key="results_statistics_encoders")
+questions.show(study, document, scores)
 
 try:
     splittable = columns.columns(study)

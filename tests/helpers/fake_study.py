@@ -181,7 +181,7 @@ def _bring_to(
         run.transition("failed", reason=reason, finished=time.time())
         return
     frame = prediction_rows(stage, subject, fold, seed, trials, windows, classes, rng, fusion)
-    write_parquet(run.predictions_file, frame)
+    write_parquet(run.predictions_file, pd.concat([frame, _validation_rows(frame)], ignore_index=True))
     run.model_file.write_bytes(b"weights")
     accuracy = float((frame["label"] == frame["predicted"]).mean())
     if stage == "fusion" or beside:
@@ -249,6 +249,13 @@ def prediction_rows(
                         row |= {f"attention_{m}": v for m, v in zip(MODALITIES, shares, strict=True)}
                     rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _validation_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """Make validation trials of the training trials' rows: other names, the same decisions."""
+    rows = frame[frame["split"] == "train"]
+    names = [str(int(name) + 100) for name in rows["trial"]]
+    return rows.assign(split="validation", trial=names, group=rows["group"] + "-validation")
 
 
 def baseline_rows(

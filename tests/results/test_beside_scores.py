@@ -22,9 +22,9 @@ from eavdash.results.timeonly import time_scores
 from eavdash.store import StudyDir
 
 
-def study_of(root: Path, label_of: dict[int, str], folds: int = 5) -> StudyDir:
+def study_of(root: Path, label_of: dict[int, str], folds: int = 5, states: dict[str, str] | None = None) -> StudyDir:
     """Make a study of one subject whose trials have these labels in order; fold n % 5 tests trial n."""
-    study = make_study(root, subjects=("1",), stages=("audio",))
+    study = make_study(root, subjects=("1",), stages=("audio",), folds=range(folds), states=states)
     rows = [
         ("1", str(n), f"g{n}", fold, "test" if n % folds == fold else "train")
         for fold in range(folds)
@@ -44,6 +44,11 @@ def test_time_only_score_is_high_only_if_labels_follow_time(tmp_path: Path) -> N
     assert found.accuracy >= 0.8
     assert f"{100 * found.accuracy:.0f} %" in found.sentence
     assert f"n = {found.n}" in found.sentence
+    # Of a study whose first fold alone is done, only that fold's trials count: as in its scores.
+    partly = study_of(
+        tmp_path / "c", {n: CLASSES[n // 10] for n in range(50)}, states={"s01-audio-fold0": "done", "*": "queued"}
+    )
+    assert probes.time_only(partly).n == 10
     order = np.random.default_rng(0).permutation(50)
     mixed = study_of(tmp_path / "b", {n: CLASSES[int(order[n]) % 5] for n in range(50)})
     found = probes.time_only(mixed)
@@ -112,6 +117,18 @@ def test_every_option_that_biases_a_score_is_marked() -> None:
     )
 
 
+def test_the_mark_of_the_published_protocol_is_true_of_this_study(tmp_path: Path) -> None:
+    study = make_study(tmp_path, subjects=("1",), stages=("audio",), protocol="paper")
+    (mark,) = marks.study_marks(study.study(), study)
+    assert mark == marks.PUBLISHED  # no group is on both sides here, and no figure of the publication is quoted
+    splits = pd.read_csv(study.splits_file, dtype=str)
+    splits["group"] = splits["group"].str.removesuffix("-train")
+    splits.to_csv(study.splits_file, index=False)
+    (mark,) = marks.study_marks(study.study(), study)
+    assert "10 of 10 test trials share a group" in mark.sentence
+    assert not any(number in mark.sentence for number in ("120", "5.3", "40 to 43"))
+
+
 def test_status_shows_the_marks_beside_accuracies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_study(tmp_path, "honest", subjects=("1",), stages=("audio",))
     make_study(tmp_path, "published", subjects=("1",), stages=("audio", "eeg"), protocol="paper")
@@ -134,7 +151,7 @@ def test_status_shows_the_marks_beside_accuracies(tmp_path: Path, capsys: pytest
         assert main([command, "published", *root]) == 0
         shown = capsys.readouterr()
         assert "accuracy" in shown.out
-        assert f"note: {paper.MARK}: {paper.WHY[0]}" in shown.err.replace("\n", " ")
+        assert f"note: {paper.MARK}: {marks.PUBLISHED.why[0]}" in shown.err.replace("\n", " ")
     assert main(["status", "honest", *root]) == 0
     assert "note:" not in capsys.readouterr().err
 

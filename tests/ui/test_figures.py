@@ -11,9 +11,11 @@ import pytest
 from fake_study import make_study
 
 from eavdash.results import paper, tables
-from eavdash.results.statistics import chance_line, fusion_comparisons, mean_interval, wilson
+from eavdash.results.comparisons import question_of
+from eavdash.results.paired import mean_interval
+from eavdash.results.statistics import chance_line, wilson
 from eavdash.ui import theme
-from eavdash.ui.figures import attention, data, explain, results, scalps, training, window_maps
+from eavdash.ui.figures import attention, comparisons, data, explain, results, scalps, training, window_maps
 from eavdash.ui.figures.baselines import baseline_means, means_note
 from eavdash.ui.figures.subjects import subject_bars
 
@@ -109,9 +111,32 @@ def test_the_table_has_n_and_the_spread(scores: pd.DataFrame) -> None:
     assert "(3 subjects)" in table["EEG"][3]
 
 
-def test_too_few_subjects_get_no_p(scores: pd.DataFrame) -> None:
-    table = results.comparison_table(fusion_comparisons(scores))
-    assert set(table["p (Holm)"]) == set(table["effect"]) == {"too few"}
+def test_the_answer_names_numbers_and_what_is_left_out(tmp_path: Path) -> None:
+    study = make_study(tmp_path, "seven", subjects=[str(n) for n in range(1, 8)], trials=20)
+    asked = question_of(study)
+    sentence = comparisons.verdict(asked)
+    assert "n = 7 subjects, sign-flip permutation test, p" in sentence
+    assert len(comparisons.primary_table(asked)) == 1
+    notes = " ".join(comparisons.question_notes(asked, across=True))
+    assert "described and not tested" in notes
+    assert "share training data" in notes
+    assert f"over {len(asked.secondary)} comparisons" in notes
+    few = question_of(make_study(tmp_path, "three", subjects=("1", "2", "3")))
+    assert comparisons.verdict(few) == ""
+    assert comparisons.primary_table(few)["p"].tolist() == ["–"]
+    assert "so that none of them can pass with 3 subjects" in " ".join(comparisons.question_notes(few, across=False))
+
+
+def test_trials_decided_alike_widen_intervals_and_raise_the_chance_line(scores: pd.DataFrame) -> None:
+    alike = scores.assign(n=4.5)
+    plain, wide = bars(scores), subject_bars(scores, alike, 5, {})
+    assert wide.layout.shapes[0].y0 == 100 * chance_line(4, 5) > plain.layout.shapes[0].y0
+    assert wide.data[0].error_y.array[0] > plain.data[0].error_y.array[0]
+    assert "n = 20, counting as 4.5" in wide.data[0].customdata[0][2]
+    corrected = subject_bars(scores, scores, 5, {}, corrected=True)
+    assert corrected.layout.shapes[0].y0 == 100 * chance_line(20, 5, 0.05 / len(scores))
+    timed = subject_bars(scores, scores, 5, {}, time_only={"1": 0.4, "9": 1.0})
+    assert next(t for t in timed.data if t.name == "time alone").y == (40.0,)
 
 
 def test_trials_view_has_one_row_per_trial(tmp_path: Path) -> None:

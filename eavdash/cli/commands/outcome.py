@@ -56,7 +56,7 @@ def study_marks(study: store.StudyDir) -> tuple[Mark, ...]:
     from eavdash.results import marks
 
     try:
-        return marks.study_marks(study.study())
+        return marks.study_marks(study.study(), study)
     except EavdashError as error:
         console.error(str(error))
         return ()
@@ -86,12 +86,12 @@ def _note_unfinished(study: store.StudyDir) -> None:
 
 def _note_remarks(study: store.StudyDir) -> None:
     """Print the study's marks, encoders behind their baselines, the gain of the test epoch, and results of probes."""
-    from eavdash.results import probes, statistics, tables
+    from eavdash.results import comparisons, probes, tables
     from eavdash.results.epochs import epoch_gain, gain_sentence
 
     _note_unfinished(study)
     note_marks(study)
-    for sentence in statistics.behind(tables.scores(study, baselines=True)):
+    for sentence in comparisons.behind(tables.trials(study, baselines=True)):
         console.info(f"note: {sentence}")
     if gain := gain_sentence(epoch_gain(study)):
         console.info(f"note: {gain}")

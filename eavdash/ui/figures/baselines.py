@@ -9,7 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from eavdash.config.choices import STAGES
-from eavdash.results.statistics import MIN_SUBJECTS, mean_interval, wilson
+from eavdash.results.paired import least_subjects, mean_interval
+from eavdash.results.statistics import wilson
 from eavdash.results.tables import BASELINES, BESIDE
 from eavdash.text import plural
 from eavdash.ui import theme
@@ -33,7 +34,7 @@ def baseline_means(scores: pd.DataFrame, independent: pd.DataFrame) -> go.Figure
     for name in order:
         values = scores.loc[scores["stage"] == name, "accuracy"]
         mean, n = float(values.mean()), int(trials.get(name, 0))
-        low, high = mean_interval(values.tolist()) if len(values) >= MIN_SUBJECTS else wilson(mean * n, n)
+        low, high = mean_interval(values.tolist()) if len(values) >= least_subjects() else wilson(mean * n, n)
         low, high = max(0.0, low), min(1.0, high)
         fig.add_trace(
             go.Scatter(
@@ -67,5 +68,7 @@ def baseline_means(scores: pd.DataFrame, independent: pd.DataFrame) -> go.Figure
 def means_note(scores: pd.DataFrame) -> str:
     """Return the sentence about what the points and intervals of :func:`baseline_means` are."""
     subjects = scores["subject"].nunique()
-    of = "Student's, over subjects" if subjects >= MIN_SUBJECTS else "Wilson's, over the test trials of all subjects"
+    of = (
+        "Student's, over subjects" if subjects >= least_subjects() else "Wilson's, over the test trials of all subjects"
+    )
     return f"Means over {plural(subjects, 'subject')} with 95 % intervals ({of}). Diamonds: the stages themselves."

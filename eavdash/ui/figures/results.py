@@ -1,11 +1,10 @@
-"""Tables and figures of the results: accuracy per subject and stage, averages, confusion, paired comparison.
+"""Tables and figures of the results: accuracy per subject and stage, averages, confusion.
 
 In: tables of ``eavdash.results``. Accuracies are fractions and are shown in per cent.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -14,17 +13,15 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from eavdash.config.choices import STAGES
-from eavdash.results.statistics import Comparison
 from eavdash.results.tables import BASELINES, attention_columns, summarise
 from eavdash.text import natural_order
 from eavdash.ui import theme
 
 AVERAGE = "average"
-METHOD_NOTE = (
-    "Differences are fusion minus the other stage, over the same subjects; their interval is Student's. p: two-sided "
-    "Wilcoxon signed-rank test with Holm correction over the rows. Effect: rank-biserial correlation, from -1 to 1. "
-    "The best modality is chosen by the same test scores, which favours it, so a gain of fusion over it is "
-    "conservative."
+CORRECTED_HELP = (
+    "Of many bars that only guess, about 5 % exceed an uncorrected chance line. The corrected line is exceeded by any "
+    "of "
+    "them in 5 % of studies (Bonferroni)."
 )
 
 
@@ -77,10 +74,14 @@ def legend_note(level: str, independent: pd.DataFrame) -> str:
     n = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     note = f"n = {n} test trials per subject and stage. Whiskers: 95 % Wilson interval"
     note += "; of the average, ± 1 standard deviation over subjects" if independent["subject"].nunique() > 1 else ""
-    note += ". Grey line: accuracies above it are better than guessing at the 5 % level."
+    note += (
+        ". Dashed line: accuracies above it are better than guessing at the 5 % level; open mark: guessing from the "
+        "trial's "
+        "position alone. Trials of one group that are decided alike count as fewer"
+    )
     if level != "trial":
-        note += f" Both use the number of trials, because {level}s of one trial are not independent."
-    return note
+        note += f"; {level}s of one trial never count as independent"
+    return f"{note}."
 
 
 def clicked_subject(points: Sequence[Mapping[str, Any]]) -> str | None:
@@ -104,36 +105,6 @@ def trial_table(trials: pd.DataFrame, subject: str) -> pd.DataFrame:
     wide = wide.rename_axis(columns=None).reset_index()
     rank = {name: position for position, name in enumerate(natural_order(wide["trial"].tolist()))}
     return wide.sort_values("trial", key=lambda c: c.map(rank), kind="stable").reset_index(drop=True)
-
-
-def comparison_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
-    """Return the comparisons as texts; "too few" if there were too few subjects for a test."""
-    few = "too few"
-    return pd.DataFrame(
-        {
-            "stage": [theme.label(c.a) for c in comparisons],
-            "against": [theme.label(c.b) for c in comparisons],
-            "subjects": [c.subjects for c in comparisons],
-            "accuracy": [theme.percent(c.mean_a, 1) for c in comparisons],
-            "other": [theme.percent(c.mean_b, 1) for c in comparisons],
-            "difference": [f"{100 * c.difference:+.1f} points" for c in comparisons],
-            "95 % interval": [
-                few if math.isnan(c.low) else f"{100 * c.low:+.1f} to {100 * c.high:+.1f}" for c in comparisons
-            ],
-            "better / worse": [f"{c.better} / {c.worse}" for c in comparisons],
-            "p (Holm)": [few if math.isnan(c.p_holm) else theme.p_value(c.p_holm) for c in comparisons],
-            "effect": [few if math.isnan(c.effect) else f"{c.effect:+.2f}" for c in comparisons],
-        }
-    )
-
-
-def comparison_sentence(c: Comparison) -> str:
-    """Return a sentence about a comparison with enough subjects."""
-    other = theme.label(c.b)
-    how = f"{100 * c.difference:+.1f} points over {c.subjects} subjects, {theme.p_value(c.p_holm)} after Holm"
-    if c.p_holm >= 0.05:
-        return f"There is no significant difference between fusion and {other} ({how})."
-    return f"Fusion is {'better' if c.difference > 0 else 'worse'} than {other}, the best single modality ({how})."
 
 
 def confusion_matrix(counts: pd.DataFrame, stage: str) -> go.Figure:
@@ -161,26 +132,6 @@ def confusion_matrix(counts: pd.DataFrame, stage: str) -> go.Figure:
             hovertemplate="%{y} predicted as %{x}: %{text}<extra></extra>",
         )
     )
-    return fig
-
-
-def paired_lines(scores: pd.DataFrame, a: str, b: str) -> go.Figure:
-    """Draw one line per subject from stage ``b`` to stage ``a``."""
-    wide = scores.pivot(index="subject", columns="stage", values="accuracy")[[b, a]].dropna()
-    fig = theme.figure(320, {}, {"title": "Accuracy, %", "range": [0, 105]}, showlegend=False)
-    pairs = {str(s): values.tolist() for s, values in zip(wide.index, wide.to_numpy(float), strict=True)}
-    for subject in natural_order(pairs):
-        fig.add_trace(
-            go.Scatter(
-                x=[theme.label(b), theme.label(a)],
-                y=[100 * value for value in pairs[subject]],
-                mode="lines+markers",
-                line={"color": theme.GREY, "width": 1},
-                marker={"color": [theme.colour(b), theme.colour(a)], "size": 9},
-                customdata=[subject, subject],
-                hovertemplate="subject %{customdata}, %{x}: %{y:.1f} %<extra></extra>",
-            )
-        )
     return fig
 
 

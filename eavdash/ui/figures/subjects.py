@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
+from eavdash.results.paired import ALPHA
 from eavdash.results.statistics import chance_line, wilson
 from eavdash.text import natural_order
 from eavdash.ui import theme
@@ -20,17 +21,21 @@ def subject_bars(
     majority: Mapping[str, float],
     paper: pd.DataFrame | None = None,
     subjects: Sequence[str] = (),
+    time_only: Mapping[str, float] | None = None,
+    corrected: bool = False,
 ) -> go.Figure:
     """Draw grouped bars per subject and stage, then the average if there are several subjects.
 
-    ``scores``: from ``tables.scores`` at any level. ``independent``: the same at level trial; its n determines the
-    Wilson intervals and the chance line, because windows and frames of one trial are not independent. ``paper``:
-    Table I, drawn hollow. ``majority``: share of the most frequent label by subject. ``subjects``: those to draw, in
-    this order. A bar's customdata: subject, stage, n, lower and upper end of the interval.
+    ``scores``: from ``tables.scores`` at any level. ``independent``: subject, stage and n, the effective number of
+    trials (:mod:`eavdash.results.groups`), which determines the Wilson intervals and the chance line: windows and
+    frames of one trial are not independent, and often the trials of one group are not either. ``paper``: Table I,
+    drawn hollow. ``majority``: share of the most frequent label by subject. ``subjects``: those to draw, in this
+    order. ``time_only``: accuracy of guessing from the trial's position, by subject. ``corrected``: the chance line of
+    all bars together (Bonferroni). A bar's customdata: subject, stage, n, lower and upper end of the interval.
     """
     shown = scores[scores["subject"].isin(subjects)] if subjects else scores
     stages = list(dict.fromkeys(scores.sort_values("stage", key=stage_rank)["stage"]))
-    trials = {(r["subject"], r["stage"]): int(r["n"]) for r in independent.to_dict("records")}
+    trials = {(r["subject"], r["stage"]): float(r["n"]) for r in independent.to_dict("records")}
     order = [*subjects] or natural_order(shown["subject"].tolist())
     mean = averages(shown)
     names = [*order, *[AVERAGE] * (len(mean) > 0)]
@@ -42,16 +47,27 @@ def subject_bars(
     if paper is not None:
         for stage in [s for s in stages if s in set(paper["stage"])]:
             fig.add_trace(_hollow(stage, paper[(paper["stage"] == stage) & paper["subject"].isin(order)]))
-    _add_chance(fig, order, trials, classes, majority)
+    alpha = ALPHA / (max(1, len(shown)) if corrected else 1)
+    _add_chance(fig, order, trials, classes, majority, alpha, len(shown))
+    if time_only:
+        fig.add_trace(
+            _ticks(
+                "time alone",
+                {s: 100 * time_only[s] for s in order if s in time_only},
+                "line-ew-open",
+                "guessing from the trial's position in the session: %{y:.1f} %<extra></extra>",
+            )
+        )
     return fig
 
 
-def _bars(stage: str, rows: pd.DataFrame, trials: dict[tuple[str, str], int], mean: pd.DataFrame) -> go.Bar:
+def _bars(stage: str, rows: pd.DataFrame, trials: dict[tuple[str, str], float], mean: pd.DataFrame) -> go.Bar:
     bars = []  # name, accuracy, distance to the interval's upper and lower end, customdata
     for row in rows.to_dict("records"):
         name, value, n = row["subject"], row["accuracy"], trials.get((row["subject"], stage), 0)
         low, high = wilson(value * n, n)
-        custom = [name, stage, f"n = {row['n']}", f"95 % interval {100 * low:.0f}–{100 * high:.0f} %"]
+        few = f", counting as {n:.1f}" if n < row["n"] - 0.05 and row["level"] == "trial" else ""
+        custom = [name, stage, f"n = {row['n']}{few}", f"95 % interval {100 * low:.0f}–{100 * high:.0f} %"]
         bars.append((name, value, high - value, value - low, custom))
     for row in mean[mean["stage"] == stage].to_dict("records"):
         spread = 0.0 if row["sd"] != row["sd"] else float(row["sd"])
@@ -98,16 +114,18 @@ def _hollow(stage: str, rows: pd.DataFrame) -> go.Bar:
 def _add_chance(
     fig: go.Figure,
     order: Sequence[str],
-    trials: Mapping[tuple[str, str], int],
+    trials: Mapping[tuple[str, str], float],
     classes: int,
     majority: Mapping[str, float],
+    alpha: float,
+    bars: int,
 ) -> None:
     """Add the chance line of each subject, for the smallest n among its stages."""
     lines: dict[str, float] = {}
     for subject in order:
         counts = [n for (name, _), n in trials.items() if name == subject]
         if counts:
-            lines[subject] = 100 * chance_line(min(counts), classes, majority=majority.get(subject, 0.0))
+            lines[subject] = 100 * chance_line(min(counts), classes, alpha, majority.get(subject, 0.0))
     style = {"color": theme.GREY, "width": 2, "dash": "dash"}
     levels = [(position, lines[subject]) for position, subject in enumerate(order) if subject in lines]
     # Adding the shapes one by one takes a third of a second for 42 subjects.
@@ -117,13 +135,20 @@ def _add_chance(
             for position, y in levels
         ]
     )
-    fig.add_trace(
-        go.Scatter(
-            name="chance line",
-            x=list(lines),
-            y=list(lines.values()),
-            mode="markers",
-            marker={"symbol": "line-ew", "size": 12, "line": {"color": theme.GREY, "width": 2}},
-            hovertemplate="chance line: %{y:.1f} %<extra></extra>",
-        )
+    one = alpha == ALPHA
+    hover = f"chance line at the {100 * alpha:.2g} % level: %{{y:.1f}} %"
+    if one and bars >= 1 / ALPHA:
+        hover += f"<br>of {bars} bars that only guess, about {bars * ALPHA:.0f} exceed it"
+    fig.add_trace(_ticks("chance line", lines, "line-ew", f"{hover}<extra></extra>"))
+
+
+def _ticks(name: str, values: Mapping[str, float], symbol: str, hover: str) -> go.Scatter:
+    """Return short horizontal marks, one per subject, in per cent."""
+    return go.Scatter(
+        name=name,
+        x=list(values),
+        y=list(values.values()),
+        mode="markers",
+        marker={"symbol": symbol, "size": 12, "line": {"color": theme.GREY, "width": 2}},
+        hovertemplate=hover,
     )

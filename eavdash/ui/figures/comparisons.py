@@ -1,0 +1,130 @@
+"""The declared question and the comparisons beside it, as sentences, tables and a figure.
+
+In: a :class:`~eavdash.results.comparisons.Question`. Accuracies are fractions and are shown in per cent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from eavdash.results.comparisons import Question
+from eavdash.results.paired import ALPHA, Comparison, least_subjects
+from eavdash.text import natural_order, plural
+from eavdash.ui import theme
+
+METHOD_NOTE = (
+    "Differences are the first stage minus the other, over the trials that both have been tested on; a trial is "
+    "averaged over "
+    "its seeds first. The interval is Student's. p: two-sided sign-flip permutation test of the mean over subjects, "
+    "corrected "
+    "over all rows of this page's tables by Holm's method; the signed-rank p stands beside it, uncorrected. Effect: "
+    "rank-biserial "
+    "correlation, from -1 to 1."
+)
+
+
+def comparison_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
+    """Return secondary comparisons as texts; "too few" where their number of subjects cannot pass the correction."""
+    return pd.DataFrame(
+        [
+            {
+                "stage": theme.label(c.a),
+                "against": theme.label(c.b),
+                "subjects": c.subjects,
+                "trials": c.trials,
+                "left out": c.trials_left_out,
+                "accuracy": theme.percent(c.mean_a, 1),
+                "other": theme.percent(c.mean_b, 1),
+                "difference": f"{100 * c.difference:+.1f} points",
+                "95 % interval": "–" if math.isnan(c.low) else f"{100 * c.low:+.1f} to {100 * c.high:+.1f}",
+                "better / worse": f"{c.better} / {c.worse}",
+                "p (Holm)": "–" if math.isnan(c.p_holm) else theme.p_value(c.p_holm),
+                "p (signed rank)": "–" if math.isnan(c.p_wilcoxon) else theme.p_value(c.p_wilcoxon),
+                "effect": "–" if math.isnan(c.effect) else f"{c.effect:+.2f}",
+            }
+            for c in comparisons
+        ]
+    )
+
+
+def primary_table(question: Question) -> pd.DataFrame:
+    """Return the declared comparison as a table of one row; its p is not corrected."""
+    rows = comparison_table([question.primary] if question.primary else [])
+    if question.primary is not None:
+        p = "–" if question.why_not else theme.p_value(question.primary.p)
+        rows = rows.drop(columns="p (Holm)").assign(p=p)
+    return rows
+
+
+def verdict(question: Question) -> str:
+    """Return the answer to the declared question as a sentence; empty if there is none."""
+    c = question.primary
+    if c is None or question.why_not:
+        return ""
+    other = theme.label(c.b)
+    how = (
+        f"{100 * c.difference:+.1f} points, 95 % interval {100 * c.low:+.1f} to {100 * c.high:+.1f}, n = {c.subjects} "
+        "subjects, "
+        f"sign-flip permutation test, {theme.p_value(c.p)}"
+    )
+    if c.p >= ALPHA:
+        return f"No difference between fusion and {other}, the modality chosen by validation, can be told ({how})."
+    better = "better" if c.difference > 0 else "worse"
+    return f"Fusion is {better} than {other}, the modality chosen by validation ({how})."
+
+
+def question_notes(question: Question, across: bool) -> list[str]:
+    """Return what a reader must know beside the question: trials left out, oracle, family, shared training data."""
+    notes = []
+    if (c := question.primary) is not None and c.trials_left_out:
+        notes.append(
+            f"{plural(c.trials_left_out, 'trial')} and {plural(c.subjects_left_out, 'subject')} that only one of both "
+            "has "
+            "has been tested on are left out."
+        )
+    if (o := question.oracle) is not None and o.subjects:
+        notes.append(
+            f"Each subject's best modality, chosen by these test trials, has {theme.percent(o.mean_b, 1)} "
+            f"(fusion {100 * o.difference:+.1f} points): nobody can choose it in advance, so it is described and not "
+            "tested."
+        )
+    if question.secondary:
+        least = least_subjects(len(question.secondary))
+        most = max(c.subjects for c in question.secondary)
+        few = f", so that none of them can pass with {plural(most, 'subject')}" if most < least else ""
+        notes.append(
+            f"The tables below are secondary: Holm's correction over {plural(len(question.secondary), 'comparison')}. "
+            "It takes "
+            f"{plural(least, 'subject')} for one of them to pass{few}."
+        )
+    if across:
+        notes.append(
+            "Across subjects the models of several people share training data, so their results are not independent "
+            "and p is "
+            "too small to an unknown degree."
+        )
+    return notes
+
+
+def paired_lines(scores: pd.DataFrame, a: str, b: str) -> go.Figure:
+    """Draw one line per subject from stage ``b`` to stage ``a``."""
+    wide = scores.pivot(index="subject", columns="stage", values="accuracy")[[b, a]].dropna()
+    fig = theme.figure(320, {}, {"title": "Accuracy, %", "range": [0, 105]}, showlegend=False)
+    pairs = {str(s): values.tolist() for s, values in zip(wide.index, wide.to_numpy(float), strict=True)}
+    for subject in natural_order(pairs):
+        fig.add_trace(
+            go.Scatter(
+                x=[theme.label(b), theme.label(a)],
+                y=[100 * value for value in pairs[subject]],
+                mode="lines+markers",
+                line={"color": theme.GREY, "width": 1},
+                marker={"color": [theme.colour(b), theme.colour(a)], "size": 9},
+                customdata=[subject, subject],
+                hovertemplate="subject %{customdata}, %{x}: %{y:.1f} %<extra></extra>",
+            )
+        )
+    return fig

@@ -1,0 +1,28 @@
+"""The test trials of one subject on the page of subjects; a selected one opens the page One trial."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from eavdash.store import StudyDir
+from eavdash.text import markdown
+from eavdash.ui import actions, cached_results, theme, widgets
+from eavdash.ui.figures import results as figures
+
+
+def show(study: StudyDir, subject: str) -> None:
+    """Show the subject's test trials, with the prediction of each stage."""
+    shown = figures.trial_table(cached_results.trials(study), subject)
+    selected = widgets.selected_rows(
+        st.dataframe(
+            shown, hide_index=True, on_select="rerun", selection_mode="single-row", key="results_subjects_trials"
+        )
+    )
+    st.caption(f"{len(shown)} rows of test trials; predictions that differ from the label are wrong. {theme.SHARES}")
+    if selected and selected[0] < len(shown):
+        trial = shown["trial"].iloc[selected[0]]
+        if st.button(f"Explain trial {markdown(trial)}", type="primary", key="results_subjects_explain"):
+            st.session_state[actions.TARGET] = (subject, trial)
+            widgets.open_page(widgets.EXPLAIN)
+    else:
+        st.caption("Select a row to explain that trial.")
