@@ -123,7 +123,7 @@ def _signed_rank(gap: np.ndarray) -> tuple[float, float]:
     ranks = rankdata(np.abs(gap))
     effect = float((ranks[gap > 0].sum() - ranks[gap < 0].sum()) / ranks.sum())
     exact = len(np.unique(ranks)) == len(ranks) <= 50
-    found = wilcoxon(gap, method="exact") if exact else wilcoxon(gap, method="asymptotic")
+    found = wilcoxon(gap, method="exact") if exact else wilcoxon(gap, method="approx")
     return float(found.pvalue), effect
 
 
