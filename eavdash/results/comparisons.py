@@ -22,7 +22,7 @@ import pandas as pd
 from eavdash.config.choices import MODALITIES
 from eavdash.errors import EavdashError
 from eavdash.results import tables
-from eavdash.results.paired import ALPHA, Comparison, compare, holm, least_subjects
+from eavdash.results.paired import Comparison, compare, holm, least_subjects, too_few_subjects
 from eavdash.results.tables import BESIDE
 from eavdash.store import StudyDir
 from eavdash.text import plural
@@ -175,13 +175,7 @@ def _too_few(primary: Comparison | None) -> str:
             "There are no validation trials, so no modality can be chosen without looking at the test trials: "
             "the differences below describe these trials and decide nothing."
         )
-    least = least_subjects()
-    if primary.subjects < least:
-        return (
-            f"Too few subjects for a conclusion ({primary.subjects} of at least {least}): with fewer, the paired test "
-            f"can never reach p < {ALPHA:g}."
-        )
-    return ""
+    return too_few_subjects(primary.subjects)
 
 
 def _oracle(wide: pd.DataFrame, singles: Sequence[str]) -> Comparison:

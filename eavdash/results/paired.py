@@ -86,6 +86,18 @@ def least_subjects(comparisons: int = 1, alpha: float = ALPHA) -> int:
     return math.ceil(1 + math.log2(max(1, comparisons) / alpha))
 
 
+def too_few_subjects(subjects: int) -> str:
+    """Return a sentence beginning with "Too few" if no test over so few subjects can pass; otherwise empty."""
+    least = least_subjects()
+    if subjects >= least:
+        return ""
+    return (
+        f"Too few subjects for a conclusion ({subjects} of at least {least}): with fewer, the paired test can never "
+        "reach "
+        f"p < {ALPHA:g}."
+    )
+
+
 def holm(p: Sequence[float]) -> list[float]:
     """Apply Holm's step-down correction; NaN values stay NaN and do not count."""
     order = sorted((i for i, value in enumerate(p) if not math.isnan(value)), key=lambda i: p[i])

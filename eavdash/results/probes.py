@@ -164,8 +164,10 @@ def missing(study: StudyDir) -> list[str]:
 
 def sentences(study: StudyDir) -> list[str]:
     """Return the sentences shown beside the accuracy: findings, and the time-only score of the tested trials."""
+    found: dict[str, Finding] = {}
     try:
-        found = {**read(study), "time": time_only(study)}
+        found = read(study)
+        found = {**found, "time": time_only(study)}
     except EavdashError as error:
         if isinstance(error, IntegrityError):
             return [str(error)]

@@ -16,6 +16,7 @@ import streamlit as st
 
 from eavdash.errors import EavdashError, OutsideError
 from eavdash.results import left_out, marks
+from eavdash.results.paired import too_few_subjects
 from eavdash.results.statistics import too_few
 from eavdash.store import StudyDir, checkpoints_root, datasets, studies
 from eavdash.store.documents import StudyDocument
@@ -227,7 +228,7 @@ def require_results(study: StudyDir, table: pd.DataFrame) -> None:
 
 def sample_size_note(scores: pd.DataFrame) -> None:
     """Show a note if there are too few trials or subjects for a conclusion; ``scores`` at level trial."""
-    reasons = [too_few(int(scores["n"].min()))]
+    reasons = [too_few(int(scores["n"].min())), too_few_subjects(int(scores["subject"].nunique()))]
     for reason in filter(None, reasons):
         st.caption(markdown(reason))
 

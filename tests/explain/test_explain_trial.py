@@ -126,7 +126,7 @@ def test_receipts_hold_the_completeness_of_the_attributions(study: StudyDir, exp
         assert receipt["gap"] < max(0.05, 0.05 * receipt["explained"])
     assert explanation.receipts.target == explanation.target == explanation.predicted
     assert (explanation.method, explanation.baseline) == ("expected_gradients", "mixed")
-    assert explanation.unit == "log-probability before normalisation"
+    assert explanation.unit == "logit"
     for stage, rows in explanation.baseline_probabilities.items():
         assert rows.shape == (2, len(LABELS)), stage
         assert rows.sum(axis=1) == pytest.approx(1)
@@ -189,7 +189,7 @@ def test_another_class_and_a_contrast_are_other_explanations(study: StudyDir, ex
     ranked = sorted(LABELS, key=lambda name: -explanation.trial_probabilities["fusion"][LABELS.index(name)])
     contrast = explain_trial(study, "1", trial, against="runner-up", **plain)
     assert (contrast.target, contrast.against) == tuple(ranked[:2])
-    assert contrast.unit == "difference of log-probabilities before normalisation"
+    assert contrast.unit == "difference of logits"
     for modality, found in contrast.attributions.items():
         first, second = (by_class[name].attributions[modality] for name in ranked[:2])
         assert found == pytest.approx(first - second, abs=1e-5)

@@ -16,6 +16,7 @@ import streamlit as st
 from eavdash.config.choices import STAGES
 from eavdash.explain.records import StoredExplanation
 from eavdash.store import RunDir, StudyDir, checkpoints_root
+from eavdash.text import markdown
 from eavdash.ui import cached_explanations, tasks, theme
 from eavdash.ui.explain.choose_trial import PAGE, choose
 
@@ -155,7 +156,7 @@ def offer(study: StudyDir, rows: pd.DataFrame, question: Question, found: bool) 
             "Compute all wrong trials",
             on_click=tasks.start,
             args=(wrong, titles[1], study.name),
-            help=f"Explains all trials of subject {subject} that were decided wrongly. Stored maps stay.",
+            help=f"Explains all trials of subject {markdown(subject)} that were decided wrongly. Stored maps stay.",
             key=f"{PAGE}_wrong",
         )
     if not found:

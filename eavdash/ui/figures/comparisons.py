@@ -5,8 +5,8 @@ In: a :class:`~eavdash.results.comparisons.Question`. Accuracies are fractions a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -28,36 +28,36 @@ METHOD_NOTE = (
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> pd.DataFrame:
-    """Return secondary comparisons as texts; "too few" where their number of subjects cannot pass the correction."""
-    return pd.DataFrame(
-        [
-            {
-                "stage": theme.label(c.a),
-                "against": theme.label(c.b),
-                "subjects": c.subjects,
-                "trials": c.trials,
-                "left out": c.trials_left_out,
-                "accuracy": theme.percent(c.mean_a, 1),
-                "other": theme.percent(c.mean_b, 1),
-                "difference": f"{100 * c.difference:+.1f} points",
-                "95 % interval": "–" if math.isnan(c.low) else f"{100 * c.low:+.1f} to {100 * c.high:+.1f}",
-                "better / worse": f"{c.better} / {c.worse}",
-                "p (Holm)": "–" if math.isnan(c.p_holm) else theme.p_value(c.p_holm),
-                "p (signed rank)": "–" if math.isnan(c.p_wilcoxon) else theme.p_value(c.p_wilcoxon),
-                "effect": "–" if math.isnan(c.effect) else f"{c.effect:+.2f}",
-            }
-            for c in comparisons
-        ]
-    )
+    """Return comparisons as texts; "too few" where no test over so few subjects can pass even uncorrected."""
+    return pd.DataFrame([_row(c) for c in comparisons])
+
+
+def _row(c: Comparison) -> dict[str, object]:
+    few = c.subjects < least_subjects()
+    return {
+        "stage": theme.label(c.a),
+        "against": theme.label(c.b),
+        "subjects": c.subjects,
+        "trials": c.trials,
+        "left out": c.trials_left_out,
+        "accuracy": theme.percent(c.mean_a, 1),
+        "other": theme.percent(c.mean_b, 1),
+        "difference": f"{100 * c.difference:+.1f} points",
+        "95 % interval": "too few" if few else f"{100 * c.low:+.1f} to {100 * c.high:+.1f}",
+        "better / worse": f"{c.better} / {c.worse}",
+        "p (Holm)": "too few" if few else theme.p_value(c.p_holm),
+        "p (signed rank)": "too few" if few else theme.p_value(c.p_wilcoxon),
+        "effect": "too few" if few else f"{c.effect:+.2f}",
+    }
 
 
 def primary_table(question: Question) -> pd.DataFrame:
     """Return the declared comparison as a table of one row; its p is not corrected."""
-    rows = comparison_table([question.primary] if question.primary else [])
-    if question.primary is not None:
-        p = "–" if question.why_not else theme.p_value(question.primary.p)
-        rows = rows.drop(columns="p (Holm)").assign(p=p)
-    return rows
+    if question.primary is None:
+        return pd.DataFrame()
+    row = _row(replace(question.primary, p_holm=question.primary.p))
+    row["p"] = "–" if question.why_not else row["p (Holm)"]
+    return pd.DataFrame([{name: value for name, value in row.items() if name != "p (Holm)"}])
 
 
 def verdict(question: Question) -> str:
