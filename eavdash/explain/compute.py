@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -51,9 +53,12 @@ def compute(
     ``receipts``: check the maps too (receipts/).
     """
     where = device_of(device)
+    started = time.monotonic()
     try:
         with reproducible(where, threads=1):
-            return _compute(study, run, subject, trial, asked, where, steps, receipts)
+            made = _compute(study, run, subject, trial, asked, where, steps, receipts)
+        taken = made.receipts.replace(seconds=round(time.monotonic() - started, 1))
+        return replace(made, receipts=taken)
     finally:
         release()
 

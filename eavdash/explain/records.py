@@ -46,6 +46,7 @@ class Receipts(Part):
     reproduction: float | None = None  # largest difference to the stored probabilities; None: none are stored
     checksums: dict[str, str]  # run → checksum of its model
     checks: Checks = ()  # receipts/registry.py; empty in earlier files
+    seconds: float = 0.0  # that the computation took; 0: unknown
 
 
 class ExplanationDocument(Record):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from eavdash.explain.attributions import Attributed, Output, Points, attribute
@@ -13,13 +15,25 @@ from eavdash.explain.training_windows import TrainingWindows
 from eavdash.models.base import Encoder
 from eavdash.models.fusion import Tensors
 
+log = logging.getLogger(__name__)
+
 #: Points of the quadrature on a path from one baseline, and on each of several, whose errors partly cancel.
 FIRST_STEPS, FIRST_STEPS_EACH = 32, 4
 ADAPTIVE_STEPS = 512  # points that are not exceeded by doubling
 #: Maximum number of input values processed by the model at a time.
 _BATCH_NUMBERS = 4_000_000
+#: Bytes of free memory on a GPU for each such number of values; where that is too few, the batch is halved.
+_MEMORY = 8 * 2**30
 #: How many input values of other encoders a sample of sound counts as: wide convolutions read it.
 _PER_SAMPLE = 16
+
+
+def _at_once(device: torch.device) -> int:
+    """Return how many input values the model takes at once: on a GPU more, by its free memory."""
+    if device.type != "cuda":
+        return _BATCH_NUMBERS
+    free, _ = torch.cuda.mem_get_info(device)
+    return _BATCH_NUMBERS * max(1, free // _MEMORY)
 
 
 @dataclass(frozen=True)
@@ -51,8 +65,16 @@ class WindowMethod:
         first = FIRST_STEPS_EACH if self.several(inputs) else FIRST_STEPS
         points = Points(self.steps, self.steps) if self.steps else Points(first, ADAPTIVE_STEPS)
         numbers = sum(x.numel() * (_PER_SAMPLE if self._wave(m) else 1) for m, x in inputs.items())
-        batch = max(1, _BATCH_NUMBERS // numbers)
-        return attribute(self.model, inputs, masks, output, self.baselines(inputs), points, batch)
+        batch = max(1, _at_once(next(iter(inputs.values())).device) // numbers)
+        while True:
+            try:
+                return attribute(self.model, inputs, masks, output, self.baselines(inputs), points, batch)
+            except torch.OutOfMemoryError:
+                if batch == 1:
+                    raise
+                torch.cuda.empty_cache()
+                batch //= 2
+                log.warning("out of memory; going on with %d windows at once", batch)
 
     def _wave(self, modality: str) -> bool:
         encoder = self.model.encoders[modality]

@@ -142,7 +142,7 @@ def offer(study: StudyDir, rows: pd.DataFrame, question: Question, found: bool) 
     wrong = ["explain", study.name, f"--subject={subject}", "--trials", "wrong", *more]
     titles = (f"Explain subject {subject}, trial {trial}", f"Explain the wrong trials of subject {subject}")
     if not found:
-        st.info("This map is not computed yet: seconds with the quick preset, longer with full-size encoders.")
+        st.info(_estimate(question.run))
     with st.container(horizontal=True):
         if not found:
             st.button(
@@ -162,6 +162,19 @@ def offer(study: StudyDir, rows: pd.DataFrame, question: Question, found: bool) 
     if not found:
         tasks.panel(checkpoints_root(), study.name, own, key=f"{PAGE}_task_own")
     tasks.panel(checkpoints_root(), study.name, wrong, key=f"{PAGE}_task_wrong")
+
+
+def _estimate(run: RunDir) -> str:
+    """Return that a map is not computed yet, and how long the last one of the run took."""
+    from eavdash.explain.explanation import last_seconds
+
+    seconds = last_seconds(run)
+    taken = (
+        f"The last one of this run took {seconds:.0f} s."
+        if seconds
+        else "It takes seconds with the quick preset, and longer with full-size encoders."
+    )
+    return f"This map is not computed yet. {taken}"
 
 
 def _list_stored(
