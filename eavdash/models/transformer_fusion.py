@@ -31,10 +31,11 @@ class TransformerFusion(TokenAttention):
     learns what features say beyond opinions, such as a label that only two modalities together tell. With every
     modality absent the output does not depend on the window.
 
-    A modality's share is that of its encoder's opinion in the weighted sum: per head, attention times the opinion's
-    typical size (root mean square of its centred, calibrated logits on validation windows), divided by its sum over the
-    modalities. So an encoder that guesses has a small share although the attention to its tokens hardly leaves 1/m with
-    few training windows. The MLP's part of the output is in no share; Shapley values of the modalities contain it.
+    A modality's share is that of its encoder's opinion in the weighted sum of this window: per head, attention times
+    the size of the opinion (root mean square of its centred, calibrated logits), divided by its sum over the
+    modalities. So an encoder that guesses has a small share although the attention to its tokens hardly leaves 1/m
+    with few training windows. Until :meth:`set_temperatures` was called, a share is the attention alone. The MLP's
+    part of the output is in no share; Shapley values of the modalities contain it.
     """
 
     kind = "transformer"
@@ -57,14 +58,13 @@ class TransformerFusion(TokenAttention):
             nn.init.zeros_(parameter)
         self.gain = nn.Parameter(torch.ones(()))
         self.register_buffer("temperatures", torch.ones(len(self.modalities)))
-        self.register_buffer("sizes", torch.ones(len(self.modalities)))
+        self.register_buffer("calibrated_opinions", torch.zeros((), dtype=torch.bool))
 
-    def set_opinions(self, temperatures: Mapping[str, float], sizes: Mapping[str, float] | None = None) -> None:
-        """Set the temperature, above 0, that divides each encoder's logits, and the typical size of its opinion."""
-        for buffer, found in (("temperatures", temperatures), ("sizes", sizes)):
-            if found is not None:
-                values = [found[name] for name in self.modalities]
-                self.get_buffer(buffer).copy_(torch.tensor(values))
+    def set_temperatures(self, temperatures: Mapping[str, float]) -> None:
+        """Set the temperature, above 0, that divides the logits of each modality's encoder."""
+        values = [temperatures[name] for name in self.modalities]
+        self.get_buffer("temperatures").copy_(torch.tensor(values))
+        self.get_buffer("calibrated_opinions").fill_(True)
 
     def forward(self, tokens: Tensors, masks: Tensors, encoder_logits: Tensors | None = None) -> FusionOutput:
         attended = self.attend(tokens, masks)
@@ -74,9 +74,14 @@ class TransformerFusion(TokenAttention):
         given = self.opinions(encoder_logits, attended.shares.mean(dim=1))
         weighted = torch.stack([share * (x / temperatures[i]).log_softmax(dim=1) for i, share, x in given]).sum(dim=0)
         logits = (self.gain * weighted + self.head(gathered)) / self.get_buffer("temperature")
-        return FusionOutput(logits, self._shares(attended.shares), attended.maps)
+        sizes = torch.zeros_like(attended.shares[:, 0])  # (B, M)
+        for i, _, x in given:
+            sizes[:, i] = (x / temperatures[i]).std(dim=1, correction=0)
+        return FusionOutput(logits, self._shares(attended.shares, sizes), attended.maps)
 
-    def _shares(self, attention: Tensor) -> Tensor:
-        """Return the shares of the opinions in the output for the ``attention`` (B, heads, M) to modalities."""
-        weights = attention * self.get_buffer("sizes")
-        return weights / weights.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)
+    def _shares(self, attention: Tensor, sizes: Tensor) -> Tensor:
+        """Return the shares of opinions of these ``sizes`` (B, M) for the ``attention`` (B, heads, M)."""
+        weights = attention * sizes[:, None]
+        total = weights.sum(dim=-1, keepdim=True)
+        known = self.get_buffer("calibrated_opinions") & (total > 0)  # flat opinions: the attention alone
+        return torch.where(known, weights / total.clamp_min(torch.finfo(weights.dtype).tiny), attention)

@@ -15,7 +15,6 @@ config.json records that under ``baselines``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,21 +51,6 @@ def temperatures(logits: Tensors, masks: Tensors, labels: Tensor, validation: Se
         here = rows[masks[name].any(dim=1)[rows]]
         found[name] = fit_temperature(values[here], labels[here])
     return found
-
-
-def sizes(
-    logits: Tensors, masks: Tensors, temperatures: Mapping[str, float], validation: Sequence[int]
-) -> dict[str, float] | None:
-    """Return the root mean square of each modality's centred, calibrated logits on validation windows.
-
-    None if a modality has no validation windows: then nothing is known about its opinions.
-    """
-    rows = torch.as_tensor(validation, dtype=torch.int64)
-    found = {}
-    for name, values in logits.items():
-        here = values[rows[masks[name].any(dim=1)[rows]]].double() / temperatures[name]
-        found[name] = float((here - here.mean(dim=1, keepdim=True)).square().mean().sqrt())
-    return None if any(math.isnan(size) or not size for size in found.values()) else found
 
 
 def calibrated_mean(logits: Tensors, masks: Tensors, fitted: Mapping[str, Calibration]) -> Predictions:

@@ -142,8 +142,7 @@ def _fit(
     if isinstance(model, TransformerFusion):
         known = rows_of(source.joined.index, "validation")
         fit_of = baselines.temperatures(source.joined.logits, source.joined.masks, source.labels, known)
-        opinions = {name: found.temperature for name, found in fit_of.items()}
-        model.set_opinions(opinions, baselines.sizes(source.joined.logits, source.joined.masks, opinions, known))
+        model.set_temperatures({name: found.temperature for name, found in fit_of.items()})
     model.to(context.device)
     validation = rows_of(source.joined.index, "validation")
     began = {name: value.clone() for name, value in model.state_dict().items()}

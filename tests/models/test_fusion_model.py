@@ -228,7 +228,7 @@ def test_a_new_transformer_is_the_geometric_mean_of_the_opinions_of_present_moda
     masks["eeg"][2:] = False
     encoder_logits["eeg"][2:] = float("nan")
     temperatures = {"vision": 2.0, "audio": 1.0, "eeg": 0.5}
-    model.set_opinions(temperatures)
+    model.set_temperatures(temperatures)
     logs = {m: (o / temperatures[m]).log_softmax(1) for m, o in encoder_logits.items()}
     expected = (logs["vision"] + logs["audio"]) / 2
     expected[:2] = sum(logs[m][:2] for m in DIMS) / 3
@@ -241,27 +241,32 @@ def test_a_share_of_the_transformer_is_that_of_the_encoders_opinion_in_its_outpu
     tokens, masks = windows()
     masks["audio"][1] = False
     encoder_logits = {m: torch.randn(4, 5) for m in DIMS}
-    plain = model(tokens, masks, encoder_logits)
-    sizes = {"vision": 0.1, "audio": 1.0, "eeg": 2.0}
-    model.set_opinions(dict.fromkeys(DIMS, 1.0), sizes)
+    plain = model(tokens, masks, encoder_logits)  # not calibrated: the attention itself
+    temperatures = {"vision": 10.0, "audio": 1.0, "eeg": 0.5}
+    model.set_temperatures(temperatures)
     made = model(tokens, masks, encoder_logits)
-    assert torch.equal(made.logits, plain.logits)  # shares describe the output and do not change it
-    weights = plain.attention * torch.tensor(list(sizes.values()))  # sizes of 1 show the attention itself
+    sizes = torch.stack([(x / temperatures[m]).std(1, correction=0) for m, x in encoder_logits.items()], dim=1)
+    weights = plain.attention * sizes[:, None]
     assert torch.allclose(made.attention, weights / weights.sum(-1, keepdim=True))
     assert torch.allclose(made.attention.sum(-1), torch.ones(4, 4))
     assert (made.attention[1, :, 1] == 0).all()
+    assert (made.attention[:, :, 0] < made.attention[:, :, 2]).all()
+    flat = model(tokens, masks, {m: torch.zeros(4, 5) for m in DIMS})  # nobody says anything
+    assert torch.allclose(flat.attention, plain.attention)
 
 
 def test_an_encoder_that_guesses_has_a_small_share_whether_it_is_sure_or_not() -> None:
+    torch.manual_seed(0)
     labels = torch.arange(60) % 5
     knows = torch.nn.functional.one_hot(labels, 5) * 3.0 + 0.1 * torch.randn(60, 5)
     logits = {"vision": knows, "audio": 0.01 * torch.randn(60, 5), "eeg": 8 * torch.randn(60, 5)}
-    masks = {m: torch.ones(60, 1, dtype=torch.bool) for m in logits}
-    fitted = {m: f.temperature for m, f in baselines.temperatures(logits, masks, labels, range(60)).items()}
-    sizes = baselines.sizes(logits, masks, fitted, range(60))
-    assert sizes is not None
-    assert max(sizes["audio"], sizes["eeg"]) < 0.2 * sizes["vision"]
-    assert baselines.sizes(logits, masks, fitted, []) is None
+    here = {m: torch.ones(60, 1, dtype=torch.bool) for m in logits}
+    fitted = {m: f.temperature for m, f in baselines.temperatures(logits, here, labels, range(60)).items()}
+    model = TransformerFusion(DIMS, 5).eval()
+    model.set_temperatures(fitted)
+    tokens = {m: torch.randn(60, 1, d) for m, d in DIMS.items()}
+    shares = model(tokens, here, logits).attention.mean(dim=(0, 1))
+    assert shares[1:].max() < 0.2 * shares[0]
 
 
 def test_the_transformer_reads_features_with_one_query_key_and_value_for_all_modalities() -> None:

@@ -25,8 +25,9 @@ MEANING = {
         "frequencies, or one that the others share, changes little at any weight."
     ),
     "transformer": (
-        "In this fusion a share weights a modality's opinion and features after the tokens of all modalities were "
-        "mixed, so what one modality shows can reach the decision through another's share."
+        "In this fusion a share is the size of a modality's opinion in the sum of all opinions, whichever class it "
+        "speaks "
+        "for: opinions can agree or cancel each other, and what features add beyond them is in no share."
     ),
 }
 SHARES_NOTE = (

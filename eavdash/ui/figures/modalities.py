@@ -22,8 +22,8 @@ _MEANING = {
         "modalities say the same without it."
     ),
     "transformer": (
-        "Here a share weighs the opinion of a modality and the values gathered from its features, which attention has "
-        "mixed with those of the other modalities before: what a modality adds can arrive under another one's share."
+        "Here a share is the size of a modality's opinion in the sum of all opinions, whichever class it speaks for. "
+        "Opinions can agree or cancel each other, and what features add beyond them is in no share."
     ),
 }
 
