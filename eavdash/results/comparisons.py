@@ -1,4 +1,4 @@
-"""Which comparisons a study's results are asked, and what may be concluded from them.
+"""The comparisons that a study's results are asked for, and what may be concluded from them.
 
 In: a table of ``tables.trials`` (one row per test trial, stage, fold and seed). Out: a :class:`Question`.
 

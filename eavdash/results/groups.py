@@ -1,4 +1,4 @@
-"""How many independent trials a subject's test trials are worth: trials of one conversation are decided alike.
+"""Effective number of a subject's test trials: trials of one conversation are decided alike.
 
 In: a table of ``tables.trials``. Out: effective numbers of trials, for intervals, whiskers and the chance line. The
 correlation of decisions within groups is estimated by one-way analysis of variance over all subjects of a stage (Donner

@@ -1,4 +1,4 @@
-"""Whether training has improved a model beyond how it began, judged on validation windows.
+"""Gain of training over how a model began, judged on validation trials.
 
 The fusion ``transformer`` begins as the normalised geometric mean of the encoders' calibrated probabilities. A few
 dozen training windows, which the encoders have memorised, often move it away from that without any gain on new ones.
@@ -20,7 +20,7 @@ ERRORS = 2.0
 
 @dataclass(frozen=True)
 class Gain:
-    """What training has gained in log-loss per validation trial, with its standard error over trials."""
+    """Gain in log-loss per validation trial, with its standard error over trials."""
 
     mean: float
     error: float

@@ -22,7 +22,7 @@ _MEANING = {
         "modalities say the same without it."
     ),
     "transformer": (
-        "Here a share is the size of a modality's opinion in the sum of all opinions, whichever class it speaks for. "
+        "Here a share is the size of a modality's opinion in the sum of all opinions, whichever class it supports. "
         "Opinions can agree or cancel each other, and what features add beyond them is in no share."
     ),
 }
