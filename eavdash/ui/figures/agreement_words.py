@@ -26,8 +26,7 @@ MEANING = {
     ),
     "transformer": (
         "In this fusion a share is the size of a modality's opinion in the sum of all opinions, whichever class it "
-        "speaks "
-        "for: opinions can agree or cancel each other, and what features add beyond them is in no share."
+        "supports: opinions can agree or cancel each other, and what features add beyond them is in no share."
     ),
 }
 SHARES_NOTE = (
