@@ -169,7 +169,7 @@ def test_computing_again_gives_the_same_bits_whatever_the_callers_threads(
     finally:
         torch.set_num_threads(before)
     assert not torch.are_deterministic_algorithms_enabled()
-    assert again.receipts == explanation.receipts
+    assert again.receipts.replace(seconds=0.0) == explanation.receipts.replace(seconds=0.0)
     assert all(np.array_equal(again.attributions[m], a) for m, a in explanation.attributions.items())
 
 

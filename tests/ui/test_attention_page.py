@@ -166,7 +166,7 @@ def said(*subjects: pd.DataFrame, kind: str = "attention") -> list[str]:
 
 
 def test_disagreement_is_said_and_explained_by_the_kind_of_fusion() -> None:
-    for kind, reason in (("attention", "weight of an encoder's opinion"), ("transformer", "were mixed")):
+    for kind, reason in (("attention", "weight of an encoder's opinion"), ("transformer", "cancel each other")):
         first, second = said(means((0.93, 0.05, 0.02), (0.62, 0.3, 0.08)), kind=kind)
         assert first.endswith("rest most on Vision (62 %), then Audio (30 %) and EEG (8 %).")
         assert second.startswith("Attention says Vision 93 %, Shapley 62 %.")
