@@ -75,7 +75,7 @@ def evaluate_fusions(
         for number in (1, 2, 3):
             made = simulated.subject(seed, number)
             given = spoil(made.features)
-            patch.setattr(stage2, "_windows", lambda context, given=given: (given, []))
+            patch.setattr(stage2, "windows_of_parents", lambda context, given=given: (given, []))
             context = simulated.context(folder / f"{seed}-{number}", seed, made, cfg.FusionConfig(kind=kind), EPOCHS)
             with reproducible(torch.device("cpu"), 1):
                 stage2.train_fusion(context)
