@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import ARGUMENTS, chromium
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 from recordings import LABELS, make_recordings
 from serving import Served, served
 
@@ -23,20 +22,6 @@ def app(tmp_path: Path) -> Iterator[Served]:
     """The app, served for an empty checkpoints folder."""
     with served(tmp_path, 8710, EAVDASH_IDLE="5") as made:
         yield made
-
-
-@pytest.fixture
-def page() -> Iterator[Page]:
-    executable = chromium()
-    if executable is None:
-        pytest.skip("no Chromium was found: install one to run the browser tests")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        made = browser.new_page(viewport={"width": 1440, "height": 900})
-        made.set_default_timeout(60 * SECOND)
-        expect.set_options(timeout=60 * SECOND)  # a busy machine is no failure
-        yield made
-        browser.close()
 
 
 def fill(page: Page, label: str, text: str) -> None:

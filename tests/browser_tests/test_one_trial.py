@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import ARGUMENTS, chromium
 from fake_study import make_study
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 from serving import Served, served
 
 from eavdash.results import tables
@@ -25,20 +24,6 @@ def app(tmp_path: Path) -> Iterator[Served]:
     make_study(tmp_path / "checkpoints", trials=20)
     with served(tmp_path, 8760) as made:
         yield made
-
-
-@pytest.fixture
-def page() -> Iterator[Page]:
-    executable = chromium()
-    if executable is None:
-        pytest.skip("no Chromium was found: install one to run the browser tests")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        made = browser.new_page(viewport={"width": 1440, "height": 900})
-        made.set_default_timeout(60 * SECOND)
-        expect.set_options(timeout=60 * SECOND)  # a busy machine is no failure
-        yield made
-        browser.close()
 
 
 def settled(page: Page) -> None:
