@@ -12,7 +12,7 @@ import pytest
 REPO = Path(__file__).resolve().parents[1]
 #: The rooms of ``eavdash/``, floor by floor from the ground.
 FLOORS = (
-    {"errors", "limits", "passwords", "text"},
+    {"errors", "text"},
     {"processes"},
     {"config", "store"},
     {"data", "models", "results", "demo"},

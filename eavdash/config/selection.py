@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from eavdash.config.limits import NUMBERS
 from eavdash.errors import UsageError
-from eavdash.limits import NUMBERS
 from eavdash.text import shortened
 
 #: A whole number of at most 18 digits, and a range of two; Python converts no more than 4,300.
@@ -56,7 +56,7 @@ def parse_numbers(text: str, option: str) -> tuple[int, ...]:
     """Return ``0,1,4`` or ``0-4`` as integers; ``all`` is the empty tuple.
 
     Raises:
-        UsageError: the text is anything else, or names more than :data:`~eavdash.limits.NUMBERS`.
+        UsageError: the text is anything else, or names more than :data:`~eavdash.config.limits.NUMBERS`.
     """
     if text.strip() == "all":
         return ()

@@ -8,16 +8,16 @@ from __future__ import annotations
 import pandas as pd
 
 from eavdash.config.choices import ACROSS
+from eavdash.config.limits import SPLIT_ROWS
 from eavdash.config.schema import ProtocolConfig
 from eavdash.errors import SplitError
-from eavdash.limits import SPLIT_ROWS
 
 
 def refuse_too_many_rows(trials: pd.DataFrame, protocol: ProtocolConfig) -> None:
     """Check the number of rows, trials x folds, before they are made.
 
     Raises:
-        SplitError: there are more than :data:`~eavdash.limits.SPLIT_ROWS`.
+        SplitError: there are more than :data:`~eavdash.config.limits.SPLIT_ROWS`.
     """
     across = protocol.name in ACROSS
     units = trials.groupby(lambda _: "") if across else trials.groupby("subject")

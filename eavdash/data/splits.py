@@ -54,7 +54,7 @@ def make_splits(trials: pd.DataFrame, protocol: ProtocolConfig) -> Splits:
 
     Raises:
         SplitError: a protocol over subjects has fewer than 3 subjects, there is only one label, or the folds would have
-            more than :data:`~eavdash.limits.SPLIT_ROWS` rows.
+            more than :data:`~eavdash.config.limits.SPLIT_ROWS` rows.
     """
     trials = natural_sort(trials[["subject", "trial", "label", "group"]])
     refuse_too_many_rows(trials, protocol)

@@ -23,6 +23,7 @@ from typing import Any
 import pandas as pd
 
 from eavdash.config.choices import COLUMN, MODALITIES
+from eavdash.config.limits import HEADER_BYTES
 from eavdash.config.schema import NamesConfig, StudyConfig
 from eavdash.data.adapters import KINDS, adapt
 from eavdash.data.adapters.base import DEPTH, check_name, listing
@@ -34,7 +35,6 @@ from eavdash.data.recording import samples_file, split_item
 from eavdash.data.segments import own_times
 from eavdash.data.spelling import respelled, spell, spellings
 from eavdash.errors import ConfigError, EavdashError, TableError, UsageError
-from eavdash.limits import HEADER_BYTES
 from eavdash.store.readable import check_readable, open_readable
 from eavdash.text import natural_key, natural_order
 

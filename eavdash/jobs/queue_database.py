@@ -2,7 +2,7 @@
 
 ``EAVDASH_QUEUE`` gives the Postgres (``postgresql://user@host/database``) when the folder is first used; from then on
 the folder stores the address without passwords, which libpq reads from ``PGPASSWORD`` or ``~/.pgpass`` if the variable
-has none (:mod:`eavdash.passwords`). Several folders may use one database: each has its own schema.
+has none (:mod:`eavdash.store.passwords`). Several folders may use one database: each has its own schema.
 
 With SQLite there is one scheduler per folder. With Postgres there is one per machine, each with its own slots, and each
 scheduler touches ``.queue/hosts/<machine>`` to show that its machine is alive.
@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from eavdash.errors import ConfigError, QueueError
-from eavdash.passwords import hide, split_address
 from eavdash.store.atomic import file_lock, host, write_atomic
+from eavdash.store.passwords import hide, split_address
 
 #: Seconds without a sign of life after which a machine counts as dead and others resume its runs.
 DEAD_AFTER = 60.0

@@ -31,9 +31,9 @@ from eavdash.jobs.run_supervisor import RunSupervisor, log_line
 from eavdash.jobs.scheduler_process import ensure_scheduler, mark_busy
 from eavdash.jobs.slots import Slots, cluster_jobs, idle_seconds, this_machine
 from eavdash.jobs.task_supervisor import TaskSupervisor
-from eavdash.passwords import guard_output
 from eavdash.store import locks, studies
 from eavdash.store.atomic import file_lock
+from eavdash.store.passwords import guard_output
 from eavdash.store.status_folder import StatusFolder
 from eavdash.store.task import tasks
 

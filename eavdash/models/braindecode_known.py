@@ -21,9 +21,9 @@ from typing import Any
 from torch import nn
 
 from eavdash.config import scaling
+from eavdash.config.limits import HEADER_BYTES
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import ConfigError
-from eavdash.limits import HEADER_BYTES
 from eavdash.models.tensorfiles import read_settings, read_tensors
 from eavdash.store.quoting import reason_of
 from eavdash.store.readable import open_readable

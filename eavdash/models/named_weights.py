@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from eavdash.config.choices import ENCODERS
-from eavdash.limits import HEADER_BYTES
+from eavdash.config.limits import HEADER_BYTES
 from eavdash.models.tensorfiles import read_settings
 from eavdash.store.readable import open_readable
 

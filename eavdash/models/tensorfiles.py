@@ -24,8 +24,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from eavdash.config.limits import HEADER_BYTES, WEIGHTS_BYTES
 from eavdash.errors import ConfigError, IntegrityError
-from eavdash.limits import HEADER_BYTES, WEIGHTS_BYTES
 from eavdash.store.atomic import CHECKSUMS, sha256
 from eavdash.store.quoting import reason_of
 from eavdash.store.readable import check_readable, open_readable

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from eavdash.config.limits import HEADER_BYTES
 from eavdash.errors import ConfigError
-from eavdash.limits import HEADER_BYTES
 from eavdash.models.tensorfiles import read_settings, read_tensors
 from eavdash.store.quoting import reason_of
 from eavdash.store.readable import open_readable

@@ -11,9 +11,9 @@ from dataclasses import replace
 import pandas as pd
 
 from eavdash.config.convert import differences, recorded_config, to_dict
+from eavdash.config.limits import RUNS
 from eavdash.config.schema import EegConfig, NamesConfig, StudyConfig
 from eavdash.errors import SplitError, StudyConflictError, UsageError
-from eavdash.limits import RUNS
 from eavdash.models.automatic import has_features, is_frozen
 from eavdash.store import StudyDir
 from eavdash.store.documents import StudyDocument
@@ -84,7 +84,7 @@ def refuse_too_many_runs(subjects: int, folds: int, seeds: int, stages: int) -> 
     """Check the number of a plan's runs before they are made.
 
     Raises:
-        UsageError: there are more than :data:`~eavdash.limits.RUNS`.
+        UsageError: there are more than :data:`~eavdash.config.limits.RUNS`.
     """
     if (runs := subjects * folds * seeds * stages) > RUNS:
         parts = (plural(subjects, "subject"), plural(folds, "fold"), plural(seeds, "seed"), plural(stages, "stage"))

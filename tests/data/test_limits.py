@@ -18,7 +18,7 @@ from broken_eeg import NAMES, WAVES, edf, vision, waves
 from failing import fails
 from made_media import mat, movie, sine, wav
 
-from eavdash import limits
+from eavdash.config import limits
 from eavdash.config.convert import with_settings
 from eavdash.config.schema import StudyConfig
 from eavdash.data.adapters import bids

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from eavdash.passwords import hide, split_address
 from eavdash.processes import with_package
+from eavdash.store.passwords import hide, split_address
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_secrets_are_hidden_in_texts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_guarded_process_prints_no_secret_in_logs_and_tracebacks() -> None:
     program = """
 import logging, os
-from eavdash.passwords import guard_output
+from eavdash.store.passwords import guard_output
 guard_output()
 url = os.environ["EAVDASH_QUEUE"]
 print("printed", url)

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from eavdash.config.choices import MIX
+from eavdash.config.limits import SOUND_VALUES
 from eavdash.data.audio import files as soundfiles
 from eavdash.data.audio import track as soundtrack
 from eavdash.data.audio.channels import chosen_channel, heard
@@ -26,7 +27,6 @@ from eavdash.data.audio.samples import BLOCK, Sound
 from eavdash.data.polyphase import Decimator
 from eavdash.data.recording import check_item, refuse_beyond, sample_range, split_item, stamp
 from eavdash.errors import RecordingError
-from eavdash.limits import SOUND_VALUES
 from eavdash.store.readable import open_readable
 
 FRAME_LENGTH = 25.0  # milliseconds of sound in a frame of the spectrogram

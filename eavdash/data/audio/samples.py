@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eavdash.config.limits import SECONDS
 from eavdash.data.recording import refuse_beyond
 from eavdash.errors import EavdashError, RecordingError
-from eavdash.limits import SECONDS
 
 #: Samples (over all channels) read at once: 4 MiB.
 BLOCK = 2**20

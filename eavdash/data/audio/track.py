@@ -16,12 +16,12 @@ from typing import Any
 import av
 import numpy as np
 
+from eavdash.config.limits import FRAME_PIXELS
 from eavdash.data.audio.mp3 import states_length
 from eavdash.data.audio.samples import Sound, truncated
 from eavdash.data.recording import END_TOLERANCE, per_file, unreadable
 from eavdash.data.video.decoding import SEEK_FROM, SEEK_MARGIN, first_video, open_container, packet_times, seekable
 from eavdash.errors import EavdashError, RecordingError
-from eavdash.limits import FRAME_PIXELS
 
 _PROMISE_TOLERANCE = 0.5  # seconds by which a track may end before the time in its header
 _SAME_TIME = 0.02  # seconds: containers round packet times, so smaller gaps do not count

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from eavdash.config.choices import COLUMN
+from eavdash.config.limits import WINDOWS
 from eavdash.config.schema import StudyConfig
 from eavdash.data.audio import reading as audio
 from eavdash.data.cache.digests import Digests
@@ -36,7 +37,6 @@ from eavdash.data.segments import in_file
 from eavdash.data.video import reading as video
 from eavdash.data.windows import tile
 from eavdash.errors import DataError, RecordingError
-from eavdash.limits import WINDOWS
 from eavdash.text import natural_key
 
 #: Increment it when the same recordings and settings give different arrays: old caches are then not used.

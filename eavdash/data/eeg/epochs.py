@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
+from eavdash.config.limits import CHANNELS, EEG_VALUES
 from eavdash.data.eeg.arrays import ArrayInfo
 from eavdash.data.eeg.guard import check_before_opening
 from eavdash.data.formats import eeglab
 from eavdash.data.formats.companions import epoch_samples
 from eavdash.data.recording import per_file, refuse_beyond, unreadable
 from eavdash.errors import EavdashError
-from eavdash.limits import CHANNELS, EEG_VALUES
 from eavdash.store.readable import check_readable, checked_opens
 
 

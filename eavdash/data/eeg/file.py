@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from eavdash.config.limits import CHANNELS, EEG_VALUES, SECONDS
 from eavdash.data.eeg.channels import Chosen, choose_channels
 from eavdash.data.eeg.guard import check_before_opening
 from eavdash.data.eeg.interrupted import Timeline, locate, timeline
@@ -28,7 +29,6 @@ from eavdash.data.eeg.signal import PACKAGE, EegInfo, EegRules, EegSignal, Remar
 from eavdash.data.formats.companions import foreign_companion, header_of
 from eavdash.data.recording import refuse_beyond, sample_range, stamp, unreadable
 from eavdash.errors import OutsideError, RecordingError
-from eavdash.limits import CHANNELS, EEG_VALUES, SECONDS
 from eavdash.store.readable import check_readable, checked_opens
 
 _RULES = EegRules()

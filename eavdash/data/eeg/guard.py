@@ -12,11 +12,11 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from eavdash.config.limits import CHANNELS, EEG_VALUES, HEADER_BYTES, SECONDS, unfolds
 from eavdash.data.formats.companions import header_of, missing_companion
 from eavdash.data.formats.eav_mat import storage_problem
 from eavdash.data.recording import refuse_beyond
 from eavdash.errors import RecordingError
-from eavdash.limits import CHANNELS, EEG_VALUES, HEADER_BYTES, SECONDS, unfolds
 from eavdash.store.readable import open_readable
 
 #: How files of Nihon Kohden begin, which are .eeg too and need no header.

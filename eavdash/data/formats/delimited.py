@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+from eavdash.config.limits import LINE, TABLE_BYTES, TABLE_CELLS, TABLE_COLUMNS, TABLE_ROWS
 from eavdash.errors import TableError
-from eavdash.limits import LINE, TABLE_BYTES, TABLE_CELLS, TABLE_COLUMNS, TABLE_ROWS
 from eavdash.store.readable import open_readable
 
 #: The separators, in the order in which they are tried.
@@ -112,7 +112,7 @@ def check_size(path: Path, rows: int = 0, columns: int = 0, cells: int = 0, size
     """Check the size of a table, before more of it is read.
 
     Raises:
-        TableError: a number exceeds its limit (:mod:`eavdash.limits`).
+        TableError: a number exceeds its limit (:mod:`eavdash.config.limits`).
     """
     for what, found, most in (
         ("rows", rows, TABLE_ROWS),

@@ -16,8 +16,8 @@ from typing import BinaryIO
 import numpy as np
 import scipy.io
 
+from eavdash.config.limits import ARRAY_VALUES, unfolds
 from eavdash.errors import EavdashError, OutsideError, RecordingError
-from eavdash.limits import ARRAY_VALUES, unfolds
 from eavdash.store.quoting import reason_of
 from eavdash.store.readable import open_readable
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eavdash.config.limits import ARRAY_VALUES
 from eavdash.data.eeg.electrodes import EAV_CHANNELS
 from eavdash.data.formats.unpickle import load_arrays
 from eavdash.data.recording import check_item, per_file
 from eavdash.errors import EavdashError, RecordingError
-from eavdash.limits import ARRAY_VALUES
 
 if TYPE_CHECKING:
     from eavdash.data.eeg.arrays import ArrayInfo

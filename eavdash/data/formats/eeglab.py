@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from eavdash.config.limits import EEG_VALUES
 from eavdash.data.formats.eav_mat import storage_problem
 from eavdash.data.recording import per_file
 from eavdash.errors import RecordingError
-from eavdash.limits import EEG_VALUES
 from eavdash.store.readable import open_readable
 
 #: A header without the samples is smaller.

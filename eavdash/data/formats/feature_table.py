@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from eavdash.config.feature_table import FeatureTableConfig
+from eavdash.config.limits import SECONDS
 from eavdash.data.formats.delimited import Cells, read_delimited
 from eavdash.data.formats.feature_columns import (
     CONFIDENCE,
@@ -34,7 +35,6 @@ from eavdash.data.formats.feature_columns import (
 from eavdash.data.formats.workbook import kind_of, read_parquet, read_xlsx
 from eavdash.data.recording import per_file
 from eavdash.errors import OutsideError, RecordingError, TableError
-from eavdash.limits import SECONDS
 from eavdash.text import natural_key, shortened
 
 #: Least confidence of a row that counts as recorded.

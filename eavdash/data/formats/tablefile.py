@@ -18,12 +18,12 @@ from typing import Any
 
 import pandas as pd
 
+from eavdash.config.limits import SECONDS
 from eavdash.data.formats.columns import OPTIONAL, RECORDINGS, REQUIRED, among, known_in, named
 from eavdash.data.formats.delimited import Cells, read_delimited
 from eavdash.data.formats.times import read_times, with_points
 from eavdash.data.formats.workbook import kind_of, read_parquet, read_xlsx, text_of
 from eavdash.errors import TableError
-from eavdash.limits import SECONDS
 from eavdash.text import shortened
 
 _PATH_LIMIT, _NAME_LIMIT = 4095, 255  # bytes, of a path and of each of its parts

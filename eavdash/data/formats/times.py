@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from eavdash.config.limits import SECONDS
 from eavdash.data.formats.columns import CLOCK_COLUMNS, RECORDINGS
 from eavdash.data.formats.delimited import Cells
 from eavdash.data.segments import segment
 from eavdash.errors import TableError
-from eavdash.limits import SECONDS
 from eavdash.text import shortened
 
 _COMMA = re.compile(r"[+-]?\d+,\d+")

@@ -23,10 +23,10 @@ from typing import Any, BinaryIO, ClassVar, NoReturn
 
 import numpy as np
 
+from eavdash.config.limits import ARRAY_VALUES, UNFOLD_BYTES
 from eavdash.data.formats.pickle_parts import MODULES, STAND_INS, Array, Dtype, Scalar, UnsafePickleError
 from eavdash.data.recording import stamp, unreadable
 from eavdash.errors import OutsideError, RecordingError
-from eavdash.limits import ARRAY_VALUES, UNFOLD_BYTES
 from eavdash.store.readable import open_readable
 
 #: Payloads larger than this (bytes) are skipped if only the outline is requested.

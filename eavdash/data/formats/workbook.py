@@ -15,9 +15,9 @@ from typing import Any
 
 import pandas as pd
 
+from eavdash.config.limits import unfolds
 from eavdash.data.formats.delimited import Cells, check_size
 from eavdash.errors import OutsideError, TableError
-from eavdash.limits import unfolds
 from eavdash.store.quoting import reason_of
 from eavdash.store.readable import open_readable
 from eavdash.text import shortened

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from eavdash.config.limits import WINDOW_BYTES
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import ConfigError
-from eavdash.limits import WINDOW_BYTES
 from eavdash.text import size
 
 Span = tuple[float, float]
@@ -84,7 +84,7 @@ class Reader(ABC):
         """Check the size of one window's values, before any is made.
 
         Raises:
-            ConfigError: it exceeds :data:`~eavdash.limits.WINDOW_BYTES`.
+            ConfigError: it exceeds :data:`~eavdash.config.limits.WINDOW_BYTES`.
         """
         # EEG and tables have no channels before prepare().
         shape = tuple(max(1, length) for length in self.shape)

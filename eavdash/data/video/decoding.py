@@ -15,9 +15,9 @@ import av
 import numpy as np
 from av.stream import Disposition
 
+from eavdash.config.limits import FRAME_PIXELS, PICTURE_PIXELS
 from eavdash.data.recording import per_file, refuse_beyond, unreadable
 from eavdash.errors import RecordingError
-from eavdash.limits import FRAME_PIXELS, PICTURE_PIXELS
 from eavdash.store.readable import check_readable
 
 #: Seconds for which the last frame is used beyond its own time; a later time is an error.

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import av
 import numpy as np
 
+from eavdash.config.limits import SECONDS
 from eavdash.data.recording import check_item, per_file, refuse_beyond, split_item, stamp
 from eavdash.data.video.decoding import (
     END_TOLERANCE,
@@ -29,7 +30,6 @@ from eavdash.data.video.decoding import (
 )
 from eavdash.data.video.upright import display_of, upright
 from eavdash.errors import RecordingError
-from eavdash.limits import SECONDS
 
 #: Frames, or bytes of frames, given to a tracker as one batch, which halves the time of face detection.
 BATCH_FRAMES = 16

@@ -15,10 +15,10 @@ import av
 import numpy as np
 from av.sidedata.sidedata import Type
 
+from eavdash.config.limits import FRAME_PIXELS
 from eavdash.data.recording import per_file, refuse_beyond
 from eavdash.data.video.cropping import Margins, margins
 from eavdash.data.video.decoding import is_still, open_video, shown_frames
-from eavdash.limits import FRAME_PIXELS
 
 #: Pixels count as square within this share: containers round the sizes that they state.
 _SQUARE = 0.01

@@ -17,13 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from eavdash import passwords
 from eavdash.config.schema import Execution
 from eavdash.errors import IntegrityError, QueueError, sentence
 from eavdash.jobs.executors import JOB_VARIABLE, Exit, Leases
 from eavdash.jobs.forked import ForkedProcess, Preloaded
 from eavdash.processes import python_environment, python_module
-from eavdash.store import locks
+from eavdash.store import locks, passwords
 from eavdash.store.atomic import host, is_locked
 from eavdash.store.own_files import own_file
 from eavdash.store.status_folder import StatusFolder

@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from eavdash import passwords
+from eavdash.store import passwords
 
 #: Maximum age in seconds of the shared job list.
 LISTING_AGE = 1.0
