@@ -28,9 +28,6 @@ from eavdash.training.parents import parent, windows_of_parents
 from eavdash.training.run import torch_device
 from eavdash.training.run_context import RunContext, labels_of, open_run_context, rows_of
 
-#: Largest difference from the stored probabilities where the run was computed on another device, or in bf16.
-OTHER_ROUNDING = 0.02
-
 
 def add_coalitions(run: RunDir, device: str = "cpu", threads: int = 1) -> None:
     """Write shapley.parquet of a finished fusion run that lacks it.

@@ -62,9 +62,6 @@ STATE_COLOURS = {
     "cancelled": "#8A8A8A",
     "not responding": "#B8860B",
 }
-#: Attributions: red supports the class, blue opposes it. Clear at 0, so that a light page stays light there, a dark one
-#: dark, and a spectrogram visible.
-DIVERGING = [[0, "rgba(5,113,176,0.95)"], [0.5, "rgba(160,160,160,0)"], [1, "rgba(202,0,32,0.95)"]]
 SEQUENTIAL = "Cividis"
 #: Plotly's buttons cover small charts, and one of them uses the network; only the image export stays.
 CHART_CONFIG: dict[str, Any] = {
