@@ -40,8 +40,8 @@ from eavdash.jobs.exit_state import MAX_KILLS
 from eavdash.jobs.queue import retry, submit
 from eavdash.jobs.queue_database import queue_database
 from eavdash.jobs.snapshot import snapshot
-from eavdash.processes import with_package
 from eavdash.store import RunDir, StudyDir, locks
+from eavdash.store.processes import with_package
 from eavdash.store.status import HEARTBEAT_EVERY, HEARTBEAT_LOST
 from eavdash.studies.write import prepare
 

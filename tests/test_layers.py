@@ -13,12 +13,12 @@ REPO = Path(__file__).resolve().parents[1]
 #: The rooms of ``eavdash/``, floor by floor from the ground.
 FLOORS = (
     {"errors", "text"},
-    {"processes"},
     {"config", "store"},
     {"data", "models", "results", "demo"},
     {"training", "health", "explain"},
     {"jobs"},
     {"studies"},
+    {"report"},
     {"ui", "cli"},
     {"__main__"},
 )

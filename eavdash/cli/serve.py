@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from eavdash.errors import UsageError
-from eavdash.processes import python_environment, python_module
+from eavdash.store.processes import python_environment, python_module
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 #: The router: inside an installed package, or at the top level of a checkout.

@@ -30,9 +30,9 @@ from eavdash.demo.plan import (
     truth,
 )
 from eavdash.errors import DataError, IntegrityError, TrainingError, UsageError
-from eavdash.processes import python_module
-from eavdash.processes.pool import Ended, ProcessPool
 from eavdash.store.atomic import file_lock, write_json
+from eavdash.store.processes import python_module
+from eavdash.store.processes.pool import Ended, ProcessPool
 from eavdash.store.record import read_json
 
 TRUTH = "truth.json"

@@ -1,4 +1,4 @@
-"""The program of the processes that make the demo dataset (:mod:`eavdash.processes.program`).
+"""The program of the processes that make the demo dataset (:mod:`eavdash.store.processes.program`).
 
 In: requests: the dataset's root, a subject's folder, the arguments of its plan, and a task. Out: the task's files.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 from eavdash.demo.make import run_task, writing_errors
 from eavdash.demo.plan import DemoSize, Planting, plan_subject
-from eavdash.processes.program import Answer, serve
+from eavdash.store.processes.program import Answer, serve
 
 _plan = lru_cache(maxsize=2)(plan_subject)
 

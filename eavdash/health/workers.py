@@ -17,8 +17,8 @@ from typing import Any
 
 from eavdash.errors import sentence
 from eavdash.health.measures.base import MeasureRequest
-from eavdash.processes import python_module
-from eavdash.processes.pool import Ended, ProcessPool
+from eavdash.store.processes import python_module
+from eavdash.store.processes.pool import Ended, ProcessPool
 
 #: Time limit of any file in seconds, and bytes per additional second: the speed of a slow network drive.
 LIMIT, BYTES_PER_SECOND = 120.0, 2**21

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from eavdash.processes import python_module
+from eavdash.store.processes import python_module
 
 #: Bytes of a message: the environment of a process is in it.
 LARGEST = 2**20

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 from eavdash.errors import QueueError
 from eavdash.jobs.executors.local import RUN_VARIABLE
 from eavdash.jobs.queue_database import queue_database, queue_folder
-from eavdash.processes import python_environment, python_module
 from eavdash.store.atomic import file_lock, is_locked, locked_file
 from eavdash.store.own_files import own_file
+from eavdash.store.processes import python_environment, python_module
 from eavdash.store.readable import VARIABLE
 from eavdash.store.regular import last_lines
 from eavdash.store.task import TASK_VARIABLE

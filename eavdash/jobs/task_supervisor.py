@@ -23,8 +23,8 @@ from eavdash.jobs.executors import Exit
 from eavdash.jobs.executors.local import Job, LocalExecutor
 from eavdash.jobs.run_supervisor import MAX_FAILED_STARTS, log_line, retry_until_written, watch
 from eavdash.jobs.slots import Need, Slots, need_of
-from eavdash.processes import python_module
 from eavdash.store.atomic import boot_clock, host
+from eavdash.store.processes import python_module
 from eavdash.store.task import TaskDir, TaskStatus
 
 #: Environment variable that replaces the command of tasks' processes in tests of the queue.

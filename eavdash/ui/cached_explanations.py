@@ -16,10 +16,10 @@ import streamlit as st
 from eavdash.explain.check_record import Check
 from eavdash.explain.records import StoredExplanation as Stored
 from eavdash.explain.run_receipts import load_run_receipts
+from eavdash.report.figures import scalps, window_maps
 from eavdash.results import shapley
 from eavdash.store import RunDir
 from eavdash.ui.cached_results import MISSING, Stamp, file_stamp
-from eavdash.ui.figures import scalps, window_maps
 
 if TYPE_CHECKING:
     from eavdash.explain.explanation import Explanation

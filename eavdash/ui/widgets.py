@@ -1,6 +1,6 @@
 """Widgets that several pages share: the study picker, page heads, messages, states.
 
-Tables come from the ``cached_*`` modules, figures from ``eavdash.ui.figures``.
+Tables come from the ``cached_*`` modules, figures from ``eavdash.report.figures``.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from eavdash.errors import EavdashError, OutsideError
+from eavdash.report import theme
+from eavdash.report.figures import plain, training
+from eavdash.report.figures.results import clicked_subject
 from eavdash.results import left_out, marks
 from eavdash.results.paired import too_few_subjects
 from eavdash.results.statistics import too_few
 from eavdash.store import StudyDir, checkpoints_root, datasets, studies
 from eavdash.store.documents import StudyDocument
 from eavdash.text import markdown
-from eavdash.ui import actions, allowing, cached_runs, edge, theme
+from eavdash.ui import actions, allowing, cached_runs, edge
 from eavdash.ui.draft import kept
-from eavdash.ui.figures import plain, training
-from eavdash.ui.figures.results import clicked_subject
 
 if TYPE_CHECKING:
     from eavdash.data.table import TrialTable
@@ -249,7 +250,7 @@ def show_message() -> None:
 def chart(figure: go.Figure, key: str, alt: str, **options: Any) -> Any:
     """Show a Plotly figure with the app's settings; ``alt`` is its description for screen readers.
 
-    Every figure passes here, so that names in it are shown as they are (:mod:`eavdash.ui.figures.plain`).
+    Every figure passes here, so that names in it are shown as they are (:mod:`eavdash.report.figures.plain`).
     """
     return st.plotly_chart(
         plain.escape(figure), key=key, alt=alt, width="stretch", config=theme.CHART_CONFIG, **options

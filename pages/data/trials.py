@@ -4,10 +4,10 @@ import streamlit as st
 
 from eavdash.config.convert import recorded_config
 from eavdash.config.presets import preset
+from eavdash.report.figures import data as figures
 from eavdash.text import markdown
 from eavdash.ui import cached_data, widgets
 from eavdash.ui.data import trial_view
-from eavdash.ui.figures import data as figures
 
 widgets.page_head("Trials", "What was recorded in this trial?")
 widgets.show_message()

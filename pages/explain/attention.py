@@ -3,10 +3,10 @@
 import streamlit as st
 
 from eavdash.config.convert import recorded_config
+from eavdash.report.figures import agreement_words
+from eavdash.report.figures import attention as figures
 from eavdash.ui import cached_agreement, cached_results, widgets
 from eavdash.ui.explain import agreement, attention_heads
-from eavdash.ui.figures import agreement_words
-from eavdash.ui.figures import attention as figures
 
 study, document = widgets.study_page("Attention", "Which modality do the fused decisions rest on?")
 trials = cached_results.trials(study)

@@ -3,10 +3,11 @@
 import streamlit as st
 
 from eavdash.errors import EavdashError
+from eavdash.report import theme
+from eavdash.report.figures import results as figures
 from eavdash.results import columns, tables
 from eavdash.text import markdown, natural_order
-from eavdash.ui import cached_results, theme, widgets
-from eavdash.ui.figures import results as figures
+from eavdash.ui import cached_results, widgets
 from eavdash.ui.results import questions
 
 study, document = widgets.study_page("Statistics", "Is fusion better than the best single modality?")

@@ -2,11 +2,11 @@
 
 import streamlit as st
 
+from eavdash.report.figures import results as figures
+from eavdash.report.figures.subjects import subject_bars
 from eavdash.results import comparisons, left_out, paper, tables
 from eavdash.text import csv_for_people, markdown, natural_order
 from eavdash.ui import cached_results, widgets
-from eavdash.ui.figures import results as figures
-from eavdash.ui.figures.subjects import subject_bars
 from eavdash.ui.results import baselines_panel, remarks, subject_trials
 
 study, document = widgets.study_page(

@@ -22,7 +22,7 @@ from eavdash.data.inputs import load_windows
 from eavdash.data.readers import READERS, TrialRow
 from eavdash.data.readers.pool import LIBRARIES, MEMORY, PROCESS, ReaderPool, jobs_within
 from eavdash.errors import RecordingError
-from eavdash.processes import pool as module
+from eavdash.store.processes import pool as module
 
 CONFIG = StudyConfig(
     window=1.0,
@@ -140,7 +140,7 @@ import pandas as pd
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
 sys.path[:0] = {tests!r}
 from test_pool import CONFIG
-from eavdash.processes import pool as module
+from eavdash.store.processes import pool as module
 from eavdash.data.inputs import load_windows
 table = pd.read_pickle({table!r})
 table = pd.concat([table.assign(subject=str(n)) for n in range(200)])

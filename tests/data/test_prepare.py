@@ -18,7 +18,7 @@ from eavdash.data import readers
 from eavdash.data.cache import folders as cache_module
 from eavdash.data.cache.prepare import Estimate, estimate, prepare, sets
 from eavdash.errors import DataError, RecordingError, SplitError
-from eavdash.processes import pool as process_pool
+from eavdash.store.processes import pool as process_pool
 from eavdash.studies.write import prepare as write_study
 from eavdash.training.run import train_run
 from eavdash.training.run_context import open_run_context, read_windows

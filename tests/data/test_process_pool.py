@@ -15,14 +15,14 @@ import psutil
 import pytest
 
 from eavdash.errors import RecordingError
-from eavdash.processes import with_package
-from eavdash.processes.pool import Ended, ProcessPool
+from eavdash.store.processes import with_package
+from eavdash.store.processes.pool import Ended, ProcessPool
 
 PROGRAM = """
 import os, signal, time
 import numpy as np
 from eavdash.data.audio.files import UnknownFormatError
-from eavdash.processes.program import serve
+from eavdash.store.processes.program import serve
 def answer(request):
     what = request.get("do")
     if what == "die":
@@ -92,7 +92,7 @@ def test_a_process_that_crashes_is_replaced_and_others_are_kept(command: tuple[s
 def test_a_time_limit_holds_also_for_a_process_that_ignores_its_alarm(
     command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eavdash.processes.pool._GRACE", 0.5)
+    monkeypatch.setattr("eavdash.store.processes.pool._GRACE", 0.5)
     with ProcessPool(command, 2) as pool:
         assert ask(pool, "sleep", "deaf", limit=0.5, jobs=2) == [
             Ended(-signal.SIGALRM, True),
@@ -113,7 +113,7 @@ def test_a_program_that_is_killed_costs_one_answer_per_process(command: tuple[st
 
 CALLER = """
 import sys
-from eavdash.processes.pool import ProcessPool
+from eavdash.store.processes.pool import ProcessPool
 todo = ["", "sleep", "sleep"]
 pool = ProcessPool(sys.argv[1:], 2)
 for _, answer in pool.answers(lambda: (0, {"do": todo.pop(0)}, 0.0) if todo else None):

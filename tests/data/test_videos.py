@@ -13,7 +13,7 @@ from failing import fails
 
 from eavdash.data.cache import listing, videos
 from eavdash.errors import ConfigError
-from eavdash.processes import with_package
+from eavdash.store.processes import with_package
 from eavdash.ui import media
 
 

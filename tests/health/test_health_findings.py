@@ -22,7 +22,7 @@ from eavdash.health import pairing, rules
 from eavdash.health.check import check_dataset
 from eavdash.health.report import NUMBERS, TEXTS, HealthReport, write_csv
 from eavdash.health.scan import EXTRAS
-from eavdash.ui.figures.health_tables import folds_table, outlook_table
+from eavdash.report.figures.health_tables import folds_table, outlook_table
 
 NAMES = ["Fp1", "Fp2", "C3", "Cz"]
 

@@ -22,13 +22,13 @@ from eavdash.health.check import check_dataset
 from eavdash.health.measures.base import MeasureRequest, Part
 from eavdash.health.memory import MeasureCache
 from eavdash.health.scan import Scan, measure_requests, scan
-from eavdash.processes import pool as process_pool
+from eavdash.store.processes import pool as process_pool
 
 WHOLE = (Part(),)
 #: A program that answers with the file's name and does to some files what a decoder could do.
 FAKE = """
 import os, signal, time
-from eavdash.processes.program import serve
+from eavdash.store.processes.program import serve
 def answer(asked):
     name = os.path.basename(asked["file"])
     if "segfault" in name:

@@ -17,7 +17,7 @@ from lab import expected_weights
 from eavdash.errors import ConfigError, QueueError
 from eavdash.jobs.queue import cancel, submit
 from eavdash.jobs.queue_database import queue_database, without_password
-from eavdash.processes import with_package
+from eavdash.store.processes import with_package
 
 
 class Machine:

@@ -18,8 +18,8 @@ from eavdash.config.schema import Execution
 from eavdash.jobs.executors import NOTE, probe
 from eavdash.jobs.executors.slurm import SlurmExecutor
 from eavdash.jobs.queue import cancel, ensure_scheduler, submit
-from eavdash.processes import with_package
 from eavdash.store import RunDir
+from eavdash.store.processes import with_package
 
 pytestmark = pytest.mark.slurm
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "cluster.md"

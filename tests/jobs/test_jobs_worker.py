@@ -19,9 +19,9 @@ from eavdash.jobs.executors import Exit
 from eavdash.jobs.exit_state import EXIT_REASONS, state_after_exit
 from eavdash.jobs.queue import cancel, submit, wait
 from eavdash.jobs.scheduler import main as run_scheduler
-from eavdash.processes import with_package
 from eavdash.store import locks
 from eavdash.store.atomic import write_json
+from eavdash.store.processes import with_package
 from eavdash.store.readable import data_folders, set_data_folders
 from eavdash.store.record import write_record
 from eavdash.store.status import HEARTBEAT_EVERY

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from eavdash.jobs.executors.probe import Probe, prepared, printed
-from eavdash.processes import with_package
 from eavdash.store import locks
+from eavdash.store.processes import with_package
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from eavdash.config.convert import with_settings
 from eavdash.config.schema import Selection
 from eavdash.jobs.snapshot import snapshot
 from eavdash.jobs.tested import in_words, with_tested
+from eavdash.report.figures import training
 from eavdash.store import StudyDir
 from eavdash.studies.plan import plan
 from eavdash.studies.write import prepare
-from eavdash.ui.figures import training
 
 pytestmark = pytest.mark.usefixtures("all_usable")
 LOSO = with_settings(AUDIO, ["protocol.name=loso"])

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from eavdash.processes import with_package
 from eavdash.store.passwords import hide, split_address
+from eavdash.store.processes import with_package
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from streamlit.testing.v1 import AppTest
 from test_heads import charts, numbers
 from test_pages import checkpoints, open_page, page_text
 
+from eavdash.report.figures import agreement as figures
+from eavdash.report.figures import agreement_words as words
 from eavdash.results import agreement, tables
 from eavdash.store import StudyDir
 from eavdash.ui import actions, tasks
-from eavdash.ui.figures import agreement as figures
-from eavdash.ui.figures import agreement_words as words
 
 __all__ = ["checkpoints"]
 

@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from eavdash.cli.serve import APP, Serving, free_port
-from eavdash.processes import python_environment, python_module
+from eavdash.store.processes import python_environment, python_module
 
 #: Runs in the server: writes down every address outside this machine that it asks for.
 WATCH = """

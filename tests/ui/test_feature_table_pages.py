@@ -14,8 +14,8 @@ from test_heads import charts, numbers
 from test_pages import checkpoints, open_page, page_text
 
 from eavdash.explain.explanation import save_explanation
+from eavdash.report.figures.feature_tables import LINES, ROWS, feature_lines, strongest
 from eavdash.store import find_study
-from eavdash.ui.figures.feature_tables import LINES, ROWS, feature_lines, strongest
 
 __all__ = ["checkpoints"]
 

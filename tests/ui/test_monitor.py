@@ -22,12 +22,12 @@ from eavdash.errors import QueueError
 from eavdash.jobs import estimates
 from eavdash.jobs.snapshot import snapshot
 from eavdash.jobs.tested import with_tested
+from eavdash.report.figures import training
 from eavdash.store import StudyDir
 from eavdash.store.regular import read_end
 from eavdash.studies.plan import Plan
 from eavdash.studies.runs import PlannedRun
 from eavdash.ui import cached_runs, monitor
-from eavdash.ui.figures import training
 from eavdash.ui.training import launch_form, logs, run_details
 
 __all__ = ["checkpoints"]

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from eavdash.report.figures import health_tables, plain
 from eavdash.ui import widgets
-from eavdash.ui.figures import health_tables, plain
 
 ROOT = Path(__file__).resolve().parents[2]
 DATASET = ("training_launch_dataset", "data_health_path", "data_trials_path")

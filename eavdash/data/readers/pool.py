@@ -15,9 +15,9 @@ from typing import Any
 from eavdash.config.convert import to_dict
 from eavdash.data.readers.base import Reader, Reading, Span, TrialRow
 from eavdash.errors import EavdashError, RecordingError
-from eavdash.processes import python_module
-from eavdash.processes.pool import Ended, ProcessPool
-from eavdash.processes.program import Answer
+from eavdash.store.processes import python_module
+from eavdash.store.processes.pool import Ended, ProcessPool
+from eavdash.store.processes.program import Answer
 
 Task = tuple[TrialRow, list[Span]]
 #: Memory limit (bytes) of the caller and the processes together, for datasets of any size ...

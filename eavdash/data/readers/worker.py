@@ -1,4 +1,4 @@
-"""The program of a :class:`~eavdash.data.readers.pool.ReaderPool` (:mod:`eavdash.processes.program`).
+"""The program of a :class:`~eavdash.data.readers.pool.ReaderPool` (:mod:`eavdash.store.processes.program`).
 
 ``python -m eavdash.data.readers.worker MODALITY DESCRIPTOR`` loads the libraries for reading that modality once, so
 that all processes share their memory (half a gigabyte). In: requests: the reader's configuration, a trial, the spans
@@ -16,7 +16,7 @@ from typing import Any
 
 from eavdash.config.convert import from_dict
 from eavdash.data.readers import Reader, TrialRow, reader_of
-from eavdash.processes.program import Answer, serve
+from eavdash.store.processes.program import Answer, serve
 
 _LIBRARIES = {
     "vision": ("torch", "facenet_pytorch.models.mtcnn"),

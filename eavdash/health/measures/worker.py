@@ -1,4 +1,4 @@
-"""The program of the measuring processes (:mod:`eavdash.processes.program`).
+"""The program of the measuring processes (:mod:`eavdash.store.processes.program`).
 
 In: requests: the fields of a :class:`MeasureRequest`. Out: their answers. The output of decoders is discarded.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from eavdash.health.measures.base import MeasureRequest, Part
 from eavdash.health.measures.measure import measure_file
-from eavdash.processes.program import Answer, serve
+from eavdash.store.processes.program import Answer, serve
 
 
 def answer(request: dict[str, Any]) -> Answer:

@@ -21,10 +21,10 @@ from eavdash.config.schema import Execution
 from eavdash.errors import IntegrityError, QueueError, sentence
 from eavdash.jobs.executors import JOB_VARIABLE, Exit, Leases
 from eavdash.jobs.forked import ForkedProcess, Preloaded
-from eavdash.processes import python_environment, python_module
 from eavdash.store import locks, passwords
 from eavdash.store.atomic import host, is_locked
 from eavdash.store.own_files import own_file
+from eavdash.store.processes import python_environment, python_module
 from eavdash.store.status_folder import StatusFolder
 from eavdash.store.task import TASK_VARIABLE
 

@@ -37,10 +37,10 @@ from eavdash.jobs.executors.ray_head import (
     start_timed_out,
 )
 from eavdash.jobs.slots import SHARE_VARIABLE
-from eavdash.processes import THREAD_VARIABLES, with_package
 from eavdash.store import RunDir, locks
 from eavdash.store.atomic import host
 from eavdash.store.own_files import own_file
+from eavdash.store.processes import THREAD_VARIABLES, with_package
 from eavdash.store.regular import last_lines
 
 #: Seconds without a heartbeat after which a worker counts as dead if Ray does not know its state.

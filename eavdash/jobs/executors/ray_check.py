@@ -18,7 +18,7 @@ from eavdash.errors import QueueError, sentence
 from eavdash.jobs.executors import NOTE
 from eavdash.jobs.executors.probe import numbered_gpu, prepared, printed
 from eavdash.jobs.executors.ray_head import Head, gpu_share, missing
-from eavdash.processes import with_package
+from eavdash.store.processes import with_package
 
 #: The oldest Ray whose jobs can request memory.
 OLDEST = (2, 8)

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from eavdash.errors import EavdashError
+from eavdash.report import theme
+from eavdash.report.figures import feature_tables
+from eavdash.report.figures import health as figures
 from eavdash.store import datasets
 from eavdash.text import markdown, plural
-from eavdash.ui import actions, theme, widgets
+from eavdash.ui import actions, widgets
 from eavdash.ui.data import column_names
 from eavdash.ui.data.candidate import NO_FILE, PICTURE, TYPES, UPLOAD_LIMIT, Candidate, DatasetForm, check
-from eavdash.ui.figures import feature_tables
-from eavdash.ui.figures import health as figures
 
 if TYPE_CHECKING:
     from eavdash.data.preview import TrialPreview

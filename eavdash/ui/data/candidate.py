@@ -20,11 +20,12 @@ import pandas as pd
 from eavdash.config.choices import COLUMN
 from eavdash.config.presets import preset
 from eavdash.errors import EavdashError, TableError, UsageError
+from eavdash.report import theme
+from eavdash.report.figures.data import most_complete
 from eavdash.store import datasets
 from eavdash.store.readable import lent
 from eavdash.text import size
-from eavdash.ui import allowing, theme
-from eavdash.ui.figures.data import most_complete
+from eavdash.ui import allowing
 
 if TYPE_CHECKING:
     from eavdash.data.preview import TrialPreview

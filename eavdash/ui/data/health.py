@@ -1,7 +1,7 @@
 """The sections of the health page: the scan with its progress, summary and exports, findings, folds.
 
 In: a dataset's path and its ``eavdash.health.HealthReport``, from the ``cached_*`` modules. Figures come from
-``eavdash.ui.figures.health``.
+``eavdash.report.figures.health``.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import streamlit as st
 
 from eavdash.config.choices import MODALITIES
 from eavdash.errors import EavdashError
+from eavdash.report import theme
+from eavdash.report.figures import health as figures
+from eavdash.report.figures import health_tables as tables
 from eavdash.store import checkpoints_root, datasets
 from eavdash.text import markdown, plural, visible
-from eavdash.ui import cached_data, scanning, theme, widgets
+from eavdash.ui import cached_data, scanning, widgets
 from eavdash.ui.data import add_dataset
-from eavdash.ui.figures import health as figures
-from eavdash.ui.figures import health_tables as tables
 
 if TYPE_CHECKING:
     from eavdash.health.report import Finding, HealthReport

@@ -15,12 +15,13 @@ import streamlit as st
 
 from eavdash.config.schema import StudyConfig
 from eavdash.errors import EavdashError
+from eavdash.report import theme
+from eavdash.report.figures import data as figures
+from eavdash.report.figures import feature_tables
 from eavdash.store import checkpoints_root
 from eavdash.store.private import cache_folder
 from eavdash.text import markdown, plural
-from eavdash.ui import cached_data, theme, widgets
-from eavdash.ui.figures import data as figures
-from eavdash.ui.figures import feature_tables
+from eavdash.ui import cached_data, widgets
 from eavdash.ui.player import Overlay, PlayerTrial, player
 
 if TYPE_CHECKING:

@@ -12,13 +12,14 @@ import pandas as pd
 import streamlit as st
 
 from eavdash.config.choices import MODALITIES
+from eavdash.report import theme
+from eavdash.report.figures import agreement as figures
+from eavdash.report.figures import agreement_words as words
 from eavdash.results import agreement
 from eavdash.store import StudyDir, checkpoints_root
 from eavdash.text import markdown, natural_order, plural
-from eavdash.ui import actions, cached_agreement, tasks, theme, widgets
+from eavdash.ui import actions, cached_agreement, tasks, widgets
 from eavdash.ui.cached_agreement import Compared
-from eavdash.ui.figures import agreement as figures
-from eavdash.ui.figures import agreement_words as words
 
 PAGE = "explain_attention"
 GROUPS = {"subject": "Subject", "label": "Emotion", "outcome": "Right or wrong", "confidence": "Confidence"}

@@ -1,7 +1,7 @@
 """Attention per layer and head: of the class token, and between modalities.
 
 In: means from ``eavdash.results.attention``, or the arrays of one stored explanation. Axes: class token (head,
-modality), maps (layer, head, modality, modality). ``eavdash.ui.figures`` draws them.
+modality), maps (layer, head, modality, modality). ``eavdash.report.figures`` draws them.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from eavdash.report import theme
+from eavdash.report.figures import attention as figures
 from eavdash.results import attention
 from eavdash.store import StudyDir
 from eavdash.text import markdown, natural_order
-from eavdash.ui import cached_results, theme, widgets
-from eavdash.ui.figures import attention as figures
+from eavdash.ui import cached_results, widgets
 
 if TYPE_CHECKING:
     from eavdash.explain.explanation import Explanation

@@ -1,6 +1,6 @@
 """The attributions of one trial, window by window: frames, spectrogram, EEG and scalp, with their receipts.
 
-In: an ``eavdash.explain.explanation.Explanation``. ``eavdash.ui.figures`` draws its maps, all on one scale unless
+In: an ``eavdash.explain.explanation.Explanation``. ``eavdash.report.figures`` draws its maps, all on one scale unless
 asked otherwise, the modality that contributes most first.
 """
 
@@ -13,14 +13,15 @@ import numpy as np
 import streamlit as st
 
 from eavdash.data.audio.front_ends import voice_hertz
+from eavdash.report import theme
+from eavdash.report.figures import attention, feature_tables, window_maps
+from eavdash.report.figures import explain as figures
+from eavdash.report.figures.window_maps import WindowMap
 from eavdash.store import StudyDir
 from eavdash.text import markdown
-from eavdash.ui import cached_explanations, theme, widgets
+from eavdash.ui import cached_explanations, widgets
 from eavdash.ui.explain import attention_heads, receipts
 from eavdash.ui.explain.choose_trial import PAGE
-from eavdash.ui.figures import attention, feature_tables, window_maps
-from eavdash.ui.figures import explain as figures
-from eavdash.ui.figures.window_maps import WindowMap
 
 if TYPE_CHECKING:
     from eavdash.explain.explanation import Explanation

@@ -14,8 +14,9 @@ import pandas as pd
 import streamlit as st
 
 from eavdash.config.choices import MODALITIES
+from eavdash.report import theme
 from eavdash.text import natural_order
-from eavdash.ui import actions, theme
+from eavdash.ui import actions
 from eavdash.ui.draft import kept
 
 PAGE = "explain_trial"

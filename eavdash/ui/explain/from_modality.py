@@ -11,13 +11,14 @@ import streamlit as st
 
 from eavdash.config.convert import recorded_config
 from eavdash.errors import EavdashError
+from eavdash.report import theme
+from eavdash.report.figures import attention, modalities
+from eavdash.report.figures import explain as figures
 from eavdash.store import RunDir, StudyDir, checkpoints_root
 from eavdash.store.documents import StudyDocument
 from eavdash.text import markdown
-from eavdash.ui import cached_explanations, cached_results, tasks, theme, widgets
+from eavdash.ui import cached_explanations, cached_results, tasks, widgets
 from eavdash.ui.explain.choose_trial import PAGE
-from eavdash.ui.figures import attention, modalities
-from eavdash.ui.figures import explain as figures
 
 WATERFALL = (
     "From the class's share of the training trials to the decision: what each modality adds alone, then what they add "

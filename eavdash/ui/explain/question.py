@@ -15,9 +15,10 @@ import streamlit as st
 
 from eavdash.config.choices import STAGES
 from eavdash.explain.records import StoredExplanation
+from eavdash.report import theme
 from eavdash.store import RunDir, StudyDir, checkpoints_root
 from eavdash.text import markdown
-from eavdash.ui import cached_explanations, tasks, theme
+from eavdash.ui import cached_explanations, tasks
 from eavdash.ui.explain.choose_trial import PAGE, choose
 
 NAMES = ("of", "target", "against", "method")  # of the widgets, also in the address

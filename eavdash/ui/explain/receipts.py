@@ -12,9 +12,10 @@ import streamlit as st
 
 from eavdash.explain.check_record import Check, worst
 from eavdash.explain.receipts.registry import CHECKS
+from eavdash.report import theme
 from eavdash.store import RunDir, StudyDir, checkpoints_root
 from eavdash.text import markdown
-from eavdash.ui import cached_explanations, tasks, theme, widgets
+from eavdash.ui import cached_explanations, tasks, widgets
 from eavdash.ui.explain.choose_trial import PAGE
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Two Streamlit components of the page Runs: the grid of runs, and the notification when a study ends.
 
-In: the data of :func:`eavdash.ui.figures.training.grid`. Out: the names of the selected runs, passed to a callback.
+In: the data of :func:`eavdash.report.figures.training.grid`. Out: the names of the selected runs, passed to a callback.
 Nothing is fetched; both draw only what Python sends.
 """
 

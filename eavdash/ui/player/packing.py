@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eavdash.ui import theme
-from eavdash.ui.figures.window_maps import cell_means
+from eavdash.report import theme
+from eavdash.report.figures.window_maps import cell_means
 
 if TYPE_CHECKING:
     from eavdash.data.preview import AudioPreview, EegPreview, TrialPreview

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
+from eavdash.report.figures.baselines import baseline_means, means_note
 from eavdash.results.tables import BASELINES
 from eavdash.ui import widgets
-from eavdash.ui.figures.baselines import baseline_means, means_note
 
 PAGE = "results_subjects"
 

@@ -7,11 +7,11 @@ import streamlit as st
 
 from eavdash.config.choices import ACROSS
 from eavdash.config.convert import recorded_config
+from eavdash.report.figures import comparisons
 from eavdash.store import StudyDir
 from eavdash.store.documents import StudyDocument
 from eavdash.text import markdown, plural
 from eavdash.ui import cached_results, widgets
-from eavdash.ui.figures import comparisons
 
 
 def show(study: StudyDir, document: StudyDocument, scores: pd.DataFrame) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
+from eavdash.report import theme
+from eavdash.report.figures import results as figures
 from eavdash.store import StudyDir
 from eavdash.text import markdown
-from eavdash.ui import actions, cached_results, theme, widgets
-from eavdash.ui.figures import results as figures
+from eavdash.ui import actions, cached_results, widgets
 
 
 def show(study: StudyDir, subject: str) -> None:

@@ -12,8 +12,8 @@ import streamlit as st
 from eavdash.config.choices import AUTO, LIBRARIES, MODALITIES, TABLE
 from eavdash.config.schema import SETTINGS, StudyConfig
 from eavdash.models.catalogue import entry_of, offered
+from eavdash.report import theme
 from eavdash.text import markdown
-from eavdash.ui import theme
 from eavdash.ui.draft import kept
 from eavdash.ui.training.copy_settings import TABLE_SETTINGS
 

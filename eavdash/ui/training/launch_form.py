@@ -23,12 +23,13 @@ from eavdash.config.schema import SETTINGS, Execution, Selection, StudyConfig
 from eavdash.config.selection import parse_numbers
 from eavdash.errors import EavdashError
 from eavdash.jobs import estimates
+from eavdash.report import theme
 from eavdash.store import StudyDir
 from eavdash.store.private import cache_folder
 from eavdash.studies.unusable import Unusable, first_look
 from eavdash.studies.write import Plan
 from eavdash.text import plural
-from eavdash.ui import cached_data, cached_runs, scanning, theme
+from eavdash.ui import cached_data, cached_runs, scanning
 from eavdash.ui.draft import kept
 from eavdash.ui.training import (
     copy_settings,

@@ -12,9 +12,10 @@ import pandas as pd
 import streamlit as st
 
 from eavdash.jobs import estimates
+from eavdash.report import theme
+from eavdash.report.figures import training as figures
 from eavdash.store import StudyDir
-from eavdash.ui import actions, cached_runs, monitor, theme
-from eavdash.ui.figures import training as figures
+from eavdash.ui import actions, cached_runs, monitor
 
 PAGE = "training_monitor"
 CHOSEN, TURN = f"{PAGE}_chosen", f"{PAGE}_turn"

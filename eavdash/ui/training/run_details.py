@@ -12,12 +12,12 @@ import pandas as pd
 import streamlit as st
 
 from eavdash.errors import EavdashError
+from eavdash.report.figures import training as figures
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.regular import BOUND, read_end
 from eavdash.store.status import RunStatus
 from eavdash.text import markdown, plural, size
 from eavdash.ui import actions, cached_runs, widgets
-from eavdash.ui.figures import training as figures
 from eavdash.ui.training import logs
 
 PAGE = "training_monitor"

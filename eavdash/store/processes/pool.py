@@ -25,8 +25,8 @@ from math import inf
 from multiprocessing.connection import wait
 from typing import Any, Self, TypeVar
 
-from eavdash.processes import python_environment
-from eavdash.processes.program import Answer, rebuild, receive, send
+from eavdash.store.processes import python_environment
+from eavdash.store.processes.program import Answer, rebuild, receive, send
 
 Key = TypeVar("Key")
 _GRACE = 5.0  # seconds after which a process that ignores its alarm is killed
@@ -44,8 +44,8 @@ class Ended:
 class ProcessPool:
     """A context manager of up to ``jobs`` processes, started when first needed.
 
-    ``command`` starts the program, which calls :func:`eavdash.processes.program.serve`; ``threads``: of each process's
-    libraries, 0: as many as in this process.
+    ``command`` starts the program, which calls :func:`eavdash.store.processes.program.serve`; ``threads``: of each
+    process's libraries, 0: as many as in this process.
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
-from eavdash.ui import theme
+from eavdash.report import theme
 
 _ENDS = {"base": "Training share", "decision": "Decision"}
 DISAGREE = 0.15  # difference of shares from which the page explains it

@@ -11,10 +11,10 @@ from dataclasses import replace
 import pandas as pd
 import plotly.graph_objects as go
 
+from eavdash.report import theme
 from eavdash.results.comparisons import Question
 from eavdash.results.paired import ALPHA, Comparison, least_subjects
 from eavdash.text import natural_order, plural
-from eavdash.ui import theme
 
 METHOD_NOTE = (
     "Differences are the first stage minus the other, over the trials that both have been tested on; a trial is "

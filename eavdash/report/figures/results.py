@@ -13,9 +13,9 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from eavdash.config.choices import STAGES
+from eavdash.report import theme
 from eavdash.results.tables import BASELINES, attention_columns, summarise
 from eavdash.text import natural_order
-from eavdash.ui import theme
 
 AVERAGE = "average"
 CORRECTED_HELP = (

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import eavdash
-from eavdash import processes
-from eavdash.processes import THREAD_VARIABLES, python_environment, python_module, with_package
+from eavdash.store import processes
+from eavdash.store.processes import THREAD_VARIABLES, python_environment, python_module, with_package
 
 HOME = Path(eavdash.__file__).resolve().parents[1]
 

@@ -12,8 +12,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from eavdash.config.choices import MODALITIES
+from eavdash.report import theme
 from eavdash.results.tables import attention_columns
-from eavdash.ui import theme
 
 
 def attention_windows(rows: pd.DataFrame) -> go.Figure:

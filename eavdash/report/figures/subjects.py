@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
+from eavdash.report import theme
+from eavdash.report.figures.results import AVERAGE, averages, stage_rank
 from eavdash.results.paired import ALPHA
 from eavdash.results.statistics import chance_line, wilson
 from eavdash.text import natural_order
-from eavdash.ui import theme
-from eavdash.ui.figures.results import AVERAGE, averages, stage_rank
 
 
 def subject_bars(

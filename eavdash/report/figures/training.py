@@ -16,9 +16,9 @@ import plotly.graph_objects as go
 
 from eavdash.config.choices import STAGES
 from eavdash.jobs.estimates import Estimate, duration
+from eavdash.report import theme
 from eavdash.store.status import Attempt
 from eavdash.text import natural_order, plural
-from eavdash.ui import theme
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 

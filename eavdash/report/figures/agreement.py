@@ -12,10 +12,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from eavdash.config.choices import MODALITIES
+from eavdash.report import theme
+from eavdash.report.figures.agreement_words import MEASURE_LABELS, interval_text, question_label, sample_text
 from eavdash.results.agreement import CONFIDENCES, MEASURES
 from eavdash.text import natural_order, shortened
-from eavdash.ui import theme
-from eavdash.ui.figures.agreement_words import MEASURE_LABELS, interval_text, question_label, sample_text
 
 SYMBOLS = {"attention": "circle", "shapley": "diamond-open", "attribution": "x-thin-open"}
 GAP = 0.06  # between panels

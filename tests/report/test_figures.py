@@ -10,14 +10,14 @@ import plotly.graph_objects as go
 import pytest
 from fake_study import make_study
 
+from eavdash.report import theme
+from eavdash.report.figures import attention, comparisons, data, explain, results, scalps, training, window_maps
+from eavdash.report.figures.baselines import baseline_means, means_note
+from eavdash.report.figures.subjects import subject_bars
 from eavdash.results import paper, tables
 from eavdash.results.comparisons import question_of
 from eavdash.results.paired import mean_interval
 from eavdash.results.statistics import chance_line, wilson
-from eavdash.ui import theme
-from eavdash.ui.figures import attention, comparisons, data, explain, results, scalps, training, window_maps
-from eavdash.ui.figures.baselines import baseline_means, means_note
-from eavdash.ui.figures.subjects import subject_bars
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 from fake_study import make_explanation, make_study
 
 from eavdash.explain.explanation import Explanation
-from eavdash.ui.figures import explain, modalities, scalps, window_maps
-from eavdash.ui.figures.window_maps import WindowMap, cell_means
+from eavdash.report.figures import explain, modalities, scalps, window_maps
+from eavdash.report.figures.window_maps import WindowMap, cell_means
 
 
 @pytest.fixture

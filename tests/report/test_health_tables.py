@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from fake_health import empty_report, make_report, with_odd_names
 
-from eavdash.ui.figures import health as figures
-from eavdash.ui.figures import health_tables as tables
+from eavdash.report.figures import health as figures
+from eavdash.report.figures import health_tables as tables
 
 
 def test_the_findings_file_has_every_finding_unchanged() -> None:

@@ -1,4 +1,4 @@
-"""The program of a :class:`~eavdash.processes.pool.ProcessPool`, and the messages between both.
+"""The program of a :class:`~eavdash.store.processes.pool.ProcessPool`, and the messages between both.
 
 In: the descriptor of a control socket, over which the program is told to fork and to end processes; and one socket per
 process, with requests. Out: answers, errors included. A message is a line of JSON, followed by the bytes of its arrays.

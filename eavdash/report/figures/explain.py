@@ -1,7 +1,7 @@
 """Figures of explanations: probabilities, attributions over frames, spectrogram, sound and channels.
 
-In: rows of ``eavdash.results.tables`` and maps of :mod:`eavdash.ui.figures.window_maps`. The colours of attributions
-are symmetric about zero: red supports the explained class, blue opposes it.
+In: rows of ``eavdash.results.tables`` and maps of :mod:`eavdash.report.figures.window_maps`. The colours of
+attributions are symmetric about zero: red supports the explained class, blue opposes it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from eavdash.ui import theme
-from eavdash.ui.figures.window_maps import AUDIO_CELLS, EEG_STEPS, FRAME_CELLS, WindowMap, cell_means
+from eavdash.report import theme
+from eavdash.report.figures.window_maps import AUDIO_CELLS, EEG_STEPS, FRAME_CELLS, WindowMap, cell_means
 
 if TYPE_CHECKING:
     from eavdash.explain.explanation import ExplainedWindow

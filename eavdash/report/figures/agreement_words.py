@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 
 from eavdash.config.choices import MODALITIES
+from eavdash.report import theme
 from eavdash.results.agreement import ENOUGH, measures
 from eavdash.text import markdown, plural
-from eavdash.ui import theme
 
 MEASURE_LABELS = {"attention": "Attention", "shapley": "Shapley", "attribution": "Attributions"}
 QUESTIONS = {"order": "Order within a trial", "trials": "over trials", "subjects": "over subjects"}

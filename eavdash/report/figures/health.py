@@ -12,7 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from eavdash.config.choices import MODALITIES
-from eavdash.ui import theme
+from eavdash.report import theme
 
 if TYPE_CHECKING:
     from eavdash.data.preview import VideoPreview

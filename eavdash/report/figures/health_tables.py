@@ -16,8 +16,8 @@ import pandas as pd
 
 from eavdash.config.choices import MODALITIES
 from eavdash.health.report import counted_parts
+from eavdash.report import theme
 from eavdash.text import csv_for_people, plural, visible
-from eavdash.ui import theme
 
 if TYPE_CHECKING:
     from eavdash.health.report import Finding, HealthReport

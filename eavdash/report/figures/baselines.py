@@ -9,11 +9,11 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from eavdash.config.choices import STAGES
+from eavdash.report import theme
 from eavdash.results.paired import least_subjects, mean_interval
 from eavdash.results.statistics import wilson
 from eavdash.results.tables import BASELINES, BESIDE
 from eavdash.text import plural
-from eavdash.ui import theme
 
 #: Pixels of the figure, and of each of its rows.
 _FRAME, _ROW = 90, 24

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from eavdash.ui import theme
+from eavdash.report import theme
 
 LINES = 24  # columns in a figure of lines
 ROWS = 40  # columns in a heat map
