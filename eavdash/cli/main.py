@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from eavdash import __version__
 from eavdash.cli.options import (
+    add_checkpoints,
     add_data_folders,
     add_execution,
     add_explaining,
@@ -135,7 +136,7 @@ def parser() -> argparse.ArgumentParser:
     receipts.add_argument("--again", action="store_true", help="also check runs again that have receipts")
     receipts.add_argument("--device", default="cpu")
 
-    _checkpoints(
+    add_checkpoints(
         command(
             "import-checkpoint", "Import the reference method's checkpoints of one subject as a study.", folder, as_json
         )
@@ -203,37 +204,6 @@ def _cache(cache: argparse.ArgumentParser) -> None:
     _dataset(build)
     build.add_argument("--jobs", type=int, default=0, metavar="N", help="processes (default: as many as processors)")
     build.add_argument("--dry-run", action="store_true", help="print the disk space that it needs; write nothing")
-
-
-def _checkpoints(imported: argparse.ArgumentParser) -> None:
-    imported.add_argument("root", help="dataset folder (EAV at any level) or trial table")
-    imported.add_argument(
-        "--study", required=True, metavar="NAME", help="name of the study; other subjects can be added to it later"
-    )
-    imported.add_argument("--subject", required=True, metavar="S", help="subject of the checkpoints")
-    for stage, text in (
-        ("vision", "Hugging Face ViT with its classifier"),
-        ("audio", "Hugging Face AST with its classifier"),
-        ("eeg", "EEG encoder"),
-    ):
-        imported.add_argument(f"--{stage}", metavar="FILE", help=f"state dict of the {text}")
-    imported.add_argument("--fusion", "--multimodal", metavar="FILE", help="state dict of the fusion")
-    imported.add_argument(
-        "--labels",
-        default="",
-        metavar="L,L",
-        help="classes in the order of the files' last layer (default: as in the published code)",
-    )
-    imported.add_argument(
-        "--order",
-        default="vision,audio,eeg",
-        metavar="M,M",
-        help="order in which the fusion joins the features (default: %(default)s)",
-    )
-    imported.add_argument(
-        "--set", dest="settings", action="append", default=[], metavar="key=value", help="one setting"
-    )
-    imported.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)")
 
 
 def _dataset(train: argparse.ArgumentParser) -> None:

@@ -166,6 +166,38 @@ def add_shapley(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="for what has to be computed (default: %(default)s)")
 
 
+def add_checkpoints(imported: argparse.ArgumentParser) -> None:
+    """Add the options for the reference method's checkpoints."""
+    imported.add_argument("root", help="dataset folder (EAV at any level) or trial table")
+    imported.add_argument(
+        "--study", required=True, metavar="NAME", help="name of the study; other subjects can be added to it later"
+    )
+    imported.add_argument("--subject", required=True, metavar="S", help="subject of the checkpoints")
+    for stage, text in (
+        ("vision", "Hugging Face ViT with its classifier"),
+        ("audio", "Hugging Face AST with its classifier"),
+        ("eeg", "EEG encoder"),
+    ):
+        imported.add_argument(f"--{stage}", metavar="FILE", help=f"state dict of the {text}")
+    imported.add_argument("--fusion", "--multimodal", metavar="FILE", help="state dict of the fusion")
+    imported.add_argument(
+        "--labels",
+        default="",
+        metavar="L,L",
+        help="classes in the order of the files' last layer (default: as in the published code)",
+    )
+    imported.add_argument(
+        "--order",
+        default="vision,audio,eeg",
+        metavar="M,M",
+        help="order in which the fusion joins the features (default: %(default)s)",
+    )
+    imported.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="key=value", help="one setting"
+    )
+    imported.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 ... (default: %(default)s)")
+
+
 def add_run_commands(
     command: Callable[..., argparse.ArgumentParser], parents: Sequence[argparse.ArgumentParser]
 ) -> None:
