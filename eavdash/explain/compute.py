@@ -25,7 +25,7 @@ from eavdash.explain.devices import device_of
 from eavdash.explain.explanation import ExplainedWindow, Explanation, Receipts, StoredExplanation
 from eavdash.explain.fused import FusedModel, FusedModelOutput, encoder_runs, load_fused_model
 from eavdash.explain.receipts.of_trial import check_trial
-from eavdash.explain.recordings import TrialWindow, aligned, trial_row, trial_windows, window_sets
+from eavdash.explain.recordings import TrialWindow, aligned, crops_of, trial_row, trial_windows, window_sets
 from eavdash.explain.training_windows import TrainingWindows, training_windows
 from eavdash.explain.units import unit_of
 from eavdash.explain.window_method import WindowMethod
@@ -135,6 +135,7 @@ def _compute(
         unit=unit,
         baseline_probabilities=_probabilities(stage, sets, [each.at_baselines for each in found], len(classes)),
         times={m: aligned(s, times_of(s), windows, np.nan) for m, s in sets.items()},
+        crops=_crops(study, run, row, sets, windows),
         frequencies={m: hertz for m, s in sets.items() if (hertz := frequencies_of(s)) is not None},
         receipts=Receipts(
             steps=max(each.completeness.steps for each in found),
@@ -193,6 +194,13 @@ def _attributions(sets: Mapping[str, WindowSet], found: list[Attributed]) -> dic
             array = value[0].float().cpu().numpy()
             arrays.setdefault(modality, np.zeros((len(found), *array.shape), dtype=np.float32))[i] = array
     return {m: arrays[m] for m in sets}
+
+
+def _crops(
+    study: StudyDir, run: RunDir, row: pd.DataFrame, sets: Mapping[str, WindowSet], windows: list[TrialWindow]
+) -> np.ndarray | None:
+    found = crops_of(study, run, row, sets["vision"]) if "vision" in sets else None
+    return None if found is None else aligned(sets["vision"], found.astype(np.float32), windows, np.nan)
 
 
 def _probabilities(

@@ -42,7 +42,7 @@ METHODS = ("integrated_gradients", "expected_gradients")
 NOTHING = 0.1  # logits: a window whose output differs less from that at the baseline leaves nothing to explain
 STRONGEST = 20  # columns in a summary
 _REMEDY = "delete the file and explain the trial again"
-_ATTENTION = ("attention", "map", "maps")
+_SINGLE = ("attention", "map", "maps", "crops")  # arrays that are not kept by modality, or None
 _ARRAYS = (
     *("attributions", "inputs", "masks", "window_probabilities", "trial_probabilities"),
     *("baseline_probabilities", "times", "frequencies"),
@@ -92,6 +92,9 @@ class Explanation:
     baseline_probabilities: dict[str, np.ndarray] = field(default_factory=dict)  # stage → (W, K); not in older files
     times: dict[str, np.ndarray] = field(default_factory=dict)  # not in older files
     frequencies: dict[str, np.ndarray] = field(default_factory=dict)  # modality → (mel,) Hz; not in older files
+    #: (W, F, 4) left, top, right, bottom of each picture in fractions of the upright video's frame, NaN where masked;
+    #: None in older files, and without a video.
+    crops: np.ndarray | None = None
 
     @property
     def stored(self) -> StoredExplanation:
@@ -109,6 +112,11 @@ class Explanation:
     @property
     def _gaps(self) -> list[dict[str, float]]:
         return self.receipts.completeness
+
+    @property
+    def lacks_places(self) -> bool:
+        """True if it is not stored where in the video's frames its pictures are, as in files of earlier versions."""
+        return "vision" in self.inputs and "vision" not in self.columns and self.crops is None
 
     @property
     def shares(self) -> dict[str, float]:
@@ -206,11 +214,11 @@ def save_explanation(run: RunDir, explanation: Explanation) -> None:
         arrays_file.parent.mkdir(parents=True, exist_ok=True)
         refuse_link(arrays_file.parent)
     arrays = {f"{kind}.{key}": value for kind in _ARRAYS for key, value in getattr(explanation, kind).items()}
-    arrays |= {kind: value for kind in _ATTENTION if (value := getattr(explanation, kind)) is not None}
+    arrays |= {kind: value for kind in _SINGLE if (value := getattr(explanation, kind)) is not None}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     write_atomic(arrays_file, lambda file: file.write(buffer.getbuffer()))
-    fields = {k: v for k, v in vars(explanation).items() if k not in (*_ARRAYS, *_ATTENTION)}
+    fields = {k: v for k, v in vars(explanation).items() if k not in (*_ARRAYS, *_SINGLE)}
     write_record(receipts_file, ExplanationDocument(**fields, sums=explanation.sums, arrays=sha256(arrays_file)))
 
 
@@ -251,7 +259,7 @@ def load_explanation(
     if document.arrays != checksum:
         expected = f"the checksum in {receipts_file.name}"
         raise IntegrityError.at(arrays_file, expected=expected, found="a different checksum", remedy=_REMEDY)
-    found: dict[str, Any] = {kind: {} for kind in _ARRAYS} | dict.fromkeys(_ATTENTION)
+    found: dict[str, Any] = {kind: {} for kind in _ARRAYS} | dict.fromkeys(_SINGLE)
     try:
         with open_regular(arrays_file) as file, np.load(file, allow_pickle=False) as stored:
             for name in stored.files:
