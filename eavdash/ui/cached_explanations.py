@@ -7,18 +7,20 @@ torch and mne are imported inside functions.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
+from eavdash.data.frozen import planned_table
+from eavdash.errors import TableError
 from eavdash.explain.check_record import Check
 from eavdash.explain.records import StoredExplanation as Stored
 from eavdash.explain.run_receipts import load_run_receipts
 from eavdash.report.figures import scalps, window_maps
 from eavdash.results import shapley
-from eavdash.store import RunDir
+from eavdash.store import RunDir, StudyDir
 from eavdash.ui.cached_results import MISSING, Stamp, file_stamp
 
 if TYPE_CHECKING:
@@ -47,6 +49,19 @@ def opened(run: RunDir, subject: str, trial: str, which: Stored) -> Opened | Non
     name = explanation_name(run, subject, trial)
     stamps = [file_stamp(file) for file in (*run.explain_files(name, *which), run.status_file)]
     return None if MISSING in stamps[:2] else _opened(run, name, which, stamps)
+
+
+def planned_row(study: StudyDir, subject: str, trial: str) -> dict[str, Any]:
+    """Return the row of the trial table with a trial's recordings, as the study was planned with it.
+
+    Raises:
+        EavdashError: the table cannot be read, or has no such trial.
+    """
+    row = _planned_rows(study, subject, [file_stamp(study.table_file)]).get(trial)
+    if row is None:
+        expected = f"trial {trial} of subject {subject}"
+        raise TableError.at(study.table_file, expected=expected, found="none", remedy="restore the study's table")
+    return row
 
 
 def run_checks(run: RunDir) -> tuple[Check, ...]:
@@ -84,6 +99,13 @@ def scalp(values: np.ndarray, channels: Sequence[str], limit: float, unit: str, 
 @st.cache_resource(max_entries=8, show_spinner=False)  # not copied, unlike data
 def _coalitions(run: RunDir, stamps: list[Stamp]) -> pd.DataFrame:
     return shapley.of_run(run)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _planned_rows(study: StudyDir, subject: str, stamps: list[Stamp]) -> dict[str, dict[str, Any]]:
+    frame = planned_table(study.table_file, study.study().dataset.path, (subject,)).frame
+    rows = frame[frame["subject"] == subject].to_dict("records")
+    return {str(row["trial"]): {str(name): value for name, value in row.items()} for row in rows}
 
 
 @st.cache_data(max_entries=256, show_spinner=False)

@@ -115,7 +115,8 @@ def test_overlays_are_scaled_and_bounded() -> None:
     assert shapes == [(600, 32, 32), (600, 30), (600,), (600, 32), (600, 30)]
     assert (arrays["overlay0"].min(), arrays["overlay0"].max()) == (-127, 0)
     assert arrays["overlay0boxes"][3] == pytest.approx([0.1, 0.2, 0.3, 0.4])
-    assert arrays["overlay0times"][-1] == pytest.approx(20)
+    assert arrays["overlay0spans"][-1] == pytest.approx([20, 20], abs=0.01)
+    assert [o["limit"] for o in header["overlays"]] == pytest.approx([4, 1, 1, 1, 1], rel=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -31,9 +31,7 @@ def show_receipts(study: StudyDir, explanation: Explanation, window: int) -> str
     The checks of the run, which are the same for all of its trials, follow those of the map.
     """
     run = study.run(explanation.run)
-    with widgets.show_errors():
-        of_run = cached_explanations.run_checks(run)
-    checks = (*explanation.receipts.checks, *of_run)
+    checks = checks_of(study, explanation)
     failed = _reasons(explanation, window, checks)
     if failed:
         st.error(markdown(f"{_FAILED}: {' '.join(failed)}"), icon=":material/report:")
@@ -43,12 +41,32 @@ def show_receipts(study: StudyDir, explanation: Explanation, window: int) -> str
     with st.expander(_summary(checks), key=f"{PAGE}_receipts"):
         if checks:
             st.table(receipt_table(checks), hide_index=True)
-        if not of_run:
+        if len(checks) == len(explanation.receipts.checks):
             _offer(study, run)
         for line in facts(explanation, window):
             st.caption(markdown(line))
+    return why_failed(study, explanation, window)
+
+
+def checks_of(study: StudyDir, explanation: Explanation) -> tuple[Check, ...]:
+    """Return the checks of a map and of its run."""
+    with widgets.show_errors():
+        return (*explanation.receipts.checks, *cached_explanations.run_checks(study.run(explanation.run)))
+
+
+def why_failed(study: StudyDir, explanation: Explanation, window: int) -> str:
+    """Return in a few words why a window's maps are not to be believed, or nothing."""
+    checks = checks_of(study, explanation)
     names = [_name(check) for check in checks if check.verdict == "fail"]
-    return f"Not reliable: {', '.join(names) or 'Completeness'}" if failed else ""
+    return f"Not reliable: {', '.join(names) or 'Completeness'}" if _reasons(explanation, window, checks) else ""
+
+
+def map_name(explanation: Explanation) -> str:
+    """Return what a map answers and by which method, in a few words."""
+    why = explanation.target + (f" rather than {explanation.against}" if explanation.against else "")
+    return (
+        f"{theme.label(explanation.stage)}, why {why}: {explanation.method.replace('_', ' ')}, {explanation.baseline}"
+    )
 
 
 def _offer(study: StudyDir, run: RunDir) -> None:
