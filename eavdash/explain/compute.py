@@ -26,6 +26,7 @@ from eavdash.explain.explanation import ExplainedWindow, Explanation, Receipts, 
 from eavdash.explain.fused import FusedModel, FusedModelOutput, encoder_runs, load_fused_model
 from eavdash.explain.receipts.of_trial import check_trial
 from eavdash.explain.recordings import TrialWindow, aligned, crops_of, trial_row, trial_windows, window_sets
+from eavdash.explain.spectrum import frequencies
 from eavdash.explain.training_windows import TrainingWindows, training_windows
 from eavdash.explain.units import unit_of
 from eavdash.explain.window_method import WindowMethod
@@ -96,6 +97,7 @@ def _compute(
     )
     unit = unit_of(model, contrast=bool(asked.against))
     own = probabilities[stage]
+    spectrum = _spectrum(sets, found)
     return Explanation(
         study=study.name,
         run=run.name,
@@ -137,6 +139,10 @@ def _compute(
         times={m: aligned(s, times_of(s), windows, np.nan) for m, s in sets.items()},
         crops=_crops(study, run, row, sets, windows),
         frequencies={m: hertz for m, s in sets.items() if (hertz := frequencies_of(s)) is not None},
+        spectrum=spectrum,
+        spectrum_frequencies=None
+        if spectrum is None
+        else frequencies(sets["eeg"].values.shape[2], float(sets["eeg"].meta["rate"])),
         receipts=Receipts(
             steps=max(each.completeness.steps for each in found),
             target=asked.target,
@@ -201,6 +207,17 @@ def _crops(
 ) -> np.ndarray | None:
     found = crops_of(study, run, row, sets["vision"]) if "vision" in sets else None
     return None if found is None else aligned(sets["vision"], found.astype(np.float32), windows, np.nan)
+
+
+def _spectrum(sets: Mapping[str, WindowSet], found: list[Attributed]) -> np.ndarray | None:
+    """Return the EEG's attributions by frequency (W, C, frequency), with zeros where a window lacks it."""
+    if "eeg" not in sets or sets["eeg"].kind == TABLE:
+        return None
+    shape = next((each.spectrum.shape for each in found if each.spectrum is not None), None)
+    if shape is None:
+        return None
+    windows = [np.zeros(shape) if each.spectrum is None else each.spectrum for each in found]
+    return np.stack(windows).astype(np.float32)
 
 
 def _probabilities(

@@ -42,11 +42,13 @@ METHODS = ("integrated_gradients", "expected_gradients")
 NOTHING = 0.1  # logits: a window whose output differs less from that at the baseline leaves nothing to explain
 STRONGEST = 20  # columns in a summary
 _REMEDY = "delete the file and explain the trial again"
-_SINGLE = ("attention", "map", "maps", "crops")  # arrays that are not kept by modality, or None
+_UNCHANGED = ("attention", "map", "maps", "crops")
 _ARRAYS = (
     *("attributions", "inputs", "masks", "window_probabilities", "trial_probabilities"),
     *("baseline_probabilities", "times", "frequencies"),
 )
+#: Single arrays: field of an :class:`Explanation` → name in the file; missing ones are None.
+_SINGLE = {**{name: name for name in _UNCHANGED}, "spectrum": "spectrum_eeg", "spectrum_frequencies": "spectrum_hertz"}
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,10 @@ class Explanation:
     #: (W, F, 4) left, top, right, bottom of each picture in fractions of the upright video's frame, NaN where masked;
     #: None in older files, and without a video.
     crops: np.ndarray | None = None
+    # EEG attributions by electrode and frequency, with the same sum per electrode; None in older files, of tables of
+    # features and of methods without them (explain/spectrum.py, which also has their bands).
+    spectrum: np.ndarray | None = None  # (W, channel, frequency) float32, in ``unit``
+    spectrum_frequencies: np.ndarray | None = None  # (frequency,) Hz
 
     @property
     def stored(self) -> StoredExplanation:
@@ -214,7 +220,7 @@ def save_explanation(run: RunDir, explanation: Explanation) -> None:
         arrays_file.parent.mkdir(parents=True, exist_ok=True)
         refuse_link(arrays_file.parent)
     arrays = {f"{kind}.{key}": value for kind in _ARRAYS for key, value in getattr(explanation, kind).items()}
-    arrays |= {kind: value for kind in _SINGLE if (value := getattr(explanation, kind)) is not None}
+    arrays |= {name: value for kind, name in _SINGLE.items() if (value := getattr(explanation, kind)) is not None}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     write_atomic(arrays_file, lambda file: file.write(buffer.getbuffer()))
@@ -260,6 +266,7 @@ def load_explanation(
         expected = f"the checksum in {receipts_file.name}"
         raise IntegrityError.at(arrays_file, expected=expected, found="a different checksum", remedy=_REMEDY)
     found: dict[str, Any] = {kind: {} for kind in _ARRAYS} | dict.fromkeys(_SINGLE)
+    single = {name: kind for kind, name in _SINGLE.items()}
     try:
         with open_regular(arrays_file) as file, np.load(file, allow_pickle=False) as stored:
             for name in stored.files:
@@ -267,7 +274,7 @@ def load_explanation(
                 if key:
                     found[kind][key] = stored[name]
                 else:
-                    found[kind] = stored[name]
+                    found[single[name]] = stored[name]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise IntegrityError.at(arrays_file, expected="arrays", found=str(error), remedy=_REMEDY) from error
     fields = {name: getattr(document, name) for name in Explanation.__dataclass_fields__ if name not in found}
