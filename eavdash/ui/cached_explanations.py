@@ -7,7 +7,8 @@ torch and mne are imported inside functions.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from eavdash.store import RunDir, StudyDir
 from eavdash.ui.cached_results import MISSING, Stamp, file_stamp
 
 if TYPE_CHECKING:
+    from eavdash.data.table import TrialTable
     from eavdash.explain.explanation import Explanation
 
 
@@ -51,17 +53,19 @@ def opened(run: RunDir, subject: str, trial: str, which: Stored) -> Opened | Non
     return None if MISSING in stamps[:2] else _opened(run, name, which, stamps)
 
 
-def planned_row(study: StudyDir, subject: str, trial: str) -> dict[str, Any]:
-    """Return the row of the trial table with a trial's recordings, as the study was planned with it.
+def planned_trial(study: StudyDir, subject: str, trial: str) -> TrialTable:
+    """Return the trial table of one trial, as the study was planned with it.
 
     Raises:
         EavdashError: the table cannot be read, or has no such trial.
     """
-    row = _planned_rows(study, subject, [file_stamp(study.table_file)]).get(trial)
-    if row is None:
-        expected = f"trial {trial} of subject {subject}"
-        raise TableError.at(study.table_file, expected=expected, found="none", remedy="restore the study's table")
-    return row
+    table = _planned(study, subject, [file_stamp(study.table_file)])
+    row = table.frame[(table.frame["subject"] == subject) & (table.frame["trial"] == trial)]
+    if len(row) != 1:
+        expected = f"one trial {trial} of subject {subject}"
+        found, remedy = str(len(row)), "restore the study's table"
+        raise TableError.at(study.table_file, expected=expected, found=found, remedy=remedy)
+    return replace(table, frame=row)
 
 
 def run_checks(run: RunDir) -> tuple[Check, ...]:
@@ -101,11 +105,9 @@ def _coalitions(run: RunDir, stamps: list[Stamp]) -> pd.DataFrame:
     return shapley.of_run(run)
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
-def _planned_rows(study: StudyDir, subject: str, stamps: list[Stamp]) -> dict[str, dict[str, Any]]:
-    frame = planned_table(study.table_file, study.study().dataset.path, (subject,)).frame
-    rows = frame[frame["subject"] == subject].to_dict("records")
-    return {str(row["trial"]): {str(name): value for name, value in row.items()} for row in rows}
+@st.cache_resource(max_entries=16, show_spinner=False)  # not copied, unlike data
+def _planned(study: StudyDir, subject: str, stamps: list[Stamp]) -> TrialTable:
+    return planned_table(study.table_file, study.study().dataset.path, (subject,))
 
 
 @st.cache_data(max_entries=256, show_spinner=False)

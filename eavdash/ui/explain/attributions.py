@@ -45,6 +45,7 @@ class _Style(NamedTuple):
     electrode: float  # the same of the scalp map, per electrode
     unit: str  # at colour bars
     failed: str  # why the maps are not to be believed; empty otherwise
+    common: bool  # all maps are on one scale
 
 
 @st.fragment
@@ -56,7 +57,7 @@ def show_attributions(study: StudyDir, opened: cached_explanations.Opened, names
     explanation = opened.explanation
     playhead.agree(explanation.windows)
     numbers = [str(n) for n in range(len(explanation.windows))]
-    left, middle, right = st.columns([2.4, 1.4, 2], vertical_alignment="bottom")
+    left, middle, right = st.columns([2.2, 1.7, 1.9], vertical_alignment="bottom")
     titles = [markdown(figures.window_name(each)) for each in explanation.windows]
     follow = partial(playhead.to_window, explanation.windows)
     window = int(_segments("Window", numbers, "window", lambda n: titles[int(n)], left, on_change=follow))
@@ -72,9 +73,8 @@ def show_attributions(study: StudyDir, opened: cached_explanations.Opened, names
     if explanation.nothing_to_explain[window]:
         st.info(markdown(receipts.nothing_sentence(explanation, window)))
     else:
-        style = _Style(
-            limits, opened.electrodes.get(scale, 1.0), f"{receipts.short_unit(explanation)} per area", failed
-        )
+        unit = f"{receipts.short_unit(explanation)} per area"
+        style = _Style(limits, opened.electrodes.get(scale, 1.0), unit, failed, scale == "common")
         _maps(explanation, window, style, played)
     _show_attention(explanation, window)
 
@@ -113,6 +113,8 @@ def _maps(explanation: Explanation, window: int, style: _Style, played: bool) ->
         st.caption(f"Not recorded in this window: {', '.join(missing)}.")
     lines = [f"**{theme.label(m)}** ({total:+.2f} {unit})" for m, total in totals.items()]
     st.markdown(f"This window adds up to {' · '.join(lines)}.")
+    if explanation.spectrum is not None and "eeg" in totals:
+        _frequencies(explanation, window, style)
     tables = [m for m in totals if m in explanation.columns]
     for modality in tables if played else totals:
         _map(explanation, modality, window, totals[modality], style)
@@ -185,6 +187,21 @@ def _eeg(explanation: Explanation, shown: WindowMap, style: _Style) -> None:
             st.image(picture, caption="Scalp: sums over the window", width=340, alt=alt)
         else:
             st.caption(markdown(picture))
+
+
+def _frequencies(explanation: Explanation, window: int, style: _Style) -> None:
+    """Show the EEG's attributions in a window by electrode and frequency, as its map by time with the same sums."""
+    assert explanation.spectrum is not None
+    assert explanation.spectrum_frequencies is not None
+    found = explanation.spectrum[window].astype(np.float64)
+    shown = found * found.size  # per area
+    own = window_maps.colour_limit(window_maps.cell_means(shown, 10**6, figures.HERTZ_CELLS))
+    limit = max(style.limits["eeg"], own) if style.common else own
+    chart = figures.frequency_heat(shown, explanation.spectrum_frequencies, explanation.channels, limit, style.unit)
+    st.markdown(f"**{theme.label('eeg')}**: which channels, at which frequencies of this window")
+    alt = "Attributions by channel and frequency, and the sum of each band."
+    widgets.chart(figures.mark_failed(chart, style.failed), f"{PAGE}_frequencies", alt)
+    st.caption(f"Numbers above: {receipts.short_unit(explanation)} of each band; all bands add up to the EEG's total.")
 
 
 def _show_attention(explanation: Explanation, window: int) -> None:

@@ -70,7 +70,10 @@ def overlays(
             values = _on_channels(steps.values, explanation.channels, preview.eeg.channels)
             made.append(Overlay("eeg", values.T, steps.spans, **style))
             if preview.eeg.scalp is not None:
-                made.append(Overlay("scalp", values, steps.spans, **style))
+                means = _window_means(explanation, preview)
+                whole = _on_channels(means.values, explanation.channels, preview.eeg.channels)
+                made.append(Overlay("scalp", values, steps.spans, name="at the playhead", **style))
+                made.append(Overlay("scalp", whole, means.spans, name="mean of the window", **style))
             if hidden := [name for name in explanation.channels if name not in preview.eeg.channels]:
                 notes.append(f"Not among the traces, but in the map: {', '.join(hidden)}.")
             if without := len(set(preview.eeg.channels) - set(explanation.channels)):
@@ -111,6 +114,14 @@ def _steps(explanation: Explanation, preview: TrialPreview, modality: str, most:
     if not values:
         return None
     return _Steps(np.concatenate(values), np.concatenate(spans) - preview.begin)
+
+
+def _window_means(explanation: Explanation, preview: TrialPreview) -> _Steps:
+    """Return the mean (window, channel) of each window of the EEG."""
+    maps = {n: window_map(explanation, "eeg", n).heat for n in _shown(explanation, preview, "eeg")}
+    maps = {n: heat for n, heat in maps.items() if len(heat)}
+    spans = np.array([(explanation.windows[n].start, explanation.windows[n].stop) for n in maps])
+    return _Steps(np.stack([heat.mean(axis=0) for heat in maps.values()]), spans - preview.begin)
 
 
 def _evenly(explanation: Explanation, modality: str) -> bool:

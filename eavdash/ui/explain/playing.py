@@ -6,17 +6,17 @@ and the clock of the first player; another trial has a player of its own, as its
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from eavdash.config.convert import recorded_config
-from eavdash.errors import EavdashError
+from eavdash.errors import EavdashError, OutsideError
 from eavdash.report import theme
 from eavdash.store import StudyDir
 from eavdash.text import markdown
-from eavdash.ui import cached_data, cached_explanations, widgets
+from eavdash.ui import allowing, cached_data, cached_explanations, widgets
 from eavdash.ui.cached_explanations import Opened
 from eavdash.ui.data import trial_view
 from eavdash.ui.explain import playhead, receipts
@@ -106,9 +106,14 @@ def _player(
 def _preview(study: StudyDir, explanation: Explanation) -> TrialPreview | None:
     """Return the recordings of a trial, of a long one a part; None, and say why, if they cannot be found."""
     try:
-        row = cached_explanations.planned_row(study, explanation.subject, explanation.trial)
+        table = cached_explanations.planned_trial(study, explanation.subject, explanation.trial)
+        allowing.check_recordings(replace(table, problems={explanation.subject: ""}))  # look at all of its files
+        row = table.frame.iloc[0].to_dict()
         config = recorded_config(study.study())
         preview = cached_data.preview(row, config)
+    except OutsideError as error:
+        widgets.show_error(error, f"{playhead.PAGE}_{explanation.trial}")
+        return None
     except EavdashError as error:
         st.warning(markdown(f"The recordings cannot be shown: {error}"))
         return None

@@ -61,8 +61,12 @@ class Maps {
     this.openControls();
   }
 
+  all(lane) {
+    return this.list.filter((overlay) => overlay.lane === lane && !keptMaps.off.has(overlay.label));
+  }
+
   active(lane) {
-    return this.list.find((overlay) => overlay.lane === lane && !keptMaps.off.has(overlay.label));
+    return this.all(lane)[0];
   }
 
   opacity(overlay) {

@@ -41,7 +41,7 @@ class Overlay:
     eeg (channel, time) and scalp (time, channel), channels as in the preview. ``times`` are seconds from the start of
     the preview: the centre of each step (time,), or its start and stop (time, 2), between which alone it is drawn.
     ``limit``: the magnitude with the full colour; 0: near the largest one. ``unit``: of the values, at colour bars.
-    Overlays with one ``label`` are switched on and off together.
+    Overlays with one ``label`` are switched on and off together. Of several over the scalp one is shown, by ``name``.
     """
 
     lane: str
@@ -52,6 +52,7 @@ class Overlay:
     boxes: np.ndarray | None = None
     limit: float = 0.0
     unit: str = ""
+    name: str = ""
 
 
 def describe(preview: TrialPreview, overlays: Sequence[Overlay] = ()) -> tuple[dict[str, Any], Arrays]:
@@ -183,7 +184,7 @@ def _overlay(n: int, overlay: Overlay, preview: TrialPreview, arrays: Arrays) ->
     arrays[f"overlay{n}spans"] = spans.astype(np.float32)
     if overlay.boxes is not None:
         arrays[f"overlay{n}boxes"] = np.asarray(overlay.boxes, np.float32)[keep]
-    names = {name: getattr(overlay, name) for name in ("lane", "label", "opacity", "unit")}
+    names = {name: getattr(overlay, name) for name in ("lane", "label", "opacity", "unit", "name")}
     return {**names, "limit": limit, "signed": bool((values < 0).any())}
 
 

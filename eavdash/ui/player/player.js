@@ -2,8 +2,8 @@
 
 const RETRIES = [800, 3000]; // milliseconds, as a session that lost its connection briefly gets its files again
 const REPORT_AFTER = 300; // milliseconds without another seek before the time is reported to Python
-const kept = { map: true, band: "alpha", unit: "dB", rate: "1", sound: true, gain: 1 }; // settings for the next trial
-const MAP = "map"; // instead of a band
+const kept = { map: 0, band: "alpha", unit: "dB", rate: "1", sound: true, gain: 1 }; // settings for the next trial
+const MAP = "map "; // and its number, instead of a band
 
 const opened = (globalThis.eavdashPlayers ??= new Map()); // players of this page by name
 const OPENED = "eavdash-player-opened";
@@ -125,8 +125,9 @@ class Player {
     this.scalp = new Scalp(figure, this.header, this.arrays);
     const [band, unit] = [figure.querySelector(".band"), figure.querySelector(".unit")];
     this.on(figure, "change", () => {
-      if (this.maps.active("scalp")) kept.map = band.value === MAP;
-      if (band.value !== MAP && (band.value !== eeg.bands[0] || eeg.bands.includes(kept.band))) kept.band = band.value;
+      const map = band.value.startsWith(MAP);
+      if (this.maps.active("scalp")) kept.map = map ? Number(band.value.slice(MAP.length)) : -1;
+      if (!map && (band.value !== eeg.bands[0] || eeg.bands.includes(kept.band))) kept.band = band.value;
       kept.unit = unit.value;
       this.chooseBand();
     });
@@ -138,17 +139,18 @@ class Player {
     if (!this.scalp) return;
     const { bands } = this.header.eeg;
     const [band, unit] = [this.find(".band"), this.find(".unit")];
-    const map = this.maps.active("scalp");
-    band.replaceChildren(...(map ? [new Option(`map: ${map.label}`, MAP)] : []), ...bands.map((name) => new Option(name, name)));
-    band.value = map && kept.map ? MAP : bands.includes(kept.band) ? kept.band : bands[0];
+    const maps = this.maps.all("scalp").map((map, n) => new Option(`map: ${map.name || map.label}`, `${MAP}${n}`));
+    band.replaceChildren(...maps, ...bands.map((name) => new Option(name, name)));
+    band.value = kept.map in maps ? `${MAP}${kept.map}` : bands.includes(kept.band) ? kept.band : bands[0];
     unit.value = kept.unit;
     this.chooseBand();
   }
 
   chooseBand() {
     const [band, unit] = [this.find(".band"), this.find(".unit")];
-    const map = band.value === MAP ? this.maps.active("scalp") : null;
+    const map = band.value.startsWith(MAP) ? this.maps.all("scalp")[Number(band.value.slice(MAP.length))] : null;
     unit.parentElement.hidden = Boolean(map);
+    this.find(".map-unit").textContent = map ? map.unit : "";
     this.scalp.choose(band.value, unit.value, map);
     const shown = map ? "The map" : `Power of the ${band.value} band`;
     this.find(".field").setAttribute("aria-label", `${shown} over the head, nose up`);

@@ -43,7 +43,7 @@ class Scalp {
     this.shown = "";
     const [least, most] = this.figure.querySelectorAll(".bar span");
     least.textContent = map.signed ? rounded(-map.limit) : "0";
-    most.textContent = `${rounded(map.limit)} ${map.unit}`;
+    most.textContent = rounded(map.limit);
     this.figure.querySelector(".bar i").style.background = barColours(map, "to top");
   }
 
