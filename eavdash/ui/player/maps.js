@@ -1,12 +1,14 @@
 // The maps over the lanes: which of them are shown, how strongly, and their colour bars.
 
 const GREYS = ramp("1c1c1c f2f2f2");
-const keptMaps = { opacity: null, off: new Set() }; // settings for the next trial
+const keptMaps = { opacity: null, off: new Set() }; // settings for the next player
 
 class Maps {
   constructor(player) {
     this.player = player;
     this.find = player.find;
+    this.off = new Set(keptMaps.off);
+    this.strength = keptMaps.opacity;
     this.take(player.header, player.arrays);
   }
 
@@ -30,7 +32,7 @@ class Maps {
     const labels = [...new Set(this.list.map((overlay) => overlay.label))];
     const boxes = labels.map((name) => {
       const [label, box] = [document.createElement("label"), document.createElement("input")];
-      Object.assign(box, { type: "checkbox", checked: !keptMaps.off.has(name) });
+      Object.assign(box, { type: "checkbox", checked: !this.off.has(name) });
       label.append(box, ` ${name}`);
       box.addEventListener("change", () => this.turn([name], box.checked));
       return label;
@@ -40,16 +42,16 @@ class Maps {
     const strength = this.find(".opacity");
     strength.hidden = !labels.length;
     const slider = strength.querySelector("input");
-    slider.value = 100 * (keptMaps.opacity ?? this.list[0]?.opacity ?? 0.6);
+    slider.value = 100 * (this.strength ?? this.list[0]?.opacity ?? 0.6);
     slider.oninput = () => {
-      keptMaps.opacity = Number(slider.value) / 100;
+      this.strength = keptMaps.opacity = Number(slider.value) / 100;
       this.draw();
       this.player.paint();
     };
   }
 
   turn(names, on) {
-    for (const name of names) on ? keptMaps.off.delete(name) : keptMaps.off.add(name);
+    for (const name of names) for (const off of [this.off, keptMaps.off]) on ? off.delete(name) : off.add(name);
     this.player.openBands();
     this.player.layOut();
   }
@@ -57,12 +59,12 @@ class Maps {
   // All off if one is on, else all on.
   toggle() {
     const labels = this.list.map((overlay) => overlay.label);
-    this.turn(labels, !labels.some((name) => !keptMaps.off.has(name)));
+    this.turn(labels, !labels.some((name) => !this.off.has(name)));
     this.openControls();
   }
 
   all(lane) {
-    return this.list.filter((overlay) => overlay.lane === lane && !keptMaps.off.has(overlay.label));
+    return this.list.filter((overlay) => overlay.lane === lane && !this.off.has(overlay.label));
   }
 
   active(lane) {
@@ -70,7 +72,7 @@ class Maps {
   }
 
   opacity(overlay) {
-    return keptMaps.opacity ?? overlay.opacity;
+    return this.strength ?? overlay.opacity;
   }
 
   // Draws the maps of the lanes with a time axis, and the colour bars.
