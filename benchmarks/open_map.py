@@ -1,8 +1,8 @@
-"""Processor time and memory of showing a stored map under the player: ``python benchmarks/open_map.py STUDY --subject 1 --trial 2``.
+"""Processor time of opening a stored map: ``python benchmarks/open_map.py STUDY --subject 1 --trial 2``.
 
-Opens the stored explanations of a trial as the page One trial does, after the recordings were read, and prints for each
-what reading it, its scales, its overlays and packing them for the browser take; ``--repeat N`` opens all of them N times
-and prints how much memory the process holds afterwards.
+Opens the stored explanations of a trial as the page One trial does, once the recordings were read. Prints what reading
+each, its scales, its overlays and packing them for the browser take (the least of ``--repeat`` times), the bytes that
+the browser gets, and the largest memory of the process.
 """
 
 from __future__ import annotations
