@@ -4,7 +4,7 @@ import streamlit as st
 
 from eavdash.text import markdown
 from eavdash.ui import address, cached_results, widgets
-from eavdash.ui.explain import attributions, choose_trial, from_modality, playhead, question
+from eavdash.ui.explain import attributions, choose_trial, from_modality, playhead, playing, question
 
 study, document = widgets.study_page("One trial", "What was decided, from which modality, and from where?")
 widgets.show_message()
@@ -27,6 +27,6 @@ asked = question.ask(study, rows, document.classes)
 address.write(choose_trial.PAGE, names)
 with widgets.show_errors():
     found = asked.answer()
-question.offer(study, rows, asked, found is not None)
+question.offer(study, rows, asked, found is not None, found is not None and playing.lacks_places(study, found))
 if found is not None:
     attributions.show_attributions(study, found, names)

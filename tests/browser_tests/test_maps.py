@@ -22,7 +22,7 @@ from eavdash.explain.explanation import save_explanation
 from eavdash.results import tables
 from eavdash.store import StudyDir
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 SECOND = 1000  # Playwright counts in milliseconds
 CROP = (0.5, 0.25, 0.9, 0.75)  # left, top, right, bottom of the face in the frame
 PLACE = (0.5, 0.75)  # the planted place of the crop, from the left and from the top: 0.7 and 0.625 of the frame
@@ -94,7 +94,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def opened(page: Page, app: Served, more: str = "") -> Locator:
     page.goto(app.link(f"explain?study=demo&subject=1&trial=2&method=expected_gradients-mixed{more}"))
     player = page.locator(".player").first
-    expect(player).to_have_attribute("data-canplay", re.compile(r"\d+"))
+    expect(player).to_have_attribute("data-canplay", re.compile(r"\d+"), timeout=200 * SECOND)
     return player
 
 
@@ -162,7 +162,7 @@ def test_the_cursor_is_where_the_video_is_with_maps_on_and_two_players(page: Pag
     player = opened(page, app, "&beside=map~fusion~integrated_gradients~")
     expect(page.locator(".player")).to_have_count(1)
     page.get_by_role("combobox", name="Beside it").click()
-    page.get_by_role("option", name=re.compile("^integrated gradients")).click()
+    page.get_by_role("option", name=re.compile("^Integrated gradients")).click()
     other = page.locator(".player.follows")
     expect(other).to_be_visible()
     player.locator(".ruler").press(" ")

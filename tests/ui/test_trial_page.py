@@ -56,6 +56,7 @@ def explained(study: StudyDir, **changed: Any) -> Explanation:
         "target": str(decision(study)["predicted"]),
         "times": times,
         "frequencies": {"audio": np.geomspace(50, 7900, 128)},
+        "crops": np.tile(np.float32([0.1, 0.1, 0.9, 0.9]), (2, 5, 1)),
         "baseline_probabilities": {"fusion": np.array([[0.1, 0.6, 0.1, 0.1, 0.1]] * 2)},
         "receipts": made.receipts.model_copy(update={"checks": tuple(checks)}),
     }
@@ -323,7 +324,8 @@ def test_the_player_has_the_maps_on_one_scale_and_charts_on_request(
 ) -> None:
     study = make_study(checkpoints)
     made = explained(study)
-    stored(study, checks=(FAILED,), attributions={**made.attributions, "eeg": 1e-3 * made.attributions["eeg"]})
+    weak = {**made.attributions, "eeg": 1e-3 * made.attributions["eeg"]}
+    stored(study, checks=(FAILED,), attributions=weak, crops=None)
     app = open_page("trial")
     header, _ = sent[-1]
     assert header["failed"] == "Not reliable: Infidelity"
@@ -331,6 +333,7 @@ def test_the_player_has_the_maps_on_one_scale_and_charts_on_request(
     assert len({o["limit"] for o in header["overlays"]}) == 1
     assert {o["unit"] for o in header["overlays"]} == {"logits per area"}
     assert "compute them again to see them over it" in page_text(app), "without the places of its pictures"
+    assert app.button(key="explain_trial_compute").label == "Compute it again"
     assert not charts(app, "explain_trial_eeg")
     app.button_group(key="explain_trial_scale").set_value("own").run()
     assert len({o["limit"] for o in sent[-1][0]["overlays"]}) == 2
@@ -372,6 +375,7 @@ def test_another_map_or_trial_is_shown_beside_it(
     choice.select_index(0).run()
     assert not app.exception
     leads, follows = sent[-2][0], sent[-1][0]
+    assert [o["lane"] for o in leads["overlays"]] == ["video", "spectrogram", "eeg", "scalp", "scalp"]
     assert (leads["follows"], follows["follows"]) == ("", "explain_trial_player")
     assert {leads["failed"], follows["failed"]} == {"", "Not reliable: Infidelity"}
     assert [o["limit"] for o in leads["overlays"]] == [o["limit"] for o in follows["overlays"]]

@@ -7,7 +7,7 @@ most first. Without the recordings the charts stand alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +15,7 @@ import numpy as np
 import streamlit as st
 
 from eavdash.data.audio.front_ends import voice_hertz
+from eavdash.explain.method_registry import METHODS
 from eavdash.report import theme
 from eavdash.report.figures import attention, feature_tables, window_maps
 from eavdash.report.figures import explain as figures
@@ -32,10 +33,8 @@ NAMES = ("window", "scale", "time", "beside")  # of the widgets, also in the add
 MAX_FRAMES = 10  # frames shown per window, evenly spaced
 SCALES = {"common": "one scale for all", "own": "each its own"}
 _QUESTIONS = {"vision": "where in the frames", "audio": "where in the spectrogram", "eeg": "which channels, and when"}
-_AREA = (
-    "Colours are {unit} per area: a map of one colour would add that number to the decision. Red supports {class_}, "
-    "blue opposes it{scale}. What is drawn are means over small cells; the stored arrays have all values."
-)
+_AREA = "per area: a map of one colour would have that number as its sum, whatever its resolution."
+_CELLS = "What is drawn are means over small cells; the stored arrays have all values."
 
 
 class _Style(NamedTuple):
@@ -66,10 +65,14 @@ def show_attributions(study: StudyDir, opened: cached_explanations.Opened, names
     address.write(PAGE, names)
     st.caption(markdown(receipts.baseline_sentence(explanation, window)))
     failed = receipts.show_receipts(study, explanation, window)
-    limits = _limits(scale, opened, *([other] if other else []))
-    besides = playing.Shown(other, receipts.why_failed(study, other.explanation, 0)) if other else None
-    _say_scale(explanation, scale, limits)
-    played = playing.show(study, playing.Shown(opened, failed), besides, limits)
+    alike = [each for each in (opened, other) if each is not None and each.explanation.unit == explanation.unit]
+    limits = _limits(scale, *alike)
+    besides = None
+    if other is not None:
+        why = receipts.why_failed(study, other.explanation, 0)
+        besides = playing.Shown(other, why, limits if other in alike else _limits(scale, other))
+    _say_scale(explanation, scale)
+    played = playing.show(study, playing.Shown(opened, failed, limits), besides)
     if explanation.nothing_to_explain[window]:
         st.info(markdown(receipts.nothing_sentence(explanation, window)))
     else:
@@ -88,10 +91,15 @@ def _limits(scale: str, *opened: cached_explanations.Opened) -> dict[str, float]
     return dict.fromkeys(found, max(found.values(), default=1.0)) if scale == "common" else found
 
 
-def _say_scale(explanation: Explanation, scale: str, limits: Mapping[str, float]) -> None:
+def _say_scale(explanation: Explanation, scale: str) -> None:
+    kind = METHODS.get(explanation.method)
+    if kind is None or kind.signed:
+        class_ = explanation.target + (f" rather than {explanation.against}" if explanation.against else "")
+        said = f"Colours are {explanation.unit} {_AREA} Red supports {class_}, blue opposes it"
+    else:
+        said = f"Colours are {explanation.unit} {_AREA} It has no sign: the redder, the more"
     rest = "; all maps share one scale, so that a pale map contributes little" if scale == "common" else ""
-    class_ = explanation.target + (f" rather than {explanation.against}" if explanation.against else "")
-    st.caption(markdown(_AREA.format(unit=explanation.unit, class_=class_, scale=rest)))
+    st.caption(markdown(f"{said}{rest}. {_CELLS}"))
 
 
 def _segments(
@@ -111,8 +119,12 @@ def _maps(explanation: Explanation, window: int, style: _Style, played: bool) ->
     present = explanation.windows[window].modalities
     if missing := [theme.label(m) for m in explanation.modalities if m not in present]:
         st.caption(f"Not recorded in this window: {', '.join(missing)}.")
-    lines = [f"**{theme.label(m)}** ({_plus(total)} {unit})" for m, total in totals.items()]
-    st.markdown(f"This window adds up to {' · '.join(lines)}.")
+    if without := [theme.label(m) for m in present if m not in explanation.attributions]:
+        st.caption(f"This method has no map of: {', '.join(without)}.")
+    kind = METHODS.get(explanation.method)
+    if kind is None or kind.signed:
+        lines = [f"**{theme.label(m)}** ({_plus(total)} {unit})" for m, total in totals.items()]
+        st.markdown(f"This window adds up to {' · '.join(lines)}.")
     if explanation.spectrum is not None and "eeg" in totals:
         _frequencies(explanation, window, style)
     tables = [m for m in totals if m in explanation.columns]

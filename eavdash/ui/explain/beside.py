@@ -18,6 +18,7 @@ from eavdash.store import RunDir, StudyDir
 from eavdash.text import natural_order
 from eavdash.ui import cached_explanations, cached_results, widgets
 from eavdash.ui.cached_explanations import Opened
+from eavdash.ui.explain import receipts
 from eavdash.ui.explain.choose_trial import PAGE
 
 if TYPE_CHECKING:
@@ -98,6 +99,6 @@ def _stage(stage: str) -> str:
 
 
 def _described(which: StoredExplanation) -> str:
-    method = f"{which.method.replace('_', ' ')}, {which.baseline or 'mean'}"
+    method = receipts.method_words(which.method, which.baseline)
     rather = f" rather than {which.against}" if which.against else ""
     return f"{method}: why {which.target}{rather}" if which.target else method

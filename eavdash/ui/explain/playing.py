@@ -32,10 +32,14 @@ BESIDE = f"{playhead.PLAYER}_beside"
 
 @dataclass(frozen=True)
 class Shown:
-    """A map that is shown: its explanation, and why it is not to be believed (empty: no reason)."""
+    """A map that is shown: its explanation, and why it is not to be believed (empty: no reason).
+
+    ``limits``: by modality, the value with the full colour.
+    """
 
     opened: Opened
     failed: str
+    limits: dict[str, float]
 
     @property
     def explanation(self) -> Explanation:
@@ -46,28 +50,34 @@ class Shown:
         return self.explanation.subject, self.explanation.trial
 
 
-def show(study: StudyDir, shown: Shown, other: Shown | None, limits: dict[str, float]) -> bool:
-    """Show the player of a map, and beside it the one of another; return False if no recording can be shown.
-
-    ``limits``: by modality, the value with the full colour, the same for both.
-    """
+def show(study: StudyDir, shown: Shown, other: Shown | None) -> bool:
+    """Show the player of a map, and beside it the one of another; return False if no recording can be shown."""
     leads: dict[str, Any] = {"key": playhead.PLAYER, "moved": playhead.moved, "seek": playhead.wish()}
     if other is None:
         preview = _preview(study, shown.explanation)
-        return preview is not None and _player(study, shown, preview, limits, **leads)
+        return preview is not None and _player(study, shown, preview, **leads)
     left, right = st.columns(2)
     with left:
         _title(shown, other)
         preview = _preview(study, shown.explanation)
-        there = preview is not None and _player(study, shown, preview, limits, **leads)
+        there = preview is not None and _player(study, shown, preview, **leads)
     with right:
         _title(other, shown)
         if other.place != shown.place:
             if (beside := _preview(study, other.explanation)) is not None:
-                _player(study, other, beside, limits, f"{BESIDE}_trial")
+                _player(study, other, beside, f"{BESIDE}_trial")
         elif preview is not None:
-            _player(study, other, preview, limits, BESIDE, follows=playhead.PLAYER)
+            _player(study, other, preview, BESIDE, follows=playhead.PLAYER)
     return there
+
+
+def lacks_places(study: StudyDir, opened: Opened) -> bool:
+    """Return True if it is not known where in the video's frames the pictures of a stored map are."""
+    return opened.explanation.lacks_places and _follows_faces(study, opened.explanation)
+
+
+def _follows_faces(study: StudyDir, explanation: Explanation) -> bool:
+    return recorded_config(study.run(explanation.run).config()).vision.crop == "face"
 
 
 def _title(shown: Shown, other: Shown) -> None:
@@ -82,7 +92,6 @@ def _player(
     study: StudyDir,
     shown: Shown,
     preview: TrialPreview,
-    limits: dict[str, float],
     key: str,
     follows: str = "",
     **more: Any,
@@ -93,9 +102,8 @@ def _player(
     if not (preview.vision or preview.audio or preview.eeg):
         return False
     explanation = shown.explanation
-    crop = recorded_config(study.run(explanation.run).config()).vision.crop
     unit = f"{receipts.short_unit(explanation)} per area"
-    made, notes = overlays(explanation, preview, limits, unit, cropped=crop == "face")
+    made, notes = overlays(explanation, preview, shown.limits, unit, cropped=_follows_faces(study, explanation))
     with widgets.show_errors():
         player(trial_view.player_trial(preview), key, Maps(made, shown.failed, follows), **more)
     for note in notes:

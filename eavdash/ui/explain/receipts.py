@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from eavdash.explain.check_record import Check, worst
-from eavdash.explain.method_registry import METHODS
+from eavdash.explain.method_registry import METHODS, NONE
 from eavdash.explain.receipts.registry import CHECKS
 from eavdash.report import theme
 from eavdash.store import RunDir, StudyDir, checkpoints_root
@@ -65,9 +65,14 @@ def why_failed(study: StudyDir, explanation: Explanation, window: int) -> str:
 def map_name(explanation: Explanation) -> str:
     """Return what a map answers and by which method, in a few words."""
     why = explanation.target + (f" rather than {explanation.against}" if explanation.against else "")
-    return (
-        f"{theme.label(explanation.stage)}, why {why}: {explanation.method.replace('_', ' ')}, {explanation.baseline}"
-    )
+    return f"{theme.label(explanation.stage)}, why {why}: {method_words(explanation.method, explanation.baseline)}"
+
+
+def method_words(method: str, baseline: str) -> str:
+    """Return the name of a method, with what it starts from if it starts from anything."""
+    kind = METHODS.get(method)
+    name = kind.title if kind else method.replace("_", " ")
+    return name if baseline == NONE else f"{name}, {baseline or 'mean'}"
 
 
 def _offer(study: StudyDir, run: RunDir) -> None:
