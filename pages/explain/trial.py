@@ -29,4 +29,4 @@ with widgets.show_errors():
     found = asked.answer()
 question.offer(study, rows, asked, found is not None, found is not None and playing.lacks_places(study, found))
 if found is not None:
-    attributions.show_attributions(study, found, names)
+    attributions.show_attributions(study, asked, names)

@@ -144,7 +144,7 @@ def test_another_method_changes_the_map_and_leaves_the_playhead(page: Page, app:
     seek(player, 2)
     before = drawn(player, ".picture")
     expect(page).to_have_url(re.compile(r"[?&]time=2(\.0+\d*)?(&|$)"))
-    page.get_by_role("button", name=re.compile("integrated gradients")).click()
+    page.get_by_text(re.compile(r"\(integrated gradients, mean\)")).click()
     page.wait_for_function(
         f"([canvas, y]) => Math.abs(({DRAWN})(canvas).y - y) > 0.1",
         arg=[player.locator(".picture .over").element_handle(), before["y"]],

@@ -25,6 +25,7 @@ from eavdash.text import markdown
 from eavdash.ui import address, cached_explanations, widgets
 from eavdash.ui.explain import attention_heads, beside, playhead, playing, receipts
 from eavdash.ui.explain.choose_trial import PAGE
+from eavdash.ui.explain.question import Question
 
 if TYPE_CHECKING:
     from eavdash.explain.explanation import Explanation
@@ -48,11 +49,16 @@ class _Style(NamedTuple):
 
 
 @st.fragment
-def show_attributions(study: StudyDir, opened: cached_explanations.Opened, names: Sequence[str]) -> None:
-    """Show the recordings with the attributions over them, their receipts, and the attention of a trial's windows.
+def show_attributions(study: StudyDir, question: Question, names: Sequence[str]) -> None:
+    """Show the recordings with the answer over them, its receipts, and the attention of a trial's windows.
 
-    A fragment: a pause or a seek of the player reruns only this. ``names``: of the page's widgets in the address.
+    A fragment: a pause or a seek of the player reruns only this. The answer is opened here, as a session would keep the
+    arrays that a fragment is given. ``names``: of the page's widgets in the address.
     """
+    with widgets.show_errors():
+        opened = question.answer()
+    if opened is None:  # deleted meanwhile
+        return
     explanation = opened.explanation
     playhead.agree(explanation.windows)
     numbers = [str(n) for n in range(len(explanation.windows))]

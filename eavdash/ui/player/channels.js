@@ -16,7 +16,7 @@ class Channels {
     player.on(head, "pointermove pointerdown", (event) => this.light(this.electrodeAt(event, head), true));
     player.on(head, "pointerleave", () => this.light(-1));
     this.count = eeg.channels.length;
-    this.light(-1);
+    this.show(-1);
   }
 
   electrodeAt(event, head) {
@@ -30,8 +30,15 @@ class Channels {
     return away[nearest] < REACH ? scalp.electrodes[nearest] : -1;
   }
 
-  // Lights a channel, by its number; -1: none. scroll: bring its trace into view.
+  // Lights a channel, by its number, in all players with this recording; -1: none. scroll: bring its trace into view.
   light(channel, scroll = false) {
+    const first = this.player.leader || this.player;
+    for (const each of [first, ...first.followers]) {
+      if (each === this.player || each.channels) (each === this.player ? this : each.channels).show(channel, scroll);
+    }
+  }
+
+  show(channel, scroll) {
     const { player } = this;
     this.lit = channel >= 0 && channel < this.count ? channel : -1;
     player.find(".names").querySelectorAll("span").forEach((name, n) => name.classList.toggle("lit", n === this.lit));
