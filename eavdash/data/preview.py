@@ -71,6 +71,7 @@ class AudioPreview:
     high: np.ndarray  # (bin,)
     logmel: np.ndarray  # (time, mel) float32, not scaled; times are those of the frames' middles
     channel: str = MIX  # as audio.channel
+    hertz: tuple[float, ...] = ()  # the centre of each mel band
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,8 @@ def _audio(segment: Segment) -> AudioPreview:
         # For a bin without a frame, reduceat returns the one at its border.
         counts = np.maximum(1, np.diff(firsts, append=len(energies)))[:, None]
         energies = (np.add.reduceat(energies, firsts, axis=0, dtype=np.float64) / counts).astype(np.float32)
-    return AudioPreview(segment.path, segment.start, duration, low, high, energies, segment.config.audio.channel)
+    hertz = tuple(audio.mel_hertz(rate, segment.config.audio.mels))
+    return AudioPreview(segment.path, segment.start, duration, low, high, energies, segment.config.audio.channel, hertz)
 
 
 def _table(modality: str, segment: Segment) -> TablePreview:

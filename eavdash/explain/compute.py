@@ -26,7 +26,7 @@ from eavdash.explain.explanation import ExplainedWindow, Explanation, Receipts, 
 from eavdash.explain.fused import FusedModel, FusedModelOutput, encoder_runs, load_fused_model
 from eavdash.explain.method_registry import METHODS
 from eavdash.explain.receipts.of_trial import check_trial
-from eavdash.explain.recordings import TrialWindow, aligned, trial_row, trial_windows, window_sets
+from eavdash.explain.recordings import TrialWindow, aligned, crops_of, trial_row, trial_windows, window_sets
 from eavdash.explain.spectrum import frequencies
 from eavdash.explain.training_windows import TrainingWindows, training_windows
 from eavdash.explain.units import unit_of
@@ -148,6 +148,7 @@ def _compute(
         if kind.baselines
         else {},
         times={m: aligned(s, times_of(s), windows, np.nan) for m, s in sets.items()},
+        crops=_crops(study, run, row, sets, windows),
         frequencies={m: hertz for m, s in sets.items() if (hertz := frequencies_of(s)) is not None},
         spectrum=spectrum,
         spectrum_frequencies=None
@@ -214,6 +215,13 @@ def _attributions(sets: Mapping[str, WindowSet], found: list[Attributed]) -> dic
             array = value[0].float().cpu().numpy()
             arrays.setdefault(modality, np.zeros((len(found), *array.shape), dtype=np.float32))[i] = array
     return {m: arrays[m] for m in sets if m in arrays}
+
+
+def _crops(
+    study: StudyDir, run: RunDir, row: pd.DataFrame, sets: Mapping[str, WindowSet], windows: list[TrialWindow]
+) -> np.ndarray | None:
+    found = crops_of(study, run, row, sets["vision"]) if "vision" in sets else None
+    return None if found is None else aligned(sets["vision"], found.astype(np.float32), windows, np.nan)
 
 
 def _spectrum(sets: Mapping[str, WindowSet], found: list[Attributed]) -> np.ndarray | None:

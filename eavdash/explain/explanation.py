@@ -40,13 +40,13 @@ __all__ = [
 NOTHING = 0.1  # logits: a window whose output differs less from that at the baseline leaves nothing to explain
 STRONGEST = 20  # columns in a summary
 _REMEDY = "delete the file and explain the trial again"
-_ATTENTION = ("attention", "map", "maps")
 _ARRAYS = (
     *("attributions", "inputs", "masks", "window_probabilities", "trial_probabilities"),
     *("baseline_probabilities", "times", "frequencies"),
 )
 #: Single arrays: field of an :class:`Explanation` → name in the file; missing ones are None.
-_SINGLE = {**{name: name for name in _ATTENTION}, "spectrum": "spectrum_eeg", "spectrum_frequencies": "spectrum_hertz"}
+_SINGLE = {name: name for name in ("attention", "map", "maps", "crops")}
+_SINGLE |= {"spectrum": "spectrum_eeg", "spectrum_frequencies": "spectrum_hertz"}
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,7 @@ class Explanation:
     baseline_probabilities: dict[str, np.ndarray] = field(default_factory=dict)  # stage → (W, K); not in older files
     times: dict[str, np.ndarray] = field(default_factory=dict)  # not in older files
     frequencies: dict[str, np.ndarray] = field(default_factory=dict)  # modality → (mel,) Hz; not in older files
+    crops: np.ndarray | None = None  # (W, F, 4) left, top, right, bottom as parts of the frame; not in older files
     # EEG attributions by electrode and frequency, with the same sum per electrode; None in older files, of tables of
     # features and of methods without them (explain/spectrum.py, which also has their bands).
     spectrum: np.ndarray | None = None  # (W, channel, frequency) float32, in ``unit``
@@ -108,14 +109,18 @@ class Explanation:
     @property
     def nothing_to_explain(self) -> tuple[bool, ...]:
         """For each window, True if its output is less than :data:`NOTHING` away from that at the baseline."""
-        if not self._gaps:  # of methods without a baseline
+        if not self.receipts.completeness:  # of methods without a baseline
             return (False,) * len(self.windows)
-        explained = [c.get("explained", abs(c.get("output", np.inf) - c.get("baseline", 0.0))) for c in self._gaps]
+        explained = [
+            c.get("explained", abs(c.get("output", np.inf) - c.get("baseline", 0.0)))
+            for c in self.receipts.completeness
+        ]
         return tuple(value < NOTHING for value in explained)
 
     @property
-    def _gaps(self) -> list[dict[str, float]]:
-        return self.receipts.completeness
+    def lacks_places(self) -> bool:
+        """True for older files, which do not say where in the video's frames the pictures are."""
+        return "vision" in self.inputs.keys() - self.columns.keys() and self.crops is None
 
     @property
     def shares(self) -> dict[str, float]:
@@ -179,8 +184,8 @@ class Explanation:
             "attention_by_layer": self.layer_maps,
             "attribution": self.sums,
             **({"attribution_by_column": self.column_sums} if self.columns else {}),
-            "completeness_gap": [c["gap"] for c in self._gaps],
-            "completeness_relative_gap": [c["relative_gap"] for c in self._gaps],
+            "completeness_gap": [c["gap"] for c in self.receipts.completeness],
+            "completeness_relative_gap": [c["relative_gap"] for c in self.receipts.completeness],
             "nothing_to_explain": list(self.nothing_to_explain),
             "steps": self.receipts.steps,
             "reproduction": self.receipts.reproduction,

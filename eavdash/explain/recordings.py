@@ -14,13 +14,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from eavdash.config.choices import COLUMN
+from eavdash.config.choices import COLUMN, TABLE
 from eavdash.config.convert import recorded_config
 from eavdash.config.schema import StudyConfig
+from eavdash.data.axes import times_of
 from eavdash.data.frozen import planned_table
 from eavdash.data.inputs import load_windows
+from eavdash.data.segments import segment
 from eavdash.data.standardise import standardise
 from eavdash.data.table import select
+from eavdash.data.video.crops import crop_boxes
 from eavdash.data.windows import WindowSet
 from eavdash.errors import TableError
 from eavdash.explain.fused import encoder_runs
@@ -86,6 +89,24 @@ def window_sets(study: StudyDir, run: RunDir, row: pd.DataFrame) -> dict[str, Wi
         for modality, encoder in encoder_runs(study, run).items()
         if row[COLUMN[modality]].iloc[0] != ""
     }
+
+
+def crops_of(study: StudyDir, run: RunDir, row: pd.DataFrame, windows: WindowSet) -> np.ndarray | None:
+    """Return the box of each picture (window, frame, 4) in fractions of the upright frame, NaN where masked.
+
+    None for a table of features. The video is read and the face followed once more, as when the windows were made.
+
+    Raises:
+        RecordingError: the video cannot be decoded.
+    """
+    if windows.kind == TABLE:
+        return None
+    vision = recorded_config(encoder_runs(study, run)["vision"].config()).vision
+    times = times_of(windows)
+    found, known = np.full((*times.shape, 4), np.nan), np.isfinite(times)
+    start = segment(row.iloc[0], COLUMN["vision"])[0] or 0.0
+    found[known] = crop_boxes(str(row[COLUMN["vision"]].iloc[0]), (start + times[known]).tolist(), vision)
+    return found
 
 
 def trial_windows(sets: Mapping[str, WindowSet], device: torch.device) -> list[TrialWindow]:

@@ -13,15 +13,17 @@ import streamlit as st
 LONGEST = 300  # characters of a value that is read; the server limits the whole address
 
 
-def read(page: str, names: Sequence[str]) -> None:
+def read(page: str, names: Sequence[str]) -> bool:
     """Set the widgets from an address that this page did not write itself; called before they are shown.
 
-    The page checks the values, which anybody may have typed.
+    Return True if there was one. The page checks the values, which anybody may have typed.
     """
     asked = {name: st.query_params[name][:LONGEST] for name in names if name in st.query_params}
-    if asked and asked != st.session_state.get(_written(page)):
+    linked = bool(asked) and asked != st.session_state.get(_written(page))
+    if linked:
         for name in names:
             st.session_state[f"{page}_{name}"] = asked.get(name) or None
+    return linked
 
 
 def write(page: str, names: Sequence[str]) -> None:

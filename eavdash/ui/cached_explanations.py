@@ -7,21 +7,25 @@ torch and mne are imported inside functions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
+from eavdash.data.frozen import planned_table
+from eavdash.errors import TableError
 from eavdash.explain.check_record import Check
 from eavdash.explain.records import StoredExplanation as Stored
 from eavdash.explain.run_receipts import load_run_receipts
 from eavdash.report.figures import scalps, window_maps
 from eavdash.results import shapley
-from eavdash.store import RunDir
+from eavdash.store import RunDir, StudyDir
 from eavdash.ui.cached_results import MISSING, Stamp, file_stamp
 
 if TYPE_CHECKING:
+    from eavdash.data.table import TrialTable
     from eavdash.explain.explanation import Explanation
 
 
@@ -47,6 +51,21 @@ def opened(run: RunDir, subject: str, trial: str, which: Stored) -> Opened | Non
     name = explanation_name(run, subject, trial)
     stamps = [file_stamp(file) for file in (*run.explain_files(name, *which), run.status_file)]
     return None if MISSING in stamps[:2] else _opened(run, name, which, stamps)
+
+
+def planned_trial(study: StudyDir, subject: str, trial: str) -> TrialTable:
+    """Return the trial table of one trial, as the study was planned with it.
+
+    Raises:
+        EavdashError: the table cannot be read, or has no such trial.
+    """
+    table = _planned(study, subject, [file_stamp(study.table_file)])
+    row = table.frame[(table.frame["subject"] == subject) & (table.frame["trial"] == trial)]
+    if len(row) != 1:
+        expected = f"one trial {trial} of subject {subject}"
+        found, remedy = str(len(row)), "restore the study's table"
+        raise TableError.at(study.table_file, expected=expected, found=found, remedy=remedy)
+    return replace(table, frame=row)
 
 
 def run_checks(run: RunDir) -> tuple[Check, ...]:
@@ -84,6 +103,11 @@ def scalp(values: np.ndarray, channels: Sequence[str], limit: float, unit: str, 
 @st.cache_resource(max_entries=8, show_spinner=False)  # not copied, unlike data
 def _coalitions(run: RunDir, stamps: list[Stamp]) -> pd.DataFrame:
     return shapley.of_run(run)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)  # not copied, unlike data
+def _planned(study: StudyDir, subject: str, stamps: list[Stamp]) -> TrialTable:
+    return planned_table(study.table_file, study.study().dataset.path, (subject,))
 
 
 @st.cache_data(max_entries=256, show_spinner=False)

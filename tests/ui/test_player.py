@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,8 @@ def test_overlays_are_scaled_and_bounded() -> None:
     assert shapes == [(600, 32, 32), (600, 30), (600,), (600, 32), (600, 30)]
     assert (arrays["overlay0"].min(), arrays["overlay0"].max()) == (-127, 0)
     assert arrays["overlay0boxes"][3] == pytest.approx([0.1, 0.2, 0.3, 0.4])
-    assert arrays["overlay0times"][-1] == pytest.approx(20)
+    assert arrays["overlay0spans"][-1] == pytest.approx([20, 20], abs=0.01)
+    assert [o["limit"] for o in header["overlays"]] == pytest.approx([4, 1, 1, 1, 1], rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -226,3 +228,29 @@ def test_a_long_trial_is_shown_in_parts(sounds: Path) -> None:
     app.button(key="data_trials_previous").click().run()
     assert not app.exception
     assert "not recorded in this trial" in page_text(app)
+
+
+def test_maps_change_without_the_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, sent = trial(), []
+    monkeypatch.setattr(component, "_component", lambda **given: sent.append(unpacked(given["data"])) or {})
+    steps = np.array([[0.0, 1.0], [3.0, 3.5]])
+    for value in (1.0, -1.0):
+        overlay = Overlay("waveform", np.array([value, 0.5]), steps, "sound", limit=2.0, unit="logits")
+        player(PlayerTrial(shown), "key", component.Maps((overlay,), "Not reliable: x"), seek=(1, 3.0))
+    (first, arrays), (second, _) = sent
+    assert (first["id"], first["failed"], first["seek"]) == (second["id"], "Not reliable: x", [1, 3.0])
+    assert first["maps"] != second["maps"]
+    assert arrays["overlay0spans"].tolist() == steps.tolist()
+    assert arrays["overlay0"].tolist() == [64, 32], "the limit has the full colour"
+    assert [o["signed"] for h in (first, second) for o in h["overlays"]] == [False, True]
+    player(PlayerTrial(shown), "beside", component.Maps((overlay,), follows="key"))
+    assert set(sent[-1][1]) == {"overlay0", "overlay0spans"}, "the recording is sent once"
+
+
+def test_a_spectrogram_has_frequencies_on_its_axis() -> None:
+    shown = trial()
+    assert shown.audio is not None
+    hertz = tuple(np.geomspace(20, 7900, 128))
+    header, _ = packing.describe(replace(shown, audio=replace(shown.audio, hertz=hertz)))
+    assert [name for _, name in header["audio"]["hertz"]] == ["250 Hz", "1 kHz", "4 kHz"]
+    assert header["audio"]["hertz"][0][0] == pytest.approx(np.log(250 / 20) / np.log(7900 / 20), abs=0.01)

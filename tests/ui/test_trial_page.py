@@ -14,6 +14,8 @@ from fake_study import CLASSES, make_explanation, make_study, write_parquet
 from streamlit.testing.v1 import AppTest
 from test_heads import charts, numbers
 from test_pages import PAGES, ROOT, checkpoints, open_page, page_text
+from test_player import trial as recording
+from test_player import unpacked
 
 from eavdash.cli.main import parser
 from eavdash.config.choices import MODALITIES
@@ -21,7 +23,10 @@ from eavdash.explain.check_record import Check
 from eavdash.explain.explanation import Explanation, save_explanation
 from eavdash.results import tables
 from eavdash.store import RunDir, StudyDir
-from eavdash.ui.explain import choose_trial
+from eavdash.ui import player as component
+from eavdash.ui.data import trial_view
+from eavdash.ui.explain import choose_trial, playing
+from eavdash.ui.player import PlayerTrial
 
 __all__ = ["checkpoints"]
 
@@ -51,6 +56,7 @@ def explained(study: StudyDir, **changed: Any) -> Explanation:
         "target": str(decision(study)["predicted"]),
         "times": times,
         "frequencies": {"audio": np.geomspace(50, 7900, 128)},
+        "crops": np.tile(np.float32([0.1, 0.1, 0.9, 0.9]), (2, 5, 1)),
         "baseline_probabilities": {"fusion": np.array([[0.1, 0.6, 0.1, 0.1, 0.1]] * 2)},
         "receipts": made.receipts.model_copy(update={"checks": tuple(checks)}),
     }
@@ -332,3 +338,96 @@ def test_maps_share_a_scale_unless_asked_and_come_in_order(checkpoints: Path) ->
     assert [next(m for m in ("Vision", "Audio", "EEG") if m in text) for text in order][-1] == "EEG"
     app.button_group(key="explain_trial_scale").set_value("own").run()
     assert full("eeg") < 0.1 * full("audio")
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Any], dict[str, np.ndarray]]]:
+    """The blocks that players were given; the recordings are made ones, of 10 s."""
+    found: list[tuple[dict[str, Any], dict[str, np.ndarray]]] = []
+    usual = component._component
+    monkeypatch.setattr(
+        component, "_component", lambda **given: found.append(unpacked(given["data"])) or usual(**given)
+    )
+    monkeypatch.setattr(playing, "_preview", lambda study, explanation: recording(duration=10.0))
+    monkeypatch.setattr(trial_view, "player_trial", PlayerTrial)
+    return found
+
+
+def test_the_player_has_the_maps_on_one_scale_and_charts_on_request(
+    checkpoints: Path, sent: list[tuple[dict[str, Any], dict[str, np.ndarray]]]
+) -> None:
+    study = make_study(checkpoints)
+    made = explained(study)
+    weak = {**made.attributions, "eeg": 1e-3 * made.attributions["eeg"]}
+    stored(study, checks=(FAILED,), attributions=weak, crops=None)
+    app = open_page("trial")
+    header, _ = sent[-1]
+    assert header["failed"] == "Not reliable: Infidelity"
+    assert [o["lane"] for o in header["overlays"]] == ["spectrogram", "eeg", "scalp", "scalp"]
+    assert len({o["limit"] for o in header["overlays"]}) == 1
+    assert {o["unit"] for o in header["overlays"]} == {"logits per area"}
+    assert "compute them again to see them over it" in page_text(app), "without the places of its pictures"
+    assert app.button(key="explain_trial_compute").label == "Compute it again"
+    assert not charts(app, "explain_trial_eeg")
+    app.button_group(key="explain_trial_scale").set_value("own").run()
+    assert len({o["limit"] for o in sent[-1][0]["overlays"]}) == 2
+    app.session_state["explain_trial_charts"] = True
+    app.run()
+    assert charts(app, "explain_trial_eeg")
+
+
+def test_window_playhead_and_link_agree(
+    checkpoints: Path, sent: list[tuple[dict[str, Any], dict[str, np.ndarray]]]
+) -> None:
+    study = make_study(checkpoints)
+    stored(study)
+    app = open_link(subject="1", trial="2", time="6.25", window="0")
+    assert sent[-1][0]["seek"][1] == 6.25
+    assert app.button_group(key="explain_trial_window").value == "1", "the window at the playhead"
+    wish = sent[-1][0]["seek"]
+    app.button_group(key="explain_trial_window").set_value("0").run()
+    assert sent[-1][0]["seek"] == [wish[0] + 1, 0.0]
+    assert app.query_params["time"] == [""] or app.query_params["time"] == ""
+    app.selectbox(key="explain_trial_trial").select("4").run()
+    app.selectbox(key="explain_trial_trial").select("2").run()
+    assert sent[-1][0]["seek"] is None, "the time belongs to the other trial"
+    for nonsense in ("x", "-3", "1e300", "nan"):
+        app = open_link(subject="1", trial="2", time=nonsense)
+        assert sent[-1][0]["seek"] is None
+
+
+def test_another_map_or_trial_is_shown_beside_it(
+    checkpoints: Path, sent: list[tuple[dict[str, Any], dict[str, np.ndarray]]]
+) -> None:
+    study = make_study(checkpoints)
+    stored(study)
+    stored(study, method="integrated_gradients", baseline="mean", checks=(FAILED,))
+    save_explanation(study.run("s01-fusion"), replace(explained(study), trial="4"))
+    app = open_page("trial")
+    choice = app.selectbox(key="explain_trial_beside")
+    assert [text.split(" (")[0] for text in choice.options][-1] == "Trial 4"
+    choice.select_index(0).run()
+    assert not app.exception
+    leads, follows = sent[-2][0], sent[-1][0]
+    assert [o["lane"] for o in leads["overlays"]] == ["video", "spectrogram", "eeg", "scalp", "scalp"]
+    assert (leads["follows"], follows["follows"]) == ("", "explain_trial_player")
+    assert {leads["failed"], follows["failed"]} == {"", "Not reliable: Infidelity"}
+    assert [o["limit"] for o in leads["overlays"]] == [o["limit"] for o in follows["overlays"]]
+    app = open_link(subject="1", trial="2", beside="trial~4")
+    assert sent[-1][0]["follows"] == ""
+    assert "Subject 1, trial 4" in page_text(app)
+    app = open_link(subject="1", trial="2", beside="trial~../x")
+    assert app.selectbox(key="explain_trial_beside").value is None
+    assert sent[-1][0]["name"] == "explain_trial_player"
+
+
+def test_without_the_recordings_the_charts_stand_alone(checkpoints: Path) -> None:
+    study = make_study(checkpoints)
+    stored(study, spectrum=np.ones((2, 11, 251), np.float32), spectrum_frequencies=np.arange(251) / 5)
+    app = open_page("trial")
+    assert any("found one outside of them" in error.value for error in app.error)
+    assert charts(app, "explain_trial_eeg")
+    (traces,) = charts(app, "explain_trial_frequencies")
+    assert numbers(traces[0]["z"]).max() == pytest.approx(11 * 251), "per area"
+    words = next(e.proto.spec for e in app.get("plotly_chart") if "explain_trial_frequencies" in e.proto.id)
+    assert "alpha +275.00" in words.replace("\\u2212", "-"), "11 channels of 25 frequencies"

@@ -62,14 +62,18 @@ def explain(options: argparse.Namespace) -> int:
 def _explained(
     study: store.StudyDir, subject: str, trial: str, options: argparse.Namespace
 ) -> tuple[Explanation, bool]:
-    """Return the explanation, and True if it was stored already; a number of steps is always computed."""
+    """Return the explanation, and True if it was stored already.
+
+    It is computed again for a number of steps, and if an earlier version stored it without the places of its pictures.
+    """
     from eavdash.explain.trial import explain_trial, find_explanation
 
     asked = {name: getattr(options, name) for name in ("fold", "seed", "stage", "method", "target", "against")}
     asked["baseline"] = options.baseline
     if not options.steps:
         with contextlib.suppress(IntegrityError):  # what is damaged is computed again
-            if (stored := find_explanation(study, subject, trial, **asked)) is not None:
+            stored = find_explanation(study, subject, trial, **asked)
+            if stored is not None and not stored.lacks_places:
                 return stored, True
     more = {"device": options.device, "steps": options.steps, "receipts": not options.no_receipts}
     return explain_trial(study, subject, trial, **asked, **more), False

@@ -13,12 +13,14 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from eavdash.explain.spectrum import BANDS, in_bands
 from eavdash.report import theme
 from eavdash.report.figures.window_maps import AUDIO_CELLS, EEG_STEPS, FRAME_CELLS, WindowMap, cell_means
 
 if TYPE_CHECKING:
     from eavdash.explain.explanation import ExplainedWindow
 
+HERTZ_CELLS = 100  # of a map by frequency
 _COLUMNS = 600  # time steps of a spectrogram that are sent to the browser
 _HERTZ = (250, 500, 1000, 2000, 4000, 8000)  # labels of a mel axis
 #: Clear at 0, so that a light page stays light there, a dark one dark, and a spectrogram visible.
@@ -160,6 +162,39 @@ def row_heat(shown: WindowMap, rows: Sequence[str], scale: float, unit: str) -> 
             hovertemplate="%{y} %{x:.2f} s: %{z:.2g}<extra></extra>",
         )
     )
+    return fig
+
+
+def frequency_heat(
+    spectrum: np.ndarray, hertz: np.ndarray, channels: Sequence[str], scale: float, unit: str
+) -> go.Figure:
+    """Draw the EEG's attributions by electrode and frequency, per area (channel, frequency), with the sum of each band.
+
+    ``hertz`` (frequency,): of the columns.
+    """
+    heat, columns = cell_means(spectrum, 10**6, HERTZ_CELLS), cell_means(np.asarray(hertz, float)[None], 1, HERTZ_CELLS)
+    axis = {"autorange": "reversed", "type": "category", "dtick": 1, "tickfont": {"size": 10}, "showgrid": False}
+    fig = theme.figure(max(280, 14 * len(channels) + 100), {"title": "Frequency, Hz", "showgrid": False}, axis)
+    fig.add_trace(
+        go.Heatmap(
+            z=heat,
+            x=columns[0],
+            y=list(channels),
+            zmin=-scale,
+            zmax=scale,
+            colorscale=_COLOURS,
+            colorbar=_bar(unit),
+            hovertemplate="%{y} %{x:.1f} Hz: %{z:.2g}<extra></extra>",
+        )
+    )
+    for name, sums in in_bands(spectrum / spectrum.size, np.asarray(hertz)).items():
+        start = BANDS[name]
+        if start > 0:
+            fig.add_vline(start, line={"color": theme.GREY, "width": 1, "dash": "dot"})
+        text = f"{name} {float(sums.sum()):+.2f}".replace("-", "−")
+        at = {"x": start, "y": 1, "yref": "paper", "xanchor": "left", "yanchor": "bottom", "textangle": -30}
+        fig.add_annotation(text=text, showarrow=False, font={"size": 10}, **at)
+    fig.update_layout(margin={"t": 60})
     return fig
 
 

@@ -22,7 +22,7 @@ from eavdash.store import checkpoints_root
 from eavdash.store.private import cache_folder
 from eavdash.text import markdown, plural
 from eavdash.ui import cached_data, widgets
-from eavdash.ui.player import Overlay, PlayerTrial, player
+from eavdash.ui.player import PlayerTrial, player
 
 if TYPE_CHECKING:
     from eavdash.data.preview import TablePreview, TrialPreview
@@ -64,7 +64,7 @@ def choose_trial(table: TrialTable) -> pd.Series | None:
 
 
 @st.fragment
-def show_trial(row: Mapping[Any, Any], config: StudyConfig, overlays: Sequence[Overlay] = ()) -> None:
+def show_trial(row: Mapping[Any, Any], config: StudyConfig) -> None:
     """Show the player of a row of the trial table and the details of its recordings, in a fragment."""
     key = f"{PAGE}_part-{row['subject']}-{row['trial']}"
     part = int(st.session_state.get(key) or 0)
@@ -72,16 +72,11 @@ def show_trial(row: Mapping[Any, Any], config: StudyConfig, overlays: Sequence[O
     if part >= preview.parts:
         part = st.session_state[key] = 0
         preview = cached_data.preview(row, config)
-    _choose_part(preview, key)
-    playable = None
-    try:
-        with st.spinner("Preparing the recording for the browser"):
-            playable = cached_data.playable(preview, cache_folder(checkpoints_root()))
-    except EavdashError as error:
-        st.error(markdown(error))
+    choose_part(preview, key)
+    shown = player_trial(preview)
     if preview.vision or preview.audio or preview.eeg:
         with widgets.show_errors():
-            moment = player(PlayerTrial(preview, playable), f"{PAGE}_player", overlays)
+            moment = player(shown, f"{PAGE}_player")
         st.caption(
             markdown(_moment_sentence(preview, config, moment))
             if moment is not None
@@ -92,6 +87,16 @@ def show_trial(row: Mapping[Any, Any], config: StudyConfig, overlays: Sequence[O
     for modality, sentence in preview.errors.items():
         st.error(markdown(f"{theme.label(modality)}: {sentence}"))
     _show_missing(preview)
+
+
+def player_trial(preview: TrialPreview) -> PlayerTrial:
+    """Return what the player shows of a trial; show why the browser can play no recording if there is a reason."""
+    try:
+        with st.spinner("Preparing the recording for the browser"):
+            return PlayerTrial(preview, cached_data.playable(preview, cache_folder(checkpoints_root())))
+    except EavdashError as error:
+        st.error(markdown(error))
+        return PlayerTrial(preview)
 
 
 def _neighbour_button(container: Any, label: str, names: Sequence[str], position: int) -> None:
@@ -106,18 +111,20 @@ def _neighbour_button(container: Any, label: str, names: Sequence[str], position
     )
 
 
-def _choose_part(preview: TrialPreview, key: str) -> None:
+def choose_part(preview: TrialPreview, key: str) -> int:
+    """Return the number of the part to show of a long trial, with a widget that chooses it."""
     if preview.parts == 1:
-        return
+        return 0
     from eavdash.data.preview import LIMIT
 
-    st.selectbox(
+    part: int = st.selectbox(
         f"This trial lasts {preview.length:.0f} s. Shown at a time:",
         range(preview.parts),
         format_func=lambda n: f"{n * LIMIT:.0f}–{min((n + 1) * LIMIT, preview.length):.0f} s",
         key=key,
         width=320,
     )
+    return part
 
 
 def _format_sentence(preview: TrialPreview, config: StudyConfig) -> str:

@@ -66,6 +66,11 @@ def choose_trial(trials: pd.DataFrame) -> pd.DataFrame:
     return rows
 
 
+def place(rows: pd.DataFrame) -> tuple[str, str]:
+    """Return the subject and the trial of the rows of one trial."""
+    return str(rows["subject"].iloc[0]), str(rows["trial"].iloc[0])
+
+
 def choose(
     container: Any,
     title: str,

@@ -149,8 +149,11 @@ def ask(study: StudyDir, rows: pd.DataFrame, classes: Sequence[str]) -> Question
     return question
 
 
-def offer(study: StudyDir, rows: pd.DataFrame, question: Question, found: bool) -> None:
-    """Show the buttons that compute maps as tasks, and the running ones; ``found``: this map is stored."""
+def offer(study: StudyDir, rows: pd.DataFrame, question: Question, found: bool, again: bool = False) -> None:
+    """Show the buttons that compute maps as tasks, and the running ones.
+
+    ``found``: this map is stored; ``again``: it was stored by an earlier version, and would have more.
+    """
     if not found and (reason := lacking(question.method, question.run)):
         st.info(markdown(f"{reason} Choose another method, or the decision of another modality."))
         return
@@ -164,9 +167,9 @@ def offer(study: StudyDir, rows: pd.DataFrame, question: Question, found: bool) 
     if not found:
         st.info(_estimate(question.run))
     with st.container(horizontal=True):
-        if not found:
+        if not found or again:
             st.button(
-                "Compute this map",
+                "Compute it again" if again else "Compute this map",
                 type="primary",
                 on_click=tasks.start,
                 args=(own, titles[0], study.name),
@@ -179,7 +182,7 @@ def offer(study: StudyDir, rows: pd.DataFrame, question: Question, found: bool) 
             help=f"Explains all trials of subject {markdown(subject)} that were decided wrongly. Stored maps stay.",
             key=f"{PAGE}_wrong",
         )
-    if not found:
+    if not found or again:
         tasks.panel(checkpoints_root(), study.name, own, key=f"{PAGE}_task_own")
     tasks.panel(checkpoints_root(), study.name, wrong, key=f"{PAGE}_task_wrong")
 

@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from eavdash.explain.check_record import Check, worst
-from eavdash.explain.method_registry import METHODS
+from eavdash.explain.method_registry import METHODS, NONE
 from eavdash.explain.receipts.registry import CHECKS
 from eavdash.report import theme
 from eavdash.store import RunDir, StudyDir, checkpoints_root
@@ -32,9 +32,7 @@ def show_receipts(study: StudyDir, explanation: Explanation, window: int) -> str
     The checks of the run, which are the same for all of its trials, follow those of the map.
     """
     run = study.run(explanation.run)
-    with widgets.show_errors():
-        of_run = cached_explanations.run_checks(run)
-    checks = (*explanation.receipts.checks, *of_run)
+    checks = checks_of(study, explanation)
     failed = _reasons(explanation, window, checks)
     if failed:
         st.error(markdown(f"{_FAILED}: {' '.join(failed)}"), icon=":material/report:")
@@ -44,12 +42,37 @@ def show_receipts(study: StudyDir, explanation: Explanation, window: int) -> str
     with st.expander(_summary(checks), key=f"{PAGE}_receipts"):
         if checks:
             st.table(receipt_table(checks), hide_index=True)
-        if not of_run:
+        if len(checks) == len(explanation.receipts.checks):
             _offer(study, run)
         for line in facts(explanation, window):
             st.caption(markdown(line))
+    return why_failed(study, explanation, window)
+
+
+def checks_of(study: StudyDir, explanation: Explanation) -> tuple[Check, ...]:
+    """Return the checks of a map and of its run."""
+    with widgets.show_errors():
+        return (*explanation.receipts.checks, *cached_explanations.run_checks(study.run(explanation.run)))
+
+
+def why_failed(study: StudyDir, explanation: Explanation, window: int) -> str:
+    """Return in a few words why a window's maps are not to be believed, or nothing."""
+    checks = checks_of(study, explanation)
     names = [_name(check) for check in checks if check.verdict == "fail"]
-    return f"Not reliable: {', '.join(names) or 'Completeness'}" if failed else ""
+    return f"Not reliable: {', '.join(names) or 'Completeness'}" if _reasons(explanation, window, checks) else ""
+
+
+def map_name(explanation: Explanation) -> str:
+    """Return what a map answers and by which method, in a few words."""
+    why = explanation.target + (f" rather than {explanation.against}" if explanation.against else "")
+    return f"{theme.label(explanation.stage)}, why {why}: {method_words(explanation.method, explanation.baseline)}"
+
+
+def method_words(method: str, baseline: str) -> str:
+    """Return the name of a method, with what it starts from if it starts from anything."""
+    kind = METHODS.get(method)
+    name = kind.title if kind else method.replace("_", " ")
+    return name if baseline == NONE else f"{name}, {baseline or 'mean'}"
 
 
 def _offer(study: StudyDir, run: RunDir) -> None:

@@ -69,7 +69,7 @@ function picture(columns, rows, paint) {
   return canvas;
 }
 
-// The colour of an attribution -127..127: none at zero, full at the ends.
+// The colour of a map's value -127..127: none at zero, full at the ends.
 function signed(value) {
   return [...(value > 0 ? RED : BLUE), Math.min(255, 2 * Math.abs(value))];
 }

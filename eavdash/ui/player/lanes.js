@@ -1,4 +1,4 @@
-// The static lanes under the cursor: waveform, spectrogram, EEG traces, ruler, and their overlays.
+// The static lanes under the cursor: waveform, spectrogram, EEG traces, ruler.
 
 const GRID = "rgba(128, 128, 128, 0.25)";
 
@@ -28,7 +28,7 @@ function drawWave(canvas, player, width, height) {
   const span = (player.header.audio.duration / player.duration) * width;
   const count = low.values.length;
   const y = (value) => (height / 2) * (1 - (0.96 * value) / 32767);
-  context.fillStyle = player.header.colours.audio;
+  context.fillStyle = player.maps.active("waveform") ? "rgba(128, 128, 128, 0.8)" : player.header.colours.audio;
   context.beginPath();
   context.moveTo(0, y(high.values[0]));
   for (let n = 0; n < count; n++) context.lineTo(((n + 0.5) / count) * span, y(high.values[n]) - 0.5);
@@ -41,9 +41,10 @@ function drawSpectrogram(canvas, player, width, height) {
   if (!player.arrays.logmel) return;
   const { values, shape } = player.arrays.logmel;
   const [times, mels] = shape;
+  const colours = player.maps.active("spectrogram") ? GREYS : CIVIDIS; // a map's colours must not mix with others
   const drawn = picture(times, mels, (column, row) => {
     const colour = 3 * values[column * mels + (mels - 1 - row)];
-    return [CIVIDIS[colour], CIVIDIS[colour + 1], CIVIDIS[colour + 2], 255];
+    return [colours[colour], colours[colour + 1], colours[colour + 2], 255];
   });
   context.imageSmoothingEnabled = false;
   context.drawImage(drawn, 0, 0, (player.header.audio.duration / player.duration) * width, height);
@@ -63,7 +64,7 @@ function drawTraces(canvas, player, width, rowHeight, gain) {
   const values = player.arrays.eeg.values;
   const step = ((eeg.duration / player.duration) * width) / samples; // pixels per sample
   const every = Math.max(1, Math.floor(0.5 / step)); // samples in half a pixel: their extremes are drawn
-  context.strokeStyle = player.header.colours.eeg;
+  context.strokeStyle = player.maps.active("eeg") ? getComputedStyle(player.root).color : player.header.colours.eeg;
   context.lineWidth = 1;
   for (let channel = 0; channel < channels; channel++) {
     const factor = (eeg.scale[channel] * gain * rowHeight) / spacing(eeg);
@@ -82,49 +83,4 @@ function drawTraces(canvas, player, width, rowHeight, gain) {
     }
     context.stroke();
   }
-}
-
-// The boundaries of the steps in pixels, halfway between their times.
-function borders(times, duration, width) {
-  const last = times.length - 1;
-  const half = last > 0 ? (times[1] - times[0]) / 2 : duration / 2;
-  const edges = [times[0] - half];
-  for (let n = 0; n < last; n++) edges.push((times[n] + times[n + 1]) / 2);
-  edges.push(times[last] + (last > 0 ? (times[last] - times[last - 1]) / 2 : half));
-  return edges.map((time) => (Math.min(Math.max(time, 0), duration) / duration) * width);
-}
-
-// Draws an overlay (time, row) of a lane with a time axis; flipped: row 0 is at the bottom.
-function drawOverTime(canvas, player, overlay, width, height, flipped) {
-  const context = sized(canvas, width, height);
-  const { values, shape } = overlay;
-  const rows = shape[1] || 1;
-  const edges = borders(overlay.times, player.duration, width);
-  const drawn = picture(shape[0], rows, (column, row) => signed(values[column * rows + (flipped ? rows - 1 - row : row)]));
-  context.imageSmoothingEnabled = false;
-  for (let n = 0; n < shape[0]; n++) {
-    context.drawImage(drawn, n, 0, 1, rows, edges[n], 0, edges[n + 1] - edges[n], height);
-  }
-}
-
-// Draws an overlay (time, height, width) at one moment over the frame that fills the canvas.
-function drawOverPicture(canvas, overlay, time, width, height) {
-  const context = sized(canvas, width, height);
-  const [, rows, columns] = overlay.shape;
-  const n = nearest(overlay.times, time);
-  const first = n * rows * columns;
-  const drawn = picture(columns, rows, (column, row) => signed(overlay.values[first + row * columns + column]));
-  const side = Math.min(width, height);
-  let box = [(width - side) / 2, (height - side) / 2, side, side];
-  if (overlay.boxes) {
-    const [left, top, wide, high] = overlay.boxes.subarray(4 * n, 4 * n + 4);
-    box = [left * width, top * height, wide * width, high * height];
-  }
-  context.drawImage(drawn, ...box);
-}
-
-function nearest(times, time) {
-  let best = 0;
-  for (let n = 1; n < times.length; n++) if (Math.abs(times[n] - time) < Math.abs(times[best] - time)) best = n;
-  return best;
 }

@@ -1,8 +1,8 @@
-"""Packing of a trial for the player's JavaScript into one block of bytes, small enough for every rerun.
+"""Packing of a trial and of maps for the player's JavaScript into one block of bytes, small enough for every rerun.
 
 In: a :class:`~eavdash.data.preview.TrialPreview` and overlays. Out: ``EAVP``, the header's length (uint32), the header
 (JSON), and arrays, each aligned to 4 bytes; the header's ``arrays`` has their type, offset and shape, little-endian.
-20 s of 30 channels take about 0.7 MB: EEG as int16, colours as int8 or uint8, with scales.
+20 s of 30 channels take about 0.7 MB and maps over them 0.1 MB: EEG as int16, colours as int8 or uint8, with scales.
 """
 
 from __future__ import annotations
@@ -27,18 +27,21 @@ _SHAPES = {"video": "(time, height, width)", "spectrogram": "(time, mel)", "eeg"
 _SHAPES |= {"waveform": "(time,)", "scalp": "(time, channel)"}
 _CELLS = 32  # a video overlay's rows and columns, a spectrogram's mel bands
 _MAX_STEPS = 600
+_HERTZ = {250: "250 Hz", 1000: "1 kHz", 4000: "4 kHz"}  # labels of a spectrogram's axis
 MAGIC = b"EAVP"
 Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
 class Overlay:
-    """Values drawn translucently over a lane: red above zero, blue below, with full colour near the largest magnitude.
+    """Values drawn translucently over a lane: red above zero, blue below.
 
     ``values`` by lane: video (time, height, width), over the largest centred square of the frame unless ``boxes``
     (time, 4) has left, top, width and height as fractions of the frame; waveform (time,); spectrogram (time, mel);
-    eeg (channel, time) and scalp (time, channel), channels as in the preview. ``times``: the centre of each step in
-    seconds from the start of the preview.
+    eeg (channel, time) and scalp (time, channel), channels as in the preview. ``times`` are seconds from the start of
+    the preview: the centre of each step (time,), or its start and stop (time, 2), between which alone it is drawn.
+    ``limit``: the magnitude with the full colour; 0: near the largest one. ``unit``: of the values, at colour bars.
+    Overlays with one ``label`` are switched on and off together. Of several over the scalp one is shown, by ``name``.
     """
 
     lane: str
@@ -47,10 +50,15 @@ class Overlay:
     label: str
     opacity: float = 0.6
     boxes: np.ndarray | None = None
+    limit: float = 0.0
+    unit: str = ""
+    name: str = ""
 
 
 def describe(preview: TrialPreview, overlays: Sequence[Overlay] = ()) -> tuple[dict[str, Any], Arrays]:
-    """Return the header, without media, and its arrays; ``header["id"]`` changes with the content.
+    """Return the header, without media, and its arrays.
+
+    ``header["id"]`` changes with the recording, ``header["maps"]`` with the overlays.
 
     Raises:
         ValueError: an overlay does not match its lane.
@@ -63,14 +71,29 @@ def describe(preview: TrialPreview, overlays: Sequence[Overlay] = ()) -> tuple[d
         "colours": theme.COLOURS,
         "audio": _audio(preview.audio, arrays) if preview.audio else None,
         "eeg": _eeg(preview.eeg, arrays) if preview.eeg else None,
-        "overlays": [_overlay(n, overlay, preview, arrays) for n, overlay in enumerate(overlays)],
     }
+    header["id"] = _digest(header, arrays)
+    drawn, maps = describe_overlays(preview, overlays)
+    return header | drawn, arrays | maps
+
+
+def describe_overlays(preview: TrialPreview, overlays: Sequence[Overlay]) -> tuple[dict[str, Any], Arrays]:
+    """Return the part of the header and the arrays that belong to the overlays alone.
+
+    Raises:
+        ValueError: an overlay does not match its lane.
+    """
+    arrays: Arrays = {}
+    drawn = [_overlay(n, overlay, preview, arrays) for n, overlay in enumerate(overlays)]
+    return {"overlays": drawn, "maps": _digest(drawn, arrays)}, arrays
+
+
+def _digest(header: object, arrays: Arrays) -> str:
     content = hashlib.sha256(json.dumps(header).encode())
     for name, array in arrays.items():
         content.update(f"{name}{array.shape}".encode())
         content.update(array.tobytes())
-    header["id"] = content.hexdigest()[:16]
-    return header, arrays
+    return content.hexdigest()[:16]
 
 
 def pack(header: dict[str, Any], arrays: Arrays) -> bytes:
@@ -93,7 +116,17 @@ def _audio(audio: AudioPreview, arrays: Arrays) -> dict[str, Any]:
     if len(audio.logmel):
         low, high = np.percentile(audio.logmel, (1, 99.8))
         arrays["logmel"] = _bytes(audio.logmel, low, high)
-    return {"duration": audio.duration, "peak": peak}
+    return {"duration": audio.duration, "peak": peak, "hertz": _ticks(audio.hertz)}
+
+
+def _ticks(hertz: Sequence[float]) -> list[tuple[float, str]]:
+    """Return the height of each labelled frequency in a spectrogram of these bands, in parts from the bottom."""
+    if not hertz:
+        return []
+    places = (np.arange(len(hertz)) + 0.5) / len(hertz)
+    return [
+        (round(float(np.interp(f, hertz, places)), 4), name) for f, name in _HERTZ.items() if hertz[0] <= f <= hertz[-1]
+    ]
 
 
 def _eeg(eeg: EegPreview, arrays: Arrays) -> dict[str, Any]:
@@ -141,16 +174,29 @@ def _overlay(n: int, overlay: Overlay, preview: TrialPreview, arrays: Arrays) ->
             f"overlay {overlay.label!r}: expected values {_SHAPES[overlay.lane]} and a time for each step "
             f"(channels: {channels}), found {np.shape(overlay.values)} and {len(times)} times"
         )
+    spans = _spans(times, preview.duration)
     keep = np.unique(np.linspace(0, len(times) - 1, min(len(times), _MAX_STEPS)).round().astype(int))
-    values, times = values[keep], times[keep]
+    values, spans = np.nan_to_num(values[keep]), spans[keep]
     if overlay.lane in ("video", "spectrogram"):
         values = cell_means(values, _CELLS if overlay.lane == "video" else len(values), _CELLS)
-    strongest = float(np.percentile(np.abs(values), 99.5)) or float(np.abs(values).max()) or 1.0
-    arrays[f"overlay{n}"] = np.clip(np.round(values / strongest * 127), -127, 127).astype(np.int8)
-    arrays[f"overlay{n}times"] = times.astype(np.float32)
+    limit = overlay.limit or float(np.percentile(np.abs(values), 99.5)) or float(np.abs(values).max()) or 1.0
+    arrays[f"overlay{n}"] = np.clip(np.round(values / limit * 127), -127, 127).astype(np.int8)
+    arrays[f"overlay{n}spans"] = spans.astype(np.float32)
     if overlay.boxes is not None:
         arrays[f"overlay{n}boxes"] = np.asarray(overlay.boxes, np.float32)[keep]
-    return {"lane": overlay.lane, "label": overlay.label, "opacity": overlay.opacity}
+    names = {name: getattr(overlay, name) for name in ("lane", "label", "opacity", "unit", "name")}
+    return {**names, "limit": limit, "signed": bool((values < 0).any())}
+
+
+def _spans(times: np.ndarray, duration: float) -> np.ndarray:
+    """Return start and stop (time, 2) of each step; of centres, they are halfway to the next ones."""
+    if times.ndim == 2:
+        return times
+    if len(times) == 1:
+        return np.array([[0.0, duration]])
+    middles = (times[1:] + times[:-1]) / 2
+    starts = np.concatenate([[2 * times[0] - middles[0]], middles])
+    return np.stack([starts, np.concatenate([middles, [2 * times[-1] - middles[-1]]])], axis=1)
 
 
 def _bytes(values: np.ndarray, low: float, high: float) -> np.ndarray:

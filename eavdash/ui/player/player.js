@@ -2,25 +2,36 @@
 
 const RETRIES = [800, 3000]; // milliseconds, as a session that lost its connection briefly gets its files again
 const REPORT_AFTER = 300; // milliseconds without another seek before the time is reported to Python
-const kept = { band: "alpha", unit: "dB", rate: "1", sound: true, gain: 1 }; // settings for the next trial
+const kept = { map: 0, band: "alpha", unit: "dB", rate: "1", sound: true, gain: 1 }; // settings for the next trial
+const MAP = "map "; // and its number, instead of a band
+
+const opened = (globalThis.eavdashPlayers ??= new Map()); // players of this page by name
+const OPENED = "eavdash-player-opened";
 
 class Player {
-  constructor(root, data, report) {
-    Object.assign(this, { root, report, ...unpack(data) });
+  // block: header and arrays; leader: the player whose recording and clock it shares, or undefined.
+  constructor(root, block, report, leader) {
+    Object.assign(this, { root, report, block, leader });
+    this.header = leader ? { ...leader.header, ...block.header } : block.header;
+    this.arrays = leader ? { ...leader.arrays, ...block.arrays } : block.arrays;
     const { header } = this;
+    this.followers = new Set();
     this.listeners = new AbortController();
     this.find = (selector) => root.querySelector(selector);
     this.duration = header.duration || 1;
     this.gain = kept.gain;
     this.built = performance.now();
     root.setAttribute("aria-label", `Player: ${header.title}`);
+    root.classList.toggle("follows", Boolean(leader));
     delete root.dataset.canplay;
-    this.openMedia();
+    if (leader) this.openMirror();
+    else this.openMedia();
+    this.maps = new Maps(this);
     this.openScalp();
     this.openLanes();
-    this.openOverlays();
     this.openTransport();
     this.openPointer();
+    this.goTo(header.seek);
     this.sizes = new ResizeObserver(() => this.later(() => this.layOut()));
     this.sizes.observe(this.find(".layout"));
     this.layOut();
@@ -35,6 +46,7 @@ class Player {
   openMedia() {
     const { media, image } = this.header;
     const [video, sound, still] = ["video", "audio", "img"].map((name) => this.find(`.picture ${name}`));
+    this.find(".picture .mirror").hidden = true;
     const element = media ? (media.moving ? video : sound) : null;
     this.video = media && media.moving ? video : null;
     video.hidden = !this.video;
@@ -65,6 +77,34 @@ class Player {
     element.muted = !kept.sound;
   }
 
+  // The picture of another player, and its clock.
+  openMirror() {
+    const { leader } = this;
+    for (const name of ["video", "audio"]) this.find(`.picture ${name}`).hidden = true;
+    const [still, mirror] = [this.find(".picture img"), this.find(".picture .mirror")];
+    mirror.hidden = !leader.video;
+    still.hidden = !this.header.image;
+    if (this.header.image) still.src = this.header.image;
+    this.on(still, "load", () => this.paint());
+    this.find(".picture").hidden = mirror.hidden && still.hidden;
+    this.find(".media-note").textContent = "";
+    Object.assign(this, { clock: leader.clock, frame: leader.frame, video: null });
+    leader.followers.add(this);
+  }
+
+  paintMirror() {
+    const [from, mirror] = [this.leader.video, this.find(".picture .mirror")];
+    if (!from || !from.videoWidth) return;
+    const width = Math.min(this.find(".picture").clientWidth, (360 * from.videoWidth) / from.videoHeight);
+    sized(mirror, width, (width * from.videoHeight) / from.videoWidth).drawImage(from, 0, 0, width, (width * from.videoHeight) / from.videoWidth);
+  }
+
+  // The element that shows the picture, for its place on the screen.
+  shownPicture() {
+    const mirror = this.find(".picture .mirror");
+    return this.video || (this.leader && !mirror.hidden ? mirror : this.find(".picture img"));
+  }
+
   reopen(element, time) {
     element.load();
     element.currentTime = time + this.header.media.offset;
@@ -82,20 +122,39 @@ class Player {
     stage.hidden = figure.hidden && this.find(".picture").hidden && !(eeg && eeg.note);
     this.find(".layout").classList.toggle("wide", !(figure.hidden && this.find(".picture").hidden));
     if (figure.hidden) return;
-    const [band, unit] = [figure.querySelector(".band"), figure.querySelector(".unit")];
-    band.replaceChildren(...eeg.bands.map((name) => new Option(name, name)));
-    band.value = eeg.bands.includes(kept.band) ? kept.band : eeg.bands[0];
-    unit.value = kept.unit;
     this.scalp = new Scalp(figure, this.header, this.arrays);
-    const choose = () => {
-      if (band.value !== eeg.bands[0] || eeg.bands.includes(kept.band)) kept.band = band.value;
+    const [band, unit] = [figure.querySelector(".band"), figure.querySelector(".unit")];
+    this.on(figure, "change", () => {
+      const map = band.value.startsWith(MAP);
+      if (this.maps.active("scalp")) kept.map = map ? Number(band.value.slice(MAP.length)) : -1;
+      if (!map && (band.value !== eeg.bands[0] || eeg.bands.includes(kept.band))) kept.band = band.value;
       kept.unit = unit.value;
-      this.scalp.choose(band.value, unit.value);
-      this.find(".field").setAttribute("aria-label", `Power of the ${band.value} band over the head, nose up`);
-      this.paint();
-    };
-    this.on(figure, "change", choose);
-    this.scalp.choose(band.value, unit.value);
+      this.chooseBand();
+    });
+    this.openBands();
+  }
+
+  // Lists the bands, and the map if there is one.
+  openBands() {
+    if (!this.scalp) return;
+    const { bands } = this.header.eeg;
+    const [band, unit] = [this.find(".band"), this.find(".unit")];
+    const maps = this.maps.all("scalp").map((map, n) => new Option(`map: ${map.name || map.label}`, `${MAP}${n}`));
+    band.replaceChildren(...maps, ...bands.map((name) => new Option(name, name)));
+    band.value = kept.map in maps ? `${MAP}${kept.map}` : bands.includes(kept.band) ? kept.band : bands[0];
+    unit.value = kept.unit;
+    this.chooseBand();
+  }
+
+  chooseBand() {
+    const [band, unit] = [this.find(".band"), this.find(".unit")];
+    const map = band.value.startsWith(MAP) ? this.maps.all("scalp")[Number(band.value.slice(MAP.length))] : null;
+    unit.parentElement.hidden = Boolean(map);
+    this.find(".map-unit").textContent = map ? map.unit : "";
+    this.scalp.choose(band.value, unit.value, map);
+    const shown = map ? "The map" : `Power of the ${band.value} band`;
+    this.find(".field").setAttribute("aria-label", `${shown} over the head, nose up`);
+    this.paint();
   }
 
   // --- lanes
@@ -109,6 +168,12 @@ class Player {
     this.lane("waveform").hidden = !audio;
     this.lane("spectrogram").hidden = !(audio && this.arrays.logmel);
     this.lane("eeg").hidden = !eeg;
+    const hertz = (audio?.hertz || []).map(([height, text]) => {
+      const label = Object.assign(document.createElement("span"), { textContent: text });
+      label.style.top = `${100 * (1 - height)}%`;
+      return label;
+    });
+    this.find(".hertz").replaceChildren(...hertz);
     if (!eeg) return;
     this.row = eeg.channels.length > 48 ? 14 : 18;
     const names = eeg.channels.map((name, n) => {
@@ -121,6 +186,7 @@ class Player {
     this.find(".names").replaceChildren(...names);
     this.on(this.find(".less"), "click", () => this.setGain(this.gain / 1.5));
     this.on(this.find(".more"), "click", () => this.setGain(this.gain * 1.5));
+    this.channels = new Channels(this);
   }
 
   setGain(gain) {
@@ -149,71 +215,30 @@ class Player {
       const shown = between >= 10 ? between.toFixed(0) : between.toPrecision(2);
       this.find(".scale").textContent = `${this.header.eeg.channels.length} channels, ${shown} µV between lines`;
     }
-    this.drawOverlays();
+    this.maps.draw();
+    this.find(".map-keys").hidden = !this.maps.list.length;
     if (this.scalp) this.scalp.shown = "";
     this.paint();
   }
 
-  // --- overlays
-
-  openOverlays() {
-    this.overlays = this.header.overlays.map((overlay, n) => ({
-      ...overlay,
-      on: true,
-      values: this.arrays[`overlay${n}`].values,
-      shape: this.arrays[`overlay${n}`].shape,
-      times: this.arrays[`overlay${n}times`].values,
-      boxes: this.arrays[`overlay${n}boxes`]?.values,
-    }));
-    const toggles = this.overlays.map((overlay) => {
-      const label = document.createElement("label");
-      const box = Object.assign(document.createElement("input"), { type: "checkbox", checked: true });
-      label.append(box, ` ${overlay.label}`);
-      this.on(box, "change", () => {
-        overlay.on = box.checked;
-        this.drawOverlays();
-        this.paint();
-      });
-      return label;
-    });
-    this.find(".overlays").replaceChildren(...toggles);
-  }
-
-  active(lane) {
-    return this.overlays.find((overlay) => overlay.lane === lane && overlay.on);
-  }
-
-  drawOverlays() {
-    const heights = { waveform: 56, spectrogram: 96, eeg: (this.row || 0) * (this.header.eeg?.channels.length || 0) };
-    for (const [lane, height] of Object.entries(heights)) {
-      const canvas = this.lane(lane).querySelector(".over");
-      const overlay = this.active(lane);
-      canvas.hidden = !overlay;
-      if (!overlay) continue;
-      canvas.style.opacity = overlay.opacity;
-      drawOverTime(canvas, this, overlay, this.width, height, lane === "spectrogram");
-    }
-    if (this.scalp) Object.assign(this.scalp, { overlay: this.active("scalp"), shown: "" });
-  }
-
-  paintPicture(time) {
-    const [canvas, overlay] = [this.find(".picture .over"), this.active("video")];
-    const shown = this.video || this.find(".picture img");
-    canvas.hidden = !overlay || shown.hidden;
-    if (canvas.hidden) return;
-    const [width, height] = [shown.videoWidth || shown.naturalWidth, shown.videoHeight || shown.naturalHeight];
-    if (!width) return;
-    const scale = Math.min(shown.clientWidth / width, shown.clientHeight / height);
-    canvas.style.left = `${shown.offsetLeft + (shown.clientWidth - width * scale) / 2}px`;
-    canvas.style.top = `${shown.offsetTop + (shown.clientHeight - height * scale) / 2}px`;
-    canvas.style.opacity = overlay.opacity;
-    drawOverPicture(canvas, overlay, time, width * scale, height * scale);
+  // Shows other maps of the same recording.
+  takeMaps(block) {
+    this.block = block;
+    Object.assign(this.header, block.header);
+    Object.assign(this.arrays, block.arrays);
+    this.maps.take(this.header, this.arrays);
+    this.openBands();
+    this.layOut();
   }
 
   // --- transport
 
   openTransport() {
     const [speed, sound] = [this.find(".speed select"), this.find(".sound input")];
+    if (this.leader) {
+      this.on(this.root, "keydown", (event) => this.key(event));
+      return;
+    }
     speed.value = kept.rate;
     this.clock.setRate(Number(speed.value));
     sound.checked = kept.sound;
@@ -240,13 +265,25 @@ class Player {
 
   seek(time) {
     this.clock.seek(Math.min(Math.max(time, 0), this.duration));
+    const own = this.leader || this;
+    own.paint();
+    own.reportMoment();
+  }
+
+  // Moves the playhead as Python wishes: [number of the wish, time in the trial].
+  goTo(wish) {
+    if (!wish || wish[0] === this.wish || this.leader) return;
+    this.wish = wish[0];
+    const time = Math.min(Math.max(wish[1] - this.header.begin, 0), this.duration);
+    this.reported = Number((this.header.begin + time).toFixed(3));
+    this.clock.seek(time);
     this.paint();
-    this.reportMoment();
   }
 
   key(event) {
-    if (event.altKey || event.ctrlKey || event.metaKey || event.target.matches("select")) return;
+    if (event.altKey || event.ctrlKey || event.metaKey || event.target.matches("select, [type=range]")) return;
     if (event.key === " " && event.target.matches("button, input")) return;
+    const inTraces = this.channels && event.target.matches(".scroller");
     const act = {
       " ": () => this.toggle(),
       ArrowLeft: () => (event.shiftKey ? this.seek(this.clock.now() - 1) : this.step(-1)),
@@ -255,6 +292,10 @@ class Player {
       End: () => this.seek(this.duration),
       "+": () => this.setGain(this.gain * 1.5),
       "-": () => this.setGain(this.gain / 1.5),
+      m: this.maps.list.length && (() => this.maps.toggle()),
+      ArrowUp: inTraces && (() => this.channels.move(-1)),
+      ArrowDown: inTraces && (() => this.channels.move(1)),
+      Escape: inTraces && this.channels.lit >= 0 && (() => this.channels.light(-1)),
     }[event.key];
     if (!act) return;
     act();
@@ -287,8 +328,10 @@ class Player {
     const { playing } = this.clock;
     this.root.classList.toggle("playing", playing);
     this.find(".play").setAttribute("aria-label", playing ? "Pause" : "Play");
-    if (playing) this.loop();
-    else this.reportMoment();
+    if (playing) {
+      for (const other of opened.values()) if (!other.leader && other !== this && other.clock.playing) other.clock.pause();
+      this.loop();
+    } else this.reportMoment();
     this.paint();
   }
 
@@ -311,7 +354,10 @@ class Player {
     if (!this.width) return;
     const time = this.clock.now();
     if (this.scalp) this.scalp.show(time);
-    this.paintPicture(time);
+    if (this.leader) this.paintMirror();
+    this.maps.paintPicture(time);
+    if (this.channels) this.channels.tell(time);
+    for (const follower of this.followers) follower.paint();
     const { begin } = this.header;
     const words = `${(begin + time).toFixed(2)} / ${(begin + this.duration).toFixed(2)} s`;
     if (words !== this.words) {
@@ -340,34 +386,74 @@ class Player {
   }
 
   close() {
+    if (opened.get(this.header.name) === this) opened.delete(this.header.name);
+    this.leader?.followers.delete(this);
     this.listeners.abort();
     this.sizes.disconnect();
     cancelAnimationFrame(this.request);
     cancelAnimationFrame(this.pending);
     clearTimeout(this.reporting);
     clearTimeout(this.timer);
-    this.clock.close();
+    if (!this.leader) this.clock.close();
   }
 }
 
-const players = new WeakMap(); // by the parent element; Streamlit calls the component on every rerun
+// What Streamlit has called the component with, for one place of the page.
+class Place {
+  constructor(parent) {
+    this.parent = parent;
+    this.again = () => this.follow();
+    document.addEventListener(OPENED, this.again);
+  }
+
+  show(block, report) {
+    Object.assign(this, { block, report });
+    const { header } = block;
+    const [player, old] = [this.player, this.player?.block.header];
+    const stays = player && old.name === header.name && old.follows === header.follows;
+    if (!stays || (!header.follows && (old.id !== header.id || old.media?.url !== header.media?.url))) this.build();
+    else {
+      player.report = report;
+      if (old.maps !== header.maps || old.failed !== header.failed) player.takeMaps(block);
+      player.goTo(header.seek);
+    }
+  }
+
+  build() {
+    this.player?.close();
+    const { follows, name } = this.block.header;
+    const leader = follows ? opened.get(follows) : undefined;
+    const root = this.parent.querySelector(".player");
+    root.hidden = Boolean(follows && !leader); // until the other one is there
+    this.player = root.hidden ? undefined : new Player(root, this.block, this.report, leader);
+    if (!this.player || follows) return;
+    opened.set(name, this.player);
+    document.dispatchEvent(new CustomEvent(OPENED));
+  }
+
+  // A player that was opened may be the one to follow.
+  follow() {
+    const { follows } = this.block.header;
+    if (follows && opened.get(follows) !== this.player?.leader) this.build();
+  }
+
+  close() {
+    document.removeEventListener(OPENED, this.again);
+    this.player?.close();
+  }
+}
+
+const places = new WeakMap(); // by the parent element; Streamlit calls the component on every rerun
 
 export default function ({ data, parentElement, setStateValue }) {
-  const { header } = unpack(data);
-  let player = players.get(parentElement);
-  const same = player && player.header.id === header.id && player.header.media?.url === header.media?.url;
-  if (same) {
-    player.report = setStateValue;
-  } else {
-    if (player) player.close();
-    player = new Player(parentElement.querySelector(".player"), data, setStateValue);
-    players.set(parentElement, player);
-  }
+  let place = places.get(parentElement);
+  if (!place) places.set(parentElement, (place = new Place(parentElement)));
+  place.show(unpack(data), setStateValue);
   // The cleanup of an outdated call must not close a player that a newer call uses.
-  const call = (player.call = (player.call || 0) + 1);
+  const call = (place.call = (place.call || 0) + 1);
   return () => {
-    if (players.get(parentElement) !== player || player.call !== call) return;
-    player.close();
-    players.delete(parentElement);
+    if (places.get(parentElement) !== place || place.call !== call) return;
+    place.close();
+    places.delete(parentElement);
   };
 }

@@ -1,4 +1,4 @@
-// The scalp map: the power of one band at one moment, interpolated between the electrodes.
+// The scalp at one moment: the power of one band, or a map's values, interpolated between the electrodes.
 
 const STEPS = 20; // per second, as in data/eeg/bandpower.py
 const SIDE = 56; // cells along a side, as in data/eeg/scalp.py
@@ -13,7 +13,10 @@ class Scalp {
     this.outline();
   }
 
-  choose(band, unit) {
+  // map: what is shown instead of a band, or null.
+  choose(band, unit, map) {
+    this.overlay = map;
+    if (map) return this.chooseMap(map);
     this.band = Math.max(0, this.eeg.bands.indexOf(band));
     this.unit = unit;
     this.shown = "";
@@ -36,6 +39,14 @@ class Scalp {
     this.figure.querySelector(".bar i").style.background = `linear-gradient(to top, ${gradient(this.colours)})`;
   }
 
+  chooseMap(map) {
+    this.shown = "";
+    const [least, most] = this.figure.querySelectorAll(".bar span");
+    least.textContent = map.signed ? rounded(-map.limit) : "0";
+    most.textContent = rounded(map.limit);
+    this.figure.querySelector(".bar i").style.background = barColours(map, "to top");
+  }
+
   values(time) {
     const steps = this.arrays.power.shape[2];
     const step = Math.min(Math.max(Math.round(time * STEPS), 0), steps - 1);
@@ -46,25 +57,24 @@ class Scalp {
   }
 
   show(time) {
-    const moment = `${Math.round(time * STEPS)} ${this.overlay ? nearest(this.overlay.times, time) : ""}`;
+    const moment = this.overlay ? stepAt(this.overlay.spans, time) : Math.round(time * STEPS);
     if (moment === this.shown) return;
     this.shown = moment;
+    const size = this.canvas.parentElement.clientWidth;
+    if (this.overlay) {
+      const first = moment * this.overlay.shape[1];
+      const values = this.map.electrodes.map((channel) => (moment < 0 ? 0 : this.overlay.values[first + channel]));
+      this.interpolate(values, signed);
+      this.drawField(sized(this.canvas, size, size), size);
+      return;
+    }
     const [low, high] = this.range;
     const span = high - low || 1;
     this.interpolate(this.values(time), (value) => {
       const colour = 3 * Math.min(255, Math.max(0, Math.round(((value - low) / span) * 255)));
       return [this.colours[colour], this.colours[colour + 1], this.colours[colour + 2], 255];
     });
-    const size = this.canvas.parentElement.clientWidth;
-    const context = sized(this.canvas, size, size);
-    this.drawField(context, size);
-    if (this.overlay) {
-      const channels = this.overlay.shape[1];
-      const first = nearest(this.overlay.times, time) * channels;
-      this.interpolate(this.map.electrodes.map((channel) => this.overlay.values[first + channel]), signed);
-      context.globalAlpha = this.overlay.opacity;
-      this.drawField(context, size);
-    }
+    this.drawField(sized(this.canvas, size, size), size);
   }
 
   // Fills this.field with paint(value) of the interpolated values.
