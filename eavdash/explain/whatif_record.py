@@ -1,0 +1,88 @@
+"""What a what-if answers, before and after: a JSON document. Needs neither torch nor the recordings."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from eavdash.store.record import FIRST, FromList, Part, Record, Texts, Whole
+
+#: Class → probability.
+Probabilities = dict[str, float]
+#: Modality → number.
+ByModality = dict[str, float]
+Step = tuple[str, float]
+
+
+class ChangeMade(Part):
+    """One change: how it is asked for, in words, and what exactly was done."""
+
+    option: str
+    argument: str
+    modality: str
+    words: str
+    definition: str
+
+
+class WindowOutcome(Part):
+    """The decision on one window; ``predicted`` is empty where nothing is left of it."""
+
+    window: Whole
+    start: float  # seconds
+    stop: float
+    predicted: str = ""
+    probabilities: dict[str, Probabilities] = Field(default_factory=dict)  # stage → class → probability
+    attention: ByModality = Field(default_factory=dict)  # shares, averaged over the heads
+    shapley: ByModality = Field(default_factory=dict)  # of the class ``target``, in nats
+
+
+class Outcome(Part):
+    """The decision on the trial, from its windows; numbers as in :class:`WindowOutcome`, over the windows."""
+
+    predicted: str
+    probabilities: dict[str, Probabilities]
+    attention: ByModality = Field(default_factory=dict)
+    shapley: ByModality = Field(default_factory=dict)
+    #: From the training frequency of ``target`` (``base``) by dividends of coalitions to its log-probability
+    #: (``decision``).
+    steps: Annotated[tuple[Annotated[Step, FromList], ...], FromList] = ()
+    windows: Annotated[tuple[WindowOutcome, ...], FromList] = ()
+
+
+class WhatIf(Record):
+    """One counterfactual of a test trial."""
+
+    model_config = ConfigDict(title="a what-if")
+
+    schema_version: Whole = FIRST
+    study: str
+    run: str
+    stage: str  # whose decision it is
+    subject: str
+    trial: str
+    label: str
+    classes: Texts
+    modalities: Texts  # of the model
+    target: str  # the class decided before, to which Shapley values and steps belong
+    changes: Annotated[tuple[ChangeMade, ...], FromList]
+    before: Outcome
+    after: Outcome
+    encoders_run: Texts = ()  # modalities that were encoded again for this answer
+    notes: Texts = ()
+    reproduction: float | None = None  # largest difference of ``before`` from the run's predictions
+    seconds: float = 0.0
+
+    def difference(self) -> tuple[Step, ...]:
+        """Return the way from the log-probability of ``target`` before to that after, coalition by coalition.
+
+        ``base`` is the decision before and ``decision`` that after; empty without a fusion.
+        """
+        if not self.before.steps or not self.after.steps:
+            return ()
+        before, after = dict(self.before.steps), dict(self.after.steps)
+        names = [name for name in before | after if name not in ("base", "decision")]
+        names.sort(key=lambda name: name.count("+"))
+        steps = [(name, after.get(name, 0.0) - before.get(name, 0.0)) for name in names]
+        # The training frequency is the same in both, so that these are all steps.
+        return (("base", before["decision"]), *steps, ("decision", after["decision"]))
