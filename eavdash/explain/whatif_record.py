@@ -73,6 +73,21 @@ class WhatIf(Record):
     reproduction: float | None = None  # largest difference of ``before`` from the run's predictions
     seconds: float = 0.0
 
+    @property
+    def sentence(self) -> str:
+        """Return what the changes do to the decision."""
+        words = [change.words for change in self.changes]
+        what = " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+        before, after = (outcome.probabilities[self.stage] for outcome in (self.before, self.after))
+        first, second = self.before.predicted, self.after.predicted
+        if first == second:
+            shares = f"{_percent(before[first])} before, {_percent(after[first])} after"
+            return f"With {what} the decision stays {first}: {shares}."
+        return (
+            f"With {what} the decision is {second} ({_percent(after[second])}) instead of {first} "
+            f"({_percent(before[first])}, then {_percent(after[first])})."
+        )
+
     def difference(self) -> tuple[Step, ...]:
         """Return the way from the log-probability of ``target`` before to that after, coalition by coalition.
 
@@ -86,3 +101,9 @@ class WhatIf(Record):
         steps = [(name, after.get(name, 0.0) - before.get(name, 0.0)) for name in names]
         # The training frequency is the same in both, so that these are all steps.
         return (("base", before["decision"]), *steps, ("decision", after["decision"]))
+
+
+def _percent(share: float) -> str:
+    """Return a share as text that tells 1 from almost 1."""
+    text = f"{100 * share:.0f}" if 0.1 <= share <= 0.95 else f"{100 * share:.1f}"
+    return f"{text} %"

@@ -64,9 +64,3 @@ def changes_of(asked: Iterable[Sequence[str]]) -> tuple[Change, ...]:
                 remedy="leave one out",
             )
     return changes
-
-
-def sentence(changes: Sequence[Change]) -> str:
-    """Return the changes as words: ``audio dropped and the mouth covered``."""
-    words = [c.words for c in changes]
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
