@@ -89,18 +89,16 @@ class WhatIf(Record):
         )
 
     def difference(self) -> tuple[Step, ...]:
-        """Return the way from the log-probability of ``target`` before to that after, coalition by coalition.
+        """Return the way from the log-probability of ``target`` before to that after, by changes of Shapley values.
 
-        ``base`` is the decision before and ``decision`` that after; empty without a fusion.
+        ``base`` is the decision before and ``decision`` that after; empty without a fusion. An absent modality has the
+        value 0, and the training frequency, from which both decisions begin, is the same.
         """
         if not self.before.steps or not self.after.steps:
             return ()
-        before, after = dict(self.before.steps), dict(self.after.steps)
-        names = [name for name in before | after if name not in ("base", "decision")]
-        names.sort(key=lambda name: name.count("+"))
-        steps = [(name, after.get(name, 0.0) - before.get(name, 0.0)) for name in names]
-        # The training frequency is the same in both, so that these are all steps.
-        return (("base", before["decision"]), *steps, ("decision", after["decision"]))
+        first, last = self.before.shapley, self.after.shapley
+        steps = [(m, last.get(m, 0.0) - first.get(m, 0.0)) for m in self.modalities if m in first or m in last]
+        return (("base", self.before.steps[-1][1]), *steps, ("decision", self.after.steps[-1][1]))
 
 
 def _percent(share: float) -> str:

@@ -42,7 +42,7 @@ def probabilities(found: WhatIf) -> go.Figure:
 
 
 def difference(found: WhatIf) -> go.Figure:
-    """Draw the way from the decision before to the one after: what each coalition of modalities gives more or less."""
+    """Draw the way from the decision before to the one after: how much each Shapley value grows or shrinks."""
     return modalities.waterfall(found.difference(), found.target, ENDS)
 
 

@@ -57,6 +57,10 @@ _OFFERED = {
 _BANDS = {"eeg": ("8-13", "0.5-4", "4-8", "13-30", "30-45"), "audio": ("300-3000", "50-300", "3000-8000")}
 _BAND_NAMES = {"0.5-4": "delta", "4-8": "theta", "8-13": "alpha", "13-30": "beta", "30-45": "gamma", "50-300": "pitch"}
 _ONLY = {"cover": ("vision",), "mute-electrode": ("eeg",), "mute": ("audio", "eeg")}
+DIFFERENCE = (
+    "Bars: changes of the Shapley values, which lead exactly from the decision before to the one after. Means over the "
+    "trial's windows, natural logarithm, before the classes are made to sum to 100 %."
+)
 _MOST = 300  # trials of other subjects that are offered
 _PATIENCE = 0.2  # seconds that the page waits for an answer at once
 _DIFFERENT = 0.01  # of a probability, from which the page says that the recordings are not those tested
@@ -72,7 +76,7 @@ def show(study: StudyDir, document: StudyDocument, rows: pd.DataFrame) -> None:
     subject, trial = str(rows["subject"].iloc[0]), str(rows["trial"].iloc[0])
     with widgets.show_errors():
         info = run.config()
-    used = info.input.modalities if stage == "fusion" else (stage,)
+    used = (info.input.modalities or stages) if stage == "fusion" else (stage,)
     pairs = _controls(study, document, run, [m for m in MODALITIES if m in used], (subject, trial))
     if not pairs:
         st.caption(
@@ -206,9 +210,10 @@ def _show_answer(found: WhatIf) -> None:
     with right:
         if found.difference():
             st.markdown(f"**What changed for {markdown(found.target)}**")
-            alt = f"What each modality adds more or less to the log-probability of {found.target} than before."
+            alt = f"How much the Shapley value of each modality for {found.target} has changed."
             widgets.chart(figures.difference(found), f"{PAGE}_if_difference", alt)
             st.dataframe(figures.table(found), hide_index=True, key=f"{PAGE}_if_shares")
+            st.caption(DIFFERENCE)
         else:
             st.dataframe(figures.windows(found), hide_index=True, key=f"{PAGE}_if_windows_alone")
     with st.expander("Window by window, and what exactly was changed", key=f"{PAGE}_if_detail"):
