@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from eavdash import __version__
+from eavdash.cli.commands.whatif import add as add_whatif
 from eavdash.cli.options import (
     add_checkpoints,
     add_data_folders,
@@ -128,6 +129,7 @@ def parser() -> argparse.ArgumentParser:
         "explain", "Explain decisions on test trials: write attributions and attention to files.", folder, as_json
     )
     add_explaining(explain)
+    add_whatif(command, (folder, as_json))
     receipts = command(
         "receipts", "Check finished runs: do their maps depend on what was learned? Kept beside them.", folder, as_json
     )

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import cast
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -26,7 +25,8 @@ from eavdash.explain.explanation import ExplainedWindow, Explanation, Receipts, 
 from eavdash.explain.fused import FusedModel, FusedModelOutput, encoder_runs, load_fused_model
 from eavdash.explain.method_registry import METHODS
 from eavdash.explain.receipts.of_trial import check_trial
-from eavdash.explain.recordings import TrialWindow, aligned, crops_of, trial_row, trial_windows, window_sets
+from eavdash.explain.recordings import aligned, crops_of, trial_row, trial_windows, window_sets
+from eavdash.explain.reproduction import reproduction
 from eavdash.explain.spectrum import frequencies
 from eavdash.explain.training_windows import TrainingWindows, training_windows
 from eavdash.explain.units import unit_of
@@ -166,7 +166,7 @@ def _compute(
             scaled_as_others=tuple(m for m, each in encoder_runs(study, run).items() if _unknown(each, subject)),
             completeness=[each.to_dict() for each in gaps],
             training_windows=trained.names if trained is not None and drawn else (),
-            reproduction=_reproduction(run, subject, trial, classes, windows, own),
+            reproduction=reproduction(run, subject, trial, classes, [w.number for w in windows], own),
             checksums={r.name: sha256(r.model_file) for r in (run, *encoder_runs(study, run).values())},
             checks=checks,
         ),
@@ -257,14 +257,3 @@ def _softmax(logits: Tensor) -> np.ndarray:
 def _stacked(parts: list[Tensor | None]) -> np.ndarray | None:
     given = [p.detach().float().cpu().numpy() for p in parts if p is not None]
     return np.concatenate(given) if given else None
-
-
-def _reproduction(
-    run: RunDir, subject: str, trial: str, classes: tuple[str, ...], windows: list[TrialWindow], found: np.ndarray
-) -> float | None:
-    """Return the largest difference between these probabilities and those in the run's predictions."""
-    frame = pd.read_parquet(run.verify("predictions.parquet"))
-    rows = frame[(frame["subject"] == subject) & (frame["trial"] == trial) & (frame["frame"] == -1)]
-    stored = rows.set_index("window").reindex([w.number for w in windows])[[f"p_{c}" for c in classes]].to_numpy()
-    difference = np.abs(stored - found)
-    return None if np.isnan(difference).all() else float(np.nanmax(difference))

@@ -22,9 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from eavdash.errors import IntegrityError
+from eavdash.models.absence import needs_means
 from eavdash.models.fusion import Fusion
-from eavdash.models.paper_fusion import PaperFusion
-from eavdash.models.token_attention import TokenAttention
 from eavdash.results.decision import log_probabilities
 from eavdash.store.atomic import write_atomic
 from eavdash.store.documents import CoalitionReport
@@ -136,13 +135,6 @@ class Mixing(Source):
         moved = [values.to(self.context.device, non_blocking=True) for values in loaded]
         tokens, masks, logits = (dict(zip(self.modalities, moved[i::3], strict=True)) for i in range(3))
         return ModelOutput(model(tokens, masks, logits).logits)
-
-
-def needs_means(fusion: Fusion) -> bool:
-    """Return True if the fusion was never trained with absent modalities, so that training means stand for them."""
-    if isinstance(fusion, TokenAttention):
-        return False  # what is masked gets no attention, whatever it was trained with
-    return isinstance(fusion, PaperFusion) or not fusion.modality_dropout
 
 
 def coalition_table(mixing: Mixing, classes: Sequence[str]) -> pd.DataFrame:

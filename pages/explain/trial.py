@@ -4,13 +4,13 @@ import streamlit as st
 
 from eavdash.text import markdown
 from eavdash.ui import address, cached_results, widgets
-from eavdash.ui.explain import attributions, choose_trial, from_modality, playhead, playing, question
+from eavdash.ui.explain import attributions, choose_trial, from_modality, playhead, playing, question, whatif
 
 study, document = widgets.study_page("One trial", "What was decided, from which modality, and from where?")
 widgets.show_message()
 trials = cached_results.trials(study)
 widgets.require_results(study, trials)
-names = (*choose_trial.NAMES, *question.NAMES, *attributions.NAMES)
+names = (*choose_trial.NAMES, *question.NAMES, *attributions.NAMES, *whatif.NAMES)
 linked = address.read(choose_trial.PAGE, names)
 rows = choose_trial.choose_trial(trials)
 if rows.empty:
@@ -30,3 +30,4 @@ with widgets.show_errors():
 question.offer(study, rows, asked, found is not None, found is not None and playing.lacks_places(study, found))
 if found is not None:
     attributions.show_attributions(study, asked, names)
+whatif.show(study, document, rows)

@@ -19,3 +19,4 @@ from eavdash.cli.commands.steering import cancel, move, pause, prioritise, resum
 from eavdash.cli.commands.studies import archive, clone, delete, extend, relocate, studies, unarchive, verify
 from eavdash.cli.commands.tasks import tasks
 from eavdash.cli.commands.training import logs, status, train
+from eavdash.cli.commands.whatif import whatif

@@ -28,10 +28,11 @@ _MEANING = {
 }
 
 
-def waterfall(steps: Sequence[tuple[str, float]], decided: str) -> go.Figure:
+def waterfall(steps: Sequence[tuple[str, float]], decided: str, ends_named: Mapping[str, str] = _ENDS) -> go.Figure:
     """Draw the way from the training frequency of a class to its log-probability in the decision.
 
     ``steps``: the start (its own value), what each modality alone adds, what two or more together add, the decision.
+    ``ends_named``: names of both ends, ``base`` and ``decision``.
     """
     levels = [steps[0][1]]
     for _, value in steps[1:-1]:
@@ -45,7 +46,8 @@ def waterfall(steps: Sequence[tuple[str, float]], decided: str) -> go.Figure:
         start, stop = (left, value) if ends else (levels[place - 1], levels[place])
         text = (f"{value:.2f} ({theme.percent(math.exp(value))})" if ends else f"{value:+.2f}").replace("-", "−")
         factor = "" if ends else f" (probability × {math.exp(value):.2f})"
-        bars.append((_named(name), start, stop, text, f"{_named(name)}: {text}{factor}", _colour(name, ends)))
+        title = ends_named.get(name) or _named(name)
+        bars.append((title, start, stop, text, f"{title}: {text}{factor}", _colour(name, ends)))
     fig = theme.figure(
         56 + 34 * len(bars),
         {"title": f"Log-probability of {decided}", "range": [left, max(levels) + 0.3 * span]},
@@ -126,4 +128,4 @@ def _colour(name: str, ends: bool) -> str:
 
 def _named(name: str) -> str:
     """Return a step's name, such as ``Vision × Audio`` for ``vision+audio``."""
-    return _ENDS.get(name) or " × ".join(theme.label(part) for part in name.split("+"))
+    return " × ".join(theme.label(part) for part in name.split("+"))
