@@ -143,7 +143,7 @@ def offer(study: StudyDir, rows: pd.DataFrame, question: Question, found: bool) 
     wrong = ["explain", study.name, f"--subject={subject}", "--trials", "wrong", *more]
     titles = (f"Explain subject {subject}, trial {trial}", f"Explain the wrong trials of subject {subject}")
     if not found:
-        st.info(_estimate(question.run))
+        st.info(f"This map is not computed yet. {_estimate(study, question)}")
     with st.container(horizontal=True):
         if not found:
             st.button(
@@ -165,17 +165,11 @@ def offer(study: StudyDir, rows: pd.DataFrame, question: Question, found: bool) 
     tasks.panel(checkpoints_root(), study.name, wrong, key=f"{PAGE}_task_wrong")
 
 
-def _estimate(run: RunDir) -> str:
-    """Return that a map is not computed yet, and how long the last one of the run took."""
-    from eavdash.explain.explanation import last_seconds
+def _estimate(study: StudyDir, question: Question) -> str:
+    """Return how long the map will take."""
+    from eavdash.explain.estimate import estimate
 
-    seconds = last_seconds(run)
-    taken = (
-        f"The last one of this run took {seconds:.0f} s."
-        if seconds
-        else "It takes seconds with the quick preset, and longer with full-size encoders."
-    )
-    return f"This map is not computed yet. {taken}"
+    return estimate(study, question.run, question.method).sentence()
 
 
 def _list_stored(
