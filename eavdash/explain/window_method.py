@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -33,6 +34,7 @@ def _at_once(device: torch.device) -> int:
     if device.type != "cuda":
         return _BATCH_NUMBERS
     free, _ = torch.cuda.mem_get_info(device)
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # kept by torch, and unused
     return _BATCH_NUMBERS * max(1, free // _MEMORY)
 
 
@@ -44,6 +46,8 @@ class WindowMethod:
     trained: TrainingWindows | None = None
     drawn: Sequence[str] = ()
     steps: int = 0  # 0: as many as completeness needs
+    #: The batch that fitted after memory ran out, which further windows begin with; shared by copies with ``replace``.
+    fitted: list[int] = field(default_factory=list, compare=False, repr=False)
 
     def several(self, inputs: Tensors) -> bool:
         """Return True if the window's map is measured from training windows."""
@@ -66,15 +70,30 @@ class WindowMethod:
         points = Points(self.steps, self.steps) if self.steps else Points(first, ADAPTIVE_STEPS)
         numbers = sum(x.numel() * (_PER_SAMPLE if self._wave(m) else 1) for m, x in inputs.items())
         batch = max(1, _at_once(next(iter(inputs.values())).device) // numbers)
-        while True:
-            try:
-                return attribute(self.model, inputs, masks, output, self.baselines(inputs), points, batch)
-            except torch.OutOfMemoryError:
-                if batch == 1:
-                    raise
-                torch.cuda.empty_cache()
-                batch //= 2
-                log.warning("out of memory; going on with %d windows at once", batch)
+        batch = min([batch, *self.fitted])
+        while (found := self._attributed(inputs, masks, output, points, batch)) is None:
+            # Only here, after the exception, are the tensors of the failed attempt gone.
+            gc.collect()
+            torch.cuda.empty_cache()
+            batch //= 2
+            self.fitted[:] = [batch]
+            log.warning("out of memory; going on with %d windows at once", batch)
+        return found
+
+    def _attributed(
+        self, inputs: Tensors, masks: Tensors, output: Output, points: Points, batch: int
+    ) -> Attributed | None:
+        """Return the map; None if memory is too small for so many windows at once.
+
+        Raises:
+            torch.OutOfMemoryError: it is too small for a single one.
+        """
+        try:
+            return attribute(self.model, inputs, masks, output, self.baselines(inputs), points, batch)
+        except torch.OutOfMemoryError:
+            if batch == 1:
+                raise
+        return None
 
     def _wave(self, modality: str) -> bool:
         encoder = self.model.encoders[modality]
