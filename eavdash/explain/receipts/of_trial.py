@@ -30,6 +30,18 @@ def check_trial(
     seed: Seeder,
 ) -> tuple[Check, ...]:
     """Check the maps ``found`` of a trial's windows; ``training`` has windows of all modalities, or is None."""
+    return check_explanation(question_of(method, windows, found, output, training, seed))
+
+
+def question_of(
+    method: WindowMethod,
+    windows: Sequence[TrialWindow],
+    found: Sequence[Attributed],
+    output: Output,
+    training: TrainingWindows | None,
+    seed: Seeder,
+) -> ExplainedInputs:
+    """Return the maps of a trial's windows as a question to the model, as :func:`check_trial` asks it."""
     asked = [
         ExplainedWindowInputs(
             inputs=window.inputs,
@@ -46,7 +58,7 @@ def check_trial(
     def again(inputs: Tensors, masks: Tensors) -> dict[str, Tensor]:
         return quickly(method, inputs).attribute(inputs, masks, output).values
 
-    return check_explanation(ExplainedInputs(method.model, asked, output, again, seed))
+    return ExplainedInputs(method.model, asked, output, again, seed)
 
 
 def quickly(method: WindowMethod, inputs: Tensors) -> WindowMethod:

@@ -165,7 +165,7 @@ def disk_space(path: str, config: StudyConfig, subjects: Sequence[str], root: Pa
         key=f"{PAGE}_room",
     )
     if found := tasks.outcome(root, command):
-        st.info(markdown(f"Windows: {found.removesuffix('.')}."))
+        st.info(f"Windows: {markdown(found.removesuffix('.'))}.")
     else:
         tasks.panel(root, command=command, key=f"{PAGE}_room_task")
 
