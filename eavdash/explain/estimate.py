@@ -1,4 +1,4 @@
-"""How long a map will take, before it is computed.
+"""Estimate of the time that a map takes, before it is computed.
 
 In: a run and a method. Out: seconds per map with what they are based on: the last maps of the run, else of other runs
 of the study, else of other studies with the same encoders; else a rule, from how long the encoders' training took for

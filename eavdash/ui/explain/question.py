@@ -140,29 +140,35 @@ def offer(study: StudyDir, rows: pd.DataFrame, question: Question, found: bool) 
     own = ["explain", study.name, f"--subject={subject}", f"--trial={trial}", *more, f"--target={question.target}"]
     own += ["--fold", str(int(rows["fold"].iloc[0])), "--seed", str(int(rows["seed"].iloc[0]))]
     own += [f"--against={question.against}"] if question.against else []
-    wrong = ["explain", study.name, f"--subject={subject}", "--trials", "wrong", *more]
-    titles = (f"Explain subject {subject}, trial {trial}", f"Explain the wrong trials of subject {subject}")
+    lists = {
+        which: ["explain", study.name, f"--subject={subject}", "--trials", which, *more] for which in ("wrong", "all")
+    }
+    taken = _estimate(study, question)
     if not found:
-        st.info(f"This map is not computed yet. {_estimate(study, question)}")
+        st.info(f"This map is not computed yet. {taken}")
     with st.container(horizontal=True):
         if not found:
             st.button(
                 "Compute this map",
                 type="primary",
                 on_click=tasks.start,
-                args=(own, titles[0], study.name),
+                args=(own, f"Explain subject {subject}, trial {trial}", study.name),
                 key=f"{PAGE}_compute",
             )
-        st.button(
-            "Compute all wrong trials",
-            on_click=tasks.start,
-            args=(wrong, titles[1], study.name),
-            help=f"Explains all trials of subject {markdown(subject)} that were decided wrongly. Stored maps stay.",
-            key=f"{PAGE}_wrong",
-        )
+        for which, command in lists.items():
+            named = "wrong" if which == "wrong" else "test"
+            done = " that were decided wrongly" if which == "wrong" else " that the study tests"
+            st.button(
+                f"Compute all {named} trials",
+                on_click=tasks.start,
+                args=(command, f"Explain the {named} trials of subject {subject}", study.name),
+                help=f"Explains all trials of subject {markdown(subject)}{done}. Stored maps stay. Each map: {taken}",
+                key=f"{PAGE}_{which}",
+            )
     if not found:
         tasks.panel(checkpoints_root(), study.name, own, key=f"{PAGE}_task_own")
-    tasks.panel(checkpoints_root(), study.name, wrong, key=f"{PAGE}_task_wrong")
+    for which, command in lists.items():
+        tasks.panel(checkpoints_root(), study.name, command, key=f"{PAGE}_task_{which}")
 
 
 def _estimate(study: StudyDir, question: Question) -> str:
