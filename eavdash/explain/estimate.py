@@ -126,7 +126,8 @@ def _seconds_per_window(encoder: RunDir, device: str) -> float | None:
             return None
         train = getattr(recorded_config(info).train, info.stage)
         windows = max((info.input.windows or {})["train"], train.batch * train.epoch_steps)
-        return statistics.median(float(row["seconds"]) for row in encoder.metrics() if row.get("seconds")) / windows
+        epoch = statistics.median(float(row["seconds"]) for row in encoder.metrics() if row.get("seconds"))
+        return float(epoch / windows)
     return None
 
 

@@ -79,16 +79,17 @@ def keep(cache: Path, dataset: str | Path, report: HealthReport, state: str) -> 
 
 def kept(cache: Path, dataset: str | Path) -> KeptReport | None:
     """Return the kept report of a dataset, or None."""
+    found: dict[str, Any]
     try:
         document = read_record(health_report_file(cache, dataset), ReportDocument, "check the dataset again")
         if document.measures != VERSION:
             return None
-        about = {name: getattr(document, name) for name in ("path", "kind", "simulated", "scanned", "reused")}
-        frames = {name: _frame(name, document.frames.get(name, {})) for name in _FRAMES}
-        findings = tuple(Finding(**found) for found in document.findings)
+        found = {name: getattr(document, name) for name in ("path", "kind", "simulated", "scanned", "reused")}
+        found |= {name: _frame(name, document.frames.get(name, {})) for name in _FRAMES}
+        found["findings"] = tuple(Finding(**each) for each in document.findings)
     except (IntegrityError, TypeError, ValueError, KeyError):
         return None
-    return KeptReport(HealthReport(findings=findings, **frames, **about), document.made, document.state)
+    return KeptReport(HealthReport(**found), document.made, document.state)
 
 
 def files_state(table: TrialTable) -> str:

@@ -60,7 +60,7 @@ def checked(path: str) -> HealthReport:
     root, command = checkpoints_root(), ("check", "--", path)
     found = cached_data.health_report(path)
     if found is None:
-        files = sum(cached_data.dataset(path).frame[list(COLUMN.values())].ne("").sum())
+        files = int((cached_data.dataset(path).frame[list(COLUMN.values())] != "").to_numpy().sum())
         scanning.wait_for(PAGE, command, _title(path), files)
         tasks.panel(root, command=command, key=f"{PAGE}_check")
         st.button("Check again", on_click=again, args=(path,), key=f"{PAGE}_again")
