@@ -57,10 +57,13 @@ def datasets_panel(path: str) -> None:
 
 def checked(path: str) -> HealthReport:
     """Return the report of the newest check of a dataset; without one the check starts, and the page ends meanwhile."""
+    from eavdash.data.named_files import file_of
+
     root, command = checkpoints_root(), ("check", "--", path)
     found = cached_data.health_report(path)
     if found is None:
-        files = int((cached_data.dataset(path).frame[list(COLUMN.values())] != "").to_numpy().sum())
+        frame = cached_data.dataset(path).frame
+        files = sum(len({file_of(entry) for entry in frame[column] if entry}) for column in COLUMN.values())
         scanning.wait_for(PAGE, command, _title(path), files)
         tasks.panel(root, command=command, key=f"{PAGE}_check")
         st.button("Check again", on_click=again, args=(path,), key=f"{PAGE}_again")
