@@ -17,6 +17,7 @@ from eavdash.cli.options import (
     add_data_folders,
     add_execution,
     add_explaining,
+    add_for_study,
     add_merging,
     add_planting,
     add_run_commands,
@@ -79,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--protocol", choices=PROTOCOLS, help="show only the folds of this protocol")
     check.add_argument("--set", dest="settings", action="append", default=[], metavar="key=value", help="one setting")
     add_merging(check)
+    add_for_study(check)
 
     _cache(command("cache", "List, clear or fill the cache of preprocessed recordings.", folder, as_json))
 

@@ -167,6 +167,16 @@ def add_shapley(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="for what has to be computed (default: %(default)s)")
 
 
+def add_for_study(check: argparse.ArgumentParser) -> None:
+    """Add the options of a check that does only what planning a study needs."""
+    check.add_argument(
+        "--for-study",
+        action="store_true",
+        help="only look at what a study with these settings reads, and print what it would leave out",
+    )
+    check.add_argument("--subjects", metavar="1-3,7", help="with --for-study: subjects of the study (default: all)")
+
+
 def add_checkpoints(imported: argparse.ArgumentParser) -> None:
     """Add the options for the reference method's checkpoints."""
     imported.add_argument("root", help="dataset folder (EAV at any level) or trial table")

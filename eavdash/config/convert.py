@@ -11,7 +11,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -145,6 +145,30 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> l
         elif a != b:
             lines.append(f"{prefix}{key}: {a!r} → {b!r}")
     return lines
+
+
+def settings_of(config: StudyConfig, base: StudyConfig, among: Collection[str]) -> list[str]:
+    """Return ``key=value`` for every setting below the keys ``among`` that differs from ``base``.
+
+    :func:`with_settings` takes them; lists with a comma in a value, which it cannot take, are left out.
+    """
+
+    def text(value: Any) -> str:
+        if isinstance(value, bool):
+            return str(value).lower()
+        return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+    def leaves(new: dict[str, Any], old: dict[str, Any], prefix: str) -> list[str]:
+        found = []
+        for key, value in new.items():
+            if isinstance(value, dict):
+                found += leaves(value, old[key], f"{prefix}{key}.")
+            elif value != old[key] and not (isinstance(value, list) and any("," in str(each) for each in value)):
+                found.append(f"{prefix}{key}={text(value)}")
+        return found
+
+    new, old = to_dict(config), to_dict(base)
+    return leaves({key: new[key] for key in new if key in among}, old, "")
 
 
 def with_epochs(config: StudyConfig, epochs: int) -> StudyConfig:

@@ -290,11 +290,3 @@ def _applies(run: RunDir, document: ExplanationDocument) -> bool:
         run.sibling(name).status().checksums.get("model.safetensors", checksum) == checksum
         for name, checksum in document.receipts.checksums.items()
     )
-
-
-def last_seconds(run: RunDir) -> float | None:
-    """Return how long the newest explanation of a run took; None if there is none that says so."""
-    with contextlib.suppress(OSError, IntegrityError, ValueError):
-        newest = max(run.explain_dir.glob("*.json"), key=lambda file: file.stat().st_mtime)
-        return read_record(newest, ExplanationDocument, _REMEDY).receipts.seconds or None
-    return None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -35,6 +36,7 @@ def _at_once(device: torch.device) -> int:
     if device.type != "cuda":
         return _BATCH_NUMBERS
     free, _ = torch.cuda.mem_get_info(device)
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # kept by torch, and unused
     return _BATCH_NUMBERS * max(1, free // _MEMORY)
 
 
@@ -53,6 +55,8 @@ class WindowMethod:
     name: str = "integrated_gradients"
     rate: float = 0.0
     seed: int = 0
+    #: The batch that fitted after memory ran out, which further windows begin with; shared by copies with ``replace``.
+    fitted: list[int] = field(default_factory=list, compare=False, repr=False)
 
     def several(self, inputs: Tensors) -> bool:
         """Return True if the window's map is measured from training windows."""
@@ -76,17 +80,30 @@ class WindowMethod:
         numbers = sum(x.numel() * (_PER_SAMPLE if self._wave(m) else 1) for m, x in inputs.items())
         baselines = self.baselines(inputs)
         batch = max(1, _at_once(next(iter(inputs.values())).device) // numbers)
-        while True:
-            try:
-                asked = Asked(self.model, inputs, masks, output, baselines, points, batch, self.seed, self.rate)
-                found: Attributed = METHODS[self.name].function(asked)
-                return found
-            except torch.OutOfMemoryError:
-                if batch == 1:
-                    raise
-                torch.cuda.empty_cache()
-                batch //= 2
-                log.warning("out of memory; going on with %d windows at once", batch)
+        batch = min([batch, *self.fitted])
+        asked = Asked(self.model, inputs, masks, output, baselines, points, batch, self.seed, self.rate)
+        while (found := self._attributed(asked)) is None:
+            # Only here, after the exception, are the tensors of the failed attempt gone.
+            gc.collect()
+            torch.cuda.empty_cache()
+            asked = replace(asked, batch=asked.batch // 2)
+            self.fitted[:] = [asked.batch]
+            log.warning("out of memory; going on with %d windows at once", asked.batch)
+        return found
+
+    def _attributed(self, asked: Asked) -> Attributed | None:
+        """Return the map; None if memory is too small for so many windows at once.
+
+        Raises:
+            torch.OutOfMemoryError: it is too small for a single one.
+        """
+        try:
+            found: Attributed = METHODS[self.name].function(asked)
+        except torch.OutOfMemoryError:
+            if asked.batch == 1:
+                raise
+            return None
+        return found
 
     def _wave(self, modality: str) -> bool:
         encoder = self.model.encoders[modality]

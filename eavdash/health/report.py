@@ -186,11 +186,11 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _strict(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{k: _plain(v) for k, v in row.items()} for row in records(frame)]
+    return [{k: plain(v) for k, v in row.items()} for row in records(frame)]
 
 
-def _plain(value: Any) -> Any:
-    """A cell as a JSON value."""
+def plain(value: Any) -> Any:
+    """A cell as a JSON value; NaN is None."""
     if hasattr(value, "item"):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

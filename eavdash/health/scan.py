@@ -104,7 +104,7 @@ def scan(
         for request in requests:
             key = (request.column, request.file)
             try:
-                stamps[request] = _stamp(request)
+                stamps[request] = stamp_of(request)
             except Exception as error:  # a path can be invalid in many ways
                 done.answers[key] = _missing_answer(request.file, error)
                 continue
@@ -128,8 +128,22 @@ def scan(
     return done
 
 
-def _stamp(request: MeasureRequest) -> tuple[int, int]:
-    """Total size and latest modification time of a recording's files."""
+def unmeasured(requests: Sequence[MeasureRequest], cache: Path | None) -> int:
+    """Return how many files a scan of these requests would open."""
+    count = 0
+    with MeasureCache(cache) as known:
+        for request in requests:
+            with contextlib.suppress(Exception):  # a path can be invalid in many ways; a scan opens none such
+                count += known.get(request, stamp_of(request)) is None
+    return count
+
+
+def stamp_of(request: MeasureRequest) -> tuple[int, int]:
+    """Total size and latest modification time of a recording's files.
+
+    Raises:
+        Exception: it is missing, empty, or may not be read.
+    """
     if request.column != "eeg":
         return stamp(request.file)
     stamp(request.file)  # raises if it is missing or empty

@@ -6,12 +6,16 @@ Nothing is read here: the content of the files is defined by :mod:`eavdash.store
 
 from __future__ import annotations
 
+import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from eavdash.store.names import slug
 from eavdash.store.private import cache_folder
 
+#: Folder in the cache with the newest health report of each dataset.
+HEALTH = "health"
 #: Characters of the name of an explanation's files, without the ending; file systems allow 255 bytes.
 _LONGEST_STEM = 225
 
@@ -48,6 +52,11 @@ class StudyPaths:
     def probes_file(self) -> Path:
         """Results of the leakage probes."""
         return self.path / "probes.json"
+
+    @property
+    def verification_file(self) -> Path:
+        """Outcome of the newest comparison of the files with their checksums."""
+        return self.path / "verification.json"
 
     @property
     def control_file(self) -> Path:
@@ -205,3 +214,9 @@ class TaskPaths:
     @property
     def lock_file(self) -> Path:
         return self.path / ".lock"
+
+
+def health_report_file(cache: Path, dataset: str | Path) -> Path:
+    """Return the file in the cache folder that keeps the health report of a dataset."""
+    path = os.path.abspath(os.path.expanduser(dataset))  # noqa: PTH100, PTH111 -- Path raises if there is no such user
+    return cache / HEALTH / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:24]}.json"

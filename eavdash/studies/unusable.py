@@ -133,19 +133,6 @@ def usable_trials(
     return Usable(without(everyone, found, gone), chosen, record, tuple(found), electrodes)
 
 
-def first_look(
-    table: TrialTable, config: StudyConfig, subjects: Sequence[str], cache: Path | None, report: Report | None = None
-) -> None:
-    """Look at the recordings of a study, so that planning it finds them remembered in ``cache``.
-
-    Raises:
-        As :func:`eavdash.data.table.select`.
-    """
-    from eavdash.health.look import unusable
-
-    unusable(table, config, select(table, config, subjects, unchecked=table.subjects).frame, cache, report)
-
-
 def _kept(
     frame: pd.DataFrame, found: list[LeftOutRecording], config: StudyConfig, keep: Sequence[str]
 ) -> list[LeftOutRecording]:

@@ -1,24 +1,29 @@
 """Verification of a study's files against the checksums that its runs recorded.
 
-In: a study's folder. Out: counts of the verified files, and the damaged ones with a remedy; nothing is changed.
+In: a study's folder. Out: counts of the verified files, and the damaged ones with a remedy; the files stay as they are.
+The outcome of the newest verification is kept with the study (verification.json), where the app reads it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import ConfigDict
 
 from eavdash.config.convert import recorded_config
-from eavdash.errors import EavdashError, IntegrityError
+from eavdash.errors import EavdashError, IntegrityError, TrainingError
 from eavdash.store import StudyDir
+from eavdash.store.record import FIRST, FromList, Part, Record, Texts, Whole, read_record, write_record
 from eavdash.text import plural
 
 #: The files without which a run cannot be verified.
 RECORDS = ("config.json", "status.json")
 
 
-@dataclass(frozen=True)
-class Damage:
+class Damage(Part):
     """One damaged file: the run it belongs to (empty: the study itself) and a sentence with the remedy."""
 
     run: str
@@ -26,15 +31,21 @@ class Damage:
     reason: str
 
 
-@dataclass(frozen=True)
-class Verification:
-    """The outcome: ``files`` of ``checked`` of the ``runs`` were compared; ``unchecked``: done without checksums."""
+class Verification(Record):
+    """The outcome: ``files`` of ``checked`` of the ``runs`` were compared; ``unchecked``: done without checksums.
 
-    runs: int
-    checked: int
-    files: int
-    damaged: tuple[Damage, ...]
-    unchecked: tuple[str, ...]
+    ``made``: when, in seconds since the epoch.
+    """
+
+    model_config = ConfigDict(title="a verification")
+
+    schema_version: Whole = FIRST
+    runs: Whole
+    checked: Whole
+    files: Whole
+    damaged: Annotated[tuple[Damage, ...], FromList] = ()
+    unchecked: Texts = ()
+    made: float = 0.0
 
     @property
     def sentence(self) -> str:
@@ -62,7 +73,7 @@ def verify(study: StudyDir, report: Callable[[int, int, str], object] | None = N
         try:
             read()
         except IntegrityError as error:
-            damaged.append(Damage("", record.name, str(error)))
+            damaged.append(Damage(run="", file=record.name, reason=str(error)))
     runs = study.runs()
     for number, run in enumerate(runs):
         if report is not None:
@@ -74,13 +85,13 @@ def verify(study: StudyDir, report: Callable[[int, int, str], object] | None = N
             status = run.status()
         except EavdashError as error:
             # Such a run cannot be restarted; it has to be made again, as the error says.
-            damaged.append(Damage(run.name, file.name, str(error)))
+            damaged.append(Damage(run=run.name, file=file.name, reason=str(error)))
         else:
             names = sorted(status.checksums)
             checked += bool(names)
             if status.state == "done" and not names:
                 if lost := run.damage(status):
-                    damaged.append(Damage(run.name, run.predictions_file.name, lost))
+                    damaged.append(Damage(run=run.name, file=run.predictions_file.name, reason=lost))
                 else:
                     unchecked.append(run.name)
             for name in names:
@@ -89,7 +100,27 @@ def verify(study: StudyDir, report: Callable[[int, int, str], object] | None = N
                     run.verify(name)
                 except (EavdashError, OSError) as error:
                     if run.status().checksums == status.checksums:  # otherwise it was restarted meanwhile
-                        damaged.append(Damage(run.name, name, str(error)))
+                        damaged.append(Damage(run=run.name, file=name, reason=str(error)))
     if report is not None:
         report(len(runs), len(runs), "")
-    return Verification(len(runs), checked, files, tuple(damaged), tuple(unchecked))
+    return Verification(
+        runs=len(runs),
+        checked=checked,
+        files=files,
+        damaged=tuple(damaged),
+        unchecked=tuple(unchecked),
+        made=time.time(),
+    )
+
+
+def keep(study: StudyDir, found: Verification) -> None:
+    """Keep the outcome with the study, unless its folder belongs to someone else."""
+    with contextlib.suppress(TrainingError):
+        write_record(study.verification_file, found)
+
+
+def kept(study: StudyDir) -> Verification | None:
+    """Return the outcome of the newest verification, or None."""
+    with contextlib.suppress(IntegrityError):
+        return read_record(study.verification_file, Verification, "verify the study again")
+    return None

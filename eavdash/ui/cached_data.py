@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from eavdash.config.schema import StudyConfig
 from eavdash.store import checkpoints_root
 from eavdash.store.private import cache_folder
 from eavdash.ui import allowing
-from eavdash.ui.cached_results import MISSING, file_stamp
+from eavdash.ui.cached_results import MISSING, Stamp, file_stamp
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -26,19 +26,9 @@ if TYPE_CHECKING:
     from eavdash.data.preview import TrialPreview
     from eavdash.data.table import TrialTable
     from eavdash.data.video.playable import Playable
-    from eavdash.health.report import HealthReport
+    from eavdash.health.kept import KeptReport
 
 REPORTS = 4  # health reports in memory; that of the whole EAV dataset takes about 10 MB
-
-
-def disk_space_sentence(path: str, config: StudyConfig, subjects: Sequence[str], root: Path) -> str:
-    """Return a sentence about the disk space that a study's window sets need; not cached."""
-    from eavdash.data.cache.prepare import estimate, sets
-    from eavdash.studies.unusable import usable_trials
-
-    cache = cache_folder(root)
-    planned, _ = sets(path, config, subjects, lambda table: usable_trials(table, config, subjects, cache).chosen)
-    return estimate(planned, config, cache).sentence
 
 
 @st.cache_data(ttl=60, max_entries=4, show_spinner=False)
@@ -59,34 +49,39 @@ def dataset(path: str) -> TrialTable:
     return table
 
 
-def health_report(path: str, report: Callable[[int, int], None] | None = None) -> HealthReport:
-    """Return the health report of a dataset; it is kept until :func:`forget_health_report`.
+def health_report(path: str) -> KeptReport | None:
+    """Return the report of the newest check of a dataset (``eavdash check``), or None."""
+    from eavdash.store.paths import health_report_file
 
-    ``report(done, total)`` is called for the files. An exception that it raises ends the scan; the scanned files are
-    kept for the next one.
-    """
-
-    from eavdash.health.check import check_dataset
-
-    if (cached := cached_health_report(path)) is not None:
-        return cached
-    new = check_dataset(path, report, cache=cache_folder(checkpoints_root()))
-    reports = _reports()
-    reports[path] = new
-    while len(reports) > REPORTS:
-        reports.pop(next(iter(reports)), None)
-    return new
+    cache = cache_folder(checkpoints_root())
+    return _kept_report(path, cache, file_stamp(health_report_file(cache, path)))
 
 
-def cached_health_report(path: str) -> HealthReport | None:
-    """Return the cached health report, or None."""
-    return _reports().get(path)
+@st.cache_data(ttl=60, max_entries=8, show_spinner=False)
+def files_state(path: str) -> str:
+    """Return the state of a dataset's recordings, at most a minute old, to compare with that of a report."""
+    from eavdash.health.kept import files_state
+
+    return files_state(dataset(path))
 
 
-def forget_health_report(path: str) -> None:
-    """Make :func:`health_report` scan a dataset again; unchanged files are not opened."""
-    _reports().pop(path, None)
+def forget(path: str) -> None:
+    """Read a dataset and the state of its recordings again."""
     dataset.clear(path)
+    files_state.clear(path)
+
+
+@st.cache_data(ttl=60, max_entries=8, show_spinner=False)
+def unmeasured(path: str, config: StudyConfig, subjects: Sequence[str], root: Path, checked: float) -> int:
+    """Return how many files planning a study would have to open; ``checked``: when the last check ended."""
+    from eavdash.data.table import select
+    from eavdash.health.look import requests_of
+    from eavdash.health.scan import unmeasured
+    from eavdash.models.automatic import resolved
+
+    table, (found, _) = dataset(path), resolved(config)
+    chosen = select(table, found, subjects, unchecked=table.subjects).frame
+    return unmeasured(requests_of(table, found, chosen, found.modalities), cache_folder(root))
 
 
 @st.cache_data(ttl=600, max_entries=8, show_spinner="Detecting faces", show_time=True)
@@ -123,10 +118,11 @@ def playable(trial: TrialPreview, folder: Path) -> Playable:
     return playable.playable(pictures, heard, folder)
 
 
-@st.cache_resource(show_spinner=False)
-def _reports() -> dict[str, HealthReport]:
-    """Reports by path, oldest first, at most :data:`REPORTS`; not ``cache_data``, as a scan draws its progress."""
-    return {}
+@st.cache_resource(max_entries=REPORTS, show_spinner=False)  # not copied, unlike data
+def _kept_report(path: str, cache: Path, stamp: Stamp) -> KeptReport | None:
+    from eavdash.health.kept import kept
+
+    return kept(cache, path)
 
 
 @st.cache_data(ttl=600, max_entries=6, show_spinner="Reading the recordings")

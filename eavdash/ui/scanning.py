@@ -1,71 +1,62 @@
-"""A scan of recordings in a page's script, with its progress; a long one needs a confirmation and can be stopped.
+"""A check of recordings that a page needs: a background task with its progress, which the page waits for.
 
-In: a function that scans and reports the number of files. Out: its result. Scanned files are remembered in the cache,
-so that the next scan resumes there.
+In: the words of the command, and how many files it would open. Out: the page goes on once there is nothing to wait for.
+The task leaves its results in files (the measures of each recording, the report of a dataset), which pages read. Many
+files are only checked on request; a check that was stopped, or failed, can be started again and resumes.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Sequence
 
 import streamlit as st
 
-from eavdash.ui import widgets
-
-T = TypeVar("T")
-PROGRESS_INTERVAL = 0.2  # seconds between two updates of the progress bar
-
-
-class _ManyFilesError(Exception):
-    """Ends a long scan that the user has not confirmed."""
-
-    def __init__(self, done: int, of: int) -> None:
-        super().__init__(f"{done} of {of} files are known")
-        self.done, self.of = done, of
+from eavdash.store import checkpoints_root
+from eavdash.text import plural
+from eavdash.ui import tasks, widgets
 
 
-def scan_with_progress(page: str, path: str, scan: Callable[[Callable[[int, int], None]], T]) -> T:
-    """Return what ``scan`` returns for the dataset at ``path``, with a progress bar while it opens files.
+def running(command: Sequence[str]) -> bool:
+    """Return True if the newest task of the command is unfinished."""
+    status = tasks.latest(checkpoints_root(), command=command)
+    return status is not None and not status.ended
 
-    A scan that would open more than ``widgets.CHECK_AT_ONCE`` new files needs a confirmation. It can be stopped; the
-    page ends meanwhile.
+
+def wait_for(page: str, command: Sequence[str], title: str, files: int) -> None:
+    """Show the task of a check, or start it, and end the page; go on if this session has seen it end.
+
+    More than ``widgets.CHECK_AT_ONCE`` files are checked on request.
     """
-    go, seen = f"{page}_go {path}", f"{page}_seen {path}"
-    # Two fixed containers, and one button for start and stop: no stale element stays beside a new one.
-    above, below = st.empty(), st.empty()
-    bar = above.progress(0.0, "Checking the recordings")
-    if st.session_state.get(go):
-        below.button("Stop", key=f"{page}_start", on_click=_set_requested, args=(go, False))
-    updated = 0.0
-
-    def progress(done: int, of: int) -> None:
-        nonlocal updated
-        if not updated and not st.session_state.get(go) and of - done > widgets.CHECK_AT_ONCE:
-            raise _ManyFilesError(done, of)
-        if updated and done < of and time.monotonic() - updated < PROGRESS_INTERVAL:
-            return
-        updated = time.monotonic()
-        st.session_state[seen] = True
-        text = f"Checking the recordings: {done:,} of {of:,} files" if done < of else "Comparing the recordings"
-        bar.progress(done / max(1, of), text)
-
-    try:
-        result = scan(progress)
-    except _ManyFilesError as many:
-        if st.session_state.get(seen):
-            above.info(f"The check was stopped: {many.done:,} of {many.of:,} files are checked. It resumes from there.")
-        else:
-            above.info(f"{many.of:,} files: the first check takes a few minutes.")
-        label = "Continue" if st.session_state.get(seen) else "Check them"
-        below.button(label, type="primary", key=f"{page}_start", on_click=_set_requested, args=(go, True))
+    root = checkpoints_root()
+    asked = f"{page}_asked {' '.join(command)}"
+    status = tasks.latest(root, command=command)
+    if status is not None and status.state == "done" and st.session_state.get(asked):
+        return
+    if status is not None and status.state != "done":
+        st.session_state[asked] = True
+        st.caption("The recordings are checked in the background.")
+        tasks.panel(root, command=command, key=f"{page}_check")
         st.stop()
-    above.empty()
-    below.empty()
-    st.session_state.pop(seen, None)
-    return result
+    if files <= widgets.CHECK_AT_ONCE and not st.session_state.get(asked):
+        start(page, command, title)
+        st.rerun()
+    st.info(f"{plural(files, 'file')} to check, in the background{few_minutes(files)}.")
+    st.button(
+        "Check them",
+        type="primary",
+        on_click=start,
+        args=(page, command, title),
+        key=f"{page}_start",
+    )
+    st.stop()
 
 
-def _set_requested(key: str, value: bool) -> None:
-    st.session_state[key] = value
+def start(page: str, command: Sequence[str], title: str) -> None:
+    """Start the task of a check."""
+    st.session_state[f"{page}_asked {' '.join(command)}"] = True
+    tasks.start(command, title)
+
+
+def few_minutes(files: int) -> str:
+    """Return how long so many files may take, as the end of a sentence."""
+    return "; that may take minutes" if files > widgets.CHECK_AT_ONCE else ""

@@ -13,7 +13,7 @@ widgets.require_dataset(path)
 with widgets.show_errors(), st.container():  # the layout stays the same with and without a spinner
     table = cached_data.dataset(path)
 widgets.show_refused(table, "data_health")
-report = health.scan_with_progress(path)
+report = health.checked(path)
 widgets.simulated_banner(report.simulated)
 
 health.summary(path, report)

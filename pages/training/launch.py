@@ -52,13 +52,7 @@ if time_sentence := launch_form.time_sentence(plan, request.execution):
     st.caption(markdown(time_sentence))
 used, free = cached_data.disk_use(root)
 st.caption(f"Studies use {size(used)} of disk space; {size(free)} are free.")
-if st.button(
-    "Estimate the disk space of the windows",
-    help="Recordings are preprocessed once into windows that later studies share. The estimate opens every recording.",
-    key="training_launch_room",
-):
-    with st.spinner("Checking the recordings ..."), widgets.show_errors():
-        st.info(f"Windows: {cached_data.disk_space_sentence(path, planned, request.selection.subjects, root)}.")
+launch_form.disk_space(path, planned, request.selection.subjects, root)
 execution_form.check_button(root, request.execution, "training_launch")
 if reasons := launch_form.left_out_reasons(plan):
     with st.expander(f"Left out or unable to start ({len(reasons)})", key="training_launch_left_out"):

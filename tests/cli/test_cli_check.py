@@ -13,6 +13,8 @@ import pytest
 
 from eavdash.cli import console
 from eavdash.cli.main import main
+from eavdash.data.table import open_table
+from eavdash.health import kept
 from eavdash.health.report import HealthReport
 
 
@@ -174,3 +176,28 @@ def test_labels_that_differ_in_case_are_warned_of_and_merged_by_an_option(
     assert any("--merge-labels" in note for note in json.loads(capsys.readouterr().out)["notes"])
     assert main([*train, "--dry-run", "--json", "--merge-labels"]) == 0
     assert not any("--merge-labels" in note for note in json.loads(capsys.readouterr().out)["notes"])
+
+
+def test_for_a_study_only_what_it_reads_is_looked_at(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (dataset / "2-1.wav").write_bytes(b"RIFF")
+    study = ("--for-study", "--set", "stages=audio")
+    assert run(dataset, tmp_path, *study, "--subjects", "1") == 0
+    assert "nothing would be left out" in capsys.readouterr().out
+    assert run(dataset, tmp_path, *study, "--json") == 0
+    (recording,) = json.loads(capsys.readouterr().out)["recordings"]
+    assert (recording["subject"], recording["trial"]) == ("2", "1")
+    assert run(dataset, tmp_path, *study, "--subjects", "9") == 2
+    assert not (tmp_path / "checkpoints" / ".cache" / "health").exists()  # not what the health page shows
+
+
+def test_the_report_is_kept_for_the_app_by_the_default_settings_only(dataset: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "checkpoints" / ".cache"
+    assert run(dataset, tmp_path, "--no-faces") == run(dataset, tmp_path, "--set", "audio.rate=44100") == 0
+    assert kept.kept(cache, dataset) is None
+    assert run(dataset, tmp_path) == 0
+    found = kept.kept(cache, dataset)
+    assert found is not None
+    assert found.state == kept.files_state(open_table(dataset))
+    assert len(found.report.recordings) == 18

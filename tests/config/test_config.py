@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from failing import fails
 
 from eavdash.config.choices import STAGES
-from eavdash.config.convert import differences, from_dict, to_dict, with_epochs, with_settings
+from eavdash.config.convert import differences, from_dict, settings_of, to_dict, with_epochs, with_settings
 from eavdash.config.presets import PRESETS, preset
 from eavdash.config.reference import reference
 from eavdash.config.schema import SETTINGS, StudyConfig
@@ -183,3 +184,16 @@ def test_every_number_has_a_least_and_a_largest_value(key: str) -> None:
 def test_a_number_in_json_that_no_float_holds_is_refused(value: float) -> None:
     with fails(ConfigError, where="window", found="inf" if value == value else "nan"):
         from_dict({**to_dict(StudyConfig()), "window": value})
+
+
+def test_settings_of_are_those_that_make_the_same_configuration() -> None:
+    base = preset("quick")
+    settings = ["eeg.notch=50.0", "stages=audio,eeg", "where=place=lab", "audio.from_video=true", "fusion.kind=concat"]
+    config = with_settings(base, settings)
+    among = ("stages", "where", "eeg", "audio")
+    found = settings_of(config, base, among)
+    assert sorted(found) == sorted(settings[:-1])
+    assert with_settings(base, [*found, settings[-1]]) == config
+    odd = with_settings(base, ["eeg.notch=60"])
+    odd = replace(odd, eeg=replace(odd.eeg, channels=("A,1",)))
+    assert settings_of(odd, base, among) == ["eeg.notch=60.0"]

@@ -1,23 +1,29 @@
-"""The health page in each of its states, with a handmade report instead of a scan."""
+"""The health page in each of its states, with a handmade report instead of a scan, in a task that runs at once."""
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import streamlit as st
 from fake_health import empty_report, finding, make_report, with_odd_names
 from fake_study import make_study
-from streamlit.runtime.scriptrunner import StopException
 from streamlit.testing.v1 import AppTest
 from test_pages import ROOT, checkpoints, open_page, page_text
 
+from eavdash.cli.main import main
+from eavdash.errors import QueueError
 from eavdash.health.report import HealthReport
-from eavdash.store import datasets
+from eavdash.jobs import background
+from eavdash.store import datasets, locks
+from eavdash.store.atomic import boot_clock, host
+from eavdash.store.task import TaskDir, TaskStatus
 
 __all__ = ["checkpoints"]
-Report = Callable[[int, int], None]
 
 
 @pytest.fixture
@@ -32,17 +38,18 @@ def table(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def scan(monkeypatch: pytest.MonkeyPatch):
-    """A replaced scan; ``scan.answer`` is its report, ``scan.calls`` has the arguments of each call."""
+def scan(monkeypatch: pytest.MonkeyPatch, background_tasks: list[tuple[str, ...]]):
+    """A replaced scan; ``answer`` is its report, ``calls`` has the path of each call, ``asked`` the tasks."""
 
     class Scan:
         def __init__(self) -> None:
-            self.answer: HealthReport | Callable[[Report], HealthReport] = make_report()
-            self.calls: list[dict] = []
+            self.answer: HealthReport = make_report()
+            self.calls: list[str] = []
+            self.asked = background_tasks
 
-        def __call__(self, path: str, report: Report, **settings: object) -> HealthReport:
-            self.calls.append({"path": path, **settings})
-            return self.answer(report) if callable(self.answer) else self.answer
+        def __call__(self, path: str, *settings: object, **more: object) -> HealthReport:
+            self.calls.append(path)
+            return self.answer
 
     made = Scan()
     monkeypatch.setattr("eavdash.health.check.check_dataset", made)
@@ -62,7 +69,7 @@ def test_ready_the_summary_comes_first(table: Path, scan) -> None:
     assert [e.value for e in app.error] == [
         "Some recordings cannot be used: 6 of 8 trials of 2 subjects are complete. 2 errors, 1 warning, 1 note."
     ]
-    assert "20 files checked now, 4 unchanged" in page_text(app)
+    assert "20 files opened, 4 unchanged" in page_text(app)
     shown = app.dataframe[0].value
     assert shown["Audio"].tolist() == [2, 4]
     assert shown["Audio missing"].tolist() == [2, 0]
@@ -84,74 +91,85 @@ def test_only_warnings_are_a_warning(table: Path, scan) -> None:
     assert len(app.warning) == 1
 
 
-def test_the_scan_uses_the_cache_and_runs_once(table: Path, scan, checkpoints: Path) -> None:
+def test_a_first_check_starts_by_itself_as_a_task_and_once(table: Path, scan) -> None:
     app = health(table)
     app.run()
-    assert scan.calls == [{"path": str(table), "cache": checkpoints / ".cache"}]
+    assert scan.asked == [("check", "--", str(table))]
+    assert scan.calls == [str(table)]
+    assert "s ago: 20 files opened" in page_text(app)
     scan.answer = make_report(errors=0, warnings=0)
     app.button(key="data_health_again").click().run()
     assert len(scan.calls) == 2
     assert app.success
 
 
-def test_loading_the_bar_shows_the_progress(table: Path, scan) -> None:
-    def half(report: Report) -> HealthReport:
-        report(100, 400)
-        report(200, 400)  # too soon after the first to be shown
-        raise StopException
+def test_the_report_of_the_command_line_is_the_pages(table: Path, scan, checkpoints: Path) -> None:
+    assert main(["check", str(table), "--checkpoints", str(checkpoints)]) == 1
+    assert health(table).dataframe
+    assert scan.asked == []
+    main(["check", str(table), "--checkpoints", str(checkpoints), "--no-faces"])  # not what the page shows
+    assert "The recordings have changed" not in page_text(health(table))
 
-    def nearly(report: Report) -> HealthReport:
-        report(100, 400)
-        report(400, 400)
-        raise StopException
 
-    scan.answer = half
+def test_a_report_of_other_recordings_says_so(table: Path, scan) -> None:
+    health(table)
+    (table / "a.wav").write_bytes(b"RIFF more")
+    st.cache_data.clear()
     app = health(table)
-    (bar,) = app.get("progress")
-    assert (bar.value, bar.text) == (25, "Checking the recordings: 100 of 400 files")
-    scan.answer = nearly
-    (bar,) = app.run().get("progress")
-    assert (bar.value, bar.text) == (100, "Comparing the recordings")
-    assert not app.dataframe
+    assert "The recordings have changed since this check" in page_text(app)
+    app.button(key="data_health_again").click().run()
+    assert "The recordings have changed" not in page_text(app)
 
 
-def test_the_scan_of_a_large_dataset_is_confirmed_stopped_and_continued(
-    table: Path, scan, monkeypatch: pytest.MonkeyPatch
+def test_while_a_check_runs_its_progress_is_shown_and_it_can_be_cancelled(
+    table: Path, scan, checkpoints: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eavdash.ui.widgets.CHECK_AT_ONCE", 100)
-    known = 0
+    task = TaskDir(checkpoints, "check-1")
+    command = ("check", "--", str(table))
+    fields = {"command": command, "title": "Check of set", "created": time.time(), "started": time.time() - 10}
+    status = {"host": host(), "heartbeat": time.time(), "beat": boot_clock(), "pid": 1}
+    task.create(TaskStatus(state="running", done=100, total=400, doing="checking files", **fields, **status))
+    lock = locks.acquire(task.lock_file)
+    assert lock is not None
+    try:
+        app = health(table)
+        assert "Check of set: checking files, 100 of 400" in page_text(app)
+        assert not app.dataframe
+        assert "data_health_check_cancel" in keys(app)
+        main(["check", str(table), "--checkpoints", str(checkpoints)])
+        task.update({"state": "running"}, created=time.time(), heartbeat=time.time(), beat=boot_clock())
+        app = health(table)  # a second check: the report of the first stays
+        assert app.dataframe
+        assert "100 of 400" in page_text(app)
+        assert app.button(key="data_health_again").disabled
+    finally:
+        os.close(lock)
+    task.transition("failed", reason="the disk is full")
+    assert "the disk is full" in page_text(health(table))
+    assert scan.asked == []
 
-    def many(report: Report) -> HealthReport:
-        report(known, 12_600)
-        raise StopException  # a click on "Stop" ends the script at its next message to the browser
 
-    scan.answer = many
+def test_the_check_of_a_large_dataset_is_confirmed(table: Path, scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eavdash.ui.widgets.CHECK_AT_ONCE", 1)
     app = health(table)
-    assert "12,600 files" in page_text(app)
+    assert "2 files to check, in the background; that may take minutes." in page_text(app)
     assert not app.dataframe
-    assert not app.get("progress")
-    app.button(key="data_health_start").click().run()
-    assert app.get("progress")
-    known = 500
-    assert app.button(key="data_health_start").label == "Stop"
-    app.button(key="data_health_start").click().run()
-    assert "The check was stopped: 500 of 12,600 files" in page_text(app)
-    scan.answer = make_report()
+    assert scan.asked == []
     app.button(key="data_health_start").click().run()
     assert app.dataframe
     assert "data_health_start" not in keys(app)
 
 
-def test_files_checked_earlier_need_no_confirmation(table: Path, scan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eavdash.ui.widgets.CHECK_AT_ONCE", 100)
+def test_a_check_that_cannot_start_is_a_message_and_a_button(
+    table: Path, scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise QueueError("no place in the queue.")
 
-    def nearly(report: Report) -> HealthReport:
-        report(12_550, 12_600)
-        report(12_600, 12_600)
-        return make_report()
-
-    scan.answer = nearly
-    assert health(table).dataframe
+    monkeypatch.setattr(background, "submit_task", refuse)
+    app = health(table)
+    assert "no place in the queue" in page_text(app)
+    assert "data_health_start" in keys(app)
 
 
 def test_failed_a_dataset_that_cannot_be_opened_is_one_sentence(tmp_path: Path) -> None:
@@ -314,7 +332,7 @@ def test_the_dataset_field_offers_the_list_and_the_studys_dataset(
 def test_a_typed_name_is_the_dataset_of_that_name(table: Path, scan, checkpoints: Path) -> None:
     datasets.add(checkpoints, "Pilot", table)
     app = open_page("health", {"data_health_path": " Pilot "})
-    assert [call["path"] for call in scan.calls] == [str(table)]
+    assert scan.calls == [str(table)]
     assert app.selectbox(key="data_health_path").value == str(table)
 
 

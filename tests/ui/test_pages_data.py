@@ -11,7 +11,6 @@ from fake_study import make_study
 from test_pages import ROOT, checkpoints, open_page, page_text
 
 from eavdash.store import find_study
-from eavdash.ui import cached_data
 
 __all__ = ["checkpoints"]
 
@@ -46,22 +45,35 @@ def test_health_of_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
     assert len(app.error) == 1
 
 
-def test_many_recordings_are_checked_on_request_and_cached(sounds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eavdash.ui.widgets.CHECK_AT_ONCE", 3)
+def test_a_second_check_opens_only_changed_recordings(sounds: Path) -> None:
     app = open_page("health", {"data_health_path": str(sounds)})
-    assert not app.dataframe
     # The empty file is not opened.
-    assert "16 files: " in page_text(app)
-    app.button(key="data_health_start").click().run()
-    assert not app.exception
-    assert "15 files checked now, 0 unchanged" in page_text(app)
-    # A new session after a server restart: the measures are cached, and no confirmation is needed.
-    cached_data.forget_health_report(str(sounds))
-    app = open_page("health", {"data_health_path": str(sounds)})
-    assert "0 files checked now, 15 unchanged" in page_text(app)
+    assert "15 files opened, 0 unchanged" in page_text(app)
     soundfile.write(sounds / "anna_1.wav", np.zeros(16000, np.float32), 16000)
     app.button(key="data_health_again").click().run()
-    assert "1 file checked now, 14 unchanged" in page_text(app)
+    assert "1 file opened, 14 unchanged" in page_text(app)
+
+
+def test_a_plan_waits_for_a_look_at_new_recordings_only(sounds: Path, background_tasks: list[tuple[str, ...]]) -> None:
+    app = fill_in(open_page("launch", {"training_launch_dataset": str(sounds)}), "voices")
+    (command,) = background_tasks
+    assert command[:2] == ("check", "--for-study")
+    assert "--set=stages=audio" in command
+    assert command[-3:] == ("--subjects=anna", "--", str(sounds))
+    assert "4 runs" in page_text(app)
+    fill_in(open_page("launch", {"training_launch_dataset": str(sounds)}), "others")
+    assert len(background_tasks) == 1
+
+
+def test_many_new_recordings_are_looked_at_on_request(
+    sounds: Path, background_tasks: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eavdash.ui.widgets.CHECK_AT_ONCE", 3)
+    app = fill_in(open_page("launch", {"training_launch_dataset": str(sounds)}), "voices")
+    assert "8 files to check" in page_text(app)
+    assert "4 runs" not in page_text(app)
+    app.button(key="training_launch_start").click().run()
+    assert "4 runs" in page_text(app)
 
 
 def test_a_trial_is_shown_with_its_missing_modalities(sounds: Path) -> None:

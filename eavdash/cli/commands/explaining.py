@@ -36,6 +36,8 @@ def explain(options: argparse.Namespace) -> int:
             console.print_explanation(summary)
         return 0
     trials = _chosen(study, options)
+    if trials:
+        console.info(_estimate(study, trials, options))
     found: list[dict[str, Any]] = []
     failed = 0
     for done, (subject, trial) in enumerate(trials):
@@ -125,6 +127,16 @@ def _chosen(study: store.StudyDir, options: argparse.Namespace) -> list[tuple[st
             )
         table = table[table["trial"].isin(names)]
     return list(zip(table["subject"].astype(str), table["trial"].astype(str), strict=True))
+
+
+def _estimate(study: store.StudyDir, trials: list[tuple[str, str]], options: argparse.Namespace) -> str:
+    """Return how long the maps of some trials will take that are not stored, by the run of the first of them."""
+    from eavdash.explain.choose import testing_run
+    from eavdash.explain.estimate import estimate
+
+    run = testing_run(study, *trials[0], options.fold, options.seed, options.stage)
+    made = estimate(study, run, options.method, receipts=not options.no_receipts, device=options.device)
+    return f"{plural(len(trials), 'trial')}, of which maps that are stored take no time. {made.sentence(len(trials))}"
 
 
 def _name(subject: str, trial: str) -> str:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from eavdash import store
 from eavdash.cli import console
+from eavdash.cli.commands.chosen import subjects_of
 from eavdash.config.convert import with_settings
 from eavdash.config.presets import preset
 from eavdash.config.schema import StudyConfig
-from eavdash.errors import UsageError
+from eavdash.errors import EavdashError, UsageError
 from eavdash.store.private import cache_folder
 from eavdash.text import plural
 
 
 def check(options: argparse.Namespace) -> int:
     """Print the health report of a dataset; on request, write CSV files and a picture of each subject's faces."""
+    from eavdash.health import kept
     from eavdash.health.check import check_dataset
     from eavdash.health.report import make_folder, write_csv
     from eavdash.models.automatic import resolved
@@ -28,6 +31,10 @@ def check(options: argparse.Namespace) -> int:
         config = replace(config, protocol=replace(config.protocol, name=options.protocol))
     config, _ = resolved(with_settings(config, options.settings))
     cache = cache_folder(store.checkpoints_root(options.checkpoints))
+    if options.for_study:
+        return _left_out(options, config, cache)
+    usual = config == resolved(StudyConfig())[0] and not options.no_faces
+    state = _state(options.root) if usual else ""
     for folder in (options.csv, options.contact_sheet):
         if folder:
             make_folder(folder)  # fail before minutes of work
@@ -39,6 +46,8 @@ def check(options: argparse.Namespace) -> int:
         report = replace(
             report, split_preview=report.split_preview[report.split_preview["protocol"] == options.protocol]
         )
+    if state:
+        kept.keep(cache, options.root, report, state)
     written = write_csv(report, options.csv) if options.csv else []
     if options.json:
         console.print_json(report.to_dict())
@@ -49,6 +58,39 @@ def check(options: argparse.Namespace) -> int:
     for path in written:
         console.info(f"written: {path}")
     return 0 if report.ok else 1
+
+
+def _state(root: str) -> str:
+    """Return the state of a dataset's recordings; empty if it cannot be opened, which the check reports."""
+    from eavdash.data.table import open_table
+    from eavdash.health.kept import files_state
+
+    with contextlib.suppress(EavdashError):
+        return files_state(open_table(root))
+    return ""
+
+
+def _left_out(options: argparse.Namespace, config: StudyConfig, cache: Path) -> int:
+    """Look only at the recordings that a study would read, as planning it does, and print what it would leave out."""
+    from eavdash.data.table import open_table
+    from eavdash.results.left_out import sentences
+    from eavdash.studies.unusable import usable_trials
+
+    subjects = subjects_of(options.subjects, options.root)
+    with console.progress_bar("checking") as progress:
+        looked = usable_trials(
+            open_table(options.root),
+            config,
+            subjects,
+            cache,
+            report=lambda done, of: progress(done, of, "files"),
+        )
+    if options.json:
+        console.print_json(looked.record.document() if looked.record else {})
+    else:
+        for sentence in sentences(looked.record) or ["nothing would be left out"]:
+            console.output(sentence)
+    return 0
 
 
 def _contact_sheets(root: str, config: StudyConfig, folder: Path) -> list[Path]:

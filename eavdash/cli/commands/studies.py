@@ -167,6 +167,7 @@ def verify(options: argparse.Namespace) -> int:
     study = study_of(options)
     with console.progress_bar("verifying") as report:
         found = verify.verify(study, report)
+    verify.keep(study, found)
     if options.json:
         damaged = [{"run": d.run, "file": d.file, "reason": d.reason} for d in found.damaged]
         counts = {"study": study.name, "runs": found.runs, "checked": found.checked, "files": found.files}

@@ -17,6 +17,7 @@ from eavdash.data.cache import digests, videos
 from eavdash.data.cache.content import WindowSetRecord
 from eavdash.data.cache.folders import abandoned, discard
 from eavdash.errors import IntegrityError, UsageError
+from eavdash.store.paths import HEALTH
 from eavdash.store.record import read_record
 
 UNFINISHED = "unfinished"
@@ -24,6 +25,7 @@ _KINDS = {
     "features": "features of a run's windows, computed by a trained encoder",
     "summaries": "simple features of a run's windows, for the baselines beside its encoder",
     videos.FOLDER: "a copy of a video that browsers can play",
+    HEALTH: "the report of a dataset's newest check, which the app shows",
     "scan.sqlite": "measures of each recording, from checks",
     digests.FILE: "digests of the recordings",
 }

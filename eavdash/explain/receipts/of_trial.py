@@ -35,6 +35,19 @@ def check_trial(
     Maps of attention are not checked. Completeness is a promise of some methods only; magnitudes predict no change.
     """
     kind = METHODS[method.name]
+    left_out = OF_SUMS if not kind.signed else () if kind.complete else ("completeness",)
+    return check_explanation(question_of(method, windows, found, output, training, seed), left_out)
+
+
+def question_of(
+    method: WindowMethod,
+    windows: Sequence[TrialWindow],
+    found: Sequence[Attributed],
+    output: Output,
+    training: TrainingWindows | None,
+    seed: Seeder,
+) -> ExplainedInputs:
+    """Return the maps of a trial's windows as a question to the model, as :func:`check_trial` asks it."""
     asked = [
         ExplainedWindowInputs(
             inputs=window.inputs,
@@ -54,8 +67,7 @@ def check_trial(
     def again(inputs: Tensors, masks: Tensors) -> dict[str, Tensor]:
         return quickly(method, inputs).attribute(inputs, masks, output).values
 
-    left_out = OF_SUMS if not kind.signed else () if kind.complete else ("completeness",)
-    return check_explanation(ExplainedInputs(method.model, asked, output, again, seed), left_out)
+    return ExplainedInputs(method.model, asked, output, again, seed)
 
 
 def quickly(method: WindowMethod, inputs: Tensors) -> WindowMethod:

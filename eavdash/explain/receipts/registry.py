@@ -25,6 +25,7 @@ class CheckKind:
     poor: float
     module: str  # of this package; its function has the check's name
     source: str
+    misses: str = ""  # defects that it cannot tell from a good map, as measured (docs/receipts.md)
 
     def graded(self, value: float, reason: str) -> Check:
         """Return the outcome for a value."""
@@ -59,6 +60,7 @@ CHECKS: dict[str, CheckKind] = {
             poor=0.10,
             module="completeness",
             source="Sundararajan et al. 2017",
+            misses="values in wrong places: their sum is the same",
         ),
         CheckKind(
             name="deletion",
@@ -69,6 +71,7 @@ CHECKS: dict[str, CheckKind] = {
             poor=1.0,
             module="curves",
             source="Petsiuk et al. 2018",
+            misses="a stretched time axis, swapped EEG channels, a wrong scale",
         ),
         CheckKind(
             name="insertion",
@@ -79,36 +82,40 @@ CHECKS: dict[str, CheckKind] = {
             poor=1.0,
             module="curves",
             source="Petsiuk et al. 2018",
+            misses="a stretched time axis, swapped EEG channels, a wrong scale",
         ),
         CheckKind(
             name="stability",
             label="Stability",
             asks="Do maps of the same window with a little noise rank its cells alike?",
             of="map",
-            good=0.6,
+            good=0.5,
             poor=0.3,
             module="steadiness",
             source="Alvarez-Melis & Jaakkola 2018",
+            misses="a wrong scale: the order is the same",
         ),
         CheckKind(
             name="sensitivity",
             label="Sensitivity",
             asks="How much does a little noise change the map's values?",
             of="map",
-            good=0.8,
+            good=1.0,
             poor=1.25,
             module="steadiness",
             source="Yeh et al. 2019",
+            misses="EEG channels that are swapped where EEG has a small part of the map",
         ),
         CheckKind(
             name="infidelity",
             label="Infidelity",
             asks="Does the map predict how the output changes when cells are replaced?",
             of="map",
-            good=0.6,
+            good=0.5,
             poor=1.0,
             module="infidelity",
             source="Yeh et al. 2019",
+            misses="values in wrong places of the same modality",
         ),
         CheckKind(
             name="decisions",

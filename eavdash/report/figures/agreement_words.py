@@ -12,23 +12,12 @@ import pandas as pd
 
 from eavdash.config.choices import MODALITIES
 from eavdash.report import theme
+from eavdash.report.figures.modalities import APART, MEANING
 from eavdash.results.agreement import ENOUGH, measures
 from eavdash.text import markdown, plural
 
 MEASURE_LABELS = {"attention": "Attention", "shapley": "Shapley", "attribution": "Attributions"}
 QUESTIONS = {"order": "Order within a trial", "trials": "over trials", "subjects": "over subjects"}
-APART = 0.1  # shares that differ less are called close
-#: What a share is, by kind of fusion, and why it may differ from what the decision rests on.
-MEANING = {
-    "attention": (
-        "In this fusion a share is the weight of an encoder's opinion, not its effect: an opinion close to the class "
-        "frequencies, or one that the others share, changes little at any weight."
-    ),
-    "transformer": (
-        "In this fusion a share is the size of a modality's opinion in the sum of all opinions, whichever class it "
-        "supports: opinions can agree or cancel each other, and what features add beyond them is in no share."
-    ),
-}
 SHARES_NOTE = (
     "Shares of the predicted class: Shapley values (of its log-probability, over all sets of present modalities) and "
     "sums of attributions as absolute values, divided by their sum over the modalities."

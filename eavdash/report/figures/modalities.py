@@ -14,16 +14,17 @@ import plotly.graph_objects as go
 from eavdash.report import theme
 
 _ENDS = {"base": "Training share", "decision": "Decision"}
-DISAGREE = 0.15  # difference of shares from which the page explains it
-_MEANING = {
+APART = 0.1  # shares that differ less are called close
+#: What a share of attention is, by kind of fusion, and why it may differ from what the decision rests on.
+MEANING = {
     "attention": (
-        "Here a share is the weight of a modality's opinion, its class probabilities, in the mean of all opinions. An "
-        "opinion with much weight changes little if it is close to the training frequencies, or if the other "
-        "modalities say the same without it."
+        "In this fusion a share is the weight of a modality's opinion, its class probabilities, in the mean of all "
+        "opinions, and not its effect: an opinion close to the class frequencies, or one that the others share, "
+        "changes little at any weight."
     ),
     "transformer": (
-        "Here a share is the size of a modality's opinion in the sum of all opinions, whichever class it supports. "
-        "Opinions can agree or cancel each other, and what features add beyond them is in no share."
+        "In this fusion a share is the size of a modality's opinion in the sum of all opinions, whichever class it "
+        "supports: opinions can agree or cancel each other, and what features add beyond them is in no share."
     ),
 }
 
@@ -112,11 +113,11 @@ def disagreement(shapley: Mapping[str, float], attention: Mapping[str, float], k
     if not both:
         return ""
     name = max(both, key=lambda m: abs(attention[m] - exact[m]))
-    if abs(attention[name] - exact[name]) < DISAGREE:
+    if abs(attention[name] - exact[name]) < APART:
         return ""
     return (
         f"Attention says {theme.percent(attention[name])} {theme.label(name)}, Shapley values say "
-        f"{theme.percent(exact[name])}. {_MEANING.get(kind, '')}".strip()
+        f"{theme.percent(exact[name])}. {MEANING.get(kind, '')}".strip()
     )
 
 

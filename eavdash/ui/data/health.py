@@ -1,4 +1,4 @@
-"""The sections of the health page: the scan with its progress, summary and exports, findings, folds.
+"""The sections of the health page: the check as a task, summary and exports, findings, folds.
 
 In: a dataset's path and its ``eavdash.health.HealthReport``, from the ``cached_*`` modules. Figures come from
 ``eavdash.report.figures.health``.
@@ -6,20 +6,23 @@ In: a dataset's path and its ``eavdash.health.HealthReport``, from the ``cached_
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from eavdash.config.choices import MODALITIES
+from eavdash.config.choices import COLUMN, MODALITIES
 from eavdash.errors import EavdashError
+from eavdash.jobs.estimates import duration
 from eavdash.report import theme
 from eavdash.report.figures import health as figures
 from eavdash.report.figures import health_tables as tables
 from eavdash.store import checkpoints_root, datasets
 from eavdash.text import markdown, plural, visible
-from eavdash.ui import cached_data, scanning, widgets
+from eavdash.ui import cached_data, scanning, tasks, widgets
 from eavdash.ui.data import add_dataset
 
 if TYPE_CHECKING:
@@ -52,11 +55,37 @@ def datasets_panel(path: str) -> None:
             add_dataset.form(root, f"{PAGE}_path")
 
 
-def scan_with_progress(path: str) -> HealthReport:
-    """Return the report of a dataset, with a progress bar while its files are scanned."""
-    if (cached := cached_data.cached_health_report(path)) is not None:
-        return cached
-    return scanning.scan_with_progress(PAGE, path, partial(cached_data.health_report, path))
+def checked(path: str) -> HealthReport:
+    """Return the report of the newest check of a dataset; without one the check starts, and the page ends meanwhile."""
+    from eavdash.data.named_files import file_of
+
+    root, command = checkpoints_root(), ("check", "--", path)
+    found = cached_data.health_report(path)
+    if found is None:
+        frame = cached_data.dataset(path).frame
+        files = sum(len({file_of(entry) for entry in frame[column] if entry}) for column in COLUMN.values())
+        scanning.wait_for(PAGE, command, _title(path), files)
+        tasks.panel(root, command=command, key=f"{PAGE}_check")
+        st.button("Check again", on_click=again, args=(path,), key=f"{PAGE}_again")
+        st.stop()
+        raise AssertionError  # for the type checker: st.stop() has ended the script
+    status = tasks.latest(root, command=command)
+    newer = status is not None and (status.created or 0.0) > found.made
+    if newer:  # it runs, or has failed
+        tasks.panel(root, command=command, key=f"{PAGE}_check")
+    elif found.state != cached_data.files_state(path):
+        st.warning("The recordings have changed since this check: check them again.")
+    return found.report
+
+
+def again(path: str) -> None:
+    """Check a dataset again; only changed files are opened."""
+    cached_data.forget(path)
+    scanning.start(PAGE, ("check", "--", path), _title(path))
+
+
+def _title(path: str) -> str:
+    return f"Check of {Path(path).name or path}"
 
 
 def summary(path: str, report: HealthReport) -> None:
@@ -66,14 +95,17 @@ def summary(path: str, report: HealthReport) -> None:
     severities = {f.severity for f in report.findings}
     show = st.error if "error" in severities else st.warning if "warning" in severities else st.success
     show(text)
-    scanned = f"{plural(report.scanned, 'file')} checked now"
+    scanned = f"{plural(report.scanned, 'file')} opened"
     reused = f"{report.reused:,} unchanged since an earlier check"
-    st.caption(f"{plural(len(report.recordings), 'recording')}; {scanned}, {reused}.")
+    made = cached_data.health_report(path)
+    when = f", checked {duration(time.time() - made.made)} ago" if made else ""
+    st.caption(f"{plural(len(report.recordings), 'recording')}{when}: {scanned}, {reused}.")
     with st.container(horizontal=True):
         st.button(
             "Check again",
             help="Only changed files are opened.",
-            on_click=cached_data.forget_health_report,
+            disabled=scanning.running(("check", "--", path)),
+            on_click=again,
             args=(path,),
             key=f"{PAGE}_again",
         )

@@ -162,42 +162,42 @@ def offer(study: StudyDir, rows: pd.DataFrame, question: Question, found: bool, 
     own = ["explain", study.name, f"--subject={subject}", f"--trial={trial}", *more, f"--target={question.target}"]
     own += ["--fold", str(int(rows["fold"].iloc[0])), "--seed", str(int(rows["seed"].iloc[0]))]
     own += [f"--against={question.against}"] if question.against else []
-    wrong = ["explain", study.name, f"--subject={subject}", "--trials", "wrong", *more]
-    titles = (f"Explain subject {subject}, trial {trial}", f"Explain the wrong trials of subject {subject}")
+    lists = {
+        which: ["explain", study.name, f"--subject={subject}", "--trials", which, *more] for which in ("wrong", "all")
+    }
+    taken = _estimate(study, question)
     if not found:
-        st.info(_estimate(question.run))
+        st.info(f"This map is not computed yet. {taken}")
     with st.container(horizontal=True):
         if not found or again:
             st.button(
                 "Compute it again" if again else "Compute this map",
                 type="primary",
                 on_click=tasks.start,
-                args=(own, titles[0], study.name),
+                args=(own, f"Explain subject {subject}, trial {trial}", study.name),
                 key=f"{PAGE}_compute",
             )
-        st.button(
-            "Compute all wrong trials",
-            on_click=tasks.start,
-            args=(wrong, titles[1], study.name),
-            help=f"Explains all trials of subject {markdown(subject)} that were decided wrongly. Stored maps stay.",
-            key=f"{PAGE}_wrong",
-        )
+        for which, command in lists.items():
+            named = "wrong" if which == "wrong" else "test"
+            done = " that were decided wrongly" if which == "wrong" else " that the study tests"
+            st.button(
+                f"Compute all {named} trials",
+                on_click=tasks.start,
+                args=(command, f"Explain the {named} trials of subject {subject}", study.name),
+                help=f"Explains all trials of subject {markdown(subject)}{done}. Stored maps stay. Each map: {taken}",
+                key=f"{PAGE}_{which}",
+            )
     if not found or again:
         tasks.panel(checkpoints_root(), study.name, own, key=f"{PAGE}_task_own")
-    tasks.panel(checkpoints_root(), study.name, wrong, key=f"{PAGE}_task_wrong")
+    for which, command in lists.items():
+        tasks.panel(checkpoints_root(), study.name, command, key=f"{PAGE}_task_{which}")
 
 
-def _estimate(run: RunDir) -> str:
-    """Return that a map is not computed yet, and how long the last one of the run took."""
-    from eavdash.explain.explanation import last_seconds
+def _estimate(study: StudyDir, question: Question) -> str:
+    """Return how long the map will take."""
+    from eavdash.explain.estimate import estimate
 
-    seconds = last_seconds(run)
-    taken = (
-        f"The last one of this run took {seconds:.0f} s."
-        if seconds
-        else "It takes seconds with the quick preset, and longer with full-size encoders."
-    )
-    return f"This map is not computed yet. {taken}"
+    return estimate(study, question.run, question.method).sentence()
 
 
 def _list_stored(

@@ -42,6 +42,8 @@ def show_receipts(study: StudyDir, explanation: Explanation, window: int) -> str
     with st.expander(_summary(checks), key=f"{PAGE}_receipts"):
         if checks:
             st.table(receipt_table(checks), hide_index=True)
+            if missed := missed_sentence(checks):
+                st.caption(missed)
         if len(checks) == len(explanation.receipts.checks):
             _offer(study, run)
         for line in facts(explanation, window):
@@ -102,6 +104,16 @@ def receipt_table(checks: tuple[Check, ...]) -> pd.DataFrame:
         for check in sorted(checks, key=lambda check: order.index(check.verdict))
     ]
     return pd.DataFrame(rows)
+
+
+def missed_sentence(checks: tuple[Check, ...]) -> str:
+    """Return what single checks cannot tell from a good map, so that one pass is not taken for all."""
+    told: dict[str, list[str]] = {}
+    for check in checks:
+        if (kind := CHECKS.get(check.name)) and kind.misses and check.verdict != "not run":
+            told.setdefault(kind.misses, []).append(kind.label)
+    found = "; ".join(f"{' and '.join(names)}: {misses}" for misses, names in told.items())
+    return f"What single checks cannot see. {found}." if found else ""
 
 
 def baseline_sentence(explanation: Explanation, window: int) -> str:

@@ -9,27 +9,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import streamlit as st
 
-from eavdash.config.choices import FUSIONS, PROTOCOLS, STAGES, TABLE
-from eavdash.config.convert import with_epochs, with_settings
-from eavdash.config.presets import PRESET_HELP, advice
+from eavdash.config.choices import FUSIONS, MODALITIES, PROTOCOLS, STAGES
+from eavdash.config.convert import settings_of, with_epochs, with_settings
+from eavdash.config.presets import PRESET_HELP, advice, preset
 from eavdash.config.schema import SETTINGS, Execution, Selection, StudyConfig
 from eavdash.config.selection import parse_numbers
 from eavdash.errors import EavdashError
 from eavdash.jobs import estimates
 from eavdash.report import theme
 from eavdash.store import StudyDir
-from eavdash.store.private import cache_folder
-from eavdash.studies.unusable import Unusable, first_look
+from eavdash.studies.unusable import Unusable
 from eavdash.studies.write import Plan
-from eavdash.text import plural
-from eavdash.ui import cached_data, cached_runs, scanning
+from eavdash.text import markdown, plural
+from eavdash.ui import cached_data, cached_runs, scanning, tasks
 from eavdash.ui.draft import kept
 from eavdash.ui.training import (
     copy_settings,
@@ -60,6 +58,8 @@ FUSION_HELP = {
     "concat": "concat: concatenation and MLP",
     "paper": "paper: the published single-token layer",
 }
+#: Settings that decide which recordings a study reads, and how they are looked at.
+READ = ("stages", "window", "where", "names", *MODALITIES)
 
 
 @dataclass(frozen=True)
@@ -142,17 +142,40 @@ def preset_advice(table: TrialTable) -> str:
 
 
 def look(path: str, name: str, config: StudyConfig, subjects: Sequence[str], root: Path) -> None:
-    """Look at the recordings once, with progress, before the plan of a new study names those that cannot be used."""
-    seen = st.session_state.setdefault(f"{PAGE}_looked", set())
-    tables = [(part.encoder == TABLE, part.table) for part in (config.vision, config.audio)]
-    read = (config.modalities, config.where, config.audio.from_video, config.eeg.notch, *tables)
-    if StudyDir(root / name).exists or (path, tuple(subjects), read) in seen:
+    """Have recordings that no check has seen looked at, before the plan of a new study names those it cannot use."""
+    if StudyDir(root / name).exists:
         return
+    command = ("check", "--for-study", *_options(config, subjects), "--", path)
     with show_errors():
-        table = cached_data.dataset(path)
-        scan = partial(first_look, table, config, subjects, cache_folder(root))
-        scanning.scan_with_progress(PAGE, path, scan)
-    seen.add((path, tuple(subjects), read))
+        status = tasks.latest(root, command=command)
+        files = cached_data.unmeasured(path, config, subjects, root, (status and status.finished) or 0.0)
+    if files:
+        scanning.wait_for(PAGE, command, f"Check of {Path(path).name or path} for {name}", files)
+
+
+def disk_space(path: str, config: StudyConfig, subjects: Sequence[str], root: Path) -> None:
+    """Show the button that starts the estimate of the windows' disk space, and its outcome."""
+    command = ("cache", "build", "--dry-run", *_options(config, subjects), "--", path)
+    st.button(
+        "Estimate the disk space of the windows",
+        help="Recordings are preprocessed once into windows that later studies share. The estimate opens every "
+        "recording, in the background.",
+        on_click=tasks.start,
+        args=(command, f"Disk space of the windows of {Path(path).name or path}"),
+        key=f"{PAGE}_room",
+    )
+    if found := tasks.outcome(root, command):
+        st.info(f"Windows: {markdown(found.removesuffix('.'))}.")
+    else:
+        tasks.panel(root, command=command, key=f"{PAGE}_room_task")
+
+
+def _options(config: StudyConfig, subjects: Sequence[str]) -> list[str]:
+    """Return the options of a command that reads the recordings as a study would."""
+    settings = [f"--set={setting}" for setting in settings_of(config, preset(config.preset), READ)]
+    # A name with a comma cannot be given: then all subjects are looked at.
+    chosen = [f"--subjects={','.join(subjects)}"] if subjects and not any("," in s for s in subjects) else []
+    return [f"--preset={config.preset}", *settings, *chosen]
 
 
 def plan_table(plan: Plan) -> pd.DataFrame:

@@ -6,6 +6,7 @@ In: rows of ``studies.overview``. Out: widgets (keys ``training_studies_*``) wit
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,10 +16,11 @@ import streamlit as st
 from eavdash.config.choices import ACROSS
 from eavdash.config.selection import parse_numbers
 from eavdash.errors import EavdashError
+from eavdash.jobs.estimates import duration
 from eavdash.store import StudyDir
 from eavdash.studies import extend, verify
 from eavdash.text import markdown, natural_order, plural, size
-from eavdash.ui import actions, cached_data, cached_runs, widgets
+from eavdash.ui import actions, cached_data, cached_runs, tasks, widgets
 from eavdash.ui.training import copy_settings
 
 PAGE = "training_studies"
@@ -144,18 +146,24 @@ def study_buttons(study: StudyDir, row: Mapping[Any, Any]) -> None:
             disabled=row["archived"] or not left,
             key=f"{PAGE}_pause",
         )
-    if container.button("Verify", help="Compares every file with its checksum.", key=f"{PAGE}_verify"):
-        bar = st.progress(0.0, "Reading the files")
-        found = verify.verify(study, lambda done, of, _: bar.progress(done / max(of, 1), "Reading the files"))
-        bar.empty()
-        st.session_state[f"{PAGE}_verified"] = (study.name, found)
+    container.button(
+        "Verify",
+        help="Compares every file with its checksum, in the background.",
+        on_click=tasks.start,
+        args=(("verify", study.name), f"Verification of {study.name}", study.name),
+        key=f"{PAGE}_verify",
+    )
 
 
 def show_verification(study: StudyDir) -> None:
-    """Show the outcome of the verification of the selected study."""
-    name, found = st.session_state.get(f"{PAGE}_verified") or ("", None)
-    if name != study.name or not isinstance(found, verify.Verification):
+    """Show the verification that runs, and the outcome of the newest one that has ended."""
+    root, command = study.path.parent, ("verify", study.name)
+    found, status = verify.kept(study), tasks.latest(study.path.parent, study.name, command)
+    if status is not None and (status.state != "done" or found is None):
+        tasks.panel(root, study.name, command, key=f"{PAGE}_verification")
+    if found is None or (status is not None and not status.ended):
         return
+    st.caption(f"Verified {duration(time.time() - found.made)} ago.")
     if not found.damaged:
         (st.success if found.files else st.info)(f"{markdown(found.sentence)}.")
     else:
@@ -256,4 +264,4 @@ def _choose(names: list[str]) -> None:
 def _retry_damaged(study: StudyDir, names: list[str]) -> None:
     """Queue damaged runs again and discard the outdated verification."""
     actions.retry(study, names)
-    st.session_state.pop(f"{PAGE}_verified", None)
+    study.verification_file.unlink(missing_ok=True)
