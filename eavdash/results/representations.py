@@ -22,6 +22,7 @@ from eavdash.config.choices import STAGES
 from eavdash.errors import IntegrityError
 from eavdash.results.decision import first_decisions, log_probabilities
 from eavdash.results.separation import Separation, separation
+from eavdash.results.tables import probability_labels
 from eavdash.store import RunDir, StudyDir
 from eavdash.store.atomic import sha256, write_atomic
 from eavdash.store.record import FIRST, FromList, Part, Record, Texts, Whole, read_record, write_record
@@ -65,7 +66,7 @@ def decisions(trials: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for stage in (name for name in STAGES if name in set(trials["stage"])):
         rows = first_decisions(trials, stage)
-        logs = log_probabilities(rows[[c for c in rows if c.startswith("p_")]].to_numpy(float))
+        logs = log_probabilities(rows[[f"p_{name}" for name in probability_labels(rows)]].to_numpy(float))
         values = list((logs - logs.mean(axis=1, keepdims=True)).astype(np.float32))
         parts.append(rows[["subject", "trial"]].assign(space=stage, values=values))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))

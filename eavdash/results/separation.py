@@ -46,11 +46,11 @@ def separation(points: np.ndarray, subjects: Sequence[str], labels: Sequence[str
     _, who = np.unique(np.asarray(subjects, str), return_inverse=True)
     _, what = np.unique(np.asarray(labels, str), return_inverse=True)
     people, classes = int(who.max(initial=-1)) + 1, int(what.max(initial=-1)) + 1
-    counts = {"trials": len(points), "subjects": people, "labels": classes}
+    counts = Separation(trials=len(points), subjects=people, labels=classes)
     needed = max(LEAST_TRIALS, 2 * (people + classes))
     if len(points) < needed:
         reason = f"Too few trials to tell what separates them ({len(points)} of at least {needed})."
-        return Separation(**counts, too_few=reason)
+        return counts.replace(too_few=reason)
     values = points - points.mean(axis=0)
     random = np.random.default_rng(seed)
     found: dict[str, float] = {}
@@ -58,7 +58,7 @@ def separation(points: np.ndarray, subjects: Sequence[str], labels: Sequence[str
         if factor.max() > 0:
             eta, chance, p = _partial_eta(values, factor, other, random)
             found |= {name: eta, f"{name}_chance": chance, f"{name}_p": p}
-    return Separation(**counts, **found)
+    return counts.replace(**found)
 
 
 def verdict(found: Separation, label: str = "label") -> str:

@@ -56,8 +56,8 @@ def window_seconds(explanation: Explanation, modality: str) -> float:
         np.diff(times[np.isfinite(times).sum(axis=1).argmax()]) if times is not None and times.size else np.array([])
     )
     if np.isfinite(steps).any():
-        return float(np.nanmedian(steps)) * explanation.masks[modality].shape[1]
-    return max(window.stop - window.start for window in explanation.windows)
+        return float(np.nanmedian(steps) * explanation.masks[modality].shape[1])
+    return float(max(window.stop - window.start for window in explanation.windows))
 
 
 def bands(frequencies: np.ndarray) -> np.ndarray:

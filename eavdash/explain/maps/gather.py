@@ -76,7 +76,8 @@ class Gathered:
                 by_subject.setdefault(row["subject"], []).append(each.face)
         if len({face.shape for faces in by_subject.values() for face in faces}) != 1:
             return np.zeros((0, 0, 3), np.uint8)
-        return np.mean([np.mean(faces, axis=0) for faces in by_subject.values()], axis=0).round().astype(np.uint8)
+        means = np.stack([np.mean(faces, axis=0) for faces in by_subject.values()])
+        return np.asarray(means.mean(axis=0).round(), dtype=np.uint8)
 
 
 def count_explained(study: StudyDir, trials: pd.DataFrame, method: str, baseline: str) -> int:

@@ -37,8 +37,8 @@ PER_PAGE = 12  # maps of subjects at once
 LISTED = 8  # trials in a list
 _NORMALISED = (
     "A trial's map is the mean over its windows, divided by the sum of its magnitudes: every trial weighs the same, "
-    "and a cell is a signed share of what the modality contributes. Means give every subject one vote. Red supports the "
-    "explained class, blue opposes it; the class is the one that was decided."
+    "and a cell is a signed share of what the modality contributes. Means give every subject one vote. Red supports "
+    "the explained class, blue opposes it; the class is the one that was decided."
 )
 _CROP = (
     "Faces: the crop follows the detected face, so that eyes and mouth are in about the same place in every picture; "
