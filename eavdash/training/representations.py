@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -100,4 +101,4 @@ def _by_trial(index: pd.DataFrame, space: str, values: Tensor, recorded: Tensor)
     keys = index[recorded.numpy()].reset_index(drop=True)
     means = rows.groupby([keys["subject"], keys["trial"]], sort=False).mean()
     frame = means.index.to_frame(index=False)
-    return frame.assign(space=space, values=list(means.to_numpy()))
+    return frame.assign(space=space, values=list(means.to_numpy(np.float32)))

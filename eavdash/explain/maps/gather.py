@@ -18,6 +18,7 @@ from eavdash.config.choices import MODALITIES
 from eavdash.errors import IntegrityError
 from eavdash.explain.explanation import Explanation, explanation_name, load_explanation
 from eavdash.explain.maps.cells import TrialCells, bands, trial_cells, window_seconds
+from eavdash.explain.maps.record import VIEWS
 from eavdash.store import StudyDir
 
 Report = Callable[[int, int, str], None]
@@ -66,7 +67,7 @@ class Gathered:
             if modality == "eeg" and modality not in self.columns:
                 found["scalp"] = found[modality][0], found[modality][1].sum(axis=2)
         self.left_out += Counter()  # drops reasons without a trial
-        return found
+        return {view: found[view] for view in VIEWS if view in found}
 
     def face(self) -> np.ndarray:
         """Return the mean crop (H, W, 3) uint8, one vote per subject; empty without pictures of one size."""

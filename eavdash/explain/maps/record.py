@@ -22,7 +22,7 @@ from eavdash.store.record import FIRST, FromList, Part, Record, Texts, Whole, re
 from eavdash.store.regular import open_regular
 
 #: ``scalp`` is ``eeg`` summed over time.
-VIEWS = ("scalp", "eeg", "audio", "vision")
+VIEWS = ("vision", "audio", "scalp", "eeg")
 REMEDY = "delete the file and make the maps again: eavdash maps"
 _NAN = Annotated[float, Field(default=math.nan)]
 

@@ -28,7 +28,8 @@ def scatter(rows: pd.DataFrame, space: Space, way: str, by: str) -> go.Figure:
         shares = (*space.variance, 0.0, 0.0)[:2]
         titles = [f"{t} ({theme.percent(s)} of the variance)" for t, s in zip(titles, shares, strict=True)]
     axis = {"zeroline": False, "showticklabels": way == "pca"}
-    fig = theme.figure(520, {"title": titles[0], **axis}, {"title": titles[1], **axis}, dragmode="lasso")
+    same = {"scaleanchor": "x"} if way == "pca" else {}  # distances are meant to be seen
+    fig = theme.figure(520, {"title": titles[0], **axis}, {"title": titles[1], **axis, **same}, dragmode="lasso")
     if pd.api.types.is_numeric_dtype(rows[by]):
         marker = {"color": 100 * rows[by], "colorscale": theme.SEQUENTIAL, "colorbar": {"ticksuffix": " %"}, "size": 9}
         return fig.add_trace(_points(rows, way, "", marker))

@@ -87,7 +87,7 @@ def test_a_planted_electrode_is_found_and_the_files_hold_it(study: StudyDir) -> 
     save_maps(study, made_maps)
     found = load_maps(study, "fusion", *METHOD)
     assert found is not None
-    assert found.document.views == ("vision", "audio", "eeg", "scalp")
+    assert found.document.views == ("vision", "audio", "scalp", "eeg")
     tests = {each.label: each for each in found.document.tests if each.view == "scalp"}
     cz = found.document.channels.index("Cz")
     assert tests["Anger"].p < 0.05
