@@ -26,6 +26,7 @@ UNIT = "% of the modality"
 _COLOURS = [[0, "rgba(5,113,176,0.95)"], [0.5, "rgba(160,160,160,0)"], [1, "rgba(202,0,32,0.95)"]]
 #: The same on a head, where an electrode without any attribution is still seen.
 _DOTS = [[0, "#0571b0"], [0.5, "#d9d9d9"], [1, "#ca0020"]]
+_FRAME = "#E69F00"  # seen on red, on blue, and on both themes
 _NAMED = 4  # cells that a sentence names
 
 
@@ -81,8 +82,8 @@ def answer(found: StudyMaps, view: str) -> list[str]:
             said.append(f"{test.label}: not tested, {test.too_few}.")
         elif test.cells:
             order = np.argsort(np.where(np.isfinite(p), p, np.inf), axis=None, kind="stable")[: min(test.cells, _NAMED)]
-            where = "; ".join(str(names.flat[i]) for i in order) + ("; …" if test.cells > _NAMED else "")
-            said.append(f"{test.label} differs in {test.cells} of {p.size} cells ({theme.p_value(test.p)}): {where}.")
+            where = "; ".join(str(names.flat[i]) for i in order) + ("; …" if test.cells > _NAMED else ".")
+            said.append(f"{test.label} differs in {test.cells} of {p.size} cells ({theme.p_value(test.p)}): {where}")
         else:
             said.append(f"{test.label}: no cell differs ({theme.p_value(test.p)}).")
     return said
@@ -123,7 +124,7 @@ def _scalp(found: StudyMaps, values: np.ndarray, full: float, framed: np.ndarray
         "cmax": 100 * full,
         "colorscale": _DOTS,
         "colorbar": _bar(),
-        "line": {"width": np.where(framed[known], 3, 0.5), "color": np.where(framed[known], "#111111", theme.GREY)},
+        "line": {"width": np.where(framed[known], 3, 0.5), "color": np.where(framed[known], _FRAME, theme.GREY)},
     }
     fig.add_trace(
         go.Scatter(
@@ -179,7 +180,7 @@ def _columns(names: Sequence[str], values: np.ndarray, full: float, framed: np.n
     fig = theme.figure(
         max(230, 16 * len(order) + 60), {"title": UNIT, "range": [-bound, bound]}, rows, showlegend=False
     )
-    edge = {"width": np.where(framed[order], 2, 0), "color": "#111111"}
+    edge = {"width": np.where(framed[order], 2, 0), "color": _FRAME}
     colours = np.where(values[order] > 0, "#ca0020", "#0571b0")
     bars = go.Bar(
         x=100 * values[order],
@@ -209,7 +210,7 @@ def _heat(
     )
     rows, columns = np.nonzero(framed)
     if len(rows):
-        marker = {"symbol": "square-open", "size": 7, "line": {"width": 2}, "color": "#E69F00"}
+        marker = {"symbol": "square-open", "size": 7, "line": {"width": 2}, "color": _FRAME}
         marks = go.Scatter(x=np.asarray(x)[columns], y=np.asarray(y)[rows], mode="markers", marker=marker)
         fig.add_trace(marks.update(hoverinfo="skip", showlegend=False))
 
