@@ -1,4 +1,4 @@
-"""What separates points: how much of their variance goes with the subject, and how much with the label.
+"""Separation of points: how much of their variance goes with the subject, and how much with the label.
 
 In: points (trial, dimension), their subjects and labels. Out: a :class:`Separation` and a sentence. It is a
 permutational analysis of variance (Anderson 2001, Austral Ecology 26:32) in Euclidean distance with both factors:

@@ -56,7 +56,7 @@ class StudyPaths:
 
     @property
     def representations_file(self) -> Path:
-        """What separates the test trials in the representations of all finished runs, and in what all runs share."""
+        """Separation of the test trials in the representations of all finished runs, and in what all runs share."""
         return self.path / "representations.json"
 
     @property

@@ -1,4 +1,4 @@
-"""How like the others of its class a trial's map is: its distance to the class's mean map, made without it.
+"""Distances of the trials' maps to the mean map of their class, made without the trial.
 
 In: normalised maps, subjects and classes. Out: 1 - cosine of the angle between a map and the mean over subjects of the
 mean maps of their other trials of that class: 0 the same pattern, 1 unrelated, 2 the opposite. Its scale does not

@@ -61,7 +61,7 @@ _DISTANCE = (
 
 
 class Asked(NamedTuple):
-    """Which maps are asked for."""
+    """The maps that are asked for."""
 
     stage: str
     method: str
