@@ -23,6 +23,8 @@ page = st.navigation(
         "Explain": [
             st.Page("pages/explain/trial.py", title="One trial", url_path="explain"),
             st.Page("pages/explain/attention.py", title="Attention", url_path="attention"),
+            st.Page("pages/explain/maps.py", title="Average maps", url_path="maps"),
+            st.Page("pages/explain/representations.py", title="Representations", url_path="representations"),
         ],
         "Training": [
             st.Page("pages/training/launch.py", title="Launch", url_path="launch"),

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from eavdash import __version__
+from eavdash.cli.commands.maps import add as add_maps
+from eavdash.cli.commands.representations import add as add_representations
 from eavdash.cli.commands.whatif import add as add_whatif
 from eavdash.cli.options import (
     add_checkpoints,
@@ -126,6 +128,8 @@ def parser() -> argparse.ArgumentParser:
     probe.add_argument("--probes", default="shuffled,time,identity", metavar="P,P", help="default: %(default)s")
     probe.add_argument("--device", default="cpu")
 
+    add_maps(command, (folder, as_json))
+    add_representations(command, (folder, as_json))
     add_shapley(command("shapley", "Print what each modality adds to the decisions of the fusion.", folder, as_json))
     explain = command(
         "explain", "Explain decisions on test trials: write attributions and attention to files.", folder, as_json

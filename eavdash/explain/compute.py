@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import cast
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -25,7 +26,7 @@ from eavdash.explain.explanation import ExplainedWindow, Explanation, Receipts, 
 from eavdash.explain.fused import FusedModel, FusedModelOutput, encoder_runs, load_fused_model
 from eavdash.explain.method_registry import METHODS
 from eavdash.explain.receipts.of_trial import check_trial
-from eavdash.explain.recordings import aligned, crops_of, trial_row, trial_windows, window_sets
+from eavdash.explain.recordings import TrialWindow, aligned, crops_of, trial_row, trial_windows, window_sets
 from eavdash.explain.reproduction import reproduction
 from eavdash.explain.spectrum import frequencies
 from eavdash.explain.training_windows import TrainingWindows, training_windows

@@ -32,6 +32,8 @@ COMMANDS = (
     "explain",
     "shapley",
     "receipts",
+    "maps",
+    "representations",
     "probe",
     "check",
     "cache",

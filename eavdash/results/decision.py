@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from eavdash.config.choices import MODALITIES
+
 _SMALLEST = 1e-12  # keeps the logarithm of a probability finite
 
 
@@ -41,3 +43,14 @@ def mean_logs(
     table = table.reset_index()
     table["predicted"] = np.array(classes, dtype=object)[table[columns].to_numpy().argmax(axis=1)].astype(str)
     return table
+
+
+def first_decisions(trials: pd.DataFrame, stage: str = "") -> pd.DataFrame:
+    """Select a row per subject and trial from ``tables.trials``: of the first fold and seed that tested it.
+
+    ``stage``: empty for fusion, or the first modality if there is no fusion.
+    """
+    there = set(trials["stage"])
+    chosen = stage or next((name for name in ("fusion", *MODALITIES) if name in there), "")
+    rows = trials[trials["stage"] == chosen].sort_values(["fold", "seed"], kind="stable")
+    return rows.drop_duplicates(["subject", "trial"]).sort_index().reset_index(drop=True)

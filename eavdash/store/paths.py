@@ -53,6 +53,21 @@ class StudyPaths:
         """Results of the leakage probes."""
         return self.path / "probes.json"
 
+    def maps_files(self, stage: str, method: str, baseline: str) -> tuple[Path, Path]:
+        """Return the paths of the mean maps of a stage's decisions: arrays (.npz) and metadata (.json)."""
+        stem = f"maps-{stage}-{method}-{baseline}"
+        return self.path / f"{stem}.npz", self.path / f"{stem}.json"
+
+    @property
+    def representations_file(self) -> Path:
+        """Separation of the test trials in the representations of all finished runs, and in what all runs share."""
+        return self.path / "representations.json"
+
+    @property
+    def decisions_file(self) -> Path:
+        """Places of the test trials by the decisions of all runs, as a run's representations."""
+        return self.path / "representations.parquet"
+
     @property
     def verification_file(self) -> Path:
         """Outcome of the newest comparison of the files with their checksums."""
@@ -159,6 +174,11 @@ class RunPaths:
     def receipts_file(self) -> Path:
         """Checks of the run's explanations that are made once for all of them."""
         return self.path / "receipts.json"
+
+    @property
+    def representations_file(self) -> Path:
+        """Representations of the run's test trials, and their places in two dimensions."""
+        return self.path / "representations.parquet"
 
     @property
     def explain_dir(self) -> Path:

@@ -21,13 +21,15 @@ PAGES = {
     "statistics": "pages/results/statistics.py",
     "trial": "pages/explain/trial.py",
     "attention": "pages/explain/attention.py",
+    "maps": "pages/explain/maps.py",
+    "representations": "pages/explain/representations.py",
     "launch": "pages/training/launch.py",
     "monitor": "pages/training/monitor.py",
     "studies": "pages/training/studies.py",
     "health": "pages/data/health.py",
     "trials": "pages/data/trials.py",
 }
-RESULTS = ("subjects", "statistics", "trial", "attention")
+RESULTS = ("subjects", "statistics", "trial", "attention", "maps", "representations")
 
 
 @pytest.fixture(autouse=True)

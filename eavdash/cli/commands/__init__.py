@@ -10,10 +10,12 @@ from eavdash.cli.commands.dashboard import app, demo
 from eavdash.cli.commands.encoders import encoders
 from eavdash.cli.commands.execution import executors
 from eavdash.cli.commands.explaining import explain
+from eavdash.cli.commands.maps import maps
 from eavdash.cli.commands.outcome import results
 from eavdash.cli.commands.probing import probe
 from eavdash.cli.commands.receipts import receipts
 from eavdash.cli.commands.recordings import check, make_demo
+from eavdash.cli.commands.representations import representations
 from eavdash.cli.commands.shapley import shapley
 from eavdash.cli.commands.steering import cancel, move, pause, prioritise, resume, retry
 from eavdash.cli.commands.studies import archive, clone, delete, extend, relocate, studies, unarchive, verify

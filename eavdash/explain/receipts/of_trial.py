@@ -35,6 +35,8 @@ def check_trial(
     Maps of attention are not checked. Completeness is a promise of some methods only; magnitudes predict no change.
     """
     kind = METHODS[method.name]
+    if not kind.attribution:
+        return ()
     left_out = OF_SUMS if not kind.signed else () if kind.complete else ("completeness",)
     return check_explanation(question_of(method, windows, found, output, training, seed), left_out)
 
@@ -61,8 +63,6 @@ def question_of(
         for number, (window, each) in enumerate(zip(windows, found, strict=True))
         if each.completeness is not None
     ]
-    if not kind.attribution:
-        return ()
 
     def again(inputs: Tensors, masks: Tensors) -> dict[str, Tensor]:
         return quickly(method, inputs).attribute(inputs, masks, output).values
