@@ -17,12 +17,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from captum.attr import IntegratedGradients
 from torch import Tensor, nn
 
 from eavdash.explain.fused import FusedModel, FusedModelOutput
+from eavdash.explain.spectrum import by_frequency
 from eavdash.models.fusion import Tensors
 
 #: The gap that is small: the larger of a share of |output - baseline| and of a number of logits.
@@ -104,6 +107,7 @@ class Part:
     upper: float
     values: tuple[Tensor, ...]
     total: float  # sum of its attributions
+    gradient: Tensor | None  # (1, C, T), the EEG's mean gradient along the part; None without EEG
 
     @property
     def gap(self) -> float:
@@ -118,6 +122,7 @@ class Attributed:
     values: dict[str, Tensor]
     completeness: Completeness
     at_baselines: list[FusedModelOutput]
+    spectrum: np.ndarray | None = None  # (C, frequency) float64, the EEG's by frequency (spectrum.py)
 
 
 def integrated_gradients(
@@ -161,8 +166,9 @@ def attribute(
 
     def part(path: int, begin: float, end: float, lower: float, upper: float) -> Part:
         ends = at(path, end), at(path, begin)
-        found = along_path(function, *ends, fixed, None, points.first, min(batch, points.first))
-        return Part(path, begin, end, lower, upper, found, float(sum(a.double().sum() for a in found)))
+        found, gradients = _along_path(function, *ends, fixed, None, points.first, min(batch, points.first))
+        gradient = gradients[names.index("eeg")] if "eeg" in names else None
+        return Part(path, begin, end, lower, upper, found, float(sum(a.double().sum() for a in found)), gradient)
 
     with model.holding(inputs, masks), recurrent_gradients(model):
         with torch.no_grad():
@@ -184,7 +190,22 @@ def attribute(
             parts.append(part(worst.path, worst.begin, middle, worst.lower, between))
             parts.append(part(worst.path, middle, worst.end, between, worst.upper))
     sums = (torch.stack(each).sum(dim=0) / len(starts) for each in zip(*(p.values for p in parts), strict=True))
-    return Attributed(dict(zip(names, sums, strict=True)), found, begun)
+    spectrum = None
+    if "eeg" in names:
+        spectrum = _spectrum(parts, inputs["eeg"], baselines["eeg"], masks["eeg"])
+    return Attributed(dict(zip(names, sums, strict=True)), found, begun, spectrum)
+
+
+def _spectrum(parts: list[Part], x: Tensor, baselines: Tensor, mask: Tensor) -> np.ndarray | None:
+    """Return the attributions of ``x`` (1, C, T) by frequency, averaged over the paths; None for tables of features."""
+    if x.shape[2] != mask.shape[1]:
+        return None
+    gradients = torch.zeros(baselines.shape, dtype=torch.float64)
+    for part in parts:
+        if part.gradient is not None:
+            gradients[part.path] += (part.end - part.begin) * part.gradient[0].double().cpu()
+    difference = (x - baselines).double().cpu().numpy()
+    return np.asarray(by_frequency(difference, gradients.numpy(), mask[0].cpu().numpy()).mean(axis=0))
 
 
 @contextmanager
@@ -214,7 +235,20 @@ def along_path(
 
     Pictures (B, F, 3, H, W) are summed over the colours. ``target`` None: the function returns (B,).
     """
-    method = IntegratedGradients(function)
+    return _along_path(function, inputs, baselines, fixed, target, steps, batch)[0]
+
+
+def _along_path(
+    function: Callable[..., Tensor],
+    inputs: tuple[Tensor, ...],
+    baselines: tuple[Tensor, ...],
+    fixed: tuple[Tensor, ...],
+    target: int | None,
+    steps: int,
+    batch: int,
+) -> tuple[tuple[Tensor, ...], list[Tensor]]:
+    """Return what :func:`along_path` does, and the mean gradients along the path, shaped like ``inputs``."""
+    method = _KeepingGradients(function)
     found: tuple[Tensor, ...] = method.attribute(
         inputs,
         baselines=baselines,
@@ -224,4 +258,21 @@ def along_path(
         method="gausslegendre",
         internal_batch_size=batch,
     )
-    return tuple(a.detach().sum(dim=2) if a.ndim == 5 else a.detach() for a in found)
+    return tuple(a.detach().sum(dim=2) if a.ndim == 5 else a.detach() for a in found), method.gradients
+
+
+class _KeepingGradients(IntegratedGradients):  # type: ignore[misc]  # captum is untyped
+    """Captum's integrated gradients, which also keeps the gradients before they are multiplied with the inputs."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__(function, multiply_by_inputs=False)
+        self.gradients: list[Tensor] = []
+
+    def _attribute(
+        self, inputs: tuple[Tensor, ...], baselines: tuple[Tensor, ...], *rest: Any, **named: Any
+    ) -> tuple[Tensor, ...]:
+        """Attribute a batch of points; those of one path are added up."""
+        made = super()._attribute(inputs, baselines, *rest, **named)
+        kept = [gradient.detach() for gradient in made]
+        self.gradients = [a + b for a, b in zip(self.gradients, kept, strict=True)] if self.gradients else kept
+        return tuple(g * (x - b) for g, x, b in zip(made, inputs, baselines, strict=True))

@@ -26,6 +26,7 @@ from eavdash.explain.explanation import ExplainedWindow, Explanation, Receipts, 
 from eavdash.explain.fused import FusedModel, FusedModelOutput, encoder_runs, load_fused_model
 from eavdash.explain.receipts.of_trial import check_trial
 from eavdash.explain.recordings import TrialWindow, aligned, trial_row, trial_windows, window_sets
+from eavdash.explain.spectrum import frequencies
 from eavdash.explain.training_windows import TrainingWindows, training_windows
 from eavdash.explain.units import unit_of
 from eavdash.explain.window_method import WindowMethod
@@ -96,6 +97,7 @@ def _compute(
     )
     unit = unit_of(model, contrast=bool(asked.against))
     own = probabilities[stage]
+    spectrum = _spectrum(sets, found)
     return Explanation(
         study=study.name,
         run=run.name,
@@ -136,6 +138,10 @@ def _compute(
         baseline_probabilities=_probabilities(stage, sets, [each.at_baselines for each in found], len(classes)),
         times={m: aligned(s, times_of(s), windows, np.nan) for m, s in sets.items()},
         frequencies={m: hertz for m, s in sets.items() if (hertz := frequencies_of(s)) is not None},
+        spectrum=spectrum,
+        spectrum_frequencies=None
+        if spectrum is None
+        else frequencies(sets["eeg"].values.shape[2], float(sets["eeg"].meta["rate"])),
         receipts=Receipts(
             steps=max(each.completeness.steps for each in found),
             target=asked.target,
@@ -193,6 +199,17 @@ def _attributions(sets: Mapping[str, WindowSet], found: list[Attributed]) -> dic
             array = value[0].float().cpu().numpy()
             arrays.setdefault(modality, np.zeros((len(found), *array.shape), dtype=np.float32))[i] = array
     return {m: arrays[m] for m in sets}
+
+
+def _spectrum(sets: Mapping[str, WindowSet], found: list[Attributed]) -> np.ndarray | None:
+    """Return the EEG's attributions by frequency (W, C, frequency), with zeros where a window lacks it."""
+    if "eeg" not in sets or sets["eeg"].kind == TABLE:
+        return None
+    shape = next((each.spectrum.shape for each in found if each.spectrum is not None), None)
+    if shape is None:
+        return None
+    windows = [np.zeros(shape) if each.spectrum is None else each.spectrum for each in found]
+    return np.stack(windows).astype(np.float32)
 
 
 def _probabilities(

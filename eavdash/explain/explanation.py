@@ -47,6 +47,8 @@ _ARRAYS = (
     *("attributions", "inputs", "masks", "window_probabilities", "trial_probabilities"),
     *("baseline_probabilities", "times", "frequencies"),
 )
+#: Single arrays: field of an :class:`Explanation` → name in the file; missing ones are None.
+_SINGLE = {**{name: name for name in _ATTENTION}, "spectrum": "spectrum_eeg", "spectrum_frequencies": "spectrum_hertz"}
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,10 @@ class Explanation:
     baseline_probabilities: dict[str, np.ndarray] = field(default_factory=dict)  # stage → (W, K); not in older files
     times: dict[str, np.ndarray] = field(default_factory=dict)  # not in older files
     frequencies: dict[str, np.ndarray] = field(default_factory=dict)  # modality → (mel,) Hz; not in older files
+    # EEG attributions by electrode and frequency, with the same sum per electrode; None in older files, of tables of
+    # features and of methods without them (explain/spectrum.py, which also has their bands).
+    spectrum: np.ndarray | None = None  # (W, channel, frequency) float32, in ``unit``
+    spectrum_frequencies: np.ndarray | None = None  # (frequency,) Hz
 
     @property
     def stored(self) -> StoredExplanation:
@@ -206,11 +212,11 @@ def save_explanation(run: RunDir, explanation: Explanation) -> None:
         arrays_file.parent.mkdir(parents=True, exist_ok=True)
         refuse_link(arrays_file.parent)
     arrays = {f"{kind}.{key}": value for kind in _ARRAYS for key, value in getattr(explanation, kind).items()}
-    arrays |= {kind: value for kind in _ATTENTION if (value := getattr(explanation, kind)) is not None}
+    arrays |= {name: value for kind, name in _SINGLE.items() if (value := getattr(explanation, kind)) is not None}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     write_atomic(arrays_file, lambda file: file.write(buffer.getbuffer()))
-    fields = {k: v for k, v in vars(explanation).items() if k not in (*_ARRAYS, *_ATTENTION)}
+    fields = {k: v for k, v in vars(explanation).items() if k not in (*_ARRAYS, *_SINGLE)}
     write_record(receipts_file, ExplanationDocument(**fields, sums=explanation.sums, arrays=sha256(arrays_file)))
 
 
@@ -251,7 +257,8 @@ def load_explanation(
     if document.arrays != checksum:
         expected = f"the checksum in {receipts_file.name}"
         raise IntegrityError.at(arrays_file, expected=expected, found="a different checksum", remedy=_REMEDY)
-    found: dict[str, Any] = {kind: {} for kind in _ARRAYS} | dict.fromkeys(_ATTENTION)
+    found: dict[str, Any] = {kind: {} for kind in _ARRAYS} | dict.fromkeys(_SINGLE)
+    single = {name: kind for kind, name in _SINGLE.items()}
     try:
         with open_regular(arrays_file) as file, np.load(file, allow_pickle=False) as stored:
             for name in stored.files:
@@ -259,7 +266,7 @@ def load_explanation(
                 if key:
                     found[kind][key] = stored[name]
                 else:
-                    found[kind] = stored[name]
+                    found[single[name]] = stored[name]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise IntegrityError.at(arrays_file, expected="arrays", found=str(error), remedy=_REMEDY) from error
     fields = {name: getattr(document, name) for name in Explanation.__dataclass_fields__ if name not in found}

@@ -86,6 +86,9 @@ def test_an_explanation_is_complete(explanation: Explanation) -> None:
         assert explanation.attributions[modality].shape == explanation.inputs[modality].shape
         assert np.abs(explanation.attributions[modality]).max() > 0
     assert len(explanation.channels) == explanation.inputs["eeg"].shape[1] == 30
+    assert explanation.spectrum is not None
+    assert explanation.spectrum.shape == (2, 30, 51)  # one second at 100 Hz
+    assert explanation.spectrum.sum(axis=2) == pytest.approx(explanation.attributions["eeg"].sum(axis=2), abs=1e-5)
     assert explanation.rate == 100
     assert explanation.attention is not None
     assert explanation.attention.sum(-1) == pytest.approx(1, abs=1e-5)
