@@ -4,8 +4,8 @@ In: maps with their axes (numpy arrays), and what was planted (:mod:`eavdash.exp
 value of a map lies at a planted place, time or frequency, beside chance: the share of the map that would be a hit.
 
 The highest *signed* value counts: evidence for the explained class, never made absolute. Electrodes are summed over
-time, electrode x time over :data:`SECONDS` and electrode x frequency over :data:`HERTZ`; pictures are taken as they
-are, and spectrograms are averaged over :data:`SMOOTHING`, about a syllable and two mel bands to each side.
+time, electrode x time over :data:`SECONDS`, electrode x frequency over :data:`HERTZ`, and spectrograms over
+:data:`SYLLABLE` x :data:`BANDS`; pictures are taken as they are. A cell is a hit if its centre is.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import uniform_filter
 
+from eavdash.config.choices import MODALITIES
 from eavdash.explain.truth import Planted
 from eavdash.results.statistics import wilson
 
 SECONDS = 1.0  # of a cell of electrode x time
 HERTZ = 4.0  # of a cell of electrode x frequency, about the width of the narrowest planted band
-SMOOTHING = (15, 3)  # spectrogram rows (10 ms) x mel bands
+SYLLABLE = 0.2  # seconds of a cell of a spectrogram
+BANDS = 4  # neighbouring mel bands of a cell of a spectrogram
 COLUMNS = ("modality", "measure", "hits", "n", "share", "low", "high", "chance", "control", "noise_hits", "noise_n")
 
 
@@ -96,6 +97,7 @@ def table(points: Iterable[Pointing]) -> pd.DataFrame:
     """
     frame = pd.DataFrame([vars(p) for p in points], columns=list(Pointing.__dataclass_fields__))
     rows = []
+    frame = frame.sort_values("modality", key=lambda names: names.map(MODALITIES.index), kind="stable")
     for (modality, measure), found in frame.groupby(["modality", "measure"], sort=False):
         noise = found["noise"].astype(bool)
         matched = found[~noise]
@@ -129,14 +131,9 @@ def _inside(times: np.ndarray, planted: Planted) -> np.ndarray:
 
 def _eeg(values: np.ndarray, axes: Axes, planted: Planted) -> Iterator[_Measured]:
     here = np.array([channel in planted.where for channel in axes.channels])
-    known = np.isfinite(axes.times)  # (W, T)
-    values = np.where(known[:, None], values, 0)
-    yield "electrode", values.sum(axis=(0, 2)), here
-    second = np.where(known, axes.times / SECONDS, 0).astype(int)
-    cells = np.zeros((int(second.max()) + 1, len(axes.channels)))
-    np.add.at(cells, second[known], values.transpose(0, 2, 1)[known])
-    during = _inside((np.arange(len(cells)) + 0.5) * SECONDS, planted)
-    yield "electrode x time", cells, during[:, None] & here
+    yield "electrode", np.where(np.isfinite(axes.times)[:, None], values, 0).sum(axis=(0, 2)), here
+    cells, times = _by_time(values.transpose(0, 2, 1), axes.times, SECONDS)
+    yield "electrode x time", cells, _inside(times, planted)[:, None] & here
 
 
 def _vision(values: np.ndarray, axes: Axes, planted: Planted) -> Iterator[_Measured]:
@@ -154,15 +151,27 @@ def _vision(values: np.ndarray, axes: Axes, planted: Planted) -> Iterator[_Measu
 
 
 def _audio(values: np.ndarray, axes: Axes, planted: Planted) -> Iterator[_Measured]:
-    known = np.isfinite(axes.times)[..., None]
-    smooth = uniform_filter(np.where(known, values, 0), size=(0, *SMOOTHING))
-    values = np.where(known, smooth, np.nan)
-    during = np.broadcast_to(_inside(axes.times, planted)[..., None], values.shape)
-    yield "time", values, during
+    cells, times = _by_time(values, axes.times, SYLLABLE)
+    first = np.arange(0, len(axes.frequencies), BANDS)
+    during = _inside(times, planted)
+    yield "time", cells.sum(axis=1), during
+    cells = np.add.reduceat(cells, first, axis=1)
+    centres = np.add.reduceat(axes.frequencies, first) / np.diff([*first, len(axes.frequencies)])
     for cue, band in planted.where.items():
         if band is not None:
-            heard = (axes.frequencies >= band[0]) & (axes.frequencies <= band[1])
-            yield f"{cue} band and time", values, during & heard
+            heard = (centres >= band[0]) & (centres <= band[1])
+            yield f"{cue} band and time", cells, during[:, None] & heard
+
+
+def _by_time(values: np.ndarray, times: np.ndarray, seconds: float) -> tuple[np.ndarray, np.ndarray]:
+    """Sum values (W, L, n) over cells of time: (cell, n), NaN where nothing was recorded, and the cells' centres."""
+    known = np.isfinite(times)
+    cell = (times[known] / seconds).astype(int)
+    count = int(cell.max(initial=0)) + 1
+    cells = np.zeros((count, values.shape[2]))
+    np.add.at(cells, cell, values[known])
+    cells[np.bincount(cell, minlength=count) == 0] = np.nan
+    return cells, (np.arange(count) + 0.5) * seconds
 
 
 _MEASURES = {"vision": _vision, "audio": _audio, "eeg": _eeg}

@@ -106,18 +106,34 @@ def require_truth_of(study: StudyDir, truth: Truth, path: Path, trials: Iterable
             remedy="give the truth.json of the study's recordings",
         )
     own = Path(study.study().dataset.path) / TRUTH
-    if not own.is_file() or own.samefile(path):
-        return
-    there = read_truth(own)
-    if any(there.planted.get(key) != truth.planted[key] for key in trials) or any(
-        there.reliability.get(subject) != truth.reliability[subject] for subject, _ in trials
-    ):
+    there = _expressions(own)
+    if there and any(there.get(key) != _drawn(truth.planted[key]) for key in trials):
         raise UsageError.at(
             path,
-            expected=f"what was planted in the recordings of {study.name} (seed {there.seed})",
+            expected=f"what was planted in the recordings of {study.name}",
             found=f"that of other recordings (seed {truth.seed})",
             remedy=f"give {own}",
         )
+
+
+def _drawn(planted: dict[str, Planted]) -> dict[str, tuple[str, float, float]]:
+    return {modality: (each.emotion, each.start, each.stop) for modality, each in planted.items()}
+
+
+def _expressions(path: Path) -> dict[tuple[str, str], dict[str, tuple[str, float, float]]]:
+    """Return emotion, start and stop by (subject, trial) and modality; nothing of a file that cannot be read.
+
+    Files of earlier versions, which lack the places, are read too.
+    """
+    try:
+        return {
+            (trial["subject"], trial["trial"]): {
+                p["modality"]: (p["emotion"], float(p["start"]), float(p["stop"])) for p in trial["planted"]
+            }
+            for trial in read_json(path)["trials"]
+        }
+    except (IntegrityError, KeyError, TypeError, ValueError):
+        return {}
 
 
 def _where(planted: dict[str, Any], places: dict[str, Any]) -> dict[str, Any]:
