@@ -105,7 +105,7 @@ def add_explaining(parser: argparse.ArgumentParser) -> None:
         "--truth",
         default="",
         metavar="FILE",
-        help="truth.json of simulated recordings: print how often maps find what was planted, instead of a line per trial",
+        help="truth.json of simulated recordings: print how often the maps of --trials find what was planted",
     )
 
 

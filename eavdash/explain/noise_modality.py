@@ -13,7 +13,19 @@ from eavdash.results import shapley, tables
 from eavdash.results.statistics import wilson
 from eavdash.store import StudyDir
 
-COLUMNS = ("subject", "noise", "trials", "share", "lowest", "windows", "rate", "low", "high", "lowest_all", "windows_all")
+COLUMNS = (
+    "subject",
+    "noise",
+    "trials",
+    "share",
+    "lowest",
+    "windows",
+    "rate",
+    "low",
+    "high",
+    "lowest_all",
+    "windows_all",
+)
 _TRIAL = ["subject", "trial", "fold", "seed"]
 
 

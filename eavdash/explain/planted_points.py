@@ -60,7 +60,7 @@ class PlantedPoints:
             if modality == "eeg" and difference.shape[1] == 1:
                 hertz = Axes(axes.times, axes.channels, frequencies(values.shape[-1], made.rate))
                 power = by_frequency(difference[:, 0], difference[:, 0])
-                yield point_frequency(_spectrum(made, difference[:, 0]), hertz, planted, power, noise)
+                yield from point_frequency(_spectrum(made, difference[:, 0]), hertz, planted, power, noise)
 
     def _difference(self, made: Explanation, modality: str) -> np.ndarray:
         """Return the trial's encoder input minus each of its D baselines: (W, D, ...)."""

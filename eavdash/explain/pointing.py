@@ -63,16 +63,18 @@ def point(
 ) -> tuple[Pointing, ...]:
     """Return where the highest values of a map (W, ...) and of its ``control``, of the same shape, are.
 
-    Maps: vision (W, F, H, W), audio (W, L, mel), eeg (W, C, T).
+    Maps: vision (W, F, H, W), audio (W, L, mel), eeg (W, C, T). A measure that nothing could hit is left out: the map
+    lacks the place, such as an electrode that was not recorded.
     """
     maps = [values] if control is None else [values, control]
-    measured = zip(*(_MEASURES[modality](np.asarray(each, dtype=np.float64), axes, planted) for each in maps))
-    return tuple(_pointing(modality, several, noise) for several in measured)
+    measured = (_MEASURES[modality](np.asarray(each, dtype=np.float64), axes, planted) for each in maps)
+    found = (_pointing(modality, several, noise) for several in zip(*measured, strict=True))
+    return tuple(each for each in found if each.chance)
 
 
 def point_frequency(
     spectrum: np.ndarray, axes: Axes, planted: Planted, control: np.ndarray | None = None, noise: bool = False
-) -> Pointing:
+) -> tuple[Pointing, ...]:
     """The same of EEG by frequency, (W, C, bin) with ``axes.frequencies`` (bin,): the highest electrode x frequency."""
     cell = (axes.frequencies / HERTZ).astype(int)
     centres = (np.arange(cell.max() + 1) + 0.5) * HERTZ
@@ -86,7 +88,8 @@ def point_frequency(
         cells = np.zeros(target.shape)
         np.add.at(cells.T, cell, each.sum(axis=0, dtype=np.float64).T)
         measured.append(("electrode x frequency", cells, target))
-    return _pointing("eeg", measured, noise)
+    found = _pointing("eeg", measured, noise)
+    return (found,) if found.chance else ()
 
 
 def table(points: Iterable[Pointing]) -> pd.DataFrame:

@@ -128,11 +128,18 @@ def test_frequencies_find_a_sine_at_its_electrode() -> None:
     axes = replace(AXES["eeg"], frequencies=frequencies(400, 100.0))
     found = by_frequency(wave + rest, wave * weight)
     control = by_frequency(wave + rest, np.roll(wave * weight, 1, axis=1))  # at Oz
-    right = point_frequency(found, axes, PLANTED["eeg"], control)
+    (right,) = point_frequency(found, axes, PLANTED["eeg"], control)
     assert (right.hit, right.control) == (True, True)
     assert right.chance == pytest.approx(2 / (8 * 13))  # O1 and Oz at 8 to 12 Hz, of 13 cells of 4 Hz up to 50 Hz
-    assert not point_frequency(np.roll(found, 20, axis=2), axes, PLANTED["eeg"]).hit
-    assert not point_frequency(found, replace(axes, channels=CHANNELS[::-1]), PLANTED["eeg"]).hit
+    assert not point_frequency(np.roll(found, 20, axis=2), axes, PLANTED["eeg"])[0].hit
+    assert not point_frequency(found, replace(axes, channels=CHANNELS[::-1]), PLANTED["eeg"])[0].hit
+
+
+def test_what_the_map_lacks_is_no_miss() -> None:
+    elsewhere = replace(PLANTED["eeg"], where={"T7": (18.0, 35.0)})
+    axes = replace(AXES["eeg"], frequencies=frequencies(100, 100.0))
+    assert point("eeg", perfect("eeg"), axes, elsewhere) == ()
+    assert point_frequency(np.ones((1, 8, 51)), axes, elsewhere) == ()
 
 
 def test_controls_are_measured_alike() -> None:
