@@ -63,19 +63,19 @@ def point(
 ) -> tuple[Pointing, ...]:
     """Return where the highest values of a map (W, ...) and of its ``control``, of the same shape, are.
 
-    Maps: vision (W, F, H, W), audio (W, L, mel), eeg (W, C, T). A measure that nothing could hit is left out: the map
-    lacks the place, such as an electrode that was not recorded.
+    Maps: vision (W, F, H, W), audio (W, L, mel), eeg (W, C, T). Nothing of EEG that lacks all planted electrodes.
     """
     maps = [values] if control is None else [values, control]
     measured = (_MEASURES[modality](np.asarray(each, dtype=np.float64), axes, planted) for each in maps)
-    found = (_pointing(modality, several, noise) for several in zip(*measured, strict=True))
-    return tuple(each for each in found if each.chance)
+    return tuple(_pointing(modality, several, noise) for several in zip(*measured, strict=True))
 
 
 def point_frequency(
     spectrum: np.ndarray, axes: Axes, planted: Planted, control: np.ndarray | None = None, noise: bool = False
 ) -> tuple[Pointing, ...]:
     """The same of EEG by frequency, (W, C, bin) with ``axes.frequencies`` (bin,): the highest electrode x frequency."""
+    if not set(planted.where) & set(axes.channels):
+        return ()
     cell = (axes.frequencies / HERTZ).astype(int)
     centres = (np.arange(cell.max() + 1) + 0.5) * HERTZ
     target = np.zeros((len(axes.channels), len(centres)), dtype=bool)
@@ -88,8 +88,7 @@ def point_frequency(
         cells = np.zeros(target.shape)
         np.add.at(cells.T, cell, each.sum(axis=0, dtype=np.float64).T)
         measured.append(("electrode x frequency", cells, target))
-    found = _pointing("eeg", measured, noise)
-    return (found,) if found.chance else ()
+    return (_pointing("eeg", measured, noise),)
 
 
 def table(points: Iterable[Pointing]) -> pd.DataFrame:
@@ -134,6 +133,8 @@ def _inside(times: np.ndarray, planted: Planted) -> np.ndarray:
 
 def _eeg(values: np.ndarray, axes: Axes, planted: Planted) -> Iterator[_Measured]:
     here = np.array([channel in planted.where for channel in axes.channels])
+    if not here.any():
+        return
     yield "electrode", np.where(np.isfinite(axes.times)[:, None], values, 0).sum(axis=(0, 2)), here
     cells, times = _by_time(values.transpose(0, 2, 1), axes.times, SECONDS)
     yield "electrode x time", cells, _inside(times, planted)[:, None] & here
