@@ -159,6 +159,8 @@ def _audio(values: np.ndarray, axes: Axes, planted: Planted) -> Iterator[_Measur
     first = np.arange(0, len(axes.frequencies), BANDS)
     during = _inside(times, planted)
     yield "time", cells.sum(axis=1), during
+    if not len(axes.frequencies):  # of an encoder of samples
+        return
     cells = np.add.reduceat(cells, first, axis=1)
     centres = np.add.reduceat(axes.frequencies, first) / np.diff([*first, len(axes.frequencies)])
     for cue, band in planted.where.items():

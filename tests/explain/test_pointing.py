@@ -111,6 +111,12 @@ def test_swapped_channels_bands_and_crops_lose() -> None:
     assert not hits(point("vision", perfect("vision"), elsewhere, PLANTED["vision"]))["region"]
 
 
+def test_samples_have_a_time_but_no_band() -> None:
+    values = perfect("audio").sum(axis=2, keepdims=True)
+    (found,) = point("audio", values, replace(AXES["audio"], frequencies=np.zeros(0)), PLANTED["audio"])
+    assert (found.measure, found.hit) == ("time", True)
+
+
 def test_padding_is_never_the_highest() -> None:
     for modality in AXES:
         times = TIMES[modality].copy()
