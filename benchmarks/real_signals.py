@@ -2,8 +2,8 @@
 
 ``python benchmarks/real_signals.py DATA [--checkpoints DIR] [--write docs/evaluation.md]`` expects DATA/speech
 (RAVDESS) and DATA/eeg (EEGMAT) with their trials.csv. It trains all missing studies with the preset quick (the
-pretrained encoder of voices with the preset frozen), prints a JSON line and a table, and with ``--write`` puts the table
-between the two markers of that file. Baselines are those that the runs write
+pretrained encoder of voices with the preset frozen), prints a JSON line and a table, and with ``--write`` puts the
+table between the two markers of that file. Baselines are those that the runs write
 (``eavdash.training.encoder_baselines``); those that do not depend on the encoder stand once.
 """
 

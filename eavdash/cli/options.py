@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Callable, Sequence
 
 from eavdash.config.choices import EXECUTORS, STAGES, UNUSABLE
+from eavdash.explain.method_registry import METHODS, NONE
 
 
 def add_planting(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +78,7 @@ def add_explaining(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method",
         default="expected_gradients",
-        choices=("expected_gradients", "integrated_gradients"),
+        choices=tuple(METHODS),
         help="default: %(default)s",
     )
     parser.add_argument(
@@ -90,7 +91,7 @@ def add_explaining(parser: argparse.ArgumentParser) -> None:
         help="contrast it with true, runner-up or a class (default: with none)",
     )
     parser.add_argument(
-        "--baseline", default="", choices=("mean", "training", "mixed"), help="default: the method's first"
+        "--baseline", default="", choices=("mean", "training", "mixed", NONE), help="default: the method's first"
     )
     parser.add_argument("--fold", type=int)
     parser.add_argument("--seed", type=int)

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -120,7 +120,7 @@ class Attributed:
     """Attributions of one window, (1, ...) as the inputs, pictures summed over the colours: (1, F, H, W)."""
 
     values: dict[str, Tensor]
-    completeness: Completeness
+    completeness: Completeness | None  # None: the values say nothing about the output
     at_baselines: list[FusedModelOutput]
     spectrum: np.ndarray | None = None  # (C, frequency) float64, the EEG's by frequency (spectrum.py)
 
@@ -138,7 +138,7 @@ def integrated_gradients(
     """
     mean = {m: model.baseline(m, x) for m, x in inputs.items()}
     found = attribute(model, inputs, masks, Output(target), mean, Points(steps, steps), batch)
-    return found.values, found.completeness
+    return found.values, cast(Completeness, found.completeness)
 
 
 def attribute(

@@ -7,15 +7,17 @@ turns the question. Two are offered, for each modality:
 * ``training``: :data:`DRAWS` windows that the run was trained on, over which attributions are averaged
   (training_windows.py).
 
-``mixed`` takes for each modality the one of :data:`MIXED`. Neither torch nor the recordings are needed here.
+``mixed`` takes for each modality the one of :data:`MIXED`. Methods without a baseline have ``none``. Neither torch nor
+the recordings are needed here.
 """
 
 from __future__ import annotations
 
 from eavdash.errors import UsageError
+from eavdash.explain.method_registry import METHODS, NONE
 
 #: Method → its baselines, the default first.
-BASELINES = {"integrated_gradients": ("mean",), "expected_gradients": ("mixed", "training")}
+BASELINES = {name: kind.baselines or (NONE,) for name, kind in METHODS.items()}
 #: The better of both for each modality, by how often the planted place, time and electrode get most of the attribution.
 MIXED = {"vision": "training", "audio": "training", "eeg": "mean"}
 DRAWS = 12  # training windows

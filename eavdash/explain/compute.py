@@ -24,6 +24,7 @@ from eavdash.explain.baselines import kind_for
 from eavdash.explain.devices import device_of
 from eavdash.explain.explanation import ExplainedWindow, Explanation, Receipts, StoredExplanation
 from eavdash.explain.fused import FusedModel, FusedModelOutput, encoder_runs, load_fused_model
+from eavdash.explain.method_registry import METHODS
 from eavdash.explain.receipts.of_trial import check_trial
 from eavdash.explain.recordings import TrialWindow, aligned, trial_row, trial_windows, window_sets
 from eavdash.explain.spectrum import frequencies
@@ -88,14 +89,22 @@ def _compute(
     drawn = tuple(m for m in sets if kind_for(m, asked.baseline) == "training")
     trained = _trained(study, run, drawn, tuple(sets) if receipts else drawn, where)
     output = Output(classes.index(asked.target), classes.index(asked.against) if asked.against else None)
-    method = WindowMethod(model, trained, drawn, steps)
+    kind = METHODS[asked.method]
+    rate = float(sets["eeg"].meta["rate"]) if "eeg" in sets and sets["eeg"].kind != TABLE else 0.0
+    draws = seeder(info.seed, info.fold, info.stage)
+    method = WindowMethod(model, trained, drawn, steps, asked.method, rate, draws("explain", asked.method))
     found = [method.attribute(w.inputs, w.masks, output) for w in windows]
-    checks = (
-        check_trial(method, windows, found, output, trained, seeder(info.seed, info.fold, info.stage))
-        if receipts
-        else ()
-    )
-    unit = unit_of(model, contrast=bool(asked.against))
+    checks = check_trial(method, windows, found, output, trained, draws) if receipts else ()
+    attributions = _attributions(sets, found)
+    if not attributions:
+        raise UsageError.at(
+            f"trial {trial} of subject {subject}",
+            expected=f"a recording that {kind.label.lower()} can show",
+            found="none",
+            remedy="choose another method",
+        )
+    unit = kind.unit(unit_of(model, contrast=bool(asked.against)))
+    gaps = [each.completeness for each in found if kind.baselines and each.completeness is not None]
     own = probabilities[stage]
     spectrum = _spectrum(sets, found)
     return Explanation(
@@ -121,7 +130,7 @@ def _compute(
         ),
         window_probabilities=probabilities,
         trial_probabilities=trial_probabilities,
-        attributions=_attributions(sets, found),
+        attributions=attributions,
         inputs={m: aligned(s, raw_values(s), windows) for m, s in sets.items()},
         masks={m: aligned(s, s.mask, windows) for m, s in sets.items()},
         attention=_stacked([d.fused.attention for d in outputs]),
@@ -135,7 +144,9 @@ def _compute(
         against=asked.against,
         baseline=asked.baseline,
         unit=unit,
-        baseline_probabilities=_probabilities(stage, sets, [each.at_baselines for each in found], len(classes)),
+        baseline_probabilities=_probabilities(stage, sets, [each.at_baselines for each in found], len(classes))
+        if kind.baselines
+        else {},
         times={m: aligned(s, times_of(s), windows, np.nan) for m, s in sets.items()},
         frequencies={m: hertz for m, s in sets.items() if (hertz := frequencies_of(s)) is not None},
         spectrum=spectrum,
@@ -143,12 +154,16 @@ def _compute(
         if spectrum is None
         else frequencies(sets["eeg"].values.shape[2], float(sets["eeg"].meta["rate"])),
         receipts=Receipts(
-            steps=max(each.completeness.steps for each in found),
+            steps=max((each.steps for each in gaps), default=0),
             target=asked.target,
             output=unit,
-            baselines={m: _TRAINING if m in drawn else _BASELINES[_heard(model, m, s.kind)] for m, s in sets.items()},
+            baselines={
+                m: _TRAINING if m in drawn else _BASELINES[_heard(model, m, s.kind)]
+                for m, s in sets.items()
+                if kind.baselines
+            },
             scaled_as_others=tuple(m for m, each in encoder_runs(study, run).items() if _unknown(each, subject)),
-            completeness=[each.completeness.to_dict() for each in found],
+            completeness=[each.to_dict() for each in gaps],
             training_windows=trained.names if trained is not None and drawn else (),
             reproduction=_reproduction(run, subject, trial, classes, windows, own),
             checksums={r.name: sha256(r.model_file) for r in (run, *encoder_runs(study, run).values())},
@@ -198,7 +213,7 @@ def _attributions(sets: Mapping[str, WindowSet], found: list[Attributed]) -> dic
         for modality, value in each.values.items():
             array = value[0].float().cpu().numpy()
             arrays.setdefault(modality, np.zeros((len(found), *array.shape), dtype=np.float32))[i] = array
-    return {m: arrays[m] for m in sets}
+    return {m: arrays[m] for m in sets if m in arrays}
 
 
 def _spectrum(sets: Mapping[str, WindowSet], found: list[Attributed]) -> np.ndarray | None:

@@ -24,7 +24,6 @@ from eavdash.store.record import read_record, write_record
 from eavdash.store.regular import open_regular
 
 __all__ = [
-    "METHODS",
     "NOTHING",
     "ExplainedWindow",
     "Explanation",
@@ -38,7 +37,6 @@ __all__ = [
     "stored_explanations",
 ]
 
-METHODS = ("integrated_gradients", "expected_gradients")
 NOTHING = 0.1  # logits: a window whose output differs less from that at the baseline leaves nothing to explain
 STRONGEST = 20  # columns in a summary
 _REMEDY = "delete the file and explain the trial again"
@@ -57,7 +55,8 @@ class Explanation:
 
     Arrays by modality cover all windows, with zeros where a window lacks the modality:
     ``inputs`` vision (W, F, H, W, 3) uint8, audio (W, L, mel) as ``front_end`` gives it, eeg (W, C, T) volt;
-    ``masks`` True where recorded; ``attributions`` in ``unit``, vision (W, F, H, W), audio (W, L, mel), eeg (W, C, T).
+    ``masks`` True where recorded; ``attributions`` in ``unit``, vision (W, F, H, W), audio (W, L, mel), eeg (W, C, T);
+    those of methods that only show attention lack the modalities without any.
     A modality in ``columns`` has tables of features (W, L, column), and attributions of the same shape.
     ``times`` (W, L) are seconds from the trial's start of each frame, row or sample, NaN where masked.
     """
@@ -109,6 +108,8 @@ class Explanation:
     @property
     def nothing_to_explain(self) -> tuple[bool, ...]:
         """For each window, True if its output is less than :data:`NOTHING` away from that at the baseline."""
+        if not self._gaps:  # of methods without a baseline
+            return (False,) * len(self.windows)
         explained = [c.get("explained", abs(c.get("output", np.inf) - c.get("baseline", 0.0))) for c in self._gaps]
         return tuple(value < NOTHING for value in explained)
 
@@ -237,7 +238,12 @@ def stored_explanations(run: RunDir, name: str) -> list[StoredExplanation]:
 
 
 def load_explanation(
-    run: RunDir, trial: str, method: str = METHODS[0], target: str = "", against: str = "", baseline: str = ""
+    run: RunDir,
+    trial: str,
+    method: str = "integrated_gradients",
+    target: str = "",
+    against: str = "",
+    baseline: str = "",
 ) -> Explanation | None:
     """Load the explanation named ``trial`` (see :func:`explanation_name`); None if there is none for this model.
 

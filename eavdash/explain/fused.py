@@ -49,17 +49,22 @@ class FusedModel(nn.Module):
 
     def predict(self, inputs: Tensors, masks: Tensors) -> FusedModelOutput:
         """Run encoders and fusion on encoder inputs and masks, one entry per present modality."""
-        encoded: dict[str, EncoderOutput] = {
-            m: self.encoders[m](inputs[m], masks[m], **self._person(m, inputs[m]))
-            for m in self.modalities
-            if m in inputs
-        }
+        encoded = {m: self.encode(m, inputs[m], masks[m]) for m in self.modalities if m in inputs}
+        return FusedModelOutput(self.fuse(encoded), encoded)
+
+    def encode(self, modality: str, x: Tensor, mask: Tensor) -> EncoderOutput:
+        """Run one encoder on its input and mask."""
+        output: EncoderOutput = self.encoders[modality](x, mask, **self._person(modality, x))
+        return output
+
+    def fuse(self, encoded: Mapping[str, EncoderOutput]) -> FusionOutput:
+        """Run the fusion on the encoders' outputs; without a fusion return those of the only encoder."""
         if self.fusion is None:
             only = encoded[self.modalities[0]]
-            return FusedModelOutput(FusionOutput(only.logits, frame_logits=only.frame_logits), encoded)
+            return FusionOutput(only.logits, frame_logits=only.frame_logits)
         tokens, valid = {m: e.tokens for m, e in encoded.items()}, {m: e.mask for m, e in encoded.items()}
-        encoder_logits = {m: e.logits for m, e in encoded.items()}
-        return FusedModelOutput(self.fusion(tokens, valid, encoder_logits), encoded)
+        output: FusionOutput = self.fusion(tokens, valid, {m: e.logits for m, e in encoded.items()})
+        return output
 
     def _person(self, modality: str, x: Tensor) -> dict[str, Any]:
         """Return the person's statistics for each window of ``x``, as the encoder's keyword argument, if it has any."""

@@ -12,12 +12,14 @@ import pandas as pd
 
 from eavdash.errors import UsageError
 from eavdash.explain.baselines import baseline_of
+from eavdash.explain.method_registry import lacking
 from eavdash.explain.records import StoredExplanation
 from eavdash.results.decision import mean_logs
 from eavdash.store import RunDir
 
 PREDICTED, TRUE, RUNNER_UP = "predicted", "true", "runner-up"
 METHOD = "expected_gradients"  # the default
+_OTHER = "choose another method, or --stage"
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,10 @@ class Question:
         """Return the question with classes for words, for a trial that ``run`` tested.
 
         Raises:
-            UsageError: a class is unknown, or would be compared with itself.
+            UsageError: the method has no map of this run's decisions, or a class is unknown or compared with itself.
         """
+        if reason := lacking(self.method, run):
+            raise UsageError.at("method", expected="one that has a map of this decision", found=reason, remedy=_OTHER)
         classes = run.config().classes
         ranked, label = _decided(run, subject, trial, classes)
         words = {PREDICTED: ranked[0], TRUE: label}

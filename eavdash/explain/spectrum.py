@@ -35,15 +35,30 @@ def frequencies(samples: int, rate: float) -> np.ndarray:
     return np.fft.rfftfreq(samples, 1 / rate).astype(np.float32)
 
 
+def band_parts(difference: np.ndarray, recorded: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the part of a ``difference`` (..., T) in each band, (..., band, T), and how to spread a band's number.
+
+    The parts of all bands add up to the difference, 0 where nothing is ``recorded`` (T,). The second array (band,
+    frequency) has in each row equal shares for the frequencies of the band, which sum to 1.
+    """
+    length = difference.shape[-1]
+    spectrum = np.fft.rfft(np.where(recorded, difference, 0.0))
+    inside = _inside(frequencies(length, rate))
+    rows = np.stack([*inside.values()])
+    parts = np.fft.irfft(spectrum[..., None, :] * rows, n=length)
+    return parts, rows / rows.sum(axis=1, keepdims=True)
+
+
 def in_bands(spectrum: np.ndarray, hertz: np.ndarray) -> dict[str, np.ndarray]:
     """Return the sums (...) of a ``spectrum`` (..., frequency) in each of :data:`BANDS` that ``hertz`` reaches.
 
     All bands together sum to the whole spectrum.
     """
+    return {name: spectrum[..., here].sum(axis=-1, dtype=np.float64) for name, here in _inside(hertz).items()}
+
+
+def _inside(hertz: np.ndarray) -> dict[str, np.ndarray]:
+    """Return which frequencies are in each of :data:`BANDS` that has any."""
     edges = (*BANDS.values(), np.inf)
-    found = {}
-    for number, name in enumerate(BANDS):
-        inside = (hertz >= edges[number]) & (hertz < edges[number + 1])
-        if inside.any():
-            found[name] = spectrum[..., inside].sum(axis=-1, dtype=np.float64)
-    return found
+    found = {name: (hertz >= low) & (hertz < high) for (name, low), high in zip(BANDS.items(), edges[1:], strict=True)}
+    return {name: here for name, here in found.items() if here.any()}

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from eavdash.errors import EavdashError, IntegrityError
+from eavdash.explain.method_registry import METHODS
 from eavdash.explain.records import ExplanationDocument, StoredExplanation
 from eavdash.results.tables import problem_of
 from eavdash.store import RunDir, StudyDir
@@ -57,7 +58,11 @@ def attribution_sums(study: StudyDir) -> AttributionSums:
                 except IntegrityError as error:
                     problems.append(str(error))
                     continue
-                if found is None or any(weights.get(name, sha) != sha for name, sha in found.checksums):
+                if (
+                    found is None
+                    or not _adds_up(found.method)
+                    or any(weights.get(name, sha) != sha for name, sha in found.checksums)
+                ):
                     continue
                 kind = StoredExplanation(found.method, baseline=found.baseline)
                 for modality, value in found.sums:
@@ -107,6 +112,12 @@ def _of_arrays(file: Path, windows: int) -> dict[str, float]:
             return {n.partition(".")[2]: float(stored[n].sum(dtype=np.float64) / max(windows, 1)) for n in names}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise IntegrityError.at(file, expected="arrays", found=str(error), remedy=_REMEDY) from error
+
+
+def _adds_up(method: str) -> bool:
+    """Return False for methods whose sums say nothing for or against a class: magnitudes and attention."""
+    kind = METHODS.get(method)
+    return kind is None or (kind.attribution and kind.signed)
 
 
 def _weights(study: StudyDir, run: RunDir) -> dict[str, str]:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from eavdash.explain.attributions import Attributed, Output, Points, attribute
+from eavdash.explain.attributions import Attributed, Output, Points
 from eavdash.explain.fused import FusedModel
+from eavdash.explain.method_registry import METHODS
+from eavdash.explain.methods.asked import Asked
 from eavdash.explain.training_windows import TrainingWindows
 from eavdash.models.base import Encoder
 from eavdash.models.fusion import Tensors
@@ -38,12 +40,19 @@ def _at_once(device: torch.device) -> int:
 
 @dataclass(frozen=True)
 class WindowMethod:
-    """Computation of the map of a window: from the mean input, in the modalities ``drawn`` from training windows."""
+    """Computation of the map of a window: from the mean input, in the modalities ``drawn`` from training windows.
+
+    ``name``: of :data:`~eavdash.explain.method_registry.METHODS`; ``rate``: of EEG samples in Hz, ``seed``: of random
+    points, where the method needs them.
+    """
 
     model: FusedModel
     trained: TrainingWindows | None = None
     drawn: Sequence[str] = ()
     steps: int = 0  # 0: as many as completeness needs
+    name: str = "integrated_gradients"
+    rate: float = 0.0
+    seed: int = 0
 
     def several(self, inputs: Tensors) -> bool:
         """Return True if the window's map is measured from training windows."""
@@ -65,10 +74,13 @@ class WindowMethod:
         first = FIRST_STEPS_EACH if self.several(inputs) else FIRST_STEPS
         points = Points(self.steps, self.steps) if self.steps else Points(first, ADAPTIVE_STEPS)
         numbers = sum(x.numel() * (_PER_SAMPLE if self._wave(m) else 1) for m, x in inputs.items())
+        baselines = self.baselines(inputs)
         batch = max(1, _at_once(next(iter(inputs.values())).device) // numbers)
         while True:
             try:
-                return attribute(self.model, inputs, masks, output, self.baselines(inputs), points, batch)
+                asked = Asked(self.model, inputs, masks, output, baselines, points, batch, self.seed, self.rate)
+                found: Attributed = METHODS[self.name].function(asked)
+                return found
             except torch.OutOfMemoryError:
                 if batch == 1:
                     raise

@@ -8,19 +8,21 @@ import torch
 from eavdash.explain import window_method
 from eavdash.explain.attributions import Output
 from eavdash.explain.fused import FusedModel
+from eavdash.explain.methods import integrated_gradients
+from eavdash.explain.methods.asked import Asked
 from eavdash.explain.window_method import WindowMethod
 
 
 def test_the_batch_is_halved_where_memory_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[int] = []
 
-    def attribute(*arguments: object) -> str:
-        tried.append(int(str(arguments[-1])))
+    def attribute(asked: Asked) -> str:
+        tried.append(asked.batch)
         if tried[-1] > most:
             raise torch.OutOfMemoryError("no memory")
         return "done"
 
-    monkeypatch.setattr(window_method, "attribute", attribute)
+    monkeypatch.setattr(integrated_gradients, "integrated_gradients", attribute)
     monkeypatch.setattr(window_method, "_BATCH_NUMBERS", 80)
     monkeypatch.setattr(WindowMethod, "baselines", lambda self, inputs: {})
     monkeypatch.setattr(WindowMethod, "_wave", lambda self, modality: False)

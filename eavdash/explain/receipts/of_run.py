@@ -14,7 +14,6 @@ from eavdash.errors import UsageError
 from eavdash.explain.attributions import Output
 from eavdash.explain.baselines import BASELINES, kind_for
 from eavdash.explain.devices import device_of
-from eavdash.explain.explanation import METHODS
 from eavdash.explain.fused import FusedModel, encoder_runs, load_fused_model
 from eavdash.explain.question import METHOD
 from eavdash.explain.receipts.of_trial import quickly
@@ -109,5 +108,5 @@ def _method(study: StudyDir, run: RunDir, model: FusedModel, where: torch.device
     try:
         trained = training_windows(study, run, drawn, where) if drawn else None
     except UsageError:
-        return WindowMethod(model), METHODS[0]
-    return WindowMethod(model, trained, drawn), METHOD
+        return WindowMethod(model), "integrated_gradients"
+    return WindowMethod(model, trained, drawn, name=METHOD), METHOD

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from eavdash.explain.attributions import Attributed, Output
 from eavdash.explain.check_record import Check
+from eavdash.explain.method_registry import METHODS
 from eavdash.explain.receipts.question import ExplainedInputs, ExplainedWindowInputs
-from eavdash.explain.receipts.registry import check_explanation
+from eavdash.explain.receipts.registry import OF_SUMS, check_explanation
 from eavdash.explain.recordings import TrialWindow
 from eavdash.explain.training_windows import TrainingWindows
 from eavdash.explain.window_method import WindowMethod
@@ -29,7 +30,11 @@ def check_trial(
     training: TrainingWindows | None,
     seed: Seeder,
 ) -> tuple[Check, ...]:
-    """Check the maps ``found`` of a trial's windows; ``training`` has windows of all modalities, or is None."""
+    """Check the maps ``found`` of a trial's windows; ``training`` has windows of all modalities, or is None.
+
+    Maps of attention are not checked. Completeness is a promise of some methods only; magnitudes predict no change.
+    """
+    kind = METHODS[method.name]
     asked = [
         ExplainedWindowInputs(
             inputs=window.inputs,
@@ -41,12 +46,16 @@ def check_trial(
             training=None if training is None else one_of(training, window, method, number, seed),
         )
         for number, (window, each) in enumerate(zip(windows, found, strict=True))
+        if each.completeness is not None
     ]
+    if not kind.attribution:
+        return ()
 
     def again(inputs: Tensors, masks: Tensors) -> dict[str, Tensor]:
         return quickly(method, inputs).attribute(inputs, masks, output).values
 
-    return check_explanation(ExplainedInputs(method.model, asked, output, again, seed))
+    left_out = OF_SUMS if not kind.signed else () if kind.complete else ("completeness",)
+    return check_explanation(ExplainedInputs(method.model, asked, output, again, seed), left_out)
 
 
 def quickly(method: WindowMethod, inputs: Tensors) -> WindowMethod:

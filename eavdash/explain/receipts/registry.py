@@ -5,7 +5,7 @@ Needs no torch: the functions that compute the checks are named here and importe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
@@ -154,9 +154,16 @@ CHECKS: dict[str, CheckKind] = {
 }
 
 
-def check_explanation(question: Any) -> tuple[Check, ...]:
-    """Run all checks of one map; ``question`` is an :class:`eavdash.explain.receipts.question.ExplainedInputs`."""
-    return tuple(kind.function(question) for kind in CHECKS.values() if kind.of == "map")
+#: The checks that ask whether a map sums to the output's changes.
+OF_SUMS = ("completeness", "infidelity")
+
+
+def check_explanation(question: Any, left_out: Collection[str] = ()) -> tuple[Check, ...]:
+    """Run the checks of one map that are not ``left_out``.
+
+    ``question`` is an :class:`eavdash.explain.receipts.question.ExplainedInputs`.
+    """
+    return tuple(k.function(question) for k in CHECKS.values() if k.of == "map" and k.name not in left_out)
 
 
 def check_run(question: Any) -> tuple[Check, ...]:

@@ -68,7 +68,7 @@ def _change(window: ExplainedWindowInputs, copies: Tensors, maps: Tensors) -> fl
     inputs = tuple(window.inputs[m] for m in names)
 
     def explanation(asked: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return tuple((window.attributions if asked is inputs else maps)[m].float() for m in names)
+        return tuple((window.attributions if asked is inputs else maps)[m].float().contiguous() for m in names)
 
     def noisy(_: object) -> tuple[Tensor, ...]:
         return tuple(copies[m] for m in names)

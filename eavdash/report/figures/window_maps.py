@@ -59,6 +59,7 @@ def totals(explanation: Explanation, window: int) -> dict[str, float]:
     found = {
         m: float(explanation.attributions[m][window].sum(dtype=np.float64))
         for m in explanation.windows[window].modalities
+        if m in explanation.attributions
     }
     return dict(sorted(found.items(), key=lambda item: -abs(item[1])))
 
@@ -67,7 +68,7 @@ def limits(explanation: Explanation) -> dict[str, float]:
     """Return by modality the magnitude with the full colour in all its windows, per area."""
     found: dict[str, float] = {}
     for number, window in enumerate(explanation.windows):
-        for modality in window.modalities:
+        for modality in (m for m in window.modalities if m in explanation.attributions):
             shown = window_map(explanation, modality, number).heat
             if len(shown):
                 found[modality] = max(found.get(modality, 0.0), colour_limit(cells(shown, modality)))

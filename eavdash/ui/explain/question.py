@@ -14,6 +14,8 @@ import pandas as pd
 import streamlit as st
 
 from eavdash.config.choices import STAGES
+from eavdash.explain.method_registry import METHODS, NONE, lacking
+from eavdash.explain.question import METHOD
 from eavdash.explain.records import StoredExplanation
 from eavdash.report import theme
 from eavdash.store import RunDir, StudyDir, checkpoints_root
@@ -22,17 +24,29 @@ from eavdash.ui import cached_explanations, tasks
 from eavdash.ui.explain.choose_trial import PAGE, choose
 
 NAMES = ("of", "target", "against", "method")  # of the widgets, also in the address
-#: Methods and their baselines, as the widget's values; the first is the default.
-METHODS = {
-    "expected_gradients-mixed": "Expected gradients, better baseline per modality",
-    "expected_gradients-training": "Expected gradients, from training windows",
-    "integrated_gradients-mean": "Integrated gradients, from the mean input",
+_BASELINES = {
+    "mixed": ", better baseline per modality",
+    "training": ", from training windows",
+    "mean": ", from the mean input",
+    NONE: "",
 }
+
+
+def _methods() -> dict[str, str]:
+    """Return the methods with their baselines, as the widget's values, and their names; the default first."""
+    kinds = sorted(METHODS.values(), key=lambda kind: kind.name != METHOD)
+    return {
+        f"{kind.name}-{baseline}": f"{kind.title}{_BASELINES[baseline]}"
+        for kind in kinds
+        for baseline in kind.baselines or (NONE,)
+    }
+
+
 METHOD_HELP = (
     "A map shows what matters compared with a baseline. One mean input may itself look like one of the classes, "
     "therefore expected gradients average over training windows. Which baseline finds planted evidence better was "
-    "measured for each modality."
-)
+    "measured for each modality.\n\n"
+) + "\n".join(f"- **{kind.title}** ({kind.source}): {kind.help}" for kind in METHODS.values())
 _PREDICTED, _LABEL, _RUNNER_UP = "predicted", "true", "runner-up"
 _ROLES = {_PREDICTED: "predicted", _LABEL: "the label", _RUNNER_UP: "runner-up"}
 
@@ -124,17 +138,22 @@ def ask(study: StudyDir, rows: pd.DataFrame, classes: Sequence[str]) -> Question
             index=None,
             placeholder="–",
         )
-        method = choose(fourth, "Method", list(METHODS), "method", METHODS.__getitem__, help=METHOD_HELP)
+        methods = _methods()
+        method = choose(fourth, "Method", list(methods), "method", methods.__getitem__, help=METHOD_HELP)
         kind, _, baseline = method.partition("-")
         question = Question(
             stage, runs[stage], subject, trial, kind, target, rivals.get(against, ""), baseline, roles[stage].predicted
         )
+        st.caption(METHODS[kind].help)
         _list_stored(stored, roles, question)
     return question
 
 
 def offer(study: StudyDir, rows: pd.DataFrame, question: Question, found: bool) -> None:
     """Show the buttons that compute maps as tasks, and the running ones; ``found``: this map is stored."""
+    if not found and (reason := lacking(question.method, question.run)):
+        st.info(markdown(f"{reason} Choose another method, or the decision of another modality."))
+        return
     subject, trial = question.subject, question.trial
     more = ["--stage", question.stage, "--method", question.method, "--baseline", question.baseline]
     own = ["explain", study.name, f"--subject={subject}", f"--trial={trial}", *more, f"--target={question.target}"]
@@ -221,7 +240,9 @@ def _take(choices: Mapping[str, str | None]) -> None:
 
 def _describe(stage: str, stored: StoredExplanation, predicted: str) -> str:
     rather = f" rather than {stored.against}" if stored.against else ""
-    method = stored.method.replace("_", " ") + f", {stored.baseline or 'mean'}"
+    kind = METHODS.get(stored.method)
+    method = kind.title.lower() if kind else stored.method.replace("_", " ")
+    method += "" if stored.baseline == NONE else f", {stored.baseline or 'mean'}"
     return f"{_stage_name(stage)}: {stored.target or predicted}{rather} ({method})"
 
 

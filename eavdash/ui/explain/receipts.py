@@ -11,6 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from eavdash.explain.check_record import Check, worst
+from eavdash.explain.method_registry import METHODS
 from eavdash.explain.receipts.registry import CHECKS
 from eavdash.report import theme
 from eavdash.store import RunDir, StudyDir, checkpoints_root
@@ -83,6 +84,10 @@ def receipt_table(checks: tuple[Check, ...]) -> pd.DataFrame:
 def baseline_sentence(explanation: Explanation, window: int) -> str:
     """Return what the baseline itself looks like to the model: the class that it decides on there, and how surely."""
     said = []
+    kind = METHODS.get(explanation.method)
+    if kind is not None and not kind.attribution:
+        what = f"where encoders look, not what speaks for {explanation.target}"
+        return f"{kind.label} is not an attribution: it shows {what}."
     for stage, values in sorted(explanation.baseline_probabilities.items(), key=lambda s: s[0] != explanation.stage):
         row = values[window]
         if row.size and row.max() == row.max():  # a stage without a recording has no numbers
@@ -116,13 +121,20 @@ def nothing_sentence(explanation: Explanation, window: int) -> str:
 def facts(explanation: Explanation, window: int) -> list[str]:
     """Return how an explanation was computed, its completeness in this window, and whether it repeats the test."""
     receipts = explanation.receipts
-    gap = receipts.completeness[window]
-    lines = [
-        f"Completeness gap of this window: {gap['gap']:.3g} {short_unit(explanation)} "
-        f"({100 * gap['relative_gap']:.2g} % of the explained difference; 0 if the attributions add up exactly), "
-        f"{receipts.steps} steps, for {receipts.target}.",
-        "Baselines: " + ", ".join(f"{theme.label(m)} {text}" for m, text in receipts.baselines.items()) + ".",
-    ]
+    kind = METHODS.get(explanation.method)
+    lines = [f"{kind.title} ({kind.source}), in {explanation.unit}."] if kind else []
+    if receipts.completeness:
+        gap = receipts.completeness[window]
+        promise = (
+            "0 if the attributions add up exactly" if kind is None or kind.complete else "this method promises none"
+        )
+        steps = f", {receipts.steps} steps" if receipts.steps else ""
+        lines.append(
+            f"Completeness gap of this window: {gap['gap']:.3g} {short_unit(explanation)} "
+            f"({100 * gap['relative_gap']:.2g} % of the explained difference; {promise}){steps}, for {receipts.target}."
+        )
+    if receipts.baselines:
+        lines.append("Baselines: " + ", ".join(f"{theme.label(m)} {t}" for m, t in receipts.baselines.items()) + ".")
     if receipts.training_windows:
         lines.append(f"Training windows (subject/trial/window): {', '.join(receipts.training_windows)}.")
     if receipts.scaled_as_others:
@@ -135,13 +147,19 @@ def facts(explanation: Explanation, window: int) -> list[str]:
 
 def short_unit(explanation: Explanation) -> str:
     """Return the unit of the attributions in a word, for colour bars."""
-    return "logits" if "logit" in explanation.unit else "log-prob."
+    kind = METHODS.get(explanation.method)
+    if kind is not None and not kind.attribution:
+        return "share"
+    unit = "logits" if "logit" in explanation.unit else "log-prob."
+    return unit if kind is None or kind.signed else f"{unit} per unit"
 
 
 def _reasons(explanation: Explanation, window: int, checks: tuple[Check, ...]) -> list[str]:
     if worst(checks) == "fail":
         return [f"{_name(check)}: {check.reason}" for check in checks if check.verdict == "fail"]
-    if not explanation.receipts.checks and explanation.receipts.completeness[window]["relative_gap"] > LARGE_GAP:
+    kind, gaps = METHODS.get(explanation.method), explanation.receipts.completeness
+    complete = kind is None or kind.complete
+    if complete and not explanation.receipts.checks and gaps and gaps[window]["relative_gap"] > LARGE_GAP:
         return ["they do not add up to the decision. Compute them again, with more steps."]
     return []
 

@@ -1,0 +1,165 @@
+"""All methods that make a map: what each is called, what it says, where it starts from. Command line, pages and
+documents read this table.
+
+Needs no torch: the functions that compute the maps are named here and imported when they are called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from eavdash.config.choices import STAGES
+from eavdash.config.convert import recorded_config
+
+if TYPE_CHECKING:
+    from eavdash.store import RunDir
+
+NONE = "none"  # the baseline of methods without any
+SHARE = "share of attention"  # the unit of methods that show attention
+
+
+@dataclass(frozen=True)
+class MethodKind:
+    """One method.
+
+    ``baselines``: those that it can start from, the default first. ``attribution``: False for maps of attention, which
+    do not say what speaks for a class. ``complete``: the map sums to the output minus that at the baseline. ``reads``:
+    by modality the beginnings of the names of the encoders that it can read; empty: any encoder.
+    """
+
+    name: str
+    label: str
+    help: str
+    source: str
+    baselines: tuple[str, ...] = ()
+    attribution: bool = True
+    signed: bool = True
+    complete: bool = False
+    stages: tuple[str, ...] = STAGES
+    reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def function(self) -> Callable[[Any], Any]:
+        """The function that maps one window: ``methods.asked.Asked`` → ``attributions.Attributed``."""
+        found: Callable[[Any], Any] = getattr(import_module(f"eavdash.explain.methods.{self.name}"), self.name)
+        return found
+
+    @property
+    def title(self) -> str:
+        """The label, with what the map is not."""
+        return self.label if self.attribution else f"{self.label} (not an attribution)"
+
+    @property
+    def row(self) -> str:
+        """The method's row in the table of docs/explaining.md."""
+        baselines = ", ".join(f"`{name}`" for name in self.baselines) or "none"
+        sign = "for or against" if self.signed else "magnitude" if self.attribution else "share"
+        sums = "yes" if self.complete else "no"
+        return f"| `{self.name}` | {self.title} | {baselines} | {sign} | {sums} | {self.source} |"
+
+    def unit(self, of_output: str) -> str:
+        """Return the unit of the map's values, given that of the explained output."""
+        if not self.attribution:
+            return SHARE
+        return of_output if self.signed else f"change of the {of_output} per unit of the scaled input"
+
+    def lacking(self, encoders: Mapping[str, str]) -> str:
+        """Return in a sentence why it has no map for these ``encoders`` (modality → name); empty if it has one."""
+        if not self.reads or not encoders or any(self._can_read(modality, name) for modality, name in encoders.items()):
+            return ""
+        named = ", ".join(f"{modality} {name}" for modality, name in encoders.items())
+        kinds = " or ".join(begins[0] for begins in self.reads.values())
+        return f"{self.label} reads the attention inside encoders {kinds}, and this decision has {named}."
+
+    def _can_read(self, modality: str, encoder: str) -> bool:
+        return encoder.startswith(self.reads.get(modality, ())) and not any(part in encoder for part in _UNREAD)
+
+
+#: Parts of names of timm's models that pool by another attention or run blocks side by side.
+_UNREAD = ("siglip", "parallel", "_rpn_", "relpos")
+
+METHODS: dict[str, MethodKind] = {
+    kind.name: kind
+    for kind in (
+        MethodKind(
+            name="integrated_gradients",
+            label="Integrated gradients",
+            help="How much each value moved the output on the straight way from one mean input.",
+            source="Sundararajan et al. 2017",
+            baselines=("mean",),
+            complete=True,
+        ),
+        MethodKind(
+            name="expected_gradients",
+            label="Expected gradients",
+            help="The same from windows that the run was trained on, averaged; no single baseline turns the question.",
+            source="Erion et al. 2021",
+            baselines=("mixed", "training"),
+            complete=True,
+        ),
+        MethodKind(
+            name="gradient_shap",
+            label="GradientSHAP",
+            help="The same at random points of those ways: an estimate, whose sum is right on average only.",
+            source="Lundberg & Lee 2017",
+            baselines=("mixed", "training"),
+        ),
+        MethodKind(
+            name="saliency",
+            label="Saliency",
+            help="How steeply the output changes with each value, up or down: sensitivity, not evidence for a class.",
+            source="Simonyan et al. 2014",
+            signed=False,
+        ),
+        MethodKind(
+            name="occlusion",
+            label="Occlusion",
+            help=(
+                "How much the output falls when a part is replaced by the mean input: a patch of the face, of the "
+                "spectrogram, a second of an electrode. By frequency: a band of an electrode is taken out."
+            ),
+            source="Zeiler & Fergus 2014",
+            baselines=("mean",),
+        ),
+        MethodKind(
+            name="attention_rollout",
+            label="Attention rollout",
+            help="Where ViT and AST look: their attention, multiplied through the layers. The same for every class.",
+            source="Abnar & Zuidema 2020",
+            attribution=False,
+            signed=False,
+            stages=("vision", "audio", "fusion"),
+            reads={"vision": ("vit", "timm:vit_", "timm:deit"), "audio": ("ast",)},
+        ),
+        MethodKind(
+            name="electrode_attention",
+            label="Electrode attention",
+            help="The attention that each electrode gets from the others inside EEGformer. The same for every class.",
+            source="Wan et al. 2023",
+            attribution=False,
+            signed=False,
+            stages=("eeg", "fusion"),
+            reads={"eeg": ("eegformer",)},
+        ),
+    )
+}
+
+
+def encoder_names(run: RunDir) -> dict[str, str]:
+    """Return the names of a run's encoders by modality."""
+    info = run.config()
+    config = recorded_config(info)
+    modalities = (info.input.modalities or tuple(info.parents)) if info.stage == "fusion" else (info.stage,)
+    return {m: str(config.modality(m).encoder) for m in modalities}
+
+
+def lacking(method: str, run: RunDir) -> str:
+    """Return in a sentence why a method has no map of the decisions of ``run``; empty if it has one.
+
+    Raises:
+        IntegrityError: the run's configuration is damaged.
+    """
+    return METHODS[method].lacking(encoder_names(run))
